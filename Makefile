@@ -1,0 +1,125 @@
+# Catena: one non-recursive makefile. `make help` lists the targets.
+#
+# BUILD=dir        where everything generated goes          (build)
+# DEVELOPER=1      warnings are errors
+# SANITIZE=list    address,undefined or thread
+# PREFIX= DESTDIR= for install
+BUILD     ?= build
+PREFIX    ?= /usr/local
+DEVELOPER ?= 0
+SANITIZE  ?=
+CC        ?= gcc
+.DEFAULT_GOAL := all
+
+PKGS := fuse3 openssl grpc libprotobuf-c libuv rocksdb libisal inih jansson
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lgpr
+
+WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
+        -Wpointer-arith -Wvla -Wno-unused-parameter
+ifeq ($(DEVELOPER),1)
+WARN += -Werror
+endif
+OPT ?= -O2 -g -fno-omit-frame-pointer
+CFLAGS_ALL := -std=gnu17 $(OPT) $(WARN) -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -pthread \
+              -fstack-protector-strong -I. -I$(BUILD)/gen $(PKG_CFLAGS) $(CFLAGS)
+LDFLAGS_ALL := -pthread -Wl,-z,relro,-z,now $(LDFLAGS)
+ifneq ($(SANITIZE),)
+CFLAGS_ALL  += -fsanitize=$(SANITIZE) -fno-sanitize-recover=undefined
+LDFLAGS_ALL += -fsanitize=$(SANITIZE)
+endif
+
+PARTS    := common master chunkserver fs
+PROTOS   := $(wildcard common/proto/*.proto)
+GEN_C    := $(patsubst common/proto/%.proto,$(BUILD)/gen/%.pb-c.c,$(PROTOS))
+GEN_H    := $(GEN_C:.c=.h)
+LIBS     := $(foreach p,$(PARTS),$(BUILD)/lib$(p).a)
+part_src  = $(filter-out $(1)/main.c,$(wildcard $(1)/*.c))
+
+PROGRAMS := $(BUILD)/catena-master $(BUILD)/catena-chunkserver $(BUILD)/mount.catena
+TOOLS    := $(patsubst tools/%.c,$(BUILD)/tools/%,$(wildcard tools/*.c))
+UNIT     := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/*_test.c))
+SIM      := $(patsubst tests/sim/%.c,$(BUILD)/tests/sim/%,$(wildcard tests/sim/*_test.c))
+FUZZ     := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/*_fuzz.c))
+HELPERS  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/cluster/*.c tests/posix/*.c tests/fault/*.c tests/bench/*.c))
+
+.PHONY: all programs tests check unit sim fuzz cluster asan tsan lint tidy format bench demo demo-stop install clean help
+all: programs $(TOOLS) ## build every program into $(BUILD)/
+programs: $(PROGRAMS)
+tests: $(UNIT) $(SIM) $(FUZZ) $(HELPERS)
+
+# --- generated code -------------------------------------------------------------------------
+$(BUILD)/gen/%.pb-c.c $(BUILD)/gen/%.pb-c.h: common/proto/%.proto
+	@mkdir -p $(@D)
+	protoc-c --proto_path=common/proto --c_out=$(BUILD)/gen $<
+
+$(BUILD)/gen/%.pb-c.o: $(BUILD)/gen/%.pb-c.c
+	$(CC) $(filter-out -W%,$(CFLAGS_ALL)) -MMD -c -o $@ $<
+
+# --- objects and libraries ------------------------------------------------------------------
+$(BUILD)/%.o: %.c | $(GEN_H)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+define part_lib
+$(BUILD)/lib$(1).a: $(patsubst %.c,$(BUILD)/%.o,$(call part_src,$(1))) $(if $(filter common,$(1)),$(GEN_C:.c=.o))
+	@rm -f $$@
+	ar rcs $$@ $$^
+endef
+$(foreach p,$(PARTS),$(eval $(call part_lib,$(p))))
+
+link = $(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(PKG_LIBS)
+$(BUILD)/catena-master: $(BUILD)/master/main.o $(BUILD)/libmaster.a $(BUILD)/libcommon.a
+	$(link)
+$(BUILD)/catena-chunkserver: $(BUILD)/chunkserver/main.o $(BUILD)/libchunkserver.a $(BUILD)/libcommon.a
+	$(link)
+$(BUILD)/mount.catena: $(BUILD)/fs/main.o $(BUILD)/libfs.a $(BUILD)/libcommon.a
+	$(link)
+$(TOOLS): $(BUILD)/tools/%: $(BUILD)/tools/%.o $(LIBS)
+	$(link)
+$(UNIT) $(SIM) $(FUZZ): $(BUILD)/%: $(BUILD)/%.o $(LIBS)
+	$(link) -lcmocka
+$(HELPERS): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/libcommon.a
+	$(link)
+.SECONDARY:
+
+# --- tests ----------------------------------------------------------------------------------
+check: all tests ## build and run all tests
+	tests/run --build $(BUILD) unit sim fuzz cluster
+unit sim fuzz cluster: all tests ## one kind of tests only
+	tests/run --build $(BUILD) $@
+asan: ## unit, sim, fuzz and cluster tests under AddressSanitizer and UBSan
+	$(MAKE) BUILD=$(BUILD)-asan SANITIZE=address,undefined OPT="-O1 -g -fno-omit-frame-pointer" all tests
+	tests/run --build $(BUILD)-asan unit sim fuzz cluster-smoke
+tsan: ## the threaded unit tests under ThreadSanitizer
+	$(MAKE) BUILD=$(BUILD)-tsan SANITIZE=thread OPT="-O1 -g" tests
+	tests/run --build $(BUILD)-tsan unit-threaded
+bench: all tests ## measure DIR, or a cluster of its own: make bench [DIR=path]
+	tests/bench/run --build $(BUILD) $(DIR)
+
+SOURCES = $(shell git ls-files '*.c' '*.h')
+lint: ## formatting, cppcheck and clang-tidy
+	tools/lint --build $(BUILD)
+format:
+	clang-format -i $(SOURCES)
+tidy: lint
+
+# --- people ---------------------------------------------------------------------------------
+demo: ## install packages, build, start a cluster and mount it at demo/mnt
+	tools/demo
+demo-stop: ## end the demo cluster and unmount it
+	tools/localcluster down -d demo
+
+install: all ## PREFIX=/usr/local DESTDIR=
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/sbin
+	install -m 755 $(TOOLS) tools/catena-ca $(DESTDIR)$(PREFIX)/bin
+	install -m 644 $(wildcard docs/man/*.8) $(DESTDIR)$(PREFIX)/share/man/man8
+	install -m 644 $(wildcard docs/man/*.1) $(DESTDIR)$(PREFIX)/share/man/man1
+
+clean:
+	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan compile_commands.json
+help:
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  make \1 - \2/p' Makefile
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

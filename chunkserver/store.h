@@ -1,0 +1,162 @@
+/* store.h - one target: the chunks in one data directory, and their durability.
+ *
+ * On disk (docs/architecture.md has the format):
+ *   identity          text: format version, cluster id, target uuid, written once by store_init()
+ *   db/               RocksDB: chunk records, block checksums and presence in 1 MiB pieces,
+ *                     and blocks kept inside (below)
+ *   chunks/xx/...     one plain sparse file for each larger chunk, chunk data at offset 0
+ *   lock              held while open
+ *
+ * Where bytes live. Each present block of a chunk is either in the chunk's file or, as a 4 KiB
+ * value, in RocksDB ("inner block"); RocksDB wins. Small writes become inner blocks: one log
+ * write makes data, checksum and record durable together. A chunk of up to STORE_INNER_MAX bytes
+ * stays inside for good; a larger one has its inner blocks moved to the file in the background
+ * (file written and fdatasync()ed before they are deleted). Large writes go to the file directly,
+ * by O_DIRECT where the filesystem has it. A block that is absent reads as zeros whatever the file
+ * holds there.
+ *
+ * Crash safety. Fresh blocks: file first, then the record that makes them present, so a crash
+ * leaves garbage that is absent. Overwritten file blocks: before the first one since the last sync
+ * a durable "dirty" mark is put on the 1 MiB piece; after a crash, blocks of a dirty piece whose
+ * checksum does not match hold an unacknowledged or unsynced overwrite: they are taken as they are
+ * (checksum computed anew) and the chunk's record is marked unsure, so that the chain compares it.
+ * In a piece without mark, a mismatch is corruption and is never served (-EBADMSG).
+ *
+ * Updates are applied in two steps so that data of several may be under way at once:
+ *   store_prepare()  writes the bytes; any order; overlapping ones one after another (the caller's
+ *                    duty), done comes later or at once
+ *   store_commit()   makes it the chunk's state, in version order (the caller's duty); cheap,
+ *                    synchronous, survives SIGKILL; durable after store_sync()
+ *
+ * Failure. -ENOSPC from prepare or commit: the chunk is as before. -EIO: target is down; it says
+ * so from then on until store_recover(). A failed fdatasync poisons the target: -EIO until the
+ * process opens it again.
+ *
+ * Space. A reserve is kept (STORE_RESERVE_*): when free space minus what is promised falls below
+ * it, store_full() is true and WRITE fails with -ENOSPC, while PUNCH, TRUNCATE, remove, sync and
+ * SYNC data go on.
+ *
+ * Threading: a store is shared; each loop works through its own view, for partitions that are its
+ * own alone. Functions taking a view are called on its loop's thread, and their callbacks come
+ * there. No function blocks on data I/O; RocksDB calls without sync are made inline. */
+#ifndef CATENA_CHUNKSERVER_STORE_H
+#define CATENA_CHUNKSERVER_STORE_H
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+#include "common/buf.h"
+#include "common/chunk.h"
+
+#define STORE_INNER_MAX     32768u /* bytes of a chunk that may stay inside RocksDB */
+#define STORE_SMALL_WRITE   32768u /* updates up to this size become inner blocks */
+#define STORE_OPS_KEPT      64u    /* operation ids kept per chunk, at most */
+#define STORE_BLOCKS_MAX    (CHUNK_SIZE_MAX / BLOCK_SIZE)
+
+struct store;
+struct store_view;
+
+struct store_options {
+	const char *path;
+	const char *cluster;   /* identity must match: -EXDEV */
+	struct buf_pool *pool; /* borrowed */
+	uint64_t cache_bytes;  /* chunk records and checksums in memory, per view; 0: 32 MiB */
+};
+
+/* Makes an empty target in @path (created if absent, must be empty): identity, db, lock. The uuid
+ * is new. -EEXIST: is one already; -ENOTEMPTY. */
+int store_init(const char *path, const char *cluster, char *error, size_t error_size);
+/* -ENOENT: not a target; -EXDEV: of another cluster; -EBUSY: in use; -EUCLEAN. Replays dirty
+ * pieces before it returns. */
+int store_open(const struct store_options *options, struct store **out, char *error, size_t error_size);
+/* All views must be closed. Syncs. NULL is allowed. */
+void store_close(struct store *store);
+const char *store_uuid(const struct store *store);
+void store_space(struct store *store, uint64_t *capacity, uint64_t *used, uint64_t *free_bytes);
+bool store_full(struct store *store);
+bool store_is_down(struct store *store);
+int store_recover(struct store *store); /* try to come back after -EIO / -ENOSPC of RocksDB */
+
+int store_view_open(struct store *store, uv_loop_t *loop, struct store_view **out);
+/* No operation of the view may be under way. */
+void store_view_close(struct store_view *view);
+
+struct store_op_id {
+	uint64_t client_id, op_id, version;
+};
+
+struct chunk_info {
+	bool exists;        /* else all below is 0 */
+	bool unsure;        /* went through a crash while overwritten, not yet compared */
+	uint64_t epoch, version;
+	uint32_t length;    /* end of the last present byte; 0 when empty */
+	uint32_t op_count;
+	struct store_op_id ops[STORE_OPS_KEPT]; /* oldest first */
+};
+/* From memory or RocksDB. 0 also when the chunk does not exist; -EIO, -EBADMSG. */
+int store_info(struct store_view *view, const struct chunk_key *key, struct chunk_info *info);
+/* CRC32C over length, presence and all block checksums: equal on equal copies. */
+int store_digest(struct store_view *view, const struct chunk_key *key, uint32_t *digest);
+/* Presence bitmap (bit i%8 of byte i/8) up to the chunk's length. *bytes: room in, used out. */
+int store_presence(struct store_view *view, const struct chunk_key *key, uint8_t *bitmap, uint32_t *bytes);
+
+enum store_op { STORE_WRITE, STORE_PUNCH, STORE_TRUNCATE };
+struct store_update {
+	enum store_op op;
+	struct chunk_key key;
+	uint32_t offset, length; /* WRITE: payload; PUNCH: range; TRUNCATE: ends at offset */
+	struct buf *payload;     /* WRITE: borrowed until done; crcs verified by the caller */
+	uint64_t epoch, version;
+	uint64_t client_id, op_id, answered; /* op ids of client_id up to answered are forgotten */
+	bool syncing;            /* copy of a chunk at rest: version stays 0 (incomplete) until
+	                          * store_complete(); no op id is kept; allowed into the reserve */
+	void (*done)(struct store_update *update, int error);
+	void *user;
+	void *store_private;     /* of the store between prepare and commit/abort */
+};
+void store_prepare(struct store_view *view, struct store_update *update);
+int store_commit(struct store_view *view, struct store_update *update);
+/* Instead of commit, for a prepared update that will not be. */
+void store_abort(struct store_view *view, struct store_update *update);
+/* Ends the copy of a chunk: sets what a syncing one has become. */
+int store_complete(struct store_view *view, const struct chunk_key *key, const struct chunk_info *info);
+
+/* Reads [offset, offset+length), block-aligned, into @into (start 0, crcs filled). done's @length
+ * is what was within the chunk's length, rounded up to a block. Absent blocks are zeros with the
+ * zero block's checksum. Checksums are not compared unless @verify; -EBADMSG then names a bad block
+ * in the log. */
+struct store_read {
+	struct chunk_key key;
+	uint32_t offset, length;
+	struct buf *into; /* borrowed until done */
+	bool verify;
+	void (*done)(struct store_read *read, int error, uint32_t length, uint64_t version);
+	void *user;
+	void *store_private;
+};
+void store_read(struct store_view *view, struct store_read *read);
+
+/* All committed updates of the chunk are on stable storage when done says 0. Requests of all views
+ * share syncs of the log. */
+struct store_sync {
+	struct chunk_key key;
+	void (*done)(struct store_sync *sync, int error);
+	void *user;
+	void *store_private;
+};
+void store_sync(struct store_view *view, struct store_sync *sync);
+
+/* Deletes whole chunks, durably when done. Absent ones are no error. @keys is copied. */
+void store_remove(struct store_view *view, const struct chunk_key *keys, size_t count,
+		  void (*done)(void *user, int error), void *user);
+
+/* Existing chunks of one partition in key order, beginning after @after (NULL: the first); at most
+ * @max. Returns how many, or -errno. */
+int store_scan(struct store_view *view, uint32_t pool, uint32_t partition, const struct chunk_key *after,
+	       struct chunk_key *out, int max);
+
+/* Offline listing for tools and tests: calls @each for every chunk in key order, with a CRC32C over
+ * its logical bytes read back and verified (error: -EBADMSG for a bad one). */
+int store_list(const char *path, int (*each)(void *user, const struct chunk_key *key,
+	       const struct chunk_info *info, uint32_t content_crc, int error), void *user,
+	       char *error, size_t error_size);
+#endif

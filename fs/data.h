@@ -1,0 +1,95 @@
+/* data.h - the data of files: write-back, read-ahead, and the chains behind them.
+ *
+ * Knows nothing of names, attributes or FUSE. The size of a file is its caller's business: reads
+ * are of ranges that the caller has clamped; absent chunks are zeros.
+ *
+ * Write-back: a write is accepted as soon as it is in memory; full blocks of up to 1 MiB are sent
+ * at once, smaller pieces when they have grown, when DATA_WRITEBACK_DELAY_MS has passed, or when
+ * memory runs short. At most DATA_UPDATES_PER_CHUNK updates of one chunk are in flight, overlapping
+ * ones one after another. A later read sees the write, from memory if need be. An error that comes
+ * after the acceptance is kept and given to the next data_flush() of the file, once.
+ *
+ * Everything waits for its chain as long as it takes (or the soft timeout), retrying by itself with
+ * the newest map and the same operation id.
+ *
+ * Threading: any thread; callbacks on the data loops' threads, or in the call. No lock is held
+ * during callbacks. */
+#ifndef CATENA_FS_DATA_H
+#define CATENA_FS_DATA_H
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+#include "common/buf.h"
+#include "common/cluster_map.h"
+#include "common/tls.h"
+
+#define DATA_WRITEBACK_DELAY_MS 500
+#define DATA_UPDATES_PER_CHUNK  16
+
+struct data;
+struct data_file;
+
+struct data_options {
+	struct tls_files tls;
+	unsigned loops;           /* threads; 0: 1 per 2 cores, at least 1, at most 4 */
+	uint64_t memory_limit;    /* of write-back and read-ahead together */
+	uint64_t soft_timeout_ns; /* 0: hard */
+	/* Where this mount is, to prefer near copies; may be NULL. */
+	const char *host, *rack, *zone;
+};
+
+int data_open(const struct data_options *options, struct data **out, char *error, size_t error_size);
+/* Every file must have been put. Waits for what is in flight at most @timeout_ns. */
+void data_close(struct data *data, uint64_t timeout_ns);
+/* New requests, and those waiting, go by it. */
+void data_set_map(struct data *data, struct cluster_map *map);
+/* Operation ids belong to the client's session; on a new one they start again. */
+void data_set_session(struct data *data, uint64_t session_id);
+struct buf_pool *data_pool(struct data *data);
+/* Bytes that the fullest chain can still take, by the last answers; UINT64_MAX: plenty or unknown. */
+uint64_t data_space_left(const struct data *data);
+
+/* One per inode (the caller keeps it so); reference counted. */
+int data_file_get(struct data *data, uint32_t pool, uint64_t file_id, struct data_file **out);
+struct data_file *data_file_ref(struct data_file *file);
+/* The last reference: what is still dirty is written back first, in the background. */
+void data_file_put(struct data_file *file);
+/* Truncation to 0 gave the inode a new file id: dirty data of the old is dropped. */
+void data_file_replace(struct data_file *file, uint64_t file_id);
+/* Unlinked and closed: dirty data need not be written, what is prefetched is dropped. */
+void data_file_discard(struct data_file *file);
+
+typedef void data_done_fn(void *user, int error);
+
+/* Takes over a reference to @payload (start and length say what; it may be buf_wrap()ped memory of
+ * any alignment). @done when accepted; with @through, when all copies have it. -ENOSPC, -EIO. */
+void data_write(struct data_file *file, uint64_t offset, struct buf *payload, bool through,
+		data_done_fn *done, void *user);
+
+/* @done gets the bytes as vectors, valid until it returns; error -errno and none. Exactly @length
+ * bytes on success. Sequential reading is noticed and read ahead, up to @readahead_end. */
+typedef void data_read_fn(void *user, int error, const struct iovec *iov, int count);
+void data_read(struct data_file *file, uint64_t offset, uint32_t length, uint64_t readahead_end,
+	       data_read_fn *done, void *user);
+
+/* All writes accepted before are with every copy; with @durable also on their disks. The first
+ * error since the last flush is given. */
+void data_flush(struct data_file *file, bool durable, data_done_fn *done, void *user);
+/* True when something accepted has not been answered by its chain yet. */
+bool data_dirty(const struct data_file *file);
+/* Every file of the mount. */
+void data_flush_all(struct data *data, bool durable, data_done_fn *done, void *user);
+/* Forget what was read ahead (someone else may have written). Dirty data stays. */
+void data_invalidate(struct data_file *file);
+
+/* Bytes [from, to) become holes: dirty data there is dropped, then the chunks' tail is truncated or
+ * punched. For truncation of a file from size @to down to @from, and for PUNCH_HOLE/ZERO_RANGE. */
+void data_punch(struct data_file *file, uint64_t from, uint64_t to, data_done_fn *done, void *user);
+/* Next data (hole: next hole) at or after @offset and below @size; *@result = @size when there is
+ * none. Dirty data counts. */
+typedef void data_seek_fn(void *user, int error, uint64_t result);
+void data_seek(struct data_file *file, uint64_t offset, uint64_t size, bool hole, data_seek_fn *done,
+	       void *user);
+/* Counters for tests and the log: name value pairs in one line. */
+void data_stats(struct data *data, char *out, size_t size);
+#endif

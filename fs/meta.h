@@ -1,0 +1,64 @@
+/* meta.h - the mount's session with the master: requests, pushes, leases.
+ *
+ * Requests are sent at once and pipelined; the answers come in any order. When the stream breaks
+ * the session is resumed and every unanswered request is sent again with its id, which the master
+ * recognises: exactly once. The master executes one session's requests in the order sent.
+ *
+ * The lease. "sole" means that this mount is the only client: it may cache names, attributes and
+ * data without asking (and let the kernel, for at most META_KERNEL_TIMEOUT), and may be lazy with
+ * opens, closes and size updates. When another client comes the master recalls the lease; the
+ * mount writes back, forgets, waits until the kernel's timeouts have run out, and returns it. The
+ * right also ends by our own clock when the session could not be renewed for lease_ns.
+ *
+ * Threading: meta_call() and friends from any thread; callbacks on the RPC thread, or, when the
+ * mount is ending, on the caller's of meta_close(). A callback may call meta_call(). */
+#ifndef CATENA_FS_META_H
+#define CATENA_FS_META_H
+#include <stdbool.h>
+#include <stdint.h>
+#include "catena.pb-c.h"
+#include "common/cluster_map.h"
+#include "common/rpc.h"
+
+struct meta;
+
+struct meta_callbacks {
+	void (*map)(void *user, struct cluster_map *map);    /* borrowed: ref it to keep it */
+	void (*session)(void *user, uint64_t session_id);    /* a new one (not on resume) */
+	/* The sole lease was granted / must go / was lost by time. For a recall the user calls
+	 * meta_lease_return() when all is written back and forgotten. */
+	void (*granted)(void *user);
+	void (*recalled)(void *user);
+	void (*lost)(void *user);
+};
+
+struct meta_options {
+	const char *masters; /* host:port */
+	struct tls_files tls;
+	const char *mount_name;
+	uint64_t soft_timeout_ns; /* 0: wait for ever (interruptibly); else -EIO after so long */
+	struct meta_callbacks callbacks;
+	void *user;
+};
+
+/* Connects; waits at most @timeout_ns for the session. One line in @error. */
+int meta_open(const struct meta_options *options, uint64_t timeout_ns, struct meta **out, char *error,
+	      size_t error_size);
+/* Says goodbye; unanswered calls end with -EIO. All data must have been written back. */
+void meta_close(struct meta *meta);
+
+/* Sends @request (its id and time are filled in here; borrowed only during the call). @done once:
+ * @error 0 or -errno (the reply's, or -EIO); @reply borrowed, NULL when the master did not answer.
+ * @done may be NULL for requests whose answer does not matter. */
+typedef void meta_done_fn(void *user, int error, const Catena__Reply *reply);
+void meta_call(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user);
+
+bool meta_sole(const struct meta *meta);          /* the lease is held, by our clock, now */
+uint64_t meta_generation(const struct meta *meta); /* grows with each grant and loss: a cached thing
+						    * is valid while its generation is this one and
+						    * meta_sole() */
+void meta_lease_return(struct meta *meta);
+uint64_t meta_session_id(const struct meta *meta);
+uint32_t meta_default_pool(const struct meta *meta);
+#define META_KERNEL_TIMEOUT_MS 1000
+#endif

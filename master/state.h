@@ -1,0 +1,99 @@
+/* state.h - the master's deterministic state machine: command + state -> reply + write batch.
+ *
+ * No clock, no randomness, no I/O but reads of the store: times, new ids and the issuer come in the
+ * command, so every replica that applies the same log has the same state. Effects, the applied
+ * index and the reply (for exactly-once) go into one batch, written by state_apply() unsynced; the
+ * log decides when to sync.
+ *
+ * Commands and queries of clients are protobuf Requests (common/proto); what the master decides by
+ * itself (registrations, sessions, chains, finished removals) has a function each.
+ *
+ * Threading: one caller at a time (the master's state lock). */
+#ifndef CATENA_MASTER_STATE_H
+#define CATENA_MASTER_STATE_H
+#include <stdbool.h>
+#include <stdint.h>
+#include "catena.pb-c.h"
+#include "common/chunk.h"
+#include "common/cluster_map.h"
+#include "common/kv.h"
+
+#define NAME_BYTES_MAX    255
+#define SYMLINK_BYTES_MAX 4095
+#define XATTR_BYTES_MAX   65536
+#define LINKS_MAX         65000u
+#define ROOT_INO          1u
+
+/* The column families of the master's store, for kv_open(). */
+extern const struct kv_family state_families[];
+extern const unsigned state_family_count;
+
+struct state;
+struct state_options {
+	uint32_t copies, partitions, chunk_size; /* of the default pool, at state_init() */
+};
+/* First start: cluster id, root directory, default pool. -EEXIST. */
+int state_init(struct kv *kv, const char *cluster, const struct state_options *options);
+/* @kv is borrowed. -ENOENT: not initialised; -EUCLEAN. */
+int state_open(struct kv *kv, struct state **out, char *error, size_t error_size);
+void state_close(struct state *state);
+const char *state_cluster(const struct state *state);
+uint64_t state_applied_index(const struct state *state);
+
+/* ---- requests of clients ---- */
+/* Does this request change anything (then it must go through the log)? */
+bool state_request_is_command(const Catena__Request *request);
+/* Applies a command of @session at log @index, or answers the kept reply when (session, id) was
+ * applied before. *reply is malloc()ed packed Catena__Reply. -errno only for store failure
+ * (-EIO, -ENOSPC: nothing was applied); failures of the request are in the reply. Also tells the
+ * chunks now to be removed only through the removal queue. */
+int state_apply_request(struct state *state, uint64_t index, uint64_t session,
+			const Catena__Request *request, uint8_t **reply, size_t *reply_size);
+/* Answers a query; the same form of reply. */
+int state_query(struct state *state, uint64_t session, const Catena__Request *request,
+		uint8_t **reply, size_t *reply_size);
+/* Replies of this session up to @through are forgotten. */
+int state_apply_answered(struct state *state, uint64_t index, uint64_t session, uint64_t through);
+
+/* ---- sessions ---- */
+int state_apply_session_open(struct state *state, uint64_t index, uint64_t session, uint64_t secret,
+			     const char *mount, const char *name);
+/* Closes its open files, drops its replies. */
+int state_apply_session_close(struct state *state, uint64_t index, uint64_t session);
+/* -ENOENT, -EACCES (secret). */
+int state_session_check(struct state *state, uint64_t session, uint64_t secret);
+int state_sessions(struct state *state, int (*each)(void *user, uint64_t session, const char *mount,
+		   const char *name), void *user);
+uint64_t state_next_session_id(const struct state *state);
+
+/* ---- cluster ---- */
+/* Server by certificate name: gets its id (kept for ever) and its targets' ids; address and labels
+ * are updated. Unknown targets are added. Chains are placed as a separate command. */
+int state_apply_register(struct state *state, uint64_t index, const struct map_server *server,
+			 const struct map_target *targets, size_t target_count);
+/* Replaces the chains of a pool (what placement decided). */
+int state_apply_chains(struct state *state, uint64_t index, uint32_t pool, const struct chain *chains,
+		       uint32_t count);
+/* The map from the state; online, used and capacity are the caller's to fill from liveness. */
+struct cluster_map *state_map(struct state *state);
+
+/* ---- removal ---- */
+struct removal {
+	uint64_t sequence; /* of the queue entry */
+	uint32_t pool;
+	uint64_t file_id;
+	uint64_t size;     /* chunks may exist below this offset */
+};
+/* Up to @max entries in order from @after; returns the count or -errno. Entries only of files that
+ * no session has open. */
+int state_removals(struct state *state, uint64_t after, struct removal *out, int max);
+int state_apply_removed(struct state *state, uint64_t index, const uint64_t *sequences, size_t count);
+
+struct state_counts {
+	uint64_t inodes, orphans, removals;
+	uint64_t allocated_bytes; /* sum of file sizes */
+};
+void state_counts(const struct state *state, struct state_counts *out);
+/* After kv_recover(): drop what memory knows, read anew. */
+int state_reload(struct state *state);
+#endif
