@@ -1,0 +1,89 @@
+#!/bin/bash
+# Goal: people's own programs run on the mount, and everything is still there after SIGKILL of every
+# process. Method: cp, diff, git, compiling this project, sqlite3, fio with verification, a 2 GiB
+# file; then all processes are killed at once, started again, and all is checked again.
+. "$(dirname "$0")/lib.sh"
+cluster_up -n 3 -c 3
+big=${BIG_MIB:-2048}
+
+copy_trees() {
+	step "cp -a of trees"
+	cp -a /usr/include "$M/include" || die "cp -a /usr/include"
+	cp -a /usr/lib/gcc "$M/gcc" || die "cp -a /usr/lib/gcc"
+}
+check_trees() {
+	step "diff -r"
+	diff -r --no-dereference /usr/include "$M/include" || die "/usr/include differs"
+	diff -r --no-dereference /usr/lib/gcc "$M/gcc" || die "/usr/lib/gcc differs"
+}
+git_here() { git -C "$M/src" -c user.name=t -c user.email=t@example.org -c gc.auto=0 -c core.fsync=all "$@"; }
+make_git() {
+	step "git"
+	mkdir "$M/src"
+	(cd "$CATENA_SOURCE" && git ls-files -z | tar --null -cf - -T -) | tar xf - -C "$M/src" || die "untar"
+	git_here init -q && git_here add . && git_here commit -qm all || die "git commit"
+	check_git
+}
+check_git() {
+	git_here fsck --strict || die "git fsck"
+	[ -z "$(git_here status --porcelain)" ] || die "git status is not clean"
+}
+compile() {
+	step "compile inside the mount"
+	make -s -C "$M/src" BUILD="$M/src/build" -j2 ${1:-all} >"$T/make.out" 2>&1 || { tail -n 30 "$T/make.out"; die "make"; }
+	"$M/src/build/catena-master" --help >/dev/null 2>&1 || [ $? -le 64 ] || die "the program built does not run"
+}
+make_sqlite() {
+	step "sqlite3"
+	local i
+	{
+		echo "pragma journal_mode=delete; create table t(id integer primary key, text text, number real);"
+		for i in $(seq 0 99); do
+			echo "begin; with recursive n(i) as (select 1 union all select i + 1 from n where i < 1000)"
+			echo "insert into t(text, number) select 'row ' || (i + $i * 1000), i * 0.5 from n; commit;"
+		done
+	} | sqlite3 "$M/test.db" >/dev/null || die "sqlite3"
+	check_sqlite
+}
+check_sqlite() {
+	[ "$(sqlite3 "$M/test.db" 'pragma integrity_check; select count(*) from t;' | tr '\n' ' ')" = "ok 100000 " ] ||
+		die "sqlite integrity"
+}
+fio_here() {
+	fio --name=v --directory="$M" --size=96m --rw=randwrite --bsrange=512-256k --bs_unaligned=1 --verify=crc32c \
+		--verify_fatal=1 --ioengine=psync --randseed=7 --fallocate=none --fsync=64 --output="$T/fio.out" "$@" ||
+		{ tail -n 40 "$T/fio.out"; die "fio verify"; }
+}
+big_file() {
+	step "a file of $big MiB"
+	openssl enc -aes-128-ctr -pass pass:x -nosalt -pbkdf2 </dev/zero 2>/dev/null | head -c "${big}M" >"$M/big" || die "writing"
+	openssl enc -aes-128-ctr -pass pass:x -nosalt -pbkdf2 </dev/zero 2>/dev/null | head -c "${big}M" | sha256sum >"$T/big.sum"
+	sync "$M/big"
+	check_big
+}
+check_big() {
+	echo 3 >/proc/sys/vm/drop_caches
+	sha256sum <"$M/big" | cmp - "$T/big.sum" || die "the big file differs"
+}
+
+copy_trees
+check_trees
+make_git
+compile
+make_sqlite
+step "fio verify"
+fio_here --do_verify=1
+big_file
+step "SIGKILL of every process"
+sync "$M"/* 2>/dev/null
+kill_all
+lc up || die "up after SIGKILL"
+check_trees
+check_git
+check_sqlite
+step "fio verify of what was there"
+fio_here --verify_only
+check_big
+[ ! -e "$M/src/build/catena-master" ] || compile clean
+compile
+rm -rf "$M/include" "$M/gcc" "$M/src" "$M"/v.* || die "rm -rf"

@@ -1,0 +1,27 @@
+#!/bin/bash
+# Goal: one command makes a cluster that keeps files. Method: write, list, mount anew, read, remove;
+# then the whole comes down and leaves nothing.
+. "$(dirname "$0")/lib.sh"
+cluster_up -n 3 -c 3
+step "files"
+mkdir "$M/d" || die "mkdir"
+echo hello >"$M/d/small" || die "small file"
+head -c 5000000 /dev/urandom >"$T/random"
+cp "$T/random" "$M/d/large" || die "large file"
+ln -s small "$M/d/link" && ln "$M/d/small" "$M/d/hard" || die "links"
+[ "$(cat "$M/d/link")" = hello ] || die "symlink"
+cmp "$T/random" "$M/d/large" || die "large file differs"
+remount
+step "after mounting again"
+[ "$(cat "$M/d/hard")" = hello ] || die "small file after remount"
+cmp "$T/random" "$M/d/large" || die "large file differs after remount"
+[ "$(ls "$M/d" | wc -l)" -eq 4 ] || die "listing"
+lc status || die "status"
+rm -r "$M/d" || die "rm"
+[ -z "$(ls -A "$M")" ] || die "not empty"
+step "down"
+pids=$(cat "$D"/run/*.pid)
+lc down || die "down"
+for p in $pids; do [ ! -d "/proc/$p" ] || die "process $p is still there"; done
+! grep -q " $D/" /proc/self/mounts || die "still mounted"
+lc up && lc down || die "up and down once more"
