@@ -42,6 +42,9 @@ int kv_open_memory(const struct kv_family *families, unsigned family_count, stru
 void kv_close(struct kv *kv); /* NULL is allowed */
 int kv_recover(struct kv *kv);
 bool kv_is_down(const struct kv *kv);
+/* The disk has less free than the store may need to go on (then it would be down, and deleting could
+ * not make room): refuse what makes it grow. Cheap enough to ask for each request. */
+bool kv_space_low(struct kv *kv);
 
 /* *value is malloc()ed. -ENOENT. */
 int kv_get(struct kv *kv, unsigned family, const void *key, size_t key_size, uint8_t **value,
