@@ -43,7 +43,7 @@ SIM      := $(patsubst tests/sim/%.c,$(BUILD)/tests/sim/%,$(wildcard tests/sim/*
 FUZZ     := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/*_fuzz.c))
 HELPERS  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/cluster/*.c tests/posix/*.c tests/fault/*.c tests/bench/*.c))
 
-.PHONY: all programs tests check unit sim fuzz cluster asan tsan lint tidy format bench demo demo-stop install clean help
+.PHONY: all programs tests check unit sim fuzz cluster asan asan-units tsan lint tidy format bench demo demo-stop install clean help
 all: programs $(TOOLS) ## build every program into $(BUILD)/
 programs: $(PROGRAMS)
 tests: $(UNIT) $(SIM) $(FUZZ) $(HELPERS)
@@ -91,6 +91,9 @@ unit sim fuzz cluster: all tests ## one kind of tests only
 asan: ## unit, sim, fuzz and cluster tests under AddressSanitizer and UBSan
 	$(MAKE) BUILD=$(BUILD)-asan SANITIZE=address,undefined OPT="-O1 -g -fno-omit-frame-pointer" all tests
 	tests/run --build $(BUILD)-asan unit sim fuzz cluster-smoke
+asan-units: ## the same without clusters
+	$(MAKE) BUILD=$(BUILD)-asan SANITIZE=address,undefined OPT="-O1 -g -fno-omit-frame-pointer" all tests
+	tests/run --build $(BUILD)-asan unit sim fuzz
 tsan: ## the threaded unit tests under ThreadSanitizer
 	$(MAKE) BUILD=$(BUILD)-tsan SANITIZE=thread OPT="-O1 -g" tests
 	tests/run --build $(BUILD)-tsan unit-threaded
@@ -113,7 +116,7 @@ demo-stop: ## end the demo cluster and unmount it
 install: all ## PREFIX=/usr/local DESTDIR=
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/sbin
-	install -m 755 $(TOOLS) tools/catena-ca $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(TOOLS) tools/catena-ca tools/localcluster $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(wildcard docs/man/*.8) $(DESTDIR)$(PREFIX)/share/man/man8
 	install -m 644 $(wildcard docs/man/*.1) $(DESTDIR)$(PREFIX)/share/man/man1
 
