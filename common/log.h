@@ -19,11 +19,10 @@ bool log_enabled(enum log_level level);
 void log_write(enum log_level level, const char *module, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* True at most @per_second times each second for one @state (zero-initialised, static): put it
- * before any log line that a peer or a disk can cause in a loop. */
+/* True at most @per_second times in each second for one @state (zero-initialised, static): put it
+ * before any log line that a peer or a disk can cause in a loop. Exact with many threads too. */
 struct log_rate {
-	_Atomic uint64_t window_start_ns;
-	_Atomic uint32_t used;
+	_Atomic uint64_t window; /* private: the second, and how many were allowed in it */
 };
 bool log_rate_ok(struct log_rate *state, uint32_t per_second);
 
