@@ -1,6 +1,6 @@
 /* frame.h - the data plane's frames: codec, no I/O. docs/protocol.md has the layout byte by byte.
  *
- *   header (96 bytes, little-endian, last 4 its CRC32C) | payload (length) | checksums
+ *   header (104 bytes, little-endian, last 4 its CRC32C) | payload (length) | checksums
  *
  * The checksums are one CRC32C for each block of the chunk that the payload touches
  * (block_count(offset, length) of 4 bytes). They are made once, by the writing client, and travel
@@ -17,7 +17,7 @@
 
 #define FRAME_MAGIC        0x314e5443u /* "CTN1" */
 #define FRAME_VERSION      1
-#define FRAME_HEADER_BYTES 96u
+#define FRAME_HEADER_BYTES 104u
 #define FRAME_CRCS_MAX     (FRAME_PAYLOAD_MAX / BLOCK_SIZE + 1)
 
 enum frame_op {
@@ -77,7 +77,8 @@ struct frame_header {
 
 void frame_header_encode(const struct frame_header *header, uint8_t out[FRAME_HEADER_BYTES]);
 /* -EBADMSG: magic or CRC; -EPROTONOSUPPORT: version; -EINVAL: an op, flag or field no peer may send.
- * *why (may be NULL) is then a static text. */
+ * *why (may be NULL) is then a static text, and *header untouched. An answer may repeat its
+ * request's fields, except status and length. */
 int frame_header_decode(const uint8_t in[FRAME_HEADER_BYTES], struct frame_header *header,
 			const char **why);
 /* Bytes of checksums behind the payload. */
