@@ -1,10 +1,11 @@
 /* buf.h - pooled, aligned, reference-counted payload buffers.
  *
  * First touch of a page is the dearest copy there is, so buffers are recycled, and returned to the
- * system only when another size needs their room in the limit, or with the pool. data is aligned to BLOCK_SIZE (O_DIRECT), and holds one payload
- * of up to FRAME_PAYLOAD_MAX bytes that may start anywhere in its first block: a payload at chunk
- * offset o is put at data + o % BLOCK_SIZE, so that block boundaries in the chunk are aligned
- * addresses. Beside it stands room for the payload's block checksums.
+ * system only when another size needs their room in the limit, or with the pool. data is aligned to
+ * BLOCK_SIZE (O_DIRECT), and holds one payload of up to FRAME_PAYLOAD_MAX bytes that may start
+ * anywhere in its first block: a payload at chunk offset o is put at data + o % BLOCK_SIZE, so that
+ * block boundaries in the chunk are aligned addresses. Beside it stands room for the payload's
+ * block checksums.
  *
  * Threading: get, ref, unref from any thread. The bytes belong to whoever holds the only
  * reference; once shared they are read-only. */

@@ -54,15 +54,23 @@ struct cluster_map {
 	uint64_t version;
 	char cluster[64];
 	size_t pool_count, server_count, target_count;
+	/* Each sorted by id, ascending: the lookups search by halves. */
 	struct map_pool *pools;
 	struct map_server *servers;
 	struct map_target *targets;
 };
 
 /* From and to the protobuf message ClusterMap; everything is bounded and cross-checked (chains name
- * known targets, targets known servers, no target twice in a chain). -EBADMSG, -ENOMEM. */
+ * known targets, targets known servers, no target twice in a chain, in-sync members first; ids of
+ * servers and targets, and workers, are not 0; a chain for each partition). Any order of ids is
+ * taken and sorted. -EBADMSG, -ENOMEM. */
 int cluster_map_decode(const void *data, size_t size, struct cluster_map **out);
 int cluster_map_encode(const struct cluster_map *map, uint8_t **out, size_t *size); /* malloc()ed */
+/* The same from the message when it came inside another and is unpacked already (catena.pb-c.h);
+ * nothing of it is kept. */
+struct Catena__ClusterMap;
+int cluster_map_from_message(const struct Catena__ClusterMap *message, struct cluster_map **out);
+/* Only of maps that decode made. */
 struct cluster_map *cluster_map_ref(struct cluster_map *map);
 void cluster_map_unref(struct cluster_map *map); /* NULL is allowed */
 
