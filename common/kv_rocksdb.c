@@ -231,6 +231,14 @@ static void free_native(void *native)
 	rocksdb_writebatch_destroy(native);
 }
 
+static bool range_is_empty(const struct kv_record *range)
+{
+	size_t common = range->key_size < range->value_size ? range->key_size : range->value_size;
+	int order = common == 0 ? 0 : memcmp(range->key, range->value, common);
+
+	return order > 0 || (order == 0 && range->key_size >= range->value_size);
+}
+
 /* The batch in RocksDB's own form. It is kept with ours, since its memory is worth keeping. */
 static rocksdb_writebatch_t *native_batch(struct kv_rocksdb *store, const struct kv_batch *batch)
 {
@@ -256,6 +264,9 @@ static rocksdb_writebatch_t *native_batch(struct kv_rocksdb *store, const struct
 			rocksdb_writebatch_delete_cf(native, handle, key, record.key_size);
 			break;
 		case KV_RECORD_DELETE_RANGE:
+			/* RocksDB fails the whole batch for an inverted range. */
+			if (range_is_empty(&record))
+				break;
 			rocksdb_writebatch_delete_range_cf(native, handle, key, record.key_size,
 							   value, record.value_size);
 			break;
