@@ -2,7 +2,9 @@
  *
  * Every option says its section, name, type, bounds and default; an unknown section or name, a
  * value out of bounds and a repeated single option are errors that name file, line, option, value
- * and what is allowed (with the nearest known name when a name looks mistyped). */
+ * and what is allowed (with the nearest known name when a name looks mistyped). Lines are at most
+ * 198 characters long (inih's limit; longer ones are an error, too). Comments begin with # or ; at
+ * the start of a line, or with " ;" behind a value. */
 #ifndef CATENA_COMMON_CONF_H
 #define CATENA_COMMON_CONF_H
 #include <stdbool.h>
@@ -28,7 +30,7 @@ struct conf_option {
 	const char *name;
 	enum conf_type type;
 	size_t offset;            /* of the field in the program's struct */
-	uint64_t min, max;        /* numbers; both 0: any */
+	uint64_t min, max;        /* numbers; max 0: no upper bound */
 	const char *default_text; /* NULL: required */
 	const char *help;
 };
@@ -37,7 +39,8 @@ struct conf_option {
  * has one line for people, and nothing of @target needs freeing. */
 int conf_load(const char *path, const struct conf_option *options, void *target, char *error,
 	      size_t error_size);
-/* The same for one "name=value" from a command line. */
+/* The same for one "name=value" from a command line, over what is there; a list grows. On failure
+ * the field is as before. */
 int conf_set(const struct conf_option *options, void *target, const char *section, const char *name,
 	     const char *value, char *error, size_t error_size);
 /* All defaults, no file. Required options stay empty. */
