@@ -8,6 +8,7 @@
 #include "common/conf_internal.h"
 
 #define ALLOWED_MAX 128
+#define LIST_MAX    256
 #define NAMES_MAX   128 /* options of one program that a suggestion is looked for among */
 
 /* One load or one set under way. */
@@ -50,9 +51,21 @@ __attribute__((format(printf, 3, 4))) static int fail(struct parse *p, int rc, c
 /* --- names --------------------------------------------------------------------------------------
  */
 
+static void names_join(const char *const *names, size_t count, char *out, size_t size)
+{
+	size_t used = 0;
+
+	out[0] = '\0';
+	for (size_t i = 0; i < count && used < size; i++) {
+		int n = snprintf(out + used, size - used, "%s%s", i == 0 ? "" : ", ", names[i]);
+
+		used += n < 0 ? 0 : (size_t)n;
+	}
+}
+
 static int fail_section(struct parse *p, const char *section, const char *name)
 {
-	const char *known[NAMES_MAX], *nearest;
+	const char *known[NAMES_MAX] = { NULL }, *nearest;
 	size_t count = 0;
 
 	for (const struct conf_option *o = p->options; o->section != NULL && count < NAMES_MAX; o++)
@@ -68,7 +81,8 @@ static int fail_section(struct parse *p, const char *section, const char *name)
 
 static int fail_name(struct parse *p, const char *section, const char *name, const char *value)
 {
-	const char *known[NAMES_MAX], *nearest;
+	const char *known[NAMES_MAX] = { NULL }, *nearest;
+	char list[LIST_MAX];
 	size_t count = 0;
 
 	for (const struct conf_option *o = p->options; o->section != NULL; o++) {
@@ -82,7 +96,9 @@ static int fail_name(struct parse *p, const char *section, const char *name, con
 	if (nearest != NULL)
 		return fail(p, -EINVAL, "[%s] %s = %s: unknown option; did you mean %s?", section,
 			    name, value, nearest);
-	return fail(p, -EINVAL, "[%s] %s = %s: unknown option", section, name, value);
+	names_join(known, count, list, sizeof(list));
+	return fail(p, -EINVAL, "[%s] %s = %s: unknown option; there are %s", section, name, value,
+		    list);
 }
 
 static const struct conf_option *find(struct parse *p, const char *section, const char *name,
