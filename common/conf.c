@@ -87,7 +87,7 @@ static int fail_name(struct parse *p, const char *section, const char *name, con
 
 	for (const struct conf_option *o = p->options; o->section != NULL; o++) {
 		if (strcmp(o->name, name) == 0)
-			return fail(p, -EINVAL, "[%s] %s = %s: this option belongs into [%s]",
+			return fail(p, -EINVAL, "[%s] %s = %s: this option belongs in [%s]",
 				    section, name, value, o->section);
 		if (strcmp(o->section, section) == 0 && count < NAMES_MAX)
 			known[count++] = o->name;
