@@ -31,7 +31,8 @@ struct rpc_call;
 
 /* ---- server ---- */
 struct rpc_stream_handler {
-	/* Return 0 to accept, or -errno to refuse the peer. *stream_user comes back in the others. */
+	/* Return 0 to accept, or -errno to refuse the peer. *stream_user comes back in the others.
+	 * @stream is borrowed until closed() has returned: rpc_stream_ref() it to keep it longer. */
 	int (*open)(void *server_user, struct rpc_stream *stream, const struct tls_identity *peer,
 		    void **stream_user);
 	void (*message)(void *stream_user, struct rpc_stream *stream, const uint8_t *data, size_t size);
@@ -82,9 +83,15 @@ struct rpc_stream_events {
 	 * (from any thread, inside this callback too). */
 	void (*closed)(void *user, int error);
 };
-/* Starts a stream; errors of connecting come by closed() (within connect_timeout_ns). */
+/* Starts a stream; errors of connecting come by closed() (within connect_timeout_ns): -EHOSTUNREACH
+ * nobody answers there, -EACCES the TLS handshake fails (rpc_client_refusal() says why), -ETIMEDOUT
+ * connected but no answer. *out is a reference of the caller's: rpc_stream_unref() it when closed()
+ * has come or after rpc_stream_close(). It is set before the first callback. */
 int rpc_stream_open(struct rpc_client *client, const char *path, const struct rpc_stream_events *events,
 		    void *user, uint64_t connect_timeout_ns, struct rpc_stream **out);
+
+/* Why the last connection attempt was refused by one side's TLS, as one line; "" when it was not. */
+void rpc_client_refusal(struct rpc_client *client, char *out, size_t size);
 
 /* @done is called exactly once: status 0 with the reply, or -errno. @timeout_ns from now. */
 int rpc_call(struct rpc_client *client, const char *path, const void *data, size_t size,
@@ -99,7 +106,7 @@ int rpc_call_wait(struct rpc_client *client, const char *path, const void *data,
  * stream is over, -ENOBUFS when the peer has not read RPC_QUEUE_MAX bytes. */
 #define RPC_QUEUE_MAX (64u << 20)
 int rpc_stream_send(struct rpc_stream *stream, const void *data, size_t size);
-/* Ends the stream; closed() still comes. */
+/* Sends what is queued (for at most 2 s), then ends the stream; closed() still comes. */
 void rpc_stream_close(struct rpc_stream *stream);
 struct rpc_stream *rpc_stream_ref(struct rpc_stream *stream);
 void rpc_stream_unref(struct rpc_stream *stream);
