@@ -141,33 +141,6 @@ static int no_passphrase(char *buf, int size, int writing, void *user)
 	return -1;
 }
 
-static int secret_parse(const char *hex, uint8_t out[TLS_SECRET_MAX], size_t *size)
-{
-	return OPENSSL_hexstr2buf_ex(out, TLS_SECRET_MAX, size, hex, '\0') == 1 ? 0 : -EPROTO;
-}
-
-/* OpenSSL hands out traffic secrets by this one way: lines "LABEL client-random secret". They go
- * nowhere but to the session that asked for them. */
-static void on_secret(const SSL *ssl, const char *line)
-{
-	static const char client[] = "CLIENT_TRAFFIC_SECRET_0 ";
-	static const char server[] = "SERVER_TRAFFIC_SECRET_0 ";
-	struct tls_secrets *secrets = SSL_get_app_data(ssl);
-	const char *secret = strrchr(line, ' ');
-
-	if (secrets == NULL || secret == NULL)
-		return;
-	if (strncmp(line, client, sizeof(client) - 1) == 0)
-		(void)secret_parse(secret + 1, secrets->client, &secrets->client_size);
-	else if (strncmp(line, server, sizeof(server) - 1) == 0)
-		(void)secret_parse(secret + 1, secrets->server, &secrets->server_size);
-}
-
-void tls_session_keep_secrets(SSL *ssl, struct tls_secrets *out)
-{
-	SSL_set_app_data(ssl, out);
-}
-
 static int context_limits(SSL_CTX *ctx)
 {
 	if (SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) != 1 ||
@@ -182,7 +155,6 @@ static int context_limits(SSL_CTX *ctx)
 	SSL_CTX_set_max_cert_list(ctx, CERT_LIST_MAX);
 	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
-	SSL_CTX_set_keylog_callback(ctx, on_secret);
 	return 0;
 }
 

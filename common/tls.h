@@ -8,7 +8,6 @@
 #define CATENA_COMMON_TLS_H
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 #include <openssl/ssl.h>
 
 enum tls_role { TLS_ROLE_NONE, TLS_ROLE_MASTER, TLS_ROLE_CHUNKSERVER, TLS_ROLE_CLIENT, TLS_ROLE_ADMIN };
@@ -41,16 +40,6 @@ int tls_context(const struct tls_files *files, SSL_CTX **out, char *error, size_
  * "<role>.catena". */
 int tls_session(SSL_CTX *ctx, int fd, bool server, enum tls_role server_role, SSL **out);
 
-/* What record.h needs to protect the records of a session whose handshake is done. Wipe it with
- * OPENSSL_cleanse() after use. */
-#define TLS_SECRET_MAX 48 /* SHA-384 */
-struct tls_secrets {
-	uint8_t client[TLS_SECRET_MAX], server[TLS_SECRET_MAX]; /* of who sends */
-	size_t client_size, server_size;                        /* 0: not known yet */
-};
-/* Before the handshake: has the session's traffic secrets written to *@out (borrowed until the
- * session is freed, NULL ends it). Only for sessions of a tls_context(). */
-void tls_session_keep_secrets(SSL *ssl, struct tls_secrets *out);
 /* One line for the log that says why SSL_do_handshake() failed; empties the error queue. Returns
  * the negative errno that fits: -EACCES: one side does not accept the other's certificate;
  * -EPROTO: the peer does not speak TLS 1.3. Call it at once, in the same thread. */
