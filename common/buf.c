@@ -236,6 +236,16 @@ size_t buf_pool_used(const struct buf_pool *pool)
 	return atomic_load_explicit(&pool->used, memory_order_relaxed);
 }
 
+size_t buf_pool_held(struct buf_pool *pool)
+{
+	size_t held;
+
+	pthread_mutex_lock(&pool->lock);
+	held = pool->allocated;
+	pthread_mutex_unlock(&pool->lock);
+	return held;
+}
+
 size_t buf_pool_limit(const struct buf_pool *pool)
 {
 	return pool->limit == SIZE_MAX ? 0 : pool->limit;

@@ -49,6 +49,7 @@ struct buf *buf_wrap(struct buf_pool *pool, void *data, uint32_t size, void (*fr
 struct buf *buf_ref(struct buf *buf);
 void buf_unref(struct buf *buf); /* NULL is allowed */
 size_t buf_pool_used(const struct buf_pool *pool);  /* bytes handed out */
+size_t buf_pool_held(struct buf_pool *pool);        /* with the idle ones; at most the limit */
 size_t buf_pool_limit(const struct buf_pool *pool); /* 0: none */
 
 static inline uint8_t *buf_payload(const struct buf *buf)

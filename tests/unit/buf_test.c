@@ -151,6 +151,7 @@ static void test_idle_buffers_of_one_size_make_room_for_another(void **state)
 			memset(bufs[count]->data, 1, bufs[count]->capacity);
 		}
 		assert_null(buf_get(pool, BLOCK_SIZE));
+		assert_int_equal(buf_pool_held(pool), limit);
 		while (count > 0)
 			buf_unref(bufs[--count]);
 	}
@@ -229,7 +230,8 @@ static void *use_pool(void *arg)
 			check_mark(buf);
 			buf_unref(buf);
 		}
-		if (buf_pool_used(shared_pool) > buf_pool_limit(shared_pool))
+		if (buf_pool_used(shared_pool) > buf_pool_limit(shared_pool) ||
+		    buf_pool_held(shared_pool) > buf_pool_limit(shared_pool))
 			atomic_fetch_add(&broken, 1);
 		other = atomic_exchange(&mailbox[(r >> 32) % 8], buf);
 		if (other != NULL) {
