@@ -45,9 +45,10 @@ struct buf *buf_get(struct buf_pool *pool, uint32_t size);
 /* A buffer struct (with room for checksums at any chunk offset) around memory of the caller's, not
  * counted in the limit; start is 0, length is @size. free(arg) is called when the last reference
  * goes, from that thread; @free and @pool may be NULL. NULL: out of memory, @free is not called. */
-struct buf *buf_wrap(struct buf_pool *pool, void *data, uint32_t size, void (*free)(void *arg), void *arg);
+struct buf *buf_wrap(struct buf_pool *pool, void *data, uint32_t size, void (*free)(void *arg),
+		     void *arg);
 struct buf *buf_ref(struct buf *buf);
-void buf_unref(struct buf *buf); /* NULL is allowed */
+void buf_unref(struct buf *buf);                    /* NULL is allowed */
 size_t buf_pool_used(const struct buf_pool *pool);  /* bytes handed out */
 size_t buf_pool_held(struct buf_pool *pool);        /* with the idle ones; at most the limit */
 size_t buf_pool_limit(const struct buf_pool *pool); /* 0: none */

@@ -36,7 +36,7 @@ struct map_pool {
 struct map_server {
 	uint64_t id;
 	uint32_t workers;
-	bool online; /* has a live session with the master */
+	bool online;                /* has a live session with the master */
 	char name[MAP_NAME_MAX];    /* of its certificate */
 	char address[MAP_NAME_MAX]; /* data plane, host:port */
 	char host[MAP_NAME_MAX], rack[MAP_NAME_MAX], zone[MAP_NAME_MAX];
@@ -76,10 +76,12 @@ void cluster_map_unref(struct cluster_map *map); /* NULL is allowed */
 
 /* NULL: unknown. */
 const struct map_pool *cluster_map_pool(const struct cluster_map *map, uint32_t pool);
-const struct chain *cluster_map_chain(const struct cluster_map *map, uint32_t pool, uint32_t partition);
+const struct chain *cluster_map_chain(const struct cluster_map *map, uint32_t pool,
+				      uint32_t partition);
 const struct map_target *cluster_map_target(const struct cluster_map *map, uint32_t target_id);
 const struct map_server *cluster_map_server(const struct cluster_map *map, uint64_t server_id);
-const struct map_server *cluster_map_target_server(const struct cluster_map *map, uint32_t target_id);
+const struct map_server *cluster_map_target_server(const struct cluster_map *map,
+						   uint32_t target_id);
 /* Index of the first / last in-sync member; -1: none. */
 int chain_head(const struct chain *chain);
 int chain_tail(const struct chain *chain);

@@ -65,7 +65,7 @@ static void names_join(const char *const *names, size_t count, char *out, size_t
 
 static int fail_section(struct parse *p, const char *section, const char *name)
 {
-	const char *known[NAMES_MAX] = { NULL }, *nearest;
+	const char *known[NAMES_MAX] = {NULL}, *nearest;
 	size_t count = 0;
 
 	for (const struct conf_option *o = p->options; o->section != NULL && count < NAMES_MAX; o++)
@@ -81,7 +81,7 @@ static int fail_section(struct parse *p, const char *section, const char *name)
 
 static int fail_name(struct parse *p, const char *section, const char *name, const char *value)
 {
-	const char *known[NAMES_MAX] = { NULL }, *nearest;
+	const char *known[NAMES_MAX] = {NULL}, *nearest;
 	char list[LIST_MAX];
 	size_t count = 0;
 

@@ -143,7 +143,7 @@ static int list_add(struct conf_list *list, const char *text)
 
 static int number_get(const struct conf_option *option, const char *text, uint64_t *out)
 {
-	uint64_t value;
+	uint64_t value = 0;
 	int rc;
 
 	if (option->type == CONF_SIZE)

@@ -21,7 +21,8 @@ uint32_t block_count(uint64_t offset, uint32_t length);
 /* Writes block_count(offset, length) checksums of @data, which is at @offset of its chunk. */
 void block_checksums(const void *data, uint64_t offset, uint32_t length, uint32_t *out);
 /* Compares; -1: all good, else the index of the first block that differs. */
-int block_checksums_verify(const void *data, uint64_t offset, uint32_t length, const uint32_t *crcs);
+int block_checksums_verify(const void *data, uint64_t offset, uint32_t length,
+			   const uint32_t *crcs);
 /* The checksum of a block of zeros. */
 extern const uint32_t block_checksum_zero;
 #endif

@@ -21,15 +21,15 @@
 #define FRAME_CRCS_MAX     (FRAME_PAYLOAD_MAX / BLOCK_SIZE + 1)
 
 enum frame_op {
-	FRAME_HELLO = 1,  /* first frame of a connection; payload: struct hello, see hello.h */
-	FRAME_WRITE,      /* update: payload at offset of the chunk */
-	FRAME_PUNCH,      /* update: [offset, offset+range) becomes a hole (reads as zeros) */
-	FRAME_TRUNCATE,   /* update: chunk ends at offset; what was behind becomes a hole */
-	FRAME_FLUSH,      /* all answered updates of the chunk are on stable storage of every copy */
-	FRAME_READ,       /* [offset, offset+range), both multiples of BLOCK_SIZE; the answer carries
-	                   * the bytes and checksums, shorter when the chunk ends before */
-	FRAME_STAT,       /* answer: version, arg = chunk length; payload: presence bitmap, bit i of
-	                   * byte i/8 set when block i holds data, up to the chunk's length */
+	FRAME_HELLO = 1, /* first frame of a connection; payload: struct hello, see hello.h */
+	FRAME_WRITE,     /* update: payload at offset of the chunk */
+	FRAME_PUNCH,     /* update: [offset, offset+range) becomes a hole (reads as zeros) */
+	FRAME_TRUNCATE,  /* update: chunk ends at offset; what was behind becomes a hole */
+	FRAME_FLUSH,     /* all answered updates of the chunk are on stable storage of every copy */
+	FRAME_READ,      /* [offset, offset+range), both multiples of BLOCK_SIZE; the answer carries
+			  * the bytes and checksums, shorter when the chunk ends before */
+	FRAME_STAT,      /* answer: version, arg = chunk length; payload: presence bitmap, bit i of
+			  * byte i/8 set when block i holds data, up to the chunk's length */
 	FRAME_SYNC_COMPARE, /* to the successor: records of a key range, see chunkserver/sync.h */
 	FRAME_SYNC_DATA,    /* to the successor: blocks of one chunk at rest */
 	FRAME_SYNC_COMMIT,  /* to the successor: the chunk is now version/length as said */
@@ -39,23 +39,23 @@ enum frame_op {
 };
 
 enum frame_flag {
-	FRAME_REPLY = 1 << 0,   /* an answer; request_id is the request's */
-	FRAME_FORWARD = 1 << 1, /* from the predecessor of the chain, not from a client */
-	FRAME_SYNC = 1 << 2,    /* update: answer after it is on stable storage of every copy */
+	FRAME_REPLY = 1 << 0,       /* an answer; request_id is the request's */
+	FRAME_FORWARD = 1 << 1,     /* from the predecessor of the chain, not from a client */
+	FRAME_SYNC = 1 << 2,        /* update: answer after it is on stable storage of every copy */
 	FRAME_NO_CHECKSUM = 1 << 3, /* reserved, refused */
 };
 
 /* Answers' status: 0 or a positive errno (EIO, ENOSPC, EINVAL, ENOENT, EACCES), or one of these. */
 enum frame_status {
 	FRAME_OK = 0,
-	FRAME_STATUS_EPOCH = 1000,   /* other epoch than mine: get the newest map, try again */
-	FRAME_STATUS_NOT_HEAD,       /* updates go to the head: get the newest map */
-	FRAME_STATUS_ASK_TAIL,       /* an overlapping update is pending here: ask the tail */
-	FRAME_STATUS_NOT_READY,      /* member not (yet) able to serve: wait a little, try again */
-	FRAME_STATUS_NO_LEASE,       /* serving lease run out: the same */
-	FRAME_STATUS_CHECKSUM,       /* payload does not match its checksums: send again */
-	FRAME_STATUS_NOT_MINE,       /* no such partition here */
-	FRAME_STATUS_GAP,            /* member lacks an earlier update: sync this partition first */
+	FRAME_STATUS_EPOCH = 1000, /* other epoch than mine: get the newest map, try again */
+	FRAME_STATUS_NOT_HEAD,     /* updates go to the head: get the newest map */
+	FRAME_STATUS_ASK_TAIL,     /* an overlapping update is pending here: ask the tail */
+	FRAME_STATUS_NOT_READY,    /* member not (yet) able to serve: wait a little, try again */
+	FRAME_STATUS_NO_LEASE,     /* serving lease run out: the same */
+	FRAME_STATUS_CHECKSUM,     /* payload does not match its checksums: send again */
+	FRAME_STATUS_NOT_MINE,     /* no such partition here */
+	FRAME_STATUS_GAP,          /* member lacks an earlier update: sync this partition first */
 };
 
 struct frame_header {
@@ -76,8 +76,8 @@ struct frame_header {
 };
 
 void frame_header_encode(const struct frame_header *header, uint8_t out[FRAME_HEADER_BYTES]);
-/* -EBADMSG: magic or CRC; -EPROTONOSUPPORT: version; -EINVAL: an op, flag or field no peer may send.
- * *why (may be NULL) is then a static text, and *header untouched. An answer may repeat its
+/* -EBADMSG: magic or CRC; -EPROTONOSUPPORT: version; -EINVAL: an op, flag or field no peer may
+ * send. *why (may be NULL) is then a static text, and *header untouched. An answer may repeat its
  * request's fields, except status and length. */
 int frame_header_decode(const uint8_t in[FRAME_HEADER_BYTES], struct frame_header *header,
 			const char **why);
