@@ -1,0 +1,494 @@
+#include "chunkserver/master_session.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include "catena.pb-c.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/rpc.h"
+
+#define LOG_MODULE "master_session"
+
+#define STREAM_PATH        "/catena.Master/Chunkserver"
+#define PROTOCOL           1u
+#define CONNECT_TIMEOUT_NS (3 * NS_PER_SEC)
+#define RETRY_MIN_MS       50u
+#define RETRY_MAX_MS       1000u
+#define REFUSED_RETRY_MS   3000u
+#define SENT_KEPT          64u /* heartbeats whose send time is remembered */
+#define SILENCE_NS         (5 * NS_PER_SEC)
+#define REMOVE_CHUNKS_MAX  4096u
+#define LEASE_MAX_NS       (600 * NS_PER_SEC)
+
+/* What the RPC thread hands to the loop. */
+struct event {
+	struct event *next;
+	uint64_t connection;
+	Catena__ServerPush *push; /* NULL: the stream is over, with error */
+	int error;
+};
+
+struct master_session {
+	struct master_session_options options;
+	struct rpc_client *client;
+	struct rpc_stream *stream;
+	uint64_t connection; /* numbers the streams: late events of older ones are dropped */
+	bool registered;
+	uint32_t *target_ids;
+	uint64_t lease_ns;
+	uint64_t map_version;
+	uint64_t sequence; /* of heartbeats */
+	uint64_t sent_ns[SENT_KEPT];
+	uint64_t heard_ns;
+	unsigned retry_ms;
+	uv_timer_t timer;
+	uv_async_t async;
+	unsigned open_handles;
+	pthread_mutex_t lock; /* guards the queue alone */
+	struct event *first, **last;
+	bool closing;
+};
+
+/* One stream's context for the RPC thread. */
+struct stream_user {
+	struct master_session *session;
+	uint64_t connection;
+};
+
+static void connect_now(struct master_session *s);
+
+static void post(struct stream_user *from, Catena__ServerPush *push, int error)
+{
+	struct master_session *s = from->session;
+	struct event *event = calloc(1, sizeof(*event));
+
+	if (event == NULL) {
+		/* The silence timer notices that nothing is heard and connects anew. */
+		if (push != NULL)
+			catena__server_push__free_unpacked(push, NULL);
+		return;
+	}
+	event->connection = from->connection;
+	event->push = push;
+	event->error = error;
+	pthread_mutex_lock(&s->lock);
+	*s->last = event;
+	s->last = &event->next;
+	if (!s->closing)
+		uv_async_send(&s->async);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void on_stream_message(void *user, const uint8_t *data, size_t size)
+{
+	struct stream_user *from = user;
+	Catena__ServerPush *push = catena__server_push__unpack(NULL, size, data);
+
+	if (push == NULL) {
+		log_error("master sent a message that cannot be decoded bytes=%zu", size);
+		return;
+	}
+	post(from, push, 0);
+}
+
+static void on_stream_closed(void *user, int error)
+{
+	struct stream_user *from = user;
+
+	post(from, NULL, error);
+	free(from);
+}
+
+/* ---- sending ---- */
+
+static void send_batch(struct master_session *s, const Catena__ServerBatch *batch)
+{
+	size_t size = catena__server_batch__get_packed_size(batch);
+	uint8_t *data = malloc(size);
+
+	if (data == NULL || s->stream == NULL) {
+		free(data);
+		return;
+	}
+	catena__server_batch__pack(batch, data);
+	/* -EPIPE: closed() is on its way. */
+	(void)rpc_stream_send(s->stream, data, size);
+	free(data);
+}
+
+static void fill_reports(struct master_session *s, Catena__TargetReport *reports,
+			 Catena__TargetReport **pointers)
+{
+	for (unsigned i = 0; i < s->options.target_count; i++) {
+		struct target_report report = {0};
+
+		s->options.callbacks.report(s->options.user, i, &report);
+		catena__target_report__init(&reports[i]);
+		reports[i].uuid = (char *)(uintptr_t)report.uuid;
+		reports[i].target_id = s->target_ids[i];
+		reports[i].capacity = report.capacity;
+		reports[i].used = report.used;
+		reports[i].full = report.full;
+		reports[i].error = report.error;
+		pointers[i] = &reports[i];
+	}
+}
+
+static char *text(const char *value)
+{
+	return (char *)(uintptr_t)(value == NULL ? "" : value);
+}
+
+static void send_register(struct master_session *s)
+{
+	const struct master_session_options *o = &s->options;
+	Catena__TargetReport *reports = calloc(o->target_count, sizeof(*reports));
+	Catena__TargetReport **pointers = calloc(o->target_count, sizeof(*pointers));
+	Catena__Register message = CATENA__REGISTER__INIT, *messages[1] = {&message};
+	Catena__ServerBatch batch = CATENA__SERVER_BATCH__INIT;
+
+	if (reports != NULL && pointers != NULL) {
+		fill_reports(s, reports, pointers);
+		message.cluster = text(o->cluster);
+		message.name = text(o->name);
+		message.address = text(o->address);
+		message.host = text(o->host);
+		message.rack = text(o->rack);
+		message.zone = text(o->zone);
+		message.workers = o->workers;
+		message.protocol = PROTOCOL;
+		message.targets = pointers;
+		message.n_targets = o->target_count;
+		batch.registrations = messages;
+		batch.n_registrations = 1;
+		send_batch(s, &batch);
+	}
+	free(pointers);
+	free(reports);
+}
+
+static void send_heartbeat(struct master_session *s)
+{
+	const struct master_session_options *o = &s->options;
+	Catena__TargetReport *reports = calloc(o->target_count, sizeof(*reports));
+	Catena__TargetReport **pointers = calloc(o->target_count, sizeof(*pointers));
+	Catena__Heartbeat message = CATENA__HEARTBEAT__INIT, *messages[1] = {&message};
+	Catena__ServerBatch batch = CATENA__SERVER_BATCH__INIT;
+
+	if (reports != NULL && pointers != NULL) {
+		fill_reports(s, reports, pointers);
+		message.sequence = ++s->sequence;
+		message.targets = pointers;
+		message.n_targets = o->target_count;
+		message.map_version = s->map_version;
+		batch.heartbeats = messages;
+		batch.n_heartbeats = 1;
+		s->sent_ns[message.sequence % SENT_KEPT] = clock_monotonic_ns();
+		send_batch(s, &batch);
+	}
+	free(pointers);
+	free(reports);
+}
+
+void master_session_removed(struct master_session *session, unsigned index, uint64_t sequence,
+			    int error)
+{
+	Catena__Removed message = CATENA__REMOVED__INIT, *messages[1] = {&message};
+	Catena__ServerBatch batch = CATENA__SERVER_BATCH__INIT;
+
+	message.sequence = sequence;
+	message.target_id = session->target_ids[index];
+	message.error = -error;
+	batch.removed = messages;
+	batch.n_removed = 1;
+	send_batch(session, &batch);
+}
+
+/* ---- receiving, on the loop ---- */
+
+static bool on_registered(struct master_session *s, const Catena__Registered *message)
+{
+	if (message->error != 0) {
+		log_error("master refuses this chunkserver error=\"%s\" reason=\"%s\" master=%s",
+			  strerror(message->error), message->message, s->options.master);
+		return false;
+	}
+	for (unsigned i = 0; i < s->options.target_count; i++) {
+		struct target_report report = {0};
+
+		s->options.callbacks.report(s->options.user, i, &report);
+		s->target_ids[i] = 0;
+		for (size_t j = 0; j < message->n_targets; j++) {
+			if (strcmp(message->targets[j]->uuid, report.uuid) == 0)
+				s->target_ids[i] = message->targets[j]->target_id;
+		}
+		if (s->target_ids[i] == 0) {
+			log_error("master gave no id for target uuid=%s", report.uuid);
+			return false;
+		}
+	}
+	s->lease_ns = message->lease_ns < LEASE_MAX_NS ? message->lease_ns : LEASE_MAX_NS;
+	s->registered = true;
+	s->retry_ms = RETRY_MIN_MS;
+	log_info("registered server=%" PRIu64 " master=%s lease_ms=%" PRIu64, message->server_id,
+		 s->options.master, (uint64_t)(s->lease_ns / NS_PER_MSEC));
+	s->options.callbacks.registered(s->options.user, message->server_id, s->target_ids);
+	send_heartbeat(s);
+	return true;
+}
+
+static void on_renewed(struct master_session *s, const Catena__Renew *message)
+{
+	if (!s->registered || message->sequence > s->sequence ||
+	    s->sequence - message->sequence >= SENT_KEPT)
+		return;
+	s->options.callbacks.lease(s->options.user,
+				   s->sent_ns[message->sequence % SENT_KEPT] + s->lease_ns);
+}
+
+static void on_map(struct master_session *s, const Catena__ClusterMap *message)
+{
+	struct cluster_map *map = NULL;
+	int rc = cluster_map_from_message(message, &map);
+
+	if (rc < 0) {
+		log_error("cluster map refused version=%" PRIu64 " error=\"%s\"", message->version,
+			  strerror(-rc));
+		return;
+	}
+	s->map_version = map->version;
+	s->options.callbacks.map(s->options.user, map);
+	cluster_map_unref(map);
+}
+
+static void on_remove(struct master_session *s, const Catena__Remove *message)
+{
+	struct chunk_key *keys;
+	unsigned index = 0;
+
+	while (index < s->options.target_count && s->target_ids[index] != message->target_id)
+		index++;
+	if (index == s->options.target_count || message->n_chunks > REMOVE_CHUNKS_MAX) {
+		log_error("removal refused target=%" PRIu32 " chunks=%zu", message->target_id,
+			  message->n_chunks);
+		return;
+	}
+	keys = calloc(message->n_chunks + 1, sizeof(*keys));
+	if (keys == NULL)
+		return; /* unanswered: the master sends it again */
+	for (size_t i = 0; i < message->n_chunks; i++) {
+		keys[i].pool = message->chunks[i]->pool;
+		keys[i].partition = message->chunks[i]->partition;
+		keys[i].file_id = message->chunks[i]->file_id;
+		keys[i].index = message->chunks[i]->index;
+	}
+	s->options.callbacks.remove(s->options.user, index, message->sequence, keys,
+				    message->n_chunks);
+	free(keys);
+}
+
+static void retry_in(struct master_session *s, unsigned ms);
+
+static void drop_stream(struct master_session *s)
+{
+	struct rpc_stream *stream = s->stream;
+
+	s->stream = NULL;
+	s->registered = false;
+	s->connection++;
+	if (stream != NULL) {
+		rpc_stream_close(stream);
+		rpc_stream_unref(stream);
+	}
+}
+
+static void on_push(struct master_session *s, const Catena__ServerPush *push)
+{
+	s->heard_ns = clock_monotonic_ns();
+	for (size_t i = 0; i < push->n_registered; i++) {
+		if (!on_registered(s, push->registered[i])) {
+			drop_stream(s);
+			retry_in(s, REFUSED_RETRY_MS);
+			return;
+		}
+	}
+	for (size_t i = 0; i < push->n_renewed; i++)
+		on_renewed(s, push->renewed[i]);
+	for (size_t i = 0; i < push->n_maps; i++)
+		on_map(s, push->maps[i]);
+	for (size_t i = 0; i < push->n_removes; i++)
+		on_remove(s, push->removes[i]);
+}
+
+static void on_lost(struct master_session *s, int error)
+{
+	static struct log_rate rate;
+	char refusal[256] = "";
+
+	rpc_client_refusal(s->client, refusal, sizeof(refusal));
+	if (log_rate_ok(&rate, 1))
+		log_warn("no connection to the master master=%s error=\"%s\"%s%s",
+			 s->options.master, strerror(-error), refusal[0] != '\0' ? " reason=" : "",
+			 refusal);
+	drop_stream(s);
+	retry_in(s, s->retry_ms);
+	s->retry_ms = s->retry_ms * 2 < RETRY_MAX_MS ? s->retry_ms * 2 : RETRY_MAX_MS;
+}
+
+static struct event *take_events(struct master_session *s)
+{
+	struct event *first;
+
+	pthread_mutex_lock(&s->lock);
+	first = s->first;
+	s->first = NULL;
+	s->last = &s->first;
+	pthread_mutex_unlock(&s->lock);
+	return first;
+}
+
+static void on_async(uv_async_t *handle)
+{
+	struct master_session *s = handle->data;
+	struct event *event = take_events(s), *next;
+
+	for (; event != NULL; event = next) {
+		next = event->next;
+		if (!s->closing && event->connection == s->connection) {
+			if (event->push != NULL)
+				on_push(s, event->push);
+			else
+				on_lost(s, event->error);
+		}
+		if (event->push != NULL)
+			catena__server_push__free_unpacked(event->push, NULL);
+		free(event);
+	}
+}
+
+/* ---- the timer: heartbeats while registered, else the next attempt ---- */
+
+static void on_timer(uv_timer_t *timer)
+{
+	struct master_session *s = timer->data;
+
+	if (s->stream == NULL) {
+		connect_now(s);
+		return;
+	}
+	if (clock_monotonic_ns() - s->heard_ns > SILENCE_NS) {
+		on_lost(s, -ETIMEDOUT);
+		return;
+	}
+	if (s->registered)
+		send_heartbeat(s);
+}
+
+static void retry_in(struct master_session *s, unsigned ms)
+{
+	uv_timer_start(&s->timer, on_timer, ms, MASTER_HEARTBEAT_MS);
+}
+
+static void connect_now(struct master_session *s)
+{
+	static const struct rpc_stream_events events = {
+		.message = on_stream_message,
+		.closed = on_stream_closed,
+	};
+	struct stream_user *user = calloc(1, sizeof(*user));
+	int rc = -ENOMEM;
+
+	if (user != NULL) {
+		user->session = s;
+		user->connection = ++s->connection;
+		rc = rpc_stream_open(s->client, STREAM_PATH, &events, user, CONNECT_TIMEOUT_NS,
+				     &s->stream);
+	}
+	if (rc < 0) {
+		free(user);
+		s->stream = NULL;
+		on_lost(s, rc);
+		return;
+	}
+	s->heard_ns = clock_monotonic_ns();
+	send_register(s);
+	uv_timer_start(&s->timer, on_timer, MASTER_HEARTBEAT_MS, MASTER_HEARTBEAT_MS);
+}
+
+int master_session_open(const struct master_session_options *options, struct master_session **out,
+			char *error, size_t error_size)
+{
+	struct rpc_client_options client = {
+		.target = options->master,
+		.tls = options->tls,
+		.server_role = TLS_ROLE_MASTER,
+	};
+	struct master_session *s = calloc(1, sizeof(*s));
+	int rc = -ENOMEM;
+
+	if (s == NULL)
+		return -ENOMEM;
+	s->options = *options;
+	s->last = &s->first;
+	s->retry_ms = RETRY_MIN_MS;
+	s->target_ids = calloc(options->target_count, sizeof(*s->target_ids));
+	if (s->target_ids == NULL)
+		goto err_after_alloc;
+	rc = rpc_client_open(&client, &s->client, error, error_size);
+	if (rc < 0)
+		goto err_after_targets;
+	pthread_mutex_init(&s->lock, NULL);
+	rc = uv_async_init(options->loop, &s->async, on_async);
+	if (rc < 0)
+		goto err_after_client;
+	uv_timer_init(options->loop, &s->timer);
+	s->async.data = s;
+	s->timer.data = s;
+	s->open_handles = 2;
+	*out = s;
+	connect_now(s);
+	return 0;
+
+err_after_client:
+	pthread_mutex_destroy(&s->lock);
+	rpc_client_close(s->client);
+err_after_targets:
+	free(s->target_ids);
+err_after_alloc:
+	free(s);
+	return rc;
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+	struct master_session *s = handle->data;
+	struct event *event, *next;
+
+	if (--s->open_handles > 0)
+		return;
+	for (event = take_events(s); event != NULL; event = next) {
+		next = event->next;
+		if (event->push != NULL)
+			catena__server_push__free_unpacked(event->push, NULL);
+		free(event);
+	}
+	pthread_mutex_destroy(&s->lock);
+	free(s->target_ids);
+	free(s);
+}
+
+void master_session_close(struct master_session *session)
+{
+	if (session == NULL)
+		return;
+	drop_stream(session);
+	/* No callback comes once the client is closed, so the queue is ours alone after it. */
+	rpc_client_close(session->client);
+	pthread_mutex_lock(&session->lock);
+	session->closing = true;
+	pthread_mutex_unlock(&session->lock);
+	uv_close((uv_handle_t *)&session->async, on_handle_closed);
+	uv_close((uv_handle_t *)&session->timer, on_handle_closed);
+}

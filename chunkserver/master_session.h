@@ -1,0 +1,65 @@
+/* master_session.h - the chunkserver's stream to the master: registration, heartbeats, lease, map.
+ *
+ * Reconnects by itself, with back-off, for ever; a refused registration is logged and tried again
+ * slowly, so that a chunkserver started too early or against the wrong master stays up and says
+ * why.
+ *
+ * The serving lease runs from the moment its heartbeat was sent, by the monotonic clock: the master
+ * counts from when it received it, which is later, so ours always ends first.
+ *
+ * Threading: created, used and closed on one libuv loop; all callbacks come there. */
+#ifndef CATENA_CHUNKSERVER_MASTER_SESSION_H
+#define CATENA_CHUNKSERVER_MASTER_SESSION_H
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+#include "common/chunk.h"
+#include "common/cluster_map.h"
+#include "common/tls.h"
+
+#define MASTER_HEARTBEAT_MS 500
+
+struct target_report {
+	const char *uuid;
+	uint64_t capacity, used;
+	bool full;
+	int error; /* 0 or a positive errno: the target cannot serve */
+};
+
+struct master_session_callbacks {
+	/* Current figures of target @index; called before each heartbeat. */
+	void (*report)(void *user, unsigned index, struct target_report *report);
+	/* Registered: our server id, and the id of each target, in our order. */
+	void (*registered)(void *user, uint64_t server_id, const uint32_t *target_ids);
+	void (*map)(void *user, struct cluster_map *map); /* borrowed */
+	void (*lease)(void *user, uint64_t until_ns);
+	/* Delete these chunks of target @index, then call master_session_removed() with @sequence.
+	 */
+	void (*remove)(void *user, unsigned index, uint64_t sequence, const struct chunk_key *keys,
+		       size_t count);
+};
+
+struct master_session_options {
+	uv_loop_t *loop;
+	const char *master; /* host:port */
+	struct tls_files tls;
+	const char *cluster, *name, *address; /* address: where clients and peers reach us */
+	const char *host, *rack, *zone;
+	uint32_t workers;
+	unsigned target_count;
+	struct master_session_callbacks callbacks;
+	void *user;
+};
+
+struct master_session;
+
+/* Everything in @options is borrowed and must outlive the session. -ENOMEM and the like, with one
+ * line in @error; a master that cannot be reached is no error. */
+int master_session_open(const struct master_session_options *options, struct master_session **out,
+			char *error, size_t error_size);
+/* @error: 0 or a negative errno. The connection may have changed since: harmless. */
+void master_session_removed(struct master_session *session, unsigned index, uint64_t sequence,
+			    int error);
+/* Ends the stream; no callback comes after it. NULL is allowed. */
+void master_session_close(struct master_session *session);
+#endif
