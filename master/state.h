@@ -43,6 +43,10 @@ uint64_t state_applied_index(const struct state *state);
 /* ---- requests of clients ---- */
 /* Does this request change anything (then it must go through the log)? */
 bool state_request_is_command(const Catena__Request *request);
+/* Does this request make the store grow for good? When the store's disk is nearly full
+ * (kv_space_low()) such requests are to be refused with ENOSPC before they come here, so that there
+ * is room for those that delete. */
+bool state_request_grows(const Catena__Request *request);
 /* Applies a command of @session at log @index, or answers the kept reply when (session, id) was
  * applied before. *reply is malloc()ed packed Catena__Reply. -errno only for store failure
  * (-EIO, -ENOSPC: nothing was applied); failures of the request are in the reply. Also tells the

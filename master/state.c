@@ -1,0 +1,427 @@
+/* state.c - the state machine as its users see it: opening, requests in, replies out. */
+#include "master/state.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include "common/bytes.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "master/state_internal.h"
+
+#define LOG_MODULE "state"
+
+#define SUPER_FORMAT   1
+#define PARTITIONS_MAX 65536u
+
+/* ---- opening ---- */
+
+static bool options_ok(const char *cluster, const struct state_options *options)
+{
+	size_t size = strlen(cluster);
+
+	return size > 0 && size < sizeof(((struct state *)0)->cluster_id) && options->copies >= 1 &&
+	       options->copies <= CHAIN_MEMBERS_MAX && options->partitions >= 1 &&
+	       options->partitions <= PARTITIONS_MAX && options->chunk_size >= CHUNK_SIZE_MIN &&
+	       options->chunk_size <= CHUNK_SIZE_MAX && options->chunk_size % CHUNK_SIZE_MIN == 0;
+}
+
+static void put_root(struct kv_batch *batch)
+{
+	int64_t now = clock_realtime_ns();
+	struct inode root = {
+		.ino = ROOT_INO,
+		.mode = S_IFDIR | 0755,
+		.nlink = 2,
+		.pool = DEFAULT_POOL,
+		.size = DIRECTORY_SIZE,
+		.atime = now,
+		.mtime = now,
+		.ctime = now,
+		.version = 1,
+		.parent = ROOT_INO,
+	};
+	uint8_t key[8], value[INODE_VALUE_BYTES];
+
+	key_u64(key, ROOT_INO);
+	inode_encode(&root, value);
+	kv_batch_put(batch, FAMILY_INODES, key, sizeof(key), value, sizeof(value));
+}
+
+int state_init(struct kv *kv, const char *cluster, const struct state_options *options)
+{
+	struct counters counters = {
+		.next_ino = ROOT_INO + 1,
+		.next_file_id = 1,
+		.next_session = 1,
+		.next_server = 1,
+		.next_removal = 1,
+		.next_target = 1,
+		.map_version = 1,
+		.inodes = 1,
+	};
+	uint8_t key[META_KEY_MAX], super[1 + NAME_KEY_BYTES + 64], *old;
+	uint8_t value[COUNTERS_VALUE_BYTES];
+	struct kv_batch *batch;
+	size_t size;
+	int rc;
+
+	if (!options_ok(cluster, options))
+		return -EINVAL;
+	rc = kv_get(kv, FAMILY_META, key, key_meta(key, META_SUPER, 0), &old, &size);
+	if (rc != -ENOENT) {
+		if (rc == 0)
+			free(old);
+		return rc == 0 ? -EEXIST : rc;
+	}
+	if (getrandom(super + 1, NAME_KEY_BYTES, 0) != NAME_KEY_BYTES)
+		return -EIO;
+	batch = kv_batch_new();
+	if (batch == NULL)
+		return -ENOMEM;
+	super[0] = SUPER_FORMAT;
+	size = strlen(cluster);
+	memcpy(super + 1 + NAME_KEY_BYTES, cluster, size);
+	kv_batch_put(batch, FAMILY_META, key, key_meta(key, META_SUPER, 0), super,
+		     1 + NAME_KEY_BYTES + size);
+	counters_encode(&counters, value);
+	kv_batch_put(batch, FAMILY_META, key, key_meta(key, META_COUNTERS, 0), value,
+		     sizeof(value));
+	put_root(batch);
+	cluster_put_default_pool(batch, options);
+	rc = kv_write(kv, batch, true);
+	kv_batch_free(batch);
+	return rc;
+}
+
+static int load_super(struct state *state)
+{
+	const size_t head = 1 + NAME_KEY_BYTES;
+	uint8_t key[META_KEY_MAX], *value;
+	size_t size;
+	int rc = kv_get(state->kv, FAMILY_META, key, key_meta(key, META_SUPER, 0), &value, &size);
+
+	if (rc != 0)
+		return rc;
+	if (size <= head || size - head >= sizeof(state->cluster_id) || value[0] != SUPER_FORMAT) {
+		rc = -EUCLEAN;
+	} else {
+		memcpy(state->name_key, value + 1, NAME_KEY_BYTES);
+		memcpy(state->cluster_id, value + head, size - head);
+		state->cluster_id[size - head] = '\0';
+	}
+	free(value);
+	return rc;
+}
+
+static int load_counters(struct state *state)
+{
+	uint8_t key[META_KEY_MAX], *value;
+	size_t size;
+	int rc =
+		kv_get(state->kv, FAMILY_META, key, key_meta(key, META_COUNTERS, 0), &value, &size);
+
+	if (rc != 0)
+		return rc == -ENOENT ? -EUCLEAN : rc;
+	if (!counters_decode(value, size, &state->counters))
+		rc = -EUCLEAN;
+	free(value);
+	return rc;
+}
+
+static void unload(struct state *state)
+{
+	sessions_unload(state);
+	cluster_unload(state);
+	inode_cache_clear(state->inodes);
+	dentry_cache_clear(state->dentries);
+}
+
+int state_reload(struct state *state)
+{
+	int rc;
+
+	unload(state);
+	rc = load_super(state);
+	if (rc == 0)
+		rc = load_counters(state);
+	if (rc == 0)
+		rc = cluster_load(state);
+	if (rc == 0)
+		rc = sessions_load(state);
+	state->stale = rc != 0;
+	return rc;
+}
+
+int state_ready(struct state *state)
+{
+	int rc;
+
+	if (!state->stale)
+		return 0;
+	rc = state_reload(state);
+	return rc == -ENOENT || rc == -EUCLEAN ? -EIO : rc;
+}
+
+int state_open(struct kv *kv, struct state **out, char *error, size_t error_size)
+{
+	struct state *state = calloc(1, sizeof(*state));
+	int rc = -ENOMEM;
+
+	if (state == NULL)
+		goto out;
+	state->kv = kv;
+	state->name_mask = UINT64_MAX;
+	state->inodes = inode_cache_new();
+	state->dentries = dentry_cache_new();
+	state->txn.batch = kv_batch_new();
+	if (state->inodes == NULL || state->dentries == NULL || state->txn.batch == NULL)
+		goto out;
+	rc = state_reload(state);
+out:
+	if (rc == 0) {
+		*out = state;
+		return 0;
+	}
+	snprintf(error, error_size, "%s",
+		 rc == -ENOENT    ? "the store is not initialised"
+		 : rc == -EUCLEAN ? "the store is damaged or of another version"
+				  : strerror(-rc));
+	state_close(state);
+	return rc;
+}
+
+void state_close(struct state *state)
+{
+	if (state == NULL)
+		return;
+	sessions_unload(state);
+	cluster_unload(state);
+	inode_cache_free(state->inodes);
+	dentry_cache_free(state->dentries);
+	kv_batch_free(state->txn.batch);
+	free(state);
+}
+
+const char *state_cluster(const struct state *state)
+{
+	return state->cluster_id;
+}
+
+uint64_t state_applied_index(const struct state *state)
+{
+	return state->counters.index;
+}
+
+void state_counts(const struct state *state, struct state_counts *out)
+{
+	out->inodes = state->counters.inodes;
+	out->orphans = state->counters.orphans;
+	out->removals = state->counters.removals;
+	out->allocated_bytes = state->counters.bytes;
+}
+
+/* ---- requests ---- */
+
+bool state_request_is_command(const Catena__Request *request)
+{
+	switch (request->op_case) {
+	case CATENA__REQUEST__OP_SETATTR:
+	case CATENA__REQUEST__OP_CREATE:
+	case CATENA__REQUEST__OP_LINK:
+	case CATENA__REQUEST__OP_UNLINK:
+	case CATENA__REQUEST__OP_RENAME:
+	case CATENA__REQUEST__OP_OPEN:
+	case CATENA__REQUEST__OP_CLOSE:
+		return true;
+	case CATENA__REQUEST__OP_XATTR:
+		return request->xattr->op == XATTR_OP_SET || request->xattr->op == XATTR_OP_REMOVE;
+	default:
+		return false;
+	}
+}
+
+bool state_request_grows(const Catena__Request *request)
+{
+	switch (request->op_case) {
+	case CATENA__REQUEST__OP_CREATE:
+	case CATENA__REQUEST__OP_LINK:
+		return true;
+	case CATENA__REQUEST__OP_XATTR:
+		return request->xattr->op == XATTR_OP_SET;
+	default:
+		return false;
+	}
+}
+
+static int run_command(struct txn *txn, const Catena__Request *request, struct reply_room *room)
+{
+	switch (request->op_case) {
+	case CATENA__REQUEST__OP_SETATTR:
+		return op_setattr(txn, request->setattr, room);
+	case CATENA__REQUEST__OP_CREATE:
+		return op_create(txn, request->create, room);
+	case CATENA__REQUEST__OP_LINK:
+		return op_link(txn, request->link, room);
+	case CATENA__REQUEST__OP_UNLINK:
+		return op_unlink(txn, request->unlink, room);
+	case CATENA__REQUEST__OP_RENAME:
+		return op_rename(txn, request->rename, room);
+	case CATENA__REQUEST__OP_OPEN:
+		return op_open(txn, request->open, room);
+	case CATENA__REQUEST__OP_CLOSE:
+		return op_close(txn, request->close, room);
+	case CATENA__REQUEST__OP_XATTR:
+		return op_xattr(txn, request->xattr, room);
+	default:
+		return -EINVAL;
+	}
+}
+
+static int run_query(struct txn *txn, const Catena__Request *request, struct reply_room *room)
+{
+	switch (request->op_case) {
+	case CATENA__REQUEST__OP_LOOKUP:
+		return op_lookup(txn, request->lookup, room);
+	case CATENA__REQUEST__OP_GETATTR:
+		return op_getattr(txn, request->getattr, room);
+	case CATENA__REQUEST__OP_READLINK:
+		return op_readlink(txn, request->readlink, room);
+	case CATENA__REQUEST__OP_READDIR:
+		return op_readdir(txn, request->readdir, room);
+	case CATENA__REQUEST__OP_XATTR:
+		return op_xattr(txn, request->xattr, room);
+	case CATENA__REQUEST__OP_STATFS:
+		return op_statfs(txn, room);
+	case CATENA__REQUEST__OP_SYNC_ALL:
+		return 0; /* what it waits for is the log's business */
+	default:
+		return -EINVAL;
+	}
+}
+
+static void reply_begin(struct reply_room *room, uint64_t id)
+{
+	static const Catena__Reply empty = CATENA__REPLY__INIT;
+
+	room->reply = empty;
+	room->reply.id = id;
+	room->owned = NULL;
+}
+
+static int reply_pack(struct reply_room *room, uint8_t **out, size_t *size)
+{
+	size_t packed = catena__reply__get_packed_size(&room->reply);
+	uint8_t *data = malloc(packed == 0 ? 1 : packed);
+
+	if (data != NULL) {
+		catena__reply__pack(&room->reply, data);
+		*out = data;
+		*size = packed;
+	}
+	free(room->owned);
+	room->owned = NULL;
+	return data == NULL ? -ENOMEM : 0;
+}
+
+static int reply_error(uint64_t id, int rc, uint8_t **out, size_t *size)
+{
+	struct reply_room room;
+
+	reply_begin(&room, id);
+	room.reply.error = -rc;
+	return reply_pack(&room, out, size);
+}
+
+/* Effects, reply and index in one batch, or nothing. */
+static int apply_new(struct txn *txn, uint64_t index, const Catena__Request *request,
+		     uint8_t **reply, size_t *reply_size)
+{
+	struct session *session = txn->session;
+	struct reply_room room;
+	uint8_t key[16];
+	int rc;
+
+	reply_begin(&room, request->id);
+	rc = run_command(txn, request, &room);
+	if (txn->store_error != 0) {
+		free(room.owned);
+		return txn->store_error;
+	}
+	if (rc != 0) {
+		txn_reset(txn);
+		room.reply.error = -rc;
+	}
+	rc = reply_pack(&room, reply, reply_size);
+	if (rc != 0)
+		return rc;
+	key_u64_u64(key, session->id, request->id);
+	kv_batch_put(txn->batch, FAMILY_REPLIES, key, sizeof(key), *reply, *reply_size);
+	session_batch_prune(txn, session);
+	rc = txn_commit(txn, index);
+	if (rc != 0) {
+		free(*reply);
+		return rc;
+	}
+	session_pruned(session);
+	if (session_keep_reply(session, request->id, *reply, *reply_size) != 0)
+		txn->state->stale = true;
+	return 0;
+}
+
+int state_apply_request(struct state *state, uint64_t index, uint64_t session_id,
+			const Catena__Request *request, uint8_t **reply, size_t *reply_size)
+{
+	const struct kept_reply *kept;
+	struct session *session;
+	int rc = state_ready(state);
+
+	if (rc != 0)
+		return rc;
+	session = session_find(state, session_id);
+	if (session == NULL)
+		return reply_error(request->id, -ESTALE, reply, reply_size);
+	kept = session_reply(session, request->id);
+	if (kept != NULL) {
+		uint8_t *copy = malloc(kept->size == 0 ? 1 : kept->size);
+
+		if (copy == NULL)
+			return -ENOMEM;
+		memcpy(copy, kept->data, kept->size);
+		*reply = copy;
+		*reply_size = kept->size;
+		return 0;
+	}
+	/* A copy of a request that came so late that its answer is forgotten: it must not be done
+	 * again, and nobody waits for the answer. */
+	if (request->id <= session->answered)
+		return reply_error(request->id, -EALREADY, reply, reply_size);
+	if (session->reply_end - session->reply_first >= REPLIES_MAX)
+		return reply_error(request->id, -ENOBUFS, reply, reply_size);
+	return apply_new(txn_begin(state, session, request->time), index, request, reply,
+			 reply_size);
+}
+
+int state_query(struct state *state, uint64_t session_id, const Catena__Request *request,
+		uint8_t **reply, size_t *reply_size)
+{
+	struct session *session;
+	struct reply_room room;
+	struct txn *txn;
+	int rc = state_ready(state);
+
+	if (rc != 0)
+		return rc;
+	session = session_find(state, session_id);
+	txn = txn_begin(state, session, request->time);
+	reply_begin(&room, request->id);
+	rc = session == NULL ? -ESTALE : run_query(txn, request, &room);
+	if (txn->store_error != 0) {
+		free(room.owned);
+		return txn->store_error;
+	}
+	room.reply.error = -rc;
+	return reply_pack(&room, reply, reply_size);
+}
