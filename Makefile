@@ -81,6 +81,7 @@ $(UNIT) $(SIM) $(FUZZ): $(BUILD)/%: $(BUILD)/%.o $(LIBS)
 	$(link) -lcmocka
 $(HELPERS): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/libcommon.a
 	$(link)
+$(BUILD)/tests/bench/state_bench: $(BUILD)/libmaster.a
 .SECONDARY:
 
 # --- tests ----------------------------------------------------------------------------------
