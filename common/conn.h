@@ -7,8 +7,8 @@
  *
  * Threading: a conn belongs to its loop's thread; callbacks run there and may call any function
  * here, conn_close() included. conn_send() alone may be called from any thread that is sure that
- * the conn is not freed meanwhile: it encrypts and writes at once when nothing is queued, else it
- * queues.
+ * the conn is not freed before the call (conn_ref()): it encrypts and writes at once when nothing is
+ * queued, else it queues.
  *
  * Deadlines: connect + handshake must end within handshake_timeout; idle connections are the
  * user's to PING. */
@@ -29,7 +29,7 @@ struct conn_callbacks {
 	/* The connection is over: -errno (0: closed by the peer in order). Called once, never for
 	 * conn_close(); the conn is freed after it returns. */
 	void (*closed)(struct conn *conn, void *user, int error);
-	/* Optional: the send queue has become empty. */
+	/* Optional: the send queue has become empty, after a conn_send() that left something in it. */
 	void (*drained)(struct conn *conn, void *user);
 };
 
@@ -52,10 +52,20 @@ int conn_accept(const struct conn_options *options, int fd, struct conn **out);
 
 /* Queues one frame. header->length must be payload->length (or 0 with NULL); checksums are taken
  * from payload->crcs. @payload is referenced until sent, the caller keeps its own reference.
- * -EPIPE: closing; nothing was queued. -EAGAIN is never returned: look at conn_queued(). */
+ * -EPIPE: closing; -ENOMEM; nothing was queued then. -EAGAIN is never returned: look at
+ * conn_queued(). Frames sent before ready() wait for it. */
 int conn_send(struct conn *conn, const struct frame_header *header, struct buf *payload);
 /* Bytes queued and not yet given to the kernel. */
 size_t conn_queued(const struct conn *conn);
+/* Between the two, conn_send() of this thread only queues (up to 64 KiB per conn); the end writes,
+ * so that several small frames cost one system call. They nest. The callbacks here are inside such
+ * a pair already; other places that send to the same conn several times are worth one. */
+void conn_batch_begin(void);
+void conn_batch_end(void);
+/* Keeps the memory of the conn valid, and nothing else: after its end conn_send() says -EPIPE. Any
+ * thread. */
+struct conn *conn_ref(struct conn *conn);
+void conn_unref(struct conn *conn); /* NULL is allowed */
 /* Stops or resumes reading (back-pressure). */
 void conn_pause(struct conn *conn, bool pause);
 
