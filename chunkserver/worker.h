@@ -1,0 +1,49 @@
+/* worker.h - one event loop of the chunkserver and everything that happens on it.
+ *
+ * A worker owns the partitions p with p % workers == index: their chain members on each target,
+ * the links to their successors, and the client and predecessor connections that asked for it. What
+ * is for it alone is never touched by another thread; the front loop (server.h) hands it new
+ * connections, maps, leases and removals, which the worker takes up on its own loop in order.
+ *
+ * Threading: every function is called on the front loop's thread. */
+#ifndef CATENA_CHUNKSERVER_WORKER_H
+#define CATENA_CHUNKSERVER_WORKER_H
+#include <stdint.h>
+#include <uv.h>
+#include "chunkserver/store.h"
+#include "common/buf.h"
+#include "common/chunk.h"
+#include "common/cluster_map.h"
+#include "common/conn.h"
+#include "common/hello.h"
+
+struct worker;
+
+struct worker_options {
+	uint32_t index, workers;
+	const char *cluster;
+	SSL_CTX *tls; /* for links to successors; borrowed, as all below */
+	struct buf_pool *pool;
+	struct store **stores; /* one for each target */
+	unsigned store_count;
+};
+
+/* Starts its thread and loop. */
+int worker_start(const struct worker_options *options, struct worker **out);
+/* Who we are, by the master: our server id, and the id of each target. Again after each
+ * registration; the ids never change while the process lives. */
+void worker_set_identity(struct worker *worker, uint64_t server_id, const uint32_t *target_ids);
+void worker_set_map(struct worker *worker,
+		    struct cluster_map *map); /* takes a reference of its own */
+/* Serving is allowed until then, by the monotonic clock. */
+void worker_set_lease(struct worker *worker, uint64_t until_ns);
+/* Takes over a detached connection whose HELLO was checked and answered. */
+void worker_adopt(struct worker *worker, struct conn *conn, const struct hello *hello);
+/* Deletes chunks of the target @store; they are of this worker's partitions. @done is called on the
+ * worker's thread when they are gone durably, or with -errno. @keys is copied. */
+void worker_remove(struct worker *worker, unsigned store, const struct chunk_key *keys,
+		   size_t count, void (*done)(void *user, int error), void *user);
+/* Stops serving, lets what is under way end for at most @timeout_ns, closes everything, joins, and
+ * frees. */
+void worker_stop(struct worker *worker, uint64_t timeout_ns);
+#endif
