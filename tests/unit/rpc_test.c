@@ -403,11 +403,11 @@ static void on_later_done(void *user, int status, const uint8_t *data, size_t si
 	*(_Atomic int *)user = status == 0 ? (int)size : status;
 }
 
-static struct rpc_call *wait_later(struct test_server *s)
+static struct rpc_call *wait_later(struct test_server *s, int ms)
 {
 	struct rpc_call *call = NULL;
 
-	for (int i = 0; i < 5000 && call == NULL; i++) {
+	for (int i = 0; i < ms && call == NULL; i++) {
 		usleep(1000);
 		pthread_mutex_lock(&s->lock);
 		call = s->later;
@@ -425,14 +425,14 @@ static void test_a_late_reply_counts_until_the_deadline(void **state)
 
 	assert_int_equal(open_client(&r, rpc_server_port(the_server->rpc), &client_files), 0);
 	assert_int_equal(rpc_call(r.client, LATER, "", 0, DEADLINE, on_later_done, &result), 0);
-	call = wait_later(the_server);
+	call = wait_later(the_server, 5000);
 	assert_non_null(call);
 	rpc_call_reply(call, 0, "12345", 5);
 	assert_true(wait_count(&result, 5));
 
 	assert_int_equal(rpc_call(r.client, LATER, "", 0, NS_PER_SEC / 5, on_later_done, &result),
 			 0);
-	call = wait_later(the_server);
+	call = wait_later(the_server, 5000);
 	assert_non_null(call);
 	assert_true(wait_count(&result, -ETIMEDOUT));
 	rpc_call_reply(call, 0, "12345", 5);
@@ -671,7 +671,7 @@ static void test_a_client_may_close_in_any_state(void **state)
 	assert_int_equal(r.closed, 1);
 	assert_int_equal(atomic_load(&result), -ECANCELED);
 	{
-		struct rpc_call *call = wait_later(the_server);
+		struct rpc_call *call = wait_later(the_server, 100);
 
 		/* It may have been cancelled before it came to the server. */
 		if (call != NULL)
@@ -696,7 +696,7 @@ static void test_a_server_may_stop_in_any_state(void **state)
 	}
 	assert_true(wait_for(&r[0], 1));
 	assert_int_equal(rpc_call(r[0].client, LATER, "", 0, DEADLINE, on_later_done, &result), 0);
-	call = wait_later(&s);
+	call = wait_later(&s, 5000);
 	assert_non_null(call);
 	rpc_server_stop(s.rpc);
 	assert_int_equal(atomic_load(&s.opened), atomic_load(&s.closed));
