@@ -18,7 +18,7 @@ uint8_t *conn_block_get(void)
 		block = idle[--idle_count];
 	pthread_mutex_unlock(&lock);
 	if (block == NULL)
-		block = aligned_alloc(BLOCK_SIZE, CONN_BLOCK_BYTES);
+		block = malloc(CONN_BLOCK_BYTES);
 	return block;
 }
 
