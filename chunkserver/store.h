@@ -49,6 +49,10 @@
 
 #define STORE_INNER_MAX     32768u /* bytes of a chunk that may stay inside RocksDB */
 #define STORE_SMALL_WRITE   32768u /* updates up to this size become inner blocks */
+#define STORE_RESERVE_PART  20u    /* of the capacity is kept free, */
+#define STORE_RESERVE_MIN   (8u << 20) /* at least this */
+#define STORE_RESERVE_MAX   (1u << 30) /* and at most this; */
+#define STORE_RESERVE_SYNC  4u     /* of the reserve, SYNC data leaves this part */
 #define STORE_OPS_KEPT      64u    /* operation ids kept per chunk, at most */
 #define STORE_BLOCKS_MAX    (CHUNK_SIZE_MAX / BLOCK_SIZE)
 
@@ -71,6 +75,7 @@ int store_open(const struct store_options *options, struct store **out, char *er
 /* All views must be closed. Syncs. NULL is allowed. */
 void store_close(struct store *store);
 const char *store_uuid(const struct store *store);
+/* *free_bytes is what WRITE may still take: free, less the reserve and what is promised. */
 void store_space(struct store *store, uint64_t *capacity, uint64_t *used, uint64_t *free_bytes);
 bool store_full(struct store *store);
 bool store_is_down(struct store *store);

@@ -1,0 +1,416 @@
+/* store.c - a target as a whole: identity, opening, being down, space. */
+#include "chunkserver/store_internal.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+#include "common/clock.h"
+
+#define LOG_MODULE "store"
+
+#define DB_CACHE_BYTES   (32u << 20)
+#define VIEW_CACHE_BYTES (32u << 20)
+#define VIEW_FILES_MAX   512u
+#define SPACE_FRESH_NS   (50 * NS_PER_MSEC)
+#define SPACE_FRESH      (4u << 20) /* bytes written until it is asked again */
+
+static struct log_rate down_rate;
+
+/* ---- being down ---- */
+
+int store_check(struct store *store)
+{
+	int down;
+
+	if (atomic_load_explicit(&store->poisoned, memory_order_relaxed))
+		return -EIO;
+	down = atomic_load_explicit(&store->down, memory_order_relaxed);
+	if (down != 0)
+		return down;
+	return kv_is_down(store->kv) ? -EIO : 0;
+}
+
+bool store_is_down(struct store *store)
+{
+	return store_check(store) != 0;
+}
+
+static void set_down(struct store *store, int error, const char *what)
+{
+	int expected = 0;
+
+	if (atomic_compare_exchange_strong(&store->down, &expected, error))
+		log_error("target is down path=%s op=%s error=\"%s\"", store->path, what,
+			  strerror(-error));
+}
+
+void store_poison(struct store *store, const char *what, int error)
+{
+	if (!atomic_exchange(&store->poisoned, true))
+		log_error("sync failed, target refuses all until opened again path=%s op=%s "
+			  "error=\"%s\"",
+			  store->path, what, strerror(-error));
+}
+
+int store_write_failed(struct store *store, int error, const char *what)
+{
+	switch (error) {
+	case -ENOSPC:
+	case -EDQUOT:
+		if (log_rate_ok(&down_rate, 1))
+			log_warn("no space path=%s op=%s", store->path, what);
+		space_refresh(store, true);
+		return -ENOSPC;
+	case -ENOMEM:
+	case -EMFILE:
+	case -ENFILE:
+	case -EBADMSG:
+		if (log_rate_ok(&down_rate, 1))
+			log_error("write failed path=%s op=%s error=\"%s\"", store->path, what,
+				  strerror(-error));
+		return error;
+	default:
+		set_down(store, -EIO, what);
+		return -EIO;
+	}
+}
+
+int store_kv_write(struct store *store, const struct kv_batch *batch, uint64_t *seq)
+{
+	int rc = kv_write(store->kv, batch, false);
+	uint64_t number;
+
+	if (rc != 0) {
+		if (kv_is_down(store->kv))
+			set_down(store, rc, "kv_write");
+		return rc;
+	}
+	/* Counted after the write: who sees the number can be sure that a sync covers it. */
+	number = atomic_fetch_add(&store->written_seq, 1) + 1;
+	if (seq != NULL)
+		*seq = number;
+	return 0;
+}
+
+/* Can a file be written and synced? */
+static int probe(struct store *store)
+{
+	static const char name[] = "probe";
+	int fd = openat(store->root_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	int rc = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (pwrite(fd, name, sizeof(name), 0) != (ssize_t)sizeof(name) || fdatasync(fd) != 0)
+		rc = -errno;
+	close(fd);
+	unlinkat(store->root_fd, name, 0);
+	return rc;
+}
+
+int store_recover(struct store *store)
+{
+	int rc;
+
+	if (atomic_load(&store->poisoned))
+		return -EIO;
+	if (kv_is_down(store->kv)) {
+		rc = kv_recover(store->kv);
+		if (rc != 0)
+			return rc;
+	}
+	rc = probe(store);
+	if (rc != 0)
+		return rc;
+	/* A batch whose write failed may be in the log all the same: views look again. */
+	atomic_fetch_add(&store->generation, 1);
+	if (atomic_exchange(&store->down, 0) != 0)
+		log_info("target is up again path=%s", store->path);
+	space_refresh(store, true);
+	return 0;
+}
+
+/* ---- space ---- */
+
+static uint64_t clamp(uint64_t v, uint64_t low, uint64_t high)
+{
+	return v < low ? low : v > high ? high : v;
+}
+
+void space_refresh(struct store *store, bool now)
+{
+	uint64_t time = clock_monotonic_ns();
+	uint64_t last = atomic_load_explicit(&store->space_ns, memory_order_relaxed);
+	struct statvfs fs;
+	uint64_t unit;
+
+	if (!now && time - last < SPACE_FRESH_NS &&
+	    atomic_load_explicit(&store->written_since, memory_order_relaxed) < SPACE_FRESH)
+		return;
+	if (!atomic_compare_exchange_strong(&store->space_ns, &last, time) && !now)
+		return; /* another thread is at it */
+	atomic_store(&store->written_since, 0);
+	if (fstatvfs(store->root_fd, &fs) != 0)
+		return;
+	unit = fs.f_frsize;
+	atomic_store(&store->capacity, fs.f_blocks * unit);
+	atomic_store(&store->used, (fs.f_blocks - fs.f_bfree) * unit);
+	atomic_store(&store->available, fs.f_bavail * unit);
+}
+
+static uint64_t space_left(struct store *store)
+{
+	uint64_t available = atomic_load_explicit(&store->available, memory_order_relaxed);
+	uint64_t taken = atomic_load_explicit(&store->promised, memory_order_relaxed) +
+			 atomic_load_explicit(&store->written_since, memory_order_relaxed);
+
+	return available > taken ? available - taken : 0;
+}
+
+int space_promise(struct store *store, uint64_t bytes, bool syncing)
+{
+	uint64_t floor = syncing ? store->reserve / STORE_RESERVE_SYNC : store->reserve;
+
+	space_refresh(store, false);
+	if (space_left(store) < floor + bytes || (!syncing && kv_space_low(store->kv)))
+		return -ENOSPC;
+	atomic_fetch_add_explicit(&store->promised, bytes, memory_order_relaxed);
+	return 0;
+}
+
+void space_release(struct store *store, uint64_t promised, uint64_t written)
+{
+	atomic_fetch_sub_explicit(&store->promised, promised, memory_order_relaxed);
+	atomic_fetch_add_explicit(&store->written_since, written, memory_order_relaxed);
+}
+
+void store_space(struct store *store, uint64_t *capacity, uint64_t *used, uint64_t *free_bytes)
+{
+	uint64_t left;
+
+	space_refresh(store, false);
+	left = space_left(store);
+	*capacity = atomic_load(&store->capacity);
+	*used = atomic_load(&store->used);
+	*free_bytes = left > store->reserve ? left - store->reserve : 0;
+}
+
+bool store_full(struct store *store)
+{
+	space_refresh(store, false);
+	return space_left(store) < store->reserve || kv_space_low(store->kv);
+}
+
+/* ---- opening ---- */
+
+static void boot_id_read(char out[BOOT_ID_BYTES])
+{
+	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, out, BOOT_ID_BYTES - 1);
+
+	if (fd >= 0)
+		close(fd);
+	out[n > 0 ? n : 0] = '\0';
+	out[strcspn(out, "\n")] = '\0';
+}
+
+static int state_write(struct store *store, bool clean)
+{
+	static const uint8_t key[] = {KEY_STATE};
+	struct kv_batch *batch = kv_batch_new();
+	char boot_id[BOOT_ID_BYTES];
+	uint8_t value[STATE_VALUE_MAX];
+	int rc;
+
+	if (batch == NULL)
+		return -ENOMEM;
+	boot_id_read(boot_id);
+	kv_batch_put(batch, FAMILY_MAIN, key, sizeof(key), value,
+		     state_encode(clean, boot_id, value));
+	rc = kv_write(store->kv, batch, true);
+	kv_batch_free(batch);
+	return rc;
+}
+
+static int state_read(struct store *store)
+{
+	static const uint8_t key[] = {KEY_STATE};
+	char now[BOOT_ID_BYTES], then[BOOT_ID_BYTES];
+	uint8_t *value;
+	size_t size;
+	int rc = kv_get(store->kv, FAMILY_MAIN, key, sizeof(key), &value, &size);
+
+	store->was_clean = rc == -ENOENT; /* never opened */
+	if (rc == -ENOENT)
+		return 0;
+	if (rc != 0)
+		return rc;
+	boot_id_read(now);
+	/* A state that cannot be read is the careful one: not clean, another boot. */
+	if (state_decode(value, size, &store->was_clean, then) == 0)
+		store->same_boot = now[0] != '\0' && strcmp(now, then) == 0;
+	free(value);
+	return 0;
+}
+
+static int open_db(struct store *store, char *error, size_t error_size)
+{
+	char path[4096];
+	struct kv_options options = {
+		.path = path,
+		.families = store_families,
+		.family_count = FAMILY_COUNT,
+		.cache_bytes = DB_CACHE_BYTES,
+	};
+
+	if (snprintf(path, sizeof(path), "%s/db", store->path) >= (int)sizeof(path))
+		return -ENAMETOOLONG;
+	return kv_open(&options, &store->kv, error, error_size);
+}
+
+static struct store *store_alloc(const struct store_options *options)
+{
+	struct store *store = calloc(1, sizeof(*store));
+
+	if (store == NULL)
+		return NULL;
+	store->root_fd = store->chunks_fd = store->lock_fd = -1;
+	store->pool = options->pool;
+	store->cache_bytes = options->cache_bytes == 0 ? VIEW_CACHE_BYTES : options->cache_bytes;
+	store->files_max = VIEW_FILES_MAX;
+	pthread_mutex_init(&store->sync_mutex, NULL);
+	pthread_cond_init(&store->sync_cond, NULL);
+	pthread_cond_init(&store->sync_idle, NULL);
+	store->sync_tail = &store->sync_head;
+	store->path = strdup(options->path);
+	if (store->path == NULL) {
+		free(store);
+		return NULL;
+	}
+	return store;
+}
+
+static void store_free(struct store *store)
+{
+	if (!store->kv_borrowed)
+		kv_close(store->kv);
+	if (store->lock_fd >= 0)
+		close(store->lock_fd);
+	if (store->chunks_fd >= 0)
+		close(store->chunks_fd);
+	if (store->root_fd >= 0)
+		close(store->root_fd);
+	pthread_mutex_destroy(&store->sync_mutex);
+	pthread_cond_destroy(&store->sync_cond);
+	pthread_cond_destroy(&store->sync_idle);
+	free(store->path);
+	free(store);
+}
+
+static int open_place(struct store *store, const char *cluster, char *error, size_t error_size)
+{
+	int rc;
+
+	store->root_fd = open(store->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (store->root_fd < 0) {
+		rc = -errno;
+		snprintf(error, error_size, "%s: %s", store->path, strerror(-rc));
+		return rc;
+	}
+	rc = store_identity_read(store->root_fd, store->path, cluster, store->uuid, error,
+				 error_size);
+	if (rc != 0)
+		return rc;
+	rc = store_lock(store->root_fd, store->path, &store->lock_fd, error, error_size);
+	if (rc != 0)
+		return rc;
+	store->chunks_fd = openat(store->root_fd, "chunks", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (store->chunks_fd < 0) {
+		rc = -errno;
+		snprintf(error, error_size, "%s/chunks: %s", store->path, strerror(-rc));
+		return rc == -ENOENT ? -EUCLEAN : rc;
+	}
+	return 0;
+}
+
+static void space_start(struct store *store)
+{
+	space_refresh(store, true);
+	store->reserve = clamp(atomic_load(&store->capacity) / STORE_RESERVE_PART,
+			       STORE_RESERVE_MIN, STORE_RESERVE_MAX);
+}
+
+int store_open_on(const struct store_options *options, struct kv *kv, struct store **out,
+		  char *error, size_t error_size)
+{
+	struct store *store = store_alloc(options);
+	int rc;
+
+	error[0] = '\0';
+	if (store == NULL)
+		return -ENOMEM;
+	rc = open_place(store, options->cluster, error, error_size);
+	if (rc != 0)
+		goto fail;
+	store->kv = kv;
+	store->kv_borrowed = kv != NULL;
+	if (kv == NULL)
+		rc = open_db(store, error, error_size);
+	if (rc == -ENOENT)
+		rc = -EUCLEAN; /* an identity without a db */
+	if (rc != 0)
+		goto fail;
+	space_start(store);
+	rc = state_read(store);
+	if (rc == 0)
+		rc = state_write(store, false);
+	if (rc == 0)
+		rc = store_replay(store);
+	if (rc == 0)
+		rc = log_sync_start(store);
+	if (rc != 0)
+		goto fail;
+	*out = store;
+	return 0;
+fail:
+	if (error[0] == '\0')
+		snprintf(error, error_size, "%s: cannot be opened: %s", options->path,
+			 strerror(-rc));
+	store_free(store);
+	return rc;
+}
+
+int store_open(const struct store_options *options, struct store **out, char *error,
+	       size_t error_size)
+{
+	return store_open_on(options, NULL, out, error, error_size);
+}
+
+void store_close(struct store *store)
+{
+	if (store == NULL)
+		return;
+	if (atomic_load(&store->views) != 0)
+		log_error("target closed with views open path=%s", store->path);
+	log_sync_stop(store);
+	if (store_check(store) == 0) {
+		int rc = kv_sync(store->kv);
+
+		if (rc == 0 && !atomic_load(&store->leftovers))
+			rc = state_write(store, true);
+		if (rc != 0)
+			log_error("target not synced at close path=%s error=\"%s\"", store->path,
+				  strerror(-rc));
+	}
+	store_free(store);
+}
+
+const char *store_uuid(const struct store *store)
+{
+	return store->uuid;
+}

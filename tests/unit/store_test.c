@@ -1,0 +1,885 @@
+/* Goal: chunks behave as store.h says: what is written is read back, checksums and lengths are
+ * right, copies given the same updates are equal, and damage is never served. Method: a target on a
+ * real disk, calls that wait for their callbacks, a model of the chunk's bytes, and files changed
+ * behind the store's back. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <fcntl.h>
+#include "tests/unit/store_fixture.h"
+
+#define MIB (1u << 20)
+
+static struct fixture fx;
+static uint8_t data[4 * MIB], out[MIB], zeros[MIB];
+
+static int setup(void **state)
+{
+	fill_random(data, sizeof(data), 42);
+	return fixture_start(&fx, false);
+}
+
+static int teardown(void **state)
+{
+	fixture_end(&fx);
+	return 0;
+}
+
+static void assert_content(const struct chunk_key *key, uint32_t offset, const void *expect,
+			   uint32_t length)
+{
+	uint32_t start = offset & ~(BLOCK_SIZE - 1);
+	uint32_t end = (offset + length + BLOCK_SIZE - 1) & ~(BLOCK_SIZE - 1);
+
+	for (uint32_t at = start; at < end; at += MIB) {
+		uint32_t n = end - at < MIB ? end - at : MIB;
+		uint32_t from = at > offset ? at : offset;
+		uint32_t to = at + n < offset + length ? at + n : offset + length;
+
+		assert_int_equal(do_read(&fx, key, at, n, true, out, NULL), 0);
+		assert_memory_equal(out + (from - at), (const uint8_t *)expect + (from - offset),
+				    to - from);
+	}
+}
+
+static struct chunk_info info_of(const struct chunk_key *key)
+{
+	struct chunk_info info;
+
+	memset(&info, 0xee, sizeof(info));
+	assert_int_equal(store_info(fx.view, key, &info), 0);
+	return info;
+}
+
+static bool has_file(const struct chunk_key *key)
+{
+	char path[512];
+
+	file_path(&fx, key, path, sizeof(path));
+	return access(path, F_OK) == 0;
+}
+
+/* Changes one byte of the chunk's file. */
+static void damage_file(const struct chunk_key *key, uint32_t at)
+{
+	char path[512];
+	uint8_t byte;
+	int fd;
+
+	file_path(&fx, key, path, sizeof(path));
+	fd = open(path, O_RDWR);
+	assert_true(fd >= 0);
+	assert_int_equal(pread(fd, &byte, 1, at), 1);
+	byte ^= 0x40;
+	assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+	fsync(fd);
+	close(fd);
+}
+
+/* ---- writing and reading ---- */
+
+static void test_an_unknown_chunk_is_no_error_and_empty(void **state)
+{
+	struct chunk_key key = test_key(0);
+	struct chunk_info info = info_of(&key);
+	uint32_t got = 99, digest;
+
+	assert_false(info.exists);
+	assert_int_equal(info.version, 0);
+	assert_int_equal(info.length, 0);
+	assert_int_equal(do_read(&fx, &key, 0, 8192, true, out, &got), 0);
+	assert_int_equal(got, 0);
+	assert_int_equal(store_digest(fx.view, &key, &digest), 0);
+	assert_int_equal(do_sync(&fx, &key), 0);
+	assert_int_equal(do_remove(&fx, &key, 1), 0);
+}
+
+static void test_a_small_write_stays_inside_and_is_read_back(void **state)
+{
+	struct chunk_key key = test_key(0);
+	struct chunk_info info;
+	uint32_t got;
+
+	assert_int_equal(do_write(&fx, &key, 0, data, 100, 5), 0);
+	info = info_of(&key);
+	assert_true(info.exists);
+	assert_false(info.unsure);
+	assert_int_equal(info.version, 5);
+	assert_int_equal(info.epoch, 1);
+	assert_int_equal(info.length, 100);
+	assert_int_equal(do_read(&fx, &key, 0, MIB, true, out, &got), 0);
+	assert_int_equal(got, BLOCK_SIZE);
+	assert_memory_equal(out, data, 100);
+	assert_memory_equal(out + 100, zeros, BLOCK_SIZE - 100);
+	assert_false(has_file(&key));
+	assert_int_equal(do_sync(&fx, &key), 0);
+}
+
+static void test_a_large_write_goes_to_the_file_its_ends_inside(void **state)
+{
+	struct chunk_key key = test_key(0);
+	uint32_t offset = 3 * MIB / 2 + 1234;
+
+	assert_int_equal(do_write(&fx, &key, offset, data, MIB - 777, 1), 0);
+	assert_true(has_file(&key));
+	assert_int_equal(info_of(&key).length, offset + MIB - 777);
+	assert_content(&key, offset, data, MIB - 777);
+	assert_content(&key, 0, zeros, MIB);
+	assert_int_equal(do_sync(&fx, &key), 0);
+	assert_int_equal(fixture_reopen(&fx), 0);
+	assert_content(&key, offset, data, MIB - 777);
+	assert_content(&key, 0, zeros, MIB);
+	assert_false(info_of(&key).unsure);
+}
+
+static void test_payloads_at_any_address_are_taken(void **state)
+{
+	struct chunk_key key = test_key(0);
+	struct store_update u;
+	struct waited w;
+	uint8_t *odd = malloc(MIB + 1);
+	struct buf *buf = buf_wrap(fx.pool, odd + 1, 300000, NULL, NULL);
+
+	memcpy(odd + 1, data, 300000);
+	buf->length = 300000;
+	block_checksums(odd + 1, 5000, 300000, buf->crcs);
+	update_fill(&u, &w, STORE_WRITE, &key, 5000, 300000, 1);
+	u.payload = buf;
+	assert_int_equal(prepare_wait(&fx, &u), 0);
+	assert_int_equal(store_commit(fx.view, &u), 0);
+	buf_unref(buf);
+	free(odd);
+	assert_content(&key, 5000, data, 300000);
+}
+
+static void test_nothing_is_seen_before_the_commit(void **state)
+{
+	struct chunk_key key = test_key(0);
+	struct store_update u;
+	struct waited w;
+	uint32_t got;
+
+	assert_int_equal(do_write(&fx, &key, 0, data, 50000, 1), 0);
+	update_fill(&u, &w, STORE_WRITE, &key, 65536, 131072, 2);
+	u.payload = payload_of(&fx, data + MIB, 65536, 131072);
+	assert_int_equal(prepare_wait(&fx, &u), 0);
+	buf_unref(u.payload); /* ours may go: the store holds what it needs */
+	assert_int_equal(info_of(&key).version, 1);
+	assert_int_equal(do_read(&fx, &key, 0, MIB, true, out, &got), 0);
+	assert_int_equal(got, 53248);
+	assert_int_equal(store_commit(fx.view, &u), 0);
+	assert_content(&key, 65536, data + MIB, 131072);
+	assert_int_equal(info_of(&key).length, 65536 + 131072);
+}
+
+static void test_an_aborted_write_of_new_blocks_leaves_the_chunk_as_it_was(void **state)
+{
+	struct chunk_key key = test_key(0);
+	struct store_update u;
+	struct waited w;
+	uint32_t before, after;
+
+	assert_int_equal(do_write(&fx, &key, 0, data, 100000, 1), 0);
+	store_digest(fx.view, &key, &before);
+	update_fill(&u, &w, STORE_WRITE, &key, 200704, 131072, 2);
+	u.payload = payload_of(&fx, data, 200704, 131072);
+	assert_int_equal(prepare_wait(&fx, &u), 0);
+	buf_unref(u.payload);
+	store_abort(fx.view, &u);
+	store_digest(fx.view, &key, &after);
+	assert_int_equal(before, after);
+	assert_content(&key, 0, data, 100000);
+	assert_false(info_of(&key).unsure);
+	assert_int_equal(store_commit(fx.view, &u), -EINVAL);
+}
+
+static void test_an_aborted_overwrite_leaves_either_bytes_and_an_unsure_chunk(void **state)
+{
+	struct chunk_key key = test_key(0);
+	struct store_update u;
+	struct waited w;
+
+	assert_int_equal(do_write(&fx, &key, 0, data, 262144, 1), 0);
+	assert_int_equal(do_sync(&fx, &key), 0);
+	update_fill(&u, &w, STORE_WRITE, &key, 65536, 131072, 2);
+	u.payload = payload_of(&fx, data + MIB, 65536, 131072);
+	assert_int_equal(prepare_wait(&fx, &u), 0);
+	buf_unref(u.payload);
+	store_abort(fx.view, &u);
+	assert_int_equal(do_read(&fx, &key, 0, 262144, true, out, NULL), 0);
+	assert_memory_equal(out, data, 65536);
+	assert_memory_equal(out + 65536, data + MIB, 131072);
+	assert_memory_equal(out + 196608, data + 196608, 65536);
+	assert_true(info_of(&key).unsure);
+	assert_int_equal(info_of(&key).version, 1);
+	assert_int_equal(fixture_reopen(&fx), 0);
+	assert_int_equal(do_read(&fx, &key, 0, 262144, true, out, NULL), 0);
+	assert_true(info_of(&key).unsure);
+}
+
+static void test_updates_of_different_bytes_of_one_block_may_be_prepared_together(void **state)
+{
+	struct chunk_key key = test_key(0);
+	struct store_update u[4];
+	struct waited w[4];
+
+	/* Also where the block is in the file at first. */
+	for (uint32_t base = 0; base <= 65536; base += 65536) {
+		if (base > 0)
+			assert_int_equal(do_write(&fx, &key, 65536, zeros, 131072, 10), 0);
+		for (uint32_t i = 4; i-- > 0;) {
+			uint32_t at = base + 500 * i;
+
+			update_fill(&u[i], &w[i], STORE_WRITE, &key, at, 500, base + i + 1);
+			u[i].payload = payload_of(&fx, data + 500 * i, at, 500);
+			store_prepare(fx.view, &u[i]);
+		}
+		for (uint32_t i = 0; i < 4; i++) {
+			run_until(&fx, &w[i].done);
+			assert_int_equal(w[i].error, 0);
+			assert_int_equal(store_commit(fx.view, &u[i]), 0);
+			buf_unref(u[i].payload);
+		}
+		assert_content(&key, base, data, 2000);
+	}
+}
+
+static void test_bad_requests_are_refused(void **state)
+{
+	struct chunk_key key = test_key(0);
+	struct store_update u;
+	struct waited w;
+
+	assert_int_equal(do_update(&fx, STORE_PUNCH, &key, CHUNK_SIZE_MAX, 1, NULL, 1), -EINVAL);
+	assert_int_equal(do_update(&fx, STORE_PUNCH, &key, 0, 0, NULL, 1), -EINVAL);
+	assert_int_equal(do_update(&fx, STORE_TRUNCATE, &key, CHUNK_SIZE_MAX + 1, 0, NULL, 1),
+			 -EINVAL);
+	assert_int_equal(do_write(&fx, &key, CHUNK_SIZE_MAX - 10, data, 11, 1), -EINVAL);
+	update_fill(&u, &w, STORE_WRITE, &key, 0, 100, 1);
+	assert_int_equal(prepare_wait(&fx, &u), -EINVAL);
+	assert_int_equal(do_read(&fx, &key, 1, 4096, false, out, NULL), -EINVAL);
+	assert_int_equal(do_read(&fx, &key, 0, 100, false, out, NULL), -EINVAL);
+	assert_false(info_of(&key).exists);
+}
+
+static void test_a_payload_changed_after_its_checksums_were_made_is_refused(void **state)
+{
+	struct chunk_key key = test_key(0);
+	struct store_update u;
+	struct waited w;
+
+	update_fill(&u, &w, STORE_WRITE, &key, 10, 100, 1);
+	u.payload = payload_of(&fx, data, 10, 100);
+	buf_payload(u.payload)[50] ^= 1;
+	assert_int_equal(prepare_wait(&fx, &u), -EBADMSG);
+	buf_unref(u.payload);
+	assert_false(info_of(&key).exists);
+}
+
+static void test_the_last_chunk_byte_can_be_written(void **state)
+{
+	struct chunk_key key = test_key(0);
+
+	assert_int_equal(do_write(&fx, &key, CHUNK_SIZE_MAX - MIB, data, MIB, 1), 0);
+	assert_int_equal(do_write(&fx, &key, CHUNK_SIZE_MAX - 5, "12345", 5, 2), 0);
+	assert_int_equal(info_of(&key).length, CHUNK_SIZE_MAX);
+	assert_content(&key, CHUNK_SIZE_MAX - 5, "12345", 5);
+	assert_content(&key, CHUNK_SIZE_MAX - MIB, data, MIB - 5);
+	assert_int_equal(fixture_reopen(&fx), 0);
+	assert_content(&key, CHUNK_SIZE_MAX - 5, "12345", 5);
+}
+
+/* ---- holes and ends ---- */
+
+static void test_truncation_cuts_and_what_was_behind_never_comes_back(void **state)
+{
+	struct chunk_key key = test_key(0);
+
+	assert_int_equal(do_write(&fx, &key, 0, data, MIB, 1), 0);
+	assert_int_equal(do_update(&fx, STORE_TRUNCATE, &key, 100001, 0, NULL, 2), 0);
+	assert_int_equal(info_of(&key).length, 100001);
+	assert_content(&key, 0, data, 100001);
+	assert_int_equal(do_write(&fx, &key, 500000, data, 10, 3), 0);
+	assert_content(&key, 0, data, 100001);
+	assert_content(&key, 100001, zeros, 500000 - 100001);
+	assert_int_equal(fixture_reopen(&fx), 0);
+	assert_content(&key, 100001, zeros, 500000 - 100001);
+	assert_content(&key, 500000, data, 10);
+	assert_int_equal(do_update(&fx, STORE_TRUNCATE, &key, 0, 0, NULL, 4), 0);
+	assert_int_equal(info_of(&key).length, 0);
+	assert_true(info_of(&key).exists);
+	assert_int_equal(info_of(&key).version, 4);
+	assert_int_equal(fixture_reopen(&fx), 0);
+	assert_int_equal(info_of(&key).length, 0);
+}
+
+static void test_truncation_behind_the_end_changes_only_the_version(void **state)
+{
+	struct chunk_key key = test_key(0);
+	uint32_t before, after;
+
+	assert_int_equal(do_write(&fx, &key, 0, data, 5000, 1), 0);
+	store_digest(fx.view, &key, &before);
+	assert_int_equal(do_update(&fx, STORE_TRUNCATE, &key, 70000, 0, NULL, 2), 0);
+	store_digest(fx.view, &key, &after);
+	assert_int_equal(before, after);
+	assert_int_equal(info_of(&key).version, 2);
+	assert_int_equal(info_of(&key).length, 5000);
+}
+
+static void test_the_length_is_the_end_of_the_last_present_byte(void **state)
+{
+	struct chunk_key key = test_key(0);
+
+	assert_int_equal(do_write(&fx, &key, 0, data, 5000, 1), 0);
+	assert_int_equal(do_write(&fx, &key, 3 * MIB, data, 100, 2), 0);
+	assert_int_equal(info_of(&key).length, 3 * MIB + 100);
+	/* What is cut off leaves a hole at the end, which is no part of it. */
+	assert_int_equal(do_update(&fx, STORE_TRUNCATE, &key, 3 * MIB, 0, NULL, 3), 0);
+	assert_int_equal(info_of(&key).length, 8192);
+	assert_int_equal(do_update(&fx, STORE_PUNCH, &key, 4096, MIB, NULL, 4), 0);
+	assert_int_equal(info_of(&key).length, 4096);
+	assert_int_equal(do_update(&fx, STORE_PUNCH, &key, 96, MIB, NULL, 5), 0);
+	assert_int_equal(info_of(&key).length, 96);
+	assert_content(&key, 0, data, 96);
+	assert_content(&key, 96, zeros, 4000);
+}
+
+static void test_holes_read_as_zeros_and_give_space_back(void **state)
+{
+	struct chunk_key key = test_key(0);
+	char path[512];
+	struct stat before, after;
+	uint8_t bitmap[64];
+	uint32_t bytes = sizeof(bitmap);
+
+	for (uint32_t i = 0; i < 2; i++)
+		assert_int_equal(do_write(&fx, &key, i * MIB, data + i * MIB, MIB, i + 1), 0);
+	assert_int_equal(do_sync(&fx, &key), 0);
+	file_path(&fx, &key, path, sizeof(path));
+	stat(path, &before);
+	assert_int_equal(do_update(&fx, STORE_PUNCH, &key, 10000, MIB, NULL, 3), 0);
+	assert_content(&key, 0, data, 10000);
+	assert_content(&key, 10000, zeros, MIB);
+	assert_content(&key, 10000 + MIB, data + 10000 + MIB, MIB - 10000);
+	assert_int_equal(info_of(&key).length, 2 * MIB);
+	assert_int_equal(store_presence(fx.view, &key, bitmap, &bytes), 0);
+	assert_int_equal(bytes, 64);
+	assert_int_equal(bitmap[0], 0x07);
+	assert_int_equal(bitmap[1], 0);
+	assert_int_equal(bitmap[32], 0xfc);
+	bytes = 63;
+	assert_int_equal(store_presence(fx.view, &key, bitmap, &bytes), -ENOSPC);
+	/* Only when the hole is durable the old bytes may go. */
+	assert_int_equal(do_sync(&fx, &key), 0);
+	run_for(&fx, 500);
+	stat(path, &after);
+	assert_true(after.st_blocks * 512 <= before.st_blocks * 512 - (MIB - 16384));
+	assert_content(&key, 10000, zeros, MIB);
+	assert_int_equal(fixture_reopen(&fx), 0);
+	assert_content(&key, 10000, zeros, MIB);
+}
+
+static void test_a_hole_in_a_part_of_a_block_leaves_the_rest(void **state)
+{
+	struct chunk_key key = test_key(0);
+
+	/* One block inside, one in the file. */
+	assert_int_equal(do_write(&fx, &key, 0, data, 4096, 1), 0);
+	assert_int_equal(do_write(&fx, &key, 4096, data + 4096, 65536, 2), 0);
+	assert_int_equal(do_update(&fx, STORE_PUNCH, &key, 100, 50, NULL, 3), 0);
+	assert_int_equal(do_update(&fx, STORE_PUNCH, &key, 5000, 10000, NULL, 4), 0);
+	assert_content(&key, 0, data, 100);
+	assert_content(&key, 100, zeros, 50);
+	assert_content(&key, 150, data + 150, 5000 - 150);
+	assert_content(&key, 5000, zeros, 10000);
+	assert_content(&key, 15000, data + 15000, 69632 - 15000);
+}
+
+/* ---- records ---- */
+
+static void test_operations_are_remembered_until_they_are_answered(void **state)
+{
+	struct chunk_key key = test_key(0);
+	struct chunk_info info;
+	struct store_update u;
+	struct waited w;
+
+	for (uint64_t v = 1; v <= 100; v++)
+		assert_int_equal(do_write(&fx, &key, 0, data, 10, v), 0);
+	info = info_of(&key);
+	assert_int_equal(info.op_count, STORE_OPS_KEPT);
+	assert_int_equal(info.ops[0].version, 37);
+	assert_int_equal(info.ops[63].version, 100);
+	assert_int_equal(info.ops[63].client_id, 99);
+	assert_int_equal(info.ops[63].op_id, 100);
+	update_fill(&u, &w, STORE_WRITE, &key, 0, 10, 101);
+	u.answered = 98;
+	u.payload = payload_of(&fx, data, 0, 10);
+	assert_int_equal(prepare_wait(&fx, &u), 0);
+	assert_int_equal(store_commit(fx.view, &u), 0);
+	buf_unref(u.payload);
+	info = info_of(&key);
+	assert_int_equal(info.op_count, 3);
+	assert_int_equal(info.ops[0].op_id, 99);
+	assert_int_equal(fixture_reopen(&fx), 0);
+	assert_memory_equal(info_of(&key).ops, info.ops, 3 * sizeof(info.ops[0]));
+}
+
+static void test_equal_copies_have_equal_digests_wherever_their_blocks_are(void **state)
+{
+	struct chunk_key a = test_key(1), b = test_key(2);
+	uint32_t da, db;
+
+	assert_int_equal(do_write(&fx, &a, 0, data, 131072, 1), 0);
+	for (uint32_t i = 0; i < 131072; i += 10000)
+		assert_int_equal(do_write(&fx, &b, i, data + i,
+					  131072 - i < 10000 ? 131072 - i : 10000, i + 1),
+				 0);
+	store_digest(fx.view, &a, &da);
+	store_digest(fx.view, &b, &db);
+	assert_int_equal(da, db);
+	assert_int_equal(do_write(&fx, &b, 131071, "x", 1, 999999), 0);
+	store_digest(fx.view, &b, &db);
+	assert_int_not_equal(da, db);
+}
+
+static void test_a_copy_is_incomplete_until_it_is_completed(void **state)
+{
+	struct chunk_key from = test_key(1), to = test_key(2);
+	struct chunk_info info;
+	struct store_update u;
+	struct waited w;
+	uint32_t da, db, got;
+
+	assert_int_equal(do_write(&fx, &from, 0, data, 300000, 7), 0);
+	assert_int_equal(do_write(&fx, &from, MIB + 5, data, 100, 8), 0);
+	assert_int_equal(do_write(&fx, &to, 0, zeros, 2 * MIB > MIB ? MIB : 0, 3), 0);
+	info = info_of(&from);
+	for (uint32_t at = 0; at < info.length; at += 262144) {
+		struct buf *buf;
+
+		assert_int_equal(do_read(&fx, &from, at, 262144, true, out, &got), 0);
+		update_fill(&u, &w, STORE_WRITE, &to, at, got, 0);
+		buf = payload_of(&fx, out, at, got);
+		u.payload = buf;
+		u.syncing = true;
+		assert_int_equal(prepare_wait(&fx, &u), 0);
+		assert_int_equal(store_commit(fx.view, &u), 0);
+		buf_unref(buf);
+		assert_int_equal(info_of(&to).version, 0);
+	}
+	update_fill(&u, &w, STORE_PUNCH, &to, 303104, MIB - 303104, 0);
+	u.syncing = true;
+	assert_int_equal(prepare_wait(&fx, &u), 0);
+	assert_int_equal(store_commit(fx.view, &u), 0);
+	assert_int_equal(store_complete(fx.view, &to, &info), 0);
+	assert_int_equal(info_of(&to).version, 8);
+	assert_int_equal(info_of(&to).length, info.length);
+	assert_int_equal(info_of(&to).op_count, info.op_count);
+	store_digest(fx.view, &from, &da);
+	store_digest(fx.view, &to, &db);
+	assert_int_equal(da, db);
+	assert_int_equal(fixture_reopen(&fx), 0);
+	store_digest(fx.view, &to, &db);
+	assert_int_equal(da, db);
+	info.length = 5 * MIB;
+	assert_int_equal(store_complete(fx.view, &to, &info), -EINVAL);
+	assert_int_equal(info_of(&to).version, 8);
+}
+
+static void test_completing_clears_unsure_and_can_shorten(void **state)
+{
+	struct chunk_key key = test_key(1);
+	struct chunk_info info = {.exists = true, .version = 9, .epoch = 4, .unsure = true};
+
+	assert_int_equal(store_complete(fx.view, &key, &info), 0);
+	assert_true(info_of(&key).exists);
+	assert_true(info_of(&key).unsure);
+	info.unsure = false;
+	assert_int_equal(do_write(&fx, &key, 0, data, MIB, 10), 0);
+	info.length = 65536;
+	assert_int_equal(store_complete(fx.view, &key, &info), 0);
+	assert_false(info_of(&key).unsure);
+	assert_int_equal(info_of(&key).length, 65536);
+	assert_content(&key, 0, data, 65536);
+	info.exists = false;
+	assert_int_equal(store_complete(fx.view, &key, &info), -EINVAL);
+}
+
+/* ---- removing and scanning ---- */
+
+static void test_removed_chunks_are_gone_with_their_files(void **state)
+{
+	struct chunk_key keys[3] = {test_key(1), test_key(2), test_key(3)};
+	uint8_t *value;
+	size_t size;
+	uint8_t name[KEY_BYTES_MAX];
+
+	assert_int_equal(do_write(&fx, &keys[0], 0, data, 4096, 1), 0);
+	assert_int_equal(do_write(&fx, &keys[1], 0, data, MIB, 1), 0);
+	assert_int_equal(do_write(&fx, &keys[1], 5000, data, 100, 2), 0);
+	assert_int_equal(do_remove(&fx, keys, 3), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_false(info_of(&keys[i]).exists);
+		assert_false(has_file(&keys[i]));
+	}
+	assert_int_equal(kv_get(fx.store->kv, FAMILY_INNER, name, key_inner(&keys[1], 1, name),
+				&value, &size),
+			 -ENOENT);
+	assert_int_equal(kv_get(fx.store->kv, FAMILY_MAIN, name, key_piece(&keys[1], 0, name),
+				&value, &size),
+			 -ENOENT);
+	/* And can be made again. */
+	assert_int_equal(do_write(&fx, &keys[1], 131072, data, 65536, 1), 0);
+	assert_content(&keys[1], 0, zeros, 131072);
+	assert_content(&keys[1], 131072, data, 65536);
+	assert_int_equal(fixture_reopen(&fx), 0);
+	assert_false(info_of(&keys[0]).exists);
+	assert_content(&keys[1], 131072, data, 65536);
+}
+
+static void test_an_update_prepared_before_a_removal_makes_a_new_chunk(void **state)
+{
+	struct chunk_key key = test_key(1);
+	struct store_update u;
+	struct waited w;
+
+	assert_int_equal(do_write(&fx, &key, 0, data, MIB, 1), 0);
+	update_fill(&u, &w, STORE_WRITE, &key, 65000, 131072, 2);
+	u.payload = payload_of(&fx, data + MIB, 65000, 131072);
+	assert_int_equal(prepare_wait(&fx, &u), 0);
+	buf_unref(u.payload);
+	assert_int_equal(do_remove(&fx, &key, 1), 0);
+	assert_int_equal(store_commit(fx.view, &u), 0);
+	assert_content(&key, 0, zeros, 65000);
+	assert_content(&key, 65000, data + MIB, 131072);
+	assert_int_equal(info_of(&key).length, 65000 + 131072);
+}
+
+static void test_a_removal_may_come_while_everything_else_is_under_way(void **state)
+{
+	struct chunk_key key = test_key(1);
+	struct store_update u[3];
+	struct waited w[3], rw = {0}, sw = {0};
+	struct store_sync sync = {.key = key, .done = sync_done, .user = &sw};
+
+	assert_int_equal(do_write(&fx, &key, 0, data, MIB, 1), 0);
+	for (uint32_t i = 0; i < 3; i++) {
+		update_fill(&u[i], &w[i], STORE_WRITE, &key, i * MIB, MIB, i + 2);
+		u[i].payload = payload_of(&fx, data + i * MIB, i * MIB, MIB);
+		store_prepare(fx.view, &u[i]);
+		if (i == 1) {
+			store_sync(fx.view, &sync);
+			store_remove(fx.view, &key, 1, remove_done, &rw);
+		}
+	}
+	for (uint32_t i = 0; i < 3; i++) {
+		run_until(&fx, &w[i].done);
+		assert_int_equal(w[i].error, 0);
+		assert_int_equal(store_commit(fx.view, &u[i]), 0);
+		buf_unref(u[i].payload);
+	}
+	run_until(&fx, &sw.done);
+	run_until(&fx, &rw.done);
+	assert_int_equal(sw.error, 0);
+	assert_int_equal(rw.error, 0);
+	/* Whatever came last, all that is there is right. */
+	assert_int_equal(do_read(&fx, &key, 0, MIB, true, out, NULL), 0);
+	assert_int_equal(do_read(&fx, &key, MIB, MIB, true, out, NULL), 0);
+	assert_int_equal(do_read(&fx, &key, 2 * MIB, MIB, true, out, NULL), 0);
+	assert_int_equal(fixture_reopen(&fx), 0);
+	assert_int_equal(do_read(&fx, &key, 2 * MIB, MIB, true, out, NULL), 0);
+}
+
+static void test_a_scan_gives_one_partition_in_order(void **state)
+{
+	struct chunk_key keys[10], found[10], key;
+
+	for (uint32_t i = 0; i < 10; i++) {
+		key = test_key(9 - i);
+		assert_int_equal(do_write(&fx, &key, 0, data, 10, 1), 0);
+		key.partition = 8;
+		assert_int_equal(do_write(&fx, &key, 0, data, 10, 1), 0);
+		key.partition = 6;
+		assert_int_equal(do_write(&fx, &key, 0, data, 100000, 1), 0);
+		keys[i] = test_key(i);
+	}
+	assert_int_equal(store_scan(fx.view, 1, 7, NULL, found, 4), 4);
+	assert_int_equal(store_scan(fx.view, 1, 7, &found[3], found + 4, 6), 6);
+	for (uint32_t i = 0; i < 10; i++)
+		assert_true(chunk_key_equal(&keys[i], &found[i]));
+	assert_int_equal(store_scan(fx.view, 1, 7, &found[9], found, 10), 0);
+	assert_int_equal(store_scan(fx.view, 2, 7, NULL, found, 10), 0);
+}
+
+/* ---- damage ---- */
+
+static void test_a_damaged_file_block_is_never_served(void **state)
+{
+	struct chunk_key key = test_key(1);
+
+	assert_int_equal(do_write(&fx, &key, 0, data, MIB, 1), 0);
+	assert_int_equal(do_sync(&fx, &key), 0);
+	assert_int_equal(fixture_reopen(&fx), 0);
+	damage_file(&key, 300000);
+	assert_int_equal(do_read(&fx, &key, 0, MIB, true, out, NULL), -EBADMSG);
+	assert_int_equal(do_read(&fx, &key, 294912, 8192, true, out, NULL), -EBADMSG);
+	/* Without verify the reader finds it by the checksums. */
+	assert_int_equal(do_read(&fx, &key, 294912, 8192, false, out, NULL), -EILSEQ);
+	assert_int_equal(do_read(&fx, &key, 0, 262144, true, out, NULL), 0);
+	/* A write of a part of the block must not make it look right. */
+	assert_int_equal(do_write(&fx, &key, 300100, "x", 1, 2), -EBADMSG);
+	assert_int_equal(info_of(&key).version, 1);
+	/* A write of all of it heals it. */
+	assert_int_equal(do_write(&fx, &key, 299008, data + 299008, 4096, 2), 0);
+	assert_content(&key, 0, data, MIB);
+}
+
+static void test_a_file_cut_short_or_lost_is_damage(void **state)
+{
+	struct chunk_key key = test_key(1);
+	char path[512];
+
+	assert_int_equal(do_write(&fx, &key, 0, data, MIB, 1), 0);
+	assert_int_equal(do_sync(&fx, &key), 0);
+	assert_int_equal(fixture_reopen(&fx), 0);
+	file_path(&fx, &key, path, sizeof(path));
+	assert_int_equal(truncate(path, 500000), 0);
+	assert_int_equal(do_read(&fx, &key, 0, MIB, false, out, NULL), -EBADMSG);
+	assert_int_equal(do_read(&fx, &key, 0, 409600, true, out, NULL), 0);
+	fixture_close(&fx);
+	unlink(path);
+	assert_int_equal(fixture_open(&fx), 0);
+	assert_int_equal(do_read(&fx, &key, 0, MIB, false, out, NULL), -EBADMSG);
+	assert_int_equal(do_read(&fx, &key, 0, 4096, false, out, NULL), -EBADMSG);
+	assert_int_equal(do_remove(&fx, &key, 1), 0);
+	assert_false(info_of(&key).exists);
+}
+
+static void test_a_damaged_record_is_an_error_and_can_be_removed(void **state)
+{
+	struct chunk_key key = test_key(1);
+	struct chunk_info info;
+	struct kv_batch *batch = kv_batch_new();
+	uint8_t name[KEY_BYTES_MAX];
+
+	assert_int_equal(do_write(&fx, &key, 0, data, MIB, 1), 0);
+	assert_int_equal(do_write(&fx, &key, 0, data, 100, 2), 0);
+	kv_batch_put(batch, FAMILY_MAIN, name, key_record(&key, name), "garbage", 7);
+	assert_int_equal(fixture_reopen(&fx), 0);
+	assert_int_equal(kv_write(fx.store->kv, batch, false), 0);
+	assert_int_equal(store_info(fx.view, &key, &info), -EBADMSG);
+	assert_int_equal(do_read(&fx, &key, 0, 4096, true, out, NULL), -EBADMSG);
+	assert_int_equal(do_write(&fx, &key, 0, data, 4096, 3), -EBADMSG);
+	assert_int_equal(do_sync(&fx, &key), -EBADMSG);
+	assert_int_equal(do_remove(&fx, &key, 1), 0);
+	assert_int_equal(store_info(fx.view, &key, &info), 0);
+	assert_false(info.exists);
+	assert_false(has_file(&key));
+	kv_batch_free(batch);
+}
+
+static void test_a_damaged_piece_spares_the_others(void **state)
+{
+	struct chunk_key key = test_key(1);
+	struct kv_batch *batch = kv_batch_new();
+	uint8_t name[KEY_BYTES_MAX];
+
+	for (uint32_t i = 0; i < 3; i++)
+		assert_int_equal(do_write(&fx, &key, i * MIB, data + i * MIB, MIB, i + 1), 0);
+	kv_batch_put(batch, FAMILY_MAIN, name, key_piece(&key, 1, name), "garbage", 7);
+	assert_int_equal(fixture_reopen(&fx), 0);
+	assert_int_equal(kv_write(fx.store->kv, batch, false), 0);
+	assert_content(&key, 0, data, MIB);
+	assert_int_equal(do_read(&fx, &key, MIB, MIB, true, out, NULL), -EBADMSG);
+	assert_content(&key, 2 * MIB, data + 2 * MIB, MIB);
+	assert_int_equal(do_write(&fx, &key, MIB, data, 4096, 4), -EBADMSG);
+	assert_int_equal(do_write(&fx, &key, 0, data, 4096, 4), 0);
+	assert_int_equal(do_remove(&fx, &key, 1), 0);
+	kv_batch_free(batch);
+}
+
+/* ---- moving blocks out ---- */
+
+static void test_many_inner_blocks_of_a_long_chunk_are_moved_to_the_file(void **state)
+{
+	struct chunk_key key = test_key(1);
+	struct chunk *chunk;
+
+	for (uint32_t i = 0; i < 200; i++)
+		assert_int_equal(do_write(&fx, &key, i * 9000, data + i * 9000, 9000, i + 1), 0);
+	assert_int_equal(chunk_get(fx.view, &key, &chunk), 0);
+	assert_true(chunk->inner_count > 400);
+	for (unsigned i = 0; i < 300 && chunk->inner_count > 64; i++) {
+		run_for(&fx, 20);
+		/* Writers and readers go on meanwhile. */
+		fill_random(data + i * 4096, 4096, i);
+		if (i % 20 == 0)
+			assert_int_equal(
+				do_write(&fx, &key, i * 4096, data + i * 4096, 4096, 1000 + i), 0);
+		else
+			fill_random(data, sizeof(data), 42);
+		if (i == 20)
+			break;
+	}
+	fill_random(data, sizeof(data), 42);
+	for (uint32_t at = 0; at < 1800000; at += 32768)
+		assert_int_equal(do_write(&fx, &key, at, data + at,
+					  1800000 - at < 32768 ? 1800000 - at : 32768, 5000 + at),
+				 0);
+	for (unsigned i = 0; i < 500 && chunk->inner_count > 64; i++)
+		run_for(&fx, 20);
+	assert_true(chunk->inner_count <= 64);
+	assert_true(has_file(&key));
+	assert_content(&key, 0, data, 1800000);
+	assert_int_equal(fixture_reopen(&fx), 0);
+	assert_content(&key, 0, data, 1800000);
+	assert_false(info_of(&key).unsure);
+}
+
+static void test_a_short_chunk_stays_inside(void **state)
+{
+	struct chunk_key key = test_key(1);
+
+	for (uint32_t i = 0; i < 300; i++)
+		assert_int_equal(do_write(&fx, &key, (i % 8) * 4096, data + i, 4096, i + 1), 0);
+	run_for(&fx, 700);
+	assert_false(has_file(&key));
+}
+
+static void test_a_chunk_grows_and_shrinks_across_the_border(void **state)
+{
+	struct chunk_key key = test_key(1);
+
+	for (uint64_t v = 1; v < 40; v += 4) {
+		assert_int_equal(do_write(&fx, &key, 0, data, 20000, v), 0);
+		assert_int_equal(do_write(&fx, &key, 20000, data + 20000, 20000, v + 1), 0);
+		assert_content(&key, 0, data, 40000);
+		assert_int_equal(fixture_reopen(&fx), 0);
+		assert_content(&key, 0, data, 40000);
+		assert_int_equal(do_write(&fx, &key, 2 * MIB, data, MIB, v + 2), 0);
+		assert_int_equal(do_update(&fx, STORE_TRUNCATE, &key, 10000, 0, NULL, v + 3), 0);
+		assert_content(&key, 0, data, 10000);
+		assert_int_equal(fixture_reopen(&fx), 0);
+		assert_content(&key, 0, data, 10000);
+		assert_int_equal(info_of(&key).length, 10000);
+	}
+}
+
+static void test_a_tiny_cache_changes_nothing(void **state)
+{
+	struct chunk_key key;
+
+	fx.store->cache_bytes = 1;
+	fx.store->files_max = 2;
+	for (uint32_t i = 0; i < 40; i++) {
+		key = test_key(i);
+		assert_int_equal(do_write(&fx, &key, 0, data + i, 100000, 1), 0);
+		assert_int_equal(do_write(&fx, &key, 50, data, 10, 2), 0);
+	}
+	for (uint32_t i = 0; i < 40; i++) {
+		key = test_key(i);
+		assert_int_equal(do_sync(&fx, &key), 0);
+	}
+	run_for(&fx, 1500);
+	assert_true(fx.view->file_count <= 40);
+	for (uint32_t i = 0; i < 40; i++) {
+		key = test_key(i);
+		assert_content(&key, 60, data + i + 60, 100000 - 60);
+		assert_content(&key, 50, data, 10);
+	}
+	assert_true(fx.view->file_count <= 3);
+	assert_true(fx.view->chunk_count <= 3);
+}
+
+/* ---- the offline listing ---- */
+
+struct listed {
+	unsigned count, bad;
+	uint32_t crcs[4];
+	uint32_t lengths[4];
+};
+
+static int list_one(void *user, const struct chunk_key *key, const struct chunk_info *info,
+		    uint32_t crc, int error)
+{
+	struct listed *listed = user;
+
+	if (error == -EBADMSG)
+		listed->bad++;
+	listed->crcs[listed->count] = crc;
+	listed->lengths[listed->count] = info->length;
+	return ++listed->count == 4 ? 1 : 0;
+}
+
+static void test_the_listing_names_every_chunk_and_its_content(void **state)
+{
+	struct chunk_key key;
+	struct listed listed = {0};
+	char error[256];
+	uint32_t length[3] = {100, 200001, 1500000}, crc;
+
+	for (uint32_t i = 0; i < 3; i++) {
+		key = test_key(i);
+		assert_int_equal(do_write(&fx, &key, length[i] - 50, data, 50, 1), 0);
+		assert_int_equal(do_write(&fx, &key, 0, data, length[i] > MIB ? MIB : 50, 2), 0);
+	}
+	assert_int_equal(store_list(fx.dir, list_one, &listed, error, sizeof(error)), -EBUSY);
+	fixture_close(&fx);
+	assert_int_equal(store_list(fx.dir, list_one, &listed, error, sizeof(error)), 0);
+	assert_int_equal(listed.count, 3);
+	assert_int_equal(listed.bad, 0);
+	crc = crc32c_extend(crc32c(data, 50), data, 50);
+	assert_int_equal(listed.crcs[0], crc);
+	assert_int_equal(listed.lengths[1], 200001);
+	damage_file(&key, 8192);
+	memset(&listed, 0, sizeof(listed));
+	assert_int_equal(store_list(fx.dir, list_one, &listed, error, sizeof(error)), 0);
+	assert_int_equal(listed.bad, 1);
+	assert_int_equal(fixture_open(&fx), 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_an_unknown_chunk_is_no_error_and_empty),
+		TEST(test_a_small_write_stays_inside_and_is_read_back),
+		TEST(test_a_large_write_goes_to_the_file_its_ends_inside),
+		TEST(test_payloads_at_any_address_are_taken),
+		TEST(test_nothing_is_seen_before_the_commit),
+		TEST(test_an_aborted_write_of_new_blocks_leaves_the_chunk_as_it_was),
+		TEST(test_an_aborted_overwrite_leaves_either_bytes_and_an_unsure_chunk),
+		TEST(test_updates_of_different_bytes_of_one_block_may_be_prepared_together),
+		TEST(test_bad_requests_are_refused),
+		TEST(test_a_payload_changed_after_its_checksums_were_made_is_refused),
+		TEST(test_the_last_chunk_byte_can_be_written),
+		TEST(test_truncation_cuts_and_what_was_behind_never_comes_back),
+		TEST(test_truncation_behind_the_end_changes_only_the_version),
+		TEST(test_the_length_is_the_end_of_the_last_present_byte),
+		TEST(test_holes_read_as_zeros_and_give_space_back),
+		TEST(test_a_hole_in_a_part_of_a_block_leaves_the_rest),
+		TEST(test_operations_are_remembered_until_they_are_answered),
+		TEST(test_equal_copies_have_equal_digests_wherever_their_blocks_are),
+		TEST(test_a_copy_is_incomplete_until_it_is_completed),
+		TEST(test_completing_clears_unsure_and_can_shorten),
+		TEST(test_removed_chunks_are_gone_with_their_files),
+		TEST(test_an_update_prepared_before_a_removal_makes_a_new_chunk),
+		TEST(test_a_removal_may_come_while_everything_else_is_under_way),
+		TEST(test_a_scan_gives_one_partition_in_order),
+		TEST(test_a_damaged_file_block_is_never_served),
+		TEST(test_a_file_cut_short_or_lost_is_damage),
+		TEST(test_a_damaged_record_is_an_error_and_can_be_removed),
+		TEST(test_a_damaged_piece_spares_the_others),
+		TEST(test_many_inner_blocks_of_a_long_chunk_are_moved_to_the_file),
+		TEST(test_a_short_chunk_stays_inside),
+		TEST(test_a_chunk_grows_and_shrinks_across_the_border),
+		TEST(test_a_tiny_cache_changes_nothing),
+		TEST(test_the_listing_names_every_chunk_and_its_content),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
