@@ -341,7 +341,8 @@ static int apply_new(struct txn *txn, uint64_t index, const Catena__Request *req
 {
 	struct session *session = txn->session;
 	struct reply_room room;
-	uint8_t key[16];
+	uint8_t key[16], *packed;
+	size_t size;
 	int rc;
 
 	reply_begin(&room, request->id);
@@ -354,20 +355,22 @@ static int apply_new(struct txn *txn, uint64_t index, const Catena__Request *req
 		txn_reset(txn);
 		room.reply.error = -rc;
 	}
-	rc = reply_pack(&room, reply, reply_size);
+	rc = reply_pack(&room, &packed, &size);
 	if (rc != 0)
 		return rc;
 	key_u64_u64(key, session->id, request->id);
-	kv_batch_put(txn->batch, FAMILY_REPLIES, key, sizeof(key), *reply, *reply_size);
+	kv_batch_put(txn->batch, FAMILY_REPLIES, key, sizeof(key), packed, size);
 	session_batch_prune(txn, session);
 	rc = txn_commit(txn, index);
 	if (rc != 0) {
-		free(*reply);
+		free(packed);
 		return rc;
 	}
 	session_pruned(session);
-	if (session_keep_reply(session, request->id, *reply, *reply_size) != 0)
+	if (session_keep_reply(session, request->id, packed, size) != 0)
 		txn->state->stale = true;
+	*reply = packed;
+	*reply_size = size;
 	return 0;
 }
 
