@@ -12,6 +12,8 @@
 
 #define HANDSHAKE_TIMEOUT_NS (UINT64_C(5) * 1000000000)
 
+struct log_rate conn_log_rate;
+
 /* ---- references ---- */
 
 static void conn_free(struct conn *conn)
@@ -422,9 +424,7 @@ const struct tls_identity *conn_identity(const struct conn *conn)
 
 void conn_complain(const struct conn *conn, const char *what, const char *reason)
 {
-	static struct log_rate rate;
-
-	if (log_rate_ok(&rate, CONN_LOG_PER_SECOND))
+	if (log_rate_ok(&conn_log_rate, CONN_LOG_PER_SECOND))
 		log_warn("%s peer=%s role=%s name=%s reason=\"%s\"", what, conn->peer_name,
 			 tls_role_name(conn->peer.role),
 			 conn->peer.name[0] == '\0' ? "-" : conn->peer.name, reason);

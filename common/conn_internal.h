@@ -23,6 +23,7 @@
 #include <stdatomic.h>
 #include <sys/socket.h>
 #include "common/conn.h"
+#include "common/log.h"
 
 #define CONN_LOG_PER_SECOND 5
 /* The largest record that libssl makes here; with the KeyUpdate that may come before it. */
@@ -147,6 +148,7 @@ struct conn {
 
 /* conn.c */
 void conn_finish(struct conn *conn, int error);
+extern struct log_rate conn_log_rate; /* of conn_complain(); tests wipe it */
 /* Logs "@what peer=... reason=..." at most CONN_LOG_PER_SECOND times a second. */
 void conn_complain(const struct conn *conn, const char *what, const char *reason);
 int conn_poll_open(struct conn *conn);

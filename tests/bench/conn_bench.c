@@ -271,7 +271,7 @@ static void set_up(const char *dir)
 	int rc;
 
 	snprintf(ca, sizeof(ca), "%.200s/ca", dir);
-	ca_init(ca);
+	ca_init(ca, "bench");
 	ca_issue(ca, "chunkserver", "server", NULL, &server_files);
 	ca_issue(ca, "client", "client", NULL, &client_files);
 	side_init(&server, &server_files.files);

@@ -86,10 +86,10 @@ static inline void ca_temp_dir(char out[CA_PATH_MAX])
 		ca_die("mkdtemp failed");
 }
 
-/* A CA in the directory @ca, which is made. */
-static inline void ca_init(const char *ca)
+/* A CA in the directory @ca, which is made, for the cluster of that id. */
+static inline void ca_init(const char *ca, const char *cluster)
 {
-	if (CA_RUN("init", ca) != 0)
+	if (CA_RUN("init", ca, "--cluster", cluster) != 0)
 		ca_die("catena-ca init failed");
 }
 

@@ -15,6 +15,7 @@
 #include <time.h>
 #include "common/clock.h"
 #include "common/conn.h"
+#include "common/conn_internal.h"
 #include "common/log.h"
 #include "tests/unit/catena_ca.h"
 
@@ -177,14 +178,14 @@ static inline int fx_group_setup(void **state)
 	snprintf(fx.ca, sizeof(fx.ca), "%.200s/ca", fx.dir);
 	snprintf(fx.other_ca, sizeof(fx.other_ca), "%.200s/other", fx.dir);
 	snprintf(fx.log, sizeof(fx.log), "%.200s/log", fx.dir);
-	ca_init(fx.ca);
-	ca_init(fx.other_ca);
+	/* The other CA claims to be of the same cluster: only the signature tells. */
+	ca_init(fx.ca, "test-cluster");
+	ca_init(fx.other_ca, "test-cluster");
 	ca_issue(fx.ca, "chunkserver", "server-1", NULL, &fx.server);
 	ca_issue(fx.ca, "client", "client-1", NULL, &fx.client);
 	ca_issue(fx.ca, "master", "master-1", NULL, &fx.master);
 	ca_issue(fx.ca, "client", "late", "--expired", &fx.expired);
 	ca_issue(fx.other_ca, "client", "stranger", NULL, &fx.stranger);
-	/* The stranger knows our CA: only his own certificate is of another. */
 	snprintf(fx.stranger.ca, sizeof(fx.stranger.ca), "%s", fx.client.ca);
 	fx.server_tls = fx_context(&fx.server);
 	fx.client_tls = fx_context(&fx.client);
@@ -222,6 +223,7 @@ static inline int fx_setup(void **state)
 		.callbacks = fx_callbacks,
 		.user = &fx.accepted,
 	};
+	memset(&conn_log_rate, 0, sizeof(conn_log_rate));
 	return truncate(fx.log, 0);
 }
 
@@ -323,17 +325,31 @@ static inline bool fx_check(const struct frame_header *header, const struct buf 
 	return true;
 }
 
-/* Lines of the log that contain @text. */
+/* Lines of the log that contain @text; NULL: prints the log. */
 static inline int fx_log_count(const char *text)
 {
 	FILE *file = fopen(fx.log, "r");
 	char line[4096];
 	int count = 0;
 
-	while (file != NULL && fgets(line, sizeof(line), file) != NULL)
-		count += strstr(line, text) != NULL;
+	while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+		if (text == NULL)
+			fprintf(stderr, "    %s", line);
+		else
+			count += strstr(line, text) != NULL;
+	}
 	if (file != NULL)
 		fclose(file);
 	return count;
+}
+
+/* @text is in exactly @count lines of the log. */
+static inline void fx_assert_logged(const char *text, int count)
+{
+	if (fx_log_count(text) != count) {
+		fprintf(stderr, "expected %d times in the log: %s\n", count, text);
+		fx_log_count(NULL);
+	}
+	assert_int_equal(fx_log_count(text), count);
 }
 #endif
