@@ -412,6 +412,11 @@ void conn_pause(struct conn *conn, bool pause)
 
 /* ---- names ---- */
 
+void conn_set_pool(struct conn *conn, struct buf_pool *pool)
+{
+	conn->pool = pool;
+}
+
 const char *conn_peer_name(const struct conn *conn)
 {
 	return conn->peer_name;

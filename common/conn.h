@@ -74,6 +74,9 @@ void conn_pause(struct conn *conn, bool pause);
 void conn_detach(struct conn *conn);
 int conn_attach(struct conn *conn, uv_loop_t *loop, const struct conn_callbacks *callbacks, void *user);
 
+/* Payloads received from now on come from @pool. On the loop's thread, or between detach and attach. */
+void conn_set_pool(struct conn *conn, struct buf_pool *pool);
+
 /* Closes at once and frees later, on the loop; no callback comes after it. NULL is allowed. */
 void conn_close(struct conn *conn);
 const char *conn_peer_name(const struct conn *conn);        /* "ip:port", for logs */
