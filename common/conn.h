@@ -70,7 +70,8 @@ void conn_unref(struct conn *conn); /* NULL is allowed */
 void conn_pause(struct conn *conn, bool pause);
 
 /* Moves the conn, with whatever is queued or already read, to another loop: stops it here; the
- * other loop's thread then calls conn_attach(). Between the two no function may be called. */
+ * other loop's thread then calls conn_attach(). Only after ready(). Between the two no function may
+ * be called but conn_close(), which is also what a conn needs whose conn_attach() has failed. */
 void conn_detach(struct conn *conn);
 int conn_attach(struct conn *conn, uv_loop_t *loop, const struct conn_callbacks *callbacks, void *user);
 

@@ -2,8 +2,8 @@
  *
  * Who may touch what: everything outside struct conn_tx belongs to the loop's thread (between
  * conn_detach() and conn_attach(): to nobody). In struct conn_tx the first part is guarded by its
- * lock, the second belongs to whoever has set busy. No callback and no system call but the wake-up
- * runs under the lock, and no other lock is taken under it.
+ * lock, the second belongs to whoever has set busy. No callback runs under the lock, and nothing
+ * that takes longer than waking the loop, but for the last words of a connection that closes.
  *
  * Sending: a frame goes into the ring; the first thread that finds nobody busy becomes the one
  * that encrypts and writes, for frames of others too that come meanwhile, so threads never wait for
@@ -14,8 +14,8 @@
  * guards the SSL for the time of one record. Lock order: ssl_lock and tx.lock are never both held,
  * except that tx.lock may be held over the close notification.
  *
- * Life: refs counts the owner (until closed() or conn_close()), the thread that is busy, a batch,
- * a dispatch from the loop, and conn_ref()s. */
+ * Life: refs counts the owner (until closed() or conn_close()), each thread in conn_send(), a
+ * batch, a dispatch from the loop, and conn_ref()s. */
 #ifndef CATENA_COMMON_CONN_INTERNAL_H
 #define CATENA_COMMON_CONN_INTERNAL_H
 #include <netdb.h>

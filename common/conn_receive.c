@@ -310,8 +310,8 @@ bool conn_rx_pending(const struct conn *conn)
 {
 	const struct conn_rx *rx = &conn->rx;
 
-	return !rx->paused && !rx->starved &&
-	       (rx->waiting || rx->at < rx->end || rx->plain_at < rx->plain_end);
+	/* A block is kept only while something in it, or in libssl, is unused. */
+	return !rx->paused && !rx->starved && (rx->waiting || rx->block != NULL);
 }
 
 void conn_rx_end(struct conn *conn)

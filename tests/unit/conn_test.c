@@ -481,6 +481,23 @@ static void test_a_connection_moves_to_another_loop_with_data_in_flight(void **s
 	hand_over_with_data_in_flight(MIB, 3);
 }
 
+static void detach_when_ready(struct end *end)
+{
+	conn_detach(end->conn);
+}
+
+static void test_a_detached_connection_can_be_closed(void **state)
+{
+	fx.accepted.on_ready = detach_when_ready;
+	fx_connect();
+	assert_int_equal(fx_send(fx.connected.conn, fx.pool, 0, 0, MIB), 0);
+	fx_run_for(0.02);
+	assert_int_equal(fx.accepted.frames, 0);
+	conn_close(fx.accepted.conn);
+	fx.accepted.conn = NULL;
+	assert_true(fx_wait(&fx.connected.closed, 1, 5));
+}
+
 #define SENDERS    4
 #define PER_SENDER 400
 
@@ -628,6 +645,7 @@ int main(void)
 		TEST(test_an_empty_pool_pauses_receiving_until_memory_comes_back),
 		TEST(test_a_starved_connection_can_be_closed),
 		TEST(test_a_connection_moves_to_another_loop_with_data_in_flight),
+		TEST(test_a_detached_connection_can_be_closed),
 		TEST(test_four_threads_send_at_once_and_keep_their_order),
 		TEST(test_closing_while_threads_send_is_safe),
 	};
