@@ -80,7 +80,7 @@ const struct map_server *cluster_map_server(const struct cluster_map *map, uint6
 	FIND(map->servers, map->server_count, server_id);
 }
 
-const struct chain *cluster_map_chain(const struct cluster_map *map, uint32_t pool,
+const struct map_chain *cluster_map_chain(const struct cluster_map *map, uint32_t pool,
 				      uint32_t partition)
 {
 	const struct map_pool *found = cluster_map_pool(map, pool);
@@ -98,7 +98,7 @@ const struct map_server *cluster_map_target_server(const struct cluster_map *map
 	return target == NULL ? NULL : cluster_map_server(map, target->server_id);
 }
 
-int chain_head(const struct chain *chain)
+int chain_head(const struct map_chain *chain)
 {
 	for (uint32_t i = 0; i < chain->count; i++) {
 		if (chain->members[i].state == MEMBER_IN_SYNC)
@@ -107,7 +107,7 @@ int chain_head(const struct chain *chain)
 	return -1;
 }
 
-int chain_tail(const struct chain *chain)
+int chain_tail(const struct map_chain *chain)
 {
 	for (uint32_t i = chain->count; i > 0; i--) {
 		if (chain->members[i - 1].state == MEMBER_IN_SYNC)
@@ -116,7 +116,7 @@ int chain_tail(const struct chain *chain)
 	return -1;
 }
 
-int chain_index(const struct chain *chain, uint32_t target_id)
+int chain_index(const struct map_chain *chain, uint32_t target_id)
 {
 	for (uint32_t i = 0; i < chain->count; i++) {
 		if (chain->members[i].target_id == target_id)

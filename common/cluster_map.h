@@ -19,7 +19,7 @@ struct chain_member {
 	enum member_state state;
 };
 
-struct chain {
+struct map_chain {
 	uint64_t epoch; /* 0: not placed yet */
 	uint32_t count;
 	struct chain_member members[CHAIN_MEMBERS_MAX]; /* head first; in-sync ones before others */
@@ -30,7 +30,7 @@ struct map_pool {
 	uint32_t copies;
 	uint32_t partitions;
 	uint32_t chunk_size;
-	struct chain *chains; /* partitions of them */
+	struct map_chain *chains; /* partitions of them */
 };
 
 struct map_server {
@@ -76,15 +76,15 @@ void cluster_map_unref(struct cluster_map *map); /* NULL is allowed */
 
 /* NULL: unknown. */
 const struct map_pool *cluster_map_pool(const struct cluster_map *map, uint32_t pool);
-const struct chain *cluster_map_chain(const struct cluster_map *map, uint32_t pool,
+const struct map_chain *cluster_map_chain(const struct cluster_map *map, uint32_t pool,
 				      uint32_t partition);
 const struct map_target *cluster_map_target(const struct cluster_map *map, uint32_t target_id);
 const struct map_server *cluster_map_server(const struct cluster_map *map, uint64_t server_id);
 const struct map_server *cluster_map_target_server(const struct cluster_map *map,
 						   uint32_t target_id);
 /* Index of the first / last in-sync member; -1: none. */
-int chain_head(const struct chain *chain);
-int chain_tail(const struct chain *chain);
+int chain_head(const struct map_chain *chain);
+int chain_tail(const struct map_chain *chain);
 /* Index of a target in the chain; -1: not a member. */
-int chain_index(const struct chain *chain, uint32_t target_id);
+int chain_index(const struct map_chain *chain, uint32_t target_id);
 #endif

@@ -88,7 +88,7 @@ static int text_get(const char *from, char *to, size_t size)
 	return 0;
 }
 
-static int chain_get(const Catena__Chain *from, const struct cluster_map *map, struct chain *to)
+static int chain_get(const Catena__Chain *from, const struct cluster_map *map, struct map_chain *to)
 {
 	bool others = false;
 

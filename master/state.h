@@ -76,7 +76,7 @@ uint64_t state_next_session_id(const struct state *state);
 int state_apply_register(struct state *state, uint64_t index, const struct map_server *server,
 			 const struct map_target *targets, size_t target_count);
 /* Replaces the chains of a pool (what placement decided). */
-int state_apply_chains(struct state *state, uint64_t index, uint32_t pool, const struct chain *chains,
+int state_apply_chains(struct state *state, uint64_t index, uint32_t pool, const struct map_chain *chains,
 		       uint32_t count);
 /* The map from the state; online, used and capacity are the caller's to fill from liveness. */
 struct cluster_map *state_map(struct state *state);

@@ -77,7 +77,7 @@ static void put_target(struct kv_batch *batch, const struct map_target *target)
 }
 
 static void put_chain(struct kv_batch *batch, uint32_t pool, uint32_t partition,
-		      const struct chain *chain)
+		      const struct map_chain *chain)
 {
 	uint8_t key[META_KEY_MAX], value[CHAIN_BYTES_MAX], *at = value + 10;
 
@@ -179,7 +179,7 @@ static int load_chain(struct cluster *cluster, const uint8_t *key, struct reader
 {
 	struct state_pool *pool = find_pool(cluster, get_be32(key + 1));
 	uint32_t partition = get_be32(key + 5);
-	struct chain chain = {0};
+	struct map_chain chain = {0};
 
 	if (pool == NULL || partition >= pool->partitions)
 		return -EUCLEAN;
@@ -390,7 +390,7 @@ int state_apply_register(struct state *state, uint64_t index, const struct map_s
 
 /* ---- chains ---- */
 
-static bool same_chain(const struct chain *a, const struct chain *b)
+static bool same_chain(const struct map_chain *a, const struct map_chain *b)
 {
 	if (a->epoch != b->epoch || a->count != b->count)
 		return false;
@@ -402,7 +402,7 @@ static bool same_chain(const struct chain *a, const struct chain *b)
 }
 
 int state_apply_chains(struct state *state, uint64_t index, uint32_t pool_id,
-		       const struct chain *chains, uint32_t count)
+		       const struct map_chain *chains, uint32_t count)
 {
 	struct state_pool *pool;
 	struct txn *txn;
@@ -488,7 +488,7 @@ static bool allocate_message(struct map_message *m, const struct cluster *cluste
 	       m->member_pointers != NULL;
 }
 
-static void fill_chain(struct map_message *m, size_t at, const struct chain *chain)
+static void fill_chain(struct map_message *m, size_t at, const struct map_chain *chain)
 {
 	size_t member = at * CHAIN_MEMBERS_MAX;
 

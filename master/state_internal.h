@@ -183,7 +183,7 @@ void sessions_unload(struct state *state);
 struct state_pool {
 	uint32_t id, copies, partitions, chunk_size;
 	char name[MAP_NAME_MAX];
-	struct chain *chains;
+	struct map_chain *chains;
 };
 
 struct cluster {

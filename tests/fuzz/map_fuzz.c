@@ -11,7 +11,7 @@
 
 static uint64_t accepted, refused;
 
-static bool check_chain(const struct cluster_map *map, const struct chain *chain)
+static bool check_chain(const struct cluster_map *map, const struct map_chain *chain)
 {
 	int head = chain_head(chain), tail = chain_tail(chain);
 

@@ -24,7 +24,7 @@ static inline void map_gen_free(struct cluster_map *map)
 }
 
 static inline void map_gen_chain(uint64_t *state, const struct cluster_map *map,
-				 struct chain *chain)
+				 struct map_chain *chain)
 {
 	uint32_t in_sync;
 
@@ -97,7 +97,7 @@ static inline struct cluster_map map_gen(uint64_t *state, uint32_t most)
 	return map;
 }
 
-static inline bool map_gen_chains_equal(const struct chain *a, const struct chain *b)
+static inline bool map_gen_chains_equal(const struct map_chain *a, const struct map_chain *b)
 {
 	if (a->epoch != b->epoch || a->count != b->count)
 		return false;

@@ -23,7 +23,7 @@ struct small {
 	struct map_pool pools[1];
 	struct map_server servers[3];
 	struct map_target targets[3];
-	struct chain chains[2];
+	struct map_chain chains[2];
 };
 
 static void small_make(struct small *s)
@@ -308,7 +308,7 @@ static int decode_many(int what, size_t count)
 {
 	struct cluster_map map = {0}, *back = NULL;
 	struct map_server one = {.id = 1, .workers = 1};
-	struct chain no_chain = {0};
+	struct map_chain no_chain = {0};
 	int rc;
 
 	map.servers = what == 0 ? map_gen_array(count, sizeof(*map.servers)) : &one;
@@ -455,7 +455,7 @@ static void test_every_cut_of_a_message_is_judged_without_reading_on(void **stat
 
 static void test_head_and_tail_are_the_first_and_last_in_sync(void **state)
 {
-	struct chain chain = {.epoch = 1, .count = 4};
+	struct map_chain chain = {.epoch = 1, .count = 4};
 	static const struct {
 		enum member_state states[4];
 		int head, tail;

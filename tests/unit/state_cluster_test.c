@@ -143,7 +143,7 @@ static void registrations_are_checked(void **state)
 	assert_int_equal(f.state->cluster.server_count, 0);
 }
 
-static void fill_chains(struct chain chains[PARTITIONS], uint64_t epoch)
+static void fill_chains(struct map_chain chains[PARTITIONS], uint64_t epoch)
 {
 	memset(chains, 0, PARTITIONS * sizeof(*chains));
 	for (unsigned p = 0; p < PARTITIONS; p++) {
@@ -158,7 +158,7 @@ static void fill_chains(struct chain chains[PARTITIONS], uint64_t epoch)
 
 static void chains_are_replaced_as_a_whole(void **state)
 {
-	struct chain chains[PARTITIONS];
+	struct map_chain chains[PARTITIONS];
 	struct cluster_map *map;
 	uint64_t version;
 
@@ -173,7 +173,7 @@ static void chains_are_replaced_as_a_whole(void **state)
 	assert_int_equal(fixture_reopen(&f), 0);
 	map = state_map(f.state);
 	for (unsigned p = 0; p < PARTITIONS; p++) {
-		const struct chain *chain = cluster_map_chain(map, 1, p);
+		const struct map_chain *chain = cluster_map_chain(map, 1, p);
 
 		assert_int_equal(chain->epoch, 1);
 		assert_int_equal(chain->count, 3);
@@ -185,7 +185,7 @@ static void chains_are_replaced_as_a_whole(void **state)
 
 static void an_epoch_never_means_two_things(void **state)
 {
-	struct chain chains[PARTITIONS];
+	struct map_chain chains[PARTITIONS];
 
 	assert_int_equal(register_server("a", "uuid-1", "uuid-2"), 0);
 	assert_int_equal(register_server("b", "uuid-3", NULL), 0);
@@ -207,7 +207,7 @@ static void an_epoch_never_means_two_things(void **state)
 
 static void a_registration_that_the_store_failed_has_no_effect(void **state)
 {
-	struct chain chains[PARTITIONS];
+	struct map_chain chains[PARTITIONS];
 
 	kv_memory_fail_write(f.kv, 1, EIO);
 	assert_int_equal(register_server("a", "uuid-1", "uuid-2"), -EIO);
