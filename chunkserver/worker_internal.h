@@ -1,0 +1,141 @@
+/* worker_internal.h - what the worker's files share; nobody else includes it.
+ *
+ * Everything here is touched by the worker's own thread alone, but the command queue. */
+#ifndef CATENA_CHUNKSERVER_WORKER_INTERNAL_H
+#define CATENA_CHUNKSERVER_WORKER_INTERNAL_H
+#include <pthread.h>
+#include <stdbool.h>
+#include <uthash.h>
+#include <utlist.h>
+#include "chunkserver/chain.h"
+#include "chunkserver/worker.h"
+
+#define PEER_REQUESTS_MAX 256u        /* of one client connection, before it is paused */
+#define PEER_BYTES_MAX    (64u << 20) /* likewise, payloads */
+#define PEER_QUEUED_MAX   (64u << 20) /* answers that it has not read */
+#define LINK_RETRY_MIN_NS (20ull * 1000 * 1000)
+#define LINK_RETRY_MAX_NS (500ull * 1000 * 1000)
+#define LINK_SILENCE_NS   (5000ull * 1000 * 1000)
+
+struct worker;
+
+/* One target as this worker sees it. */
+struct worker_target {
+	struct worker *worker;
+	unsigned number;
+	struct store *store;
+	struct store_view *view;
+	struct chain_env *env;
+	uint32_t target_id; /* 0: not known yet */
+	bool failed;        /* the chains have been told that the store is down */
+};
+
+/* A chain of this worker. */
+struct member {
+	struct chain *chain;
+	struct worker_target *target;
+	uint32_t pool, partition;
+	struct link *link;        /* to the successor's server; NULL: none wanted */
+	struct member *hash_next; /* same partition on another target */
+	struct member *prev, *next;
+	UT_hash_handle hh;
+	uint64_t key; /* pool << 32 | partition */
+};
+
+/* A connection that others opened: a client, or a predecessor. */
+struct peer {
+	struct worker *worker;
+	struct conn *conn;
+	uint64_t id;        /* what chains call it */
+	uint64_t server_id; /* 0: a client */
+	bool checked;       /* server_id is what the map says of the certificate's name */
+	bool paused;
+	uint32_t requests;
+	uint64_t bytes;
+	UT_hash_handle hh;
+};
+
+/* A connection to one worker of a successor's server, shared by all chains that go there. */
+struct link {
+	struct worker *worker;
+	struct conn *conn; /* NULL: between attempts */
+	uint64_t id;       /* of the connection that stands, HELLO answered; else 0 */
+	uint64_t server_id;
+	uint32_t remote_worker;
+	char address[MAP_NAME_MAX];
+	uint64_t retry_at_ns, retry_ns;
+	unsigned users; /* members */
+	struct link *prev, *next;
+};
+
+/* A read that found no buffer; tried again when one is free. */
+struct starved {
+	struct starved *next;
+	struct worker_target *target;
+	struct chain_request *request;
+};
+
+struct command;
+
+struct worker {
+	struct worker_options options;
+	pthread_t thread;
+	uv_loop_t loop;
+	uv_async_t async;
+	uv_timer_t tick, hungry;
+	pthread_mutex_t lock; /* guards commands alone */
+	struct command *commands, **last_command;
+
+	struct worker_target *targets;
+	struct buf_pool *peer_pool; /* for chunkservers' payloads: see worker_peers.c */
+	uint64_t server_id;
+	uint64_t lease_until_ns;
+	struct cluster_map *map;
+	struct member *members; /* by key */
+	struct member *member_list;
+	struct peer *peers; /* by id */
+	struct link *links;
+	struct starved *starved;
+	size_t removals; /* by order of the master, under way */
+	uint64_t last_conn_id;
+	bool running; /* actions are being taken: chain_next() must not be nested */
+	bool stopping, closed;
+	uint64_t stop_deadline_ns;
+};
+
+/* What the store needs while it works on a request. */
+struct shell {
+	struct worker_target *target;
+	struct store_update update;
+	struct store_sync sync;
+	struct store_read read;
+};
+
+/* ---- worker_actions.c ---- */
+extern const struct chain_ops worker_chain_ops; /* ctx: struct worker_target */
+/* Takes and executes all actions of all targets. */
+void actions_run(struct worker *worker);
+/* Before events: tells the chains the time. */
+void actions_time(struct worker *worker);
+void starved_retry(struct worker *worker);
+/* Notices that the target is down, or back. */
+void check_store(struct worker_target *target);
+
+/* ---- worker_peers.c ---- */
+void peer_adopt(struct worker *worker, struct conn *conn, const struct hello *hello);
+struct peer *peer_find(struct worker *worker, uint64_t id);
+void peer_answer(struct peer *peer, const struct frame_header *header, struct buf *payload);
+void peers_close(struct worker *worker);
+
+/* ---- worker_links.c ---- */
+/* Gives the member the link that its chain wants now. */
+void link_choose(struct worker *worker, struct member *member);
+struct link *link_find(struct worker *worker, uint64_t id);
+void links_tick(struct worker *worker, uint64_t now_ns);
+void links_close(struct worker *worker);
+
+/* ---- worker.c ---- */
+/* The chain of a partition: on @target_id, or, with 0, the one that is a member. NULL: none. */
+struct member *member_find(struct worker *worker, uint32_t pool, uint32_t partition,
+			   uint32_t target_id);
+#endif

@@ -1,0 +1,242 @@
+/* Connections that others opened: clients, and predecessors of chains.
+ *
+ * Memory. Payloads of clients come from the process's bounded pool: when it is empty, clients are
+ * not read until something has been answered. Payloads from chunkservers come from a pool without
+ * limit of its own: a member that stopped reading its predecessor could wait in a ring with others
+ * for ever. What is in it is bounded by what heads have taken from their clients. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include "chunkserver/worker_internal.h"
+#include "common/log.h"
+
+#define LOG_MODULE "worker"
+
+struct peer *peer_find(struct worker *worker, uint64_t id)
+{
+	struct peer *peer;
+
+	HASH_FIND(hh, worker->peers, &id, sizeof(id), peer);
+	return peer;
+}
+
+static void peer_forget(struct peer *peer)
+{
+	struct worker *worker = peer->worker;
+	struct member *member;
+
+	HASH_DEL(worker->peers, peer);
+	conn_batch_begin();
+	actions_time(worker);
+	DL_FOREACH(worker->member_list, member)
+	{
+		chain_source_lost(member->chain, peer->id);
+	}
+	actions_run(worker);
+	conn_batch_end();
+	free(peer);
+}
+
+static void refuse(struct peer *peer, const char *why)
+{
+	static struct log_rate rate;
+	struct conn *conn = peer->conn;
+
+	if (log_rate_ok(&rate, 5))
+		log_warn("connection closed peer=%s name=%s reason=\"%s\"", conn_peer_name(conn),
+			 conn_identity(conn)->name, why);
+	peer_forget(peer);
+	conn_close(conn);
+}
+
+/* ---- flow control ---- */
+
+static bool has_too_much(const struct peer *peer, uint32_t part)
+{
+	return peer->requests > PEER_REQUESTS_MAX / part || peer->bytes > PEER_BYTES_MAX / part ||
+	       conn_queued(peer->conn) > PEER_QUEUED_MAX / part;
+}
+
+static void peer_throttle(struct peer *peer)
+{
+	/* A predecessor is never made to wait: see above. */
+	if (peer->server_id != 0 || peer->paused == has_too_much(peer, peer->paused ? 2 : 1))
+		return;
+	peer->paused = !peer->paused;
+	conn_pause(peer->conn, peer->paused);
+}
+
+void peer_answer(struct peer *peer, const struct frame_header *header, struct buf *payload)
+{
+	/* The answer does not say how long the request was: the mean will do for flow control. */
+	if (peer->requests > 0)
+		peer->bytes -= peer->bytes / peer->requests--;
+	(void)conn_send(peer->conn, header, payload);
+	peer_throttle(peer);
+}
+
+static void answer_status(struct peer *peer, const struct frame_header *request, uint32_t status,
+			  uint64_t arg)
+{
+	struct frame_header header = *request;
+
+	header.flags = FRAME_REPLY;
+	header.length = 0;
+	header.status = status;
+	header.arg = arg;
+	(void)conn_send(peer->conn, &header, NULL);
+}
+
+/* ---- who may ask what ---- */
+
+static const char *judge(const struct peer *peer, const struct frame_header *header)
+{
+	bool forward = (header->flags & FRAME_FORWARD) != 0;
+
+	if ((header->flags & FRAME_REPLY) != 0)
+		return "an answer to nothing";
+	if (header->op == FRAME_HELLO)
+		return "a second HELLO";
+	if (header->op == FRAME_PING)
+		return NULL;
+	if (peer->server_id == 0 && forward)
+		return "a client that pretends to be a chunkserver";
+	if (peer->server_id != 0 && !forward)
+		return "a chunkserver that asks as a client";
+	return NULL;
+}
+
+/* Its HELLO said which server it is: does the certificate's name fit the map? */
+static bool server_is_known(struct peer *peer)
+{
+	const struct map_server *server;
+
+	if (peer->server_id == 0 || peer->checked)
+		return true;
+	if (peer->worker->map == NULL)
+		return false;
+	server = cluster_map_server(peer->worker->map, peer->server_id);
+	peer->checked =
+		server != NULL && strcmp(server->name, conn_identity(peer->conn)->name) == 0;
+	return peer->checked;
+}
+
+static uint32_t sync_target(const struct frame_header *header)
+{
+	switch (header->op) {
+	case FRAME_SYNC_COMPARE:
+	case FRAME_SYNC_DATA:
+	case FRAME_SYNC_COMMIT:
+	case FRAME_SYNC_END:
+		return (uint32_t)header->arg;
+	default:
+		return 0;
+	}
+}
+
+static void on_frame(struct conn *conn, void *user, const struct frame_header *header,
+		     struct buf *payload)
+{
+	struct peer *peer = user;
+	struct worker *worker = peer->worker;
+	struct chain_source source = {
+		.conn = peer->id, .request_id = header->request_id, .server_id = peer->server_id};
+	const char *why = judge(peer, header);
+	struct member *member;
+
+	(void)conn;
+	if (why != NULL) {
+		buf_unref(payload);
+		refuse(peer, why);
+		return;
+	}
+	if (payload != NULL && block_checksums_verify(buf_payload(payload), header->offset,
+						      header->length, payload->crcs) >= 0) {
+		buf_unref(payload);
+		answer_status(peer, header, FRAME_STATUS_CHECKSUM, 0);
+		return;
+	}
+	member = member_find(worker, header->key.pool, header->key.partition, sync_target(header));
+	if (header->op == FRAME_PING) {
+		actions_time(worker);
+		answer_status(peer, header, FRAME_OK,
+			      member != NULL ? chain_space(member->chain) : 0);
+		actions_run(worker);
+		buf_unref(payload);
+		return;
+	}
+	if (member == NULL || !server_is_known(peer)) {
+		buf_unref(payload);
+		answer_status(peer, header,
+			      worker->map == NULL || !server_is_known(peer) ? FRAME_STATUS_NOT_READY
+									    : FRAME_STATUS_NOT_MINE,
+			      0);
+		return;
+	}
+	peer->requests++;
+	peer->bytes += header->length;
+	peer_throttle(peer);
+	actions_time(worker);
+	chain_frame(member->chain, &source, header, payload);
+	actions_run(worker);
+}
+
+static void on_closed(struct conn *conn, void *user, int error)
+{
+	(void)conn;
+	(void)error;
+	peer_forget(user);
+}
+
+static void on_drained(struct conn *conn, void *user)
+{
+	(void)conn;
+	peer_throttle(user);
+}
+
+void peer_adopt(struct worker *worker, struct conn *conn, const struct hello *hello)
+{
+	static const struct conn_callbacks callbacks = {
+		.frame = on_frame,
+		.closed = on_closed,
+		.drained = on_drained,
+	};
+	struct peer *peer = calloc(1, sizeof(*peer));
+	bool server = conn_identity(conn)->role == TLS_ROLE_CHUNKSERVER;
+	int rc = -ENOMEM;
+
+	if (peer != NULL) {
+		peer->worker = worker;
+		peer->conn = conn;
+		peer->id = ++worker->last_conn_id;
+		/* A server without id could not be told from a client. */
+		peer->server_id = !server ? 0 : hello->id != 0 ? hello->id : UINT64_MAX;
+		if (server)
+			conn_set_pool(conn, worker->peer_pool);
+		HASH_ADD(hh, worker->peers, id, sizeof(peer->id), peer);
+		rc = conn_attach(conn, &worker->loop, &callbacks, peer);
+		if (rc < 0) {
+			HASH_DEL(worker->peers, peer);
+			free(peer);
+		}
+	}
+	if (rc < 0) {
+		log_error("connection lost peer=%s error=\"%s\"", conn_peer_name(conn),
+			  strerror(-rc));
+		conn_close(conn);
+	}
+}
+
+void peers_close(struct worker *worker)
+{
+	struct peer *peer, *next;
+
+	HASH_ITER(hh, worker->peers, peer, next)
+	{
+		struct conn *conn = peer->conn;
+
+		peer_forget(peer);
+		conn_close(conn);
+	}
+}
