@@ -216,7 +216,7 @@ static void mark_ready(struct wb_extent *e)
 		wb_dirty_ready(chunk->dirty[at]);
 }
 
-int writeback_write(struct writeback *wb, uint64_t offset, struct buf *payload,
+int writeback_write(struct writeback *wb, uint64_t offset, struct buf *payload, bool summed,
 		    struct wb_wait *wait)
 {
 	struct piece pieces[PIECES_MAX];
@@ -249,8 +249,10 @@ int writeback_write(struct writeback *wb, uint64_t offset, struct buf *payload,
 
 		if (!pieces[i].keep)
 			e = merge(wb, &pieces[i], from, group);
-		if (e == NULL)
+		if (e == NULL) {
 			e = add(wb, &pieces[i], payload, mem, group);
+			e->summed = summed && e->mem == mem && count == 1;
+		}
 		mark_ready(e);
 		if (wait != NULL && e->group != group)
 			wait->prefix = true;
@@ -323,6 +325,7 @@ static size_t coalesce(struct writeback *wb, struct wb_chunk *chunk, size_t firs
 	wb_mem_attach(wb, e, mem);
 	e->at = (uint32_t)(e->offset % BLOCK_SIZE);
 	e->length = length;
+	e->summed = false;
 	wb_extent_join(wb, e, group);
 	return count;
 }

@@ -44,6 +44,7 @@ struct wb_extent {
 	uint32_t length;
 	uint32_t at; /* first byte: mem->buf->data + at */
 	bool ready;  /* worth sending without being asked */
+	bool summed; /* its payload's crcs are filled */
 	bool sync;   /* in flight: to be durable when answered */
 	struct wb_mem *mem;
 	struct wb_group *group;
@@ -84,16 +85,17 @@ int writeback_create(uint32_t chunk_size, unsigned in_flight_max, struct buf_poo
 void writeback_destroy(struct writeback *wb);
 
 /* Accepts a write; takes over the reference to @payload, also when it fails (-ENOMEM: nothing has
- * changed). @wait (may be NULL) fires when the bytes have been answered. */
-int writeback_write(struct writeback *wb, uint64_t offset, struct buf *payload,
+ * changed). @summed: its crcs are filled. @wait (may be NULL) fires when the bytes have been
+ * answered. */
+int writeback_write(struct writeback *wb, uint64_t offset, struct buf *payload, bool summed,
 		    struct wb_wait *wait);
 
 /* The next extent to send, which is in flight from now on; NULL: none that may. @all: also those
  * not ready. Extents that lie side by side in a window are made one. @sync: the last one of each
  * chunk is marked so. */
 struct wb_extent *writeback_next(struct writeback *wb, bool all, bool sync);
-/* The payload of an extent in flight, start and length set, checksums not; a new reference. NULL:
- * out of memory. */
+/* The payload of an extent in flight, start and length set, checksums only when summed; a new
+ * reference. NULL: out of memory. */
 struct buf *writeback_payload(struct writeback *wb, struct wb_extent *extent);
 /* Answered: with @error (-errno) its bytes are lost and the error is kept; else @version is the
  * update's, and with @synced everything of the chunk up to it is durable. Frees @extent. */

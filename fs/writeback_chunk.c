@@ -300,6 +300,7 @@ static void cut_front(struct wb_extent *e, uint64_t to)
 {
 	uint32_t cut = (uint32_t)(to - e->offset);
 
+	e->summed = false;
 	e->offset = to;
 	e->at += cut;
 	e->length -= cut;
@@ -315,6 +316,7 @@ size_t wb_supersede(struct writeback *wb, struct wb_chunk *chunk, uint64_t from,
 		uint64_t end = wb_end(left);
 
 		*group = wb_group_older(*group, left->group);
+		left->summed = false;
 		left->length = (uint32_t)(from - left->offset);
 		if (end > to) {
 			struct wb_extent *right = wb_extent_new(wb, chunk, left->group);

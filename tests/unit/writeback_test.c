@@ -77,7 +77,7 @@ static int teardown(void **state)
 
 static void put(struct fixture *f, uint64_t offset, uint32_t length, uint8_t fill)
 {
-	assert_int_equal(writeback_write(f->wb, offset, payload_of(f->pool, length, fill), NULL),
+	assert_int_equal(writeback_write(f->wb, offset, payload_of(f->pool, length, fill), false, NULL),
 			 0);
 }
 
@@ -88,7 +88,7 @@ static void test_a_large_payload_goes_at_once_and_is_not_copied(void **state)
 	struct wb_extent *e;
 
 	buf_ref(payload);
-	assert_int_equal(writeback_write(f->wb, 12345, payload, NULL), 0);
+	assert_int_equal(writeback_write(f->wb, 12345, payload, false, NULL), 0);
 	e = writeback_next(f->wb, false, false);
 	assert_non_null(e);
 	assert_int_equal(e->offset, 12345);
@@ -227,12 +227,12 @@ static void test_a_write_with_its_own_wait_needs_no_other(void **state)
 	struct wb_wait a, b, c;
 	struct wb_extent *ea, *eb, *ec;
 
-	assert_int_equal(writeback_write(f->wb, 0, payload_of(f->pool, 4096, 1), &a), 0);
+	assert_int_equal(writeback_write(f->wb, 0, payload_of(f->pool, 4096, 1), false, &a), 0);
 	ea = writeback_next(f->wb, true, false);
-	assert_int_equal(writeback_write(f->wb, MIB, payload_of(f->pool, 4096, 2), &b), 0);
+	assert_int_equal(writeback_write(f->wb, MIB, payload_of(f->pool, 4096, 2), false, &b), 0);
 	eb = writeback_next(f->wb, true, false);
 	/* This one overlaps the first, and has to come after it. */
-	assert_int_equal(writeback_write(f->wb, 100, payload_of(f->pool, 100, 3), &c), 0);
+	assert_int_equal(writeback_write(f->wb, 100, payload_of(f->pool, 100, 3), false, &c), 0);
 	assert_null(writeback_next(f->wb, true, false));
 	writeback_done(f->wb, eb, -EIO, 0, false);
 	assert_ptr_equal(writeback_fired(f->wb), &b);
@@ -418,7 +418,7 @@ static bool do_write(struct world *w)
 	}
 	if (below(8) == 0)
 		watcher = watch(w, offset, offset + length);
-	CHECK(writeback_write(w->wb, offset, payload, watcher == NULL ? NULL : &watcher->wait) ==
+	CHECK(writeback_write(w->wb, offset, payload, false, watcher == NULL ? NULL : &watcher->wait) ==
 	      0);
 	return check_fired(w);
 }

@@ -1,0 +1,532 @@
+/* chain_client.c - requests from their beginning to their end, over as many attempts as it takes.
+ */
+#include "fs/chain_client.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include "common/clock.h"
+#include "common/log.h"
+#include "fs/chain_client_internal.h"
+
+#define LOG_MODULE "chain"
+
+#define SOFT_CHECK_NS   (100 * NS_PER_MSEC)
+#define SPACE_WINDOW_NS (5 * NS_PER_SEC)
+
+uint64_t chain_client_now(struct chain_client *client)
+{
+	return client->transport->ops->now(client->transport);
+}
+
+void chain_client_wake(struct chain_client *client, uint64_t at_ns)
+{
+	client->transport->ops->wake(client->transport, 0, at_ns);
+}
+
+void chain_client_batch(struct chain_client *client, bool begin)
+{
+	client->transport->ops->batch(begin);
+}
+
+static bool stopping(struct chain_client *client)
+{
+	return atomic_load_explicit(&client->stopping, memory_order_acquire);
+}
+
+/* ---- the end of a request ---- */
+
+static void finish(struct chain_client *client, struct chain_request *request, int error,
+		   const struct frame_header *answer, struct buf *payload)
+{
+	if (frame_is_update(request->op))
+		chain_op_forget(client, request);
+	request->done(request, error, answer, payload);
+	if (atomic_fetch_sub_explicit(&client->active, 1, memory_order_acq_rel) > 1 ||
+	    !stopping(client))
+		return;
+	pthread_mutex_lock(&client->stop_lock);
+	pthread_cond_broadcast(&client->stopped);
+	pthread_mutex_unlock(&client->stop_lock);
+}
+
+/* ---- the retry list ---- */
+
+static void queue(struct chain_client *client, struct chain_request *request, uint64_t at_ns)
+{
+	request->retry_ns = at_ns;
+	pthread_mutex_lock(&client->retry_lock);
+	request->next = client->retries;
+	client->retries = request;
+	pthread_mutex_unlock(&client->retry_lock);
+	chain_client_wake(client, at_ns);
+}
+
+static void retry_later(struct chain_client *client, struct chain_request *request)
+{
+	request->tried_count = 0;
+	request->to_tail = false;
+	queue(client, request, chain_client_now(client) + chain_backoff_ns(request->attempts++));
+}
+
+static void fail_soon(struct chain_client *client, struct chain_request *request, int error)
+{
+	request->failed = error;
+	queue(client, request, 0);
+}
+
+static void retry_all_now(struct chain_client *client)
+{
+	pthread_mutex_lock(&client->retry_lock);
+	for (struct chain_request *r = client->retries; r != NULL; r = r->next)
+		r->retry_ns = 0;
+	pthread_mutex_unlock(&client->retry_lock);
+	chain_client_wake(client, 0);
+}
+
+static bool soft_expired(const struct chain_client *client, const struct chain_request *request,
+			 uint64_t now)
+{
+	return client->soft_timeout_ns != 0 && now - request->start_ns >= client->soft_timeout_ns &&
+	       now > request->start_ns;
+}
+
+static void retry_one(struct chain_client *client, struct chain_request *request, uint64_t now)
+{
+	if (request->failed == 0 && request->absent) {
+		struct frame_header nothing = {.op = request->op, .key = request->key};
+
+		finish(client, request, 0, &nothing, NULL);
+		return;
+	}
+	if (request->failed == 0 && atomic_load_explicit(&request->cancelled, memory_order_acquire))
+		request->failed = -ECANCELED;
+	if (request->failed == 0 && (stopping(client) || soft_expired(client, request, now)))
+		request->failed = -EIO;
+	if (request->failed != 0)
+		finish(client, request, request->failed, NULL, NULL);
+	else
+		chain_request_route(client, request);
+}
+
+static void retry_tick(struct chain_client *client, uint64_t now)
+{
+	struct chain_request *due = NULL, **at;
+	uint64_t next = UINT64_MAX;
+	bool all = stopping(client);
+
+	pthread_mutex_lock(&client->retry_lock);
+	for (at = &client->retries; *at != NULL;) {
+		struct chain_request *request = *at;
+
+		if (!all && request->retry_ns > now && !soft_expired(client, request, now) &&
+		    !atomic_load_explicit(&request->cancelled, memory_order_acquire)) {
+			if (request->retry_ns < next)
+				next = request->retry_ns;
+			at = &request->next;
+			continue;
+		}
+		*at = request->next;
+		request->next = due;
+		due = request;
+	}
+	pthread_mutex_unlock(&client->retry_lock);
+	while (due != NULL) {
+		struct chain_request *request = due;
+
+		due = request->next;
+		retry_one(client, request, now);
+	}
+	if (next != UINT64_MAX)
+		chain_client_wake(client, next);
+}
+
+static void soft_tick(struct chain_client *client, uint64_t now)
+{
+	uint64_t before = now - client->soft_timeout_ns;
+
+	if (client->soft_timeout_ns == 0 || now <= client->soft_timeout_ns ||
+	    atomic_load_explicit(&client->active, memory_order_relaxed) == 0)
+		return;
+	if (now >= client->soft_check_ns) {
+		client->soft_check_ns = now + SOFT_CHECK_NS;
+		for (struct chain_link *link = atomic_load(&client->links); link != NULL;
+		     link = link->all_next) {
+			struct chain_request *list = chain_link_take_old(link, before);
+
+			while (list != NULL) {
+				struct chain_request *request = list;
+
+				list = request->next;
+				fail_soon(client, request, -EIO);
+			}
+		}
+	}
+	chain_client_wake(client, client->soft_check_ns);
+}
+
+/* ---- attempts ---- */
+
+static struct chain_load load_of(void *user, uint64_t server_id, uint32_t worker)
+{
+	struct chain_link *link = chain_link_get(user, server_id, worker, false);
+
+	if (link == NULL)
+		return (struct chain_load){0};
+	return (struct chain_load){
+		.requests = atomic_load_explicit(&link->under_way, memory_order_relaxed),
+		.down = atomic_load_explicit(&link->down, memory_order_relaxed),
+	};
+}
+
+static int choose(struct chain_client *client, struct chain_request *request,
+		  struct chain_route *route)
+{
+	struct chain_asker asker = {
+		.near = {.host = client->host, .rack = client->rack, .zone = client->zone},
+		.load = load_of,
+		.user = client,
+	};
+	int rc = -EAGAIN;
+
+	pthread_rwlock_rdlock(&client->lock);
+	if (client->map != NULL &&
+	    atomic_load_explicit(&client->session_id, memory_order_acquire) != 0)
+		rc = chain_choose(client->map, request, &asker, route);
+	pthread_rwlock_unlock(&client->lock);
+	return rc;
+}
+
+void chain_request_route(struct chain_client *client, struct chain_request *request)
+{
+	struct chain_link *link;
+	struct chain_route route;
+	int rc;
+
+	if (stopping(client)) {
+		fail_soon(client, request, -EIO);
+		return;
+	}
+	rc = choose(client, request, &route);
+	if (rc == -EIO) {
+		fail_soon(client, request, -EIO);
+		return;
+	}
+	if (rc == -ENOENT && request->op != FRAME_WRITE) {
+		request->absent = true;
+		queue(client, request, 0);
+		return;
+	}
+	link = rc < 0 ? NULL : chain_link_get(client, route.server_id, route.worker, true);
+	if (link == NULL) {
+		retry_later(client, request);
+		return;
+	}
+	request->epoch = route.epoch;
+	request->target_id = route.target_id;
+	chain_link_send(link, request);
+}
+
+static void add_target(uint32_t *targets, uint8_t *count, uint32_t target)
+{
+	if (*count < CHAIN_MEMBERS_MAX)
+		targets[(*count)++] = target;
+}
+
+static void other_member(struct chain_client *client, struct chain_request *request)
+{
+	add_target(request->tried, &request->tried_count, request->target_id);
+	chain_request_route(client, request);
+}
+
+void chain_request_lost(struct chain_client *client, struct chain_request *request)
+{
+	if (chain_role_of(request) == CHAIN_ANY && !stopping(client) &&
+	    !atomic_load_explicit(&request->cancelled, memory_order_acquire))
+		other_member(client, request);
+	else
+		retry_later(client, request);
+}
+
+static bool read_is_good(struct chain_client *client, const struct chain_request *request,
+			 const struct frame_header *answer, const struct buf *payload)
+{
+	static struct log_rate rate;
+	int bad;
+
+	if (request->op != FRAME_READ || payload == NULL)
+		return true;
+	if (answer->offset == request->offset && answer->length <= request->range) {
+		bad = block_checksums_verify(buf_payload(payload), answer->offset, payload->length,
+					     payload->crcs);
+		if (bad < 0)
+			return true;
+	} else {
+		bad = 0;
+	}
+	atomic_fetch_add_explicit(&client->stat_bad, 1, memory_order_relaxed);
+	if (log_rate_ok(&rate, 10))
+		log_error("data does not match its checksum file=%016" PRIx64 " chunk=%" PRIu32
+			  " offset=%" PRIu64 " target=%" PRIu32 " partition=%" PRIu32,
+			  request->key.file_id, request->key.index,
+			  (uint64_t)request->offset + (uint64_t)bad * BLOCK_SIZE,
+			  request->target_id, request->key.partition);
+	return false;
+}
+
+static void note_space(struct chain_client *client, uint64_t bytes)
+{
+	uint64_t now = chain_client_now(client);
+
+	/* Two windows, so that the least of the last few seconds is known at any time. */
+	if (now - atomic_load_explicit(&client->space_since, memory_order_relaxed) >
+	    SPACE_WINDOW_NS) {
+		atomic_store_explicit(&client->space_since, now, memory_order_relaxed);
+		atomic_store_explicit(&client->space[1],
+				      atomic_load_explicit(&client->space[0], memory_order_relaxed),
+				      memory_order_relaxed);
+		atomic_store_explicit(&client->space[0], bytes, memory_order_relaxed);
+	} else if (bytes < atomic_load_explicit(&client->space[0], memory_order_relaxed)) {
+		atomic_store_explicit(&client->space[0], bytes, memory_order_relaxed);
+	}
+}
+
+uint64_t chain_client_space_left(struct chain_client *client)
+{
+	uint64_t a = atomic_load_explicit(&client->space[0], memory_order_relaxed);
+	uint64_t b = atomic_load_explicit(&client->space[1], memory_order_relaxed);
+
+	return a < b ? a : b;
+}
+
+/* The member says that what it got was damaged: on the way, or already here? */
+static void send_again(struct chain_client *client, struct chain_request *request)
+{
+	const struct buf *payload = request->payload;
+
+	log_warn("update arrived damaged file=%016" PRIx64 " chunk=%" PRIu32 " target=%" PRIu32,
+		 request->key.file_id, request->key.index, request->target_id);
+	request->checksum_failures++;
+	if (payload != NULL && block_checksums_verify(buf_payload(payload), request->offset,
+						      payload->length, payload->crcs) >= 0) {
+		log_error("an update's bytes have changed in this machine's memory");
+		fail_soon(client, request, -EIO);
+		return;
+	}
+	retry_later(client, request);
+}
+
+void chain_request_answered(struct chain_client *client, struct chain_request *request,
+			    const struct frame_header *answer, struct buf *payload)
+{
+	enum chain_verdict verdict;
+	int error;
+
+	if (frame_is_update(request->op) &&
+	    (answer->status == FRAME_OK || answer->status == ENOSPC))
+		note_space(client, answer->arg);
+	verdict = chain_judge(request, answer->status, &error);
+	if (verdict == CHAIN_DONE && error == 0 && !read_is_good(client, request, answer, payload))
+		verdict = CHAIN_BAD_COPY;
+	if (verdict == CHAIN_DONE) {
+		finish(client, request, error, answer, payload);
+		return;
+	}
+	buf_unref(payload);
+	atomic_fetch_add_explicit(&client->stat_repeats, 1, memory_order_relaxed);
+	switch (verdict) {
+	case CHAIN_OTHER_MEMBER:
+		other_member(client, request);
+		break;
+	case CHAIN_BAD_COPY:
+		add_target(request->bad, &request->bad_count, request->target_id);
+		request->to_tail = false;
+		chain_request_route(client, request);
+		break;
+	case CHAIN_ASK_TAIL:
+		request->to_tail = true;
+		chain_request_route(client, request);
+		break;
+	case CHAIN_SEND_AGAIN:
+		send_again(client, request);
+		break;
+	case CHAIN_RETRY:
+	case CHAIN_DONE:
+		retry_later(client, request);
+		break;
+	}
+}
+
+void chain_client_send(struct chain_client *client, struct chain_request *request)
+{
+	request->start_ns = chain_client_now(client);
+	atomic_fetch_add_explicit(&client->active, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&client->stat_requests, 1, memory_order_relaxed);
+	if (client->soft_timeout_ns != 0)
+		chain_client_wake(client, request->start_ns + client->soft_timeout_ns);
+	chain_request_route(client, request);
+}
+
+void chain_client_cancel(struct chain_request *request)
+{
+	atomic_store_explicit(&request->cancelled, true, memory_order_release);
+}
+
+/* ---- map and session ---- */
+
+void chain_client_set_map(struct chain_client *client, struct cluster_map *map)
+{
+	struct cluster_map *old;
+
+	pthread_rwlock_wrlock(&client->lock);
+	old = client->map;
+	if (old != NULL && old->version > map->version) {
+		pthread_rwlock_unlock(&client->lock);
+		return;
+	}
+	client->map = cluster_map_ref(map);
+	pthread_rwlock_unlock(&client->lock);
+	cluster_map_unref(old);
+	for (struct chain_link *link = atomic_load(&client->links); link != NULL;
+	     link = link->all_next)
+		chain_link_new_map(link, map);
+	retry_all_now(client);
+}
+
+struct cluster_map *chain_client_map(struct chain_client *client)
+{
+	struct cluster_map *map;
+
+	pthread_rwlock_rdlock(&client->lock);
+	map = client->map == NULL ? NULL : cluster_map_ref(client->map);
+	pthread_rwlock_unlock(&client->lock);
+	return map;
+}
+
+void chain_client_set_session(struct chain_client *client, uint64_t session_id)
+{
+	uint64_t old = atomic_exchange(&client->session_id, session_id);
+
+	if (old == session_id)
+		return;
+	/* Connections have said in their HELLO whose they are. */
+	for (struct chain_link *link = atomic_load(&client->links); old != 0 && link != NULL;
+	     link = link->all_next)
+		chain_link_reset(link);
+	retry_all_now(client);
+}
+
+/* ---- life ---- */
+
+static void on_tick(void *user, unsigned loop)
+{
+	struct chain_client *client = user;
+	uint64_t now = chain_client_now(client);
+
+	for (struct chain_link *link = atomic_load(&client->links); link != NULL;
+	     link = link->all_next)
+		if (link->loop == loop)
+			chain_link_tick(link, now);
+	if (loop == 0) {
+		soft_tick(client, now);
+		retry_tick(client, now);
+		if (client->tick != NULL)
+			client->tick(client->user, now);
+	}
+	if (!stopping(client))
+		return;
+	pthread_mutex_lock(&client->stop_lock);
+	client->loops_ended |= UINT64_C(1) << loop;
+	pthread_cond_broadcast(&client->stopped);
+	pthread_mutex_unlock(&client->stop_lock);
+}
+
+static void copy_name(char out[MAP_NAME_MAX], const char *name)
+{
+	if (name != NULL)
+		strncpy(out, name, MAP_NAME_MAX - 1);
+}
+
+int chain_client_create(const struct chain_client_options *options, struct chain_client **out)
+{
+	struct chain_client *client;
+	int rc;
+
+	if (options->transport->loops < 1 || options->transport->loops > CHAIN_LOOPS_MAX)
+		return -EINVAL;
+	client = calloc(1, sizeof(*client));
+	if (client == NULL)
+		return -ENOMEM;
+	client->transport = options->transport;
+	client->pool = options->pool;
+	client->soft_timeout_ns = options->soft_timeout_ns;
+	client->tick = options->tick;
+	client->user = options->user;
+	copy_name(client->host, options->host);
+	copy_name(client->rack, options->rack);
+	copy_name(client->zone, options->zone);
+	client->space[0] = UINT64_MAX;
+	client->space[1] = UINT64_MAX;
+	pthread_rwlock_init(&client->lock, NULL);
+	pthread_mutex_init(&client->ops_lock, NULL);
+	pthread_mutex_init(&client->retry_lock, NULL);
+	pthread_mutex_init(&client->stop_lock, NULL);
+	pthread_cond_init(&client->stopped, NULL);
+	*out = client;
+	rc = client->transport->ops->start(client->transport, on_tick, client);
+	if (rc < 0)
+		chain_client_destroy(client);
+	return rc;
+}
+
+static bool all_ended(const struct chain_client *client)
+{
+	return atomic_load(&client->active) == 0 &&
+	       client->loops_ended == (UINT64_C(1) << client->transport->loops) - 1;
+}
+
+void chain_client_stop(struct chain_client *client)
+{
+	atomic_store_explicit(&client->stopping, true, memory_order_release);
+	for (unsigned loop = 0; loop < client->transport->loops; loop++)
+		client->transport->ops->wake(client->transport, loop, 0);
+	pthread_mutex_lock(&client->stop_lock);
+	while (!all_ended(client))
+		pthread_cond_wait(&client->stopped, &client->stop_lock);
+	pthread_mutex_unlock(&client->stop_lock);
+	client->transport->ops->stop(client->transport);
+}
+
+void chain_client_destroy(struct chain_client *client)
+{
+	struct chain_link *link;
+
+	if (client == NULL)
+		return;
+	link = atomic_load(&client->links);
+	while (link != NULL) {
+		struct chain_link *next = link->all_next;
+
+		pthread_mutex_destroy(&link->lock);
+		free(link->slots);
+		free(link);
+		link = next;
+	}
+	cluster_map_unref(client->map);
+	pthread_rwlock_destroy(&client->lock);
+	pthread_mutex_destroy(&client->ops_lock);
+	pthread_mutex_destroy(&client->retry_lock);
+	pthread_mutex_destroy(&client->stop_lock);
+	pthread_cond_destroy(&client->stopped);
+	free(client);
+}
+
+void chain_client_stats(struct chain_client *client, struct chain_client_stats *out)
+{
+	*out = (struct chain_client_stats){
+		.requests = atomic_load(&client->stat_requests),
+		.repeats = atomic_load(&client->stat_repeats),
+		.resets = atomic_load(&client->stat_resets),
+		.bad_blocks = atomic_load(&client->stat_bad),
+	};
+}

@@ -1,0 +1,106 @@
+/* chain_client.h - requests to the chains: which member to ask, on which connection, and what to do
+ * when it does not work out.
+ *
+ * Updates and flushes go to the head, reads and stats to the nearest or least busy in-sync member.
+ * What can pass by itself (an epoch that has changed, a member not ready, a broken connection, a
+ * peer that says nothing for CHAIN_SILENCE_NS) is tried again with the newest map and the same
+ * operation id, 1 ms to 500 ms apart, until the soft timeout or for ever. A read that does not
+ * match its checksums is asked of the other members; -EIO only when all are bad.
+ *
+ * A partition that has no chain yet has never been written: its chunks are absent.
+ *
+ * Threading: any thread; done() is called on a loop's thread, never in the call, no lock held. */
+#ifndef CATENA_FS_CHAIN_CLIENT_H
+#define CATENA_FS_CHAIN_CLIENT_H
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "common/cluster_map.h"
+#include "common/frame.h"
+#include "fs/chain_client_transport.h"
+
+#define CHAIN_SILENCE_NS     (5 * UINT64_C(1000000000))
+#define CHAIN_BACKOFF_MAX_NS (500 * UINT64_C(1000000))
+
+struct chain_client;
+struct chain_link;
+struct chain_request;
+
+/* @error 0: @answer is the member's (borrowed; of an absent chunk all zero) and @payload its
+ * payload (taken over; NULL: none). The request is the caller's again. */
+typedef void chain_done_fn(struct chain_request *request, int error,
+			   const struct frame_header *answer, struct buf *payload);
+
+struct chain_request {
+	/* The caller's, before chain_client_send(); everything else zero. */
+	uint8_t op; /* WRITE, PUNCH, TRUNCATE, FLUSH, READ, STAT */
+	bool sync;  /* update: FRAME_SYNC */
+	bool bulk;  /* read: one of many in a row, spread them over the members */
+	struct chunk_key key;
+	uint32_t offset, range;
+	struct buf *payload; /* WRITE: borrowed until done, crcs filled */
+	chain_done_fn *done;
+	void *user;
+	/* With done(): went out more than once, so that the answer may be that of the first time.
+	 */
+	bool repeated;
+
+	/* Private. A request is in one place at a time: with a link, or in the retry list; whoever
+	 * takes it out of there, under that place's lock, owns it. */
+	atomic_bool cancelled;
+	bool to_tail, absent;
+	int failed; /* to be reported by the next tick */
+	uint8_t tried_count, bad_count;
+	uint32_t tried[CHAIN_MEMBERS_MAX]; /* targets that could not answer this time */
+	uint32_t bad[CHAIN_MEMBERS_MAX];   /* targets whose copy is bad */
+	uint32_t target_id;                /* asked last */
+	unsigned attempts, checksum_failures, sends;
+	uint64_t epoch, client_id, op_id;
+	uint64_t start_ns, retry_ns;
+	uint32_t slot;
+	struct chain_request *next;              /* in a link's waiting list or the retry list */
+	struct chain_request *op_next, *op_prev; /* updates not yet answered, by op id */
+};
+
+struct chain_client_options {
+	struct chain_transport *transport; /* borrowed */
+	struct buf_pool *pool;             /* borrowed */
+	const char *host, *rack, *zone;    /* copied; may be NULL */
+	uint64_t soft_timeout_ns;          /* 0: none */
+	/* Called on loop 0's thread at the time last asked for with chain_client_wake(), or
+	 * earlier. */
+	void (*tick)(void *user, uint64_t now_ns);
+	void *user;
+};
+
+int chain_client_create(const struct chain_client_options *options, struct chain_client **out);
+/* Fails all requests with -EIO, closes the connections, stops the transport. Not on a loop's
+ * thread. */
+void chain_client_stop(struct chain_client *client);
+/* After stop. NULL is allowed. */
+void chain_client_destroy(struct chain_client *client);
+
+void chain_client_set_map(struct chain_client *client, struct cluster_map *map);
+/* Nothing is sent before there is a session and a map. A new session's op ids begin at 1; updates
+ * not yet answered get new ones. */
+void chain_client_set_session(struct chain_client *client, uint64_t session_id);
+/* A reference to the newest map; NULL: none yet. */
+struct cluster_map *chain_client_map(struct chain_client *client);
+
+void chain_client_send(struct chain_client *client, struct chain_request *request);
+/* The caller does not care for the result any more: instead of being tried again the request ends
+ * with -ECANCELED. Only between send and done. */
+void chain_client_cancel(struct chain_request *request);
+/* Between the two, small frames sent by this thread are gathered. */
+void chain_client_batch(struct chain_client *client, bool begin);
+
+uint64_t chain_client_now(struct chain_client *client);
+void chain_client_wake(struct chain_client *client, uint64_t at_ns);
+/* Free bytes of the fullest member that has answered an update lately; UINT64_MAX: none has. */
+uint64_t chain_client_space_left(struct chain_client *client);
+
+struct chain_client_stats {
+	uint64_t requests, repeats, resets, bad_blocks;
+};
+void chain_client_stats(struct chain_client *client, struct chain_client_stats *out);
+#endif

@@ -1,0 +1,157 @@
+/* chain_client_internal.h - shared by chain_client*.c and their tests only.
+ *
+ * Locks, none taken under another: chain_client.lock (map, links being added), .ops_lock (op ids),
+ * .retry_lock, and each link's lock. */
+#ifndef CATENA_FS_CHAIN_CLIENT_INTERNAL_H
+#define CATENA_FS_CHAIN_CLIENT_INTERNAL_H
+#include <pthread.h>
+#include "fs/chain_client.h"
+
+/* ---- pure decisions: chain_client_route.c ---- */
+
+enum chain_role { CHAIN_HEAD, CHAIN_TAIL, CHAIN_ANY };
+
+struct chain_near {
+	const char *host, *rack, *zone; /* "": unknown */
+};
+
+/* What is known of the way to a server's worker. */
+struct chain_load {
+	unsigned requests; /* under way */
+	bool down;         /* could not be reached last time */
+};
+
+struct chain_asker {
+	struct chain_near near;
+	struct chain_load (*load)(void *user, uint64_t server_id, uint32_t worker);
+	void *user;
+};
+
+struct chain_route {
+	uint64_t epoch;
+	uint64_t server_id;
+	uint32_t worker;
+	uint32_t target_id;
+};
+
+/* 0; -ENOENT: no chain yet; -EAGAIN: nobody who can be asked now; -EIO: every
+ * in-sync copy is known to be bad. */
+int chain_choose(const struct cluster_map *map, const struct chain_request *request,
+		 const struct chain_asker *asker, struct chain_route *out);
+enum chain_role chain_role_of(const struct chain_request *request);
+
+enum chain_verdict {
+	CHAIN_DONE,         /* the answer stands, or the error *error does */
+	CHAIN_RETRY,        /* later, or with a newer map */
+	CHAIN_OTHER_MEMBER, /* now, of another member */
+	CHAIN_BAD_COPY,     /* the same, and never again of this one */
+	CHAIN_ASK_TAIL,
+	CHAIN_SEND_AGAIN, /* damaged on the way */
+};
+/* What an answer's status means for the request. */
+enum chain_verdict chain_judge(const struct chain_request *request, uint32_t status, int *error);
+uint64_t chain_backoff_ns(unsigned attempts);
+
+/* ---- links ---- */
+
+#define LINK_BUCKETS 256u
+
+enum link_state {
+	LINK_IDLE,       /* no connection, nobody wants one, or not yet again */
+	LINK_CONNECTING, /* until HELLO has been answered */
+	LINK_UP,
+};
+
+struct link_slot {
+	struct chain_request *request; /* NULL: free */
+	uint32_t generation;
+	uint32_t next_free;
+};
+
+/* The way to one worker of one server. Never freed before the client. */
+struct chain_link {
+	struct chain_client *client;
+	struct chain_link *bucket_next, *all_next; /* set before it is published */
+	uint64_t server_id;
+	uint32_t worker;
+	unsigned loop;
+
+	pthread_mutex_t lock;
+	enum link_state state;
+	bool reset;          /* the loop is to close the connection */
+	void *conn;          /* with the loop's reference */
+	uint64_t not_before; /* next try */
+	unsigned failures;
+	struct link_slot *slots;
+	uint32_t slot_count, free_slot;
+	struct chain_request *waiting, **waiting_end; /* for the connection */
+	uint64_t quiet_since;                         /* we have been waiting for a word */
+	bool pinged;
+	uint64_t pinged_ns;
+	char address[MAP_NAME_MAX]; /* of the connection */
+
+	atomic_uint under_way;
+	atomic_bool down;
+};
+
+struct chain_client {
+	struct chain_transport *transport;
+	struct buf_pool *pool;
+	char host[MAP_NAME_MAX], rack[MAP_NAME_MAX], zone[MAP_NAME_MAX];
+	uint64_t soft_timeout_ns;
+	void (*tick)(void *user, uint64_t now_ns);
+	void *user;
+
+	pthread_rwlock_t lock;
+	struct cluster_map *map;
+	unsigned link_count;
+	_Atomic(struct chain_link *) buckets[LINK_BUCKETS]; /* only ever grow; read without lock */
+	_Atomic(struct chain_link *) links;
+	_Atomic uint64_t session_id;
+
+	pthread_mutex_t ops_lock;
+	uint64_t op_session, last_op;
+	struct chain_request *oldest_op, *newest_op;
+
+	pthread_mutex_t retry_lock;
+	struct chain_request *retries;
+	uint64_t soft_check_ns;
+
+	pthread_mutex_t stop_lock;
+	pthread_cond_t stopped;
+	atomic_bool stopping;
+	atomic_size_t active; /* requests */
+	uint64_t loops_ended; /* a bit for each */
+
+	_Atomic uint64_t space[2], space_since;
+	_Atomic uint64_t stat_requests, stat_repeats, stat_resets, stat_bad;
+};
+
+/* chain_client_link.c */
+struct chain_link *chain_link_get(struct chain_client *client, uint64_t server_id, uint32_t worker,
+				  bool make);
+/* The link owns the request then, until it gives it to one of the three below. */
+void chain_link_send(struct chain_link *link, struct chain_request *request);
+/* Requests asked of another chain than the map's are sent anew; a server that has moved is
+ * connected to again. */
+void chain_link_new_map(struct chain_link *link, const struct cluster_map *map);
+void chain_link_reset(struct chain_link *link);
+void chain_link_tick(struct chain_link *link, uint64_t now);
+/* Requests under way since before @start_ns, linked by next. */
+struct chain_request *chain_link_take_old(struct chain_link *link, uint64_t start_ns);
+
+/* chain_client.c */
+void chain_request_answered(struct chain_client *client, struct chain_request *request,
+			    const struct frame_header *answer, struct buf *payload);
+/* The connection was lost, or could not be made. */
+void chain_request_lost(struct chain_client *client, struct chain_request *request);
+/* Another attempt, now. */
+void chain_request_route(struct chain_client *client, struct chain_request *request);
+
+/* chain_client_ops.c */
+/* An update that is over. */
+void chain_op_forget(struct chain_client *client, struct chain_request *request);
+/* What goes out with an attempt. */
+void chain_request_header(struct chain_client *client, struct chain_request *request,
+			  struct frame_header *header);
+#endif

@@ -1,0 +1,72 @@
+/* chain_client_ops.c - operation ids: each update has one for good, and every update says up to
+ * which all have been answered, so that the members may forget those. */
+#include "fs/chain_client_internal.h"
+
+void chain_op_forget(struct chain_client *client, struct chain_request *request)
+{
+	pthread_mutex_lock(&client->ops_lock);
+	if (request->client_id != client->op_session || request->op_id == 0)
+		goto out;
+	if (request->op_prev != NULL)
+		request->op_prev->op_next = request->op_next;
+	else
+		client->oldest_op = request->op_next;
+	if (request->op_next != NULL)
+		request->op_next->op_prev = request->op_prev;
+	else
+		client->newest_op = request->op_prev;
+	request->op_id = 0;
+out:
+	pthread_mutex_unlock(&client->ops_lock);
+}
+
+/* The same for all attempts of a session: that is how members know a repeated update. */
+static void op_assign(struct chain_client *client, struct chain_request *request,
+		      struct frame_header *header)
+{
+	uint64_t session;
+
+	pthread_mutex_lock(&client->ops_lock);
+	/* Read here: a session once left must not come back, and its ids begin again. */
+	session = atomic_load_explicit(&client->session_id, memory_order_acquire);
+	if (client->op_session != session) {
+		/* The old ones are in nobody's list from here on. */
+		client->op_session = session;
+		client->last_op = 0;
+		client->oldest_op = NULL;
+		client->newest_op = NULL;
+	}
+	if (request->client_id != session || request->op_id == 0) {
+		request->client_id = session;
+		request->op_id = ++client->last_op;
+		request->op_next = NULL;
+		request->op_prev = client->newest_op;
+		if (client->newest_op != NULL)
+			client->newest_op->op_next = request;
+		else
+			client->oldest_op = request;
+		client->newest_op = request;
+	}
+	header->client_id = request->client_id;
+	header->op_id = request->op_id;
+	header->answered = client->oldest_op->op_id - 1;
+	pthread_mutex_unlock(&client->ops_lock);
+}
+
+void chain_request_header(struct chain_client *client, struct chain_request *request,
+			  struct frame_header *header)
+{
+	*header = (struct frame_header){
+		.op = request->op,
+		.flags = request->sync ? FRAME_SYNC : 0,
+		.key = request->key,
+		.epoch = request->epoch,
+		.offset = request->offset,
+		.range = request->range,
+		.length = request->payload == NULL ? 0 : request->payload->length,
+	};
+	if (frame_is_update(request->op))
+		op_assign(client, request, header);
+	else
+		header->client_id = atomic_load_explicit(&client->session_id, memory_order_acquire);
+}

@@ -1,0 +1,208 @@
+/* data_flush.c - waiting until what was written is with every copy, or on every copy's disk. */
+#include <errno.h>
+#include <stdlib.h>
+#include "fs/data_internal.h"
+
+struct flush {
+	struct data_waiter waiter;
+	struct data_file *file; /* a reference */
+	bool durable;
+	int error;
+	uint64_t generation; /* of the file when the frames were sent */
+	atomic_size_t pending;
+	data_done_fn *done;
+	void *user;
+};
+
+struct flush_frame {
+	struct chain_request request;
+	struct flush *flush;
+	struct wb_unsynced covers;
+};
+
+static void flush_end(struct flush *flush)
+{
+	struct data_file *file = flush->file;
+
+	flush->done(flush->user, flush->error);
+	free(flush);
+	data_file_drop(file);
+}
+
+static void frame_done(struct chain_request *request, int error, const struct frame_header *answer,
+		       struct buf *payload)
+{
+	struct flush_frame *frame = request->user;
+	struct flush *flush = frame->flush;
+	struct data_file *file = flush->file;
+
+	buf_unref(payload);
+	pthread_mutex_lock(&file->lock);
+	if (error != 0) {
+		if (flush->error == 0)
+			flush->error = error;
+	} else if (file->generation == flush->generation) {
+		writeback_synced(file->wb, frame->covers.index, frame->covers.version);
+	}
+	pthread_mutex_unlock(&file->lock);
+	free(frame);
+	if (atomic_fetch_sub_explicit(&flush->pending, 1, memory_order_acq_rel) == 1)
+		flush_end(flush);
+}
+
+static void send_frames(struct flush *flush, const struct wb_unsynced *list, size_t count,
+			const struct chunk_key *keys)
+{
+	struct data *data = flush->file->data;
+
+	/* Ours until all have been sent. */
+	atomic_store(&flush->pending, count + 1);
+	chain_client_batch(data->chain, count > 1);
+	for (size_t i = 0; i < count; i++) {
+		struct flush_frame *frame = calloc(1, sizeof(*frame));
+
+		if (frame == NULL) {
+			pthread_mutex_lock(&flush->file->lock);
+			flush->error = -ENOMEM;
+			pthread_mutex_unlock(&flush->file->lock);
+			atomic_fetch_sub(&flush->pending, 1);
+			continue;
+		}
+		frame->flush = flush;
+		frame->covers = list[i];
+		frame->request = (struct chain_request){
+			.op = FRAME_FLUSH,
+			.key = keys[i],
+			.done = frame_done,
+			.user = frame,
+		};
+		atomic_fetch_add_explicit(&data->stat_flush_frames, 1, memory_order_relaxed);
+		chain_client_send(data->chain, &frame->request);
+	}
+	chain_client_batch(data->chain, false);
+	if (atomic_fetch_sub_explicit(&flush->pending, 1, memory_order_acq_rel) == 1)
+		flush_end(flush);
+}
+
+/* Everything has been answered. What has not been synced with the answers is synced now. */
+static void flush_fired(struct data_waiter *waiter)
+{
+	struct flush *flush = (struct flush *)waiter;
+	struct data_file *file = flush->file;
+	struct wb_unsynced *list = NULL;
+	struct chunk_key *keys = NULL;
+	size_t count = 0;
+	int rc = 0;
+
+	pthread_mutex_lock(&file->lock);
+	file->waiting--;
+	if (flush->durable) {
+		file->syncing--;
+		rc = writeback_unsynced(file->wb, &list, &count);
+	}
+	if (count > 0) {
+		keys = calloc(count, sizeof(*keys));
+		if (keys == NULL) {
+			rc = -ENOMEM;
+			count = 0;
+		}
+	}
+	for (size_t i = 0; i < count; i++)
+		keys[i] = data_file_key(file, list[i].index);
+	flush->generation = file->generation;
+	flush->error = writeback_take_error(file->wb);
+	if (flush->error == 0)
+		flush->error = waiter->wait.error;
+	if (flush->error == 0)
+		flush->error = rc;
+	pthread_mutex_unlock(&file->lock);
+	if (count > 0)
+		send_frames(flush, list, count, keys);
+	else
+		flush_end(flush);
+	free(list);
+	free(keys);
+}
+
+void data_flush(struct data_file *file, bool durable, data_done_fn *done, void *user)
+{
+	struct flush *flush = NULL;
+	struct data_work work;
+	bool needed;
+	int rc = 0;
+
+	atomic_fetch_add_explicit(&file->data->stat_flushes, 1, memory_order_relaxed);
+	pthread_mutex_lock(&file->lock);
+	needed = writeback_busy(file->wb) || (durable && writeback_has_unsynced(file->wb));
+	if (needed) {
+		flush = calloc(1, sizeof(*flush));
+		rc = flush == NULL ? -ENOMEM : writeback_wait(file->wb, &flush->waiter.wait);
+	} else {
+		rc = writeback_take_error(file->wb);
+	}
+	if (!needed || rc < 0) {
+		pthread_mutex_unlock(&file->lock);
+		free(flush);
+		done(user, rc);
+		return;
+	}
+	flush->waiter.fired = flush_fired;
+	flush->file = file;
+	flush->durable = durable;
+	flush->done = done;
+	flush->user = user;
+	data_file_hold(file);
+	file->waiting++;
+	if (durable)
+		file->syncing++;
+	data_file_gather(file, &work);
+	pthread_mutex_unlock(&file->lock);
+	data_file_run(file, &work);
+}
+
+/* ---- all files ---- */
+
+struct flush_all {
+	atomic_size_t pending;
+	atomic_int error;
+	data_done_fn *done;
+	void *user;
+};
+
+static void flush_all_one(void *user, int error)
+{
+	struct flush_all *all = user;
+	int none = 0;
+
+	if (error != 0)
+		atomic_compare_exchange_strong(&all->error, &none, error);
+	if (atomic_fetch_sub_explicit(&all->pending, 1, memory_order_acq_rel) > 1)
+		return;
+	all->done(all->user, atomic_load(&all->error));
+	free(all);
+}
+
+void data_flush_all(struct data *data, bool durable, data_done_fn *done, void *user)
+{
+	struct flush_all *all = calloc(1, sizeof(*all));
+	struct data_file **files = NULL;
+	size_t count = 0;
+	int rc = all == NULL ? -ENOMEM : data_files_collect(data, &files, &count);
+
+	if (rc < 0) {
+		free(all);
+		done(user, rc);
+		return;
+	}
+	all->done = done;
+	all->user = user;
+	atomic_init(&all->pending, count + 1);
+	chain_client_batch(data->chain, true);
+	for (size_t i = 0; i < count; i++) {
+		data_flush(files[i], durable, flush_all_one, all);
+		data_file_drop(files[i]);
+	}
+	chain_client_batch(data->chain, false);
+	free(files);
+	flush_all_one(all, 0);
+}

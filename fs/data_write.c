@@ -1,0 +1,251 @@
+/* data_write.c - accepting writes, as far as there is memory, and when dirty data is sent that
+ * nobody waits for. */
+#include <errno.h>
+#include <stdlib.h>
+#include "common/clock.h"
+#include "fs/data_internal.h"
+
+#define DELAY_NS (DATA_WRITEBACK_DELAY_MS * NS_PER_MSEC)
+
+/* ---- the list of dirty files: one after another as they became dirty ---- */
+
+void data_dirty_join(struct data_file *file)
+{
+	struct data *data = file->data;
+	uint64_t at = 0;
+
+	pthread_mutex_lock(&data->dirty_lock);
+	if (!file->in_dirty_list) {
+		data_file_hold(file);
+		at = chain_client_now(data->chain) + DELAY_NS;
+		file->in_dirty_list = true;
+		file->dirty_ns = at;
+		file->dirty_next = NULL;
+		*data->dirty_end = file;
+		data->dirty_end = &file->dirty_next;
+	}
+	pthread_mutex_unlock(&data->dirty_lock);
+	if (at != 0)
+		chain_client_wake(data->chain, at);
+}
+
+static struct data_file *dirty_take(struct data *data, uint64_t until)
+{
+	struct data_file *file;
+
+	pthread_mutex_lock(&data->dirty_lock);
+	file = data->dirty_first;
+	if (file != NULL && file->dirty_ns > until) {
+		chain_client_wake(data->chain, file->dirty_ns);
+		file = NULL;
+	}
+	if (file != NULL) {
+		data->dirty_first = file->dirty_next;
+		if (data->dirty_first == NULL)
+			data->dirty_end = &data->dirty_first;
+		file->in_dirty_list = false;
+	}
+	pthread_mutex_unlock(&data->dirty_lock);
+	return file;
+}
+
+static void dirty_send(struct data *data, uint64_t until)
+{
+	struct data_file *file;
+
+	/* One that cannot send all now comes back, to a later time: this ends. */
+	while ((file = dirty_take(data, until)) != NULL) {
+		data_file_send_all(file);
+		data_file_drop(file);
+	}
+}
+
+void data_dirty_tick(struct data *data, uint64_t now)
+{
+	dirty_send(data, now);
+}
+
+void data_dirty_send_all(struct data *data)
+{
+	dirty_send(data, chain_client_now(data->chain) + DELAY_NS - 1);
+}
+
+/* ---- accepting ---- */
+
+static void through_fired(struct data_waiter *waiter)
+{
+	struct queued_write *w = (struct queued_write *)waiter;
+	struct data_file *file = w->file;
+	struct data_work work;
+
+	pthread_mutex_lock(&file->lock);
+	file->waiting--;
+	data_file_gather(file, &work);
+	pthread_mutex_unlock(&file->lock);
+	w->done(w->user, waiter->wait.error);
+	free(w);
+	data_file_run(file, &work);
+	data_file_drop(file);
+}
+
+/* The memory has been counted already. Takes @w over. */
+static void accept_write(struct data *data, struct queued_write *w)
+{
+	struct data_file *file = w->file;
+	uint32_t length = w->payload->length;
+	struct data_work work;
+	bool waits;
+	int rc;
+
+	w->waiter.fired = through_fired;
+	pthread_mutex_lock(&file->lock);
+	data_fetch_unlist_range(file, w->offset, w->offset + length);
+	rc = writeback_write(file->wb, w->offset, w->payload, w->summed,
+			     w->through ? &w->waiter.wait : NULL);
+	waits = rc == 0 && w->through;
+	if (waits)
+		file->waiting++;
+	if (writeback_extents(file->wb) > DATA_EXTENTS_MAX)
+		file->send_all = true;
+	data_file_gather(file, &work);
+	pthread_mutex_unlock(&file->lock);
+	/* Now it is counted as what it takes, no longer as what it is. */
+	atomic_fetch_sub_explicit(&data->write_used, length, memory_order_relaxed);
+	if (waits) {
+		data_file_run(file, &work);
+		return;
+	}
+	/* The writer can go on while this thread sends. */
+	w->done(w->user, rc);
+	free(w);
+	data_file_run(file, &work);
+	data_file_drop(file);
+}
+
+static bool has_room(const struct data *data, uint32_t length)
+{
+	size_t used = atomic_load_explicit(&data->write_used, memory_order_relaxed);
+
+	return used == 0 || used + length <= data->write_limit;
+}
+
+/* Near the end of the space a write that is accepted may fail later: let it wait. */
+static bool space_is_short(struct data *data, uint32_t length)
+{
+	uint64_t left = chain_client_space_left(data->chain);
+
+	return left != UINT64_MAX &&
+	       left < atomic_load_explicit(&data->write_used, memory_order_relaxed) + length +
+			       DATA_SPACE_MARGIN;
+}
+
+void data_writes_admit(struct data *data)
+{
+	if (!atomic_load_explicit(&data->pressure, memory_order_acquire))
+		return;
+	pthread_mutex_lock(&data->memory_lock);
+	/* One thread at a time, so that they are accepted in order. */
+	data->admit_again = true;
+	if (data->admitting) {
+		pthread_mutex_unlock(&data->memory_lock);
+		return;
+	}
+	data->admitting = true;
+	while (data->admit_again) {
+		struct queued_write *w = data->write_queue;
+
+		data->admit_again = false;
+		if (w == NULL || !has_room(data, w->payload->length))
+			continue;
+		data->write_queue = w->next;
+		if (data->write_queue == NULL) {
+			data->write_queue_end = &data->write_queue;
+			atomic_store_explicit(&data->pressure, false, memory_order_release);
+		}
+		atomic_fetch_add_explicit(&data->write_used, w->payload->length,
+					  memory_order_relaxed);
+		data->admit_again = true;
+		pthread_mutex_unlock(&data->memory_lock);
+		accept_write(data, w);
+		pthread_mutex_lock(&data->memory_lock);
+	}
+	data->admitting = false;
+	pthread_mutex_unlock(&data->memory_lock);
+}
+
+/* True: counted. False: @w waits in the queue. */
+static bool admit_or_queue(struct data *data, struct queued_write *w)
+{
+	bool admitted;
+
+	pthread_mutex_lock(&data->memory_lock);
+	admitted = data->write_queue == NULL && has_room(data, w->payload->length);
+	if (admitted) {
+		atomic_fetch_add_explicit(&data->write_used, w->payload->length,
+					  memory_order_relaxed);
+	} else {
+		w->next = NULL;
+		*data->write_queue_end = w;
+		data->write_queue_end = &w->next;
+		atomic_store_explicit(&data->pressure, true, memory_order_release);
+	}
+	pthread_mutex_unlock(&data->memory_lock);
+	return admitted;
+}
+
+void data_write(struct data_file *file, uint64_t offset, struct buf *payload, bool through,
+		data_done_fn *done, void *user)
+{
+	struct data *data = file->data;
+	uint32_t length = payload->length;
+	struct queued_write *w;
+
+	if (length == 0 || length > FRAME_PAYLOAD_MAX || offset > (uint64_t)INT64_MAX - length) {
+		buf_unref(payload);
+		done(user, length == 0 ? 0 : -EINVAL);
+		return;
+	}
+	w = malloc(sizeof(*w));
+	if (w == NULL) {
+		buf_unref(payload);
+		done(user, -ENOMEM);
+		return;
+	}
+	atomic_fetch_add_explicit(&data->stat_writes, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&data->stat_write_bytes, length, memory_order_relaxed);
+	*w = (struct queued_write){
+		.file = file,
+		.offset = offset,
+		.payload = payload,
+		.through = through || space_is_short(data, length),
+		.done = done,
+		.user = user,
+	};
+	/* Here, where each writer has a thread of its own, and not where answers come. */
+	if (length >= WRITEBACK_KEEP_MIN &&
+	    offset / file->chunk_size == (offset + length - 1) / file->chunk_size) {
+		block_checksums(buf_payload(payload), offset % file->chunk_size, length,
+				payload->crcs);
+		w->summed = true;
+	}
+	data_file_hold(file);
+	if (admit_or_queue(data, w)) {
+		accept_write(data, w);
+		return;
+	}
+	atomic_fetch_add_explicit(&data->stat_waits, 1, memory_order_relaxed);
+	data_dirty_send_all(data);
+	/* What was in flight may have been answered before this one stood in the queue. */
+	data_writes_admit(data);
+}
+
+bool data_dirty(const struct data_file *file)
+{
+	struct data_file *f = (struct data_file *)file;
+	bool dirty;
+
+	pthread_mutex_lock(&f->lock);
+	dirty = writeback_busy(f->wb);
+	pthread_mutex_unlock(&f->lock);
+	return dirty;
+}
