@@ -68,6 +68,8 @@ void inode_cache_free(struct inode_cache *cache)
 
 void inode_cache_clear(struct inode_cache *cache)
 {
+	if (cache->clock == 0)
+		return; /* never used: its memory shall stay untouched */
 	for (size_t i = 0; i < INODE_SETS; i++) {
 		memset(cache->sets[i].ino, 0, sizeof(cache->sets[i].ino));
 		memset(cache->sets[i].used, 0, sizeof(cache->sets[i].used));
@@ -126,6 +128,8 @@ void dentry_cache_free(struct dentry_cache *cache)
 
 void dentry_cache_clear(struct dentry_cache *cache)
 {
+	if (cache->clock == 0)
+		return;
 	for (size_t i = 0; i < DENTRY_SETS; i++) {
 		memset(cache->sets[i].parent, 0, sizeof(cache->sets[i].parent));
 		memset(cache->sets[i].used, 0, sizeof(cache->sets[i].used));
