@@ -1,0 +1,484 @@
+/* chain.c - environment, actions and configuration of chain members. */
+#include "chunkserver/chain_internal.h"
+#include <stdlib.h>
+#include <string.h>
+#include "common/log.h"
+
+#define LOG_MODULE "chain"
+
+#define RING_MIN 64u
+
+#ifdef CHAIN_PLANTED_FAULTS
+enum chain_fault chain_planted_fault;
+#endif
+
+void *chain_alloc(size_t size)
+{
+	void *memory = calloc(1, size);
+
+	if (memory == NULL) {
+		log_error("out of memory bytes=%zu: ending", size);
+		abort();
+	}
+	return memory;
+}
+
+void chain_table_add(struct table *table, struct table_node *node, uint64_t hash)
+{
+	if (table_add(table, node, hash) == 0)
+		return;
+	log_error("out of memory for a table: ending");
+	abort();
+}
+
+/* ---- actions ---- */
+
+static void ring_grow(struct chain_env *env)
+{
+	size_t size = env->ring_size == 0 ? RING_MIN : 2 * env->ring_size;
+	struct chain_action *ring = chain_alloc(size * sizeof(*ring));
+
+	for (size_t i = 0; i < env->ring_count; i++)
+		ring[i] = env->ring[(env->ring_first + i) % env->ring_size];
+	free(env->ring);
+	env->ring = ring;
+	env->ring_size = size;
+	env->ring_first = 0;
+}
+
+struct chain_action *action_add(struct chain_env *env, enum chain_action_kind kind)
+{
+	struct chain_action *action;
+
+	if (env->ring_count == env->ring_size)
+		ring_grow(env);
+	action = &env->ring[(env->ring_first + env->ring_count++) % env->ring_size];
+	memset(action, 0, sizeof(*action));
+	action->kind = kind;
+	return action;
+}
+
+void operation_add(struct request *r, enum chain_action_kind kind)
+{
+	struct chain_action *action = action_add(r->env, kind);
+
+	action->chain = r->chain;
+	action->request = &r->public;
+	r->refs++;
+	if (kind == CHAIN_COMMIT || kind == CHAIN_ABORT)
+		return;
+	/* One more reference, for the result. */
+	r->refs++;
+	r->env->operations++;
+}
+
+void trouble(struct chain *chain)
+{
+	action_add(chain->env, CHAIN_TROUBLE)->chain = chain;
+}
+
+static void action_release(struct chain_action *action)
+{
+	buf_unref(action->payload);
+	if (action->request != NULL)
+		request_unref(request_of(action->request));
+	memset(action, 0, sizeof(*action));
+}
+
+/* Between its choice and its execution an action may have become pointless. */
+static bool still_wanted(struct chain_action *action)
+{
+	struct request *r = action->request == NULL ? NULL : request_of(action->request);
+	struct chain_chunk *chunk;
+
+	switch (action->kind) {
+	case CHAIN_PREPARE:
+		if (!r->dropped)
+			return true;
+		chain_prepared(&r->public, -ECANCELED);
+		return false;
+	case CHAIN_COMMIT:
+		if (r->dropped) {
+			chunk = r->chunk;
+			action->kind = CHAIN_ABORT;
+			if (chunk != NULL)
+				chunk->pins++;
+			request_over(r);
+			if (chunk != NULL) {
+				chunk->pins--;
+				chunk_go_on(chunk);
+			}
+		}
+		return true;
+	case CHAIN_SYNC:
+	case CHAIN_READ:
+		if (r->chain != NULL)
+			return true;
+		r->env->operations--;
+		request_unref(r);
+		return false;
+	default:
+		return true;
+	}
+}
+
+bool chain_next(struct chain_env *env, struct chain_action *action)
+{
+	action_release(&env->current);
+	while (env->ring_count > 0) {
+		env->current = env->ring[env->ring_first];
+		env->ring_first = (env->ring_first + 1) % env->ring_size;
+		env->ring_count--;
+		if (still_wanted(&env->current)) {
+			*action = env->current;
+			return true;
+		}
+		action_release(&env->current);
+	}
+	return false;
+}
+
+void answer(struct chain *chain, const struct chain_source *source,
+	    const struct frame_header *header, uint32_t status, uint64_t version,
+	    struct buf *payload)
+{
+	struct chain_action *action;
+	struct frame_header *h;
+
+	if (source->conn == 0)
+		return;
+	action = action_add(chain->env, CHAIN_ANSWER);
+	action->chain = chain;
+	action->conn = source->conn;
+	h = &action->header;
+	*h = *header;
+	h->request_id = source->request_id;
+	h->flags = FRAME_REPLY;
+	h->status = status;
+	h->epoch = chain->config.epoch;
+	h->version = version;
+	h->length = 0;
+	if (frame_is_update(h->op))
+		h->arg = chain_space(chain);
+	if (payload != NULL && status == FRAME_OK && payload->length > 0) {
+		h->length = payload->length;
+		action->payload = buf_ref(payload);
+	}
+}
+
+/* ---- environment ---- */
+
+struct chain_env *chain_env_new(const struct chain_ops *ops, void *ctx, size_t shell_bytes,
+				uint64_t id_base)
+{
+	struct chain_env *env = chain_alloc(sizeof(*env));
+
+	env->ops = ops;
+	env->ctx = ctx;
+	env->shell_bytes = shell_bytes;
+	env->last_id = id_base;
+	return env;
+}
+
+void chain_env_free(struct chain_env *env)
+{
+	if (env == NULL)
+		return;
+	action_release(&env->current);
+	while (env->ring_count > 0) {
+		action_release(&env->ring[env->ring_first]);
+		env->ring_first = (env->ring_first + 1) % env->ring_size;
+		env->ring_count--;
+	}
+	free(env->ring);
+	table_free(&env->ids);
+	table_free(&env->chunks);
+	free(env);
+}
+
+void chain_env_time(struct chain_env *env, uint64_t now_ns, uint64_t lease_until_ns)
+{
+	env->now_ns = now_ns;
+	env->lease_until_ns = lease_until_ns;
+}
+
+void chain_env_stop(struct chain_env *env)
+{
+	struct chain *chain;
+
+	env->stopped = true;
+	DL_FOREACH(env->chains, chain)
+	held_refuse(chain, FRAME_STATUS_NOT_READY, 0);
+}
+
+size_t chain_env_operations(const struct chain_env *env)
+{
+	return env->operations;
+}
+
+size_t chain_env_requests(const struct chain_env *env)
+{
+	return env->requests;
+}
+
+void chain_tick(struct chain_env *env)
+{
+	bool retry = env->retry;
+	struct chain *chain;
+
+	env->retry = false;
+	DL_FOREACH(env->chains, chain)
+	{
+		if (retry)
+			retry_requests(chain, false);
+		link_consider(chain);
+	}
+}
+
+/* What the store holds is not certain any more: begin like a member that has just started. */
+static void begin_anew(struct chain *chain)
+{
+	link_reset(chain);
+	held_refuse(chain, FRAME_STATUS_NOT_READY, FRAME_STATUS_GAP);
+	drop_queued(chain, FRAME_STATUS_NOT_READY, FRAME_STATUS_GAP);
+	drop_pending(chain, FRAME_STATUS_NOT_READY, FRAME_STATUS_GAP);
+	inbound_lose(chain);
+	chain->in_ready = false;
+	chain->out_ready = false;
+}
+
+void chain_store_failed(struct chain_env *env)
+{
+	struct chain *chain;
+
+	if (env->failed)
+		return;
+	env->failed = true;
+	DL_FOREACH(env->chains, chain)
+	begin_anew(chain);
+}
+
+void chain_store_back(struct chain_env *env)
+{
+	struct chain *chain;
+
+	env->failed = false;
+	DL_FOREACH(env->chains, chain)
+	link_consider(chain);
+}
+
+/* ---- one chain ---- */
+
+struct chain *chain_new(struct chain_env *env, uint32_t pool, uint32_t partition)
+{
+	struct chain *chain = chain_alloc(sizeof(*chain));
+
+	chain->env = env;
+	chain->pool = pool;
+	chain->partition = partition;
+	chain->config.self = -1;
+	chain->next_index = chain->previous_index = -1;
+	chain->down_free = UINT64_MAX;
+	DL_APPEND(env->chains, chain);
+	return chain;
+}
+
+void chain_free(struct chain *chain)
+{
+	struct chain_env *env;
+
+	if (chain == NULL)
+		return;
+	env = chain->env;
+	walk_drop(chain);
+	inbound_lose(chain);
+	held_refuse(chain, 0, 0);
+	drop_queued(chain, 0, 0);
+	drop_pending(chain, 0, 0);
+	/* What the store still works on goes when it has done so. */
+	while (chain->chunks != NULL) {
+		struct chain_chunk *chunk = chain->chunks;
+
+		chunk->pins++;
+		while (chunk->queue != NULL)
+			request_over(chunk->queue);
+		chunk->pins--;
+		chunk_settle(chunk);
+	}
+	DL_DELETE(env->chains, chain);
+	for (size_t i = 0; i < env->ring_count; i++) {
+		struct chain_action *action = &env->ring[(env->ring_first + i) % env->ring_size];
+
+		if (action->chain == chain)
+			action->chain = NULL;
+	}
+	free(chain);
+}
+
+bool chain_is_member(const struct chain *chain)
+{
+	int self = chain->config.self;
+
+	return self >= 0 && chain->config.members[self].state != MEMBER_OFFLINE;
+}
+
+static int neighbour(const struct chain_config *config, int step)
+{
+	int at = config->self + step;
+
+	while (at >= 0 && at < (int)config->count && config->members[at].state == MEMBER_OFFLINE)
+		at += step;
+	return at >= 0 && at < (int)config->count ? at : -1;
+}
+
+static void find_roles(struct chain *chain)
+{
+	const struct chain_config *config = &chain->config;
+	bool member = chain_is_member(chain);
+	int first = -1, last = -1;
+
+	for (int i = 0; i < (int)config->count; i++) {
+		if (config->members[i].state != MEMBER_IN_SYNC)
+			continue;
+		last = i;
+		first = first < 0 ? i : first;
+	}
+	chain->in_sync = member && config->members[config->self].state == MEMBER_IN_SYNC;
+	chain->head = chain->in_sync && first == config->self;
+	chain->tail = chain->in_sync && last == config->self;
+	chain->next_index = member ? neighbour(config, 1) : -1;
+	chain->previous_index = member && !chain->head ? neighbour(config, -1) : -1;
+}
+
+static void leave(struct chain *chain)
+{
+	link_reset(chain);
+	held_refuse(chain, FRAME_STATUS_NOT_MINE, FRAME_STATUS_NOT_MINE);
+	drop_queued(chain, FRAME_STATUS_NOT_MINE, FRAME_STATUS_NOT_MINE);
+	drop_pending(chain, FRAME_STATUS_NOT_MINE, FRAME_STATUS_NOT_MINE);
+	inbound_lose(chain);
+	chain->in_ready = chain->out_ready = chain->copied = false;
+}
+
+void chain_configure(struct chain *chain, const struct chain_config *config)
+{
+	bool was_head = chain->head, was_member = chain_is_member(chain);
+	struct request *r, *next;
+
+	if (config->epoch <= chain->config.epoch)
+		return;
+	chain->config = *config;
+	find_roles(chain);
+	if (!chain_is_member(chain)) {
+		leave(chain);
+		return;
+	}
+	log_debug("configured pool=%u partition=%u epoch=%llu self=%d of=%u", chain->pool,
+		  chain->partition, (unsigned long long)config->epoch, config->self, config->count);
+	if (!was_member)
+		chain->in_ready = chain->out_ready = false;
+	chain->out_conn = 0; /* the caller says which one it is now */
+	link_reset(chain);
+	inbound_lose(chain);
+	/* A new head begins with what is committed: the rest was answered to nobody. */
+	if (!was_head || !chain->head) {
+		drop_queued(chain, FRAME_STATUS_EPOCH, 0);
+		held_refuse(chain, FRAME_STATUS_EPOCH, 0);
+	}
+	chain->copied = chain->copied && chain->next_index >= 0;
+	if (chain->link != CHAIN_LINK_NONE)
+		return;
+	DL_FOREACH_SAFE2(chain->pending, r, next, chain_next)
+	check_done(r);
+	held_accept(chain);
+}
+
+uint64_t chain_epoch(const struct chain *chain)
+{
+	return chain->config.epoch;
+}
+
+uint64_t chain_next_server(const struct chain *chain, uint32_t *target_id)
+{
+	if (chain->next_index < 0)
+		return 0;
+	if (target_id != NULL)
+		*target_id = chain->config.members[chain->next_index].target_id;
+	return chain->config.members[chain->next_index].server_id;
+}
+
+uint64_t chain_previous_server(const struct chain *chain)
+{
+	return chain->previous_index < 0 ? 0
+					 : chain->config.members[chain->previous_index].server_id;
+}
+
+bool chain_is_head(const struct chain *chain)
+{
+	return chain->head;
+}
+
+bool chain_is_ready(const struct chain *chain)
+{
+	if (FAULTY(SERVE_UNREADY))
+		return true;
+	return chain->in_sync && !chain->env->failed && (chain->head || chain->in_ready) &&
+	       (chain->tail || chain->out_ready);
+}
+
+uint64_t chain_space(struct chain *chain)
+{
+	uint64_t free_bytes = chain->env->ops->free_bytes(chain->env->ctx);
+
+	if (chain->link != CHAIN_LINK_NONE && chain->down_free < free_bytes)
+		free_bytes = chain->down_free;
+	return free_bytes;
+}
+
+void chain_frame(struct chain *chain, const struct chain_source *source,
+		 const struct frame_header *header, struct buf *payload)
+{
+	uint32_t status = EACCES;
+
+	if (!chain_is_member(chain)) {
+		status = FRAME_STATUS_NOT_MINE;
+	} else if (header->epoch != chain->config.epoch) {
+		status = FRAME_STATUS_EPOCH;
+	} else if ((header->flags & FRAME_FORWARD) != 0 &&
+		   (source->server_id == 0 || source->server_id != chain_previous_server(chain))) {
+		status = EACCES; /* only the predecessor passes on */
+	} else if ((frame_is_update(header->op) || header->op == FRAME_FLUSH) &&
+		   ((header->flags & FRAME_FORWARD) != 0) == (source->server_id != 0)) {
+		update_arrived(chain, source, header, payload);
+		return;
+	} else if (header->op == FRAME_READ || header->op == FRAME_STAT) {
+		buf_unref(payload);
+		read_arrived(chain, source, header);
+		return;
+	} else if (header->op >= FRAME_SYNC_COMPARE && header->op <= FRAME_SYNC_END) {
+		sync_arrived(chain, source, header, payload);
+		return;
+	}
+	answer(chain, source, header, status, 0, NULL);
+	buf_unref(payload);
+}
+
+/* ---- for logs and tests ---- */
+
+const char *chain_link_name(enum chain_link link)
+{
+	static const char *const names[] = {"none", "down", "wait", "comparing", "up"};
+
+	return names[link];
+}
+
+struct chain_counts chain_count(const struct chain *chain)
+{
+	struct chain_counts counts = chain->counts;
+
+	counts.link = chain->link;
+	counts.queued = chain->queued;
+	counts.pending = chain->pending_count;
+	counts.held = chain->held_count;
+	return counts;
+}

@@ -1,0 +1,108 @@
+/* chain_drop.c - requests that end without having been done, or are to be tried again. */
+#include "chunkserver/chain_internal.h"
+
+void drop_from(struct request *r, uint32_t for_client, uint32_t for_server)
+{
+	struct chain_chunk *chunk = r->chunk;
+
+	chunk->pins++;
+	while (r != NULL) {
+		struct request *next = r->next;
+
+		if (r->state == REQUEST_PREPARED)
+			operation_add(r, CHAIN_ABORT);
+		request_refuse(r, for_client, for_server);
+		r = next;
+	}
+	/* What comes next follows the last that stays. */
+	chunk->last = chunk->committed;
+	DL_FOREACH(chunk->queue, r)
+	if (is_update(r) && !r->dropped && r->public.version > chunk->last)
+		chunk->last = r->public.version;
+	chunk->pins--;
+	chunk_settle(chunk);
+}
+
+static void drop_deferred(struct chain_chunk *chunk, uint32_t for_client)
+{
+	struct request *r, *next;
+
+	DL_FOREACH_SAFE(chunk->deferred, r, next)
+	request_refuse(r, for_client, for_client);
+}
+
+void drop_queued(struct chain *chain, uint32_t for_client, uint32_t for_server)
+{
+	struct chain_chunk *chunk, *next;
+
+	DL_FOREACH_SAFE(chain->chunks, chunk, next)
+	{
+		chunk->pins++;
+		drop_deferred(chunk, for_client);
+		if (chunk->queue != NULL)
+			drop_from(chunk->queue, for_client, for_server);
+		chunk->pins--;
+		chunk_settle(chunk);
+	}
+}
+
+void drop_pending(struct chain *chain, uint32_t for_client, uint32_t for_server)
+{
+	struct request *r, *next;
+
+	DL_FOREACH_SAFE2(chain->pending, r, next, chain_next)
+	request_refuse(r, for_client, for_server);
+}
+
+void drop_chunk_pending(struct chain *chain, const struct chunk_key *key)
+{
+	struct chain_chunk *chunk = chunk_find(chain, key);
+	struct request *r, *next;
+
+	if (chunk == NULL)
+		return;
+	chunk->pins++;
+	DL_FOREACH_SAFE(chunk->pending, r, next)
+	request_end(r, FRAME_OK, NULL);
+	chunk->pins--;
+	chunk_settle(chunk);
+}
+
+static void sync_again(struct chain *chain)
+{
+	struct request *r;
+
+	DL_FOREACH2(chain->pending, r, chain_next)
+	{
+		if (r->synced || r->syncing)
+			continue;
+		r->syncing = true;
+		operation_add(r, CHAIN_SYNC);
+	}
+}
+
+void retry_requests(struct chain *chain, bool drop)
+{
+	struct chain_chunk *chunk, *next;
+
+	DL_FOREACH_SAFE(chain->chunks, chunk, next)
+	{
+		struct request *r;
+		bool again;
+
+		chunk->pins++;
+		for (r = chunk->queue; r != NULL && r->state != REQUEST_RETRY;)
+			r = r->next;
+		again = r != NULL;
+		if (r != NULL && drop)
+			drop_from(r, 0, 0);
+		for (r = chunk->queue; r != NULL; r = r->next)
+			if (r->state == REQUEST_RETRY)
+				r->state = REQUEST_QUEUED;
+		chunk->pins--;
+		if (again)
+			chunk_go_on(chunk);
+	}
+	if (!drop)
+		sync_again(chain);
+}

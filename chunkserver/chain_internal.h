@@ -1,0 +1,266 @@
+/* chain_internal.h - what the chain's files share; nobody else includes it.
+ *
+ * Lives of a request. An update: HELD (link not up) -> QUEUED (something overlaps) -> PREPARING ->
+ * PREPARED (others before it) -> COMMITTING -> PENDING (until the successor has answered and, with
+ * SYNC, the disk is synced) -> over. RETRY: its prepare found no space, try again. A flush: HELD ->
+ * QUEUED (updates before it) -> PENDING. A read: QUEUED (the tail waits for an update) -> READING.
+ * One reference belongs to the list it is on, one to each operation of the store and each action.
+ */
+#ifndef CATENA_CHUNKSERVER_CHAIN_INTERNAL_H
+#define CATENA_CHUNKSERVER_CHAIN_INTERNAL_H
+#include <utlist.h>
+#include "chunkserver/chain.h"
+#include "chunkserver/table.h"
+
+/* Faults that tests plant, to see that they are found. */
+enum chain_fault {
+	CHAIN_FAULT_NONE,
+	CHAIN_FAULT_ACK_BEFORE_SUCCESSOR,
+	CHAIN_FAULT_NO_DUPLICATE_CHECK,
+	CHAIN_FAULT_COMMIT_OUT_OF_ORDER,
+	CHAIN_FAULT_NO_GAP_CHECK,
+	CHAIN_FAULT_SERVE_UNREADY,
+};
+#ifdef CHAIN_PLANTED_FAULTS
+extern enum chain_fault chain_planted_fault;
+#define FAULTY(name) (chain_planted_fault == CHAIN_FAULT_##name)
+#else
+#define FAULTY(name) false
+#endif
+
+enum request_state {
+	REQUEST_NEW,
+	REQUEST_HELD,
+	REQUEST_QUEUED,
+	REQUEST_PREPARING,
+	REQUEST_PREPARED,
+	REQUEST_COMMITTING,
+	REQUEST_PENDING,
+	REQUEST_RETRY,
+	REQUEST_READING,
+	REQUEST_OVER,
+};
+
+/* One more who waits for the same update. */
+struct waiter {
+	struct waiter *next;
+	struct chain_source source;
+};
+
+struct request {
+	struct chain_request public; /* first: the caller's pointers are to it */
+	struct chain_env *env;
+	struct chain *chain; /* NULL: over */
+	struct chain_chunk *chunk;
+	enum request_state state;
+	unsigned refs;
+	struct chain_source source;
+	struct waiter *waiters;
+	bool dropped;      /* while the store works on it: abort as soon as possible */
+	bool duplicate;    /* applied before; is only passed on and answered */
+	bool forwarded;    /* with id, on the connection that stands */
+	bool down_done;    /* the successor has answered */
+	bool synced;       /* own disk, when it has to be */
+	bool syncing;      /* store_sync() is under way */
+	uint64_t admitted; /* bytes that count in in_flight */
+	uint64_t id;
+	struct table_node id_node;
+	struct request *prev, *next;             /* chunk->queue, pending, deferred */
+	struct request *chain_prev, *chain_next; /* chain->pending, held */
+	max_align_t shell[];
+};
+
+/* A chunk with something going on. */
+struct chain_chunk {
+	struct table_node node;
+	struct chunk_key key;
+	struct chain *chain;
+	uint64_t committed;              /* version */
+	uint64_t last;                   /* version of the last update accepted; not at the head */
+	struct request *queue;           /* updates and flushes not yet committed, in order */
+	struct request *pending;         /* committed ones, in order */
+	struct request *deferred;        /* reads that wait for the queue */
+	struct chain_chunk *prev, *next; /* chain->chunks */
+	unsigned pins;                   /* of code that walks over the lists */
+};
+
+/* Of the link from the predecessor. */
+enum inbound { INBOUND_LOST, INBOUND_SYNCING, INBOUND_DONE };
+
+/* What a SYNC_COMPARE still has to do. */
+struct inbound_compare {
+	struct chain_source source;
+	struct frame_header header;
+	struct sync_compare compare;
+	struct sync_cursor cursor;
+	bool begun;    /* bitmap is made */
+	bool removing; /* chunks of ours, in the store */
+	uint8_t bitmap[SYNC_BITMAP_MAX];
+};
+
+#define SUSPECTS_MAX 64u
+
+struct chain {
+	struct chain_env *env;
+	struct chain *prev, *next;           /* env->chains */
+	struct chain *walk_prev, *walk_next; /* env->walking */
+	uint32_t pool, partition;
+	struct chain_config config;
+	int next_index, previous_index; /* -1: none */
+	bool head, tail, in_sync;
+
+	/* Successor. */
+	enum chain_link link;
+	uint64_t out_conn; /* 0: none */
+	bool out_ready;    /* was up since this member began, and nothing was copied to us since */
+	bool copied;       /* a walk has copied: the successor may have what we remove later */
+	struct sync_walk *walk;
+	uint64_t walk_serial;
+	uint64_t walk_ids[SYNC_WINDOW + 1]; /* frames of the walk not yet answered; 0: free */
+	uint64_t retry_at_ns, backoff_ns;
+	uint64_t down_free, down_free_ns, probed_ns;
+	uint64_t probe_id;
+	struct chain_counts counts;
+
+	/* Predecessor. */
+	enum inbound inbound;
+	uint64_t in_conn;
+	bool in_ready;   /* was completed since this member began, and no new one has begun */
+	bool in_changed; /* this time something was copied to us or removed */
+	bool end_wanted; /* SYNC_END is to be answered when our link is up */
+	struct chain_source end_source;
+	struct frame_header end_header;
+	struct inbound_compare *compare;         /* NULL: none */
+	struct chunk_key suspects[SUSPECTS_MAX]; /* damaged here: to be copied by the next walk */
+	unsigned suspect_count;
+
+	struct chain_chunk *chunks;
+	size_t queued;           /* requests in the queues of chunks: not yet committed */
+	struct request *pending; /* all, in the order in which they are to be forwarded */
+	struct request *held;
+	size_t held_count, pending_count;
+};
+
+struct chain_env {
+	const struct chain_ops *ops;
+	void *ctx;
+	size_t shell_bytes;
+	uint64_t last_id;
+	uint64_t now_ns, lease_until_ns;
+	bool failed;  /* the store is down */
+	bool stopped; /* no new requests of clients */
+	bool retry;   /* some request waits for the next tick */
+	size_t operations, requests;
+	struct chain *chains, *walking;
+	struct table ids;    /* struct request by id */
+	struct table chunks; /* struct chain_chunk by key */
+	/* Actions, oldest first, in a ring. */
+	struct chain_action *ring;
+	size_t ring_size, ring_first, ring_count;
+	struct chain_action current;
+};
+
+/* ---- chain.c ---- */
+/* Zeroed; these two end the process when there is no memory. */
+void *chain_alloc(size_t size);
+void chain_table_add(struct table *table, struct table_node *node, uint64_t hash);
+struct chain_action *action_add(struct chain_env *env, enum chain_action_kind kind);
+/* Of an operation of the store on the request, which is counted until its result. */
+void operation_add(struct request *r, enum chain_action_kind kind);
+void trouble(struct chain *chain);
+void answer(struct chain *chain, const struct chain_source *source,
+	    const struct frame_header *header, uint32_t status, uint64_t version,
+	    struct buf *payload);
+bool chain_is_member(const struct chain *chain);
+
+/* ---- chain_request.c ---- */
+struct request *request_new(struct chain *chain, const struct chain_source *source,
+			    const struct frame_header *header, struct buf *payload);
+void request_unref(struct request *r);
+void header_of(const struct request *r, struct frame_header *header);
+/* Answers everyone who waits for the request and takes it off its lists, which may free its chunk,
+ * and the request unless someone else has a reference. */
+void request_end(struct request *r, uint32_t status, struct buf *payload);
+void request_over(struct request *r); /* the same without answer */
+/* The same with a status for clients and one for the predecessor; 0: no answer. While the store
+ * works on it it stays in its chunk's queue, dropped. */
+void request_refuse(struct request *r, uint32_t for_client, uint32_t for_server);
+void request_wait(struct request *r, const struct chain_source *source); /* one more asks for it */
+struct chain_chunk *chunk_find(struct chain *chain, const struct chunk_key *key);
+int chunk_make(struct chain *chain, const struct chunk_key *key, struct chain_chunk **out);
+void chunk_settle(struct chain_chunk *chunk); /* frees it when nothing is going on */
+
+/* ---- chain_update.c ---- */
+void update_arrived(struct chain *chain, const struct chain_source *source,
+		    const struct frame_header *header, struct buf *payload);
+/* Puts a request at the end of its chunk's queue, and goes on with the chunk. */
+void queue_request(struct chain_chunk *chunk, struct request *r);
+/* Commits, prepares, reads what can be; may free the chunk. */
+void chunk_go_on(struct chain_chunk *chunk);
+void forward(struct request *r);
+void check_done(struct request *r);
+/* Requests held while the link was not up: take them in now, or refuse them. */
+void held_accept(struct chain *chain);
+void held_refuse(struct chain *chain, uint32_t for_client, uint32_t for_server);
+
+/* ---- chain_drop.c: what ends without having been done ---- */
+/* Everything not committed yet. Operations under way end later: chain->queued says. */
+void drop_queued(struct chain *chain, uint32_t for_client, uint32_t for_server);
+/* Of the request's chunk, from it on. */
+void drop_from(struct request *r, uint32_t for_client, uint32_t for_server);
+void drop_pending(struct chain *chain, uint32_t for_client, uint32_t for_server);
+/* Committed updates of the chunk are superseded by a copy, or by its removal: done. */
+void drop_chunk_pending(struct chain *chain, const struct chunk_key *key);
+/* Requests in RETRY begin again, or, with @drop, end with all behind them. */
+void retry_requests(struct chain *chain, bool drop);
+
+/* ---- chain_read.c ---- */
+void read_arrived(struct chain *chain, const struct chain_source *source,
+		  const struct frame_header *header);
+void reads_go_on(struct chain_chunk *chunk);
+/* Do they touch a block in common? Updates of unclear extent overlap everything. */
+bool overlaps(const struct request *r, uint32_t offset, uint32_t length);
+
+/* ---- chain_link.c ---- */
+void link_set(struct chain *chain, enum chain_link link);
+/* Something may have changed that a new walk was waiting for. */
+void link_consider(struct chain *chain);
+/* Back to comparing, after a while. */
+void link_retry(struct chain *chain, uint32_t status);
+void link_reset(struct chain *chain);
+void link_probe(struct chain *chain);
+void walk_drop(struct chain *chain);
+
+/* ---- chain_inbound.c ---- */
+void sync_arrived(struct chain *chain, const struct chain_source *source,
+		  const struct frame_header *header, struct buf *payload);
+/* The queue has run empty, or something was removed: a comparison may go on. */
+void inbound_go_on(struct chain *chain);
+void inbound_end_answer(struct chain *chain);
+/* The predecessor has to compare before it sends anything else. */
+void inbound_lose(struct chain *chain);
+void inbound_changed(struct chain *chain);
+/* A SYNC_COMMIT is first in its chunk's queue. */
+void inbound_complete(struct request *r);
+void suspect_add(struct chain *chain, const struct chunk_key *key);
+
+static inline bool leased(const struct chain_env *env)
+{
+	return env->now_ns < env->lease_until_ns;
+}
+
+static inline bool link_holds(const struct chain *chain)
+{
+	return chain->link != CHAIN_LINK_NONE && chain->link != CHAIN_LINK_UP;
+}
+
+static inline struct request *request_of(struct chain_request *public)
+{
+	return (struct request *)(void *)public;
+}
+
+static inline bool is_update(const struct request *r)
+{
+	return frame_is_update(r->public.op);
+}
+#endif

@@ -1,0 +1,416 @@
+/* chain_link.c - the link to the successor: down -> wait -> comparing -> up. */
+#include "chunkserver/chain_internal.h"
+#include <assert.h>
+#include <errno.h>
+#include "common/log.h"
+
+#define LOG_MODULE "chain"
+
+#define BACKOFF_MIN_NS (20ull * 1000 * 1000)
+#define PROBE_NS       (200ull * 1000 * 1000)
+#define PROBE_BELOW    (256ull << 20)
+
+static struct log_rate retry_rate, skip_rate;
+
+#define BIT(link) (1u << (link))
+static const unsigned link_allowed[] = {
+	[CHAIN_LINK_NONE] = BIT(CHAIN_LINK_DOWN) | BIT(CHAIN_LINK_WAIT),
+	[CHAIN_LINK_DOWN] = BIT(CHAIN_LINK_NONE) | BIT(CHAIN_LINK_WAIT),
+	[CHAIN_LINK_WAIT] = BIT(CHAIN_LINK_NONE) | BIT(CHAIN_LINK_DOWN) | BIT(CHAIN_LINK_COMPARING),
+	[CHAIN_LINK_COMPARING] = BIT(CHAIN_LINK_NONE) | BIT(CHAIN_LINK_DOWN) |
+				 BIT(CHAIN_LINK_WAIT) | BIT(CHAIN_LINK_UP),
+	[CHAIN_LINK_UP] = BIT(CHAIN_LINK_NONE) | BIT(CHAIN_LINK_DOWN) | BIT(CHAIN_LINK_WAIT),
+};
+
+/* What was forwarded and not answered will have to be sent again; so will what was answered and is
+ * still here: the successor may have lost its memory. */
+static void take_back(struct chain *chain)
+{
+	struct request *r;
+
+	DL_FOREACH2(chain->pending, r, chain_next)
+	{
+		if (r->forwarded)
+			table_remove(&chain->env->ids, &r->id_node);
+		r->forwarded = false;
+		r->down_done = false;
+	}
+	chain->probe_id = 0;
+}
+
+static void came_up(struct chain *chain)
+{
+	struct request *r;
+
+	chain->out_ready = true;
+	chain->backoff_ns = 0;
+	DL_FOREACH2(chain->pending, r, chain_next)
+	forward(r);
+	held_accept(chain);
+	inbound_end_answer(chain);
+}
+
+void link_set(struct chain *chain, enum chain_link link)
+{
+	enum chain_link old = chain->link;
+
+	if (link == old)
+		return;
+	assert((link_allowed[old] & BIT(link)) != 0);
+	log_debug("link pool=%u partition=%u epoch=%llu from=%s to=%s", chain->pool,
+		  chain->partition, (unsigned long long)chain->config.epoch, chain_link_name(old),
+		  chain_link_name(link));
+	chain->link = link;
+	if (old == CHAIN_LINK_COMPARING)
+		walk_drop(chain);
+	if (old == CHAIN_LINK_UP)
+		take_back(chain);
+	if (link == CHAIN_LINK_UP)
+		came_up(chain);
+	else if (link == CHAIN_LINK_DOWN)
+		held_refuse(chain, FRAME_STATUS_NOT_READY, 0);
+}
+
+void link_reset(struct chain *chain)
+{
+	if (chain->next_index < 0)
+		link_set(chain, CHAIN_LINK_NONE);
+	else
+		link_set(chain, chain->out_conn == 0 ? CHAIN_LINK_DOWN : CHAIN_LINK_WAIT);
+	chain->retry_at_ns = 0;
+	chain->backoff_ns = 0;
+	chain->down_free = UINT64_MAX;
+}
+
+void chain_connection(struct chain *chain, uint64_t conn)
+{
+	if (chain->next_index < 0 || conn == chain->out_conn)
+		return;
+	if (chain->link != CHAIN_LINK_DOWN)
+		link_set(chain, CHAIN_LINK_DOWN);
+	chain->out_conn = conn;
+	if (conn == 0)
+		return;
+	chain->retry_at_ns = 0;
+	link_set(chain, CHAIN_LINK_WAIT);
+	link_consider(chain);
+}
+
+void link_retry(struct chain *chain, uint32_t status)
+{
+	if (chain->link != CHAIN_LINK_UP && chain->link != CHAIN_LINK_COMPARING)
+		return;
+	/* That a neighbour is not so far yet is nothing to tell. */
+	if (status != FRAME_OK && status != FRAME_STATUS_NOT_READY &&
+	    status != FRAME_STATUS_EPOCH && log_rate_ok(&retry_rate, 5))
+		log_warn(
+			"successor refuses pool=%u partition=%u link=%s status=%s: comparing again",
+			chain->pool, chain->partition, chain_link_name(chain->link),
+			frame_status_name(status));
+	chain->backoff_ns = chain->backoff_ns == 0 ? BACKOFF_MIN_NS : 2 * chain->backoff_ns;
+	if (chain->backoff_ns > CHAIN_BACKOFF_NS)
+		chain->backoff_ns = CHAIN_BACKOFF_NS;
+	chain->retry_at_ns = chain->env->now_ns + chain->backoff_ns;
+	link_set(chain, CHAIN_LINK_WAIT);
+}
+
+/* ---- the walk ---- */
+
+/* All updates of the chunk above this version are pending here. */
+static uint64_t base_of(void *arg, const struct chunk_key *key, uint64_t version)
+{
+	struct chain_chunk *chunk = chunk_find(arg, key);
+	struct request *r = chunk == NULL || chunk->pending == NULL ? NULL : chunk->pending->prev;
+
+	if (r == NULL || chunk->committed != version)
+		return version;
+	for (;; r = r->prev) {
+		if (is_update(r) && !r->duplicate) {
+			if (r->public.version != version)
+				break;
+			version--;
+		}
+		if (r == chunk->pending)
+			break;
+	}
+	return version;
+}
+
+void walk_drop(struct chain *chain)
+{
+	if (chain->walk == NULL)
+		return;
+	sync_walk_free(chain->walk);
+	chain->walk = NULL;
+	for (unsigned i = 0; i <= SYNC_WINDOW; i++)
+		chain->walk_ids[i] = 0;
+	DL_DELETE2(chain->env->walking, chain, walk_prev, walk_next);
+}
+
+static void walk_send(struct chain *chain, struct sync_action *step)
+{
+	struct chain_action *action = action_add(chain->env, CHAIN_SEND);
+	uint64_t id = ++chain->env->last_id;
+
+	for (unsigned i = 0; i <= SYNC_WINDOW; i++) {
+		if (chain->walk_ids[i] == 0) {
+			chain->walk_ids[i] = id;
+			break;
+		}
+	}
+	action->chain = chain;
+	action->conn = chain->out_conn;
+	action->payload = step->payload;
+	action->header = (struct frame_header){
+		.op = step->op,
+		.flags = FRAME_FORWARD,
+		.request_id = id,
+		.key = step->key,
+		.epoch = chain->config.epoch,
+		.offset = step->offset,
+		.range = step->range,
+		.length = step->payload == NULL ? 0 : step->payload->length,
+		.arg = chain->config.members[chain->next_index].target_id,
+	};
+}
+
+static void walk_read(struct chain *chain, const struct sync_action *step)
+{
+	struct chain_action *action = action_add(chain->env, CHAIN_WALK_READ);
+
+	chain->env->operations++;
+	action->chain = chain;
+	action->serial = chain->walk_serial;
+	action->header.key = step->key;
+	action->header.offset = step->offset;
+	action->header.range = step->range;
+}
+
+static void walk_done(struct chain *chain)
+{
+	struct sync_counts counts = sync_walk_counts(chain->walk);
+
+	chain->counts.walks++;
+	chain->counts.copied += counts.copied;
+	chain->copied = chain->copied || counts.copied > 0;
+	if (counts.copied > 0)
+		log_info("successor made equal pool=%u partition=%u compared=%llu copied=%llu",
+			 chain->pool, chain->partition, (unsigned long long)counts.compared,
+			 (unsigned long long)counts.copied);
+	if (counts.skipped > 0 && log_rate_ok(&skip_rate, 5))
+		log_error("damaged chunks not copied pool=%u partition=%u count=%llu", chain->pool,
+			  chain->partition, (unsigned long long)counts.skipped);
+	link_set(chain, CHAIN_LINK_UP);
+}
+
+static void walk_failed(struct chain *chain, uint32_t status)
+{
+	struct sync_counts counts = sync_walk_counts(chain->walk);
+
+	chain->copied = chain->copied || counts.copied > 0;
+	if (status == EIO)
+		trouble(chain);
+	link_retry(chain, status);
+}
+
+static void walk_go_on(struct chain *chain)
+{
+	while (chain->walk != NULL) {
+		struct sync_action step;
+
+		sync_walk_next(chain->walk, &step);
+		switch (step.kind) {
+		case SYNC_SEND:
+			walk_send(chain, &step);
+			break;
+		case SYNC_READ:
+			walk_read(chain, &step);
+			break;
+		case SYNC_DONE:
+			walk_done(chain);
+			break;
+		case SYNC_FAILED:
+			walk_failed(chain, step.status);
+			break;
+		case SYNC_NONE:
+			return;
+		}
+	}
+}
+
+void link_consider(struct chain *chain)
+{
+	struct chain_env *env = chain->env;
+
+	if (chain->link != CHAIN_LINK_WAIT || env->failed || chain->queued > 0 ||
+	    env->now_ns < chain->retry_at_ns || !(chain->head || chain->in_ready))
+		return;
+	link_set(chain, CHAIN_LINK_COMPARING);
+	if (FAULTY(NO_GAP_CHECK)) {
+		link_set(chain, CHAIN_LINK_UP);
+		return;
+	}
+	chain->walk = sync_walk_new(&env->ops->store, env->ctx, chain->pool, chain->partition,
+				    base_of, chain);
+	if (chain->walk == NULL) {
+		link_retry(chain, ENOMEM);
+		return;
+	}
+	chain->walk_serial = ++env->last_id;
+	DL_APPEND2(env->walking, chain, walk_prev, walk_next);
+	walk_go_on(chain);
+}
+
+void chain_walk_read(struct chain_env *env, uint64_t serial, int error, struct buf *buf,
+		     uint32_t offset)
+{
+	struct chain *chain;
+
+	env->operations--;
+	DL_FOREACH2(env->walking, chain, walk_next)
+	if (chain->walk_serial == serial)
+		break;
+	if (chain == NULL) {
+		buf_unref(buf);
+		return;
+	}
+	sync_walk_read(chain->walk, error, buf, offset);
+	walk_go_on(chain);
+}
+
+/* ---- answers of the successor ---- */
+
+static void space_told(struct chain *chain, uint64_t free_bytes)
+{
+	chain->down_free = free_bytes;
+}
+
+static bool walk_answered(struct chain *chain, const struct frame_header *header,
+			  const struct buf *payload)
+{
+	for (unsigned i = 0; chain->walk != NULL && i <= SYNC_WINDOW; i++) {
+		if (chain->walk_ids[i] != header->request_id)
+			continue;
+		chain->walk_ids[i] = 0;
+		sync_walk_answer(chain->walk, header->op, header->status, payload);
+		walk_go_on(chain);
+		return true;
+	}
+	return false;
+}
+
+static struct request *request_by_id(struct chain *chain, uint64_t id)
+{
+	struct table_node *node = table_first(&chain->env->ids, table_hash(id));
+
+	for (; node != NULL; node = table_more(node)) {
+		struct request *r = (struct request *)(void *)((char *)node -
+							       offsetof(struct request, id_node));
+
+		if (r->id == id && r->chain == chain)
+			return r;
+	}
+	return NULL;
+}
+
+void chain_answer(struct chain *chain, uint64_t conn, const struct frame_header *header,
+		  const struct buf *payload)
+{
+	struct request *r;
+
+	if (conn == 0 || conn != chain->out_conn || header->request_id == 0)
+		return;
+	if (header->request_id == chain->probe_id) {
+		chain->probe_id = 0;
+		if (header->status == FRAME_OK)
+			space_told(chain, header->arg);
+		return;
+	}
+	if (walk_answered(chain, header, payload))
+		return;
+	r = request_by_id(chain, header->request_id);
+	if (r == NULL || r->public.op != header->op)
+		return;
+	if (header->status != FRAME_OK) {
+		link_retry(chain, header->status);
+		return;
+	}
+	table_remove(&chain->env->ids, &r->id_node);
+	r->forwarded = false;
+	r->down_done = true;
+	if (is_update(r))
+		space_told(chain, header->arg);
+	check_done(r);
+}
+
+void link_probe(struct chain *chain)
+{
+	struct chain_env *env = chain->env;
+	struct chain_action *action;
+
+	if (chain->link != CHAIN_LINK_UP || chain->probe_id != 0 ||
+	    chain->down_free >= PROBE_BELOW || env->now_ns < chain->probed_ns + PROBE_NS)
+		return;
+	chain->probed_ns = env->now_ns;
+	chain->probe_id = ++env->last_id;
+	action = action_add(env, CHAIN_SEND);
+	action->chain = chain;
+	action->conn = chain->out_conn;
+	action->header = (struct frame_header){
+		.op = FRAME_PING,
+		.request_id = chain->probe_id,
+		.key = {.pool = chain->pool, .partition = chain->partition},
+		.epoch = chain->config.epoch,
+		.arg = chain->config.members[chain->next_index].target_id,
+	};
+}
+
+uint64_t chain_probe(struct chain *chain)
+{
+	link_probe(chain);
+	return chain_space(chain);
+}
+
+/* ---- removals ---- */
+
+void chain_gone(struct chain *chain, const struct chunk_key *keys, size_t count)
+{
+	struct chain_env *env = chain->env;
+	struct sync_key part[SYNC_GONE_MAX];
+	bool tell = chain->copied || chain->link == CHAIN_LINK_COMPARING;
+
+	/* What was pending for them nobody will ever miss. */
+	for (size_t i = 0; i < count; i++)
+		drop_chunk_pending(chain, &keys[i]);
+	if (!tell || (chain->link != CHAIN_LINK_UP && chain->link != CHAIN_LINK_COMPARING))
+		return;
+	for (size_t done = 0; done < count;) {
+		uint32_t n = 0;
+		struct chain_action *action;
+		struct buf *buf = env->ops->store.buffer(env->ctx, SYNC_GONE_ALL_MAX);
+
+		/* Without memory for the word: a new comparison finds them, too. */
+		if (buf == NULL) {
+			link_retry(chain, ENOMEM);
+			return;
+		}
+		for (; n < SYNC_GONE_MAX && done < count; n++, done++)
+			part[n] = (struct sync_key){keys[done].file_id, keys[done].index};
+		buf->start = 0;
+		buf->length = (uint32_t)sync_gone_encode(part, n, buf->data);
+		block_checksums(buf->data, 0, buf->length, buf->crcs);
+		action = action_add(env, CHAIN_SEND);
+		action->chain = chain;
+		action->conn = chain->out_conn;
+		action->payload = buf;
+		action->header = (struct frame_header){
+			.op = FRAME_SYNC_COMPARE,
+			.flags = FRAME_FORWARD,
+			.request_id = ++env->last_id,
+			.key = {.pool = chain->pool, .partition = chain->partition},
+			.epoch = chain->config.epoch,
+			.length = buf->length,
+			.arg = chain->config.members[chain->next_index].target_id,
+		};
+	}
+}

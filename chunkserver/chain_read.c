@@ -1,0 +1,207 @@
+/* chain_read.c - reads, from any member that is ready. */
+#include "chunkserver/chain_internal.h"
+#include <errno.h>
+#include <string.h>
+
+bool overlaps(const struct request *r, uint32_t offset, uint32_t length)
+{
+	uint64_t first = r->public.offset / BLOCK_SIZE, end;
+	uint64_t other_first = offset / BLOCK_SIZE;
+	uint64_t other_end = ((uint64_t)offset + length + BLOCK_SIZE - 1) / BLOCK_SIZE;
+
+	if (r->public.op == FRAME_FLUSH)
+		return false;
+	if (r->public.op == FRAME_TRUNCATE)
+		return other_end > first;
+	end = ((uint64_t)r->public.offset + r->public.length + BLOCK_SIZE - 1) / BLOCK_SIZE;
+	return first < other_end && other_first < end;
+}
+
+static bool any_overlaps(struct request *list, uint32_t offset, uint32_t length)
+{
+	struct request *r;
+
+	DL_FOREACH(list, r)
+	if (!r->dropped && overlaps(r, offset, length))
+		return true;
+	return false;
+}
+
+/* STAT looks at the whole chunk. */
+static uint32_t extent(uint8_t op, uint32_t range)
+{
+	return op == FRAME_STAT ? CHUNK_SIZE_MAX : range;
+}
+
+/* Behind the tail nobody has shown to readers what is pending here. */
+static bool must_ask_tail(struct chain *chain, const struct chunk_key *key, uint32_t offset,
+			  uint32_t length)
+{
+	struct chain_chunk *chunk = chain->tail ? NULL : chunk_find(chain, key);
+
+	return chunk != NULL && (any_overlaps(chunk->queue, offset, length) ||
+				 any_overlaps(chunk->pending, offset, length));
+}
+
+static uint32_t read_status(int error)
+{
+	switch (error) {
+	case 0:
+		return FRAME_OK;
+	case -EBADMSG:
+		return EIO;
+	case -ENOMEM:
+	case -EAGAIN:
+		return FRAME_STATUS_NOT_READY;
+	default:
+		return error < 0 ? FRAME_STATUS_NOT_READY : EIO;
+	}
+}
+
+/* ---- STAT: the store knows it at once ---- */
+
+static int stat_lookup(struct request *r, uint32_t *length, struct buf **bitmap)
+{
+	const struct sync_store *store = &r->env->ops->store;
+	struct chunk_info info;
+	uint32_t bytes;
+	int rc = store->info(r->env->ctx, &r->public.key, &info);
+
+	if (rc < 0)
+		return rc;
+	r->public.version = info.version;
+	*length = info.length;
+	bytes = (info.length + 8 * BLOCK_SIZE - 1) / (8 * BLOCK_SIZE);
+	if (bytes == 0)
+		return 0;
+	*bitmap = store->buffer(r->env->ctx, bytes);
+	if (*bitmap == NULL)
+		return -ENOMEM;
+	rc = store->presence(r->env->ctx, &r->public.key, (*bitmap)->data, &bytes);
+	(*bitmap)->start = 0;
+	(*bitmap)->length = bytes;
+	if (rc == 0)
+		block_checksums((*bitmap)->data, 0, bytes, (*bitmap)->crcs);
+	return rc;
+}
+
+static void stat_answer(struct request *r)
+{
+	struct chain *chain = r->chain;
+	struct chain_source source = r->source;
+	struct frame_header header;
+	struct buf *bitmap = NULL;
+	uint32_t length = 0;
+	int rc = stat_lookup(r, &length, &bitmap);
+
+	if (rc == -EIO)
+		trouble(chain);
+	header_of(r, &header);
+	header.arg = rc == 0 ? length : 0;
+	answer(chain, &source, &header, read_status(rc), r->public.version, bitmap);
+	buf_unref(bitmap);
+	request_over(r);
+}
+
+/* ---- READ ---- */
+
+static void start(struct request *r)
+{
+	r->state = REQUEST_READING;
+	r->chunk = NULL;
+	if (r->public.op == FRAME_STAT)
+		stat_answer(r);
+	else
+		operation_add(r, CHAIN_READ);
+}
+
+/* An update of these blocks is under way at the tail: soon it will be the one to show. */
+static bool defer(struct request *r)
+{
+	struct chain_chunk *chunk = chunk_find(r->chain, &r->public.key);
+
+	if (chunk == NULL ||
+	    !any_overlaps(chunk->queue, r->public.offset, extent(r->public.op, r->public.length)))
+		return false;
+	r->state = REQUEST_QUEUED;
+	r->chunk = chunk;
+	DL_APPEND(chunk->deferred, r);
+	return true;
+}
+
+void reads_go_on(struct chain_chunk *chunk)
+{
+	struct request *r, *next;
+
+	DL_FOREACH_SAFE(chunk->deferred, r, next)
+	{
+		if (any_overlaps(chunk->queue, r->public.offset,
+				 extent(r->public.op, r->public.length)))
+			continue;
+		DL_DELETE(chunk->deferred, r);
+		if (chain_is_ready(r->chain)) {
+			start(r);
+			continue;
+		}
+		r->state = REQUEST_NEW;
+		request_end(r, FRAME_STATUS_NOT_READY, NULL);
+	}
+}
+
+static uint32_t check(struct chain *chain, const struct frame_header *header)
+{
+	uint32_t length = extent(header->op, header->range);
+
+	if ((header->flags & FRAME_FORWARD) != 0 ||
+	    (uint64_t)header->offset + length > CHUNK_SIZE_MAX)
+		return EINVAL;
+	if (chain->env->failed || chain->env->stopped)
+		return FRAME_STATUS_NOT_READY;
+	if (!leased(chain->env))
+		return FRAME_STATUS_NO_LEASE;
+	if (!chain_is_ready(chain))
+		return FRAME_STATUS_NOT_READY;
+	if (must_ask_tail(chain, &header->key, header->offset, length))
+		return FRAME_STATUS_ASK_TAIL;
+	return 0;
+}
+
+void read_arrived(struct chain *chain, const struct chain_source *source,
+		  const struct frame_header *header)
+{
+	uint32_t status = check(chain, header);
+	struct request *r;
+
+	if (status != 0) {
+		answer(chain, source, header, status, 0, NULL);
+		return;
+	}
+	r = request_new(chain, source, header, NULL);
+	if (!chain->tail || !defer(r))
+		start(r);
+}
+
+void chain_read_done(struct chain_request *request, int error, struct buf *payload,
+		     uint64_t version)
+{
+	struct request *r = request_of(request);
+	struct chain *chain = r->chain;
+	uint32_t status = read_status(error);
+
+	r->env->operations--;
+	if (chain != NULL) {
+		if (error == -EBADMSG && !chain->head)
+			suspect_add(chain, &r->public.key);
+		else if (error < 0 && error != -EBADMSG && error != -ENOMEM)
+			trouble(chain);
+		/* What was committed here meanwhile nobody else may have shown yet. */
+		if (!chain_is_ready(chain))
+			status = FRAME_STATUS_NOT_READY;
+		else if (must_ask_tail(chain, &r->public.key, r->public.offset, r->public.length))
+			status = FRAME_STATUS_ASK_TAIL;
+		r->public.version = version;
+		request_end(r, status, payload);
+	}
+	buf_unref(payload);
+	request_unref(r);
+}

@@ -1,0 +1,567 @@
+/* chain_update.c - updates and flushes, from their arrival to their answer. */
+#include "chunkserver/chain_internal.h"
+#include <errno.h>
+#include <string.h>
+#include "common/log.h"
+
+#define LOG_MODULE "chain"
+
+static struct log_rate gap_rate;
+
+/* ---- after the commit ---- */
+
+void forward(struct request *r)
+{
+	struct chain *chain = r->chain;
+	struct chain_action *action;
+
+	if (chain->link != CHAIN_LINK_UP || r->forwarded || r->down_done)
+		return;
+	action = action_add(chain->env, CHAIN_SEND);
+	r->id = ++chain->env->last_id;
+	r->forwarded = true;
+	chain_table_add(&chain->env->ids, &r->id_node, table_hash(r->id));
+	action->chain = chain;
+	action->conn = chain->out_conn;
+	header_of(r, &action->header);
+	action->header.request_id = r->id;
+	action->header.flags = (uint16_t)(FRAME_FORWARD | (r->public.sync ? FRAME_SYNC : 0));
+	action->header.epoch = chain->config.epoch;
+	action->header.arg = chain->config.members[chain->next_index].target_id;
+	if (r->public.op == FRAME_WRITE) {
+		action->header.length = r->public.length;
+		action->payload = buf_ref(r->public.payload);
+	}
+}
+
+void check_done(struct request *r)
+{
+	bool answered =
+		r->down_done || r->chain->link == CHAIN_LINK_NONE || FAULTY(ACK_BEFORE_SUCCESSOR);
+
+	if (r->state == REQUEST_PENDING && answered && r->synced)
+		request_end(r, FRAME_OK, NULL);
+}
+
+static void sync_start(struct request *r)
+{
+	r->syncing = true;
+	operation_add(r, CHAIN_SYNC);
+}
+
+/* Committed (a flush: its turn has come): for the successor to answer, and the disk to sync. */
+static void become_pending(struct request *r)
+{
+	struct chain *chain = r->chain;
+
+	r->state = REQUEST_PENDING;
+	DL_APPEND(r->chunk->pending, r);
+	DL_APPEND2(chain->pending, r, chain_prev, chain_next);
+	chain->pending_count++;
+	forward(r);
+	r->synced = !r->public.sync && r->public.op != FRAME_FLUSH;
+	if (!r->synced)
+		sync_start(r);
+	check_done(r);
+}
+
+void chain_synced(struct chain_request *request, int error)
+{
+	struct request *r = request_of(request);
+
+	r->env->operations--;
+	r->syncing = false;
+	if (r->chain != NULL && error == 0) {
+		r->synced = true;
+		check_done(r);
+	} else if (r->chain != NULL) {
+		r->env->retry = true;
+		trouble(r->chain);
+	}
+	request_unref(r);
+}
+
+/* ---- the queue of a chunk ---- */
+
+/* TRUNCATE and PUNCH move the chunk's end: they go alone. */
+static bool conflict(const struct request *a, const struct request *b)
+{
+	if (!is_update(a) || !is_update(b))
+		return a->public.op == FRAME_SYNC_DATA && b->public.op == FRAME_SYNC_DATA &&
+		       overlaps(a, b->public.offset, b->public.length);
+	if (a->public.op != FRAME_WRITE || b->public.op != FRAME_WRITE)
+		return true;
+	return overlaps(a, b->public.offset, b->public.length);
+}
+
+static bool may_prepare(const struct chain_chunk *chunk, const struct request *r)
+{
+	for (const struct request *before = chunk->queue; before != r; before = before->next)
+		if (conflict(before, r))
+			return false;
+	return true;
+}
+
+static void start_prepares(struct chain_chunk *chunk)
+{
+	struct request *r;
+
+	DL_FOREACH(chunk->queue, r)
+	{
+		if (r->state != REQUEST_QUEUED || r->public.op == FRAME_FLUSH ||
+		    r->public.op == FRAME_SYNC_COMMIT || !may_prepare(chunk, r))
+			continue;
+		r->state = REQUEST_PREPARING;
+		operation_add(r, CHAIN_PREPARE);
+	}
+}
+
+static void start_commit(struct request *r)
+{
+	if (r->chain->head) {
+		r->public.version = r->chunk->committed + 1;
+		r->public.epoch = r->chain->config.epoch;
+	}
+	r->state = REQUEST_COMMITTING;
+	operation_add(r, CHAIN_COMMIT);
+}
+
+/* False: the first of the queue has to wait for something. */
+static bool first_goes_on(struct chain_chunk *chunk)
+{
+	struct request *r = chunk->queue;
+
+	if (FAULTY(COMMIT_OUT_OF_ORDER))
+		while (r != NULL && r->next != NULL && r->state != REQUEST_PREPARED)
+			r = r->next;
+	if (r == NULL)
+		return false;
+	if (r->state == REQUEST_PREPARED && !r->dropped) {
+		start_commit(r);
+		return false;
+	}
+	if (r->state != REQUEST_QUEUED)
+		return false;
+	if (r->public.op == FRAME_SYNC_COMMIT) {
+		inbound_complete(r);
+		return true;
+	}
+	if (r->public.op != FRAME_FLUSH)
+		return false;
+	DL_DELETE(chunk->queue, r);
+	r->chain->queued--;
+	r->public.version = chunk->committed;
+	become_pending(r);
+	return true;
+}
+
+void chunk_go_on(struct chain_chunk *chunk)
+{
+	struct chain *chain = chunk->chain;
+
+	chunk->pins++;
+	while (first_goes_on(chunk))
+		;
+	start_prepares(chunk);
+	reads_go_on(chunk);
+	chunk->pins--;
+	chunk_settle(chunk);
+	if (chain->queued == 0) {
+		inbound_go_on(chain);
+		link_consider(chain);
+	}
+}
+
+void queue_request(struct chain_chunk *chunk, struct request *r)
+{
+	r->chunk = chunk;
+	r->state = REQUEST_QUEUED;
+	DL_APPEND(chunk->queue, r);
+	chunk->chain->queued++;
+	chunk_go_on(chunk);
+}
+
+static void try_later(struct request *r)
+{
+	r->state = REQUEST_RETRY;
+	r->env->retry = true;
+}
+
+/* The store could not do it. What was not forwarded yet the head can still refuse; the others have
+ * to follow those before them. */
+static void not_applied(struct request *r, int error, bool at_commit)
+{
+	struct chain *chain = r->chain;
+	bool space = error == -ENOSPC, damaged = error == -EBADMSG;
+
+	if (!space && !damaged && error != -ENOMEM) {
+		try_later(r);
+		trouble(chain);
+		return;
+	}
+	if (chain->head && is_update(r)) {
+		/* Its bytes may be in the file already, although it never was. */
+		if (at_commit)
+			link_retry(chain, FRAME_OK);
+		request_end(r, space ? ENOSPC : damaged ? EIO : FRAME_STATUS_NOT_READY, NULL);
+		return;
+	}
+	if (!damaged) {
+		try_later(r);
+		/* A new comparison does not wait for space: it sends everything again. */
+		if (chain->compare != NULL)
+			drop_from(r, 0, 0);
+		return;
+	}
+	suspect_add(chain, &r->public.key);
+	drop_from(r, FRAME_STATUS_NOT_READY, FRAME_STATUS_GAP);
+	inbound_lose(chain);
+}
+
+void chain_prepared(struct chain_request *request, int error)
+{
+	struct request *r = request_of(request);
+	struct chain_chunk *chunk = r->chunk;
+
+	r->env->operations--;
+	if (chunk != NULL)
+		chunk->pins++;
+	if (r->chain == NULL || r->dropped) {
+		if (error == 0)
+			operation_add(r, CHAIN_ABORT);
+		request_over(r);
+	} else if (error == 0) {
+		r->state = REQUEST_PREPARED;
+	} else {
+		not_applied(r, error, false);
+	}
+	if (chunk != NULL) {
+		chunk->pins--;
+		chunk_go_on(chunk);
+	}
+	request_unref(r);
+}
+
+static void committed(struct request *r)
+{
+	struct chain_chunk *chunk = r->chunk;
+	struct chain *chain = r->chain;
+
+	if (r->public.op == FRAME_SYNC_DATA) {
+		inbound_changed(chain);
+		request_end(r, FRAME_OK, NULL);
+		return;
+	}
+	chunk->committed = r->public.version;
+	if (chunk->last < chunk->committed)
+		chunk->last = chunk->committed;
+	DL_DELETE(chunk->queue, r);
+	chain->queued--;
+	become_pending(r);
+}
+
+void chain_committed(struct chain_request *request, int error)
+{
+	struct request *r = request_of(request);
+	struct chain_chunk *chunk = r->chunk;
+
+	chunk->pins++;
+	if (error == 0)
+		committed(r);
+	else
+		not_applied(r, error, true);
+	chunk->pins--;
+	chunk_go_on(chunk);
+}
+
+/* ---- arrival ---- */
+
+static bool well_formed(const struct chain *chain, const struct frame_header *header)
+{
+	uint32_t size = chain->config.chunk_size;
+
+	switch (header->op) {
+	case FRAME_WRITE:
+		return header->length > 0 && (uint64_t)header->offset + header->length <= size;
+	case FRAME_PUNCH:
+		return header->range > 0 && (uint64_t)header->offset + header->range <= size;
+	case FRAME_TRUNCATE:
+		return header->offset <= size;
+	default:
+		return true;
+	}
+}
+
+/* 0, or why the update is refused. */
+static uint32_t check_client(struct chain *chain)
+{
+	if (!chain->head)
+		return FRAME_STATUS_NOT_HEAD;
+	if (chain->env->failed || chain->env->stopped)
+		return FRAME_STATUS_NOT_READY;
+	if (!leased(chain->env))
+		return FRAME_STATUS_NO_LEASE;
+	if (chain->link == CHAIN_LINK_DOWN)
+		return FRAME_STATUS_NOT_READY;
+	return 0;
+}
+
+static uint32_t check_predecessor(struct chain *chain, const struct chain_source *source,
+				  const struct frame_header *header)
+{
+	if (chain->env->failed)
+		return FRAME_STATUS_GAP;
+	if (FAULTY(NO_GAP_CHECK))
+		return 0;
+	if (chain->inbound != INBOUND_DONE || chain->in_conn != source->conn)
+		return FRAME_STATUS_GAP;
+	if (frame_is_update(header->op) && header->version == 0)
+		return EINVAL;
+	return 0;
+}
+
+static void accept_request(struct request *r);
+
+static void hold(struct request *r)
+{
+	struct chain *chain = r->chain;
+
+	if (chain->held_count >= CHAIN_HELD_MAX) {
+		bool forwarded = r->source.server_id != 0;
+
+		request_refuse(r, FRAME_STATUS_NOT_READY, FRAME_STATUS_GAP);
+		/* So that it stops sending until all of the chain stands. */
+		if (forwarded)
+			inbound_lose(chain);
+		return;
+	}
+	r->state = REQUEST_HELD;
+	DL_APPEND2(chain->held, r, chain_prev, chain_next);
+	chain->held_count++;
+}
+
+void update_arrived(struct chain *chain, const struct chain_source *source,
+		    const struct frame_header *header, struct buf *payload)
+{
+	bool forwarded = (header->flags & FRAME_FORWARD) != 0;
+	uint32_t status =
+		forwarded ? check_predecessor(chain, source, header) : check_client(chain);
+	struct request *r;
+
+	if (status == 0 && (!well_formed(chain, header) || header->key.pool != chain->pool ||
+			    header->key.partition != chain->partition))
+		status = EINVAL;
+	if (status != 0) {
+		answer(chain, source, header, status, 0, NULL);
+		buf_unref(payload);
+		return;
+	}
+	r = request_new(chain, source, header, payload);
+	if (link_holds(chain))
+		hold(r);
+	else
+		accept_request(r);
+}
+
+void held_accept(struct chain *chain)
+{
+	while (chain->held != NULL && !link_holds(chain)) {
+		struct request *r = chain->held;
+
+		DL_DELETE2(chain->held, r, chain_prev, chain_next);
+		chain->held_count--;
+		r->state = REQUEST_NEW;
+		accept_request(r);
+	}
+}
+
+void held_refuse(struct chain *chain, uint32_t for_client, uint32_t for_server)
+{
+	struct request *r, *next;
+
+	DL_FOREACH_SAFE2(chain->held, r, next, chain_next)
+	{
+		bool keep = for_server == 0 && r->source.server_id != 0 &&
+			    chain->inbound == INBOUND_DONE;
+
+		if (!keep)
+			request_refuse(r, for_client, for_server);
+	}
+}
+
+/* ---- duplicates ---- */
+
+static struct request *same_op(struct request *list, const struct request *r)
+{
+	struct request *other;
+
+	DL_FOREACH(list, other)
+	if (is_update(other) && !other->dropped && other->public.op_id == r->public.op_id &&
+	    other->public.client_id == r->public.client_id)
+		return other;
+	return NULL;
+}
+
+static struct request *same_version(struct request *list, const struct request *r)
+{
+	struct request *other;
+
+	DL_FOREACH(list, other)
+	if (is_update(other) && !other->dropped && other->public.version == r->public.version)
+		return other;
+	return NULL;
+}
+
+/* The version that the update got when it came before; 0: it did not. */
+static uint64_t version_of_op(const struct chunk_info *info, const struct request *r)
+{
+	for (uint32_t i = 0; i < info->op_count; i++)
+		if (info->ops[i].op_id == r->public.op_id &&
+		    info->ops[i].client_id == r->public.client_id)
+			return info->ops[i].version;
+	return 0;
+}
+
+/* The same update is under way: who asks again waits for it, too. */
+static void join(struct request *r, struct request *first)
+{
+	if (r->public.sync && !first->public.sync)
+		request_refuse(r, FRAME_STATUS_NOT_READY, FRAME_STATUS_GAP);
+	else {
+		request_wait(first, &r->source);
+		request_over(r);
+	}
+}
+
+/* Applied before, but it is not certain that all others have it: passed on like a new one. */
+static void pass_on(struct chain_chunk *chunk, struct request *r, uint64_t version)
+{
+	r->chunk = chunk;
+	r->duplicate = true;
+	r->public.version = version;
+	become_pending(r);
+}
+
+/* True: it was one, and has been dealt with. */
+static bool duplicate_of_client(struct chain_chunk *chunk, struct request *r)
+{
+	struct chain_env *env = r->env;
+	struct request *first;
+	struct chunk_info info;
+	uint64_t version;
+
+	if (r->public.op_id == 0 || FAULTY(NO_DUPLICATE_CHECK))
+		return false;
+	first = same_op(chunk->queue, r);
+	if (first == NULL)
+		first = same_op(chunk->pending, r);
+	if (first != NULL) {
+		join(r, first);
+		return true;
+	}
+	if (env->ops->store.info(env->ctx, &r->public.key, &info) < 0) {
+		trouble(r->chain);
+		request_refuse(r, FRAME_STATUS_NOT_READY, 0);
+		return true;
+	}
+	version = version_of_op(&info, r);
+	if (version != 0)
+		pass_on(chunk, r, version);
+	return version != 0;
+}
+
+static bool duplicate_of_predecessor(struct chain_chunk *chunk, struct request *r)
+{
+	struct request *first;
+
+	if (r->public.version > chunk->last)
+		return false;
+	first = same_version(chunk->queue, r);
+	if (first == NULL)
+		first = same_version(chunk->pending, r);
+	if (first != NULL)
+		join(r, first);
+	else
+		pass_on(chunk, r, r->public.version);
+	return true;
+}
+
+/* ---- space ---- */
+
+static bool admit(struct request *r)
+{
+	struct chain_env *env = r->env;
+	uint64_t blocks = block_count(r->public.offset, r->public.length) + 1;
+	uint64_t space = chain_space(r->chain), sum;
+
+	r->admitted = blocks * BLOCK_SIZE;
+	sum = env->ops->in_flight(env->ctx, (int64_t)r->admitted);
+	if (sum + CHAIN_MARGIN <= space)
+		return true;
+	link_probe(r->chain);
+	return false;
+}
+
+/* ---- acceptance: the update gets its place ---- */
+
+static void accept_client(struct chain_chunk *chunk, struct request *r)
+{
+	if (duplicate_of_client(chunk, r))
+		return;
+	if (r->public.op == FRAME_WRITE && !admit(r))
+		request_refuse(r, ENOSPC, 0);
+	else
+		queue_request(chunk, r);
+}
+
+static void accept_forwarded(struct chain_chunk *chunk, struct request *r)
+{
+	struct chain *chain = r->chain;
+
+	if (duplicate_of_predecessor(chunk, r))
+		return;
+	if (r->public.version != chunk->last + 1 && !FAULTY(NO_GAP_CHECK)) {
+		if (log_rate_ok(&gap_rate, 5))
+			log_warn("gap pool=%u partition=%u chunk=%llu/%u have=%llu got=%llu",
+				 chain->pool, chain->partition,
+				 (unsigned long long)r->public.key.file_id, r->public.key.index,
+				 (unsigned long long)chunk->last,
+				 (unsigned long long)r->public.version);
+		request_refuse(r, 0, FRAME_STATUS_GAP);
+		inbound_lose(chain);
+		return;
+	}
+	chunk->last = r->public.version;
+	queue_request(chunk, r);
+}
+
+static void accept_request(struct request *r)
+{
+	struct chain *chain = r->chain;
+	struct chain_chunk *chunk;
+	int rc = chunk_make(chain, &r->public.key, &chunk);
+
+	if (rc == -EBADMSG) {
+		suspect_add(chain, &r->public.key);
+		request_refuse(r, EIO, FRAME_STATUS_GAP);
+		if (!chain->head)
+			inbound_lose(chain);
+		return;
+	}
+	if (rc < 0) {
+		trouble(chain);
+		request_refuse(r, FRAME_STATUS_NOT_READY, FRAME_STATUS_GAP);
+		if (!chain->head)
+			inbound_lose(chain);
+		return;
+	}
+	chunk->pins++;
+	if (r->public.op == FRAME_FLUSH)
+		queue_request(chunk, r);
+	else if (r->source.server_id == 0)
+		accept_client(chunk, r);
+	else
+		accept_forwarded(chunk, r);
+	chunk->pins--;
+	chunk_settle(chunk);
+}

@@ -1,0 +1,174 @@
+/* sync.h - making a member equal to its predecessor: payload formats, the comparing walk of the
+ * predecessor, and the comparison at the successor. Pure: no sockets, threads, clocks or files.
+ *
+ * Whenever the link between two members is new, the predecessor walks the partition in key order.
+ * It sends its records in batches (SYNC_COMPARE), each for a range of keys that begins where the
+ * last one ended; the successor answers which of them differ from its own and removes chunks in the
+ * range that it alone has. What differs is copied: SYNC_DATA for each run of blocks present and for
+ * each hole, then SYNC_COMMIT with the record. SYNC_END closes the walk. No update is sent
+ * meanwhile. Frames go over one connection in order; up to SYNC_WINDOW are unanswered at a time.
+ *
+ * A chunk whose latest updates are still pending at the predecessor need not be copied when the
+ * successor lacks only those: they are sent again after the walk. "base" in the record says so.
+ *
+ * All of these frames have FORWARD set, the key's pool and partition, the epoch of the chain, and
+ * the successor's target id in arg. Integers are little-endian.
+ *
+ * SYNC_COMPARE, kind 1, records of a range (32 bytes, then 44 for each record):
+ *    0 u8  kind = 1
+ *    1 u8  flags: 1 FIRST (a walk begins; from is 0/0), 2 LAST (to is the highest key)
+ *    2 u16 count, at most SYNC_RECORDS_MAX
+ *    4 u32 0
+ *    8 u64 from: file id     16 u32 from: index
+ *   20 u32 to: index         24 u64 to: file id; both ends included
+ *   then by key, ascending, inside the range:
+ *    0 u64 file id    8 u32 index    12 u32 length
+ *   16 u64 epoch     24 u64 version  32 u64 base   40 u32 digest (store_digest())
+ *   Answer: bit i%8 of byte i/8 is set when record i differs; no payload when count is 0.
+ *   base <= version: all updates above base are pending at the predecessor. Epoch 2^64-1: the
+ *   predecessor cannot read its record; the successor leaves its own alone.
+ * SYNC_COMPARE, kind 2, chunks that have been removed (8 bytes, then 12 for each):
+ *    0 u8  kind = 2   1 u8 0   2 u16 count, at most SYNC_GONE_MAX, not 0   4 u32 0
+ *    then  u64 file id, u32 index
+ *   Answer: no payload. May come at any time on a link, not only during a walk.
+ * SYNC_DATA: key, offset; payload: whole blocks with their checksums, all present; or range and no
+ *   payload: a hole. Offset, range and length are multiples of BLOCK_SIZE.
+ * SYNC_COMMIT: key; payload (24 bytes, then 24 for each operation id, oldest first):
+ *    0 u64 epoch   8 u64 version   16 u32 length   20 u32 count, at most STORE_OPS_KEPT
+ *    then  u64 client id, u64 op id, u64 version
+ * SYNC_END: nothing. Answered when the successor has its own successor equal, too. */
+#ifndef CATENA_CHUNKSERVER_SYNC_H
+#define CATENA_CHUNKSERVER_SYNC_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "chunkserver/store.h"
+#include "common/buf.h"
+#include "common/chunk.h"
+#include "common/frame.h"
+
+#define SYNC_RECORDS_MAX   128u
+#define SYNC_GONE_MAX      1024u
+#define SYNC_WINDOW        8u
+#define SYNC_HEAD_BYTES    32u
+#define SYNC_RECORD_BYTES  44u
+#define SYNC_GONE_BYTES    12u
+#define SYNC_COMPARE_MAX   (SYNC_HEAD_BYTES + SYNC_RECORDS_MAX * SYNC_RECORD_BYTES)
+#define SYNC_GONE_ALL_MAX  (8u + SYNC_GONE_MAX * SYNC_GONE_BYTES)
+#define SYNC_COMMIT_MAX    (24u + STORE_OPS_KEPT * 24u)
+#define SYNC_BITMAP_MAX    (SYNC_RECORDS_MAX / 8)
+#define SYNC_EPOCH_DAMAGED UINT64_MAX
+
+/* Key inside a partition. */
+struct sync_key {
+	uint64_t file_id;
+	uint32_t index;
+};
+#define SYNC_KEY_MAX ((struct sync_key){UINT64_MAX, UINT32_MAX})
+
+int sync_key_compare(struct sync_key a, struct sync_key b);
+
+struct sync_record {
+	struct sync_key key;
+	uint64_t epoch, version, base;
+	uint32_t length, digest;
+};
+
+struct sync_compare {
+	bool first, last;
+	struct sync_key from, to;
+	uint32_t count;
+	struct sync_record records[SYNC_RECORDS_MAX];
+};
+
+/* ---- payloads ---- */
+
+enum sync_kind { SYNC_KIND_RANGE = 1, SYNC_KIND_GONE = 2 };
+
+/* Which SYNC_COMPARE it is; -EBADMSG. */
+int sync_compare_kind(const void *data, size_t size);
+/* Returns the bytes written. */
+size_t sync_compare_encode(const struct sync_compare *compare, uint8_t out[SYNC_COMPARE_MAX]);
+int sync_compare_decode(const void *data, size_t size, struct sync_compare *out); /* -EBADMSG */
+/* @count at most SYNC_GONE_MAX. */
+size_t sync_gone_encode(const struct sync_key *keys, uint32_t count,
+			uint8_t out[SYNC_GONE_ALL_MAX]);
+/* Returns the count, or -EBADMSG. */
+int sync_gone_decode(const void *data, size_t size, struct sync_key out[SYNC_GONE_MAX]);
+size_t sync_commit_encode(const struct chunk_info *info, uint8_t out[SYNC_COMMIT_MAX]);
+int sync_commit_decode(const void *data, size_t size, struct chunk_info *out); /* -EBADMSG */
+
+/* ---- what both sides look up; all synchronous, -errno ---- */
+
+struct sync_store {
+	int (*info)(void *ctx, const struct chunk_key *key, struct chunk_info *info);
+	int (*digest)(void *ctx, const struct chunk_key *key, uint32_t *digest);
+	int (*presence)(void *ctx, const struct chunk_key *key, uint8_t *bitmap, uint32_t *bytes);
+	int (*scan)(void *ctx, uint32_t pool, uint32_t partition, const struct chunk_key *after,
+		    struct chunk_key *out, int max);
+	int (*complete)(void *ctx, const struct chunk_key *key, const struct chunk_info *info);
+	/* Memory for a payload; NULL: none. */
+	struct buf *(*buffer)(void *ctx, uint32_t size);
+};
+
+/* ---- the successor's side of SYNC_COMPARE ---- */
+
+/* Sets the bits of records that differ from the member's own, which it may cover by pending updates
+ * of @epoch. A copy that is equal but was unsure is sure from now on. @suspect (may be NULL): a
+ * chunk to be copied whatever its record says. -errno: the store failed. */
+int sync_differs(const struct sync_store *store, void *ctx, uint32_t pool, uint32_t partition,
+		 const struct sync_compare *compare, uint64_t epoch,
+		 bool (*suspect)(void *arg, const struct chunk_key *key), void *arg,
+		 uint8_t bitmap[SYNC_BITMAP_MAX]);
+/* Own chunks of the range that are not among the records: up to @max of them into @out. *@cursor
+ * (zero-initialised) is where to go on; done is true when the range has been covered. */
+struct sync_cursor {
+	bool begun, done;
+	struct chunk_key after;
+};
+int sync_extra(const struct sync_store *store, void *ctx, uint32_t pool, uint32_t partition,
+	       const struct sync_compare *compare, struct sync_cursor *cursor,
+	       struct chunk_key *out, int max);
+
+/* ---- the predecessor's walk ---- */
+
+struct sync_walk;
+
+enum sync_action_kind {
+	SYNC_NONE,   /* nothing to do until the next event */
+	SYNC_SEND,   /* send op, key, offset, range and payload (a reference for the callee) */
+	SYNC_READ,   /* read [offset, offset+range) of key, verified, then sync_walk_read() */
+	SYNC_DONE,   /* the successor is equal */
+	SYNC_FAILED, /* give up: status says why (a frame status or errno) */
+};
+
+struct sync_action {
+	enum sync_action_kind kind;
+	uint8_t op;
+	struct chunk_key key;
+	uint32_t offset, range;
+	struct buf *payload;
+	uint32_t status;
+};
+
+/* @store and @ctx are borrowed. @base: lowest version from which on all updates of the chunk are
+ * pending (at most @version; @version itself when none is). NULL: out of memory. */
+struct sync_walk *
+sync_walk_new(const struct sync_store *store, void *ctx, uint32_t pool, uint32_t partition,
+	      uint64_t (*base)(void *arg, const struct chunk_key *key, uint64_t version),
+	      void *arg);
+void sync_walk_free(struct sync_walk *walk); /* NULL is allowed */
+/* To be called until it says SYNC_NONE, DONE or FAILED, at first and after each event. */
+void sync_walk_next(struct sync_walk *walk, struct sync_action *action);
+/* An answer to a frame sent. @payload is borrowed, may be NULL. */
+void sync_walk_answer(struct sync_walk *walk, uint8_t op, uint32_t status,
+		      const struct buf *payload);
+/* A SYNC_READ has ended; takes over @buf (NULL when @error is set). start is 0 and length what was
+ * asked; checksums are filled in. -EBADMSG: this chunk is left alone, the walk goes on. */
+void sync_walk_read(struct sync_walk *walk, int error, struct buf *buf, uint32_t offset);
+/* Has anything been copied? And how many chunks were compared, copied, skipped as damaged. */
+struct sync_counts {
+	uint64_t compared, copied, skipped;
+};
+struct sync_counts sync_walk_counts(const struct sync_walk *walk);
+#endif

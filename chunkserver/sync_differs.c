@@ -1,0 +1,138 @@
+/* sync_differs.c - the successor's side of a comparison. */
+#include "chunkserver/sync.h"
+#include <errno.h>
+#include <string.h>
+
+static struct chunk_key whole_key(uint32_t pool, uint32_t partition, struct sync_key key)
+{
+	return (struct chunk_key){
+		.pool = pool, .partition = partition, .file_id = key.file_id, .index = key.index};
+}
+
+static struct sync_key inner_key(const struct chunk_key *key)
+{
+	return (struct sync_key){.file_id = key->file_id, .index = key->index};
+}
+
+/* Are all updates that the member lacks among those that are sent again after the walk? Only of
+ * this epoch is it certain that equal versions are equal updates. */
+static bool covered(const struct sync_record *record, const struct chunk_info *own, uint64_t epoch)
+{
+	if (own->unsure || own->version >= record->version || own->version < record->base)
+		return false;
+	return own->exists ? own->epoch == epoch && own->version > 0 : true;
+}
+
+/* 1: differs. 0: equal, or soon. -errno */
+static int differs(const struct sync_store *store, void *ctx, const struct chunk_key *key,
+		   const struct sync_record *record, uint64_t epoch)
+{
+	struct chunk_info own;
+	uint32_t digest;
+	int rc;
+
+	if (record->epoch == SYNC_EPOCH_DAMAGED)
+		return 0;
+	rc = store->info(ctx, key, &own);
+	if (rc == -EBADMSG)
+		return 1;
+	if (rc < 0)
+		return rc;
+	if (covered(record, &own, epoch))
+		return 0;
+	if (!own.exists || own.version != record->version || own.length != record->length)
+		return 1;
+	rc = store->digest(ctx, key, &digest);
+	if (rc == -EBADMSG)
+		return 1;
+	if (rc < 0)
+		return rc;
+	if (digest != record->digest)
+		return 1;
+	if (!own.unsure && own.epoch == record->epoch)
+		return 0;
+	own.unsure = false;
+	own.epoch = record->epoch;
+	return store->complete(ctx, key, &own);
+}
+
+int sync_differs(const struct sync_store *store, void *ctx, uint32_t pool, uint32_t partition,
+		 const struct sync_compare *compare, uint64_t epoch,
+		 bool (*suspect)(void *arg, const struct chunk_key *key), void *arg,
+		 uint8_t bitmap[SYNC_BITMAP_MAX])
+{
+	memset(bitmap, 0, SYNC_BITMAP_MAX);
+	for (uint32_t i = 0; i < compare->count; i++) {
+		struct chunk_key key = whole_key(pool, partition, compare->records[i].key);
+		int rc = 1;
+
+		if (suspect == NULL || !suspect(arg, &key) ||
+		    compare->records[i].epoch == SYNC_EPOCH_DAMAGED)
+			rc = differs(store, ctx, &key, &compare->records[i], epoch);
+		if (rc < 0)
+			return rc;
+		if (rc > 0)
+			bitmap[i / 8] |= (uint8_t)(1u << i % 8);
+	}
+	return 0;
+}
+
+static bool has_record(const struct sync_compare *compare, struct sync_key key)
+{
+	uint32_t low = 0, high = compare->count;
+
+	while (low < high) {
+		uint32_t mid = low + (high - low) / 2;
+		int order = sync_key_compare(compare->records[mid].key, key);
+
+		if (order == 0)
+			return true;
+		if (order < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return false;
+}
+
+/* The key before the range's first; false: the range begins with the lowest. */
+static bool before(const struct sync_compare *compare, struct chunk_key *key)
+{
+	struct sync_key from = compare->from;
+
+	if (from.index == 0 && from.file_id == 0)
+		return false;
+	key->file_id = from.index == 0 ? from.file_id - 1 : from.file_id;
+	key->index = from.index == 0 ? UINT32_MAX : from.index - 1;
+	return true;
+}
+
+int sync_extra(const struct sync_store *store, void *ctx, uint32_t pool, uint32_t partition,
+	       const struct sync_compare *compare, struct sync_cursor *cursor,
+	       struct chunk_key *out, int max)
+{
+	bool from_start = false;
+	int found = 0, n;
+
+	if (!cursor->begun) {
+		cursor->after = (struct chunk_key){.pool = pool, .partition = partition};
+		from_start = !before(compare, &cursor->after);
+		cursor->begun = true;
+	}
+	n = store->scan(ctx, pool, partition, from_start ? NULL : &cursor->after, out, max);
+	if (n < 0)
+		return n;
+	cursor->done = n < max;
+	for (int i = 0; i < n; i++) {
+		struct sync_key key = inner_key(&out[i]);
+
+		if (sync_key_compare(key, compare->to) > 0) {
+			cursor->done = true;
+			break;
+		}
+		cursor->after = out[i];
+		if (!has_record(compare, key))
+			out[found++] = out[i];
+	}
+	return found;
+}
