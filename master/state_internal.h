@@ -113,7 +113,7 @@ struct dentry_cache;
 struct inode_cache *inode_cache_new(void);
 void inode_cache_free(struct inode_cache *cache);
 void inode_cache_clear(struct inode_cache *cache);
-/* Borrowed until the next change of the cache; NULL: not there. */
+/* @ino is not 0. Borrowed until the next change of the cache; NULL: not there. */
 const struct inode *inode_cache_get(struct inode_cache *cache, uint64_t ino);
 void inode_cache_put(struct inode_cache *cache, const struct inode *inode);
 void inode_cache_drop(struct inode_cache *cache, uint64_t ino);

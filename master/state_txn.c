@@ -48,17 +48,18 @@ int txn_failed(struct txn *txn, int rc)
 int txn_read_inode(struct txn *txn, uint64_t ino, struct inode *out)
 {
 	struct state *state = txn->state;
-	const struct inode *cached = inode_cache_get(state->inodes, ino);
+	const struct inode *cached;
 	uint8_t key[8], *value;
 	size_t size;
 	int rc;
 
+	if (ino == 0)
+		return -ESTALE; /* of no inode, and of free places in the cache */
+	cached = inode_cache_get(state->inodes, ino);
 	if (cached != NULL) {
 		*out = *cached;
 		return 0;
 	}
-	if (ino == 0)
-		return -ESTALE;
 	key_u64(key, ino);
 	rc = kv_get(state->kv, FAMILY_INODES, key, sizeof(key), &value, &size);
 	if (rc == -ENOENT)
