@@ -209,7 +209,7 @@ static void order(struct plan *plan, size_t *chosen)
 	move_to(chosen, tail, plan->copies - 1);
 }
 
-static void place(struct plan *plan, uint32_t partition, struct chain *out)
+static void place(struct plan *plan, uint32_t partition, struct map_chain *out)
 {
 	double progress = ((double)partition + 1) / plan->partitions;
 	size_t chosen[CHAIN_MEMBERS_MAX];
@@ -230,7 +230,7 @@ static void place(struct plan *plan, uint32_t partition, struct chain *out)
 }
 
 int placement_compute(const struct placement_target *targets, size_t count, uint32_t copies,
-		      uint32_t partitions, struct chain *out)
+		      uint32_t partitions, struct map_chain *out)
 {
 	struct plan plan = {.copies = copies, .partitions = partitions};
 	struct placement_target *sorted;

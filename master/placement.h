@@ -19,5 +19,5 @@ struct placement_target {
 /* Makes @partitions chains of @copies members, all in-sync, of epoch 1, into @out. The order of
  * @targets does not matter. -ENODEV: fewer domains than copies. -EINVAL, -ENOMEM. */
 int placement_compute(const struct placement_target *targets, size_t count, uint32_t copies,
-		      uint32_t partitions, struct chain *out);
+		      uint32_t partitions, struct map_chain *out);
 #endif

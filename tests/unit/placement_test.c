@@ -23,7 +23,7 @@ struct tally {
 
 /* Ids are 1 .. count. Fails when a chain is not as it must be. */
 static void tally_up(const struct placement_target *targets, size_t count, uint32_t copies,
-		     uint32_t partitions, const struct chain *chains, struct tally *t)
+		     uint32_t partitions, const struct map_chain *chains, struct tally *t)
 {
 	memset(t, 0, sizeof(*t));
 	for (uint32_t p = 0; p < partitions; p++) {
@@ -63,7 +63,7 @@ static void spread(const uint32_t *values, size_t count, uint32_t *least, uint32
 static void test_three_equal_servers_share_everything(void **state)
 {
 	const struct placement_target targets[] = {{1, 1, GIB}, {2, 2, GIB}, {3, 3, GIB}};
-	struct chain chains[96];
+	struct map_chain chains[96];
 	struct tally t;
 	uint32_t least, most;
 
@@ -83,7 +83,7 @@ static void test_the_result_is_pinned_and_does_not_depend_on_order(void **state)
 		{1, 1, GIB}, {2, 2, GIB}, {3, 3, 2 * GIB}, {4, 4, GIB}};
 	const struct placement_target b[] = {
 		{4, 4, GIB}, {3, 3, 2 * GIB}, {2, 2, GIB}, {1, 1, GIB}};
-	struct chain one[8], two[8];
+	struct map_chain one[8], two[8];
 	const uint32_t pinned[8][2] = {{3, 1}, {2, 3}, {4, 3}, {1, 2},
 				       {4, 1}, {3, 2}, {3, 4}, {1, 3}};
 
@@ -99,7 +99,7 @@ static void test_too_few_domains_are_refused(void **state)
 {
 	const struct placement_target targets[] = {{1, 1, GIB}, {2, 1, GIB}, {3, 2, GIB}};
 	const struct placement_target twice[] = {{1, 1, GIB}, {1, 2, GIB}};
-	struct chain chains[4];
+	struct map_chain chains[4];
 
 	assert_int_equal(placement_compute(targets, 3, 3, 4, chains), -ENODEV);
 	assert_int_equal(placement_compute(targets, 1, 2, 4, chains), -ENODEV);
@@ -112,7 +112,7 @@ static void test_a_huge_server_gets_no_more_than_one_copy_of_each(void **state)
 {
 	const struct placement_target targets[] = {
 		{1, 1, 1000 * GIB}, {2, 2, GIB}, {3, 3, GIB}, {4, 4, 2 * GIB}};
-	struct chain chains[400];
+	struct map_chain chains[400];
 	struct tally t;
 
 	assert_int_equal(placement_compute(targets, 4, 2, 400, chains), 0);
@@ -125,7 +125,7 @@ static void test_a_huge_server_gets_no_more_than_one_copy_of_each(void **state)
 static void test_equal_targets_share_alike(void **state)
 {
 	struct placement_target targets[12];
-	struct chain chains[1024];
+	struct map_chain chains[1024];
 	struct tally t;
 	uint32_t least = UINT32_MAX, most = 0;
 
@@ -160,7 +160,7 @@ static void test_random_clusters_get_what_their_capacity_says(void **state)
 		uint32_t count = 3 + (uint32_t)rand() % 30, copies = 1 + (uint32_t)rand() % 3;
 		uint32_t partitions = 64 + (uint32_t)rand() % 400;
 		struct placement_target targets[40];
-		struct chain *chains = calloc(partitions, sizeof(*chains));
+		struct map_chain *chains = calloc(partitions, sizeof(*chains));
 		double total = 0, share;
 		struct tally t;
 		bool fits = true;
