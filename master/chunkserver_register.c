@@ -1,0 +1,310 @@
+/* chunkserver_register.c - registration: who may, and the ids it gets, told when they are durable.
+ */
+#define LOG_MODULE "chunkserver"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "common/clock.h"
+#include "common/log.h"
+#include "master/chunkserver_sessions.h"
+#include "master/removal.h"
+
+#define WORKERS_MAX 1024u
+#define TARGETS_MAX 256u
+
+static struct log_rate noise;
+
+struct registration {
+	struct command_sync sync;
+	struct master *master;
+	struct chunkserver_stream *stream; /* referenced */
+	struct map_server server;
+	size_t count;
+	struct map_target targets[];
+};
+
+static void refuse(struct chunkserver_stream *stream, int error, const char *message)
+{
+	Catena__Registered registered = CATENA__REGISTERED__INIT;
+	struct push push = {0};
+
+	if (log_rate_ok(&noise, 5))
+		log_warn("registration refused name=%s reason=\"%s\"", stream->name, message);
+	registered.error = error;
+	registered.message = (char *)message;
+	registered.cluster = (char *)state_cluster(stream->master->state);
+	push_message(&push, SERVER_PUSH_REGISTERED, &registered.base);
+	chunkserver_send(stream, &push);
+	push_free(&push);
+}
+
+/* ---- what was sent ---- */
+
+/* False: too long. */
+static bool take_text(char *out, size_t room, const char *text)
+{
+	size_t size = strlen(text);
+
+	if (size >= room)
+		return false;
+	memcpy(out, text, size + 1);
+	return true;
+}
+
+static bool take_targets(struct registration *r, const Catena__Register *message)
+{
+	for (size_t i = 0; i < message->n_targets; i++) {
+		const Catena__TargetReport *report = message->targets[i];
+		struct map_target *target = &r->targets[i];
+
+		if (report->uuid[0] == '\0' ||
+		    !take_text(target->uuid, sizeof(target->uuid), report->uuid))
+			return false;
+		for (size_t j = 0; j < i; j++)
+			if (strcmp(r->targets[j].uuid, target->uuid) == 0)
+				return false;
+		target->capacity = report->capacity;
+		target->used = report->used;
+		target->full = report->full || report->error != 0;
+	}
+	r->count = message->n_targets;
+	return true;
+}
+
+static bool take(struct registration *r, const char *name, const Catena__Register *message)
+{
+	struct map_server *server = &r->server;
+
+	server->workers = message->workers;
+	return take_text(server->name, sizeof(server->name), name) && message->address[0] != '\0' &&
+	       take_text(server->address, sizeof(server->address), message->address) &&
+	       take_text(server->host, sizeof(server->host), message->host) &&
+	       take_text(server->rack, sizeof(server->rack), message->rack) &&
+	       take_text(server->zone, sizeof(server->zone), message->zone) &&
+	       take_targets(r, message);
+}
+
+/* A target belongs to one server: a copied data directory must not take it away. */
+static const struct chunkserver *other_owner(struct master *master, const struct registration *r)
+{
+	const struct cluster_map *map = master->view.map;
+
+	for (size_t i = 0; i < map->target_count; i++)
+		for (size_t j = 0; j < r->count; j++) {
+			struct chunkserver *owner;
+			uint64_t id = map->targets[i].server_id;
+
+			if (strcmp(map->targets[i].uuid, r->targets[j].uuid) != 0)
+				continue;
+			HASH_FIND(hh, master->chunkservers, &id, sizeof(id), owner);
+			if (owner != NULL && owner->online &&
+			    strcmp(owner->name, r->server.name) != 0)
+				return owner;
+		}
+	return NULL;
+}
+
+/* 0, or why it may not. */
+static int check(struct chunkserver_stream *stream, const Catena__Register *message,
+		 const char **why)
+{
+	struct master *master = stream->master;
+	const struct chunkserver *known = chunkserver_by_name(master, stream->name);
+
+	if (message->protocol != MASTER_PROTOCOL) {
+		*why = "the master speaks protocol 1";
+		return EPROTONOSUPPORT;
+	}
+	if (message->cluster[0] != '\0' &&
+	    strcmp(message->cluster, state_cluster(master->state)) != 0) {
+		*why = "this is the master of another cluster";
+		return EXDEV;
+	}
+	if (message->name[0] != '\0' && strcmp(message->name, stream->name) != 0) {
+		*why = "the name is not the certificate's";
+		return EACCES;
+	}
+	if (message->workers == 0 || message->workers > WORKERS_MAX || message->n_targets == 0 ||
+	    message->n_targets > TARGETS_MAX) {
+		*why = "too few or too many workers or targets";
+		return EINVAL;
+	}
+	if (known != NULL && known->online && strcmp(known->address, message->address) != 0) {
+		*why = "a chunkserver with this name is online at another address";
+		return EBUSY;
+	}
+	if (command_log_error(master->log) != 0) {
+		*why = "the master's store does not work";
+		return -command_log_error(master->log);
+	}
+	return 0;
+}
+
+/* ---- when it is durable ---- */
+
+static struct chunkserver *adopt(struct master *master, const struct map_server *registered)
+{
+	struct chunkserver *server = chunkserver_by_name(master, registered->name);
+
+	if (server == NULL) {
+		server = calloc(1, sizeof(*server));
+		if (server == NULL)
+			return NULL;
+		server->id = registered->id;
+		snprintf(server->name, sizeof(server->name), "%s", registered->name);
+		HASH_ADD(hh, master->chunkservers, id, sizeof(server->id), server);
+	}
+	snprintf(server->address, sizeof(server->address), "%s", registered->address);
+	return server;
+}
+
+static void take_over(struct chunkserver *server, struct chunkserver_stream *stream)
+{
+	if (server->stream != NULL && server->stream != stream) {
+		server->stream->server = NULL;
+		rpc_stream_close(server->stream->rpc);
+	}
+	server->stream = stream;
+	server->lease_until_ns = clock_monotonic_ns() + stream->master->config.serving_lease_ns;
+	stream->server = server;
+}
+
+static const struct map_target *find_target(const struct cluster_map *map, const char *uuid)
+{
+	for (size_t i = 0; i < map->target_count; i++)
+		if (strcmp(map->targets[i].uuid, uuid) == 0)
+			return &map->targets[i];
+	return NULL;
+}
+
+static void tell_registered(struct registration *r)
+{
+	struct master *master = r->master;
+	Catena__Registered registered = CATENA__REGISTERED__INIT;
+	Catena__TargetReport reports[TARGETS_MAX], *pointers[TARGETS_MAX];
+	struct push push = {0};
+
+	for (size_t i = 0; i < r->count; i++) {
+		const struct map_target *target = find_target(master->view.map, r->targets[i].uuid);
+
+		catena__target_report__init(&reports[i]);
+		reports[i].uuid = r->targets[i].uuid;
+		reports[i].target_id = target == NULL ? 0 : target->id;
+		pointers[i] = &reports[i];
+	}
+	registered.cluster = (char *)state_cluster(master->state);
+	registered.server_id = r->stream->server->id;
+	registered.lease_ns = master->config.serving_lease_ns;
+	registered.n_targets = r->count;
+	registered.targets = pointers;
+	push_message(&push, SERVER_PUSH_REGISTERED, &registered.base);
+	chunkserver_send(r->stream, &push);
+	push_free(&push);
+}
+
+static void registered(struct registration *r)
+{
+	struct master *master = r->master;
+	const struct map_server *in_map = NULL;
+	struct chunkserver *server;
+
+	if (view_refresh(&master->view, master->state) != 0) {
+		refuse(r->stream, ENOMEM, "out of memory");
+		return;
+	}
+	for (size_t i = 0; i < master->view.map->server_count; i++)
+		if (strcmp(master->view.map->servers[i].name, r->server.name) == 0)
+			in_map = &master->view.map->servers[i];
+	server = in_map == NULL || r->stream->over ? NULL : adopt(master, in_map);
+	if (server == NULL)
+		return;
+	take_over(server, r->stream);
+	for (size_t i = 0; i < r->count; i++) {
+		const struct map_target *target = find_target(master->view.map, r->targets[i].uuid);
+
+		if (target != NULL)
+			view_set_usage(&master->view, target->id, r->targets[i].capacity,
+				       r->targets[i].used, r->targets[i].full);
+	}
+	tell_registered(r);
+	log_info("chunkserver registered name=%s server=%llu address=%s targets=%zu", server->name,
+		 (unsigned long long)server->id, server->address, r->count);
+	server->online = true;
+	view_set_online(&master->view, server->id, true);
+	master_publish(master);
+	pools_place(master);
+	removals_online(master->removals);
+}
+
+/* On the log's thread. */
+static void on_durable(struct command_sync *sync, int status)
+{
+	struct registration *r = (struct registration *)sync;
+	struct master *master = r->master;
+
+	master_lock(master);
+	r->stream->registering = false;
+	if (status == 0 && !master->stopping)
+		registered(r);
+	else if (status != 0)
+		refuse(r->stream, -status, "the master's store does not work");
+	chunkserver_stream_unref(r->stream);
+	master_unlock(master);
+	free(r);
+}
+
+static void on_applied(void *user, uint64_t index, int status, const struct command_result *result)
+{
+	struct registration *r = user;
+
+	r->sync.index = status == 0 ? index : 0;
+}
+
+bool chunkserver_register(struct chunkserver_stream *stream, const Catena__Register *message)
+{
+	struct master *master = stream->master;
+	struct command command = {.kind = COMMAND_REGISTER};
+	const struct chunkserver *owner;
+	const char *why = NULL;
+	struct registration *r;
+	int error;
+
+	if (stream->registering || stream->server != NULL)
+		return false;
+	error = check(stream, message, &why);
+	if (error != 0) {
+		refuse(stream, error, why);
+		return true;
+	}
+	r = calloc(1, sizeof(*r) + message->n_targets * sizeof(r->targets[0]));
+	if (r == NULL) {
+		refuse(stream, ENOMEM, "out of memory");
+		return true;
+	}
+	r->sync.done = on_durable;
+	r->master = master;
+	if (!take(r, stream->name, message)) {
+		free(r);
+		return false;
+	}
+	owner = other_owner(master, r);
+	if (owner != NULL) {
+		refuse(stream, EBUSY, "a target of this server is online at another server");
+		free(r);
+		return true;
+	}
+	command.registration.server = &r->server;
+	command.registration.targets = r->targets;
+	command.registration.target_count = r->count;
+	command_log_propose(master->log, &command, on_applied, r);
+	if (r->sync.index == 0) {
+		refuse(stream, EIO, "the master's store does not work");
+		free(r);
+		return true;
+	}
+	r->stream = stream;
+	stream->refs++;
+	stream->registering = true;
+	command_log_sync(master->log, &r->sync);
+	return true;
+}

@@ -1,0 +1,33 @@
+/* command.c - a command and the function of the state machine that it stands for. */
+#include <errno.h>
+#include "master/command_log.h"
+
+int command_apply(struct state *state, uint64_t index, const struct command *command,
+		  struct command_result *result)
+{
+	switch (command->kind) {
+	case COMMAND_REQUEST:
+		return state_apply_request(state, index, command->session, command->request,
+					   &result->reply, &result->reply_size);
+	case COMMAND_ANSWERED:
+		return state_apply_answered(state, index, command->session,
+					    command->answered_through);
+	case COMMAND_SESSION_OPEN:
+		return state_apply_session_open(
+			state, index, command->session, command->session_open.secret,
+			command->session_open.mount, command->session_open.name);
+	case COMMAND_SESSION_CLOSE:
+		return state_apply_session_close(state, index, command->session);
+	case COMMAND_REGISTER:
+		return state_apply_register(state, index, command->registration.server,
+					    command->registration.targets,
+					    command->registration.target_count);
+	case COMMAND_CHAINS:
+		return state_apply_chains(state, index, command->chains.pool,
+					  command->chains.chains, command->chains.count);
+	case COMMAND_REMOVED:
+		return state_apply_removed(state, index, command->removed.sequences,
+					   command->removed.count);
+	}
+	return -EINVAL;
+}

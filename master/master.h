@@ -1,0 +1,98 @@
+/* master.h - the running master: what its parts share.
+ *
+ * Threads: the RPC thread (callbacks of client_sessions.c, chunkserver_sessions.c, status.c), the
+ * main loop (ticks, signals), the log's thread (syncs that are done), the removal thread.
+ *
+ * One lock, the state lock, covers the state, the view, the leases, all sessions and the removal
+ * queue's memory. Whoever sends leases, sessions or maps does so with it held, so that what a
+ * client hears has the order in which it was decided; replies are sent without it. */
+#ifndef CATENA_MASTER_MASTER_H
+#define CATENA_MASTER_MASTER_H
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <uthash.h>
+#include "common/kv.h"
+#include "common/rpc.h"
+#include "common/tls.h"
+#include "master/command_log.h"
+#include "master/config.h"
+#include "master/leases.h"
+#include "master/push.h"
+#include "master/state.h"
+#include "master/view.h"
+
+#define MASTER_PROTOCOL 1u
+#define MASTER_TICK_MS  100
+
+struct removals;
+struct client_session;
+struct client_stream;
+struct chunkserver;
+
+struct master {
+	struct master_config config;
+	struct tls_identity self;
+	struct kv *kv;
+	struct state *state;
+	struct command_log *log;
+	struct rpc_server *rpc;
+	pthread_mutex_t lock; /* the state lock */
+	bool stopping;
+
+	struct view view;
+	struct leases *leases;
+	struct client_session *clients; /* by id: every session of the store */
+	struct client_stream *waiting;  /* by waiter number: not admitted yet */
+	uint64_t next_waiter;
+	struct chunkserver *chunkservers; /* by server id: those that registered since the start */
+	bool placing;                     /* chains are on their way into the log */
+	uint64_t last_tick_ns, retry_ns;
+	struct removals *removals;
+};
+
+/* ---- master.c ---- */
+/* Opens store, state and log and listens. One line in @error. */
+int master_start(const struct master_config *config, struct master **out, char *error,
+		 size_t error_size);
+/* First start: makes the data directory. */
+int master_init(const struct master_config *config, char *error, size_t error_size);
+/* "host:port" as it is, with the real port. */
+void master_address(const struct master *master, char *out, size_t size);
+/* Every MASTER_TICK_MS. */
+void master_tick(struct master *master);
+void master_stop(struct master *master);
+
+void master_lock(struct master *master);
+void master_unlock(struct master *master);
+
+/* ---- client_sessions.c, client_requests.c, client_leases.c ---- */
+extern const struct rpc_stream_handler client_stream_handler;
+int clients_load(struct master *master); /* at start */
+void clients_free(struct master *master);
+/* Does what the leases decide; after anything that may have changed them. */
+void clients_act(struct master *master, uint64_t now_ns);
+/* The store was opened again: what it has and what memory has are made to agree. */
+void clients_reconcile(struct master *master);
+/* Looks again after sessions that could not be closed; now and then. */
+void clients_retry(struct master *master);
+void clients_push_map(struct master *master);
+
+/* ---- chunkserver_sessions.c ---- */
+extern const struct rpc_stream_handler chunkserver_stream_handler;
+void chunkservers_tick(struct master *master, uint64_t now_ns);
+void chunkservers_free(struct master *master);
+void chunkservers_push_map(struct master *master);
+/* The stream to who has this target (referenced), or NULL: not there now. */
+struct rpc_stream *chunkservers_stream_of(struct master *master, uint32_t target_id);
+
+/* ---- pools.c ---- */
+/* Places the chains of the default pool once enough targets are there. */
+void pools_place(struct master *master);
+/* Publishes the view and pushes it to everyone. */
+void master_publish(struct master *master);
+
+/* ---- status.c ---- */
+void status_serve(void *server_user, struct rpc_call *call, const struct tls_identity *peer,
+		  const uint8_t *data, size_t size);
+#endif

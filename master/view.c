@@ -1,0 +1,162 @@
+/* view.c - the cluster map with liveness and usage; see view.h. */
+#define LOG_MODULE "map"
+#include "master/view.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "common/clock.h"
+#include "common/log.h"
+
+#define CHANGE_BITS   36
+#define EPOCH_SECONDS 1700000000ull /* November 2023 */
+
+static struct map_server *server_of(struct view *view, uint64_t id)
+{
+	return (struct map_server *)cluster_map_server(view->map, id);
+}
+
+static struct map_target *target_of(struct view *view, uint32_t id)
+{
+	return (struct map_target *)cluster_map_target(view->map, id);
+}
+
+int view_refresh(struct view *view, struct state *state)
+{
+	struct cluster_map *map = state_map(state), *old = view->map;
+
+	if (map == NULL)
+		return -ENOMEM;
+	view->map = map;
+	if (old == NULL)
+		return 0;
+	for (size_t i = 0; i < old->server_count; i++) {
+		struct map_server *server = server_of(view, old->servers[i].id);
+
+		if (server != NULL)
+			server->online = old->servers[i].online;
+	}
+	for (size_t i = 0; i < old->target_count; i++) {
+		const struct map_target *was = &old->targets[i];
+
+		view_set_usage(view, was->id, was->capacity, was->used, was->full);
+	}
+	cluster_map_unref(old);
+	return 0;
+}
+
+bool view_set_online(struct view *view, uint64_t server_id, bool online)
+{
+	struct map_server *server = server_of(view, server_id);
+
+	if (server == NULL || server->online == online)
+		return false;
+	server->online = online;
+	return true;
+}
+
+void view_set_usage(struct view *view, uint32_t target_id, uint64_t capacity, uint64_t used,
+		    bool full)
+{
+	struct map_target *target = target_of(view, target_id);
+
+	if (target == NULL)
+		return;
+	target->capacity = capacity;
+	target->used = used;
+	target->full = full;
+}
+
+/* Encodes with the version that fits; the map itself keeps the state's. */
+static int encode(struct view *view, uint8_t **out, size_t *size)
+{
+	uint64_t stored = view->map->version;
+	int rc;
+
+	view->map->version = stored << CHANGE_BITS | (view->changes & ((1ull << CHANGE_BITS) - 1));
+	rc = cluster_map_encode(view->map, out, size);
+	view->map->version = stored;
+	return rc;
+}
+
+int view_publish(struct view *view)
+{
+	uint8_t *encoded;
+	size_t size;
+	int rc;
+
+	view->changes++;
+	rc = encode(view, &encoded, &size);
+	if (rc != 0) {
+		log_error("the cluster map cannot be encoded error=\"%s\"", strerror(-rc));
+		return rc;
+	}
+	free(view->encoded);
+	view->encoded = encoded;
+	view->encoded_size = size;
+	return 0;
+}
+
+int view_encode_now(struct view *view, uint8_t **out, size_t *size)
+{
+	return encode(view, out, size);
+}
+
+int view_open(struct view *view, struct state *state, int64_t start_time_ns)
+{
+	uint64_t seconds = (uint64_t)start_time_ns / NS_PER_SEC;
+	int rc;
+
+	memset(view, 0, sizeof(*view));
+	if (seconds > EPOCH_SECONDS)
+		view->changes = (seconds - EPOCH_SECONDS) * 16;
+	rc = view_refresh(view, state);
+	if (rc == 0)
+		rc = view_publish(view);
+	if (rc != 0)
+		view_close(view);
+	return rc;
+}
+
+void view_close(struct view *view)
+{
+	cluster_map_unref(view->map);
+	free(view->encoded);
+	memset(view, 0, sizeof(*view));
+}
+
+/* The part of all partitions that a target holds. */
+static double share_of(const struct map_pool *pool, uint32_t target_id)
+{
+	uint32_t in = 0;
+
+	for (uint32_t p = 0; p < pool->partitions; p++)
+		if (chain_index(&pool->chains[p], target_id) >= 0)
+			in++;
+	return (double)in / pool->partitions;
+}
+
+void view_space(const struct view *view, struct view_space *out)
+{
+	const struct map_pool *pool = &view->map->pools[0];
+	double total = -1, left = -1;
+
+	memset(out, 0, sizeof(*out));
+	if (view->map->pool_count == 0)
+		return;
+	out->copies = pool->copies;
+	for (size_t i = 0; i < view->map->target_count; i++) {
+		const struct map_target *target = &view->map->targets[i];
+		double share = share_of(pool, target->id), capacity, room;
+
+		if (share == 0)
+			continue;
+		capacity = (double)target->capacity / share;
+		room = target->full || target->used > target->capacity
+			       ? 0
+			       : (double)(target->capacity - target->used) / share;
+		total = total < 0 || capacity < total ? capacity : total;
+		left = left < 0 || room < left ? room : left;
+	}
+	out->total = total < 0 ? 0 : (uint64_t)total;
+	out->free = left < 0 ? 0 : (uint64_t)left;
+}
