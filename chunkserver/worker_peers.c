@@ -168,9 +168,10 @@ static void on_frame(struct conn *conn, void *user, const struct frame_header *h
 	}
 	if (member == NULL || !server_is_known(peer)) {
 		buf_unref(payload);
+		/* A predecessor has a newer map: ours is on its way. */
 		answer_status(peer, header,
-			      worker->map == NULL || !server_is_known(peer) ? FRAME_STATUS_NOT_READY
-									    : FRAME_STATUS_NOT_MINE,
+			      worker->map == NULL || peer->server_id != 0 ? FRAME_STATUS_NOT_READY
+									  : FRAME_STATUS_NOT_MINE,
 			      0);
 		return;
 	}
