@@ -18,7 +18,7 @@
 #define IDLE_NS           (200 * NS_PER_MSEC)
 #define BUSY_NS           NS_PER_MSEC
 #define PARKED_NS         (10 * NS_PER_MSEC) /* between looks at files that must wait */
-#define AGAIN_NS          (5 * NS_PER_SEC)   /* to look again at what could not be done */
+#define AGAIN_NS          (3 * NS_PER_SEC)   /* to look again at what could not be done */
 
 /* One file on its way out. */
 struct job {

@@ -343,7 +343,7 @@ static inline void send_create(struct peer *p, uint64_t id, const char *name, bo
 	send_requests(p, requests, 1);
 }
 
-static inline void send_setattr_size(struct peer *p, uint64_t id, uint64_t ino, uint64_t size)
+static inline void send_grow(struct peer *p, uint64_t id, const Catena__Attr *attr, uint64_t size)
 {
 	Catena__Request request = CATENA__REQUEST__INIT, *requests[1] = {&request};
 	Catena__SetattrReq setattr = CATENA__SETATTR_REQ__INIT;
@@ -351,7 +351,8 @@ static inline void send_setattr_size(struct peer *p, uint64_t id, uint64_t ino, 
 	request.id = id;
 	request.op_case = CATENA__REQUEST__OP_SETATTR;
 	request.setattr = &setattr;
-	setattr.ino = ino;
+	setattr.ino = attr->ino;
+	setattr.file_id = attr->file_id;
 	setattr.mask = CATENA__SET_MASK__SET_GROW;
 	setattr.size = size;
 	send_requests(p, requests, 1);

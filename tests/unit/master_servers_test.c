@@ -1,0 +1,490 @@
+/* master_servers_test - chunkservers of the master, over the wire, and the removal of chunks.
+ *
+ * Goal: servers and targets keep their ids; chains are placed once; leases are renewed, and who is
+ * silent is offline on everybody's map; chunks of files that are gone are named to every member
+ * until it has said that they are gone, over lost connections, errors and restarts. Method: as in
+ * master_test.c, with peers that speak as chunkservers. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include "tests/unit/master_fixture.h"
+
+#define PATH "/catena.Master/Chunkserver"
+
+struct registration {
+	const char *cluster, *name, *address, *uuid;
+	int cert;
+};
+
+static bool has_registered(const void *message, uint64_t n)
+{
+	return ((const Catena__ServerPush *)message)->n_registered >= n;
+}
+
+static bool has_map_with_chains(const void *message, uint64_t unused)
+{
+	const Catena__ServerPush *push = message;
+	const Catena__ClusterMap *map;
+
+	if (push->n_maps == 0)
+		return false;
+	map = push->maps[push->n_maps - 1];
+	return map->pools[0]->chains[0]->epoch != 0;
+}
+
+/* The last map says that so many servers are online. */
+static bool has_online(const void *message, uint64_t n)
+{
+	const Catena__ServerPush *push = message;
+	const Catena__ClusterMap *map;
+	uint64_t online = 0;
+
+	if (push->n_maps == 0)
+		return false;
+	map = push->maps[push->n_maps - 1];
+	for (size_t i = 0; i < map->n_servers; i++)
+		online += map->servers[i]->online ? 1 : 0;
+	return online == n;
+}
+
+static bool has_removes(const void *message, uint64_t n)
+{
+	return ((const Catena__ServerPush *)message)->n_removes >= n;
+}
+
+static bool has_server_renewed(const void *message, uint64_t sequence)
+{
+	const Catena__ServerPush *push = message;
+
+	for (size_t i = 0; i < push->n_renewed; i++)
+		if (push->renewed[i]->sequence == sequence)
+			return true;
+	return false;
+}
+
+#define server_push(p, test, arg)                                                                  \
+	((Catena__ServerPush *)peer_wait_for(p, &catena__server_push__descriptor, test, arg, 8000))
+#define free_push(push) catena__server_push__free_unpacked(push, NULL)
+
+static struct peer *server_connect(const struct registration *r)
+{
+	struct peer *p = peer_open(&fx.server_certs[r->cert], PATH);
+	Catena__Register message = CATENA__REGISTER__INIT, *messages[1] = {&message};
+	Catena__TargetReport report = CATENA__TARGET_REPORT__INIT, *reports[1] = {&report};
+	Catena__ServerBatch batch = CATENA__SERVER_BATCH__INIT;
+
+	message.cluster = (char *)r->cluster;
+	message.name = (char *)r->name;
+	message.address = (char *)r->address;
+	message.workers = 2;
+	message.protocol = 1;
+	message.n_targets = 1;
+	message.targets = reports;
+	report.uuid = (char *)r->uuid;
+	report.capacity = 1 << 30;
+	report.used = 1 << 20;
+	batch.n_registrations = 1;
+	batch.registrations = messages;
+	peer_send(p, &batch.base);
+	return p;
+}
+
+static struct peer *server_number(int n)
+{
+	char name[32], address[32], uuid[40];
+	struct registration r = {CLUSTER, name, address, uuid, n - 1};
+
+	snprintf(name, sizeof(name), "store-%d", n);
+	snprintf(address, sizeof(address), "127.0.0.1:%d", 7400 + n);
+	snprintf(uuid, sizeof(uuid), "00000000-0000-0000-0000-00000000000%d", n);
+	return server_connect(&r);
+}
+
+/* Also tells the ids. */
+static struct peer *server_up(int n, uint64_t *server_id, uint32_t *target_id)
+{
+	struct peer *p = server_number(n);
+	Catena__ServerPush *push = server_push(p, has_registered, 1);
+
+	assert_non_null(push);
+	assert_int_equal(push->registered[0]->error, 0);
+	assert_int_equal(push->registered[0]->n_targets, 1);
+	assert_int_equal(push->registered[0]->lease_ns, fx.config.serving_lease_ns);
+	*server_id = push->registered[0]->server_id;
+	*target_id = push->registered[0]->targets[0]->target_id;
+	assert_int_not_equal(*server_id, 0);
+	assert_int_not_equal(*target_id, 0);
+	free_push(push);
+	return p;
+}
+
+static void heartbeat(struct peer *p, uint64_t sequence, uint32_t target_id, uint64_t used)
+{
+	Catena__Heartbeat message = CATENA__HEARTBEAT__INIT, *messages[1] = {&message};
+	Catena__TargetReport report = CATENA__TARGET_REPORT__INIT, *reports[1] = {&report};
+	Catena__ServerBatch batch = CATENA__SERVER_BATCH__INIT;
+
+	message.sequence = sequence;
+	message.n_targets = 1;
+	message.targets = reports;
+	report.target_id = target_id;
+	report.capacity = 1 << 30;
+	report.used = used;
+	batch.n_heartbeats = 1;
+	batch.heartbeats = messages;
+	peer_send(p, &batch.base);
+}
+
+static void expect_refused(const struct registration *r, int error)
+{
+	struct peer *p = server_connect(r);
+	Catena__ServerPush *push = server_push(p, has_registered, 1);
+
+	assert_non_null(push);
+	assert_int_equal(push->registered[0]->error, error);
+	assert_true(push->registered[0]->message[0] != '\0');
+	free_push(push);
+	peer_close(p);
+}
+
+/* Sends heartbeats of all servers in the background. */
+struct beating {
+	struct peer *peers[SERVERS];
+	uint32_t targets[SERVERS];
+	atomic_bool stop, paused[SERVERS];
+	pthread_t thread;
+};
+
+static void *beat(void *arg)
+{
+	struct beating *b = arg;
+
+	for (uint64_t sequence = 1000; !atomic_load(&b->stop); sequence++) {
+		for (int i = 0; i < SERVERS; i++)
+			if (b->peers[i] != NULL && !atomic_load(&b->paused[i]))
+				heartbeat(b->peers[i], sequence, b->targets[i], 2 << 20);
+		usleep(100000);
+	}
+	return NULL;
+}
+
+static void begin_beating(struct beating *b)
+{
+	pthread_create(&b->thread, NULL, beat, b);
+}
+
+static void end_beating(struct beating *b)
+{
+	atomic_store(&b->stop, true);
+	pthread_join(b->thread, NULL);
+}
+
+static void three_servers(struct beating *b)
+{
+	uint64_t server;
+
+	memset(b, 0, sizeof(*b));
+	for (int i = 0; i < 3; i++)
+		b->peers[i] = server_up(i + 1, &server, &b->targets[i]);
+	begin_beating(b);
+}
+
+static void close_all(struct beating *b)
+{
+	end_beating(b);
+	for (int i = 0; i < SERVERS; i++)
+		if (b->peers[i] != NULL)
+			peer_close(b->peers[i]);
+}
+
+/* ---- registration ---- */
+
+static void test_ids_are_kept_over_reconnects_and_restarts(void **state)
+{
+	uint64_t server[2], again;
+	uint32_t target[2], target_again;
+	struct peer *a = server_up(1, &server[0], &target[0]);
+	struct peer *b = server_up(2, &server[1], &target[1]);
+
+	assert_int_not_equal(server[0], server[1]);
+	assert_int_not_equal(target[0], target[1]);
+	peer_close(a);
+	a = server_up(1, &again, &target_again);
+	assert_int_equal(again, server[0]);
+	assert_int_equal(target_again, target[0]);
+	fixture_stop();
+	assert_true(peer_wait_closed(a));
+	peer_close(a);
+	peer_close(b);
+	assert_int_equal(fixture_start(), 0);
+	b = server_up(2, &again, &target_again);
+	assert_int_equal(again, server[1]);
+	assert_int_equal(target_again, target[1]);
+	peer_close(b);
+}
+
+static void test_wrong_registrations_are_refused_with_a_reason(void **state)
+{
+	struct registration r = {"another", "store-1", "127.0.0.1:1", "uuid-1", 0};
+	uint64_t server;
+	uint32_t target;
+	struct peer *p;
+
+	expect_refused(&r, EXDEV);
+	r.cluster = CLUSTER;
+	r.name = "store-2"; /* the certificate is store-1's */
+	expect_refused(&r, EACCES);
+	r.name = "store-1";
+	r.address = ""; /* not even a registration */
+	p = server_connect(&r);
+	assert_true(peer_wait_closed(p));
+	peer_close(p);
+	p = server_up(1, &server, &target);
+	r.address = "127.0.0.1:9999";
+	expect_refused(&r, EBUSY);
+	/* A target that another server has. */
+	r = (struct registration){CLUSTER, "store-2", "127.0.0.1:7402",
+				  "00000000-0000-0000-0000-000000000001", 1};
+	expect_refused(&r, EBUSY);
+	peer_close(p);
+}
+
+static void test_chains_are_placed_once_enough_targets_are_there(void **state)
+{
+	uint64_t server;
+	uint32_t target;
+	struct peer *a = server_up(1, &server, &target), *b = server_up(2, &server, &target), *c,
+		    *d;
+	Catena__ServerPush *push;
+	Catena__ClusterMap *map;
+	uint64_t epoch_sum = 0, last = 0;
+
+	assert_null(
+		peer_wait_for(a, &catena__server_push__descriptor, has_map_with_chains, 0, 200));
+	c = server_up(3, &server, &target);
+	push = server_push(a, has_map_with_chains, 0);
+	assert_non_null(push);
+	map = push->maps[push->n_maps - 1];
+	assert_int_equal(map->pools[0]->n_chains, 16);
+	for (size_t i = 0; i < 16; i++) {
+		assert_int_equal(map->pools[0]->chains[i]->n_members, 3);
+		epoch_sum += map->pools[0]->chains[i]->epoch;
+	}
+	assert_int_equal(epoch_sum, 16);
+	for (size_t i = 0; i < push->n_maps; i++) {
+		assert_true(push->maps[i]->version > last);
+		last = push->maps[i]->version;
+	}
+	free_push(push);
+	/* A fourth changes nothing of them, and a restarted master's maps are newer. */
+	d = server_up(4, &server, &target);
+	peer_close(a);
+	peer_close(b);
+	peer_close(c);
+	peer_close(d);
+	fixture_stop();
+	assert_int_equal(fixture_start(), 0);
+	a = server_up(1, &server, &target);
+	push = server_push(a, has_map_with_chains, 0);
+	assert_non_null(push);
+	assert_true(push->maps[push->n_maps - 1]->version > last);
+	assert_int_equal(push->maps[push->n_maps - 1]->pools[0]->chains[3]->epoch, 1);
+	free_push(push);
+	peer_close(a);
+}
+
+static void test_heartbeats_renew_and_silence_is_seen_by_all(void **state)
+{
+	struct beating b;
+	Catena__ServerPush *push;
+
+	three_servers(&b);
+	push = server_push(b.peers[0], has_server_renewed, 1001);
+	assert_non_null(push);
+	free_push(push);
+	push = server_push(b.peers[0], has_online, 3);
+	assert_non_null(push);
+	free_push(push);
+	atomic_store(&b.paused[2], true);
+	push = server_push(b.peers[0], has_online, 2);
+	assert_non_null(push);
+	free_push(push);
+	atomic_store(&b.paused[2], false);
+	push = server_push(b.peers[0], has_online, 3);
+	assert_non_null(push);
+	free_push(push);
+	close_all(&b);
+}
+
+static void test_a_heartbeat_without_registration_ends_the_stream(void **state)
+{
+	struct peer *p = peer_open(&fx.server_certs[0], PATH);
+
+	heartbeat(p, 1, 1, 0);
+	assert_true(peer_wait_closed(p));
+	peer_close(p);
+}
+
+/* ---- removal ---- */
+
+/* A file of @size bytes, made and unlinked. */
+static void make_and_unlink(uint64_t size)
+{
+	struct peer *client = client_open_stream(0, 0);
+	Catena__ClientPush *push = peer_push(client, has_opened, 1);
+
+	assert_non_null(push);
+	push_free_unpacked(push);
+	send_create(client, 1, "doomed", false);
+	push = peer_push(client, has_reply, 1);
+	assert_non_null(push);
+	assert_int_equal(find_reply(push, 1)->error, 0);
+	send_grow(client, 2, find_reply(push, 1)->attr, size);
+	push_free_unpacked(push);
+	send_unlink(client, 3, "doomed");
+	push = peer_push(client, has_reply, 3);
+	assert_non_null(push);
+	assert_int_equal(find_reply(push, 2)->error, 0);
+	assert_int_equal(find_reply(push, 3)->error, 0);
+	push_free_unpacked(push);
+	peer_close(client);
+}
+
+static void answer(struct peer *p, const Catena__Remove *remove, int error)
+{
+	Catena__Removed removed = CATENA__REMOVED__INIT, *list[1] = {&removed};
+	Catena__ServerBatch batch = CATENA__SERVER_BATCH__INIT;
+
+	removed.sequence = remove->sequence;
+	removed.target_id = remove->target_id;
+	removed.error = error;
+	batch.n_removed = 1;
+	batch.removed = list;
+	peer_send(p, &batch.base);
+}
+
+/* Answers whatever is asked of @p with @error; returns how many chunks that were. */
+static size_t answer_all(struct peer *p, int error)
+{
+	Catena__ServerPush *push = server_push(p, has_removes, 1);
+	size_t chunks = 0;
+
+	assert_non_null(push);
+	peer_forget(p);
+	for (size_t i = 0; i < push->n_removes; i++) {
+		chunks += push->removes[i]->n_chunks;
+		answer(p, push->removes[i], error);
+	}
+	free_push(push);
+	return chunks;
+}
+
+static uint64_t queue_length(void)
+{
+	struct state_counts counts;
+
+	master_lock(fx.master);
+	state_counts(fx.master->state, &counts);
+	master_unlock(fx.master);
+	return counts.removals;
+}
+
+static bool queue_empties(void)
+{
+	for (int i = 0; i < 8000 && queue_length() != 0; i++)
+		usleep(1000);
+	return queue_length() == 0;
+}
+
+static void test_all_chunks_are_named_to_all_members(void **state)
+{
+	struct beating b;
+
+	three_servers(&b);
+	make_and_unlink((10ull << 20) + 1); /* 11 chunks of 1 MiB */
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(answer_all(b.peers[i], 0), 11);
+	assert_true(queue_empties());
+	close_all(&b);
+}
+
+static void test_a_large_file_goes_in_several_batches(void **state)
+{
+	struct beating b;
+	size_t left[3] = {2500, 2500, 2500};
+
+	three_servers(&b);
+	make_and_unlink(2500ull << 20);
+	for (int i = 0; i < 3; i++)
+		while (left[i] != 0)
+			left[i] -= answer_all(b.peers[i], 0);
+	assert_true(queue_empties());
+	close_all(&b);
+}
+
+static void test_nothing_is_forgotten_when_a_member_fails_or_goes(void **state)
+{
+	struct beating b;
+	struct peer *third;
+	uint64_t server;
+
+	three_servers(&b);
+	make_and_unlink(1 << 20);
+	assert_int_equal(answer_all(b.peers[0], 0), 1);
+	assert_int_equal(answer_all(b.peers[1], EIO), 1);
+	assert_int_equal(answer_all(b.peers[2], 0), 1);
+	assert_int_equal(queue_length(), 1);
+	/* All of it again; this time one is gone before it answers. */
+	assert_int_equal(answer_all(b.peers[0], 0), 1);
+	assert_int_equal(answer_all(b.peers[1], 0), 1);
+	atomic_store(&b.paused[2], true);
+	third = b.peers[2];
+	usleep(200000);
+	b.peers[2] = NULL;
+	peer_close(third);
+	usleep(500000);
+	assert_int_equal(queue_length(), 1);
+	b.peers[2] = server_up(3, &server, &b.targets[2]);
+	atomic_store(&b.paused[2], false);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(answer_all(b.peers[i], 0), 1);
+	assert_true(queue_empties());
+	close_all(&b);
+}
+
+static void test_a_restarted_master_goes_on_removing(void **state)
+{
+	struct beating b;
+
+	three_servers(&b);
+	make_and_unlink(3 << 20);
+	close_all(&b);
+	fixture_stop();
+	assert_int_equal(fixture_start(), 0);
+	assert_int_equal(queue_length(), 1);
+	three_servers(&b);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(answer_all(b.peers[i], 0), 3);
+	assert_true(queue_empties());
+	close_all(&b);
+}
+
+#define with_master(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		with_master(test_ids_are_kept_over_reconnects_and_restarts),
+		with_master(test_wrong_registrations_are_refused_with_a_reason),
+		with_master(test_chains_are_placed_once_enough_targets_are_there),
+		with_master(test_heartbeats_renew_and_silence_is_seen_by_all),
+		with_master(test_a_heartbeat_without_registration_ends_the_stream),
+		with_master(test_all_chunks_are_named_to_all_members),
+		with_master(test_a_large_file_goes_in_several_batches),
+		with_master(test_nothing_is_forgotten_when_a_member_fails_or_goes),
+		with_master(test_a_restarted_master_goes_on_removing),
+	};
+
+	return cmocka_run_group_tests(tests, fixture_group_setup, fixture_group_teardown);
+}
