@@ -43,8 +43,10 @@ static const struct conf_option conf_options[] = {
 
 static int fail(const char *what, int error, const char *refusal)
 {
-	fprintf(stderr, "catena: %s: %s%s%s\n", what, strerror(-error),
-		refusal[0] != '\0' ? ": " : "", refusal);
+	const char *text = error == -EHOSTUNREACH ? "nobody answers there" : strerror(-error);
+
+	fprintf(stderr, "catena: %s: %s%s%s\n", what, text, refusal[0] != '\0' ? ": " : "",
+		refusal);
 	return 1;
 }
 
@@ -189,11 +191,10 @@ static void print_status(const struct options *options, const Catena__StatusRepl
 		const Catena__Pool *pool = status->map->pools[i];
 		struct pool_health health = check_pool(status->map, pool);
 
-		printf("pool     %s  copies %u  chunk %s  partitions %u: %u whole, %u degraded, %u "
+		printf("pool     %u  copies %u  chunk %s  partitions %u: %u whole, %u degraded, %u "
 		       "unreachable, %zu not placed\n",
-		       pool->name, pool->copies, size_text(pool->chunk_size, size),
-		       pool->partitions, health.whole, health.degraded, health.lost,
-		       pool->n_chains - health.placed);
+		       pool->id, pool->copies, size_text(pool->chunk_size, size), pool->partitions,
+		       health.whole, health.degraded, health.lost, pool->n_chains - health.placed);
 	}
 	printf("files    %llu inodes  %llu orphans  %llu to be removed\n\n",
 	       (unsigned long long)status->inodes, (unsigned long long)status->orphans,
@@ -220,10 +221,9 @@ static json_t *pools_json(const Catena__ClusterMap *map)
 		struct pool_health health = check_pool(map, pool);
 
 		json_array_append_new(list,
-				      json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i}",
-						"name", pool->name, "id", (int)pool->id, "copies",
-						(int)pool->copies, "chunk_size",
-						(int)pool->chunk_size, "partitions",
+				      json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "id",
+						(int)pool->id, "copies", (int)pool->copies,
+						"chunk_size", (int)pool->chunk_size, "partitions",
 						(int)pool->partitions, "whole", (int)health.whole,
 						"degraded", (int)health.degraded, "unreachable",
 						(int)health.lost, "placed", (int)health.placed));
