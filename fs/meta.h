@@ -10,8 +10,9 @@
  * mount writes back, forgets, waits until the kernel's timeouts have run out, and returns it. The
  * right also ends by our own clock when the session could not be renewed for lease_ns.
  *
- * Threading: meta_call() and friends from any thread; callbacks on the RPC thread, or, when the
- * mount is ending, on the caller's of meta_close(). A callback may call meta_call(). */
+ * Threading: meta_call() and friends from any thread; callbacks on the RPC thread. Only those that
+ * say that there is no answer may come elsewhere: in the call, on the session's timer thread (soft
+ * timeout, lost lease), or on the caller's of meta_close(). A callback may call meta_call(). */
 #ifndef CATENA_FS_META_H
 #define CATENA_FS_META_H
 #include <stdbool.h>

@@ -1,0 +1,231 @@
+/* flush.c - one inode's way to the chunkservers and the master. The list is in flush_list.c. */
+#define LOG_MODULE "flush"
+#include "fs/flush.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "common/log.h"
+#include "fs/trim.h"
+
+static struct log_rate noise;
+
+struct flush {
+	struct fs *fs;
+	struct inode *inode;
+	struct data_file *file;
+	struct inode_update update;
+	uint64_t generation, write_seq;
+	bool durable, settled;
+	int error;
+	flush_done_fn *done;
+	void *user;
+};
+
+static void send_update(struct flush *flush);
+
+static void finish(struct flush *flush)
+{
+	if (flush->done != NULL)
+		flush->done(flush->user, flush->error);
+	data_file_put(flush->file);
+	inode_put(flush->fs->inodes, flush->inode);
+	free(flush);
+}
+
+static void fail(struct flush *flush, int error)
+{
+	if (flush->error == 0)
+		flush->error = error;
+}
+
+static void trim_settled(void *user, int error)
+{
+	struct flush *flush = user;
+
+	if (error != 0) {
+		fail(flush, error);
+		finish(flush);
+		return;
+	}
+	send_update(flush);
+}
+
+/* The file is another one by now (truncated to 0 by someone), or gone altogether. */
+static int update_stale(struct flush *flush, const Catena__Reply *reply)
+{
+	struct inode *inode = flush->inode;
+	bool ours;
+
+	if (reply->attr != NULL)
+		return fs_apply(flush->fs, inode, reply->attr, flush->generation);
+	pthread_mutex_lock(&inode->lock);
+	ours = inode->truncate_seq == flush->update.truncate_seq && inode->attr.nlink > 0;
+	inode->dirty = 0;
+	inode_distrust(inode);
+	pthread_mutex_unlock(&inode->lock);
+	return ours ? -EIO : 0;
+}
+
+static void updated(void *user, int error, const Catena__Reply *reply)
+{
+	struct flush *flush = user;
+	struct inode *inode = flush->inode;
+
+	fs_change_end(flush->fs, inode, reply != NULL);
+	if (error == -EBUSY && !flush->settled) {
+		/* A dead session's trim is in the way of our new size. */
+		flush->settled = true;
+		fs_apply(flush->fs, inode, reply->attr, flush->generation);
+		trim_settle(flush->fs, inode, trim_settled, flush);
+		return;
+	}
+	if (error == 0) {
+		error = fs_apply(flush->fs, inode, reply->attr, flush->generation);
+		pthread_mutex_lock(&inode->lock);
+		inode_update_done(inode, &flush->update);
+		pthread_mutex_unlock(&inode->lock);
+	} else if (error == -ESTALE && reply != NULL) {
+		error = update_stale(flush, reply);
+	} else if (log_rate_ok(&noise, 2)) {
+		log_warn("the master did not take size and times ino=%llu error=\"%s\"",
+			 (unsigned long long)inode->ino, strerror(-error));
+	}
+	fail(flush, error);
+	finish(flush);
+}
+
+static void send_update(struct flush *flush)
+{
+	Catena__SetattrReq setattr = CATENA__SETATTR_REQ__INIT;
+	Catena__Request request = CATENA__REQUEST__INIT;
+	struct inode *inode = flush->inode;
+
+	pthread_mutex_lock(&inode->lock);
+	inode_update_check(inode, &flush->update);
+	inode_update_fill(inode, &flush->update, &setattr);
+	if (flush->update.mask != 0)
+		inode->changing++;
+	pthread_mutex_unlock(&inode->lock);
+	if (flush->update.mask == 0) {
+		finish(flush);
+		return;
+	}
+	request.op_case = CATENA__REQUEST__OP_SETATTR;
+	request.setattr = &setattr;
+	request.sync = flush->durable;
+	flush->generation = meta_generation(flush->fs->meta);
+	meta_call(flush->fs->meta, &request, updated, flush);
+}
+
+static void data_flushed(void *user, int error)
+{
+	struct flush *flush = user;
+	struct inode *inode = flush->inode;
+
+	pthread_mutex_lock(&inode->lock);
+	if (error != 0)
+		inode_writeback_failed(inode, error);
+	else if (flush->durable && inode->write_seq == flush->write_seq)
+		inode->unsynced = false;
+	pthread_mutex_unlock(&inode->lock);
+	/* The program hears of lost data; the size goes on all the same, with a hole there. */
+	fail(flush, error);
+	send_update(flush);
+}
+
+void flush_inode(struct fs *fs, struct inode *inode, bool durable, flush_done_fn *done, void *user)
+{
+	struct flush *flush = calloc(1, sizeof(*flush));
+
+	if (flush == NULL) {
+		done(user, -ENOMEM);
+		return;
+	}
+	flush->fs = fs;
+	flush->inode = inode_ref(fs->inodes, inode);
+	flush->durable = durable;
+	flush->done = done;
+	flush->user = user;
+	pthread_mutex_lock(&inode->lock);
+	inode_update_begin(inode, &flush->update);
+	flush->write_seq = inode->write_seq;
+	if (inode->data != NULL)
+		flush->file = data_file_ref(inode->data);
+	pthread_mutex_unlock(&inode->lock);
+	if (flush->file != NULL)
+		data_flush(flush->file, durable, data_flushed, flush);
+	else
+		send_update(flush);
+}
+
+void flush_attrs_now(struct fs *fs, struct inode *inode)
+{
+	struct flush *flush = calloc(1, sizeof(*flush));
+
+	if (flush == NULL)
+		return;
+	flush->fs = fs;
+	flush->inode = inode_ref(fs->inodes, inode);
+	flush->settled = true; /* whatever is in the way: it only was to be told */
+	pthread_mutex_lock(&inode->lock);
+	inode_update_begin(inode, &flush->update);
+	pthread_mutex_unlock(&inode->lock);
+	send_update(flush);
+}
+
+/* ---- orphans ---- */
+
+struct orphan {
+	struct fs *fs;
+	struct inode *inode;
+	struct data_file *file;
+	uint32_t registered;
+};
+
+/* Nothing is under way any more that could make a chunk: now it may go. */
+static void orphan_quiet(void *user, int error)
+{
+	struct orphan *orphan = user;
+	Catena__CloseReq close = CATENA__CLOSE_REQ__INIT;
+	Catena__Request request = CATENA__REQUEST__INIT;
+
+	if (orphan->registered > 0) {
+		/* How far its chunks go, then that it is closed. */
+		flush_attrs_now(orphan->fs, orphan->inode);
+		pthread_mutex_lock(&orphan->inode->lock);
+		orphan->inode->dirty = 0;
+		pthread_mutex_unlock(&orphan->inode->lock);
+		close.ino = orphan->inode->ino;
+		close.count = orphan->registered;
+		request.op_case = CATENA__REQUEST__OP_CLOSE;
+		request.close = &close;
+		meta_call(orphan->fs->meta, &request, NULL, NULL);
+	}
+	data_file_put(orphan->file);
+	inode_put(orphan->fs->inodes, orphan->inode);
+	free(orphan);
+}
+
+void flush_orphan(struct fs *fs, struct inode *inode)
+{
+	struct orphan *orphan = malloc(sizeof(*orphan));
+
+	if (orphan == NULL) {
+		log_error("out of memory: an unlinked file stays until the mount ends");
+		return;
+	}
+	*orphan = (struct orphan){.fs = fs, .inode = inode_ref(fs->inodes, inode)};
+	pthread_mutex_lock(&inode->lock);
+	orphan->registered = inode->registered;
+	inode->registered = 0;
+	orphan->file = inode->data;
+	inode->data = NULL;
+	inode->unsynced = false;
+	pthread_mutex_unlock(&inode->lock);
+	if (orphan->file == NULL) {
+		orphan_quiet(orphan, 0);
+		return;
+	}
+	data_file_discard(orphan->file);
+	data_flush(orphan->file, false, orphan_quiet, orphan);
+}

@@ -1,0 +1,51 @@
+/* flush.h - what was written here comes to the chunkservers, and its size and times to the master.
+ *
+ * A flush of an inode: its data (data_flush), then what the master must know of it. In that order,
+ * so that after a crash of everything a file never has a size beyond data that was written before
+ * it; only fsync sends both at once, because it answers when both have.
+ *
+ * Every inode with something to tell is in one list until it has nothing more: closed ones are
+ * flushed within FLUSH_TICK, open ones every FLUSH_AGE. Those that were written and not synced
+ * stay, with their data file, until they are FLUSH_SYNC_AGE old and then are synced too: a data
+ * file remembers which chunks are not on disk yet, so whoever calls fsync later needs it.
+ *
+ * Errors of the background are kept in the inode for the handles that are open. */
+#ifndef CATENA_FS_FLUSH_H
+#define CATENA_FS_FLUSH_H
+#include <stdbool.h>
+#include <stdint.h>
+#include "fs/fs.h"
+
+#define FLUSH_TICK_NS       (250 * 1000000ull)
+#define FLUSH_AGE_NS        1000000000ull
+#define FLUSH_SYNC_AGE_NS   (20 * 1000000000ull)
+#define FLUSH_LISTED_MAX    8192u /* more: the oldest are synced early */
+#define FLUSH_AT_ONCE       512u  /* background flushes under way */
+#define FLUSH_SYNCS_AT_ONCE 32u
+
+int flusher_create(struct fs *fs, struct flusher **out);
+void flusher_destroy(struct flusher *flusher);
+
+/* With the inode's lock held: it has something to tell. True: flusher_add() must follow, unlocked.
+ */
+bool flush_mark(struct inode *inode);
+bool flush_mark_written(struct inode *inode); /* the same, and it is not synced any more */
+void flusher_add(struct fs *fs, struct inode *inode);
+
+/* @done when all copies and the master have what was written before; @durable: on their disks. Any
+ * thread; @done on any. */
+typedef void flush_done_fn(void *user, int error);
+void flush_inode(struct fs *fs, struct inode *inode, bool durable, flush_done_fn *done, void *user);
+/* Sends size and times that the master does not know, without waiting: later commands come after.
+ */
+void flush_attrs_now(struct fs *fs, struct inode *inode);
+/* Unlinked and closed: what is dirty is dropped, then the master is told to forget the inode. */
+void flush_orphan(struct fs *fs, struct inode *inode);
+
+/* Starts what is due. True: there will be more. The keeper's thread. */
+bool flusher_tick(struct fs *fs, uint64_t now_ns);
+/* All that was written before; waits until @deadline_ns (monotonic). -ETIMEDOUT, or the first
+ * error. Not from a callback. */
+int flush_everything(struct fs *fs, bool durable, uint64_t deadline_ns);
+uint32_t flusher_listed(struct flusher *flusher);
+#endif

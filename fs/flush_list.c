@@ -1,0 +1,337 @@
+/* flush_list.c - which inodes have something to write back or to sync, and when it is due. */
+#define LOG_MODULE "flush"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "common/clock.h"
+#include "common/log.h"
+#include "fs/flush.h"
+#include "fs/keeper.h"
+
+static struct log_rate noise;
+
+struct flusher {
+	pthread_mutex_t lock;
+	pthread_cond_t ended;       /* a flush of the background or of flush_everything() */
+	struct inode *first, *last; /* each with a reference */
+	uint32_t count;
+	uint32_t under_way, syncs_under_way;
+};
+
+int flusher_create(struct fs *fs, struct flusher **out)
+{
+	struct flusher *flusher = calloc(1, sizeof(*flusher));
+	pthread_condattr_t attr;
+
+	if (flusher == NULL)
+		return -ENOMEM;
+	pthread_mutex_init(&flusher->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&flusher->ended, &attr);
+	pthread_condattr_destroy(&attr);
+	*out = flusher;
+	return 0;
+}
+
+void flusher_destroy(struct flusher *flusher)
+{
+	if (flusher == NULL)
+		return;
+	pthread_cond_destroy(&flusher->ended);
+	pthread_mutex_destroy(&flusher->lock);
+	free(flusher);
+}
+
+uint32_t flusher_listed(struct flusher *flusher)
+{
+	uint32_t count;
+
+	pthread_mutex_lock(&flusher->lock);
+	count = flusher->count;
+	pthread_mutex_unlock(&flusher->lock);
+	return count;
+}
+
+/* ---- the list ---- */
+
+bool flush_mark(struct inode *inode)
+{
+	bool add = !inode->listed;
+
+	if (inode->dirty_since_ns == 0)
+		inode->dirty_since_ns = clock_monotonic_ns();
+	inode->listed = true;
+	return add;
+}
+
+bool flush_mark_written(struct inode *inode)
+{
+	if (!inode->unsynced)
+		inode->unsynced_since_ns = clock_monotonic_ns();
+	inode->unsynced = true;
+	return flush_mark(inode);
+}
+
+void flusher_add(struct fs *fs, struct inode *inode)
+{
+	struct flusher *flusher = fs->flusher;
+	bool wake;
+
+	inode_ref(fs->inodes, inode);
+	pthread_mutex_lock(&flusher->lock);
+	inode->listed_prev = flusher->last;
+	inode->listed_next = NULL;
+	if (flusher->last != NULL)
+		flusher->last->listed_next = inode;
+	else
+		flusher->first = inode;
+	flusher->last = inode;
+	wake = flusher->count++ == 0;
+	pthread_mutex_unlock(&flusher->lock);
+	if (wake)
+		keeper_wake(fs->keeper);
+}
+
+static void take_out(struct fs *fs, struct inode *inode)
+{
+	struct flusher *flusher = fs->flusher;
+
+	pthread_mutex_lock(&flusher->lock);
+	if (inode->listed_prev != NULL)
+		inode->listed_prev->listed_next = inode->listed_next;
+	else
+		flusher->first = inode->listed_next;
+	if (inode->listed_next != NULL)
+		inode->listed_next->listed_prev = inode->listed_prev;
+	else
+		flusher->last = inode->listed_prev;
+	inode->listed_prev = inode->listed_next = NULL;
+	flusher->count--;
+	pthread_mutex_unlock(&flusher->lock);
+	fs_unused(fs, inode);
+	inode_put(fs->inodes, inode);
+}
+
+/* References to all that are listed, oldest first. NULL: out of memory. */
+static struct inode **list_all(struct fs *fs, uint32_t *count)
+{
+	struct flusher *flusher = fs->flusher;
+	struct inode **list;
+	uint32_t n = 0;
+
+	pthread_mutex_lock(&flusher->lock);
+	list = malloc((flusher->count + 1) * sizeof(*list));
+	for (struct inode *inode = flusher->first; list != NULL && inode != NULL;
+	     inode = inode->listed_next)
+		list[n++] = inode_ref(fs->inodes, inode);
+	pthread_mutex_unlock(&flusher->lock);
+	*count = n;
+	return list;
+}
+
+/* ---- in the background ---- */
+
+enum due { DUE_NOTHING, DUE_LATER, DUE_FLUSH, DUE_SYNC };
+
+/* With the inode's lock held. */
+static enum due what_is_due(const struct inode *inode, bool crowded, uint64_t now_ns)
+{
+	bool dirty = inode->dirty != 0 || (inode->data != NULL && data_dirty(inode->data));
+
+	if (inode->flushing || inode->setattrs > 0 || inode->gate_busy)
+		return DUE_LATER;
+	if (dirty)
+		return inode->opens == 0 || now_ns - inode->dirty_since_ns >= FLUSH_AGE_NS
+			       ? DUE_FLUSH
+			       : DUE_LATER;
+	if (!inode->unsynced)
+		return DUE_NOTHING;
+	if (now_ns - inode->unsynced_since_ns >= FLUSH_SYNC_AGE_NS)
+		return DUE_SYNC;
+	return crowded && inode->opens == 0 ? DUE_SYNC : DUE_LATER;
+}
+
+struct background {
+	struct fs *fs;
+	struct inode *inode;
+	bool sync;
+};
+
+static void background_done(void *user, int error)
+{
+	struct background *b = user;
+	struct flusher *flusher = b->fs->flusher;
+
+	if (error != 0 && log_rate_ok(&noise, 2))
+		log_warn("writing back failed ino=%llu error=\"%s\"",
+			 (unsigned long long)b->inode->ino, strerror(-error));
+	pthread_mutex_lock(&b->inode->lock);
+	b->inode->flushing = false;
+	if (error != 0)
+		b->inode->dirty_since_ns = clock_monotonic_ns(); /* not again at once */
+	/* Lost data cannot be synced any more; its error is kept in the inode. */
+	if (error != 0 && b->sync)
+		b->inode->unsynced = false;
+	pthread_mutex_unlock(&b->inode->lock);
+	pthread_mutex_lock(&flusher->lock);
+	flusher->under_way--;
+	flusher->syncs_under_way -= b->sync;
+	pthread_cond_broadcast(&flusher->ended);
+	pthread_mutex_unlock(&flusher->lock);
+	inode_put(b->fs->inodes, b->inode);
+	free(b);
+}
+
+static bool may_start(struct flusher *flusher, bool sync)
+{
+	bool yes;
+
+	pthread_mutex_lock(&flusher->lock);
+	yes = flusher->under_way < FLUSH_AT_ONCE &&
+	      (!sync || flusher->syncs_under_way < FLUSH_SYNCS_AT_ONCE);
+	if (yes) {
+		flusher->under_way++;
+		flusher->syncs_under_way += sync;
+	}
+	pthread_mutex_unlock(&flusher->lock);
+	return yes;
+}
+
+static void start_background(struct fs *fs, struct inode *inode, bool sync)
+{
+	struct background *b = malloc(sizeof(*b));
+
+	if (b == NULL || !may_start(fs->flusher, sync)) {
+		free(b);
+		return;
+	}
+	*b = (struct background){.fs = fs, .inode = inode_ref(fs->inodes, inode), .sync = sync};
+	pthread_mutex_lock(&inode->lock);
+	inode->flushing = true;
+	inode->dirty_since_ns = 0;
+	if (inode->dirty != 0)
+		inode->dirty_since_ns = clock_monotonic_ns();
+	pthread_mutex_unlock(&inode->lock);
+	flush_inode(fs, inode, sync, background_done, b);
+}
+
+bool flusher_tick(struct fs *fs, uint64_t now_ns)
+{
+	uint32_t count;
+	struct inode **list = list_all(fs, &count);
+
+	for (uint32_t i = 0; list != NULL && i < count; i++) {
+		struct inode *inode = list[i];
+		enum due due;
+
+		pthread_mutex_lock(&inode->lock);
+		due = what_is_due(inode, count - i > FLUSH_LISTED_MAX, now_ns);
+		if (due == DUE_NOTHING)
+			inode->listed = false;
+		pthread_mutex_unlock(&inode->lock);
+		if (due == DUE_NOTHING)
+			take_out(fs, inode);
+		else if (due != DUE_LATER)
+			start_background(fs, inode, due == DUE_SYNC);
+		inode_put(fs->inodes, inode);
+	}
+	free(list);
+	return count > 0;
+}
+
+/* ---- everything ---- */
+
+/* Waits for an end of some flush, at most a little while. */
+static void await_some(struct flusher *flusher, uint64_t deadline_ns)
+{
+	uint64_t until_ns = clock_monotonic_ns() + 20 * NS_PER_MSEC;
+	struct timespec at;
+
+	if (until_ns > deadline_ns)
+		until_ns = deadline_ns;
+	at = (struct timespec){.tv_sec = (time_t)(until_ns / NS_PER_SEC),
+			       .tv_nsec = (long)(until_ns % NS_PER_SEC)};
+	pthread_mutex_lock(&flusher->lock);
+	pthread_cond_timedwait(&flusher->ended, &flusher->lock, &at);
+	pthread_mutex_unlock(&flusher->lock);
+}
+
+struct everything {
+	struct fs *fs;
+	_Atomic uint32_t under_way;
+	atomic_int error;
+	atomic_int
+		refs; /* of the waiter, and of each flush: it may outlive a waiter that gives up */
+};
+
+static void everything_unref(struct everything *all)
+{
+	if (atomic_fetch_sub(&all->refs, 1) == 1)
+		free(all);
+}
+
+static void everything_one(void *user, int error)
+{
+	struct everything *all = user;
+	int none = 0;
+
+	if (error != 0)
+		atomic_compare_exchange_strong(&all->error, &none, error);
+	atomic_fetch_sub(&all->under_way, 1);
+	pthread_mutex_lock(&all->fs->flusher->lock);
+	pthread_cond_broadcast(&all->fs->flusher->ended);
+	pthread_mutex_unlock(&all->fs->flusher->lock);
+	everything_unref(all);
+}
+
+/* An inode whose times a program is setting right now is left for a moment: ours would undo them.
+ */
+static bool startable(struct inode *inode)
+{
+	bool yes;
+
+	pthread_mutex_lock(&inode->lock);
+	yes = inode->setattrs == 0 && !inode->gate_busy;
+	pthread_mutex_unlock(&inode->lock);
+	return yes;
+}
+
+int flush_everything(struct fs *fs, bool durable, uint64_t deadline_ns)
+{
+	struct everything *all = calloc(1, sizeof(*all));
+	uint32_t count = 0, next = 0;
+	struct inode **list = list_all(fs, &count);
+	int rc = 0;
+
+	if (all == NULL || list == NULL) {
+		rc = -ENOMEM;
+		goto out;
+	}
+	all->fs = fs;
+	atomic_store(&all->refs, 1);
+	while (next < count || atomic_load(&all->under_way) > 0) {
+		if (clock_monotonic_ns() >= deadline_ns) {
+			rc = -ETIMEDOUT;
+			break;
+		}
+		if (next < count && atomic_load(&all->under_way) < FLUSH_AT_ONCE &&
+		    startable(list[next])) {
+			atomic_fetch_add(&all->under_way, 1);
+			atomic_fetch_add(&all->refs, 1);
+			flush_inode(fs, list[next++], durable, everything_one, all);
+			continue;
+		}
+		await_some(fs->flusher, deadline_ns);
+	}
+	if (rc == 0)
+		rc = atomic_load(&all->error);
+out:
+	for (uint32_t i = 0; list != NULL && i < count; i++)
+		inode_put(fs->inodes, list[i]);
+	free(list);
+	if (all != NULL)
+		everything_unref(all);
+	return rc;
+}

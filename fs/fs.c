@@ -1,0 +1,305 @@
+/* fs.c - the mounted filesystem's shared parts: see fs.h. */
+#define LOG_MODULE "fs"
+#include "fs/fs.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "common/clock.h"
+#include "common/log.h"
+#include "fs/flush.h"
+#include "fs/keeper.h"
+#include "fs/recall.h"
+
+static struct log_rate noise;
+
+/* ---- life ---- */
+
+static void on_interrupted(void *user)
+{
+	struct fs *fs = user;
+
+	keeper_wake(fs->keeper);
+}
+
+int fs_create(const struct fs_settings *settings, struct fs **out, char *error, size_t error_size)
+{
+	struct fs *fs = calloc(1, sizeof(*fs));
+	int rc = -ENOMEM;
+
+	if (fs == NULL)
+		goto failed;
+	fs->atime = settings->atime;
+	fs->atime_directories = settings->atime_directories;
+	rc = inode_table_create(INODE_CACHE_LIMIT, &fs->inodes);
+	if (rc == 0)
+		rc = dircache_create(DIRCACHE_LIMIT, &fs->dirs);
+	if (rc == 0)
+		rc = task_table_create(on_interrupted, fs, &fs->tasks);
+	if (rc == 0)
+		rc = flusher_create(fs, &fs->flusher);
+	if (rc == 0)
+		rc = keeper_create(fs, &fs->keeper);
+	if (rc == 0)
+		rc = recaller_create(fs, &fs->recaller);
+	if (rc != 0)
+		goto failed;
+	rc = data_open(&settings->data, &fs->data, error, error_size);
+	if (rc != 0)
+		goto failed_told;
+	*out = fs;
+	return 0;
+
+failed:
+	snprintf(error, error_size, "%s", strerror(-rc));
+failed_told:
+	fs_destroy(fs);
+	return rc;
+}
+
+void fs_destroy(struct fs *fs)
+{
+	if (fs == NULL)
+		return;
+	recaller_destroy(fs->recaller);
+	keeper_destroy(fs->keeper);
+	flusher_destroy(fs->flusher);
+	inode_table_destroy(fs->inodes);
+	if (fs->data != NULL)
+		data_close(fs->data, NS_PER_SEC);
+	task_table_destroy(fs->tasks);
+	dircache_destroy(fs->dirs);
+	free(fs);
+}
+
+/* ---- what the session says ---- */
+
+static void on_map(void *user, struct cluster_map *map)
+{
+	struct fs *fs = user;
+
+	data_set_map(fs->data, map);
+}
+
+/* The files that programs hold open must live on in the new session. */
+static void on_session(void *user, uint64_t session_id)
+{
+	struct fs *fs = user;
+
+	data_set_session(fs->data, session_id);
+	if (fs->meta != NULL)
+		recall_reopen(fs);
+}
+
+static void on_granted(void *user)
+{
+	log_info("sole client: caching");
+}
+
+static void on_recalled(void *user)
+{
+	struct fs *fs = user;
+
+	log_info("the lease is recalled");
+	recall_begin(fs->recaller, true);
+}
+
+static void on_lost(void *user)
+{
+	struct fs *fs = user;
+
+	recall_begin(fs->recaller, false);
+}
+
+const struct meta_callbacks fs_meta_callbacks = {
+	.map = on_map,
+	.session = on_session,
+	.granted = on_granted,
+	.recalled = on_recalled,
+	.lost = on_lost,
+};
+
+/* ---- inodes ---- */
+
+int fs_apply(struct fs *fs, struct inode *inode, const Catena__Attr *message, uint64_t generation)
+{
+	struct data_file *file = NULL;
+	uint64_t file_id = 0;
+	struct attr attr;
+
+	if (message == NULL)
+		return 0;
+	if (attr_decode(message, &attr) != 0 || attr.ino != inode->ino) {
+		if (log_rate_ok(&noise, 2))
+			log_error("the master sent a senseless inode ino=%llu expected=%llu",
+				  (unsigned long long)message->ino, (unsigned long long)inode->ino);
+		return -EIO;
+	}
+	pthread_mutex_lock(&inode->lock);
+	inode_apply(inode, &attr, generation);
+	if (inode->data != NULL && inode->data_file_id != inode->attr.file_id) {
+		/* Truncated to 0: what was written before, here, is gone with the old file. */
+		file = data_file_ref(inode->data);
+		file_id = inode->data_file_id = inode->attr.file_id;
+		inode_update_forget(inode);
+	}
+	pthread_mutex_unlock(&inode->lock);
+	if (file != NULL) {
+		data_file_replace(file, file_id);
+		data_file_put(file);
+	}
+	return 0;
+}
+
+struct inode *fs_inode_of(struct fs *fs, const Catena__Attr *message, uint64_t generation)
+{
+	struct inode *inode;
+
+	if (message == NULL || message->ino == 0)
+		return NULL;
+	inode = inode_table_get(fs->inodes, message->ino);
+	if (inode != NULL && fs_apply(fs, inode, message, generation) != 0) {
+		inode_put(fs->inodes, inode);
+		return NULL;
+	}
+	return inode;
+}
+
+void fs_change_begin(struct inode *inode)
+{
+	pthread_mutex_lock(&inode->lock);
+	inode->changing++;
+	pthread_mutex_unlock(&inode->lock);
+}
+
+void fs_change_end(struct fs *fs, struct inode *inode, bool answered)
+{
+	uint64_t change = atomic_fetch_add(&fs->changes, 1) + 1;
+
+	pthread_mutex_lock(&inode->lock);
+	inode->changing--;
+	inode->last_change = change;
+	if (!answered)
+		inode_distrust(inode);
+	pthread_mutex_unlock(&inode->lock);
+}
+
+struct data_file *fs_data_if_open(struct inode *inode)
+{
+	struct data_file *file = NULL;
+
+	pthread_mutex_lock(&inode->lock);
+	if (inode->data != NULL)
+		file = data_file_ref(inode->data);
+	pthread_mutex_unlock(&inode->lock);
+	return file;
+}
+
+struct data_file *fs_data(struct fs *fs, struct inode *inode, int *error)
+{
+	struct data_file *file = NULL;
+	int rc = 0;
+
+	pthread_mutex_lock(&inode->lock);
+	if (inode->data == NULL) {
+		if (!inode->known || !attr_is_regular(&inode->attr))
+			rc = -EIO;
+		else
+			rc = data_file_get(fs->data, inode->attr.pool, inode->attr.file_id,
+					   &inode->data);
+		if (rc == 0)
+			inode->data_file_id = inode->attr.file_id;
+		else
+			inode->data = NULL;
+	}
+	if (rc == 0)
+		file = data_file_ref(inode->data);
+	pthread_mutex_unlock(&inode->lock);
+	*error = rc;
+	return file;
+}
+
+/* ---- opens that the master counts ---- */
+
+static void send_close(struct fs *fs, uint64_t ino, uint32_t count)
+{
+	Catena__CloseReq close = CATENA__CLOSE_REQ__INIT;
+	Catena__Request request = CATENA__REQUEST__INIT;
+
+	close.ino = ino;
+	close.count = count;
+	request.op_case = CATENA__REQUEST__OP_CLOSE;
+	request.close = &close;
+	meta_call(fs->meta, &request, NULL, NULL);
+}
+
+struct registering {
+	struct fs *fs;
+	struct inode *inode;
+	uint64_t generation;
+};
+
+static void registered(void *user, int error, const Catena__Reply *reply)
+{
+	struct registering *r = user;
+
+	if (error == 0) {
+		pthread_mutex_lock(&r->inode->lock);
+		r->inode->registered++;
+		pthread_mutex_unlock(&r->inode->lock);
+		fs_apply(r->fs, r->inode, reply->attr, r->generation);
+	} else if (log_rate_ok(&noise, 2)) {
+		log_warn("an open file is unknown to the master ino=%llu error=\"%s\"",
+			 (unsigned long long)r->inode->ino, strerror(-error));
+	}
+	fs_unused(r->fs, r->inode); /* it may have been closed meanwhile */
+	inode_put(r->fs->inodes, r->inode);
+	free(r);
+}
+
+void fs_register(struct fs *fs, struct inode *inode)
+{
+	Catena__OpenReq open = CATENA__OPEN_REQ__INIT;
+	Catena__Request request = CATENA__REQUEST__INIT;
+	struct registering *r = malloc(sizeof(*r));
+
+	open.ino = inode->ino;
+	request.op_case = CATENA__REQUEST__OP_OPEN;
+	request.open = &open;
+	if (r == NULL) {
+		log_error("out of memory: an open file is not registered");
+		return;
+	}
+	*r = (struct registering){.fs = fs,
+				  .inode = inode_ref(fs->inodes, inode),
+				  .generation = meta_generation(fs->meta)};
+	meta_call(fs->meta, &request, registered, r);
+}
+
+void fs_unused(struct fs *fs, struct inode *inode)
+{
+	struct data_file *file = NULL;
+	uint32_t count = 0;
+	bool orphan = false;
+
+	pthread_mutex_lock(&inode->lock);
+	if (inode->opens == 0 && inode->changing == 0) {
+		orphan = inode->known && inode->attr.nlink == 0 &&
+			 (inode->data != NULL || inode->registered > 0);
+		if (!orphan && inode->data != NULL && !inode->listed && inode->dirty == 0 &&
+		    !data_dirty(inode->data)) {
+			file = inode->data;
+			inode->data = NULL;
+		}
+		if (!orphan) {
+			count = inode->registered;
+			inode->registered = 0;
+		}
+	}
+	pthread_mutex_unlock(&inode->lock);
+	data_file_put(file);
+	if (count > 0)
+		send_close(fs, inode->ino, count);
+	if (orphan)
+		flush_orphan(fs, inode);
+}

@@ -1,0 +1,146 @@
+/* fs.h - the mounted filesystem: what its operations share. Internal to fs/.
+ *
+ * Who may conclude what. While the lease is held ("sole"), what this mount knows is exact, if it
+ * was asked for under the same generation of the lease: replies to the kernel may be kept by it for
+ * META_KERNEL_TIMEOUT_MS, names, attributes and pages need not be asked for again, opens need not
+ * be told. Otherwise every name and attribute is asked for each time, and data is written back at
+ * close and looked at anew at open.
+ *
+ * Opens. An inode lives in the master while some session has it open. While sole nobody else can
+ * unlink, so nothing is told; before an unlink of ours that hits an inode in use here, and for all
+ * open inodes before the lease is given back, the master is told ("registered").
+ *
+ * Answers of the master come on one thread, which alone applies them, so what it does to an inode
+ * is never interleaved. Handlers never block.
+ *
+ * Lock order: gate and inode, flush list, table, task table; none of them is held during a call of
+ * data_*(), meta_call() or fuse_*(). */
+#ifndef CATENA_FS_FS_H
+#define CATENA_FS_FS_H
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "fs/data.h"
+#include "fs/dircache.h"
+#include "fs/fuse_api.h"
+#include "fs/inode.h"
+#include "fs/meta.h"
+#include "fs/task.h"
+
+/* Below this much space left, close() writes back first, so that programs hear of a full disk. */
+#define FS_SPACE_CAREFUL (1ull << 30)
+/* As large as ext4's; also bounds the work of punching a sparse file. */
+#define FS_FILE_BYTES_MAX (16ull << 40)
+#define FS_NAME_MAX       255u
+#define FS_SYMLINK_MAX    4095u
+
+struct flusher;
+struct keeper;
+struct recaller;
+
+struct fs {
+	struct fuse_session *session;
+	struct meta *meta;
+	struct data *data;
+	struct inode_table *inodes;
+	struct dircache *dirs;
+	struct task_table *tasks;
+	struct flusher *flusher;
+	struct keeper *keeper;
+	struct recaller *recaller;
+	enum atime_mode atime;
+	bool atime_directories;
+	/* Commands answered, and how many of them the master has made durable. */
+	_Atomic uint64_t changes, synced;
+};
+
+/* Of an open file. Referenced by the kernel until release, and by every task that uses it: an
+ * interrupted program may close while the rest of its request is still under way. */
+struct handle {
+	atomic_uint refs;
+	struct inode *inode;  /* a reference */
+	uint32_t flags;       /* of open(2) */
+	uint32_t errors_seen; /* of inode->writeback_errors */
+	bool atime_done;
+};
+
+struct fs_settings {
+	struct data_options data;
+	enum atime_mode atime;
+	bool atime_directories;
+};
+/* Without a master yet: fs->meta is the caller's to set (and to close, before fs_destroy()). */
+int fs_create(const struct fs_settings *settings, struct fs **out, char *error, size_t error_size);
+void fs_destroy(struct fs *fs);
+/* What the session needs to tell us; user is the fs. */
+extern const struct meta_callbacks fs_meta_callbacks;
+struct handle *handle_ref(struct handle *handle);
+void handle_unref(struct fs *fs, struct handle *handle);      /* NULL is allowed */
+void dir_handle_unref(struct fs *fs, struct dir_handle *dir); /* NULL is allowed */
+/* All handlers; the session's userdata is the fs. */
+extern const struct fuse_lowlevel_ops fs_operations;
+/* Everything written so far is with all copies, their disks and the master. Waits at most
+ * @timeout_ns. -ETIMEDOUT, or the first error. */
+int fs_write_back(struct fs *fs, uint64_t timeout_ns);
+
+/* ---- the lease ---- */
+struct view { /* what holds at one moment */
+	uint64_t generation;
+	bool sole;
+};
+static inline struct view fs_view(const struct fs *fs)
+{
+	/* In this order: if the generation is still the same later, so was the lease. */
+	struct view view = {.generation = meta_generation(fs->meta)};
+
+	view.sole = meta_sole(fs->meta);
+	return view;
+}
+/* What was asked for in @generation is exact now. */
+static inline bool fs_current(const struct fs *fs, uint64_t generation)
+{
+	return meta_generation(fs->meta) == generation && meta_sole(fs->meta);
+}
+static inline double fs_timeout(bool cacheable)
+{
+	return cacheable ? META_KERNEL_TIMEOUT_MS / 1000.0 : 0.0;
+}
+
+/* ---- inodes (fs.c) ---- */
+/* Applies what the master said; the inode by its number, or the one given. NULL: no memory, or
+ * senseless (an attr of NULL too). The result is a new reference. RPC thread. */
+struct inode *fs_inode_of(struct fs *fs, const Catena__Attr *message, uint64_t generation);
+/* 0, or -EIO: senseless, or of another inode. NULL: nothing was said; that is allowed. */
+int fs_apply(struct fs *fs, struct inode *inode, const Catena__Attr *message, uint64_t generation);
+/* A command about the inode is sent; it has been answered. What no answer was given to is not
+ * trusted any more. */
+void fs_change_begin(struct inode *inode);
+void fs_change_end(struct fs *fs, struct inode *inode, bool answered);
+/* The file's data, opened when it is not yet. A reference of the caller's. NULL with *error. */
+struct data_file *fs_data(struct fs *fs, struct inode *inode, int *error);
+/* The same, but only if it is open. */
+struct data_file *fs_data_if_open(struct inode *inode);
+/* Nobody has the inode open any more: what can be let go of is. No lock held. */
+void fs_unused(struct fs *fs, struct inode *inode);
+/* The master counts one open more; no waiting, later commands come after it. */
+void fs_register(struct fs *fs, struct inode *inode);
+
+/* ---- replies (reply.c) ---- */
+/* Each claims, answers and ends the task; or just answers a request that has none. */
+void reply_entry(struct task *task, struct inode *inode, bool cacheable);
+void reply_attr(struct task *task, struct inode *inode, bool cacheable);
+void entry_of(struct inode *inode, bool cacheable, struct fuse_entry_param *entry);
+/* The errno of a request that failed with @error (-errno), for programs. */
+int reply_error(int error);
+
+/* ---- requests (reply.c) ---- */
+/* An encoded name, borrowed. */
+static inline ProtobufCBinaryData bytes_of(const char *text, size_t size)
+{
+	return (ProtobufCBinaryData){.data = (uint8_t *)(uintptr_t)text, .len = size};
+}
+static inline struct handle *handle_of(const struct fuse_file_info *fi)
+{
+	return (struct handle *)(uintptr_t)fi->fh;
+}
+#endif

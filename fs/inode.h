@@ -1,0 +1,167 @@
+/* inode.h - the mount's inodes: what the master said of them, and what is newer here.
+ *
+ * The number that the kernel knows an inode by is the master's, so an inode here is only a cache
+ * entry: it can be dropped whenever nobody holds a reference, and made anew, empty, when the kernel
+ * names it again. (FORGET needs no bookkeeping for that reason.)
+ *
+ * attr is the newest that the master said, by its version. It is exact while attr_generation is the
+ * generation of the lease and the lease is held. Over it lies what this mount has done and the
+ * master does not know yet: the size and times of writes, the time of reads. What programs see is
+ * both together.
+ *
+ * Threading: the table has a lock of its own for refs, hash and order of use. Everything else of an
+ * inode is under its lock. Lock order: inode, then table; never two inodes. */
+#ifndef CATENA_FS_INODE_H
+#define CATENA_FS_INODE_H
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include "catena.pb-c.h"
+#include "fs/data.h"
+
+#define INODE_ROOT        1u
+#define INODE_CACHE_LIMIT 200000u
+
+struct gate_entry;
+
+struct attr {
+	uint64_t ino;
+	uint32_t mode, nlink, uid, gid, rdev, pool;
+	uint64_t size;
+	int64_t atime, mtime, ctime;
+	uint64_t file_id, version, allocated, parent;
+	uint64_t trim_from, trim_to, trim_session; /* trim_to <= trim_from: none */
+};
+
+enum {
+	INODE_DIRTY_SIZE = 1,  /* local_size may be larger than the master's */
+	INODE_DIRTY_MTIME = 2, /* local_mtime is newer than the master's mtime and ctime */
+	INODE_DIRTY_ATIME = 4
+};
+
+struct inode {
+	uint64_t ino;
+	/* the table's */
+	struct inode *hash_next, *lru_prev, *lru_next;
+	uint32_t refs;
+
+	pthread_mutex_t lock;
+	bool known; /* attr says something */
+	struct attr attr;
+	uint64_t attr_generation;
+
+	uint32_t dirty;
+	uint64_t local_size, local_low; /* writes that the master does not know: [low, size) */
+	int64_t local_mtime, local_atime;
+	uint64_t write_seq;    /* grows with each write */
+	uint64_t truncate_seq; /* grows with each truncation begun and ended */
+	uint32_t setattrs;     /* of programs, under way: no times of ours beside them */
+	uint32_t changing;     /* commands about this inode under way */
+	uint64_t last_change;  /* fs->changes at the last one answered */
+
+	uint32_t opens;         /* handles */
+	uint32_t registered;    /* opens that the master counts for us */
+	struct data_file *data; /* while open or dirty */
+	uint64_t data_file_id;
+	int writeback_error;       /* the last, and how many there were: each handle tells its */
+	uint32_t writeback_errors; /* program once */
+
+	/* Pages of the kernel are what the file has, while the lease's generation is this one, or
+	 * the master's version of the inode at open is this one. */
+	uint64_t page_generation, page_version;
+
+	/* Truncations and punches, one at a time; writes wait for them (gate.h). */
+	bool gate_busy;
+	struct gate_entry *gate_head, *gate_tail;
+
+	/* What is to be written back by and by (flush.h); the links are under its lock. */
+	struct inode *listed_prev, *listed_next;
+	bool listed;
+	bool flushing; /* a background flush is under way */
+	bool unsynced; /* written since the last flush to the disks of all copies */
+	uint64_t dirty_since_ns, unsynced_since_ns;
+
+	char *symlink; /* the target never changes */
+	/* Names of all xattrs, each ended by NUL; exact like attr. */
+	char *xattrs;
+	uint32_t xattrs_size;
+	uint64_t xattrs_generation;
+	uint64_t xattrs_seq; /* grows with each change begun and ended */
+};
+
+struct inode_table;
+
+int inode_table_create(uint32_t limit, struct inode_table **out);
+void inode_table_destroy(struct inode_table *table);
+/* A reference to the inode, made empty when it is not there. NULL: out of memory. */
+struct inode *inode_table_get(struct inode_table *table, uint64_t ino);
+/* NULL: not there. */
+struct inode *inode_table_find(struct inode_table *table, uint64_t ino);
+struct inode *inode_ref(struct inode_table *table, struct inode *inode);
+void inode_put(struct inode_table *table, struct inode *inode); /* NULL is allowed */
+/* Calls @each for those that @wanted (called with the inode's lock held) chooses; with a reference
+ * and without locks. -ENOMEM: nothing was done. */
+int inode_table_each(struct inode_table *table, bool (*wanted)(const struct inode *inode),
+		     void (*each)(void *user, struct inode *inode), void *user);
+uint32_t inode_table_count(struct inode_table *table);
+
+/* -EIO: the message makes no sense. */
+int attr_decode(const Catena__Attr *message, struct attr *out);
+static inline bool attr_is_regular(const struct attr *attr)
+{
+	return S_ISREG(attr->mode);
+}
+static inline bool attr_trim_pending(const struct attr *attr)
+{
+	return attr->trim_to > attr->trim_from;
+}
+
+/* ---- all of these with the inode's lock held ---- */
+
+/* Takes over what the master said in answer to a request sent in @generation, unless something
+ * newer is known. */
+void inode_apply(struct inode *inode, const struct attr *attr, uint64_t generation);
+/* Something may have changed that we were not told of. */
+void inode_distrust(struct inode *inode);
+static inline bool inode_exact(const struct inode *inode, bool sole, uint64_t generation)
+{
+	return sole && inode->known && inode->attr_generation == generation;
+}
+uint64_t inode_size(const struct inode *inode);
+int64_t inode_mtime(const struct inode *inode);
+int64_t inode_ctime(const struct inode *inode);
+int64_t inode_atime(const struct inode *inode);
+void inode_stat(const struct inode *inode, struct stat *out);
+
+/* A write of [offset, end) was accepted. @exact: the size that we know is the file's. */
+void inode_wrote(struct inode *inode, uint64_t offset, uint64_t end, int64_t now, bool exact);
+/* Content was changed without changing the size. */
+void inode_touched(struct inode *inode, int64_t now);
+enum atime_mode { ATIME_RELATIVE, ATIME_STRICT, ATIME_NEVER };
+/* A program read; true: the time was changed. */
+bool inode_was_read(struct inode *inode, enum atime_mode mode, int64_t now);
+
+/* What the master should be told, as it was at one moment. */
+struct inode_update {
+	uint32_t mask; /* SET_*; 0: nothing */
+	uint64_t size, file_id;
+	int64_t mtime, ctime, atime;
+	uint64_t write_seq, truncate_seq;
+};
+void inode_update_begin(const struct inode *inode, struct inode_update *update);
+/* Time has passed between _begin() and sending: leaves out what does not hold any more. */
+void inode_update_check(const struct inode *inode, struct inode_update *update);
+void inode_update_fill(const struct inode *inode, const struct inode_update *update,
+		       Catena__SetattrReq *setattr);
+/* The master has done it. */
+void inode_update_done(struct inode *inode, const struct inode_update *update);
+/* The inode is truncated, or its file is another: what was local is void. */
+void inode_update_forget(struct inode *inode);
+
+void inode_set_symlink(struct inode *inode, const void *target, size_t size);
+/* The names of all xattrs are known; NULL and 0: none. */
+void inode_set_xattrs(struct inode *inode, const void *names, size_t size, uint64_t generation);
+/* Every file needs its own number of these, so they are not counted exactly. */
+void inode_writeback_failed(struct inode *inode, int error);
+#endif

@@ -1,0 +1,267 @@
+/* inode_attr.c - what an inode looks like: the master's word, and over it what is only known here.
+ * See inode.h. All with the inode's lock held. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+#include "common/clock.h"
+#include "fs/inode.h"
+
+/* What cp and stdio use as buffer size. */
+#define PREFERRED_IO_BYTES (128u << 10)
+#define DAY_NS             (INT64_C(86400) * INT64_C(1000000000))
+
+int attr_decode(const Catena__Attr *message, struct attr *out)
+{
+	if (message == NULL || message->ino == 0 || (message->mode & S_IFMT) == 0 ||
+	    message->size > INT64_MAX || message->allocated > INT64_MAX ||
+	    message->trim_to > INT64_MAX)
+		return -EIO;
+	*out = (struct attr){
+		.ino = message->ino,
+		.mode = message->mode,
+		.nlink = message->nlink,
+		.uid = message->uid,
+		.gid = message->gid,
+		.rdev = message->rdev,
+		.pool = message->pool,
+		.size = message->size,
+		.atime = message->atime,
+		.mtime = message->mtime,
+		.ctime = message->ctime,
+		.file_id = message->file_id,
+		.version = message->version,
+		.allocated = message->allocated,
+		.parent = message->parent,
+		.trim_from = message->trim_from,
+		.trim_to = message->trim_to,
+		.trim_session = message->trim_session,
+	};
+	return 0;
+}
+
+void inode_apply(struct inode *inode, const struct attr *attr, uint64_t generation)
+{
+	if (inode->known && generation <= inode->attr_generation &&
+	    attr->version < inode->attr.version)
+		return; /* overtaken by a newer answer */
+	if (inode->known && attr->version == inode->attr.version &&
+	    generation < inode->attr_generation)
+		generation = inode->attr_generation;
+	inode->attr = *attr;
+	inode->attr_generation = generation;
+	inode->known = true;
+}
+
+void inode_distrust(struct inode *inode)
+{
+	inode->attr_generation = 0;
+}
+
+uint64_t inode_size(const struct inode *inode)
+{
+	if ((inode->dirty & INODE_DIRTY_SIZE) && inode->local_size > inode->attr.size)
+		return inode->local_size;
+	return inode->attr.size;
+}
+
+int64_t inode_mtime(const struct inode *inode)
+{
+	return inode->dirty & INODE_DIRTY_MTIME ? inode->local_mtime : inode->attr.mtime;
+}
+
+int64_t inode_ctime(const struct inode *inode)
+{
+	if ((inode->dirty & INODE_DIRTY_MTIME) && inode->local_mtime > inode->attr.ctime)
+		return inode->local_mtime;
+	return inode->attr.ctime;
+}
+
+int64_t inode_atime(const struct inode *inode)
+{
+	return inode->dirty & INODE_DIRTY_ATIME ? inode->local_atime : inode->attr.atime;
+}
+
+static struct timespec time_of(int64_t ns)
+{
+	struct timespec t = {.tv_sec = ns / (int64_t)NS_PER_SEC,
+			     .tv_nsec = ns % (int64_t)NS_PER_SEC};
+
+	if (t.tv_nsec < 0) {
+		t.tv_sec--;
+		t.tv_nsec += (long)NS_PER_SEC;
+	}
+	return t;
+}
+
+/* Holes are not counted: a file counts as full up to what was ever written of it. */
+static uint64_t allocated_blocks(const struct inode *inode)
+{
+	uint64_t size = inode_size(inode), bytes = inode->attr.allocated;
+
+	if ((inode->dirty & INODE_DIRTY_SIZE) && inode->local_size > bytes)
+		bytes = inode->local_size;
+	if (bytes > size)
+		bytes = size;
+	return attr_is_regular(&inode->attr) ? (bytes + 511) / 512 : 0;
+}
+
+void inode_stat(const struct inode *inode, struct stat *out)
+{
+	const struct attr *attr = &inode->attr;
+
+	memset(out, 0, sizeof(*out));
+	out->st_ino = inode->ino;
+	out->st_mode = attr->mode;
+	out->st_nlink = attr->nlink;
+	out->st_uid = attr->uid;
+	out->st_gid = attr->gid;
+	out->st_rdev = attr->rdev;
+	out->st_size = (off_t)inode_size(inode);
+	out->st_blocks = (blkcnt_t)allocated_blocks(inode);
+	out->st_blksize = PREFERRED_IO_BYTES;
+	out->st_atim = time_of(inode_atime(inode));
+	out->st_mtim = time_of(inode_mtime(inode));
+	out->st_ctim = time_of(inode_ctime(inode));
+}
+
+void inode_touched(struct inode *inode, int64_t now)
+{
+	inode->write_seq++;
+	inode->local_mtime = now;
+	inode->dirty |= INODE_DIRTY_MTIME;
+}
+
+void inode_wrote(struct inode *inode, uint64_t offset, uint64_t end, int64_t now, bool exact)
+{
+	inode_touched(inode, now);
+	if (exact && end <= inode_size(inode))
+		return;
+	if (!(inode->dirty & INODE_DIRTY_SIZE)) {
+		inode->local_low = offset;
+		inode->local_size = 0;
+	} else if (offset < inode->local_low) {
+		inode->local_low = offset;
+	}
+	if (end > inode->local_size)
+		inode->local_size = end;
+	inode->dirty |= INODE_DIRTY_SIZE;
+}
+
+bool inode_was_read(struct inode *inode, enum atime_mode mode, int64_t now)
+{
+	int64_t atime = inode_atime(inode);
+
+	if (mode == ATIME_NEVER || !inode->known)
+		return false;
+	if (mode == ATIME_RELATIVE && atime > inode_mtime(inode) && atime > inode_ctime(inode) &&
+	    now - atime < DAY_NS)
+		return false;
+	inode->local_atime = now;
+	inode->dirty |= INODE_DIRTY_ATIME;
+	return true;
+}
+
+/* ---- telling the master ---- */
+
+void inode_update_begin(const struct inode *inode, struct inode_update *update)
+{
+	*update = (struct inode_update){
+		.size = inode->local_size,
+		.file_id = inode->attr.file_id,
+		.mtime = inode_mtime(inode),
+		.ctime = inode_ctime(inode),
+		.atime = inode_atime(inode),
+		.write_seq = inode->write_seq,
+		.truncate_seq = inode->truncate_seq,
+	};
+	if (inode->dirty & INODE_DIRTY_SIZE)
+		update->mask |= CATENA__SET_MASK__SET_GROW;
+	/* The master would put its own times to a new size. */
+	if (inode->dirty & (INODE_DIRTY_SIZE | INODE_DIRTY_MTIME))
+		update->mask |= CATENA__SET_MASK__SET_MTIME;
+	if (inode->dirty & INODE_DIRTY_ATIME)
+		update->mask |= CATENA__SET_MASK__SET_ATIME;
+	if (update->mask != 0)
+		update->mask |= CATENA__SET_MASK__SET_CTIME;
+}
+
+void inode_update_check(const struct inode *inode, struct inode_update *update)
+{
+	if (update->truncate_seq != inode->truncate_seq)
+		update->mask &= ~(uint32_t)CATENA__SET_MASK__SET_GROW;
+	if (!(inode->dirty & INODE_DIRTY_MTIME) && !(update->mask & CATENA__SET_MASK__SET_GROW))
+		update->mask &= ~(uint32_t)CATENA__SET_MASK__SET_MTIME;
+	if (!(inode->dirty & INODE_DIRTY_ATIME))
+		update->mask &= ~(uint32_t)CATENA__SET_MASK__SET_ATIME;
+	if (update->mask == CATENA__SET_MASK__SET_CTIME)
+		update->mask = 0;
+	/* Times may have been set, or gone on, since; they never go back. */
+	update->mtime = inode_mtime(inode);
+	update->ctime = inode_ctime(inode);
+	update->atime = inode_atime(inode);
+	update->write_seq = inode->write_seq;
+}
+
+void inode_update_fill(const struct inode *inode, const struct inode_update *update,
+		       Catena__SetattrReq *setattr)
+{
+	setattr->ino = inode->ino;
+	setattr->mask = update->mask;
+	setattr->size = update->size;
+	setattr->file_id = update->file_id;
+	setattr->mtime = update->mtime;
+	setattr->ctime = update->ctime;
+	setattr->atime = update->atime;
+}
+
+void inode_update_done(struct inode *inode, const struct inode_update *update)
+{
+	if (update->truncate_seq != inode->truncate_seq)
+		return; /* whatever is dirty now is of later writes */
+	if ((update->mask & CATENA__SET_MASK__SET_GROW) && inode->local_size <= update->size)
+		inode->dirty &= ~(uint32_t)INODE_DIRTY_SIZE;
+	if ((update->mask & CATENA__SET_MASK__SET_MTIME) && inode->write_seq == update->write_seq)
+		inode->dirty &= ~(uint32_t)INODE_DIRTY_MTIME;
+	if ((update->mask & CATENA__SET_MASK__SET_ATIME) && inode->local_atime == update->atime)
+		inode->dirty &= ~(uint32_t)INODE_DIRTY_ATIME;
+}
+
+void inode_update_forget(struct inode *inode)
+{
+	inode->truncate_seq++;
+	inode->dirty &= ~(uint32_t)(INODE_DIRTY_SIZE | INODE_DIRTY_MTIME);
+	inode->local_size = inode->local_low = 0;
+}
+
+/* ---- what else is remembered ---- */
+
+void inode_set_symlink(struct inode *inode, const void *target, size_t size)
+{
+	if (inode->symlink == NULL)
+		inode->symlink = strndup(target, size);
+}
+
+void inode_set_xattrs(struct inode *inode, const void *names, size_t size, uint64_t generation)
+{
+	char *copy = NULL;
+
+	if (size > UINT32_MAX)
+		return;
+	if (size != 0) {
+		copy = malloc(size);
+		if (copy == NULL)
+			return;
+		memcpy(copy, names, size);
+	}
+	free(inode->xattrs);
+	inode->xattrs = copy;
+	inode->xattrs_size = (uint32_t)size;
+	inode->xattrs_generation = generation;
+}
+
+void inode_writeback_failed(struct inode *inode, int error)
+{
+	inode->writeback_error = error;
+	inode->writeback_errors++;
+}

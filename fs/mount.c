@@ -1,0 +1,365 @@
+/* mount.c - see mount.h. */
+#define LOG_MODULE "mount"
+#include "fs/mount.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/rpc.h"
+#include "fs/flush.h"
+#include "fs/fs.h"
+#include "fs/fuse_loop.h"
+#include "fs/keeper.h"
+#include "fs/mountpoint.h"
+#include "fs/recall.h"
+
+#define PAGES_NS (5 * NS_PER_SEC) /* for the kernel's dirty pages at the end */
+#define QUIET_NS (2 * NS_PER_SEC) /* for what is under way when all else is done */
+
+struct mount {
+	struct mount_options options; /* borrowed */
+	char *path;
+	struct fs *fs;
+	struct meta *meta;
+	struct fuse_session *session;
+	struct fuse_loop *loop;
+	bool mounted;
+};
+
+/* ---- made ---- */
+
+static struct tls_files files_of(const struct mount_options *o)
+{
+	return (struct tls_files){.ca = o->ca, .cert = o->cert, .key = o->key};
+}
+
+static const char *text_or_null(const char *text)
+{
+	return text[0] != '\0' ? text : NULL;
+}
+
+static int open_fs(struct mount *mount, char *error, size_t error_size)
+{
+	const struct mount_options *o = &mount->options;
+	struct fs_settings settings = {
+		.data = {.tls = files_of(o),
+			 .memory_limit = o->cache_bytes,
+			 .soft_timeout_ns = o->soft ? o->timeout_ns : 0,
+			 .host = text_or_null(o->host),
+			 .rack = text_or_null(o->rack),
+			 .zone = text_or_null(o->zone)},
+		.atime = o->atime,
+		.atime_directories = o->atime_directories,
+	};
+
+	return fs_create(&settings, &mount->fs, error, error_size);
+}
+
+static int open_meta(struct mount *mount, char *error, size_t error_size)
+{
+	const struct mount_options *o = &mount->options;
+	uint64_t patience_ns =
+		o->timeout_ns > MOUNT_PATIENCE_NS ? o->timeout_ns : MOUNT_PATIENCE_NS;
+	char host[128] = "", name[512];
+	struct meta_options options = {
+		.masters = o->master,
+		.tls = files_of(o),
+		.mount_name = name,
+		.soft_timeout_ns = o->soft ? o->timeout_ns : 0,
+		.callbacks = fs_meta_callbacks,
+		.user = mount->fs,
+	};
+	int rc;
+
+	gethostname(host, sizeof(host) - 1);
+	snprintf(name, sizeof(name), "%s:%s", host, mount->path);
+	rc = meta_open(&options, patience_ns, &mount->meta, error, error_size);
+	if (rc == 0)
+		mount->fs->meta = mount->meta;
+	return rc;
+}
+
+/* libfuse takes options as text; a comma or backslash in a name is escaped. */
+static void escape(const char *in, char *out, size_t size)
+{
+	size_t n = 0;
+
+	for (; *in != '\0' && n + 2 < size; in++) {
+		if (*in == ',' || *in == '\\')
+			out[n++] = '\\';
+		out[n++] = *in;
+	}
+	out[n] = '\0';
+}
+
+static int open_session(struct mount *mount, char *error, size_t error_size)
+{
+	bool root = geteuid() == 0;
+	char source[300], options[1024];
+	char *argv[] = {(char *)"mount.catena", (char *)"-o", options, NULL};
+	struct fuse_args args = FUSE_ARGS_INIT(3, argv);
+
+	escape(mount->options.master, source, sizeof(source));
+	/* Permissions are the kernel's to check, by mode, as on a disk. */
+	snprintf(options, sizeof(options), "fsname=%s,subtype=catena,default_permissions%s%s%s",
+		 source, root ? ",allow_other,dev,suid" : "",
+		 mount->options.kernel[0] != '\0' ? "," : "", mount->options.kernel);
+	mount->session = fuse_session_new(&args, &fs_operations, sizeof(fs_operations), mount->fs);
+	fuse_opt_free_args(&args);
+	if (mount->session == NULL) {
+		snprintf(error, error_size, "libfuse does not take the options %s", options);
+		return -EINVAL;
+	}
+	mount->fs->session = mount->session;
+	return 0;
+}
+
+static int start_threads(struct mount *mount)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned threads = cores > 2 ? 2 * (unsigned)cores : 4;
+	/* As many as the memory limit would allow if each held a full write. */
+	unsigned stolen = (unsigned)(mount->options.cache_bytes >> 20) + 16;
+	int rc = fuse_loop_create(mount->session, threads, stolen, &mount->loop);
+
+	if (rc == 0)
+		rc = keeper_start(mount->fs->keeper);
+	if (rc == 0)
+		rc = recaller_start(mount->fs->recaller);
+	return rc;
+}
+
+static int mount_it(struct mount *mount, char *error, size_t error_size)
+{
+	int rc;
+
+	errno = 0;
+	if (fuse_session_mount(mount->session, mount->path) != 0) {
+		snprintf(error, error_size, "%s: the kernel refuses the mount%s%s", mount->path,
+			 errno != 0 ? ": " : "", errno != 0 ? strerror(errno) : "");
+		return -EIO;
+	}
+	mount->mounted = true;
+	rc = fuse_loop_attach(mount->loop);
+	if (rc == 0)
+		rc = fuse_loop_start(mount->loop);
+	if (rc != 0)
+		snprintf(error, error_size, "cannot serve the mount: %s", strerror(-rc));
+	return rc;
+}
+
+/* libfuse writes to stderr by itself; ours has one line for each thing that goes wrong. */
+static void log_of_libfuse(enum fuse_log_level level, const char *format, va_list args)
+{
+	char line[512];
+	size_t size;
+
+	vsnprintf(line, sizeof(line), format, args);
+	size = strlen(line);
+	while (size > 0 && line[size - 1] == '\n')
+		line[--size] = '\0';
+	if (level <= FUSE_LOG_ERR)
+		log_error("libfuse says: %s", line);
+	else
+		log_debug("libfuse says: %s", line);
+}
+
+int mount_begin(const struct mount_options *options, const char *mountpoint, struct mount **out,
+		char *error, size_t error_size)
+{
+	struct mount *mount = calloc(1, sizeof(*mount));
+	int rc = -ENOMEM;
+
+	snprintf(error, error_size, "out of memory");
+	if (mount == NULL)
+		return rc;
+	mount->options = *options;
+	mount->path = strdup(mountpoint);
+	if (mount->path == NULL) {
+		free(mount);
+		return rc;
+	}
+	rpc_init();
+	fuse_set_log_func(log_of_libfuse);
+	rc = open_fs(mount, error, error_size);
+	if (rc == 0)
+		rc = open_meta(mount, error, error_size);
+	if (rc == 0)
+		rc = open_session(mount, error, error_size);
+	if (rc == 0) {
+		rc = start_threads(mount);
+		if (rc != 0)
+			snprintf(error, error_size, "cannot start threads: %s", strerror(-rc));
+	}
+	if (rc == 0)
+		rc = mount_it(mount, error, error_size);
+	if (rc != 0) {
+		mount_end(mount);
+		return rc;
+	}
+	mountpoint_set_read_ahead(mount->path, MOUNT_READ_AHEAD_K);
+	log_info("mounted path=%s master=%s session=%llu", mount->path, options->master,
+		 (unsigned long long)meta_session_id(mount->meta));
+	*out = mount;
+	return 0;
+}
+
+int mount_ended_fd(const struct mount *mount)
+{
+	return fuse_loop_ended_fd(mount->loop);
+}
+
+/* ---- taken down ---- */
+
+struct pages {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	bool done;
+	int refs;
+	char *path;
+};
+
+static void pages_unref(struct pages *pages)
+{
+	bool last = --pages->refs == 0;
+
+	pthread_mutex_unlock(&pages->lock);
+	if (!last)
+		return;
+	pthread_cond_destroy(&pages->changed);
+	pthread_mutex_destroy(&pages->lock);
+	free(pages->path);
+	free(pages);
+}
+
+/* Asks our own filesystem, so not on a thread that must go on. */
+static void *sync_pages(void *user)
+{
+	struct pages *pages = user;
+	int fd = open(pages->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd >= 0) {
+		syncfs(fd);
+		close(fd);
+	}
+	pthread_mutex_lock(&pages->lock);
+	pages->done = true;
+	pthread_cond_signal(&pages->changed);
+	pages_unref(pages);
+	return NULL;
+}
+
+/* Dirty pages of shared mappings come to us, while the mount still serves. */
+static void write_kernel_pages(const char *path)
+{
+	struct pages *pages = calloc(1, sizeof(*pages));
+	uint64_t end_ns = clock_monotonic_ns() + PAGES_NS;
+	struct timespec at = {.tv_sec = (time_t)(end_ns / NS_PER_SEC),
+			      .tv_nsec = (long)(end_ns % NS_PER_SEC)};
+	pthread_condattr_t attr;
+	pthread_t thread;
+
+	if (pages == NULL)
+		return;
+	pages->path = strdup(path);
+	pages->refs = 2;
+	pthread_mutex_init(&pages->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&pages->changed, &attr);
+	pthread_condattr_destroy(&attr);
+	if (pages->path == NULL || pthread_create(&thread, NULL, sync_pages, pages) != 0) {
+		pages->refs = 1;
+		pthread_mutex_lock(&pages->lock);
+		pages_unref(pages);
+		return;
+	}
+	pthread_detach(thread);
+	pthread_mutex_lock(&pages->lock);
+	while (!pages->done &&
+	       pthread_cond_timedwait(&pages->changed, &pages->lock, &at) != ETIMEDOUT)
+		;
+	if (!pages->done)
+		log_warn("the kernel's dirty pages could not be written in time");
+	pages_unref(pages);
+}
+
+static void unmount(struct mount *mount)
+{
+	if (!mount->mounted || fuse_session_exited(mount->session))
+		return;
+	write_kernel_pages(mount->path);
+	if (mountpoint_unmount(mount->path) == UNMOUNTED_BUSY)
+		log_warn("unmounted while files are open: their programs will get errors path=%s",
+			 mount->path);
+}
+
+static int write_back(struct mount *mount)
+{
+	int rc;
+
+	if (mount->meta == NULL || !mount->mounted)
+		return 0;
+	rc = fs_write_back(mount->fs, MOUNT_FLUSH_NS);
+	if (rc != 0)
+		log_error("not everything that was written could be saved path=%s error=\"%s\" "
+			  "files=%u",
+			  mount->path, strerror(-rc), flusher_listed(mount->fs->flusher));
+	return rc;
+}
+
+/* True: nothing of ours is under way any more, so memory may be freed. */
+static bool quiet(struct mount *mount)
+{
+	uint64_t end_ns = clock_monotonic_ns() + QUIET_NS;
+
+	while (task_count(mount->fs->tasks) > 0) {
+		if (clock_monotonic_ns() > end_ns)
+			return false;
+		nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+	}
+	return true;
+}
+
+static void free_all(struct mount *mount)
+{
+	if (mount->session != NULL)
+		fuse_session_destroy(mount->session);
+	if (mount->fs != NULL) {
+		mount->fs->session = NULL;
+		fs_destroy(mount->fs);
+	}
+	fuse_loop_destroy(mount->loop);
+	rpc_shutdown();
+	free(mount->path);
+	free(mount);
+}
+
+int mount_end(struct mount *mount)
+{
+	int rc;
+
+	unmount(mount);
+	rc = write_back(mount);
+	if (mount->loop != NULL)
+		fuse_loop_stop(mount->loop);
+	if (mount->fs != NULL) {
+		recaller_stop(mount->fs->recaller);
+		keeper_stop(mount->fs->keeper);
+	}
+	meta_close(mount->meta);
+	if (rc == 0 && mount->mounted)
+		log_info("unmounted path=%s", mount->path);
+	if (mount->fs != NULL && !quiet(mount)) {
+		log_warn("requests of programs were still waiting path=%s", mount->path);
+		return rc; /* their answers would find nothing: leave everything to the exit */
+	}
+	if (rc == 0)
+		free_all(mount);
+	return rc;
+}

@@ -1,0 +1,67 @@
+/* ops.c - the table of handlers, and what is agreed with the kernel. */
+#define LOG_MODULE "fs"
+#include "fs/ops.h"
+#include "common/buf.h"
+#include "common/log.h"
+#include "fs/fuse_loop.h"
+
+#define BACKGROUND_MAX 128u
+
+void fs_init(void *userdata, struct fuse_conn_info *conn)
+{
+	const unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_ATOMIC_O_TRUNC |
+				FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_CACHE_SYMLINKS |
+				FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
+				FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_EXPLICIT_INVAL_DATA;
+
+	/* Everything else is left out on purpose: the kernel's own write-back cache would keep
+	 * sizes from us, splice cannot encrypt, and pages are dropped when we say so and not when a
+	 * time has changed. */
+	conn->want = conn->capable & wanted;
+	if (conn->want & FUSE_CAP_PARALLEL_DIROPS)
+		fuse_loop_want_parallel_dirops();
+	conn->max_write = FRAME_PAYLOAD_MAX;
+	conn->max_background = BACKGROUND_MAX;
+	conn->congestion_threshold = BACKGROUND_MAX * 3 / 4;
+	conn->time_gran = 1;
+	log_debug("kernel agreed protocol=%u.%u capable=%#x", conn->proto_major, conn->proto_minor,
+		  conn->capable);
+}
+
+/* What is not here is answered with ENOSYS once, and then done by the kernel: locks are the
+ * mount's own, copy_file_range copies by reading and writing, access goes by the mode. */
+const struct fuse_lowlevel_ops fs_operations = {
+	.init = fs_init,
+	.lookup = fs_lookup,
+	.forget = fs_forget,
+	.forget_multi = fs_forget_multi,
+	.getattr = fs_getattr,
+	.setattr = fs_setattr,
+	.readlink = fs_readlink,
+	.mknod = fs_mknod,
+	.mkdir = fs_mkdir,
+	.symlink = fs_symlink,
+	.create = fs_create_file,
+	.link = fs_link,
+	.unlink = fs_unlink,
+	.rmdir = fs_rmdir,
+	.rename = fs_rename,
+	.open = fs_open,
+	.read = fs_read,
+	.write = fs_write,
+	.flush = fs_flush,
+	.release = fs_release,
+	.fsync = fs_fsync,
+	.fallocate = fs_fallocate,
+	.lseek = fs_lseek,
+	.opendir = fs_opendir,
+	.readdir = fs_readdir,
+	.readdirplus = fs_readdirplus,
+	.releasedir = fs_releasedir,
+	.fsyncdir = fs_fsyncdir,
+	.setxattr = fs_setxattr,
+	.getxattr = fs_getxattr,
+	.listxattr = fs_listxattr,
+	.removexattr = fs_removexattr,
+	.statfs = fs_statfs,
+};

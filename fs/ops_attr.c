@@ -1,0 +1,188 @@
+/* ops_attr.c - attributes: asked for and set. */
+#include <errno.h>
+#include "common/clock.h"
+#include "fs/ops.h"
+
+void attr_fetch(struct task *task, meta_done_fn *done)
+{
+	Catena__GetattrReq getattr = CATENA__GETATTR_REQ__INIT;
+	Catena__Request request = CATENA__REQUEST__INIT;
+
+	getattr.ino = task->inode->ino;
+	request.op_case = CATENA__REQUEST__OP_GETATTR;
+	request.getattr = &getattr;
+	task->generation = meta_generation(task->fs->meta);
+	meta_call(task->fs->meta, &request, done, task);
+}
+
+static void got_attr(void *user, int error, const Catena__Reply *reply)
+{
+	struct task *task = user;
+
+	if (error == 0)
+		error = reply->attr == NULL
+				? -EIO
+				: fs_apply(task->fs, task->inode, reply->attr, task->generation);
+	if (error != 0)
+		task_fail(task, error);
+	else
+		reply_attr(task, task->inode, fs_current(task->fs, task->generation));
+}
+
+void fs_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct fs *fs = fuse_req_userdata(req);
+	struct view view = fs_view(fs);
+	struct inode *inode = inode_table_get(fs->inodes, ino);
+	struct task *task;
+	struct stat st;
+	bool exact;
+
+	if (inode == NULL) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	pthread_mutex_lock(&inode->lock);
+	exact = inode_exact(inode, view.sole, view.generation);
+	if (exact)
+		inode_stat(inode, &st);
+	pthread_mutex_unlock(&inode->lock);
+	if (exact) {
+		fuse_reply_attr(req, &st, fs_timeout(true));
+		inode_put(fs->inodes, inode);
+		return;
+	}
+	task = task_begin(fs, req);
+	if (task == NULL) {
+		inode_put(fs->inodes, inode);
+		return;
+	}
+	task->inode = inode;
+	attr_fetch(task, got_attr);
+}
+
+/* ---- setting ---- */
+
+void setattr_send(struct task *task, meta_done_fn *done)
+{
+	Catena__SetattrReq setattr = CATENA__SETATTR_REQ__INIT;
+	Catena__Request request = CATENA__REQUEST__INIT;
+	struct inode *inode = task->inode;
+
+	setattr.ino = inode->ino;
+	setattr.mask = task->set.mask;
+	setattr.mode = task->set.mode;
+	setattr.uid = task->set.uid;
+	setattr.gid = task->set.gid;
+	setattr.atime = task->set.atime;
+	setattr.mtime = task->set.mtime;
+	setattr.size = task->size;
+	request.op_case = CATENA__REQUEST__OP_SETATTR;
+	request.setattr = &setattr;
+	pthread_mutex_lock(&inode->lock);
+	inode->changing++;
+	inode->setattrs++;
+	task->seq = inode->write_seq;
+	pthread_mutex_unlock(&inode->lock);
+	task->generation = meta_generation(task->fs->meta);
+	meta_call(task->fs->meta, &request, done, task);
+}
+
+int setattr_end(struct task *task, int error, const Catena__Reply *reply)
+{
+	struct inode *inode = task->inode;
+
+	fs_change_end(task->fs, inode, reply != NULL);
+	pthread_mutex_lock(&inode->lock);
+	inode->setattrs--;
+	if (error == 0) {
+		/* Times of our own writes and reads, made before, are overruled. */
+		if ((task->set.mask & CATENA__SET_MASK__SET_MTIME) && inode->write_seq == task->seq)
+			inode->dirty &= ~(uint32_t)INODE_DIRTY_MTIME;
+		if (task->set.mask & CATENA__SET_MASK__SET_ATIME)
+			inode->dirty &= ~(uint32_t)INODE_DIRTY_ATIME;
+	}
+	pthread_mutex_unlock(&inode->lock);
+	if (error == 0 && reply->attr == NULL)
+		error = -EIO;
+	if (reply != NULL && fs_apply(task->fs, inode, reply->attr, task->generation) != 0)
+		error = -EIO;
+	return error;
+}
+
+static void was_set(void *user, int error, const Catena__Reply *reply)
+{
+	struct task *task = user;
+
+	error = setattr_end(task, error, reply);
+	if (error != 0)
+		task_fail(task, error);
+	else
+		reply_attr(task, task->inode, fs_current(task->fs, task->generation));
+}
+
+static void was_truncated(struct task *task, int error)
+{
+	if (error != 0)
+		task_fail(task, error);
+	else
+		reply_attr(task, task->inode, fs_current(task->fs, task->generation));
+}
+
+static int64_t ns_of(const struct timespec *t)
+{
+	return (int64_t)t->tv_sec * (int64_t)NS_PER_SEC + t->tv_nsec;
+}
+
+static void fill_set(struct task *task, const struct stat *st, int to_set)
+{
+	int64_t now = clock_realtime_ns();
+	uint32_t mask = 0;
+
+	if (to_set & FUSE_SET_ATTR_MODE)
+		mask |= CATENA__SET_MASK__SET_MODE;
+	if (to_set & FUSE_SET_ATTR_UID)
+		mask |= CATENA__SET_MASK__SET_UID;
+	if (to_set & FUSE_SET_ATTR_GID)
+		mask |= CATENA__SET_MASK__SET_GID;
+	if (to_set & FUSE_SET_ATTR_SIZE)
+		mask |= CATENA__SET_MASK__SET_SIZE;
+	if (to_set & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW))
+		mask |= CATENA__SET_MASK__SET_ATIME;
+	if (to_set & (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW))
+		mask |= CATENA__SET_MASK__SET_MTIME;
+	task->set.mask = mask;
+	task->set.mode = st->st_mode & 07777;
+	task->set.uid = st->st_uid;
+	task->set.gid = st->st_gid;
+	task->set.atime = to_set & FUSE_SET_ATTR_ATIME_NOW ? now : ns_of(&st->st_atim);
+	task->set.mtime = to_set & FUSE_SET_ATTR_MTIME_NOW ? now : ns_of(&st->st_mtim);
+	task->size = (uint64_t)st->st_size;
+}
+
+void fs_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
+		struct fuse_file_info *fi)
+{
+	struct fs *fs = fuse_req_userdata(req);
+	struct task *task;
+
+	if ((to_set & FUSE_SET_ATTR_SIZE) && (uint64_t)st->st_size > FS_FILE_BYTES_MAX) {
+		fuse_reply_err(req, EFBIG);
+		return;
+	}
+	task = task_begin(fs, req);
+	if (task == NULL)
+		return;
+	task->inode = inode_table_get(fs->inodes, ino);
+	if (task->inode == NULL) {
+		task_fail(task, -ENOMEM);
+		return;
+	}
+	fill_set(task, st, to_set);
+	if (task->set.mask & CATENA__SET_MASK__SET_SIZE)
+		truncate_begin(task, was_truncated);
+	else if (task->set.mask != 0)
+		setattr_send(task, was_set);
+	else
+		attr_fetch(task, got_attr);
+}

@@ -1,0 +1,276 @@
+/* ops_data.c - read and write. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <string.h>
+#include "common/clock.h"
+#include "fs/flush.h"
+#include "fs/fuse_loop.h"
+#include "fs/ops.h"
+#include "fs/recall.h"
+#include "fs/sync.h"
+#include "fs/trim.h"
+
+/* ---- read ---- */
+
+static void was_read(void *user, int error, const struct iovec *iov, int count)
+{
+	struct task *task = user;
+
+	if (task_claim(task)) {
+		if (error != 0)
+			fuse_reply_err(task->req, reply_error(error));
+		else
+			fuse_reply_iov(task->req, iov, count);
+	}
+	task_end(task);
+}
+
+/* The time of access is told to the master by and by. Once for each handle is enough. */
+static void note_access(struct fs *fs, struct handle *handle)
+{
+	struct inode *inode = handle->inode;
+	bool add = false;
+
+	handle->atime_done = fs->atime != ATIME_STRICT;
+	pthread_mutex_lock(&inode->lock);
+	if (inode_was_read(inode, fs->atime, clock_realtime_ns()))
+		add = flush_mark(inode);
+	pthread_mutex_unlock(&inode->lock);
+	if (add)
+		flusher_add(fs, inode);
+}
+
+static void read_go(struct task *task)
+{
+	struct fs *fs = task->fs;
+	struct inode *inode = task->handle->inode;
+	struct data_file *file;
+	uint64_t size, length = task->length;
+	int error;
+
+	pthread_mutex_lock(&inode->lock);
+	size = inode_size(inode);
+	pthread_mutex_unlock(&inode->lock);
+	if (task->offset >= size) {
+		was_read(task, 0, NULL, 0);
+		return;
+	}
+	if (length > size - task->offset)
+		length = size - task->offset;
+	file = fs_data(fs, inode, &error);
+	if (file == NULL) {
+		task_fail(task, error);
+		return;
+	}
+	data_read(file, task->offset, (uint32_t)length, size, was_read, task);
+	data_file_put(file);
+}
+
+static void read_sized(void *user, int error, const Catena__Reply *reply)
+{
+	struct task *task = user;
+
+	if (error == 0)
+		error = fs_apply(task->fs, task->inode, reply->attr, task->generation);
+	if (error != 0)
+		task_fail(task, error);
+	else
+		read_go(task);
+}
+
+void fs_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+	struct fs *fs = fuse_req_userdata(req);
+	struct handle *handle = handle_of(fi);
+	struct inode *inode = handle->inode;
+	struct task *task = task_begin(fs, req);
+	bool beyond;
+
+	if (task == NULL)
+		return;
+	task->handle = handle_ref(handle);
+	task->offset = (uint64_t)offset;
+	task->length = size;
+	if (!handle->atime_done && fs->atime != ATIME_NEVER)
+		note_access(fs, handle);
+	if (!meta_sole(fs->meta)) {
+		/* The file may have grown since we were told of its size. */
+		pthread_mutex_lock(&inode->lock);
+		beyond = task->offset + size > inode_size(inode);
+		pthread_mutex_unlock(&inode->lock);
+		if (beyond) {
+			task->inode = inode_ref(fs->inodes, inode);
+			attr_fetch(task, read_sized);
+			return;
+		}
+	}
+	read_go(task);
+}
+
+/* ---- write ---- */
+
+static void answer_write(void *user, int error)
+{
+	struct task *task = user;
+
+	if (task_claim(task)) {
+		if (error != 0)
+			fuse_reply_err(task->req, reply_error(error));
+		else
+			fuse_reply_write(task->req, task->length);
+	}
+	task_end(task);
+}
+
+static void written(void *user, int error)
+{
+	struct task *task = user;
+	struct fs *fs = task->fs;
+	struct inode *inode = task->inode;
+	bool add;
+
+	if (error != 0) {
+		answer_write(task, error);
+		return;
+	}
+	pthread_mutex_lock(&inode->lock);
+	inode_wrote(inode, task->offset, task->offset + task->length, clock_realtime_ns(),
+		    meta_sole(fs->meta));
+	add = flush_mark_written(inode);
+	pthread_mutex_unlock(&inode->lock);
+	if (add)
+		flusher_add(fs, inode);
+	if (task->flags & O_DSYNC) /* O_SYNC has this bit too */
+		sync_inode(fs, inode, (task->flags & O_SYNC) != O_SYNC, answer_write, task);
+	else
+		answer_write(task, 0);
+}
+
+static void write_go(struct task *task)
+{
+	struct buf *payload = task->payload;
+	struct data_file *file;
+	int error;
+
+	file = fs_data(task->fs, task->inode, &error);
+	if (file == NULL) {
+		task_fail(task, error);
+		return;
+	}
+	task->payload = NULL;
+	data_write(file, task->offset, payload, (task->flags & O_DIRECT) != 0, written, task);
+	data_file_put(file);
+}
+
+/* ---- what must come before a write ---- */
+
+static void write_look(struct task *task);
+
+static void trim_settled(void *user, int error)
+{
+	struct task *task = user;
+
+	if (error != 0)
+		task_fail(task, error);
+	else
+		write_look(task);
+}
+
+static void write_passed(struct gate_entry *entry)
+{
+	write_look((struct task *)((char *)entry - offsetof(struct task, gate)));
+}
+
+static void write_look(struct task *task)
+{
+	struct inode *inode = task->inode;
+	bool busy, in_the_way;
+
+	pthread_mutex_lock(&inode->lock);
+	busy = inode->gate_busy;
+	in_the_way = trim_in_the_way(inode, task->offset + task->length);
+	pthread_mutex_unlock(&inode->lock);
+	if (busy && !gate_pass(inode, &task->gate, write_passed))
+		return;
+	if (in_the_way && !busy)
+		trim_settle(task->fs, inode, trim_settled, task);
+	else if (busy)
+		write_look(task);
+	else
+		write_go(task);
+}
+
+/* Other machines append too: the end is where the master says, or where our own writes end. */
+static void append_sized(void *user, int error, const Catena__Reply *reply)
+{
+	struct task *task = user;
+	struct inode *inode = task->inode;
+	uint64_t wanted = task->offset;
+
+	if (error == 0)
+		error = fs_apply(task->fs, inode, reply->attr, task->generation);
+	if (error != 0) {
+		task_fail(task, error);
+		return;
+	}
+	pthread_mutex_lock(&inode->lock);
+	task->offset = inode_size(inode);
+	pthread_mutex_unlock(&inode->lock);
+	if (task->offset != wanted && !task->reread)
+		recall_stale_pages(task->fs->recaller, inode->ino,
+				   wanted < task->offset ? wanted : task->offset);
+	write_look(task);
+}
+
+/* Small writes are copied; larger ones keep the buffer that the kernel's request came in. */
+static struct buf *payload_of(struct fs *fs, const char *data, size_t size, uint64_t offset)
+{
+	struct buf *payload = fuse_loop_steal(data_pool(fs->data), data, size);
+
+	if (payload != NULL)
+		return payload;
+	payload = buf_get(data_pool(fs->data), (uint32_t)size);
+	if (payload == NULL)
+		return NULL;
+	payload->start = (uint32_t)(offset % BLOCK_SIZE);
+	payload->length = (uint32_t)size;
+	memcpy(buf_payload(payload), data, size);
+	return payload;
+}
+
+void fs_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset,
+	      struct fuse_file_info *fi)
+{
+	struct fs *fs = fuse_req_userdata(req);
+	struct handle *handle = handle_of(fi);
+	struct task *task;
+
+	if (offset < 0 || (uint64_t)offset > FS_FILE_BYTES_MAX ||
+	    size > FS_FILE_BYTES_MAX - (uint64_t)offset || size > FRAME_PAYLOAD_MAX) {
+		fuse_reply_err(req, EFBIG);
+		return;
+	}
+	if (size == 0) {
+		fuse_reply_write(req, 0);
+		return;
+	}
+	task = task_begin(fs, req);
+	if (task == NULL)
+		return;
+	task->inode = inode_ref(fs->inodes, handle->inode);
+	task->handle = handle_ref(handle);
+	task->offset = (uint64_t)offset;
+	task->length = size;
+	/* A page of a shared mapping is written where it is, whatever handle it comes by. */
+	task->flags = fi->writepage ? 0 : (uint32_t)fi->flags;
+	task->payload = payload_of(fs, data, size, task->offset);
+	if (task->payload == NULL) {
+		task_fail(task, -ENOMEM);
+		return;
+	}
+	if ((task->flags & O_APPEND) && !meta_sole(fs->meta))
+		attr_fetch(task, append_sized);
+	else
+		write_look(task);
+}

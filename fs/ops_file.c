@@ -1,0 +1,275 @@
+/* ops_file.c - open files: open, flush (close), release, fsync. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include "fs/flush.h"
+#include "fs/ops.h"
+#include "fs/sync.h"
+
+/* ---- handles ---- */
+
+int handle_open(struct task *task)
+{
+	struct inode *inode = task->inode;
+	struct handle *handle = calloc(1, sizeof(*handle));
+
+	if (handle == NULL)
+		return -ENOMEM;
+	atomic_init(&handle->refs, 2); /* the kernel's, and the task's */
+	handle->inode = inode_ref(task->fs->inodes, inode);
+	handle->flags = (uint32_t)task->fi.flags;
+	pthread_mutex_lock(&inode->lock);
+	inode->opens++;
+	handle->errors_seen = inode->writeback_errors;
+	pthread_mutex_unlock(&inode->lock);
+	task->handle = handle;
+	task->fi.fh = (uint64_t)(uintptr_t)handle;
+	return 0;
+}
+
+struct handle *handle_ref(struct handle *handle)
+{
+	atomic_fetch_add(&handle->refs, 1);
+	return handle;
+}
+
+void handle_unref(struct fs *fs, struct handle *handle)
+{
+	if (handle == NULL || atomic_fetch_sub(&handle->refs, 1) != 1)
+		return;
+	inode_put(fs->inodes, handle->inode);
+	free(handle);
+}
+
+void handle_close(struct fs *fs, struct handle *handle)
+{
+	struct inode *inode = handle->inode;
+	bool last;
+
+	pthread_mutex_lock(&inode->lock);
+	last = --inode->opens == 0;
+	pthread_mutex_unlock(&inode->lock);
+	if (last)
+		fs_unused(fs, inode);
+	handle_unref(fs, handle);
+}
+
+/* What went wrong in the background since this handle was told last. */
+static int handle_error(struct handle *handle)
+{
+	struct inode *inode = handle->inode;
+	int error = 0;
+
+	pthread_mutex_lock(&inode->lock);
+	if (handle->errors_seen != inode->writeback_errors) {
+		handle->errors_seen = inode->writeback_errors;
+		error = inode->writeback_error;
+	}
+	pthread_mutex_unlock(&inode->lock);
+	return error;
+}
+
+/* ---- open ---- */
+
+static void answer_open(struct task *task)
+{
+	bool told = false;
+
+	/* Nothing is done at the close of a file that was only read. */
+	if ((task->fi.flags & O_ACCMODE) == O_RDONLY)
+		task->fi.noflush = 1;
+	if (task_claim(task))
+		told = fuse_reply_open(task->req, &task->fi) == 0;
+	if (!told)
+		handle_close(task->fs, task->handle);
+	task_end(task);
+}
+
+/* While sole, pages stay what they are. */
+static void open_sole(struct task *task, uint64_t generation)
+{
+	struct inode *inode = task->inode;
+
+	pthread_mutex_lock(&inode->lock);
+	task->fi.keep_cache = inode->page_generation == generation;
+	inode->page_generation = generation;
+	pthread_mutex_unlock(&inode->lock);
+	answer_open(task);
+}
+
+/* Otherwise, if the inode has not been changed at all since the last open that looked. Somebody's
+ * append to a file that both append to must not be hidden by a page. */
+static void open_shared(struct task *task)
+{
+	struct inode *inode = task->inode;
+	struct data_file *file = NULL;
+
+	pthread_mutex_lock(&inode->lock);
+	task->fi.keep_cache = inode->page_version == inode->attr.version;
+	inode->page_version = inode->attr.version;
+	inode->page_generation = 0;
+	if (!task->fi.keep_cache && inode->data != NULL)
+		file = data_file_ref(inode->data);
+	pthread_mutex_unlock(&inode->lock);
+	if (file != NULL)
+		data_invalidate(file);
+	data_file_put(file);
+	task->fi.direct_io = (task->fi.flags & O_APPEND) != 0;
+	answer_open(task);
+}
+
+static void opened(void *user, int error, const Catena__Reply *reply)
+{
+	struct task *task = user;
+	struct fs *fs = task->fs;
+
+	if (error == 0 && task->registers) {
+		pthread_mutex_lock(&task->inode->lock);
+		task->inode->registered++;
+		pthread_mutex_unlock(&task->inode->lock);
+	}
+	if (error == 0)
+		error = reply->attr == NULL
+				? -EIO
+				: fs_apply(fs, task->inode, reply->attr, task->generation);
+	if (error != 0) {
+		handle_close(fs, task->handle);
+		task_fail(task, error);
+	} else if (!task->registers && fs_current(fs, task->generation)) {
+		open_sole(task, task->generation);
+	} else {
+		open_shared(task);
+	}
+}
+
+static void send_open(struct task *task)
+{
+	Catena__OpenReq open = CATENA__OPEN_REQ__INIT;
+	Catena__Request request = CATENA__REQUEST__INIT;
+
+	open.ino = task->inode->ino;
+	request.op_case = CATENA__REQUEST__OP_OPEN;
+	request.open = &open;
+	task->registers = true;
+	task->generation = meta_generation(task->fs->meta);
+	meta_call(task->fs->meta, &request, opened, task);
+}
+
+/* The handle counts before the lease is looked at: a recall after that finds it and registers it,
+ * one before it shows here. */
+static void open_go(struct task *task)
+{
+	struct fs *fs = task->fs;
+	struct inode *inode = task->inode;
+	struct view view;
+	bool exact, registered;
+
+	if (handle_open(task) != 0) {
+		task_fail(task, -ENOMEM);
+		return;
+	}
+	view = fs_view(fs);
+	pthread_mutex_lock(&inode->lock);
+	exact = inode_exact(inode, view.sole, view.generation);
+	registered = inode->registered > 0;
+	pthread_mutex_unlock(&inode->lock);
+	if (exact)
+		open_sole(task, view.generation);
+	else if (view.sole || registered)
+		attr_fetch(task, opened);
+	else
+		send_open(task);
+}
+
+static void open_truncated(struct task *task, int error)
+{
+	if (error != 0)
+		task_fail(task, error);
+	else
+		open_go(task);
+}
+
+void fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct fs *fs = fuse_req_userdata(req);
+	struct task *task = task_begin(fs, req);
+
+	if (task == NULL)
+		return;
+	task->inode = inode_table_get(fs->inodes, ino);
+	if (task->inode == NULL) {
+		task_fail(task, -ENOMEM);
+		return;
+	}
+	task->fi = *fi;
+	if (fi->flags & O_TRUNC) {
+		task->set.mask = CATENA__SET_MASK__SET_SIZE;
+		truncate_begin(task, open_truncated);
+	} else {
+		open_go(task);
+	}
+}
+
+/* ---- close ---- */
+
+static void flushed(void *user, int error)
+{
+	struct task *task = user;
+	int before = handle_error(task->handle);
+
+	if (error == 0)
+		error = before;
+	if (task_claim(task))
+		fuse_reply_err(task->req, error == 0 ? 0 : reply_error(error));
+	task_end(task);
+}
+
+/* While sole a close need not wait: nobody else is there to see the file half written. Unless space
+ * is short: then the program must hear of it. */
+void fs_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct fs *fs = fuse_req_userdata(req);
+	struct handle *handle = handle_of(fi);
+	struct inode *inode = handle->inode;
+	struct task *task;
+	bool dirty;
+	int error;
+
+	pthread_mutex_lock(&inode->lock);
+	dirty = (inode->dirty & ~(uint32_t)INODE_DIRTY_ATIME) != 0 ||
+		(inode->data != NULL && data_dirty(inode->data));
+	pthread_mutex_unlock(&inode->lock);
+	if (!dirty || (meta_sole(fs->meta) && data_space_left(fs->data) >= FS_SPACE_CAREFUL)) {
+		error = handle_error(handle);
+		fuse_reply_err(req, error == 0 ? 0 : reply_error(error));
+		return;
+	}
+	task = task_begin(fs, req);
+	if (task == NULL)
+		return;
+	task->handle = handle_ref(handle);
+	flush_inode(fs, inode, false, flushed, task);
+}
+
+void fs_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct fs *fs = fuse_req_userdata(req);
+	struct handle *handle = handle_of(fi);
+
+	fuse_reply_err(req, 0); /* nobody waits for it */
+	handle_close(fs, handle);
+}
+
+/* ---- fsync ---- */
+
+void fs_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	struct fs *fs = fuse_req_userdata(req);
+	struct handle *handle = handle_of(fi);
+	struct task *task = task_begin(fs, req);
+
+	if (task == NULL)
+		return;
+	task->handle = handle_ref(handle);
+	sync_inode(fs, handle->inode, datasync != 0, flushed, task);
+}

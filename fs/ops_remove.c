@@ -1,0 +1,300 @@
+/* ops_remove.c - names that go: unlink, rmdir, rename.
+ *
+ * What is removed may be in use here without the master knowing (see fs.h): then it is told first,
+ * on the same stream, so that the inode lives on until we close it. */
+#include <errno.h>
+#include <string.h>
+#include "fs/flush.h"
+#include "fs/ops.h"
+
+/* ---- the victim ---- */
+
+/* With its size told too: the master removes chunks up to what it knows. */
+static void protect(struct fs *fs, struct inode *victim)
+{
+	bool in_use, tell;
+
+	pthread_mutex_lock(&victim->lock);
+	in_use = victim->known && !S_ISDIR(victim->attr.mode) && victim->registered == 0 &&
+		 victim->attr.nlink <= 1 &&
+		 (victim->opens > 0 || victim->dirty != 0 || victim->data != NULL);
+	tell = (victim->dirty & INODE_DIRTY_SIZE) != 0;
+	pthread_mutex_unlock(&victim->lock);
+	if (in_use)
+		fs_register(fs, victim);
+	if (tell)
+		flush_attrs_now(fs, victim);
+}
+
+/* What the master says of it after the command. */
+static void victim_changed(struct task *task, const Catena__Attr *message)
+{
+	struct fs *fs = task->fs;
+	struct inode *victim = task->victim;
+
+	if (message == NULL)
+		return;
+	if (victim == NULL || victim->ino != message->ino) {
+		/* Not the one that was expected: nothing of it is in use while sole. */
+		struct inode *other = fs_inode_of(fs, message, task->generation);
+
+		if (other != NULL)
+			fs_unused(fs, other);
+		inode_put(fs->inodes, other);
+		return;
+	}
+	fs_apply(fs, victim, message, task->generation);
+	if (message->nlink == 0 && S_ISDIR(message->mode))
+		dircache_drop(fs->dirs, victim->ino);
+}
+
+static void victim_begin(struct task *task)
+{
+	if (task->victim == NULL)
+		return;
+	fs_change_begin(task->victim);
+	protect(task->fs, task->victim);
+}
+
+static void victim_end(struct task *task, const Catena__Reply *reply)
+{
+	if (reply != NULL)
+		victim_changed(task, reply->attr);
+	if (task->victim == NULL)
+		return;
+	fs_change_end(task->fs, task->victim, reply != NULL);
+	fs_unused(task->fs, task->victim);
+}
+
+/* Finds out what @name of @parent is: task->victim (NULL: nothing, or it does not matter), then
+ * @next. Only the sole client need know, and it mostly does. */
+static void found_victim(void *user, int error, const Catena__Reply *reply)
+{
+	struct task *task = user;
+
+	if (error == 0)
+		task->victim = fs_inode_of(task->fs, reply->attr, task->generation);
+	else if (error != -ENOENT) {
+		task_fail(task, error);
+		return;
+	}
+	task->go(task);
+}
+
+static void find_victim(struct task *task, uint64_t parent, const char *name,
+			void (*next)(struct task *task))
+{
+	Catena__LookupReq lookup = CATENA__LOOKUP_REQ__INIT;
+	Catena__Request request = CATENA__REQUEST__INIT;
+	struct fs *fs = task->fs;
+	struct view view = fs_view(fs);
+	uint64_t ino;
+
+	switch (dircache_lookup(fs->dirs, view.generation, parent, name, &ino)) {
+	case DIRCACHE_FOUND:
+		task->victim = inode_table_find(fs->inodes, ino);
+		next(task); /* one that is not in the table is not in use */
+		return;
+	case DIRCACHE_ABSENT:
+		next(task);
+		return;
+	default:
+		break;
+	}
+	if (!view.sole) {
+		next(task);
+		return;
+	}
+	task->go = next;
+	task->generation = view.generation;
+	lookup.parent = parent;
+	lookup.name = bytes_of(name, strlen(name));
+	request.op_case = CATENA__REQUEST__OP_LOOKUP;
+	request.lookup = &lookup;
+	meta_call(fs->meta, &request, found_victim, task);
+}
+
+/* ---- unlink and rmdir ---- */
+
+static void unlinked(void *user, int error, const Catena__Reply *reply)
+{
+	struct task *task = user;
+	struct fs *fs = task->fs;
+	struct dircache_change change = {.parent = task->parent_ino, .name = task->name};
+
+	victim_end(task, reply);
+	if (reply != NULL)
+		fs_apply(fs, task->parent, reply->parent_attr, task->generation);
+	fs_change_end(fs, task->parent, reply != NULL);
+	/* Refused: everything is as it was. */
+	if (error == 0)
+		change.ino = DIRCACHE_GONE;
+	else if (error == -ENOTEMPTY && task->victim != NULL)
+		change.ino = task->victim->ino;
+	else
+		change.ino = DIRCACHE_CHANGED;
+	dircache_change_end(fs->dirs, task->generation, &change, 1);
+	if (task_claim(task))
+		fuse_reply_err(task->req, error == 0 ? 0 : reply_error(error));
+	task_end(task);
+}
+
+static void send_unlink(struct task *task)
+{
+	Catena__UnlinkReq unlink = CATENA__UNLINK_REQ__INIT;
+	Catena__Request request = CATENA__REQUEST__INIT;
+	struct dircache_change change = {.parent = task->parent_ino, .name = task->name};
+
+	unlink.parent = task->parent_ino;
+	unlink.name = bytes_of(task->name, strlen(task->name));
+	unlink.directory = task->flags != 0;
+	request.op_case = CATENA__REQUEST__OP_UNLINK;
+	request.unlink = &unlink;
+	victim_begin(task);
+	task->generation = meta_generation(task->fs->meta);
+	dircache_change_begin(task->fs->dirs, task->generation, &change, 1);
+	fs_change_begin(task->parent);
+	meta_call(task->fs->meta, &request, unlinked, task);
+}
+
+static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name, bool directory)
+{
+	struct fs *fs = fuse_req_userdata(req);
+	size_t size = strlen(name);
+	struct task *task;
+
+	if (size > FS_NAME_MAX) {
+		fuse_reply_err(req, ENAMETOOLONG);
+		return;
+	}
+	task = task_begin(fs, req);
+	if (task == NULL)
+		return;
+	task->parent_ino = parent;
+	task->flags = directory;
+	memcpy(task->name, name, size + 1);
+	task->parent = inode_table_get(fs->inodes, parent);
+	if (task->parent == NULL)
+		task_fail(task, -ENOMEM);
+	else
+		find_victim(task, parent, task->name, send_unlink);
+}
+
+void fs_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	remove_name(req, parent, name, false);
+}
+
+void fs_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	remove_name(req, parent, name, true);
+}
+
+/* ---- rename ---- */
+
+#define RENAME_EXCHANGE_FLAG 2u
+
+static void rename_changes(const struct task *task, struct dircache_change changes[2])
+{
+	changes[0] = (struct dircache_change){
+		.parent = task->parent_ino, .name = task->name, .ino = DIRCACHE_CHANGED};
+	changes[1] = (struct dircache_change){
+		.parent = task->new_parent_ino, .name = task->new_name, .ino = DIRCACHE_CHANGED};
+}
+
+static void rename_applied(struct task *task, const Catena__Reply *reply)
+{
+	struct fs *fs = task->fs;
+
+	fs_apply(fs, task->parent, reply->parent_attr, task->generation);
+	fs_apply(fs, task->new_parent,
+		 reply->new_parent_attr != NULL     ? reply->new_parent_attr
+		 : task->new_parent == task->parent ? reply->parent_attr
+						    : NULL,
+		 task->generation);
+	task->inode = fs_inode_of(fs, reply->moved, task->generation);
+	if (task->inode != NULL) {
+		fs_change_begin(task->inode);
+		fs_change_end(fs, task->inode, true);
+	}
+}
+
+static void renamed(void *user, int error, const Catena__Reply *reply)
+{
+	struct task *task = user;
+	struct fs *fs = task->fs;
+	struct dircache_change changes[2];
+	bool exchange = (task->flags & RENAME_EXCHANGE_FLAG) != 0;
+
+	victim_end(task, reply);
+	rename_changes(task, changes);
+	if (error == 0) {
+		rename_applied(task, reply);
+		if (task->inode != NULL)
+			changes[1].ino = task->inode->ino;
+		if (!exchange)
+			changes[0].ino = DIRCACHE_GONE;
+		else if (reply->attr != NULL)
+			changes[0].ino = reply->attr->ino;
+		/* Two names of one file: both stay. */
+		if (!exchange && task->inode != NULL && task->victim == task->inode)
+			changes[0].ino = task->inode->ino;
+	}
+	fs_change_end(fs, task->parent, reply != NULL);
+	fs_change_end(fs, task->new_parent, reply != NULL);
+	dircache_change_end(fs->dirs, task->generation, changes, 2);
+	if (task_claim(task))
+		fuse_reply_err(task->req, error == 0 ? 0 : reply_error(error));
+	task_end(task);
+}
+
+static void send_rename(struct task *task)
+{
+	Catena__RenameReq rename = CATENA__RENAME_REQ__INIT;
+	Catena__Request request = CATENA__REQUEST__INIT;
+	struct dircache_change changes[2];
+
+	rename.parent = task->parent_ino;
+	rename.name = bytes_of(task->name, strlen(task->name));
+	rename.new_parent = task->new_parent_ino;
+	rename.new_name = bytes_of(task->new_name, strlen(task->new_name));
+	rename.flags = task->flags;
+	request.op_case = CATENA__REQUEST__OP_RENAME;
+	request.rename = &rename;
+	victim_begin(task);
+	rename_changes(task, changes);
+	task->generation = meta_generation(task->fs->meta);
+	dircache_change_begin(task->fs->dirs, task->generation, changes, 2);
+	fs_change_begin(task->parent);
+	fs_change_begin(task->new_parent);
+	meta_call(task->fs->meta, &request, renamed, task);
+}
+
+void fs_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
+	       const char *new_name, unsigned int flags)
+{
+	struct fs *fs = fuse_req_userdata(req);
+	size_t size = strlen(name), new_size = strlen(new_name);
+	struct task *task;
+
+	if (size > FS_NAME_MAX || new_size > FS_NAME_MAX) {
+		fuse_reply_err(req, ENAMETOOLONG);
+		return;
+	}
+	task = task_begin(fs, req);
+	if (task == NULL)
+		return;
+	task->parent_ino = parent;
+	task->new_parent_ino = new_parent;
+	task->flags = flags;
+	memcpy(task->name, name, size + 1);
+	memcpy(task->new_name, new_name, new_size + 1);
+	task->parent = inode_table_get(fs->inodes, parent);
+	task->new_parent = inode_table_get(fs->inodes, new_parent);
+	if (task->parent == NULL || task->new_parent == NULL)
+		task_fail(task, -ENOMEM);
+	else if (flags & RENAME_EXCHANGE_FLAG)
+		send_rename(task);
+	else
+		find_victim(task, new_parent, task->new_name, send_rename);
+}

@@ -1,0 +1,250 @@
+/* recall.c - see recall.h. */
+#define LOG_MODULE "recall"
+#include "fs/recall.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "common/clock.h"
+#include "common/log.h"
+#include "fs/flush.h"
+
+#define FLUSH_PIECE_NS (2 * NS_PER_SEC)
+
+struct stale {
+	struct stale *next;
+	uint64_t ino, offset;
+};
+
+struct recaller {
+	struct fs *fs;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	pthread_t thread;
+	bool started, stopping;
+	bool wanted, give_back;
+	uint64_t since_ns; /* the last time something was wanted */
+	struct stale *stale;
+};
+
+int recaller_create(struct fs *fs, struct recaller **out)
+{
+	struct recaller *recaller = calloc(1, sizeof(*recaller));
+	pthread_condattr_t attr;
+
+	if (recaller == NULL)
+		return -ENOMEM;
+	recaller->fs = fs;
+	pthread_mutex_init(&recaller->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&recaller->changed, &attr);
+	pthread_condattr_destroy(&attr);
+	*out = recaller;
+	return 0;
+}
+
+void recall_begin(struct recaller *recaller, bool give_back)
+{
+	pthread_mutex_lock(&recaller->lock);
+	recaller->wanted = true;
+	recaller->give_back |= give_back;
+	recaller->since_ns = clock_monotonic_ns();
+	pthread_cond_signal(&recaller->changed);
+	pthread_mutex_unlock(&recaller->lock);
+}
+
+void recall_stale_pages(struct recaller *recaller, uint64_t ino, uint64_t offset)
+{
+	struct stale *stale = malloc(sizeof(*stale));
+
+	if (stale == NULL)
+		return;
+	stale->ino = ino;
+	stale->offset = offset;
+	pthread_mutex_lock(&recaller->lock);
+	stale->next = recaller->stale;
+	recaller->stale = stale;
+	pthread_cond_signal(&recaller->changed);
+	pthread_mutex_unlock(&recaller->lock);
+}
+
+/* ---- opens ---- */
+
+static bool open_and_unregistered(const struct inode *inode)
+{
+	return inode->opens > 0 && inode->registered == 0;
+}
+
+static void register_one(void *user, struct inode *inode)
+{
+	fs_register(user, inode);
+}
+
+static bool was_registered(const struct inode *inode)
+{
+	return inode->registered > 0;
+}
+
+static void forget_registration(void *user, struct inode *inode)
+{
+	pthread_mutex_lock(&inode->lock);
+	inode->registered = 0;
+	pthread_mutex_unlock(&inode->lock);
+}
+
+void recall_reopen(struct fs *fs)
+{
+	if (inode_table_each(fs->inodes, was_registered, forget_registration, fs) != 0 ||
+	    inode_table_each(fs->inodes, open_and_unregistered, register_one, fs) != 0)
+		log_error("out of memory: open files are unknown to the master");
+}
+
+/* ---- pages ---- */
+
+static bool is_open(const struct inode *inode)
+{
+	return inode->opens > 0;
+}
+
+static void drop_pages(void *user, struct inode *inode)
+{
+	struct fs *fs = user;
+	struct data_file *file;
+
+	if (fs->session != NULL)
+		fuse_lowlevel_notify_inval_inode(fs->session, inode->ino, 0, 0);
+	file = fs_data_if_open(inode);
+	if (file != NULL)
+		data_invalidate(file);
+	data_file_put(file);
+}
+
+static void drop_stale(struct recaller *recaller, struct stale *stale)
+{
+	struct stale *next;
+
+	for (; stale != NULL; stale = next) {
+		next = stale->next;
+		if (recaller->fs->session != NULL)
+			fuse_lowlevel_notify_inval_inode(recaller->fs->session, stale->ino,
+							 (off_t)stale->offset, 0);
+		free(stale);
+	}
+}
+
+/* ---- the thread ---- */
+
+static bool stopping(struct recaller *recaller)
+{
+	bool yes;
+
+	pthread_mutex_lock(&recaller->lock);
+	yes = recaller->stopping;
+	pthread_mutex_unlock(&recaller->lock);
+	return yes;
+}
+
+static void come_clean(struct recaller *recaller)
+{
+	struct fs *fs = recaller->fs;
+	int rc;
+
+	while (inode_table_each(fs->inodes, open_and_unregistered, register_one, fs) != 0 ||
+	       inode_table_each(fs->inodes, is_open, drop_pages, fs) != 0) {
+		if (stopping(recaller))
+			return;
+		nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+	}
+	do
+		rc = flush_everything(fs, false, clock_monotonic_ns() + FLUSH_PIECE_NS);
+	while ((rc == -ETIMEDOUT || rc == -ENOMEM) && !stopping(recaller));
+	if (rc != 0)
+		log_warn("writing back for the recall failed error=\"%s\"", strerror(-rc));
+}
+
+/* With the lock held. Until the kernel has forgotten what it was allowed to keep. */
+static void wait_for_kernel(struct recaller *recaller)
+{
+	uint64_t end_ns =
+		recaller->since_ns + (META_KERNEL_TIMEOUT_MS + RECALL_MARGIN_MS) * NS_PER_MSEC;
+	struct timespec at = {.tv_sec = (time_t)(end_ns / NS_PER_SEC),
+			      .tv_nsec = (long)(end_ns % NS_PER_SEC)};
+
+	while (!recaller->stopping && clock_monotonic_ns() < end_ns)
+		pthread_cond_timedwait(&recaller->changed, &recaller->lock, &at);
+}
+
+static void recall(struct recaller *recaller)
+{
+	bool give_back = recaller->give_back;
+
+	recaller->wanted = recaller->give_back = false;
+	pthread_mutex_unlock(&recaller->lock);
+	come_clean(recaller);
+	pthread_mutex_lock(&recaller->lock);
+	if (!give_back)
+		return;
+	wait_for_kernel(recaller);
+	pthread_mutex_unlock(&recaller->lock);
+	meta_lease_return(recaller->fs->meta);
+	log_info("the lease is given back");
+	pthread_mutex_lock(&recaller->lock);
+}
+
+static void *run(void *user)
+{
+	struct recaller *recaller = user;
+
+	pthread_mutex_lock(&recaller->lock);
+	while (!recaller->stopping) {
+		struct stale *stale = recaller->stale;
+
+		recaller->stale = NULL;
+		if (stale != NULL) {
+			pthread_mutex_unlock(&recaller->lock);
+			drop_stale(recaller, stale);
+			pthread_mutex_lock(&recaller->lock);
+		} else if (recaller->wanted) {
+			recall(recaller);
+		} else {
+			pthread_cond_wait(&recaller->changed, &recaller->lock);
+		}
+	}
+	pthread_mutex_unlock(&recaller->lock);
+	return NULL;
+}
+
+int recaller_start(struct recaller *recaller)
+{
+	int rc = -pthread_create(&recaller->thread, NULL, run, recaller);
+
+	recaller->started = rc == 0;
+	return rc;
+}
+
+void recaller_stop(struct recaller *recaller)
+{
+	pthread_mutex_lock(&recaller->lock);
+	recaller->stopping = true;
+	pthread_cond_broadcast(&recaller->changed);
+	pthread_mutex_unlock(&recaller->lock);
+	if (recaller->started)
+		pthread_join(recaller->thread, NULL);
+	recaller->started = false;
+}
+
+void recaller_destroy(struct recaller *recaller)
+{
+	if (recaller == NULL)
+		return;
+	recaller_stop(recaller);
+	while (recaller->stale != NULL) {
+		struct stale *next = recaller->stale->next;
+
+		free(recaller->stale);
+		recaller->stale = next;
+	}
+	pthread_cond_destroy(&recaller->changed);
+	pthread_mutex_destroy(&recaller->lock);
+	free(recaller);
+}

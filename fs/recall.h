@@ -1,0 +1,33 @@
+/* recall.h - giving the lease back, and what else must not happen in a handler or on the RPC
+ * thread.
+ *
+ * When the lease is recalled, or was lost: opens are told to the master, pages that the kernel
+ * keeps of open files are dropped (dirty ones of shared mappings come to us as writes first),
+ * everything is written back. Names and attributes that the kernel keeps run out by themselves, so
+ * the lease is given back no earlier than META_KERNEL_TIMEOUT_MS after the last reply that allowed
+ * to keep any.
+ *
+ * Dropping pages can wait for requests that we serve: only this thread does it. */
+#ifndef CATENA_FS_RECALL_H
+#define CATENA_FS_RECALL_H
+#include <stdbool.h>
+#include <stdint.h>
+#include "fs/fs.h"
+
+/* A handler that looked at the lease just before may reply this much later. */
+#define RECALL_MARGIN_MS 200
+
+struct recaller;
+
+int recaller_create(struct fs *fs, struct recaller **out);
+int recaller_start(struct recaller *recaller);
+void recaller_stop(struct recaller *recaller);
+void recaller_destroy(struct recaller *recaller);
+
+/* The lease is recalled (@give_back), or was lost. Any thread; returns at once. */
+void recall_begin(struct recaller *recaller, bool give_back);
+/* A new session: what programs have open is told to the master again. In the session's callback. */
+void recall_reopen(struct fs *fs);
+/* The kernel's pages of the inode from @offset on are not what the file has. */
+void recall_stale_pages(struct recaller *recaller, uint64_t ino, uint64_t offset);
+#endif

@@ -1,0 +1,44 @@
+/* reply.c - answers to the kernel that several operations give. */
+#include <errno.h>
+#include <string.h>
+#include "fs/fs.h"
+
+int reply_error(int error)
+{
+	/* Ours inside; programs know nothing of them. */
+	if (error == -EUCLEAN || error == -EBADMSG || error == -EPROTO || error == -ECANCELED)
+		return EIO;
+	return error < 0 && error >= -4095 ? -error : EIO;
+}
+
+void entry_of(struct inode *inode, bool cacheable, struct fuse_entry_param *entry)
+{
+	memset(entry, 0, sizeof(*entry));
+	entry->ino = inode->ino;
+	entry->attr_timeout = entry->entry_timeout = fs_timeout(cacheable);
+	pthread_mutex_lock(&inode->lock);
+	inode_stat(inode, &entry->attr);
+	pthread_mutex_unlock(&inode->lock);
+}
+
+void reply_entry(struct task *task, struct inode *inode, bool cacheable)
+{
+	struct fuse_entry_param entry;
+
+	entry_of(inode, cacheable, &entry);
+	if (task_claim(task))
+		fuse_reply_entry(task->req, &entry);
+	task_end(task);
+}
+
+void reply_attr(struct task *task, struct inode *inode, bool cacheable)
+{
+	struct stat st;
+
+	pthread_mutex_lock(&inode->lock);
+	inode_stat(inode, &st);
+	pthread_mutex_unlock(&inode->lock);
+	if (task_claim(task))
+		fuse_reply_attr(task->req, &st, fs_timeout(cacheable));
+	task_end(task);
+}

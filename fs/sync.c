@@ -1,0 +1,185 @@
+/* sync.c - see sync.h. Data and metadata are made durable at the same time. */
+#include "fs/sync.h"
+#include <errno.h>
+#include <stdlib.h>
+#include "fs/trim.h"
+
+struct sync {
+	struct fs *fs;
+	struct inode *inode; /* NULL: the master only */
+	struct data_file *file;
+	struct inode_update update;
+	uint64_t generation, write_seq, changes;
+	bool settled;
+	atomic_int parts, error;
+	sync_done_fn *done;
+	void *user;
+};
+
+static void part_done(struct sync *sync, int error)
+{
+	int none = 0;
+
+	if (error != 0)
+		atomic_compare_exchange_strong(&sync->error, &none, error);
+	if (atomic_fetch_sub(&sync->parts, 1) != 1)
+		return;
+	sync->done(sync->user, atomic_load(&sync->error));
+	data_file_put(sync->file);
+	inode_put(sync->fs->inodes, sync->inode);
+	free(sync);
+}
+
+static void data_synced(void *user, int error)
+{
+	struct sync *sync = user;
+	struct inode *inode = sync->inode;
+
+	pthread_mutex_lock(&inode->lock);
+	if (error != 0)
+		inode_writeback_failed(inode, error);
+	else if (inode->write_seq == sync->write_seq)
+		inode->unsynced = false;
+	pthread_mutex_unlock(&inode->lock);
+	part_done(sync, error);
+}
+
+static void master_synced(struct sync *sync)
+{
+	uint64_t known = atomic_load(&sync->fs->synced);
+
+	while (known < sync->changes &&
+	       !atomic_compare_exchange_weak(&sync->fs->synced, &known, sync->changes))
+		;
+}
+
+static void send_update(struct sync *sync);
+
+static void settled(void *user, int error)
+{
+	struct sync *sync = user;
+
+	if (error != 0)
+		part_done(sync, error);
+	else
+		send_update(sync);
+}
+
+static void updated(void *user, int error, const Catena__Reply *reply)
+{
+	struct sync *sync = user;
+	struct inode *inode = sync->inode;
+
+	fs_change_end(sync->fs, inode, reply != NULL);
+	if (reply != NULL)
+		fs_apply(sync->fs, inode, reply->attr, sync->generation);
+	if (error == -EBUSY && !sync->settled) {
+		sync->settled = true;
+		trim_settle(sync->fs, inode, settled, sync);
+		return;
+	}
+	if (error == 0) {
+		pthread_mutex_lock(&inode->lock);
+		inode_update_done(inode, &sync->update);
+		pthread_mutex_unlock(&inode->lock);
+		master_synced(sync);
+	}
+	/* -ESTALE: someone truncated the file to 0 or removed it: what was to be synced is gone. */
+	part_done(sync, error == -ESTALE ? -EIO : error);
+}
+
+static void send_update(struct sync *sync)
+{
+	Catena__SetattrReq setattr = CATENA__SETATTR_REQ__INIT;
+	Catena__Request request = CATENA__REQUEST__INIT;
+
+	pthread_mutex_lock(&sync->inode->lock);
+	inode_update_fill(sync->inode, &sync->update, &setattr);
+	sync->inode->changing++;
+	pthread_mutex_unlock(&sync->inode->lock);
+	request.op_case = CATENA__REQUEST__OP_SETATTR;
+	request.setattr = &setattr;
+	request.sync = true;
+	sync->changes = atomic_load(&sync->fs->changes);
+	sync->generation = meta_generation(sync->fs->meta);
+	meta_call(sync->fs->meta, &request, updated, sync);
+}
+
+static void only_synced(void *user, int error, const Catena__Reply *reply)
+{
+	struct sync *sync = user;
+
+	if (error == 0)
+		master_synced(sync);
+	part_done(sync, error);
+}
+
+static void send_sync(struct sync *sync)
+{
+	Catena__SyncReq all = CATENA__SYNC_REQ__INIT;
+	Catena__Request request = CATENA__REQUEST__INIT;
+
+	request.op_case = CATENA__REQUEST__OP_SYNC_ALL;
+	request.sync_all = &all;
+	request.sync = true;
+	sync->changes = atomic_load(&sync->fs->changes);
+	meta_call(sync->fs->meta, &request, only_synced, sync);
+}
+
+static struct sync *sync_new(struct fs *fs, sync_done_fn *done, void *user)
+{
+	struct sync *sync = calloc(1, sizeof(*sync));
+
+	if (sync == NULL)
+		return NULL;
+	sync->fs = fs;
+	sync->done = done;
+	sync->user = user;
+	atomic_store(&sync->parts, 1);
+	return sync;
+}
+
+void sync_inode(struct fs *fs, struct inode *inode, bool datasync, sync_done_fn *done, void *user)
+{
+	struct sync *sync = sync_new(fs, done, user);
+	bool data, master;
+
+	if (sync == NULL) {
+		done(user, -ENOMEM);
+		return;
+	}
+	sync->inode = inode_ref(fs->inodes, inode);
+	pthread_mutex_lock(&inode->lock);
+	inode_update_begin(inode, &sync->update);
+	if (datasync && !(sync->update.mask & CATENA__SET_MASK__SET_GROW))
+		sync->update.mask = 0;
+	master = inode->changing > 0 || inode->last_change > atomic_load(&fs->synced);
+	sync->write_seq = inode->write_seq;
+	data = inode->data != NULL && (inode->unsynced || data_dirty(inode->data));
+	if (data)
+		sync->file = data_file_ref(inode->data);
+	pthread_mutex_unlock(&inode->lock);
+	atomic_store(&sync->parts, 3);
+	/* The master first: its answer takes longer to come about than the call does. */
+	if (sync->update.mask != 0)
+		send_update(sync);
+	else if (master)
+		send_sync(sync);
+	else
+		part_done(sync, 0);
+	if (data)
+		data_flush(sync->file, true, data_synced, sync);
+	else
+		part_done(sync, 0);
+	part_done(sync, 0);
+}
+
+void sync_master(struct fs *fs, sync_done_fn *done, void *user)
+{
+	struct sync *sync = sync_new(fs, done, user);
+
+	if (sync == NULL)
+		done(user, -ENOMEM);
+	else
+		send_sync(sync);
+}
