@@ -52,7 +52,8 @@ uint64_t data_space_left(const struct data *data);
 /* One per inode (the caller keeps it so); reference counted. */
 int data_file_get(struct data *data, uint32_t pool, uint64_t file_id, struct data_file **out);
 struct data_file *data_file_ref(struct data_file *file);
-/* The last reference: what is still dirty is written back first, in the background. */
+/* The last reference: what is still dirty is written back first, in the background. NULL is
+ * allowed. */
 void data_file_put(struct data_file *file);
 /* Truncation to 0 gave the inode a new file id: dirty data of the old is dropped. */
 void data_file_replace(struct data_file *file, uint64_t file_id);

@@ -232,6 +232,8 @@ void data_file_send_all(struct data_file *file)
 
 void data_file_put(struct data_file *file)
 {
+	if (file == NULL)
+		return;
 	if (atomic_fetch_sub_explicit(&file->users, 1, memory_order_acq_rel) == 1) {
 		pthread_mutex_lock(&file->lock);
 		data_fetch_unlist_range(file, 0, UINT64_MAX);

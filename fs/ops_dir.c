@@ -78,8 +78,10 @@ void fs_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 void fs_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	struct fs *fs = fuse_req_userdata(req);
+
 	fuse_reply_err(req, 0);
-	dir_handle_unref(fuse_req_userdata(req), dir_of(fi));
+	dir_handle_unref(fs, dir_of(fi));
 }
 
 /* ---- a batch comes ---- */
