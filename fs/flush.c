@@ -27,7 +27,7 @@ static void finish(struct flush *flush)
 {
 	if (flush->done != NULL)
 		flush->done(flush->user, flush->error);
-	data_file_put(flush->file);
+	fs_data_put(flush->file);
 	inode_put(flush->fs->inodes, flush->inode);
 	free(flush);
 }
@@ -201,7 +201,7 @@ static void orphan_quiet(void *user, int error)
 		request.close = &close;
 		meta_call(orphan->fs->meta, &request, NULL, NULL);
 	}
-	data_file_put(orphan->file);
+	fs_data_put(orphan->file);
 	inode_put(orphan->fs->inodes, orphan->inode);
 	free(orphan);
 }

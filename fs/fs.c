@@ -146,7 +146,7 @@ int fs_apply(struct fs *fs, struct inode *inode, const Catena__Attr *message, ui
 	pthread_mutex_unlock(&inode->lock);
 	if (file != NULL) {
 		data_file_replace(file, file_id);
-		data_file_put(file);
+		fs_data_put(file);
 	}
 	return 0;
 }
@@ -297,7 +297,7 @@ void fs_unused(struct fs *fs, struct inode *inode)
 		}
 	}
 	pthread_mutex_unlock(&inode->lock);
-	data_file_put(file);
+	fs_data_put(file);
 	if (count > 0)
 		send_close(fs, inode->ino, count);
 	if (orphan)

@@ -36,7 +36,7 @@ int inode_table_create(uint32_t limit, struct inode_table **out)
 
 static void inode_free(struct inode *inode)
 {
-	data_file_put(inode->data);
+	fs_data_put(inode->data);
 	pthread_mutex_destroy(&inode->lock);
 	free(inode->symlink);
 	free(inode->xattrs);

@@ -25,6 +25,12 @@
 
 struct gate_entry;
 
+static inline void fs_data_put(struct data_file *file) /* NULL is allowed */
+{
+	if (file != NULL)
+		data_file_put(file);
+}
+
 struct attr {
 	uint64_t ino;
 	uint32_t mode, nlink, uid, gid, rdev, pool;

@@ -64,7 +64,7 @@ static void read_go(struct task *task)
 		return;
 	}
 	data_read(file, task->offset, (uint32_t)length, size, was_read, task);
-	data_file_put(file);
+	fs_data_put(file);
 }
 
 static void read_sized(void *user, int error, const Catena__Reply *reply)
@@ -160,7 +160,7 @@ static void write_go(struct task *task)
 	}
 	task->payload = NULL;
 	data_write(file, task->offset, payload, (task->flags & O_DIRECT) != 0, written, task);
-	data_file_put(file);
+	fs_data_put(file);
 }
 
 /* ---- what must come before a write ---- */

@@ -82,7 +82,7 @@ static void punch(struct task *task)
 		return;
 	}
 	data_punch(file, task->offset, end, punched, task);
-	data_file_put(file);
+	fs_data_put(file);
 }
 
 static void fallocate_begin(struct task *task);
@@ -216,7 +216,7 @@ void fs_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct f
 		return;
 	}
 	data_seek(file, (uint64_t)offset, size, whence == SEEK_HOLE, sought, task);
-	data_file_put(file);
+	fs_data_put(file);
 }
 
 /* ---- statfs ---- */

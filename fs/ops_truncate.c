@@ -108,7 +108,7 @@ static void entered(struct task *task)
 		data_flush(file, false, written_back, task);
 	else
 		send(task);
-	data_file_put(file);
+	fs_data_put(file);
 }
 
 static void entered_later(struct gate_entry *entry)

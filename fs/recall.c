@@ -116,7 +116,7 @@ static void drop_pages(void *user, struct inode *inode)
 	file = fs_data_if_open(inode);
 	if (file != NULL)
 		data_invalidate(file);
-	data_file_put(file);
+	fs_data_put(file);
 }
 
 static void drop_stale(struct recaller *recaller, struct stale *stale)

@@ -25,7 +25,7 @@ static void part_done(struct sync *sync, int error)
 	if (atomic_fetch_sub(&sync->parts, 1) != 1)
 		return;
 	sync->done(sync->user, atomic_load(&sync->error));
-	data_file_put(sync->file);
+	fs_data_put(sync->file);
 	inode_put(sync->fs->inodes, sync->inode);
 	free(sync);
 }

@@ -30,7 +30,7 @@ struct punch {
 static void punch_end(struct punch *punch, int error)
 {
 	punch->done(punch->user, error);
-	data_file_put(punch->file);
+	fs_data_put(punch->file);
 	inode_put(punch->fs->inodes, punch->inode);
 	free(punch);
 }
