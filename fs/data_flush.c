@@ -57,7 +57,7 @@ static void send_frames(struct flush *flush, const struct wb_unsynced *list, siz
 
 	/* Ours until all have been sent. */
 	atomic_store(&flush->pending, count + 1);
-	chain_client_batch(data->chain, count > 1);
+	chain_client_batch(data->chain, true);
 	for (size_t i = 0; i < count; i++) {
 		struct flush_frame *frame = calloc(1, sizeof(*frame));
 
