@@ -16,7 +16,8 @@
 struct command_log {
 	struct command_log_options options;
 	_Atomic uint64_t applied, durable;
-	_Atomic int error; /* the store is down with it; set by anyone, cleared by the thread */
+	_Atomic int error;   /* the store is down with it */
+	uint64_t recover_ns; /* with the state lock: not again before */
 	pthread_t thread;
 	pthread_mutex_t lock; /* of what follows; taken after the state lock */
 	pthread_cond_t wake;
@@ -31,6 +32,34 @@ static bool is_store_error(int rc)
 	return rc == -EIO || rc == -ENOSPC || rc == -EROFS || rc == -EDQUOT;
 }
 
+/* With the state lock held: opens the store again and reads the state anew. */
+static int reload(struct command_log *log)
+{
+	int rc = state_reload(log->options.state);
+
+	if (rc != 0)
+		return rc;
+	atomic_store(&log->applied, state_applied_index(log->options.state));
+	/* Indices that left no trace in the store come again. */
+	atomic_store(&log->durable, 0);
+	atomic_store(&log->error, 0);
+	log->options.recovered(log->options.user);
+	return 0;
+}
+
+/* A full disk mostly gives way at once, to the store's reserve: then whoever deletes should not
+ * hear of it. Not more often than the thread would try, which takes over if this fails. */
+static bool recover_at_once(struct command_log *log, int error)
+{
+	uint64_t now_ns = clock_monotonic_ns();
+
+	if (error != -ENOSPC || now_ns < log->recover_ns)
+		return false;
+	log->recover_ns = now_ns + RECOVER_EVERY_NS;
+	log_warn("the store is full, opening it again");
+	return kv_recover(log->options.kv) == 0 && reload(log) == 0;
+}
+
 void command_log_propose(struct command_log *log, const struct command *command,
 			 command_done_fn *done, void *user)
 {
@@ -38,8 +67,13 @@ void command_log_propose(struct command_log *log, const struct command *command,
 	uint64_t index = atomic_load(&log->applied) + 1;
 	int rc = command_log_error(log);
 
-	if (rc == 0)
+	if (rc == 0) {
 		rc = command_apply(log->options.state, index, command, &result);
+		if (is_store_error(rc) && recover_at_once(log, rc)) {
+			index = atomic_load(&log->applied) + 1;
+			rc = command_apply(log->options.state, index, command, &result);
+		}
+	}
 	if (rc == 0)
 		atomic_store(&log->applied, index);
 	else if (is_store_error(rc))
@@ -109,14 +143,7 @@ static void recover(struct command_log *log)
 	/* Nobody uses the state meanwhile, because the error is still set. */
 	if (rc == 0) {
 		pthread_mutex_lock(log->options.state_lock);
-		rc = state_reload(log->options.state);
-		if (rc == 0) {
-			atomic_store(&log->applied, state_applied_index(log->options.state));
-			/* Indices that left no trace in the store come again. */
-			atomic_store(&log->durable, 0);
-			atomic_store(&log->error, 0);
-			log->options.recovered(log->options.user);
-		}
+		rc = reload(log);
 		pthread_mutex_unlock(log->options.state_lock);
 	}
 	if (rc == 0)
