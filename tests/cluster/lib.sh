@@ -25,7 +25,7 @@ step() {
 logs() {
 	local log
 	for log in "$D"/log/*.log; do
-		[ -s "$log" ] || continue
+		[ -s "$log" ] && [ "${log##*/}" != ca.log ] || continue
 		echo "=== ${log##*/}"
 		tail -n "${1:-12}" "$log"
 	done
