@@ -102,11 +102,11 @@ static bool still_wanted(struct chain_action *action)
 			chunk = r->chunk;
 			action->kind = CHAIN_ABORT;
 			if (chunk != NULL)
-				chunk->pins++;
+				chunk_hold(chunk);
 			request_over(r);
 			if (chunk != NULL) {
-				chunk->pins--;
 				chunk_go_on(chunk);
+				chunk_let_go(chunk);
 			}
 		}
 		return true;
@@ -296,14 +296,15 @@ void chain_free(struct chain *chain)
 	drop_queued(chain, 0, 0);
 	drop_pending(chain, 0, 0);
 	/* What the store still works on goes when it has done so. */
+	while (chain->reading != NULL)
+		request_over(chain->reading);
 	while (chain->chunks != NULL) {
 		struct chain_chunk *chunk = chain->chunks;
 
-		chunk->pins++;
+		chunk_hold(chunk);
 		while (chunk->queue != NULL)
 			request_over(chunk->queue);
-		chunk->pins--;
-		chunk_settle(chunk);
+		chunk_let_go(chunk);
 	}
 	DL_DELETE(env->chains, chain);
 	for (size_t i = 0; i < env->ring_count; i++) {
@@ -357,7 +358,7 @@ static void leave(struct chain *chain)
 	drop_queued(chain, FRAME_STATUS_NOT_MINE, FRAME_STATUS_NOT_MINE);
 	drop_pending(chain, FRAME_STATUS_NOT_MINE, FRAME_STATUS_NOT_MINE);
 	inbound_lose(chain);
-	chain->in_ready = chain->out_ready = chain->copied = false;
+	chain->in_ready = chain->out_ready = false;
 }
 
 void chain_configure(struct chain *chain, const struct chain_config *config)
@@ -385,7 +386,6 @@ void chain_configure(struct chain *chain, const struct chain_config *config)
 		drop_queued(chain, FRAME_STATUS_EPOCH, 0);
 		held_refuse(chain, FRAME_STATUS_EPOCH, 0);
 	}
-	chain->copied = chain->copied && chain->next_index >= 0;
 	if (chain->link != CHAIN_LINK_NONE)
 		return;
 	DL_FOREACH_SAFE2(chain->pending, r, next, chain_next)

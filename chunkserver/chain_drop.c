@@ -5,7 +5,7 @@ void drop_from(struct request *r, uint32_t for_client, uint32_t for_server)
 {
 	struct chain_chunk *chunk = r->chunk;
 
-	chunk->pins++;
+	chunk_hold(chunk);
 	while (r != NULL) {
 		struct request *next = r->next;
 
@@ -19,8 +19,7 @@ void drop_from(struct request *r, uint32_t for_client, uint32_t for_server)
 	DL_FOREACH(chunk->queue, r)
 	if (is_update(r) && !r->dropped && r->public.version > chunk->last)
 		chunk->last = r->public.version;
-	chunk->pins--;
-	chunk_settle(chunk);
+	chunk_let_go(chunk);
 }
 
 static void drop_deferred(struct chain_chunk *chunk, uint32_t for_client)
@@ -37,12 +36,11 @@ void drop_queued(struct chain *chain, uint32_t for_client, uint32_t for_server)
 
 	DL_FOREACH_SAFE(chain->chunks, chunk, next)
 	{
-		chunk->pins++;
+		chunk_hold(chunk);
 		drop_deferred(chunk, for_client);
 		if (chunk->queue != NULL)
 			drop_from(chunk->queue, for_client, for_server);
-		chunk->pins--;
-		chunk_settle(chunk);
+		chunk_let_go(chunk);
 	}
 }
 
@@ -61,11 +59,10 @@ void drop_chunk_pending(struct chain *chain, const struct chunk_key *key)
 
 	if (chunk == NULL)
 		return;
-	chunk->pins++;
+	chunk_hold(chunk);
 	DL_FOREACH_SAFE(chunk->pending, r, next)
 	request_end(r, FRAME_OK, NULL);
-	chunk->pins--;
-	chunk_settle(chunk);
+	chunk_let_go(chunk);
 }
 
 static void sync_again(struct chain *chain)
@@ -90,7 +87,7 @@ void retry_requests(struct chain *chain, bool drop)
 		struct request *r;
 		bool again;
 
-		chunk->pins++;
+		chunk_hold(chunk);
 		for (r = chunk->queue; r != NULL && r->state != REQUEST_RETRY;)
 			r = r->next;
 		again = r != NULL;
@@ -99,9 +96,9 @@ void retry_requests(struct chain *chain, bool drop)
 		for (r = chunk->queue; r != NULL; r = r->next)
 			if (r->state == REQUEST_RETRY)
 				r->state = REQUEST_QUEUED;
-		chunk->pins--;
 		if (again)
 			chunk_go_on(chunk);
+		chunk_let_go(chunk);
 	}
 	if (!drop)
 		sync_again(chain);

@@ -134,10 +134,37 @@ static void remove_keys(struct chain *chain, const struct chain_source *source,
 	r->public.keys = chain_alloc(count * sizeof(*keys));
 	memcpy(r->public.keys, keys, count * sizeof(*keys));
 	r->public.key_count = count;
-	r->state = REQUEST_READING;
 	for (uint32_t i = 0; i < count; i++)
 		drop_chunk_pending(chain, &keys[i]);
-	operation_add(r, CHAIN_REMOVE);
+	r->state = REQUEST_READING;
+	r->waiting = true;
+	DL_APPEND2(chain->reading, r, chain_prev, chain_next);
+	gone_go_on(chain);
+}
+
+/* What came for these chunks before comes first, or it would make them anew. */
+static bool keys_busy(struct chain *chain, const struct chain_request *request)
+{
+	for (uint32_t i = 0; i < request->key_count; i++) {
+		const struct chain_chunk *chunk = chunk_find(chain, &request->keys[i]);
+
+		if (chunk != NULL && chunk->queue != NULL)
+			return true;
+	}
+	return false;
+}
+
+void gone_go_on(struct chain *chain)
+{
+	struct request *r;
+
+	DL_FOREACH2(chain->reading, r, chain_next)
+	{
+		if (!r->waiting || keys_busy(chain, &r->public))
+			continue;
+		r->waiting = false;
+		operation_add(r, CHAIN_REMOVE);
+	}
 }
 
 /* Removes what the predecessor does not have. True: nothing (more) to remove. */

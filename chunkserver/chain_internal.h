@@ -61,12 +61,13 @@ struct request {
 	bool forwarded;    /* with id, on the connection that stands */
 	bool down_done;    /* the successor has answered */
 	bool synced;       /* own disk, when it has to be */
+	bool waiting;      /* removal: for its chunks' queues */
 	bool syncing;      /* store_sync() is under way */
 	uint64_t admitted; /* bytes that count in in_flight */
 	uint64_t id;
 	struct table_node id_node;
 	struct request *prev, *next;             /* chunk->queue, pending, deferred */
-	struct request *chain_prev, *chain_next; /* chain->pending, held */
+	struct request *chain_prev, *chain_next; /* chain->pending, held, reading */
 	max_align_t shell[];
 };
 
@@ -99,6 +100,7 @@ struct inbound_compare {
 };
 
 #define SUSPECTS_MAX 64u
+#define GONE_BIT     (1ull << 63) /* of request ids of notices of removal */
 
 struct chain {
 	struct chain_env *env;
@@ -113,7 +115,7 @@ struct chain {
 	enum chain_link link;
 	uint64_t out_conn; /* 0: none */
 	bool out_ready;    /* was up since this member began, and nothing was copied to us since */
-	bool copied;       /* a walk has copied: the successor may have what we remove later */
+	uint64_t tell_until_ns; /* the successor hears of removals until then, see chain_gone() */
 	struct sync_walk *walk;
 	uint64_t walk_serial;
 	uint64_t walk_ids[SYNC_WINDOW + 1]; /* frames of the walk not yet answered; 0: free */
@@ -138,6 +140,7 @@ struct chain {
 	size_t queued;           /* requests in the queues of chunks: not yet committed */
 	struct request *pending; /* all, in the order in which they are to be forwarded */
 	struct request *held;
+	struct request *reading; /* reads and removals that the store works on */
 	size_t held_count, pending_count;
 };
 
@@ -177,6 +180,8 @@ bool chain_is_member(const struct chain *chain);
 struct request *request_new(struct chain *chain, const struct chain_source *source,
 			    const struct frame_header *header, struct buf *payload);
 void request_unref(struct request *r);
+/* Begins its operation outside of any chunk's queue. */
+void request_reads(struct request *r, enum chain_action_kind kind);
 void header_of(const struct request *r, struct frame_header *header);
 /* Answers everyone who waits for the request and takes it off its lists, which may free its chunk,
  * and the request unless someone else has a reference. */
@@ -188,7 +193,10 @@ void request_refuse(struct request *r, uint32_t for_client, uint32_t for_server)
 void request_wait(struct request *r, const struct chain_source *source); /* one more asks for it */
 struct chain_chunk *chunk_find(struct chain *chain, const struct chunk_key *key);
 int chunk_make(struct chain *chain, const struct chunk_key *key, struct chain_chunk **out);
-void chunk_settle(struct chain_chunk *chunk); /* frees it when nothing is going on */
+/* Who walks over the lists of a chunk pins it; the last to let go frees it when nothing is going
+ * on. */
+void chunk_hold(struct chain_chunk *chunk);
+void chunk_let_go(struct chain_chunk *chunk);
 
 /* ---- chain_update.c ---- */
 void update_arrived(struct chain *chain, const struct chain_source *source,
@@ -236,6 +244,8 @@ void sync_arrived(struct chain *chain, const struct chain_source *source,
 		  const struct frame_header *header, struct buf *payload);
 /* The queue has run empty, or something was removed: a comparison may go on. */
 void inbound_go_on(struct chain *chain);
+/* Removals that waited for what was going on in their chunks. */
+void gone_go_on(struct chain *chain);
 void inbound_end_answer(struct chain *chain);
 /* The predecessor has to compare before it sends anything else. */
 void inbound_lose(struct chain *chain);

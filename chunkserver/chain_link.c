@@ -9,6 +9,7 @@
 #define BACKOFF_MIN_NS (20ull * 1000 * 1000)
 #define PROBE_NS       (200ull * 1000 * 1000)
 #define PROBE_BELOW    (256ull << 20)
+#define TELL_NS        (600ull * 1000 * 1000 * 1000)
 
 static struct log_rate retry_rate, skip_rate;
 
@@ -102,7 +103,8 @@ void link_retry(struct chain *chain, uint32_t status)
 		return;
 	/* That a neighbour is not so far yet is nothing to tell. */
 	if (status != FRAME_OK && status != FRAME_STATUS_NOT_READY &&
-	    status != FRAME_STATUS_EPOCH && log_rate_ok(&retry_rate, 5))
+	    status != FRAME_STATUS_EPOCH && status != FRAME_STATUS_NOT_MINE &&
+	    log_rate_ok(&retry_rate, 5))
 		log_warn(
 			"successor refuses pool=%u partition=%u link=%s status=%s: comparing again",
 			chain->pool, chain->partition, chain_link_name(chain->link),
@@ -112,6 +114,23 @@ void link_retry(struct chain *chain, uint32_t status)
 		chain->backoff_ns = CHAIN_BACKOFF_NS;
 	chain->retry_at_ns = chain->env->now_ns + chain->backoff_ns;
 	link_set(chain, CHAIN_LINK_WAIT);
+}
+
+/* A frame to the successor, to be filled in further. */
+static struct chain_action *send_to_next(struct chain *chain, uint8_t op)
+{
+	struct chain_action *action = action_add(chain->env, CHAIN_SEND);
+
+	action->chain = chain;
+	action->conn = chain->out_conn;
+	action->header = (struct frame_header){
+		.op = op,
+		.request_id = ++chain->env->last_id,
+		.key = {.pool = chain->pool, .partition = chain->partition},
+		.epoch = chain->config.epoch,
+		.arg = chain->config.members[chain->next_index].target_id,
+	};
+	return action;
 }
 
 /* ---- the walk ---- */
@@ -147,31 +166,22 @@ void walk_drop(struct chain *chain)
 	DL_DELETE2(chain->env->walking, chain, walk_prev, walk_next);
 }
 
-static void walk_send(struct chain *chain, struct sync_action *step)
+static void walk_send(struct chain *chain, const struct sync_action *step)
 {
-	struct chain_action *action = action_add(chain->env, CHAIN_SEND);
-	uint64_t id = ++chain->env->last_id;
+	struct chain_action *action = send_to_next(chain, step->op);
 
+	action->payload = step->payload;
+	action->header.flags = FRAME_FORWARD;
+	action->header.key = step->key;
+	action->header.offset = step->offset;
+	action->header.range = step->range;
+	action->header.length = step->payload == NULL ? 0 : step->payload->length;
 	for (unsigned i = 0; i <= SYNC_WINDOW; i++) {
 		if (chain->walk_ids[i] == 0) {
-			chain->walk_ids[i] = id;
+			chain->walk_ids[i] = action->header.request_id;
 			break;
 		}
 	}
-	action->chain = chain;
-	action->conn = chain->out_conn;
-	action->payload = step->payload;
-	action->header = (struct frame_header){
-		.op = step->op,
-		.flags = FRAME_FORWARD,
-		.request_id = id,
-		.key = step->key,
-		.epoch = chain->config.epoch,
-		.offset = step->offset,
-		.range = step->range,
-		.length = step->payload == NULL ? 0 : step->payload->length,
-		.arg = chain->config.members[chain->next_index].target_id,
-	};
 }
 
 static void walk_read(struct chain *chain, const struct sync_action *step)
@@ -186,13 +196,22 @@ static void walk_read(struct chain *chain, const struct sync_action *step)
 	action->header.range = step->range;
 }
 
+/* See chain_gone(). */
+static void tell_after(struct chain *chain, const struct sync_counts *counts)
+{
+	if (counts->copied > 0)
+		chain->tell_until_ns = UINT64_MAX;
+	else if (counts->compared > 0 && chain->tell_until_ns < UINT64_MAX)
+		chain->tell_until_ns = chain->env->now_ns + TELL_NS;
+}
+
 static void walk_done(struct chain *chain)
 {
 	struct sync_counts counts = sync_walk_counts(chain->walk);
 
 	chain->counts.walks++;
 	chain->counts.copied += counts.copied;
-	chain->copied = chain->copied || counts.copied > 0;
+	tell_after(chain, &counts);
 	if (counts.copied > 0)
 		log_info("successor made equal pool=%u partition=%u compared=%llu copied=%llu",
 			 chain->pool, chain->partition, (unsigned long long)counts.compared,
@@ -207,7 +226,7 @@ static void walk_failed(struct chain *chain, uint32_t status)
 {
 	struct sync_counts counts = sync_walk_counts(chain->walk);
 
-	chain->copied = chain->copied || counts.copied > 0;
+	tell_after(chain, &counts);
 	if (status == EIO)
 		trouble(chain);
 	link_retry(chain, status);
@@ -320,6 +339,11 @@ void chain_answer(struct chain *chain, uint64_t conn, const struct frame_header 
 
 	if (conn == 0 || conn != chain->out_conn || header->request_id == 0)
 		return;
+	if ((header->request_id & GONE_BIT) != 0) {
+		if (header->status != FRAME_OK)
+			link_retry(chain, header->status);
+		return;
+	}
 	if (header->request_id == chain->probe_id) {
 		chain->probe_id = 0;
 		if (header->status == FRAME_OK)
@@ -346,23 +370,12 @@ void chain_answer(struct chain *chain, uint64_t conn, const struct frame_header 
 void link_probe(struct chain *chain)
 {
 	struct chain_env *env = chain->env;
-	struct chain_action *action;
 
 	if (chain->link != CHAIN_LINK_UP || chain->probe_id != 0 ||
 	    chain->down_free >= PROBE_BELOW || env->now_ns < chain->probed_ns + PROBE_NS)
 		return;
 	chain->probed_ns = env->now_ns;
-	chain->probe_id = ++env->last_id;
-	action = action_add(env, CHAIN_SEND);
-	action->chain = chain;
-	action->conn = chain->out_conn;
-	action->header = (struct frame_header){
-		.op = FRAME_PING,
-		.request_id = chain->probe_id,
-		.key = {.pool = chain->pool, .partition = chain->partition},
-		.epoch = chain->config.epoch,
-		.arg = chain->config.members[chain->next_index].target_id,
-	};
+	chain->probe_id = send_to_next(chain, FRAME_PING)->header.request_id;
 }
 
 uint64_t chain_probe(struct chain *chain)
@@ -371,46 +384,51 @@ uint64_t chain_probe(struct chain *chain)
 	return chain_space(chain);
 }
 
-/* ---- removals ---- */
+/* ---- removals ----
+ *
+ * Each member gets the master's order to remove a chunk by itself. One that has done so may get the
+ * chunk back from its predecessor, which has not yet, by a walk. So after a walk that has copied
+ * anything, and for a while after one that found anything (the copy may have been made before we
+ * were started), removals are passed on along the chain. */
+
+static bool gone_send(struct chain *chain, const struct sync_key *keys, uint32_t count)
+{
+	struct chain_env *env = chain->env;
+	struct buf *buf = env->ops->store.buffer(env->ctx, SYNC_GONE_ALL_MAX);
+	struct chain_action *action;
+
+	if (buf == NULL)
+		return false;
+	buf->start = 0;
+	buf->length = (uint32_t)sync_gone_encode(keys, count, buf->data);
+	block_checksums(buf->data, 0, buf->length, buf->crcs);
+	action = send_to_next(chain, FRAME_SYNC_COMPARE);
+	action->payload = buf;
+	action->header.flags = FRAME_FORWARD;
+	action->header.length = buf->length;
+	action->header.request_id |= GONE_BIT;
+	return true;
+}
 
 void chain_gone(struct chain *chain, const struct chunk_key *keys, size_t count)
 {
-	struct chain_env *env = chain->env;
 	struct sync_key part[SYNC_GONE_MAX];
-	bool tell = chain->copied || chain->link == CHAIN_LINK_COMPARING;
 
 	/* What was pending for them nobody will ever miss. */
 	for (size_t i = 0; i < count; i++)
 		drop_chunk_pending(chain, &keys[i]);
-	if (!tell || (chain->link != CHAIN_LINK_UP && chain->link != CHAIN_LINK_COMPARING))
+	if (chain->link != CHAIN_LINK_COMPARING &&
+	    (chain->link != CHAIN_LINK_UP || chain->env->now_ns >= chain->tell_until_ns))
 		return;
 	for (size_t done = 0; done < count;) {
 		uint32_t n = 0;
-		struct chain_action *action;
-		struct buf *buf = env->ops->store.buffer(env->ctx, SYNC_GONE_ALL_MAX);
 
+		for (; n < SYNC_GONE_MAX && done < count; n++, done++)
+			part[n] = (struct sync_key){keys[done].file_id, keys[done].index};
 		/* Without memory for the word: a new comparison finds them, too. */
-		if (buf == NULL) {
+		if (!gone_send(chain, part, n)) {
 			link_retry(chain, ENOMEM);
 			return;
 		}
-		for (; n < SYNC_GONE_MAX && done < count; n++, done++)
-			part[n] = (struct sync_key){keys[done].file_id, keys[done].index};
-		buf->start = 0;
-		buf->length = (uint32_t)sync_gone_encode(part, n, buf->data);
-		block_checksums(buf->data, 0, buf->length, buf->crcs);
-		action = action_add(env, CHAIN_SEND);
-		action->chain = chain;
-		action->conn = chain->out_conn;
-		action->payload = buf;
-		action->header = (struct frame_header){
-			.op = FRAME_SYNC_COMPARE,
-			.flags = FRAME_FORWARD,
-			.request_id = ++env->last_id,
-			.key = {.pool = chain->pool, .partition = chain->partition},
-			.epoch = chain->config.epoch,
-			.length = buf->length,
-			.arg = chain->config.members[chain->next_index].target_id,
-		};
 	}
 }

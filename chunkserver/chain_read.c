@@ -107,21 +107,30 @@ static void stat_answer(struct request *r)
 
 static void start(struct request *r)
 {
-	r->state = REQUEST_READING;
+	r->state = REQUEST_NEW;
 	r->chunk = NULL;
 	if (r->public.op == FRAME_STAT)
 		stat_answer(r);
 	else
-		operation_add(r, CHAIN_READ);
+		request_reads(r, CHAIN_READ);
 }
 
-/* An update of these blocks is under way at the tail: soon it will be the one to show. */
+static bool must_wait(const struct chain_chunk *chunk, const struct request *r)
+{
+	uint32_t length = extent(r->public.op, r->public.length);
+
+	return any_overlaps(chunk->queue, r->public.offset, length) ||
+	       any_overlaps(chunk->pending, r->public.offset, length);
+}
+
+/* An update of these blocks is under way at the tail: soon it will be the one to show. Pending ones
+ * the tail has only while a member behind it is being made equal: that one may be the tail already
+ * by a map that we have not got, so nothing is shown before it has it. */
 static bool defer(struct request *r)
 {
 	struct chain_chunk *chunk = chunk_find(r->chain, &r->public.key);
 
-	if (chunk == NULL ||
-	    !any_overlaps(chunk->queue, r->public.offset, extent(r->public.op, r->public.length)))
+	if (chunk == NULL || !must_wait(chunk, r))
 		return false;
 	r->state = REQUEST_QUEUED;
 	r->chunk = chunk;
@@ -135,8 +144,7 @@ void reads_go_on(struct chain_chunk *chunk)
 
 	DL_FOREACH_SAFE(chunk->deferred, r, next)
 	{
-		if (any_overlaps(chunk->queue, r->public.offset,
-				 extent(r->public.op, r->public.length)))
+		if (must_wait(chunk, r))
 			continue;
 		DL_DELETE(chunk->deferred, r);
 		if (chain_is_ready(r->chain)) {

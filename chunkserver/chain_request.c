@@ -154,11 +154,13 @@ static void unlink_request(struct request *r)
 	if (r->state == REQUEST_HELD) {
 		DL_DELETE2(chain->held, r, chain_prev, chain_next);
 		chain->held_count--;
+	} else if (r->state == REQUEST_READING) {
+		DL_DELETE2(chain->reading, r, chain_prev, chain_next);
 	} else if (r->state == REQUEST_PENDING) {
 		DL_DELETE(r->chunk->pending, r);
 		DL_DELETE2(chain->pending, r, chain_prev, chain_next);
 		chain->pending_count--;
-	} else if (in_queue(r) && r->public.op == FRAME_READ) {
+	} else if (in_queue(r) && (r->public.op == FRAME_READ || r->public.op == FRAME_STAT)) {
 		DL_DELETE(r->chunk->deferred, r);
 	} else if (in_queue(r)) {
 		DL_DELETE(r->chunk->queue, r);
@@ -166,11 +168,21 @@ static void unlink_request(struct request *r)
 	}
 }
 
+void request_reads(struct request *r, enum chain_action_kind kind)
+{
+	r->state = REQUEST_READING;
+	r->chunk = NULL;
+	DL_APPEND2(r->chain->reading, r, chain_prev, chain_next);
+	operation_add(r, kind);
+}
+
 /* Off its lists, answered or not. The chunk may be gone after it. */
 static void finish(struct request *r)
 {
 	struct chain_chunk *chunk = r->chunk;
 
+	if (chunk != NULL)
+		chunk_hold(chunk);
 	unlink_request(r);
 	if (r->admitted)
 		r->env->ops->in_flight(r->env->ctx, -(int64_t)r->admitted);
@@ -178,9 +190,9 @@ static void finish(struct request *r)
 	r->state = REQUEST_OVER;
 	r->chain = NULL;
 	r->chunk = NULL;
-	if (chunk != NULL)
-		chunk_settle(chunk);
 	request_unref(r);
+	if (chunk != NULL)
+		chunk_let_go(chunk);
 }
 
 void request_end(struct request *r, uint32_t status, struct buf *payload)
@@ -227,6 +239,19 @@ struct chain_chunk *chunk_find(struct chain *chain, const struct chunk_key *key)
 	return NULL;
 }
 
+/* A copy that was not completed has no version; when its source is gone for good and we are to go
+ * on with it, we do so above all that it is known to hold. All members that have it agree on that.
+ */
+static uint64_t version_of(const struct chunk_info *info)
+{
+	uint64_t version = info->version;
+
+	for (uint32_t i = 0; info->version == 0 && i < info->op_count; i++)
+		if (info->ops[i].version > version)
+			version = info->ops[i].version;
+	return version;
+}
+
 int chunk_make(struct chain *chain, const struct chunk_key *key, struct chain_chunk **out)
 {
 	struct chain_env *env = chain->env;
@@ -243,17 +268,24 @@ int chunk_make(struct chain *chain, const struct chunk_key *key, struct chain_ch
 	chunk = chain_alloc(sizeof(*chunk));
 	chunk->key = *key;
 	chunk->chain = chain;
-	chunk->committed = chunk->last = info.version;
+	chunk->committed = chunk->last = version_of(&info);
 	chain_table_add(&env->chunks, &chunk->node, chunk_key_hash(key));
 	DL_APPEND(chain->chunks, chunk);
 	*out = chunk;
 	return 0;
 }
 
-void chunk_settle(struct chain_chunk *chunk)
+void chunk_hold(struct chain_chunk *chunk)
 {
-	if (chunk->queue != NULL || chunk->pending != NULL || chunk->deferred != NULL ||
-	    chunk->pins > 0)
+	chunk->pins++;
+}
+
+void chunk_let_go(struct chain_chunk *chunk)
+{
+	if (chunk->pins == 1 && chunk->deferred != NULL)
+		reads_go_on(chunk);
+	if (--chunk->pins > 0 || chunk->queue != NULL || chunk->pending != NULL ||
+	    chunk->deferred != NULL)
 		return;
 	table_remove(&chunk->chain->env->chunks, &chunk->node);
 	DL_DELETE(chunk->chain->chunks, chunk);

@@ -159,13 +159,13 @@ void chunk_go_on(struct chain_chunk *chunk)
 {
 	struct chain *chain = chunk->chain;
 
-	chunk->pins++;
+	chunk_hold(chunk);
 	while (first_goes_on(chunk))
 		;
 	start_prepares(chunk);
-	reads_go_on(chunk);
-	chunk->pins--;
-	chunk_settle(chunk);
+	if (chunk->queue == NULL && chain->reading != NULL)
+		gone_go_on(chain);
+	chunk_let_go(chunk);
 	if (chain->queued == 0) {
 		inbound_go_on(chain);
 		link_consider(chain);
@@ -225,7 +225,7 @@ void chain_prepared(struct chain_request *request, int error)
 
 	r->env->operations--;
 	if (chunk != NULL)
-		chunk->pins++;
+		chunk_hold(chunk);
 	if (r->chain == NULL || r->dropped) {
 		if (error == 0)
 			operation_add(r, CHAIN_ABORT);
@@ -236,8 +236,8 @@ void chain_prepared(struct chain_request *request, int error)
 		not_applied(r, error, false);
 	}
 	if (chunk != NULL) {
-		chunk->pins--;
 		chunk_go_on(chunk);
+		chunk_let_go(chunk);
 	}
 	request_unref(r);
 }
@@ -265,13 +265,13 @@ void chain_committed(struct chain_request *request, int error)
 	struct request *r = request_of(request);
 	struct chain_chunk *chunk = r->chunk;
 
-	chunk->pins++;
+	chunk_hold(chunk);
 	if (error == 0)
 		committed(r);
 	else
 		not_applied(r, error, true);
-	chunk->pins--;
 	chunk_go_on(chunk);
+	chunk_let_go(chunk);
 }
 
 /* ---- arrival ---- */
@@ -555,13 +555,12 @@ static void accept_request(struct request *r)
 			inbound_lose(chain);
 		return;
 	}
-	chunk->pins++;
+	chunk_hold(chunk);
 	if (r->public.op == FRAME_FLUSH)
 		queue_request(chunk, r);
 	else if (r->source.server_id == 0)
 		accept_client(chunk, r);
 	else
 		accept_forwarded(chunk, r);
-	chunk->pins--;
-	chunk_settle(chunk);
+	chunk_let_go(chunk);
 }

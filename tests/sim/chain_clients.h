@@ -1,0 +1,402 @@
+/* chain_clients.h - clients of the simulation, and what the master does with chains. */
+#ifndef CATENA_SIM_CHAIN_CLIENTS_H
+#define CATENA_SIM_CHAIN_CLIENTS_H
+#include "chain_servers.h"
+
+#define FILE_MIXED     100u  /* holes, truncations: copies must be equal in the end */
+#define FILE_TEMPORARY 1000u /* these and above: written, then removed */
+
+static struct history *history_of(struct world *w, const struct chunk_key *key, uint32_t block)
+{
+	return key->file_id < REGISTERS ? &w->histories[key->partition][key->file_id][block] : NULL;
+}
+
+/* ---- where to ask ---- */
+
+static int member_server(const struct chain_config *config, bool tail)
+{
+	int found = -1;
+
+	for (uint32_t i = 0; i < config->count; i++) {
+		if (config->members[i].state != MEMBER_IN_SYNC)
+			continue;
+		found = (int)config->members[i].server_id - 1;
+		if (!tail)
+			break;
+	}
+	return found;
+}
+
+static unsigned choose_server(struct world *w, const struct op *op)
+{
+	const struct chain_config *config = &w->configs[op->key.partition];
+	bool read = op->kind == FRAME_READ || op->kind == FRAME_STAT;
+	int server;
+
+	if (!read || op->asked_tail == 0)
+		server = member_server(config, false);
+	if (read) {
+		uint32_t in_sync = 0;
+
+		for (uint32_t i = 0; i < config->count; i++)
+			in_sync += config->members[i].state == MEMBER_IN_SYNC;
+		server = op->asked_tail > 0
+				 ? member_server(config, true)
+				 : (int)config->members[chance(w, in_sync)].server_id - 1;
+	}
+	return (unsigned)server;
+}
+
+static uint64_t answered_up_to(const struct client *client, const struct op *except)
+{
+	uint64_t lowest = client->last_op_id + 1;
+
+	for (unsigned i = 0; i < OUTSTANDING; i++) {
+		const struct op *op = &client->ops[i];
+
+		if ((op->busy || op == except) && op->op_id != 0 && op->op_id < lowest)
+			lowest = op->op_id;
+	}
+	return lowest - 1;
+}
+
+static void op_send(struct world *w, unsigned number, unsigned slot)
+{
+	struct client *client = &w->clients[number];
+	struct op *op = &client->ops[slot];
+	unsigned server = choose_server(w, op);
+	uint64_t numbers[MODEL_BLOCKS];
+	struct event *event;
+
+	op->attempt = ++w->ids;
+	schedule(w, w->now + between(w, 30 * MS, 150 * MS), EV_TIMEOUT, number, slot)->number =
+		op->attempt;
+	event = schedule(w, in_order(w, &client->last[server][0]), EV_ASK, number, server);
+	event->generation = client->generation[server];
+	event->header = (struct frame_header){
+		.op = op->kind,
+		.flags = op->sync ? FRAME_SYNC : 0,
+		.request_id = op->attempt << 8 | slot,
+		.key = op->key,
+		.epoch = w->configs[op->key.partition].epoch,
+		.client_id = number + 1,
+		.op_id = op->op_id,
+		.answered = op->op_id == 0 ? 0 : answered_up_to(client, op),
+	};
+	if (op->kind != FRAME_FLUSH && op->kind != FRAME_STAT)
+		event->header.offset = op->first * BLOCK_SIZE;
+	if (op->kind == FRAME_WRITE) {
+		event->header.length = op->blocks * BLOCK_SIZE;
+		for (uint32_t i = 0; i < op->blocks; i++)
+			numbers[i] = op->value;
+		event->payload = model_payload(numbers, op->blocks);
+	} else if (op->kind == FRAME_READ || op->kind == FRAME_PUNCH) {
+		event->header.range = op->blocks * BLOCK_SIZE;
+	}
+}
+
+/* ---- what to do ---- */
+
+static void choose_kind(struct world *w, struct op *op)
+{
+	uint64_t dice = chance(w, 100);
+
+	op->key.pool = POOL;
+	op->key.partition = (uint32_t)chance(w, PARTITIONS);
+	op->key.file_id = chance(w, REGISTERS);
+	op->kind = dice < 45   ? FRAME_WRITE
+		   : dice < 85 ? FRAME_READ
+		   : dice < 95 ? FRAME_FLUSH
+			       : FRAME_STAT;
+	if (chance(w, 6) == 0) {
+		op->key.file_id = FILE_MIXED;
+		op->kind = dice < 30   ? FRAME_PUNCH
+			   : dice < 50 ? FRAME_TRUNCATE
+			   : dice < 90 ? FRAME_WRITE
+				       : FRAME_READ;
+	} else if (chance(w, 8) == 0 && !w->healed) {
+		op->key.file_id = FILE_TEMPORARY + w->temporary;
+		op->key.partition = w->temporary % PARTITIONS;
+		op->kind = FRAME_WRITE;
+	}
+	op->sync = op->kind == FRAME_WRITE && chance(w, 5) == 0;
+}
+
+static void op_begin(struct world *w, unsigned number, unsigned slot)
+{
+	struct client *client = &w->clients[number];
+	struct op *op = &client->ops[slot];
+
+	memset(op, 0, sizeof(*op));
+	choose_kind(w, op);
+	op->busy = true;
+	op->first = (uint32_t)chance(w, MODEL_BLOCKS);
+	op->blocks = 1 + (uint32_t)chance(w, MODEL_BLOCKS - op->first < 4 ? MODEL_BLOCKS - op->first
+									  : 4);
+	op->begun = w->now;
+	op->ended = NEVER;
+	if (frame_is_update(op->kind))
+		op->op_id = ++client->last_op_id;
+	if (op->key.file_id >= FILE_TEMPORARY)
+		w->temporary_ops++;
+	if (op->kind == FRAME_WRITE) {
+		op->value = ++w->values;
+		for (uint32_t i = 0; i < op->blocks; i++) {
+			struct history *h = history_of(w, &op->key, op->first + i);
+
+			if (h == NULL)
+				continue;
+			op->entries[i] = h->count;
+			*history_add(h) = (struct entry){.write = true,
+							 .value = op->value,
+							 .begun = w->now,
+							 .ended = NEVER,
+							 .durable = NEVER};
+		}
+	}
+	op_send(w, number, slot);
+}
+
+static void client_issues(struct world *w, unsigned number)
+{
+	struct client *client = &w->clients[number];
+
+	for (unsigned slot = 0; slot < OUTSTANDING && client->left > 0; slot++) {
+		if (client->ops[slot].busy || chance(w, 2) == 0)
+			continue;
+		client->left--;
+		op_begin(w, number, slot);
+	}
+	if (client->left > 0)
+		schedule(w, w->now + chance(w, 8 * MS), EV_ISSUE, number, 0);
+}
+
+/* ---- what came of it ---- */
+
+static void write_done(struct world *w, const struct op *op)
+{
+	for (uint32_t i = 0; i < op->blocks; i++) {
+		struct history *h = history_of(w, &op->key, op->first + i);
+
+		if (h == NULL || op->failed)
+			continue;
+		h->entries[op->entries[i]].ended = w->now;
+		if (op->sync)
+			h->entries[op->entries[i]].durable = w->now;
+	}
+}
+
+static void read_done(struct world *w, const struct op *op, const struct buf *payload)
+{
+	for (uint32_t i = 0; i < op->blocks; i++) {
+		struct history *h = history_of(w, &op->key, op->first + i);
+		uint64_t value = 0;
+
+		if (h == NULL)
+			continue;
+		if (payload != NULL && i < payload->length / BLOCK_SIZE)
+			memcpy(&value, buf_payload(payload) + i * sizeof(value), sizeof(value));
+		*history_add(h) = (struct entry){
+			.value = value, .begun = op->begun, .ended = w->now, .durable = NEVER};
+	}
+}
+
+static void flush_done(struct world *w, const struct op *op)
+{
+	for (uint32_t block = 0; block < MODEL_BLOCKS; block++) {
+		struct history *h = history_of(w, &op->key, block);
+
+		for (size_t i = 0; h != NULL && i < h->count; i++) {
+			struct entry *e = &h->entries[i];
+
+			if (e->write && e->ended <= op->begun && e->durable == NEVER && !e->exposed)
+				e->durable = w->now;
+		}
+	}
+}
+
+static void op_done(struct world *w, struct op *op, const struct buf *payload)
+{
+	op->ended = w->now;
+	op->busy = false;
+	trace(w, "done %s%s%s op %llu chunk %u/%llu blocks %u+%u value %llu since %.3f",
+	      frame_op_name(op->kind), op->sync ? " SYNC" : "", op->failed ? " FAILED" : "",
+	      (unsigned long long)op->op_id, op->key.partition, (unsigned long long)op->key.file_id,
+	      op->first, op->blocks, (unsigned long long)op->value, (double)op->begun / (double)MS);
+	if (op->key.file_id >= FILE_TEMPORARY && --w->temporary_ops == 0)
+		w->temporary_idle = w->now;
+	if (op->kind == FRAME_WRITE)
+		write_done(w, op);
+	else if (op->kind == FRAME_READ)
+		read_done(w, op, payload);
+	else if (op->kind == FRAME_FLUSH)
+		flush_done(w, op);
+}
+
+static void client_told(struct world *w, struct event *event)
+{
+	unsigned slot = event->header.request_id & 0xff;
+	uint64_t attempt = event->header.request_id >> 8;
+	struct op *op = &w->clients[event->a].ops[slot];
+
+	/* An answer to an earlier attempt counts as well, but not for another operation. */
+	if (!op->busy || event->header.op != op->kind || event->header.op_id != op->op_id ||
+	    attempt > op->attempt || chunk_key_compare(&event->header.key, &op->key) != 0)
+		return;
+	switch (event->header.status) {
+	case FRAME_OK:
+		if (op->kind == FRAME_READ && attempt != op->attempt)
+			return;
+		op_done(w, op, event->payload);
+		return;
+	case ENOSPC:
+		op->failed = true;
+		op_done(w, op, NULL);
+		return;
+	case FRAME_STATUS_ASK_TAIL:
+	case FRAME_STATUS_EPOCH:
+	case FRAME_STATUS_NOT_HEAD:
+	case FRAME_STATUS_NOT_MINE:
+	case FRAME_STATUS_NOT_READY:
+	case FRAME_STATUS_NO_LEASE:
+		break;
+	default:
+		problem(w, "a client got an answer that makes no sense");
+		return;
+	}
+	if (attempt != op->attempt)
+		return;
+	op->asked_tail = event->header.status == FRAME_STATUS_ASK_TAIL;
+	schedule(w, w->now + between(w, 1 * MS, 10 * MS), EV_TIMEOUT, event->a, slot)->number =
+		op->attempt;
+}
+
+static void client_waited(struct world *w, const struct event *event)
+{
+	struct op *op = &w->clients[event->a].ops[event->b];
+
+	if (!op->busy || op->attempt != event->number)
+		return;
+	if (chance(w, 2) == 0)
+		op->asked_tail = 0;
+	op_send(w, event->a, event->b);
+}
+
+/* ---- the master ---- */
+
+static void tell_config(struct world *w)
+{
+	for (unsigned i = 0; i < SERVERS; i++)
+		schedule(w, w->now + chance(w, 30 * MS), EV_CONFIG, i, 0);
+}
+
+static int position(const struct chain_config *config, unsigned server)
+{
+	for (int i = 0; i < (int)config->count; i++)
+		if (config->members[i].server_id == server + 1)
+			return i;
+	abort();
+}
+
+static uint32_t in_sync_count(const struct chain_config *config)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < config->count; i++)
+		count += config->members[i].state == MEMBER_IN_SYNC;
+	return count;
+}
+
+/* The server is dead: the others go on without it. */
+static void take_out(struct world *w, unsigned number)
+{
+	bool changed = false;
+
+	for (unsigned p = 0; p < PARTITIONS; p++) {
+		struct chain_config *config = &w->configs[p];
+		int at = position(config, number);
+
+		if (config->members[at].state == MEMBER_OFFLINE ||
+		    (config->members[at].state == MEMBER_IN_SYNC && in_sync_count(config) < 2))
+			continue;
+		for (int i = at; i + 1 < (int)config->count; i++)
+			config->members[i] = config->members[i + 1];
+		config->members[config->count - 1].target_id = number + 1;
+		config->members[config->count - 1].server_id = number + 1;
+		config->members[config->count - 1].state = MEMBER_OFFLINE;
+		config->epoch++;
+		changed = true;
+	}
+	if (changed)
+		tell_config(w);
+}
+
+/* First one that is offline and alive begins to sync; one whose predecessor says so is in sync. */
+static bool take_in_partition(struct world *w, unsigned p)
+{
+	struct chain_config *config = &w->configs[p];
+
+	for (uint32_t i = 1; i < config->count; i++) {
+		unsigned server = (unsigned)config->members[i].server_id - 1;
+		unsigned before = (unsigned)config->members[i - 1].server_id - 1;
+		struct server *previous = &w->servers[before];
+
+		if (config->members[i].state == MEMBER_IN_SYNC)
+			continue;
+		if (config->members[i].state == MEMBER_OFFLINE) {
+			if (!w->servers[server].alive)
+				return false;
+			config->members[i].state = MEMBER_SYNCING;
+		} else {
+			if (!previous->alive || chain_epoch(previous->chains[p]) != config->epoch ||
+			    chain_count(previous->chains[p]).link != CHAIN_LINK_UP)
+				return false;
+			config->members[i].state = MEMBER_IN_SYNC;
+		}
+		config->epoch++;
+		return true;
+	}
+	return false;
+}
+
+static bool take_in(struct world *w)
+{
+	bool changed = false, whole = true;
+
+	for (unsigned p = 0; p < PARTITIONS; p++) {
+		changed = take_in_partition(w, p) || changed;
+		whole = whole && in_sync_count(&w->configs[p]) == SERVERS;
+	}
+	if (changed)
+		tell_config(w);
+	schedule(w, w->now + 20 * MS, EV_TAKE_IN, 0, 0);
+	return whole;
+}
+
+/* A temporary file is closed by all and unlinked: everyone is told to remove its chunk. */
+static void consider_removal(struct world *w)
+{
+	if (w->temporary_ops > 0 || w->temporary_idle == 0 || w->now < w->temporary_idle + 500 * MS)
+		return;
+	for (unsigned i = 0; i < SERVERS; i++)
+		schedule(w, w->now + chance(w, 100 * MS), EV_REMOVE, i, w->temporary);
+	w->temporary++;
+	w->temporary_idle = 0;
+}
+
+static void remove_at(struct world *w, unsigned number, unsigned temporary)
+{
+	struct event *event;
+
+	if (!w->servers[number].alive || w->servers[number].store_down) {
+		schedule(w, w->now + 50 * MS, EV_REMOVE, number, temporary);
+		return;
+	}
+	event = schedule(w, w->now + between(w, 100 * US, 5 * MS), EV_STORE, number, temporary);
+	event->generation = w->servers[number].incarnation;
+	event->action = CHAIN_REMOVE;
+	event->header.key = (struct chunk_key){.pool = POOL,
+					       .partition = temporary % PARTITIONS,
+					       .file_id = FILE_TEMPORARY + temporary};
+}
+#endif

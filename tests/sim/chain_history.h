@@ -1,0 +1,161 @@
+/* chain_history.h - what clients saw of registers (blocks), and whether that can be.
+ *
+ * Every write has a value of its own. Without power cuts the history of each register must be
+ * linearizable; for registers with unique values that is decided by zones (Gibbons and Korach,
+ * 1997). With power cuts a read may also see an older value, but none older than what had been made
+ * durable before, and never one that nobody wrote. */
+#ifndef CATENA_SIM_CHAIN_HISTORY_H
+#define CATENA_SIM_CHAIN_HISTORY_H
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define NEVER UINT64_MAX
+
+struct entry {
+	bool write;
+	uint64_t value;        /* 0: never written */
+	uint64_t begun, ended; /* NEVER: not answered */
+	uint64_t durable;      /* write: acknowledged as durable at; NEVER */
+	bool exposed;          /* write: power was cut after its answer, before it was durable */
+};
+
+struct history {
+	struct entry *entries;
+	size_t count, size;
+};
+
+static inline struct entry *history_add(struct history *history)
+{
+	if (history->count == history->size) {
+		history->size = history->size == 0 ? 32 : 2 * history->size;
+		history->entries =
+			realloc(history->entries, history->size * sizeof(*history->entries));
+		if (history->entries == NULL)
+			abort();
+	}
+	return &history->entries[history->count++];
+}
+
+struct zone {
+	uint64_t value;
+	uint64_t first_end, last_begin;
+	bool written, read;
+	uint64_t write_begun;
+};
+
+static inline const char *zones_make(const struct history *h, struct zone *zones, size_t *count)
+{
+	*count = 0;
+	zones[(*count)++] =
+		(struct zone){.first_end = 0, .last_begin = 0, .written = true, .read = true};
+	for (size_t i = 0; i < h->count; i++) {
+		const struct entry *e = &h->entries[i];
+		struct zone *zone = NULL;
+
+		for (size_t j = 0; j < *count && zone == NULL; j++)
+			if (zones[j].value == e->value)
+				zone = &zones[j];
+		if (zone == NULL) {
+			zone = &zones[(*count)++];
+			*zone = (struct zone){.value = e->value, .first_end = NEVER};
+		}
+		if (e->write) {
+			zone->written = true;
+			zone->write_begun = e->begun;
+			/* One that was not answered takes effect when somebody saw it. */
+			zone->read = zone->read || e->ended != NEVER;
+		} else {
+			zone->read = true;
+		}
+		if (e->ended < zone->first_end)
+			zone->first_end = e->ended;
+		if (e->begun > zone->last_begin)
+			zone->last_begin = e->begun;
+	}
+	for (size_t i = 0; i < *count; i++) {
+		if (!zones[i].written)
+			return "a value was read that nobody wrote";
+		if (zones[i].value != 0 && zones[i].first_end < zones[i].write_begun)
+			return "a value was read before it was written";
+	}
+	return NULL;
+}
+
+/* NULL: all is well. */
+static inline const char *history_linearizable(const struct history *h)
+{
+	struct zone *zones = calloc(h->count + 1, sizeof(*zones));
+	const char *problem;
+	size_t count;
+
+	if (zones == NULL)
+		abort();
+	problem = zones_make(h, zones, &count);
+	for (size_t i = 0; problem == NULL && i < count; i++) {
+		const struct zone *a = &zones[i];
+
+		if (!a->read || a->first_end >= a->last_begin)
+			continue; /* not a forward zone */
+		for (size_t j = 0; problem == NULL && j < count; j++) {
+			const struct zone *b = &zones[j];
+
+			if (i == j || !b->read)
+				continue;
+			if (b->first_end < b->last_begin) {
+				if (a->first_end < b->last_begin && b->first_end < a->last_begin)
+					problem = "a value came back after another was seen";
+			} else if (a->first_end < b->last_begin && b->first_end < a->last_begin) {
+				problem = "a value was lost between reads of another";
+			}
+		}
+	}
+	free(zones);
+	return problem;
+}
+
+static inline const struct entry *history_write(const struct history *h, uint64_t value)
+{
+	for (size_t i = 0; i < h->count; i++)
+		if (h->entries[i].write && h->entries[i].value == value)
+			return &h->entries[i];
+	return NULL;
+}
+
+/* The weaker check: what was durable before a read began is there, or something newer. */
+static inline const char *history_durable(const struct history *h)
+{
+	for (size_t i = 0; i < h->count; i++) {
+		const struct entry *read = &h->entries[i];
+		const struct entry *seen = history_write(h, read->value);
+
+		if (read->write)
+			continue;
+		if (read->value != 0 && seen == NULL)
+			return "a value was read that nobody wrote";
+		for (size_t j = 0; j < h->count; j++) {
+			const struct entry *other = &h->entries[j];
+
+			if (!other->write || other->durable == NEVER ||
+			    other->durable >= read->begun || other->value == read->value)
+				continue;
+			if (read->value == 0 || seen->ended < other->begun)
+				return "durable data was lost";
+		}
+	}
+	return NULL;
+}
+
+static inline void history_print(const struct history *h)
+{
+	for (size_t i = 0; i < h->count; i++) {
+		const struct entry *e = &h->entries[i];
+
+		fprintf(stderr, "    %s %6llu  %10llu .. %10lld%s\n", e->write ? "write" : "read ",
+			(unsigned long long)e->value, (unsigned long long)e->begun,
+			(long long)e->ended, e->durable != NEVER && e->write ? " durable" : "");
+	}
+}
+#endif

@@ -1,0 +1,463 @@
+/* chain_servers.h - the servers of the simulation: they execute what the chains decide. */
+#ifndef CATENA_SIM_CHAIN_SERVERS_H
+#define CATENA_SIM_CHAIN_SERVERS_H
+#include "chain_world.h"
+
+/* A connection's id says whose it is: clients' have this bit. */
+#define CLIENT_CONN (1ull << 60)
+
+/* ---- lookups of the chains ---- */
+
+struct server_ctx {
+	struct world *w;
+	unsigned number;
+};
+
+static struct model_store *store_of(void *ctx)
+{
+	const struct server_ctx *c = ctx;
+
+	return &c->w->servers[c->number].store;
+}
+
+static int look_info(void *ctx, const struct chunk_key *key, struct chunk_info *info)
+{
+	return model_info(store_of(ctx), key, info);
+}
+
+static int look_digest(void *ctx, const struct chunk_key *key, uint32_t *digest)
+{
+	return model_get_digest(store_of(ctx), key, digest);
+}
+
+static int look_presence(void *ctx, const struct chunk_key *key, uint8_t *bitmap, uint32_t *bytes)
+{
+	return model_presence(store_of(ctx), key, bitmap, bytes);
+}
+
+static int look_scan(void *ctx, uint32_t pool, uint32_t partition, const struct chunk_key *after,
+		     struct chunk_key *out, int max)
+{
+	return model_scan(store_of(ctx), pool, partition, after, out, max);
+}
+
+static int do_complete(void *ctx, const struct chunk_key *key, const struct chunk_info *info)
+{
+	return model_complete(store_of(ctx), key, info);
+}
+
+static uint64_t look_free(void *ctx)
+{
+	const struct server_ctx *c = ctx;
+
+	return c->w->servers[c->number].no_space_until > c->w->now ? 0 : 1ull << 40;
+}
+
+static uint64_t count_in_flight(void *ctx, int64_t delta)
+{
+	const struct server_ctx *c = ctx;
+
+	c->w->in_flight += (uint64_t)delta;
+	return c->w->in_flight;
+}
+
+static const struct chain_ops world_ops = {
+	.store = {.info = look_info,
+		  .digest = look_digest,
+		  .presence = look_presence,
+		  .scan = look_scan,
+		  .complete = do_complete,
+		  .buffer = model_buffer},
+	.free_bytes = look_free,
+	.in_flight = count_in_flight,
+};
+
+static struct server_ctx contexts[SERVERS];
+
+/* ---- wires ---- */
+
+static uint64_t in_order(struct world *w, uint64_t *last)
+{
+	uint64_t time = w->now + latency(w);
+
+	if (time <= *last)
+		time = *last + 1;
+	*last = time;
+	return time;
+}
+
+static void wire_break(struct world *w, unsigned from, unsigned to)
+{
+	struct wire *wire = &w->wires[from][to];
+
+	if (!wire->up)
+		return;
+	wire->up = false;
+	wire->generation++;
+	schedule(w, w->now + chance(w, 5 * MS), EV_LOST_BY_OPENER, from, to)->number =
+		wire->opener_id;
+	schedule(w, w->now + chance(w, 5 * MS), EV_LOST_BY_OTHER, from, to)->number =
+		wire->other_id;
+	schedule(w, w->now + between(w, 1 * MS, 20 * MS), EV_CONNECT, from, to);
+}
+
+static void tell_connections(struct world *w, unsigned number)
+{
+	struct server *s = &w->servers[number];
+
+	for (unsigned p = 0; p < PARTITIONS; p++) {
+		uint64_t next = chain_next_server(s->chains[p], NULL);
+		const struct wire *wire = next == 0 ? NULL : &w->wires[number][next - 1];
+
+		chain_connection(s->chains[p], wire != NULL && wire->up ? wire->opener_id : 0);
+	}
+}
+
+static void send_frame(struct world *w, unsigned from, const struct chain_action *action)
+{
+	for (unsigned to = 0; to < SERVERS; to++) {
+		struct wire *wire = &w->wires[from][to];
+		struct event *event;
+
+		if (!wire->up || wire->opener_id != action->conn)
+			continue;
+		event = schedule(w, in_order(w, &wire->last[0]), EV_FRAME, from, to);
+		event->generation = wire->generation;
+		event->header = action->header;
+		event->payload = action->payload == NULL ? NULL : buf_ref(action->payload);
+		return;
+	}
+}
+
+static void send_answer(struct world *w, unsigned from, const struct chain_action *action)
+{
+	struct event *event = NULL;
+
+	if ((action->conn & CLIENT_CONN) != 0) {
+		unsigned number = (unsigned)(action->conn >> 8) & 0xff;
+		struct client *client = &w->clients[number];
+
+		if ((action->conn >> 16 & 0xffffffff) != client->generation[from])
+			return;
+		event = schedule(w, in_order(w, &client->last[from][1]), EV_TELL, number, from);
+		event->generation = client->generation[from];
+	}
+	for (unsigned opener = 0; opener < SERVERS && event == NULL; opener++) {
+		struct wire *wire = &w->wires[opener][from];
+
+		if (!wire->up || wire->other_id != action->conn)
+			continue;
+		event = schedule(w, in_order(w, &wire->last[1]), EV_REPLY, opener, from);
+		event->generation = wire->generation;
+	}
+	if (event == NULL)
+		return;
+	event->header = action->header;
+	event->payload = action->payload == NULL ? NULL : buf_ref(action->payload);
+}
+
+/* ---- the store ---- */
+
+static void start_operation(struct world *w, unsigned number, const struct chain_action *action)
+{
+	struct server *s = &w->servers[number];
+	uint64_t time = w->now + (chance(w, 4) == 0 ? between(w, 1 * MS, 8 * MS)
+						    : between(w, 5 * US, 500 * US));
+	struct event *event = schedule(w, time, EV_STORE, number, 0);
+
+	event->generation = s->incarnation;
+	event->action = action->kind;
+	event->request = action->request;
+	event->number = action->serial;
+	event->header = action->header;
+	event->mark = model_now(&s->store);
+}
+
+static void execute(struct world *w, unsigned number, const struct chain_action *action)
+{
+	struct server *s = &w->servers[number];
+
+	switch (action->kind) {
+	case CHAIN_PREPARE:
+	case CHAIN_SYNC:
+	case CHAIN_READ:
+	case CHAIN_REMOVE:
+	case CHAIN_WALK_READ:
+		start_operation(w, number, action);
+		break;
+	case CHAIN_COMMIT:
+		if (s->store_down) {
+			chain_committed(action->request, -EIO);
+			break;
+		}
+		model_commit(&s->store, action->request);
+		chain_committed(action->request, 0);
+		break;
+	case CHAIN_SEND:
+		send_frame(w, number, action);
+		break;
+	case CHAIN_ANSWER:
+		send_answer(w, number, action);
+		break;
+	case CHAIN_ABORT:
+	case CHAIN_TROUBLE:
+		break;
+	}
+}
+
+static void server_run(struct world *w, unsigned number)
+{
+	struct chain_action action;
+
+	while (chain_next(w->servers[number].env, &action))
+		execute(w, number, &action);
+}
+
+static void server_time(struct world *w, unsigned number)
+{
+	chain_env_time(w->servers[number].env, w->now, w->servers[number].lease_until);
+}
+
+static struct buf *read_blocks(struct server *s, const struct chunk_key *key, uint32_t offset,
+			       uint32_t range, uint64_t *version)
+{
+	const struct model_chunk *chunk = model_chunk(&s->store, key);
+	uint32_t first = offset / BLOCK_SIZE, end = model_length(chunk) / BLOCK_SIZE;
+
+	if (end > first + range / BLOCK_SIZE)
+		end = first + range / BLOCK_SIZE;
+	*version = chunk->version;
+	return end > first ? model_payload(chunk->blocks + first, end - first) : NULL;
+}
+
+static void removed_by_master(struct world *w, struct event *event)
+{
+	struct server *s = &w->servers[event->a];
+
+	model_remove(&s->store, &event->header.key);
+	chain_gone(s->chains[event->header.key.partition], &event->header.key, 1);
+}
+
+static void operation_ended(struct world *w, struct event *event)
+{
+	struct server *s = &w->servers[event->a];
+	int error = s->store_down ? -EIO : 0;
+	uint64_t version = 0;
+	struct buf *buf;
+
+	if (event->request == NULL && event->action == CHAIN_REMOVE) {
+		removed_by_master(w, event);
+		return;
+	}
+	switch (event->action) {
+	case CHAIN_PREPARE:
+		if (error == 0 && s->no_space_until > w->now && event->request->op == FRAME_WRITE)
+			error = -ENOSPC;
+		chain_prepared(event->request, error);
+		break;
+	case CHAIN_SYNC:
+		if (error == 0)
+			model_synced(&s->store, event->mark);
+		chain_synced(event->request, error);
+		break;
+	case CHAIN_READ:
+		buf = error != 0 ? NULL
+				 : read_blocks(s, &event->request->key, event->request->offset,
+					       event->request->length, &version);
+		chain_read_done(event->request, error, buf, version);
+		break;
+	case CHAIN_REMOVE:
+		for (uint32_t i = 0; error == 0 && i < event->request->key_count; i++)
+			model_remove(&s->store, &event->request->keys[i]);
+		chain_removed(event->request, error);
+		break;
+	case CHAIN_WALK_READ:
+		buf = error != 0 ? NULL
+				 : read_blocks(s, &event->header.key, event->header.offset,
+					       event->header.range, &version);
+		if (error == 0 && buf == NULL)
+			error = -EIO; /* removed meanwhile */
+		chain_walk_read(s->env, event->number, error, buf, event->header.offset);
+		break;
+	default:
+		abort();
+	}
+}
+
+/* ---- life and death ---- */
+
+static void server_configure(struct world *w, unsigned number)
+{
+	struct server *s = &w->servers[number];
+
+	for (unsigned p = 0; p < PARTITIONS; p++) {
+		struct chain_config config = w->configs[p];
+
+		config.self = -1;
+		for (int i = 0; i < (int)config.count; i++)
+			if (config.members[i].target_id == number + 1)
+				config.self = i;
+		chain_configure(s->chains[p], &config);
+	}
+	tell_connections(w, number);
+}
+
+static void server_start(struct world *w, unsigned number)
+{
+	struct server *s = &w->servers[number];
+
+	trace(w, "server %u starts", number);
+	s->alive = true;
+	s->incarnation++;
+	s->store_down = false;
+	s->lease_until = NEVER;
+	contexts[number] = (struct server_ctx){w, number};
+	s->env = chain_env_new(&world_ops, &contexts[number], 0,
+			       s->incarnation << 40 | (uint64_t)(number + 1) << 32);
+	for (unsigned p = 0; p < PARTITIONS; p++)
+		s->chains[p] = chain_new(s->env, POOL, p);
+	server_time(w, number);
+	server_configure(w, number);
+	server_run(w, number);
+	schedule(w, w->now + chance(w, 20 * MS), EV_TICK, number, 0)->generation = s->incarnation;
+	for (unsigned other = 0; other < SERVERS; other++)
+		if (other != number && !w->wires[number][other].up)
+			schedule(w, w->now + chance(w, 5 * MS), EV_CONNECT, number, other);
+}
+
+/* What the store was working on goes with the process. */
+static void drop_operations(struct world *w, unsigned number)
+{
+	struct chain_action action;
+
+	for (size_t i = 0; i < w->heap_count; i++) {
+		struct event *event = w->heap[i];
+
+		if (event->kind != EV_STORE || event->a != number)
+			continue;
+		event->kind = EV_FREE;
+		if (event->request == NULL && event->action == CHAIN_REMOVE)
+			event->kind = EV_REMOVE; /* the master says it again */
+		else if (event->action == CHAIN_PREPARE)
+			chain_prepared(event->request, -ECANCELED);
+		else if (event->action == CHAIN_SYNC)
+			chain_synced(event->request, -ECANCELED);
+		else if (event->action == CHAIN_READ)
+			chain_read_done(event->request, -ECANCELED, NULL, 0);
+		else if (event->action == CHAIN_REMOVE)
+			chain_removed(event->request, -ECANCELED);
+		else
+			chain_walk_read(w->servers[number].env, event->number, -ECANCELED, NULL, 0);
+	}
+	while (chain_next(w->servers[number].env, &action))
+		if (action.kind == CHAIN_PREPARE || action.kind == CHAIN_COMMIT)
+			abort();
+}
+
+static void server_kill(struct world *w, unsigned number, bool power)
+{
+	struct server *s = &w->servers[number];
+
+	if (s->alive) {
+		for (unsigned p = 0; p < PARTITIONS; p++)
+			chain_free(s->chains[p]);
+		drop_operations(w, number);
+		if (chain_env_operations(s->env) != 0 || chain_env_requests(s->env) != 0)
+			problem(w, "something is still counted after the end");
+		chain_env_free(s->env);
+		s->env = NULL;
+		s->alive = false;
+		s->incarnation++;
+	}
+	for (unsigned other = 0; other < SERVERS; other++) {
+		wire_break(w, number, other);
+		wire_break(w, other, number);
+	}
+	for (unsigned c = 0; c < CLIENTS; c++)
+		w->clients[c].generation[number]++;
+	if (power && s->store.log_count > 0)
+		model_power_cut(&s->store, chance(w, s->store.log_count + 1));
+	else if (power)
+		model_power_cut(&s->store, 0);
+}
+
+/* A crash may leave chunks that were being overwritten marked so. */
+static void make_unsure(struct world *w, unsigned number)
+{
+	struct model_store *store = &w->servers[number].store;
+
+	for (unsigned i = 0; i < store->count; i++)
+		if (store->chunks[i].exists && chance(w, 8) == 0) {
+			store->chunks[i].unsure = true;
+			model_changed(store, &store->chunks[i]);
+		}
+}
+
+/* ---- events of servers ---- */
+
+static void frame_arrived(struct world *w, struct event *event)
+{
+	const struct wire *wire = &w->wires[event->a][event->b];
+	struct server *s = &w->servers[event->b];
+	struct chain_source source = {.conn = wire->other_id,
+				      .request_id = event->header.request_id,
+				      .server_id = event->a + 1};
+	struct chain *chain = s->chains[event->header.key.partition];
+
+	if (event->header.op == FRAME_PING) {
+		struct chain_action answer = {.conn = source.conn, .header = event->header};
+
+		answer.header.flags = FRAME_REPLY;
+		answer.header.arg = chain_probe(chain);
+		send_answer(w, event->b, &answer);
+		return;
+	}
+	chain_frame(chain, &source, &event->header, event->payload);
+	event->payload = NULL;
+}
+
+static void client_asks(struct world *w, struct event *event)
+{
+	struct server *s = &w->servers[event->b];
+	struct chain_source source = {.conn = CLIENT_CONN | event->generation << 16 |
+					      (uint64_t)event->a << 8 | event->b,
+				      .request_id = event->header.request_id};
+
+	chain_frame(s->chains[event->header.key.partition], &source, &event->header,
+		    event->payload);
+	event->payload = NULL;
+}
+
+static void try_connect(struct world *w, unsigned from, unsigned to)
+{
+	struct wire *wire = &w->wires[from][to];
+
+	if (wire->up || !w->servers[from].alive)
+		return;
+	if (!w->servers[to].alive || w->servers[to].frozen_until > w->now) {
+		schedule(w, w->now + between(w, 1 * MS, 20 * MS), EV_CONNECT, from, to);
+		return;
+	}
+	wire->up = true;
+	wire->generation++;
+	wire->opener_id = ++w->ids;
+	wire->other_id = ++w->ids;
+	wire->last[0] = wire->last[1] = 0;
+	server_time(w, from);
+	tell_connections(w, from);
+	server_run(w, from);
+}
+
+static void connection_lost(struct world *w, const struct event *event)
+{
+	unsigned number = event->kind == EV_LOST_BY_OPENER ? event->a : event->b;
+	struct server *s = &w->servers[number];
+
+	for (unsigned p = 0; p < PARTITIONS; p++) {
+		if (event->kind == EV_LOST_BY_OTHER)
+			chain_source_lost(s->chains[p], event->number);
+	}
+	if (event->kind == EV_LOST_BY_OPENER)
+		tell_connections(w, number);
+}
+#endif

@@ -1,0 +1,265 @@
+/* chain_store.h - the simulation's model of a target: chunks of a few blocks, each block a number.
+ *
+ * A change is at once what later lookups see and survives the kill of the process; it survives a
+ * power cut when a sync has begun after it. A power cut keeps some first part of the changes since.
+ */
+#ifndef CATENA_SIM_CHAIN_STORE_H
+#define CATENA_SIM_CHAIN_STORE_H
+#include <stdlib.h>
+#include <string.h>
+#include "chunkserver/chain.h"
+
+#define MODEL_BLOCKS 8u
+#define MODEL_CHUNKS 64u
+#define MODEL_BYTES  (MODEL_BLOCKS * BLOCK_SIZE)
+
+struct model_chunk {
+	struct chunk_key key;
+	bool exists, unsure;
+	uint64_t epoch, version;
+	uint32_t op_count;
+	struct store_op_id ops[STORE_OPS_KEPT];
+	uint64_t blocks[MODEL_BLOCKS]; /* 0: a hole */
+};
+
+struct model_change {
+	unsigned slot;
+	struct model_chunk state;
+};
+
+struct model_store {
+	unsigned count;
+	struct model_chunk chunks[MODEL_CHUNKS];
+	struct model_chunk durable[MODEL_CHUNKS];
+	struct model_change *log; /* not durable yet */
+	size_t log_count, log_size;
+	uint64_t log_base; /* number of the first change in the log */
+};
+
+static inline unsigned model_slot(struct model_store *store, const struct chunk_key *key)
+{
+	for (unsigned i = 0; i < store->count; i++)
+		if (chunk_key_equal(&store->chunks[i].key, key))
+			return i;
+	if (store->count == MODEL_CHUNKS)
+		abort();
+	store->chunks[store->count].key = *key;
+	store->durable[store->count].key = *key;
+	return store->count++;
+}
+
+static inline struct model_chunk *model_chunk(struct model_store *store,
+					      const struct chunk_key *key)
+{
+	return &store->chunks[model_slot(store, key)];
+}
+
+static inline void model_changed(struct model_store *store, const struct model_chunk *chunk)
+{
+	if (store->log_count == store->log_size) {
+		store->log_size = store->log_size == 0 ? 64 : 2 * store->log_size;
+		store->log = realloc(store->log, store->log_size * sizeof(*store->log));
+		if (store->log == NULL)
+			abort();
+	}
+	store->log[store->log_count].slot = (unsigned)(chunk - store->chunks);
+	store->log[store->log_count++].state = *chunk;
+}
+
+static inline uint64_t model_now(const struct model_store *store)
+{
+	return store->log_base + store->log_count;
+}
+
+/* All changes before number @upto are on stable storage. */
+static inline void model_synced(struct model_store *store, uint64_t upto)
+{
+	size_t n = upto > store->log_base ? (size_t)(upto - store->log_base) : 0;
+
+	if (n > store->log_count)
+		n = store->log_count;
+	if (n == 0)
+		return;
+	for (size_t i = 0; i < n; i++)
+		store->durable[store->log[i].slot] = store->log[i].state;
+	memmove(store->log, store->log + n, (store->log_count - n) * sizeof(*store->log));
+	store->log_count -= n;
+	store->log_base += n;
+}
+
+/* The first @kept changes of the log have reached the disk by themselves. */
+static inline void model_power_cut(struct model_store *store, size_t kept)
+{
+	uint64_t now = model_now(store);
+
+	model_synced(store, store->log_base + kept);
+	memcpy(store->chunks, store->durable, sizeof(store->chunks));
+	store->log_count = 0;
+	store->log_base = now;
+}
+
+static inline uint32_t model_length(const struct model_chunk *chunk)
+{
+	uint32_t length = 0;
+
+	for (uint32_t i = 0; i < MODEL_BLOCKS; i++)
+		if (chunk->blocks[i] != 0)
+			length = (i + 1) * BLOCK_SIZE;
+	return length;
+}
+
+static inline uint32_t model_digest(const struct model_chunk *chunk)
+{
+	return crc32c(chunk->blocks, sizeof(chunk->blocks));
+}
+
+/* A payload of whole blocks holds one number for each. */
+static inline struct buf *model_payload(const uint64_t *numbers, uint32_t blocks)
+{
+	uint64_t *copy = malloc(blocks * sizeof(*copy));
+	struct buf *buf;
+
+	if (copy == NULL)
+		abort();
+	memcpy(copy, numbers, blocks * sizeof(*copy));
+	buf = buf_wrap(NULL, copy, blocks * BLOCK_SIZE, free, copy);
+	if (buf == NULL)
+		abort();
+	return buf;
+}
+
+static inline void model_op(struct model_chunk *chunk, const struct chain_request *request)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < chunk->op_count; i++)
+		if (chunk->ops[i].client_id != request->client_id ||
+		    chunk->ops[i].op_id > request->answered)
+			chunk->ops[kept++] = chunk->ops[i];
+	if (kept == STORE_OPS_KEPT) {
+		memmove(chunk->ops, chunk->ops + 1, --kept * sizeof(*chunk->ops));
+	}
+	chunk->ops[kept++] =
+		(struct store_op_id){request->client_id, request->op_id, request->version};
+	chunk->op_count = kept;
+}
+
+static inline void model_commit(struct model_store *store, const struct chain_request *request)
+{
+	struct model_chunk *chunk = model_chunk(store, &request->key);
+	const uint64_t *numbers =
+		request->payload == NULL ? NULL : (const void *)buf_payload(request->payload);
+	uint64_t first = request->offset / BLOCK_SIZE;
+	uint64_t end = request->op == FRAME_TRUNCATE
+			       ? UINT64_MAX
+			       : first + (request->length + BLOCK_SIZE - 1) / BLOCK_SIZE;
+
+	for (uint64_t i = first; i < end && i < MODEL_BLOCKS; i++)
+		chunk->blocks[i] = numbers == NULL ? 0 : numbers[i - first];
+	chunk->exists = true;
+	chunk->epoch = request->epoch;
+	chunk->version = request->op == FRAME_SYNC_DATA ? 0 : request->version;
+	if (request->op != FRAME_SYNC_DATA && request->op_id != 0)
+		model_op(chunk, request);
+	model_changed(store, chunk);
+}
+
+static inline void model_remove(struct model_store *store, const struct chunk_key *key)
+{
+	struct model_chunk *chunk = model_chunk(store, key);
+
+	*chunk = (struct model_chunk){.key = *key};
+	model_changed(store, chunk);
+	model_synced(store, model_now(store));
+}
+
+/* ---- lookups of the chain; ctx is the model_store ---- */
+
+static int model_info(void *ctx, const struct chunk_key *key, struct chunk_info *info)
+{
+	const struct model_chunk *chunk = model_chunk(ctx, key);
+
+	memset(info, 0, offsetof(struct chunk_info, ops));
+	if (!chunk->exists)
+		return 0;
+	info->exists = true;
+	info->unsure = chunk->unsure;
+	info->epoch = chunk->epoch;
+	info->version = chunk->version;
+	info->length = model_length(chunk);
+	info->op_count = chunk->op_count;
+	memcpy(info->ops, chunk->ops, chunk->op_count * sizeof(*info->ops));
+	return 0;
+}
+
+static int model_get_digest(void *ctx, const struct chunk_key *key, uint32_t *digest)
+{
+	*digest = model_digest(model_chunk(ctx, key));
+	return 0;
+}
+
+static int model_presence(void *ctx, const struct chunk_key *key, uint8_t *bitmap, uint32_t *bytes)
+{
+	const struct model_chunk *chunk = model_chunk(ctx, key);
+
+	*bytes = (model_length(chunk) / BLOCK_SIZE + 7) / 8;
+	memset(bitmap, 0, *bytes);
+	for (uint32_t i = 0; i < MODEL_BLOCKS; i++)
+		if (chunk->blocks[i] != 0)
+			bitmap[i / 8] |= (uint8_t)(1u << i % 8);
+	return 0;
+}
+
+static int model_scan(void *ctx, uint32_t pool, uint32_t partition, const struct chunk_key *after,
+		      struct chunk_key *out, int max)
+{
+	struct chunk_key from = {.pool = pool, .partition = partition};
+	const struct model_store *store = ctx;
+	bool include = after == NULL;
+	int n = 0;
+
+	if (after != NULL)
+		from = *after;
+	while (n < max) {
+		const struct chunk_key *best = NULL;
+
+		for (unsigned i = 0; i < store->count; i++) {
+			const struct chunk_key *key = &store->chunks[i].key;
+			int order = chunk_key_compare(key, &from);
+
+			if (!store->chunks[i].exists || key->pool != pool ||
+			    key->partition != partition || order < 0 || (order == 0 && !include))
+				continue;
+			if (best == NULL || chunk_key_compare(key, best) < 0)
+				best = key;
+		}
+		if (best == NULL)
+			break;
+		from = out[n++] = *best;
+		include = false;
+	}
+	return n;
+}
+
+static int model_complete(void *ctx, const struct chunk_key *key, const struct chunk_info *info)
+{
+	struct model_chunk *chunk = model_chunk(ctx, key);
+
+	chunk->exists = true;
+	chunk->unsure = info->unsure;
+	chunk->epoch = info->epoch;
+	chunk->version = info->version;
+	chunk->op_count = info->op_count;
+	memcpy(chunk->ops, info->ops, info->op_count * sizeof(*info->ops));
+	model_changed(ctx, chunk);
+	return 0;
+}
+
+static struct buf *model_buffer(void *ctx, uint32_t size)
+{
+	uint8_t *memory = calloc(1, size);
+
+	(void)ctx;
+	return memory == NULL ? NULL : buf_wrap(NULL, memory, size, free, memory);
+}
+#endif

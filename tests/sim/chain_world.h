@@ -1,0 +1,208 @@
+/* chain_world.h - three chunkservers, their wires, clients and a master, on one simulated clock.
+ *
+ * Everything that takes time is an event; the seed decides how long it takes and what breaks. */
+#ifndef CATENA_SIM_CHAIN_WORLD_H
+#define CATENA_SIM_CHAIN_WORLD_H
+#include "chain_history.h"
+#include "chain_store.h"
+
+#define SERVERS     3
+#define PARTITIONS  2
+#define CLIENTS     3
+#define REGISTERS   2u /* chunks of each partition with exact checks */
+#define OUTSTANDING 3
+#define POOL        1u
+#define US          1000ull
+#define MS          1000000ull
+
+enum event_kind {
+	EV_FREE,
+	EV_FRAME,   /* a -> b over their wire: a request */
+	EV_REPLY,   /* b's answer to a */
+	EV_ASK,     /* client a -> server b */
+	EV_TELL,    /* server b -> client a */
+	EV_STORE,   /* an operation of a's store has ended */
+	EV_TICK,    /* of server a */
+	EV_CONNECT, /* a tries to reach b */
+	EV_LOST_BY_OPENER,
+	EV_LOST_BY_OTHER,
+	EV_ISSUE,   /* client a begins something */
+	EV_TIMEOUT, /* client a has waited for op b */
+	EV_FAULT,
+	EV_RESTART,    /* server a */
+	EV_CONFIG,     /* server a hears of the chains */
+	EV_TAKE_OUT,   /* the master gives up server a */
+	EV_TAKE_IN,    /* the master looks who is in sync */
+	EV_REMOVE,     /* of the temporary chunk b at server a */
+	EV_STORE_BACK, /* server a's disk works again */
+};
+
+struct event {
+	uint64_t time, sequence;
+	enum event_kind kind;
+	unsigned a, b;
+	uint64_t generation; /* of the wire, or incarnation of the server */
+	uint64_t number;
+	enum chain_action_kind action; /* EV_STORE */
+	struct chain_request *request;
+	struct frame_header header;
+	struct buf *payload;
+	uint64_t mark; /* of the store, when a sync began */
+};
+
+struct wire {
+	bool up;
+	uint64_t generation, opener_id, other_id;
+	uint64_t last[2]; /* delivery times: in order */
+};
+
+struct server {
+	bool alive, store_down, syncing;
+	uint64_t incarnation, frozen_until, lease_until, no_space_until;
+	struct chain_env *env;
+	struct chain *chains[PARTITIONS];
+	struct model_store store;
+};
+
+struct op {
+	bool busy;
+	uint8_t kind;
+	bool sync;
+	struct chunk_key key;
+	uint32_t first, blocks;
+	uint64_t value, op_id, begun, ended, attempt;
+	unsigned asked_tail;
+	bool failed;
+	size_t entries[MODEL_BLOCKS]; /* in the histories, of a write */
+};
+
+struct client {
+	uint64_t last_op_id;
+	unsigned left; /* ops still to be begun */
+	struct op ops[OUTSTANDING];
+	uint64_t generation[SERVERS], last[SERVERS][2];
+};
+
+struct options {
+	uint64_t seed;
+	bool power, reconfigure, verbose;
+};
+
+struct world {
+	struct options options;
+	uint64_t random, now, sequence, ids, values;
+	struct event **heap;
+	size_t heap_count, heap_size;
+	struct server servers[SERVERS];
+	struct wire wires[SERVERS][SERVERS];
+	struct client clients[CLIENTS];
+	struct chain_config configs[PARTITIONS]; /* the master's */
+	uint64_t in_flight;
+	bool healed;
+	unsigned temporary; /* current temporary chunk */
+	unsigned temporary_ops;
+	uint64_t temporary_idle; /* since when nothing of it is under way */
+	struct history histories[PARTITIONS][REGISTERS][MODEL_BLOCKS];
+	const char *problem;
+	size_t events, faults;
+};
+
+static void problem(struct world *w, const char *what)
+{
+	if (w->problem == NULL)
+		w->problem = what;
+}
+
+static void __attribute__((format(printf, 2, 3)))
+trace(const struct world *w, const char *format, ...)
+{
+	va_list args;
+
+	if (!w->options.verbose)
+		return;
+	va_start(args, format);
+	fprintf(stderr, "%10.3f ms  ", (double)w->now / (double)MS);
+	vfprintf(stderr, format, args);
+	fputc('\n', stderr);
+	va_end(args);
+}
+
+/* ---- chance and time ---- */
+
+static uint64_t chance(struct world *w, uint64_t below)
+{
+	w->random ^= w->random << 13;
+	w->random ^= w->random >> 7;
+	w->random ^= w->random << 17;
+	return (w->random * 0x2545f4914f6cdd1dull >> 11) % below;
+}
+
+static uint64_t between(struct world *w, uint64_t low, uint64_t high)
+{
+	return low + chance(w, high - low + 1);
+}
+
+static uint64_t latency(struct world *w)
+{
+	return chance(w, 20) == 0 ? between(w, 1 * MS, 20 * MS) : between(w, 10 * US, 800 * US);
+}
+
+static bool earlier(const struct event *a, const struct event *b)
+{
+	return a->time != b->time ? a->time < b->time : a->sequence < b->sequence;
+}
+
+static void heap_push(struct world *w, struct event *event)
+{
+	size_t at = w->heap_count++;
+
+	if (w->heap_count > w->heap_size) {
+		w->heap_size = w->heap_size == 0 ? 256 : 2 * w->heap_size;
+		w->heap = realloc(w->heap, w->heap_size * sizeof(struct event *));
+		if (w->heap == NULL)
+			abort();
+	}
+	event->sequence = w->sequence++;
+	while (at > 0 && earlier(event, w->heap[(at - 1) / 2])) {
+		w->heap[at] = w->heap[(at - 1) / 2];
+		at = (at - 1) / 2;
+	}
+	w->heap[at] = event;
+}
+
+static struct event *heap_pop(struct world *w)
+{
+	struct event *top = w->heap[0], *last = w->heap[--w->heap_count];
+	size_t at = 0;
+
+	for (;;) {
+		size_t child = 2 * at + 1;
+
+		if (child >= w->heap_count)
+			break;
+		if (child + 1 < w->heap_count && earlier(w->heap[child + 1], w->heap[child]))
+			child++;
+		if (!earlier(w->heap[child], last))
+			break;
+		w->heap[at] = w->heap[child];
+		at = child;
+	}
+	w->heap[at] = last;
+	return top;
+}
+
+static struct event *schedule(struct world *w, uint64_t time, enum event_kind kind, unsigned a,
+			      unsigned b)
+{
+	struct event *event = calloc(1, sizeof(*event));
+
+	if (event == NULL)
+		abort();
+	event->time = time;
+	event->kind = kind;
+	event->a = a;
+	event->b = b;
+	heap_push(w, event);
+	return event;
+}
+#endif
