@@ -16,6 +16,10 @@
 #define DB_CACHE_BYTES   (32u << 20)
 #define VIEW_CACHE_BYTES (32u << 20)
 #define VIEW_FILES_MAX   512u
+#define SYNC_AFTER_NS    (5 * NS_PER_SEC)
+#define REST_AFTER_NS    NS_PER_SEC
+#define MIGRATE_IDLE_NS  (500 * NS_PER_MSEC)
+#define MIGRATE_MIN      64u
 #define SPACE_FRESH_NS   (50 * NS_PER_MSEC)
 #define SPACE_FRESH      (4u << 20) /* bytes written until it is asked again */
 
@@ -283,6 +287,10 @@ static struct store *store_alloc(const struct store_options *options)
 	store->pool = options->pool;
 	store->cache_bytes = options->cache_bytes == 0 ? VIEW_CACHE_BYTES : options->cache_bytes;
 	store->files_max = VIEW_FILES_MAX;
+	store->sync_after_ns = SYNC_AFTER_NS;
+	store->rest_after_ns = REST_AFTER_NS;
+	store->migrate_idle_ns = MIGRATE_IDLE_NS;
+	store->migrate_min = MIGRATE_MIN;
 	pthread_mutex_init(&store->sync_mutex, NULL);
 	pthread_cond_init(&store->sync_cond, NULL);
 	pthread_cond_init(&store->sync_idle, NULL);

@@ -69,7 +69,7 @@ int store_identity_read(int root_fd, const char *path, const char *cluster, char
 
 	if (fd < 0)
 		return fail(error, error_size, -errno, path,
-			    errno == ENOENT ? "not a target (no identity file)" : NULL);
+			    errno == ENOENT ? "not a target (no identity file): make one with --init" : NULL);
 	n = read(fd, text, sizeof(text) - 1);
 	close(fd);
 	if (n < 0)

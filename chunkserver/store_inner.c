@@ -10,14 +10,12 @@
 
 #define LOG_MODULE "store"
 
-#define SCAN_MIN        4u    /* from so many blocks on, a scan is cheaper than single reads */
-#define MIGRATE_MIN     64u   /* inner blocks of a long chunk that may stay */
-#define MIGRATE_BUSY    1024u /* so many are moved although the chunk is being written */
-#define MIGRATE_URGENT  8192u
-#define MIGRATE_BLOCKS  256u /* at a time */
-#define MIGRATE_IDLE_NS (500 * NS_PER_MSEC)
-#define FOREGROUND_NS   (100 * NS_PER_MSEC)
-#define RETRY_NS        NS_PER_SEC
+#define SCAN_MIN       4u    /* from so many blocks on, a scan is cheaper than single reads */
+#define MIGRATE_BUSY   1024u /* so many are moved although the chunk is being written */
+#define MIGRATE_URGENT 8192u
+#define MIGRATE_BLOCKS 256u /* at a time */
+#define FOREGROUND_NS  (100 * NS_PER_MSEC)
+#define RETRY_NS       NS_PER_SEC
 
 static struct log_rate inner_rate;
 
@@ -97,7 +95,7 @@ struct migration {
 static bool must_migrate(const struct chunk *chunk)
 {
 	return chunk->exists && !record_is_inline(chunk->length) &&
-	       chunk->inner_count > MIGRATE_MIN;
+	       chunk->inner_count > chunk->store->migrate_min;
 }
 
 void migrate_consider(struct chunk *chunk)
@@ -327,7 +325,8 @@ fail:
 static bool is_ready(const struct chunk *chunk, uint64_t now)
 {
 	return chunk->bg == BG_NONE && !chunk->removing &&
-	       (chunk->inner_count > MIGRATE_BUSY || now - chunk->last_write_ns > MIGRATE_IDLE_NS);
+	       (chunk->inner_count > MIGRATE_BUSY ||
+		now - chunk->last_write_ns > chunk->store->migrate_idle_ns);
 }
 
 void migrate_next(struct store_view *view, uint64_t now)

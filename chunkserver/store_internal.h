@@ -264,6 +264,9 @@ struct store {
 	struct buf_pool *pool;
 	uint64_t cache_bytes;
 	unsigned files_max; /* open ones, per view */
+	/* Patience of the background work; tests have less. */
+	uint64_t sync_after_ns, rest_after_ns, migrate_idle_ns;
+	uint32_t migrate_min; /* inner blocks of a long chunk that may stay */
 	atomic_uint views;
 	atomic_bool no_direct; /* the filesystem does not have O_DIRECT */
 
@@ -597,6 +600,8 @@ int edge_merge(struct plan *plan, struct edge *edge);
 /* Ends a prepared update without a commit; what it overwrote is looked at again. */
 void plan_drop(struct plan *plan);
 
+/* Are some of the blocks waiting for their checksums to be taken from the file? */
+bool chunk_repairs(const struct chunk *chunk, uint32_t first, uint32_t end);
 /* Blocks [first, end) may not be read, or their file blocks not written, now. */
 bool chunk_conflict(struct chunk *chunk, uint32_t first, uint32_t end, bool for_read);
 

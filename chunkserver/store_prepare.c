@@ -55,7 +55,7 @@ void plan_free(struct plan *plan)
 
 /* ---- conflicts ---- */
 
-static bool repairs(const struct chunk *chunk, uint32_t first, uint32_t end)
+bool chunk_repairs(const struct chunk *chunk, uint32_t first, uint32_t end)
 {
 	if (chunk->dirty == NULL || first >= end)
 		return false;
@@ -87,7 +87,7 @@ static bool overwrites(const struct plan *plan, uint32_t first, uint32_t end)
 
 bool chunk_conflict(struct chunk *chunk, uint32_t first, uint32_t end, bool for_read)
 {
-	if (repairs(chunk, first, end))
+	if (chunk_repairs(chunk, first, end))
 		return true;
 	if (!for_read)
 		return chunk->removing ||
@@ -641,7 +641,7 @@ static bool plan_must_wait(struct plan *plan)
 	if (plan_uses_file(plan) && chunk_conflict(chunk, plan->first, plan->end, false))
 		return true;
 	for (unsigned i = 0; i < plan->edge_count; i++)
-		if (repairs(chunk, plan->edges[i].block, plan->edges[i].block + 1))
+		if (chunk_repairs(chunk, plan->edges[i].block, plan->edges[i].block + 1))
 			return true;
 	return false;
 }

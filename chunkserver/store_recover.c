@@ -5,8 +5,8 @@
  *   is taken as it is, when it may have been overwritten in place (it is in the mark), or when
  *   only the process has died (then nothing that was written is lost);
  *   becomes absent otherwise: it was new, never synced, and what the file holds there is not it.
- * Either way the chunk is unsure. A block that the file should hold and is too short for stays:
- * that is damage.
+ * Either way the chunk is unsure. A block that the file is too short for has become absent in a
+ * power cut; when only the process has died that is damage, and stays so.
  *
  * Files without a record are of updates that were never committed, or of removed chunks. */
 #include "chunkserver/store_internal.h"
@@ -61,7 +61,7 @@ static int judge(struct replay *replay, uint32_t index, const struct piece *piec
 			continue;
 		if (there && old)
 			bits_set(&verdict->adopt, i);
-		else if (!old)
+		else if (!replay->store->same_boot)
 			bits_set(&verdict->lose, i);
 	}
 	return 0;

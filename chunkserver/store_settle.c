@@ -10,10 +10,8 @@
 
 #define LOG_MODULE "store"
 
-#define SYNC_AFTER_NS (5 * NS_PER_SEC)
-#define REST_AFTER_NS NS_PER_SEC
-#define DIRTY_MANY    256u
-#define SETTLING_MAX  4u
+#define DIRTY_MANY   256u
+#define SETTLING_MAX 4u
 
 static struct log_rate settle_rate;
 
@@ -284,7 +282,7 @@ void settle(struct store_view *view, struct chunk *chunk, uint64_t now)
 	index = find_mark(chunk, offsetof(struct mark, reclaim));
 	if (dirty->file_dirty || (index >= 0 && !synced)) {
 		if (!chunk->fsync_running && view->settling < SETTLING_MAX &&
-		    (many || now - dirty->since_ns > SYNC_AFTER_NS))
+		    (many || now - dirty->since_ns > view->store->sync_after_ns))
 			sync_quietly(view, chunk);
 		return;
 	}
@@ -292,7 +290,7 @@ void settle(struct store_view *view, struct chunk *chunk, uint64_t now)
 		return;
 	if (index >= 0)
 		punch_start(view, chunk, (uint32_t)index);
-	else if (many || now - dirty->last_ns > REST_AFTER_NS)
+	else if (many || now - dirty->last_ns > view->store->rest_after_ns)
 		come_to_rest(view, chunk);
 }
 

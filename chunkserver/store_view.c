@@ -205,7 +205,8 @@ int store_info(struct store_view *view, const struct chunk_key *key, struct chun
 	if (!chunk->exists)
 		return 0;
 	info->exists = true;
-	info->unsure = chunk->unsure;
+	/* An overwrite that was broken off and has not been looked at yet counts too. */
+	info->unsure = chunk->unsure || chunk_repairs(chunk, 0, STORE_BLOCKS_MAX);
 	info->epoch = chunk->epoch;
 	info->version = chunk->version;
 	info->length = chunk->length;

@@ -10,12 +10,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "chunkserver/store_internal.h"
+#include "common/clock.h"
 
 struct fixture {
 	char dir[256];
 	struct buf_pool *pool;
 	uv_loop_t loop;
-	struct kv *kv; /* NULL: RocksDB */
+	uv_timer_t alive; /* the store's own handles do not keep a loop going */
+	struct kv *kv;    /* NULL: RocksDB */
 	struct store *store;
 	struct store_view *view;
 	char error[256];
@@ -31,19 +33,26 @@ static inline void remove_tree(const char *path)
 	nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
+static inline void on_alive(uv_timer_t *timer)
+{
+}
+
 static inline int fixture_open(struct fixture *f)
 {
 	struct store_options options = {.path = f->dir, .cluster = "test", .pool = f->pool};
 	int rc = store_open_on(&options, f->kv, &f->store, f->error, sizeof(f->error));
 
-	if (rc == 0)
-		rc = store_view_open(f->store, &f->loop, &f->view);
-	return rc;
+	if (rc != 0)
+		return rc;
+	uv_timer_init(&f->loop, &f->alive);
+	uv_timer_start(&f->alive, on_alive, 1000, 1000);
+	return store_view_open(f->store, &f->loop, &f->view);
 }
 
 static inline void fixture_close(struct fixture *f)
 {
 	store_view_close(f->view);
+	uv_close((uv_handle_t *)&f->alive, NULL);
 	uv_run(&f->loop, UV_RUN_DEFAULT);
 	store_close(f->store);
 	f->view = NULL;
@@ -118,7 +127,6 @@ static inline void on_timeout(uv_timer_t *timer)
 	uv_close((uv_handle_t *)timer, NULL);
 }
 
-/* The store's own timer does not keep a loop going. */
 static inline void run_for(struct fixture *f, uint64_t ms)
 {
 	bool over = false;
