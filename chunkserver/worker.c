@@ -349,10 +349,12 @@ static void on_tick(uv_timer_t *timer)
 		chain_tick(worker->targets[i].env);
 	}
 	actions_run(worker);
-	if (worker->stopping)
+	if (worker->stopping) {
 		stop_by_and_by(worker, now);
-	else
+	} else {
 		links_tick(worker, now);
+		peers_tick(worker, now);
+	}
 	conn_batch_end();
 }
 

@@ -294,9 +294,11 @@ void check_store(struct worker_target *target)
 		log_error("target serves no longer uuid=%s reason=\"its store failed\"",
 			  store_uuid(target->store));
 		chain_store_failed(target->env);
+		peers_close_predecessors(target->worker, "the store failed");
 	} else {
 		log_info("target serves again uuid=%s", store_uuid(target->store));
 		chain_store_back(target->env);
+		peers_close_predecessors(target->worker, "the store is back");
 	}
 }
 

@@ -10,12 +10,14 @@
 #include "chunkserver/chain.h"
 #include "chunkserver/worker.h"
 
-#define PEER_REQUESTS_MAX 256u        /* of one client connection, before it is paused */
-#define PEER_BYTES_MAX    (64u << 20) /* likewise, payloads */
-#define PEER_QUEUED_MAX   (64u << 20) /* answers that it has not read */
-#define LINK_RETRY_MIN_NS (20ull * 1000 * 1000)
-#define LINK_RETRY_MAX_NS (500ull * 1000 * 1000)
-#define LINK_SILENCE_NS   (5000ull * 1000 * 1000)
+#define PEER_REQUESTS_MAX  256u        /* of one client connection, before it is paused */
+#define PEER_BYTES_MAX     (64u << 20) /* likewise, payloads */
+#define PEER_QUEUED_MAX    (64u << 20) /* answers that it has not read */
+#define PEER_STUCK_NS      (60 * 1000ull * 1000 * 1000) /* without reading anything of them */
+#define LINK_RETRY_MIN_NS  (20ull * 1000 * 1000)
+#define LINK_RETRY_MAX_NS  (500ull * 1000 * 1000)
+#define LINK_PING_TICKS    20u  /* nothing heard: ask */
+#define LINK_SILENCE_TICKS 100u /* nothing heard: over */
 
 struct worker;
 
@@ -52,6 +54,8 @@ struct peer {
 	bool paused;
 	uint32_t requests;
 	uint64_t bytes;
+	size_t queued;     /* answers, at the last tick, */
+	uint64_t moved_ns; /* and when that last changed */
 	UT_hash_handle hh;
 };
 
@@ -64,7 +68,8 @@ struct link {
 	uint32_t remote_worker;
 	char address[MAP_NAME_MAX];
 	uint64_t retry_at_ns, retry_ns;
-	unsigned users; /* members */
+	unsigned silent; /* ticks since the last frame; they do not run while we stand still */
+	unsigned users;  /* members */
 	struct link *prev, *next;
 };
 
@@ -126,6 +131,8 @@ void peer_adopt(struct worker *worker, struct conn *conn, const struct hello *he
 struct peer *peer_find(struct worker *worker, uint64_t id);
 void peer_answer(struct peer *peer, const struct frame_header *header, struct buf *payload);
 void peers_close(struct worker *worker);
+void peers_close_predecessors(struct worker *worker, const char *why);
+void peers_tick(struct worker *worker, uint64_t now_ns);
 
 /* ---- worker_links.c ---- */
 /* Gives the member the link that its chain wants now. */

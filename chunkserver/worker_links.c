@@ -124,6 +124,7 @@ static void on_frame(struct conn *conn, void *user, const struct frame_header *h
 	struct member *member;
 
 	(void)conn;
+	link->silent = 0;
 	if ((header->flags & FRAME_REPLY) == 0) {
 		link_drop(link, "the successor asks instead of answering");
 	} else if (link->id == 0) {
@@ -132,17 +133,14 @@ static void on_frame(struct conn *conn, void *user, const struct frame_header *h
 							     header->length, payload->crcs) >= 0) {
 		link_drop(link, "an answer does not match its checksum");
 	} else {
-		DL_FOREACH(worker->member_list, member)
-		{
-			if (member->link == link && member->pool == header->key.pool &&
-			    member->partition == header->key.partition)
-				break;
+		/* Each chain knows its own requests. */
+		member = member_find(worker, header->key.pool, header->key.partition, 0);
+		actions_time(worker);
+		for (; member != NULL; member = member->hash_next) {
+			if (member->link == link)
+				chain_answer(member->chain, link->id, header, payload);
 		}
-		if (member != NULL) {
-			actions_time(worker);
-			chain_answer(member->chain, link->id, header, payload);
-			actions_run(worker);
-		}
+		actions_run(worker);
 	}
 	buf_unref(payload);
 }
@@ -171,8 +169,10 @@ static void link_connect(struct link *link)
 		.handshake_timeout_ns = 2 * NS_PER_SEC,
 		.server_role = TLS_ROLE_CHUNKSERVER,
 	};
-	int rc = conn_connect(&options, link->address, &link->conn);
+	int rc;
 
+	link->silent = 0;
+	rc = conn_connect(&options, link->address, &link->conn);
 	if (rc < 0) {
 		link->conn = NULL;
 		on_closed(NULL, link, rc);
@@ -226,11 +226,21 @@ void link_choose(struct worker *worker, struct member *member)
 	member->link = NULL;
 	if (server != NULL && server->address[0] != '\0' && server->workers > 0)
 		member->link = link_get(worker, server, member->partition % server->workers);
-	if (member->link != old || member->link == NULL)
-		chain_connection(member->chain, 0);
-	if (member->link != NULL && member->link != old && member->link->id != 0)
-		chain_connection(member->chain, member->link->id);
+	/* A chain that was configured anew wants to be told even if nothing has changed here. */
+	chain_connection(member->chain, member->link != NULL ? member->link->id : 0);
 	link_release(old);
+}
+
+/* A successor that is cut off or stands still is not waited for in silence. */
+static void link_watch(struct link *link)
+{
+	struct frame_header ping = {.op = FRAME_PING, .request_id = UINT64_MAX >> 1};
+
+	link->silent++;
+	if (link->silent > LINK_SILENCE_TICKS)
+		link_drop(link, "nothing heard for 5 s");
+	else if (link->silent == LINK_PING_TICKS && link->id != 0)
+		(void)conn_send(link->conn, &ping, NULL);
 }
 
 void links_tick(struct worker *worker, uint64_t now_ns)
@@ -241,6 +251,8 @@ void links_tick(struct worker *worker, uint64_t now_ns)
 	{
 		if (link->conn == NULL && now_ns >= link->retry_at_ns)
 			link_connect(link);
+		else if (link->conn != NULL)
+			link_watch(link);
 	}
 }
 

@@ -122,17 +122,22 @@ static bool server_is_known(struct peer *peer)
 	return peer->checked;
 }
 
-static uint32_t sync_target(const struct frame_header *header)
+/* The member that is meant. A predecessor names the target; for a client it is the one that can do
+ * it, should two targets of this server be in one chain. */
+static struct member *member_meant(struct worker *worker, const struct frame_header *header)
 {
-	switch (header->op) {
-	case FRAME_SYNC_COMPARE:
-	case FRAME_SYNC_DATA:
-	case FRAME_SYNC_COMMIT:
-	case FRAME_SYNC_END:
-		return (uint32_t)header->arg;
-	default:
-		return 0;
+	bool named = (header->flags & FRAME_FORWARD) != 0 || header->op == FRAME_PING;
+	struct member *first = member_find(worker, header->key.pool, header->key.partition,
+					   named ? (uint32_t)header->arg : 0);
+	bool read = header->op == FRAME_READ || header->op == FRAME_STAT;
+
+	if (named || first == NULL || first->hash_next == NULL)
+		return first;
+	for (struct member *member = first; member != NULL; member = member->hash_next) {
+		if (read ? chain_is_ready(member->chain) : chain_is_head(member->chain))
+			return member;
 	}
+	return first;
 }
 
 static void on_frame(struct conn *conn, void *user, const struct frame_header *header,
@@ -157,11 +162,11 @@ static void on_frame(struct conn *conn, void *user, const struct frame_header *h
 		answer_status(peer, header, FRAME_STATUS_CHECKSUM, 0);
 		return;
 	}
-	member = member_find(worker, header->key.pool, header->key.partition, sync_target(header));
+	member = member_meant(worker, header);
 	if (header->op == FRAME_PING) {
 		actions_time(worker);
 		answer_status(peer, header, FRAME_OK,
-			      member != NULL ? chain_space(member->chain) : 0);
+			      member != NULL ? chain_probe(member->chain) : 0);
 		actions_run(worker);
 		buf_unref(payload);
 		return;
@@ -226,6 +231,40 @@ void peer_adopt(struct worker *worker, struct conn *conn, const struct hello *he
 		log_error("connection lost peer=%s error=\"%s\"", conn_peer_name(conn),
 			  strerror(-rc));
 		conn_close(conn);
+	}
+}
+
+/* So that they compare again, with what the target is now. */
+void peers_close_predecessors(struct worker *worker, const char *why)
+{
+	struct peer *peer, *next;
+
+	/* Closing one may lead to more of the same: begin again each time. */
+again:
+	HASH_ITER(hh, worker->peers, peer, next)
+	{
+		if (peer->server_id != 0) {
+			refuse(peer, why);
+			goto again;
+		}
+	}
+}
+
+/* A client that does not read its answers must not keep the memory of all others. */
+void peers_tick(struct worker *worker, uint64_t now_ns)
+{
+	struct peer *peer, *next;
+
+	HASH_ITER(hh, worker->peers, peer, next)
+	{
+		size_t queued = conn_queued(peer->conn);
+
+		if (queued == 0 || queued != peer->queued) {
+			peer->queued = queued;
+			peer->moved_ns = now_ns;
+		} else if (now_ns - peer->moved_ns > PEER_STUCK_NS) {
+			refuse(peer, "it does not read its answers");
+		}
 	}
 }
 
