@@ -78,7 +78,7 @@ int store_identity_read(int root_fd, const char *path, const char *cluster, char
 	if (identity_parse(text, found, uuid) != 0)
 		return fail(error, error_size, -EUCLEAN, path, "identity is damaged");
 	if (cluster != NULL && strcmp(cluster, found) != 0) {
-		snprintf(error, error_size, "%s: target of cluster %s, this one is %s", path, found,
+		snprintf(error, error_size, "%s: belongs to another cluster (%s); this one is %s", path, found,
 			 cluster);
 		return -EXDEV;
 	}

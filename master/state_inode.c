@@ -78,8 +78,8 @@ int inode_set_size(struct txn *txn, struct inode *inode, uint64_t size)
 	} else if (size < inode->size) {
 		if (!trim_pending(inode) || size < inode->trim_from)
 			inode->trim_from = size;
-		if (inode->trim_to < inode->allocated)
-			inode->trim_to = inode->allocated;
+		if (inode->trim_to < inode->size)
+			inode->trim_to = inode->size;
 		inode->trim_session = txn->session->id;
 	} else if (inode->allocated < size) {
 		/* Writes below the size are not reported, so chunks may come into being up to it.
@@ -129,8 +129,8 @@ static void trim_done(struct txn *txn, struct inode *inode, uint64_t from)
 	    inode->trim_session != txn->session->id)
 		return;
 	txn_touch(txn, inode);
+	/* allocated stays: what was cut off has left empty chunks, to be removed with the file. */
 	trim_clear(inode);
-	inode->allocated = inode->size;
 }
 
 /* ---- setattr ---- */

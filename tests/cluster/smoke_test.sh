@@ -22,6 +22,8 @@ rm -r "$M/d" || die "rm"
 step "down"
 pids=$(cat "$D"/run/*.pid)
 lc down || die "down"
-for p in $pids; do [ ! -d "/proc/$p" ] || die "process $p is still there"; done
+for p in $pids; do
+	[ ! -d "/proc/$p" ] || grep -q "^State:[[:space:]]*Z" "/proc/$p/status" || die "process $p is still there"
+done
 ! grep -q " $D/" /proc/self/mounts || die "still mounted"
 lc up && lc down || die "up and down once more"
