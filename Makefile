@@ -79,7 +79,7 @@ $(TOOLS): $(BUILD)/tools/%: $(BUILD)/tools/%.o $(LIBS)
 	$(link)
 $(UNIT) $(SIM) $(FUZZ): $(BUILD)/%: $(BUILD)/%.o $(LIBS)
 	$(link) -lcmocka
-$(HELPERS): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/libcommon.a
+$(HELPERS): $(BUILD)/%: $(BUILD)/%.o $(LIBS)
 	$(link)
 $(BUILD)/tests/bench/state_bench: $(BUILD)/libmaster.a
 .SECONDARY:

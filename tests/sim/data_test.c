@@ -18,6 +18,9 @@
 #define FILE_BYTES (CHUNKS * FAKE_CHUNK)
 #define SEC        (1000 * FAKE_MS)
 
+/* Each takes part of a second; more with "for seed in ...". */
+#define SEEDS 8
+
 static uint64_t only_seed;
 
 /* ---- a world with a mount ---- */
@@ -766,6 +769,12 @@ static void check_flushed(struct op *op)
 		for (uint32_t i = 0; i < FAKE_CHUNK; i++) {
 			uint32_t at = c * FAKE_CHUNK + i;
 
+			/* Mostly whole blocks are as they should be. */
+			if (i % BLOCK_SIZE == 0 &&
+			    memcmp(bytes + i, f->truth + at, BLOCK_SIZE) == 0) {
+				i += BLOCK_SIZE - 1;
+				continue;
+			}
 			if (f->stamp[at] <= op->stamp && f->unsure[at] == 0 &&
 			    bytes[i] != f->truth[at]) {
 				snprintf(op->run->detail, sizeof(op->run->detail),
@@ -1137,7 +1146,7 @@ static bool one_run(uint64_t seed, struct run *r)
 
 	*r = (struct run){0};
 	run_open(r, seed);
-	run_steps(r, 600);
+	run_steps(r, 400);
 	heal(r);
 	until = r->w.fake->now + 60 * SEC;
 	while (any_busy(r) && fake_step(r->w.fake, until))
@@ -1154,7 +1163,8 @@ static bool one_run(uint64_t seed, struct run *r)
 
 static void test_random_operations_agree_with_plain_bytes(void **state)
 {
-	uint64_t first = only_seed != 0 ? only_seed : 1, last = only_seed != 0 ? only_seed : 16;
+	uint64_t first = only_seed != 0 ? only_seed : 1;
+	uint64_t last = only_seed != 0 ? only_seed : SEEDS;
 	static struct run r;
 
 	for (uint64_t seed = first; seed <= last; seed++)

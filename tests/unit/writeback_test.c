@@ -77,8 +77,8 @@ static int teardown(void **state)
 
 static void put(struct fixture *f, uint64_t offset, uint32_t length, uint8_t fill)
 {
-	assert_int_equal(writeback_write(f->wb, offset, payload_of(f->pool, length, fill), false, NULL),
-			 0);
+	assert_int_equal(
+		writeback_write(f->wb, offset, payload_of(f->pool, length, fill), false, NULL), 0);
 }
 
 static void test_a_large_payload_goes_at_once_and_is_not_copied(void **state)
@@ -418,8 +418,8 @@ static bool do_write(struct world *w)
 	}
 	if (below(8) == 0)
 		watcher = watch(w, offset, offset + length);
-	CHECK(writeback_write(w->wb, offset, payload, false, watcher == NULL ? NULL : &watcher->wait) ==
-	      0);
+	CHECK(writeback_write(w->wb, offset, payload, false,
+			      watcher == NULL ? NULL : &watcher->wait) == 0);
 	return check_fired(w);
 }
 
@@ -610,7 +610,7 @@ static bool run(uint64_t seed)
 	w.unsure = calloc(1, FILE_BYTES);
 	w.truth_stamp = calloc(FILE_BYTES, sizeof(uint32_t));
 	w.chain_stamp = calloc(FILE_BYTES, sizeof(uint32_t));
-	for (int step = 0; ok && step < 400; step++) {
+	for (int step = 0; ok && step < 300; step++) {
 		switch (below(12)) {
 		case 0:
 		case 1:
@@ -655,7 +655,7 @@ static bool run(uint64_t seed)
 
 static void test_random_runs_agree_with_plain_bytes(void **state)
 {
-	uint64_t first = only_seed != 0 ? only_seed : 1, last = only_seed != 0 ? only_seed : 24;
+	uint64_t first = only_seed != 0 ? only_seed : 1, last = only_seed != 0 ? only_seed : 8;
 
 	(void)state;
 	for (uint64_t seed = first; seed <= last; seed++)
