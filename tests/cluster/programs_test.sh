@@ -54,10 +54,11 @@ fio_here() {
 		--verify_fatal=1 --ioengine=psync --randseed=7 --fallocate=none --fsync=64 --output="$T/fio.out" "$@" ||
 		{ tail -n 40 "$T/fio.out"; die "fio verify"; }
 }
+pattern() { head -c "${big}M" /dev/zero | openssl enc -aes-128-ctr -pass pass:x -nosalt -pbkdf2; }
 big_file() {
 	step "a file of $big MiB"
-	openssl enc -aes-128-ctr -pass pass:x -nosalt -pbkdf2 </dev/zero 2>/dev/null | head -c "${big}M" >"$M/big" || die "writing"
-	openssl enc -aes-128-ctr -pass pass:x -nosalt -pbkdf2 </dev/zero 2>/dev/null | head -c "${big}M" | sha256sum >"$T/big.sum"
+	pattern >"$M/big" || die "writing"
+	pattern | sha256sum >"$T/big.sum" || die "the reference"
 	sync "$M/big"
 	check_big
 }
