@@ -227,7 +227,7 @@ static void registered(struct registration *r)
 				       r->targets[i].used, r->targets[i].full);
 	}
 	tell_registered(r);
-	log_info("chunkserver registered name=%s server=%llu address=%s targets=%zu", server->name,
+	log_info("registered name=%s server=%llu address=%s targets=%zu", server->name,
 		 (unsigned long long)server->id, server->address, r->count);
 	server->online = true;
 	view_set_online(&master->view, server->id, true);

@@ -69,7 +69,7 @@ static void heartbeat(struct chunkserver_stream *stream, const Catena__Heartbeat
 	if (stream->server->online)
 		return;
 	/* It was silent for a while, and is back. */
-	log_info("chunkserver is online again name=%s", stream->name);
+	log_info("online again name=%s", stream->name);
 	stream->server->online = true;
 	if (view_set_online(&master->view, stream->server->id, true))
 		master_publish(master);
@@ -159,7 +159,7 @@ static void on_closed(void *stream_user, struct rpc_stream *rpc, int error)
 	master_lock(master);
 	stream->over = true;
 	if (stream->server != NULL) {
-		log_info("chunkserver disconnected name=%s error=\"%s\"", stream->name,
+		log_info("disconnected name=%s error=\"%s\"", stream->name,
 			 error == 0 ? "none" : strerror(-error));
 		stream->server->stream = NULL;
 		stream->server->disconnected_ns = clock_monotonic_ns();
@@ -198,8 +198,8 @@ void chunkservers_tick(struct master *master, uint64_t now_ns)
 		}
 		if (!s->online || !is_gone(s, now_ns))
 			continue;
-		log_warn("chunkserver is offline name=%s address=%s connected=%s", s->name,
-			 s->address, s->stream != NULL ? "yes" : "no");
+		log_warn("offline name=%s address=%s connected=%s", s->name, s->address,
+			 s->stream != NULL ? "yes" : "no");
 		s->online = false;
 		news |= view_set_online(&master->view, s->id, false);
 	}

@@ -193,7 +193,7 @@ void client_close_session(struct master *master, struct client_session *session,
 		session->stream->ended = true;
 		rpc_stream_close(session->stream->rpc);
 		session->stream = NULL;
-		leases_disconnect(master->leases, session->id);
+		leases_disconnect(master->leases, session->id, clock_monotonic_ns());
 	}
 	command_log_propose(master->log, &command, note_index, &result);
 	if (result.index == 0) {

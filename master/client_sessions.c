@@ -317,8 +317,8 @@ static void on_closed(void *stream_user, struct rpc_stream *rpc, int error)
 	}
 	if (stream->session != NULL) {
 		stream->session->stream = NULL;
-		leases_disconnect(master->leases, stream->session->id);
-		log_info("client disconnected session=%llu name=%s error=\"%s\"",
+		leases_disconnect(master->leases, stream->session->id, clock_monotonic_ns());
+		log_info("disconnected session=%llu name=%s error=\"%s\"",
 			 (unsigned long long)stream->session->id, stream->name,
 			 error == 0 ? "none" : strerror(-error));
 		stream->session = NULL;

@@ -10,6 +10,7 @@
 struct entry {
 	uint64_t session;
 	uint64_t until_ns; /* by the master's clock, without the margin */
+	uint64_t gone_ns;  /* disconnected then */
 	bool connected;
 	bool expiring; /* told to the caller */
 };
@@ -79,6 +80,7 @@ static int add(struct leases *l, uint64_t session, bool connected, uint64_t now_
 	}
 	l->entries[l->count++] = (struct entry){.session = session,
 						.until_ns = now_ns + l->options.lease_ns,
+						.gone_ns = now_ns,
 						.connected = connected};
 	return 0;
 }
@@ -167,12 +169,14 @@ void leases_resume(struct leases *l, uint64_t session, uint64_t now_ns)
 	}
 }
 
-void leases_disconnect(struct leases *l, uint64_t session)
+void leases_disconnect(struct leases *l, uint64_t session, uint64_t now_ns)
 {
 	struct entry *e = find(l, session);
 
-	if (e != NULL)
-		e->connected = false;
+	if (e == NULL)
+		return;
+	e->connected = false;
+	e->gone_ns = now_ns;
 }
 
 bool leases_renew(struct leases *l, uint64_t session, uint64_t now_ns)
@@ -225,8 +229,10 @@ static void look(struct leases *l, uint64_t now_ns)
 	uint64_t gap = now_ns - l->last_look_ns;
 
 	if (l->last_look_ns != 0 && gap > PAUSE_NS)
-		for (size_t i = 0; i < l->count; i++)
+		for (size_t i = 0; i < l->count; i++) {
 			l->entries[i].until_ns += gap;
+			l->entries[i].gone_ns += gap;
+		}
 	l->last_look_ns = now_ns;
 }
 
@@ -281,15 +287,22 @@ static bool next_grant(struct leases *l, uint64_t now_ns, struct lease_action *o
 	return true;
 }
 
+static bool is_over(const struct leases *l, const struct entry *e, uint64_t now_ns)
+{
+	if (!lapsed(l, e, now_ns))
+		return false;
+	/* A client that was stopped finds its connection dead, and comes back at once. */
+	if (!e->connected)
+		return now_ns > e->gone_ns + l->options.lease_ns;
+	return now_ns > e->until_ns + l->options.margin_ns + l->options.session_timeout_ns;
+}
+
 static bool next_expiry(struct leases *l, uint64_t now_ns, struct lease_action *out)
 {
 	for (size_t i = 0; i < l->count; i++) {
 		struct entry *e = &l->entries[i];
 
-		if (e->expiring || !lapsed(l, e, now_ns))
-			continue;
-		if (e->connected &&
-		    now_ns <= e->until_ns + l->options.margin_ns + l->options.session_timeout_ns)
+		if (e->expiring || !is_over(l, e, now_ns))
 			continue;
 		e->expiring = true;
 		*out = (struct lease_action){.kind = LEASE_ACTION_EXPIRE, .id = e->session};

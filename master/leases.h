@@ -13,8 +13,8 @@
  * again, with the same sequence, after each renewal: who still holds it takes no notice.
  *
  * A session whose lease has run out still exists: its client may renew again (without what it held)
- * or come back on a new stream. It is expired when it is disconnected, or silent for
- * session_timeout_ns.
+ * or come back on a new stream. It is expired when it has been disconnected for as long as a lease,
+ * or silent for session_timeout_ns.
  *
  * The caller tells what happens, then takes actions from leases_next() until there is none. Times
  * are of one monotonic clock. When the caller itself did not look for a while (a stopped process),
@@ -66,7 +66,7 @@ int leases_admitted(struct leases *leases, uint64_t session, bool connected, uin
 void leases_admit_failed(struct leases *leases);
 /* The client is there again, on a new stream; what it held, it has dropped. */
 void leases_resume(struct leases *leases, uint64_t session, uint64_t now_ns);
-void leases_disconnect(struct leases *leases, uint64_t session);
+void leases_disconnect(struct leases *leases, uint64_t session, uint64_t now_ns);
 /* True: answer this renewal. */
 bool leases_renew(struct leases *leases, uint64_t session, uint64_t now_ns);
 /* The client gives the lease back. Only the answer to a recall, with its sequence, counts: a return

@@ -102,7 +102,7 @@ static void test_a_silent_holder_delays_the_second_until_its_time_is_surely_over
 	expect_action(l, now, LEASE_ACTION_ADMIT, 100);
 	leases_admitted(l, 1, true, now);
 	expect_action(l, now, LEASE_ACTION_GRANT, 1);
-	leases_disconnect(l, 1);
+	leases_disconnect(l, 1, now);
 	leases_arrive(l, 101);
 	assert_true(run_until(l, &now, 10 * S, &a));
 	assert_true(now > 4400 * MS);
@@ -207,6 +207,27 @@ static void test_a_connected_silent_session_lives_longer_than_its_lease(void **s
 	assert_true(run_until(l, &now, 80 * S, &a));
 	assert_int_equal(a.kind, LEASE_ACTION_EXPIRE);
 	assert_true(now > 54 * S);
+	leases_destroy(l);
+}
+
+static void test_a_stopped_client_has_time_to_come_back(void **state)
+{
+	struct leases *l = make();
+	struct lease_action a;
+	uint64_t now = 1;
+
+	leases_arrive(l, 100);
+	expect_action(l, now, LEASE_ACTION_ADMIT, 100);
+	leases_admitted(l, 1, true, now);
+	expect_action(l, now, LEASE_ACTION_GRANT, 1);
+	assert_false(run_until(l, &now, 10 * S, &a));
+	leases_disconnect(l, 1, now);
+	assert_false(run_until(l, &now, 13 * S, &a));
+	leases_resume(l, 1, now);
+	expect_action(l, now, LEASE_ACTION_GRANT, 1);
+	leases_disconnect(l, 1, now);
+	assert_true(run_until(l, &now, 40 * S, &a));
+	assert_int_equal(a.kind, LEASE_ACTION_EXPIRE);
 	leases_destroy(l);
 }
 
@@ -343,7 +364,7 @@ static void disconnect(struct world *w, struct client *c)
 	c->up.last = c->down.last = 0;
 	leases_depart(w->l, c->connection);
 	if (c->session != 0)
-		leases_disconnect(w->l, c->session);
+		leases_disconnect(w->l, c->session, w->now);
 }
 
 static void connect_client(struct world *w, struct client *c)
@@ -618,6 +639,7 @@ int main(void)
 		cmocka_unit_test(test_after_a_restart_a_single_session_may_hold_the_lease),
 		cmocka_unit_test(test_a_pause_of_the_master_expires_nobody),
 		cmocka_unit_test(test_a_connected_silent_session_lives_longer_than_its_lease),
+		cmocka_unit_test(test_a_stopped_client_has_time_to_come_back),
 		cmocka_unit_test(test_there_are_never_more_sessions_than_allowed),
 		cmocka_unit_test(test_nobody_works_beside_one_who_believes_to_be_alone),
 	};
