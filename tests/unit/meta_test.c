@@ -1,0 +1,695 @@
+/* meta_test - the mount's session with a master that misbehaves on command.
+ *
+ * Goal: every call ends exactly once, whatever happens to streams and sessions; what was sent is
+ * sent again under the same id after a break, and nothing that changes is repeated in a new
+ * session; the lease is believed as long as renewals are answered and no longer. Method: a master
+ * of the test's own behind the real RPC layer, in one process, certificates made here. It executes
+ * nothing; it notes what comes and answers as the test says. Callbacks only note; the test's thread
+ * asserts. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "common/clock.h"
+#include "common/log.h"
+#include "fs/meta.h"
+#include "tests/unit/certs.h"
+
+#define PATIENCE (5 * NS_PER_SEC)
+#define LEASE_NS (400 * NS_PER_MSEC)
+#define IDS_MAX  20000u
+
+/* ---- the master ---- */
+
+static struct {
+	pthread_mutex_t lock;
+	struct rpc_server *server;
+	struct rpc_stream *stream; /* the newest, borrowed while open */
+	char address[64];
+	/* What it does. */
+	bool hold_replies, hold_renews, refuse_sessions, forget_sessions;
+	uint64_t session, secret;
+	/* What it saw. */
+	unsigned opens, resumes, goodbyes, renews, returns;
+	uint64_t returned_sequence, answered;
+	uint64_t ids[IDS_MAX];
+	uint32_t ops[IDS_MAX];
+	unsigned requests;
+} master;
+
+static char dir[64];
+static struct certs_ca ca;
+static struct certs_files master_files, client_files, admin_files;
+
+static void push(struct rpc_stream *stream, const Catena__ClientPush *message)
+{
+	size_t size = catena__client_push__get_packed_size(message);
+	uint8_t *data = malloc(size + 1);
+
+	catena__client_push__pack(message, data);
+	rpc_stream_send(stream, data, size);
+	free(data);
+}
+
+static void answer_open(struct rpc_stream *stream, const Catena__SessionOpen *open)
+{
+	Catena__SessionOpened opened = CATENA__SESSION_OPENED__INIT, *list[1] = {&opened};
+	Catena__ClientPush message = CATENA__CLIENT_PUSH__INIT;
+
+	message.n_opened = 1;
+	message.opened = list;
+	opened.lease_ns = LEASE_NS;
+	opened.default_pool = 3;
+	if (master.refuse_sessions) {
+		opened.error = EUSERS;
+		opened.message = (char *)"too many clients";
+	} else if (open->session_id != 0 &&
+		   (master.forget_sessions || open->session_id != master.session ||
+		    open->session_secret != master.secret)) {
+		opened.error = ESTALE;
+		master.forget_sessions = false;
+	} else if (open->session_id != 0) {
+		master.resumes++;
+	} else {
+		master.opens++;
+		master.session++;
+		master.secret += 17;
+	}
+	opened.session_id = master.session;
+	opened.session_secret = master.secret;
+	push(stream, &message);
+}
+
+static void answer_requests(struct rpc_stream *stream, const Catena__ClientBatch *batch)
+{
+	Catena__ClientPush message = CATENA__CLIENT_PUSH__INIT;
+	Catena__Reply *replies = calloc(batch->n_requests + 1, sizeof(*replies));
+	Catena__Reply **list = calloc(batch->n_requests + 1, sizeof(*list));
+
+	for (size_t i = 0; i < batch->n_requests; i++) {
+		const Catena__Request *request = batch->requests[i];
+
+		if (master.requests < IDS_MAX) {
+			master.ids[master.requests] = request->id;
+			master.ops[master.requests++] = request->op_case;
+		}
+		catena__reply__init(&replies[i]);
+		replies[i].id = request->id;
+		replies[i].error = request->op_case == CATENA__REQUEST__OP_LOOKUP ? ENOENT : 0;
+		/* The last first: order is not promised. */
+		list[batch->n_requests - 1 - i] = &replies[i];
+	}
+	message.n_replies = batch->n_requests;
+	message.replies = list;
+	if (batch->n_requests > 0 && !master.hold_replies)
+		push(stream, &message);
+	free(replies);
+	free(list);
+}
+
+static void answer_renews(struct rpc_stream *stream, const Catena__ClientBatch *batch)
+{
+	Catena__ClientPush message = CATENA__CLIENT_PUSH__INIT;
+
+	master.renews += (unsigned)batch->n_renews;
+	if (master.hold_renews || batch->n_renews == 0)
+		return;
+	message.n_renewed = batch->n_renews;
+	message.renewed = batch->renews;
+	push(stream, &message);
+}
+
+static int on_open(void *user, struct rpc_stream *stream, const struct tls_identity *peer,
+		   void **stream_user)
+{
+	*stream_user = NULL;
+	return peer->role == TLS_ROLE_CLIENT ? 0 : -EACCES;
+}
+
+static void on_message(void *user, struct rpc_stream *stream, const uint8_t *data, size_t size)
+{
+	Catena__ClientBatch *batch = catena__client_batch__unpack(NULL, size, data);
+
+	pthread_mutex_lock(&master.lock);
+	master.stream = stream;
+	for (size_t i = 0; i < batch->n_open; i++)
+		answer_open(stream, batch->open[i]);
+	answer_requests(stream, batch);
+	answer_renews(stream, batch);
+	for (size_t i = 0; i < batch->n_returns; i++) {
+		master.returns++;
+		master.returned_sequence = batch->returns[i]->sequence;
+	}
+	for (size_t i = 0; i < batch->n_answered; i++)
+		master.answered = batch->answered[i];
+	master.goodbyes += (unsigned)batch->n_goodbye;
+	pthread_mutex_unlock(&master.lock);
+	catena__client_batch__free_unpacked(batch, NULL);
+}
+
+static void on_closed(void *user, struct rpc_stream *stream, int error)
+{
+	pthread_mutex_lock(&master.lock);
+	if (master.stream == stream)
+		master.stream = NULL;
+	pthread_mutex_unlock(&master.lock);
+}
+
+static void master_start(const char *listen)
+{
+	static const struct rpc_stream_handler handler = {
+		.open = on_open, .message = on_message, .closed = on_closed};
+	static const struct rpc_method methods[] = {{"/catena.Master/Session", &handler, NULL},
+						    {NULL, NULL, NULL}};
+	struct rpc_server_options options = {
+		.listen = listen, .tls = master_files.files, .methods = methods};
+	char error[256];
+
+	if (rpc_server_start(&options, &master.server, error, sizeof(error)) != 0)
+		fail_msg("%s", error);
+	snprintf(master.address, sizeof(master.address), "127.0.0.1:%u",
+		 rpc_server_port(master.server));
+}
+
+/* The stream breaks, as if the connection did. */
+static void master_break(void)
+{
+	pthread_mutex_lock(&master.lock);
+	if (master.stream != NULL)
+		rpc_stream_close(master.stream);
+	pthread_mutex_unlock(&master.lock);
+}
+
+static void send_lease(bool grant, uint64_t sequence)
+{
+	Catena__Lease lease = CATENA__LEASE__INIT, *list[1] = {&lease};
+	Catena__ClientPush message = CATENA__CLIENT_PUSH__INIT;
+
+	lease.sequence = sequence;
+	lease.kind = grant ? CATENA__LEASE_KIND__LEASE_EXCLUSIVE : CATENA__LEASE_KIND__LEASE_NONE;
+	if (grant) {
+		message.n_grants = 1;
+		message.grants = list;
+	} else {
+		message.n_recalls = 1;
+		message.recalls = list;
+	}
+	pthread_mutex_lock(&master.lock);
+	push(master.stream, &message);
+	pthread_mutex_unlock(&master.lock);
+}
+
+/* ---- the mount's side ---- */
+
+static struct meta *meta;
+static atomic_uint sessions, grants, recalls, losts, done_ok, done_failed, done_absent,
+	done_unanswered;
+
+static void note_map(void *user, struct cluster_map *map)
+{
+}
+static void note_session(void *user, uint64_t id)
+{
+	atomic_fetch_add(&sessions, 1);
+}
+static void note_granted(void *user)
+{
+	atomic_fetch_add(&grants, 1);
+}
+static void note_recalled(void *user)
+{
+	atomic_fetch_add(&recalls, 1);
+}
+static void note_lost(void *user)
+{
+	atomic_fetch_add(&losts, 1);
+}
+
+static void note_done(void *user, int error, const Catena__Reply *reply)
+{
+	atomic_uint *calls = user;
+
+	if (calls != NULL)
+		atomic_fetch_add(calls, 1);
+	if (reply == NULL)
+		atomic_fetch_add(&done_unanswered, 1);
+	if (error == 0)
+		atomic_fetch_add(&done_ok, 1);
+	else if (error == -ENOENT)
+		atomic_fetch_add(&done_absent, 1);
+	else
+		atomic_fetch_add(&done_failed, 1);
+}
+
+static void call(uint32_t op, atomic_uint *calls)
+{
+	Catena__GetattrReq getattr = CATENA__GETATTR_REQ__INIT;
+	Catena__LookupReq lookup = CATENA__LOOKUP_REQ__INIT;
+	Catena__UnlinkReq unlink = CATENA__UNLINK_REQ__INIT;
+	Catena__Request request = CATENA__REQUEST__INIT;
+
+	request.op_case = (Catena__Request__OpCase)op;
+	if (op == CATENA__REQUEST__OP_GETATTR)
+		request.getattr = &getattr;
+	else if (op == CATENA__REQUEST__OP_LOOKUP)
+		request.lookup = &lookup;
+	else
+		request.unlink = &unlink;
+	meta_call(meta, &request, note_done, calls);
+}
+
+static bool wait_for(bool (*holds)(void))
+{
+	uint64_t end = clock_monotonic_ns() + PATIENCE;
+
+	while (!holds()) {
+		if (clock_monotonic_ns() > end)
+			return false;
+		usleep(1000);
+	}
+	return true;
+}
+
+static unsigned seen(const unsigned *counter)
+{
+	unsigned value;
+
+	pthread_mutex_lock(&master.lock);
+	value = *counter;
+	pthread_mutex_unlock(&master.lock);
+	return value;
+}
+
+static int open_meta(uint64_t soft_ns, char *error, size_t size)
+{
+	struct meta_options options = {
+		.masters = master.address,
+		.tls = client_files.files,
+		.mount_name = "test:/mnt",
+		.soft_timeout_ns = soft_ns,
+		.callbacks = {note_map, note_session, note_granted, note_recalled, note_lost},
+	};
+
+	return meta_open(&options, PATIENCE, &meta, error, size);
+}
+
+static int setup(void **state)
+{
+	char error[256] = "";
+	(void)state;
+
+	pthread_mutex_lock(&master.lock);
+	master.hold_replies = master.hold_renews = master.refuse_sessions = false;
+	master.forget_sessions = false;
+	master.opens = master.resumes = master.goodbyes = master.renews = master.returns = 0;
+	master.requests = 0;
+	master.answered = 0;
+	pthread_mutex_unlock(&master.lock);
+	sessions = grants = recalls = losts = 0;
+	done_ok = done_failed = done_absent = done_unanswered = 0;
+	if (open_meta(0, error, sizeof(error)) != 0) {
+		fprintf(stderr, "%s\n", error);
+		return -1;
+	}
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	meta_close(meta);
+	meta = NULL;
+	return 0;
+}
+
+/* ---- calls ---- */
+
+static bool thousand_done(void)
+{
+	return done_ok + done_absent == 1000;
+}
+
+static bool all_told(void)
+{
+	bool yes;
+
+	pthread_mutex_lock(&master.lock);
+	yes = master.answered == 1000;
+	pthread_mutex_unlock(&master.lock);
+	return yes;
+}
+
+static void test_every_call_is_answered_once_in_the_order_sent(void **state)
+{
+	static atomic_uint calls[1000];
+	(void)state;
+
+	assert_int_equal(sessions, 1);
+	assert_int_equal(meta_default_pool(meta), 3);
+	for (unsigned i = 0; i < 1000; i++)
+		call(i % 2 ? CATENA__REQUEST__OP_LOOKUP : CATENA__REQUEST__OP_GETATTR, &calls[i]);
+	assert_true(wait_for(thousand_done));
+	for (unsigned i = 0; i < 1000; i++)
+		assert_int_equal(calls[i], 1);
+	assert_int_equal(done_ok, 500);
+	assert_int_equal(done_absent, 500);
+	assert_int_equal(seen(&master.requests), 1000);
+	for (unsigned i = 0; i < 1000; i++)
+		assert_int_equal(master.ids[i], i + 1);
+	/* The master may forget its replies. */
+	assert_true(wait_for(all_told));
+}
+
+static bool ten_seen(void)
+{
+	return seen(&master.requests) >= 10;
+}
+static bool resumed(void)
+{
+	return seen(&master.resumes) >= 1;
+}
+static bool twenty_seen(void)
+{
+	return seen(&master.requests) >= 20;
+}
+static bool ten_done(void)
+{
+	return done_ok + done_absent + done_failed >= 10;
+}
+
+static void test_a_broken_stream_is_resumed_and_what_has_no_answer_sent_again(void **state)
+{
+	static atomic_uint calls[10];
+	(void)state;
+
+	memset(calls, 0, sizeof(calls));
+	pthread_mutex_lock(&master.lock);
+	master.hold_replies = true;
+	pthread_mutex_unlock(&master.lock);
+	for (unsigned i = 0; i < 10; i++)
+		call(CATENA__REQUEST__OP_UNLINK, &calls[i]);
+	assert_true(wait_for(ten_seen));
+	pthread_mutex_lock(&master.lock);
+	master.hold_replies = false;
+	pthread_mutex_unlock(&master.lock);
+	master_break();
+	assert_true(wait_for(resumed));
+	assert_true(wait_for(ten_done));
+	assert_true(wait_for(twenty_seen));
+	for (unsigned i = 0; i < 10; i++) {
+		assert_int_equal(calls[i], 1);
+		assert_int_equal(master.ids[i], i + 1);
+		assert_int_equal(master.ids[10 + i], i + 1);
+	}
+	assert_int_equal(done_ok, 10);
+	assert_int_equal(sessions, 1);
+	assert_int_equal(seen(&master.opens), 1);
+}
+
+static bool two_sessions(void)
+{
+	return sessions == 2;
+}
+
+static void test_in_a_new_session_changes_fail_and_queries_are_repeated(void **state)
+{
+	(void)state;
+	pthread_mutex_lock(&master.lock);
+	master.hold_replies = true;
+	pthread_mutex_unlock(&master.lock);
+	for (unsigned i = 0; i < 5; i++) {
+		call(CATENA__REQUEST__OP_UNLINK, NULL);
+		call(CATENA__REQUEST__OP_GETATTR, NULL);
+	}
+	assert_true(wait_for(ten_seen));
+	pthread_mutex_lock(&master.lock);
+	master.hold_replies = false;
+	master.forget_sessions = true;
+	pthread_mutex_unlock(&master.lock);
+	master_break();
+	assert_true(wait_for(two_sessions));
+	assert_true(wait_for(ten_done));
+	assert_int_equal(done_ok, 5);
+	assert_int_equal(done_failed, 5);
+	assert_int_equal(done_unanswered, 5);
+	assert_int_equal(seen(&master.opens), 2);
+	/* Numbered from one again. */
+	assert_int_equal(seen(&master.requests), 15);
+	for (unsigned i = 0; i < 5; i++) {
+		assert_int_equal(master.ids[10 + i], i + 1);
+		assert_int_equal(master.ops[10 + i], CATENA__REQUEST__OP_GETATTR);
+	}
+}
+
+static void test_calls_without_a_connection_wait_for_one(void **state)
+{
+	(void)state;
+	master_break();
+	for (unsigned i = 0; i < 10; i++)
+		call(CATENA__REQUEST__OP_GETATTR, NULL);
+	assert_true(wait_for(ten_done));
+	assert_int_equal(done_ok, 10);
+}
+
+static void test_garbage_from_the_master_ends_the_stream_not_the_mount(void **state)
+{
+	(void)state;
+	pthread_mutex_lock(&master.lock);
+	rpc_stream_send(master.stream, "\x12\xff\xff\xff\xff\x0f garbage", 14);
+	pthread_mutex_unlock(&master.lock);
+	assert_true(wait_for(resumed));
+	for (unsigned i = 0; i < 10; i++)
+		call(CATENA__REQUEST__OP_GETATTR, NULL);
+	assert_true(wait_for(ten_done));
+	assert_int_equal(done_ok, 10);
+}
+
+static void test_answers_to_nothing_are_passed_over(void **state)
+{
+	Catena__Reply reply = CATENA__REPLY__INIT, *list[1] = {&reply};
+	Catena__ClientPush message = CATENA__CLIENT_PUSH__INIT;
+	(void)state;
+
+	message.n_replies = 1;
+	message.replies = list;
+	pthread_mutex_lock(&master.lock);
+	push(master.stream, &message);
+	reply.id = 1u << 30;
+	push(master.stream, &message);
+	reply.id = UINT64_MAX;
+	push(master.stream, &message);
+	pthread_mutex_unlock(&master.lock);
+	for (unsigned i = 0; i < 10; i++)
+		call(CATENA__REQUEST__OP_GETATTR, NULL);
+	assert_true(wait_for(ten_done));
+	assert_int_equal(done_ok, 10);
+}
+
+/* ---- the lease ---- */
+
+static bool granted_once(void)
+{
+	return grants >= 1;
+}
+static bool is_sole(void)
+{
+	return meta_sole(meta);
+}
+static bool is_lost(void)
+{
+	return losts >= 1;
+}
+static bool is_recalled(void)
+{
+	return recalls >= 1;
+}
+static bool is_returned(void)
+{
+	return seen(&master.returns) >= 1;
+}
+static bool renewed_often(void)
+{
+	return seen(&master.renews) >= 12;
+}
+
+static void test_the_lease_lasts_while_renewals_are_answered_and_ends_with_them(void **state)
+{
+	uint64_t generation = meta_generation(meta);
+	(void)state;
+
+	assert_false(meta_sole(meta));
+	send_lease(true, 1);
+	assert_true(wait_for(granted_once));
+	assert_true(wait_for(renewed_often)); /* far longer than one lease */
+	assert_true(meta_sole(meta));
+	assert_int_equal(meta_generation(meta), generation + 1);
+	pthread_mutex_lock(&master.lock);
+	master.hold_renews = true;
+	pthread_mutex_unlock(&master.lock);
+	assert_true(wait_for(is_lost));
+	assert_false(meta_sole(meta));
+	assert_int_equal(meta_generation(meta), generation + 2);
+	/* The same grant again, once we are heard: a new generation. */
+	pthread_mutex_lock(&master.lock);
+	master.hold_renews = false;
+	pthread_mutex_unlock(&master.lock);
+	for (unsigned i = 0; i < 20 && !meta_sole(meta); i++) {
+		usleep(100000);
+		send_lease(true, 1);
+	}
+	assert_true(wait_for(is_sole));
+	assert_int_equal(meta_generation(meta), generation + 3);
+}
+
+static void test_a_recall_is_answered_with_its_sequence(void **state)
+{
+	(void)state;
+	send_lease(true, 5);
+	assert_true(wait_for(is_sole));
+	send_lease(false, 6);
+	assert_true(wait_for(is_recalled));
+	assert_false(meta_sole(meta));
+	assert_int_equal(seen(&master.returns), 0);
+	meta_lease_return(meta);
+	assert_true(wait_for(is_returned));
+	assert_int_equal(master.returned_sequence, 6);
+	meta_lease_return(meta); /* nothing is held any more */
+	usleep(20000);
+	assert_int_equal(seen(&master.returns), 1);
+}
+
+static void test_a_broken_stream_ends_the_lease(void **state)
+{
+	(void)state;
+	send_lease(true, 1);
+	assert_true(wait_for(is_sole));
+	master_break();
+	assert_true(wait_for(is_lost));
+	assert_true(wait_for(resumed));
+	assert_false(meta_sole(meta));
+}
+
+/* ---- ends ---- */
+
+static void test_closing_says_goodbye_and_ends_what_waits(void **state)
+{
+	(void)state;
+	pthread_mutex_lock(&master.lock);
+	master.hold_replies = true;
+	pthread_mutex_unlock(&master.lock);
+	for (unsigned i = 0; i < 10; i++)
+		call(CATENA__REQUEST__OP_GETATTR, NULL);
+	assert_true(wait_for(ten_seen));
+	meta_close(meta);
+	meta = NULL;
+	assert_int_equal(done_unanswered, 10);
+	assert_int_equal(done_failed, 10);
+	assert_int_equal(seen(&master.goodbyes), 1);
+}
+
+static bool one_failed(void)
+{
+	return done_failed == 1;
+}
+
+static void test_a_soft_mount_gives_up_waiting(void **state)
+{
+	char error[256];
+	uint64_t began;
+	(void)state;
+
+	meta_close(meta);
+	assert_int_equal(open_meta(300 * NS_PER_MSEC, error, sizeof(error)), 0);
+	pthread_mutex_lock(&master.lock);
+	master.hold_replies = true;
+	pthread_mutex_unlock(&master.lock);
+	began = clock_monotonic_ns();
+	call(CATENA__REQUEST__OP_GETATTR, NULL);
+	assert_true(wait_for(one_failed));
+	assert_true(clock_monotonic_ns() - began >= 300 * NS_PER_MSEC);
+	assert_true(clock_monotonic_ns() - began < 2 * NS_PER_SEC);
+}
+
+static void test_who_cannot_be_reached_or_refuses_is_told_in_one_line(void **state)
+{
+	struct meta_options options = {
+		.masters = "127.0.0.1:1",
+		.tls = client_files.files,
+		.callbacks = {note_map, note_session, note_granted, note_recalled, note_lost},
+	};
+	struct meta *other = NULL;
+	char error[512] = "";
+	(void)state;
+
+	assert_int_not_equal(meta_open(&options, 700 * NS_PER_MSEC, &other, error, sizeof(error)),
+			     0);
+	assert_non_null(strstr(error, "127.0.0.1:1"));
+	assert_null(strchr(error, '\n'));
+	options.masters = master.address;
+	options.tls = admin_files.files; /* of this cluster, but not a client's */
+	assert_int_equal(meta_open(&options, PATIENCE, &other, error, sizeof(error)), -EACCES);
+	assert_non_null(strstr(error, "client"));
+	options.tls = client_files.files;
+	pthread_mutex_lock(&master.lock);
+	master.refuse_sessions = true;
+	pthread_mutex_unlock(&master.lock);
+	assert_int_equal(meta_open(&options, PATIENCE, &other, error, sizeof(error)), -EACCES);
+	assert_non_null(strstr(error, "too many clients"));
+}
+
+static int group_setup(void **state)
+{
+	(void)state;
+	log_set_level(LOG_LEVEL_ERROR);
+	snprintf(dir, sizeof(dir), "/tmp/meta_test.XXXXXX");
+	if (mkdtemp(dir) == NULL)
+		return -1;
+	certs_ca_make(&ca, dir, "ca", "test");
+	certs_issue(&ca, "master", "master-1", "master", NULL, 3600, &master_files);
+	certs_issue(&ca, "client", "mount-1", "client", NULL, 3600, &client_files);
+	certs_issue(&ca, "admin", "admin-1", "admin", NULL, 3600, &admin_files);
+	pthread_mutex_init(&master.lock, NULL);
+	rpc_init();
+	master_start("127.0.0.1:0");
+	return 0;
+}
+
+static int group_teardown(void **state)
+{
+	(void)state;
+	rpc_server_stop(master.server);
+	rpc_shutdown();
+	certs_ca_free(&ca);
+	certs_remove_dir(dir);
+	return 0;
+}
+
+#define IN_SESSION(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		IN_SESSION(test_every_call_is_answered_once_in_the_order_sent),
+		IN_SESSION(test_a_broken_stream_is_resumed_and_what_has_no_answer_sent_again),
+		IN_SESSION(test_in_a_new_session_changes_fail_and_queries_are_repeated),
+		IN_SESSION(test_calls_without_a_connection_wait_for_one),
+		IN_SESSION(test_garbage_from_the_master_ends_the_stream_not_the_mount),
+		IN_SESSION(test_answers_to_nothing_are_passed_over),
+		IN_SESSION(test_the_lease_lasts_while_renewals_are_answered_and_ends_with_them),
+		IN_SESSION(test_a_recall_is_answered_with_its_sequence),
+		IN_SESSION(test_a_broken_stream_ends_the_lease),
+		IN_SESSION(test_closing_says_goodbye_and_ends_what_waits),
+		IN_SESSION(test_a_soft_mount_gives_up_waiting),
+		IN_SESSION(test_who_cannot_be_reached_or_refuses_is_told_in_one_line),
+	};
+
+	return cmocka_run_group_tests(tests, group_setup, group_teardown);
+}
