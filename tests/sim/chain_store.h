@@ -10,8 +10,10 @@
 #include "chunkserver/chain.h"
 
 #define MODEL_BLOCKS 8u
+#ifndef MODEL_CHUNKS
 #define MODEL_CHUNKS 64u
-#define MODEL_BYTES  (MODEL_BLOCKS * BLOCK_SIZE)
+#endif
+#define MODEL_BYTES (MODEL_BLOCKS * BLOCK_SIZE)
 
 struct model_chunk {
 	struct chunk_key key;
