@@ -14,6 +14,13 @@
 
 /* Below this nothing would ever be in flight together. */
 #define MEMORY_MIN (8u << 20)
+/* Beside what is counted: payloads of callers, buffers larger than what is in them. */
+#define POOL_SLACK (128u << 20)
+
+static uint64_t limit_of(const struct data_options *options)
+{
+	return options->memory_limit < MEMORY_MIN ? MEMORY_MIN : options->memory_limit;
+}
 
 static void on_tick(void *user, uint64_t now)
 {
@@ -41,7 +48,7 @@ int data_open_on(const struct data_options *options, struct chain_transport *tra
 		 struct buf_pool *pool, struct data **out)
 {
 	struct data *data = calloc(1, sizeof(*data));
-	uint64_t limit = options->memory_limit < MEMORY_MIN ? MEMORY_MIN : options->memory_limit;
+	uint64_t limit = limit_of(options);
 	struct chain_client_options chain = {
 		.transport = transport,
 		.pool = pool,

@@ -679,6 +679,32 @@ static void test_a_new_session_sends_everything_again(void **state)
 	data_file_put(file);
 }
 
+static void test_closing_without_servers_gives_up_and_leaks_nothing(void **state)
+{
+	struct world w;
+	struct data_file *file;
+	struct result r = {0}, q = {.bytes = scratch};
+
+	world_open(&w, 1, 8 * MIB, 0);
+	file = open_file(&w, 1);
+	for (unsigned i = 0; i < FAKE_SERVERS; i++)
+		fake_kill(w.fake, i);
+	for (unsigned i = 0; i < 20; i++)
+		assert_int_equal(write_now(&w, file, i * 8192, 4096, 1), 0);
+	data_flush(file, true, on_done, &r);
+	data_read(file, MIB, MIB, 0, on_read, &q);
+	run_for(&w, 20 * SEC);
+	assert_false(r.done || q.done);
+	data_file_put(file);
+	w.fake->inline_ticks = true;
+	w.fake->pool = NULL;
+	data_close(w.data, 0);
+	assert_int_equal(r.error, -EIO);
+	assert_int_equal(q.error, -EIO);
+	buf_pool_create(0, &w.fake->pool);
+	assert_true(fake_free(w.fake));
+}
+
 /* ---- the random run ---- */
 
 enum op_kind { OP_WRITE, OP_READ, OP_FLUSH, OP_PUNCH };
@@ -1201,6 +1227,7 @@ int main(int argc, char **argv)
 		CASE(test_a_replaced_file_is_empty_and_its_updates_are_forgotten),
 		CASE(test_a_discarded_file_is_not_written_back),
 		CASE(test_a_new_session_sends_everything_again),
+		cmocka_unit_test(test_closing_without_servers_gives_up_and_leaks_nothing),
 		cmocka_unit_test(test_random_operations_agree_with_plain_bytes),
 	};
 
