@@ -125,15 +125,15 @@ void fs_unused(struct fs *fs, struct inode *inode);
 /* The master counts one open more; no waiting, later commands come after it. */
 void fs_register(struct fs *fs, struct inode *inode);
 
-/* ---- replies (reply.c) ---- */
+/* ---- replies (answer.c) ---- */
 /* Each claims, answers and ends the task; or just answers a request that has none. */
-void reply_entry(struct task *task, struct inode *inode, bool cacheable);
-void reply_attr(struct task *task, struct inode *inode, bool cacheable);
+void answer_entry(struct task *task, struct inode *inode, bool cacheable);
+void answer_attr(struct task *task, struct inode *inode, bool cacheable);
 void entry_of(struct inode *inode, bool cacheable, struct fuse_entry_param *entry);
 /* The errno of a request that failed with @error (-errno), for programs. */
 int reply_error(int error);
 
-/* ---- requests (reply.c) ---- */
+/* ---- requests ---- */
 /* An encoded name, borrowed. */
 static inline ProtobufCBinaryData bytes_of(const char *text, size_t size)
 {

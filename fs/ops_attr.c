@@ -26,7 +26,7 @@ static void got_attr(void *user, int error, const Catena__Reply *reply)
 	if (error != 0)
 		task_fail(task, error);
 	else
-		reply_attr(task, task->inode, fs_current(task->fs, task->generation));
+		answer_attr(task, task->inode, fs_current(task->fs, task->generation));
 }
 
 void fs_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -118,7 +118,7 @@ static void was_set(void *user, int error, const Catena__Reply *reply)
 	if (error != 0)
 		task_fail(task, error);
 	else
-		reply_attr(task, task->inode, fs_current(task->fs, task->generation));
+		answer_attr(task, task->inode, fs_current(task->fs, task->generation));
 }
 
 static void was_truncated(struct task *task, int error)
@@ -126,7 +126,7 @@ static void was_truncated(struct task *task, int error)
 	if (error != 0)
 		task_fail(task, error);
 	else
-		reply_attr(task, task->inode, fs_current(task->fs, task->generation));
+		answer_attr(task, task->inode, fs_current(task->fs, task->generation));
 }
 
 static int64_t ns_of(const struct timespec *t)

@@ -42,7 +42,7 @@ static void looked_up(void *user, int error, const Catena__Reply *reply)
 					 task->name, ino);
 	cacheable = cacheable && fs_current(fs, task->generation);
 	if (error == 0) {
-		reply_entry(task, task->inode, cacheable);
+		answer_entry(task, task->inode, cacheable);
 		return;
 	}
 	if (task_claim(task))

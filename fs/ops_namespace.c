@@ -96,7 +96,7 @@ static void created(void *user, int error, const Catena__Reply *reply)
 	struct inode *inode = made(task, error, reply);
 
 	if (inode != NULL)
-		reply_entry(task, inode, fs_current(task->fs, task->generation));
+		answer_entry(task, inode, fs_current(task->fs, task->generation));
 }
 
 static void send_create(struct task *task, uint32_t mode, uint32_t rdev, meta_done_fn *done)
@@ -257,7 +257,7 @@ static void linked(void *user, int error, const Catena__Reply *reply)
 	if (error != 0)
 		task_fail(task, error);
 	else
-		reply_entry(task, task->inode, fs_current(fs, task->generation));
+		answer_entry(task, task->inode, fs_current(fs, task->generation));
 }
 
 void fs_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)

@@ -1,4 +1,4 @@
-/* reply.c - answers to the kernel that several operations give. */
+/* answer.c - answers to the kernel that several operations give. */
 #include <errno.h>
 #include <string.h>
 #include "fs/fs.h"
@@ -21,7 +21,7 @@ void entry_of(struct inode *inode, bool cacheable, struct fuse_entry_param *entr
 	pthread_mutex_unlock(&inode->lock);
 }
 
-void reply_entry(struct task *task, struct inode *inode, bool cacheable)
+void answer_entry(struct task *task, struct inode *inode, bool cacheable)
 {
 	struct fuse_entry_param entry;
 
@@ -31,7 +31,7 @@ void reply_entry(struct task *task, struct inode *inode, bool cacheable)
 	task_end(task);
 }
 
-void reply_attr(struct task *task, struct inode *inode, bool cacheable)
+void answer_attr(struct task *task, struct inode *inode, bool cacheable)
 {
 	struct stat st;
 
