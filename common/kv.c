@@ -159,6 +159,11 @@ bool kv_space_low(struct kv *kv)
 	return kv->ops->space_low(kv);
 }
 
+int kv_compact(struct kv *kv, unsigned family)
+{
+	return family >= kv->family_count ? -EINVAL : kv->ops->compact(kv, family);
+}
+
 int kv_get(struct kv *kv, unsigned family, const void *key, size_t key_size, uint8_t **value,
 	   size_t *value_size)
 {

@@ -45,6 +45,9 @@ bool kv_is_down(const struct kv *kv);
 /* The disk has less free than the store may need to go on (then it would be down, and deleting could
  * not make room): refuse what makes it grow. Cheap enough to ask for each request. */
 bool kv_space_low(struct kv *kv);
+/* Gives the space of deleted and overwritten values back now, where the disk is short of it; else it
+ * comes back by and by. Reads and writes much of the family: takes its time, so not on a loop. */
+int kv_compact(struct kv *kv, unsigned family);
 
 /* *value is malloc()ed. -ENOENT. */
 int kv_get(struct kv *kv, unsigned family, const void *key, size_t key_size, uint8_t **value,

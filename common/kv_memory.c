@@ -466,6 +466,11 @@ static bool memory_space_low(struct kv *kv)
 	return false;
 }
 
+static int memory_compact(struct kv *kv, unsigned family)
+{
+	return 0;
+}
+
 static int memory_checkpoint(struct kv *kv, const char *path)
 {
 	return -EOPNOTSUPP;
@@ -490,6 +495,7 @@ static const struct kv_ops memory_ops = {
 	.recover = memory_recover,
 	.is_down = memory_is_down,
 	.space_low = memory_space_low,
+	.compact = memory_compact,
 	.get = memory_get,
 	.write = memory_write,
 	.sync = memory_sync,

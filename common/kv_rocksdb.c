@@ -99,6 +99,18 @@ static bool rocks_space_low(struct kv *kv)
 	return low;
 }
 
+static int rocks_compact(struct kv *kv, unsigned family)
+{
+	struct kv_rocksdb *store = of(kv);
+	int rc = enter(store);
+
+	if (rc != 0)
+		return rc;
+	rocksdb_compact_range_cf(store->db, store->handles[family], NULL, 0, NULL, 0);
+	leave(store);
+	return 0;
+}
+
 /* ---- reads ---- */
 
 static int rocks_get(struct kv *kv, unsigned family, const void *key, size_t key_size,
@@ -445,6 +457,7 @@ const struct kv_ops kv_rocksdb_ops = {
 	.recover = rocks_recover,
 	.is_down = rocks_is_down,
 	.space_low = rocks_space_low,
+	.compact = rocks_compact,
 	.get = rocks_get,
 	.write = rocks_write,
 	.sync = rocks_sync,
