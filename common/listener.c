@@ -68,7 +68,7 @@ static void on_event(uv_poll_t *poll, int status, int events)
 
 static int bind_one(const struct addrinfo *at, uint16_t *port)
 {
-	struct sockaddr_storage bound;
+	struct sockaddr_storage bound = {0};
 	socklen_t size = sizeof(bound);
 	int one = 1, rc;
 	int fd = socket(at->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);

@@ -210,17 +210,19 @@ grpc_slice rpc_status_text(int error)
 
 static int errno_in_text(grpc_slice details)
 {
-	char text[32];
+	static const char word[] = "errno ";
+	char text[32], *end;
 	size_t size = GRPC_SLICE_LENGTH(details);
-	int error = 0;
+	long error;
 
 	if (size >= sizeof(text))
 		size = sizeof(text) - 1;
 	memcpy(text, GRPC_SLICE_START_PTR(details), size);
 	text[size] = '\0';
-	if (sscanf(text, "errno %d:", &error) != 1 || error <= 0 || error > 4095)
+	if (strncmp(text, word, sizeof(word) - 1) != 0)
 		return 0;
-	return error;
+	error = strtol(text + sizeof(word) - 1, &end, 10);
+	return *end == ':' && error > 0 && error <= 4095 ? (int)error : 0;
 }
 
 int rpc_status_errno(grpc_status_code status, grpc_slice details)

@@ -91,6 +91,8 @@ static const struct candidate *pick(const struct candidate *all, unsigned count,
 	for (unsigned i = 0; i < count; i++)
 		if (all[i].load.down != any_up && all[i].distance == nearest)
 			near[near_count++] = &all[i];
+	/* There is at least one: of @all, all are down or some are not.
+	 * cppcheck-suppress uninitvar */
 	least = near[0];
 	for (unsigned i = 1; i < near_count; i++)
 		if (near[i]->load.requests < least->load.requests)

@@ -212,7 +212,7 @@ static void order(struct plan *plan, size_t *chosen)
 static void place(struct plan *plan, uint32_t partition, struct map_chain *out)
 {
 	double progress = ((double)partition + 1) / plan->partitions;
-	size_t chosen[CHAIN_MEMBERS_MAX];
+	size_t chosen[CHAIN_MEMBERS_MAX] = {0};
 
 	for (uint32_t n = 0; n < plan->copies; n++)
 		chosen[n] = choose(plan, chosen, n, progress);

@@ -35,7 +35,7 @@ struct job {
 	void (*work)(struct job *job);
 };
 
-static void fail(const char *what)
+static _Noreturn void fail(const char *what)
 {
 	fprintf(stderr, "fsbench: %s: %s\n", what, strerror(errno));
 	exit(1);
@@ -54,8 +54,8 @@ static double machine_cpu(void)
 	unsigned long long user, nice, system, idle, iowait, irq, softirq;
 	FILE *f = fopen("/proc/stat", "r");
 
-	if (f == NULL || fscanf(f, "cpu %llu %llu %llu %llu %llu %llu %llu", &user, &nice, &system, &idle,
-				&iowait, &irq, &softirq) != 7)
+	if (f == NULL || fscanf(f, "cpu %llu %llu %llu %llu %llu %llu %llu", &user, &nice, &system,
+				&idle, &iowait, &irq, &softirq) != 7)
 		fail("/proc/stat");
 	fclose(f);
 	return (double)(user + nice + system + irq + softirq) / (double)sysconf(_SC_CLK_TCK);
@@ -233,7 +233,8 @@ static void sync_writes(struct job *job, bool append)
 
 		x = x * 6364136223846793005ull + 1442695040888963407ull;
 		if (append ? write(fd, data, 4096) != 4096 || fsync(fd) != 0
-			   : pwrite(fd, data, 4096, (off_t)((x >> 20) % (size_mib * 256) * 4096)) != 4096 ||
+			   : pwrite(fd, data, 4096, (off_t)((x >> 20) % (size_mib * 256) * 4096)) !=
+					     4096 ||
 				     fdatasync(fd) != 0)
 			fail("write or sync");
 		note(job, started);
@@ -252,7 +253,10 @@ static void write_fdatasync(struct job *job)
 	sync_writes(job, false);
 }
 
-#define EACH_FILE(job, i) for (uint64_t i = 0; i < files / (job)->jobs; i++)
+static uint64_t files_of(const struct job *job)
+{
+	return files / job->jobs;
+}
 
 static void prepare_dir(const char *sub, const struct job *job)
 {
@@ -268,9 +272,9 @@ static void create_files(struct job *job)
 	char path[512];
 
 	prepare_dir("many", job);
-	EACH_FILE(job, i)
-	{
-		int fd = open(name_in(path, sizeof(path), "many", job->number, i), O_WRONLY | O_CREAT | O_EXCL, 0644);
+	for (uint64_t i = 0; i < files_of(job); i++) {
+		int fd = open(name_in(path, sizeof(path), "many", job->number, i),
+			      O_WRONLY | O_CREAT | O_EXCL, 0644);
 		if (fd < 0)
 			fail(path);
 		close(fd);
@@ -283,8 +287,7 @@ static void stat_files(struct job *job)
 	char path[512];
 	struct stat st;
 
-	EACH_FILE(job, i)
-	{
+	for (uint64_t i = 0; i < files_of(job); i++) {
 		if (stat(name_in(path, sizeof(path), "many", job->number, i), &st) != 0)
 			fail(path);
 		job->done++;
@@ -309,8 +312,7 @@ static void rename_files(struct job *job)
 {
 	char a[512], b[520];
 
-	EACH_FILE(job, i)
-	{
+	for (uint64_t i = 0; i < files_of(job); i++) {
 		name_in(a, sizeof(a), "many", job->number, i);
 		snprintf(b, sizeof(b), "%s.new", a);
 		if (rename(a, b) != 0)
@@ -323,8 +325,7 @@ static void unlink_files(struct job *job)
 {
 	char a[512], b[520];
 
-	EACH_FILE(job, i)
-	{
+	for (uint64_t i = 0; i < files_of(job); i++) {
 		name_in(a, sizeof(a), "many", job->number, i);
 		snprintf(b, sizeof(b), "%s.new", a);
 		if (unlink(b) != 0)
@@ -343,7 +344,8 @@ static void small_write(struct job *job)
 
 	prepare_dir("small", job);
 	for (uint64_t i = 0; i < small_files; i++) {
-		int fd = open(name_in(path, sizeof(path), "small", 0, i), O_WRONLY | O_CREAT | O_EXCL, 0644);
+		int fd = open(name_in(path, sizeof(path), "small", 0, i),
+			      O_WRONLY | O_CREAT | O_EXCL, 0644);
 		if (fd < 0)
 			fail(path);
 		memcpy(data, &i, sizeof(i));
@@ -457,8 +459,9 @@ int main(int argc, char **argv)
 	uint64_t done;
 
 	if (argc < 2 || argv[1][0] == '-') {
-		fprintf(stderr, "usage: fsbench DIR [--size MIB] [--files N] [--small N] [--seconds S] "
-				"[--only PREFIX] [--cold COMMAND]\n");
+		fprintf(stderr,
+			"usage: fsbench DIR [--size MIB] [--files N] [--small N] [--seconds S] "
+			"[--only PREFIX] [--cold COMMAND]\n");
 		return 64;
 	}
 	dir = argv[1];

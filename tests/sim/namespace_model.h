@@ -245,7 +245,7 @@ static inline int model_rename(struct model *m, int from, const char *name, int 
 	if (exchange && b_dir && model_is_above(m, b->child, from))
 		return -EINVAL;
 	if (exchange) {
-		strcpy(old_name, a->name);
+		memcpy(old_name, a->name, sizeof(old_name));
 		model_move(m, a, to, new_name);
 		model_move(m, b, from, old_name);
 		return 0;

@@ -262,8 +262,8 @@ static void test_a_silent_server_is_given_up_after_the_timeout(void **state)
 	bool ended;
 
 	/* It listens, and never accepts. */
-	bind(fd, (struct sockaddr *)&at, size);
-	listen(fd, 5);
+	assert_int_equal(bind(fd, (struct sockaddr *)&at, size), 0);
+	assert_int_equal(listen(fd, 5), 0);
 	getsockname(fd, (struct sockaddr *)&at, &size);
 	snprintf(address, sizeof(address), "127.0.0.1:%u", ntohs(at.sin_port));
 	assert_int_equal(conn_connect(&options, address, &fx.connected.conn), 0);
@@ -399,7 +399,7 @@ static void test_nobody_listening_is_connection_refused(void **state)
 	bool ended;
 
 	/* Bound, so that nobody else gets the port, but not listening. */
-	bind(fd, (struct sockaddr *)&at, size);
+	assert_int_equal(bind(fd, (struct sockaddr *)&at, size), 0);
 	getsockname(fd, (struct sockaddr *)&at, &size);
 	snprintf(address, sizeof(address), "localhost:%u", ntohs(at.sin_port));
 	assert_int_equal(conn_connect(&options, address, &fx.connected.conn), 0);

@@ -22,14 +22,15 @@ static void scan_is(struct kv *kv, unsigned family, const char *start, const cha
 	const uint8_t *key;
 	size_t size;
 	char all[512] = "";
-	int rc;
+	int rc, used = 0;
 
 	assert_int_equal(kv_iter_open(kv, family, start, strlen(start), end,
 				      end == NULL ? 0 : strlen(end), &iter),
 			 0);
 	while ((rc = kv_iter_next(iter, &key, &size, NULL, NULL)) == 1) {
-		strncat(all, (const char *)key, size);
-		strcat(all, ",");
+		used += snprintf(all + used, sizeof(all) - (size_t)used, "%.*s,", (int)size,
+				 (const char *)key);
+		assert_true((size_t)used < sizeof(all));
 	}
 	assert_int_equal(rc, 0);
 	assert_int_equal(kv_iter_next(iter, &key, &size, NULL, NULL), 0);
