@@ -55,6 +55,7 @@ uint64_t chain_backoff_ns(unsigned attempts);
 /* ---- links ---- */
 
 #define LINK_BUCKETS 256u
+#define LINK_NO_SLOT UINT32_MAX
 
 enum link_state {
 	LINK_IDLE,       /* no connection, nobody wants one, or not yet again */
@@ -127,9 +128,11 @@ struct chain_client {
 	_Atomic uint64_t stat_requests, stat_repeats, stat_resets, stat_bad;
 };
 
-/* chain_client_link.c */
+/* chain_client_table.c */
 struct chain_link *chain_link_get(struct chain_client *client, uint64_t server_id, uint32_t worker,
 				  bool make);
+
+/* chain_client_link.c */
 /* The link owns the request then, until it gives it to one of the three below. */
 void chain_link_send(struct chain_link *link, struct chain_request *request);
 /* Requests asked of another chain than the map's are sent anew; a server that has moved is

@@ -75,12 +75,13 @@ static uint64_t preference(const struct chain_request *request)
 	       (request->offset >> BULK_SHIFT);
 }
 
+/* @count is at least 1. */
 static const struct candidate *pick(const struct candidate *all, unsigned count,
 				    const struct chain_request *request)
 {
 	unsigned slack = request->bulk ? SPREAD_BULK : SPREAD_SMALL;
-	unsigned near_count = 0, nearest = UINT32_MAX, chosen;
-	const struct candidate *near[CHAIN_MEMBERS_MAX], *least;
+	unsigned near_count = 0, nearest = UINT32_MAX;
+	const struct candidate *near[CHAIN_MEMBERS_MAX] = {all}, *least = NULL, *chosen;
 	bool any_up = false;
 
 	for (unsigned i = 0; i < count; i++)
@@ -88,17 +89,17 @@ static const struct candidate *pick(const struct candidate *all, unsigned count,
 	for (unsigned i = 0; i < count; i++)
 		if (all[i].load.down != any_up && all[i].distance < nearest)
 			nearest = all[i].distance;
-	for (unsigned i = 0; i < count; i++)
-		if (all[i].load.down != any_up && all[i].distance == nearest)
-			near[near_count++] = &all[i];
-	/* There is at least one: of @all, all are down or some are not.
-	 * cppcheck-suppress uninitvar */
-	least = near[0];
-	for (unsigned i = 1; i < near_count; i++)
-		if (near[i]->load.requests < least->load.requests)
-			least = near[i];
-	chosen = (unsigned)(preference(request) % near_count);
-	return near[chosen]->load.requests > least->load.requests + slack ? least : near[chosen];
+	for (unsigned i = 0; i < count; i++) {
+		if (all[i].load.down == any_up || all[i].distance != nearest)
+			continue;
+		near[near_count++] = &all[i];
+		if (least == NULL || all[i].load.requests < least->load.requests)
+			least = &all[i];
+	}
+	chosen = near[near_count == 0 ? 0 : preference(request) % near_count];
+	if (least != NULL && chosen->load.requests > least->load.requests + slack)
+		return least;
+	return chosen;
 }
 
 static int choose_any(const struct cluster_map *map, const struct map_chain *chain,

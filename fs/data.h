@@ -38,7 +38,8 @@ struct data_options {
 	const char *host, *rack, *zone;
 };
 
-int data_open(const struct data_options *options, struct data **out, char *error, size_t error_size);
+int data_open(const struct data_options *options, struct data **out, char *error,
+	      size_t error_size);
 /* Every file must have been put. Waits for what is in flight at most @timeout_ns. */
 void data_close(struct data *data, uint64_t timeout_ns);
 /* New requests, and those waiting, go by it. */
@@ -46,7 +47,8 @@ void data_set_map(struct data *data, struct cluster_map *map);
 /* Operation ids belong to the client's session; on a new one they start again. */
 void data_set_session(struct data *data, uint64_t session_id);
 struct buf_pool *data_pool(struct data *data);
-/* Bytes that the fullest chain can still take, by the last answers; UINT64_MAX: plenty or unknown. */
+/* Bytes that the fullest chain can still take, by the last answers; UINT64_MAX: plenty or unknown.
+ */
 uint64_t data_space_left(const struct data *data);
 
 /* One per inode (the caller keeps it so); reference counted. */
@@ -89,8 +91,8 @@ void data_punch(struct data_file *file, uint64_t from, uint64_t to, data_done_fn
 /* Next data (hole: next hole) at or after @offset and below @size; *@result = @size when there is
  * none. Dirty data counts. */
 typedef void data_seek_fn(void *user, int error, uint64_t result);
-void data_seek(struct data_file *file, uint64_t offset, uint64_t size, bool hole, data_seek_fn *done,
-	       void *user);
+void data_seek(struct data_file *file, uint64_t offset, uint64_t size, bool hole,
+	       data_seek_fn *done, void *user);
 /* Counters for tests and the log: name value pairs in one line. */
 void data_stats(struct data *data, char *out, size_t size);
 #endif
