@@ -71,7 +71,10 @@ static void updated(void *user, int error, const Catena__Reply *reply)
 	struct flush *flush = user;
 	struct inode *inode = flush->inode;
 
-	fs_change_end(flush->fs, inode, reply != NULL);
+	if (error == 0 && flush->durable)
+		fs_change_synced(inode);
+	else
+		fs_change_end(flush->fs, inode, reply != NULL);
 	if (error == -EBUSY && !flush->settled) {
 		/* A dead session's trim is in the way of our new size. */
 		flush->settled = true;

@@ -184,6 +184,13 @@ void fs_change_end(struct fs *fs, struct inode *inode, bool answered)
 	pthread_mutex_unlock(&inode->lock);
 }
 
+void fs_change_synced(struct inode *inode)
+{
+	pthread_mutex_lock(&inode->lock);
+	inode->changing--;
+	pthread_mutex_unlock(&inode->lock);
+}
+
 struct data_file *fs_data_if_open(struct inode *inode)
 {
 	struct data_file *file = NULL;

@@ -116,6 +116,8 @@ int fs_apply(struct fs *fs, struct inode *inode, const Catena__Attr *message, ui
  * trusted any more. */
 void fs_change_begin(struct inode *inode);
 void fs_change_end(struct fs *fs, struct inode *inode, bool answered);
+/* The same for one that was durable when it was answered. */
+void fs_change_synced(struct inode *inode);
 /* The file's data, opened when it is not yet. A reference of the caller's. NULL with *error. */
 struct data_file *fs_data(struct fs *fs, struct inode *inode, int *error);
 /* The same, but only if it is open. */

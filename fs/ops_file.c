@@ -113,7 +113,7 @@ static void open_shared(struct task *task)
 	pthread_mutex_unlock(&inode->lock);
 	if (file != NULL)
 		data_invalidate(file);
-	data_file_put(file);
+	fs_data_put(file);
 	task->fi.direct_io = (task->fi.flags & O_APPEND) != 0;
 	answer_open(task);
 }

@@ -70,7 +70,10 @@ static void updated(void *user, int error, const Catena__Reply *reply)
 	struct sync *sync = user;
 	struct inode *inode = sync->inode;
 
-	fs_change_end(sync->fs, inode, reply != NULL);
+	if (error == 0)
+		fs_change_synced(inode);
+	else
+		fs_change_end(sync->fs, inode, reply != NULL);
 	if (reply != NULL)
 		fs_apply(sync->fs, inode, reply->attr, sync->generation);
 	if (error == -EBUSY && !sync->settled) {

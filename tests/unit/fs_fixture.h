@@ -1,0 +1,734 @@
+/* fs_fixture.h - the filesystem's operations without kernel, network and disks.
+ *
+ * The master is its real state machine on the memory twin of the store; the chunkservers are bytes
+ * in memory; the kernel is the test. Answers of the master and of the data layer can be held back
+ * and given in any order. One file only includes this: it defines meta_*(), data_*() and the
+ * replies of libfuse. */
+#ifndef CATENA_TESTS_UNIT_FS_FIXTURE_H
+#define CATENA_TESTS_UNIT_FS_FIXTURE_H
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "common/buf.h"
+#include "common/clock.h"
+#include "common/kv.h"
+#include "common/log.h"
+#include "fs/flush.h"
+#include "fs/keeper.h"
+#include "fs/ops.h"
+#include "fs/recall.h"
+#include "master/state.h"
+
+#define SESSION 7u
+#define EVENTS  4096u
+
+/* ---- what happened, in order, as words ---- */
+
+static struct {
+	pthread_mutex_t lock;
+	char words[EVENTS][24];
+	unsigned count;
+} events = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void note(const char *word)
+{
+	pthread_mutex_lock(&events.lock);
+	if (events.count < EVENTS)
+		snprintf(events.words[events.count++], 24, "%s", word);
+	pthread_mutex_unlock(&events.lock);
+}
+
+static void forget_events(void)
+{
+	pthread_mutex_lock(&events.lock);
+	events.count = 0;
+	pthread_mutex_unlock(&events.lock);
+}
+
+static unsigned count_events(const char *word)
+{
+	unsigned n = 0;
+
+	pthread_mutex_lock(&events.lock);
+	for (unsigned i = 0; i < events.count; i++)
+		n += strcmp(events.words[i], word) == 0;
+	pthread_mutex_unlock(&events.lock);
+	return n;
+}
+
+/* All of them, joined by spaces. */
+static const char *history(void)
+{
+	static char text[EVENTS * 4];
+	size_t used = 0;
+
+	text[0] = '\0';
+	pthread_mutex_lock(&events.lock);
+	for (unsigned i = 0; i < events.count && used + 32 < sizeof(text); i++)
+		used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s", i ? " " : "",
+					 events.words[i]);
+	pthread_mutex_unlock(&events.lock);
+	return text;
+}
+
+/* ---- the master ---- */
+
+struct held_reply {
+	struct held_reply *next;
+	meta_done_fn *done;
+	void *user;
+	uint8_t *bytes;
+	size_t size;
+};
+
+static struct {
+	pthread_mutex_t lock;
+	struct kv *kv;
+	struct state *state;
+	uint64_t index, id, session;
+	bool sole, hold;
+	_Atomic uint64_t generation;
+	unsigned returns;
+	int fail; /* the next request ends with this errno, not executed */
+	struct held_reply *held;
+	unsigned syncs;
+} master = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static const char *word_of(const Catena__Request *request)
+{
+	static const char *const words[] = {[CATENA__REQUEST__OP_LOOKUP] = "lookup",
+					    [CATENA__REQUEST__OP_GETATTR] = "getattr",
+					    [CATENA__REQUEST__OP_CREATE] = "create",
+					    [CATENA__REQUEST__OP_LINK] = "link",
+					    [CATENA__REQUEST__OP_UNLINK] = "unlink",
+					    [CATENA__REQUEST__OP_RENAME] = "rename",
+					    [CATENA__REQUEST__OP_READLINK] = "readlink",
+					    [CATENA__REQUEST__OP_READDIR] = "readdir",
+					    [CATENA__REQUEST__OP_OPEN] = "open",
+					    [CATENA__REQUEST__OP_CLOSE] = "close",
+					    [CATENA__REQUEST__OP_XATTR] = "xattr",
+					    [CATENA__REQUEST__OP_STATFS] = "statfs",
+					    [CATENA__REQUEST__OP_SYNC_ALL] = "sync"};
+
+	if (request->op_case != CATENA__REQUEST__OP_SETATTR)
+		return words[request->op_case];
+	switch (request->setattr->mask &
+		~(uint32_t)(CATENA__SET_MASK__SET_ATIME | CATENA__SET_MASK__SET_MTIME |
+			    CATENA__SET_MASK__SET_CTIME)) {
+	case 0:
+		return request->sync ? "times+sync" : "times";
+	case CATENA__SET_MASK__SET_SIZE:
+		return "size";
+	case CATENA__SET_MASK__SET_GROW:
+		return request->sync ? "grow+sync" : "grow";
+	case CATENA__SET_MASK__SET_TRIM_DONE:
+		return "trimmed";
+	case CATENA__SET_MASK__SET_TRIM_TAKE:
+		return "take";
+	default:
+		return "setattr";
+	}
+}
+
+static void deliver(struct held_reply *held)
+{
+	Catena__Reply *reply = catena__reply__unpack(NULL, held->size, held->bytes);
+
+	if (held->done != NULL)
+		held->done(held->user, -reply->error, reply);
+	catena__reply__free_unpacked(reply, NULL);
+	free(held->bytes);
+	free(held);
+}
+
+static void master_execute(uint64_t session, Catena__Request *request, struct held_reply *held)
+{
+	Catena__Reply failed = CATENA__REPLY__INIT;
+	int rc = 0;
+
+	request->id = ++master.id;
+	if (master.fail != 0) {
+		failed.id = request->id;
+		failed.error = master.fail;
+		master.fail = 0;
+		held->size = catena__reply__get_packed_size(&failed);
+		held->bytes = malloc(held->size + 1);
+		catena__reply__pack(&failed, held->bytes);
+	} else if (state_request_is_command(request)) {
+		rc = state_apply_request(master.state, ++master.index, session, request,
+					 &held->bytes, &held->size);
+	} else {
+		rc = state_query(master.state, session, request, &held->bytes, &held->size);
+	}
+	if (rc != 0)
+		abort();
+}
+
+void meta_call(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user)
+{
+	struct held_reply *held = calloc(1, sizeof(*held)), **link;
+	bool hold;
+
+	request->time = clock_realtime_ns();
+	held->done = done;
+	held->user = user;
+	note(word_of(request));
+	pthread_mutex_lock(&master.lock);
+	master.syncs += request->sync ? 1 : 0;
+	master_execute(master.session, request, held);
+	hold = master.hold;
+	if (hold) {
+		for (link = &master.held; *link != NULL; link = &(*link)->next)
+			;
+		*link = held;
+	}
+	pthread_mutex_unlock(&master.lock);
+	if (!hold)
+		deliver(held);
+}
+
+/* Gives the held answers, the last first if @backwards. */
+static void release_replies(bool backwards)
+{
+	struct held_reply *list, *turned = NULL;
+
+	pthread_mutex_lock(&master.lock);
+	list = master.held;
+	master.held = NULL;
+	master.hold = false;
+	pthread_mutex_unlock(&master.lock);
+	while (backwards && list != NULL) {
+		struct held_reply *next = list->next;
+
+		list->next = turned;
+		turned = list;
+		list = next;
+	}
+	if (backwards)
+		list = turned;
+	while (list != NULL) {
+		struct held_reply *next = list->next;
+
+		deliver(list);
+		list = next;
+	}
+}
+
+/* Somebody else's request. */
+static int other_session(uint64_t session, Catena__Request *request)
+{
+	struct held_reply *held = calloc(1, sizeof(*held));
+	Catena__Reply *reply;
+	int error;
+
+	request->time = clock_realtime_ns();
+	pthread_mutex_lock(&master.lock);
+	master_execute(session, request, held);
+	pthread_mutex_unlock(&master.lock);
+	reply = catena__reply__unpack(NULL, held->size, held->bytes);
+	error = reply->error;
+	catena__reply__free_unpacked(reply, NULL);
+	free(held->bytes);
+	free(held);
+	return -error;
+}
+
+bool meta_sole(const struct meta *meta)
+{
+	bool sole;
+
+	pthread_mutex_lock(&master.lock);
+	sole = master.sole;
+	pthread_mutex_unlock(&master.lock);
+	return sole;
+}
+uint64_t meta_generation(const struct meta *meta)
+{
+	return master.generation;
+}
+void meta_lease_return(struct meta *meta)
+{
+	note("return");
+	pthread_mutex_lock(&master.lock);
+	master.returns++;
+	pthread_mutex_unlock(&master.lock);
+}
+uint64_t meta_session_id(const struct meta *meta)
+{
+	return master.session;
+}
+uint32_t meta_default_pool(const struct meta *meta)
+{
+	return 1;
+}
+
+static void set_sole(bool sole)
+{
+	pthread_mutex_lock(&master.lock);
+	master.sole = sole;
+	pthread_mutex_unlock(&master.lock);
+	master.generation++;
+}
+
+static struct state_counts counts(void)
+{
+	struct state_counts c;
+
+	pthread_mutex_lock(&master.lock);
+	state_counts(master.state, &c);
+	pthread_mutex_unlock(&master.lock);
+	return c;
+}
+
+/* ---- the data layer ---- */
+
+#define FILE_BYTES (1u << 20)
+
+struct data_file {
+	uint64_t id;
+	unsigned refs;
+	bool dirty;
+	int error;
+	struct data_file *next;
+	uint8_t *bytes;
+};
+
+struct held_done {
+	struct held_done *next;
+	data_done_fn *done;
+	void *user;
+	int error;
+};
+
+static struct {
+	struct buf_pool *pool;
+	struct data_file *files; /* those of old ids too: what was written stays */
+	bool hold_flushes, hold_writes;
+	struct held_done *held;
+	uint64_t space;
+} chunks = {.space = UINT64_MAX};
+
+static struct data_file *file_of(uint64_t id)
+{
+	struct data_file *file = chunks.files;
+
+	while (file != NULL && file->id != id)
+		file = file->next;
+	if (file != NULL)
+		return file;
+	file = calloc(1, sizeof(*file));
+	file->id = id;
+	file->bytes = calloc(1, FILE_BYTES);
+	file->next = chunks.files;
+	chunks.files = file;
+	return file;
+}
+
+int data_open(const struct data_options *options, struct data **out, char *error, size_t error_size)
+{
+	*out = (struct data *)&chunks;
+	return buf_pool_create(0, &chunks.pool);
+}
+void data_close(struct data *data, uint64_t timeout_ns)
+{
+	while (chunks.files != NULL) {
+		struct data_file *next = chunks.files->next;
+
+		if (chunks.files->refs != 0)
+			fprintf(stderr, "file %llu is still held\n",
+				(unsigned long long)chunks.files->id);
+		free(chunks.files->bytes);
+		free(chunks.files);
+		chunks.files = next;
+	}
+	buf_pool_destroy(chunks.pool);
+}
+void data_set_map(struct data *data, struct cluster_map *map)
+{
+}
+void data_set_session(struct data *data, uint64_t session_id)
+{
+}
+struct buf_pool *data_pool(struct data *data)
+{
+	return chunks.pool;
+}
+uint64_t data_space_left(const struct data *data)
+{
+	return chunks.space;
+}
+int data_file_get(struct data *data, uint32_t pool, uint64_t file_id, struct data_file **out)
+{
+	*out = file_of(file_id);
+	(*out)->refs++;
+	return 0;
+}
+struct data_file *data_file_ref(struct data_file *file)
+{
+	file->refs++;
+	return file;
+}
+void data_file_put(struct data_file *file)
+{
+	file->refs--;
+}
+/* The object goes on with the new id; the old bytes stay behind under a copy of it. */
+void data_file_replace(struct data_file *file, uint64_t file_id)
+{
+	struct data_file *old = calloc(1, sizeof(*old));
+
+	note("replace");
+	old->id = file->id;
+	old->bytes = file->bytes;
+	old->next = chunks.files;
+	chunks.files = old;
+	file->id = file_id;
+	file->bytes = calloc(1, FILE_BYTES);
+	file->dirty = false;
+}
+void data_file_discard(struct data_file *file)
+{
+	note("discard");
+	file->dirty = false;
+}
+
+static void finish_data(bool hold, data_done_fn *done, void *user, int error)
+{
+	struct held_done *held, **link;
+
+	if (!hold) {
+		done(user, error);
+		return;
+	}
+	held = malloc(sizeof(*held));
+	*held = (struct held_done){.done = done, .user = user, .error = error};
+	for (link = &chunks.held; *link != NULL; link = &(*link)->next)
+		;
+	*link = held;
+}
+
+static void release_data(void)
+{
+	struct held_done *list = chunks.held;
+
+	chunks.held = NULL;
+	chunks.hold_flushes = chunks.hold_writes = false;
+	while (list != NULL) {
+		struct held_done *next = list->next;
+
+		list->done(list->user, list->error);
+		free(list);
+		list = next;
+	}
+}
+
+void data_write(struct data_file *file, uint64_t offset, struct buf *payload, bool through,
+		data_done_fn *done, void *user)
+{
+	note(through ? "write+through" : "write");
+	memcpy(file->bytes + offset, buf_payload(payload), payload->length);
+	file->dirty = true;
+	buf_unref(payload);
+	finish_data(chunks.hold_writes, done, user, 0);
+}
+void data_read(struct data_file *file, uint64_t offset, uint32_t length, uint64_t readahead_end,
+	       data_read_fn *done, void *user)
+{
+	struct iovec iov = {.iov_base = file->bytes + offset, .iov_len = length};
+
+	note("read");
+	done(user, 0, &iov, 1);
+}
+void data_flush(struct data_file *file, bool durable, data_done_fn *done, void *user)
+{
+	int error = file->error;
+
+	note(durable ? "flush+sync" : "flush");
+	file->error = 0;
+	file->dirty = false;
+	finish_data(chunks.hold_flushes, done, user, error);
+}
+bool data_dirty(const struct data_file *file)
+{
+	return file->dirty;
+}
+void data_flush_all(struct data *data, bool durable, data_done_fn *done, void *user)
+{
+	done(user, 0);
+}
+void data_invalidate(struct data_file *file)
+{
+	note("invalidate");
+}
+void data_punch(struct data_file *file, uint64_t from, uint64_t to, data_done_fn *done, void *user)
+{
+	note("punch");
+	if (to > FILE_BYTES)
+		to = FILE_BYTES;
+	memset(file->bytes + from, 0, to - from);
+	done(user, 0);
+}
+void data_seek(struct data_file *file, uint64_t offset, uint64_t size, bool hole,
+	       data_seek_fn *done, void *user)
+{
+	done(user, 0, size);
+}
+
+/* ---- the kernel ---- */
+
+struct fuse_req {
+	unsigned answers;
+	int error;
+	struct fuse_entry_param entry;
+	struct stat attr;
+	double timeout;
+	struct fuse_file_info fi;
+	size_t size;
+	char bytes[8192];
+	fuse_interrupt_func_t interrupt;
+	void *interrupt_data;
+};
+
+static struct fs *fs;
+static struct fuse_ctx context;
+
+static void answered(fuse_req_t req, int error)
+{
+	req->answers++;
+	req->error = error;
+}
+void *fuse_req_userdata(fuse_req_t req)
+{
+	return fs;
+}
+const struct fuse_ctx *fuse_req_ctx(fuse_req_t req)
+{
+	return &context;
+}
+void fuse_req_interrupt_func(fuse_req_t req, fuse_interrupt_func_t func, void *data)
+{
+	req->interrupt = func;
+	req->interrupt_data = data;
+}
+int fuse_reply_err(fuse_req_t req, int error)
+{
+	answered(req, error);
+	return 0;
+}
+void fuse_reply_none(fuse_req_t req)
+{
+	answered(req, 0);
+}
+int fuse_reply_entry(fuse_req_t req, const struct fuse_entry_param *entry)
+{
+	req->entry = *entry;
+	answered(req, 0);
+	return 0;
+}
+int fuse_reply_create(fuse_req_t req, const struct fuse_entry_param *entry,
+		      const struct fuse_file_info *fi)
+{
+	req->entry = *entry;
+	req->fi = *fi;
+	answered(req, 0);
+	return 0;
+}
+int fuse_reply_attr(fuse_req_t req, const struct stat *attr, double timeout)
+{
+	req->attr = *attr;
+	req->timeout = timeout;
+	answered(req, 0);
+	return 0;
+}
+int fuse_reply_readlink(fuse_req_t req, const char *target)
+{
+	snprintf(req->bytes, sizeof(req->bytes), "%s", target);
+	answered(req, 0);
+	return 0;
+}
+int fuse_reply_open(fuse_req_t req, const struct fuse_file_info *fi)
+{
+	req->fi = *fi;
+	answered(req, 0);
+	return 0;
+}
+int fuse_reply_write(fuse_req_t req, size_t count)
+{
+	req->size = count;
+	answered(req, 0);
+	return 0;
+}
+int fuse_reply_buf(fuse_req_t req, const char *data, size_t size)
+{
+	req->size = size;
+	if (size > 0 && size <= sizeof(req->bytes))
+		memcpy(req->bytes, data, size);
+	answered(req, 0);
+	return 0;
+}
+int fuse_reply_iov(fuse_req_t req, const struct iovec *iov, int count)
+{
+	req->size = 0;
+	for (int i = 0; i < count; i++) {
+		if (req->size + iov[i].iov_len <= sizeof(req->bytes))
+			memcpy(req->bytes + req->size, iov[i].iov_base, iov[i].iov_len);
+		req->size += iov[i].iov_len;
+	}
+	answered(req, 0);
+	return 0;
+}
+int fuse_reply_statfs(fuse_req_t req, const struct statvfs *st)
+{
+	answered(req, 0);
+	return 0;
+}
+int fuse_reply_xattr(fuse_req_t req, size_t count)
+{
+	req->size = count;
+	answered(req, 0);
+	return 0;
+}
+int fuse_reply_lseek(fuse_req_t req, off_t offset)
+{
+	req->size = (size_t)offset;
+	answered(req, 0);
+	return 0;
+}
+int fuse_lowlevel_notify_inval_inode(struct fuse_session *session, fuse_ino_t ino, off_t offset,
+				     off_t length)
+{
+	note("pages");
+	return 0;
+}
+
+/* ---- programs ---- */
+
+static struct fuse_req last;
+
+static fuse_req_t fresh(void)
+{
+	memset(&last, 0, sizeof(last));
+	return &last;
+}
+
+static uint64_t do_mkdir(uint64_t parent, const char *name)
+{
+	fs_mkdir(fresh(), parent, name, 0755);
+	return last.entry.ino;
+}
+
+/* A new file, open; its handle in last.fi. */
+static uint64_t do_create(uint64_t parent, const char *name, struct fuse_file_info *fi)
+{
+	memset(fi, 0, sizeof(*fi));
+	fi->flags = O_RDWR;
+	fs_create_file(fresh(), parent, name, 0644, fi);
+	*fi = last.fi;
+	fi->flags = O_RDWR;
+	return last.entry.ino;
+}
+
+static int do_open(uint64_t ino, int flags, struct fuse_file_info *fi)
+{
+	memset(fi, 0, sizeof(*fi));
+	fi->flags = flags;
+	fs_open(fresh(), ino, fi);
+	*fi = last.fi;
+	fi->flags = flags;
+	return last.error;
+}
+
+static int do_write(uint64_t ino, struct fuse_file_info *fi, const char *text, off_t offset)
+{
+	fs_write(fresh(), ino, text, strlen(text), offset, fi);
+	return last.error;
+}
+
+static int do_close(uint64_t ino, struct fuse_file_info *fi)
+{
+	int error;
+
+	fs_flush(fresh(), ino, fi);
+	error = last.error;
+	fs_release(fresh(), ino, fi);
+	return error;
+}
+
+static int do_truncate(uint64_t ino, off_t size)
+{
+	struct stat st = {.st_size = size};
+
+	fs_setattr(fresh(), ino, &st, FUSE_SET_ATTR_SIZE, NULL);
+	return last.error;
+}
+
+static off_t do_size(uint64_t ino)
+{
+	fs_getattr(fresh(), ino, NULL);
+	return last.error == 0 ? last.attr.st_size : -last.error;
+}
+
+static uint64_t fs_inode_file_id(uint64_t ino)
+{
+	struct inode *inode = inode_table_get(fs->inodes, ino);
+	uint64_t id = inode->attr.file_id;
+
+	inode_put(fs->inodes, inode);
+	return id;
+}
+
+/* The housekeeping thread's work, at a time to come. */
+static void later(uint64_t seconds)
+{
+	flusher_tick(fs, clock_monotonic_ns() + seconds * NS_PER_SEC);
+}
+
+static int fixture_setup(void **state)
+{
+	const struct state_options options = {
+		.copies = 3, .partitions = 16, .chunk_size = 16u << 20};
+	struct fs_settings settings = {.atime = ATIME_NEVER};
+	char error[256];
+	(void)state;
+
+	forget_events();
+	master.id = master.syncs = master.returns = 0;
+	master.session = SESSION;
+	master.hold = false;
+	master.fail = 0;
+	chunks.hold_flushes = chunks.hold_writes = false;
+	chunks.space = UINT64_MAX;
+	if (kv_open_memory(state_families, state_family_count, &master.kv) != 0 ||
+	    state_init(master.kv, "cluster", &options) != 0 ||
+	    state_open(master.kv, &master.state, error, sizeof(error)) != 0)
+		return -1;
+	master.index = state_applied_index(master.state);
+	state_apply_session_open(master.state, ++master.index, SESSION, 1, "host:/mnt", "c1");
+	if (fs_create(&settings, &fs, error, sizeof(error)) != 0)
+		return -1;
+	fs->meta = (struct meta *)&master; /* only its address matters */
+	set_sole(true);
+	return 0;
+}
+
+static int fixture_teardown(void **state)
+{
+	(void)state;
+	recaller_stop(fs->recaller);
+	release_replies(false);
+	release_data();
+	flush_everything(fs, true, clock_monotonic_ns() + NS_PER_SEC);
+	later(1000);
+	fs_destroy(fs);
+	fs = NULL;
+	state_close(master.state);
+	kv_close(master.kv);
+	return 0;
+}
+#endif
