@@ -162,10 +162,7 @@ static void wait_for_work(struct command_log *log)
 	int rc = 0;
 
 	while (log->first == NULL && !log->stop && rc == 0) {
-		if (command_log_error(log) != 0)
-			rc = pthread_cond_timedwait(&log->wake, &log->lock, &ts);
-		else
-			pthread_cond_wait(&log->wake, &log->lock);
+		rc = pthread_cond_timedwait(&log->wake, &log->lock, &ts);
 	}
 }
 
@@ -185,8 +182,12 @@ static void *log_main(void *arg)
 		log->first = NULL;
 		log->last = &log->first;
 		pthread_mutex_unlock(&log->lock);
+		/* What nobody waits for is synced about once in a second all the same. */
 		if (first != NULL)
 			end_all(first, sync_store(log));
+		else if (command_log_error(log) == 0 &&
+			 !command_log_is_durable(log, command_log_applied(log)))
+			(void)sync_store(log);
 		if (command_log_error(log) != 0 && clock_monotonic_ns() >= recover_ns) {
 			recover(log);
 			recover_ns = clock_monotonic_ns() + RECOVER_EVERY_NS;

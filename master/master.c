@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "master/removal.h"
+#include "master/space.h"
 
 #define SESSIONS_MAX 4096u
 #define RETRY_NS     NS_PER_SEC
@@ -138,7 +139,9 @@ static int open_state(struct master *master, char *error, size_t error_size)
 	}
 	/* What a killed process wrote is read back, but a power cut could still take it: from here
 	 * on all that was loaded counts as durable. */
-	rc = kv_sync(master->kv);
+	rc = state_apply_start(master->state, state_applied_index(master->state) + 1);
+	if (rc == 0)
+		rc = kv_sync(master->kv);
 	if (rc == 0)
 		rc = view_open(&master->view, master->state, clock_realtime_ns());
 	if (rc == 0 && master->view.map->pool_count == 0)
@@ -209,6 +212,8 @@ static int start_parts(struct master *master, char *error, size_t error_size)
 		rc = clients_load(master);
 	if (rc == 0)
 		rc = removals_start(master, &master->removals);
+	if (rc == 0)
+		rc = space_start(master, &master->space);
 	if (rc != 0) {
 		snprintf(error, error_size, "cannot start: %s", strerror(-rc));
 		return rc;
@@ -252,6 +257,7 @@ void master_stop(struct master *master)
 	master->stopping = true;
 	master_unlock(master);
 	rpc_server_stop(master->rpc);
+	space_stop(master->space);
 	removals_stop(master->removals);
 	command_log_close(master->log);
 	clients_free(master);

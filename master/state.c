@@ -165,6 +165,19 @@ int state_ready(struct state *state)
 	return rc == -ENOENT || rc == -EUCLEAN ? -EIO : rc;
 }
 
+int state_apply_start(struct state *state, uint64_t index)
+{
+	struct txn *txn;
+	int rc = state_ready(state);
+
+	if (rc != 0)
+		return rc;
+	txn = txn_begin(state, NULL, 0);
+	txn->counters.next_ino += STATE_ID_GAP;
+	txn->counters.next_file_id += STATE_ID_GAP;
+	return txn_commit(txn, index);
+}
+
 int state_open(struct kv *kv, struct state **out, char *error, size_t error_size)
 {
 	struct state *state = calloc(1, sizeof(*state));

@@ -37,6 +37,10 @@ int state_init(struct kv *kv, const char *cluster, const struct state_options *o
 /* @kv is borrowed. -ENOENT: not initialised; -EUCLEAN. */
 int state_open(struct kv *kv, struct state **out, char *error, size_t error_size);
 void state_close(struct state *state);
+/* First command of each life of the master. A power cut may have taken commands that were not synced,
+ * whose ids clients have used already; so ids go on behind a gap that no unsynced tail can fill. */
+#define STATE_ID_GAP (UINT64_C(1) << 24)
+int state_apply_start(struct state *state, uint64_t index);
 const char *state_cluster(const struct state *state);
 uint64_t state_applied_index(const struct state *state);
 

@@ -446,6 +446,22 @@ static void a_power_cut_leaves_the_state_of_the_last_sync(void **state)
 	}
 }
 
+static void ids_given_out_before_a_power_cut_are_not_given_again(void **state)
+{
+	uint64_t ino, file_id;
+
+	assert_int_equal(kv_sync(f.kv), 0);
+	assert_int_equal(create_as(1, "lost"), 0);
+	ino = f.reply->attr->ino;
+	file_id = f.reply->attr->file_id;
+	kv_memory_crash(f.kv);
+	assert_int_equal(fixture_reopen(&f), 0);
+	assert_int_equal(state_apply_start(f.state, ++f.index), 0);
+	assert_int_equal(create_as(1, "found"), 0);
+	assert_true(f.reply->attr->ino > ino);
+	assert_true(f.reply->attr->file_id > file_id);
+}
+
 #define TEST(function_) cmocka_unit_test_setup_teardown(function_, setup, teardown)
 
 int main(void)
@@ -463,6 +479,7 @@ int main(void)
 		TEST(equal_commands_make_equal_replicas),
 		TEST(a_command_that_the_store_failed_has_no_effect),
 		TEST(a_power_cut_leaves_the_state_of_the_last_sync),
+		TEST(ids_given_out_before_a_power_cut_are_not_given_again),
 	};
 
 	return cmocka_run_group_tests_name("sessions", tests, NULL, NULL);
