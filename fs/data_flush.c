@@ -1,7 +1,11 @@
 /* data_flush.c - waiting until what was written is with every copy, or on every copy's disk. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
+#include "common/log.h"
 #include "fs/data_internal.h"
+
+#define LOG_MODULE "data"
 
 struct flush {
 	struct data_waiter waiter;
@@ -41,7 +45,18 @@ static void frame_done(struct chain_request *request, int error, const struct fr
 	if (error != 0) {
 		if (flush->error == 0)
 			flush->error = error;
-	} else if (file->generation == flush->generation) {
+	} else if (file->generation != flush->generation) {
+		/* Truncated to nothing meanwhile: what this covered is gone on purpose. */
+	} else if (answer->version < frame->covers.version) {
+		/* Copies have lost power with answered updates that were not synced yet. */
+		log_error("answered data is lost file=%" PRIx64 " chunk=%" PRIu32 " version=%" PRIu64
+			  " written=%" PRIu64,
+			  request->key.file_id, request->key.index, answer->version,
+			  frame->covers.version);
+		if (flush->error == 0)
+			flush->error = -EIO;
+		writeback_synced(file->wb, frame->covers.index, frame->covers.version);
+	} else {
 		writeback_synced(file->wb, frame->covers.index, frame->covers.version);
 	}
 	pthread_mutex_unlock(&file->lock);
