@@ -1,7 +1,8 @@
 /* master.h - the running master: what its parts share.
  *
  * Threads: the RPC thread (callbacks of client_sessions.c, chunkserver_sessions.c, status.c), the
- * main loop (ticks, signals), the log's thread (syncs that are done), the removal thread.
+ * main loop (ticks, signals), the log's thread (syncs that are done), the removal thread, the space
+ * thread.
  *
  * One lock, the state lock, covers the state, the view, the leases, all sessions and the removal
  * queue's memory. Whoever sends leases, sessions or maps does so with it held, so that what a
@@ -26,6 +27,7 @@
 #define MASTER_TICK_MS  100
 
 struct removals;
+struct space;
 struct client_session;
 struct client_stream;
 struct chunkserver;
@@ -49,6 +51,7 @@ struct master {
 	bool placing;                     /* chains are on their way into the log */
 	uint64_t last_tick_ns, retry_ns;
 	struct removals *removals;
+	struct space *space;
 };
 
 /* ---- master.c ---- */
