@@ -379,6 +379,13 @@ static inline void fake_unref(void *conn)
 
 static inline void fake_batch(bool begin)
 {
+	static int depth;
+
+	depth += begin ? 1 : -1;
+	if (depth < 0) {
+		fprintf(stderr, "fake_chain: a batch ends that was not begun\n");
+		abort();
+	}
 }
 
 static const struct chain_transport_ops fake_ops = {

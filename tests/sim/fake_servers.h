@@ -277,6 +277,7 @@ static inline void fake_frame_arrives(struct fake_conn *conn, const struct frame
 {
 	struct fake *f = conn->fake;
 	bool to_head = frame_is_update(h->op) || h->op == FRAME_FLUSH;
+	struct frame_header answer = {0};
 	struct fake_chunk *chunk;
 
 	if (h->op == FRAME_HELLO) {
@@ -335,8 +336,9 @@ static inline void fake_frame_arrives(struct fake_conn *conn, const struct frame
 		break;
 	case FRAME_FLUSH:
 		chunk = fake_chunk_get(f, &h->key);
+		answer.version = chunk->version;
 		memcpy(chunk->synced, chunk->data, FAKE_CHUNK);
-		fake_answer(conn, h, FRAME_OK, NULL, NULL);
+		fake_answer(conn, h, FRAME_OK, &answer, NULL);
 		break;
 	default:
 		fake_update_arrives(conn, h, payload);
