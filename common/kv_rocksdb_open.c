@@ -24,8 +24,10 @@
 #define BLOCK_BYTES        (8u << 10)
 #define BLOB_MIN_BYTES     1024u
 #define BLOB_FILE_BYTES    (64u << 20)
-#define BLOB_GC_AGE        0.3
-#define BLOB_GC_FORCE      0.6
+/* Of the oldest blob files every live value is written anew whenever a compaction meets it, however
+ * little garbage lies beside it: a larger share doubles what is written, and needs the room. */
+#define BLOB_GC_AGE        0.05
+#define BLOB_GC_FORCE      0.5
 #define OPEN_FILES_MAX     1024
 #define MANIFEST_PREALLOC  (64u << 10)
 #define MANIFEST_BYTES_MAX (16u << 20)
