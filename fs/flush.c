@@ -129,7 +129,7 @@ static void data_flushed(void *user, int error)
 	if (error != 0)
 		inode_writeback_failed(inode, error);
 	else if (flush->durable && inode->write_seq == flush->write_seq)
-		inode->unsynced = false;
+		inode->synced = true;
 	pthread_mutex_unlock(&inode->lock);
 	/* The program hears of lost data; the size goes on all the same, with a hole there. */
 	fail(flush, error);
@@ -223,7 +223,7 @@ void flush_orphan(struct fs *fs, struct inode *inode)
 	inode->registered = 0;
 	orphan->file = inode->data;
 	inode->data = NULL;
-	inode->unsynced = false;
+	inode->synced = true;
 	pthread_mutex_unlock(&inode->lock);
 	if (orphan->file == NULL) {
 		orphan_quiet(orphan, 0);

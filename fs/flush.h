@@ -5,9 +5,8 @@
  * it; only fsync sends both at once, because it answers when both have.
  *
  * Every inode with something to tell is in one list until it has nothing more: closed ones are
- * flushed within FLUSH_TICK, open ones every FLUSH_AGE. Those that were written and not synced
- * stay, with their data file, until they are FLUSH_SYNC_AGE old and then are synced too: a data
- * file remembers which chunks are not on disk yet, so whoever calls fsync later needs it.
+ * flushed within FLUSH_TICK, open ones every FLUSH_AGE. (That data comes to the disks by and by is
+ * the data layer's business, which also remembers closed files that are not there yet.)
  *
  * Errors of the background are kept in the inode for the handles that are open. */
 #ifndef CATENA_FS_FLUSH_H
@@ -16,12 +15,9 @@
 #include <stdint.h>
 #include "fs/fs.h"
 
-#define FLUSH_TICK_NS       (250 * 1000000ull)
-#define FLUSH_AGE_NS        1000000000ull
-#define FLUSH_SYNC_AGE_NS   (20 * 1000000000ull)
-#define FLUSH_LISTED_MAX    8192u /* more: the oldest are synced early */
-#define FLUSH_AT_ONCE       512u  /* background flushes under way */
-#define FLUSH_SYNCS_AT_ONCE 32u
+#define FLUSH_TICK_NS (250 * 1000000ull)
+#define FLUSH_AGE_NS  1000000000ull
+#define FLUSH_AT_ONCE 512u /* under way */
 
 int flusher_create(struct fs *fs, struct flusher **out);
 void flusher_destroy(struct flusher *flusher);
@@ -29,7 +25,7 @@ void flusher_destroy(struct flusher *flusher);
 /* With the inode's lock held: it has something to tell. True: flusher_add() must follow, unlocked.
  */
 bool flush_mark(struct inode *inode);
-bool flush_mark_written(struct inode *inode); /* the same, and it is not synced any more */
+bool flush_mark_written(struct inode *inode); /* the same, and its data is not synced any more */
 void flusher_add(struct fs *fs, struct inode *inode);
 
 /* @done when all copies and the master have what was written before; @durable: on their disks. Any

@@ -16,7 +16,7 @@ struct flusher {
 	pthread_cond_t ended;       /* a flush of the background or of flush_everything() */
 	struct inode *first, *last; /* each with a reference */
 	uint32_t count;
-	uint32_t under_way, syncs_under_way;
+	uint32_t under_way; /* in the background */
 };
 
 int flusher_create(struct fs *fs, struct flusher **out)
@@ -68,9 +68,7 @@ bool flush_mark(struct inode *inode)
 
 bool flush_mark_written(struct inode *inode)
 {
-	if (!inode->unsynced)
-		inode->unsynced_since_ns = clock_monotonic_ns();
-	inode->unsynced = true;
+	inode->synced = false;
 	return flush_mark(inode);
 }
 
@@ -133,30 +131,22 @@ static struct inode **list_all(struct fs *fs, uint32_t *count)
 
 /* ---- in the background ---- */
 
-enum due { DUE_NOTHING, DUE_LATER, DUE_FLUSH, DUE_SYNC };
+enum due { DUE_NOTHING, DUE_LATER, DUE_NOW };
 
 /* With the inode's lock held. */
-static enum due what_is_due(const struct inode *inode, bool crowded, uint64_t now_ns)
+static enum due what_is_due(const struct inode *inode, uint64_t now_ns)
 {
-	bool dirty = inode->dirty != 0 || (inode->data != NULL && data_dirty(inode->data));
-
 	if (inode->flushing || inode->setattrs > 0 || inode->gate_busy)
 		return DUE_LATER;
-	if (dirty)
-		return inode->opens == 0 || now_ns - inode->dirty_since_ns >= FLUSH_AGE_NS
-			       ? DUE_FLUSH
-			       : DUE_LATER;
-	if (!inode->unsynced)
+	if (inode->dirty == 0 && (inode->data == NULL || !data_dirty(inode->data)))
 		return DUE_NOTHING;
-	if (now_ns - inode->unsynced_since_ns >= FLUSH_SYNC_AGE_NS)
-		return DUE_SYNC;
-	return crowded && inode->opens == 0 ? DUE_SYNC : DUE_LATER;
+	return inode->opens == 0 || now_ns - inode->dirty_since_ns >= FLUSH_AGE_NS ? DUE_NOW
+										   : DUE_LATER;
 }
 
 struct background {
 	struct fs *fs;
 	struct inode *inode;
-	bool sync;
 };
 
 static void background_done(void *user, int error)
@@ -171,50 +161,43 @@ static void background_done(void *user, int error)
 	b->inode->flushing = false;
 	if (error != 0)
 		b->inode->dirty_since_ns = clock_monotonic_ns(); /* not again at once */
-	/* Lost data cannot be synced any more; its error is kept in the inode. */
-	if (error != 0 && b->sync)
-		b->inode->unsynced = false;
 	pthread_mutex_unlock(&b->inode->lock);
 	pthread_mutex_lock(&flusher->lock);
 	flusher->under_way--;
-	flusher->syncs_under_way -= b->sync;
 	pthread_cond_broadcast(&flusher->ended);
 	pthread_mutex_unlock(&flusher->lock);
 	inode_put(b->fs->inodes, b->inode);
 	free(b);
 }
 
-static bool may_start(struct flusher *flusher, bool sync)
+static bool may_start(struct flusher *flusher)
 {
 	bool yes;
 
 	pthread_mutex_lock(&flusher->lock);
-	yes = flusher->under_way < FLUSH_AT_ONCE &&
-	      (!sync || flusher->syncs_under_way < FLUSH_SYNCS_AT_ONCE);
-	if (yes) {
+	yes = flusher->under_way < FLUSH_AT_ONCE;
+	if (yes)
 		flusher->under_way++;
-		flusher->syncs_under_way += sync;
-	}
 	pthread_mutex_unlock(&flusher->lock);
 	return yes;
 }
 
-static void start_background(struct fs *fs, struct inode *inode, bool sync)
+static void start_background(struct fs *fs, struct inode *inode)
 {
 	struct background *b = malloc(sizeof(*b));
 
-	if (b == NULL || !may_start(fs->flusher, sync)) {
+	if (b == NULL || !may_start(fs->flusher)) {
 		free(b);
 		return;
 	}
-	*b = (struct background){.fs = fs, .inode = inode_ref(fs->inodes, inode), .sync = sync};
+	*b = (struct background){.fs = fs, .inode = inode_ref(fs->inodes, inode)};
 	pthread_mutex_lock(&inode->lock);
 	inode->flushing = true;
 	inode->dirty_since_ns = 0;
 	if (inode->dirty != 0)
 		inode->dirty_since_ns = clock_monotonic_ns();
 	pthread_mutex_unlock(&inode->lock);
-	flush_inode(fs, inode, sync, background_done, b);
+	flush_inode(fs, inode, false, background_done, b);
 }
 
 bool flusher_tick(struct fs *fs, uint64_t now_ns)
@@ -227,14 +210,14 @@ bool flusher_tick(struct fs *fs, uint64_t now_ns)
 		enum due due;
 
 		pthread_mutex_lock(&inode->lock);
-		due = what_is_due(inode, count - i > FLUSH_LISTED_MAX, now_ns);
+		due = what_is_due(inode, now_ns);
 		if (due == DUE_NOTHING)
 			inode->listed = false;
 		pthread_mutex_unlock(&inode->lock);
 		if (due == DUE_NOTHING)
 			take_out(fs, inode);
-		else if (due != DUE_LATER)
-			start_background(fs, inode, due == DUE_SYNC);
+		else if (due == DUE_NOW)
+			start_background(fs, inode);
 		inode_put(fs->inodes, inode);
 	}
 	free(list);

@@ -124,7 +124,7 @@ const struct meta_callbacks fs_meta_callbacks = {
 int fs_apply(struct fs *fs, struct inode *inode, const Catena__Attr *message, uint64_t generation)
 {
 	struct data_file *file = NULL;
-	uint64_t file_id = 0;
+	uint64_t file_id = 0, old_id = 0;
 	struct attr attr;
 
 	if (message == NULL)
@@ -136,7 +136,11 @@ int fs_apply(struct fs *fs, struct inode *inode, const Catena__Attr *message, ui
 		return -EIO;
 	}
 	pthread_mutex_lock(&inode->lock);
+	if (inode->known && inode->data == NULL && !inode->synced)
+		old_id = inode->attr.file_id;
 	inode_apply(inode, &attr, generation);
+	if (old_id == inode->attr.file_id)
+		old_id = 0;
 	if (inode->data != NULL && inode->data_file_id != inode->attr.file_id) {
 		/* Truncated to 0: what was written before, here, is gone with the old file. */
 		file = data_file_ref(inode->data);
@@ -148,7 +152,19 @@ int fs_apply(struct fs *fs, struct inode *inode, const Catena__Attr *message, ui
 		data_file_replace(file, file_id);
 		fs_data_put(file);
 	}
+	if (old_id != 0)
+		fs_discard(fs, attr.pool, old_id);
 	return 0;
+}
+
+void fs_discard(struct fs *fs, uint32_t pool, uint64_t file_id)
+{
+	struct data_file *file;
+
+	if (data_file_get(fs->data, pool, file_id, &file) != 0)
+		return;
+	data_file_discard(file);
+	data_file_put(file);
 }
 
 struct inode *fs_inode_of(struct fs *fs, const Catena__Attr *message, uint64_t generation)

@@ -122,6 +122,8 @@ void fs_change_synced(struct inode *inode);
 struct data_file *fs_data(struct fs *fs, struct inode *inode, int *error);
 /* The same, but only if it is open. */
 struct data_file *fs_data_if_open(struct inode *inode);
+/* The bytes of a closed file are gone for good: they need not come to any disk. */
+void fs_discard(struct fs *fs, uint32_t pool, uint64_t file_id);
 /* Nobody has the inode open any more: what can be let go of is. No lock held. */
 void fs_unused(struct fs *fs, struct inode *inode);
 /* The master counts one open more; no waiting, later commands come after it. */

@@ -85,8 +85,10 @@ struct inode {
 	struct inode *listed_prev, *listed_next;
 	bool listed;
 	bool flushing; /* a background flush is under way */
-	bool unsynced; /* written since the last flush to the disks of all copies */
-	uint64_t dirty_since_ns, unsynced_since_ns;
+	uint64_t dirty_since_ns;
+	/* Nothing was written since the last flush to the disks of all copies. False also when that is
+	 * not known: the data layer knows. */
+	bool synced;
 
 	char *symlink; /* the target never changes */
 	/* Names of all xattrs, each ended by NUL; exact like attr. */

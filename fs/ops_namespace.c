@@ -62,6 +62,7 @@ static void remember_new(struct task *task, struct inode *inode)
 		inode_set_symlink(inode, task->text, strlen(task->text));
 	inode->last_change = atomic_load(&fs->changes);
 	inode->page_generation = task->generation;
+	inode->synced = true; /* nothing is written yet */
 	pthread_mutex_unlock(&inode->lock);
 	if (S_ISDIR(inode->attr.mode))
 		dircache_new(fs->dirs, task->generation, inode->ino);

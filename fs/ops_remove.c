@@ -26,6 +26,22 @@ static void protect(struct fs *fs, struct inode *victim)
 		flush_attrs_now(fs, victim);
 }
 
+/* Written, closed and gone before it came to the disks. */
+static void forget_closed(struct fs *fs, struct inode *victim)
+{
+	uint64_t file_id = 0;
+	uint32_t pool;
+
+	pthread_mutex_lock(&victim->lock);
+	if (victim->data == NULL && victim->opens == 0 && !victim->synced)
+		file_id = victim->attr.file_id;
+	pool = victim->attr.pool;
+	victim->synced = true;
+	pthread_mutex_unlock(&victim->lock);
+	if (file_id != 0)
+		fs_discard(fs, pool, file_id);
+}
+
 /* What the master says of it after the command. */
 static void victim_changed(struct task *task, const Catena__Attr *message)
 {
@@ -46,6 +62,8 @@ static void victim_changed(struct task *task, const Catena__Attr *message)
 	fs_apply(fs, victim, message, task->generation);
 	if (message->nlink == 0 && S_ISDIR(message->mode))
 		dircache_drop(fs->dirs, victim->ino);
+	if (message->nlink == 0 && S_ISREG(message->mode))
+		forget_closed(fs, victim);
 }
 
 static void victim_begin(struct task *task)

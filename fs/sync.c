@@ -39,7 +39,7 @@ static void data_synced(void *user, int error)
 	if (error != 0)
 		inode_writeback_failed(inode, error);
 	else if (inode->write_seq == sync->write_seq)
-		inode->unsynced = false;
+		inode->synced = true;
 	pthread_mutex_unlock(&inode->lock);
 	part_done(sync, error);
 }
@@ -146,6 +146,7 @@ void sync_inode(struct fs *fs, struct inode *inode, bool datasync, sync_done_fn 
 {
 	struct sync *sync = sync_new(fs, done, user);
 	bool data, master;
+	int error = 0;
 
 	if (sync == NULL) {
 		done(user, -ENOMEM);
@@ -158,10 +159,11 @@ void sync_inode(struct fs *fs, struct inode *inode, bool datasync, sync_done_fn 
 		sync->update.mask = 0;
 	master = inode->changing > 0 || inode->last_change > atomic_load(&fs->synced);
 	sync->write_seq = inode->write_seq;
-	data = inode->data != NULL && (inode->unsynced || data_dirty(inode->data));
-	if (data)
-		sync->file = data_file_ref(inode->data);
+	data = inode->known && attr_is_regular(&inode->attr) &&
+	       (!inode->synced || (inode->data != NULL && data_dirty(inode->data)));
 	pthread_mutex_unlock(&inode->lock);
+	if (data)
+		sync->file = fs_data(fs, inode, &error);
 	atomic_store(&sync->parts, 3);
 	/* The master first: its answer takes longer to come about than the call does. */
 	if (sync->update.mask != 0)
@@ -170,10 +172,10 @@ void sync_inode(struct fs *fs, struct inode *inode, bool datasync, sync_done_fn 
 		send_sync(sync);
 	else
 		part_done(sync, 0);
-	if (data)
+	if (sync->file != NULL)
 		data_flush(sync->file, true, data_synced, sync);
 	else
-		part_done(sync, 0);
+		part_done(sync, error);
 	part_done(sync, 0);
 }
 
