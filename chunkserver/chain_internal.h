@@ -117,6 +117,7 @@ struct chain {
 	bool out_ready;    /* was up since this member began, and nothing was copied to us since */
 	uint64_t tell_until_ns; /* the successor hears of removals until then, see chain_gone() */
 	struct sync_walk *walk;
+	bool walk_damaged; /* it found chunks that cannot be read here */
 	uint64_t walk_serial;
 	uint64_t walk_ids[SYNC_WINDOW + 1]; /* frames of the walk not yet answered; 0: free */
 	uint64_t retry_at_ns, backoff_ns;

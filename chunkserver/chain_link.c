@@ -219,6 +219,11 @@ static void walk_done(struct chain *chain)
 	if (counts.skipped > 0 && log_rate_ok(&skip_rate, 5))
 		log_error("damaged chunks not copied pool=%u partition=%u count=%llu", chain->pool,
 			  chain->partition, (unsigned long long)counts.skipped);
+	/* What is damaged here comes again from the predecessor, and then goes on from here. */
+	if (chain->walk_damaged && !chain->head) {
+		drop_pending(chain, 0, FRAME_STATUS_GAP);
+		inbound_lose(chain);
+	}
 	link_set(chain, CHAIN_LINK_UP);
 }
 
@@ -244,6 +249,10 @@ static void walk_go_on(struct chain *chain)
 			break;
 		case SYNC_READ:
 			walk_read(chain, &step);
+			break;
+		case SYNC_DAMAGED:
+			suspect_add(chain, &step.key);
+			chain->walk_damaged = true;
 			break;
 		case SYNC_DONE:
 			walk_done(chain);
@@ -276,6 +285,7 @@ void link_consider(struct chain *chain)
 		return;
 	}
 	chain->walk_serial = ++env->last_id;
+	chain->walk_damaged = false;
 	DL_APPEND2(env->walking, chain, walk_prev, walk_next);
 	walk_go_on(chain);
 }

@@ -189,26 +189,43 @@ void read_arrived(struct chain *chain, const struct chain_source *source,
 		start(r);
 }
 
+/* What was committed here while the store read nobody else may have shown yet. At the tail: read
+ * again when the member behind it has it. */
+static bool read_again(struct request *r)
+{
+	struct chain *chain = r->chain;
+	struct chain_chunk *chunk = chain->tail ? chunk_find(chain, &r->public.key) : NULL;
+
+	if (chunk == NULL || !any_overlaps(chunk->pending, r->public.offset, r->public.length))
+		return false;
+	DL_DELETE2(chain->reading, r, chain_prev, chain_next);
+	return defer(r);
+}
+
+static uint32_t read_outcome(struct request *r, int error)
+{
+	struct chain *chain = r->chain;
+
+	if (error == -EBADMSG && !chain->head)
+		suspect_add(chain, &r->public.key);
+	else if (error < 0 && error != -EBADMSG && error != -ENOMEM)
+		trouble(chain);
+	if (!chain_is_ready(chain))
+		return FRAME_STATUS_NOT_READY;
+	if (must_ask_tail(chain, &r->public.key, r->public.offset, r->public.length))
+		return FRAME_STATUS_ASK_TAIL;
+	return read_status(error);
+}
+
 void chain_read_done(struct chain_request *request, int error, struct buf *payload,
 		     uint64_t version)
 {
 	struct request *r = request_of(request);
-	struct chain *chain = r->chain;
-	uint32_t status = read_status(error);
 
 	r->env->operations--;
-	if (chain != NULL) {
-		if (error == -EBADMSG && !chain->head)
-			suspect_add(chain, &r->public.key);
-		else if (error < 0 && error != -EBADMSG && error != -ENOMEM)
-			trouble(chain);
-		/* What was committed here meanwhile nobody else may have shown yet. */
-		if (!chain_is_ready(chain))
-			status = FRAME_STATUS_NOT_READY;
-		else if (must_ask_tail(chain, &r->public.key, r->public.offset, r->public.length))
-			status = FRAME_STATUS_ASK_TAIL;
+	if (r->chain != NULL && !read_again(r)) {
 		r->public.version = version;
-		request_end(r, status, payload);
+		request_end(r, read_outcome(r, error), payload);
 	}
 	buf_unref(payload);
 	request_unref(r);

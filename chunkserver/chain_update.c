@@ -181,12 +181,6 @@ void queue_request(struct chain_chunk *chunk, struct request *r)
 	chunk_go_on(chunk);
 }
 
-static void try_later(struct request *r)
-{
-	r->state = REQUEST_RETRY;
-	r->env->retry = true;
-}
-
 /* The store could not do it. What was not forwarded yet the head can still refuse; the others have
  * to follow those before them. */
 static void not_applied(struct request *r, int error, bool at_commit)
@@ -194,8 +188,9 @@ static void not_applied(struct request *r, int error, bool at_commit)
 	struct chain *chain = r->chain;
 	bool space = error == -ENOSPC, damaged = error == -EBADMSG;
 
+	r->state = REQUEST_RETRY; /* the store is done with it */
 	if (!space && !damaged && error != -ENOMEM) {
-		try_later(r);
+		r->env->retry = true;
 		trouble(chain);
 		return;
 	}
@@ -207,7 +202,7 @@ static void not_applied(struct request *r, int error, bool at_commit)
 		return;
 	}
 	if (!damaged) {
-		try_later(r);
+		r->env->retry = true;
 		/* A new comparison does not wait for space: it sends everything again. */
 		if (chain->compare != NULL)
 			drop_from(r, 0, 0);

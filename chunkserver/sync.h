@@ -135,11 +135,12 @@ int sync_extra(const struct sync_store *store, void *ctx, uint32_t pool, uint32_
 struct sync_walk;
 
 enum sync_action_kind {
-	SYNC_NONE,   /* nothing to do until the next event */
-	SYNC_SEND,   /* send op, key, offset, range and payload (a reference for the callee) */
-	SYNC_READ,   /* read [offset, offset+range) of key, verified, then sync_walk_read() */
-	SYNC_DONE,   /* the successor is equal */
-	SYNC_FAILED, /* give up: status says why (a frame status or errno) */
+	SYNC_NONE,    /* nothing to do until the next event */
+	SYNC_SEND,    /* send op, key, offset, range and payload (a reference for the callee) */
+	SYNC_READ,    /* read [offset, offset+range) of key, verified, then sync_walk_read() */
+	SYNC_DAMAGED, /* told once: key cannot be read here and was not copied */
+	SYNC_DONE,    /* the successor is equal */
+	SYNC_FAILED,  /* give up: status says why (a frame status or errno) */
 };
 
 struct sync_action {

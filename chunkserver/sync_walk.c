@@ -352,7 +352,8 @@ static bool copy_chunk(struct sync_walk *walk, struct sync_action *action)
 	if (walk->damaged && walk->reading == 0) {
 		walk->open = false;
 		walk->counts.skipped++;
-		return false;
+		*action = (struct sync_action){.kind = SYNC_DAMAGED, .key = walk->key};
+		return true;
 	}
 	if (walk->unanswered + walk->reading >= SYNC_WINDOW || walk->damaged)
 		return false;

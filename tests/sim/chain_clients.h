@@ -253,6 +253,12 @@ static void client_told(struct world *w, struct event *event)
 		op->failed = true;
 		op_done(w, op, NULL);
 		return;
+	case EIO: /* a damaged copy */
+		if (op->kind != FRAME_READ) {
+			problem(w, "a write failed");
+			return;
+		}
+		break;
 	case FRAME_STATUS_ASK_TAIL:
 	case FRAME_STATUS_EPOCH:
 	case FRAME_STATUS_NOT_HEAD:

@@ -41,8 +41,16 @@ static int look_scan(void *ctx, uint32_t pool, uint32_t partition, const struct 
 	return model_scan(store_of(ctx), pool, partition, after, out, max);
 }
 
+static bool *damage_of(struct server *s, const struct chunk_key *key)
+{
+	return &s->damaged[model_slot(&s->store, key)];
+}
+
 static int do_complete(void *ctx, const struct chunk_key *key, const struct chunk_info *info)
 {
+	const struct server_ctx *c = ctx;
+
+	*damage_of(&c->w->servers[c->number], key) = false; /* all of it is new */
 	return model_complete(store_of(ctx), key, info);
 }
 
@@ -253,6 +261,9 @@ static void operation_ended(struct world *w, struct event *event)
 	case CHAIN_PREPARE:
 		if (error == 0 && s->no_space_until > w->now && event->request->op == FRAME_WRITE)
 			error = -ENOSPC;
+		else if (error == 0 && event->request->op != FRAME_SYNC_DATA &&
+			 *damage_of(s, &event->request->key))
+			error = -EBADMSG;
 		chain_prepared(event->request, error);
 		break;
 	case CHAIN_SYNC:
@@ -261,6 +272,8 @@ static void operation_ended(struct world *w, struct event *event)
 		chain_synced(event->request, error);
 		break;
 	case CHAIN_READ:
+		if (error == 0 && *damage_of(s, &event->request->key))
+			error = -EBADMSG;
 		buf = error != 0 ? NULL
 				 : read_blocks(s, &event->request->key, event->request->offset,
 					       event->request->length, &version);
@@ -272,6 +285,8 @@ static void operation_ended(struct world *w, struct event *event)
 		chain_removed(event->request, error);
 		break;
 	case CHAIN_WALK_READ:
+		if (error == 0 && *damage_of(s, &event->header.key))
+			error = -EBADMSG;
 		buf = error != 0 ? NULL
 				 : read_blocks(s, &event->header.key, event->header.offset,
 					       event->header.range, &version);

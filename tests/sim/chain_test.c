@@ -109,6 +109,19 @@ static void store_back(struct world *w, const struct event *event)
 		wire_break(w, other, event->a);
 }
 
+/* A copy behind the head goes bad: it is to be made good from the one before it. */
+static void damage(struct world *w, unsigned number)
+{
+	struct server *s = &w->servers[number];
+	unsigned slot;
+
+	if (s->store.count == 0 || w->options.reconfigure)
+		return;
+	slot = (unsigned)chance(w, s->store.count);
+	if (s->store.chunks[slot].exists && s->store.chunks[slot].key.partition != number)
+		s->damaged[slot] = true;
+}
+
 static void something_breaks(struct world *w)
 {
 	unsigned a = (unsigned)chance(w, SERVERS), b = (unsigned)chance(w, SERVERS);
@@ -124,6 +137,8 @@ static void something_breaks(struct world *w)
 		kill_one(w, w->options.power && chance(w, 2) == 0);
 	else if (dice < 70)
 		kill_all(w, w->options.power && chance(w, 2) == 0);
+	else if (dice < 75)
+		damage(w, a);
 	else if (dice < 80)
 		w->servers[a].frozen_until = w->now + between(w, 5 * MS, 120 * MS);
 	else if (dice < 87)

@@ -62,6 +62,7 @@ struct server {
 	struct chain_env *env;
 	struct chain *chains[PARTITIONS];
 	struct model_store store;
+	bool damaged[MODEL_CHUNKS]; /* by slot: cannot be read or changed in part */
 };
 
 struct op {

@@ -437,6 +437,8 @@ static enum sync_action_kind walk_pump(struct pair *pair)
 			assert_true(pair->reading < SYNC_WINDOW);
 			assert_true(action.range <= FRAME_PAYLOAD_MAX);
 			pair->reads[pair->reading++] = action;
+		} else if (action.kind == SYNC_DAMAGED) {
+			assert_true(chunk_key_equal(&action.key, &pair->damaged));
 		} else {
 			if (pair->sent > pair->most_unanswered)
 				pair->most_unanswered = pair->sent;
