@@ -47,14 +47,14 @@
 #include "common/buf.h"
 #include "common/chunk.h"
 
-#define STORE_INNER_MAX     32768u /* bytes of a chunk that may stay inside RocksDB */
-#define STORE_SMALL_WRITE   32768u /* updates up to this size become inner blocks */
-#define STORE_RESERVE_PART  20u    /* of the capacity is kept free, */
-#define STORE_RESERVE_MIN   (8u << 20) /* at least this */
-#define STORE_RESERVE_MAX   (1u << 30) /* and at most this; */
-#define STORE_RESERVE_SYNC  4u     /* of the reserve, SYNC data leaves this part */
-#define STORE_OPS_KEPT      64u    /* operation ids kept per chunk, at most */
-#define STORE_BLOCKS_MAX    (CHUNK_SIZE_MAX / BLOCK_SIZE)
+#define STORE_INNER_MAX    32768u     /* bytes of a chunk that may stay inside RocksDB */
+#define STORE_SMALL_WRITE  32768u     /* updates up to this size become inner blocks */
+#define STORE_RESERVE_PART 20u        /* of the capacity is kept free, */
+#define STORE_RESERVE_MIN  (8u << 20) /* at least this */
+#define STORE_RESERVE_MAX  (1u << 30) /* and at most this; */
+#define STORE_RESERVE_SYNC 4u         /* of the reserve, SYNC data leaves this part */
+#define STORE_OPS_KEPT     64u        /* operation ids kept per chunk, at most */
+#define STORE_BLOCKS_MAX   (CHUNK_SIZE_MAX / BLOCK_SIZE)
 
 struct store;
 struct store_view;
@@ -71,7 +71,8 @@ struct store_options {
 int store_init(const char *path, const char *cluster, char *error, size_t error_size);
 /* -ENOENT: not a target; -EXDEV: of another cluster; -EBUSY: in use; -EUCLEAN. Replays dirty
  * pieces before it returns. */
-int store_open(const struct store_options *options, struct store **out, char *error, size_t error_size);
+int store_open(const struct store_options *options, struct store **out, char *error,
+	       size_t error_size);
 /* All views must be closed. Syncs. NULL is allowed. */
 void store_close(struct store *store);
 const char *store_uuid(const struct store *store);
@@ -90,10 +91,10 @@ struct store_op_id {
 };
 
 struct chunk_info {
-	bool exists;        /* else all below is 0 */
-	bool unsure;        /* went through a crash while overwritten, not yet compared */
+	bool exists; /* else all below is 0 */
+	bool unsure; /* went through a crash while overwritten, not yet compared */
 	uint64_t epoch, version;
-	uint32_t length;    /* end of the last present byte; 0 when empty */
+	uint32_t length; /* end of the last present byte; 0 when empty */
 	uint32_t op_count;
 	struct store_op_id ops[STORE_OPS_KEPT]; /* oldest first */
 };
@@ -102,7 +103,8 @@ int store_info(struct store_view *view, const struct chunk_key *key, struct chun
 /* CRC32C over length, presence and all block checksums: equal on equal copies. */
 int store_digest(struct store_view *view, const struct chunk_key *key, uint32_t *digest);
 /* Presence bitmap (bit i%8 of byte i/8) up to the chunk's length. *bytes: room in, used out. */
-int store_presence(struct store_view *view, const struct chunk_key *key, uint8_t *bitmap, uint32_t *bytes);
+int store_presence(struct store_view *view, const struct chunk_key *key, uint8_t *bitmap,
+		   uint32_t *bytes);
 
 enum store_op { STORE_WRITE, STORE_PUNCH, STORE_TRUNCATE };
 struct store_update {
@@ -112,18 +114,19 @@ struct store_update {
 	struct buf *payload;     /* WRITE: borrowed until done; crcs verified by the caller */
 	uint64_t epoch, version;
 	uint64_t client_id, op_id, answered; /* op ids of client_id up to answered are forgotten */
-	bool syncing;            /* copy of a chunk at rest: version stays 0 (incomplete) until
-	                          * store_complete(); no op id is kept; allowed into the reserve */
+	bool syncing; /* copy of a chunk at rest: version stays 0 (incomplete) until
+		       * store_complete(); no op id is kept; allowed into the reserve */
 	void (*done)(struct store_update *update, int error);
 	void *user;
-	void *store_private;     /* of the store between prepare and commit/abort */
+	void *store_private; /* of the store between prepare and commit/abort */
 };
 void store_prepare(struct store_view *view, struct store_update *update);
 int store_commit(struct store_view *view, struct store_update *update);
 /* Instead of commit, for a prepared update that will not be. */
 void store_abort(struct store_view *view, struct store_update *update);
 /* Ends the copy of a chunk: sets what a syncing one has become. */
-int store_complete(struct store_view *view, const struct chunk_key *key, const struct chunk_info *info);
+int store_complete(struct store_view *view, const struct chunk_key *key,
+		   const struct chunk_info *info);
 
 /* Reads [offset, offset+length), block-aligned, into @into (start 0, crcs filled). done's @length
  * is what was within the chunk's length, rounded up to a block. Absent blocks are zeros with the
@@ -156,12 +159,13 @@ void store_remove(struct store_view *view, const struct chunk_key *keys, size_t 
 
 /* Existing chunks of one partition in key order, beginning after @after (NULL: the first); at most
  * @max. Returns how many, or -errno. */
-int store_scan(struct store_view *view, uint32_t pool, uint32_t partition, const struct chunk_key *after,
-	       struct chunk_key *out, int max);
+int store_scan(struct store_view *view, uint32_t pool, uint32_t partition,
+	       const struct chunk_key *after, struct chunk_key *out, int max);
 
 /* Offline listing for tools and tests: calls @each for every chunk in key order, with a CRC32C over
  * its logical bytes read back and verified (error: -EBADMSG for a bad one). */
-int store_list(const char *path, int (*each)(void *user, const struct chunk_key *key,
-	       const struct chunk_info *info, uint32_t content_crc, int error), void *user,
-	       char *error, size_t error_size);
+int store_list(const char *path,
+	       int (*each)(void *user, const struct chunk_key *key, const struct chunk_info *info,
+			   uint32_t content_crc, int error),
+	       void *user, char *error, size_t error_size);
 #endif

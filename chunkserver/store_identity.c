@@ -49,8 +49,10 @@ static int identity_parse(char *text, char cluster[CLUSTER_MAX], char uuid[37])
 	unsigned crc;
 	int end = 0;
 
-	if (check == NULL || sscanf(check, "check %8x", &crc) != 1 ||
-	    crc32c(text, (size_t)(check - text)) != crc)
+	if (check == NULL)
+		return -EUCLEAN;
+	/* At most 8 digits: NOLINTNEXTLINE(cert-err34-c) */
+	if (sscanf(check, "check %8x", &crc) != 1 || crc32c(text, (size_t)(check - text)) != crc)
 		return -EUCLEAN;
 	*check = '\0';
 	if (sscanf(text, "catena-target 1\ncluster %63s\nuuid %36s\n%n", cluster, uuid, &end) !=
@@ -69,7 +71,9 @@ int store_identity_read(int root_fd, const char *path, const char *cluster, char
 
 	if (fd < 0)
 		return fail(error, error_size, -errno, path,
-			    errno == ENOENT ? "not a target (no identity file): make one with --init" : NULL);
+			    errno == ENOENT
+				    ? "not a target (no identity file): make one with --init"
+				    : NULL);
 	n = read(fd, text, sizeof(text) - 1);
 	close(fd);
 	if (n < 0)
@@ -78,8 +82,8 @@ int store_identity_read(int root_fd, const char *path, const char *cluster, char
 	if (identity_parse(text, found, uuid) != 0)
 		return fail(error, error_size, -EUCLEAN, path, "identity is damaged");
 	if (cluster != NULL && strcmp(cluster, found) != 0) {
-		snprintf(error, error_size, "%s: belongs to another cluster (%s); this one is %s", path, found,
-			 cluster);
+		snprintf(error, error_size, "%s: belongs to another cluster (%s); this one is %s",
+			 path, found, cluster);
 		return -EXDEV;
 	}
 	return 0;

@@ -112,6 +112,7 @@ static void fill_config(const struct cluster_map *map, const struct map_pool *po
 static void place_partition(struct worker *worker, const struct map_pool *pool, uint32_t partition)
 {
 	const struct map_chain *chain = &pool->chains[partition];
+	uint64_t key = member_key(pool->id, partition);
 	struct chain_config config;
 	struct member *member;
 
@@ -122,8 +123,7 @@ static void place_partition(struct worker *worker, const struct map_pool *pool, 
 		    member_find(worker, pool->id, partition, target->target_id) == NULL)
 			member_add(worker, target, pool->id, partition);
 	}
-	HASH_FIND(hh, worker->members, &(uint64_t){member_key(pool->id, partition)},
-		  sizeof(uint64_t), member);
+	HASH_FIND(hh, worker->members, &key, sizeof(key), member);
 	for (; member != NULL; member = member->hash_next) {
 		fill_config(worker->map, pool, chain, member->target->target_id, &config);
 		chain_configure(member->chain, &config);

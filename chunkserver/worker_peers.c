@@ -237,12 +237,11 @@ void peer_adopt(struct worker *worker, struct conn *conn, const struct hello *he
 /* So that they compare again, with what the target is now. */
 void peers_close_predecessors(struct worker *worker, const char *why)
 {
-	struct peer *peer, *next;
+	struct peer *peer;
 
 	/* Closing one may lead to more of the same: begin again each time. */
 again:
-	HASH_ITER(hh, worker->peers, peer, next)
-	{
+	for (peer = worker->peers; peer != NULL; peer = peer->hh.next) {
 		if (peer->server_id != 0) {
 			refuse(peer, why);
 			goto again;
@@ -253,30 +252,29 @@ again:
 /* A client that does not read its answers must not keep the memory of all others. */
 void peers_tick(struct worker *worker, uint64_t now_ns)
 {
-	struct peer *peer, *next;
+	struct peer *peer;
 
-	HASH_ITER(hh, worker->peers, peer, next)
-	{
+	for (peer = worker->peers; peer != NULL; peer = peer->hh.next) {
 		size_t queued = conn_queued(peer->conn);
 
 		if (queued == 0 || queued != peer->queued) {
 			peer->queued = queued;
 			peer->moved_ns = now_ns;
 		} else if (now_ns - peer->moved_ns > PEER_STUCK_NS) {
+			/* That may have closed others too: the rest is looked at next time. */
 			refuse(peer, "it does not read its answers");
+			return;
 		}
 	}
 }
 
 void peers_close(struct worker *worker)
 {
-	struct peer *peer, *next;
+	/* Closing one may close others. */
+	while (worker->peers != NULL) {
+		struct conn *conn = worker->peers->conn;
 
-	HASH_ITER(hh, worker->peers, peer, next)
-	{
-		struct conn *conn = peer->conn;
-
-		peer_forget(peer);
+		peer_forget(worker->peers);
 		conn_close(conn);
 	}
 }

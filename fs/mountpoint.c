@@ -48,9 +48,10 @@ static bool parse_mountinfo(const char *line, struct mountinfo *info)
 {
 	const char *dash = strstr(line, " - ");
 
-	/* The kernel's own numbers. NOLINTNEXTLINE(cert-err34-c) */
-	if (dash == NULL || sscanf(dash, " - %63s", info->type) != 1 ||
-	    sscanf(line, "%*u %*u %u:%u %*s %4095s", &info->major, &info->minor, info->path) != 3)
+	if (dash == NULL || sscanf(dash, " - %63s", info->type) != 1)
+		return false;
+	/* The kernel's own numbers: NOLINTNEXTLINE(cert-err34-c) */
+	if (sscanf(line, "%*u %*u %u:%u %*s %4095s", &info->major, &info->minor, info->path) != 3)
 		return false;
 	unescape(info->path);
 	return true;
