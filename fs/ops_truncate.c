@@ -2,8 +2,9 @@
  *
  * What was written is announced first, so that the master's trim covers all chunks there can be;
  * then the master records size and trim in one command; then the bytes behind the new end are
- * punched; only then the program has its answer. Whatever fails in between, the trim stays recorded
- * until it is done. All of it behind the inode's gate. */
+ * punched; only then the program has its answer. The trim stays recorded until the punch is on the
+ * disks too, whatever fails in between; who wants to extend the file before that waits for it. All
+ * of it behind the inode's gate. */
 #include <errno.h>
 #include <stddef.h>
 #include "fs/flush.h"
@@ -62,7 +63,7 @@ static void sized(void *user, int error, const Catena__Reply *reply)
 	       inode->attr.trim_session == meta_session_id(task->fs->meta);
 	pthread_mutex_unlock(&inode->lock);
 	if (trim)
-		trim_punch(task->fs, inode, task->size_before, trimmed, task);
+		trim_punch(task->fs, inode, task->size_before, false, trimmed, task);
 	else
 		end(task, error);
 }

@@ -22,14 +22,24 @@ struct punch {
 	struct data_file *file;
 	uint64_t from, to;
 	uint64_t second_from, second_to; /* when something in the middle is ours to keep */
-	uint64_t generation;
-	trim_done_fn *done;
+	uint64_t truncate_seq;
+	bool until_durable; /* @done only then */
+	trim_done_fn *done; /* NULL: was called */
 	void *user;
 };
 
+static void punch_told(struct punch *punch, int error)
+{
+	trim_done_fn *done = punch->done;
+
+	punch->done = NULL;
+	if (done != NULL)
+		done(punch->user, error);
+}
+
 static void punch_end(struct punch *punch, int error)
 {
-	punch->done(punch->user, error);
+	punch_told(punch, error);
 	fs_data_put(punch->file);
 	inode_put(punch->fs->inodes, punch->inode);
 	free(punch);
@@ -73,6 +83,29 @@ static void tell_done(struct fs *fs, struct inode *inode, uint64_t from)
 	meta_call(fs->meta, &request, told_done, told);
 }
 
+/* The bytes are gone from the disks of all copies, so the master may forget that there was
+ * something to do: power can go now. */
+static void punch_durable(void *user, int error)
+{
+	struct punch *punch = user;
+	struct inode *inode = punch->inode;
+	bool current;
+
+	if (error == 0) {
+		pthread_mutex_lock(&inode->lock);
+		/* Another truncation since then has a trim of its own. */
+		current = inode->truncate_seq == punch->truncate_seq &&
+			  inode->attr.trim_from == punch->from;
+		/* Known here at once; the master's answer says the same with a newer version. */
+		if (current)
+			inode->attr.trim_from = inode->attr.trim_to = 0;
+		pthread_mutex_unlock(&inode->lock);
+		if (current)
+			tell_done(punch->fs, inode, punch->from);
+	}
+	punch_end(punch, error);
+}
+
 static void punched(void *user, int error)
 {
 	struct punch *punch = user;
@@ -85,19 +118,20 @@ static void punched(void *user, int error)
 		data_punch(punch->file, from, to, punched, punch);
 		return;
 	}
-	if (error == 0) {
-		pthread_mutex_lock(&inode->lock);
-		/* Known here at once; the master's answer says the same with a newer version. */
-		if (inode->attr.trim_from == punch->from)
-			inode->attr.trim_from = inode->attr.trim_to = 0;
-		pthread_mutex_unlock(&inode->lock);
-		tell_done(punch->fs, inode, punch->from);
+	if (error != 0) {
+		punch_end(punch, error);
+		return;
 	}
-	punch_end(punch, error);
+	pthread_mutex_lock(&inode->lock);
+	inode->synced = false;
+	pthread_mutex_unlock(&inode->lock);
+	if (!punch->until_durable)
+		punch_told(punch, 0);
+	data_flush(punch->file, true, punch_durable, punch);
 }
 
-void trim_punch(struct fs *fs, struct inode *inode, uint64_t local_end, trim_done_fn *done,
-		void *user)
+void trim_punch(struct fs *fs, struct inode *inode, uint64_t local_end, bool until_durable,
+		trim_done_fn *done, void *user)
 {
 	struct punch *punch = calloc(1, sizeof(*punch));
 	int rc = -ENOMEM;
@@ -109,9 +143,11 @@ void trim_punch(struct fs *fs, struct inode *inode, uint64_t local_end, trim_don
 		goto failed;
 	punch->fs = fs;
 	punch->inode = inode_ref(fs->inodes, inode);
+	punch->until_durable = until_durable;
 	punch->done = done;
 	punch->user = user;
 	pthread_mutex_lock(&inode->lock);
+	punch->truncate_seq = inode->truncate_seq;
 	punch->from = inode->attr.trim_from;
 	punch->to = inode->attr.trim_to > local_end ? inode->attr.trim_to : local_end;
 	/* Writes of ours behind the trim, made while we did not know of it, are not what it is
@@ -204,7 +240,7 @@ static void settle_look(struct settle *settle)
 	if (!pending)
 		settle_end(settle, 0);
 	else if (ours)
-		trim_punch(settle->fs, inode, 0, settle_end, settle);
+		trim_punch(settle->fs, inode, 0, true, settle_end, settle);
 	else
 		take(settle);
 }

@@ -8,9 +8,11 @@
 typedef void trim_done_fn(void *user, int error);
 
 /* The inode's gate is entered by the caller. Punches what the pending trim of our own session says,
- * and all up to @local_end, and tells the master. @done when the bytes are gone. */
-void trim_punch(struct fs *fs, struct inode *inode, uint64_t local_end, trim_done_fn *done,
-		void *user);
+ * and all up to @local_end. @done when the bytes are gone from all copies, with @until_durable from
+ * their disks. The master is told when they are gone from the disks; until then the trim stays
+ * pending, and nobody extends the file. */
+void trim_punch(struct fs *fs, struct inode *inode, uint64_t local_end, bool until_durable,
+		trim_done_fn *done, void *user);
 
 /* Whatever trim is pending is finished: ours, or one of a session that is gone; with another live
  * session's it waits until that is through. Enters the gate itself. */
