@@ -20,6 +20,8 @@
 #define REST_AFTER_NS    NS_PER_SEC
 #define MIGRATE_IDLE_NS  (500 * NS_PER_MSEC)
 #define MIGRATE_MIN      64u
+#define COMPACT_PART     4u /* of the reserve in deleted blocks is enough when a write was refused */
+#define COMPACT_LEAST    (64u << 10) /* bytes that came back: it may have helped */
 #define SPACE_FRESH_NS   (50 * NS_PER_MSEC)
 #define SPACE_FRESH      (4u << 20) /* bytes written until it is asked again */
 
@@ -191,6 +193,61 @@ void space_release(struct store *store, uint64_t promised, uint64_t written)
 {
 	atomic_fetch_sub_explicit(&store->promised, promised, memory_order_relaxed);
 	atomic_fetch_add_explicit(&store->written_since, written, memory_order_relaxed);
+}
+
+struct compaction {
+	struct job job;
+	uint64_t garbage; /* as we counted it */
+};
+
+static void compact_run(struct job *job)
+{
+	struct compaction *compaction = container_of(job, struct compaction, job);
+	struct store *store = job->view->store;
+	uint64_t before, after;
+
+	space_refresh(store, true);
+	before = atomic_load(&store->available);
+	if (kv_compact(store->kv, FAMILY_INNER) != 0)
+		return;
+	space_refresh(store, true);
+	after = atomic_load(&store->available);
+	log_debug("deleted blocks compacted away path=%s available_before=%llu available=%llu",
+		  store->path, (unsigned long long)before, (unsigned long long)after);
+	/* Each time the db takes on a share of its oldest files: as long as that helps, again. */
+	if (after > before + COMPACT_LEAST && after - before < compaction->garbage)
+		atomic_fetch_add(&store->garbage, compaction->garbage - (after - before));
+}
+
+static void compact_after(struct job *job)
+{
+	struct store_view *view = job->view;
+
+	free(container_of(job, struct compaction, job));
+	if (view->closing)
+		return;
+	atomic_store(&view->store->compacting, false);
+	space_reclaim(view, false);
+}
+
+void space_reclaim(struct store_view *view, bool refused)
+{
+	struct store *store = view->store;
+	uint64_t garbage = atomic_load(&store->garbage);
+	uint64_t least = refused ? store->reserve / COMPACT_PART : store->reserve;
+	struct compaction *compaction;
+
+	/* Values that live are written anew too, so it has to be worth while. */
+	if (view->closing || garbage < least || (!refused && garbage < space_left(store) / 2) ||
+	    atomic_exchange(&store->compacting, true))
+		return;
+	compaction = calloc(1, sizeof(*compaction));
+	if (compaction == NULL) {
+		atomic_store(&store->compacting, false);
+		return;
+	}
+	compaction->garbage = atomic_exchange(&store->garbage, 0);
+	job_start(view, &compaction->job, compact_run, compact_after);
 }
 
 void store_space(struct store *store, uint64_t *capacity, uint64_t *used, uint64_t *free_bytes)

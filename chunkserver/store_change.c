@@ -143,6 +143,7 @@ static void delete_inner(struct change *change, struct piece *piece, uint32_t bl
 
 	kv_batch_delete(change->batch, FAMILY_INNER, key,
 			key_inner(&change->chunk->key, block, key));
+	atomic_fetch_add_explicit(&change->chunk->store->garbage, BLOCK_SIZE, memory_order_relaxed);
 	bits_clear(&piece->inner, block % PIECE_BLOCKS);
 	if (change->next.inner_count > 0)
 		change->next.inner_count--;

@@ -282,6 +282,8 @@ struct store {
 	uint64_t reserve;
 	atomic_uint_fast64_t capacity, used, available; /* as statvfs() said at space_ns */
 	atomic_uint_fast64_t space_ns, written_since, promised;
+	atomic_uint_fast64_t garbage; /* bytes of inner blocks deleted since the last compaction */
+	atomic_bool compacting;
 
 	/* the log-sync thread */
 	pthread_t sync_thread;
@@ -312,6 +314,9 @@ int store_lock(int root_fd, const char *path, int *lock_fd, char *error, size_t 
 int space_promise(struct store *store, uint64_t bytes, bool syncing);
 void space_release(struct store *store, uint64_t promised, uint64_t written);
 void space_refresh(struct store *store, bool now);
+/* Has the db let go what was deleted from it, in the background, when there is enough of it for the
+ * space that is left; sooner when a write was @refused. */
+void space_reclaim(struct store_view *view, bool refused);
 
 /* The log-sync thread (store_sync.c). */
 int log_sync_start(struct store *store);

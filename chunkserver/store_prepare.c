@@ -317,6 +317,8 @@ static int plan_space(struct plan *plan)
 	rc = space_promise(plan->view->store, bytes, update->syncing);
 	if (rc == 0)
 		plan->promised = bytes;
+	else
+		space_reclaim(plan->view, true);
 	return rc;
 }
 

@@ -146,6 +146,8 @@ static void finish(struct removal *removal)
 		}
 		chunk_unpin(chunk);
 	}
+	space_refresh(removal->view->store, true);
+	space_reclaim(removal->view, false);
 	free(removal);
 	done(user, rc);
 }
@@ -227,6 +229,7 @@ static void remove_one(struct remove_key *key)
 	}
 	rc = delete_from_kv(view, &key->key, chunk, &seq);
 	if (rc == 0) {
+		atomic_fetch_add(&view->store->garbage, (uint64_t)chunk->inner_count * BLOCK_SIZE);
 		forget(chunk, seq);
 		key->unlink = chunk->removing = has_file;
 	}

@@ -179,6 +179,8 @@ void store_view_close(struct store_view *view)
 		return;
 	store = view->store;
 	view->closing = true;
+	if (atomic_load(&store->compacting))
+		kv_compact_stop(store->kv);
 	/* What is under way is ours (background); its callbacks find the view closing. */
 	pthread_mutex_lock(&view->mutex);
 	while (view->jobs > 0 || view->in_thread > 0)

@@ -164,6 +164,11 @@ int kv_compact(struct kv *kv, unsigned family)
 	return family >= kv->family_count ? -EINVAL : kv->ops->compact(kv, family);
 }
 
+void kv_compact_stop(struct kv *kv)
+{
+	kv->ops->compact_stop(kv);
+}
+
 int kv_get(struct kv *kv, unsigned family, const void *key, size_t key_size, uint8_t **value,
 	   size_t *value_size)
 {

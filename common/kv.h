@@ -48,6 +48,8 @@ bool kv_space_low(struct kv *kv);
 /* Gives the space of deleted and overwritten values back now, where the disk is short of it; else it
  * comes back by and by. Reads and writes much of the family: takes its time, so not on a loop. */
 int kv_compact(struct kv *kv, unsigned family);
+/* The one under way returns soon, and later ones at once: the end is near. */
+void kv_compact_stop(struct kv *kv);
 
 /* *value is malloc()ed. -ENOENT. */
 int kv_get(struct kv *kv, unsigned family, const void *key, size_t key_size, uint8_t **value,

@@ -20,6 +20,7 @@ struct kv_ops {
 	bool (*is_down)(const struct kv *kv);
 	bool (*space_low)(struct kv *kv);
 	int (*compact)(struct kv *kv, unsigned family);
+	void (*compact_stop)(struct kv *kv);
 	int (*get)(struct kv *kv, unsigned family, const void *key, size_t key_size,
 		   uint8_t **value, size_t *value_size);
 	int (*write)(struct kv *kv, const struct kv_batch *batch, bool sync);

@@ -471,6 +471,10 @@ static int memory_compact(struct kv *kv, unsigned family)
 	return 0;
 }
 
+static void memory_compact_stop(struct kv *kv)
+{
+}
+
 static int memory_checkpoint(struct kv *kv, const char *path)
 {
 	return -EOPNOTSUPP;
@@ -496,6 +500,7 @@ static const struct kv_ops memory_ops = {
 	.is_down = memory_is_down,
 	.space_low = memory_space_low,
 	.compact = memory_compact,
+	.compact_stop = memory_compact_stop,
 	.get = memory_get,
 	.write = memory_write,
 	.sync = memory_sync,

@@ -14,6 +14,7 @@
 
 #define LOG_MODULE "kv"
 
+#define COMPACT_FORCE  2 /* BottommostLevelCompaction::kForce */
 #define SPACE_CHECK_NS (50 * NS_PER_MSEC)
 
 static struct log_rate error_rate;
@@ -102,13 +103,29 @@ static bool rocks_space_low(struct kv *kv)
 static int rocks_compact(struct kv *kv, unsigned family)
 {
 	struct kv_rocksdb *store = of(kv);
+	rocksdb_compactoptions_t *options;
 	int rc = enter(store);
 
 	if (rc != 0)
 		return rc;
-	rocksdb_compact_range_cf(store->db, store->handles[family], NULL, 0, NULL, 0);
+	options = rocksdb_compactoptions_create();
+	/* The last level too: values are collected only where a compaction passes. */
+	rocksdb_compactoptions_set_bottommost_level_compaction(options, COMPACT_FORCE);
+	rocksdb_compactoptions_set_exclusive_manual_compaction(options, 0);
+	rocksdb_compact_range_cf_opt(store->db, store->handles[family], options, NULL, 0, NULL, 0);
+	rocksdb_compactoptions_destroy(options);
 	leave(store);
 	return 0;
+}
+
+static void rocks_compact_stop(struct kv *kv)
+{
+	struct kv_rocksdb *store = of(kv);
+
+	if (enter(store) != 0)
+		return;
+	rocksdb_disable_manual_compaction(store->db);
+	leave(store);
 }
 
 /* ---- reads ---- */
@@ -458,6 +475,7 @@ const struct kv_ops kv_rocksdb_ops = {
 	.is_down = rocks_is_down,
 	.space_low = rocks_space_low,
 	.compact = rocks_compact,
+	.compact_stop = rocks_compact_stop,
 	.get = rocks_get,
 	.write = rocks_write,
 	.sync = rocks_sync,
