@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 
+/* clang-format off */
 static inline void put_le16(void *p, uint16_t v) { v = htole16(v); memcpy(p, &v, 2); }
 static inline void put_le32(void *p, uint32_t v) { v = htole32(v); memcpy(p, &v, 4); }
 static inline void put_le64(void *p, uint64_t v) { v = htole64(v); memcpy(p, &v, 8); }
@@ -20,6 +21,7 @@ static inline uint32_t get_le32(const void *p) { uint32_t v; memcpy(&v, p, 4); r
 static inline uint64_t get_le64(const void *p) { uint64_t v; memcpy(&v, p, 8); return le64toh(v); }
 static inline uint32_t get_be32(const void *p) { uint32_t v; memcpy(&v, p, 4); return be32toh(v); }
 static inline uint64_t get_be64(const void *p) { uint64_t v; memcpy(&v, p, 8); return be64toh(v); }
+/* clang-format on */
 
 struct reader {
 	const uint8_t *at;
@@ -29,7 +31,7 @@ struct reader {
 
 static inline struct reader reader_on(const void *data, size_t size)
 {
-	return (struct reader){ .at = data, .left = size, .failed = false };
+	return (struct reader){.at = data, .left = size, .failed = false};
 }
 
 /* The next @size bytes, or NULL (and the reader has failed). */

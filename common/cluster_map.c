@@ -81,7 +81,7 @@ const struct map_server *cluster_map_server(const struct cluster_map *map, uint6
 }
 
 const struct map_chain *cluster_map_chain(const struct cluster_map *map, uint32_t pool,
-				      uint32_t partition)
+					  uint32_t partition)
 {
 	const struct map_pool *found = cluster_map_pool(map, pool);
 

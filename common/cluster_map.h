@@ -77,7 +77,7 @@ void cluster_map_unref(struct cluster_map *map); /* NULL is allowed */
 /* NULL: unknown. */
 const struct map_pool *cluster_map_pool(const struct cluster_map *map, uint32_t pool);
 const struct map_chain *cluster_map_chain(const struct cluster_map *map, uint32_t pool,
-				      uint32_t partition);
+					  uint32_t partition);
 const struct map_target *cluster_map_target(const struct cluster_map *map, uint32_t target_id);
 const struct map_server *cluster_map_server(const struct cluster_map *map, uint64_t server_id);
 const struct map_server *cluster_map_target_server(const struct cluster_map *map,

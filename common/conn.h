@@ -7,8 +7,8 @@
  *
  * Threading: a conn belongs to its loop's thread; callbacks run there and may call any function
  * here, conn_close() included. conn_send() alone may be called from any thread that is sure that
- * the conn is not freed before the call (conn_ref()): it encrypts and writes at once when nothing is
- * queued, else it queues.
+ * the conn is not freed before the call (conn_ref()): it encrypts and writes at once when nothing
+ * is queued, else it queues.
  *
  * Deadlines: connect + handshake must end within handshake_timeout; idle connections are the
  * user's to PING. */
@@ -25,18 +25,19 @@ struct conn_callbacks {
 	void (*ready)(struct conn *conn, void *user, const struct tls_identity *peer);
 	/* A whole frame. @payload (NULL when length is 0) has start, length and crcs filled; the
 	 * callee takes over the reference. */
-	void (*frame)(struct conn *conn, void *user, const struct frame_header *header, struct buf *payload);
+	void (*frame)(struct conn *conn, void *user, const struct frame_header *header,
+		      struct buf *payload);
 	/* The connection is over: -errno (0: closed by the peer in order). Called once, never for
 	 * conn_close(); the conn is freed after it returns. */
 	void (*closed)(struct conn *conn, void *user, int error);
-	/* Optional: the send queue has become empty, after a conn_send() that left something in it. */
+	/* Optional: the send queue is empty again after a conn_send() that left something there. */
 	void (*drained)(struct conn *conn, void *user);
 };
 
 struct conn_options {
 	uv_loop_t *loop;
-	SSL_CTX *tls;               /* borrowed, must outlive the conn */
-	struct buf_pool *pool;      /* received payloads; when it is empty, reading pauses */
+	SSL_CTX *tls;          /* borrowed, must outlive the conn */
+	struct buf_pool *pool; /* received payloads; when it is empty, reading pauses */
 	struct conn_callbacks callbacks;
 	void *user;
 	uint64_t handshake_timeout_ns; /* 0: 5 s */
@@ -73,14 +74,16 @@ void conn_pause(struct conn *conn, bool pause);
  * other loop's thread then calls conn_attach(). Only after ready(). Between the two no function may
  * be called but conn_close(), which is also what a conn needs whose conn_attach() has failed. */
 void conn_detach(struct conn *conn);
-int conn_attach(struct conn *conn, uv_loop_t *loop, const struct conn_callbacks *callbacks, void *user);
+int conn_attach(struct conn *conn, uv_loop_t *loop, const struct conn_callbacks *callbacks,
+		void *user);
 
-/* Payloads received from now on come from @pool. On the loop's thread, or between detach and attach. */
+/* Payloads received from now on come from @pool. On the loop's thread, or between detach and
+ * attach. */
 void conn_set_pool(struct conn *conn, struct buf_pool *pool);
 
 /* Closes at once and frees later, on the loop; no callback comes after it. NULL is allowed. */
 void conn_close(struct conn *conn);
-const char *conn_peer_name(const struct conn *conn);        /* "ip:port", for logs */
+const char *conn_peer_name(const struct conn *conn);               /* "ip:port", for logs */
 const struct tls_identity *conn_identity(const struct conn *conn); /* after ready() */
 
 /* A listening socket on the loop. "host:port"; port 0: any, see listener_port(). Accepted sockets

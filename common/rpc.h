@@ -32,16 +32,17 @@ struct rpc_call;
 /* ---- server ---- */
 struct rpc_stream_handler {
 	/* Return 0 to accept, or -errno to refuse the peer. *stream_user comes back in the others.
-	 * @stream is borrowed until closed() has returned: rpc_stream_ref() it to keep it longer. */
+	 * @stream is borrowed until closed() has returned: to keep it longer, rpc_stream_ref(). */
 	int (*open)(void *server_user, struct rpc_stream *stream, const struct tls_identity *peer,
 		    void **stream_user);
-	void (*message)(void *stream_user, struct rpc_stream *stream, const uint8_t *data, size_t size);
+	void (*message)(void *stream_user, struct rpc_stream *stream, const uint8_t *data,
+			size_t size);
 	/* Over, whoever ended it; exactly once for every accepted stream. */
 	void (*closed)(void *stream_user, struct rpc_stream *stream, int error);
 };
 
 struct rpc_method {
-	const char *path; /* "/catena.Master/Session"; NULL ends the table */
+	const char *path;                        /* "/catena.Master/Session"; NULL ends the table */
 	const struct rpc_stream_handler *stream; /* or NULL for a unary method, and then: */
 	/* Must end, now or later, from any thread, with rpc_call_reply(). */
 	void (*unary)(void *server_user, struct rpc_call *call, const struct tls_identity *peer,
@@ -50,7 +51,7 @@ struct rpc_method {
 
 struct rpc_server;
 struct rpc_server_options {
-	const char *listen;     /* host:port; port 0: any */
+	const char *listen; /* host:port; port 0: any */
 	struct tls_files tls;
 	const struct rpc_method *methods; /* borrowed */
 	void *user;
@@ -87,16 +88,17 @@ struct rpc_stream_events {
  * nobody answers there, -EACCES the TLS handshake fails (rpc_client_refusal() says why), -ETIMEDOUT
  * connected but no answer. *out is a reference of the caller's: rpc_stream_unref() it when closed()
  * has come or after rpc_stream_close(). It is set before the first callback. */
-int rpc_stream_open(struct rpc_client *client, const char *path, const struct rpc_stream_events *events,
-		    void *user, uint64_t connect_timeout_ns, struct rpc_stream **out);
+int rpc_stream_open(struct rpc_client *client, const char *path,
+		    const struct rpc_stream_events *events, void *user, uint64_t connect_timeout_ns,
+		    struct rpc_stream **out);
 
-/* Why the last connection attempt was refused by one side's TLS, as one line; "" when it was not. */
+/* Why the last attempt to connect was refused by one side's TLS, as one line; "" if it was not. */
 void rpc_client_refusal(struct rpc_client *client, char *out, size_t size);
 
 /* @done is called exactly once: status 0 with the reply, or -errno. @timeout_ns from now. */
 int rpc_call(struct rpc_client *client, const char *path, const void *data, size_t size,
-	     uint64_t timeout_ns, void (*done)(void *user, int status, const uint8_t *data, size_t size),
-	     void *user);
+	     uint64_t timeout_ns,
+	     void (*done)(void *user, int status, const uint8_t *data, size_t size), void *user);
 /* Waits for the answer; *reply is malloc()ed. Not from a callback. */
 int rpc_call_wait(struct rpc_client *client, const char *path, const void *data, size_t size,
 		  uint64_t timeout_ns, uint8_t **reply, size_t *reply_size);

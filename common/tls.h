@@ -10,7 +10,13 @@
 #include <stddef.h>
 #include <openssl/ssl.h>
 
-enum tls_role { TLS_ROLE_NONE, TLS_ROLE_MASTER, TLS_ROLE_CHUNKSERVER, TLS_ROLE_CLIENT, TLS_ROLE_ADMIN };
+enum tls_role {
+	TLS_ROLE_NONE,
+	TLS_ROLE_MASTER,
+	TLS_ROLE_CHUNKSERVER,
+	TLS_ROLE_CLIENT,
+	TLS_ROLE_ADMIN
+};
 #define TLS_NAME_MAX 128
 
 struct tls_identity {

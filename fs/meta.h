@@ -24,8 +24,8 @@
 struct meta;
 
 struct meta_callbacks {
-	void (*map)(void *user, struct cluster_map *map);    /* borrowed: ref it to keep it */
-	void (*session)(void *user, uint64_t session_id);    /* a new one (not on resume) */
+	void (*map)(void *user, struct cluster_map *map); /* borrowed: ref it to keep it */
+	void (*session)(void *user, uint64_t session_id); /* a new one (not on resume) */
 	/* The sole lease was granted / must go / was lost by time. For a recall the user calls
 	 * meta_lease_return() when all is written back and forgotten. */
 	void (*granted)(void *user);
@@ -43,8 +43,8 @@ struct meta_options {
 };
 
 /* Connects; waits at most @timeout_ns for the session. One line in @error. */
-int meta_open(const struct meta_options *options, uint64_t timeout_ns, struct meta **out, char *error,
-	      size_t error_size);
+int meta_open(const struct meta_options *options, uint64_t timeout_ns, struct meta **out,
+	      char *error, size_t error_size);
 /* Says goodbye; unanswered calls end with -EIO. All data must have been written back. */
 void meta_close(struct meta *meta);
 
@@ -54,7 +54,7 @@ void meta_close(struct meta *meta);
 typedef void meta_done_fn(void *user, int error, const Catena__Reply *reply);
 void meta_call(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user);
 
-bool meta_sole(const struct meta *meta);          /* the lease is held, by our clock, now */
+bool meta_sole(const struct meta *meta);           /* the lease is held, by our clock, now */
 uint64_t meta_generation(const struct meta *meta); /* grows with each grant and loss: a cached thing
 						    * is valid while its generation is this one and
 						    * meta_sole() */

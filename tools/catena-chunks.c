@@ -14,8 +14,8 @@ static int print_chunk(void *user, const struct chunk_key *key, const struct chu
 {
 	int *status = user;
 
-	printf("%" PRIu32 " %" PRIu32 " %016" PRIx64 " %" PRIu32 " %" PRIu64 " %" PRIu64
-	       " %" PRIu32 " %08" PRIx32,
+	printf("%" PRIu32 " %" PRIu32 " %016" PRIx64 " %" PRIu32 " %" PRIu64 " %" PRIu64 " %" PRIu32
+	       " %08" PRIx32,
 	       key->pool, key->partition, key->file_id, key->index, info->epoch, info->version,
 	       info->length, content_crc);
 	if (error != 0) {

@@ -68,7 +68,8 @@ static int do_write(const char *dir, const char *ledger_path, uint32_t files, do
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	sequence = (uint64_t)time(NULL) << 20;
 	for (;;) {
-		uint32_t file = (uint32_t)(sequence * 7 % files), place = (uint32_t)(sequence * 13 % PLACES);
+		uint32_t file = (uint32_t)(sequence * 7 % files),
+			 place = (uint32_t)(sequence * 13 % PLACES);
 		uint32_t size = size_of(place);
 		char line[128];
 		int fd = open_file(dir, file, O_RDWR | O_CREAT);
@@ -78,10 +79,12 @@ static int do_write(const char *dir, const char *ledger_path, uint32_t files, do
 			return 2;
 		}
 		fill(data, size, file, place, sequence);
-		snprintf(line, sizeof(line), "try %" PRIu32 " %" PRIu32 " %" PRIu64 "\n", file, place, sequence);
+		snprintf(line, sizeof(line), "try %" PRIu32 " %" PRIu32 " %" PRIu64 "\n", file,
+			 place, sequence);
 		if (write(ledger, line, strlen(line)) < 0)
 			return 1;
-		if (pwrite(fd, data, size, (off_t)place * PLACE_SIZE) != (ssize_t)size || fsync(fd) != 0) {
+		if (pwrite(fd, data, size, (off_t)place * PLACE_SIZE) != (ssize_t)size ||
+		    fsync(fd) != 0) {
 			fprintf(stderr, "write: %s\n", strerror(errno));
 			close(fd);
 			return 2;
@@ -110,7 +113,8 @@ static int verify_place(int fd, uint32_t file, uint32_t place, const struct plac
 	ssize_t n = pread(fd, have, size, (off_t)place * PLACE_SIZE);
 
 	if (n != (ssize_t)size) {
-		fprintf(stderr, "LOST: file %" PRIu32 " place %" PRIu32 ": read %zd of %" PRIu32 " (%s)\n",
+		fprintf(stderr,
+			"LOST: file %" PRIu32 " place %" PRIu32 ": read %zd of %" PRIu32 " (%s)\n",
 			file, place, n, size, n < 0 ? strerror(errno) : "short");
 		return 1;
 	}
@@ -125,7 +129,8 @@ static int verify_place(int fd, uint32_t file, uint32_t place, const struct plac
 			found = memcmp(have + block, want + block, length) == 0;
 		}
 		if (!found) {
-			fprintf(stderr, "LOST: file %" PRIu32 " place %" PRIu32 " block %" PRIu32
+			fprintf(stderr,
+				"LOST: file %" PRIu32 " place %" PRIu32 " block %" PRIu32
 				" is none of sequence %" PRIu64 " and %u later\n",
 				file, place, block / 4096, p->acked, p->tries);
 			return 1;
@@ -147,7 +152,8 @@ static int do_verify(const char *dir, const char *ledger_path)
 		perror(ledger_path);
 		return 1;
 	}
-	while (fscanf(ledger, "%7s %" SCNu32 " %" SCNu32 " %" SCNu64, what, &file, &place, &sequence) == 4) {
+	while (fscanf(ledger, "%7s %" SCNu32 " %" SCNu32 " %" SCNu64, what, &file, &place,
+		      &sequence) == 4) {
 		struct place *p = &places[file % FILES_MAX][place % PLACES];
 
 		if (strcmp(what, "ack") == 0) {
@@ -168,7 +174,8 @@ static int do_verify(const char *dir, const char *ledger_path)
 			if (fd < 0)
 				fd = open_file(dir, file, O_RDONLY);
 			if (fd < 0) {
-				fprintf(stderr, "LOST: file %" PRIu32 ": %s\n", file, strerror(errno));
+				fprintf(stderr, "LOST: file %" PRIu32 ": %s\n", file,
+					strerror(errno));
 				bad++;
 				break;
 			}
@@ -187,7 +194,8 @@ int main(int argc, char **argv)
 	double seconds = 0;
 
 	if (argc < 4 || (strcmp(argv[1], "write") != 0 && strcmp(argv[1], "verify") != 0)) {
-		fprintf(stderr, "usage: acked_writes write|verify DIR LEDGER [--files N] [--seconds S]\n");
+		fprintf(stderr,
+			"usage: acked_writes write|verify DIR LEDGER [--files N] [--seconds S]\n");
 		return 64;
 	}
 	for (int i = 4; i + 1 < argc; i += 2) {
@@ -198,5 +206,6 @@ int main(int argc, char **argv)
 	}
 	if (files < 1 || files > FILES_MAX)
 		files = 8;
-	return argv[1][0] == 'w' ? do_write(argv[2], argv[3], files, seconds) : do_verify(argv[2], argv[3]);
+	return argv[1][0] == 'w' ? do_write(argv[2], argv[3], files, seconds)
+				 : do_verify(argv[2], argv[3]);
 }

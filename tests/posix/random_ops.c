@@ -3,10 +3,11 @@
  *   random_ops REFERENCE UNDER_TEST [--seed S] [--ops N]
  *
  * Goal: the directory under test behaves as the reference (a local filesystem) does: same results,
- * same errnos, same bytes, same sizes, same link counts. Method: a seeded stream of opens, writes at
- * offsets, reads, truncations, punches, renames, links, unlinks while open, fsyncs and reopenings
- * is applied to both sides; results are compared at every step and the whole trees now and then.
- * Exit status: 0 equal, 1 a difference (seed, step and operation are printed), 64 usage. */
+ * same errnos, same bytes, same sizes, same link counts. Method: a seeded stream of opens, writes
+ * at offsets, reads, truncations, punches, renames, links, unlinks while open, fsyncs and
+ * reopenings is applied to both sides; results are compared at every step and the whole trees now
+ * and then. Exit status: 0 equal, 1 a difference (seed, step and operation are printed), 64 usage.
+ */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -21,11 +22,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define NAMES     12
-#define DIRS      3
-#define HANDLES   10
-#define FILE_MAX  (40u << 20) /* beyond two chunks of 16 MiB */
-#define IO_MAX    (3u << 20)
+#define NAMES    12
+#define DIRS     3
+#define HANDLES  10
+#define FILE_MAX (40u << 20) /* beyond two chunks of 16 MiB */
+#define IO_MAX   (3u << 20)
 
 struct handle {
 	int fd[2];
@@ -56,7 +57,8 @@ __attribute__((format(printf, 1, 2), noreturn)) static void differ(const char *f
 {
 	va_list args;
 
-	fprintf(stderr, "random_ops: seed %" PRIu64 " step %" PRIu64 " %s: ", seed, step, operation);
+	fprintf(stderr, "random_ops: seed %" PRIu64 " step %" PRIu64 " %s: ", seed, step,
+		operation);
 	va_start(args, format);
 	vfprintf(stderr, format, args);
 	va_end(args);
@@ -80,8 +82,8 @@ static void doing(const char *format, ...)
 static bool same(long a, int errno_a, long b, int errno_b)
 {
 	if (a != b || (a < 0 && errno_a != errno_b))
-		differ("reference %ld (%s), under test %ld (%s)", a, a < 0 ? strerror(errno_a) : "ok",
-		       b, b < 0 ? strerror(errno_b) : "ok");
+		differ("reference %ld (%s), under test %ld (%s)", a,
+		       a < 0 ? strerror(errno_a) : "ok", b, b < 0 ? strerror(errno_b) : "ok");
 	return a >= 0;
 }
 
@@ -104,7 +106,8 @@ static const char *path(int side, uint64_t number, char *out, size_t size)
 	if (dir == DIRS)
 		snprintf(out, size, "%s/f%" PRIu64, roots[side], number / (DIRS + 1));
 	else
-		snprintf(out, size, "%s/d%" PRIu64 "/f%" PRIu64, roots[side], dir, number / (DIRS + 1));
+		snprintf(out, size, "%s/d%" PRIu64 "/f%" PRIu64, roots[side], dir,
+			 number / (DIRS + 1));
 	return out;
 }
 
@@ -178,8 +181,8 @@ static void compare_content(int fd_a, int fd_b, uint64_t from, uint64_t length, 
 		ssize_t b = pread(fd_b, got[1], want, (off_t)from);
 
 		if (a != b)
-			differ("%s: read at %" PRIu64 ": %zd, under test %zd (%s)", what, from, a, b,
-			       strerror(errno));
+			differ("%s: read at %" PRIu64 ": %zd, under test %zd (%s)", what, from, a,
+			       b, strerror(errno));
 		if (a <= 0)
 			return;
 		if (memcmp(got[0], got[1], (size_t)a) != 0) {
@@ -194,7 +197,8 @@ static void compare_content(int fd_a, int fd_b, uint64_t from, uint64_t length, 
 			}
 			differ("%s: %zd bytes differ from %" PRIu64 " to %" PRIu64
 			       " (first: %02x, under test %02x)",
-			       what, wrong, from + (uint64_t)i, from + (uint64_t)last, got[0][i], got[1][i]);
+			       what, wrong, from + (uint64_t)i, from + (uint64_t)last, got[0][i],
+			       got[1][i]);
 		}
 		from += (uint64_t)a;
 		length -= (uint64_t)a;
@@ -270,9 +274,14 @@ static void compare_tree(void)
 
 static void op_open(struct handle *h)
 {
-	static const int modes[] = {O_RDWR, O_RDWR | O_CREAT, O_RDWR | O_CREAT, O_RDWR | O_CREAT | O_EXCL,
-				    O_RDWR | O_CREAT | O_TRUNC, O_RDWR | O_APPEND | O_CREAT,
-				    O_RDWR | O_TRUNC, O_RDWR | O_CREAT | O_SYNC};
+	static const int modes[] = {O_RDWR,
+				    O_RDWR | O_CREAT,
+				    O_RDWR | O_CREAT,
+				    O_RDWR | O_CREAT | O_EXCL,
+				    O_RDWR | O_CREAT | O_TRUNC,
+				    O_RDWR | O_APPEND | O_CREAT,
+				    O_RDWR | O_TRUNC,
+				    O_RDWR | O_CREAT | O_SYNC};
 	char p[2][512];
 	int flags = modes[below(sizeof(modes) / sizeof(modes[0]))];
 	uint64_t n = any_name();
@@ -333,8 +342,10 @@ static void op_mmap_write(struct handle *h)
 	uint64_t value = rng();
 	doing("mmap write at %" PRIu64, offset);
 	uint8_t *map[2];
-	BOTH(ok, (map[s] = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, h->fd[s], (off_t)offset)) ==
-			 MAP_FAILED ? -1 : 0);
+	BOTH(ok, (map[s] = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, h->fd[s],
+				(off_t)offset)) == MAP_FAILED
+			 ? -1
+			 : 0);
 	if (!ok)
 		return;
 	for (int s = 0; s < 2; s++)
@@ -358,8 +369,9 @@ static void op_truncate(struct handle *h)
 
 static void op_fallocate(struct handle *h)
 {
-	static const int modes[] = {FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE,
-				    FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, 0, FALLOC_FL_KEEP_SIZE};
+	static const int modes[] = {
+		FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE,
+		FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, 0, FALLOC_FL_KEEP_SIZE};
 	int mode = modes[below(5)];
 	uint64_t offset = any_offset(), length = any_length();
 	bool ok;
@@ -390,7 +402,8 @@ static void op_names(void)
 		BOTH(ok, unlink(path(s, from, a[s], sizeof(a[s]))));
 		break;
 	case 1:
-		doing("link %s %s", path(1, from, a[1], sizeof(a[1])), path(1, to, b[1], sizeof(b[1])));
+		doing("link %s %s", path(1, from, a[1], sizeof(a[1])),
+		      path(1, to, b[1], sizeof(b[1])));
 		BOTH(ok, link(path(s, from, a[s], sizeof(a[s])), path(s, to, b[s], sizeof(b[s]))));
 		break;
 	case 2:
@@ -398,8 +411,10 @@ static void op_names(void)
 		BOTH(ok, truncate(path(s, from, a[s], sizeof(a[s])), (off_t)(from * 1000)));
 		break;
 	default:
-		doing("rename %s %s", path(1, from, a[1], sizeof(a[1])), path(1, to, b[1], sizeof(b[1])));
-		BOTH(ok, rename(path(s, from, a[s], sizeof(a[s])), path(s, to, b[s], sizeof(b[s]))));
+		doing("rename %s %s", path(1, from, a[1], sizeof(a[1])),
+		      path(1, to, b[1], sizeof(b[1])));
+		BOTH(ok,
+		     rename(path(s, from, a[s], sizeof(a[s])), path(s, to, b[s], sizeof(b[s]))));
 		break;
 	}
 	(void)ok;
@@ -417,10 +432,20 @@ static void one_step(void)
 		return;
 	}
 	switch (below(20)) {
-	case 0: case 1: case 2: case 3: case 4: case 5: case 6:
+	case 0:
+	case 1:
+	case 2:
+	case 3:
+	case 4:
+	case 5:
+	case 6:
 		op_write(h);
 		break;
-	case 7: case 8: case 9: case 10: case 11:
+	case 7:
+	case 8:
+	case 9:
+	case 10:
+	case 11:
 		op_read(h);
 		break;
 	case 12:

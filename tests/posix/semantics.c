@@ -231,7 +231,8 @@ static void concurrent_appends_lose_nothing(void)
 		pthread_join(threads[i], NULL);
 	CHECK(fstat(fd, &st) == 0 && st.st_size == 4 * 200 * 11);
 	for (int i = 0; i < 800; i++) {
-		CHECK(pread(fd, line, 11, i * 11) == 11 && line[10] == '\n' && line[0] >= 'a' && line[0] <= 'd');
+		CHECK(pread(fd, line, 11, i * 11) == 11 && line[10] == '\n' && line[0] >= 'a' &&
+		      line[0] <= 'd');
 		CHECK(atoi(line + 1) == counts[line[0] - 'a']++);
 	}
 	close(fd);
@@ -288,14 +289,16 @@ static void holes_are_found_and_punched(void)
 	CHECK(lseek(fd, 20 << 20, SEEK_HOLE) == (20 << 20) + 65536);
 	FAILS(lseek(fd, (20 << 20) + 65536, SEEK_DATA), ENXIO);
 	FAILS(lseek(fd, 64 << 20, SEEK_HOLE), ENXIO);
-	CHECK(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (20 << 20) + 4096, 8192) == 0);
+	CHECK(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (20 << 20) + 4096, 8192) ==
+	      0);
 	CHECK(fstat(fd, &st) == 0 && st.st_size == (20 << 20) + 65536);
 	CHECK(pread(fd, have, 8192, (20 << 20) + 4096) == 8192 && memcmp(have, zeros, 8192) == 0);
 	CHECK(pread(fd, have, 4096, 20 << 20) == 4096 && memcmp(have, data, 4096) == 0);
 	CHECK(lseek(fd, 20 << 20, SEEK_HOLE) == (20 << 20) + 4096);
 	CHECK(fallocate(fd, FALLOC_FL_ZERO_RANGE, (20 << 20) + 60000, 20000) == 0);
 	CHECK(fstat(fd, &st) == 0 && st.st_size == (20 << 20) + 80000);
-	CHECK(pread(fd, have, 20000, (20 << 20) + 60000) == 20000 && memcmp(have, zeros, 20000) == 0);
+	CHECK(pread(fd, have, 20000, (20 << 20) + 60000) == 20000 &&
+	      memcmp(have, zeros, 20000) == 0);
 	CHECK(fallocate(fd, 0, 0, 21 << 20) == 0 && fstat(fd, &st) == 0 && st.st_size == 21 << 20);
 	close(fd);
 	CHECK(unlink("a") == 0);
@@ -381,7 +384,8 @@ static void xattrs_are_kept(void)
 
 static void times_and_modes_are_kept(void)
 {
-	struct timespec times[2] = {{.tv_sec = 1000000000, .tv_nsec = 123456789}, {.tv_sec = -5, .tv_nsec = 7}};
+	struct timespec times[2] = {{.tv_sec = 1000000000, .tv_nsec = 123456789},
+				    {.tv_sec = -5, .tv_nsec = 7}};
 	struct stat st, st2;
 	int fd = make("a", "x");
 
@@ -389,13 +393,15 @@ static void times_and_modes_are_kept(void)
 	CHECK(st.st_atim.tv_sec == 1000000000 && st.st_atim.tv_nsec == 123456789);
 	CHECK(st.st_mtim.tv_sec == -5 && st.st_mtim.tv_nsec == 7);
 	CHECK(fchmod(fd, 04751) == 0 && fstat(fd, &st) == 0 && (st.st_mode & 07777) == 04751);
-	CHECK(fchown(fd, 1234, 4321) == 0 && fstat(fd, &st) == 0 && st.st_uid == 1234 && st.st_gid == 4321);
+	CHECK(fchown(fd, 1234, 4321) == 0 && fstat(fd, &st) == 0 && st.st_uid == 1234 &&
+	      st.st_gid == 4321);
 	CHECK((st.st_mode & 04000) == 0);
 	usleep(20000);
 	CHECK(write(fd, "y", 1) == 1 && fstat(fd, &st2) == 0);
 	CHECK(st2.st_mtim.tv_sec > 1000000000);
 	close(fd);
-	CHECK(stat("a", &st) == 0 && st.st_mtim.tv_sec == st2.st_mtim.tv_sec && st.st_mtim.tv_nsec == st2.st_mtim.tv_nsec);
+	CHECK(stat("a", &st) == 0 && st.st_mtim.tv_sec == st2.st_mtim.tv_sec &&
+	      st.st_mtim.tv_nsec == st2.st_mtim.tv_nsec);
 	CHECK(unlink("a") == 0);
 }
 
@@ -404,7 +410,8 @@ static void set_group_directories_hand_down_their_group(void)
 	struct stat st;
 
 	CHECK(mkdir("d", 0755) == 0 && chown("d", 0, 77) == 0 && chmod("d", 02775) == 0);
-	CHECK(mkdir("d/e", 0755) == 0 && stat("d/e", &st) == 0 && st.st_gid == 77 && (st.st_mode & 02000));
+	CHECK(mkdir("d/e", 0755) == 0 && stat("d/e", &st) == 0 && st.st_gid == 77 &&
+	      (st.st_mode & 02000));
 	int fd = make("d/f", NULL);
 	CHECK(fd >= 0 && fstat(fd, &st) == 0 && st.st_gid == 77);
 	close(fd);
@@ -455,7 +462,8 @@ static void big_directories_are_listed_whole(void)
 			dots++;
 			continue;
 		}
-		CHECK(sscanf(entry->d_name, "file-with-a-longer-name-%d", &n) == 1 && n >= 0 && n < COUNT);
+		CHECK(sscanf(entry->d_name, "file-with-a-longer-name-%d", &n) == 1 && n >= 0 &&
+		      n < COUNT);
 		CHECK(!seen[n] && entry->d_type == DT_REG);
 		seen[n] = true;
 		found++;
@@ -528,7 +536,8 @@ static void locks_exclude_within_the_mount(void)
 	fflush(stdout);
 	pid_t child = fork();
 	if (child == 0)
-		_exit(fcntl(b, F_SETLK, &lock) == -1 && (errno == EAGAIN || errno == EACCES) ? 0 : 1);
+		_exit(fcntl(b, F_SETLK, &lock) == -1 && (errno == EAGAIN || errno == EACCES) ? 0
+											     : 1);
 	CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
 	close(a);
 	close(b);
@@ -539,7 +548,8 @@ static void space_is_reported(void)
 {
 	struct statvfs v;
 
-	CHECK(statvfs(".", &v) == 0 && v.f_blocks > 0 && v.f_bfree <= v.f_blocks && v.f_namemax == 255 && v.f_bsize > 0);
+	CHECK(statvfs(".", &v) == 0 && v.f_blocks > 0 && v.f_bfree <= v.f_blocks &&
+	      v.f_namemax == 255 && v.f_bsize > 0);
 }
 
 static void sizes_beyond_4_gib_work(void)
@@ -565,9 +575,11 @@ static void reading_back_while_writing_sees_everything(void)
 	for (int i = 0; i < 300; i++) {
 		memset(data, i, sizeof(data));
 		CHECK(pwrite(fd, data, sizeof(data), i * 9000) == sizeof(data));
-		CHECK(pread(fd2, have, sizeof(have), i * 9000) == sizeof(have) && memcmp(have, data, sizeof(data)) == 0);
+		CHECK(pread(fd2, have, sizeof(have), i * 9000) == sizeof(have) &&
+		      memcmp(have, data, sizeof(data)) == 0);
 		if (i > 0)
-			CHECK(pread(fd2, have, 9000, (i - 1) * 9000) == 9000 && have[0] == (char)(i - 1) && have[8999] == (char)(i - 1));
+			CHECK(pread(fd2, have, 9000, (i - 1) * 9000) == 9000 &&
+			      have[0] == (char)(i - 1) && have[8999] == (char)(i - 1));
 	}
 	close(fd);
 	close(fd2);

@@ -221,7 +221,7 @@ static void truncation_to_more_than_zero_records_a_trim(void **state)
 	assert_int_equal(do_size(&f, ino, TRIM_DONE, 1000, 0), 0);
 	assert_int_equal(f.reply->attr->trim_to, 0);
 	assert_int_equal(f.reply->attr->trim_session, 0);
-	assert_int_equal(f.reply->attr->allocated, 5 * MIB); /* empty chunks may be left */
+	assert_int_equal(f.reply->attr->allocated, 5 * MIB);       /* empty chunks may be left */
 	assert_int_equal(do_size(&f, ino, TRIM_DONE, 1000, 0), 0); /* said twice */
 	assert_int_equal(do_size(&f, ino, SIZE, 2 * MIB, 0), 0);
 	assert_int_equal(f.reply->attr->allocated, 5 * MIB);
