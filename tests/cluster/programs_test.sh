@@ -74,6 +74,7 @@ compile
 make_sqlite
 step "fio verify"
 fio_here --do_verify=1
+sha256sum "$M"/v.* >"$T/fio.sum" || die "the sum of what fio wrote"
 big_file
 step "SIGKILL of every process"
 sync "$M"/* 2>/dev/null
@@ -82,8 +83,9 @@ lc up || die "up after SIGKILL"
 check_trees
 check_git
 check_sqlite
-step "fio verify of what was there"
-fio_here --verify_only
+step "what fio wrote, and fio verify once more"
+sha256sum --quiet -c "$T/fio.sum" || die "what fio wrote differs"
+fio_here --do_verify=1
 check_big
 [ ! -e "$M/src/build/catena-master" ] || compile clean
 compile
