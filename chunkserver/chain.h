@@ -31,10 +31,11 @@
 #include "common/cluster_map.h"
 #include "common/frame.h"
 
-#define CHAIN_HELD_MAX   64u        /* requests held by a member while its link is not up */
-#define CHAIN_MARGIN     (1u << 20) /* bytes that stay free however full the chain */
-#define CHAIN_RETRY_NS   (100ull * 1000 * 1000)
-#define CHAIN_BACKOFF_NS (1000ull * 1000 * 1000)
+#define CHAIN_HELD_MAX    64u        /* requests held by a member while its link is not up */
+#define CHAIN_MARGIN      (1u << 20) /* bytes that stay free however full the chain */
+#define CHAIN_RETRY_NS    (100ull * 1000 * 1000)
+#define CHAIN_BACKOFF_NS  (1000ull * 1000 * 1000)
+#define CHAIN_PATIENCE_NS (30ull * 1000 * 1000 * 1000) /* with a successor that does not answer */
 
 struct chain_env;
 struct chain;

@@ -65,6 +65,7 @@ struct request {
 	bool syncing;      /* store_sync() is under way */
 	uint64_t admitted; /* bytes that count in in_flight */
 	uint64_t id;
+	uint64_t sent_ns; /* when it was forwarded */
 	struct table_node id_node;
 	struct request *prev, *next;             /* chunk->queue, pending, deferred */
 	struct request *chain_prev, *chain_next; /* chain->pending, held, reading */

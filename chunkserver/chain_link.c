@@ -266,9 +266,22 @@ static void walk_go_on(struct chain *chain)
 	}
 }
 
+/* Everything that is forwarded is answered, or the connection ends. Should it ever be otherwise,
+ * comparing again puts it right. */
+static bool waits_too_long(const struct chain *chain)
+{
+	const struct request *r = chain->pending;
+
+	return chain->link == CHAIN_LINK_UP && r != NULL && r->forwarded &&
+	       chain->env->now_ns - r->sent_ns > CHAIN_PATIENCE_NS;
+}
+
 void link_consider(struct chain *chain)
 {
 	struct chain_env *env = chain->env;
+
+	if (waits_too_long(chain))
+		link_retry(chain, ETIMEDOUT);
 
 	if (chain->link != CHAIN_LINK_WAIT || env->failed || chain->queued > 0 ||
 	    env->now_ns < chain->retry_at_ns || !(chain->head || chain->in_ready))

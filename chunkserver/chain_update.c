@@ -20,6 +20,7 @@ void forward(struct request *r)
 	action = action_add(chain->env, CHAIN_SEND);
 	r->id = ++chain->env->last_id;
 	r->forwarded = true;
+	r->sent_ns = chain->env->now_ns;
 	chain_table_add(&chain->env->ids, &r->id_node, table_hash(r->id));
 	action->chain = chain;
 	action->conn = chain->out_conn;

@@ -530,6 +530,7 @@ void worker_stop(struct worker *worker, uint64_t timeout_ns)
 	post(worker, command);
 	pthread_join(worker->thread, NULL);
 	drop_commands(worker);
+	peers_forget_marks(worker);
 	cluster_map_unref(worker->map);
 	buf_pool_destroy(worker->peer_pool);
 	pthread_mutex_destroy(&worker->lock);

@@ -48,14 +48,25 @@ struct member {
 struct peer {
 	struct worker *worker;
 	struct conn *conn;
-	uint64_t id;        /* what chains call it */
-	uint64_t server_id; /* 0: a client */
-	bool checked;       /* server_id is what the map says of the certificate's name */
+	uint64_t id;         /* what chains call it */
+	uint64_t server_id;  /* 0: a client */
+	uint64_t session_id; /* the client's */
+	bool checked;        /* server_id is what the map says of the certificate's name */
 	bool paused;
 	uint32_t requests;
 	uint64_t bytes;
 	size_t queued;     /* answers, at the last tick, */
 	uint64_t moved_ns; /* and when that last changed */
+	UT_hash_handle hh;
+};
+
+/* What a client has said of itself: every operation up to answered has its answer. */
+struct client_mark {
+	struct client_name {
+		uint64_t client_id,
+			certificate; /* a hash of its name: clients cannot speak for others */
+	} name;
+	uint64_t answered;
 	UT_hash_handle hh;
 };
 
@@ -99,6 +110,7 @@ struct worker {
 	struct member *members; /* by key */
 	struct member *member_list;
 	struct peer *peers; /* by id */
+	struct client_mark *marks;
 	struct link *links;
 	struct starved *starved;
 	size_t removals; /* by order of the master, under way */
@@ -131,6 +143,7 @@ void peer_adopt(struct worker *worker, struct conn *conn, const struct hello *he
 struct peer *peer_find(struct worker *worker, uint64_t id);
 void peer_answer(struct peer *peer, const struct frame_header *header, struct buf *payload);
 void peers_close(struct worker *worker);
+void peers_forget_marks(struct worker *worker);
 void peers_close_predecessors(struct worker *worker, const char *why);
 void peers_tick(struct worker *worker, uint64_t now_ns);
 

@@ -140,6 +140,34 @@ static struct member *member_meant(struct worker *worker, const struct frame_hea
 	return first;
 }
 
+/* An update that its client has had the answer of already: a copy of it that lay in a connection
+ * which the client has given up. Its op id may be forgotten, so it would be taken for a new one and
+ * undo what was written since. */
+static bool is_late(struct peer *peer, const struct frame_header *header)
+{
+	struct worker *worker = peer->worker;
+	struct client_name name = {.client_id = header->client_id};
+	struct client_mark *mark;
+
+	if (peer->server_id != 0 || !frame_is_update(header->op))
+		return false;
+	for (const char *c = conn_identity(peer->conn)->name; *c != '\0'; c++)
+		name.certificate = (name.certificate ^ (uint8_t)*c) * 1099511628211u;
+	HASH_FIND(hh, worker->marks, &name, sizeof(name), mark);
+	if (mark == NULL) {
+		mark = calloc(1, sizeof(*mark));
+		if (mark == NULL)
+			return true; /* unanswered: it is sent again */
+		mark->name = name;
+		HASH_ADD(hh, worker->marks, name, sizeof(mark->name), mark);
+	}
+	if (header->op_id <= mark->answered)
+		return true;
+	if (header->answered > mark->answered)
+		mark->answered = header->answered;
+	return false;
+}
+
 static void on_frame(struct conn *conn, void *user, const struct frame_header *header,
 		     struct buf *payload)
 {
@@ -180,6 +208,10 @@ static void on_frame(struct conn *conn, void *user, const struct frame_header *h
 			      0);
 		return;
 	}
+	if (is_late(peer, header)) {
+		buf_unref(payload);
+		return;
+	}
 	peer->requests++;
 	peer->bytes += header->length;
 	peer_throttle(peer);
@@ -201,6 +233,22 @@ static void on_drained(struct conn *conn, void *user)
 	peer_throttle(user);
 }
 
+/* A client that connects again has given up the old connection. What is still unread on it is older
+ * than what comes on the new one, and must not be taken for a repetition of it. */
+static void replace_older(struct worker *worker, const struct conn *conn, const struct hello *hello)
+{
+	struct peer *peer, *next;
+
+	HASH_ITER(hh, worker->peers, peer, next)
+	{
+		if (peer->server_id == 0 && peer->session_id == hello->id &&
+		    strcmp(conn_identity(peer->conn)->name, conn_identity(conn)->name) == 0) {
+			refuse(peer, "its client has connected again");
+			return;
+		}
+	}
+}
+
 void peer_adopt(struct worker *worker, struct conn *conn, const struct hello *hello)
 {
 	static const struct conn_callbacks callbacks = {
@@ -212,10 +260,13 @@ void peer_adopt(struct worker *worker, struct conn *conn, const struct hello *he
 	bool server = conn_identity(conn)->role == TLS_ROLE_CHUNKSERVER;
 	int rc = -ENOMEM;
 
+	if (!server && hello->id != 0)
+		replace_older(worker, conn, hello);
 	if (peer != NULL) {
 		peer->worker = worker;
 		peer->conn = conn;
 		peer->id = ++worker->last_conn_id;
+		peer->session_id = hello->id;
 		/* A server without id could not be told from a client. */
 		peer->server_id = !server ? 0 : hello->id != 0 ? hello->id : UINT64_MAX;
 		if (server)
@@ -265,6 +316,17 @@ void peers_tick(struct worker *worker, uint64_t now_ns)
 			refuse(peer, "it does not read its answers");
 			return;
 		}
+	}
+}
+
+void peers_forget_marks(struct worker *worker)
+{
+	struct client_mark *mark, *next;
+
+	HASH_ITER(hh, worker->marks, mark, next)
+	{
+		HASH_DEL(worker->marks, mark);
+		free(mark);
 	}
 }
 

@@ -313,6 +313,27 @@ static uint32_t in_sync_count(const struct chain_config *config)
 	return count;
 }
 
+/* A member that was being made equal when its head died for good has a chunk that is partly the
+ * dead one's. Going on with it as head loses nothing that was answered, but may show an update that
+ * was not, and then apply it again when its client repeats it: the one thing that members do not
+ * handle yet. */
+static bool is_mixture(const struct world *w, unsigned p)
+{
+	const struct chain_config *config = &w->configs[p];
+
+	for (uint32_t i = 0; i < config->count; i++) {
+		const struct server *s = &w->servers[config->members[i].server_id - 1];
+
+		if (config->members[i].state != MEMBER_IN_SYNC)
+			continue;
+		for (unsigned slot = 0; slot < s->store.count; slot++)
+			if (s->store.chunks[slot].exists && s->store.chunks[slot].version == 0 &&
+			    s->store.chunks[slot].key.partition == p)
+				return true;
+	}
+	return false;
+}
+
 /* The server is dead: the others go on without it. */
 static void take_out(struct world *w, unsigned number)
 {
@@ -323,7 +344,8 @@ static void take_out(struct world *w, unsigned number)
 		int at = position(config, number);
 
 		if (config->members[at].state == MEMBER_OFFLINE ||
-		    (config->members[at].state == MEMBER_IN_SYNC && in_sync_count(config) < 2))
+		    (config->members[at].state == MEMBER_IN_SYNC && in_sync_count(config) < 2) ||
+		    is_mixture(w, p))
 			continue;
 		for (int i = at; i + 1 < (int)config->count; i++)
 			config->members[i] = config->members[i + 1];
