@@ -57,7 +57,7 @@ extra_cleanup
 step "mounting"
 expect '[1-9][0-9]*' 'not a directory' "$mount" "$at" "$M/keep" -o "$tls"
 expect '[1-9][0-9]*' 'nosuch' "$mount" "$at" "$T/nosuch" -o "$tls"
-expect '[1-9][0-9]*' 'usage' "$mount"
+expect '[1-9][0-9]*' 'usage|--help' "$mount"
 mkdir "$T/mp"
 expect '[1-9][0-9]*' 'nonsense' "$mount" "$at" "$T/mp" -o "$tls,nonsense=1"
 expect '[1-9][0-9]*' 'master|unreachable|connect' "$mount" 127.0.0.1:1 "$T/mp" -o "$tls"

@@ -51,7 +51,7 @@ check_sqlite() {
 }
 fio_here() {
 	fio --name=v --directory="$M" --size=96m --rw=randwrite --bsrange=512-256k --bs_unaligned=1 --verify=crc32c \
-		--verify_fatal=1 --ioengine=psync --randseed=7 --fallocate=none --fsync=64 --output="$T/fio.out" "$@" ||
+		--verify_fatal=1 --verify_state_save=0 --ioengine=psync --randseed=7 --fallocate=none --fsync=64 --output="$T/fio.out" "$@" ||
 		{ tail -n 40 "$T/fio.out"; die "fio verify"; }
 }
 pattern() { head -c "${big}M" /dev/zero | openssl enc -aes-128-ctr -pass pass:x -nosalt -pbkdf2; }
