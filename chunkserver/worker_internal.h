@@ -48,10 +48,9 @@ struct member {
 struct peer {
 	struct worker *worker;
 	struct conn *conn;
-	uint64_t id;         /* what chains call it */
-	uint64_t server_id;  /* 0: a client */
-	uint64_t session_id; /* the client's */
-	bool checked;        /* server_id is what the map says of the certificate's name */
+	uint64_t id;        /* what chains call it */
+	uint64_t server_id; /* 0: a client */
+	bool checked;       /* server_id is what the map says of the certificate's name */
 	bool paused;
 	uint32_t requests;
 	uint64_t bytes;

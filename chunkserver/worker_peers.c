@@ -233,22 +233,6 @@ static void on_drained(struct conn *conn, void *user)
 	peer_throttle(user);
 }
 
-/* A client that connects again has given up the old connection. What is still unread on it is older
- * than what comes on the new one, and must not be taken for a repetition of it. */
-static void replace_older(struct worker *worker, const struct conn *conn, const struct hello *hello)
-{
-	struct peer *peer, *next;
-
-	HASH_ITER(hh, worker->peers, peer, next)
-	{
-		if (peer->server_id == 0 && peer->session_id == hello->id &&
-		    strcmp(conn_identity(peer->conn)->name, conn_identity(conn)->name) == 0) {
-			refuse(peer, "its client has connected again");
-			return;
-		}
-	}
-}
-
 void peer_adopt(struct worker *worker, struct conn *conn, const struct hello *hello)
 {
 	static const struct conn_callbacks callbacks = {
@@ -260,13 +244,10 @@ void peer_adopt(struct worker *worker, struct conn *conn, const struct hello *he
 	bool server = conn_identity(conn)->role == TLS_ROLE_CHUNKSERVER;
 	int rc = -ENOMEM;
 
-	if (!server && hello->id != 0)
-		replace_older(worker, conn, hello);
 	if (peer != NULL) {
 		peer->worker = worker;
 		peer->conn = conn;
 		peer->id = ++worker->last_conn_id;
-		peer->session_id = hello->id;
 		/* A server without id could not be told from a client. */
 		peer->server_id = !server ? 0 : hello->id != 0 ? hello->id : UINT64_MAX;
 		if (server)
