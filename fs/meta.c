@@ -234,7 +234,8 @@ int meta_open(const struct meta_options *options, uint64_t timeout_ns, struct me
 	if (rc != 0)
 		goto err_free;
 	pthread_mutex_lock(&meta->lock);
-	session_connect(meta, timeout_ns);
+	/* A little less, so that its end says why. */
+	session_connect(meta, timeout_ns / 10 * 9);
 	pthread_mutex_unlock(&meta->lock);
 	rc = -pthread_create(&meta->timer, NULL, meta_timer_run, meta);
 	if (rc != 0) {
