@@ -597,8 +597,11 @@ static inline bool plan_uses_file(const struct plan *plan)
 }
 
 void plan_free(struct plan *plan);
-/* The marks whose over_seq is UINT64_MAX are written in batch @seq; 0: they are not. */
-void marks_written(struct chunk *chunk, uint64_t seq);
+/* Marks for what the plan overwrites in place. 0: nothing in the way; 1: a sync of the log has to
+ * come first; -errno. */
+int plan_marks(struct plan *plan);
+/* Before a sync of the chunk's file. */
+int marks_guard(struct chunk *chunk);
 /* 0, -errno, or 1: the base is in the file. */
 int edge_base(struct plan *plan, struct edge *edge);
 int edge_merge(struct plan *plan, struct edge *edge);

@@ -204,48 +204,10 @@ static void fsync_after(struct job *job)
 	chunk_unpin(chunk);
 }
 
-/* Blocks that are being overwritten now were fresh when that began, so they have no durable mark.
- * The sync will make the old bytes something that may not get lost: it takes the mark along. */
-static int guard_overwrites(struct chunk *chunk)
-{
-	struct kv_batch *batch = chunk->view->change->batch;
-	uint8_t key[KEY_BYTES_MAX], value[MARK_VALUE_MAX];
-	uint64_t seq;
-	int rc;
-
-	kv_batch_clear(batch);
-	for (struct list *at = chunk->prepared.next; at != &chunk->prepared; at = at->next) {
-		struct plan *plan = container_of(at, struct plan, link);
-
-		for (uint32_t i = 0; i < 2; i++) {
-			uint32_t index = plan->first_piece + i;
-			struct mark *mark = index < PIECES_MAX ? chunk->dirty->marks[index] : NULL;
-			struct bits lacks;
-
-			if (mark == NULL)
-				continue;
-			lacks = bits_without(plan->in_place[i], &mark->over);
-			if (!bits_any(&lacks))
-				continue;
-			mark->over = bits_or(mark->over, &lacks);
-			mark->over_seq = UINT64_MAX;
-			kv_batch_put(batch, FAMILY_MAIN, key, key_mark(&chunk->key, index, key),
-				     value, mark_encode(&chunk->key, index, &mark->over, value));
-		}
-	}
-	if (kv_batch_count(batch) == 0)
-		return 0;
-	rc = store_kv_write(chunk->store, batch, &seq);
-	marks_written(chunk, rc == 0 ? seq : 0);
-	if (rc == 0)
-		chunk->last_seq = seq;
-	return rc;
-}
-
 static int fsync_start(struct chunk *chunk)
 {
 	struct fsync_job *fsync;
-	int rc = guard_overwrites(chunk);
+	int rc = marks_guard(chunk);
 
 	if (rc != 0)
 		return rc;

@@ -35,7 +35,7 @@ static struct {
 	long steps;   /* made so far */
 	long stop_at; /* 0: never */
 	bool kill;    /* at that step the process ends; else all I/O on chunks fails */
-	bool stopped;
+	_Atomic bool stopped;
 	struct old_block *old;
 	uint64_t (*random)(void);
 	unsigned name_count;
