@@ -60,8 +60,9 @@ struct test {
 	const char *name;
 	uint32_t bytes; /* of an operation */
 	uint32_t lanes;
-	bool write, sync, random, spread;
-	uint32_t chunks; /* 0: a new chunk for each */
+	bool write, sync, random;
+	uint32_t chunks;   /* 0: a new chunk for each */
+	uint32_t at_least; /* operations, however long they take */
 };
 
 static const struct test *test;
@@ -159,7 +160,7 @@ static void lane_start(struct lane *lane)
 
 static bool start_idle(struct lane *lanes)
 {
-	if (clock_monotonic_ns() >= deadline)
+	if (clock_monotonic_ns() >= deadline && operations + running >= test->at_least)
 		return false;
 	for (uint32_t i = 0; i < test->lanes; i++)
 		if (!lanes[i].busy)
@@ -245,7 +246,12 @@ static int remove_entry(const char *path, const struct stat *st, int flag, struc
 int main(int argc, char **argv)
 {
 	static const struct test tests[] = {
-		{.name = "write_1m", .bytes = MIB, .lanes = 8, .write = true, .chunks = CHUNKS},
+		{.name = "write_1m",
+		 .bytes = MIB,
+		 .lanes = 8,
+		 .write = true,
+		 .chunks = CHUNKS,
+		 .at_least = CHUNKS * (CHUNK / MIB)},
 		{.name = "read_1m", .bytes = MIB, .lanes = 8, .chunks = CHUNKS},
 		{.name = "read_4k", .bytes = 4096, .lanes = 1, .random = true, .chunks = CHUNKS},
 		{.name = "read_4k_16",
