@@ -62,6 +62,7 @@ struct request {
 	bool down_done;    /* the successor has answered */
 	bool synced;       /* own disk, when it has to be */
 	bool waiting;      /* removal: for its chunks' queues */
+	uint64_t wanted;   /* flush of a client: the version it was answered last, or 0 */
 	bool syncing;      /* store_sync() is under way */
 	uint64_t admitted; /* bytes that count in in_flight */
 	uint64_t id;

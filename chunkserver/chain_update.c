@@ -149,6 +149,11 @@ static bool first_goes_on(struct chain_chunk *chunk)
 	}
 	if (r->public.op != FRAME_FLUSH)
 		return false;
+	/* Answered updates that are not here any more were lost with the power. */
+	if (r->wanted > chunk->committed) {
+		request_end(r, EIO, NULL);
+		return true;
+	}
 	DL_DELETE(chunk->queue, r);
 	r->chain->queued--;
 	r->public.version = chunk->committed;

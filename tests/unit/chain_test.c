@@ -616,6 +616,22 @@ static void test_an_update_behind_a_flush_does_not_hold_it_up(void **state)
 	rig_free_all(rig);
 }
 
+static void test_a_flush_of_what_was_lost_with_the_power_fails(void **state)
+{
+	struct rig *rig = rig_up(0);
+	struct frame_header header = rig_header(rig, FRAME_FLUSH, 1);
+
+	(void)state;
+	client_writes(rig, 1, 0, 1, 0);
+	rig_end(rig, CHAIN_PREPARE, 0);
+	header.version = 2;
+	assert_int_equal(answer_to(rig, rig_ask(rig, CLIENT, &header, NULL)), EIO);
+	header.version = 1;
+	assert_int_equal(answer_to(rig, rig_ask(rig, CLIENT, &header, NULL)), NO_ANSWER);
+	assert_int_equal(rig_operations(rig, CHAIN_SYNC), 1);
+	rig_free_all(rig);
+}
+
 /* ---- space ---- */
 
 static void test_a_head_refuses_writes_that_the_chain_cannot_take(void **state)
@@ -838,6 +854,7 @@ int main(void)
 		cmocka_unit_test(
 			test_a_flush_waits_for_updates_before_it_and_is_forwarded_behind_them),
 		cmocka_unit_test(test_an_update_behind_a_flush_does_not_hold_it_up),
+		cmocka_unit_test(test_a_flush_of_what_was_lost_with_the_power_fails),
 		cmocka_unit_test(test_a_head_refuses_writes_that_the_chain_cannot_take),
 		cmocka_unit_test(test_a_head_whose_disk_is_full_says_so_and_goes_on),
 		cmocka_unit_test(test_a_member_whose_disk_is_full_tries_again),
