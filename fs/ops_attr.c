@@ -44,6 +44,9 @@ void fs_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	}
 	pthread_mutex_lock(&inode->lock);
 	exact = inode_exact(inode, view.sole, view.generation);
+	/* A directory that was removed here, and that somebody is still in: the master knows
+	 * nothing of it any more, and nothing of it can change. */
+	exact |= inode->known && inode->attr.nlink == 0 && S_ISDIR(inode->attr.mode);
 	if (exact)
 		inode_stat(inode, &st);
 	pthread_mutex_unlock(&inode->lock);

@@ -97,8 +97,7 @@ static void open_sole(struct task *task, uint64_t generation)
 	answer_open(task);
 }
 
-/* Otherwise, if the inode has not been changed at all since the last open that looked. Somebody's
- * append to a file that both append to must not be hidden by a page. */
+/* Otherwise, if the inode has not been changed at all since the last open that looked. */
 static void open_shared(struct task *task)
 {
 	struct inode *inode = task->inode;
@@ -114,7 +113,6 @@ static void open_shared(struct task *task)
 	if (file != NULL)
 		data_invalidate(file);
 	fs_data_put(file);
-	task->fi.direct_io = (task->fi.flags & O_APPEND) != 0;
 	answer_open(task);
 }
 

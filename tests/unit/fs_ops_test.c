@@ -89,9 +89,48 @@ static void test_pages_are_dropped_when_the_file_was_changed_elsewhere(void **st
 	do_open(file, O_RDONLY, &fi);
 	assert_false(last.fi.keep_cache);
 	do_close(file, &fi);
-	do_open(file, O_WRONLY | O_APPEND, &fi);
-	assert_true(last.fi.direct_io);
-	do_close(file, &fi);
+}
+
+static void test_an_append_goes_to_the_end_that_the_master_knows(void **state)
+{
+	Catena__SetattrReq setattr = CATENA__SETATTR_REQ__INIT;
+	Catena__Request request = CATENA__REQUEST__INIT;
+	struct fuse_file_info fi;
+	uint64_t file;
+	(void)state;
+
+	set_sole(false);
+	file = do_create(1, "file", &fi);
+	fi.flags = O_WRONLY | O_APPEND;
+	do_write(file, &fi, "abc", 0);
+	state_apply_session_open(master.state, ++master.index, 8, 1, "other:/mnt", "c2");
+	setattr.ino = file;
+	setattr.mask = CATENA__SET_MASK__SET_GROW;
+	setattr.size = 10;
+	setattr.file_id = fs_inode_file_id(file);
+	request.op_case = CATENA__REQUEST__OP_SETATTR;
+	request.setattr = &setattr;
+	assert_int_equal(other_session(8, &request), 0);
+	do_write(file, &fi, "xyz", 3); /* where the kernel believes the end to be */
+	do_write(file, &fi, "!", 6);
+	assert_memory_equal(file_of(setattr.file_id)->bytes, "abc\0\0\0\0\0\0\0xyz!", 14);
+	assert_int_equal(do_close(file, &fi), 0);
+	assert_int_equal(do_size(file), 14);
+}
+
+static void test_a_removed_directory_still_has_attributes(void **state)
+{
+	uint64_t dir;
+	(void)state;
+
+	set_sole(false);
+	dir = do_mkdir(1, "dir");
+	fs_rmdir(fresh(), 1, "dir");
+	assert_int_equal(last.error, 0);
+	assert_int_equal(do_size(dir), 4096);
+	assert_int_equal(last.attr.st_nlink, 0);
+	fs_lookup(fresh(), dir, "x");
+	assert_int_equal(last.error, ENOENT);
 }
 
 static void test_a_directory_listed_whole_answers_lookups(void **state)
@@ -782,6 +821,8 @@ int main(void)
 		WITH_FS(test_what_was_made_here_is_not_asked_for),
 		WITH_FS(test_without_the_lease_everything_is_asked_for),
 		WITH_FS(test_pages_are_dropped_when_the_file_was_changed_elsewhere),
+		WITH_FS(test_an_append_goes_to_the_end_that_the_master_knows),
+		WITH_FS(test_a_removed_directory_still_has_attributes),
 		WITH_FS(test_a_directory_listed_whole_answers_lookups),
 		WITH_FS(test_the_size_is_told_after_the_data_was_flushed),
 		WITH_FS(test_without_the_lease_close_waits_for_data_and_size),
