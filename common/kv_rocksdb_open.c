@@ -18,12 +18,13 @@
 
 #define LOG_MODULE "kv"
 
-#define INFO_LOG_NOTHING   6 /* above every level that RocksDB logs at, also its headers */
-#define WAL_POINT_IN_TIME  2
-#define BLOOM_BITS         10
-#define BLOCK_BYTES        (8u << 10)
-#define BLOB_MIN_BYTES     1024u
-#define BLOB_FILE_BYTES    (64u << 20)
+#define INFO_LOG_NOTHING  6 /* above every level that RocksDB logs at, also its headers */
+#define WAL_POINT_IN_TIME 2
+#define BLOOM_BITS        10
+#define BLOCK_BYTES       (8u << 10)
+#define FILTER_PART_BYTES (4u << 10)
+#define BLOB_MIN_BYTES    1024u
+#define BLOB_FILE_BYTES   (64u << 20)
 /* Of the oldest blob files every live value is written anew whenever a compaction meets it, however
  * little garbage lies beside it: a larger share doubles what is written, and needs the room. */
 #define BLOB_GC_AGE        0.05
@@ -86,8 +87,14 @@ static rocksdb_block_based_table_options_t *table_options(struct kv_rocksdb *sto
 	rocksdb_block_based_options_set_filter_policy(
 		table, rocksdb_filterpolicy_create_bloom_full(BLOOM_BITS));
 	/* Index and filters in the cache: then its size bounds the memory of a store of any size.
-	 */
+	 * And in small parts: a whole filter may not even fit into a shard of a small cache, and
+	 * reading it again for each look-up costs more than all the rest. */
 	rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1);
+	rocksdb_block_based_options_set_index_type(
+		table, rocksdb_block_based_table_index_type_two_level_index_search);
+	rocksdb_block_based_options_set_partition_filters(table, 1);
+	rocksdb_block_based_options_set_metadata_block_size(table, FILTER_PART_BYTES);
+	rocksdb_block_based_options_set_pin_top_level_index_and_filter(table, 1);
 	rocksdb_block_based_options_set_cache_index_and_filter_blocks_with_high_priority(table, 1);
 	rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(table, 1);
 	rocksdb_block_based_options_set_data_block_index_type(
