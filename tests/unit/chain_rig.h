@@ -29,40 +29,42 @@ struct rig {
 	unsigned aborts, troubles;
 };
 
-static int rig_info(void *ctx, const struct chunk_key *key, struct chunk_info *info)
+static inline int rig_info(void *ctx, const struct chunk_key *key, struct chunk_info *info)
 {
 	struct rig *rig = ctx;
 
 	return rig->info_error != 0 ? rig->info_error : model_info(&rig->store, key, info);
 }
 
-static int rig_digest(void *ctx, const struct chunk_key *key, uint32_t *digest)
+static inline int rig_digest(void *ctx, const struct chunk_key *key, uint32_t *digest)
 {
 	return model_get_digest(&((struct rig *)ctx)->store, key, digest);
 }
 
-static int rig_presence(void *ctx, const struct chunk_key *key, uint8_t *bitmap, uint32_t *bytes)
+static inline int rig_presence(void *ctx, const struct chunk_key *key, uint8_t *bitmap,
+			       uint32_t *bytes)
 {
 	return model_presence(&((struct rig *)ctx)->store, key, bitmap, bytes);
 }
 
-static int rig_scan(void *ctx, uint32_t pool, uint32_t partition, const struct chunk_key *after,
-		    struct chunk_key *out, int max)
+static inline int rig_scan(void *ctx, uint32_t pool, uint32_t partition,
+			   const struct chunk_key *after, struct chunk_key *out, int max)
 {
 	return model_scan(&((struct rig *)ctx)->store, pool, partition, after, out, max);
 }
 
-static int rig_complete(void *ctx, const struct chunk_key *key, const struct chunk_info *info)
+static inline int rig_complete(void *ctx, const struct chunk_key *key,
+			       const struct chunk_info *info)
 {
 	return model_complete(&((struct rig *)ctx)->store, key, info);
 }
 
-static uint64_t rig_free(void *ctx)
+static inline uint64_t rig_free(void *ctx)
 {
 	return ((struct rig *)ctx)->free_bytes;
 }
 
-static uint64_t rig_in_flight(void *ctx, int64_t delta)
+static inline uint64_t rig_in_flight(void *ctx, int64_t delta)
 {
 	return ((struct rig *)ctx)->in_flight += (uint64_t)delta;
 }
@@ -78,7 +80,7 @@ static const struct chain_ops rig_ops = {
 	.in_flight = rig_in_flight,
 };
 
-static void keep(struct chain_action *list, size_t *count, const struct chain_action *action)
+static inline void keep(struct chain_action *list, size_t *count, const struct chain_action *action)
 {
 	assert_true(*count < RIG_MAX);
 	list[*count] = *action;
@@ -88,7 +90,7 @@ static void keep(struct chain_action *list, size_t *count, const struct chain_ac
 }
 
 /* Takes all actions; commits are executed at once. */
-static void rig_run(struct rig *rig)
+static inline void rig_run(struct rig *rig)
 {
 	struct chain_action action;
 
@@ -117,7 +119,7 @@ static void rig_run(struct rig *rig)
 	}
 }
 
-static struct chain_action take(struct chain_action *list, size_t *count, size_t at)
+static inline struct chain_action take(struct chain_action *list, size_t *count, size_t at)
 {
 	struct chain_action action = list[at];
 
@@ -128,7 +130,7 @@ static struct chain_action take(struct chain_action *list, size_t *count, size_t
 }
 
 /* Ends the oldest operation of that kind. */
-static void rig_end(struct rig *rig, enum chain_action_kind kind, int error)
+static inline void rig_end(struct rig *rig, enum chain_action_kind kind, int error)
 {
 	struct chain_action action;
 	size_t at = 0;
@@ -158,7 +160,7 @@ static void rig_end(struct rig *rig, enum chain_action_kind kind, int error)
 	rig_run(rig);
 }
 
-static size_t rig_operations(const struct rig *rig, enum chain_action_kind kind)
+static inline size_t rig_operations(const struct rig *rig, enum chain_action_kind kind)
 {
 	size_t n = 0;
 
@@ -169,12 +171,12 @@ static size_t rig_operations(const struct rig *rig, enum chain_action_kind kind)
 
 /* ---- messages ---- */
 
-static struct chunk_key rig_key(uint64_t file_id)
+static inline struct chunk_key rig_key(uint64_t file_id)
 {
 	return (struct chunk_key){.pool = POOL, .partition = PARTITION, .file_id = file_id};
 }
 
-static struct frame_header rig_header(struct rig *rig, uint8_t op, uint64_t file_id)
+static inline struct frame_header rig_header(struct rig *rig, uint8_t op, uint64_t file_id)
 {
 	return (struct frame_header){.op = op,
 				     .request_id = ++rig->last_request,
@@ -183,8 +185,8 @@ static struct frame_header rig_header(struct rig *rig, uint8_t op, uint64_t file
 }
 
 /* @payload is given away. */
-static uint64_t rig_ask(struct rig *rig, uint64_t conn, const struct frame_header *header,
-			struct buf *payload)
+static inline uint64_t rig_ask(struct rig *rig, uint64_t conn, const struct frame_header *header,
+			       struct buf *payload)
 {
 	struct chain_source source = {.conn = conn, .request_id = header->request_id};
 
@@ -196,15 +198,15 @@ static uint64_t rig_ask(struct rig *rig, uint64_t conn, const struct frame_heade
 	return header->request_id;
 }
 
-static struct buf *rig_payload(uint32_t blocks)
+static inline struct buf *rig_payload(uint32_t blocks)
 {
 	const uint64_t numbers[MODEL_BLOCKS] = {1, 1, 1, 1, 1, 1, 1, 1};
 
 	return model_payload(numbers, blocks);
 }
 
-static uint64_t client_writes(struct rig *rig, uint64_t op_id, uint32_t first, uint32_t blocks,
-			      uint16_t flags)
+static inline uint64_t client_writes(struct rig *rig, uint64_t op_id, uint32_t first,
+				     uint32_t blocks, uint16_t flags)
 {
 	struct frame_header header = rig_header(rig, FRAME_WRITE, 1);
 
@@ -216,7 +218,7 @@ static uint64_t client_writes(struct rig *rig, uint64_t op_id, uint32_t first, u
 	return rig_ask(rig, CLIENT, &header, rig_payload(blocks));
 }
 
-static uint64_t predecessor_writes(struct rig *rig, uint64_t version, uint32_t first)
+static inline uint64_t predecessor_writes(struct rig *rig, uint64_t version, uint32_t first)
 {
 	struct frame_header header = rig_header(rig, FRAME_WRITE, 1);
 
@@ -229,7 +231,7 @@ static uint64_t predecessor_writes(struct rig *rig, uint64_t version, uint32_t f
 	return rig_ask(rig, BEFORE, &header, rig_payload(1));
 }
 
-static uint64_t client_reads(struct rig *rig, uint32_t first)
+static inline uint64_t client_reads(struct rig *rig, uint32_t first)
 {
 	struct frame_header header = rig_header(rig, FRAME_READ, 1);
 
@@ -238,7 +240,7 @@ static uint64_t client_reads(struct rig *rig, uint32_t first)
 	return rig_ask(rig, CLIENT, &header, NULL);
 }
 
-static uint64_t rig_flush(struct rig *rig, uint64_t conn)
+static inline uint64_t rig_flush(struct rig *rig, uint64_t conn)
 {
 	struct frame_header header = rig_header(rig, FRAME_FLUSH, 1);
 
@@ -248,7 +250,7 @@ static uint64_t rig_flush(struct rig *rig, uint64_t conn)
 
 #define NO_ANSWER UINT32_MAX
 /* The status with which the request was answered; it is taken off the list. */
-static uint32_t answer_to(struct rig *rig, uint64_t request_id)
+static inline uint32_t answer_to(struct rig *rig, uint64_t request_id)
 {
 	for (size_t i = 0; i < rig->answer_count; i++) {
 		if (rig->answers[i].header.request_id == request_id) {
@@ -262,7 +264,7 @@ static uint32_t answer_to(struct rig *rig, uint64_t request_id)
 }
 
 /* The successor answers the oldest frame sent to it. */
-static void successor_answers(struct rig *rig, uint32_t status)
+static inline void successor_answers(struct rig *rig, uint32_t status)
 {
 	struct chain_action sent = take(rig->sent, &rig->sent_count, 0);
 	struct frame_header header = sent.header;
@@ -289,7 +291,7 @@ static void successor_answers(struct rig *rig, uint32_t status)
 
 /* ---- its place ---- */
 
-static void rig_configure(struct rig *rig, uint64_t epoch, unsigned self, unsigned count)
+static inline void rig_configure(struct rig *rig, uint64_t epoch, unsigned self, unsigned count)
 {
 	struct chain_config config = {
 		.epoch = epoch, .chunk_size = MODEL_BYTES, .self = (int)self, .count = count};
@@ -306,7 +308,7 @@ static void rig_configure(struct rig *rig, uint64_t epoch, unsigned self, unsign
 	rig_run(rig);
 }
 
-static struct rig *rig_new(unsigned self, unsigned count)
+static inline struct rig *rig_new(unsigned self, unsigned count)
 {
 	struct rig *rig = calloc(1, sizeof(*rig));
 
@@ -321,7 +323,7 @@ static struct rig *rig_new(unsigned self, unsigned count)
 }
 
 /* Ends what is under way, and checks that nothing is left. */
-static void rig_free_all(struct rig *rig)
+static inline void rig_free_all(struct rig *rig)
 {
 	chain_free(rig->chain);
 	rig_run(rig);
@@ -352,7 +354,7 @@ static void rig_free_all(struct rig *rig)
 	free(rig);
 }
 
-static void successor_connects(struct rig *rig)
+static inline void successor_connects(struct rig *rig)
 {
 	chain_env_time(rig->env, rig->now, rig->lease_until);
 	chain_connection(rig->chain, AFTER);
@@ -360,7 +362,7 @@ static void successor_connects(struct rig *rig)
 }
 
 /* The successor answers everything until the walk is over. */
-static void link_comes_up(struct rig *rig)
+static inline void link_comes_up(struct rig *rig)
 {
 	successor_connects(rig);
 	while (chain_count(rig->chain).link == CHAIN_LINK_COMPARING && rig->sent_count > 0)
@@ -368,7 +370,7 @@ static void link_comes_up(struct rig *rig)
 	assert_int_equal(chain_count(rig->chain).link, CHAIN_LINK_UP);
 }
 
-static uint64_t predecessor_compares(struct rig *rig, const struct sync_compare *compare)
+static inline uint64_t predecessor_compares(struct rig *rig, const struct sync_compare *compare)
 {
 	struct frame_header header = rig_header(rig, FRAME_SYNC_COMPARE, 0);
 	struct buf *buf = model_buffer(NULL, SYNC_COMPARE_MAX);
@@ -379,7 +381,7 @@ static uint64_t predecessor_compares(struct rig *rig, const struct sync_compare 
 	return rig_ask(rig, BEFORE, &header, buf);
 }
 
-static uint64_t predecessor_ends(struct rig *rig)
+static inline uint64_t predecessor_ends(struct rig *rig)
 {
 	struct frame_header header = rig_header(rig, FRAME_SYNC_END, 0);
 
@@ -388,7 +390,7 @@ static uint64_t predecessor_ends(struct rig *rig)
 }
 
 /* An equal partition is compared: everything the member has is said to be so there, too. */
-static struct sync_compare everything(struct rig *rig)
+static inline struct sync_compare everything(struct rig *rig)
 {
 	struct sync_compare compare = {.first = true, .last = true, .to = SYNC_KEY_MAX};
 
@@ -408,7 +410,7 @@ static struct sync_compare everything(struct rig *rig)
 	return compare;
 }
 
-static void inbound_comes_up(struct rig *rig)
+static inline void inbound_comes_up(struct rig *rig)
 {
 	struct sync_compare compare = everything(rig);
 
@@ -417,7 +419,7 @@ static void inbound_comes_up(struct rig *rig)
 }
 
 /* Head, middle or tail of three, with all links up. */
-static struct rig *rig_up(unsigned self)
+static inline struct rig *rig_up(unsigned self)
 {
 	struct rig *rig = rig_new(self, 3);
 
@@ -428,4 +430,12 @@ static struct rig *rig_up(unsigned self)
 	rig->answer_count = 0;
 	return rig;
 }
+static inline uint32_t refusal(struct rig *rig, uint64_t conn, struct frame_header header)
+{
+	struct buf *payload =
+		header.op == FRAME_WRITE ? rig_payload(header.length / BLOCK_SIZE) : NULL;
+
+	return answer_to(rig, rig_ask(rig, conn, &header, payload));
+}
+
 #endif
