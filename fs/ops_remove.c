@@ -54,6 +54,8 @@ static void victim_changed(struct task *task, const Catena__Attr *message)
 		/* Not the one that was expected: nothing of it is in use while sole. */
 		struct inode *other = fs_inode_of(fs, message, task->generation);
 
+		if (other != NULL && message->nlink == 0 && S_ISREG(message->mode))
+			forget_closed(fs, other);
 		if (other != NULL)
 			fs_unused(fs, other);
 		inode_put(fs->inodes, other);
