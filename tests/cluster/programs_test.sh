@@ -30,7 +30,7 @@ check_git() {
 }
 compile() {
 	step "compile inside the mount"
-	make -s -C "$M/src" BUILD="$M/src/build" -j2 ${1:-all} >"$T/make.out" 2>&1 || { tail -n 30 "$T/make.out"; die "make"; }
+	make -s -C "$M/src" BUILD="$M/src/build" -j2 all >"$T/make.out" 2>&1 || { tail -n 30 "$T/make.out"; die "make"; }
 	"$M/src/build/catena-master" --help >/dev/null 2>&1 || [ $? -le 64 ] || die "the program built does not run"
 }
 make_sqlite() {
@@ -87,6 +87,7 @@ step "what fio wrote, and fio verify once more"
 sha256sum --quiet -c "$T/fio.sum" || die "what fio wrote differs"
 fio_here --do_verify=1
 check_big
-[ ! -e "$M/src/build/catena-master" ] || compile clean
+[ -x "$M/src/build/catena-master" ] || die "the program built before is gone"
+rm -r "$M/src/build" || die "removing what was built"
 compile
 rm -rf "$M/include" "$M/gcc" "$M/src" "$M"/v.* || die "rm -rf"
