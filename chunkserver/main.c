@@ -6,11 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <unistd.h>
 #include "chunkserver/config.h"
 #include "chunkserver/server.h"
 #include "chunkserver/store.h"
 #include "common/log.h"
+#include "common/ready.h"
 #include "common/rpc.h"
 
 #define LOG_MODULE "main"
@@ -46,7 +46,6 @@ static int parse(int argc, char **argv, struct arguments *arguments)
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
-	char *end;
 	int option;
 
 	arguments->ready_fd = -1;
@@ -59,9 +58,8 @@ static int parse(int argc, char **argv, struct arguments *arguments)
 			arguments->init = true;
 			break;
 		case 'r':
-			errno = 0;
-			arguments->ready_fd = (int)strtol(optarg, &end, 10);
-			if (errno != 0 || *end != '\0' || arguments->ready_fd < 0)
+			arguments->ready_fd = ready_fd_parse(optarg);
+			if (arguments->ready_fd < 0)
 				return usage(stderr);
 			break;
 		case 'h':
@@ -111,15 +109,6 @@ static void on_hangup(uv_signal_t *handle, int number)
 		log_error("the log cannot be opened again");
 }
 
-static void tell_ready(int fd, const char *address)
-{
-	if (fd < 0)
-		return;
-	if (dprintf(fd, "%s\n", address) < 0)
-		log_warn("nobody listens on the ready descriptor fd=%d", fd);
-	close(fd);
-}
-
 static int serve(const struct config *config, const struct tls_identity *self, int ready_fd)
 {
 	static const int stop_signals[] = {SIGTERM, SIGINT};
@@ -147,7 +136,7 @@ static int serve(const struct config *config, const struct tls_identity *self, i
 	log_info("ready address=%s workers=%d targets=%zu cluster=%s name=%s",
 		 server_address(server), (int)config->workers, config->targets.count, self->cluster,
 		 self->name);
-	tell_ready(ready_fd, server_address(server));
+	ready_tell(ready_fd, server_address(server));
 	uv_run(&loop, UV_RUN_DEFAULT);
 	server_stop(server);
 	for (size_t i = 0; i < 3; i++)

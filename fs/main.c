@@ -10,6 +10,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 #include "common/log.h"
+#include "common/ready.h"
 #include "common/tls.h"
 #include "fs/daemon.h"
 #include "fs/mount.h"
@@ -72,11 +73,7 @@ static int open_log(const struct mount_options *options)
 
 static void tell_ready(const struct mount_options *options, const char *mountpoint)
 {
-	if (options->ready_fd >= 0) {
-		if (dprintf(options->ready_fd, "%s\n", mountpoint) < 0)
-			log_warn("nobody listens on the ready descriptor fd=%d", options->ready_fd);
-		close(options->ready_fd);
-	}
+	ready_tell(options->ready_fd, mountpoint);
 	daemon_ready();
 }
 

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "common/conf.h"
+#include "common/ready.h"
 
 #define CACHE_MIN (16ull << 20)
 #define CACHE_MAX (1ull << 40)
@@ -299,14 +300,11 @@ static char *find_conf(const char *list)
 
 static int parse_fd(struct parsing *p, const char *text)
 {
-	char *end;
-	long fd;
+	int fd = ready_fd_parse(text);
 
-	errno = 0;
-	fd = strtol(text, &end, 10);
-	if (errno != 0 || end == text || *end != '\0' || fd < 0 || fd > 1 << 20)
+	if (fd < 0)
 		return complain(p, "--ready-fd %s: must be the number of a descriptor", text);
-	p->options->ready_fd = (int)fd;
+	p->options->ready_fd = fd;
 	return 0;
 }
 

@@ -3,15 +3,14 @@
  *
  * Exit status: 0 ended in order; 1 could not start; 64 wrong usage; 78 wrong configuration. */
 #define LOG_MODULE "master"
-#include <errno.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <uv.h>
 #include "common/log.h"
+#include "common/ready.h"
 #include "common/rpc.h"
 #include "master/master.h"
 
@@ -51,7 +50,6 @@ static int parse(int argc, char **argv, struct arguments *out)
 		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
-	char *end;
 	int c;
 
 	*out = (struct arguments){.ready_fd = -1};
@@ -66,8 +64,8 @@ static int parse(int argc, char **argv, struct arguments *out)
 		case 'f': /* always so */
 			break;
 		case 'r':
-			out->ready_fd = (int)strtol(optarg, &end, 10);
-			if (*end != '\0' || end == optarg || out->ready_fd < 0)
+			out->ready_fd = ready_fd_parse(optarg);
+			if (out->ready_fd < 0)
 				return EXIT_USAGE;
 			break;
 		case 'h':
@@ -135,17 +133,11 @@ static int run(struct master *master)
 
 static void tell_ready(struct master *master, int fd)
 {
-	char address[300], line[320];
-	int size;
+	char address[300];
 
 	master_address(master, address, sizeof(address));
 	log_info("ready address=%s cluster=%s", address, master->self.cluster);
-	if (fd < 0)
-		return;
-	size = snprintf(line, sizeof(line), "%s\n", address);
-	if (write(fd, line, (size_t)size) != size)
-		log_warn("nobody reads the ready descriptor fd=%d", fd);
-	close(fd);
+	ready_tell(fd, address);
 }
 
 static int open_log(const struct master_config *config)
