@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include "common/clock.h"
 #include "common/rpc.h"
-#include "tests/unit/certs.h"
+#include "tests/unit/catena_ca.h"
 
 static double seconds = 2;
 
@@ -218,20 +218,18 @@ static uint16_t start_server(const struct tls_files *files, int *end_fd)
 
 int main(int argc, char **argv)
 {
-	char dir[] = "/tmp/rpc_bench.XXXXXX", error[256] = "", target[32];
-	struct certs_ca ca;
-	struct certs_files server_cert, client_cert;
+	char dir[CA_PATH_MAX], error[256] = "", target[32];
+	struct ca_files server_cert, client_cert;
 	struct rpc_client_options options = {.target = target, .server_role = TLS_ROLE_MASTER};
 	struct rpc_client *client;
 	int end_fd;
 
 	if (argc > 1)
 		seconds = atof(argv[1]);
-	if (mkdtemp(dir) == NULL)
-		return 1;
-	certs_ca_make(&ca, dir, "ca.crt", "bench");
-	certs_issue(&ca, "master", "m", "m", NULL, 3600, &server_cert);
-	certs_issue(&ca, "client", "c", "c", NULL, 3600, &client_cert);
+	ca_temp_dir(dir);
+	ca_init(dir, "bench");
+	ca_issue(dir, "master", "m", NULL, &server_cert);
+	ca_issue(dir, "client", "c", NULL, &client_cert);
 	options.tls = client_cert.files;
 	snprintf(target, sizeof(target), "127.0.0.1:%u", start_server(&server_cert.files, &end_fd));
 	rpc_init();
@@ -248,7 +246,6 @@ int main(int argc, char **argv)
 	rpc_shutdown();
 	close(end_fd);
 	waitpid(server_pid, NULL, 0);
-	certs_ca_free(&ca);
-	certs_remove_dir(dir);
+	ca_remove_dir(dir);
 	return 0;
 }

@@ -16,15 +16,14 @@
 #include "common/log.h"
 #include "common/rpc.h"
 #include "master/master.h"
-#include "tests/unit/certs.h"
+#include "tests/unit/catena_ca.h"
 
 #define CLUSTER "11111111-2222-3333-4444-555555555555"
 #define SERVERS 4
 
 struct fixture {
-	char dir[128], data[160];
-	struct certs_ca ca;
-	struct certs_files master_cert, client_cert, admin_cert, server_certs[SERVERS];
+	char dir[CA_PATH_MAX], data[CA_PATH_MAX + 8];
+	struct ca_files master_cert, client_cert, admin_cert, server_certs[SERVERS];
 	struct master_config config;
 	struct master *master;
 	pthread_t ticker;
@@ -84,7 +83,7 @@ static inline int fixture_setup(void **state)
 	if (conf_defaults(master_options, &fx.config, error, sizeof(error)) != 0)
 		return -1;
 	fx.config.data = strdup(fx.data);
-	fx.config.ca = strdup(fx.ca.path);
+	fx.config.ca = strdup(fx.master_cert.ca);
 	fx.config.cert = strdup(fx.master_cert.cert);
 	fx.config.key = strdup(fx.master_cert.key);
 	fx.config.client_lease_ns = NS_PER_SEC;
@@ -110,22 +109,17 @@ static inline int fixture_teardown(void **state)
 
 static inline int fixture_group_setup(void **state)
 {
-	const char *tmp = getenv("TMPDIR");
-
 	log_set_level(getenv("TEST_LOG") != NULL ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR);
-	snprintf(fx.dir, sizeof(fx.dir), "%s/master_test.XXXXXX",
-		 tmp != NULL && strlen(tmp) < 80 ? tmp : "/tmp");
-	if (mkdtemp(fx.dir) == NULL)
-		return -1;
-	certs_ca_make(&fx.ca, fx.dir, "ca.crt", CLUSTER);
-	certs_issue(&fx.ca, "master", "m1", "m1", NULL, 3600, &fx.master_cert);
-	certs_issue(&fx.ca, "client", "laptop", "laptop", NULL, 3600, &fx.client_cert);
-	certs_issue(&fx.ca, "admin", "admin", "admin", NULL, 3600, &fx.admin_cert);
+	ca_temp_dir(fx.dir);
+	ca_init(fx.dir, CLUSTER);
+	ca_issue(fx.dir, "master", "m1", NULL, &fx.master_cert);
+	ca_issue(fx.dir, "client", "laptop", NULL, &fx.client_cert);
+	ca_issue(fx.dir, "admin", "admin", NULL, &fx.admin_cert);
 	for (int i = 0; i < SERVERS; i++) {
 		char name[32];
 
 		snprintf(name, sizeof(name), "store-%d", i + 1);
-		certs_issue(&fx.ca, "chunkserver", name, name, NULL, 3600, &fx.server_certs[i]);
+		ca_issue(fx.dir, "chunkserver", name, NULL, &fx.server_certs[i]);
 	}
 	rpc_init();
 	return 0;
@@ -134,7 +128,6 @@ static inline int fixture_group_setup(void **state)
 static inline int fixture_group_teardown(void **state)
 {
 	rpc_shutdown();
-	certs_ca_free(&fx.ca);
 	nftw(fx.dir, fixture_remove, 16, FTW_DEPTH | FTW_PHYS);
 	return 0;
 }
@@ -176,7 +169,7 @@ static inline void peer_closed(void *user, int error)
 	pthread_mutex_unlock(&p->lock);
 }
 
-static inline struct peer *peer_open(const struct certs_files *cert, const char *path)
+static inline struct peer *peer_open(const struct ca_files *cert, const char *path)
 {
 	static const struct rpc_stream_events events = {peer_message, peer_closed};
 	struct peer *p = calloc(1, sizeof(*p));

@@ -396,7 +396,7 @@ static void test_roles_bind(void **state)
 	peer_close(p);
 }
 
-static int call_status(const struct certs_files *cert, Catena__StatusReply **out)
+static int call_status(const struct ca_files *cert, Catena__StatusReply **out)
 {
 	struct peer *p = peer_open(cert, "/catena.Master/Status");
 	uint8_t *reply = NULL;
@@ -440,10 +440,9 @@ static void test_status_tells_admins_and_clients(void **state)
 static void test_what_cannot_be_started_says_why(void **state)
 {
 	struct master_config config = fx.config;
-	struct certs_ca other;
-	struct certs_files cert;
+	struct ca_files cert;
 	struct master *second;
-	char error[512], empty[200];
+	char error[512], empty[300], other[300];
 
 	assert_int_equal(master_start(&config, &second, error, sizeof(error)), -EBUSY);
 	assert_non_null(strstr(error, "in use"));
@@ -458,14 +457,14 @@ static void test_what_cannot_be_started_says_why(void **state)
 	config = fx.config;
 	assert_int_equal(master_init(&config, error, sizeof(error)), -EEXIST);
 	assert_non_null(strstr(error, "already"));
-	certs_ca_make(&other, fx.dir, "other-ca.crt", "another-cluster");
-	certs_issue(&other, "master", "m1", "other", NULL, 3600, &cert);
-	config.ca = other.path;
+	snprintf(other, sizeof(other), "%s/other", fx.dir);
+	ca_init(other, "another-cluster");
+	ca_issue(other, "master", "m1", NULL, &cert);
+	config.ca = cert.ca;
 	config.cert = cert.cert;
 	config.key = cert.key;
 	assert_int_equal(master_start(&config, &second, error, sizeof(error)), -EXDEV);
 	assert_non_null(strstr(error, "another cluster"));
-	certs_ca_free(&other);
 	config.ca = fx.config.ca;
 	config.cert = fx.client_cert.cert;
 	config.key = fx.client_cert.key;

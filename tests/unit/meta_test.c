@@ -21,7 +21,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "fs/meta.h"
-#include "tests/unit/certs.h"
+#include "tests/unit/catena_ca.h"
 
 #define PATIENCE (5 * NS_PER_SEC)
 #define LEASE_NS (400 * NS_PER_MSEC)
@@ -45,9 +45,8 @@ static struct {
 	unsigned requests;
 } master;
 
-static char dir[64];
-static struct certs_ca ca;
-static struct certs_files master_files, client_files, admin_files;
+static char dir[CA_PATH_MAX];
+static struct ca_files master_files, client_files, admin_files;
 
 static void push(struct rpc_stream *stream, const Catena__ClientPush *message)
 {
@@ -649,13 +648,11 @@ static int group_setup(void **state)
 {
 	(void)state;
 	log_set_level(LOG_LEVEL_ERROR);
-	snprintf(dir, sizeof(dir), "/tmp/meta_test.XXXXXX");
-	if (mkdtemp(dir) == NULL)
-		return -1;
-	certs_ca_make(&ca, dir, "ca", "test");
-	certs_issue(&ca, "master", "master-1", "master", NULL, 3600, &master_files);
-	certs_issue(&ca, "client", "mount-1", "client", NULL, 3600, &client_files);
-	certs_issue(&ca, "admin", "admin-1", "admin", NULL, 3600, &admin_files);
+	ca_temp_dir(dir);
+	ca_init(dir, "test");
+	ca_issue(dir, "master", "master-1", NULL, &master_files);
+	ca_issue(dir, "client", "mount-1", NULL, &client_files);
+	ca_issue(dir, "admin", "admin-1", NULL, &admin_files);
 	pthread_mutex_init(&master.lock, NULL);
 	rpc_init();
 	master_start("127.0.0.1:0");
@@ -667,8 +664,7 @@ static int group_teardown(void **state)
 	(void)state;
 	rpc_server_stop(master.server);
 	rpc_shutdown();
-	certs_ca_free(&ca);
-	certs_remove_dir(dir);
+	ca_remove_dir(dir);
 	return 0;
 }
 

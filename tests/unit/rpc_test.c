@@ -22,16 +22,15 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/rpc.h"
-#include "tests/unit/certs.h"
+#include "tests/unit/catena_ca.h"
 
 #define ECHO     "/catena.Test/Echo"
 #define PLAIN    "/catena.Test/Plain"
 #define LATER    "/catena.Test/Later"
 #define DEADLINE (5 * NS_PER_SEC)
 
-static char dir[64];
-static struct certs_ca ca, other_ca;
-static struct certs_files server_files, client_files, admin_files;
+static char dir[CA_PATH_MAX], other_dir[CA_PATH_MAX];
+static struct ca_files server_files, client_files, admin_files;
 
 /* ---- a server that echoes, refuses, delays ---- */
 
@@ -109,7 +108,7 @@ static const struct rpc_method methods[] = {
 	{0},
 };
 
-static int start_server_on(struct test_server *s, uint16_t port, const struct certs_files *files,
+static int start_server_on(struct test_server *s, uint16_t port, const struct ca_files *files,
 			   char *error, size_t size)
 {
 	char address[32];
@@ -178,7 +177,7 @@ static void record_closed(void *user, int error)
 
 static const struct rpc_stream_events record_events = {record_message, record_closed};
 
-static int open_client(struct record *r, uint16_t port, const struct certs_files *files)
+static int open_client(struct record *r, uint16_t port, const struct ca_files *files)
 {
 	char target[32], error[256];
 	struct rpc_client_options options = {
@@ -441,7 +440,7 @@ static void test_a_late_reply_counts_until_the_deadline(void **state)
 
 /* ---- who may not ---- */
 
-static void expect_refused(const struct certs_files *files, int error, const char *word)
+static void expect_refused(const struct ca_files *files, int error, const char *word)
 {
 	struct record r;
 	uint64_t start = clock_monotonic_ns();
@@ -461,23 +460,23 @@ static void expect_refused(const struct certs_files *files, int error, const cha
 
 static void test_certificates_of_another_ca_are_refused(void **state)
 {
-	struct certs_files stranger;
+	struct ca_files stranger;
 
 	/* Trusts our CA, but is not of it: the server refuses. */
-	certs_issue(&other_ca, "client", "mount-1", "stranger", NULL, 3600, &stranger);
-	stranger.files.ca = ca.path;
+	ca_issue(other_dir, "client", "mount-1", NULL, &stranger);
+	stranger.files.ca = client_files.ca;
 	expect_refused(&stranger, -EACCES, "certificate");
 	/* Trusts only its own: refuses the server. */
-	stranger.files.ca = other_ca.path;
+	stranger.files.ca = stranger.ca;
 	expect_refused(&stranger, -EACCES, "certificate");
 	assert_int_equal(atomic_load(&the_server->opened), 0);
 }
 
 static void test_an_expired_certificate_is_refused(void **state)
 {
-	struct certs_files expired;
+	struct ca_files expired;
 
-	certs_issue(&ca, "client", "mount-1", "expired", NULL, -60, &expired);
+	ca_issue(dir, "client", "mount-2", "--expired", &expired);
 	expect_refused(&expired, -EACCES, "certificate");
 	assert_int_equal(atomic_load(&the_server->opened), 0);
 }
@@ -491,11 +490,11 @@ static void test_a_wrong_role_is_refused_by_the_handler(void **state)
 static void test_a_server_of_another_role_is_refused(void **state)
 {
 	struct test_server fake;
-	struct certs_files files;
+	struct ca_files files;
 	struct record r;
 	char error[256], refusal[256];
 
-	certs_issue(&ca, "chunkserver", "cs", "cs", NULL, 3600, &files);
+	ca_issue(dir, "chunkserver", "cs", NULL, &files);
 	assert_int_equal(start_server_on(&fake, 0, &files, error, sizeof(error)), 0);
 	assert_int_equal(open_client(&r, rpc_server_port(fake.rpc), &client_files), 0);
 	assert_int_equal(open_stream(&r, DEADLINE), 0);
@@ -710,18 +709,14 @@ static void test_a_server_may_stop_in_any_state(void **state)
 
 static int group_setup(void **state)
 {
-	const char *tmp = getenv("TMPDIR");
-
 	log_set_level(getenv("TEST_LOG") != NULL ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR);
-	snprintf(dir, sizeof(dir), "%s/rpc_test.XXXXXX",
-		 tmp != NULL && strlen(tmp) < 40 ? tmp : "/tmp");
-	if (mkdtemp(dir) == NULL)
-		return -1;
-	certs_ca_make(&ca, dir, "ca.crt", "test");
-	certs_ca_make(&other_ca, dir, "other.crt", "test");
-	certs_issue(&ca, "master", "master", "master", NULL, 3600, &server_files);
-	certs_issue(&ca, "client", "mount-1", "client", NULL, 3600, &client_files);
-	certs_issue(&ca, "admin", "admin", "admin", NULL, 3600, &admin_files);
+	ca_temp_dir(dir);
+	snprintf(other_dir, sizeof(other_dir), "%.240s/other", dir);
+	ca_init(dir, "test");
+	ca_init(other_dir, "test");
+	ca_issue(dir, "master", "master", NULL, &server_files);
+	ca_issue(dir, "client", "mount-1", NULL, &client_files);
+	ca_issue(dir, "admin", "admin", NULL, &admin_files);
 	rpc_init();
 	return 0;
 }
@@ -729,9 +724,7 @@ static int group_setup(void **state)
 static int group_teardown(void **state)
 {
 	rpc_shutdown();
-	certs_ca_free(&ca);
-	certs_ca_free(&other_ca);
-	certs_remove_dir(dir);
+	ca_remove_dir(dir);
 	return 0;
 }
 
