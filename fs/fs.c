@@ -271,7 +271,7 @@ static void registered(void *user, int error, const Catena__Reply *reply)
 		r->inode->registered++;
 		pthread_mutex_unlock(&r->inode->lock);
 		fs_apply(r->fs, r->inode, reply->attr, r->generation);
-	} else if (log_rate_ok(&noise, 2)) {
+	} else if (reply != NULL && log_rate_ok(&noise, 2)) {
 		log_warn("an open file is unknown to the master ino=%llu error=\"%s\"",
 			 (unsigned long long)r->inode->ino, strerror(-error));
 	}

@@ -18,8 +18,8 @@
 #include "fs/mountpoint.h"
 #include "fs/recall.h"
 
-#define PAGES_NS (5 * NS_PER_SEC) /* for the kernel's dirty pages at the end */
-#define QUIET_NS (2 * NS_PER_SEC) /* for what is under way when all else is done */
+#define DETACH_NS (5 * NS_PER_SEC) /* for the kernel to write its pages and to let go */
+#define QUIET_NS  (2 * NS_PER_SEC) /* for what is under way when all else is done */
 
 struct mount {
 	struct mount_options options; /* borrowed */
@@ -216,7 +216,10 @@ int mount_ended_fd(const struct mount *mount)
 
 /* ---- taken down ---- */
 
-struct pages {
+/* Taking the mount away asks the kernel for things for which it may have to ask us: dirty pages of
+ * shared mappings must be written first, and with dead servers that may never end. So it is done by
+ * a thread that can be left behind. */
+struct detaching {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	bool done;
@@ -224,79 +227,115 @@ struct pages {
 	char *path;
 };
 
-static void pages_unref(struct pages *pages)
+/* With the lock held; gives it back. */
+static void detaching_unref(struct detaching *d)
 {
-	bool last = --pages->refs == 0;
+	bool last = --d->refs == 0;
 
-	pthread_mutex_unlock(&pages->lock);
+	pthread_mutex_unlock(&d->lock);
 	if (!last)
 		return;
-	pthread_cond_destroy(&pages->changed);
-	pthread_mutex_destroy(&pages->lock);
-	free(pages->path);
-	free(pages);
+	pthread_cond_destroy(&d->changed);
+	pthread_mutex_destroy(&d->lock);
+	free(d->path);
+	free(d);
 }
 
-/* Asks our own filesystem, so not on a thread that must go on. */
-static void *sync_pages(void *user)
+static void write_pages(const char *path)
 {
-	struct pages *pages = user;
-	int fd = open(pages->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	if (fd >= 0) {
-		syncfs(fd);
-		close(fd);
-	}
-	pthread_mutex_lock(&pages->lock);
-	pages->done = true;
-	pthread_cond_signal(&pages->changed);
-	pages_unref(pages);
+	if (fd < 0)
+		return;
+	syncfs(fd);
+	close(fd);
+}
+
+static void *detach_run(void *user)
+{
+	struct detaching *d = user;
+
+	write_pages(d->path);
+	if (mountpoint_unmount(d->path) == UNMOUNTED_BUSY)
+		log_warn("unmounted while files are open: their programs will get errors path=%s",
+			 d->path);
+	pthread_mutex_lock(&d->lock);
+	d->done = true;
+	pthread_cond_signal(&d->changed);
+	detaching_unref(d);
 	return NULL;
 }
 
-/* Dirty pages of shared mappings come to us, while the mount still serves. */
-static void write_kernel_pages(const char *path)
+/* NULL: out of memory or threads. The caller's reference is given up by detach_wait(). */
+static struct detaching *detach_begin(const char *path)
 {
-	struct pages *pages = calloc(1, sizeof(*pages));
-	uint64_t end_ns = clock_monotonic_ns() + PAGES_NS;
-	struct timespec at = {.tv_sec = (time_t)(end_ns / NS_PER_SEC),
-			      .tv_nsec = (long)(end_ns % NS_PER_SEC)};
+	struct detaching *d = calloc(1, sizeof(*d));
 	pthread_condattr_t attr;
 	pthread_t thread;
 
-	if (pages == NULL)
-		return;
-	pages->path = strdup(path);
-	pages->refs = 2;
-	pthread_mutex_init(&pages->lock, NULL);
+	if (d == NULL)
+		return NULL;
+	d->path = strdup(path);
+	d->refs = 2;
+	pthread_mutex_init(&d->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&pages->changed, &attr);
+	pthread_cond_init(&d->changed, &attr);
 	pthread_condattr_destroy(&attr);
-	if (pages->path == NULL || pthread_create(&thread, NULL, sync_pages, pages) != 0) {
-		pages->refs = 1;
-		pthread_mutex_lock(&pages->lock);
-		pages_unref(pages);
-		return;
+	if (d->path == NULL || pthread_create(&thread, NULL, detach_run, d) != 0) {
+		d->refs = 1;
+		pthread_mutex_lock(&d->lock);
+		detaching_unref(d);
+		return NULL;
 	}
 	pthread_detach(thread);
-	pthread_mutex_lock(&pages->lock);
-	while (!pages->done &&
-	       pthread_cond_timedwait(&pages->changed, &pages->lock, &at) != ETIMEDOUT)
-		;
-	if (!pages->done)
-		log_warn("the kernel's dirty pages could not be written in time");
-	pages_unref(pages);
+	return d;
 }
 
-static void unmount(struct mount *mount)
+/* True: done within the time. */
+static bool detach_wait(struct detaching *d, uint64_t timeout_ns, bool last)
 {
+	uint64_t end_ns = clock_monotonic_ns() + timeout_ns;
+	struct timespec at = {.tv_sec = (time_t)(end_ns / NS_PER_SEC),
+			      .tv_nsec = (long)(end_ns % NS_PER_SEC)};
+	bool done;
+
+	pthread_mutex_lock(&d->lock);
+	while (!d->done && pthread_cond_timedwait(&d->changed, &d->lock, &at) != ETIMEDOUT)
+		;
+	done = d->done;
+	if (last)
+		detaching_unref(d);
+	else
+		pthread_mutex_unlock(&d->lock);
+	return done;
+}
+
+static struct detaching *unmount(struct mount *mount)
+{
+	struct detaching *d;
+
 	if (!mount->mounted || fuse_session_exited(mount->session))
+		return NULL;
+	d = detach_begin(mount->path);
+	if (d != NULL && !detach_wait(d, DETACH_NS, false))
+		log_warn("the kernel does not let go of the mount yet path=%s", mount->path);
+	return d;
+}
+
+/* Ends the connection with the kernel, so that nothing waits for us any more. The descriptor stays
+ * taken: late answers must not go to another file that gets its number. */
+static void sever(struct mount *mount)
+{
+	int null;
+
+	if (!mount->mounted)
 		return;
-	write_kernel_pages(mount->path);
-	if (mountpoint_unmount(mount->path) == UNMOUNTED_BUSY)
-		log_warn("unmounted while files are open: their programs will get errors path=%s",
-			 mount->path);
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (null < 0 || dup2(null, fuse_session_fd(mount->session)) < 0)
+		log_error("cannot close the connection with the kernel");
+	if (null >= 0)
+		close(null);
 }
 
 static int write_back(struct mount *mount)
@@ -342,12 +381,14 @@ static void free_all(struct mount *mount)
 
 int mount_end(struct mount *mount)
 {
-	int rc;
+	struct detaching *detaching = unmount(mount);
+	int rc = write_back(mount);
 
-	unmount(mount);
-	rc = write_back(mount);
 	if (mount->loop != NULL)
 		fuse_loop_stop(mount->loop);
+	sever(mount);
+	if (detaching != NULL)
+		detach_wait(detaching, QUIET_NS, true);
 	if (mount->fs != NULL) {
 		recaller_stop(mount->fs->recaller);
 		keeper_stop(mount->fs->keeper);
