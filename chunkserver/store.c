@@ -195,6 +195,11 @@ void space_release(struct store *store, uint64_t promised, uint64_t written)
 	atomic_fetch_add_explicit(&store->written_since, written, memory_order_relaxed);
 }
 
+bool space_is_short(struct store *store)
+{
+	return space_left(store) < 2 * store->reserve;
+}
+
 struct compaction {
 	struct job job;
 	uint64_t garbage; /* as we counted it */

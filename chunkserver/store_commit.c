@@ -214,7 +214,7 @@ void store_abort(struct store_view *view, struct store_update *update)
 	if (plan->prepared)
 		plan_drop(plan);
 	else
-		plan->error = -ECANCELED; /* done comes with it */
+		plan->cancelled = true; /* done comes, and says so */
 }
 
 /* ---- the end of a copy ---- */

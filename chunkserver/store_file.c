@@ -264,8 +264,9 @@ int file_read(struct chunk_file *file, uint8_t *data, uint32_t bytes, uint64_t o
 			continue;
 		if (n < 0 && errno == EINVAL && direct && leave_direct(file, fd) == 0)
 			continue;
+		/* Bytes that the disk cannot give back are damaged like changed ones. */
 		if (n < 0)
-			return -errno;
+			return errno == EIO ? -EBADMSG : -errno;
 		if (n == 0)
 			break;
 		*got += (uint32_t)n;

@@ -314,6 +314,8 @@ int store_lock(int root_fd, const char *path, int *lock_fd, char *error, size_t 
 int space_promise(struct store *store, uint64_t bytes, bool syncing);
 void space_release(struct store *store, uint64_t promised, uint64_t written);
 void space_refresh(struct store *store, bool now);
+/* Space is about to run out: what can be given back, should be. */
+bool space_is_short(struct store *store);
 /* Has the db let go what was deleted from it, in the background, when there is enough of it for the
  * space that is left; sooner when a write was @refused. */
 void space_reclaim(struct store_view *view, bool refused);
@@ -351,7 +353,8 @@ int file_direct(struct chunk_file *file, bool create, int *fd);
 int file_buffered(struct chunk_file *file, int *fd);
 /* @data at least BLOCK_SIZE aligned, or it is copied; -errno. */
 int file_write(struct chunk_file *file, const uint8_t *data, uint32_t bytes, uint64_t offset);
-/* Reads @bytes, past the page cache when @direct and aligned. *got: less only at the file's end. */
+/* Reads @bytes, past the page cache when @direct and aligned. *got: less only at the file's end.
+ * -EBADMSG: the disk cannot read them. */
 int file_read(struct chunk_file *file, uint8_t *data, uint32_t bytes, uint64_t offset, bool direct,
 	      uint32_t *got);
 /* From the page cache only: 0 when all of it was there, else -EAGAIN. Any thread. */
@@ -586,7 +589,7 @@ struct plan {
 	unsigned edge_count;
 	struct edge edges[2];
 	uint64_t promised;
-	bool linked, wrote;
+	bool linked, wrote, cancelled;
 	bool prepared; /* done has been called with 0 */
 	int error;
 };

@@ -144,8 +144,8 @@ static void plan_finish(struct plan *plan, int rc)
 {
 	struct store_update *update = plan->update;
 
-	if (rc == 0)
-		rc = plan->error;
+	if (rc == 0 && plan->cancelled)
+		rc = -ECANCELED;
 	if (rc == 0)
 		plan->prepared = true;
 	else

@@ -37,29 +37,54 @@ struct verdict {
 	uint32_t crcs[PIECE_BLOCKS];
 };
 
+/* Reads the live blocks. *there: the file has them; *bad: the disk cannot read them. */
+static int read_live(struct replay *replay, uint32_t index, const struct bits *live,
+		     struct bits *there, struct bits *bad)
+{
+	uint64_t base = (uint64_t)index * PIECE_BYTES;
+	struct chunk_file *file = replay->chunk->file;
+	uint32_t got;
+	int rc = file_read(file, replay->data, bits_end(live) * BLOCK_SIZE, base, true, &got);
+
+	*there = bits_range(0, 0, got >> BLOCK_SHIFT);
+	if (rc != -EBADMSG)
+		return rc == -ENOENT ? 0 : rc;
+	for (uint32_t i = bits_next(live, 0); i < PIECE_BLOCKS; i = bits_next(live, i + 1)) {
+		rc = file_read(file, replay->data + (size_t)i * BLOCK_SIZE, BLOCK_SIZE,
+			       base + (uint64_t)i * BLOCK_SIZE, true, &got);
+		if (rc == -EBADMSG)
+			bits_set(bad, i);
+		else if (rc != 0)
+			return rc;
+		else if (got == BLOCK_SIZE)
+			bits_set(there, i);
+	}
+	return 0;
+}
+
 static int judge(struct replay *replay, uint32_t index, const struct piece *piece,
 		 struct verdict *verdict)
 {
 	struct bits live = bits_without(piece->present, &piece->inner);
-	uint32_t got = 0, bytes = bits_end(&live) * BLOCK_SIZE;
-	int rc = 0;
+	struct bits there, bad = {{0}};
+	int rc;
 
 	memset(verdict, 0, offsetof(struct verdict, crcs));
-	if (bytes > 0)
-		rc = file_read(replay->chunk->file, replay->data, bytes,
-			       (uint64_t)index * PIECE_BYTES, true, &got);
-	if (rc != 0 && rc != -ENOENT)
+	if (!bits_any(&live))
+		return 0;
+	rc = read_live(replay, index, &live, &there, &bad);
+	if (rc != 0)
 		return rc;
+	live = bits_without(live, &bad); /* that stays damage */
 	for (uint32_t i = bits_next(&live, 0); i < PIECE_BLOCKS; i = bits_next(&live, i + 1)) {
-		bool there = (i + 1) * BLOCK_SIZE <= got;
 		bool old = replay->store->same_boot || bits_test(&replay->over[index], i);
 
-		if (there)
+		if (bits_test(&there, i))
 			verdict->crcs[i] =
 				crc32c(replay->data + (size_t)i * BLOCK_SIZE, BLOCK_SIZE);
-		if (there && verdict->crcs[i] == piece->crcs[i])
+		if (bits_test(&there, i) && verdict->crcs[i] == piece->crcs[i])
 			continue;
-		if (there && old)
+		if (bits_test(&there, i) && old)
 			bits_set(&verdict->adopt, i);
 		else if (!replay->store->same_boot)
 			bits_set(&verdict->lose, i);

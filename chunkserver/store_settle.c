@@ -266,7 +266,7 @@ static void come_to_rest(struct store_view *view, struct chunk *chunk)
 void settle(struct store_view *view, struct chunk *chunk, uint64_t now)
 {
 	struct dirty *dirty = chunk->dirty;
-	bool many = view->dirty_count > DIRTY_MANY;
+	bool many = view->dirty_count > DIRTY_MANY || space_is_short(view->store);
 	bool synced;
 	int index;
 

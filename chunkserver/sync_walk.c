@@ -202,6 +202,7 @@ static bool send_range(struct sync_walk *walk, struct sync_action *action)
 {
 	uint8_t bytes[SYNC_COMPARE_MAX];
 	struct chunk_key key = {.pool = walk->pool, .partition = walk->partition};
+	size_t size;
 	int rc;
 
 	/* Only one kind of SYNC_COMPARE may be unanswered at a time: the answers do not say which.
@@ -214,8 +215,8 @@ static bool send_range(struct sync_walk *walk, struct sync_action *action)
 		return false;
 	}
 	walk->state = WALK_COMPARE;
-	return send_bytes(walk, action, FRAME_SYNC_COMPARE, &key, bytes,
-			  sync_compare_encode(&walk->range, bytes));
+	size = sync_compare_encode(&walk->range, bytes);
+	return send_bytes(walk, action, FRAME_SYNC_COMPARE, &key, bytes, size);
 }
 
 static void compared(struct sync_walk *walk, const struct buf *payload)
@@ -299,11 +300,11 @@ static void read_run(struct sync_walk *walk, struct sync_action *action)
 static bool send_commit(struct sync_walk *walk, struct sync_action *action)
 {
 	uint8_t bytes[SYNC_COMMIT_MAX];
+	size_t size = sync_commit_encode(&walk->info, bytes);
 
 	walk->open = false;
 	walk->counts.copied++;
-	return send_bytes(walk, action, FRAME_SYNC_COMMIT, &walk->key, bytes,
-			  sync_commit_encode(&walk->info, bytes));
+	return send_bytes(walk, action, FRAME_SYNC_COMMIT, &walk->key, bytes, size);
 }
 
 /* The chunk was removed after the comparison. */
@@ -312,10 +313,10 @@ static bool send_gone(struct sync_walk *walk, struct sync_action *action)
 	struct sync_key key = {walk->key.file_id, walk->key.index};
 	struct chunk_key where = {.pool = walk->pool, .partition = walk->partition};
 	uint8_t bytes[SYNC_GONE_ALL_MAX];
+	size_t size = sync_gone_encode(&key, 1, bytes);
 
 	walk->open = false;
-	return send_bytes(walk, action, FRAME_SYNC_COMPARE, &where, bytes,
-			  sync_gone_encode(&key, 1, bytes));
+	return send_bytes(walk, action, FRAME_SYNC_COMPARE, &where, bytes, size);
 }
 
 /* Is the chunk still there at its end? It may have been removed while it was read. */

@@ -1,7 +1,6 @@
 /* Measures one target without network: usage: store_bench DIR [SECONDS per test]
  * DIR is made, and removed at the end. Prints "name value unit" lines: rates, latencies of synced
  * small writes, and CPU seconds per GiB or microseconds per operation. */
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 #include "chunkserver/store.h"
 #include "common/clock.h"
 #include "common/crc32c.h"
+#include "tests/tree.h"
 
 #define CHUNK  (16u << 20)
 #define MIB    (1u << 20)
@@ -237,12 +237,6 @@ static void quiet(uint64_t ms)
 	uv_run(&loop, UV_RUN_DEFAULT);
 }
 
-static int remove_entry(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-	(void)st, (void)flag, (void)ftw;
-	return remove(path);
-}
-
 int main(int argc, char **argv)
 {
 	static const struct test tests[] = {
@@ -355,6 +349,6 @@ int main(int argc, char **argv)
 	uv_loop_close(&loop);
 	buf_pool_destroy(pool);
 	free(latencies);
-	nftw(options.path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+	tree_remove(options.path);
 	return 0;
 }

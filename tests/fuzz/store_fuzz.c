@@ -13,6 +13,8 @@
 #include "tests/unit/store_faults.h"
 #include "tests/unit/store_model.h"
 
+#define NEEDS_NEW_TARGET 2
+
 enum damage { DAMAGE_NONE, DAMAGE_FILE, DAMAGE_LOG, DAMAGE_KINDS };
 
 static struct model model;
@@ -139,6 +141,24 @@ static void damage_log(void)
 
 /* ---- the child that judges ---- */
 
+/* Whatever has happened to a chunk, it can be removed. */
+static void clear_up(void)
+{
+	for (uint32_t c = 0; c < MODEL_CHUNKS; c++) {
+		struct chunk_key key = test_key(c);
+		struct chunk_info info;
+		char path[512];
+		int rc = do_remove(&fx, &key, 1);
+
+		if (rc != 0)
+			give_up("remove", rc);
+		rc = store_info(fx.view, &key, &info);
+		file_path(&fx, &key, path, sizeof(path));
+		if (rc != 0 || info.exists || access(path, F_OK) == 0)
+			give_up("not removed", rc);
+	}
+}
+
 static void judge(enum damage damage)
 {
 	int rc;
@@ -146,7 +166,7 @@ static void judge(enum damage damage)
 	for (unsigned again = 0; again < 2; again++) {
 		rc = fixture_open(&fx);
 		if (rc == -EUCLEAN && damage == DAMAGE_LOG)
-			_exit(0);
+			_exit(NEEDS_NEW_TARGET);
 		if (rc != 0)
 			give_up("open after the crash", rc);
 		for (uint32_t c = 0; c < MODEL_CHUNKS; c++)
@@ -154,12 +174,15 @@ static void judge(enum damage damage)
 					      damage == DAMAGE_LOG ? 0 : progress->kept[c],
 					      damage != DAMAGE_NONE) != 0)
 				give_up(model.why, 0);
+		if (again > 0)
+			clear_up();
 		fixture_close(&fx);
 	}
 	_exit(0);
 }
 
-static void run_judge(enum damage damage)
+/* False: the target is past opening, as it may be. */
+static bool run_judge(enum damage damage)
 {
 	int status;
 	pid_t pid;
@@ -170,12 +193,16 @@ static void run_judge(enum damage damage)
 		give_up("fork", -errno);
 	if (pid == 0)
 		judge(damage);
-	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+	if (waitpid(pid, &status, 0) == pid && WIFEXITED(status) &&
+	    WEXITSTATUS(status) == NEEDS_NEW_TARGET)
+		return false;
+	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
 		fprintf(stderr,
 			"store_fuzz: seed %llu: round failed, damage %d, target left in %s\n",
 			(unsigned long long)model.seed, damage, fx.dir);
 		exit(1);
 	}
+	return true;
 }
 
 /* RocksDB has threads, which a fork would not take along: it is only used in children. */
@@ -197,22 +224,32 @@ static void make_target(void)
 		give_up("store_init", 0);
 }
 
+static void remove_target(void)
+{
+	if (fx.pool == NULL)
+		return;
+	uv_loop_close(&fx.loop);
+	buf_pool_destroy(fx.pool);
+	fx.pool = NULL;
+	remove_tree(fx.dir);
+}
+
 static void one_round(uint64_t seed)
 {
 	enum damage damage;
 
 	model_make(&model, seed, progress);
 	damage = (enum damage)(random_next() % DAMAGE_KINDS);
-	make_target();
+	test_pool++;
+	if (fx.pool == NULL)
+		make_target();
 	run_worker();
 	if (damage == DAMAGE_FILE)
 		damage_file();
 	else if (damage == DAMAGE_LOG)
 		damage_log();
-	run_judge(damage);
-	uv_loop_close(&fx.loop);
-	buf_pool_destroy(fx.pool);
-	remove_tree(fx.dir);
+	if (!run_judge(damage))
+		remove_target();
 }
 
 int main(int argc, char **argv)
@@ -233,6 +270,7 @@ int main(int argc, char **argv)
 		one_round(seed + rounds);
 		rounds++;
 	} while (clock_monotonic_ns() < end);
+	remove_target();
 	printf("%u rounds\n", rounds);
 	return 0;
 }

@@ -3,13 +3,13 @@
 #ifndef CATENA_TESTS_UNIT_KV_FIXTURE_H
 #define CATENA_TESTS_UNIT_KV_FIXTURE_H
 #include <errno.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "common/kv.h"
+#include "tests/tree.h"
 
 static const struct kv_family families[] = {
 	{.name = "default"},
@@ -22,27 +22,14 @@ static char work_dir[256];
 
 /* ---- helpers ---- */
 
-static inline int remove_entry(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-	return remove(path);
-}
-
-static inline void remove_tree(const char *path)
-{
-	nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-}
-
 static inline int make_work_dir(void **state)
 {
-	const char *tmp = getenv("TMPDIR");
-
-	snprintf(work_dir, sizeof(work_dir), "%s/kv_test.XXXXXX", tmp != NULL ? tmp : "/tmp");
-	return mkdtemp(work_dir) == NULL ? -1 : 0;
+	return tree_make(work_dir, sizeof(work_dir), "kv_test") == NULL ? -1 : 0;
 }
 
 static inline int remove_work_dir(void **state)
 {
-	remove_tree(work_dir);
+	tree_remove(work_dir);
 	return 0;
 }
 

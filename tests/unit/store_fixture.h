@@ -93,9 +93,13 @@ static inline void fixture_end(struct fixture *f)
 	remove_tree(f->dir);
 }
 
+/* Tests that share a target have each a pool of their own. */
+static uint32_t test_pool = 1;
+
 static inline struct chunk_key test_key(uint32_t index)
 {
-	return (struct chunk_key){.pool = 1, .partition = 7, .file_id = 1000, .index = index};
+	return (struct chunk_key){
+		.pool = test_pool, .partition = 7, .file_id = 1000, .index = index};
 }
 
 static inline void fill_random(uint8_t *data, size_t size, uint64_t seed)

@@ -9,28 +9,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "chunkserver/store_internal.h"
+#include "tests/random.h"
 
 static const struct chunk_key key = {.pool = 3, .partition = 17, .file_id = 77, .index = 2};
 static uint64_t seed = 20260101;
-
-static uint64_t random_next(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed;
-}
 
 static void random_piece(struct piece *piece, unsigned density)
 {
 	memset(piece, 0, sizeof(*piece));
 	for (uint32_t i = 0; i < PIECE_BLOCKS; i++) {
-		if (random_next() % 100 >= density)
+		if (random_u64(&seed) % 100 >= density)
 			continue;
 		bits_set(&piece->present, i);
-		if (random_next() % 2 == 0)
+		if (random_u64(&seed) % 2 == 0)
 			bits_set(&piece->inner, i);
-		piece->crcs[i] = (uint32_t)random_next();
+		piece->crcs[i] = (uint32_t)random_u64(&seed);
 	}
 }
 
@@ -53,7 +46,7 @@ static void test_pieces_of_any_density_come_back(void **state)
 
 		random_piece(&in, round % 101);
 		if (!bits_any(&in.present))
-			bits_set(&in.present, (uint32_t)(random_next() % PIECE_BLOCKS));
+			bits_set(&in.present, (uint32_t)(random_u64(&seed) % PIECE_BLOCKS));
 		size = piece_encode(&key, 5, &in, value);
 		assert_true(size <= sizeof(value));
 		assert_int_equal(piece_decode(&key, 5, value, size, &out), 0);
@@ -96,22 +89,24 @@ static void random_record(struct record *record, struct piece *piece, bool small
 {
 	memset(record, 0, sizeof(*record));
 	memset(piece, 0, sizeof(*piece));
-	record->unsure = random_next() % 2 == 0;
-	record->has_file = random_next() % 2 == 0;
-	record->epoch = random_next() >> (random_next() % 64);
-	record->version = random_next() >> (random_next() % 64);
-	record->inner_count = (uint32_t)(random_next() % STORE_BLOCKS_MAX);
-	record->length = (uint32_t)(random_next() % (small ? STORE_INNER_MAX : CHUNK_SIZE_MAX) + 1);
+	record->unsure = random_u64(&seed) % 2 == 0;
+	record->has_file = random_u64(&seed) % 2 == 0;
+	record->epoch = random_u64(&seed) >> (random_u64(&seed) % 64);
+	record->version = random_u64(&seed) >> (random_u64(&seed) % 64);
+	record->inner_count = (uint32_t)(random_u64(&seed) % STORE_BLOCKS_MAX);
+	record->length =
+		(uint32_t)(random_u64(&seed) % (small ? STORE_INNER_MAX : CHUNK_SIZE_MAX) + 1);
 	for (uint32_t i = 0; i < pieces_of(record->length); i++)
-		record->digests[i] = (uint32_t)random_next() | 1;
+		record->digests[i] = (uint32_t)random_u64(&seed) | 1;
 	if (record_is_inline(record->length)) {
 		bits_set(&piece->present, blocks_of(record->length) - 1);
-		piece->crcs[blocks_of(record->length) - 1] = (uint32_t)random_next();
+		piece->crcs[blocks_of(record->length) - 1] = (uint32_t)random_u64(&seed);
 		record->digests[0] = piece_digest(piece);
 	}
-	record->op_count = (uint32_t)(random_next() % (STORE_OPS_KEPT + 1));
+	record->op_count = (uint32_t)(random_u64(&seed) % (STORE_OPS_KEPT + 1));
 	for (uint32_t i = 0; i < record->op_count; i++)
-		record->ops[i] = (struct store_op_id){random_next(), random_next(), random_next()};
+		record->ops[i] = (struct store_op_id){random_u64(&seed), random_u64(&seed),
+						      random_u64(&seed)};
 }
 
 static void test_records_come_back(void **state)
@@ -195,10 +190,10 @@ static void test_garbage_with_a_right_seal_does_no_harm(void **state)
 	struct bits bits;
 
 	for (unsigned round = 0; round < 50000; round++) {
-		size_t size = 1 + random_next() % 200, n;
+		size_t size = 1 + random_u64(&seed) % 200, n;
 
 		for (size_t i = 0; i < size; i++)
-			value[i] = (uint8_t)(random_next() >> 20);
+			value[i] = (uint8_t)(random_u64(&seed) >> 20);
 		value[0] = 1;
 		n = reseal(name, key_record(&key, name), value, size);
 		if (record_decode(&key, value, n, &record, &piece) == 0) {

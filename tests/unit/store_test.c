@@ -14,16 +14,39 @@
 static struct fixture fx;
 static uint8_t data[4 * MIB], out[MIB], zeros[MIB];
 
-static int setup(void **state)
+/* Background work at once, so that tests need not wait for it. */
+static void be_impatient(void)
+{
+	fx.store->rest_after_ns = 20 * NS_PER_MSEC;
+	fx.store->migrate_idle_ns = 20 * NS_PER_MSEC;
+}
+
+static int group_setup(void **state)
 {
 	fill_random(data, sizeof(data), 42);
 	return fixture_start(&fx, false);
 }
 
-static int teardown(void **state)
+static int group_teardown(void **state)
 {
 	fixture_end(&fx);
 	return 0;
+}
+
+static int setup(void **state)
+{
+	test_pool++;
+	if (fx.view == NULL && fixture_open(&fx) != 0)
+		return -1;
+	be_impatient();
+	return 0;
+}
+
+/* For tests that look at the target as a whole. */
+static int setup_alone(void **state)
+{
+	fixture_end(&fx);
+	return fixture_start(&fx, false) != 0 ? -1 : setup(state);
 }
 
 static void assert_content(const struct chunk_key *key, uint32_t offset, const void *expect,
@@ -192,6 +215,25 @@ static void test_an_aborted_write_of_new_blocks_leaves_the_chunk_as_it_was(void 
 	assert_content(&key, 0, data, 100000);
 	assert_false(info_of(&key).unsure);
 	assert_int_equal(store_commit(fx.view, &u), -EINVAL);
+}
+
+static void test_an_abort_before_the_end_of_prepare_comes_back_as_cancelled(void **state)
+{
+	struct chunk_key key = test_key(0);
+	struct store_update u;
+	struct waited w;
+
+	assert_int_equal(do_write(&fx, &key, 0, data, 100000, 1), 0);
+	update_fill(&u, &w, STORE_WRITE, &key, 200704, 131072, 2);
+	u.payload = payload_of(&fx, data, 200704, 131072);
+	store_prepare(fx.view, &u);
+	assert_false(w.done);
+	store_abort(fx.view, &u);
+	run_until(&fx, &w.done);
+	assert_int_equal(w.error, -ECANCELED);
+	buf_unref(u.payload);
+	assert_int_equal(info_of(&key).length, 100000);
+	assert_content(&key, 0, data, 100000);
 }
 
 static void test_an_aborted_overwrite_leaves_either_bytes_and_an_unsure_chunk(void **state)
@@ -606,12 +648,12 @@ static void test_a_scan_gives_one_partition_in_order(void **state)
 		assert_int_equal(do_write(&fx, &key, 0, data, 100000, 1), 0);
 		keys[i] = test_key(i);
 	}
-	assert_int_equal(store_scan(fx.view, 1, 7, NULL, found, 4), 4);
-	assert_int_equal(store_scan(fx.view, 1, 7, &found[3], found + 4, 6), 6);
+	assert_int_equal(store_scan(fx.view, test_pool, 7, NULL, found, 4), 4);
+	assert_int_equal(store_scan(fx.view, test_pool, 7, &found[3], found + 4, 6), 6);
 	for (uint32_t i = 0; i < 10; i++)
 		assert_true(chunk_key_equal(&keys[i], &found[i]));
-	assert_int_equal(store_scan(fx.view, 1, 7, &found[9], found, 10), 0);
-	assert_int_equal(store_scan(fx.view, 2, 7, NULL, found, 10), 0);
+	assert_int_equal(store_scan(fx.view, test_pool, 7, &found[9], found, 10), 0);
+	assert_int_equal(store_scan(fx.view, test_pool + 1, 7, NULL, found, 10), 0);
 }
 
 /* ---- damage ---- */
@@ -745,7 +787,7 @@ static void test_a_short_chunk_stays_inside(void **state)
 
 	for (uint32_t i = 0; i < 300; i++)
 		assert_int_equal(do_write(&fx, &key, (i % 8) * 4096, data + i, 4096, i + 1), 0);
-	run_for(&fx, 700);
+	run_for(&fx, 150);
 	assert_false(has_file(&key));
 }
 
@@ -783,7 +825,7 @@ static void test_a_tiny_cache_changes_nothing(void **state)
 		key = test_key(i);
 		assert_int_equal(do_sync(&fx, &key), 0);
 	}
-	run_for(&fx, 1500);
+	run_for(&fx, 500);
 	assert_true(fx.view->file_count <= 40);
 	for (uint32_t i = 0; i < 40; i++) {
 		key = test_key(i);
@@ -841,7 +883,8 @@ static void test_the_listing_names_every_chunk_and_its_content(void **state)
 	assert_int_equal(fixture_open(&fx), 0);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name)       cmocka_unit_test_setup_teardown(name, setup, NULL)
+#define TEST_ALONE(name) cmocka_unit_test_setup_teardown(name, setup_alone, NULL)
 
 int main(void)
 {
@@ -852,6 +895,7 @@ int main(void)
 		TEST(test_payloads_at_any_address_are_taken),
 		TEST(test_nothing_is_seen_before_the_commit),
 		TEST(test_an_aborted_write_of_new_blocks_leaves_the_chunk_as_it_was),
+		TEST(test_an_abort_before_the_end_of_prepare_comes_back_as_cancelled),
 		TEST(test_an_aborted_overwrite_leaves_either_bytes_and_an_unsure_chunk),
 		TEST(test_updates_of_different_bytes_of_one_block_may_be_prepared_together),
 		TEST(test_bad_requests_are_refused),
@@ -877,9 +921,9 @@ int main(void)
 		TEST(test_many_inner_blocks_of_a_long_chunk_are_moved_to_the_file),
 		TEST(test_a_short_chunk_stays_inside),
 		TEST(test_a_chunk_grows_and_shrinks_across_the_border),
-		TEST(test_a_tiny_cache_changes_nothing),
-		TEST(test_the_listing_names_every_chunk_and_its_content),
+		TEST_ALONE(test_a_tiny_cache_changes_nothing),
+		TEST_ALONE(test_the_listing_names_every_chunk_and_its_content),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <pthread.h>
+#include "tests/random.h"
 #include "tests/unit/store_fixture.h"
 
 #define THREADS 3u
@@ -26,10 +27,7 @@ static struct fixture fx;
 
 static uint32_t below(struct runner *r, uint32_t limit)
 {
-	r->random ^= r->random << 13;
-	r->random ^= r->random >> 7;
-	r->random ^= r->random << 17;
-	return (uint32_t)(r->random % limit);
+	return (uint32_t)random_below(&r->random, limit);
 }
 
 static struct chunk_key key_of(const struct runner *r, uint32_t chunk)
