@@ -149,9 +149,11 @@ void rpc_client_close(struct rpc_client *client)
 	rpc_endpoint_cancel_streams(endpoint, -ECANCELED);
 	rpc_endpoint_cancel_calls(endpoint);
 	rpc_endpoint_wait(endpoint, 0, 0);
+	rpc_log_closing(true);
 	/* The thread must still turn while the channel takes its connection down. */
 	grpc_channel_destroy(endpoint->channel);
 	rpc_endpoint_stop(endpoint);
+	rpc_log_closing(false);
 	free(client);
 }
 
@@ -271,6 +273,7 @@ static grpc_call_error start_call(struct client_call *c)
 	ops[5].data.recv_status_on_client.trailing_metadata = &c->trailing;
 	ops[5].data.recv_status_on_client.status = &c->status;
 	ops[5].data.recv_status_on_client.status_details = &c->details;
+	rpc_op_started(&c->op);
 	return grpc_call_start_batch(c->unary.call, ops, sizeof(ops) / sizeof(ops[0]), &c->op,
 				     NULL);
 }

@@ -113,12 +113,21 @@ static const char *refusal_meaning(const char *message)
 	return NULL;
 }
 
+static atomic_int clients_closing;
+
+void rpc_log_closing(bool closing)
+{
+	atomic_fetch_add(&clients_closing, closing ? 1 : -1);
+}
+
 static void on_grpc_log(gpr_log_func_args *args)
 {
 	static struct log_rate rate;
 	const char *meaning = refusal_meaning(args->message);
 
-	if (meaning != NULL) {
+	if (atomic_load(&clients_closing) > 0) {
+		log_debug("grpc says detail=\"%s\" line=%d", args->message, args->line);
+	} else if (meaning != NULL) {
 		/* The subchannel's line only repeats what the handshake has said. */
 		bool repeated = meaning != closed_after_handshake &&
 				strstr(args->message, "connect failed") != NULL;

@@ -35,6 +35,7 @@ static void *endpoint_main(void *arg)
 		if (event.type == GRPC_OP_COMPLETE) {
 			struct rpc_op *op = event.tag;
 
+			(void)atomic_load_explicit(&op->started, memory_order_acquire);
 			op->done(op, event.success != 0);
 		}
 		tick(endpoint);

@@ -26,7 +26,15 @@
 
 struct rpc_op {
 	void (*done)(struct rpc_op *op, bool ok);
+	atomic_bool started; /* see rpc_op_started() */
 };
+
+/* Before an operation is given to gRPC. Its queue orders what we wrote before what the queue's
+ * thread reads; this says so to thread checkers, which do not see into gRPC. */
+static inline void rpc_op_started(struct rpc_op *op)
+{
+	atomic_store_explicit(&op->started, true, memory_order_release);
+}
 
 /* A unary call of either side, in the endpoint's list. */
 struct rpc_unary {
@@ -63,6 +71,10 @@ void rpc_unary_unlink(struct rpc_endpoint *endpoint, struct rpc_unary *unary);
 void rpc_unary_unlink_locked(struct rpc_endpoint *endpoint, struct rpc_unary *unary);
 /* Cancels every unary call of a client. */
 void rpc_endpoint_cancel_calls(struct rpc_endpoint *endpoint);
+
+/* While a client closes, what gRPC says of its broken connections is no news: it goes to the debug
+ * log. Any thread; each true is to be followed by a false. */
+void rpc_log_closing(bool closing);
 
 /* ---- streams ---- */
 struct rpc_segment {

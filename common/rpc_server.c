@@ -111,6 +111,7 @@ static void start_reply(struct rpc_call *call, int status, const void *data, siz
 
 	ops[1].data.send_status_from_server.status = rpc_status_of(status);
 	ops[1].data.send_status_from_server.status_details = status == 0 ? NULL : &text;
+	rpc_op_started(&call->op_reply);
 	if (grpc_call_start_batch(call->unary.call, ops, status == 0 ? 3 : 2, &call->op_reply,
 				  NULL) != GRPC_CALL_OK) {
 		log_error("grpc refused a reply");
@@ -161,6 +162,7 @@ static void begin_unary(struct rpc_server *server, struct armed *armed)
 	atomic_fetch_add(&server->refs, 1);
 	rpc_unary_link(&server->endpoint, &call->unary);
 	over.data.recv_close_on_server.cancelled = &call->cancelled;
+	rpc_op_started(&call->op_over);
 	if (grpc_call_start_batch(armed->call, &over, 1, &call->op_over, NULL) != GRPC_CALL_OK)
 		call->refs--;
 	if (armed->method == NULL)
@@ -218,6 +220,7 @@ static bool arm(struct armed *armed)
 	armed->payload = NULL;
 	grpc_metadata_array_init(&armed->metadata);
 	grpc_call_details_init(&armed->details);
+	rpc_op_started(&armed->op);
 	if (armed->method == NULL)
 		rc = grpc_server_request_call(server->server, &armed->call, &armed->details,
 					      &armed->metadata, endpoint->queue, endpoint->queue,
@@ -440,6 +443,7 @@ void rpc_server_stop(struct rpc_server *server)
 	pthread_mutex_lock(&endpoint->lock);
 	endpoint->closing = true;
 	pthread_mutex_unlock(&endpoint->lock);
+	rpc_op_started(&server->stopped);
 	grpc_server_shutdown_and_notify(server->server, endpoint->queue, &server->stopped);
 	grpc_server_cancel_all_calls(server->server);
 	if (!rpc_endpoint_wait(endpoint, 0, STOP_TIMEOUT_NS))

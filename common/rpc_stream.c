@@ -106,8 +106,10 @@ static void reserve(struct rpc_stream *s)
 
 static void start(struct rpc_stream *s, const grpc_op *ops, size_t count, struct rpc_op *tag)
 {
-	grpc_call_error rc = grpc_call_start_batch(s->call, ops, count, tag, NULL);
+	grpc_call_error rc;
 
+	rpc_op_started(tag);
+	rc = grpc_call_start_batch(s->call, ops, count, tag, NULL);
 	if (rc != GRPC_CALL_OK) {
 		/* Only a mistake of ours leads here; the call is ended rather than left half alive.
 		 */
