@@ -37,8 +37,9 @@ int state_init(struct kv *kv, const char *cluster, const struct state_options *o
 /* @kv is borrowed. -ENOENT: not initialised; -EUCLEAN. */
 int state_open(struct kv *kv, struct state **out, char *error, size_t error_size);
 void state_close(struct state *state);
-/* First command of each life of the master. A power cut may have taken commands that were not synced,
- * whose ids clients have used already; so ids go on behind a gap that no unsynced tail can fill. */
+/* First command of each life of the master. A power cut may have taken commands that were not
+ * synced, whose ids clients have used already; so ids go on behind a gap that no unsynced tail can
+ * fill. */
 #define STATE_ID_GAP (UINT64_C(1) << 24)
 int state_apply_start(struct state *state, uint64_t index);
 const char *state_cluster(const struct state *state);
@@ -70,8 +71,9 @@ int state_apply_session_open(struct state *state, uint64_t index, uint64_t sessi
 int state_apply_session_close(struct state *state, uint64_t index, uint64_t session);
 /* -ENOENT, -EACCES (secret). */
 int state_session_check(struct state *state, uint64_t session, uint64_t secret);
-int state_sessions(struct state *state, int (*each)(void *user, uint64_t session, const char *mount,
-		   const char *name), void *user);
+int state_sessions(struct state *state,
+		   int (*each)(void *user, uint64_t session, const char *mount, const char *name),
+		   void *user);
 uint64_t state_next_session_id(const struct state *state);
 
 /* ---- cluster ---- */
@@ -80,8 +82,8 @@ uint64_t state_next_session_id(const struct state *state);
 int state_apply_register(struct state *state, uint64_t index, const struct map_server *server,
 			 const struct map_target *targets, size_t target_count);
 /* Replaces the chains of a pool (what placement decided). */
-int state_apply_chains(struct state *state, uint64_t index, uint32_t pool, const struct map_chain *chains,
-		       uint32_t count);
+int state_apply_chains(struct state *state, uint64_t index, uint32_t pool,
+		       const struct map_chain *chains, uint32_t count);
 /* The map from the state; online, used and capacity are the caller's to fill from liveness. */
 struct cluster_map *state_map(struct state *state);
 
@@ -90,12 +92,13 @@ struct removal {
 	uint64_t sequence; /* of the queue entry */
 	uint32_t pool;
 	uint64_t file_id;
-	uint64_t size;     /* chunks may exist below this offset */
+	uint64_t size; /* chunks may exist below this offset */
 };
 /* Up to @max entries in order from @after; returns the count or -errno. Entries only of files that
  * no session has open. */
 int state_removals(struct state *state, uint64_t after, struct removal *out, int max);
-int state_apply_removed(struct state *state, uint64_t index, const uint64_t *sequences, size_t count);
+int state_apply_removed(struct state *state, uint64_t index, const uint64_t *sequences,
+			size_t count);
 
 struct state_counts {
 	uint64_t inodes, orphans, removals;

@@ -59,12 +59,12 @@ static int find_all(struct txn *txn, const Catena__RenameReq *req, struct renami
 		rc = find_entry(txn, r->from_dir, &req->name, &r->from_cookie, &r->from, &r->moved);
 	if (rc != 0)
 		return rc;
-	r->target = NULL;
 	rc = find_entry(txn, r->to_dir, &req->new_name, &r->to_cookie, &r->to, &r->target);
-	if (rc != -ENOENT)
+	if (rc == 0)
+		return 0;
+	r->target = NULL;
+	if (rc != -ENOENT || r->exchange)
 		return rc;
-	if (r->exchange)
-		return -ENOENT;
 	return r->to_cookie == 0 ? -ENOSPC : 0;
 }
 
