@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 #include "common/clock.h"
 #include "common/conn.h"
+#include "tests/tree.h"
 #include "tests/unit/catena_ca.h"
 
 #define MIB          (1u << 20)
@@ -349,7 +350,7 @@ int main(int argc, char **argv)
 	sem_init(&done, 0, 0);
 	ca_temp_dir(dir);
 	set_up(dir);
-	ca_remove_dir(dir);
+	tree_remove(dir);
 	if (WANTED("conn_64b"))
 		measure_small(MODE_RTT, "conn_64b", 64, COUNT(30000));
 	if (WANTED("conn_4k"))

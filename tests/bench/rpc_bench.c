@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include "common/clock.h"
 #include "common/rpc.h"
+#include "tests/tree.h"
 #include "tests/unit/catena_ca.h"
 
 static double seconds = 2;
@@ -246,6 +247,6 @@ int main(int argc, char **argv)
 	rpc_shutdown();
 	close(end_fd);
 	waitpid(server_pid, NULL, 0);
-	ca_remove_dir(dir);
+	tree_remove(dir);
 	return 0;
 }

@@ -2,7 +2,6 @@
  *
  * Prints "name value unit" lines. usage: state_bench [DIRECTORY [COUNT]]; the store is made in a
  * fresh directory under DIRECTORY (default $TMPDIR or /tmp) and removed at the end. */
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 #include <unistd.h>
 #include "common/clock.h"
 #include "master/state.h"
+#include "tests/tree.h"
 
 #define SESSION     1u
 #define DIRECTORIES 10u
@@ -19,11 +19,6 @@ static struct state *state;
 static uint64_t apply_index, request_id;
 static uint64_t directories[DIRECTORIES];
 static uint64_t *inodes;
-
-static int remove_entry(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-	return remove(path);
-}
 
 /* One request; the inode in its answer (0: none). Ends the program on a failure. */
 static uint64_t ask(Catena__Request *request)
@@ -266,6 +261,6 @@ int main(int argc, char **argv)
 	state_close(state);
 	kv_close(kv);
 	free(inodes);
-	nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+	tree_remove(path);
 	return 0;
 }

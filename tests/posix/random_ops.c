@@ -21,6 +21,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "tests/random.h"
 
 #define NAMES    12
 #define DIRS     3
@@ -41,11 +42,7 @@ static uint8_t *data, *got[2];
 
 static uint64_t rng(void)
 {
-	uint64_t z = (rng_state += 0x9e3779b97f4a7c15ull);
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-	return z ^ (z >> 31);
+	return random_u64(&rng_state);
 }
 
 static uint64_t below(uint64_t n)

@@ -8,6 +8,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include "common/log.h"
+#include "tests/random.h"
 #include "tests/sim/data_world.h"
 
 #define FILES      2u
@@ -56,11 +57,7 @@ struct run {
 
 static uint64_t rnd(struct run *r)
 {
-	uint64_t x = r->rng += 0x9e3779b97f4a7c15ull;
-
-	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
-	x = (x ^ x >> 27) * 0x94d049bb133111ebull;
-	return x ^ x >> 31;
+	return random_u64(&r->rng);
 }
 
 static uint32_t below(struct run *r, uint32_t bound)

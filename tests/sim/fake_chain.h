@@ -13,6 +13,7 @@
 #include "common/cluster_map_internal.h"
 #include "common/hello.h"
 #include "fs/chain_client_transport.h"
+#include "tests/random.h"
 
 #define FAKE_SERVERS    3u
 #define FAKE_WORKERS    2u
@@ -115,11 +116,7 @@ struct fake {
 
 static inline uint64_t fake_random(struct fake *f)
 {
-	uint64_t x = f->rng += 0x9e3779b97f4a7c15ull;
-
-	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
-	x = (x ^ x >> 27) * 0x94d049bb133111ebull;
-	return x ^ x >> 31;
+	return random_u64(&f->rng);
 }
 
 static inline bool fake_chance(struct fake *f, unsigned of_thousand)

@@ -12,6 +12,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <time.h>
+#include "tests/random.h"
 #include "tests/sim/namespace_model.h"
 #include "tests/unit/state_fixture.h"
 
@@ -42,10 +43,7 @@ static uint64_t fixed_seed;
 
 static uint64_t draw(uint64_t below)
 {
-	sim.random ^= sim.random << 13;
-	sim.random ^= sim.random >> 7;
-	sim.random ^= sim.random << 17;
-	return (sim.random >> 11) % below;
+	return random_below(&sim.random, below);
 }
 
 static const char *draw_name(void)
@@ -68,17 +66,22 @@ static int draw_inode(void)
 	return (int)draw((uint64_t)count);
 }
 
-/* Mostly a directory that is there. */
-static int draw_directory(void)
+/* Mostly one of this type that is there. */
+static int draw_of_type(uint32_t type)
 {
 	int slot = 0;
 
 	for (int tries = 0; tries < 6; tries++) {
 		slot = draw_inode();
-		if (sim.model.inodes[slot].exists && sim.model.inodes[slot].type == S_IFDIR)
+		if (sim.model.inodes[slot].exists && sim.model.inodes[slot].type == type)
 			break;
 	}
 	return slot;
+}
+
+static int draw_directory(void)
+{
+	return draw_of_type(S_IFDIR);
 }
 
 /* ---- sending, syncing, crashing ---- */
@@ -443,7 +446,7 @@ static void play_size(int who)
 {
 	Catena__Request request = CATENA__REQUEST__INIT;
 	Catena__SetattrReq req = CATENA__SETATTR_REQ__INIT;
-	int slot = draw_inode(), rc;
+	int slot = draw_of_type(S_IFREG), rc;
 	const struct model_inode *inode = &sim.model.inodes[slot];
 
 	request.op_case = CATENA__REQUEST__OP_SETATTR;
@@ -552,7 +555,7 @@ static void operate(void)
 static void run(uint64_t seed, uint64_t name_mask)
 {
 	sim.seed = seed;
-	sim.random = seed * 0x9e3779b97f4a7c15u | 1;
+	sim.random = seed;
 	model_init(&sim.model);
 	assert_int_equal(fixture_init(&sim.f, name_mask), 0);
 	memset(sim.request_ids, 0, sizeof(sim.request_ids));

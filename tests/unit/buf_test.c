@@ -11,18 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include "common/buf.h"
+#include "tests/random.h"
 
 #define SEED    20260104
 #define THREADS 4
 #define ROUNDS  20000
-
-static uint64_t random_of(uint64_t *state)
-{
-	*state ^= *state << 13;
-	*state ^= *state >> 7;
-	*state ^= *state << 17;
-	return *state;
-}
 
 static void test_any_size_fits_at_any_start_of_the_first_block(void **state)
 {
@@ -217,7 +210,7 @@ static void *use_pool(void *arg)
 	uint64_t seed = SEED + (uint64_t)(uintptr_t)arg;
 
 	for (int i = 0; i < ROUNDS; i++) {
-		uint64_t r = random_of(&seed);
+		uint64_t r = random_u64(&seed);
 		uint32_t size = 1 + (uint32_t)((r >> 8) % (r % 4 == 0 ? FRAME_PAYLOAD_MAX : 20000));
 		struct buf *buf = buf_get(shared_pool, size), *other;
 

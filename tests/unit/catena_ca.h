@@ -4,7 +4,6 @@
  * one of the directories above the program. Any failure ends the process. */
 #ifndef CATENA_TESTS_CATENA_CA_H
 #define CATENA_TESTS_CATENA_CA_H
-#include <dirent.h>
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
@@ -15,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "common/tls.h"
+#include "tests/tree.h"
 
 #define CA_PATH_MAX 256
 
@@ -79,10 +79,7 @@ static inline int ca_run_quietly(const char *const *arguments, const char *outpu
 
 static inline void ca_temp_dir(char out[CA_PATH_MAX])
 {
-	const char *tmp = getenv("TMPDIR");
-
-	snprintf(out, CA_PATH_MAX, "%.200s/catena-test.XXXXXX", tmp != NULL ? tmp : "/tmp");
-	if (mkdtemp(out) == NULL)
+	if (tree_make(out, CA_PATH_MAX, "catena-test") == NULL)
 		ca_die("mkdtemp failed");
 }
 
@@ -106,26 +103,5 @@ static inline void ca_issue(const char *ca, const char *role, const char *name, 
 	out->files = (struct tls_files){.ca = out->ca, .cert = out->cert, .key = out->key};
 	if (CA_RUN("issue", ca, role, name, prefix, extra) != 0)
 		ca_die("catena-ca issue failed");
-}
-
-/* Removes a directory with files, and directories of files, in it. */
-static inline void ca_remove_dir(const char *path)
-{
-	DIR *dir = opendir(path);
-	struct dirent *entry;
-	char inner[PATH_MAX];
-
-	while (dir != NULL && (entry = readdir(dir)) != NULL) {
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-			continue;
-		snprintf(inner, sizeof(inner), "%.3800s/%.255s", path, entry->d_name);
-		if (entry->d_type == DT_DIR)
-			ca_remove_dir(inner);
-		else
-			unlink(inner);
-	}
-	if (dir != NULL)
-		closedir(dir);
-	rmdir(path);
 }
 #endif

@@ -10,16 +10,9 @@
 #include <stdio.h>
 #include <string.h>
 #include "common/chunk.h"
+#include "tests/random.h"
 
 static uint64_t seed = 20260102;
-
-static uint64_t random64(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed;
-}
 
 static void test_placement_is_pinned_for_ever(void **state)
 {
@@ -85,10 +78,11 @@ static struct chunk_key random_key(void)
 	static const uint32_t words[] = {0, 1, 255, 256, 0x7fffffff, 0x80000000u, UINT32_MAX};
 
 	return (struct chunk_key){
-		.pool = words[random64() % 3],
-		.partition = words[random64() % 7],
-		.file_id = (uint64_t)words[random64() % 7] << 32 | words[random64() % 7],
-		.index = words[random64() % 7],
+		.pool = words[random_u64(&seed) % 3],
+		.partition = words[random_u64(&seed) % 7],
+		.file_id =
+			(uint64_t)words[random_u64(&seed) % 7] << 32 | words[random_u64(&seed) % 7],
+		.index = words[random_u64(&seed) % 7],
 	};
 }
 

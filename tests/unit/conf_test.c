@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include "common/clock.h"
 #include "common/conf.h"
+#include "tests/tree.h"
 
 struct sample {
 	char *listen, *name;
@@ -42,10 +43,7 @@ static char dir[256], file[300];
 
 static int make_dir(void **state)
 {
-	const char *tmp = getenv("TMPDIR");
-
-	snprintf(dir, sizeof(dir), "%s/conf_test.XXXXXX", tmp == NULL ? "/tmp" : tmp);
-	if (mkdtemp(dir) == NULL)
+	if (tree_make(dir, sizeof(dir), "conf_test") == NULL)
 		return -1;
 	snprintf(file, sizeof(file), "%s/c.conf", dir);
 	return 0;

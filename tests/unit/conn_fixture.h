@@ -17,6 +17,8 @@
 #include "common/conn.h"
 #include "common/conn_internal.h"
 #include "common/log.h"
+#include "tests/random.h"
+#include "tests/tree.h"
 #include "tests/unit/catena_ca.h"
 
 #define MIB (1u << 20)
@@ -46,17 +48,14 @@ struct fixture {
 	struct end connected;
 	struct conn_options accept_options;
 	int accept_error;
-	uint32_t random; /* xorshift state */
+	uint64_t random;
 };
 
 static struct fixture fx;
 
 static inline uint32_t fx_random(uint32_t below)
 {
-	fx.random ^= fx.random << 13;
-	fx.random ^= fx.random >> 17;
-	fx.random ^= fx.random << 5;
-	return fx.random % below;
+	return (uint32_t)random_below(&fx.random, below);
 }
 
 /* ---- callbacks ---- */
@@ -171,9 +170,8 @@ static inline int fx_group_setup(void **state)
 {
 	const char *seed = getenv("SEED");
 
-	fx.random = seed != NULL ? (uint32_t)strtoul(seed, NULL, 0) : (uint32_t)time(NULL);
-	fx.random |= 1;
-	printf("seed %u (SEED= repeats it)\n", fx.random);
+	fx.random = seed != NULL ? strtoull(seed, NULL, 0) : (uint64_t)time(NULL);
+	printf("seed %llu (SEED= repeats it)\n", (unsigned long long)fx.random);
 	ca_temp_dir(fx.dir);
 	snprintf(fx.ca, sizeof(fx.ca), "%.200s/ca", fx.dir);
 	snprintf(fx.other_ca, sizeof(fx.other_ca), "%.200s/other", fx.dir);
@@ -202,7 +200,7 @@ static inline int fx_group_teardown(void **state)
 	SSL_CTX_free(fx.master_tls);
 	SSL_CTX_free(fx.expired_tls);
 	SSL_CTX_free(fx.stranger_tls);
-	ca_remove_dir(fx.dir);
+	tree_remove(fx.dir);
 	return 0;
 }
 

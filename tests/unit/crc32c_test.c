@@ -10,13 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include "common/crc32c.h"
+#include "tests/random.h"
 
 static uint64_t seed = 20260101;
 
-static uint32_t random_below(uint32_t limit)
+static uint32_t below(uint32_t limit)
 {
-	seed = seed * 6364136223846793005ull + 1442695040888963407ull;
-	return (uint32_t)((seed >> 33) % limit);
+	return (uint32_t)random_below(&seed, limit);
 }
 
 static uint32_t slow_crc32c(const uint8_t *data, size_t size)
@@ -60,10 +60,10 @@ static void test_any_size_and_alignment_agrees_with_the_bitwise_twin(void **stat
 	static uint8_t data[3 * BLOCK_SIZE];
 
 	for (size_t i = 0; i < sizeof(data); i++)
-		data[i] = (uint8_t)random_below(256);
+		data[i] = (uint8_t)below(256);
 	for (int run = 0; run < 300; run++) {
-		size_t start = random_below(64), size = random_below(2 * BLOCK_SIZE);
-		size_t cut = size == 0 ? 0 : random_below((uint32_t)size + 1);
+		size_t start = below(64), size = below(2 * BLOCK_SIZE);
+		size_t cut = size == 0 ? 0 : below((uint32_t)size + 1);
 		uint32_t expected = slow_crc32c(data + start, size);
 
 		assert_int_equal(crc32c(data + start, size), expected);
@@ -102,10 +102,10 @@ static void test_checksums_cover_the_parts_of_blocks_that_the_range_has(void **s
 	uint32_t crcs[8];
 
 	for (size_t i = 0; i < sizeof(chunk); i++)
-		chunk[i] = (uint8_t)random_below(256);
+		chunk[i] = (uint8_t)below(256);
 	for (int run = 0; run < 300; run++) {
-		uint32_t offset = random_below(sizeof(chunk)), at = offset, n = 0;
-		uint32_t length = random_below((uint32_t)sizeof(chunk) - offset + 1);
+		uint32_t offset = below(sizeof(chunk)), at = offset, n = 0;
+		uint32_t length = below((uint32_t)sizeof(chunk) - offset + 1);
 		uint32_t end = offset + length;
 
 		memset(crcs, 0xa5, sizeof(crcs));

@@ -193,7 +193,7 @@ static int full_round(const char *dir, int round)
 	if (check_filled(kv, 0, count, size) != 0)
 		return 1;
 	kv_close(kv);
-	remove_tree(store);
+	tree_remove(store);
 	return 0;
 }
 

@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <sys/wait.h>
 #include <time.h>
+#include "tests/random.h"
 #include "tests/unit/kv_fixture.h"
 
 /* All keys in [start, end) as one string, with commas. */
@@ -48,14 +49,6 @@ static void on_both(const char *name, void (*check)(struct kv *kv))
 	kv = open_memory();
 	check(kv);
 	kv_close(kv);
-}
-
-static uint64_t next_random(uint64_t *seed)
-{
-	*seed ^= *seed << 13;
-	*seed ^= *seed >> 7;
-	*seed ^= *seed << 17;
-	return *seed;
 }
 
 /* ---- both forms ---- */
@@ -148,12 +141,12 @@ static void scans_are_ordered_bounded_and_of_one_moment(void **state)
 static void write_random_batch(uint64_t *seed, struct kv *a, struct kv *b, struct kv_batch *batch)
 {
 	static uint8_t value[3000];
-	uint64_t count = next_random(seed) % 8 + 1;
+	uint64_t count = random_u64(seed) % 8 + 1;
 
 	kv_batch_clear(batch);
 	for (uint64_t i = 0; i < count; i++) {
 		uint8_t key[2], end[2];
-		uint64_t r = next_random(seed);
+		uint64_t r = random_u64(seed);
 		unsigned family = (unsigned)(r % FAMILIES);
 
 		key[0] = (uint8_t)(r >> 8 & 0x0f);

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <time.h>
 #include "master/leases.h"
+#include "tests/random.h"
 
 #define MS 1000000ull
 #define S  (1000 * MS)
@@ -285,17 +286,9 @@ struct world {
 
 static uint64_t rng;
 
-static uint64_t random64(void)
-{
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return rng;
-}
-
 static uint64_t below(uint64_t n)
 {
-	return random64() % n;
+	return random_below(&rng, n);
 }
 
 static uint64_t clock_of(const struct world *w, const struct client *c)
@@ -568,7 +561,7 @@ static void run_world(uint64_t seed, unsigned *grants, unsigned *admissions)
 	static struct world w;
 
 	memset(&w, 0, sizeof(w));
-	rng = seed * 0x9e3779b97f4a7c15ull + 1;
+	rng = seed;
 	w.now = S;
 	w.next_session = w.next_connection = 1;
 	assert_int_equal(leases_create(&options, &w.l), 0);

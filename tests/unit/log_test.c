@@ -17,6 +17,7 @@
 #include <unistd.h>
 #include "common/clock.h"
 #include "common/log.h"
+#include "tests/tree.h"
 
 #define LOG_MODULE "test"
 #define THREADS    4
@@ -32,10 +33,7 @@ static char *path_of(const char *name, char out[320])
 
 static int make_dir(void **state)
 {
-	const char *tmp = getenv("TMPDIR");
-
-	snprintf(dir, sizeof(dir), "%s/log_test.XXXXXX", tmp == NULL ? "/tmp" : tmp);
-	return mkdtemp(dir) == NULL ? -1 : 0;
+	return tree_make(dir, sizeof(dir), "log_test") == NULL ? -1 : 0;
 }
 
 static int remove_dir(void **state)

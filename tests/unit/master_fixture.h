@@ -3,7 +3,6 @@
 #ifndef CATENA_TESTS_MASTER_FIXTURE_H
 #define CATENA_TESTS_MASTER_FIXTURE_H
 #include <errno.h>
-#include <ftw.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -16,6 +15,7 @@
 #include "common/log.h"
 #include "common/rpc.h"
 #include "master/master.h"
+#include "tests/tree.h"
 #include "tests/unit/catena_ca.h"
 
 #define CLUSTER "11111111-2222-3333-4444-555555555555"
@@ -32,11 +32,6 @@ struct fixture {
 };
 
 static struct fixture fx;
-
-static inline int fixture_remove(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	return remove(path);
-}
 
 static inline void *fixture_tick(void *arg)
 {
@@ -103,7 +98,7 @@ static inline int fixture_teardown(void **state)
 	if (fx.master != NULL)
 		fixture_stop();
 	conf_free(master_options, &fx.config);
-	nftw(fx.data, fixture_remove, 16, FTW_DEPTH | FTW_PHYS);
+	tree_remove(fx.data);
 	return 0;
 }
 
@@ -128,7 +123,7 @@ static inline int fixture_group_setup(void **state)
 static inline int fixture_group_teardown(void **state)
 {
 	rpc_shutdown();
-	nftw(fx.dir, fixture_remove, 16, FTW_DEPTH | FTW_PHYS);
+	tree_remove(fx.dir);
 	return 0;
 }
 

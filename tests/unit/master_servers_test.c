@@ -150,6 +150,7 @@ static void expect_refused(const struct registration *r, int error)
 
 /* Sends heartbeats of all servers in the background. */
 struct beating {
+	pthread_mutex_t lock; /* of peers */
 	struct peer *peers[SERVERS];
 	uint32_t targets[SERVERS];
 	atomic_bool stop, paused[SERVERS];
@@ -161,9 +162,11 @@ static void *beat(void *arg)
 	struct beating *b = arg;
 
 	for (uint64_t sequence = 1000; !atomic_load(&b->stop); sequence++) {
+		pthread_mutex_lock(&b->lock);
 		for (int i = 0; i < SERVERS; i++)
 			if (b->peers[i] != NULL && !atomic_load(&b->paused[i]))
 				heartbeat(b->peers[i], sequence, b->targets[i], 2 << 20);
+		pthread_mutex_unlock(&b->lock);
 		usleep(100000);
 	}
 	return NULL;
@@ -185,9 +188,18 @@ static void three_servers(struct beating *b)
 	uint64_t server;
 
 	memset(b, 0, sizeof(*b));
+	pthread_mutex_init(&b->lock, NULL);
 	for (int i = 0; i < 3; i++)
 		b->peers[i] = server_up(i + 1, &server, &b->targets[i]);
 	begin_beating(b);
+}
+
+static void set_peer(struct beating *b, int i, struct peer *peer, struct peer **old)
+{
+	pthread_mutex_lock(&b->lock);
+	*old = b->peers[i];
+	b->peers[i] = peer;
+	pthread_mutex_unlock(&b->lock);
 }
 
 static void close_all(struct beating *b)
@@ -438,15 +450,11 @@ static void test_nothing_is_forgotten_when_a_member_fails_or_goes(void **state)
 	/* All of it again; this time one is gone before it answers. */
 	assert_int_equal(answer_all(b.peers[0], 0), 1);
 	assert_int_equal(answer_all(b.peers[1], 0), 1);
-	atomic_store(&b.paused[2], true);
-	third = b.peers[2];
-	usleep(200000);
-	b.peers[2] = NULL;
+	set_peer(&b, 2, NULL, &third);
 	peer_close(third);
 	usleep(500000);
 	assert_int_equal(queue_length(), 1);
-	b.peers[2] = server_up(3, &server, &b.targets[2]);
-	atomic_store(&b.paused[2], false);
+	set_peer(&b, 2, server_up(3, &server, &b.targets[2]), &third);
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(answer_all(b.peers[i], 0), 1);
 	assert_true(queue_empties());

@@ -21,6 +21,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "fs/meta.h"
+#include "tests/tree.h"
 #include "tests/unit/catena_ca.h"
 
 #define PATIENCE (5 * NS_PER_SEC)
@@ -664,7 +665,7 @@ static int group_teardown(void **state)
 	(void)state;
 	rpc_server_stop(master.server);
 	rpc_shutdown();
-	ca_remove_dir(dir);
+	tree_remove(dir);
 	return 0;
 }
 

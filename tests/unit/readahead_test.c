@@ -12,6 +12,7 @@
 #include <string.h>
 #include "common/crc32c.h"
 #include "fs/readahead.h"
+#include "tests/random.h"
 
 #define MIB         (1u << 20)
 #define FILE_BYTES  (256u * MIB)
@@ -22,11 +23,7 @@ static uint64_t rng_state;
 
 static uint64_t rng(void)
 {
-	uint64_t x = rng_state += 0x9e3779b97f4a7c15ull;
-
-	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
-	x = (x ^ x >> 27) * 0x94d049bb133111ebull;
-	return x ^ x >> 31;
+	return random_u64(&rng_state);
 }
 
 struct world {

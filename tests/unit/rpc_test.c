@@ -22,6 +22,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/rpc.h"
+#include "tests/tree.h"
 #include "tests/unit/catena_ca.h"
 
 #define ECHO     "/catena.Test/Echo"
@@ -724,7 +725,7 @@ static int group_setup(void **state)
 static int group_teardown(void **state)
 {
 	rpc_shutdown();
-	ca_remove_dir(dir);
+	tree_remove(dir);
 	return 0;
 }
 

@@ -14,6 +14,7 @@
 #include <time.h>
 #include "common/bytes.h"
 #include "master/state_internal.h"
+#include "tests/random.h"
 
 static void the_hash_of_names_is_siphash_2_4(void **state)
 {
@@ -119,14 +120,6 @@ static void keys_sort_as_their_numbers_do(void **state)
 	assert_true(memcmp(a, b, 16) < 0);
 }
 
-static uint64_t next_random(uint64_t *seed)
-{
-	*seed ^= *seed << 13;
-	*seed ^= *seed >> 7;
-	*seed ^= *seed << 17;
-	return *seed;
-}
-
 #define CACHED 400000u
 
 static void the_inode_cache_forgets_but_never_lies(void **state)
@@ -138,7 +131,7 @@ static void the_inode_cache_forgets_but_never_lies(void **state)
 
 	print_message("seed %llu\n", (unsigned long long)seed);
 	for (unsigned i = 0; i < 4 * CACHED; i++) {
-		uint64_t r = next_random(&seed), ino = 1 + r % (CACHED - 1);
+		uint64_t r = random_u64(&seed), ino = 1 + r % (CACHED - 1);
 		struct inode inode = {.ino = ino, .version = i + 1};
 		const struct inode *found;
 

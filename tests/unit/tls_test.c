@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "common/tls.h"
+#include "tests/tree.h"
 #include "tests/unit/catena_ca.h"
 
 static char dir[CA_PATH_MAX], ca[CA_PATH_MAX], other[CA_PATH_MAX];
@@ -38,7 +39,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	ca_remove_dir(dir);
+	tree_remove(dir);
 	return 0;
 }
 
