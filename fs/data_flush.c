@@ -49,8 +49,8 @@ static void frame_done(struct chain_request *request, int error, const struct fr
 		/* Truncated to nothing meanwhile: what this covered is gone on purpose. */
 	} else if (answer->version < frame->covers.version) {
 		/* Copies have lost power with answered updates that were not synced yet. */
-		log_error("answered data is lost file=%" PRIx64 " chunk=%" PRIu32 " version=%" PRIu64
-			  " written=%" PRIu64,
+		log_error("answered data is lost file=%" PRIx64 " chunk=%" PRIu32
+			  " version=%" PRIu64 " written=%" PRIu64,
 			  request->key.file_id, request->key.index, answer->version,
 			  frame->covers.version);
 		if (flush->error == 0)

@@ -202,7 +202,7 @@ static void orphan_quiet(void *user, int error)
 		close.count = orphan->registered;
 		request.op_case = CATENA__REQUEST__OP_CLOSE;
 		request.close = &close;
-		meta_call(orphan->fs->meta, &request, NULL, NULL);
+		meta_call_later(orphan->fs->meta, &request, NULL, NULL);
 	}
 	fs_data_put(orphan->file);
 	inode_put(orphan->fs->inodes, orphan->inode);

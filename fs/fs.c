@@ -29,6 +29,7 @@ int fs_create(const struct fs_settings *settings, struct fs **out, char *error, 
 
 	if (fs == NULL)
 		goto failed;
+	ahead_init(&fs->ahead);
 	fs->atime = settings->atime;
 	fs->atime_directories = settings->atime_directories;
 	rc = inode_table_create(INODE_CACHE_LIMIT, &fs->inodes);
@@ -69,6 +70,7 @@ void fs_destroy(struct fs *fs)
 		data_close(fs->data, NS_PER_SEC);
 	task_table_destroy(fs->tasks);
 	dircache_destroy(fs->dirs);
+	ahead_destroy(&fs->ahead);
 	free(fs);
 }
 
@@ -87,13 +89,18 @@ static void on_session(void *user, uint64_t session_id)
 	struct fs *fs = user;
 
 	data_set_session(fs->data, session_id);
+	ahead_forget_numbers(fs);
 	if (fs->meta != NULL)
 		recall_reopen(fs);
 }
 
 static void on_granted(void *user)
 {
+	struct fs *fs = user;
+
 	log_info("sole client: caching");
+	if (fs->meta != NULL) /* else the first create asks */
+		ahead_want_numbers(fs);
 }
 
 static void on_recalled(void *user)
@@ -253,7 +260,7 @@ static void send_close(struct fs *fs, uint64_t ino, uint32_t count)
 	close.count = count;
 	request.op_case = CATENA__REQUEST__OP_CLOSE;
 	request.close = &close;
-	meta_call(fs->meta, &request, NULL, NULL);
+	meta_call_later(fs->meta, &request, NULL, NULL);
 }
 
 struct registering {
@@ -296,7 +303,7 @@ void fs_register(struct fs *fs, struct inode *inode)
 	*r = (struct registering){.fs = fs,
 				  .inode = inode_ref(fs->inodes, inode),
 				  .generation = meta_generation(fs->meta)};
-	meta_call(fs->meta, &request, registered, r);
+	meta_call_later(fs->meta, &request, registered, r);
 }
 
 void fs_unused(struct fs *fs, struct inode *inode)

@@ -20,6 +20,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include "fs/ahead.h"
 #include "fs/data.h"
 #include "fs/dircache.h"
 #include "fs/fuse_api.h"
@@ -30,9 +31,10 @@
 /* Below this much space left, close() writes back first, so that programs hear of a full disk. */
 #define FS_SPACE_CAREFUL (1ull << 30)
 /* As large as ext4's; also bounds the work of punching a sparse file. */
-#define FS_FILE_BYTES_MAX (16ull << 40)
-#define FS_NAME_MAX       255u
-#define FS_SYMLINK_MAX    4095u
+#define FS_FILE_BYTES_MAX  (16ull << 40)
+#define FS_NAME_MAX        255u
+#define FS_SYMLINK_MAX     4095u
+#define FS_DIRECTORY_BYTES 4096u /* what the master says is a directory's size */
 
 struct flusher;
 struct keeper;
@@ -50,6 +52,7 @@ struct fs {
 	struct recaller *recaller;
 	enum atime_mode atime;
 	bool atime_directories;
+	struct ahead ahead;
 	/* Commands answered, and how many of them the master has made durable. */
 	_Atomic uint64_t changes, synced;
 };
@@ -84,10 +87,6 @@ extern const struct fuse_lowlevel_ops fs_operations;
 int fs_write_back(struct fs *fs, uint64_t timeout_ns);
 
 /* ---- the lease ---- */
-struct view { /* what holds at one moment */
-	uint64_t generation;
-	bool sole;
-};
 static inline struct view fs_view(const struct fs *fs)
 {
 	/* In this order: if the generation is still the same later, so was the lease. */

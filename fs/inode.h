@@ -64,6 +64,8 @@ struct inode {
 	uint64_t truncate_seq; /* grows with each truncation begun and ended */
 	uint32_t setattrs;     /* of programs, under way: no times of ours beside them */
 	uint32_t changing;     /* commands about this inode under way */
+	uint32_t foreseen;     /* of these, those that attr has in it already (ahead.h) */
+	int ahead_error;       /* one of these failed; the next sync says so */
 	uint64_t last_change;  /* fs->changes at the last one answered */
 
 	uint32_t opens;         /* handles */
@@ -86,8 +88,8 @@ struct inode {
 	bool listed;
 	bool flushing; /* a background flush is under way */
 	uint64_t dirty_since_ns;
-	/* Nothing was written since the last flush to the disks of all copies. False also when that is
-	 * not known: the data layer knows. */
+	/* Nothing was written since the last flush to the disks of all copies. False also when that
+	 * is not known: the data layer knows. */
 	bool synced;
 
 	char *symlink; /* the target never changes */

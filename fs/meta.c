@@ -39,8 +39,9 @@ void pending_list_end(struct pending_list *list, int error)
 
 /* ---- calls ---- */
 
-/* Sends @pending, and with it, now and then, up to where everything is answered. */
-static void send_pending(struct meta *meta, struct pending *pending)
+/* Gives @pending to @send, and with it, now and then, up to where everything is answered. */
+static void send_pending(struct meta *meta, struct pending *pending,
+			 void (*send)(struct meta *meta, const void *data, size_t size))
 {
 	uint64_t answered = meta->pending.first - 1;
 	uint32_t start = pending->start;
@@ -51,16 +52,18 @@ static void send_pending(struct meta *meta, struct pending *pending)
 		start = pending_prepend_answered(pending, answered);
 		meta->answered_told = answered;
 	}
-	session_send(meta, pending->bytes + start, pending->start + pending->size - start);
+	send(meta, pending->bytes + start, pending->start + pending->size - start);
 }
 
-void meta_call(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user)
+static void call(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user,
+		 void (*send)(struct meta *meta, const void *data, size_t size))
 {
 	struct pending *pending;
 	int rc = -ENOMEM;
 
 	request->id = 0;
-	request->time = clock_realtime_ns();
+	if (request->time == 0)
+		request->time = clock_realtime_ns();
 	pending = pending_new(request);
 	if (pending == NULL)
 		goto failed;
@@ -72,7 +75,7 @@ void meta_call(struct meta *meta, Catena__Request *request, meta_done_fn *done, 
 	pthread_mutex_lock(&meta->lock);
 	rc = meta->link == LINK_ENDED ? -EIO : pending_add(&meta->pending, pending);
 	if (rc == 0)
-		send_pending(meta, pending);
+		send_pending(meta, pending, send);
 	pthread_mutex_unlock(&meta->lock);
 	if (rc == 0)
 		return;
@@ -80,6 +83,16 @@ failed:
 	free(pending);
 	if (done != NULL)
 		done(user, rc, NULL);
+}
+
+void meta_call(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user)
+{
+	call(meta, request, done, user, session_send);
+}
+
+void meta_call_later(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user)
+{
+	call(meta, request, done, user, session_queue);
 }
 
 bool meta_sole(const struct meta *meta)

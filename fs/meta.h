@@ -48,11 +48,16 @@ int meta_open(const struct meta_options *options, uint64_t timeout_ns, struct me
 /* Says goodbye; unanswered calls end with -EIO. All data must have been written back. */
 void meta_close(struct meta *meta);
 
-/* Sends @request (its id and time are filled in here; borrowed only during the call). @done once:
+/* Sends @request (its id is filled in here, and its time when it is 0; borrowed only during the
+ * call). @done once:
  * @error 0 or -errno (the reply's, or -EIO); @reply borrowed, NULL when the master did not answer.
  * @done may be NULL for requests whose answer does not matter. */
 typedef void meta_done_fn(void *user, int error, const Catena__Reply *reply);
 void meta_call(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user);
+/* The same for one that nobody waits for: it keeps its place in the order, but is sent with the
+ * next that somebody waits for, with enough of its kind, or after META_LATER_NS. A message costs
+ * much more than a request in it. */
+void meta_call_later(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user);
 
 bool meta_sole(const struct meta *meta);           /* the lease is held, by our clock, now */
 uint64_t meta_generation(const struct meta *meta); /* grows with each grant and loss: a cached thing

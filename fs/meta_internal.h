@@ -21,6 +21,9 @@
 #define META_GOODBYE_NS        (3 * NS_PER_SEC)
 #define META_SOFT_TICK_NS      (100 * NS_PER_MSEC)
 #define META_RENEWS_REMEMBERED 32u
+#define META_LATER_NS          NS_PER_MSEC
+#define META_LATER_BYTES       (32u << 10)
+#define META_LATER_COUNT       64u
 
 enum link_state {
 	LINK_DOWN,    /* the next attempt is due at retry_at_ns */
@@ -69,6 +72,10 @@ struct meta {
 	uint32_t default_pool;
 	struct pending_ring pending;
 	uint64_t answered_told;
+	/* Encoded requests that wait for company; void when the link breaks, as pending has all. */
+	uint8_t later[META_LATER_BYTES];
+	uint32_t later_size, later_count;
+	uint64_t later_due_ns;
 	struct lease lease;
 
 	struct arena arena; /* RPC thread only */
@@ -88,8 +95,12 @@ void pending_list_end(struct pending_list *list, int error);
 void session_connect(struct meta *meta, uint64_t timeout_ns);
 /* Gives the stream up; a new one follows. With the lock held. */
 void session_break(struct meta *meta, const char *why);
-/* Sends one encoded ClientBatch, when the link is up. With the lock held. */
+/* Sends one encoded ClientBatch behind what waits, when the link is up. With the lock held. */
 void session_send(struct meta *meta, const void *data, size_t size);
+/* The same, but it may wait for others (meta_call_later()). With the lock held. */
+void session_queue(struct meta *meta, const void *data, size_t size);
+/* Sends what waits. With the lock held. */
+void session_send_later(struct meta *meta);
 
 /* ---- meta_lease.c ---- */
 void lease_init(struct lease *lease);

@@ -10,7 +10,7 @@
 
 static struct log_rate noise;
 
-void session_send(struct meta *meta, const void *data, size_t size)
+static void stream_send(struct meta *meta, const void *data, size_t size)
 {
 	int rc;
 
@@ -20,6 +20,46 @@ void session_send(struct meta *meta, const void *data, size_t size)
 	/* -EPIPE: closed() is on its way, and the next stream sends everything unanswered again. */
 	if (rc != 0 && rc != -EPIPE)
 		session_break(meta, strerror(-rc));
+}
+
+void session_send_later(struct meta *meta)
+{
+	if (meta->later_size > 0)
+		stream_send(meta, meta->later, meta->later_size);
+	meta->later_size = meta->later_count = 0;
+}
+
+static bool append(struct meta *meta, const void *data, size_t size)
+{
+	if (size > META_LATER_BYTES - meta->later_size)
+		return false;
+	memcpy(meta->later + meta->later_size, data, size);
+	meta->later_size += (uint32_t)size;
+	return true;
+}
+
+void session_send(struct meta *meta, const void *data, size_t size)
+{
+	if (meta->later_size > 0 && append(meta, data, size)) {
+		session_send_later(meta);
+		return;
+	}
+	session_send_later(meta);
+	stream_send(meta, data, size);
+}
+
+void session_queue(struct meta *meta, const void *data, size_t size)
+{
+	if (meta->link != LINK_UP)
+		return;
+	if (meta->later_count >= META_LATER_COUNT || !append(meta, data, size)) {
+		session_send(meta, data, size);
+		return;
+	}
+	if (meta->later_count++ == 0) {
+		meta->later_due_ns = clock_monotonic_ns() + META_LATER_NS;
+		pthread_cond_broadcast(&meta->changed);
+	}
 }
 
 void session_break(struct meta *meta, const char *why)
@@ -105,6 +145,7 @@ static void resend(struct meta *meta)
 	uint8_t *batch = malloc(META_RESEND_BYTES);
 	size_t used = 0;
 
+	meta->later_size = meta->later_count = 0;
 	for (uint64_t id = ring->first; id < ring->next && meta->link == LINK_UP; id++) {
 		struct pending *pending = pending_find(ring, id);
 

@@ -81,6 +81,10 @@ static void on_up(struct meta *meta, uint64_t now_ns, uint64_t *wake_ns)
 	}
 	if (now_ns >= meta->lease.renew_due_ns)
 		send_renew(meta, now_ns);
+	if (meta->later_count > 0 && now_ns >= meta->later_due_ns)
+		session_send_later(meta);
+	if (meta->later_count > 0)
+		earlier(wake_ns, meta->later_due_ns);
 	earlier(wake_ns, meta->lease.renew_due_ns);
 }
 

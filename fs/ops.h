@@ -32,6 +32,9 @@ void fs_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
 void fs_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
 void fs_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
 	       const char *new_name, unsigned int flags);
+/* What the master says of @victim (NULL: unexpected) after a command that took a name of it. */
+void victim_changed(struct fs *fs, struct inode *victim, const Catena__Attr *message,
+		    uint64_t generation);
 /* ops_dir.c */
 void fs_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void fs_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,

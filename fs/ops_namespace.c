@@ -91,16 +91,106 @@ static struct inode *made(struct task *task, int error, const Catena__Reply *rep
 	return task->inode;
 }
 
+static void answer_made(struct task *task)
+{
+	answer_entry(task, task->inode, fs_current(task->fs, task->generation));
+}
+
 static void created(void *user, int error, const Catena__Reply *reply)
 {
 	struct task *task = user;
-	struct inode *inode = made(task, error, reply);
 
-	if (inode != NULL)
-		answer_entry(task, inode, fs_current(task->fs, task->generation));
+	if (made(task, error, reply) != NULL)
+		answer_made(task);
 }
 
-static void send_create(struct task *task, uint32_t mode, uint32_t rdev, meta_done_fn *done)
+/* What the master is going to make of @create in @parent. */
+static struct attr foresee(const struct inode *parent, const Catena__CreateReq *create,
+			   const struct ahead_number *number, int64_t time)
+{
+	struct attr attr = {.ino = number->ino,
+			    .mode = create->mode,
+			    .nlink = 1,
+			    .uid = create->uid,
+			    .gid = create->gid,
+			    .pool = parent->attr.pool,
+			    .size = create->symlink.len,
+			    .atime = time,
+			    .mtime = time,
+			    .ctime = time,
+			    .version = 1};
+
+	if (parent->attr.mode & S_ISGID) {
+		attr.gid = parent->attr.gid;
+		attr.mode |= S_ISDIR(attr.mode) ? S_ISGID : 0;
+	}
+	if (S_ISREG(attr.mode)) {
+		attr.file_id = number->file_id;
+	} else if (S_ISDIR(attr.mode)) {
+		attr.nlink = 2;
+		attr.size = FS_DIRECTORY_BYTES;
+		attr.parent = parent->ino;
+	} else if (S_ISCHR(attr.mode) || S_ISBLK(attr.mode)) {
+		attr.rdev = create->rdev;
+	}
+	return attr;
+}
+
+/* The new inode, in task->inode. */
+static bool make_inode(struct task *task, struct ahead_command *command,
+		       const Catena__CreateReq *create, const struct ahead_number *number)
+{
+	struct fs *fs = task->fs;
+	struct attr attr;
+
+	task->inode = inode_table_get(fs->inodes, number->ino);
+	if (task->inode == NULL)
+		return false;
+	pthread_mutex_lock(&task->parent->lock);
+	attr = foresee(task->parent, create, number, command->time);
+	pthread_mutex_unlock(&task->parent->lock);
+	pthread_mutex_lock(&task->inode->lock);
+	inode_apply(task->inode, &attr, command->view.generation);
+	pthread_mutex_unlock(&task->inode->lock);
+	task->generation = command->view.generation;
+	remember_new(task, task->inode);
+	ahead_made(command, task->inode);
+	ahead_name(command, task->parent_ino, task->name, number->ino);
+	return true;
+}
+
+/* See ahead.h. True: the inode is there, and the command is under way. */
+static bool create_ahead(struct task *task, Catena__Request *request)
+{
+	struct fs *fs = task->fs;
+	struct ahead_command *command = ahead_start(fs, "create");
+	struct ahead_number number = {0};
+	uint64_t ino;
+
+	if (command == NULL ||
+	    dircache_lookup(fs->dirs, command->view.generation, task->parent_ino, task->name,
+			    &ino) != DIRCACHE_ABSENT ||
+	    !ahead_change(command, AHEAD_PARENT, task->parent,
+			  S_ISDIR(request->create->mode) ? 1 : 0) ||
+	    !ahead_take_number(fs, &number)) {
+		ahead_cancel(command);
+		return false;
+	}
+	if (!make_inode(task, command, request->create, &number)) {
+		ahead_number_sent(fs, &number);
+		ahead_cancel(command);
+		return false;
+	}
+	request->create->ino = number.ino;
+	task->registers = false;
+	ahead_send(command, request);
+	ahead_number_sent(fs, &number);
+	return true;
+}
+
+/* @now: it is there, without waiting; @done: the master has answered. */
+static void send_create(struct task *task, uint32_t mode, uint32_t rdev,
+			void (*now)(struct task *task), meta_done_fn *done)
 {
 	Catena__CreateReq create = CATENA__CREATE_REQ__INIT;
 	Catena__Request request = CATENA__REQUEST__INIT;
@@ -114,10 +204,14 @@ static void send_create(struct task *task, uint32_t mode, uint32_t rdev, meta_do
 	create.rdev = rdev;
 	if (task->text != NULL)
 		create.symlink = bytes_of(task->text, strlen(task->text));
-	create.open = task->registers;
 	create.exclusive = true;
 	request.op_case = CATENA__REQUEST__OP_CREATE;
 	request.create = &create;
+	if (create_ahead(task, &request)) {
+		now(task);
+		return;
+	}
+	create.open = task->registers;
 	change_begin(task);
 	meta_call(task->fs->meta, &request, done, task);
 }
@@ -127,7 +221,7 @@ void fs_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, 
 	struct task *task = begin(req, parent, name);
 
 	if (task != NULL)
-		send_create(task, mode, (uint32_t)rdev, created);
+		send_create(task, mode, (uint32_t)rdev, answer_made, created);
 }
 
 void fs_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
@@ -135,7 +229,7 @@ void fs_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 	struct task *task = begin(req, parent, name);
 
 	if (task != NULL)
-		send_create(task, S_IFDIR | (mode & 07777), 0, created);
+		send_create(task, S_IFDIR | (mode & 07777), 0, answer_made, created);
 }
 
 void fs_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
@@ -153,7 +247,7 @@ void fs_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const cha
 		task_fail(task, -ENOMEM);
 		return;
 	}
-	send_create(task, S_IFLNK | 0777, 0, created);
+	send_create(task, S_IFLNK | 0777, 0, answer_made, created);
 }
 
 /* ---- create and open ---- */
@@ -204,10 +298,26 @@ static void open_late(struct task *task)
 	meta_call(task->fs->meta, &request, opened_late, task);
 }
 
+/* The inode is there; the master counts it as open if it was asked to. */
+static void open_made(struct task *task)
+{
+	struct fs *fs = task->fs;
+
+	if (handle_open(task) != 0) {
+		fs_unused(fs, task->inode);
+		task_fail(task, -ENOMEM);
+		return;
+	}
+	/* It counts as open now: from here on a recall finds it by itself. */
+	if (task->registers || fs_current(fs, task->generation))
+		answer_create(task);
+	else
+		open_late(task);
+}
+
 static void created_open(void *user, int error, const Catena__Reply *reply)
 {
 	struct task *task = user;
-	struct fs *fs = task->fs;
 	struct inode *inode = made(task, error, reply);
 
 	if (inode == NULL)
@@ -217,16 +327,7 @@ static void created_open(void *user, int error, const Catena__Reply *reply)
 		inode->registered++;
 		pthread_mutex_unlock(&inode->lock);
 	}
-	if (handle_open(task) != 0) {
-		fs_unused(fs, inode);
-		task_fail(task, -ENOMEM);
-		return;
-	}
-	/* It counts as open now: from here on a recall finds it by itself. */
-	if (task->registers || fs_current(fs, task->generation))
-		answer_create(task);
-	else
-		open_late(task);
+	open_made(task);
 }
 
 void fs_create_file(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
@@ -239,7 +340,7 @@ void fs_create_file(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t 
 	task->fi = *fi;
 	task->reread = (fi->flags & O_EXCL) == 0;
 	task->registers = !meta_sole(task->fs->meta);
-	send_create(task, S_IFREG | (mode & 07777), 0, created_open);
+	send_create(task, S_IFREG | (mode & 07777), 0, open_made, created_open);
 }
 
 /* ---- link ---- */

@@ -42,17 +42,14 @@ static void forget_closed(struct fs *fs, struct inode *victim)
 		fs_discard(fs, pool, file_id);
 }
 
-/* What the master says of it after the command. */
-static void victim_changed(struct task *task, const Catena__Attr *message)
+void victim_changed(struct fs *fs, struct inode *victim, const Catena__Attr *message,
+		    uint64_t generation)
 {
-	struct fs *fs = task->fs;
-	struct inode *victim = task->victim;
-
 	if (message == NULL)
 		return;
 	if (victim == NULL || victim->ino != message->ino) {
 		/* Not the one that was expected: nothing of it is in use while sole. */
-		struct inode *other = fs_inode_of(fs, message, task->generation);
+		struct inode *other = fs_inode_of(fs, message, generation);
 
 		if (other != NULL && message->nlink == 0 && S_ISREG(message->mode))
 			forget_closed(fs, other);
@@ -61,7 +58,7 @@ static void victim_changed(struct task *task, const Catena__Attr *message)
 		inode_put(fs->inodes, other);
 		return;
 	}
-	fs_apply(fs, victim, message, task->generation);
+	fs_apply(fs, victim, message, generation);
 	if (message->nlink == 0 && S_ISDIR(message->mode))
 		dircache_drop(fs->dirs, victim->ino);
 	if (message->nlink == 0 && S_ISREG(message->mode))
@@ -79,7 +76,7 @@ static void victim_begin(struct task *task)
 static void victim_end(struct task *task, const Catena__Reply *reply)
 {
 	if (reply != NULL)
-		victim_changed(task, reply->attr);
+		victim_changed(task->fs, task->victim, reply->attr, task->generation);
 	if (task->victim == NULL)
 		return;
 	fs_change_end(task->fs, task->victim, reply != NULL);
@@ -134,6 +131,93 @@ static void find_victim(struct task *task, uint64_t parent, const char *name,
 	meta_call(fs->meta, &request, found_victim, task);
 }
 
+/* ---- before the master has answered (ahead.h) ---- */
+
+/* It is known for sure that @name is @ino (0: nothing). */
+static bool is_surely(const struct ahead_command *command, uint64_t parent, const char *name,
+		      uint64_t ino)
+{
+	uint64_t known = 0;
+	enum dircache_answer answer =
+		dircache_lookup(command->fs->dirs, command->view.generation, parent, name, &known);
+
+	return answer != DIRCACHE_UNKNOWN && known == ino;
+}
+
+/* The victim loses this name. One whose size is news is told first, which only the master's
+ * answer ends. */
+static bool victim_ahead(struct ahead_command *command, struct inode *victim)
+{
+	bool in_use, tell;
+
+	if (!ahead_change(command, AHEAD_VICTIM, victim, -1))
+		return false;
+	pthread_mutex_lock(&victim->lock);
+	tell = (victim->dirty & INODE_DIRTY_SIZE) != 0;
+	in_use = !tell && victim->registered == 0 && victim->attr.nlink == 0 &&
+		 (victim->opens > 0 || victim->dirty != 0 || victim->data != NULL);
+	pthread_mutex_unlock(&victim->lock);
+	if (in_use)
+		fs_register(command->fs, victim);
+	return !tell;
+}
+
+static bool unlink_ahead(struct task *task, Catena__Request *request)
+{
+	struct ahead_command *command =
+		task->victim == NULL ? NULL : ahead_start(task->fs, "unlink");
+
+	if (command == NULL ||
+	    !is_surely(command, task->parent_ino, task->name, task->victim->ino) ||
+	    !ahead_change(command, AHEAD_PARENT, task->parent, 0) ||
+	    !victim_ahead(command, task->victim)) {
+		ahead_cancel(command);
+		return false;
+	}
+	ahead_name(command, task->parent_ino, task->name, DIRCACHE_GONE);
+	ahead_send(command, request);
+	task_fail(task, 0);
+	return true;
+}
+
+static struct inode *inode_of_name(struct task *task, const struct ahead_command *command)
+{
+	uint64_t ino;
+
+	if (dircache_lookup(task->fs->dirs, command->view.generation, task->parent_ino, task->name,
+			    &ino) != DIRCACHE_FOUND)
+		return NULL;
+	return inode_table_find(task->fs->inodes, ino);
+}
+
+static bool rename_ahead(struct task *task, Catena__Request *request)
+{
+	struct fs *fs = task->fs;
+	struct ahead_command *command = task->flags != 0 ? NULL : ahead_start(fs, "rename");
+	struct inode *moved = command == NULL ? NULL : inode_of_name(task, command);
+	uint64_t victim = task->victim == NULL ? 0 : task->victim->ino;
+	bool sure;
+
+	sure = moved != NULL && moved != task->victim &&
+	       is_surely(command, task->new_parent_ino, task->new_name, victim) &&
+	       ahead_change(command, AHEAD_PARENT, task->parent, 0) &&
+	       (task->new_parent == task->parent ||
+		ahead_change(command, AHEAD_NEW_PARENT, task->new_parent, 0)) &&
+	       ahead_change(command, AHEAD_MOVED, moved, 0) &&
+	       (task->victim == NULL || victim_ahead(command, task->victim));
+	if (!sure) {
+		ahead_cancel(command);
+		inode_put(fs->inodes, moved);
+		return false;
+	}
+	ahead_name(command, task->parent_ino, task->name, DIRCACHE_GONE);
+	ahead_name(command, task->new_parent_ino, task->new_name, moved->ino);
+	ahead_send(command, request);
+	inode_put(fs->inodes, moved);
+	task_fail(task, 0);
+	return true;
+}
+
 /* ---- unlink and rmdir ---- */
 
 static void unlinked(void *user, int error, const Catena__Reply *reply)
@@ -170,6 +254,8 @@ static void send_unlink(struct task *task)
 	unlink.directory = task->flags != 0;
 	request.op_case = CATENA__REQUEST__OP_UNLINK;
 	request.unlink = &unlink;
+	if (!unlink.directory && unlink_ahead(task, &request))
+		return;
 	victim_begin(task);
 	task->generation = meta_generation(task->fs->meta);
 	dircache_change_begin(task->fs->dirs, task->generation, &change, 1);
@@ -281,6 +367,8 @@ static void send_rename(struct task *task)
 	rename.flags = task->flags;
 	request.op_case = CATENA__REQUEST__OP_RENAME;
 	request.rename = &rename;
+	if (rename_ahead(task, &request))
+		return;
 	victim_begin(task);
 	rename_changes(task, changes);
 	task->generation = meta_generation(task->fs->meta);

@@ -149,6 +149,12 @@ static void come_clean(struct recaller *recaller)
 	struct fs *fs = recaller->fs;
 	int rc;
 
+	/* What was answered before its time is done first. */
+	while (!ahead_idle(fs)) {
+		if (stopping(recaller))
+			return;
+		nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+	}
 	while (inode_table_each(fs->inodes, open_and_unregistered, register_one, fs) != 0 ||
 	       inode_table_each(fs->inodes, is_open, drop_pages, fs) != 0) {
 		if (stopping(recaller))

@@ -16,6 +16,17 @@ struct sync {
 	void *user;
 };
 
+/* A command that was answered before the master did it may have failed since: told once. */
+static int error_ahead(struct inode *inode, int error)
+{
+	pthread_mutex_lock(&inode->lock);
+	if (error == 0)
+		error = inode->ahead_error;
+	inode->ahead_error = 0;
+	pthread_mutex_unlock(&inode->lock);
+	return error;
+}
+
 static void part_done(struct sync *sync, int error)
 {
 	int none = 0;
@@ -24,7 +35,10 @@ static void part_done(struct sync *sync, int error)
 		atomic_compare_exchange_strong(&sync->error, &none, error);
 	if (atomic_fetch_sub(&sync->parts, 1) != 1)
 		return;
-	sync->done(sync->user, atomic_load(&sync->error));
+	error = atomic_load(&sync->error);
+	if (sync->inode != NULL)
+		error = error_ahead(sync->inode, error);
+	sync->done(sync->user, error);
 	fs_data_put(sync->file);
 	inode_put(sync->fs->inodes, sync->inode);
 	free(sync);

@@ -248,6 +248,7 @@ bool state_request_is_command(const Catena__Request *request)
 	case CATENA__REQUEST__OP_RENAME:
 	case CATENA__REQUEST__OP_OPEN:
 	case CATENA__REQUEST__OP_CLOSE:
+	case CATENA__REQUEST__OP_DELEGATE:
 		return true;
 	case CATENA__REQUEST__OP_XATTR:
 		return request->xattr->op == XATTR_OP_SET || request->xattr->op == XATTR_OP_REMOVE;
@@ -260,7 +261,9 @@ bool state_request_grows(const Catena__Request *request)
 {
 	switch (request->op_case) {
 	case CATENA__REQUEST__OP_CREATE:
+		return request->create->ino == 0; /* else room was promised with the number */
 	case CATENA__REQUEST__OP_LINK:
+	case CATENA__REQUEST__OP_DELEGATE:
 		return true;
 	case CATENA__REQUEST__OP_XATTR:
 		return request->xattr->op == XATTR_OP_SET;
@@ -288,6 +291,8 @@ static int run_command(struct txn *txn, const Catena__Request *request, struct r
 		return op_close(txn, request->close, room);
 	case CATENA__REQUEST__OP_XATTR:
 		return op_xattr(txn, request->xattr, room);
+	case CATENA__REQUEST__OP_DELEGATE:
+		return op_delegate(txn, request->delegate, room);
 	default:
 		return -EINVAL;
 	}

@@ -165,7 +165,7 @@ static void put_symlink(struct txn *txn, struct inode *inode, const ProtobufCBin
 }
 
 static void fill_new(struct txn *txn, const Catena__CreateReq *req, uint32_t mode,
-		     struct inode *directory, struct inode *inode)
+		     const struct inode *directory, uint64_t file_id, struct inode *inode)
 {
 	inode->mode = mode;
 	inode->nlink = 1;
@@ -179,7 +179,7 @@ static void fill_new(struct txn *txn, const Catena__CreateReq *req, uint32_t mod
 			inode->mode |= S_ISGID;
 	}
 	if (S_ISREG(mode)) {
-		inode->file_id = txn->counters.next_file_id++;
+		inode->file_id = file_id != 0 ? file_id : txn->counters.next_file_id++;
 	} else if (S_ISDIR(mode)) {
 		inode->nlink = 2;
 		inode->size = DIRECTORY_SIZE;
@@ -204,12 +204,16 @@ int op_create(struct txn *txn, const Catena__CreateReq *req, struct reply_room *
 {
 	struct inode *directory, *inode;
 	struct dentry dentry;
-	uint64_t cookie;
+	uint64_t cookie, file_id = 0;
 	uint32_t mode;
 	int rc = txn_directory(txn, req->parent, &directory);
 
 	if (rc == 0)
 		rc = create_check(req, &mode);
+	if (rc == 0 && req->ino != 0) {
+		file_id = session_delegated(txn->session, req->ino);
+		rc = file_id == 0 ? -EINVAL : 0;
+	}
 	if (rc != 0)
 		return rc;
 	rc = txn_dentry_find(txn, directory, req->name.data, req->name.len, &cookie, &dentry);
@@ -221,10 +225,10 @@ int op_create(struct txn *txn, const Catena__CreateReq *req, struct reply_room *
 		return -ENOSPC;
 	if (S_ISDIR(mode) && directory->nlink == UINT32_MAX)
 		return -EMLINK;
-	rc = txn_inode_new(txn, &inode);
+	rc = txn_inode_new(txn, req->ino, &inode);
 	if (rc != 0)
 		return rc;
-	fill_new(txn, req, mode, directory, inode);
+	fill_new(txn, req, mode, directory, file_id, inode);
 	dentry_name(&dentry, &req->name, inode);
 	rc = txn_dentry_put(txn, directory, cookie, &dentry);
 	if (rc != 0)

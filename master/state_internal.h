@@ -150,12 +150,22 @@ struct kept_reply {
 	size_t size;
 };
 
+/* Numbers that a session may give to inodes by itself: (first_ino + i, first_file_id + i). */
+struct delegation {
+	uint64_t first_ino, first_file_id;
+	uint32_t count;
+};
+/* A client asks for the next range while it still has some of the one before. */
+#define DELEGATIONS    2u
+#define DELEGATION_MAX 65536u
+
 struct session {
 	uint64_t id, secret;
 	char *mount, *name;
-	uint64_t answered; /* replies up to here are forgotten */
-	uint64_t pruned;   /* and up to here also in the store */
-	uint64_t pruning;  /* the same when the transaction is written */
+	struct delegation delegations[DELEGATIONS]; /* the newest first */
+	uint64_t answered;                          /* replies up to here are forgotten */
+	uint64_t pruned;                            /* and up to here also in the store */
+	uint64_t pruning;                           /* the same when the transaction is written */
 	/* Replies by ascending id, in a window [reply_first, reply_end) of an array. */
 	struct kept_reply *replies;
 	size_t reply_first, reply_end, reply_capacity;
@@ -173,6 +183,13 @@ uint64_t state_open_total(const struct state *state, uint64_t ino);
  * session_pruned() after it was written. */
 void session_batch_prune(struct txn *txn, struct session *session);
 void session_pruned(struct session *session);
+/* The file id that goes with @ino, if it is of a range delegated to @session; 0: it is not. */
+uint64_t session_delegated(const struct session *session, uint64_t ino);
+/* Adds to the batch the session's record, with @delegation as its newest; session_delegate() after
+ * it was written. */
+void session_batch_delegate(struct txn *txn, const struct session *session,
+			    const struct delegation *delegation);
+void session_delegate(struct session *session, const struct delegation *delegation);
 /* Makes the tables say that @session has @ino open @count times. -ENOMEM. */
 int session_set_open(struct state *state, struct session *session, uint64_t ino, uint32_t count);
 int sessions_load(struct state *state);
@@ -232,6 +249,7 @@ struct txn {
 	unsigned dentry_count;
 	struct txn_open open;
 	bool open_changed;
+	struct delegation delegation; /* count 0: none is made */
 };
 
 struct state {
@@ -268,8 +286,8 @@ int txn_failed(struct txn *txn, int rc);
 int txn_inode(struct txn *txn, uint64_t ino, struct inode **out);
 /* To be called before the first change of an inode. */
 void txn_touch(struct txn *txn, struct inode *inode);
-/* A new inode with a number; type and fields are the caller's. */
-int txn_inode_new(struct txn *txn, struct inode **out);
+/* A new inode, with the number @ino or (0) the next; type and fields are the caller's. -EEXIST. */
+int txn_inode_new(struct txn *txn, uint64_t ino, struct inode **out);
 /* The inode, its xattrs and its data go. */
 void txn_inode_free(struct txn *txn, struct inode *inode);
 /* The same for an inode that is not of the transaction and whose size counts as @counted so far;
@@ -300,6 +318,7 @@ struct reply_room {
 	Catena__Reply reply;
 	Catena__Attr attr, parent_attr, new_parent_attr, moved;
 	Catena__Statfs statfs;
+	Catena__Delegation delegation;
 	void *owned; /* free()d after packing */
 };
 
@@ -336,4 +355,5 @@ int op_open(struct txn *txn, const Catena__OpenReq *req, struct reply_room *room
 int op_close(struct txn *txn, const Catena__CloseReq *req, struct reply_room *room);
 int op_xattr(struct txn *txn, const Catena__XattrReq *req, struct reply_room *room);
 int op_statfs(struct txn *txn, struct reply_room *room);
+int op_delegate(struct txn *txn, const Catena__DelegateReq *req, struct reply_room *room);
 #endif

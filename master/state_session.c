@@ -194,20 +194,32 @@ int session_set_open(struct state *state, struct session *session, uint64_t ino,
 
 /* ---- records ---- */
 
-static void put_session(struct kv_batch *batch, const struct session *session)
+static uint8_t *put_text(uint8_t *at, const char *text)
 {
-	size_t mount = strlen(session->mount), name = strlen(session->name);
-	uint8_t key[META_KEY_MAX], value[21 + 2 * SESSION_TEXT_MAX];
+	size_t size = strlen(text);
+
+	put_le16(at, (uint16_t)size);
+	memcpy(at + 2, text, size);
+	return at + 2 + size;
+}
+
+static void put_session(struct kv_batch *batch, const struct session *session,
+			const struct delegation delegations[DELEGATIONS])
+{
+	uint8_t key[META_KEY_MAX], value[21 + 2 * SESSION_TEXT_MAX + 20 * DELEGATIONS], *at;
 
 	value[0] = SESSION_FORMAT;
 	put_le64(value + 1, session->secret);
 	put_le64(value + 9, session->answered);
-	put_le16(value + 17, (uint16_t)mount);
-	memcpy(value + 19, session->mount, mount);
-	put_le16(value + 19 + mount, (uint16_t)name);
-	memcpy(value + 21 + mount, session->name, name);
+	at = put_text(value + 17, session->mount);
+	at = put_text(at, session->name);
+	for (unsigned i = 0; i < DELEGATIONS; i++, at += 20) {
+		put_le64(at, delegations[i].first_ino);
+		put_le64(at + 8, delegations[i].first_file_id);
+		put_le32(at + 16, delegations[i].count);
+	}
 	kv_batch_put(batch, FAMILY_META, key, key_meta(key, META_SESSION, session->id), value,
-		     21 + mount + name);
+		     (size_t)(at - value));
 }
 
 static char *reader_text(struct reader *r)
@@ -232,6 +244,11 @@ static int load_session(struct state *state, uint64_t id, const uint8_t *value, 
 	session->answered = session->pruned = reader_le64(&r);
 	session->mount = reader_text(&r);
 	session->name = reader_text(&r);
+	for (unsigned i = 0; i < DELEGATIONS; i++) {
+		session->delegations[i].first_ino = reader_le64(&r);
+		session->delegations[i].first_file_id = reader_le64(&r);
+		session->delegations[i].count = reader_le32(&r);
+	}
 	if (!reader_done(&r) || session->mount == NULL || session->name == NULL) {
 		session_free(session);
 		return -EUCLEAN;
@@ -316,12 +333,67 @@ void session_batch_prune(struct txn *txn, struct session *session)
 	key_u64_u64(end, session->id, session->answered + 1);
 	kv_batch_delete_range(txn->batch, FAMILY_REPLIES, start, sizeof(start), end, sizeof(end));
 	/* With the replies goes what would recognise their requests, but for this number. */
-	put_session(txn->batch, session);
+	put_session(txn->batch, session, session->delegations);
 }
 
 void session_pruned(struct session *session)
 {
 	session->pruned = session->pruning;
+}
+
+/* ---- delegated numbers ---- */
+
+uint64_t session_delegated(const struct session *session, uint64_t ino)
+{
+	for (unsigned i = 0; i < DELEGATIONS; i++) {
+		const struct delegation *d = &session->delegations[i];
+
+		if (ino >= d->first_ino && ino - d->first_ino < d->count)
+			return d->first_file_id + (ino - d->first_ino);
+	}
+	return 0;
+}
+
+static void push_delegation(struct delegation delegations[DELEGATIONS],
+			    const struct delegation *newest)
+{
+	memmove(&delegations[1], &delegations[0], (DELEGATIONS - 1) * sizeof(delegations[0]));
+	delegations[0] = *newest;
+}
+
+void session_batch_delegate(struct txn *txn, const struct session *session,
+			    const struct delegation *delegation)
+{
+	struct delegation delegations[DELEGATIONS];
+
+	memcpy(delegations, session->delegations, sizeof(delegations));
+	push_delegation(delegations, delegation);
+	put_session(txn->batch, session, delegations);
+}
+
+void session_delegate(struct session *session, const struct delegation *delegation)
+{
+	push_delegation(session->delegations, delegation);
+}
+
+int op_delegate(struct txn *txn, const Catena__DelegateReq *req, struct reply_room *room)
+{
+	static const Catena__Delegation empty = CATENA__DELEGATION__INIT;
+	struct delegation *delegation = &txn->delegation;
+
+	if (req->count == 0 || req->count > DELEGATION_MAX)
+		return -EINVAL;
+	delegation->first_ino = txn->counters.next_ino;
+	delegation->first_file_id = txn->counters.next_file_id;
+	delegation->count = req->count;
+	txn->counters.next_ino += req->count;
+	txn->counters.next_file_id += req->count;
+	room->delegation = empty;
+	room->delegation.first_ino = delegation->first_ino;
+	room->delegation.first_file_id = delegation->first_file_id;
+	room->delegation.count = delegation->count;
+	room->reply.delegation = &room->delegation;
+	return 0;
 }
 
 /* ---- commands ---- */
@@ -372,7 +444,7 @@ int state_apply_session_open(struct state *state, uint64_t index, uint64_t id, u
 	txn = txn_begin(state, NULL, 0);
 	if (txn->counters.next_session <= id)
 		txn->counters.next_session = id + 1;
-	put_session(txn->batch, session);
+	put_session(txn->batch, session, session->delegations);
 	rc = txn_commit(txn, index);
 	if (rc != 0) {
 		session_free(session);

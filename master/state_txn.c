@@ -28,6 +28,7 @@ void txn_reset(struct txn *txn)
 	txn->inode_count = 0;
 	txn->dentry_count = 0;
 	txn->open_changed = false;
+	txn->delegation.count = 0;
 	kv_batch_clear(txn->batch);
 }
 
@@ -113,16 +114,23 @@ void txn_touch(struct txn *txn, struct inode *inode)
 	inode->version++;
 }
 
-int txn_inode_new(struct txn *txn, struct inode **out)
+int txn_inode_new(struct txn *txn, uint64_t ino, struct inode **out)
 {
 	struct txn_inode *slot;
 
 	if (txn->inode_count == TXN_INODES_MAX)
 		return -EIO;
+	if (ino != 0) {
+		struct inode other;
+		int rc = txn_read_inode(txn, ino, &other);
+
+		if (rc != -ESTALE)
+			return rc == 0 ? -EEXIST : rc;
+	}
 	slot = &txn->inodes[txn->inode_count++];
 	memset(slot, 0, sizeof(*slot));
 	slot->changed = true;
-	slot->inode.ino = txn->counters.next_ino++;
+	slot->inode.ino = ino != 0 ? ino : txn->counters.next_ino++;
 	slot->inode.version = 1;
 	txn->counters.inodes++;
 	*out = &slot->inode;
@@ -361,6 +369,8 @@ static void tell_memory(struct txn *txn)
 	if (txn->open_changed &&
 	    session_set_open(state, txn->open.session, txn->open.ino, txn->open.count) != 0)
 		state->stale = true;
+	if (txn->delegation.count != 0)
+		session_delegate(txn->session, &txn->delegation);
 }
 
 int txn_commit(struct txn *txn, uint64_t index)
@@ -371,6 +381,8 @@ int txn_commit(struct txn *txn, uint64_t index)
 	batch_inodes(txn);
 	batch_dentries(txn);
 	batch_open(txn);
+	if (txn->delegation.count != 0)
+		session_batch_delegate(txn, txn->session, &txn->delegation);
 	txn->counters.index = index;
 	counters_encode(&txn->counters, value);
 	kv_batch_put(txn->batch, FAMILY_META, key, key_meta(key, META_COUNTERS, 0), value,

@@ -44,14 +44,14 @@ static void note(const char *word)
 	pthread_mutex_unlock(&events.lock);
 }
 
-static void forget_events(void)
+static inline void forget_events(void)
 {
 	pthread_mutex_lock(&events.lock);
 	events.count = 0;
 	pthread_mutex_unlock(&events.lock);
 }
 
-static unsigned count_events(const char *word)
+static inline unsigned count_events(const char *word)
 {
 	unsigned n = 0;
 
@@ -63,7 +63,7 @@ static unsigned count_events(const char *word)
 }
 
 /* All of them, joined by spaces. */
-static const char *history(void)
+static inline const char *history(void)
 {
 	static char text[EVENTS * 4];
 	size_t used = 0;
@@ -114,7 +114,8 @@ static const char *word_of(const Catena__Request *request)
 					    [CATENA__REQUEST__OP_CLOSE] = "close",
 					    [CATENA__REQUEST__OP_XATTR] = "xattr",
 					    [CATENA__REQUEST__OP_STATFS] = "statfs",
-					    [CATENA__REQUEST__OP_SYNC_ALL] = "sync"};
+					    [CATENA__REQUEST__OP_SYNC_ALL] = "sync",
+					    [CATENA__REQUEST__OP_DELEGATE] = "delegate"};
 
 	if (request->op_case != CATENA__REQUEST__OP_SETATTR)
 		return words[request->op_case];
@@ -175,7 +176,8 @@ void meta_call(struct meta *meta, Catena__Request *request, meta_done_fn *done, 
 	struct held_reply *held = calloc(1, sizeof(*held)), **link;
 	bool hold;
 
-	request->time = clock_realtime_ns();
+	if (request->time == 0)
+		request->time = clock_realtime_ns();
 	held->done = done;
 	held->user = user;
 	note(word_of(request));
@@ -193,8 +195,13 @@ void meta_call(struct meta *meta, Catena__Request *request, meta_done_fn *done, 
 		deliver(held);
 }
 
+void meta_call_later(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user)
+{
+	meta_call(meta, request, done, user);
+}
+
 /* Gives the held answers, the last first if @backwards. */
-static void release_replies(bool backwards)
+static inline void release_replies(bool backwards)
 {
 	struct held_reply *list, *turned = NULL;
 
@@ -221,7 +228,7 @@ static void release_replies(bool backwards)
 }
 
 /* Somebody else's request. */
-static int other_session(uint64_t session, Catena__Request *request)
+static inline int other_session(uint64_t session, Catena__Request *request)
 {
 	struct held_reply *held = calloc(1, sizeof(*held));
 	Catena__Reply *reply;
@@ -268,7 +275,7 @@ uint32_t meta_default_pool(const struct meta *meta)
 	return 1;
 }
 
-static void set_sole(bool sole)
+static inline void set_sole(bool sole)
 {
 	pthread_mutex_lock(&master.lock);
 	master.sole = sole;
@@ -276,7 +283,7 @@ static void set_sole(bool sole)
 	master.generation++;
 }
 
-static struct state_counts counts(void)
+static inline struct state_counts counts(void)
 {
 	struct state_counts c;
 
@@ -413,7 +420,7 @@ static void finish_data(bool hold, data_done_fn *done, void *user, int error)
 	*link = held;
 }
 
-static void release_data(void)
+static inline void release_data(void)
 {
 	struct held_done *list = chunks.held;
 
@@ -617,14 +624,14 @@ static fuse_req_t fresh(void)
 	return &last;
 }
 
-static uint64_t do_mkdir(uint64_t parent, const char *name)
+static inline uint64_t do_mkdir(uint64_t parent, const char *name)
 {
 	fs_mkdir(fresh(), parent, name, 0755);
 	return last.entry.ino;
 }
 
 /* A new file, open; its handle in last.fi. */
-static uint64_t do_create(uint64_t parent, const char *name, struct fuse_file_info *fi)
+static inline uint64_t do_create(uint64_t parent, const char *name, struct fuse_file_info *fi)
 {
 	memset(fi, 0, sizeof(*fi));
 	fi->flags = O_RDWR;
@@ -634,7 +641,7 @@ static uint64_t do_create(uint64_t parent, const char *name, struct fuse_file_in
 	return last.entry.ino;
 }
 
-static int do_open(uint64_t ino, int flags, struct fuse_file_info *fi)
+static inline int do_open(uint64_t ino, int flags, struct fuse_file_info *fi)
 {
 	memset(fi, 0, sizeof(*fi));
 	fi->flags = flags;
@@ -644,13 +651,13 @@ static int do_open(uint64_t ino, int flags, struct fuse_file_info *fi)
 	return last.error;
 }
 
-static int do_write(uint64_t ino, struct fuse_file_info *fi, const char *text, off_t offset)
+static inline int do_write(uint64_t ino, struct fuse_file_info *fi, const char *text, off_t offset)
 {
 	fs_write(fresh(), ino, text, strlen(text), offset, fi);
 	return last.error;
 }
 
-static int do_close(uint64_t ino, struct fuse_file_info *fi)
+static inline int do_close(uint64_t ino, struct fuse_file_info *fi)
 {
 	int error;
 
@@ -660,7 +667,7 @@ static int do_close(uint64_t ino, struct fuse_file_info *fi)
 	return error;
 }
 
-static int do_truncate(uint64_t ino, off_t size)
+static inline int do_truncate(uint64_t ino, off_t size)
 {
 	struct stat st = {.st_size = size};
 
@@ -668,13 +675,13 @@ static int do_truncate(uint64_t ino, off_t size)
 	return last.error;
 }
 
-static off_t do_size(uint64_t ino)
+static inline off_t do_size(uint64_t ino)
 {
 	fs_getattr(fresh(), ino, NULL);
 	return last.error == 0 ? last.attr.st_size : -last.error;
 }
 
-static uint64_t fs_inode_file_id(uint64_t ino)
+static inline uint64_t fs_inode_file_id(uint64_t ino)
 {
 	struct inode *inode = inode_table_get(fs->inodes, ino);
 	uint64_t id = inode->attr.file_id;
@@ -684,7 +691,7 @@ static uint64_t fs_inode_file_id(uint64_t ino)
 }
 
 /* The housekeeping thread's work, at a time to come. */
-static void later(uint64_t seconds)
+static inline void later(uint64_t seconds)
 {
 	flusher_tick(fs, clock_monotonic_ns() + seconds * NS_PER_SEC);
 }

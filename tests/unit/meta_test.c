@@ -249,7 +249,9 @@ static void note_done(void *user, int error, const Catena__Reply *reply)
 		atomic_fetch_add(&done_failed, 1);
 }
 
-static void call(uint32_t op, atomic_uint *calls)
+static void call_by(void (*how)(struct meta *meta, Catena__Request *request, meta_done_fn *done,
+				void *user),
+		    uint32_t op, atomic_uint *calls)
 {
 	Catena__GetattrReq getattr = CATENA__GETATTR_REQ__INIT;
 	Catena__LookupReq lookup = CATENA__LOOKUP_REQ__INIT;
@@ -263,7 +265,17 @@ static void call(uint32_t op, atomic_uint *calls)
 		request.lookup = &lookup;
 	else
 		request.unlink = &unlink;
-	meta_call(meta, &request, note_done, calls);
+	how(meta, &request, note_done, calls);
+}
+
+static void call(uint32_t op, atomic_uint *calls)
+{
+	call_by(meta_call, op, calls);
+}
+
+static void call_later(uint32_t op, atomic_uint *calls)
+{
+	call_by(meta_call_later, op, calls);
 }
 
 static bool wait_for(bool (*holds)(void))
@@ -337,6 +349,11 @@ static bool thousand_done(void)
 	return done_ok + done_absent == 1000;
 }
 
+static bool one_done(void)
+{
+	return done_ok + done_absent == 1;
+}
+
 static bool all_told(void)
 {
 	bool yes;
@@ -355,7 +372,9 @@ static void test_every_call_is_answered_once_in_the_order_sent(void **state)
 	assert_int_equal(sessions, 1);
 	assert_int_equal(meta_default_pool(meta), 3);
 	for (unsigned i = 0; i < 1000; i++)
-		call(i % 2 ? CATENA__REQUEST__OP_LOOKUP : CATENA__REQUEST__OP_GETATTR, &calls[i]);
+		(i % 7 < 5 ? call_later : call)(i % 2 ? CATENA__REQUEST__OP_LOOKUP
+						      : CATENA__REQUEST__OP_GETATTR,
+						&calls[i]);
 	assert_true(wait_for(thousand_done));
 	for (unsigned i = 0; i < 1000; i++)
 		assert_int_equal(calls[i], 1);
@@ -366,6 +385,16 @@ static void test_every_call_is_answered_once_in_the_order_sent(void **state)
 		assert_int_equal(master.ids[i], i + 1);
 	/* The master may forget its replies. */
 	assert_true(wait_for(all_told));
+}
+
+static void test_a_call_that_nobody_waits_for_is_sent_all_the_same(void **state)
+{
+	static atomic_uint calls;
+	(void)state;
+
+	call_later(CATENA__REQUEST__OP_GETATTR, &calls);
+	assert_true(wait_for(one_done));
+	assert_int_equal(calls, 1);
 }
 
 static bool ten_seen(void)
@@ -395,7 +424,7 @@ static void test_a_broken_stream_is_resumed_and_what_has_no_answer_sent_again(vo
 	master.hold_replies = true;
 	pthread_mutex_unlock(&master.lock);
 	for (unsigned i = 0; i < 10; i++)
-		call(CATENA__REQUEST__OP_UNLINK, &calls[i]);
+		(i % 2 ? call : call_later)(CATENA__REQUEST__OP_UNLINK, &calls[i]);
 	assert_true(wait_for(ten_seen));
 	pthread_mutex_lock(&master.lock);
 	master.hold_replies = false;
@@ -675,6 +704,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		IN_SESSION(test_every_call_is_answered_once_in_the_order_sent),
+		IN_SESSION(test_a_call_that_nobody_waits_for_is_sent_all_the_same),
 		IN_SESSION(test_a_broken_stream_is_resumed_and_what_has_no_answer_sent_again),
 		IN_SESSION(test_in_a_new_session_changes_fail_and_queries_are_repeated),
 		IN_SESSION(test_calls_without_a_connection_wait_for_one),
