@@ -30,6 +30,10 @@ struct directory {
 	uint32_t under_way;
 	bool overlapping; /* two were under way together and one still is */
 	bool complete;
+	/* Listed because of look-ups, as far as fetch goes. */
+	struct dircache_fetch fetch;
+	uint32_t missed, fetched;
+	bool fetching;
 };
 
 struct dircache {
@@ -174,6 +178,8 @@ static void dir_forget(struct dircache *cache, struct directory *dir)
 		entry_remove(cache, dir->entries);
 	dir->complete = false;
 	dir->changes = cache->next_token++;
+	dir->missed = 0;
+	dir->fetching = false;
 }
 
 static void dir_remove(struct dircache *cache, struct directory *dir)
@@ -205,10 +211,18 @@ static struct directory *dir_find(struct dircache *cache, uint64_t generation, u
 	return dir;
 }
 
+/* Something of the directory is not known any more: it is not complete, nor will a listing that is
+ * under way make it so. */
+static void lost_one(struct dircache *cache, struct directory *dir)
+{
+	dir->complete = false;
+	dir->changes = cache->next_token++;
+}
+
 static void shrink_entries(struct dircache *cache)
 {
 	while (cache->entry_count > cache->limit) {
-		cache->oldest_entry->dir->complete = false;
+		lost_one(cache, cache->oldest_entry->dir);
 		entry_remove(cache, cache->oldest_entry);
 	}
 }
@@ -271,7 +285,7 @@ static void put_entry(struct dircache *cache, struct directory *dir, const char 
 	}
 	e = malloc(sizeof(*e) + size);
 	if (e == NULL) {
-		dir->complete = false;
+		lost_one(cache, dir);
 		return;
 	}
 	e->dir = dir;
@@ -382,6 +396,73 @@ void dircache_complete(struct dircache *cache, uint64_t generation, uint64_t tok
 	dir = dir_of_token(cache, generation, token, parent);
 	if (dir != NULL)
 		dir->complete = true;
+	pthread_mutex_unlock(&cache->lock);
+}
+
+/* ---- listing beside look-ups ---- */
+
+static bool worth_it(const struct dircache *cache, struct directory *dir)
+{
+	if (dir->fetch.token != dir->changes)
+		dir->fetched = 0;
+	return !dir->complete && dir->under_way == 0 && dir->missed >= DIRCACHE_FETCH_AFTER &&
+	       dir->fetched <= dir->missed * DIRCACHE_FETCH_RATIO &&
+	       dir->fetched <= cache->limit / 2;
+}
+
+bool dircache_fetch_begin(struct dircache *cache, uint64_t generation, uint64_t parent,
+			  struct dircache_fetch *fetch)
+{
+	struct directory *dir;
+	bool yes = false;
+
+	pthread_mutex_lock(&cache->lock);
+	dir = dir_find(cache, generation, parent);
+	if (dir != NULL && dir->missed < UINT32_MAX / DIRCACHE_FETCH_RATIO)
+		dir->missed++;
+	if (dir != NULL && !dir->fetching && worth_it(cache, dir)) {
+		if (dir->fetch.token != dir->changes)
+			dir->fetch = (struct dircache_fetch){.token = dir->changes};
+		*fetch = dir->fetch;
+		yes = dir->fetching = true;
+	}
+	pthread_mutex_unlock(&cache->lock);
+	return yes;
+}
+
+bool dircache_fetch_next(struct dircache *cache, uint64_t generation, uint64_t parent,
+			 struct dircache_fetch *fetch, uint64_t last, uint32_t count, bool whole)
+{
+	struct directory *dir;
+	bool more = false;
+
+	pthread_mutex_lock(&cache->lock);
+	dir = dir_find(cache, generation, parent);
+	if (dir == NULL || !dir->fetching)
+		goto out;
+	dir->fetching = false;
+	if (dir->changes != fetch->token || dir->fetch.token != fetch->token || dir->under_way > 0)
+		goto out;
+	dir->complete = whole;
+	dir->fetch.cookie = last;
+	dir->fetched += count;
+	more = dir->fetching = worth_it(cache, dir);
+	*fetch = dir->fetch;
+out:
+	pthread_mutex_unlock(&cache->lock);
+	return more;
+}
+
+void dircache_fetch_end(struct dircache *cache, uint64_t generation, uint64_t parent)
+{
+	struct directory *dir;
+
+	pthread_mutex_lock(&cache->lock);
+	dir = dir_find(cache, generation, parent);
+	if (dir != NULL) {
+		dir->fetching = false;
+		dir->missed = 0;
+	}
 	pthread_mutex_unlock(&cache->lock);
 }
 

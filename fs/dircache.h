@@ -18,6 +18,9 @@
 #include <stdint.h>
 
 #define DIRCACHE_LIMIT 400000u /* entries */
+/* A directory is listed after so many look-ups, and so many entries for each. */
+#define DIRCACHE_FETCH_AFTER 4u
+#define DIRCACHE_FETCH_RATIO 64u
 
 enum dircache_answer { DIRCACHE_UNKNOWN, DIRCACHE_FOUND, DIRCACHE_ABSENT };
 
@@ -41,6 +44,19 @@ bool dircache_add(struct dircache *cache, uint64_t generation, uint64_t token, u
 /* All names were added under this token. */
 void dircache_complete(struct dircache *cache, uint64_t generation, uint64_t token,
 		       uint64_t parent);
+/* A directory that is listed because many of its names are looked up: from which cookie on, under
+ * which token. */
+struct dircache_fetch {
+	uint64_t token, cookie;
+};
+/* A look-up had to be asked of the master. True: it is worth listing more of the directory, which
+ * then ends with dircache_fetch_end(), or with _next() saying false. One at a time. */
+bool dircache_fetch_begin(struct dircache *cache, uint64_t generation, uint64_t parent,
+			  struct dircache_fetch *fetch);
+/* @count entries up to cookie @last were added, with them the last one if @whole. True: go on. */
+bool dircache_fetch_next(struct dircache *cache, uint64_t generation, uint64_t parent,
+			 struct dircache_fetch *fetch, uint64_t last, uint32_t count, bool whole);
+void dircache_fetch_end(struct dircache *cache, uint64_t generation, uint64_t parent);
 /* A directory was made: it is empty, and so complete. */
 void dircache_new(struct dircache *cache, uint64_t generation, uint64_t ino);
 /* A directory was removed. */

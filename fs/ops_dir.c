@@ -9,10 +9,10 @@
 #include <string.h>
 #include "common/clock.h"
 #include "fs/flush.h"
+#include "fs/listing.h"
 #include "fs/ops.h"
 #include "fs/sync.h"
 
-#define BATCH_ENTRIES 1000u
 #define OFFSET_DOT    1
 #define OFFSET_DOTDOT 2
 /* So large is what the kernel asks for at most. */
@@ -86,23 +86,6 @@ void fs_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 /* ---- a batch comes ---- */
 
-static int check_batch(const Catena__Reply *reply, uint64_t from, size_t *name_bytes)
-{
-	*name_bytes = 0;
-	for (size_t i = 0; i < reply->n_entries; i++) {
-		const Catena__DirEntry *entry = reply->entries[i];
-
-		if (entry->name.len == 0 || entry->name.len > FS_NAME_MAX || entry->ino == 0 ||
-		    memchr(entry->name.data, '\0', entry->name.len) != NULL ||
-		    entry->cookie <= from || entry->cookie <= OFFSET_DOTDOT ||
-		    entry->cookie > INT64_MAX)
-			return -EIO;
-		from = entry->cookie;
-		*name_bytes += entry->name.len + 1;
-	}
-	return reply->n_entries == 0 && !reply->eof ? -EIO : 0;
-}
-
 /* What is learned of names and inodes goes into the caches. */
 static void learn(struct task *task, struct dir_handle *dir)
 {
@@ -131,7 +114,7 @@ static int take_batch(struct task *task, struct dir_handle *dir, const Catena__R
 	struct dir_entry *entries;
 	size_t name_bytes, used = 0;
 	char *names;
-	int rc = check_batch(reply, task->offset, &name_bytes);
+	int rc = listing_check(reply, task->offset, &name_bytes);
 
 	if (rc != 0)
 		return rc;
@@ -346,7 +329,7 @@ static void fetch(struct task *task)
 	pthread_mutex_unlock(&dir->lock);
 	readdir.ino = dir->inode->ino;
 	readdir.cookie = cookie;
-	readdir.limit = BATCH_ENTRIES;
+	readdir.limit = LISTING_BATCH;
 	readdir.plus = task->flags != 0 && view.sole;
 	request.op_case = CATENA__REQUEST__OP_READDIR;
 	request.readdir = &readdir;

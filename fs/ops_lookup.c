@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include "fs/listing.h"
 #include "fs/ops.h"
 
 /* Kept by the kernel as "does not exist", when it may. */
@@ -112,6 +113,8 @@ void fs_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	request.op_case = CATENA__REQUEST__OP_LOOKUP;
 	request.lookup = &lookup;
 	meta_call(fs->meta, &request, looked_up, task);
+	if (view.sole && !dots)
+		listing_missed(fs, view.generation, parent);
 }
 
 /* Inodes are only cached here, so it does not matter whether the kernel still knows them. */

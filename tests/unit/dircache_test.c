@@ -199,6 +199,94 @@ static void test_many_directories_are_bounded_too(void **state)
 	assert_int_equal(ask(5000, "a", &ino), DIRCACHE_ABSENT);
 }
 
+/* Lists entries in pieces as the mount does; "n0" and on exist. Returns how many came. */
+static unsigned list_some(unsigned exist)
+{
+	struct dircache_fetch fetch;
+	unsigned came = 0;
+	bool more = dircache_fetch_begin(cache, GEN, 1, &fetch);
+
+	while (more) {
+		unsigned from = (unsigned)fetch.cookie;
+		unsigned to = from + 100 < exist ? from + 100 : exist;
+		char name[16];
+
+		for (unsigned i = from; i < to; i++) {
+			snprintf(name, sizeof(name), "n%u", i);
+			assert_true(dircache_add(cache, GEN, fetch.token, 1, name, 100 + i));
+		}
+		came += to - from;
+		more = dircache_fetch_next(cache, GEN, 1, &fetch, to, to - from, to == exist);
+	}
+	return came;
+}
+
+static void miss(unsigned times)
+{
+	struct dircache_fetch fetch;
+
+	for (unsigned i = 0; i < times; i++) {
+		dircache_read_begin(cache, GEN, 1);
+		assert_false(dircache_fetch_begin(cache, GEN, 1, &fetch));
+	}
+}
+
+static void test_many_lookups_make_a_directory_known(void **state)
+{
+	uint64_t ino;
+	(void)state;
+
+	miss(DIRCACHE_FETCH_AFTER - 1);
+	/* No more than is looked up would justify. */
+	assert_int_equal(list_some(500), 300);
+	assert_int_equal(ask(1, "n299", &ino), DIRCACHE_FOUND);
+	assert_int_equal(ask(1, "n300", &ino), DIRCACHE_UNKNOWN);
+	assert_int_equal(list_some(500), 100);
+	assert_int_equal(list_some(500), 0);
+	assert_int_equal(list_some(500), 100);
+	assert_int_equal(ask(1, "n499", &ino), DIRCACHE_FOUND);
+	assert_int_equal(ask(1, "nothing", &ino), DIRCACHE_ABSENT);
+	assert_int_equal(list_some(500), 0);
+}
+
+static void test_a_change_begins_the_listing_anew(void **state)
+{
+	struct dircache_change c = {.parent = 1, .name = "new", .ino = 7};
+	struct dircache_fetch fetch, second;
+	uint64_t ino;
+	(void)state;
+
+	miss(DIRCACHE_FETCH_AFTER - 1);
+	assert_true(dircache_fetch_begin(cache, GEN, 1, &fetch));
+	assert_true(dircache_fetch_next(cache, GEN, 1, &fetch, 50, 50, false));
+	assert_int_equal(fetch.cookie, 50);
+	dircache_change_begin(cache, GEN, &c, 1);
+	assert_false(dircache_fetch_next(cache, GEN, 1, &fetch, 100, 50, true));
+	dircache_change_end(cache, GEN, &c, 1);
+	assert_int_equal(ask(1, "nothing", &ino), DIRCACHE_UNKNOWN);
+	assert_true(dircache_fetch_begin(cache, GEN, 1, &fetch));
+	assert_int_equal(fetch.cookie, 0);
+	/* One at a time. */
+	assert_false(dircache_fetch_begin(cache, GEN, 1, &second));
+	assert_false(dircache_fetch_next(cache, GEN, 1, &fetch, 100, 50, true));
+	assert_int_equal(ask(1, "nothing", &ino), DIRCACHE_ABSENT);
+}
+
+/* It once was: a name that had been dropped did not exist then. */
+static void test_a_directory_larger_than_the_cache_is_never_complete(void **state)
+{
+	uint64_t token = dircache_read_begin(cache, GEN, 1), ino;
+	char name[16];
+	(void)state;
+
+	for (unsigned i = 0; i < 1500; i++) {
+		snprintf(name, sizeof(name), "n%u", i);
+		dircache_add(cache, GEN, token, 1, name, 100 + i);
+	}
+	dircache_complete(cache, GEN, token, 1);
+	assert_int_equal(ask(1, "n0", &ino), DIRCACHE_UNKNOWN);
+}
+
 /* ---- the model ---- */
 
 enum { NAMES = 6, PENDING = 8, STEPS = 200000 };
@@ -328,6 +416,12 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(test_many_directories_are_bounded_too, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(test_many_lookups_make_a_directory_known, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_a_change_begins_the_listing_anew, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(
+			test_a_directory_larger_than_the_cache_is_never_complete, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_in_any_order_of_answers_the_cache_agrees_with_the_master, setup,
 			teardown),

@@ -160,6 +160,29 @@ static void test_a_directory_listed_whole_answers_lookups(void **state)
 
 /* ---- sizes ---- */
 
+static void test_a_directory_of_many_lookups_is_listed(void **state)
+{
+	uint64_t dir = do_mkdir(1, "dir");
+	char name[16];
+	(void)state;
+
+	for (unsigned i = 0; i < 100; i++) {
+		snprintf(name, sizeof(name), "f%u", i);
+		fs_mknod(fresh(), dir, name, S_IFREG | 0600, 0);
+	}
+	set_sole(true); /* nothing is known any more */
+	forget_events();
+	for (unsigned i = 0; i < 100; i++) {
+		snprintf(name, sizeof(name), "f%u", i);
+		fs_lookup(fresh(), dir, name);
+		assert_int_equal(last.error, 0);
+		assert_true(last.entry.entry_timeout > 0);
+	}
+	fs_lookup(fresh(), dir, "nothing");
+	assert_int_equal(last.entry.ino, 0);
+	assert_string_equal(history(), "lookup lookup lookup lookup readdir");
+}
+
 static void test_the_size_is_told_after_the_data_was_flushed(void **state)
 {
 	struct fuse_file_info fi;
@@ -824,6 +847,7 @@ int main(void)
 		WITH_FS(test_an_append_goes_to_the_end_that_the_master_knows),
 		WITH_FS(test_a_removed_directory_still_has_attributes),
 		WITH_FS(test_a_directory_listed_whole_answers_lookups),
+		WITH_FS(test_a_directory_of_many_lookups_is_listed),
 		WITH_FS(test_the_size_is_told_after_the_data_was_flushed),
 		WITH_FS(test_without_the_lease_close_waits_for_data_and_size),
 		WITH_FS(test_close_waits_when_space_is_short_and_tells_of_a_full_disk),
