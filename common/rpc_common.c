@@ -124,10 +124,9 @@ static void on_grpc_log(gpr_log_func_args *args)
 {
 	static struct log_rate rate;
 	const char *meaning = refusal_meaning(args->message);
+	bool quiet = atomic_load(&clients_closing) > 0;
 
-	if (atomic_load(&clients_closing) > 0) {
-		log_debug("grpc says detail=\"%s\" line=%d", args->message, args->line);
-	} else if (meaning != NULL) {
+	if (meaning != NULL && !quiet) {
 		/* The subchannel's line only repeats what the handshake has said. */
 		bool repeated = meaning != closed_after_handshake &&
 				strstr(args->message, "connect failed") != NULL;
@@ -136,7 +135,7 @@ static void on_grpc_log(gpr_log_func_args *args)
 		if (!repeated && log_rate_ok(&rate, 5))
 			log_warn("TLS connection failed why=\"%s\" detail=\"%.200s\"", meaning,
 				 meaning == closed_after_handshake ? "" : args->message);
-	} else if (args->severity == GPR_LOG_SEVERITY_ERROR) {
+	} else if (args->severity == GPR_LOG_SEVERITY_ERROR && !quiet) {
 		if (log_rate_ok(&rate, 5))
 			log_warn("grpc says detail=\"%s\" line=%d", args->message, args->line);
 	} else {

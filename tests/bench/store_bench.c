@@ -134,13 +134,14 @@ static void lane_start(struct lane *lane)
 	lane->busy = true;
 	lane->begun = clock_monotonic_ns();
 	if (test->write) {
+		version++;
 		lane->update = (struct store_update){.op = STORE_WRITE,
 						     .key = key,
 						     .offset = offset,
 						     .length = test->bytes,
 						     .payload = lane->buf,
 						     .epoch = 1,
-						     .version = ++version,
+						     .version = version,
 						     .client_id = 1,
 						     .op_id = version,
 						     .answered = version > 64 ? version - 64 : 0,

@@ -309,7 +309,6 @@ static void take_the_disk(const char *mount_point)
 	struct chunk_key key = test_key(0);
 	char hog[300];
 	int fd, rc = 0;
-	uint32_t n = 0;
 
 	fill_random(data, sizeof(data), 1);
 	CHECK(unshare(CLONE_NEWNS) == 0);
@@ -340,7 +339,6 @@ static void take_the_disk(const char *mount_point)
 		if (rc == 0)
 			rc = store_commit(fx.view, &u);
 		buf_unref(u.payload);
-		n += rc == 0;
 	}
 	CHECK(rc == -ENOSPC);
 	/* Small ones, until the db has no room for its log. */
