@@ -16,6 +16,8 @@
 
 #define COMPACT_FORCE  2 /* BottommostLevelCompaction::kForce */
 #define SPACE_CHECK_NS (50 * NS_PER_MSEC)
+/* What a record of the log has around its batch, and a little for the ends of blocks. */
+#define LOG_RECORD_EXTRA 16u
 
 static struct log_rate error_rate;
 
@@ -309,13 +311,21 @@ static int rocks_sync(struct kv *kv);
 static int rocks_write(struct kv *kv, const struct kv_batch *batch, bool sync)
 {
 	struct kv_rocksdb *store = of(kv);
+	rocksdb_writebatch_t *native;
 	char *text = NULL;
+	size_t size;
 	int rc = enter(store);
 
 	if (rc != 0)
 		return rc;
 	((struct kv_batch *)batch)->native_free = free_native;
-	rocksdb_write(store->db, store->write_options, native_batch(store, batch), &text);
+	native = native_batch(store, batch);
+	rocksdb_writebatch_data(native, &size);
+	pthread_rwlock_rdlock(&store->log_lock);
+	atomic_fetch_add_explicit(&store->ahead.written, size + LOG_RECORD_EXTRA,
+				  memory_order_relaxed);
+	rocksdb_write(store->db, store->write_options, native, &text);
+	pthread_rwlock_unlock(&store->log_lock);
 	if (text != NULL)
 		rc = failed(store, "write", text);
 	leave(store);
@@ -329,6 +339,11 @@ static int flush_log(struct kv_rocksdb *store)
 
 	if (rc != 0)
 		return rc;
+	if (!atomic_load_explicit(&store->space_is_low, memory_order_relaxed) &&
+	    pthread_rwlock_trywrlock(&store->log_lock) == 0) {
+		kv_log_ahead_fill(&store->ahead);
+		pthread_rwlock_unlock(&store->log_lock);
+	}
 	rocksdb_flush_wal(store->db, 1, &text);
 	/* After a failed sync the kernel may hold the lost pages for clean: never try again,
 	 * recovery writes all of the log anew. */
@@ -453,6 +468,7 @@ static void store_free(struct kv_rocksdb *store)
 	if (store->read_options != NULL)
 		rocksdb_readoptions_destroy(store->read_options);
 	pthread_rwlock_destroy(&store->lock);
+	pthread_rwlock_destroy(&store->log_lock);
 	pthread_mutex_destroy(&store->sync_lock);
 	pthread_cond_destroy(&store->sync_done);
 	pthread_mutex_destroy(&store->iter_lock);
@@ -536,6 +552,7 @@ static int store_new(const struct kv_options *options, struct kv_rocksdb **out)
 	store->kv.ops = &kv_rocksdb_ops;
 	store->kv.family_count = count;
 	pthread_rwlock_init(&store->lock, NULL);
+	pthread_rwlock_init(&store->log_lock, NULL);
 	pthread_mutex_init(&store->sync_lock, NULL);
 	pthread_cond_init(&store->sync_done, NULL);
 	pthread_mutex_init(&store->iter_lock, NULL);

@@ -1,7 +1,7 @@
-/* kv_rocksdb.h - the RocksDB form of the store: what its two files share.
+/* kv_rocksdb.h - the RocksDB form of the store: what its files share.
  *
  * kv_rocksdb_open.c decides how a database is opened, kv_rocksdb.c does everything with an open
- * one. */
+ * one, kv_rocksdb_log.c prepares its log. */
 #ifndef CATENA_COMMON_KV_ROCKSDB_H
 #define CATENA_COMMON_KV_ROCKSDB_H
 #include <pthread.h>
@@ -13,6 +13,16 @@
 #define KV_MEMTABLE_MIN  (1u << 20)
 #define KV_MEMTABLE_MAX  (64u << 20)
 #define KV_CACHE_DEFAULT (64u << 20)
+
+/* Room ahead of the log's end (kv_rocksdb_log.c). */
+struct kv_log_ahead {
+	const char *path;         /* borrowed */
+	int watch_fd;             /* -1: it is not done */
+	uint64_t number, newest;  /* of the log that was filled last, of the one that is written */
+	uint64_t end;             /* of that file */
+	uint64_t synced;          /* written at the last sync */
+	_Atomic uint64_t written; /* of the log: a little more rather than less */
+};
 
 struct kv_rocksdb {
 	struct kv kv;
@@ -38,6 +48,11 @@ struct kv_rocksdb {
 	bool sync_running;
 	uint64_t generation; /* of db; also under sync_lock */
 
+	/* Held shared by whoever writes, exclusively by whoever makes room ahead of the log, who
+	 * does without when somebody writes. Inside of lock. */
+	pthread_rwlock_t log_lock;
+	struct kv_log_ahead ahead;
+
 	/* Open iterators keep db alive: replacing it waits for them. */
 	pthread_mutex_t iter_lock;
 	pthread_cond_t iter_gone;
@@ -52,6 +67,15 @@ int kv_rocksdb_open_db(struct kv_rocksdb *store, bool create, char *error, size_
 void kv_rocksdb_close_db(struct kv_rocksdb *store);
 /* RocksDB's error text as -errno; 0 for NULL. Copies it into @error (may be NULL), frees it. */
 int kv_rocksdb_error(char *text, char *error, size_t error_size);
+
+/* Cuts the logs below @path at their first zeros; before they are opened. -EBUSY: somebody has
+ * them open; -errno. */
+int kv_rocksdb_cut_logs(const char *path);
+/* After it was opened; failures only leave it out. */
+void kv_log_ahead_open(struct kv_log_ahead *ahead, const char *path);
+void kv_log_ahead_close(struct kv_log_ahead *ahead);
+/* Makes room if it is due. While nobody writes, before a sync. */
+void kv_log_ahead_fill(struct kv_log_ahead *ahead);
 
 /* The reserve: a file that keeps room on the disk for opening and compacting when everything else
  * is full. */

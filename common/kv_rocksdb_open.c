@@ -316,12 +316,19 @@ int kv_rocksdb_open_db(struct kv_rocksdb *store, bool create, char *error, size_
 
 	if (rc != 0)
 		return rc;
+	rc = kv_rocksdb_cut_logs(store->path);
+	if (rc != 0) {
+		snprintf(error, error_size, "%s: %s", store->path,
+			 rc == -EBUSY ? "in use by another process" : strerror(-rc));
+		return rc;
+	}
 	rc = open_once(store, create, error, error_size);
 	if (rc == -ENOSPC && kv_rocksdb_reserve_drop(store) == 0)
 		rc = open_once(store, create, error, error_size);
 	if (rc == 0) {
 		sweep_options(store);
 		kv_rocksdb_reserve_make(store);
+		kv_log_ahead_open(&store->ahead, store->path);
 	}
 	return rc;
 }
@@ -330,6 +337,7 @@ void kv_rocksdb_close_db(struct kv_rocksdb *store)
 {
 	if (store->db == NULL)
 		return;
+	kv_log_ahead_close(&store->ahead);
 	for (unsigned i = 0; i < store->kv.family_count; i++) {
 		rocksdb_column_family_handle_destroy(store->handles[i]);
 		store->handles[i] = NULL;
