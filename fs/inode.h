@@ -92,6 +92,13 @@ struct inode {
 	 * is not known: the data layer knows. */
 	bool synced;
 
+	/* A program that syncs each of its writes (sync_habit.h). */
+	uint32_t sync_streak; /* so many fsyncs in a row had one write before them */
+	uint64_t fsync_seq;   /* write_seq at the last fsync */
+	uint64_t early_seq,
+		early_change;     /* write_seq and last_change that one made in advance covers */
+	struct sync_early *early; /* under way */
+
 	char *symlink; /* the target never changes */
 	/* Names of all xattrs, each ended by NUL; exact like attr. */
 	char *xattrs;

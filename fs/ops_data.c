@@ -9,6 +9,7 @@
 #include "fs/ops.h"
 #include "fs/recall.h"
 #include "fs/sync.h"
+#include "fs/sync_habit.h"
 #include "fs/trim.h"
 
 /* ---- read ---- */
@@ -123,6 +124,18 @@ static void answer_write(void *user, int error)
 	task_end(task);
 }
 
+/* Answers, then goes on with what the program is going to ask for next. */
+static void answer_habitual(struct task *task)
+{
+	struct fs *fs = task->fs;
+	struct inode *inode = inode_ref(fs->inodes, task->inode);
+	size_t length = task->length;
+
+	answer_write(task, 0);
+	sync_habit_wrote(fs, inode, length);
+	inode_put(fs->inodes, inode);
+}
+
 static void written(void *user, int error)
 {
 	struct task *task = user;
@@ -144,7 +157,7 @@ static void written(void *user, int error)
 	if (task->flags & O_DSYNC) /* O_SYNC has this bit too */
 		sync_inode(fs, inode, (task->flags & O_SYNC) != O_SYNC, answer_write, task);
 	else
-		answer_write(task, 0);
+		answer_habitual(task);
 }
 
 static void write_go(struct task *task)

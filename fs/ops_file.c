@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include "fs/flush.h"
 #include "fs/ops.h"
-#include "fs/sync.h"
+#include "fs/sync_habit.h"
 
 /* ---- handles ---- */
 
@@ -269,5 +269,5 @@ void fs_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
 	if (task == NULL)
 		return;
 	task->handle = handle_ref(handle);
-	sync_inode(fs, handle->inode, datasync != 0, flushed, task);
+	sync_habit_fsync(fs, handle->inode, datasync != 0, flushed, task);
 }

@@ -179,17 +179,17 @@ void sync_inode(struct fs *fs, struct inode *inode, bool datasync, sync_done_fn 
 	if (data)
 		sync->file = fs_data(fs, inode, &error);
 	atomic_store(&sync->parts, 3);
-	/* The master first: its answer takes longer to come about than the call does. */
+	/* The chain first: its way is the longer one. */
+	if (sync->file != NULL)
+		data_flush(sync->file, true, data_synced, sync);
+	else
+		part_done(sync, error);
 	if (sync->update.mask != 0)
 		send_update(sync);
 	else if (master)
 		send_sync(sync);
 	else
 		part_done(sync, 0);
-	if (sync->file != NULL)
-		data_flush(sync->file, true, data_synced, sync);
-	else
-		part_done(sync, error);
 	part_done(sync, 0);
 }
 

@@ -204,7 +204,7 @@ static void test_the_size_is_told_after_the_data_was_flushed(void **state)
 	/* Whoever syncs it later syncs it, although it was closed meanwhile. */
 	do_open(file, O_RDONLY, &fi);
 	fs_fsync(fresh(), file, 0, &fi);
-	assert_string_equal(history(), "create write flush grow sync flush+sync");
+	assert_string_equal(history(), "create write flush grow flush+sync sync");
 	do_close(file, &fi);
 	assert_int_equal(do_size(file), 5);
 	assert_int_equal(counts().allocated_bytes, 5);
@@ -260,106 +260,6 @@ static void test_an_error_of_the_background_is_told_once_to_each_handle(void **s
 	assert_int_equal(do_close(file, &a), EIO);
 	assert_int_equal(do_close(file, &b), 0);
 	assert_int_equal(do_close(file, &c), 0); /* opened after it had happened */
-}
-
-/* ---- fsync ---- */
-
-static void test_fsync_waits_for_the_disks_and_the_master_at_the_same_time(void **state)
-{
-	struct fuse_file_info fi;
-	uint64_t file = do_create(1, "file", &fi);
-	(void)state;
-
-	do_write(file, &fi, "hello", 0);
-	forget_events();
-	chunks.hold_flushes = true;
-	master.hold = true;
-	fs_fsync(fresh(), file, 0, &fi);
-	assert_string_equal(history(), "grow+sync flush+sync");
-	assert_int_equal(last.answers, 0);
-	release_data();
-	assert_int_equal(last.answers, 0);
-	release_replies(false);
-	assert_int_equal(last.answers, 1);
-	assert_int_equal(last.error, 0);
-	forget_events();
-	fs_fsync(fresh(), file, 0, &fi);
-	assert_int_equal(last.answers, 1);
-	assert_string_equal(history(), "");
-	do_close(file, &fi);
-}
-
-static void test_fsync_of_an_empty_new_file_syncs_its_creation(void **state)
-{
-	struct fuse_file_info fi;
-	uint64_t file = do_create(1, "file", &fi);
-	(void)state;
-
-	fs_fsync(fresh(), file, 0, &fi);
-	assert_string_equal(history(), "create sync");
-	fs_fsync(fresh(), file, 0, &fi);
-	assert_string_equal(history(), "create sync");
-	/* Another file's sync covers what was answered before it. */
-	do_mkdir(1, "dir");
-	fs_fsync(fresh(), file, 0, &fi);
-	assert_string_equal(history(), "create sync create");
-	do_close(file, &fi);
-}
-
-static void test_fdatasync_leaves_times_for_later(void **state)
-{
-	struct fuse_file_info fi;
-	uint64_t file = do_create(1, "file", &fi);
-	(void)state;
-
-	do_write(file, &fi, "hello", 0);
-	fs_fsync(fresh(), file, 1, &fi);
-	forget_events();
-	do_write(file, &fi, "HELLO", 0);
-	fs_fsync(fresh(), file, 1, &fi);
-	assert_string_equal(history(), "write flush+sync");
-	forget_events();
-	fs_fsync(fresh(), file, 0, &fi);
-	assert_string_equal(history(), "times+sync");
-	do_close(file, &fi);
-}
-
-static void test_a_synchronous_write_is_synced_before_it_is_answered(void **state)
-{
-	struct fuse_file_info fi;
-	uint64_t file = do_create(1, "file", &fi);
-	(void)state;
-
-	fi.flags = O_RDWR | O_SYNC;
-	forget_events();
-	chunks.hold_flushes = true;
-	fs_write(fresh(), file, "hello", 5, 0, &fi);
-	assert_int_equal(last.answers, 0);
-	release_data();
-	assert_int_equal(last.answers, 1);
-	assert_int_equal(last.size, 5);
-	assert_string_equal(history(), "write grow+sync flush+sync");
-	fi.flags = O_RDWR | O_DIRECT;
-	forget_events();
-	fs_write(fresh(), file, "hello", 5, 0, &fi);
-	assert_string_equal(history(), "write+through");
-	do_close(file, &fi);
-}
-
-static void test_a_failed_sync_is_not_taken_for_one(void **state)
-{
-	struct fuse_file_info fi;
-	uint64_t file = do_create(1, "file", &fi);
-	(void)state;
-
-	master.fail = EIO;
-	fs_fsync(fresh(), file, 0, &fi);
-	assert_int_equal(last.error, EIO);
-	forget_events();
-	fs_fsync(fresh(), file, 0, &fi);
-	assert_int_equal(last.error, 0);
-	assert_string_equal(history(), "sync");
-	do_close(file, &fi);
 }
 
 /* ---- opens ---- */
@@ -694,11 +594,6 @@ int main(void)
 		WITH_FS(test_without_the_lease_close_waits_for_data_and_size),
 		WITH_FS(test_close_waits_when_space_is_short_and_tells_of_a_full_disk),
 		WITH_FS(test_an_error_of_the_background_is_told_once_to_each_handle),
-		WITH_FS(test_fsync_waits_for_the_disks_and_the_master_at_the_same_time),
-		WITH_FS(test_fsync_of_an_empty_new_file_syncs_its_creation),
-		WITH_FS(test_fdatasync_leaves_times_for_later),
-		WITH_FS(test_a_synchronous_write_is_synced_before_it_is_answered),
-		WITH_FS(test_a_failed_sync_is_not_taken_for_one),
 		WITH_FS(test_an_unlinked_open_file_lives_until_it_is_closed),
 		WITH_FS(test_a_file_unlinked_while_it_is_dirty_is_not_written),
 		WITH_FS(test_a_file_replaced_by_rename_while_open_lives_on),

@@ -1,0 +1,212 @@
+/* fs_sync_test - fsync: what it waits for, and what is begun before it is asked for.
+ *
+ * Goal and method: as in fs_ops_test.c. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include "tests/unit/fs_fixture.h"
+
+/* ---- fsync ---- */
+
+static void test_fsync_waits_for_the_disks_and_the_master_at_the_same_time(void **state)
+{
+	struct fuse_file_info fi;
+	uint64_t file = do_create(1, "file", &fi);
+	(void)state;
+
+	do_write(file, &fi, "hello", 0);
+	forget_events();
+	chunks.hold_flushes = true;
+	master.hold = true;
+	fs_fsync(fresh(), file, 0, &fi);
+	assert_string_equal(history(), "flush+sync grow+sync");
+	assert_int_equal(last.answers, 0);
+	release_data();
+	assert_int_equal(last.answers, 0);
+	release_replies(false);
+	assert_int_equal(last.answers, 1);
+	assert_int_equal(last.error, 0);
+	forget_events();
+	fs_fsync(fresh(), file, 0, &fi);
+	assert_int_equal(last.answers, 1);
+	assert_string_equal(history(), "");
+	do_close(file, &fi);
+}
+
+static void test_fsync_of_an_empty_new_file_syncs_its_creation(void **state)
+{
+	struct fuse_file_info fi;
+	uint64_t file = do_create(1, "file", &fi);
+	(void)state;
+
+	fs_fsync(fresh(), file, 0, &fi);
+	assert_string_equal(history(), "create sync");
+	fs_fsync(fresh(), file, 0, &fi);
+	assert_string_equal(history(), "create sync");
+	/* Another file's sync covers what was answered before it. */
+	do_mkdir(1, "dir");
+	fs_fsync(fresh(), file, 0, &fi);
+	assert_string_equal(history(), "create sync create");
+	do_close(file, &fi);
+}
+
+static void test_fdatasync_leaves_times_for_later(void **state)
+{
+	struct fuse_file_info fi;
+	uint64_t file = do_create(1, "file", &fi);
+	(void)state;
+
+	do_write(file, &fi, "hello", 0);
+	fs_fsync(fresh(), file, 1, &fi);
+	forget_events();
+	do_write(file, &fi, "HELLO", 0);
+	fs_fsync(fresh(), file, 1, &fi);
+	assert_string_equal(history(), "write flush+sync");
+	forget_events();
+	fs_fsync(fresh(), file, 0, &fi);
+	assert_string_equal(history(), "times+sync");
+	do_close(file, &fi);
+}
+
+static void test_a_synchronous_write_is_synced_before_it_is_answered(void **state)
+{
+	struct fuse_file_info fi;
+	uint64_t file = do_create(1, "file", &fi);
+	(void)state;
+
+	fi.flags = O_RDWR | O_SYNC;
+	forget_events();
+	chunks.hold_flushes = true;
+	fs_write(fresh(), file, "hello", 5, 0, &fi);
+	assert_int_equal(last.answers, 0);
+	release_data();
+	assert_int_equal(last.answers, 1);
+	assert_int_equal(last.size, 5);
+	assert_string_equal(history(), "write flush+sync grow+sync");
+	fi.flags = O_RDWR | O_DIRECT;
+	forget_events();
+	fs_write(fresh(), file, "hello", 5, 0, &fi);
+	assert_string_equal(history(), "write+through");
+	do_close(file, &fi);
+}
+
+/* Writes and syncs until that has become a habit; the file is 4 bytes long then. */
+static uint64_t habitual(struct fuse_file_info *fi)
+{
+	uint64_t file = do_create(1, "file", fi);
+
+	for (unsigned i = 0; i < 4; i++) {
+		do_write(file, fi, "x", i);
+		fs_fsync(fresh(), file, 0, fi);
+		assert_int_equal(last.error, 0);
+	}
+	forget_events();
+	return file;
+}
+
+static void test_who_syncs_each_write_finds_the_next_sync_begun(void **state)
+{
+	struct fuse_file_info fi;
+	uint64_t file = habitual(&fi);
+	struct fuse_req sync = {0};
+	(void)state;
+
+	do_write(file, &fi, "y", 4);
+	assert_string_equal(history(), "write flush+sync grow+sync");
+	fs_fsync(fresh(), file, 0, &fi);
+	assert_int_equal(last.answers, 1);
+	assert_string_equal(history(), "write flush+sync grow+sync");
+	/* It is not answered before that is done. */
+	chunks.hold_flushes = true;
+	do_write(file, &fi, "z", 5);
+	fs_fsync(&sync, file, 0, &fi);
+	assert_int_equal(sync.answers, 0);
+	release_data();
+	assert_int_equal(sync.answers, 1);
+	assert_int_equal(sync.error, 0);
+	assert_int_equal(count_events("flush+sync"), 2);
+	do_close(file, &fi);
+}
+
+static void test_a_broken_habit_costs_one_sync(void **state)
+{
+	struct fuse_file_info fi;
+	uint64_t file = habitual(&fi);
+	(void)state;
+
+	for (unsigned i = 0; i < 10; i++)
+		do_write(file, &fi, "y", 4 + i);
+	assert_int_equal(count_events("flush+sync"), 1);
+	fs_fsync(fresh(), file, 0, &fi);
+	assert_int_equal(last.error, 0);
+	assert_int_equal(count_events("flush+sync"), 2);
+	assert_int_equal(do_size(file), 14);
+	do_close(file, &fi);
+}
+
+static void test_a_sync_in_advance_covers_nothing_that_came_after(void **state)
+{
+	struct fuse_file_info fi;
+	uint64_t file = habitual(&fi);
+	struct stat st = {.st_mode = S_IFREG | 0600};
+	(void)state;
+
+	do_write(file, &fi, "y", 4);
+	fs_setattr(fresh(), file, &st, FUSE_SET_ATTR_MODE, NULL);
+	forget_events();
+	fs_fsync(fresh(), file, 0, &fi);
+	assert_string_equal(history(), "sync");
+	do_close(file, &fi);
+}
+
+static void test_a_failed_sync_in_advance_is_told(void **state)
+{
+	struct fuse_file_info fi;
+	uint64_t file = habitual(&fi);
+	(void)state;
+
+	file_of(fs_inode_file_id(file))->error = -EIO;
+	do_write(file, &fi, "y", 4);
+	fs_fsync(fresh(), file, 0, &fi);
+	assert_int_equal(last.error, EIO);
+	fs_fsync(fresh(), file, 0, &fi);
+	assert_int_equal(last.error, 0);
+	do_close(file, &fi);
+}
+
+static void test_a_failed_sync_is_not_taken_for_one(void **state)
+{
+	struct fuse_file_info fi;
+	uint64_t file = do_create(1, "file", &fi);
+	(void)state;
+
+	master.fail = EIO;
+	fs_fsync(fresh(), file, 0, &fi);
+	assert_int_equal(last.error, EIO);
+	forget_events();
+	fs_fsync(fresh(), file, 0, &fi);
+	assert_int_equal(last.error, 0);
+	assert_string_equal(history(), "sync");
+	do_close(file, &fi);
+}
+
+#define WITH_FS(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		WITH_FS(test_fsync_waits_for_the_disks_and_the_master_at_the_same_time),
+		WITH_FS(test_fsync_of_an_empty_new_file_syncs_its_creation),
+		WITH_FS(test_fdatasync_leaves_times_for_later),
+		WITH_FS(test_a_synchronous_write_is_synced_before_it_is_answered),
+		WITH_FS(test_who_syncs_each_write_finds_the_next_sync_begun),
+		WITH_FS(test_a_broken_habit_costs_one_sync),
+		WITH_FS(test_a_sync_in_advance_covers_nothing_that_came_after),
+		WITH_FS(test_a_failed_sync_in_advance_is_told),
+		WITH_FS(test_a_failed_sync_is_not_taken_for_one),
+	};
+
+	log_set_level(LOG_LEVEL_ERROR);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
