@@ -14,6 +14,11 @@ CC        ?= gcc
 PKGS := fuse3 openssl grpc libprotobuf-c libuv rocksdb libisal inih jansson
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lgpr
+# Only for CPUs that have it, and not packaged for others.
+ifneq ($(wildcard /usr/include/intel-ipsec-mb.h),)
+PKG_CFLAGS += -DHAVE_IPSEC_MB
+PKG_LIBS   += -lIPSec_MB
+endif
 
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
         -Wpointer-arith -Wvla -Wno-unused-parameter
