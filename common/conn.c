@@ -321,6 +321,7 @@ int conn_accept(const struct conn_options *options, int fd, struct conn **out)
 		goto fail;
 	}
 	conn_address_name((struct sockaddr *)&address, conn->peer_name, sizeof(conn->peer_name));
+	conn_tune(fd, (struct sockaddr *)&address, size);
 	rc = conn_poll_open(conn);
 	if (rc == 0)
 		rc = conn_handshake_start(conn);

@@ -10,48 +10,13 @@
 
 #define LOG_MODULE "conn"
 
-static bool same_address(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
-{
-	const struct sockaddr_in *a4 = (const void *)a, *b4 = (const void *)b;
-	const struct sockaddr_in6 *a6 = (const void *)a, *b6 = (const void *)b;
-
-	if (a->ss_family != b->ss_family)
-		return false;
-	if (a->ss_family == AF_INET)
-		return a4->sin_addr.s_addr == b4->sin_addr.s_addr;
-	return a->ss_family == AF_INET6 &&
-	       memcmp(&a6->sin6_addr, &b6->sin6_addr, sizeof(a6->sin6_addr)) == 0;
-}
-
-static bool within_machine(int fd)
-{
-	struct sockaddr_storage own, peer;
-	socklen_t own_size = sizeof(own), peer_size = sizeof(peer);
-
-	return getsockname(fd, (struct sockaddr *)&own, &own_size) == 0 &&
-	       getpeername(fd, (struct sockaddr *)&peer, &peer_size) == 0 &&
-	       same_address(&own, &peer);
-}
-
-static void tune_socket(int fd)
-{
-	static const char plain[] = "reno";
-	int one = 1;
-
-	/* Fails on other kinds of sockets, which do not delay either. */
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	/* Within a machine nothing is lost and no queue is shared. An algorithm that paces (BBR)
-	 * would set a timer for every packet and send smaller ones; this one is always there. */
-	if (within_machine(fd))
-		(void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, plain, sizeof(plain) - 1);
-}
-
 int conn_handshake_start(struct conn *conn)
 {
+	int one = 1, rc;
 	BIO *bio;
-	int rc;
 
-	tune_socket(conn->fd);
+	/* Fails on other kinds of sockets, which do not delay either. */
+	(void)setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	rc = tls_session(conn->tls, -1, conn->server, conn->server_role, &conn->ssl);
 	if (rc < 0)
 		return rc;

@@ -161,6 +161,9 @@ void conn_block_put(uint8_t *block);
 /* conn_connect.c */
 int conn_address_split(const char *address, char host[256], char port[8]);
 void conn_address_name(const struct sockaddr *address, char *out, size_t size);
+/* For what is at the other end. Best before connect(): the timers of an algorithm that paces stay
+ * with a socket for good. */
+void conn_tune(int fd, const struct sockaddr *peer, socklen_t size);
 int conn_connect_start(struct conn *conn, const char *address);
 /* Socket writable, or failed. May end the conn. */
 void conn_connect_event(struct conn *conn, struct conn_dispatch *d);
