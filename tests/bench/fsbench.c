@@ -4,7 +4,7 @@
  *
  * COMMAND makes caches cold (default: sync and drop the kernel's caches, as root). CPU seconds are
  * those of the whole machine while the phase ran (user, system, interrupts, this program too), so
- * nothing else should be running. The first writing phase is run once unmeasured to warm memory. */
+ * nothing else should be running. The writing phases are run once unmeasured to warm memory. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -482,6 +482,8 @@ int main(int argc, char **argv)
 	if (wanted("write") || wanted("read") || wanted("randread") || wanted("fdatasync")) {
 		run(seq_write, 1, &done, NULL); /* warm up */
 		remove_big(1);
+		run(seq_write, 4, &done, NULL);
+		remove_big(4);
 		sleep(1);
 		bandwidth("write", seq_write, 1);
 		if (wanted("write"))
