@@ -66,6 +66,19 @@ static void on_event(uv_poll_t *poll, int status, int events)
 	}
 }
 
+/* Whoever connects there is on this machine. */
+static bool only_within(const struct sockaddr *address)
+{
+	if (address->sa_family == AF_INET)
+		return ntohl(((const struct sockaddr_in *)(const void *)address)
+				     ->sin_addr.s_addr) >>
+			       24 ==
+		       127;
+	return address->sa_family == AF_INET6 &&
+	       IN6_IS_ADDR_LOOPBACK(
+		       &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr);
+}
+
 static int bind_one(const struct addrinfo *at, uint16_t *port)
 {
 	struct sockaddr_storage bound = {0};
@@ -75,6 +88,9 @@ static int bind_one(const struct addrinfo *at, uint16_t *port)
 
 	if (fd < 0)
 		return -errno;
+	/* What is accepted inherits it, before it is established. */
+	if (only_within(at->ai_addr))
+		conn_tune(fd, at->ai_addr, at->ai_addrlen);
 	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
 	    bind(fd, at->ai_addr, at->ai_addrlen) < 0 || listen(fd, BACKLOG) < 0 ||
 	    getsockname(fd, (struct sockaddr *)&bound, &size) < 0) {

@@ -167,7 +167,7 @@ static bool create_ahead(struct task *task, Catena__Request *request)
 	struct ahead_number number = {0};
 	uint64_t ino;
 
-	if (command == NULL ||
+	if (command == NULL || (request->create->mode & S_IFMT) == 0 ||
 	    dircache_lookup(fs->dirs, command->view.generation, task->parent_ino, task->name,
 			    &ino) != DIRCACHE_ABSENT ||
 	    !ahead_change(command, AHEAD_PARENT, task->parent,
