@@ -378,7 +378,7 @@ static void removed_chunks_leave_the_queue_once(void **state)
 {
 	struct removal queue[16];
 	uint64_t sequences[4];
-	char name[8];
+	char name[16];
 
 	for (int i = 0; i < 5; i++) {
 		snprintf(name, sizeof(name), "f%d", i);
