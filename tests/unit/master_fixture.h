@@ -202,8 +202,8 @@ static inline void peer_send(struct peer *p, const ProtobufCMessage *message)
 /* Waits until @test is true of all that came (unpacked as @type), or for the end of the stream with
  * NULL. The message is the caller's to free; NULL: it never became true. */
 typedef bool peer_test(const void *message, uint64_t arg);
-static inline void *peer_wait_for(struct peer *p, const ProtobufCMessageDescriptor *type,
-				  peer_test *test, uint64_t arg, unsigned ms)
+static inline void *peer_wait(struct peer *p, const ProtobufCMessageDescriptor *type,
+			      peer_test *test, uint64_t arg, unsigned ms, bool forget)
 {
 	struct timespec until;
 	ProtobufCMessage *message = NULL;
@@ -226,8 +226,23 @@ static inline void *peer_wait_for(struct peer *p, const ProtobufCMessageDescript
 		protobuf_c_message_free_unpacked(message, NULL);
 		message = NULL;
 	}
+	if (message != NULL && forget)
+		p->size = 0;
 	pthread_mutex_unlock(&p->lock);
 	return message;
+}
+
+static inline void *peer_wait_for(struct peer *p, const ProtobufCMessageDescriptor *type,
+				  peer_test *test, uint64_t arg, unsigned ms)
+{
+	return peer_wait(p, type, test, arg, ms, false);
+}
+
+/* The same, and forgets what it returns, and nothing that comes later. */
+static inline void *peer_take(struct peer *p, const ProtobufCMessageDescriptor *type,
+			      peer_test *test, uint64_t arg, unsigned ms)
+{
+	return peer_wait(p, type, test, arg, ms, true);
 }
 
 static inline bool peer_wait_closed(struct peer *p)

@@ -379,11 +379,11 @@ static void answer(struct peer *p, const Catena__Remove *remove, int error)
 /* Answers whatever is asked of @p with @error; returns how many chunks that were. */
 static size_t answer_all(struct peer *p, int error)
 {
-	Catena__ServerPush *push = server_push(p, has_removes, 1);
+	Catena__ServerPush *push =
+		peer_take(p, &catena__server_push__descriptor, has_removes, 1, 8000);
 	size_t chunks = 0;
 
 	assert_non_null(push);
-	peer_forget(p);
 	for (size_t i = 0; i < push->n_removes; i++) {
 		chunks += push->removes[i]->n_chunks;
 		answer(p, push->removes[i], error);
