@@ -12,7 +12,14 @@
  *   so         what a member has committed, every member before it has committed, too; a member
  *              that was killed has lost nothing that others behind it may have shown
  *   link       to the successor: DOWN (no connection), WAIT (not yet), COMPARING (sync.h), UP.
- *              Updates are forwarded while UP, and held back before.
+ *              To a successor that is in-sync, updates are forwarded while UP, and held back
+ * before. syncing    a successor that is not in-sync yet is waited for only where the walk has
+ * been: an update of a chunk behind the cursor is forwarded and must be answered, one ahead of it
+ * is the walk's to copy. When the walk has ended, the link is strict: from then on nothing is
+ * answered without that successor, whatever happens to it, until the epoch changes. Only then it is
+ * reported (CHAIN_REPORT), so that the master may make it in-sync. resume     after a change of the
+ * chain, or of the connection, members that have been equal before need no walk: what the successor
+ * may lack is pending here.
  *
  * Use. All chains of one target in one worker share an env. After each call of a function that
  * takes an event, the caller takes actions with chain_next() until there is none, and executes
@@ -46,6 +53,9 @@ struct chain_ops {
 	/* Adds @delta to the bytes of updates admitted by heads of this server and not yet
 	 * answered; returns the sum. */
 	uint64_t (*in_flight)(void *ctx, int64_t delta);
+	/* Bytes that walks of this target may copy now; they are taken from the caller's budget.
+	 * False: not now, a tick asks again. */
+	bool (*may_copy)(void *ctx, uint32_t bytes);
 };
 
 /* Who asked, and where the answer goes. */
@@ -82,6 +92,14 @@ enum chain_action_kind {
 	CHAIN_ANSWER,    /* header and payload over conn, to who asked */
 	CHAIN_TROUBLE,   /* an operation of the store failed: check it, and if it is down say
 			  * chain_store_failed() until it is back */
+	CHAIN_SYNC_ALL,  /* all that was ever committed on this target is to be on stable storage,
+			  * also by earlier processes; then chain_all_synced() with serial */
+	CHAIN_REPORT,    /* to the master: report, for header.epoch and the target in header.arg */
+};
+
+enum chain_report {
+	CHAIN_SYNCED = 1, /* the successor has everything and is waited for */
+	CHAIN_UNFIT,      /* this member has to be made equal before it may go on in-sync */
 };
 
 struct chain_action {
@@ -90,6 +108,7 @@ struct chain_action {
 	struct chain_request *request; /* valid until the next chain_next() */
 	uint64_t conn;
 	uint64_t serial;
+	enum chain_report report;
 	struct frame_header header;
 	struct buf *payload; /* borrowed until the next chain_next() */
 };
@@ -170,6 +189,7 @@ void chain_synced(struct chain_request *request, int error);
 void chain_read_done(struct chain_request *request, int error, struct buf *payload,
 		     uint64_t version);
 void chain_removed(struct chain_request *request, int error);
+void chain_all_synced(struct chain_env *env, uint64_t serial, int error);
 /* Takes over @buf: start is 0, length what was asked, checksums filled in. */
 void chain_walk_read(struct chain_env *env, uint64_t serial, int error, struct buf *buf,
 		     uint32_t offset);
@@ -187,7 +207,11 @@ const char *chain_link_name(enum chain_link link);
 struct chain_counts {
 	enum chain_link link;
 	size_t queued, pending, held;
-	uint64_t walks, copied;
+	uint64_t walks, copied; /* walks ended, chunks copied by them */
+	bool strict;            /* the successor is waited for */
+	bool walking;
+	uint64_t walk_compared, walk_copied; /* chunks, bytes, of the walk under way */
+	bool damaged; /* the last walk found chunks that cannot be read here */
 };
 struct chain_counts chain_count(const struct chain *chain);
 #endif

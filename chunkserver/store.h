@@ -76,6 +76,8 @@ int store_open(const struct store_options *options, struct store **out, char *er
 /* All views must be closed. Syncs. NULL is allowed. */
 void store_close(struct store *store);
 const char *store_uuid(const struct store *store);
+/* Grows by one with every store_open(), durably before that returns: from 1 on. */
+uint64_t store_life(const struct store *store);
 /* *free_bytes is what WRITE may still take: free, less the reserve and what is promised. */
 void store_space(struct store *store, uint64_t *capacity, uint64_t *used, uint64_t *free_bytes);
 bool store_full(struct store *store);
@@ -105,6 +107,11 @@ int store_digest(struct store_view *view, const struct chunk_key *key, uint32_t 
 /* Presence bitmap (bit i%8 of byte i/8) up to the chunk's length. *bytes: room in, used out. */
 int store_presence(struct store_view *view, const struct chunk_key *key, uint8_t *bitmap,
 		   uint32_t *bytes);
+
+/* Checksums of the first @count blocks of the chunk into @crcs (0 where absent), and which of them
+ * are present into @bitmap (bit i%8 of byte i/8, (count + 7) / 8 bytes). -EBADMSG, -EIO. */
+int store_checksums(struct store_view *view, const struct chunk_key *key, uint32_t count,
+		    uint32_t *crcs, uint8_t *bitmap);
 
 enum store_op { STORE_WRITE, STORE_PUNCH, STORE_TRUNCATE };
 struct store_update {
@@ -152,6 +159,10 @@ struct store_sync {
 	void *store_private;
 };
 void store_sync(struct store_view *view, struct store_sync *sync);
+
+/* Everything committed on this target, by whichever process, is on stable storage when done says 0.
+ * Those who wait share the work. Comes on the view's loop. */
+void store_sync_all(struct store_view *view, void (*done)(void *user, int error), void *user);
 
 /* Deletes whole chunks, durably when done. Absent ones are no error. @keys is copied. */
 void store_remove(struct store_view *view, const struct chunk_key *keys, size_t count,

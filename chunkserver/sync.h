@@ -31,6 +31,17 @@
  *    0 u8  kind = 2   1 u8 0   2 u16 count, at most SYNC_GONE_MAX, not 0   4 u32 0
  *    then  u64 file id, u32 index
  *   Answer: no payload. May come at any time on a link, not only during a walk.
+ * SYNC_COMPARE, kind 3, the blocks of one chunk that differs (24 bytes, then 4 for each block, then
+ * the bitmap):
+ *    0 u8  kind = 3   1 u8 0   2 u16 0   4 u32 count of blocks, at most STORE_BLOCKS_MAX, not 0
+ *    8 u64 file id   16 u32 index   20 u32 0
+ *    then for each block its u32 checksum (0 when absent), then presence, bit i%8 of byte i/8
+ *   Answer: a bitmap of the blocks that differ from the successor's own; what it has behind them it
+ *   expects to be told of as a hole.
+ * SYNC_COMPARE, kind 4, resume (8 bytes): 0 u8 kind = 4, then zeros.
+ *   In place of a walk, when the predecessor knows that it has been equal with everyone behind it:
+ *   what the successor lacks is pending at the predecessor. OK: so it is at the successor, too, and
+ *   updates may follow. GAP: a walk is needed.
  * SYNC_DATA: key, offset; payload: whole blocks with their checksums, all present; or range and no
  *   payload: a hole. Offset, range and length are multiples of BLOCK_SIZE.
  * SYNC_COMMIT: key; payload (24 bytes, then 24 for each operation id, oldest first):
@@ -83,7 +94,12 @@ struct sync_compare {
 
 /* ---- payloads ---- */
 
-enum sync_kind { SYNC_KIND_RANGE = 1, SYNC_KIND_GONE = 2 };
+enum sync_kind {
+	SYNC_KIND_RANGE = 1,
+	SYNC_KIND_GONE = 2,
+	SYNC_KIND_BLOCKS = 3,
+	SYNC_KIND_RESUME = 4
+};
 
 /* Which SYNC_COMPARE it is; -EBADMSG. */
 int sync_compare_kind(const void *data, size_t size);
@@ -104,6 +120,9 @@ struct sync_store {
 	int (*info)(void *ctx, const struct chunk_key *key, struct chunk_info *info);
 	int (*digest)(void *ctx, const struct chunk_key *key, uint32_t *digest);
 	int (*presence)(void *ctx, const struct chunk_key *key, uint8_t *bitmap, uint32_t *bytes);
+	/* Checksums and presence of the first @count blocks; absent ones have 0. */
+	int (*checksums)(void *ctx, const struct chunk_key *key, uint32_t count, uint32_t *crcs,
+			 uint8_t *bitmap);
 	int (*scan)(void *ctx, uint32_t pool, uint32_t partition, const struct chunk_key *after,
 		    struct chunk_key *out, int max);
 	int (*complete)(void *ctx, const struct chunk_key *key, const struct chunk_info *info);

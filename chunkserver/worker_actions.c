@@ -335,6 +335,9 @@ static void execute(struct worker_target *target, const struct chain_action *act
 	case CHAIN_TROUBLE:
 		check_store(target);
 		break;
+	case CHAIN_SYNC_ALL:
+	case CHAIN_REPORT:
+		break;
 	}
 }
 

@@ -47,6 +47,7 @@ struct map_target {
 	uint64_t server_id;
 	uint64_t capacity, used; /* bytes, as last reported */
 	bool full;               /* takes no more data */
+	bool draining;           /* is to be emptied */
 	char uuid[37];
 };
 

@@ -162,6 +162,7 @@ static int target_get(const Catena__Target *from, const struct cluster_map *map,
 	to->capacity = from->capacity;
 	to->used = from->used;
 	to->full = from->full != 0;
+	to->draining = from->draining != 0;
 	return text_get(from->uuid, to->uuid, sizeof(to->uuid));
 }
 
@@ -422,6 +423,7 @@ static void targets_put(const struct cluster_map *map, struct parts *p)
 		to->capacity = from->capacity;
 		to->used = from->used;
 		to->full = from->full;
+		to->draining = from->draining;
 		to->uuid = text_put(from->uuid);
 	}
 }

@@ -209,6 +209,8 @@ static void execute(struct world *w, unsigned number, const struct chain_action 
 		break;
 	case CHAIN_ABORT:
 	case CHAIN_TROUBLE:
+	case CHAIN_SYNC_ALL:
+	case CHAIN_REPORT:
 		break;
 	}
 }
