@@ -238,13 +238,15 @@ void chain_tick(struct chain_env *env)
 /* What the store holds is not certain any more: begin like a member that has just started. */
 static void begin_anew(struct chain *chain)
 {
-	link_reset(chain);
+	/* Before there may be nobody to wait for. */
+	drop_pending(chain, FRAME_STATUS_NOT_READY, FRAME_STATUS_GAP);
 	held_refuse(chain, FRAME_STATUS_NOT_READY, FRAME_STATUS_GAP);
 	drop_queued(chain, FRAME_STATUS_NOT_READY, FRAME_STATUS_GAP);
-	drop_pending(chain, FRAME_STATUS_NOT_READY, FRAME_STATUS_GAP);
 	inbound_lose(chain);
+	link_reset(chain);
 	chain->in_ready = false;
 	chain->out_ready = false;
+	chain->resumable = false;
 }
 
 void chain_store_failed(struct chain_env *env)
@@ -290,7 +292,9 @@ void chain_free(struct chain *chain)
 	if (chain == NULL)
 		return;
 	env = chain->env;
+	early_drop(chain, 0);
 	walk_drop(chain);
+	chain->copying = false;
 	inbound_lose(chain);
 	held_refuse(chain, 0, 0);
 	drop_queued(chain, 0, 0);
@@ -314,83 +318,6 @@ void chain_free(struct chain *chain)
 			action->chain = NULL;
 	}
 	free(chain);
-}
-
-bool chain_is_member(const struct chain *chain)
-{
-	int self = chain->config.self;
-
-	return self >= 0 && chain->config.members[self].state != MEMBER_OFFLINE;
-}
-
-static int neighbour(const struct chain_config *config, int step)
-{
-	int at = config->self + step;
-
-	while (at >= 0 && at < (int)config->count && config->members[at].state == MEMBER_OFFLINE)
-		at += step;
-	return at >= 0 && at < (int)config->count ? at : -1;
-}
-
-static void find_roles(struct chain *chain)
-{
-	const struct chain_config *config = &chain->config;
-	bool member = chain_is_member(chain);
-	int first = -1, last = -1;
-
-	for (int i = 0; i < (int)config->count; i++) {
-		if (config->members[i].state != MEMBER_IN_SYNC)
-			continue;
-		last = i;
-		first = first < 0 ? i : first;
-	}
-	chain->in_sync = member && config->members[config->self].state == MEMBER_IN_SYNC;
-	chain->head = chain->in_sync && first == config->self;
-	chain->tail = chain->in_sync && last == config->self;
-	chain->next_index = member ? neighbour(config, 1) : -1;
-	chain->previous_index = member && !chain->head ? neighbour(config, -1) : -1;
-}
-
-static void leave(struct chain *chain)
-{
-	link_reset(chain);
-	held_refuse(chain, FRAME_STATUS_NOT_MINE, FRAME_STATUS_NOT_MINE);
-	drop_queued(chain, FRAME_STATUS_NOT_MINE, FRAME_STATUS_NOT_MINE);
-	drop_pending(chain, FRAME_STATUS_NOT_MINE, FRAME_STATUS_NOT_MINE);
-	inbound_lose(chain);
-	chain->in_ready = chain->out_ready = false;
-}
-
-void chain_configure(struct chain *chain, const struct chain_config *config)
-{
-	bool was_head = chain->head, was_member = chain_is_member(chain);
-	struct request *r, *next;
-
-	if (config->epoch <= chain->config.epoch)
-		return;
-	chain->config = *config;
-	find_roles(chain);
-	if (!chain_is_member(chain)) {
-		leave(chain);
-		return;
-	}
-	log_debug("configured pool=%u partition=%u epoch=%llu self=%d of=%u", chain->pool,
-		  chain->partition, (unsigned long long)config->epoch, config->self, config->count);
-	if (!was_member)
-		chain->in_ready = chain->out_ready = false;
-	chain->out_conn = 0; /* the caller says which one it is now */
-	link_reset(chain);
-	inbound_lose(chain);
-	/* A new head begins with what is committed: the rest was answered to nobody. */
-	if (!was_head || !chain->head) {
-		drop_queued(chain, FRAME_STATUS_EPOCH, 0);
-		held_refuse(chain, FRAME_STATUS_EPOCH, 0);
-	}
-	if (chain->link != CHAIN_LINK_NONE)
-		return;
-	DL_FOREACH_SAFE2(chain->pending, r, next, chain_next)
-	check_done(r);
-	held_accept(chain);
 }
 
 uint64_t chain_epoch(const struct chain *chain)
@@ -422,15 +349,15 @@ bool chain_is_ready(const struct chain *chain)
 {
 	if (FAULTY(SERVE_UNREADY))
 		return true;
-	return chain->in_sync && !chain->env->failed && (chain->head || chain->in_ready) &&
-	       (chain->tail || chain->out_ready);
+	return chain->in_sync && !chain->env->failed && !chain->unfit &&
+	       (chain->head || chain->in_ready) && (chain->tail || chain->out_ready);
 }
 
 uint64_t chain_space(struct chain *chain)
 {
 	uint64_t free_bytes = chain->env->ops->free_bytes(chain->env->ctx);
 
-	if (chain->link != CHAIN_LINK_NONE && chain->down_free < free_bytes)
+	if (link_strict(chain) && chain->down_free < free_bytes)
 		free_bytes = chain->down_free;
 	return free_bytes;
 }
@@ -440,9 +367,11 @@ void chain_frame(struct chain *chain, const struct chain_source *source,
 {
 	uint32_t status = EACCES;
 
+	if (early_keep(chain, source, header, payload))
+		return;
 	if (!chain_is_member(chain)) {
 		status = FRAME_STATUS_NOT_MINE;
-	} else if (header->epoch != chain->config.epoch) {
+	} else if (header->epoch != chain->config.epoch && !FAULTY(NO_EPOCH_CHECK)) {
 		status = FRAME_STATUS_EPOCH;
 	} else if ((header->flags & FRAME_FORWARD) != 0 &&
 		   (source->server_id == 0 || source->server_id != chain_previous_server(chain))) {
@@ -480,5 +409,14 @@ struct chain_counts chain_count(const struct chain *chain)
 	counts.queued = chain->queued;
 	counts.pending = chain->pending_count;
 	counts.held = chain->held_count;
+	counts.strict = link_strict(chain);
+	counts.walking = chain->walk != NULL;
+	counts.damaged = chain->damaged;
+	if (chain->walk != NULL) {
+		struct sync_counts walk = sync_walk_counts(chain->walk);
+
+		counts.walk_compared = walk.compared;
+		counts.walk_copied = walk.bytes;
+	}
 	return counts;
 }

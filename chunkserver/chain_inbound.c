@@ -22,6 +22,15 @@ void suspect_add(struct chain *chain, const struct chunk_key *key)
 		chain->suspects[chain->suspect_count++] = *key;
 }
 
+void damage_found(struct chain *chain, const struct chunk_key *key)
+{
+	suspect_add(chain, key);
+	/* What comes from the predecessor now would find the damage again: it has to compare. */
+	if (!chain->head)
+		chain->in_ready = false;
+	(void)report_unfit(chain);
+}
+
 static void suspect_remove(struct chain *chain, const struct chunk_key *key)
 {
 	for (unsigned i = 0; i < chain->suspect_count; i++)
@@ -60,6 +69,7 @@ void inbound_lose(struct chain *chain)
 	if (chain->end_wanted)
 		answer(chain, &chain->end_source, &chain->end_header, FRAME_STATUS_GAP, 0, NULL);
 	chain->end_wanted = false;
+	chain->all_sync = 0;
 	if (c != NULL)
 		answer(chain, &c->source, &c->header, FRAME_STATUS_GAP, 0, NULL);
 	free(c);
@@ -71,12 +81,15 @@ void chain_source_lost(struct chain *chain, uint64_t conn)
 {
 	if (conn != 0 && chain->in_conn == conn)
 		inbound_lose(chain);
+	if (conn != 0 && chain->early.source.conn == conn)
+		early_drop(chain, 0);
 }
 
 void inbound_changed(struct chain *chain)
 {
 	chain->in_changed = true;
 	chain->out_ready = false;
+	chain->resumable = false;
 	if (chain->link == CHAIN_LINK_UP || chain->link == CHAIN_LINK_COMPARING)
 		link_set(chain, CHAIN_LINK_WAIT);
 }
@@ -142,6 +155,25 @@ static void remove_keys(struct chain *chain, const struct chain_source *source,
 	gone_go_on(chain);
 }
 
+static bool in_range(const struct sync_compare *compare, const struct chunk_key *key)
+{
+	struct sync_key inner = {key->file_id, key->index};
+
+	return sync_key_compare(inner, compare->from) >= 0 &&
+	       sync_key_compare(inner, compare->to) <= 0;
+}
+
+/* The records of the range must be at rest. */
+static bool range_busy(const struct chain *chain, const struct sync_compare *compare)
+{
+	const struct chain_chunk *chunk;
+
+	DL_FOREACH(chain->chunks, chunk)
+	if (chunk->queue != NULL && in_range(compare, &chunk->key))
+		return true;
+	return false;
+}
+
 /* What came for these chunks before comes first, or it would make them anew. */
 static bool keys_busy(struct chain *chain, const struct chain_request *request)
 {
@@ -195,8 +227,7 @@ void inbound_go_on(struct chain *chain)
 	struct inbound_compare *c = chain->compare;
 	int rc;
 
-	/* The records must be at rest. */
-	if (c == NULL || chain->queued > 0 || c->removing)
+	if (c == NULL || c->removing || range_busy(chain, &c->compare))
 		return;
 	if (!c->begun) {
 		c->begun = true;
@@ -283,6 +314,65 @@ static uint32_t compare_gone(struct chain *chain, const struct chain_source *sou
 	return FRAME_OK;
 }
 
+static uint32_t compare_blocks(struct chain *chain, const struct chain_source *source,
+			       const struct frame_header *header, const struct buf *payload)
+{
+	const struct chain_ops *ops = chain->env->ops;
+	struct sync_blocks *blocks;
+	struct chunk_key key = {.pool = chain->pool, .partition = chain->partition};
+	struct buf *buf = NULL;
+	uint32_t status = FRAME_STATUS_NOT_READY, bytes;
+	int rc;
+
+	if (chain->inbound != INBOUND_SYNCING || chain->in_conn != source->conn)
+		return FRAME_STATUS_GAP;
+	blocks = chain_alloc(sizeof(*blocks));
+	if (sync_blocks_decode(buf_payload(payload), payload->length, blocks) < 0) {
+		free(blocks);
+		return EINVAL;
+	}
+	key.file_id = blocks->key.file_id;
+	key.index = blocks->key.index;
+	bytes = (blocks->count + 7) / 8;
+	buf = ops->store.buffer(chain->env->ctx, bytes);
+	if (buf == NULL)
+		goto out;
+	rc = sync_blocks_differ(&ops->store, chain->env->ctx, &key, blocks, is_suspect(chain, &key),
+				buf->data);
+	if (rc < 0) {
+		trouble(chain);
+		goto out;
+	}
+	buf->start = 0;
+	buf->length = bytes;
+	block_checksums(buf->data, 0, bytes, buf->crcs);
+	answer(chain, source, header, FRAME_OK, 0, buf);
+	status = FRAME_OK;
+out:
+	buf_unref(buf);
+	free(blocks);
+	return status;
+}
+
+/* The predecessor has been equal with us, and has pending whatever we lack. Are we still what we
+ * were? */
+static uint32_t resume_arrived(struct chain *chain, const struct chain_source *source,
+			       const struct frame_header *header)
+{
+	if (!chain->in_ready && !FAULTY(RESUME_UNEQUAL))
+		return FRAME_STATUS_GAP;
+	inbound_lose(chain);
+	chain->inbound = INBOUND_DONE;
+	chain->in_conn = source->conn;
+	chain->in_ready = true;
+	chain->end_wanted = true;
+	chain->end_source = *source;
+	chain->end_header = *header;
+	link_consider(chain);
+	inbound_end_answer(chain);
+	return FRAME_OK;
+}
+
 static uint32_t compare_arrived(struct chain *chain, const struct chain_source *source,
 				const struct frame_header *header, const struct buf *payload)
 {
@@ -293,6 +383,10 @@ static uint32_t compare_arrived(struct chain *chain, const struct chain_source *
 		return compare_range(chain, source, header, payload);
 	if (kind == SYNC_KIND_GONE)
 		return compare_gone(chain, source, header, payload);
+	if (kind == SYNC_KIND_BLOCKS)
+		return compare_blocks(chain, source, header, payload);
+	if (kind == SYNC_KIND_RESUME)
+		return resume_arrived(chain, source, header);
 	return EINVAL;
 }
 
@@ -332,6 +426,10 @@ static uint32_t copy_arrived(struct chain *chain, const struct chain_source *sou
 	if (rc < 0)
 		return EIO;
 	r = request_new(chain, source, header, payload == NULL ? NULL : buf_ref(payload));
+	chain->mixed = true;
+	/* Updates may follow it at once. */
+	if (header->op == FRAME_SYNC_COMMIT)
+		chunk->last = info.version;
 	queue_request(chunk, r);
 	return FRAME_OK;
 }
@@ -362,7 +460,8 @@ void inbound_complete(struct request *r)
 		log_warn("copy not completed pool=%u partition=%u chunk=%llu/%u error=%d",
 			 chain->pool, chain->partition, (unsigned long long)key.file_id, key.index,
 			 rc);
-	request_end(r, FRAME_STATUS_NOT_READY, NULL);
+	/* With those that have followed it. */
+	drop_from(r, FRAME_STATUS_NOT_READY, FRAME_STATUS_NOT_READY);
 	inbound_lose(chain);
 }
 
@@ -370,25 +469,66 @@ void inbound_complete(struct request *r)
 
 void inbound_end_answer(struct chain *chain)
 {
-	if (!chain->end_wanted || link_holds(chain))
+	if (!chain->end_wanted || chain->all_sync != 0 || link_holds(chain))
 		return;
 	chain->end_wanted = false;
 	answer(chain, &chain->end_source, &chain->end_header, FRAME_OK, 0, NULL);
+}
+
+/* Equal from now on. */
+static void inbound_done(struct chain *chain)
+{
+	chain->inbound = INBOUND_DONE;
+	chain->in_ready = true;
+	chain->mixed = false;
+	link_consider(chain);
+	inbound_end_answer(chain);
+}
+
+void chain_all_synced(struct chain_env *env, uint64_t serial, int error)
+{
+	struct chain *chain;
+
+	env->operations--;
+	DL_FOREACH(env->chains, chain)
+	if (chain->all_sync == serial)
+		break;
+	if (chain == NULL)
+		return;
+	chain->all_sync = 0;
+	if (error == 0) {
+		inbound_done(chain);
+		return;
+	}
+	trouble(chain);
+	inbound_lose(chain);
+}
+
+/* What was flushed while this member was away, or what it holds by copies, counts as durable at all
+ * members from now on. So it has to be, whoever wrote it here. */
+static void sync_everything(struct chain *chain)
+{
+	struct chain_action *action = action_add(chain->env, CHAIN_SYNC_ALL);
+
+	chain->all_sync = ++chain->env->last_id;
+	chain->env->operations++;
+	action->chain = chain;
+	action->serial = chain->all_sync;
 }
 
 static uint32_t end_arrived(struct chain *chain, const struct chain_source *source,
 			    const struct frame_header *header)
 {
 	if (chain->inbound != INBOUND_SYNCING || chain->in_conn != source->conn ||
-	    chain->compare != NULL || chain->queued > 0)
+	    chain->compare != NULL || chain->end_wanted)
 		return FRAME_STATUS_GAP;
-	chain->inbound = INBOUND_DONE;
-	chain->in_ready = true;
 	chain->end_wanted = true;
 	chain->end_source = *source;
 	chain->end_header = *header;
-	link_consider(chain);
-	inbound_end_answer(chain);
+	if ((!chain->in_sync || chain->in_changed) && !FAULTY(NO_SYNC_AT_END))
+		sync_everything(chain);
+	else
+		inbound_done(chain);
 	return FRAME_OK;
 }
 

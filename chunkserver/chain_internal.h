@@ -20,6 +20,14 @@ enum chain_fault {
 	CHAIN_FAULT_COMMIT_OUT_OF_ORDER,
 	CHAIN_FAULT_NO_GAP_CHECK,
 	CHAIN_FAULT_SERVE_UNREADY,
+	CHAIN_FAULT_NO_EPOCH_CHECK,
+	CHAIN_FAULT_SERVE_WITHOUT_LEASE,
+	CHAIN_FAULT_FORGET_BEHIND_CURSOR,
+	CHAIN_FAULT_RESUME_UNEQUAL,
+	CHAIN_FAULT_NO_SYNC_AT_END,
+	CHAIN_FAULT_NEVER_STRICT,
+	CHAIN_FAULT_COPY_WHILE_CHANGED,
+	CHAIN_FAULT_COUNT
 };
 #ifdef CHAIN_PLANTED_FAULTS
 extern enum chain_fault chain_planted_fault;
@@ -60,6 +68,7 @@ struct request {
 	bool duplicate;    /* applied before; is only passed on and answered */
 	bool forwarded;    /* with id, on the connection that stands */
 	bool down_done;    /* the successor has answered */
+	bool left;         /* the walk's to copy: nobody waits for the successor */
 	bool synced;       /* own disk, when it has to be */
 	bool waiting;      /* removal: for its chunks' queues */
 	uint64_t wanted;   /* flush of a client: the version it was answered last, or 0 */
@@ -112,14 +121,32 @@ struct chain {
 	struct chain_config config;
 	int next_index, previous_index; /* -1: none */
 	bool head, tail, in_sync;
+	bool next_in_sync;    /* the successor is a member whose word counts */
+	bool mixed;           /* copied to, and not made equal since: parts may be of two members */
+	bool unfit;           /* mixed, and the head: another member goes before us */
+	uint64_t unfit_epoch; /* in which the master was told */
+	struct { /* what came for an epoch that we have not heard of yet; conn 0: none */
+		struct chain_source source;
+		struct frame_header header;
+		struct buf *payload;
+	} early;
 
 	/* Successor. */
 	enum chain_link link;
 	uint64_t out_conn; /* 0: none */
 	bool out_ready;    /* was up since this member began, and nothing was copied to us since */
-	uint64_t tell_until_ns; /* the successor hears of removals until then, see chain_gone() */
+	bool strict;       /* a syncing successor has everything, and is waited for in this epoch */
+	bool resumable;    /* it has been equal before, as far as we know: no walk is needed */
+	unsigned gone_unanswered; /* notices of removal that it may not have got */
+	uint64_t resume_id;       /* of the question whether that is so; 0: not asked */
+	uint64_t tell_until_ns;   /* the successor hears of removals until then, see chain_gone() */
 	struct sync_walk *walk;
+	bool walk_running; /* its steps are being taken */
+	bool walk_counted; /* among copying_walks */
 	bool walk_damaged; /* it found chunks that cannot be read here */
+	bool damaged;      /* so did the last one that ended */
+	bool copying;      /* no update of copy_key is begun: the walk copies it, or is about to */
+	struct chunk_key copy_key;
 	uint64_t walk_serial;
 	uint64_t walk_ids[SYNC_WINDOW + 1]; /* frames of the walk not yet answered; 0: free */
 	uint64_t retry_at_ns, backoff_ns;
@@ -130,9 +157,10 @@ struct chain {
 	/* Predecessor. */
 	enum inbound inbound;
 	uint64_t in_conn;
-	bool in_ready;   /* was completed since this member began, and no new one has begun */
-	bool in_changed; /* this time something was copied to us or removed */
-	bool end_wanted; /* SYNC_END is to be answered when our link is up */
+	bool in_ready;     /* was completed since this member began, and no new one has begun */
+	bool in_changed;   /* this time something was copied to us or removed */
+	bool end_wanted;   /* SYNC_END is to be answered when our link is up */
+	uint64_t all_sync; /* serial of the sync of everything that comes before that; 0: none */
 	struct chain_source end_source;
 	struct frame_header end_header;
 	struct inbound_compare *compare;         /* NULL: none */
@@ -158,8 +186,9 @@ struct chain_env {
 	bool retry;   /* some request waits for the next tick */
 	size_t operations, requests;
 	struct chain *chains, *walking;
-	struct table ids;    /* struct request by id */
-	struct table chunks; /* struct chain_chunk by key */
+	unsigned copying_walks; /* to successors that are not in-sync */
+	struct table ids;       /* struct request by id */
+	struct table chunks;    /* struct chain_chunk by key */
 	/* Actions, oldest first, in a ring. */
 	struct chain_action *ring;
 	size_t ring_size, ring_first, ring_count;
@@ -177,7 +206,15 @@ void trouble(struct chain *chain);
 void answer(struct chain *chain, const struct chain_source *source,
 	    const struct frame_header *header, uint32_t status, uint64_t version,
 	    struct buf *payload);
+
+/* ---- chain_configure.c ---- */
 bool chain_is_member(const struct chain *chain);
+/* True: the frame is of an epoch that we have not heard of yet, and waits until we have; then
+ * @payload is taken over. */
+bool early_keep(struct chain *chain, const struct chain_source *source,
+		const struct frame_header *header, struct buf *payload);
+/* @status 0: without answer. */
+void early_drop(struct chain *chain, uint32_t status);
 
 /* ---- chain_request.c ---- */
 struct request *request_new(struct chain *chain, const struct chain_source *source,
@@ -232,7 +269,32 @@ void reads_go_on(struct chain_chunk *chunk);
 /* Do they touch a block in common? Updates of unclear extent overlap everything. */
 bool overlaps(const struct request *r, uint32_t offset, uint32_t length);
 
+/* ---- chain_walk.c ---- */
+void walk_start(struct chain *chain);
+void walk_go_on(struct chain *chain);
+void walk_drop(struct chain *chain); /* then walk_release() */
+/* The chunk that was copied goes on, if the walk has done with it. */
+void walk_release(struct chain *chain);
+/* An answer of the successor: was it to a frame of the walk? */
+bool walk_answered(struct chain *chain, const struct frame_header *header,
+		   const struct buf *payload);
+/* Nothing of the chunk may be begun now. */
+bool walk_blocks(const struct chain_chunk *chunk);
+/* The queue of the chunk has changed: the walk may have waited for that. */
+void walk_chunk_quiet(struct chain_chunk *chunk);
+/* What committed requests have to wait for. */
+enum follow {
+	FOLLOW_SEND,  /* the successor is to be sent it, and to answer */
+	FOLLOW_LEAVE, /* nobody behind has to answer */
+	FOLLOW_LATER  /* not decided yet */
+};
+enum follow follow_of(const struct request *r);
+/* Decides anew for all that is pending. */
+void pending_go_on(struct chain *chain);
+
 /* ---- chain_link.c ---- */
+/* A frame to the successor, to be filled in further. */
+struct chain_action *send_to_next(struct chain *chain, uint8_t op);
 void link_set(struct chain *chain, enum chain_link link);
 /* Something may have changed that a new walk was waiting for. */
 void link_consider(struct chain *chain);
@@ -240,7 +302,13 @@ void link_consider(struct chain *chain);
 void link_retry(struct chain *chain, uint32_t status);
 void link_reset(struct chain *chain);
 void link_probe(struct chain *chain);
-void walk_drop(struct chain *chain);
+
+/* ---- chain_report.c ---- */
+void report_synced(struct chain *chain);
+/* This member has damage or parts of two members. Told once in an epoch, and only when another
+ * member is in-sync. True: the master will do something about it. */
+bool report_unfit(struct chain *chain);
+bool others_in_sync(const struct chain *chain);
 
 /* ---- chain_inbound.c ---- */
 void sync_arrived(struct chain *chain, const struct chain_source *source,
@@ -256,20 +324,36 @@ void inbound_changed(struct chain *chain);
 /* A SYNC_COMMIT is first in its chunk's queue. */
 void inbound_complete(struct request *r);
 void suspect_add(struct chain *chain, const struct chunk_key *key);
+/* A chunk cannot be read here, or not be changed: it has to come anew from another member. */
+void damage_found(struct chain *chain, const struct chunk_key *key);
 
 static inline bool leased(const struct chain_env *env)
 {
-	return env->now_ns < env->lease_until_ns;
+	return env->now_ns < env->lease_until_ns || FAULTY(SERVE_WITHOUT_LEASE);
 }
 
+/* Nothing is answered without the successor. */
+static inline bool link_strict(const struct chain *chain)
+{
+	return chain->link != CHAIN_LINK_NONE && (chain->next_in_sync || chain->strict);
+}
+
+/* Updates wait for the link before they get their place. */
 static inline bool link_holds(const struct chain *chain)
 {
-	return chain->link != CHAIN_LINK_NONE && chain->link != CHAIN_LINK_UP;
+	return link_strict(chain) && chain->link != CHAIN_LINK_UP;
 }
 
 static inline struct request *request_of(struct chain_request *public)
 {
 	return (struct request *)(void *)public;
+}
+
+/* The store has begun with it. */
+static inline bool request_in_work(const struct request *r)
+{
+	return r->state == REQUEST_PREPARING || r->state == REQUEST_PREPARED ||
+	       r->state == REQUEST_COMMITTING;
 }
 
 static inline bool is_update(const struct request *r)

@@ -6,12 +6,12 @@
 
 #define LOG_MODULE "chain"
 
-#define BACKOFF_MIN_NS (20ull * 1000 * 1000)
-#define PROBE_NS       (200ull * 1000 * 1000)
-#define PROBE_BELOW    (256ull << 20)
-#define TELL_NS        (600ull * 1000 * 1000 * 1000)
+#define COPYING_WALKS_MAX 4u
+#define BACKOFF_MIN_NS    (20ull * 1000 * 1000)
+#define PROBE_NS          (200ull * 1000 * 1000)
+#define PROBE_BELOW       (256ull << 20)
 
-static struct log_rate retry_rate, skip_rate;
+static struct log_rate retry_rate;
 
 #define BIT(link) (1u << (link))
 static const unsigned link_allowed[] = {
@@ -45,10 +45,16 @@ static void came_up(struct chain *chain)
 
 	chain->out_ready = true;
 	chain->backoff_ns = 0;
+	if (!chain->next_in_sync && !FAULTY(NEVER_STRICT))
+		chain->strict = true;
+	/* From now on what it lacks is pending here. */
+	chain->resumable = link_strict(chain);
 	DL_FOREACH2(chain->pending, r, chain_next)
 	forward(r);
 	held_accept(chain);
 	inbound_end_answer(chain);
+	if (!chain->next_in_sync)
+		report_synced(chain);
 }
 
 void link_set(struct chain *chain, enum chain_link link)
@@ -62,14 +68,25 @@ void link_set(struct chain *chain, enum chain_link link)
 		  chain->partition, (unsigned long long)chain->config.epoch, chain_link_name(old),
 		  chain_link_name(link));
 	chain->link = link;
+	chain->resume_id = 0;
+	if (link != CHAIN_LINK_UP && chain->gone_unanswered > 0) {
+		chain->gone_unanswered = 0;
+		chain->resumable = false;
+	}
 	if (old == CHAIN_LINK_COMPARING)
 		walk_drop(chain);
-	if (old == CHAIN_LINK_UP)
+	/* Behind the cursor of a walk updates are sent, too. */
+	if (old == CHAIN_LINK_UP || (old == CHAIN_LINK_COMPARING && link != CHAIN_LINK_UP))
 		take_back(chain);
 	if (link == CHAIN_LINK_UP)
 		came_up(chain);
 	else if (link == CHAIN_LINK_DOWN)
 		held_refuse(chain, FRAME_STATUS_NOT_READY, 0);
+	walk_release(chain);
+	if (!link_strict(chain)) {
+		pending_go_on(chain);
+		held_accept(chain);
+	}
 }
 
 void link_reset(struct chain *chain)
@@ -109,6 +126,9 @@ void link_retry(struct chain *chain, uint32_t status)
 			"successor refuses pool=%u partition=%u link=%s status=%s: comparing again",
 			chain->pool, chain->partition, chain_link_name(chain->link),
 			frame_status_name(status));
+	/* It is not what it was thought to be. */
+	if (status == FRAME_STATUS_GAP)
+		chain->resumable = false;
 	chain->backoff_ns = chain->backoff_ns == 0 ? BACKOFF_MIN_NS : 2 * chain->backoff_ns;
 	if (chain->backoff_ns > CHAIN_BACKOFF_NS)
 		chain->backoff_ns = CHAIN_BACKOFF_NS;
@@ -116,8 +136,7 @@ void link_retry(struct chain *chain, uint32_t status)
 	link_set(chain, CHAIN_LINK_WAIT);
 }
 
-/* A frame to the successor, to be filled in further. */
-static struct chain_action *send_to_next(struct chain *chain, uint8_t op)
+struct chain_action *send_to_next(struct chain *chain, uint8_t op)
 {
 	struct chain_action *action = action_add(chain->env, CHAIN_SEND);
 
@@ -133,139 +152,6 @@ static struct chain_action *send_to_next(struct chain *chain, uint8_t op)
 	return action;
 }
 
-/* ---- the walk ---- */
-
-/* All updates of the chunk above this version are pending here. */
-static uint64_t base_of(void *arg, const struct chunk_key *key, uint64_t version)
-{
-	struct chain_chunk *chunk = chunk_find(arg, key);
-	struct request *r = chunk == NULL || chunk->pending == NULL ? NULL : chunk->pending->prev;
-
-	if (r == NULL || chunk->committed != version)
-		return version;
-	for (;; r = r->prev) {
-		if (is_update(r) && !r->duplicate) {
-			if (r->public.version != version)
-				break;
-			version--;
-		}
-		if (r == chunk->pending)
-			break;
-	}
-	return version;
-}
-
-void walk_drop(struct chain *chain)
-{
-	if (chain->walk == NULL)
-		return;
-	sync_walk_free(chain->walk);
-	chain->walk = NULL;
-	for (unsigned i = 0; i <= SYNC_WINDOW; i++)
-		chain->walk_ids[i] = 0;
-	DL_DELETE2(chain->env->walking, chain, walk_prev, walk_next);
-}
-
-static void walk_send(struct chain *chain, const struct sync_action *step)
-{
-	struct chain_action *action = send_to_next(chain, step->op);
-
-	action->payload = step->payload;
-	action->header.flags = FRAME_FORWARD;
-	action->header.key = step->key;
-	action->header.offset = step->offset;
-	action->header.range = step->range;
-	action->header.length = step->payload == NULL ? 0 : step->payload->length;
-	for (unsigned i = 0; i <= SYNC_WINDOW; i++) {
-		if (chain->walk_ids[i] == 0) {
-			chain->walk_ids[i] = action->header.request_id;
-			break;
-		}
-	}
-}
-
-static void walk_read(struct chain *chain, const struct sync_action *step)
-{
-	struct chain_action *action = action_add(chain->env, CHAIN_WALK_READ);
-
-	chain->env->operations++;
-	action->chain = chain;
-	action->serial = chain->walk_serial;
-	action->header.key = step->key;
-	action->header.offset = step->offset;
-	action->header.range = step->range;
-}
-
-/* See chain_gone(). */
-static void tell_after(struct chain *chain, const struct sync_counts *counts)
-{
-	if (counts->copied > 0)
-		chain->tell_until_ns = UINT64_MAX;
-	else if (counts->compared > 0 && chain->tell_until_ns < UINT64_MAX)
-		chain->tell_until_ns = chain->env->now_ns + TELL_NS;
-}
-
-static void walk_done(struct chain *chain)
-{
-	struct sync_counts counts = sync_walk_counts(chain->walk);
-
-	chain->counts.walks++;
-	chain->counts.copied += counts.copied;
-	tell_after(chain, &counts);
-	if (counts.copied > 0)
-		log_info("successor made equal pool=%u partition=%u compared=%llu copied=%llu",
-			 chain->pool, chain->partition, (unsigned long long)counts.compared,
-			 (unsigned long long)counts.copied);
-	if (counts.skipped > 0 && log_rate_ok(&skip_rate, 5))
-		log_error("damaged chunks not copied pool=%u partition=%u count=%llu", chain->pool,
-			  chain->partition, (unsigned long long)counts.skipped);
-	/* What is damaged here comes again from the predecessor, and then goes on from here. */
-	if (chain->walk_damaged && !chain->head) {
-		drop_pending(chain, 0, FRAME_STATUS_GAP);
-		inbound_lose(chain);
-	}
-	link_set(chain, CHAIN_LINK_UP);
-}
-
-static void walk_failed(struct chain *chain, uint32_t status)
-{
-	struct sync_counts counts = sync_walk_counts(chain->walk);
-
-	tell_after(chain, &counts);
-	if (status == EIO)
-		trouble(chain);
-	link_retry(chain, status);
-}
-
-static void walk_go_on(struct chain *chain)
-{
-	while (chain->walk != NULL) {
-		struct sync_action step;
-
-		sync_walk_next(chain->walk, &step);
-		switch (step.kind) {
-		case SYNC_SEND:
-			walk_send(chain, &step);
-			break;
-		case SYNC_READ:
-			walk_read(chain, &step);
-			break;
-		case SYNC_DAMAGED:
-			suspect_add(chain, &step.key);
-			chain->walk_damaged = true;
-			break;
-		case SYNC_DONE:
-			walk_done(chain);
-			break;
-		case SYNC_FAILED:
-			walk_failed(chain, step.status);
-			break;
-		case SYNC_NONE:
-			return;
-		}
-	}
-}
-
 /* Everything that is forwarded is answered, or the connection ends. Should it ever be otherwise,
  * comparing again puts it right. */
 static bool waits_too_long(const struct chain *chain)
@@ -276,48 +162,47 @@ static bool waits_too_long(const struct chain *chain)
 	       chain->env->now_ns - r->sent_ns > CHAIN_PATIENCE_NS;
 }
 
+/* Has it been equal, so that all it may lack is pending here? Then it need not be compared. */
+static bool resume(struct chain *chain)
+{
+	struct chain_env *env = chain->env;
+	struct chain_action *action;
+	struct buf *buf;
+
+	if (!chain->resumable || !chain->out_ready || !(chain->head || chain->in_ready))
+		return false;
+	buf = env->ops->store.buffer(env->ctx, SYNC_RESUME_BYTES);
+	if (buf == NULL)
+		return false;
+	buf->start = 0;
+	buf->length = SYNC_RESUME_BYTES;
+	sync_resume_encode(buf->data);
+	block_checksums(buf->data, 0, buf->length, buf->crcs);
+	link_set(chain, CHAIN_LINK_COMPARING);
+	action = send_to_next(chain, FRAME_SYNC_COMPARE);
+	action->payload = buf;
+	action->header.flags = FRAME_FORWARD;
+	action->header.length = buf->length;
+	chain->resume_id = action->header.request_id;
+	return true;
+}
+
 void link_consider(struct chain *chain)
 {
 	struct chain_env *env = chain->env;
 
 	if (waits_too_long(chain))
 		link_retry(chain, ETIMEDOUT);
-
-	if (chain->link != CHAIN_LINK_WAIT || env->failed || chain->queued > 0 ||
-	    env->now_ns < chain->retry_at_ns || !(chain->head || chain->in_ready))
+	if (chain->walk != NULL)
+		walk_go_on(chain); /* it may have had to wait for its turn to copy */
+	if (chain->link != CHAIN_LINK_WAIT || env->failed || env->now_ns < chain->retry_at_ns ||
+	    chain->unfit || resume(chain) || !(chain->head || chain->in_ready))
 		return;
-	link_set(chain, CHAIN_LINK_COMPARING);
-	if (FAULTY(NO_GAP_CHECK)) {
-		link_set(chain, CHAIN_LINK_UP);
+	/* A member that is in-sync is compared while nothing goes on here, since it is waited for;
+	 * others while everything does, but not too many at a time. */
+	if (link_strict(chain) ? chain->queued > 0 : env->copying_walks >= COPYING_WALKS_MAX)
 		return;
-	}
-	chain->walk = sync_walk_new(&env->ops->store, env->ctx, chain->pool, chain->partition,
-				    base_of, chain);
-	if (chain->walk == NULL) {
-		link_retry(chain, ENOMEM);
-		return;
-	}
-	chain->walk_serial = ++env->last_id;
-	chain->walk_damaged = false;
-	DL_APPEND2(env->walking, chain, walk_prev, walk_next);
-	walk_go_on(chain);
-}
-
-void chain_walk_read(struct chain_env *env, uint64_t serial, int error, struct buf *buf,
-		     uint32_t offset)
-{
-	struct chain *chain;
-
-	env->operations--;
-	DL_FOREACH2(env->walking, chain, walk_next)
-	if (chain->walk_serial == serial)
-		break;
-	if (chain == NULL) {
-		buf_unref(buf);
-		return;
-	}
-	sync_walk_read(chain->walk, error, buf, offset);
-	walk_go_on(chain);
+	walk_start(chain);
 }
 
 /* ---- answers of the successor ---- */
@@ -325,20 +210,6 @@ void chain_walk_read(struct chain_env *env, uint64_t serial, int error, struct b
 static void space_told(struct chain *chain, uint64_t free_bytes)
 {
 	chain->down_free = free_bytes;
-}
-
-static bool walk_answered(struct chain *chain, const struct frame_header *header,
-			  const struct buf *payload)
-{
-	for (unsigned i = 0; chain->walk != NULL && i <= SYNC_WINDOW; i++) {
-		if (chain->walk_ids[i] != header->request_id)
-			continue;
-		chain->walk_ids[i] = 0;
-		sync_walk_answer(chain->walk, header->op, header->status, payload);
-		walk_go_on(chain);
-		return true;
-	}
-	return false;
 }
 
 static struct request *request_by_id(struct chain *chain, uint64_t id)
@@ -355,6 +226,20 @@ static struct request *request_by_id(struct chain *chain, uint64_t id)
 	return NULL;
 }
 
+static void resume_answered(struct chain *chain, uint32_t status)
+{
+	chain->resume_id = 0;
+	if (status == FRAME_OK) {
+		link_set(chain, CHAIN_LINK_UP);
+	} else if (status == FRAME_STATUS_GAP) {
+		chain->resumable = false;
+		link_set(chain, CHAIN_LINK_WAIT);
+		link_consider(chain);
+	} else {
+		link_retry(chain, status);
+	}
+}
+
 void chain_answer(struct chain *chain, uint64_t conn, const struct frame_header *header,
 		  const struct buf *payload)
 {
@@ -363,14 +248,21 @@ void chain_answer(struct chain *chain, uint64_t conn, const struct frame_header 
 	if (conn == 0 || conn != chain->out_conn || header->request_id == 0)
 		return;
 	if ((header->request_id & GONE_BIT) != 0) {
-		if (header->status != FRAME_OK)
+		chain->gone_unanswered -= chain->gone_unanswered > 0;
+		if (header->status != FRAME_OK) {
+			chain->resumable = false;
 			link_retry(chain, header->status);
+		}
 		return;
 	}
 	if (header->request_id == chain->probe_id) {
 		chain->probe_id = 0;
 		if (header->status == FRAME_OK)
 			space_told(chain, header->arg);
+		return;
+	}
+	if (header->request_id == chain->resume_id) {
+		resume_answered(chain, header->status);
 		return;
 	}
 	if (walk_answered(chain, header, payload))
@@ -430,6 +322,7 @@ static bool gone_send(struct chain *chain, const struct sync_key *keys, uint32_t
 	action->header.flags = FRAME_FORWARD;
 	action->header.length = buf->length;
 	action->header.request_id |= GONE_BIT;
+	chain->gone_unanswered++;
 	return true;
 }
 
@@ -440,9 +333,13 @@ void chain_gone(struct chain *chain, const struct chunk_key *keys, size_t count)
 	/* What was pending for them nobody will ever miss. */
 	for (size_t i = 0; i < count; i++)
 		drop_chunk_pending(chain, &keys[i]);
-	if (chain->link != CHAIN_LINK_COMPARING &&
-	    (chain->link != CHAIN_LINK_UP || chain->env->now_ns >= chain->tell_until_ns))
+	if (chain->link != CHAIN_LINK_COMPARING && chain->env->now_ns >= chain->tell_until_ns)
 		return;
+	/* Who cannot be told has to be compared. */
+	if (chain->link != CHAIN_LINK_COMPARING && chain->link != CHAIN_LINK_UP) {
+		chain->resumable = false;
+		return;
+	}
 	for (size_t done = 0; done < count;) {
 		uint32_t n = 0;
 

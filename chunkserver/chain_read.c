@@ -206,10 +206,12 @@ static uint32_t read_outcome(struct request *r, int error)
 {
 	struct chain *chain = r->chain;
 
-	if (error == -EBADMSG && !chain->head)
+	if (error == -EBADMSG) {
 		suspect_add(chain, &r->public.key);
-	else if (error < 0 && error != -EBADMSG && error != -ENOMEM)
+		(void)report_unfit(chain);
+	} else if (error < 0 && error != -ENOMEM) {
 		trouble(chain);
+	}
 	if (!chain_is_ready(chain))
 		return FRAME_STATUS_NOT_READY;
 	if (must_ask_tail(chain, &r->public.key, r->public.offset, r->public.length))

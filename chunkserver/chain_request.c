@@ -241,19 +241,6 @@ struct chain_chunk *chunk_find(struct chain *chain, const struct chunk_key *key)
 	return NULL;
 }
 
-/* A copy that was not completed has no version; when its source is gone for good and we are to go
- * on with it, we do so above all that it is known to hold. All members that have it agree on that.
- */
-static uint64_t version_of(const struct chunk_info *info)
-{
-	uint64_t version = info->version;
-
-	for (uint32_t i = 0; info->version == 0 && i < info->op_count; i++)
-		if (info->ops[i].version > version)
-			version = info->ops[i].version;
-	return version;
-}
-
 int chunk_make(struct chain *chain, const struct chunk_key *key, struct chain_chunk **out)
 {
 	struct chain_env *env = chain->env;
@@ -270,7 +257,7 @@ int chunk_make(struct chain *chain, const struct chunk_key *key, struct chain_ch
 	chunk = chain_alloc(sizeof(*chunk));
 	chunk->key = *key;
 	chunk->chain = chain;
-	chunk->committed = chunk->last = version_of(&info);
+	chunk->committed = chunk->last = sync_version_of(&info);
 	chain_table_add(&env->chunks, &chunk->node, chunk_key_hash(key));
 	DL_APPEND(chain->chunks, chunk);
 	*out = chunk;

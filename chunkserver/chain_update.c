@@ -14,8 +14,13 @@ void forward(struct request *r)
 {
 	struct chain *chain = r->chain;
 	struct chain_action *action;
+	enum follow follow;
 
-	if (chain->link != CHAIN_LINK_UP || r->forwarded || r->down_done)
+	if (r->forwarded || r->down_done || r->left)
+		return;
+	follow = follow_of(r);
+	r->left = follow == FOLLOW_LEAVE;
+	if (follow != FOLLOW_SEND)
 		return;
 	action = action_add(chain->env, CHAIN_SEND);
 	r->id = ++chain->env->last_id;
@@ -37,8 +42,7 @@ void forward(struct request *r)
 
 void check_done(struct request *r)
 {
-	bool answered =
-		r->down_done || r->chain->link == CHAIN_LINK_NONE || FAULTY(ACK_BEFORE_SUCCESSOR);
+	bool answered = r->down_done || r->left || FAULTY(ACK_BEFORE_SUCCESSOR);
 
 	if (r->state == REQUEST_PENDING && answered && r->synced)
 		request_end(r, FRAME_OK, NULL);
@@ -84,10 +88,17 @@ void chain_synced(struct chain_request *request, int error)
 
 /* ---- the queue of a chunk ---- */
 
-/* TRUNCATE and PUNCH move the chunk's end: they go alone. */
+/* TRUNCATE and PUNCH move the chunk's end: they go alone. So does what is copied, from updates. */
 static bool conflict(const struct request *a, const struct request *b)
 {
-	if (!is_update(a) || !is_update(b))
+	bool copy_a = a->public.op == FRAME_SYNC_DATA || a->public.op == FRAME_SYNC_COMMIT;
+	bool copy_b = b->public.op == FRAME_SYNC_DATA || b->public.op == FRAME_SYNC_COMMIT;
+
+	if (a->public.op == FRAME_FLUSH || b->public.op == FRAME_FLUSH)
+		return false;
+	if (copy_a != copy_b)
+		return true;
+	if (copy_a)
 		return a->public.op == FRAME_SYNC_DATA && b->public.op == FRAME_SYNC_DATA &&
 		       overlaps(a, b->public.offset, b->public.length);
 	if (a->public.op != FRAME_WRITE || b->public.op != FRAME_WRITE)
@@ -95,8 +106,19 @@ static bool conflict(const struct request *a, const struct request *b)
 	return overlaps(a, b->public.offset, b->public.length);
 }
 
+/* What has been begun has to come to its end, and everything before it with it. */
+static bool work_behind(const struct request *r)
+{
+	while ((r = r->next) != NULL)
+		if (request_in_work(r))
+			return true;
+	return false;
+}
+
 static bool may_prepare(const struct chain_chunk *chunk, const struct request *r)
 {
+	if (walk_blocks(chunk) && !work_behind(r))
+		return false;
 	for (const struct request *before = chunk->queue; before != r; before = before->next)
 		if (conflict(before, r))
 			return false;
@@ -171,11 +193,13 @@ void chunk_go_on(struct chain_chunk *chunk)
 	start_prepares(chunk);
 	if (chunk->queue == NULL && chain->reading != NULL)
 		gone_go_on(chain);
-	chunk_let_go(chunk);
-	if (chain->queued == 0) {
+	if (chunk->queue == NULL)
 		inbound_go_on(chain);
+	if (chain->copying)
+		walk_chunk_quiet(chunk);
+	chunk_let_go(chunk);
+	if (chain->queued == 0)
 		link_consider(chain);
-	}
 }
 
 void queue_request(struct chain_chunk *chunk, struct request *r)
@@ -200,11 +224,19 @@ static void not_applied(struct request *r, int error, bool at_commit)
 		trouble(chain);
 		return;
 	}
+	if (damaged)
+		damage_found(chain, &r->public.key);
 	if (chain->head && is_update(r)) {
 		/* Its bytes may be in the file already, although it never was. */
-		if (at_commit)
+		if (at_commit && chain->next_in_sync) {
+			chain->resumable = false;
 			link_retry(chain, FRAME_OK);
-		request_end(r, space ? ENOSPC : damaged ? EIO : FRAME_STATUS_NOT_READY, NULL);
+		}
+		request_end(r,
+			    space                             ? ENOSPC
+			    : damaged && !report_unfit(chain) ? EIO
+							      : FRAME_STATUS_NOT_READY,
+			    NULL);
 		return;
 	}
 	if (!damaged) {
@@ -214,7 +246,6 @@ static void not_applied(struct request *r, int error, bool at_commit)
 			drop_from(r, 0, 0);
 		return;
 	}
-	suspect_add(chain, &r->public.key);
 	drop_from(r, FRAME_STATUS_NOT_READY, FRAME_STATUS_GAP);
 	inbound_lose(chain);
 }
@@ -302,7 +333,7 @@ static uint32_t check_client(struct chain *chain)
 		return FRAME_STATUS_NOT_READY;
 	if (!leased(chain->env))
 		return FRAME_STATUS_NO_LEASE;
-	if (chain->link == CHAIN_LINK_DOWN)
+	if (chain->unfit || (chain->link == CHAIN_LINK_DOWN && link_strict(chain)))
 		return FRAME_STATUS_NOT_READY;
 	return 0;
 }
@@ -314,7 +345,8 @@ static uint32_t check_predecessor(struct chain *chain, const struct chain_source
 		return FRAME_STATUS_GAP;
 	if (FAULTY(NO_GAP_CHECK))
 		return 0;
-	if (chain->inbound != INBOUND_DONE || chain->in_conn != source->conn)
+	/* While we are made equal, what comes is behind the cursor. */
+	if (chain->inbound == INBOUND_LOST || chain->in_conn != source->conn)
 		return FRAME_STATUS_GAP;
 	if (frame_is_update(header->op) && header->version == 0)
 		return EINVAL;
@@ -383,7 +415,7 @@ void held_refuse(struct chain *chain, uint32_t for_client, uint32_t for_server)
 	DL_FOREACH_SAFE2(chain->held, r, next, chain_next)
 	{
 		bool keep = for_server == 0 && r->source.server_id != 0 &&
-			    chain->inbound == INBOUND_DONE;
+			    chain->inbound != INBOUND_LOST;
 
 		if (!keep)
 			request_refuse(r, for_client, for_server);
@@ -543,8 +575,9 @@ static void accept_request(struct request *r)
 	int rc = chunk_make(chain, &r->public.key, &chunk);
 
 	if (rc == -EBADMSG) {
-		suspect_add(chain, &r->public.key);
-		request_refuse(r, EIO, FRAME_STATUS_GAP);
+		damage_found(chain, &r->public.key);
+		request_refuse(r, report_unfit(chain) ? FRAME_STATUS_NOT_READY : EIO,
+			       FRAME_STATUS_GAP);
 		if (!chain->head)
 			inbound_lose(chain);
 		return;

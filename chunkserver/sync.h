@@ -66,6 +66,9 @@
 #define SYNC_GONE_BYTES    12u
 #define SYNC_COMPARE_MAX   (SYNC_HEAD_BYTES + SYNC_RECORDS_MAX * SYNC_RECORD_BYTES)
 #define SYNC_GONE_ALL_MAX  (8u + SYNC_GONE_MAX * SYNC_GONE_BYTES)
+#define SYNC_BLOCKS_HEAD   24u
+#define SYNC_BLOCKS_MAX    (SYNC_BLOCKS_HEAD + STORE_BLOCKS_MAX * 4 + STORE_BLOCKS_MAX / 8)
+#define SYNC_RESUME_BYTES  8u
 #define SYNC_COMMIT_MAX    (24u + STORE_OPS_KEPT * 24u)
 #define SYNC_BITMAP_MAX    (SYNC_RECORDS_MAX / 8)
 #define SYNC_EPOCH_DAMAGED UINT64_MAX
@@ -78,6 +81,10 @@ struct sync_key {
 #define SYNC_KEY_MAX ((struct sync_key){UINT64_MAX, UINT32_MAX})
 
 int sync_key_compare(struct sync_key a, struct sync_key b);
+/* What an update's version has to follow. A copy that was not completed has none; when its source
+ * is gone for good and we are to go on with it, we do so above all that it is known to hold. All
+ * members that have it agree on that. */
+uint64_t sync_version_of(const struct chunk_info *info);
 
 struct sync_record {
 	struct sync_key key;
@@ -111,6 +118,16 @@ size_t sync_gone_encode(const struct sync_key *keys, uint32_t count,
 			uint8_t out[SYNC_GONE_ALL_MAX]);
 /* Returns the count, or -EBADMSG. */
 int sync_gone_decode(const void *data, size_t size, struct sync_key out[SYNC_GONE_MAX]);
+/* The blocks of one chunk. */
+struct sync_blocks {
+	struct sync_key key;
+	uint32_t count;
+	uint32_t crcs[STORE_BLOCKS_MAX];
+	uint8_t presence[STORE_BLOCKS_MAX / 8];
+};
+size_t sync_blocks_encode(const struct sync_blocks *blocks, uint8_t out[SYNC_BLOCKS_MAX]);
+int sync_blocks_decode(const void *data, size_t size, struct sync_blocks *out); /* -EBADMSG */
+void sync_resume_encode(uint8_t out[SYNC_RESUME_BYTES]);
 size_t sync_commit_encode(const struct chunk_info *info, uint8_t out[SYNC_COMMIT_MAX]);
 int sync_commit_decode(const void *data, size_t size, struct chunk_info *out); /* -EBADMSG */
 
@@ -139,6 +156,10 @@ int sync_differs(const struct sync_store *store, void *ctx, uint32_t pool, uint3
 		 const struct sync_compare *compare, uint64_t epoch,
 		 bool (*suspect)(void *arg, const struct chunk_key *key), void *arg,
 		 uint8_t bitmap[SYNC_BITMAP_MAX]);
+/* Sets the bits of blocks that are not the member's own ((count + 7) / 8 bytes). @all: whatever it
+ * has is not to be relied on. -errno: the store failed. */
+int sync_blocks_differ(const struct sync_store *store, void *ctx, const struct chunk_key *key,
+		       const struct sync_blocks *blocks, bool all, uint8_t *bitmap);
 /* Own chunks of the range that are not among the records: up to @max of them into @out. *@cursor
  * (zero-initialised) is where to go on; done is true when the range has been covered. */
 struct sync_cursor {
@@ -171,12 +192,25 @@ struct sync_action {
 	uint32_t status;
 };
 
-/* @store and @ctx are borrowed. @base: lowest version from which on all updates of the chunk are
- * pending (at most @version; @version itself when none is). NULL: out of memory. */
-struct sync_walk *
-sync_walk_new(const struct sync_store *store, void *ctx, uint32_t pool, uint32_t partition,
-	      uint64_t (*base)(void *arg, const struct chunk_key *key, uint64_t version),
-	      void *arg);
+/* What the walk asks of who owns it. */
+struct sync_asker {
+	/* The lowest version from which on all updates of the chunk are pending (at most @version;
+	 * @version itself when none is). */
+	uint64_t (*base)(void *arg, const struct chunk_key *key, uint64_t version);
+	/* The chunk is to be copied: is it at rest, and stays so until the walk has done with it?
+	 * False: ask again, after the next event. NULL: always. */
+	bool (*quiet)(void *arg, const struct chunk_key *key);
+	/* So many bytes may be read and sent now. NULL: always. */
+	bool (*may_copy)(void *arg, uint32_t bytes);
+	/* A copy that was never completed here (parts of it may be of two members) is left alone
+	 * like one that cannot be read, since there are others; else it counts from now on. */
+	bool others;
+	void *arg;
+};
+
+/* @store and @ctx are borrowed, @asker is copied. NULL: out of memory. */
+struct sync_walk *sync_walk_new(const struct sync_store *store, void *ctx, uint32_t pool,
+				uint32_t partition, const struct sync_asker *asker);
 void sync_walk_free(struct sync_walk *walk); /* NULL is allowed */
 /* To be called until it says SYNC_NONE, DONE or FAILED, at first and after each event. */
 void sync_walk_next(struct sync_walk *walk, struct sync_action *action);
@@ -187,8 +221,20 @@ void sync_walk_answer(struct sync_walk *walk, uint8_t op, uint32_t status,
  * asked; checksums are filled in. -EBADMSG: this chunk is left alone, the walk goes on. */
 void sync_walk_read(struct sync_walk *walk, int error, struct buf *buf, uint32_t offset);
 /* Has anything been copied? And how many chunks were compared, copied, skipped as damaged. */
+/* Where the walk is, seen from a chunk. */
+enum sync_place {
+	SYNC_BEHIND, /* compared or copied: the successor has it, and may be sent updates of it */
+	SYNC_NOW,    /* under way */
+	SYNC_AHEAD   /* still to be looked at: what is changed now will be seen then */
+};
+enum sync_place sync_walk_place(const struct sync_walk *walk, struct sync_key key);
+/* The chunk that is being copied now; NULL: none. */
+const struct chunk_key *sync_walk_open_chunk(const struct sync_walk *walk);
+
 struct sync_counts {
-	uint64_t compared, copied, skipped;
+	uint64_t compared, copied, skipped; /* chunks */
+	uint64_t bytes;                     /* copied */
+	bool incomplete;                    /* a chunk here is a copy that was never completed */
 };
 struct sync_counts sync_walk_counts(const struct sync_walk *walk);
 #endif

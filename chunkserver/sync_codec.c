@@ -15,11 +15,23 @@ int sync_key_compare(struct sync_key a, struct sync_key b)
 	return 0;
 }
 
+uint64_t sync_version_of(const struct chunk_info *info)
+{
+	uint64_t version = info->version;
+
+	if (!info->exists || version > 0)
+		return version;
+	for (uint32_t i = 0; i < info->op_count; i++)
+		if (info->ops[i].version > version)
+			version = info->ops[i].version;
+	return version > 0 ? version : 1;
+}
+
 int sync_compare_kind(const void *data, size_t size)
 {
 	const uint8_t *bytes = data;
 
-	if (size < 8 || (bytes[0] != SYNC_KIND_RANGE && bytes[0] != SYNC_KIND_GONE))
+	if (size < 8 || bytes[0] < SYNC_KIND_RANGE || bytes[0] > SYNC_KIND_RESUME)
 		return -EBADMSG;
 	return bytes[0];
 }
@@ -138,6 +150,55 @@ int sync_gone_decode(const void *data, size_t size, struct sync_key out[SYNC_GON
 		out[i].index = reader_le32(&r);
 	}
 	return reader_done(&r) ? count : -EBADMSG;
+}
+
+/* ---- kind 3 ---- */
+
+size_t sync_blocks_encode(const struct sync_blocks *blocks, uint8_t out[SYNC_BLOCKS_MAX])
+{
+	uint8_t *at = out + SYNC_BLOCKS_HEAD;
+	size_t bitmap = (blocks->count + 7) / 8;
+
+	memset(out, 0, SYNC_BLOCKS_HEAD);
+	out[0] = SYNC_KIND_BLOCKS;
+	put_le32(out + 4, blocks->count);
+	put_le64(out + 8, blocks->key.file_id);
+	put_le32(out + 16, blocks->key.index);
+	for (uint32_t i = 0; i < blocks->count; i++, at += 4)
+		put_le32(at, blocks->crcs[i]);
+	memcpy(at, blocks->presence, bitmap);
+	return (size_t)(at - out) + bitmap;
+}
+
+int sync_blocks_decode(const void *data, size_t size, struct sync_blocks *out)
+{
+	struct reader r = reader_on(data, size);
+	uint8_t kind = reader_u8(&r), flags = reader_u8(&r);
+	uint16_t reserved = reader_le16(&r);
+	const uint8_t *bitmap;
+
+	out->count = reader_le32(&r);
+	out->key.file_id = reader_le64(&r);
+	out->key.index = reader_le32(&r);
+	if (reader_le32(&r) != 0 || !reader_ok(&r) || kind != SYNC_KIND_BLOCKS || flags != 0 ||
+	    reserved != 0 || out->count == 0 || out->count > STORE_BLOCKS_MAX)
+		return -EBADMSG;
+	for (uint32_t i = 0; i < out->count; i++)
+		out->crcs[i] = reader_le32(&r);
+	bitmap = reader_bytes(&r, (out->count + 7) / 8);
+	if (bitmap == NULL || !reader_done(&r))
+		return -EBADMSG;
+	memset(out->presence, 0, sizeof(out->presence));
+	memcpy(out->presence, bitmap, (out->count + 7) / 8);
+	return 0;
+}
+
+/* ---- kind 4 ---- */
+
+void sync_resume_encode(uint8_t out[SYNC_RESUME_BYTES])
+{
+	memset(out, 0, SYNC_RESUME_BYTES);
+	out[0] = SYNC_KIND_RESUME;
 }
 
 /* ---- SYNC_COMMIT ---- */

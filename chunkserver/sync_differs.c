@@ -1,6 +1,7 @@
 /* sync_differs.c - the successor's side of a comparison. */
 #include "chunkserver/sync.h"
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 static struct chunk_key whole_key(uint32_t pool, uint32_t partition, struct sync_key key)
@@ -75,6 +76,35 @@ int sync_differs(const struct sync_store *store, void *ctx, uint32_t pool, uint3
 			bitmap[i / 8] |= (uint8_t)(1u << i % 8);
 	}
 	return 0;
+}
+
+static bool bit(const uint8_t *bitmap, uint32_t i)
+{
+	return (bitmap[i / 8] >> i % 8 & 1) != 0;
+}
+
+int sync_blocks_differ(const struct sync_store *store, void *ctx, const struct chunk_key *key,
+		       const struct sync_blocks *blocks, bool all, uint8_t *bitmap)
+{
+	uint8_t presence[STORE_BLOCKS_MAX / 8] = {0};
+	uint32_t *crcs;
+	int rc;
+
+	memset(bitmap, 0xff, (blocks->count + 7) / 8);
+	if (all)
+		return 0;
+	crcs = calloc(blocks->count, sizeof(*crcs));
+	if (crcs == NULL)
+		return -ENOMEM;
+	rc = store->checksums(ctx, key, blocks->count, crcs, presence);
+	for (uint32_t i = 0; rc == 0 && i < blocks->count; i++) {
+		bool here = bit(presence, i);
+
+		if (here == bit(blocks->presence, i) && (!here || crcs[i] == blocks->crcs[i]))
+			bitmap[i / 8] &= (uint8_t) ~(1u << i % 8);
+	}
+	free(crcs);
+	return rc == -EBADMSG ? 0 : rc;
 }
 
 static bool has_record(const struct sync_compare *compare, struct sync_key key)

@@ -17,8 +17,7 @@ struct sync_walk {
 	const struct sync_store *store;
 	void *ctx;
 	uint32_t pool, partition;
-	uint64_t (*base)(void *arg, const struct chunk_key *key, uint64_t version);
-	void *arg;
+	struct sync_asker asker;
 	struct sync_counts counts;
 
 	enum walk_state state;
@@ -29,14 +28,18 @@ struct sync_walk {
 	struct sync_compare range;
 	uint8_t unsure[SYNC_BITMAP_MAX]; /* records of the range whose chunks are unsure here */
 	uint8_t bitmap[SYNC_BITMAP_MAX]; /* and that differ there */
+	uint8_t lost[SYNC_BITMAP_MAX];   /* and that cannot be read here */
 	uint32_t next;                   /* record to look at */
 
 	/* The chunk being copied. */
 	bool open, damaged;
+	bool asking; /* which of its blocks differ */
 	struct chunk_key key;
 	struct chunk_info info;
-	uint32_t block;   /* next one to be sent */
-	uint32_t reading; /* reads under way */
+	struct sync_blocks *blocks;           /* ours; only while asking */
+	uint8_t wanted[STORE_BLOCKS_MAX / 8]; /* blocks that the successor needs */
+	uint32_t block;                       /* next one to be sent */
+	uint32_t reading;                     /* reads under way */
 	uint32_t ready_count;
 	struct {
 		struct buf *buf;
@@ -46,9 +49,8 @@ struct sync_walk {
 	uint8_t presence[STORE_BLOCKS_MAX / 8];
 };
 
-struct sync_walk *
-sync_walk_new(const struct sync_store *store, void *ctx, uint32_t pool, uint32_t partition,
-	      uint64_t (*base)(void *arg, const struct chunk_key *key, uint64_t version), void *arg)
+struct sync_walk *sync_walk_new(const struct sync_store *store, void *ctx, uint32_t pool,
+				uint32_t partition, const struct sync_asker *asker)
 {
 	struct sync_walk *walk = calloc(1, sizeof(*walk));
 
@@ -58,8 +60,7 @@ sync_walk_new(const struct sync_store *store, void *ctx, uint32_t pool, uint32_t
 	walk->ctx = ctx;
 	walk->pool = pool;
 	walk->partition = partition;
-	walk->base = base;
-	walk->arg = arg;
+	walk->asker = *asker;
 	walk->state = WALK_SCAN;
 	return walk;
 }
@@ -75,6 +76,7 @@ void sync_walk_free(struct sync_walk *walk)
 	if (walk == NULL)
 		return;
 	drop_ready(walk);
+	free(walk->blocks);
 	free(walk);
 }
 
@@ -89,7 +91,7 @@ static void fail(struct sync_walk *walk, uint32_t status)
 		return;
 	walk->state = WALK_OVER;
 	walk->failure = status;
-	walk->open = false;
+	walk->open = walk->asking = false;
 	drop_ready(walk);
 }
 
@@ -139,6 +141,15 @@ static struct sync_key key_after(struct sync_key key)
 	return (struct sync_key){key.file_id + 1, 0};
 }
 
+static int never_completed(struct sync_walk *walk, const struct chunk_key *key,
+			   struct chunk_info *info)
+{
+	if (walk->asker.others)
+		return -EBADMSG;
+	info->version = sync_version_of(info);
+	return walk->store->complete(walk->ctx, key, info);
+}
+
 static int add_record(struct sync_walk *walk, const struct chunk_key *key)
 {
 	struct sync_record *record = &walk->range.records[walk->range.count];
@@ -149,11 +160,14 @@ static int add_record(struct sync_walk *walk, const struct chunk_key *key)
 		return 0;
 	memset(record, 0, sizeof(*record));
 	record->key = (struct sync_key){key->file_id, key->index};
+	if (rc == 0 && info.version == 0)
+		rc = never_completed(walk, key, &info);
 	if (rc == 0)
 		rc = walk->store->digest(walk->ctx, key, &record->digest);
 	if (rc == -EBADMSG) {
 		record->epoch = SYNC_EPOCH_DAMAGED;
 		walk->counts.skipped++;
+		walk->lost[walk->range.count / 8] |= (uint8_t)(1u << walk->range.count % 8);
 		walk->range.count++;
 		return 0;
 	}
@@ -162,7 +176,7 @@ static int add_record(struct sync_walk *walk, const struct chunk_key *key)
 	record->epoch = info.epoch;
 	record->version = info.version;
 	record->length = info.length;
-	record->base = walk->base(walk->arg, key, info.version);
+	record->base = walk->asker.base(walk->asker.arg, key, info.version);
 	if (info.unsure)
 		walk->unsure[walk->range.count / 8] |= (uint8_t)(1u << walk->range.count % 8);
 	walk->range.count++;
@@ -185,6 +199,7 @@ static int fill_range(struct sync_walk *walk)
 	range->count = 0;
 	range->last = n < (int)SYNC_RECORDS_MAX;
 	memset(walk->unsure, 0, sizeof(walk->unsure));
+	memset(walk->lost, 0, sizeof(walk->lost));
 	for (int i = 0; i < n; i++) {
 		int rc = add_record(walk, &keys[i]);
 
@@ -236,7 +251,57 @@ static void compared(struct sync_walk *walk, const struct buf *payload)
 
 /* ---- copying ---- */
 
-static bool open_chunk(struct sync_walk *walk, uint32_t i)
+/* Small chunks are not worth a question. */
+#define ASK_FROM (4 * BLOCK_SIZE)
+
+static bool ask_blocks(struct sync_walk *walk, struct sync_action *action)
+{
+	struct chunk_key where = {.pool = walk->pool, .partition = walk->partition};
+	uint8_t *bytes = malloc(SYNC_BLOCKS_MAX);
+	bool sent = false;
+	int rc = -ENOMEM;
+
+	walk->asking = true;
+	walk->blocks = malloc(sizeof(*walk->blocks));
+	if (bytes == NULL || walk->blocks == NULL)
+		goto out;
+	walk->blocks->key = (struct sync_key){walk->key.file_id, walk->key.index};
+	walk->blocks->count = (walk->info.length + BLOCK_SIZE - 1) / BLOCK_SIZE;
+	memset(walk->blocks->presence, 0, sizeof(walk->blocks->presence));
+	rc = walk->store->checksums(walk->ctx, &walk->key, walk->blocks->count, walk->blocks->crcs,
+				    walk->blocks->presence);
+	/* Damage shows again when the blocks are read. */
+	if (rc == -EBADMSG)
+		walk->asking = false;
+	else if (rc == 0)
+		sent = send_bytes(walk, action, FRAME_SYNC_COMPARE, &where, bytes,
+				  sync_blocks_encode(walk->blocks, bytes));
+out:
+	if (rc < 0 && rc != -EBADMSG)
+		fail_errno(walk, rc);
+	free(bytes);
+	free(walk->blocks);
+	walk->blocks = NULL;
+	return sent;
+}
+
+static void blocks_told(struct sync_walk *walk, const struct buf *payload)
+{
+	uint32_t count = (walk->info.length + BLOCK_SIZE - 1) / BLOCK_SIZE;
+
+	if (payload->length != (count + 7) / 8) {
+		fail(walk, EPROTO);
+		return;
+	}
+	/* What is behind the end is a hole in any case. */
+	memcpy(walk->wanted, buf_payload(payload), payload->length);
+	if (count % 8 != 0)
+		walk->wanted[count / 8] |= (uint8_t)(0xffu << count % 8);
+	walk->asking = false;
+}
+
+/* True: there is something to be sent at once. */
+static bool open_chunk(struct sync_walk *walk, uint32_t i, struct sync_action *action)
 {
 	int rc;
 
@@ -251,9 +316,10 @@ static bool open_chunk(struct sync_walk *walk, uint32_t i)
 		return false;
 	}
 	walk->open = true;
-	walk->damaged = false;
+	walk->damaged = walk->asking = false;
 	walk->block = 0;
-	return true;
+	memset(walk->wanted, 0xff, sizeof(walk->wanted));
+	return walk->info.exists && walk->info.length >= ASK_FROM && ask_blocks(walk, action);
 }
 
 static bool present(const struct sync_walk *walk, uint32_t block)
@@ -261,12 +327,19 @@ static bool present(const struct sync_walk *walk, uint32_t block)
 	return block / 8 < walk->presence_bytes && bit(walk->presence, block);
 }
 
+/* The first block from there on that the successor needs. */
+static void skip_equal(struct sync_walk *walk)
+{
+	while (walk->block < STORE_BLOCKS_MAX && !bit(walk->wanted, walk->block))
+		walk->block++;
+}
+
 static uint32_t run_end(const struct sync_walk *walk, uint32_t limit)
 {
 	bool kind = present(walk, walk->block);
 	uint32_t end = walk->block + 1;
 
-	while (end < limit && present(walk, end) == kind)
+	while (end < limit && bit(walk->wanted, end) && present(walk, end) == kind)
 		end++;
 	return end;
 }
@@ -284,17 +357,22 @@ static void send_hole(struct sync_walk *walk, struct sync_action *action)
 	walk->unanswered++;
 }
 
-static void read_run(struct sync_walk *walk, struct sync_action *action)
+static bool read_run(struct sync_walk *walk, struct sync_action *action)
 {
 	uint32_t limit = walk->block + FRAME_PAYLOAD_MAX / BLOCK_SIZE;
 	uint32_t end = run_end(walk, limit < STORE_BLOCKS_MAX ? limit : STORE_BLOCKS_MAX);
+	uint32_t bytes = (end - walk->block) * BLOCK_SIZE;
 
+	if (walk->asker.may_copy != NULL && !walk->asker.may_copy(walk->asker.arg, bytes))
+		return false;
 	*action = (struct sync_action){.kind = SYNC_READ,
 				       .key = walk->key,
 				       .offset = walk->block * BLOCK_SIZE,
-				       .range = (end - walk->block) * BLOCK_SIZE};
+				       .range = bytes};
 	walk->block = end;
 	walk->reading++;
+	walk->counts.bytes += bytes;
+	return true;
 }
 
 static bool send_commit(struct sync_walk *walk, struct sync_action *action)
@@ -348,24 +426,27 @@ static bool send_ready(struct sync_walk *walk, struct sync_action *action)
 
 static bool copy_chunk(struct sync_walk *walk, struct sync_action *action)
 {
+	if (walk->asking)
+		return false;
 	if (send_ready(walk, action))
 		return true;
 	if (walk->damaged && walk->reading == 0) {
 		walk->open = false;
 		walk->counts.skipped++;
+		walk->lost[(walk->next - 1) / 8] |= (uint8_t)(1u << (walk->next - 1) % 8);
 		*action = (struct sync_action){.kind = SYNC_DAMAGED, .key = walk->key};
 		return true;
 	}
 	if (walk->unanswered + walk->reading >= SYNC_WINDOW || walk->damaged)
 		return false;
+	skip_equal(walk);
 	if (!walk->info.exists || (walk->block == STORE_BLOCKS_MAX && walk->reading == 0))
 		return finish_chunk(walk, action);
 	if (walk->block == STORE_BLOCKS_MAX)
 		return false;
 	if (present(walk, walk->block))
-		read_run(walk, action);
-	else
-		send_hole(walk, action);
+		return read_run(walk, action);
+	send_hole(walk, action);
 	return true;
 }
 
@@ -384,13 +465,21 @@ static void make_sure(struct sync_walk *walk)
 	}
 }
 
-static bool next_chunk(struct sync_walk *walk)
+/* True: the next one that differs is open, or something is to be sent for it. */
+static bool next_chunk(struct sync_walk *walk, struct sync_action *action, bool *sent)
 {
-	while (walk->next < walk->range.count) {
-		uint32_t i = walk->next++;
+	*sent = false;
+	for (; walk->next < walk->range.count; walk->next++) {
+		struct chunk_key key = key_of(walk, walk->range.records[walk->next].key);
 
-		if (bit(walk->bitmap, i))
-			return open_chunk(walk, i);
+		if (!bit(walk->bitmap, walk->next))
+			continue;
+		if (walk->unanswered >= SYNC_WINDOW)
+			return false;
+		if (walk->asker.quiet != NULL && !walk->asker.quiet(walk->asker.arg, &key))
+			return false;
+		*sent = open_chunk(walk, walk->next++, action);
+		return walk->open;
 	}
 	make_sure(walk);
 	walk->state = walk->range.last ? WALK_END : WALK_SCAN;
@@ -411,14 +500,18 @@ static bool send_end(struct sync_walk *walk, struct sync_action *action)
 
 static bool step(struct sync_walk *walk, struct sync_action *action, enum walk_state *before)
 {
+	bool sent;
+
 	*before = walk->state;
 	switch (walk->state) {
 	case WALK_SCAN:
 		return send_range(walk, action);
 	case WALK_COPY:
-		if (walk->open || next_chunk(walk))
+		if (walk->open)
 			return copy_chunk(walk, action);
-		return false;
+		if (!next_chunk(walk, action, &sent))
+			return false;
+		return sent || copy_chunk(walk, action);
 	case WALK_END:
 		return send_end(walk, action);
 	case WALK_COMPARE:
@@ -460,6 +553,8 @@ void sync_walk_answer(struct sync_walk *walk, uint8_t op, uint32_t status,
 	}
 	if (op == FRAME_SYNC_COMPARE && walk->state == WALK_COMPARE)
 		compared(walk, payload);
+	else if (op == FRAME_SYNC_COMPARE && walk->asking && payload != NULL)
+		blocks_told(walk, payload); /* that chunks are gone is answered without payload */
 	else if (op == FRAME_SYNC_END && walk->state == WALK_ENDING)
 		walk->state = WALK_OVER;
 }
@@ -485,4 +580,49 @@ void sync_walk_read(struct sync_walk *walk, int error, struct buf *buf, uint32_t
 	}
 	walk->ready[walk->ready_count].buf = buf;
 	walk->ready[walk->ready_count++].offset = offset;
+}
+
+static int record_of(const struct sync_walk *walk, struct sync_key key)
+{
+	uint32_t low = 0, high = walk->range.count;
+
+	while (low < high) {
+		uint32_t mid = low + (high - low) / 2;
+		int order = sync_key_compare(walk->range.records[mid].key, key);
+
+		if (order == 0)
+			return (int)mid;
+		if (order < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return -1;
+}
+
+enum sync_place sync_walk_place(const struct sync_walk *walk, struct sync_key key)
+{
+	int i;
+
+	if (!walk->begun || sync_key_compare(key, walk->range.to) > 0)
+		return SYNC_AHEAD;
+	if (sync_key_compare(key, walk->range.from) < 0)
+		return SYNC_BEHIND;
+	if (walk->state == WALK_COMPARE)
+		return SYNC_NOW;
+	i = record_of(walk, key);
+	if (i < 0)
+		return SYNC_BEHIND; /* neither had it */
+	if (bit(walk->lost, (uint32_t)i))
+		return SYNC_AHEAD;
+	if (walk->state != WALK_COPY || !bit(walk->bitmap, (uint32_t)i))
+		return SYNC_BEHIND;
+	if (walk->open && i + 1 == (int)walk->next)
+		return SYNC_NOW;
+	return i < (int)walk->next ? SYNC_BEHIND : SYNC_AHEAD;
+}
+
+const struct chunk_key *sync_walk_open_chunk(const struct sync_walk *walk)
+{
+	return walk->open ? &walk->key : NULL;
 }

@@ -254,7 +254,8 @@ static void client_told(struct world *w, struct event *event)
 		op_done(w, op, NULL);
 		return;
 	case EIO: /* a damaged copy */
-		if (op->kind != FRAME_READ) {
+		/* A damaged one may be the only one in-sync. */
+		if (op->kind != FRAME_READ && !w->options.reconfigure) {
 			problem(w, "a write failed");
 			return;
 		}
@@ -313,24 +314,28 @@ static uint32_t in_sync_count(const struct chain_config *config)
 	return count;
 }
 
-/* A member that was being made equal when its head died for good has a chunk that is partly the
- * dead one's. Going on with it as head loses nothing that was answered, but may show an update that
- * was not, and then apply it again when its client repeats it: the one thing that members do not
- * handle yet. */
-static bool is_mixture(const struct world *w, unsigned p)
+/* Behind all others, with this state. */
+static void move_back(struct chain_config *config, int at, enum member_state state)
 {
-	const struct chain_config *config = &w->configs[p];
+	const uint32_t target = config->members[at].target_id;
+	const uint64_t server = config->members[at].server_id;
 
-	for (uint32_t i = 0; i < config->count; i++) {
-		const struct server *s = &w->servers[config->members[i].server_id - 1];
+	for (int i = at; i + 1 < (int)config->count; i++)
+		config->members[i] = config->members[i + 1];
+	config->members[config->count - 1].target_id = target;
+	config->members[config->count - 1].server_id = server;
+	config->members[config->count - 1].state = state;
+	config->epoch++;
+}
 
-		if (config->members[i].state != MEMBER_IN_SYNC)
-			continue;
-		for (unsigned slot = 0; slot < s->store.count; slot++)
-			if (s->store.chunks[slot].exists && s->store.chunks[slot].version == 0 &&
-			    s->store.chunks[slot].key.partition == p)
-				return true;
-	}
+static bool may_go_without(const struct world *w, const struct chain_config *config, int at)
+{
+	if (config->members[at].state != MEMBER_IN_SYNC)
+		return true;
+	for (int i = 0; i < (int)config->count; i++)
+		if (i != at && config->members[i].state == MEMBER_IN_SYNC &&
+		    w->servers[config->members[i].server_id - 1].alive)
+			return true;
 	return false;
 }
 
@@ -343,31 +348,43 @@ static void take_out(struct world *w, unsigned number)
 		struct chain_config *config = &w->configs[p];
 		int at = position(config, number);
 
-		if (config->members[at].state == MEMBER_OFFLINE ||
-		    (config->members[at].state == MEMBER_IN_SYNC && in_sync_count(config) < 2) ||
-		    is_mixture(w, p))
+		if (config->members[at].state == MEMBER_OFFLINE || !may_go_without(w, config, at))
 			continue;
-		for (int i = at; i + 1 < (int)config->count; i++)
-			config->members[i] = config->members[i + 1];
-		config->members[config->count - 1].target_id = number + 1;
-		config->members[config->count - 1].server_id = number + 1;
-		config->members[config->count - 1].state = MEMBER_OFFLINE;
-		config->epoch++;
+		move_back(config, at, MEMBER_OFFLINE);
 		changed = true;
 	}
 	if (changed)
 		tell_config(w);
 }
 
-/* First one that is offline and alive begins to sync; one whose predecessor says so is in sync. */
+/* A member that says so is made equal anew by the others. */
+static bool unfit_goes(struct world *w, unsigned p)
+{
+	struct chain_config *config = &w->configs[p];
+	const struct report *report = &w->reports[p];
+	int at;
+
+	if (!w->options.reconfigure || report->kind != CHAIN_UNFIT ||
+	    report->epoch != config->epoch)
+		return false;
+	at = position(config, report->target - 1);
+	if (!may_go_without(w, config, at))
+		return false;
+	trace(w, "server %u is unfit for partition %u", report->target - 1, p);
+	move_back(config, at, MEMBER_OFFLINE);
+	return true;
+}
+
+/* First one that is offline and alive begins to sync; one that is reported is in sync. */
 static bool take_in_partition(struct world *w, unsigned p)
 {
 	struct chain_config *config = &w->configs[p];
+	const struct report *report = &w->reports[p];
 
+	if (unfit_goes(w, p))
+		return true;
 	for (uint32_t i = 1; i < config->count; i++) {
 		unsigned server = (unsigned)config->members[i].server_id - 1;
-		unsigned before = (unsigned)config->members[i - 1].server_id - 1;
-		struct server *previous = &w->servers[before];
 
 		if (config->members[i].state == MEMBER_IN_SYNC)
 			continue;
@@ -376,8 +393,8 @@ static bool take_in_partition(struct world *w, unsigned p)
 				return false;
 			config->members[i].state = MEMBER_SYNCING;
 		} else {
-			if (!previous->alive || chain_epoch(previous->chains[p]) != config->epoch ||
-			    chain_count(previous->chains[p]).link != CHAIN_LINK_UP)
+			if (report->kind != CHAIN_SYNCED || report->epoch != config->epoch ||
+			    report->target != config->members[i].target_id)
 				return false;
 			config->members[i].state = MEMBER_IN_SYNC;
 		}
@@ -406,8 +423,7 @@ static void consider_removal(struct world *w)
 {
 	if (w->temporary_ops > 0 || w->temporary_idle == 0 || w->now < w->temporary_idle + 500 * MS)
 		return;
-	for (unsigned i = 0; i < SERVERS; i++)
-		schedule(w, w->now + chance(w, 100 * MS), EV_REMOVE, i, w->temporary);
+	removal_begin(w, w->temporary);
 	w->temporary++;
 	w->temporary_idle = 0;
 }

@@ -35,6 +35,12 @@ static int look_presence(void *ctx, const struct chunk_key *key, uint8_t *bitmap
 	return model_presence(store_of(ctx), key, bitmap, bytes);
 }
 
+static int look_checksums(void *ctx, const struct chunk_key *key, uint32_t count, uint32_t *crcs,
+			  uint8_t *bitmap)
+{
+	return model_checksums(store_of(ctx), key, count, crcs, bitmap);
+}
+
 static int look_scan(void *ctx, uint32_t pool, uint32_t partition, const struct chunk_key *after,
 		     struct chunk_key *out, int max)
 {
@@ -73,6 +79,7 @@ static const struct chain_ops world_ops = {
 	.store = {.info = look_info,
 		  .digest = look_digest,
 		  .presence = look_presence,
+		  .checksums = look_checksums,
 		  .scan = look_scan,
 		  .complete = do_complete,
 		  .buffer = model_buffer},
@@ -181,6 +188,16 @@ static void start_operation(struct world *w, unsigned number, const struct chain
 	event->mark = model_now(&s->store);
 }
 
+/* To the master, who takes it up when it next looks. */
+static void reported(struct world *w, const struct chain_action *action)
+{
+	struct report *report = &w->reports[action->header.key.partition];
+
+	report->kind = action->report;
+	report->epoch = action->header.epoch;
+	report->target = (uint32_t)action->header.arg;
+}
+
 static void execute(struct world *w, unsigned number, const struct chain_action *action)
 {
 	struct server *s = &w->servers[number];
@@ -191,6 +208,7 @@ static void execute(struct world *w, unsigned number, const struct chain_action 
 	case CHAIN_READ:
 	case CHAIN_REMOVE:
 	case CHAIN_WALK_READ:
+	case CHAIN_SYNC_ALL:
 		start_operation(w, number, action);
 		break;
 	case CHAIN_COMMIT:
@@ -209,8 +227,9 @@ static void execute(struct world *w, unsigned number, const struct chain_action 
 		break;
 	case CHAIN_ABORT:
 	case CHAIN_TROUBLE:
-	case CHAIN_SYNC_ALL:
+		break;
 	case CHAIN_REPORT:
+		reported(w, action);
 		break;
 	}
 }
@@ -240,12 +259,28 @@ static struct buf *read_blocks(struct server *s, const struct chunk_key *key, ui
 	return end > first ? model_payload(chunk->blocks + first, end - first) : NULL;
 }
 
+static void removal_begin(struct world *w, unsigned temporary)
+{
+	w->removals[temporary].left = SERVERS;
+	w->removals[temporary].epoch = w->configs[temporary % PARTITIONS].epoch;
+	for (unsigned i = 0; i < SERVERS; i++)
+		schedule(w, w->now + chance(w, 100 * MS), EV_REMOVE, i, temporary);
+}
+
 static void removed_by_master(struct world *w, struct event *event)
 {
 	struct server *s = &w->servers[event->a];
+	unsigned temporary = event->b;
 
+	trace(w, "server %u has removed chunk %u/%llu", event->a, event->header.key.partition,
+	      (unsigned long long)event->header.key.file_id);
 	model_remove(&s->store, &event->header.key);
 	chain_gone(s->chains[event->header.key.partition], &event->header.key, 1);
+	/* When the chain has changed meanwhile, one may have got it back from another that had not
+	 * removed it yet, and that is not before it any more. */
+	if (--w->removals[temporary].left == 0 &&
+	    w->removals[temporary].epoch != w->configs[temporary % PARTITIONS].epoch)
+		removal_begin(w, temporary);
 }
 
 static void operation_ended(struct world *w, struct event *event)
@@ -295,6 +330,11 @@ static void operation_ended(struct world *w, struct event *event)
 		if (error == 0 && buf == NULL)
 			error = -EIO; /* removed meanwhile */
 		chain_walk_read(s->env, event->number, error, buf, event->header.offset);
+		break;
+	case CHAIN_SYNC_ALL:
+		if (error == 0)
+			model_synced(&s->store, event->mark);
+		chain_all_synced(s->env, event->number, error);
 		break;
 	default:
 		abort();
@@ -363,6 +403,8 @@ static void drop_operations(struct world *w, unsigned number)
 			chain_read_done(event->request, -ECANCELED, NULL, 0);
 		else if (event->action == CHAIN_REMOVE)
 			chain_removed(event->request, -ECANCELED);
+		else if (event->action == CHAIN_SYNC_ALL)
+			chain_all_synced(w->servers[number].env, event->number, -ECANCELED);
 		else
 			chain_walk_read(w->servers[number].env, event->number, -ECANCELED, NULL, 0);
 	}

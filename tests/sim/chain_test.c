@@ -11,12 +11,15 @@
  * Without arguments: 300 seeds, and every planted fault until it is found. */
 #define CHAIN_PLANTED_FAULTS
 #include "chunkserver/chain.c"
+#include "chunkserver/chain_configure.c"
 #include "chunkserver/chain_drop.c"
 #include "chunkserver/chain_inbound.c"
 #include "chunkserver/chain_link.c"
 #include "chunkserver/chain_read.c"
+#include "chunkserver/chain_report.c"
 #include "chunkserver/chain_request.c"
 #include "chunkserver/chain_update.c"
+#include "chunkserver/chain_walk.c"
 #include <errno.h>
 #include "chain_clients.h"
 
@@ -116,16 +119,29 @@ static void freeze(struct world *w, unsigned number)
 		w->servers[number].frozen_until = w->now + between(w, 5 * MS, 120 * MS);
 }
 
-/* A copy behind the head goes bad: it is to be made good from the one before it. */
+/* With one good copy everything can be mended. */
+static bool others_damaged(struct world *w, unsigned number, const struct chunk_key *key)
+{
+	for (unsigned i = 0; i < SERVERS; i++)
+		if (i != number && *damage_of(&w->servers[i], key))
+			return true;
+	return false;
+}
+
+/* A copy goes bad: it is to be made good from another one. Where chains do not change, that can
+ * only be the one before it. */
 static void damage(struct world *w, unsigned number)
 {
 	struct server *s = &w->servers[number];
 	unsigned slot;
 
-	if (s->store.count == 0 || w->options.reconfigure)
+	if (s->store.count == 0)
 		return;
 	slot = (unsigned)chance(w, s->store.count);
-	if (s->store.chunks[slot].exists && s->store.chunks[slot].key.partition != number)
+	if (w->options.reconfigure && others_damaged(w, number, &s->store.chunks[slot].key))
+		return;
+	if (s->store.chunks[slot].exists &&
+	    (w->options.reconfigure || s->store.chunks[slot].key.partition != number))
 		s->damaged[slot] = true;
 }
 
@@ -163,6 +179,13 @@ static void heal(struct world *w)
 		w->servers[i].no_space_until = 0;
 		w->servers[i].lease_until = NEVER;
 	}
+	/* What only one member has in-sync, and damaged, nobody can mend. */
+	for (unsigned i = 0; i < SERVERS; i++)
+		for (unsigned slot = 0; slot < w->servers[i].store.count; slot++)
+			if (in_sync_count(
+				    &w->configs[w->servers[i].store.chunks[slot].key.partition]) <
+			    SERVERS)
+				w->servers[i].damaged[slot] = false;
 }
 
 /* ---- the world's course ---- */
@@ -364,8 +387,9 @@ static void compare_copies(struct world *w)
 			const struct model_chunk *other =
 				model_chunk(&w->servers[i].store, &first->key);
 
+			/* Epochs may differ: of an update that was on its way when the chain
+			 * changed each member notes the one in which it got it. */
 			if (first->exists != other->exists || first->version != other->version ||
-			    first->epoch != other->epoch ||
 			    memcmp(first->blocks, other->blocks, sizeof(first->blocks)) != 0) {
 				problem(w, "copies differ in the end");
 				trace(w,
@@ -534,6 +558,11 @@ static const struct {
 	{"commit-out-of-order", CHAIN_FAULT_COMMIT_OUT_OF_ORDER},
 	{"no-gap-check", CHAIN_FAULT_NO_GAP_CHECK},
 	{"serve-unready", CHAIN_FAULT_SERVE_UNREADY},
+	{"no-epoch-check", CHAIN_FAULT_NO_EPOCH_CHECK},
+	{"forget-behind-cursor", CHAIN_FAULT_FORGET_BEHIND_CURSOR},
+	{"resume-unequal", CHAIN_FAULT_RESUME_UNEQUAL},
+	{"never-strict", CHAIN_FAULT_NEVER_STRICT},
+	{"copy-while-changed", CHAIN_FAULT_COPY_WHILE_CHANGED},
 };
 #define PLANTS (sizeof(plants) / sizeof(plants[0]))
 

@@ -89,6 +89,13 @@ struct options {
 	bool power, reconfigure, verbose;
 };
 
+/* The last one of a partition. */
+struct report {
+	enum chain_report kind;
+	uint64_t epoch;
+	uint32_t target;
+};
+
 struct world {
 	struct options options;
 	uint64_t random, now, sequence, ids, values;
@@ -98,6 +105,11 @@ struct world {
 	struct wire wires[SERVERS][SERVERS];
 	struct client clients[CLIENTS];
 	struct chain_config configs[PARTITIONS]; /* the master's */
+	struct report reports[PARTITIONS];
+	struct {
+		unsigned left;    /* servers that have not removed it yet */
+		uint64_t epoch;   /* of its chain when the removal began */
+	} removals[MODEL_CHUNKS]; /* of temporary chunks */
 	uint64_t in_flight;
 	bool healed;
 	unsigned temporary; /* current temporary chunk */

@@ -27,6 +27,8 @@ struct rig {
 	struct chain_action operations[RIG_MAX], sent[RIG_MAX], answers[RIG_MAX];
 	size_t operation_count, sent_count, answer_count;
 	unsigned aborts, troubles;
+	struct chain_action report; /* the last one */
+	unsigned reports;
 };
 
 static inline int rig_info(void *ctx, const struct chunk_key *key, struct chunk_info *info)
@@ -45,6 +47,12 @@ static inline int rig_presence(void *ctx, const struct chunk_key *key, uint8_t *
 			       uint32_t *bytes)
 {
 	return model_presence(&((struct rig *)ctx)->store, key, bitmap, bytes);
+}
+
+static inline int rig_checksums(void *ctx, const struct chunk_key *key, uint32_t count,
+				uint32_t *crcs, uint8_t *bitmap)
+{
+	return model_checksums(&((struct rig *)ctx)->store, key, count, crcs, bitmap);
 }
 
 static inline int rig_scan(void *ctx, uint32_t pool, uint32_t partition,
@@ -73,6 +81,7 @@ static const struct chain_ops rig_ops = {
 	.store = {.info = rig_info,
 		  .digest = rig_digest,
 		  .presence = rig_presence,
+		  .checksums = rig_checksums,
 		  .scan = rig_scan,
 		  .complete = rig_complete,
 		  .buffer = model_buffer},
@@ -112,6 +121,10 @@ static inline void rig_run(struct rig *rig)
 		case CHAIN_TROUBLE:
 			rig->troubles++;
 			break;
+		case CHAIN_REPORT:
+			rig->report = action;
+			rig->reports++;
+			break;
 		default:
 			keep(rig->operations, &rig->operation_count, &action);
 			break;
@@ -148,6 +161,9 @@ static inline void rig_end(struct rig *rig, enum chain_action_kind kind, int err
 		break;
 	case CHAIN_READ:
 		chain_read_done(action.request, error, NULL, 0);
+		break;
+	case CHAIN_SYNC_ALL:
+		chain_all_synced(rig->env, action.serial, error);
 		break;
 	case CHAIN_REMOVE:
 		for (uint32_t i = 0; error == 0 && i < action.request->key_count; i++)
@@ -338,6 +354,8 @@ static inline void rig_free_all(struct rig *rig)
 			chain_read_done(action.request, 0, NULL, 0);
 		else if (action.kind == CHAIN_REMOVE)
 			chain_removed(action.request, 0);
+		else if (action.kind == CHAIN_SYNC_ALL)
+			chain_all_synced(rig->env, action.serial, -ECANCELED);
 		else
 			chain_walk_read(rig->env, action.serial, -EIO, NULL, 0);
 		rig_run(rig);

@@ -37,6 +37,7 @@ static int real_digest(void *ctx, const struct chunk_key *key, uint32_t *digest)
 static const struct sync_store ops = {.info = model_info,
 				      .digest = real_digest,
 				      .presence = model_presence,
+				      .checksums = model_checksums,
 				      .scan = model_scan,
 				      .complete = model_complete,
 				      .buffer = model_buffer};
@@ -396,6 +397,8 @@ static uint64_t no_pending(void *arg, const struct chunk_key *key, uint64_t vers
 	return version;
 }
 
+static const struct sync_asker asker = {.base = no_pending};
+
 static struct pair *pair_new(void)
 {
 	struct pair *pair = calloc(1, sizeof(*pair));
@@ -454,6 +457,7 @@ static enum sync_action_kind walk_pump(struct pair *pair)
 static struct buf *compare_at(struct pair *pair, const struct sync_action *frame)
 {
 	static struct sync_compare compare;
+	static struct sync_blocks blocks;
 	static struct sync_key gone[SYNC_GONE_MAX];
 	struct sync_cursor cursor = {0};
 	struct chunk_key extra[4];
@@ -468,6 +472,16 @@ static struct buf *compare_at(struct pair *pair, const struct sync_action *frame
 	}
 	if (n > 0)
 		return NULL;
+	if (sync_blocks_decode(buf_payload(frame->payload), frame->payload->length, &blocks) == 0) {
+		struct chunk_key key = key_of(blocks.key.file_id, blocks.key.index);
+
+		bitmap = model_buffer(NULL, (blocks.count + 7) / 8);
+		assert_int_equal(
+			sync_blocks_differ(&ops, &pair->to, &key, &blocks, false, bitmap->data), 0);
+		bitmap->start = 0;
+		bitmap->length = (blocks.count + 7) / 8;
+		return bitmap;
+	}
 	assert_int_equal(
 		sync_compare_decode(buf_payload(frame->payload), frame->payload->length, &compare),
 		0);
@@ -530,7 +544,7 @@ static void finish_read(struct pair *pair, unsigned which)
 /* Frames are applied in order; reads end in any. Returns how the walk ended. */
 static enum sync_action_kind walk_run(struct pair *pair)
 {
-	pair->walk = sync_walk_new(&ops, &pair->from, POOL, PART, no_pending, NULL);
+	pair->walk = sync_walk_new(&ops, &pair->from, POOL, PART, &asker);
 	assert_non_null(pair->walk);
 	for (;;) {
 		enum sync_action_kind kind = walk_pump(pair);
@@ -593,7 +607,7 @@ static void test_an_empty_partition_takes_two_frames(void **state)
 
 	(void)state;
 	random_state = 1;
-	pair->walk = sync_walk_new(&ops, &pair->from, POOL, PART, no_pending, NULL);
+	pair->walk = sync_walk_new(&ops, &pair->from, POOL, PART, &asker);
 	assert_int_equal(walk_pump(pair), SYNC_NONE);
 	assert_int_equal(pair->sent, 1);
 	assert_int_equal(pair->frames[0].op, FRAME_SYNC_COMPARE);
@@ -612,7 +626,7 @@ static void test_a_refusal_ends_the_walk_with_its_status(void **state)
 	struct sync_action action;
 
 	(void)state;
-	pair->walk = sync_walk_new(&ops, &pair->from, POOL, PART, no_pending, NULL);
+	pair->walk = sync_walk_new(&ops, &pair->from, POOL, PART, &asker);
 	assert_int_equal(walk_pump(pair), SYNC_NONE);
 	sync_walk_answer(pair->walk, FRAME_SYNC_COMPARE, FRAME_STATUS_EPOCH, NULL);
 	sync_walk_next(pair->walk, &action);
@@ -630,7 +644,7 @@ static void test_an_answer_of_a_wrong_size_ends_the_walk(void **state)
 
 	(void)state;
 	put_chunk(&pair->from, key_of(1, 0), 1, 1, 5);
-	pair->walk = sync_walk_new(&ops, &pair->from, POOL, PART, no_pending, NULL);
+	pair->walk = sync_walk_new(&ops, &pair->from, POOL, PART, &asker);
 	assert_int_equal(walk_pump(pair), SYNC_NONE);
 	sync_walk_answer(pair->walk, FRAME_SYNC_COMPARE, FRAME_OK, buf);
 	assert_int_equal(walk_pump(pair), SYNC_FAILED);
@@ -665,7 +679,7 @@ static void test_a_chunk_removed_during_its_copy_is_removed_there_too(void **sta
 
 	(void)state;
 	put_chunk(&pair->from, key, 1, 1, 5);
-	pair->walk = sync_walk_new(&ops, &pair->from, POOL, PART, no_pending, NULL);
+	pair->walk = sync_walk_new(&ops, &pair->from, POOL, PART, &asker);
 	assert_int_equal(walk_pump(pair), SYNC_NONE);
 	apply(pair, &pair->frames[0]);
 	buf_unref(pair->frames[0].payload);
