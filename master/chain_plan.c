@@ -130,7 +130,7 @@ static bool change(struct planning *p, const struct chain_case *in, uint32_t par
 			return false;
 	}
 	assert(next->members[0].state == MEMBER_IN_SYNC);
-	assert(chain_count(next, MEMBER_SYNCING) <= 1);
+	assert(chain_members_of(next, MEMBER_SYNCING) <= 1);
 	return add_change(p->manager, in->pool->id, partition, next);
 }
 

@@ -4,7 +4,7 @@
 
 /* ---- chains ---- */
 
-uint32_t chain_count(const struct map_chain *chain, enum member_state state)
+uint32_t chain_members_of(const struct map_chain *chain, enum member_state state)
 {
 	uint32_t n = 0;
 
@@ -170,7 +170,7 @@ static bool is_unfit(const struct chain_case *in, uint32_t target)
 /* To be made equal to the others: now, if nobody else is. */
 static void demote(const struct chain_case *in, struct map_chain *next, uint32_t target)
 {
-	bool now = chain_count(next, MEMBER_SYNCING) == 0 && witness(in, next, target);
+	bool now = chain_members_of(next, MEMBER_SYNCING) == 0 && witness(in, next, target);
 
 	chain_put(next, target, now ? MEMBER_SYNCING : MEMBER_OFFLINE);
 }
@@ -299,8 +299,8 @@ static bool may_return(const struct chain_case *in, const struct map_chain *next
 
 static void let_in(const struct chain_case *in, struct map_chain *next)
 {
-	if (chain_count(next, MEMBER_SYNCING) != 0 || !witness(in, next, 0) ||
-	    chain_count(next, MEMBER_IN_SYNC) >= in->pool->copies)
+	if (chain_members_of(next, MEMBER_SYNCING) != 0 || !witness(in, next, 0) ||
+	    chain_members_of(next, MEMBER_IN_SYNC) >= in->pool->copies)
 		return;
 	for (uint32_t i = 0; i < next->count; i++) {
 		uint32_t target = next->members[i].target_id;
