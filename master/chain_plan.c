@@ -100,14 +100,6 @@ struct planning {
 	struct chain_case **cases; /* by pool: one for each chain */
 };
 
-static bool said_unfit(const struct chain_case *in, uint32_t target)
-{
-	for (uint32_t i = 0; i < in->memory->unfit_count; i++)
-		if (in->memory->unfit_epoch == in->chain->epoch && in->memory->unfit[i] == target)
-			return true;
-	return false;
-}
-
 /* Puts a change into the plan; who loses its place is not renewed, and fenced if it may serve. */
 static bool change(struct planning *p, const struct chain_case *in, uint32_t partition,
 		   const struct map_chain *next)
@@ -124,8 +116,11 @@ static bool change(struct planning *p, const struct chain_case *in, uint32_t par
 		server = liveness_server(&p->manager->live, t->server);
 		if (server != NULL)
 			server->withheld = true;
-		if (server != NULL && !server->leaving && !said_unfit(in, target) &&
-		    (t->presence == PRESENT_HERE || t->presence == PRESENT_QUIET) &&
+		/* One that has failed, or said that it is unfit, may serve again before the others
+		 * have heard that it is out. */
+		if (server != NULL && !server->leaving &&
+		    (t->presence == PRESENT_HERE || t->presence == PRESENT_QUIET ||
+		     t->presence == PRESENT_FAILED) &&
 		    !add_fenced(p->manager, t->server))
 			return false;
 	}
