@@ -62,6 +62,11 @@ static bool has_unsettled(const struct liveness *live, uint64_t server)
 	return false;
 }
 
+bool chain_manager_settled(const struct chain_manager *manager, uint64_t server)
+{
+	return !has_unsettled(&manager->live, server);
+}
+
 bool chain_manager_heartbeat(struct chain_manager *manager, uint64_t id, bool leaving,
 			     const struct chain_manager_target *targets, size_t count,
 			     uint64_t now_ns)

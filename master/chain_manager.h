@@ -83,6 +83,10 @@ int chain_manager_registered(struct chain_manager *manager, uint64_t server,
 bool chain_manager_heartbeat(struct chain_manager *manager, uint64_t server, bool leaving,
 			     const struct chain_manager_target *targets, size_t count,
 			     uint64_t now_ns);
+/* False: targets of it have a new life, and what follows from that is not published yet. Until then
+ * it is told no map: by the old one it is in-sync with what it may have lost, and would make the
+ * others equal to that. */
+bool chain_manager_settled(const struct chain_manager *manager, uint64_t server);
 void chain_manager_disconnected(struct chain_manager *manager, uint64_t server, uint64_t now_ns);
 /* Nobody listens at its address. Of no account while its stream stands. */
 void chain_manager_refused(struct chain_manager *manager, uint64_t server, uint64_t now_ns);

@@ -166,8 +166,9 @@ static void finish(struct master *master)
 	struct chains *chains = master->chains;
 
 	chains->phase = PHASE_IDLE;
-	show(master);
+	/* Before it is shown, because those whose lives are settled by it get the map only then. */
 	chain_manager_published(chains->manager, !chains->doubtful);
+	show(master);
 	chains->doubtful = false;
 	chains->fenced_count = 0;
 }
@@ -213,7 +214,8 @@ static void tell_fenced(struct master *master)
 
 		HASH_FIND(hh, master->chunkservers, &chains->fenced[i].server, sizeof(uint64_t),
 			  server);
-		if (server != NULL && server->stream != NULL)
+		if (server != NULL && server->stream != NULL &&
+		    chain_manager_settled(chains->manager, server->id))
 			chunkserver_send(server->stream, &push);
 	}
 	push_free(&push);

@@ -208,9 +208,12 @@ static void take_over(struct chunkserver *server, struct chunkserver_stream *str
 /* The one that everybody has; with this server in it, it comes when that is durable. */
 static void push_map(struct chunkserver *server)
 {
-	const struct view *view = &server->stream->master->view;
+	struct master *master = server->stream->master;
+	const struct view *view = &master->view;
 	struct push push = {0};
 
+	if (!chain_manager_settled(chains_manager(master), server->id))
+		return;
 	push_bytes(&push, SERVER_PUSH_MAPS, view->encoded, view->encoded_size);
 	chunkserver_send(server->stream, &push);
 	push_free(&push);

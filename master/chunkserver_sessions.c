@@ -276,7 +276,7 @@ void chunkservers_push_map(struct master *master)
 
 	push_bytes(&push, SERVER_PUSH_MAPS, master->view.encoded, master->view.encoded_size);
 	for (struct chunkserver *s = master->chunkservers; s != NULL; s = s->hh.next)
-		if (s->stream != NULL)
+		if (s->stream != NULL && chain_manager_settled(chains_manager(master), s->id))
 			chunkserver_send(s->stream, &push);
 	push_free(&push);
 }
