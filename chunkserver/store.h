@@ -76,7 +76,9 @@ int store_open(const struct store_options *options, struct store **out, char *er
 /* All views must be closed. Syncs. NULL is allowed. */
 void store_close(struct store *store);
 const char *store_uuid(const struct store *store);
-/* Grows by one with every store_open(), durably before that returns: from 1 on. */
+/* Another one with every store_open(), durably before that returns. Its lower 32 bits grow by one,
+ * from 1 on; the upper are chance: two processes that began from the same state of the disk (one
+ * from a copy of it, put back) have the same count, and are not the same. */
 uint64_t store_life(const struct store *store);
 /* *free_bytes is what WRITE may still take: free, less the reserve and what is promised. */
 void store_space(struct store *store, uint64_t *capacity, uint64_t *used, uint64_t *free_bytes);

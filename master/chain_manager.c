@@ -199,7 +199,8 @@ static bool would_be_last(const struct chain_manager *manager, const struct map_
 			liveness_target(&manager->live, chain->members[i].target_id);
 
 		if ((int)i != at && chain->members[i].state == MEMBER_IN_SYNC &&
-		    (other == NULL || !other->listed || other->life >= other->seen_life))
+		    (other == NULL || !other->listed ||
+		     !chain_life_is_old(other->life, other->seen_life)))
 			return false;
 	}
 	return true;
@@ -221,8 +222,8 @@ int chain_manager_check(struct chain_manager *manager, const struct cluster_map 
 	for (size_t i = 0; i < count; i++) {
 		struct live_target *known = liveness_target(&manager->live, targets[i].id);
 
-		if (targets[i].life >= targets[i].seen_life || (known != NULL && known->forgiven) ||
-		    !last_of_any(manager, map, targets[i].id))
+		if (!chain_life_is_old(targets[i].life, targets[i].seen_life) ||
+		    (known != NULL && known->forgiven) || !last_of_any(manager, map, targets[i].id))
 			continue;
 		*which = i;
 		if (known == NULL) {
@@ -262,7 +263,7 @@ int chain_manager_accept_data_loss(struct chain_manager *manager, const struct c
 			liveness_target(&manager->live, chain->members[i].target_id);
 
 		if (chain->members[i].state == MEMBER_IN_SYNC && other != NULL && other->listed &&
-		    other->error == 0 && other->life >= other->seen_life &&
+		    other->error == 0 && !chain_life_is_old(other->life, other->seen_life) &&
 		    is_there(manager, other->server))
 			return -EBUSY;
 	}

@@ -252,7 +252,7 @@ enum presence liveness_presence(const struct liveness *live, uint32_t id, uint64
 		return out_since(live, target->unlisted_ns, now_ns);
 	if (target->error != 0)
 		return PRESENT_FAILED;
-	if (target->life < target->seen_life && !target->forgiven)
+	if (chain_life_is_old(target->life, target->seen_life) && !target->forgiven)
 		return PRESENT_OLD;
 	if (target->life != target->seen_life && target->seen_life != 0)
 		return PRESENT_RESTARTED;
