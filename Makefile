@@ -89,6 +89,15 @@ $(HELPERS): $(BUILD)/%: $(BUILD)/%.o $(LIBS)
 $(BUILD)/tests/bench/state_bench: $(BUILD)/libmaster.a
 .SECONDARY:
 
+# The simulation of a cluster plants faults in these.
+PLANTED := $(patsubst %.c,$(BUILD)/planted/%.o,$(wildcard chunkserver/chain*.c) $(wildcard \
+           $(addprefix master/,chain_manager.c chain_plan.c chain_rules.c liveness.c repair.c)))
+$(BUILD)/planted/%.o: %.c | $(GEN_H)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -DCHAIN_PLANTED_FAULTS -MMD -MP -c -o $@ $<
+$(BUILD)/tests/sim/cluster_test: $(BUILD)/tests/sim/cluster_route.o $(PLANTED)
+$(BUILD)/tests/sim/cluster_test: LDFLAGS_ALL += -Wl,--wrap=log_write,--wrap=log_enabled,--wrap=log_rate_ok
+
 # --- tests ----------------------------------------------------------------------------------
 check: all tests ## build and run all tests
 	tests/run --build $(BUILD) unit sim fuzz cluster

@@ -148,6 +148,45 @@ static inline const char *history_durable(const struct history *h)
 	return NULL;
 }
 
+/* Was @other surely between @before and @after, and not lost meanwhile? */
+static inline bool history_between(const struct entry *before, const struct entry *other,
+				   const struct entry *after, bool only_durable)
+{
+	uint64_t settled = only_durable ? other->durable : other->ended;
+
+	return other->write && other->begun > before->ended && settled != NEVER &&
+	       other->ended < after->begun && settled < after->begun;
+}
+
+/* For registers that are also set to 0, any number of times: a read shows no value that was surely
+ * overwritten before it began. @only_durable: by something durable. */
+static inline const char *history_ordered(const struct history *h, bool only_durable)
+{
+	static const struct entry first = {.write = true};
+
+	for (size_t i = 0; i < h->count; i++) {
+		const struct entry *read = &h->entries[i];
+		bool possible = false;
+
+		if (read->write)
+			continue;
+		for (size_t j = 0; j <= h->count && !possible; j++) {
+			const struct entry *from = j == h->count ? &first : &h->entries[j];
+			bool over = false;
+
+			if (!from->write || from->value != read->value || from->begun > read->ended)
+				continue;
+			for (size_t k = 0; k < h->count && !over; k++)
+				over = h->entries[k].value != read->value &&
+				       history_between(from, &h->entries[k], read, only_durable);
+			possible = !over;
+		}
+		if (!possible)
+			return "a value was read that had been overwritten, or never was written";
+	}
+	return NULL;
+}
+
 static inline void history_print(const struct history *h)
 {
 	for (size_t i = 0; i < h->count; i++) {

@@ -1,0 +1,340 @@
+/* cluster_faults.h - what breaks in a cluster, and that it is mended in the end. */
+#ifndef CATENA_SIM_CLUSTER_FAULTS_H
+#define CATENA_SIM_CLUSTER_FAULTS_H
+#include "cluster_clients.h"
+#include "cluster_master.h"
+#include "cluster_server_events.h"
+
+static void start_later(struct world *w, unsigned node, uint64_t after)
+{
+	schedule(w, w->now + after, EV_START, NOWHERE)->a = node;
+}
+
+/* Mostly back soon, sometimes long after others have taken over. */
+static uint64_t outage(struct world *w)
+{
+	return chance(w, 3) == 0 ? between(w, 2 * SEC, 9 * SEC) : between(w, 5 * MS, 1500 * MS);
+}
+
+static unsigned some_server(struct world *w)
+{
+	return (unsigned)chance(w, w->options.servers);
+}
+
+static unsigned some_node(struct world *w)
+{
+	uint64_t dice = chance(w, 10);
+
+	return dice < 6   ? some_server(w)
+	       : dice < 8 ? NODE_MASTER
+			  : NODE_CLIENT + (unsigned)chance(w, CLIENTS);
+}
+
+static struct disk *some_disk(struct world *w)
+{
+	struct disk *disk;
+
+	do
+		disk = &w->disks[chance(w, DISKS_MAX)];
+	while (!disk->used || disk->server >= w->options.servers);
+	return disk;
+}
+
+/* ---- the network ---- */
+
+static void break_between(struct world *w, unsigned a, unsigned b)
+{
+	for (uint64_t id = 1; id <= w->conn_count; id++) {
+		struct conn *c = conn_of(w, id);
+
+		if ((c->node[0] != a || c->node[1] != b) && (c->node[0] != b || c->node[1] != a))
+			continue;
+		/* Both ends hear of it. */
+		c->dropped = c->dropped || chance(w, 2) == 0;
+		for (unsigned side = 0; side < 2; side++) {
+			c->holed[side] = true;
+			conn_tell_closed(w, id, side);
+		}
+	}
+}
+
+static void cut(struct world *w, unsigned a, unsigned b, bool both)
+{
+	uint64_t until = w->now + (chance(w, 2) == 0 ? between(w, 10 * MS, 900 * MS)
+						     : between(w, 1 * SEC, 8 * SEC));
+
+	if (a == b)
+		return;
+	trace(w, "cut %u -> %u%s until %.3f", a, b, both ? " and back" : "",
+	      (double)until / (double)MS);
+	w->cut_until[a][b] = until;
+	if (both)
+		w->cut_until[b][a] = until;
+}
+
+static void isolate(struct world *w, unsigned a)
+{
+	uint64_t until = w->now + between(w, 200 * MS, 7 * SEC);
+	bool both = chance(w, 2) == 0;
+
+	trace(w, "node %u is cut off until %.3f", a, (double)until / (double)MS);
+	for (unsigned b = 0; b < NODES; b++) {
+		if (b == a)
+			continue;
+		w->cut_until[a][b] = until;
+		if (both)
+			w->cut_until[b][a] = until;
+	}
+}
+
+/* ---- processes and machines ---- */
+
+static bool power_fails(struct world *w)
+{
+	return w->options.power && chance(w, 2) == 0;
+}
+
+static void stop_server(struct world *w, unsigned s, bool power)
+{
+	if (!w->servers[s].there)
+		return;
+	server_kill(w, s, power);
+	start_later(w, s, outage(w) + (power ? between(w, 100 * MS, 1 * SEC) : 0));
+}
+
+static void stop_several(struct world *w, bool all)
+{
+	bool power = power_fails(w);
+	uint64_t spread = chance(w, 2) == 0 ? 1 : 600 * MS;
+
+	for (unsigned s = 0; s < w->options.servers; s++) {
+		struct event *event;
+
+		if (!all && chance(w, 2) == 0)
+			continue;
+		event = schedule(w, w->now + chance(w, spread), EV_FAULT, NOWHERE);
+		event->a = s;
+		event->number = power ? 2 : 1;
+	}
+}
+
+static void stop_master(struct world *w)
+{
+	master_kill(w, power_fails(w));
+	start_later(w, NODE_MASTER, outage(w));
+}
+
+static void freeze(struct world *w, unsigned node)
+{
+	struct node *n = &w->nodes[node];
+
+	if (!n->alive || n->frozen_until > w->now || is_client(node))
+		return;
+	n->frozen_until = w->now + (chance(w, 2) == 0 ? between(w, 5 * MS, 400 * MS)
+						      : between(w, 1 * SEC, 6 * SEC));
+	trace(w, "node %u stands still until %.3f", node, (double)n->frozen_until / (double)MS);
+}
+
+/* ---- disks ---- */
+
+/* Would what was acknowledged still be somewhere if this disk's content went away now? */
+static bool is_dispensable(struct world *w, const struct disk *disk)
+{
+	for (unsigned p = 0; p < w->options.partitions; p++) {
+		const struct partition *part = &w->partitions[p];
+		bool has = false, other = false;
+
+		for (unsigned t = 0; t < TARGETS_MAX; t++) {
+			if (!part->copies[t].in_sync)
+				continue;
+			if (w->disk_of[t] == (unsigned)(disk - w->disks))
+				has = true;
+			else
+				other = other || part->copies[t].continuous;
+		}
+		if (has && !other)
+			return false;
+	}
+	return true;
+}
+
+static void replace_disk(struct world *w, struct disk *disk)
+{
+	if (!is_dispensable(w, disk))
+		return;
+	trace(w, "disk %u is replaced by an empty one", disk_number(w, disk));
+	stop_server(w, disk->server, power_fails(w));
+	check_wiped(w, disk);
+	disk_wipe(disk);
+}
+
+static void put_old_back(struct world *w, struct disk *disk)
+{
+	if (!disk->image.there || disk->image.life >= disk->life ||
+	    (!w->options.loss && !is_dispensable(w, disk)))
+		return;
+	trace(w, "an old copy of disk %u is put back, of life %llu", disk_number(w, disk),
+	      (unsigned long long)disk->image.life);
+	stop_server(w, disk->server, power_fails(w));
+	disk_put_back(disk);
+}
+
+static void fail_disk(struct world *w, struct disk *disk)
+{
+	if (disk->env == NULL || disk->down)
+		return;
+	disk_fails(w, disk);
+	schedule(w, w->now + outage(w), EV_DISK_BACK, disk->server)->a = disk_number(w, disk);
+}
+
+static void spoil_disk(struct world *w, struct disk *disk)
+{
+	uint64_t dice = chance(w, 10);
+
+	if (dice < 3)
+		fail_disk(w, disk);
+	else if (dice < 5)
+		disk->full_until = w->now + between(w, 5 * MS, 3 * SEC);
+	else if (dice < 6 && w->options.damage)
+		disk_damage(w, disk);
+	else if (dice < 8 && w->options.old_disks)
+		put_old_back(w, disk);
+	else if (dice < 9)
+		replace_disk(w, disk);
+}
+
+/* ---- administrators ---- */
+
+static unsigned servers_left(const struct world *w)
+{
+	unsigned count = 0;
+
+	for (unsigned s = 0; s < w->options.servers; s++) {
+		bool usable = false;
+
+		for (unsigned d = s * DISKS_EACH; d < (s + 1) * DISKS_EACH; d++)
+			usable = usable || (w->disks[d].used && !w->disks[d].draining);
+		count += usable;
+	}
+	return count;
+}
+
+static void drain_disk(struct world *w, struct disk *disk)
+{
+	struct master *m = &w->master;
+
+	if (!w->nodes[NODE_MASTER].alive || w->nodes[NODE_MASTER].frozen_until > w->now ||
+	    servers_left(w) <= COPIES + 1 || disk->target_id == 0)
+		return;
+	trace(w, "disk %u is to be emptied", disk_number(w, disk));
+	if (state_apply_drain(m->state, m->applied + 1, &disk->target_id, 1, true) != 0)
+		return;
+	m->applied++;
+	disk->draining = true;
+	master_state_changed(w);
+	sync_begins(w);
+}
+
+static void server_joins(struct world *w)
+{
+	unsigned s = w->options.servers;
+
+	if (s == SERVERS_MAX)
+		return;
+	w->options.servers++;
+	disk_add(w, s * DISKS_EACH, s);
+	server_start(w, s);
+}
+
+/* ---- one of these ---- */
+
+static void something_breaks(struct world *w)
+{
+	unsigned a = some_node(w), b = some_node(w);
+	uint64_t dice = chance(w, 100);
+
+	w->faults++;
+	w->busy_until = w->now + between(w, 50 * MS, 600 * MS);
+	trace(w, "fault %llu (%u, %u)", (unsigned long long)dice, a, b);
+	if (dice < 10)
+		break_between(w, a, b);
+	else if (dice < 25)
+		cut(w, a, b, chance(w, 2) == 0);
+	else if (dice < 32)
+		isolate(w, a);
+	else if (dice < 56)
+		stop_server(w, some_server(w), power_fails(w));
+	else if (dice < 63)
+		stop_several(w, chance(w, 2) == 0);
+	else if (dice < 73)
+		freeze(w, chance(w, 5) == 0 ? NODE_MASTER : some_server(w));
+	else if (dice < 80)
+		stop_master(w);
+	else if (dice < 83)
+		drain_disk(w, some_disk(w));
+	else if (dice < 85)
+		server_joins(w);
+	else
+		spoil_disk(w, some_disk(w));
+}
+
+static void fault_happens(struct world *w, const struct event *event)
+{
+	if (event->number == 0)
+		something_breaks(w);
+	else
+		stop_server(w, event->a, event->number == 2);
+}
+
+static void node_starts(struct world *w, unsigned node)
+{
+	if (w->nodes[node].alive)
+		return;
+	/* The machine is up before the process: connections are refused then. */
+	if (!w->nodes[node].powered) {
+		w->nodes[node].powered = true;
+		start_later(w, node, between(w, 1 * MS, 500 * MS));
+	} else if (node == NODE_MASTER) {
+		master_start(w);
+	} else if (is_server(node)) {
+		server_start(w, node);
+	}
+}
+
+static void heal(struct world *w)
+{
+	trace(w, "no more faults");
+	w->healed = true;
+	w->healed_at = w->now;
+	memset(w->cut_until, 0, sizeof(w->cut_until));
+	for (unsigned d = 0; d < DISKS_MAX; d++) {
+		w->disks[d].full_until = 0;
+		if (w->disks[d].env != NULL && w->disks[d].down)
+			schedule(w, w->now + chance(w, 100 * MS), EV_DISK_BACK, w->disks[d].server)
+				->a = d;
+	}
+	for (unsigned node = 0; node <= NODE_MASTER; node++)
+		if (!w->nodes[node].alive && (node == NODE_MASTER || w->servers[node].there))
+			start_later(w, node, chance(w, 2 * SEC));
+}
+
+/* An administrator looks at what does not go on by itself. */
+static void administrator_looks(struct world *w)
+{
+	const struct map_pool *pool;
+
+	if (!w->options.loss || !w->healed || w->now < w->healed_at + 20 * SEC ||
+	    !w->nodes[NODE_MASTER].alive || w->master.planned_index != 0)
+		return;
+	pool = cluster_map_pool(w->master.state_map, POOL);
+	for (unsigned p = 0; p < w->options.partitions; p++)
+		for (uint32_t i = 0; i < pool->chains[p].count; i++)
+			if (chain_manager_accept_data_loss(
+				    w->master.manager, w->master.state_map, POOL, p,
+				    pool->chains[p].members[i].target_id) == 0) {
+				trace(w, "loss is accepted in partition %u", p);
+				w->partitions[p].accepted = true;
+				break;
+			}
+}
+#endif

@@ -1,0 +1,528 @@
+/* cluster_master.h - the master's shell: state, log and manager are the real ones.
+ *
+ * A command is applied at once and durable when a sync has ended that began after it. Nobody hears
+ * of what is not durable. A kill leaves what was applied, a power cut what was synced. */
+#ifndef CATENA_SIM_CLUSTER_MASTER_H
+#define CATENA_SIM_CLUSTER_MASTER_H
+#include "cluster_state.h"
+#include "master/chain_faults.h"
+
+#define MASTER_TICK    (100 * MS)
+#define MASTER_PAUSE   (500 * MS)
+#define STREAM_SILENCE (6 * SEC)
+
+/* ---- the log ---- */
+
+static void sync_begins(struct world *w)
+{
+	struct master *m = &w->master;
+
+	if (m->syncing || m->durable == m->applied)
+		return;
+	if (kv_sync(m->kv) != 0)
+		abort();
+	m->syncing = true;
+	schedule(w, w->now + between(w, 500 * US, 15 * MS), EV_SYNCED, NODE_MASTER)->number =
+		m->applied;
+}
+
+/* ---- the map ---- */
+
+static void send_map(struct world *w, uint64_t conn, struct cluster_map *map)
+{
+	struct event *event = map == NULL ? NULL : conn_message(w, conn, 1, MSG_MAP);
+
+	if (event != NULL)
+		event->map = cluster_map_ref(map);
+}
+
+/* Everything in the state is durable. */
+static struct cluster_map *map_now(struct world *w)
+{
+	struct master *m = &w->master;
+	struct cluster_map *map = state_map(m->state);
+
+	if (map == NULL)
+		abort();
+	map->version = map->version << 36 | m->starts << 24 | ++m->changes;
+	for (size_t i = 0; i < map->server_count; i++)
+		map->servers[i].online =
+			chain_manager_online(m->manager, map->servers[i].id, local(w, NODE_MASTER));
+	return map;
+}
+
+/* A restarted server is told nothing before it is decided what becomes of its targets. */
+static void send_map_to_server(struct world *w, unsigned s, struct cluster_map *map)
+{
+	const struct master *m = &w->master;
+
+	if (m->streams[s].conn != 0 &&
+	    (chain_manager_settled(m->manager, w->id_of[s]) || MANAGER_FAULTY(TELL_UNSETTLED)))
+		send_map(w, m->streams[s].conn, map);
+}
+
+static void publish(struct world *w, bool planned)
+{
+	struct master *m = &w->master;
+	struct cluster_map *map = map_now(w);
+
+	if (planned)
+		chain_manager_published(m->manager, true);
+	cluster_map_unref(m->map);
+	m->map = map;
+	for (unsigned p = 0; p < w->options.partitions; p++)
+		check_published(w, p, &map->pools[0].chains[p]);
+	for (unsigned s = 0; s < SERVERS_MAX; s++)
+		send_map_to_server(w, s, map);
+	for (unsigned c = 0; c < CLIENTS; c++)
+		if (m->clients[c] != 0)
+			send_map(w, m->clients[c], map);
+}
+
+static bool online_changed(struct world *w)
+{
+	const struct cluster_map *map = w->master.map;
+
+	for (size_t i = 0; map != NULL && i < map->server_count; i++)
+		if (map->servers[i].online != chain_manager_online(w->master.manager,
+								   map->servers[i].id,
+								   local(w, NODE_MASTER)))
+			return true;
+	return false;
+}
+
+/* ---- change of chains ---- */
+
+static void consider_plan(struct world *w);
+
+/* Those who lose a place at which they may serve have it first. */
+static void fence_begins(struct world *w)
+{
+	struct master *m = &w->master;
+
+	cluster_map_unref(m->fence_map);
+	m->fence_map = map_now(w);
+	m->fence_version = m->fence_map->version;
+	for (unsigned i = 0; i < m->fenced_count; i++) {
+		unsigned s = w->server_of[m->fenced[i]];
+
+		trace(w, "server %u has to know first", s);
+		send_map_to_server(w, s, m->fence_map);
+	}
+}
+
+static void fence_looks(struct world *w)
+{
+	struct master *m = &w->master;
+
+	if (m->fence_map == NULL)
+		return;
+	for (unsigned i = 0; i < m->fenced_count; i++)
+		if (MANAGER_FAULTY(NO_FENCE) ||
+		    chain_manager_harmless(m->manager, m->fenced[i], local(w, NODE_MASTER)))
+			m->fenced[i--] = m->fenced[--m->fenced_count];
+	if (m->fenced_count > 0)
+		return;
+	cluster_map_unref(m->fence_map);
+	m->fence_map = NULL;
+	m->planned_index = 0;
+	publish(w, true);
+	consider_plan(w);
+}
+
+static void fence_told(struct world *w, unsigned s, uint64_t version)
+{
+	struct master *m = &w->master;
+
+	if (m->fence_map == NULL || version < m->fence_version)
+		return;
+	for (unsigned i = 0; i < m->fenced_count; i++)
+		if (m->fenced[i] == w->id_of[s])
+			m->fenced[i--] = m->fenced[--m->fenced_count];
+	fence_looks(w);
+}
+
+static void consider_plan(struct world *w)
+{
+	struct master *m = &w->master;
+	const struct chain_plan *plan;
+
+	if (m->planned_index != 0 || m->state_map == NULL)
+		return;
+	if (!chain_manager_plan(m->manager, m->state_map, local(w, NODE_MASTER), &plan))
+		return;
+	if (master_apply_plan(w, plan) != 0) {
+		chain_manager_planned(m->manager);
+		chain_manager_published(m->manager, false);
+		return;
+	}
+	m->planned_index = m->applied;
+	chain_manager_planned(m->manager);
+	master_state_changed(w);
+	sync_begins(w);
+}
+
+/* ---- chunkservers ---- */
+
+static size_t targets_said(struct world *w, const struct event *event,
+			   struct chain_manager_target *out)
+{
+	for (unsigned i = 0; i < event->report_count; i++) {
+		const struct report *r = &event->reports[i];
+
+		out[i] = (struct chain_manager_target){
+			.id = r->target_id,
+			.life = r->life,
+			.seen_life = state_target_life(w->master.state, r->uuid),
+			.capacity = 1ull << 40,
+			.full = r->full,
+			.error = r->error,
+		};
+	}
+	return event->report_count;
+}
+
+static void register_arrived(struct world *w, unsigned s, struct event *event)
+{
+	struct master *m = &w->master;
+	struct map_target targets[DISKS_EACH] = {0};
+	struct map_server server = {.workers = 1};
+
+	snprintf(server.name, sizeof(server.name), "s%u", s);
+	snprintf(server.address, sizeof(server.address), "s%u:1", s);
+	snprintf(server.host, sizeof(server.host), "h%u", s);
+	for (unsigned i = 0; i < event->report_count; i++)
+		memcpy(targets[i].uuid, event->reports[i].uuid, sizeof(targets[i].uuid));
+	if (state_apply_register(m->state, m->applied + 1, &server, targets, event->report_count) !=
+	    0)
+		abort();
+	m->applied++;
+	m->streams[s].waiting = m->applied;
+	m->streams[s].wait_conn = event->conn;
+	m->streams[s].said = *event;
+	m->streams[s].said.payload = NULL;
+	m->streams[s].said.map = NULL;
+	master_state_changed(w);
+	sync_begins(w);
+}
+
+static void find_ids(struct world *w, unsigned s, struct event *said)
+{
+	const struct cluster_map *map = w->master.state_map;
+
+	for (size_t i = 0; i < map->server_count; i++)
+		if (strcmp(map->servers[i].name + 1, (char[]){(char)('0' + s), 0}) == 0) {
+			w->id_of[s] = map->servers[i].id;
+			w->server_of[map->servers[i].id] = s;
+		}
+	for (unsigned r = 0; r < said->report_count; r++)
+		for (size_t i = 0; i < map->target_count; i++)
+			if (strcmp(map->targets[i].uuid, said->reports[r].uuid) == 0) {
+				said->reports[r].target_id = map->targets[i].id;
+				if (map->targets[i].id >= TARGETS_MAX)
+					abort();
+				w->disk_of[map->targets[i].id] = said->reports[r].disk;
+			}
+}
+
+static bool fence_has(const struct world *w, unsigned s)
+{
+	for (unsigned i = 0; i < w->master.fenced_count; i++)
+		if (w->master.fenced[i] == w->id_of[s])
+			return true;
+	return false;
+}
+
+/* Its registration is durable. */
+static void registered(struct world *w, unsigned s)
+{
+	struct master *m = &w->master;
+	struct chain_manager_target targets[DISKS_EACH];
+	struct event *said = &m->streams[s].said, *event;
+	uint64_t conn = m->streams[s].wait_conn;
+	size_t count, which;
+
+	m->streams[s].waiting = m->streams[s].wait_conn = 0;
+	if (!conn_of(w, conn)->open[1])
+		return;
+	if (m->streams[s].conn != 0 && m->streams[s].conn != conn)
+		conn_close(w, m->streams[s].conn, 1);
+	m->streams[s].conn = conn;
+	m->streams[s].heard = local(w, NODE_MASTER);
+	find_ids(w, s, said);
+	count = targets_said(w, said, targets);
+	if (chain_manager_check(m->manager, m->state_map, targets, count, &which) != 0) {
+		trace(w, "server %u is refused: an old copy of a disk", s);
+		conn_close(w, conn, 1);
+		m->streams[s].conn = 0;
+		return;
+	}
+	if (chain_manager_registered(m->manager, w->id_of[s], targets, count,
+				     local(w, NODE_MASTER)) != 0)
+		abort();
+	event = conn_message(w, conn, 1, MSG_REGISTERED);
+	if (event == NULL)
+		return;
+	event->number = w->id_of[s];
+	event->mark = w->manager_options.lease_ns;
+	event->report_count = said->report_count;
+	memcpy(event->reports, said->reports, sizeof(event->reports));
+	if (m->fence_map != NULL)
+		send_map_to_server(w, s, fence_has(w, s) ? m->fence_map : m->map);
+}
+
+static void log_synced(struct world *w, uint64_t index)
+{
+	struct master *m = &w->master;
+	bool planned = m->planned_index != 0 && m->planned_index <= index;
+
+	m->syncing = false;
+	m->durable = index;
+	/* The map shows all of the state. */
+	if (m->applied != m->durable) {
+		sync_begins(w);
+		return;
+	}
+	if (planned && m->fence_map == NULL)
+		fence_begins(w);
+	for (unsigned s = 0; s < SERVERS_MAX; s++)
+		if (m->streams[s].waiting != 0)
+			registered(w, s);
+	if (m->fence_map != NULL)
+		fence_looks(w);
+	else
+		publish(w, false);
+	consider_plan(w);
+}
+
+static void heartbeat_arrived(struct world *w, unsigned s, const struct event *event)
+{
+	struct master *m = &w->master;
+	struct chain_manager_target targets[DISKS_EACH];
+	size_t count = targets_said(w, event, targets);
+	struct event *renew;
+
+	if (m->streams[s].conn != event->conn)
+		return;
+	for (unsigned i = 0; i < event->unreachable_count; i++)
+		chain_manager_unreachable(m->manager, w->id_of[s], event->unreachable[i],
+					  local(w, NODE_MASTER));
+	fence_told(w, s, event->mark);
+	if (!chain_manager_heartbeat(m->manager, w->id_of[s], event->a != 0, targets, count,
+				     local(w, NODE_MASTER)))
+		return;
+	renew = conn_message(w, event->conn, 1, MSG_RENEW);
+	if (renew != NULL)
+		renew->number = event->number;
+}
+
+static void report_arrived(struct world *w, unsigned s, const struct event *event)
+{
+	const struct frame_header *h = &event->header;
+
+	if (w->master.streams[s].conn != event->conn)
+		return;
+	if (event->kind_reported == CHAIN_SYNCED)
+		chain_manager_synced(w->master.manager, POOL, h->key.partition, h->epoch,
+				     (uint32_t)h->arg);
+	else
+		chain_manager_unfit(w->master.manager, POOL, h->key.partition, h->epoch,
+				    (uint32_t)h->arg);
+	consider_plan(w);
+}
+
+static void stream_closed(struct world *w, uint64_t conn)
+{
+	struct master *m = &w->master;
+
+	for (unsigned s = 0; s < SERVERS_MAX; s++) {
+		if (m->streams[s].conn != conn)
+			continue;
+		m->streams[s].conn = 0;
+		chain_manager_disconnected(m->manager, w->id_of[s], local(w, NODE_MASTER));
+	}
+	for (unsigned c = 0; c < CLIENTS; c++)
+		if (m->clients[c] == conn)
+			m->clients[c] = 0;
+}
+
+/* ---- removal of chunks ---- */
+
+static unsigned stream_of(struct world *w, uint32_t target)
+{
+	unsigned d = w->disk_of[target];
+
+	if (d == DISKS_MAX || w->master.streams[d / DISKS_EACH].conn == 0 ||
+	    !chain_manager_online(w->master.manager, w->id_of[d / DISKS_EACH],
+				  local(w, NODE_MASTER)))
+		return SERVERS_MAX;
+	return d / DISKS_EACH;
+}
+
+static void job_begins(struct world *w, struct removal_job *job, const struct map_chain *chain)
+{
+	unsigned p = job->temporary % w->options.partitions;
+
+	for (uint32_t i = 0; i < chain->count; i++)
+		if (stream_of(w, chain->members[i].target_id) == SERVERS_MAX)
+			return;
+	job->asked_at = w->now;
+	job->count = chain->count;
+	for (uint32_t i = 0; i < chain->count; i++) {
+		unsigned s = stream_of(w, chain->members[i].target_id);
+		struct event *event = conn_message(w, w->master.streams[s].conn, 1, MSG_REMOVE);
+
+		job->targets[i] = chain->members[i].target_id;
+		job->done[i] = false;
+		if (event == NULL)
+			continue;
+		event->number = job->targets[i];
+		event->mark = (uint64_t)(job - w->master.jobs) << 32 | (job->asked_at / US);
+		event->header.key = (struct chunk_key){
+			.pool = POOL, .partition = p, .file_id = FILE_TEMPORARY + job->temporary};
+	}
+}
+
+static void removals_look(struct world *w)
+{
+	struct master *m = &w->master;
+
+	for (unsigned i = 0; i < m->job_count && m->map != NULL; i++) {
+		struct removal_job *job = &m->jobs[i];
+
+		if (!job->over && (job->asked_at == 0 || w->now > job->asked_at + 2 * SEC))
+			job_begins(
+				w, job,
+				&m->map->pools[0].chains[job->temporary % w->options.partitions]);
+	}
+}
+
+static void removed_arrived(struct world *w, const struct event *event)
+{
+	struct removal_job *job = &w->master.jobs[(event->mark >> 32) % REMOVALS_MAX];
+	bool all = true;
+
+	if ((event->mark & UINT32_MAX) != (job->asked_at / US & UINT32_MAX))
+		return;
+	for (unsigned i = 0; i < job->count; i++) {
+		if (job->targets[i] == event->number)
+			job->done[i] = true;
+		all = all && job->done[i];
+	}
+	if (all && !job->over)
+		trace(w, "chunk %u/%u is removed", job->temporary % w->options.partitions,
+		      FILE_TEMPORARY + job->temporary);
+	job->over = job->over || all;
+}
+
+/* ---- events ---- */
+
+static void master_tick(struct world *w)
+{
+	struct master *m = &w->master;
+	uint64_t now = local(w, NODE_MASTER), server;
+
+	if (m->last_tick != 0 && now - m->last_tick > MASTER_PAUSE)
+		chain_manager_paused(m->manager, now - m->last_tick);
+	m->last_tick = now;
+	for (unsigned s = 0; s < SERVERS_MAX; s++) {
+		uint64_t conn = m->streams[s].conn;
+
+		if (conn != 0 && now - m->streams[s].heard > STREAM_SILENCE) {
+			conn_close(w, conn, 1);
+			stream_closed(w, conn);
+		}
+	}
+	while (chain_manager_probe(m->manager, now, &server))
+		schedule(w, w->now + latency(w), EV_PROBE, NOWHERE)->number = server;
+	fence_looks(w);
+	consider_plan(w);
+	removals_look(w);
+	if (m->durable == m->applied && m->fence_map == NULL && online_changed(w))
+		publish(w, false);
+	schedule(w, w->now + MASTER_TICK, EV_TICK, NODE_MASTER);
+}
+
+/* A probe arrives at the machine of a server. */
+static void probe_arrives(struct world *w, const struct event *event)
+{
+	unsigned s = event->number > SERVERS_MAX ? SERVERS_MAX : w->server_of[event->number];
+
+	if (s == SERVERS_MAX || !w->nodes[s].powered || w->nodes[s].alive ||
+	    is_cut(w, NODE_MASTER, s) || is_cut(w, s, NODE_MASTER))
+		return;
+	schedule(w, w->now + latency(w), EV_PROBED, NODE_MASTER)->number = event->number;
+}
+
+static void client_says(struct world *w, unsigned c, struct event *event)
+{
+	switch (event->message) {
+	case MSG_REGISTER:
+		w->master.clients[c] = event->conn;
+		send_map(w, event->conn, w->master.map);
+		break;
+	case MSG_FRAME: /* a ping: it renews its session */
+		event->header.flags = FRAME_REPLY;
+		conn_frame(w, event->conn, 1, &event->header, NULL);
+		break;
+	default:
+		chain_manager_client_unreachable(w->master.manager, c + 1, event->number,
+						 local(w, NODE_MASTER));
+		break;
+	}
+}
+
+static void master_message(struct world *w, struct event *event)
+{
+	unsigned from = conn_of(w, event->conn)->node[0];
+
+	if (is_client(from)) {
+		client_says(w, from - NODE_CLIENT, event);
+		return;
+	}
+	if (w->master.streams[from].conn == event->conn)
+		w->master.streams[from].heard = local(w, NODE_MASTER);
+	switch (event->message) {
+	case MSG_REGISTER:
+		register_arrived(w, from, event);
+		break;
+	case MSG_HEARTBEAT:
+		heartbeat_arrived(w, from, event);
+		break;
+	case MSG_REPORT:
+		report_arrived(w, from, event);
+		break;
+	case MSG_REMOVED:
+		removed_arrived(w, event);
+		break;
+	default:
+		abort();
+	}
+}
+
+static void at_master(struct world *w, struct event *event)
+{
+	switch (event->kind) {
+	case EV_MESSAGE:
+		master_message(w, event);
+		break;
+	case EV_CLOSED:
+		stream_closed(w, event->conn);
+		consider_plan(w);
+		break;
+	case EV_SYNCED:
+		log_synced(w, event->number);
+		break;
+	case EV_PROBED:
+		trace(w, "nobody listens at server %u", w->server_of[event->number]);
+		chain_manager_refused(w->master.manager, event->number, local(w, NODE_MASTER));
+		consider_plan(w);
+		break;
+	case EV_TICK:
+		master_tick(w);
+		break;
+	default:
+		abort();
+	}
+}
+#endif

@@ -1,0 +1,430 @@
+/* cluster_servers.h - chunkservers: they execute what the chains decide, hold on to the master's
+ * lease by their own clocks, and follow its maps. */
+#ifndef CATENA_SIM_CLUSTER_SERVERS_H
+#define CATENA_SIM_CLUSTER_SERVERS_H
+#include "cluster_checks.h"
+#include "cluster_disks.h"
+
+#define SERVER_TICK      (50 * MS)
+#define SERVER_HEARTBEAT (500 * MS)
+#define UNREACHABLE_NS   (2 * SEC)
+
+/* Disks of server @s, as disk; its process is to be running. */
+#define EACH_DISK(w, s, each)                                                                      \
+	for (struct disk *each = &(w)->disks[(s)*DISKS_EACH];                                      \
+	     each < &(w)->disks[((s) + 1) * DISKS_EACH]; each++)                                   \
+		if (each->env != NULL)
+
+static void server_time(struct world *w, unsigned s)
+{
+	EACH_DISK(w, s, disk)
+	chain_env_time(disk->env, local(w, s), w->servers[s].lease_until);
+}
+
+/* ---- actions ---- */
+
+static void commit(struct disk *disk, struct chain_request *request)
+{
+	if (!disk->down)
+		model_commit(&disk->store, request);
+	chain_committed(request, disk->down ? -EIO : 0);
+}
+
+static void say_report(struct world *w, unsigned s, const struct frame_header *header,
+		       enum chain_report kind)
+{
+	struct event *event = conn_message(w, w->servers[s].master.conn, 0, MSG_REPORT);
+
+	if (event == NULL)
+		return;
+	event->header = *header;
+	event->kind_reported = kind;
+}
+
+/* Said now, and again when the stream is a new one: it may have been lost. */
+static void report(struct world *w, unsigned s, struct disk *disk,
+		   const struct chain_action *action)
+{
+	struct server *server = &w->servers[s];
+	unsigned slot = disk_number(w, disk) % DISKS_EACH, p = action->header.key.partition;
+
+	trace(w, "server %u partition %u epoch %llu reports %s of target %llu", s, p,
+	      (unsigned long long)action->header.epoch,
+	      action->report == CHAIN_SYNCED ? "synced" : "unfit",
+	      (unsigned long long)action->header.arg);
+	server->last_report[slot][p].epoch = action->header.epoch;
+	server->last_report[slot][p].header = action->header;
+	server->last_report[slot][p].kind = action->report;
+	if (server->registered)
+		say_report(w, s, &action->header, action->report);
+}
+
+static void execute(struct world *w, unsigned s, struct disk *disk,
+		    const struct chain_action *action)
+{
+	switch (action->kind) {
+	case CHAIN_PREPARE:
+	case CHAIN_SYNC:
+	case CHAIN_SYNC_ALL:
+	case CHAIN_READ:
+	case CHAIN_REMOVE:
+	case CHAIN_WALK_READ:
+		start_operation(w, disk, action);
+		break;
+	case CHAIN_COMMIT:
+		commit(disk, action->request);
+		break;
+	case CHAIN_SEND:
+		conn_frame(w, action->conn, 0, &action->header, action->payload);
+		break;
+	case CHAIN_ANSWER:
+		if (is_client(conn_of(w, action->conn)->node[0]))
+			check_answer(w, s, &action->header);
+		conn_frame(w, action->conn, 1, &action->header, action->payload);
+		break;
+	case CHAIN_REPORT:
+		report(w, s, disk, action);
+		break;
+	case CHAIN_ABORT:
+	case CHAIN_TROUBLE:
+		break;
+	}
+}
+
+static void server_run(struct world *w, unsigned s)
+{
+	struct chain_action action;
+	bool any = true;
+
+	while (any) {
+		any = false;
+		EACH_DISK(w, s, disk)
+		while (chain_next(disk->env, &action)) {
+			execute(w, s, disk, &action);
+			any = true;
+		}
+	}
+}
+
+/* ---- members by the map ---- */
+
+static unsigned server_by_id(const struct world *w, uint64_t id)
+{
+	return id == 0 || id >= sizeof(w->server_of) / sizeof(w->server_of[0]) ? SERVERS_MAX
+									       : w->server_of[id];
+}
+
+static void tell_connections(struct world *w, unsigned s)
+{
+	struct server *server = &w->servers[s];
+	bool wanted[SERVERS_MAX] = {false};
+
+	EACH_DISK(w, s, disk)
+	for (unsigned p = 0; p < w->options.partitions; p++) {
+		uint64_t next =
+			disk->chains[p] == NULL ? 0 : chain_next_server(disk->chains[p], NULL);
+		unsigned peer = server_by_id(w, next);
+
+		if (peer == SERVERS_MAX)
+			continue;
+		wanted[peer] = true;
+		chain_connection(disk->chains[p],
+				 server->out[peer].up ? server->out[peer].conn : 0);
+	}
+	for (unsigned peer = 0; peer < SERVERS_MAX; peer++) {
+		struct way *way = &server->out[peer];
+
+		if (wanted[peer] && !way->wanted) {
+			way->quiet_since = local(w, s);
+			way->retry_at = 0;
+		}
+		way->wanted = wanted[peer];
+		if (way->wanted && !way->up && local(w, s) >= way->retry_at)
+			way_connect(w, s, peer);
+		if (!way->wanted && way->up) {
+			conn_close(w, way->conn, 0);
+			*way = (struct way){0};
+		}
+	}
+}
+
+static void configure_chain(struct world *w, unsigned s, struct disk *disk, unsigned p)
+{
+	const struct cluster_map *map = w->servers[s].map;
+	const struct map_pool *pool = cluster_map_pool(map, POOL);
+	const struct map_chain *chain = &pool->chains[p];
+	struct chain_config config = {.epoch = chain->epoch,
+				      .chunk_size = MODEL_BYTES,
+				      .count = chain->count,
+				      .self = chain_index(chain, disk->target_id)};
+
+	if (disk->chains[p] == NULL && config.self < 0)
+		return;
+	if (disk->chains[p] == NULL)
+		disk->chains[p] = chain_new(disk->env, POOL, p);
+	for (uint32_t i = 0; i < chain->count; i++) {
+		const struct map_target *target =
+			cluster_map_target(map, chain->members[i].target_id);
+
+		config.members[i].target_id = chain->members[i].target_id;
+		config.members[i].server_id = target == NULL ? 0 : target->server_id;
+		config.members[i].state = chain->members[i].state;
+	}
+	chain_configure(disk->chains[p], &config);
+}
+
+static void server_configure(struct world *w, unsigned s)
+{
+	struct server *server = &w->servers[s];
+
+	if (server->map == NULL || server->id == 0)
+		return;
+	EACH_DISK(w, s, disk)
+	for (unsigned p = 0; disk->target_id != 0 && p < w->options.partitions; p++)
+		configure_chain(w, s, disk, p);
+	tell_connections(w, s);
+}
+
+/* ---- the session with the master ---- */
+
+static void fill_reports(struct world *w, unsigned s, struct event *event)
+{
+	EACH_DISK(w, s, disk)
+	{
+		struct report *r = &event->reports[event->report_count++];
+
+		r->disk = disk_number(w, disk);
+		r->target_id = disk->target_id;
+		r->life = disk->life_said;
+		r->full = disk->full_until > w->now;
+		r->error = disk->down ? EIO : 0;
+		memcpy(r->uuid, disk->uuid, sizeof(r->uuid));
+	}
+}
+
+static void heartbeat(struct world *w, unsigned s)
+{
+	struct server *server = &w->servers[s];
+	struct event *event = conn_message(w, server->master.conn, 0, MSG_HEARTBEAT);
+	uint64_t now = local(w, s);
+
+	server->sent[++server->sequence % SENT_KEPT] = now;
+	if (event == NULL)
+		return;
+	event->number = server->sequence;
+	event->mark = server->map == NULL ? 0 : server->map->version;
+	fill_reports(w, s, event);
+	for (unsigned peer = 0; peer < SERVERS_MAX; peer++) {
+		const struct way *way = &server->out[peer];
+		uint64_t since = way->up ? way->heard : way->quiet_since;
+
+		if (way->wanted && now - since > UNREACHABLE_NS)
+			event->unreachable[event->unreachable_count++] = w->id_of[peer];
+	}
+}
+
+static void session_begins(struct world *w, unsigned s)
+{
+	struct event *event = conn_message(w, w->servers[s].master.conn, 0, MSG_REGISTER);
+
+	if (event != NULL)
+		fill_reports(w, s, event);
+}
+
+static void session_registered(struct world *w, unsigned s, const struct event *event)
+{
+	struct server *server = &w->servers[s];
+
+	server->id = event->number;
+	server->registered = true;
+	server->lease_ns = event->mark;
+	EACH_DISK(w, s, disk)
+	for (unsigned i = 0; i < event->report_count; i++)
+		if (event->reports[i].disk == disk_number(w, disk))
+			disk->target_id = event->reports[i].target_id;
+	server_configure(w, s);
+	heartbeat(w, s);
+	for (unsigned slot = 0; slot < DISKS_EACH; slot++)
+		for (unsigned p = 0; p < w->options.partitions; p++)
+			if (server->last_report[slot][p].epoch != 0)
+				say_report(w, s, &server->last_report[slot][p].header,
+					   server->last_report[slot][p].kind);
+}
+
+static void session_renewed(struct world *w, unsigned s, uint64_t sequence)
+{
+	struct server *server = &w->servers[s];
+
+	if (server->registered && sequence <= server->sequence &&
+	    server->sequence - sequence < SENT_KEPT)
+		server->lease_until = server->sent[sequence % SENT_KEPT] + server->lease_ns;
+}
+
+static void session_map(struct world *w, unsigned s, struct cluster_map *map)
+{
+	struct server *server = &w->servers[s];
+
+	if (server->map != NULL && map->version < server->map->version)
+		return;
+	cluster_map_unref(server->map);
+	server->map = cluster_map_ref(map);
+	server_configure(w, s);
+}
+
+static void session_remove(struct world *w, unsigned s, const struct event *event)
+{
+	EACH_DISK(w, s, disk)
+	{
+		struct event *done;
+
+		if (disk->target_id != event->number || disk->down)
+			continue;
+		done = disk_begins(w, disk, CHAIN_REMOVE);
+		done->header = event->header;
+		done->conn = event->conn;
+		done->number = event->mark;
+	}
+}
+
+static void removed_by_master(struct world *w, unsigned s, const struct event *event)
+{
+	struct disk *disk = &w->disks[event->a];
+	struct event *told;
+
+	if (disk->down)
+		return;
+	model_remove(&disk->store, &event->header.key);
+	if (disk->chains[event->header.key.partition] != NULL)
+		chain_gone(disk->chains[event->header.key.partition], &event->header.key, 1);
+	told = conn_message(w, event->conn, 0, MSG_REMOVED);
+	if (told == NULL)
+		return;
+	told->number = disk->target_id;
+	told->mark = event->number;
+	(void)s;
+}
+
+/* ---- life and death ---- */
+
+static void schedule_local(struct world *w, unsigned s, uint64_t after, enum event_kind kind)
+{
+	int64_t less = (int64_t)(after / 1000000) * w->nodes[s].drift;
+
+	schedule(w, w->now + after - (uint64_t)less, kind, s);
+}
+
+static void server_start(struct world *w, unsigned s)
+{
+	struct server *server = &w->servers[s];
+
+	trace(w, "server %u starts", s);
+	memset(server, 0, sizeof(*server));
+	server->there = true;
+	w->nodes[s].alive = w->nodes[s].powered = true;
+	w->nodes[s].life++;
+	for (unsigned d = s * DISKS_EACH; d < (s + 1) * DISKS_EACH; d++) {
+		struct disk *disk = &w->disks[d];
+
+		if (!disk->used)
+			continue;
+		disk->life_said = chance(w, UINT32_MAX) << 32 | ++disk->life;
+		disk->down = false;
+		disk->target_id = 0;
+		disk->env = chain_env_new(&disk_ops, disk, 0,
+					  w->nodes[s].life << 44 | (uint64_t)(d + 1) << 36);
+	}
+	server_time(w, s);
+	schedule_local(w, s, chance(w, SERVER_TICK), EV_TICK);
+	schedule_local(w, s, chance(w, 20 * MS), EV_HEARTBEAT);
+}
+
+static void disk_process_ended(struct world *w, struct disk *disk)
+{
+	for (unsigned p = 0; p < PARTITIONS_MAX; p++) {
+		chain_free(disk->chains[p]);
+		disk->chains[p] = NULL;
+	}
+	drop_operations(w, disk);
+	if (chain_env_operations(disk->env) != 0 || chain_env_requests(disk->env) != 0)
+		problem(w, "something is still counted after the end");
+	chain_env_free(disk->env);
+	disk->env = NULL;
+}
+
+static void server_kill(struct world *w, unsigned s, bool power)
+{
+	struct server *server = &w->servers[s];
+	struct node *node = &w->nodes[s];
+
+	trace(w, "server %u: %s", s, power ? "power off" : "killed");
+	if (node->alive) {
+		EACH_DISK(w, s, disk)
+		disk_process_ended(w, disk);
+		if (server->in_flight != 0)
+			problem(w, "bytes are still counted as in flight");
+		cluster_map_unref(server->map);
+		server->map = NULL;
+	}
+	conns_end(w, s, power);
+	if (node->alive)
+		node->life++;
+	node->alive = false;
+	node->frozen_until = 0;
+	server->registered = false;
+	server->id = 0;
+	if (power)
+		node->powered = false;
+	for (unsigned d = s * DISKS_EACH; d < (s + 1) * DISKS_EACH; d++) {
+		if (!w->disks[d].used)
+			continue;
+		if (power)
+			disk_power_cut(w, &w->disks[d]);
+		check_process_ended(w, &w->disks[d], power);
+	}
+}
+
+static void disk_fails(struct world *w, struct disk *disk)
+{
+	if (disk->env == NULL || disk->down)
+		return;
+	trace(w, "disk %u fails", disk_number(w, disk));
+	disk->down = true;
+	server_time(w, disk->server);
+	chain_store_failed(disk->env);
+	server_run(w, disk->server);
+	/* Predecessors learn of it by their connections. */
+	for (uint64_t id = 1; id <= w->conn_count; id++)
+		if (w->conns[id - 1].node[1] == disk->server &&
+		    is_server(w->conns[id - 1].node[0])) {
+			EACH_DISK(w, disk->server, other)
+			for (unsigned p = 0; p < w->options.partitions; p++)
+				if (other->chains[p] != NULL)
+					chain_source_lost(other->chains[p], id);
+			conn_close(w, id, 1);
+		}
+	server_run(w, disk->server);
+}
+
+static void disk_back(struct world *w, struct disk *disk)
+{
+	unsigned number = disk_number(w, disk);
+
+	if (disk->env == NULL || !disk->down)
+		return;
+	/* Not before everything that the store was asked has come back. */
+	for (size_t i = 0; i < w->heap_count; i++)
+		if (w->heap[i]->kind == EV_STORE && w->heap[i]->a == number &&
+		    w->heap[i]->node == disk->server) {
+			schedule(w, w->now + 5 * MS, EV_DISK_BACK, disk->server)->a = number;
+			return;
+		}
+	trace(w, "disk %u works again", number);
+	disk->down = false;
+	server_time(w, disk->server);
+	chain_store_back(disk->env);
+	server_run(w, disk->server);
+	for (uint64_t id = 1; id <= w->conn_count; id++)
+		if (w->conns[id - 1].node[1] == disk->server && is_server(w->conns[id - 1].node[0]))
+			conn_close(w, id, 1);
+}
+#endif

@@ -1,0 +1,102 @@
+/* cluster_state.h - the master's store: its beginning, its end, and what goes into it. */
+#ifndef CATENA_SIM_CLUSTER_STATE_H
+#define CATENA_SIM_CLUSTER_STATE_H
+#include "cluster_checks.h"
+
+/* The state's own map, for the manager. */
+static void master_state_changed(struct world *w)
+{
+	struct master *m = &w->master;
+
+	cluster_map_unref(m->state_map);
+	m->state_map = state_map(m->state);
+	if (m->state_map == NULL)
+		abort();
+}
+
+static int master_apply_plan(struct world *w, const struct chain_plan *plan)
+{
+	struct master *m = &w->master;
+	int rc = state_apply_chains(m->state, m->applied + 1, plan->changes, plan->change_count,
+				    plan->lives, plan->life_count);
+
+	if (rc != 0)
+		return rc;
+	m->applied++;
+	m->fenced_count = 0;
+	for (size_t i = 0; i < plan->fenced_count; i++)
+		m->fenced[m->fenced_count++] = plan->fenced[i];
+	return 0;
+}
+
+static void master_init(struct world *w)
+{
+	const struct state_options options = {.copies = COPIES,
+					      .partitions = w->options.partitions,
+					      .chunk_size = CHUNK_SIZE_MIN};
+	struct master *m = &w->master;
+
+	if (kv_open_memory(state_families, state_family_count, &m->kv) != 0 ||
+	    state_init(m->kv, "c", &options) != 0 || kv_sync(m->kv) != 0)
+		abort();
+}
+
+static void master_start(struct world *w)
+{
+	struct master *m = &w->master;
+	struct node *node = &w->nodes[NODE_MASTER];
+	char error[256];
+
+	trace(w, "master starts");
+	if (state_open(m->kv, &m->state, error, sizeof(error)) != 0 ||
+	    state_apply_start(m->state, state_applied_index(m->state) + 1) != 0 ||
+	    kv_sync(m->kv) != 0)
+		abort();
+	m->manager = chain_manager_new(&w->manager_options);
+	if (m->manager == NULL)
+		abort();
+	m->applied = m->durable = state_applied_index(m->state);
+	m->starts++;
+	m->changes = 0;
+	m->last_tick = 0;
+	node->alive = node->powered = true;
+	node->life++;
+	master_state_changed(w);
+	for (size_t i = 0; i < m->state_map->server_count; i++)
+		chain_manager_restore(m->manager, m->state_map->servers[i].id,
+				      local(w, NODE_MASTER));
+	schedule(w, w->now + chance(w, 100 * MS), EV_TICK, NODE_MASTER);
+}
+
+static void master_kill(struct world *w, bool power)
+{
+	struct master *m = &w->master;
+	struct node *node = &w->nodes[NODE_MASTER];
+
+	trace(w, "master: %s", power ? "power off" : "killed");
+	conns_end(w, NODE_MASTER, power);
+	if (node->alive) {
+		state_close(m->state);
+		chain_manager_free(m->manager);
+		cluster_map_unref(m->map);
+		cluster_map_unref(m->state_map);
+		cluster_map_unref(m->fence_map);
+		m->state = NULL;
+		m->manager = NULL;
+		m->map = m->state_map = m->fence_map = NULL;
+		node->life++;
+	}
+	node->alive = false;
+	node->frozen_until = 0;
+	node->powered = node->powered && !power;
+	m->syncing = false;
+	m->planned_index = 0;
+	m->fenced_count = 0;
+	memset(m->streams, 0, sizeof(m->streams));
+	memset(m->clients, 0, sizeof(m->clients));
+	for (unsigned i = 0; i < m->job_count; i++)
+		m->jobs[i].asked_at = 0;
+	if (power)
+		kv_memory_crash(m->kv);
+}
+#endif

@@ -1,0 +1,404 @@
+/* cluster_world.h - a whole cluster on one simulated clock: what there is, chance, and time.
+ *
+ * Nodes are chunkservers, the master and clients. Whatever takes time is an event; events of a node
+ * that is stopped wait until it goes on. The seed decides how long things take and what breaks. */
+#ifndef CATENA_SIM_CLUSTER_WORLD_H
+#define CATENA_SIM_CLUSTER_WORLD_H
+#include "chain_history.h"
+#include "chain_store.h"
+#include "cluster_route.h"
+#include "common/cluster_map.h"
+#include "master/chain_manager.h"
+#include "master/state.h"
+
+#define SERVERS_MAX    6u
+#define DISKS_EACH     2u
+#define DISKS_MAX      (SERVERS_MAX * DISKS_EACH)
+#define TARGETS_MAX    64u
+#define PARTITIONS_MAX 8u
+#define COPIES         3u
+#define CLIENTS        3u
+#define OUTSTANDING    3u
+#define POOL           1u
+#define NODE_MASTER    SERVERS_MAX
+#define NODE_CLIENT    (SERVERS_MAX + 1)
+#define NODES          (SERVERS_MAX + 1 + CLIENTS)
+#define NOWHERE        NODES
+#define FLOORS         4096u
+#define REMOVALS_MAX   12u
+#define US             1000ull
+#define MS             1000000ull
+#define SEC            1000000000ull
+
+#define FILE_EXACT     0u    /* writes only: histories are checked exactly */
+#define FILE_MIXED     100u  /* holes and truncations as well */
+#define FILE_TEMPORARY 1000u /* these and above: written, then removed */
+#define FILES          2u    /* with histories, in each partition */
+
+enum event_kind {
+	EV_MESSAGE,   /* arrives at node over conn */
+	EV_CONNECT,   /* node a asks node for a connection */
+	EV_CONNECTED, /* node is told that conn stands */
+	EV_REFUSED,   /* node is told that node a does not want it, or does not answer */
+	EV_CLOSED,    /* node is told that conn is over */
+	EV_STORE,     /* an operation of disk a has ended */
+	EV_TICK,      /* of a server, client or the master */
+	EV_HEARTBEAT, /* of a server */
+	EV_PROBE,     /* of the master arrives at server a */
+	EV_PROBED,    /* the master is told that nobody listens at server a */
+	EV_SYNCED,    /* the master's log is on stable storage up to number */
+	EV_ISSUE,     /* a client begins something */
+	EV_RETRY,     /* operation a of a client */
+	EV_FAULT,
+	EV_START,      /* of the process of node a */
+	EV_DISK_BACK,  /* disk a works again */
+	EV_REMOVAL,    /* the master looks after temporary chunks */
+	EV_REMOVE_ASK, /* remove what is temporary at disk a */
+	EV_IMAGE,      /* somebody copies disk a */
+	EV_CHECK,
+};
+
+enum message_kind {
+	MSG_FRAME, /* a request, or an answer, by its flags */
+	MSG_REGISTER,
+	MSG_REGISTERED,
+	MSG_HEARTBEAT,
+	MSG_RENEW,
+	MSG_MAP,
+	MSG_REPORT,
+	MSG_COMPLAINT, /* of a client about server number */
+	MSG_REMOVE,
+	MSG_REMOVED,
+};
+
+/* What a server says of one disk. */
+struct report {
+	unsigned disk;
+	uint32_t target_id;
+	uint64_t life;
+	bool full;
+	int error;
+	char uuid[37];
+};
+
+struct event {
+	uint64_t time, sequence;
+	struct event *next_free;
+	enum event_kind kind;
+	enum message_kind message;
+	unsigned node, a;
+	uint64_t life; /* of node's process; 0: whichever */
+	uint64_t conn, number;
+	unsigned side; /* MESSAGE, CLOSED: the receiver's */
+	enum chain_action_kind action;
+	struct chain_request *request;
+	struct frame_header header;
+	struct buf *payload;
+	uint64_t mark;                   /* of the store, when a sync began */
+	bool sampled;                    /* READ: at the beginning */
+	enum chain_report kind_reported; /* MSG_REPORT */
+	struct cluster_map *map;
+	unsigned report_count, unreachable_count;
+	struct report reports[DISKS_EACH];
+	uint64_t unreachable[SERVERS_MAX];
+};
+
+/* Frames go in order from either side (0: who opened it, 1: the other). */
+struct conn {
+	unsigned node[2];
+	uint64_t life[2];
+	bool open[2];     /* as that side believes */
+	bool holed[2];    /* what that side sends is lost from now on */
+	bool dropped;     /* what was under way when it broke is lost */
+	uint64_t last[2]; /* times of delivery of what that side sent */
+};
+
+struct node {
+	bool alive, powered;
+	uint64_t life; /* grows with each start and end of the process */
+	uint64_t frozen_until;
+	int64_t drift; /* ppm of its clock */
+	uint64_t clock_base;
+};
+
+struct image {
+	bool there;
+	uint64_t life;
+	struct model_chunk chunks[MODEL_CHUNKS];
+};
+
+struct disk {
+	bool used; /* belongs to a server that is there */
+	bool draining;
+	unsigned server, number;
+	char uuid[37];
+	unsigned wipes;
+	uint64_t life; /* processes that began on it */
+	struct model_store store;
+	bool damaged[MODEL_CHUNKS];
+	struct image image;
+	uint64_t full_until;
+	/* Of the process. */
+	bool down;
+	uint64_t life_said;
+	uint32_t target_id;
+	struct chain_env *env;
+	struct chain *chains[PARTITIONS_MAX];
+	struct world *w;
+};
+
+/* The way to another chunkserver, or to the master. */
+struct way {
+	bool wanted, connecting, up, pinged;
+	uint64_t conn, heard, retry_at, retry_ns, quiet_since;
+};
+
+#define SENT_KEPT 64u
+struct server {
+	bool there;  /* since the beginning, or joined */
+	uint64_t id; /* as the master said to this process; 0: not registered */
+	struct way out[SERVERS_MAX];
+	struct way master;
+	bool registered;
+	uint64_t sequence, sent[SENT_KEPT], lease_until; /* by its own clock */
+	uint64_t lease_ns;
+	struct cluster_map *map;
+	struct {
+		uint64_t epoch;
+		struct frame_header header;
+		enum chain_report kind;
+	} last_report[DISKS_EACH][PARTITIONS_MAX];
+	uint64_t in_flight;
+};
+
+enum op_state { OP_IDLE, OP_RETRY, OP_WAITING, OP_SENT };
+struct op {
+	enum op_state state;
+	struct route_request route;
+	bool sync, failed;
+	uint32_t first, blocks;
+	uint64_t value, op_id, begun, attempt, epoch;
+	unsigned server, attempts;
+	uint32_t target_id;
+	size_t entries[MODEL_BLOCKS]; /* in the histories, of an update */
+};
+
+struct client {
+	uint64_t last_op_id;
+	struct op ops[OUTSTANDING];
+	struct way to[SERVERS_MAX];
+	struct way master;
+	struct cluster_map *map;
+	uint64_t down_since[SERVERS_MAX]; /* 0: it could be reached */
+};
+
+struct removal_job {
+	bool over;
+	unsigned temporary, count;
+	uint32_t targets[CHAIN_MEMBERS_MAX];
+	bool done[CHAIN_MEMBERS_MAX];
+	uint64_t asked_at; /* 0: not yet */
+};
+
+struct master {
+	struct kv *kv;
+	struct state *state;
+	struct chain_manager *manager;
+	uint64_t applied, durable, starts, changes;
+	bool syncing;
+	struct cluster_map *state_map, *map; /* what is in the state; what is published */
+	uint64_t last_tick;
+	/* Servers that have to have a map of this version first. */
+	uint64_t fenced[SERVERS_MAX], fence_version;
+	unsigned fenced_count;
+	struct cluster_map *fence_map;
+	uint64_t planned_index; /* 0: no plan is in the log */
+	struct {
+		uint64_t conn; /* of its registered stream; 0: none */
+		uint64_t heard;
+		uint64_t waiting; /* index of its registration, not yet durable */
+		uint64_t wait_conn;
+		struct event said; /* then */
+	} streams[SERVERS_MAX];
+	uint64_t clients[CLIENTS];
+	struct removal_job jobs[REMOVALS_MAX];
+	unsigned job_count;
+};
+
+/* What the checks know of one copy of one partition. */
+struct copy {
+	bool in_sync;    /* by the last chain that became durable */
+	bool continuous; /* the same process since it became in-sync */
+	bool lost;       /* power was cut, or an old copy was put back, since then */
+};
+
+struct partition {
+	uint32_t targets[CHAIN_MEMBERS_MAX];
+	uint64_t epoch;
+	unsigned count;
+	bool exposed;  /* unsynced data may have been lost, rightly */
+	bool accepted; /* any data may have been lost: an administrator has said so */
+	struct history histories[FILES][MODEL_BLOCKS];
+	uint64_t acked[FILES]; /* highest version that a client was told of */
+	struct copy copies[TARGETS_MAX];
+};
+
+struct options {
+	uint64_t seed;
+	bool verbose;
+	bool power, old_disks, loss, damage;
+	unsigned servers, partitions, disks;
+};
+
+struct world {
+	struct options options;
+	struct chain_manager_options manager_options;
+	uint64_t random, now, sequence, ids, values;
+	struct event **heap, *free_events;
+	size_t heap_count, heap_size;
+	struct node nodes[NODES];
+	uint64_t cut_until[NODES][NODES];
+	struct conn *conns;
+	size_t conn_count, conn_size;
+	struct server servers[SERVERS_MAX];
+	struct disk disks[DISKS_MAX];
+	struct client clients[CLIENTS];
+	struct master master;
+	struct partition partitions[PARTITIONS_MAX];
+	unsigned server_of[SERVERS_MAX + 2]; /* by id; SERVERS_MAX: none */
+	uint64_t id_of[SERVERS_MAX];         /* once it was registered */
+	unsigned disk_of[TARGETS_MAX];       /* by target id; DISKS_MAX: none */
+	uint64_t floors[FLOORS];
+	bool healed, ending;
+	uint64_t healed_at, busy_until;
+	unsigned temporary; /* current temporary chunk */
+	unsigned temporary_ops;
+	uint64_t temporary_idle; /* since when nothing of it is under way */
+	const char *problem;
+	size_t events, faults, changes, done;
+};
+
+static void __attribute__((format(printf, 2, 3)))
+trace(const struct world *w, const char *format, ...)
+{
+	va_list args;
+
+	if (!w->options.verbose)
+		return;
+	va_start(args, format);
+	fprintf(stderr, "%11.3f ms  ", (double)w->now / (double)MS);
+	vfprintf(stderr, format, args);
+	fputc('\n', stderr);
+	va_end(args);
+}
+
+static void problem(struct world *w, const char *what)
+{
+	if (w->problem != NULL)
+		return;
+	w->problem = what;
+	trace(w, "PROBLEM: %s", what);
+}
+
+/* ---- chance ---- */
+
+static uint64_t chance(struct world *w, uint64_t below)
+{
+	w->random ^= w->random << 13;
+	w->random ^= w->random >> 7;
+	w->random ^= w->random << 17;
+	return (w->random * 0x2545f4914f6cdd1dull >> 11) % below;
+}
+
+static uint64_t between(struct world *w, uint64_t low, uint64_t high)
+{
+	return low + chance(w, high - low + 1);
+}
+
+static uint64_t latency(struct world *w)
+{
+	return chance(w, 20) == 0 ? between(w, 1 * MS, 30 * MS) : between(w, 10 * US, 800 * US);
+}
+
+/* ---- time ---- */
+
+/* What the node's own clock says. */
+static uint64_t local(const struct world *w, unsigned node)
+{
+	const struct node *n = &w->nodes[node];
+
+	return n->clock_base + w->now + (uint64_t)((int64_t)(w->now / 1000000) * n->drift);
+}
+
+static bool earlier(const struct event *a, const struct event *b)
+{
+	return a->time != b->time ? a->time < b->time : a->sequence < b->sequence;
+}
+
+static void heap_push(struct world *w, struct event *event)
+{
+	size_t at = w->heap_count++;
+
+	if (w->heap_count > w->heap_size) {
+		w->heap_size = w->heap_size == 0 ? 256 : 2 * w->heap_size;
+		w->heap = realloc(w->heap, w->heap_size * sizeof(struct event *));
+		if (w->heap == NULL)
+			abort();
+	}
+	event->sequence = w->sequence++;
+	while (at > 0 && earlier(event, w->heap[(at - 1) / 2])) {
+		w->heap[at] = w->heap[(at - 1) / 2];
+		at = (at - 1) / 2;
+	}
+	w->heap[at] = event;
+}
+
+static struct event *heap_pop(struct world *w)
+{
+	struct event *top = w->heap[0], *last = w->heap[--w->heap_count];
+	size_t at = 0;
+
+	for (;;) {
+		size_t child = 2 * at + 1;
+
+		if (child >= w->heap_count)
+			break;
+		if (child + 1 < w->heap_count && earlier(w->heap[child + 1], w->heap[child]))
+			child++;
+		if (!earlier(w->heap[child], last))
+			break;
+		w->heap[at] = w->heap[child];
+		at = child;
+	}
+	w->heap[at] = last;
+	return top;
+}
+
+/* At @node, to its present process if @node is one that can die. */
+static struct event *schedule(struct world *w, uint64_t time, enum event_kind kind, unsigned node)
+{
+	struct event *event = w->free_events;
+
+	if (event != NULL)
+		w->free_events = event->next_free;
+	else
+		event = malloc(sizeof(*event));
+	if (event == NULL)
+		abort();
+	memset(event, 0, sizeof(*event));
+	event->time = time;
+	event->kind = kind;
+	event->node = node;
+	event->life = node < NODES ? w->nodes[node].life : 0;
+	heap_push(w, event);
+	return event;
+}
+
+static void event_free(struct world *w, struct event *event)
+{
+	buf_unref(event->payload);
+	cluster_map_unref(event->map);
+	event->next_free = w->free_events;
+	w->free_events = event;
+}
+#endif
