@@ -101,10 +101,29 @@ static void check_process_ended(struct world *w, const struct disk *disk, bool l
 	}
 }
 
+/* The disk does not have any more what it had. */
+static void check_replaced(struct world *w, const struct disk *disk)
+{
+	for (unsigned t = 0; t < TARGETS_MAX; t++)
+		for (unsigned p = 0; p < PARTITIONS_MAX; p++)
+			if (w->disk_of[t] == (unsigned)(disk - w->disks))
+				w->partitions[p].copies[t].replaced = true;
+}
+
+/* Only then somebody may say that the loss is to be accepted. */
+static bool is_lost(const struct world *w, unsigned p)
+{
+	for (unsigned t = 0; t < TARGETS_MAX; t++)
+		if (w->partitions[p].copies[t].in_sync && !w->partitions[p].copies[t].replaced)
+			return false;
+	return true;
+}
+
 /* The loss of everything that was on a target. */
 static void check_wiped(struct world *w, const struct disk *disk)
 {
 	check_process_ended(w, disk, true);
+	check_replaced(w, disk);
 	for (unsigned t = 0; t < TARGETS_MAX; t++)
 		if (w->disk_of[t] == (unsigned)(disk - w->disks))
 			w->disk_of[t] = DISKS_MAX;
@@ -175,7 +194,7 @@ static void check_published(struct world *w, unsigned p, const struct map_chain 
 		if (state == MEMBER_SYNCING || (state == MEMBER_IN_SYNC && !copy->in_sync))
 			copy->continuous = d < DISKS_MAX && w->nodes[w->disks[d].server].alive;
 		if (state == MEMBER_SYNCING)
-			copy->lost = false;
+			copy->lost = copy->replaced = false;
 		copy->in_sync = state == MEMBER_IN_SYNC;
 	}
 	check_exposed(w, p);

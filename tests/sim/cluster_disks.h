@@ -294,7 +294,7 @@ static void disk_wipe(struct disk *disk)
 	memset(&disk->store, 0, sizeof(disk->store));
 	memset(disk->damaged, 0, sizeof(disk->damaged));
 	disk->image.there = false;
-	disk->life = 0;
+	disk->life = disk->life_seen = 0;
 	disk->wipes++;
 	disk_name(disk);
 }

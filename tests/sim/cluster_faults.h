@@ -170,12 +170,13 @@ static void replace_disk(struct world *w, struct disk *disk)
 
 static void put_old_back(struct world *w, struct disk *disk)
 {
-	if (!disk->image.there || disk->image.life >= disk->life ||
+	if (!disk->image.there || disk->image.life >= disk->life_seen ||
 	    (!w->options.loss && !is_dispensable(w, disk)))
 		return;
 	trace(w, "an old copy of disk %u is put back, of life %llu", disk_number(w, disk),
 	      (unsigned long long)disk->image.life);
 	stop_server(w, disk->server, power_fails(w));
+	check_replaced(w, disk);
 	disk_put_back(disk);
 }
 
@@ -318,17 +319,35 @@ static void heal(struct world *w)
 			start_later(w, node, chance(w, 2 * SEC));
 }
 
+/* What cannot be read at the only member that has it is given up. */
+static void repair_damage(struct world *w, unsigned p, const struct map_chain *chain)
+{
+	for (uint32_t i = 0; i < chain->count; i++) {
+		unsigned d = w->disk_of[chain->members[i].target_id];
+		struct disk *disk = d == DISKS_MAX ? NULL : &w->disks[d];
+
+		if (disk == NULL || disk->env == NULL || disk->chains[p] == NULL ||
+		    !chain_count(disk->chains[p]).damaged)
+			continue;
+		trace(w, "damage at target %u is given up", chain->members[i].target_id);
+		w->partitions[p].accepted = true;
+		memset(disk->damaged, 0, sizeof(disk->damaged));
+	}
+}
+
 /* An administrator looks at what does not go on by itself. */
 static void administrator_looks(struct world *w)
 {
 	const struct map_pool *pool;
 
-	if (!w->options.loss || !w->healed || w->now < w->healed_at + 20 * SEC ||
-	    !w->nodes[NODE_MASTER].alive || w->master.planned_index != 0)
+	if (!w->healed || w->now < w->healed_at + 20 * SEC || !w->nodes[NODE_MASTER].alive ||
+	    w->master.planned_index != 0)
 		return;
 	pool = cluster_map_pool(w->master.state_map, POOL);
-	for (unsigned p = 0; p < w->options.partitions; p++)
-		for (uint32_t i = 0; i < pool->chains[p].count; i++)
+	for (unsigned p = 0; p < w->options.partitions; p++) {
+		if (w->options.damage)
+			repair_damage(w, p, &pool->chains[p]);
+		for (uint32_t i = 0; is_lost(w, p) && i < pool->chains[p].count; i++)
 			if (chain_manager_accept_data_loss(
 				    w->master.manager, w->master.state_map, POOL, p,
 				    pool->chains[p].members[i].target_id) == 0) {
@@ -336,5 +355,6 @@ static void administrator_looks(struct world *w)
 				w->partitions[p].accepted = true;
 				break;
 			}
+	}
 }
 #endif

@@ -133,7 +133,8 @@ struct disk {
 	unsigned server, number;
 	char uuid[37];
 	unsigned wipes;
-	uint64_t life; /* processes that began on it */
+	uint64_t life;      /* processes that began on it */
+	uint64_t life_seen; /* by the master, durably */
 	struct model_store store;
 	bool damaged[MODEL_CHUNKS];
 	struct image image;
@@ -229,7 +230,8 @@ struct master {
 struct copy {
 	bool in_sync;    /* by the last chain that became durable */
 	bool continuous; /* the same process since it became in-sync */
-	bool lost;       /* power was cut, or an old copy was put back, since then */
+	bool lost;       /* power was cut since then */
+	bool replaced;   /* by an empty disk, or an old copy of it, since then */
 };
 
 struct partition {
