@@ -90,7 +90,7 @@ static void on_removed(void *user, int error)
 	struct worker *worker = command->worker;
 	struct worker_target *target = &worker->targets[command->store];
 
-	worker->removals--;
+	worker->background--;
 	conn_batch_begin();
 	actions_time(worker);
 	for (size_t i = 0; error == 0 && i < command->key_count; i++) {
@@ -109,7 +109,7 @@ static void on_removed(void *user, int error)
 static void run_remove(struct worker *worker, struct command *command)
 {
 	command->worker = worker;
-	worker->removals++;
+	worker->background++;
 	store_remove(worker->targets[command->store].view, command->keys, command->key_count,
 		     on_removed, command);
 }
@@ -192,7 +192,7 @@ static void on_async(uv_async_t *async)
 
 static size_t operations(const struct worker *worker)
 {
-	size_t count = worker->removals;
+	size_t count = worker->background;
 
 	for (unsigned i = 0; i < worker->options.store_count; i++)
 		count += chain_env_operations(worker->targets[i].env);

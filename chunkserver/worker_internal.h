@@ -121,7 +121,7 @@ struct worker {
 	struct client_mark *marks;
 	struct link *links;
 	struct starved *starved;
-	size_t removals; /* by order of the master, and of purges; under way */
+	size_t background; /* operations of the store under way that no chain counts */
 	struct worker_status status_next;
 	unsigned status_ticks;
 	uint64_t last_conn_id;

@@ -145,7 +145,7 @@ static void on_removed(void *user, int error)
 	uint32_t pool = purge->pool, partition = purge->partition;
 	bool wanted = purge->wanted;
 
-	worker->removals--;
+	worker->background--;
 	target->purging = NULL;
 	if (error < 0) {
 		target->purge_at_ns = clock_monotonic_ns() + TRY_AGAIN_NS;
@@ -177,7 +177,7 @@ static void remove_batch(struct worker_target *target, struct purge *purge,
 	batch->count = count;
 	batch->last = keys[count - 1];
 	target->purging = purge;
-	target->worker->removals++;
+	target->worker->background++;
 	store_remove(target->view, keys, (size_t)count, on_removed, batch);
 }
 

@@ -5,26 +5,16 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <cmocka.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include "catena.pb-c.h"
 #include "chunkserver/master_session.h"
 #include "common/clock.h"
-#include "common/rpc.h"
 #include "tests/unit/catena_ca.h"
+#include "tests/unit/server_master.h"
 
 #define WAIT_NS (10 * NS_PER_SEC)
-
-static struct {
-	pthread_mutex_t mutex;
-	struct rpc_server *server;
-	struct rpc_stream *stream; /* the newest */
-	unsigned streams, heartbeats, reports;
-	Catena__ServerBatch *last_register, *last_heartbeat, *last_report;
-} master = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 static char dir[CA_PATH_MAX], ca[CA_PATH_MAX], address[64];
 static struct ca_files master_cert, server_cert;
@@ -36,70 +26,6 @@ static int target_error;
 static uint64_t recovery_rate;
 static bool recovery_paused;
 static uint64_t lease_until;
-
-/* ---- the master ---- */
-
-static int on_open(void *user, struct rpc_stream *stream, const struct tls_identity *peer,
-		   void **stream_user)
-{
-	pthread_mutex_lock(&master.mutex);
-	rpc_stream_unref(master.stream);
-	master.stream = rpc_stream_ref(stream);
-	master.streams++;
-	pthread_mutex_unlock(&master.mutex);
-	return 0;
-}
-
-static void keep(Catena__ServerBatch **place, const uint8_t *data, size_t size)
-{
-	if (*place != NULL)
-		catena__server_batch__free_unpacked(*place, NULL);
-	*place = catena__server_batch__unpack(NULL, size, data);
-}
-
-static void on_message(void *stream_user, struct rpc_stream *stream, const uint8_t *data,
-		       size_t size)
-{
-	Catena__ServerBatch *batch = catena__server_batch__unpack(NULL, size, data);
-
-	pthread_mutex_lock(&master.mutex);
-	if (batch->n_registrations > 0)
-		keep(&master.last_register, data, size);
-	if (batch->n_heartbeats > 0)
-		keep(&master.last_heartbeat, data, size);
-	if (batch->n_reports > 0)
-		keep(&master.last_report, data, size);
-	master.heartbeats += (unsigned)batch->n_heartbeats;
-	master.reports += (unsigned)batch->n_reports;
-	pthread_mutex_unlock(&master.mutex);
-	catena__server_batch__free_unpacked(batch, NULL);
-}
-
-static void on_stream_closed(void *stream_user, struct rpc_stream *stream, int error)
-{
-}
-
-static const struct rpc_stream_handler handler = {
-	.open = on_open,
-	.message = on_message,
-	.closed = on_stream_closed,
-};
-static const struct rpc_method methods[] = {
-	{.path = "/catena.Master/Chunkserver", .stream = &handler},
-	{0},
-};
-
-static void say(const Catena__ServerPush *push)
-{
-	size_t size = catena__server_push__get_packed_size(push);
-	uint8_t *data = malloc(size);
-
-	catena__server_push__pack(push, data);
-	pthread_mutex_lock(&master.mutex);
-	rpc_stream_send(master.stream, data, size);
-	pthread_mutex_unlock(&master.mutex);
-	free(data);
-}
 
 static void say_registered(void)
 {
@@ -214,8 +140,6 @@ static int group_teardown(void **state)
 
 static int setup(void **state)
 {
-	struct rpc_server_options options = {
-		.listen = "127.0.0.1:0", .tls = master_cert.files, .methods = methods};
 	struct master_session_options session_options = {
 		.loop = &loop,
 		.master = address,
@@ -235,9 +159,8 @@ static int setup(void **state)
 	};
 	char error[256];
 
-	if (rpc_server_start(&options, &master.server, error, sizeof(error)) != 0)
+	if (master_start(&master_cert.files, address, sizeof(address)) != 0)
 		return -1;
-	snprintf(address, sizeof(address), "127.0.0.1:%u", rpc_server_port(master.server));
 	memset(happened, 0, sizeof(happened));
 	memset(&status_now, 0, sizeof(status_now));
 	target_error = 0;
@@ -245,25 +168,12 @@ static int setup(void **state)
 	return master_session_open(&session_options, &session, error, sizeof(error));
 }
 
-static void forget(Catena__ServerBatch **place)
-{
-	if (*place != NULL)
-		catena__server_batch__free_unpacked(*place, NULL);
-	*place = NULL;
-}
-
 static int teardown(void **state)
 {
 	master_session_close(session);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	uv_loop_close(&loop);
-	rpc_stream_unref(master.stream);
-	master.stream = NULL;
-	rpc_server_stop(master.server);
-	forget(&master.last_register);
-	forget(&master.last_heartbeat);
-	forget(&master.last_report);
-	master.streams = master.heartbeats = master.reports = 0;
+	master_stop();
 	return 0;
 }
 
@@ -271,16 +181,6 @@ static void run_a_little(void)
 {
 	uv_run(&loop, UV_RUN_NOWAIT);
 	nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
-}
-
-static unsigned counted(const unsigned *count)
-{
-	unsigned n;
-
-	pthread_mutex_lock(&master.mutex);
-	n = *count;
-	pthread_mutex_unlock(&master.mutex);
-	return n;
 }
 
 static void wait_for(const unsigned *count, unsigned least)
@@ -299,24 +199,6 @@ static void wait_happened(const char *what)
 	while (strcmp(happened, what) != 0 && clock_monotonic_ns() < until)
 		run_a_little();
 	assert_string_equal(happened, what);
-}
-
-/* The newest message of a kind, for the test to look at and to free. */
-static Catena__ServerBatch *take(Catena__ServerBatch **place)
-{
-	Catena__ServerBatch *batch;
-
-	pthread_mutex_lock(&master.mutex);
-	batch = *place;
-	*place = NULL;
-	pthread_mutex_unlock(&master.mutex);
-	assert_non_null(batch);
-	return batch;
-}
-
-static void done_with(Catena__ServerBatch *batch)
-{
-	catena__server_batch__free_unpacked(batch, NULL);
 }
 
 static void register_now(void)

@@ -353,6 +353,23 @@ static void test_a_server_that_is_not_heard_of_is_told_while_it_lasts(void **sta
 	assert_int_equal(status.unreachable_count, 0);
 }
 
+static void test_the_master_hears_at_once_of_a_target_that_fails(void **state)
+{
+	put_chunks(1, 0, 3, 4);
+	chain_is(0, 5, IN_SYNC(1), NOBODY);
+	chain_is(1, 5, IN_SYNC(2), NOBODY);
+	publish();
+	atomic_store(&fx.store->down, -EIO);
+	for (unsigned i = 0; i < 3; i++)
+		check_store(target());
+	assert_int_equal(changes, 1);
+	assert_false(chain_is_ready(member_find(&worker, 1, 0, OUR_TARGET)->chain));
+	atomic_store(&fx.store->down, 0);
+	check_store(target());
+	assert_int_equal(changes, 2);
+	assert_true(chain_is_ready(member_find(&worker, 1, 0, OUR_TARGET)->chain));
+}
+
 static void test_copies_ask_the_rate_of_the_process(void **state)
 {
 	assert_true(worker_chain_ops.may_copy(target(), 1 << 20));
@@ -371,6 +388,7 @@ int main(void)
 		TEST(test_a_purge_that_fails_is_tried_again),
 		TEST(test_links_follow_the_servers_and_stay_when_nothing_changes),
 		TEST(test_a_server_that_is_not_heard_of_is_told_while_it_lasts),
+		TEST(test_the_master_hears_at_once_of_a_target_that_fails),
 		TEST(test_copies_ask_the_rate_of_the_process),
 	};
 
