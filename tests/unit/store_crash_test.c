@@ -365,6 +365,29 @@ static void test_a_torn_overwrite_after_a_sync_of_all_is_taken_as_it_is(void **s
 	round_end();
 }
 
+static void note_sync_all(void *user, int error)
+{
+	if (error == 0)
+		(*(unsigned *)user)++;
+}
+
+static void test_those_who_sync_all_at_the_same_time_share_the_work(void **state)
+{
+	unsigned ended = 0;
+	long before;
+
+	assert_int_equal(round_setup(1), 0);
+	faults.stop_at = 0;
+	write_at(0, 131072, 5, 1);
+	before = faults.steps;
+	for (unsigned i = 0; i < 100; i++)
+		store_sync_all(fx.view, note_sync_all, &ended);
+	while (ended < 100)
+		uv_run(&fx.loop, UV_RUN_ONCE);
+	assert_in_range(faults.steps - before, 1, 10);
+	round_end();
+}
+
 static void test_a_failed_sync_of_all_poisons_until_the_next_open(void **state)
 {
 	assert_int_equal(round_setup(1), 0);
@@ -485,6 +508,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_fresh_blocks_overwritten_during_a_sync_are_not_lost),
 		cmocka_unit_test(test_fresh_blocks_overwritten_during_a_sync_of_all_are_not_lost),
 		cmocka_unit_test(test_a_torn_overwrite_after_a_sync_of_all_is_taken_as_it_is),
+		cmocka_unit_test(test_those_who_sync_all_at_the_same_time_share_the_work),
 		cmocka_unit_test(test_a_failed_sync_of_all_poisons_until_the_next_open),
 		cmocka_unit_test(test_a_failed_sync_poisons_until_the_next_open),
 		cmocka_unit_test(test_a_failed_write_takes_the_target_down_until_it_recovers),
