@@ -20,7 +20,7 @@ static struct fixture fx;
 static struct worker worker;
 static struct copy_rate copy_rate;
 static SSL_CTX *tls;
-static char ca_dir[CA_PATH_MAX];
+static char dir[CA_PATH_MAX], ca_dir[CA_PATH_MAX];
 static unsigned changes;
 
 /* The map as it is going to be next. */
@@ -92,8 +92,8 @@ static int group_setup(void **state)
 	struct ca_files files;
 	char error[256];
 
-	ca_temp_dir(ca_dir);
-	strcat(ca_dir, "/ca");
+	ca_temp_dir(dir);
+	snprintf(ca_dir, sizeof(ca_dir), "%.200s/ca", dir);
 	ca_init(ca_dir, "test");
 	ca_issue(ca_dir, "chunkserver", "cs", NULL, &files);
 	return tls_context(&files.files, &tls, error, sizeof(error));
@@ -102,8 +102,7 @@ static int group_setup(void **state)
 static int group_teardown(void **state)
 {
 	SSL_CTX_free(tls);
-	*strrchr(ca_dir, '/') = '\0';
-	tree_remove(ca_dir);
+	tree_remove(dir);
 	return 0;
 }
 
@@ -304,7 +303,7 @@ static void test_links_follow_the_servers_and_stay_when_nothing_changes(void **s
 	publish();
 	assert_ptr_equal(member->link, link);
 	assert_int_equal(link->users, 1);
-	strcpy(servers[1].address, "127.0.0.1:2");
+	snprintf(servers[1].address, sizeof(servers[1].address), "127.0.0.1:2");
 	publish();
 	assert_string_equal(member->link->address, "127.0.0.1:2");
 	servers[1].workers = 1;
