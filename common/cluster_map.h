@@ -25,11 +25,22 @@ struct map_chain {
 	struct chain_member members[CHAIN_MEMBERS_MAX]; /* head first; in-sync ones before others */
 };
 
+/* Of which a chain has at most one member. What a server has no label for is told apart by the next
+ * finer one. */
+enum failure_domain {
+	FAILURE_DOMAIN_DEFAULT, /* as host */
+	FAILURE_DOMAIN_SERVER,
+	FAILURE_DOMAIN_HOST,
+	FAILURE_DOMAIN_RACK,
+	FAILURE_DOMAIN_ZONE
+};
+
 struct map_pool {
 	uint32_t id;
 	uint32_t copies;
 	uint32_t partitions;
 	uint32_t chunk_size;
+	enum failure_domain failure_domain;
 	struct map_chain *chains; /* partitions of them */
 };
 

@@ -121,12 +121,13 @@ static int pool_get(const Catena__Pool *from, const struct cluster_map *map, str
 	if (from->copies == 0 || from->copies > CHAIN_MEMBERS_MAX || from->partitions == 0 ||
 	    from->partitions > PARTITIONS_MAX || from->n_chains != from->partitions ||
 	    from->chunk_size < CHUNK_SIZE_MIN || from->chunk_size > CHUNK_SIZE_MAX ||
-	    from->chunk_size % CHUNK_SIZE_MIN != 0)
+	    from->chunk_size % CHUNK_SIZE_MIN != 0 || from->failure_domain > FAILURE_DOMAIN_ZONE)
 		return -EBADMSG;
 	to->id = from->id;
 	to->copies = from->copies;
 	to->partitions = from->partitions;
 	to->chunk_size = from->chunk_size;
+	to->failure_domain = (enum failure_domain)from->failure_domain;
 	to->chains = calloc(to->partitions, sizeof(*to->chains));
 	if (to->chains == NULL)
 		return -ENOMEM;
@@ -372,6 +373,7 @@ static void pools_put(const struct cluster_map *map, struct parts *p)
 		to->copies = from->copies;
 		to->partitions = from->partitions;
 		to->chunk_size = from->chunk_size;
+		to->failure_domain = (uint32_t)from->failure_domain;
 		to->n_chains = from->partitions;
 		to->chains = &p->chain_list[chain];
 		for (size_t j = 0; j < from->partitions; j++, chain++) {

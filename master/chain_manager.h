@@ -6,23 +6,29 @@
  * puts that into the log, and publishes it when it is durable; nothing new is decided meanwhile.
  * docs/architecture.md, "Change of chains", has the argument for its safety. The rules:
  *
- *   out        A target is out when its server's serving lease has surely run out (lease + margin
- *              after the last renewal that was answered, by our clock; the server counts from when
- *              it sent it), when its process is certainly gone (nobody listens at its address any
- *              more), when it leaves, when its disk fails, or when it is no longer registered by
- * its server. Out of its chains, as long as another in-sync member is there. last       The last
- * in-sync members of a chain are never taken out, whatever happens to them: only they know what was
- * answered. When all are gone, the chain waits until one of them is back (and a little for the
- * others), or an administrator accepts the loss. restart    A target of a new life (store_life())
- * has forgotten what was pending: it is out, and in again as syncing, unless it is the last. One of
- * an older life than was seen is an old copy of a disk: it is never the last. renewal    A server
- * is not renewed between a decision that takes it out and the publication of the map that says so.
- *   in         An offline member that is there again is syncing, last in its chain, one at a time;
- * it becomes in-sync when the chain's tail has reported so for this very epoch. repair     A member
- * not in-sync for replace_after, or a draining or full target's, gets a substitute: added first,
- * and when that is in-sync the old one goes. balance    Partitions move from targets that have more
- * than their fair share by capacity to those that have less, a few at a time; heads are spread by
- * moving a head to the end.
+ *
+ * - out: A target is out when its server's serving lease has surely run out (lease + margin after
+ * it was last heard of, by our clock; the server counts from when it sent its heartbeat), when its
+ *   process is certainly gone (nobody listens at its address any more), when it leaves, when its
+ *   disk fails, or when its server has registered without it. Out of its chains, as long as another
+ *   in-sync member is there.
+ * - last: The last in-sync members of a chain are never taken out, whatever happens to them: only
+ *   they know what was answered. When all are gone, the chain waits until one of them is back (and
+ *   a little for the others), or an administrator accepts the loss.
+ * - restart: A target of a new life (store_life()) has forgotten what was pending: it is out, and
+ * in again as syncing, unless nobody of the chain has forgotten less. One of an older life than was
+ *   seen is an old copy of a disk: it is never the last.
+ * - renewal: A server is not renewed between a decision that takes it out and the publication of
+ * the map that says so, nor with a new life before what follows from it is published.
+ * - fence: Who is alive and loses its place all the same (a move, a complaint, a full disk) may
+ * have a lease still. Nobody else hears of the new chain before it has it itself, or its lease is
+ * over.
+ * - in: An offline member that is there again is syncing, last in its chain, one at a time; it
+ *   becomes in-sync when the chain's tail has reported so for this very epoch.
+ * - repair: A member not in-sync for replace_after, or a draining or full target's, gets a
+ *   substitute: added first, and when that is in-sync the old one goes.
+ * - balance: Partitions move from targets that have more than their fair share by capacity to those
+ *   that have less, a few at a time; heads are spread by moving a head to the end.
  *
  * Times are of one monotonic clock, in ns. Threading: one caller at a time. */
 #ifndef CATENA_MASTER_CHAIN_MANAGER_H
@@ -64,11 +70,16 @@ struct chain_manager_target {
 	bool full;
 	int error; /* 0, or why it cannot serve */
 };
+/* May it register with these? -ESTALE: @targets[*which] is an older copy of a disk than was seen,
+ * and nobody else knows what was answered in some chain of it. */
+int chain_manager_check(struct chain_manager *manager, const struct cluster_map *map,
+			const struct chain_manager_target *targets, size_t count, size_t *which);
 /* All targets that the server has now; what it had before and is not among them is out. -ENOMEM. */
 int chain_manager_registered(struct chain_manager *manager, uint64_t server,
 			     const struct chain_manager_target *targets, size_t count,
 			     uint64_t now_ns);
-/* True: renew its lease. Of each target id, capacity, used, full, error count. */
+/* True: renew its lease. @leaving: it answers no client any more, and ends. Of each target id,
+ * capacity, used, full, error count. */
 bool chain_manager_heartbeat(struct chain_manager *manager, uint64_t server, bool leaving,
 			     const struct chain_manager_target *targets, size_t count,
 			     uint64_t now_ns);
@@ -85,6 +96,9 @@ void chain_manager_synced(struct chain_manager *manager, uint32_t pool, uint32_t
 			  uint64_t epoch, uint32_t target);
 void chain_manager_unfit(struct chain_manager *manager, uint32_t pool, uint32_t partition,
 			 uint64_t epoch, uint32_t target);
+/* The syncing member @target is getting nearer: it is not given up. */
+void chain_manager_progress(struct chain_manager *manager, uint32_t pool, uint32_t partition,
+			    uint32_t target, uint64_t now_ns);
 /* The caller did not look for @gap_ns (a stopped process): heartbeats may be waiting unread. */
 void chain_manager_paused(struct chain_manager *manager, uint64_t gap_ns);
 void chain_manager_set_recovery(struct chain_manager *manager, bool paused);
@@ -93,6 +107,10 @@ void chain_manager_set_recovery(struct chain_manager *manager, bool paused);
 
 /* Connect to this server's address; if refused, say so. False: nobody to ask now. */
 bool chain_manager_probe(struct chain_manager *manager, uint64_t now_ns, uint64_t *server);
+
+/* Something is going on that a decision within milliseconds may follow from: plan() is to be asked
+ * every 10 ms or so. */
+bool chain_manager_soon(const struct chain_manager *manager, uint64_t now_ns);
 
 struct chain_change {
 	uint32_t pool, partition;
@@ -107,6 +125,11 @@ struct chain_plan {
 	size_t change_count;
 	struct chain_life *lives; /* to be stored with the changes, in one batch */
 	size_t life_count;
+	/* Servers that are alive and lose a place at which they may serve reads. When it is
+	 * durable, the map goes to these first; to everybody else, and published(), when each of
+	 * them has said that it has it, or chain_manager_harmless(). */
+	uint64_t *fenced;
+	size_t fenced_count;
 };
 /* What has to change in @map, which is the state's (its targets' draining flags count; liveness and
  * usage are the manager's own). True: put it into the log whole, then say planned(); belongs to the
@@ -115,17 +138,24 @@ bool chain_manager_plan(struct chain_manager *manager, const struct cluster_map 
 			uint64_t now_ns, const struct chain_plan **out);
 /* The plan is in the log: plan() says nothing before published(). */
 void chain_manager_planned(struct chain_manager *manager);
-/* It is durable and the map with it on its way to everyone; @ok false: the log refused it. */
+/* Its lease has surely run out, or its process is gone: it serves nothing. */
+bool chain_manager_harmless(const struct chain_manager *manager, uint64_t server, uint64_t now_ns);
+/* It is durable and the map with it on its way to everyone; @ok false: the log refused it, or
+ * nobody knows: the map that the next plan() gets says what is so. */
 void chain_manager_published(struct chain_manager *manager, bool ok);
 
 /* An administrator's word: the plan makes @target the first of this chain, in-sync. -ENOENT: not a
- * member; -EBUSY: an in-sync member is there; -EAGAIN: the target is not there. */
+ * member; -EBUSY: an in-sync member is there; -EAGAIN: the target is not there. Of a last member
+ * whose old copy was refused (chain_manager_check()): its next registration is taken. */
 int chain_manager_accept_data_loss(struct chain_manager *manager, const struct cluster_map *map,
 				   uint32_t pool, uint32_t partition, uint32_t target);
 
 /* ---- for the status ---- */
 
 bool chain_manager_online(const struct chain_manager *manager, uint64_t server, uint64_t now_ns);
+/* As last reported. False: unknown. */
+bool chain_manager_usage(const struct chain_manager *manager, uint32_t target,
+			 struct chain_manager_target *out);
 struct chain_manager_status {
 	int error;
 	uint32_t partitions, in_sync, heads, fair;

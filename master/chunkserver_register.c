@@ -6,6 +6,8 @@
 #include <string.h>
 #include "common/clock.h"
 #include "common/log.h"
+#include "master/chain_manager.h"
+#include "master/chains.h"
 #include "master/chunkserver_sessions.h"
 #include "master/removal.h"
 
@@ -20,7 +22,8 @@ struct registration {
 	struct chunkserver_stream *stream; /* referenced */
 	struct map_server server;
 	size_t count;
-	struct map_target targets[];
+	struct map_target targets[TARGETS_MAX];
+	struct chain_manager_target states[TARGETS_MAX]; /* of the same */
 };
 
 static void refuse(struct chunkserver_stream *stream, int error, const char *message)
@@ -63,9 +66,11 @@ static bool take_targets(struct registration *r, const Catena__Register *message
 		for (size_t j = 0; j < i; j++)
 			if (strcmp(r->targets[j].uuid, target->uuid) == 0)
 				return false;
-		target->capacity = report->capacity;
-		target->used = report->used;
-		target->full = report->full || report->error != 0;
+		r->states[i] = (struct chain_manager_target){.life = report->life,
+							     .capacity = report->capacity,
+							     .used = report->used,
+							     .full = report->full != 0,
+							     .error = report->error};
 	}
 	r->count = message->n_targets;
 	return true;
@@ -97,7 +102,7 @@ static const struct chunkserver *other_owner(struct master *master, const struct
 			if (strcmp(map->targets[i].uuid, r->targets[j].uuid) != 0)
 				continue;
 			HASH_FIND(hh, master->chunkservers, &id, sizeof(id), owner);
-			if (owner != NULL && owner->online &&
+			if (owner != NULL && chunkserver_online(master, owner) &&
 			    strcmp(owner->name, r->server.name) != 0)
 				return owner;
 		}
@@ -129,7 +134,8 @@ static int check(struct chunkserver_stream *stream, const Catena__Register *mess
 		*why = "too few or too many workers or targets";
 		return EINVAL;
 	}
-	if (known != NULL && known->online && strcmp(known->address, message->address) != 0) {
+	if (known != NULL && chunkserver_online(master, known) &&
+	    strcmp(known->address, message->address) != 0) {
 		*why = "a chunkserver with this name is online at another address";
 		return EBUSY;
 	}
@@ -140,9 +146,40 @@ static int check(struct chunkserver_stream *stream, const Catena__Register *mess
 	return 0;
 }
 
+/* What the state knows of its targets, for the chain manager. */
+static void look_up(struct registration *r)
+{
+	const struct state *state = r->master->state;
+
+	for (size_t i = 0; i < r->count; i++) {
+		r->states[i].id = state_target_id(state, r->targets[i].uuid);
+		r->states[i].seen_life = state_target_life(state, r->targets[i].uuid);
+	}
+}
+
+/* The copy of a disk from a backup must not take the place of the last that knows. */
+static bool is_too_old(struct registration *r, char *why, size_t why_size)
+{
+	struct master *master = r->master;
+	const struct cluster_map *map = chains_map(master);
+	size_t which;
+
+	look_up(r);
+	if (map == NULL ||
+	    chain_manager_check(chains_manager(master), map, r->states, r->count, &which) == 0)
+		return false;
+	snprintf(why, why_size,
+		 "target %s is an older copy of its disk (life %llu, life %llu was seen), and no "
+		 "other member of some chain has what was written since",
+		 r->targets[which].uuid, (unsigned long long)r->states[which].life,
+		 (unsigned long long)r->states[which].seen_life);
+	return true;
+}
+
 /* ---- when it is durable ---- */
 
-static struct chunkserver *adopt(struct master *master, const struct map_server *registered)
+static struct chunkserver *adopt(struct master *master, const struct map_server *registered,
+				 uint64_t id)
 {
 	struct chunkserver *server = chunkserver_by_name(master, registered->name);
 
@@ -150,7 +187,7 @@ static struct chunkserver *adopt(struct master *master, const struct map_server 
 		server = calloc(1, sizeof(*server));
 		if (server == NULL)
 			return NULL;
-		server->id = registered->id;
+		server->id = id;
 		snprintf(server->name, sizeof(server->name), "%s", registered->name);
 		HASH_ADD(hh, master->chunkservers, id, sizeof(server->id), server);
 	}
@@ -165,16 +202,18 @@ static void take_over(struct chunkserver *server, struct chunkserver_stream *str
 		rpc_stream_close(server->stream->rpc);
 	}
 	server->stream = stream;
-	server->lease_until_ns = clock_monotonic_ns() + stream->master->config.serving_lease_ns;
 	stream->server = server;
 }
 
-static const struct map_target *find_target(const struct cluster_map *map, const char *uuid)
+/* The one that everybody has; with this server in it, it comes when that is durable. */
+static void push_map(struct chunkserver *server)
 {
-	for (size_t i = 0; i < map->target_count; i++)
-		if (strcmp(map->targets[i].uuid, uuid) == 0)
-			return &map->targets[i];
-	return NULL;
+	const struct view *view = &server->stream->master->view;
+	struct push push = {0};
+
+	push_bytes(&push, SERVER_PUSH_MAPS, view->encoded, view->encoded_size);
+	chunkserver_send(server->stream, &push);
+	push_free(&push);
 }
 
 static void tell_registered(struct registration *r)
@@ -185,11 +224,9 @@ static void tell_registered(struct registration *r)
 	struct push push = {0};
 
 	for (size_t i = 0; i < r->count; i++) {
-		const struct map_target *target = find_target(master->view.map, r->targets[i].uuid);
-
 		catena__target_report__init(&reports[i]);
 		reports[i].uuid = r->targets[i].uuid;
-		reports[i].target_id = target == NULL ? 0 : target->id;
+		reports[i].target_id = r->states[i].id;
 		pointers[i] = &reports[i];
 	}
 	registered.cluster = (char *)state_cluster(master->state);
@@ -205,34 +242,26 @@ static void tell_registered(struct registration *r)
 static void registered(struct registration *r)
 {
 	struct master *master = r->master;
-	const struct map_server *in_map = NULL;
+	uint64_t id = state_server_id(master->state, r->server.name);
+	uint64_t now_ns = clock_monotonic_ns();
 	struct chunkserver *server;
 
-	if (view_refresh(&master->view, master->state) != 0) {
+	if (r->stream->over)
+		return;
+	look_up(r);
+	server = adopt(master, &r->server, id);
+	if (server == NULL || chain_manager_registered(chains_manager(master), id, r->states,
+						       r->count, now_ns) != 0) {
 		refuse(r->stream, ENOMEM, "out of memory");
 		return;
 	}
-	for (size_t i = 0; i < master->view.map->server_count; i++)
-		if (strcmp(master->view.map->servers[i].name, r->server.name) == 0)
-			in_map = &master->view.map->servers[i];
-	server = in_map == NULL || r->stream->over ? NULL : adopt(master, in_map);
-	if (server == NULL)
-		return;
 	take_over(server, r->stream);
-	for (size_t i = 0; i < r->count; i++) {
-		const struct map_target *target = find_target(master->view.map, r->targets[i].uuid);
-
-		if (target != NULL)
-			view_set_usage(&master->view, target->id, r->targets[i].capacity,
-				       r->targets[i].used, r->targets[i].full);
-	}
 	tell_registered(r);
+	chains_push_recovery(master, server);
 	log_info("registered name=%s server=%llu address=%s targets=%zu", server->name,
 		 (unsigned long long)server->id, server->address, r->count);
-	server->online = true;
-	view_set_online(&master->view, server->id, true);
-	master_publish(master);
-	pools_place(master);
+	push_map(server);
+	chains_act(master, now_ns);
 	removals_online(master->removals);
 }
 
@@ -258,6 +287,8 @@ static void on_applied(void *user, uint64_t index, int status, const struct comm
 	struct registration *r = user;
 
 	r->sync.index = status == 0 ? index : 0;
+	if (status == 0)
+		chains_changed(r->master, index);
 }
 
 bool chunkserver_register(struct chunkserver_stream *stream, const Catena__Register *message)
@@ -267,6 +298,7 @@ bool chunkserver_register(struct chunkserver_stream *stream, const Catena__Regis
 	const struct chunkserver *owner;
 	const char *why = NULL;
 	struct registration *r;
+	char too_old[300];
 	int error;
 
 	if (stream->registering || stream->server != NULL)
@@ -276,7 +308,7 @@ bool chunkserver_register(struct chunkserver_stream *stream, const Catena__Regis
 		refuse(stream, error, why);
 		return true;
 	}
-	r = calloc(1, sizeof(*r) + message->n_targets * sizeof(r->targets[0]));
+	r = calloc(1, sizeof(*r));
 	if (r == NULL) {
 		refuse(stream, ENOMEM, "out of memory");
 		return true;
@@ -290,6 +322,11 @@ bool chunkserver_register(struct chunkserver_stream *stream, const Catena__Regis
 	owner = other_owner(master, r);
 	if (owner != NULL) {
 		refuse(stream, EBUSY, "a target of this server is online at another server");
+		free(r);
+		return true;
+	}
+	if (is_too_old(r, too_old, sizeof(too_old))) {
+		refuse(stream, ESTALE, too_old);
 		free(r);
 		return true;
 	}

@@ -6,15 +6,15 @@
 #include <string.h>
 #include "common/clock.h"
 #include "common/log.h"
+#include "master/chain_manager.h"
+#include "master/chains.h"
+#include "master/probes.h"
 #include "master/removal.h"
 #include "master/unpack.h"
 
-/* How much later than the lease a server is surely not serving any more. */
-#define MARGIN_NS (500 * NS_PER_MSEC)
-/* A broken connection usually comes back at once, and a restarting server soon. */
-#define RECONNECT_NS NS_PER_SEC
-/* A gap between ticks that only a stopped process explains. */
-#define PAUSE_NS NS_PER_SEC
+/* What one heartbeat may say; the rest is not looked at. */
+#define TARGETS_MAX     256u
+#define UNREACHABLE_MAX 256u
 
 static struct log_rate noise;
 
@@ -48,32 +48,113 @@ struct chunkserver *chunkserver_by_name(struct master *master, const char *name)
 
 /* ---- messages ---- */
 
-static void heartbeat(struct chunkserver_stream *stream, const Catena__Heartbeat *message,
-		      struct push *push, uint64_t now_ns)
+static size_t take_reports(struct master *master, uint64_t server, const Catena__Heartbeat *message,
+			   struct chain_manager_target *out)
 {
-	struct master *master = stream->master;
-	Catena__Renew renew = CATENA__RENEW__INIT;
+	size_t count = 0;
 
-	for (size_t i = 0; i < message->n_targets; i++) {
+	for (size_t i = 0; i < message->n_targets && count < TARGETS_MAX; i++) {
 		const Catena__TargetReport *report = message->targets[i];
 		const struct map_target *target =
 			cluster_map_target(master->view.map, report->target_id);
 
-		if (target != NULL && target->server_id == stream->server->id)
+		out[count++] = (struct chain_manager_target){.id = report->target_id,
+							     .capacity = report->capacity,
+							     .used = report->used,
+							     .full = report->full != 0,
+							     .error = report->error};
+		if (target != NULL && target->server_id == server)
 			view_set_usage(&master->view, report->target_id, report->capacity,
 				       report->used, report->full || report->error != 0);
 	}
-	stream->server->lease_until_ns = now_ns + master->config.serving_lease_ns;
+	return count;
+}
+
+/* The same walk has come further than it was. */
+static bool is_nearer(const struct chunkserver *server, const struct server_sync *now, size_t hint)
+{
+	for (size_t i = 0; i < server->sync_count; i++) {
+		const struct server_sync *was = &server->syncs[(hint + i) % server->sync_count];
+
+		if (was->pool == now->pool && was->partition == now->partition &&
+		    was->target == now->target && was->epoch == now->epoch)
+			return now->compared > was->compared || now->copied > was->copied;
+	}
+	return true;
+}
+
+static void take_syncs(struct master *master, struct chunkserver *server,
+		       const Catena__Heartbeat *message, uint64_t now_ns)
+{
+	size_t count = message->n_syncs < SERVER_SYNCS_MAX ? message->n_syncs : SERVER_SYNCS_MAX;
+	struct server_sync *syncs = calloc(count + 1, sizeof(*syncs));
+
+	if (syncs == NULL)
+		return;
+	for (size_t i = 0; i < count; i++) {
+		const Catena__SyncProgress *from = message->syncs[i];
+
+		syncs[i] = (struct server_sync){.pool = from->pool,
+						.partition = from->partition,
+						.target = from->target_id,
+						.epoch = from->epoch,
+						.compared = from->compared,
+						.copied = from->copied,
+						.damaged = from->damaged != 0};
+		if (is_nearer(server, &syncs[i], i))
+			chain_manager_progress(chains_manager(master), from->pool, from->partition,
+					       from->target_id, now_ns);
+	}
+	free(server->syncs);
+	server->syncs = syncs;
+	server->sync_count = count;
+}
+
+static void heartbeat(struct chunkserver_stream *stream, const Catena__Heartbeat *message,
+		      struct push *push, uint64_t now_ns)
+{
+	struct master *master = stream->master;
+	struct chunkserver *server = stream->server;
+	struct chain_manager_target targets[TARGETS_MAX];
+	size_t count = take_reports(master, server->id, message, targets);
+	Catena__Renew renew = CATENA__RENEW__INIT;
+
+	take_syncs(master, server, message, now_ns);
+	for (size_t i = 0; i < message->n_unreachable && i < UNREACHABLE_MAX; i++)
+		chain_manager_unreachable(chains_manager(master), server->id,
+					  message->unreachable[i], now_ns);
+	chains_seen(master, server->id, message->map_version);
+	if (!chain_manager_heartbeat(chains_manager(master), server->id, message->leaving != 0,
+				     targets, count, now_ns))
+		return;
 	renew.sequence = message->sequence;
 	push_message(push, SERVER_PUSH_RENEWED, &renew.base);
-	if (stream->server->online)
+}
+
+/* A member reports about itself, or the last one about its successor. Of another server it is not
+ * believed. */
+static void report(struct chunkserver_stream *stream, const Catena__ChainReport *message)
+{
+	struct master *master = stream->master;
+	const struct cluster_map *map = master->view.map;
+	const struct map_chain *chain = cluster_map_chain(map, message->pool, message->partition);
+	const struct map_target *reporter;
+	uint32_t target = message->target_id;
+	int tail = chain == NULL ? -1 : chain_tail(chain);
+
+	if (tail < 0)
 		return;
-	/* It was silent for a while, and is back. */
-	log_info("online again name=%s", stream->name);
-	stream->server->online = true;
-	if (view_set_online(&master->view, stream->server->id, true))
-		master_publish(master);
-	removals_online(master->removals);
+	if (message->kind == CATENA__CHAIN_REPORT_KIND__CHAIN_REPORT_SYNCED)
+		target = chain->members[tail].target_id;
+	reporter = cluster_map_target(map, target);
+	if (reporter == NULL || reporter->server_id != stream->server->id)
+		return;
+	if (message->kind == CATENA__CHAIN_REPORT_KIND__CHAIN_REPORT_SYNCED)
+		chain_manager_synced(chains_manager(master), message->pool, message->partition,
+				     message->epoch, message->target_id);
+	else if (message->kind == CATENA__CHAIN_REPORT_KIND__CHAIN_REPORT_UNFIT)
+		chain_manager_unfit(chains_manager(master), message->pool, message->partition,
+				    message->epoch, message->target_id);
 }
 
 /* False: the peer does what no chunkserver may do. */
@@ -86,12 +167,16 @@ static bool handle(struct chunkserver_stream *stream, const Catena__ServerBatch 
 		if (!chunkserver_register(stream, batch->registrations[i]))
 			return false;
 	if (stream->server == NULL)
-		return batch->n_heartbeats == 0 && batch->n_removed == 0;
+		return batch->n_heartbeats == 0 && batch->n_removed == 0 && batch->n_reports == 0;
 	for (size_t i = 0; i < batch->n_heartbeats; i++)
 		heartbeat(stream, batch->heartbeats[i], push, now_ns);
 	for (size_t i = 0; i < batch->n_removed; i++)
 		removals_answer(stream->master->removals, batch->removed[i]->target_id,
 				batch->removed[i]->sequence, batch->removed[i]->error);
+	for (size_t i = 0; i < batch->n_reports; i++)
+		report(stream, batch->reports[i]);
+	if (batch->n_heartbeats + batch->n_reports != 0)
+		chains_act(stream->master, now_ns);
 	return true;
 }
 
@@ -162,9 +247,11 @@ static void on_closed(void *stream_user, struct rpc_stream *rpc, int error)
 		log_info("disconnected name=%s error=\"%s\"", stream->name,
 			 error == 0 ? "none" : strerror(-error));
 		stream->server->stream = NULL;
-		stream->server->disconnected_ns = clock_monotonic_ns();
+		chain_manager_disconnected(chains_manager(master), stream->server->id,
+					   clock_monotonic_ns());
 		stream->server = NULL;
 		removals_lost(master->removals);
+		probes_kick(master->probes);
 	}
 	chunkserver_stream_unref(stream);
 	master_unlock(master);
@@ -176,35 +263,11 @@ const struct rpc_stream_handler chunkserver_stream_handler = {
 	.closed = on_closed,
 };
 
-/* ---- liveness ---- */
+/* ---- all of them ---- */
 
-static bool is_gone(const struct chunkserver *server, uint64_t now_ns)
+bool chunkserver_online(struct master *master, const struct chunkserver *server)
 {
-	if (now_ns > server->lease_until_ns + MARGIN_NS)
-		return true;
-	return server->stream == NULL && now_ns > server->disconnected_ns + RECONNECT_NS;
-}
-
-void chunkservers_tick(struct master *master, uint64_t now_ns)
-{
-	uint64_t gap = master->last_tick_ns == 0 ? 0 : now_ns - master->last_tick_ns;
-	bool news = false;
-
-	for (struct chunkserver *s = master->chunkservers; s != NULL; s = s->hh.next) {
-		if (gap > PAUSE_NS) {
-			/* This process was stopped: heartbeats may be waiting unread. */
-			s->lease_until_ns += gap;
-			s->disconnected_ns += gap;
-		}
-		if (!s->online || !is_gone(s, now_ns))
-			continue;
-		log_warn("offline name=%s address=%s connected=%s", s->name, s->address,
-			 s->stream != NULL ? "yes" : "no");
-		s->online = false;
-		news |= view_set_online(&master->view, s->id, false);
-	}
-	if (news)
-		master_publish(master);
+	return chain_manager_online(chains_manager(master), server->id, clock_monotonic_ns());
 }
 
 void chunkservers_push_map(struct master *master)
@@ -226,7 +289,7 @@ struct rpc_stream *chunkservers_stream_of(struct master *master, uint32_t target
 	if (target == NULL)
 		return NULL;
 	HASH_FIND(hh, master->chunkservers, &target->server_id, sizeof(target->server_id), server);
-	if (server == NULL || server->stream == NULL || !server->online)
+	if (server == NULL || server->stream == NULL || !chunkserver_online(master, server))
 		return NULL;
 	return rpc_stream_ref(server->stream->rpc);
 }
@@ -238,6 +301,7 @@ void chunkservers_free(struct master *master)
 	HASH_ITER(hh, master->chunkservers, server, next)
 	{
 		HASH_DEL(master->chunkservers, server);
+		free(server->syncs);
 		free(server);
 	}
 }

@@ -5,15 +5,21 @@
 
 struct chunkserver_stream;
 
+#define SERVER_SYNCS_MAX 512u
+struct server_sync {
+	uint32_t pool, partition, target;
+	uint64_t epoch, compared, copied;
+	bool damaged;
+};
+
 /* A server that has registered since the master started. */
 struct chunkserver {
 	uint64_t id;
 	char name[TLS_NAME_MAX];
 	char address[MAP_NAME_MAX];
 	struct chunkserver_stream *stream; /* NULL: not connected */
-	uint64_t lease_until_ns;           /* by the master's clock */
-	uint64_t disconnected_ns;
-	bool online; /* as the map says */
+	struct server_sync *syncs;         /* of its last heartbeat */
+	size_t sync_count;
 	UT_hash_handle hh;
 };
 
@@ -29,6 +35,7 @@ struct chunkserver_stream {
 
 void chunkserver_stream_unref(struct chunkserver_stream *stream);
 void chunkserver_send(struct chunkserver_stream *stream, const struct push *push);
+bool chunkserver_online(struct master *master, const struct chunkserver *server);
 struct chunkserver *chunkserver_by_name(struct master *master, const char *name);
 /* Answers sooner or later. False: the peer does what no chunkserver may do. */
 bool chunkserver_register(struct chunkserver_stream *stream, const Catena__Register *message);

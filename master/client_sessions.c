@@ -6,11 +6,15 @@
 #include <string.h>
 #include "common/clock.h"
 #include "common/log.h"
+#include "master/chain_manager.h"
+#include "master/chains.h"
 #include "master/unpack.h"
 
 /* After it is back, a client repeats requests without an answer; see client_requests.c. */
 #define LENIENT_NS     (2 * NS_PER_SEC)
 #define MOUNT_TEXT_MAX 1024u
+/* Servers that a client may complain of in one message. */
+#define UNREACHABLE_MAX 64u
 
 static struct log_rate noise;
 
@@ -235,6 +239,10 @@ static bool handle(struct client_stream *stream, const Catena__ClientBatch *batc
 	renew(stream, batch, push, now_ns);
 	give_back(stream, batch);
 	forget_answered(stream, batch);
+	for (size_t i = 0; i < batch->n_unreachable && i < UNREACHABLE_MAX; i++)
+		chain_manager_client_unreachable(chains_manager(stream->master),
+						 stream->session->id, batch->unreachable[i],
+						 now_ns);
 	if (batch->n_goodbye != 0)
 		client_close_session(stream->master, stream->session, "goodbye");
 	return true;

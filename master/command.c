@@ -23,8 +23,14 @@ int command_apply(struct state *state, uint64_t index, const struct command *com
 					    command->registration.targets,
 					    command->registration.target_count);
 	case COMMAND_CHAINS:
-		return state_apply_chains(state, index, command->chains.pool,
-					  command->chains.chains, command->chains.count);
+		return state_apply_chains(state, index, command->chains.changes,
+					  command->chains.change_count, command->chains.lives,
+					  command->chains.life_count);
+	case COMMAND_DRAIN:
+		return state_apply_drain(state, index, command->drain.targets, command->drain.count,
+					 command->drain.draining);
+	case COMMAND_RECOVERY:
+		return state_apply_recovery(state, index, &command->recovery);
 	case COMMAND_REMOVED:
 		return state_apply_removed(state, index, command->removed.sequences,
 					   command->removed.count);

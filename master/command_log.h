@@ -14,6 +14,7 @@
 #ifndef CATENA_MASTER_COMMAND_LOG_H
 #define CATENA_MASTER_COMMAND_LOG_H
 #include <pthread.h>
+#include "master/chain_manager.h"
 #include "master/state.h"
 
 enum command_kind {
@@ -24,6 +25,8 @@ enum command_kind {
 	COMMAND_REGISTER,
 	COMMAND_CHAINS,
 	COMMAND_REMOVED,
+	COMMAND_DRAIN,
+	COMMAND_RECOVERY,
 };
 
 /* Everything it points to is borrowed for the time of the call. */
@@ -43,9 +46,16 @@ struct command {
 			size_t target_count;
 		} registration;
 		struct {
-			const struct map_chain *chains;
-			uint32_t pool, count;
+			const struct chain_change *changes;
+			const struct chain_life *lives;
+			size_t change_count, life_count;
 		} chains;
+		struct {
+			const uint32_t *targets;
+			size_t count;
+			bool draining;
+		} drain;
+		struct state_recovery recovery;
 		struct {
 			const uint64_t *sequences;
 			size_t count;

@@ -7,6 +7,7 @@
 #include "common/clock.h"
 #include "common/cluster_map.h"
 #include "common/log.h"
+#include "master/failure_domain.h"
 
 #define AT(field) offsetof(struct master_config, field)
 
@@ -36,15 +37,36 @@ const struct conf_option master_options[] = {
 	 "chains of the default pool"},
 	{"pool", "chunk_size", CONF_SIZE, AT(chunk_size), CHUNK_SIZE_MIN, CHUNK_SIZE_MAX, "16M",
 	 "bytes of a chunk, a multiple of 1M"},
+	{"pool", "failure_domain", CONF_STRING, AT(failure_domain), 0, 0, "host",
+	 "of which no chain has two members: server, host, rack or zone"},
 	{"cluster", "initial_targets", CONF_UINT, AT(initial_targets), 0, 65536, "0",
 	 "place the chains when so many targets are there; 0: as many as copies"},
+	{"recovery", "replace_after", CONF_DURATION, AT(replace_after_ns), NS_PER_SEC,
+	 30ull * 86400 * NS_PER_SEC, "10m", "when a missing copy is made anew on another target"},
+	{"recovery", "lease_margin", CONF_DURATION, AT(lease_margin_ns), 10 * NS_PER_MSEC,
+	 60 * NS_PER_SEC, "500ms", "how much later than its lease a chunkserver is surely silent"},
+	{"recovery", "gather", CONF_DURATION, AT(gather_ns), 0, 60 * NS_PER_SEC, "50ms",
+	 "who is lost within this time counts as lost at once"},
+	{"recovery", "return_wait", CONF_DURATION, AT(return_wait_ns), 0, 3600 * NS_PER_SEC, "3s",
+	 "how long the first of all lost members waits for the others"},
+	{"recovery", "unreachable", CONF_DURATION, AT(unreachable_ns), 100 * NS_PER_MSEC,
+	 60 * NS_PER_SEC, "1500ms", "how long somebody must be out of reach of others"},
+	{"recovery", "moves", CONF_UINT, AT(moves), 1, 1024, "2",
+	 "partitions that are moved to or from a target at a time"},
 	{0},
 };
 
 static int check(const char *path, struct master_config *config, char *error, size_t error_size)
 {
+	enum failure_domain domain;
 	enum log_level level;
 
+	if (failure_domain_parse(config->failure_domain, &domain) != 0) {
+		snprintf(error, error_size,
+			 "%s: [pool] failure_domain = %s: use server, host, rack or zone", path,
+			 config->failure_domain);
+		return -EINVAL;
+	}
 	if (config->chunk_size % CHUNK_SIZE_MIN != 0) {
 		snprintf(error, error_size, "%s: [pool] chunk_size must be a multiple of 1M", path);
 		return -EINVAL;

@@ -15,8 +15,12 @@ struct master_config {
 	char *ca, *cert, *key;
 	/* [pool], at --init */
 	uint64_t copies, partitions, chunk_size;
+	char *failure_domain;
 	/* [cluster] */
 	uint64_t initial_targets; /* 0: as many as copies */
+	/* [recovery] */
+	uint64_t replace_after_ns, lease_margin_ns, gather_ns, return_wait_ns, unreachable_ns,
+		moves;
 };
 
 extern const struct conf_option master_options[];

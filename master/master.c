@@ -8,17 +8,23 @@
 #include <sys/stat.h>
 #include "common/clock.h"
 #include "common/log.h"
+#include "master/chains.h"
+#include "master/failure_domain.h"
+#include "master/probes.h"
 #include "master/removal.h"
 #include "master/space.h"
 
 #define SESSIONS_MAX 4096u
 #define RETRY_NS     NS_PER_SEC
 #define PATH_BYTES   4096
+/* A gap between ticks that only a stopped process explains. */
+#define PAUSE_NS NS_PER_SEC
 
 static const struct rpc_method methods[] = {
 	{.path = "/catena.Master/Session", .stream = &client_stream_handler},
 	{.path = "/catena.Master/Chunkserver", .stream = &chunkserver_stream_handler},
 	{.path = "/catena.Master/Status", .unary = status_serve},
+	{.path = "/catena.Master/Admin", .unary = admin_serve},
 	{0},
 };
 
@@ -73,6 +79,11 @@ int master_init(const struct master_config *config, char *error, size_t error_si
 	struct kv *kv;
 	int rc;
 
+	rc = failure_domain_parse(config->failure_domain, &options.failure_domain);
+	if (rc != 0) {
+		snprintf(error, error_size, "[pool] failure_domain is none");
+		return rc;
+	}
 	rc = tls_files_check(&tls, TLS_ROLE_MASTER, &self, error, error_size);
 	if (rc != 0)
 		return rc;
@@ -105,11 +116,12 @@ static void compare_pool(const struct master *master)
 	const struct master_config *config = &master->config;
 
 	if (pool->copies != config->copies || pool->partitions != config->partitions ||
-	    pool->chunk_size != config->chunk_size)
+	    pool->chunk_size != config->chunk_size ||
+	    strcmp(failure_domain_name(pool->failure_domain), config->failure_domain) != 0)
 		log_warn("the [pool] options count at --init only: the pool stays as it is "
-			 "copies=%u "
-			 "partitions=%u chunk_size=%u",
-			 pool->copies, pool->partitions, pool->chunk_size);
+			 "copies=%u partitions=%u chunk_size=%u failure_domain=%s",
+			 pool->copies, pool->partitions, pool->chunk_size,
+			 failure_domain_name(pool->failure_domain));
 }
 
 static int open_state(struct master *master, char *error, size_t error_size)
@@ -151,38 +163,12 @@ static int open_state(struct master *master, char *error, size_t error_size)
 	return rc;
 }
 
-/* ---- the store is back ---- */
-
-struct catching_up {
-	struct command_sync sync;
-	struct master *master;
-};
-
-static void on_caught_up(struct command_sync *sync, int status)
-{
-	struct catching_up *up = (struct catching_up *)sync;
-	struct master *master = up->master;
-
-	master_lock(master);
-	if (status == 0 && !master->stopping && view_refresh(&master->view, master->state) == 0) {
-		master_publish(master);
-		pools_place(master);
-	}
-	master_unlock(master);
-	free(up);
-}
-
 static void on_recovered(void *user)
 {
 	struct master *master = user;
-	struct catching_up *up = calloc(1, sizeof(*up));
 
 	clients_reconcile(master);
-	if (up == NULL)
-		return;
-	up->sync.done = on_caught_up;
-	up->master = master;
-	command_log_sync(master->log, &up->sync);
+	chains_recovered(master);
 }
 
 /* ---- start and stop ---- */
@@ -207,11 +193,15 @@ static int start_parts(struct master *master, char *error, size_t error_size)
 
 	rc = leases_create(&leases, &master->leases);
 	if (rc == 0)
+		rc = chains_start(master);
+	if (rc == 0)
 		rc = command_log_open(&log, &master->log);
 	if (rc == 0)
 		rc = clients_load(master);
 	if (rc == 0)
 		rc = removals_start(master, &master->removals);
+	if (rc == 0)
+		rc = probes_start(master, &master->probes);
 	if (rc == 0)
 		rc = space_start(master, &master->space);
 	if (rc != 0) {
@@ -257,11 +247,13 @@ void master_stop(struct master *master)
 	master->stopping = true;
 	master_unlock(master);
 	rpc_server_stop(master->rpc);
+	probes_stop(master->probes);
 	space_stop(master->space);
 	removals_stop(master->removals);
 	command_log_close(master->log);
 	clients_free(master);
 	chunkservers_free(master);
+	chains_free(master);
 	leases_destroy(master->leases);
 	view_close(&master->view);
 	state_close(master->state);
@@ -273,9 +265,12 @@ void master_stop(struct master *master)
 void master_tick(struct master *master)
 {
 	uint64_t now_ns = clock_monotonic_ns();
+	uint64_t gap_ns;
 
 	master_lock(master);
-	chunkservers_tick(master, now_ns);
+	/* If this process was stopped, heartbeats may be waiting unread. */
+	gap_ns = master->last_tick_ns == 0 ? 0 : now_ns - master->last_tick_ns;
+	chains_tick(master, now_ns, gap_ns > PAUSE_NS ? gap_ns : 0);
 	if (now_ns >= master->retry_ns) {
 		master->retry_ns = now_ns + RETRY_NS;
 		clients_retry(master);

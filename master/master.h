@@ -2,7 +2,7 @@
  *
  * Threads: the RPC thread (callbacks of client_sessions.c, chunkserver_sessions.c, status.c), the
  * main loop (ticks, signals), the log's thread (syncs that are done), the removal thread, the space
- * thread.
+ * thread, the probing thread.
  *
  * One lock, the state lock, covers the state, the view, the leases, all sessions and the removal
  * queue's memory. Whoever sends leases, sessions or maps does so with it held, so that what a
@@ -26,6 +26,8 @@
 #define MASTER_PROTOCOL 1u
 #define MASTER_TICK_MS  100
 
+struct chains;
+struct probes;
 struct removals;
 struct space;
 struct client_session;
@@ -48,7 +50,8 @@ struct master {
 	struct client_stream *waiting;  /* by waiter number: not admitted yet */
 	uint64_t next_waiter;
 	struct chunkserver *chunkservers; /* by server id: those that registered since the start */
-	bool placing;                     /* chains are on their way into the log */
+	struct chains *chains;
+	struct probes *probes;
 	uint64_t last_tick_ns, retry_ns;
 	struct removals *removals;
 	struct space *space;
@@ -83,19 +86,20 @@ void clients_push_map(struct master *master);
 
 /* ---- chunkserver_sessions.c ---- */
 extern const struct rpc_stream_handler chunkserver_stream_handler;
-void chunkservers_tick(struct master *master, uint64_t now_ns);
 void chunkservers_free(struct master *master);
 void chunkservers_push_map(struct master *master);
 /* The stream to who has this target (referenced), or NULL: not there now. */
 struct rpc_stream *chunkservers_stream_of(struct master *master, uint32_t target_id);
 
-/* ---- pools.c ---- */
-/* Places the chains of the default pool once enough targets are there. */
-void pools_place(struct master *master);
+/* ---- chains.c ---- */
 /* Publishes the view and pushes it to everyone. */
 void master_publish(struct master *master);
 
 /* ---- status.c ---- */
 void status_serve(void *server_user, struct rpc_call *call, const struct tls_identity *peer,
 		  const uint8_t *data, size_t size);
+
+/* ---- admin.c ---- */
+void admin_serve(void *server_user, struct rpc_call *call, const struct tls_identity *peer,
+		 const uint8_t *data, size_t size);
 #endif

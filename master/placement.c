@@ -229,16 +229,15 @@ static void place(struct plan *plan, uint32_t partition, struct map_chain *out)
 	}
 }
 
-int placement_compute(const struct placement_target *targets, size_t count, uint32_t copies,
-		      uint32_t partitions, struct map_chain *out)
+/* In order of ids; *plan is to be freed in any case. */
+static int plan_of(struct plan *plan, const struct placement_target *targets, size_t count)
 {
-	struct plan plan = {.copies = copies, .partitions = partitions};
 	struct placement_target *sorted;
 	int rc = 0;
 
-	if (copies == 0 || copies > CHAIN_MEMBERS_MAX || partitions == 0)
+	if (plan->copies == 0 || plan->copies > CHAIN_MEMBERS_MAX || plan->partitions == 0)
 		return -EINVAL;
-	if (count < copies)
+	if (count < plan->copies)
 		return -ENODEV;
 	sorted = malloc(count * sizeof(*sorted));
 	if (sorted == NULL)
@@ -249,10 +248,33 @@ int placement_compute(const struct placement_target *targets, size_t count, uint
 		if (sorted[i].id == sorted[i - 1].id)
 			rc = -EINVAL;
 	if (rc == 0)
-		rc = plan_make(&plan, sorted, count);
+		rc = plan_make(plan, sorted, count);
+	free(sorted);
+	return rc;
+}
+
+int placement_quotas(const struct placement_target *targets, size_t count, uint32_t copies,
+		     uint32_t partitions, double *out)
+{
+	struct plan plan = {.copies = copies, .partitions = partitions};
+	int rc = plan_of(&plan, targets, count);
+
+	for (size_t i = 0; rc == 0 && i < count; i++)
+		for (size_t j = 0; j < count; j++)
+			if (plan.targets[j].id == targets[i].id)
+				out[i] = plan.targets[j].quota;
+	plan_free(&plan);
+	return rc;
+}
+
+int placement_compute(const struct placement_target *targets, size_t count, uint32_t copies,
+		      uint32_t partitions, struct map_chain *out)
+{
+	struct plan plan = {.copies = copies, .partitions = partitions};
+	int rc = plan_of(&plan, targets, count);
+
 	for (uint32_t p = 0; rc == 0 && p < partitions; p++)
 		place(&plan, p, &out[p]);
 	plan_free(&plan);
-	free(sorted);
 	return rc;
 }

@@ -12,7 +12,7 @@
 
 struct placement_target {
 	uint32_t id;     /* unique */
-	uint64_t domain; /* for now the server */
+	uint64_t domain; /* of which no chain has two */
 	uint64_t capacity;
 };
 
@@ -20,4 +20,7 @@ struct placement_target {
  * @targets does not matter. -ENODEV: fewer domains than copies. -EINVAL, -ENOMEM. */
 int placement_compute(const struct placement_target *targets, size_t count, uint32_t copies,
 		      uint32_t partitions, struct map_chain *out);
+/* How many chains each should be in, in the order of @targets. Errors as above. */
+int placement_quotas(const struct placement_target *targets, size_t count, uint32_t copies,
+		     uint32_t partitions, double *out);
 #endif

@@ -194,8 +194,11 @@ static unsigned advance(struct removals *r, struct job *job, unsigned budget)
 						     pool->partitions);
 		const struct map_chain *chain = &pool->chains[partition];
 
+		/* An offline member has no say: what it has too much, it loses when it is made
+		 * equal. */
 		for (uint32_t i = 0; i < chain->count; i++)
-			if (!name_chunk(r, job, chain->members[i].target_id, partition))
+			if (chain->members[i].state != MEMBER_OFFLINE &&
+			    !name_chunk(r, job, chain->members[i].target_id, partition))
 				job->failed = true;
 		job->next++;
 		looked++;
@@ -215,9 +218,11 @@ static bool all_members_there(struct removals *r, const struct job *job)
 	/* The first chunk speaks for all; if others differ, the job fails on its way. */
 	chain = &pool->chains[chunk_partition(job->removal.file_id, 0, pool->partitions)];
 	for (uint32_t i = 0; i < chain->count; i++) {
-		struct rpc_stream *rpc =
-			chunkservers_stream_of(r->master, chain->members[i].target_id);
+		struct rpc_stream *rpc;
 
+		if (chain->members[i].state == MEMBER_OFFLINE)
+			continue;
+		rpc = chunkservers_stream_of(r->master, chain->members[i].target_id);
 		if (rpc == NULL)
 			return false;
 		rpc_stream_unref(rpc);

@@ -1,10 +1,11 @@
 /* removal.h - the chunks of files that are gone are removed from the targets, in the background.
  *
  * The durable queue of the state (files by sequence) is walked with a cursor. Each chunk of a file
- * is named to every member of its chain, in batches per target; a file leaves the queue when all
- * have answered that its chunks are gone, durably. Removing is idempotent, so whatever is in doubt
- * (a lost connection, an error, no answer) is done again from the start of the file. A file with a
- * member that is offline waits; others overtake it.
+ * is named to every member of its chain that is not offline, in batches per target; a file leaves
+ * the queue when all have answered that its chunks are gone, durably. Removing is idempotent, so
+ * whatever is in doubt (a lost connection, an error, no answer) is done again from the start of the
+ * file. A file with a member that is not there, but is not out of its chain either, waits; others
+ * overtake it. What an offline member has too much is removed when it is made equal.
  *
  * Threading: one thread of its own. All functions but start and stop with the state lock held. */
 #ifndef CATENA_MASTER_REMOVAL_H

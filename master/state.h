@@ -30,7 +30,9 @@ extern const unsigned state_family_count;
 
 struct state;
 struct state_options {
-	uint32_t copies, partitions, chunk_size; /* of the default pool, at state_init() */
+	/* Of the default pool, at state_init(). */
+	uint32_t copies, partitions, chunk_size;
+	enum failure_domain failure_domain;
 };
 /* First start: cluster id, root directory, default pool. -EEXIST. */
 int state_init(struct kv *kv, const char *cluster, const struct state_options *options);
@@ -81,9 +83,31 @@ uint64_t state_next_session_id(const struct state *state);
  * are updated. Unknown targets are added. Chains are placed as a separate command. */
 int state_apply_register(struct state *state, uint64_t index, const struct map_server *server,
 			 const struct map_target *targets, size_t target_count);
-/* Replaces the chains of a pool (what placement decided). */
-int state_apply_chains(struct state *state, uint64_t index, uint32_t pool,
-		       const struct map_chain *chains, uint32_t count);
+struct chain_change;
+struct chain_life;
+/* Changes chains, and remembers lives of targets, in one batch (what the chain manager decided).
+ * Each chain is of the epoch after its last (or its first, 1), names known targets once each, those
+ * in-sync first and at least one of them, and no partition is named twice. -EINVAL: not so; nothing
+ * was done. */
+int state_apply_chains(struct state *state, uint64_t index, const struct chain_change *changes,
+		       size_t change_count, const struct chain_life *lives, size_t life_count);
+/* -EINVAL: an unknown target; nothing was done. */
+int state_apply_drain(struct state *state, uint64_t index, const uint32_t *targets, size_t count,
+		      bool draining);
+struct state_recovery {
+	uint64_t rate; /* bytes a second and server; 0: as users leave room */
+	bool paused;
+};
+int state_apply_recovery(struct state *state, uint64_t index,
+			 const struct state_recovery *recovery);
+void state_recovery(const struct state *state, struct state_recovery *out);
+/* 0: unknown. */
+uint64_t state_server_id(const struct state *state, const char *name);
+uint32_t state_target_id(const struct state *state, const char *uuid);
+/* The last life stored of this target; 0: none, or it is unknown. */
+uint64_t state_target_life(const struct state *state, const char *uuid);
+/* Grows with every change of what state_map() makes. */
+uint64_t state_map_version(const struct state *state);
 /* The map from the state; online, used and capacity are the caller's to fill from liveness. */
 struct cluster_map *state_map(struct state *state);
 

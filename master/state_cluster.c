@@ -1,5 +1,6 @@
-/* state_cluster.c - pools, servers, targets and chains: what the cluster map is made of. All of it
- * is in memory too; a change is made in a copy of the record, written, and then taken over. */
+/* state_cluster.c - pools, servers, targets and chains: their records, registrations, and the map
+ * made of them. All of it is in memory too; a change is made in a copy of the record, written, and
+ * then taken over. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +10,10 @@
 
 #define LOG_MODULE "state"
 
+/* Pools and targets of format 1 have no failure domain, life and flags. */
 #define RECORD_FORMAT      1
+#define RECORD_FORMAT_2    2
+#define TARGET_DRAINING    1u
 #define PARTITIONS_MAX     65536u
 #define CHAIN_BYTES_MAX    (10 + CHAIN_MEMBERS_MAX * 5)
 #define RECORD_BYTES_MAX   (32 + 5 * (MAP_NAME_MAX + 2))
@@ -19,7 +23,10 @@
 
 static uint8_t *add_text(uint8_t *at, const char *text)
 {
-	size_t size = strnlen(text, MAP_NAME_MAX - 1);
+	size_t size = strlen(text);
+
+	if (size >= MAP_NAME_MAX)
+		size = MAP_NAME_MAX - 1;
 
 	put_le16(at, (uint16_t)size);
 	memcpy(at + 2, text, size);
@@ -43,12 +50,13 @@ static void put_pool(struct kv_batch *batch, const struct state_pool *pool)
 {
 	uint8_t key[META_KEY_MAX], value[RECORD_BYTES_MAX];
 
-	value[0] = RECORD_FORMAT;
+	value[0] = RECORD_FORMAT_2;
 	put_le32(value + 1, pool->copies);
 	put_le32(value + 5, pool->partitions);
 	put_le32(value + 9, pool->chunk_size);
+	value[13] = (uint8_t)pool->failure_domain;
 	kv_batch_put(batch, FAMILY_META, key, key_meta32(key, META_POOL, pool->id, 0), value,
-		     (size_t)(add_text(value + 13, pool->name) - value));
+		     (size_t)(add_text(value + 14, pool->name) - value));
 }
 
 static void put_server(struct kv_batch *batch, const struct map_server *server)
@@ -66,18 +74,31 @@ static void put_server(struct kv_batch *batch, const struct map_server *server)
 		     (size_t)(at - value));
 }
 
-static void put_target(struct kv_batch *batch, const struct map_target *target)
+void cluster_put_target(struct kv_batch *batch, const struct state_target *target)
 {
 	uint8_t key[META_KEY_MAX], value[RECORD_BYTES_MAX];
 
-	value[0] = RECORD_FORMAT;
+	value[0] = RECORD_FORMAT_2;
 	put_le64(value + 1, target->server_id);
+	put_le64(value + 9, target->life);
+	value[17] = target->draining ? TARGET_DRAINING : 0;
 	kv_batch_put(batch, FAMILY_META, key, key_meta32(key, META_TARGET, target->id, 0), value,
-		     (size_t)(add_text(value + 9, target->uuid) - value));
+		     (size_t)(add_text(value + 18, target->uuid) - value));
 }
 
-static void put_chain(struct kv_batch *batch, uint32_t pool, uint32_t partition,
-		      const struct map_chain *chain)
+void cluster_put_recovery(struct kv_batch *batch, const struct state_recovery *recovery)
+{
+	uint8_t key[META_KEY_MAX], value[10];
+
+	value[0] = RECORD_FORMAT;
+	put_le64(value + 1, recovery->rate);
+	value[9] = recovery->paused ? 1 : 0;
+	kv_batch_put(batch, FAMILY_META, key, key_meta(key, META_RECOVERY, 0), value,
+		     sizeof(value));
+}
+
+void cluster_put_chain(struct kv_batch *batch, uint32_t pool, uint32_t partition,
+		       const struct map_chain *chain)
 {
 	uint8_t key[META_KEY_MAX], value[CHAIN_BYTES_MAX], *at = value + 10;
 
@@ -99,6 +120,7 @@ void cluster_put_default_pool(struct kv_batch *batch, const struct state_options
 		.copies = options->copies,
 		.partitions = options->partitions,
 		.chunk_size = options->chunk_size,
+		.failure_domain = options->failure_domain,
 		.name = "default",
 	};
 
@@ -119,7 +141,7 @@ static void *grow(void **array, size_t *count, size_t item)
 	return (char *)bigger + (*count)++ * item;
 }
 
-static int load_pool(struct cluster *cluster, const uint8_t *key, struct reader *r)
+static int load_pool(struct cluster *cluster, const uint8_t *key, uint8_t format, struct reader *r)
 {
 	struct state_pool *pool =
 		grow((void **)&cluster->pools, &cluster->pool_count, sizeof(*pool));
@@ -130,14 +152,18 @@ static int load_pool(struct cluster *cluster, const uint8_t *key, struct reader 
 	pool->copies = reader_le32(r);
 	pool->partitions = reader_le32(r);
 	pool->chunk_size = reader_le32(r);
+	if (format == RECORD_FORMAT_2)
+		pool->failure_domain = (enum failure_domain)reader_u8(r);
 	get_text(r, pool->name, sizeof(pool->name));
-	if (!reader_done(r) || pool->partitions == 0 || pool->partitions > PARTITIONS_MAX)
+	if (!reader_done(r) || pool->partitions == 0 || pool->partitions > PARTITIONS_MAX ||
+	    pool->failure_domain > FAILURE_DOMAIN_ZONE)
 		return -EUCLEAN;
 	pool->chains = calloc(pool->partitions, sizeof(*pool->chains));
 	return pool->chains == NULL ? -ENOMEM : 0;
 }
 
-static int load_server(struct cluster *cluster, const uint8_t *key, struct reader *r)
+static int load_server(struct cluster *cluster, const uint8_t *key, uint8_t format,
+		       struct reader *r)
 {
 	struct map_server *server =
 		grow((void **)&cluster->servers, &cluster->server_count, sizeof(*server));
@@ -154,20 +180,25 @@ static int load_server(struct cluster *cluster, const uint8_t *key, struct reade
 	return reader_done(r) ? 0 : -EUCLEAN;
 }
 
-static int load_target(struct cluster *cluster, const uint8_t *key, struct reader *r)
+static int load_target(struct cluster *cluster, const uint8_t *key, uint8_t format,
+		       struct reader *r)
 {
-	struct map_target *target =
+	struct state_target *target =
 		grow((void **)&cluster->targets, &cluster->target_count, sizeof(*target));
 
 	if (target == NULL)
 		return -ENOMEM;
 	target->id = get_be32(key + 1);
 	target->server_id = reader_le64(r);
+	if (format == RECORD_FORMAT_2) {
+		target->life = reader_le64(r);
+		target->draining = (reader_u8(r) & TARGET_DRAINING) != 0;
+	}
 	get_text(r, target->uuid, sizeof(target->uuid));
 	return reader_done(r) ? 0 : -EUCLEAN;
 }
 
-static struct state_pool *find_pool(struct cluster *cluster, uint32_t id)
+struct state_pool *cluster_find_pool(struct cluster *cluster, uint32_t id)
 {
 	for (size_t i = 0; i < cluster->pool_count; i++)
 		if (cluster->pools[i].id == id)
@@ -175,9 +206,35 @@ static struct state_pool *find_pool(struct cluster *cluster, uint32_t id)
 	return NULL;
 }
 
-static int load_chain(struct cluster *cluster, const uint8_t *key, struct reader *r)
+/* The array is in order of ids, as they are given. */
+struct state_target *cluster_find_target(struct cluster *cluster, uint32_t id)
 {
-	struct state_pool *pool = find_pool(cluster, get_be32(key + 1));
+	size_t low = 0, high = cluster->target_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (cluster->targets[middle].id == id)
+			return &cluster->targets[middle];
+		if (cluster->targets[middle].id < id)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
+static int load_recovery(struct cluster *cluster, const uint8_t *key, uint8_t format,
+			 struct reader *r)
+{
+	cluster->recovery.rate = reader_le64(r);
+	cluster->recovery.paused = reader_u8(r) != 0;
+	return reader_done(r) ? 0 : -EUCLEAN;
+}
+
+static int load_chain(struct cluster *cluster, const uint8_t *key, uint8_t format, struct reader *r)
+{
+	struct state_pool *pool = cluster_find_pool(cluster, get_be32(key + 1));
 	uint32_t partition = get_be32(key + 5);
 	struct map_chain chain = {0};
 
@@ -197,7 +254,8 @@ static int load_chain(struct cluster *cluster, const uint8_t *key, struct reader
 
 /* Calls @load for each record of a tag, in order of ids. */
 static int load_tag(struct state *state, enum meta_tag tag,
-		    int (*load)(struct cluster *cluster, const uint8_t *key, struct reader *r))
+		    int (*load)(struct cluster *cluster, const uint8_t *key, uint8_t format,
+				struct reader *r))
 {
 	const uint8_t start = (uint8_t)tag, end = (uint8_t)(tag + 1);
 	const uint8_t *key, *value;
@@ -210,9 +268,12 @@ static int load_tag(struct state *state, enum meta_tag tag,
 	while ((rc = kv_iter_next(iter, &key, &key_size, &value, &size)) == 1) {
 		struct reader r = reader_on(value, size);
 
+		uint8_t format = reader_u8(&r);
+
 		rc = -EUCLEAN;
-		if (key_size == META_KEY_MAX && reader_u8(&r) == RECORD_FORMAT)
-			rc = load(&state->cluster, key, &r);
+		if (key_size == META_KEY_MAX &&
+		    (format == RECORD_FORMAT || format == RECORD_FORMAT_2))
+			rc = load(&state->cluster, key, format, &r);
 		if (rc != 0)
 			break;
 	}
@@ -230,6 +291,8 @@ int cluster_load(struct state *state)
 		rc = load_tag(state, META_SERVER, load_server);
 	if (rc == 0)
 		rc = load_tag(state, META_TARGET, load_target);
+	if (rc == 0)
+		rc = load_tag(state, META_RECOVERY, load_recovery);
 	return rc;
 }
 
@@ -247,7 +310,7 @@ void cluster_unload(struct state *state)
 
 /* ---- registration ---- */
 
-static struct map_server *server_by_name(struct cluster *cluster, const char *name)
+static struct map_server *server_by_name(const struct cluster *cluster, const char *name)
 {
 	for (size_t i = 0; i < cluster->server_count; i++)
 		if (strcmp(cluster->servers[i].name, name) == 0)
@@ -255,7 +318,7 @@ static struct map_server *server_by_name(struct cluster *cluster, const char *na
 	return NULL;
 }
 
-static struct map_target *target_by_uuid(struct cluster *cluster, const char *uuid)
+static struct state_target *target_by_uuid(const struct cluster *cluster, const char *uuid)
 {
 	for (size_t i = 0; i < cluster->target_count; i++)
 		if (strcmp(cluster->targets[i].uuid, uuid) == 0)
@@ -301,7 +364,7 @@ static int reserve(struct cluster *cluster, size_t targets)
 {
 	struct map_server *servers =
 		realloc(cluster->servers, (cluster->server_count + 1) * sizeof(*servers));
-	struct map_target *bigger;
+	struct state_target *bigger;
 
 	if (servers == NULL)
 		return -ENOMEM;
@@ -314,15 +377,20 @@ static int reserve(struct cluster *cluster, size_t targets)
 }
 
 /* What a target of this server is from now on; *changed when that is news. */
-static struct map_target make_target(struct txn *txn, const char *uuid, uint64_t server_id,
-				     bool *changed)
+static struct state_target make_target(struct txn *txn, const char *uuid, uint64_t server_id,
+				       bool *changed)
 {
-	const struct map_target *known = target_by_uuid(&txn->state->cluster, uuid);
-	struct map_target target = {.server_id = server_id};
+	const struct state_target *known = target_by_uuid(&txn->state->cluster, uuid);
+	struct state_target target = {0};
 
 	*changed = known == NULL || known->server_id != server_id;
-	target.id = known != NULL ? known->id : txn->counters.next_target++;
-	memcpy(target.uuid, uuid, strlen(uuid) + 1);
+	if (known != NULL) {
+		target = *known;
+	} else {
+		target.id = txn->counters.next_target++;
+		memcpy(target.uuid, uuid, strlen(uuid) + 1);
+	}
+	target.server_id = server_id;
 	return target;
 }
 
@@ -336,9 +404,9 @@ static void take_server(struct cluster *cluster, const struct map_server *server
 	*known = *server;
 }
 
-static void take_target(struct cluster *cluster, const struct map_target *target)
+static void take_target(struct cluster *cluster, const struct state_target *target)
 {
-	struct map_target *known = target_by_uuid(cluster, target->uuid);
+	struct state_target *known = target_by_uuid(cluster, target->uuid);
 
 	if (known == NULL)
 		known = &cluster->targets[cluster->target_count++];
@@ -349,7 +417,7 @@ int state_apply_register(struct state *state, uint64_t index, const struct map_s
 			 const struct map_target *targets, size_t target_count)
 {
 	struct cluster *cluster = &state->cluster;
-	struct map_target made[REGISTERED_AT_ONCE];
+	struct state_target made[REGISTERED_AT_ONCE];
 	const struct map_server *known;
 	struct map_server is = *server;
 	struct txn *txn;
@@ -373,7 +441,7 @@ int state_apply_register(struct state *state, uint64_t index, const struct map_s
 	for (size_t i = 0; i < target_count; i++) {
 		made[i] = make_target(txn, targets[i].uuid, is.id, &changed);
 		if (changed)
-			put_target(txn->batch, &made[i]);
+			cluster_put_target(txn->batch, &made[i]);
 		news |= changed;
 	}
 	/* A server that only came back is no news to anybody. */
@@ -388,55 +456,25 @@ int state_apply_register(struct state *state, uint64_t index, const struct map_s
 	return 0;
 }
 
-/* ---- chains ---- */
-
-static bool same_chain(const struct map_chain *a, const struct map_chain *b)
+uint64_t state_server_id(const struct state *state, const char *name)
 {
-	if (a->epoch != b->epoch || a->count != b->count)
-		return false;
-	for (uint32_t i = 0; i < a->count; i++)
-		if (a->members[i].target_id != b->members[i].target_id ||
-		    a->members[i].state != b->members[i].state)
-			return false;
-	return true;
+	const struct map_server *server = server_by_name(&state->cluster, name);
+
+	return server == NULL ? 0 : server->id;
 }
 
-int state_apply_chains(struct state *state, uint64_t index, uint32_t pool_id,
-		       const struct map_chain *chains, uint32_t count)
+uint32_t state_target_id(const struct state *state, const char *uuid)
 {
-	struct state_pool *pool;
-	struct txn *txn;
-	bool news = false;
-	int rc = state_ready(state);
+	const struct state_target *target = target_by_uuid(&state->cluster, uuid);
 
-	if (rc != 0)
-		return rc;
-	pool = find_pool(&state->cluster, pool_id);
-	if (pool == NULL)
-		return -ENOENT;
-	if (count != pool->partitions)
-		return -EINVAL;
-	for (uint32_t i = 0; i < count; i++) {
-		if (chains[i].count > CHAIN_MEMBERS_MAX)
-			return -EINVAL;
-		/* An epoch names one set of members for ever. */
-		if (chains[i].epoch < pool->chains[i].epoch ||
-		    (chains[i].epoch == pool->chains[i].epoch &&
-		     !same_chain(&chains[i], &pool->chains[i])))
-			return -EINVAL;
-	}
-	txn = txn_begin(state, NULL, 0);
-	for (uint32_t i = 0; i < count; i++)
-		if (!same_chain(&chains[i], &pool->chains[i])) {
-			put_chain(txn->batch, pool_id, i, &chains[i]);
-			news = true;
-		}
-	if (news)
-		txn->counters.map_version++;
-	rc = txn_commit(txn, index);
-	if (rc == 0)
-		memcpy(pool->chains, chains, count * sizeof(*chains));
-	return rc;
+	return target == NULL ? 0 : target->id;
+}
+
+uint64_t state_target_life(const struct state *state, const char *uuid)
+{
+	const struct state_target *target = target_by_uuid(&state->cluster, uuid);
+
+	return target == NULL ? 0 : target->life;
 }
 
 /* ---- the map ---- */
@@ -519,6 +557,7 @@ static void fill_pools(struct map_message *m, struct cluster *cluster)
 		out->copies = pool->copies;
 		out->partitions = pool->partitions;
 		out->chunk_size = pool->chunk_size;
+		out->failure_domain = pool->failure_domain;
 		out->name = pool->name;
 		out->n_chains = pool->partitions;
 		out->chains = &m->chain_pointers[at];
@@ -551,11 +590,17 @@ static void fill_members(struct map_message *m, struct cluster *cluster)
 		m->targets[i].id = cluster->targets[i].id;
 		m->targets[i].server_id = cluster->targets[i].server_id;
 		m->targets[i].uuid = cluster->targets[i].uuid;
+		m->targets[i].draining = cluster->targets[i].draining;
 	}
 	m->map.n_servers = cluster->server_count;
 	m->map.servers = m->server_pointers;
 	m->map.n_targets = cluster->target_count;
 	m->map.targets = m->target_pointers;
+}
+
+uint64_t state_map_version(const struct state *state)
+{
+	return state->counters.map_version;
 }
 
 struct cluster_map *state_map(struct state *state)

@@ -48,6 +48,7 @@ enum meta_tag {
 	META_CHAIN = 'c',    /* pool be32, partition be32 */
 	META_SERVER = 'v',   /* id be64 */
 	META_TARGET = 't',   /* id be32 */
+	META_RECOVERY = 'r', /* struct state_recovery */
 };
 
 #define META_KEY_MAX     9
@@ -199,17 +200,33 @@ void sessions_unload(struct state *state);
 
 struct state_pool {
 	uint32_t id, copies, partitions, chunk_size;
+	enum failure_domain failure_domain;
 	char name[MAP_NAME_MAX];
 	struct map_chain *chains;
+};
+
+struct state_target {
+	uint32_t id;
+	uint64_t server_id;
+	uint64_t life; /* the last one whose consequences are in the chains; 0: none was seen */
+	bool draining;
+	char uuid[37];
 };
 
 struct cluster {
 	struct state_pool *pools;
 	struct map_server *servers;
-	struct map_target *targets;
+	struct state_target *targets;
 	size_t pool_count, server_count, target_count;
+	struct state_recovery recovery;
 };
 
+struct state_pool *cluster_find_pool(struct cluster *cluster, uint32_t id);
+struct state_target *cluster_find_target(struct cluster *cluster, uint32_t id);
+void cluster_put_target(struct kv_batch *batch, const struct state_target *target);
+void cluster_put_chain(struct kv_batch *batch, uint32_t pool, uint32_t partition,
+		       const struct map_chain *chain);
+void cluster_put_recovery(struct kv_batch *batch, const struct state_recovery *recovery);
 int cluster_load(struct state *state);
 void cluster_unload(struct state *state);
 void cluster_put_default_pool(struct kv_batch *batch, const struct state_options *options);

@@ -5,6 +5,9 @@
 #include <string.h>
 #include "common/clock.h"
 #include "common/log.h"
+#include "master/chain_manager.h"
+#include "master/chains.h"
+#include "master/chunkserver_sessions.h"
 #include "master/client_sessions.h"
 
 static void fill_sessions(struct master *master, Catena__StatusReply *reply,
@@ -26,6 +29,127 @@ static void fill_sessions(struct master *master, Catena__StatusReply *reply,
 	reply->sessions = pointers;
 }
 
+/* ---- chains ---- */
+
+#define WARNINGS_MAX 256u
+
+/* What a reply points to. */
+struct chains_status {
+	Catena__Recovery recovery;
+	Catena__SyncProgress *syncs, **sync_pointers;
+	Catena__TargetStatus *targets, **target_pointers;
+	char *warnings[WARNINGS_MAX];
+	size_t warning_count;
+};
+
+static void chains_status_free(struct chains_status *status)
+{
+	free(status->syncs);
+	free(status->sync_pointers);
+	free(status->targets);
+	free(status->target_pointers);
+	for (size_t i = 0; i < status->warning_count; i++)
+		free(status->warnings[i]);
+}
+
+static void add_warning(void *user, const char *line)
+{
+	struct chains_status *status = user;
+
+	if (status->warning_count == WARNINGS_MAX)
+		return;
+	status->warnings[status->warning_count] = strdup(line);
+	if (status->warnings[status->warning_count] != NULL)
+		status->warning_count++;
+}
+
+static int fill_syncs(struct master *master, Catena__StatusReply *reply,
+		      struct chains_status *status)
+{
+	size_t count = 0, n = 0;
+
+	for (struct chunkserver *s = master->chunkservers; s != NULL; s = s->hh.next)
+		count += s->sync_count;
+	status->syncs = calloc(count + 1, sizeof(*status->syncs));
+	status->sync_pointers = calloc(count + 1, sizeof(*status->sync_pointers));
+	if (status->syncs == NULL || status->sync_pointers == NULL)
+		return -ENOMEM;
+	for (struct chunkserver *s = master->chunkservers; s != NULL; s = s->hh.next) {
+		if (s->stream == NULL)
+			continue;
+		for (size_t i = 0; i < s->sync_count; i++, n++) {
+			Catena__SyncProgress *out = &status->syncs[n];
+
+			catena__sync_progress__init(out);
+			out->pool = s->syncs[i].pool;
+			out->partition = s->syncs[i].partition;
+			out->epoch = s->syncs[i].epoch;
+			out->target_id = s->syncs[i].target;
+			out->compared = s->syncs[i].compared;
+			out->copied = s->syncs[i].copied;
+			out->damaged = s->syncs[i].damaged;
+			status->sync_pointers[n] = out;
+		}
+	}
+	reply->n_syncs = n;
+	reply->syncs = status->sync_pointers;
+	return 0;
+}
+
+static int fill_targets(struct master *master, Catena__StatusReply *reply,
+			struct chains_status *status)
+{
+	const struct cluster_map *map = master->view.map;
+	uint64_t now_ns = clock_monotonic_ns();
+
+	status->targets = calloc(map->target_count + 1, sizeof(*status->targets));
+	status->target_pointers = calloc(map->target_count + 1, sizeof(*status->target_pointers));
+	if (status->targets == NULL || status->target_pointers == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < map->target_count; i++) {
+		Catena__TargetStatus *out = &status->targets[i];
+		struct chain_manager_status is = {0};
+
+		chain_manager_target_status(chains_manager(master), map, map->targets[i].id, now_ns,
+					    &is);
+		catena__target_status__init(out);
+		out->id = map->targets[i].id;
+		out->error = is.error;
+		out->partitions = is.partitions;
+		out->in_sync = is.in_sync;
+		out->heads = is.heads;
+		out->fair = is.fair;
+		/* Less than a second is not "there", either. */
+		out->out_seconds = (is.out_ns + NS_PER_SEC - 1) / NS_PER_SEC;
+		status->target_pointers[i] = out;
+	}
+	reply->n_targets = map->target_count;
+	reply->targets = status->target_pointers;
+	return 0;
+}
+
+static int fill_chains(struct master *master, Catena__StatusReply *reply,
+		       struct chains_status *status)
+{
+	struct state_recovery recovery;
+	int rc = fill_syncs(master, reply, status);
+
+	if (rc == 0)
+		rc = fill_targets(master, reply, status);
+	state_recovery(master->state, &recovery);
+	catena__recovery__init(&status->recovery);
+	status->recovery.rate = recovery.rate;
+	status->recovery.paused = recovery.paused;
+	reply->recovery = &status->recovery;
+	chain_manager_warnings(chains_manager(master), master->view.map, clock_monotonic_ns(),
+			       add_warning, status);
+	reply->n_warnings = status->warning_count;
+	reply->warnings = status->warnings;
+	return rc;
+}
+
+/* ---- the reply ---- */
+
 /* With the state lock held, because sessions' texts are borrowed. */
 static int build(struct master *master, struct push *push)
 {
@@ -35,6 +159,7 @@ static int build(struct master *master, struct push *push)
 	Catena__SessionStatus **pointers = calloc(count + 1, sizeof(*pointers));
 	int error = command_log_error(master->log), rc = -ENOMEM;
 	uint8_t *rest = NULL, *map = NULL;
+	struct chains_status chains = {.warning_count = 0};
 	struct state_counts counts;
 
 	if (sessions == NULL || pointers == NULL)
@@ -47,6 +172,10 @@ static int build(struct master *master, struct push *push)
 	reply.log_index = command_log_applied(master->log);
 	if (error != 0)
 		reply.store_error = strerror(-error);
+	rc = fill_chains(master, &reply, &chains);
+	if (rc != 0)
+		goto out;
+	rc = -ENOMEM;
 	size = catena__status_reply__get_packed_size(&reply);
 	rest = malloc(size + 1);
 	if (rest == NULL)
@@ -60,6 +189,7 @@ static int build(struct master *master, struct push *push)
 	if (push->failed)
 		rc = -ENOMEM;
 out:
+	chains_status_free(&chains);
 	free(map);
 	free(rest);
 	free(pointers);

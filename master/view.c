@@ -20,6 +20,22 @@ static struct map_target *target_of(struct view *view, uint32_t id)
 	return (struct map_target *)cluster_map_target(view->map, id);
 }
 
+/* What is known in memory only goes from one map to the next. */
+static void carry_over(const struct cluster_map *from, struct view *view)
+{
+	for (size_t i = 0; i < from->server_count; i++) {
+		struct map_server *server = server_of(view, from->servers[i].id);
+
+		if (server != NULL)
+			server->online = from->servers[i].online;
+	}
+	for (size_t i = 0; i < from->target_count; i++) {
+		const struct map_target *was = &from->targets[i];
+
+		view_set_usage(view, was->id, was->capacity, was->used, was->full);
+	}
+}
+
 int view_refresh(struct view *view, struct state *state)
 {
 	struct cluster_map *map = state_map(state), *old = view->map;
@@ -27,19 +43,8 @@ int view_refresh(struct view *view, struct state *state)
 	if (map == NULL)
 		return -ENOMEM;
 	view->map = map;
-	if (old == NULL)
-		return 0;
-	for (size_t i = 0; i < old->server_count; i++) {
-		struct map_server *server = server_of(view, old->servers[i].id);
-
-		if (server != NULL)
-			server->online = old->servers[i].online;
-	}
-	for (size_t i = 0; i < old->target_count; i++) {
-		const struct map_target *was = &old->targets[i];
-
-		view_set_usage(view, was->id, was->capacity, was->used, was->full);
-	}
+	if (old != NULL)
+		carry_over(old, view);
 	cluster_map_unref(old);
 	return 0;
 }
@@ -66,13 +71,18 @@ void view_set_usage(struct view *view, uint32_t target_id, uint64_t capacity, ui
 	target->full = full;
 }
 
+static uint64_t shown_version(const struct view *view)
+{
+	return view->map->version << CHANGE_BITS | (view->changes & ((1ull << CHANGE_BITS) - 1));
+}
+
 /* Encodes with the version that fits; the map itself keeps the state's. */
 static int encode(struct view *view, uint8_t **out, size_t *size)
 {
 	uint64_t stored = view->map->version;
 	int rc;
 
-	view->map->version = stored << CHANGE_BITS | (view->changes & ((1ull << CHANGE_BITS) - 1));
+	view->map->version = shown_version(view);
 	rc = cluster_map_encode(view->map, out, size);
 	view->map->version = stored;
 	return rc;
@@ -94,6 +104,22 @@ int view_publish(struct view *view)
 	view->encoded = encoded;
 	view->encoded_size = size;
 	return 0;
+}
+
+int view_prepare(struct view *view, struct state *state, uint8_t **out, size_t *size,
+		 uint64_t *version)
+{
+	struct view next = *view;
+	int rc;
+
+	next.map = state_map(state);
+	if (next.map == NULL)
+		return -ENOMEM;
+	carry_over(view->map, &next);
+	*version = shown_version(&next);
+	rc = encode(&next, out, size);
+	cluster_map_unref(next.map);
+	return rc;
 }
 
 int view_encode_now(struct view *view, uint8_t **out, size_t *size)

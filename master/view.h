@@ -25,6 +25,10 @@ int view_open(struct view *view, struct state *state, int64_t start_time_ns);
 void view_close(struct view *view);
 /* Takes over what is in the state now; it must be durable. Publish afterwards. */
 int view_refresh(struct view *view, struct state *state);
+/* What that will make of it, encoded (malloc()ed), for those who are to know it first: nobody else
+ * sees it before view_refresh(). */
+int view_prepare(struct view *view, struct state *state, uint8_t **out, size_t *size,
+		 uint64_t *version);
 /* True: that is news; publish. */
 bool view_set_online(struct view *view, uint64_t server_id, bool online);
 void view_set_usage(struct view *view, uint32_t target_id, uint64_t capacity, uint64_t used,

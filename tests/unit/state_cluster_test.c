@@ -9,6 +9,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include "common/cluster_map.h"
+#include "master/chain_manager.h"
 #include "tests/unit/state_fixture.h"
 
 #define PARTITIONS 16u
@@ -143,71 +144,195 @@ static void registrations_are_checked(void **state)
 	assert_int_equal(f.state->cluster.server_count, 0);
 }
 
-static void fill_chains(struct map_chain chains[PARTITIONS], uint64_t epoch)
+static void fill_changes(struct chain_change changes[PARTITIONS], uint64_t epoch)
 {
-	memset(chains, 0, PARTITIONS * sizeof(*chains));
+	memset(changes, 0, PARTITIONS * sizeof(*changes));
 	for (unsigned p = 0; p < PARTITIONS; p++) {
-		chains[p].epoch = epoch;
-		chains[p].count = 3;
+		struct map_chain *chain = &changes[p].chain;
+
+		changes[p].pool = 1;
+		changes[p].partition = p;
+		chain->epoch = epoch;
+		chain->count = 3;
 		for (unsigned m = 0; m < 3; m++) {
-			chains[p].members[m].target_id = 1 + (p + m) % 3;
-			chains[p].members[m].state = m == 2 ? MEMBER_SYNCING : MEMBER_IN_SYNC;
+			chain->members[m].target_id = 1 + (p + m) % 3;
+			chain->members[m].state = m == 2 ? MEMBER_SYNCING : MEMBER_IN_SYNC;
 		}
 	}
 }
 
-static void chains_are_replaced_as_a_whole(void **state)
+static int apply(const struct chain_change *changes, size_t count)
 {
-	struct map_chain chains[PARTITIONS];
+	return state_apply_chains(f.state, ++f.index, changes, count, NULL, 0);
+}
+
+static void three_targets(void)
+{
+	assert_int_equal(register_server("a", "uuid-1", "uuid-2"), 0);
+	assert_int_equal(register_server("b", "uuid-3", NULL), 0);
+}
+
+static void chains_change_one_by_one_or_all_at_once(void **state)
+{
+	struct chain_change changes[PARTITIONS];
 	struct cluster_map *map;
 	uint64_t version;
 
-	assert_int_equal(register_server("a", "uuid-1", "uuid-2"), 0);
-	assert_int_equal(register_server("b", "uuid-3", NULL), 0);
-	fill_chains(chains, 1);
+	three_targets();
+	fill_changes(changes, 1);
 	version = map_version();
-	assert_int_equal(state_apply_chains(f.state, ++f.index, 1, chains, PARTITIONS), 0);
+	assert_int_equal(apply(changes, PARTITIONS), 0);
 	assert_int_equal(map_version(), version + 1);
-	assert_int_equal(state_apply_chains(f.state, ++f.index, 1, chains, PARTITIONS), 0);
-	assert_int_equal(map_version(), version + 1);
+	fill_changes(changes, 2);
+	changes[3].chain.members[2].state = MEMBER_IN_SYNC;
+	assert_int_equal(apply(&changes[3], 1), 0);
+	assert_int_equal(map_version(), version + 2);
 	assert_int_equal(fixture_reopen(&f), 0);
 	map = state_map(f.state);
 	for (unsigned p = 0; p < PARTITIONS; p++) {
 		const struct map_chain *chain = cluster_map_chain(map, 1, p);
 
-		assert_int_equal(chain->epoch, 1);
+		assert_int_equal(chain->epoch, p == 3 ? 2 : 1);
 		assert_int_equal(chain->count, 3);
 		assert_int_equal(chain->members[1].target_id, 1 + (p + 1) % 3);
-		assert_int_equal(chain->members[2].state, MEMBER_SYNCING);
+		assert_int_equal(chain->members[2].state, p == 3 ? MEMBER_IN_SYNC : MEMBER_SYNCING);
 	}
 	cluster_map_unref(map);
 }
 
+static void lives_are_stored_with_the_chains_or_not_at_all(void **state)
+{
+	struct chain_life lives[] = {{1, 7}, {3, 9}}, unknown[] = {{2, 5}, {4, 1}};
+	struct chain_change changes[PARTITIONS];
+	uint64_t version;
+
+	three_targets();
+	fill_changes(changes, 1);
+	assert_int_equal(state_apply_chains(f.state, ++f.index, changes, PARTITIONS, lives, 2), 0);
+	version = map_version();
+	assert_int_equal(state_apply_chains(f.state, ++f.index, NULL, 0, unknown, 2), -EINVAL);
+	assert_int_equal(state_target_life(f.state, "uuid-2"), 0);
+	assert_int_equal(state_apply_chains(f.state, ++f.index, NULL, 0, unknown, 1), 0);
+	/* Nobody else has to know. */
+	assert_int_equal(map_version(), version);
+	assert_int_equal(fixture_reopen(&f), 0);
+	assert_int_equal(state_target_life(f.state, "uuid-1"), 7);
+	assert_int_equal(state_target_life(f.state, "uuid-2"), 5);
+	assert_int_equal(state_target_life(f.state, "uuid-3"), 9);
+	/* A registration does not touch them. */
+	assert_int_equal(register_server("b", "uuid-1", NULL), 0);
+	assert_int_equal(state_target_life(f.state, "uuid-1"), 7);
+}
+
 static void an_epoch_never_means_two_things(void **state)
 {
-	struct map_chain chains[PARTITIONS];
+	struct chain_change changes[PARTITIONS];
 
-	assert_int_equal(register_server("a", "uuid-1", "uuid-2"), 0);
-	assert_int_equal(register_server("b", "uuid-3", NULL), 0);
-	fill_chains(chains, 5);
-	assert_int_equal(state_apply_chains(f.state, ++f.index, 1, chains, PARTITIONS - 1),
-			 -EINVAL);
-	assert_int_equal(state_apply_chains(f.state, ++f.index, 2, chains, PARTITIONS), -ENOENT);
-	assert_int_equal(state_apply_chains(f.state, ++f.index, 1, chains, PARTITIONS), 0);
-	chains[3].epoch = 4;
-	assert_int_equal(state_apply_chains(f.state, ++f.index, 1, chains, PARTITIONS), -EINVAL);
-	chains[3].epoch = 5;
-	chains[3].members[2].state = MEMBER_IN_SYNC;
-	assert_int_equal(state_apply_chains(f.state, ++f.index, 1, chains, PARTITIONS), -EINVAL);
-	chains[3].epoch = 6;
-	assert_int_equal(state_apply_chains(f.state, ++f.index, 1, chains, PARTITIONS), 0);
-	chains[3].count = CHAIN_MEMBERS_MAX + 1;
-	assert_int_equal(state_apply_chains(f.state, ++f.index, 1, chains, PARTITIONS), -EINVAL);
+	three_targets();
+	fill_changes(changes, 2);
+	assert_int_equal(apply(changes, PARTITIONS), -EINVAL);
+	fill_changes(changes, 1);
+	assert_int_equal(apply(changes, PARTITIONS), 0);
+	assert_int_equal(apply(&changes[3], 1), -EINVAL);
+	changes[3].chain.epoch = 3;
+	assert_int_equal(apply(&changes[3], 1), -EINVAL);
+	changes[3].chain.epoch = 2;
+	changes[4] = changes[3];
+	assert_int_equal(apply(&changes[3], 2), -EINVAL);
+	assert_int_equal(apply(&changes[3], 1), 0);
+}
+
+static void nonsense_about_chains_is_refused(void **state)
+{
+	struct chain_change changes[PARTITIONS], one;
+
+	three_targets();
+	fill_changes(changes, 1);
+#define REFUSED(change_)                                                                           \
+	do {                                                                                       \
+		one = changes[5];                                                                  \
+		change_;                                                                           \
+		assert_int_equal(apply(&one, 1), -EINVAL);                                         \
+	} while (0)
+	REFUSED(one.pool = 2);
+	REFUSED(one.partition = PARTITIONS);
+	REFUSED(one.chain.count = 0);
+	REFUSED(one.chain.count = CHAIN_MEMBERS_MAX + 1);
+	REFUSED(one.chain.members[0].target_id = 4);
+	REFUSED(one.chain.members[0].target_id = 0);
+	REFUSED(one.chain.members[1].target_id = one.chain.members[0].target_id);
+	REFUSED(one.chain.members[0].state = MEMBER_SYNCING);
+	REFUSED(one.chain.members[0].state = MEMBER_OFFLINE);
+	REFUSED(one.chain.members[1].state = MEMBER_SYNCING); /* two of them */
+	REFUSED(one.chain.members[1].state = MEMBER_OFFLINE); /* before one syncing */
+	REFUSED(one.chain.members[2].state = (enum member_state)4);
+	REFUSED(one.chain.members[2].state = (enum member_state)0);
+	assert_int_equal(f.state->cluster.pools[0].chains[5].epoch, 0);
+}
+
+static void draining_and_recovery_are_kept(void **state)
+{
+	const uint32_t ids[] = {2, 3}, unknown[] = {1, 9};
+	const struct state_recovery slow = {.rate = 12345, .paused = true};
+	struct state_recovery recovery;
+	struct cluster_map *map;
+	uint64_t version;
+
+	three_targets();
+	version = map_version();
+	assert_int_equal(state_apply_drain(f.state, ++f.index, unknown, 2, true), -EINVAL);
+	assert_int_equal(state_apply_drain(f.state, ++f.index, ids, 2, true), 0);
+	assert_int_equal(map_version(), version + 1);
+	assert_int_equal(state_apply_drain(f.state, ++f.index, &ids[1], 1, false), 0);
+	assert_int_equal(state_apply_recovery(f.state, ++f.index, &slow), 0);
+	assert_int_equal(fixture_reopen(&f), 0);
+	map = state_map(f.state);
+	assert_false(cluster_map_target(map, 1)->draining);
+	assert_true(cluster_map_target(map, 2)->draining);
+	assert_false(cluster_map_target(map, 3)->draining);
+	cluster_map_unref(map);
+	state_recovery(f.state, &recovery);
+	assert_int_equal(recovery.rate, 12345);
+	assert_true(recovery.paused);
+}
+
+static void put_raw(uint8_t tag, const uint8_t *id, size_t id_size, const void *value, size_t size)
+{
+	struct kv_batch *batch = kv_batch_new();
+	uint8_t key[META_KEY_MAX] = {tag};
+
+	memcpy(key + 1, id, id_size);
+	kv_batch_put(batch, FAMILY_META, key, sizeof(key), value, size);
+	assert_int_equal(kv_write(f.kv, batch, true), 0);
+	kv_batch_free(batch);
+}
+
+/* As the build before wrote them. */
+static void records_of_the_first_format_are_read(void **state)
+{
+	static const uint8_t pool[] = "\1\2\0\0\0\20\0\0\0\0\0\20\0\7\0default";
+	static const uint8_t target[] = "\1\1\0\0\0\0\0\0\0\6\0uuid-1";
+	static const uint8_t one[8] = {0, 0, 0, 1};
+	struct cluster_map *map;
+
+	three_targets();
+	put_raw(META_POOL, one, 8, pool, sizeof(pool) - 1);
+	put_raw(META_TARGET, one, 8, target, sizeof(target) - 1);
+	assert_int_equal(fixture_reopen(&f), 0);
+	map = state_map(f.state);
+	assert_non_null(map);
+	assert_int_equal(map->pools[0].copies, 2);
+	assert_int_equal(map->pools[0].partitions, 16);
+	assert_int_equal(map->pools[0].failure_domain, FAILURE_DOMAIN_DEFAULT);
+	assert_string_equal(cluster_map_target(map, 1)->uuid, "uuid-1");
+	assert_false(cluster_map_target(map, 1)->draining);
+	assert_int_equal(state_target_life(f.state, "uuid-1"), 0);
+	cluster_map_unref(map);
 }
 
 static void a_registration_that_the_store_failed_has_no_effect(void **state)
 {
-	struct map_chain chains[PARTITIONS];
+	struct chain_change changes[PARTITIONS];
 
 	kv_memory_fail_write(f.kv, 1, EIO);
 	assert_int_equal(register_server("a", "uuid-1", "uuid-2"), -EIO);
@@ -217,9 +342,9 @@ static void a_registration_that_the_store_failed_has_no_effect(void **state)
 	assert_int_equal(f.state->cluster.servers[0].id, 1);
 	assert_int_equal(f.state->cluster.targets[0].id, 1);
 	assert_int_equal(register_server("a", "uuid-1", "uuid-2"), 0);
-	fill_chains(chains, 1);
+	fill_changes(changes, 1);
 	kv_memory_fail_write(f.kv, 1, EIO);
-	assert_int_equal(state_apply_chains(f.state, ++f.index, 1, chains, PARTITIONS), -EIO);
+	assert_int_equal(apply(changes, PARTITIONS), -EIO);
 	assert_int_equal(kv_recover(f.kv), 0);
 	assert_int_equal(state_reload(f.state), 0);
 	assert_int_equal(f.state->cluster.pools[0].chains[0].epoch, 0);
@@ -234,8 +359,12 @@ int main(void)
 		TEST(servers_and_targets_get_ids_that_stay),
 		TEST(a_server_may_move_and_so_may_its_disks),
 		TEST(registrations_are_checked),
-		TEST(chains_are_replaced_as_a_whole),
+		TEST(chains_change_one_by_one_or_all_at_once),
+		TEST(lives_are_stored_with_the_chains_or_not_at_all),
 		TEST(an_epoch_never_means_two_things),
+		TEST(nonsense_about_chains_is_refused),
+		TEST(draining_and_recovery_are_kept),
+		TEST(records_of_the_first_format_are_read),
 		TEST(a_registration_that_the_store_failed_has_no_effect),
 	};
 

@@ -1,0 +1,301 @@
+/* chain_manager.c - what happens, and what has to change because of it; see chain_manager.h. */
+#include "master/chain_manager.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "master/chain_manager_internal.h"
+
+/* ---- life ---- */
+
+struct chain_manager *chain_manager_new(const struct chain_manager_options *options)
+{
+	struct chain_manager *manager = calloc(1, sizeof(*manager));
+
+	if (manager == NULL)
+		return NULL;
+	manager->options = *options;
+	manager->live.lease_ns = options->lease_ns;
+	manager->live.margin_ns = options->margin_ns;
+	manager->live.gather_ns = options->gather_ns;
+	manager->complaints.lasting_ns = options->unreachable_ns;
+	return manager;
+}
+
+void chain_manager_free(struct chain_manager *manager)
+{
+	if (manager == NULL)
+		return;
+	while (manager->pools != NULL) {
+		struct pool_memory *next = manager->pools->next;
+
+		free(manager->pools->chains);
+		free(manager->pools);
+		manager->pools = next;
+	}
+	liveness_free(&manager->live);
+	free(manager->plan.changes);
+	free(manager->plan.lives);
+	free(manager->plan.fenced);
+	free(manager->rotated);
+	free(manager);
+}
+
+/* ---- what happens ---- */
+
+void chain_manager_restore(struct chain_manager *manager, uint64_t server, uint64_t now_ns)
+{
+	liveness_restore(&manager->live, server, now_ns);
+}
+
+int chain_manager_registered(struct chain_manager *manager, uint64_t server,
+			     const struct chain_manager_target *targets, size_t count,
+			     uint64_t now_ns)
+{
+	return liveness_registered(&manager->live, server, targets, count, now_ns);
+}
+
+static bool has_unsettled(const struct liveness *live, uint64_t server)
+{
+	for (struct live_target *t = live->targets; t != NULL; t = t->hh.next)
+		if (t->server == server && t->listed && t->life != t->seen_life)
+			return true;
+	return false;
+}
+
+bool chain_manager_heartbeat(struct chain_manager *manager, uint64_t id, bool leaving,
+			     const struct chain_manager_target *targets, size_t count,
+			     uint64_t now_ns)
+{
+	struct live_server *server =
+		liveness_heartbeat(&manager->live, id, leaving, targets, count, now_ns);
+
+	if (server == NULL || leaving || server->withheld || has_unsettled(&manager->live, id))
+		return false;
+	server->renewed_ns = now_ns;
+	return true;
+}
+
+void chain_manager_disconnected(struct chain_manager *manager, uint64_t server, uint64_t now_ns)
+{
+	liveness_disconnected(&manager->live, server, now_ns);
+}
+
+void chain_manager_refused(struct chain_manager *manager, uint64_t server, uint64_t now_ns)
+{
+	liveness_refused(&manager->live, server, now_ns);
+}
+
+void chain_manager_unreachable(struct chain_manager *manager, uint64_t from, uint64_t about,
+			       uint64_t now_ns)
+{
+	if (from != about && liveness_server(&manager->live, from) != NULL &&
+	    liveness_server(&manager->live, about) != NULL)
+		complaints_add(&manager->complaints, from, about, false, now_ns);
+}
+
+void chain_manager_client_unreachable(struct chain_manager *manager, uint64_t session,
+				      uint64_t about, uint64_t now_ns)
+{
+	if (liveness_server(&manager->live, about) != NULL)
+		complaints_add(&manager->complaints, session, about, true, now_ns);
+}
+
+struct chain_memory *chain_memory_of(const struct chain_manager *manager, uint32_t pool,
+				     uint32_t partition)
+{
+	for (struct pool_memory *p = manager->pools; p != NULL; p = p->next)
+		if (p->id == pool)
+			return partition < p->partitions ? &p->chains[partition] : NULL;
+	return NULL;
+}
+
+void chain_manager_synced(struct chain_manager *manager, uint32_t pool, uint32_t partition,
+			  uint64_t epoch, uint32_t target)
+{
+	struct chain_memory *memory = chain_memory_of(manager, pool, partition);
+
+	if (memory == NULL || epoch < memory->synced_epoch)
+		return;
+	memory->synced_epoch = epoch;
+	memory->synced_target = target;
+}
+
+void chain_manager_unfit(struct chain_manager *manager, uint32_t pool, uint32_t partition,
+			 uint64_t epoch, uint32_t target)
+{
+	struct chain_memory *memory = chain_memory_of(manager, pool, partition);
+
+	if (memory == NULL || epoch < memory->unfit_epoch)
+		return;
+	if (epoch > memory->unfit_epoch)
+		memory->unfit_count = 0;
+	memory->unfit_epoch = epoch;
+	for (uint32_t i = 0; i < memory->unfit_count; i++)
+		if (memory->unfit[i] == target)
+			return;
+	if (memory->unfit_count < CHAIN_MEMBERS_MAX)
+		memory->unfit[memory->unfit_count++] = target;
+}
+
+void chain_manager_progress(struct chain_manager *manager, uint32_t pool, uint32_t partition,
+			    uint32_t target, uint64_t now_ns)
+{
+	struct chain_memory *memory = chain_memory_of(manager, pool, partition);
+
+	for (uint32_t i = 0; memory != NULL && i < CHAIN_MEMBERS_MAX; i++)
+		if (memory->lag[i].target == target)
+			memory->lag[i].progress_ns = now_ns;
+}
+
+void chain_manager_paused(struct chain_manager *manager, uint64_t gap_ns)
+{
+	liveness_paused(&manager->live, gap_ns);
+	complaints_paused(&manager->complaints, gap_ns);
+}
+
+void chain_manager_set_recovery(struct chain_manager *manager, bool paused)
+{
+	manager->recovery_paused = paused;
+}
+
+bool chain_manager_probe(struct chain_manager *manager, uint64_t now_ns, uint64_t *server)
+{
+	liveness_update(&manager->live, now_ns);
+	return liveness_probe(&manager->live, now_ns, server);
+}
+
+bool chain_manager_soon(const struct chain_manager *manager, uint64_t now_ns)
+{
+	return liveness_soon(&manager->live, now_ns);
+}
+
+bool chain_manager_online(const struct chain_manager *manager, uint64_t server, uint64_t now_ns)
+{
+	return liveness_online(&manager->live, server, now_ns);
+}
+
+bool chain_manager_harmless(const struct chain_manager *manager, uint64_t server, uint64_t now_ns)
+{
+	return liveness_harmless(&manager->live, server, now_ns);
+}
+
+/* ---- old copies of disks ---- */
+
+/* It is in-sync in this chain, and so is nobody whose disk is not an old copy, too. */
+static bool would_be_last(const struct chain_manager *manager, const struct map_chain *chain,
+			  uint32_t target)
+{
+	int at = chain_index(chain, target);
+
+	if (at < 0 || chain->members[at].state != MEMBER_IN_SYNC)
+		return false;
+	for (uint32_t i = 0; i < chain->count; i++) {
+		const struct live_target *other =
+			liveness_target(&manager->live, chain->members[i].target_id);
+
+		if ((int)i != at && chain->members[i].state == MEMBER_IN_SYNC &&
+		    (other == NULL || !other->listed || other->life >= other->seen_life))
+			return false;
+	}
+	return true;
+}
+
+static bool last_of_any(const struct chain_manager *manager, const struct cluster_map *map,
+			uint32_t target)
+{
+	for (size_t i = 0; i < map->pool_count; i++)
+		for (uint32_t p = 0; p < map->pools[i].partitions; p++)
+			if (would_be_last(manager, &map->pools[i].chains[p], target))
+				return true;
+	return false;
+}
+
+int chain_manager_check(struct chain_manager *manager, const struct cluster_map *map,
+			const struct chain_manager_target *targets, size_t count, size_t *which)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct live_target *known = liveness_target(&manager->live, targets[i].id);
+
+		if (targets[i].life >= targets[i].seen_life || (known != NULL && known->forgiven) ||
+		    !last_of_any(manager, map, targets[i].id))
+			continue;
+		*which = i;
+		if (known == NULL) {
+			/* Only to know it when an administrator says that it may come. */
+			known = calloc(1, sizeof(*known));
+			if (known == NULL)
+				return -ESTALE;
+			known->id = targets[i].id;
+			HASH_ADD(hh, manager->live.targets, id, sizeof(known->id), known);
+		}
+		known->old_refused = true;
+		return -ESTALE;
+	}
+	return 0;
+}
+
+/* As it was when it was last looked. */
+static bool is_there(const struct chain_manager *manager, uint64_t id)
+{
+	const struct live_server *server = liveness_server(&manager->live, id);
+
+	return server != NULL && server->registered && server->out_ns == 0;
+}
+
+int chain_manager_accept_data_loss(struct chain_manager *manager, const struct cluster_map *map,
+				   uint32_t pool, uint32_t partition, uint32_t target)
+{
+	const struct map_chain *chain = cluster_map_chain(map, pool, partition);
+	struct chain_memory *memory = chain_memory_of(manager, pool, partition);
+	struct live_target *known = liveness_target(&manager->live, target);
+	int at = chain == NULL ? -1 : chain_index(chain, target);
+
+	if (at < 0 || memory == NULL)
+		return -ENOENT;
+	for (uint32_t i = 0; i < chain->count; i++) {
+		const struct live_target *other =
+			liveness_target(&manager->live, chain->members[i].target_id);
+
+		if (chain->members[i].state == MEMBER_IN_SYNC && other != NULL && other->listed &&
+		    other->error == 0 && other->life >= other->seen_life &&
+		    is_there(manager, other->server))
+			return -EBUSY;
+	}
+	if (known != NULL && known->old_refused && chain->members[at].state == MEMBER_IN_SYNC) {
+		known->forgiven = true;
+		return 0;
+	}
+	if (known == NULL || !known->listed || known->error != 0 ||
+	    !is_there(manager, known->server))
+		return -EAGAIN;
+	memory->accept = target;
+	return 0;
+}
+
+/* ---- a plan's way ---- */
+
+void chain_withhold_nobody(struct chain_manager *manager)
+{
+	for (struct live_server *s = manager->live.servers; s != NULL; s = s->hh.next)
+		s->withheld = false;
+}
+
+void chain_manager_planned(struct chain_manager *manager)
+{
+	manager->pending = true;
+}
+
+void chain_manager_published(struct chain_manager *manager, bool ok)
+{
+	manager->pending = false;
+	chain_withhold_nobody(manager);
+	for (size_t i = 0; ok && i < manager->plan.life_count; i++) {
+		struct live_target *target =
+			liveness_target(&manager->live, manager->plan.lives[i].target);
+
+		if (target == NULL)
+			continue;
+		target->seen_life = manager->plan.lives[i].life;
+		target->forgiven = false;
+	}
+}

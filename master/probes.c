@@ -1,0 +1,236 @@
+/* probes.c - connections that are begun only to see them refused; see probes.h. */
+#define LOG_MODULE "probe"
+#include "master/probes.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "common/clock.h"
+#include "common/log.h"
+#include "master/chain_manager.h"
+#include "master/chains.h"
+
+#define PROBES_MAX 64
+#define TIMEOUT_NS NS_PER_SEC
+#define SOON_MS    10
+#define IDLE_MS    500
+
+struct probe {
+	int fd; /* -1: free */
+	uint64_t server, until_ns;
+};
+
+struct probes {
+	struct master *master;
+	pthread_t thread;
+	int wake; /* eventfd */
+	atomic_bool stop;
+	struct probe list[PROBES_MAX];
+};
+
+static void refused(struct probes *probes, uint64_t server)
+{
+	struct master *master = probes->master;
+	uint64_t now_ns = clock_monotonic_ns();
+
+	master_lock(master);
+	chain_manager_refused(chains_manager(master), server, now_ns);
+	chains_act(master, now_ns);
+	master_unlock(master);
+}
+
+/* Closes without lingering: whoever listens there has nothing of it. */
+static void end(struct probe *probe)
+{
+	close(probe->fd);
+	probe->fd = -1;
+}
+
+/* The first address only: that is where the others connect to, too. */
+static int resolve(const char *address, struct addrinfo **out)
+{
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+	const char *colon = strrchr(address, ':');
+	char host[MAP_NAME_MAX];
+	size_t size;
+
+	if (colon == NULL)
+		return -EINVAL;
+	size = (size_t)(colon - address);
+	if (size >= 2 && address[0] == '[' && address[size - 1] == ']') {
+		address++;
+		size -= 2;
+	}
+	memcpy(host, address, size);
+	host[size] = '\0';
+	return getaddrinfo(host, colon + 1, &hints, out) == 0 ? 0 : -EHOSTUNREACH;
+}
+
+/* True: refused at once. */
+static bool begin(struct probe *probe, uint64_t server, const char *address)
+{
+	struct addrinfo *info = NULL;
+	bool gone = false;
+
+	if (resolve(address, &info) != 0)
+		return false;
+	probe->fd = socket(info->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	probe->server = server;
+	probe->until_ns = clock_monotonic_ns() + TIMEOUT_NS;
+	errno = 0;
+	if (probe->fd >= 0 &&
+	    (connect(probe->fd, info->ai_addr, info->ai_addrlen) == 0 || errno != EINPROGRESS)) {
+		gone = errno == ECONNREFUSED;
+		end(probe);
+	}
+	freeaddrinfo(info);
+	return gone;
+}
+
+static struct probe *free_probe(struct probes *probes)
+{
+	for (int i = 0; i < PROBES_MAX; i++)
+		if (probes->list[i].fd < 0)
+			return &probes->list[i];
+	return NULL;
+}
+
+/* Whom to ask now. The lock is given up while names are looked up. */
+static void begin_all(struct probes *probes)
+{
+	struct master *master = probes->master;
+	struct probe *probe;
+
+	while ((probe = free_probe(probes)) != NULL) {
+		char address[MAP_NAME_MAX] = "";
+		const struct map_server *in_map;
+		uint64_t server;
+		bool any;
+
+		master_lock(master);
+		any = !master->stopping &&
+		      chain_manager_probe(chains_manager(master), clock_monotonic_ns(), &server);
+		in_map = any ? cluster_map_server(master->view.map, server) : NULL;
+		if (in_map != NULL)
+			memcpy(address, in_map->address, sizeof(address));
+		master_unlock(master);
+		if (!any)
+			return;
+		if (address[0] != '\0' && begin(probe, server, address))
+			refused(probes, server);
+	}
+}
+
+static void finish(struct probes *probes, struct probe *probe, bool ready)
+{
+	socklen_t size = sizeof(int);
+	int error = 0;
+
+	if (!ready && clock_monotonic_ns() < probe->until_ns)
+		return;
+	if (ready && getsockopt(probe->fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
+		error = errno;
+	end(probe);
+	if (ready && error == ECONNREFUSED)
+		refused(probes, probe->server);
+}
+
+/* Decisions that wait for milliseconds only. True: there are more to come. */
+static bool look(struct probes *probes)
+{
+	struct master *master = probes->master;
+	uint64_t now_ns = clock_monotonic_ns();
+	bool soon = false;
+
+	master_lock(master);
+	if (!master->stopping) {
+		soon = chains_soon(master, now_ns);
+		if (soon)
+			chains_act(master, now_ns);
+	}
+	master_unlock(master);
+	return soon;
+}
+
+static void *probes_main(void *arg)
+{
+	struct probes *probes = arg;
+	bool soon = true;
+
+	while (!atomic_load(&probes->stop)) {
+		struct pollfd fds[PROBES_MAX + 1];
+		struct probe *of[PROBES_MAX + 1];
+		nfds_t count = 1;
+		uint64_t kicks;
+
+		fds[0] = (struct pollfd){.fd = probes->wake, .events = POLLIN};
+		for (int i = 0; i < PROBES_MAX; i++) {
+			if (probes->list[i].fd < 0)
+				continue;
+			of[count] = &probes->list[i];
+			fds[count++] = (struct pollfd){.fd = probes->list[i].fd, .events = POLLOUT};
+		}
+		if (poll(fds, count, soon ? SOON_MS : IDLE_MS) < 0)
+			continue;
+		if (fds[0].revents != 0 && read(probes->wake, &kicks, sizeof(kicks)) < 0)
+			log_debug("nobody has called");
+		for (nfds_t i = 1; i < count; i++)
+			finish(probes, of[i], fds[i].revents != 0);
+		begin_all(probes);
+		soon = look(probes);
+	}
+	return NULL;
+}
+
+int probes_start(struct master *master, struct probes **out)
+{
+	struct probes *probes = calloc(1, sizeof(*probes));
+	int rc;
+
+	if (probes == NULL)
+		return -ENOMEM;
+	probes->master = master;
+	for (int i = 0; i < PROBES_MAX; i++)
+		probes->list[i].fd = -1;
+	probes->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	rc = probes->wake < 0 ? -errno : 0;
+	if (rc == 0) {
+		rc = -pthread_create(&probes->thread, NULL, probes_main, probes);
+		if (rc != 0)
+			close(probes->wake);
+	}
+	if (rc != 0) {
+		free(probes);
+		return rc;
+	}
+	*out = probes;
+	return 0;
+}
+
+void probes_kick(struct probes *probes)
+{
+	uint64_t one = 1;
+
+	if (probes != NULL && write(probes->wake, &one, sizeof(one)) < 0)
+		log_debug("the probing thread has enough to do");
+}
+
+void probes_stop(struct probes *probes)
+{
+	if (probes == NULL)
+		return;
+	atomic_store(&probes->stop, true);
+	probes_kick(probes);
+	pthread_join(probes->thread, NULL);
+	for (int i = 0; i < PROBES_MAX; i++)
+		if (probes->list[i].fd >= 0)
+			end(&probes->list[i]);
+	close(probes->wake);
+	free(probes);
+}
