@@ -110,9 +110,16 @@ void chain_client_batch(struct chain_client *client, bool begin);
 
 uint64_t chain_client_now(struct chain_client *client);
 void chain_client_wake(struct chain_client *client, uint64_t at_ns);
-/* Whether updates (@update; else reads) of this chunk's chain are under way and none was answered
- * for CHAIN_STUCK_NS. */
-bool chain_client_stuck(struct chain_client *client, const struct chunk_key *key, bool update);
+/* What is known of chains is kept by a number for each; two chains may have the same, and then
+ * share their fate for as long as one is stuck. */
+#define CHAIN_SLOTS 1024u
+static inline uint32_t chain_slot(const struct chunk_key *key)
+{
+	return (key->partition + key->pool * 389u) % CHAIN_SLOTS;
+}
+/* Whether updates (@update; else reads) of these chains are under way and none was answered for
+ * CHAIN_STUCK_NS. */
+bool chain_client_stuck(struct chain_client *client, uint32_t slot, bool update);
 /* Servers, online by the map, that something here wants and cannot reach; at most @max. */
 size_t chain_client_unreachable(struct chain_client *client, uint64_t *servers, size_t max);
 /* Free bytes of the fullest member that has answered an update lately; UINT64_MAX: none has. */

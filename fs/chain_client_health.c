@@ -2,19 +2,11 @@
  * others, and costs no more than a part of anything. */
 #include "fs/chain_client_internal.h"
 
-static struct chain_progress *progress_of(struct chain_client *client, const struct chunk_key *key,
-					  bool update)
-{
-	/* Two chains of one slot share their fate, at worst for as long as one is stuck. */
-	uint32_t slot = (key->partition + key->pool * 389u) % HEALTH_SLOTS;
-
-	return &client->health[slot].progress[update ? 1 : 0];
-}
-
 struct chain_progress *chain_progress_of(struct chain_client *client,
 					 const struct chain_request *request)
 {
-	return progress_of(client, &request->key, chain_role_of(request) == CHAIN_HEAD);
+	return &client->health[chain_slot(&request->key)]
+			.progress[chain_role_of(request) == CHAIN_HEAD ? 1 : 0];
 }
 
 void chain_health_begin(struct chain_client *client, struct chain_request *request)
@@ -42,9 +34,9 @@ bool chain_health_end(struct chain_client *client, struct chain_request *request
 	return atomic_load_explicit(&progress->parked, memory_order_relaxed) > 0;
 }
 
-bool chain_client_stuck(struct chain_client *client, const struct chunk_key *key, bool update)
+bool chain_client_stuck(struct chain_client *client, uint32_t slot, bool update)
 {
-	struct chain_progress *progress = progress_of(client, key, update);
+	struct chain_progress *progress = &client->health[slot].progress[update ? 1 : 0];
 	uint64_t now = chain_client_now(client);
 	uint64_t since = atomic_load_explicit(&progress->progress_ns, memory_order_relaxed);
 

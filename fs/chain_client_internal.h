@@ -65,9 +65,8 @@ bool chain_still_right(const struct cluster_map *map, const struct chain_request
 bool chain_has_other(const struct cluster_map *map, const struct chain_request *request,
 		     const struct chain_asker *asker);
 
-/* ---- chains, by a hash of pool and partition: chain_client_health.c ---- */
+/* ---- chains, by chain_slot(): chain_client_health.c ---- */
 
-#define HEALTH_SLOTS 1024u
 /* So many requests of a stuck chain are tried again by themselves; when one of them succeeds, all
  * are. Thousands that were refused and come again do good to nobody. */
 #define HEALTH_PROBES 64u
@@ -147,7 +146,7 @@ struct chain_client {
 	_Atomic(struct chain_link *) links;
 	_Atomic uint64_t session_id;
 	_Atomic uint64_t map_count; /* grows with each map; written under lock */
-	struct chain_health health[HEALTH_SLOTS];
+	struct chain_health health[CHAIN_SLOTS];
 
 	pthread_mutex_t ops_lock;
 	uint64_t op_session, last_op;

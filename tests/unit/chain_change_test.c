@@ -361,17 +361,17 @@ static void test_a_stuck_chain_is_known_and_the_others_are_not(void **state)
 	f->fake->fail_updates = FRAME_STATUS_NOT_READY;
 	ask(f, &stuck, FRAME_PUNCH, 0);
 	run_for(f, 900 * FAKE_MS);
-	assert_false(chain_client_stuck(f->client, &stuck.request.key, true));
+	assert_false(chain_client_stuck(f->client, chain_slot(&stuck.request.key), true));
 	run_for(f, 200 * FAKE_MS);
-	assert_true(chain_client_stuck(f->client, &stuck.request.key, true));
-	assert_false(chain_client_stuck(f->client, &stuck.request.key, false));
+	assert_true(chain_client_stuck(f->client, chain_slot(&stuck.request.key), true));
+	assert_false(chain_client_stuck(f->client, chain_slot(&stuck.request.key), false));
 	ask(f, &well, FRAME_READ, 1);
 	assert_int_not_equal(well.request.key.partition, stuck.request.key.partition);
-	assert_false(chain_client_stuck(f->client, &well.request.key, true));
+	assert_false(chain_client_stuck(f->client, chain_slot(&well.request.key), true));
 	f->fake->fail_updates = 0;
 	run_for(f, SEC);
 	assert_true(stuck.done);
-	assert_false(chain_client_stuck(f->client, &stuck.request.key, true));
+	assert_false(chain_client_stuck(f->client, chain_slot(&stuck.request.key), true));
 }
 
 /* Soft: wherever the request is when its time is over. */
