@@ -38,7 +38,9 @@ PARTS    := common master chunkserver fs
 PROTOS   := $(wildcard common/proto/*.proto)
 GEN_C    := $(patsubst common/proto/%.proto,$(BUILD)/gen/%.pb-c.c,$(PROTOS))
 GEN_H    := $(GEN_C:.c=.h)
-LIBS     := $(foreach p,$(PARTS),$(BUILD)/lib$(p).a)
+# The inside of tools/catena.c, apart so that it can be tested.
+CLI      := $(BUILD)/libcli.a
+LIBS     := $(foreach p,$(PARTS),$(BUILD)/lib$(p).a) $(CLI)
 part_src  = $(filter-out $(1)/main.c,$(wildcard $(1)/*.c))
 
 PROGRAMS := $(BUILD)/catena-master $(BUILD)/catena-chunkserver $(BUILD)/mount.catena
@@ -72,6 +74,10 @@ $(BUILD)/lib$(1).a: $(patsubst %.c,$(BUILD)/%.o,$(call part_src,$(1))) $(if $(fi
 	ar rcs $$@ $$^
 endef
 $(foreach p,$(PARTS),$(eval $(call part_lib,$(p))))
+
+$(CLI): $(patsubst %.c,$(BUILD)/%.o,$(wildcard tools/cli/*.c))
+	@rm -f $@
+	ar rcs $@ $^
 
 link = $(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(PKG_LIBS)
 $(BUILD)/catena-master: $(BUILD)/master/main.o $(BUILD)/libmaster.a $(BUILD)/libcommon.a

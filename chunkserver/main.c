@@ -95,10 +95,25 @@ static void raise_file_limit(void)
 		log_warn("the limit of open files stays low error=\"%s\"", strerror(errno));
 }
 
+static void on_left(void *user)
+{
+	uv_stop(user);
+}
+
+/* The second one does not wait for others to take over. */
 static void on_stop_signal(uv_signal_t *handle, int number)
 {
+	static bool leaving;
+	struct server *server = handle->data;
+
+	if (leaving) {
+		log_info("stopping at once signal=%d", number);
+		uv_stop(handle->loop);
+		return;
+	}
+	leaving = true;
 	log_info("stopping signal=%d", number);
-	uv_stop(handle->loop);
+	server_leave(server, on_left, handle->loop);
 }
 
 static void on_hangup(uv_signal_t *handle, int number)
@@ -128,14 +143,15 @@ static int serve(const struct config *config, const struct tls_identity *self, i
 	}
 	for (size_t i = 0; i < 3; i++) {
 		uv_signal_init(&loop, &signals[i]);
+		signals[i].data = server;
 		if (i < 2)
 			uv_signal_start(&signals[i], on_stop_signal, stop_signals[i]);
 		else
 			uv_signal_start(&signals[i], on_hangup, SIGHUP);
 	}
-	log_info("ready address=%s workers=%d targets=%zu cluster=%s name=%s",
-		 server_address(server), (int)config->workers, config->targets.count, self->cluster,
-		 self->name);
+	log_info("ready address=%s workers=%d targets=%u of=%zu cluster=%s name=%s",
+		 server_address(server), (int)config->workers, server_targets(server),
+		 config->targets.count, self->cluster, self->name);
 	ready_tell(ready_fd, server_address(server));
 	uv_run(&loop, UV_RUN_DEFAULT);
 	server_stop(server);

@@ -64,12 +64,8 @@ static void post(struct stream_user *from, Catena__ServerPush *push, int error)
 	struct master_session *s = from->session;
 	struct event *event = calloc(1, sizeof(*event));
 
-	if (event == NULL) {
-		/* The silence timer notices that nothing is heard and connects anew. */
-		if (push != NULL)
-			catena__server_push__free_unpacked(push, NULL);
-		return;
-	}
+	if (event == NULL)
+		abort(); /* a map must not get lost; a crash is survived */
 	event->connection = from->connection;
 	event->push = push;
 	event->error = error;
@@ -88,6 +84,7 @@ static void on_stream_message(void *user, const uint8_t *data, size_t size)
 
 	if (push == NULL) {
 		log_error("master sent a message that cannot be decoded bytes=%zu", size);
+		post(from, NULL, -EBADMSG);
 		return;
 	}
 	post(from, push, 0);
@@ -132,6 +129,7 @@ static void fill_reports(struct master_session *s, Catena__TargetReport *reports
 		reports[i].used = report.used;
 		reports[i].full = report.full;
 		reports[i].error = report.error;
+		reports[i].life = report.life;
 		pointers[i] = &reports[i];
 	}
 }
@@ -169,6 +167,56 @@ static void send_register(struct master_session *s)
 	free(reports);
 }
 
+static void fill_chain_reports(const struct report *reports, size_t count,
+			       Catena__ChainReport *messages, Catena__ChainReport **pointers)
+{
+	for (size_t i = 0; i < count; i++) {
+		catena__chain_report__init(&messages[i]);
+		messages[i].pool = reports[i].pool;
+		messages[i].partition = reports[i].partition;
+		messages[i].epoch = reports[i].epoch;
+		messages[i].target_id = reports[i].target_id;
+		messages[i].kind = reports[i].kind;
+		pointers[i] = &messages[i];
+	}
+}
+
+/* What a heartbeat points to. */
+struct heartbeat {
+	struct server_status status;
+	Catena__SyncProgress syncs[MASTER_SYNCS_MAX], *sync_pointers[MASTER_SYNCS_MAX];
+	Catena__ChainReport reports[MASTER_REPORTS_MAX], *report_pointers[MASTER_REPORTS_MAX];
+};
+
+static void fill_status(struct heartbeat *heartbeat, Catena__Heartbeat *message,
+			Catena__ServerBatch *batch)
+{
+	struct server_status *status = &heartbeat->status;
+
+	for (size_t i = 0; i < status->sync_count; i++) {
+		Catena__SyncProgress *sync = &heartbeat->syncs[i];
+
+		catena__sync_progress__init(sync);
+		sync->pool = status->syncs[i].pool;
+		sync->partition = status->syncs[i].partition;
+		sync->epoch = status->syncs[i].epoch;
+		sync->target_id = status->syncs[i].target_id;
+		sync->compared = status->syncs[i].compared;
+		sync->copied = status->syncs[i].copied;
+		sync->damaged = status->syncs[i].damaged;
+		heartbeat->sync_pointers[i] = sync;
+	}
+	fill_chain_reports(status->reports, status->report_count, heartbeat->reports,
+			   heartbeat->report_pointers);
+	message->leaving = status->leaving;
+	message->unreachable = status->unreachable;
+	message->n_unreachable = status->unreachable_count;
+	message->syncs = heartbeat->sync_pointers;
+	message->n_syncs = status->sync_count;
+	batch->reports = heartbeat->report_pointers;
+	batch->n_reports = status->report_count;
+}
+
 static void send_heartbeat(struct master_session *s)
 {
 	const struct master_session_options *o = &s->options;
@@ -176,9 +224,12 @@ static void send_heartbeat(struct master_session *s)
 	Catena__TargetReport **pointers = calloc(o->target_count, sizeof(*pointers));
 	Catena__Heartbeat message = CATENA__HEARTBEAT__INIT, *messages[1] = {&message};
 	Catena__ServerBatch batch = CATENA__SERVER_BATCH__INIT;
+	struct heartbeat *heartbeat = calloc(1, sizeof(*heartbeat));
 
-	if (reports != NULL && pointers != NULL) {
+	if (reports != NULL && pointers != NULL && heartbeat != NULL) {
 		fill_reports(s, reports, pointers);
+		o->callbacks.status(o->user, &heartbeat->status);
+		fill_status(heartbeat, &message, &batch);
 		message.sequence = ++s->sequence;
 		message.targets = pointers;
 		message.n_targets = o->target_count;
@@ -188,8 +239,37 @@ static void send_heartbeat(struct master_session *s)
 		s->sent_ns[message.sequence % SENT_KEPT] = clock_monotonic_ns();
 		send_batch(s, &batch);
 	}
+	free(heartbeat);
 	free(pointers);
 	free(reports);
+}
+
+void master_session_heartbeat(struct master_session *session)
+{
+	if (session->registered)
+		send_heartbeat(session);
+}
+
+bool master_session_registered(const struct master_session *session)
+{
+	return session->registered;
+}
+
+void master_session_report(struct master_session *session, const struct report *reports,
+			   size_t count)
+{
+	Catena__ChainReport *messages = calloc(count, sizeof(*messages));
+	Catena__ChainReport **pointers = calloc(count, sizeof(*pointers));
+	Catena__ServerBatch batch = CATENA__SERVER_BATCH__INIT;
+
+	if (messages != NULL && pointers != NULL && session->registered) {
+		fill_chain_reports(reports, count, messages, pointers);
+		batch.reports = pointers;
+		batch.n_reports = count;
+		send_batch(session, &batch);
+	}
+	free(pointers);
+	free(messages);
 }
 
 void master_session_removed(struct master_session *session, unsigned index, uint64_t sequence,
@@ -248,7 +328,7 @@ static void on_renewed(struct master_session *s, const Catena__Renew *message)
 				   s->sent_ns[message->sequence % SENT_KEPT] + s->lease_ns);
 }
 
-static void on_map(struct master_session *s, const Catena__ClusterMap *message)
+static bool on_map(struct master_session *s, const Catena__ClusterMap *message)
 {
 	struct cluster_map *map = NULL;
 	int rc = cluster_map_from_message(message, &map);
@@ -256,11 +336,12 @@ static void on_map(struct master_session *s, const Catena__ClusterMap *message)
 	if (rc < 0) {
 		log_error("cluster map refused version=%" PRIu64 " error=\"%s\"", message->version,
 			  strerror(-rc));
-		return;
+		return false;
 	}
 	s->map_version = map->version;
 	s->options.callbacks.map(s->options.user, map);
 	cluster_map_unref(map);
+	return true;
 }
 
 static void on_remove(struct master_session *s, const Catena__Remove *message)
@@ -304,22 +385,36 @@ static void drop_stream(struct master_session *s)
 	}
 }
 
-static void on_push(struct master_session *s, const Catena__ServerPush *push)
+static bool take_push(struct master_session *s, const Catena__ServerPush *push)
 {
-	s->heard_ns = clock_monotonic_ns();
 	for (size_t i = 0; i < push->n_registered; i++) {
-		if (!on_registered(s, push->registered[i])) {
-			drop_stream(s);
-			retry_in(s, REFUSED_RETRY_MS);
-			return;
-		}
+		if (!on_registered(s, push->registered[i]))
+			return false;
+	}
+	/* Before renewals: see master_session.h. */
+	for (size_t i = 0; i < push->n_maps; i++) {
+		if (!on_map(s, push->maps[i]))
+			return false;
 	}
 	for (size_t i = 0; i < push->n_renewed; i++)
 		on_renewed(s, push->renewed[i]);
-	for (size_t i = 0; i < push->n_maps; i++)
-		on_map(s, push->maps[i]);
 	for (size_t i = 0; i < push->n_removes; i++)
 		on_remove(s, push->removes[i]);
+	if (push->n_recoveries > 0) {
+		const Catena__Recovery *last = push->recoveries[push->n_recoveries - 1];
+
+		s->options.callbacks.recovery(s->options.user, last->rate, last->paused);
+	}
+	return true;
+}
+
+static void on_push(struct master_session *s, const Catena__ServerPush *push)
+{
+	s->heard_ns = clock_monotonic_ns();
+	if (!take_push(s, push)) {
+		drop_stream(s);
+		retry_in(s, REFUSED_RETRY_MS);
+	}
 }
 
 static void on_lost(struct master_session *s, int error)

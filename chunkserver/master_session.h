@@ -4,6 +4,10 @@
  * slowly, so that a chunkserver started too early or against the wrong master stays up and says
  * why.
  *
+ * What comes in one message is taken up in an order: the map before a renewal, so that a lease is
+ * never prolonged for a server that has not seen the map before it. A message that cannot be taken
+ * up ends the stream for the same reason.
+ *
  * The serving lease runs from the moment its heartbeat was sent, by the monotonic clock: the master
  * counts from when it received it, which is later, so ours always ends first.
  *
@@ -13,6 +17,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <uv.h>
+#include "chunkserver/reports.h"
+#include "chunkserver/worker.h"
 #include "common/chunk.h"
 #include "common/cluster_map.h"
 #include "common/tls.h"
@@ -24,11 +30,27 @@ struct target_report {
 	uint64_t capacity, used;
 	bool full;
 	int error; /* 0 or a positive errno: the target cannot serve */
+	uint64_t life;
+};
+
+#define MASTER_UNREACHABLE_MAX 64u
+#define MASTER_SYNCS_MAX       64u
+#define MASTER_REPORTS_MAX     256u
+
+/* What else a heartbeat says. */
+struct server_status {
+	bool leaving;
+	size_t unreachable_count, sync_count, report_count;
+	uint64_t unreachable[MASTER_UNREACHABLE_MAX]; /* servers */
+	struct worker_sync syncs[MASTER_SYNCS_MAX];
+	struct report reports[MASTER_REPORTS_MAX]; /* once more */
 };
 
 struct master_session_callbacks {
 	/* Current figures of target @index; called before each heartbeat. */
 	void (*report)(void *user, unsigned index, struct target_report *report);
+	/* Before each heartbeat; @status is all zero. */
+	void (*status)(void *user, struct server_status *status);
 	/* Registered: our server id, and the id of each target, in our order. */
 	void (*registered)(void *user, uint64_t server_id, const uint32_t *target_ids);
 	void (*map)(void *user, struct cluster_map *map); /* borrowed */
@@ -37,6 +59,8 @@ struct master_session_callbacks {
 	 */
 	void (*remove)(void *user, unsigned index, uint64_t sequence, const struct chunk_key *keys,
 		       size_t count);
+	/* How fast chunks may be copied: bytes a second, 0: as clients leave room. */
+	void (*recovery)(void *user, uint64_t rate, bool paused);
 };
 
 struct master_session_options {
@@ -60,6 +84,13 @@ int master_session_open(const struct master_session_options *options, struct mas
 /* @error: 0 or a negative errno. The connection may have changed since: harmless. */
 void master_session_removed(struct master_session *session, unsigned index, uint64_t sequence,
 			    int error);
+/* Sends these reports of chains now, in one message; without a registered stream they are for the
+ * next heartbeats. */
+void master_session_report(struct master_session *session, const struct report *reports,
+			   size_t count);
+/* Sends a heartbeat now, when registered, beside those of the timer. */
+void master_session_heartbeat(struct master_session *session);
+bool master_session_registered(const struct master_session *session);
 /* Ends the stream; no callback comes after it. NULL is allowed. */
 void master_session_close(struct master_session *session);
 #endif

@@ -15,6 +15,7 @@
 #define LOG_MODULE "server"
 
 #define STOP_TIMEOUT_NS  (8 * NS_PER_SEC)
+#define LEAVE_LOOK_MS    20u
 #define RECOVER_EVERY_MS 1000u
 #define ADDRESS_MAX      300u
 
@@ -28,10 +29,18 @@ struct removal {
 	atomic_int error; /* the first one */
 };
 
+/* A report of a chain on its way from a worker. */
+struct queued_report {
+	struct queued_report *next;
+	struct report report;
+};
+
 struct target {
 	struct server *server;
 	struct store *store;
+	const char *path;
 	char uuid[64];
+	bool told_down; /* in the last heartbeat */
 	uv_work_t recovery;
 	bool recovering;
 };
@@ -52,8 +61,18 @@ struct server {
 	struct master_session *master;
 	uv_timer_t timer;
 	uv_async_t async;
-	pthread_mutex_t lock; /* guards finished alone */
+	uint32_t *target_ids; /* NULL: not registered yet */
+	struct cluster_map *map;
+	struct copy_rate copy_rate;
+	struct reports *reports; /* to be repeated */
+	uint64_t leave_until_ns; /* 0: we stay */
+	uv_timer_t leave_timer;
+	void (*left)(void *user);
+	void *left_user;
+	pthread_mutex_t lock; /* guards what follows */
 	struct removal *finished;
+	struct queued_report *new_reports, **last_report;
+	bool changed; /* a worker wants the master to hear of us */
 	bool stopping;
 };
 
@@ -68,13 +87,47 @@ static void on_report(void *user, unsigned index, struct target_report *report)
 	report->uuid = target->uuid;
 	store_space(target->store, &report->capacity, &report->used, &free_bytes);
 	report->full = store_full(target->store);
-	report->error = store_is_down(target->store) ? EIO : 0;
+	target->told_down = store_is_down(target->store);
+	report->error = target->told_down ? EIO : 0;
+	report->life = store_life(target->store);
+}
+
+static void add_unreachable(struct server_status *status, uint64_t server_id)
+{
+	for (size_t i = 0; i < status->unreachable_count; i++) {
+		if (status->unreachable[i] == server_id)
+			return;
+	}
+	if (status->unreachable_count < MASTER_UNREACHABLE_MAX)
+		status->unreachable[status->unreachable_count++] = server_id;
+}
+
+static void on_status(void *user, struct server_status *status)
+{
+	struct server *s = user;
+
+	status->leaving = s->leave_until_ns != 0;
+	for (uint32_t w = 0; w < s->worker_count; w++) {
+		struct worker_status one;
+
+		worker_status(s->workers[w], &one);
+		for (size_t i = 0; i < one.unreachable_count; i++)
+			add_unreachable(status, one.unreachable[i]);
+		for (size_t i = 0; i < one.sync_count && status->sync_count < MASTER_SYNCS_MAX; i++)
+			status->syncs[status->sync_count++] = one.syncs[i];
+	}
+	status->report_count = reports_next(s->reports, status->reports, MASTER_REPORTS_MAX);
 }
 
 static void on_registered(void *user, uint64_t server_id, const uint32_t *target_ids)
 {
 	struct server *s = user;
 
+	if (s->target_ids == NULL)
+		s->target_ids = calloc(s->target_count, sizeof(*s->target_ids));
+	if (s->target_ids == NULL)
+		abort(); /* a server that does not know its targets could not leave in order */
+	memcpy(s->target_ids, target_ids, s->target_count * sizeof(*s->target_ids));
 	acceptor_set_server_id(s->acceptor, server_id);
 	for (uint32_t i = 0; i < s->worker_count; i++)
 		worker_set_identity(s->workers[i], server_id, target_ids);
@@ -84,8 +137,20 @@ static void on_map(void *user, struct cluster_map *map)
 {
 	struct server *s = user;
 
+	if (s->map != NULL && map->version < s->map->version)
+		return;
+	cluster_map_unref(s->map);
+	s->map = cluster_map_ref(map);
+	reports_map(s->reports, map);
 	for (uint32_t i = 0; i < s->worker_count; i++)
 		worker_set_map(s->workers[i], map);
+}
+
+static void on_recovery(void *user, uint64_t rate, bool paused)
+{
+	struct server *s = user;
+
+	copy_rate_set(&s->copy_rate, rate, paused);
 }
 
 static void on_lease(void *user, uint64_t until_ns)
@@ -149,22 +214,89 @@ static void on_remove(void *user, unsigned index, uint64_t sequence, const struc
 	free(part);
 }
 
-static void on_async(uv_async_t *async)
+/* On a worker's thread. */
+static void on_chain_report(void *user, const struct report *report)
 {
-	struct server *s = async->data;
-	struct removal *removal, *next;
+	struct server *s = user;
+	struct queued_report *queued = calloc(1, sizeof(*queued));
+
+	if (queued == NULL)
+		abort(); /* the chain does not say it again; a crash is survived */
+	queued->report = *report;
+	pthread_mutex_lock(&s->lock);
+	*s->last_report = queued;
+	s->last_report = &queued->next;
+	if (!s->stopping)
+		uv_async_send(&s->async);
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* On a worker's thread. */
+static void on_worker_changed(void *user)
+{
+	struct server *s = user;
 
 	pthread_mutex_lock(&s->lock);
-	removal = s->finished;
-	s->finished = NULL;
+	s->changed = true;
+	if (!s->stopping)
+		uv_async_send(&s->async);
 	pthread_mutex_unlock(&s->lock);
-	for (; removal != NULL; removal = next) {
-		next = removal->next;
+}
+
+static void send_reports(struct server *s, struct queued_report *queued)
+{
+	struct report batch[MASTER_REPORTS_MAX];
+	size_t count = 0;
+
+	while (queued != NULL) {
+		struct queued_report *next = queued->next;
+
+		if (reports_add(s->reports, &queued->report) < 0)
+			abort(); /* as above */
+		batch[count++] = queued->report;
+		free(queued);
+		queued = next;
+		if (count == MASTER_REPORTS_MAX || queued == NULL) {
+			if (s->master != NULL)
+				master_session_report(s->master, batch, count);
+			count = 0;
+		}
+	}
+}
+
+static void send_removed(struct server *s, struct removal *removal)
+{
+	while (removal != NULL) {
+		struct removal *next = removal->next;
+
 		if (s->master != NULL)
 			master_session_removed(s->master, removal->target, removal->sequence,
 					       atomic_load(&removal->error));
 		free(removal);
+		removal = next;
 	}
+}
+
+static void on_async(uv_async_t *async)
+{
+	struct server *s = async->data;
+	struct queued_report *queued;
+	struct removal *removal;
+	bool changed;
+
+	pthread_mutex_lock(&s->lock);
+	removal = s->finished;
+	s->finished = NULL;
+	queued = s->new_reports;
+	s->new_reports = NULL;
+	s->last_report = &s->new_reports;
+	changed = s->changed;
+	s->changed = false;
+	pthread_mutex_unlock(&s->lock);
+	send_removed(s, removal);
+	send_reports(s, queued);
+	if (changed && s->master != NULL)
+		master_session_heartbeat(s->master);
 }
 
 static void on_adopt(void *user, struct conn *conn, const struct hello *hello)
@@ -201,11 +333,13 @@ static void on_timer(uv_timer_t *timer)
 	for (unsigned i = 0; i < s->target_count; i++) {
 		struct target *target = &s->targets[i];
 
+		if (store_is_down(target->store) != target->told_down && s->master != NULL)
+			master_session_heartbeat(s->master);
 		if (target->recovering || !store_is_down(target->store))
 			continue;
 		if (log_rate_ok(&rate, 1))
-			log_error("target is down, trying to recover path=%s uuid=%s",
-				  s->config->targets.items[i], target->uuid);
+			log_error("target is down, trying to recover path=%s uuid=%s", target->path,
+				  target->uuid);
 		target->recovery.data = target;
 		target->recovering =
 			uv_queue_work(s->loop, &target->recovery, recover_work, recover_done) == 0;
@@ -218,26 +352,42 @@ static int open_targets(struct server *s, char *error, size_t error_size)
 {
 	size_t count = s->config->targets.count;
 
+	int failed = 0;
+
 	s->targets = calloc(count, sizeof(*s->targets));
 	s->stores = calloc(count, sizeof(*s->stores));
 	if (s->targets == NULL || s->stores == NULL)
 		return -ENOMEM;
 	for (size_t i = 0; i < count; i++) {
+		struct target *target = &s->targets[s->target_count];
 		struct store_options options = {
 			.path = s->config->targets.items[i],
 			.cluster = s->self->cluster,
 			.pool = s->pool,
 		};
-		int rc = store_open(&options, &s->stores[i], error, error_size);
+		int rc = store_open(&options, &target->store, error, error_size);
 
-		if (rc < 0)
+		/* In use: by a server that is about to end, or of the same configuration. It would
+		 * come to half of the targets each. */
+		if (rc == -EBUSY)
 			return rc;
-		s->targets[i].server = s;
-		s->targets[i].store = s->stores[i];
-		snprintf(s->targets[i].uuid, sizeof(s->targets[i].uuid), "%s",
-			 store_uuid(s->stores[i]));
-		s->target_count++;
+		if (rc < 0) {
+			failed = rc;
+			if (count > 1)
+				log_error("target is left out error=\"%s\" hint=\"mend or replace "
+					  "the disk and start again, or take its path out of the "
+					  "configuration\"",
+					  error);
+			continue;
+		}
+		s->stores[s->target_count++] = target->store;
+		target->server = s;
+		target->path = options.path;
+		snprintf(target->uuid, sizeof(target->uuid), "%s", store_uuid(target->store));
 	}
+	if (s->target_count == 0)
+		return failed; /* error says what the last one had */
+	error[0] = '\0';
 	return 0;
 }
 
@@ -257,6 +407,10 @@ static int start_workers(struct server *s, char *error, size_t error_size)
 			.pool = s->pool,
 			.stores = s->stores,
 			.store_count = s->target_count,
+			.copy_rate = &s->copy_rate,
+			.events = {.report = on_chain_report,
+				   .changed = on_worker_changed,
+				   .user = s},
 		};
 		int rc = worker_start(&options, &s->workers[i]);
 
@@ -314,6 +468,8 @@ static int open_master(struct server *s, char *error, size_t error_size)
 		.workers = s->worker_count,
 		.target_count = s->target_count,
 		.callbacks = {.report = on_report,
+			      .status = on_status,
+			      .recovery = on_recovery,
 			      .registered = on_registered,
 			      .map = on_map,
 			      .lease = on_lease,
@@ -338,9 +494,15 @@ int server_open(uv_loop_t *loop, const struct config *config, const struct tls_i
 	s->loop = loop;
 	pthread_mutex_init(&s->lock, NULL);
 	uv_timer_init(loop, &s->timer);
+	uv_timer_init(loop, &s->leave_timer);
 	s->timer.data = s;
+	s->leave_timer.data = s;
+	s->last_report = &s->new_reports;
 	rc = uv_async_init(loop, &s->async, on_async);
 	s->async.data = s;
+	s->reports = reports_new();
+	if (rc == 0 && s->reports == NULL)
+		rc = -ENOMEM;
 	if (rc == 0)
 		rc = tls_context(&files, &s->tls, error, error_size);
 	if (rc == 0)
@@ -371,19 +533,86 @@ const char *server_address(const struct server *server)
 	return server->address;
 }
 
+unsigned server_targets(const struct server *server)
+{
+	return server->target_count;
+}
+
+/* ---- the end ---- */
+
+static bool is_ours(const struct server *s, uint32_t target_id)
+{
+	for (unsigned i = 0; s->target_ids != NULL && i < s->target_count; i++) {
+		if (s->target_ids[i] == target_id)
+			return true;
+	}
+	return false;
+}
+
+/* Is a target of ours in the chain, with somebody there who could go on without it? */
+static bool is_left_to(const struct server *s, const struct map_chain *chain)
+{
+	bool here = false, elsewhere = false;
+
+	for (uint32_t i = 0; i < chain->count; i++) {
+		const struct chain_member *member = &chain->members[i];
+		bool ours = is_ours(s, member->target_id);
+
+		here = here || (ours && member->state != MEMBER_OFFLINE);
+		elsewhere = elsewhere || (!ours && member->state == MEMBER_IN_SYNC);
+	}
+	return here && elsewhere;
+}
+
+static bool is_needed(const struct server *s)
+{
+	for (size_t i = 0; s->map != NULL && i < s->map->pool_count; i++) {
+		const struct map_pool *pool = &s->map->pools[i];
+
+		for (uint32_t p = 0; p < pool->partitions; p++) {
+			if (is_left_to(s, &pool->chains[p]))
+				return true;
+		}
+	}
+	return false;
+}
+
+static void on_leave_timer(uv_timer_t *timer)
+{
+	struct server *s = timer->data;
+	bool late = clock_monotonic_ns() >= s->leave_until_ns;
+
+	if (!late && master_session_registered(s->master) && is_needed(s))
+		return;
+	if (late)
+		log_warn("stopping although the master has not let others take over");
+	uv_timer_stop(timer);
+	s->left(s->left_user);
+}
+
+void server_leave(struct server *server, void (*left)(void *user), void *user)
+{
+	server->left = left;
+	server->left_user = user;
+	server->leave_until_ns = clock_monotonic_ns() + SERVER_LEAVE_NS;
+	master_session_heartbeat(server->master);
+	uv_timer_start(&server->leave_timer, on_leave_timer, 0, LEAVE_LOOK_MS);
+}
+
 void server_stop(struct server *server)
 {
-	acceptor_close(server->acceptor);
-	server->acceptor = NULL;
 	for (uint32_t i = 0; i < server->worker_count; i++)
 		worker_stop(server->workers[i], STOP_TIMEOUT_NS / server->worker_count);
 	server->worker_count = 0;
+	acceptor_close(server->acceptor);
+	server->acceptor = NULL;
 	master_session_close(server->master);
 	server->master = NULL;
 	pthread_mutex_lock(&server->lock);
 	server->stopping = true;
 	pthread_mutex_unlock(&server->lock);
 	uv_close((uv_handle_t *)&server->timer, NULL);
+	uv_close((uv_handle_t *)&server->leave_timer, NULL);
 	uv_close((uv_handle_t *)&server->async, NULL);
 }
 
@@ -392,6 +621,9 @@ void server_free(struct server *server)
 	on_async(&server->async); /* frees what came too late to be answered */
 	for (unsigned i = 0; i < server->target_count; i++)
 		store_close(server->stores[i]);
+	reports_free(server->reports);
+	cluster_map_unref(server->map);
+	free(server->target_ids);
 	free(server->stores);
 	free(server->targets);
 	free(server->workers);

@@ -287,10 +287,10 @@ static void boot_id_read(char out[BOOT_ID_BYTES])
 
 static int state_write(struct store *store, bool clean)
 {
-	static const uint8_t key[] = {KEY_STATE};
+	static const uint8_t key[] = {KEY_STATE}, life_key[] = {KEY_LIFE};
 	struct kv_batch *batch = kv_batch_new();
 	char boot_id[BOOT_ID_BYTES];
-	uint8_t value[STATE_VALUE_MAX];
+	uint8_t value[STATE_VALUE_MAX], life[LIFE_VALUE_MAX];
 	int rc;
 
 	if (batch == NULL)
@@ -298,6 +298,8 @@ static int state_write(struct store *store, bool clean)
 	boot_id_read(boot_id);
 	kv_batch_put(batch, FAMILY_MAIN, key, sizeof(key), value,
 		     state_encode(clean, boot_id, value));
+	kv_batch_put(batch, FAMILY_MAIN, life_key, sizeof(life_key), life,
+		     life_encode(store->life, life));
 	rc = kv_write(store->kv, batch, true);
 	kv_batch_free(batch);
 	return rc;
@@ -321,6 +323,33 @@ static int state_read(struct store *store)
 	if (state_decode(value, size, &store->was_clean, then) == 0)
 		store->same_boot = now[0] != '\0' && strcmp(now, then) == 0;
 	free(value);
+	return 0;
+}
+
+/* Another life than all before. One that cannot be read must not be guessed: the master tells old
+ * copies of a disk by it. */
+static int life_begin(struct store *store, char *error, size_t error_size)
+{
+	static const uint8_t key[] = {KEY_LIFE};
+	uint64_t before = 0;
+	uint8_t *value;
+	size_t size;
+	int rc = kv_get(store->kv, FAMILY_MAIN, key, sizeof(key), &value, &size);
+
+	if (rc == 0) {
+		rc = life_decode(value, size, &before);
+		free(value);
+		if (rc != 0 || before == UINT64_MAX) {
+			snprintf(error, error_size,
+				 "%s: its record of how often it was opened is damaged: replace "
+				 "this target by a new one",
+				 store->path);
+			return -EUCLEAN;
+		}
+	} else if (rc != -ENOENT) { /* absent: new, or of a time without it */
+		return rc;
+	}
+	store->life = before + 1;
 	return 0;
 }
 
@@ -438,6 +467,8 @@ int store_open_on(const struct store_options *options, struct kv *kv, struct sto
 	space_start(store);
 	rc = state_read(store);
 	if (rc == 0)
+		rc = life_begin(store, error, error_size);
+	if (rc == 0)
 		rc = state_write(store, false);
 	if (rc == 0)
 		rc = store_replay(store);
@@ -483,4 +514,9 @@ void store_close(struct store *store)
 const char *store_uuid(const struct store *store)
 {
 	return store->uuid;
+}
+
+uint64_t store_life(const struct store *store)
+{
+	return store->life;
 }

@@ -162,8 +162,10 @@ struct store_sync {
 };
 void store_sync(struct store_view *view, struct store_sync *sync);
 
-/* Everything committed on this target, by whichever process, is on stable storage when done says 0.
- * Those who wait share the work. Comes on the view's loop. */
+/* Everything committed through this view, and everything that earlier processes have committed on
+ * the target, is on stable storage when done says 0. Those who wait share the work. done comes on
+ * the view's loop; at once, inside the call, when it cannot be begun. A failure poisons the target
+ * like that of store_sync(). */
 void store_sync_all(struct store_view *view, void (*done)(void *user, int error), void *user);
 
 /* Deletes whole chunks, durably when done. Absent ones are no error. @keys is copied. */

@@ -208,6 +208,7 @@ static inline bool record_is_inline(uint32_t length)
 #define KEY_PIECE        'p'
 #define KEY_MARK         'm'
 #define KEY_STATE        's'
+#define KEY_LIFE         'l'
 #define KEY_BYTES_MAX    (CHUNK_KEY_BYTES + 4)
 #define PIECE_VALUE_MAX  (1 + 2 + 2 * (PIECE_BLOCKS / 8) + 4 * PIECE_BLOCKS + 4)
 #define RECORD_VALUE_MAX 4096u
@@ -215,6 +216,7 @@ static inline bool record_is_inline(uint32_t length)
 #define INNER_HEAD       5u /* format, checksum */
 #define INNER_VALUE_MAX  (INNER_HEAD + BLOCK_SIZE)
 #define STATE_VALUE_MAX  128u
+#define LIFE_VALUE_MAX   16u
 #define BOOT_ID_BYTES    40u
 
 size_t key_record(const struct chunk_key *key, uint8_t out[KEY_BYTES_MAX]);
@@ -243,6 +245,9 @@ size_t inner_encode(uint32_t crc, const void *bytes, uint32_t length, uint8_t ou
 int inner_decode(const void *data, size_t size, uint32_t crc, uint8_t out[BLOCK_SIZE]);
 size_t state_encode(bool clean, const char *boot_id, uint8_t out[STATE_VALUE_MAX]);
 int state_decode(const void *data, size_t size, bool *clean, char boot_id[BOOT_ID_BYTES]);
+/* @life: not 0. */
+size_t life_encode(uint64_t life, uint8_t out[LIFE_VALUE_MAX]);
+int life_decode(const void *data, size_t size, uint64_t *life);
 
 /* ---- the store ---- */
 
@@ -257,6 +262,7 @@ struct store {
 	char *path;
 	int root_fd, chunks_fd, lock_fd;
 	char uuid[37];
+	uint64_t life;
 	struct kv *kv;
 	bool kv_borrowed;
 	bool same_boot; /* the machine has not gone down since the target was last open */
@@ -292,6 +298,10 @@ struct store {
 	pthread_cond_t sync_cond, sync_idle;
 	struct log_wait *sync_head, **sync_tail;
 	bool sync_stop;
+
+	/* syncs of everything (store_sync_all.c), under sync_mutex */
+	struct log_wait *sync_all_head;
+	bool sync_all_runs; /* a job is under way that will look at the list again */
 };
 
 /* -errno when nothing may be done now, or 0. */
@@ -325,6 +335,13 @@ int log_sync_start(struct store *store);
 void log_sync_stop(struct store *store);
 /* wait->done comes on the loop when all batches written by now are durable. */
 void log_sync(struct store_view *view, struct log_wait *wait);
+/* At once, on the calling thread: batches up to @seq are durable afterwards. Poisons the store on
+ * failure. */
+int log_sync_now(struct store *store, uint64_t seq);
+/* What log_sync() does of its waiting, for others: begin on the view's thread, then deliver from
+ * any, which has wait->done called on the view's loop. */
+void log_wait_begin(struct store_view *view, struct log_wait *wait);
+void log_wait_deliver(struct log_wait *wait, int error);
 static inline bool log_synced(struct store *store, uint64_t seq)
 {
 	return atomic_load_explicit(&store->synced_seq, memory_order_acquire) >= seq;

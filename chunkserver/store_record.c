@@ -11,6 +11,7 @@
 #define MARK_FORMAT   1
 #define INNER_FORMAT  1
 #define STATE_FORMAT  1
+#define LIFE_FORMAT   1
 
 #define RECORD_UNSURE   1u
 #define RECORD_HAS_FILE 2u
@@ -442,5 +443,30 @@ int state_decode(const void *data, size_t size, bool *clean, char boot_id[BOOT_I
 	*clean = flag == 1;
 	memcpy(boot_id, text, n);
 	boot_id[n] = '\0';
+	return 0;
+}
+
+/* ---- how often the target was opened ---- */
+
+static const uint8_t life_key[] = {KEY_LIFE};
+
+size_t life_encode(uint64_t life, uint8_t out[LIFE_VALUE_MAX])
+{
+	struct writer w = {.at = out};
+
+	write_u8(&w, LIFE_FORMAT);
+	put_le64(w.at, life);
+	w.at += 8;
+	return seal(life_key, sizeof(life_key), out, &w);
+}
+
+int life_decode(const void *data, size_t size, uint64_t *life)
+{
+	struct reader r = unseal(life_key, sizeof(life_key), data, size, LIFE_FORMAT);
+	const uint8_t *bytes = reader_bytes(&r, 8);
+
+	if (!reader_done(&r) || get_le64(bytes) == 0)
+		return -EBADMSG;
+	*life = get_le64(bytes);
 	return 0;
 }

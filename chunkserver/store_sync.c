@@ -12,7 +12,18 @@
 
 /* ---- the log-sync thread ---- */
 
-static void deliver(struct log_wait *wait, int error)
+void log_wait_begin(struct store_view *view, struct log_wait *wait)
+{
+	wait->view = view;
+	wait->next = NULL;
+	if (view->waits++ == 0)
+		uv_ref((uv_handle_t *)&view->async);
+	pthread_mutex_lock(&view->mutex);
+	view->in_thread++;
+	pthread_mutex_unlock(&view->mutex);
+}
+
+void log_wait_deliver(struct log_wait *wait, int error)
 {
 	struct store_view *view = wait->view;
 
@@ -29,10 +40,10 @@ static void deliver(struct log_wait *wait, int error)
 	pthread_mutex_unlock(&view->mutex);
 }
 
-static int sync_log(struct store *store)
+int log_sync_now(struct store *store, uint64_t seq)
 {
-	uint64_t seq = atomic_load(&store->written_seq), old;
 	int rc = store_check(store);
+	uint64_t old;
 
 	if (rc != 0)
 		return rc;
@@ -46,8 +57,10 @@ static int sync_log(struct store *store)
 		return -EIO;
 	}
 	old = atomic_load(&store->synced_seq);
-	if (old < seq)
-		atomic_store_explicit(&store->synced_seq, seq, memory_order_release);
+	while (old < seq &&
+	       !atomic_compare_exchange_weak_explicit(&store->synced_seq, &old, seq,
+						      memory_order_release, memory_order_relaxed))
+		;
 	return 0;
 }
 
@@ -69,10 +82,10 @@ static void *sync_thread(void *arg)
 		if (list == NULL)
 			return NULL;
 		/* All in the list have written before this. */
-		rc = sync_log(store);
+		rc = log_sync_now(store, atomic_load(&store->written_seq));
 		for (; list != NULL; list = next) {
 			next = list->next;
-			deliver(list, rc);
+			log_wait_deliver(list, rc);
 		}
 	}
 }
@@ -103,13 +116,7 @@ void log_sync(struct store_view *view, struct log_wait *wait)
 {
 	struct store *store = view->store;
 
-	wait->view = view;
-	wait->next = NULL;
-	if (view->waits++ == 0)
-		uv_ref((uv_handle_t *)&view->async);
-	pthread_mutex_lock(&view->mutex);
-	view->in_thread++;
-	pthread_mutex_unlock(&view->mutex);
+	log_wait_begin(view, wait);
 	pthread_mutex_lock(&store->sync_mutex);
 	*store->sync_tail = wait;
 	store->sync_tail = &wait->next;

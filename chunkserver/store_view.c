@@ -264,6 +264,34 @@ int store_presence(struct store_view *view, const struct chunk_key *key, uint8_t
 	return 0;
 }
 
+int store_checksums(struct store_view *view, const struct chunk_key *key, uint32_t count,
+		    uint32_t *crcs, uint8_t *bitmap)
+{
+	struct chunk *chunk;
+	int rc = chunk_get(view, key, &chunk);
+
+	if (rc != 0)
+		return rc;
+	memset(crcs, 0, count * sizeof(*crcs));
+	memset(bitmap, 0, (count + 7) / 8);
+	for (uint32_t i = 0; i < pieces_of(chunk->length) && i * PIECE_BLOCKS < count; i++) {
+		struct piece *piece;
+
+		rc = chunk_piece(chunk, i, &piece);
+		if (rc != 0)
+			return rc;
+		for (uint32_t b = piece == NULL ? PIECE_BLOCKS : bits_next(&piece->present, 0);
+		     b < PIECE_BLOCKS && i * PIECE_BLOCKS + b < count;
+		     b = bits_next(&piece->present, b + 1)) {
+			uint32_t block = i * PIECE_BLOCKS + b;
+
+			crcs[block] = piece->crcs[b];
+			bitmap[block / 8] |= (uint8_t)(1u << (block % 8));
+		}
+	}
+	return 0;
+}
+
 int store_scan(struct store_view *view, uint32_t pool, uint32_t partition,
 	       const struct chunk_key *after, struct chunk_key *out, int max)
 {

@@ -1,4 +1,4 @@
-/* The worker's thread, its commands, and the chains it has by the cluster map. */
+/* The worker's thread, its commands, and its clock. */
 #include "chunkserver/worker.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -35,121 +35,6 @@ struct command {
 	void (*done)(void *user, int error);
 	void *user;
 };
-
-/* ---- members by the map ---- */
-
-static uint64_t member_key(uint32_t pool, uint32_t partition)
-{
-	return (uint64_t)pool << 32 | partition;
-}
-
-struct member *member_find(struct worker *worker, uint32_t pool, uint32_t partition,
-			   uint32_t target_id)
-{
-	uint64_t key = member_key(pool, partition);
-	struct member *member, *first;
-
-	HASH_FIND(hh, worker->members, &key, sizeof(key), first);
-	for (member = first; member != NULL; member = member->hash_next) {
-		if (target_id == 0 || member->target->target_id == target_id)
-			return member;
-	}
-	return NULL;
-}
-
-static struct member *member_add(struct worker *worker, struct worker_target *target, uint32_t pool,
-				 uint32_t partition)
-{
-	struct member *member = calloc(1, sizeof(*member)), *first;
-
-	if (member == NULL)
-		abort(); /* a member that is missing could not be told from one that is gone */
-	member->pool = pool;
-	member->partition = partition;
-	member->key = member_key(pool, partition);
-	member->target = target;
-	member->chain = chain_new(target->env, pool, partition);
-	HASH_FIND(hh, worker->members, &member->key, sizeof(member->key), first);
-	if (first != NULL) {
-		member->hash_next = first->hash_next;
-		first->hash_next = member;
-	} else {
-		HASH_ADD(hh, worker->members, key, sizeof(member->key), member);
-	}
-	DL_APPEND(worker->member_list, member);
-	return member;
-}
-
-static struct worker_target *target_by_id(struct worker *worker, uint32_t target_id)
-{
-	for (unsigned i = 0; i < worker->options.store_count; i++) {
-		if (target_id != 0 && worker->targets[i].target_id == target_id)
-			return &worker->targets[i];
-	}
-	return NULL;
-}
-
-static void fill_config(const struct cluster_map *map, const struct map_pool *pool,
-			const struct map_chain *chain, uint32_t target_id,
-			struct chain_config *config)
-{
-	memset(config, 0, sizeof(*config));
-	config->epoch = chain->epoch;
-	config->chunk_size = pool->chunk_size;
-	config->self = chain_index(chain, target_id);
-	config->count = chain->count;
-	for (uint32_t i = 0; i < chain->count; i++) {
-		const struct map_target *target =
-			cluster_map_target(map, chain->members[i].target_id);
-
-		config->members[i].target_id = chain->members[i].target_id;
-		config->members[i].server_id = target != NULL ? target->server_id : 0;
-		config->members[i].state = chain->members[i].state;
-	}
-}
-
-/* Makes and configures the members of one partition that are on this server's targets. */
-static void place_partition(struct worker *worker, const struct map_pool *pool, uint32_t partition)
-{
-	const struct map_chain *chain = &pool->chains[partition];
-	uint64_t key = member_key(pool->id, partition);
-	struct chain_config config;
-	struct member *member;
-
-	for (uint32_t i = 0; i < chain->count; i++) {
-		struct worker_target *target = target_by_id(worker, chain->members[i].target_id);
-
-		if (target != NULL &&
-		    member_find(worker, pool->id, partition, target->target_id) == NULL)
-			member_add(worker, target, pool->id, partition);
-	}
-	HASH_FIND(hh, worker->members, &key, sizeof(key), member);
-	for (; member != NULL; member = member->hash_next) {
-		fill_config(worker->map, pool, chain, member->target->target_id, &config);
-		chain_configure(member->chain, &config);
-	}
-}
-
-static void place_all(struct worker *worker)
-{
-	struct member *member;
-
-	if (worker->map == NULL || worker->server_id == 0)
-		return;
-	actions_time(worker);
-	for (size_t i = 0; i < worker->map->pool_count; i++) {
-		const struct map_pool *pool = &worker->map->pools[i];
-
-		for (uint32_t p = worker->options.index; p < pool->partitions;
-		     p += worker->options.workers)
-			place_partition(worker, pool, p);
-	}
-	DL_FOREACH(worker->member_list, member)
-	{
-		link_choose(worker, member);
-	}
-	actions_run(worker);
-}
 
 /* ---- commands ---- */
 
@@ -205,7 +90,7 @@ static void on_removed(void *user, int error)
 	struct worker *worker = command->worker;
 	struct worker_target *target = &worker->targets[command->store];
 
-	worker->removals--;
+	worker->background--;
 	conn_batch_begin();
 	actions_time(worker);
 	for (size_t i = 0; error == 0 && i < command->key_count; i++) {
@@ -224,7 +109,7 @@ static void on_removed(void *user, int error)
 static void run_remove(struct worker *worker, struct command *command)
 {
 	command->worker = worker;
-	worker->removals++;
+	worker->background++;
 	store_remove(worker->targets[command->store].view, command->keys, command->key_count,
 		     on_removed, command);
 }
@@ -307,7 +192,7 @@ static void on_async(uv_async_t *async)
 
 static size_t operations(const struct worker *worker)
 {
-	size_t count = worker->removals;
+	size_t count = worker->background;
 
 	for (unsigned i = 0; i < worker->options.store_count; i++)
 		count += chain_env_operations(worker->targets[i].env);
@@ -354,6 +239,8 @@ static void on_tick(uv_timer_t *timer)
 	} else {
 		links_tick(worker, now);
 		peers_tick(worker, now);
+		purge_tick(worker, now);
+		status_tick(worker);
 	}
 	conn_batch_end();
 }
@@ -362,6 +249,7 @@ static void on_tick(uv_timer_t *timer)
 
 static void close_target(struct worker_target *target)
 {
+	purges_free(target);
 	if (target->env != NULL)
 		chain_env_free(target->env);
 	if (target->view != NULL)
@@ -370,19 +258,7 @@ static void close_target(struct worker_target *target)
 
 static void close_all(struct worker *worker)
 {
-	struct member *member, *next;
-
-	HASH_CLEAR(hh, worker->members);
-	DL_FOREACH_SAFE(worker->member_list, member, next)
-	{
-		if (member->link != NULL && --member->link->users == 0) {
-			DL_DELETE(worker->links, member->link);
-			free(member->link);
-		}
-		chain_free(member->chain);
-		free(member);
-	}
-	worker->member_list = NULL;
+	members_free(worker);
 	for (unsigned i = 0; i < worker->options.store_count; i++)
 		close_target(&worker->targets[i]);
 	uv_close((uv_handle_t *)&worker->tick, NULL);
@@ -532,6 +408,7 @@ void worker_stop(struct worker *worker, uint64_t timeout_ns)
 	drop_commands(worker);
 	peers_forget_marks(worker);
 	cluster_map_unref(worker->map);
+	cluster_map_unref(worker->placed);
 	buf_pool_destroy(worker->peer_pool);
 	pthread_mutex_destroy(&worker->lock);
 	free(worker->targets);

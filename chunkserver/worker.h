@@ -10,6 +10,8 @@
 #define CATENA_CHUNKSERVER_WORKER_H
 #include <stdint.h>
 #include <uv.h>
+#include "chunkserver/copy_rate.h"
+#include "chunkserver/reports.h"
 #include "chunkserver/store.h"
 #include "common/buf.h"
 #include "common/chunk.h"
@@ -17,7 +19,33 @@
 #include "common/conn.h"
 #include "common/hello.h"
 
+#define WORKER_UNREACHABLE_MAX 64u
+#define WORKER_SYNCS_MAX       64u
+
 struct worker;
+
+/* How far the making equal of a successor has come: see SyncProgress in catena.proto. */
+struct worker_sync {
+	uint32_t pool, partition;
+	uint64_t epoch;
+	uint32_t target_id;
+	uint64_t compared, copied;
+	bool damaged;
+};
+
+/* What the master wants to know with each heartbeat, some ticks old. */
+struct worker_status {
+	size_t unreachable_count, sync_count;
+	uint64_t unreachable[WORKER_UNREACHABLE_MAX]; /* servers of successors */
+	struct worker_sync syncs[WORKER_SYNCS_MAX];
+};
+
+/* Called on the worker's thread. */
+struct worker_events {
+	void (*report)(void *user, const struct report *report); /* to the master, at once */
+	void (*changed)(void *user); /* the state of a target, or who is unreachable */
+	void *user;
+};
 
 struct worker_options {
 	uint32_t index, workers;
@@ -26,6 +54,8 @@ struct worker_options {
 	struct buf_pool *pool;
 	struct store **stores; /* one for each target */
 	unsigned store_count;
+	struct copy_rate *copy_rate; /* of the process */
+	struct worker_events events;
 };
 
 /* Starts its thread and loop. */
@@ -43,6 +73,8 @@ void worker_adopt(struct worker *worker, struct conn *conn, const struct hello *
  * worker's thread when they are gone durably, or with -errno. @keys is copied. */
 void worker_remove(struct worker *worker, unsigned store, const struct chunk_key *keys,
 		   size_t count, void (*done)(void *user, int error), void *user);
+/* The newest status of the worker. */
+void worker_status(struct worker *worker, struct worker_status *status);
 /* Stops serving, lets what is under way end for at most @timeout_ns, closes everything, joins, and
  * frees. */
 void worker_stop(struct worker *worker, uint64_t timeout_ns);

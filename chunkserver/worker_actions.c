@@ -295,11 +295,27 @@ void check_store(struct worker_target *target)
 			  store_uuid(target->store));
 		chain_store_failed(target->env);
 		peers_close_predecessors(target->worker, "the store failed");
+		worker_changed(target->worker);
 	} else {
 		log_info("target serves again uuid=%s", store_uuid(target->store));
 		chain_store_back(target->env);
 		peers_close_predecessors(target->worker, "the store is back");
+		worker_changed(target->worker);
 	}
+}
+
+static void do_report(struct worker *worker, const struct chain_action *action)
+{
+	struct report report = {
+		.pool = action->header.key.pool,
+		.partition = action->header.key.partition,
+		.epoch = action->header.epoch,
+		.target_id = (uint32_t)action->header.arg,
+		.kind = (uint32_t)action->report,
+	};
+
+	if (worker->options.events.report != NULL)
+		worker->options.events.report(worker->options.events.user, &report);
 }
 
 static void execute(struct worker_target *target, const struct chain_action *action)
@@ -336,7 +352,9 @@ static void execute(struct worker_target *target, const struct chain_action *act
 		check_store(target);
 		break;
 	case CHAIN_SYNC_ALL:
+		break;
 	case CHAIN_REPORT:
+		do_report(target->worker, action);
 		break;
 	}
 }
@@ -386,6 +404,12 @@ static int look_presence(void *ctx, const struct chunk_key *key, uint8_t *bitmap
 	return store_presence(((struct worker_target *)ctx)->view, key, bitmap, bytes);
 }
 
+static int look_checksums(void *ctx, const struct chunk_key *key, uint32_t count, uint32_t *crcs,
+			  uint8_t *bitmap)
+{
+	return store_checksums(((struct worker_target *)ctx)->view, key, count, crcs, bitmap);
+}
+
 static int look_scan(void *ctx, uint32_t pool, uint32_t partition, const struct chunk_key *after,
 		     struct chunk_key *out, int max)
 {
@@ -419,13 +443,22 @@ static uint64_t in_flight(void *ctx, int64_t delta)
 	return atomic_fetch_add(&admitted, (uint64_t)delta) + (uint64_t)delta;
 }
 
+static bool may_copy(void *ctx, uint32_t bytes)
+{
+	struct worker *worker = ((struct worker_target *)ctx)->worker;
+
+	return copy_rate_take(worker->options.copy_rate, clock_monotonic_ns(), bytes);
+}
+
 const struct chain_ops worker_chain_ops = {
 	.store = {.info = look_info,
 		  .digest = look_digest,
 		  .presence = look_presence,
+		  .checksums = look_checksums,
 		  .scan = look_scan,
 		  .complete = do_complete,
 		  .buffer = get_buffer},
 	.free_bytes = free_bytes,
 	.in_flight = in_flight,
+	.may_copy = may_copy,
 };

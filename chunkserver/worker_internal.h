@@ -1,6 +1,6 @@
 /* worker_internal.h - what the worker's files share; nobody else includes it.
  *
- * Everything here is touched by the worker's own thread alone, but the command queue. */
+ * Everything here is touched by the worker's own thread alone, but what stands under its lock. */
 #ifndef CATENA_CHUNKSERVER_WORKER_INTERNAL_H
 #define CATENA_CHUNKSERVER_WORKER_INTERNAL_H
 #include <pthread.h>
@@ -16,8 +16,10 @@
 #define PEER_STUCK_NS      (60 * 1000ull * 1000 * 1000) /* without reading anything of them */
 #define LINK_RETRY_MIN_NS  (20ull * 1000 * 1000)
 #define LINK_RETRY_MAX_NS  (500ull * 1000 * 1000)
-#define LINK_PING_TICKS    20u  /* nothing heard: ask */
+#define LINK_PING_TICKS    10u  /* nothing heard: ask */
 #define LINK_SILENCE_TICKS 100u /* nothing heard: over */
+/* Not up, or nothing heard: the master is told, 1.5 s. */
+#define LINK_UNREACHABLE_TICKS 30u
 
 struct worker;
 
@@ -28,8 +30,11 @@ struct worker_target {
 	struct store *store;
 	struct store_view *view;
 	struct chain_env *env;
-	uint32_t target_id; /* 0: not known yet */
-	bool failed;        /* the chains have been told that the store is down */
+	uint32_t target_id;    /* 0: not known yet */
+	bool failed;           /* the chains have been told that the store is down */
+	struct purge *purges;  /* partitions whose chunks may be to be deleted, in turn */
+	struct purge *purging; /* one of them, of which a batch is being removed */
+	uint64_t purge_at_ns;  /* not before */
 };
 
 /* A chain of this worker. */
@@ -38,6 +43,7 @@ struct member {
 	struct worker_target *target;
 	uint32_t pool, partition;
 	struct link *link;        /* to the successor's server; NULL: none wanted */
+	bool anew;                /* has been configured, its link is not chosen yet */
 	struct member *hash_next; /* same partition on another target */
 	struct member *prev, *next;
 	UT_hash_handle hh;
@@ -78,8 +84,9 @@ struct link {
 	uint32_t remote_worker;
 	char address[MAP_NAME_MAX];
 	uint64_t retry_at_ns, retry_ns;
-	unsigned silent; /* ticks since the last frame; they do not run while we stand still */
-	unsigned users;  /* members */
+	unsigned silent;  /* ticks since the last frame; they do not run while we stand still */
+	unsigned unheard; /* ticks since it was last up and heard of, or wanted */
+	unsigned users;   /* members */
 	struct link *prev, *next;
 };
 
@@ -98,21 +105,25 @@ struct worker {
 	uv_loop_t loop;
 	uv_async_t async;
 	uv_timer_t tick, hungry;
-	pthread_mutex_t lock; /* guards commands alone */
+	pthread_mutex_t lock; /* guards commands and status */
 	struct command *commands, **last_command;
+	struct worker_status status;
 
 	struct worker_target *targets;
 	struct buf_pool *peer_pool; /* for chunkservers' payloads: see worker_peers.c */
 	uint64_t server_id;
 	uint64_t lease_until_ns;
 	struct cluster_map *map;
-	struct member *members; /* by key */
+	struct cluster_map *placed; /* by which chains were configured last; NULL: none */
+	struct member *members;     /* by key */
 	struct member *member_list;
 	struct peer *peers; /* by id */
 	struct client_mark *marks;
 	struct link *links;
 	struct starved *starved;
-	size_t removals; /* by order of the master, under way */
+	size_t background; /* operations of the store under way that no chain counts */
+	struct worker_status status_next;
+	unsigned status_ticks;
 	uint64_t last_conn_id;
 	bool running; /* actions are being taken: chain_next() must not be nested */
 	bool stopping, closed;
@@ -147,14 +158,35 @@ void peers_close_predecessors(struct worker *worker, const char *why);
 void peers_tick(struct worker *worker, uint64_t now_ns);
 
 /* ---- worker_links.c ---- */
-/* Gives the member the link that its chain wants now. */
-void link_choose(struct worker *worker, struct member *member);
+/* Gives the member the link that its chain wants now. @anew: the chain has been configured, and
+ * wants to be told of its link even if that is the same. */
+void link_choose(struct worker *worker, struct member *member, bool anew);
 struct link *link_find(struct worker *worker, uint64_t id);
 void links_tick(struct worker *worker, uint64_t now_ns);
 void links_close(struct worker *worker);
 
-/* ---- worker.c ---- */
+/* ---- worker_place.c ---- */
+/* Makes and configures the members of this server's targets, where the newest map says something
+ * else than the last one. */
+void place_all(struct worker *worker);
+/* One partition, whatever was said before. */
+void place_again(struct worker *worker, uint32_t pool, uint32_t partition);
+void members_free(struct worker *worker);
 /* The chain of a partition: on @target_id, or, with 0, the one that is a member. NULL: none. */
 struct member *member_find(struct worker *worker, uint32_t pool, uint32_t partition,
 			   uint32_t target_id);
+
+/* ---- worker_purge.c ---- */
+/* The partition's chain does not name the target: its chunks go, if the target has any. */
+void purge_consider(struct worker_target *target, uint32_t pool, uint32_t partition);
+/* Chunks of the partition are being deleted just now, so its chain must not become a member:
+ * place_again() is called when it may. */
+bool purge_holds(struct worker_target *target, uint32_t pool, uint32_t partition);
+void purge_tick(struct worker *worker, uint64_t now_ns);
+void purges_free(struct worker_target *target);
+
+/* ---- worker_status.c ---- */
+void status_tick(struct worker *worker);
+/* Tells the front loop that the master should hear of us at once. */
+void worker_changed(struct worker *worker);
 #endif

@@ -111,6 +111,7 @@ static void hello_answered(struct link *link, const struct frame_header *header,
 	}
 	link->id = ++link->worker->last_conn_id;
 	link->retry_ns = LINK_RETRY_MIN_NS;
+	link->unheard = 0;
 	log_debug("link up server=%" PRIu64 " address=%s worker=%" PRIu32, link->server_id,
 		  link->address, link->remote_worker);
 	link_tell(link);
@@ -133,6 +134,7 @@ static void on_frame(struct conn *conn, void *user, const struct frame_header *h
 							     header->length, payload->crcs) >= 0) {
 		link_drop(link, "an answer does not match its checksum");
 	} else {
+		link->unheard = 0;
 		/* Each chain knows its own requests. */
 		member = member_find(worker, header->key.pool, header->key.partition, 0);
 		actions_time(worker);
@@ -217,7 +219,7 @@ static struct link *link_get(struct worker *worker, const struct map_server *ser
 	return link;
 }
 
-void link_choose(struct worker *worker, struct member *member)
+void link_choose(struct worker *worker, struct member *member, bool anew)
 {
 	uint64_t id = chain_next_server(member->chain, NULL);
 	const struct map_server *server = id != 0 ? cluster_map_server(worker->map, id) : NULL;
@@ -226,8 +228,8 @@ void link_choose(struct worker *worker, struct member *member)
 	member->link = NULL;
 	if (server != NULL && server->address[0] != '\0' && server->workers > 0)
 		member->link = link_get(worker, server, member->partition % server->workers);
-	/* A chain that was configured anew wants to be told even if nothing has changed here. */
-	chain_connection(member->chain, member->link != NULL ? member->link->id : 0);
+	if (anew || member->link != old)
+		chain_connection(member->chain, member->link != NULL ? member->link->id : 0);
 	link_release(old);
 }
 
@@ -249,6 +251,7 @@ void links_tick(struct worker *worker, uint64_t now_ns)
 
 	DL_FOREACH_SAFE(worker->links, link, next)
 	{
+		link->unheard++;
 		if (link->conn == NULL && now_ns >= link->retry_at_ns)
 			link_connect(link);
 		else if (link->conn != NULL)

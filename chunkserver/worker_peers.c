@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "chunkserver/worker_internal.h"
+#include "common/clock.h"
 #include "common/log.h"
 
 #define LOG_MODULE "worker"
@@ -67,8 +68,16 @@ static void peer_throttle(struct peer *peer)
 	conn_pause(peer->conn, peer->paused);
 }
 
+/* A client moves bytes, or waits for something: copies leave room for it. */
+static void count_user(const struct peer *peer, uint32_t bytes)
+{
+	if (peer->server_id == 0)
+		copy_rate_user(peer->worker->options.copy_rate, clock_monotonic_ns(), bytes);
+}
+
 void peer_answer(struct peer *peer, const struct frame_header *header, struct buf *payload)
 {
+	count_user(peer, header->length);
 	/* The answer does not say how long the request was: the mean will do for flow control. */
 	if (peer->requests > 0)
 		peer->bytes -= peer->bytes / peer->requests--;
@@ -215,6 +224,7 @@ static void on_frame(struct conn *conn, void *user, const struct frame_header *h
 		buf_unref(payload);
 		return;
 	}
+	count_user(peer, header->length);
 	peer->requests++;
 	peer->bytes += header->length;
 	peer_throttle(peer);

@@ -29,116 +29,29 @@ void chain_client_batch(struct chain_client *client, bool begin)
 	client->transport->ops->batch(begin);
 }
 
-static bool stopping(struct chain_client *client)
+bool chain_client_stopping(struct chain_client *client)
 {
 	return atomic_load_explicit(&client->stopping, memory_order_acquire);
 }
 
 /* ---- the end of a request ---- */
 
-static void finish(struct chain_client *client, struct chain_request *request, int error,
-		   const struct frame_header *answer, struct buf *payload)
+void chain_request_finish(struct chain_client *client, struct chain_request *request, int error,
+			  const struct frame_header *answer, struct buf *payload)
 {
+	struct chain_progress *progress = chain_progress_of(client, request);
+
 	if (frame_is_update(request->op))
 		chain_op_forget(client, request);
+	if (chain_health_end(client, request, answer != NULL))
+		chain_retry_chain(client, progress);
 	request->done(request, error, answer, payload);
 	if (atomic_fetch_sub_explicit(&client->active, 1, memory_order_acq_rel) > 1 ||
-	    !stopping(client))
+	    !chain_client_stopping(client))
 		return;
 	pthread_mutex_lock(&client->stop_lock);
 	pthread_cond_broadcast(&client->stopped);
 	pthread_mutex_unlock(&client->stop_lock);
-}
-
-/* ---- the retry list ---- */
-
-static void queue(struct chain_client *client, struct chain_request *request, uint64_t at_ns)
-{
-	request->retry_ns = at_ns;
-	pthread_mutex_lock(&client->retry_lock);
-	request->next = client->retries;
-	client->retries = request;
-	pthread_mutex_unlock(&client->retry_lock);
-	chain_client_wake(client, at_ns);
-}
-
-static void retry_later(struct chain_client *client, struct chain_request *request)
-{
-	request->tried_count = 0;
-	request->to_tail = false;
-	queue(client, request, chain_client_now(client) + chain_backoff_ns(request->attempts++));
-}
-
-static void fail_soon(struct chain_client *client, struct chain_request *request, int error)
-{
-	request->failed = error;
-	queue(client, request, 0);
-}
-
-static void retry_all_now(struct chain_client *client)
-{
-	pthread_mutex_lock(&client->retry_lock);
-	for (struct chain_request *r = client->retries; r != NULL; r = r->next)
-		r->retry_ns = 0;
-	pthread_mutex_unlock(&client->retry_lock);
-	chain_client_wake(client, 0);
-}
-
-static bool soft_expired(const struct chain_client *client, const struct chain_request *request,
-			 uint64_t now)
-{
-	return client->soft_timeout_ns != 0 && now - request->start_ns >= client->soft_timeout_ns &&
-	       now > request->start_ns;
-}
-
-static void retry_one(struct chain_client *client, struct chain_request *request, uint64_t now)
-{
-	if (request->failed == 0 && request->absent) {
-		struct frame_header nothing = {.op = request->op, .key = request->key};
-
-		finish(client, request, 0, &nothing, NULL);
-		return;
-	}
-	if (request->failed == 0 && atomic_load_explicit(&request->cancelled, memory_order_acquire))
-		request->failed = -ECANCELED;
-	if (request->failed == 0 && (stopping(client) || soft_expired(client, request, now)))
-		request->failed = -EIO;
-	if (request->failed != 0)
-		finish(client, request, request->failed, NULL, NULL);
-	else
-		chain_request_route(client, request);
-}
-
-static void retry_tick(struct chain_client *client, uint64_t now)
-{
-	struct chain_request *due = NULL, **at;
-	uint64_t next = UINT64_MAX;
-	bool all = stopping(client);
-
-	pthread_mutex_lock(&client->retry_lock);
-	for (at = &client->retries; *at != NULL;) {
-		struct chain_request *request = *at;
-
-		if (!all && request->retry_ns > now && !soft_expired(client, request, now) &&
-		    !atomic_load_explicit(&request->cancelled, memory_order_acquire)) {
-			if (request->retry_ns < next)
-				next = request->retry_ns;
-			at = &request->next;
-			continue;
-		}
-		*at = request->next;
-		request->next = due;
-		due = request;
-	}
-	pthread_mutex_unlock(&client->retry_lock);
-	while (due != NULL) {
-		struct chain_request *request = due;
-
-		due = request->next;
-		retry_one(client, request, now);
-	}
-	if (next != UINT64_MAX)
-		chain_client_wake(client, next);
 }
 
 static void soft_tick(struct chain_client *client, uint64_t now)
@@ -158,7 +71,7 @@ static void soft_tick(struct chain_client *client, uint64_t now)
 				struct chain_request *request = list;
 
 				list = request->next;
-				fail_soon(client, request, -EIO);
+				chain_retry_fail(client, request, -EIO);
 			}
 		}
 	}
@@ -175,24 +88,40 @@ static struct chain_load load_of(void *user, uint64_t server_id, uint32_t worker
 		return (struct chain_load){0};
 	return (struct chain_load){
 		.requests = atomic_load_explicit(&link->under_way, memory_order_relaxed),
-		.down = atomic_load_explicit(&link->down, memory_order_relaxed),
+		.down = atomic_load_explicit(&link->down, memory_order_relaxed) ||
+			atomic_load_explicit(&link->silent, memory_order_relaxed),
 	};
 }
 
-static int choose(struct chain_client *client, struct chain_request *request,
-		  struct chain_route *route)
+struct chain_asker chain_client_asker(struct chain_client *client)
 {
-	struct chain_asker asker = {
+	return (struct chain_asker){
 		.near = {.host = client->host, .rack = client->rack, .zone = client->zone},
 		.load = load_of,
 		.user = client,
 	};
+}
+
+/* *nobody: not before another map. */
+static int choose(struct chain_client *client, struct chain_request *request,
+		  struct chain_route *route, bool *nobody)
+{
+	struct chain_asker asker = chain_client_asker(client);
+	const struct map_chain *chain;
 	int rc = -EAGAIN;
 
+	*nobody = false;
 	pthread_rwlock_rdlock(&client->lock);
-	if (client->map != NULL &&
-	    atomic_load_explicit(&client->session_id, memory_order_acquire) != 0)
-		rc = chain_choose(client->map, request, &asker, route);
+	request->map_count = atomic_load_explicit(&client->map_count, memory_order_relaxed);
+	if (client->map == NULL ||
+	    atomic_load_explicit(&client->session_id, memory_order_acquire) == 0)
+		goto out;
+	rc = chain_choose(client->map, request, &asker, route);
+	chain = cluster_map_chain(client->map, request->key.pool, request->key.partition);
+	/* Also when nobody can be asked: a map with another epoch is news then. */
+	request->epoch = chain == NULL ? 0 : chain->epoch;
+	*nobody = chain == NULL || chain_head(chain) < 0;
+out:
 	pthread_rwlock_unlock(&client->lock);
 	return rc;
 }
@@ -201,29 +130,35 @@ void chain_request_route(struct chain_client *client, struct chain_request *requ
 {
 	struct chain_link *link;
 	struct chain_route route;
+	bool nobody;
 	int rc;
 
-	if (stopping(client)) {
-		fail_soon(client, request, -EIO);
+	if (chain_client_stopping(client)) {
+		chain_retry_fail(client, request, -EIO);
 		return;
 	}
-	rc = choose(client, request, &route);
+	rc = choose(client, request, &route, &nobody);
 	if (rc == -EIO) {
-		fail_soon(client, request, -EIO);
+		chain_retry_fail(client, request, -EIO);
 		return;
 	}
 	if (rc == -ENOENT && request->op != FRAME_WRITE) {
 		request->absent = true;
-		queue(client, request, 0);
+		chain_retry_at(client, request, 0);
+		return;
+	}
+	if (rc < 0 && nobody) {
+		chain_retry_with_map(client, request);
 		return;
 	}
 	link = rc < 0 ? NULL : chain_link_get(client, route.server_id, route.worker, true);
 	if (link == NULL) {
-		retry_later(client, request);
+		chain_retry_later(client, request);
 		return;
 	}
 	request->epoch = route.epoch;
 	request->target_id = route.target_id;
+	request->server_id = route.server_id;
 	chain_link_send(link, request);
 }
 
@@ -233,7 +168,7 @@ static void add_target(uint32_t *targets, uint8_t *count, uint32_t target)
 		targets[(*count)++] = target;
 }
 
-static void other_member(struct chain_client *client, struct chain_request *request)
+void chain_request_elsewhere(struct chain_client *client, struct chain_request *request)
 {
 	add_target(request->tried, &request->tried_count, request->target_id);
 	chain_request_route(client, request);
@@ -241,11 +176,11 @@ static void other_member(struct chain_client *client, struct chain_request *requ
 
 void chain_request_lost(struct chain_client *client, struct chain_request *request)
 {
-	if (chain_role_of(request) == CHAIN_ANY && !stopping(client) &&
+	if (chain_role_of(request) == CHAIN_ANY && !chain_client_stopping(client) &&
 	    !atomic_load_explicit(&request->cancelled, memory_order_acquire))
-		other_member(client, request);
+		chain_request_elsewhere(client, request);
 	else
-		retry_later(client, request);
+		chain_retry_later(client, request);
 }
 
 static bool read_is_good(struct chain_client *client, const struct chain_request *request,
@@ -310,10 +245,10 @@ static void send_again(struct chain_client *client, struct chain_request *reques
 	if (payload != NULL && block_checksums_verify(buf_payload(payload), request->offset,
 						      payload->length, payload->crcs) >= 0) {
 		log_error("an update's bytes have changed in this machine's memory");
-		fail_soon(client, request, -EIO);
+		chain_retry_fail(client, request, -EIO);
 		return;
 	}
-	retry_later(client, request);
+	chain_retry_later(client, request);
 }
 
 void chain_request_answered(struct chain_client *client, struct chain_request *request,
@@ -329,14 +264,14 @@ void chain_request_answered(struct chain_client *client, struct chain_request *r
 	if (verdict == CHAIN_DONE && error == 0 && !read_is_good(client, request, answer, payload))
 		verdict = CHAIN_BAD_COPY;
 	if (verdict == CHAIN_DONE) {
-		finish(client, request, error, answer, payload);
+		chain_request_finish(client, request, error, answer, payload);
 		return;
 	}
 	buf_unref(payload);
 	atomic_fetch_add_explicit(&client->stat_repeats, 1, memory_order_relaxed);
 	switch (verdict) {
 	case CHAIN_OTHER_MEMBER:
-		other_member(client, request);
+		chain_request_elsewhere(client, request);
 		break;
 	case CHAIN_BAD_COPY:
 		add_target(request->bad, &request->bad_count, request->target_id);
@@ -352,7 +287,7 @@ void chain_request_answered(struct chain_client *client, struct chain_request *r
 		break;
 	case CHAIN_RETRY:
 	case CHAIN_DONE:
-		retry_later(client, request);
+		chain_retry_later(client, request);
 		break;
 	}
 }
@@ -362,6 +297,7 @@ void chain_client_send(struct chain_client *client, struct chain_request *reques
 	request->start_ns = chain_client_now(client);
 	atomic_fetch_add_explicit(&client->active, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&client->stat_requests, 1, memory_order_relaxed);
+	chain_health_begin(client, request);
 	if (client->soft_timeout_ns != 0)
 		chain_client_wake(client, request->start_ns + client->soft_timeout_ns);
 	chain_request_route(client, request);
@@ -385,12 +321,13 @@ void chain_client_set_map(struct chain_client *client, struct cluster_map *map)
 		return;
 	}
 	client->map = cluster_map_ref(map);
+	atomic_fetch_add_explicit(&client->map_count, 1, memory_order_release);
 	pthread_rwlock_unlock(&client->lock);
-	cluster_map_unref(old);
 	for (struct chain_link *link = atomic_load(&client->links); link != NULL;
 	     link = link->all_next)
-		chain_link_new_map(link, map);
-	retry_all_now(client);
+		chain_link_new_map(link, old, map);
+	chain_retry_map(client, old, map);
+	cluster_map_unref(old);
 }
 
 struct cluster_map *chain_client_map(struct chain_client *client)
@@ -413,7 +350,7 @@ void chain_client_set_session(struct chain_client *client, uint64_t session_id)
 	for (struct chain_link *link = atomic_load(&client->links); old != 0 && link != NULL;
 	     link = link->all_next)
 		chain_link_reset(link);
-	retry_all_now(client);
+	chain_retry_all(client);
 }
 
 /* ---- life ---- */
@@ -428,12 +365,12 @@ static void on_tick(void *user, unsigned loop)
 		if (link->loop == loop)
 			chain_link_tick(link, now);
 	if (loop == 0) {
+		chain_retry_tick(client, now);
 		soft_tick(client, now);
-		retry_tick(client, now);
 		if (client->tick != NULL)
 			client->tick(client->user, now);
 	}
-	if (!stopping(client))
+	if (!chain_client_stopping(client))
 		return;
 	pthread_mutex_lock(&client->stop_lock);
 	client->loops_ended |= UINT64_C(1) << loop;
@@ -521,6 +458,28 @@ void chain_client_destroy(struct chain_client *client)
 	free(client);
 }
 
+size_t chain_client_unreachable(struct chain_client *client, uint64_t *servers, size_t max)
+{
+	struct cluster_map *map = chain_client_map(client);
+	uint64_t now = chain_client_now(client);
+	size_t count = 0;
+
+	for (struct chain_link *link = atomic_load(&client->links);
+	     map != NULL && link != NULL && count < max; link = link->all_next) {
+		const struct map_server *server = cluster_map_server(map, link->server_id);
+		bool known = false;
+
+		if (server == NULL || !server->online || !chain_link_unreachable(link, now))
+			continue;
+		for (size_t i = 0; i < count; i++)
+			known = known || servers[i] == link->server_id;
+		if (!known)
+			servers[count++] = link->server_id;
+	}
+	cluster_map_unref(map);
+	return count;
+}
+
 void chain_client_stats(struct chain_client *client, struct chain_client_stats *out)
 {
 	*out = (struct chain_client_stats){
@@ -528,5 +487,6 @@ void chain_client_stats(struct chain_client *client, struct chain_client_stats *
 		.repeats = atomic_load(&client->stat_repeats),
 		.resets = atomic_load(&client->stat_resets),
 		.bad_blocks = atomic_load(&client->stat_bad),
+		.hedges = atomic_load(&client->stat_hedges),
 	};
 }

@@ -4,8 +4,11 @@
  * Updates and flushes go to the head, reads and stats to the nearest or least busy in-sync member.
  * What can pass by itself (an epoch that has changed, a member not ready, a broken connection, a
  * peer that says nothing for CHAIN_SILENCE_NS) is tried again with the newest map and the same
- * operation id, 1 ms to 500 ms apart, until the soft timeout or for ever. A read that does not
- * match its checksums is asked of the other members; -EIO only when all are bad.
+ * operation id, 1 ms to 500 ms apart, until the soft timeout or for ever; at once when a map comes
+ * in which the chain is another. What is under way with a member that has kept its place stays
+ * there: it answers. A read that a member has not answered for CHAIN_HEDGE_NS is asked of another.
+ * A read that does not match its checksums is asked of the other members; -EIO only when all are
+ * bad.
  *
  * A partition that has no chain yet has never been written: its chunks are absent.
  *
@@ -14,6 +17,7 @@
 #define CATENA_FS_CHAIN_CLIENT_H
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include "common/cluster_map.h"
 #include "common/frame.h"
@@ -21,6 +25,12 @@
 
 #define CHAIN_SILENCE_NS     (5 * UINT64_C(1000000000))
 #define CHAIN_BACKOFF_MAX_NS (500 * UINT64_C(1000000))
+/* For the first seconds a request is tried again more often: most troubles are over by then. */
+#define CHAIN_BACKOFF_EARLY_NS (50 * UINT64_C(1000000))
+#define CHAIN_EARLY_NS         (3 * UINT64_C(1000000000))
+#define CHAIN_HEDGE_NS         (300 * UINT64_C(1000000))
+/* Nothing of a chain was answered for so long although something is under way: it is stuck. */
+#define CHAIN_STUCK_NS (1000 * UINT64_C(1000000))
 
 struct chain_client;
 struct chain_link;
@@ -49,14 +59,18 @@ struct chain_request {
 	 * takes it out of there, under that place's lock, owns it. */
 	atomic_bool cancelled;
 	bool to_tail, absent;
-	int failed; /* to be reported by the next tick */
+	bool probe;  /* one of those that find out when a stuck chain goes on */
+	bool parked; /* one of the others, which wait for that */
+	int failed;  /* to be reported by the next tick */
 	uint8_t tried_count, bad_count;
 	uint32_t tried[CHAIN_MEMBERS_MAX]; /* targets that could not answer this time */
 	uint32_t bad[CHAIN_MEMBERS_MAX];   /* targets whose copy is bad */
 	uint32_t target_id;                /* asked last */
-	unsigned attempts, checksum_failures, sends;
+	uint64_t server_id;                /* its server */
+	unsigned attempts, checksum_failures, sends, hedges;
 	uint64_t epoch, client_id, op_id;
-	uint64_t start_ns, retry_ns;
+	uint64_t start_ns, sent_ns, retry_ns;
+	uint64_t map_count; /* of the client, when the member was chosen */
 	uint32_t slot;
 	struct chain_request *next;              /* in a link's waiting list or the retry list */
 	struct chain_request *op_next, *op_prev; /* updates not yet answered, by op id */
@@ -96,11 +110,23 @@ void chain_client_batch(struct chain_client *client, bool begin);
 
 uint64_t chain_client_now(struct chain_client *client);
 void chain_client_wake(struct chain_client *client, uint64_t at_ns);
+/* What is known of chains is kept by a number for each; two chains may have the same, and then
+ * share their fate for as long as one is stuck. */
+#define CHAIN_SLOTS 1024u
+static inline uint32_t chain_slot(const struct chunk_key *key)
+{
+	return (key->partition + key->pool * 389u) % CHAIN_SLOTS;
+}
+/* Whether updates (@update; else reads) of these chains are under way and none was answered for
+ * CHAIN_STUCK_NS. */
+bool chain_client_stuck(struct chain_client *client, uint32_t slot, bool update);
+/* Servers, online by the map, that something here wants and cannot reach; at most @max. */
+size_t chain_client_unreachable(struct chain_client *client, uint64_t *servers, size_t max);
 /* Free bytes of the fullest member that has answered an update lately; UINT64_MAX: none has. */
 uint64_t chain_client_space_left(struct chain_client *client);
 
 struct chain_client_stats {
-	uint64_t requests, repeats, resets, bad_blocks;
+	uint64_t requests, repeats, resets, bad_blocks, hedges;
 };
 void chain_client_stats(struct chain_client *client, struct chain_client_stats *out);
 #endif

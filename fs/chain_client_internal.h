@@ -1,7 +1,11 @@
 /* chain_client_internal.h - shared by chain_client*.c and their tests only.
  *
  * Locks, none taken under another: chain_client.lock (map, links being added), .ops_lock (op ids),
- * .retry_lock, and each link's lock. */
+ * .retry_lock, and each link's lock.
+ *
+ * A request is found out to be in the wrong place in one of two ways: chain_client_set_map() looks
+ * at every link after the map has been exchanged; and whoever has put a request into a link after
+ * that, with a member chosen by the map before, sees by map_count that it must look again. */
 #ifndef CATENA_FS_CHAIN_CLIENT_INTERNAL_H
 #define CATENA_FS_CHAIN_CLIENT_INTERNAL_H
 #include <pthread.h>
@@ -18,7 +22,7 @@ struct chain_near {
 /* What is known of the way to a server's worker. */
 struct chain_load {
 	unsigned requests; /* under way */
-	bool down;         /* could not be reached last time */
+	bool down;         /* could not be reached last time, or is silent */
 };
 
 struct chain_asker {
@@ -51,6 +55,35 @@ enum chain_verdict {
 /* What an answer's status means for the request. */
 enum chain_verdict chain_judge(const struct chain_request *request, uint32_t status, int *error);
 uint64_t chain_backoff_ns(unsigned attempts);
+/* The same of a request that has waited for so long already. */
+uint64_t chain_pause_ns(unsigned attempts, uint64_t waited_ns);
+/* Whether a member that was asked at another epoch is still the one to ask. Then the request may
+ * stay: a head that stays head, and a member that stays in-sync, answer what they have got. */
+bool chain_still_right(const struct cluster_map *map, const struct chain_request *request,
+		       uint64_t server_id, uint32_t worker);
+/* Whether there is another one that a read can be asked of now. */
+bool chain_has_other(const struct cluster_map *map, const struct chain_request *request,
+		     const struct chain_asker *asker);
+
+/* ---- chains, by chain_slot(): chain_client_health.c ---- */
+
+/* So many requests of a stuck chain are tried again by themselves; when one of them succeeds, all
+ * are. Thousands that were refused and come again do good to nobody. */
+#define HEALTH_PROBES 64u
+
+struct chain_health {
+	struct chain_progress {
+		atomic_uint under_way;
+		_Atomic uint64_t progress_ns; /* of the last answer, or of the beginning */
+		atomic_uint probes, parked;
+	} progress[2]; /* reads; updates and flushes */
+};
+
+struct chain_progress *chain_progress_of(struct chain_client *client,
+					 const struct chain_request *request);
+void chain_health_begin(struct chain_client *client, struct chain_request *request);
+/* True: requests that were parked go now. */
+bool chain_health_end(struct chain_client *client, struct chain_request *request, bool answered);
 
 /* ---- links ---- */
 
@@ -82,7 +115,10 @@ struct chain_link {
 	bool reset;          /* the loop is to close the connection */
 	void *conn;          /* with the loop's reference */
 	uint64_t not_before; /* next try */
+	uint64_t failed_ns;  /* last try that failed */
 	unsigned failures;
+	bool recheck; /* requests may have come with an old map */
+	uint64_t hedge_ns;
 	struct link_slot *slots;
 	uint32_t slot_count, free_slot;
 	struct chain_request *waiting, **waiting_end; /* for the connection */
@@ -92,7 +128,7 @@ struct chain_link {
 	char address[MAP_NAME_MAX]; /* of the connection */
 
 	atomic_uint under_way;
-	atomic_bool down;
+	atomic_bool down, silent;
 };
 
 struct chain_client {
@@ -109,13 +145,20 @@ struct chain_client {
 	_Atomic(struct chain_link *) buckets[LINK_BUCKETS]; /* only ever grow; read without lock */
 	_Atomic(struct chain_link *) links;
 	_Atomic uint64_t session_id;
+	_Atomic uint64_t map_count; /* grows with each map; written under lock */
+	struct chain_health health[CHAIN_SLOTS];
 
 	pthread_mutex_t ops_lock;
 	uint64_t op_session, last_op;
 	struct chain_request *oldest_op, *newest_op;
 
 	pthread_mutex_t retry_lock;
-	struct chain_request *retries;
+	/* Those that are due soon and those that are not, so that many of the latter cost little.
+	 */
+	struct retry_list {
+		struct chain_request *first;
+		uint64_t look_ns; /* the first may be due then */
+	} retries[2];
 	uint64_t soft_check_ns;
 
 	pthread_mutex_t stop_lock;
@@ -125,7 +168,7 @@ struct chain_client {
 	uint64_t loops_ended; /* a bit for each */
 
 	_Atomic uint64_t space[2], space_since;
-	_Atomic uint64_t stat_requests, stat_repeats, stat_resets, stat_bad;
+	_Atomic uint64_t stat_requests, stat_repeats, stat_resets, stat_bad, stat_hedges;
 };
 
 /* chain_client_table.c */
@@ -135,13 +178,41 @@ struct chain_link *chain_link_get(struct chain_client *client, uint64_t server_i
 /* chain_client_link.c */
 /* The link owns the request then, until it gives it to one of the three below. */
 void chain_link_send(struct chain_link *link, struct chain_request *request);
-/* Requests asked of another chain than the map's are sent anew; a server that has moved is
- * connected to again. */
-void chain_link_new_map(struct chain_link *link, const struct cluster_map *map);
 void chain_link_reset(struct chain_link *link);
 void chain_link_tick(struct chain_link *link, uint64_t now);
 /* Requests under way since before @start_ns, linked by next. */
 struct chain_request *chain_link_take_old(struct chain_link *link, uint64_t start_ns);
+/* All that @take wants; they are the caller's then. Lock held. */
+struct chain_request *chain_link_take(struct chain_link *link,
+				      bool (*take)(struct chain_request *request, const void *arg),
+				      const void *arg);
+
+/* chain_client_watch.c */
+/* Requests for whose chain this is not the member to ask any more are sent anew; a server that has
+ * moved is connected to again. @old may be NULL. */
+void chain_link_new_map(struct chain_link *link, const struct cluster_map *old,
+			const struct cluster_map *map);
+/* Asks others what this one does not answer. When to look again; UINT64_MAX: no need. */
+uint64_t chain_link_hedge(struct chain_link *link, uint64_t now);
+/* The link's server cannot be reached. */
+bool chain_link_unreachable(struct chain_link *link, uint64_t now);
+
+/* chain_client_retry.c */
+void chain_retry_at(struct chain_client *client, struct chain_request *request, uint64_t at_ns);
+/* Ends with @error at the next tick. */
+void chain_retry_fail(struct chain_client *client, struct chain_request *request, int error);
+void chain_retry_later(struct chain_client *client, struct chain_request *request);
+/* The map says that nobody is there to be asked. */
+void chain_retry_with_map(struct chain_client *client, struct chain_request *request);
+void chain_retry_all(struct chain_client *client);
+/* Those parked for it. */
+void chain_retry_chain(struct chain_client *client, const struct chain_progress *progress);
+/* Those for which the new map changes something. */
+void chain_retry_map(struct chain_client *client, const struct cluster_map *old,
+		     const struct cluster_map *map);
+void chain_retry_tick(struct chain_client *client, uint64_t now);
+bool chain_soft_expired(const struct chain_client *client, const struct chain_request *request,
+			uint64_t now);
 
 /* chain_client.c */
 void chain_request_answered(struct chain_client *client, struct chain_request *request,
@@ -150,6 +221,12 @@ void chain_request_answered(struct chain_client *client, struct chain_request *r
 void chain_request_lost(struct chain_client *client, struct chain_request *request);
 /* Another attempt, now. */
 void chain_request_route(struct chain_client *client, struct chain_request *request);
+void chain_request_finish(struct chain_client *client, struct chain_request *request, int error,
+			  const struct frame_header *answer, struct buf *payload);
+/* Another attempt, of another member than the one asked last. */
+void chain_request_elsewhere(struct chain_client *client, struct chain_request *request);
+bool chain_client_stopping(struct chain_client *client);
+struct chain_asker chain_client_asker(struct chain_client *client);
 
 /* chain_client_ops.c */
 /* An update that is over. */

@@ -11,7 +11,7 @@
 
 #define LOG_MODULE "chain"
 
-#define PING_AFTER_NS (1500 * NS_PER_MSEC)
+#define PING_AFTER_NS (500 * NS_PER_MSEC)
 #define IDLE_PING_NS  (15 * NS_PER_SEC)
 /* The transport has its own deadline for the connection, but not for the answer to HELLO. */
 #define CONNECT_MAX_NS (CHAIN_SILENCE_NS + NS_PER_SEC)
@@ -54,12 +54,13 @@ static int slot_take(struct chain_link *link, struct chain_request *request, uin
 		link->slot_count = count;
 	}
 	request->slot = link->free_slot;
+	request->sent_ns = link_now(link);
 	slot = &link->slots[request->slot];
 	link->free_slot = slot->next_free;
 	slot->request = request;
 	*id = (uint64_t)slot->generation << 32 | request->slot;
 	if (atomic_fetch_add_explicit(&link->under_way, 1, memory_order_relaxed) == 0)
-		link->quiet_since = link_now(link);
+		link->quiet_since = request->sent_ns;
 	return 0;
 }
 
@@ -78,14 +79,15 @@ static void slot_free(struct chain_link *link, uint32_t at)
 static void wait_for_connection(struct chain_link *link, struct chain_request *request)
 {
 	request->next = NULL;
+	request->slot = LINK_NO_SLOT;
+	request->sent_ns = link_now(link);
 	*link->waiting_end = request;
 	link->waiting_end = &request->next;
 }
 
-/* Everything that is with the link, and wanted by @take; a list. */
-static struct chain_request *take_if(struct chain_link *link,
-				     bool (*take)(struct chain_request *request, const void *arg),
-				     const void *arg)
+struct chain_request *chain_link_take(struct chain_link *link,
+				      bool (*take)(struct chain_request *request, const void *arg),
+				      const void *arg)
 {
 	struct chain_request *list = NULL, **end = &list, **at = &link->waiting;
 
@@ -126,20 +128,12 @@ static bool take_old(struct chain_request *request, const void *arg)
 	return request->start_ns < *start_ns;
 }
 
-static bool take_other_epoch(struct chain_request *request, const void *arg)
-{
-	const struct map_chain *chain =
-		cluster_map_chain(arg, request->key.pool, request->key.partition);
-
-	return chain == NULL || chain->epoch != request->epoch;
-}
-
 struct chain_request *chain_link_take_old(struct chain_link *link, uint64_t start_ns)
 {
 	struct chain_request *list;
 
 	pthread_mutex_lock(&link->lock);
-	list = take_if(link, take_old, &start_ns);
+	list = chain_link_take(link, take_old, &start_ns);
 	pthread_mutex_unlock(&link->lock);
 	return list;
 }
@@ -204,9 +198,20 @@ static void send_now(struct chain_link *link, struct chain_request *request)
 	}
 }
 
+/* A map may have come since the member was chosen, and looked at this link already. */
+static void check_map(struct chain_link *link, uint64_t map_count)
+{
+	if (atomic_load_explicit(&link->client->map_count, memory_order_acquire) == map_count)
+		return;
+	pthread_mutex_lock(&link->lock);
+	link->recheck = true;
+	pthread_mutex_unlock(&link->lock);
+	link_wake(link, 0);
+}
+
 void chain_link_send(struct chain_link *link, struct chain_request *request)
 {
-	uint64_t now;
+	uint64_t now, map_count = request->map_count;
 	bool first, refused = false;
 
 	pthread_mutex_lock(&link->lock);
@@ -215,7 +220,8 @@ void chain_link_send(struct chain_link *link, struct chain_request *request)
 		pthread_mutex_unlock(&link->lock);
 		send_now(link, request);
 		if (first)
-			link_wake(link, link_now(link) + PING_AFTER_NS);
+			link_wake(link, link_now(link) + CHAIN_HEDGE_NS);
+		check_map(link, map_count);
 		return;
 	}
 	now = link_now(link);
@@ -225,10 +231,12 @@ void chain_link_send(struct chain_link *link, struct chain_request *request)
 	else
 		wait_for_connection(link, request);
 	pthread_mutex_unlock(&link->lock);
-	if (refused)
+	if (refused) {
 		chain_request_lost(link->client, request);
-	else
-		link_wake(link, now);
+		return;
+	}
+	link_wake(link, now);
+	check_map(link, map_count);
 }
 
 static void send_control(struct chain_link *link, uint8_t op, uint64_t id, struct buf *payload)
@@ -279,11 +287,15 @@ static void link_down(struct chain_link *link, int error)
 	link->reset = false;
 	link->pinged = false;
 	link->not_before = link_now(link) + chain_backoff_ns(link->failures);
-	if (!was_up && link->failures < 10)
-		link->failures++;
-	list = take_if(link, take_all, NULL);
+	if (!was_up && error != -ECANCELED) {
+		link->failed_ns = link_now(link);
+		if (link->failures < 10)
+			link->failures++;
+	}
+	list = chain_link_take(link, take_all, NULL);
 	pthread_mutex_unlock(&link->lock);
 	atomic_store_explicit(&link->down, true, memory_order_relaxed);
+	atomic_store_explicit(&link->silent, false, memory_order_relaxed);
 	if (error != -ECANCELED && log_rate_ok(&rate, 2))
 		log_warn("connection to chunkserver lost server=%" PRIu64
 			 " worker=%u address=%s error=\"%s\"",
@@ -378,7 +390,7 @@ static void link_up(struct chain_link *link)
 		list = request->next;
 		send_now(link, request);
 	}
-	link_wake(link, link_now(link) + PING_AFTER_NS);
+	link_wake(link, link_now(link) + CHAIN_HEDGE_NS);
 }
 
 static void hello_answered(struct chain_link *link, const struct frame_header *header,
@@ -415,6 +427,8 @@ static struct chain_request *answered_request(struct chain_link *link,
 	pthread_mutex_lock(&link->lock);
 	link->quiet_since = link_now(link);
 	link->pinged = false;
+	if (atomic_load_explicit(&link->silent, memory_order_relaxed))
+		atomic_store_explicit(&link->silent, false, memory_order_relaxed);
 	if (header->request_id < PING_ID && at < link->slot_count &&
 	    link->slots[at].generation == header->request_id >> 32)
 		request = link->slots[at].request;
@@ -474,29 +488,6 @@ void chain_link_reset(struct chain_link *link)
 	link_wake(link, link_now(link));
 }
 
-void chain_link_new_map(struct chain_link *link, const struct cluster_map *map)
-{
-	const struct map_server *server = cluster_map_server(map, link->server_id);
-	struct chain_request *list;
-	bool moved;
-
-	pthread_mutex_lock(&link->lock);
-	moved = link->state != LINK_IDLE &&
-		(server == NULL || strcmp(server->address, link->address) != 0);
-	/* Perhaps because it is back. */
-	link->not_before = 0;
-	list = take_if(link, take_other_epoch, map);
-	pthread_mutex_unlock(&link->lock);
-	if (moved)
-		chain_link_reset(link);
-	while (list != NULL) {
-		struct chain_request *request = list;
-
-		list = request->next;
-		chain_request_route(link->client, request);
-	}
-}
-
 /* What is due on a connection that is up. -ETIMEDOUT: the peer has been silent for too long. */
 static int watch(struct chain_link *link, uint64_t now, bool *ping, uint64_t *next)
 {
@@ -521,10 +512,22 @@ static int watch(struct chain_link *link, uint64_t now, bool *ping, uint64_t *ne
 void chain_link_tick(struct chain_link *link, uint64_t now)
 {
 	bool stopping = atomic_load_explicit(&link->client->stopping, memory_order_acquire);
-	bool ping = false, connect;
-	uint64_t next = UINT64_MAX;
+	bool ping = false, connect, recheck;
+	uint64_t next = UINT64_MAX, hedge;
 	int rc = 0;
 
+	pthread_mutex_lock(&link->lock);
+	recheck = link->recheck;
+	link->recheck = false;
+	pthread_mutex_unlock(&link->lock);
+	if (recheck) {
+		struct cluster_map *map = chain_client_map(link->client);
+
+		if (map != NULL)
+			chain_link_new_map(link, map, map);
+		cluster_map_unref(map);
+	}
+	hedge = chain_link_hedge(link, now);
 	pthread_mutex_lock(&link->lock);
 	connect = link->state == LINK_IDLE && link->waiting != NULL;
 	if (link->state == LINK_UP)
@@ -545,6 +548,8 @@ void chain_link_tick(struct chain_link *link, uint64_t now)
 		link_connect(link);
 	else if (ping)
 		send_control(link, FRAME_PING, PING_ID, NULL);
+	if (hedge < next)
+		next = hedge;
 	if (rc == 0 && next != UINT64_MAX)
 		link_wake(link, next);
 }

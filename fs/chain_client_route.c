@@ -215,3 +215,60 @@ uint64_t chain_backoff_ns(unsigned attempts)
 		ns *= 2;
 	return ns < CHAIN_BACKOFF_MAX_NS ? ns : CHAIN_BACKOFF_MAX_NS;
 }
+
+uint64_t chain_pause_ns(unsigned attempts, uint64_t waited_ns)
+{
+	uint64_t ns = chain_backoff_ns(attempts);
+
+	if (waited_ns < CHAIN_EARLY_NS && ns > CHAIN_BACKOFF_EARLY_NS)
+		return CHAIN_BACKOFF_EARLY_NS;
+	return ns;
+}
+
+bool chain_still_right(const struct cluster_map *map, const struct chain_request *request,
+		       uint64_t server_id, uint32_t worker)
+{
+	const struct map_chain *chain =
+		cluster_map_chain(map, request->key.pool, request->key.partition);
+	const struct map_server *server;
+	int at;
+
+	if (chain == NULL)
+		return false;
+	if (chain->epoch == request->epoch)
+		return true;
+	at = chain_index(chain, request->target_id);
+	server = at < 0 ? NULL : cluster_map_target_server(map, request->target_id);
+	if (server == NULL || server->id != server_id || server->workers == 0 ||
+	    request->key.partition % server->workers != worker)
+		return false;
+	switch (chain_role_of(request)) {
+	case CHAIN_HEAD:
+		return at == chain_head(chain);
+	case CHAIN_TAIL:
+		return at == chain_tail(chain);
+	case CHAIN_ANY:
+		break;
+	}
+	return chain->members[at].state == MEMBER_IN_SYNC;
+}
+
+bool chain_has_other(const struct cluster_map *map, const struct chain_request *request,
+		     const struct chain_asker *asker)
+{
+	const struct map_chain *chain =
+		cluster_map_chain(map, request->key.pool, request->key.partition);
+
+	for (uint32_t i = 0; chain != NULL && i < chain->count; i++) {
+		uint32_t target = chain->members[i].target_id;
+		struct candidate c;
+
+		if (chain->members[i].state != MEMBER_IN_SYNC || target == request->target_id ||
+		    listed(request->bad, request->bad_count, target) ||
+		    candidate_of(map, request, target, &c) < 0 || !c.server->online)
+			continue;
+		if (!asker->load(asker->user, c.server->id, c.worker).down)
+			return true;
+	}
+	return false;
+}

@@ -29,6 +29,7 @@ static void on_tick(void *user, uint64_t now)
 	data_dirty_tick(data, now);
 	data_cache_tick(data, now);
 	data_linger_tick(data, now);
+	data_room_tick(data, now);
 }
 
 static void data_free(struct data *data)
@@ -221,6 +222,11 @@ uint64_t data_space_left(const struct data *data)
 	return chain_client_space_left(data->chain);
 }
 
+size_t data_unreachable(struct data *data, uint64_t *servers, size_t max)
+{
+	return chain_client_unreachable(data->chain, servers, max);
+}
+
 void data_stats(struct data *data, char *out, size_t size)
 {
 	struct chain_client_stats chain;
@@ -232,7 +238,7 @@ void data_stats(struct data *data, char *out, size_t size)
 		 " fetches %" PRIu64 " fetch_bytes %" PRIu64 " ahead_bytes %" PRIu64
 		 " flushes %" PRIu64 " flush_frames %" PRIu64 " memory_waits %" PRIu64
 		 " lost_updates %" PRIu64 " dirty_memory %zu read_memory %zu requests %" PRIu64
-		 " repeats %" PRIu64 " resets %" PRIu64 " bad_blocks %" PRIu64,
+		 " repeats %" PRIu64 " resets %" PRIu64 " bad_blocks %" PRIu64 " hedges %" PRIu64,
 		 atomic_load(&data->stat_writes), atomic_load(&data->stat_write_bytes),
 		 atomic_load(&data->stat_updates), atomic_load(&data->stat_update_bytes),
 		 atomic_load(&data->stat_reads), atomic_load(&data->stat_read_bytes),
@@ -241,5 +247,5 @@ void data_stats(struct data *data, char *out, size_t size)
 		 atomic_load(&data->stat_flush_frames), atomic_load(&data->stat_waits),
 		 atomic_load(&data->stat_lost), atomic_load(&data->write_used),
 		 atomic_load(&data->read_used), chain.requests, chain.repeats, chain.resets,
-		 chain.bad_blocks);
+		 chain.bad_blocks, chain.hedges);
 }

@@ -17,6 +17,7 @@
 #ifndef CATENA_FS_DATA_H
 #define CATENA_FS_DATA_H
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
 #include "common/buf.h"
@@ -93,6 +94,8 @@ void data_punch(struct data_file *file, uint64_t from, uint64_t to, data_done_fn
 typedef void data_seek_fn(void *user, int error, uint64_t result);
 void data_seek(struct data_file *file, uint64_t offset, uint64_t size, bool hole,
 	       data_seek_fn *done, void *user);
+/* Servers, online by the map, that are wanted here and cannot be reached; at most @max. */
+size_t data_unreachable(struct data *data, uint64_t *servers, size_t max);
 /* Counters for tests and the log: name value pairs in one line. */
 void data_stats(struct data *data, char *out, size_t size);
 #endif

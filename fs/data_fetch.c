@@ -29,6 +29,8 @@ struct fetch *data_fetch_new(struct data_file *file, uint64_t from, uint64_t to,
 		.user = fetch,
 	};
 	data_file_hold(file);
+	atomic_fetch_add_explicit(&data->chains[chain_slot(&fetch->request.key)].reading, to - from,
+				  memory_order_relaxed);
 	atomic_fetch_add_explicit(&data->read_used, to - from, memory_order_relaxed);
 	atomic_fetch_add_explicit(&data->stat_fetches, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&data->stat_fetch_bytes, to - from, memory_order_relaxed);
@@ -203,6 +205,8 @@ static void fetch_done(struct chain_request *request, int error, const struct fr
 	struct data *data = file->data;
 	struct fetch_part *parts;
 
+	atomic_fetch_sub_explicit(&data->chains[chain_slot(&request->key)].reading,
+				  fetch->to - fetch->from, memory_order_relaxed);
 	pthread_mutex_lock(&file->lock);
 	if (fetch->listed && error != 0)
 		data_fetch_unlist(file, fetch);

@@ -94,6 +94,15 @@ static void file_free(struct data_file *file)
 	free(file);
 }
 
+/* Lock held, or nobody else has the file. */
+static atomic_size_t *count_of_chunk(void *arg, uint32_t index)
+{
+	struct data_file *file = arg;
+	struct chunk_key key = data_file_key(file, index);
+
+	return &file->data->chains[chain_slot(&key)].writing;
+}
+
 static int file_new(struct data *data, uint32_t pool, uint64_t file_id, struct data_file **out)
 {
 	struct cluster_map *map = chain_client_map(data->chain);
@@ -119,10 +128,12 @@ static int file_new(struct data *data, uint32_t pool, uint64_t file_id, struct d
 	atomic_init(&file->users, 1);
 	pthread_mutex_init(&file->lock, NULL);
 	rc = writeback_create(file->chunk_size, DATA_UPDATES_PER_CHUNK, data->pool, &file->wb);
-	if (rc < 0)
+	if (rc < 0) {
 		file_free(file);
-	else
-		*out = file;
+		goto out;
+	}
+	writeback_count(file->wb, count_of_chunk, file);
+	*out = file;
 out:
 	cluster_map_unref(map);
 	return rc;

@@ -99,9 +99,16 @@ struct queued_write {
 	uint64_t offset;
 	struct buf *payload;
 	bool through, summed;
+	uint32_t slots[2]; /* of the chains of its first and last byte */
 	data_done_fn *done;
 	void *user;
 	struct queued_write *next;
+};
+
+/* What one chain has of the mount's memory. */
+struct data_chain {
+	atomic_size_t writing; /* dirty, in flight, or being accepted */
+	atomic_size_t reading; /* asked for and not answered */
 };
 
 struct data {
@@ -119,10 +126,16 @@ struct data {
 	pthread_mutex_t memory_lock;
 	_Atomic size_t write_used; /* buffers of dirty data and of data in flight */
 	struct queued_write *write_queue, **write_queue_end;
-	atomic_bool pressure; /* writes wait for memory */
+	atomic_uint writes_waiting; /* in the queue */
+	atomic_bool pressure;       /* some of them for memory that chains that work have */
 	bool admitting, admit_again;
 	struct read *read_queue, **read_queue_end;
 	atomic_uint reads_waiting; /* in the queue */
+
+	struct data_chain chains[CHAIN_SLOTS];
+	/* Of chains that are stuck, as last counted. */
+	_Atomic size_t stuck_writing, stuck_reading;
+	_Atomic uint64_t stuck_ns;
 
 	pthread_mutex_t dirty_lock;
 	struct data_file *dirty_first, **dirty_end;
@@ -155,6 +168,22 @@ void data_linger_tick(struct data *data, uint64_t now);
 int data_files_create(struct data *data);
 /* Whatever is left, after the chain client has stopped. */
 void data_files_destroy(struct data *data);
+
+/* data_room.c: memory for those that work, also while some chains are stuck */
+enum data_room {
+	DATA_ROOM,  /* there is some */
+	DATA_HELD,  /* its chain has its part: others may go on */
+	DATA_SHORT, /* there is none for anybody */
+};
+/* For @length bytes to be written to the chain of @slot. */
+enum data_room data_write_room(struct data *data, uint32_t slot, uint32_t length);
+/* For @length bytes to be read. A read of a stuck chain takes no memory before it is answered, and
+ * is not to stand in the way of others. */
+bool data_read_room(struct data *data, uint32_t slot, uint32_t length);
+/* Bytes of the reads' memory that chains that work have, or nobody. */
+size_t data_read_used(struct data *data);
+/* Writes and reads that wait are looked at again: time alone makes a chain stuck. */
+void data_room_tick(struct data *data, uint64_t now);
 
 /* data_write.c */
 void data_writes_admit(struct data *data);
@@ -202,6 +231,8 @@ void data_cache_tick(struct data *data, uint64_t now);
 /* Makes room for @need bytes. True: something was dropped. */
 bool data_cache_shrink(struct data *data, uint32_t need);
 
-/* data_read.c: parts of reads whose fetch has come */
+/* data_read.c */
+void data_reads_admit(struct data *data);
+/* parts of reads whose fetch has come */
 void data_read_parts_done(struct data *data, struct fetch_part *parts);
 #endif

@@ -166,8 +166,6 @@ static void use_up(struct read *read)
 		pthread_mutex_unlock(&file->lock);
 }
 
-static void reads_admit(struct data *data);
-
 static void read_end(struct read *read)
 {
 	struct data_file *file = read->file;
@@ -192,7 +190,7 @@ static void read_end(struct read *read)
 		data_fetch_unref(data, read->parts[i].fetch);
 	free(read->parts);
 	free(read);
-	reads_admit(data);
+	data_reads_admit(data);
 	data_file_drop(file);
 }
 
@@ -214,7 +212,7 @@ void data_read_parts_done(struct data *data, struct fetch_part *parts)
 		read_step(read);
 	}
 	/* A fetch that has come may be dropped for a read that waits for memory. */
-	reads_admit(data);
+	data_reads_admit(data);
 }
 
 /* ---- the beginning ---- */
@@ -235,7 +233,7 @@ static void read_ahead(struct read *read, struct fetches *list)
 	struct data_file *file = read->file;
 	struct data *data = file->data;
 	struct readahead_range ranges[READAHEAD_RANGES_MAX];
-	size_t used = atomic_load_explicit(&data->read_used, memory_order_relaxed);
+	size_t used = data_read_used(data);
 	uint64_t allowed = used < data->read_limit ? data->read_limit - used : 0;
 	unsigned count;
 
@@ -356,11 +354,12 @@ static void read_start(struct read *read)
 
 /* ---- as far as there is memory ---- */
 
-static bool read_fits(const struct data *data, const struct read *read)
+static bool read_fits(struct data *data, const struct read *read)
 {
-	size_t used = atomic_load_explicit(&data->read_used, memory_order_relaxed);
+	struct chunk_key key =
+		data_file_key(read->file, (uint32_t)(read->offset / read->file->chunk_size));
 
-	return used == 0 || used + read->length <= data->read_limit;
+	return data_read_room(data, chain_slot(&key), read->length);
 }
 
 /* The first of the queue, when there is memory for it; else what it needs. */
@@ -383,7 +382,7 @@ static struct read *next_waiting(struct data *data, uint32_t *need)
 	return read;
 }
 
-static void reads_admit(struct data *data)
+void data_reads_admit(struct data *data)
 {
 	static _Thread_local bool busy;
 	struct read *read;
@@ -438,7 +437,8 @@ void data_read(struct data_file *file, uint64_t offset, uint32_t length, uint64_
 		atomic_fetch_add_explicit(&data->reads_waiting, 1, memory_order_release);
 		pthread_mutex_unlock(&data->memory_lock);
 		/* What it waits for may have happened just before. */
-		reads_admit(data);
+		data_reads_admit(data);
+		data_room_tick(data, chain_client_now(data->chain));
 	} else {
 		read_start(read);
 	}

@@ -88,11 +88,17 @@ static void through_fired(struct data_waiter *waiter)
 	data_file_drop(file);
 }
 
+static void charge(struct data *data, uint32_t slot, int64_t bytes)
+{
+	atomic_fetch_add_explicit(&data->write_used, (size_t)bytes, memory_order_relaxed);
+	atomic_fetch_add_explicit(&data->chains[slot].writing, (size_t)bytes, memory_order_relaxed);
+}
+
 /* The memory has been counted already. Takes @w over. */
 static void accept_write(struct data *data, struct queued_write *w)
 {
 	struct data_file *file = w->file;
-	uint32_t length = w->payload->length;
+	uint32_t length = w->payload->length, slot = w->slots[0];
 	struct data_work work;
 	bool waits;
 	int rc;
@@ -110,7 +116,7 @@ static void accept_write(struct data *data, struct queued_write *w)
 	data_file_gather(file, &work);
 	pthread_mutex_unlock(&file->lock);
 	/* Now it is counted as what it takes, no longer as what it is. */
-	atomic_fetch_sub_explicit(&data->write_used, length, memory_order_relaxed);
+	charge(data, slot, -(int64_t)length);
 	if (waits) {
 		data_file_run(file, &work);
 		return;
@@ -120,13 +126,6 @@ static void accept_write(struct data *data, struct queued_write *w)
 	free(w);
 	data_file_run(file, &work);
 	data_file_drop(file);
-}
-
-static bool has_room(const struct data *data, uint32_t length)
-{
-	size_t used = atomic_load_explicit(&data->write_used, memory_order_relaxed);
-
-	return used == 0 || used + length <= data->write_limit;
 }
 
 /* Near the end of the space a write that is accepted may fail later: let it wait. */
@@ -139,9 +138,72 @@ static bool space_is_short(struct data *data, uint32_t length)
 			       DATA_SPACE_MARGIN;
 }
 
+/* Chains that have a write in the queue: later ones of them wait behind it, so that what overlaps
+ * is accepted in order. */
+struct blocked {
+	uint64_t bits[CHAIN_SLOTS / 64];
+};
+
+static void block(struct blocked *blocked, const struct queued_write *w)
+{
+	for (unsigned i = 0; i < 2; i++)
+		blocked->bits[w->slots[i] / 64] |= UINT64_C(1) << w->slots[i] % 64;
+}
+
+static bool is_blocked(const struct blocked *blocked, const struct queued_write *w)
+{
+	for (unsigned i = 0; i < 2; i++)
+		if ((blocked->bits[w->slots[i] / 64] >> w->slots[i] % 64 & 1) != 0)
+			return true;
+	return false;
+}
+
+static enum data_room room_of(struct data *data, const struct queued_write *w)
+{
+	enum data_room room = data_write_room(data, w->slots[0], w->payload->length);
+
+	if (room == DATA_ROOM && w->slots[1] != w->slots[0])
+		room = data_write_room(data, w->slots[1], w->payload->length);
+	return room;
+}
+
+static void queue_remove(struct data *data, struct queued_write **at)
+{
+	struct queued_write *w = *at;
+
+	*at = w->next;
+	if (w->next == NULL)
+		data->write_queue_end = at;
+	atomic_fetch_sub_explicit(&data->writes_waiting, 1, memory_order_relaxed);
+}
+
+/* The first that there is room for, out of the queue and counted; NULL: none. Lock held. */
+static struct queued_write *next_write(struct data *data)
+{
+	struct blocked blocked = {0};
+	struct queued_write **at = &data->write_queue;
+	bool pressure = false;
+
+	for (; *at != NULL && !pressure; at = &(*at)->next) {
+		struct queued_write *w = *at;
+		enum data_room room = is_blocked(&blocked, w) ? DATA_HELD : room_of(data, w);
+
+		if (room == DATA_ROOM) {
+			queue_remove(data, at);
+			charge(data, w->slots[0], w->payload->length);
+			return w;
+		}
+		block(&blocked, w);
+		/* Small ones do not overtake a large one for ever. */
+		pressure = room == DATA_SHORT;
+	}
+	atomic_store_explicit(&data->pressure, pressure, memory_order_release);
+	return NULL;
+}
+
 void data_writes_admit(struct data *data)
 {
-	if (!atomic_load_explicit(&data->pressure, memory_order_acquire))
+	if (atomic_load_explicit(&data->writes_waiting, memory_order_acquire) == 0)
 		return;
 	pthread_mutex_lock(&data->memory_lock);
 	/* One thread at a time, so that they are accepted in order. */
@@ -152,18 +214,12 @@ void data_writes_admit(struct data *data)
 	}
 	data->admitting = true;
 	while (data->admit_again) {
-		struct queued_write *w = data->write_queue;
+		struct queued_write *w;
 
 		data->admit_again = false;
-		if (w == NULL || !has_room(data, w->payload->length))
+		w = next_write(data);
+		if (w == NULL)
 			continue;
-		data->write_queue = w->next;
-		if (data->write_queue == NULL) {
-			data->write_queue_end = &data->write_queue;
-			atomic_store_explicit(&data->pressure, false, memory_order_release);
-		}
-		atomic_fetch_add_explicit(&data->write_used, w->payload->length,
-					  memory_order_relaxed);
 		data->admit_again = true;
 		pthread_mutex_unlock(&data->memory_lock);
 		accept_write(data, w);
@@ -173,24 +229,48 @@ void data_writes_admit(struct data *data)
 	pthread_mutex_unlock(&data->memory_lock);
 }
 
+/* Something in the queue must come before it. Lock held. */
+static bool must_follow(const struct data *data, const struct queued_write *w)
+{
+	struct blocked blocked = {0};
+
+	if (data->write_queue == NULL)
+		return false;
+	/* One that has been taken out may not have been accepted yet. */
+	if (data->admitting || atomic_load_explicit(&data->pressure, memory_order_relaxed))
+		return true;
+	for (const struct queued_write *q = data->write_queue; q != NULL; q = q->next)
+		block(&blocked, q);
+	return is_blocked(&blocked, w);
+}
+
 /* True: counted. False: @w waits in the queue. */
 static bool admit_or_queue(struct data *data, struct queued_write *w)
 {
-	bool admitted;
+	enum data_room room = DATA_HELD;
 
 	pthread_mutex_lock(&data->memory_lock);
-	admitted = data->write_queue == NULL && has_room(data, w->payload->length);
-	if (admitted) {
-		atomic_fetch_add_explicit(&data->write_used, w->payload->length,
-					  memory_order_relaxed);
+	if (!must_follow(data, w))
+		room = room_of(data, w);
+	if (room == DATA_ROOM) {
+		charge(data, w->slots[0], w->payload->length);
 	} else {
 		w->next = NULL;
 		*data->write_queue_end = w;
 		data->write_queue_end = &w->next;
-		atomic_store_explicit(&data->pressure, true, memory_order_release);
+		atomic_fetch_add_explicit(&data->writes_waiting, 1, memory_order_release);
+		if (room == DATA_SHORT)
+			atomic_store_explicit(&data->pressure, true, memory_order_release);
 	}
 	pthread_mutex_unlock(&data->memory_lock);
-	return admitted;
+	return room == DATA_ROOM;
+}
+
+static uint32_t slot_at(const struct data_file *file, uint64_t offset)
+{
+	struct chunk_key key = data_file_key(file, (uint32_t)(offset / file->chunk_size));
+
+	return chain_slot(&key);
 }
 
 void data_write(struct data_file *file, uint64_t offset, struct buf *payload, bool through,
@@ -221,6 +301,8 @@ void data_write(struct data_file *file, uint64_t offset, struct buf *payload, bo
 		.done = done,
 		.user = user,
 	};
+	w->slots[0] = slot_at(file, offset);
+	w->slots[1] = slot_at(file, offset + length - 1);
 	/* Here, where each writer has a thread of its own, and not where answers come. */
 	if (length >= WRITEBACK_KEEP_MIN &&
 	    offset / file->chunk_size == (offset + length - 1) / file->chunk_size) {
@@ -237,6 +319,7 @@ void data_write(struct data_file *file, uint64_t offset, struct buf *payload, bo
 	data_dirty_send_all(data);
 	/* What was in flight may have been answered before this one stood in the queue. */
 	data_writes_admit(data);
+	data_room_tick(data, chain_client_now(data->chain));
 }
 
 bool data_dirty(const struct data_file *file)

@@ -17,7 +17,8 @@
 
 #define FLUSH_TICK_NS (250 * 1000000ull)
 #define FLUSH_AGE_NS  1000000000ull
-#define FLUSH_AT_ONCE 512u /* under way */
+#define FLUSH_AT_ONCE 512u /* under way, but for those that take longer than FLUSH_SLOW */
+#define FLUSH_SLOW_NS 1000000000ull
 
 int flusher_create(struct fs *fs, struct flusher **out);
 void flusher_destroy(struct flusher *flusher);

@@ -16,7 +16,10 @@ struct flusher {
 	pthread_cond_t ended;       /* a flush of the background or of flush_everything() */
 	struct inode *first, *last; /* each with a reference */
 	uint32_t count;
-	uint32_t under_way; /* in the background */
+	/* In the background. Those that take long do not count: they wait for a chain that does not
+	 * answer, and others need not. */
+	uint32_t under_way;
+	struct background *oldest, *newest; /* those that count */
 };
 
 int flusher_create(struct fs *fs, struct flusher **out)
@@ -147,7 +150,39 @@ static enum due what_is_due(const struct inode *inode, uint64_t now_ns)
 struct background {
 	struct fs *fs;
 	struct inode *inode;
+	uint64_t begun_ns;
+	bool counts;
+	struct background *prev, *next;
 };
+
+/* With the flusher's lock held. */
+static void count_begin(struct flusher *flusher, struct background *b)
+{
+	b->counts = true;
+	b->prev = flusher->newest;
+	if (flusher->newest != NULL)
+		flusher->newest->next = b;
+	else
+		flusher->oldest = b;
+	flusher->newest = b;
+	flusher->under_way++;
+}
+
+static void count_end(struct flusher *flusher, struct background *b)
+{
+	if (!b->counts)
+		return;
+	if (b->prev != NULL)
+		b->prev->next = b->next;
+	else
+		flusher->oldest = b->next;
+	if (b->next != NULL)
+		b->next->prev = b->prev;
+	else
+		flusher->newest = b->prev;
+	b->counts = false;
+	flusher->under_way--;
+}
 
 static void background_done(void *user, int error)
 {
@@ -163,34 +198,40 @@ static void background_done(void *user, int error)
 		b->inode->dirty_since_ns = clock_monotonic_ns(); /* not again at once */
 	pthread_mutex_unlock(&b->inode->lock);
 	pthread_mutex_lock(&flusher->lock);
-	flusher->under_way--;
+	count_end(flusher, b);
 	pthread_cond_broadcast(&flusher->ended);
 	pthread_mutex_unlock(&flusher->lock);
 	inode_put(b->fs->inodes, b->inode);
 	free(b);
 }
 
-static bool may_start(struct flusher *flusher)
+static bool may_start(struct flusher *flusher, struct background *b)
 {
 	bool yes;
 
 	pthread_mutex_lock(&flusher->lock);
+	while (flusher->oldest != NULL && b->begun_ns > flusher->oldest->begun_ns + FLUSH_SLOW_NS)
+		count_end(flusher, flusher->oldest);
 	yes = flusher->under_way < FLUSH_AT_ONCE;
 	if (yes)
-		flusher->under_way++;
+		count_begin(flusher, b);
 	pthread_mutex_unlock(&flusher->lock);
 	return yes;
 }
 
 static void start_background(struct fs *fs, struct inode *inode)
 {
-	struct background *b = malloc(sizeof(*b));
+	struct background *b = calloc(1, sizeof(*b));
 
-	if (b == NULL || !may_start(fs->flusher)) {
+	if (b == NULL)
+		return;
+	b->fs = fs;
+	b->begun_ns = clock_monotonic_ns();
+	if (!may_start(fs->flusher, b)) {
 		free(b);
 		return;
 	}
-	*b = (struct background){.fs = fs, .inode = inode_ref(fs->inodes, inode)};
+	b->inode = inode_ref(fs->inodes, inode);
 	pthread_mutex_lock(&inode->lock);
 	inode->flushing = true;
 	inode->dirty_since_ns = 0;

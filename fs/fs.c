@@ -118,12 +118,20 @@ static void on_lost(void *user)
 	recall_begin(fs->recaller, false);
 }
 
+static size_t unreachable(void *user, uint64_t *servers, size_t max)
+{
+	struct fs *fs = user;
+
+	return data_unreachable(fs->data, servers, max);
+}
+
 const struct meta_callbacks fs_meta_callbacks = {
 	.map = on_map,
 	.session = on_session,
 	.granted = on_granted,
 	.recalled = on_recalled,
 	.lost = on_lost,
+	.unreachable = unreachable,
 };
 
 /* ---- inodes ---- */

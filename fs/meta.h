@@ -16,6 +16,7 @@
 #ifndef CATENA_FS_META_H
 #define CATENA_FS_META_H
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include "catena.pb-c.h"
 #include "common/cluster_map.h"
@@ -31,6 +32,10 @@ struct meta_callbacks {
 	void (*granted)(void *user);
 	void (*recalled)(void *user);
 	void (*lost)(void *user);
+	/* Before each renewal, on the timer's thread: at most @max servers that the map calls
+	 * online and that cannot be reached from here. The master decides with that. May be NULL.
+	 */
+	size_t (*unreachable)(void *user, uint64_t *servers, size_t max);
 };
 
 struct meta_options {
@@ -67,4 +72,5 @@ void meta_lease_return(struct meta *meta);
 uint64_t meta_session_id(const struct meta *meta);
 uint32_t meta_default_pool(const struct meta *meta);
 #define META_KERNEL_TIMEOUT_MS 1000
+#define META_UNREACHABLE_MAX   64u
 #endif

@@ -13,13 +13,13 @@ static void earlier(uint64_t *wake_ns, uint64_t at_ns)
 		*wake_ns = at_ns;
 }
 
-static void send_renew(struct meta *meta, uint64_t now_ns)
+static void send_renew(struct meta *meta, uint64_t now_ns, uint64_t *unreachable, size_t count)
 {
 	Catena__Renew renew = CATENA__RENEW__INIT;
 	Catena__Renew *renews[1] = {&renew};
 	Catena__ClientBatch batch = CATENA__CLIENT_BATCH__INIT;
 	uint64_t answered = meta->pending.first - 1;
-	uint8_t data[64];
+	uint8_t data[64 + META_UNREACHABLE_MAX * 10];
 
 	renew.sequence = lease_renew_begin(&meta->lease, now_ns);
 	batch.n_renews = 1;
@@ -29,6 +29,8 @@ static void send_renew(struct meta *meta, uint64_t now_ns)
 		batch.answered = &answered;
 		meta->answered_told = answered;
 	}
+	batch.n_unreachable = count;
+	batch.unreachable = unreachable;
 	session_send(meta, data, catena__client_batch__pack(&batch, data));
 }
 
@@ -73,6 +75,22 @@ static void end_overdue(struct meta *meta, uint64_t now_ns)
 	}
 }
 
+/* The lock is free meanwhile, so the link may be another after it. */
+static void renew(struct meta *meta, uint64_t now_ns)
+{
+	uint64_t servers[META_UNREACHABLE_MAX];
+	size_t count = 0;
+
+	if (meta->options.callbacks.unreachable != NULL) {
+		pthread_mutex_unlock(&meta->lock);
+		count = meta->options.callbacks.unreachable(meta->options.user, servers,
+							    META_UNREACHABLE_MAX);
+		pthread_mutex_lock(&meta->lock);
+	}
+	if (meta->link == LINK_UP)
+		send_renew(meta, now_ns, servers, count);
+}
+
 static void on_up(struct meta *meta, uint64_t now_ns, uint64_t *wake_ns)
 {
 	if (unheard(meta, now_ns)) {
@@ -80,7 +98,7 @@ static void on_up(struct meta *meta, uint64_t now_ns, uint64_t *wake_ns)
 		return;
 	}
 	if (now_ns >= meta->lease.renew_due_ns)
-		send_renew(meta, now_ns);
+		renew(meta, now_ns);
 	if (meta->later_count > 0 && now_ns >= meta->later_due_ns)
 		session_send_later(meta);
 	if (meta->later_count > 0)

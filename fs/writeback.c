@@ -27,6 +27,13 @@ int writeback_create(uint32_t chunk_size, unsigned in_flight_max, struct buf_poo
 	return 0;
 }
 
+void writeback_count(struct writeback *wb, atomic_size_t *(*counter)(void *arg, uint32_t index),
+		     void *arg)
+{
+	wb->counter = counter;
+	wb->counter_arg = arg;
+}
+
 void writeback_destroy(struct writeback *wb)
 {
 	if (wb == NULL)

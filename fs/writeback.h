@@ -22,6 +22,7 @@
  * `synced` the highest known to be on the disks of all copies. */
 #ifndef CATENA_FS_WRITEBACK_H
 #define CATENA_FS_WRITEBACK_H
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -81,6 +82,10 @@ struct wb_unsynced {
 /* @pool is borrowed. @in_flight_max: of one chunk. */
 int writeback_create(uint32_t chunk_size, unsigned in_flight_max, struct buf_pool *pool,
 		     struct writeback **out);
+/* From now on the memory of each chunk is also counted where @counter says, for as long as it is
+ * held; counters must outlive it. */
+void writeback_count(struct writeback *wb, atomic_size_t *(*counter)(void *arg, uint32_t index),
+		     void *arg);
 /* Nothing may be in flight; dirty bytes are dropped. NULL is allowed. */
 void writeback_destroy(struct writeback *wb);
 

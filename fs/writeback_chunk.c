@@ -185,8 +185,14 @@ struct wb_mem *wb_mem_new(struct buf *buf, size_t charge, bool own)
 void wb_mem_attach(struct writeback *wb, struct wb_extent *e, struct wb_mem *mem)
 {
 	atomic_fetch_add_explicit(&mem->refs, 1, memory_order_relaxed);
-	if (mem->extents++ == 0)
+	if (mem->extents++ == 0) {
 		wb->memory += mem->charge;
+		/* What reaches into a second chunk is counted for the first. */
+		if (wb->counter != NULL)
+			mem->counter = wb->counter(wb->counter_arg, e->chunk->index);
+		if (mem->counter != NULL)
+			atomic_fetch_add_explicit(mem->counter, mem->charge, memory_order_relaxed);
+	}
 	e->mem = mem;
 }
 
@@ -197,8 +203,11 @@ void wb_mem_detach(struct writeback *wb, struct wb_extent *e)
 	if (mem == NULL)
 		return;
 	e->mem = NULL;
-	if (--mem->extents == 0)
+	if (--mem->extents == 0) {
 		wb->memory -= mem->charge;
+		if (mem->counter != NULL)
+			atomic_fetch_sub_explicit(mem->counter, mem->charge, memory_order_relaxed);
+	}
 	wb_mem_unpin(mem);
 }
 

@@ -9,7 +9,8 @@ struct wb_mem {
 	atomic_uint refs; /* extents and pins; only a sole extent's bytes may be changed */
 	unsigned extents; /* of the file's, guarded like it */
 	size_t charge;
-	bool own; /* the buffer is ours, with room behind the bytes */
+	atomic_size_t *counter; /* that has it too; NULL: none */
+	bool own;               /* the buffer is ours, with room behind the bytes */
 };
 
 struct wb_group {
@@ -38,6 +39,8 @@ struct writeback {
 	uint32_t chunk_size;
 	unsigned in_flight_max;
 	struct buf_pool *pool;
+	atomic_size_t *(*counter)(void *arg, uint32_t index);
+	void *counter_arg;
 	struct wb_chunk **table;
 	size_t table_size, chunk_count;
 	struct wb_chunk *dirty; /* list; writeback_next() begins at its head */

@@ -125,7 +125,7 @@ static bool change(struct planning *p, const struct chain_case *in, uint32_t par
 			return false;
 	}
 	assert(next->members[0].state == MEMBER_IN_SYNC);
-	assert(chain_members_of(next, MEMBER_SYNCING) <= 1);
+	assert(chain_edit_count(next, MEMBER_SYNCING) <= 1);
 	return add_change(p->manager, in->pool->id, partition, next);
 }
 
@@ -255,7 +255,7 @@ static bool avoid_head(struct planning *p, const struct chain_case *in, struct m
 			continue;
 		*next = *in->chain;
 		next->epoch++;
-		chain_put(next, in->chain->members[0].target_id, MEMBER_IN_SYNC);
+		chain_edit_put(next, in->chain->members[0].target_id, MEMBER_IN_SYNC);
 		return true;
 	}
 	return false;

@@ -138,7 +138,7 @@ static void warn_pool(const struct survey *survey, const struct map_pool *pool,
 	warn_dead(survey, pool, tell);
 	for (uint32_t p = 0; p < pool->partitions; p++) {
 		shared += shares(survey, pool, &pool->chains[p]) ? 1 : 0;
-		few += pool->chains[p].epoch != 0 && chain_members_of(&pool->chains[p],
+		few += pool->chains[p].epoch != 0 && chain_edit_count(&pool->chains[p],
 								      MEMBER_IN_SYNC) < pool->copies
 			       ? 1
 			       : 0;

@@ -4,7 +4,7 @@
 
 /* ---- chains ---- */
 
-uint32_t chain_members_of(const struct map_chain *chain, enum member_state state)
+uint32_t chain_edit_count(const struct map_chain *chain, enum member_state state)
 {
 	uint32_t n = 0;
 
@@ -13,7 +13,7 @@ uint32_t chain_members_of(const struct map_chain *chain, enum member_state state
 	return n;
 }
 
-void chain_remove(struct map_chain *chain, uint32_t target)
+void chain_edit_remove(struct map_chain *chain, uint32_t target)
 {
 	int at = chain_index(chain, target);
 
@@ -25,11 +25,11 @@ void chain_remove(struct map_chain *chain, uint32_t target)
 	chain->members[chain->count] = (struct chain_member){0};
 }
 
-void chain_put(struct map_chain *chain, uint32_t target, enum member_state state)
+void chain_edit_put(struct map_chain *chain, uint32_t target, enum member_state state)
 {
 	uint32_t at = 0;
 
-	chain_remove(chain, target);
+	chain_edit_remove(chain, target);
 	while (at < chain->count && chain->members[at].state <= state)
 		at++;
 	memmove(&chain->members[at + 1], &chain->members[at],
@@ -170,9 +170,9 @@ static bool is_unfit(const struct chain_case *in, uint32_t target)
 /* To be made equal to the others: now, if nobody else is. */
 static void demote(const struct chain_case *in, struct map_chain *next, uint32_t target)
 {
-	bool now = chain_members_of(next, MEMBER_SYNCING) == 0 && witness(in, next, target);
+	bool now = chain_edit_count(next, MEMBER_SYNCING) == 0 && witness(in, next, target);
 
-	chain_put(next, target, now ? MEMBER_SYNCING : MEMBER_OFFLINE);
+	chain_edit_put(next, target, now ? MEMBER_SYNCING : MEMBER_OFFLINE);
 }
 
 /* True: the epoch has to grow though nobody's state may change. */
@@ -191,7 +191,7 @@ static bool take_out(const struct chain_case *in, struct map_chain *next)
 		if (t->presence == PRESENT_OUT || t->presence == PRESENT_FAILED) {
 			if (!in_sync || (witness(in, next, member->target_id) &&
 					 (!in->waiting || (t->certain && in->memory->unbroken))))
-				chain_put(next, member->target_id, MEMBER_OFFLINE);
+				chain_edit_put(next, member->target_id, MEMBER_OFFLINE);
 		} else if (t->presence == PRESENT_RESTARTED && settled) {
 			if (!in_sync) /* what was reported of its former life is void */
 				bump = true;
@@ -239,7 +239,7 @@ static void part(const struct chain_case *in, struct map_chain *next, uint32_t i
 		goes = from->target_id;
 	if (!witness(in, next, goes))
 		return;
-	chain_put(next, goes, MEMBER_OFFLINE);
+	chain_edit_put(next, goes, MEMBER_OFFLINE);
 	complaints_bar(in->complaints, from_server, about_server, survey->now_ns);
 }
 
@@ -269,7 +269,7 @@ static void promote(const struct chain_case *in, struct map_chain *next)
 		return;
 	t = survey_of(in->survey, target);
 	if (t->presence == PRESENT_HERE || t->presence == PRESENT_QUIET)
-		chain_put(next, target, MEMBER_IN_SYNC);
+		chain_edit_put(next, target, MEMBER_IN_SYNC);
 }
 
 bool chain_has_candidate(const struct survey *survey, const struct map_chain *chain,
@@ -299,14 +299,14 @@ static bool may_return(const struct chain_case *in, const struct map_chain *next
 
 static void let_in(const struct chain_case *in, struct map_chain *next)
 {
-	if (chain_members_of(next, MEMBER_SYNCING) != 0 || !witness(in, next, 0) ||
-	    chain_members_of(next, MEMBER_IN_SYNC) >= in->pool->copies)
+	if (chain_edit_count(next, MEMBER_SYNCING) != 0 || !witness(in, next, 0) ||
+	    chain_edit_count(next, MEMBER_IN_SYNC) >= in->pool->copies)
 		return;
 	for (uint32_t i = 0; i < next->count; i++) {
 		uint32_t target = next->members[i].target_id;
 
 		if (next->members[i].state == MEMBER_OFFLINE && may_return(in, next, target)) {
-			chain_put(next, target, MEMBER_SYNCING);
+			chain_edit_put(next, target, MEMBER_SYNCING);
 			return;
 		}
 	}
@@ -337,7 +337,7 @@ static bool begin_again(const struct chain_case *in, struct map_chain *next)
 		return false;
 	for (uint32_t i = 0; i < next->count; i++)
 		next->members[i].state = MEMBER_OFFLINE;
-	chain_put(next, target, MEMBER_IN_SYNC);
+	chain_edit_put(next, target, MEMBER_IN_SYNC);
 	return true;
 }
 

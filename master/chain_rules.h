@@ -42,10 +42,10 @@ bool chain_rules_apply(const struct chain_case *in, struct map_chain *next);
 
 /* ---- chains ---- */
 
-uint32_t chain_members_of(const struct map_chain *chain, enum member_state state);
+uint32_t chain_edit_count(const struct map_chain *chain, enum member_state state);
 /* Gives a member, or a new one, this state, last among those of it. */
-void chain_put(struct map_chain *chain, uint32_t target, enum member_state state);
-void chain_remove(struct map_chain *chain, uint32_t target);
+void chain_edit_put(struct map_chain *chain, uint32_t target, enum member_state state);
+void chain_edit_remove(struct map_chain *chain, uint32_t target);
 /* A substitute of the right domains could be had for this chain. */
 bool chain_has_candidate(const struct survey *survey, const struct map_chain *chain,
 			 enum failure_domain level);

@@ -37,7 +37,7 @@ static struct survey_target *candidate(const struct repair *r, const struct map_
 				       uint32_t instead)
 {
 	/* One must go before another can come: not without losing a copy meanwhile. */
-	if (chain_members_of(chain, MEMBER_OFFLINE) == 0 && chain->count == CHAIN_MEMBERS_MAX)
+	if (chain_edit_count(chain, MEMBER_OFFLINE) == 0 && chain->count == CHAIN_MEMBERS_MAX)
 		return NULL;
 	for (int level = (int)survey_level(r->pool); level > 0; level--) {
 		struct survey_target *found =
@@ -58,10 +58,10 @@ static void add(struct map_chain *next, struct survey_target *t)
 {
 	/* Only in-sync members know what counts: the one that is out longest makes room. */
 	if (next->count == CHAIN_MEMBERS_MAX)
-		chain_remove(next,
-			     next->members[next->count - chain_members_of(next, MEMBER_OFFLINE)]
-				     .target_id);
-	chain_put(next, t->map->id, MEMBER_SYNCING);
+		chain_edit_remove(
+			next, next->members[next->count - chain_edit_count(next, MEMBER_OFFLINE)]
+				      .target_id);
+	chain_edit_put(next, t->map->id, MEMBER_SYNCING);
 	t->coming++;
 	t->load++;
 }
@@ -107,9 +107,9 @@ static double burden(const struct repair *r, const struct map_chain *chain, uint
 /* A chain that is whole needs nobody else. */
 static void drop(const struct repair *r, struct map_chain *next)
 {
-	while (chain_members_of(next, MEMBER_OFFLINE) != 0)
-		chain_remove(next, next->members[next->count - 1].target_id);
-	while (chain_members_of(next, MEMBER_IN_SYNC) > r->pool->copies) {
+	while (chain_edit_count(next, MEMBER_OFFLINE) != 0)
+		chain_edit_remove(next, next->members[next->count - 1].target_id);
+	while (chain_edit_count(next, MEMBER_IN_SYNC) > r->pool->copies) {
 		uint32_t worst = 0;
 
 		for (uint32_t i = 1; i < next->count; i++)
@@ -117,7 +117,7 @@ static void drop(const struct repair *r, struct map_chain *next)
 			    burden(r, next, i) > burden(r, next, worst))
 				worst = i;
 		survey_of(r->survey, next->members[worst].target_id)->load--;
-		chain_remove(next, next->members[worst].target_id);
+		chain_edit_remove(next, next->members[worst].target_id);
 	}
 }
 
@@ -147,7 +147,7 @@ static bool given_up(const struct repair *r, const struct chain_case *in, uint32
 /* Of a chain with too few in-sync members. */
 static bool substitute(const struct repair *r, const struct chain_case *in, struct map_chain *next)
 {
-	uint32_t in_sync = chain_members_of(next, MEMBER_IN_SYNC), hoped = 0, stuck = 0;
+	uint32_t in_sync = chain_edit_count(next, MEMBER_IN_SYNC), hoped = 0, stuck = 0;
 	struct survey_target *found;
 
 	for (uint32_t i = 0; i < in->chain->count; i++) {
@@ -161,13 +161,13 @@ static bool substitute(const struct repair *r, const struct chain_case *in, stru
 			stuck = member->target_id;
 	}
 	if (in_sync + hoped >= r->pool->copies ||
-	    (stuck == 0 && chain_members_of(next, MEMBER_SYNCING)))
+	    (stuck == 0 && chain_edit_count(next, MEMBER_SYNCING)))
 		return false;
 	found = candidate(r, next, stuck);
 	if (found == NULL)
 		return false;
 	if (stuck != 0)
-		chain_put(next, stuck, MEMBER_OFFLINE);
+		chain_edit_put(next, stuck, MEMBER_OFFLINE);
 	add(next, found);
 	return true;
 }
@@ -200,15 +200,15 @@ static bool relieve(const struct repair *r, struct map_chain *next)
 		if (!t->full || next->members[i].state == MEMBER_OFFLINE)
 			continue;
 		if (next->members[i].state == MEMBER_IN_SYNC &&
-		    chain_members_of(next, MEMBER_IN_SYNC) < 2)
+		    chain_edit_count(next, MEMBER_IN_SYNC) < 2)
 			continue;
 		if (next->members[i].state == MEMBER_IN_SYNC &&
-		    chain_members_of(next, MEMBER_SYNCING) != 0)
+		    chain_edit_count(next, MEMBER_SYNCING) != 0)
 			continue;
 		found = candidate(r, next, t->map->id);
 		if (found == NULL)
 			continue;
-		chain_put(next, t->map->id, MEMBER_OFFLINE);
+		chain_edit_put(next, t->map->id, MEMBER_OFFLINE);
 		add(next, found);
 		return true;
 	}
@@ -218,7 +218,7 @@ static bool relieve(const struct repair *r, struct map_chain *next)
 bool repair_chain(const struct repair *r, const struct chain_case *in, struct map_chain *next)
 {
 	const struct map_chain *chain = in->chain;
-	uint32_t in_sync = chain_members_of(chain, MEMBER_IN_SYNC);
+	uint32_t in_sync = chain_edit_count(chain, MEMBER_IN_SYNC);
 	bool changed = false;
 
 	*next = *chain;
@@ -226,7 +226,7 @@ bool repair_chain(const struct repair *r, const struct chain_case *in, struct ma
 	if (!all_here(r, chain))
 		return false;
 	if (in_sync > r->pool->copies ||
-	    (in_sync == r->pool->copies && chain_members_of(chain, MEMBER_OFFLINE) != 0)) {
+	    (in_sync == r->pool->copies && chain_edit_count(chain, MEMBER_OFFLINE) != 0)) {
 		drop(r, next);
 		return true;
 	}
@@ -251,7 +251,7 @@ bool repair_is_whole(const struct repair *r)
 	for (uint32_t p = 0; p < r->pool->partitions; p++) {
 		const struct map_chain *chain = &r->pool->chains[p];
 
-		if (chain_members_of(chain, MEMBER_IN_SYNC) < r->pool->copies ||
+		if (chain_edit_count(chain, MEMBER_IN_SYNC) < r->pool->copies ||
 		    !all_here(r, chain))
 			return false;
 	}
@@ -354,7 +354,7 @@ bool repair_balance(const struct repair *r, uint32_t *partition, struct map_chai
 		double worth;
 
 		if (chain->count != r->pool->copies || chain->count == CHAIN_MEMBERS_MAX ||
-		    chain_members_of(chain, MEMBER_IN_SYNC) != chain->count)
+		    chain_edit_count(chain, MEMBER_IN_SYNC) != chain->count)
 			continue;
 		worth = best_move(r, chain, &from_here, &to_here);
 		if (worth <= best)
@@ -404,7 +404,7 @@ static bool leads_too_often(const struct head_count *count)
 static void rotate(struct map_chain *next, uint32_t head)
 {
 	while (head-- > 0)
-		chain_put(next, next->members[0].target_id, MEMBER_IN_SYNC);
+		chain_edit_put(next, next->members[0].target_id, MEMBER_IN_SYNC);
 }
 
 bool repair_heads(const struct repair *r, uint32_t *partition, struct map_chain *next)

@@ -1,56 +1,31 @@
-/* catena - the cluster's tool for people and programs: catena NOUN [VERB] [OPTIONS].
+/* catena - the cluster's tool for people and programs: catena COMMAND [ARGUMENT...] [OPTIONS].
  *
- * One table of commands; each gets the options and a connection to the master. docs/man/catena.1 is
- * the manual. Exit status: 0 done, 1 failed, 64 wrong usage. */
+ * One table of commands; each gets the options and a connection to the master, see cli/cli.h.
+ * docs/man/catena.1 is the manual. Exit status: 0 done, 1 failed, 64 wrong usage. */
 #include <errno.h>
 #include <getopt.h>
-#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "catena.pb-c.h"
-#include "common/clock.h"
-#include "common/cluster_map.h"
 #include "common/conf.h"
 #include "common/log.h"
 #include "common/rpc.h"
-
-#define EXIT_USAGE      64
-#define CALL_TIMEOUT_NS (10 * NS_PER_SEC)
-
-struct options {
-	char *master, *ca, *cert, *key;
-	bool json;
-};
-
-struct command {
-	const char *noun, *verb; /* verb NULL: none */
-	int (*run)(const struct options *options, struct rpc_client *client);
-	const char *help;
-};
+#include "tools/cli/cli.h"
 
 /* ---- connection ---- */
 
 static const struct conf_option conf_options[] = {
-	{"client", "master", CONF_STRING, offsetof(struct options, master), 0, 0, "", "host:port"},
-	{"tls", "ca", CONF_STRING, offsetof(struct options, ca), 0, 0, "", ""},
-	{"tls", "cert", CONF_STRING, offsetof(struct options, cert), 0, 0, "", ""},
-	{"tls", "key", CONF_STRING, offsetof(struct options, key), 0, 0, "", ""},
+	{"client", "master", CONF_STRING, offsetof(struct cli_options, master), 0, 0, "",
+	 "host:port"},
+	{"tls", "ca", CONF_STRING, offsetof(struct cli_options, ca), 0, 0, "", ""},
+	{"tls", "cert", CONF_STRING, offsetof(struct cli_options, cert), 0, 0, "", ""},
+	{"tls", "key", CONF_STRING, offsetof(struct cli_options, key), 0, 0, "", ""},
 	{0},
 };
 
-static int fail(const char *what, int error, const char *refusal)
-{
-	const char *text = error == -EHOSTUNREACH ? "nobody answers there" : strerror(-error);
-
-	fprintf(stderr, "catena: %s: %s%s%s\n", what, text, refusal[0] != '\0' ? ": " : "",
-		refusal);
-	return 1;
-}
-
-static int connect_master(const struct options *options, struct rpc_client **out)
+static int connect_master(const struct cli_options *options, struct rpc_client **out)
 {
 	struct rpc_client_options rpc = {.target = options->master,
 					 .tls = {options->ca, options->cert, options->key},
@@ -74,241 +49,16 @@ static int connect_master(const struct options *options, struct rpc_client **out
 	return rc;
 }
 
-/* ---- status ---- */
-
-static int fetch_status(const struct options *options, struct rpc_client *client,
-			Catena__StatusReply **out)
-{
-	char refusal[256];
-	uint8_t *data;
-	size_t size;
-	int rc = rpc_call_wait(client, "/catena.Master/Status", "", 0, CALL_TIMEOUT_NS, &data,
-			       &size);
-
-	if (rc != 0) {
-		rpc_client_refusal(client, refusal, sizeof(refusal));
-		return fail(options->master, rc, refusal);
-	}
-	*out = catena__status_reply__unpack(NULL, size, data);
-	free(data);
-	if (*out == NULL || (*out)->map == NULL)
-		return fail(options->master, -EBADMSG, "");
-	return 0;
-}
-
-struct pool_health {
-	unsigned placed, whole, degraded, lost;
-};
-
-static const Catena__Server *server_of(const Catena__ClusterMap *map, uint32_t target_id)
-{
-	for (size_t t = 0; t < map->n_targets; t++) {
-		if (map->targets[t]->id != target_id)
-			continue;
-		for (size_t s = 0; s < map->n_servers; s++)
-			if (map->servers[s]->id == map->targets[t]->server_id)
-				return map->servers[s];
-	}
-	return NULL;
-}
-
-/* A chain is whole when all copies are in-sync and there, lost when no such copy is. */
-static void check_chain(const Catena__ClusterMap *map, const Catena__Pool *pool,
-			const Catena__Chain *chain, struct pool_health *health)
-{
-	unsigned good = 0;
-
-	if (chain->epoch == 0)
-		return;
-	for (size_t i = 0; i < chain->n_members; i++) {
-		const Catena__Server *server = server_of(map, chain->members[i]->target_id);
-
-		if (chain->members[i]->state == MEMBER_IN_SYNC && server != NULL && server->online)
-			good++;
-	}
-	health->placed++;
-	if (good == 0)
-		health->lost++;
-	else if (good < pool->copies)
-		health->degraded++;
-	else
-		health->whole++;
-}
-
-static struct pool_health check_pool(const Catena__ClusterMap *map, const Catena__Pool *pool)
-{
-	struct pool_health health = {0};
-
-	for (size_t i = 0; i < pool->n_chains; i++)
-		check_chain(map, pool, pool->chains[i], &health);
-	return health;
-}
-
-static const char *size_text(uint64_t bytes, char out[32])
-{
-	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-	double value = (double)bytes;
-	unsigned unit = 0;
-
-	for (; value >= 1024 && unit < 6; unit++)
-		value /= 1024;
-	snprintf(out, 32, unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
-	return out;
-}
-
-static void print_targets(const Catena__StatusReply *status)
-{
-	const Catena__ClusterMap *map = status->map;
-	char used[32], capacity[32];
-
-	printf("%-16s %-8s %-22s %-7s %10s %10s\n", "SERVER", "STATE", "ADDRESS", "TARGET", "USED",
-	       "CAPACITY");
-	for (size_t s = 0; s < map->n_servers; s++) {
-		const Catena__Server *server = map->servers[s];
-
-		for (size_t t = 0; t < map->n_targets; t++) {
-			const Catena__Target *target = map->targets[t];
-
-			if (target->server_id != server->id)
-				continue;
-			printf("%-16s %-8s %-22s %-7u %10s %10s%s\n", server->name,
-			       server->online ? "online" : "offline", server->address, target->id,
-			       size_text(target->used, used), size_text(target->capacity, capacity),
-			       target->full ? "  full" : "");
-		}
-	}
-}
-
-static void print_status(const struct options *options, const Catena__StatusReply *status)
-{
-	char size[32];
-
-	printf("cluster  %s\n", status->map->cluster);
-	printf("master   %s  map %llu  log %llu  store %s\n", options->master,
-	       (unsigned long long)status->map->version, (unsigned long long)status->log_index,
-	       status->store_error[0] == '\0' ? "ok" : status->store_error);
-	for (size_t i = 0; i < status->map->n_pools; i++) {
-		const Catena__Pool *pool = status->map->pools[i];
-		struct pool_health health = check_pool(status->map, pool);
-
-		printf("pool     %u  copies %u  chunk %s  partitions %u: %u whole, %u degraded, %u "
-		       "unreachable, %zu not placed\n",
-		       pool->id, pool->copies, size_text(pool->chunk_size, size), pool->partitions,
-		       health.whole, health.degraded, health.lost, pool->n_chains - health.placed);
-	}
-	printf("files    %llu inodes  %llu orphans  %llu to be removed\n\n",
-	       (unsigned long long)status->inodes, (unsigned long long)status->orphans,
-	       (unsigned long long)status->removal_queue);
-	print_targets(status);
-	printf("\n%-16s %-8s %-22s %s\n", "CLIENT", "STATE", "SESSION", "MOUNT");
-	for (size_t i = 0; i < status->n_sessions; i++)
-		printf("%-16s %-8s %-22llu %s\n", status->sessions[i]->name,
-		       status->sessions[i]->online ? "online" : "silent",
-		       (unsigned long long)status->sessions[i]->id, status->sessions[i]->mount);
-}
-
-static json_t *number(uint64_t value)
-{
-	return json_integer((json_int_t)value);
-}
-
-static json_t *pools_json(const Catena__ClusterMap *map)
-{
-	json_t *list = json_array();
-
-	for (size_t i = 0; i < map->n_pools; i++) {
-		const Catena__Pool *pool = map->pools[i];
-		struct pool_health health = check_pool(map, pool);
-
-		json_array_append_new(list,
-				      json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "id",
-						(int)pool->id, "copies", (int)pool->copies,
-						"chunk_size", (int)pool->chunk_size, "partitions",
-						(int)pool->partitions, "whole", (int)health.whole,
-						"degraded", (int)health.degraded, "unreachable",
-						(int)health.lost, "placed", (int)health.placed));
-	}
-	return list;
-}
-
-static json_t *servers_json(const Catena__ClusterMap *map)
-{
-	json_t *list = json_array();
-
-	for (size_t s = 0; s < map->n_servers; s++) {
-		const Catena__Server *server = map->servers[s];
-		json_t *targets = json_array();
-
-		for (size_t t = 0; t < map->n_targets; t++) {
-			const Catena__Target *target = map->targets[t];
-
-			if (target->server_id == server->id)
-				json_array_append_new(
-					targets,
-					json_pack("{s:i, s:s, s:o, s:o, s:b}", "id",
-						  (int)target->id, "uuid", target->uuid, "used",
-						  number(target->used), "capacity",
-						  number(target->capacity), "full", target->full));
-		}
-		json_array_append_new(
-			list, json_pack("{s:o, s:s, s:s, s:b, s:i, s:s, s:s, s:s, s:o}", "id",
-					number(server->id), "name", server->name, "address",
-					server->address, "online", server->online, "workers",
-					(int)server->workers, "host", server->host, "rack",
-					server->rack, "zone", server->zone, "targets", targets));
-	}
-	return list;
-}
-
-static json_t *sessions_json(const Catena__StatusReply *status)
-{
-	json_t *list = json_array();
-
-	for (size_t i = 0; i < status->n_sessions; i++)
-		json_array_append_new(list, json_pack("{s:o, s:s, s:s, s:b}", "id",
-						      number(status->sessions[i]->id), "name",
-						      status->sessions[i]->name, "mount",
-						      status->sessions[i]->mount, "online",
-						      status->sessions[i]->online));
-	return list;
-}
-
-static int print_status_json(const Catena__StatusReply *status)
-{
-	json_t *root = json_pack(
-		"{s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "cluster",
-		status->map->cluster, "map_version", number(status->map->version), "log_index",
-		number(status->log_index), "store_error", status->store_error, "inodes",
-		number(status->inodes), "orphans", number(status->orphans), "removal_queue",
-		number(status->removal_queue), "pools", pools_json(status->map), "servers",
-		servers_json(status->map), "sessions", sessions_json(status));
-
-	if (root == NULL)
-		return fail("status", -EBADMSG, "the master's answer has text that is not UTF-8");
-	json_dumpf(root, stdout, JSON_INDENT(2));
-	printf("\n");
-	json_decref(root);
-	return 0;
-}
-
-static int run_status(const struct options *options, struct rpc_client *client)
-{
-	Catena__StatusReply *status = NULL;
-	int rc = fetch_status(options, client, &status);
-
-	if (rc == 0 && options->json)
-		rc = print_status_json(status);
-	else if (rc == 0)
-		print_status(options, status);
-	if (status != NULL)
-		catena__status_reply__free_unpacked(status, NULL);
-	return rc;
-}
-
 /* ---- the command line ---- */
 
-static const struct command commands[] = {
-	{"status", NULL, run_status, "what there is, and how it is"},
+static const struct cli_command commands[] = {
+	{"status", "", 0, 0, cli_run_status, "what there is, and how it is"},
+	{"drain", "TARGET|SERVER [--undo] [--wait]", 1, 1, cli_run_drain,
+	 "empty a disk or a machine, to take it away"},
+	{"recovery", "[pause|resume|rate SIZE|rate auto]", 0, 2, cli_run_recovery,
+	 "how fast copies are made equal"},
+	{"chain accept-data-loss", "PARTITION|all TARGET [--pool N] --accept-data-loss", 2, 2,
+	 cli_run_accept_data_loss, "go on without members that never come back"},
 	{0},
 };
 
@@ -319,9 +69,9 @@ static void usage(FILE *out)
 		     "  --json   for programs\n"
 		     "  --help\n"
 		     "commands:\n");
-	for (const struct command *c = commands; c->noun != NULL; c++)
-		fprintf(out, "  %s%s%-14s %s\n", c->noun, c->verb != NULL ? " " : "",
-			c->verb != NULL ? c->verb : "", c->help);
+	for (const struct cli_command *c = commands; c->words != NULL; c++)
+		fprintf(out, "  %s%s%s\n      %s\n", c->words, c->arguments[0] != '\0' ? " " : "",
+			c->arguments, c->help);
 }
 
 static bool set_text(char **field, const char *value)
@@ -332,7 +82,7 @@ static bool set_text(char **field, const char *value)
 }
 
 /* "ca=...,cert=...,key=..." */
-static bool parse_o(struct options *options, const char *text)
+static bool parse_o(struct cli_options *options, const char *text)
 {
 	char *copy = strdup(text), *rest = copy, *item;
 	bool ok = copy != NULL;
@@ -355,10 +105,10 @@ static bool parse_o(struct options *options, const char *text)
 	return ok;
 }
 
-static bool read_config(struct options *options, const char *path)
+static bool read_config(struct cli_options *options, const char *path)
 {
 	char error[512];
-	bool json = options->json;
+	struct cli_options kept = *options;
 
 	conf_free(conf_options, options);
 	if (conf_load(path, conf_options, options, error, sizeof(error)) != 0) {
@@ -366,16 +116,24 @@ static bool read_config(struct options *options, const char *path)
 		memset(options, 0, sizeof(*options));
 		return false;
 	}
-	options->json = json;
+	options->json = kept.json;
+	options->undo = kept.undo;
+	options->wait = kept.wait;
+	options->accept_data_loss = kept.accept_data_loss;
+	options->pool = kept.pool;
 	return true;
 }
 
-static bool parse(int argc, char **argv, struct options *options)
+static bool parse(int argc, char **argv, struct cli_options *options)
 {
 	static const struct option list[] = {
 		{"master", required_argument, NULL, 'm'},
 		{"config", required_argument, NULL, 'c'},
 		{"json", no_argument, NULL, 'j'},
+		{"undo", no_argument, NULL, 'U'},
+		{"wait", no_argument, NULL, 'W'},
+		{"pool", required_argument, NULL, 'P'},
+		{"accept-data-loss", no_argument, NULL, 'A'},
 		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
@@ -398,6 +156,18 @@ static bool parse(int argc, char **argv, struct options *options)
 		case 'j':
 			options->json = true;
 			break;
+		case 'U':
+			options->undo = true;
+			break;
+		case 'W':
+			options->wait = true;
+			break;
+		case 'P':
+			options->pool = optarg;
+			break;
+		case 'A':
+			options->accept_data_loss = true;
+			break;
 		case 'h':
 			usage(stdout);
 			exit(0);
@@ -408,20 +178,35 @@ static bool parse(int argc, char **argv, struct options *options)
 	return true;
 }
 
-/* Words that are no options: noun and verb. */
-static const struct command *find_command(int argc, char **argv)
+/* How many of the words are the command's own; 0: it is another. */
+static unsigned match(const struct cli_command *command, unsigned count, char **words)
 {
-	for (const struct command *c = commands; c->noun != NULL; c++) {
-		int words = c->verb == NULL ? 1 : 2;
+	const char *rest = command->words;
+	unsigned used = 0;
 
-		if (argc == words && strcmp(argv[0], c->noun) == 0 &&
-		    (words == 1 || strcmp(argv[1], c->verb) == 0))
+	while (used < count && *rest != '\0') {
+		size_t length = strcspn(rest, " ");
+
+		if (strlen(words[used]) != length || strncmp(words[used], rest, length) != 0)
+			return 0;
+		used++;
+		rest += length + (rest[length] == ' ');
+	}
+	return *rest == '\0' ? used : 0;
+}
+
+static const struct cli_command *find_command(unsigned count, char **words, unsigned *used)
+{
+	for (const struct cli_command *c = commands; c->words != NULL; c++) {
+		*used = match(c, count, words);
+		if (*used > 0 && count - *used >= c->arguments_min &&
+		    count - *used <= c->arguments_max)
 			return c;
 	}
 	return NULL;
 }
 
-static bool complete(const struct options *o)
+static bool complete(const struct cli_options *o)
 {
 	char *const all[] = {o->master, o->ca, o->cert, o->key};
 	static const char *const names[] = {"--master", "-o ca=", "-o cert=", "-o key="};
@@ -436,14 +221,15 @@ static bool complete(const struct options *o)
 
 int main(int argc, char **argv)
 {
-	struct options options = {0};
-	const struct command *command = NULL;
+	struct cli_options options = {0};
+	const struct cli_command *command = NULL;
 	struct rpc_client *client;
-	int status = EXIT_USAGE;
+	unsigned used = 0;
+	int status = CLI_USAGE;
 
 	if (!parse(argc, argv, &options))
 		goto out;
-	command = find_command(argc - optind, argv + optind);
+	command = find_command((unsigned)(argc - optind), argv + optind, &used);
 	if (command == NULL) {
 		usage(stderr);
 		goto out;
@@ -455,7 +241,8 @@ int main(int argc, char **argv)
 	rpc_init();
 	status = 1;
 	if (connect_master(&options, &client) == 0) {
-		status = command->run(&options, client);
+		status = command->run(&options, client, argv + optind + used,
+				      (unsigned)(argc - optind) - used);
 		rpc_client_close(client);
 	}
 	rpc_shutdown();

@@ -328,14 +328,34 @@ static void move_back(struct chain_config *config, int at, enum member_state sta
 	config->epoch++;
 }
 
-static bool may_go_without(const struct world *w, const struct chain_config *config, int at)
+/* A member that died while it was copied to has a chunk that is partly another's. As long as
+ * anybody else is in-sync that one goes first. Alone it would go on with the mixture: nothing that
+ * was answered is missing in it, but an update that was not may be seen, and applied again later.
+ * That takes the death of all, and then, for good, of all the others: not played here. */
+static bool is_mixture(const struct world *w, unsigned server, unsigned p)
 {
+	const struct model_store *store = &w->servers[server].store;
+
+	for (unsigned slot = 0; slot < store->count; slot++)
+		if (store->chunks[slot].exists && store->chunks[slot].version == 0 &&
+		    store->chunks[slot].key.partition == p)
+			return true;
+	return false;
+}
+
+static bool may_go_without(const struct world *w, unsigned p, int at)
+{
+	const struct chain_config *config = &w->configs[p];
+
 	if (config->members[at].state != MEMBER_IN_SYNC)
 		return true;
-	for (int i = 0; i < (int)config->count; i++)
+	for (int i = 0; i < (int)config->count; i++) {
+		unsigned server = (unsigned)config->members[i].server_id - 1;
+
 		if (i != at && config->members[i].state == MEMBER_IN_SYNC &&
-		    w->servers[config->members[i].server_id - 1].alive)
+		    w->servers[server].alive && !is_mixture(w, server, p))
 			return true;
+	}
 	return false;
 }
 
@@ -348,7 +368,7 @@ static void take_out(struct world *w, unsigned number)
 		struct chain_config *config = &w->configs[p];
 		int at = position(config, number);
 
-		if (config->members[at].state == MEMBER_OFFLINE || !may_go_without(w, config, at))
+		if (config->members[at].state == MEMBER_OFFLINE || !may_go_without(w, p, at))
 			continue;
 		move_back(config, at, MEMBER_OFFLINE);
 		changed = true;
@@ -368,7 +388,7 @@ static bool unfit_goes(struct world *w, unsigned p)
 	    report->epoch != config->epoch)
 		return false;
 	at = position(config, report->target - 1);
-	if (!may_go_without(w, config, at))
+	if (!may_go_without(w, p, at))
 		return false;
 	trace(w, "server %u is unfit for partition %u", report->target - 1, p);
 	move_back(config, at, MEMBER_OFFLINE);

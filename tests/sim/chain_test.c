@@ -172,6 +172,20 @@ static void something_breaks(struct world *w)
 		w->servers[a].lease_until = w->now + (chance(w, 2) == 0 ? 0 : 10 * MS);
 }
 
+/* What only one member has in-sync, and damaged, nobody can mend. */
+static bool others_whole(struct world *w, unsigned number, const struct chunk_key *key)
+{
+	if (in_sync_count(&w->configs[key->partition]) < SERVERS)
+		return false;
+	for (unsigned i = 0; i < SERVERS; i++) {
+		const struct model_chunk *chunk = model_chunk(&w->servers[i].store, key);
+
+		if (i != number && chunk->exists && chunk->version == 0)
+			return false;
+	}
+	return true;
+}
+
 static void heal(struct world *w)
 {
 	w->healed = true;
@@ -179,12 +193,9 @@ static void heal(struct world *w)
 		w->servers[i].no_space_until = 0;
 		w->servers[i].lease_until = NEVER;
 	}
-	/* What only one member has in-sync, and damaged, nobody can mend. */
 	for (unsigned i = 0; i < SERVERS; i++)
 		for (unsigned slot = 0; slot < w->servers[i].store.count; slot++)
-			if (in_sync_count(
-				    &w->configs[w->servers[i].store.chunks[slot].key.partition]) <
-			    SERVERS)
+			if (!others_whole(w, i, &w->servers[i].store.chunks[slot].key))
 				w->servers[i].damaged[slot] = false;
 }
 
@@ -558,7 +569,6 @@ static const struct {
 	{"commit-out-of-order", CHAIN_FAULT_COMMIT_OUT_OF_ORDER},
 	{"no-gap-check", CHAIN_FAULT_NO_GAP_CHECK},
 	{"serve-unready", CHAIN_FAULT_SERVE_UNREADY},
-	{"no-epoch-check", CHAIN_FAULT_NO_EPOCH_CHECK},
 	{"forget-behind-cursor", CHAIN_FAULT_FORGET_BEHIND_CURSOR},
 	{"resume-unequal", CHAIN_FAULT_RESUME_UNEQUAL},
 	{"never-strict", CHAIN_FAULT_NEVER_STRICT},
@@ -600,6 +610,7 @@ int main(int argc, char **argv)
 {
 	uint64_t seeds = 300, first = 1, failed = 0;
 	bool verbose = false, planted = false;
+	const char *plant = "";
 
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--verbose") == 0) {
@@ -612,9 +623,9 @@ int main(int argc, char **argv)
 			first = strtoull(argv[++i], NULL, 10);
 			seeds = 1;
 		} else if (strcmp(argv[i], "--plant") == 0) {
-			i++;
+			plant = argv[++i];
 			for (size_t p = 0; p < PLANTS; p++)
-				if (strcmp(argv[i], plants[p].name) == 0)
+				if (strcmp(plant, plants[p].name) == 0)
 					chain_planted_fault = plants[p].fault;
 			planted = chain_planted_fault != CHAIN_FAULT_NONE;
 			if (!planted)
@@ -635,8 +646,7 @@ int main(int argc, char **argv)
 		failed++;
 		printf("seed %llu: %s; again: %s --seed %llu --verbose%s%s\n",
 		       (unsigned long long)seed, wrong, argv[0], (unsigned long long)seed,
-		       planted ? " --plant " : "",
-		       planted ? plants[chain_planted_fault - 1].name : "");
+		       planted ? " --plant " : "", planted ? plant : "");
 		fflush(stdout);
 	}
 	printf("%llu seeds from %llu, %llu failed\n", (unsigned long long)seeds,

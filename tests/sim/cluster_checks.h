@@ -101,6 +101,28 @@ static void check_process_ended(struct world *w, const struct disk *disk, bool l
 	}
 }
 
+/* A copy that has lost something may go on in-sync when nobody was there who has more. */
+static void check_settled(struct world *w, const struct disk *disk)
+{
+	for (unsigned t = 0; t < TARGETS_MAX; t++)
+		for (unsigned p = 0; p < w->options.partitions; p++) {
+			const struct copy *copies = w->partitions[p].copies;
+			bool other = false;
+
+			if (w->disk_of[t] != (unsigned)(disk - w->disks) || !copies[t].in_sync ||
+			    !copies[t].lost)
+				continue;
+			for (unsigned u = 0; u < TARGETS_MAX && !other; u++)
+				other = copies[u].in_sync && copies[u].continuous &&
+					w->disk_of[u] != DISKS_MAX &&
+					chain_manager_online(w->master.manager,
+							     w->id_of[w->disk_of[u] / DISKS_EACH],
+							     local(w, NODE_MASTER));
+			if (!other)
+				expose(w, p);
+		}
+}
+
 /* The disk does not have any more what it had. */
 static void check_replaced(struct world *w, const struct disk *disk)
 {

@@ -70,8 +70,13 @@ static void publish(struct world *w, bool planned)
 		chain_manager_published(m->manager, true);
 	cluster_map_unref(m->map);
 	m->map = map;
-	for (unsigned d = 0; d < DISKS_MAX; d++)
-		w->disks[d].life_seen = (uint32_t)state_target_life(m->state, w->disks[d].uuid);
+	for (unsigned d = 0; d < DISKS_MAX; d++) {
+		uint64_t life = state_target_life(m->state, w->disks[d].uuid);
+
+		w->disks[d].life_seen = (uint32_t)life;
+		if (w->disks[d].env != NULL && life == w->disks[d].life_said)
+			check_settled(w, &w->disks[d]);
+	}
 	for (unsigned p = 0; p < w->options.partitions; p++)
 		check_published(w, p, &map->pools[0].chains[p]);
 	for (unsigned s = 0; s < SERVERS_MAX; s++)

@@ -23,7 +23,7 @@
 #define FAKE_POOL       1u
 #define FAKE_CLUSTER    "fake-cluster"
 #define FAKE_MS         UINT64_C(1000000)
-#define FAKE_CHUNKS_MAX 64u
+#define FAKE_CHUNKS_MAX 128u
 #define FAKE_OPS_MAX    64u
 
 struct fake;
@@ -107,7 +107,8 @@ struct fake {
 	unsigned odd_status, lose_connection, damage, corrupt_reads;
 	uint64_t delay_max; /* of each hop and each commit */
 	bool hold_commits;
-	uint32_t fail_updates; /* status for every update, 0: none */
+	unsigned stuck_partition; /* its updates are not committed; UINT32_MAX: none */
+	uint32_t fail_updates;    /* status for every update, 0: none */
 	const char *broken;
 	/* Counters for tests. */
 	unsigned seen[FRAME_OP_COUNT], seen_sync, asked[FAKE_SERVERS], connects;
@@ -249,6 +250,14 @@ static inline struct cluster_map *fake_map(struct fake *f)
 		}
 	}
 	return map;
+}
+
+/* What was held back. */
+static inline void fake_commit_all(struct fake *f)
+{
+	for (unsigned i = 0; i < f->chunk_count; i++)
+		while (f->chunks[i].pending != NULL)
+			fake_commit(f, &f->chunks[i]);
 }
 
 /* Another head and epoch; what is pending there is kept by the others, or was nowhere else. */
@@ -408,6 +417,7 @@ static inline struct fake *fake_new(uint64_t seed)
 	f->rng = seed;
 	f->now = 1000 * FAKE_MS;
 	f->delay_max = FAKE_MS / 2;
+	f->stuck_partition = UINT32_MAX;
 	for (unsigned i = 0; i < FAKE_LOOPS; i++)
 		f->wanted[i] = UINT64_MAX;
 	for (unsigned i = 0; i < FAKE_SERVERS; i++) {

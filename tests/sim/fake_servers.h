@@ -182,7 +182,7 @@ static inline void fake_update_arrives(struct fake_conn *conn, const struct fram
 	conn->refs++;
 	*chunk->pending_end = u;
 	chunk->pending_end = &u->next;
-	if (!f->hold_commits)
+	if (!f->hold_commits && h->key.partition != f->stuck_partition)
 		fake_post(f, FAKE_COMMIT, f->now + fake_delay(f), NULL)->chunk = chunk;
 }
 

@@ -366,6 +366,11 @@ struct buf_pool *data_pool(struct data *data)
 {
 	return chunks.pool;
 }
+size_t data_unreachable(struct data *data, uint64_t *servers, size_t max)
+{
+	return 0;
+}
+
 uint64_t data_space_left(const struct data *data)
 {
 	return chunks.space;

@@ -41,6 +41,8 @@ static struct {
 	/* What it saw. */
 	unsigned opens, resumes, goodbyes, renews, returns;
 	uint64_t returned_sequence, answered;
+	uint64_t unreachable[META_UNREACHABLE_MAX + 1];
+	size_t unreachable_count;
 	uint64_t ids[IDS_MAX];
 	uint32_t ops[IDS_MAX];
 	unsigned requests;
@@ -120,6 +122,11 @@ static void answer_renews(struct rpc_stream *stream, const Catena__ClientBatch *
 	Catena__ClientPush message = CATENA__CLIENT_PUSH__INIT;
 
 	master.renews += (unsigned)batch->n_renews;
+	if (batch->n_renews > 0) {
+		master.unreachable_count = batch->n_unreachable;
+		for (size_t i = 0; i < batch->n_unreachable && i <= META_UNREACHABLE_MAX; i++)
+			master.unreachable[i] = batch->unreachable[i];
+	}
 	if (master.hold_renews || batch->n_renews == 0)
 		return;
 	message.n_renewed = batch->n_renews;
@@ -232,6 +239,16 @@ static void note_lost(void *user)
 {
 	atomic_fetch_add(&losts, 1);
 }
+static atomic_uint lost_servers;
+static size_t note_unreachable(void *user, uint64_t *servers, size_t max)
+{
+	size_t count = atomic_load(&lost_servers);
+
+	count = count < max ? count : max;
+	for (size_t i = 0; i < count; i++)
+		servers[i] = UINT64_MAX - i;
+	return count;
+}
 
 static void note_done(void *user, int error, const Catena__Reply *reply)
 {
@@ -307,7 +324,8 @@ static int open_meta(uint64_t soft_ns, char *error, size_t size)
 		.tls = client_files.files,
 		.mount_name = "test:/mnt",
 		.soft_timeout_ns = soft_ns,
-		.callbacks = {note_map, note_session, note_granted, note_recalled, note_lost},
+		.callbacks = {note_map, note_session, note_granted, note_recalled, note_lost,
+			      note_unreachable},
 	};
 
 	return meta_open(&options, PATIENCE, &meta, error, size);
@@ -647,12 +665,33 @@ static void test_a_soft_mount_gives_up_waiting(void **state)
 	assert_true(clock_monotonic_ns() - began < 2 * NS_PER_SEC);
 }
 
+static bool all_servers_told(void)
+{
+	return master.unreachable_count == META_UNREACHABLE_MAX;
+}
+static bool no_servers_told(void)
+{
+	return master.unreachable_count == 0;
+}
+
+static void test_servers_out_of_reach_are_told_while_they_are(void **state)
+{
+	(void)state;
+	atomic_store(&lost_servers, 1000);
+	assert_true(wait_for(all_servers_told));
+	assert_true(master.unreachable[0] == UINT64_MAX);
+	assert_true(master.unreachable[63] == UINT64_MAX - 63);
+	atomic_store(&lost_servers, 0);
+	assert_true(wait_for(no_servers_told));
+}
+
 static void test_who_cannot_be_reached_or_refuses_is_told_in_one_line(void **state)
 {
 	struct meta_options options = {
 		.masters = "127.0.0.1:1",
 		.tls = client_files.files,
-		.callbacks = {note_map, note_session, note_granted, note_recalled, note_lost},
+		.callbacks = {note_map, note_session, note_granted, note_recalled, note_lost,
+			      note_unreachable},
 	};
 	struct meta *other = NULL;
 	char error[512] = "";
@@ -715,6 +754,7 @@ int main(void)
 		IN_SESSION(test_a_broken_stream_ends_the_lease),
 		IN_SESSION(test_closing_says_goodbye_and_ends_what_waits),
 		IN_SESSION(test_a_soft_mount_gives_up_waiting),
+		IN_SESSION(test_servers_out_of_reach_are_told_while_they_are),
 		IN_SESSION(test_who_cannot_be_reached_or_refuses_is_told_in_one_line),
 	};
 

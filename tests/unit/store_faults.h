@@ -1,6 +1,7 @@
 /* store_faults.h - power cuts and kills at any step, for programs that link the store.
  *
- * This program's own pwrite(), fdatasync(), fsync() and fallocate() come before the C library's.
+ * This program's own pwrite(), fdatasync(), fsync(), syncfs() and fallocate() come before the C
+ * library's.
  * They count steps, and keep for the files of chunks what a disk may forget: of each block written
  * since the file's last sync its old bytes, and which names have been made durable. */
 #ifndef CATENA_TESTS_UNIT_STORE_FAULTS_H
@@ -165,7 +166,7 @@ static inline void fault_names(const char *directory)
 {
 	DIR *dir = opendir(directory);
 	struct dirent *entry;
-	char path[600];
+	char path[700];
 
 	while (dir != NULL && (entry = readdir(dir)) != NULL) {
 		snprintf(path, sizeof(path), "%s/%s", directory, entry->d_name);
@@ -191,6 +192,30 @@ int fsync(int fd)
 		rc = 0;
 	} else {
 		rc = (int)syscall(SYS_fsync, fd);
+	}
+	pthread_mutex_unlock(&faults.mutex);
+	return rc;
+}
+
+/* Of the target's own directory. */
+int syncfs(int fd)
+{
+	char path[300], directory[400];
+	int rc = -1;
+
+	fault_path(fd, path);
+	pthread_mutex_lock(&faults.mutex);
+	if (fault_step()) {
+		errno = EIO;
+	} else if (faults.keep) {
+		fault_forget(NULL);
+		for (unsigned i = 0; i < 256; i++) {
+			snprintf(directory, sizeof(directory), "%s/chunks/%02x", path, i);
+			fault_names(directory);
+		}
+		rc = 0;
+	} else {
+		rc = (int)syscall(SYS_syncfs, fd);
 	}
 	pthread_mutex_unlock(&faults.mutex);
 	return rc;

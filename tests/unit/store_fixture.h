@@ -274,6 +274,15 @@ static inline void remove_done(void *user, int error)
 	w->error = error;
 }
 
+static inline int do_sync_all(struct fixture *f)
+{
+	struct waited w = {0};
+
+	store_sync_all(f->view, remove_done, &w);
+	run_until(f, &w.done);
+	return w.error;
+}
+
 static inline int do_remove(struct fixture *f, const struct chunk_key *keys, size_t count)
 {
 	struct waited w = {0};

@@ -182,6 +182,54 @@ static void test_damaged_parts_are_named(void **state)
 	assert_null(strchr(error, '\n'));
 }
 
+static void write_life(const void *value, size_t size)
+{
+	static const uint8_t key[] = {KEY_LIFE};
+	struct kv_batch *batch = kv_batch_new();
+	char db[320];
+	struct kv_options options = {
+		.path = db, .families = store_families, .family_count = FAMILY_COUNT};
+	struct kv *kv;
+
+	snprintf(db, sizeof(db), "%s/db", path);
+	assert_int_equal(kv_open(&options, &kv, error, sizeof(error)), 0);
+	if (value != NULL)
+		kv_batch_put(batch, FAMILY_MAIN, key, sizeof(key), value, size);
+	else
+		kv_batch_delete(batch, FAMILY_MAIN, key, sizeof(key));
+	assert_int_equal(kv_write(kv, batch, true), 0);
+	kv_batch_free(batch);
+	kv_close(kv);
+}
+
+static void test_each_opening_is_another_life(void **state)
+{
+	uint8_t value[LIFE_VALUE_MAX];
+	struct store *store;
+
+	assert_int_equal(store_init(path, "c1", error, sizeof(error)), 0);
+	for (uint64_t life = 1; life < 4; life++) {
+		assert_int_equal(open_as("c1", &store), 0);
+		assert_int_equal(store_life(store), life);
+		store_close(store);
+	}
+	/* A target of a time without lives begins to count. */
+	write_life(NULL, 0);
+	assert_int_equal(open_as("c1", &store), 0);
+	assert_int_equal(store_life(store), 1);
+	store_close(store);
+	write_life("damaged", 7);
+	assert_int_equal(open_as("c1", &store), -EUCLEAN);
+	assert_non_null(strstr(error, path));
+	assert_non_null(strstr(error, "damaged"));
+	write_life(value, life_encode(41, value));
+	assert_int_equal(open_as("c1", &store), 0);
+	assert_int_equal(store_life(store), 42);
+	store_close(store);
+	write_life(value, life_encode(UINT64_MAX, value));
+	assert_int_equal(open_as("c1", &store), -EUCLEAN);
+}
+
 static void test_files_of_updates_never_committed_are_swept_after_a_crash(void **state)
 {
 	struct chunk_key key = test_key(3);
@@ -445,6 +493,7 @@ int main(void)
 		TEST(test_a_target_of_another_cluster_is_refused),
 		TEST(test_a_target_is_opened_once_at_a_time),
 		TEST(test_damaged_parts_are_named),
+		TEST(test_each_opening_is_another_life),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -397,6 +397,37 @@ static void test_equal_copies_have_equal_digests_wherever_their_blocks_are(void 
 	assert_int_not_equal(da, db);
 }
 
+static void test_the_checksums_are_those_of_the_blocks_wherever_they_are(void **state)
+{
+	struct chunk_key key = test_key(0), none = test_key(1);
+	uint32_t count = 2 * MIB / BLOCK_SIZE + 9;
+	uint32_t *crcs = malloc(count * sizeof(*crcs)), few[9] = {0};
+	uint8_t bitmap[80], small[2] = {0xff, 0xff};
+
+	/* Blocks in the file in two pieces, a hole between them, inner blocks at the end. */
+	assert_int_equal(do_write(&fx, &key, 0, data, 131072, 1), 0);
+	assert_int_equal(do_write(&fx, &key, MIB, data + MIB, MIB / 2, 2), 0);
+	assert_int_equal(do_write(&fx, &key, 2 * MIB, data, 5000, 3), 0);
+	assert_int_equal(store_checksums(fx.view, &key, count, crcs, bitmap), 0);
+	for (uint32_t i = 0; i < count; i++) {
+		bool in_file = i < 32 || (i >= 256 && i < 384), inner = i == 512 || i == 513;
+		uint8_t block[BLOCK_SIZE] = {0};
+
+		memcpy(block, i < 512 ? data + i * BLOCK_SIZE : data + (i - 512) % 2 * BLOCK_SIZE,
+		       i == 513 ? 5000 - BLOCK_SIZE : BLOCK_SIZE);
+		assert_int_equal((bitmap[i / 8] >> (i % 8)) & 1, in_file || inner);
+		assert_int_equal(crcs[i], in_file || inner ? crc32c(block, BLOCK_SIZE) : 0);
+	}
+	/* Fewer than there are, and of nothing. */
+	assert_int_equal(store_checksums(fx.view, &key, 9, few, small), 0);
+	assert_memory_equal(few, crcs, sizeof(few));
+	assert_int_equal(small[0], 0xff);
+	assert_int_equal(small[1], 1);
+	assert_int_equal(store_checksums(fx.view, &none, 9, few, small), 0);
+	assert_int_equal(few[0] | few[8] | small[0] | small[1], 0);
+	free(crcs);
+}
+
 static void test_a_copy_is_incomplete_until_it_is_completed(void **state)
 {
 	struct chunk_key from = test_key(1), to = test_key(2);
@@ -590,6 +621,7 @@ int main(void)
 		TEST(test_a_hole_in_a_part_of_a_block_leaves_the_rest),
 		TEST(test_operations_are_remembered_until_they_are_answered),
 		TEST(test_equal_copies_have_equal_digests_wherever_their_blocks_are),
+		TEST(test_the_checksums_are_those_of_the_blocks_wherever_they_are),
 		TEST(test_a_copy_is_incomplete_until_it_is_completed),
 		TEST(test_completing_clears_unsure_and_can_shorten),
 		TEST(test_removed_chunks_are_gone_with_their_files),

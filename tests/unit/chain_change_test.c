@@ -1,0 +1,574 @@
+/* Goal: a chain member does in each change of its chain what keeps every answer true: it resumes
+ * only with who has been equal, waits for a syncing member exactly where the walk has been, lets
+ * nobody be told "done" by a member that has lost its place, and says when it is not fit. Method:
+ * one member alone, see chain_rig.h; the test is the master, too. */
+#include "tests/unit/chain_rig.h"
+
+enum { A = 1, B, C, D };
+
+struct place {
+	uint32_t target;
+	enum member_state state;
+};
+
+#define IN  MEMBER_IN_SYNC
+#define SYN MEMBER_SYNCING
+#define OUT MEMBER_OFFLINE
+
+/* The chain is what @places say, and the member is on target @self. Server ids are target ids. */
+static void change(struct rig *rig, uint64_t epoch, uint32_t self, unsigned count,
+		   const struct place *places)
+{
+	struct chain_config config = {
+		.epoch = epoch, .chunk_size = MODEL_BYTES, .self = -1, .count = count};
+
+	for (unsigned i = 0; i < count; i++) {
+		config.members[i].target_id = places[i].target;
+		config.members[i].server_id = places[i].target;
+		config.members[i].state = places[i].state;
+		if (places[i].target == self)
+			config.self = (int)i;
+	}
+	chain_env_time(rig->env, rig->now, rig->lease_until);
+	chain_configure(rig->chain, &config);
+	rig_run(rig);
+	/* chain_rig.h takes the server before ours from this. */
+	rig->self = (unsigned)chain_previous_server(rig->chain);
+}
+
+#define CHANGE(rig, epoch, self, ...)                                                              \
+	change(rig, epoch, self, sizeof((struct place[]){__VA_ARGS__}) / sizeof(struct place),     \
+	       (struct place[]){__VA_ARGS__})
+
+static struct rig *alone(uint32_t self)
+{
+	struct rig *rig = rig_new(0, 1);
+
+	CHANGE(rig, 2, self, {self, IN});
+	return rig;
+}
+
+/* A head whose successor D is syncing, with @chunks equal chunks there. */
+static struct rig *with_syncing(unsigned chunks)
+{
+	struct rig *rig = alone(A);
+
+	for (unsigned i = 0; i < chunks; i++) {
+		struct chunk_key key = rig_key(10 + i);
+		struct model_chunk *chunk = model_chunk(&rig->store, &key);
+
+		chunk->exists = true;
+		chunk->version = chunk->epoch = 1;
+		chunk->blocks[0] = 7 + i;
+	}
+	CHANGE(rig, 3, A, {A, IN}, {D, SYN});
+	return rig;
+}
+
+static uint64_t writes_to(struct rig *rig, uint64_t file_id, uint64_t op_id)
+{
+	struct frame_header header = rig_header(rig, FRAME_WRITE, file_id);
+	uint64_t id;
+
+	header.client_id = 5;
+	header.op_id = op_id;
+	header.length = BLOCK_SIZE;
+	id = rig_ask(rig, CLIENT, &header, rig_payload(1));
+	return id;
+}
+
+static uint8_t last_sent(const struct rig *rig)
+{
+	return rig->sent_count == 0 ? 0 : rig->sent[rig->sent_count - 1].header.op;
+}
+
+static int sent_kind(const struct rig *rig)
+{
+	const struct chain_action *sent = &rig->sent[rig->sent_count - 1];
+
+	assert_true(rig->sent_count > 0);
+	assert_int_equal(sent->header.op, FRAME_SYNC_COMPARE);
+	return sync_compare_kind(buf_payload(sent->payload), sent->payload->length);
+}
+
+static void forget_sent(struct rig *rig)
+{
+	for (size_t i = 0; i < rig->sent_count; i++)
+		buf_unref(rig->sent[i].payload);
+	rig->sent_count = 0;
+}
+
+/* The answer to a comparison: bit 0 says whether the first record differs. */
+static void compared(struct rig *rig, uint8_t bits)
+{
+	struct chain_action sent = take(rig->sent, &rig->sent_count, 0);
+	struct frame_header header = sent.header;
+	static struct sync_compare compare;
+	struct buf *bitmap = NULL;
+
+	assert_int_equal(
+		sync_compare_decode(buf_payload(sent.payload), sent.payload->length, &compare), 0);
+	if (compare.count > 0) {
+		bitmap = model_buffer(NULL, (compare.count + 7) / 8);
+		bitmap->data[0] = bits;
+	}
+	header.flags = FRAME_REPLY;
+	header.length = 0;
+	chain_answer(rig->chain, sent.conn, &header, bitmap);
+	buf_unref(bitmap);
+	buf_unref(sent.payload);
+	rig_run(rig);
+}
+
+/* ---- a syncing successor ---- */
+
+static void test_ahead_of_the_cursor_nobody_waits_for_a_syncing_member(void **state)
+{
+	struct rig *rig = with_syncing(0);
+	uint64_t write = client_writes(rig, 1, 0, 1, 0);
+
+	(void)state;
+	assert_false(chain_count(rig->chain).strict);
+	rig_end(rig, CHAIN_PREPARE, 0);
+	assert_int_equal(answer_to(rig, write), FRAME_OK);
+	assert_int_equal(rig->sent_count, 0);
+	rig_free_all(rig);
+}
+
+static void test_while_a_range_is_compared_its_updates_are_undecided(void **state)
+{
+	struct rig *rig = with_syncing(1);
+	uint64_t write;
+
+	(void)state;
+	successor_connects(rig);
+	assert_int_equal(rig->sent_count, 1); /* the comparison */
+	write = writes_to(rig, 10, 1);
+	rig_end(rig, CHAIN_PREPARE, 0);
+	assert_int_equal(answer_to(rig, write), NO_ANSWER);
+	assert_int_equal(rig->sent_count, 1);
+	compared(rig, 0);
+	/* Equal: it is sent, and has to be answered. */
+	assert_int_equal(last_sent(rig), FRAME_WRITE);
+	assert_int_equal(rig->sent[rig->sent_count - 1].header.version, 2);
+	assert_int_equal(answer_to(rig, write), NO_ANSWER);
+	while (rig->sent_count > 0)
+		successor_answers(rig, FRAME_OK);
+	assert_int_equal(answer_to(rig, write), FRAME_OK);
+	rig_free_all(rig);
+}
+
+static void test_an_update_of_a_chunk_to_be_copied_is_left_to_the_walk(void **state)
+{
+	struct rig *rig = with_syncing(2);
+	uint64_t write;
+
+	(void)state;
+	successor_connects(rig);
+	write = writes_to(rig, 11, 1);
+	rig_end(rig, CHAIN_PREPARE, 0);
+	compared(rig, 3);
+	assert_int_equal(answer_to(rig, write), FRAME_OK);
+	for (size_t i = 0; i < rig->sent_count; i++)
+		assert_int_not_equal(rig->sent[i].header.op, FRAME_WRITE);
+	rig_free_all(rig);
+}
+
+static void test_a_chunk_that_is_copied_lets_its_updates_wait(void **state)
+{
+	struct rig *rig = with_syncing(1);
+	uint64_t write;
+
+	(void)state;
+	successor_connects(rig);
+	compared(rig, 1);
+	assert_int_equal(rig_operations(rig, CHAIN_WALK_READ), 1);
+	write = writes_to(rig, 10, 1);
+	assert_int_equal(rig_operations(rig, CHAIN_PREPARE), 0);
+	/* The block is read, sent, and the chunk committed there. */
+	chain_walk_read(rig->env, rig->operations[0].serial, 0, rig_payload(1), 0);
+	rig->operation_count = 0;
+	rig_run(rig);
+	while (rig->sent_count > 0 && rig_operations(rig, CHAIN_PREPARE) == 0)
+		successor_answers(rig, FRAME_OK);
+	assert_int_equal(rig_operations(rig, CHAIN_PREPARE), 1);
+	rig_end(rig, CHAIN_PREPARE, 0);
+	/* Behind the cursor now. */
+	assert_int_equal(answer_to(rig, write), NO_ANSWER);
+	while (rig->sent_count > 0)
+		successor_answers(rig, FRAME_OK);
+	assert_int_equal(answer_to(rig, write), FRAME_OK);
+	rig_free_all(rig);
+}
+
+static void test_after_the_walk_the_member_is_waited_for_and_reported(void **state)
+{
+	struct rig *rig = with_syncing(1);
+	uint64_t write;
+
+	(void)state;
+	link_comes_up(rig);
+	assert_true(chain_count(rig->chain).strict);
+	assert_int_equal(rig->reports, 1);
+	assert_int_equal(rig->report.report, CHAIN_SYNCED);
+	assert_int_equal(rig->report.header.epoch, 3);
+	assert_int_equal(rig->report.header.arg, D);
+	/* Whatever happens to it: it may be in-sync already by the master's word. */
+	chain_connection(rig->chain, 0);
+	rig_run(rig);
+	assert_int_equal(answer_to(rig, client_writes(rig, 1, 0, 1, 0)), FRAME_STATUS_NOT_READY);
+	successor_connects(rig);
+	write = client_writes(rig, 1, 0, 1, 0);
+	assert_int_equal(rig_operations(rig, CHAIN_PREPARE), 0);
+	assert_int_equal(answer_to(rig, write), NO_ANSWER);
+	/* The next epoch says that it is not. */
+	CHANGE(rig, 4, A, {A, IN}, {D, OUT});
+	rig_end(rig, CHAIN_PREPARE, 0);
+	assert_int_equal(answer_to(rig, write), FRAME_OK);
+	rig_free_all(rig);
+}
+
+static void test_an_update_waits_no_longer_when_the_syncing_member_is_gone(void **state)
+{
+	struct rig *rig = with_syncing(1);
+	uint64_t write;
+
+	(void)state;
+	successor_connects(rig);
+	compared(rig, 0);
+	write = writes_to(rig, 10, 1);
+	rig_end(rig, CHAIN_PREPARE, 0);
+	assert_int_equal(last_sent(rig), FRAME_WRITE);
+	assert_int_equal(answer_to(rig, write), NO_ANSWER);
+	chain_connection(rig->chain, 0);
+	rig_run(rig);
+	assert_int_equal(answer_to(rig, write), FRAME_OK);
+	rig_free_all(rig);
+}
+
+static void test_a_syncing_member_is_durable_before_it_counts_as_equal(void **state)
+{
+	struct rig *rig = rig_new(0, 1);
+	struct sync_compare compare = {.first = true, .last = true, .to = SYNC_KEY_MAX};
+	uint64_t end;
+
+	(void)state;
+	CHANGE(rig, 2, D, {A, IN}, {D, SYN});
+	assert_int_equal(answer_to(rig, predecessor_compares(rig, &compare)), FRAME_OK);
+	end = predecessor_ends(rig);
+	assert_int_equal(answer_to(rig, end), NO_ANSWER);
+	rig_end(rig, CHAIN_SYNC_ALL, 0);
+	assert_int_equal(answer_to(rig, end), FRAME_OK);
+	rig_free_all(rig);
+}
+
+static void test_a_syncing_member_takes_updates_behind_the_cursor(void **state)
+{
+	struct rig *rig = rig_new(0, 1);
+	struct sync_compare compare = {.first = true, .to = {5, 0}};
+
+	(void)state;
+	CHANGE(rig, 2, D, {A, IN}, {D, SYN});
+	assert_int_equal(answer_to(rig, predecessor_compares(rig, &compare)), FRAME_OK);
+	(void)predecessor_writes(rig, 1, 0);
+	rig_end(rig, CHAIN_PREPARE, 0);
+	assert_int_equal(rig->answers[0].header.status, FRAME_OK);
+	rig_free_all(rig);
+}
+
+/* ---- resuming ---- */
+
+static uint64_t predecessor_resumes(struct rig *rig)
+{
+	struct frame_header header = rig_header(rig, FRAME_SYNC_COMPARE, 0);
+	struct buf *buf = model_buffer(NULL, SYNC_RESUME_BYTES);
+
+	sync_resume_encode(buf->data);
+	buf->length = header.length = SYNC_RESUME_BYTES;
+	header.flags = FRAME_FORWARD;
+	return rig_ask(rig, BEFORE, &header, buf);
+}
+
+static void test_when_the_middle_is_gone_what_is_pending_goes_to_the_next(void **state)
+{
+	struct rig *rig = rig_up(0);
+	uint64_t write = client_writes(rig, 1, 0, 1, 0);
+
+	(void)state;
+	rig_end(rig, CHAIN_PREPARE, 0);
+	forget_sent(rig);
+	CHANGE(rig, 2, A, {A, IN}, {C, IN}, {B, OUT});
+	successor_connects(rig);
+	assert_int_equal(sent_kind(rig), SYNC_KIND_RESUME);
+	successor_answers(rig, FRAME_OK);
+	assert_int_equal(last_sent(rig), FRAME_WRITE);
+	assert_int_equal(rig->sent[0].header.version, 1);
+	assert_int_equal(rig->sent[0].header.epoch, 2);
+	successor_answers(rig, FRAME_OK);
+	assert_int_equal(answer_to(rig, write), FRAME_OK);
+	rig_free_all(rig);
+}
+
+static void test_who_has_forgotten_is_compared(void **state)
+{
+	struct rig *rig = rig_up(0);
+
+	(void)state;
+	CHANGE(rig, 2, A, {A, IN}, {C, IN}, {B, OUT});
+	successor_connects(rig);
+	successor_answers(rig, FRAME_STATUS_GAP);
+	assert_int_equal(sent_kind(rig), SYNC_KIND_RANGE);
+	rig_free_all(rig);
+}
+
+static void test_a_new_successor_is_compared(void **state)
+{
+	struct rig *rig = rig_up(0);
+
+	(void)state;
+	CHANGE(rig, 2, A, {A, IN}, {B, IN}, {D, SYN});
+	successor_connects(rig);
+	assert_int_equal(sent_kind(rig), SYNC_KIND_RESUME); /* B */
+	rig_free_all(rig);
+	rig = rig_up(1);
+	CHANGE(rig, 2, B, {A, IN}, {B, IN}, {D, SYN});
+	successor_connects(rig);
+	assert_int_equal(sent_kind(rig), SYNC_KIND_RANGE); /* D */
+	rig_free_all(rig);
+}
+
+static void test_only_a_member_that_was_ready_resumes(void **state)
+{
+	struct rig *rig = rig_new(2, 3);
+
+	(void)state;
+	assert_int_equal(answer_to(rig, predecessor_resumes(rig)), FRAME_STATUS_GAP);
+	inbound_comes_up(rig);
+	assert_int_equal(answer_to(rig, predecessor_resumes(rig)), FRAME_OK);
+	CHANGE(rig, 2, C, {A, IN}, {C, IN}, {B, OUT});
+	assert_true(chain_is_ready(rig->chain)); /* reads go on */
+	assert_int_equal(answer_to(rig, predecessor_resumes(rig)), FRAME_OK);
+	/* Taken out, it may have missed anything. */
+	CHANGE(rig, 4, C, {A, IN}, {C, SYN}, {B, OUT});
+	assert_int_equal(answer_to(rig, predecessor_resumes(rig)), FRAME_STATUS_GAP);
+	rig_free_all(rig);
+}
+
+static void test_a_head_that_is_put_behind_others_is_compared(void **state)
+{
+	struct rig *rig = rig_up(0);
+
+	(void)state;
+	CHANGE(rig, 2, A, {B, IN}, {C, IN}, {A, IN});
+	assert_false(chain_is_ready(rig->chain));
+	assert_int_equal(answer_to(rig, predecessor_resumes(rig)), FRAME_STATUS_GAP);
+	rig_free_all(rig);
+}
+
+static void test_a_question_that_comes_before_the_map_is_kept(void **state)
+{
+	struct rig *rig = rig_up(2);
+	struct frame_header header = rig_header(rig, FRAME_SYNC_COMPARE, 0);
+	struct buf *buf = model_buffer(NULL, SYNC_RESUME_BYTES);
+	struct chain_source source = {
+		.conn = BEFORE, .request_id = header.request_id, .server_id = A};
+
+	(void)state;
+	sync_resume_encode(buf->data);
+	buf->length = header.length = SYNC_RESUME_BYTES;
+	header.flags = FRAME_FORWARD;
+	header.epoch = 2;
+	chain_frame(rig->chain, &source, &header, buf);
+	rig_run(rig);
+	assert_int_equal(answer_to(rig, header.request_id), NO_ANSWER);
+	CHANGE(rig, 2, C, {A, IN}, {C, IN}, {B, OUT});
+	assert_int_equal(answer_to(rig, header.request_id), FRAME_OK);
+	rig_free_all(rig);
+}
+
+static void test_a_lost_notice_of_removal_leads_to_a_comparison(void **state)
+{
+	struct rig *rig = rig_new(0, 2);
+	struct chunk_key key = rig_key(1);
+
+	(void)state;
+	model_chunk(&rig->store, &key)->exists = true;
+	model_chunk(&rig->store, &key)->version = 1;
+	link_comes_up(rig);
+	model_remove(&rig->store, &key);
+	chain_gone(rig->chain, &key, 1);
+	rig_run(rig);
+	chain_connection(rig->chain, 0);
+	rig_run(rig);
+	forget_sent(rig);
+	successor_connects(rig);
+	assert_int_equal(sent_kind(rig), SYNC_KIND_RANGE);
+	rig_free_all(rig);
+}
+
+/* ---- losing one's place ---- */
+
+static void check_nobody_is_told_done(struct rig *rig, uint64_t pending, uint64_t queued)
+{
+	uint32_t status = answer_to(rig, pending);
+
+	assert_true(status == FRAME_STATUS_EPOCH || status == FRAME_STATUS_NOT_MINE);
+	while (rig_operations(rig, CHAIN_PREPARE) > 0)
+		rig_end(rig, CHAIN_PREPARE, 0);
+	status = answer_to(rig, queued);
+	assert_true(status == FRAME_STATUS_EPOCH || status == FRAME_STATUS_NOT_MINE);
+}
+
+static void test_a_head_that_was_taken_out_tells_nobody_done(void **state)
+{
+	struct rig *rig = rig_up(0);
+	uint64_t pending = client_writes(rig, 1, 0, 1, 0), queued;
+
+	(void)state;
+	rig_end(rig, CHAIN_PREPARE, 0);
+	queued = client_writes(rig, 2, 2, 1, 0);
+	CHANGE(rig, 2, A, {B, IN}, {C, IN}, {A, OUT});
+	check_nobody_is_told_done(rig, pending, queued);
+	rig_free_all(rig);
+}
+
+static void test_a_head_that_has_to_sync_tells_nobody_done(void **state)
+{
+	struct rig *rig = rig_up(0);
+	uint64_t pending = client_writes(rig, 1, 0, 1, 0), queued;
+
+	(void)state;
+	rig_end(rig, CHAIN_PREPARE, 0);
+	queued = client_writes(rig, 2, 2, 1, 0);
+	CHANGE(rig, 2, A, {B, IN}, {C, IN}, {A, SYN});
+	check_nobody_is_told_done(rig, pending, queued);
+	rig_free_all(rig);
+}
+
+static void test_what_was_held_is_not_done_by_who_is_out(void **state)
+{
+	struct rig *rig = rig_new(0, 3);
+	uint64_t held;
+	uint32_t status;
+
+	(void)state;
+	successor_connects(rig);
+	held = client_writes(rig, 1, 0, 1, 0);
+	CHANGE(rig, 2, A, {B, IN}, {C, IN}, {A, OUT});
+	assert_int_equal(rig_operations(rig, CHAIN_PREPARE), 0);
+	status = answer_to(rig, held);
+	assert_true(status == FRAME_STATUS_EPOCH || status == FRAME_STATUS_NOT_MINE);
+	rig_free_all(rig);
+}
+
+/* ---- not fit ---- */
+
+static void copy_begins(struct rig *rig)
+{
+	struct sync_compare compare = {.first = true, .last = true, .to = SYNC_KEY_MAX, .count = 1};
+	struct frame_header header;
+
+	compare.records[0] = (struct sync_record){.key = {1, 0},
+						  .epoch = 1,
+						  .version = 4,
+						  .base = 4,
+						  .length = 2 * BLOCK_SIZE,
+						  .digest = 9};
+	(void)predecessor_compares(rig, &compare);
+	header = rig_header(rig, FRAME_SYNC_DATA, 1);
+	header.flags = FRAME_FORWARD;
+	header.length = BLOCK_SIZE;
+	(void)rig_ask(rig, BEFORE, &header, rig_payload(1));
+	rig_end(rig, CHAIN_PREPARE, 0);
+}
+
+static void test_a_member_with_parts_of_another_is_not_fit_to_lead(void **state)
+{
+	struct rig *rig = rig_new(1, 3);
+
+	(void)state;
+	copy_begins(rig);
+	CHANGE(rig, 2, B, {B, IN}, {C, IN}, {A, OUT});
+	assert_int_equal(rig->reports, 1);
+	assert_int_equal(rig->report.report, CHAIN_UNFIT);
+	assert_int_equal(rig->report.header.arg, B);
+	assert_int_equal(rig->report.header.epoch, 2);
+	assert_int_equal(answer_to(rig, client_reads(rig, 0)), FRAME_STATUS_NOT_READY);
+	assert_int_equal(answer_to(rig, client_writes(rig, 1, 0, 1, 0)), FRAME_STATUS_NOT_READY);
+	rig_free_all(rig);
+}
+
+static void test_the_last_one_leads_with_what_it_has(void **state)
+{
+	struct rig *rig = rig_new(1, 3);
+	uint64_t write;
+
+	(void)state;
+	copy_begins(rig);
+	CHANGE(rig, 2, B, {B, IN}, {C, OUT}, {A, OUT});
+	assert_int_equal(rig->reports, 0);
+	write = client_writes(rig, 1, 0, 1, 0);
+	rig_end(rig, CHAIN_PREPARE, 0);
+	assert_int_equal(answer_to(rig, write), FRAME_OK);
+	rig_free_all(rig);
+}
+
+static void test_damage_that_a_read_finds_is_reported_once(void **state)
+{
+	struct rig *rig = rig_up(0);
+
+	(void)state;
+	(void)client_reads(rig, 0);
+	rig_end(rig, CHAIN_READ, -EBADMSG);
+	(void)client_reads(rig, 0);
+	rig_end(rig, CHAIN_READ, -EBADMSG);
+	assert_int_equal(rig->reports, 1);
+	assert_int_equal(rig->report.report, CHAIN_UNFIT);
+	rig_free_all(rig);
+}
+
+static void test_a_damaged_chunk_at_the_head_is_no_error_while_others_have_it(void **state)
+{
+	struct rig *rig = rig_up(0);
+	uint64_t write = client_writes(rig, 1, 0, 1, 0);
+
+	(void)state;
+	rig_end(rig, CHAIN_PREPARE, -EBADMSG);
+	assert_int_equal(answer_to(rig, write), FRAME_STATUS_NOT_READY);
+	rig_free_all(rig);
+	rig = alone(A);
+	write = client_writes(rig, 1, 0, 1, 0);
+	rig_end(rig, CHAIN_PREPARE, -EBADMSG);
+	assert_int_equal(answer_to(rig, write), EIO);
+	rig_free_all(rig);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_ahead_of_the_cursor_nobody_waits_for_a_syncing_member),
+		cmocka_unit_test(test_while_a_range_is_compared_its_updates_are_undecided),
+		cmocka_unit_test(test_an_update_of_a_chunk_to_be_copied_is_left_to_the_walk),
+		cmocka_unit_test(test_a_chunk_that_is_copied_lets_its_updates_wait),
+		cmocka_unit_test(test_after_the_walk_the_member_is_waited_for_and_reported),
+		cmocka_unit_test(test_an_update_waits_no_longer_when_the_syncing_member_is_gone),
+		cmocka_unit_test(test_a_syncing_member_is_durable_before_it_counts_as_equal),
+		cmocka_unit_test(test_a_syncing_member_takes_updates_behind_the_cursor),
+		cmocka_unit_test(test_when_the_middle_is_gone_what_is_pending_goes_to_the_next),
+		cmocka_unit_test(test_who_has_forgotten_is_compared),
+		cmocka_unit_test(test_a_new_successor_is_compared),
+		cmocka_unit_test(test_only_a_member_that_was_ready_resumes),
+		cmocka_unit_test(test_a_head_that_is_put_behind_others_is_compared),
+		cmocka_unit_test(test_a_question_that_comes_before_the_map_is_kept),
+		cmocka_unit_test(test_a_lost_notice_of_removal_leads_to_a_comparison),
+		cmocka_unit_test(test_a_head_that_was_taken_out_tells_nobody_done),
+		cmocka_unit_test(test_a_head_that_has_to_sync_tells_nobody_done),
+		cmocka_unit_test(test_what_was_held_is_not_done_by_who_is_out),
+		cmocka_unit_test(test_a_member_with_parts_of_another_is_not_fit_to_lead),
+		cmocka_unit_test(test_the_last_one_leads_with_what_it_has),
+		cmocka_unit_test(test_damage_that_a_read_finds_is_reported_once),
+		cmocka_unit_test(test_a_damaged_chunk_at_the_head_is_no_error_while_others_have_it),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,454 @@
+/* Goal: when chains change or members fall silent, requests go where they should, soon, once, and
+ * with the same operation id. Method: the chain client over fake_chain.h, in virtual time. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include "common/log.h"
+#include "fs/chain_client_internal.h"
+#include "tests/sim/fake_chain.h"
+
+#define SEC (1000 * FAKE_MS)
+
+struct fixture {
+	struct fake *fake;
+	struct chain_client *client;
+};
+
+static struct fixture fixture;
+
+static void publish(struct fixture *f)
+{
+	struct cluster_map *map = fake_map(f->fake);
+
+	chain_client_set_map(f->client, map);
+	cluster_map_unref(map);
+}
+
+static int setup_with(uint64_t soft_timeout_ns)
+{
+	struct fixture *f = &fixture;
+	struct chain_client_options options;
+
+	*f = (struct fixture){.fake = fake_new(3)};
+	options = (struct chain_client_options){
+		.transport = &f->fake->base,
+		.pool = f->fake->pool,
+		.soft_timeout_ns = soft_timeout_ns,
+	};
+	assert_int_equal(chain_client_create(&options, &f->client), 0);
+	publish(f);
+	chain_client_set_session(f->client, 5);
+	return 0;
+}
+
+static int setup(void **state)
+{
+	*state = &fixture;
+	return setup_with(0);
+}
+
+static int setup_soft(void **state)
+{
+	*state = &fixture;
+	return setup_with(2 * SEC);
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	f->fake->inline_ticks = true;
+	chain_client_stop(f->client);
+	chain_client_destroy(f->client);
+	if (f->fake->broken != NULL)
+		fail_msg("%s", f->fake->broken);
+	assert_true(fake_free(f->fake));
+	return 0;
+}
+
+struct asked {
+	struct chain_request request;
+	struct fixture *fixture;
+	bool done;
+	int error;
+	uint64_t done_ns;
+};
+
+static void on_done(struct chain_request *request, int error, const struct frame_header *answer,
+		    struct buf *payload)
+{
+	struct asked *asked = request->user;
+
+	asked->done = true;
+	asked->error = error;
+	asked->done_ns = asked->fixture->fake->now;
+	buf_unref(payload);
+}
+
+static void ask(struct fixture *f, struct asked *asked, uint8_t op, uint32_t index)
+{
+	*asked = (struct asked){
+		.request = {.op = op,
+			    .key = chunk_key_of(FAKE_POOL, FAKE_PARTITIONS, 1, index),
+			    .range = op == FRAME_READ || op == FRAME_PUNCH ? BLOCK_SIZE : 0,
+			    .done = on_done,
+			    .user = asked},
+		.fixture = f,
+	};
+	chain_client_send(f->client, &asked->request);
+}
+
+static void run_for(struct fixture *f, uint64_t ns)
+{
+	uint64_t until = f->fake->now + ns;
+
+	while (fake_step(f->fake, until))
+		;
+	f->fake->now = until;
+}
+
+static unsigned head_of(struct fixture *f, const struct asked *asked)
+{
+	return f->fake->rotation[asked->request.key.partition];
+}
+
+static void test_what_is_under_way_at_a_head_that_stays_is_not_sent_again(void **state)
+{
+	struct fixture *f = *state;
+	struct asked update;
+
+	f->fake->hold_commits = true;
+	ask(f, &update, FRAME_PUNCH, 0);
+	run_for(f, 10 * FAKE_MS);
+	for (unsigned i = 0; i < 5; i++) {
+		f->fake->epochs[update.request.key.partition]++;
+		publish(f);
+		run_for(f, 10 * FAKE_MS);
+	}
+	assert_int_equal(f->fake->seen[FRAME_PUNCH], 1);
+	fake_commit(f->fake, &f->fake->chunks[0]);
+	run_for(f, 10 * FAKE_MS);
+	assert_true(update.done);
+	assert_int_equal(update.error, 0);
+	assert_false(update.request.repeated);
+}
+
+static void test_what_a_head_that_stays_has_lost_is_sent_again_after_a_while(void **state)
+{
+	struct fixture *f = *state;
+	struct asked update;
+
+	f->fake->hold_commits = true;
+	ask(f, &update, FRAME_PUNCH, 0);
+	run_for(f, 10 * FAKE_MS);
+	f->fake->epochs[update.request.key.partition]++;
+	publish(f);
+	run_for(f, 5 * SEC);
+	assert_int_equal(f->fake->seen[FRAME_PUNCH], 2);
+	/* The servers knew it by its id: there is one update only. */
+	assert_null(f->fake->chunks[0].pending->next);
+	fake_commit(f->fake, &f->fake->chunks[0]);
+	run_for(f, 10 * FAKE_MS);
+	assert_true(update.done);
+}
+
+static void test_updates_and_flushes_move_to_the_new_head_with_the_map(void **state)
+{
+	static const uint8_t ops[] = {FRAME_PUNCH, FRAME_FLUSH};
+	struct fixture *f = *state;
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct asked asked;
+		struct frame_header header;
+		uint64_t id = 0, start;
+
+		ask(f, &asked, FRAME_PUNCH, i);
+		run_for(f, 100 * FAKE_MS);
+		assert_true(asked.done);
+		f->fake->servers[head_of(f, &asked)].frozen = true;
+		ask(f, &asked, ops[i], i);
+		run_for(f, 100 * FAKE_MS);
+		assert_false(asked.done);
+		if (ops[i] == FRAME_PUNCH) {
+			chain_request_header(f->client, &asked.request, &header);
+			id = header.op_id;
+		}
+		fake_change_chain(f->fake, asked.request.key.partition);
+		publish(f);
+		start = f->fake->now;
+		if (id != 0) {
+			chain_request_header(f->client, &asked.request, &header);
+			assert_int_equal(header.op_id, id);
+		}
+		run_for(f, 100 * FAKE_MS);
+		assert_true(asked.done);
+		assert_int_equal(asked.error, 0);
+		assert_true(asked.done_ns - start < 20 * FAKE_MS);
+		for (unsigned s = 0; s < FAKE_SERVERS; s++)
+			f->fake->servers[s].frozen = false;
+		run_for(f, SEC);
+	}
+}
+
+static void test_after_the_head_was_killed_the_new_map_is_acted_on_at_once(void **state)
+{
+	struct fixture *f = *state;
+	struct asked update;
+	uint64_t start;
+
+	ask(f, &update, FRAME_PUNCH, 0);
+	run_for(f, 100 * FAKE_MS);
+	fake_kill(f->fake, head_of(f, &update));
+	ask(f, &update, FRAME_PUNCH, 0);
+	/* However long it took: pauses have grown by then. */
+	run_for(f, 20 * SEC);
+	assert_false(update.done);
+	fake_change_chain(f->fake, update.request.key.partition);
+	publish(f);
+	start = f->fake->now;
+	run_for(f, SEC);
+	assert_true(update.done);
+	assert_int_equal(update.error, 0);
+	assert_true(update.done_ns - start < 20 * FAKE_MS);
+}
+
+static void test_a_map_that_does_not_concern_a_chain_hurries_nobody(void **state)
+{
+	struct fixture *f = *state;
+	struct asked update;
+	unsigned connects;
+
+	ask(f, &update, FRAME_PUNCH, 0);
+	run_for(f, 100 * FAKE_MS);
+	fake_kill(f->fake, head_of(f, &update));
+	publish(f);
+	ask(f, &update, FRAME_PUNCH, 0);
+	run_for(f, 10 * SEC);
+	connects = f->fake->connects;
+	for (unsigned i = 0; i < 256; i++) {
+		f->fake->epochs[(update.request.key.partition + 1) % FAKE_PARTITIONS]++;
+		publish(f);
+		run_for(f, FAKE_MS);
+	}
+	assert_true(f->fake->connects - connects <= 3);
+	fake_change_chain(f->fake, update.request.key.partition);
+	publish(f);
+	run_for(f, 100 * FAKE_MS);
+	assert_true(update.done);
+}
+
+static void test_a_read_of_a_silent_member_is_asked_of_another(void **state)
+{
+	struct fixture *f = *state;
+	struct asked read;
+	struct chain_client_stats stats;
+	uint64_t start;
+	unsigned favourite;
+
+	ask(f, &read, FRAME_PUNCH, 0);
+	run_for(f, 100 * FAKE_MS);
+	ask(f, &read, FRAME_READ, 0);
+	run_for(f, 100 * FAKE_MS);
+	assert_true(read.done);
+	favourite = read.request.target_id - 1;
+	f->fake->servers[favourite].frozen = true;
+	start = f->fake->now;
+	ask(f, &read, FRAME_READ, 0);
+	run_for(f, SEC);
+	assert_true(read.done);
+	assert_int_equal(read.error, 0);
+	assert_in_range(read.done_ns - start, 300 * FAKE_MS, 450 * FAKE_MS);
+	assert_int_not_equal(read.request.target_id - 1, favourite);
+	/* The next is not asked there in the first place. */
+	start = f->fake->now;
+	ask(f, &read, FRAME_READ, 0);
+	run_for(f, SEC);
+	assert_true(read.done && read.done_ns - start < 50 * FAKE_MS);
+	/* Once it answers again it is as good as any; what it says to the old request is
+	 * nobody's. */
+	f->fake->servers[favourite].frozen = false;
+	run_for(f, SEC);
+	ask(f, &read, FRAME_READ, 0);
+	run_for(f, SEC);
+	assert_true(read.done);
+	assert_int_equal(read.request.target_id - 1, favourite);
+	chain_client_stats(f->client, &stats);
+	assert_int_equal(stats.hedges, 1);
+}
+
+static void test_reads_of_members_that_are_all_slow_end(void **state)
+{
+	struct fixture *f = *state;
+	struct asked read[20];
+
+	f->fake->delay_max = 4 * SEC;
+	for (uint32_t i = 0; i < 20; i++)
+		ask(f, &read[i], FRAME_READ, i % 7);
+	run_for(f, 200 * SEC);
+	for (uint32_t i = 0; i < 20; i++) {
+		assert_true(read[i].done);
+		assert_int_equal(read[i].error, 0);
+	}
+}
+
+static void test_servers_that_cannot_be_reached_are_known(void **state)
+{
+	struct fixture *f = *state;
+	struct asked update, other;
+	uint64_t servers[4];
+	unsigned head;
+
+	ask(f, &update, FRAME_PUNCH, 0);
+	run_for(f, 100 * FAKE_MS);
+	head = head_of(f, &update);
+	assert_int_equal(chain_client_unreachable(f->client, servers, 4), 0);
+	f->fake->servers[head].frozen = true;
+	ask(f, &update, FRAME_PUNCH, 0);
+	run_for(f, SEC);
+	assert_int_equal(chain_client_unreachable(f->client, servers, 4), 0);
+	run_for(f, SEC);
+	assert_int_equal(chain_client_unreachable(f->client, servers, 4), 1);
+	assert_int_equal(servers[0], head + 1);
+	/* Also after the connection was given up, until it is back. */
+	run_for(f, 10 * SEC);
+	assert_int_equal(chain_client_unreachable(f->client, servers, 4), 1);
+	f->fake->servers[head].frozen = false;
+	run_for(f, 8 * SEC);
+	assert_true(update.done);
+	assert_int_equal(chain_client_unreachable(f->client, servers, 4), 0);
+	/* One that refuses; and not any more once nobody wants it, or the map knows. */
+	fake_kill(f->fake, head);
+	ask(f, &other, FRAME_PUNCH, 0);
+	run_for(f, SEC);
+	assert_int_equal(chain_client_unreachable(f->client, servers, 4), 1);
+	publish(f);
+	assert_int_equal(chain_client_unreachable(f->client, servers, 4), 0);
+	f->fake->servers[head].up = true;
+	publish(f);
+	run_for(f, SEC);
+	assert_true(other.done);
+	assert_int_equal(chain_client_unreachable(f->client, servers, 4), 0);
+}
+
+static void test_a_chain_that_refuses_thousands_is_asked_by_few(void **state)
+{
+	static struct asked asked[2000];
+	struct fixture *f = *state;
+	uint64_t start;
+
+	f->fake->fail_updates = FRAME_STATUS_NOT_READY;
+	for (unsigned i = 0; i < 2000; i++)
+		ask(f, &asked[i], FRAME_PUNCH, 0);
+	run_for(f, 4 * SEC);
+	f->fake->seen[FRAME_PUNCH] = 0;
+	run_for(f, SEC);
+	assert_in_range(f->fake->seen[FRAME_PUNCH], 1, 3000);
+	f->fake->fail_updates = 0;
+	start = f->fake->now;
+	run_for(f, 2 * SEC);
+	for (unsigned i = 0; i < 2000; i++)
+		assert_true(asked[i].done && asked[i].done_ns - start < SEC);
+	/* They overlap, which real callers never do. */
+	f->fake->broken = NULL;
+}
+
+static void test_a_stuck_chain_is_known_and_the_others_are_not(void **state)
+{
+	struct fixture *f = *state;
+	struct asked stuck, well;
+
+	f->fake->fail_updates = FRAME_STATUS_NOT_READY;
+	ask(f, &stuck, FRAME_PUNCH, 0);
+	run_for(f, 900 * FAKE_MS);
+	assert_false(chain_client_stuck(f->client, chain_slot(&stuck.request.key), true));
+	run_for(f, 200 * FAKE_MS);
+	assert_true(chain_client_stuck(f->client, chain_slot(&stuck.request.key), true));
+	assert_false(chain_client_stuck(f->client, chain_slot(&stuck.request.key), false));
+	ask(f, &well, FRAME_READ, 1);
+	assert_int_not_equal(well.request.key.partition, stuck.request.key.partition);
+	assert_false(chain_client_stuck(f->client, chain_slot(&well.request.key), true));
+	f->fake->fail_updates = 0;
+	run_for(f, SEC);
+	assert_true(stuck.done);
+	assert_false(chain_client_stuck(f->client, chain_slot(&stuck.request.key), true));
+}
+
+/* Soft: wherever the request is when its time is over. */
+static void test_a_soft_mount_ends_every_kind_of_waiting(void **state)
+{
+	struct fixture *f = *state;
+	struct asked refused, silent, unanswered;
+	uint64_t start = f->fake->now;
+
+	f->fake->hold_commits = true;
+	ask(f, &unanswered, FRAME_PUNCH, 0);
+	run_for(f, 100 * FAKE_MS);
+	f->fake->fail_updates = FRAME_STATUS_NOT_READY;
+	ask(f, &refused, FRAME_TRUNCATE, 1);
+	run_for(f, 100 * FAKE_MS);
+	for (unsigned i = 0; i < FAKE_SERVERS; i++)
+		f->fake->servers[i].frozen = true;
+	ask(f, &silent, FRAME_READ, 2);
+	run_for(f, 1500 * FAKE_MS);
+	assert_false(refused.done || silent.done || unanswered.done);
+	run_for(f, SEC);
+	assert_true(refused.done && silent.done && unanswered.done);
+	assert_int_equal(refused.error, -EIO);
+	assert_int_equal(silent.error, -EIO);
+	assert_int_equal(unanswered.error, -EIO);
+	assert_in_range(silent.done_ns - start, 2 * SEC, 2500 * FAKE_MS);
+}
+
+static void test_a_hard_mount_waits_for_hours(void **state)
+{
+	struct fixture *f = *state;
+	struct asked update, read;
+
+	for (unsigned i = 0; i < FAKE_SERVERS; i++)
+		fake_kill(f->fake, i);
+	ask(f, &update, FRAME_PUNCH, 0);
+	ask(f, &read, FRAME_READ, 1);
+	run_for(f, 2 * 3600 * SEC);
+	assert_false(update.done || read.done);
+	for (unsigned i = 0; i < FAKE_SERVERS; i++)
+		f->fake->servers[i].up = true;
+	publish(f);
+	run_for(f, SEC);
+	assert_true(update.done && read.done);
+	assert_int_equal(update.error, 0);
+	assert_int_equal(read.error, 0);
+}
+
+static void test_pauses_stay_short_at_first(void **state)
+{
+	assert_int_equal(chain_pause_ns(0, 0), FAKE_MS);
+	assert_int_equal(chain_pause_ns(4, 30 * FAKE_MS), 16 * FAKE_MS);
+	assert_int_equal(chain_pause_ns(20, SEC), 50 * FAKE_MS);
+	assert_int_equal(chain_pause_ns(20, 10 * SEC), 500 * FAKE_MS);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(test_what_is_under_way_at_a_head_that_stays_is_not_sent_again),
+		CASE(test_what_a_head_that_stays_has_lost_is_sent_again_after_a_while),
+		CASE(test_updates_and_flushes_move_to_the_new_head_with_the_map),
+		CASE(test_after_the_head_was_killed_the_new_map_is_acted_on_at_once),
+		CASE(test_a_map_that_does_not_concern_a_chain_hurries_nobody),
+		CASE(test_a_read_of_a_silent_member_is_asked_of_another),
+		CASE(test_reads_of_members_that_are_all_slow_end),
+		CASE(test_servers_that_cannot_be_reached_are_known),
+		CASE(test_a_chain_that_refuses_thousands_is_asked_by_few),
+		CASE(test_a_stuck_chain_is_known_and_the_others_are_not),
+		cmocka_unit_test_setup_teardown(test_a_soft_mount_ends_every_kind_of_waiting,
+						setup_soft, teardown),
+		CASE(test_a_hard_mount_waits_for_hours),
+		cmocka_unit_test(test_pauses_stay_short_at_first),
+	};
+
+	log_open("/dev/null");
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
