@@ -121,18 +121,22 @@ static int index_of(const struct chain_config *config, uint32_t target_id)
 	return -1;
 }
 
-/* Everyone in-sync that comes before us has everything that we have, if it came before us
+/* Everyone in-sync that comes before us has everything that we have, if they all came before us
  * already. Were we asleep meanwhile, so that it has changed more than once: nothing that we had not
  * heard of can have been answered without us, except when we were taken out. */
 static bool follows(const struct chain *chain, const struct chain_config *old)
 {
-	int previous =
-		chain->previous_index < 0
-			? -1
-			: index_of(old, chain->config.members[chain->previous_index].target_id);
+	const struct chain_config *config = &chain->config;
 
-	return previous >= 0 && previous < old->self &&
-	       old->members[previous].state == MEMBER_IN_SYNC;
+	for (int i = 0; i < config->self; i++) {
+		int before = index_of(old, config->members[i].target_id);
+
+		if (config->members[i].state == MEMBER_IN_SYNC &&
+		    (before < 0 || before >= old->self ||
+		     old->members[before].state != MEMBER_IN_SYNC))
+			return false;
+	}
+	return chain->previous_index >= 0;
 }
 
 /* Did the new successor come behind us before, waited for by everyone between? */
