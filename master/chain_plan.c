@@ -170,13 +170,57 @@ static void block_lives(struct planning *p)
 	}
 }
 
+static const struct map_chain *next_chain(const struct planning *p, const struct map_pool *pool,
+					  uint32_t partition)
+{
+	const struct chain_plan *plan = &p->manager->plan;
+
+	for (size_t i = 0; i < plan->change_count; i++)
+		if (plan->changes[i].pool == pool->id && plan->changes[i].partition == partition)
+			return &plan->changes[i].chain;
+	return &pool->chains[partition];
+}
+
+static bool stays_in_sync(const struct planning *p, uint32_t target)
+{
+	for (size_t i = 0; i < p->survey.map->pool_count; i++) {
+		const struct map_pool *pool = &p->survey.map->pools[i];
+
+		for (uint32_t n = 0; n < pool->partitions; n++) {
+			const struct map_chain *chain = next_chain(p, pool, n);
+			int at = chain_index(chain, target);
+
+			if (at >= 0 && chain->members[at].state == MEMBER_IN_SYNC)
+				return true;
+		}
+	}
+	return false;
+}
+
+/* Has it been decided in this plan, for all of its chains, what follows from its life? Of one that
+ * is on its way out (quiet now), or whose disk does not work, only if nothing can follow. */
+static bool is_decided(const struct planning *p, const struct survey_target *t)
+{
+	switch (t->presence) {
+	case PRESENT_HERE:
+	case PRESENT_RESTARTED:
+	case PRESENT_OLD:
+		return !t->blocked;
+	case PRESENT_FAILED:
+		return !stays_in_sync(p, t->map->id);
+	case PRESENT_QUIET:
+	case PRESENT_OUT:
+		break;
+	}
+	return false;
+}
+
 static bool settle_lives(struct planning *p)
 {
 	for (size_t i = 0; i < p->survey.count; i++) {
 		const struct survey_target *t = &p->survey.targets[i];
 
-		if (t->unsettled && !t->blocked && t->presence <= PRESENT_FAILED &&
-		    !add_life(p->manager, t->map->id, t->life))
+		if (t->unsettled && is_decided(p, t) && !add_life(p->manager, t->map->id, t->life))
 			return false;
 	}
 	return true;
