@@ -164,6 +164,9 @@ static void consider_plan(struct world *w)
 		return;
 	}
 	m->planned_index = m->applied;
+	trace(w, "the master plans %zu changes", plan->change_count);
+	for (size_t i = 0; i < plan->life_count; i++)
+		trace(w, "the life of target %u is settled", plan->lives[i].target);
 	chain_manager_planned(m->manager);
 	master_state_changed(w);
 	sync_begins(w);
@@ -257,6 +260,7 @@ static void registered(struct world *w, unsigned s)
 	m->streams[s].conn = conn;
 	m->streams[s].heard = local(w, NODE_MASTER);
 	find_ids(w, s, said);
+	trace(w, "server %u registers", s);
 	count = targets_said(w, said, targets);
 	if (chain_manager_check(m->manager, m->state_map, targets, count, &which) != 0) {
 		trace(w, "server %u is refused: an old copy of a disk", s);
