@@ -12,6 +12,7 @@ enum manager_fault {
 	MANAGER_FAULT_NO_DEMOTION,              /* a restarted member stays in-sync */
 	MANAGER_FAULT_OLD_COPY,                 /* an old copy of a disk may be the last */
 	MANAGER_FAULT_NO_FENCE,                 /* who loses its place need not know it first */
+	MANAGER_FAULT_FORGET_FENCE,             /* ... of the master's last life */
 	MANAGER_FAULT_TELL_UNSETTLED,           /* a restarted server gets the map it had */
 	MANAGER_FAULT_PUBLISH_EARLY,            /* what is not durable is told */
 };

@@ -62,8 +62,8 @@ void chain_manager_free(struct chain_manager *manager);
  */
 void chain_manager_restore(struct chain_manager *manager, uint64_t server, uint64_t now_ns);
 
-/* The lower half of a life counts the processes that began on the disk; the upper is chance, so that
- * one that began on an old copy of the disk is not taken for another with the same count. */
+/* The lower half of a life counts the processes that began on the disk; the upper is chance, so
+ * that one that began on an old copy of the disk is not taken for another with the same count. */
 static inline bool chain_life_is_old(uint64_t life, uint64_t seen)
 {
 	return life != seen && (uint32_t)life <= (uint32_t)seen;

@@ -36,6 +36,8 @@ struct chains {
 	struct fenced *fenced;
 	size_t fenced_count;
 	uint64_t fence_version;
+	uint8_t *fence_map; /* encoded: what the fenced are told */
+	size_t fence_map_size;
 };
 
 /* ---- maps ---- */
@@ -62,6 +64,9 @@ const struct cluster_map *chains_map(struct master *master)
 
 void master_publish(struct master *master)
 {
+	/* A former life of this master may not have told everybody who has to know first. */
+	if (master->view.hidden)
+		return;
 	if (view_publish(&master->view) != 0)
 		return;
 	clients_push_map(master);
@@ -166,6 +171,7 @@ static void finish(struct master *master)
 	struct chains *chains = master->chains;
 
 	chains->phase = PHASE_IDLE;
+	master->view.hidden = false;
 	/* Before it is shown, because those whose lives are settled by it get the map only then. */
 	chain_manager_published(chains->manager, !chains->doubtful);
 	show(master);
@@ -195,31 +201,43 @@ void chains_seen(struct master *master, uint64_t server, uint64_t version)
 			chains->fenced[i].knows = true;
 }
 
-static void tell_fenced(struct master *master)
+void chains_push_fence(struct master *master, struct chunkserver *server)
 {
 	struct chains *chains = master->chains;
 	struct push push = {0};
-	uint8_t *encoded = NULL;
-	size_t size = 0;
+	bool fenced = false;
 
-	if (view_prepare(&master->view, master->state, &encoded, &size, &chains->fence_version) !=
-	    0) {
+	for (size_t i = 0; i < chains->fenced_count; i++)
+		fenced = fenced || chains->fenced[i].server == server->id;
+	if (chains->phase != PHASE_FENCE || !fenced || chains->fence_map == NULL ||
+	    server->stream == NULL || !chain_manager_settled(chains->manager, server->id))
+		return;
+	push_bytes(&push, SERVER_PUSH_MAPS, chains->fence_map, chains->fence_map_size);
+	chunkserver_send(server->stream, &push);
+	push_free(&push);
+}
+
+static void tell_fenced(struct master *master)
+{
+	struct chains *chains = master->chains;
+
+	free(chains->fence_map);
+	chains->fence_map = NULL;
+	if (view_prepare(&master->view, master->state, &chains->fence_map, &chains->fence_map_size,
+			 &chains->fence_version) != 0) {
 		/* They will have lost their leases before anybody else hears of it. */
+		chains->fence_map = NULL;
 		chains->fence_version = UINT64_MAX;
 		return;
 	}
-	push_bytes(&push, SERVER_PUSH_MAPS, encoded, size);
 	for (size_t i = 0; i < chains->fenced_count; i++) {
 		struct chunkserver *server;
 
 		HASH_FIND(hh, master->chunkservers, &chains->fenced[i].server, sizeof(uint64_t),
 			  server);
-		if (server != NULL && server->stream != NULL &&
-		    chain_manager_settled(chains->manager, server->id))
-			chunkserver_send(server->stream, &push);
+		if (server != NULL)
+			chains_push_fence(master, server);
 	}
-	push_free(&push);
-	free(encoded);
 }
 
 /* On the log's thread. */
@@ -272,16 +290,16 @@ static void log_change(const struct chain_change *change)
 }
 
 /* False: out of memory. */
-static bool take_fenced(struct chains *chains, const struct chain_plan *plan)
+static bool take_fenced(struct chains *chains, const uint64_t *servers, size_t count)
 {
-	struct fenced *fenced = realloc(chains->fenced, (plan->fenced_count + 1) * sizeof(*fenced));
+	struct fenced *fenced = realloc(chains->fenced, (count + 1) * sizeof(*fenced));
 
 	if (fenced == NULL)
 		return false;
 	chains->fenced = fenced;
-	chains->fenced_count = plan->fenced_count;
-	for (size_t i = 0; i < plan->fenced_count; i++)
-		fenced[i] = (struct fenced){.server = plan->fenced[i]};
+	chains->fenced_count = count;
+	for (size_t i = 0; i < count; i++)
+		fenced[i] = (struct fenced){.server = servers[i]};
 	return true;
 }
 
@@ -296,12 +314,14 @@ static void decide(struct master *master, uint64_t now_ns)
 		return;
 	map = chains_map(master);
 	if (map == NULL || !chain_manager_plan(chains->manager, map, now_ns, &plan) ||
-	    !take_fenced(chains, plan))
+	    !take_fenced(chains, plan->fenced, plan->fenced_count))
 		return;
 	command.chains.changes = plan->changes;
 	command.chains.change_count = plan->change_count;
 	command.chains.lives = plan->lives;
 	command.chains.life_count = plan->life_count;
+	command.chains.fenced = plan->fenced;
+	command.chains.fenced_count = plan->fenced_count;
 	command_log_propose(master->log, &command, on_applied, chains);
 	if (chains->plan_sync.index == 0)
 		return;
@@ -366,6 +386,23 @@ void chains_push_recovery(struct master *master, struct chunkserver *only)
 
 /* ---- life ---- */
 
+/* The last change may not have been told yet to those who have to know it first. */
+static int begin_with_fence(struct master *master)
+{
+	struct chains *chains = master->chains;
+	size_t count;
+	const uint64_t *servers = state_fenced(master->state, &count);
+
+	if (count == 0)
+		return 0;
+	if (!take_fenced(chains, servers, count))
+		return -ENOMEM;
+	master->view.hidden = true;
+	chains->phase = PHASE_FENCE;
+	tell_fenced(master);
+	return 0;
+}
+
 int chains_start(struct master *master)
 {
 	const struct master_config *config = &master->config;
@@ -398,7 +435,7 @@ int chains_start(struct master *master)
 				      clock_monotonic_ns());
 	state_recovery(master->state, &recovery);
 	chain_manager_set_recovery(chains->manager, recovery.paused);
-	return 0;
+	return begin_with_fence(master);
 }
 
 void chains_free(struct master *master)
@@ -410,6 +447,7 @@ void chains_free(struct master *master)
 	chain_manager_free(chains->manager);
 	cluster_map_unref(chains->map);
 	free(chains->fenced);
+	free(chains->fence_map);
 	free(chains);
 	master->chains = NULL;
 }

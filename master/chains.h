@@ -8,6 +8,8 @@
 #define CATENA_MASTER_CHAINS_H
 #include "master/master.h"
 
+struct chunkserver;
+
 int chains_start(struct master *master);
 /* NULL is allowed as master->chains. */
 void chains_free(struct master *master);
@@ -28,7 +30,8 @@ void chains_changed(struct master *master, uint64_t index);
 void chains_recovered(struct master *master);
 /* A server has said which map it has. */
 void chains_seen(struct master *master, uint64_t server, uint64_t version);
+/* To one of those who have to have the new map first, as long as that is so. */
+void chains_push_fence(struct master *master, struct chunkserver *server);
 /* The speed limits, to one server or (NULL) all. */
-struct chunkserver;
 void chains_push_recovery(struct master *master, struct chunkserver *server);
 #endif

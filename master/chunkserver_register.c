@@ -212,7 +212,8 @@ static void push_map(struct chunkserver *server)
 	const struct view *view = &master->view;
 	struct push push = {0};
 
-	if (!chain_manager_settled(chains_manager(master), server->id))
+	chains_push_fence(master, server);
+	if (view->hidden || !chain_manager_settled(chains_manager(master), server->id))
 		return;
 	push_bytes(&push, SERVER_PUSH_MAPS, view->encoded, view->encoded_size);
 	chunkserver_send(server->stream, &push);

@@ -274,6 +274,8 @@ void chunkservers_push_map(struct master *master)
 {
 	struct push push = {0};
 
+	if (master->view.hidden)
+		return;
 	push_bytes(&push, SERVER_PUSH_MAPS, master->view.encoded, master->view.encoded_size);
 	for (struct chunkserver *s = master->chunkservers; s != NULL; s = s->hh.next)
 		if (s->stream != NULL && chain_manager_settled(chains_manager(master), s->id))

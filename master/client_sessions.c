@@ -84,7 +84,7 @@ static void send_opened(struct client_stream *stream, Catena__SessionOpened *ope
 
 	opened->cluster = (char *)state_cluster(master->state);
 	push_message(&push, CLIENT_PUSH_OPENED, &opened->base);
-	if (with_map)
+	if (with_map && !master->view.hidden)
 		push_bytes(&push, CLIENT_PUSH_MAPS, master->view.encoded,
 			   master->view.encoded_size);
 	client_send(stream, &push);

@@ -25,7 +25,8 @@ int command_apply(struct state *state, uint64_t index, const struct command *com
 	case COMMAND_CHAINS:
 		return state_apply_chains(state, index, command->chains.changes,
 					  command->chains.change_count, command->chains.lives,
-					  command->chains.life_count);
+					  command->chains.life_count, command->chains.fenced,
+					  command->chains.fenced_count);
 	case COMMAND_DRAIN:
 		return state_apply_drain(state, index, command->drain.targets, command->drain.count,
 					 command->drain.draining);

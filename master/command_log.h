@@ -48,7 +48,8 @@ struct command {
 		struct {
 			const struct chain_change *changes;
 			const struct chain_life *lives;
-			size_t change_count, life_count;
+			const uint64_t *fenced;
+			size_t change_count, life_count, fenced_count;
 		} chains;
 		struct {
 			const uint32_t *targets;

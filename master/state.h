@@ -87,10 +87,14 @@ struct chain_change;
 struct chain_life;
 /* Changes chains, and remembers lives of targets, in one batch (what the chain manager decided).
  * Each chain is of the epoch after its last (or its first, 1), names known targets once each, those
- * in-sync first and at least one of them, and no partition is named twice. -EINVAL: not so; nothing
- * was done. */
+ * in-sync first and at least one of them, and no partition is named twice. @fenced: servers that
+ * have to be told first (chain_manager.h), kept for a next life of the master until the next
+ * change. -EINVAL: not so; nothing was done. */
 int state_apply_chains(struct state *state, uint64_t index, const struct chain_change *changes,
-		       size_t change_count, const struct chain_life *lives, size_t life_count);
+		       size_t change_count, const struct chain_life *lives, size_t life_count,
+		       const uint64_t *fenced, size_t fenced_count);
+/* Of the last change: it is not known whether all of them have been told. Borrowed. */
+const uint64_t *state_fenced(const struct state *state, size_t *count);
 /* -EINVAL: an unknown target; nothing was done. */
 int state_apply_drain(struct state *state, uint64_t index, const uint32_t *targets, size_t count,
 		      bool draining);

@@ -80,9 +80,11 @@ static int check(struct cluster *cluster, const struct chain_change *changes, si
 }
 
 int state_apply_chains(struct state *state, uint64_t index, const struct chain_change *changes,
-		       size_t change_count, const struct chain_life *lives, size_t life_count)
+		       size_t change_count, const struct chain_life *lives, size_t life_count,
+		       const uint64_t *fenced, size_t fenced_count)
 {
 	struct cluster *cluster = &state->cluster;
+	uint64_t *kept;
 	struct txn *txn;
 	int rc = state_ready(state);
 
@@ -91,7 +93,14 @@ int state_apply_chains(struct state *state, uint64_t index, const struct chain_c
 	rc = check(cluster, changes, change_count, lives, life_count);
 	if (rc != 0)
 		return rc;
+	kept = malloc((fenced_count + 1) * sizeof(*kept));
+	if (kept == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < fenced_count; i++)
+		kept[i] = fenced[i];
 	txn = txn_begin(state, NULL, 0);
+	if (change_count != 0)
+		rc = cluster_put_fence(txn->batch, fenced, fenced_count);
 	for (size_t i = 0; i < change_count; i++)
 		cluster_put_chain(txn->batch, changes[i].pool, changes[i].partition,
 				  &changes[i].chain);
@@ -104,15 +113,31 @@ int state_apply_chains(struct state *state, uint64_t index, const struct chain_c
 	/* Lives are nobody's business but the master's. */
 	if (change_count != 0)
 		txn->counters.map_version++;
-	rc = txn_commit(txn, index);
-	if (rc != 0)
+	if (rc == 0)
+		rc = txn_commit(txn, index);
+	if (rc != 0) {
+		free(kept);
 		return rc;
+	}
+	if (change_count != 0) {
+		free(cluster->fenced);
+		cluster->fenced = kept;
+		cluster->fenced_count = fenced_count;
+	} else {
+		free(kept);
+	}
 	for (size_t i = 0; i < change_count; i++)
 		cluster_find_pool(cluster, changes[i].pool)->chains[changes[i].partition] =
 			changes[i].chain;
 	for (size_t i = 0; i < life_count; i++)
 		cluster_find_target(cluster, lives[i].target)->life = lives[i].life;
 	return 0;
+}
+
+const uint64_t *state_fenced(const struct state *state, size_t *count)
+{
+	*count = state->cluster.fenced_count;
+	return state->cluster.fenced;
 }
 
 /* ---- what administrators set ---- */

@@ -97,6 +97,20 @@ void cluster_put_recovery(struct kv_batch *batch, const struct state_recovery *r
 		     sizeof(value));
 }
 
+int cluster_put_fence(struct kv_batch *batch, const uint64_t *servers, size_t count)
+{
+	uint8_t key[META_KEY_MAX], *value = malloc(1 + count * 8);
+
+	if (value == NULL)
+		return -ENOMEM;
+	value[0] = RECORD_FORMAT;
+	for (size_t i = 0; i < count; i++)
+		put_le64(value + 1 + i * 8, servers[i]);
+	kv_batch_put(batch, FAMILY_META, key, key_meta(key, META_FENCE, 0), value, 1 + count * 8);
+	free(value);
+	return 0;
+}
+
 void cluster_put_chain(struct kv_batch *batch, uint32_t pool, uint32_t partition,
 		       const struct map_chain *chain)
 {
@@ -232,6 +246,21 @@ static int load_recovery(struct cluster *cluster, const uint8_t *key, uint8_t fo
 	return reader_done(r) ? 0 : -EUCLEAN;
 }
 
+static int load_fence(struct cluster *cluster, const uint8_t *key, uint8_t format, struct reader *r)
+{
+	while (!reader_done(r)) {
+		uint64_t *server =
+			grow((void **)&cluster->fenced, &cluster->fenced_count, sizeof(*server));
+
+		if (server == NULL)
+			return -ENOMEM;
+		*server = reader_le64(r);
+		if (r->failed)
+			return -EUCLEAN;
+	}
+	return 0;
+}
+
 static int load_chain(struct cluster *cluster, const uint8_t *key, uint8_t format, struct reader *r)
 {
 	struct state_pool *pool = cluster_find_pool(cluster, get_be32(key + 1));
@@ -293,6 +322,8 @@ int cluster_load(struct state *state)
 		rc = load_tag(state, META_TARGET, load_target);
 	if (rc == 0)
 		rc = load_tag(state, META_RECOVERY, load_recovery);
+	if (rc == 0)
+		rc = load_tag(state, META_FENCE, load_fence);
 	return rc;
 }
 
@@ -305,6 +336,7 @@ void cluster_unload(struct state *state)
 	free(cluster->pools);
 	free(cluster->servers);
 	free(cluster->targets);
+	free(cluster->fenced);
 	memset(cluster, 0, sizeof(*cluster));
 }
 

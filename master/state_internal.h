@@ -49,6 +49,7 @@ enum meta_tag {
 	META_SERVER = 'v',   /* id be64 */
 	META_TARGET = 't',   /* id be32 */
 	META_RECOVERY = 'r', /* struct state_recovery */
+	META_FENCE = 'f',    /* servers to be told first of the last change of chains */
 };
 
 #define META_KEY_MAX     9
@@ -219,6 +220,8 @@ struct cluster {
 	struct state_target *targets;
 	size_t pool_count, server_count, target_count;
 	struct state_recovery recovery;
+	uint64_t *fenced;
+	size_t fenced_count;
 };
 
 struct state_pool *cluster_find_pool(struct cluster *cluster, uint32_t id);
@@ -227,6 +230,8 @@ void cluster_put_target(struct kv_batch *batch, const struct state_target *targe
 void cluster_put_chain(struct kv_batch *batch, uint32_t pool, uint32_t partition,
 		       const struct map_chain *chain);
 void cluster_put_recovery(struct kv_batch *batch, const struct state_recovery *recovery);
+/* -ENOMEM. */
+int cluster_put_fence(struct kv_batch *batch, const uint64_t *servers, size_t count);
 int cluster_load(struct state *state);
 void cluster_unload(struct state *state);
 void cluster_put_default_pool(struct kv_batch *batch, const struct state_options *options);

@@ -19,6 +19,7 @@ struct view {
 	uint8_t *encoded;        /* as last published */
 	size_t encoded_size;
 	uint64_t changes;
+	bool hidden; /* nobody is shown the map for now */
 };
 
 int view_open(struct view *view, struct state *state, int64_t start_time_ns);

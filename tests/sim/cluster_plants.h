@@ -33,6 +33,7 @@ static const struct {
 	{.name = "no-demotion", .manager = MANAGER_FAULT_NO_DEMOTION},
 	{.name = "old-copy", .manager = MANAGER_FAULT_OLD_COPY},
 	{.name = "no-fence", .manager = MANAGER_FAULT_NO_FENCE},
+	{.name = "forget-fence", .manager = MANAGER_FAULT_FORGET_FENCE},
 	{.name = "tell-unsettled", .manager = MANAGER_FAULT_TELL_UNSETTLED},
 	{.name = "publish-early", .manager = MANAGER_FAULT_PUBLISH_EARLY},
 };

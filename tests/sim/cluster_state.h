@@ -14,18 +14,24 @@ static void master_state_changed(struct world *w)
 		abort();
 }
 
+static void take_fenced(struct master *m, const uint64_t *servers, size_t count)
+{
+	m->fenced_count = 0;
+	for (size_t i = 0; i < count; i++)
+		m->fenced[m->fenced_count++] = servers[i];
+}
+
 static int master_apply_plan(struct world *w, const struct chain_plan *plan)
 {
 	struct master *m = &w->master;
-	int rc = state_apply_chains(m->state, m->applied + 1, plan->changes, plan->change_count,
-				    plan->lives, plan->life_count);
+	int rc =
+		state_apply_chains(m->state, m->applied + 1, plan->changes, plan->change_count,
+				   plan->lives, plan->life_count, plan->fenced, plan->fenced_count);
 
 	if (rc != 0)
 		return rc;
 	m->applied++;
-	m->fenced_count = 0;
-	for (size_t i = 0; i < plan->fenced_count; i++)
-		m->fenced[m->fenced_count++] = plan->fenced[i];
+	take_fenced(m, plan->fenced, plan->fenced_count);
 	return 0;
 }
 
@@ -39,33 +45,6 @@ static void master_init(struct world *w)
 	if (kv_open_memory(state_families, state_family_count, &m->kv) != 0 ||
 	    state_init(m->kv, "c", &options) != 0 || kv_sync(m->kv) != 0)
 		abort();
-}
-
-static void master_start(struct world *w)
-{
-	struct master *m = &w->master;
-	struct node *node = &w->nodes[NODE_MASTER];
-	char error[256];
-
-	trace(w, "master starts");
-	if (state_open(m->kv, &m->state, error, sizeof(error)) != 0 ||
-	    state_apply_start(m->state, state_applied_index(m->state) + 1) != 0 ||
-	    kv_sync(m->kv) != 0)
-		abort();
-	m->manager = chain_manager_new(&w->manager_options);
-	if (m->manager == NULL)
-		abort();
-	m->applied = m->durable = state_applied_index(m->state);
-	m->starts++;
-	m->changes = 0;
-	m->last_tick = 0;
-	node->alive = node->powered = true;
-	node->life++;
-	master_state_changed(w);
-	for (size_t i = 0; i < m->state_map->server_count; i++)
-		chain_manager_restore(m->manager, m->state_map->servers[i].id,
-				      local(w, NODE_MASTER));
-	schedule(w, w->now + chance(w, 100 * MS), EV_TICK, NODE_MASTER);
 }
 
 static void master_kill(struct world *w, bool power)

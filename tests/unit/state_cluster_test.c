@@ -163,7 +163,7 @@ static void fill_changes(struct chain_change changes[PARTITIONS], uint64_t epoch
 
 static int apply(const struct chain_change *changes, size_t count)
 {
-	return state_apply_chains(f.state, ++f.index, changes, count, NULL, 0);
+	return state_apply_chains(f.state, ++f.index, changes, count, NULL, 0, NULL, 0);
 }
 
 static void three_targets(void)
@@ -200,6 +200,32 @@ static void chains_change_one_by_one_or_all_at_once(void **state)
 	cluster_map_unref(map);
 }
 
+static void who_has_to_know_first_is_kept_until_the_next_change(void **state)
+{
+	const uint64_t fenced[] = {5, 7};
+	struct chain_life life = {1, 3};
+	struct chain_change changes[PARTITIONS];
+	const uint64_t *kept;
+	size_t count;
+
+	three_targets();
+	fill_changes(changes, 1);
+	assert_int_equal(
+		state_apply_chains(f.state, ++f.index, changes, PARTITIONS, NULL, 0, fenced, 2), 0);
+	/* No change. */
+	assert_int_equal(state_apply_chains(f.state, ++f.index, NULL, 0, &life, 1, NULL, 0), 0);
+	assert_int_equal(fixture_reopen(&f), 0);
+	kept = state_fenced(f.state, &count);
+	assert_int_equal(count, 2);
+	assert_int_equal(kept[0], 5);
+	assert_int_equal(kept[1], 7);
+	fill_changes(changes, 2);
+	assert_int_equal(apply(changes, PARTITIONS), 0);
+	assert_int_equal(fixture_reopen(&f), 0);
+	(void)state_fenced(f.state, &count);
+	assert_int_equal(count, 0);
+}
+
 static void lives_are_stored_with_the_chains_or_not_at_all(void **state)
 {
 	struct chain_life lives[] = {{1, 7}, {3, 9}}, unknown[] = {{2, 5}, {4, 1}};
@@ -208,11 +234,13 @@ static void lives_are_stored_with_the_chains_or_not_at_all(void **state)
 
 	three_targets();
 	fill_changes(changes, 1);
-	assert_int_equal(state_apply_chains(f.state, ++f.index, changes, PARTITIONS, lives, 2), 0);
+	assert_int_equal(
+		state_apply_chains(f.state, ++f.index, changes, PARTITIONS, lives, 2, NULL, 0), 0);
 	version = map_version();
-	assert_int_equal(state_apply_chains(f.state, ++f.index, NULL, 0, unknown, 2), -EINVAL);
+	assert_int_equal(state_apply_chains(f.state, ++f.index, NULL, 0, unknown, 2, NULL, 0),
+			 -EINVAL);
 	assert_int_equal(state_target_life(f.state, "uuid-2"), 0);
-	assert_int_equal(state_apply_chains(f.state, ++f.index, NULL, 0, unknown, 1), 0);
+	assert_int_equal(state_apply_chains(f.state, ++f.index, NULL, 0, unknown, 1, NULL, 0), 0);
 	/* Nobody else has to know. */
 	assert_int_equal(map_version(), version);
 	assert_int_equal(fixture_reopen(&f), 0);
@@ -360,6 +388,7 @@ int main(void)
 		TEST(a_server_may_move_and_so_may_its_disks),
 		TEST(registrations_are_checked),
 		TEST(chains_change_one_by_one_or_all_at_once),
+		TEST(who_has_to_know_first_is_kept_until_the_next_change),
 		TEST(lives_are_stored_with_the_chains_or_not_at_all),
 		TEST(an_epoch_never_means_two_things),
 		TEST(nonsense_about_chains_is_refused),

@@ -1,0 +1,209 @@
+/* cluster_chains.h - the master's way from decisions to maps that everybody has, as chains.c goes
+ * it.
+ *
+ * A command is applied at once and durable when a sync has ended that began after it. Nobody hears
+ * of what is not durable. A kill leaves what was applied, a power cut what was synced. */
+#ifndef CATENA_SIM_CLUSTER_CHAINS_H
+#define CATENA_SIM_CLUSTER_CHAINS_H
+#include "cluster_state.h"
+#include "master/chain_faults.h"
+
+/* ---- the log ---- */
+
+static void sync_begins(struct world *w)
+{
+	struct master *m = &w->master;
+
+	if (m->syncing || m->durable == m->applied)
+		return;
+	if (kv_sync(m->kv) != 0)
+		abort();
+	m->syncing = true;
+	schedule(w, w->now + between(w, 500 * US, 15 * MS), EV_SYNCED, NODE_MASTER)->number =
+		m->applied;
+}
+
+/* ---- the map ---- */
+
+static void send_map(struct world *w, uint64_t conn, struct cluster_map *map)
+{
+	struct event *event = map == NULL ? NULL : conn_message(w, conn, 1, MSG_MAP);
+
+	if (event != NULL)
+		event->map = cluster_map_ref(map);
+}
+
+/* Everything in the state is durable. */
+static struct cluster_map *map_now(struct world *w)
+{
+	struct master *m = &w->master;
+	struct cluster_map *map = state_map(m->state);
+
+	if (map == NULL)
+		abort();
+	map->version = map->version << 36 | m->starts << 24 | ++m->changes;
+	for (size_t i = 0; i < map->server_count; i++)
+		map->servers[i].online =
+			chain_manager_online(m->manager, map->servers[i].id, local(w, NODE_MASTER));
+	return map;
+}
+
+/* A restarted server is told nothing before it is decided what becomes of its targets. */
+static void send_map_to_server(struct world *w, unsigned s, struct cluster_map *map)
+{
+	const struct master *m = &w->master;
+
+	if (m->streams[s].conn != 0 &&
+	    (chain_manager_settled(m->manager, w->id_of[s]) || MANAGER_FAULTY(TELL_UNSETTLED)))
+		send_map(w, m->streams[s].conn, map);
+}
+
+static void publish(struct world *w, bool planned)
+{
+	struct master *m = &w->master;
+	struct cluster_map *map = map_now(w);
+
+	if (planned)
+		chain_manager_published(m->manager, true);
+	cluster_map_unref(m->map);
+	m->map = map;
+	for (unsigned d = 0; d < DISKS_MAX; d++) {
+		uint64_t life = state_target_life(m->state, w->disks[d].uuid);
+
+		w->disks[d].life_seen = (uint32_t)life;
+		if (w->disks[d].env != NULL && life == w->disks[d].life_said)
+			check_settled(w, &w->disks[d]);
+	}
+	for (unsigned p = 0; p < w->options.partitions; p++)
+		check_published(w, p, &map->pools[0].chains[p]);
+	for (unsigned s = 0; s < SERVERS_MAX; s++)
+		send_map_to_server(w, s, map);
+	for (unsigned c = 0; c < CLIENTS; c++)
+		if (m->clients[c] != 0)
+			send_map(w, m->clients[c], map);
+}
+
+static bool online_changed(struct world *w)
+{
+	const struct cluster_map *map = w->master.map;
+
+	for (size_t i = 0; map != NULL && i < map->server_count; i++)
+		if (map->servers[i].online != chain_manager_online(w->master.manager,
+								   map->servers[i].id,
+								   local(w, NODE_MASTER)))
+			return true;
+	return false;
+}
+
+/* ---- change of chains ---- */
+
+static void consider_plan(struct world *w);
+
+/* Those who lose a place at which they may serve have it first. */
+static void fence_begins(struct world *w)
+{
+	struct master *m = &w->master;
+
+	cluster_map_unref(m->fence_map);
+	m->fence_map = map_now(w);
+	m->fence_version = m->fence_map->version;
+	for (unsigned i = 0; i < m->fenced_count; i++) {
+		unsigned s = w->server_of[m->fenced[i]];
+
+		trace(w, "server %u has to know first", s);
+		send_map_to_server(w, s, m->fence_map);
+	}
+}
+
+static void fence_looks(struct world *w)
+{
+	struct master *m = &w->master;
+
+	if (m->fence_map == NULL)
+		return;
+	for (unsigned i = 0; i < m->fenced_count; i++)
+		if (MANAGER_FAULTY(NO_FENCE) ||
+		    chain_manager_harmless(m->manager, m->fenced[i], local(w, NODE_MASTER)))
+			m->fenced[i--] = m->fenced[--m->fenced_count];
+	if (m->fenced_count > 0)
+		return;
+	cluster_map_unref(m->fence_map);
+	m->fence_map = NULL;
+	m->planned_index = 0;
+	publish(w, true);
+	consider_plan(w);
+}
+
+static void fence_told(struct world *w, unsigned s, uint64_t version)
+{
+	struct master *m = &w->master;
+
+	if (m->fence_map == NULL || version < m->fence_version)
+		return;
+	for (unsigned i = 0; i < m->fenced_count; i++)
+		if (m->fenced[i] == w->id_of[s])
+			m->fenced[i--] = m->fenced[--m->fenced_count];
+	fence_looks(w);
+}
+
+static void consider_plan(struct world *w)
+{
+	struct master *m = &w->master;
+	const struct chain_plan *plan;
+
+	if (m->planned_index != 0 || m->state_map == NULL)
+		return;
+	if (!chain_manager_plan(m->manager, m->state_map, local(w, NODE_MASTER), &plan))
+		return;
+	if (master_apply_plan(w, plan) != 0) {
+		chain_manager_planned(m->manager);
+		chain_manager_published(m->manager, false);
+		return;
+	}
+	m->planned_index = m->applied;
+	trace(w, "the master plans %zu changes", plan->change_count);
+	for (size_t i = 0; i < plan->life_count; i++)
+		trace(w, "the life of target %u is settled", plan->lives[i].target);
+	chain_manager_planned(m->manager);
+	master_state_changed(w);
+	sync_begins(w);
+}
+
+/* ---- its beginning ---- */
+
+static void master_start(struct world *w)
+{
+	struct master *m = &w->master;
+	struct node *node = &w->nodes[NODE_MASTER];
+	const uint64_t *servers;
+	char error[256];
+	size_t count;
+
+	trace(w, "master starts");
+	if (state_open(m->kv, &m->state, error, sizeof(error)) != 0 ||
+	    state_apply_start(m->state, state_applied_index(m->state) + 1) != 0 ||
+	    kv_sync(m->kv) != 0)
+		abort();
+	m->manager = chain_manager_new(&w->manager_options);
+	if (m->manager == NULL)
+		abort();
+	m->applied = m->durable = state_applied_index(m->state);
+	m->starts++;
+	m->changes = 0;
+	m->last_tick = 0;
+	node->alive = node->powered = true;
+	node->life++;
+	master_state_changed(w);
+	for (size_t i = 0; i < m->state_map->server_count; i++)
+		chain_manager_restore(m->manager, m->state_map->servers[i].id,
+				      local(w, NODE_MASTER));
+	schedule(w, w->now + chance(w, 100 * MS), EV_TICK, NODE_MASTER);
+	/* The last change may not have been told yet to those who have to know it first. */
+	servers = state_fenced(m->state, &count);
+	if (count == 0 || MANAGER_FAULTY(FORGET_FENCE))
+		return;
+	take_fenced(m, servers, count);
+	m->planned_index = m->applied;
+	fence_begins(w);
+}
+#endif
