@@ -118,7 +118,7 @@ static uint64_t random_next(uint64_t *x)
 
 /* ---- measures ---- */
 
-/* Powers of two, each in 8 steps. */
+/* Powers of two, each in 8 steps: a percentile is at most an eighth too large. */
 static uint32_t bucket_of(uint64_t ns)
 {
 	uint32_t log = ns < 8 ? 3 : 63 - (uint32_t)__builtin_clzll(ns);
@@ -128,7 +128,7 @@ static uint32_t bucket_of(uint64_t ns)
 
 static double bucket_ms(uint32_t bucket)
 {
-	return (double)((8 + (uint64_t)(bucket & 7) + 1) << (bucket / 8 - 3)) / 1e6;
+	return bucket < 24 ? 0 : (double)((9 + (uint64_t)(bucket & 7)) << (bucket / 8 - 3)) / 1e6;
 }
 
 static void op_begin(enum op op)
@@ -189,27 +189,31 @@ static void report(void)
 {
 	static unsigned phase;
 	static uint64_t since, units;
-	uint64_t now = now_ns(), written = atomic_load(&written_units);
+	uint64_t now, written = atomic_load(&written_units);
 
 	for (int i = 0; i < OP_COUNT; i++) {
 		struct measure *m = &measures[i];
 		uint64_t sum = 0, longest;
 		uint32_t bucket = 0;
+		double p99;
 
 		pthread_mutex_lock(&m->lock);
+		now = now_ns();
 		longest = m->started != 0 && now - m->started > m->longest ? now - m->started
 									   : m->longest;
 		while (m->count != 0 && (sum += m->buckets[bucket]) * 100 < m->count * 99)
 			bucket++;
+		p99 = bucket_ms(bucket) * 1e6 < (double)m->longest ? bucket_ms(bucket)
+								   : (double)m->longest / 1e6;
 		if (m->ever)
 			printf("%s count %" PRIu64 " longest_ms %.1f p99_ms %.1f errors %" PRIu64
 			       "\n",
-			       op_names[i], m->count, (double)longest / 1e6,
-			       m->count != 0 ? bucket_ms(bucket) : 0, m->errors);
+			       op_names[i], m->count, (double)longest / 1e6, p99, m->errors);
 		memset(m->buckets, 0, sizeof(m->buckets));
 		m->count = m->errors = m->longest = 0;
 		pthread_mutex_unlock(&m->lock);
 	}
+	now = now_ns();
 	if (since == 0) /* told once before the workers start */
 		since = now;
 	else
