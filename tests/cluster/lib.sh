@@ -131,20 +131,30 @@ down_and_compare() { # COPIES [NAME...]: and fails if the load stalled
 #   load_phase TEXT [MS OPERATION...]   ends a phase: reports the longest operations since the last
 #                                       one; these operations must have gone on, none longer than MS: else
 #                                       down_and_compare fails
+#   load_check TEXT MS OPERATION...     the same once more of the same phase
 #   load_stop                           ends it; it must have seen nothing wrong
 # CATENA_STALL_MS: what is allowed at least, for machines with other work.
 load_pid=''
+load_acks() { grep -c ^ack "$T/load.ledger"; }
 load_start() {
+	local before
 	mkdir -p "$M/load" || die "mkdir"
 	: >>"$T/load.ledger"
+	before=$(load_acks)
 	"$CATENA_BUILD/tests/fault/load" run "$M/load" "$T/load.ledger" "$@" >"$T/load.out" 2>"$T/load.err" &
 	load_pid=$!
 	for _ in $(seq 300); do
-		[ "$(grep -cs ^ack "$T/load.ledger")" -le 20 ] || return 0
+		[ "$(load_acks)" -le $((before + 20)) ] || return 0
 		load_alive
 		sleep 0.1
 	done
 	die "the load does not get going"
+}
+# Writes all of the load's data once, as fast as it goes, and ends.
+load_fill() { # MIB FILES
+	load_start --size "$1" --files "$2" --only writer --no-verify
+	while [ "$(load_acks)" -lt "$1" ]; do load_alive; sleep 0.1; done
+	load_stop
 }
 load_alive() {
 	kill -0 "$load_pid" 2>/dev/null || { cat "$T/load.out" "$T/load.err"; die "the load has ended"; }
@@ -161,11 +171,13 @@ load_report() { # leaves the lines of a phase in $T/phase
 	awk '{ lines = lines $0 "\n" } /^phase/ { last = lines; lines = "" } END { printf "%s", last }' "$T/load.out" >"$T/phase"
 }
 load_phase() {
-	local allowed=${2:-} op
 	load_alive
 	load_report
 	echo "$1: $(awk '/ longest_ms / { printf "%s %s/%s ms, ", $1, $5, $7 } /^phase/ { printf "%s MiB in %s s", $6, $4 }' "$T/phase") (longest/p99)"
-	[ $# -gt 2 ] || return 0
+	[ $# -le 2 ] || load_check "$@"
+}
+load_check() {
+	local allowed=$2 op
 	[ "$allowed" -ge "${CATENA_STALL_MS:-0}" ] || allowed=$CATENA_STALL_MS
 	for op in "${@:3}"; do
 		awk -v op="$op" -v allowed="$allowed" '$1 == op { ok = $3 > 0 && $5 <= allowed } END { exit !ok }' "$T/phase" ||

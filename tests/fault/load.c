@@ -32,6 +32,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -40,7 +41,7 @@
 #define BLOCK        4096u
 #define PIECE        65536u
 #define UNIT         1048576u
-#define FILES_MAX    256u
+#define FILES_MAX    1024u
 #define UNITS_MAX    65536u
 #define META_KEPT    40u /* files of the metadata worker that are there at a time */
 #define META_LIST    50u /* it lists its directory after so many rounds */
@@ -621,6 +622,12 @@ static bool read_ledger(void)
 
 static bool prepare(void)
 {
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
 	snprintf(meta_dir, sizeof(meta_dir), "%s/meta.%d", options.dir, (int)getpid());
 	if (options.meta && mkdir(meta_dir, 0755) != 0) {
 		perror(meta_dir);
