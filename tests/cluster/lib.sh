@@ -6,6 +6,7 @@
 #   die TEXT                            fails the test, with the ends of the cluster's logs
 #   wait_whole SECONDS                  until every chain has all its copies, and nothing moves
 #   compare_copies COPIES [NAME...]     offline: every chunk on so many targets, equal on all
+#   down_and_compare COPIES [NAME...]   the same when all is whole, and down for that
 #   load_start, load_phase, load_stop   tests/fault/load on the mount, see below
 set -u
 set -o pipefail
@@ -120,7 +121,16 @@ compare_copies() { # COPIES [NAME...]
 		END { done(); print chunks + 0 " chunks, " bad + 0 " not as they should be"; exit bad != 0 }' ||
 		die "the copies are not equal, or not $1"
 }
+wait_removed() { # SECONDS: no chunks of removed files wait for their removal
+	for _ in $(seq $(($1 * 5))); do
+		[ "$(status .removal_queue)" != 0 ] || return 0
+		sleep 0.2
+	done
+	die "$(status .removal_queue) removals are left after $1 s"
+}
 down_and_compare() { # COPIES [NAME...]: and fails if the load stalled
+	wait_whole 60
+	wait_removed 20
 	lc down || die "down"
 	compare_copies "$@"
 	[ ! -s "$T/stalled" ] || { cat "$T/stalled"; die "too long without progress"; }
