@@ -184,8 +184,9 @@ void chain_configure(struct chain *chain, const struct chain_config *config)
 	settle_readiness(chain, &old, was_member, was_in_sync);
 	chain->resumable = precedes(chain, &old, old_next, was_strict);
 	inbound_lose(chain);
-	/* What we have committed is not known to be the chain's any more. */
-	if (!chain->in_sync)
+	/* What we have committed is not known to be the chain's any more: who comes before us now
+	 * may lack it. */
+	if (!chain->in_sync || (was_head && !chain->head))
 		drop_pending(chain, FRAME_STATUS_EPOCH, 0);
 	/* A new head begins with what is committed: the rest was answered to nobody. */
 	if (!was_head || !chain->head) {
