@@ -266,6 +266,34 @@ static void do_walk_read(struct worker_target *target, const struct chain_action
 	store_read(target->view, &walk->read);
 }
 
+struct all_sync {
+	struct worker_target *target;
+	uint64_t serial;
+};
+
+static void on_all_synced(void *user, int error)
+{
+	struct all_sync all = *(struct all_sync *)user;
+
+	free(user);
+	begin_event(all.target->worker);
+	chain_all_synced(all.target->env, all.serial, error);
+	end_event(all.target->worker);
+}
+
+static void do_sync_all(struct worker_target *target, uint64_t serial)
+{
+	struct all_sync *all = calloc(1, sizeof(*all));
+
+	if (all == NULL) {
+		chain_all_synced(target->env, serial, -ENOMEM);
+		return;
+	}
+	all->target = target;
+	all->serial = serial;
+	store_sync_all(target->view, on_all_synced, all);
+}
+
 static void do_send(struct worker *worker, const struct chain_action *action)
 {
 	struct link *link = link_find(worker, action->conn);
@@ -352,6 +380,7 @@ static void execute(struct worker_target *target, const struct chain_action *act
 		check_store(target);
 		break;
 	case CHAIN_SYNC_ALL:
+		do_sync_all(target, action->serial);
 		break;
 	case CHAIN_REPORT:
 		do_report(target->worker, action);

@@ -8,8 +8,9 @@
 #define SLOW_NS (2 * NS_PER_SEC)
 /* Each time that a read is given to another, the next waits twice as long: when all members are
  * slow, answers must not be thrown away for ever. */
-#define HEDGES_MAX 6u
-#define LOOK_NS    (100 * NS_PER_MSEC)
+#define HEDGES_MAX  6u
+#define LOOK_NS     (100 * NS_PER_MSEC)
+#define LOOK_MIN_NS (20 * NS_PER_MSEC)
 /* A request kept through a change of its chain, and not answered since. Sent again it is recognised
  * by its id; this is for what was lost without a word. */
 #define FORGOTTEN_NS    (3 * NS_PER_SEC)
@@ -145,7 +146,9 @@ uint64_t chain_link_hedge(struct chain_link *link, uint64_t now)
 	due = busy && now >= link->hedge_ns;
 	if (busy && due) {
 		hedge.silent = now >= link->quiet_since + CHAIN_HEDGE_NS;
-		link->hedge_ns = now + (hedge.silent ? LOOK_NS : CHAIN_HEDGE_NS);
+		link->hedge_ns = hedge.silent ? now + LOOK_NS : link->quiet_since + CHAIN_HEDGE_NS;
+		if (link->hedge_ns < now + LOOK_MIN_NS)
+			link->hedge_ns = now + LOOK_MIN_NS;
 	}
 	pthread_mutex_unlock(&link->lock);
 	if (!due)

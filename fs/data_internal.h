@@ -1,8 +1,8 @@
 /* data_internal.h - shared by data*.c and their tests only.
  *
  * Lock order: data.files_lock, data_file.lock, then one of data.memory_lock, .dirty_lock,
- * .cache_lock. Under a lock the chain client is only asked for the time and to wake, and there are
- * no callbacks.
+ * .cache_lock. Under a lock the chain client is only asked for the time, to wake and what is stuck,
+ * and there are no callbacks.
  *
  * A file's work is found under its lock (data_file_gather()) and done after it (data_file_run()):
  * sending, and telling those who wait.

@@ -56,6 +56,4 @@ for round in $(seq "${ROUNDS:-2}"); do
 	verify "everything"
 done
 step "copies are equal"
-lc down || die "down"
-for n in 1 2 3; do list_chunks "chunkserver-$n" >"$T/chunks.$n" || { grep BAD "$T/chunks.$n"; die "bad chunks on $n"; }; done
-cmp "$T/chunks.1" "$T/chunks.2" && cmp "$T/chunks.1" "$T/chunks.3" || { diff "$T/chunks.1" "$T/chunks.2"; diff "$T/chunks.1" "$T/chunks.3"; die "copies differ"; }
+down_and_compare 3

@@ -4,6 +4,10 @@
 #   lc COMMAND ...                      tools/localcluster on it
 #   step TEXT                           says what comes (and how long the last took)
 #   die TEXT                            fails the test, with the ends of the cluster's logs
+#   wait_whole SECONDS                  until every chain has all its copies, and nothing moves
+#   compare_copies COPIES [NAME...]     offline: every chunk on so many targets, equal on all
+#   down_and_compare COPIES [NAME...]   the same when all is whole, and down for that
+#   load_start, load_phase, load_stop   tests/fault/load on the mount, see below
 set -u
 set -o pipefail
 : "${CATENA_SOURCE:=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}"
@@ -50,10 +54,162 @@ remount() { lc umount mnt && lc mount mnt || die "cannot mount again"; }
 # All targets' chunks, offline: the cluster must be down.
 list_chunks() { "$CATENA_BUILD/tools/catena-chunks" "$D/data/$1"; }
 
+# --- chains ------------------------------------------------------------------------------------
+# The command of DIR/hosts that brings a program to where PROCESS is.
+at_host() { # PROCESS COMMAND...
+	local prefix=()
+	read -ra prefix <<<"$(sed -n "s/^$1[[:space:]]\{1,\}[^[:space:]]*//p" "$D/hosts" 2>/dev/null)"
+	${prefix[@]+"${prefix[@]}"} "${@:2}"
+}
+catena() { # WORDS...: the tool, as administrator
+	at_host master timeout 10 "$CATENA_BUILD/tools/catena" "$@" --master "$(sed -n 's/^listen = //p' "$D/conf/master.conf")" \
+		-o "ca=$D/ca/ca.crt,cert=$D/ca/admin.crt,key=$D/ca/admin.key"
+}
+# status FILTER [jq options]: what a jq filter says about the status.
+status() { catena status --json 2>"$T/status.err" | jq -r "${@:2}" "$1"; }
+# Every chain has all its copies, and no member beyond them (a move that is under way).
+whole_filter='
+	([.pools[] | .partitions * .copies] | add) as $members |
+	[.servers[].targets[] | select(.partitions != null) | .partitions] as $has |
+	all(.pools[]; .whole == .partitions and .placed == .partitions) and
+	(($has | length) == 0 or ($has | add) == $members)'
+is_whole() { [ "$(status "$whole_filter")" = true ]; }
+wait_whole() { # SECONDS: whole for a whole second
+	local end=$(($(date +%s%3N) + $1 * 1000)) began=$(date +%s%3N) since='' now
+	while now=$(date +%s%3N); [ "$now" -lt "$end" ]; do
+		if is_whole; then
+			[ -n "$since" ] || since=$now
+			if [ $((now - since)) -ge 1000 ]; then
+				echo "whole after $((since - began)) ms"
+				return
+			fi
+		else
+			since=''
+		fi
+		sleep 0.2
+	done
+	catena status
+	die "not whole after $1 s"
+}
+server_names() { basename -a -s .conf "$D"/conf/chunkserver-*.conf; }
+target_dirs() { sed -n 's/^path = //p' "$D/conf/$1.conf"; }
+# Lists the chunks of every target of NAME... (all chunkservers) offline, and compares: a chunk is on
+# exactly COPIES targets, with the same version, length and content. $T/chunks gets the lists.
+compare_copies() { # COPIES [NAME...]
+	local name dir bad=''
+	: >"$T/chunks"
+	for name in $([ $# -gt 1 ] && echo "${@:2}" || server_names); do
+		for dir in $(target_dirs "$name"); do
+			"$CATENA_BUILD/tools/catena-chunks" "$dir" >"$T/chunks.one" 2>"$T/chunks.err" || {
+				grep BAD "$T/chunks.one"; cat "$T/chunks.err"; bad="$bad ${dir#"$D/data/"}"; }
+			sed "s|\$| ${dir#"$D/data/"}|" "$T/chunks.one" >>"$T/chunks"
+		done
+	done
+	[ -z "$bad" ] || die "bad chunks on$bad"
+	sort -k1,1n -k2,2n -k3,3 -k4,4n "$T/chunks" | awk -v copies="$1" '
+		function done() {
+			if (n == 0) return
+			if (n != copies || differ) { bad++; if (bad <= 10) printf "%s: %d copies%s\n%s", key, n, differ ? " that differ" : "", lines }
+			chunks++
+		}
+		{
+			k = $1 " " $2 " " $3 " " $4; value = $6 " " $7 " " $8
+			if (k != key) { done(); key = k; first = value; n = 0; differ = 0; lines = "" }
+			n++; lines = lines "    " $0 "\n"
+			if (value != first) differ = 1
+		}
+		END { done(); print chunks + 0 " chunks, " bad + 0 " not as they should be"; exit bad != 0 }' ||
+		die "the copies are not equal, or not $1"
+}
+wait_removed() { # SECONDS: no chunks of removed files wait for their removal
+	for _ in $(seq $(($1 * 5))); do
+		[ "$(status .removal_queue)" != 0 ] || return 0
+		sleep 0.2
+	done
+	die "$(status .removal_queue) removals are left after $1 s"
+}
+down_and_compare() { # COPIES [NAME...]: and fails if the load stalled
+	wait_whole 60
+	wait_removed 20
+	lc down || die "down"
+	compare_copies "$@"
+	[ ! -s "$T/stalled" ] || { cat "$T/stalled"; die "too long without progress"; }
+}
+
+# --- load --------------------------------------------------------------------------------------
+#   load_start [options of load run]    starts it at $M/load; returns when it writes
+#   load_phase TEXT [MS OPERATION...]   ends a phase: reports the longest operations since the last
+#                                       one; these operations must have gone on, none longer than MS: else
+#                                       down_and_compare fails
+#   load_check TEXT MS OPERATION...     the same once more of the same phase
+#   load_stop                           ends it; it must have seen nothing wrong
+# CATENA_STALL_MS: what is allowed at least, for machines with other work.
+load_pid=''
+load_acks() { grep -c ^ack "$T/load.ledger"; }
+load_start() {
+	local before
+	mkdir -p "$M/load" || die "mkdir"
+	: >>"$T/load.ledger"
+	before=$(load_acks)
+	"$CATENA_BUILD/tests/fault/load" run "$M/load" "$T/load.ledger" "$@" >"$T/load.out" 2>"$T/load.err" &
+	load_pid=$!
+	for _ in $(seq 300); do
+		[ "$(load_acks)" -le $((before + 20)) ] || return 0
+		load_alive
+		sleep 0.1
+	done
+	die "the load does not get going"
+}
+# Writes all of the load's data once, as fast as it goes, and ends.
+load_fill() { # MIB FILES
+	load_start --size "$1" --files "$2" --only writer --no-verify
+	while [ "$(load_acks)" -lt "$1" ]; do load_alive; sleep 0.1; done
+	load_stop
+}
+load_alive() {
+	kill -0 "$load_pid" 2>/dev/null || { cat "$T/load.out" "$T/load.err"; die "the load has ended"; }
+	[ ! -s "$T/load.err" ] || { cat "$T/load.err"; die "the load saw an error"; }
+}
+load_report() { # leaves the lines of a phase in $T/phase
+	local before
+	before=$(grep -c ^phase "$T/load.out")
+	kill -USR1 "$load_pid"
+	for _ in $(seq 100); do
+		[ "$(grep -c ^phase "$T/load.out")" -eq "$before" ] || break
+		sleep 0.02
+	done
+	awk '{ lines = lines $0 "\n" } /^phase/ { last = lines; lines = "" } END { printf "%s", last }' "$T/load.out" >"$T/phase"
+}
+load_phase() {
+	load_alive
+	load_report
+	echo "$1: $(awk '/ longest_ms / { printf "%s %s/%s ms, ", $1, $5, $7 } /^phase/ { printf "%s MiB in %s s", $6, $4 }' "$T/phase") (longest/p99)"
+	[ $# -le 2 ] || load_check "$@"
+}
+load_check() {
+	local allowed=$2 op
+	[ "$allowed" -ge "${CATENA_STALL_MS:-0}" ] || allowed=$CATENA_STALL_MS
+	for op in "${@:3}"; do
+		awk -v op="$op" -v allowed="$allowed" '$1 == op { ok = $3 > 0 && $5 <= allowed } END { exit !ok }' "$T/phase" ||
+			echo "STALLED: $1: $(grep "^$op " "$T/phase"), allowed $allowed ms" | tee -a "$T/stalled"
+	done
+}
+load_rate() { awk '/^phase/ { printf "%d\n", $6 * 100 / $4 }' "$T/phase"; } # of the last phase, MiB per 100 s
+load_stop() {
+	local code
+	kill -TERM "$load_pid" 2>/dev/null
+	wait "$load_pid"
+	code=$?
+	load_pid=''
+	tail -n 1 "$T/load.out"
+	[ "$code" -eq 0 ] && [ ! -s "$T/load.err" ] || { cat "$T/load.err"; die "the load saw something wrong (exit status $code)"; }
+}
+
 cleanup() {
 	local status=$?
 	trap - EXIT INT TERM
 	cd /
+	[ -z "$load_pid" ] || kill -KILL "$load_pid" 2>/dev/null
 	lc down >"$T/down.out" 2>&1 || { cat "$T/down.out"; status=1; }
 	if command -v extra_cleanup >/dev/null; then extra_cleanup; fi
 	if grep -q " $T/" /proc/self/mounts; then

@@ -317,6 +317,12 @@ static void do_file(struct run *r)
 	}
 }
 
+static void unstick(struct fake *f)
+{
+	f->stuck_partition = UINT32_MAX;
+	fake_commit_all(f);
+}
+
 static void do_harm(struct run *r)
 {
 	struct fake *f = r->w.fake;
@@ -324,7 +330,7 @@ static void do_harm(struct run *r)
 
 	for (unsigned i = 0; i < FAKE_SERVERS; i++)
 		up += f->servers[i].up;
-	switch (below(r, 6)) {
+	switch (below(r, 8)) {
 	case 0:
 		fake_change_chain(f, below(r, FAKE_PARTITIONS));
 		if (below(r, 3) > 0)
@@ -343,6 +349,17 @@ static void do_harm(struct run *r)
 	case 4:
 		f->servers[server].frozen = below(r, 4) == 0;
 		break;
+	case 5:
+		/* A new epoch with the same head. */
+		f->epochs[below(r, FAKE_PARTITIONS)]++;
+		if (below(r, 4) > 0)
+			publish(&r->w);
+		break;
+	case 6:
+		unstick(f);
+		if (below(r, 4) == 0)
+			f->stuck_partition = below(r, FAKE_PARTITIONS);
+		break;
 	default:
 		if (below(r, 8) == 0)
 			data_set_session(r->w.data, ++r->session);
@@ -358,6 +375,7 @@ static void heal(struct run *r)
 		f->servers[i].up = true;
 		f->servers[i].frozen = false;
 	}
+	unstick(f);
 	f->odd_status = 0;
 	f->lose_connection = 0;
 	f->damage = 0;

@@ -93,6 +93,16 @@ static void test_every_option_does_what_it_says(void **state)
 	assert_string_equal(o.kernel, "ro");
 }
 
+static void test_hard_is_the_default_and_undoes_soft(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("host:1", "/mnt", "-o", TLS, NULL), 0);
+	assert_false(o.soft);
+	options_free(&o);
+	assert_int_equal(parse("host:1", "/mnt", "-o", TLS ",soft,timeout=5s,hard", NULL), 0);
+	assert_false(o.soft);
+}
+
 static void refused(const char *options, const char *named)
 {
 	assert_int_equal(parse("host:1", "/mnt", "-o", options, NULL), -EINVAL);
@@ -162,6 +172,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_the_usual_line, teardown),
 		cmocka_unit_test_teardown(test_what_mount_8_passes_is_understood, teardown),
 		cmocka_unit_test_teardown(test_every_option_does_what_it_says, teardown),
+		cmocka_unit_test_teardown(test_hard_is_the_default_and_undoes_soft, teardown),
 		cmocka_unit_test_teardown(test_what_is_wrong_is_named, teardown),
 		cmocka_unit_test_teardown(test_the_file_is_read_and_the_line_overrules_it,
 					  teardown),

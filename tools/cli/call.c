@@ -46,7 +46,7 @@ int cli_status_fetch(const struct cli_options *options, struct rpc_client *clien
 }
 
 int cli_admin(const struct cli_options *options, struct rpc_client *client, const char *what,
-	      const Catena__AdminRequest *request)
+	      const Catena__AdminRequest *request, const char *done)
 {
 	size_t size = catena__admin_request__get_packed_size(request);
 	uint8_t *bytes = malloc(size + 1), *data;
@@ -71,8 +71,8 @@ int cli_admin(const struct cli_options *options, struct rpc_client *client, cons
 		else
 			cli_fail(what, -reply->error, "");
 		rc = 1;
-	} else if (reply->message[0] != '\0') {
-		printf("%s\n", reply->message);
+	} else {
+		printf("%s\n", reply->message[0] != '\0' ? reply->message : done);
 	}
 	catena__admin_reply__free_unpacked(reply, NULL);
 	return rc;

@@ -35,9 +35,10 @@ int cli_fail(const char *what, int error, const char *refusal);
  * and the error has been told. */
 int cli_status_fetch(const struct cli_options *options, struct rpc_client *client,
 		     Catena__StatusReply **out);
-/* 0, or the exit status, and the error has been told. */
+/* 0, or the exit status, and the error has been told. When it is done, the master's word for it is
+ * printed, or else @done. */
 int cli_admin(const struct cli_options *options, struct rpc_client *client, const char *what,
-	      const Catena__AdminRequest *request);
+	      const Catena__AdminRequest *request, const char *done);
 
 /* ---- summary.c: what can be known from a status; pure ---- */
 

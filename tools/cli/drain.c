@@ -118,7 +118,7 @@ static int drain(const struct cli_options *options, struct rpc_client *client, u
 	drain_request.undo = options->undo;
 	request.op_case = CATENA__ADMIN_REQUEST__OP_DRAIN;
 	request.drain = &drain_request;
-	rc = cli_admin(options, client, "drain", &request);
+	rc = cli_admin(options, client, "drain", &request, "done");
 	if (rc == 0 && options->wait && !options->undo)
 		rc = watch(options, client, ids, count);
 	return rc;

@@ -68,11 +68,8 @@ int cli_run_recovery(const struct cli_options *options, struct rpc_client *clien
 	change(&recovery, arguments, count);
 	request.op_case = CATENA__ADMIN_REQUEST__OP_RECOVERY;
 	request.recovery = &recovery;
-	rc = cli_admin(options, client, "recovery", &request);
-	if (rc == 0) {
-		cli_recovery(&recovery, how, sizeof(how));
-		printf("recovery: %s\n", how);
-	}
+	cli_recovery(&recovery, how, sizeof(how));
+	rc = cli_admin(options, client, "recovery", &request, how);
 out:
 	catena__status_reply__free_unpacked(status, NULL);
 	return rc;
@@ -151,13 +148,8 @@ int cli_run_accept_data_loss(const struct cli_options *options, struct rpc_clien
 	accept.target_id = targets[0];
 	request.op_case = CATENA__ADMIN_REQUEST__OP_ACCEPT_DATA_LOSS;
 	request.accept_data_loss = &accept;
-	rc = cli_admin(options, client, "chain accept-data-loss", &request);
-	if (rc == 0)
-		printf("target %u is the first of %s%s now; look at catena status\n",
-		       accept.target_id,
-		       accept.partition == UINT32_MAX ? "every chain that had no other way"
-						      : "chain ",
-		       accept.partition == UINT32_MAX ? "" : arguments[0]);
+	rc = cli_admin(options, client, "chain accept-data-loss", &request,
+		       "done; look at catena status");
 out:
 	free(targets);
 	catena__status_reply__free_unpacked(status, NULL);
