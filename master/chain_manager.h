@@ -90,6 +90,8 @@ int chain_manager_registered(struct chain_manager *manager, uint64_t server,
 bool chain_manager_heartbeat(struct chain_manager *manager, uint64_t server, bool leaving,
 			     const struct chain_manager_target *targets, size_t count,
 			     uint64_t now_ns);
+/* A heartbeat that was not answered with true may be now: the lease runs from when it was sent. */
+bool chain_manager_renew_late(struct chain_manager *manager, uint64_t server, uint64_t now_ns);
 /* False: targets of it have a new life, and what follows from that is not published yet. Until then
  * it is told no map: by the old one it is in-sync with what it may have lost, and would make the
  * others equal to that. */
@@ -119,6 +121,9 @@ void chain_manager_set_recovery(struct chain_manager *manager, bool paused);
 /* Connect to this server's address; if refused, say so. False: nobody to ask now. */
 bool chain_manager_probe(struct chain_manager *manager, uint64_t now_ns, uint64_t *server);
 
+/* Something has happened since the last plan() that may lead to one at once. The rest has time
+ * until the next tick. */
+bool chain_manager_pressing(const struct chain_manager *manager);
 /* Something is going on that a decision within milliseconds may follow from: plan() is to be asked
  * every 10 ms or so. */
 bool chain_manager_soon(const struct chain_manager *manager, uint64_t now_ns);

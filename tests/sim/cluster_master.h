@@ -94,6 +94,7 @@ static void registered(struct world *w, unsigned s)
 	if (m->streams[s].conn != 0 && m->streams[s].conn != conn)
 		conn_close(w, m->streams[s].conn, 1);
 	m->streams[s].conn = conn;
+	m->streams[s].unanswered = 0;
 	m->streams[s].heard = local(w, NODE_MASTER);
 	find_ids(w, s, said);
 	trace(w, "server %u registers", s);
@@ -142,12 +143,20 @@ static void log_synced(struct world *w, uint64_t index)
 	consider_plan(w);
 }
 
+static void renew(struct world *w, unsigned s, uint64_t sequence)
+{
+	struct event *event = conn_message(w, w->master.streams[s].conn, 1, MSG_RENEW);
+
+	w->master.streams[s].unanswered = 0;
+	if (event != NULL)
+		event->number = sequence;
+}
+
 static void heartbeat_arrived(struct world *w, unsigned s, const struct event *event)
 {
 	struct master *m = &w->master;
 	struct chain_manager_target targets[DISKS_EACH];
 	size_t count = targets_said(w, event, targets);
-	struct event *renew;
 
 	if (m->streams[s].conn != event->conn)
 		return;
@@ -157,10 +166,20 @@ static void heartbeat_arrived(struct world *w, unsigned s, const struct event *e
 	fence_told(w, s, event->mark);
 	if (!chain_manager_heartbeat(m->manager, w->id_of[s], event->a != 0, targets, count,
 				     local(w, NODE_MASTER)))
-		return;
-	renew = conn_message(w, event->conn, 1, MSG_RENEW);
-	if (renew != NULL)
-		renew->number = event->number;
+		m->streams[s].unanswered = event->number;
+	else
+		renew(w, s, event->number);
+}
+
+/* What was not answered because of a decision that is known by now. */
+static void renew_late(struct world *w)
+{
+	struct master *m = &w->master;
+
+	for (unsigned s = 0; s < SERVERS_MAX; s++)
+		if (m->streams[s].conn != 0 && m->streams[s].unanswered != 0 &&
+		    chain_manager_renew_late(m->manager, w->id_of[s], local(w, NODE_MASTER)))
+			renew(w, s, m->streams[s].unanswered);
 }
 
 static void report_arrived(struct world *w, unsigned s, const struct event *event)
@@ -285,6 +304,7 @@ static void master_tick(struct world *w)
 	fence_looks(w);
 	consider_plan(w);
 	removals_look(w);
+	renew_late(w);
 	if (m->durable == m->applied && m->fence_map == NULL && online_changed(w))
 		publish(w, false);
 	schedule(w, w->now + MASTER_TICK, EV_TICK, NODE_MASTER);

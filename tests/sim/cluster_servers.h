@@ -293,6 +293,8 @@ static void removed_by_master(struct world *w, unsigned s, const struct event *e
 
 	if (disk->down)
 		return;
+	trace(w, "server %u removes chunk %u/%llu from target %u", s, event->header.key.partition,
+	      (unsigned long long)event->header.key.file_id, disk->target_id);
 	model_remove(&disk->store, &event->header.key);
 	if (disk->chains[event->header.key.partition] != NULL)
 		chain_gone(disk->chains[event->header.key.partition], &event->header.key, 1);
@@ -301,7 +303,6 @@ static void removed_by_master(struct world *w, unsigned s, const struct event *e
 		return;
 	told->number = disk->target_id;
 	told->mark = event->number;
-	(void)s;
 }
 
 /* ---- life and death ---- */

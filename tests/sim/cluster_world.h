@@ -219,7 +219,8 @@ struct master {
 		uint64_t heard;
 		uint64_t waiting; /* index of its registration, not yet durable */
 		uint64_t wait_conn;
-		struct event said; /* then */
+		uint64_t unanswered; /* its last heartbeat, when it was not answered */
+		struct event said;   /* then */
 	} streams[SERVERS_MAX];
 	uint64_t clients[CLIENTS];
 	struct removal_job jobs[REMOVALS_MAX];
