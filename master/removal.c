@@ -38,7 +38,7 @@ struct batch {
 	uint64_t sent_ns;
 	uint32_t count;
 	struct {
-		uint64_t job, file_id;
+		uint64_t job, file_id, epoch;
 		uint32_t pool, partition, index;
 	} chunks[BATCH_CHUNKS_MAX];
 	UT_hash_handle hh;  /* of those in flight, by sequence */
@@ -68,6 +68,15 @@ static void batch_free(struct removals *r, struct batch *batch)
 	free(batch);
 }
 
+/* A member that had removed a chunk may have got it back from another that had not, and that was
+ * not before it any more when it had. So all have to answer about the same chain. */
+static bool has_changed(struct removals *r, uint32_t pool, uint32_t partition, uint64_t epoch)
+{
+	const struct map_chain *chain = cluster_map_chain(r->master->view.map, pool, partition);
+
+	return chain == NULL || chain->epoch != epoch;
+}
+
 /* Its chunks are gone, or in doubt. */
 static void batch_end(struct removals *r, struct batch *batch, bool failed)
 {
@@ -78,7 +87,9 @@ static void batch_end(struct removals *r, struct batch *batch, bool failed)
 		if (job == NULL)
 			continue;
 		job->outstanding--;
-		job->failed |= failed;
+		job->failed |=
+			failed || has_changed(r, batch->chunks[i].pool, batch->chunks[i].partition,
+					      batch->chunks[i].epoch);
 	}
 	batch_free(r, batch);
 	r->kicked = true;
@@ -173,6 +184,8 @@ static bool name_chunk(struct removals *r, struct job *job, uint32_t target_id, 
 	batch->chunks[batch->count].pool = job->removal.pool;
 	batch->chunks[batch->count].file_id = job->removal.file_id;
 	batch->chunks[batch->count].partition = partition;
+	batch->chunks[batch->count].epoch =
+		cluster_map_chain(r->master->view.map, job->removal.pool, partition)->epoch;
 	batch->chunks[batch->count].index = (uint32_t)job->next;
 	batch->count++;
 	job->outstanding++;
