@@ -230,19 +230,25 @@ static void job_begins(struct world *w, struct removal_job *job, const struct ma
 	unsigned p = job->temporary % w->options.partitions;
 
 	for (uint32_t i = 0; i < chain->count; i++)
-		if (stream_of(w, chain->members[i].target_id) == SERVERS_MAX)
+		if (chain->members[i].state != MEMBER_OFFLINE &&
+		    stream_of(w, chain->members[i].target_id) == SERVERS_MAX)
 			return;
 	job->asked_at = w->now;
-	job->count = chain->count;
+	job->epoch = chain->epoch;
+	job->count = 0;
 	for (uint32_t i = 0; i < chain->count; i++) {
-		unsigned s = stream_of(w, chain->members[i].target_id);
-		struct event *event = conn_message(w, w->master.streams[s].conn, 1, MSG_REMOVE);
+		struct event *event;
+		unsigned s;
 
-		job->targets[i] = chain->members[i].target_id;
-		job->done[i] = false;
+		if (chain->members[i].state == MEMBER_OFFLINE)
+			continue;
+		s = stream_of(w, chain->members[i].target_id);
+		job->targets[job->count] = chain->members[i].target_id;
+		job->done[job->count++] = false;
+		event = conn_message(w, w->master.streams[s].conn, 1, MSG_REMOVE);
 		if (event == NULL)
 			continue;
-		event->number = job->targets[i];
+		event->number = chain->members[i].target_id;
 		event->mark = (uint64_t)(job - w->master.jobs) << 32 | (job->asked_at / US);
 		event->header.key = (struct chunk_key){
 			.pool = POOL, .partition = p, .file_id = FILE_TEMPORARY + job->temporary};
@@ -274,6 +280,13 @@ static void removed_arrived(struct world *w, const struct event *event)
 		if (job->targets[i] == event->number)
 			job->done[i] = true;
 		all = all && job->done[i];
+	}
+	/* All have to answer about the same chain. */
+	if (w->master.map == NULL ||
+	    w->master.map->pools[0].chains[job->temporary % w->options.partitions].epoch !=
+		    job->epoch) {
+		job->asked_at = 0;
+		return;
 	}
 	if (all && !job->over)
 		trace(w, "chunk %u/%u is removed", job->temporary % w->options.partitions,

@@ -198,6 +198,7 @@ struct removal_job {
 	unsigned temporary, count;
 	uint32_t targets[CHAIN_MEMBERS_MAX];
 	bool done[CHAIN_MEMBERS_MAX];
+	uint64_t epoch;    /* of the chain that was asked */
 	uint64_t asked_at; /* 0: not yet */
 };
 
