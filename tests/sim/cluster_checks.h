@@ -375,6 +375,17 @@ static void tell_state(struct world *w)
 				chain_link_name(c.link), chain_is_ready(disk->chains[p]), c.strict,
 				c.queued, c.pending, c.held);
 		}
+	for (unsigned p = 0; p < w->options.partitions && w->master.map != NULL; p++)
+		trace_chain(w, p, &w->master.map->pools[0].chains[p]);
+	if (w->options.verbose)
+		fprintf(stderr, "  master: %s, plan in the log %d, to be told first %u\n",
+			w->nodes[NODE_MASTER].alive ? "alive" : "dead",
+			w->master.planned_index != 0, w->master.fenced_count);
+	for (unsigned i = 0; i < w->master.job_count && w->options.verbose; i++)
+		if (!w->master.jobs[i].over)
+			fprintf(stderr, "  chunk %u is not removed yet, asked at %llu ms\n",
+				FILE_TEMPORARY + w->master.jobs[i].temporary,
+				(unsigned long long)(w->master.jobs[i].asked_at / MS));
 	for (unsigned c = 0; c < CLIENTS && w->options.verbose; c++)
 		for (unsigned i = 0; i < OUTSTANDING; i++)
 			if (w->clients[c].ops[i].state != OP_IDLE)

@@ -14,7 +14,7 @@ static size_t targets_said(struct world *w, const struct event *event,
 			   struct chain_manager_target *out)
 {
 	for (unsigned i = 0; i < event->report_count; i++) {
-		const struct report *r = &event->reports[i];
+		const struct disk_report *r = &event->reports[i];
 
 		out[i] = (struct chain_manager_target){
 			.id = r->target_id,
@@ -184,16 +184,16 @@ static void renew_late(struct world *w)
 
 static void report_arrived(struct world *w, unsigned s, const struct event *event)
 {
-	const struct frame_header *h = &event->header;
+	const struct report *r = &event->report;
 
 	if (w->master.streams[s].conn != event->conn)
 		return;
-	if (event->kind_reported == CHAIN_SYNCED)
-		chain_manager_synced(w->master.manager, POOL, h->key.partition, h->epoch,
-				     (uint32_t)h->arg);
+	if (r->kind == CHAIN_SYNCED)
+		chain_manager_synced(w->master.manager, r->pool, r->partition, r->epoch,
+				     r->target_id);
 	else
-		chain_manager_unfit(w->master.manager, POOL, h->key.partition, h->epoch,
-				    (uint32_t)h->arg);
+		chain_manager_unfit(w->master.manager, r->pool, r->partition, r->epoch,
+				    r->target_id);
 	consider_plan(w);
 }
 

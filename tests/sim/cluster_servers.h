@@ -30,33 +30,30 @@ static void commit(struct disk *disk, struct chain_request *request)
 	chain_committed(request, disk->down ? -EIO : 0);
 }
 
-static void say_report(struct world *w, unsigned s, const struct frame_header *header,
-		       enum chain_report kind)
+static void say_report(struct world *w, unsigned s, const struct report *report)
 {
 	struct event *event = conn_message(w, w->servers[s].master.conn, 0, MSG_REPORT);
 
-	if (event == NULL)
-		return;
-	event->header = *header;
-	event->kind_reported = kind;
+	if (event != NULL)
+		event->report = *report;
 }
 
-/* Said now, and again when the stream is a new one: it may have been lost. */
-static void report(struct world *w, unsigned s, struct disk *disk,
-		   const struct chain_action *action)
+static void report(struct world *w, unsigned s, const struct chain_action *action)
 {
-	struct server *server = &w->servers[s];
-	unsigned slot = disk_number(w, disk) % DISKS_EACH, p = action->header.key.partition;
+	const struct frame_header *header = &action->header;
+	const struct report report = {.pool = POOL,
+				      .partition = header->key.partition,
+				      .epoch = header->epoch,
+				      .target_id = (uint32_t)header->arg,
+				      .kind = action->report};
 
-	trace(w, "server %u partition %u epoch %llu reports %s of target %llu", s, p,
-	      (unsigned long long)action->header.epoch,
-	      action->report == CHAIN_SYNCED ? "synced" : "unfit",
-	      (unsigned long long)action->header.arg);
-	server->last_report[slot][p].epoch = action->header.epoch;
-	server->last_report[slot][p].header = action->header;
-	server->last_report[slot][p].kind = action->report;
-	if (server->registered)
-		say_report(w, s, &action->header, action->report);
+	trace(w, "server %u partition %u epoch %llu reports %s of target %u", s, report.partition,
+	      (unsigned long long)report.epoch, action->report == CHAIN_SYNCED ? "synced" : "unfit",
+	      report.target_id);
+	if (reports_add(w->servers[s].reports, &report) != 0)
+		abort();
+	if (w->servers[s].registered)
+		say_report(w, s, &report);
 }
 
 static void execute(struct world *w, unsigned s, struct disk *disk,
@@ -83,7 +80,7 @@ static void execute(struct world *w, unsigned s, struct disk *disk,
 		conn_frame(w, action->conn, 1, &action->header, action->payload);
 		break;
 	case CHAIN_REPORT:
-		report(w, s, disk, action);
+		report(w, s, action);
 		break;
 	case CHAIN_ABORT:
 	case CHAIN_TROUBLE:
@@ -191,7 +188,7 @@ static void fill_reports(struct world *w, unsigned s, struct event *event)
 {
 	EACH_DISK(w, s, disk)
 	{
-		struct report *r = &event->reports[event->report_count++];
+		struct disk_report *r = &event->reports[event->report_count++];
 
 		r->disk = disk_number(w, disk);
 		r->target_id = disk->target_id;
@@ -206,7 +203,9 @@ static void heartbeat(struct world *w, unsigned s)
 {
 	struct server *server = &w->servers[s];
 	struct event *event = conn_message(w, server->master.conn, 0, MSG_HEARTBEAT);
+	struct report reports[16];
 	uint64_t now = local(w, s);
+	size_t count;
 
 	server->sent[++server->sequence % SENT_KEPT] = now;
 	if (event == NULL)
@@ -221,6 +220,9 @@ static void heartbeat(struct world *w, unsigned s)
 		if (way->wanted && now - since > UNREACHABLE_NS)
 			event->unreachable[event->unreachable_count++] = w->id_of[peer];
 	}
+	count = reports_next(server->reports, reports, 16);
+	for (size_t i = 0; i < count; i++)
+		say_report(w, s, &reports[i]);
 }
 
 static void session_begins(struct world *w, unsigned s)
@@ -244,11 +246,6 @@ static void session_registered(struct world *w, unsigned s, const struct event *
 			disk->target_id = event->reports[i].target_id;
 	server_configure(w, s);
 	heartbeat(w, s);
-	for (unsigned slot = 0; slot < DISKS_EACH; slot++)
-		for (unsigned p = 0; p < w->options.partitions; p++)
-			if (server->last_report[slot][p].epoch != 0)
-				say_report(w, s, &server->last_report[slot][p].header,
-					   server->last_report[slot][p].kind);
 }
 
 static void session_renewed(struct world *w, unsigned s, uint64_t sequence)
@@ -268,6 +265,7 @@ static void session_map(struct world *w, unsigned s, struct cluster_map *map)
 		return;
 	cluster_map_unref(server->map);
 	server->map = cluster_map_ref(map);
+	reports_map(server->reports, map);
 	server_configure(w, s);
 }
 
@@ -321,6 +319,9 @@ static void server_start(struct world *w, unsigned s)
 	trace(w, "server %u starts", s);
 	memset(server, 0, sizeof(*server));
 	server->there = true;
+	server->reports = reports_new();
+	if (server->reports == NULL)
+		abort();
 	w->nodes[s].alive = w->nodes[s].powered = true;
 	w->nodes[s].life++;
 	for (unsigned d = s * DISKS_EACH; d < (s + 1) * DISKS_EACH; d++) {
@@ -365,6 +366,8 @@ static void server_kill(struct world *w, unsigned s, bool power)
 			problem(w, "bytes are still counted as in flight");
 		cluster_map_unref(server->map);
 		server->map = NULL;
+		reports_free(server->reports);
+		server->reports = NULL;
 	}
 	conns_end(w, s, power);
 	if (node->alive)

@@ -6,6 +6,7 @@
 #define CATENA_SIM_CLUSTER_WORLD_H
 #include "chain_history.h"
 #include "chain_store.h"
+#include "chunkserver/reports.h"
 #include "cluster_route.h"
 #include "common/cluster_map.h"
 #include "master/chain_manager.h"
@@ -72,7 +73,7 @@ enum message_kind {
 };
 
 /* What a server says of one disk. */
-struct report {
+struct disk_report {
 	unsigned disk;
 	uint32_t target_id;
 	uint64_t life;
@@ -94,12 +95,12 @@ struct event {
 	struct chain_request *request;
 	struct frame_header header;
 	struct buf *payload;
-	uint64_t mark;                   /* of the store, when a sync began */
-	bool sampled;                    /* READ: at the beginning */
-	enum chain_report kind_reported; /* MSG_REPORT */
+	uint64_t mark;        /* of the store, when a sync began */
+	bool sampled;         /* READ: at the beginning */
+	struct report report; /* MSG_REPORT */
 	struct cluster_map *map;
 	unsigned report_count, unreachable_count;
-	struct report reports[DISKS_EACH];
+	struct disk_report reports[DISKS_EACH];
 	uint64_t unreachable[SERVERS_MAX];
 };
 
@@ -164,11 +165,7 @@ struct server {
 	uint64_t sequence, sent[SENT_KEPT], lease_until; /* by its own clock */
 	uint64_t lease_ns;
 	struct cluster_map *map;
-	struct {
-		uint64_t epoch;
-		struct frame_header header;
-		enum chain_report kind;
-	} last_report[DISKS_EACH][PARTITIONS_MAX];
+	struct reports *reports; /* of its chains, to the master */
 	uint64_t in_flight;
 };
 
