@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "master/chain_faults.h"
 #include "master/chain_manager_internal.h"
 
 /* ---- life ---- */
@@ -69,7 +70,8 @@ bool chain_manager_settled(const struct chain_manager *manager, uint64_t server)
 
 static bool renew(const struct chain_manager *manager, struct live_server *server, uint64_t now_ns)
 {
-	if (server->leaving || server->withheld || has_unsettled(&manager->live, server->id))
+	if (server->leaving || (server->withheld && !MANAGER_FAULTY(RENEW_BEFORE_PUBLICATION)) ||
+	    has_unsettled(&manager->live, server->id))
 		return false;
 	server->renewed_ns = now_ns;
 	return true;

@@ -37,6 +37,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "common/cluster_map.h"
+#include "master/chain_faults.h"
 
 struct chain_manager;
 
@@ -66,7 +67,7 @@ void chain_manager_restore(struct chain_manager *manager, uint64_t server, uint6
  * that one that began on an old copy of the disk is not taken for another with the same count. */
 static inline bool chain_life_is_old(uint64_t life, uint64_t seen)
 {
-	return life != seen && (uint32_t)life <= (uint32_t)seen;
+	return !MANAGER_FAULTY(OLD_COPY) && life != seen && (uint32_t)life <= (uint32_t)seen;
 }
 
 struct chain_manager_target {

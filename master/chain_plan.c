@@ -121,7 +121,7 @@ static bool change(struct planning *p, const struct chain_case *in, uint32_t par
 		if (server != NULL && !server->leaving &&
 		    (t->presence == PRESENT_HERE || t->presence == PRESENT_QUIET ||
 		     t->presence == PRESENT_FAILED) &&
-		    !add_fenced(p->manager, t->server))
+		    !MANAGER_FAULTY(NO_FENCE) && !add_fenced(p->manager, t->server))
 			return false;
 	}
 	assert(next->members[0].state == MEMBER_IN_SYNC);

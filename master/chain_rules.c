@@ -1,6 +1,7 @@
 /* chain_rules.c - one chain: out, restarted, unfit, promoted, in; see chain_rules.h. */
 #include "master/chain_rules.h"
 #include <string.h>
+#include "master/chain_faults.h"
 
 /* ---- chains ---- */
 
@@ -192,7 +193,8 @@ static bool take_out(const struct chain_case *in, struct map_chain *next)
 			if (!in_sync || (witness(in, next, member->target_id) &&
 					 (!in->waiting || (t->certain && in->memory->unbroken))))
 				chain_edit_put(next, member->target_id, MEMBER_OFFLINE);
-		} else if (t->presence == PRESENT_RESTARTED && settled) {
+		} else if (t->presence == PRESENT_RESTARTED && settled &&
+			   !MANAGER_FAULTY(NO_DEMOTION)) {
 			if (!in_sync) /* what was reported of its former life is void */
 				bump = true;
 			else if (witness(in, next, member->target_id))
@@ -264,8 +266,10 @@ static void promote(const struct chain_case *in, struct map_chain *next)
 	int at = chain_index(next, target);
 	const struct survey_target *t;
 
-	if (target == 0 || in->memory->synced_epoch != in->chain->epoch || at < 0 ||
-	    next->members[at].state != MEMBER_SYNCING)
+	if (target == 0 ||
+	    (in->memory->synced_epoch != in->chain->epoch &&
+	     !MANAGER_FAULTY(PROMOTE_ON_OLD_EPOCH)) ||
+	    at < 0 || next->members[at].state != MEMBER_SYNCING)
 		return;
 	t = survey_of(in->survey, target);
 	if (t->presence == PRESENT_HERE || t->presence == PRESENT_QUIET)

@@ -2,6 +2,7 @@
 #include "master/liveness.h"
 #include <errno.h>
 #include <stdlib.h>
+#include "master/chain_faults.h"
 
 /* A process that is being killed loses its connections a little before its port. */
 #define PROBE_QUICK_NS     UINT64_C(20000000)
@@ -221,7 +222,8 @@ static bool silent(const struct liveness *live, const struct live_server *server
 void liveness_update(struct liveness *live, uint64_t now_ns)
 {
 	for (struct live_server *s = live->servers; s != NULL; s = s->hh.next) {
-		bool out = s->leaving || s->refused || silent(live, s, now_ns);
+		bool out = s->leaving || s->refused || silent(live, s, now_ns) ||
+			   (!s->connected && MANAGER_FAULTY(OUT_WITHOUT_WAITING));
 
 		if (!out)
 			s->out_ns = 0;

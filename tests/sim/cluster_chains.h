@@ -16,7 +16,7 @@ static void sync_begins(struct world *w)
 
 	if (m->syncing || m->durable == m->applied)
 		return;
-	if (kv_sync(m->kv) != 0)
+	if (!MANAGER_FAULTY(PUBLISH_EARLY) && kv_sync(m->kv) != 0)
 		abort();
 	m->syncing = true;
 	schedule(w, w->now + between(w, 500 * US, 15 * MS), EV_SYNCED, NODE_MASTER)->number =
@@ -122,8 +122,7 @@ static void fence_looks(struct world *w)
 	if (m->fence_map == NULL)
 		return;
 	for (unsigned i = 0; i < m->fenced_count; i++)
-		if (MANAGER_FAULTY(NO_FENCE) ||
-		    chain_manager_harmless(m->manager, m->fenced[i], local(w, NODE_MASTER)))
+		if (chain_manager_harmless(m->manager, m->fenced[i], local(w, NODE_MASTER)))
 			m->fenced[i--] = m->fenced[--m->fenced_count];
 	if (m->fenced_count > 0)
 		return;
