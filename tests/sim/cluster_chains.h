@@ -19,8 +19,11 @@ static void sync_begins(struct world *w)
 	if (!MANAGER_FAULTY(PUBLISH_EARLY) && kv_sync(m->kv) != 0)
 		abort();
 	m->syncing = true;
-	schedule(w, w->now + between(w, 500 * US, 15 * MS), EV_SYNCED, NODE_MASTER)->number =
-		m->applied;
+	schedule(w,
+		 w->now + (chance(w, 8) == 0 ? between(w, 20 * MS, 400 * MS)
+					     : between(w, 500 * US, 15 * MS)),
+		 EV_SYNCED, NODE_MASTER)
+		->number = m->applied;
 }
 
 /* ---- the map ---- */
@@ -160,6 +163,10 @@ static void consider_plan(struct world *w)
 		return;
 	}
 	m->planned_index = m->applied;
+	/* While chains change something breaks more often than by chance. */
+	if (!w->healed && plan->change_count > 0 && chance(w, 8) == 0)
+		schedule(w, w->now + chance(w, 300 * MS), EV_FAULT, NOWHERE)->number =
+			FAULT_OF_CHANGE;
 	trace(w, "the master plans %zu changes", plan->change_count);
 	for (size_t i = 0; i < plan->life_count; i++)
 		trace(w, "the life of target %u is settled", plan->lives[i].target);

@@ -291,8 +291,13 @@ static void compare_copies(struct world *w, unsigned p, const struct map_chain *
 			if (a->key.partition != p)
 				continue;
 			if (a->exists && a->key.file_id >= FILE_TEMPORARY &&
-			    a->key.file_id - FILE_TEMPORARY < w->master.job_count)
+			    a->key.file_id - FILE_TEMPORARY < w->master.job_count &&
+			    !w->partitions[p].accepted) {
+				trace(w, "chunk %u/%llu is at target %u", p,
+				      (unsigned long long)a->key.file_id,
+				      chain->members[i].target_id);
 				problem(w, "a removed chunk came back");
+			}
 			/* An update that was sent again after a change has its epoch there. */
 			if (a->exists == b->exists && a->version == b->version &&
 			    memcmp(a->blocks, b->blocks, sizeof(a->blocks)) == 0)

@@ -114,7 +114,7 @@ static void stop_several(struct world *w, bool all)
 			continue;
 		event = schedule(w, w->now + chance(w, spread), EV_FAULT, NOWHERE);
 		event->a = s;
-		event->number = power ? 2 : 1;
+		event->number = power ? FAULT_POWER : FAULT_STOP;
 	}
 }
 
@@ -178,6 +178,8 @@ static void put_old_back(struct world *w, struct disk *disk)
 	stop_server(w, disk->server, power_fails(w));
 	check_replaced(w, disk);
 	disk_put_back(disk);
+	if (chance(w, 2) == 0)
+		stop_several(w, true);
 }
 
 static void fail_disk(struct world *w, struct disk *disk)
@@ -257,7 +259,9 @@ static void something_breaks(struct world *w)
 	w->faults++;
 	w->busy_until = w->now + between(w, 50 * MS, 600 * MS);
 	trace(w, "fault %llu (%u, %u)", (unsigned long long)dice, a, b);
-	if (dice < 10)
+	if (w->options.old_disks && chance(w, 4) == 0)
+		put_old_back(w, some_disk(w));
+	else if (dice < 10)
 		break_between(w, a, b);
 	else if (dice < 25)
 		cut(w, a, b, chance(w, 2) == 0);
@@ -279,12 +283,41 @@ static void something_breaks(struct world *w)
 		spoil_disk(w, some_disk(w));
 }
 
+/* One that hits what is under way. */
+static void change_breaks(struct world *w)
+{
+	uint64_t dice = chance(w, 10);
+
+	trace(w, "fault of a change %llu", (unsigned long long)dice);
+	w->busy_until = w->now + between(w, 50 * MS, 600 * MS);
+	if (dice < 3) {
+		master_kill(w, power_fails(w));
+		start_later(w, NODE_MASTER, between(w, 10 * MS, 700 * MS));
+	} else if (dice < 5) {
+		stop_server(w, some_server(w), power_fails(w));
+	} else if (dice < 6) {
+		stop_several(w, true);
+	} else if (dice < 8) {
+		cut(w, some_server(w), some_node(w), chance(w, 2) == 0);
+	} else {
+		freeze(w, some_server(w));
+	}
+}
+
 static void fault_happens(struct world *w, const struct event *event)
 {
-	if (event->number == 0)
+	switch ((enum fault)event->number) {
+	case FAULT_ANY:
 		something_breaks(w);
-	else
-		stop_server(w, event->a, event->number == 2);
+		break;
+	case FAULT_OF_CHANGE:
+		change_breaks(w);
+		break;
+	case FAULT_STOP:
+	case FAULT_POWER:
+		stop_server(w, event->a, event->number == FAULT_POWER);
+		break;
+	}
 }
 
 static void node_starts(struct world *w, unsigned node)

@@ -193,7 +193,7 @@ static void plan_faults(struct world *w)
 	}
 	for (unsigned d = 0; d < DISKS_MAX && w->options.old_disks; d++)
 		if (w->disks[d].used)
-			schedule(w, between(w, 1 * SEC, TROUBLE), EV_IMAGE, NOWHERE)->a = d;
+			schedule(w, between(w, 1 * SEC, 5 * SEC), EV_IMAGE, NOWHERE)->a = d;
 }
 
 static void world_start(struct world *w)

@@ -59,6 +59,9 @@ enum event_kind {
 	EV_CHECK,
 };
 
+/* Numbers of EV_FAULT. */
+enum fault { FAULT_ANY, FAULT_STOP, FAULT_POWER, FAULT_OF_CHANGE };
+
 enum message_kind {
 	MSG_FRAME, /* a request, or an answer, by its flags */
 	MSG_REGISTER,
