@@ -295,6 +295,7 @@ static void disk_wipe(struct disk *disk)
 	memset(disk->damaged, 0, sizeof(disk->damaged));
 	disk->image.there = false;
 	disk->life = disk->life_seen = 0;
+	disk->old = false;
 	disk->wipes++;
 	disk_name(disk);
 }
@@ -323,6 +324,7 @@ static void disk_put_back(struct disk *disk)
 	store->log_count = 0;
 	store->log_base = now;
 	disk->life = disk->image.life;
+	disk->old = true;
 }
 
 /* Of an existing chunk. */

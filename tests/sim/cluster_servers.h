@@ -265,6 +265,8 @@ static void session_map(struct world *w, unsigned s, struct cluster_map *map)
 		return;
 	cluster_map_unref(server->map);
 	server->map = cluster_map_ref(map);
+	EACH_DISK(w, s, disk)
+	disk->old = false;
 	reports_map(server->reports, map);
 	server_configure(w, s);
 }
@@ -329,7 +331,10 @@ static void server_start(struct world *w, unsigned s)
 
 		if (!disk->used)
 			continue;
-		disk->life_said = chance(w, UINT32_MAX) << 32 | ++disk->life;
+		/* A refused one does not come nearer by being started again and again. */
+		if (!disk->old || disk->life == disk->image.life)
+			disk->life++;
+		disk->life_said = chance(w, UINT32_MAX) << 32 | disk->life;
 		disk->down = false;
 		disk->target_id = 0;
 		disk->env = chain_env_new(&disk_ops, disk, 0,

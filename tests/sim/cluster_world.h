@@ -139,6 +139,7 @@ struct disk {
 	unsigned wipes;
 	uint64_t life;      /* processes that began on it */
 	uint64_t life_seen; /* by the master, durably */
+	bool old;           /* an old copy, and the master has not taken it in since */
 	struct model_store store;
 	bool damaged[MODEL_CHUNKS];
 	struct image image;
