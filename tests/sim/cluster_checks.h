@@ -32,7 +32,8 @@ static void check_request(struct world *w, const struct frame_header *header)
 			w->partitions[header->key.partition].acked[file];
 }
 
-static void check_answer(struct world *w, unsigned s, const struct frame_header *header)
+static void check_answer(struct world *w, const struct disk *disk,
+			 const struct frame_header *header)
 {
 	struct partition *p = &w->partitions[header->key.partition];
 	int file = file_index(&header->key);
@@ -44,8 +45,11 @@ static void check_answer(struct world *w, unsigned s, const struct frame_header 
 		p->acked[file] = header->version;
 	floor = w->floors[(header->request_id >> 8) % FLOORS];
 	if (header->op == FRAME_READ && header->version < floor) {
-		trace(w, "server %u answers from version %llu of partition %u, %llu was known", s,
-		      (unsigned long long)header->version, header->key.partition,
+		trace(w,
+		      "target %u of server %u answers from version %llu of chunk %u/%llu, %llu was "
+		      "known",
+		      disk->target_id, disk->server, (unsigned long long)header->version,
+		      header->key.partition, (unsigned long long)header->key.file_id,
 		      (unsigned long long)floor);
 		problem(w, "a member served that lacks an acknowledged update");
 	}

@@ -76,7 +76,7 @@ static void execute(struct world *w, unsigned s, struct disk *disk,
 		break;
 	case CHAIN_ANSWER:
 		if (is_client(conn_of(w, action->conn)->node[0]))
-			check_answer(w, s, &action->header);
+			check_answer(w, disk, &action->header);
 		conn_frame(w, action->conn, 1, &action->header, action->payload);
 		break;
 	case CHAIN_REPORT:
