@@ -490,6 +490,11 @@ static bool send_end(struct sync_walk *walk, struct sync_action *action)
 {
 	if (walk->unanswered > 0)
 		return false;
+	/* Who was not sent what is damaged here is not equal, and may have parts of it. */
+	if (walk->counts.skipped > 0) {
+		walk->state = WALK_OVER;
+		return false;
+	}
 	walk->unanswered++;
 	walk->state = WALK_ENDING;
 	*action = (struct sync_action){.kind = SYNC_SEND,
