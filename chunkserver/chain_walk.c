@@ -108,6 +108,11 @@ void walk_release(struct chain *chain)
 
 /* ---- whom an update waits for ---- */
 
+bool walk_needs_sync(const struct chain *chain)
+{
+	return link_strict(chain) || chain->walk == NULL || sync_walk_is_ending(chain->walk);
+}
+
 enum follow follow_of(const struct request *r)
 {
 	const struct chain *chain = r->chain;
@@ -117,7 +122,7 @@ enum follow follow_of(const struct request *r)
 		return FOLLOW_SEND;
 	if (link_strict(chain))
 		return FOLLOW_LATER;
-	if (chain->walk == NULL)
+	if (chain->walk == NULL || (r->public.op == FRAME_FLUSH && !walk_needs_sync(chain)))
 		return FOLLOW_LEAVE;
 	switch (sync_walk_place(chain->walk, (struct sync_key){key->file_id, key->index})) {
 	case SYNC_BEHIND:
