@@ -149,7 +149,11 @@ struct chain {
 	bool copying;      /* no update of copy_key is begun: the walk copies it, or is about to */
 	struct chunk_key copy_key;
 	uint64_t walk_serial;
-	uint64_t walk_ids[SYNC_WINDOW + 1]; /* frames of the walk not yet answered; 0: free */
+	struct {
+		uint64_t id;  /* of a frame of the walk not yet answered; 0: free */
+		bool content; /* it has blocks of a chunk */
+	} walk_frames[SYNC_WINDOW + 1];
+	unsigned walk_content; /* frames' worth of blocks being read, or not yet answered */
 	uint64_t retry_at_ns, backoff_ns;
 	uint64_t down_free, down_free_ns, probed_ns;
 	uint64_t probe_id;
@@ -188,7 +192,8 @@ struct chain_env {
 	bool retry;   /* some request waits for the next tick */
 	size_t operations, requests;
 	struct chain *chains, *walking;
-	unsigned copying_walks; /* to successors that are not in-sync */
+	unsigned copying_walks; /* to successors that are not waited for */
+	unsigned walk_content;  /* of all chains */
 	struct table ids;       /* struct request by id */
 	struct table chunks;    /* struct chain_chunk by key */
 	/* Actions, oldest first, in a ring. */
