@@ -62,6 +62,14 @@ static bool has_unsettled(const struct liveness *live, uint64_t server)
 	return false;
 }
 
+static bool renew(const struct chain_manager *manager, struct live_server *server, uint64_t now_ns)
+{
+	if (server->leaving || server->withheld || has_unsettled(&manager->live, server->id))
+		return false;
+	server->renewed_ns = now_ns;
+	return true;
+}
+
 bool chain_manager_heartbeat(struct chain_manager *manager, uint64_t id, bool leaving,
 			     const struct chain_manager_target *targets, size_t count,
 			     uint64_t now_ns)
@@ -69,10 +77,14 @@ bool chain_manager_heartbeat(struct chain_manager *manager, uint64_t id, bool le
 	struct live_server *server =
 		liveness_heartbeat(&manager->live, id, leaving, targets, count, now_ns);
 
-	if (server == NULL || leaving || server->withheld || has_unsettled(&manager->live, id))
-		return false;
-	server->renewed_ns = now_ns;
-	return true;
+	return server != NULL && renew(manager, server, now_ns);
+}
+
+bool chain_manager_renew_late(struct chain_manager *manager, uint64_t id, uint64_t now_ns)
+{
+	struct live_server *server = liveness_server(&manager->live, id);
+
+	return server != NULL && server->registered && renew(manager, server, now_ns);
 }
 
 void chain_manager_disconnected(struct chain_manager *manager, uint64_t server, uint64_t now_ns)
@@ -116,6 +128,7 @@ void chain_manager_synced(struct chain_manager *manager, uint32_t pool, uint32_t
 
 	if (memory == NULL || epoch < memory->synced_epoch)
 		return;
+	manager->live.changed = true;
 	memory->synced_epoch = epoch;
 	memory->synced_target = target;
 }
@@ -129,6 +142,7 @@ void chain_manager_unfit(struct chain_manager *manager, uint32_t pool, uint32_t 
 		return;
 	if (epoch > memory->unfit_epoch)
 		memory->unfit_count = 0;
+	manager->live.changed = true;
 	memory->unfit_epoch = epoch;
 	for (uint32_t i = 0; i < memory->unfit_count; i++)
 		if (memory->unfit[i] == target)
@@ -162,6 +176,11 @@ bool chain_manager_probe(struct chain_manager *manager, uint64_t now_ns, uint64_
 {
 	liveness_update(&manager->live, now_ns);
 	return liveness_probe(&manager->live, now_ns, server);
+}
+
+bool chain_manager_pressing(const struct chain_manager *manager)
+{
+	return manager->live.changed && !manager->pending;
 }
 
 bool chain_manager_soon(const struct chain_manager *manager, uint64_t now_ns)

@@ -83,6 +83,8 @@ int chain_manager_registered(struct chain_manager *manager, uint64_t server,
 bool chain_manager_heartbeat(struct chain_manager *manager, uint64_t server, bool leaving,
 			     const struct chain_manager_target *targets, size_t count,
 			     uint64_t now_ns);
+/* A heartbeat that was not answered with true may be now: the lease runs from when it was sent. */
+bool chain_manager_renew_late(struct chain_manager *manager, uint64_t server, uint64_t now_ns);
 void chain_manager_disconnected(struct chain_manager *manager, uint64_t server, uint64_t now_ns);
 /* Nobody listens at its address. Of no account while its stream stands. */
 void chain_manager_refused(struct chain_manager *manager, uint64_t server, uint64_t now_ns);
@@ -108,6 +110,9 @@ void chain_manager_set_recovery(struct chain_manager *manager, bool paused);
 /* Connect to this server's address; if refused, say so. False: nobody to ask now. */
 bool chain_manager_probe(struct chain_manager *manager, uint64_t now_ns, uint64_t *server);
 
+/* Something has happened since the last plan() that may lead to one at once. The rest has time
+ * until the next tick. */
+bool chain_manager_pressing(const struct chain_manager *manager);
 /* Something is going on that a decision within milliseconds may follow from: plan() is to be asked
  * every 10 ms or so. */
 bool chain_manager_soon(const struct chain_manager *manager, uint64_t now_ns);

@@ -425,6 +425,7 @@ bool chain_manager_plan(struct chain_manager *manager, const struct cluster_map 
 
 	if (manager->pending)
 		return false;
+	manager->live.changed = false;
 	manager->plan.change_count = manager->plan.life_count = manager->plan.fenced_count = 0;
 	chain_withhold_nobody(manager);
 	forget_fair(manager);

@@ -130,12 +130,13 @@ static bool must_wait(const struct chain_case *in, uint32_t i)
 		quiet |= other->presence == PRESENT_QUIET;
 		out |= other->presence == PRESENT_OUT;
 		others |= other->presence != PRESENT_OLD;
-		blocked |= other->presence == PRESENT_RESTARTED && other->blocked;
+		blocked |= other->presence != PRESENT_OLD && other->blocked;
 	}
 	if (t->presence == PRESENT_OLD)
 		return !others;
+	/* A failing disk is taken out then, unless the chain waits. */
 	if (here)
-		return false;
+		return t->presence == PRESENT_FAILED && in->waiting && !in->memory->unbroken;
 	return quiet || blocked || (out && in->waiting);
 }
 
@@ -146,8 +147,9 @@ bool chain_rules_block(const struct chain_case *in)
 	for (uint32_t i = 0; i < in->chain->count; i++) {
 		struct survey_target *t = survey_of(in->survey, in->chain->members[i].target_id);
 
-		if (in->chain->members[i].state != MEMBER_IN_SYNC || t->blocked ||
-		    (t->presence != PRESENT_RESTARTED && t->presence != PRESENT_OLD) ||
+		if (in->chain->members[i].state != MEMBER_IN_SYNC || t->blocked || !t->unsettled ||
+		    (t->presence != PRESENT_RESTARTED && t->presence != PRESENT_OLD &&
+		     t->presence != PRESENT_FAILED) ||
 		    !must_wait(in, i))
 			continue;
 		t->blocked = news = true;

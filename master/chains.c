@@ -170,6 +170,7 @@ static void finish(struct master *master)
 	chain_manager_published(chains->manager, !chains->doubtful);
 	chains->doubtful = false;
 	chains->fenced_count = 0;
+	chunkservers_renew_late(master, clock_monotonic_ns());
 }
 
 static bool fence_holds(struct master *master, uint64_t now_ns)

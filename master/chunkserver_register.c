@@ -202,6 +202,7 @@ static void take_over(struct chunkserver *server, struct chunkserver_stream *str
 		rpc_stream_close(server->stream->rpc);
 	}
 	server->stream = stream;
+	server->unanswered = 0;
 	stream->server = server;
 }
 

@@ -125,8 +125,11 @@ static void heartbeat(struct chunkserver_stream *stream, const Catena__Heartbeat
 					  message->unreachable[i], now_ns);
 	chains_seen(master, server->id, message->map_version);
 	if (!chain_manager_heartbeat(chains_manager(master), server->id, message->leaving != 0,
-				     targets, count, now_ns))
+				     targets, count, now_ns)) {
+		server->unanswered = message->sequence;
 		return;
+	}
+	server->unanswered = 0;
 	renew.sequence = message->sequence;
 	push_message(push, SERVER_PUSH_RENEWED, &renew.base);
 }
@@ -175,7 +178,10 @@ static bool handle(struct chunkserver_stream *stream, const Catena__ServerBatch 
 				batch->removed[i]->sequence, batch->removed[i]->error);
 	for (size_t i = 0; i < batch->n_reports; i++)
 		report(stream, batch->reports[i]);
-	if (batch->n_heartbeats + batch->n_reports != 0)
+	/* What only time decides is looked at each tick. */
+	if (batch->n_heartbeats + batch->n_reports != 0 &&
+	    (chains_soon(stream->master, now_ns) ||
+	     chain_manager_pressing(chains_manager(stream->master))))
 		chains_act(stream->master, now_ns);
 	return true;
 }
@@ -264,6 +270,23 @@ const struct rpc_stream_handler chunkserver_stream_handler = {
 };
 
 /* ---- all of them ---- */
+
+void chunkservers_renew_late(struct master *master, uint64_t now_ns)
+{
+	for (struct chunkserver *s = master->chunkservers; s != NULL; s = s->hh.next) {
+		Catena__Renew renew = CATENA__RENEW__INIT;
+		struct push push = {0};
+
+		if (s->stream == NULL || s->unanswered == 0 ||
+		    !chain_manager_renew_late(chains_manager(master), s->id, now_ns))
+			continue;
+		renew.sequence = s->unanswered;
+		s->unanswered = 0;
+		push_message(&push, SERVER_PUSH_RENEWED, &renew.base);
+		chunkserver_send(s->stream, &push);
+		push_free(&push);
+	}
+}
 
 bool chunkserver_online(struct master *master, const struct chunkserver *server)
 {

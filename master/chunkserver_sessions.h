@@ -18,6 +18,7 @@ struct chunkserver {
 	char name[TLS_NAME_MAX];
 	char address[MAP_NAME_MAX];
 	struct chunkserver_stream *stream; /* NULL: not connected */
+	uint64_t unanswered;               /* sequence of a heartbeat; 0: none */
 	struct server_sync *syncs;         /* of its last heartbeat */
 	size_t sync_count;
 	UT_hash_handle hh;
@@ -35,6 +36,8 @@ struct chunkserver_stream {
 
 void chunkserver_stream_unref(struct chunkserver_stream *stream);
 void chunkserver_send(struct chunkserver_stream *stream, const struct push *push);
+/* Answers the heartbeats that could not be answered before something was published. */
+void chunkservers_renew_late(struct master *master, uint64_t now_ns);
 bool chunkserver_online(struct master *master, const struct chunkserver *server);
 struct chunkserver *chunkserver_by_name(struct master *master, const char *name);
 /* Answers sooner or later. False: the peer does what no chunkserver may do. */

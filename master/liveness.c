@@ -3,8 +3,11 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define PROBE_EVERY_NS UINT64_C(100000000)
-#define SOON_NS        UINT64_C(50000000)
+/* A process that is being killed loses its connections a little before its port. */
+#define PROBE_QUICK_NS     UINT64_C(20000000)
+#define PROBE_SLOW_NS      UINT64_C(250000000)
+#define PROBE_QUICK_FOR_NS UINT64_C(1000000000)
+#define SOON_NS            UINT64_C(50000000)
 
 struct live_server *liveness_server(const struct liveness *live, uint64_t id)
 {
@@ -24,16 +27,15 @@ struct live_target *liveness_target(const struct liveness *live, uint32_t id)
 
 void liveness_free(struct liveness *live)
 {
-	struct live_server *server, *next_server;
-	struct live_target *target, *next_target;
+	while (live->servers != NULL) {
+		struct live_server *server = live->servers;
 
-	HASH_ITER(hh, live->servers, server, next_server)
-	{
 		HASH_DEL(live->servers, server);
 		free(server);
 	}
-	HASH_ITER(hh, live->targets, target, next_target)
-	{
+	while (live->targets != NULL) {
+		struct live_target *target = live->targets;
+
 		HASH_DEL(live->targets, target);
 		free(target);
 	}
@@ -195,8 +197,11 @@ void liveness_paused(struct liveness *live, uint64_t gap_ns)
 bool liveness_probe(struct liveness *live, uint64_t now_ns, uint64_t *out)
 {
 	for (struct live_server *s = live->servers; s != NULL; s = s->hh.next) {
+		bool quick = now_ns < s->disconnected_ns + PROBE_QUICK_FOR_NS;
+
 		if (s->connected || s->refused || s->out_ns != 0 ||
-		    (s->probed_ns != 0 && now_ns < s->probed_ns + PROBE_EVERY_NS))
+		    (s->probed_ns != 0 &&
+		     now_ns < s->probed_ns + (quick ? PROBE_QUICK_NS : PROBE_SLOW_NS)))
 			continue;
 		s->probed_ns = now_ns;
 		*out = s->id;
@@ -282,8 +287,6 @@ bool liveness_soon(const struct liveness *live, uint64_t now_ns)
 {
 	for (struct live_server *s = live->servers; s != NULL; s = s->hh.next) {
 		if (s->leaving && s->out_ns == 0)
-			return true;
-		if (!s->connected && s->out_ns == 0)
 			return true;
 		if (s->out_ns != 0 && now_ns < s->out_ns + live->gather_ns + SOON_NS)
 			return true;

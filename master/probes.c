@@ -19,6 +19,7 @@
 #define PROBES_MAX 64
 #define TIMEOUT_NS NS_PER_SEC
 #define SOON_MS    10
+#define QUICK_NS   (300 * NS_PER_MSEC)
 #define IDLE_MS    500
 
 struct probe {
@@ -101,11 +102,12 @@ static struct probe *free_probe(struct probes *probes)
 	return NULL;
 }
 
-/* Whom to ask now. The lock is given up while names are looked up. */
-static void begin_all(struct probes *probes)
+/* Whom to ask now. The lock is given up while names are looked up. True: somebody was asked. */
+static bool begin_all(struct probes *probes)
 {
 	struct master *master = probes->master;
 	struct probe *probe;
+	bool some = false;
 
 	while ((probe = free_probe(probes)) != NULL) {
 		char address[MAP_NAME_MAX] = "";
@@ -121,10 +123,12 @@ static void begin_all(struct probes *probes)
 			memcpy(address, in_map->address, sizeof(address));
 		master_unlock(master);
 		if (!any)
-			return;
+			break;
+		some = true;
 		if (address[0] != '\0' && begin(probe, server, address))
 			refused(probes, server);
 	}
+	return some;
 }
 
 static void finish(struct probes *probes, struct probe *probe, bool ready)
@@ -161,6 +165,7 @@ static bool look(struct probes *probes)
 static void *probes_main(void *arg)
 {
 	struct probes *probes = arg;
+	uint64_t quick_until_ns = 0;
 	bool soon = true;
 
 	while (!atomic_load(&probes->stop)) {
@@ -182,8 +187,11 @@ static void *probes_main(void *arg)
 			log_debug("nobody has called");
 		for (nfds_t i = 1; i < count; i++)
 			finish(probes, of[i], fds[i].revents != 0);
-		begin_all(probes);
+		/* Who was asked is asked again, and soon. */
+		if (begin_all(probes))
+			quick_until_ns = clock_monotonic_ns() + QUICK_NS;
 		soon = look(probes);
+		soon |= clock_monotonic_ns() < quick_until_ns;
 	}
 	return NULL;
 }

@@ -1,214 +1,14 @@
 /* master_servers_test - chunkservers of the master, over the wire, and the removal of chunks.
  *
- * Goal: servers and targets keep their ids; chains are placed once; leases are renewed, and who is
- * silent is offline on everybody's map; chunks of files that are gone are named to every member
- * until it has said that they are gone, over lost connections, errors and restarts. Method: as in
- * master_test.c, with peers that speak as chunkservers. */
+ * Goal: servers and targets keep their ids; chains are placed, and change with their members;
+ * leases are renewed, and who is silent is offline on everybody's map; chunks of files that are
+ * gone are named to every member until it has said that they are gone, over lost connections,
+ * errors and restarts. Method: as in master_test.c, with peers that speak as chunkservers. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
 #include <cmocka.h>
-#include "tests/unit/master_fixture.h"
-
-#define PATH "/catena.Master/Chunkserver"
-
-struct registration {
-	const char *cluster, *name, *address, *uuid;
-	int cert;
-};
-
-static bool has_registered(const void *message, uint64_t n)
-{
-	return ((const Catena__ServerPush *)message)->n_registered >= n;
-}
-
-static bool has_map_with_chains(const void *message, uint64_t unused)
-{
-	const Catena__ServerPush *push = message;
-	const Catena__ClusterMap *map;
-
-	if (push->n_maps == 0)
-		return false;
-	map = push->maps[push->n_maps - 1];
-	return map->pools[0]->chains[0]->epoch != 0;
-}
-
-/* The last map says that so many servers are online. */
-static bool has_online(const void *message, uint64_t n)
-{
-	const Catena__ServerPush *push = message;
-	const Catena__ClusterMap *map;
-	uint64_t online = 0;
-
-	if (push->n_maps == 0)
-		return false;
-	map = push->maps[push->n_maps - 1];
-	for (size_t i = 0; i < map->n_servers; i++)
-		online += map->servers[i]->online ? 1 : 0;
-	return online == n;
-}
-
-static bool has_removes(const void *message, uint64_t n)
-{
-	return ((const Catena__ServerPush *)message)->n_removes >= n;
-}
-
-static bool has_server_renewed(const void *message, uint64_t sequence)
-{
-	const Catena__ServerPush *push = message;
-
-	for (size_t i = 0; i < push->n_renewed; i++)
-		if (push->renewed[i]->sequence == sequence)
-			return true;
-	return false;
-}
-
-#define server_push(p, test, arg)                                                                  \
-	((Catena__ServerPush *)peer_wait_for(p, &catena__server_push__descriptor, test, arg, 8000))
-#define free_push(push) catena__server_push__free_unpacked(push, NULL)
-
-static struct peer *server_connect(const struct registration *r)
-{
-	struct peer *p = peer_open(&fx.server_certs[r->cert], PATH);
-	Catena__Register message = CATENA__REGISTER__INIT, *messages[1] = {&message};
-	Catena__TargetReport report = CATENA__TARGET_REPORT__INIT, *reports[1] = {&report};
-	Catena__ServerBatch batch = CATENA__SERVER_BATCH__INIT;
-
-	message.cluster = (char *)r->cluster;
-	message.name = (char *)r->name;
-	message.address = (char *)r->address;
-	message.workers = 2;
-	message.protocol = 1;
-	message.n_targets = 1;
-	message.targets = reports;
-	report.uuid = (char *)r->uuid;
-	report.capacity = 1 << 30;
-	report.used = 1 << 20;
-	batch.n_registrations = 1;
-	batch.registrations = messages;
-	peer_send(p, &batch.base);
-	return p;
-}
-
-static struct peer *server_number(int n)
-{
-	char name[32], address[32], uuid[40];
-	struct registration r = {CLUSTER, name, address, uuid, n - 1};
-
-	snprintf(name, sizeof(name), "store-%d", n);
-	snprintf(address, sizeof(address), "127.0.0.1:%d", 7400 + n);
-	snprintf(uuid, sizeof(uuid), "00000000-0000-0000-0000-00000000000%d", n);
-	return server_connect(&r);
-}
-
-/* Also tells the ids. */
-static struct peer *server_up(int n, uint64_t *server_id, uint32_t *target_id)
-{
-	struct peer *p = server_number(n);
-	Catena__ServerPush *push = server_push(p, has_registered, 1);
-
-	assert_non_null(push);
-	assert_int_equal(push->registered[0]->error, 0);
-	assert_int_equal(push->registered[0]->n_targets, 1);
-	assert_int_equal(push->registered[0]->lease_ns, fx.config.serving_lease_ns);
-	*server_id = push->registered[0]->server_id;
-	*target_id = push->registered[0]->targets[0]->target_id;
-	assert_int_not_equal(*server_id, 0);
-	assert_int_not_equal(*target_id, 0);
-	free_push(push);
-	return p;
-}
-
-static void heartbeat(struct peer *p, uint64_t sequence, uint32_t target_id, uint64_t used)
-{
-	Catena__Heartbeat message = CATENA__HEARTBEAT__INIT, *messages[1] = {&message};
-	Catena__TargetReport report = CATENA__TARGET_REPORT__INIT, *reports[1] = {&report};
-	Catena__ServerBatch batch = CATENA__SERVER_BATCH__INIT;
-
-	message.sequence = sequence;
-	message.n_targets = 1;
-	message.targets = reports;
-	report.target_id = target_id;
-	report.capacity = 1 << 30;
-	report.used = used;
-	batch.n_heartbeats = 1;
-	batch.heartbeats = messages;
-	peer_send(p, &batch.base);
-}
-
-static void expect_refused(const struct registration *r, int error)
-{
-	struct peer *p = server_connect(r);
-	Catena__ServerPush *push = server_push(p, has_registered, 1);
-
-	assert_non_null(push);
-	assert_int_equal(push->registered[0]->error, error);
-	assert_true(push->registered[0]->message[0] != '\0');
-	free_push(push);
-	peer_close(p);
-}
-
-/* Sends heartbeats of all servers in the background. */
-struct beating {
-	pthread_mutex_t lock; /* of peers */
-	struct peer *peers[SERVERS];
-	uint32_t targets[SERVERS];
-	atomic_bool stop, paused[SERVERS];
-	pthread_t thread;
-};
-
-static void *beat(void *arg)
-{
-	struct beating *b = arg;
-
-	for (uint64_t sequence = 1000; !atomic_load(&b->stop); sequence++) {
-		pthread_mutex_lock(&b->lock);
-		for (int i = 0; i < SERVERS; i++)
-			if (b->peers[i] != NULL && !atomic_load(&b->paused[i]))
-				heartbeat(b->peers[i], sequence, b->targets[i], 2 << 20);
-		pthread_mutex_unlock(&b->lock);
-		usleep(100000);
-	}
-	return NULL;
-}
-
-static void begin_beating(struct beating *b)
-{
-	pthread_create(&b->thread, NULL, beat, b);
-}
-
-static void end_beating(struct beating *b)
-{
-	atomic_store(&b->stop, true);
-	pthread_join(b->thread, NULL);
-}
-
-static void three_servers(struct beating *b)
-{
-	uint64_t server;
-
-	memset(b, 0, sizeof(*b));
-	pthread_mutex_init(&b->lock, NULL);
-	for (int i = 0; i < 3; i++)
-		b->peers[i] = server_up(i + 1, &server, &b->targets[i]);
-	begin_beating(b);
-}
-
-static void set_peer(struct beating *b, int i, struct peer *peer, struct peer **old)
-{
-	pthread_mutex_lock(&b->lock);
-	*old = b->peers[i];
-	b->peers[i] = peer;
-	pthread_mutex_unlock(&b->lock);
-}
-
-static void close_all(struct beating *b)
-{
-	end_beating(b);
-	for (int i = 0; i < SERVERS; i++)
-		if (b->peers[i] != NULL)
-			peer_close(b->peers[i]);
-}
+#include "tests/unit/master_servers_fixture.h"
 
 /* ---- registration ---- */
 
@@ -238,7 +38,7 @@ static void test_ids_are_kept_over_reconnects_and_restarts(void **state)
 
 static void test_wrong_registrations_are_refused_with_a_reason(void **state)
 {
-	struct registration r = {"another", "store-1", "127.0.0.1:1", "uuid-1", 0};
+	struct registration r = {"another", "store-1", "127.0.0.1:1", "uuid-1", 0, 0};
 	uint64_t server;
 	uint32_t target;
 	struct peer *p;
@@ -256,8 +56,8 @@ static void test_wrong_registrations_are_refused_with_a_reason(void **state)
 	r.address = "127.0.0.1:9999";
 	expect_refused(&r, EBUSY);
 	/* A target that another server has. */
-	r = (struct registration){CLUSTER, "store-2", "127.0.0.1:7402",
-				  "00000000-0000-0000-0000-000000000001", 1};
+	r = (struct registration){
+		CLUSTER, "store-2", "127.0.0.1:7402", "00000000-0000-0000-0000-000000000001", 1, 0};
 	expect_refused(&r, EBUSY);
 	peer_close(p);
 }
@@ -265,17 +65,22 @@ static void test_wrong_registrations_are_refused_with_a_reason(void **state)
 static void test_chains_are_placed_once_enough_targets_are_there(void **state)
 {
 	uint64_t server;
-	uint32_t target;
-	struct peer *a = server_up(1, &server, &target), *b = server_up(2, &server, &target), *c,
-		    *d;
-	Catena__ServerPush *push;
+	uint32_t target, first, second;
+	struct peer *a = server_up(1, &server, &first), *b = server_up(2, &server, &second), *c, *d;
+	Catena__ServerPush *push = NULL;
 	Catena__ClusterMap *map;
 	uint64_t epoch_sum = 0, last = 0;
 
 	assert_null(
 		peer_wait_for(a, &catena__server_push__descriptor, has_map_with_chains, 0, 200));
 	c = server_up(3, &server, &target);
-	push = server_push(a, has_map_with_chains, 0);
+	for (uint64_t i = 1; i < 80 && push == NULL; i++) {
+		heartbeat(a, i, first, 0);
+		heartbeat(b, i, second, 0);
+		heartbeat(c, i, target, 0);
+		push = peer_wait_for(a, &catena__server_push__descriptor, has_map_with_chains, 0,
+				     100);
+	}
 	assert_non_null(push);
 	map = push->maps[push->n_maps - 1];
 	assert_int_equal(map->pools[0]->n_chains, 16);
@@ -289,7 +94,7 @@ static void test_chains_are_placed_once_enough_targets_are_there(void **state)
 		last = push->maps[i]->version;
 	}
 	free_push(push);
-	/* A fourth changes nothing of them, and a restarted master's maps are newer. */
+	/* They are not placed again, and a restarted master's maps are newer. */
 	d = server_up(4, &server, &target);
 	peer_close(a);
 	peer_close(b);
@@ -301,7 +106,7 @@ static void test_chains_are_placed_once_enough_targets_are_there(void **state)
 	push = server_push(a, has_map_with_chains, 0);
 	assert_non_null(push);
 	assert_true(push->maps[push->n_maps - 1]->version > last);
-	assert_int_equal(push->maps[push->n_maps - 1]->pools[0]->chains[3]->epoch, 1);
+	assert_true(push->maps[push->n_maps - 1]->pools[0]->chains[3]->epoch >= 1);
 	free_push(push);
 	peer_close(a);
 }
@@ -478,7 +283,18 @@ static void test_a_restarted_master_goes_on_removing(void **state)
 	close_all(&b);
 }
 
-#define with_master(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
+/* Nobody is out of a chain because a test takes its time. */
+static int patient_setup(void **state)
+{
+	if (fixture_setup(state) != 0)
+		return -1;
+	fixture_stop();
+	fx.config.gather_ns = 60 * NS_PER_SEC;
+	return fixture_start();
+}
+
+#define with_patience(test) cmocka_unit_test_setup_teardown(test, patient_setup, fixture_teardown)
+#define with_master(test)   cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
 
 int main(void)
 {
@@ -488,10 +304,10 @@ int main(void)
 		with_master(test_chains_are_placed_once_enough_targets_are_there),
 		with_master(test_heartbeats_renew_and_silence_is_seen_by_all),
 		with_master(test_a_heartbeat_without_registration_ends_the_stream),
-		with_master(test_all_chunks_are_named_to_all_members),
-		with_master(test_a_large_file_goes_in_several_batches),
-		with_master(test_nothing_is_forgotten_when_a_member_fails_or_goes),
-		with_master(test_a_restarted_master_goes_on_removing),
+		with_patience(test_all_chunks_are_named_to_all_members),
+		with_patience(test_a_large_file_goes_in_several_batches),
+		with_patience(test_nothing_is_forgotten_when_a_member_fails_or_goes),
+		with_patience(test_a_restarted_master_goes_on_removing),
 	};
 
 	return cmocka_run_group_tests(tests, fixture_group_setup, fixture_group_teardown);
