@@ -266,8 +266,8 @@ static void promote(const struct chain_case *in, struct map_chain *next)
 	int at = chain_index(next, target);
 	const struct survey_target *t;
 
-	if (target == 0 || in->memory->synced_epoch != in->chain->epoch || at < 0 ||
-	    next->members[at].state != MEMBER_SYNCING)
+	if (!in->promoting || target == 0 || in->memory->synced_epoch != in->chain->epoch ||
+	    at < 0 || next->members[at].state != MEMBER_SYNCING)
 		return;
 	t = survey_of(in->survey, target);
 	if (t->presence == PRESENT_HERE || t->presence == PRESENT_QUIET)

@@ -7,6 +7,7 @@
 #include <time.h>
 #include "common/clock.h"
 #include "common/log.h"
+#include "master/chains.h"
 #include "master/master.h"
 
 #define BATCH_CHUNKS_MAX  1000u
@@ -38,7 +39,7 @@ struct batch {
 	uint64_t sent_ns;
 	uint32_t count;
 	struct {
-		uint64_t job, file_id;
+		uint64_t job, file_id, epoch;
 		uint32_t pool, partition, index;
 	} chunks[BATCH_CHUNKS_MAX];
 	UT_hash_handle hh;  /* of those in flight, by sequence */
@@ -68,6 +69,19 @@ static void batch_free(struct removals *r, struct batch *batch)
 	free(batch);
 }
 
+/* One member may have got the chunk back from another that had not removed it yet, by a walk, and
+ * is told that it is gone by that one as long as the chain stays as it is. If it has changed since
+ * the chunk was named, everything is named again. */
+static bool has_changed(struct removals *r, const struct batch *batch, uint32_t i)
+{
+	const struct cluster_map *map = chains_map(r->master);
+	const struct map_chain *chain = map == NULL ? NULL
+						    : cluster_map_chain(map, batch->chunks[i].pool,
+									batch->chunks[i].partition);
+
+	return chain == NULL || chain->epoch != batch->chunks[i].epoch;
+}
+
 /* Its chunks are gone, or in doubt. */
 static void batch_end(struct removals *r, struct batch *batch, bool failed)
 {
@@ -78,7 +92,7 @@ static void batch_end(struct removals *r, struct batch *batch, bool failed)
 		if (job == NULL)
 			continue;
 		job->outstanding--;
-		job->failed |= failed;
+		job->failed |= failed || has_changed(r, batch, i);
 	}
 	batch_free(r, batch);
 	r->kicked = true;
@@ -163,7 +177,8 @@ static struct batch *batch_for(struct removals *r, uint32_t target_id)
 
 /* ---- jobs ---- */
 
-static bool name_chunk(struct removals *r, struct job *job, uint32_t target_id, uint32_t partition)
+static bool name_chunk(struct removals *r, struct job *job, uint32_t target_id, uint32_t partition,
+		       uint64_t epoch)
 {
 	struct batch *batch = batch_for(r, target_id);
 
@@ -173,6 +188,7 @@ static bool name_chunk(struct removals *r, struct job *job, uint32_t target_id, 
 	batch->chunks[batch->count].pool = job->removal.pool;
 	batch->chunks[batch->count].file_id = job->removal.file_id;
 	batch->chunks[batch->count].partition = partition;
+	batch->chunks[batch->count].epoch = epoch;
 	batch->chunks[batch->count].index = (uint32_t)job->next;
 	batch->count++;
 	job->outstanding++;
@@ -198,7 +214,8 @@ static unsigned advance(struct removals *r, struct job *job, unsigned budget)
 		 * equal. */
 		for (uint32_t i = 0; i < chain->count; i++)
 			if (chain->members[i].state != MEMBER_OFFLINE &&
-			    !name_chunk(r, job, chain->members[i].target_id, partition))
+			    !name_chunk(r, job, chain->members[i].target_id, partition,
+					chain->epoch))
 				job->failed = true;
 		job->next++;
 		looked++;
