@@ -92,8 +92,9 @@ enum chain_action_kind {
 	CHAIN_ANSWER,    /* header and payload over conn, to who asked */
 	CHAIN_TROUBLE,   /* an operation of the store failed: check it, and if it is down say
 			  * chain_store_failed() until it is back */
-	CHAIN_SYNC_ALL,  /* all that was ever committed on this target is to be on stable storage,
-			  * also by earlier processes; then chain_all_synced() with serial */
+	CHAIN_SYNC_ALL,  /* all that was ever committed in the partition of header.key is to be on
+			  * stable storage, also by earlier processes; then chain_all_synced() with
+			  * serial */
 	CHAIN_REPORT,    /* to the master: report, for header.epoch and the target in header.arg */
 };
 

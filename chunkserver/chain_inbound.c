@@ -469,7 +469,7 @@ void inbound_complete(struct request *r)
 
 void inbound_end_answer(struct chain *chain)
 {
-	if (!chain->end_wanted || chain->all_sync != 0 || link_holds(chain))
+	if (!chain->end_wanted || chain->end_waits > 0 || chain->all_sync != 0 || link_holds(chain))
 		return;
 	chain->end_wanted = false;
 	answer(chain, &chain->end_source, &chain->end_header, FRAME_OK, 0, NULL);
@@ -514,6 +514,33 @@ static void sync_everything(struct chain *chain)
 	chain->env->operations++;
 	action->chain = chain;
 	action->serial = chain->all_sync;
+	action->header.key = (struct chunk_key){.pool = chain->pool, .partition = chain->partition};
+}
+
+void inbound_end_go_on(struct chain *chain)
+{
+	if (chain->inbound != INBOUND_SYNCING || !chain->end_wanted || chain->all_sync != 0)
+		return;
+	if ((!chain->in_sync || chain->in_changed) && !FAULTY(NO_SYNC_AT_END))
+		sync_everything(chain);
+	else
+		inbound_done(chain);
+}
+
+static void wait_for_queues(struct chain *chain)
+{
+	struct chain_chunk *chunk;
+	struct request *r;
+
+	chain->end_waits = 0;
+	DL_FOREACH(chain->chunks, chunk)
+	{
+		DL_FOREACH(chunk->queue, r)
+		{
+			r->before_end = true;
+			chain->end_waits++;
+		}
+	}
 }
 
 static uint32_t end_arrived(struct chain *chain, const struct chain_source *source,
@@ -525,10 +552,9 @@ static uint32_t end_arrived(struct chain *chain, const struct chain_source *sour
 	chain->end_wanted = true;
 	chain->end_source = *source;
 	chain->end_header = *header;
-	if ((!chain->in_sync || chain->in_changed) && !FAULTY(NO_SYNC_AT_END))
-		sync_everything(chain);
-	else
-		inbound_done(chain);
+	wait_for_queues(chain);
+	if (chain->end_waits == 0)
+		inbound_end_go_on(chain);
 	return FRAME_OK;
 }
 

@@ -69,6 +69,7 @@ struct request {
 	bool forwarded;    /* with id, on the connection that stands */
 	bool down_done;    /* the successor has answered */
 	bool left;         /* the walk's to copy: nobody waits for the successor */
+	bool before_end;   /* came before the SYNC_END that waits for it */
 	bool synced;       /* own disk, when it has to be */
 	bool waiting;      /* removal: for its chunks' queues */
 	uint64_t wanted;   /* flush of a client: the version it was answered last, or 0 */
@@ -148,7 +149,11 @@ struct chain {
 	bool copying;      /* no update of copy_key is begun: the walk copies it, or is about to */
 	struct chunk_key copy_key;
 	uint64_t walk_serial;
-	uint64_t walk_ids[SYNC_WINDOW + 1]; /* frames of the walk not yet answered; 0: free */
+	struct {
+		uint64_t id;  /* of a frame of the walk not yet answered; 0: free */
+		bool content; /* it has blocks of a chunk */
+	} walk_frames[SYNC_WINDOW + 1];
+	unsigned walk_content; /* frames' worth of blocks being read, or not yet answered */
 	uint64_t retry_at_ns, backoff_ns;
 	uint64_t down_free, down_free_ns, probed_ns;
 	uint64_t probe_id;
@@ -160,6 +165,7 @@ struct chain {
 	bool in_ready;     /* was completed since this member began, and no new one has begun */
 	bool in_changed;   /* this time something was copied to us or removed */
 	bool end_wanted;   /* SYNC_END is to be answered when our link is up */
+	size_t end_waits;  /* for updates that came before it, and are not committed yet */
 	uint64_t all_sync; /* serial of the sync of everything that comes before that; 0: none */
 	struct chain_source end_source;
 	struct frame_header end_header;
@@ -186,7 +192,8 @@ struct chain_env {
 	bool retry;   /* some request waits for the next tick */
 	size_t operations, requests;
 	struct chain *chains, *walking;
-	unsigned copying_walks; /* to successors that are not in-sync */
+	unsigned copying_walks; /* to successors that are not waited for */
+	unsigned walk_content;  /* of all chains */
 	struct table ids;       /* struct request by id */
 	struct table chunks;    /* struct chain_chunk by key */
 	/* Actions, oldest first, in a ring. */
@@ -231,6 +238,8 @@ void request_over(struct request *r); /* the same without answer */
  * works on it it stays in its chunk's queue, dropped. */
 void request_refuse(struct request *r, uint32_t for_client, uint32_t for_server);
 void request_wait(struct request *r, const struct chain_source *source); /* one more asks for it */
+/* It is in no chunk's queue any more. */
+void request_unqueued(struct request *r);
 struct chain_chunk *chunk_find(struct chain *chain, const struct chunk_key *key);
 int chunk_make(struct chain *chain, const struct chunk_key *key, struct chain_chunk **out);
 /* Who walks over the lists of a chunk pins it; the last to let go frees it when nothing is going
@@ -291,6 +300,9 @@ enum follow {
 enum follow follow_of(const struct request *r);
 /* Decides anew for all that is pending. */
 void pending_go_on(struct chain *chain);
+/* Must the successor's disk have it, too? Not before the end of the walk: that brings about a sync
+ * of everything. */
+bool walk_needs_sync(const struct chain *chain);
 
 /* ---- chain_link.c ---- */
 /* A frame to the successor, to be filled in further. */
@@ -318,6 +330,8 @@ void inbound_go_on(struct chain *chain);
 /* Removals that waited for what was going on in their chunks. */
 void gone_go_on(struct chain *chain);
 void inbound_end_answer(struct chain *chain);
+/* Nothing of what came before SYNC_END is in a queue any more. */
+void inbound_end_go_on(struct chain *chain);
 /* The predecessor has to compare before it sends anything else. */
 void inbound_lose(struct chain *chain);
 void inbound_changed(struct chain *chain);

@@ -146,6 +146,18 @@ static bool in_queue(const struct request *r)
 	}
 }
 
+void request_unqueued(struct request *r)
+{
+	struct chain *chain = r->chain;
+
+	chain->queued--;
+	if (!r->before_end)
+		return;
+	r->before_end = false;
+	if (--chain->end_waits == 0)
+		inbound_end_go_on(chain);
+}
+
 static void unlink_request(struct request *r)
 {
 	struct chain *chain = r->chain;
@@ -166,7 +178,7 @@ static void unlink_request(struct request *r)
 		DL_DELETE(r->chunk->deferred, r);
 	} else if (in_queue(r)) {
 		DL_DELETE(r->chunk->queue, r);
-		chain->queued--;
+		request_unqueued(r);
 	}
 }
 

@@ -31,7 +31,9 @@ void forward(struct request *r)
 	action->conn = chain->out_conn;
 	header_of(r, &action->header);
 	action->header.request_id = r->id;
-	action->header.flags = (uint16_t)(FRAME_FORWARD | (r->public.sync ? FRAME_SYNC : 0));
+	action->header.flags = FRAME_FORWARD;
+	if (r->public.sync && walk_needs_sync(chain))
+		action->header.flags |= FRAME_SYNC;
 	action->header.epoch = chain->config.epoch;
 	action->header.arg = chain->config.members[chain->next_index].target_id;
 	if (r->public.op == FRAME_WRITE) {
@@ -177,7 +179,7 @@ static bool first_goes_on(struct chain_chunk *chunk)
 		return true;
 	}
 	DL_DELETE(chunk->queue, r);
-	r->chain->queued--;
+	request_unqueued(r);
 	r->public.version = chunk->committed;
 	become_pending(r);
 	return true;
@@ -288,7 +290,7 @@ static void committed(struct request *r)
 	if (chunk->last < chunk->committed)
 		chunk->last = chunk->committed;
 	DL_DELETE(chunk->queue, r);
-	chain->queued--;
+	request_unqueued(r);
 	become_pending(r);
 }
 

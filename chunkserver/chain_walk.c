@@ -5,8 +5,9 @@
 
 #define LOG_MODULE "chain"
 
-#define TELL_NS    (600ull * 1000 * 1000 * 1000)
-#define DAMAGED_NS (10ull * 1000 * 1000 * 1000)
+#define WALK_CONTENT_MAX 2u /* frames */
+#define TELL_NS          (600ull * 1000 * 1000 * 1000)
+#define DAMAGED_NS       (10ull * 1000 * 1000 * 1000)
 
 static struct log_rate skip_rate;
 
@@ -62,13 +63,20 @@ static bool chunk_at_rest(void *arg, const struct chunk_key *key)
 	return chunk_quiet(chain, key);
 }
 
-/* Who waits for the whole walk is not made to wait for others' bandwidth, too. */
+/* What is on its way to the successor's server stands before everything else that goes there, so
+ * all walks together have little of it. Who waits for the walk, or for the chunk that it copies, is
+ * not made to wait for others' bandwidth, too. */
 static bool may_copy(void *arg, uint32_t bytes)
 {
 	struct chain *chain = arg;
-	const struct chain_ops *ops = chain->env->ops;
+	const struct chain_env *env = chain->env;
+	const struct chain_chunk *chunk = chunk_find(chain, &chain->copy_key);
+	bool awaited =
+		link_strict(chain) || (chain->copying && chunk != NULL && chunk->queue != NULL);
 
-	return link_strict(chain) || ops->may_copy == NULL || ops->may_copy(chain->env->ctx, bytes);
+	if (!awaited && env->walk_content >= WALK_CONTENT_MAX)
+		return false;
+	return env->ops->may_copy == NULL || env->ops->may_copy(env->ctx, bytes) || awaited;
 }
 
 /* ---- a chunk that is copied ---- */
@@ -108,6 +116,11 @@ void walk_release(struct chain *chain)
 
 /* ---- whom an update waits for ---- */
 
+bool walk_needs_sync(const struct chain *chain)
+{
+	return link_strict(chain) || chain->walk == NULL || sync_walk_is_ending(chain->walk);
+}
+
 enum follow follow_of(const struct request *r)
 {
 	const struct chain *chain = r->chain;
@@ -117,7 +130,7 @@ enum follow follow_of(const struct request *r)
 		return FOLLOW_SEND;
 	if (link_strict(chain))
 		return FOLLOW_LATER;
-	if (chain->walk == NULL)
+	if (chain->walk == NULL || (r->public.op == FRAME_FLUSH && !walk_needs_sync(chain)))
 		return FOLLOW_LEAVE;
 	switch (sync_walk_place(chain->walk, (struct sync_key){key->file_id, key->index})) {
 	case SYNC_BEHIND:
@@ -149,7 +162,9 @@ void walk_drop(struct chain *chain)
 	sync_walk_free(chain->walk);
 	chain->walk = NULL;
 	for (unsigned i = 0; i <= SYNC_WINDOW; i++)
-		chain->walk_ids[i] = 0;
+		chain->walk_frames[i].id = 0;
+	chain->env->walk_content -= chain->walk_content;
+	chain->walk_content = 0;
 	DL_DELETE2(chain->env->walking, chain, walk_prev, walk_next);
 	if (chain->walk_counted)
 		chain->env->copying_walks--;
@@ -167,8 +182,10 @@ static void walk_send(struct chain *chain, const struct sync_action *step)
 	action->header.range = step->range;
 	action->header.length = step->payload == NULL ? 0 : step->payload->length;
 	for (unsigned i = 0; i <= SYNC_WINDOW; i++) {
-		if (chain->walk_ids[i] == 0) {
-			chain->walk_ids[i] = action->header.request_id;
+		if (chain->walk_frames[i].id == 0) {
+			chain->walk_frames[i].id = action->header.request_id;
+			chain->walk_frames[i].content =
+				step->op == FRAME_SYNC_DATA && step->payload != NULL;
 			break;
 		}
 	}
@@ -178,6 +195,8 @@ static void walk_read(struct chain *chain, const struct sync_action *step)
 {
 	struct chain_action *action = action_add(chain->env, CHAIN_WALK_READ);
 
+	chain->walk_content++;
+	chain->env->walk_content++;
 	chain->env->operations++;
 	action->chain = chain;
 	action->serial = chain->walk_serial;
@@ -317,6 +336,22 @@ void walk_start(struct chain *chain)
 	walk_go_on(chain);
 }
 
+/* One frame's worth has arrived, or will not be sent: others may go on. */
+static void content_done(struct chain *chain)
+{
+	struct chain *other, *next;
+
+	if (chain->walk_content == 0)
+		return;
+	chain->walk_content--;
+	chain->env->walk_content--;
+	DL_FOREACH_SAFE2(chain->env->walking, other, next, walk_next)
+	{
+		if (other != chain)
+			walk_go_on(other);
+	}
+}
+
 void chain_walk_read(struct chain_env *env, uint64_t serial, int error, struct buf *buf,
 		     uint32_t offset)
 {
@@ -331,6 +366,8 @@ void chain_walk_read(struct chain_env *env, uint64_t serial, int error, struct b
 		return;
 	}
 	sync_walk_read(chain->walk, error, buf, offset);
+	if (error != 0)
+		content_done(chain);
 	walk_go_on(chain);
 }
 
@@ -338,10 +375,12 @@ bool walk_answered(struct chain *chain, const struct frame_header *header,
 		   const struct buf *payload)
 {
 	for (unsigned i = 0; chain->walk != NULL && i <= SYNC_WINDOW; i++) {
-		if (chain->walk_ids[i] != header->request_id)
+		if (chain->walk_frames[i].id != header->request_id)
 			continue;
-		chain->walk_ids[i] = 0;
+		chain->walk_frames[i].id = 0;
 		sync_walk_answer(chain->walk, header->op, header->status, payload);
+		if (chain->walk_frames[i].content)
+			content_done(chain);
 		walk_go_on(chain);
 		return true;
 	}

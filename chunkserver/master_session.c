@@ -38,7 +38,6 @@ struct master_session {
 	bool registered;
 	uint32_t *target_ids;
 	uint64_t lease_ns;
-	uint64_t map_version;
 	uint64_t sequence; /* of heartbeats */
 	uint64_t sent_ns[SENT_KEPT];
 	uint64_t heard_ns;
@@ -233,7 +232,7 @@ static void send_heartbeat(struct master_session *s)
 		message.sequence = ++s->sequence;
 		message.targets = pointers;
 		message.n_targets = o->target_count;
-		message.map_version = s->map_version;
+		message.map_version = heartbeat->status.map_version;
 		batch.heartbeats = messages;
 		batch.n_heartbeats = 1;
 		s->sent_ns[message.sequence % SENT_KEPT] = clock_monotonic_ns();
@@ -338,7 +337,6 @@ static bool on_map(struct master_session *s, const Catena__ClusterMap *message)
 			  strerror(-rc));
 		return false;
 	}
-	s->map_version = map->version;
 	s->options.callbacks.map(s->options.user, map);
 	cluster_map_unref(map);
 	return true;

@@ -64,6 +64,7 @@ struct server {
 	uint32_t *target_ids; /* NULL: not registered yet */
 	struct cluster_map *map;
 	struct copy_rate copy_rate;
+	uint64_t told_version;   /* of the map, in the last heartbeat */
 	struct reports *reports; /* to be repeated */
 	uint64_t leave_until_ns; /* 0: we stay */
 	uv_timer_t leave_timer;
@@ -73,6 +74,7 @@ struct server {
 	struct removal *finished;
 	struct queued_report *new_reports, **last_report;
 	bool changed; /* a worker wants the master to hear of us */
+	bool placed;  /* a worker goes by a new map */
 	bool stopping;
 };
 
@@ -102,11 +104,25 @@ static void add_unreachable(struct server_status *status, uint64_t server_id)
 		status->unreachable[status->unreachable_count++] = server_id;
 }
 
+/* By which all workers go. */
+static uint64_t map_version(const struct server *s)
+{
+	uint64_t version = UINT64_MAX;
+
+	for (uint32_t w = 0; w < s->worker_count; w++) {
+		uint64_t one = worker_map_version(s->workers[w]);
+
+		version = one < version ? one : version;
+	}
+	return s->worker_count == 0 ? 0 : version;
+}
+
 static void on_status(void *user, struct server_status *status)
 {
 	struct server *s = user;
 
 	status->leaving = s->leave_until_ns != 0;
+	status->map_version = s->told_version = map_version(s);
 	for (uint32_t w = 0; w < s->worker_count; w++) {
 		struct worker_status one;
 
@@ -232,6 +248,18 @@ static void on_chain_report(void *user, const struct report *report)
 }
 
 /* On a worker's thread. */
+static void on_worker_placed(void *user)
+{
+	struct server *s = user;
+
+	pthread_mutex_lock(&s->lock);
+	s->placed = true;
+	if (!s->stopping)
+		uv_async_send(&s->async);
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* On a worker's thread. */
 static void on_worker_changed(void *user)
 {
 	struct server *s = user;
@@ -282,7 +310,7 @@ static void on_async(uv_async_t *async)
 	struct server *s = async->data;
 	struct queued_report *queued;
 	struct removal *removal;
-	bool changed;
+	bool changed, placed;
 
 	pthread_mutex_lock(&s->lock);
 	removal = s->finished;
@@ -291,10 +319,14 @@ static void on_async(uv_async_t *async)
 	s->new_reports = NULL;
 	s->last_report = &s->new_reports;
 	changed = s->changed;
-	s->changed = false;
+	placed = s->placed;
+	s->changed = s->placed = false;
 	pthread_mutex_unlock(&s->lock);
 	send_removed(s, removal);
 	send_reports(s, queued);
+	/* Others may wait until we know that we have lost a place. */
+	if (placed && map_version(s) > s->told_version)
+		changed = true;
 	if (changed && s->master != NULL)
 		master_session_heartbeat(s->master);
 }
@@ -410,6 +442,7 @@ static int start_workers(struct server *s, char *error, size_t error_size)
 			.copy_rate = &s->copy_rate,
 			.events = {.report = on_chain_report,
 				   .changed = on_worker_changed,
+				   .placed = on_worker_placed,
 				   .user = s},
 		};
 		int rc = worker_start(&options, &s->workers[i]);

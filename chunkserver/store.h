@@ -162,11 +162,10 @@ struct store_sync {
 };
 void store_sync(struct store_view *view, struct store_sync *sync);
 
-/* Everything committed through this view, and everything that earlier processes have committed on
- * the target, is on stable storage when done says 0. Those who wait share the work. done comes on
- * the view's loop; at once, inside the call, when it cannot be begun. A failure poisons the target
- * like that of store_sync(). */
-void store_sync_all(struct store_view *view, void (*done)(void *user, int error), void *user);
+/* Everything committed in this partition, by whichever process, is on stable storage when done says
+ * 0. Comes on the view's loop. */
+void store_sync_partition(struct store_view *view, uint32_t pool, uint32_t partition,
+			  void (*done)(void *user, int error), void *user);
 
 /* Deletes whole chunks, durably when done. Absent ones are no error. @keys is copied. */
 void store_remove(struct store_view *view, const struct chunk_key *keys, size_t count,

@@ -298,10 +298,6 @@ struct store {
 	pthread_cond_t sync_cond, sync_idle;
 	struct log_wait *sync_head, **sync_tail;
 	bool sync_stop;
-
-	/* syncs of everything (store_sync_all.c), under sync_mutex */
-	struct log_wait *sync_all_head;
-	bool sync_all_runs; /* a job is under way that will look at the list again */
 };
 
 /* -errno when nothing may be done now, or 0. */

@@ -192,7 +192,10 @@ static int replay_chunk(struct replay *replay, const struct chunk_key *key)
 	}
 	if (rc == 0 && chunk_file_of(replay->chunk) == NULL)
 		rc = -ENOMEM;
-	/* What is found to be right or taken as it is shall also last. */
+	/* What is found to be right or taken as it is shall also last, and its name: the process
+	 * that made the file may have ended before it synced the directory. */
+	if (rc == 0 && !replay->store->was_clean)
+		atomic_store(&replay->chunk->file->created, true);
 	if (rc == 0)
 		rc = file_sync(replay->chunk->file);
 	if (rc == -ENOENT)

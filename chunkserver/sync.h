@@ -228,6 +228,8 @@ enum sync_place {
 	SYNC_AHEAD   /* still to be looked at: what is changed now will be seen then */
 };
 enum sync_place sync_walk_place(const struct sync_walk *walk, struct sync_key key);
+/* SYNC_END has been sent: what follows it is not covered by the sync that it brings about. */
+bool sync_walk_is_ending(const struct sync_walk *walk);
 /* The chunk that is being copied now; NULL: none. */
 const struct chunk_key *sync_walk_open_chunk(const struct sync_walk *walk);
 

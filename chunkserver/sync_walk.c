@@ -627,6 +627,11 @@ enum sync_place sync_walk_place(const struct sync_walk *walk, struct sync_key ke
 	return i < (int)walk->next ? SYNC_BEHIND : SYNC_AHEAD;
 }
 
+bool sync_walk_is_ending(const struct sync_walk *walk)
+{
+	return walk->state == WALK_ENDING;
+}
+
 const struct chunk_key *sync_walk_open_chunk(const struct sync_walk *walk)
 {
 	return walk->open ? &walk->key : NULL;

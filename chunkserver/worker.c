@@ -80,6 +80,9 @@ static void run_map(struct worker *worker, struct command *command)
 	cluster_map_unref(worker->map);
 	worker->map = cluster_map_ref(command->map);
 	place_all(worker);
+	atomic_store(&worker->map_version, command->map->version);
+	if (worker->options.events.placed != NULL)
+		worker->options.events.placed(worker->options.events.user);
 }
 
 /* The command lives until the store has ended; then the chains hear of it, whose predecessors might
@@ -363,6 +366,11 @@ void worker_set_map(struct worker *worker, struct cluster_map *map)
 
 	command->map = cluster_map_ref(map);
 	post(worker, command);
+}
+
+uint64_t worker_map_version(const struct worker *worker)
+{
+	return atomic_load(&worker->map_version);
 }
 
 void worker_set_lease(struct worker *worker, uint64_t until_ns)

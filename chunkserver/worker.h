@@ -44,6 +44,7 @@ struct worker_status {
 struct worker_events {
 	void (*report)(void *user, const struct report *report); /* to the master, at once */
 	void (*changed)(void *user); /* the state of a target, or who is unreachable */
+	void (*placed)(void *user);  /* a new map counts here: see worker_map_version() */
 	void *user;
 };
 
@@ -65,6 +66,8 @@ int worker_start(const struct worker_options *options, struct worker **out);
 void worker_set_identity(struct worker *worker, uint64_t server_id, const uint32_t *target_ids);
 void worker_set_map(struct worker *worker,
 		    struct cluster_map *map); /* takes a reference of its own */
+/* The version of the map by which the worker goes; 0: none yet. Any thread. */
+uint64_t worker_map_version(const struct worker *worker);
 /* Serving is allowed until then, by the monotonic clock. */
 void worker_set_lease(struct worker *worker, uint64_t until_ns);
 /* Takes over a detached connection whose HELLO was checked and answered. */

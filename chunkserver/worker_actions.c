@@ -266,6 +266,7 @@ static void do_walk_read(struct worker_target *target, const struct chain_action
 	store_read(target->view, &walk->read);
 }
 
+/* A sync of everything has no request either. */
 struct all_sync {
 	struct worker_target *target;
 	uint64_t serial;
@@ -274,24 +275,28 @@ struct all_sync {
 static void on_all_synced(void *user, int error)
 {
 	struct all_sync all = *(struct all_sync *)user;
+	struct worker *worker = all.target->worker;
 
 	free(user);
-	begin_event(all.target->worker);
+	worker->background--;
+	begin_event(worker);
 	chain_all_synced(all.target->env, all.serial, error);
-	end_event(all.target->worker);
+	end_event(worker);
 }
 
-static void do_sync_all(struct worker_target *target, uint64_t serial)
+static void do_sync_all(struct worker_target *target, const struct chain_action *action)
 {
 	struct all_sync *all = calloc(1, sizeof(*all));
 
 	if (all == NULL) {
-		chain_all_synced(target->env, serial, -ENOMEM);
+		chain_all_synced(target->env, action->serial, -ENOMEM);
 		return;
 	}
 	all->target = target;
-	all->serial = serial;
-	store_sync_all(target->view, on_all_synced, all);
+	all->serial = action->serial;
+	target->worker->background++;
+	store_sync_partition(target->view, action->header.key.pool, action->header.key.partition,
+			     on_all_synced, all);
 }
 
 static void do_send(struct worker *worker, const struct chain_action *action)
@@ -380,7 +385,7 @@ static void execute(struct worker_target *target, const struct chain_action *act
 		check_store(target);
 		break;
 	case CHAIN_SYNC_ALL:
-		do_sync_all(target, action->serial);
+		do_sync_all(target, action);
 		break;
 	case CHAIN_REPORT:
 		do_report(target->worker, action);

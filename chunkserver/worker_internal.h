@@ -4,6 +4,7 @@
 #ifndef CATENA_CHUNKSERVER_WORKER_INTERNAL_H
 #define CATENA_CHUNKSERVER_WORKER_INTERNAL_H
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <uthash.h>
 #include <utlist.h>
@@ -114,8 +115,9 @@ struct worker {
 	uint64_t server_id;
 	uint64_t lease_until_ns;
 	struct cluster_map *map;
-	struct cluster_map *placed; /* by which chains were configured last; NULL: none */
-	struct member *members;     /* by key */
+	_Atomic uint64_t map_version; /* by which everything here goes */
+	struct cluster_map *placed;   /* by which chains were configured last; NULL: none */
+	struct member *members;       /* by key */
 	struct member *member_list;
 	struct peer *peers; /* by id */
 	struct client_mark *marks;

@@ -20,9 +20,9 @@
  *   seen is an old copy of a disk: it is never the last.
  * - renewal: A server is not renewed between a decision that takes it out and the publication of
  * the map that says so, nor with a new life before what follows from it is published.
- * - fence: Who is alive and loses its place all the same (a move, a complaint, a full disk) may
- * have a lease still. Nobody else hears of the new chain before it has it itself, or its lease is
- * over.
+ * - fence: Who is alive and loses its place all the same (a move, a complaint, a full disk, damage,
+ * its own end) may have a lease still. Nobody else hears of the new chain before it has it itself,
+ * or its lease is over.
  * - in: An offline member that is there again is syncing, last in its chain, one at a time; it
  *   becomes in-sync when the chain's tail has reported so for this very epoch.
  * - repair: A member not in-sync for replace_after, or a draining or full target's, gets a
@@ -86,7 +86,7 @@ int chain_manager_check(struct chain_manager *manager, const struct cluster_map 
 int chain_manager_registered(struct chain_manager *manager, uint64_t server,
 			     const struct chain_manager_target *targets, size_t count,
 			     uint64_t now_ns);
-/* True: renew its lease. @leaving: it answers no client any more, and ends. Of each target id,
+/* True: renew its lease. @leaving: it is about to end. Of each target id,
  * capacity, used, full, error count. */
 bool chain_manager_heartbeat(struct chain_manager *manager, uint64_t server, bool leaving,
 			     const struct chain_manager_target *targets, size_t count,

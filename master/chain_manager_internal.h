@@ -16,8 +16,8 @@ struct chain_manager {
 	struct complaints complaints;
 	struct pool_memory *pools;
 	bool recovery_paused;
-	bool pending;                  /* a plan is in the log, and not published */
-	uint64_t heads_ns, balance_ns; /* not again before */
+	bool pending;                              /* a plan is in the log, and not published */
+	uint64_t heads_ns, balance_ns, promote_ns; /* not again before */
 	struct chain_plan plan;
 	size_t change_room, life_room, fenced_room;
 	struct {

@@ -6,7 +6,9 @@
 #include "master/chain_manager_internal.h"
 #include "master/placement.h"
 
-#define HEADS_EVERY_NS   UINT64_C(300000000)
+#define HEADS_EVERY_NS UINT64_C(300000000)
+/* Those who are equal need not be in-sync at once, and each map is work for everybody. */
+#define PROMOTE_EVERY_NS UINT64_C(100000000)
 #define BALANCE_EVERY_NS UINT64_C(100000000)
 #define BALANCE_IDLE_NS  UINT64_C(1000000000) /* when there was nothing to move */
 #define BALANCE_LOOK_MAX 2000000u             /* bounds the work of one plan */
@@ -116,12 +118,12 @@ static bool change(struct planning *p, const struct chain_case *in, uint32_t par
 		server = liveness_server(&p->manager->live, t->server);
 		if (server != NULL)
 			server->withheld = true;
-		/* One that has failed, or said that it is unfit, may serve again before the others
-		 * have heard that it is out. */
-		if (server != NULL && !server->leaving &&
-		    (t->presence == PRESENT_HERE || t->presence == PRESENT_QUIET ||
-		     t->presence == PRESENT_FAILED) &&
-		    !MANAGER_FAULTY(NO_FENCE) && !add_fenced(p->manager, t->server))
+		/* One that leaves, or has damage, serves until it knows; one that has failed may
+		 * serve again before the others have heard that it is out. */
+		if (server != NULL && !MANAGER_FAULTY(NO_FENCE) &&
+		    ((server->leaving && server->connected) || t->presence == PRESENT_HERE ||
+		     t->presence == PRESENT_QUIET || t->presence == PRESENT_FAILED) &&
+		    !add_fenced(p->manager, t->server))
 			return false;
 	}
 	assert(next->members[0].state == MEMBER_IN_SYNC);
@@ -149,6 +151,7 @@ static int make_cases(struct planning *p)
 				.chain = &pool->chains[n],
 				.memory = chain_memory_of(p->manager, pool->id, n),
 				.complaints = &p->manager->complaints,
+				.promoting = p->survey.now_ns >= p->manager->promote_ns,
 			};
 			chain_rules_look(&p->cases[i][n], p->manager->options.return_ns);
 		}
@@ -416,6 +419,9 @@ static int plan_pool(struct planning *p, size_t at)
 		if (in->chain->epoch == 0 || !chain_rules_apply(in, &next))
 			continue;
 		busy[n] = BUSY_RULES;
+		if (chain_edit_count(&next, MEMBER_IN_SYNC) >
+		    chain_edit_count(in->chain, MEMBER_IN_SYNC))
+			manager->promote_ns = p->survey.now_ns + PROMOTE_EVERY_NS;
 		if (!change(p, in, n, &next))
 			rc = -ENOMEM;
 	}

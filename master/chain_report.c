@@ -15,14 +15,12 @@ static uint64_t out_for(const struct chain_manager *manager, const struct map_ta
 
 	if (server == NULL)
 		return 1;
-	if (!server->registered)
-		since_ns = server->heard_ns;
-	else if (server->out_ns != 0)
+	if (server->registered && server->out_ns != 0)
 		since_ns = server->out_ns;
-	else if (!liveness_online(&manager->live, server->id, now_ns))
+	else if (!liveness_online(&manager->live, server->id, now_ns) || known == NULL)
 		since_ns = server->heard_ns;
-	else if (known == NULL || !known->listed)
-		since_ns = known == NULL ? server->heard_ns : known->unlisted_ns;
+	else if (!known->listed)
+		since_ns = known->unlisted_ns;
 	else
 		return 0;
 	return now_ns > since_ns ? now_ns - since_ns : 1;

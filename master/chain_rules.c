@@ -131,12 +131,13 @@ static bool must_wait(const struct chain_case *in, uint32_t i)
 		quiet |= other->presence == PRESENT_QUIET;
 		out |= other->presence == PRESENT_OUT;
 		others |= other->presence != PRESENT_OLD;
-		blocked |= other->presence == PRESENT_RESTARTED && other->blocked;
+		blocked |= other->presence != PRESENT_OLD && other->blocked;
 	}
 	if (t->presence == PRESENT_OLD)
 		return !others;
+	/* A failing disk is taken out then, unless the chain waits. */
 	if (here)
-		return false;
+		return t->presence == PRESENT_FAILED && in->waiting && !in->memory->unbroken;
 	return quiet || blocked || (out && in->waiting);
 }
 
@@ -147,8 +148,9 @@ bool chain_rules_block(const struct chain_case *in)
 	for (uint32_t i = 0; i < in->chain->count; i++) {
 		struct survey_target *t = survey_of(in->survey, in->chain->members[i].target_id);
 
-		if (in->chain->members[i].state != MEMBER_IN_SYNC || t->blocked ||
-		    (t->presence != PRESENT_RESTARTED && t->presence != PRESENT_OLD) ||
+		if (in->chain->members[i].state != MEMBER_IN_SYNC || t->blocked || !t->unsettled ||
+		    (t->presence != PRESENT_RESTARTED && t->presence != PRESENT_OLD &&
+		     t->presence != PRESENT_FAILED) ||
 		    !must_wait(in, i))
 			continue;
 		t->blocked = news = true;
@@ -266,7 +268,7 @@ static void promote(const struct chain_case *in, struct map_chain *next)
 	int at = chain_index(next, target);
 	const struct survey_target *t;
 
-	if (target == 0 ||
+	if (!in->promoting || target == 0 ||
 	    (in->memory->synced_epoch != in->chain->epoch &&
 	     !MANAGER_FAULTY(PROMOTE_ON_OLD_EPOCH)) ||
 	    at < 0 || next->members[at].state != MEMBER_SYNCING)

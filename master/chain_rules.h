@@ -30,7 +30,8 @@ struct chain_case {
 	const struct map_chain *chain;
 	struct chain_memory *memory;
 	struct complaints *complaints;
-	bool waiting; /* for more members to come back */
+	bool waiting;   /* for more members to come back */
+	bool promoting; /* members that have been reported equal become in-sync now */
 };
 
 /* Brings the memory up to date, and *out for what follows. */

@@ -28,16 +28,15 @@ struct live_target *liveness_target(const struct liveness *live, uint32_t id)
 
 void liveness_free(struct liveness *live)
 {
-	struct live_server *server, *next_server;
-	struct live_target *target, *next_target;
+	while (live->servers != NULL) {
+		struct live_server *server = live->servers;
 
-	HASH_ITER(hh, live->servers, server, next_server)
-	{
 		HASH_DEL(live->servers, server);
 		free(server);
 	}
-	HASH_ITER(hh, live->targets, target, next_target)
-	{
+	while (live->targets != NULL) {
+		struct live_target *target = live->targets;
+
 		HASH_DEL(live->targets, target);
 		free(target);
 	}

@@ -7,6 +7,7 @@
 #include <time.h>
 #include "common/clock.h"
 #include "common/log.h"
+#include "master/chains.h"
 #include "master/master.h"
 
 #define BATCH_CHUNKS_MAX  1000u
@@ -68,13 +69,17 @@ static void batch_free(struct removals *r, struct batch *batch)
 	free(batch);
 }
 
-/* A member that had removed a chunk may have got it back from another that had not, and that was
- * not before it any more when it had. So all have to answer about the same chain. */
-static bool has_changed(struct removals *r, uint32_t pool, uint32_t partition, uint64_t epoch)
+/* One member may have got the chunk back from another that had not removed it yet, by a walk, and
+ * is told that it is gone by that one as long as the chain stays as it is. If it has changed since
+ * the chunk was named, everything is named again. */
+static bool has_changed(struct removals *r, const struct batch *batch, uint32_t i)
 {
-	const struct map_chain *chain = cluster_map_chain(r->master->view.map, pool, partition);
+	const struct cluster_map *map = chains_map(r->master);
+	const struct map_chain *chain = map == NULL ? NULL
+						    : cluster_map_chain(map, batch->chunks[i].pool,
+									batch->chunks[i].partition);
 
-	return chain == NULL || chain->epoch != epoch;
+	return chain == NULL || chain->epoch != batch->chunks[i].epoch;
 }
 
 /* Its chunks are gone, or in doubt. */
@@ -87,9 +92,7 @@ static void batch_end(struct removals *r, struct batch *batch, bool failed)
 		if (job == NULL)
 			continue;
 		job->outstanding--;
-		job->failed |=
-			failed || has_changed(r, batch->chunks[i].pool, batch->chunks[i].partition,
-					      batch->chunks[i].epoch);
+		job->failed |= failed || has_changed(r, batch, i);
 	}
 	batch_free(r, batch);
 	r->kicked = true;
@@ -174,7 +177,8 @@ static struct batch *batch_for(struct removals *r, uint32_t target_id)
 
 /* ---- jobs ---- */
 
-static bool name_chunk(struct removals *r, struct job *job, uint32_t target_id, uint32_t partition)
+static bool name_chunk(struct removals *r, struct job *job, uint32_t target_id, uint32_t partition,
+		       uint64_t epoch)
 {
 	struct batch *batch = batch_for(r, target_id);
 
@@ -184,8 +188,7 @@ static bool name_chunk(struct removals *r, struct job *job, uint32_t target_id, 
 	batch->chunks[batch->count].pool = job->removal.pool;
 	batch->chunks[batch->count].file_id = job->removal.file_id;
 	batch->chunks[batch->count].partition = partition;
-	batch->chunks[batch->count].epoch =
-		cluster_map_chain(r->master->view.map, job->removal.pool, partition)->epoch;
+	batch->chunks[batch->count].epoch = epoch;
 	batch->chunks[batch->count].index = (uint32_t)job->next;
 	batch->count++;
 	job->outstanding++;
@@ -211,7 +214,8 @@ static unsigned advance(struct removals *r, struct job *job, unsigned budget)
 		 * equal. */
 		for (uint32_t i = 0; i < chain->count; i++)
 			if (chain->members[i].state != MEMBER_OFFLINE &&
-			    !name_chunk(r, job, chain->members[i].target_id, partition))
+			    !name_chunk(r, job, chain->members[i].target_id, partition,
+					chain->epoch))
 				job->failed = true;
 		job->next++;
 		looked++;

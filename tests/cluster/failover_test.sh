@@ -13,12 +13,14 @@ fio_loop() { # until $T/fio.stop is there
 		echo round >>"$T/fio.rounds"
 	done
 }
-extra_cleanup() { touch "$T/fio.stop"; [ -z "$fio" ] || { kill "$fio" 2>/dev/null; wait "$fio" 2>/dev/null; }; }
+end_programs() { [ -z "$fio" ] || kill -KILL -- "-$fio" 2>/dev/null; } # with its children
 fio=''
 wait_whole 30
 load_start --rate 20 --only writer,reader --size 64
+set -m
 fio_loop &
 fio=$!
+set +m
 sleep 2
 load_phase "undisturbed"
 

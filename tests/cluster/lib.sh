@@ -7,6 +7,7 @@
 #   wait_whole SECONDS                  until every chain has all its copies, and nothing moves
 #   compare_copies COPIES [NAME...]     offline: every chunk on so many targets, equal on all
 #   down_and_compare COPIES [NAME...]   the same when all is whole, and down for that
+#   end_programs, extra_cleanup         a test's own, if any: before the mount goes, and after
 #   load_start, load_phase, load_stop   tests/fault/load on the mount, see below
 set -u
 set -o pipefail
@@ -210,6 +211,7 @@ cleanup() {
 	trap - EXIT INT TERM
 	cd /
 	[ -z "$load_pid" ] || kill -KILL "$load_pid" 2>/dev/null
+	if declare -F end_programs >/dev/null; then end_programs; fi
 	lc down >"$T/down.out" 2>&1 || { cat "$T/down.out"; status=1; }
 	if command -v extra_cleanup >/dev/null; then extra_cleanup; fi
 	if grep -q " $T/" /proc/self/mounts; then

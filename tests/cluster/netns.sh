@@ -20,7 +20,7 @@ net_mac() { printf '02:00:00:00:00:%02x' "${net_number[$1]}"; }
 net_hold() { # NODE: a process in a new namespace, that ends with this one
 	local own
 	own=$(readlink /proc/self/ns/net)
-	setpriv --pdeathsig KILL unshare --net sleep 1000000 &
+	setsid setpriv --pdeathsig KILL unshare --net sleep 1000000 &
 	net_holder[$1]=$!
 	disown
 	for _ in $(seq 200); do

@@ -5,6 +5,7 @@
 # vanish. CUT_SECONDS: how long each time.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/netns.sh"
+end_programs() { (net_heal); } # or what has to be written cannot be
 extra_cleanup() { net_down; }
 seconds=${CUT_SECONDS:-5}
 nodes="master chunkserver-1 chunkserver-2 chunkserver-3 chunkserver-4 mount-mnt"

@@ -397,7 +397,7 @@ static void *run_reader(void *arg)
 	uint8_t *data = aligned(PIECE * 4);
 	uint64_t x = now_ns();
 
-	for (uint32_t i = 0; i < options.files; i++)
+	for (uint32_t i = 0; i < FILES_MAX; i++)
 		direct[i] = -1;
 	while (!atomic_load(&stop)) {
 		uint32_t unit = (uint32_t)(random_next(&x) % options.units);
@@ -417,7 +417,7 @@ static void *run_reader(void *arg)
 			read_piece(OP_READ, *fd, data, unit, at, size);
 		nap(1000000);
 	}
-	for (uint32_t i = 0; i < options.files; i++)
+	for (uint32_t i = 0; i < FILES_MAX; i++)
 		if (direct[i] >= 0)
 			close(direct[i]);
 	free(data);
@@ -596,6 +596,12 @@ static int verify_all(void)
 	return lost != 0;
 }
 
+static bool options_valid(void)
+{
+	return options.units >= 1 && options.units <= UNITS_MAX && options.files >= 1 &&
+	       options.files <= FILES_MAX && options.files <= options.units;
+}
+
 static bool read_ledger(void)
 {
 	FILE *f = fopen(options.ledger_path, "r");
@@ -608,6 +614,11 @@ static bool read_ledger(void)
 	if (fscanf(f, "units %u files %u", &units, &files) == 2) {
 		options.units = units;
 		options.files = files;
+		if (!options_valid()) {
+			fprintf(stderr, "%s: no ledger of ours\n", options.ledger_path);
+			fclose(f);
+			return false;
+		}
 	}
 	while (fscanf(f, "%7s %u %" SCNu64, what, &unit, &sequence) == 3) {
 		if (unit >= UNITS_MAX)
@@ -740,8 +751,7 @@ static bool parse(int argc, char **argv)
 			return false;
 		}
 	}
-	return options.units >= 1 && options.units <= UNITS_MAX && options.files >= 1 &&
-	       options.files <= FILES_MAX && options.files <= options.units;
+	return options_valid();
 }
 
 int main(int argc, char **argv)

@@ -90,6 +90,8 @@ static inline struct cluster_map map_gen(uint64_t *state, uint32_t most)
 		p->copies = 1 + (uint32_t)(fuzz_random(state) % CHAIN_MEMBERS_MAX);
 		p->partitions = 1 + (uint32_t)(fuzz_random(state) % (most * 4 + 1));
 		p->chunk_size = CHUNK_SIZE_MIN << fuzz_random(state) % 7;
+		p->failure_domain =
+			(enum failure_domain)(fuzz_random(state) % (FAILURE_DOMAIN_ZONE + 1));
 		p->chains = map_gen_array(p->partitions, sizeof(*p->chains));
 		for (uint32_t j = 0; j < p->partitions; j++)
 			map_gen_chain(state, &map, &p->chains[j]);
@@ -131,14 +133,15 @@ static inline bool map_gen_equal(const struct cluster_map *a, const struct clust
 		const struct map_target *x = &a->targets[i], *y = &b->targets[i];
 
 		if (x->id != y->id || x->server_id != y->server_id || x->capacity != y->capacity ||
-		    x->used != y->used || x->full != y->full || strcmp(x->uuid, y->uuid) != 0)
+		    x->used != y->used || x->full != y->full || x->draining != y->draining ||
+		    strcmp(x->uuid, y->uuid) != 0)
 			return false;
 	}
 	for (size_t i = 0; i < a->pool_count; i++) {
 		const struct map_pool *x = &a->pools[i], *y = &b->pools[i];
 
 		if (x->id != y->id || x->copies != y->copies || x->partitions != y->partitions ||
-		    x->chunk_size != y->chunk_size)
+		    x->chunk_size != y->chunk_size || x->failure_domain != y->failure_domain)
 			return false;
 		for (uint32_t j = 0; j < x->partitions; j++) {
 			if (!map_gen_chains_equal(&x->chains[j], &y->chains[j]))

@@ -257,6 +257,27 @@ static void test_a_restart_voids_what_was_reported_of_the_syncing_member(void **
 	end();
 }
 
+/* Else it could come back in-sync when its disk works again, and nobody would remember. */
+static void test_a_restart_with_a_failing_disk_is_a_restart(void **state)
+{
+	begin(2, 2, 1);
+	r.sync = false;
+	rig_lose(&r, 1);
+	rig_run(&r, 1200); /* quiet */
+	r.target[0].report.error = EIO;
+	rig_start(&r, 0);
+	rig_run(&r, 200);
+	assert_chain("1 2");
+	assert_int_equal(r.stored_life[0], 1);
+	r.server[1].up = true; /* it was only slow */
+	rig_beat(&r, 1, false);
+	rig_run(&r, 100);
+	assert_chain("2 1-");
+	assert_int_equal(r.stored_life[0], 2);
+	assert_true(rig_beat(&r, 0, false));
+	end();
+}
+
 static void test_an_old_copy_of_a_disk_is_never_the_last(void **state)
 {
 	begin(2, 2, 1);
@@ -813,6 +834,7 @@ int main(void)
 		cmocka_unit_test(test_a_refused_plan_is_made_anew),
 		cmocka_unit_test(test_restarts_of_all_leave_all_in_sync),
 		cmocka_unit_test(test_a_restart_voids_what_was_reported_of_the_syncing_member),
+		cmocka_unit_test(test_a_restart_with_a_failing_disk_is_a_restart),
 		cmocka_unit_test(test_an_old_copy_of_a_disk_is_never_the_last),
 		cmocka_unit_test(test_promotion_counts_for_the_epoch_only),
 		cmocka_unit_test(test_an_unfit_member_is_made_equal_unless_it_is_the_last),

@@ -60,6 +60,7 @@ static void small_make(struct small *s)
 						    .capacity = 1000,
 						    .used = i,
 						    .full = i == 2,
+						    .draining = i == 1,
 						    .uuid = "01234567-89ab-4def-8123-456789abcdef"};
 	}
 	s->map.pools = s->pools;

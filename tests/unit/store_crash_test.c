@@ -322,7 +322,7 @@ static void test_fresh_blocks_overwritten_during_a_sync_are_not_lost(void **stat
 	round_end();
 }
 
-static void test_fresh_blocks_overwritten_during_a_sync_of_all_are_not_lost(void **state)
+static void test_fresh_blocks_overwritten_during_a_sync_of_the_partition_are_not_lost(void **state)
 {
 	struct chunk_key key = test_key(0);
 	struct store_update u;
@@ -336,7 +336,7 @@ static void test_fresh_blocks_overwritten_during_a_sync_of_all_are_not_lost(void
 	update_fill(&u, &w, STORE_WRITE, &key, 0, 131072, 2);
 	u.payload = payload_of(&fx, bytes, 0, 131072);
 	assert_int_equal(prepare_wait(&fx, &u), 0);
-	assert_int_equal(do_sync_all(&fx), 0);
+	assert_int_equal(do_sync_partition(&fx, &key), 0);
 	buf_unref(u.payload);
 	free(bytes);
 	store_abort(fx.view, &u);
@@ -348,12 +348,14 @@ static void test_fresh_blocks_overwritten_during_a_sync_of_all_are_not_lost(void
 	round_end();
 }
 
-static void test_a_torn_overwrite_after_a_sync_of_all_is_taken_as_it_is(void **state)
+static void test_a_torn_overwrite_after_a_sync_of_the_partition_is_taken_as_it_is(void **state)
 {
+	struct chunk_key key = test_key(0);
+
 	assert_int_equal(round_setup(1), 0);
 	faults.stop_at = 0;
 	write_at(0, 131072, 5, 1);
-	assert_int_equal(do_sync_all(&fx), 0);
+	assert_int_equal(do_sync_partition(&fx, &key), 0);
 	assert_null(faults.old);
 	write_at(0, 131072, 6, 2);
 	cut_power();
@@ -365,13 +367,13 @@ static void test_a_torn_overwrite_after_a_sync_of_all_is_taken_as_it_is(void **s
 	round_end();
 }
 
-static void note_sync_all(void *user, int error)
+static void note_sync(void *user, int error)
 {
 	if (error == 0)
 		(*(unsigned *)user)++;
 }
 
-static void test_those_who_sync_all_at_the_same_time_share_the_work(void **state)
+static void test_those_who_sync_a_partition_at_the_same_time_share_the_work(void **state)
 {
 	unsigned ended = 0;
 	long before;
@@ -381,27 +383,29 @@ static void test_those_who_sync_all_at_the_same_time_share_the_work(void **state
 	write_at(0, 131072, 5, 1);
 	before = faults.steps;
 	for (unsigned i = 0; i < 100; i++)
-		store_sync_all(fx.view, note_sync_all, &ended);
+		store_sync_partition(fx.view, test_pool, 7, note_sync, &ended);
 	while (ended < 100)
 		uv_run(&fx.loop, UV_RUN_ONCE);
 	assert_in_range(faults.steps - before, 1, 10);
 	round_end();
 }
 
-static void test_a_failed_sync_of_all_poisons_until_the_next_open(void **state)
+static void test_a_failed_sync_of_the_partition_poisons_until_the_next_open(void **state)
 {
+	struct chunk_key key = test_key(0);
+
 	assert_int_equal(round_setup(1), 0);
 	faults.stop_at = 0;
 	write_at(0, 131072, 5, 1);
 	faults.stopped = true;
-	assert_int_equal(do_sync_all(&fx), -EIO);
+	assert_int_equal(do_sync_partition(&fx, &key), -EIO);
 	faults.stopped = false;
 	assert_true(store_is_down(fx.store));
 	assert_int_equal(store_recover(fx.store), -EIO);
-	assert_int_equal(do_sync_all(&fx), -EIO);
+	assert_int_equal(do_sync_partition(&fx, &key), -EIO);
 	assert_int_equal(fixture_reopen(&fx), 0);
 	assert_int_equal(info_now().version, 1);
-	assert_int_equal(do_sync_all(&fx), 0);
+	assert_int_equal(do_sync_partition(&fx, &key), 0);
 	round_end();
 }
 
@@ -506,10 +510,12 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_a_torn_overwrite_of_synced_blocks_is_taken_as_it_is),
 		cmocka_unit_test(test_damage_outside_the_marked_pieces_stays_damage),
 		cmocka_unit_test(test_fresh_blocks_overwritten_during_a_sync_are_not_lost),
-		cmocka_unit_test(test_fresh_blocks_overwritten_during_a_sync_of_all_are_not_lost),
-		cmocka_unit_test(test_a_torn_overwrite_after_a_sync_of_all_is_taken_as_it_is),
-		cmocka_unit_test(test_those_who_sync_all_at_the_same_time_share_the_work),
-		cmocka_unit_test(test_a_failed_sync_of_all_poisons_until_the_next_open),
+		cmocka_unit_test(
+			test_fresh_blocks_overwritten_during_a_sync_of_the_partition_are_not_lost),
+		cmocka_unit_test(
+			test_a_torn_overwrite_after_a_sync_of_the_partition_is_taken_as_it_is),
+		cmocka_unit_test(test_those_who_sync_a_partition_at_the_same_time_share_the_work),
+		cmocka_unit_test(test_a_failed_sync_of_the_partition_poisons_until_the_next_open),
 		cmocka_unit_test(test_a_failed_sync_poisons_until_the_next_open),
 		cmocka_unit_test(test_a_failed_write_takes_the_target_down_until_it_recovers),
 		cmocka_unit_test(test_a_commit_that_cannot_be_written_leaves_the_chunk_as_before),

@@ -274,11 +274,12 @@ static inline void remove_done(void *user, int error)
 	w->error = error;
 }
 
-static inline int do_sync_all(struct fixture *f)
+/* Of the key. */
+static inline int do_sync_partition(struct fixture *f, const struct chunk_key *key)
 {
 	struct waited w = {0};
 
-	store_sync_all(f->view, remove_done, &w);
+	store_sync_partition(f->view, key->pool, key->partition, remove_done, &w);
 	run_until(f, &w.done);
 	return w.error;
 }

@@ -286,7 +286,7 @@ static inline int model_other(struct fixture *f, struct model *m, const struct m
 		for (uint32_t c = 0; c < MODEL_CHUNKS; c++)
 			s->all[c] = m->progress->kept[c];
 		if (op->version % 3 == 0)
-			store_sync_all(f->view, model_synced_all, s);
+			store_sync_partition(f->view, test_pool, 7, model_synced_all, s);
 		else
 			store_sync(f->view, &s->sync);
 		return 0;

@@ -78,7 +78,8 @@ static void *runner_main(void *arg)
 		if (dice < 6) {
 			write_some(r, chunk);
 		} else if (dice < 8) {
-			r->failed += (i % 2 == 0 ? do_sync(&r->f, &key) : do_sync_all(&r->f)) != 0;
+			r->failed += (i % 2 == 0 ? do_sync(&r->f, &key)
+						 : do_sync_partition(&r->f, &key)) != 0;
 		} else if (dice < 9) {
 			check(r, chunk);
 		} else if (i % 5 == 0) {
