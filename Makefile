@@ -107,8 +107,17 @@ $(BUILD)/tests/sim/cluster_test: LDFLAGS_ALL += -Wl,--wrap=log_write,--wrap=log_
 # --- tests ----------------------------------------------------------------------------------
 check: all tests ## build and run all tests
 	tests/run --build $(BUILD) unit sim fuzz cluster
-unit sim fuzz cluster: all tests ## one kind of tests only
+unit fuzz cluster: all tests ## one kind of tests only
 	tests/run --build $(BUILD) $@
+ifdef SEEDS
+SEED0 ?= 1
+sim: $(BUILD)/tests/sim/chain_test $(BUILD)/tests/sim/cluster_test
+	$(BUILD)/tests/sim/chain_test --seed $(SEED0) --seeds $(SEEDS)
+	$(BUILD)/tests/sim/cluster_test --seed $(SEED0) --seeds $(SEEDS)
+else
+sim: all tests ## simulations only; with SEEDS=N [SEED0=S] so many seeds of chain and cluster
+	tests/run --build $(BUILD) $@
+endif
 asan: ## unit, sim, fuzz and cluster tests under AddressSanitizer and UBSan
 	$(MAKE) BUILD=$(BUILD)-asan SANITIZE=address,undefined OPT="-O1 -g -fno-omit-frame-pointer" all tests
 	tests/run --build $(BUILD)-asan unit sim fuzz cluster-smoke
