@@ -70,7 +70,7 @@ bool chain_manager_settled(const struct chain_manager *manager, uint64_t server)
 
 static bool renew(const struct chain_manager *manager, struct live_server *server, uint64_t now_ns)
 {
-	if (server->leaving || (server->withheld && !MANAGER_FAULTY(RENEW_BEFORE_PUBLICATION)) ||
+	if (manager->leases_held || server->leaving || (server->withheld && !MANAGER_FAULTY(RENEW_BEFORE_PUBLICATION)) ||
 	    has_unsettled(&manager->live, server->id))
 		return false;
 	server->renewed_ns = now_ns;
@@ -85,6 +85,11 @@ bool chain_manager_heartbeat(struct chain_manager *manager, uint64_t id, bool le
 		liveness_heartbeat(&manager->live, id, leaving, targets, count, now_ns);
 
 	return server != NULL && renew(manager, server, now_ns);
+}
+
+void chain_manager_hold_leases(struct chain_manager *manager, bool held)
+{
+	manager->leases_held = held;
 }
 
 bool chain_manager_renew_late(struct chain_manager *manager, uint64_t id, uint64_t now_ns)

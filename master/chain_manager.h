@@ -93,6 +93,9 @@ bool chain_manager_heartbeat(struct chain_manager *manager, uint64_t server, boo
 			     uint64_t now_ns);
 /* A heartbeat that was not answered with true may be now: the lease runs from when it was sent. */
 bool chain_manager_renew_late(struct chain_manager *manager, uint64_t server, uint64_t now_ns);
+/* As long as no map can be told nobody is renewed: a server that was cut off for long may have one
+ * by which it is still in-sync. */
+void chain_manager_hold_leases(struct chain_manager *manager, bool held);
 /* False: targets of it have a new life, and what follows from that is not published yet. Until then
  * it is told no map: by the old one it is in-sync with what it may have lost, and would make the
  * others equal to that. */

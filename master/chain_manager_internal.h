@@ -16,6 +16,7 @@ struct chain_manager {
 	struct complaints complaints;
 	struct pool_memory *pools;
 	bool recovery_paused;
+	bool leases_held;
 	bool pending;                              /* a plan is in the log, and not published */
 	uint64_t heads_ns, balance_ns, promote_ns; /* not again before */
 	struct chain_plan plan;

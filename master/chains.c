@@ -172,6 +172,7 @@ static void finish(struct master *master)
 
 	chains->phase = PHASE_IDLE;
 	master->view.hidden = false;
+	chain_manager_hold_leases(chains->manager, false);
 	/* Before it is shown, because those whose lives are settled by it get the map only then. */
 	chain_manager_published(chains->manager, !chains->doubtful);
 	show(master);
@@ -399,6 +400,7 @@ static int begin_with_fence(struct master *master)
 	if (!take_fenced(chains, servers, count))
 		return -ENOMEM;
 	master->view.hidden = true;
+	chain_manager_hold_leases(chains->manager, true);
 	chains->phase = PHASE_FENCE;
 	tell_fenced(master);
 	return 0;

@@ -132,6 +132,7 @@ static void fence_looks(struct world *w)
 	cluster_map_unref(m->fence_map);
 	m->fence_map = NULL;
 	m->planned_index = 0;
+	chain_manager_hold_leases(m->manager, false);
 	publish(w, true);
 	consider_plan(w);
 }
@@ -210,6 +211,7 @@ static void master_start(struct world *w)
 		return;
 	take_fenced(m, servers, count);
 	m->planned_index = m->applied;
+	chain_manager_hold_leases(m->manager, true);
 	fence_begins(w);
 }
 #endif
