@@ -181,6 +181,13 @@ struct chain {
 	size_t held_count, pending_count;
 };
 
+/* Updates of a client up to here have been answered: none of them comes again in earnest. */
+struct client_seen {
+	struct table_node node;
+	struct client_seen *next;
+	uint64_t client_id, answered;
+};
+
 struct chain_env {
 	const struct chain_ops *ops;
 	void *ctx;
@@ -196,6 +203,8 @@ struct chain_env {
 	unsigned walk_content;  /* of all chains */
 	struct table ids;       /* struct request by id */
 	struct table chunks;    /* struct chain_chunk by key */
+	struct table clients;   /* struct client_seen by id */
+	struct client_seen *all_clients;
 	/* Actions, oldest first, in a ring. */
 	struct chain_action *ring;
 	size_t ring_size, ring_first, ring_count;
