@@ -20,7 +20,7 @@ static void sync_begins(struct world *w)
 		abort();
 	m->syncing = true;
 	schedule(w,
-		 w->now + (chance(w, 8) == 0 ? between(w, 20 * MS, 400 * MS)
+		 w->now + (chance(w, 5) == 0 ? between(w, 20 * MS, 500 * MS)
 					     : between(w, 500 * US, 15 * MS)),
 		 EV_SYNCED, NODE_MASTER)
 		->number = m->applied;

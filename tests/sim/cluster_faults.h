@@ -127,11 +127,14 @@ static void stop_master(struct world *w)
 static void freeze(struct world *w, unsigned node)
 {
 	struct node *n = &w->nodes[node];
+	uint64_t dice = chance(w, 3);
 
 	if (!n->alive || n->frozen_until > w->now || is_client(node))
 		return;
-	n->frozen_until = w->now + (chance(w, 2) == 0 ? between(w, 5 * MS, 400 * MS)
-						      : between(w, 1 * SEC, 6 * SEC));
+	/* Often just about as long as a lease and its margin. */
+	n->frozen_until = w->now + (dice == 0   ? between(w, 5 * MS, 400 * MS)
+				    : dice == 1 ? between(w, 2200 * MS, 3100 * MS)
+						: between(w, 1 * SEC, 6 * SEC));
 	trace(w, "node %u stands still until %.3f", node, (double)n->frozen_until / (double)MS);
 }
 

@@ -14,16 +14,17 @@ static const struct {
 	const char *name;
 	enum chain_fault chain;
 	enum manager_fault manager;
+	bool rare; /* only looked for by name */
 } plants[] = {
 	{.name = "ack-before-successor", .chain = CHAIN_FAULT_ACK_BEFORE_SUCCESSOR},
 	{.name = "no-duplicate-check", .chain = CHAIN_FAULT_NO_DUPLICATE_CHECK},
 	{.name = "commit-out-of-order", .chain = CHAIN_FAULT_COMMIT_OUT_OF_ORDER},
 	{.name = "no-gap-check", .chain = CHAIN_FAULT_NO_GAP_CHECK},
 	{.name = "serve-unready", .chain = CHAIN_FAULT_SERVE_UNREADY},
-	{.name = "no-epoch-check", .chain = CHAIN_FAULT_NO_EPOCH_CHECK},
+	{.name = "no-epoch-check", .chain = CHAIN_FAULT_NO_EPOCH_CHECK, .rare = true},
 	{.name = "serve-without-lease", .chain = CHAIN_FAULT_SERVE_WITHOUT_LEASE},
 	{.name = "forget-behind-cursor", .chain = CHAIN_FAULT_FORGET_BEHIND_CURSOR},
-	{.name = "resume-unequal", .chain = CHAIN_FAULT_RESUME_UNEQUAL},
+	{.name = "resume-unequal", .chain = CHAIN_FAULT_RESUME_UNEQUAL, .rare = true},
 	{.name = "no-sync-at-end", .chain = CHAIN_FAULT_NO_SYNC_AT_END},
 	{.name = "never-strict", .chain = CHAIN_FAULT_NEVER_STRICT},
 	{.name = "copy-while-changed", .chain = CHAIN_FAULT_COPY_WHILE_CHANGED},

@@ -8,8 +8,10 @@
  *
  *   cluster_test [--seeds N] [--seed S] [--plant NAME] [--verbose]
  *
- * Without arguments: 800 seeds, and every planted fault until it is found. --seed S with --seeds N:
- * N seeds from S on. */
+ * --seed S alone runs that seed, with --seeds N that and the next ones. Without arguments: 3000
+ * seeds, and every planted fault until it is found, but those that are rare here: resume-unequal,
+ * which chain_test finds, and no-epoch-check, which others make up for but once in some thousand
+ * seeds. */
 #define CHAIN_PLANTED_FAULTS
 #define MODEL_CHUNKS 32u
 #include "cluster_faults.h"
@@ -18,8 +20,8 @@
 #define EVENTS_MAX  3000000u
 #define TROUBLE     (14 * SEC)
 #define PATIENCE    (150 * SEC)
-#define SEEDS       800u
-#define PLANT_SEEDS 400u
+#define SEEDS       3000u
+#define PLANT_SEEDS 8000u
 
 /* ---- the world's course ---- */
 
@@ -293,6 +295,8 @@ static int find_plants(uint64_t first, uint64_t seeds)
 		const char *wrong = NULL;
 		uint64_t seed = first;
 
+		if (plants[i].rare)
+			continue;
 		plant(i);
 		for (; seed < first + seeds && wrong == NULL; seed++)
 			wrong = run_seed(seed, false);
