@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -332,6 +333,7 @@ static int life_begin(struct store *store, char *error, size_t error_size)
 {
 	static const uint8_t key[] = {KEY_LIFE};
 	uint64_t before = 0;
+	uint32_t luck;
 	uint8_t *value;
 	size_t size;
 	int rc = kv_get(store->kv, FAMILY_MAIN, key, sizeof(key), &value, &size);
@@ -339,7 +341,7 @@ static int life_begin(struct store *store, char *error, size_t error_size)
 	if (rc == 0) {
 		rc = life_decode(value, size, &before);
 		free(value);
-		if (rc != 0 || before == UINT64_MAX) {
+		if (rc != 0 || (uint32_t)before == UINT32_MAX) {
 			snprintf(error, error_size,
 				 "%s: its record of how often it was opened is damaged: replace "
 				 "this target by a new one",
@@ -349,7 +351,9 @@ static int life_begin(struct store *store, char *error, size_t error_size)
 	} else if (rc != -ENOENT) { /* absent: new, or of a time without it */
 		return rc;
 	}
-	store->life = before + 1;
+	if (getrandom(&luck, sizeof(luck), 0) != (ssize_t)sizeof(luck))
+		return -EIO;
+	store->life = (uint64_t)luck << 32 | ((uint32_t)before + 1);
 	return 0;
 }
 

@@ -206,17 +206,21 @@ static void test_each_opening_is_another_life(void **state)
 {
 	uint8_t value[LIFE_VALUE_MAX];
 	struct store *store;
+	uint64_t last = 0;
 
 	assert_int_equal(store_init(path, "c1", error, sizeof(error)), 0);
 	for (uint64_t life = 1; life < 4; life++) {
 		assert_int_equal(open_as("c1", &store), 0);
-		assert_int_equal(store_life(store), life);
+		assert_int_equal((uint32_t)store_life(store), life);
+		/* No other one with this count is the same. */
+		assert_int_not_equal(store_life(store) >> 32, last >> 32);
+		last = store_life(store);
 		store_close(store);
 	}
 	/* A target of a time without lives begins to count. */
 	write_life(NULL, 0);
 	assert_int_equal(open_as("c1", &store), 0);
-	assert_int_equal(store_life(store), 1);
+	assert_int_equal((uint32_t)store_life(store), 1);
 	store_close(store);
 	write_life("damaged", 7);
 	assert_int_equal(open_as("c1", &store), -EUCLEAN);
@@ -224,7 +228,7 @@ static void test_each_opening_is_another_life(void **state)
 	assert_non_null(strstr(error, "damaged"));
 	write_life(value, life_encode(41, value));
 	assert_int_equal(open_as("c1", &store), 0);
-	assert_int_equal(store_life(store), 42);
+	assert_int_equal((uint32_t)store_life(store), 42);
 	store_close(store);
 	write_life(value, life_encode(UINT64_MAX, value));
 	assert_int_equal(open_as("c1", &store), -EUCLEAN);
