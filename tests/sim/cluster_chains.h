@@ -74,8 +74,6 @@ static void publish(struct world *w, bool planned)
 		uint64_t life = state_target_life(m->state, w->disks[d].uuid);
 
 		w->disks[d].life_seen = (uint32_t)life;
-		if (w->disks[d].env != NULL && life == w->disks[d].life_said)
-			check_settled(w, &w->disks[d]);
 	}
 	for (unsigned p = 0; p < w->options.partitions; p++)
 		check_published(w, p, &map->pools[0].chains[p]);
@@ -149,6 +147,13 @@ static void fence_told(struct world *w, unsigned s, uint64_t version)
 	fence_looks(w);
 }
 
+static void settle(struct world *w, uint32_t target)
+{
+	trace(w, "the life of target %u is settled", target);
+	if (w->disk_of[target] != DISKS_MAX)
+		check_settled(w, &w->disks[w->disk_of[target]]);
+}
+
 static void consider_plan(struct world *w)
 {
 	struct master *m = &w->master;
@@ -170,7 +175,7 @@ static void consider_plan(struct world *w)
 			FAULT_OF_CHANGE;
 	trace(w, "the master plans %zu changes", plan->change_count);
 	for (size_t i = 0; i < plan->life_count; i++)
-		trace(w, "the life of target %u is settled", plan->lives[i].target);
+		settle(w, plan->lives[i].target);
 	chain_manager_planned(m->manager);
 	master_state_changed(w);
 	sync_begins(w);
