@@ -70,7 +70,8 @@ bool chain_manager_settled(const struct chain_manager *manager, uint64_t server)
 
 static bool renew(const struct chain_manager *manager, struct live_server *server, uint64_t now_ns)
 {
-	if (manager->leases_held || server->leaving || (server->withheld && !MANAGER_FAULTY(RENEW_BEFORE_PUBLICATION)) ||
+	if (manager->leases_held || server->leaving ||
+	    (server->withheld && !MANAGER_FAULTY(RENEW_BEFORE_PUBLICATION)) ||
 	    has_unsettled(&manager->live, server->id))
 		return false;
 	server->renewed_ns = now_ns;
