@@ -274,7 +274,11 @@ void chain_request_answered(struct chain_client *client, struct chain_request *r
 		chain_request_elsewhere(client, request);
 		break;
 	case CHAIN_BAD_COPY:
-		add_target(request->bad, &request->bad_count, request->target_id);
+		/* On the way, or on its disk? The member looks, and if so, has it mended. */
+		if (answer->status == FRAME_OK && request->suspect != request->target_id)
+			request->suspect = request->target_id;
+		else
+			add_target(request->bad, &request->bad_count, request->target_id);
 		request->to_tail = false;
 		chain_request_route(client, request);
 		break;
