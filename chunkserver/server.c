@@ -41,6 +41,7 @@ struct target {
 	const char *path;
 	char uuid[64];
 	bool told_down; /* in the last heartbeat */
+	bool low;       /* store_is_low() */
 	uv_work_t recovery;
 	bool recovering;
 };
@@ -88,7 +89,8 @@ static void on_report(void *user, unsigned index, struct target_report *report)
 
 	report->uuid = target->uuid;
 	store_space(target->store, &report->capacity, &report->used, &free_bytes);
-	report->full = store_full(target->store);
+	target->low = store_is_low(target->store, target->low);
+	report->full = target->low;
 	target->told_down = store_is_down(target->store);
 	report->error = target->told_down ? EIO : 0;
 	report->life = store_life(target->store);

@@ -273,6 +273,18 @@ bool store_full(struct store *store)
 	return space_left(store) < store->reserve || kv_space_low(store->kv);
 }
 
+bool store_is_low(struct store *store, bool was)
+{
+	uint64_t capacity, used, left, limit;
+
+	if (store_full(store))
+		return true;
+	store_space(store, &capacity, &used, &left);
+	limit = capacity / STORE_LOW_PART < STORE_LOW_MAX ? capacity / STORE_LOW_PART
+							  : STORE_LOW_MAX;
+	return left < (was ? 2 * limit : limit);
+}
+
 /* ---- opening ---- */
 
 static void boot_id_read(char out[BOOT_ID_BYTES])

@@ -47,13 +47,15 @@
 #include "common/buf.h"
 #include "common/chunk.h"
 
-#define STORE_INNER_MAX    32768u     /* bytes of a chunk that may stay inside RocksDB */
-#define STORE_SMALL_WRITE  32768u     /* updates up to this size become inner blocks */
-#define STORE_RESERVE_PART 20u        /* of the capacity is kept free, */
-#define STORE_RESERVE_MIN  (8u << 20) /* at least this */
-#define STORE_RESERVE_MAX  (1u << 30) /* and at most this; */
-#define STORE_RESERVE_SYNC 4u         /* of the reserve, SYNC data leaves this part */
-#define STORE_OPS_KEPT     64u        /* operation ids kept per chunk, at most */
+#define STORE_INNER_MAX    32768u      /* bytes of a chunk that may stay inside RocksDB */
+#define STORE_SMALL_WRITE  32768u      /* updates up to this size become inner blocks */
+#define STORE_RESERVE_PART 20u         /* of the capacity is kept free, */
+#define STORE_RESERVE_MIN  (8u << 20)  /* at least this */
+#define STORE_RESERVE_MAX  (1u << 30)  /* and at most this; */
+#define STORE_LOW_PART     32u         /* of the capacity: less than that is low, */
+#define STORE_LOW_MAX      (64u << 20) /* but not more than this */
+#define STORE_RESERVE_SYNC 4u          /* of the reserve, SYNC data leaves this part */
+#define STORE_OPS_KEPT     64u         /* operation ids kept per chunk, at most */
 #define STORE_BLOCKS_MAX   (CHUNK_SIZE_MAX / BLOCK_SIZE)
 
 struct store;
@@ -83,6 +85,9 @@ uint64_t store_life(const struct store *store);
 /* *free_bytes is what WRITE may still take: free, less the reserve and what is promised. */
 void store_space(struct store *store, uint64_t *capacity, uint64_t *used, uint64_t *free_bytes);
 bool store_full(struct store *store);
+/* So little is left that others should take over before anything has to be refused. @was: what was
+ * said last, so that it does not go to and fro. */
+bool store_is_low(struct store *store, bool was);
 bool store_is_down(struct store *store);
 int store_recover(struct store *store); /* try to come back after -EIO / -ENOSPC of RocksDB */
 

@@ -178,6 +178,7 @@ static bool start_read(struct worker_target *target, struct chain_request *reque
 		.offset = request->offset,
 		.length = request->length,
 		.into = into,
+		.verify = request->sync, /* FRAME_VERIFY */
 		.done = on_read,
 		.user = request,
 	};

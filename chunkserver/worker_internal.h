@@ -33,6 +33,7 @@ struct worker_target {
 	struct chain_env *env;
 	uint32_t target_id;    /* 0: not known yet */
 	bool failed;           /* the chains have been told that the store is down */
+	bool low;              /* store_is_low() */
 	struct purge *purges;  /* partitions whose chunks may be to be deleted, in turn */
 	struct purge *purging; /* one of them, of which a batch is being removed */
 	uint64_t purge_at_ns;  /* not before */

@@ -64,6 +64,21 @@ static bool more_unreachable(const struct worker_status *before, const struct wo
 	return false;
 }
 
+/* One worker looks for all. */
+static bool space_has_changed(struct worker *worker)
+{
+	bool changed = false;
+
+	for (unsigned i = 0; worker->options.index == 0 && i < worker->options.store_count; i++) {
+		struct worker_target *target = &worker->targets[i];
+		bool low = store_is_low(target->store, target->low);
+
+		changed |= low != target->low;
+		target->low = low;
+	}
+	return changed;
+}
+
 void status_tick(struct worker *worker)
 {
 	struct worker_status *status = &worker->status_next;
@@ -80,7 +95,7 @@ void status_tick(struct worker *worker)
 	more = more_unreachable(&worker->status, status);
 	worker->status = *status;
 	pthread_mutex_unlock(&worker->lock);
-	if (more)
+	if (space_has_changed(worker) || more)
 		worker_changed(worker);
 }
 

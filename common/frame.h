@@ -39,9 +39,11 @@ enum frame_op {
 };
 
 enum frame_flag {
-	FRAME_REPLY = 1 << 0,       /* an answer; request_id is the request's */
-	FRAME_FORWARD = 1 << 1,     /* from the predecessor of the chain, not from a client */
-	FRAME_SYNC = 1 << 2,        /* update: answer after it is on stable storage of every copy */
+	FRAME_REPLY = 1 << 0,      /* an answer; request_id is the request's */
+	FRAME_FORWARD = 1 << 1,    /* from the predecessor of the chain, not from a client */
+	FRAME_SYNC = 1 << 2,       /* update: answer after it is on stable storage of every copy */
+	FRAME_VERIFY = FRAME_SYNC, /* READ: the member is to compare the bytes with their checksums:
+				    * they have come damaged before */
 	FRAME_NO_CHECKSUM = 1 << 3, /* reserved, refused */
 };
 

@@ -11,8 +11,10 @@
 
 #define LOG_MODULE "chain"
 
-#define SOFT_CHECK_NS   (100 * NS_PER_MSEC)
-#define SPACE_WINDOW_NS (5 * NS_PER_SEC)
+#define SOFT_CHECK_NS    (100 * NS_PER_MSEC)
+#define FULL_PATIENCE_NS (3 * NS_PER_SEC)
+#define FULL_MEMORY_NS   (5 * NS_PER_SEC)
+#define SPACE_WINDOW_NS  (5 * NS_PER_SEC)
 
 uint64_t chain_client_now(struct chain_client *client)
 {
@@ -234,6 +236,21 @@ uint64_t chain_client_space_left(struct chain_client *client)
 	return a < b ? a : b;
 }
 
+/* A full disk is taken out of its chains when others have room, which takes a moment. When that has
+ * not helped, the cluster is full, and the next are told so at once. */
+static bool wait_for_space(struct chain_client *client, struct chain_request *request)
+{
+	uint64_t now = chain_client_now(client);
+	uint64_t told = atomic_load_explicit(&client->full_told_ns, memory_order_relaxed);
+
+	if (request->full_ns == 0)
+		request->full_ns = now;
+	if ((told == 0 || now > told + FULL_MEMORY_NS) && now < request->full_ns + FULL_PATIENCE_NS)
+		return true;
+	atomic_store_explicit(&client->full_told_ns, now, memory_order_relaxed);
+	return false;
+}
+
 /* The member says that what it got was damaged: on the way, or already here? */
 static void send_again(struct chain_client *client, struct chain_request *request)
 {
@@ -261,6 +278,8 @@ void chain_request_answered(struct chain_client *client, struct chain_request *r
 	    (answer->status == FRAME_OK || answer->status == ENOSPC))
 		note_space(client, answer->arg);
 	verdict = chain_judge(request, answer->status, &error);
+	if (verdict == CHAIN_DONE && error == -ENOSPC && wait_for_space(client, request))
+		verdict = CHAIN_RETRY;
 	if (verdict == CHAIN_DONE && error == 0 && !read_is_good(client, request, answer, payload))
 		verdict = CHAIN_BAD_COPY;
 	if (verdict == CHAIN_DONE) {
@@ -274,7 +293,11 @@ void chain_request_answered(struct chain_client *client, struct chain_request *r
 		chain_request_elsewhere(client, request);
 		break;
 	case CHAIN_BAD_COPY:
-		add_target(request->bad, &request->bad_count, request->target_id);
+		/* On the way, or on its disk? The member looks, and if so, has it mended. */
+		if (answer->status == FRAME_OK && request->suspect != request->target_id)
+			request->suspect = request->target_id;
+		else
+			add_target(request->bad, &request->bad_count, request->target_id);
 		request->to_tail = false;
 		chain_request_route(client, request);
 		break;

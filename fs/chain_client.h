@@ -66,10 +66,12 @@ struct chain_request {
 	uint32_t tried[CHAIN_MEMBERS_MAX]; /* targets that could not answer this time */
 	uint32_t bad[CHAIN_MEMBERS_MAX];   /* targets whose copy is bad */
 	uint32_t target_id;                /* asked last */
+	uint32_t suspect;                  /* target to be asked to verify what it reads; 0: none */
 	uint64_t server_id;                /* its server */
 	unsigned attempts, checksum_failures, sends, hedges;
 	uint64_t epoch, client_id, op_id;
 	uint64_t start_ns, sent_ns, retry_ns;
+	uint64_t full_ns;   /* a member said ENOSPC first then; 0: none has */
 	uint64_t map_count; /* of the client, when the member was chosen */
 	uint32_t slot;
 	struct chain_request *next;              /* in a link's waiting list or the retry list */

@@ -168,6 +168,7 @@ struct chain_client {
 	uint64_t loops_ended; /* a bit for each */
 
 	_Atomic uint64_t space[2], space_since;
+	_Atomic uint64_t full_told_ns; /* ENOSPC was handed on last; 0: never */
 	_Atomic uint64_t stat_requests, stat_repeats, stat_resets, stat_bad, stat_hedges;
 };
 

@@ -58,7 +58,9 @@ void chain_request_header(struct chain_client *client, struct chain_request *req
 {
 	*header = (struct frame_header){
 		.op = request->op,
-		.flags = request->sync ? FRAME_SYNC : 0,
+		.flags = request->sync                            ? FRAME_SYNC
+			 : request->suspect == request->target_id ? FRAME_VERIFY
+								  : 0,
 		.key = request->key,
 		.epoch = request->epoch,
 		.offset = request->offset,

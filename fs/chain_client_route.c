@@ -123,6 +123,10 @@ static int choose_any(const struct cluster_map *map, const struct map_chain *cha
 		if (listed(request->tried, request->tried_count, member->target_id) ||
 		    candidate_of(map, request, member->target_id, c) < 0)
 			continue;
+		if (member->target_id == request->suspect) {
+			*out = *c;
+			return 0;
+		}
 		c->distance = distance(&asker->near, c->server);
 		c->load = asker->load(asker->user, c->server->id, c->worker);
 		c->load.down = c->load.down || !c->server->online;

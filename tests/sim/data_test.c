@@ -217,6 +217,9 @@ static void test_a_bad_copy_is_read_from_another_member(void **state)
 		if (bad != 7)
 			assert_true(all_are(scratch, MIB, 9));
 	}
+	/* Who has a bad copy is asked to look, so that it can be mended. */
+	for (unsigned i = 0; i < FAKE_SERVERS; i++)
+		assert_true(chunk->verified[i] > 0);
 	memset(chunk->bad, 0, sizeof(chunk->bad));
 	data_file_put(file);
 }

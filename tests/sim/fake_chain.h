@@ -67,7 +67,8 @@ struct fake_chunk {
 		uint64_t client, op, version;
 	} ops[FAKE_OPS_MAX];
 	unsigned op_count;
-	bool bad[FAKE_SERVERS]; /* this server's copy is damaged */
+	bool bad[FAKE_SERVERS];          /* this server's copy is damaged */
+	unsigned verified[FAKE_SERVERS]; /* it was asked to look for itself */
 };
 
 struct fake_event {

@@ -212,6 +212,13 @@ static inline void fake_read_arrives(struct fake_conn *conn, const struct frame_
 		fake_answer(conn, h, FRAME_OK, &answer, NULL);
 		return;
 	}
+	if ((h->flags & FRAME_VERIFY) != 0) {
+		chunk->verified[conn->server]++;
+		if (chunk->bad[conn->server]) {
+			fake_answer(conn, h, EIO, &answer, NULL);
+			return;
+		}
+	}
 	payload = buf_get(f->pool, length);
 	payload->start = 0;
 	payload->length = length;

@@ -430,6 +430,32 @@ static void test_pauses_stay_short_at_first(void **state)
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+static void test_a_full_disk_is_given_time_to_be_replaced(void **state)
+{
+	struct fixture *f = *state;
+	struct asked first, second, third;
+
+	f->fake->fail_updates = ENOSPC;
+	ask(f, &first, FRAME_PUNCH, 0);
+	run_for(f, 2 * SEC);
+	assert_false(first.done);
+	f->fake->fail_updates = 0;
+	run_for(f, SEC);
+	assert_true(first.done);
+	assert_int_equal(first.error, 0);
+	/* It is not replaced: the first one waits, the others are told at once. */
+	f->fake->fail_updates = ENOSPC;
+	ask(f, &second, FRAME_PUNCH, 1);
+	run_for(f, 4 * SEC);
+	assert_true(second.done);
+	assert_int_equal(second.error, -ENOSPC);
+	ask(f, &third, FRAME_PUNCH, 2);
+	run_for(f, SEC / 2);
+	assert_true(third.done);
+	assert_int_equal(third.error, -ENOSPC);
+	f->fake->fail_updates = 0;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -445,6 +471,7 @@ int main(void)
 		CASE(test_a_stuck_chain_is_known_and_the_others_are_not),
 		cmocka_unit_test_setup_teardown(test_a_soft_mount_ends_every_kind_of_waiting,
 						setup_soft, teardown),
+		CASE(test_a_full_disk_is_given_time_to_be_replaced),
 		CASE(test_a_hard_mount_waits_for_hours),
 		cmocka_unit_test(test_pauses_stay_short_at_first),
 	};

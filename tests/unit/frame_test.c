@@ -158,7 +158,7 @@ static void test_what_no_correct_peer_sends_is_refused_with_its_reason(void **st
 		{{.op = FRAME_PING, .flags = 1 << 15}, "flags not allowed for this op"},
 		{{.op = FRAME_READ, .range = 4096, .flags = FRAME_FORWARD},
 		 "flags not allowed for this op"},
-		{{.op = FRAME_READ, .range = 4096, .flags = FRAME_SYNC},
+		{{.op = FRAME_READ, .range = 4096, .flags = FRAME_FORWARD},
 		 "flags not allowed for this op"},
 		{{.op = FRAME_FLUSH, .flags = FRAME_SYNC}, "flags not allowed for this op"},
 		{{.op = FRAME_HELLO, .length = HELLO_BYTES, .flags = FRAME_FORWARD},
