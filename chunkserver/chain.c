@@ -381,7 +381,8 @@ void chain_frame(struct chain *chain, const struct chain_source *source,
 	} else if (header->epoch != chain->config.epoch && !FAULTY(NO_EPOCH_CHECK)) {
 		status = FRAME_STATUS_EPOCH;
 	} else if ((header->flags & FRAME_FORWARD) != 0 &&
-		   (source->server_id == 0 || source->server_id != chain_previous_server(chain))) {
+		   (source->server_id == 0 || (source->server_id != chain_previous_server(chain) &&
+					       !FAULTY(NO_EPOCH_CHECK)))) {
 		status = EACCES; /* only the predecessor passes on */
 	} else if ((frame_is_update(header->op) || header->op == FRAME_FLUSH) &&
 		   ((header->flags & FRAME_FORWARD) != 0) == (source->server_id != 0)) {

@@ -187,7 +187,9 @@ void chain_configure(struct chain *chain, const struct chain_config *config)
 		  chain->partition, (unsigned long long)config->epoch, config->self, config->count);
 	settle_readiness(chain, &old, was_member, was_in_sync);
 	chain->resumable = precedes(chain, &old, old_next, was_strict);
-	inbound_lose(chain);
+	/* Frames of the old epoch are refused for their epoch, and because of this. */
+	if (!FAULTY(NO_EPOCH_CHECK))
+		inbound_lose(chain);
 	/* What we have committed is not known to be the chain's any more: those who come before us
 	 * now need not have it. */
 	if (!chain->in_sync || (!chain->head && !follows(chain, &old)))

@@ -51,7 +51,7 @@ const struct conf_option master_options[] = {
 	 "how long the first of all lost members waits for the others"},
 	{"recovery", "unreachable", CONF_DURATION, AT(unreachable_ns), 100 * NS_PER_MSEC,
 	 60 * NS_PER_SEC, "1500ms", "how long somebody must be out of reach of others"},
-	{"recovery", "moves", CONF_UINT, AT(moves), 1, 1024, "2",
+	{"recovery", "moves", CONF_UINT, AT(moves), 1, 1024, "8",
 	 "partitions that are moved to or from a target at a time"},
 	{0},
 };

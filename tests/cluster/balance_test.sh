@@ -52,7 +52,7 @@ echo "written before $((before / 100)) MiB/s, meanwhile $((during / 100)) MiB/s"
 show_share chunkserver-1 chunkserver-2 chunkserver-3 chunkserver-4 "$new"
 
 step "chunkserver-2 is drained"
-catena target drain "$(target_of chunkserver-2)" || die "drain"
+catena drain "$(target_of chunkserver-2)" || die "drain"
 is_empty() { [ "$(partitions_of chunkserver-2)" = 0 ]; }
 has_no_chunks() { [ -z "$(find "$D/data/chunkserver-2/chunks" -type f -print -quit)" ]; }
 wait_for "$seconds" "drain" is_empty

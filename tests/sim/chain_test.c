@@ -145,6 +145,17 @@ static void damage(struct world *w, unsigned number)
 		s->damaged[slot] = true;
 }
 
+/* Its lease is over, so the others go on without it; it is alive, and what it has sent, and still
+ * sends until it hears of that, is of the old epoch. */
+static void expel(struct world *w, unsigned number)
+{
+	if (!w->options.reconfigure || !w->servers[number].alive)
+		return;
+	trace(w, "server %u is expelled", number);
+	w->servers[number].lease_until = w->now;
+	take_out(w, number);
+}
+
 static void something_breaks(struct world *w)
 {
 	unsigned a = (unsigned)chance(w, SERVERS), b = (unsigned)chance(w, SERVERS);
@@ -162,6 +173,8 @@ static void something_breaks(struct world *w)
 		kill_all(w, w->options.power && chance(w, 2) == 0);
 	else if (dice < 75)
 		damage(w, a);
+	else if (dice < 80 && chance(w, 2) == 0)
+		expel(w, a);
 	else if (dice < 80)
 		freeze(w, a);
 	else if (dice < 87)

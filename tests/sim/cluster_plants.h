@@ -21,7 +21,7 @@ static const struct {
 	{.name = "commit-out-of-order", .chain = CHAIN_FAULT_COMMIT_OUT_OF_ORDER},
 	{.name = "no-gap-check", .chain = CHAIN_FAULT_NO_GAP_CHECK},
 	{.name = "serve-unready", .chain = CHAIN_FAULT_SERVE_UNREADY},
-	{.name = "no-epoch-check", .chain = CHAIN_FAULT_NO_EPOCH_CHECK, .rare = true},
+	{.name = "no-epoch-check", .chain = CHAIN_FAULT_NO_EPOCH_CHECK},
 	{.name = "serve-without-lease", .chain = CHAIN_FAULT_SERVE_WITHOUT_LEASE},
 	{.name = "forget-behind-cursor", .chain = CHAIN_FAULT_FORGET_BEHIND_CURSOR},
 	{.name = "resume-unequal", .chain = CHAIN_FAULT_RESUME_UNEQUAL, .rare = true},

@@ -9,9 +9,8 @@
  *   cluster_test [--seeds N] [--seed S] [--plant NAME] [--verbose]
  *
  * --seed S alone runs that seed, with --seeds N that and the next ones. Without arguments: 3000
- * seeds, and every planted fault until it is found, but those that are rare here: resume-unequal,
- * which chain_test finds, and no-epoch-check, which others make up for but once in some thousand
- * seeds. */
+ * seeds, and every planted fault until it is found, but resume-unequal, which is rare here and is
+ * found by chain_test. */
 #define CHAIN_PLANTED_FAULTS
 #define MODEL_CHUNKS 32u
 #include "cluster_faults.h"
