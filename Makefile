@@ -104,6 +104,9 @@ $(BUILD)/planted/%.o: %.c | $(GEN_H)
 $(BUILD)/tests/sim/cluster_test: $(BUILD)/tests/sim/cluster_route.o $(PLANTED)
 $(BUILD)/tests/sim/cluster_test: LDFLAGS_ALL += -Wl,--wrap=log_write,--wrap=log_enabled,--wrap=log_rate_ok
 
+# Of the simulations, where each takes five times as long.
+SANITIZED_SEEDS ?= 300
+
 # --- tests ----------------------------------------------------------------------------------
 check: all tests ## build and run all tests
 	tests/run --build $(BUILD) unit sim fuzz cluster
@@ -120,10 +123,10 @@ sim: all tests ## simulations only; with SEEDS=N [SEED0=S] so many seeds of chai
 endif
 asan: ## unit, sim, fuzz and cluster tests under AddressSanitizer and UBSan
 	$(MAKE) BUILD=$(BUILD)-asan SANITIZE=address,undefined OPT="-O1 -g -fno-omit-frame-pointer" all tests
-	tests/run --build $(BUILD)-asan unit sim fuzz cluster-smoke
+	CATENA_SIM_SEEDS=$(SANITIZED_SEEDS) tests/run --build $(BUILD)-asan unit sim fuzz cluster-smoke
 asan-units: ## the same without clusters
 	$(MAKE) BUILD=$(BUILD)-asan SANITIZE=address,undefined OPT="-O1 -g -fno-omit-frame-pointer" all tests
-	tests/run --build $(BUILD)-asan unit sim fuzz
+	CATENA_SIM_SEEDS=$(SANITIZED_SEEDS) tests/run --build $(BUILD)-asan unit sim fuzz
 tsan: ## the threaded unit tests under ThreadSanitizer
 	$(MAKE) BUILD=$(BUILD)-tsan SANITIZE=thread OPT="-O1 -g" tests
 	tests/run --build $(BUILD)-tsan unit-threaded

@@ -410,6 +410,7 @@ static uint32_t copy_arrived(struct chain *chain, const struct chain_source *sou
 	struct request *r;
 	int rc;
 
+	info.version = 0;
 	if (chain->inbound != INBOUND_SYNCING || chain->in_conn != source->conn)
 		return FRAME_STATUS_GAP;
 	if (!at_blocks(header) ||

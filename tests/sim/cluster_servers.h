@@ -9,11 +9,13 @@
 #define SERVER_HEARTBEAT (500 * MS)
 #define UNREACHABLE_NS   (2 * SEC)
 
-/* Disks of server @s, as disk; its process is to be running. */
+/* Disks of server @s, as disk; its process is to be running.
+ * NOLINTBEGIN(bugprone-macro-parentheses): a name that is declared cannot stand in them. */
 #define EACH_DISK(w, s, each)                                                                      \
 	for (struct disk *each = &(w)->disks[(s)*DISKS_EACH];                                      \
 	     each < &(w)->disks[((s) + 1) * DISKS_EACH]; each++)                                   \
 		if (each->env != NULL)
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 static void server_time(struct world *w, unsigned s)
 {
