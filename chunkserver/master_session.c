@@ -129,6 +129,7 @@ static void fill_reports(struct master_session *s, Catena__TargetReport *reports
 		reports[i].full = report.full;
 		reports[i].error = report.error;
 		reports[i].life = report.life;
+		reports[i].damaged = report.damaged;
 		pointers[i] = &reports[i];
 	}
 }

@@ -31,6 +31,7 @@ struct target_report {
 	bool full;
 	int error; /* 0 or a positive errno: the target cannot serve */
 	uint64_t life;
+	bool damaged; /* store_damaged() */
 };
 
 #define MASTER_UNREACHABLE_MAX 64u
@@ -55,6 +56,7 @@ struct master_session_callbacks {
 	/* Registered: our server id, and the id of each target, in our order. */
 	void (*registered)(void *user, uint64_t server_id, const uint32_t *target_ids);
 	void (*map)(void *user, struct cluster_map *map); /* borrowed */
+	/* The first one says that the master has settled the lives of all targets. */
 	void (*lease)(void *user, uint64_t until_ns);
 	/* Delete these chunks of target @index, then call master_session_removed() with @sequence.
 	 */

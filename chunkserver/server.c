@@ -42,8 +42,8 @@ struct target {
 	char uuid[64];
 	bool told_down; /* in the last heartbeat */
 	bool low;       /* store_is_low() */
-	uv_work_t recovery;
-	bool recovering;
+	uv_work_t recovery, settling;
+	bool recovering, is_settling;
 };
 
 struct server {
@@ -94,6 +94,7 @@ static void on_report(void *user, unsigned index, struct target_report *report)
 	target->told_down = store_is_down(target->store);
 	report->error = target->told_down ? EIO : 0;
 	report->life = store_life(target->store);
+	report->damaged = store_damaged(target->store);
 }
 
 static void add_unreachable(struct server_status *status, uint64_t server_id)
@@ -171,9 +172,42 @@ static void on_recovery(void *user, uint64_t rate, bool paused)
 	copy_rate_set(&s->copy_rate, rate, paused);
 }
 
+static void settle_work(uv_work_t *work)
+{
+	struct target *target = work->data;
+
+	(void)store_damage_settled(target->store); /* a failure is in the log, and we try again */
+}
+
+static void settle_done(uv_work_t *work, int status)
+{
+	struct target *target = work->data;
+
+	(void)status;
+	target->is_settling = false;
+}
+
+/* The master renews nobody whose lives are not settled: so in all chains of a damaged target the
+ * others are ahead of it by now. */
+static void settle_damage(struct server *s)
+{
+	for (unsigned i = 0; i < s->target_count; i++) {
+		struct target *target = &s->targets[i];
+
+		if (target->is_settling || !store_damaged(target->store) ||
+		    store_is_down(target->store))
+			continue;
+		target->settling.data = target;
+		target->is_settling =
+			uv_queue_work(s->loop, &target->settling, settle_work, settle_done) == 0;
+	}
+}
+
 static void on_lease(void *user, uint64_t until_ns)
 {
 	struct server *s = user;
+
+	settle_damage(s);
 
 	for (uint32_t i = 0; i < s->worker_count; i++)
 		worker_set_lease(s->workers[i], until_ns);

@@ -23,6 +23,7 @@
 #define MIGRATE_MIN      64u
 #define COMPACT_PART     4u /* of the reserve in deleted blocks is enough when a write was refused */
 #define COMPACT_LEAST    (64u << 10) /* bytes that came back: it may have helped */
+#define LIVES_LOST       (1u << 24)  /* no target is opened so often */
 #define SPACE_FRESH_NS   (50 * NS_PER_MSEC)
 #define SPACE_FRESH      (4u << 20) /* bytes written until it is asked again */
 
@@ -130,6 +131,12 @@ int store_recover(struct store *store)
 		rc = kv_recover(store->kv);
 		if (rc != 0)
 			return rc;
+		/* The log was read again. What is missing now, others would take for never written
+		 * if this went on in the same life. */
+		if (!synced_is_whole(store)) {
+			store_poison(store, "kv_recover", -EUCLEAN);
+			return -EIO;
+		}
 	}
 	rc = probe(store);
 	if (rc != 0)
@@ -300,10 +307,10 @@ static void boot_id_read(char out[BOOT_ID_BYTES])
 
 static int state_write(struct store *store, bool clean)
 {
-	static const uint8_t key[] = {KEY_STATE}, life_key[] = {KEY_LIFE};
+	static const uint8_t key[] = {KEY_STATE}, life_key[] = {KEY_LIFE}, note[] = {KEY_DAMAGE};
 	struct kv_batch *batch = kv_batch_new();
 	char boot_id[BOOT_ID_BYTES];
-	uint8_t value[STATE_VALUE_MAX], life[LIFE_VALUE_MAX];
+	uint8_t value[STATE_VALUE_MAX], life[NUMBER_VALUE_MAX], damage[NUMBER_VALUE_MAX];
 	int rc;
 
 	if (batch == NULL)
@@ -313,9 +320,17 @@ static int state_write(struct store *store, bool clean)
 		     state_encode(clean, boot_id, value));
 	kv_batch_put(batch, FAMILY_MAIN, life_key, sizeof(life_key), life,
 		     life_encode(store->life, life));
+	if (store_damaged(store))
+		kv_batch_put(batch, FAMILY_MAIN, note, sizeof(note), damage,
+			     damage_encode(store->life, damage));
+	synced_put(store, batch);
 	rc = kv_write(store->kv, batch, true);
 	kv_batch_free(batch);
-	return rc;
+	if (rc != 0)
+		return rc;
+	rc = synced_tell(store);
+	/* Then the file is behind, which is always right. */
+	return rc == -ENOSPC || rc == -EDQUOT ? 0 : rc;
 }
 
 static int state_read(struct store *store)
@@ -340,12 +355,12 @@ static int state_read(struct store *store)
 }
 
 /* Another life than all before. One that cannot be read must not be guessed: the master tells old
- * copies of a disk by it. */
+ * copies of a disk by it. One that was lost with a damaged log is in the file beside it. */
 static int life_begin(struct store *store, char *error, size_t error_size)
 {
 	static const uint8_t key[] = {KEY_LIFE};
 	uint64_t before = 0;
-	uint32_t luck;
+	uint32_t luck, count;
 	uint8_t *value;
 	size_t size;
 	int rc = kv_get(store->kv, FAMILY_MAIN, key, sizeof(key), &value, &size);
@@ -363,34 +378,50 @@ static int life_begin(struct store *store, char *error, size_t error_size)
 	} else if (rc != -ENOENT) { /* absent: new, or of a time without it */
 		return rc;
 	}
+	count = (uint32_t)before;
+	if (store_damaged(store) && (uint32_t)store->synced.life > count)
+		count = (uint32_t)store->synced.life;
+	if (store->synced.lives_lost && count < UINT32_MAX - LIVES_LOST)
+		count += LIVES_LOST;
 	if (getrandom(&luck, sizeof(luck), 0) != (ssize_t)sizeof(luck))
 		return -EIO;
-	store->life = (uint64_t)luck << 32 | ((uint32_t)before + 1);
+	store->life = (uint64_t)luck << 32 | (count + 1);
 	return 0;
 }
 
 static int open_db(struct store *store, char *error, size_t error_size)
 {
-	char path[4096];
+	char path[4096], text[256] = "";
 	struct kv_options options = {
 		.path = path,
 		.families = store_families,
 		.family_count = FAMILY_COUNT,
 		.cache_bytes = DB_CACHE_BYTES,
 	};
+	int rc;
 
 	if (snprintf(path, sizeof(path), "%s/db", store->path) >= (int)sizeof(path))
 		return -ENAMETOOLONG;
-	return kv_open(&options, &store->kv, error, error_size);
+	rc = kv_open(&options, &store->kv, text, sizeof(text));
+	/* Others have what was in it, so a new target is all that is needed. */
+	if (rc == -EUCLEAN)
+		snprintf(error, error_size,
+			 "%s: its db is damaged: replace the disk, or empty the directory, and "
+			 "make a new target with --init, which gets copies of others (%s)",
+			 store->path, text);
+	else if (rc != 0)
+		snprintf(error, error_size, "%s", text);
+	return rc;
 }
 
 static struct store *store_alloc(const struct store_options *options)
 {
 	struct store *store = calloc(1, sizeof(*store));
+	pthread_condattr_t monotonic;
 
 	if (store == NULL)
 		return NULL;
-	store->root_fd = store->chunks_fd = store->lock_fd = -1;
+	store->root_fd = store->chunks_fd = store->lock_fd = store->synced.fd = -1;
 	store->pool = options->pool;
 	store->cache_bytes = options->cache_bytes == 0 ? VIEW_CACHE_BYTES : options->cache_bytes;
 	store->files_max = VIEW_FILES_MAX;
@@ -401,6 +432,11 @@ static struct store *store_alloc(const struct store_options *options)
 	pthread_mutex_init(&store->sync_mutex, NULL);
 	pthread_cond_init(&store->sync_cond, NULL);
 	pthread_cond_init(&store->sync_idle, NULL);
+	pthread_mutex_init(&store->synced.mutex, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&store->synced.cond, &monotonic);
+	pthread_condattr_destroy(&monotonic);
 	store->sync_tail = &store->sync_head;
 	store->path = strdup(options->path);
 	if (store->path == NULL) {
@@ -414,6 +450,8 @@ static void store_free(struct store *store)
 {
 	if (!store->kv_borrowed)
 		kv_close(store->kv);
+	if (store->synced.fd >= 0)
+		close(store->synced.fd);
 	if (store->lock_fd >= 0)
 		close(store->lock_fd);
 	if (store->chunks_fd >= 0)
@@ -423,6 +461,8 @@ static void store_free(struct store *store)
 	pthread_mutex_destroy(&store->sync_mutex);
 	pthread_cond_destroy(&store->sync_cond);
 	pthread_cond_destroy(&store->sync_idle);
+	pthread_mutex_destroy(&store->synced.mutex);
+	pthread_cond_destroy(&store->synced.cond);
 	free(store->path);
 	free(store);
 }
@@ -483,6 +523,8 @@ int store_open_on(const struct store_options *options, struct kv *kv, struct sto
 	space_start(store);
 	rc = state_read(store);
 	if (rc == 0)
+		rc = synced_open(store);
+	if (rc == 0)
 		rc = life_begin(store, error, error_size);
 	if (rc == 0)
 		rc = state_write(store, false);
@@ -490,11 +532,14 @@ int store_open_on(const struct store_options *options, struct kv *kv, struct sto
 		rc = store_replay(store);
 	if (rc == 0)
 		rc = log_sync_start(store);
+	if (rc == 0)
+		rc = synced_start(store);
 	if (rc != 0)
 		goto fail;
 	*out = store;
 	return 0;
 fail:
+	log_sync_stop(store);
 	if (error[0] == '\0')
 		snprintf(error, error_size, "%s: cannot be opened: %s", options->path,
 			 strerror(-rc));
@@ -514,12 +559,13 @@ void store_close(struct store *store)
 		return;
 	if (atomic_load(&store->views) != 0)
 		log_error("target closed with views open path=%s", store->path);
+	synced_stop(store);
 	log_sync_stop(store);
 	if (store_check(store) == 0) {
 		int rc = kv_sync(store->kv);
 
-		if (rc == 0 && !atomic_load(&store->leftovers))
-			rc = state_write(store, true);
+		if (rc == 0)
+			rc = state_write(store, !atomic_load(&store->leftovers));
 		if (rc != 0)
 			log_error("target not synced at close path=%s error=\"%s\"", store->path,
 				  strerror(-rc));

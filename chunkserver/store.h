@@ -5,6 +5,7 @@
  *   db/               RocksDB: chunk records, block checksums and presence in 1 MiB pieces,
  *                     and blocks kept inside (below)
  *   chunks/xx/...     one plain sparse file for each larger chunk, chunk data at offset 0
+ *   synced            up to where the db is known to have been synced, and the life
  *   lock              held while open
  *
  * Where bytes live. Each present block of a chunk is either in the chunk's file or, as a 4 KiB
@@ -72,7 +73,7 @@ struct store_options {
  * is new. -EEXIST: is one already; -ENOTEMPTY. */
 int store_init(const char *path, const char *cluster, char *error, size_t error_size);
 /* -ENOENT: not a target; -EXDEV: of another cluster; -EBUSY: in use; -EUCLEAN. Replays dirty
- * pieces before it returns. */
+ * pieces before it returns. See store_damaged(). */
 int store_open(const struct store_options *options, struct store **out, char *error,
 	       size_t error_size);
 /* All views must be closed. Syncs. NULL is allowed. */
@@ -83,6 +84,14 @@ const char *store_uuid(const struct store *store);
  * from a copy of it, put back) have the same count, and are not the same. */
 uint64_t store_life(const struct store *store);
 /* *free_bytes is what WRITE may still take: free, less the reserve and what is promised. */
+/* Something that had been synced was missing when it was opened, now or earlier: what is there is
+ * right, but it does not show that what is not there never was. So it may be nobody's source until
+ * it has been made equal to others. Its life is above all before; files without a record are kept.
+ */
+bool store_damaged(const struct store *store);
+/* The master has put this life's target behind the others in all its chains: from here on it counts
+ * like any other. Durable when it returns 0; from any thread, may take as long as a sync. */
+int store_damage_settled(struct store *store);
 void store_space(struct store *store, uint64_t *capacity, uint64_t *used, uint64_t *free_bytes);
 bool store_full(struct store *store);
 /* So little is left that others should take over before anything has to be refused. @was: what was

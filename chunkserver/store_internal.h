@@ -209,6 +209,8 @@ static inline bool record_is_inline(uint32_t length)
 #define KEY_MARK         'm'
 #define KEY_STATE        's'
 #define KEY_LIFE         'l'
+#define KEY_SYNCED       'y'
+#define KEY_DAMAGE       'd'
 #define KEY_BYTES_MAX    (CHUNK_KEY_BYTES + 4)
 #define PIECE_VALUE_MAX  (1 + 2 + 2 * (PIECE_BLOCKS / 8) + 4 * PIECE_BLOCKS + 4)
 #define RECORD_VALUE_MAX 4096u
@@ -216,7 +218,7 @@ static inline bool record_is_inline(uint32_t length)
 #define INNER_HEAD       5u /* format, checksum */
 #define INNER_VALUE_MAX  (INNER_HEAD + BLOCK_SIZE)
 #define STATE_VALUE_MAX  128u
-#define LIFE_VALUE_MAX   16u
+#define NUMBER_VALUE_MAX 16u
 #define BOOT_ID_BYTES    40u
 
 size_t key_record(const struct chunk_key *key, uint8_t out[KEY_BYTES_MAX]);
@@ -245,9 +247,12 @@ size_t inner_encode(uint32_t crc, const void *bytes, uint32_t length, uint8_t ou
 int inner_decode(const void *data, size_t size, uint32_t crc, uint8_t out[BLOCK_SIZE]);
 size_t state_encode(bool clean, const char *boot_id, uint8_t out[STATE_VALUE_MAX]);
 int state_decode(const void *data, size_t size, bool *clean, char boot_id[BOOT_ID_BYTES]);
-/* @life: not 0. */
-size_t life_encode(uint64_t life, uint8_t out[LIFE_VALUE_MAX]);
+/* Numbers that are not 0: the life; the mark of store_synced.c; the life that noticed damage. */
+size_t life_encode(uint64_t life, uint8_t out[NUMBER_VALUE_MAX]);
 int life_decode(const void *data, size_t size, uint64_t *life);
+size_t synced_encode(uint64_t mark, uint8_t out[NUMBER_VALUE_MAX]);
+int synced_decode(const void *data, size_t size, uint64_t *mark);
+size_t damage_encode(uint64_t life, uint8_t out[NUMBER_VALUE_MAX]);
 
 /* ---- the store ---- */
 
@@ -256,6 +261,23 @@ struct log_wait {
 	struct store_view *view;
 	int error;
 	void (*done)(struct log_wait *wait); /* on the view's loop */
+};
+
+/* What is known to have been synced, beside the db (store_synced.c). Under its mutex but for
+ * opening and closing. */
+struct synced {
+	int fd;           /* -1: it is not kept */
+	unsigned slot;    /* of the file, to be written next */
+	uint64_t mark;    /* the last one put into kv */
+	uint64_t seq;     /* its batch */
+	uint64_t told;    /* the last one in the file, */
+	uint64_t life;    /* and the life there; 0: none */
+	bool lives_lost;  /* there is damage, and nothing says which lives were used */
+	uint64_t tick_ns; /* from one look to the next */
+	pthread_t thread;
+	bool thread_runs, stop;
+	pthread_mutex_t mutex;
+	pthread_cond_t cond;
 };
 
 struct store {
@@ -267,6 +289,9 @@ struct store {
 	bool kv_borrowed;
 	bool same_boot; /* the machine has not gone down since the target was last open */
 	bool was_clean;
+	atomic_bool damaged; /* something synced is missing, and the master has not drawn its
+			      * conclusions; durably in kv */
+	struct synced synced;
 	struct buf_pool *pool;
 	uint64_t cache_bytes;
 	unsigned files_max; /* open ones, per view */
@@ -342,6 +367,21 @@ static inline bool log_synced(struct store *store, uint64_t seq)
 {
 	return atomic_load_explicit(&store->synced_seq, memory_order_acquire) >= seq;
 }
+
+/* What is known to have been synced (store_synced.c). Before the target is used: reads it, and sets
+ * store->damaged when kv does not have it. -errno when the file cannot be read or made. */
+int synced_open(struct store *store);
+/* Puts the next mark into @batch, which is to be written and synced before synced_tell(). */
+void synced_put(struct store *store, struct kv_batch *batch);
+/* The last mark put into kv is synced: into the file with it, and with the store's life. */
+int synced_tell(struct store *store);
+/* kv has all that the file says. False also when it cannot be told. */
+bool synced_is_whole(struct store *store);
+int synced_start(struct store *store);
+void synced_stop(struct store *store);
+/* One look: puts a mark into kv if something was synced since the last one; tells of a mark that is
+ * synced. Any thread. */
+void synced_tick(struct store *store);
 
 /* ---- files (store_file.c) ---- */
 

@@ -11,7 +11,7 @@
 #define MARK_FORMAT   1
 #define INNER_FORMAT  1
 #define STATE_FORMAT  1
-#define LIFE_FORMAT   1
+#define NUMBER_FORMAT 1
 
 #define RECORD_UNSURE   1u
 #define RECORD_HAS_FILE 2u
@@ -446,27 +446,50 @@ int state_decode(const void *data, size_t size, bool *clean, char boot_id[BOOT_I
 	return 0;
 }
 
-/* ---- how often the target was opened ---- */
+/* ---- single numbers ---- */
 
-static const uint8_t life_key[] = {KEY_LIFE};
-
-size_t life_encode(uint64_t life, uint8_t out[LIFE_VALUE_MAX])
+static size_t number_encode(uint8_t key, uint64_t number, uint8_t out[NUMBER_VALUE_MAX])
 {
 	struct writer w = {.at = out};
 
-	write_u8(&w, LIFE_FORMAT);
-	put_le64(w.at, life);
+	write_u8(&w, NUMBER_FORMAT);
+	put_le64(w.at, number);
 	w.at += 8;
-	return seal(life_key, sizeof(life_key), out, &w);
+	return seal(&key, sizeof(key), out, &w);
 }
 
-int life_decode(const void *data, size_t size, uint64_t *life)
+static int number_decode(uint8_t key, const void *data, size_t size, uint64_t *number)
 {
-	struct reader r = unseal(life_key, sizeof(life_key), data, size, LIFE_FORMAT);
+	struct reader r = unseal(&key, sizeof(key), data, size, NUMBER_FORMAT);
 	const uint8_t *bytes = reader_bytes(&r, 8);
 
 	if (!reader_done(&r) || get_le64(bytes) == 0)
 		return -EBADMSG;
-	*life = get_le64(bytes);
+	*number = get_le64(bytes);
 	return 0;
+}
+
+size_t life_encode(uint64_t life, uint8_t out[NUMBER_VALUE_MAX])
+{
+	return number_encode(KEY_LIFE, life, out);
+}
+
+int life_decode(const void *data, size_t size, uint64_t *life)
+{
+	return number_decode(KEY_LIFE, data, size, life);
+}
+
+size_t synced_encode(uint64_t mark, uint8_t out[NUMBER_VALUE_MAX])
+{
+	return number_encode(KEY_SYNCED, mark, out);
+}
+
+int synced_decode(const void *data, size_t size, uint64_t *mark)
+{
+	return number_decode(KEY_SYNCED, data, size, mark);
+}
+
+size_t damage_encode(uint64_t life, uint8_t out[NUMBER_VALUE_MAX])
+{
+	return number_encode(KEY_DAMAGE, life, out);
 }

@@ -8,7 +8,9 @@
  * Either way the chunk is unsure. A block that the file is too short for has become absent in a
  * power cut; when only the process has died that is damage, and stays so.
  *
- * Files without a record are of updates that were never committed, or of removed chunks. */
+ * Files without a record are of updates that were never committed, or of removed chunks; in a
+ * target with a damaged log also of chunks whose record is lost, so there they stay until the
+ * master knows of the damage and another opening looks again. */
 #include "chunkserver/store_internal.h"
 #include <dirent.h>
 #include <errno.h>
@@ -320,7 +322,9 @@ int store_replay(struct store *store)
 	replay->data = aligned_alloc(BLOCK_SIZE, PIECE_BYTES);
 	if (replay->change != NULL && replay->data != NULL)
 		rc = replay_marks(replay);
-	if (rc == 0 && !store->was_clean)
+	if (rc == 0 && store_damaged(store))
+		atomic_store(&store->leftovers, true);
+	else if (rc == 0 && !store->was_clean)
 		rc = sweep(store, &swept);
 	if (rc == 0)
 		rc = kv_sync(store->kv);

@@ -226,8 +226,7 @@ static bool would_be_last(const struct chain_manager *manager, const struct map_
 			liveness_target(&manager->live, chain->members[i].target_id);
 
 		if ((int)i != at && chain->members[i].state == MEMBER_IN_SYNC &&
-		    (other == NULL || !other->listed ||
-		     !chain_life_is_old(other->life, other->seen_life)))
+		    (other == NULL || !other->listed || !liveness_is_old(other)))
 			return false;
 	}
 	return true;
@@ -249,7 +248,8 @@ int chain_manager_check(struct chain_manager *manager, const struct cluster_map 
 	for (size_t i = 0; i < count; i++) {
 		struct live_target *known = liveness_target(&manager->live, targets[i].id);
 
-		if (!chain_life_is_old(targets[i].life, targets[i].seen_life) ||
+		if (!chain_manager_is_old(targets[i].life, targets[i].seen_life,
+					  targets[i].damaged) ||
 		    (known != NULL && known->forgiven) || !last_of_any(manager, map, targets[i].id))
 			continue;
 		*which = i;
@@ -262,6 +262,7 @@ int chain_manager_check(struct chain_manager *manager, const struct cluster_map 
 			HASH_ADD(hh, manager->live.targets, id, sizeof(known->id), known);
 		}
 		known->old_refused = true;
+		known->damaged = targets[i].damaged;
 		return -ESTALE;
 	}
 	return 0;
@@ -290,7 +291,7 @@ int chain_manager_accept_data_loss(struct chain_manager *manager, const struct c
 			liveness_target(&manager->live, chain->members[i].target_id);
 
 		if (chain->members[i].state == MEMBER_IN_SYNC && other != NULL && other->listed &&
-		    other->error == 0 && !chain_life_is_old(other->life, other->seen_life) &&
+		    other->error == 0 && !liveness_is_old(other) &&
 		    is_there(manager, other->server))
 			return -EBUSY;
 	}

@@ -17,7 +17,8 @@
  *   a little for the others), or an administrator accepts the loss.
  * - restart: A target of a new life (store_life()) has forgotten what was pending: it is out, and
  * in again as syncing, unless nobody of the chain has forgotten less. One of an older life than was
- *   seen is an old copy of a disk: it is never the last.
+ *   seen is an old copy of a disk, and one that lacks what it had synced is as good as that: it is
+ *   never the last.
  * - renewal: A server is not renewed between a decision that takes it out and the publication of
  * the map that says so, nor with a new life before what follows from it is published.
  * - fence: Who is alive and loses its place all the same (a move, a complaint, a full disk, damage,
@@ -75,11 +76,18 @@ struct chain_manager_target {
 	uint64_t life;      /* as the target says */
 	uint64_t seen_life; /* as the store says; 0: never seen */
 	uint64_t capacity, used;
+	bool damaged; /* something synced is missing, says the target */
 	bool full;
 	int error; /* 0, or why it cannot serve */
 };
+/* Such a target is an old copy of its disk, or as good as one: it does not have all it said it had.
+ * Once the chains reflect its life (as @seen), they reflect that too. */
+static inline bool chain_manager_is_old(uint64_t life, uint64_t seen, bool damaged)
+{
+	return chain_life_is_old(life, seen) || (damaged && life != seen);
+}
 /* May it register with these? -ESTALE: @targets[*which] is an older copy of a disk than was seen,
- * and nobody else knows what was answered in some chain of it. */
+ * or damaged, and nobody else knows what was answered in some chain of it. */
 int chain_manager_check(struct chain_manager *manager, const struct cluster_map *map,
 			const struct chain_manager_target *targets, size_t count, size_t *which);
 /* All targets that the server has now; what it had before and is not among them is out. -ENOMEM. */
@@ -166,7 +174,7 @@ void chain_manager_published(struct chain_manager *manager, bool ok);
 
 /* An administrator's word: the plan makes @target the first of this chain, in-sync. -ENOENT: not a
  * member; -EBUSY: an in-sync member is there; -EAGAIN: the target is not there. Of a last member
- * whose old copy was refused (chain_manager_check()): its next registration is taken. */
+ * that is old and was refused (chain_manager_check()): its next registration is taken. */
 int chain_manager_accept_data_loss(struct chain_manager *manager, const struct cluster_map *map,
 				   uint32_t pool, uint32_t partition, uint32_t target);
 

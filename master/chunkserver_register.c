@@ -67,6 +67,7 @@ static bool take_targets(struct registration *r, const Catena__Register *message
 			if (strcmp(r->targets[j].uuid, target->uuid) == 0)
 				return false;
 		r->states[i] = (struct chain_manager_target){.life = report->life,
+							     .damaged = report->damaged != 0,
 							     .capacity = report->capacity,
 							     .used = report->used,
 							     .full = report->full != 0,
@@ -168,11 +169,17 @@ static bool is_too_old(struct registration *r, char *why, size_t why_size)
 	if (map == NULL ||
 	    chain_manager_check(chains_manager(master), map, r->states, r->count, &which) == 0)
 		return false;
-	snprintf(why, why_size,
-		 "target %s is an older copy of its disk (life %llu, life %llu was seen), and no "
-		 "other member of some chain has what was written since",
-		 r->targets[which].uuid, (unsigned long long)r->states[which].life,
-		 (unsigned long long)r->states[which].seen_life);
+	if (r->states[which].damaged)
+		snprintf(why, why_size,
+			 "target %s is damaged, records that it had synced are missing, and no "
+			 "other member of some chain has them",
+			 r->targets[which].uuid);
+	else
+		snprintf(why, why_size,
+			 "target %s is an older copy of its disk (life %llu, life %llu was seen), "
+			 "and no other member of some chain has what was written since",
+			 r->targets[which].uuid, (unsigned long long)r->states[which].life,
+			 (unsigned long long)r->states[which].seen_life);
 	return true;
 }
 

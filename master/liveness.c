@@ -129,6 +129,7 @@ int liveness_registered(struct liveness *live, uint64_t id,
 		target->server = id;
 		target->life = targets[i].life;
 		target->seen_life = targets[i].seen_life;
+		target->damaged = targets[i].damaged;
 		target->listed = true;
 		target->old_refused = false;
 		report(target, &targets[i], now_ns);
@@ -237,6 +238,11 @@ static enum presence out_since(const struct liveness *live, uint64_t since_ns, u
 	return now_ns < since_ns + live->gather_ns ? PRESENT_QUIET : PRESENT_OUT;
 }
 
+bool liveness_is_old(const struct live_target *target)
+{
+	return chain_manager_is_old(target->life, target->seen_life, target->damaged);
+}
+
 enum presence liveness_presence(const struct liveness *live, uint32_t id, uint64_t map_server,
 				uint64_t now_ns, bool *certain)
 {
@@ -257,10 +263,11 @@ enum presence liveness_presence(const struct liveness *live, uint32_t id, uint64
 		return PRESENT_OUT; /* the server came without it */
 	if (!target->listed)
 		return out_since(live, target->unlisted_ns, now_ns);
+	/* First, or its life would be settled as that of a disk that only fails. */
+	if (liveness_is_old(target) && !target->forgiven)
+		return PRESENT_OLD;
 	if (target->error != 0)
 		return PRESENT_FAILED;
-	if (chain_life_is_old(target->life, target->seen_life) && !target->forgiven)
-		return PRESENT_OLD;
 	if (target->life != target->seen_life && target->seen_life != 0)
 		return PRESENT_RESTARTED;
 	*certain = false;

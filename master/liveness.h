@@ -12,8 +12,8 @@ enum presence {
 	PRESENT_HERE,      /* alive, heard of lately, has forgotten nothing */
 	PRESENT_QUIET,     /* perhaps */
 	PRESENT_RESTARTED, /* alive, of a new life that is not settled yet */
-	PRESENT_OLD,       /* alive, of an older life than was seen */
-	PRESENT_FAILED,    /* its disk */
+	PRESENT_OLD,    /* alive, of an older life than was seen; or its log lost what was synced */
+	PRESENT_FAILED, /* its disk */
 	PRESENT_OUT,
 };
 
@@ -23,8 +23,9 @@ struct live_target {
 	uint64_t life, seen_life; /* seen: what the chains reflect */
 	uint64_t capacity, used;
 	bool full, listed; /* listed: by its server, in its last registration */
-	bool forgiven;     /* an administrator takes it though its life is older */
-	bool old_refused;  /* its server came with too old a copy */
+	bool damaged;      /* something synced is missing, says this life */
+	bool forgiven;     /* an administrator takes it though it is old */
+	bool old_refused;  /* its server came with it being old */
 	double fair;       /* part of all chains, when it was last planned */
 	int error;
 	uint64_t failed_ns;   /* last seen with an error; 0: never */
@@ -74,6 +75,8 @@ void liveness_update(struct liveness *live, uint64_t now_ns);
 /* Of a target that the map says to be @server's. *certain: it will not come back as it was. */
 enum presence liveness_presence(const struct liveness *live, uint32_t target, uint64_t server,
 				uint64_t now_ns, bool *certain);
+/* It does not have all that it said it had, and the chains do not reflect that yet. */
+bool liveness_is_old(const struct live_target *target);
 /* Its lease has surely run out, or nothing of it is left to use it. */
 bool liveness_harmless(const struct liveness *live, uint64_t server, uint64_t now_ns);
 /* Somebody has just gone, or may have. */

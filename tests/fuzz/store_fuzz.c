@@ -36,12 +36,20 @@ static void give_up(const char *what, int error)
 
 /* ---- the child that is killed ---- */
 
+/* Between the steps of the model: marks come and are told. */
+static bool tick(void)
+{
+	synced_tick(fx.store);
+	return false;
+}
+
 static void work(void)
 {
 	int rc = fixture_open(&fx);
 
 	if (rc != 0)
 		give_up("open", rc);
+	model.stop = tick;
 	rc = model_run(&fx, &model);
 	if (rc != 0)
 		give_up("run", rc);
@@ -141,8 +149,9 @@ static void damage_log(void)
 
 /* ---- the child that judges ---- */
 
-/* Whatever has happened to a chunk, it can be removed. */
-static void clear_up(void)
+/* Whatever has happened to a chunk, it can be removed. Files that lost their record with the log
+ * stay until a later opening. */
+static void clear_up(enum damage damage)
 {
 	for (uint32_t c = 0; c < MODEL_CHUNKS; c++) {
 		struct chunk_key key = test_key(c);
@@ -154,7 +163,7 @@ static void clear_up(void)
 			give_up("remove", rc);
 		rc = store_info(fx.view, &key, &info);
 		file_path(&fx, &key, path, sizeof(path));
-		if (rc != 0 || info.exists || access(path, F_OK) == 0)
+		if (rc != 0 || info.exists || (damage != DAMAGE_LOG && access(path, F_OK) == 0))
 			give_up("not removed", rc);
 	}
 }
@@ -169,13 +178,17 @@ static void judge(enum damage damage)
 			_exit(NEEDS_NEW_TARGET);
 		if (rc != 0)
 			give_up("open after the crash", rc);
+		if (store_damaged(fx.store) && damage != DAMAGE_LOG)
+			give_up("a crash was taken for damage", 0);
+		if (store_damaged(fx.store) && again > 0 && store_damage_settled(fx.store) != 0)
+			give_up("damage cannot be settled", 0);
 		for (uint32_t c = 0; c < MODEL_CHUNKS; c++)
 			if (model_judge_chunk(&fx, &model, c,
 					      damage == DAMAGE_LOG ? 0 : progress->kept[c],
 					      damage != DAMAGE_NONE) != 0)
 				give_up(model.why, 0);
 		if (again > 0)
-			clear_up();
+			clear_up(damage);
 		fixture_close(&fx);
 	}
 	_exit(0);

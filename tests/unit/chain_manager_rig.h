@@ -211,7 +211,9 @@ static inline void rig_check(struct rig *r, const struct chain_change *change)
 	if (was->epoch != 0 && kept == 0)
 		r->broken = "nobody of the in-sync members was kept";
 	for (uint32_t i = 0; i < was->count; i++)
+		/* Who has lost what it had is no help to anybody. */
 		if (was->members[i].state == MEMBER_IN_SYNC &&
+		    !r->target[was->members[i].target_id - 1].report.damaged &&
 		    !rig_in_sync(is, was->members[i].target_id) && there == 0)
 			r->broken = "taken out though nobody else is there";
 }

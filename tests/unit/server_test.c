@@ -124,7 +124,7 @@ static void test_a_target_that_cannot_be_opened_does_not_keep_the_others(void **
 	wait_for(&master.registrations, 1);
 	batch = take(&master.last_register);
 	assert_int_equal(batch->registrations[0]->n_targets, 1);
-	assert_int_equal(batch->registrations[0]->targets[0]->life, 1);
+	assert_int_equal(batch->registrations[0]->targets[0]->life & UINT32_MAX, 1);
 	done_with(batch);
 }
 
@@ -161,18 +161,18 @@ static void on_left(void *user)
 	has_left = true;
 }
 
-static void register_both(void)
+static void start_and_register(void)
 {
+	unsigned registrations = counted(&master.registrations);
+	unsigned heartbeats = counted(&master.heartbeats);
 	Catena__TargetReport reports[2], *pointers[2] = {&reports[0], &reports[1]};
 	Catena__Registered message = CATENA__REGISTERED__INIT, *messages[1] = {&message};
 	Catena__ServerPush push = CATENA__SERVER_PUSH__INIT;
 	Catena__ServerBatch *batch;
 
-	make(one);
-	make(two);
 	assert_int_equal(open_server(), 0);
 	assert_int_equal(server_targets(server), 2);
-	wait_for(&master.registrations, 1);
+	wait_for(&master.registrations, registrations + 1);
 	batch = take(&master.last_register);
 	assert_int_equal(batch->registrations[0]->n_targets, 2);
 	for (unsigned i = 0; i < 2; i++) {
@@ -188,7 +188,14 @@ static void register_both(void)
 	push.n_registered = 1;
 	say(&push);
 	done_with(batch);
-	wait_for(&master.heartbeats, 1);
+	wait_for(&master.heartbeats, heartbeats + 1);
+}
+
+static void register_both(void)
+{
+	make(one);
+	make(two);
+	start_and_register();
 }
 
 /* One partition, of targets 10 and 11 (ours) and 12, with these states (0: not there). */
@@ -314,6 +321,68 @@ static void test_it_waits_no_longer_than_it_should(void **state)
 	assert_in_range(leave(), 1900, 4000);
 }
 
+/* ---- damaged targets ---- */
+
+/* Like a target whose db comes from an older copy of it. */
+static void lose_the_mark(const char *path)
+{
+	char synced[CA_PATH_MAX + 32];
+
+	snprintf(synced, sizeof(synced), "%s/synced", path);
+	assert_int_equal(unlink(synced), 0);
+}
+
+static bool reports_damage(unsigned target)
+{
+	Catena__ServerBatch *batch = take(&master.last_heartbeat);
+	bool damaged = batch->heartbeats[batch->n_heartbeats - 1]->targets[target]->damaged;
+
+	done_with(batch);
+	return damaged;
+}
+
+static void renew(void)
+{
+	Catena__ServerBatch *batch = take(&master.last_heartbeat);
+	Catena__Renew message = CATENA__RENEW__INIT, *messages[1] = {&message};
+	Catena__ServerPush push = CATENA__SERVER_PUSH__INIT;
+
+	message.sequence = batch->heartbeats[batch->n_heartbeats - 1]->sequence;
+	push.renewed = messages;
+	push.n_renewed = 1;
+	say(&push);
+	done_with(batch);
+}
+
+static void stop(void)
+{
+	server_stop(server);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	server_free(server);
+	server = NULL;
+}
+
+static void test_damage_is_reported_until_the_master_has_settled_it(void **state)
+{
+	register_both();
+	stop();
+	lose_the_mark(two);
+	start_and_register();
+	assert_true(reports_damage(1));
+	/* A process that ends before the master has settled it tells it again. */
+	stop();
+	start_and_register();
+	assert_true(reports_damage(1));
+	wait_for(&master.heartbeats, counted(&master.heartbeats) + 1);
+	renew();
+	run_for(500 * NS_PER_MSEC);
+	wait_for(&master.heartbeats, counted(&master.heartbeats) + 1);
+	assert_false(reports_damage(1));
+	stop();
+	start_and_register();
+	assert_false(reports_damage(1));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -326,6 +395,7 @@ int main(void)
 		TEST(test_it_leaves_at_once_when_no_chain_needs_it),
 		TEST(test_it_waits_until_others_have_taken_over),
 		TEST(test_it_waits_no_longer_than_it_should),
+		TEST(test_damage_is_reported_until_the_master_has_settled_it),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);

@@ -204,7 +204,7 @@ static void write_life(const void *value, size_t size)
 
 static void test_each_opening_is_another_life(void **state)
 {
-	uint8_t value[LIFE_VALUE_MAX];
+	uint8_t value[NUMBER_VALUE_MAX];
 	struct store *store;
 	uint64_t last = 0;
 
