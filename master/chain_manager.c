@@ -276,6 +276,19 @@ static bool is_there(const struct chain_manager *manager, uint64_t id)
 	return server != NULL && server->registered && server->out_ns == 0;
 }
 
+/* Some member, whatever it has, is there. */
+static bool any_member_listed(const struct chain_manager *manager, const struct map_chain *chain)
+{
+	for (uint32_t i = 0; i < chain->count; i++) {
+		const struct live_target *member =
+			liveness_target(&manager->live, chain->members[i].target_id);
+
+		if (member != NULL && member->listed && is_there(manager, member->server))
+			return true;
+	}
+	return false;
+}
+
 int chain_manager_accept_data_loss(struct chain_manager *manager, const struct cluster_map *map,
 				   uint32_t pool, uint32_t partition, uint32_t target)
 {
@@ -284,7 +297,8 @@ int chain_manager_accept_data_loss(struct chain_manager *manager, const struct c
 	struct live_target *known = liveness_target(&manager->live, target);
 	int at = chain == NULL ? -1 : chain_index(chain, target);
 
-	if (at < 0 || memory == NULL)
+	if (chain == NULL || chain->epoch == 0 || memory == NULL ||
+	    (at < 0 && any_member_listed(manager, chain)))
 		return -ENOENT;
 	for (uint32_t i = 0; i < chain->count; i++) {
 		const struct live_target *other =
@@ -295,7 +309,8 @@ int chain_manager_accept_data_loss(struct chain_manager *manager, const struct c
 		    is_there(manager, other->server))
 			return -EBUSY;
 	}
-	if (known != NULL && known->old_refused && chain->members[at].state == MEMBER_IN_SYNC) {
+	if (known != NULL && known->old_refused && at >= 0 &&
+	    chain->members[at].state == MEMBER_IN_SYNC) {
 		known->forgiven = true;
 		return 0;
 	}

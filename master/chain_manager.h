@@ -172,7 +172,8 @@ bool chain_manager_harmless(const struct chain_manager *manager, uint64_t server
  * nobody knows: the map that the next plan() gets says what is so. */
 void chain_manager_published(struct chain_manager *manager, bool ok);
 
-/* An administrator's word: the plan makes @target the first of this chain, in-sync. -ENOENT: not a
+/* An administrator's word: the plan makes @target the first of this chain, in-sync, with what it
+ * has. When no member at all is there, that may be any target: it begins empty. -ENOENT: not a
  * member; -EBUSY: an in-sync member is there; -EAGAIN: the target is not there. Of a last member
  * that is old and was refused (chain_manager_check()): its next registration is taken. */
 int chain_manager_accept_data_loss(struct chain_manager *manager, const struct cluster_map *map,

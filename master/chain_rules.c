@@ -338,11 +338,15 @@ static bool begin_again(const struct chain_case *in, struct map_chain *next)
 	uint32_t target = in->memory->accept;
 
 	in->memory->accept = 0;
-	if (target == 0 || chain_index(next, target) < 0 || anybody_in_sync(in) ||
+	if (target == 0 || anybody_in_sync(in) ||
+	    cluster_map_target(in->survey->map, target) == NULL ||
 	    survey_of(in->survey, target)->presence >= PRESENT_FAILED)
 		return false;
 	for (uint32_t i = 0; i < next->count; i++)
 		next->members[i].state = MEMBER_OFFLINE;
+	/* Room for one that was no member. */
+	if (next->count == CHAIN_MEMBERS_MAX && chain_index(next, target) < 0)
+		chain_edit_remove(next, next->members[next->count - 1].target_id);
 	chain_edit_put(next, target, MEMBER_IN_SYNC);
 	return true;
 }

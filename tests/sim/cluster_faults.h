@@ -391,6 +391,15 @@ static void administrator_looks(struct world *w)
 				w->partitions[p].accepted = true;
 				break;
 			}
+		for (size_t i = 0; !w->partitions[p].accepted && is_lost(w, p) &&
+				   i < w->master.state_map->target_count;
+		     i++)
+			if (chain_manager_accept_data_loss(
+				    w->master.manager, w->master.state_map, POOL, p,
+				    w->master.state_map->targets[i].id) == 0) {
+				trace(w, "partition %u begins empty", p);
+				w->partitions[p].accepted = true;
+			}
 	}
 }
 #endif
