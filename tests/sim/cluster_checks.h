@@ -105,6 +105,19 @@ static void check_process_ended(struct world *w, const struct disk *disk, bool l
 	}
 }
 
+/* By what the master knows: on a server that is there, and not said to have failed. */
+static bool is_there(const struct world *w, unsigned t)
+{
+	struct chain_manager_status status;
+	uint64_t now = local(w, NODE_MASTER);
+
+	return w->disk_of[t] != DISKS_MAX &&
+	       chain_manager_online(w->master.manager, w->id_of[w->disk_of[t] / DISKS_EACH], now) &&
+	       chain_manager_target_status(w->master.manager, w->master.state_map, t, now,
+					   &status) == 0 &&
+	       status.error == 0;
+}
+
 /* A copy that has lost something may go on in-sync when nobody was there who has more. */
 static void check_settled(struct world *w, const struct disk *disk)
 {
@@ -117,11 +130,7 @@ static void check_settled(struct world *w, const struct disk *disk)
 			    !copies[t].lost)
 				continue;
 			for (unsigned u = 0; u < TARGETS_MAX && !other; u++)
-				other = copies[u].in_sync && copies[u].continuous &&
-					w->disk_of[u] != DISKS_MAX &&
-					chain_manager_online(w->master.manager,
-							     w->id_of[w->disk_of[u] / DISKS_EACH],
-							     local(w, NODE_MASTER));
+				other = copies[u].in_sync && copies[u].continuous && is_there(w, u);
 			if (!other)
 				expose(w, p);
 		}
