@@ -83,7 +83,6 @@ const char *store_uuid(const struct store *store);
  * from 1 on; the upper are chance: two processes that began from the same state of the disk (one
  * from a copy of it, put back) have the same count, and are not the same. */
 uint64_t store_life(const struct store *store);
-/* *free_bytes is what WRITE may still take: free, less the reserve and what is promised. */
 /* Something that had been synced was missing when it was opened, now or earlier: what is there is
  * right, but it does not show that what is not there never was. So it may be nobody's source until
  * it has been made equal to others. Its life is above all before; files without a record are kept.
@@ -92,6 +91,7 @@ bool store_damaged(const struct store *store);
 /* The master has put this life's target behind the others in all its chains: from here on it counts
  * like any other. Durable when it returns 0; from any thread, may take as long as a sync. */
 int store_damage_settled(struct store *store);
+/* *free_bytes is what WRITE may still take: free, less the reserve and what is promised. */
 void store_space(struct store *store, uint64_t *capacity, uint64_t *used, uint64_t *free_bytes);
 bool store_full(struct store *store);
 /* So little is left that others should take over before anything has to be refused. @was: what was

@@ -71,7 +71,9 @@ static bool file_read_slots(struct synced *synced)
 
 		if (!slot_read(synced->fd, i, &mark, &life))
 			continue;
-		synced->life = life > synced->life ? life : synced->life;
+		/* Only the lower half counts; see store_life(). */
+		if ((uint32_t)life > (uint32_t)synced->life)
+			synced->life = life;
 		if (any && mark <= synced->told)
 			continue;
 		synced->told = mark;
