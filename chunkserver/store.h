@@ -116,6 +116,10 @@ struct chunk_info {
 	uint32_t op_count;
 	struct store_op_id ops[STORE_OPS_KEPT]; /* oldest first */
 };
+/* A copy over a chunk has begun: none of the updates in @ops may be recognised from now on, since
+ * of what they have made parts may be gone. How far the chunk had been, at least @version, stays
+ * known (op 0 of client 0 is nobody's). Returns the new count, at most 1. */
+uint32_t store_ops_void(struct store_op_id *ops, uint32_t count, uint64_t version);
 /* From memory or RocksDB. 0 also when the chunk does not exist; -EIO, -EBADMSG. */
 int store_info(struct store_view *view, const struct chunk_key *key, struct chunk_info *info);
 /* CRC32C over length, presence and all block checksums: equal on equal copies. */
@@ -138,7 +142,7 @@ struct store_update {
 	uint64_t epoch, version;
 	uint64_t client_id, op_id, answered; /* op ids of client_id up to answered are forgotten */
 	bool syncing; /* copy of a chunk at rest: version stays 0 (incomplete) until
-		       * store_complete(); no op id is kept; allowed into the reserve */
+		       * store_complete(); store_ops_void(); allowed into the reserve */
 	void (*done)(struct store_update *update, int error);
 	void *user;
 	void *store_private; /* of the store between prepare and commit/abort */

@@ -149,8 +149,14 @@ static int commit_plan(struct plan *plan)
 	if (rc != 0)
 		return rc;
 	change->next.epoch = update->epoch;
-	change->next.version = update->syncing ? 0 : update->version;
-	if (!update->syncing && (id.client_id | id.op_id) != 0)
+	if (update->syncing) {
+		change->next.op_count = store_ops_void(change->next.ops, change->next.op_count,
+						       change->next.version);
+		change->next.version = 0;
+		return change_write(change);
+	}
+	change->next.version = update->version;
+	if ((id.client_id | id.op_id) != 0)
 		change_op(change, &id, update->answered);
 	return change_write(change);
 }

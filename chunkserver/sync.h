@@ -82,8 +82,8 @@ struct sync_key {
 
 int sync_key_compare(struct sync_key a, struct sync_key b);
 /* What an update's version has to follow. A copy that was not completed has none; when its source
- * is gone for good and we are to go on with it, we do so above all that it is known to hold. All
- * members that have it agree on that. */
+ * is gone for good and we are to go on with it, we do so above all that it is known to have held
+ * (see store_ops_void()). All members that have it agree on that. */
 uint64_t sync_version_of(const struct chunk_info *info);
 
 struct sync_record {

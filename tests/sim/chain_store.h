@@ -160,9 +160,14 @@ static inline void model_commit(struct model_store *store, const struct chain_re
 		chunk->blocks[i] = numbers == NULL ? 0 : numbers[i - first];
 	chunk->exists = true;
 	chunk->epoch = request->epoch;
-	chunk->version = request->op == FRAME_SYNC_DATA ? 0 : request->version;
-	if (request->op != FRAME_SYNC_DATA && request->op_id != 0)
-		model_op(chunk, request);
+	if (request->op == FRAME_SYNC_DATA) {
+		chunk->op_count = store_ops_void(chunk->ops, chunk->op_count, chunk->version);
+		chunk->version = 0;
+	} else {
+		chunk->version = request->version;
+		if (request->op_id != 0)
+			model_op(chunk, request);
+	}
 	model_changed(store, chunk);
 }
 

@@ -526,6 +526,29 @@ static void test_the_last_one_leads_with_what_it_has(void **state)
 	rig_free_all(rig);
 }
 
+/* Of what it had made, parts may be gone: it is not enough to say that it was done. */
+static void test_what_a_copy_has_gone_over_is_done_again(void **state)
+{
+	struct rig *rig = rig_up(1);
+	struct chunk_key key;
+	uint64_t again;
+
+	(void)state;
+	(void)predecessor_writes(rig, 1, 0);
+	rig_end(rig, CHAIN_PREPARE, 0);
+	CHANGE(rig, 2, B, {A, IN}, {B, IN}, {C, OUT});
+	copy_begins(rig);
+	CHANGE(rig, 3, B, {B, IN}, {C, OUT}, {A, OUT});
+	again = client_writes(rig, 1, 0, 1, 0);
+	assert_int_equal(rig_operations(rig, CHAIN_PREPARE), 1);
+	rig_end(rig, CHAIN_PREPARE, 0);
+	assert_int_equal(answer_to(rig, again), FRAME_OK);
+	/* Above all that it had been. */
+	key = rig_key(1);
+	assert_int_equal(model_chunk(&rig->store, &key)->version, 2);
+	rig_free_all(rig);
+}
+
 static void test_damage_that_a_read_finds_is_reported_once(void **state)
 {
 	struct rig *rig = rig_up(0);
@@ -580,6 +603,7 @@ int main(void)
 		cmocka_unit_test(test_what_was_held_is_not_done_by_who_is_out),
 		cmocka_unit_test(test_a_member_with_parts_of_another_is_not_fit_to_lead),
 		cmocka_unit_test(test_the_last_one_leads_with_what_it_has),
+		cmocka_unit_test(test_what_a_copy_has_gone_over_is_done_again),
 		cmocka_unit_test(test_damage_that_a_read_finds_is_reported_once),
 		cmocka_unit_test(test_a_damaged_chunk_at_the_head_is_no_error_while_others_have_it),
 	};

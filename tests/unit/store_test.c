@@ -452,6 +452,11 @@ static void test_a_copy_is_incomplete_until_it_is_completed(void **state)
 		assert_int_equal(store_commit(fx.view, &u), 0);
 		buf_unref(buf);
 		assert_int_equal(info_of(&to).version, 0);
+		/* No update is recognised, but that there were three is known. */
+		assert_int_equal(info_of(&to).op_count, 1);
+		assert_int_equal(info_of(&to).ops[0].client_id, 0);
+		assert_int_equal(info_of(&to).ops[0].op_id, 0);
+		assert_int_equal(info_of(&to).ops[0].version, 3);
 	}
 	update_fill(&u, &w, STORE_PUNCH, &to, 303104, MIB - 303104, 0);
 	u.syncing = true;
