@@ -245,14 +245,7 @@ void chain_tick(struct chain_env *env)
 /* What the store holds is not certain any more: begin like a member that has just started. */
 static void begin_anew(struct chain *chain)
 {
-	/* Before there may be nobody to wait for. */
-	drop_pending(chain, FRAME_STATUS_NOT_READY, FRAME_STATUS_GAP);
-	held_refuse(chain, FRAME_STATUS_NOT_READY, FRAME_STATUS_GAP);
-	drop_queued(chain, FRAME_STATUS_NOT_READY, FRAME_STATUS_GAP);
-	inbound_lose(chain);
-	link_reset(chain);
-	chain->in_ready = false;
-	chain->out_ready = false;
+	drop_everything(chain, FRAME_STATUS_NOT_READY, FRAME_STATUS_GAP);
 	chain->resumable = false;
 }
 

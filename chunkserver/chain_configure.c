@@ -63,13 +63,8 @@ static void find_roles(struct chain *chain)
 
 static void leave(struct chain *chain)
 {
-	/* Before there is nobody to wait for. */
-	drop_pending(chain, FRAME_STATUS_NOT_MINE, FRAME_STATUS_NOT_MINE);
-	held_refuse(chain, FRAME_STATUS_NOT_MINE, FRAME_STATUS_NOT_MINE);
-	drop_queued(chain, FRAME_STATUS_NOT_MINE, FRAME_STATUS_NOT_MINE);
-	inbound_lose(chain);
-	link_reset(chain);
-	chain->in_ready = chain->out_ready = chain->mixed = false;
+	drop_everything(chain, FRAME_STATUS_NOT_MINE, FRAME_STATUS_NOT_MINE);
+	chain->mixed = false;
 }
 
 /* ---- what was said before its time ---- */

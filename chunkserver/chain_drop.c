@@ -103,3 +103,14 @@ void retry_requests(struct chain *chain, bool drop)
 	if (!drop)
 		sync_again(chain);
 }
+
+void drop_everything(struct chain *chain, uint32_t for_client, uint32_t for_server)
+{
+	/* Before there may be nobody to wait for. */
+	drop_pending(chain, for_client, for_server);
+	held_refuse(chain, for_client, for_server);
+	drop_queued(chain, for_client, for_server);
+	inbound_lose(chain);
+	link_reset(chain);
+	chain->in_ready = chain->out_ready = false;
+}

@@ -275,6 +275,8 @@ void drop_queued(struct chain *chain, uint32_t for_client, uint32_t for_server);
 /* Of the request's chunk, from it on. */
 void drop_from(struct request *r, uint32_t for_client, uint32_t for_server);
 void drop_pending(struct chain *chain, uint32_t for_client, uint32_t for_server);
+/* All of these; and the links to both sides, and what they had made certain, are lost, too. */
+void drop_everything(struct chain *chain, uint32_t for_client, uint32_t for_server);
 /* Committed updates of the chunk are superseded by a copy, or by its removal: done. */
 void drop_chunk_pending(struct chain *chain, const struct chunk_key *key);
 /* Requests in RETRY begin again, or, with @drop, end with all behind them. */
