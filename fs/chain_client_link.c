@@ -336,7 +336,7 @@ static void link_connect(struct chain_link *link)
 	pthread_mutex_lock(&link->lock);
 	link->conn = conn;
 	pthread_mutex_unlock(&link->lock);
-	link_wake(link, link_now(link) + CONNECT_MAX_NS);
+	link_wake(link, link_now(link) + CHAIN_HEDGE_NS);
 }
 
 void chain_link_ready(struct chain_link *link, const struct tls_identity *peer)
@@ -365,7 +365,7 @@ void chain_link_ready(struct chain_link *link, const struct tls_identity *peer)
 	pthread_mutex_lock(&link->lock);
 	link->quiet_since = link_now(link);
 	pthread_mutex_unlock(&link->lock);
-	link_wake(link, link_now(link) + CONNECT_MAX_NS);
+	link_wake(link, link_now(link) + CHAIN_HEDGE_NS);
 }
 
 static void link_up(struct chain_link *link)

@@ -96,7 +96,8 @@ static bool wants_other(struct chain_request *request, const void *arg)
 
 	if (chain_role_of(request) == CHAIN_HEAD || request->hedges >= HEDGES_MAX)
 		return false;
-	return hedge->now - request->sent_ns >= patience << request->hedges &&
+	/* It may have been sent after "now". */
+	return hedge->now >= request->sent_ns + (patience << request->hedges) &&
 	       chain_has_other(hedge->map, request, &hedge->asker);
 }
 
@@ -106,7 +107,7 @@ static bool is_forgotten(struct chain_request *request, const void *arg)
 	const struct map_chain *chain =
 		cluster_map_chain(hedge->map, request->key.pool, request->key.partition);
 
-	return hedge->now - request->sent_ns >= FORGOTTEN_NS && chain != NULL &&
+	return hedge->now >= request->sent_ns + FORGOTTEN_NS && chain != NULL &&
 	       chain->epoch != request->epoch;
 }
 

@@ -234,10 +234,12 @@ static bool must_follow(const struct data *data, const struct queued_write *w)
 {
 	struct blocked blocked = {0};
 
+	/* One that has been taken out may not have been accepted yet. */
+	if (data->admitting)
+		return true;
 	if (data->write_queue == NULL)
 		return false;
-	/* One that has been taken out may not have been accepted yet. */
-	if (data->admitting || atomic_load_explicit(&data->pressure, memory_order_relaxed))
+	if (atomic_load_explicit(&data->pressure, memory_order_relaxed))
 		return true;
 	for (const struct queued_write *q = data->write_queue; q != NULL; q = q->next)
 		block(&blocked, q);
