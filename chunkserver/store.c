@@ -128,6 +128,8 @@ int store_recover(struct store *store)
 	if (atomic_load(&store->poisoned))
 		return -EIO;
 	if (kv_is_down(store->kv)) {
+		/* Nobody is to look before it is certain that all is there. */
+		set_down(store, -EIO, "kv_recover");
 		rc = kv_recover(store->kv);
 		if (rc != 0)
 			return rc;
@@ -328,6 +330,7 @@ static int state_write(struct store *store, bool clean)
 	kv_batch_free(batch);
 	if (rc != 0)
 		return rc;
+	store->synced.put = store->synced.mark;
 	rc = synced_tell(store);
 	/* Then the file is behind, which is always right. */
 	return rc == -ENOSPC || rc == -EDQUOT ? 0 : rc;

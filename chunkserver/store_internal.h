@@ -268,7 +268,8 @@ struct log_wait {
 struct synced {
 	int fd;           /* -1: it is not kept */
 	unsigned slot;    /* of the file, to be written next */
-	uint64_t mark;    /* the last one put into kv */
+	uint64_t mark;    /* the last number used */
+	uint64_t put;     /* the last one that kv has accepted */
 	uint64_t seq;     /* its batch */
 	uint64_t told;    /* the last one in the file, */
 	uint64_t life;    /* and the life there; 0: none */

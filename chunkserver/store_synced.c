@@ -83,9 +83,11 @@ static bool file_read_slots(struct synced *synced)
 	return any;
 }
 
-/* Whole and durable before it has its name. */
-static int file_make(struct store *store)
+/* Whole and durable before it has its name. When there had been one, it wants more than is in kv:
+ * until the damage is noted there, each opening sees it again. */
+static int file_make(struct store *store, uint64_t mark)
 {
+	const uint64_t wanted = mark == 0 ? 0 : mark + 1;
 	static const uint8_t zeros[SLOTS * SLOT_ROOM - SLOT_BYTES];
 	uint8_t bytes[SLOT_BYTES];
 	int fd = openat(store->root_fd, NAME_BEGUN, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -93,7 +95,7 @@ static int file_make(struct store *store)
 
 	if (fd < 0)
 		return -errno;
-	slot_encode(0, 0, bytes);
+	slot_encode(wanted, 0, bytes);
 	errno = 0;
 	if (pwrite(fd, bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes) ||
 	    pwrite(fd, zeros, sizeof(zeros), SLOT_BYTES) != (ssize_t)sizeof(zeros) ||
@@ -107,6 +109,7 @@ static int file_make(struct store *store)
 	}
 	store->synced.fd = fd;
 	store->synced.slot = 1;
+	store->synced.told = wanted;
 	return 0;
 }
 
@@ -118,7 +121,7 @@ int synced_tell(struct store *store)
 
 	if (synced->fd < 0)
 		return 0;
-	slot_encode(synced->mark, store->life, bytes);
+	slot_encode(synced->put, store->life, bytes);
 	errno = 0;
 	if (pwrite(synced->fd, bytes, sizeof(bytes), (off_t)synced->slot * (off_t)SLOT_ROOM) !=
 		    (ssize_t)sizeof(bytes) ||
@@ -130,7 +133,7 @@ int synced_tell(struct store *store)
 		return rc;
 	}
 	synced->slot = (synced->slot + 1) % SLOTS;
-	synced->told = synced->mark;
+	synced->told = synced->put;
 	return 0;
 }
 
@@ -202,7 +205,7 @@ static int judge(struct store *store, const char **damage, uint64_t *mark)
 	if (synced->fd >= 0) {
 		valid = file_read_slots(synced);
 	} else if (errno == ENOENT) {
-		rc = file_make(store);
+		rc = file_make(store, *mark);
 		/* What opens with a full disk is to open; from the next time on it is kept. */
 		if (rc == -ENOSPC || rc == -EDQUOT)
 			rc = 0;
@@ -232,6 +235,7 @@ int synced_open(struct store *store)
 	if (rc != 0)
 		return rc;
 	store->synced.mark = mark > store->synced.told ? mark : store->synced.told;
+	store->synced.put = store->synced.mark;
 	store->synced.lives_lost = damage != NULL && store->synced.life == 0;
 	if (damage != NULL)
 		tell_damage(store, damage, mark);
@@ -247,7 +251,7 @@ bool synced_is_whole(struct store *store)
 	uint64_t mark;
 
 	pthread_mutex_lock(&store->synced.mutex);
-	whole = mark_read(store, &mark, &readable) == 0 && readable && mark >= store->synced.told;
+	whole = mark_read(store, &mark, &readable) == 0 && readable && mark >= store->synced.put;
 	pthread_mutex_unlock(&store->synced.mutex);
 	return whole;
 }
@@ -261,8 +265,9 @@ static void put_mark(struct store *store)
 	if (batch == NULL)
 		return;
 	synced_put(store, batch);
-	if (store_kv_write(store, batch, &store->synced.seq) != 0)
-		store->synced.mark--; /* what is in kv all the same may be written again */
+	/* One that failed may be in kv all the same: its number is not used again. */
+	if (store_kv_write(store, batch, &store->synced.seq) == 0)
+		store->synced.put = store->synced.mark;
 	kv_batch_free(batch);
 }
 
@@ -273,7 +278,7 @@ void synced_tick(struct store *store)
 	if (synced->fd < 0 || store_check(store) != 0)
 		return;
 	pthread_mutex_lock(&synced->mutex);
-	if (synced->mark == synced->told) {
+	if (synced->put == synced->told) {
 		if (atomic_load(&store->synced_seq) > synced->seq)
 			put_mark(store);
 	} else if (log_synced(store, synced->seq) || log_sync_now(store, synced->seq) == 0) {

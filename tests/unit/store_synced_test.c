@@ -335,7 +335,7 @@ static void test_what_is_missing_after_a_recovery_poisons_the_target(void **stat
 	struct fixture own;
 
 	assert_int_equal(fixture_start(&own, true), 0);
-	own.store->synced.told += 1000;
+	own.store->synced.put += 1000;
 	kv_memory_fail_write(own.kv, 1, -EIO);
 	for (unsigned i = 0; i < 3 && !store_is_down(own.store); i++) {
 		struct chunk_key key = test_key(i);
@@ -396,7 +396,7 @@ static int child(const char *dir, bool told)
 		return 1;
 	if (child_write(SYNCED, SYNCED + 20, false) != 0)
 		return 1;
-	if (fx.store->synced.mark == fx.store->synced.told)
+	if (fx.store->synced.put == fx.store->synced.told)
 		synced_tick(fx.store);
 	if (child_write(SYNCED + 20, CHUNKS, false) != 0)
 		return 1;
