@@ -163,6 +163,11 @@ static bool in_range(const struct sync_compare *compare, const struct chunk_key 
 	       sync_key_compare(inner, compare->to) <= 0;
 }
 
+bool inbound_compares(const struct chain *chain, const struct chunk_key *key)
+{
+	return chain->compare != NULL && in_range(&chain->compare->compare, key);
+}
+
 /* The records of the range must be at rest. */
 static bool range_busy(const struct chain *chain, const struct sync_compare *compare)
 {

@@ -144,7 +144,6 @@ struct chain {
 	struct sync_walk *walk;
 	bool walk_running; /* its steps are being taken */
 	bool walk_counted; /* among copying_walks */
-	bool walk_damaged; /* it found chunks that cannot be read here */
 	bool damaged;      /* so did the last one that ended */
 	bool copying;      /* no update of copy_key is begun: the walk copies it, or is about to */
 	struct chunk_key copy_key;
@@ -345,6 +344,8 @@ void inbound_end_answer(struct chain *chain);
 void inbound_end_go_on(struct chain *chain);
 /* The predecessor has to compare before it sends anything else. */
 void inbound_lose(struct chain *chain);
+/* The chunk is in the range that the predecessor has sent to be compared. */
+bool inbound_compares(const struct chain *chain, const struct chunk_key *key);
 void inbound_changed(struct chain *chain);
 /* A SYNC_COMMIT is first in its chunk's queue. */
 void inbound_complete(struct request *r);

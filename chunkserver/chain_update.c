@@ -244,7 +244,7 @@ static void not_applied(struct request *r, int error, bool at_commit)
 	if (!damaged) {
 		r->env->retry = true;
 		/* A new comparison does not wait for space: it sends everything again. */
-		if (chain->compare != NULL)
+		if (inbound_compares(chain, &r->public.key))
 			drop_from(r, 0, 0);
 		return;
 	}

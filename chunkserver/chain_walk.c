@@ -264,6 +264,33 @@ static void walk_failed(struct chain *chain, uint32_t status)
 	link_retry(chain, status);
 }
 
+/* One frame's worth has arrived, or will not be sent: others may go on. */
+static void content_done(struct chain *chain)
+{
+	struct chain *other, *next;
+
+	if (chain->walk_content == 0)
+		return;
+	chain->walk_content--;
+	chain->env->walk_content--;
+	DL_FOREACH_SAFE2(chain->env->walking, other, next, walk_next)
+	{
+		if (other != chain)
+			walk_go_on(other);
+	}
+}
+
+/* Of a chunk that is damaged nothing more is sent: what was read of it is gone. */
+static void content_dropped(struct chain *chain)
+{
+	unsigned sent = 0;
+
+	for (unsigned i = 0; i <= SYNC_WINDOW; i++)
+		sent += chain->walk_frames[i].id != 0 && chain->walk_frames[i].content;
+	while (chain->walk_content > sent)
+		content_done(chain);
+}
+
 static void walk_steps(struct chain *chain)
 {
 	while (chain->walk != NULL) {
@@ -279,7 +306,7 @@ static void walk_steps(struct chain *chain)
 			break;
 		case SYNC_DAMAGED:
 			suspect_add(chain, &step.key);
-			chain->walk_damaged = true;
+			content_dropped(chain);
 			break;
 		case SYNC_DONE:
 			walk_done(chain);
@@ -328,28 +355,11 @@ void walk_start(struct chain *chain)
 		return;
 	}
 	chain->walk_serial = ++env->last_id;
-	chain->walk_damaged = false;
 	DL_APPEND2(env->walking, chain, walk_prev, walk_next);
 	chain->walk_counted = !link_strict(chain);
 	if (chain->walk_counted)
 		env->copying_walks++;
 	walk_go_on(chain);
-}
-
-/* One frame's worth has arrived, or will not be sent: others may go on. */
-static void content_done(struct chain *chain)
-{
-	struct chain *other, *next;
-
-	if (chain->walk_content == 0)
-		return;
-	chain->walk_content--;
-	chain->env->walk_content--;
-	DL_FOREACH_SAFE2(chain->env->walking, other, next, walk_next)
-	{
-		if (other != chain)
-			walk_go_on(other);
-	}
 }
 
 void chain_walk_read(struct chain_env *env, uint64_t serial, int error, struct buf *buf,

@@ -236,7 +236,6 @@ const struct chunk_key *sync_walk_open_chunk(const struct sync_walk *walk);
 struct sync_counts {
 	uint64_t compared, copied, skipped; /* chunks */
 	uint64_t bytes;                     /* copied */
-	bool incomplete;                    /* a chunk here is a copy that was never completed */
 };
 struct sync_counts sync_walk_counts(const struct sync_walk *walk);
 #endif
