@@ -259,6 +259,8 @@ int chain_manager_check(struct chain_manager *manager, const struct cluster_map 
 			if (known == NULL)
 				return -ESTALE;
 			known->id = targets[i].id;
+			if (cluster_map_target(map, targets[i].id) != NULL)
+				known->server = cluster_map_target(map, targets[i].id)->server_id;
 			HASH_ADD(hh, manager->live.targets, id, sizeof(known->id), known);
 		}
 		known->old_refused = true;
@@ -331,12 +333,12 @@ void chain_withhold_nobody(struct chain_manager *manager)
 
 void chain_manager_planned(struct chain_manager *manager)
 {
-	manager->pending = true;
+	manager->pending = manager->live.lives_held = true;
 }
 
 void chain_manager_published(struct chain_manager *manager, bool ok)
 {
-	manager->pending = false;
+	manager->pending = manager->live.lives_held = false;
 	chain_withhold_nobody(manager);
 	for (size_t i = 0; ok && i < manager->plan.life_count; i++) {
 		struct live_target *target =

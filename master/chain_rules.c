@@ -274,7 +274,8 @@ static void promote(const struct chain_case *in, struct map_chain *next)
 	    at < 0 || next->members[at].state != MEMBER_SYNCING)
 		return;
 	t = survey_of(in->survey, target);
-	if (t->presence == PRESENT_HERE || t->presence == PRESENT_QUIET)
+	/* In another life it may lack what has been answered since. */
+	if (!t->unsettled && (t->presence == PRESENT_HERE || t->presence == PRESENT_QUIET))
 		chain_edit_put(next, target, MEMBER_IN_SYNC);
 }
 

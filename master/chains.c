@@ -10,8 +10,6 @@
 #include "master/chunkserver_sessions.h"
 #include "master/removal.h"
 
-#define FENCED_MAX 4096u
-
 enum phase {
 	PHASE_IDLE,
 	PHASE_LOG,   /* a plan is in the log, and on its way to the disk */
@@ -159,6 +157,9 @@ void chains_changed(struct master *master, uint64_t index)
 
 void chains_recovered(struct master *master)
 {
+	/* A plan that was on its way may have left no trace either. */
+	if (master->chains->phase == PHASE_LOG)
+		master->chains->doubtful = true;
 	/* Indices that left no trace in the store come again. */
 	master->chains->wanted_index = command_log_applied(master->log);
 	master->chains->shown_index = master->chains->wanted_index - 1;

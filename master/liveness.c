@@ -128,7 +128,9 @@ int liveness_registered(struct liveness *live, uint64_t id,
 
 		target->server = id;
 		target->life = targets[i].life;
-		target->seen_life = targets[i].seen_life;
+		/* What the store says may be of the plan that nobody has been shown yet. */
+		if (!live->lives_held || target->seen_life == 0)
+			target->seen_life = targets[i].seen_life;
 		target->damaged = targets[i].damaged;
 		target->listed = true;
 		target->old_refused = false;

@@ -49,7 +49,8 @@ struct liveness {
 	uint64_t lease_ns, margin_ns, gather_ns;
 	struct live_server *servers;
 	struct live_target *targets;
-	bool changed; /* something that may lead to a decision; the user clears it */
+	bool lives_held; /* a plan has settled lives, and is not published */
+	bool changed;    /* something that may lead to a decision; the user clears it */
 };
 
 void liveness_free(struct liveness *live);
@@ -60,7 +61,7 @@ struct live_target *liveness_target(const struct liveness *live, uint32_t id);
 void liveness_restore(struct liveness *live, uint64_t server, uint64_t now_ns);
 int liveness_registered(struct liveness *live, uint64_t server,
 			const struct chain_manager_target *targets, size_t count, uint64_t now_ns);
-/* Whether its lease is to be renewed is the manager's to say; then liveness_renewed(). NULL:
+/* Whether its lease is to be renewed is the manager's to say. NULL:
  * unknown. */
 struct live_server *liveness_heartbeat(struct liveness *live, uint64_t server, bool leaving,
 				       const struct chain_manager_target *targets, size_t count,
