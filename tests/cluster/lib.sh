@@ -188,12 +188,34 @@ load_phase() {
 	[ $# -le 2 ] || load_check "$@"
 }
 load_check() {
-	local allowed=$2 op
+	local what=$1 allowed=$2 op missing='' end
 	[ "$allowed" -ge "${CATENA_STALL_MS:-0}" ] || allowed=$CATENA_STALL_MS
-	for op in "${@:3}"; do
-		awk -v op="$op" -v allowed="$allowed" '$1 == op { ok = $3 > 0 && $5 <= allowed } END { exit !ok }' "$T/phase" ||
-			echo "STALLED: $1: $(grep "^$op " "$T/phase"), allowed $allowed ms" | tee -a "$T/stalled"
+	shift 2
+	for op; do
+		load_measured "$op" longest_ms "$allowed" || load_stalled
+		load_measured "$op" count 0 && missing+=" $op"
 	done
+	# A phase may end within an operation, and the same thread's other operations wait behind it:
+	# whether they go on is seen a little later.
+	end=$(($(date +%s%3N) + allowed))
+	for op in $missing; do
+		while load_measured "$op" count 0; do
+			[ "$(date +%s%3N)" -lt $end ] || { load_stalled && break; }
+			sleep 0.1
+			load_alive
+			load_report
+			load_measured "$op" longest_ms "$allowed" || { load_stalled && break; }
+		done
+	done
+}
+# Is what the phase measured of the operation at most LIMIT?
+load_measured() { # OPERATION count|longest_ms LIMIT
+	awk -v op="$1" -v what="$2" -v limit="$3" '
+		$1 == op { for (i = 2; i < NF; i += 2) if ($i == what) value = $(i + 1) }
+		END { exit value == "" || value > limit + 0 }' "$T/phase"
+}
+load_stalled() { # of load_check
+	echo "STALLED: $what: $(grep "^$op " "$T/phase"), allowed $allowed ms" | tee -a "$T/stalled"
 }
 load_rate() { awk '/^phase/ { printf "%d\n", $6 * 100 / $4 }' "$T/phase"; } # of the last phase, MiB per 100 s
 load_stop() {
