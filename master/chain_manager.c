@@ -134,43 +134,62 @@ struct chain_memory *chain_memory_of(const struct chain_manager *manager, uint32
 	return NULL;
 }
 
-void chain_manager_synced(struct chain_manager *manager, uint32_t pool, uint32_t partition,
-			  uint64_t epoch, uint32_t target)
+/* NULL: it is not to be believed. @by_tail: it is the tail that must say it, not the target. */
+static struct chain_memory *believed(const struct chain_manager *manager,
+				     const struct cluster_map *map,
+				     const struct chain_manager_report *report, bool by_tail)
 {
-	struct chain_memory *memory = chain_memory_of(manager, pool, partition);
+	const struct map_chain *chain = cluster_map_chain(map, report->pool, report->partition);
+	int tail = chain == NULL ? -1 : chain_tail(chain);
+	const struct map_target *reporter;
 
-	if (memory == NULL || epoch < memory->synced_epoch)
-		return;
-	manager->live.changed = true;
-	memory->synced_epoch = epoch;
-	memory->synced_target = target;
+	if (tail < 0 || report->epoch > chain->epoch ||
+	    (report->epoch < chain->epoch && !MANAGER_FAULTY(PROMOTE_ON_OLD_EPOCH)))
+		return NULL;
+	reporter =
+		cluster_map_target(map, by_tail ? chain->members[tail].target_id : report->target);
+	if (reporter == NULL || reporter->server_id != report->server)
+		return NULL;
+	return chain_memory_of(manager, report->pool, report->partition);
 }
 
-void chain_manager_unfit(struct chain_manager *manager, uint32_t pool, uint32_t partition,
-			 uint64_t epoch, uint32_t target)
+void chain_manager_synced(struct chain_manager *manager, const struct cluster_map *map,
+			  const struct chain_manager_report *report)
 {
-	struct chain_memory *memory = chain_memory_of(manager, pool, partition);
+	struct chain_memory *memory = believed(manager, map, report, true);
 
-	if (memory == NULL || epoch < memory->unfit_epoch)
+	if (memory == NULL)
 		return;
-	if (epoch > memory->unfit_epoch)
+	manager->live.changed = true;
+	memory->synced_epoch = report->epoch;
+	memory->synced_target = report->target;
+}
+
+void chain_manager_unfit(struct chain_manager *manager, const struct cluster_map *map,
+			 const struct chain_manager_report *report)
+{
+	struct chain_memory *memory = believed(manager, map, report, false);
+
+	if (memory == NULL)
+		return;
+	if (report->epoch != memory->unfit_epoch)
 		memory->unfit_count = 0;
 	manager->live.changed = true;
-	memory->unfit_epoch = epoch;
+	memory->unfit_epoch = report->epoch;
 	for (uint32_t i = 0; i < memory->unfit_count; i++)
-		if (memory->unfit[i] == target)
+		if (memory->unfit[i] == report->target)
 			return;
 	if (memory->unfit_count < CHAIN_MEMBERS_MAX)
-		memory->unfit[memory->unfit_count++] = target;
+		memory->unfit[memory->unfit_count++] = report->target;
 }
 
-void chain_manager_progress(struct chain_manager *manager, uint32_t pool, uint32_t partition,
-			    uint32_t target, uint64_t now_ns)
+void chain_manager_progress(struct chain_manager *manager, const struct cluster_map *map,
+			    const struct chain_manager_report *report, uint64_t now_ns)
 {
-	struct chain_memory *memory = chain_memory_of(manager, pool, partition);
+	struct chain_memory *memory = believed(manager, map, report, true);
 
 	for (uint32_t i = 0; memory != NULL && i < CHAIN_MEMBERS_MAX; i++)
-		if (memory->lag[i].target == target)
+		if (memory->lag[i].target == report->target)
 			memory->lag[i].progress_ns = now_ns;
 }
 
@@ -204,6 +223,12 @@ bool chain_manager_soon(const struct chain_manager *manager, uint64_t now_ns)
 bool chain_manager_online(const struct chain_manager *manager, uint64_t server, uint64_t now_ns)
 {
 	return liveness_online(&manager->live, server, now_ns);
+}
+
+bool chain_manager_holds(const struct chain_manager *manager, uint64_t server, uint32_t target,
+			 uint64_t now_ns)
+{
+	return liveness_holds(&manager->live, server, target, now_ns);
 }
 
 bool chain_manager_harmless(const struct chain_manager *manager, uint64_t server, uint64_t now_ns)

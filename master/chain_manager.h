@@ -117,13 +117,24 @@ void chain_manager_unreachable(struct chain_manager *manager, uint64_t from, uin
 /* The same of a client's session. */
 void chain_manager_client_unreachable(struct chain_manager *manager, uint64_t session,
 				      uint64_t about, uint64_t now_ns);
-void chain_manager_synced(struct chain_manager *manager, uint32_t pool, uint32_t partition,
-			  uint64_t epoch, uint32_t target);
-void chain_manager_unfit(struct chain_manager *manager, uint32_t pool, uint32_t partition,
-			 uint64_t epoch, uint32_t target);
-/* The syncing member @target is getting nearer: it is not given up. */
-void chain_manager_progress(struct chain_manager *manager, uint32_t pool, uint32_t partition,
-			    uint32_t target, uint64_t now_ns);
+
+struct chain_manager_report {
+	uint64_t server; /* whose it is */
+	uint32_t pool, partition;
+	uint64_t epoch;
+	uint32_t target; /* about whom */
+};
+/* What members say of a chain. It counts if it is of the very epoch that @map (the state's) has,
+ * and of the server that must know: the chain's tail about its successor, a target's about that. */
+/* The successor has all that the tail has. */
+void chain_manager_synced(struct chain_manager *manager, const struct cluster_map *map,
+			  const struct chain_manager_report *report);
+/* This one does not have all that it should. */
+void chain_manager_unfit(struct chain_manager *manager, const struct cluster_map *map,
+			 const struct chain_manager_report *report);
+/* The tail's successor is getting nearer: it is not given up. */
+void chain_manager_progress(struct chain_manager *manager, const struct cluster_map *map,
+			    const struct chain_manager_report *report, uint64_t now_ns);
 /* The caller did not look for @gap_ns (a stopped process): heartbeats may be waiting unread. */
 void chain_manager_paused(struct chain_manager *manager, uint64_t gap_ns);
 void chain_manager_set_recovery(struct chain_manager *manager, bool paused);
@@ -168,6 +179,10 @@ bool chain_manager_plan(struct chain_manager *manager, const struct cluster_map 
 void chain_manager_planned(struct chain_manager *manager);
 /* Its lease has surely run out, or its process is gone: it serves nothing. */
 bool chain_manager_harmless(const struct chain_manager *manager, uint64_t server, uint64_t now_ns);
+/* @server, to whom the map gives @target, may serve it still or soon: it is online or not harmless,
+ * and has not come without it since. */
+bool chain_manager_holds(const struct chain_manager *manager, uint64_t server, uint32_t target,
+			 uint64_t now_ns);
 /* It is durable and the map with it on its way to everyone; @ok false: the log refused it, or
  * nobody knows: the map that the next plan() gets says what is so. */
 void chain_manager_published(struct chain_manager *manager, bool ok);

@@ -90,24 +90,36 @@ static bool take(struct registration *r, const char *name, const Catena__Registe
 	       take_targets(r, message);
 }
 
-/* A target belongs to one server: a copied data directory must not take it away. */
-static const struct chunkserver *other_owner(struct master *master, const struct registration *r)
+/* A target belongs to one server: a copied data directory must not take it away from who may serve
+ * it still. */
+static bool is_held_by_another(struct master *master, const struct cluster_map *map,
+			       const struct registration *r, uint64_t now_ns)
 {
-	const struct cluster_map *map = master->view.map;
+	uint64_t self = state_server_id(master->state, r->server.name);
 
-	for (size_t i = 0; i < map->target_count; i++)
-		for (size_t j = 0; j < r->count; j++) {
-			struct chunkserver *owner;
-			uint64_t id = map->targets[i].server_id;
+	for (size_t i = 0; i < map->target_count; i++) {
+		const struct map_target *target = &map->targets[i];
 
-			if (strcmp(map->targets[i].uuid, r->targets[j].uuid) != 0)
-				continue;
-			HASH_FIND(hh, master->chunkservers, &id, sizeof(id), owner);
-			if (owner != NULL && chunkserver_online(master, owner) &&
-			    strcmp(owner->name, r->server.name) != 0)
-				return owner;
-		}
-	return NULL;
+		if (target->server_id == self ||
+		    !chain_manager_holds(chains_manager(master), target->server_id, target->id,
+					 now_ns))
+			continue;
+		for (size_t j = 0; j < r->count; j++)
+			if (strcmp(target->uuid, r->targets[j].uuid) == 0)
+				return true;
+	}
+	return false;
+}
+
+static bool is_elsewhere(struct master *master, const struct cluster_map *map, const char *name,
+			 const char *address, uint64_t now_ns)
+{
+	uint64_t id = state_server_id(master->state, name);
+	const struct map_server *known = id == 0 ? NULL : cluster_map_server(map, id);
+
+	return known != NULL && strcmp(known->address, address) != 0 &&
+	       (chain_manager_online(chains_manager(master), id, now_ns) ||
+		!chain_manager_harmless(chains_manager(master), id, now_ns));
 }
 
 /* 0, or why it may not. */
@@ -115,7 +127,7 @@ static int check(struct chunkserver_stream *stream, const Catena__Register *mess
 		 const char **why)
 {
 	struct master *master = stream->master;
-	const struct chunkserver *known = chunkserver_by_name(master, stream->name);
+	const struct cluster_map *map = chains_map(master);
 
 	if (message->protocol != MASTER_PROTOCOL) {
 		*why = "the master speaks protocol 1";
@@ -135,14 +147,18 @@ static int check(struct chunkserver_stream *stream, const Catena__Register *mess
 		*why = "too few or too many workers or targets";
 		return EINVAL;
 	}
-	if (known != NULL && chunkserver_online(master, known) &&
-	    strcmp(known->address, message->address) != 0) {
-		*why = "a chunkserver with this name is online at another address";
-		return EBUSY;
-	}
 	if (command_log_error(master->log) != 0) {
 		*why = "the master's store does not work";
 		return -command_log_error(master->log);
+	}
+	if (map == NULL) {
+		*why = "out of memory";
+		return ENOMEM;
+	}
+	if (is_elsewhere(master, map, stream->name, message->address, clock_monotonic_ns())) {
+		*why = "a chunkserver with this name is online at another address, or was a moment "
+		       "ago";
+		return EBUSY;
 	}
 	return 0;
 }
@@ -307,7 +323,7 @@ bool chunkserver_register(struct chunkserver_stream *stream, const Catena__Regis
 {
 	struct master *master = stream->master;
 	struct command command = {.kind = COMMAND_REGISTER};
-	const struct chunkserver *owner;
+	const struct cluster_map *map;
 	const char *why = NULL;
 	struct registration *r;
 	char too_old[300];
@@ -331,9 +347,10 @@ bool chunkserver_register(struct chunkserver_stream *stream, const Catena__Regis
 		free(r);
 		return false;
 	}
-	owner = other_owner(master, r);
-	if (owner != NULL) {
-		refuse(stream, EBUSY, "a target of this server is online at another server");
+	map = chains_map(master);
+	if (map == NULL || is_held_by_another(master, map, r, clock_monotonic_ns())) {
+		refuse(stream, EBUSY,
+		       "a target of this server is online at another server, or was a moment ago");
 		free(r);
 		return true;
 	}

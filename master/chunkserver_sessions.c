@@ -88,11 +88,19 @@ static void take_syncs(struct master *master, struct chunkserver *server,
 {
 	size_t count = message->n_syncs < SERVER_SYNCS_MAX ? message->n_syncs : SERVER_SYNCS_MAX;
 	struct server_sync *syncs = calloc(count + 1, sizeof(*syncs));
+	const struct cluster_map *map = chains_map(master);
 
-	if (syncs == NULL)
+	if (syncs == NULL || map == NULL) {
+		free(syncs);
 		return;
+	}
 	for (size_t i = 0; i < count; i++) {
 		const Catena__SyncProgress *from = message->syncs[i];
+		struct chain_manager_report said = {.server = server->id,
+						    .pool = from->pool,
+						    .partition = from->partition,
+						    .epoch = from->epoch,
+						    .target = from->target_id};
 
 		syncs[i] = (struct server_sync){.pool = from->pool,
 						.partition = from->partition,
@@ -102,8 +110,7 @@ static void take_syncs(struct master *master, struct chunkserver *server,
 						.copied = from->copied,
 						.damaged = from->damaged != 0};
 		if (is_nearer(server, &syncs[i], i))
-			chain_manager_progress(chains_manager(master), from->pool, from->partition,
-					       from->target_id, now_ns);
+			chain_manager_progress(chains_manager(master), map, &said, now_ns);
 	}
 	free(server->syncs);
 	server->syncs = syncs;
@@ -134,30 +141,22 @@ static void heartbeat(struct chunkserver_stream *stream, const Catena__Heartbeat
 	push_message(push, SERVER_PUSH_RENEWED, &renew.base);
 }
 
-/* A member reports about itself, or the last one about its successor. Of another server it is not
- * believed. */
 static void report(struct chunkserver_stream *stream, const Catena__ChainReport *message)
 {
-	struct master *master = stream->master;
-	const struct cluster_map *map = master->view.map;
-	const struct map_chain *chain = cluster_map_chain(map, message->pool, message->partition);
-	const struct map_target *reporter;
-	uint32_t target = message->target_id;
-	int tail = chain == NULL ? -1 : chain_tail(chain);
+	struct chain_manager *manager = chains_manager(stream->master);
+	const struct cluster_map *map = chains_map(stream->master);
+	struct chain_manager_report said = {.server = stream->server->id,
+					    .pool = message->pool,
+					    .partition = message->partition,
+					    .epoch = message->epoch,
+					    .target = message->target_id};
 
-	if (tail < 0)
-		return;
+	if (map == NULL)
+		return; /* they report again */
 	if (message->kind == CATENA__CHAIN_REPORT_KIND__CHAIN_REPORT_SYNCED)
-		target = chain->members[tail].target_id;
-	reporter = cluster_map_target(map, target);
-	if (reporter == NULL || reporter->server_id != stream->server->id)
-		return;
-	if (message->kind == CATENA__CHAIN_REPORT_KIND__CHAIN_REPORT_SYNCED)
-		chain_manager_synced(chains_manager(master), message->pool, message->partition,
-				     message->epoch, message->target_id);
+		chain_manager_synced(manager, map, &said);
 	else if (message->kind == CATENA__CHAIN_REPORT_KIND__CHAIN_REPORT_UNFIT)
-		chain_manager_unfit(chains_manager(master), message->pool, message->partition,
-				    message->epoch, message->target_id);
+		chain_manager_unfit(manager, map, &said);
 }
 
 /* False: the peer does what no chunkserver may do. */

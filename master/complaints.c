@@ -32,8 +32,9 @@ void complaints_add(struct complaints *c, uint64_t from, uint64_t about, bool cl
 	struct complaint *one = find(c, from, about, client);
 
 	if (one == NULL) {
-		if (c->count == COMPLAINTS_MAX)
+		if (c->count == COMPLAINTS_MAX || (client && c->clients == COMPLAINTS_CLIENTS_MAX))
 			return;
+		c->clients += client ? 1 : 0;
 		one = &c->list[c->count++];
 		*one = (struct complaint){.from = from, .about = about, .client = client};
 		one->since_ns = now_ns;
@@ -48,10 +49,12 @@ bool complaints_expire(struct complaints *c, uint64_t now_ns)
 	bool any = false;
 	size_t kept = 0;
 
+	c->clients = 0;
 	for (size_t i = 0; i < c->count; i++) {
 		if (!fresh(&c->list[i], now_ns) && now_ns >= c->list[i].barred_ns)
 			continue;
 		any |= counts(c, &c->list[i], now_ns);
+		c->clients += c->list[i].client ? 1 : 0;
 		c->list[kept++] = c->list[i];
 	}
 	c->count = kept;

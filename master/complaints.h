@@ -5,8 +5,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* More are not remembered: what comes too late is said again. */
-#define COMPLAINTS_MAX 1024u
+/* More are not remembered: what comes too late is said again. Clients, of whom there may be any
+ * number, leave room for what servers say. */
+#define COMPLAINTS_MAX         1024u
+#define COMPLAINTS_CLIENTS_MAX (COMPLAINTS_MAX / 2)
 
 struct complaint {
 	uint64_t from, about;
@@ -16,8 +18,8 @@ struct complaint {
 };
 
 struct complaints {
-	uint64_t lasting_ns; /* what lasts so long counts */
-	size_t count;
+	uint64_t lasting_ns;   /* what lasts so long counts */
+	size_t count, clients; /* clients: of them */
 	struct complaint list[COMPLAINTS_MAX];
 };
 

@@ -286,6 +286,16 @@ bool liveness_harmless(const struct liveness *live, uint64_t id, uint64_t now_ns
 	       now_ns > server->renewed_ns + live->lease_ns + live->margin_ns;
 }
 
+bool liveness_holds(const struct liveness *live, uint64_t id, uint32_t target_id, uint64_t now_ns)
+{
+	const struct live_server *server = liveness_server(live, id);
+	const struct live_target *target = liveness_target(live, target_id);
+
+	if (liveness_harmless(live, id, now_ns) && !liveness_online(live, id, now_ns))
+		return false;
+	return !server->registered || (target != NULL && target->listed && target->server == id);
+}
+
 bool liveness_online(const struct liveness *live, uint64_t id, uint64_t now_ns)
 {
 	const struct live_server *server = liveness_server(live, id);

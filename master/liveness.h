@@ -80,6 +80,7 @@ enum presence liveness_presence(const struct liveness *live, uint32_t target, ui
 bool liveness_is_old(const struct live_target *target);
 /* Its lease has surely run out, or nothing of it is left to use it. */
 bool liveness_harmless(const struct liveness *live, uint64_t server, uint64_t now_ns);
+bool liveness_holds(const struct liveness *live, uint64_t server, uint32_t target, uint64_t now_ns);
 /* Somebody has just gone, or may have. */
 bool liveness_soon(const struct liveness *live, uint64_t now_ns);
 bool liveness_online(const struct liveness *live, uint64_t server, uint64_t now_ns);

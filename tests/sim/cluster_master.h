@@ -185,15 +185,18 @@ static void renew_late(struct world *w)
 static void report_arrived(struct world *w, unsigned s, const struct event *event)
 {
 	const struct report *r = &event->report;
+	struct chain_manager_report said = {.server = w->id_of[s],
+					    .pool = r->pool,
+					    .partition = r->partition,
+					    .epoch = r->epoch,
+					    .target = r->target_id};
 
 	if (w->master.streams[s].conn != event->conn)
 		return;
 	if (r->kind == CHAIN_SYNCED)
-		chain_manager_synced(w->master.manager, r->pool, r->partition, r->epoch,
-				     r->target_id);
+		chain_manager_synced(w->master.manager, w->master.state_map, &said);
 	else
-		chain_manager_unfit(w->master.manager, r->pool, r->partition, r->epoch,
-				    r->target_id);
+		chain_manager_unfit(w->master.manager, w->master.state_map, &said);
 	consider_plan(w);
 }
 

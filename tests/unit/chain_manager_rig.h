@@ -231,6 +231,36 @@ static inline void rig_take(struct rig *r, const struct chain_plan *plan)
 	r->last_fenced = (uint32_t)plan->fenced_count;
 }
 
+/* ---- what members report ---- */
+
+/* Of the chain @p about @target, by whom it must be: the tail, or the target itself. */
+static inline struct chain_manager_report rig_said(const struct rig *r, uint32_t p, uint32_t target,
+						   bool by_tail)
+{
+	const struct map_chain *chain = &r->chains[p];
+	uint32_t by = by_tail ? chain->members[chain_tail(chain)].target_id : target;
+
+	return (struct chain_manager_report){.server = r->targets[by - 1].server_id,
+					     .pool = r->pool.id,
+					     .partition = p,
+					     .epoch = chain->epoch,
+					     .target = target};
+}
+
+static inline void rig_synced(struct rig *r, uint32_t p, uint32_t target)
+{
+	struct chain_manager_report said = rig_said(r, p, target, true);
+
+	chain_manager_synced(r->manager, &r->map, &said);
+}
+
+static inline void rig_unfit(struct rig *r, uint32_t p, uint32_t target)
+{
+	struct chain_manager_report said = rig_said(r, p, target, false);
+
+	chain_manager_unfit(r->manager, &r->map, &said);
+}
+
 /* All that can be decided now. */
 static inline void rig_plan(struct rig *r)
 {
@@ -241,8 +271,7 @@ static inline void rig_plan(struct rig *r)
 			for (uint32_t m = 0; m < r->chains[p].count; m++)
 				if (r->chains[p].members[m].state == MEMBER_SYNCING &&
 				    rig_server_of(r, r->chains[p].members[m].target_id)->up)
-					chain_manager_synced(r->manager, 1, p, r->chains[p].epoch,
-							     r->chains[p].members[m].target_id);
+					rig_synced(r, p, r->chains[p].members[m].target_id);
 		if (!chain_manager_plan(r->manager, &r->map, r->now_ns, &plan))
 			return;
 		rig_take(r, plan);

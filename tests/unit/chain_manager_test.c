@@ -250,7 +250,7 @@ static void test_a_restart_voids_what_was_reported_of_the_syncing_member(void **
 	assert_chain("2 3 1+");
 	epoch = r.chains[0].epoch;
 	rig_start(&r, 0);
-	chain_manager_synced(r.manager, 1, 0, epoch, 1);
+	rig_synced(&r, 0, 1);
 	rig_run(&r, 20);
 	assert_chain("2 3 1+");
 	assert_int_equal(r.chains[0].epoch, epoch + 1);
@@ -314,8 +314,15 @@ static void test_an_old_copy_of_a_disk_is_never_the_last(void **state)
 
 /* ---- reports ---- */
 
+static void say_synced(struct chain_manager_report said)
+{
+	chain_manager_synced(r.manager, &r.map, &said);
+}
+
 static void test_promotion_counts_for_the_epoch_only(void **state)
 {
+	struct chain_manager_report said;
+
 	begin(3, 3, 1);
 	r.sync = false;
 	rig_kill(&r, 0);
@@ -323,29 +330,91 @@ static void test_promotion_counts_for_the_epoch_only(void **state)
 	rig_start(&r, 0);
 	rig_run(&r, 100);
 	assert_chain("2 3 1+");
-	chain_manager_synced(r.manager, 1, 0, r.chains[0].epoch - 1, 1);
-	chain_manager_synced(r.manager, 1, 0, r.chains[0].epoch, 2);
-	chain_manager_synced(r.manager, 1, 99, r.chains[0].epoch, 1);
-	chain_manager_synced(r.manager, 7, 0, r.chains[0].epoch, 1);
+	said = rig_said(&r, 0, 1, true);
+	said.epoch--;
+	say_synced(said);
+	rig_synced(&r, 0, 2);
+	said.epoch++;
+	said.partition = 99;
+	say_synced(said);
+	said.partition = 0;
+	said.pool = 7;
+	say_synced(said);
 	rig_run(&r, 100);
 	assert_chain("2 3 1+");
-	chain_manager_synced(r.manager, 1, 0, r.chains[0].epoch, 1);
+	rig_synced(&r, 0, 1);
 	rig_run(&r, 10);
 	assert_chain("2 3 1");
 	end();
 }
 
+static void test_only_the_tail_says_that_its_successor_is_equal(void **state)
+{
+	struct chain_manager_report said;
+
+	begin(3, 3, 1);
+	r.sync = false;
+	rig_kill(&r, 0);
+	rig_run(&r, 100);
+	rig_start(&r, 0);
+	rig_run(&r, 100);
+	assert_chain("2 3 1+");
+	said = rig_said(&r, 0, 1, true);
+	for (said.server = 0; said.server < 6; said.server++)
+		if (said.server != 3)
+			say_synced(said);
+	rig_run(&r, 100);
+	assert_chain("2 3 1+");
+	end();
+}
+
+/* It would count for ever, or make what is said of this one be too late. */
+static void test_a_report_of_an_epoch_to_come_is_not_kept(void **state)
+{
+	struct chain_manager_report said;
+
+	begin(3, 3, 1);
+	r.sync = false;
+	rig_kill(&r, 0);
+	rig_run(&r, 100);
+	rig_start(&r, 0);
+	rig_run(&r, 100);
+	assert_chain("2 3 1+");
+	said = rig_said(&r, 0, 1, true);
+	said.epoch = UINT64_MAX;
+	say_synced(said);
+	chain_manager_unfit(r.manager, &r.map,
+			    &(struct chain_manager_report){
+				    .server = 3, .pool = 1, .epoch = UINT64_MAX, .target = 3});
+	rig_synced(&r, 0, 1);
+	rig_run(&r, 10);
+	assert_chain("2 3 1");
+	rig_unfit(&r, 0, 2);
+	rig_run(&r, 20);
+	assert_chain("3 1 2+");
+	end();
+}
+
 static void test_an_unfit_member_is_made_equal_unless_it_is_the_last(void **state)
 {
+	struct chain_manager_report said;
+
 	begin(2, 2, 1);
 	r.sync = false;
-	chain_manager_unfit(r.manager, 1, 0, r.chains[0].epoch - 1, 1);
+	said = rig_said(&r, 0, 1, false);
+	said.epoch--;
+	chain_manager_unfit(r.manager, &r.map, &said);
 	rig_run(&r, 20);
 	assert_chain("1 2");
-	chain_manager_unfit(r.manager, 1, 0, r.chains[0].epoch, 1);
+	said = rig_said(&r, 0, 1, false);
+	said.server = 2; /* about another */
+	chain_manager_unfit(r.manager, &r.map, &said);
+	rig_run(&r, 20);
+	assert_chain("1 2");
+	rig_unfit(&r, 0, 1);
 	rig_run(&r, 20);
 	assert_chain("2 1+");
-	chain_manager_unfit(r.manager, 1, 0, r.chains[0].epoch, 2);
+	rig_unfit(&r, 0, 2);
 	rig_run(&r, 20);
 	assert_chain("2 1+");
 	end();
@@ -442,6 +511,18 @@ static void test_the_one_of_most_complaints_goes(void **state)
 		complain(2, 3, 500);
 	}
 	assert_chain("1 3 4 2-");
+	end();
+}
+
+static void test_a_crowd_of_clients_does_not_drown_what_servers_say(void **state)
+{
+	begin(3, 3, 1);
+	for (int i = 0; i < 4; i++) {
+		for (uint64_t session = 1; session <= 3000; session++)
+			chain_manager_client_unreachable(r.manager, session, 3, r.now_ns);
+		complain(1, 2, 500);
+	}
+	assert_chain("1 3 2-");
 	end();
 }
 
@@ -577,7 +658,7 @@ static void random_event(uint64_t *random)
 		rig_start(&r, s);
 		break;
 	case 8:
-		chain_manager_unfit(r.manager, 1, p, r.chains[p].epoch, t + 1);
+		rig_unfit(&r, p, t + 1);
 		break;
 	case 9:
 		chain_manager_unreachable(r.manager, s + 1, t / 2 + 1, r.now_ns);
@@ -666,12 +747,15 @@ int main(void)
 		cmocka_unit_test(test_a_restart_with_a_failing_disk_is_a_restart),
 		cmocka_unit_test(test_an_old_copy_of_a_disk_is_never_the_last),
 		cmocka_unit_test(test_promotion_counts_for_the_epoch_only),
+		cmocka_unit_test(test_only_the_tail_says_that_its_successor_is_equal),
+		cmocka_unit_test(test_a_report_of_an_epoch_to_come_is_not_kept),
 		cmocka_unit_test(test_an_unfit_member_is_made_equal_unless_it_is_the_last),
 		cmocka_unit_test(test_a_restarted_master_takes_nobody_out_early),
 		cmocka_unit_test(test_a_restarted_master_finds_out_who_is_gone),
 		cmocka_unit_test(test_a_stopped_process_does_not_count),
 		cmocka_unit_test(test_the_successor_goes_when_two_cannot_talk),
 		cmocka_unit_test(test_the_one_of_most_complaints_goes),
+		cmocka_unit_test(test_a_crowd_of_clients_does_not_drown_what_servers_say),
 		cmocka_unit_test(test_what_is_not_repeated_is_forgotten),
 		cmocka_unit_test(test_a_head_that_clients_cannot_reach_leads_no_more),
 		cmocka_unit_test(test_data_loss_is_accepted_only_where_there_is_no_other_way),

@@ -72,11 +72,22 @@ static void test_a_member_that_gets_nearer_is_not_given_up(void **state)
 	rig_run(&r, 100);
 	rig_start(&r, 0);
 	for (int i = 0; i < 60; i++) {
+		struct chain_manager_report said = rig_said(&r, 0, 1, true);
+
 		rig_run(&r, 1000);
-		chain_manager_progress(r.manager, 1, 0, 1, r.now_ns);
+		chain_manager_progress(r.manager, &r.map, &said, r.now_ns);
 	}
 	assert_chain("2 1+");
-	rig_run(&r, 21000);
+	for (int i = 0; i < 21; i++) {
+		struct chain_manager_report by_another = rig_said(&r, 0, 1, true);
+		struct chain_manager_report of_another_epoch = by_another;
+
+		by_another.server = 3;
+		of_another_epoch.epoch++;
+		rig_run(&r, 1000);
+		chain_manager_progress(r.manager, &r.map, &by_another, r.now_ns);
+		chain_manager_progress(r.manager, &r.map, &of_another_epoch, r.now_ns);
+	}
 	assert_chain("2 3+ 1-");
 	end();
 }
@@ -99,8 +110,7 @@ static void test_a_draining_target_is_emptied_without_a_copy_less(void **state)
 					continue;
 				moving++;
 				if (i % 3 == 0)
-					chain_manager_synced(r.manager, 1, p, r.chains[p].epoch,
-							     r.chains[p].members[m].target_id);
+					rig_synced(&r, p, r.chains[p].members[m].target_id);
 			}
 			assert_true(in_sync >= 3);
 		}

@@ -8,6 +8,9 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include "tests/unit/master_servers_fixture.h"
 
 /* ---- registration ---- */
@@ -60,6 +63,56 @@ static void test_wrong_registrations_are_refused_with_a_reason(void **state)
 		CLUSTER, "store-2", "127.0.0.1:7402", "00000000-0000-0000-0000-000000000001", 1, 0};
 	expect_refused(&r, EBUSY);
 	peer_close(p);
+}
+
+static int listen_somewhere(char *address, size_t size)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t length = sizeof(at);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+	assert_int_equal(listen(fd, 16), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &length), 0);
+	snprintf(address, size, "127.0.0.1:%u", ntohs(at.sin_port));
+	return fd;
+}
+
+/* A master that has just started does not know whose leases the former one has renewed. */
+static void test_a_lease_of_the_masters_last_life_keeps_targets_where_they_are(void **state)
+{
+	char address[32];
+	struct registration owner = {
+		CLUSTER, "store-1", address, "00000000-0000-0000-0000-000000000001", 0, 0};
+	struct registration copy = {
+		CLUSTER, "store-2", "127.0.0.1:7402", "00000000-0000-0000-0000-000000000001", 1, 0};
+	struct registration double_of = owner;
+	int fd = listen_somewhere(address, sizeof(address)), error = EBUSY;
+	struct peer *p = server_connect(&owner);
+	Catena__ServerPush *push = server_push(p, has_registered, 1);
+
+	assert_non_null(push);
+	assert_int_equal(push->registered[0]->error, 0);
+	free_push(push);
+	peer_close(p);
+	fixture_stop();
+	fx.config.serving_lease_ns = 30 * NS_PER_SEC;
+	assert_int_equal(fixture_start(), 0);
+	double_of.address = "127.0.0.1:9999";
+	expect_refused(&copy, EBUSY);
+	expect_refused(&double_of, EBUSY);
+	/* Until nothing of that process is left. */
+	close(fd);
+	for (int i = 0; i < 100 && error != 0; i++) {
+		p = server_connect(&copy);
+		push = server_push(p, has_registered, 1);
+		assert_non_null(push);
+		error = push->registered[0]->error;
+		free_push(push);
+		peer_close(p);
+		usleep(50000);
+	}
+	assert_int_equal(error, 0);
 }
 
 static void test_chains_are_placed_once_enough_targets_are_there(void **state)
@@ -301,6 +354,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		with_master(test_ids_are_kept_over_reconnects_and_restarts),
 		with_master(test_wrong_registrations_are_refused_with_a_reason),
+		with_master(test_a_lease_of_the_masters_last_life_keeps_targets_where_they_are),
 		with_master(test_chains_are_placed_once_enough_targets_are_there),
 		with_master(test_heartbeats_renew_and_silence_is_seen_by_all),
 		with_master(test_a_heartbeat_without_registration_ends_the_stream),
