@@ -15,7 +15,9 @@
 
 struct command_log {
 	struct command_log_options options;
+	/* Going back, and reloads: changed with the lock held, too. */
 	_Atomic uint64_t applied, durable;
+	uint64_t reloads;
 	_Atomic int error;   /* the store is down with it */
 	uint64_t recover_ns; /* with the state lock: not again before */
 	pthread_t thread;
@@ -39,9 +41,12 @@ static int reload(struct command_log *log)
 
 	if (rc != 0)
 		return rc;
-	atomic_store(&log->applied, state_applied_index(log->options.state));
 	/* Indices that left no trace in the store come again. */
+	pthread_mutex_lock(&log->lock);
+	atomic_store(&log->applied, state_applied_index(log->options.state));
 	atomic_store(&log->durable, 0);
+	log->reloads++;
+	pthread_mutex_unlock(&log->lock);
 	atomic_store(&log->error, 0);
 	log->options.recovered(log->options.user);
 	return 0;
@@ -122,17 +127,26 @@ static void end_all(struct command_sync *sync, int status)
 
 static int sync_store(struct command_log *log)
 {
-	/* Read before the sync: whoever waits has been applied by now. */
-	uint64_t applied = atomic_load(&log->applied);
+	uint64_t applied, reloads;
 	int rc = command_log_error(log);
 
+	/* Read before the sync: whoever waits has been applied by now. */
+	pthread_mutex_lock(&log->lock);
+	applied = atomic_load(&log->applied);
+	reloads = log->reloads;
+	pthread_mutex_unlock(&log->lock);
 	if (rc == 0)
 		rc = kv_sync(log->options.kv);
-	if (rc == 0)
-		atomic_store(&log->durable, applied);
-	else
+	if (rc != 0) {
 		command_log_failed(log, rc);
-	return rc;
+		return rc;
+	}
+	/* After a reload this index may be one that comes again. */
+	pthread_mutex_lock(&log->lock);
+	if (log->reloads == reloads)
+		atomic_store(&log->durable, applied);
+	pthread_mutex_unlock(&log->lock);
+	return 0;
 }
 
 static void recover(struct command_log *log)

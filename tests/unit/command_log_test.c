@@ -27,6 +27,30 @@ struct fixture {
 
 static struct fixture fx;
 
+/* Called once, by the log's thread, before or after it syncs the store. */
+static void (*before_sync)(void), (*after_sync)(void);
+
+static void call_once(void (**what)(void))
+{
+	void (*call)(void) = *what;
+
+	*what = NULL;
+	if (call != NULL)
+		call();
+}
+
+int __real_kv_sync(struct kv *kv);
+int __wrap_kv_sync(struct kv *kv);
+int __wrap_kv_sync(struct kv *kv)
+{
+	int rc;
+
+	call_once(&before_sync);
+	rc = __real_kv_sync(kv);
+	call_once(&after_sync);
+	return rc;
+}
+
 static void on_recovered(void *user)
 {
 	atomic_fetch_add(&fx.recovered, 1);
@@ -174,27 +198,62 @@ static void test_a_failing_store_fails_all_until_it_is_open_again(void **state)
 	assert_int_equal(open_session(2).status, 0);
 }
 
-static void test_indices_that_come_again_are_not_durable_by_their_past(void **state)
+/* Commands that take places, but leave nothing in the store. Returns the last one's index. */
+static uint64_t leave_no_trace(void)
 {
 	struct command command = {.kind = COMMAND_ANSWERED, .session = 1};
 	struct outcome outcome = {0};
-	uint64_t before;
 
-	assert_int_equal(open_session(1).status, 0);
-	/* These take places, but leave nothing in the store. */
 	for (int i = 0; i < 5; i++) {
 		command.answered_through = (uint64_t)i + 1;
 		pthread_mutex_lock(&fx.lock);
 		command_log_propose(fx.log, &command, on_done, &outcome);
 		pthread_mutex_unlock(&fx.lock);
 	}
-	assert_int_equal(wait_durable(outcome.index), 0);
+	return outcome.index;
+}
+
+static void test_indices_that_come_again_are_not_durable_by_their_past(void **state)
+{
+	struct outcome outcome = {0};
+	uint64_t before;
+
+	assert_int_equal(open_session(1).status, 0);
+	assert_int_equal(wait_durable(leave_no_trace()), 0);
 	before = command_log_applied(fx.log);
 	kv_memory_fail_write(fx.kv, 1, -ENOSPC);
 	outcome = open_session(2);
 	assert_int_equal(outcome.status, 0);
 	assert_true(outcome.index <= before);
 	assert_false(command_log_is_durable(fx.log, outcome.index));
+}
+
+static void full_for_a_moment(void)
+{
+	kv_memory_fail_write(fx.kv, 1, -ENOSPC);
+	assert_int_equal(open_session(2).status, 0);
+}
+
+/* What comes after the sync, with an index from before it. */
+static struct outcome synced_too_late;
+static void open_another(void)
+{
+	synced_too_late = open_session(3);
+}
+
+static void test_nor_by_a_sync_that_was_under_way(void **state)
+{
+	uint64_t before;
+
+	assert_int_equal(open_session(1).status, 0);
+	before = leave_no_trace();
+	before_sync = full_for_a_moment;
+	after_sync = open_another;
+	assert_int_equal(wait_durable(before), 0);
+	assert_int_equal(atomic_load(&fx.recovered), 1);
+	assert_int_equal(synced_too_late.status, 0);
+	assert_true(synced_too_late.index <= before);
+	assert_false(command_log_is_durable(fx.log, synced_too_late.index));
 }
 
 static void test_closing_answers_those_who_wait(void **state)
@@ -225,6 +284,7 @@ int main(void)
 		with_log(test_a_moment_of_a_full_disk_is_not_seen),
 		with_log(test_a_failing_store_fails_all_until_it_is_open_again),
 		with_log(test_indices_that_come_again_are_not_durable_by_their_past),
+		with_log(test_nor_by_a_sync_that_was_under_way),
 		with_log(test_closing_answers_those_who_wait),
 	};
 
