@@ -22,8 +22,17 @@
 #define QUICK_NS   (300 * NS_PER_MSEC)
 #define IDLE_MS    500
 
+/* A name that is being looked up, by a thread of the C library's: it may take many seconds, and
+ * decisions must not wait for it. */
+struct lookup {
+	struct gaicb request;
+	struct addrinfo hints;
+	char host[MAP_NAME_MAX], port[MAP_NAME_MAX];
+};
+
 struct probe {
-	int fd; /* -1: free */
+	struct lookup *lookup; /* NULL: over */
+	int fd;                /* -1: not connecting; then, and without a lookup, it is free */
 	uint64_t server, until_ns;
 };
 
@@ -53,36 +62,18 @@ static void end(struct probe *probe)
 	probe->fd = -1;
 }
 
-/* The first address only: that is where the others connect to, too. */
-static int resolve(const char *address, struct addrinfo **out)
+static bool is_free(const struct probe *probe)
 {
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-	const char *colon = strrchr(address, ':');
-	char host[MAP_NAME_MAX];
-	size_t size;
-
-	if (colon == NULL)
-		return -EINVAL;
-	size = (size_t)(colon - address);
-	if (size >= 2 && address[0] == '[' && address[size - 1] == ']') {
-		address++;
-		size -= 2;
-	}
-	memcpy(host, address, size);
-	host[size] = '\0';
-	return getaddrinfo(host, colon + 1, &hints, out) == 0 ? 0 : -EHOSTUNREACH;
+	return probe->fd < 0 && probe->lookup == NULL;
 }
 
-/* True: refused at once. */
-static bool begin(struct probe *probe, uint64_t server, const char *address)
+/* The first address only: that is where the others connect to, too. */
+static void begin_connecting(struct probes *probes, struct probe *probe,
+			     const struct addrinfo *info)
 {
-	struct addrinfo *info = NULL;
 	bool gone = false;
 
-	if (resolve(address, &info) != 0)
-		return false;
 	probe->fd = socket(info->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	probe->server = server;
 	probe->until_ns = clock_monotonic_ns() + TIMEOUT_NS;
 	errno = 0;
 	if (probe->fd >= 0 &&
@@ -90,26 +81,104 @@ static bool begin(struct probe *probe, uint64_t server, const char *address)
 		gone = errno == ECONNREFUSED;
 		end(probe);
 	}
-	freeaddrinfo(info);
-	return gone;
+	if (gone)
+		refused(probes, probe->server);
 }
 
-static struct probe *free_probe(struct probes *probes)
+/* False: not an address. */
+static bool split(const char *address, struct lookup *out)
 {
-	for (int i = 0; i < PROBES_MAX; i++)
-		if (probes->list[i].fd < 0)
-			return &probes->list[i];
-	return NULL;
+	const char *colon = strrchr(address, ':');
+	size_t size;
+
+	if (colon == NULL)
+		return false;
+	size = (size_t)(colon - address);
+	if (size >= 2 && address[0] == '[' && address[size - 1] == ']') {
+		address++;
+		size -= 2;
+	}
+	snprintf(out->host, sizeof(out->host), "%.*s", (int)size, address);
+	snprintf(out->port, sizeof(out->port), "%s", colon + 1);
+	return true;
 }
 
-/* Whom to ask now. The lock is given up while names are looked up. True: somebody was asked. */
+static void begin(struct probes *probes, struct probe *probe, uint64_t server, const char *address)
+{
+	struct lookup *lookup = calloc(1, sizeof(*lookup));
+	struct addrinfo *info = NULL;
+
+	if (lookup == NULL || !split(address, lookup)) {
+		free(lookup);
+		return;
+	}
+	probe->server = server;
+	lookup->hints.ai_socktype = SOCK_STREAM;
+	lookup->hints.ai_flags = AI_NUMERICHOST;
+	if (getaddrinfo(lookup->host, lookup->port, &lookup->hints, &info) == 0) {
+		begin_connecting(probes, probe, info);
+		freeaddrinfo(info);
+		free(lookup);
+		return;
+	}
+	lookup->hints.ai_flags = 0;
+	lookup->request.ar_name = lookup->host;
+	lookup->request.ar_service = lookup->port;
+	lookup->request.ar_request = &lookup->hints;
+	if (getaddrinfo_a(GAI_NOWAIT, (struct gaicb *[]){&lookup->request}, 1, NULL) == 0)
+		probe->lookup = lookup;
+	else
+		free(lookup);
+}
+
+static void finish_lookup(struct probes *probes, struct probe *probe)
+{
+	struct lookup *lookup = probe->lookup;
+	int error = gai_error(&lookup->request);
+
+	if (error == EAI_INPROGRESS)
+		return;
+	probe->lookup = NULL;
+	if (error == 0)
+		begin_connecting(probes, probe, lookup->request.ar_result);
+	if (lookup->request.ar_result != NULL)
+		freeaddrinfo(lookup->request.ar_result);
+	free(lookup);
+}
+
+/* What the C library is doing cannot be ended: it keeps its memory. */
+static void give_up_lookup(struct lookup *lookup)
+{
+	if (gai_cancel(&lookup->request) == EAI_NOTCANCELED)
+		return;
+	if (lookup->request.ar_result != NULL)
+		freeaddrinfo(lookup->request.ar_result);
+	free(lookup);
+}
+
+/* NULL: all are busy, or one is asking this server. */
+static struct probe *free_probe(struct probes *probes, uint64_t server)
+{
+	struct probe *found = NULL;
+
+	for (int i = 0; i < PROBES_MAX; i++) {
+		if (is_free(&probes->list[i]))
+			found = &probes->list[i];
+		else if (probes->list[i].lookup != NULL && probes->list[i].server == server)
+			return NULL;
+	}
+	return found;
+}
+
+/* Whom to ask now. True: somebody was asked. */
 static bool begin_all(struct probes *probes)
 {
 	struct master *master = probes->master;
 	struct probe *probe;
 	bool some = false;
 
-	while ((probe = free_probe(probes)) != NULL) {
+	/* Each of them is named once, and not again for some time. */
+	for (;;) {
 		char address[MAP_NAME_MAX] = "";
 		const struct map_server *in_map;
 		uint64_t server;
@@ -125,8 +194,9 @@ static bool begin_all(struct probes *probes)
 		if (!any)
 			break;
 		some = true;
-		if (address[0] != '\0' && begin(probe, server, address))
-			refused(probes, server);
+		probe = free_probe(probes, server);
+		if (address[0] != '\0' && probe != NULL)
+			begin(probes, probe, server, address);
 	}
 	return some;
 }
@@ -172,21 +242,26 @@ static void *probes_main(void *arg)
 		struct pollfd fds[PROBES_MAX + 1];
 		struct probe *of[PROBES_MAX + 1];
 		nfds_t count = 1;
+		bool looking_up = false;
 		uint64_t kicks;
 
 		fds[0] = (struct pollfd){.fd = probes->wake, .events = POLLIN};
 		for (int i = 0; i < PROBES_MAX; i++) {
+			looking_up |= probes->list[i].lookup != NULL;
 			if (probes->list[i].fd < 0)
 				continue;
 			of[count] = &probes->list[i];
 			fds[count++] = (struct pollfd){.fd = probes->list[i].fd, .events = POLLOUT};
 		}
-		if (poll(fds, count, soon ? SOON_MS : IDLE_MS) < 0)
+		if (poll(fds, count, soon || looking_up ? SOON_MS : IDLE_MS) < 0)
 			continue;
 		if (fds[0].revents != 0 && read(probes->wake, &kicks, sizeof(kicks)) < 0)
 			log_debug("nobody has called");
 		for (nfds_t i = 1; i < count; i++)
 			finish(probes, of[i], fds[i].revents != 0);
+		for (int i = 0; i < PROBES_MAX; i++)
+			if (probes->list[i].lookup != NULL)
+				finish_lookup(probes, &probes->list[i]);
 		/* Who was asked is asked again, and soon. */
 		if (begin_all(probes))
 			quick_until_ns = clock_monotonic_ns() + QUICK_NS;
@@ -236,9 +311,12 @@ void probes_stop(struct probes *probes)
 	atomic_store(&probes->stop, true);
 	probes_kick(probes);
 	pthread_join(probes->thread, NULL);
-	for (int i = 0; i < PROBES_MAX; i++)
+	for (int i = 0; i < PROBES_MAX; i++) {
 		if (probes->list[i].fd >= 0)
 			end(&probes->list[i]);
+		if (probes->list[i].lookup != NULL)
+			give_up_lookup(probes->list[i].lookup);
+	}
 	close(probes->wake);
 	free(probes);
 }

@@ -187,6 +187,43 @@ static void test_heartbeats_renew_and_silence_is_seen_by_all(void **state)
 	close_all(&b);
 }
 
+/* Long before its lease runs out, whether its address is a number or a name. */
+static void test_who_is_gone_for_certain_is_seen_at_once(void **state)
+{
+	static const char *const hosts[] = {"127.0.0.1", "localhost"};
+	char address[32];
+	struct registration r = {
+		CLUSTER, "store-3", address, "00000000-0000-0000-0000-000000000003", 2, 0};
+	uint64_t server, began_ns = clock_monotonic_ns();
+	uint32_t target;
+	struct peer *watcher;
+
+	fixture_stop();
+	fx.config.serving_lease_ns = 60 * NS_PER_SEC;
+	assert_int_equal(fixture_start(), 0);
+	watcher = server_up(1, &server, &target);
+	for (size_t i = 0; i < 2; i++) {
+		struct peer *p;
+		Catena__ServerPush *push;
+
+		snprintf(address, sizeof(address), "%s:1", hosts[i]);
+		p = server_connect(&r);
+		push = server_push(p, has_registered, 1);
+		assert_non_null(push);
+		assert_int_equal(push->registered[0]->error, 0);
+		free_push(push);
+		push = server_push(watcher, has_online, 2);
+		assert_non_null(push);
+		free_push(push);
+		peer_close(p);
+		push = server_push(watcher, has_online, 1);
+		assert_non_null(push);
+		free_push(push);
+	}
+	assert_true(clock_monotonic_ns() - began_ns < 40 * NS_PER_SEC);
+	peer_close(watcher);
+}
+
 static void test_a_heartbeat_without_registration_ends_the_stream(void **state)
 {
 	struct peer *p = peer_open(&fx.server_certs[0], PATH);
@@ -357,6 +394,7 @@ int main(void)
 		with_master(test_a_lease_of_the_masters_last_life_keeps_targets_where_they_are),
 		with_master(test_chains_are_placed_once_enough_targets_are_there),
 		with_master(test_heartbeats_renew_and_silence_is_seen_by_all),
+		with_master(test_who_is_gone_for_certain_is_seen_at_once),
 		with_master(test_a_heartbeat_without_registration_ends_the_stream),
 		with_patience(test_all_chunks_are_named_to_all_members),
 		with_patience(test_a_large_file_goes_in_several_batches),
