@@ -103,7 +103,7 @@ struct planning {
 };
 
 /* Puts a change into the plan; who loses its place is not renewed, and fenced if it may serve. */
-static bool change(struct planning *p, const struct chain_case *in, uint32_t partition,
+static bool change(struct planning *p, struct chain_case *in, uint32_t partition,
 		   const struct map_chain *next)
 {
 	for (uint32_t i = 0; i < in->chain->count; i++) {
@@ -128,6 +128,7 @@ static bool change(struct planning *p, const struct chain_case *in, uint32_t par
 	}
 	assert(next->members[0].state == MEMBER_IN_SYNC);
 	assert(chain_edit_count(next, MEMBER_SYNCING) <= 1);
+	in->change = p->manager->plan.change_count + 1;
 	return add_change(p->manager, in->pool->id, partition, next);
 }
 
@@ -173,24 +174,15 @@ static void block_lives(struct planning *p)
 	}
 }
 
-static const struct map_chain *next_chain(const struct planning *p, const struct map_pool *pool,
-					  uint32_t partition)
-{
-	const struct chain_plan *plan = &p->manager->plan;
-
-	for (size_t i = 0; i < plan->change_count; i++)
-		if (plan->changes[i].pool == pool->id && plan->changes[i].partition == partition)
-			return &plan->changes[i].chain;
-	return &pool->chains[partition];
-}
-
 static bool stays_in_sync(const struct planning *p, uint32_t target)
 {
 	for (size_t i = 0; i < p->survey.map->pool_count; i++) {
-		const struct map_pool *pool = &p->survey.map->pools[i];
-
-		for (uint32_t n = 0; n < pool->partitions; n++) {
-			const struct map_chain *chain = next_chain(p, pool, n);
+		for (uint32_t n = 0; n < p->survey.map->pools[i].partitions; n++) {
+			const struct chain_case *in = &p->cases[i][n];
+			const struct map_chain *chain =
+				in->change == 0
+					? in->chain
+					: &p->manager->plan.changes[in->change - 1].chain;
 			int at = chain_index(chain, target);
 
 			if (at >= 0 && chain->members[at].state == MEMBER_IN_SYNC)
@@ -414,7 +406,7 @@ static int plan_pool(struct planning *p, size_t at)
 			known->fair += p->survey.targets[i].fair;
 	}
 	for (uint32_t n = 0; rc == 0 && n < pool->partitions; n++) {
-		const struct chain_case *in = &p->cases[at][n];
+		struct chain_case *in = &p->cases[at][n];
 
 		if (in->chain->epoch == 0 || !chain_rules_apply(in, &next))
 			continue;
@@ -428,7 +420,7 @@ static int plan_pool(struct planning *p, size_t at)
 	if (rc == 0)
 		rc = avoid_heads(p, at, &repair, busy);
 	for (uint32_t n = 0; rc == 0 && n < pool->partitions; n++) {
-		const struct chain_case *in = &p->cases[at][n];
+		struct chain_case *in = &p->cases[at][n];
 
 		if (busy[n] == BUSY_NOT && in->chain->epoch != 0 &&
 		    repair_chain(&repair, in, &next) && !change(p, in, n, &next))

@@ -31,6 +31,7 @@ struct chain_case {
 	struct chain_memory *memory;
 	struct complaints *complaints;
 	bool waiting;   /* for more members to come back */
+	size_t change;  /* its place in the plan, plus one; 0: it does not change */
 	bool promoting; /* members that have been reported equal become in-sync now */
 };
 
