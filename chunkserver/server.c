@@ -646,12 +646,18 @@ static bool is_needed(const struct server *s)
 	return false;
 }
 
+/* Others wait until we have said that we know, or our process is seen to be gone. */
+static bool has_told(const struct server *s)
+{
+	return s->map == NULL || s->told_version >= s->map->version;
+}
+
 static void on_leave_timer(uv_timer_t *timer)
 {
 	struct server *s = timer->data;
 	bool late = clock_monotonic_ns() >= s->leave_until_ns;
 
-	if (!late && master_session_registered(s->master) && is_needed(s))
+	if (!late && master_session_registered(s->master) && (is_needed(s) || !has_told(s)))
 		return;
 	if (late)
 		log_warn("stopping although the master has not let others take over");

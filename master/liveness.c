@@ -203,7 +203,9 @@ bool liveness_probe(struct liveness *live, uint64_t now_ns, uint64_t *out)
 	for (struct live_server *s = live->servers; s != NULL; s = s->hh.next) {
 		bool quick = now_ns < s->disconnected_ns + PROBE_QUICK_FOR_NS;
 
-		if (s->connected || s->refused || s->out_ns != 0 ||
+		/* One that leaves is out, and may have a lease that others wait for. */
+		if (s->connected || s->refused ||
+		    (s->out_ns != 0 && liveness_harmless(live, s->id, now_ns)) ||
 		    (s->probed_ns != 0 &&
 		     now_ns < s->probed_ns + (quick ? PROBE_QUICK_NS : PROBE_SLOW_NS)))
 			continue;

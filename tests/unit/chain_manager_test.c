@@ -222,6 +222,27 @@ static void test_a_refused_plan_is_made_anew(void **state)
 	end();
 }
 
+/* It may have ended before it has said that it knows of its end: others wait for its lease. */
+static void test_who_has_left_is_probed_as_long_as_it_may_have_a_lease(void **state)
+{
+	uint64_t server = 0;
+
+	begin(3, 3, 1);
+	assert_false(rig_beat(&r, 0, true));
+	r.server[0].silent = true;
+	rig_run(&r, 60);
+	assert_chain("2 3 1-");
+	assert_true(r.last_fenced == 1);
+	chain_manager_disconnected(r.manager, 1, r.now_ns);
+	assert_false(chain_manager_harmless(r.manager, 1, r.now_ns));
+	assert_true(chain_manager_probe(r.manager, r.now_ns, &server));
+	assert_int_equal(server, 1);
+	chain_manager_refused(r.manager, 1, r.now_ns);
+	assert_true(chain_manager_harmless(r.manager, 1, r.now_ns));
+	assert_false(chain_manager_probe(r.manager, r.now_ns + 1000 * MS, &server));
+	end();
+}
+
 static void test_restarts_of_all_leave_all_in_sync(void **state)
 {
 	begin(3, 3, 1);
@@ -742,6 +763,7 @@ int main(void)
 		cmocka_unit_test(test_a_target_that_its_server_lost_is_out),
 		cmocka_unit_test(test_a_restart_is_a_demotion_with_its_life_in_one_plan),
 		cmocka_unit_test(test_a_refused_plan_is_made_anew),
+		cmocka_unit_test(test_who_has_left_is_probed_as_long_as_it_may_have_a_lease),
 		cmocka_unit_test(test_restarts_of_all_leave_all_in_sync),
 		cmocka_unit_test(test_a_restart_voids_what_was_reported_of_the_syncing_member),
 		cmocka_unit_test(test_a_restart_with_a_failing_disk_is_a_restart),
