@@ -180,9 +180,8 @@ static bool stays_in_sync(const struct planning *p, uint32_t target)
 		for (uint32_t n = 0; n < p->survey.map->pools[i].partitions; n++) {
 			const struct chain_case *in = &p->cases[i][n];
 			const struct map_chain *chain =
-				in->change == 0
-					? in->chain
-					: &p->manager->plan.changes[in->change - 1].chain;
+				in->change == 0 ? in->chain
+						: &p->manager->plan.changes[in->change - 1].chain;
 			int at = chain_index(chain, target);
 
 			if (at >= 0 && chain->members[at].state == MEMBER_IN_SYNC)
