@@ -341,8 +341,9 @@ static struct update *next_update(struct data_file *file, bool all, bool sync, s
 
 static void gather_updates(struct data_file *file, struct data_work *work)
 {
+	/* What a stuck chain has is not made less by sending more: then others go on gathering. */
 	bool all = file->send_all || file->waiting > 0 ||
-		   atomic_load_explicit(&file->data->pressure, memory_order_relaxed);
+		   atomic_load_explicit(&file->data->hurry, memory_order_relaxed);
 	struct update *u;
 
 	while (writeback_has_dirty(file->wb)) {

@@ -127,7 +127,8 @@ struct data {
 	_Atomic size_t write_used; /* buffers of dirty data and of data in flight */
 	struct queued_write *write_queue, **write_queue_end;
 	atomic_uint writes_waiting; /* in the queue */
-	atomic_bool pressure;       /* some of them for memory that chains that work have */
+	atomic_bool pressure;       /* one of them for memory that anybody has: none passes it */
+	atomic_bool hurry;          /* one of them for memory that chains that work have */
 	bool admitting, admit_again;
 	struct read *read_queue, **read_queue_end;
 	atomic_uint reads_waiting; /* in the queue */
@@ -172,7 +173,8 @@ void data_files_destroy(struct data *data);
 /* data_room.c: memory for those that work, also while some chains are stuck */
 enum data_room {
 	DATA_ROOM,  /* there is some */
-	DATA_HELD,  /* its chain has its part: others may go on */
+	DATA_HELD,  /* its chain, which is stuck, has its part: others may go on */
+	DATA_FULL,  /* its chain, which works, has its part: others may go on */
 	DATA_SHORT, /* there is none for anybody */
 };
 /* For @length bytes to be written to the chain of @slot. */

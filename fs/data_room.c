@@ -50,7 +50,7 @@ enum data_room data_write_room(struct data *data, uint32_t slot, uint32_t length
 	if (used == 0)
 		return DATA_ROOM;
 	if (own > 0 && own + length > half)
-		return DATA_HELD;
+		return chain_client_stuck(data->chain, slot, true) ? DATA_HELD : DATA_FULL;
 	if (used + length <= half)
 		return DATA_ROOM;
 	count_stuck(data);

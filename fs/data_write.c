@@ -182,7 +182,7 @@ static struct queued_write *next_write(struct data *data)
 {
 	struct blocked blocked = {0};
 	struct queued_write **at = &data->write_queue;
-	bool pressure = false;
+	bool pressure = false, hurry = false;
 
 	for (; *at != NULL && !pressure; at = &(*at)->next) {
 		struct queued_write *w = *at;
@@ -196,8 +196,10 @@ static struct queued_write *next_write(struct data *data)
 		block(&blocked, w);
 		/* Small ones do not overtake a large one for ever. */
 		pressure = room == DATA_SHORT;
+		hurry = hurry || pressure || room == DATA_FULL;
 	}
 	atomic_store_explicit(&data->pressure, pressure, memory_order_release);
+	atomic_store_explicit(&data->hurry, hurry, memory_order_release);
 	return NULL;
 }
 
@@ -263,6 +265,8 @@ static bool admit_or_queue(struct data *data, struct queued_write *w)
 		atomic_fetch_add_explicit(&data->writes_waiting, 1, memory_order_release);
 		if (room == DATA_SHORT)
 			atomic_store_explicit(&data->pressure, true, memory_order_release);
+		if (room == DATA_SHORT || room == DATA_FULL)
+			atomic_store_explicit(&data->hurry, true, memory_order_release);
 	}
 	pthread_mutex_unlock(&data->memory_lock);
 	return room == DATA_ROOM;

@@ -214,6 +214,66 @@ static void test_reads_go_on_while_others_wait_for_a_stuck_chain(void **state)
 	data_file_put(well);
 }
 
+/* What fills a chain's part may be data that nobody would send yet. */
+static void test_writes_that_wait_for_a_chain_that_works_have_its_data_sent(void **state)
+{
+	static struct result r[PIECES];
+	struct data_file *file = open_file(&world, 1);
+	uint64_t start = world.fake->now;
+	uint32_t chunk = 0;
+
+	memset(r, 0, sizeof(r));
+	for (unsigned i = 0; i < PIECES; i++, chunk++) {
+		chunk = chunk_of(1, chunk, partition_of(1, 0), true);
+		world.fake->now += 1000;
+		/* Half a window, which may grow. */
+		data_write(file, (uint64_t)chunk * MIB, filled(&world, MIB / 2, 1), false, on_done,
+			   &r[i]);
+	}
+	assert_true(count_done(r, PIECES) < PIECES / 2);
+	for (unsigned i = 0; i < PIECES; i++)
+		assert_true(wait_for(&world, &r[i], 5 * SEC));
+	assert_true(world.fake->now - start < 100 * FAKE_MS);
+	assert_int_equal(flush_now(&world, file, true), 0);
+	data_file_put(file);
+}
+
+/* But those of a stuck chain are no reason not to gather what others write. */
+static void test_writes_that_wait_for_a_stuck_chain_hurry_nobody(void **state)
+{
+	static struct result r[PIECES];
+	struct data_file *sick = open_file(&world, 1), *well = open_file(&world, 2);
+	unsigned seen;
+	uint32_t chunk = 0;
+
+	memset(r, 0, sizeof(r));
+	world.fake->stuck_partition = partition_of(1, 0);
+	for (unsigned i = 0; i < PIECES; i++, chunk++) {
+		chunk = chunk_of(1, chunk, world.fake->stuck_partition, true);
+		write_start(sick, chunk, &r[i]);
+	}
+	run_for(&world, 2 * SEC);
+	assert_true(world.data->writes_waiting > 0);
+	seen = world.fake->seen[FRAME_WRITE];
+	chunk = chunk_of(2, 0, world.fake->stuck_partition, false);
+	for (uint32_t i = 0; i < 32; i++) {
+		assert_int_equal(write_now(&world, well, (uint64_t)chunk * MIB + i * BLOCK_SIZE,
+					   BLOCK_SIZE, 1),
+				 0);
+		run_for(&world, FAKE_MS);
+	}
+	assert_int_equal(world.fake->seen[FRAME_WRITE], seen);
+	assert_int_equal(flush_now(&world, well, true), 0);
+	assert_int_equal(world.fake->seen[FRAME_WRITE], seen + 1);
+	world.fake->stuck_partition = UINT32_MAX;
+	fake_commit_all(world.fake);
+	for (unsigned i = 0; i < PIECES; i++)
+		assert_true(wait_for(&world, &r[i], 5 * SEC));
+	assert_int_equal(flush_now(&world, sick, true), 0);
+	data_file_put(sick);
+	data_file_put(well);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -221,6 +281,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(test_a_writer_goes_on_while_another_fills_a_stuck_chunk),
 		CASE(test_many_stuck_chains_leave_half_to_the_others),
+		CASE(test_writes_that_wait_for_a_chain_that_works_have_its_data_sent),
+		CASE(test_writes_that_wait_for_a_stuck_chain_hurry_nobody),
 		CASE(test_waiting_writes_of_one_chunk_keep_their_order),
 		CASE(test_reads_go_on_while_others_wait_for_a_stuck_chain),
 	};
