@@ -41,12 +41,10 @@ bool chain_client_stopping(struct chain_client *client)
 void chain_request_finish(struct chain_client *client, struct chain_request *request, int error,
 			  const struct frame_header *answer, struct buf *payload)
 {
-	struct chain_progress *progress = chain_progress_of(client, request);
-
 	if (frame_is_update(request->op))
 		chain_op_forget(client, request);
-	if (chain_health_end(client, request, answer != NULL))
-		chain_retry_chain(client, progress);
+	chain_health_end(client, request, answer != NULL);
+	chain_retry_finished(client, request, answer != NULL);
 	request->done(request, error, answer, payload);
 	if (atomic_fetch_sub_explicit(&client->active, 1, memory_order_acq_rel) > 1 ||
 	    !chain_client_stopping(client))

@@ -76,6 +76,7 @@ struct chain_request {
 	uint32_t slot;
 	struct chain_request *next;              /* in a link's waiting list or the retry list */
 	struct chain_request *op_next, *op_prev; /* updates not yet answered, by op id */
+	struct chain_request *park_next, *park_prev; /* those parked, of the chain's number */
 };
 
 struct chain_client_options {

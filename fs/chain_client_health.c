@@ -18,7 +18,7 @@ void chain_health_begin(struct chain_client *client, struct chain_request *reque
 				      memory_order_relaxed);
 }
 
-bool chain_health_end(struct chain_client *client, struct chain_request *request, bool answered)
+void chain_health_end(struct chain_client *client, struct chain_request *request, bool answered)
 {
 	struct chain_progress *progress = chain_progress_of(client, request);
 
@@ -26,12 +26,6 @@ bool chain_health_end(struct chain_client *client, struct chain_request *request
 		atomic_store_explicit(&progress->progress_ns, chain_client_now(client),
 				      memory_order_relaxed);
 	atomic_fetch_sub_explicit(&progress->under_way, 1, memory_order_relaxed);
-	if (request->probe) {
-		request->probe = false;
-		atomic_fetch_sub_explicit(&progress->probes, 1, memory_order_relaxed);
-	}
-	/* Also without an answer: somebody has to be the next probe. */
-	return atomic_load_explicit(&progress->parked, memory_order_relaxed) > 0;
 }
 
 bool chain_client_stuck(struct chain_client *client, uint32_t slot, bool update)

@@ -67,23 +67,28 @@ bool chain_has_other(const struct cluster_map *map, const struct chain_request *
 
 /* ---- chains, by chain_slot(): chain_client_health.c ---- */
 
-/* So many requests of a stuck chain are tried again by themselves; when one of them succeeds, all
- * are. Thousands that were refused and come again do good to nobody. */
+/* So many requests of a stuck chain are tried again by themselves; when one succeeds, all are.
+ * Thousands that were refused and come again do good to nobody. While anybody is parked there are
+ * as many probes as this: one that ends hands its place on. */
 #define HEALTH_PROBES 64u
 
 struct chain_health {
 	struct chain_progress {
 		atomic_uint under_way;
 		_Atomic uint64_t progress_ns; /* of the last answer, or of the beginning */
-		atomic_uint probes, parked;
-	} progress[2]; /* reads; updates and flushes */
+
+		/* Under retry_lock; parked_count is read without. */
+		unsigned probes;
+		atomic_uint parked_count;
+		struct chain_request *parked, *parked_last; /* as they came */
+		bool parked_mixed;                          /* of several chains */
+	} progress[2];                                      /* reads; updates and flushes */
 };
 
 struct chain_progress *chain_progress_of(struct chain_client *client,
 					 const struct chain_request *request);
 void chain_health_begin(struct chain_client *client, struct chain_request *request);
-/* True: requests that were parked go now. */
-bool chain_health_end(struct chain_client *client, struct chain_request *request, bool answered);
+void chain_health_end(struct chain_client *client, struct chain_request *request, bool answered);
 
 /* ---- links ---- */
 
@@ -206,8 +211,10 @@ void chain_retry_later(struct chain_client *client, struct chain_request *reques
 /* The map says that nobody is there to be asked. */
 void chain_retry_with_map(struct chain_client *client, struct chain_request *request);
 void chain_retry_all(struct chain_client *client);
-/* Those parked for it. */
-void chain_retry_chain(struct chain_client *client, const struct chain_progress *progress);
+/* @request is over: what was parked until one of its chain is answered goes, and if it was a probe
+ * there is another. */
+void chain_retry_finished(struct chain_client *client, struct chain_request *request,
+			  bool answered);
 /* Those for which the new map changes something. */
 void chain_retry_map(struct chain_client *client, const struct cluster_map *old,
 		     const struct cluster_map *map);

@@ -13,21 +13,31 @@
 #define ROUND_NS (25 * NS_PER_MSEC)
 #define PARK_NS  (5 * NS_PER_SEC)
 
-void chain_retry_at(struct chain_client *client, struct chain_request *request, uint64_t at_ns)
+/* retry_lock held. When the list is to be looked at for it. */
+static uint64_t enlist(struct chain_client *client, struct chain_request *request, uint64_t at_ns,
+		       uint64_t now)
 {
-	uint64_t now = chain_client_now(client), look;
 	bool later = at_ns >= now + LONG_NS;
 	struct retry_list *list = &client->retries[later ? 1 : 0];
+	uint64_t look;
 
 	if (later)
 		at_ns = (at_ns + ROUND_NS - 1) / ROUND_NS * ROUND_NS;
 	look = later && at_ns > now + LOOK_NS ? now + LOOK_NS : at_ns;
 	request->retry_ns = at_ns;
-	pthread_mutex_lock(&client->retry_lock);
 	if (list->first == NULL || look < list->look_ns)
 		list->look_ns = look;
 	request->next = list->first;
 	list->first = request;
+	return look;
+}
+
+void chain_retry_at(struct chain_client *client, struct chain_request *request, uint64_t at_ns)
+{
+	uint64_t now = chain_client_now(client), look;
+
+	pthread_mutex_lock(&client->retry_lock);
+	look = enlist(client, request, at_ns, now);
 	pthread_mutex_unlock(&client->retry_lock);
 	chain_client_wake(client, look);
 }
@@ -38,31 +48,73 @@ void chain_retry_fail(struct chain_client *client, struct chain_request *request
 	chain_retry_at(client, request, 0);
 }
 
+/* ---- parked until others have found out; retry_lock held ---- */
+
+static bool same_chain(const struct chain_request *a, const struct chain_request *b)
+{
+	return a->key.pool == b->key.pool && a->key.partition == b->key.partition;
+}
+
+static void park(struct chain_progress *progress, struct chain_request *request)
+{
+	struct chain_request *last = progress->parked_last;
+
+	request->parked = true;
+	request->park_next = NULL;
+	request->park_prev = last;
+	if (last == NULL) {
+		progress->parked = request;
+		progress->parked_mixed = false;
+	} else {
+		last->park_next = request;
+		if (!same_chain(last, request))
+			progress->parked_mixed = true;
+	}
+	progress->parked_last = request;
+	atomic_fetch_add_explicit(&progress->parked_count, 1, memory_order_relaxed);
+}
+
+static void unpark(struct chain_progress *progress, struct chain_request *request)
+{
+	if (request->park_prev != NULL)
+		request->park_prev->park_next = request->park_next;
+	else
+		progress->parked = request->park_next;
+	if (request->park_next != NULL)
+		request->park_next->park_prev = request->park_prev;
+	else
+		progress->parked_last = request->park_prev;
+	request->parked = false;
+	atomic_fetch_sub_explicit(&progress->parked_count, 1, memory_order_relaxed);
+}
+
 /* True: it is one of the few of its chain that come again soon. */
 static bool is_probe(struct chain_progress *progress, struct chain_request *request)
 {
-	if (request->probe)
-		return true;
-	if (atomic_fetch_add_explicit(&progress->probes, 1, memory_order_relaxed) < HEALTH_PROBES) {
+	if (!request->probe && progress->probes < HEALTH_PROBES) {
 		request->probe = true;
-		return true;
+		progress->probes++;
 	}
-	atomic_fetch_sub_explicit(&progress->probes, 1, memory_order_relaxed);
-	return false;
+	return request->probe;
 }
+
+/* ---- to the list ---- */
 
 static void retry_after(struct chain_client *client, struct chain_request *request, uint64_t pause)
 {
 	struct chain_progress *progress = chain_progress_of(client, request);
+	uint64_t now = chain_client_now(client), look;
 
 	request->tried_count = 0;
 	request->to_tail = false;
+	pthread_mutex_lock(&client->retry_lock);
 	if (!is_probe(progress, request)) {
-		request->parked = true;
-		atomic_fetch_add_explicit(&progress->parked, 1, memory_order_relaxed);
+		park(progress, request);
 		pause = PARK_NS;
 	}
-	chain_retry_at(client, request, chain_client_now(client) + pause);
+	look = enlist(client, request, now + pause, now);
+	pthread_mutex_unlock(&client->retry_lock);
+	chain_client_wake(client, look);
 }
 
 void chain_retry_later(struct chain_client *client, struct chain_request *request)
@@ -78,6 +130,14 @@ void chain_retry_with_map(struct chain_client *client, struct chain_request *req
 }
 
 /* ---- earlier than planned ---- */
+
+/* retry_lock held. */
+static void hurry_one(struct retry_list *list, struct chain_request *request)
+{
+	request->retry_ns = 0;
+	request->attempts = 0;
+	list->look_ns = 0;
+}
 
 static bool any(const struct chain_request *request, const void *arg)
 {
@@ -97,9 +157,7 @@ static void hurry(struct chain_client *client,
 		for (struct chain_request *r = list->first; r != NULL; r = r->next) {
 			if (!wanted(r, arg))
 				continue;
-			r->retry_ns = 0;
-			r->attempts = 0;
-			list->look_ns = 0;
+			hurry_one(list, r);
 			found = true;
 		}
 	}
@@ -113,23 +171,72 @@ void chain_retry_all(struct chain_client *client)
 	hurry(client, any, NULL);
 }
 
-struct of_chain {
-	struct chain_client *client;
-	const struct chain_progress *progress;
-};
-
-static bool is_of_chain(const struct chain_request *request, const void *arg)
+/* Who is parked is due late, so it is in the second list. retry_lock held. */
+static void hurry_parked(struct chain_client *client, struct chain_progress *progress,
+			 struct chain_request *request)
 {
-	const struct of_chain *of = arg;
-
-	return request->parked && chain_progress_of(of->client, request) == of->progress;
+	unpark(progress, request);
+	hurry_one(&client->retries[1], request);
 }
 
-void chain_retry_chain(struct chain_client *client, const struct chain_progress *progress)
+/* Those that wait for an answer like this one. retry_lock held. */
+static bool hurry_chain(struct chain_client *client, struct chain_progress *progress,
+			const struct chain_request *answered)
 {
-	struct of_chain of = {client, progress};
+	struct chain_request *next, *kept = NULL;
+	bool found = false, mixed = false;
 
-	hurry(client, is_of_chain, &of);
+	/* An answer costs nothing when another chain of the same number is stuck. */
+	if (progress->parked == NULL ||
+	    (!progress->parked_mixed && !same_chain(progress->parked, answered)))
+		return false;
+	for (struct chain_request *r = progress->parked; r != NULL; r = next) {
+		next = r->park_next;
+		if (same_chain(r, answered)) {
+			hurry_parked(client, progress, r);
+			found = true;
+			continue;
+		}
+		mixed = mixed || (kept != NULL && !same_chain(kept, r));
+		kept = r;
+	}
+	progress->parked_mixed = mixed;
+	return found;
+}
+
+/* retry_lock held. */
+static bool hand_on(struct chain_client *client, struct chain_progress *progress)
+{
+	struct chain_request *heir = progress->parked;
+
+	if (heir == NULL) {
+		progress->probes--;
+		return false;
+	}
+	hurry_parked(client, progress, heir);
+	heir->probe = true;
+	return true;
+}
+
+void chain_retry_finished(struct chain_client *client, struct chain_request *request, bool answered)
+{
+	struct chain_progress *progress = chain_progress_of(client, request);
+	bool found = false;
+
+	/* Whoever parks meanwhile has probes, and what they find out is not missed. */
+	if (!request->probe &&
+	    (!answered || atomic_load_explicit(&progress->parked_count, memory_order_relaxed) == 0))
+		return;
+	pthread_mutex_lock(&client->retry_lock);
+	if (answered)
+		found = hurry_chain(client, progress, request);
+	if (request->probe) {
+		request->probe = false;
+		found = hand_on(client, progress) || found;
+	}
+	pthread_mutex_unlock(&client->retry_lock);
+	if (found)
+		chain_client_wake(client, 0);
 }
 
 struct maps {
@@ -178,11 +285,6 @@ bool chain_soft_expired(const struct chain_client *client, const struct chain_re
 
 static void retry_one(struct chain_client *client, struct chain_request *request, uint64_t now)
 {
-	if (request->parked) {
-		request->parked = false;
-		atomic_fetch_sub_explicit(&chain_progress_of(client, request)->parked, 1,
-					  memory_order_relaxed);
-	}
 	if (request->failed == 0 && request->absent) {
 		struct frame_header nothing = {.op = request->op, .key = request->key};
 
@@ -218,6 +320,8 @@ static void take_due(struct chain_client *client, struct retry_list *list, uint6
 			continue;
 		}
 		*at = request->next;
+		if (request->parked)
+			unpark(chain_progress_of(client, request), request);
 		request->next = *due;
 		*due = request;
 	}

@@ -108,6 +108,32 @@ static void run_for(struct fixture *f, uint64_t ns)
 	f->fake->now = until;
 }
 
+/* What happens between a request's choice of a member and its place among those that wait: the
+ * clock is read there. */
+static struct {
+	struct chain_transport_ops ops;
+	bool (*now)(void); /* whether this is the moment */
+	void (*meanwhile)(struct fixture *f);
+} between;
+
+static uint64_t now_and_more(struct chain_transport *t)
+{
+	if (between.now != NULL && between.now()) {
+		between.now = NULL;
+		between.meanwhile(&fixture);
+	}
+	return fake_now(t);
+}
+
+static void do_between(struct fixture *f, bool (*now)(void), void (*meanwhile)(struct fixture *f))
+{
+	between.ops = fake_ops;
+	between.ops.now = now_and_more;
+	between.now = now;
+	between.meanwhile = meanwhile;
+	f->fake->base.ops = &between.ops;
+}
+
 static unsigned head_of(struct fixture *f, const struct asked *asked)
 {
 	return f->fake->rotation[asked->request.key.partition];
@@ -238,6 +264,29 @@ static void test_a_map_that_does_not_concern_a_chain_hurries_nobody(void **state
 	assert_true(update.done);
 }
 
+/* As if chosen just now; it is for the caller to let it wait. */
+static void choose(struct fixture *f, struct asked *asked, uint32_t index)
+{
+	struct chain_request *request = &asked->request;
+
+	*asked = (struct asked){
+		.request = {.op = FRAME_PUNCH,
+			    .key = chunk_key_of(FAKE_POOL, FAKE_PARTITIONS, 1, index),
+			    .range = BLOCK_SIZE,
+			    .done = on_done,
+			    .user = asked},
+		.fixture = f,
+	};
+	request->start_ns = f->fake->now;
+	request->map_count = atomic_load(&f->client->map_count);
+	request->epoch = f->fake->epochs[request->key.partition];
+	request->target_id = head_of(f, asked) + 1;
+	request->server_id = request->target_id;
+	request->attempts = 20;
+	atomic_fetch_add(&f->client->active, 1);
+	chain_health_begin(f->client, request);
+}
+
 static void test_a_read_of_a_silent_member_is_asked_of_another(void **state)
 {
 	struct fixture *f = *state;
@@ -350,6 +399,124 @@ static void test_a_chain_that_refuses_thousands_is_asked_by_few(void **state)
 	for (unsigned i = 0; i < 2000; i++)
 		assert_true(asked[i].done && asked[i].done_ns - start < SEC);
 	/* They overlap, which real callers never do. */
+	f->fake->broken = NULL;
+}
+
+#define PROBED (HEALTH_PROBES + 1)
+static struct asked probed[PROBED];
+
+static bool last_was_refused(void)
+{
+	return probed[HEALTH_PROBES].request.attempts == 1;
+}
+
+static void probes_are_answered(struct fixture *f)
+{
+	f->fake->fail_updates = 0;
+	run_for(f, 200 * FAKE_MS);
+	for (unsigned i = 0; i < HEALTH_PROBES; i++)
+		assert_true(probed[i].done);
+}
+
+static void test_who_parks_while_the_last_probe_succeeds_is_not_forgotten(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t start;
+
+	f->fake->fail_updates = FRAME_STATUS_NOT_READY;
+	for (unsigned i = 0; i < HEALTH_PROBES; i++)
+		ask(f, &probed[i], FRAME_PUNCH, 0);
+	run_for(f, 100 * FAKE_MS);
+	do_between(f, last_was_refused, probes_are_answered);
+	ask(f, &probed[HEALTH_PROBES], FRAME_PUNCH, 0);
+	start = f->fake->now;
+	run_for(f, SEC);
+	assert_null(between.now);
+	assert_true(probed[HEALTH_PROBES].done);
+	assert_true(probed[HEALTH_PROBES].done_ns - start < 300 * FAKE_MS);
+	f->fake->broken = NULL; /* they overlap */
+}
+
+static void test_a_probe_that_is_given_up_has_a_successor(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t start;
+
+	f->fake->fail_updates = FRAME_STATUS_NOT_READY;
+	for (unsigned i = 0; i < PROBED; i++)
+		ask(f, &probed[i], FRAME_PUNCH, 0);
+	run_for(f, 100 * FAKE_MS);
+	assert_true(probed[HEALTH_PROBES].request.parked);
+	chain_client_cancel(&probed[7].request);
+	run_for(f, SEC);
+	assert_int_equal(probed[7].error, -ECANCELED);
+	assert_true(probed[HEALTH_PROBES].request.probe);
+	for (unsigned i = 0; i < HEALTH_PROBES; i++)
+		chain_client_cancel(&probed[i].request);
+	run_for(f, SEC);
+	f->fake->fail_updates = 0;
+	start = f->fake->now;
+	run_for(f, SEC);
+	assert_true(probed[HEALTH_PROBES].done);
+	assert_int_equal(probed[HEALTH_PROBES].error, 0);
+	assert_true(probed[HEALTH_PROBES].done_ns - start < 100 * FAKE_MS);
+	f->fake->broken = NULL;
+}
+
+/* What is known of chains is known by a number, and two may have the same. */
+static void test_answers_of_another_chain_wake_nobody(void **state)
+{
+	static struct asked stuck[2 * HEALTH_PROBES];
+	struct fixture *f = *state;
+	struct asked well;
+	uint64_t due;
+
+	for (unsigned i = 0; i < 2 * HEALTH_PROBES; i++) {
+		choose(f, &stuck[i], 0);
+		stuck[i].request.key.partition += CHAIN_SLOTS;
+		chain_retry_with_map(f->client, &stuck[i].request);
+	}
+	run_for(f, 100 * FAKE_MS);
+	due = stuck[2 * HEALTH_PROBES - 1].request.retry_ns;
+	assert_true(stuck[2 * HEALTH_PROBES - 1].request.parked);
+	for (unsigned i = 0; i < 10; i++) {
+		ask(f, &well, FRAME_PUNCH, 0);
+		assert_int_equal(chain_slot(&well.request.key), chain_slot(&stuck[0].request.key));
+		run_for(f, 10 * FAKE_MS);
+		assert_true(well.done);
+	}
+	assert_int_equal(stuck[2 * HEALTH_PROBES - 1].request.retry_ns, due);
+}
+
+/* Each wakes its own, in whatever order they stand. */
+static void test_chains_of_one_number_are_told_apart(void **state)
+{
+	static struct asked other[4], own[2 * HEALTH_PROBES];
+	struct fixture *f = *state;
+	uint64_t start, due;
+
+	f->fake->fail_updates = FRAME_STATUS_NOT_READY;
+	for (unsigned i = 0; i < 2 * HEALTH_PROBES; i++) {
+		if (i >= HEALTH_PROBES && i % 16 == 0) {
+			struct asked *o = &other[(i - HEALTH_PROBES) / 16];
+
+			choose(f, o, 0);
+			o->request.key.partition += CHAIN_SLOTS;
+			chain_retry_with_map(f->client, &o->request);
+		}
+		ask(f, &own[i], FRAME_PUNCH, 0);
+		run_for(f, 5 * FAKE_MS);
+	}
+	due = other[3].request.retry_ns;
+	f->fake->fail_updates = 0;
+	start = f->fake->now;
+	run_for(f, SEC);
+	for (unsigned i = 0; i < 2 * HEALTH_PROBES; i++)
+		assert_true(own[i].done && own[i].done_ns - start < 100 * FAKE_MS);
+	/* They have taken the places of the probes. */
+	for (unsigned i = 0; i < 4; i++)
+		assert_true(other[i].request.probe && !other[i].request.parked);
+	assert_true(other[3].request.retry_ns < due);
 	f->fake->broken = NULL;
 }
 
@@ -468,6 +635,10 @@ int main(void)
 		CASE(test_reads_of_members_that_are_all_slow_end),
 		CASE(test_servers_that_cannot_be_reached_are_known),
 		CASE(test_a_chain_that_refuses_thousands_is_asked_by_few),
+		CASE(test_who_parks_while_the_last_probe_succeeds_is_not_forgotten),
+		CASE(test_a_probe_that_is_given_up_has_a_successor),
+		CASE(test_answers_of_another_chain_wake_nobody),
+		CASE(test_chains_of_one_number_are_told_apart),
 		CASE(test_a_stuck_chain_is_known_and_the_others_are_not),
 		cmocka_unit_test_setup_teardown(test_a_soft_mount_ends_every_kind_of_waiting,
 						setup_soft, teardown),
