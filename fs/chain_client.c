@@ -334,6 +334,7 @@ void chain_client_cancel(struct chain_request *request)
 void chain_client_set_map(struct chain_client *client, struct cluster_map *map)
 {
 	struct cluster_map *old;
+	uint64_t count;
 
 	pthread_rwlock_wrlock(&client->lock);
 	old = client->map;
@@ -342,12 +343,12 @@ void chain_client_set_map(struct chain_client *client, struct cluster_map *map)
 		return;
 	}
 	client->map = cluster_map_ref(map);
-	atomic_fetch_add_explicit(&client->map_count, 1, memory_order_release);
+	count = atomic_fetch_add_explicit(&client->map_count, 1, memory_order_release) + 1;
 	pthread_rwlock_unlock(&client->lock);
 	for (struct chain_link *link = atomic_load(&client->links); link != NULL;
 	     link = link->all_next)
 		chain_link_new_map(link, old, map);
-	chain_retry_map(client, old, map);
+	chain_retry_map(client, old, map, count);
 	cluster_map_unref(old);
 }
 

@@ -71,8 +71,9 @@ struct chain_request {
 	unsigned attempts, checksum_failures, sends, hedges;
 	uint64_t epoch, client_id, op_id;
 	uint64_t start_ns, sent_ns, retry_ns;
-	uint64_t full_ns;   /* a member said ENOSPC first then; 0: none has */
-	uint64_t map_count; /* of the client, when the member was chosen */
+	uint64_t full_ns; /* a member said ENOSPC first then; 0: none has */
+	/* Of the client, when the member was chosen, or when the map was last compared with it. */
+	uint64_t map_count;
 	uint32_t slot;
 	struct chain_request *next;              /* in a link's waiting list or the retry list */
 	struct chain_request *op_next, *op_prev; /* updates not yet answered, by op id */

@@ -4,8 +4,9 @@
  * .retry_lock, and each link's lock.
  *
  * A request is found out to be in the wrong place in one of two ways: chain_client_set_map() looks
- * at every link after the map has been exchanged; and whoever has put a request into a link after
- * that, with a member chosen by the map before, sees by map_count that it must look again. */
+ * at every link, and at those that wait, after the map has been exchanged; and whoever puts a
+ * request there after that, with a member chosen by the map before, sees by map_count that it must
+ * look again. */
 #ifndef CATENA_FS_CHAIN_CLIENT_INTERNAL_H
 #define CATENA_FS_CHAIN_CLIENT_INTERNAL_H
 #include <pthread.h>
@@ -164,6 +165,7 @@ struct chain_client {
 		struct chain_request *first;
 		uint64_t look_ns; /* the first may be due then */
 	} retries[2];
+	uint64_t servers_count; /* map_count of the last map in which a server is another */
 	uint64_t soft_check_ns;
 
 	pthread_mutex_t stop_lock;
@@ -215,9 +217,9 @@ void chain_retry_all(struct chain_client *client);
  * there is another. */
 void chain_retry_finished(struct chain_client *client, struct chain_request *request,
 			  bool answered);
-/* Those for which the new map changes something. */
+/* Those for which the new map, the @map_count'th, changes something. */
 void chain_retry_map(struct chain_client *client, const struct cluster_map *old,
-		     const struct cluster_map *map);
+		     const struct cluster_map *map, uint64_t map_count);
 void chain_retry_tick(struct chain_client *client, uint64_t now);
 bool chain_soft_expired(const struct chain_client *client, const struct chain_request *request,
 			uint64_t now);

@@ -100,15 +100,45 @@ static bool is_probe(struct chain_progress *progress, struct chain_request *requ
 
 /* ---- to the list ---- */
 
+/* Whether a map that came after the choice has something for the request: those that come when it
+ * is in the list say so by themselves. @servers_count is the client's. */
+static bool map_is_news(struct chain_client *client, struct chain_request *request,
+			uint64_t servers_count)
+{
+	bool news = request->map_count == 0 ||
+		    (request->server_id != 0 && request->map_count < servers_count);
+	const struct map_chain *chain;
+
+	pthread_rwlock_rdlock(&client->lock);
+	chain = cluster_map_chain(client->map, request->key.pool, request->key.partition);
+	news = news || (chain != NULL && chain->epoch != request->epoch);
+	request->map_count = atomic_load_explicit(&client->map_count, memory_order_relaxed);
+	pthread_rwlock_unlock(&client->lock);
+	return news;
+}
+
 static void retry_after(struct chain_client *client, struct chain_request *request, uint64_t pause)
 {
 	struct chain_progress *progress = chain_progress_of(client, request);
-	uint64_t now = chain_client_now(client), look;
+	uint64_t now = chain_client_now(client), servers_count, look;
+	bool news = false;
 
 	request->tried_count = 0;
 	request->to_tail = false;
 	pthread_mutex_lock(&client->retry_lock);
-	if (!is_probe(progress, request)) {
+	/* chain_retry_map() looks at the list after the count has grown: either it finds the
+	 * request there, or the count is seen here. */
+	while (!news && atomic_load_explicit(&client->map_count, memory_order_acquire) !=
+				request->map_count) {
+		servers_count = client->servers_count;
+		pthread_mutex_unlock(&client->retry_lock);
+		news = map_is_news(client, request, servers_count);
+		pthread_mutex_lock(&client->retry_lock);
+	}
+	if (news) {
+		request->attempts = 0;
+		pause = 0;
+	} else if (!is_probe(progress, request)) {
 		park(progress, request);
 		pause = PARK_NS;
 	}
@@ -144,13 +174,13 @@ static bool any(const struct chain_request *request, const void *arg)
 	return true;
 }
 
-static void hurry(struct chain_client *client,
+/* retry_lock held. */
+static bool hurry(struct chain_client *client,
 		  bool (*wanted)(const struct chain_request *request, const void *arg),
 		  const void *arg)
 {
 	bool found = false;
 
-	pthread_mutex_lock(&client->retry_lock);
 	for (unsigned i = 0; i < 2; i++) {
 		struct retry_list *list = &client->retries[i];
 
@@ -161,14 +191,18 @@ static void hurry(struct chain_client *client,
 			found = true;
 		}
 	}
-	pthread_mutex_unlock(&client->retry_lock);
-	if (found)
-		chain_client_wake(client, 0);
+	return found;
 }
 
 void chain_retry_all(struct chain_client *client)
 {
-	hurry(client, any, NULL);
+	bool found;
+
+	pthread_mutex_lock(&client->retry_lock);
+	found = hurry(client, any, NULL);
+	pthread_mutex_unlock(&client->retry_lock);
+	if (found)
+		chain_client_wake(client, 0);
 }
 
 /* Who is parked is due late, so it is in the second list. retry_lock held. */
@@ -243,6 +277,11 @@ struct maps {
 	const struct cluster_map *old, *map;
 };
 
+static bool is_another(const struct map_server *was, const struct map_server *is)
+{
+	return was->online != is->online || strcmp(was->address, is->address) != 0;
+}
+
 static bool server_changed(const struct maps *maps, uint64_t id)
 {
 	const struct map_server *was, *is;
@@ -253,7 +292,21 @@ static bool server_changed(const struct maps *maps, uint64_t id)
 	is = cluster_map_server(maps->map, id);
 	if (was == NULL || is == NULL)
 		return was != is;
-	return was->online != is->online || strcmp(was->address, is->address) != 0;
+	return is_another(was, is);
+}
+
+static bool any_server_changed(const struct maps *maps)
+{
+	if (maps->old == NULL || maps->old->server_count != maps->map->server_count)
+		return true;
+	for (size_t i = 0; i < maps->map->server_count; i++) {
+		const struct map_server *was = &maps->old->servers[i];
+		const struct map_server *is = &maps->map->servers[i];
+
+		if (was->id != is->id || is_another(was, is))
+			return true;
+	}
+	return false;
 }
 
 static bool concerned(const struct chain_request *request, const void *arg)
@@ -267,11 +320,18 @@ static bool concerned(const struct chain_request *request, const void *arg)
 }
 
 void chain_retry_map(struct chain_client *client, const struct cluster_map *old,
-		     const struct cluster_map *map)
+		     const struct cluster_map *map, uint64_t map_count)
 {
 	struct maps maps = {old, map};
+	bool servers = any_server_changed(&maps), found;
 
-	hurry(client, old == NULL ? any : concerned, &maps);
+	pthread_mutex_lock(&client->retry_lock);
+	if (servers && map_count > client->servers_count)
+		client->servers_count = map_count;
+	found = hurry(client, old == NULL ? any : concerned, &maps);
+	pthread_mutex_unlock(&client->retry_lock);
+	if (found)
+		chain_client_wake(client, 0);
 }
 
 /* ---- when it is time ---- */

@@ -264,6 +264,55 @@ static void test_a_map_that_does_not_concern_a_chain_hurries_nobody(void **state
 	assert_true(update.done);
 }
 
+/* A map in which nobody of the chain can be asked. */
+static void publish_without(struct fixture *f, unsigned partition)
+{
+	struct cluster_map *map;
+	struct map_chain *chain;
+
+	f->fake->epochs[partition]++;
+	map = fake_map(f->fake);
+	chain = &map->pools[0].chains[partition];
+	for (unsigned i = 0; i < chain->count; i++)
+		chain->members[i].state = MEMBER_OFFLINE;
+	chain_client_set_map(f->client, map);
+	cluster_map_unref(map);
+}
+
+static unsigned clock_reads;
+static unsigned partition_0;
+
+static bool second_read_of_the_clock(void)
+{
+	return ++clock_reads == 2;
+}
+
+static void chain_0_is_back(struct fixture *f)
+{
+	f->fake->epochs[partition_0]++;
+	publish(f);
+}
+
+static void test_a_map_that_comes_just_before_a_request_waits_is_not_missed(void **state)
+{
+	struct fixture *f = *state;
+	struct asked update;
+	uint64_t start;
+
+	ask(f, &update, FRAME_PUNCH, 0);
+	run_for(f, 100 * FAKE_MS);
+	partition_0 = update.request.key.partition;
+	publish_without(f, partition_0);
+	clock_reads = 0;
+	do_between(f, second_read_of_the_clock, chain_0_is_back);
+	start = f->fake->now;
+	ask(f, &update, FRAME_PUNCH, 0);
+	assert_null(between.now);
+	run_for(f, SEC);
+	assert_true(update.done);
+	assert_true(update.done_ns - start < 20 * FAKE_MS);
+}
+
 /* As if chosen just now; it is for the caller to let it wait. */
 static void choose(struct fixture *f, struct asked *asked, uint32_t index)
 {
@@ -285,6 +334,30 @@ static void choose(struct fixture *f, struct asked *asked, uint32_t index)
 	request->attempts = 20;
 	atomic_fetch_add(&f->client->active, 1);
 	chain_health_begin(f->client, request);
+}
+
+static void test_a_server_that_is_back_just_before_a_request_waits_is_not_missed(void **state)
+{
+	struct fixture *f = *state;
+	struct asked missed, not_concerned;
+	uint64_t start;
+
+	choose(f, &missed, 0);
+	f->fake->servers[head_of(f, &missed)].up = false;
+	publish(f);
+	missed.request.map_count = atomic_load(&f->client->map_count);
+	f->fake->servers[head_of(f, &missed)].up = true;
+	publish(f);
+	choose(f, &not_concerned, 1);
+	f->fake->epochs[(not_concerned.request.key.partition + 1) % FAKE_PARTITIONS]++;
+	publish(f);
+	start = f->fake->now;
+	chain_retry_later(f->client, &missed.request);
+	chain_retry_later(f->client, &not_concerned.request);
+	run_for(f, SEC);
+	assert_true(missed.done && missed.done_ns - start < 20 * FAKE_MS);
+	/* Maps alone are no reason to hurry. */
+	assert_true(not_concerned.done && not_concerned.done_ns - start >= 50 * FAKE_MS);
 }
 
 static void test_a_read_of_a_silent_member_is_asked_of_another(void **state)
@@ -631,6 +704,8 @@ int main(void)
 		CASE(test_updates_and_flushes_move_to_the_new_head_with_the_map),
 		CASE(test_after_the_head_was_killed_the_new_map_is_acted_on_at_once),
 		CASE(test_a_map_that_does_not_concern_a_chain_hurries_nobody),
+		CASE(test_a_map_that_comes_just_before_a_request_waits_is_not_missed),
+		CASE(test_a_server_that_is_back_just_before_a_request_waits_is_not_missed),
 		CASE(test_a_read_of_a_silent_member_is_asked_of_another),
 		CASE(test_reads_of_members_that_are_all_slow_end),
 		CASE(test_servers_that_cannot_be_reached_are_known),
