@@ -193,13 +193,6 @@ void chain_env_free(struct chain_env *env)
 	free(env->ring);
 	table_free(&env->ids);
 	table_free(&env->chunks);
-	table_free(&env->clients);
-	while (env->all_clients != NULL) {
-		struct client_seen *next = env->all_clients->next;
-
-		free(env->all_clients);
-		env->all_clients = next;
-	}
 	free(env);
 }
 

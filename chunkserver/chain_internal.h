@@ -27,6 +27,7 @@ enum chain_fault {
 	CHAIN_FAULT_NO_SYNC_AT_END,
 	CHAIN_FAULT_NEVER_STRICT,
 	CHAIN_FAULT_COPY_WHILE_CHANGED,
+	CHAIN_FAULT_NO_LATE_CHECK,
 	CHAIN_FAULT_COUNT
 };
 #ifdef CHAIN_PLANTED_FAULTS
@@ -180,13 +181,6 @@ struct chain {
 	size_t held_count, pending_count;
 };
 
-/* Updates of a client up to here have been answered: none of them comes again in earnest. */
-struct client_seen {
-	struct table_node node;
-	struct client_seen *next;
-	uint64_t client_id, answered;
-};
-
 struct chain_env {
 	const struct chain_ops *ops;
 	void *ctx;
@@ -202,8 +196,6 @@ struct chain_env {
 	unsigned walk_content;  /* of all chains */
 	struct table ids;       /* struct request by id */
 	struct table chunks;    /* struct chain_chunk by key */
-	struct table clients;   /* struct client_seen by id */
-	struct client_seen *all_clients;
 	/* Actions, oldest first, in a ring. */
 	struct chain_action *ring;
 	size_t ring_size, ring_first, ring_count;

@@ -356,7 +356,6 @@ static uint32_t check_predecessor(struct chain *chain, const struct chain_source
 }
 
 static void accept_request(struct request *r);
-static void note_answered(struct chain_env *env, const struct frame_header *header);
 
 static void hold(struct request *r)
 {
@@ -392,7 +391,6 @@ void update_arrived(struct chain *chain, const struct chain_source *source,
 		buf_unref(payload);
 		return;
 	}
-	note_answered(chain->env, header);
 	r = request_new(chain, source, header, payload);
 	if (link_holds(chain))
 		hold(r);
@@ -427,47 +425,6 @@ void held_refuse(struct chain *chain, uint32_t for_client, uint32_t for_server)
 }
 
 /* ---- duplicates ---- */
-
-static struct client_seen *client_find(struct chain_env *env, uint64_t client_id)
-{
-	struct table_node *node = table_first(&env->clients, table_hash(client_id));
-
-	for (; node != NULL; node = table_more(node)) {
-		struct client_seen *seen = (struct client_seen *)(void *)node;
-
-		if (seen->client_id == client_id)
-			return seen;
-	}
-	return NULL;
-}
-
-/* Chunks forget the ids that their clients say were answered. So whoever passes that on has to
- * remember it: an older copy of such an update may still be under way on a connection that the
- * client has given up. */
-static void note_answered(struct chain_env *env, const struct frame_header *header)
-{
-	struct client_seen *seen;
-
-	if (header->op_id == 0 || header->answered == 0)
-		return;
-	seen = client_find(env, header->client_id);
-	if (seen == NULL) {
-		seen = chain_alloc(sizeof(*seen));
-		seen->client_id = header->client_id;
-		seen->next = env->all_clients;
-		env->all_clients = seen;
-		chain_table_add(&env->clients, &seen->node, table_hash(header->client_id));
-	}
-	if (seen->answered < header->answered)
-		seen->answered = header->answered;
-}
-
-static bool was_answered(struct chain_env *env, const struct request *r)
-{
-	const struct client_seen *seen = client_find(env, r->public.client_id);
-
-	return seen != NULL && r->public.op_id <= seen->answered;
-}
 
 static struct request *same_op(struct request *list, const struct request *r)
 {
@@ -530,11 +487,6 @@ static bool duplicate_of_client(struct chain_chunk *chunk, struct request *r)
 
 	if (r->public.op_id == 0 || FAULTY(NO_DUPLICATE_CHECK))
 		return false;
-	/* Nobody waits for it any more. */
-	if (was_answered(env, r)) {
-		request_refuse(r, FRAME_STATUS_NOT_READY, 0);
-		return true;
-	}
 	first = same_op(chunk->queue, r);
 	if (first == NULL)
 		first = same_op(chunk->pending, r);

@@ -414,7 +414,7 @@ void worker_stop(struct worker *worker, uint64_t timeout_ns)
 	post(worker, command);
 	pthread_join(worker->thread, NULL);
 	drop_commands(worker);
-	peers_forget_marks(worker);
+	chain_marks_free(&worker->marks);
 	cluster_map_unref(worker->map);
 	cluster_map_unref(worker->placed);
 	buf_pool_destroy(worker->peer_pool);

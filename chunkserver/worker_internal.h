@@ -9,6 +9,7 @@
 #include <uthash.h>
 #include <utlist.h>
 #include "chunkserver/chain.h"
+#include "chunkserver/chain_marks.h"
 #include "chunkserver/worker.h"
 
 #define PEER_REQUESTS_MAX  256u        /* of one client connection, before it is paused */
@@ -56,24 +57,15 @@ struct member {
 struct peer {
 	struct worker *worker;
 	struct conn *conn;
-	uint64_t id;        /* what chains call it */
-	uint64_t server_id; /* 0: a client */
-	bool checked;       /* server_id is what the map says of the certificate's name */
+	uint64_t id;             /* what chains call it */
+	uint64_t server_id;      /* 0: a client */
+	struct chain_mark *mark; /* of a client */
+	bool checked;            /* server_id is what the map says of the certificate's name */
 	bool paused;
 	uint32_t requests;
 	uint64_t bytes;
 	size_t queued;     /* answers, at the last tick, */
 	uint64_t moved_ns; /* and when that last changed */
-	UT_hash_handle hh;
-};
-
-/* What a client has said of itself: every operation up to answered has its answer. */
-struct client_mark {
-	struct client_name {
-		uint64_t client_id,
-			certificate; /* a hash of its name: clients cannot speak for others */
-	} name;
-	uint64_t answered;
 	UT_hash_handle hh;
 };
 
@@ -121,7 +113,7 @@ struct worker {
 	struct member *members;       /* by key */
 	struct member *member_list;
 	struct peer *peers; /* by id */
-	struct client_mark *marks;
+	struct chain_marks marks;
 	struct link *links;
 	struct starved *starved;
 	size_t background; /* operations of the store under way that no chain counts */
@@ -156,7 +148,6 @@ void peer_adopt(struct worker *worker, struct conn *conn, const struct hello *he
 struct peer *peer_find(struct worker *worker, uint64_t id);
 void peer_answer(struct peer *peer, const struct frame_header *header, struct buf *payload);
 void peers_close(struct worker *worker);
-void peers_forget_marks(struct worker *worker);
 void peers_close_predecessors(struct worker *worker, const char *why);
 void peers_tick(struct worker *worker, uint64_t now_ns);
 

@@ -36,6 +36,7 @@ static void peer_forget(struct peer *peer)
 	}
 	actions_run(worker);
 	conn_batch_end();
+	chain_marks_leave(&worker->marks, peer->mark);
 	free(peer);
 }
 
@@ -149,35 +150,18 @@ static struct member *member_meant(struct worker *worker, const struct frame_hea
 	return first;
 }
 
-/* An update that its client has had the answer of already: a copy of it that lay in a connection
- * which the client has given up. Its op id may be forgotten, so it would be taken for a new one and
- * undo what was written since. */
+/* Clients say in their HELLO who they are, and their updates' names are to be of that. A mount with
+ * a new session may send before it has connected anew: it has to send again. */
+static bool is_others(const struct peer *peer, const struct frame_header *header)
+{
+	return peer->mark != NULL && frame_is_update(header->op) &&
+	       header->client_id != peer->mark->client_id;
+}
+
 static bool is_late(struct peer *peer, const struct frame_header *header)
 {
-	struct worker *worker = peer->worker;
-	struct client_name name = {.client_id = header->client_id,
-				   .certificate = 14695981039346656037u}; /* FNV-1a */
-	struct client_mark *mark;
-
-	if (peer->server_id != 0 || !frame_is_update(header->op))
-		return false;
-	for (const char *c = conn_identity(peer->conn)->name; *c != '\0'; c++)
-		name.certificate = (name.certificate ^ (uint8_t)*c) * 1099511628211u;
-	/* The analyzer does not see that two numbers have no room between them.
-	 * NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult) */
-	HASH_FIND(hh, worker->marks, &name, sizeof(name), mark);
-	if (mark == NULL) {
-		mark = calloc(1, sizeof(*mark));
-		if (mark == NULL)
-			return true; /* unanswered: it is sent again */
-		mark->name = name;
-		HASH_ADD(hh, worker->marks, name, sizeof(mark->name), mark);
-	}
-	if (header->op_id <= mark->answered)
-		return true;
-	if (header->answered > mark->answered)
-		mark->answered = header->answered;
-	return false;
+	return peer->mark != NULL && frame_is_update(header->op) &&
+	       chain_mark_late(peer->mark, header);
 }
 
 static void on_frame(struct conn *conn, void *user, const struct frame_header *header,
@@ -218,6 +202,11 @@ static void on_frame(struct conn *conn, void *user, const struct frame_header *h
 			      worker->map == NULL || peer->server_id != 0 ? FRAME_STATUS_NOT_READY
 									  : FRAME_STATUS_NOT_MINE,
 			      0);
+		return;
+	}
+	if (is_others(peer, header)) {
+		buf_unref(payload);
+		answer_status(peer, header, FRAME_STATUS_NOT_READY, 0);
 		return;
 	}
 	if (is_late(peer, header)) {
@@ -265,10 +254,15 @@ void peer_adopt(struct worker *worker, struct conn *conn, const struct hello *he
 		peer->server_id = !server ? 0 : hello->id != 0 ? hello->id : UINT64_MAX;
 		if (server)
 			conn_set_pool(conn, worker->peer_pool);
+		else
+			peer->mark = chain_marks_join(&worker->marks, hello->id,
+						      conn_identity(conn)->name);
 		HASH_ADD(hh, worker->peers, id, sizeof(peer->id), peer);
-		rc = conn_attach(conn, &worker->loop, &callbacks, peer);
+		if (server || peer->mark != NULL)
+			rc = conn_attach(conn, &worker->loop, &callbacks, peer);
 		if (rc < 0) {
 			HASH_DEL(worker->peers, peer);
+			chain_marks_leave(&worker->marks, peer->mark);
 			free(peer);
 		}
 	}
@@ -310,17 +304,6 @@ void peers_tick(struct worker *worker, uint64_t now_ns)
 			refuse(peer, "it does not read its answers");
 			return;
 		}
-	}
-}
-
-void peers_forget_marks(struct worker *worker)
-{
-	struct client_mark *mark, *next = NULL;
-
-	HASH_ITER(hh, worker->marks, mark, next)
-	{
-		HASH_DEL(worker->marks, mark);
-		free(mark);
 	}
 }
 

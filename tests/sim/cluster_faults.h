@@ -72,6 +72,26 @@ static void cut(struct world *w, unsigned a, unsigned b, bool both)
 		w->cut_until[b][a] = until;
 }
 
+/* What a client has sent stays under way for long, and the client gives the connection up before it
+ * arrives. */
+static void stall(struct world *w, unsigned client, unsigned s)
+{
+	for (uint64_t id = 1; id <= w->conn_count; id++) {
+		struct conn *c = conn_of(w, id);
+		struct event *event;
+
+		if (c->node[0] != client || c->node[1] != s || !c->open[0] || !c->open[1])
+			continue;
+		trace(w, "what node %u sends to %u is late", client, s);
+		if (c->last[0] < w->now)
+			c->last[0] = w->now;
+		c->last[0] += between(w, 50 * MS, 900 * MS);
+		event = schedule(w, w->now + between(w, 1 * MS, 50 * MS), EV_FAULT, NOWHERE);
+		event->conn = id;
+		event->number = FAULT_GIVE_UP;
+	}
+}
+
 static void isolate(struct world *w, unsigned a)
 {
 	uint64_t until = w->now + between(w, 200 * MS, 7 * SEC);
@@ -266,6 +286,8 @@ static void something_breaks(struct world *w)
 		put_old_back(w, some_disk(w));
 	else if (dice < 10)
 		break_between(w, a, b);
+	else if (dice < 14)
+		stall(w, NODE_CLIENT + (unsigned)chance(w, CLIENTS), some_server(w));
 	else if (dice < 25)
 		cut(w, a, b, chance(w, 2) == 0);
 	else if (dice < 32)
@@ -319,6 +341,10 @@ static void fault_happens(struct world *w, const struct event *event)
 	case FAULT_STOP:
 	case FAULT_POWER:
 		stop_server(w, event->a, event->number == FAULT_POWER);
+		break;
+	case FAULT_GIVE_UP:
+		conn_tell_closed(w, event->conn, 0);
+		conn_tell_closed(w, event->conn, 1);
 		break;
 	}
 }

@@ -208,6 +208,7 @@ static bool connect_arrives(struct world *w, struct event *event)
 	unsigned from = event->side, to = event->a;
 	const struct node *node = &w->nodes[to];
 	struct event *told;
+	struct conn *c;
 
 	if (is_cut(w, from, to) || is_cut(w, to, from) || !node->powered) {
 		connect_refused(w, event, 2 * SEC + chance(w, 1 * SEC));
@@ -225,6 +226,10 @@ static bool connect_arrives(struct world *w, struct event *event)
 	told->life = event->number;
 	told->a = to;
 	told->conn = conn_new(w, from, event->number, to);
+	if (is_client(from) && is_server(to)) {
+		c = conn_of(w, told->conn);
+		c->mark = chain_marks_join(&w->servers[to].marks, from - NODE_CLIENT + 1, "client");
+	}
 	return true;
 }
 

@@ -360,6 +360,19 @@ static void disk_process_ended(struct world *w, struct disk *disk)
 	disk->env = NULL;
 }
 
+static void marks_forget(struct world *w, unsigned s)
+{
+	for (uint64_t id = 1; id <= w->conn_count; id++) {
+		struct conn *c = conn_of(w, id);
+
+		if (c->node[1] != s)
+			continue;
+		chain_marks_leave(&w->servers[s].marks, c->mark);
+		c->mark = NULL;
+	}
+	chain_marks_free(&w->servers[s].marks);
+}
+
 static void server_kill(struct world *w, unsigned s, bool power)
 {
 	struct server *server = &w->servers[s];
@@ -377,6 +390,7 @@ static void server_kill(struct world *w, unsigned s, bool power)
 		server->reports = NULL;
 	}
 	conns_end(w, s, power);
+	marks_forget(w, s);
 	if (node->alive)
 		node->life++;
 	node->alive = false;

@@ -6,6 +6,7 @@
 #define CATENA_SIM_CLUSTER_WORLD_H
 #include "chain_history.h"
 #include "chain_store.h"
+#include "chunkserver/chain_marks.h"
 #include "chunkserver/reports.h"
 #include "cluster_route.h"
 #include "common/cluster_map.h"
@@ -60,7 +61,7 @@ enum event_kind {
 };
 
 /* Numbers of EV_FAULT. */
-enum fault { FAULT_ANY, FAULT_STOP, FAULT_POWER, FAULT_OF_CHANGE };
+enum fault { FAULT_ANY, FAULT_STOP, FAULT_POWER, FAULT_OF_CHANGE, FAULT_GIVE_UP };
 
 enum message_kind {
 	MSG_FRAME, /* a request, or an answer, by its flags */
@@ -111,10 +112,11 @@ struct event {
 struct conn {
 	unsigned node[2];
 	uint64_t life[2];
-	bool open[2];     /* as that side believes */
-	bool holed[2];    /* what that side sends is lost from now on */
-	bool dropped;     /* what was under way when it broke is lost */
-	uint64_t last[2]; /* times of delivery of what that side sent */
+	bool open[2];            /* as that side believes */
+	bool holed[2];           /* what that side sends is lost from now on */
+	bool dropped;            /* what was under way when it broke is lost */
+	uint64_t last[2];        /* times of delivery of what that side sent */
+	struct chain_mark *mark; /* what a server knows of the client that opened it */
 };
 
 struct node {
@@ -171,6 +173,7 @@ struct server {
 	struct cluster_map *map;
 	struct reports *reports; /* of its chains, to the master */
 	uint64_t in_flight;
+	struct chain_marks marks; /* of clients */
 };
 
 enum op_state { OP_IDLE, OP_RETRY, OP_WAITING, OP_SENT };
