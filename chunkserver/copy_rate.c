@@ -22,12 +22,14 @@ void copy_rate_set(struct copy_rate *rate, uint64_t bytes_per_second, bool pause
 	atomic_store(&rate->spent_until_ns, 0);
 }
 
-void copy_rate_user(struct copy_rate *rate, uint64_t now_ns, uint64_t bytes)
+static void tell(struct copy_rate *rate, struct copy_rate_user *user, uint64_t now_ns)
 {
 	uint64_t number = window_number(now_ns);
 	_Atomic uint64_t *window = &rate->windows[number % COPY_RATE_WINDOWS];
 	uint64_t old = atomic_load_explicit(window, memory_order_relaxed), next;
+	uint64_t bytes = user->untold;
 
+	*user = (struct copy_rate_user){.told_ns = now_ns};
 	atomic_store_explicit(&rate->asked_ns, now_ns, memory_order_relaxed);
 	if (bytes == 0)
 		return;
@@ -37,6 +39,20 @@ void copy_rate_user(struct copy_rate *rate, uint64_t now_ns, uint64_t bytes)
 		next = window_word(number, (same ? old & BYTES_MASK : 0) + bytes);
 	} while (!atomic_compare_exchange_weak_explicit(window, &old, next, memory_order_relaxed,
 							memory_order_relaxed));
+}
+
+void copy_rate_count(struct copy_rate *rate, struct copy_rate_user *user, uint64_t now_ns,
+		     uint64_t bytes)
+{
+	user->untold += bytes;
+	if (user->told_ns == 0 || now_ns - user->told_ns >= COPY_RATE_TELL_NS)
+		tell(rate, user, now_ns);
+}
+
+void copy_rate_tell(struct copy_rate *rate, struct copy_rate_user *user, uint64_t now_ns)
+{
+	if (user->untold != 0)
+		tell(rate, user, now_ns);
 }
 
 /* Bytes of the last second, the window that has just begun included. */

@@ -230,6 +230,7 @@ static void on_tick(uv_timer_t *timer)
 	struct worker *worker = timer->data;
 	uint64_t now = clock_monotonic_ns();
 
+	copy_rate_tell(worker->options.copy_rate, &worker->clients, now);
 	conn_batch_begin();
 	actions_time(worker);
 	for (unsigned i = 0; i < worker->options.store_count; i++) {

@@ -114,6 +114,7 @@ struct worker {
 	struct member *member_list;
 	struct peer *peers; /* by id */
 	struct chain_marks marks;
+	struct copy_rate_user clients; /* what they move */
 	struct link *links;
 	struct starved *starved;
 	size_t background; /* operations of the store under way that no chain counts */

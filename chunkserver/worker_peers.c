@@ -72,8 +72,11 @@ static void peer_throttle(struct peer *peer)
 /* A client moves bytes, or waits for something: copies leave room for it. */
 static void count_user(const struct peer *peer, uint32_t bytes)
 {
+	struct worker *worker = peer->worker;
+
 	if (peer->server_id == 0)
-		copy_rate_user(peer->worker->options.copy_rate, clock_monotonic_ns(), bytes);
+		copy_rate_count(worker->options.copy_rate, &worker->clients, clock_monotonic_ns(),
+				bytes);
 }
 
 void peer_answer(struct peer *peer, const struct frame_header *header, struct buf *payload)

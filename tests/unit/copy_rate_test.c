@@ -18,13 +18,14 @@
 static uint64_t passed(struct copy_rate *rate, uint64_t from, unsigned ticks, uint32_t piece,
 		       uint64_t users)
 {
+	struct copy_rate_user user = {0};
 	uint64_t bytes = 0;
 
 	for (unsigned i = 0; i < ticks; i++) {
 		uint64_t now = from + i * TICK_NS;
 
 		if (users != UINT64_MAX)
-			copy_rate_user(rate, now, users / 20);
+			copy_rate_count(rate, &user, now, users / 20);
 		for (unsigned n = 0; n < 100000 && copy_rate_take(rate, now, piece); n++)
 			bytes += piece;
 	}
@@ -77,11 +78,12 @@ static void test_nothing_passes_while_paused(void **state)
 static void test_without_clients_there_is_no_limit(void **state)
 {
 	struct copy_rate rate = {0};
+	struct copy_rate_user user = {0};
 
 	for (unsigned i = 0; i < 10000; i++)
 		assert_true(copy_rate_take(&rate, START, MIB));
 	/* A client that asks without moving anything counts for a second. */
-	copy_rate_user(&rate, START, 0);
+	copy_rate_count(&rate, &user, START, 0);
 	assert_about(passed(&rate, START, 10, MIB, UINT64_MAX), 8ull * MIB, 4ull * MIB);
 	for (unsigned i = 0; i < 10000; i++)
 		assert_true(copy_rate_take(&rate, START + NS_PER_SEC, MIB));
@@ -108,16 +110,47 @@ static void test_a_long_pause_gives_no_more_than_a_burst(void **state)
 		     MIB);
 }
 
+static uint64_t window_bytes(struct copy_rate *rate, uint64_t now)
+{
+	uint64_t number = now / (NS_PER_SEC / COPY_RATE_WINDOWS);
+
+	return atomic_load(&rate->windows[number % COPY_RATE_WINDOWS]) & 0xffffffffff;
+}
+
+static void test_requests_write_to_what_workers_share_only_now_and_then(void **state)
+{
+	struct copy_rate rate = {0};
+	struct copy_rate_user user = {0};
+	uint64_t asked = 0, moved = 0;
+	unsigned changes = 0;
+
+	for (unsigned i = 0; i < 10000; i++) {
+		copy_rate_count(&rate, &user, START + i * 10000, 4096);
+		changes += asked != rate.asked_ns || moved != window_bytes(&rate, START);
+		asked = rate.asked_ns;
+		moved = window_bytes(&rate, START);
+	}
+	assert_int_equal(changes, 10);
+	copy_rate_tell(&rate, &user, START + 100 * NS_PER_MSEC);
+	assert_int_equal(window_bytes(&rate, START), 10000 * 4096);
+	/* Who asks after a pause is heard of at once. */
+	copy_rate_count(&rate, &user, START + 10 * NS_PER_SEC, 0);
+	assert_int_equal(atomic_load(&rate.asked_ns), START + 10 * NS_PER_SEC);
+}
+
 static struct copy_rate shared;
 static _Atomic uint64_t taken;
 
 static void *take_many(void *arg)
 {
+	struct copy_rate_user user = {0};
+
 	for (unsigned i = 0; i < 20000; i++) {
 		if (copy_rate_take(&shared, START + i / 100 * NS_PER_MSEC, 4096))
 			atomic_fetch_add(&taken, 4096);
-		copy_rate_user(&shared, START + i / 100 * NS_PER_MSEC, 1);
+		copy_rate_count(&shared, &user, START + i / 100 * NS_PER_MSEC, 1);
 	}
+	copy_rate_tell(&shared, &user, START + 199 * NS_PER_MSEC);
 	return NULL;
 }
 
@@ -132,10 +165,10 @@ static void test_threads_share_one_budget(void **state)
 		pthread_join(threads[i], NULL);
 	/* 200 ms and a burst. */
 	assert_about(atomic_load(&taken), 30ull * MIB, MIB);
-	assert_int_equal(atomic_load(&shared.windows[START / (NS_PER_SEC / COPY_RATE_WINDOWS) %
-						     COPY_RATE_WINDOWS]) &
-				 0xffffffffff,
-			 4 * 12500);
+	/* And nothing of what users moved is lost. */
+	assert_int_equal(window_bytes(&shared, START) +
+				 window_bytes(&shared, START + NS_PER_SEC / COPY_RATE_WINDOWS),
+			 4 * 20000);
 }
 
 int main(void)
@@ -147,6 +180,7 @@ int main(void)
 		cmocka_unit_test(test_without_clients_there_is_no_limit),
 		cmocka_unit_test(test_with_clients_it_is_a_quarter_of_what_they_move_or_the_least),
 		cmocka_unit_test(test_a_long_pause_gives_no_more_than_a_burst),
+		cmocka_unit_test(test_requests_write_to_what_workers_share_only_now_and_then),
 		cmocka_unit_test(test_threads_share_one_budget),
 	};
 
