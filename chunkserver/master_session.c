@@ -288,6 +288,38 @@ void master_session_removed(struct master_session *session, unsigned index, uint
 
 /* ---- receiving, on the loop ---- */
 
+/* What the master has said of the target @uuid; NULL: nothing. */
+static const Catena__TargetReport *find_target(const Catena__Registered *message, const char *uuid)
+{
+	for (size_t i = 0; i < message->n_targets; i++) {
+		if (strcmp(message->targets[i]->uuid, uuid) == 0)
+			return message->targets[i];
+	}
+	return NULL;
+}
+
+/* A target that is refused gets no number: it has no part in any chain, and keeps what it has. One
+ * that may be in chains already cannot be refused alone. */
+static bool take_target(struct master_session *s, const Catena__Registered *message, unsigned index)
+{
+	struct target_report report = {0};
+	const Catena__TargetReport *said;
+
+	s->options.callbacks.report(s->options.user, index, &report);
+	said = find_target(message, report.uuid);
+	if (said != NULL && said->target_id != 0) {
+		s->target_ids[index] = said->target_id;
+		return true;
+	}
+	if (said == NULL || said->error == 0) {
+		log_error("master gave no id for target uuid=%s", report.uuid);
+		return false;
+	}
+	log_error("master refuses a target uuid=%s error=\"%s\" reason=\"%s\" master=%s",
+		  report.uuid, strerror(said->error), message->message, s->options.master);
+	return s->target_ids[index] == 0;
+}
+
 static bool on_registered(struct master_session *s, const Catena__Registered *message)
 {
 	if (message->error != 0) {
@@ -296,18 +328,8 @@ static bool on_registered(struct master_session *s, const Catena__Registered *me
 		return false;
 	}
 	for (unsigned i = 0; i < s->options.target_count; i++) {
-		struct target_report report = {0};
-
-		s->options.callbacks.report(s->options.user, i, &report);
-		s->target_ids[i] = 0;
-		for (size_t j = 0; j < message->n_targets; j++) {
-			if (strcmp(message->targets[j]->uuid, report.uuid) == 0)
-				s->target_ids[i] = message->targets[j]->target_id;
-		}
-		if (s->target_ids[i] == 0) {
-			log_error("master gave no id for target uuid=%s", report.uuid);
+		if (!take_target(s, message, i))
 			return false;
-		}
 	}
 	s->lease_ns = message->lease_ns < LEASE_MAX_NS ? message->lease_ns : LEASE_MAX_NS;
 	s->registered = true;

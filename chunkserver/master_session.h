@@ -53,7 +53,7 @@ struct master_session_callbacks {
 	void (*report)(void *user, unsigned index, struct target_report *report);
 	/* Before each heartbeat; @status is all zero. */
 	void (*status)(void *user, struct server_status *status);
-	/* Registered: our server id, and the id of each target, in our order. */
+	/* Registered: our server id, and the id of each target, in our order; 0: it is refused. */
 	void (*registered)(void *user, uint64_t server_id, const uint32_t *target_ids);
 	void (*map)(void *user, struct cluster_map *map); /* borrowed */
 	/* The first one says that the master has settled the lives of all targets. */

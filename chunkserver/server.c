@@ -188,14 +188,14 @@ static void settle_done(uv_work_t *work, int status)
 }
 
 /* The master renews nobody whose lives are not settled: so in all chains of a damaged target the
- * others are ahead of it by now. */
+ * others are ahead of it by now. Unless it has refused that one. */
 static void settle_damage(struct server *s)
 {
 	for (unsigned i = 0; i < s->target_count; i++) {
 		struct target *target = &s->targets[i];
 
-		if (target->is_settling || !store_damaged(target->store) ||
-		    store_is_down(target->store))
+		if (s->target_ids == NULL || s->target_ids[i] == 0 || target->is_settling ||
+		    !store_damaged(target->store) || store_is_down(target->store))
 			continue;
 		target->settling.data = target;
 		target->is_settling =

@@ -68,8 +68,11 @@ static struct command *command_new(int kind)
 static void run_identity(struct worker *worker, const struct command *command)
 {
 	worker->server_id = command->number;
-	for (unsigned i = 0; i < worker->options.store_count; i++)
+	for (unsigned i = 0; i < worker->options.store_count; i++) {
+		if (worker->targets[i].target_id != command->target_ids[i])
+			place_forget(worker);
 		worker->targets[i].target_id = command->target_ids[i];
+	}
 	place_all(worker);
 }
 

@@ -164,6 +164,8 @@ void links_close(struct worker *worker);
 /* Makes and configures the members of this server's targets, where the newest map says something
  * else than the last one. */
 void place_all(struct worker *worker);
+/* Everything is looked at by the next one: a target has another number. */
+void place_forget(struct worker *worker);
 /* One partition, whatever was said before. */
 void place_again(struct worker *worker, uint32_t pool, uint32_t partition);
 void members_free(struct worker *worker);

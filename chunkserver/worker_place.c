@@ -129,6 +129,12 @@ static bool same_servers(const struct cluster_map *old, const struct cluster_map
 	return true;
 }
 
+void place_forget(struct worker *worker)
+{
+	cluster_map_unref(worker->placed);
+	worker->placed = NULL;
+}
+
 void place_all(struct worker *worker)
 {
 	struct cluster_map *map = worker->map, *old = worker->placed;

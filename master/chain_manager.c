@@ -267,32 +267,63 @@ static bool last_of_any(const struct chain_manager *manager, const struct cluste
 	return false;
 }
 
-int chain_manager_check(struct chain_manager *manager, const struct cluster_map *map,
-			const struct chain_manager_target *targets, size_t count, size_t *which)
+/* Only to know it when an administrator says that it may come. */
+static struct live_target *remember_refused(struct chain_manager *manager,
+					    const struct cluster_map *map, uint32_t id)
 {
+	struct live_target *known = liveness_target(&manager->live, id);
+	const struct map_target *target = cluster_map_target(map, id);
+
+	if (known != NULL)
+		return known;
+	known = calloc(1, sizeof(*known));
+	if (known == NULL)
+		return NULL;
+	known->id = id;
+	if (target != NULL)
+		known->server = target->server_id;
+	HASH_ADD(hh, manager->live.targets, id, sizeof(known->id), known);
+	return known;
+}
+
+size_t chain_manager_check(struct chain_manager *manager, const struct cluster_map *map,
+			   const struct chain_manager_target *targets, size_t count, bool *refused)
+{
+	size_t n = 0;
+
 	for (size_t i = 0; i < count; i++) {
 		struct live_target *known = liveness_target(&manager->live, targets[i].id);
 
-		if (!chain_manager_is_old(targets[i].life, targets[i].seen_life,
-					  targets[i].damaged) ||
-		    (known != NULL && known->forgiven) || !last_of_any(manager, map, targets[i].id))
+		refused[i] = chain_manager_is_old(targets[i].life, targets[i].seen_life,
+						  targets[i].damaged) &&
+			     (known == NULL || !known->forgiven) &&
+			     last_of_any(manager, map, targets[i].id);
+		if (!refused[i])
 			continue;
-		*which = i;
-		if (known == NULL) {
-			/* Only to know it when an administrator says that it may come. */
-			known = calloc(1, sizeof(*known));
-			if (known == NULL)
-				return -ESTALE;
-			known->id = targets[i].id;
-			if (cluster_map_target(map, targets[i].id) != NULL)
-				known->server = cluster_map_target(map, targets[i].id)->server_id;
-			HASH_ADD(hh, manager->live.targets, id, sizeof(known->id), known);
-		}
+		n++;
+		known = remember_refused(manager, map, targets[i].id);
+		if (known == NULL)
+			continue;
 		known->old_refused = true;
 		known->damaged = targets[i].damaged;
-		return -ESTALE;
 	}
-	return 0;
+	return n;
+}
+
+bool chain_manager_readmit(struct chain_manager *manager, const struct cluster_map *map,
+			   uint64_t *server)
+{
+	for (struct live_target *t = manager->live.targets; t != NULL; t = t->hh.next) {
+		const struct live_server *owner = liveness_server(&manager->live, t->server);
+
+		if (!t->old_refused || t->listed || owner == NULL || !owner->registered ||
+		    !owner->connected || (!t->forgiven && last_of_any(manager, map, t->id)))
+			continue;
+		t->old_refused = false;
+		*server = t->server;
+		return true;
+	}
+	return false;
 }
 
 /* As it was when it was last looked. */

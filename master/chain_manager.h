@@ -86,10 +86,15 @@ static inline bool chain_manager_is_old(uint64_t life, uint64_t seen, bool damag
 {
 	return chain_life_is_old(life, seen) || (damaged && life != seen);
 }
-/* May it register with these? -ESTALE: @targets[*which] is an older copy of a disk than was seen,
- * or damaged, and nobody else knows what was answered in some chain of it. */
-int chain_manager_check(struct chain_manager *manager, const struct cluster_map *map,
-			const struct chain_manager_target *targets, size_t count, size_t *which);
+/* With which of these may a server not register? @refused (of each): it is an older copy of a disk
+ * than was seen, or damaged, and nobody else knows what was answered in some chain of it. Returns
+ * how many are refused. */
+size_t chain_manager_check(struct chain_manager *manager, const struct cluster_map *map,
+			   const struct chain_manager_target *targets, size_t count, bool *refused);
+/* True: *server is there without a target that was refused, and that may be taken now: it is to
+ * register anew. It is named once. */
+bool chain_manager_readmit(struct chain_manager *manager, const struct cluster_map *map,
+			   uint64_t *server);
 /* All targets that the server has now; what it had before and is not among them is out. -ENOMEM. */
 int chain_manager_registered(struct chain_manager *manager, uint64_t server,
 			     const struct chain_manager_target *targets, size_t count,

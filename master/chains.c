@@ -358,10 +358,28 @@ void chains_act(struct master *master, uint64_t now_ns)
 	decide(master, now_ns);
 }
 
+static void readmit(struct master *master)
+{
+	const struct cluster_map *map = chains_map(master);
+	uint64_t id;
+
+	while (map != NULL && chain_manager_readmit(chains_manager(master), map, &id)) {
+		struct chunkserver *server;
+
+		HASH_FIND(hh, master->chunkservers, &id, sizeof(id), server);
+		if (server == NULL || server->stream == NULL)
+			continue;
+		log_info("has to register anew: a target that was refused may come name=%s",
+			 server->name);
+		rpc_stream_close(server->stream->rpc);
+	}
+}
+
 void chains_tick(struct master *master, uint64_t now_ns, uint64_t gap_ns)
 {
 	if (gap_ns != 0)
 		chain_manager_paused(master->chains->manager, gap_ns);
+	readmit(master);
 	chains_act(master, now_ns);
 }
 

@@ -21,9 +21,11 @@ struct registration {
 	struct master *master;
 	struct chunkserver_stream *stream; /* referenced */
 	struct map_server server;
-	size_t count;
+	/* Those that are taken, and behind them those that are refused. */
+	size_t count, refused_count;
 	struct map_target targets[TARGETS_MAX];
 	struct chain_manager_target states[TARGETS_MAX]; /* of the same */
+	char why_refused[300];
 };
 
 static void refuse(struct chunkserver_stream *stream, int error, const char *message)
@@ -174,29 +176,49 @@ static void look_up(struct registration *r)
 	}
 }
 
-/* The copy of a disk from a backup must not take the place of the last that knows. */
-static bool is_too_old(struct registration *r, char *why, size_t why_size)
+static void say_why(struct registration *r, size_t which)
 {
-	struct master *master = r->master;
-	const struct cluster_map *map = chains_map(master);
-	size_t which;
+	const struct chain_manager_target *state = &r->states[which];
 
-	look_up(r);
-	if (map == NULL ||
-	    chain_manager_check(chains_manager(master), map, r->states, r->count, &which) == 0)
-		return false;
-	if (r->states[which].damaged)
-		snprintf(why, why_size,
+	if (state->damaged)
+		snprintf(r->why_refused, sizeof(r->why_refused),
 			 "target %s is damaged, records that it had synced are missing, and no "
 			 "other member of some chain has them",
 			 r->targets[which].uuid);
 	else
-		snprintf(why, why_size,
+		snprintf(r->why_refused, sizeof(r->why_refused),
 			 "target %s is an older copy of its disk (life %llu, life %llu was seen), "
 			 "and no other member of some chain has what was written since",
-			 r->targets[which].uuid, (unsigned long long)r->states[which].life,
-			 (unsigned long long)r->states[which].seen_life);
-	return true;
+			 r->targets[which].uuid, (unsigned long long)state->life,
+			 (unsigned long long)state->seen_life);
+}
+
+static void swap(struct registration *r, size_t a, size_t b)
+{
+	struct map_target target = r->targets[a];
+	struct chain_manager_target state = r->states[a];
+
+	r->targets[a] = r->targets[b];
+	r->states[a] = r->states[b];
+	r->targets[b] = target;
+	r->states[b] = state;
+}
+
+/* The copy of a disk from a backup must not take the place of the last that knows. The server's
+ * other targets are not to suffer for that. */
+static void refuse_old(struct registration *r, const struct cluster_map *map)
+{
+	bool refused[TARGETS_MAX];
+
+	look_up(r);
+	r->refused_count =
+		chain_manager_check(chains_manager(r->master), map, r->states, r->count, refused);
+	for (size_t i = r->count; r->refused_count != 0 && i > 0; i--) {
+		if (!refused[i - 1])
+			continue;
+		say_why(r, i - 1);
+		swap(r, i - 1, --r->count);
+	}
 }
 
 /* ---- when it is durable ---- */
@@ -249,18 +271,21 @@ static void tell_registered(struct registration *r)
 	struct master *master = r->master;
 	Catena__Registered registered = CATENA__REGISTERED__INIT;
 	Catena__TargetReport reports[TARGETS_MAX], *pointers[TARGETS_MAX];
+	size_t count = r->count + r->refused_count;
 	struct push push = {0};
 
-	for (size_t i = 0; i < r->count; i++) {
+	for (size_t i = 0; i < count; i++) {
 		catena__target_report__init(&reports[i]);
 		reports[i].uuid = r->targets[i].uuid;
-		reports[i].target_id = r->states[i].id;
+		reports[i].target_id = i < r->count ? r->states[i].id : 0;
+		reports[i].error = i < r->count ? 0 : ESTALE;
 		pointers[i] = &reports[i];
 	}
+	registered.message = r->why_refused;
 	registered.cluster = (char *)state_cluster(master->state);
 	registered.server_id = r->stream->server->id;
 	registered.lease_ns = master->config.serving_lease_ns;
-	registered.n_targets = r->count;
+	registered.n_targets = count;
 	registered.targets = pointers;
 	push_message(&push, SERVER_PUSH_REGISTERED, &registered.base);
 	chunkserver_send(r->stream, &push);
@@ -288,6 +313,9 @@ static void registered(struct registration *r)
 	chains_push_recovery(master, server);
 	log_info("registered name=%s server=%llu address=%s targets=%zu", server->name,
 		 (unsigned long long)server->id, server->address, r->count);
+	if (r->refused_count != 0)
+		log_warn("targets refused name=%s targets=%zu reason=\"%s\"", server->name,
+			 r->refused_count, r->why_refused);
 	push_map(server);
 	chains_act(master, now_ns);
 	removals_online(master->removals);
@@ -326,7 +354,6 @@ bool chunkserver_register(struct chunkserver_stream *stream, const Catena__Regis
 	const struct cluster_map *map;
 	const char *why = NULL;
 	struct registration *r;
-	char too_old[300];
 	int error;
 
 	if (stream->registering || stream->server != NULL)
@@ -354,8 +381,9 @@ bool chunkserver_register(struct chunkserver_stream *stream, const Catena__Regis
 		free(r);
 		return true;
 	}
-	if (is_too_old(r, too_old, sizeof(too_old))) {
-		refuse(stream, ESTALE, too_old);
+	refuse_old(r, map);
+	if (r->count == 0) {
+		refuse(stream, ESTALE, r->why_refused);
 		free(r);
 		return true;
 	}

@@ -313,7 +313,9 @@ struct rpc_stream *chunkservers_stream_of(struct master *master, uint32_t target
 	if (target == NULL)
 		return NULL;
 	HASH_FIND(hh, master->chunkservers, &target->server_id, sizeof(target->server_id), server);
-	if (server == NULL || server->stream == NULL || !chunkserver_online(master, server))
+	if (server == NULL || server->stream == NULL || !chunkserver_online(master, server) ||
+	    !chain_manager_holds(chains_manager(master), server->id, target_id,
+				 clock_monotonic_ns()))
 		return NULL;
 	return rpc_stream_ref(server->stream->rpc);
 }

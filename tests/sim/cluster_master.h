@@ -86,7 +86,8 @@ static void registered(struct world *w, unsigned s)
 	struct chain_manager_target targets[DISKS_EACH];
 	struct event *said = &m->streams[s].said, *event;
 	uint64_t conn = m->streams[s].wait_conn;
-	size_t count, which;
+	bool refused[DISKS_EACH];
+	size_t count, taken = 0;
 
 	m->streams[s].waiting = m->streams[s].wait_conn = 0;
 	if (!conn_of(w, conn)->open[1])
@@ -99,13 +100,21 @@ static void registered(struct world *w, unsigned s)
 	find_ids(w, s, said);
 	trace(w, "server %u registers", s);
 	count = targets_said(w, said, targets);
-	if (chain_manager_check(m->manager, m->state_map, targets, count, &which) != 0) {
-		trace(w, "server %u is refused: an old copy of a disk", s);
+	chain_manager_check(m->manager, m->state_map, targets, count, refused);
+	for (size_t i = 0; i < count; i++) {
+		if (!refused[i]) {
+			targets[taken++] = targets[i];
+			continue;
+		}
+		trace(w, "target %u is refused: an old copy of a disk", targets[i].id);
+		said->reports[i].target_id = 0;
+	}
+	if (taken == 0) {
 		conn_close(w, conn, 1);
 		m->streams[s].conn = 0;
 		return;
 	}
-	if (chain_manager_registered(m->manager, w->id_of[s], targets, count,
+	if (chain_manager_registered(m->manager, w->id_of[s], targets, taken,
 				     local(w, NODE_MASTER)) != 0)
 		abort();
 	event = conn_message(w, conn, 1, MSG_REGISTERED);
@@ -314,6 +323,12 @@ static void master_tick(struct world *w)
 			conn_close(w, conn, 1);
 			stream_closed(w, conn);
 		}
+	}
+	while (chain_manager_readmit(m->manager, m->state_map, &server)) {
+		uint64_t conn = m->streams[w->server_of[server]].conn;
+
+		conn_close(w, conn, 1);
+		stream_closed(w, conn);
 	}
 	while (chain_manager_probe(m->manager, now, &server))
 		schedule(w, w->now + latency(w), EV_PROBE, NOWHERE)->number = server;

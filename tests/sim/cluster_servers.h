@@ -239,13 +239,20 @@ static void session_registered(struct world *w, unsigned s, const struct event *
 {
 	struct server *server = &w->servers[s];
 
+	EACH_DISK(w, s, disk)
+	for (unsigned i = 0; i < event->report_count; i++) {
+		if (event->reports[i].disk != disk_number(w, disk))
+			continue;
+		/* One that may be in chains already cannot be refused alone. */
+		if (disk->target_id != 0 && event->reports[i].target_id == 0) {
+			conn_close(w, server->master.conn, 0);
+			return;
+		}
+		disk->target_id = event->reports[i].target_id;
+	}
 	server->id = event->number;
 	server->registered = true;
 	server->lease_ns = event->mark;
-	EACH_DISK(w, s, disk)
-	for (unsigned i = 0; i < event->report_count; i++)
-		if (event->reports[i].disk == disk_number(w, disk))
-			disk->target_id = event->reports[i].target_id;
 	server_configure(w, s);
 	heartbeat(w, s);
 }
@@ -268,7 +275,8 @@ static void session_map(struct world *w, unsigned s, struct cluster_map *map)
 	cluster_map_unref(server->map);
 	server->map = cluster_map_ref(map);
 	EACH_DISK(w, s, disk)
-	disk->old = false;
+	if (disk->target_id != 0)
+		disk->old = false;
 	reports_map(server->reports, map);
 	server_configure(w, s);
 }

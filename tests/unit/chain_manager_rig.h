@@ -111,15 +111,19 @@ static inline size_t rig_reports(struct rig *r, uint32_t s, struct chain_manager
 static inline int rig_register(struct rig *r, uint32_t s)
 {
 	struct chain_manager_target reports[RIG_TARGETS] = {0};
-	size_t n = rig_reports(r, s, reports), which;
-	int rc = chain_manager_check(r->manager, &r->map, reports, n, &which);
+	size_t n = rig_reports(r, s, reports), taken = 0;
+	bool refused[RIG_TARGETS];
 
-	if (rc != 0)
-		return rc;
+	chain_manager_check(r->manager, &r->map, reports, n, refused);
 	for (size_t i = 0; i < n; i++)
+		if (!refused[i])
+			reports[taken++] = reports[i];
+	if (taken == 0)
+		return -ESTALE;
+	for (size_t i = 0; i < taken; i++)
 		r->targets[reports[i].id - 1].server_id = s + 1;
 	r->server[s].up = r->server[s].connected = true;
-	return chain_manager_registered(r->manager, s + 1, reports, n, r->now_ns);
+	return chain_manager_registered(r->manager, s + 1, reports, taken, r->now_ns);
 }
 
 static inline bool rig_beat(struct rig *r, uint32_t s, bool leaving)

@@ -333,6 +333,87 @@ static void test_an_old_copy_of_a_disk_is_never_the_last(void **state)
 	end();
 }
 
+static void set_chain_of_two(uint32_t p, uint32_t first, uint32_t second)
+{
+	r.chains[p].epoch++;
+	r.chains[p].count = 2;
+	r.chains[p].members[0] = (struct chain_member){first, MEMBER_IN_SYNC};
+	r.chains[p].members[1] = (struct chain_member){second, MEMBER_IN_SYNC};
+}
+
+/* Two servers of two targets; the second server goes, then the first, whose first target comes back
+ * old. */
+static void one_of_two_comes_back_old(void)
+{
+	rig_init(&r, 2, 2, 2, 2);
+	rig_all_up(&r);
+	set_chain_of_two(0, 1, 3);
+	set_chain_of_two(1, 2, 4);
+	r.sync = false;
+	rig_run(&r, 100);
+	for (uint32_t t = 0; t < 2; t++)
+		r.target[t].report.life = 5;
+	assert_int_equal(rig_register(&r, 0), 0);
+	rig_run(&r, 100);
+	r.sync = true;
+	rig_run(&r, 1000);
+	assert_true(rig_whole(&r));
+	set_chain_of_two(0, 1, 3);
+	set_chain_of_two(1, 2, 4);
+	r.sync = false;
+	rig_kill(&r, 1);
+	rig_run(&r, 100);
+	assert_string_equal(rig_chain(&r, 0), "1 3-");
+	assert_string_equal(rig_chain(&r, 1), "2 4-");
+	rig_kill(&r, 0);
+	rig_run(&r, 100);
+	r.target[0].report.life = 4;
+	r.target[1].report.life = 6;
+	assert_int_equal(rig_register(&r, 0), 0);
+	rig_run(&r, 4000);
+}
+
+static void test_an_old_copy_does_not_keep_the_disks_beside_it_away(void **state)
+{
+	uint64_t server = 0;
+
+	one_of_two_comes_back_old();
+	/* The good one goes on, and is the one to make others equal. */
+	assert_int_equal(rig_start(&r, 1), 0);
+	rig_run(&r, 4000);
+	assert_string_equal(rig_chain(&r, 1), "2 4+");
+	assert_string_equal(rig_chain(&r, 0), "1 3-");
+	assert_false(chain_manager_holds(r.manager, 1, 1, r.now_ns));
+	assert_true(chain_manager_holds(r.manager, 1, 2, r.now_ns));
+	/* The old one waits for a word, and then is asked for. */
+	assert_false(chain_manager_readmit(r.manager, &r.map, &server));
+	assert_int_equal(chain_manager_accept_data_loss(r.manager, &r.map, 1, 0, 1), 0);
+	assert_true(chain_manager_readmit(r.manager, &r.map, &server));
+	assert_int_equal(server, 1);
+	assert_false(chain_manager_readmit(r.manager, &r.map, &server));
+	assert_int_equal(rig_register(&r, 0), 0);
+	r.sync = true;
+	rig_run(&r, 5000);
+	assert_string_equal(rig_chain(&r, 0), "1 3");
+	assert_string_equal(rig_chain(&r, 1), "2 4");
+	end();
+}
+
+static void test_a_refused_disk_is_asked_for_when_it_is_not_the_last_any_more(void **state)
+{
+	uint64_t server = 0;
+
+	one_of_two_comes_back_old();
+	assert_int_equal(rig_start(&r, 1), 0);
+	rig_run(&r, 1000);
+	assert_false(chain_manager_readmit(r.manager, &r.map, &server));
+	/* As an administrator does who lets the other one begin again. */
+	set_chain_of_two(0, 3, 1);
+	assert_true(chain_manager_readmit(r.manager, &r.map, &server));
+	assert_int_equal(server, 1);
+	end();
+}
+
 /* ---- reports ---- */
 
 static void say_synced(struct chain_manager_report said)
@@ -768,6 +849,8 @@ int main(void)
 		cmocka_unit_test(test_a_restart_voids_what_was_reported_of_the_syncing_member),
 		cmocka_unit_test(test_a_restart_with_a_failing_disk_is_a_restart),
 		cmocka_unit_test(test_an_old_copy_of_a_disk_is_never_the_last),
+		cmocka_unit_test(test_an_old_copy_does_not_keep_the_disks_beside_it_away),
+		cmocka_unit_test(test_a_refused_disk_is_asked_for_when_it_is_not_the_last_any_more),
 		cmocka_unit_test(test_promotion_counts_for_the_epoch_only),
 		cmocka_unit_test(test_only_the_tail_says_that_its_successor_is_equal),
 		cmocka_unit_test(test_a_report_of_an_epoch_to_come_is_not_kept),

@@ -151,10 +151,14 @@ static void test_strangers_reports_count_for_nothing(void **state)
 	close_all(&b);
 }
 
-static void test_an_old_copy_of_a_disk_is_refused_with_a_reason(void **state)
+#define OLD_DISK                                                                                   \
+	{                                                                                          \
+		CLUSTER, "store-1", "127.0.0.1:7401", "00000000-0000-0000-0000-000000000001", 0, 5 \
+	}
+
+/* Of three servers with lives of 9 all have gone; the first was the last, with @target. */
+static void the_last_has_gone(uint32_t *target)
 {
-	struct registration r = {
-		CLUSTER, "store-1", "127.0.0.1:7401", "00000000-0000-0000-0000-000000000001", 0, 5};
 	Catena__ServerPush *push;
 	struct beating b = {0};
 	struct peer *p;
@@ -176,8 +180,19 @@ static void test_an_old_copy_of_a_disk_is_refused_with_a_reason(void **state)
 		assert_non_null(push);
 		free_push(push);
 	}
+	*target = b.targets[0];
 	close_all(&b);
 	usleep(300000);
+}
+
+static void test_an_old_copy_of_a_disk_is_refused_with_a_reason(void **state)
+{
+	struct registration r = OLD_DISK;
+	Catena__ServerPush *push;
+	struct peer *p;
+	uint32_t target;
+
+	the_last_has_gone(&target);
 	expect_refused(&r, ESTALE);
 	r.life = 10;
 	p = server_connect(&r);
@@ -222,6 +237,53 @@ static int admin_error(const Catena__AdminRequest *request)
 	error = reply->error;
 	catena__admin_reply__free_unpacked(reply, NULL);
 	return error;
+}
+
+static void test_an_old_copy_is_refused_alone_until_an_administrator_takes_it(void **state)
+{
+	Catena__AcceptDataLossRequest accept = CATENA__ACCEPT_DATA_LOSS_REQUEST__INIT;
+	Catena__AdminRequest request = CATENA__ADMIN_REQUEST__INIT;
+	static const char second[] = "00000000-0000-0000-0000-00000000000a";
+	struct registration r = OLD_DISK;
+	const Catena__Registered *said;
+	Catena__ServerPush *push;
+	struct peer *p;
+	uint32_t target;
+
+	the_last_has_gone(&target);
+	p = server_connect_with(&r, second);
+	push = server_push(p, has_registered, 1);
+	assert_non_null(push);
+	said = push->registered[0];
+	assert_int_equal(said->error, 0);
+	assert_int_equal(said->n_targets, 2);
+	assert_string_equal(said->targets[0]->uuid, second);
+	assert_int_not_equal(said->targets[0]->target_id, 0);
+	assert_int_equal(said->targets[0]->error, 0);
+	assert_string_equal(said->targets[1]->uuid, r.uuid);
+	assert_int_equal(said->targets[1]->target_id, 0);
+	assert_int_equal(said->targets[1]->error, ESTALE);
+	assert_non_null(strstr(said->message, r.uuid));
+	free_push(push);
+	request.op_case = CATENA__ADMIN_REQUEST__OP_ACCEPT_DATA_LOSS;
+	request.accept_data_loss = &accept;
+	accept.pool = 1;
+	accept.partition = UINT32_MAX;
+	accept.target_id = target;
+	assert_int_equal(admin_error(&request), 0);
+	/* It is asked for. */
+	assert_true(peer_wait_closed(p));
+	peer_close(p);
+	p = server_connect_with(&r, second);
+	push = server_push(p, has_registered, 1);
+	assert_non_null(push);
+	said = push->registered[0];
+	assert_int_equal(said->error, 0);
+	for (size_t i = 0; i < 2; i++)
+		assert_int_equal(said->targets[i]->error, 0);
+	assert_int_equal(said->targets[0]->target_id, target);
+	free_push(push);
+	peer_close(p);
 }
 
 static bool has_recovery_of_rate(const void *message, uint64_t rate)
@@ -335,6 +397,7 @@ int main(void)
 		with_master(test_a_lost_server_is_out_at_once_and_comes_back_by_being_made_equal),
 		with_master(test_strangers_reports_count_for_nothing),
 		with_master(test_an_old_copy_of_a_disk_is_refused_with_a_reason),
+		with_master(test_an_old_copy_is_refused_alone_until_an_administrator_takes_it),
 		with_master(test_administrators_set_what_is_kept),
 		with_master(test_a_drained_target_knows_it_first),
 	};

@@ -62,11 +62,14 @@ static inline bool has_server_renewed(const void *message, uint64_t sequence)
 	((Catena__ServerPush *)peer_wait_for(p, &catena__server_push__descriptor, test, arg, 8000))
 #define free_push(push) catena__server_push__free_unpacked(push, NULL)
 
-static inline struct peer *server_connect(const struct registration *r)
+/* @second: another target, of life 1; NULL: none. */
+static inline struct peer *server_connect_with(const struct registration *r,
+					       const char *second_uuid)
 {
 	struct peer *p = peer_open(&fx.server_certs[r->cert], PATH);
 	Catena__Register message = CATENA__REGISTER__INIT, *messages[1] = {&message};
-	Catena__TargetReport report = CATENA__TARGET_REPORT__INIT, *reports[1] = {&report};
+	Catena__TargetReport report = CATENA__TARGET_REPORT__INIT, second = report;
+	Catena__TargetReport *reports[2] = {&report, &second};
 	Catena__ServerBatch batch = CATENA__SERVER_BATCH__INIT;
 
 	message.cluster = (char *)r->cluster;
@@ -74,8 +77,11 @@ static inline struct peer *server_connect(const struct registration *r)
 	message.address = (char *)r->address;
 	message.workers = 2;
 	message.protocol = 1;
-	message.n_targets = 1;
+	message.n_targets = second_uuid == NULL ? 1 : 2;
 	message.targets = reports;
+	second.uuid = (char *)second_uuid;
+	second.capacity = 1 << 30;
+	second.life = 1;
 	report.uuid = (char *)r->uuid;
 	report.capacity = 1 << 30;
 	report.used = 1 << 20;
@@ -84,6 +90,11 @@ static inline struct peer *server_connect(const struct registration *r)
 	batch.registrations = messages;
 	peer_send(p, &batch.base);
 	return p;
+}
+
+static inline struct peer *server_connect(const struct registration *r)
+{
+	return server_connect_with(r, NULL);
 }
 
 static inline struct peer *server_of_life(int n, uint64_t life)

@@ -161,24 +161,21 @@ static void on_left(void *user)
 	has_left = true;
 }
 
-static void start_and_register(void)
+/* Answers the last registration; the target @refused (2: none) gets no number. */
+static void refuse_one(unsigned refused)
 {
-	unsigned registrations = counted(&master.registrations);
-	unsigned heartbeats = counted(&master.heartbeats);
 	Catena__TargetReport reports[2], *pointers[2] = {&reports[0], &reports[1]};
 	Catena__Registered message = CATENA__REGISTERED__INIT, *messages[1] = {&message};
 	Catena__ServerPush push = CATENA__SERVER_PUSH__INIT;
 	Catena__ServerBatch *batch;
 
-	assert_int_equal(open_server(), 0);
-	assert_int_equal(server_targets(server), 2);
-	wait_for(&master.registrations, registrations + 1);
 	batch = take(&master.last_register);
 	assert_int_equal(batch->registrations[0]->n_targets, 2);
 	for (unsigned i = 0; i < 2; i++) {
 		catena__target_report__init(&reports[i]);
 		reports[i].uuid = batch->registrations[0]->targets[i]->uuid;
-		reports[i].target_id = 10 + i;
+		reports[i].target_id = i == refused ? 0 : 10 + i;
+		reports[i].error = i == refused ? ESTALE : 0;
 	}
 	message.server_id = 100;
 	message.lease_ns = 2 * NS_PER_SEC;
@@ -188,7 +185,29 @@ static void start_and_register(void)
 	push.n_registered = 1;
 	say(&push);
 	done_with(batch);
+}
+
+static void answer_registration(unsigned registrations, unsigned refused)
+{
+	unsigned heartbeats = counted(&master.heartbeats);
+
+	wait_for(&master.registrations, registrations + 1);
+	refuse_one(refused);
 	wait_for(&master.heartbeats, heartbeats + 1);
+}
+
+static void start_with(unsigned refused)
+{
+	unsigned registrations = counted(&master.registrations);
+
+	assert_int_equal(open_server(), 0);
+	assert_int_equal(server_targets(server), 2);
+	answer_registration(registrations, refused);
+}
+
+static void start_and_register(void)
+{
+	start_with(2);
 }
 
 static void register_both(void)
@@ -311,6 +330,10 @@ static void test_it_waits_until_others_have_taken_over(void **state)
 	say_map(7, (uint32_t[]){MEMBER_OFFLINE, MEMBER_OFFLINE, MEMBER_IN_SYNC});
 	run_for(300 * NS_PER_MSEC);
 	assert_true(has_left);
+	/* Others wait for that. */
+	batch = take(&master.last_heartbeat);
+	assert_int_equal(batch->heartbeats[batch->n_heartbeats - 1]->map_version, 7);
+	done_with(batch);
 }
 
 static void test_it_waits_no_longer_than_it_should(void **state)
@@ -383,6 +406,41 @@ static void test_damage_is_reported_until_the_master_has_settled_it(void **state
 	assert_false(reports_damage(1));
 }
 
+/* Its number it gets later, from the same process. */
+static void test_a_refused_target_keeps_what_it_has_until_it_is_taken(void **state)
+{
+	unsigned registrations;
+
+	register_both();
+	stop();
+	lose_the_mark(two);
+	start_with(1);
+	say_map(5, (uint32_t[]){MEMBER_IN_SYNC, 0, MEMBER_IN_SYNC});
+	wait_for(&master.heartbeats, counted(&master.heartbeats) + 1);
+	renew();
+	run_for(500 * NS_PER_MSEC);
+	wait_for(&master.heartbeats, counted(&master.heartbeats) + 1);
+	assert_true(reports_damage(1));
+	registrations = counted(&master.registrations);
+	pthread_mutex_lock(&master.mutex);
+	rpc_stream_close(master.stream);
+	pthread_mutex_unlock(&master.mutex);
+	answer_registration(registrations, 2);
+	wait_for(&master.heartbeats, counted(&master.heartbeats) + 1);
+	renew();
+	run_for(500 * NS_PER_MSEC);
+	wait_for(&master.heartbeats, counted(&master.heartbeats) + 1);
+	assert_false(reports_damage(1));
+	/* One that may be in chains by now is not refused alone. */
+	registrations = counted(&master.registrations);
+	pthread_mutex_lock(&master.mutex);
+	rpc_stream_close(master.stream);
+	pthread_mutex_unlock(&master.mutex);
+	wait_for(&master.registrations, registrations + 1);
+	refuse_one(1);
+	wait_for(&master.registrations, registrations + 2);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -396,6 +454,7 @@ int main(void)
 		TEST(test_it_waits_until_others_have_taken_over),
 		TEST(test_it_waits_no_longer_than_it_should),
 		TEST(test_damage_is_reported_until_the_master_has_settled_it),
+		TEST(test_a_refused_target_keeps_what_it_has_until_it_is_taken),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);
