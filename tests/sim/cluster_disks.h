@@ -327,6 +327,33 @@ static void disk_put_back(struct disk *disk)
 	disk->old = true;
 }
 
+static void disk_set_aside(struct disk *disk)
+{
+	disk->aside.there = true;
+	disk->aside.life = disk->life;
+	disk->aside.store = disk->store;
+	memcpy(disk->aside.damaged, disk->damaged, sizeof(disk->damaged));
+	disk->store.log = NULL;
+	disk->store.log_size = disk->store.log_count = 0;
+	disk_put_back(disk);
+}
+
+static void disk_take_back(struct disk *disk)
+{
+	free(disk->store.log);
+	disk->store = disk->aside.store;
+	disk->life = disk->aside.life;
+	memcpy(disk->damaged, disk->aside.damaged, sizeof(disk->damaged));
+	disk->old = false;
+	memset(&disk->aside, 0, sizeof(disk->aside));
+}
+
+static void disk_throw_away(struct disk *disk)
+{
+	free(disk->aside.store.log);
+	memset(&disk->aside, 0, sizeof(disk->aside));
+}
+
 /* Of an existing chunk. */
 static void disk_damage(struct world *w, struct disk *disk)
 {

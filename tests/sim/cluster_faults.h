@@ -193,7 +193,7 @@ static void replace_disk(struct world *w, struct disk *disk)
 
 static void put_old_back(struct world *w, struct disk *disk)
 {
-	if (!disk->image.there || disk->image.life >= disk->life_seen ||
+	if (!disk->image.there || disk->image.life >= disk->life_seen || disk->aside.there ||
 	    (!w->options.loss && !is_dispensable(w, disk)))
 		return;
 	trace(w, "an old copy of disk %u is put back, of life %llu", disk_number(w, disk),
@@ -203,6 +203,84 @@ static void put_old_back(struct world *w, struct disk *disk)
 	disk_put_back(disk);
 	if (chance(w, 2) == 0)
 		stop_several(w, true);
+}
+
+/* Has some chain lost what was answered, as long as this disk is not there? And none of its others,
+ * but those who have everything. */
+static bool is_last(const struct world *w, const struct disk *disk)
+{
+	bool last = false;
+
+	for (unsigned p = 0; p < w->options.partitions; p++) {
+		bool has = false, other = false, continuous = false;
+
+		for (unsigned t = 0; t < TARGETS_MAX; t++) {
+			const struct copy *copy = &w->partitions[p].copies[t];
+
+			if (!copy->in_sync)
+				continue;
+			if (copy->replaced)
+				return false;
+			if (w->disk_of[t] == (unsigned)(disk - w->disks))
+				has = true;
+			else
+				other = true, continuous = continuous || copy->continuous;
+		}
+		if (has && other && !continuous)
+			return false;
+		last = last || (has && !other);
+	}
+	return last;
+}
+
+/* All others die; then the last one's disk is to go back in time. */
+static void leave_last(struct world *w, const struct disk *disk)
+{
+	struct event *event;
+
+	if (!disk->image.there)
+		return;
+	trace(w, "disk %u is to be the last", disk_number(w, disk));
+	for (unsigned s = 0; s < w->options.servers; s++) {
+		if (s == disk->server)
+			continue;
+		event = schedule(w, w->now + chance(w, 50 * MS), EV_FAULT, NOWHERE);
+		event->a = s;
+		event->number = FAULT_STOP;
+	}
+	event = schedule(w, w->now + between(w, 300 * MS, 900 * MS), EV_FAULT, NOWHERE);
+	event->a = disk_number(w, disk);
+	event->number = FAULT_LAST_GOES_BACK;
+}
+
+static void last_goes_back(struct world *w, struct disk *disk)
+{
+	struct event *event;
+
+	if (disk->image.life >= disk->life_seen || disk->aside.there || !is_last(w, disk))
+		return;
+	trace(w, "an old copy of disk %u takes the place of the last, of life %llu",
+	      disk_number(w, disk), (unsigned long long)disk->image.life);
+	stop_server(w, disk->server, power_fails(w));
+	disk_set_aside(disk);
+	event = schedule(w, w->now + between(w, 500 * MS, 5 * SEC), EV_FAULT, NOWHERE);
+	event->a = disk_number(w, disk);
+	event->number = FAULT_RIGHT_DISK;
+}
+
+static void right_disk(struct world *w, struct disk *disk)
+{
+	if (!disk->aside.there)
+		return;
+	/* It was not the last any more: one that was equal has become in-sync, and the others have
+	 * made the old copy equal to them. */
+	if (!disk->old) {
+		disk_throw_away(disk);
+		return;
+	}
+	trace(w, "the right disk %u is put back", disk_number(w, disk));
+	stop_server(w, disk->server, power_fails(w));
+	disk_take_back(disk);
 }
 
 static void fail_disk(struct world *w, struct disk *disk)
@@ -284,6 +362,8 @@ static void something_breaks(struct world *w)
 	trace(w, "fault %llu (%u, %u)", (unsigned long long)dice, a, b);
 	if (w->options.old_disks && chance(w, 4) == 0)
 		put_old_back(w, some_disk(w));
+	else if (w->options.old_disks && chance(w, 4) == 0)
+		leave_last(w, some_disk(w));
 	else if (dice < 10)
 		break_between(w, a, b);
 	else if (dice < 14)
@@ -342,6 +422,12 @@ static void fault_happens(struct world *w, const struct event *event)
 	case FAULT_POWER:
 		stop_server(w, event->a, event->number == FAULT_POWER);
 		break;
+	case FAULT_LAST_GOES_BACK:
+		last_goes_back(w, &w->disks[event->a]);
+		break;
+	case FAULT_RIGHT_DISK:
+		right_disk(w, &w->disks[event->a]);
+		break;
 	case FAULT_GIVE_UP:
 		conn_tell_closed(w, event->conn, 0);
 		conn_tell_closed(w, event->conn, 1);
@@ -371,6 +457,7 @@ static void heal(struct world *w)
 	w->healed_at = w->now;
 	memset(w->cut_until, 0, sizeof(w->cut_until));
 	for (unsigned d = 0; d < DISKS_MAX; d++) {
+		right_disk(w, &w->disks[d]);
 		w->disks[d].full_until = 0;
 		if (w->disks[d].env != NULL && w->disks[d].down)
 			schedule(w, w->now + chance(w, 100 * MS), EV_DISK_BACK, w->disks[d].server)

@@ -61,7 +61,15 @@ enum event_kind {
 };
 
 /* Numbers of EV_FAULT. */
-enum fault { FAULT_ANY, FAULT_STOP, FAULT_POWER, FAULT_OF_CHANGE, FAULT_GIVE_UP };
+enum fault {
+	FAULT_ANY,
+	FAULT_STOP,
+	FAULT_POWER,
+	FAULT_OF_CHANGE,
+	FAULT_GIVE_UP,
+	FAULT_LAST_GOES_BACK,
+	FAULT_RIGHT_DISK
+};
 
 enum message_kind {
 	MSG_FRAME, /* a request, or an answer, by its flags */
@@ -145,6 +153,13 @@ struct disk {
 	struct model_store store;
 	bool damaged[MODEL_CHUNKS];
 	struct image image;
+	/* The right disk, while an old copy is in its place. */
+	struct {
+		bool there;
+		uint64_t life;
+		struct model_store store;
+		bool damaged[MODEL_CHUNKS];
+	} aside;
 	uint64_t full_until;
 	/* Of the process. */
 	bool down;
