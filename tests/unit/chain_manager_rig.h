@@ -4,6 +4,7 @@
  * Every plan that is taken is checked: what must hold of every change of a chain holds. */
 #ifndef CATENA_TESTS_CHAIN_MANAGER_RIG_H
 #define CATENA_TESTS_CHAIN_MANAGER_RIG_H
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -382,5 +383,26 @@ static inline void rig_set_chain(struct rig *r, uint32_t partition, uint32_t a, 
 			chain->members[chain->count++] =
 				(struct chain_member){.target_id = ids[i], .state = MEMBER_IN_SYNC};
 	chain->epoch++;
+}
+
+/* ---- of most tests ---- */
+
+/* @servers with one target each; one chain of 1, 2, 3 in this order when copies say so. */
+static inline void rig_begin(struct rig *r, uint32_t servers, uint32_t copies, uint32_t partitions)
+{
+	rig_init(r, servers, 1, copies, partitions);
+	rig_all_up(r);
+	assert_int_equal(r->chains[0].epoch, 1);
+	assert_true(rig_whole(r));
+	if (partitions == 1 && copies > 1)
+		rig_set_chain(r, 0, 1, 2, copies > 2 ? 3 : 0);
+	rig_run(r, 20);
+}
+
+static inline void rig_finish(struct rig *r)
+{
+	if (r->broken != NULL)
+		fail_msg("%s", r->broken);
+	rig_end(r);
 }
 #endif

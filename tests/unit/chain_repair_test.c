@@ -10,26 +10,9 @@
 
 static struct rig r;
 
-/* @servers with one target each; one chain of 1, 2, 3 in this order when copies say so. */
-static void begin(uint32_t servers, uint32_t copies, uint32_t partitions)
-{
-	rig_init(&r, servers, 1, copies, partitions);
-	rig_all_up(&r);
-	assert_int_equal(r.chains[0].epoch, 1);
-	assert_true(rig_whole(&r));
-	if (partitions == 1 && copies > 1)
-		rig_set_chain(&r, 0, 1, 2, copies > 2 ? 3 : 0);
-	rig_run(&r, 20);
-}
-
-static void end(void)
-{
-	if (r.broken != NULL)
-		fail_msg("%s", r.broken);
-	rig_end(&r);
-}
-
-#define assert_chain(text) assert_string_equal(rig_chain(&r, 0), text)
+#define begin(servers, copies, partitions) rig_begin(&r, servers, copies, partitions)
+#define end()                              rig_finish(&r)
+#define assert_chain(text)                 assert_string_equal(rig_chain(&r, 0), text)
 
 static void test_a_missing_copy_is_made_anew_after_a_while(void **state)
 {
