@@ -58,6 +58,17 @@ static uint32_t read_status(int error)
 	}
 }
 
+/* How far the chunk has come. The store has no version for one that was being copied over when its
+ * predecessor went, and what was answered is in it all the same. */
+static uint64_t version_reached(const struct request *r, uint64_t version)
+{
+	struct chunk_info info;
+
+	if (version != 0 || r->env->ops->store.info(r->env->ctx, &r->public.key, &info) < 0)
+		return version;
+	return sync_version_of(&info);
+}
+
 /* ---- STAT: the store knows it at once ---- */
 
 static int stat_lookup(struct request *r, uint32_t *length, struct buf **bitmap)
@@ -69,7 +80,7 @@ static int stat_lookup(struct request *r, uint32_t *length, struct buf **bitmap)
 
 	if (rc < 0)
 		return rc;
-	r->public.version = info.version;
+	r->public.version = sync_version_of(&info);
 	*length = info.length;
 	bytes = (info.length + 8 * BLOCK_SIZE - 1) / (8 * BLOCK_SIZE);
 	if (bytes == 0)
@@ -226,7 +237,7 @@ void chain_read_done(struct chain_request *request, int error, struct buf *paylo
 
 	r->env->operations--;
 	if (r->chain != NULL && !read_again(r)) {
-		r->public.version = version;
+		r->public.version = version_reached(r, version);
 		request_end(r, read_outcome(r, error), payload);
 	}
 	buf_unref(payload);

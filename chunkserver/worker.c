@@ -233,7 +233,7 @@ static void on_tick(uv_timer_t *timer)
 	struct worker *worker = timer->data;
 	uint64_t now = clock_monotonic_ns();
 
-	copy_rate_tell(worker->options.copy_rate, &worker->clients, now);
+	copy_rate_tell(worker->options.copy_rate, &worker->moved, now);
 	conn_batch_begin();
 	actions_time(worker);
 	for (unsigned i = 0; i < worker->options.store_count; i++) {
@@ -418,7 +418,6 @@ void worker_stop(struct worker *worker, uint64_t timeout_ns)
 	post(worker, command);
 	pthread_join(worker->thread, NULL);
 	drop_commands(worker);
-	chain_marks_free(&worker->marks);
 	cluster_map_unref(worker->map);
 	cluster_map_unref(worker->placed);
 	buf_pool_destroy(worker->peer_pool);

@@ -9,7 +9,7 @@
 #include <uthash.h>
 #include <utlist.h>
 #include "chunkserver/chain.h"
-#include "chunkserver/chain_marks.h"
+#include "chunkserver/clients.h"
 #include "chunkserver/worker.h"
 
 #define PEER_REQUESTS_MAX  256u        /* of one client connection, before it is paused */
@@ -57,10 +57,10 @@ struct member {
 struct peer {
 	struct worker *worker;
 	struct conn *conn;
-	uint64_t id;             /* what chains call it */
-	uint64_t server_id;      /* 0: a client */
-	struct chain_mark *mark; /* of a client */
-	bool checked;            /* server_id is what the map says of the certificate's name */
+	uint64_t id;               /* what chains call it */
+	uint64_t server_id;        /* 0: a client */
+	struct client_name client; /* then */
+	bool checked;              /* server_id is what the map says of the certificate's name */
 	bool paused;
 	uint32_t requests;
 	uint64_t bytes;
@@ -113,8 +113,8 @@ struct worker {
 	struct member *members;       /* by key */
 	struct member *member_list;
 	struct peer *peers; /* by id */
-	struct chain_marks marks;
-	struct copy_rate_user clients; /* what they move */
+	struct clients clients;
+	struct copy_rate_user moved; /* by them */
 	struct link *links;
 	struct starved *starved;
 	size_t background; /* operations of the store under way that no chain counts */

@@ -36,7 +36,8 @@ static void peer_forget(struct peer *peer)
 	}
 	actions_run(worker);
 	conn_batch_end();
-	chain_marks_leave(&worker->marks, peer->mark);
+	if (peer->server_id == 0)
+		clients_leave(&worker->clients, peer->client, peer->id);
 	free(peer);
 }
 
@@ -75,7 +76,7 @@ static void count_user(const struct peer *peer, uint32_t bytes)
 	struct worker *worker = peer->worker;
 
 	if (peer->server_id == 0)
-		copy_rate_count(worker->options.copy_rate, &worker->clients, clock_monotonic_ns(),
+		copy_rate_count(worker->options.copy_rate, &worker->moved, clock_monotonic_ns(),
 				bytes);
 }
 
@@ -157,14 +158,8 @@ static struct member *member_meant(struct worker *worker, const struct frame_hea
  * a new session may send before it has connected anew: it has to send again. */
 static bool is_others(const struct peer *peer, const struct frame_header *header)
 {
-	return peer->mark != NULL && frame_is_update(header->op) &&
-	       header->client_id != peer->mark->client_id;
-}
-
-static bool is_late(struct peer *peer, const struct frame_header *header)
-{
-	return peer->mark != NULL && frame_is_update(header->op) &&
-	       chain_mark_late(peer->mark, header);
+	return peer->server_id == 0 && frame_is_update(header->op) &&
+	       header->client_id != peer->client.id;
 }
 
 static void on_frame(struct conn *conn, void *user, const struct frame_header *header,
@@ -212,10 +207,6 @@ static void on_frame(struct conn *conn, void *user, const struct frame_header *h
 		answer_status(peer, header, FRAME_STATUS_NOT_READY, 0);
 		return;
 	}
-	if (is_late(peer, header)) {
-		buf_unref(payload);
-		return;
-	}
 	count_user(peer, header->length);
 	peer->requests++;
 	peer->bytes += header->length;
@@ -238,6 +229,22 @@ static void on_drained(struct conn *conn, void *user)
 	peer_throttle(user);
 }
 
+/* The client's older connection ends. One without a session has no name, and sends no updates. */
+static int client_joins(struct peer *peer, const struct hello *hello)
+{
+	struct worker *worker = peer->worker;
+	uint64_t older;
+	int rc;
+
+	peer->client = client_name(hello->id, conn_identity(peer->conn)->name);
+	if (hello->id == 0)
+		return 0;
+	rc = clients_join(&worker->clients, peer->client, peer->id, &older);
+	if (rc == 0 && older != 0)
+		refuse(peer_find(worker, older), "the client has connected anew");
+	return rc;
+}
+
 void peer_adopt(struct worker *worker, struct conn *conn, const struct hello *hello)
 {
 	static const struct conn_callbacks callbacks = {
@@ -257,17 +264,12 @@ void peer_adopt(struct worker *worker, struct conn *conn, const struct hello *he
 		peer->server_id = !server ? 0 : hello->id != 0 ? hello->id : UINT64_MAX;
 		if (server)
 			conn_set_pool(conn, worker->peer_pool);
-		else
-			peer->mark = chain_marks_join(&worker->marks, hello->id,
-						      conn_identity(conn)->name);
 		HASH_ADD(hh, worker->peers, id, sizeof(peer->id), peer);
-		if (server || peer->mark != NULL)
+		rc = server ? 0 : client_joins(peer, hello);
+		if (rc == 0)
 			rc = conn_attach(conn, &worker->loop, &callbacks, peer);
-		if (rc < 0) {
-			HASH_DEL(worker->peers, peer);
-			chain_marks_leave(&worker->marks, peer->mark);
-			free(peer);
-		}
+		if (rc < 0)
+			peer_forget(peer);
 	}
 	if (rc < 0) {
 		log_error("connection lost peer=%s error=\"%s\"", conn_peer_name(conn),

@@ -202,13 +202,34 @@ static void connect_refused(struct world *w, const struct event *from, uint64_t 
 	event->a = from->a;
 }
 
+static struct client_name name_of(unsigned client)
+{
+	return client_name(client - NODE_CLIENT + 1, "client");
+}
+
+/* Its older connection ends before it hears of the new one. */
+static void client_joins(struct world *w, unsigned from, unsigned to, uint64_t conn)
+{
+	uint64_t older;
+	struct event *event;
+
+	if (clients_join(&w->servers[to].clients, name_of(from), conn, &older) != 0)
+		abort();
+	if (older == 0)
+		return;
+	event = schedule(w, w->now, EV_CLOSED, to);
+	event->life = conn_of(w, older)->life[1];
+	event->conn = older;
+	event->side = 1;
+	conn_tell_closed(w, older, 0);
+}
+
 /* False: it has to wait. */
 static bool connect_arrives(struct world *w, struct event *event)
 {
 	unsigned from = event->side, to = event->a;
 	const struct node *node = &w->nodes[to];
 	struct event *told;
-	struct conn *c;
 
 	if (is_cut(w, from, to) || is_cut(w, to, from) || !node->powered) {
 		connect_refused(w, event, 2 * SEC + chance(w, 1 * SEC));
@@ -226,10 +247,8 @@ static bool connect_arrives(struct world *w, struct event *event)
 	told->life = event->number;
 	told->a = to;
 	told->conn = conn_new(w, from, event->number, to);
-	if (is_client(from) && is_server(to)) {
-		c = conn_of(w, told->conn);
-		c->mark = chain_marks_join(&w->servers[to].marks, from - NODE_CLIENT + 1, "client");
-	}
+	if (is_client(from) && is_server(to))
+		client_joins(w, from, to, told->conn);
 	return true;
 }
 

@@ -28,7 +28,7 @@ static const struct {
 	{.name = "no-sync-at-end", .chain = CHAIN_FAULT_NO_SYNC_AT_END},
 	{.name = "never-strict", .chain = CHAIN_FAULT_NEVER_STRICT},
 	{.name = "copy-while-changed", .chain = CHAIN_FAULT_COPY_WHILE_CHANGED},
-	{.name = "no-late-check", .chain = CHAIN_FAULT_NO_LATE_CHECK},
+	{.name = "keep-old-connections", .chain = CHAIN_FAULT_KEEP_OLD_CONNECTIONS},
 	{.name = "promote-on-old-epoch", .manager = MANAGER_FAULT_PROMOTE_ON_OLD_EPOCH},
 	{.name = "renew-before-publication", .manager = MANAGER_FAULT_RENEW_BEFORE_PUBLICATION},
 	{.name = "out-without-waiting", .manager = MANAGER_FAULT_OUT_WITHOUT_WAITING},

@@ -57,12 +57,8 @@ static void request_arrived(struct world *w, unsigned s, struct event *event)
 			      chain_probe(disk->chains[event->header.key.partition]));
 		return;
 	}
-	if (is_client(opener)) {
+	if (is_client(opener))
 		check_request(w, &event->header);
-		if (frame_is_update(event->header.op) &&
-		    chain_mark_late(conn_of(w, event->conn)->mark, &event->header))
-			return;
-	}
 	chain_frame(disk->chains[event->header.key.partition], &source, &event->header,
 		    event->payload);
 	event->payload = NULL;
@@ -138,11 +134,11 @@ static void server_lost(struct world *w, unsigned s, unsigned peer)
 
 static void server_closed(struct world *w, unsigned s, const struct event *event)
 {
-	struct conn *c = conn_of(w, event->conn);
+	const struct conn *c = conn_of(w, event->conn);
 
 	if (event->side == 1) {
-		chain_marks_leave(&w->servers[s].marks, c->mark);
-		c->mark = NULL;
+		if (is_client(c->node[0]))
+			clients_leave(&w->servers[s].clients, name_of(c->node[0]), event->conn);
 		EACH_DISK(w, s, disk)
 		for (unsigned p = 0; p < w->options.partitions; p++)
 			if (disk->chains[p] != NULL)

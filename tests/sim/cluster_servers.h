@@ -368,17 +368,14 @@ static void disk_process_ended(struct world *w, struct disk *disk)
 	disk->env = NULL;
 }
 
-static void marks_forget(struct world *w, unsigned s)
+static void clients_forget(struct world *w, unsigned s)
 {
 	for (uint64_t id = 1; id <= w->conn_count; id++) {
-		struct conn *c = conn_of(w, id);
+		const struct conn *c = conn_of(w, id);
 
-		if (c->node[1] != s)
-			continue;
-		chain_marks_leave(&w->servers[s].marks, c->mark);
-		c->mark = NULL;
+		if (c->node[1] == s && is_client(c->node[0]))
+			clients_leave(&w->servers[s].clients, name_of(c->node[0]), id);
 	}
-	chain_marks_free(&w->servers[s].marks);
 }
 
 static void server_kill(struct world *w, unsigned s, bool power)
@@ -398,7 +395,7 @@ static void server_kill(struct world *w, unsigned s, bool power)
 		server->reports = NULL;
 	}
 	conns_end(w, s, power);
-	marks_forget(w, s);
+	clients_forget(w, s);
 	if (node->alive)
 		node->life++;
 	node->alive = false;

@@ -6,7 +6,7 @@
 #define CATENA_SIM_CLUSTER_WORLD_H
 #include "chain_history.h"
 #include "chain_store.h"
-#include "chunkserver/chain_marks.h"
+#include "chunkserver/clients.h"
 #include "chunkserver/reports.h"
 #include "cluster_route.h"
 #include "common/cluster_map.h"
@@ -120,11 +120,10 @@ struct event {
 struct conn {
 	unsigned node[2];
 	uint64_t life[2];
-	bool open[2];            /* as that side believes */
-	bool holed[2];           /* what that side sends is lost from now on */
-	bool dropped;            /* what was under way when it broke is lost */
-	uint64_t last[2];        /* times of delivery of what that side sent */
-	struct chain_mark *mark; /* what a server knows of the client that opened it */
+	bool open[2];     /* as that side believes */
+	bool holed[2];    /* what that side sends is lost from now on */
+	bool dropped;     /* what was under way when it broke is lost */
+	uint64_t last[2]; /* times of delivery of what that side sent */
 };
 
 struct node {
@@ -188,7 +187,7 @@ struct server {
 	struct cluster_map *map;
 	struct reports *reports; /* of its chains, to the master */
 	uint64_t in_flight;
-	struct chain_marks marks; /* of clients */
+	struct clients clients;
 };
 
 enum op_state { OP_IDLE, OP_RETRY, OP_WAITING, OP_SENT };
