@@ -531,7 +531,7 @@ static void test_what_a_copy_has_gone_over_is_done_again(void **state)
 {
 	struct rig *rig = rig_up(1);
 	struct chunk_key key;
-	uint64_t again;
+	uint64_t again, read;
 
 	(void)state;
 	(void)predecessor_writes(rig, 1, 0);
@@ -539,6 +539,12 @@ static void test_what_a_copy_has_gone_over_is_done_again(void **state)
 	CHANGE(rig, 2, B, {A, IN}, {B, IN}, {C, OUT});
 	copy_begins(rig);
 	CHANGE(rig, 3, B, {B, IN}, {C, OUT}, {A, OUT});
+	/* Whoever reads hears how far the chunk has come all the same. */
+	read = client_reads(rig, 0);
+	rig_end(rig, CHAIN_READ, 0);
+	assert_int_equal(rig->answers[rig->answer_count - 1].header.request_id, read);
+	assert_int_equal(rig->answers[rig->answer_count - 1].header.version, 1);
+	assert_int_equal(answer_to(rig, read), FRAME_OK);
 	again = client_writes(rig, 1, 0, 1, 0);
 	assert_int_equal(rig_operations(rig, CHAIN_PREPARE), 1);
 	rig_end(rig, CHAIN_PREPARE, 0);
