@@ -105,6 +105,12 @@ void conn_handshake_step(struct conn *conn, struct conn_dispatch *d)
 		break;
 	}
 	ERR_clear_error();
+	/* Somebody has looked whether anybody listens here, as the master does. */
+	if (conn->server && error == 0 && SSL_get_state(conn->ssl) == TLS_ST_BEFORE) {
+		log_debug("closed without a word peer=%s", conn->peer_name);
+		conn_finish(conn, -ECONNRESET);
+		return;
+	}
 	handshake_failed(conn, error == 0 ? "the peer closed the connection" : strerror(error),
 			 error == 0 ? -ECONNRESET : -error);
 }
