@@ -120,8 +120,9 @@ void log_sync(struct store_view *view, struct log_wait *wait)
 	pthread_mutex_lock(&store->sync_mutex);
 	*store->sync_tail = wait;
 	store->sync_tail = &wait->next;
-	pthread_cond_signal(&store->sync_cond);
 	pthread_mutex_unlock(&store->sync_mutex);
+	/* Unlocked, or it wakes only to wait for the lock. */
+	pthread_cond_signal(&store->sync_cond);
 }
 
 /* ---- syncs of a chunk ---- */

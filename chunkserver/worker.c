@@ -316,6 +316,7 @@ int worker_start(const struct worker_options *options, struct worker **out)
 	if (worker == NULL)
 		return -ENOMEM;
 	worker->options = *options;
+	worker->last_sync = &worker->syncs;
 	worker->last_command = &worker->commands;
 	rc = uv_loop_init(&worker->loop);
 	if (rc < 0) {

@@ -161,8 +161,30 @@ static void do_sync(struct worker_target *target, struct chain_request *request)
 	struct shell *shell = shell_of(request);
 
 	shell->target = target;
+	shell->next_sync = NULL;
 	shell->sync = (struct store_sync){.key = request->key, .done = on_synced, .user = request};
-	store_sync(target->view, &shell->sync);
+	*target->worker->last_sync = request;
+	target->worker->last_sync = &shell->next_sync;
+}
+
+/* Behind what is sent: the successor has the longer way, and the thread that syncs the log may take
+ * our CPU when it is woken. False: there were none. */
+static bool begin_syncs(struct worker *worker)
+{
+	struct chain_request *request = worker->syncs, *next;
+
+	if (request == NULL)
+		return false;
+	worker->syncs = NULL;
+	worker->last_sync = &worker->syncs;
+	conn_batch_flush();
+	for (; request != NULL; request = next) {
+		struct shell *shell = shell_of(request);
+
+		next = shell->next_sync; /* it may be over at once */
+		store_sync(shell->target->view, &shell->sync);
+	}
+	return true;
 }
 
 static bool start_read(struct worker_target *target, struct chain_request *request)
@@ -418,6 +440,7 @@ void actions_run(struct worker *worker)
 				any = true;
 			}
 		}
+		any = begin_syncs(worker) || any;
 	}
 	worker->running = false;
 }

@@ -122,6 +122,7 @@ struct worker {
 	unsigned status_ticks;
 	uint64_t last_conn_id;
 	bool running; /* actions are being taken: chain_next() must not be nested */
+	struct chain_request *syncs, **last_sync; /* to be begun when the others are done */
 	bool stopping, closed;
 	uint64_t stop_deadline_ns;
 };
@@ -131,6 +132,7 @@ struct shell {
 	struct worker_target *target;
 	struct store_update update;
 	struct store_sync sync;
+	struct chain_request *next_sync; /* of those to be begun */
 	struct store_read read;
 };
 

@@ -63,6 +63,9 @@ size_t conn_queued(const struct conn *conn);
  * a pair already; other places that send to the same conn several times are worth one. */
 void conn_batch_begin(void);
 void conn_batch_end(void);
+/* Writes what has been gathered so far: something is begun next that takes the CPU from this
+ * thread, or its time. */
+void conn_batch_flush(void);
 /* Keeps the memory of the conn valid, and nothing else: after its end conn_send() says -EPIPE. Any
  * thread. */
 struct conn *conn_ref(struct conn *conn);

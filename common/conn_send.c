@@ -355,11 +355,8 @@ void conn_batch_begin(void)
 	batch.depth++;
 }
 
-void conn_batch_end(void)
+void conn_batch_flush(void)
 {
-	assert(batch.depth > 0);
-	if (--batch.depth > 0)
-		return;
 	while (batch.first != NULL) {
 		struct conn *conn = batch.first;
 		struct conn_tx *tx = &conn->tx;
@@ -372,6 +369,13 @@ void conn_batch_end(void)
 		pthread_mutex_unlock(&tx->lock);
 		conn_unref(conn);
 	}
+}
+
+void conn_batch_end(void)
+{
+	assert(batch.depth > 0);
+	if (--batch.depth == 0)
+		conn_batch_flush();
 }
 
 int conn_send(struct conn *conn, const struct frame_header *header, struct buf *payload)

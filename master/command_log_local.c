@@ -222,11 +222,12 @@ void command_log_sync(struct command_log *log, struct command_sync *sync)
 	if (!stopped) {
 		*log->last = sync;
 		log->last = &sync->next;
-		pthread_cond_signal(&log->wake);
 	}
 	pthread_mutex_unlock(&log->lock);
 	if (stopped)
 		sync->done(sync, -ECANCELED);
+	else /* unlocked, or it wakes only to wait for the lock */
+		pthread_cond_signal(&log->wake);
 }
 
 /* ---- life ---- */
