@@ -2,8 +2,8 @@
  *
  * After a few fsyncs that each had exactly one small write before them, the next write of that file
  * is taken to be followed by an fsync too, and what that will do begins when the write is done,
- * before it is answered. The fsync then waits for it, or finds it done. A program that breaks its habit costs
- * one sync that nobody asked for.
+ * before it is answered. The fsync then waits for it, or finds it done. A program that breaks its
+ * habit costs one sync that nobody asked for.
  *
  * What a sync begun in advance covers is the file as it was at one write, by its number, and the
  * inode as of its last change: an fsync that is asked for more than that does it all by itself. */
