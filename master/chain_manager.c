@@ -105,9 +105,9 @@ void chain_manager_disconnected(struct chain_manager *manager, uint64_t server, 
 	liveness_disconnected(&manager->live, server, now_ns);
 }
 
-void chain_manager_refused(struct chain_manager *manager, uint64_t server, uint64_t now_ns)
+void chain_manager_refused(struct chain_manager *manager, uint64_t server, uint64_t asked_ns)
 {
-	liveness_refused(&manager->live, server, now_ns);
+	liveness_refused(&manager->live, server, asked_ns);
 }
 
 void chain_manager_unreachable(struct chain_manager *manager, uint64_t from, uint64_t about,
@@ -271,18 +271,11 @@ static bool last_of_any(const struct chain_manager *manager, const struct cluste
 static struct live_target *remember_refused(struct chain_manager *manager,
 					    const struct cluster_map *map, uint32_t id)
 {
-	struct live_target *known = liveness_target(&manager->live, id);
+	struct live_target *known = liveness_target_make(&manager->live, id);
 	const struct map_target *target = cluster_map_target(map, id);
 
-	if (known != NULL)
-		return known;
-	known = calloc(1, sizeof(*known));
-	if (known == NULL)
-		return NULL;
-	known->id = id;
-	if (target != NULL)
+	if (known != NULL && known->server == 0 && target != NULL)
 		known->server = target->server_id;
-	HASH_ADD(hh, manager->live.targets, id, sizeof(known->id), known);
 	return known;
 }
 

@@ -114,8 +114,9 @@ void chain_manager_hold_leases(struct chain_manager *manager, bool held);
  * others equal to that. */
 bool chain_manager_settled(const struct chain_manager *manager, uint64_t server);
 void chain_manager_disconnected(struct chain_manager *manager, uint64_t server, uint64_t now_ns);
-/* Nobody listens at its address. Of no account while its stream stands. */
-void chain_manager_refused(struct chain_manager *manager, uint64_t server, uint64_t now_ns);
+/* Nobody listened at its address, which was asked at @asked_ns. Of no account while its stream
+ * stands, nor if that was before its stream was lost: it may have begun anew since. */
+void chain_manager_refused(struct chain_manager *manager, uint64_t server, uint64_t asked_ns);
 /* @from (a server) cannot reach @about, its successor. To be repeated with every heartbeat. */
 void chain_manager_unreachable(struct chain_manager *manager, uint64_t from, uint64_t about,
 			       uint64_t now_ns);

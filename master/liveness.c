@@ -56,7 +56,7 @@ static struct live_server *server_make(struct liveness *live, uint64_t id)
 	return server;
 }
 
-static struct live_target *target_make(struct liveness *live, uint32_t id)
+struct live_target *liveness_target_make(struct liveness *live, uint32_t id)
 {
 	struct live_target *target = liveness_target(live, id);
 
@@ -120,7 +120,7 @@ int liveness_registered(struct liveness *live, uint64_t id,
 	if (server == NULL)
 		return -ENOMEM;
 	for (size_t i = 0; i < count; i++)
-		if (target_make(live, targets[i].id) == NULL)
+		if (liveness_target_make(live, targets[i].id) == NULL)
 			return -ENOMEM;
 	unlist_missing(live, id, targets, count, now_ns);
 	for (size_t i = 0; i < count; i++) {
@@ -179,11 +179,11 @@ void liveness_disconnected(struct liveness *live, uint64_t id, uint64_t now_ns)
 	live->changed = true;
 }
 
-void liveness_refused(struct liveness *live, uint64_t id, uint64_t now_ns)
+void liveness_refused(struct liveness *live, uint64_t id, uint64_t asked_ns)
 {
 	struct live_server *server = liveness_server(live, id);
 
-	if (server == NULL || server->connected)
+	if (server == NULL || server->connected || asked_ns < server->disconnected_ns)
 		return;
 	server->refused = true;
 	live->changed = true;

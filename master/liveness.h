@@ -56,6 +56,8 @@ struct liveness {
 void liveness_free(struct liveness *live);
 struct live_server *liveness_server(const struct liveness *live, uint64_t id);
 struct live_target *liveness_target(const struct liveness *live, uint32_t id);
+/* The one that is known, or a new one; NULL: out of memory. */
+struct live_target *liveness_target_make(struct liveness *live, uint32_t id);
 
 /* The chain manager's functions of these names. */
 void liveness_restore(struct liveness *live, uint64_t server, uint64_t now_ns);
@@ -67,7 +69,7 @@ struct live_server *liveness_heartbeat(struct liveness *live, uint64_t server, b
 				       const struct chain_manager_target *targets, size_t count,
 				       uint64_t now_ns);
 void liveness_disconnected(struct liveness *live, uint64_t server, uint64_t now_ns);
-void liveness_refused(struct liveness *live, uint64_t server, uint64_t now_ns);
+void liveness_refused(struct liveness *live, uint64_t server, uint64_t asked_ns);
 void liveness_paused(struct liveness *live, uint64_t gap_ns);
 bool liveness_probe(struct liveness *live, uint64_t now_ns, uint64_t *server);
 

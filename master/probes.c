@@ -33,7 +33,7 @@ struct lookup {
 struct probe {
 	struct lookup *lookup; /* NULL: over */
 	int fd;                /* -1: not connecting; then, and without a lookup, it is free */
-	uint64_t server, until_ns;
+	uint64_t server, asked_ns, until_ns;
 };
 
 struct probes {
@@ -44,14 +44,13 @@ struct probes {
 	struct probe list[PROBES_MAX];
 };
 
-static void refused(struct probes *probes, uint64_t server)
+static void refused(struct probes *probes, const struct probe *probe)
 {
 	struct master *master = probes->master;
-	uint64_t now_ns = clock_monotonic_ns();
 
 	master_lock(master);
-	chain_manager_refused(chains_manager(master), server, now_ns);
-	chains_act(master, now_ns);
+	chain_manager_refused(chains_manager(master), probe->server, probe->asked_ns);
+	chains_act(master, clock_monotonic_ns());
 	master_unlock(master);
 }
 
@@ -82,7 +81,7 @@ static void begin_connecting(struct probes *probes, struct probe *probe,
 		end(probe);
 	}
 	if (gone)
-		refused(probes, probe->server);
+		refused(probes, probe);
 }
 
 /* False: not an address. */
@@ -103,7 +102,8 @@ static bool split(const char *address, struct lookup *out)
 	return true;
 }
 
-static void begin(struct probes *probes, struct probe *probe, uint64_t server, const char *address)
+static void begin(struct probes *probes, struct probe *probe, uint64_t server, uint64_t asked_ns,
+		  const char *address)
 {
 	struct lookup *lookup = calloc(1, sizeof(*lookup));
 	struct addrinfo *info = NULL;
@@ -113,6 +113,7 @@ static void begin(struct probes *probes, struct probe *probe, uint64_t server, c
 		return;
 	}
 	probe->server = server;
+	probe->asked_ns = asked_ns;
 	lookup->hints.ai_socktype = SOCK_STREAM;
 	lookup->hints.ai_flags = AI_NUMERICHOST;
 	if (getaddrinfo(lookup->host, lookup->port, &lookup->hints, &info) == 0) {
@@ -181,12 +182,13 @@ static bool begin_all(struct probes *probes)
 	for (;;) {
 		char address[MAP_NAME_MAX] = "";
 		const struct map_server *in_map;
-		uint64_t server;
+		uint64_t server, now_ns;
 		bool any;
 
 		master_lock(master);
+		now_ns = clock_monotonic_ns();
 		any = !master->stopping &&
-		      chain_manager_probe(chains_manager(master), clock_monotonic_ns(), &server);
+		      chain_manager_probe(chains_manager(master), now_ns, &server);
 		in_map = any ? cluster_map_server(master->view.map, server) : NULL;
 		if (in_map != NULL)
 			memcpy(address, in_map->address, sizeof(address));
@@ -196,7 +198,7 @@ static bool begin_all(struct probes *probes)
 		some = true;
 		probe = free_probe(probes, server);
 		if (address[0] != '\0' && probe != NULL)
-			begin(probes, probe, server, address);
+			begin(probes, probe, server, now_ns, address);
 	}
 	return some;
 }
@@ -212,7 +214,7 @@ static void finish(struct probes *probes, struct probe *probe, bool ready)
 		error = errno;
 	end(probe);
 	if (ready && error == ECONNREFUSED)
-		refused(probes, probe->server);
+		refused(probes, probe);
 }
 
 /* Decisions that wait for milliseconds only. True: there are more to come. */

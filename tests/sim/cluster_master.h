@@ -308,6 +308,14 @@ static void removed_arrived(struct world *w, const struct event *event)
 
 /* ---- events ---- */
 
+static void probe(struct world *w, uint64_t server, uint64_t now)
+{
+	struct event *event = schedule(w, w->now + latency(w), EV_PROBE, NOWHERE);
+
+	event->number = server;
+	event->mark = now;
+}
+
 static void master_tick(struct world *w)
 {
 	struct master *m = &w->master;
@@ -331,7 +339,7 @@ static void master_tick(struct world *w)
 		stream_closed(w, conn);
 	}
 	while (chain_manager_probe(m->manager, now, &server))
-		schedule(w, w->now + latency(w), EV_PROBE, NOWHERE)->number = server;
+		probe(w, server, now);
 	fence_looks(w);
 	consider_plan(w);
 	removals_look(w);
@@ -344,12 +352,15 @@ static void master_tick(struct world *w)
 /* A probe arrives at the machine of a server. */
 static void probe_arrives(struct world *w, const struct event *event)
 {
+	struct event *probed;
 	unsigned s = event->number > SERVERS_MAX ? SERVERS_MAX : w->server_of[event->number];
 
 	if (s == SERVERS_MAX || !w->nodes[s].powered || w->nodes[s].alive ||
 	    is_cut(w, NODE_MASTER, s) || is_cut(w, s, NODE_MASTER))
 		return;
-	schedule(w, w->now + latency(w), EV_PROBED, NODE_MASTER)->number = event->number;
+	probed = schedule(w, w->now + latency(w), EV_PROBED, NODE_MASTER);
+	probed->number = event->number;
+	probed->mark = event->mark;
 }
 
 static void client_says(struct world *w, unsigned c, struct event *event)
@@ -413,7 +424,7 @@ static void at_master(struct world *w, struct event *event)
 		break;
 	case EV_PROBED:
 		trace(w, "nobody listens at server %u", w->server_of[event->number]);
-		chain_manager_refused(w->master.manager, event->number, local(w, NODE_MASTER));
+		chain_manager_refused(w->master.manager, event->number, event->mark);
 		consider_plan(w);
 		break;
 	case EV_TICK:

@@ -220,6 +220,9 @@ static void test_who_has_left_is_probed_as_long_as_it_may_have_a_lease(void **st
 	assert_false(chain_manager_harmless(r.manager, 1, r.now_ns));
 	assert_true(chain_manager_probe(r.manager, r.now_ns, &server));
 	assert_int_equal(server, 1);
+	/* Somebody was asked before it had come for the last time. */
+	chain_manager_refused(r.manager, 1, r.now_ns - 1);
+	assert_false(chain_manager_harmless(r.manager, 1, r.now_ns));
 	chain_manager_refused(r.manager, 1, r.now_ns);
 	assert_true(chain_manager_harmless(r.manager, 1, r.now_ns));
 	assert_false(chain_manager_probe(r.manager, r.now_ns + 1000 * MS, &server));

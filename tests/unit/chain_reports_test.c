@@ -15,6 +15,17 @@ static struct rig r;
 #define end()                              rig_finish(&r)
 #define assert_chain(text)                 assert_string_equal(rig_chain(&r, 0), text)
 
+static void begin_with_a_syncing_member(void)
+{
+	begin(3, 3, 1);
+	r.sync = false;
+	rig_kill(&r, 0);
+	rig_run(&r, 100);
+	rig_start(&r, 0);
+	rig_run(&r, 100);
+	assert_chain("2 3 1+");
+}
+
 /* ---- reports ---- */
 
 static void say_synced(struct chain_manager_report said)
@@ -26,13 +37,7 @@ static void test_promotion_counts_for_the_epoch_only(void **state)
 {
 	struct chain_manager_report said;
 
-	begin(3, 3, 1);
-	r.sync = false;
-	rig_kill(&r, 0);
-	rig_run(&r, 100);
-	rig_start(&r, 0);
-	rig_run(&r, 100);
-	assert_chain("2 3 1+");
+	begin_with_a_syncing_member();
 	said = rig_said(&r, 0, 1, true);
 	said.epoch--;
 	say_synced(said);
@@ -55,13 +60,7 @@ static void test_only_the_tail_says_that_its_successor_is_equal(void **state)
 {
 	struct chain_manager_report said;
 
-	begin(3, 3, 1);
-	r.sync = false;
-	rig_kill(&r, 0);
-	rig_run(&r, 100);
-	rig_start(&r, 0);
-	rig_run(&r, 100);
-	assert_chain("2 3 1+");
+	begin_with_a_syncing_member();
 	said = rig_said(&r, 0, 1, true);
 	for (said.server = 0; said.server < 6; said.server++)
 		if (said.server != 3)
@@ -76,13 +75,7 @@ static void test_a_report_of_an_epoch_to_come_is_not_kept(void **state)
 {
 	struct chain_manager_report said;
 
-	begin(3, 3, 1);
-	r.sync = false;
-	rig_kill(&r, 0);
-	rig_run(&r, 100);
-	rig_start(&r, 0);
-	rig_run(&r, 100);
-	assert_chain("2 3 1+");
+	begin_with_a_syncing_member();
 	said = rig_said(&r, 0, 1, true);
 	said.epoch = UINT64_MAX;
 	say_synced(said);
