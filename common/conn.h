@@ -20,6 +20,9 @@
 
 struct conn;
 
+/* A shorter queue is what a batch gathers, and nobody waits for its end. */
+#define CONN_DRAINED_MIN (64u << 10)
+
 struct conn_callbacks {
 	/* Handshake done; @peer is verified, borrowed, valid as long as the conn. */
 	void (*ready)(struct conn *conn, void *user, const struct tls_identity *peer);
@@ -30,7 +33,8 @@ struct conn_callbacks {
 	/* The connection is over: -errno (0: closed by the peer in order). Called once, never for
 	 * conn_close(); the conn is freed after it returns. */
 	void (*closed)(struct conn *conn, void *user, int error);
-	/* Optional: the send queue is empty again after a conn_send() that left something there. */
+	/* Optional: the send queue is empty again after a conn_send() that left CONN_DRAINED_MIN
+	 * bytes or more there. */
 	void (*drained)(struct conn *conn, void *user);
 };
 

@@ -74,7 +74,7 @@ struct conn_tx {
 	bool busy;                                 /* a thread encrypts and writes */
 	bool closing;                              /* nothing more is taken */
 	bool batched;      /* in some thread's batch, linked by batch_next */
-	bool owe_drained;  /* conn_send() has returned with something queued */
+	bool owe_drained;  /* conn_send() has returned with much queued */
 	bool drained;      /* the loop has to call drained() */
 	bool want_drained; /* there is such a callback */
 	int failed;        /* -errno of the write that failed */

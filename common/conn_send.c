@@ -406,7 +406,7 @@ int conn_send(struct conn *conn, const struct frame_header *header, struct buf *
 	atomic_fetch_add_explicit(&tx->queued, frame_bytes(&frame), memory_order_relaxed);
 	if (tx_ready(tx) && !join_batch(conn))
 		pump(conn, false);
-	if (tx->busy || !tx_idle(tx))
+	if ((tx->busy || !tx_idle(tx)) && conn_queued(conn) >= CONN_DRAINED_MIN)
 		tx->owe_drained = true;
 out:
 	pthread_mutex_unlock(&tx->lock);

@@ -121,6 +121,8 @@ static void test_a_batch_waits_for_its_end_and_then_goes_out(void **state)
 	assert_int_equal(conn_queued(fx.connected.conn), 0);
 	assert_true(fx_wait_frames(&fx.accepted.frames, 1, 5));
 	assert_int_equal(fx.accepted.wrong, 0);
+	fx_run_for(0.05);
+	assert_int_equal(fx.connected.drained, 0);
 }
 
 static int key_updates;
