@@ -8,10 +8,8 @@
 #include "common/log.h"
 #include "common/rpc_internal.h"
 
-static void tick(struct rpc_endpoint *endpoint)
+static void tick(struct rpc_endpoint *endpoint, uint64_t now)
 {
-	uint64_t now = clock_monotonic_ns();
-
 	if (now < endpoint->next_tick_ns)
 		return;
 	endpoint->next_tick_ns = now + RPC_TICK_MS * NS_PER_MSEC;
@@ -21,15 +19,26 @@ static void tick(struct rpc_endpoint *endpoint)
 	pthread_mutex_unlock(&endpoint->lock);
 }
 
+static gpr_timespec deadline(uint64_t at_ns)
+{
+	return (gpr_timespec){.tv_sec = (int64_t)(at_ns / NS_PER_SEC),
+			      .tv_nsec = (int32_t)(at_ns % NS_PER_SEC),
+			      .clock_type = GPR_CLOCK_MONOTONIC};
+}
+
 static void *endpoint_main(void *arg)
 {
 	struct rpc_endpoint *endpoint = arg;
-	const gpr_timespec interval = gpr_time_from_millis(RPC_TICK_MS, GPR_TIMESPAN);
 
 	for (;;) {
-		gpr_timespec until = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), interval);
-		grpc_event event = grpc_completion_queue_next(endpoint->queue, until, NULL);
+		uint64_t now = clock_monotonic_ns(), until, held;
+		grpc_event event;
 
+		tick(endpoint, now);
+		until = now + RPC_TICK_MS * NS_PER_MSEC;
+		held = rpc_stream_held_until(endpoint, now);
+		event = grpc_completion_queue_next(endpoint->queue,
+						   deadline(held < until ? held : until), NULL);
 		if (event.type == GRPC_QUEUE_SHUTDOWN)
 			break;
 		if (event.type == GRPC_OP_COMPLETE) {
@@ -38,8 +47,8 @@ static void *endpoint_main(void *arg)
 			(void)atomic_load_explicit(&op->started, memory_order_acquire);
 			op->done(op, event.success != 0);
 		}
-		tick(endpoint);
 	}
+	rpc_stream_held_until(endpoint, UINT64_MAX);
 	return NULL;
 }
 

@@ -21,6 +21,12 @@
 #define RPC_COALESCE_MAX (256u << 10)
 /* The queue's thread looks at deadlines this often. */
 #define RPC_TICK_MS 100
+/* A peer that waits for an answer before it sends again has alternated this often: then the next
+ * read is begun with the answer, or after the time at the latest. gRPC (1.51) tells the peer at
+ * once that it may send more when a read is begun after a message; behind an answer it tells that
+ * along with it. Each of the two costs a message and a wake-up on both sides. */
+#define RPC_ALTERNATIONS 8u
+#define RPC_READ_HELD_NS (2 * 1000000ull)
 /* An orderly end that the peer does not answer becomes a cancellation after this. */
 #define RPC_CLOSE_TIMEOUT_NS (2 * 1000000000ull)
 
@@ -52,7 +58,8 @@ struct rpc_endpoint {
 	struct rpc_stream *streams; /* with a call; for deadlines and for closing */
 	struct rpc_unary *unaries;
 	uint64_t next_tick_ns;
-	grpc_channel *channel; /* client only */
+	struct rpc_stream *held_head, *held_tail; /* the thread's; see rpc_stream_held_until() */
+	grpc_channel *channel;                    /* client only */
 };
 
 int rpc_endpoint_start(struct rpc_endpoint *endpoint);
@@ -102,8 +109,16 @@ struct rpc_stream {
 	uint64_t started_ns;
 	uint64_t deadline_ns; /* cancel then with deadline_error; 0: none */
 	int deadline_error;
+	unsigned alternations; /* messages in a row that an answer of ours preceded */
+	bool sent;             /* something was, since the last message */
+	bool read_held;        /* the next read is not begun yet */
+	uint64_t held_until_ns;
 	struct rpc_segment *queue_head, *queue_tail, *sending;
 	size_t queued;
+
+	/* Of the endpoint's thread: in its list, which has a reference. */
+	struct rpc_stream *held_next;
+	bool held_listed;
 
 	struct rpc_op op_start, op_read, op_write, op_over;
 	grpc_byte_buffer *received;
@@ -127,6 +142,9 @@ struct rpc_stream *rpc_stream_new(struct rpc_endpoint *endpoint, grpc_call *call
 void rpc_stream_start(struct rpc_stream *stream, uint64_t connect_timeout_ns);
 /* With endpoint.lock held. */
 void rpc_stream_tick(struct rpc_stream *stream, uint64_t now_ns);
+/* On the endpoint's thread: begins the reads that were held long enough; says until when the next
+ * one may be, or UINT64_MAX. */
+uint64_t rpc_stream_held_until(struct rpc_endpoint *endpoint, uint64_t now_ns);
 /* Ends with the error given, without waiting for what is queued. */
 void rpc_stream_cancel(struct rpc_stream *stream, int error);
 

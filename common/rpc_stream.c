@@ -281,16 +281,87 @@ static void read_ended(struct rpc_stream *s)
 	send_next_and_unlock(s);
 }
 
+static void list_held(struct rpc_stream *s)
+{
+	struct rpc_endpoint *endpoint = s->endpoint;
+
+	if (s->held_listed)
+		return;
+	s->held_listed = true;
+	s->held_next = NULL;
+	rpc_stream_ref(s);
+	if (endpoint->held_tail != NULL)
+		endpoint->held_tail->held_next = s;
+	else
+		endpoint->held_head = s;
+	endpoint->held_tail = s;
+}
+
+/* Begins the next read, or leaves that to the next message of ours. */
 static void read_again(struct rpc_stream *s)
 {
+	bool now = false;
+
 	pthread_mutex_lock(&s->lock);
-	if (s->over) {
-		pthread_mutex_unlock(&s->lock);
-		return;
+	if (!s->over) {
+		now = s->sent || s->closing || s->alternations < RPC_ALTERNATIONS;
+		if (now) {
+			reserve(s);
+		} else {
+			s->read_held = true;
+			s->held_until_ns = clock_monotonic_ns() + RPC_READ_HELD_NS;
+			list_held(s);
+		}
 	}
-	reserve(s);
 	pthread_mutex_unlock(&s->lock);
-	start_read(s);
+	if (now)
+		start_read(s);
+}
+
+/* With s->lock held; true: start_read() must follow. */
+static bool release_read(struct rpc_stream *s)
+{
+	if (!s->read_held)
+		return false;
+	s->read_held = false;
+	if (s->over)
+		return false;
+	reserve(s);
+	return true;
+}
+
+uint64_t rpc_stream_held_until(struct rpc_endpoint *endpoint, uint64_t now_ns)
+{
+	while (endpoint->held_head != NULL) {
+		struct rpc_stream *s = endpoint->held_head;
+		bool read = false;
+		uint64_t until;
+
+		pthread_mutex_lock(&s->lock);
+		until = s->read_held && !s->over ? s->held_until_ns : 0;
+		if (until <= now_ns)
+			read = release_read(s);
+		pthread_mutex_unlock(&s->lock);
+		if (until > now_ns)
+			return until;
+		if (read)
+			start_read(s);
+		endpoint->held_head = s->held_next;
+		if (endpoint->held_head == NULL)
+			endpoint->held_tail = NULL;
+		s->held_listed = false;
+		rpc_stream_unref(s);
+	}
+	return UINT64_MAX;
+}
+
+/* Whether the peer waits for us before it sends again. */
+static void note_message(struct rpc_stream *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->alternations = s->sent ? s->alternations + 1 : 0;
+	s->sent = false;
+	pthread_mutex_unlock(&s->lock);
 }
 
 static void on_read(struct rpc_op *op, bool ok)
@@ -301,6 +372,8 @@ static void on_read(struct rpc_op *op, bool ok)
 	grpc_slice slice;
 
 	s->received = NULL;
+	if (message)
+		note_message(s);
 	/* A server answers from the callback: that must not wait. A client wakes other threads,
 	 * which would meet this one inside gRPC (and so cost a hop to gRPC's own thread) if it
 	 * armed the next read after that. */
@@ -469,6 +542,7 @@ static bool append(struct rpc_stream *s, const void *data, size_t size)
 
 int rpc_stream_send(struct rpc_stream *s, const void *data, size_t size)
 {
+	bool write = false, read = false;
 	int rc = 0;
 
 	if (size > RPC_MESSAGE_MAX)
@@ -483,12 +557,18 @@ int rpc_stream_send(struct rpc_stream *s, const void *data, size_t size)
 			rc = -ENOMEM;
 	} else {
 		s->writing = true;
+		write = true;
 		reserve(s);
-		pthread_mutex_unlock(&s->lock);
-		start_write(s, grpc_slice_from_copied_buffer(data, size));
-		return 0;
+	}
+	if (rc == 0) {
+		s->sent = true;
+		read = release_read(s);
 	}
 	pthread_mutex_unlock(&s->lock);
+	if (write)
+		start_write(s, grpc_slice_from_copied_buffer(data, size));
+	if (read)
+		start_read(s);
 	return rc;
 }
 

@@ -21,7 +21,7 @@
 #include <unistd.h>
 #include "common/clock.h"
 #include "common/log.h"
-#include "common/rpc.h"
+#include "common/rpc_internal.h"
 #include "tests/tree.h"
 #include "tests/unit/catena_ca.h"
 
@@ -40,6 +40,8 @@ struct test_server {
 	atomic_int opened, closed;
 	atomic_bool hold;         /* message callbacks wait while it is set */
 	atomic_bool close_on_end; /* close the stream when a message says "end" */
+	atomic_bool mute;         /* answers nothing; the test does, on this stream: */
+	struct rpc_stream *stream;
 	atomic_ulong bytes;
 	char last[32];
 	struct rpc_call *later;
@@ -68,9 +70,11 @@ static void on_message(void *stream_user, struct rpc_stream *stream, const uint8
 
 	while (atomic_load(&s->hold))
 		usleep(1000);
+	s->stream = stream;
 	atomic_fetch_add(&s->bytes, size);
 	memcpy(s->last, data, size < sizeof(s->last) ? size : sizeof(s->last));
-	rpc_stream_send(stream, data, size);
+	if (!atomic_load(&s->mute))
+		rpc_stream_send(stream, data, size);
 	if (atomic_load(&s->close_on_end) && size == 3 && memcmp(data, "end", 3) == 0)
 		rpc_stream_close(stream);
 }
@@ -333,6 +337,74 @@ static void test_a_server_may_end_a_stream(void **state)
 	assert_true(wait_for(&r, 0));
 	assert_int_equal(r.error, 0);
 	assert_int_equal(r.size, 3);
+	assert_true(wait_count(&the_server->closed, 1));
+	close_record(&r);
+}
+
+/* ---- a read that waits for an answer to begin with ---- */
+
+static bool alternates(struct rpc_stream *s)
+{
+	bool yes;
+
+	pthread_mutex_lock(&s->lock);
+	yes = s->alternations >= RPC_ALTERNATIONS;
+	pthread_mutex_unlock(&s->lock);
+	return yes;
+}
+
+/* The client sends a byte; true: the server has it, soon. */
+static bool asked(struct record *r)
+{
+	unsigned long before = atomic_load(&the_server->bytes);
+
+	if (rpc_stream_send(r->stream, "?", 1) != 0)
+		return false;
+	for (int i = 0; i < 500 && atomic_load(&the_server->bytes) == before; i++)
+		usleep(1000);
+	return atomic_load(&the_server->bytes) == before + 1;
+}
+
+static bool answered(struct record *r)
+{
+	uint64_t start = clock_monotonic_ns();
+	size_t before = r->size; /* nothing is on its way */
+
+	return rpc_stream_send(the_server->stream, "!", 1) == 0 && wait_for(r, before + 1) &&
+	       clock_monotonic_ns() - start < NS_PER_SEC / 2;
+}
+
+static void test_who_waits_for_each_answer_is_read_with_it(void **state)
+{
+	struct record r;
+
+	atomic_store(&the_server->mute, true);
+	assert_int_equal(open_client(&r, rpc_server_port(the_server->rpc), &client_files), 0);
+	assert_int_equal(open_stream(&r, DEADLINE), 0);
+	for (int round = 0; round < 3; round++) {
+		for (int i = 0; i < 20; i++) {
+			assert_true(asked(&r));
+			assert_true(answered(&r));
+		}
+		assert_true(alternates(r.stream));
+		assert_true(alternates(the_server->stream));
+		/* Neither side waits for the other when it turns out different. */
+		if (round == 0) {
+			assert_true(answered(&r));
+			assert_true(answered(&r));
+			assert_false(alternates(r.stream));
+		} else if (round == 1) {
+			assert_true(asked(&r));
+			assert_true(asked(&r));
+			assert_true(asked(&r));
+			assert_false(alternates(the_server->stream));
+			assert_true(answered(&r));
+		}
+	}
+	assert_true(asked(&r));
+	rpc_stream_close(r.stream);
+	assert_true(wait_for(&r, 0));
+	assert_int_equal(r.error, 0);
 	assert_true(wait_count(&the_server->closed, 1));
 	close_record(&r);
 }
@@ -738,6 +810,7 @@ int main(void)
 		with_server(test_several_threads_may_send_on_one_stream),
 		with_server(test_what_was_sent_before_close_arrives),
 		with_server(test_a_server_may_end_a_stream),
+		with_server(test_who_waits_for_each_answer_is_read_with_it),
 		with_server(test_a_peer_that_does_not_read_fills_a_bounded_queue),
 		with_server(test_too_large_a_message_is_refused),
 		with_server(test_a_call_is_answered_or_fails_with_the_servers_errno),
