@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -14,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "common/log.h"
+#include "fs/privileges.h"
 
 #define PAGE        4096u
 #define WAKE_SIGNAL SIGUSR1
@@ -43,7 +45,8 @@ struct loop_thread {
 };
 
 static _Thread_local struct loop_thread *this_thread;
-static atomic_bool parallel_dirops;
+/* Of INIT: what the kernel offers, and what it shall be told beside what libfuse tells it. */
+static _Atomic uint32_t offered_flags, wanted_flags;
 
 /* ---- buffers ---- */
 
@@ -130,15 +133,24 @@ static ssize_t read_request(int fd, void *buffer, size_t size, void *userdata)
 	return read(fd, buffer, size < RECEIVE_MAX ? size : RECEIVE_MAX);
 }
 
-/* libfuse before 3.17 does not send this flag, although it says so. */
+static void look_at_request(const void *request, size_t size)
+{
+	const struct fuse_in_header *in = request;
+	const struct fuse_init_in *init = (const void *)(in + 1);
+
+	/* Older kernels send no more of it than this. */
+	if (size >= sizeof(*in) + offsetof(struct fuse_init_in, flags) + sizeof(init->flags) &&
+	    in->opcode == FUSE_INIT)
+		atomic_store(&offered_flags, init->flags);
+	privileges_request(request, size);
+}
+
 static void patch_init(struct iovec *iov, int count)
 {
 	struct fuse_init_out *out = iov[1].iov_base;
 
-	if (count < 2 || iov[1].iov_len != sizeof(*out) || out->major != FUSE_KERNEL_VERSION)
-		return;
-	if (fuse_version() < 317)
-		out->flags |= FUSE_PARALLEL_DIROPS;
+	if (count >= 2 && iov[1].iov_len == sizeof(*out) && out->major == FUSE_KERNEL_VERSION)
+		out->flags |= atomic_load(&wanted_flags) & atomic_load(&offered_flags);
 }
 
 static ssize_t write_reply(int fd, struct iovec *iov, int count, void *userdata)
@@ -146,14 +158,14 @@ static ssize_t write_reply(int fd, struct iovec *iov, int count, void *userdata)
 	static atomic_bool init_seen;
 
 	if (!atomic_load_explicit(&init_seen, memory_order_relaxed) && count >= 2 &&
-	    !atomic_exchange(&init_seen, true) && atomic_load(&parallel_dirops))
+	    !atomic_exchange(&init_seen, true))
 		patch_init(iov, count);
 	return writev(fd, iov, count);
 }
 
-void fuse_loop_want_parallel_dirops(void)
+void fuse_loop_want(uint32_t flags)
 {
-	atomic_store(&parallel_dirops, true);
+	atomic_store(&wanted_flags, flags);
 }
 
 int fuse_loop_attach(struct fuse_loop *loop)
@@ -187,6 +199,7 @@ static void serve(struct loop_thread *thread)
 			log_error("reading requests failed error=\"%s\"", strerror(-rc));
 		if (rc <= 0)
 			return;
+		look_at_request(buf.mem, (size_t)rc);
 		fuse_session_process_buf(session, &buf);
 	}
 }

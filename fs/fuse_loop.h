@@ -10,6 +10,7 @@
 #ifndef CATENA_FS_FUSE_LOOP_H
 #define CATENA_FS_FUSE_LOOP_H
 #include <stddef.h>
+#include <stdint.h>
 #include "common/buf.h"
 #include "fs/fuse_api.h"
 
@@ -34,6 +35,7 @@ void fuse_loop_destroy(struct fuse_loop *loop);
 /* In a handler: the request's buffer, as payload of @size bytes at @data inside it. NULL: too
  * small, too many, or not called by a thread of the loop; then copy. */
 struct buf *fuse_loop_steal(struct buf_pool *pool, const char *data, size_t size);
-/* The INIT answer shall allow lookups and listings of one directory at the same time. */
-void fuse_loop_want_parallel_dirops(void);
+/* What of the flags of INIT (linux/fuse.h) the kernel offers is agreed to, beside what libfuse
+ * knows of and does. In the handler of INIT. */
+void fuse_loop_want(uint32_t flags);
 #endif

@@ -1,6 +1,7 @@
 /* ops.c - the table of handlers, and what is agreed with the kernel. */
 #define LOG_MODULE "fs"
 #include "fs/ops.h"
+#include <linux/fuse.h>
 #include "common/buf.h"
 #include "common/log.h"
 #include "fs/fuse_loop.h"
@@ -18,8 +19,9 @@ void fs_init(void *userdata, struct fuse_conn_info *conn)
 	 * sizes from us, splice cannot encrypt, and pages are dropped when we say so and not when a
 	 * time has changed. */
 	conn->want = conn->capable & wanted;
-	if (conn->want & FUSE_CAP_PARALLEL_DIROPS)
-		fuse_loop_want_parallel_dirops();
+	/* libfuse 3.14 does not tell the first, although it says so, and does not know the other
+	 * (see privileges.h). */
+	fuse_loop_want(FUSE_PARALLEL_DIROPS | FUSE_HANDLE_KILLPRIV_V2);
 	conn->max_write = FRAME_PAYLOAD_MAX;
 	conn->max_background = BACKGROUND_MAX;
 	conn->congestion_threshold = BACKGROUND_MAX * 3 / 4;

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include "common/clock.h"
 #include "fs/ops.h"
+#include "fs/privileges.h"
 
 void attr_fetch(struct task *task, meta_done_fn *done)
 {
@@ -154,6 +155,8 @@ static void fill_set(struct task *task, const struct stat *st, int to_set)
 		mask |= CATENA__SET_MASK__SET_ATIME;
 	if (to_set & (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW))
 		mask |= CATENA__SET_MASK__SET_MTIME;
+	if (mask != 0 && privileges_asked())
+		mask |= CATENA__SET_MASK__SET_KILL_PRIV;
 	task->set.mask = mask;
 	task->set.mode = st->st_mode & 07777;
 	task->set.uid = st->st_uid;

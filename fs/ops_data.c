@@ -7,6 +7,7 @@
 #include "fs/flush.h"
 #include "fs/fuse_loop.h"
 #include "fs/ops.h"
+#include "fs/privileges.h"
 #include "fs/recall.h"
 #include "fs/sync.h"
 #include "fs/sync_habit.h"
@@ -232,6 +233,16 @@ static void append_sized(void *user, int error, const Catena__Reply *reply)
 	write_look(task);
 }
 
+static void write_begin(struct task *task, int error)
+{
+	if (error != 0)
+		task_fail(task, error);
+	else if ((task->flags & O_APPEND) && !meta_sole(task->fs->meta))
+		attr_fetch(task, append_sized);
+	else
+		write_look(task);
+}
+
 /* Small writes are copied; larger ones keep the buffer that the kernel's request came in. */
 static struct buf *payload_of(struct fs *fs, const char *data, size_t size, uint64_t offset)
 {
@@ -278,8 +289,8 @@ void fs_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
 		task_fail(task, -ENOMEM);
 		return;
 	}
-	if ((task->flags & O_APPEND) && !meta_sole(fs->meta))
-		attr_fetch(task, append_sized);
+	if (privileges_asked() && privileges_lost(task->inode))
+		privileges_clear(task, write_begin);
 	else
-		write_look(task);
+		write_begin(task, 0);
 }

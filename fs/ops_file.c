@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include "fs/flush.h"
 #include "fs/ops.h"
+#include "fs/privileges.h"
 #include "fs/sync_habit.h"
 
 /* ---- handles ---- */
@@ -181,10 +182,13 @@ static void open_go(struct task *task)
 
 static void open_truncated(struct task *task, int error)
 {
-	if (error != 0)
+	if (error != 0) {
 		task_fail(task, error);
-	else
-		open_go(task);
+		return;
+	}
+	if (task->set.mask & CATENA__SET_MASK__SET_KILL_PRIV)
+		privileges_cleared(task->fs, task->inode);
+	open_go(task);
 }
 
 void fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -202,6 +206,8 @@ void fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	task->fi = *fi;
 	if (fi->flags & O_TRUNC) {
 		task->set.mask = CATENA__SET_MASK__SET_SIZE;
+		if (privileges_asked() && privileges_lost(task->inode))
+			task->set.mask |= CATENA__SET_MASK__SET_KILL_PRIV;
 		truncate_begin(task, open_truncated);
 	} else {
 		open_go(task);

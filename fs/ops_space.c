@@ -8,6 +8,7 @@
 #include "common/clock.h"
 #include "fs/flush.h"
 #include "fs/ops.h"
+#include "fs/privileges.h"
 #include "fs/trim.h"
 
 #define STATFS_BLOCK 4096u
@@ -127,6 +128,14 @@ static void fallocate_begin(struct task *task)
 		entered(task);
 }
 
+static void allowed(struct task *task, int error)
+{
+	if (error != 0)
+		task_fail(task, error);
+	else
+		fallocate_begin(task);
+}
+
 /* Space is not reserved: each chunk is placed when it is written. But what cannot fit is refused.
  */
 static int fallocate_check(struct fs *fs, int mode, off_t offset, off_t length)
@@ -165,7 +174,10 @@ void fs_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t 
 	task->offset = (uint64_t)offset;
 	task->length = (uint64_t)length;
 	task->flags = (uint32_t)mode;
-	fallocate_begin(task);
+	if (privileges_asked() && privileges_lost(task->inode))
+		privileges_clear(task, allowed);
+	else
+		allowed(task, 0);
 }
 
 /* ---- lseek ---- */

@@ -57,6 +57,7 @@ struct task {
 	} set;
 	uint64_t offset, length, size, size_before;
 	void (*truncated)(struct task *task, int error);
+	void (*cleared)(struct task *task, int error);
 	void (*go)(struct task *task);
 	struct buf *payload;
 	char *text; /* malloc()ed */

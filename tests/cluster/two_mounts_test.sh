@@ -25,6 +25,22 @@ cmp "$T/r" "$M/r" || die "large file after a change"
 step "appends of both"
 for i in $(seq 50); do echo "m$i" >>"$M/log"; echo "o$i" >>"$O/log"; done
 [ "$(wc -l <"$M/log")" -eq 100 ] && [ "$(sort -u "$O/log" | wc -l)" -eq 100 ] || die "appends were lost"
+step "privileges given by one are taken by a write of the other"
+append_as_nobody() { # the way here may be forbidden to others
+	(cd "$1" && setpriv --reuid 65534 --regid 65534 --clear-groups sh -c 'echo more >>p') || die "append as nobody"
+}
+echo one >"$M/p" && chown 65534:65534 "$M/p"
+for i in 1 2 3; do
+	# The second has known meanwhile that there are none.
+	append_as_nobody "$O"
+	chmod 6775 "$M/p"
+	setfattr -n security.capability -v 0x0100000200200000000000000000000000000000 "$M/p" || die "setfattr"
+	append_as_nobody "$O"
+	for d in "$O" "$M"; do
+		[ "$(stat -c %a "$d/p")" = 775 ] || die "mode $(stat -c %a "$d/p") on $d"
+		! getfattr -n security.capability "$d/p" 2>/dev/null || die "capabilities were kept"
+	done
+done
 step "unlinked while open elsewhere"
 exec 5<"$O/r"
 rm "$M/r"

@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -405,6 +406,110 @@ static void times_and_modes_are_kept(void)
 	CHECK(unlink("a") == 0);
 }
 
+/* ---- setuid, setgid and capabilities go when the file is written to ---- */
+
+#define WRITER 65534
+
+static unsigned mode_of(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 ? st.st_mode & 07777 : ~0u;
+}
+
+static bool writes(int fd)
+{
+	return write(fd, "y", 1) == 1;
+}
+static bool writes_directly(int fd)
+{
+	static _Alignas(4096) char block[4096];
+	int direct = open("a", O_WRONLY | O_DIRECT);
+	bool ok = direct >= 0 && pwrite(direct, block, sizeof(block), 0) == sizeof(block);
+
+	(void)fd;
+	close(direct);
+	return ok;
+}
+static bool truncates(int fd)
+{
+	return ftruncate(fd, 1) == 0;
+}
+static bool opens_with_truncation(int fd)
+{
+	int other = open("a", O_WRONLY | O_TRUNC);
+
+	(void)fd;
+	return other >= 0 && close(other) == 0;
+}
+static bool allocates(int fd)
+{
+	return fallocate(fd, 0, 0, 100000) == 0;
+}
+static bool punches(int fd)
+{
+	return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096) == 0;
+}
+
+/* Does it as @uid, in a child; its fd sees the mode afterwards, too. */
+static bool does(bool (*what)(int fd), uid_t uid, int fd, unsigned mode)
+{
+	int status;
+
+	fflush(stdout);
+	pid_t child = fork();
+	if (child == 0) {
+		if (uid != 0 && (setgroups(0, NULL) != 0 || setgid(uid) != 0 || setuid(uid) != 0))
+			_exit(3);
+		_exit(!what(fd) ? 2 : mode_of(fd) != mode);
+	}
+	return waitpid(child, &status, 0) == child && WIFEXITED(status) &&
+	       WEXITSTATUS(status) == 0 && mode_of(fd) == mode;
+}
+
+static void writing_takes_the_set_bits_away(void)
+{
+	static bool (*const ways[])(int) = {writes,    writes_directly, truncates,
+					    allocates, punches,         opens_with_truncation};
+	int fd = make("a", "0123456789");
+
+	CHECK(fd >= 0 && fchown(fd, WRITER, WRITER) == 0 && pwrite(fd, "x", 1, 200000) == 1);
+	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+		/* Who has CAP_FSETID keeps them. */
+		CHECK(fchmod(fd, 06775) == 0 && does(ways[i], 0, fd, 06775));
+		CHECK(does(ways[i], WRITER, fd, 0775));
+		CHECK(does(ways[i], WRITER, fd, 0775));
+		/* Without the group's right to execute, setgid means something else. */
+		CHECK(fchmod(fd, 06765) == 0 && does(ways[i], WRITER, fd, 02765));
+		CHECK(fchmod(fd, 02711) == 0 && does(ways[i], WRITER, fd, 0711));
+	}
+	CHECK(fchmod(fd, 06775) == 0 && fchown(fd, WRITER, 0) == 0 && mode_of(fd) == 0775);
+	CHECK(fchmod(fd, 02765) == 0 && fchown(fd, 0, WRITER) == 0 && mode_of(fd) == 02765);
+	close(fd);
+	CHECK(unlink("a") == 0);
+}
+
+static void writing_takes_capabilities_away(void)
+{
+	/* Version 2 (linux/capability.h), CAP_NET_RAW allowed and in force. */
+	static const unsigned char capable[20] = {1, 0, 0, 2, 0, 32};
+	unsigned char value[32];
+	int fd = make("a", "x");
+
+	CHECK(fd >= 0 && fchown(fd, WRITER, WRITER) == 0);
+	for (int i = 0; i < 2; i++) {
+		/* It has none now, and the kernel may know that. */
+		CHECK(does(writes, i == 0 ? 0 : WRITER, fd, 0644));
+		CHECK(fsetxattr(fd, "security.capability", capable, sizeof(capable), 0) == 0);
+		CHECK(fgetxattr(fd, "security.capability", value, sizeof(value)) ==
+		      sizeof(capable));
+		CHECK(does(writes, i == 0 ? 0 : WRITER, fd, 0644));
+		FAILS((int)fgetxattr(fd, "security.capability", value, sizeof(value)), ENODATA);
+	}
+	close(fd);
+	CHECK(unlink("a") == 0);
+}
+
 static void set_group_directories_hand_down_their_group(void)
 {
 	struct stat st;
@@ -605,6 +710,8 @@ static void reading_back_while_writing_sees_everything(void)
 	X(synchronous_files_work)                                                                  \
 	X(xattrs_are_kept)                                                                         \
 	X(times_and_modes_are_kept)                                                                \
+	X(writing_takes_the_set_bits_away)                                                         \
+	X(writing_takes_capabilities_away)                                                         \
 	X(set_group_directories_hand_down_their_group)                                             \
 	X(permissions_bind_others)                                                                 \
 	X(big_directories_are_listed_whole)                                                        \

@@ -132,6 +132,10 @@ static const char *word_of(const Catena__Request *request)
 		return "trimmed";
 	case CATENA__SET_MASK__SET_TRIM_TAKE:
 		return "take";
+	case CATENA__SET_MASK__SET_KILL_PRIV:
+		return "clear";
+	case CATENA__SET_MASK__SET_SIZE | CATENA__SET_MASK__SET_KILL_PRIV:
+		return "size+clear";
 	default:
 		return "setattr";
 	}
@@ -615,7 +619,7 @@ int fuse_reply_lseek(fuse_req_t req, off_t offset)
 int fuse_lowlevel_notify_inval_inode(struct fuse_session *session, fuse_ino_t ino, off_t offset,
 				     off_t length)
 {
-	note("pages");
+	note(offset < 0 ? "attributes" : "pages");
 	return 0;
 }
 
