@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include "common/pages.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 /* Idle buffers are poisoned: recycling would otherwise hide every use after the last unref. */
@@ -55,7 +56,7 @@ static struct buf *buf_create(struct buf_pool *pool, uint32_t size_class)
 
 	if (buf == NULL)
 		return NULL;
-	buf->data = aligned_alloc(BLOCK_SIZE, capacity);
+	buf->data = pages_get(capacity);
 	if (buf->data == NULL) {
 		free(buf);
 		return NULL;
@@ -72,7 +73,7 @@ static void buf_free_list(struct buf *buf)
 		struct buf *next = buf->next;
 
 		UNPOISON(buf->data, buf->capacity);
-		free(buf->data);
+		pages_put(buf->data, buf->capacity);
 		free(buf);
 		buf = next;
 	}

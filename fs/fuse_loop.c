@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "common/log.h"
+#include "common/pages.h"
 #include "fs/privileges.h"
 
 #define PAGE        4096u
@@ -66,7 +67,7 @@ static struct receive_buffer *take_buffer(struct fuse_loop *loop)
 	pthread_mutex_unlock(&loop->lock);
 	if (buffer != NULL)
 		return buffer;
-	buffer = aligned_alloc(PAGE, BUFFER_BYTES);
+	buffer = pages_get(BUFFER_BYTES);
 	if (buffer != NULL)
 		buffer->loop = loop;
 	return buffer;
@@ -293,7 +294,7 @@ void fuse_loop_destroy(struct fuse_loop *loop)
 	while (loop->idle != NULL) {
 		struct receive_buffer *next = loop->idle->next;
 
-		free(loop->idle);
+		pages_put(loop->idle, BUFFER_BYTES);
 		loop->idle = next;
 	}
 	if (loop->ended_fd >= 0)
