@@ -14,7 +14,6 @@
 #define MIGRATE_BUSY   1024u /* so many are moved although the chunk is being written */
 #define MIGRATE_URGENT 8192u
 #define MIGRATE_BLOCKS 256u /* at a time */
-#define FOREGROUND_NS  (100 * NS_PER_MSEC)
 #define RETRY_NS       NS_PER_SEC
 
 static struct log_rate inner_rate;
@@ -253,8 +252,7 @@ static void migrate_after(struct job *job)
 	if (rc != 0) {
 		store_write_failed(view->store, rc, "migrate");
 		view->migrate_after_ns = now + RETRY_NS;
-	} else if (now - view->last_sync_ns < FOREGROUND_NS) {
-		/* Leave the disk to those who wait for it. */
+	} else if (store_is_waited_for(view->store, now)) {
 		view->migrate_after_ns +=
 			(now - m->started_ns) * (chunk->inner_count > MIGRATE_URGENT ? 1 : 4);
 	}

@@ -17,6 +17,7 @@
 #include <uv.h>
 #include "chunkserver/store.h"
 #include "common/bytes.h"
+#include "common/clock.h"
 #include "common/crc32c.h"
 #include "common/kv.h"
 #include "common/log.h"
@@ -324,7 +325,18 @@ struct store {
 	pthread_cond_t sync_cond, sync_idle;
 	struct log_wait *sync_head, **sync_tail;
 	bool sync_stop;
+	atomic_uint_fast64_t last_sync_ns;    /* the last that the store's user asked for */
+	atomic_uint_fast64_t unlink_after_ns; /* while somebody waits for the disk */
 };
+
+/* Who waits for syncs has the disk first: what is done in the background then pauses several times
+ * as long as it has taken. */
+#define FOREGROUND_NS (100 * NS_PER_MSEC)
+static inline bool store_is_waited_for(const struct store *store, uint64_t now)
+{
+	return now <
+	       atomic_load_explicit(&store->last_sync_ns, memory_order_relaxed) + FOREGROUND_NS;
+}
 
 /* -errno when nothing may be done now, or 0. */
 int store_check(struct store *store);
@@ -506,7 +518,7 @@ struct store_view {
 	bool closing;
 	uv_async_t async;
 	uv_timer_t timer;
-	bool timer_runs;
+	unsigned timer_ms; /* 0: it does not run */
 
 	pthread_mutex_t mutex; /* finished, jobs, in_thread */
 	pthread_cond_t idle;
@@ -526,7 +538,9 @@ struct store_view {
 	unsigned dirty_count, settling;
 	struct list migrate;
 	bool migrating;
-	uint64_t migrate_after_ns, last_sync_ns;
+	uint64_t migrate_after_ns;
+	struct list unlinks; /* struct removal, with files that are there still */
+	bool unlinking;
 
 	struct change *change; /* scratch of change_begin() */
 	struct plan *free_plans;
@@ -690,6 +704,7 @@ void bg_begin(struct chunk *chunk, enum bg_kind kind, uint32_t first, uint32_t e
 void bg_finish(struct chunk *chunk);
 void migrate_consider(struct chunk *chunk);
 void migrate_next(struct store_view *view, uint64_t now);
+void unlink_next(struct store_view *view, uint64_t now);
 /* Everything that a crash may have left, before the store is used. */
 int store_replay(struct store *store);
 

@@ -2,12 +2,23 @@
  *
  * First the db forgets the chunk, durably, then its file is unlinked: the other way round a power
  * cut would leave a record whose data is gone. A file without a record is harmless and is swept
- * away at the next open. */
+ * away at the next open.
+ *
+ * Unlinking many megabytes can keep a disk busy for long (where the file system tells it at once
+ * what it need not keep), so it is done a little at a time while others wait for the disk. */
 #include "chunkserver/store_internal.h"
 #include <errno.h>
 #include <stdlib.h>
+#include "common/clock.h"
 
 #define LOG_MODULE "store"
+
+/* No new file is begun after this. */
+#define UNLINK_PIECE_NS (2 * NS_PER_MSEC)
+/* While the disk is waited for, one view at a time has a turn; it ends with the piece, or is not
+ * waited for any longer. Then nobody has one for some time. */
+#define UNLINK_TURN_NS (200 * NS_PER_MSEC)
+#define UNLINK_PAUSE   9u
 
 struct removal;
 
@@ -26,6 +37,9 @@ struct removal {
 	void (*done)(void *user, int error);
 	void *user;
 	int error;
+	struct list link; /* view->unlinks */
+	size_t at;        /* the next key whose file may have to go */
+	uint64_t spent_ns;
 	size_t count, waiting;
 	struct remove_key keys[];
 };
@@ -155,16 +169,69 @@ static void finish(struct removal *removal)
 static void unlink_run(struct job *job)
 {
 	struct removal *removal = container_of(job, struct removal, job);
+	struct store *store = removal->view->store;
+	uint64_t start_ns = clock_monotonic_ns();
 
-	for (size_t i = 0; i < removal->count; i++)
-		if (removal->keys[i].unlink &&
-		    file_unlink(removal->view->store, &removal->keys[i].key) != 0)
-			atomic_store(&removal->view->store->leftovers, true);
+	do {
+		struct remove_key *key = &removal->keys[removal->at++];
+
+		if (key->unlink && file_unlink(store, &key->key) != 0)
+			atomic_store(&store->leftovers, true);
+		removal->spent_ns = clock_monotonic_ns() - start_ns;
+	} while (removal->at < removal->count && removal->spent_ns < UNLINK_PIECE_NS);
 }
 
 static void unlink_after(struct job *job)
 {
-	finish(container_of(job, struct removal, job));
+	struct removal *removal = container_of(job, struct removal, job);
+	struct store_view *view = removal->view;
+	uint64_t now = clock_monotonic_ns();
+
+	view->unlinking = false;
+	atomic_store(&view->store->unlink_after_ns, now + UNLINK_PAUSE * removal->spent_ns);
+	if (removal->at == removal->count) {
+		list_del(&removal->link);
+		/* The handle keeps the loop alive just while someone waits. */
+		if (--view->waits == 0)
+			uv_unref((uv_handle_t *)&view->async);
+		finish(removal);
+	}
+	unlink_next(view, now);
+}
+
+static bool take_turn(struct store *store, uint64_t now)
+{
+	uint64_t after = atomic_load(&store->unlink_after_ns);
+
+	if (!store_is_waited_for(store, now) || space_is_short(store))
+		return true;
+	return now >= after && atomic_compare_exchange_strong(&store->unlink_after_ns, &after,
+							      now + UNLINK_TURN_NS);
+}
+
+void unlink_next(struct store_view *view, uint64_t now)
+{
+	struct removal *removal;
+
+	if (view->unlinking || view->closing || list_empty(&view->unlinks))
+		return;
+	if (!take_turn(view->store, now)) {
+		view_timer(view);
+		return;
+	}
+	removal = container_of(view->unlinks.next, struct removal, link);
+	view->unlinking = true;
+	job_start(view, &removal->job, unlink_run, unlink_after);
+}
+
+static void unlink_begin(struct removal *removal)
+{
+	struct store_view *view = removal->view;
+
+	list_add(&view->unlinks, &removal->link);
+	if (view->waits++ == 0)
+		uv_ref((uv_handle_t *)&view->async);
+	unlink_next(view, clock_monotonic_ns());
 }
 
 static void on_synced(struct log_wait *wait)
@@ -180,7 +247,7 @@ static void on_synced(struct log_wait *wait)
 	if (wait->error != 0)
 		atomic_store(&removal->view->store->leftovers, true);
 	if (unlink && wait->error == 0)
-		job_start(removal->view, &removal->job, unlink_run, unlink_after);
+		unlink_begin(removal);
 	else
 		finish(removal);
 }

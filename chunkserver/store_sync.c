@@ -297,7 +297,8 @@ void store_sync(struct store_view *view, struct store_sync *sync)
 	int rc = store_check(view->store);
 
 	sync->store_private = NULL;
-	view->last_sync_ns = clock_monotonic_ns();
+	atomic_store_explicit(&view->store->last_sync_ns, clock_monotonic_ns(),
+			      memory_order_relaxed);
 	if (rc == 0)
 		rc = chunk_get(view, &sync->key, &chunk);
 	if (rc == 0)

@@ -7,8 +7,8 @@
 
 #define LOG_MODULE "store"
 
-#define TICK_MS         200u
-#define TICK_MIGRATE_MS 20u
+#define TICK_MS      200u
+#define TICK_BUSY_MS 20u
 
 /* ---- jobs ---- */
 
@@ -56,21 +56,24 @@ static void on_timer(uv_timer_t *timer)
 	struct store_view *view = timer->data;
 	uint64_t now = clock_monotonic_ns();
 
-	view->timer_runs = false;
+	view->timer_ms = 0;
 	settle_all(view, now);
 	migrate_next(view, now);
+	unlink_next(view, now);
 	cache_trim(view);
 	view_timer(view);
 }
 
 void view_timer(struct store_view *view)
 {
-	bool migrating = !list_empty(&view->migrate);
+	bool busy = !list_empty(&view->migrate) || !list_empty(&view->unlinks);
+	unsigned ms = busy ? TICK_BUSY_MS : TICK_MS;
 
-	if (view->timer_runs || view->closing || (!migrating && list_empty(&view->dirty)))
+	if (view->closing || (!busy && list_empty(&view->dirty)) ||
+	    (view->timer_ms != 0 && view->timer_ms <= ms))
 		return;
-	view->timer_runs = true;
-	uv_timer_start(&view->timer, on_timer, migrating ? TICK_MIGRATE_MS : TICK_MS, 0);
+	view->timer_ms = ms;
+	uv_timer_start(&view->timer, on_timer, ms, 0);
 }
 
 /* ---- opening and closing ---- */
@@ -109,6 +112,7 @@ static struct store_view *view_alloc(struct store *store, uv_loop_t *loop)
 	list_init(&view->files);
 	list_init(&view->dirty);
 	list_init(&view->migrate);
+	list_init(&view->unlinks);
 	view->change = change_new();
 	if (view->change == NULL) {
 		free(view);

@@ -55,9 +55,9 @@ bool privileges_lost(struct inode *inode)
 	bool lost;
 
 	pthread_mutex_lock(&inode->lock);
-	lost = !inode->known || (attr_is_regular(&inode->attr) &&
-				 ((inode->attr.mode & S_ISUID) ||
-				  (inode->attr.mode & set_group) == set_group));
+	lost = !inode->known ||
+	       (attr_is_regular(&inode->attr) &&
+		((inode->attr.mode & S_ISUID) || (inode->attr.mode & set_group) == set_group));
 	pthread_mutex_unlock(&inode->lock);
 	return lost;
 }

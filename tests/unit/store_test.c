@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <dirent.h>
 #include "tests/unit/store_content.h"
 
 static uint8_t zeros[MIB];
@@ -581,6 +582,59 @@ static void test_a_removal_may_come_while_everything_else_is_under_way(void **st
 	assert_int_equal(do_read(&fx, &key, 2 * MIB, MIB, true, out, NULL), 0);
 }
 
+static unsigned files_there(void)
+{
+	unsigned count = 0;
+
+	for (uint32_t i = 0; i < 256; i++) {
+		char path[300];
+		struct dirent *entry;
+		DIR *dir;
+
+		snprintf(path, sizeof(path), "%s/chunks/%02x", fx.dir, i);
+		dir = opendir(path);
+		while (dir != NULL && (entry = readdir(dir)) != NULL)
+			count += entry->d_name[0] != '.';
+		if (dir != NULL)
+			closedir(dir);
+	}
+	return count;
+}
+
+static void test_files_go_a_little_at_a_time_while_the_disk_is_waited_for(void **state)
+{
+	enum { COUNT = 300 };
+	struct chunk_key keys[COUNT];
+	unsigned before = files_there();
+	bool paused = false;
+
+	for (int round = 0; round < 2; round++) {
+		struct waited w = {0};
+
+		for (uint32_t i = 0; i < COUNT; i++) {
+			keys[i] = test_key(1000 + i);
+			assert_int_equal(do_write(&fx, &keys[i], 0, data, 131072, 1), 0);
+		}
+		assert_int_equal(files_there(), before + COUNT);
+		/* In the second round somebody syncs all the time. */
+		if (round == 1)
+			atomic_store(&fx.store->last_sync_ns,
+				     clock_monotonic_ns() + 60 * NS_PER_SEC);
+		store_remove(fx.view, keys, COUNT, remove_done, &w);
+		while (!w.done) {
+			uv_run(&fx.loop, UV_RUN_ONCE);
+			if (!list_empty(&fx.view->unlinks) && !fx.view->unlinking) {
+				assert_int_equal(round, 1);
+				paused = true;
+			}
+		}
+		assert_int_equal(w.error, 0);
+		assert_int_equal(files_there(), before);
+	}
+	atomic_store(&fx.store->last_sync_ns, 0);
+	assert_true(paused);
+}
+
 static void test_a_scan_gives_one_partition_in_order(void **state)
 {
 	struct chunk_key keys[10], found[10], key;
@@ -632,6 +686,7 @@ int main(void)
 		TEST(test_removed_chunks_are_gone_with_their_files),
 		TEST(test_an_update_prepared_before_a_removal_makes_a_new_chunk),
 		TEST(test_a_removal_may_come_while_everything_else_is_under_way),
+		TEST(test_files_go_a_little_at_a_time_while_the_disk_is_waited_for),
 		TEST(test_a_scan_gives_one_partition_in_order),
 	};
 
