@@ -50,7 +50,8 @@ static void trim_settled(void *user, int error)
 	send_update(flush);
 }
 
-/* The file is another one by now (truncated to 0 by someone), or gone altogether. */
+/* The file is another one by now (truncated to 0 by someone), or gone altogether. Times of a file
+ * that somebody has removed are no loss. */
 static int update_stale(struct flush *flush, const Catena__Reply *reply)
 {
 	struct inode *inode = flush->inode;
@@ -59,7 +60,8 @@ static int update_stale(struct flush *flush, const Catena__Reply *reply)
 	if (reply->attr != NULL)
 		return fs_apply(flush->fs, inode, reply->attr, flush->generation);
 	pthread_mutex_lock(&inode->lock);
-	ours = inode->truncate_seq == flush->update.truncate_seq && inode->attr.nlink > 0;
+	ours = inode->truncate_seq == flush->update.truncate_seq && inode->attr.nlink > 0 &&
+	       (flush->update.mask & CATENA__SET_MASK__SET_GROW);
 	inode->dirty = 0;
 	inode_distrust(inode);
 	pthread_mutex_unlock(&inode->lock);

@@ -91,6 +91,45 @@ static void test_pages_are_dropped_when_the_file_was_changed_elsewhere(void **st
 	do_close(file, &fi);
 }
 
+static void note_error(void *user, int error)
+{
+	*(int *)user = error;
+}
+
+static void test_times_of_a_file_removed_elsewhere_are_no_loss(void **state)
+{
+	Catena__UnlinkReq unlink = CATENA__UNLINK_REQ__INIT;
+	Catena__Request request = CATENA__REQUEST__INIT;
+	struct fuse_file_info fi;
+	struct inode *inode;
+	uint64_t file;
+	int error = 1;
+	(void)state;
+
+	set_sole(false);
+	fs->atime = ATIME_STRICT;
+	file = do_create(1, "file", &fi);
+	do_write(file, &fi, "abc", 0);
+	fs_read(fresh(), file, 3, 0, &fi);
+	assert_int_equal(do_close(file, &fi), 0);
+	do_open(file, O_RDONLY, &fi);
+	fs_read(fresh(), file, 3, 0, &fi);
+	assert_int_equal(do_close(file, &fi), 0);
+	inode = inode_table_find(fs->inodes, file);
+	assert_non_null(inode);
+	assert_int_equal(inode->dirty, INODE_DIRTY_ATIME);
+	state_apply_session_open(master.state, ++master.index, 8, 1, "other:/mnt", "c2");
+	unlink.parent = 1;
+	unlink.name = bytes_of("file", 4);
+	request.op_case = CATENA__REQUEST__OP_UNLINK;
+	request.unlink = &unlink;
+	assert_int_equal(other_session(8, &request), 0);
+	flush_inode(fs, inode, false, note_error, &error);
+	assert_int_equal(error, 0);
+	assert_int_equal(inode->dirty, 0);
+	inode_put(fs->inodes, inode);
+}
+
 static void test_an_append_goes_to_the_end_that_the_master_knows(void **state)
 {
 	Catena__SetattrReq setattr = CATENA__SETATTR_REQ__INIT;
@@ -586,6 +625,7 @@ int main(void)
 		WITH_FS(test_what_was_made_here_is_not_asked_for),
 		WITH_FS(test_without_the_lease_everything_is_asked_for),
 		WITH_FS(test_pages_are_dropped_when_the_file_was_changed_elsewhere),
+		WITH_FS(test_times_of_a_file_removed_elsewhere_are_no_loss),
 		WITH_FS(test_an_append_goes_to_the_end_that_the_master_knows),
 		WITH_FS(test_a_removed_directory_still_has_attributes),
 		WITH_FS(test_a_directory_listed_whole_answers_lookups),
