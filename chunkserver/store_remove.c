@@ -40,7 +40,7 @@ struct removal {
 	struct list link; /* view->unlinks */
 	size_t at;        /* the next key whose file may have to go */
 	uint64_t spent_ns;
-	size_t count, waiting;
+	size_t count, waiting, released;
 	struct remove_key keys[];
 };
 
@@ -143,23 +143,29 @@ static void forget(struct chunk *chunk, uint64_t seq)
 
 /* ---- the course of a removal ---- */
 
+/* Chunks of the keys before @end may be made anew. */
+static void release(struct removal *removal, size_t end)
+{
+	while (removal->released < end) {
+		struct remove_key *key = &removal->keys[removal->released++];
+
+		if (key->chunk == NULL)
+			continue;
+		if (key->unlink) {
+			key->chunk->removing = false;
+			chunk_wake(key->chunk);
+		}
+		chunk_unpin(key->chunk);
+	}
+}
+
 static void finish(struct removal *removal)
 {
 	void (*done)(void *, int) = removal->done;
 	void *user = removal->user;
 	int rc = removal->error;
 
-	for (size_t i = 0; i < removal->count; i++) {
-		struct chunk *chunk = removal->keys[i].chunk;
-
-		if (chunk == NULL)
-			continue;
-		if (removal->keys[i].unlink) {
-			chunk->removing = false;
-			chunk_wake(chunk);
-		}
-		chunk_unpin(chunk);
-	}
+	release(removal, removal->count);
 	space_refresh(removal->view->store, true);
 	space_reclaim(removal->view, false);
 	free(removal);
@@ -189,6 +195,7 @@ static void unlink_after(struct job *job)
 
 	view->unlinking = false;
 	atomic_store(&view->store->unlink_after_ns, now + UNLINK_PAUSE * removal->spent_ns);
+	release(removal, removal->at);
 	if (removal->at == removal->count) {
 		list_del(&removal->link);
 		/* The handle keeps the loop alive just while someone waits. */
