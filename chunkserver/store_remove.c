@@ -17,8 +17,9 @@
 #define UNLINK_PIECE_NS (2 * NS_PER_MSEC)
 /* While the disk is waited for, one view at a time has a turn; it ends with the piece, or is not
  * waited for any longer. Then nobody has one for some time. */
-#define UNLINK_TURN_NS (200 * NS_PER_MSEC)
-#define UNLINK_PAUSE   9u
+#define UNLINK_TURN_NS      (200 * NS_PER_MSEC)
+#define UNLINK_PAUSE        9u
+#define UNLINK_PAUSE_NS_MAX NS_PER_SEC /* a slow disk must still come to an end of it */
 
 struct removal;
 
@@ -191,10 +192,12 @@ static void unlink_after(struct job *job)
 {
 	struct removal *removal = container_of(job, struct removal, job);
 	struct store_view *view = removal->view;
-	uint64_t now = clock_monotonic_ns();
+	uint64_t now = clock_monotonic_ns(), pause = UNLINK_PAUSE * removal->spent_ns;
 
 	view->unlinking = false;
-	atomic_store(&view->store->unlink_after_ns, now + UNLINK_PAUSE * removal->spent_ns);
+	if (pause > UNLINK_PAUSE_NS_MAX)
+		pause = UNLINK_PAUSE_NS_MAX;
+	atomic_store(&view->store->unlink_after_ns, now + pause);
 	release(removal, removal->at);
 	if (removal->at == removal->count) {
 		list_del(&removal->link);
