@@ -236,7 +236,7 @@ static void send_heartbeat(struct master_session *s)
 		message.map_version = heartbeat->status.map_version;
 		batch.heartbeats = messages;
 		batch.n_heartbeats = 1;
-		s->sent_ns[message.sequence % SENT_KEPT] = clock_monotonic_ns();
+		s->sent_ns[message.sequence % SENT_KEPT] = clock_boottime_ns();
 		send_batch(s, &batch);
 	}
 	free(heartbeat);
@@ -431,7 +431,7 @@ static bool take_push(struct master_session *s, const Catena__ServerPush *push)
 
 static void on_push(struct master_session *s, const Catena__ServerPush *push)
 {
-	s->heard_ns = clock_monotonic_ns();
+	s->heard_ns = clock_boottime_ns();
 	if (!take_push(s, push)) {
 		drop_stream(s);
 		retry_in(s, REFUSED_RETRY_MS);
@@ -494,7 +494,7 @@ static void on_timer(uv_timer_t *timer)
 		connect_now(s);
 		return;
 	}
-	if (clock_monotonic_ns() - s->heard_ns > SILENCE_NS) {
+	if (clock_boottime_ns() - s->heard_ns > SILENCE_NS) {
 		on_lost(s, -ETIMEDOUT);
 		return;
 	}
@@ -528,7 +528,7 @@ static void connect_now(struct master_session *s)
 		on_lost(s, rc);
 		return;
 	}
-	s->heard_ns = clock_monotonic_ns();
+	s->heard_ns = clock_boottime_ns();
 	send_register(s);
 	uv_timer_start(&s->timer, on_timer, MASTER_HEARTBEAT_MS, MASTER_HEARTBEAT_MS);
 }

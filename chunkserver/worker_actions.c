@@ -416,9 +416,11 @@ static void execute(struct worker_target *target, const struct chain_action *act
 	}
 }
 
+/* The time that leases are counted in: a machine that has slept wakes without its right to serve.
+ */
 void actions_time(struct worker *worker)
 {
-	uint64_t now = clock_monotonic_ns();
+	uint64_t now = clock_boottime_ns();
 
 	for (unsigned i = 0; i < worker->options.store_count; i++)
 		chain_env_time(worker->targets[i].env, now, worker->lease_until_ns);

@@ -11,11 +11,11 @@ int reply_error(int error)
 	return error < 0 && error >= -4095 ? -error : EIO;
 }
 
-void entry_of(struct inode *inode, bool cacheable, struct fuse_entry_param *entry)
+void entry_of(struct fs *fs, struct inode *inode, bool cacheable, struct fuse_entry_param *entry)
 {
 	memset(entry, 0, sizeof(*entry));
 	entry->ino = inode->ino;
-	entry->attr_timeout = entry->entry_timeout = fs_timeout(cacheable);
+	entry->attr_timeout = entry->entry_timeout = fs_timeout(fs, cacheable);
 	pthread_mutex_lock(&inode->lock);
 	inode_stat(inode, &entry->attr);
 	pthread_mutex_unlock(&inode->lock);
@@ -25,7 +25,7 @@ void answer_entry(struct task *task, struct inode *inode, bool cacheable)
 {
 	struct fuse_entry_param entry;
 
-	entry_of(inode, cacheable, &entry);
+	entry_of(task->fs, inode, cacheable, &entry);
 	if (task_claim(task))
 		fuse_reply_entry(task->req, &entry);
 	task_end(task);
@@ -39,6 +39,6 @@ void answer_attr(struct task *task, struct inode *inode, bool cacheable)
 	inode_stat(inode, &st);
 	pthread_mutex_unlock(&inode->lock);
 	if (task_claim(task))
-		fuse_reply_attr(task->req, &st, fs_timeout(cacheable));
+		fuse_reply_attr(task->req, &st, fs_timeout(task->fs, cacheable));
 	task_end(task);
 }

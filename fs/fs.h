@@ -2,9 +2,9 @@
  *
  * Who may conclude what. While the lease is held ("sole"), what this mount knows is exact, if it
  * was asked for under the same generation of the lease: replies to the kernel may be kept by it for
- * META_KERNEL_TIMEOUT_MS, names, attributes and pages need not be asked for again, opens need not
- * be told. Otherwise every name and attribute is asked for each time, and data is written back at
- * close and looked at anew at open.
+ * META_KERNEL_TIMEOUT_MS (or what is left of the lease), names, attributes and pages need not be
+ * asked for again, opens need not be told. Otherwise every name and attribute is asked for each
+ * time, and data is written back at close and looked at anew at open.
  *
  * Opens. An inode lives in the master while some session has it open. While sole nobody else can
  * unlink, so nothing is told; before an unlink of ours that hits an inode in use here, and for all
@@ -100,9 +100,14 @@ static inline bool fs_current(const struct fs *fs, uint64_t generation)
 {
 	return meta_generation(fs->meta) == generation && meta_sole(fs->meta);
 }
-static inline double fs_timeout(bool cacheable)
+/* For how long the kernel may keep what a reply says: it goes on by itself when we stand still, so
+ * never beyond the lease's end. */
+static inline double fs_timeout(const struct fs *fs, bool cacheable)
 {
-	return cacheable ? META_KERNEL_TIMEOUT_MS / 1000.0 : 0.0;
+	uint64_t left_ms = cacheable ? meta_lease_left_ns(fs->meta) / 1000000 : 0;
+
+	return (double)(left_ms < META_KERNEL_TIMEOUT_MS ? left_ms : META_KERNEL_TIMEOUT_MS) /
+	       1000.0;
 }
 
 /* ---- inodes (fs.c) ---- */
@@ -132,7 +137,7 @@ void fs_register(struct fs *fs, struct inode *inode);
 /* Each claims, answers and ends the task; or just answers a request that has none. */
 void answer_entry(struct task *task, struct inode *inode, bool cacheable);
 void answer_attr(struct task *task, struct inode *inode, bool cacheable);
-void entry_of(struct inode *inode, bool cacheable, struct fuse_entry_param *entry);
+void entry_of(struct fs *fs, struct inode *inode, bool cacheable, struct fuse_entry_param *entry);
 /* The errno of a request that failed with @error (-errno), for programs. */
 int reply_error(int error);
 

@@ -98,7 +98,16 @@ void meta_call_later(struct meta *meta, Catena__Request *request, meta_done_fn *
 bool meta_sole(const struct meta *meta)
 {
 	return atomic_load_explicit(&meta->lease.sole, memory_order_acquire) &&
-	       clock_monotonic_ns() < atomic_load(&meta->lease.until_ns);
+	       clock_boottime_ns() < atomic_load(&meta->lease.until_ns);
+}
+
+uint64_t meta_lease_left_ns(const struct meta *meta)
+{
+	uint64_t now_ns = clock_boottime_ns(), until_ns = atomic_load(&meta->lease.until_ns);
+
+	if (!atomic_load_explicit(&meta->lease.sole, memory_order_acquire) || now_ns >= until_ns)
+		return 0;
+	return until_ns - now_ns;
 }
 
 uint64_t meta_generation(const struct meta *meta)

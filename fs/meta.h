@@ -5,10 +5,11 @@
  * recognises: exactly once. The master executes one session's requests in the order sent.
  *
  * The lease. "sole" means that this mount is the only client: it may cache names, attributes and
- * data without asking (and let the kernel, for at most META_KERNEL_TIMEOUT), and may be lazy with
+ * data without asking (and let the kernel, for at most META_KERNEL_TIMEOUT and never beyond the
+ * lease's end), and may be lazy with
  * opens, closes and size updates. When another client comes the master recalls the lease; the
  * mount writes back, forgets, waits until the kernel's timeouts have run out, and returns it. The
- * right also ends by our own clock when the session could not be renewed for lease_ns.
+ * right also ends by our own clock (boot time) when the session could not be renewed for lease_ns.
  *
  * Threading: meta_call() and friends from any thread; callbacks on the RPC thread. Only those that
  * say that there is no answer may come elsewhere: in the call, on the session's timer thread (soft
@@ -64,7 +65,9 @@ void meta_call(struct meta *meta, Catena__Request *request, meta_done_fn *done, 
  * much more than a request in it. */
 void meta_call_later(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user);
 
-bool meta_sole(const struct meta *meta);           /* the lease is held, by our clock, now */
+bool meta_sole(const struct meta *meta); /* the lease is held, by our clock, now */
+/* How long it will be held without another renewal; 0: it is not. */
+uint64_t meta_lease_left_ns(const struct meta *meta);
 uint64_t meta_generation(const struct meta *meta); /* grows with each grant and loss: a cached thing
 						    * is valid while its generation is this one and
 						    * meta_sole() */

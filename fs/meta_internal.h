@@ -2,7 +2,8 @@
  * handshake), meta_lease.c (the right to cache, by our own clock), meta_timer.c (what is due).
  *
  * One stream at a time: a new one is opened only after closed() of the one before. All fields are
- * under the lock unless they say otherwise; no callback of the user runs under it. */
+ * under the lock unless they say otherwise; no callback of the user runs under it. Times are boot
+ * time, but for soft timeouts. */
 #ifndef CATENA_FS_META_INTERNAL_H
 #define CATENA_FS_META_INTERNAL_H
 #include <pthread.h>
@@ -21,6 +22,7 @@
 #define META_GOODBYE_NS        (3 * NS_PER_SEC)
 #define META_SOFT_TICK_NS      (100 * NS_PER_MSEC)
 #define META_RENEWS_REMEMBERED 32u
+#define META_LEASE_LOOK_NS     (100 * NS_PER_MSEC) /* a lease that slept away is noticed so soon */
 #define META_LATER_NS          NS_PER_MSEC
 #define META_LATER_BYTES       (32u << 10)
 #define META_LATER_COUNT       64u

@@ -57,7 +57,7 @@ void session_queue(struct meta *meta, const void *data, size_t size)
 		return;
 	}
 	if (meta->later_count++ == 0) {
-		meta->later_due_ns = clock_monotonic_ns() + META_LATER_NS;
+		meta->later_due_ns = clock_boottime_ns() + META_LATER_NS;
 		pthread_cond_broadcast(&meta->changed);
 	}
 }
@@ -264,7 +264,7 @@ static void on_grant(struct meta *meta, const Catena__Lease *grant)
 		return;
 	pthread_mutex_lock(&meta->lock);
 	news = meta->link == LINK_UP &&
-	       lease_grant(&meta->lease, grant->sequence, clock_monotonic_ns());
+	       lease_grant(&meta->lease, grant->sequence, clock_boottime_ns());
 	if (news)
 		pthread_cond_broadcast(&meta->changed);
 	pthread_mutex_unlock(&meta->lock);
@@ -297,7 +297,7 @@ static void on_message(void *user, const uint8_t *data, size_t size)
 	pthread_mutex_lock(&meta->lock);
 	if (push == NULL)
 		session_break(meta, "the master sent what cannot be decoded");
-	meta->heard_ns = clock_monotonic_ns();
+	meta->heard_ns = clock_boottime_ns();
 	for (size_t i = 0; push != NULL && i < push->n_renewed; i++)
 		lease_renewed(&meta->lease, push->renewed[i]->sequence, meta->heard_ns);
 	pthread_mutex_unlock(&meta->lock);
@@ -330,7 +330,7 @@ static void on_closed(void *user, int error)
 		if (meta->link == LINK_UP && log_rate_ok(&noise, 2))
 			log_warn("the stream to the master is over error=\"%s\"", strerror(-error));
 		meta->link = LINK_DOWN;
-		meta->retry_at_ns = clock_monotonic_ns() + meta->retry_wait_ns;
+		meta->retry_at_ns = clock_boottime_ns() + meta->retry_wait_ns;
 		meta->retry_wait_ns = meta->retry_wait_ns * 2 + META_RETRY_MIN_NS;
 		if (meta->retry_wait_ns > META_RETRY_MAX_NS)
 			meta->retry_wait_ns = META_RETRY_MAX_NS;
@@ -363,7 +363,7 @@ static void send_open(struct meta *meta)
 		return;
 	}
 	catena__client_batch__pack(&batch, data);
-	meta->opened_ns = clock_monotonic_ns();
+	meta->opened_ns = clock_boottime_ns();
 	rpc_stream_send(meta->stream, data, size); /* on failure closed() comes */
 	free(data);
 }
@@ -382,5 +382,5 @@ void session_connect(struct meta *meta, uint64_t timeout_ns)
 	}
 	meta->link = LINK_DOWN;
 	meta->link_error = rc;
-	meta->retry_at_ns = clock_monotonic_ns() + META_RETRY_MAX_NS;
+	meta->retry_at_ns = clock_boottime_ns() + META_RETRY_MAX_NS;
 }

@@ -1,5 +1,10 @@
 /* meta_timer.c - the session's own thread: renewals, reconnecting, timeouts. It never blocks but
- * on the condition, so the renewals of a living process are never late. */
+ * on the condition, so the renewals of a living process are never late.
+ *
+ * What is due is told in boot time, which goes on while the machine sleeps; the condition sleeps by
+ * the monotonic clock, and while the lease is held never long: the machine may have slept
+ * meanwhile. Soft timeouts are the exception: a program that slept with its machine has not waited.
+ */
 #define LOG_MODULE "meta"
 #include <errno.h>
 #include <stdlib.h>
@@ -114,10 +119,10 @@ static void on_down(struct meta *meta, uint64_t now_ns, uint64_t *wake_ns)
 		earlier(wake_ns, meta->retry_at_ns);
 }
 
-/* What is due now; returns when to look again. With the lock held. */
+/* What is due now; returns when to look again (boot time). With the lock held. */
 static uint64_t work(struct meta *meta)
 {
-	uint64_t now_ns = clock_monotonic_ns();
+	uint64_t now_ns = clock_boottime_ns();
 	uint64_t wake_ns = now_ns + 10 * NS_PER_SEC;
 
 	if (lease_expired(&meta->lease, now_ns)) {
@@ -130,13 +135,28 @@ static uint64_t work(struct meta *meta)
 		on_up(meta, now_ns, &wake_ns);
 	else if (meta->link == LINK_DOWN)
 		on_down(meta, now_ns, &wake_ns);
-	if (atomic_load(&meta->lease.sole))
+	if (atomic_load(&meta->lease.sole)) {
 		earlier(&wake_ns, atomic_load(&meta->lease.until_ns));
+		earlier(&wake_ns, now_ns + META_LEASE_LOOK_NS);
+	}
 	if (meta->options.soft_timeout_ns != 0) {
-		end_overdue(meta, now_ns);
+		end_overdue(meta, clock_monotonic_ns());
 		earlier(&wake_ns, now_ns + META_SOFT_TICK_NS);
 	}
 	return wake_ns;
+}
+
+/* Until @wake_ns of boot time, if the machine does not sleep. With the lock held. */
+static void wait_until(struct meta *meta, uint64_t wake_ns)
+{
+	uint64_t now_ns = clock_boottime_ns(), at_ns = clock_monotonic_ns();
+	struct timespec at;
+
+	if (wake_ns > now_ns)
+		at_ns += wake_ns - now_ns;
+	at = (struct timespec){.tv_sec = (time_t)(at_ns / NS_PER_SEC),
+			       .tv_nsec = (long)(at_ns % NS_PER_SEC)};
+	pthread_cond_timedwait(&meta->changed, &meta->lock, &at);
 }
 
 void *meta_timer_run(void *user)
@@ -146,11 +166,9 @@ void *meta_timer_run(void *user)
 	pthread_mutex_lock(&meta->lock);
 	while (meta->link != LINK_ENDED) {
 		uint64_t wake_ns = work(meta);
-		struct timespec at = {.tv_sec = (time_t)(wake_ns / NS_PER_SEC),
-				      .tv_nsec = (long)(wake_ns % NS_PER_SEC)};
 
 		if (meta->link != LINK_ENDED)
-			pthread_cond_timedwait(&meta->changed, &meta->lock, &at);
+			wait_until(meta, wake_ns);
 	}
 	pthread_mutex_unlock(&meta->lock);
 	return NULL;

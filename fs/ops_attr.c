@@ -52,7 +52,7 @@ void fs_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		inode_stat(inode, &st);
 	pthread_mutex_unlock(&inode->lock);
 	if (exact) {
-		fuse_reply_attr(req, &st, fs_timeout(true));
+		fuse_reply_attr(req, &st, fs_timeout(fs, true));
 		inode_put(fs->inodes, inode);
 		return;
 	}

@@ -224,7 +224,7 @@ static bool put_entry(struct filling *f, struct dir_handle *dir, const struct di
 		pthread_mutex_unlock(&inode->lock);
 	}
 	if (exact) {
-		entry_of(inode, true, &entry);
+		entry_of(f->task->fs, inode, true, &entry);
 	} else {
 		memset(&entry, 0, sizeof(entry));
 		entry.attr.st_ino = e->ino;

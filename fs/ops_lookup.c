@@ -6,7 +6,7 @@
 #include "fs/ops.h"
 
 /* Kept by the kernel as "does not exist", when it may. */
-static void reply_absent(fuse_req_t req, bool cacheable)
+static void reply_absent(struct fs *fs, fuse_req_t req, bool cacheable)
 {
 	struct fuse_entry_param entry;
 
@@ -15,7 +15,7 @@ static void reply_absent(fuse_req_t req, bool cacheable)
 		return;
 	}
 	memset(&entry, 0, sizeof(entry));
-	entry.entry_timeout = fs_timeout(true);
+	entry.entry_timeout = fs_timeout(fs, true);
 	fuse_reply_entry(req, &entry);
 }
 
@@ -47,7 +47,7 @@ static void looked_up(void *user, int error, const Catena__Reply *reply)
 		return;
 	}
 	if (task_claim(task))
-		reply_absent(task->req, cacheable);
+		reply_absent(fs, task->req, cacheable);
 	task_end(task);
 }
 
@@ -62,7 +62,7 @@ static bool known(struct fs *fs, fuse_req_t req, uint64_t generation, uint64_t p
 
 	switch (dircache_lookup(fs->dirs, generation, parent, name, &ino)) {
 	case DIRCACHE_ABSENT:
-		reply_absent(req, true);
+		reply_absent(fs, req, true);
 		return true;
 	case DIRCACHE_FOUND:
 		break;
@@ -76,7 +76,7 @@ static bool known(struct fs *fs, fuse_req_t req, uint64_t generation, uint64_t p
 	exact = inode_exact(inode, true, generation);
 	pthread_mutex_unlock(&inode->lock);
 	if (exact) {
-		entry_of(inode, true, &entry);
+		entry_of(fs, inode, true, &entry);
 		fuse_reply_entry(req, &entry);
 	}
 	inode_put(fs->inodes, inode);

@@ -259,7 +259,7 @@ static void answer_create(struct task *task)
 	struct fuse_entry_param entry;
 	bool told = false;
 
-	entry_of(task->inode, fs_current(fs, task->generation), &entry);
+	entry_of(fs, task->inode, fs_current(fs, task->generation), &entry);
 	task->fi.keep_cache = 1;
 	if (task_claim(task))
 		told = fuse_reply_create(task->req, &entry, &task->fi) == 0;

@@ -57,7 +57,7 @@ static void on_durable(struct command_sync *sync, int status)
 	} else {
 		master_lock(master);
 		if (!master->stopping)
-			chains_act(master, clock_monotonic_ns());
+			chains_act(master, clock_boottime_ns());
 		master_unlock(master);
 	}
 	send_answer(answer);
@@ -177,7 +177,7 @@ static void accept_loss(struct answer *answer, const Catena__AcceptDataLossReque
 	log_warn("data loss accepted pool=%u partition=%u target=%u result=\"%s\"", request->pool,
 		 request->partition, request->target_id, answer->message);
 	if (answer->error == 0)
-		chains_act(answer->master, clock_monotonic_ns());
+		chains_act(answer->master, clock_boottime_ns());
 }
 
 static void execute(struct answer *answer, const Catena__AdminRequest *request)

@@ -117,7 +117,7 @@ static void show(struct master *master)
 	}
 	chains->shown_index = chains->wanted_index;
 	fill_usage(master);
-	fill_online(master, clock_monotonic_ns());
+	fill_online(master, clock_boottime_ns());
 	master_publish(master);
 }
 
@@ -131,7 +131,7 @@ static void on_show_durable(struct command_sync *sync, int status)
 	master_lock(master);
 	chains->showing = false;
 	if (!master->stopping)
-		chains_act(master, clock_monotonic_ns());
+		chains_act(master, clock_boottime_ns());
 	master_unlock(master);
 }
 
@@ -179,7 +179,7 @@ static void finish(struct master *master)
 	show(master);
 	chains->doubtful = false;
 	chains->fenced_count = 0;
-	chunkservers_renew_late(master, clock_monotonic_ns());
+	chunkservers_renew_late(master, clock_boottime_ns());
 }
 
 static bool fence_holds(struct master *master, uint64_t now_ns)
@@ -263,7 +263,7 @@ static void on_plan_durable(struct command_sync *sync, int status)
 		chains->phase = PHASE_FENCE;
 		if (chains->fenced_count != 0)
 			tell_fenced(master);
-		chains_act(master, clock_monotonic_ns());
+		chains_act(master, clock_boottime_ns());
 	}
 	master_unlock(master);
 }
@@ -454,7 +454,7 @@ int chains_start(struct master *master)
 	master->chains = chains;
 	for (size_t i = 0; i < master->view.map->server_count; i++)
 		chain_manager_restore(chains->manager, master->view.map->servers[i].id,
-				      clock_monotonic_ns());
+				      clock_boottime_ns());
 	state_recovery(master->state, &recovery);
 	chain_manager_set_recovery(chains->manager, recovery.paused);
 	return begin_with_fence(master);

@@ -157,7 +157,7 @@ static int check(struct chunkserver_stream *stream, const Catena__Register *mess
 		*why = "out of memory";
 		return ENOMEM;
 	}
-	if (is_elsewhere(master, map, stream->name, message->address, clock_monotonic_ns())) {
+	if (is_elsewhere(master, map, stream->name, message->address, clock_boottime_ns())) {
 		*why = "a chunkserver with this name is online at another address, or was a moment "
 		       "ago";
 		return EBUSY;
@@ -296,7 +296,7 @@ static void registered(struct registration *r)
 {
 	struct master *master = r->master;
 	uint64_t id = state_server_id(master->state, r->server.name);
-	uint64_t now_ns = clock_monotonic_ns();
+	uint64_t now_ns = clock_boottime_ns();
 	struct chunkserver *server;
 
 	if (r->stream->over)
@@ -375,7 +375,7 @@ bool chunkserver_register(struct chunkserver_stream *stream, const Catena__Regis
 		return false;
 	}
 	map = chains_map(master);
-	if (map == NULL || is_held_by_another(master, map, r, clock_monotonic_ns())) {
+	if (map == NULL || is_held_by_another(master, map, r, clock_boottime_ns())) {
 		refuse(stream, EBUSY,
 		       "a target of this server is online at another server, or was a moment ago");
 		free(r);

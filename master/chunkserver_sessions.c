@@ -163,7 +163,7 @@ static void report(struct chunkserver_stream *stream, const Catena__ChainReport 
 static bool handle(struct chunkserver_stream *stream, const Catena__ServerBatch *batch,
 		   struct push *push)
 {
-	uint64_t now_ns = clock_monotonic_ns();
+	uint64_t now_ns = clock_boottime_ns();
 
 	for (size_t i = 0; i < batch->n_registrations; i++)
 		if (!chunkserver_register(stream, batch->registrations[i]))
@@ -253,7 +253,7 @@ static void on_closed(void *stream_user, struct rpc_stream *rpc, int error)
 			 error == 0 ? "none" : strerror(-error));
 		stream->server->stream = NULL;
 		chain_manager_disconnected(chains_manager(master), stream->server->id,
-					   clock_monotonic_ns());
+					   clock_boottime_ns());
 		stream->server = NULL;
 		removals_lost(master->removals);
 		probes_kick(master->probes);
@@ -289,7 +289,7 @@ void chunkservers_renew_late(struct master *master, uint64_t now_ns)
 
 bool chunkserver_online(struct master *master, const struct chunkserver *server)
 {
-	return chain_manager_online(chains_manager(master), server->id, clock_monotonic_ns());
+	return chain_manager_online(chains_manager(master), server->id, clock_boottime_ns());
 }
 
 void chunkservers_push_map(struct master *master)
@@ -315,7 +315,7 @@ struct rpc_stream *chunkservers_stream_of(struct master *master, uint32_t target
 	HASH_FIND(hh, master->chunkservers, &target->server_id, sizeof(target->server_id), server);
 	if (server == NULL || server->stream == NULL || !chunkserver_online(master, server) ||
 	    !chain_manager_holds(chains_manager(master), server->id, target_id,
-				 clock_monotonic_ns()))
+				 clock_boottime_ns()))
 		return NULL;
 	return rpc_stream_ref(server->stream->rpc);
 }

@@ -49,7 +49,7 @@ static void admitted(struct admission *admission)
 	struct master *master = admission->master;
 	struct client_session *session = admission->session;
 	struct client_stream *stream = admission->stream;
-	uint64_t now_ns = clock_monotonic_ns();
+	uint64_t now_ns = clock_boottime_ns();
 
 	if (leases_admitted(master->leases, session->id, !stream->over, now_ns) != 0) {
 		client_refuse(stream, ENOMEM, "out of memory");
@@ -80,7 +80,7 @@ static void on_admission_durable(struct command_sync *sync, int status)
 		abandon(master, admission->session->id);
 	}
 	if (!master->stopping)
-		clients_act(master, clock_monotonic_ns());
+		clients_act(master, clock_boottime_ns());
 	admission_free(admission);
 	master_unlock(master);
 }
@@ -163,7 +163,7 @@ static void on_close_durable(struct command_sync *sync, int status)
 	else
 		leases_close_failed(master->leases, closing->session);
 	if (status == 0 && !master->stopping)
-		clients_act(master, clock_monotonic_ns());
+		clients_act(master, clock_boottime_ns());
 	master_unlock(master);
 	free(closing);
 }
@@ -193,7 +193,7 @@ void client_close_session(struct master *master, struct client_session *session,
 		session->stream->ended = true;
 		rpc_stream_close(session->stream->rpc);
 		session->stream = NULL;
-		leases_disconnect(master->leases, session->id, clock_monotonic_ns());
+		leases_disconnect(master->leases, session->id, clock_boottime_ns());
 	}
 	command_log_propose(master->log, &command, note_index, &result);
 	if (result.index == 0) {

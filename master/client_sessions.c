@@ -228,7 +228,7 @@ static void forget_answered(struct client_stream *stream, const Catena__ClientBa
 static bool handle(struct client_stream *stream, const Catena__ClientBatch *batch,
 		   struct push *push)
 {
-	uint64_t now_ns = clock_monotonic_ns();
+	uint64_t now_ns = clock_boottime_ns();
 
 	for (size_t i = 0; i < batch->n_open; i++)
 		if (!open_session(stream, batch->open[i], now_ns))
@@ -270,7 +270,7 @@ static void on_message(void *stream_user, struct rpc_stream *rpc, const uint8_t 
 	if (!over) {
 		orderly = handle(stream, batch, &push);
 		if (batch->n_open + batch->n_renews + batch->n_returns + batch->n_goodbye != 0)
-			clients_act(master, clock_monotonic_ns());
+			clients_act(master, clock_boottime_ns());
 	}
 	master_unlock(master);
 	catena__client_batch__free_unpacked(batch, &unpack.allocator);
@@ -325,14 +325,14 @@ static void on_closed(void *stream_user, struct rpc_stream *rpc, int error)
 	}
 	if (stream->session != NULL) {
 		stream->session->stream = NULL;
-		leases_disconnect(master->leases, stream->session->id, clock_monotonic_ns());
+		leases_disconnect(master->leases, stream->session->id, clock_boottime_ns());
 		log_info("disconnected session=%llu name=%s error=\"%s\"",
 			 (unsigned long long)stream->session->id, stream->name,
 			 error == 0 ? "none" : strerror(-error));
 		stream->session = NULL;
 	}
 	if (!master->stopping)
-		clients_act(master, clock_monotonic_ns());
+		clients_act(master, clock_boottime_ns());
 	client_stream_unref(stream);
 	master_unlock(master);
 }
@@ -364,7 +364,7 @@ static int load_one(void *user, uint64_t id, const char *mount, const char *name
 
 	if (session == NULL)
 		return -ENOMEM;
-	rc = leases_restore(master->leases, id, clock_monotonic_ns());
+	rc = leases_restore(master->leases, id, clock_boottime_ns());
 	if (rc != 0) {
 		client_session_free(session);
 		return rc;

@@ -264,7 +264,7 @@ void master_stop(struct master *master)
 
 void master_tick(struct master *master)
 {
-	uint64_t now_ns = clock_monotonic_ns();
+	uint64_t now_ns = clock_boottime_ns();
 	uint64_t gap_ns;
 
 	master_lock(master);

@@ -50,7 +50,7 @@ static void refused(struct probes *probes, const struct probe *probe)
 
 	master_lock(master);
 	chain_manager_refused(chains_manager(master), probe->server, probe->asked_ns);
-	chains_act(master, clock_monotonic_ns());
+	chains_act(master, clock_boottime_ns());
 	master_unlock(master);
 }
 
@@ -73,7 +73,7 @@ static void begin_connecting(struct probes *probes, struct probe *probe,
 	bool gone = false;
 
 	probe->fd = socket(info->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	probe->until_ns = clock_monotonic_ns() + TIMEOUT_NS;
+	probe->until_ns = clock_boottime_ns() + TIMEOUT_NS;
 	errno = 0;
 	if (probe->fd >= 0 &&
 	    (connect(probe->fd, info->ai_addr, info->ai_addrlen) == 0 || errno != EINPROGRESS)) {
@@ -186,7 +186,7 @@ static bool begin_all(struct probes *probes)
 		bool any;
 
 		master_lock(master);
-		now_ns = clock_monotonic_ns();
+		now_ns = clock_boottime_ns();
 		any = !master->stopping &&
 		      chain_manager_probe(chains_manager(master), now_ns, &server);
 		in_map = any ? cluster_map_server(master->view.map, server) : NULL;
@@ -208,7 +208,7 @@ static void finish(struct probes *probes, struct probe *probe, bool ready)
 	socklen_t size = sizeof(int);
 	int error = 0;
 
-	if (!ready && clock_monotonic_ns() < probe->until_ns)
+	if (!ready && clock_boottime_ns() < probe->until_ns)
 		return;
 	if (ready && getsockopt(probe->fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
 		error = errno;
@@ -221,7 +221,7 @@ static void finish(struct probes *probes, struct probe *probe, bool ready)
 static bool look(struct probes *probes)
 {
 	struct master *master = probes->master;
-	uint64_t now_ns = clock_monotonic_ns();
+	uint64_t now_ns = clock_boottime_ns();
 	bool soon = false;
 
 	master_lock(master);
@@ -266,9 +266,9 @@ static void *probes_main(void *arg)
 				finish_lookup(probes, &probes->list[i]);
 		/* Who was asked is asked again, and soon. */
 		if (begin_all(probes))
-			quick_until_ns = clock_monotonic_ns() + QUICK_NS;
+			quick_until_ns = clock_boottime_ns() + QUICK_NS;
 		soon = look(probes);
-		soon |= clock_monotonic_ns() < quick_until_ns;
+		soon |= clock_boottime_ns() < quick_until_ns;
 	}
 	return NULL;
 }

@@ -13,7 +13,7 @@
 static void fill_sessions(struct master *master, Catena__StatusReply *reply,
 			  Catena__SessionStatus *sessions, Catena__SessionStatus **pointers)
 {
-	uint64_t now_ns = clock_monotonic_ns();
+	uint64_t now_ns = clock_boottime_ns();
 	size_t n = 0;
 
 	for (struct client_session *s = master->clients; s != NULL; s = s->hh.next, n++) {
@@ -100,7 +100,7 @@ static int fill_targets(struct master *master, Catena__StatusReply *reply,
 			struct chains_status *status)
 {
 	const struct cluster_map *map = master->view.map;
-	uint64_t now_ns = clock_monotonic_ns();
+	uint64_t now_ns = clock_boottime_ns();
 
 	status->targets = calloc(map->target_count + 1, sizeof(*status->targets));
 	status->target_pointers = calloc(map->target_count + 1, sizeof(*status->target_pointers));
@@ -141,7 +141,7 @@ static int fill_chains(struct master *master, Catena__StatusReply *reply,
 	status->recovery.rate = recovery.rate;
 	status->recovery.paused = recovery.paused;
 	reply->recovery = &status->recovery;
-	chain_manager_warnings(chains_manager(master), master->view.map, clock_monotonic_ns(),
+	chain_manager_warnings(chains_manager(master), master->view.map, clock_boottime_ns(),
 			       add_warning, status);
 	reply->n_warnings = status->warning_count;
 	reply->warnings = status->warnings;

@@ -93,6 +93,7 @@ static struct {
 	struct state *state;
 	uint64_t index, id, session;
 	bool sole, hold;
+	uint64_t lease_left_ns;
 	_Atomic uint64_t generation;
 	unsigned returns;
 	int fail; /* the next request ends with this errno, not executed */
@@ -258,6 +259,10 @@ bool meta_sole(const struct meta *meta)
 	sole = master.sole;
 	pthread_mutex_unlock(&master.lock);
 	return sole;
+}
+uint64_t meta_lease_left_ns(const struct meta *meta)
+{
+	return meta_sole(meta) ? master.lease_left_ns : 0;
 }
 uint64_t meta_generation(const struct meta *meta)
 {
@@ -716,6 +721,7 @@ static int fixture_setup(void **state)
 	forget_events();
 	master.id = master.syncs = master.returns = 0;
 	master.session = SESSION;
+	master.lease_left_ns = 3 * NS_PER_SEC;
 	master.hold = false;
 	master.fail = 0;
 	chunks.hold_flushes = chunks.hold_writes = false;

@@ -617,11 +617,31 @@ static void test_xattrs_are_remembered_by_name_only(void **state)
 	assert_int_equal(last.error, EOPNOTSUPP);
 }
 
+static void test_the_kernel_keeps_nothing_beyond_the_lease(void **state)
+{
+	struct fuse_file_info fi;
+	uint64_t file = do_create(1, "file", &fi);
+	(void)state;
+
+	do_size(file);
+	assert_true(last.timeout == 1.0);
+	master.lease_left_ns = 250 * NS_PER_MSEC;
+	do_size(file);
+	assert_true(last.timeout > 0 && last.timeout <= 0.25);
+	fs_lookup(fresh(), 1, "file");
+	assert_true(last.entry.entry_timeout > 0 && last.entry.entry_timeout <= 0.25);
+	assert_true(last.entry.attr_timeout <= 0.25);
+	fs_lookup(fresh(), 1, "nothing");
+	assert_true(last.entry.entry_timeout <= 0.25);
+	do_close(file, &fi);
+}
+
 #define WITH_FS(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		WITH_FS(test_the_kernel_keeps_nothing_beyond_the_lease),
 		WITH_FS(test_what_was_made_here_is_not_asked_for),
 		WITH_FS(test_without_the_lease_everything_is_asked_for),
 		WITH_FS(test_pages_are_dropped_when_the_file_was_changed_elsewhere),
