@@ -27,8 +27,13 @@
  * along with it. Each of the two costs a message and a wake-up on both sides. */
 #define RPC_ALTERNATIONS 8u
 #define RPC_READ_HELD_NS (2 * 1000000ull)
+/* A connection that has not finished its TLS handshake until then is dropped. */
+#define RPC_HANDSHAKE_TIMEOUT_MS 5000
 /* An orderly end that the peer does not answer becomes a cancellation after this. */
 #define RPC_CLOSE_TIMEOUT_NS (2 * 1000000000ull)
+
+/* Before the first server is started; twice is no harm. Thread: any. */
+void rpc_accept_init(void);
 
 struct rpc_op {
 	void (*done)(struct rpc_op *op, bool ok);

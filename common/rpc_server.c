@@ -307,7 +307,7 @@ static grpc_server *make_server(void)
 		rpc_arg_int(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, RPC_MESSAGE_MAX),
 		rpc_arg_int(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, RPC_MESSAGE_MAX),
 		rpc_arg_int(GRPC_ARG_MAX_CONCURRENT_STREAMS, 64),
-		rpc_arg_int(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 5000),
+		rpc_arg_int(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, RPC_HANDSHAKE_TIMEOUT_MS),
 		rpc_arg_int(GRPC_ARG_KEEPALIVE_TIME_MS, 10000),
 		rpc_arg_int(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 5000),
 		rpc_arg_int(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
@@ -480,6 +480,7 @@ int rpc_server_start(const struct rpc_server_options *options, struct rpc_server
 		free(server);
 		return rc;
 	}
+	rpc_accept_init();
 	server->server = make_server();
 	grpc_server_register_completion_queue(server->server, server->endpoint.queue, NULL);
 	rc = register_methods(server);

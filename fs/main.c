@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
+#include "common/descriptors.h"
 #include "common/log.h"
 #include "common/ready.h"
 #include "common/tls.h"
@@ -22,7 +22,6 @@
 #define EXIT_SYSTEM 2
 #define EXIT_MOUNT  32
 
-#define FILES_WANTED    65536u
 #define DEFAULT_LOG     "/var/log/mount.catena.log"
 #define SOFT_DEFAULT_NS (30 * 1000000000ull)
 
@@ -30,16 +29,6 @@ static int fail(int status, const char *text)
 {
 	fprintf(stderr, "mount.catena: %s\n", text);
 	return status;
-}
-
-static void raise_file_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-		return;
-	limit.rlim_cur = limit.rlim_max < FILES_WANTED ? limit.rlim_max : FILES_WANTED;
-	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 /* Signals are read from a descriptor: blocked in every thread, which inherit this. */
@@ -108,7 +97,7 @@ static int serve(const struct mount_options *options, const char *mountpoint)
 
 	if (signals < 0)
 		return fail(EXIT_SYSTEM, strerror(errno));
-	raise_file_limit();
+	descriptors_raise();
 	rc = mount_begin(options, mountpoint, &mount, error, sizeof(error));
 	if (rc != 0) {
 		fflush(stderr);

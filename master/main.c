@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
+#include "common/descriptors.h"
 #include "common/log.h"
 #include "common/ready.h"
 #include "common/rpc.h"
@@ -162,6 +163,7 @@ static int serve(const struct master_config *config, const struct arguments *arg
 	struct master *master;
 	int rc;
 
+	descriptors_raise();
 	rpc_init();
 	rc = master_start(config, &master, error, sizeof(error));
 	if (rc == 0) {
