@@ -170,6 +170,17 @@ static int handle(void *user, const char *section, const char *name, const char 
 	return 1;
 }
 
+/* inih knows only ';' behind a value. A '#' within a word is the word's own. */
+static void cut_comment(char *line)
+{
+	for (char *at = line; *at != '\0'; at++) {
+		if (*at == '#' && at > line && (at[-1] == ' ' || at[-1] == '\t')) {
+			snprintf(at, 2, "\n");
+			return;
+		}
+	}
+}
+
 /* Counts lines, and refuses those that inih would silently cut in two. */
 static char *read_line(char *out, int size, void *user)
 {
@@ -182,6 +193,7 @@ static char *read_line(char *out, int size, void *user)
 		fail(p, -EINVAL, "line is longer than %d characters, or not text", size - 2);
 		return NULL;
 	}
+	cut_comment(out);
 	return out;
 }
 

@@ -4,7 +4,7 @@
  * value out of bounds and a repeated single option are errors that name file, line, option, value
  * and what is allowed (with the nearest known name when a name looks mistyped). Lines are at most
  * 198 characters long (inih's limit; longer ones are an error, too). Comments begin with # or ; at
- * the start of a line, or with " ;" behind a value. */
+ * the start of a line, or with a space or tab before either behind a value. */
 #ifndef CATENA_COMMON_CONF_H
 #define CATENA_COMMON_CONF_H
 #include <stdbool.h>

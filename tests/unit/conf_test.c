@@ -113,6 +113,35 @@ static void test_values_of_every_type_come_out(void **state)
 	conf_free(options, &s); /* twice is no harm */
 }
 
+static void test_a_comment_is_no_part_of_a_value(void **state)
+{
+	char error[400];
+	struct sample s;
+
+	assert_int_equal(load("[server] # section\n"
+			      "listen = [::1]:7000 # where\n"
+			      "name = a#b \t# for people; # and others\n"
+			      "workers = 64\t#\r\n"
+			      "  # alone\n"
+			      "[storage] ; section\n"
+			      "target = /disk 1 # the first\n"
+			      "target = /disk#2;x ; the second # one\n"
+			      "sync = no # at the end",
+			      &s, error, sizeof(error)),
+			 0);
+	assert_string_equal(s.listen, "[::1]:7000");
+	assert_string_equal(s.name, "a#b");
+	assert_int_equal(s.workers, 64);
+	assert_int_equal(s.targets.count, 2);
+	assert_string_equal(s.targets.items[0], "/disk 1");
+	assert_string_equal(s.targets.items[1], "/disk#2;x");
+	assert_false(s.sync);
+	conf_free(options, &s);
+	assert_int_equal(load("[server]\nlisten = # nowhere\n", &s, error, sizeof(error)), 0);
+	assert_string_equal(s.listen, "");
+	conf_free(options, &s);
+}
+
 static void test_what_is_not_said_is_the_default(void **state)
 {
 	char error[400];
@@ -381,6 +410,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_values_of_every_type_come_out),
+		cmocka_unit_test(test_a_comment_is_no_part_of_a_value),
 		cmocka_unit_test(test_what_is_not_said_is_the_default),
 		cmocka_unit_test(test_defaults_alone_leave_required_options_empty),
 		cmocka_unit_test(test_every_mistake_is_named),
