@@ -1,8 +1,12 @@
 #include "chunkserver/config.h"
 #include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "common/conn.h"
 
 #define MEMORY_MIN (32u << 20)
 
@@ -32,6 +36,58 @@ static const struct conf_option options[] = {
 	{NULL, NULL, CONF_STRING, 0, 0, 0, NULL, NULL},
 };
 
+static bool is_wildcard(const char *host)
+{
+	const struct addrinfo hints = {.ai_flags = AI_NUMERICHOST};
+	struct addrinfo *found;
+	bool any = false;
+
+	if (host[0] == '\0' || strcmp(host, "*") == 0)
+		return true;
+	if (getaddrinfo(host, NULL, &hints, &found) != 0)
+		return false; /* a name */
+	if (found->ai_family == AF_INET) {
+		any = ((const struct sockaddr_in *)(void *)found->ai_addr)->sin_addr.s_addr ==
+		      htonl(INADDR_ANY);
+	} else if (found->ai_family == AF_INET6) {
+		static const uint8_t mapped[16] = {[10] = 0xff, [11] = 0xff};
+		const struct in6_addr *in6 =
+			&((const struct sockaddr_in6 *)(void *)found->ai_addr)->sin6_addr;
+
+		any = IN6_IS_ADDR_UNSPECIFIED(in6) || memcmp(in6, mapped, sizeof(mapped)) == 0;
+	}
+	freeaddrinfo(found);
+	return any;
+}
+
+/* What is advertised must lead others here: with "any address" they would reach themselves. */
+static int check_reachable(const char *path, const struct config *config, char *error,
+			   size_t error_size)
+{
+	bool own = config->advertise[0] == '\0';
+	char host[256], port[8];
+
+	if (conn_address_split(own ? config->listen : config->advertise, host, port) < 0) {
+		snprintf(error, error_size, "%s: %s = '%s': wanted host:port", path,
+			 own ? "listen" : "advertise", own ? config->listen : config->advertise);
+		return -EINVAL;
+	}
+	if (is_wildcard(host)) {
+		snprintf(error, error_size,
+			 "%s: others cannot reach us by %s = %s: say by what they can, for example "
+			 "advertise = store1.example.org:%s",
+			 path, own ? "listen" : "advertise",
+			 own ? config->listen : config->advertise, port);
+		return -EINVAL;
+	}
+	if (!own && strtoul(port, NULL, 10) == 0) {
+		snprintf(error, error_size, "%s: advertise = %s: no port that can be reached", path,
+			 config->advertise);
+		return -EINVAL;
+	}
+	return 0;
+}
+
 static int check(const char *path, struct config *config, char *error, size_t error_size)
 {
 	static const char *const names[] = {"listen", "master"};
@@ -47,6 +103,8 @@ static int check(const char *path, struct config *config, char *error, size_t er
 			return -EINVAL;
 		}
 	}
+	if (check_reachable(path, config, error, error_size) < 0)
+		return -EINVAL;
 	if (log_level_parse(config->log_level, &config->level) < 0) {
 		snprintf(error, error_size,
 			 "%s: log_level = '%s': wanted debug, info, warn or error", path,

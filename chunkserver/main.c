@@ -5,18 +5,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include "chunkserver/config.h"
 #include "chunkserver/server.h"
 #include "chunkserver/store.h"
+#include "common/descriptors.h"
 #include "common/log.h"
 #include "common/ready.h"
 #include "common/rpc.h"
 
 #define LOG_MODULE "main"
 
-#define EXIT_USAGE   64
-#define FILES_WANTED 65536u
+#define EXIT_USAGE 64
 
 struct arguments {
 	const char *config;
@@ -71,28 +70,23 @@ static int parse(int argc, char **argv, struct arguments *arguments)
 	return arguments->config == NULL || optind != argc ? usage(stderr) : -1;
 }
 
+/* Those that are targets already stay as they are, so that a disk can be added. */
 static int init_targets(const struct config *config, const struct tls_identity *self)
 {
 	char error[512] = "";
+	size_t made = 0;
 
 	for (size_t i = 0; i < config->targets.count; i++) {
-		if (store_init(config->targets.items[i], self->cluster, error, sizeof(error)) < 0)
+		const char *path = config->targets.items[i];
+		int rc = store_init(path, self->cluster, error, sizeof(error));
+
+		if (rc < 0 && rc != -EEXIST)
 			return fail(error);
-		printf("catena-chunkserver: made target %s of cluster %s\n",
-		       config->targets.items[i], self->cluster);
+		made += rc == 0;
+		printf("catena-chunkserver: %s target %s of cluster %s\n",
+		       rc == 0 ? "made" : "left as it is:", path, self->cluster);
 	}
-	return EXIT_SUCCESS;
-}
-
-static void raise_file_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-		return;
-	limit.rlim_cur = limit.rlim_max < FILES_WANTED ? limit.rlim_max : FILES_WANTED;
-	if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-		log_warn("the limit of open files stays low error=\"%s\"", strerror(errno));
+	return made > 0 ? EXIT_SUCCESS : fail(error);
 }
 
 static void on_left(void *user)
@@ -189,7 +183,7 @@ int main(int argc, char **argv)
 		status = fail(error);
 	} else {
 		log_set_level(config.level);
-		raise_file_limit();
+		descriptors_raise();
 		/* Disk work of all workers shares libuv's pool, which reads this once. */
 		setenv("UV_THREADPOOL_SIZE", "8", 0);
 		status = serve(&config, &self, arguments.ready_fd);

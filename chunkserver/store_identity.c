@@ -264,6 +264,16 @@ static int make_target(int root_fd, const char *path, const char *cluster, char 
 	return rc;
 }
 
+/* -EEXIST: it is a whole target of this cluster; else what is wrong with it. */
+static int check_ours(int root_fd, const char *path, const char *cluster, char *error,
+		      size_t error_size)
+{
+	char uuid[37];
+	int rc = store_identity_read(root_fd, path, cluster, uuid, error, error_size);
+
+	return rc != 0 ? rc : fail(error, error_size, -EEXIST, path, "is a target already");
+}
+
 int store_init(const char *path, const char *cluster, char *error, size_t error_size)
 {
 	int rc, lock_fd = -1, root_fd;
@@ -277,6 +287,8 @@ int store_init(const char *path, const char *cluster, char *error, size_t error_
 	if (root_fd < 0)
 		return fail(error, error_size, -errno, path, NULL);
 	rc = check_empty(root_fd, path, error, error_size);
+	if (rc == -EEXIST)
+		rc = check_ours(root_fd, path, cluster, error, error_size);
 	if (rc != 0)
 		goto out;
 	/* Marked as begun before anything else is put there. */

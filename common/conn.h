@@ -101,4 +101,7 @@ int listener_open(uv_loop_t *loop, const char *address, void (*accepted)(void *u
 		  void *user, struct listener **out);
 uint16_t listener_port(const struct listener *listener);
 void listener_close(struct listener *listener);
+
+/* Takes "host:port" or "[IPv6]:port" apart; the port is a number. -EINVAL: it is something else. */
+int conn_address_split(const char *address, char host[256], char port[8]);
 #endif

@@ -159,7 +159,6 @@ uint8_t *conn_block_get(void); /* NULL: out of memory */
 void conn_block_put(uint8_t *block);
 
 /* conn_connect.c */
-int conn_address_split(const char *address, char host[256], char port[8]);
 void conn_address_name(const struct sockaddr *address, char *out, size_t size);
 /* For what is at the other end. Best before connect(): the timers of an algorithm that paces stay
  * with a socket for good. */

@@ -23,6 +23,14 @@ change master 's/^listen/listne/'; expect '[1-9][0-9]*' 'changed.conf.*listne' "
 change chunkserver-1 's/^master = .*/master = /'; expect '[1-9][0-9]*' 'master' "$chunkserver" --config "$T/changed.conf"
 change master 's/^copies = .*/copies = 99/'; expect '[1-9][0-9]*' 'copies.*99' "$master" --config "$T/changed.conf"
 change chunkserver-1 's/^\[target\]/[tarhet]/'; expect '[1-9][0-9]*' 'tarhet' "$chunkserver" --config "$T/changed.conf"
+for any in 0.0.0.0 0 '[::]' '[::ffff:0.0.0.0]' '*'; do
+	change chunkserver-1 "s/^listen = .*/listen = $any:0/"
+	expect '[1-9][0-9]*' 'changed.conf.*advertise' "$chunkserver" --config "$T/changed.conf"
+	change chunkserver-1 "s/^listen = .*/listen = 127.0.0.1:0\nadvertise = $any:7401/"
+	expect '[1-9][0-9]*' 'changed.conf.*advertise' "$chunkserver" --config "$T/changed.conf"
+done
+change chunkserver-1 "s/^listen = .*/listen = 127.0.0.1:0\nadvertise = localhost/"
+expect '[1-9][0-9]*' 'advertise.*host:port' "$chunkserver" --config "$T/changed.conf"
 expect '[1-9][0-9]*' 'usage|--nonsense' "$master" --nonsense
 expect '[1-9][0-9]*' 'usage|--nonsense' "$chunkserver" --nonsense
 
@@ -35,6 +43,20 @@ change chunkserver-1 "s|^path = .*|path = $T/empty|; s/^listen = .*/listen = 127
 expect '[1-9][0-9]*' 'init' "$chunkserver" --config "$T/changed.conf"
 expect '[1-9][0-9]*' 'already' "$master" --config "$D/conf/master.conf" --init
 expect '[1-9][0-9]*' 'already' "$chunkserver" --config "$D/conf/chunkserver-1.conf" --init
+
+step "a disk is added to a configuration"
+change chunkserver-3 "s|^path = .*|&\npath = $T/added # the new disk|"
+before=$(sha256sum <"$D/data/chunkserver-3/identity")
+expect 0 "left as it is.*chunkserver-3" "$chunkserver" --config "$T/changed.conf" --init
+grep -q "made target $T/added of" "$T/out" && [ -e "$T/added/identity" ] || { cat "$T/out"; die "no target at $T/added"; }
+[ "$before" = "$(sha256sum <"$D/data/chunkserver-3/identity")" ] || die "the old target is another one"
+expect '[1-9][0-9]*' 'already' "$chunkserver" --config "$T/changed.conf" --init
+lc stop chunkserver-3 && cp "$T/changed.conf" "$D/conf/chunkserver-3.conf" && lc start chunkserver-3 || die "restart"
+for _ in $(seq 100); do
+	[ "$(status '.servers[] | select(.name == "chunkserver-3") | .targets | length')" != 2 ] || break
+	sleep 0.1
+done
+[ "$(status '.servers[] | select(.name == "chunkserver-3") | .targets | length')" = 2 ] || { status .; die "the disk is not there"; }
 
 step "ports"
 change master "s|^data = .*|data = $T/m2|"
@@ -53,6 +75,10 @@ extra_cleanup() { "$CATENA_SOURCE/tools/localcluster" down -d "$D2" >/dev/null 2
 change chunkserver-1 "s|^path = .*|path = $D2/data/chunkserver-1|; s/^listen = .*/listen = 127.0.0.1:0/"
 expect '[1-9][0-9]*' 'another cluster|other cluster|belongs to' "$chunkserver" --config "$T/changed.conf"
 extra_cleanup
+
+step "a disk of another cluster is not made a target"
+sed "s|^path = .*|path = $D2/data/chunkserver-1\npath = $T/never|" "$D/conf/chunkserver-2.conf" >"$T/changed.conf"
+expect '[1-9][0-9]*' 'another cluster' "$chunkserver" --config "$T/changed.conf" --init
 
 step "mounting"
 expect '[1-9][0-9]*' 'not a directory' "$mount" "$at" "$M/keep" -o "$tls"
