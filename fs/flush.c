@@ -9,6 +9,9 @@
 
 static struct log_rate noise;
 
+/* So many truncations by others during one flush are not believed. */
+#define REFUSALS_MAX 16u
+
 struct flush {
 	struct fs *fs;
 	struct inode *inode;
@@ -16,6 +19,8 @@ struct flush {
 	struct inode_update update;
 	uint64_t generation, write_seq;
 	bool durable, settled;
+	bool once;         /* what is in the way need not be settled: it only was to be told */
+	unsigned refusals; /* because others truncated the file meanwhile */
 	int error;
 	flush_done_fn *done;
 	void *user;
@@ -50,15 +55,29 @@ static void trim_settled(void *user, int error)
 	send_update(flush);
 }
 
-/* The file is another one by now (truncated to 0 by someone), or gone altogether. Times of a file
- * that somebody has removed are no loss. */
-static int update_stale(struct flush *flush, const Catena__Reply *reply)
+static void begin(struct flush *flush);
+
+/* Somebody truncated the file meanwhile (perhaps a program here), so the master did not take the
+ * size. What is still to be told after that, is. */
+static void update_refused(struct flush *flush, const Catena__Reply *reply)
+{
+	int error = fs_apply(flush->fs, flush->inode, reply->attr, flush->generation);
+
+	if (error == 0 && !flush->once && ++flush->refusals <= REFUSALS_MAX) {
+		begin(flush);
+		return;
+	}
+	if (!flush->once)
+		fail(flush, error != 0 ? error : -EIO);
+	finish(flush);
+}
+
+/* The file is gone. Times of one that somebody has removed are no loss. */
+static int update_stale(struct flush *flush)
 {
 	struct inode *inode = flush->inode;
 	bool ours;
 
-	if (reply->attr != NULL)
-		return fs_apply(flush->fs, inode, reply->attr, flush->generation);
 	pthread_mutex_lock(&inode->lock);
 	ours = inode->truncate_seq == flush->update.truncate_seq && inode->attr.nlink > 0 &&
 	       (flush->update.mask & CATENA__SET_MASK__SET_GROW);
@@ -77,7 +96,7 @@ static void updated(void *user, int error, const Catena__Reply *reply)
 		fs_change_synced(inode);
 	else
 		fs_change_end(flush->fs, inode, reply != NULL);
-	if (error == -EBUSY && !flush->settled) {
+	if (error == -EBUSY && !flush->settled && !flush->once) {
 		/* A dead session's trim is in the way of our new size. */
 		flush->settled = true;
 		fs_apply(flush->fs, inode, reply->attr, flush->generation);
@@ -89,8 +108,11 @@ static void updated(void *user, int error, const Catena__Reply *reply)
 		pthread_mutex_lock(&inode->lock);
 		inode_update_done(inode, &flush->update);
 		pthread_mutex_unlock(&inode->lock);
+	} else if (error == -ESTALE && reply != NULL && reply->attr != NULL) {
+		update_refused(flush, reply);
+		return;
 	} else if (error == -ESTALE && reply != NULL) {
-		error = update_stale(flush, reply);
+		error = update_stale(flush);
 	} else if (log_rate_ok(&noise, 2)) {
 		log_warn("the master did not take size and times ino=%llu error=\"%s\"",
 			 (unsigned long long)inode->ino, strerror(-error));
@@ -138,6 +160,22 @@ static void data_flushed(void *user, int error)
 	send_update(flush);
 }
 
+static void begin(struct flush *flush)
+{
+	struct inode *inode = flush->inode;
+
+	pthread_mutex_lock(&inode->lock);
+	inode_update_begin(inode, &flush->update);
+	flush->write_seq = inode->write_seq;
+	if (inode->data != NULL && flush->file == NULL)
+		flush->file = data_file_ref(inode->data);
+	pthread_mutex_unlock(&inode->lock);
+	if (flush->file != NULL)
+		data_flush(flush->file, flush->durable, data_flushed, flush);
+	else
+		send_update(flush);
+}
+
 void flush_inode(struct fs *fs, struct inode *inode, bool durable, flush_done_fn *done, void *user)
 {
 	struct flush *flush = calloc(1, sizeof(*flush));
@@ -151,16 +189,7 @@ void flush_inode(struct fs *fs, struct inode *inode, bool durable, flush_done_fn
 	flush->durable = durable;
 	flush->done = done;
 	flush->user = user;
-	pthread_mutex_lock(&inode->lock);
-	inode_update_begin(inode, &flush->update);
-	flush->write_seq = inode->write_seq;
-	if (inode->data != NULL)
-		flush->file = data_file_ref(inode->data);
-	pthread_mutex_unlock(&inode->lock);
-	if (flush->file != NULL)
-		data_flush(flush->file, durable, data_flushed, flush);
-	else
-		send_update(flush);
+	begin(flush);
 }
 
 void flush_attrs_now(struct fs *fs, struct inode *inode)
@@ -171,7 +200,7 @@ void flush_attrs_now(struct fs *fs, struct inode *inode)
 		return;
 	flush->fs = fs;
 	flush->inode = inode_ref(fs->inodes, inode);
-	flush->settled = true; /* whatever is in the way: it only was to be told */
+	flush->once = true;
 	pthread_mutex_lock(&inode->lock);
 	inode_update_begin(inode, &flush->update);
 	pthread_mutex_unlock(&inode->lock);

@@ -157,10 +157,13 @@ int fs_apply(struct fs *fs, struct inode *inode, const Catena__Attr *message, ui
 	if (old_id == inode->attr.file_id)
 		old_id = 0;
 	if (inode->data != NULL && inode->data_file_id != inode->attr.file_id) {
-		/* Truncated to 0: what was written before, here, is gone with the old file. */
+		/* Truncated to 0: what was written before, here, is gone with the old file. What
+		 * was written after, without knowing, went there too: its program must hear. */
 		file = data_file_ref(inode->data);
 		file_id = inode->data_file_id = inode->attr.file_id;
-		inode_update_forget(inode);
+		if (inode->dirty & INODE_DIRTY_SIZE)
+			inode_writeback_failed(inode, -EIO);
+		inode_update_forget(inode, false);
 	}
 	pthread_mutex_unlock(&inode->lock);
 	if (file != NULL) {

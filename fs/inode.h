@@ -38,12 +38,25 @@ struct attr {
 	int64_t atime, mtime, ctime;
 	uint64_t file_id, version, allocated, parent;
 	uint64_t trim_from, trim_to, trim_session; /* trim_to <= trim_from: none */
+	uint64_t truncations;
+	int64_t truncated_at;
 };
 
 enum {
 	INODE_DIRTY_SIZE = 1,  /* local_size may be larger than the master's */
 	INODE_DIRTY_MTIME = 2, /* local_mtime is newer than the master's mtime and ctime */
-	INODE_DIRTY_ATIME = 4
+	INODE_DIRTY_ATIME = 4,
+	/* The master has given a version since the last writes that may not have their data: one
+	 * more is needed when that is there. */
+	INODE_DIRTY_VERSION = 8
+};
+
+/* Where writes ended that the master does not know, and when they were done: the later, the less
+ * far. Those in between do not count. */
+#define INODE_ENDS 4u
+struct inode_end {
+	uint64_t end;
+	int64_t at;
 };
 
 struct inode {
@@ -59,6 +72,8 @@ struct inode {
 
 	uint32_t dirty;
 	uint64_t local_size, local_low; /* writes that the master does not know: [low, size) */
+	struct inode_end ends[INODE_ENDS];
+	unsigned end_count;
 	int64_t local_mtime, local_atime;
 	uint64_t write_seq;    /* grows with each write */
 	uint64_t truncate_seq; /* grows with each truncation begun and ended */
@@ -137,7 +152,8 @@ static inline bool attr_trim_pending(const struct attr *attr)
 /* ---- all of these with the inode's lock held ---- */
 
 /* Takes over what the master said in answer to a request sent in @generation, unless something
- * newer is known. */
+ * newer is known. When it tells of a truncation that was not known, what was written before that is
+ * cut off, and what was written after stays. */
 void inode_apply(struct inode *inode, const struct attr *attr, uint64_t generation);
 /* Something may have changed that we were not told of. */
 void inode_distrust(struct inode *inode);
@@ -164,17 +180,21 @@ struct inode_update {
 	uint32_t mask; /* SET_*; 0: nothing */
 	uint64_t size, file_id;
 	int64_t mtime, ctime, atime;
-	uint64_t write_seq, truncate_seq;
+	uint64_t write_seq, truncate_seq, truncations;
 };
 void inode_update_begin(const struct inode *inode, struct inode_update *update);
-/* Time has passed between _begin() and sending: leaves out what does not hold any more. */
+/* Time has passed between _begin() and sending: leaves out what does not hold any more. (What comes
+ * between this and the sending the master sees: by the number of truncations, by the times.) */
 void inode_update_check(const struct inode *inode, struct inode_update *update);
 void inode_update_fill(const struct inode *inode, const struct inode_update *update,
 		       Catena__SetattrReq *setattr);
 /* The master has done it. */
 void inode_update_done(struct inode *inode, const struct inode_update *update);
-/* The inode is truncated, or its file is another: what was local is void. */
-void inode_update_forget(struct inode *inode);
+/* The inode is truncated, or its file is another: what was local is void. @shared: others may take
+ * the version that this gave for that of what was written before, and is not told yet. */
+void inode_update_forget(struct inode *inode, bool shared);
+/* A program has set mtime, with nothing written since it was asked for. */
+void inode_mtime_set(struct inode *inode, bool shared);
 
 void inode_set_symlink(struct inode *inode, const void *target, size_t size);
 /* The names of all xattrs are known; NULL and 0: none. */

@@ -36,21 +36,68 @@ int attr_decode(const Catena__Attr *message, struct attr *out)
 		.trim_from = message->trim_from,
 		.trim_to = message->trim_to,
 		.trim_session = message->trim_session,
+		.truncations = message->truncations,
+		.truncated_at = message->truncated_at,
 	};
 	return 0;
 }
 
+/* Where writes end, by when they were done: one that goes further than an earlier one hides it. */
+static void end_add(struct inode *inode, uint64_t end, int64_t at)
+{
+	while (inode->end_count > 0 && inode->ends[inode->end_count - 1].end <= end)
+		inode->end_count--;
+	/* The two oldest become one: rather too much is kept than too little. */
+	if (inode->end_count == INODE_ENDS) {
+		inode->ends[1].end = inode->ends[0].end;
+		memmove(inode->ends, inode->ends + 1, (INODE_ENDS - 1) * sizeof(*inode->ends));
+		inode->end_count--;
+	}
+	inode->ends[inode->end_count++] = (struct inode_end){.end = end, .at = at};
+	inode->local_size = inode->ends[0].end;
+}
+
+static void forget_size(struct inode *inode)
+{
+	inode->dirty &= ~(uint32_t)INODE_DIRTY_SIZE;
+	inode->local_size = inode->local_low = 0;
+	inode->end_count = 0;
+}
+
+/* Somebody has truncated the file since it was looked at last. What was written before that is cut
+ * off: the size that it had must not come back. What was written after is not. */
+static void cut_off(struct inode *inode)
+{
+	unsigned old = 0;
+
+	inode->truncate_seq++;
+	while (old < inode->end_count && inode->ends[old].at <= inode->attr.truncated_at)
+		old++;
+	if (old == inode->end_count) {
+		forget_size(inode);
+		return;
+	}
+	inode->end_count -= old;
+	memmove(inode->ends, inode->ends + old, inode->end_count * sizeof(*inode->ends));
+	inode->local_size = inode->ends[0].end;
+}
+
 void inode_apply(struct inode *inode, const struct attr *attr, uint64_t generation)
 {
+	bool truncated;
+
 	if (inode->known && generation <= inode->attr_generation &&
 	    attr->version < inode->attr.version)
 		return; /* overtaken by a newer answer */
 	if (inode->known && attr->version == inode->attr.version &&
 	    generation < inode->attr_generation)
 		generation = inode->attr_generation;
+	truncated = inode->known && attr->truncations != inode->attr.truncations;
 	inode->attr = *attr;
 	inode->attr_generation = generation;
 	inode->known = true;
+	if (truncated)
+		cut_off(inode);
 }
 
 void inode_distrust(struct inode *inode)
@@ -138,13 +185,12 @@ void inode_wrote(struct inode *inode, uint64_t offset, uint64_t end, int64_t now
 	if (exact && end <= inode_size(inode))
 		return;
 	if (!(inode->dirty & INODE_DIRTY_SIZE)) {
+		forget_size(inode);
 		inode->local_low = offset;
-		inode->local_size = 0;
 	} else if (offset < inode->local_low) {
 		inode->local_low = offset;
 	}
-	if (end > inode->local_size)
-		inode->local_size = end;
+	end_add(inode, end, now);
 	inode->dirty |= INODE_DIRTY_SIZE;
 }
 
@@ -174,33 +220,38 @@ void inode_update_begin(const struct inode *inode, struct inode_update *update)
 		.atime = inode_atime(inode),
 		.write_seq = inode->write_seq,
 		.truncate_seq = inode->truncate_seq,
+		.truncations = inode->attr.truncations,
 	};
 	if (inode->dirty & INODE_DIRTY_SIZE)
 		update->mask |= CATENA__SET_MASK__SET_GROW;
 	/* The master would put its own times to a new size. */
-	if (inode->dirty & (INODE_DIRTY_SIZE | INODE_DIRTY_MTIME))
-		update->mask |= CATENA__SET_MASK__SET_MTIME;
+	if (inode->dirty & (INODE_DIRTY_SIZE | INODE_DIRTY_MTIME | INODE_DIRTY_VERSION))
+		update->mask |= CATENA__SET_MASK__SET_MTIME | CATENA__SET_MASK__SET_CTIME;
 	if (inode->dirty & INODE_DIRTY_ATIME)
 		update->mask |= CATENA__SET_MASK__SET_ATIME;
 	if (update->mask != 0)
-		update->mask |= CATENA__SET_MASK__SET_CTIME;
+		update->mask |= CATENA__SET_MASK__SET_OWN_TIMES;
 }
 
 void inode_update_check(const struct inode *inode, struct inode_update *update)
 {
-	if (update->truncate_seq != inode->truncate_seq)
+	const uint32_t of_writes = CATENA__SET_MASK__SET_MTIME | CATENA__SET_MASK__SET_CTIME;
+
+	if (update->truncate_seq != inode->truncate_seq ||
+	    update->truncations != inode->attr.truncations)
 		update->mask &= ~(uint32_t)CATENA__SET_MASK__SET_GROW;
-	if (!(inode->dirty & INODE_DIRTY_MTIME) && !(update->mask & CATENA__SET_MASK__SET_GROW))
-		update->mask &= ~(uint32_t)CATENA__SET_MASK__SET_MTIME;
+	if (!(inode->dirty & (INODE_DIRTY_MTIME | INODE_DIRTY_VERSION)) &&
+	    !(update->mask & CATENA__SET_MASK__SET_GROW))
+		update->mask &= ~of_writes;
 	if (!(inode->dirty & INODE_DIRTY_ATIME))
 		update->mask &= ~(uint32_t)CATENA__SET_MASK__SET_ATIME;
-	if (update->mask == CATENA__SET_MASK__SET_CTIME)
+	if (update->mask == CATENA__SET_MASK__SET_OWN_TIMES)
 		update->mask = 0;
-	/* Times may have been set, or gone on, since; they never go back. */
+	/* Times may have been set, or gone on, since; they never go back. (write_seq stays: the
+	 * version that this makes is that of the data which was there then.) */
 	update->mtime = inode_mtime(inode);
 	update->ctime = inode_ctime(inode);
 	update->atime = inode_atime(inode);
-	update->write_seq = inode->write_seq;
 }
 
 void inode_update_fill(const struct inode *inode, const struct inode_update *update,
@@ -210,6 +261,7 @@ void inode_update_fill(const struct inode *inode, const struct inode_update *upd
 	setattr->mask = update->mask;
 	setattr->size = update->size;
 	setattr->file_id = update->file_id;
+	setattr->truncations = update->truncations;
 	setattr->mtime = update->mtime;
 	setattr->ctime = update->ctime;
 	setattr->atime = update->atime;
@@ -220,18 +272,25 @@ void inode_update_done(struct inode *inode, const struct inode_update *update)
 	if (update->truncate_seq != inode->truncate_seq)
 		return; /* whatever is dirty now is of later writes */
 	if ((update->mask & CATENA__SET_MASK__SET_GROW) && inode->local_size <= update->size)
-		inode->dirty &= ~(uint32_t)INODE_DIRTY_SIZE;
+		forget_size(inode);
 	if ((update->mask & CATENA__SET_MASK__SET_MTIME) && inode->write_seq == update->write_seq)
-		inode->dirty &= ~(uint32_t)INODE_DIRTY_MTIME;
+		inode->dirty &= ~(uint32_t)(INODE_DIRTY_MTIME | INODE_DIRTY_VERSION);
 	if ((update->mask & CATENA__SET_MASK__SET_ATIME) && inode->local_atime == update->atime)
 		inode->dirty &= ~(uint32_t)INODE_DIRTY_ATIME;
 }
 
-void inode_update_forget(struct inode *inode)
+void inode_update_forget(struct inode *inode, bool shared)
 {
 	inode->truncate_seq++;
-	inode->dirty &= ~(uint32_t)(INODE_DIRTY_SIZE | INODE_DIRTY_MTIME);
-	inode->local_size = inode->local_low = 0;
+	forget_size(inode);
+	inode_mtime_set(inode, shared);
+}
+
+void inode_mtime_set(struct inode *inode, bool shared)
+{
+	if (shared && (inode->dirty & INODE_DIRTY_MTIME))
+		inode->dirty |= INODE_DIRTY_VERSION;
+	inode->dirty &= ~(uint32_t)INODE_DIRTY_MTIME;
 }
 
 /* ---- what else is remembered ---- */

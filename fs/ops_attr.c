@@ -102,7 +102,7 @@ int setattr_end(struct task *task, int error, const Catena__Reply *reply)
 	if (error == 0) {
 		/* Times of our own writes and reads, made before, are overruled. */
 		if ((task->set.mask & CATENA__SET_MASK__SET_MTIME) && inode->write_seq == task->seq)
-			inode->dirty &= ~(uint32_t)INODE_DIRTY_MTIME;
+			inode_mtime_set(inode, !meta_sole(task->fs->meta));
 		if (task->set.mask & CATENA__SET_MASK__SET_ATIME)
 			inode->dirty &= ~(uint32_t)INODE_DIRTY_ATIME;
 	}

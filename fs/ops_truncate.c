@@ -51,7 +51,7 @@ static void sized(void *user, int error, const Catena__Reply *reply)
 	/* Before the new attributes: what is local is of the old size. */
 	pthread_mutex_lock(&inode->lock);
 	if (error == 0)
-		inode_update_forget(inode);
+		inode_update_forget(inode, !meta_sole(task->fs->meta));
 	pthread_mutex_unlock(&inode->lock);
 	error = setattr_end(task, error, reply);
 	if (error == -EBUSY) {

@@ -4,13 +4,17 @@
 #include <stdlib.h>
 #include "fs/trim.h"
 
+/* So many truncations by others during one sync are not believed. */
+#define REFUSALS_MAX 16u
+
 struct sync {
 	struct fs *fs;
 	struct inode *inode; /* NULL: the master only */
 	struct data_file *file;
 	struct inode_update update;
 	uint64_t generation, write_seq, changes;
-	bool settled;
+	bool datasync, settled;
+	unsigned refusals; /* because others truncated the file meanwhile */
 	atomic_int parts, error;
 	sync_done_fn *done;
 	void *user;
@@ -68,6 +72,17 @@ static void master_synced(struct sync *sync)
 }
 
 static void send_update(struct sync *sync);
+static void send_to_master(struct sync *sync);
+
+/* What the master must be told. */
+static void take_update(struct sync *sync)
+{
+	pthread_mutex_lock(&sync->inode->lock);
+	inode_update_begin(sync->inode, &sync->update);
+	if (sync->datasync && !(sync->update.mask & CATENA__SET_MASK__SET_GROW))
+		sync->update.mask = 0;
+	pthread_mutex_unlock(&sync->inode->lock);
+}
 
 static void settled(void *user, int error)
 {
@@ -95,13 +110,21 @@ static void updated(void *user, int error, const Catena__Reply *reply)
 		trim_settle(sync->fs, inode, settled, sync);
 		return;
 	}
+	if (error == -ESTALE && reply != NULL && reply->attr != NULL &&
+	    ++sync->refusals <= REFUSALS_MAX) {
+		/* Somebody truncated the file meanwhile: what is still to be told after that, is.
+		 */
+		take_update(sync);
+		send_to_master(sync);
+		return;
+	}
 	if (error == 0) {
 		pthread_mutex_lock(&inode->lock);
 		inode_update_done(inode, &sync->update);
 		pthread_mutex_unlock(&inode->lock);
 		master_synced(sync);
 	}
-	/* -ESTALE: someone truncated the file to 0 or removed it: what was to be synced is gone. */
+	/* -ESTALE: someone removed it: what was to be synced is gone. */
 	part_done(sync, error == -ESTALE ? -EIO : error);
 }
 
@@ -143,6 +166,14 @@ static void send_sync(struct sync *sync)
 	meta_call(sync->fs->meta, &request, only_synced, sync);
 }
 
+static void send_to_master(struct sync *sync)
+{
+	if (sync->update.mask != 0)
+		send_update(sync);
+	else
+		send_sync(sync);
+}
+
 static struct sync *sync_new(struct fs *fs, sync_done_fn *done, void *user)
 {
 	struct sync *sync = calloc(1, sizeof(*sync));
@@ -167,10 +198,9 @@ void sync_inode(struct fs *fs, struct inode *inode, bool datasync, sync_done_fn 
 		return;
 	}
 	sync->inode = inode_ref(fs->inodes, inode);
+	sync->datasync = datasync;
+	take_update(sync);
 	pthread_mutex_lock(&inode->lock);
-	inode_update_begin(inode, &sync->update);
-	if (datasync && !(sync->update.mask & CATENA__SET_MASK__SET_GROW))
-		sync->update.mask = 0;
 	master = inode->changing > 0 || inode->last_change > atomic_load(&fs->synced);
 	sync->write_seq = inode->write_seq;
 	data = inode->known && attr_is_regular(&inode->attr) &&
@@ -184,10 +214,8 @@ void sync_inode(struct fs *fs, struct inode *inode, bool datasync, sync_done_fn 
 		data_flush(sync->file, true, data_synced, sync);
 	else
 		part_done(sync, error);
-	if (sync->update.mask != 0)
-		send_update(sync);
-	else if (master)
-		send_sync(sync);
+	if (sync->update.mask != 0 || master)
+		send_to_master(sync);
 	else
 		part_done(sync, 0);
 	part_done(sync, 0);

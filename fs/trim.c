@@ -22,7 +22,7 @@ struct punch {
 	struct data_file *file;
 	uint64_t from, to;
 	uint64_t second_from, second_to; /* when something in the middle is ours to keep */
-	uint64_t truncate_seq;
+	uint64_t truncate_seq, truncations;
 	bool until_durable; /* @done only then */
 	trim_done_fn *done; /* NULL: was called */
 	void *user;
@@ -63,7 +63,7 @@ static void told_done(void *user, int error, const Catena__Reply *reply)
 }
 
 /* Nobody waits for the answer: later commands come after it. */
-static void tell_done(struct fs *fs, struct inode *inode, uint64_t from)
+static void tell_done(struct fs *fs, struct inode *inode, uint64_t from, uint64_t truncations)
 {
 	Catena__SetattrReq setattr = CATENA__SETATTR_REQ__INIT;
 	Catena__Request request = CATENA__REQUEST__INIT;
@@ -77,6 +77,7 @@ static void tell_done(struct fs *fs, struct inode *inode, uint64_t from)
 	setattr.ino = inode->ino;
 	setattr.mask = CATENA__SET_MASK__SET_TRIM_DONE;
 	setattr.size = from;
+	setattr.truncations = truncations;
 	request.op_case = CATENA__REQUEST__OP_SETATTR;
 	request.setattr = &setattr;
 	fs_change_begin(inode);
@@ -101,7 +102,7 @@ static void punch_durable(void *user, int error)
 			inode->attr.trim_from = inode->attr.trim_to = 0;
 		pthread_mutex_unlock(&inode->lock);
 		if (current)
-			tell_done(punch->fs, inode, punch->from);
+			tell_done(punch->fs, inode, punch->from, punch->truncations);
 	}
 	punch_end(punch, error);
 }
@@ -148,6 +149,7 @@ void trim_punch(struct fs *fs, struct inode *inode, uint64_t local_end, bool unt
 	punch->user = user;
 	pthread_mutex_lock(&inode->lock);
 	punch->truncate_seq = inode->truncate_seq;
+	punch->truncations = inode->attr.truncations;
 	punch->from = inode->attr.trim_from;
 	punch->to = inode->attr.trim_to > local_end ? inode->attr.trim_to : local_end;
 	/* Writes of ours behind the trim, made while we did not know of it, are not what it is

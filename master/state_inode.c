@@ -5,11 +5,15 @@
 #include "master/state_internal.h"
 
 #define SET_TRIM_MASK (CATENA__SET_MASK__SET_TRIM_DONE | CATENA__SET_MASK__SET_TRIM_TAKE)
+/* What may go together with times of our own reads and writes. */
+#define SET_OWN                                                                                    \
+	(CATENA__SET_MASK__SET_OWN_TIMES | CATENA__SET_MASK__SET_GROW |                            \
+	 CATENA__SET_MASK__SET_ATIME | CATENA__SET_MASK__SET_MTIME | CATENA__SET_MASK__SET_CTIME)
 #define SET_ALL                                                                                    \
 	(CATENA__SET_MASK__SET_MODE | CATENA__SET_MASK__SET_UID | CATENA__SET_MASK__SET_GID |      \
 	 CATENA__SET_MASK__SET_SIZE | CATENA__SET_MASK__SET_ATIME | CATENA__SET_MASK__SET_MTIME |  \
 	 CATENA__SET_MASK__SET_CTIME | CATENA__SET_MASK__SET_GROW |                                \
-	 CATENA__SET_MASK__SET_KILL_PRIV | SET_TRIM_MASK)
+	 CATENA__SET_MASK__SET_KILL_PRIV | CATENA__SET_MASK__SET_OWN_TIMES | SET_TRIM_MASK)
 
 void reply_attr(Catena__Attr *out, const struct inode *inode, Catena__Attr **place)
 {
@@ -34,6 +38,8 @@ void reply_attr(Catena__Attr *out, const struct inode *inode, Catena__Attr **pla
 	out->trim_from = inode->trim_from;
 	out->trim_to = inode->trim_to;
 	out->trim_session = inode->trim_session;
+	out->truncations = inode->truncations;
+	out->truncated_at = inode->truncated_at;
 	*place = out;
 }
 
@@ -87,6 +93,10 @@ int inode_set_size(struct txn *txn, struct inode *inode, uint64_t size)
 		inode->allocated = size;
 	}
 	inode->size = size;
+	/* Also when the size was the same here: a client may have written behind it what it has not
+	 * told yet. */
+	inode->truncations++;
+	inode->truncated_at = txn->time;
 	return 0;
 }
 
@@ -94,7 +104,7 @@ static int inode_grow(struct txn *txn, struct inode *inode, const Catena__Setatt
 {
 	bool past_trim = trim_pending(inode) && req->size > inode->trim_from;
 
-	if (req->file_id != inode->file_id)
+	if (req->file_id != inode->file_id || req->truncations != inode->truncations)
 		return -ESTALE;
 	if (req->size > FILE_BYTES_MAX)
 		return -EFBIG;
@@ -122,11 +132,11 @@ static int trim_take(struct txn *txn, struct inode *inode)
 	return 0;
 }
 
-static void trim_done(struct txn *txn, struct inode *inode, uint64_t from)
+static void trim_done(struct txn *txn, struct inode *inode, const Catena__SetattrReq *req)
 {
 	/* Of another trim than the one that is pending now: late, or said twice. */
-	if (!trim_pending(inode) || inode->trim_from != from ||
-	    inode->trim_session != txn->session->id)
+	if (!trim_pending(inode) || inode->trim_from != req->size ||
+	    inode->trim_session != txn->session->id || inode->truncations != req->truncations)
 		return;
 	txn_touch(txn, inode);
 	/* allocated stays: what was cut off has left empty chunks, to be removed with the file. */
@@ -143,6 +153,8 @@ static int setattr_check(const struct inode *inode, const Catena__SetattrReq *re
 		return -EINVAL;
 	if ((req->mask & sized) == sized)
 		return -EINVAL;
+	if ((req->mask & CATENA__SET_MASK__SET_OWN_TIMES) && (req->mask & ~(uint32_t)SET_OWN))
+		return -EINVAL;
 	if ((req->mask & (sized | SET_TRIM_MASK)) && !inode_is(inode, S_IFREG))
 		return inode_is(inode, S_IFDIR) ? -EISDIR : -EINVAL;
 	if ((req->mask & CATENA__SET_MASK__SET_MODE) && inode_is(inode, S_IFLNK))
@@ -158,7 +170,7 @@ static int setattr_size(struct txn *txn, struct inode *inode, const Catena__Seta
 	if (req->mask & CATENA__SET_MASK__SET_TRIM_TAKE)
 		rc = trim_take(txn, inode);
 	if (rc == 0 && (req->mask & CATENA__SET_MASK__SET_TRIM_DONE))
-		trim_done(txn, inode, req->size);
+		trim_done(txn, inode, req);
 	if (rc == 0 && (req->mask & CATENA__SET_MASK__SET_SIZE))
 		rc = inode_set_size(txn, inode, req->size);
 	if (rc == 0 && (req->mask & CATENA__SET_MASK__SET_GROW))
@@ -175,13 +187,63 @@ static void kill_priv(struct inode *inode)
 		inode->mode &= ~(uint32_t)S_ISGID;
 }
 
-static void setattr_plain(struct txn *txn, struct inode *inode, const Catena__SetattrReq *req)
+/* A time of a read or write of the past: is it later than all that counts against it? */
+static bool counts_still(int64_t told, int64_t known, int64_t set)
+{
+	return set != 0 ? told > set : told > known;
+}
+
+/* What a mount tells of its reads and writes comes late: a time that a program has set since then
+ * stays, and so does a later one of another mount. */
+static void own_times(struct txn *txn, struct inode *inode, const Catena__SetattrReq *req)
+{
+	if (req->mask & CATENA__SET_MASK__SET_MTIME) {
+		txn_touch(txn, inode);
+		if (counts_still(req->mtime, inode->mtime, inode->mtime_set)) {
+			inode->mtime = req->mtime;
+			inode->mtime_set = 0;
+		}
+	}
+	if ((req->mask & CATENA__SET_MASK__SET_CTIME) && req->ctime > inode->ctime) {
+		txn_touch(txn, inode);
+		inode->ctime = req->ctime;
+	}
+	if ((req->mask & CATENA__SET_MASK__SET_ATIME) &&
+	    counts_still(req->atime, inode->atime, inode->atime_set)) {
+		txn_touch_quietly(txn, inode);
+		inode->atime = req->atime;
+		inode->atime_set = 0;
+	}
+}
+
+static void set_times(struct txn *txn, struct inode *inode, const Catena__SetattrReq *req)
 {
 	const uint32_t sized = CATENA__SET_MASK__SET_SIZE | CATENA__SET_MASK__SET_GROW;
+
+	if (req->mask & CATENA__SET_MASK__SET_ATIME) {
+		inode->atime = req->atime;
+		inode->atime_set = txn->time;
+	}
+	if (req->mask & CATENA__SET_MASK__SET_MTIME) {
+		inode->mtime = req->mtime;
+		inode->mtime_set = txn->time;
+	} else if (req->mask & sized) {
+		inode->mtime = txn->time;
+		inode->mtime_set = 0;
+	}
+	inode->ctime = req->mask & CATENA__SET_MASK__SET_CTIME ? req->ctime : txn->time;
+}
+
+static void setattr_plain(struct txn *txn, struct inode *inode, const Catena__SetattrReq *req)
+{
 	uint32_t mask = req->mask & ~(uint32_t)SET_TRIM_MASK;
 
 	if (mask == 0)
 		return;
+	if (mask & CATENA__SET_MASK__SET_OWN_TIMES) {
+		own_times(txn, inode, req);
+		return;
+	}
 	txn_touch(txn, inode);
 	if (mask & CATENA__SET_MASK__SET_KILL_PRIV)
 		kill_priv(inode);
@@ -191,13 +253,7 @@ static void setattr_plain(struct txn *txn, struct inode *inode, const Catena__Se
 		inode->uid = req->uid;
 	if (mask & CATENA__SET_MASK__SET_GID)
 		inode->gid = req->gid;
-	if (mask & CATENA__SET_MASK__SET_ATIME)
-		inode->atime = req->atime;
-	if (mask & CATENA__SET_MASK__SET_MTIME)
-		inode->mtime = req->mtime;
-	else if (mask & sized)
-		inode->mtime = txn->time;
-	inode->ctime = mask & CATENA__SET_MASK__SET_CTIME ? req->ctime : txn->time;
+	set_times(txn, inode, req);
 }
 
 int op_setattr(struct txn *txn, const Catena__SetattrReq *req, struct reply_room *room)
@@ -238,6 +294,7 @@ int op_open(struct txn *txn, const Catena__OpenReq *req, struct reply_room *room
 		if (rc != 0)
 			return rc;
 		inode->mtime = inode->ctime = txn->time;
+		inode->mtime_set = 0;
 	}
 	reply_attr(&room->attr, inode, &room->reply.attr);
 	return 0;

@@ -67,10 +67,15 @@ struct inode {
 	uint64_t entries;                          /* of a directory */
 	uint32_t xattr_bytes;                      /* names and values */
 	uint8_t flags;                             /* INODE_* */
+	uint64_t truncations;                      /* sizes set; see Attr */
+	int64_t truncated_at;
+	/* When a request set these times to what it liked; 0: they are of a read, a write or the
+	 * creation. What the mounts tell of reads and writes that were before does not count. */
+	int64_t atime_set, mtime_set;
 };
 #define INODE_CROWDED     1u /* directory: some entry is not in the first slot of its hash */
 #define INODE_HAS_RECORDS 2u /* has records in FAMILY_XATTRS */
-#define INODE_VALUE_BYTES (2 + 6 * 4 + 12 * 8 + 4)
+#define INODE_VALUE_BYTES (2 + 6 * 4 + 12 * 8 + 4 + 4 * 8)
 
 /* ino 0: a deleted entry with others behind it in its slots. */
 struct dentry {
@@ -308,6 +313,8 @@ int txn_failed(struct txn *txn, int rc);
 int txn_inode(struct txn *txn, uint64_t ino, struct inode **out);
 /* To be called before the first change of an inode. */
 void txn_touch(struct txn *txn, struct inode *inode);
+/* The same, but what changes is nothing that anybody's copies of it depend on: its version stays. */
+void txn_touch_quietly(struct txn *txn, struct inode *inode);
 /* A new inode, with the number @ino or (0) the next; type and fields are the caller's. -EEXIST. */
 int txn_inode_new(struct txn *txn, uint64_t ino, struct inode **out);
 /* The inode, its xattrs and its data go. */

@@ -3,7 +3,7 @@
 #include "common/bytes.h"
 #include "master/state_internal.h"
 
-#define INODE_FORMAT    1
+#define INODE_FORMAT    2 /* 1: without what counts and dates truncations and set times */
 #define COUNTERS_FORMAT 1
 
 const struct kv_family state_families[] = {
@@ -142,14 +142,19 @@ void inode_encode(const struct inode *inode, uint8_t out[INODE_VALUE_BYTES])
 	at = add64(at, inode->trim_to);
 	at = add64(at, inode->trim_session);
 	at = add64(at, inode->entries);
-	add32(at, inode->xattr_bytes);
+	at = add32(at, inode->xattr_bytes);
+	at = add64(at, inode->truncations);
+	at = add64(at, (uint64_t)inode->truncated_at);
+	at = add64(at, (uint64_t)inode->atime_set);
+	add64(at, (uint64_t)inode->mtime_set);
 }
 
 bool inode_decode(uint64_t ino, const uint8_t *data, size_t size, struct inode *inode)
 {
 	struct reader r = reader_on(data, size);
+	uint8_t format = reader_u8(&r);
 
-	if (reader_u8(&r) != INODE_FORMAT)
+	if (format == 0 || format > INODE_FORMAT)
 		return false;
 	inode->ino = ino;
 	inode->flags = reader_u8(&r);
@@ -172,6 +177,10 @@ bool inode_decode(uint64_t ino, const uint8_t *data, size_t size, struct inode *
 	inode->trim_session = reader_le64(&r);
 	inode->entries = reader_le64(&r);
 	inode->xattr_bytes = reader_le32(&r);
+	inode->truncations = format == 1 ? 0 : reader_le64(&r);
+	inode->truncated_at = format == 1 ? 0 : (int64_t)reader_le64(&r);
+	inode->atime_set = format == 1 ? 0 : (int64_t)reader_le64(&r);
+	inode->mtime_set = format == 1 ? 0 : (int64_t)reader_le64(&r);
 	return reader_done(&r);
 }
 

@@ -103,7 +103,7 @@ static struct txn_inode *slot_of(struct inode *inode)
 	return (struct txn_inode *)inode;
 }
 
-void txn_touch(struct txn *txn, struct inode *inode)
+void txn_touch_quietly(struct txn *txn, struct inode *inode)
 {
 	struct txn_inode *slot = slot_of(inode);
 
@@ -111,7 +111,13 @@ void txn_touch(struct txn *txn, struct inode *inode)
 		return;
 	slot->changed = true;
 	slot->before = *inode;
-	inode->version++;
+}
+
+void txn_touch(struct txn *txn, struct inode *inode)
+{
+	txn_touch_quietly(txn, inode);
+	if (inode->version == slot_of(inode)->before.version)
+		inode->version++;
 }
 
 int txn_inode_new(struct txn *txn, uint64_t ino, struct inode **out)

@@ -27,6 +27,7 @@ struct model_inode {
 	bool trim;
 	uint64_t trim_from;
 	int trim_session; /* -1: one that is gone */
+	uint64_t truncations;
 };
 
 struct model_entry {
@@ -274,6 +275,7 @@ static inline int model_open(struct model *m, int session, int slot, bool trunca
 	if (truncate) {
 		inode->size = 0;
 		inode->trim = false;
+		inode->truncations++;
 	}
 	inode->opens[session]++;
 	return 0;
@@ -305,10 +307,13 @@ static inline int model_set_size(struct model *m, int session, int slot, uint64_
 		inode->trim_session = session;
 	}
 	inode->size = size;
+	inode->truncations++;
 	return 0;
 }
 
-static inline int model_grow(struct model *m, int session, int slot, uint64_t size)
+/* Of what was written when the file had been truncated @truncations times. */
+static inline int model_grow(struct model *m, int session, int slot, uint64_t size,
+			     uint64_t truncations)
 {
 	struct model_inode *inode = &m->inodes[slot];
 
@@ -316,6 +321,8 @@ static inline int model_grow(struct model *m, int session, int slot, uint64_t si
 		return -ESTALE;
 	if (inode->type != S_IFREG)
 		return inode->type == S_IFDIR ? -EISDIR : -EINVAL;
+	if (truncations != inode->truncations)
+		return -ESTALE;
 	if (inode->trim && size > inode->trim_from) {
 		if (inode->trim_session != session)
 			return -EBUSY;
@@ -326,7 +333,8 @@ static inline int model_grow(struct model *m, int session, int slot, uint64_t si
 	return 0;
 }
 
-static inline int model_trim(struct model *m, int session, int slot, bool take)
+static inline int model_trim(struct model *m, int session, int slot, bool take,
+			     uint64_t truncations)
 {
 	struct model_inode *inode = &m->inodes[slot];
 
@@ -340,7 +348,7 @@ static inline int model_trim(struct model *m, int session, int slot, bool take)
 		return -EBUSY;
 	if (take)
 		inode->trim_session = session;
-	else if (inode->trim_session == session)
+	else if (inode->trim_session == session && truncations == inode->truncations)
 		inode->trim = false;
 	return 0;
 }

@@ -241,6 +241,7 @@ static void assert_attr(const Catena__Attr *attr, const struct model_inode *inod
 	if (inode->type != S_IFREG)
 		return;
 	assert_int_equal(attr->size, inode->size);
+	assert_int_equal(attr->truncations, inode->truncations);
 	assert_int_equal(attr->trim_to != 0, inode->trim);
 	if (inode->trim)
 		assert_int_equal(attr->trim_from, inode->trim_from);
@@ -454,6 +455,8 @@ static void play_size(int who)
 	req.ino = inode->ino;
 	req.size = draw(5) * 1000;
 	req.file_id = file_id_of(inode);
+	/* Late words are of before a truncation or two. */
+	req.truncations = inode->truncations - (draw(3) == 0 ? draw(inode->truncations + 1) : 0);
 	switch (draw(4)) {
 	case 0:
 		req.mask = CATENA__SET_MASK__SET_SIZE;
@@ -461,16 +464,16 @@ static void play_size(int who)
 		break;
 	case 1:
 		req.mask = CATENA__SET_MASK__SET_GROW;
-		rc = model_grow(&sim.model, who, slot, req.size);
+		rc = model_grow(&sim.model, who, slot, req.size, req.truncations);
 		break;
 	case 2:
 		req.mask = CATENA__SET_MASK__SET_TRIM_TAKE;
-		rc = model_trim(&sim.model, who, slot, true);
+		rc = model_trim(&sim.model, who, slot, true, 0);
 		break;
 	default:
 		req.mask = CATENA__SET_MASK__SET_TRIM_DONE;
 		req.size = inode->trim_from;
-		rc = model_trim(&sim.model, who, slot, false);
+		rc = model_trim(&sim.model, who, slot, false, req.truncations);
 	}
 	ask(who, &request, rc);
 	if (rc == 0)

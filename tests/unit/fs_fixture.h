@@ -122,7 +122,7 @@ static const char *word_of(const Catena__Request *request)
 		return words[request->op_case];
 	switch (request->setattr->mask &
 		~(uint32_t)(CATENA__SET_MASK__SET_ATIME | CATENA__SET_MASK__SET_MTIME |
-			    CATENA__SET_MASK__SET_CTIME)) {
+			    CATENA__SET_MASK__SET_CTIME | CATENA__SET_MASK__SET_OWN_TIMES)) {
 	case 0:
 		return request->sync ? "times+sync" : "times";
 	case CATENA__SET_MASK__SET_SIZE:

@@ -134,6 +134,155 @@ static void test_who_extends_a_file_finishes_a_dead_sessions_truncation_first(vo
 	do_close(file, &fi);
 }
 
+/* ---- what was under way ---- */
+
+static void note_error(void *user, int error)
+{
+	*(int *)user = error;
+}
+
+/* What the master has. */
+static uint64_t master_size(uint64_t file)
+{
+	Catena__GetattrReq getattr = CATENA__GETATTR_REQ__INIT;
+	Catena__Request request = CATENA__REQUEST__INIT;
+	Catena__Reply *reply;
+	uint8_t *bytes = NULL;
+	size_t size = 0;
+	uint64_t result;
+
+	getattr.ino = file;
+	request.op_case = CATENA__REQUEST__OP_GETATTR;
+	request.getattr = &getattr;
+	request.id = 1;
+	assert_int_equal(state_query(master.state, master.session, &request, &bytes, &size), 0);
+	reply = catena__reply__unpack(NULL, size, bytes);
+	assert_non_null(reply->attr);
+	result = reply->attr->size;
+	catena__reply__free_unpacked(reply, NULL);
+	free(bytes);
+	return result;
+}
+
+static void test_a_flush_under_way_does_not_undo_a_truncation(void **state)
+{
+	struct stat st = {.st_size = 4};
+	struct fuse_file_info fi;
+	uint64_t file = do_create(1, "file", &fi);
+	struct inode *inode = inode_table_get(fs->inodes, file);
+	int error = 1;
+	(void)state;
+
+	do_write(file, &fi, "0123456789", 0);
+	chunks.hold_flushes = true;
+	flush_inode(fs, inode, false, note_error, &error);
+	/* The master has done the truncation, but its answer is not there when the data's is. */
+	master.hold = true;
+	fs_setattr(fresh(), file, &st, FUSE_SET_ATTR_SIZE, NULL);
+	release_data();
+	assert_int_equal(count_events("grow"), 2);
+	assert_int_equal(master_size(file), 4);
+	release_replies(false);
+	assert_int_equal(last.answers, 1);
+	assert_int_equal(last.error, 0);
+	assert_int_equal(error, 0);
+	assert_int_equal(do_size(file), 4);
+	later(2);
+	assert_int_equal(do_size(file), 4);
+	assert_int_equal(master_size(file), 4);
+	inode_put(fs->inodes, inode);
+	do_close(file, &fi);
+}
+
+static void test_neither_does_a_sync_under_way(void **state)
+{
+	struct stat st = {.st_size = 4};
+	struct fuse_file_info fi;
+	uint64_t file = do_create(1, "file", &fi);
+	struct fuse_req sync = {0};
+	(void)state;
+
+	do_write(file, &fi, "0123456789", 0);
+	master.hold = true;
+	fs_setattr(fresh(), file, &st, FUSE_SET_ATTR_SIZE, NULL);
+	fs_fsync(&sync, file, 0, &fi);
+	assert_int_equal(master_size(file), 4);
+	release_replies(false);
+	assert_int_equal(sync.answers, 1);
+	assert_int_equal(sync.error, 0);
+	assert_int_equal(do_size(file), 4);
+	do_write(file, &fi, "X", 5);
+	fs_fsync(&sync, file, 0, &fi);
+	assert_int_equal(sync.error, 0);
+	assert_int_equal(master_size(file), 6);
+	do_close(file, &fi);
+}
+
+/* Another mount truncates, and has done all there is to do about it. */
+static void truncate_elsewhere(uint64_t file, uint64_t size)
+{
+	Catena__SetattrReq setattr = CATENA__SETATTR_REQ__INIT;
+	Catena__Request request = CATENA__REQUEST__INIT;
+	static uint64_t truncations;
+
+	truncations = size == 4 ? 0 : truncations;
+	state_apply_session_open(master.state, ++master.index, 9, 1, "other:/mnt", "c3");
+	setattr.ino = file;
+	setattr.mask = CATENA__SET_MASK__SET_SIZE;
+	setattr.size = size;
+	request.op_case = CATENA__REQUEST__OP_SETATTR;
+	request.setattr = &setattr;
+	assert_int_equal(other_session(9, &request), 0);
+	setattr.mask = CATENA__SET_MASK__SET_TRIM_DONE;
+	setattr.truncations = ++truncations;
+	assert_int_equal(other_session(9, &request), 0);
+}
+
+static void test_a_truncation_elsewhere_is_not_undone_and_loses_no_later_write(void **state)
+{
+	struct fuse_file_info fi;
+	uint64_t file = do_create(1, "file", &fi);
+	(void)state;
+
+	set_sole(false);
+	do_write(file, &fi, "0123456789", 0);
+	truncate_elsewhere(file, 4);
+	fs_fsync(fresh(), file, 0, &fi);
+	assert_int_equal(last.error, 0);
+	assert_int_equal(master_size(file), 4);
+	/* Written without knowing of the next one: before it, and after it. */
+	do_write(file, &fi, "56789", 5);
+	truncate_elsewhere(file, 2);
+	do_write(file, &fi, "X", 6);
+	fs_flush(fresh(), file, &fi);
+	assert_int_equal(last.error, 0);
+	assert_int_equal(master_size(file), 7);
+	assert_int_equal(do_size(file), 7);
+	do_close(file, &fi);
+}
+
+static void test_what_was_written_to_a_file_replaced_elsewhere_is_told(void **state)
+{
+	struct fuse_file_info fi;
+	uint64_t file = do_create(1, "file", &fi);
+	(void)state;
+
+	set_sole(false);
+	do_write(file, &fi, "0123456789", 0);
+	truncate_elsewhere(file, 4);
+	truncate_elsewhere(file, 0);
+	fs_flush(fresh(), file, &fi);
+	assert_int_equal(last.error, 0);
+	assert_int_equal(master_size(file), 0);
+	do_write(file, &fi, "0123456789", 0);
+	truncate_elsewhere(file, 0);
+	do_write(file, &fi, "lost", 0);
+	fs_flush(fresh(), file, &fi);
+	assert_int_equal(last.error, EIO);
+	assert_int_equal(master_size(file), 0);
+	do_close(file, &fi);
+}
+
 static void test_holes_are_punched_inside_the_file_only(void **state)
 {
 	struct fuse_file_info fi;
@@ -174,6 +323,10 @@ int main(void)
 		WITH_FS(test_truncation_to_nothing_gives_a_new_file),
 		WITH_FS(test_a_write_waits_for_a_truncation_under_way),
 		WITH_FS(test_who_extends_a_file_finishes_a_dead_sessions_truncation_first),
+		WITH_FS(test_a_flush_under_way_does_not_undo_a_truncation),
+		WITH_FS(test_neither_does_a_sync_under_way),
+		WITH_FS(test_a_truncation_elsewhere_is_not_undone_and_loses_no_later_write),
+		WITH_FS(test_what_was_written_to_a_file_replaced_elsewhere_is_told),
 		WITH_FS(test_holes_are_punched_inside_the_file_only),
 	};
 

@@ -101,7 +101,8 @@ static void test_a_write_is_seen_at_once_and_told_once(void **state)
 	assert_int_equal(st.st_blocks, 3);
 	inode_update_begin(inode, &update);
 	assert_int_equal(update.mask, CATENA__SET_MASK__SET_GROW | CATENA__SET_MASK__SET_MTIME |
-					      CATENA__SET_MASK__SET_CTIME);
+					      CATENA__SET_MASK__SET_CTIME |
+					      CATENA__SET_MASK__SET_OWN_TIMES);
 	assert_int_equal(update.size, 1500);
 	assert_int_equal(update.file_id, 50);
 	answer.version = 11;
@@ -158,7 +159,7 @@ static void test_a_truncation_voids_what_was_to_be_told(void **state)
 	inode_wrote(inode, 1000, 9000, 200, true);
 	inode_update_begin(inode, &update);
 	/* The truncation is answered before the update's data was flushed. */
-	inode_update_forget(inode);
+	inode_update_forget(inode, false);
 	cut.size = 10;
 	cut.version = 20;
 	inode_apply(inode, &cut, 1);
@@ -171,6 +172,97 @@ static void test_a_truncation_voids_what_was_to_be_told(void **state)
 	inode_update_begin(inode, &later);
 	assert_int_equal(later.size, 20);
 	assert_int_equal(later.mask & CATENA__SET_MASK__SET_GROW, CATENA__SET_MASK__SET_GROW);
+}
+
+static void truncated_elsewhere(uint64_t size, uint64_t truncations, int64_t at)
+{
+	struct attr cut = inode->attr;
+
+	cut.size = size;
+	cut.version += 1;
+	cut.truncations = truncations;
+	cut.truncated_at = at;
+	inode_apply(inode, &cut, 1);
+}
+
+static void test_a_truncation_elsewhere_cuts_off_what_was_written_before_it(void **state)
+{
+	struct inode_update update;
+	(void)state;
+
+	inode_wrote(inode, 1000, 9000, 200, false);
+	inode_wrote(inode, 100, 300, 400, false);
+	inode_wrote(inode, 0, 50, 500, false);
+	inode_update_begin(inode, &update);
+	assert_int_equal(update.truncations, 0);
+	assert_int_equal(update.size, 9000);
+	truncated_elsewhere(10, 1, 300);
+	assert_int_equal(inode_size(inode), 300);
+	inode_update_check(inode, &update);
+	assert_int_equal(update.mask & CATENA__SET_MASK__SET_GROW, 0);
+	inode_update_begin(inode, &update);
+	assert_int_equal(update.truncations, 1);
+	assert_int_equal(update.size, 300);
+	truncated_elsewhere(20, 2, 400);
+	assert_int_equal(inode_size(inode), 50);
+	truncated_elsewhere(30, 3, 500);
+	assert_int_equal(inode_size(inode), 30);
+	assert_int_equal(inode->dirty & INODE_DIRTY_SIZE, 0);
+	/* The content and times of the writes below are still news. */
+	assert_int_equal(inode->dirty, INODE_DIRTY_MTIME);
+	inode_wrote(inode, 30, 40, 600, false);
+	inode_update_begin(inode, &update);
+	assert_int_equal(update.size, 40);
+	inode_update_done(inode, &update);
+	assert_int_equal(inode->dirty, 0);
+}
+
+static void test_of_many_writes_rather_too_much_is_kept_than_too_little(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 20; i++)
+		inode_wrote(inode, 0, 9000 - i, 200 + i, false);
+	assert_int_equal(inode_size(inode), 9000);
+	truncated_elsewhere(10, 1, 218);
+	assert_int_equal(inode_size(inode), 8981);
+	truncated_elsewhere(10, 2, 219);
+	assert_int_equal(inode_size(inode), 10);
+	for (unsigned i = 0; i < 20; i++)
+		inode_wrote(inode, 0, 100 + i, 300 + i, false);
+	assert_int_equal(inode_size(inode), 119);
+	truncated_elsewhere(10, 3, 318);
+	assert_int_equal(inode_size(inode), 119);
+	truncated_elsewhere(10, 4, 319);
+	assert_int_equal(inode_size(inode), 10);
+}
+
+static void test_a_version_is_told_for_each_write_after_its_data(void **state)
+{
+	struct inode_update update;
+	(void)state;
+
+	inode_wrote(inode, 0, 10, 200, true);
+	inode_update_begin(inode, &update);
+	/* Written while the data of the first is on its way: its own is not there yet. */
+	inode_wrote(inode, 0, 10, 300, true);
+	inode_update_check(inode, &update);
+	inode_update_done(inode, &update);
+	assert_int_equal(inode->dirty, INODE_DIRTY_MTIME);
+	/* A program sets the time, and so makes a version before the data. */
+	inode_mtime_set(inode, true);
+	assert_int_equal(inode_mtime(inode), inode->attr.mtime);
+	inode_update_begin(inode, &update);
+	assert_int_equal(update.mask, CATENA__SET_MASK__SET_OWN_TIMES |
+					      CATENA__SET_MASK__SET_MTIME |
+					      CATENA__SET_MASK__SET_CTIME);
+	inode_update_check(inode, &update);
+	assert_int_not_equal(update.mask, 0);
+	inode_update_done(inode, &update);
+	assert_int_equal(inode->dirty, 0);
+	/* Nobody else is there to see it. */
+	inode_wrote(inode, 0, 10, 400, true);
+	inode_mtime_set(inode, false);
+	assert_int_equal(inode->dirty, 0);
 }
 
 static void test_times_that_a_program_sets_meanwhile_are_not_undone(void **state)
@@ -317,6 +409,9 @@ int main(void)
 		WITH_INODE(test_a_write_inside_the_file_leaves_its_size_alone),
 		WITH_INODE(test_a_write_during_the_telling_is_told_next),
 		WITH_INODE(test_a_truncation_voids_what_was_to_be_told),
+		WITH_INODE(test_a_truncation_elsewhere_cuts_off_what_was_written_before_it),
+		WITH_INODE(test_of_many_writes_rather_too_much_is_kept_than_too_little),
+		WITH_INODE(test_a_version_is_told_for_each_write_after_its_data),
 		WITH_INODE(test_times_that_a_program_sets_meanwhile_are_not_undone),
 		WITH_INODE(test_relative_atime_changes_when_it_is_older_than_the_content),
 		WITH_INODE(test_times_before_1970_are_times),

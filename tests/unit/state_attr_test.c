@@ -27,6 +27,7 @@ enum {
 	KILL_PRIV = CATENA__SET_MASK__SET_KILL_PRIV,
 	TRIM_DONE = CATENA__SET_MASK__SET_TRIM_DONE,
 	TRIM_TAKE = CATENA__SET_MASK__SET_TRIM_TAKE,
+	OWN = CATENA__SET_MASK__SET_OWN_TIMES,
 };
 
 static struct fixture f;
@@ -169,7 +170,118 @@ static void growing_takes_the_greater_size_of_the_same_file(void **state)
 	assert_int_equal(counts.allocated_bytes, 150);
 }
 
+static int tell_times(uint64_t ino, uint32_t mask, int64_t atime, int64_t mtime)
+{
+	Catena__SetattrReq set = CATENA__SETATTR_REQ__INIT;
+
+	set.ino = ino;
+	set.mask = mask;
+	set.atime = atime;
+	set.mtime = set.ctime = mtime;
+	return do_setattr(&f, &set);
+}
+
+static void times_of_reads_and_writes_that_are_told_late_change_nothing_newer(void **state)
+{
+	uint64_t ino = file_with(100), version;
+
+	f.time = 5000;
+	assert_int_equal(tell_times(ino, OWN | ATIME | MTIME | CTIME, 3000, 2000), 0);
+	assert_int_equal(f.reply->attr->mtime, 2000);
+	assert_int_equal(f.reply->attr->ctime, 2000);
+	assert_int_equal(f.reply->attr->atime, 3000);
+	assert_int_equal(tell_times(ino, OWN | ATIME | MTIME | CTIME, 2999, 1999), 0);
+	assert_int_equal(f.reply->attr->mtime, 2000);
+	assert_int_equal(f.reply->attr->ctime, 2000);
+	assert_int_equal(f.reply->attr->atime, 3000);
+	/* A program's word at 5000 stands against all that was before 5000. */
+	assert_int_equal(tell_times(ino, ATIME | MTIME, 7, 8), 0);
+	assert_int_equal(tell_times(ino, OWN | ATIME | MTIME | CTIME, 5000, 5000), 0);
+	assert_int_equal(f.reply->attr->atime, 7);
+	assert_int_equal(f.reply->attr->mtime, 8);
+	assert_int_equal(f.reply->attr->ctime, 5000);
+	assert_int_equal(fixture_reopen(&f), 0);
+	assert_int_equal(tell_times(ino, OWN | ATIME | MTIME | CTIME, 4999, 4999), 0);
+	assert_int_equal(f.reply->attr->mtime, 8);
+	assert_int_equal(tell_times(ino, OWN | ATIME | MTIME | CTIME, 5001, 5002), 0);
+	assert_int_equal(f.reply->attr->atime, 5001);
+	assert_int_equal(f.reply->attr->mtime, 5002);
+	/* Also when the program had chosen a time to come. */
+	assert_int_equal(tell_times(ino, ATIME | MTIME, 9000, 9000), 0);
+	assert_int_equal(tell_times(ino, OWN | ATIME | MTIME | CTIME, 5004, 5005), 0);
+	assert_int_equal(f.reply->attr->atime, 5004);
+	assert_int_equal(f.reply->attr->mtime, 5005);
+	/* Of a write everybody hears, though it is late; of a read nobody needs to. */
+	version = f.reply->attr->version;
+	assert_int_equal(tell_times(ino, OWN | MTIME | CTIME, 0, 4000), 0);
+	assert_int_equal(f.reply->attr->version, version + 1);
+	assert_int_equal(tell_times(ino, OWN | ATIME, 6000, 0), 0);
+	assert_int_equal(f.reply->attr->atime, 6000);
+	assert_int_equal(f.reply->attr->version, version + 1);
+	assert_int_equal(tell_times(ino, OWN | MODE, 0, 0), -EINVAL);
+	assert_int_equal(tell_times(ino, OWN | SIZE, 0, 0), -EINVAL);
+}
+
+static void a_new_size_takes_the_times_of_the_writes_that_made_it(void **state)
+{
+	Catena__SetattrReq set = CATENA__SETATTR_REQ__INIT;
+
+	set.ino = file_with(100);
+	set.file_id = f.reply->attr->file_id;
+	f.time = 5000;
+	assert_int_equal(tell_times(set.ino, MTIME, 0, 8), 0);
+	set.mask = OWN | GROW | MTIME | CTIME;
+	set.size = 200;
+	set.mtime = set.ctime = 4000;
+	assert_int_equal(do_setattr(&f, &set), 0);
+	assert_int_equal(f.reply->attr->size, 200);
+	assert_int_equal(f.reply->attr->mtime, 8);
+	assert_int_equal(f.reply->attr->ctime, 5000);
+}
+
 /* ---- truncation ---- */
+
+static void what_was_written_before_a_truncation_does_not_come_back(void **state)
+{
+	uint64_t ino = file_with(5 * MIB), id = f.reply->attr->file_id;
+
+	assert_int_equal(f.reply->attr->truncations, 0);
+	f.time = 2000;
+	assert_int_equal(do_size(&f, ino, SIZE, 1000, 0), 0);
+	assert_int_equal(f.reply->attr->truncations, 1);
+	assert_int_equal(f.reply->attr->truncated_at, 2000);
+	f.time = 3000;
+	assert_int_equal(do_size_at(&f, ino, GROW, 4 * MIB, id, 0), -ESTALE);
+	assert_int_equal(f.reply->attr->size, 1000);
+	assert_int_equal(f.reply->attr->truncations, 1);
+	assert_int_equal(f.reply->attr->mtime, 2000);
+	assert_int_equal(do_size_at(&f, ino, GROW, 4 * MIB, id, 2), -ESTALE);
+	assert_int_equal(do_size_at(&f, ino, GROW, 2000, id, 1), 0);
+	assert_int_equal(f.reply->attr->truncations, 1);
+	/* Also one that only this master took for no change. */
+	assert_int_equal(do_size(&f, ino, SIZE, 2000, 0), 0);
+	assert_int_equal(do_size_at(&f, ino, GROW, 3000, id, 1), -ESTALE);
+	assert_int_equal(do_size(&f, ino, SIZE, 2500, 0), 0);
+	assert_int_equal(do_size_at(&f, ino, GROW, 3000, id, 2), -ESTALE);
+	assert_int_equal(fixture_reopen(&f), 0);
+	assert_int_equal(do_size_at(&f, ino, GROW, 3000, id, 3), 0);
+	assert_int_equal(do_open(&f, ino, true), 0);
+	assert_int_equal(f.reply->attr->truncations, 4);
+	assert_int_equal(f.reply->attr->truncated_at, 3000);
+}
+
+static void a_trim_is_not_ended_by_the_end_of_the_one_before(void **state)
+{
+	uint64_t ino = file_with(5 * MIB), id = f.reply->attr->file_id;
+
+	assert_int_equal(do_size(&f, ino, SIZE, 1000, 0), 0);
+	assert_int_equal(do_size_at(&f, ino, GROW, 2000, id, 1), 0);
+	assert_int_equal(do_size(&f, ino, SIZE, 1000, 0), 0);
+	assert_int_equal(do_size_at(&f, ino, TRIM_DONE, 1000, 0, 1), 0);
+	assert_int_equal(f.reply->attr->trim_to, 2000);
+	assert_int_equal(do_size_at(&f, ino, TRIM_DONE, 1000, 0, 2), 0);
+	assert_int_equal(f.reply->attr->trim_to, 0);
+}
 
 static void truncation_to_zero_gives_a_fresh_file_id_and_queues_the_old(void **state)
 {
@@ -505,6 +617,10 @@ int main(void)
 		TEST(sgid_without_group_execute_is_mandatory_locking_and_stays),
 		TEST(only_files_have_a_size_to_set),
 		TEST(growing_takes_the_greater_size_of_the_same_file),
+		TEST(times_of_reads_and_writes_that_are_told_late_change_nothing_newer),
+		TEST(a_new_size_takes_the_times_of_the_writes_that_made_it),
+		TEST(what_was_written_before_a_truncation_does_not_come_back),
+		TEST(a_trim_is_not_ended_by_the_end_of_the_one_before),
 		TEST(truncation_to_zero_gives_a_fresh_file_id_and_queues_the_old),
 		TEST(truncation_to_more_than_zero_records_a_trim),
 		TEST(an_unfinished_trim_is_removed_whole_with_the_file),

@@ -261,9 +261,10 @@ static inline int do_setattr(struct fixture *f, const Catena__SetattrReq *values
 	return fixture_send(f, &request);
 }
 
-/* SET_SIZE, SET_GROW (for the file's own id) and the SET_TRIM_* ones. */
-static inline int do_size(struct fixture *f, uint64_t ino, uint32_t mask, uint64_t size,
-			  uint64_t file_id)
+/* SET_SIZE, SET_GROW (for the file's own id) and the SET_TRIM_* ones, of one who knows of
+ * @truncations. */
+static inline int do_size_at(struct fixture *f, uint64_t ino, uint32_t mask, uint64_t size,
+			     uint64_t file_id, uint64_t truncations)
 {
 	Catena__SetattrReq req = CATENA__SETATTR_REQ__INIT;
 
@@ -271,7 +272,17 @@ static inline int do_size(struct fixture *f, uint64_t ino, uint32_t mask, uint64
 	req.mask = mask;
 	req.size = size;
 	req.file_id = file_id;
+	req.truncations = truncations;
 	return do_setattr(f, &req);
+}
+
+/* The same of one who knows of all. */
+static inline int do_size(struct fixture *f, uint64_t ino, uint32_t mask, uint64_t size,
+			  uint64_t file_id)
+{
+	uint64_t truncations = do_getattr(f, ino) == 0 ? f->reply->attr->truncations : 0;
+
+	return do_size_at(f, ino, mask, size, file_id, truncations);
 }
 
 static inline int do_xattr(struct fixture *f, uint64_t ino, uint32_t op, const char *name,

@@ -53,11 +53,21 @@ static void inodes_are_read_as_they_were_written(void **state)
 	assert_true(in.trim_to == out.trim_to && in.trim_session == out.trim_session);
 	assert_true(in.entries == out.entries && in.xattr_bytes == out.xattr_bytes);
 	assert_int_equal(in.flags, out.flags);
+	assert_true(in.truncations == out.truncations && in.truncated_at == out.truncated_at);
+	assert_true(in.atime_set == out.atime_set && in.mtime_set == out.mtime_set);
 	for (size_t size = 0; size < INODE_VALUE_BYTES; size++)
 		assert_false(inode_decode(1, data, size, &out));
 	assert_false(inode_decode(1, data, INODE_VALUE_BYTES + 1, &out));
 	data[0]++;
 	assert_false(inode_decode(1, data, INODE_VALUE_BYTES, &out));
+	data[0] = 0;
+	assert_false(inode_decode(1, data, INODE_VALUE_BYTES, &out));
+	/* Those of the first format end before what counts truncations. */
+	data[0] = 1;
+	assert_false(inode_decode(1, data, INODE_VALUE_BYTES, &out));
+	assert_true(inode_decode(in.ino, data, INODE_VALUE_BYTES - 32, &out));
+	assert_true(in.xattr_bytes == out.xattr_bytes && out.truncations == 0);
+	assert_true(out.truncated_at == 0 && out.atime_set == 0 && out.mtime_set == 0);
 }
 
 static void counters_are_read_as_they_were_written(void **state)
