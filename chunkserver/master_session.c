@@ -308,6 +308,13 @@ static bool take_target(struct master_session *s, const Catena__Registered *mess
 	s->options.callbacks.report(s->options.user, index, &report);
 	said = find_target(message, report.uuid);
 	if (said != NULL && said->target_id != 0) {
+		/* What we have in chains we have by the number that it had. */
+		if (s->target_ids[index] != 0 && s->target_ids[index] != said->target_id) {
+			log_error("master gives a target another number uuid=%s number=%" PRIu32
+				  " was=%" PRIu32 ": it has to be started anew to get it",
+				  report.uuid, said->target_id, s->target_ids[index]);
+			return false;
+		}
 		s->target_ids[index] = said->target_id;
 		return true;
 	}
@@ -336,7 +343,8 @@ static bool on_registered(struct master_session *s, const Catena__Registered *me
 	s->retry_ms = RETRY_MIN_MS;
 	log_info("registered server=%" PRIu64 " master=%s lease_ms=%" PRIu64, message->server_id,
 		 s->options.master, (uint64_t)(s->lease_ns / NS_PER_MSEC));
-	s->options.callbacks.registered(s->options.user, message->server_id, s->target_ids);
+	s->options.callbacks.registered(s->options.user, message->server_id, s->target_ids,
+					message->map_version);
 	send_heartbeat(s);
 	return true;
 }

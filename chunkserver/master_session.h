@@ -53,8 +53,10 @@ struct master_session_callbacks {
 	void (*report)(void *user, unsigned index, struct target_report *report);
 	/* Before each heartbeat; @status is all zero. */
 	void (*status)(void *user, struct server_status *status);
-	/* Registered: our server id, and the id of each target, in our order; 0: it is refused. */
-	void (*registered)(void *user, uint64_t server_id, const uint32_t *target_ids);
+	/* Registered: our server id, and the id of each target, in our order; 0: it is refused.
+	 * Maps older than @map_version do not know of it. */
+	void (*registered)(void *user, uint64_t server_id, const uint32_t *target_ids,
+			   uint64_t map_version);
 	void (*map)(void *user, struct cluster_map *map); /* borrowed */
 	/* The first one says that the master has settled the lives of all targets. */
 	void (*lease)(void *user, uint64_t until_ns);

@@ -138,7 +138,8 @@ static void on_status(void *user, struct server_status *status)
 	status->report_count = reports_next(s->reports, status->reports, MASTER_REPORTS_MAX);
 }
 
-static void on_registered(void *user, uint64_t server_id, const uint32_t *target_ids)
+static void on_registered(void *user, uint64_t server_id, const uint32_t *target_ids,
+			  uint64_t map_version)
 {
 	struct server *s = user;
 
@@ -149,7 +150,7 @@ static void on_registered(void *user, uint64_t server_id, const uint32_t *target
 	memcpy(s->target_ids, target_ids, s->target_count * sizeof(*s->target_ids));
 	acceptor_set_server_id(s->acceptor, server_id);
 	for (uint32_t i = 0; i < s->worker_count; i++)
-		worker_set_identity(s->workers[i], server_id, target_ids);
+		worker_set_identity(s->workers[i], server_id, target_ids, map_version);
 }
 
 static void on_map(void *user, struct cluster_map *map)

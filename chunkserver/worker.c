@@ -24,6 +24,7 @@ struct command {
 		COMMAND_STOP
 	} kind;
 	uint64_t number; /* server id, lease, deadline */
+	uint64_t version;
 	uint32_t *target_ids;
 	struct cluster_map *map;
 	struct conn *conn;
@@ -65,24 +66,10 @@ static struct command *command_new(int kind)
 	return command;
 }
 
-static void run_identity(struct worker *worker, const struct command *command)
-{
-	worker->server_id = command->number;
-	for (unsigned i = 0; i < worker->options.store_count; i++) {
-		if (worker->targets[i].target_id != command->target_ids[i])
-			place_forget(worker);
-		worker->targets[i].target_id = command->target_ids[i];
-	}
-	place_all(worker);
-}
-
 static void run_map(struct worker *worker, struct command *command)
 {
-	if (worker->map != NULL && command->map->version < worker->map->version)
+	if (!place_map(worker, command->map))
 		return;
-	cluster_map_unref(worker->map);
-	worker->map = cluster_map_ref(command->map);
-	place_all(worker);
 	atomic_store(&worker->map_version, command->map->version);
 	if (worker->options.events.placed != NULL)
 		worker->options.events.placed(worker->options.events.user);
@@ -100,8 +87,9 @@ static void on_removed(void *user, int error)
 	conn_batch_begin();
 	actions_time(worker);
 	for (size_t i = 0; error == 0 && i < command->key_count; i++) {
-		struct member *member = member_find(worker, command->keys[i].pool,
-						    command->keys[i].partition, target->target_id);
+		struct member *member =
+			member_find(worker, command->keys[i].pool, command->keys[i].partition,
+				    target->entry.target_id);
 
 		if (member != NULL)
 			chain_gone(member->chain, &command->keys[i], 1);
@@ -133,7 +121,7 @@ static void run_command(struct worker *worker, struct command *command)
 {
 	switch (command->kind) {
 	case COMMAND_IDENTITY:
-		run_identity(worker, command);
+		place_registered(worker, command->number, command->target_ids, command->version);
 		break;
 	case COMMAND_MAP:
 		run_map(worker, command);
@@ -352,12 +340,14 @@ int worker_start(const struct worker_options *options, struct worker **out)
 
 /* ---- from the front loop ---- */
 
-void worker_set_identity(struct worker *worker, uint64_t server_id, const uint32_t *target_ids)
+void worker_set_identity(struct worker *worker, uint64_t server_id, const uint32_t *target_ids,
+			 uint64_t map_version)
 {
 	struct command *command = command_new(COMMAND_IDENTITY);
 	size_t count = worker->options.store_count;
 
 	command->number = server_id;
+	command->version = map_version;
 	command->target_ids = calloc(count, sizeof(*target_ids));
 	if (command->target_ids == NULL)
 		abort();

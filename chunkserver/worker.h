@@ -61,9 +61,11 @@ struct worker_options {
 
 /* Starts its thread and loop. */
 int worker_start(const struct worker_options *options, struct worker **out);
-/* Who we are, by the master: our server id, and the id of each target. Again after each
- * registration; the ids never change while the process lives. */
-void worker_set_identity(struct worker *worker, uint64_t server_id, const uint32_t *target_ids);
+/* Who we are, by the master: our server id, and the id of each target, 0 for one that is refused.
+ * Again after each registration; an id never changes into another one while the process lives. A
+ * target that gets one is placed by a map set after this call, of @map_version or later. */
+void worker_set_identity(struct worker *worker, uint64_t server_id, const uint32_t *target_ids,
+			 uint64_t map_version);
 void worker_set_map(struct worker *worker,
 		    struct cluster_map *map); /* takes a reference of its own */
 /* The version of the map by which the worker goes; 0: none yet. Any thread. */

@@ -10,6 +10,7 @@
 #include <utlist.h>
 #include "chunkserver/chain.h"
 #include "chunkserver/clients.h"
+#include "chunkserver/target_entry.h"
 #include "chunkserver/worker.h"
 
 #define PEER_REQUESTS_MAX 256u        /* of one client connection, before it is paused */
@@ -34,12 +35,12 @@ struct worker_target {
 	struct store *store;
 	struct store_view *view;
 	struct chain_env *env;
-	uint32_t target_id;    /* 0: not known yet */
-	bool failed;           /* the chains have been told that the store is down */
-	bool low;              /* store_is_low() */
-	struct purge *purges;  /* partitions whose chunks may be to be deleted, in turn */
-	struct purge *purging; /* one of them, of which a batch is being removed */
-	uint64_t purge_at_ns;  /* not before */
+	struct target_entry entry; /* its number */
+	bool failed;               /* the chains have been told that the store is down */
+	bool low;                  /* store_is_low() */
+	struct purge *purges;      /* partitions whose chunks may be to be deleted, in turn */
+	struct purge *purging;     /* one of them, of which a batch is being removed */
+	uint64_t purge_at_ns;      /* not before */
 };
 
 /* A chain of this worker. */
@@ -165,11 +166,15 @@ void links_tick(struct worker *worker, uint64_t now_ns);
 void links_close(struct worker *worker);
 
 /* ---- worker_place.c ---- */
+/* The master has registered this server, and its targets by these numbers (0: refused); see
+ * worker_set_identity(). */
+void place_registered(struct worker *worker, uint64_t server_id, const uint32_t *target_ids,
+		      uint64_t map_version);
+/* A map has come; one that is older than the worker's is passed over. True: it counts. */
+bool place_map(struct worker *worker, struct cluster_map *map);
 /* Makes and configures the members of this server's targets, where the newest map says something
  * else than the last one. */
 void place_all(struct worker *worker);
-/* Everything is looked at by the next one: a target has another number. */
-void place_forget(struct worker *worker);
 /* One partition, whatever was said before. */
 void place_again(struct worker *worker, uint32_t pool, uint32_t partition);
 void members_free(struct worker *worker);

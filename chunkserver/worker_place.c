@@ -19,7 +19,7 @@ struct member *member_find(struct worker *worker, uint32_t pool, uint32_t partit
 
 	HASH_FIND(hh, worker->members, &key, sizeof(key), first);
 	for (member = first; member != NULL; member = member->hash_next) {
-		if (target_id == 0 || member->target->target_id == target_id)
+		if (target_id == 0 || member->target->entry.target_id == target_id)
 			return member;
 	}
 	return NULL;
@@ -76,10 +76,10 @@ static void place_on(struct worker *worker, struct worker_target *target,
 	struct chain_config config;
 	struct member *member;
 
-	if (target->target_id == 0 || purge_holds(target, pool->id, partition))
+	if (!target_entry_is_in(&target->entry) || purge_holds(target, pool->id, partition))
 		return;
-	member = member_find(worker, pool->id, partition, target->target_id);
-	fill_config(worker->map, pool, chain, target->target_id, &config);
+	member = member_find(worker, pool->id, partition, target->entry.target_id);
+	fill_config(worker->map, pool, chain, target->entry.target_id, &config);
 	if (member == NULL && config.self >= 0)
 		member = member_add(worker, target, pool->id, partition);
 	if (member != NULL) {
@@ -129,7 +129,8 @@ static bool same_servers(const struct cluster_map *old, const struct cluster_map
 	return true;
 }
 
-void place_forget(struct worker *worker)
+/* Everything is looked at by the next one. */
+static void place_forget(struct worker *worker)
 {
 	cluster_map_unref(worker->placed);
 	worker->placed = NULL;
@@ -160,6 +161,32 @@ void place_all(struct worker *worker)
 	worker->placed = cluster_map_ref(map);
 	cluster_map_unref(old);
 	actions_run(worker);
+}
+
+void place_registered(struct worker *worker, uint64_t server_id, const uint32_t *target_ids,
+		      uint64_t map_version)
+{
+	worker->server_id = server_id;
+	for (unsigned i = 0; i < worker->options.store_count; i++) {
+		if (target_entry_registered(&worker->targets[i].entry, target_ids[i], map_version))
+			place_forget(worker);
+	}
+	place_all(worker);
+}
+
+bool place_map(struct worker *worker, struct cluster_map *map)
+{
+	if (worker->map != NULL && map->version < worker->map->version)
+		return false;
+	for (unsigned i = 0; i < worker->options.store_count; i++) {
+		if (target_entry_map(&worker->targets[i].entry, map->version))
+			place_forget(worker);
+	}
+	cluster_map_ref(map);
+	cluster_map_unref(worker->map);
+	worker->map = map;
+	place_all(worker);
+	return true;
 }
 
 void members_free(struct worker *worker)

@@ -100,11 +100,11 @@ static enum verdict judge(const struct worker_target *target, const struct purge
 	struct chain_counts counts;
 
 	if (chain == NULL || chain->epoch == 0 || chain_head(chain) < 0 ||
-	    chain_index(chain, target->target_id) >= 0)
+	    chain_index(chain, target->entry.target_id) >= 0)
 		return PURGE_NEVER;
 	if (!is_kept_elsewhere(worker->map, chain))
 		return PURGE_NOT_NOW;
-	member = member_find(worker, purge->pool, purge->partition, target->target_id);
+	member = member_find(worker, purge->pool, purge->partition, target->entry.target_id);
 	if (member == NULL)
 		return PURGE_NOW;
 	if (chain_epoch(member->chain) != chain->epoch)

@@ -285,6 +285,7 @@ static void tell_registered(struct registration *r)
 	registered.cluster = (char *)state_cluster(master->state);
 	registered.server_id = r->stream->server->id;
 	registered.lease_ns = master->config.serving_lease_ns;
+	registered.map_version = view_version_of(state_map_version(master->state));
 	registered.n_targets = count;
 	registered.targets = pointers;
 	push_message(&push, SERVER_PUSH_REGISTERED, &registered.base);

@@ -71,9 +71,14 @@ void view_set_usage(struct view *view, uint32_t target_id, uint64_t capacity, ui
 	target->full = full;
 }
 
+uint64_t view_version_of(uint64_t state_version)
+{
+	return state_version << CHANGE_BITS;
+}
+
 static uint64_t shown_version(const struct view *view)
 {
-	return view->map->version << CHANGE_BITS | (view->changes & ((1ull << CHANGE_BITS) - 1));
+	return view_version_of(view->map->version) | (view->changes & ((1ull << CHANGE_BITS) - 1));
 }
 
 /* Encodes with the version that fits; the map itself keeps the state's. */

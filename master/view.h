@@ -30,6 +30,8 @@ int view_refresh(struct view *view, struct state *state);
  * sees it before view_refresh(). */
 int view_prepare(struct view *view, struct state *state, uint8_t **out, size_t *size,
 		 uint64_t *version);
+/* The lowest version that is shown of the state's map with this version, or of a later one. */
+uint64_t view_version_of(uint64_t state_version);
 /* True: that is news; publish. */
 bool view_set_online(struct view *view, uint64_t server_id, bool online);
 void view_set_usage(struct view *view, uint32_t target_id, uint64_t capacity, uint64_t used,

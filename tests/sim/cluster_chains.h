@@ -36,6 +36,12 @@ static void send_map(struct world *w, uint64_t conn, struct cluster_map *map)
 		event->map = cluster_map_ref(map);
 }
 
+/* The lowest that is shown of it. */
+static uint64_t shown_version_of(uint64_t state_version)
+{
+	return state_version << 36;
+}
+
 /* Everything in the state is durable. */
 static struct cluster_map *map_now(struct world *w)
 {
@@ -44,7 +50,7 @@ static struct cluster_map *map_now(struct world *w)
 
 	if (map == NULL)
 		abort();
-	map->version = map->version << 36 | m->starts << 24 | ++m->changes;
+	map->version = shown_version_of(map->version) | m->starts << 24 | ++m->changes;
 	for (size_t i = 0; i < map->server_count; i++)
 		map->servers[i].online =
 			chain_manager_online(m->manager, map->servers[i].id, local(w, NODE_MASTER));

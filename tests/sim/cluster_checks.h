@@ -48,7 +48,7 @@ static void check_answer(struct world *w, const struct disk *disk,
 		trace(w,
 		      "target %u of server %u answers from version %llu of chunk %u/%llu, %llu was "
 		      "known",
-		      disk->target_id, disk->server, (unsigned long long)header->version,
+		      disk->entry.target_id, disk->server, (unsigned long long)header->version,
 		      header->key.partition, (unsigned long long)header->key.file_id,
 		      (unsigned long long)floor);
 		problem(w, "a member served that lacks an acknowledged update");
@@ -182,10 +182,11 @@ static void check_excluded(struct world *w, unsigned p, const struct map_chain *
 
 		if (member == NULL || disk->down || chain_epoch(member) >= chain->epoch ||
 		    local(w, disk->server) >= w->servers[disk->server].lease_until ||
-		    in_sync_in(chain, disk->target_id) || !chain_is_ready(member))
+		    in_sync_in(chain, disk->entry.target_id) || !chain_is_ready(member))
 			continue;
 		trace(w, "target %u of server %u may still serve partition %u by epoch %llu",
-		      disk->target_id, disk->server, p, (unsigned long long)chain_epoch(member));
+		      disk->entry.target_id, disk->server, p,
+		      (unsigned long long)chain_epoch(member));
 		problem(w, "a chain went on without a member that could still serve");
 	}
 }
@@ -388,7 +389,7 @@ static void tell_state(struct world *w)
 			fprintf(stderr,
 				"  server %u target %u partition %u epoch %llu link %s ready %d "
 				"strict %d queued %zu pending %zu held %zu\n",
-				disk->server, disk->target_id, p,
+				disk->server, disk->entry.target_id, p,
 				(unsigned long long)chain_epoch(disk->chains[p]),
 				chain_link_name(c.link), chain_is_ready(disk->chains[p]), c.strict,
 				c.queued, c.pending, c.held);

@@ -281,6 +281,19 @@ static void disk_add(struct world *w, unsigned number, unsigned server)
 	disk_name(disk);
 }
 
+/* Where servers have several, three of four do: so that in all worlds together as many servers have
+ * one as have more. Returns how many. */
+static unsigned server_disks(struct world *w, unsigned server)
+{
+	unsigned count = 1;
+
+	if (w->options.several && chance(w, 4) != 0)
+		count += 1 + (unsigned)chance(w, DISKS_EACH - 1);
+	for (unsigned d = 0; d < count; d++)
+		disk_add(w, server * DISKS_EACH + d, server);
+	return count;
+}
+
 static void disk_power_cut(struct world *w, struct disk *disk)
 {
 	model_power_cut(&disk->store,

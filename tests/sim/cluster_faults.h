@@ -241,6 +241,10 @@ static void leave_last(struct world *w, const struct disk *disk)
 	if (!disk->image.there)
 		return;
 	trace(w, "disk %u is to be the last", disk_number(w, disk));
+	w->last = disk;
+	/* The copy is not old before. */
+	if (disk->image.life >= disk->life_seen)
+		stop_server(w, disk->server, false);
 	for (unsigned s = 0; s < w->options.servers; s++) {
 		if (s == disk->server)
 			continue;
@@ -253,7 +257,7 @@ static void leave_last(struct world *w, const struct disk *disk)
 	event->number = FAULT_LAST_GOES_BACK;
 }
 
-static void last_goes_back(struct world *w, struct disk *disk)
+static void last_goes_back(struct world *w, struct disk *disk, bool soon)
 {
 	struct event *event;
 
@@ -261,7 +265,12 @@ static void last_goes_back(struct world *w, struct disk *disk)
 		return;
 	trace(w, "an old copy of disk %u takes the place of the last, of life %llu",
 	      disk_number(w, disk), (unsigned long long)disk->image.life);
-	stop_server(w, disk->server, power_fails(w));
+	if (soon && w->nodes[disk->server].alive) {
+		server_kill(w, disk->server, false);
+		start_later(w, disk->server, between(w, 1 * MS, 60 * MS));
+	} else {
+		stop_server(w, disk->server, power_fails(w));
+	}
 	disk_set_aside(disk);
 	event = schedule(w, w->now + between(w, 500 * MS, 5 * SEC), EV_FAULT, NOWHERE);
 	event->a = disk_number(w, disk);
@@ -328,10 +337,10 @@ static void drain_disk(struct world *w, struct disk *disk)
 	struct master *m = &w->master;
 
 	if (!w->nodes[NODE_MASTER].alive || w->nodes[NODE_MASTER].frozen_until > w->now ||
-	    servers_left(w) <= COPIES + 1 || disk->target_id == 0)
+	    servers_left(w) <= COPIES + 1 || disk->entry.target_id == 0)
 		return;
 	trace(w, "disk %u is to be emptied", disk_number(w, disk));
-	if (state_apply_drain(m->state, m->applied + 1, &disk->target_id, 1, true) != 0)
+	if (state_apply_drain(m->state, m->applied + 1, &disk->entry.target_id, 1, true) != 0)
 		return;
 	m->applied++;
 	disk->draining = true;
@@ -346,7 +355,7 @@ static void server_joins(struct world *w)
 	if (s == SERVERS_MAX)
 		return;
 	w->options.servers++;
-	disk_add(w, s * DISKS_EACH, s);
+	(void)server_disks(w, s);
 	server_start(w, s);
 }
 
@@ -423,7 +432,8 @@ static void fault_happens(struct world *w, const struct event *event)
 		stop_server(w, event->a, event->number == FAULT_POWER);
 		break;
 	case FAULT_LAST_GOES_BACK:
-		last_goes_back(w, &w->disks[event->a]);
+	case FAULT_LAST_GOES_BACK_SOON:
+		last_goes_back(w, &w->disks[event->a], event->number == FAULT_LAST_GOES_BACK_SOON);
 		break;
 	case FAULT_RIGHT_DISK:
 		right_disk(w, &w->disks[event->a]);

@@ -122,6 +122,7 @@ static void registered(struct world *w, unsigned s)
 		return;
 	event->number = w->id_of[s];
 	event->mark = w->manager_options.lease_ns;
+	event->map_version = shown_version_of(m->state_map->version);
 	event->report_count = said->report_count;
 	memcpy(event->reports, said->reports, sizeof(event->reports));
 	if (m->fence_map != NULL)

@@ -14,7 +14,8 @@ static const struct {
 	const char *name;
 	enum chain_fault chain;
 	enum manager_fault manager;
-	bool rare; /* only looked for by name */
+	bool rare;      /* only looked for by name */
+	uint64_t first; /* seed to begin with: where it was found; 0: any */
 } plants[] = {
 	{.name = "ack-before-successor", .chain = CHAIN_FAULT_ACK_BEFORE_SUCCESSOR},
 	{.name = "no-duplicate-check", .chain = CHAIN_FAULT_NO_DUPLICATE_CHECK},
@@ -29,6 +30,7 @@ static const struct {
 	{.name = "never-strict", .chain = CHAIN_FAULT_NEVER_STRICT},
 	{.name = "copy-while-changed", .chain = CHAIN_FAULT_COPY_WHILE_CHANGED},
 	{.name = "keep-old-connections", .chain = CHAIN_FAULT_KEEP_OLD_CONNECTIONS},
+	{.name = "place-by-old-map", .chain = CHAIN_FAULT_PLACE_BY_OLD_MAP, .first = 350},
 	{.name = "promote-on-old-epoch", .manager = MANAGER_FAULT_PROMOTE_ON_OLD_EPOCH},
 	{.name = "renew-before-publication", .manager = MANAGER_FAULT_RENEW_BEFORE_PUBLICATION},
 	{.name = "out-without-waiting", .manager = MANAGER_FAULT_OUT_WITHOUT_WAITING},

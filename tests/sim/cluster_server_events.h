@@ -15,7 +15,7 @@ static struct disk *disk_meant(struct world *w, unsigned s, const struct frame_h
 	{
 		struct chain *chain = disk->chains[header->key.partition];
 
-		if (chain == NULL || (named && disk->target_id != header->arg))
+		if (chain == NULL || (named && disk->entry.target_id != header->arg))
 			continue;
 		if (named || (read ? chain_is_ready(chain) : chain_is_head(chain)))
 			return disk;

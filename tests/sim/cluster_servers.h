@@ -58,6 +58,38 @@ static void report(struct world *w, unsigned s, const struct chain_action *actio
 		say_report(w, s, &report);
 }
 
+static bool alone_in(const struct disk *disk, const struct map_chain *chain)
+{
+	return chain->count > 0 && chain->members[0].target_id == disk->entry.target_id &&
+	       (chain->count == 1 || chain->members[1].state != MEMBER_IN_SYNC);
+}
+
+/* Whatever it alone had, others have by now, too. */
+static bool is_copied(const struct world *w, const struct disk *disk)
+{
+	const struct cluster_map *map = w->servers[disk->server].map;
+
+	for (unsigned p = 0; p < w->options.partitions; p++)
+		if (disk->chains[p] != NULL && alone_in(disk, cluster_map_chain(map, POOL, p)) &&
+		    !chain_count(disk->chains[p]).strict)
+			return false;
+	return true;
+}
+
+/* The one that was the last goes back in time while the master makes known that it is not the last
+ * any more: it is refused, and may come a moment later. */
+static void last_reports(struct world *w, struct disk *disk, const struct chain_action *action)
+{
+	struct event *event;
+
+	if (w->last != disk || action->report != CHAIN_SYNCED || w->healed || !is_copied(w, disk))
+		return;
+	w->last = NULL;
+	event = schedule(w, w->now + chance(w, 20 * MS), EV_FAULT, NOWHERE);
+	event->a = disk_number(w, disk);
+	event->number = FAULT_LAST_GOES_BACK_SOON;
+}
+
 static void execute(struct world *w, unsigned s, struct disk *disk,
 		    const struct chain_action *action)
 {
@@ -83,6 +115,7 @@ static void execute(struct world *w, unsigned s, struct disk *disk,
 		break;
 	case CHAIN_REPORT:
 		report(w, s, action);
+		last_reports(w, disk, action);
 		break;
 	case CHAIN_ABORT:
 	case CHAIN_TROUBLE:
@@ -155,7 +188,7 @@ static void configure_chain(struct world *w, unsigned s, struct disk *disk, unsi
 	struct chain_config config = {.epoch = chain->epoch,
 				      .chunk_size = MODEL_BYTES,
 				      .count = chain->count,
-				      .self = chain_index(chain, disk->target_id)};
+				      .self = chain_index(chain, disk->entry.target_id)};
 
 	if (disk->chains[p] == NULL && config.self < 0)
 		return;
@@ -179,7 +212,7 @@ static void server_configure(struct world *w, unsigned s)
 	if (server->map == NULL || server->id == 0)
 		return;
 	EACH_DISK(w, s, disk)
-	for (unsigned p = 0; disk->target_id != 0 && p < w->options.partitions; p++)
+	for (unsigned p = 0; target_entry_is_in(&disk->entry) && p < w->options.partitions; p++)
 		configure_chain(w, s, disk, p);
 	tell_connections(w, s);
 }
@@ -193,7 +226,7 @@ static void fill_reports(struct world *w, unsigned s, struct event *event)
 		struct disk_report *r = &event->reports[event->report_count++];
 
 		r->disk = disk_number(w, disk);
-		r->target_id = disk->target_id;
+		r->target_id = disk->entry.target_id;
 		r->life = disk->life_said;
 		r->full = disk->full_until > w->now;
 		r->error = disk->down ? EIO : 0;
@@ -244,11 +277,12 @@ static void session_registered(struct world *w, unsigned s, const struct event *
 		if (event->reports[i].disk != disk_number(w, disk))
 			continue;
 		/* One that may be in chains already cannot be refused alone. */
-		if (disk->target_id != 0 && event->reports[i].target_id == 0) {
+		if (disk->entry.target_id != 0 && event->reports[i].target_id == 0) {
 			conn_close(w, server->master.conn, 0);
 			return;
 		}
-		disk->target_id = event->reports[i].target_id;
+		(void)target_entry_registered(&disk->entry, event->reports[i].target_id,
+					      event->map_version);
 	}
 	server->id = event->number;
 	server->registered = true;
@@ -275,8 +309,11 @@ static void session_map(struct world *w, unsigned s, struct cluster_map *map)
 	cluster_map_unref(server->map);
 	server->map = cluster_map_ref(map);
 	EACH_DISK(w, s, disk)
-	if (disk->target_id != 0)
-		disk->old = false;
+	{
+		(void)target_entry_map(&disk->entry, map->version);
+		if (target_entry_is_in(&disk->entry))
+			disk->old = false;
+	}
 	reports_map(server->reports, map);
 	server_configure(w, s);
 }
@@ -287,7 +324,7 @@ static void session_remove(struct world *w, unsigned s, const struct event *even
 	{
 		struct event *done;
 
-		if (disk->target_id != event->number || disk->down)
+		if (disk->entry.target_id != event->number || disk->down)
 			continue;
 		done = disk_begins(w, disk, CHAIN_REMOVE);
 		done->header = event->header;
@@ -304,14 +341,14 @@ static void removed_by_master(struct world *w, unsigned s, const struct event *e
 	if (disk->down)
 		return;
 	trace(w, "server %u removes chunk %u/%llu from target %u", s, event->header.key.partition,
-	      (unsigned long long)event->header.key.file_id, disk->target_id);
+	      (unsigned long long)event->header.key.file_id, disk->entry.target_id);
 	model_remove(&disk->store, &event->header.key);
 	if (disk->chains[event->header.key.partition] != NULL)
 		chain_gone(disk->chains[event->header.key.partition], &event->header.key, 1);
 	told = conn_message(w, event->conn, 0, MSG_REMOVED);
 	if (told == NULL)
 		return;
-	told->number = disk->target_id;
+	told->number = disk->entry.target_id;
 	told->mark = event->number;
 }
 
@@ -346,7 +383,7 @@ static void server_start(struct world *w, unsigned s)
 			disk->life++;
 		disk->life_said = chance(w, UINT32_MAX) << 32 | disk->life;
 		disk->down = false;
-		disk->target_id = 0;
+		disk->entry = (struct target_entry){0};
 		disk->env = chain_env_new(&disk_ops, disk, 0,
 					  w->nodes[s].life << 44 | (uint64_t)(d + 1) << 36);
 	}

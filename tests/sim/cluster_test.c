@@ -150,7 +150,7 @@ static void choose_options(struct world *w)
 
 	o->servers = 4 + (unsigned)chance(w, 2);
 	o->partitions = 4 + (unsigned)chance(w, 5);
-	o->disks = 1 + (chance(w, 3) == 0);
+	o->several = chance(w, 3) != 0;
 	o->power = chance(w, 2) == 0;
 	o->old_disks = chance(w, 3) == 0;
 	o->loss = o->old_disks && chance(w, 4) == 0;
@@ -173,12 +173,7 @@ static void place_disks(struct world *w)
 	for (unsigned i = 0; i < SERVERS_MAX + 2; i++)
 		w->server_of[i] = SERVERS_MAX;
 	for (unsigned s = 0; s < w->options.servers; s++)
-		for (unsigned d = 0; d < DISKS_EACH; d++) {
-			if (d > 0 && (w->options.disks == 1 || chance(w, 2) == 0))
-				continue;
-			disk_add(w, s * DISKS_EACH + d, s);
-			w->manager_options.initial_targets++;
-		}
+		w->manager_options.initial_targets += server_disks(w, s);
 }
 
 static void plan_faults(struct world *w)
@@ -293,12 +288,12 @@ static int find_plants(uint64_t first, uint64_t seeds)
 
 	for (size_t i = 0; i < PLANTS; i++) {
 		const char *wrong = NULL;
-		uint64_t seed = first;
+		uint64_t begin = plants[i].first != 0 ? plants[i].first : first, seed = begin;
 
 		if (plants[i].rare)
 			continue;
 		plant(i);
-		for (; seed < first + seeds && wrong == NULL; seed++)
+		for (; seed < begin + seeds && wrong == NULL; seed++)
 			wrong = run_seed(seed, false);
 		plant(PLANTS);
 		if (wrong == NULL) {

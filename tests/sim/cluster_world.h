@@ -8,13 +8,14 @@
 #include "chain_store.h"
 #include "chunkserver/clients.h"
 #include "chunkserver/reports.h"
+#include "chunkserver/target_entry.h"
 #include "cluster_route.h"
 #include "common/cluster_map.h"
 #include "master/chain_manager.h"
 #include "master/state.h"
 
 #define SERVERS_MAX    6u
-#define DISKS_EACH     2u
+#define DISKS_EACH     3u
 #define DISKS_MAX      (SERVERS_MAX * DISKS_EACH)
 #define TARGETS_MAX    64u
 #define PARTITIONS_MAX 8u
@@ -68,6 +69,7 @@ enum fault {
 	FAULT_OF_CHANGE,
 	FAULT_GIVE_UP,
 	FAULT_LAST_GOES_BACK,
+	FAULT_LAST_GOES_BACK_SOON, /* and its server is there again at once */
 	FAULT_RIGHT_DISK
 };
 
@@ -108,6 +110,7 @@ struct event {
 	struct frame_header header;
 	struct buf *payload;
 	uint64_t mark;        /* of the store, when a sync began */
+	uint64_t map_version; /* REGISTERED: maps older than this do not know of it */
 	bool sampled;         /* READ: at the beginning */
 	struct report report; /* MSG_REPORT */
 	struct cluster_map *map;
@@ -163,7 +166,7 @@ struct disk {
 	/* Of the process. */
 	bool down;
 	uint64_t life_said;
-	uint32_t target_id;
+	struct target_entry entry;
 	struct chain_env *env;
 	struct chain *chains[PARTITIONS_MAX];
 	struct world *w;
@@ -269,7 +272,8 @@ struct options {
 	uint64_t seed;
 	bool verbose;
 	bool power, old_disks, loss, damage;
-	unsigned servers, partitions, disks;
+	bool several; /* disks of servers */
+	unsigned servers, partitions;
 };
 
 struct world {
@@ -292,6 +296,7 @@ struct world {
 	unsigned disk_of[TARGETS_MAX];       /* by target id; DISKS_MAX: none */
 	uint64_t floors[FLOORS];
 	bool healed, ending;
+	const struct disk *last; /* that others have been left behind by; NULL: none */
 	uint64_t healed_at, busy_until;
 	unsigned temporary; /* current temporary chunk */
 	unsigned temporary_ops;

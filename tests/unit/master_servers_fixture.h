@@ -119,6 +119,7 @@ static inline struct peer *server_up_again(int n, uint64_t life, uint64_t *serve
 	assert_int_equal(push->registered[0]->error, 0);
 	assert_int_equal(push->registered[0]->n_targets, 1);
 	assert_int_equal(push->registered[0]->lease_ns, fx.config.serving_lease_ns);
+	assert_int_not_equal(push->registered[0]->map_version, 0);
 	*server_id = push->registered[0]->server_id;
 	*target_id = push->registered[0]->targets[0]->target_id;
 	assert_int_not_equal(*server_id, 0);

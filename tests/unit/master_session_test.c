@@ -89,7 +89,8 @@ static void on_status(void *user, struct server_status *status)
 	*status = status_now;
 }
 
-static void on_registered(void *user, uint64_t server_id, const uint32_t *target_ids)
+static void on_registered(void *user, uint64_t server_id, const uint32_t *target_ids,
+			  uint64_t map_version)
 {
 	note('r');
 }

@@ -68,18 +68,26 @@ static void chain_is(uint32_t partition, uint64_t epoch, struct chain_member a,
 #define OFFLINE(n) ((struct chain_member){OUR_TARGET * (n), MEMBER_OFFLINE})
 #define NOBODY     ((struct chain_member){0})
 
-static void publish(void)
+/* True: it counts. */
+static bool map_comes(uint64_t version)
 {
+	struct cluster_map *map = NULL;
 	uint8_t *bytes = NULL;
 	size_t size = 0;
+	bool counts;
 
-	next_map.version++;
-	cluster_map_unref(worker.map);
-	worker.map = NULL;
+	next_map.version = version;
 	assert_int_equal(cluster_map_encode(&next_map, &bytes, &size), 0);
-	assert_int_equal(cluster_map_decode(bytes, size, &worker.map), 0);
+	assert_int_equal(cluster_map_decode(bytes, size, &map), 0);
 	free(bytes);
-	place_all(&worker);
+	counts = place_map(&worker, map);
+	cluster_map_unref(map);
+	return counts;
+}
+
+static void publish(void)
+{
+	assert_true(map_comes(next_map.version + 1));
 }
 
 static void on_changed(void *user)
@@ -132,7 +140,7 @@ static int setup(void **state)
 	target.worker = &worker;
 	target.store = fx.store;
 	target.view = fx.view;
-	target.target_id = OUR_TARGET;
+	target.entry.target_id = OUR_TARGET;
 	target.env = chain_env_new(&worker_chain_ops, &target, sizeof(struct shell), 1ull << 48);
 	map_start();
 	return buf_pool_create(0, &worker.peer_pool);
@@ -244,6 +252,52 @@ static void test_a_member_is_told_before_its_chunks_go(void **state)
 	assert_int_equal(chunks(1, 0), 3);
 	purge_all();
 	assert_int_equal(chunks(1, 0), 0);
+}
+
+static void registered(uint32_t number, uint64_t map_version)
+{
+	place_registered(&worker, US, &number, map_version);
+}
+
+/* By the map that we have it is a member that has everything: so it was before its disk was
+ * replaced by an older copy. */
+static void test_a_target_that_gets_its_number_later_waits_for_a_map(void **state)
+{
+	struct member *member;
+
+	target()->entry = (struct target_entry){0};
+	put_chunks(1, 1, 3, 4);
+	chain_is(0, 5, IN_SYNC(1), IN_SYNC(2));
+	chain_is(1, 5, IN_SYNC(2), NOBODY);
+	registered(0, 1);
+	assert_true(map_comes(10));
+	registered(OUR_TARGET, 10);
+	assert_null(worker.member_list);
+	/* Known already; and one that was made before the registration. */
+	assert_false(map_comes(9));
+	registered(OUR_TARGET, 12);
+	assert_null(worker.member_list);
+	assert_true(map_comes(10));
+	member = member_find(&worker, 1, 0, OUR_TARGET);
+	assert_non_null(member);
+	assert_true(chain_is_head(member->chain));
+	/* Everything is looked at, though the map is the same. */
+	purge_all();
+	assert_int_equal(chunks(1, 1), 0);
+}
+
+static void test_a_map_from_before_the_registration_places_nothing(void **state)
+{
+	target()->entry = (struct target_entry){0};
+	chain_is(0, 5, IN_SYNC(1), IN_SYNC(2));
+	registered(0, 1);
+	assert_true(map_comes(10));
+	registered(OUR_TARGET, 12);
+	assert_true(map_comes(11));
+	assert_null(worker.member_list);
+	chain_is(0, 6, IN_SYNC(2), SYNCING(1));
+	assert_true(map_comes(12));
+	assert_false(chain_is_head(member_find(&worker, 1, 0, OUR_TARGET)->chain));
 }
 
 static void test_a_partition_that_comes_back_waits_for_the_batch_under_way(void **state)
@@ -383,6 +437,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_chunks_kept_elsewhere_are_deleted_and_no_others),
 		TEST(test_a_member_is_told_before_its_chunks_go),
+		TEST(test_a_target_that_gets_its_number_later_waits_for_a_map),
+		TEST(test_a_map_from_before_the_registration_places_nothing),
 		TEST(test_a_partition_that_comes_back_waits_for_the_batch_under_way),
 		TEST(test_a_purge_that_fails_is_tried_again),
 		TEST(test_links_follow_the_servers_and_stay_when_nothing_changes),
