@@ -46,6 +46,7 @@ void cluster_map_unref(struct cluster_map *map)
 	free(map->pools);
 	free(map->servers);
 	free(map->targets);
+	free(map->fenced);
 	free(box);
 }
 
@@ -96,6 +97,25 @@ const struct map_server *cluster_map_target_server(const struct cluster_map *map
 	const struct map_target *target = cluster_map_target(map, target_id);
 
 	return target == NULL ? NULL : cluster_map_server(map, target->server_id);
+}
+
+bool cluster_map_session_over(const struct cluster_map *map, uint64_t session)
+{
+	size_t low = 0, high = map->fenced_count;
+
+	if (session < map->session_floor)
+		return session != 0;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (map->fenced[middle] == session)
+			return true;
+		if (map->fenced[middle] < session)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return false;
 }
 
 int chain_head(const struct map_chain *chain)

@@ -70,6 +70,9 @@ struct cluster_map {
 	struct map_pool *pools;
 	struct map_server *servers;
 	struct map_target *targets;
+	/* Sessions of clients that are over: these, ascending, and all below the floor. */
+	uint64_t *fenced, session_floor;
+	size_t fenced_count;
 };
 
 /* From and to the protobuf message ClusterMap; everything is bounded and cross-checked (chains name
@@ -94,6 +97,9 @@ const struct map_target *cluster_map_target(const struct cluster_map *map, uint3
 const struct map_server *cluster_map_server(const struct cluster_map *map, uint64_t server_id);
 const struct map_server *cluster_map_target_server(const struct cluster_map *map,
 						   uint32_t target_id);
+/* This client's session is over: nothing of it may take effect any more. Not of id 0, which is no
+ * session. */
+bool cluster_map_session_over(const struct cluster_map *map, uint64_t session);
 /* Index of the first / last in-sync member; -1: none. */
 int chain_head(const struct map_chain *chain);
 int chain_tail(const struct map_chain *chain);

@@ -11,6 +11,7 @@
 #define SERVERS_MAX    4096u
 #define TARGETS_MAX    65536u
 #define WORKERS_MAX    1024u
+#define FENCED_MAX     (1u << 20)
 
 /* --- memory for protobuf-c: one arena per message ----------------------------------------------
  *
@@ -244,13 +245,33 @@ static int pools_get(const Catena__ClusterMap *from, struct cluster_map *map)
 	return sort_unique(map->pools, map->pool_count, sizeof(*map->pools), compare_pools);
 }
 
+static int compare_sessions(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static int fenced_get(const Catena__ClusterMap *from, struct cluster_map *map)
+{
+	map->session_floor = from->session_floor;
+	if (from->n_fenced == 0)
+		return 0;
+	map->fenced = calloc(from->n_fenced, sizeof(*map->fenced));
+	if (map->fenced == NULL)
+		return -ENOMEM;
+	map->fenced_count = from->n_fenced;
+	memcpy(map->fenced, from->fenced, from->n_fenced * sizeof(*map->fenced));
+	return sort_unique(map->fenced, map->fenced_count, sizeof(*map->fenced), compare_sessions);
+}
+
 int cluster_map_from_message(const Catena__ClusterMap *message, struct cluster_map **out)
 {
 	struct cluster_map *map;
 	int rc;
 
 	if (message->n_pools > POOLS_MAX || message->n_servers > SERVERS_MAX ||
-	    message->n_targets > TARGETS_MAX)
+	    message->n_targets > TARGETS_MAX || message->n_fenced > FENCED_MAX)
 		return -EBADMSG;
 	map = cluster_map_alloc();
 	if (map == NULL)
@@ -264,6 +285,8 @@ int cluster_map_from_message(const Catena__ClusterMap *message, struct cluster_m
 		rc = targets_get(message, map);
 	if (rc == 0)
 		rc = pools_get(message, map);
+	if (rc == 0)
+		rc = fenced_get(message, map);
 	if (rc == 0)
 		*out = map;
 	else
@@ -452,6 +475,9 @@ int cluster_map_encode(const struct cluster_map *map, uint8_t **out, size_t *siz
 	message.servers = parts.server_list;
 	message.n_targets = map->target_count;
 	message.targets = parts.target_list;
+	message.n_fenced = map->fenced_count;
+	message.fenced = map->fenced;
+	message.session_floor = map->session_floor;
 	length = catena__cluster_map__get_packed_size(&message);
 	bytes = malloc(length == 0 ? 1 : length);
 	if (bytes == NULL) {

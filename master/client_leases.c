@@ -1,6 +1,7 @@
-/* client_leases.c - carrying out what leases.h decides: admitting, granting, recalling, expiring.
+/* client_leases.c - carrying out what leases.h decides: admitting, granting, recalling, fencing.
  *
- * Sessions begin and end in the log, and count only when that is durable; leases.h says why. */
+ * Sessions and leases begin and end in the log, and count only when that is durable; leases.h says
+ * why. */
 #define LOG_MODULE "client"
 #include <errno.h>
 #include <stdlib.h>
@@ -207,7 +208,7 @@ void client_close_session(struct master *master, struct client_session *session,
 	client_session_free(session);
 }
 
-static void expire(struct master *master, uint64_t id)
+static void fence(struct master *master, uint64_t id)
 {
 	struct client_session *session = client_session_find(master, id);
 
@@ -219,6 +220,71 @@ static void expire(struct master *master, uint64_t id)
 
 /* ---- leases ---- */
 
+struct granting {
+	struct command_sync sync;
+	struct master *master;
+	uint64_t session, generation;
+};
+
+static void note_grant(void *user, uint64_t index, int status, const struct command_result *result)
+{
+	struct granting *granting = user;
+
+	granting->sync.index = status == 0 ? index : 0;
+	granting->generation = result->generation;
+}
+
+/* On the log's thread. */
+static void on_grant_durable(struct command_sync *sync, int status)
+{
+	struct granting *granting = (struct granting *)sync;
+	struct master *master = granting->master;
+	uint64_t now_ns = clock_boottime_ns();
+
+	master_lock(master);
+	if (status == 0)
+		leases_granted(master->leases, granting->session, granting->generation);
+	else
+		leases_grant_failed(master->leases, granting->session, now_ns);
+	if (!master->stopping)
+		clients_act(master, now_ns);
+	master_unlock(master);
+	free(granting);
+}
+
+static void grant(struct master *master, uint64_t session, uint64_t now_ns)
+{
+	struct command command = {.kind = COMMAND_LEASE_GRANT, .session = session};
+	struct granting *granting = calloc(1, sizeof(*granting));
+
+	if (granting != NULL) {
+		granting->sync.done = on_grant_durable;
+		granting->master = master;
+		granting->session = session;
+		command_log_propose(master->log, &command, note_grant, granting);
+		if (granting->sync.index != 0) {
+			command_log_sync(master->log, &granting->sync);
+			return;
+		}
+	}
+	free(granting);
+	leases_grant_failed(master->leases, session, now_ns);
+}
+
+/* Whoever is let in is so by a command behind this one: it need not be durable by itself. */
+static void end(struct master *master, const struct lease_action *action, uint64_t now_ns)
+{
+	struct command command = {
+		.kind = COMMAND_LEASE_END, .session = action->id, .generation = action->number};
+	struct command_sync sync;
+
+	command_log_propose(master->log, &command, note_index, &sync);
+	if (sync.index != 0)
+		leases_ended(master->leases, action->id, action->number);
+	else
+		leases_end_failed(master->leases, action->id, now_ns);
+}
+
 static void send_lease(struct master *master, unsigned field, const struct lease_action *action)
 {
 	struct client_session *session = client_session_find(master, action->id);
@@ -229,13 +295,12 @@ static void send_lease(struct master *master, unsigned field, const struct lease
 		return;
 	lease.kind = field == CLIENT_PUSH_GRANTS ? CATENA__LEASE_KIND__LEASE_EXCLUSIVE
 						 : CATENA__LEASE_KIND__LEASE_NONE;
-	lease.sequence = action->sequence;
+	lease.sequence = action->number;
 	push_message(&push, field, &lease.base);
 	client_send(session->stream, &push);
 	push_free(&push);
 	if (field == CLIENT_PUSH_RECALLS)
-		log_info("sole lease recalled session=%llu sequence=%llu",
-			 (unsigned long long)action->id, (unsigned long long)action->sequence);
+		log_info("sole lease recalled session=%llu", (unsigned long long)action->id);
 }
 
 /* ---- after a failure of the store ---- */
@@ -258,7 +323,11 @@ static int note_stranger(void *user, uint64_t id, const char *mount, const char 
 void clients_reconcile(struct master *master)
 {
 	struct strangers strangers = {.master = master};
+	uint64_t generation, holder = state_tree_lease(master->state, &generation);
 
+	/* The end of a lease that was not durable: it has to be asked for once more. */
+	if (holder != 0 && leases_holder(master->leases) != holder)
+		leases_restore_lease(master->leases, holder, generation);
 	/* Admissions that failed half-way: nobody knows these sessions' secrets. Should there be
 	 * more, the next start gives them up. */
 	if (state_sessions(master->state, note_stranger, &strangers) != 0)
@@ -286,13 +355,19 @@ void clients_act(struct master *master, uint64_t now_ns)
 			admit(master, action.id);
 			break;
 		case LEASE_ACTION_GRANT:
+			grant(master, action.id, now_ns);
+			break;
+		case LEASE_ACTION_TELL:
 			send_lease(master, CLIENT_PUSH_GRANTS, &action);
+			break;
+		case LEASE_ACTION_END:
+			end(master, &action, now_ns);
 			break;
 		case LEASE_ACTION_RECALL:
 			send_lease(master, CLIENT_PUSH_RECALLS, &action);
 			break;
-		case LEASE_ACTION_EXPIRE:
-			expire(master, action.id);
+		case LEASE_ACTION_FENCE:
+			fence(master, action.id);
 			break;
 		}
 	}

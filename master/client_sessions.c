@@ -364,7 +364,8 @@ static int load_one(void *user, uint64_t id, const char *mount, const char *name
 
 	if (session == NULL)
 		return -ENOMEM;
-	rc = leases_restore(master->leases, id, clock_boottime_ns());
+	rc = leases_restore(master->leases, id, state_session_is_fenced(master->state, id),
+			    clock_boottime_ns());
 	if (rc != 0) {
 		client_session_free(session);
 		return rc;
@@ -375,7 +376,12 @@ static int load_one(void *user, uint64_t id, const char *mount, const char *name
 
 int clients_load(struct master *master)
 {
-	return state_sessions(master->state, load_one, master);
+	uint64_t generation, holder = state_tree_lease(master->state, &generation);
+	int rc = state_sessions(master->state, load_one, master);
+
+	if (rc == 0 && holder != 0)
+		leases_restore_lease(master->leases, holder, generation);
+	return rc;
 }
 
 void clients_free(struct master *master)

@@ -18,6 +18,12 @@ int command_apply(struct state *state, uint64_t index, const struct command *com
 			command->session_open.mount, command->session_open.name);
 	case COMMAND_SESSION_CLOSE:
 		return state_apply_session_close(state, index, command->session);
+	case COMMAND_SESSION_FENCE:
+		return state_apply_session_fence(state, index, command->session);
+	case COMMAND_LEASE_GRANT:
+		return state_apply_lease_grant(state, index, command->session, &result->generation);
+	case COMMAND_LEASE_END:
+		return state_apply_lease_end(state, index, command->session, command->generation);
 	case COMMAND_REGISTER:
 		return state_apply_register(state, index, command->registration.server,
 					    command->registration.targets,

@@ -22,6 +22,9 @@ enum command_kind {
 	COMMAND_ANSWERED,
 	COMMAND_SESSION_OPEN,
 	COMMAND_SESSION_CLOSE,
+	COMMAND_SESSION_FENCE,
+	COMMAND_LEASE_GRANT,
+	COMMAND_LEASE_END,
 	COMMAND_REGISTER,
 	COMMAND_CHAINS,
 	COMMAND_REMOVED,
@@ -32,10 +35,11 @@ enum command_kind {
 /* Everything it points to is borrowed for the time of the call. */
 struct command {
 	enum command_kind kind;
-	uint64_t session; /* REQUEST, ANSWERED, SESSION_* */
+	uint64_t session; /* REQUEST, ANSWERED, SESSION_*, LEASE_* */
 	union {
 		const Catena__Request *request;
 		uint64_t answered_through;
+		uint64_t generation; /* LEASE_END */
 		struct {
 			uint64_t secret;
 			const char *mount, *name;
@@ -67,6 +71,7 @@ struct command {
 struct command_result {
 	uint8_t *reply; /* REQUEST: malloc()ed, the callee's to free */
 	size_t reply_size;
+	uint64_t generation; /* LEASE_GRANT */
 };
 
 /* Applies it to @state as the entry @index: what every replica of the log does. */

@@ -6,13 +6,18 @@
 
 /* A gap between two looks that only a stopped process explains; it looks ten times a second. */
 #define PAUSE_NS 1000000000ull
+/* What could not be put into the log is tried again. */
+#define RETRY_NS 1000000000ull
+/* No number of a recall is a generation. */
+#define RECALL_BIT (1ull << 63)
 
 struct entry {
 	uint64_t session;
 	uint64_t until_ns; /* by the master's clock, without the margin */
 	uint64_t gone_ns;  /* disconnected then */
 	bool connected;
-	bool expiring; /* told to the caller */
+	bool unwanted; /* to be fenced, whatever its time */
+	bool fencing;  /* told to the caller */
 };
 
 struct leases {
@@ -24,11 +29,16 @@ struct leases {
 	size_t waiter_count, waiter_capacity;
 	size_t admitting; /* ADMIT told, not answered */
 
-	uint64_t holder;                          /* session that may hold the lease; 0: nobody */
-	uint64_t last_sequence;                   /* of all grants and recalls */
-	uint64_t grant_sequence, recall_sequence; /* of this holder; 0: none yet */
-	bool grant_told, recall_told;             /* lately, and on its present stream */
-	uint64_t recall_ns;                       /* of its first recall; 0: none */
+	uint64_t holder;       /* session that has the lease, in the log at least; 0: nobody */
+	uint64_t generation;   /* of its lease; 0: not durable yet */
+	bool granting, ending; /* that is on its way into the log */
+	bool returned;         /* its end is to be put into the log */
+	bool told;             /* its client may know of it */
+	bool grant_told, recall_told; /* lately, and on its present stream */
+	uint64_t recall_ns;           /* of its first recall; 0: none */
+	uint64_t recall_number;       /* of this holder; 0: none yet */
+	uint64_t last_recall;         /* of all recalls */
+	uint64_t retry_ns;            /* the log: not again before */
 };
 
 int leases_create(const struct leases_options *options, struct leases **out)
@@ -38,6 +48,7 @@ int leases_create(const struct leases_options *options, struct leases **out)
 	if (l == NULL)
 		return -ENOMEM;
 	l->options = *options;
+	l->last_recall = options->first_recall;
 	*out = l;
 	return 0;
 }
@@ -87,23 +98,26 @@ static int add(struct leases *l, uint64_t session, bool connected, uint64_t now_
 
 static void hold_nothing(struct leases *l)
 {
-	l->holder = 0;
-	l->grant_sequence = l->recall_sequence = 0;
+	l->holder = l->generation = l->recall_ns = l->recall_number = l->retry_ns = 0;
+	l->granting = l->ending = l->returned = l->told = false;
 	l->grant_told = l->recall_told = false;
-	l->recall_ns = 0;
 }
 
-int leases_restore(struct leases *l, uint64_t session, uint64_t now_ns)
+int leases_restore(struct leases *l, uint64_t session, bool fenced, uint64_t now_ns)
 {
 	int rc = add(l, session, false, now_ns);
 
-	if (rc != 0)
-		return rc;
-	/* A grant was made durable as "one session in the store" before it was told. */
+	if (rc == 0)
+		l->entries[l->count - 1].unwanted = fenced;
+	return rc;
+}
+
+void leases_restore_lease(struct leases *l, uint64_t session, uint64_t generation)
+{
 	hold_nothing(l);
-	if (l->count == 1)
-		l->holder = session;
-	return 0;
+	l->holder = session;
+	l->generation = generation;
+	l->told = true;
 }
 
 int leases_arrive(struct leases *l, uint64_t waiter)
@@ -121,6 +135,9 @@ int leases_arrive(struct leases *l, uint64_t waiter)
 		l->waiters = bigger;
 		l->waiter_capacity = capacity;
 	}
+	/* Who asked before has gone: the holder was in no hurry. */
+	if (l->waiter_count == 0 && l->recall_ns != 0)
+		l->recall_ns = l->last_look_ns;
 	l->waiters[l->waiter_count++] = waiter;
 	return 0;
 }
@@ -165,7 +182,7 @@ void leases_resume(struct leases *l, uint64_t session, uint64_t now_ns)
 	if (l->waiter_count == 0) {
 		/* Nobody wants it back any more. */
 		l->recall_ns = 0;
-		l->recall_sequence = 0;
+		l->recall_number = 0;
 	}
 }
 
@@ -183,13 +200,11 @@ bool leases_renew(struct leases *l, uint64_t session, uint64_t now_ns)
 {
 	struct entry *e = find(l, session);
 
-	if (e == NULL)
+	if (e == NULL || e->fencing || e->unwanted)
 		return false;
 	if (l->holder == session) {
-		/* Too late for the lease; the session lives on without it. */
-		if (lapsed(l, e, now_ns))
-			hold_nothing(l);
-		else if (l->recall_ns != 0 && now_ns > l->recall_ns + l->options.recall_timeout_ns)
+		if (l->recall_ns != 0 && l->waiter_count != 0 &&
+		    now_ns > l->recall_ns + l->options.recall_timeout_ns)
 			return false;
 		l->grant_told = false;
 	}
@@ -197,10 +212,48 @@ bool leases_renew(struct leases *l, uint64_t session, uint64_t now_ns)
 	return true;
 }
 
-void leases_return(struct leases *l, uint64_t session, uint64_t sequence)
+void leases_return(struct leases *l, uint64_t session, uint64_t number)
 {
-	if (l->holder == session && l->recall_sequence != 0 && sequence == l->recall_sequence)
+	if (l->holder == session && l->recall_number != 0 && number == l->recall_number)
+		l->returned = true;
+}
+
+void leases_granted(struct leases *l, uint64_t session, uint64_t generation)
+{
+	if (l->holder != session || !l->granting)
+		return;
+	l->granting = false;
+	l->generation = generation;
+}
+
+void leases_grant_failed(struct leases *l, uint64_t session, uint64_t now_ns)
+{
+	if (l->holder != session || !l->granting)
+		return;
+	l->granting = false; /* but it may be in the store, by and by */
+	l->retry_ns = now_ns + RETRY_NS;
+}
+
+void leases_ended(struct leases *l, uint64_t session, uint64_t generation)
+{
+	if (l->holder == session && l->generation == generation)
 		hold_nothing(l);
+}
+
+void leases_end_failed(struct leases *l, uint64_t session, uint64_t now_ns)
+{
+	if (l->holder != session)
+		return;
+	l->ending = false;
+	l->retry_ns = now_ns + RETRY_NS;
+}
+
+void leases_fence(struct leases *l, uint64_t session)
+{
+	struct entry *e = find(l, session);
+
+	if (e != NULL)
+		e->unwanted = true;
 }
 
 void leases_closed(struct leases *l, uint64_t session)
@@ -219,7 +272,7 @@ void leases_close_failed(struct leases *l, uint64_t session)
 	struct entry *e = find(l, session);
 
 	if (e != NULL)
-		e->expiring = false;
+		e->fencing = false;
 }
 
 /* ---- deciding ---- */
@@ -233,16 +286,9 @@ static void look(struct leases *l, uint64_t now_ns)
 			l->entries[i].until_ns += gap;
 			l->entries[i].gone_ns += gap;
 		}
+	if (l->last_look_ns != 0 && gap > PAUSE_NS && l->recall_ns != 0)
+		l->recall_ns += gap;
 	l->last_look_ns = now_ns;
-}
-
-/* The holder's time is over: it needs no recall. */
-static void revoke_lapsed(struct leases *l, uint64_t now_ns)
-{
-	const struct entry *e = l->holder == 0 ? NULL : find(l, l->holder);
-
-	if (e != NULL && lapsed(l, e, now_ns))
-		hold_nothing(l);
 }
 
 static bool next_admission(struct leases *l, struct lease_action *out)
@@ -259,37 +305,77 @@ static bool next_recall(struct leases *l, uint64_t now_ns, struct lease_action *
 {
 	const struct entry *e = find(l, l->holder);
 
-	if (l->waiter_count == 0 || e == NULL || !e->connected || l->recall_told)
+	if (l->waiter_count == 0 || e == NULL || !e->connected || e->fencing || l->recall_told ||
+	    l->returned || l->generation == 0)
 		return false;
+	if (!l->told) {
+		l->returned = true; /* it never was used */
+		return false;
+	}
 	l->recall_told = true;
 	if (l->recall_ns == 0) {
 		l->recall_ns = now_ns;
-		l->recall_sequence = ++l->last_sequence;
+		l->recall_number = RECALL_BIT | ++l->last_recall;
 	}
 	*out = (struct lease_action){
-		.kind = LEASE_ACTION_RECALL, .id = l->holder, .sequence = l->recall_sequence};
+		.kind = LEASE_ACTION_RECALL, .id = l->holder, .number = l->recall_number};
 	return true;
 }
 
+static bool next_end(struct leases *l, uint64_t now_ns, struct lease_action *out)
+{
+	const struct entry *e = find(l, l->holder);
+
+	if (!l->returned || l->ending || e == NULL || e->fencing || now_ns < l->retry_ns)
+		return false;
+	l->ending = true;
+	*out = (struct lease_action){
+		.kind = LEASE_ACTION_END, .id = l->holder, .number = l->generation};
+	return true;
+}
+
+/* Also again, of one whose putting into the log had failed: it may be in the store. */
 static bool next_grant(struct leases *l, uint64_t now_ns, struct lease_action *out)
 {
-	const struct entry *only = l->count == 1 ? &l->entries[0] : NULL;
+	const struct entry *e = l->holder != 0  ? find(l, l->holder)
+				: l->count == 1 ? &l->entries[0]
+						: NULL;
+	bool wanted = l->waiter_count == 0 && l->admitting == 0;
 
-	if (only == NULL || l->waiter_count != 0 || l->admitting != 0 || !only->connected ||
-	    only->expiring || lapsed(l, only, now_ns) || l->grant_told || l->recall_ns != 0)
+	if (e == NULL || e->fencing || e->unwanted || l->generation != 0 || l->granting ||
+	    now_ns < l->retry_ns)
 		return false;
-	l->holder = only->session;
-	if (l->grant_sequence == 0)
-		l->grant_sequence = ++l->last_sequence;
-	l->grant_told = true;
-	*out = (struct lease_action){
-		.kind = LEASE_ACTION_GRANT, .id = l->holder, .sequence = l->grant_sequence};
+	if (l->holder == 0 && (!wanted || !e->connected || lapsed(l, e, now_ns)))
+		return false;
+	l->holder = e->session;
+	l->granting = true;
+	*out = (struct lease_action){.kind = LEASE_ACTION_GRANT, .id = l->holder};
 	return true;
 }
 
-static bool is_over(const struct leases *l, const struct entry *e, uint64_t now_ns)
+static bool next_tell(struct leases *l, uint64_t now_ns, struct lease_action *out)
 {
+	const struct entry *e = find(l, l->holder);
+
+	if (e == NULL || l->generation == 0 || l->waiter_count != 0 || !e->connected ||
+	    e->fencing || e->unwanted || lapsed(l, e, now_ns) || l->grant_told ||
+	    l->recall_ns != 0 || l->returned)
+		return false;
+	l->grant_told = l->told = true;
+	*out = (struct lease_action){
+		.kind = LEASE_ACTION_TELL, .id = l->holder, .number = l->generation};
+	return true;
+}
+
+static bool in_the_way(const struct leases *l, const struct entry *e, uint64_t now_ns)
+{
+	if (e->unwanted)
+		return true;
 	if (!lapsed(l, e, now_ns))
+		return false;
+	if (l->waiter_count != 0 && l->holder == e->session)
+		return true;
+	if (l->count == 1 && l->waiter_count == 0 && l->admitting == 0)
 		return false;
 	/* A client that was stopped finds its connection dead, and comes back at once. */
 	if (!e->connected)
@@ -297,15 +383,15 @@ static bool is_over(const struct leases *l, const struct entry *e, uint64_t now_
 	return now_ns > e->until_ns + l->options.margin_ns + l->options.session_timeout_ns;
 }
 
-static bool next_expiry(struct leases *l, uint64_t now_ns, struct lease_action *out)
+static bool next_fence(struct leases *l, uint64_t now_ns, struct lease_action *out)
 {
 	for (size_t i = 0; i < l->count; i++) {
 		struct entry *e = &l->entries[i];
 
-		if (e->expiring || !is_over(l, e, now_ns))
+		if (e->fencing || !in_the_way(l, e, now_ns))
 			continue;
-		e->expiring = true;
-		*out = (struct lease_action){.kind = LEASE_ACTION_EXPIRE, .id = e->session};
+		e->fencing = true;
+		*out = (struct lease_action){.kind = LEASE_ACTION_FENCE, .id = e->session};
 		return true;
 	}
 	return false;
@@ -314,9 +400,9 @@ static bool next_expiry(struct leases *l, uint64_t now_ns, struct lease_action *
 bool leases_next(struct leases *l, uint64_t now_ns, struct lease_action *out)
 {
 	look(l, now_ns);
-	revoke_lapsed(l, now_ns);
-	return next_expiry(l, now_ns, out) || next_admission(l, out) ||
-	       next_recall(l, now_ns, out) || next_grant(l, now_ns, out);
+	return next_fence(l, now_ns, out) || next_admission(l, out) ||
+	       next_recall(l, now_ns, out) || next_end(l, now_ns, out) ||
+	       next_grant(l, now_ns, out) || next_tell(l, now_ns, out);
 }
 
 bool leases_lapsed(const struct leases *l, uint64_t session, uint64_t now_ns)

@@ -179,6 +179,7 @@ static int start_parts(struct master *master, char *error, size_t error_size)
 					.margin_ns = master->config.client_lease_ns / 10,
 					.session_timeout_ns = master->config.session_timeout_ns,
 					.recall_timeout_ns = master->config.recall_timeout_ns,
+					.first_recall = state_applied_index(master->state) << 20,
 					.sessions_max = SESSIONS_MAX};
 	struct command_log_options log = {.state = master->state,
 					  .kv = master->kv,

@@ -133,6 +133,7 @@ static int load_counters(struct state *state)
 
 static void unload(struct state *state)
 {
+	leases_unload(state);
 	sessions_unload(state);
 	cluster_unload(state);
 	inode_cache_clear(state->inodes);
@@ -151,6 +152,8 @@ int state_reload(struct state *state)
 		rc = cluster_load(state);
 	if (rc == 0)
 		rc = sessions_load(state);
+	if (rc == 0)
+		rc = leases_load(state);
 	state->stale = rc != 0;
 	return rc;
 }
@@ -210,6 +213,7 @@ void state_close(struct state *state)
 {
 	if (state == NULL)
 		return;
+	leases_unload(state);
 	sessions_unload(state);
 	cluster_unload(state);
 	inode_cache_free(state->inodes);
@@ -402,7 +406,7 @@ int state_apply_request(struct state *state, uint64_t index, uint64_t session_id
 	if (rc != 0)
 		return rc;
 	session = session_find(state, session_id);
-	if (session == NULL)
+	if (session == NULL || session->fenced)
 		return reply_error(request->id, -ESTALE, reply, reply_size);
 	kept = session_reply(session, request->id);
 	if (kept != NULL) {
@@ -419,6 +423,9 @@ int state_apply_request(struct state *state, uint64_t index, uint64_t session_id
 	 * again, and nobody waits for the answer. */
 	if (request->id <= session->answered)
 		return reply_error(request->id, -EALREADY, reply, reply_size);
+	/* No lease comes again with its generation, so a repetition gets the same answer. */
+	if (!leases_allow(state, session, request->lease_generation))
+		return reply_error(request->id, -ESTALE, reply, reply_size);
 	if (session->reply_end - session->reply_first >= REPLIES_MAX)
 		return reply_error(request->id, -ENOBUFS, reply, reply_size);
 	return apply_new(txn_begin(state, session, request->time), index, request, reply,
@@ -438,7 +445,7 @@ int state_query(struct state *state, uint64_t session_id, const Catena__Request 
 	session = session_find(state, session_id);
 	txn = txn_begin(state, session, request->time);
 	reply_begin(&room, request->id);
-	rc = session == NULL ? -ESTALE : run_query(txn, request, &room);
+	rc = session == NULL || session->fenced ? -ESTALE : run_query(txn, request, &room);
 	if (txn->store_error != 0) {
 		free(room.owned);
 		return txn->store_error;

@@ -67,16 +67,40 @@ int state_query(struct state *state, uint64_t session, const Catena__Request *re
 int state_apply_answered(struct state *state, uint64_t index, uint64_t session, uint64_t through);
 
 /* ---- sessions ---- */
+/* -EBUSY: another session has the tree lease. */
 int state_apply_session_open(struct state *state, uint64_t index, uint64_t session, uint64_t secret,
 			     const char *mount, const char *name);
-/* Closes its open files, drops its replies. */
+/* Closes its open files, drops its replies, ends its tree lease. */
 int state_apply_session_close(struct state *state, uint64_t index, uint64_t session);
-/* -ENOENT, -EACCES (secret). */
+/* From here on the session changes nothing, and its id is one of state_ended_sessions(). What it
+ * has open, its tree lease and its right to a trim stay until it is closed. -ENOENT. */
+int state_apply_session_fence(struct state *state, uint64_t index, uint64_t session);
+/* -ENOENT: or it is fenced. -EACCES (secret). */
 int state_session_check(struct state *state, uint64_t session, uint64_t secret);
+bool state_session_is_fenced(const struct state *state, uint64_t session);
+/* The ids of fenced sessions, those closed too, that are not below state_session_floor(),
+ * ascending. Borrowed until the next command. */
+const uint64_t *state_ended_sessions(const struct state *state, size_t *count);
+/* The lowest id of a session that is not closed; without any, of the next one. */
+uint64_t state_session_floor(const struct state *state);
 int state_sessions(struct state *state,
 		   int (*each)(void *user, uint64_t session, const char *mount, const char *name),
 		   void *user);
 uint64_t state_next_session_id(const struct state *state);
+
+/* ---- the tree lease ---- */
+
+/* The session gets the exclusive lease on the whole tree, with a generation that no lease had
+ * before; if it has it already, that one's is the answer. To be durable before the client hears of
+ * it. -ENOENT: no such session, or it is fenced. -EBUSY: there are others. */
+int state_apply_lease_grant(struct state *state, uint64_t index, uint64_t session,
+			    uint64_t *generation);
+/* What was answered under it has come, and nothing more will be. Of a lease that has ended: no
+ * effect. */
+int state_apply_lease_end(struct state *state, uint64_t index, uint64_t session,
+			  uint64_t generation);
+/* Who has it (0: nobody), and its generation. */
+uint64_t state_tree_lease(const struct state *state, uint64_t *generation);
 
 /* ---- cluster ---- */
 /* Server by certificate name: gets its id (kept for ever) and its targets' ids; address and labels

@@ -648,6 +648,9 @@ struct cluster_map *state_map(struct state *state)
 		m.map.cluster = state->cluster_id;
 		fill_pools(&m, &state->cluster);
 		fill_members(&m, &state->cluster);
+		m.map.fenced = state->ended.ids;
+		m.map.n_fenced = state->ended.count;
+		m.map.session_floor = state_session_floor(state);
 		rc = cluster_map_from_message(&m.map, &map);
 	}
 	if (rc != 0)

@@ -50,6 +50,8 @@ enum meta_tag {
 	META_TARGET = 't',   /* id be32 */
 	META_RECOVERY = 'r', /* struct state_recovery */
 	META_FENCE = 'f',    /* servers to be told first of the last change of chains */
+	META_LEASE = 'l',    /* struct tree_lease */
+	META_ENDED = 'e',    /* id be64: of a session that was fenced */
 };
 
 #define META_KEY_MAX     9
@@ -173,6 +175,7 @@ struct session {
 	uint64_t answered;                          /* replies up to here are forgotten */
 	uint64_t pruned;                            /* and up to here also in the store */
 	uint64_t pruning;                           /* the same when the transaction is written */
+	bool fenced;                                /* it does nothing more */
 	/* Replies by ascending id, in a window [reply_first, reply_end) of an array. */
 	struct kept_reply *replies;
 	size_t reply_first, reply_end, reply_capacity;
@@ -201,6 +204,29 @@ void session_delegate(struct session *session, const struct delegation *delegati
 int session_set_open(struct state *state, struct session *session, uint64_t ino, uint32_t count);
 int sessions_load(struct state *state);
 void sessions_unload(struct state *state);
+
+/* ---- the end of sessions, and the tree lease (state_lease.c) ---- */
+
+struct tree_lease {
+	uint64_t generation; /* of the last one granted */
+	uint64_t session;    /* who has it; 0: nobody */
+};
+
+/* Fenced sessions, ascending: the open ones, and those not below the floor. */
+struct ended_sessions {
+	uint64_t *ids;
+	size_t count, capacity;
+};
+
+/* Of sessions, which are loaded before. */
+int leases_load(struct state *state);
+void leases_unload(struct state *state);
+/* Adds to the batch what follows for both from the end of @session; leases_closed_session() after
+ * it was written, when the session is out of the table. */
+void leases_batch_close(struct txn *txn, const struct session *session);
+void leases_closed_session(struct state *state, uint64_t session);
+/* May the session do what its program has the answer of since this generation? */
+bool leases_allow(const struct state *state, const struct session *session, uint64_t generation);
 
 /* ---- cluster (state_cluster.c) ---- */
 
@@ -289,6 +315,8 @@ struct state {
 	struct dentry_cache *dentries;
 	struct session *sessions;
 	struct open_total *opens;
+	struct tree_lease lease;
+	struct ended_sessions ended;
 	struct cluster cluster;
 	struct txn txn;
 	bool stale; /* memory may not be what the store is: read anew before anything else */

@@ -430,6 +430,8 @@ int state_apply_session_open(struct state *state, uint64_t index, uint64_t id, u
 		return -EINVAL;
 	if (session_find(state, id) != NULL)
 		return -EEXIST;
+	if (state->lease.session != 0)
+		return -EBUSY;
 	session = calloc(1, sizeof(*session));
 	if (session == NULL)
 		return -ENOMEM;
@@ -511,6 +513,7 @@ int state_apply_session_close(struct state *state, uint64_t index, uint64_t id)
 	if (rc != 0)
 		goto out;
 	delete_session_records(txn->batch, id);
+	leases_batch_close(txn, session);
 	rc = txn_commit(txn, index);
 	if (rc != 0)
 		goto out;
@@ -522,6 +525,7 @@ int state_apply_session_close(struct state *state, uint64_t index, uint64_t id)
 	}
 	HASH_DEL(state->sessions, session);
 	session_free(session);
+	leases_closed_session(state, id);
 out:
 	free(freed);
 	return rc;
@@ -535,7 +539,7 @@ int state_session_check(struct state *state, uint64_t id, uint64_t secret)
 	if (rc != 0)
 		return rc;
 	session = session_find(state, id);
-	if (session == NULL)
+	if (session == NULL || session->fenced)
 		return -ENOENT;
 	return session->secret == secret ? 0 : -EACCES;
 }

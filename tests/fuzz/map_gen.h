@@ -123,7 +123,10 @@ static inline bool map_gen_equal(const struct cluster_map *a, const struct clust
 {
 	if (a->version != b->version || strcmp(a->cluster, b->cluster) != 0 ||
 	    a->pool_count != b->pool_count || a->server_count != b->server_count ||
-	    a->target_count != b->target_count)
+	    a->target_count != b->target_count || a->session_floor != b->session_floor ||
+	    a->fenced_count != b->fenced_count ||
+	    (a->fenced_count != 0 &&
+	     memcmp(a->fenced, b->fenced, a->fenced_count * sizeof(*a->fenced)) != 0))
 		return false;
 	for (size_t i = 0; i < a->server_count; i++) {
 		if (!map_gen_servers_equal(&a->servers[i], &b->servers[i]))

@@ -133,6 +133,29 @@ static void test_lookups_find_all_and_only_what_is_there(void **state)
 	cluster_map_unref(map);
 }
 
+static void test_sessions_that_are_over_are_known_by_list_and_floor(void **state)
+{
+	uint64_t fenced[] = {9, 30, 12, UINT64_MAX};
+	struct cluster_map *map;
+	struct small s;
+
+	small_make(&s);
+	s.map.fenced = fenced;
+	s.map.fenced_count = 4;
+	s.map.session_floor = 7;
+	assert_int_equal(there_and_back(&s.map, &map), 0);
+	for (uint64_t id = 0; id < 40; id++)
+		assert_int_equal(cluster_map_session_over(map, id),
+				 (id > 0 && id < 7) || id == 9 || id == 12 || id == 30);
+	assert_true(cluster_map_session_over(map, UINT64_MAX));
+	assert_int_equal(map->fenced_count, 4);
+	for (size_t i = 1; i < 4; i++)
+		assert_true(map->fenced[i - 1] < map->fenced[i]);
+	cluster_map_unref(map);
+	fenced[3] = 9;
+	assert_int_equal(there_and_back(&s.map, &map), -EBADMSG);
+}
+
 static void swap_bytes(void *a, void *b, size_t size)
 {
 	uint8_t *x = a, *y = b;
@@ -515,6 +538,7 @@ int main(void)
 		cmocka_unit_test(test_a_map_comes_back_equal),
 		cmocka_unit_test(test_an_empty_map_is_a_map),
 		cmocka_unit_test(test_lookups_find_all_and_only_what_is_there),
+		cmocka_unit_test(test_sessions_that_are_over_are_known_by_list_and_floor),
 		cmocka_unit_test(test_parts_in_any_order_are_sorted),
 		cmocka_unit_test(test_random_maps_come_back_equal),
 		cmocka_unit_test(test_every_broken_promise_is_refused),
