@@ -203,6 +203,9 @@ void flush_attrs_now(struct fs *fs, struct inode *inode)
 	flush->once = true;
 	pthread_mutex_lock(&inode->lock);
 	inode_update_begin(inode, &flush->update);
+	/* The data may not be there yet: for others a version is still needed when it is. */
+	if (!meta_sole(fs->meta))
+		flush->update.write_seq = 0;
 	pthread_mutex_unlock(&inode->lock);
 	send_update(flush);
 }

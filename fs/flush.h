@@ -2,7 +2,8 @@
  *
  * A flush of an inode: its data (data_flush), then what the master must know of it. In that order,
  * so that after a crash of everything a file never has a size beyond data that was written before
- * it; only fsync sends both at once, because it answers when both have.
+ * it, and so that other mounts, which go by version and size, find the data of what they see; only
+ * fsync of the sole client sends both at once, because it answers when both have.
  *
  * Every inode with something to tell is in one list until it has nothing more: closed ones are
  * flushed within FLUSH_TICK, open ones every FLUSH_AGE. (That data comes to the disks by and by is

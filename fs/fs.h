@@ -65,6 +65,10 @@ struct handle {
 	uint32_t flags;       /* of open(2) */
 	uint32_t errors_seen; /* of inode->writeback_errors */
 	bool atime_done;
+	/* Its open makes the kernel drop the pages that it has of the file. That has been done when
+	 * the handle is used for the first time; from then on the pages are of these. */
+	atomic_bool drops_pages;
+	uint64_t page_generation, page_version; /* one of them is 0 */
 };
 
 struct fs_settings {
@@ -78,7 +82,9 @@ void fs_destroy(struct fs *fs);
 /* What the session needs to tell us; user is the fs. */
 extern const struct meta_callbacks fs_meta_callbacks;
 struct handle *handle_ref(struct handle *handle);
-void handle_unref(struct fs *fs, struct handle *handle);      /* NULL is allowed */
+void handle_unref(struct fs *fs, struct handle *handle); /* NULL is allowed */
+/* The kernel has used the handle: whatever its open made the kernel do is done. */
+void handle_used(struct handle *handle);
 void dir_handle_unref(struct fs *fs, struct dir_handle *dir); /* NULL is allowed */
 /* All handlers; the session's userdata is the fs. */
 extern const struct fuse_lowlevel_ops fs_operations;

@@ -91,7 +91,8 @@ struct inode {
 	uint32_t writeback_errors; /* program once */
 
 	/* Pages of the kernel are what the file has, while the lease's generation is this one, or
-	 * the master's version of the inode at open is this one. */
+	 * the master's version of the inode at open is this one. Only what has dropped the pages
+	 * that were there before says so (handle_used()). */
 	uint64_t page_generation, page_version;
 
 	/* Truncations and punches, one at a time; writes wait for them (gate.h). */

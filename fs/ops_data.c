@@ -89,6 +89,7 @@ void fs_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 	struct task *task = task_begin(fs, req);
 	bool beyond;
 
+	handle_used(handle);
 	if (task == NULL)
 		return;
 	task->handle = handle_ref(handle);
@@ -275,6 +276,7 @@ void fs_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
 		fuse_reply_write(req, 0);
 		return;
 	}
+	handle_used(handle);
 	task = task_begin(fs, req);
 	if (task == NULL)
 		return;

@@ -86,6 +86,36 @@ static void answer_open(struct task *task)
 	task_end(task);
 }
 
+/* What the kernel and we have read of the file before may be old. Another open must not take this
+ * one's word for it before the kernel has heard it. */
+static void drop_pages(struct task *task, uint64_t generation, uint64_t version)
+{
+	struct handle *handle = task->handle;
+	struct data_file *file = fs_data_if_open(task->inode);
+
+	handle->page_generation = generation;
+	handle->page_version = version;
+	atomic_store(&handle->drops_pages, true);
+	if (file != NULL)
+		data_invalidate(file);
+	fs_data_put(file);
+}
+
+void handle_used(struct handle *handle)
+{
+	struct inode *inode = handle->inode;
+
+	if (!atomic_load_explicit(&handle->drops_pages, memory_order_relaxed) ||
+	    !atomic_exchange(&handle->drops_pages, false))
+		return;
+	pthread_mutex_lock(&inode->lock);
+	if (handle->page_generation > inode->page_generation)
+		inode->page_generation = handle->page_generation;
+	if (handle->page_version > inode->page_version)
+		inode->page_version = handle->page_version;
+	pthread_mutex_unlock(&inode->lock);
+}
+
 /* While sole, pages stay what they are. */
 static void open_sole(struct task *task, uint64_t generation)
 {
@@ -93,8 +123,9 @@ static void open_sole(struct task *task, uint64_t generation)
 
 	pthread_mutex_lock(&inode->lock);
 	task->fi.keep_cache = inode->page_generation == generation;
-	inode->page_generation = generation;
 	pthread_mutex_unlock(&inode->lock);
+	if (!task->fi.keep_cache)
+		drop_pages(task, generation, 0);
 	answer_open(task);
 }
 
@@ -102,18 +133,15 @@ static void open_sole(struct task *task, uint64_t generation)
 static void open_shared(struct task *task)
 {
 	struct inode *inode = task->inode;
-	struct data_file *file = NULL;
+	uint64_t version;
 
 	pthread_mutex_lock(&inode->lock);
-	task->fi.keep_cache = inode->page_version == inode->attr.version;
-	inode->page_version = inode->attr.version;
+	version = inode->attr.version;
+	task->fi.keep_cache = inode->page_version == version;
 	inode->page_generation = 0;
-	if (!task->fi.keep_cache && inode->data != NULL)
-		file = data_file_ref(inode->data);
 	pthread_mutex_unlock(&inode->lock);
-	if (file != NULL)
-		data_invalidate(file);
-	fs_data_put(file);
+	if (!task->fi.keep_cache)
+		drop_pages(task, 0, version);
 	answer_open(task);
 }
 
@@ -239,6 +267,7 @@ void fs_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	bool dirty;
 	int error;
 
+	handle_used(handle);
 	pthread_mutex_lock(&inode->lock);
 	dirty = (inode->dirty & ~(uint32_t)INODE_DIRTY_ATIME) != 0 ||
 		(inode->data != NULL && data_dirty(inode->data));
@@ -261,6 +290,7 @@ void fs_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct handle *handle = handle_of(fi);
 
 	fuse_reply_err(req, 0); /* nobody waits for it */
+	handle_used(handle);
 	handle_close(fs, handle);
 }
 
@@ -272,6 +302,7 @@ void fs_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
 	struct handle *handle = handle_of(fi);
 	struct task *task = task_begin(fs, req);
 
+	handle_used(handle);
 	if (task == NULL)
 		return;
 	task->handle = handle_ref(handle);

@@ -1,4 +1,5 @@
-/* sync.c - see sync.h. Data and metadata are made durable at the same time. */
+/* sync.c - see sync.h. Data and metadata are made durable at the same time; but what other mounts
+ * go by is told only when all copies have answered. */
 #include "fs/sync.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@ struct sync {
 	struct inode_update update;
 	uint64_t generation, write_seq, changes;
 	bool datasync, settled;
+	bool master;       /* something of the inode is not durable there */
 	unsigned refusals; /* because others truncated the file meanwhile */
 	atomic_int parts, error;
 	sync_done_fn *done;
@@ -94,6 +96,16 @@ static void settled(void *user, int error)
 		send_update(sync);
 }
 
+static void answered_again(void *user, int error)
+{
+	struct sync *sync = user;
+	int none = 0;
+
+	if (error != 0)
+		atomic_compare_exchange_strong(&sync->error, &none, error);
+	send_to_master(sync);
+}
+
 static void updated(void *user, int error, const Catena__Reply *reply)
 {
 	struct sync *sync = user;
@@ -115,7 +127,10 @@ static void updated(void *user, int error, const Catena__Reply *reply)
 		/* Somebody truncated the file meanwhile: what is still to be told after that, is.
 		 */
 		take_update(sync);
-		send_to_master(sync);
+		if (sync->file != NULL)
+			data_flush(sync->file, false, answered_again, sync);
+		else
+			send_to_master(sync);
 		return;
 	}
 	if (error == 0) {
@@ -187,11 +202,39 @@ static struct sync *sync_new(struct fs *fs, sync_done_fn *done, void *user)
 	return sync;
 }
 
+/* The disks and the master at the same time; the chain first: its way is the longer one. */
+static void begin_both(struct sync *sync)
+{
+	atomic_store(&sync->parts, 3);
+	if (sync->file != NULL)
+		data_flush(sync->file, true, data_synced, sync);
+	else
+		part_done(sync, 0);
+	if (sync->update.mask != 0 || sync->master)
+		send_to_master(sync);
+	else
+		part_done(sync, 0);
+	part_done(sync, 0);
+}
+
+static void data_answered(void *user, int error)
+{
+	struct sync *sync = user;
+
+	if (error != 0) {
+		pthread_mutex_lock(&sync->inode->lock);
+		inode_writeback_failed(sync->inode, error);
+		pthread_mutex_unlock(&sync->inode->lock);
+		atomic_store(&sync->error, error);
+	}
+	begin_both(sync);
+}
+
 void sync_inode(struct fs *fs, struct inode *inode, bool datasync, sync_done_fn *done, void *user)
 {
 	struct sync *sync = sync_new(fs, done, user);
-	bool data, master;
 	int error = 0;
+	bool data;
 
 	if (sync == NULL) {
 		done(user, -ENOMEM);
@@ -201,24 +244,20 @@ void sync_inode(struct fs *fs, struct inode *inode, bool datasync, sync_done_fn 
 	sync->datasync = datasync;
 	take_update(sync);
 	pthread_mutex_lock(&inode->lock);
-	master = inode->changing > 0 || inode->last_change > atomic_load(&fs->synced);
+	sync->master = inode->changing > 0 || inode->last_change > atomic_load(&fs->synced);
 	sync->write_seq = inode->write_seq;
 	data = inode->known && attr_is_regular(&inode->attr) &&
 	       (!inode->synced || (inode->data != NULL && data_dirty(inode->data)));
 	pthread_mutex_unlock(&inode->lock);
 	if (data)
 		sync->file = fs_data(fs, inode, &error);
-	atomic_store(&sync->parts, 3);
-	/* The chain first: its way is the longer one. */
-	if (sync->file != NULL)
-		data_flush(sync->file, true, data_synced, sync);
+	atomic_store(&sync->error, error);
+	/* Other mounts go by the version and the size: those must not be known before all copies
+	 * have the data. (Their disks may still be writing it.) */
+	if (sync->file != NULL && sync->update.mask != 0 && !meta_sole(fs->meta))
+		data_flush(sync->file, false, data_answered, sync);
 	else
-		part_done(sync, error);
-	if (sync->update.mask != 0 || master)
-		send_to_master(sync);
-	else
-		part_done(sync, 0);
-	part_done(sync, 0);
+		begin_both(sync);
 }
 
 void sync_master(struct fs *fs, sync_done_fn *done, void *user)

@@ -91,6 +91,93 @@ static void test_pages_are_dropped_when_the_file_was_changed_elsewhere(void **st
 	do_close(file, &fi);
 }
 
+static void changed_elsewhere(uint64_t file)
+{
+	Catena__SetattrReq setattr = CATENA__SETATTR_REQ__INIT;
+	Catena__Request request = CATENA__REQUEST__INIT;
+
+	state_apply_session_open(master.state, ++master.index, 8, 1, "other:/mnt", "c2");
+	setattr.ino = file;
+	setattr.mask = CATENA__SET_MASK__SET_MTIME;
+	request.op_case = CATENA__REQUEST__OP_SETATTR;
+	request.setattr = &setattr;
+	assert_int_equal(other_session(8, &request), 0);
+}
+
+static void test_pages_are_kept_only_when_the_kernel_has_dropped_the_old_ones(void **state)
+{
+	struct fuse_file_info first, second, third;
+	uint64_t file;
+	(void)state;
+
+	set_sole(false);
+	file = do_create(1, "file", &first);
+	do_close(file, &first);
+	do_open(file, O_RDONLY, &first);
+	assert_false(last.fi.keep_cache);
+	/* The answer to the first may not have come to its program yet. */
+	do_open(file, O_RDONLY, &second);
+	assert_false(last.fi.keep_cache);
+	fs_read(fresh(), file, 10, 0, &first);
+	do_open(file, O_RDONLY, &third);
+	assert_true(last.fi.keep_cache);
+	do_close(file, &third);
+	/* What was heard before the change says nothing of after it. */
+	changed_elsewhere(file);
+	do_close(file, &second);
+	do_open(file, O_RDONLY, &second);
+	assert_false(last.fi.keep_cache);
+	do_close(file, &first);
+	do_open(file, O_RDONLY, &third);
+	assert_false(last.fi.keep_cache);
+	do_close(file, &third);
+	do_close(file, &second);
+	/* The same for what is left of that when the lease comes. */
+	set_sole(true);
+	do_open(file, O_RDONLY, &first);
+	assert_false(last.fi.keep_cache);
+	do_open(file, O_RDONLY, &second);
+	assert_false(last.fi.keep_cache);
+	do_close(file, &first);
+	do_open(file, O_RDONLY, &first);
+	assert_true(last.fi.keep_cache);
+	do_close(file, &first);
+	do_close(file, &second);
+}
+
+static void test_what_was_read_ahead_is_dropped_with_the_pages(void **state)
+{
+	struct fuse_file_info fi, other;
+	uint64_t file;
+	(void)state;
+
+	set_sole(false);
+	file = do_create(1, "file", &fi);
+	do_write(file, &fi, "hello", 0);
+	fs_flush(fresh(), file, &fi);
+	do_open(file, O_RDONLY, &other);
+	fs_read(fresh(), file, 10, 0, &other);
+	do_close(file, &other);
+	forget_events();
+	do_open(file, O_RDONLY, &other);
+	assert_true(last.fi.keep_cache);
+	assert_int_equal(count_events("invalidate"), 0);
+	do_close(file, &other);
+	changed_elsewhere(file);
+	forget_events();
+	do_open(file, O_RDONLY, &other);
+	assert_false(last.fi.keep_cache);
+	assert_int_equal(count_events("invalidate"), 1);
+	do_close(file, &other);
+	changed_elsewhere(file);
+	set_sole(true);
+	forget_events();
+	do_open(file, O_RDONLY, &other);
+	assert_int_equal(count_events("invalidate"), 1);
+	do_close(file, &other);
+	do_close(file, &fi);
+}
+
 static void note_error(void *user, int error)
 {
 	*(int *)user = error;
@@ -645,6 +732,8 @@ int main(void)
 		WITH_FS(test_what_was_made_here_is_not_asked_for),
 		WITH_FS(test_without_the_lease_everything_is_asked_for),
 		WITH_FS(test_pages_are_dropped_when_the_file_was_changed_elsewhere),
+		WITH_FS(test_pages_are_kept_only_when_the_kernel_has_dropped_the_old_ones),
+		WITH_FS(test_what_was_read_ahead_is_dropped_with_the_pages),
 		WITH_FS(test_times_of_a_file_removed_elsewhere_are_no_loss),
 		WITH_FS(test_an_append_goes_to_the_end_that_the_master_knows),
 		WITH_FS(test_a_removed_directory_still_has_attributes),

@@ -91,6 +91,73 @@ static void test_a_synchronous_write_is_synced_before_it_is_answered(void **stat
 	do_close(file, &fi);
 }
 
+static void test_a_write_during_a_sync_is_not_synced_by_it(void **state)
+{
+	struct fuse_file_info fi;
+	uint64_t file = do_create(1, "file", &fi);
+	struct inode *inode = inode_table_get(fs->inodes, file);
+	struct fuse_req sync = {0};
+	(void)state;
+
+	do_write(file, &fi, "hello", 0);
+	chunks.hold_flushes = true;
+	fs_fsync(&sync, file, 0, &fi);
+	do_write(file, &fi, "HELLO", 0);
+	release_data();
+	assert_int_equal(sync.answers, 1);
+	/* It comes to all copies in the background, but not to their disks. */
+	flush_inode(fs, inode, false, NULL, NULL);
+	forget_events();
+	fs_fsync(&sync, file, 1, &fi);
+	assert_int_equal(count_events("flush+sync"), 1);
+	assert_int_equal(sync.error, 0);
+	inode_put(fs->inodes, inode);
+	do_close(file, &fi);
+}
+
+static void test_others_hear_of_a_version_when_all_copies_have_its_data(void **state)
+{
+	struct stat st = {.st_mtim = {.tv_sec = 5}};
+	struct fuse_file_info fi;
+	uint64_t file = do_create(1, "file", &fi);
+	(void)state;
+
+	set_sole(false);
+	do_write(file, &fi, "hello", 0);
+	forget_events();
+	chunks.hold_flushes = true;
+	fs_fsync(fresh(), file, 0, &fi);
+	assert_string_equal(history(), "flush");
+	release_data();
+	assert_int_equal(last.answers, 1);
+	assert_string_equal(history(), "flush flush+sync grow+sync");
+	/* A write that is only answered while the one before is told is not told with it. */
+	do_write(file, &fi, "HELLO", 0);
+	forget_events();
+	chunks.hold_flushes = true;
+	fs_flush(fresh(), file, &fi);
+	do_write(file, &fi, "hello", 0);
+	release_data();
+	assert_string_equal(history(), "flush write grow");
+	fs_flush(fresh(), file, &fi);
+	assert_string_equal(history(), "flush write grow flush times");
+	/* Nor is the version that a program makes by setting times, or by a truncation. */
+	do_write(file, &fi, "HELLO", 0);
+	forget_events();
+	fs_setattr(fresh(), file, &st, FUSE_SET_ATTR_MTIME, NULL);
+	assert_int_equal(last.attr.st_mtim.tv_sec, 5);
+	fs_flush(fresh(), file, &fi);
+	assert_string_equal(history(), "times flush grow");
+	fs_getattr(fresh(), file, NULL);
+	assert_int_equal(last.attr.st_mtim.tv_sec, 5);
+	do_write(file, &fi, "hello", 0);
+	forget_events();
+	assert_int_equal(do_truncate(file, 9), 0);
+	fs_flush(fresh(), file, &fi);
+	assert_string_equal(history(), "grow size flush times");
+	do_close(file, &fi);
+}
+
 /* Writes and syncs until that has become a habit; the file is 4 bytes long then. */
 static uint64_t habitual(struct fuse_file_info *fi)
 {
@@ -200,6 +267,8 @@ int main(void)
 		WITH_FS(test_fsync_of_an_empty_new_file_syncs_its_creation),
 		WITH_FS(test_fdatasync_leaves_times_for_later),
 		WITH_FS(test_a_synchronous_write_is_synced_before_it_is_answered),
+		WITH_FS(test_a_write_during_a_sync_is_not_synced_by_it),
+		WITH_FS(test_others_hear_of_a_version_when_all_copies_have_its_data),
 		WITH_FS(test_who_syncs_each_write_finds_the_next_sync_begun),
 		WITH_FS(test_a_broken_habit_costs_one_sync),
 		WITH_FS(test_a_sync_in_advance_covers_nothing_that_came_after),
