@@ -10,14 +10,16 @@
 
 void fs_init(void *userdata, struct fuse_conn_info *conn)
 {
-	const unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_ATOMIC_O_TRUNC |
-				FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_CACHE_SYMLINKS |
-				FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
-				FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_EXPLICIT_INVAL_DATA;
+	const unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_EXPORT_SUPPORT |
+				FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_READDIRPLUS |
+				FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_PARALLEL_DIROPS;
 
-	/* Everything else is left out on purpose: the kernel's own write-back cache would keep
-	 * sizes from us, splice cannot encrypt, and pages are dropped when we say so and not when a
-	 * time has changed. */
+	/* Everything else is left out on purpose. The kernel's own write-back cache would keep
+	 * sizes from us, and splice cannot encrypt. With ATOMIC_O_TRUNC the kernel truncates
+	 * without its lock, and places appends by a size that has gone. With AUTO_INVAL_DATA it
+	 * drops pages when a time has changed, so after each write of its own. With
+	 * EXPLICIT_INVAL_DATA it keeps the last page, and zeros behind the old end, when a new size
+	 * comes; without, it drops the pages together with the new size. */
 	conn->want = conn->capable & wanted;
 	/* libfuse 3.14 does not tell the first, although it says so, and does not know the other
 	 * (see privileges.h). */

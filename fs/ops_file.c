@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include "fs/flush.h"
 #include "fs/ops.h"
-#include "fs/privileges.h"
 #include "fs/sync_habit.h"
 
 /* ---- handles ---- */
@@ -208,17 +207,7 @@ static void open_go(struct task *task)
 		send_open(task);
 }
 
-static void open_truncated(struct task *task, int error)
-{
-	if (error != 0) {
-		task_fail(task, error);
-		return;
-	}
-	if (task->set.mask & CATENA__SET_MASK__SET_KILL_PRIV)
-		privileges_cleared(task->fs, task->inode);
-	open_go(task);
-}
-
+/* O_TRUNC does not come here: the kernel sets the size when the file is open (see fs_init()). */
 void fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct fs *fs = fuse_req_userdata(req);
@@ -232,14 +221,7 @@ void fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	task->fi = *fi;
-	if (fi->flags & O_TRUNC) {
-		task->set.mask = CATENA__SET_MASK__SET_SIZE;
-		if (privileges_asked() && privileges_lost(task->inode))
-			task->set.mask |= CATENA__SET_MASK__SET_KILL_PRIV;
-		truncate_begin(task, open_truncated);
-	} else {
-		open_go(task);
-	}
+	open_go(task);
 }
 
 /* ---- close ---- */

@@ -15,7 +15,6 @@ static bool says_so(const struct fuse_in_header *in, size_t size)
 {
 	const struct fuse_write_in *write;
 	const struct fuse_setattr_in *setattr;
-	const struct fuse_open_in *open;
 	const struct fuse_create_in *create;
 
 	switch (in->opcode) {
@@ -25,9 +24,6 @@ static bool says_so(const struct fuse_in_header *in, size_t size)
 	case FUSE_SETATTR:
 		setattr = argument(in, size, sizeof(*setattr));
 		return setattr != NULL && (setattr->valid & FATTR_KILL_SUIDGID);
-	case FUSE_OPEN:
-		open = argument(in, size, sizeof(*open));
-		return open != NULL && (open->open_flags & FUSE_OPEN_KILL_SUIDGID);
 	case FUSE_CREATE:
 		create = argument(in, size, sizeof(*create));
 		return create != NULL && (create->open_flags & FUSE_OPEN_KILL_SUIDGID);

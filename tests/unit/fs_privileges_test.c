@@ -40,14 +40,6 @@ static void kernel_writes(bool kills)
 	asks(sizeof(*in));
 }
 
-static void kernel_opens(bool kills)
-{
-	struct fuse_open_in *in = begin(FUSE_OPEN);
-
-	in->open_flags = kills ? FUSE_OPEN_KILL_SUIDGID : 0;
-	asks(sizeof(*in));
-}
-
 static void kernel_sets(bool kills)
 {
 	struct fuse_setattr_in *in = begin(FUSE_SETATTR);
@@ -67,9 +59,6 @@ static void test_the_kernels_requests_are_understood(void **state)
 	((struct fuse_setattr_in *)begin(FUSE_SETATTR))->valid = FATTR_UID | FATTR_KILL_SUIDGID;
 	assert_true(asks(sizeof(struct fuse_setattr_in)));
 	assert_false(asks(sizeof(struct fuse_setattr_in) - 1));
-	((struct fuse_open_in *)begin(FUSE_OPEN))->open_flags = FUSE_OPEN_KILL_SUIDGID;
-	assert_true(asks(sizeof(struct fuse_open_in)));
-	assert_false(asks(0));
 	((struct fuse_create_in *)begin(FUSE_CREATE))->open_flags = FUSE_OPEN_KILL_SUIDGID;
 	assert_true(asks(sizeof(struct fuse_create_in)));
 	assert_false(asks(sizeof(struct fuse_open_in)));
@@ -164,7 +153,7 @@ static void test_bits_that_stay_let_nothing_be_written(void **state)
 
 static void test_truncation_and_allocation_take_them_too(void **state)
 {
-	struct fuse_file_info fi, other;
+	struct fuse_file_info fi;
 	uint64_t file = new_file(&fi);
 	(void)state;
 
@@ -181,12 +170,6 @@ static void test_truncation_and_allocation_take_them_too(void **state)
 	assert_int_equal(last.attr.st_mode & 07777, 04755);
 
 	forget_events();
-	kernel_opens(true);
-	assert_int_equal(do_open(file, O_RDWR | O_TRUNC, &other), 0);
-	assert_string_equal(history(), "size+clear replace attributes");
-	assert_int_equal(mode_of(file), 0755);
-	do_close(file, &other);
-
 	change_mode(file, 04755);
 	begin(FUSE_FALLOCATE);
 	request.in.uid = 1000;
