@@ -133,7 +133,7 @@ void chain_request_route(struct chain_client *client, struct chain_request *requ
 	bool nobody;
 	int rc;
 
-	if (chain_client_stopping(client)) {
+	if (chain_client_stopping(client) || chain_op_void(client, request)) {
 		chain_retry_fail(client, request, -EIO);
 		return;
 	}
@@ -373,6 +373,11 @@ void chain_client_set_session(struct chain_client *client, uint64_t session_id)
 	     link = link->all_next)
 		chain_link_reset(link);
 	chain_retry_all(client);
+}
+
+uint64_t chain_client_session(struct chain_client *client)
+{
+	return atomic_load_explicit(&client->session_id, memory_order_acquire);
 }
 
 /* ---- life ---- */

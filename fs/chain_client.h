@@ -49,6 +49,7 @@ struct chain_request {
 	struct chunk_key key;
 	uint32_t offset, range;
 	struct buf *payload; /* WRITE: borrowed until done, crcs filled */
+	uint64_t session;    /* update: the session it is of; 0: the one that first sends it */
 	chain_done_fn *done;
 	void *user;
 	/* With done(): went out more than once, so that the answer may be that of the first time.
@@ -99,9 +100,11 @@ void chain_client_stop(struct chain_client *client);
 void chain_client_destroy(struct chain_client *client);
 
 void chain_client_set_map(struct chain_client *client, struct cluster_map *map);
-/* Nothing is sent before there is a session and a map. A new session's op ids begin at 1; updates
- * not yet answered get new ones. */
+/* Nothing is sent before there is a session and a map. Updates belong to their session for good:
+ * those of another that are not answered end with -EIO, and none is ever sent under the new id.
+ * Reads and flushes go on. */
 void chain_client_set_session(struct chain_client *client, uint64_t session_id);
+uint64_t chain_client_session(struct chain_client *client); /* 0: none yet */
 /* A reference to the newest map; NULL: none yet. */
 struct cluster_map *chain_client_map(struct chain_client *client);
 

@@ -241,7 +241,9 @@ struct chain_asker chain_client_asker(struct chain_client *client);
 /* chain_client_ops.c */
 /* An update that is over. */
 void chain_op_forget(struct chain_client *client, struct chain_request *request);
-/* What goes out with an attempt. */
-void chain_request_header(struct chain_client *client, struct chain_request *request,
+/* The session that the update is of is over: it must not be sent any more. */
+bool chain_op_void(struct chain_client *client, const struct chain_request *request);
+/* What goes out with an attempt. False: nothing may, see chain_op_void(). */
+bool chain_request_header(struct chain_client *client, struct chain_request *request,
 			  struct frame_header *header);
 #endif

@@ -158,7 +158,10 @@ static void send_now(struct chain_link *link, struct chain_request *request)
 	void *conn;
 	int rc;
 
-	chain_request_header(link->client, request, &header);
+	if (!chain_request_header(link->client, request, &header)) {
+		chain_retry_fail(link->client, request, -EIO);
+		return;
+	}
 	pthread_mutex_lock(&link->lock);
 	if (link->state != LINK_UP) {
 		wait_for_connection(link, request);

@@ -207,11 +207,6 @@ void data_set_map(struct data *data, struct cluster_map *map)
 	chain_client_set_map(data->chain, map);
 }
 
-void data_set_session(struct data *data, uint64_t session_id)
-{
-	chain_client_set_session(data->chain, session_id);
-}
-
 struct buf_pool *data_pool(struct data *data)
 {
 	return data->pool;

@@ -45,8 +45,14 @@ int data_open(const struct data_options *options, struct data **out, char *error
 void data_close(struct data *data, uint64_t timeout_ns);
 /* New requests, and those waiting, go by it. */
 void data_set_map(struct data *data, struct cluster_map *map);
-/* Operation ids belong to the client's session; on a new one they start again. */
+/* Writes and punches belong to the session that they were accepted in. With another session, what
+ * of the one before has not been answered is lost: it ends with -EIO and is not sent any more. Who
+ * sets another calls data_lose() for each file it knows, then data_lose_all(). */
 void data_set_session(struct data *data, uint64_t session_id);
+/* The file goes on in the present session. What it has lost since the last call, in bytes (more
+ * than 0 also when it was a punch). */
+uint64_t data_lose(struct data_file *file);
+uint64_t data_lose_all(struct data *data);
 struct buf_pool *data_pool(struct data *data);
 /* Bytes that the fullest chain can still take, by the last answers; UINT64_MAX: plenty or unknown.
  */
@@ -70,6 +76,11 @@ typedef void data_done_fn(void *user, int error);
 void data_write(struct data_file *file, uint64_t offset, struct buf *payload, bool through,
 		data_done_fn *done, void *user);
 
+/* The same, but only while @session is the session; else -EIO. For who has decided something about
+ * the write (where it goes, that it may be made at all) while that session lasted. 0: any. */
+void data_write_within(struct data_file *file, uint64_t session, uint64_t offset,
+		       struct buf *payload, bool through, data_done_fn *done, void *user);
+
 /* @done gets the bytes as vectors, valid until it returns; error -errno and none. Exactly @length
  * bytes on success. Sequential reading is noticed and read ahead, up to @readahead_end. */
 typedef void data_read_fn(void *user, int error, const struct iovec *iov, int count);
@@ -81,6 +92,8 @@ void data_read(struct data_file *file, uint64_t offset, uint32_t length, uint64_
 void data_flush(struct data_file *file, bool durable, data_done_fn *done, void *user);
 /* True when something accepted has not been answered by its chain yet. */
 bool data_dirty(const struct data_file *file);
+/* True when data_dirty() is true of any file of the mount, or when that is not known. */
+bool data_any_dirty(struct data *data);
 /* Every file of the mount. */
 void data_flush_all(struct data *data, bool durable, data_done_fn *done, void *user);
 /* Forget what was read ahead (someone else may have written). Dirty data stays. */
@@ -89,6 +102,9 @@ void data_invalidate(struct data_file *file);
 /* Bytes [from, to) become holes: dirty data there is dropped, then the chunks' tail is truncated or
  * punched. For truncation of a file from size @to down to @from, and for PUNCH_HOLE/ZERO_RANGE. */
 void data_punch(struct data_file *file, uint64_t from, uint64_t to, data_done_fn *done, void *user);
+/* As data_write_within(). */
+void data_punch_within(struct data_file *file, uint64_t session, uint64_t from, uint64_t to,
+		       data_done_fn *done, void *user);
 /* Next data (hole: next hole) at or after @offset and below @size; *@result = @size when there is
  * none. Dirty data counts. */
 typedef void data_seek_fn(void *user, int error, uint64_t result);

@@ -124,6 +124,7 @@ static int file_new(struct data *data, uint32_t pool, uint64_t file_id, struct d
 	file->partitions = map_pool->partitions;
 	file->chunk_size = map_pool->chunk_size;
 	file->file_id = file_id;
+	file->session = chain_client_session(data->chain);
 	atomic_init(&file->refs, 1);
 	atomic_init(&file->users, 1);
 	pthread_mutex_init(&file->lock, NULL);
@@ -300,6 +301,77 @@ void data_file_discard(struct data_file *file)
 	data_file_run(file, &work);
 }
 
+/* ---- sessions ---- */
+
+bool data_file_enter_session(struct data_file *file, uint64_t session)
+{
+	uint64_t now = chain_client_session(file->data->chain);
+
+	if (file->session != now && file->session != 0) {
+		/* What is in flight fails by itself, see chain_client_set_session(). */
+		file->lost += writeback_bytes(file->wb) + (file->punches != NULL ? 1 : 0);
+		writeback_lose(file->wb, -EIO);
+		data_punch_lose(file, -EIO);
+	}
+	file->session = now;
+	return session == 0 || session == now;
+}
+
+void data_set_session(struct data *data, uint64_t session_id)
+{
+	chain_client_set_session(data->chain, session_id);
+}
+
+uint64_t data_lose(struct data_file *file)
+{
+	struct data_work work;
+	uint64_t lost;
+
+	pthread_mutex_lock(&file->lock);
+	data_file_enter_session(file, 0);
+	lost = file->lost;
+	file->lost = 0;
+	data_file_gather(file, &work);
+	pthread_mutex_unlock(&file->lock);
+	data_file_run(file, &work);
+	return lost;
+}
+
+uint64_t data_lose_all(struct data *data)
+{
+	struct data_file **files = NULL;
+	size_t count = 0;
+	uint64_t lost = 0;
+
+	if (data_files_collect(data, &files, &count) != 0) {
+		/* Each finds out when it is used next, and none sends anything before that. */
+		log_error("out of memory: what is lost with the session is told late");
+		return 0;
+	}
+	for (size_t i = 0; i < count; i++) {
+		lost += data_lose(files[i]);
+		data_file_drop(files[i]);
+	}
+	free(files);
+	return lost;
+}
+
+bool data_any_dirty(struct data *data)
+{
+	struct data_file **files = NULL;
+	size_t count = 0;
+	bool any = false;
+
+	if (data_files_collect(data, &files, &count) != 0)
+		return true;
+	for (size_t i = 0; i < count; i++) {
+		any = any || data_dirty(files[i]);
+		data_file_drop(files[i]);
+	}
+	free(files);
+	return any;
+}
+
 /* ---- work ---- */
 
 struct chunk_key data_file_key(const struct data_file *file, uint32_t index)
@@ -329,6 +401,7 @@ static struct update *next_update(struct data_file *file, bool all, bool sync, s
 	u->request = (struct chain_request){
 		.op = FRAME_WRITE,
 		.sync = e->sync,
+		.session = file->session,
 		.key = data_file_key(file, (uint32_t)(e->offset / file->chunk_size)),
 		.offset = (uint32_t)(e->offset % file->chunk_size),
 		.payload = u->payload,

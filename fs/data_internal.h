@@ -81,6 +81,8 @@ struct data_file {
 
 	pthread_mutex_t lock;
 	struct writeback *wb;
+	uint64_t session;    /* that all of it is of which is not answered yet */
+	uint64_t lost;       /* bytes that were of another, and data_lose() has not told yet */
 	size_t memory_seen;  /* of wb, as counted in data.write_used */
 	uint64_t generation; /* of the file id */
 	bool send_all;       /* until nothing is dirty */
@@ -96,6 +98,7 @@ struct data_file {
 struct queued_write {
 	struct data_waiter waiter; /* when @through */
 	struct data_file *file;    /* a reference */
+	uint64_t session;          /* only within this one; 0: any */
 	uint64_t offset;
 	struct buf *payload;
 	bool through, summed;
@@ -163,6 +166,9 @@ int data_files_collect(struct data *data, struct data_file ***out, size_t *count
 struct chunk_key data_file_key(const struct data_file *file, uint32_t index);
 void data_file_gather(struct data_file *file, struct data_work *work); /* lock held */
 void data_file_run(struct data_file *file, struct data_work *work);    /* and not */
+/* From here on the file's work is of the present session: that of another is lost. True: so is
+ * @session (0: any). Lock held; gather and run must follow. */
+bool data_file_enter_session(struct data_file *file, uint64_t session);
 /* Everything dirty is sent from now on. */
 void data_file_send_all(struct data_file *file);
 void data_linger_tick(struct data *data, uint64_t now);
@@ -194,6 +200,7 @@ void data_dirty_tick(struct data *data, uint64_t now);
 void data_dirty_send_all(struct data *data);
 
 /* data_punch.c */
+void data_punch_lose(struct data_file *file, int error); /* lock held */
 void data_punch_gather(struct data_file *file, struct data_work *work);
 void data_punch_run(struct data *data, struct data_work *work);
 

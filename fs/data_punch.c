@@ -67,6 +67,7 @@ static bool start_op(struct data_file *file, struct punch *punch, struct data_wo
 	op->request = (struct chain_request){
 		.op = to == end ? FRAME_TRUNCATE : FRAME_PUNCH,
 		.sync = punch->sync,
+		.session = file->session,
 		.key = data_file_key(file, index),
 		.offset = (uint32_t)(punch->at - start),
 		.range = to == end ? 0 : (uint32_t)(to - punch->at),
@@ -108,6 +109,13 @@ void data_punch_gather(struct data_file *file, struct data_work *work)
 	}
 }
 
+void data_punch_lose(struct data_file *file, int error)
+{
+	for (struct punch *punch = file->punches; punch != NULL; punch = punch->next)
+		if (punch->error == 0)
+			punch->error = error;
+}
+
 void data_punch_run(struct data *data, struct data_work *work)
 {
 	while (work->ops != NULL) {
@@ -128,6 +136,12 @@ void data_punch_run(struct data *data, struct data_work *work)
 }
 
 void data_punch(struct data_file *file, uint64_t from, uint64_t to, data_done_fn *done, void *user)
+{
+	data_punch_within(file, 0, from, to, done, user);
+}
+
+void data_punch_within(struct data_file *file, uint64_t session, uint64_t from, uint64_t to,
+		       data_done_fn *done, void *user)
 {
 	struct punch *punch = NULL, **end;
 	struct data_work work;
@@ -150,10 +164,15 @@ void data_punch(struct data_file *file, uint64_t from, uint64_t to, data_done_fn
 	punch->user = user;
 
 	pthread_mutex_lock(&file->lock);
-	data_fetch_unlist_range(file, from, to);
-	rc = writeback_hole_begin(file->wb, &punch->hole, from, to);
+	rc = -EIO;
+	if (data_file_enter_session(file, session)) {
+		data_fetch_unlist_range(file, from, to);
+		rc = writeback_hole_begin(file->wb, &punch->hole, from, to);
+	}
 	if (rc < 0) {
+		data_file_gather(file, &work);
 		pthread_mutex_unlock(&file->lock);
+		data_file_run(file, &work);
 		free(punch);
 		done(user, rc);
 		return;

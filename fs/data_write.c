@@ -101,13 +101,17 @@ static void accept_write(struct data *data, struct queued_write *w)
 	uint32_t length = w->payload->length, slot = w->slots[0];
 	struct data_work work;
 	bool waits;
-	int rc;
+	int rc = -EIO;
 
 	w->waiter.fired = through_fired;
 	pthread_mutex_lock(&file->lock);
-	data_fetch_unlist_range(file, w->offset, w->offset + length);
-	rc = writeback_write(file->wb, w->offset, w->payload, w->summed,
-			     w->through ? &w->waiter.wait : NULL);
+	if (data_file_enter_session(file, w->session)) {
+		data_fetch_unlist_range(file, w->offset, w->offset + length);
+		rc = writeback_write(file->wb, w->offset, w->payload, w->summed,
+				     w->through ? &w->waiter.wait : NULL);
+	} else {
+		buf_unref(w->payload);
+	}
 	waits = rc == 0 && w->through;
 	if (waits)
 		file->waiting++;
@@ -282,6 +286,12 @@ static uint32_t slot_at(const struct data_file *file, uint64_t offset)
 void data_write(struct data_file *file, uint64_t offset, struct buf *payload, bool through,
 		data_done_fn *done, void *user)
 {
+	data_write_within(file, 0, offset, payload, through, done, user);
+}
+
+void data_write_within(struct data_file *file, uint64_t session, uint64_t offset,
+		       struct buf *payload, bool through, data_done_fn *done, void *user)
+{
 	struct data *data = file->data;
 	uint32_t length = payload->length;
 	struct queued_write *w;
@@ -301,6 +311,7 @@ void data_write(struct data_file *file, uint64_t offset, struct buf *payload, bo
 	atomic_fetch_add_explicit(&data->stat_write_bytes, length, memory_order_relaxed);
 	*w = (struct queued_write){
 		.file = file,
+		.session = session,
 		.offset = offset,
 		.payload = payload,
 		.through = through || space_is_short(data, length),

@@ -89,6 +89,7 @@ static void on_session(void *user, uint64_t session_id)
 	struct fs *fs = user;
 
 	data_set_session(fs->data, session_id);
+	data_lose_all(fs->data);
 	ahead_forget_numbers(fs);
 	if (fs->meta != NULL)
 		recall_reopen(fs);

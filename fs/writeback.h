@@ -131,6 +131,12 @@ void writeback_hole_end(struct writeback *wb, struct wb_hole *hole);
  * flight still has to be done. */
 void writeback_drop(struct writeback *wb);
 
+/* Dirty bytes are lost with @error, as if they had been sent; what is in flight still has to be
+ * done, and what was answered stays as durable as it is. */
+void writeback_lose(struct writeback *wb, int error);
+/* Bytes dirty or in flight. */
+uint64_t writeback_bytes(const struct writeback *wb);
+
 /* The pieces of [offset, offset+length) that are here, in order, newest bytes; the rest is the
  * chain's. *segs is malloc()ed (NULL when *count is 0). -ENOMEM. */
 int writeback_lookup(struct writeback *wb, uint64_t offset, uint32_t length, struct wb_seg **segs,

@@ -86,7 +86,8 @@ void writeback_hole_end(struct writeback *wb, struct wb_hole *hole)
 
 /* ---- forgetting ---- */
 
-void writeback_drop(struct writeback *wb)
+/* All dirty bytes; with an @error their groups hear of it. */
+static void drop_dirty(struct writeback *wb, int error)
 {
 	while (wb->dirty != NULL) {
 		struct wb_chunk *chunk = wb->dirty;
@@ -94,10 +95,45 @@ void writeback_drop(struct writeback *wb)
 		while (chunk->dirty_count > 0) {
 			struct wb_extent *e = chunk->dirty[chunk->dirty_count - 1];
 
+			if (error != 0)
+				wb_group_fail(wb, e->group, error);
 			wb_dirty_take(wb, chunk, chunk->dirty_count - 1, 1);
 			wb_extent_free(wb, e);
 		}
+		if (error != 0)
+			wb_chunk_settle(wb, chunk);
 	}
+}
+
+void writeback_lose(struct writeback *wb, int error)
+{
+	drop_dirty(wb, error);
+	wb_group_settle(wb);
+}
+
+static uint64_t length_of(struct wb_extent *const *list, size_t count)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < count; i++)
+		bytes += list[i]->length;
+	return bytes;
+}
+
+uint64_t writeback_bytes(const struct writeback *wb)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < wb->table_size; i++)
+		for (const struct wb_chunk *c = wb->table[i]; c != NULL; c = c->hash_next)
+			bytes += length_of(c->dirty, c->dirty_count) +
+				 length_of(c->in_flight, c->in_flight_count);
+	return bytes;
+}
+
+void writeback_drop(struct writeback *wb)
+{
+	drop_dirty(wb, 0);
 	for (size_t i = 0; i < wb->table_size; i++) {
 		while (wb->table[i] != NULL) {
 			struct wb_chunk *chunk = wb->table[i];

@@ -492,23 +492,47 @@ static void test_a_discarded_file_is_not_written_back(void **state)
 	assert_int_equal(world.data->file_count, 0);
 }
 
-static void test_a_new_session_sends_everything_again(void **state)
+/* Waiting, in flight, or about to be written by somebody who decided that before. */
+static void test_what_is_not_answered_is_lost_with_its_session(void **state)
 {
 	struct data_file *file = open_file(&world, 1);
-	struct result r = {0};
+	struct result flush = {0}, punch = {0}, late = {0}, durable = {0};
+	unsigned writes;
 
-	world.fake->hold_commits = true;
 	assert_int_equal(write_now(&world, file, 0, 4096, 1), 0);
-	data_flush(file, true, on_done, &r);
+	assert_int_equal(flush_now(&world, file, false), 0);
+	world.fake->hold_commits = true;
+	assert_int_equal(write_now(&world, file, 0, 4096, 2), 0);
+	data_flush(file, false, on_done, &flush);
 	run_for(&world, 100 * FAKE_MS);
+	assert_int_equal(write_now(&world, file, 0, 8192, 3), 0); /* waits for the one before */
+	data_punch(file, MIB, MIB + 8192, on_done, &punch);
+	writes = world.fake->seen[FRAME_WRITE];
 	data_set_session(world.data, 78);
-	run_for(&world, 100 * FAKE_MS);
+	assert_true(data_lose(file) >= 8192);
+	assert_true(data_lose(file) == 0);
+	data_lose_all(world.data);
+	data_write_within(file, 77, MIB, filled(&world, 4096, 4), false, on_done, &late);
+	assert_true(late.done);
+	assert_int_equal(late.error, -EIO);
+	assert_true(wait_for(&world, &flush, 2 * SEC));
+	assert_true(wait_for(&world, &punch, 2 * SEC));
+	assert_int_equal(flush.error, -EIO);
+	assert_int_equal(punch.error, -EIO);
+	assert_false(data_dirty(file));
+	run_for(&world, 10 * SEC);
+	assert_int_equal(world.fake->seen[FRAME_WRITE], writes);
+	assert_int_equal(world.fake->seen[FRAME_PUNCH], 0);
+	/* What was answered is still to be made durable, and the file goes on. */
 	world.fake->hold_commits = false;
-	while (world.fake->chunks[0].pending != NULL)
-		fake_commit(world.fake, &world.fake->chunks[0]);
-	assert_true(wait_for(&world, &r, 2 * SEC));
-	assert_int_equal(r.error, 0);
-	assert_true(world.fake->seen[FRAME_WRITE] >= 2);
+	fake_commit_all(world.fake);
+	late = (struct result){0};
+	data_write_within(file, 78, MIB, filled(&world, 4096, 5), false, on_done, &late);
+	assert_int_equal(late.error, 0);
+	data_flush(file, true, on_done, &durable);
+	assert_true(wait_for(&world, &durable, 2 * SEC));
+	assert_int_equal(durable.error, 0);
+	assert_int_equal(world.fake->seen[FRAME_WRITE], writes + 1);
 	data_file_put(file);
 }
 
@@ -565,7 +589,7 @@ int main(void)
 		CASE(test_punching_a_large_range_goes_chunk_by_chunk),
 		CASE(test_a_replaced_file_is_empty_and_its_updates_are_forgotten),
 		CASE(test_a_discarded_file_is_not_written_back),
-		CASE(test_a_new_session_sends_everything_again),
+		CASE(test_what_is_not_answered_is_lost_with_its_session),
 		cmocka_unit_test(test_closing_without_servers_gives_up_and_leaks_nothing),
 	};
 

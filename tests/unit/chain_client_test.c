@@ -1,5 +1,5 @@
 /* Goal: the right member is asked, an answer's status leads to the right next step, an update keeps
- * its operation id over all attempts of a session, and `answered` never says too much.
+ * its operation id over all attempts and ends with its session, and `answered` never says too much.
  * Method: the pure decisions on maps made by hand; the client over fake_chain.h in virtual time. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -365,23 +365,70 @@ static void test_an_update_keeps_its_id_until_it_is_answered(void **state)
 	/* The first is still open. */
 	assert_int_equal(header.answered, id - 1);
 	run_for(f, 3 * SEC);
-	chain_request_header(f->client, &first.request, &header);
+	assert_true(chain_request_header(f->client, &first.request, &header));
 	assert_int_equal(header.op_id, id);
-	chain_client_set_session(f->client, 6);
-	chain_request_header(f->client, &second.request, &header);
-	assert_int_equal(header.client_id, 6);
-	assert_int_equal(header.op_id, 1);
-	assert_int_equal(header.answered, 0);
 	for (unsigned i = 0; i < FAKE_SERVERS; i++)
 		f->fake->servers[i].up = true;
 	run_for(f, 3 * SEC);
 	assert_true(first.done && second.done);
-	ask(f, &first, FRAME_PUNCH, 0);
-	chain_request_header(f->client, &first.request, &header);
-	assert_int_equal(header.op_id, 3);
-	assert_int_equal(header.answered, 2);
-	run_for(f, SEC);
-	assert_true(first.done);
+	assert_int_equal(first.error, 0);
+	assert_int_equal(second.error, 0);
+}
+
+/* In whatever place it is: with a connection that is made, with one that stands, waiting for
+ * another try, or not sent at all. */
+static void test_updates_end_with_their_session(void **state)
+{
+	struct fixture *f = *state;
+	struct asked sent, waiting, flush, later, bound;
+	struct frame_header header;
+	unsigned seen;
+
+	begin(f);
+	f->fake->hold_commits = true;
+	ask(f, &sent, FRAME_PUNCH, 0);
+	run_for(f, 100 * FAKE_MS);
+	seen = f->fake->seen[FRAME_PUNCH];
+	for (unsigned i = 0; i < FAKE_SERVERS; i++)
+		fake_kill(f->fake, i);
+	ask(f, &waiting, FRAME_PUNCH, 1);
+	ask(f, &flush, FRAME_FLUSH, 2);
+	run_for(f, 3 * SEC);
+	assert_false(sent.done || waiting.done || flush.done);
+	assert_true(chain_request_header(f->client, &waiting.request, &header));
+	/* Also while nobody can be asked. */
+	chain_client_set_session(f->client, 6);
+	assert_false(chain_request_header(f->client, &waiting.request, &header));
+	run_for(f, 3 * SEC);
+	assert_true(sent.done && waiting.done);
+	assert_int_equal(sent.error, -EIO);
+	assert_int_equal(waiting.error, -EIO);
+	assert_false(flush.done);
+	f->fake->hold_commits = false;
+	fake_commit_all(f->fake);
+	for (unsigned i = 0; i < FAKE_SERVERS; i++)
+		f->fake->servers[i].up = true;
+	/* One that was made for the session that is over is not sent at all. */
+	bound = (struct asked){.request = request_of(FRAME_PUNCH, 1, 3)};
+	bound.request.done = on_done;
+	bound.request.user = &bound;
+	bound.request.range = BLOCK_SIZE;
+	bound.request.session = 5;
+	chain_client_send(f->client, &bound.request);
+	run_for(f, 3 * SEC);
+	assert_int_equal(bound.error, -EIO);
+	assert_int_equal(f->fake->seen[FRAME_PUNCH], seen);
+	/* What changes nothing goes on. */
+	assert_true(flush.done);
+	assert_int_equal(flush.error, 0);
+	ask(f, &later, FRAME_PUNCH, 0);
+	assert_true(chain_request_header(f->client, &later.request, &header));
+	assert_int_equal(header.client_id, 6);
+	assert_int_equal(header.op_id, 1);
+	assert_int_equal(header.answered, 0);
+	run_for(f, 3 * SEC);
+	assert_true(later.done);
+	assert_int_equal(later.error, 0);
 }
 
 static void test_ask_tail_leads_to_the_tail_at_once(void **state)
@@ -467,6 +514,7 @@ int main(void)
 		CASE(test_nothing_is_sent_before_there_is_a_map_and_a_session),
 		CASE(test_done_is_never_called_in_the_call),
 		CASE(test_an_update_keeps_its_id_until_it_is_answered),
+		CASE(test_updates_end_with_their_session),
 		CASE(test_ask_tail_leads_to_the_tail_at_once),
 		CASE(test_a_cancelled_request_ends_instead_of_being_tried_again),
 		CASE(test_idle_connections_are_watched),
