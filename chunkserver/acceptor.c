@@ -61,8 +61,15 @@ static const char *judge(const struct acceptor *acceptor, const struct tls_ident
 	if (strcmp(hello->cluster, acceptor->options.cluster) != 0 ||
 	    strcmp(peer->cluster, acceptor->options.cluster) != 0)
 		return "of another cluster";
+	if (acceptor->options.instance == 0)
+		return "this server has not been registered yet";
+	if (hello->instance != acceptor->options.instance)
+		return "of another cluster of this name: the master's store was made anew since it "
+		       "was started";
 	if (peer->role != TLS_ROLE_CLIENT && peer->role != TLS_ROLE_CHUNKSERVER)
 		return "certificate has neither the role client nor chunkserver";
+	if (peer->role == TLS_ROLE_CLIENT && hello->id >= HELLO_SESSION_END)
+		return "a session of another group of masters";
 	if (hello->worker >= acceptor->options.workers)
 		return "no such worker";
 	return NULL;
@@ -72,7 +79,7 @@ static int answer_hello(struct acceptor *acceptor, struct conn *conn,
 			const struct frame_header *request)
 {
 	struct frame_header header = {.op = FRAME_HELLO, .flags = FRAME_REPLY};
-	struct hello hello = {.protocol = HELLO_PROTOCOL};
+	struct hello hello = {.protocol = HELLO_PROTOCOL, .instance = acceptor->options.instance};
 	struct buf *payload = buf_get(acceptor->options.pool, HELLO_BYTES);
 	int rc;
 
@@ -240,6 +247,11 @@ uint16_t acceptor_port(const struct acceptor *acceptor)
 void acceptor_set_server_id(struct acceptor *acceptor, uint64_t server_id)
 {
 	acceptor->server_id = server_id;
+}
+
+void acceptor_set_instance(struct acceptor *acceptor, uint64_t instance)
+{
+	acceptor->options.instance = instance;
 }
 
 static void on_timer_closed(uv_handle_t *handle)

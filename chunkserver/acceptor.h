@@ -21,6 +21,7 @@ struct acceptor_options {
 	struct buf_pool *pool;
 	const char *cluster;
 	uint32_t workers;
+	uint64_t instance; /* of the cluster; 0: not known yet, and nobody is let in */
 	void (*adopt)(void *user, struct conn *conn, const struct hello *hello);
 	void *user;
 };
@@ -31,6 +32,8 @@ int acceptor_open(const struct acceptor_options *options, struct acceptor **out)
 uint16_t acceptor_port(const struct acceptor *acceptor);
 /* Our id in answers to HELLO; 0 before registration. */
 void acceptor_set_server_id(struct acceptor *acceptor, uint64_t server_id);
+/* Once it is known it does not change. */
+void acceptor_set_instance(struct acceptor *acceptor, uint64_t instance);
 /* Closes the port and every pending connection. NULL is allowed. */
 void acceptor_close(struct acceptor *acceptor);
 #endif

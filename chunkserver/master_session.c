@@ -157,6 +157,7 @@ static void send_register(struct master_session *s)
 		message.zone = text(o->zone);
 		message.workers = o->workers;
 		message.protocol = PROTOCOL;
+		message.instance = o->instance(o->user);
 		message.targets = pointers;
 		message.n_targets = o->target_count;
 		batch.registrations = messages;
@@ -334,6 +335,8 @@ static bool on_registered(struct master_session *s, const Catena__Registered *me
 			  strerror(message->error), message->message, s->options.master);
 		return false;
 	}
+	if (s->options.callbacks.joined(s->options.user, message->instance) < 0)
+		return false;
 	for (unsigned i = 0; i < s->options.target_count; i++) {
 		if (!take_target(s, message, i))
 			return false;

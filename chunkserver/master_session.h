@@ -53,6 +53,9 @@ struct master_session_callbacks {
 	void (*report)(void *user, unsigned index, struct target_report *report);
 	/* Before each heartbeat; @status is all zero. */
 	void (*status)(void *user, struct server_status *status);
+	/* The instance of the master's cluster, before anything else that it says is taken up.
+	 * -errno: it is not ours, or cannot be made ours, and the log says why. */
+	int (*joined)(void *user, uint64_t instance);
 	/* Registered: our server id, and the id of each target, in our order; 0: it is refused.
 	 * Maps older than @map_version do not know of it. */
 	void (*registered)(void *user, uint64_t server_id, const uint32_t *target_ids,
@@ -76,6 +79,8 @@ struct master_session_options {
 	const char *host, *rack, *zone;
 	uint32_t workers;
 	unsigned target_count;
+	/* Of the cluster that the targets are of, asked before each registration; 0: none yet. */
+	uint64_t (*instance)(void *user);
 	struct master_session_callbacks callbacks;
 	void *user;
 };

@@ -1,5 +1,6 @@
 #include "chunkserver/server.h"
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -136,6 +137,43 @@ static void on_status(void *user, struct server_status *status)
 			status->syncs[status->sync_count++] = one.syncs[i];
 	}
 	status->report_count = reports_next(s->reports, status->reports, MASTER_REPORTS_MAX);
+}
+
+/* What all targets agree on; 0: they belong to none yet. */
+static uint64_t on_instance(void *user)
+{
+	const struct server *s = user;
+	uint64_t instance = 0;
+
+	for (unsigned i = 0; i < s->target_count && instance == 0; i++)
+		instance = store_instance(s->stores[i]);
+	return instance;
+}
+
+static int on_joined(void *user, uint64_t instance)
+{
+	struct server *s = user;
+	uint64_t ours = on_instance(s);
+
+	if (instance == 0 || (ours != 0 && ours != instance)) {
+		log_error("the master is of another cluster of this name than the targets: its "
+			  "store was made anew (catena-master --init) after them "
+			  "instance=%016" PRIx64 " ours=%016" PRIx64
+			  " hint=\"start the master on the store that the targets belong to, or "
+			  "make new targets with --init in empty directories\"",
+			  instance, ours);
+		return -EXDEV;
+	}
+	for (unsigned i = 0; i < s->target_count; i++) {
+		int rc = store_adopt(s->stores[i], instance);
+
+		if (rc < 0)
+			return rc;
+	}
+	acceptor_set_instance(s->acceptor, instance);
+	for (uint32_t i = 0; i < s->worker_count; i++)
+		worker_set_instance(s->workers[i], instance);
+	return 0;
 }
 
 static void on_registered(void *user, uint64_t server_id, const uint32_t *target_ids,
@@ -417,6 +455,21 @@ static void on_timer(uv_timer_t *timer)
 
 /* ---- opening ---- */
 
+/* Targets of two clusters cannot have one master, and only people know which of them is meant. */
+static int check_instance(struct server *s, const struct store *store, char *error,
+			  size_t error_size)
+{
+	uint64_t ours = on_instance(s), other = store_instance(store);
+
+	if (ours == 0 || other == 0 || ours == other)
+		return 0;
+	snprintf(error, error_size,
+		 "the targets belong to two clusters of one name (instances %016" PRIx64
+		 " and, target %s, %016" PRIx64 "): take the paths of one out of the configuration",
+		 ours, store_uuid(store), other);
+	return -EXDEV;
+}
+
 static int open_targets(struct server *s, char *error, size_t error_size)
 {
 	size_t count = s->config->targets.count;
@@ -448,6 +501,11 @@ static int open_targets(struct server *s, char *error, size_t error_size)
 					  "configuration\"",
 					  error);
 			continue;
+		}
+		rc = check_instance(s, target->store, error, error_size);
+		if (rc < 0) {
+			store_close(target->store);
+			return rc;
 		}
 		s->stores[s->target_count++] = target->store;
 		target->server = s;
@@ -502,6 +560,7 @@ static int open_port(struct server *s, char *error, size_t error_size)
 		.pool = s->pool,
 		.cluster = s->self->cluster,
 		.workers = (uint32_t)s->config->workers,
+		.instance = on_instance(s),
 		.adopt = on_adopt,
 		.user = s,
 	};
@@ -537,7 +596,9 @@ static int open_master(struct server *s, char *error, size_t error_size)
 		.zone = s->config->zone,
 		.workers = s->worker_count,
 		.target_count = s->target_count,
-		.callbacks = {.report = on_report,
+		.instance = on_instance,
+		.callbacks = {.joined = on_joined,
+			      .report = on_report,
 			      .status = on_status,
 			      .recovery = on_recovery,
 			      .registered = on_registered,

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -480,10 +481,11 @@ static int open_place(struct store *store, const char *cluster, char *error, siz
 		snprintf(error, error_size, "%s: %s", store->path, strerror(-rc));
 		return rc;
 	}
-	rc = store_identity_read(store->root_fd, store->path, cluster, store->uuid, error,
-				 error_size);
+	rc = store_identity_read(store->root_fd, store->path, cluster, store->uuid,
+				 &store->instance, error, error_size);
 	if (rc != 0)
 		return rc;
+	snprintf(store->cluster, sizeof(store->cluster), "%s", cluster);
 	rc = store_lock(store->root_fd, store->path, &store->lock_fd, error, error_size);
 	if (rc != 0)
 		return rc;
@@ -579,6 +581,31 @@ void store_close(struct store *store)
 const char *store_uuid(const struct store *store)
 {
 	return store->uuid;
+}
+
+uint64_t store_instance(const struct store *store)
+{
+	return store->instance;
+}
+
+int store_adopt(struct store *store, uint64_t instance)
+{
+	int rc;
+
+	if (store->instance == instance)
+		return 0;
+	if (store->instance != 0 || instance == 0)
+		return -EXDEV;
+	rc = store_identity_adopt(store->root_fd, store->cluster, store->uuid, instance);
+	if (rc != 0) {
+		log_error("target's identity not written path=%s error=\"%s\"", store->path,
+			  strerror(-rc));
+		return rc;
+	}
+	store->instance = instance;
+	log_info("target belongs to the cluster from now on path=%s uuid=%s instance=%016" PRIx64,
+		 store->path, store->uuid, instance);
+	return 0;
 }
 
 uint64_t store_life(const struct store *store)

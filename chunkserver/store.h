@@ -79,6 +79,11 @@ int store_open(const struct store_options *options, struct store **out, char *er
 /* All views must be closed. Syncs. NULL is allowed. */
 void store_close(struct store *store);
 const char *store_uuid(const struct store *store);
+/* Of the cluster that the target belongs to; 0: it is new, or of a time without instances. */
+uint64_t store_instance(const struct store *store);
+/* A target that belongs to none belongs to @instance from now on: durable when it returns 0, which
+ * may take as long as a sync. -EXDEV: it belongs to another one; or the file cannot be written. */
+int store_adopt(struct store *store, uint64_t instance);
 /* Another one with every store_open(), durably before that returns. Its lower 32 bits grow by one,
  * from 1 on; the upper are chance: two processes that began from the same state of the disk (one
  * from a copy of it, put back) have the same count, and are not the same. */

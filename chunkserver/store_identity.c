@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 
 #define IDENTITY       "identity"
 #define IDENTITY_BEGUN "identity.begun" /* until all the rest is there */
+#define IDENTITY_NEW   "identity.new"   /* the next one, on its way */
 #define IDENTITY_MAX   512
 #define CLUSTER_MAX    64
 #define DIRECTORIES    256
@@ -28,10 +30,13 @@ static int fail(char *error, size_t error_size, int rc, const char *path, const 
 
 /* ---- the identity file ----
  *
- * catena-target 1
+ * catena-target 2
  * cluster <id>
  * uuid <uuid>
- * check <CRC32C of the lines above, hex> */
+ * instance <of the cluster, 16 hex digits; zeros: of none yet>
+ * check <CRC32C of the lines above, hex>
+ *
+ * Format 1 has no instance. */
 
 static bool cluster_ok(const char *cluster)
 {
@@ -43,8 +48,25 @@ static bool cluster_ok(const char *cluster)
 	return n > 0 && n < CLUSTER_MAX;
 }
 
-static int identity_parse(char *text, char cluster[CLUSTER_MAX], char uuid[37])
+struct identity {
+	char cluster[CLUSTER_MAX], uuid[37];
+	uint64_t instance;
+};
+
+/* What follows the first lines of format 2. */
+static bool instance_parse(const char *text, uint64_t *instance)
 {
+	int end = 0;
+
+	/* 16 digits fit: NOLINTNEXTLINE(cert-err34-c) */
+	return sscanf(text, "instance %16" SCNx64 "\n%n", instance, &end) == 1 &&
+	       end == (int)strlen("instance \n") + 16 && text[end] == '\0';
+}
+
+static int identity_parse(char *text, struct identity *out)
+{
+	unsigned format = 0;
+
 	char *check = strstr(text, "check ");
 	unsigned crc;
 	int end = 0;
@@ -55,17 +77,23 @@ static int identity_parse(char *text, char cluster[CLUSTER_MAX], char uuid[37])
 	if (sscanf(check, "check %8x", &crc) != 1 || crc32c(text, (size_t)(check - text)) != crc)
 		return -EUCLEAN;
 	*check = '\0';
-	if (sscanf(text, "catena-target 1\ncluster %63s\nuuid %36s\n%n", cluster, uuid, &end) !=
-		    2 ||
-	    text[end] != '\0' || strlen(uuid) != 36)
+	/* One digit: NOLINTNEXTLINE(cert-err34-c) */
+	if (sscanf(text, "catena-target %1u\ncluster %63s\nuuid %36s\n%n", &format, out->cluster,
+		   out->uuid, &end) != 3 ||
+	    end == 0 || strlen(out->uuid) != 36)
+		return -EUCLEAN;
+	out->instance = 0;
+	if (format == 1 ? text[end] != '\0'
+			: format != 2 || !instance_parse(text + end, &out->instance))
 		return -EUCLEAN;
 	return 0;
 }
 
 int store_identity_read(int root_fd, const char *path, const char *cluster, char uuid[37],
-			char *error, size_t error_size)
+			uint64_t *instance, char *error, size_t error_size)
 {
-	char text[IDENTITY_MAX], found[CLUSTER_MAX];
+	char text[IDENTITY_MAX];
+	struct identity found;
 	int fd = openat(root_fd, IDENTITY, O_RDONLY | O_CLOEXEC);
 	ssize_t n;
 
@@ -79,11 +107,13 @@ int store_identity_read(int root_fd, const char *path, const char *cluster, char
 	if (n < 0)
 		return fail(error, error_size, -EIO, path, "identity cannot be read");
 	text[n] = '\0';
-	if (identity_parse(text, found, uuid) != 0)
+	if (identity_parse(text, &found) != 0)
 		return fail(error, error_size, -EUCLEAN, path, "identity is damaged");
-	if (cluster != NULL && strcmp(cluster, found) != 0) {
+	memcpy(uuid, found.uuid, sizeof(found.uuid));
+	*instance = found.instance;
+	if (cluster != NULL && strcmp(cluster, found.cluster) != 0) {
 		snprintf(error, error_size, "%s: belongs to another cluster (%s); this one is %s",
-			 path, found, cluster);
+			 path, found.cluster, cluster);
 		return -EXDEV;
 	}
 	return 0;
@@ -102,20 +132,46 @@ static void uuid_make(char out[37])
 		 b[13], b[14], b[15]);
 }
 
-static int identity_write(int root_fd, const char *cluster)
+/* Durably, but for the name. */
+static int identity_write(int root_fd, const char *name, const struct identity *identity)
 {
-	char text[IDENTITY_MAX], uuid[37];
+	char text[IDENTITY_MAX];
 	int n, fd, rc = 0;
 
-	uuid_make(uuid);
-	n = snprintf(text, sizeof(text), "catena-target 1\ncluster %s\nuuid %s\n", cluster, uuid);
+	n = snprintf(text, sizeof(text),
+		     "catena-target 2\ncluster %s\nuuid %s\ninstance %016" PRIx64 "\n",
+		     identity->cluster, identity->uuid, identity->instance);
 	n += snprintf(text + n, sizeof(text) - (size_t)n, "check %08x\n", crc32c(text, (size_t)n));
-	fd = openat(root_fd, IDENTITY_BEGUN, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	fd = openat(root_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
 	if (write(fd, text, (size_t)n) != n || fsync(fd) != 0)
 		rc = errno == 0 ? -EIO : -errno;
 	close(fd);
+	return rc;
+}
+
+static int identity_make(int root_fd, const char *cluster)
+{
+	struct identity identity = {.instance = 0};
+
+	uuid_make(identity.uuid);
+	snprintf(identity.cluster, sizeof(identity.cluster), "%s", cluster);
+	return identity_write(root_fd, IDENTITY_BEGUN, &identity);
+}
+
+int store_identity_adopt(int root_fd, const char *cluster, const char *uuid, uint64_t instance)
+{
+	struct identity identity = {.instance = instance};
+	int rc;
+
+	snprintf(identity.uuid, sizeof(identity.uuid), "%s", uuid);
+	snprintf(identity.cluster, sizeof(identity.cluster), "%s", cluster);
+	rc = identity_write(root_fd, IDENTITY_NEW, &identity);
+	if (rc == 0 && renameat(root_fd, IDENTITY_NEW, root_fd, IDENTITY) != 0)
+		rc = -errno;
+	if (rc == 0 && fsync(root_fd) != 0)
+		rc = -errno;
 	return rc;
 }
 
@@ -247,7 +303,7 @@ static void sync_parent(const char *path)
 static int make_target(int root_fd, const char *path, const char *cluster, char *error,
 		       size_t error_size)
 {
-	int rc = identity_write(root_fd, cluster);
+	int rc = identity_make(root_fd, cluster);
 
 	if (rc == 0)
 		rc = make_directories(root_fd);
@@ -269,7 +325,8 @@ static int check_ours(int root_fd, const char *path, const char *cluster, char *
 		      size_t error_size)
 {
 	char uuid[37];
-	int rc = store_identity_read(root_fd, path, cluster, uuid, error, error_size);
+	uint64_t instance;
+	int rc = store_identity_read(root_fd, path, cluster, uuid, &instance, error, error_size);
 
 	return rc != 0 ? rc : fail(error, error_size, -EEXIST, path, "is a target already");
 }
@@ -292,7 +349,7 @@ int store_init(const char *path, const char *cluster, char *error, size_t error_
 	if (rc != 0)
 		goto out;
 	/* Marked as begun before anything else is put there. */
-	rc = identity_write(root_fd, cluster);
+	rc = identity_make(root_fd, cluster);
 	if (rc != 0) {
 		fail(error, error_size, rc, path, NULL);
 		goto out;

@@ -286,6 +286,8 @@ struct store {
 	char *path;
 	int root_fd, chunks_fd, lock_fd;
 	char uuid[37];
+	char cluster[64];
+	uint64_t instance; /* of the cluster; 0: of none yet. Changed by store_adopt() alone */
 	uint64_t life;
 	struct kv *kv;
 	bool kv_borrowed;
@@ -349,9 +351,11 @@ int store_kv_write(struct store *store, const struct kv_batch *batch, uint64_t *
 /* Opens on a kv of the caller's (tests: power cuts on the memory twin). */
 int store_open_on(const struct store_options *options, struct kv *kv, struct store **out,
 		  char *error, size_t error_size);
-/* @cluster NULL: any. */
+/* @cluster NULL: any. *instance 0: of none yet. */
 int store_identity_read(int root_fd, const char *path, const char *cluster, char uuid[37],
-			char *error, size_t error_size);
+			uint64_t *instance, char *error, size_t error_size);
+/* Writes the identity of a target anew, with the cluster's instance; durable when it returns 0. */
+int store_identity_adopt(int root_fd, const char *cluster, const char *uuid, uint64_t instance);
 int store_lock(int root_fd, const char *path, int *lock_fd, char *error, size_t error_size);
 
 /* Space: promises room for @bytes to come, or says -ENOSPC. */

@@ -16,6 +16,7 @@
 struct command {
 	struct command *next;
 	enum {
+		COMMAND_INSTANCE,
 		COMMAND_IDENTITY,
 		COMMAND_MAP,
 		COMMAND_LEASE,
@@ -23,7 +24,7 @@ struct command {
 		COMMAND_REMOVE,
 		COMMAND_STOP
 	} kind;
-	uint64_t number; /* server id, lease, deadline */
+	uint64_t number; /* instance, server id, lease, deadline */
 	uint64_t version;
 	uint32_t *target_ids;
 	struct cluster_map *map;
@@ -120,6 +121,9 @@ static void run_stop(struct worker *worker, const struct command *command)
 static void run_command(struct worker *worker, struct command *command)
 {
 	switch (command->kind) {
+	case COMMAND_INSTANCE:
+		worker->instance = command->number;
+		break;
 	case COMMAND_IDENTITY:
 		place_registered(worker, command->number, command->target_ids, command->version);
 		break;
@@ -352,6 +356,14 @@ void worker_set_identity(struct worker *worker, uint64_t server_id, const uint32
 	if (command->target_ids == NULL)
 		abort();
 	memcpy(command->target_ids, target_ids, count * sizeof(*target_ids));
+	post(worker, command);
+}
+
+void worker_set_instance(struct worker *worker, uint64_t instance)
+{
+	struct command *command = command_new(COMMAND_INSTANCE);
+
+	command->number = instance;
 	post(worker, command);
 }
 

@@ -66,6 +66,8 @@ int worker_start(const struct worker_options *options, struct worker **out);
  * target that gets one is placed by a map set after this call, of @map_version or later. */
 void worker_set_identity(struct worker *worker, uint64_t server_id, const uint32_t *target_ids,
 			 uint64_t map_version);
+/* The cluster's instance, before the identity; it never changes. */
+void worker_set_instance(struct worker *worker, uint64_t instance);
 void worker_set_map(struct worker *worker,
 		    struct cluster_map *map); /* takes a reference of its own */
 /* The version of the map by which the worker goes; 0: none yet. Any thread. */

@@ -109,6 +109,7 @@ struct worker {
 	struct worker_target *targets;
 	struct buf_pool *peer_pool; /* for chunkservers' payloads: see worker_peers.c */
 	uint64_t server_id;
+	uint64_t instance; /* of the cluster */
 	uint64_t lease_until_ns;
 	struct cluster_map *map;
 	_Atomic uint64_t map_version; /* by which everything here goes */

@@ -71,8 +71,10 @@ static void on_ready(struct conn *conn, void *user, const struct tls_identity *p
 	struct link *link = user;
 	struct worker *worker = link->worker;
 	struct frame_header header = {.op = FRAME_HELLO, .request_id = 1, .length = HELLO_BYTES};
-	struct hello hello = {
-		.protocol = HELLO_PROTOCOL, .worker = link->remote_worker, .id = worker->server_id};
+	struct hello hello = {.protocol = HELLO_PROTOCOL,
+			      .worker = link->remote_worker,
+			      .id = worker->server_id,
+			      .instance = worker->instance};
 	const struct map_server *server = cluster_map_server(worker->map, link->server_id);
 	struct buf *payload;
 
@@ -102,6 +104,10 @@ static void hello_answered(struct link *link, const struct frame_header *header,
 	if (header->op != FRAME_HELLO || header->status != FRAME_OK || payload == NULL ||
 	    hello_decode(buf_payload(payload), payload->length, &hello) < 0) {
 		link_drop(link, "HELLO was refused");
+		return;
+	}
+	if (hello.instance != link->worker->instance) {
+		link_drop(link, "it is of another cluster of this name");
 		return;
 	}
 	if (hello.id != link->server_id) {

@@ -64,6 +64,7 @@ struct map_target {
 
 struct cluster_map {
 	uint64_t version;
+	uint64_t instance; /* of the cluster: chance, from when its master's store was made */
 	char cluster[64];
 	size_t pool_count, server_count, target_count;
 	/* Each sorted by id, ascending: the lookups search by halves. */

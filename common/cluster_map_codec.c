@@ -277,6 +277,7 @@ int cluster_map_from_message(const Catena__ClusterMap *message, struct cluster_m
 	if (map == NULL)
 		return -ENOMEM;
 	map->version = message->version;
+	map->instance = message->instance;
 	rc = text_get(message->cluster, map->cluster, sizeof(map->cluster));
 	/* In this order: each is checked against the one before. */
 	if (rc == 0)
@@ -468,6 +469,7 @@ int cluster_map_encode(const struct cluster_map *map, uint8_t **out, size_t *siz
 	servers_put(map, &parts);
 	targets_put(map, &parts);
 	message.version = map->version;
+	message.instance = map->instance;
 	message.cluster = text_put(map->cluster);
 	message.n_pools = map->pool_count;
 	message.pools = parts.pool_list;

@@ -7,7 +7,7 @@
 #define AT_WORKER   4
 #define AT_ID       8
 #define AT_CLUSTER  16
-#define AT_RESERVED 80
+#define AT_INSTANCE 80
 
 void hello_encode(const struct hello *hello, uint8_t out[HELLO_BYTES])
 {
@@ -17,6 +17,7 @@ void hello_encode(const struct hello *hello, uint8_t out[HELLO_BYTES])
 	put_le64(out + AT_ID, hello->id);
 	memcpy(out + AT_CLUSTER, hello->cluster,
 	       strnlen(hello->cluster, sizeof(hello->cluster) - 1));
+	put_le64(out + AT_INSTANCE, hello->instance);
 }
 
 /* A name that is safe to log and to compare: printable, then only NULs, at least one. */
@@ -46,8 +47,8 @@ int hello_decode(const void *data, size_t size, struct hello *out)
 	hello.worker = get_le32(in + AT_WORKER);
 	hello.id = get_le64(in + AT_ID);
 	memcpy(hello.cluster, in + AT_CLUSTER, sizeof(hello.cluster));
-	if (cluster_check(hello.cluster, sizeof(hello.cluster)) < 0 ||
-	    get_le64(in + AT_RESERVED) != 0)
+	hello.instance = get_le64(in + AT_INSTANCE);
+	if (cluster_check(hello.cluster, sizeof(hello.cluster)) < 0 || hello.instance == 0)
 		return -EINVAL;
 	*out = hello;
 	return 0;

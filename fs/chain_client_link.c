@@ -269,6 +269,7 @@ static int describe(struct chain_link *link, char address[MAP_NAME_MAX], char na
 		memcpy(name, server->name, MAP_NAME_MAX);
 		*hello = (struct hello){.protocol = HELLO_PROTOCOL, .worker = link->worker};
 		memcpy(hello->cluster, client->map->cluster, sizeof(hello->cluster));
+		hello->instance = client->map->instance;
 		rc = 0;
 	}
 	pthread_rwlock_unlock(&client->lock);

@@ -71,6 +71,7 @@ struct meta {
 	bool refused;      /* for good: no use in trying again while mounting */
 
 	uint64_t session_id, session_secret;
+	uint64_t instance; /* of the cluster; 0: no master has told it yet */
 	uint32_t default_pool;
 	struct pending_ring pending;
 	uint64_t answered_told;

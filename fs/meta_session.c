@@ -182,6 +182,22 @@ static void refused(struct meta *meta, const Catena__SessionOpened *opened)
 	session_break(meta, meta->message);
 }
 
+/* The numbers of inodes and files that we know mean others in another cluster. With the lock held.
+ */
+static bool same_cluster(struct meta *meta, uint64_t instance)
+{
+	if (meta->instance == 0)
+		meta->instance = instance;
+	if (meta->instance == instance)
+		return true;
+	snprintf(meta->message, sizeof(meta->message),
+		 "the cluster was made anew (catena-master --init) since this was mounted: unmount "
+		 "and mount again");
+	meta->refused = true;
+	session_break(meta, meta->message);
+	return false;
+}
+
 static void on_opened(struct meta *meta, const Catena__SessionOpened *opened)
 {
 	pthread_mutex_lock(&meta->lock);
@@ -196,6 +212,8 @@ static void on_opened(struct meta *meta, const Catena__SessionOpened *opened)
 		session_break(meta, "the master sent a senseless session");
 		goto out;
 	}
+	if (!same_cluster(meta, opened->instance))
+		goto out;
 	lease_session(&meta->lease, opened->lease_ns, meta->opened_ns);
 	if (opened->session_id == meta->session_id)
 		resume_session(meta);
@@ -350,6 +368,7 @@ static void send_open(struct meta *meta)
 
 	open.protocol = META_PROTOCOL;
 	open.mount = meta->mount_name;
+	open.instance = meta->instance;
 	if (meta->session_secret != 0) {
 		open.session_id = meta->session_id;
 		open.session_secret = meta->session_secret;

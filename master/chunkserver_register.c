@@ -38,6 +38,7 @@ static void refuse(struct chunkserver_stream *stream, int error, const char *mes
 	registered.error = error;
 	registered.message = (char *)message;
 	registered.cluster = (char *)state_cluster(stream->master->state);
+	registered.instance = state_instance(stream->master->state);
 	push_message(&push, SERVER_PUSH_REGISTERED, &registered.base);
 	chunkserver_send(stream, &push);
 	push_free(&push);
@@ -138,6 +139,13 @@ static int check(struct chunkserver_stream *stream, const Catena__Register *mess
 	if (message->cluster[0] != '\0' &&
 	    strcmp(message->cluster, state_cluster(master->state)) != 0) {
 		*why = "this is the master of another cluster";
+		return EXDEV;
+	}
+	if (message->instance != 0 && message->instance != state_instance(master->state)) {
+		*why = "the targets belong to another cluster of this name: the store of this "
+		       "master was made anew (catena-master --init) after them. Start the master "
+		       "on the store that they belong to, or make new targets with "
+		       "catena-chunkserver --init in empty directories";
 		return EXDEV;
 	}
 	if (message->name[0] != '\0' && strcmp(message->name, stream->name) != 0) {
@@ -283,6 +291,7 @@ static void tell_registered(struct registration *r)
 	}
 	registered.message = r->why_refused;
 	registered.cluster = (char *)state_cluster(master->state);
+	registered.instance = state_instance(master->state);
 	registered.server_id = r->stream->server->id;
 	registered.lease_ns = master->config.serving_lease_ns;
 	registered.map_version = view_version_of(state_map_version(master->state));

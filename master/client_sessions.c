@@ -83,6 +83,7 @@ static void send_opened(struct client_stream *stream, Catena__SessionOpened *ope
 	struct push push = {0};
 
 	opened->cluster = (char *)state_cluster(master->state);
+	opened->instance = state_instance(master->state);
 	push_message(&push, CLIENT_PUSH_OPENED, &opened->base);
 	if (with_map && !master->view.hidden)
 		push_bytes(&push, CLIENT_PUSH_MAPS, master->view.encoded,
@@ -181,6 +182,14 @@ static bool open_session(struct client_stream *stream, const Catena__SessionOpen
 	} else if (open->cluster[0] != '\0' &&
 		   strcmp(open->cluster, state_cluster(master->state)) != 0) {
 		client_refuse(stream, EXDEV, "this is the master of another cluster");
+	} else if (open->instance != 0 && open->instance != state_instance(master->state)) {
+		client_refuse(stream, EXDEV,
+			      "the cluster was made anew (catena-master --init) since this was "
+			      "mounted: unmount and mount again");
+	} else if (open->session_id >= STATE_ID_END) {
+		client_refuse(stream, EINVAL,
+			      "the session is one of another group of masters: this master knows "
+			      "of none");
 	} else if (open->session_id != 0) {
 		resume(stream, open, now_ns);
 	} else {

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include "common/clock.h"
 #include "common/log.h"
@@ -124,9 +125,18 @@ static void compare_pool(const struct master *master)
 			 failure_domain_name(pool->failure_domain));
 }
 
+static int draw(struct state_start *start)
+{
+	if (getrandom(start, sizeof(*start), 0) != (ssize_t)sizeof(*start))
+		return -EIO;
+	start->instance = start->instance == 0 ? 1 : start->instance;
+	return 0;
+}
+
 static int open_state(struct master *master, char *error, size_t error_size)
 {
 	const char *data = master->config.data;
+	struct state_start start;
 	char detail[256] = "";
 	int rc;
 
@@ -151,11 +161,14 @@ static int open_state(struct master *master, char *error, size_t error_size)
 	}
 	/* What a killed process wrote is read back, but a power cut could still take it: from here
 	 * on all that was loaded counts as durable. */
-	rc = state_apply_start(master->state, state_applied_index(master->state) + 1);
+	rc = draw(&start);
+	if (rc == 0)
+		rc = state_apply_start(master->state, state_applied_index(master->state) + 1,
+				       &start);
 	if (rc == 0)
 		rc = kv_sync(master->kv);
 	if (rc == 0)
-		rc = view_open(&master->view, master->state, clock_realtime_ns());
+		rc = view_open(&master->view, master->state);
 	if (rc == 0 && master->view.map->pool_count == 0)
 		rc = -EUCLEAN;
 	if (rc != 0)

@@ -13,7 +13,10 @@
 
 #define LOG_MODULE "state"
 
+/* The first format has no instance. */
 #define SUPER_FORMAT   1
+#define SUPER_FORMAT_2 2
+#define SUPER_HEAD     (1 + NAME_KEY_BYTES + 8) /* before the cluster id */
 #define PARTITIONS_MAX 65536u
 
 /* ---- opening ---- */
@@ -50,6 +53,20 @@ static void put_root(struct kv_batch *batch)
 	kv_batch_put(batch, FAMILY_INODES, key, sizeof(key), value, sizeof(value));
 }
 
+static void put_super(struct kv_batch *batch, const uint8_t name_key[NAME_KEY_BYTES],
+		      uint64_t instance, const char *cluster)
+{
+	uint8_t key[META_KEY_MAX], super[SUPER_HEAD + sizeof(((struct state *)0)->cluster_id)];
+	size_t size = strlen(cluster);
+
+	super[0] = SUPER_FORMAT_2;
+	memcpy(super + 1, name_key, NAME_KEY_BYTES);
+	put_le64(super + 1 + NAME_KEY_BYTES, instance);
+	memcpy(super + SUPER_HEAD, cluster, size);
+	kv_batch_put(batch, FAMILY_META, key, key_meta(key, META_SUPER, 0), super,
+		     SUPER_HEAD + size);
+}
+
 int state_init(struct kv *kv, const char *cluster, const struct state_options *options)
 {
 	struct counters counters = {
@@ -62,8 +79,9 @@ int state_init(struct kv *kv, const char *cluster, const struct state_options *o
 		.map_version = 1,
 		.inodes = 1,
 	};
-	uint8_t key[META_KEY_MAX], super[1 + NAME_KEY_BYTES + 64], *old;
+	uint8_t key[META_KEY_MAX], name_key[NAME_KEY_BYTES], *old;
 	uint8_t value[COUNTERS_VALUE_BYTES];
+	uint64_t instance;
 	struct kv_batch *batch;
 	size_t size;
 	int rc;
@@ -76,16 +94,13 @@ int state_init(struct kv *kv, const char *cluster, const struct state_options *o
 			free(old);
 		return rc == 0 ? -EEXIST : rc;
 	}
-	if (getrandom(super + 1, NAME_KEY_BYTES, 0) != NAME_KEY_BYTES)
+	if (getrandom(name_key, NAME_KEY_BYTES, 0) != NAME_KEY_BYTES ||
+	    getrandom(&instance, sizeof(instance), 0) != sizeof(instance))
 		return -EIO;
 	batch = kv_batch_new();
 	if (batch == NULL)
 		return -ENOMEM;
-	super[0] = SUPER_FORMAT;
-	size = strlen(cluster);
-	memcpy(super + 1 + NAME_KEY_BYTES, cluster, size);
-	kv_batch_put(batch, FAMILY_META, key, key_meta(key, META_SUPER, 0), super,
-		     1 + NAME_KEY_BYTES + size);
+	put_super(batch, name_key, instance == 0 ? 1 : instance, cluster);
 	counters_encode(&counters, value);
 	kv_batch_put(batch, FAMILY_META, key, key_meta(key, META_COUNTERS, 0), value,
 		     sizeof(value));
@@ -98,17 +113,21 @@ int state_init(struct kv *kv, const char *cluster, const struct state_options *o
 
 static int load_super(struct state *state)
 {
-	const size_t head = 1 + NAME_KEY_BYTES;
 	uint8_t key[META_KEY_MAX], *value;
-	size_t size;
+	size_t size, head;
 	int rc = kv_get(state->kv, FAMILY_META, key, key_meta(key, META_SUPER, 0), &value, &size);
 
 	if (rc != 0)
 		return rc;
-	if (size <= head || size - head >= sizeof(state->cluster_id) || value[0] != SUPER_FORMAT) {
+	head = size > 0 && value[0] == SUPER_FORMAT ? 1 + NAME_KEY_BYTES : SUPER_HEAD;
+	if (size <= head || size - head >= sizeof(state->cluster_id) ||
+	    (value[0] != SUPER_FORMAT && value[0] != SUPER_FORMAT_2)) {
 		rc = -EUCLEAN;
 	} else {
 		memcpy(state->name_key, value + 1, NAME_KEY_BYTES);
+		state->instance = 0;
+		if (value[0] == SUPER_FORMAT_2)
+			state->instance = get_le64(value + 1 + NAME_KEY_BYTES);
 		memcpy(state->cluster_id, value + head, size - head);
 		state->cluster_id[size - head] = '\0';
 	}
@@ -168,17 +187,31 @@ int state_ready(struct state *state)
 	return rc == -ENOENT || rc == -EUCLEAN ? -EIO : rc;
 }
 
-int state_apply_start(struct state *state, uint64_t index)
+int state_apply_start(struct state *state, uint64_t index, const struct state_start *start)
 {
 	struct txn *txn;
+	uint64_t instance;
 	int rc = state_ready(state);
 
 	if (rc != 0)
 		return rc;
+	if (start->instance == 0)
+		return -EINVAL;
+	instance = state->instance;
 	txn = txn_begin(state, NULL, 0);
 	txn->counters.next_ino += STATE_ID_GAP;
 	txn->counters.next_file_id += STATE_ID_GAP;
-	return txn_commit(txn, index);
+	txn->counters.next_session += STATE_ID_GAP;
+	/* The maps of this life are newer than all before: see view.h. */
+	txn->counters.map_version++;
+	if (instance == 0) {
+		instance = start->instance;
+		put_super(txn->batch, state->name_key, instance, state->cluster_id);
+	}
+	rc = txn_commit(txn, index);
+	if (rc == 0)
+		state->instance = instance;
+	return rc;
 }
 
 int state_open(struct kv *kv, struct state **out, char *error, size_t error_size)
@@ -225,6 +258,11 @@ void state_close(struct state *state)
 const char *state_cluster(const struct state *state)
 {
 	return state->cluster_id;
+}
+
+uint64_t state_instance(const struct state *state)
+{
+	return state->instance;
 }
 
 uint64_t state_applied_index(const struct state *state)

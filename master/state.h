@@ -39,12 +39,22 @@ int state_init(struct kv *kv, const char *cluster, const struct state_options *o
 /* @kv is borrowed. -ENOENT: not initialised; -EUCLEAN. */
 int state_open(struct kv *kv, struct state **out, char *error, size_t error_size);
 void state_close(struct state *state);
+/* Numbers of inodes, files and sessions leave room for more than one group of masters: the upper 12
+ * bits are the group's, and 0. */
+#define STATE_ID_END (UINT64_C(1) << 52)
+/* What chance gives to a start of the master, drawn by whoever proposes it. Not 0. */
+struct state_start {
+	uint64_t instance; /* of the cluster, for a store of a time when there was none */
+};
 /* First command of each life of the master. A power cut may have taken commands that were not
  * synced, whose ids clients have used already; so ids go on behind a gap that no unsynced tail can
  * fill. */
 #define STATE_ID_GAP (UINT64_C(1) << 24)
-int state_apply_start(struct state *state, uint64_t index);
+int state_apply_start(struct state *state, uint64_t index, const struct state_start *start);
 const char *state_cluster(const struct state *state);
+/* Chance, made by state_init(): clusters with one name are told apart by it. 0: the store is of an
+ * earlier time and has not been started since. */
+uint64_t state_instance(const struct state *state);
 uint64_t state_applied_index(const struct state *state);
 
 /* ---- requests of clients ---- */

@@ -646,6 +646,7 @@ struct cluster_map *state_map(struct state *state)
 	if (rc == 0) {
 		m.map.version = state->counters.map_version;
 		m.map.cluster = state->cluster_id;
+		m.map.instance = state->instance;
 		fill_pools(&m, &state->cluster);
 		fill_members(&m, &state->cluster);
 		m.map.fenced = state->ended.ids;

@@ -69,6 +69,8 @@ int inode_set_size(struct txn *txn, struct inode *inode, uint64_t size)
 {
 	if (size > FILE_BYTES_MAX)
 		return -EFBIG;
+	if (size == 0 && !ids_left(&txn->counters, 1))
+		return -ENOSPC;
 	/* What lies between would be read as it was before the truncation. */
 	if (size > inode->size && trim_pending(inode))
 		return -EBUSY;

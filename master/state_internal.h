@@ -40,7 +40,7 @@ enum family {
 };
 
 enum meta_tag {
-	META_SUPER = 'S',    /* format, key of the name hash, cluster id */
+	META_SUPER = 'S',    /* format, key of the name hash, instance, cluster id */
 	META_COUNTERS = 'K', /* struct counters */
 	META_SESSION = 's',  /* id be64 */
 	META_ORPHAN = 'o',   /* ino be64: nlink is 0, but open */
@@ -94,6 +94,14 @@ struct counters {
 	uint64_t inodes, orphans, removals, bytes;
 };
 #define COUNTERS_VALUE_BYTES (1 + 11 * 8 + 4)
+
+/* Are there @count numbers for inodes and files each? */
+static inline bool ids_left(const struct counters *counters, uint64_t count)
+{
+	return counters->next_ino < STATE_ID_END && STATE_ID_END - counters->next_ino >= count &&
+	       counters->next_file_id < STATE_ID_END &&
+	       STATE_ID_END - counters->next_file_id >= count;
+}
 
 #define NAME_KEY_BYTES 16
 /* Part of the format on disk: pinned by a test. */
@@ -308,6 +316,7 @@ struct txn {
 struct state {
 	struct kv *kv;
 	char cluster_id[64];
+	uint64_t instance; /* 0: none yet */
 	uint8_t name_key[NAME_KEY_BYTES];
 	uint64_t name_mask; /* all ones, but in tests, which want many names with one hash */
 	struct counters counters;

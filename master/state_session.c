@@ -383,6 +383,8 @@ int op_delegate(struct txn *txn, const Catena__DelegateReq *req, struct reply_ro
 
 	if (req->count == 0 || req->count > DELEGATION_MAX)
 		return -EINVAL;
+	if (!ids_left(&txn->counters, req->count))
+		return -ENOSPC;
 	delegation->first_ino = txn->counters.next_ino;
 	delegation->first_file_id = txn->counters.next_file_id;
 	delegation->count = req->count;
@@ -425,7 +427,7 @@ int state_apply_session_open(struct state *state, uint64_t index, uint64_t id, u
 
 	if (rc != 0)
 		return rc;
-	if (id == 0 || id == UINT64_MAX || strlen(mount) > SESSION_TEXT_MAX ||
+	if (id == 0 || id >= STATE_ID_END || strlen(mount) > SESSION_TEXT_MAX ||
 	    strlen(name) > SESSION_TEXT_MAX)
 		return -EINVAL;
 	if (session_find(state, id) != NULL)

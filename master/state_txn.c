@@ -133,6 +133,8 @@ int txn_inode_new(struct txn *txn, uint64_t ino, struct inode **out)
 		if (rc != -ESTALE)
 			return rc == 0 ? -EEXIST : rc;
 	}
+	if (ino == 0 && !ids_left(&txn->counters, 1))
+		return -ENOSPC;
 	slot = &txn->inodes[txn->inode_count++];
 	memset(slot, 0, sizeof(*slot));
 	slot->changed = true;

@@ -4,11 +4,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include "common/clock.h"
 #include "common/log.h"
 
-#define CHANGE_BITS   36
-#define EPOCH_SECONDS 1700000000ull /* November 2023 */
+#define CHANGE_BITS 36
 
 static struct map_server *server_of(struct view *view, uint64_t id)
 {
@@ -132,14 +130,11 @@ int view_encode_now(struct view *view, uint8_t **out, size_t *size)
 	return encode(view, out, size);
 }
 
-int view_open(struct view *view, struct state *state, int64_t start_time_ns)
+int view_open(struct view *view, struct state *state)
 {
-	uint64_t seconds = (uint64_t)start_time_ns / NS_PER_SEC;
 	int rc;
 
 	memset(view, 0, sizeof(*view));
-	if (seconds > EPOCH_SECONDS)
-		view->changes = (seconds - EPOCH_SECONDS) * 16;
 	rc = view_refresh(view, state);
 	if (rc == 0)
 		rc = view_publish(view);

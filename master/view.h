@@ -5,8 +5,8 @@
  * known in memory only.
  *
  * The version is (version of the state's map) << 36 | changes in memory, the latter counted from
- * the time of the master's start in sixteenths of a second: so a restarted master's maps are newer
- * than those it gave out before, although it does not store them.
+ * the master's start, which makes a new version of the state's map: so a restarted master's maps
+ * are newer than those it gave out before, although it does not store them.
  *
  * Threading: with the state lock held. */
 #ifndef CATENA_MASTER_VIEW_H
@@ -22,7 +22,8 @@ struct view {
 	bool hidden; /* nobody is shown the map for now */
 };
 
-int view_open(struct view *view, struct state *state, int64_t start_time_ns);
+/* After state_apply_start(). */
+int view_open(struct view *view, struct state *state);
 void view_close(struct view *view);
 /* Takes over what is in the state now; it must be durable. Publish afterwards. */
 int view_refresh(struct view *view, struct state *state);

@@ -150,6 +150,7 @@ static bool run_hello(uint64_t *state)
 		.protocol = HELLO_PROTOCOL,
 		.worker = (uint32_t)fuzz_random(state),
 		.id = fuzz_random(state),
+		.instance = fuzz_random(state) | 1,
 	};
 	uint8_t bytes[HELLO_BYTES + 8] = {0};
 	size_t size = HELLO_BYTES;

@@ -48,7 +48,7 @@ static inline void map_gen_chain(uint64_t *state, const struct cluster_map *map,
 /* A valid map: ids with gaps, ascending; at most @most of each kind. */
 static inline struct cluster_map map_gen(uint64_t *state, uint32_t most)
 {
-	struct cluster_map map = {.version = fuzz_random(state)};
+	struct cluster_map map = {.version = fuzz_random(state), .instance = fuzz_random(state)};
 	uint64_t id = 0;
 
 	snprintf(map.cluster, sizeof(map.cluster), "cluster-%u", (unsigned)fuzz_random(state));
@@ -121,10 +121,10 @@ static inline bool map_gen_servers_equal(const struct map_server *a, const struc
 
 static inline bool map_gen_equal(const struct cluster_map *a, const struct cluster_map *b)
 {
-	if (a->version != b->version || strcmp(a->cluster, b->cluster) != 0 ||
-	    a->pool_count != b->pool_count || a->server_count != b->server_count ||
-	    a->target_count != b->target_count || a->session_floor != b->session_floor ||
-	    a->fenced_count != b->fenced_count ||
+	if (a->version != b->version || a->instance != b->instance ||
+	    strcmp(a->cluster, b->cluster) != 0 || a->pool_count != b->pool_count ||
+	    a->server_count != b->server_count || a->target_count != b->target_count ||
+	    a->session_floor != b->session_floor || a->fenced_count != b->fenced_count ||
 	    (a->fenced_count != 0 &&
 	     memcmp(a->fenced, b->fenced, a->fenced_count * sizeof(*a->fenced)) != 0))
 		return false;

@@ -193,13 +193,14 @@ static void master_start(struct world *w)
 {
 	struct master *m = &w->master;
 	struct node *node = &w->nodes[NODE_MASTER];
+	const struct state_start start = {.instance = 1};
 	const uint64_t *servers;
 	char error[256];
 	size_t count;
 
 	trace(w, "master starts");
 	if (state_open(m->kv, &m->state, error, sizeof(error)) != 0 ||
-	    state_apply_start(m->state, state_applied_index(m->state) + 1) != 0 ||
+	    state_apply_start(m->state, state_applied_index(m->state) + 1, &start) != 0 ||
 	    kv_sync(m->kv) != 0)
 		abort();
 	m->manager = chain_manager_new(&w->manager_options);

@@ -22,6 +22,7 @@
 #define FAKE_CHUNK      (1u << 20)
 #define FAKE_POOL       1u
 #define FAKE_CLUSTER    "fake-cluster"
+#define FAKE_INSTANCE   0x1234u
 #define FAKE_MS         UINT64_C(1000000)
 #define FAKE_CHUNKS_MAX 128u
 #define FAKE_OPS_MAX    64u
@@ -214,6 +215,7 @@ static inline struct cluster_map *fake_map(struct fake *f)
 
 	map->version = ++f->map_version;
 	strcpy(map->cluster, FAKE_CLUSTER);
+	map->instance = FAKE_INSTANCE;
 	map->pool_count = 1;
 	map->pools = calloc(1, sizeof(*map->pools));
 	map->server_count = FAKE_SERVERS;

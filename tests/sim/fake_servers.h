@@ -253,7 +253,8 @@ static inline void fake_hello_arrives(struct fake_conn *conn, const struct frame
 	struct buf *out;
 
 	if (payload == NULL || hello_decode(buf_payload(payload), payload->length, &hello) < 0 ||
-	    strcmp(hello.cluster, FAKE_CLUSTER) != 0 || hello.worker >= FAKE_WORKERS) {
+	    strcmp(hello.cluster, FAKE_CLUSTER) != 0 || hello.instance != FAKE_INSTANCE ||
+	    hello.worker >= FAKE_WORKERS) {
 		conn->fake->broken = "bad hello";
 		return;
 	}

@@ -30,6 +30,7 @@ static void small_make(struct small *s)
 {
 	*s = (struct small){
 		.map = {.version = 9,
+			.instance = 0x0102030405060708,
 			.cluster = "demo",
 			.pool_count = 1,
 			.server_count = 3,

@@ -14,6 +14,7 @@ static const struct hello sample = {
 	.worker = 0x07060504,
 	.id = 0x0f0e0d0c0b0a0908ull,
 	.cluster = "2f1c9a60-demo",
+	.instance = 0x5756555453525150ull,
 };
 
 static void test_the_bytes_are_pinned(void **state)
@@ -23,6 +24,8 @@ static void test_the_bytes_are_pinned(void **state)
 	for (uint8_t i = 4; i < 16; i++)
 		expected[i] = i;
 	memcpy(expected + 16, "2f1c9a60-demo", 13);
+	for (uint8_t i = 80; i < 88; i++)
+		expected[i] = i;
 	memset(bytes, 0xff, sizeof(bytes));
 	hello_encode(&sample, bytes);
 	assert_memory_equal(bytes, expected, sizeof(bytes));
@@ -39,6 +42,7 @@ static void test_it_comes_back_equal(void **state)
 	assert_int_equal(back.worker, sample.worker);
 	assert_int_equal(back.id, sample.id);
 	assert_string_equal(back.cluster, sample.cluster);
+	assert_int_equal(back.instance, sample.instance);
 }
 
 static void test_the_longest_cluster_name_fits_and_a_longer_is_cut(void **state)
@@ -87,14 +91,25 @@ static void test_cluster_names_must_be_printable_and_padded_with_nuls(void **sta
 		assert_int_equal(hello_decode(bytes, sizeof(bytes), &back), -EINVAL);
 	}
 	hello_encode(&sample, bytes);
-	for (size_t at = 16 + 14; at < HELLO_BYTES; at++) {
-		bytes[at] = 'x'; /* behind the end of the name, and in the reserved bytes */
+	for (size_t at = 16 + 14; at < 80; at++) {
+		bytes[at] = 'x'; /* behind the end of the name */
 		assert_int_equal(hello_decode(bytes, sizeof(bytes), &back), -EINVAL);
 		bytes[at] = 0;
 	}
 	memset(bytes + 16, 'c', 64); /* no end */
 	assert_int_equal(hello_decode(bytes, sizeof(bytes), &back), -EINVAL);
 	assert_int_equal(back.id, 99); /* untouched */
+}
+
+static void test_who_is_of_no_instance_is_refused(void **state)
+{
+	uint8_t bytes[HELLO_BYTES];
+	struct hello hello = sample, back = {.id = 99};
+
+	hello.instance = 0;
+	hello_encode(&hello, bytes);
+	assert_int_equal(hello_decode(bytes, sizeof(bytes), &back), -EINVAL);
+	assert_int_equal(back.id, 99);
 }
 
 int main(void)
@@ -105,6 +120,7 @@ int main(void)
 		cmocka_unit_test(test_the_longest_cluster_name_fits_and_a_longer_is_cut),
 		cmocka_unit_test(test_other_sizes_are_refused),
 		cmocka_unit_test(test_another_protocol_is_said_to_be_that),
+		cmocka_unit_test(test_who_is_of_no_instance_is_refused),
 		cmocka_unit_test(test_cluster_names_must_be_printable_and_padded_with_nuls),
 	};
 

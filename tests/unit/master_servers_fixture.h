@@ -63,6 +63,8 @@ static inline bool has_server_renewed(const void *message, uint64_t sequence)
 #define free_push(push) catena__server_push__free_unpacked(push, NULL)
 
 /* @second: another target, of life 1; NULL: none. */
+static uint64_t told_instance; /* in registrations; 0: none */
+
 static inline struct peer *server_connect_with(const struct registration *r,
 					       const char *second_uuid)
 {
@@ -77,6 +79,7 @@ static inline struct peer *server_connect_with(const struct registration *r,
 	message.address = (char *)r->address;
 	message.workers = 2;
 	message.protocol = 1;
+	message.instance = told_instance;
 	message.n_targets = second_uuid == NULL ? 1 : 2;
 	message.targets = reports;
 	second.uuid = (char *)second_uuid;

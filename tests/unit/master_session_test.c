@@ -27,6 +27,8 @@ static uint64_t recovery_rate;
 static bool recovery_paused;
 static uint64_t lease_until;
 
+static uint64_t own_instance, said_instance;
+
 static void say_registered(void)
 {
 	Catena__TargetReport target = CATENA__TARGET_REPORT__INIT, *targets[1] = {&target};
@@ -36,6 +38,7 @@ static void say_registered(void)
 	target.uuid = "uuid-1";
 	target.target_id = 10;
 	message.server_id = 100;
+	message.instance = said_instance;
 	message.lease_ns = 2 * NS_PER_SEC;
 	message.targets = targets;
 	message.n_targets = 1;
@@ -87,6 +90,21 @@ static void on_report(void *user, unsigned index, struct target_report *report)
 static void on_status(void *user, struct server_status *status)
 {
 	*status = status_now;
+}
+
+static uint64_t on_instance(void *user)
+{
+	return own_instance;
+}
+
+static int on_joined(void *user, uint64_t instance)
+{
+	if (own_instance != 0 && own_instance != instance) {
+		note('x');
+		return -EXDEV;
+	}
+	own_instance = instance;
+	return 0;
 }
 
 static void on_registered(void *user, uint64_t server_id, const uint32_t *target_ids,
@@ -150,7 +168,9 @@ static int setup(void **state)
 		.address = "127.0.0.1:1",
 		.workers = 1,
 		.target_count = 1,
-		.callbacks = {.report = on_report,
+		.instance = on_instance,
+		.callbacks = {.joined = on_joined,
+			      .report = on_report,
 			      .status = on_status,
 			      .registered = on_registered,
 			      .map = on_map,
@@ -162,6 +182,8 @@ static int setup(void **state)
 
 	if (master_start(&master_cert.files, address, sizeof(address)) != 0)
 		return -1;
+	own_instance = 0;
+	said_instance = 5;
 	memset(happened, 0, sizeof(happened));
 	memset(&status_now, 0, sizeof(status_now));
 	target_error = 0;
@@ -225,6 +247,24 @@ static void test_registration_and_heartbeats_say_which_life_it_is(void **state)
 	assert_int_equal(beat->heartbeats[0]->targets[0]->life, 42);
 	assert_false(beat->heartbeats[0]->leaving);
 	done_with(beat);
+}
+
+static void test_a_master_of_another_cluster_is_not_listened_to(void **state)
+{
+	Catena__ServerBatch *registration;
+
+	register_now();
+	registration = take(&master.last_register);
+	assert_int_equal(registration->registrations[0]->instance, 0);
+	done_with(registration);
+	said_instance = 6;
+	say_registered();
+	wait_happened("rx");
+	assert_false(master_session_registered(session));
+	wait_for(&master.registrations, 2);
+	registration = take(&master.last_register);
+	assert_int_equal(registration->registrations[0]->instance, 5);
+	done_with(registration);
 }
 
 static void test_a_map_is_taken_up_before_the_renewal_that_came_with_it(void **state)
@@ -347,6 +387,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_registration_and_heartbeats_say_which_life_it_is),
+		TEST(test_a_master_of_another_cluster_is_not_listened_to),
 		TEST(test_a_map_is_taken_up_before_the_renewal_that_came_with_it),
 		TEST(test_a_map_that_cannot_be_taken_up_ends_the_stream_without_renewal),
 		TEST(test_a_message_that_cannot_be_decoded_ends_the_stream),

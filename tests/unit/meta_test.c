@@ -39,7 +39,7 @@ static struct {
 	char address[64];
 	/* What it does. */
 	bool hold_replies, hold_renews, refuse_sessions, forget_sessions;
-	uint64_t session, secret;
+	uint64_t session, secret, instance;
 	/* What it saw. */
 	unsigned opens, resumes, goodbyes, renews, returns;
 	uint64_t returned_sequence, answered;
@@ -88,6 +88,7 @@ static void answer_open(struct rpc_stream *stream, const Catena__SessionOpen *op
 	message.opened = list;
 	opened.lease_ns = LEASE_NS;
 	opened.default_pool = 3;
+	opened.instance = master.instance;
 	if (master.refuse_sessions) {
 		opened.error = EUSERS;
 		opened.message = (char *)"too many clients";
@@ -357,6 +358,7 @@ static int setup(void **state)
 	pthread_mutex_lock(&master.lock);
 	master.hold_replies = master.hold_renews = master.refuse_sessions = false;
 	master.forget_sessions = false;
+	master.instance = 7;
 	master.opens = master.resumes = master.goodbyes = master.renews = master.returns = 0;
 	master.requests = 0;
 	master.answered = 0;
@@ -723,6 +725,33 @@ static void test_servers_out_of_reach_are_told_while_they_are(void **state)
 	assert_true(wait_for(no_servers_told));
 }
 
+static bool resumed_twice(void)
+{
+	return seen(&master.resumes) >= 2;
+}
+
+/* The numbers that it knows mean other files there; as before, it goes on when its own is back. */
+static void test_a_cluster_that_was_made_anew_is_not_taken_for_the_old_one(void **state)
+{
+	static atomic_uint calls[1];
+	(void)state;
+
+	pthread_mutex_lock(&master.lock);
+	master.instance++;
+	pthread_mutex_unlock(&master.lock);
+	master_break();
+	call(CATENA__REQUEST__OP_GETATTR, &calls[0]);
+	assert_true(wait_for(resumed_twice)); /* by the master only: asked again and again */
+	assert_int_equal(seen(&master.requests), 0);
+	assert_int_equal(done_ok, 0);
+	assert_int_equal(sessions, 1);
+	pthread_mutex_lock(&master.lock);
+	master.instance--;
+	pthread_mutex_unlock(&master.lock);
+	assert_true(wait_for(one_done));
+	assert_int_equal(sessions, 1);
+}
+
 static void test_who_cannot_be_reached_or_refuses_is_told_in_one_line(void **state)
 {
 	struct meta_options options = {
@@ -794,6 +823,7 @@ int main(void)
 		IN_SESSION(test_closing_says_goodbye_and_ends_what_waits),
 		IN_SESSION(test_a_soft_mount_gives_up_waiting),
 		IN_SESSION(test_servers_out_of_reach_are_told_while_they_are),
+		IN_SESSION(test_a_cluster_that_was_made_anew_is_not_taken_for_the_old_one),
 		IN_SESSION(test_who_cannot_be_reached_or_refuses_is_told_in_one_line),
 	};
 

@@ -161,6 +161,8 @@ static void on_left(void *user)
 	has_left = true;
 }
 
+static uint64_t instance_said = 77;
+
 /* Answers the last registration; the target @refused (2: none) gets no number. */
 static void refuse_one(unsigned refused)
 {
@@ -178,6 +180,7 @@ static void refuse_one(unsigned refused)
 		reports[i].error = i == refused ? ESTALE : 0;
 	}
 	message.server_id = 100;
+	message.instance = instance_said;
 	message.lease_ns = 2 * NS_PER_SEC;
 	message.targets = pointers;
 	message.n_targets = 2;

@@ -558,8 +558,11 @@ static void a_power_cut_leaves_the_state_of_the_last_sync(void **state)
 	}
 }
 
+static const struct state_start start = {.instance = 7};
+
 static void ids_given_out_before_a_power_cut_are_not_given_again(void **state)
 {
+	uint64_t session = state_next_session_id(f.state);
 	uint64_t ino, file_id;
 
 	assert_int_equal(kv_sync(f.kv), 0);
@@ -568,10 +571,66 @@ static void ids_given_out_before_a_power_cut_are_not_given_again(void **state)
 	file_id = f.reply->attr->file_id;
 	kv_memory_crash(f.kv);
 	assert_int_equal(fixture_reopen(&f), 0);
-	assert_int_equal(state_apply_start(f.state, ++f.index), 0);
+	assert_int_equal(state_apply_start(f.state, ++f.index, &start), 0);
 	assert_int_equal(create_as(1, "found"), 0);
 	assert_true(f.reply->attr->ino > ino);
 	assert_true(f.reply->attr->file_id > file_id);
+	assert_true(state_next_session_id(f.state) > session);
+}
+
+/* The upper 12 bits of all numbers are for more groups of masters. */
+static void numbers_end_where_another_groups_begin(void **state)
+{
+	uint64_t end = STATE_ID_END;
+
+	assert_int_equal(state_apply_session_open(f.state, ++f.index, end, 1, "m", "n"), -EINVAL);
+	assert_int_equal(state_apply_session_open(f.state, ++f.index, end - 1, 1, "m", "n"), 0);
+	f.state->counters.next_ino = end - 1;
+	assert_int_equal(create_as(1, "last"), 0);
+	assert_int_equal(f.reply->attr->ino, end - 1);
+	assert_int_equal(create_as(2, "one too many"), -ENOSPC);
+	f.state->counters.next_ino = 1000;
+	f.state->counters.next_file_id = end - 1;
+	assert_int_equal(create_as(3, "the last file"), 0);
+	assert_int_equal(create_as(4, "another"), -ENOSPC);
+	assert_int_equal(state_apply_start(f.state, ++f.index, &start), 0);
+	assert_int_equal(create_as(5, "another"), -ENOSPC);
+}
+
+static void a_cluster_has_an_instance_of_its_own_for_ever(void **state)
+{
+	uint64_t instance = state_instance(f.state);
+
+	assert_int_not_equal(instance, 0);
+	assert_int_equal(state_apply_start(f.state, ++f.index, &start), 0);
+	assert_int_equal(state_instance(f.state), instance);
+	assert_int_equal(fixture_reopen(&f), 0);
+	assert_int_equal(state_instance(f.state), instance);
+}
+
+/* A store of a time without: as it was written then. */
+static void a_store_without_instance_gets_one_when_it_is_started(void **state)
+{
+	uint8_t key[META_KEY_MAX], *value;
+	size_t size;
+	struct kv_batch *batch = kv_batch_new();
+
+	assert_int_equal(
+		kv_get(f.kv, FAMILY_META, key, key_meta(key, META_SUPER, 0), &value, &size), 0);
+	value[0] = 1;
+	memmove(value + 1 + NAME_KEY_BYTES, value + 1 + NAME_KEY_BYTES + 8,
+		size - (1 + NAME_KEY_BYTES + 8));
+	kv_batch_put(batch, FAMILY_META, key, key_meta(key, META_SUPER, 0), value, size - 8);
+	assert_int_equal(kv_write(f.kv, batch, true), 0);
+	kv_batch_free(batch);
+	free(value);
+	assert_int_equal(fixture_reopen(&f), 0);
+	assert_int_equal(state_instance(f.state), 0);
+	assert_int_equal(state_apply_start(f.state, ++f.index, &start), 0);
+	assert_int_equal(state_instance(f.state), 7);
+	assert_int_equal(fixture_reopen(&f), 0);
+	assert_int_equal(state_instance(f.state), 7);
+	assert_int_equal(create_as(1, "as before"), 0);
 }
 
 #define TEST(function_) cmocka_unit_test_setup_teardown(function_, setup, teardown)
@@ -596,6 +655,9 @@ int main(void)
 		TEST(a_command_that_the_store_failed_has_no_effect),
 		TEST(a_power_cut_leaves_the_state_of_the_last_sync),
 		TEST(ids_given_out_before_a_power_cut_are_not_given_again),
+		TEST(numbers_end_where_another_groups_begin),
+		TEST(a_cluster_has_an_instance_of_its_own_for_ever),
+		TEST(a_store_without_instance_gets_one_when_it_is_started),
 	};
 
 	return cmocka_run_group_tests_name("sessions", tests, NULL, NULL);

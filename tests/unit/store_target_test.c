@@ -143,6 +143,48 @@ static void test_a_target_of_another_cluster_is_refused(void **state)
 	assert_non_null(strstr(error, "c2"));
 }
 
+static void test_a_target_belongs_to_the_first_cluster_that_takes_it(void **state)
+{
+	struct store *store;
+	char uuid[37];
+
+	assert_int_equal(store_init(path, "c1", error, sizeof(error)), 0);
+	assert_int_equal(open_as("c1", &store), 0);
+	assert_int_equal(store_instance(store), 0);
+	assert_int_equal(store_adopt(store, 0), 0);
+	assert_int_equal(store_adopt(store, 0xfedcba9876543210), 0);
+	assert_int_equal(store_adopt(store, 0xfedcba9876543210), 0);
+	assert_int_equal(store_adopt(store, 5), -EXDEV);
+	memcpy(uuid, store_uuid(store), 37);
+	store_close(store);
+	assert_int_equal(open_as("c1", &store), 0);
+	assert_int_equal(store_instance(store), 0xfedcba9876543210);
+	assert_string_equal(store_uuid(store), uuid);
+	assert_int_equal(store_adopt(store, 5), -EXDEV);
+	store_close(store);
+	assert_int_equal(open_as("c2", &store), -EXDEV);
+}
+
+static void test_an_identity_of_a_time_without_instances_is_read(void **state)
+{
+	static const char text[] = "catena-target 1\ncluster c1\n"
+				   "uuid 01234567-89ab-4def-8123-456789abcdef\n";
+	char whole[256];
+	struct store *store;
+
+	assert_int_equal(store_init(path, "c1", error, sizeof(error)), 0);
+	snprintf(whole, sizeof(whole), "%scheck %08x\n", text, crc32c(text, strlen(text)));
+	put_file("identity", whole);
+	assert_int_equal(open_as("c1", &store), 0);
+	assert_int_equal(store_instance(store), 0);
+	assert_string_equal(store_uuid(store), "01234567-89ab-4def-8123-456789abcdef");
+	assert_int_equal(store_adopt(store, 9), 0);
+	store_close(store);
+	assert_int_equal(open_as("c1", &store), 0);
+	assert_int_equal(store_instance(store), 9);
+	store_close(store);
+}
+
 static void test_a_target_is_opened_once_at_a_time(void **state)
 {
 	struct store *store, *second;
@@ -495,6 +537,8 @@ int main(void)
 		TEST(test_an_interrupted_making_is_begun_again),
 		TEST(test_what_is_no_target_is_not_opened),
 		TEST(test_a_target_of_another_cluster_is_refused),
+		TEST(test_a_target_belongs_to_the_first_cluster_that_takes_it),
+		TEST(test_an_identity_of_a_time_without_instances_is_read),
 		TEST(test_a_target_is_opened_once_at_a_time),
 		TEST(test_damaged_parts_are_named),
 		TEST(test_each_opening_is_another_life),
