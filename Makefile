@@ -48,7 +48,8 @@ TOOLS    := $(patsubst tools/%.c,$(BUILD)/tools/%,$(wildcard tools/*.c))
 UNIT     := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/*_test.c))
 SIM      := $(patsubst tests/sim/%.c,$(BUILD)/tests/sim/%,$(wildcard tests/sim/*_test.c))
 FUZZ     := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/*_fuzz.c))
-HELPERS  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/cluster/*.c tests/posix/*.c tests/fault/*.c tests/bench/*.c))
+HELPERS  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/cluster/*.c tests/posix/*.c tests/fault/*.c tests/bench/*.c)) \
+            $(BUILD)/tests/lossyfs/lossyfs
 
 .PHONY: all programs tests check unit sim fuzz cluster asan asan-units tsan lint tidy format bench demo demo-stop install clean help
 all: programs $(TOOLS) ## build every program into $(BUILD)/
@@ -92,6 +93,7 @@ $(UNIT) $(SIM) $(FUZZ): $(BUILD)/%: $(BUILD)/%.o $(LIBS)
 	$(link) -lcmocka
 $(HELPERS): $(BUILD)/%: $(BUILD)/%.o $(LIBS)
 	$(link)
+$(BUILD)/tests/lossyfs/lossyfs: $(BUILD)/tests/lossyfs/names.o $(BUILD)/tests/lossyfs/data.o
 $(BUILD)/tests/bench/state_bench: $(BUILD)/libmaster.a
 .SECONDARY:
 

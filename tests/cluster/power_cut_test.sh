@@ -1,0 +1,106 @@
+#!/bin/bash
+# Goal: whatever loses its power, and when, nothing that fsync (of a file, of a directory) or O_DSYNC
+# has acknowledged is lost, nothing appears that was never written, the cluster comes back by itself,
+# and all copies are equal. Method: every disk is on lossyfs, which forgets what was not synced; programs on
+# two mounts write, append, truncate, create, rename and unlink, and keep a ledger outside; everything,
+# all servers, some chunkservers or the master are killed and their disks cut, and the ledgers
+# compared with what both mounts then show.
+#   ROUNDS=N SEED=S    more of them, others
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/lossy.sh"
+load=$CATENA_BUILD/tests/fault/power_load
+servers=(chunkserver-1 chunkserver-2 chunkserver-3)
+mounts=(mnt second)
+rounds=${ROUNDS:-6}
+# A mount that outlives the only place of what it was answered does not notice (see Limits).
+mortal=(mount-mnt mount-second)
+[ -z "${LIVING:-}" ] || mortal=()
+RANDOM=$((power_seed % 32768))
+echo "SEED=$power_seed"
+workers=() number=0 errors=0
+end_programs() { [ ${#workers[@]} -eq 0 ] || kill -KILL "${workers[@]}" 2>/dev/null; }
+extra_cleanup() { lossy_down; }
+nap() { sleep "$(awk -v r=$RANDOM -v a="$1" -v b="$2" 'BEGIN { print a + (b - a) * r / 32768 }')"; }
+
+begin_load() { # two on each mount; each round has directories and ledgers of its own
+	workers=() ids=()
+	for mount in "${mounts[@]}" "${mounts[@]}"; do
+		number=$((number + 1))
+		ids+=("$number")
+		"$load" run "$D/$mount" "$T/ledger.$number" "$number" $((power_seed * 1000 + number)) 2>"$T/load.$number" &
+		workers+=($!)
+	done
+	for id in "${ids[@]}"; do
+		for _ in $(seq 100); do
+			[ "$(grep -cE '^(file|names|shared|range)' <(cat "$T/ledger.$id" 2>/dev/null))" -lt 3 ] || break
+			sleep 0.1
+		done
+		[ -s "$T/ledger.$id" ] || { cat "$T/load.$id"; die "worker $id does not begin"; }
+	done
+}
+end_load() { # a program may see an error of a mount that lost its session, not more than that
+	local status
+	kill -TERM "${workers[@]}" 2>/dev/null
+	for worker in "${workers[@]}"; do
+		wait "$worker"
+		status=$?
+		case $status in 0) ;; 2) errors=$((errors + 1)) ;; *) die "a program ended with $status" ;; esac
+	done
+	workers=()
+}
+verify() {
+	local id bad='' mount
+	for mount in "${mounts[@]}"; do
+		for id in "$@"; do
+			timeout 120 "$load" verify "$D/$mount" "$T/ledger.$id" >"$T/verified" || { bad=1; echo "seen by $mount:"; cat "$T/verified" "$T/load.$id"; }
+			[ "$mount" != mnt ] || acknowledged=$((acknowledged + $(sed -n 's/.*: \([0-9]*\) acknowledged.*/\1/p' "$T/verified")))
+		done
+	done
+	[ -z "$bad" ] || { [ -z "${KEEP:-}" ] || { echo "kept: $T"; sleep "$KEEP"; }; die "something acknowledged is lost (round $round: $what, SEED=$power_seed)"; }
+}
+victims() { # what is cut in this round
+	local shuffled
+	mapfile -t shuffled < <(printf '%s\n' "${servers[@]}" | shuf --random-source=<(yes $RANDOM))
+	case $(((round - 1 + ${FIRST:-0}) % 6)) in
+	0) cut=(master "${servers[@]}" mount-mnt mount-second) ;;
+	1) cut=(master "${servers[@]}" "${mortal[@]}") ;;
+	2) cut=("${shuffled[0]}") ;; # the others have all
+	3) cut=(master "${mortal[@]}") ;;
+	4) cut=("${servers[@]}" "${mortal[@]}") ;;
+	5) cut=("${shuffled[@]:0:2}" mount-second) ;;
+	esac
+	what=${cut[*]}
+}
+start() {
+	local node
+	for node in "$@"; do lc start "$node" || die "$node does not start"; done
+}
+
+lossy_up master "${servers[@]}"
+cluster_up -n 3 -c 3
+lc mount second || die "second mount"
+acknowledged=0 old=()
+for round in $(seq "$rounds"); do
+	victims
+	step "round $round: $what (SEED=$power_seed, $acknowledged acknowledged, $errors errors)"
+	begin_load
+	nap 0.3 2.5
+	power_off "${cut[@]}"
+	nap 0 1
+	start "${cut[@]}"
+	nap 0.2 1.5
+	end_load
+	verify "${ids[@]}" "${old[@]}"
+	wait_whole 90 >"$T/whole" || { cat "$T/whole"; exit 1; }
+	# Some of what is older goes on being looked at, the rest is removed while the next cut comes.
+	[ ${#old[@]} -eq 0 ] || rm -r "${old[@]/#/$M/w}" || die "rm"
+	old=("${ids[@]}")
+	if [ $((round % ${COMPARE:-12})) -eq 0 ] && [ "$round" -lt "$rounds" ]; then
+		down_and_compare 3
+		lc up && lc mount second || die "up"
+	fi
+done
+end_programs
+verify "${old[@]}"
+step "copies are equal ($acknowledged acknowledged, $errors programs saw an error)"
+down_and_compare 3
