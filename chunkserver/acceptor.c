@@ -11,7 +11,8 @@
 
 #define LOG_MODULE "acceptor"
 
-#define HELLO_TIMEOUT_MS 5000u
+#define HELLO_TIMEOUT_MS   5000u
+#define REFUSED_TIMEOUT_MS 1000u
 
 /* A connection between accept and HELLO. */
 struct pending {
@@ -19,6 +20,7 @@ struct pending {
 	struct conn *conn;
 	struct in6_addr address;
 	uint64_t deadline_ns; /* of HELLO; the handshake has its own */
+	bool fenced;          /* its HELLO was answered so: it has to go */
 	struct pending *prev, *next;
 };
 
@@ -99,18 +101,46 @@ static int answer_hello(struct acceptor *acceptor, struct conn *conn,
 	return rc;
 }
 
+/* The answer says why; then it is for the client to go. */
+static void refuse_fenced(struct pending *pending, const struct frame_header *request)
+{
+	struct frame_header header = {.op = FRAME_HELLO,
+				      .flags = FRAME_REPLY,
+				      .request_id = request->request_id,
+				      .status = FRAME_STATUS_FENCED};
+
+	pending->fenced = true;
+	pending->deadline_ns = clock_monotonic_ns() + REFUSED_TIMEOUT_MS * NS_PER_MSEC;
+	if (conn_send(pending->conn, &header, NULL) < 0)
+		refuse(pending, "out of memory");
+}
+
+static bool is_fenced(const struct pending *pending, const struct hello *hello)
+{
+	const struct acceptor_options *options = &pending->acceptor->options;
+
+	return conn_identity(pending->conn)->role == TLS_ROLE_CLIENT &&
+	       options->is_over(options->user, hello->id);
+}
+
 static void on_frame(struct conn *conn, void *user, const struct frame_header *header,
 		     struct buf *payload)
 {
 	struct pending *pending = user;
 	struct acceptor *acceptor = pending->acceptor;
 	struct hello hello;
-	const char *why = judge(acceptor, conn_identity(conn), header, payload, &hello);
+	const char *why = pending->fenced
+				  ? "its session is over"
+				  : judge(acceptor, conn_identity(conn), header, payload, &hello);
 
 	if (why == NULL && payload != NULL &&
 	    block_checksums_verify(buf_payload(payload), 0, payload->length, payload->crcs) >= 0)
 		why = "HELLO does not match its checksum";
 	buf_unref(payload);
+	if (why == NULL && is_fenced(pending, &hello)) {
+		refuse_fenced(pending, header);
+		return;
+	}
 	if (why == NULL && answer_hello(acceptor, conn, header) < 0)
 		why = "out of memory";
 	if (why != NULL) {
@@ -214,7 +244,8 @@ static void on_timer(uv_timer_t *timer)
 	DL_FOREACH_SAFE(acceptor->pending, pending, next)
 	{
 		if (now > pending->deadline_ns)
-			refuse(pending, "no HELLO in time");
+			refuse(pending,
+			       pending->fenced ? "its session is over" : "no HELLO in time");
 	}
 }
 

@@ -23,6 +23,8 @@ struct acceptor_options {
 	uint32_t workers;
 	uint64_t instance; /* of the cluster; 0: not known yet, and nobody is let in */
 	void (*adopt)(void *user, struct conn *conn, const struct hello *hello);
+	/* Is this client's session over? Its HELLO is answered FENCED then. */
+	bool (*is_over)(void *user, uint64_t session);
 	void *user;
 };
 

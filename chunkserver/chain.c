@@ -191,6 +191,7 @@ void chain_env_free(struct chain_env *env)
 		env->ring_count--;
 	}
 	free(env->ring);
+	cluster_map_unref(env->sessions);
 	table_free(&env->ids);
 	table_free(&env->chunks);
 	free(env);
@@ -362,7 +363,10 @@ void chain_frame(struct chain *chain, const struct chain_source *source,
 
 	if (early_keep(chain, source, header, payload))
 		return;
-	if (!chain_is_member(chain)) {
+	if (source->server_id == 0 && frame_is_update(header->op) &&
+	    fence_refuses(chain->env, header->client_id)) {
+		status = FRAME_STATUS_FENCED;
+	} else if (!chain_is_member(chain)) {
 		status = FRAME_STATUS_NOT_MINE;
 	} else if (header->epoch != chain->config.epoch && !FAULTY(NO_EPOCH_CHECK)) {
 		status = FRAME_STATUS_EPOCH;

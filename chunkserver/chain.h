@@ -137,6 +137,11 @@ void chain_env_free(struct chain_env *env);
 /* Before events: what time it is, and until when this server may serve clients. */
 void chain_env_time(struct chain_env *env, uint64_t now_ns, uint64_t lease_until_ns);
 bool chain_next(struct chain_env *env, struct chain_action *action);
+/* Which sessions of clients are over, says @map (referenced): of such nothing new is taken, and
+ * what is not begun is refused. */
+void chain_env_sessions(struct chain_env *env, struct cluster_map *map);
+/* Updates of sessions that are over which are queued or pending still. */
+size_t chain_env_fenced(const struct chain_env *env);
 /* About every CHAIN_RETRY_NS. */
 void chain_tick(struct chain_env *env);
 /* The target is down: no chain of it serves, links are given up. Back: everything begins anew as

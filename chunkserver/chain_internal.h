@@ -29,6 +29,8 @@ enum chain_fault {
 	CHAIN_FAULT_COPY_WHILE_CHANGED,
 	CHAIN_FAULT_KEEP_OLD_CONNECTIONS,
 	CHAIN_FAULT_PLACE_BY_OLD_MAP, /* target_entry.c */
+	CHAIN_FAULT_ACCEPT_FENCED,
+	CHAIN_FAULT_ACK_FENCE_EARLY,
 	CHAIN_FAULT_COUNT
 };
 #ifdef CHAIN_PLANTED_FAULTS
@@ -67,6 +69,7 @@ struct request {
 	struct chain_source source;
 	struct waiter *waiters;
 	bool dropped;      /* while the store works on it: abort as soon as possible */
+	bool fenced;       /* an update of a session that is over: counts in env->fenced */
 	bool duplicate;    /* applied before; is only passed on and answered */
 	bool forwarded;    /* with id, on the connection that stands */
 	bool down_done;    /* the successor has answered */
@@ -192,6 +195,8 @@ struct chain_env {
 	bool stopped; /* no new requests of clients */
 	bool retry;   /* some request waits for the next tick */
 	size_t operations, requests;
+	struct cluster_map *sessions; /* says which sessions are over; NULL: not told yet */
+	size_t fenced; /* updates of such sessions that are queued, held or pending */
 	struct chain *chains, *walking;
 	unsigned copying_walks; /* to successors that are not waited for */
 	unsigned walk_content;  /* of all chains */
@@ -247,6 +252,13 @@ int chunk_make(struct chain *chain, const struct chunk_key *key, struct chain_ch
  * on. */
 void chunk_hold(struct chain_chunk *chunk);
 void chunk_let_go(struct chain_chunk *chunk);
+
+/* ---- chain_fence.c ---- */
+/* The client's session is over: no update of it is taken. */
+bool fence_refuses(const struct chain_env *env, uint64_t client_id);
+/* Counts the request if it is an update of such a session; until fence_uncount(). */
+void fence_count(struct request *r);
+void fence_uncount(struct request *r);
 
 /* ---- chain_update.c ---- */
 void update_arrived(struct chain *chain, const struct chain_source *source,

@@ -49,6 +49,7 @@ struct request *request_new(struct chain *chain, const struct chain_source *sour
 	r->source = *source;
 	if (of_client(source))
 		env->requests++;
+	fence_count(r);
 	return r;
 }
 
@@ -201,6 +202,7 @@ static void finish(struct request *r)
 	if (r->admitted)
 		r->env->ops->in_flight(r->env->ctx, -(int64_t)r->admitted);
 	r->admitted = 0;
+	fence_uncount(r);
 	r->state = REQUEST_OVER;
 	r->chain = NULL;
 	r->chunk = NULL;
@@ -232,10 +234,12 @@ void request_refuse(struct request *r, uint32_t for_client, uint32_t for_server)
 	tell(r, for_client == 0 ? UINT32_MAX : for_client,
 	     for_server == 0 ? UINT32_MAX : for_server, NULL);
 	/* The store has it: it goes when that ends. */
-	if (r->state == REQUEST_PREPARING || r->state == REQUEST_COMMITTING)
+	if (r->state == REQUEST_PREPARING || r->state == REQUEST_COMMITTING) {
 		r->dropped = true;
-	else
+		fence_uncount(r);
+	} else {
 		finish(r);
+	}
 }
 
 /* ---- chunks ---- */

@@ -235,6 +235,7 @@ static void send_heartbeat(struct master_session *s)
 		message.targets = pointers;
 		message.n_targets = o->target_count;
 		message.map_version = heartbeat->status.map_version;
+		message.fence_version = heartbeat->status.fence_version;
 		batch.heartbeats = messages;
 		batch.n_heartbeats = 1;
 		s->sent_ns[message.sequence % SENT_KEPT] = clock_boottime_ns();

@@ -41,7 +41,8 @@ struct target_report {
 /* What else a heartbeat says. */
 struct server_status {
 	bool leaving;
-	uint64_t map_version; /* by which all of the server goes */
+	uint64_t map_version;   /* by which all of the server goes */
+	uint64_t fence_version; /* worker_fence_version(), of all */
 	size_t unreachable_count, sync_count, report_count;
 	uint64_t unreachable[MASTER_UNREACHABLE_MAX]; /* servers */
 	struct worker_sync syncs[MASTER_SYNCS_MAX];

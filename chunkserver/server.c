@@ -67,6 +67,7 @@ struct server {
 	struct cluster_map *map;
 	struct copy_rate copy_rate;
 	uint64_t told_version;   /* of the map, in the last heartbeat */
+	uint64_t told_fence;     /* likewise */
 	struct reports *reports; /* to be repeated */
 	uint64_t leave_until_ns; /* 0: we stay */
 	uv_timer_t leave_timer;
@@ -108,13 +109,13 @@ static void add_unreachable(struct server_status *status, uint64_t server_id)
 		status->unreachable[status->unreachable_count++] = server_id;
 }
 
-/* By which all workers go. */
-static uint64_t map_version(const struct server *s)
+/* What all workers have come to. */
+static uint64_t least(const struct server *s, uint64_t (*of)(const struct worker *worker))
 {
 	uint64_t version = UINT64_MAX;
 
 	for (uint32_t w = 0; w < s->worker_count; w++) {
-		uint64_t one = worker_map_version(s->workers[w]);
+		uint64_t one = of(s->workers[w]);
 
 		version = one < version ? one : version;
 	}
@@ -126,7 +127,8 @@ static void on_status(void *user, struct server_status *status)
 	struct server *s = user;
 
 	status->leaving = s->leave_until_ns != 0;
-	status->map_version = s->told_version = map_version(s);
+	status->map_version = s->told_version = least(s, worker_map_version);
+	status->fence_version = s->told_fence = least(s, worker_fence_version);
 	for (uint32_t w = 0; w < s->worker_count; w++) {
 		struct worker_status one;
 
@@ -400,10 +402,18 @@ static void on_async(uv_async_t *async)
 	send_removed(s, removal);
 	send_reports(s, queued);
 	/* Others may wait until we know that we have lost a place. */
-	if (placed && map_version(s) > s->told_version)
+	if (placed && (least(s, worker_map_version) > s->told_version ||
+		       least(s, worker_fence_version) > s->told_fence))
 		changed = true;
 	if (changed && s->master != NULL)
 		master_session_heartbeat(s->master);
+}
+
+static bool on_is_over(void *user, uint64_t session)
+{
+	const struct server *s = user;
+
+	return s->map != NULL && cluster_map_session_over(s->map, session);
 }
 
 static void on_adopt(void *user, struct conn *conn, const struct hello *hello)
@@ -562,6 +572,7 @@ static int open_port(struct server *s, char *error, size_t error_size)
 		.workers = (uint32_t)s->config->workers,
 		.instance = on_instance(s),
 		.adopt = on_adopt,
+		.is_over = on_is_over,
 		.user = s,
 	};
 	const char *colon = strrchr(s->config->listen, ':');

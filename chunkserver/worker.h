@@ -44,7 +44,7 @@ struct worker_status {
 struct worker_events {
 	void (*report)(void *user, const struct report *report); /* to the master, at once */
 	void (*changed)(void *user); /* the state of a target, or who is unreachable */
-	void (*placed)(void *user);  /* a new map counts here: see worker_map_version() */
+	void (*placed)(void *user);  /* worker_map_version(), worker_fence_version() have grown */
 	void *user;
 };
 
@@ -72,6 +72,9 @@ void worker_set_map(struct worker *worker,
 		    struct cluster_map *map); /* takes a reference of its own */
 /* The version of the map by which the worker goes; 0: none yet. Any thread. */
 uint64_t worker_map_version(const struct worker *worker);
+/* The highest version of a map that was placed here, and of whose sessions that are over there was
+ * no connection and no update here any more, at some time since; 0: none yet. Any thread. */
+uint64_t worker_fence_version(const struct worker *worker);
 /* Serving is allowed until then, by the monotonic clock. */
 void worker_set_lease(struct worker *worker, uint64_t until_ns);
 /* Takes over a detached connection whose HELLO was checked and answered. */

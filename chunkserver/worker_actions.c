@@ -445,6 +445,7 @@ void actions_run(struct worker *worker)
 		any = begin_syncs(worker) || any;
 	}
 	worker->running = false;
+	fence_look(worker);
 }
 
 /* ---- what the chains look up ---- */

@@ -112,9 +112,11 @@ struct worker {
 	uint64_t instance; /* of the cluster */
 	uint64_t lease_until_ns;
 	struct cluster_map *map;
-	_Atomic uint64_t map_version; /* by which everything here goes */
-	struct cluster_map *placed;   /* by which chains were configured last; NULL: none */
-	struct member *members;       /* by key */
+	_Atomic uint64_t map_version;   /* by which everything here goes */
+	_Atomic uint64_t fence_version; /* see worker_fence_version() */
+	bool fence_due;                 /* that is not the placed map's yet */
+	struct cluster_map *placed;     /* by which chains were configured last; NULL: none */
+	struct member *members;         /* by key */
 	struct member *member_list;
 	struct peer *peers; /* by id */
 	struct clients clients;
@@ -140,6 +142,14 @@ struct shell {
 	struct store_read read;
 };
 
+/* ---- worker_fence.c ---- */
+/* There is a new map, that is to be placed after this. */
+void fence_map(struct worker *worker);
+/* It has been. */
+void fence_placed(struct worker *worker);
+/* Something may have ended that was waited for. */
+void fence_look(struct worker *worker);
+
 /* ---- worker_actions.c ---- */
 extern const struct chain_ops worker_chain_ops; /* ctx: struct worker_target */
 /* Takes and executes all actions of all targets. */
@@ -156,6 +166,8 @@ struct peer *peer_find(struct worker *worker, uint64_t id);
 void peer_answer(struct peer *peer, const struct frame_header *header, struct buf *payload);
 void peers_close(struct worker *worker);
 void peers_close_predecessors(struct worker *worker, const char *why);
+/* Those of clients whose sessions are over, by the map. */
+void peers_close_fenced(struct worker *worker);
 void peers_tick(struct worker *worker, uint64_t now_ns);
 
 /* ---- worker_links.c ---- */

@@ -229,6 +229,11 @@ static void on_drained(struct conn *conn, void *user)
 	peer_throttle(user);
 }
 
+static bool is_over(const struct worker *worker, uint64_t session)
+{
+	return worker->map != NULL && cluster_map_session_over(worker->map, session);
+}
+
 /* The client's older connection ends. One without a session has no name, and sends no updates. */
 static int client_joins(struct peer *peer, const struct hello *hello)
 {
@@ -239,6 +244,9 @@ static int client_joins(struct peer *peer, const struct hello *hello)
 	peer->client = client_name(hello->id, conn_identity(peer->conn)->name);
 	if (hello->id == 0)
 		return 0;
+	/* It has ended since its HELLO was answered: the next one will be refused. */
+	if (is_over(worker, hello->id))
+		return -ESTALE;
 	rc = clients_join(&worker->clients, peer->client, peer->id, &older);
 	if (rc == 0 && older != 0)
 		refuse(peer_find(worker, older), "the client has connected anew");
@@ -288,6 +296,20 @@ again:
 	for (peer = worker->peers; peer != NULL; peer = peer->hh.next) {
 		if (peer->server_id != 0) {
 			refuse(peer, why);
+			goto again;
+		}
+	}
+}
+
+void peers_close_fenced(struct worker *worker)
+{
+	struct peer *peer;
+
+	/* As above. */
+again:
+	for (peer = worker->peers; peer != NULL; peer = peer->hh.next) {
+		if (peer->server_id == 0 && is_over(worker, peer->client.id)) {
+			refuse(peer, "its session is over");
 			goto again;
 		}
 	}

@@ -161,6 +161,7 @@ void place_all(struct worker *worker)
 	worker->placed = cluster_map_ref(map);
 	cluster_map_unref(old);
 	actions_run(worker);
+	fence_placed(worker);
 }
 
 void place_registered(struct worker *worker, uint64_t server_id, const uint32_t *target_ids,
@@ -185,6 +186,8 @@ bool place_map(struct worker *worker, struct cluster_map *map)
 	cluster_map_ref(map);
 	cluster_map_unref(worker->map);
 	worker->map = map;
+	/* First, or what was held of them might be accepted. */
+	fence_map(worker);
 	place_all(worker);
 	return true;
 }

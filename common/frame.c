@@ -113,7 +113,7 @@ static bool presence_ok(enum presence rule, uint32_t value)
 
 static bool status_known(uint32_t status)
 {
-	return status <= ERRNO_MAX || (status >= FRAME_STATUS_EPOCH && status <= FRAME_STATUS_GAP);
+	return status <= ERRNO_MAX || (status >= FRAME_STATUS_EPOCH && status <= FRAME_STATUS_FENCED);
 }
 
 /* What holds for requests and answers. NULL: all is well. */
@@ -247,6 +247,8 @@ const char *frame_status_name(uint32_t status)
 		return "NOT_MINE";
 	case FRAME_STATUS_GAP:
 		return "GAP";
+	case FRAME_STATUS_FENCED:
+		return "FENCED";
 	default:
 		break;
 	}

@@ -96,7 +96,7 @@ static void mutate(uint64_t *state, uint8_t *bytes, size_t size)
 		UINT32_MAX,
 		999,
 		1000,
-		1008,
+		1009,
 	};
 
 	for (uint64_t n = 1 + fuzz_random(state) % 4; n > 0; n--) {

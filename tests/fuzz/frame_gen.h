@@ -24,7 +24,7 @@ static inline uint32_t gen_status(uint64_t *state)
 
 	if (fuzz_random(state) % 2 == 0)
 		return some[fuzz_random(state) % 5];
-	return FRAME_STATUS_EPOCH + gen_below(state, FRAME_STATUS_GAP - FRAME_STATUS_EPOCH + 1);
+	return FRAME_STATUS_EPOCH + gen_below(state, FRAME_STATUS_FENCED - FRAME_STATUS_EPOCH + 1);
 }
 
 static inline void gen_span(uint64_t *state, struct frame_header *h, uint32_t *size, uint32_t unit)

@@ -135,6 +135,7 @@ static int setup(void **state)
 	worker.targets = &target;
 	worker.server_id = US;
 	worker.last_command = &worker.commands;
+	worker.last_sync = &worker.syncs;
 	pthread_mutex_init(&worker.lock, NULL);
 	uv_loop_init(&worker.loop);
 	target.worker = &worker;
@@ -300,6 +301,51 @@ static void test_a_map_from_before_the_registration_places_nothing(void **state)
 	assert_false(chain_is_head(member_find(&worker, 1, 0, OUR_TARGET)->chain));
 }
 
+static void asks(uint16_t flags, uint64_t client)
+{
+	struct chain_source source = {.conn = 1, .request_id = 1};
+	struct frame_header header = {.op = FRAME_WRITE,
+				      .flags = flags,
+				      .key = {.pool = 1, .file_id = 9},
+				      .epoch = 5,
+				      .client_id = client,
+				      .op_id = 1,
+				      .length = 1};
+
+	actions_time(&worker);
+	chain_frame(member_find(&worker, 1, 0, OUR_TARGET)->chain, &source, &header,
+		    payload_of(&fx, "x", 0, 1));
+	actions_run(&worker);
+}
+
+static void test_the_master_is_told_when_nothing_of_an_ended_session_is_left(void **state)
+{
+	uint64_t fenced = 7;
+
+	worker.lease_until_ns = UINT64_MAX;
+	chain_is(0, 5, IN_SYNC(1), NOBODY);
+	publish();
+	assert_int_equal(worker_fence_version(&worker), next_map.version);
+	asks(FRAME_SYNC, 7);
+	assert_int_equal(chain_env_operations(target()->env), 1);
+	next_map.fenced = &fenced;
+	next_map.fenced_count = 1;
+	publish();
+	assert_int_equal(worker_fence_version(&worker), next_map.version - 1);
+	/* Also by a later map. */
+	publish();
+	assert_int_equal(worker_fence_version(&worker), next_map.version - 2);
+	asks(0, 7); /* a late one is refused, and changes nothing */
+	while (worker_fence_version(&worker) != next_map.version)
+		uv_run(&fx.loop, UV_RUN_ONCE);
+	assert_int_equal(chain_env_fenced(target()->env), 0);
+	assert_int_equal(chunks(1, 0), 1);
+	/* One that is not placed yet does not say so. */
+	worker.server_id = 0;
+	publish();
+	assert_int_equal(worker_fence_version(&worker), next_map.version - 1);
+}
+
 static void test_a_partition_that_comes_back_waits_for_the_batch_under_way(void **state)
 {
 	struct member *member;
@@ -439,6 +485,7 @@ int main(void)
 		TEST(test_a_member_is_told_before_its_chunks_go),
 		TEST(test_a_target_that_gets_its_number_later_waits_for_a_map),
 		TEST(test_a_map_from_before_the_registration_places_nothing),
+		TEST(test_the_master_is_told_when_nothing_of_an_ended_session_is_left),
 		TEST(test_a_partition_that_comes_back_waits_for_the_batch_under_way),
 		TEST(test_a_purge_that_fails_is_tried_again),
 		TEST(test_links_follow_the_servers_and_stay_when_nothing_changes),
