@@ -378,7 +378,11 @@ void chain_frame(struct chain *chain, const struct chain_source *source,
 		   ((header->flags & FRAME_FORWARD) != 0) == (source->server_id != 0)) {
 		update_arrived(chain, source, header, payload);
 		return;
-	} else if (header->op == FRAME_READ || header->op == FRAME_STAT) {
+	} else if (header->op == FRAME_LIST) {
+		buf_unref(payload);
+		list_arrived(chain, source, header);
+		return;
+	} else if (frame_is_read(header->op)) {
 		buf_unref(payload);
 		read_arrived(chain, source, header);
 		return;

@@ -287,6 +287,13 @@ void drop_chunk_pending(struct chain *chain, const struct chunk_key *key);
 void retry_requests(struct chain *chain, bool drop);
 
 /* ---- chain_read.c ---- */
+/* 0: what looks without changing anything may be answered here; else the status that refuses it. */
+uint32_t chain_read_refused(const struct chain *chain, const struct frame_header *header);
+/* The status that tells of the store's @error (-errno; 0: OK). */
+uint32_t chain_read_status(int error);
+/* LIST; chain_list.c. */
+void list_arrived(struct chain *chain, const struct chain_source *source,
+		  const struct frame_header *header);
 void read_arrived(struct chain *chain, const struct chain_source *source,
 		  const struct frame_header *header);
 void reads_go_on(struct chain_chunk *chunk);

@@ -43,7 +43,7 @@ static bool must_ask_tail(struct chain *chain, const struct chunk_key *key, uint
 				 any_overlaps(chunk->pending, offset, length));
 }
 
-static uint32_t read_status(int error)
+uint32_t chain_read_status(int error)
 {
 	switch (error) {
 	case 0:
@@ -109,7 +109,7 @@ static void stat_answer(struct request *r)
 		trouble(chain);
 	header_of(r, &header);
 	header.arg = rc == 0 ? length : 0;
-	answer(chain, &source, &header, read_status(rc), r->public.version, bitmap);
+	answer(chain, &source, &header, chain_read_status(rc), r->public.version, bitmap);
 	buf_unref(bitmap);
 	request_over(r);
 }
@@ -167,19 +167,26 @@ void reads_go_on(struct chain_chunk *chunk)
 	}
 }
 
-static uint32_t check(struct chain *chain, const struct frame_header *header)
+uint32_t chain_read_refused(const struct chain *chain, const struct frame_header *header)
 {
-	uint32_t length = extent(header->op, header->range);
-
-	if ((header->flags & FRAME_FORWARD) != 0 ||
-	    (uint64_t)header->offset + length > CHUNK_SIZE_MAX)
+	if ((header->flags & FRAME_FORWARD) != 0)
 		return EINVAL;
 	if (chain->env->failed || chain->env->stopped)
 		return FRAME_STATUS_NOT_READY;
 	if (!leased(chain->env))
 		return FRAME_STATUS_NO_LEASE;
-	if (!chain_is_ready(chain))
-		return FRAME_STATUS_NOT_READY;
+	return chain_is_ready(chain) ? 0 : FRAME_STATUS_NOT_READY;
+}
+
+static uint32_t check(struct chain *chain, const struct frame_header *header)
+{
+	uint32_t length = extent(header->op, header->range);
+	uint32_t status = chain_read_refused(chain, header);
+
+	if ((uint64_t)header->offset + length > CHUNK_SIZE_MAX)
+		return EINVAL;
+	if (status != 0)
+		return status;
 	if (must_ask_tail(chain, &header->key, header->offset, length))
 		return FRAME_STATUS_ASK_TAIL;
 	return 0;
@@ -227,7 +234,7 @@ static uint32_t read_outcome(struct request *r, int error)
 		return FRAME_STATUS_NOT_READY;
 	if (must_ask_tail(chain, &r->public.key, r->public.offset, r->public.length))
 		return FRAME_STATUS_ASK_TAIL;
-	return read_status(error);
+	return chain_read_status(error);
 }
 
 void chain_read_done(struct chain_request *request, int error, struct buf *payload,

@@ -143,7 +143,7 @@ static struct member *member_meant(struct worker *worker, const struct frame_hea
 	bool named = (header->flags & FRAME_FORWARD) != 0 || header->op == FRAME_PING;
 	struct member *first = member_find(worker, header->key.pool, header->key.partition,
 					   named ? (uint32_t)header->arg : 0);
-	bool read = header->op == FRAME_READ || header->op == FRAME_STAT;
+	bool read = frame_is_read(header->op);
 
 	if (named || first == NULL || first->hash_next == NULL)
 		return first;

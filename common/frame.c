@@ -59,6 +59,7 @@ static const struct op_rule op_rules[FRAME_OP_COUNT] = {
 	[FRAME_SYNC_COMMIT] = {"SYNC_COMMIT", FRAME_FORWARD, false, MAY, MAY, NEVER},
 	[FRAME_SYNC_END] = {"SYNC_END", FRAME_FORWARD, false, NEVER, NEVER, NEVER},
 	[FRAME_PING] = {"PING", 0, false, NEVER, NEVER, NEVER},
+	[FRAME_LIST] = {"LIST", 0, false, NEVER, NEVER, MAY},
 };
 
 void frame_header_encode(const struct frame_header *header, uint8_t out[FRAME_HEADER_BYTES])
@@ -164,6 +165,10 @@ static const char *check_answer(const struct frame_header *h, const struct op_ru
 		return "answer longer than what was asked";
 	if (h->op == FRAME_STAT && (h->length > STAT_BITMAP_MAX || h->arg > CHUNK_SIZE_MAX))
 		return "chunk longer than any";
+	if (h->op == FRAME_LIST && h->status == FRAME_OK &&
+	    (h->length % FRAME_LIST_ENTRY_BYTES != 0 ||
+	     h->length > FRAME_LIST_MAX * FRAME_LIST_ENTRY_BYTES || h->arg > UINT32_MAX))
+		return "list of a wrong size";
 	return NULL;
 }
 
@@ -219,6 +224,11 @@ uint32_t frame_crc_bytes(const struct frame_header *header)
 bool frame_is_update(uint8_t op)
 {
 	return op == FRAME_WRITE || op == FRAME_PUNCH || op == FRAME_TRUNCATE;
+}
+
+bool frame_is_read(uint8_t op)
+{
+	return op == FRAME_READ || op == FRAME_STAT || op == FRAME_LIST;
 }
 
 const char *frame_op_name(uint8_t op)

@@ -35,8 +35,19 @@ enum frame_op {
 	FRAME_SYNC_COMMIT,  /* to the successor: the chunk is now version/length as said */
 	FRAME_SYNC_END,     /* the partition is equal; arg = 0 */
 	FRAME_PING,
+	FRAME_LIST, /* which chunks of the key's file, from its index on, are in the partition;
+		     * payload of the answer: entries of FRAME_LIST_ENTRY_BYTES; arg: ask on from
+		     * this index, 0: that was all */
 	FRAME_OP_COUNT
 };
+
+/* Of the answer to LIST, ascending by index: u32 index, u32 blocks that hold data; little-endian.
+ */
+#define FRAME_LIST_ENTRY_BYTES 8u
+/* In place of the blocks: the chunk is there, but damaged. */
+#define FRAME_LIST_DAMAGED UINT32_MAX
+/* In one answer: what a member looks up without making others wait. */
+#define FRAME_LIST_MAX 64u
 
 enum frame_flag {
 	FRAME_REPLY = 1 << 0,      /* an answer; request_id is the request's */
@@ -87,6 +98,9 @@ int frame_header_decode(const uint8_t in[FRAME_HEADER_BYTES], struct frame_heade
 /* Bytes of checksums behind the payload. */
 uint32_t frame_crc_bytes(const struct frame_header *header);
 bool frame_is_update(uint8_t op); /* WRITE, PUNCH, TRUNCATE */
+/* Looks without changing anything, so that any member that is ready may answer: READ, STAT, LIST.
+ */
+bool frame_is_read(uint8_t op);
 const char *frame_op_name(uint8_t op);
 const char *frame_status_name(uint32_t status);
 #endif

@@ -30,6 +30,7 @@ static void on_tick(void *user, uint64_t now)
 	data_cache_tick(data, now);
 	data_linger_tick(data, now);
 	data_room_tick(data, now);
+	data_lists_tick(data, now);
 }
 
 static void data_free(struct data *data)
@@ -41,6 +42,7 @@ static void data_free(struct data *data)
 	pthread_mutex_destroy(&data->files_lock);
 	pthread_mutex_destroy(&data->memory_lock);
 	pthread_mutex_destroy(&data->dirty_lock);
+	pthread_mutex_destroy(&data->listings_lock);
 	pthread_mutex_destroy(&data->cache_lock);
 	free(data);
 }
@@ -76,6 +78,7 @@ int data_open_on(const struct data_options *options, struct chain_transport *tra
 	pthread_mutex_init(&data->files_lock, NULL);
 	pthread_mutex_init(&data->memory_lock, NULL);
 	pthread_mutex_init(&data->dirty_lock, NULL);
+	pthread_mutex_init(&data->listings_lock, NULL);
 	pthread_mutex_init(&data->cache_lock, NULL);
 	rc = data_files_create(data);
 	if (rc == 0)

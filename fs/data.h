@@ -105,6 +105,19 @@ void data_punch(struct data_file *file, uint64_t from, uint64_t to, data_done_fn
 /* As data_write_within(). */
 void data_punch_within(struct data_file *file, uint64_t session, uint64_t from, uint64_t to,
 		       data_done_fn *done, void *user);
+/* How many chunks a file of @size has. */
+uint64_t data_chunks(const struct data_file *file, uint64_t size);
+/* Bytes of memory that hold what the chains have not answered yet. */
+size_t data_memory(struct data_file *file);
+/* Which chunks [from, to) of the file the chains hold, with the blocks (of BLOCK_SIZE) in each:
+ * ascending, valid until @done returns. What is dirty here is not among them. With @patience_ns
+ * -ETIMEDOUT when the chains have not answered in about that time; 0: as long as it takes. */
+struct data_listed {
+	uint32_t index, blocks;
+};
+typedef void data_list_fn(void *user, int error, const struct data_listed *chunks, size_t count);
+void data_list(struct data_file *file, uint32_t from, uint32_t to, uint64_t patience_ns,
+	       data_list_fn *done, void *user);
 /* Next data (hole: next hole) at or after @offset and below @size; *@result = @size when there is
  * none. Dirty data counts. */
 typedef void data_seek_fn(void *user, int error, uint64_t result);

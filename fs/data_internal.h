@@ -29,6 +29,7 @@
 struct data;
 struct data_file;
 struct fetch;
+struct listing;
 struct punch;
 struct read;
 
@@ -141,6 +142,9 @@ struct data {
 	_Atomic size_t stuck_writing, stuck_reading;
 	_Atomic uint64_t stuck_ns;
 
+	pthread_mutex_t listings_lock; /* before that of a listing */
+	struct listing *listings;      /* those with a deadline */
+
 	pthread_mutex_t dirty_lock;
 	struct data_file *dirty_first, **dirty_end;
 
@@ -198,6 +202,10 @@ void data_writes_admit(struct data *data);
 void data_dirty_join(struct data_file *file); /* file's lock held */
 void data_dirty_tick(struct data *data, uint64_t now);
 void data_dirty_send_all(struct data *data);
+
+/* data_list.c */
+/* Ends the asking of listings whose patience is over. */
+void data_lists_tick(struct data *data, uint64_t now);
 
 /* data_punch.c */
 void data_punch_lose(struct data_file *file, int error); /* lock held */

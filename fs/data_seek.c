@@ -1,5 +1,7 @@
 /* data_seek.c - where data and holes are. What is dirty is written back first, so that the chains
- * know all; then chunk after chunk is asked for its presence map, some at a time. */
+ * know all; then chunk after chunk is asked for its presence map, some at a time. When the first of
+ * them are empty and data is sought, the chains are asked which chunks exist at all, and the others
+ * are passed over. */
 #include <errno.h>
 #include <stdlib.h>
 #include "fs/data_internal.h"
@@ -19,6 +21,9 @@ struct seek {
 	uint64_t offset, size;
 	uint64_t at; /* all before has been looked at; then a chunk's start */
 	bool hole;
+	bool listed;      /* data is only in these chunks, ascending */
+	uint32_t *chunks; /* malloc()ed */
+	size_t chunk_count, chunk_next;
 	atomic_uint pending;
 	atomic_int error;
 	unsigned count; /* asked together: one at first, which mostly does */
@@ -28,12 +33,14 @@ struct seek {
 };
 
 static void seek_ask(struct seek *seek);
+static void seek_list(struct seek *seek);
 
 static void seek_end(struct seek *seek, int error, uint64_t result)
 {
 	struct data_file *file = seek->file;
 
 	seek->done(seek->user, error, error == 0 ? result : 0);
+	free(seek->chunks);
 	free(seek);
 	data_file_drop(file);
 }
@@ -86,8 +93,39 @@ static void seek_evaluate(struct seek *seek)
 		seek_end(seek, error, found ? result : seek->size);
 		return;
 	}
+	if (!seek->hole && !seek->listed && seek->count == ASKED_AT_ONCE) {
+		seek_list(seek);
+		return;
+	}
 	seek->count = ASKED_AT_ONCE;
 	seek_ask(seek);
+}
+
+static void seek_listed(void *user, int error, const struct data_listed *chunks, size_t count)
+{
+	struct seek *seek = user;
+
+	if (error == 0 && count > 0) {
+		seek->chunks = malloc(count * sizeof(*seek->chunks));
+		error = seek->chunks == NULL ? -ENOMEM : 0;
+	}
+	if (error != 0) {
+		seek_end(seek, error, 0);
+		return;
+	}
+	for (size_t i = 0; i < count; i++)
+		if (chunks[i].blocks > 0)
+			seek->chunks[seek->chunk_count++] = chunks[i].index;
+	seek->listed = true;
+	seek_ask(seek);
+}
+
+static void seek_list(struct seek *seek)
+{
+	uint32_t chunk_size = seek->file->chunk_size;
+
+	data_list(seek->file, (uint32_t)(seek->at / chunk_size),
+		  (uint32_t)((seek->size - 1) / chunk_size) + 1, 0, seek_listed, seek);
 }
 
 static void ask_done(struct chain_request *request, int error, const struct frame_header *answer,
@@ -110,12 +148,37 @@ static void ask_done(struct chain_request *request, int error, const struct fram
 		seek_evaluate(seek);
 }
 
+/* To the next chunk that exists, which alone is asked. False: there is none. */
+static bool seek_jump(struct seek *seek)
+{
+	uint32_t chunk_size = seek->file->chunk_size;
+	uint64_t start;
+
+	while (seek->chunk_next < seek->chunk_count &&
+	       seek->chunks[seek->chunk_next] < seek->at / chunk_size)
+		seek->chunk_next++;
+	if (seek->chunk_next == seek->chunk_count)
+		return false;
+	start = (uint64_t)seek->chunks[seek->chunk_next] * chunk_size;
+	if (seek->at < start)
+		seek->at = start;
+	seek->count = 1;
+	return true;
+}
+
 static void seek_ask(struct seek *seek)
 {
 	struct data_file *file = seek->file;
-	uint32_t index = (uint32_t)(seek->at / file->chunk_size);
-	uint64_t left = (seek->size - 1) / file->chunk_size - index + 1;
+	uint32_t index;
+	uint64_t left;
 	unsigned count;
+
+	if (seek->listed && !seek_jump(seek)) {
+		seek_end(seek, 0, seek->size);
+		return;
+	}
+	index = (uint32_t)(seek->at / file->chunk_size);
+	left = (seek->size - 1) / file->chunk_size - index + 1;
 
 	if (seek->count > left)
 		seek->count = (unsigned)left;
@@ -157,7 +220,7 @@ void data_seek(struct data_file *file, uint64_t offset, uint64_t size, bool hole
 	struct seek *seek;
 	int rc;
 
-	if (offset >= size || (size - 1) / file->chunk_size > UINT32_MAX) {
+	if (offset >= size || (size - 1) / file->chunk_size > UINT32_MAX - 1) {
 		done(user, offset >= size ? 0 : -EFBIG, offset >= size ? size : 0);
 		return;
 	}

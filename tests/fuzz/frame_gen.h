@@ -64,7 +64,7 @@ static inline void gen_request(uint64_t *state, struct frame_header *h)
 		h->answered = fuzz_random(state) % h->op_id;
 		h->flags |= (uint16_t)(fuzz_random(state) & (FRAME_FORWARD | FRAME_SYNC));
 	} else if (h->op == FRAME_FLUSH || h->op >= FRAME_SYNC_COMPARE) {
-		if (h->op != FRAME_PING)
+		if (h->op != FRAME_PING && h->op != FRAME_LIST)
 			h->flags |= (uint16_t)(fuzz_random(state) & FRAME_FORWARD);
 	}
 }
@@ -87,6 +87,8 @@ static inline void gen_answer(uint64_t *state, struct frame_header *h)
 		h->length = gen_below(state, CHUNK_SIZE_MAX / BLOCK_SIZE / 8 + 1);
 	else if (h->op == FRAME_SYNC_COMPARE)
 		h->length = gen_below(state, FRAME_PAYLOAD_MAX + 1);
+	else if (h->op == FRAME_LIST)
+		h->length = gen_below(state, FRAME_LIST_MAX + 1) * FRAME_LIST_ENTRY_BYTES;
 }
 
 static inline struct frame_header gen_header(uint64_t *state)
@@ -106,7 +108,9 @@ static inline struct frame_header gen_header(uint64_t *state)
 		.client_id = fuzz_random(state),
 	};
 
-	h.arg = h.op == FRAME_STAT ? gen_below(state, CHUNK_SIZE_MAX + 1) : fuzz_random(state);
+	h.arg = h.op == FRAME_STAT   ? gen_below(state, CHUNK_SIZE_MAX + 1)
+		: h.op == FRAME_LIST ? fuzz_random(state) >> 32
+				     : fuzz_random(state);
 	if (fuzz_random(state) % 2 == 0)
 		gen_request(state, &h);
 	else

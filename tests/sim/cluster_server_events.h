@@ -8,7 +8,7 @@
 static struct disk *disk_meant(struct world *w, unsigned s, const struct frame_header *header)
 {
 	bool named = (header->flags & FRAME_FORWARD) != 0 || header->op == FRAME_PING;
-	bool read = header->op == FRAME_READ || header->op == FRAME_STAT;
+	bool read = frame_is_read(header->op);
 	struct disk *first = NULL;
 
 	EACH_DISK(w, s, disk)

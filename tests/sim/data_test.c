@@ -453,6 +453,117 @@ static void test_punching_a_large_range_goes_chunk_by_chunk(void **state)
 	data_file_put(file);
 }
 
+static void test_cutting_off_a_hole_costs_what_is_in_it(void **state)
+{
+	struct data_file *file = open_file(&world, 1);
+	struct result r = {0};
+
+	for (unsigned i = 0; i < 6; i++)
+		assert_int_equal(write_now(&world, file, (100 + 7 * i) * MIB, 4096, 1), 0);
+	assert_int_equal(flush_now(&world, file, false), 0);
+	memset(world.fake->seen, 0, sizeof(world.fake->seen));
+	data_punch(file, MIB, 100000ull * MIB, on_done, &r);
+	assert_true(wait_for(&world, &r, 5 * SEC));
+	assert_int_equal(r.error, 0);
+	assert_int_equal(world.fake->seen[FRAME_TRUNCATE], 6);
+	assert_in_range(world.fake->seen[FRAME_LIST], FAKE_PARTITIONS, FAKE_PARTITIONS + 1);
+	for (unsigned i = 0; i < 6; i++) {
+		assert_int_equal(read_now(&world, file, (100 + 7 * i) * MIB, 4096, scratch), 0);
+		assert_true(all_are(scratch, 4096, 0));
+	}
+	data_file_put(file);
+}
+
+static void test_what_is_under_way_when_a_hole_is_cut_off_is_cut_off_too(void **state)
+{
+	struct data_file *file = open_file(&world, 1);
+	struct result r = {0};
+
+	world.fake->hold_commits = true;
+	assert_int_equal(write_now(&world, file, 60 * MIB, MIB, 1), 0);
+	run_for(&world, 100 * FAKE_MS);
+	data_punch(file, MIB, 1000 * MIB, on_done, &r);
+	run_for(&world, 100 * FAKE_MS);
+	world.fake->hold_commits = false;
+	fake_commit_all(world.fake);
+	assert_true(wait_for(&world, &r, 5 * SEC));
+	assert_int_equal(r.error, 0);
+	assert_int_equal(read_now(&world, file, 60 * MIB, MIB, scratch), 0);
+	assert_true(all_are(scratch, MIB, 0));
+	data_file_put(file);
+}
+
+static void test_seeking_data_passes_over_a_long_hole(void **state)
+{
+	struct data_file *file = open_file(&world, 1);
+	struct result r = {0};
+
+	assert_int_equal(write_now(&world, file, 90000ull * MIB + 8192, 4096, 1), 0);
+	assert_int_equal(flush_now(&world, file, false), 0);
+	memset(world.fake->seen, 0, sizeof(world.fake->seen));
+	data_seek(file, 5, 100000ull * MIB, false, on_seek, &r);
+	assert_true(wait_for(&world, &r, 5 * SEC));
+	assert_int_equal(r.error, 0);
+	assert_int_equal(r.value, 90000ull * MIB + 8192);
+	assert_true(world.fake->seen[FRAME_STAT] <= 18);
+	assert_int_equal(world.fake->seen[FRAME_LIST], FAKE_PARTITIONS);
+	r = (struct result){0};
+	data_seek(file, 90001ull * MIB, 100000ull * MIB, false, on_seek, &r);
+	assert_true(wait_for(&world, &r, 5 * SEC));
+	assert_int_equal(r.value, 100000ull * MIB);
+	data_file_put(file);
+}
+
+struct listed {
+	struct result r;
+	size_t count;
+	struct data_listed chunks[64];
+};
+
+static void on_listed(void *user, int error, const struct data_listed *chunks, size_t count)
+{
+	struct listed *listed = user;
+
+	on_done(&listed->r, error);
+	listed->count = count;
+	for (size_t i = 0; i < count && i < 64; i++)
+		listed->chunks[i] = chunks[i];
+}
+
+static void test_chunks_are_listed_with_what_is_in_them(void **state)
+{
+	struct data_file *file = open_file(&world, 1);
+	struct listed listed = {0};
+
+	for (unsigned i = 0; i < 40; i += 2)
+		assert_int_equal(write_now(&world, file, i * MIB, 4096 * (i + 1), 1), 0);
+	assert_int_equal(flush_now(&world, file, false), 0);
+	data_list(file, 3, 37, 0, on_listed, &listed);
+	assert_true(wait_for(&world, &listed.r, 5 * SEC));
+	assert_int_equal(listed.r.error, 0);
+	assert_int_equal(listed.count, 17);
+	for (size_t i = 0; i < listed.count; i++) {
+		assert_int_equal(listed.chunks[i].index, 4 + 2 * i);
+		assert_int_equal(listed.chunks[i].blocks, 4 + 2 * i + 1);
+	}
+	data_file_put(file);
+}
+
+static void test_a_list_is_not_waited_for_longer_than_wanted(void **state)
+{
+	struct data_file *file = open_file(&world, 1);
+	struct listed listed = {0};
+
+	for (unsigned i = 0; i < FAKE_SERVERS; i++)
+		fake_kill(world.fake, i);
+	data_list(file, 0, 10, SEC, on_listed, &listed);
+	assert_false(wait_for(&world, &listed.r, 900 * FAKE_MS));
+	assert_true(wait_for(&world, &listed.r, 2 * SEC));
+	assert_int_equal(listed.r.error, -ETIMEDOUT);
+	assert_int_equal(listed.count, 0);
+	data_file_put(file);
+}
+
 static void test_a_replaced_file_is_empty_and_its_updates_are_forgotten(void **state)
 {
 	struct data_file *file = open_file(&world, 1);
@@ -587,6 +698,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_soft_mount_gives_up, setup_soft, teardown),
 		CASE(test_seek_finds_data_and_holes),
 		CASE(test_punching_a_large_range_goes_chunk_by_chunk),
+		CASE(test_cutting_off_a_hole_costs_what_is_in_it),
+		CASE(test_what_is_under_way_when_a_hole_is_cut_off_is_cut_off_too),
+		CASE(test_seeking_data_passes_over_a_long_hole),
+		CASE(test_chunks_are_listed_with_what_is_in_them),
+		CASE(test_a_list_is_not_waited_for_longer_than_wanted),
 		CASE(test_a_replaced_file_is_empty_and_its_updates_are_forgotten),
 		CASE(test_a_discarded_file_is_not_written_back),
 		CASE(test_what_is_not_answered_is_lost_with_its_session),

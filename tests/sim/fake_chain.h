@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/bytes.h"
 #include "common/cluster_map_internal.h"
 #include "common/hello.h"
 #include "fs/chain_client_transport.h"
@@ -26,6 +27,7 @@
 #define FAKE_MS         UINT64_C(1000000)
 #define FAKE_CHUNKS_MAX 128u
 #define FAKE_OPS_MAX    64u
+#define FAKE_LIST_MAX   3u /* few, so that lists go on */
 
 struct fake;
 

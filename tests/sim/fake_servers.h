@@ -246,6 +246,56 @@ static inline void fake_stat_arrives(struct fake_conn *conn, const struct frame_
 	fake_answer(conn, h, FRAME_OK, &answer, payload);
 }
 
+static inline void fake_list_arrives(struct fake_conn *conn, const struct frame_header *h)
+{
+	struct fake *f = conn->fake;
+	unsigned tail = (f->rotation[h->key.partition] + FAKE_SERVERS - 1) % FAKE_SERVERS;
+	struct buf *payload = buf_get(f->pool, FAKE_LIST_MAX * FRAME_LIST_ENTRY_BYTES);
+	struct frame_header answer = {0};
+	uint64_t from = h->key.index;
+
+	payload->length = 0;
+	while (from <= UINT32_MAX && answer.arg == 0) {
+		struct fake_chunk *next = NULL;
+		uint32_t blocks = 0;
+
+		for (unsigned i = 0; i < f->chunk_count; i++) {
+			struct fake_chunk *chunk = &f->chunks[i];
+
+			if (chunk->key.file_id != h->key.file_id ||
+			    chunk->key.partition != h->key.partition)
+				continue;
+			if (conn->server != tail && chunk->pending != NULL) {
+				buf_unref(payload);
+				fake_answer(conn, h, FRAME_STATUS_ASK_TAIL, NULL, NULL);
+				return;
+			}
+			if (chunk->version > 0 && chunk->key.index >= from &&
+			    (next == NULL || chunk->key.index < next->key.index))
+				next = chunk;
+		}
+		if (next == NULL)
+			break;
+		if (payload->length == FAKE_LIST_MAX * FRAME_LIST_ENTRY_BYTES) {
+			answer.arg = next->key.index;
+			break;
+		}
+		for (unsigned i = 0; i < sizeof(next->present); i++)
+			blocks += (uint32_t)__builtin_popcount(next->present[i]);
+		put_le32(payload->data + payload->length, next->key.index);
+		put_le32(payload->data + payload->length + 4, blocks);
+		payload->length += FRAME_LIST_ENTRY_BYTES;
+		from = (uint64_t)next->key.index + 1;
+	}
+	if (payload->length == 0) {
+		buf_unref(payload);
+		payload = NULL;
+	} else {
+		block_checksums(payload->data, 0, payload->length, payload->crcs);
+	}
+	fake_answer(conn, h, FRAME_OK, &answer, payload);
+}
+
 static inline void fake_hello_arrives(struct fake_conn *conn, const struct frame_header *h,
 				      struct buf *payload)
 {
@@ -304,7 +354,8 @@ static inline void fake_frame_arrives(struct fake_conn *conn, const struct frame
 	if ((h->flags & FRAME_SYNC) != 0)
 		f->seen_sync++;
 	if (h->key.partition % FAKE_WORKERS != conn->worker ||
-	    h->key.partition != chunk_partition(h->key.file_id, h->key.index, FAKE_PARTITIONS)) {
+	    (h->op != FRAME_LIST &&
+	     h->key.partition != chunk_partition(h->key.file_id, h->key.index, FAKE_PARTITIONS))) {
 		f->broken = "not this worker's partition";
 		return;
 	}
@@ -341,6 +392,9 @@ static inline void fake_frame_arrives(struct fake_conn *conn, const struct frame
 		break;
 	case FRAME_STAT:
 		fake_stat_arrives(conn, h);
+		break;
+	case FRAME_LIST:
+		fake_list_arrives(conn, h);
 		break;
 	case FRAME_FLUSH:
 		chunk = fake_chunk_get(f, &h->key);

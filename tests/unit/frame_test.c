@@ -233,6 +233,14 @@ static void test_what_no_correct_peer_sends_is_refused_with_its_reason(void **st
 		{{.op = FRAME_STAT, .flags = REPLY, .length = 2049}, "chunk longer than any"},
 		{{.op = FRAME_STAT, .flags = REPLY, .arg = CHUNK_SIZE_MAX + 1},
 		 "chunk longer than any"},
+		{{.op = FRAME_LIST, .flags = FRAME_FORWARD}, "flags not allowed for this op"},
+		{{.op = FRAME_LIST, .length = 8}, "request with a payload"},
+		{{.op = FRAME_LIST, .range = 1}, "request with a range"},
+		{{.op = FRAME_LIST, .flags = REPLY, .length = 12}, "list of a wrong size"},
+		{{.op = FRAME_LIST, .flags = REPLY, .length = (FRAME_LIST_MAX + 1) * 8},
+		 "list of a wrong size"},
+		{{.op = FRAME_LIST, .flags = REPLY, .arg = UINT64_C(1) << 32},
+		 "list of a wrong size"},
 	};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -262,6 +270,10 @@ static void test_the_largest_of_everything_is_taken(void **state)
 		{.op = FRAME_READ, .offset = CHUNK_SIZE_MAX - 4096, .range = 4096},
 		{.op = FRAME_READ, .range = FRAME_PAYLOAD_MAX},
 		{.op = FRAME_STAT, .flags = REPLY, .length = 2048, .arg = CHUNK_SIZE_MAX},
+		{.op = FRAME_LIST,
+		 .flags = REPLY,
+		 .length = FRAME_LIST_MAX * FRAME_LIST_ENTRY_BYTES,
+		 .arg = UINT32_MAX},
 		{.op = FRAME_WRITE, .length = 1, .op_id = UINT64_MAX, .answered = UINT64_MAX - 1},
 	};
 
