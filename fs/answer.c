@@ -18,6 +18,8 @@ void entry_of(struct fs *fs, struct inode *inode, bool cacheable, struct fuse_en
 	entry->attr_timeout = entry->entry_timeout = fs_timeout(fs, cacheable);
 	pthread_mutex_lock(&inode->lock);
 	inode_stat(inode, &entry->attr);
+	if (inode_blocks_unknown(inode))
+		entry->attr_timeout = 0; /* the kernel asks when a program does */
 	pthread_mutex_unlock(&inode->lock);
 }
 
@@ -37,6 +39,8 @@ void answer_attr(struct task *task, struct inode *inode, bool cacheable)
 
 	pthread_mutex_lock(&inode->lock);
 	inode_stat(inode, &st);
+	if (inode_blocks_unknown(inode))
+		cacheable = false;
 	pthread_mutex_unlock(&inode->lock);
 	if (task_claim(task))
 		fuse_reply_attr(task->req, &st, fs_timeout(task->fs, cacheable));

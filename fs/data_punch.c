@@ -145,7 +145,7 @@ void data_punch_gather(struct data_file *file, struct data_work *work)
 
 void data_punch_lose(struct data_file *file, int error)
 {
-	for (struct punch *punch = file->punches; punch != NULL; punch = punch->next)
+	for (struct punch *punch = file->punches; punch != NULL; punch = punch->next_punch)
 		if (punch->error == 0)
 			punch->error = error;
 }

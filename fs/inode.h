@@ -38,6 +38,7 @@ struct attr {
 	int64_t atime, mtime, ctime;
 	uint64_t file_id, version, allocated, parent;
 	uint64_t trim_from, trim_to, trim_session; /* trim_to <= trim_from: none */
+	bool sparse;                               /* it may have holes */
 	uint64_t truncations;
 	int64_t truncated_at;
 };
@@ -83,7 +84,14 @@ struct inode {
 	int ahead_error;       /* one of these failed; the next sync says so */
 	uint64_t last_change;  /* fs->changes at the last one answered */
 
+	/* Of a file that may have holes: what the chains held when they were asked last, in units of
+	 * 512 bytes, and what had been written here and known of the master then. */
+	bool local_sparse; /* a hole was made here that the master does not know of */
+	bool blocks_known, blocks_exact;
+	uint64_t blocks, blocks_seq, blocks_version;
+
 	uint32_t opens;         /* handles */
+	uint32_t opens_mapping; /* of these, those by which pages may be mapped and written */
 	uint32_t registered;    /* opens that the master counts for us */
 	struct data_file *data; /* while open or dirty */
 	uint64_t data_file_id;
@@ -167,6 +175,14 @@ int64_t inode_mtime(const struct inode *inode);
 int64_t inode_ctime(const struct inode *inode);
 int64_t inode_atime(const struct inode *inode);
 void inode_stat(const struct inode *inode, struct stat *out);
+/* st_blocks of inode_stat() is an upper bound: the chains have to be asked for what is there. */
+bool inode_blocks_unknown(const struct inode *inode);
+/* A hole was made in the file. */
+void inode_made_hole(struct inode *inode);
+/* The chains were asked when write_seq and the version were these; they and what is on its way to
+ * them have so many bytes. @exact: nothing is. */
+void inode_set_blocks(struct inode *inode, uint64_t bytes, bool exact, uint64_t write_seq,
+		      uint64_t version);
 
 /* A write of [offset, end) was accepted. @exact: the size that we know is the file's. */
 void inode_wrote(struct inode *inode, uint64_t offset, uint64_t end, int64_t now, bool exact);

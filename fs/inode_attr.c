@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
+#include "common/chunk.h"
 #include "common/clock.h"
 #include "fs/inode.h"
 
@@ -36,6 +37,7 @@ int attr_decode(const Catena__Attr *message, struct attr *out)
 		.trim_from = message->trim_from,
 		.trim_to = message->trim_to,
 		.trim_session = message->trim_session,
+		.sparse = message->sparse,
 		.truncations = message->truncations,
 		.truncated_at = message->truncated_at,
 	};
@@ -93,6 +95,8 @@ void inode_apply(struct inode *inode, const struct attr *attr, uint64_t generati
 	    generation < inode->attr_generation)
 		generation = inode->attr_generation;
 	truncated = inode->known && attr->truncations != inode->attr.truncations;
+	if (attr->sparse || attr->file_id != inode->attr.file_id)
+		inode->local_sparse = false;
 	inode->attr = *attr;
 	inode->attr_generation = generation;
 	inode->known = true;
@@ -141,8 +145,42 @@ static struct timespec time_of(int64_t ns)
 	return t;
 }
 
-/* Holes are not counted: a file counts as full up to what was ever written of it. */
-static uint64_t allocated_blocks(const struct inode *inode)
+static bool is_sparse(const struct inode *inode)
+{
+	return attr_is_regular(&inode->attr) && (inode->attr.sparse || inode->local_sparse);
+}
+
+/* Nothing has changed since the chains were asked. */
+static bool blocks_count(const struct inode *inode)
+{
+	return inode->blocks_known && inode->blocks_seq == inode->write_seq &&
+	       inode->blocks_version == inode->attr.version;
+}
+
+bool inode_blocks_unknown(const struct inode *inode)
+{
+	return is_sparse(inode) && !(blocks_count(inode) && inode->blocks_exact);
+}
+
+void inode_made_hole(struct inode *inode)
+{
+	if (!inode->attr.sparse)
+		inode->local_sparse = true;
+	inode->blocks_known = false;
+}
+
+void inode_set_blocks(struct inode *inode, uint64_t bytes, bool exact, uint64_t write_seq,
+		      uint64_t version)
+{
+	inode->blocks_known = true;
+	inode->blocks_exact = exact;
+	inode->blocks = (bytes + 511) / 512;
+	inode->blocks_seq = write_seq;
+	inode->blocks_version = version;
+}
+
+/* A file without holes is full up to its size. */
+static uint64_t full_blocks(const struct inode *inode)
 {
 	uint64_t size = inode_size(inode), bytes = inode->attr.allocated;
 
@@ -151,6 +189,19 @@ static uint64_t allocated_blocks(const struct inode *inode)
 	if (bytes > size)
 		bytes = size;
 	return attr_is_regular(&inode->attr) ? (bytes + 511) / 512 : 0;
+}
+
+/* Of a mapped page that was written nothing is known here before the kernel writes it back, and
+ * programs take 0 to mean that there is nothing to be copied. */
+static uint64_t allocated_blocks(const struct inode *inode)
+{
+	uint64_t full = full_blocks(inode);
+
+	if (!is_sparse(inode) || !blocks_count(inode))
+		return full;
+	if (inode->blocks == 0 && inode->opens_mapping > 0)
+		return full < BLOCK_SIZE / 512 ? full : BLOCK_SIZE / 512;
+	return inode->blocks < full ? inode->blocks : full;
 }
 
 void inode_stat(const struct inode *inode, struct stat *out)
@@ -181,6 +232,8 @@ void inode_touched(struct inode *inode, int64_t now)
 
 void inode_wrote(struct inode *inode, uint64_t offset, uint64_t end, int64_t now, bool exact)
 {
+	if (offset > inode_size(inode))
+		inode_made_hole(inode);
 	inode_touched(inode, now);
 	if (exact && end <= inode_size(inode))
 		return;
@@ -265,6 +318,7 @@ void inode_update_fill(const struct inode *inode, const struct inode_update *upd
 	setattr->mtime = update->mtime;
 	setattr->ctime = update->ctime;
 	setattr->atime = update->atime;
+	setattr->sparse = inode->local_sparse;
 }
 
 void inode_update_done(struct inode *inode, const struct inode_update *update)

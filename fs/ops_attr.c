@@ -1,6 +1,7 @@
 /* ops_attr.c - attributes: asked for and set. */
 #include <errno.h>
 #include "common/clock.h"
+#include "fs/blocks.h"
 #include "fs/ops.h"
 #include "fs/privileges.h"
 
@@ -27,7 +28,7 @@ static void got_attr(void *user, int error, const Catena__Reply *reply)
 	if (error != 0)
 		task_fail(task, error);
 	else
-		answer_attr(task, task->inode, fs_current(task->fs, task->generation));
+		blocks_answer_attr(task, task->inode, fs_current(task->fs, task->generation));
 }
 
 void fs_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -37,7 +38,7 @@ void fs_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct inode *inode = inode_table_get(fs->inodes, ino);
 	struct task *task;
 	struct stat st;
-	bool exact;
+	bool exact, counted = true;
 
 	if (inode == NULL) {
 		fuse_reply_err(req, ENOMEM);
@@ -48,10 +49,12 @@ void fs_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	/* A directory that was removed here, and that somebody is still in: the master knows
 	 * nothing of it any more, and nothing of it can change. */
 	exact |= inode->known && inode->attr.nlink == 0 && S_ISDIR(inode->attr.mode);
-	if (exact)
-		inode_stat(inode, &st);
-	pthread_mutex_unlock(&inode->lock);
 	if (exact) {
+		inode_stat(inode, &st);
+		counted = !inode_blocks_unknown(inode);
+	}
+	pthread_mutex_unlock(&inode->lock);
+	if (exact && counted) {
 		fuse_reply_attr(req, &st, fs_timeout(fs, true));
 		inode_put(fs->inodes, inode);
 		return;
@@ -62,7 +65,10 @@ void fs_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	task->inode = inode;
-	attr_fetch(task, got_attr);
+	if (exact)
+		blocks_answer_attr(task, inode, true);
+	else
+		attr_fetch(task, got_attr);
 }
 
 /* ---- setting ---- */

@@ -20,6 +20,8 @@ int handle_open(struct task *task)
 	handle->flags = (uint32_t)task->fi.flags;
 	pthread_mutex_lock(&inode->lock);
 	inode->opens++;
+	if ((handle->flags & O_ACCMODE) == O_RDWR)
+		inode->opens_mapping++;
 	handle->errors_seen = inode->writeback_errors;
 	pthread_mutex_unlock(&inode->lock);
 	task->handle = handle;
@@ -48,6 +50,8 @@ void handle_close(struct fs *fs, struct handle *handle)
 
 	pthread_mutex_lock(&inode->lock);
 	last = --inode->opens == 0;
+	if ((handle->flags & O_ACCMODE) == O_RDWR)
+		inode->opens_mapping--;
 	pthread_mutex_unlock(&inode->lock);
 	if (last)
 		fs_unused(fs, inode);

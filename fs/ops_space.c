@@ -9,6 +9,7 @@
 #include "fs/flush.h"
 #include "fs/ops.h"
 #include "fs/privileges.h"
+#include "fs/recall.h"
 #include "fs/trim.h"
 
 #define STATFS_BLOCK 4096u
@@ -53,6 +54,7 @@ static void punched(void *user, int error)
 	}
 	pthread_mutex_lock(&inode->lock);
 	inode_touched(inode, clock_realtime_ns());
+	inode_made_hole(inode);
 	add = flush_mark_written(inode);
 	pthread_mutex_unlock(&inode->lock);
 	if (add)
@@ -197,17 +199,32 @@ static void sought(void *user, int error, uint64_t result)
 	task_end(task);
 }
 
+static void seek(void *user)
+{
+	struct task *task = user;
+	struct data_file *file;
+	int error;
+
+	file = fs_data(task->fs, task->inode, &error);
+	if (file == NULL) {
+		task_fail(task, error);
+		return;
+	}
+	data_seek(file, task->offset, task->size, task->flags == SEEK_HOLE, sought, task);
+	fs_data_put(file);
+}
+
 void fs_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi)
 {
 	struct fs *fs = fuse_req_userdata(req);
 	struct inode *inode = handle_of(fi)->inode;
-	struct data_file *file;
 	struct task *task;
 	uint64_t size;
-	int error;
+	bool mapped;
 
 	pthread_mutex_lock(&inode->lock);
 	size = inode_size(inode);
+	mapped = inode->opens_mapping > 0;
 	pthread_mutex_unlock(&inode->lock);
 	if (whence != SEEK_DATA && whence != SEEK_HOLE) {
 		fuse_reply_err(req, EINVAL);
@@ -220,15 +237,15 @@ void fs_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct f
 	task = task_begin(fs, req);
 	if (task == NULL)
 		return;
+	task->inode = inode_ref(fs->inodes, inode);
+	task->offset = (uint64_t)offset;
 	task->size = size;
 	task->flags = (uint32_t)whence;
-	file = fs_data(fs, inode, &error);
-	if (file == NULL) {
-		task_fail(task, error);
-		return;
-	}
-	data_seek(file, (uint64_t)offset, size, whence == SEEK_HOLE, sought, task);
-	fs_data_put(file);
+	/* What was written to a mapped page is data, also before the kernel writes it back. */
+	if (mapped)
+		recall_pages(fs->recaller, ino, task->offset, seek, task);
+	else
+		seek(task);
 }
 
 /* ---- statfs ---- */

@@ -13,6 +13,8 @@
 struct stale {
 	struct stale *next;
 	uint64_t ino, offset;
+	void (*done)(void *user); /* NULL: nobody waits */
+	void *user;
 };
 
 struct recaller {
@@ -53,19 +55,27 @@ void recall_begin(struct recaller *recaller, bool give_back)
 	pthread_mutex_unlock(&recaller->lock);
 }
 
-void recall_stale_pages(struct recaller *recaller, uint64_t ino, uint64_t offset)
+void recall_pages(struct recaller *recaller, uint64_t ino, uint64_t offset,
+		  void (*done)(void *user), void *user)
 {
 	struct stale *stale = malloc(sizeof(*stale));
 
-	if (stale == NULL)
+	if (stale == NULL) {
+		if (done != NULL)
+			done(user);
 		return;
-	stale->ino = ino;
-	stale->offset = offset;
+	}
+	*stale = (struct stale){.ino = ino, .offset = offset, .done = done, .user = user};
 	pthread_mutex_lock(&recaller->lock);
 	stale->next = recaller->stale;
 	recaller->stale = stale;
 	pthread_cond_signal(&recaller->changed);
 	pthread_mutex_unlock(&recaller->lock);
+}
+
+void recall_stale_pages(struct recaller *recaller, uint64_t ino, uint64_t offset)
+{
+	recall_pages(recaller, ino, offset, NULL, NULL);
 }
 
 /* ---- opens ---- */
@@ -119,15 +129,17 @@ static void drop_pages(void *user, struct inode *inode)
 	fs_data_put(file);
 }
 
-static void drop_stale(struct recaller *recaller, struct stale *stale)
+static void drop_stale(struct recaller *recaller, struct stale *stale, bool notify)
 {
 	struct stale *next;
 
 	for (; stale != NULL; stale = next) {
 		next = stale->next;
-		if (recaller->fs->session != NULL)
+		if (notify && recaller->fs->session != NULL)
 			fuse_lowlevel_notify_inval_inode(recaller->fs->session, stale->ino,
 							 (off_t)stale->offset, 0);
+		if (stale->done != NULL)
+			stale->done(stale->user);
 		free(stale);
 	}
 }
@@ -208,7 +220,7 @@ static void *run(void *user)
 		recaller->stale = NULL;
 		if (stale != NULL) {
 			pthread_mutex_unlock(&recaller->lock);
-			drop_stale(recaller, stale);
+			drop_stale(recaller, stale, true);
 			pthread_mutex_lock(&recaller->lock);
 		} else if (recaller->wanted) {
 			recall(recaller);
@@ -244,12 +256,7 @@ void recaller_destroy(struct recaller *recaller)
 	if (recaller == NULL)
 		return;
 	recaller_stop(recaller);
-	while (recaller->stale != NULL) {
-		struct stale *next = recaller->stale->next;
-
-		free(recaller->stale);
-		recaller->stale = next;
-	}
+	drop_stale(recaller, recaller->stale, false);
 	pthread_cond_destroy(&recaller->changed);
 	pthread_mutex_destroy(&recaller->lock);
 	free(recaller);

@@ -28,6 +28,11 @@ void recaller_destroy(struct recaller *recaller);
 void recall_begin(struct recaller *recaller, bool give_back);
 /* A new session: what programs have open is told to the master again. In the session's callback. */
 void recall_reopen(struct fs *fs);
+/* The kernel is to write back what programs have stored in mapped pages of the inode from @offset
+ * on, and to drop these pages. @done is called then, on the recaller's thread (in the call when
+ * memory is short, without the pages): it must not block. Any thread. */
+void recall_pages(struct recaller *recaller, uint64_t ino, uint64_t offset,
+		  void (*done)(void *user), void *user);
 /* The kernel's pages of the inode from @offset on are not what the file has. */
 void recall_stale_pages(struct recaller *recaller, uint64_t ino, uint64_t offset);
 #endif

@@ -40,6 +40,7 @@ void reply_attr(Catena__Attr *out, const struct inode *inode, Catena__Attr **pla
 	out->trim_session = inode->trim_session;
 	out->truncations = inode->truncations;
 	out->truncated_at = inode->truncated_at;
+	out->sparse = (inode->flags & INODE_SPARSE) != 0;
 	*place = out;
 }
 
@@ -82,6 +83,7 @@ int inode_set_size(struct txn *txn, struct inode *inode, uint64_t size)
 			txn_remove_chunks(txn, inode->pool, inode->file_id, inode->allocated);
 		inode->file_id = txn->counters.next_file_id++;
 		inode->allocated = 0;
+		inode->flags &= (uint8_t)~INODE_SPARSE;
 		trim_clear(inode);
 	} else if (size < inode->size) {
 		if (!trim_pending(inode) || size < inode->trim_from)
@@ -94,6 +96,8 @@ int inode_set_size(struct txn *txn, struct inode *inode, uint64_t size)
 		 */
 		inode->allocated = size;
 	}
+	if (size > inode->size)
+		inode->flags |= INODE_SPARSE;
 	inode->size = size;
 	/* Also when the size was the same here: a client may have written behind it what it has not
 	 * told yet. */
@@ -157,6 +161,8 @@ static int setattr_check(const struct inode *inode, const Catena__SetattrReq *re
 		return -EINVAL;
 	if ((req->mask & CATENA__SET_MASK__SET_OWN_TIMES) && (req->mask & ~(uint32_t)SET_OWN))
 		return -EINVAL;
+	if (req->sparse && !(req->mask & CATENA__SET_MASK__SET_OWN_TIMES))
+		return -EINVAL;
 	if ((req->mask & (sized | SET_TRIM_MASK)) && !inode_is(inode, S_IFREG))
 		return inode_is(inode, S_IFDIR) ? -EISDIR : -EINVAL;
 	if ((req->mask & CATENA__SET_MASK__SET_MODE) && inode_is(inode, S_IFLNK))
@@ -218,6 +224,14 @@ static void own_times(struct txn *txn, struct inode *inode, const Catena__Setatt
 	}
 }
 
+static void note_hole(struct txn *txn, struct inode *inode, const Catena__SetattrReq *req)
+{
+	if (!req->sparse || !inode_is(inode, S_IFREG) || (inode->flags & INODE_SPARSE) != 0)
+		return;
+	txn_touch(txn, inode);
+	inode->flags |= INODE_SPARSE;
+}
+
 static void set_times(struct txn *txn, struct inode *inode, const Catena__SetattrReq *req)
 {
 	const uint32_t sized = CATENA__SET_MASK__SET_SIZE | CATENA__SET_MASK__SET_GROW;
@@ -244,6 +258,7 @@ static void setattr_plain(struct txn *txn, struct inode *inode, const Catena__Se
 		return;
 	if (mask & CATENA__SET_MASK__SET_OWN_TIMES) {
 		own_times(txn, inode, req);
+		note_hole(txn, inode, req);
 		return;
 	}
 	txn_touch(txn, inode);

@@ -77,6 +77,7 @@ struct inode {
 };
 #define INODE_CROWDED     1u /* directory: some entry is not in the first slot of its hash */
 #define INODE_HAS_RECORDS 2u /* has records in FAMILY_XATTRS */
+#define INODE_SPARSE      4u /* regular file: it may have holes below its size */
 #define INODE_VALUE_BYTES (2 + 6 * 4 + 12 * 8 + 4 + 4 * 8)
 
 /* ino 0: a deleted entry with others behind it in its slots. */

@@ -326,6 +326,7 @@ static struct {
 	struct buf_pool *pool;
 	struct data_file *files; /* those of old ids too: what was written stays */
 	bool hold_flushes, hold_writes;
+	int list_error;
 	struct held_done *held;
 	uint64_t space;
 } chunks = {.space = UINT64_MAX};
@@ -444,6 +445,7 @@ static inline void release_data(void)
 
 	chunks.held = NULL;
 	chunks.hold_flushes = chunks.hold_writes = false;
+	chunks.list_error = 0;
 	while (list != NULL) {
 		struct held_done *next = list->next;
 
@@ -502,7 +504,28 @@ void data_punch(struct data_file *file, uint64_t from, uint64_t to, data_done_fn
 void data_seek(struct data_file *file, uint64_t offset, uint64_t size, bool hole,
 	       data_seek_fn *done, void *user)
 {
+	note("seek");
 	done(user, 0, size);
+}
+uint64_t data_chunks(const struct data_file *file, uint64_t size)
+{
+	return size > 0;
+}
+size_t data_memory(struct data_file *file)
+{
+	return file->dirty ? 1 : 0;
+}
+/* One chunk; its blocks are those that are not zeros. */
+void data_list(struct data_file *file, uint32_t from, uint32_t to, uint64_t patience_ns,
+	       data_list_fn *done, void *user)
+{
+	static const uint8_t zeros[BLOCK_SIZE];
+	struct data_listed chunk = {0};
+
+	note("list");
+	for (size_t at = 0; at < FILE_BYTES; at += BLOCK_SIZE)
+		chunk.blocks += memcmp(file->bytes + at, zeros, BLOCK_SIZE) != 0;
+	done(user, chunks.list_error, &chunk, chunks.list_error == 0);
 }
 
 /* ---- the kernel ---- */
