@@ -1,5 +1,7 @@
 /* Goal: a chain member keeps its links, serves reads and takes changes of the chain as it should,
  * case by case. Method: one member alone, see chain_rig.h. Its updates are in chain_test.c. */
+#define MODEL_CHUNKS 128u
+#include "common/bytes.h"
 #include "tests/unit/chain_rig.h"
 
 /* ---- links ---- */
@@ -289,6 +291,101 @@ static void test_stat_tells_length_and_presence(void **state)
 	rig_free_all(rig);
 }
 
+static void chunk_is_there(struct rig *rig, uint64_t file_id, uint32_t index, uint32_t blocks)
+{
+	struct chunk_key key = rig_key(file_id);
+	struct model_chunk *chunk;
+
+	key.index = index;
+	chunk = model_chunk(&rig->store, &key);
+	chunk->exists = true;
+	chunk->epoch = chunk->version = 1;
+	/* Not from the start: what is before is a hole. */
+	for (uint32_t i = 0; i < blocks; i++)
+		chunk->blocks[2 + i] = 1;
+}
+
+/* The entries of the only answer; each as index * 1000 + blocks, and its arg behind them. */
+static void list_is(struct rig *rig, const uint32_t *expected, uint32_t count, uint64_t arg)
+{
+	const struct buf *payload = rig->answers[0].payload;
+
+	assert_int_equal(rig->answer_count, 1);
+	assert_int_equal(rig->answers[0].header.status, FRAME_OK);
+	assert_int_equal(rig->answers[0].header.arg, arg);
+	assert_int_equal(payload == NULL ? 0 : payload->length, count * FRAME_LIST_ENTRY_BYTES);
+	for (uint32_t i = 0; i < count; i++) {
+		const uint8_t *entry = buf_payload(payload) + i * FRAME_LIST_ENTRY_BYTES;
+
+		assert_int_equal(get_le32(entry) * 1000 + get_le32(entry + 4), expected[i]);
+	}
+}
+
+static void ask_list(struct rig *rig, uint64_t file_id, uint32_t index)
+{
+	struct frame_header header = rig_header(rig, FRAME_LIST, file_id);
+
+	header.key.index = index;
+	rig->answer_count = 0;
+	rig_ask(rig, CLIENT, &header, NULL);
+}
+
+static void test_a_list_names_the_chunks_of_one_file(void **state)
+{
+	static const uint32_t all[] = {1, 7002, 9001}, rest[] = {9001};
+	struct rig *rig = rig_up(2);
+
+	(void)state;
+	chunk_is_there(rig, 1, 0, 1);
+	chunk_is_there(rig, 1, 7, 2);
+	chunk_is_there(rig, 1, 9, 1);
+	chunk_is_there(rig, 2, 3, 1);
+	chunk_is_there(rig, 3, 0, 1);
+	ask_list(rig, 1, 0);
+	list_is(rig, all, 3, 0);
+	ask_list(rig, 1, 8);
+	list_is(rig, rest, 1, 0);
+	ask_list(rig, 1, 10);
+	list_is(rig, NULL, 0, 0);
+	ask_list(rig, 0, 0);
+	assert_int_equal(rig->answers[0].header.status, EINVAL);
+	rig_free_all(rig);
+}
+
+static void test_a_long_list_says_where_to_go_on(void **state)
+{
+	struct rig *rig = rig_up(2);
+
+	(void)state;
+	for (uint32_t i = 0; i < FRAME_LIST_MAX + 1; i++)
+		chunk_is_there(rig, 1, 2 * i, 1);
+	ask_list(rig, 1, 0);
+	assert_int_equal(rig->answers[0].payload->length, FRAME_LIST_MAX * FRAME_LIST_ENTRY_BYTES);
+	assert_int_equal(rig->answers[0].header.arg, 2 * FRAME_LIST_MAX);
+	ask_list(rig, 1, 2 * FRAME_LIST_MAX);
+	assert_int_equal(rig->answers[0].payload->length, FRAME_LIST_ENTRY_BYTES);
+	assert_int_equal(rig->answers[0].header.arg, 0);
+	rig_free_all(rig);
+}
+
+static void test_while_a_file_is_changed_its_list_is_the_tails_to_tell(void **state)
+{
+	struct rig *rig = rig_up(0);
+
+	(void)state;
+	client_writes(rig, 1, 0, 1, 0);
+	rig_end(rig, CHAIN_PREPARE, 0);
+	ask_list(rig, 1, 0);
+	assert_int_equal(rig->answers[0].header.status, FRAME_STATUS_ASK_TAIL);
+	ask_list(rig, 2, 0);
+	assert_int_equal(rig->answers[0].header.status, FRAME_OK);
+	successor_answers(rig, FRAME_OK);
+	ask_list(rig, 1, 0);
+	assert_int_equal(rig->answers[0].header.status, FRAME_OK);
+	assert_int_equal(rig->answers[0].payload->length, FRAME_LIST_ENTRY_BYTES);
+	rig_free_all(rig);
+}
+
 static void test_a_damaged_block_is_an_error_for_the_client(void **state)
 {
 	struct rig *rig = rig_up(2);
@@ -468,6 +565,9 @@ int main(void)
 		cmocka_unit_test(test_the_tail_lets_a_read_wait_for_its_own_commit),
 		cmocka_unit_test(test_nothing_is_read_before_the_member_is_ready),
 		cmocka_unit_test(test_stat_tells_length_and_presence),
+		cmocka_unit_test(test_a_list_names_the_chunks_of_one_file),
+		cmocka_unit_test(test_a_long_list_says_where_to_go_on),
+		cmocka_unit_test(test_while_a_file_is_changed_its_list_is_the_tails_to_tell),
 		cmocka_unit_test(test_a_damaged_block_is_an_error_for_the_client),
 		cmocka_unit_test(test_a_damaged_chunk_is_copied_by_the_next_comparison),
 		cmocka_unit_test(test_a_failed_store_answers_nobody_with_success),
