@@ -19,8 +19,11 @@ struct flush {
 	struct inode_update update;
 	uint64_t generation, write_seq;
 	bool durable, settled;
-	bool once;         /* what is in the way need not be settled: it only was to be told */
-	unsigned refusals; /* because others truncated the file meanwhile */
+	struct meta_hold *hold; /* until the data is there */
+	bool held;              /* what it tells goes in front of what is held */
+	bool foreseen;          /* the version that it makes is in the inode already */
+	bool once;              /* what is in the way need not be settled: it only was to be told */
+	unsigned refusals;      /* because others truncated the file meanwhile */
 	int error;
 	flush_done_fn *done;
 	void *user;
@@ -87,6 +90,17 @@ static int update_stale(struct flush *flush)
 	return ours ? -EIO : 0;
 }
 
+/* The inode has a version now that the master does not give. */
+static void not_as_foreseen(struct flush *flush)
+{
+	if (!flush->foreseen)
+		return;
+	flush->foreseen = false;
+	pthread_mutex_lock(&flush->inode->lock);
+	inode_distrust(flush->inode);
+	pthread_mutex_unlock(&flush->inode->lock);
+}
+
 static void updated(void *user, int error, const Catena__Reply *reply)
 {
 	struct flush *flush = user;
@@ -96,6 +110,9 @@ static void updated(void *user, int error, const Catena__Reply *reply)
 		fs_change_synced(inode);
 	else
 		fs_change_end(flush->fs, inode, reply != NULL);
+	if (error != 0)
+		not_as_foreseen(flush);
+	flush->foreseen = false;
 	if (error == -EBUSY && !flush->settled && !flush->once) {
 		/* A dead session's trim is in the way of our new size. */
 		flush->settled = true;
@@ -126,13 +143,18 @@ static void send_update(struct flush *flush)
 	Catena__SetattrReq setattr = CATENA__SETATTR_REQ__INIT;
 	Catena__Request request = CATENA__REQUEST__INIT;
 	struct inode *inode = flush->inode;
+	bool now = flush->held;
 
 	pthread_mutex_lock(&inode->lock);
 	inode_update_check(inode, &flush->update);
 	inode_update_fill(inode, &flush->update, &setattr);
+	now |= inode->changing == 0;
 	if (flush->update.mask != 0)
 		inode->changing++;
 	pthread_mutex_unlock(&inode->lock);
+	flush->held = false;
+	if (!(flush->update.mask & CATENA__SET_MASK__SET_MTIME))
+		not_as_foreseen(flush);
 	if (flush->update.mask == 0) {
 		finish(flush);
 		return;
@@ -141,7 +163,27 @@ static void send_update(struct flush *flush)
 	request.setattr = &setattr;
 	request.sync = flush->durable;
 	flush->generation = meta_generation(flush->fs->meta);
-	meta_call(flush->fs->meta, &request, updated, flush);
+	if (now)
+		meta_call_now(flush->fs->meta, &request, updated, flush);
+	else
+		meta_call(flush->fs->meta, &request, updated, flush);
+}
+
+/* The data is there, or will not come. */
+static void tell(struct flush *flush)
+{
+	struct meta_hold *hold = flush->hold;
+
+	flush->hold = NULL;
+	if (hold != NULL)
+		meta_release(flush->fs->meta, hold); /* comes to send_update() */
+	else
+		send_update(flush);
+}
+
+static void held_until_now(void *user)
+{
+	send_update(user);
 }
 
 static void data_flushed(void *user, int error)
@@ -157,7 +199,7 @@ static void data_flushed(void *user, int error)
 	pthread_mutex_unlock(&inode->lock);
 	/* The program hears of lost data; the size goes on all the same, with a hole there. */
 	fail(flush, error);
-	send_update(flush);
+	tell(flush);
 }
 
 static void begin(struct flush *flush)
@@ -167,13 +209,47 @@ static void begin(struct flush *flush)
 	pthread_mutex_lock(&inode->lock);
 	inode_update_begin(inode, &flush->update);
 	flush->write_seq = inode->write_seq;
+	/* Commands that are held behind this foresee versions after its own. */
+	flush->foreseen = flush->held && (flush->update.mask & CATENA__SET_MASK__SET_MTIME);
+	if (flush->foreseen)
+		inode->attr.version++;
 	if (inode->data != NULL && flush->file == NULL)
 		flush->file = data_file_ref(inode->data);
 	pthread_mutex_unlock(&inode->lock);
 	if (flush->file != NULL)
 		data_flush(flush->file, flush->durable, data_flushed, flush);
 	else
-		send_update(flush);
+		tell(flush);
+}
+
+bool flush_before_names(struct fs *fs, struct inode *inode)
+{
+	struct flush *flush = calloc(1, sizeof(*flush));
+
+	if (flush == NULL)
+		return false;
+	flush->hold = meta_hold(fs->meta, held_until_now, flush);
+	if (flush->hold == NULL) {
+		free(flush);
+		return false;
+	}
+	flush->fs = fs;
+	flush->inode = inode_ref(fs->inodes, inode);
+	flush->held = true;
+	begin(flush);
+	return true;
+}
+
+bool flush_unpublished(struct inode *inode)
+{
+	bool yes;
+
+	pthread_mutex_lock(&inode->lock);
+	yes = inode->known && attr_is_regular(&inode->attr) &&
+	      ((inode->dirty & INODE_DIRTY_SIZE) ||
+	       (inode->data != NULL && data_dirty(inode->data)));
+	pthread_mutex_unlock(&inode->lock);
+	return yes;
 }
 
 void flush_inode(struct fs *fs, struct inode *inode, bool durable, flush_done_fn *done, void *user)

@@ -37,6 +37,14 @@ void flush_inode(struct fs *fs, struct inode *inode, bool durable, flush_done_fn
 /* Sends size and times that the master does not know, without waiting: later commands come after.
  */
 void flush_attrs_now(struct fs *fs, struct inode *inode);
+/* A name that is given to a file publishes it: programs that replace a file by a new one, by rename
+ * or link, rely on finding the one or the other whatever dies. So what was written of it goes
+ * first. True: it has something to go first. */
+bool flush_unpublished(struct inode *inode);
+/* Begins that; what is called of the master after this waits until the data is with all copies and
+ * the size is told (meta_hold()). The program need not. False: no memory. The inode is not what
+ * another command changes that is not foreseen. */
+bool flush_before_names(struct fs *fs, struct inode *inode);
 /* Unlinked and closed: what is dirty is dropped, then the master is told to forget the inode. */
 void flush_orphan(struct fs *fs, struct inode *inode);
 

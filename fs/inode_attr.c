@@ -325,6 +325,14 @@ void inode_update_done(struct inode *inode, const struct inode_update *update)
 {
 	if (update->truncate_seq != inode->truncate_seq)
 		return; /* whatever is dirty now is of later writes */
+	/* The answer says so too, but may be passed over where later commands are foreseen. */
+	if ((update->mask & CATENA__SET_MASK__SET_GROW) && inode->attr.size < update->size)
+		inode->attr.size = update->size;
+	if ((update->mask & CATENA__SET_MASK__SET_GROW) && inode->attr.allocated < update->size)
+		inode->attr.allocated = update->size;
+	if ((update->mask & CATENA__SET_MASK__SET_MTIME) && inode->foreseen > 0 &&
+	    (inode->dirty & INODE_DIRTY_MTIME))
+		inode->attr.mtime = update->mtime;
 	if ((update->mask & CATENA__SET_MASK__SET_GROW) && inode->local_size <= update->size)
 		forget_size(inode);
 	if ((update->mask & CATENA__SET_MASK__SET_MTIME) && inode->write_seq == update->write_seq)

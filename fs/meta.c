@@ -39,9 +39,8 @@ void pending_list_end(struct pending_list *list, int error)
 
 /* ---- calls ---- */
 
-/* Gives @pending to @send, and with it, now and then, up to where everything is answered. */
-static void send_pending(struct meta *meta, struct pending *pending,
-			 void (*send)(struct meta *meta, const void *data, size_t size))
+void session_send_pending(struct meta *meta, struct pending *pending,
+			  void (*send)(struct meta *meta, const void *data, size_t size))
 {
 	uint64_t answered = meta->pending.first - 1;
 	uint32_t start = pending->start;
@@ -56,7 +55,7 @@ static void send_pending(struct meta *meta, struct pending *pending,
 }
 
 static void call(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user,
-		 void (*send)(struct meta *meta, const void *data, size_t size))
+		 void (*send)(struct meta *meta, const void *data, size_t size), bool waits)
 {
 	struct pending *pending;
 	int rc = -ENOMEM;
@@ -73,9 +72,12 @@ static void call(struct meta *meta, Catena__Request *request, meta_done_fn *done
 		pending->deadline_ns = clock_monotonic_ns() + meta->options.soft_timeout_ns;
 	/* Ids in the order of sending: one lock around both. */
 	pthread_mutex_lock(&meta->lock);
-	rc = meta->link == LINK_ENDED ? -EIO : pending_add(&meta->pending, pending);
-	if (rc == 0)
-		send_pending(meta, pending, send);
+	rc = meta->link == LINK_ENDED ? -EIO : 0;
+	if (rc == 0 && !(waits && hold_wait(meta, pending))) {
+		rc = pending_add(&meta->pending, pending);
+		if (rc == 0)
+			session_send_pending(meta, pending, send);
+	}
 	pthread_mutex_unlock(&meta->lock);
 	if (rc == 0)
 		return;
@@ -87,12 +89,17 @@ failed:
 
 void meta_call(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user)
 {
-	call(meta, request, done, user, session_send);
+	call(meta, request, done, user, session_send, true);
+}
+
+void meta_call_now(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user)
+{
+	call(meta, request, done, user, session_send, false);
 }
 
 void meta_call_later(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user)
 {
-	call(meta, request, done, user, session_queue);
+	call(meta, request, done, user, session_queue, true);
 }
 
 bool meta_sole(const struct meta *meta)
@@ -324,6 +331,7 @@ void meta_close(struct meta *meta)
 		if (pending != NULL)
 			pending_list_add(&ended, pending);
 	}
+	holds_end(meta, true, &ended);
 	pending_list_end(&ended, -EIO);
 	meta_free(meta);
 }

@@ -65,6 +65,19 @@ void meta_call(struct meta *meta, Catena__Request *request, meta_done_fn *done, 
  * much more than a request in it. */
 void meta_call_later(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user);
 
+/* Pauses in the order. What is called after meta_hold() is not sent before meta_release(), nor
+ * before those held earlier; then @go is called first, and what that calls with meta_call_now()
+ * goes in front. So what must be known before a command can be waited for while programs, and later
+ * commands, go on. After META_HOLD_MAX_NS the rest no longer waits: the file's machines may be
+ * dead, and others are not to wait for them. NULL: out of memory. @go comes once, on the thread
+ * that releases this one or one before it. Not released after meta_close(). */
+#define META_HOLD_MAX_NS (5 * UINT64_C(1000000000))
+struct meta_hold;
+struct meta_hold *meta_hold(struct meta *meta, void (*go)(void *user), void *user);
+void meta_release(struct meta *meta, struct meta_hold *hold);
+/* A call that does not wait for what is held: of inodes that no command under way is about. */
+void meta_call_now(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user);
+
 bool meta_sole(const struct meta *meta); /* the lease is held, by our clock, now */
 /* How long it will be held without another renewal; 0: it is not. */
 uint64_t meta_lease_left_ns(const struct meta *meta);

@@ -52,6 +52,20 @@ struct lease {
 	struct renew_sent sent[META_RENEWS_REMEMBERED];
 };
 
+/* Requests that end, or wait, together. */
+struct pending_list {
+	struct pending *head, **tail;
+};
+
+struct meta_hold {
+	struct meta_hold *next;
+	void (*go)(void *user);
+	void *user;
+	uint64_t begun_ns;
+	bool released, overdue;
+	struct pending_list waiting; /* called after it, and before the next */
+};
+
 struct meta {
 	struct meta_options options; /* strings are copies */
 	char *masters, *mount_name;
@@ -79,6 +93,8 @@ struct meta {
 	uint8_t later[META_LATER_BYTES];
 	uint32_t later_size, later_count;
 	uint64_t later_due_ns;
+	struct meta_hold *holds, *last_hold; /* in order */
+	bool passing;                        /* a thread passes those that are released */
 	struct lease lease;
 
 	struct arena arena; /* RPC thread only */
@@ -86,9 +102,6 @@ struct meta {
 
 /* ---- meta.c ---- */
 /* Ends a list made of pending requests with @error. No lock held. */
-struct pending_list {
-	struct pending *head, **tail;
-};
 void pending_list_init(struct pending_list *list);
 void pending_list_add(struct pending_list *list, struct pending *pending);
 void pending_list_end(struct pending_list *list, int error);
@@ -104,6 +117,10 @@ void session_send(struct meta *meta, const void *data, size_t size);
 void session_queue(struct meta *meta, const void *data, size_t size);
 /* Sends what waits. With the lock held. */
 void session_send_later(struct meta *meta);
+/* Gives @pending, which has its number, to @send (session_send or session_queue), and with it, now
+ * and then, up to where everything is answered. With the lock held. */
+void session_send_pending(struct meta *meta, struct pending *pending,
+			  void (*send)(struct meta *meta, const void *data, size_t size));
 
 /* ---- meta_lease.c ---- */
 void lease_init(struct lease *lease);
@@ -118,6 +135,14 @@ bool lease_recall(struct lease *lease, uint64_t sequence);
 bool lease_drop(struct lease *lease);
 /* True: it has run out and the user must be told. */
 bool lease_expired(struct lease *lease, uint64_t now_ns);
+
+/* ---- meta_hold.c; with the lock held ---- */
+/* False: nothing is held, and it is to be sent. */
+bool hold_wait(struct meta *meta, struct pending *pending);
+/* Those that are held for too long let the rest go on. The lock may be free meanwhile. */
+void holds_expire(struct meta *meta, uint64_t now_ns, struct pending_list *ended);
+/* Moves what waits to @ended: all, or what must not be done in another session. */
+void holds_end(struct meta *meta, bool all, struct pending_list *ended);
 
 /* ---- meta_timer.c ---- */
 void *meta_timer_run(void *meta);

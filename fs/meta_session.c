@@ -89,6 +89,7 @@ static void renumber(struct meta *meta, struct pending_list *ended)
 			continue;
 		pending_list_add(pending->repeatable ? &kept : ended, pending);
 	}
+	holds_end(meta, false, ended);
 	ring->first = ring->next = 1;
 	meta->answered_told = 0;
 	for (pending = kept.head; pending != NULL; pending = next) {

@@ -80,6 +80,20 @@ static void end_overdue(struct meta *meta, uint64_t now_ns)
 	}
 }
 
+/* Renewals wake this thread often enough for these. */
+static void end_overdue_holds(struct meta *meta)
+{
+	struct pending_list ended;
+
+	pending_list_init(&ended);
+	holds_expire(meta, clock_monotonic_ns(), &ended);
+	if (ended.head == NULL)
+		return;
+	pthread_mutex_unlock(&meta->lock);
+	pending_list_end(&ended, -EIO);
+	pthread_mutex_lock(&meta->lock);
+}
+
 /* The lock is free meanwhile, so the link may be another after it. */
 static void renew(struct meta *meta, uint64_t now_ns)
 {
@@ -131,6 +145,8 @@ static uint64_t work(struct meta *meta)
 		meta->options.callbacks.lost(meta->options.user);
 		pthread_mutex_lock(&meta->lock);
 	}
+	if (meta->holds != NULL)
+		end_overdue_holds(meta);
 	if (meta->link == LINK_UP)
 		on_up(meta, now_ns, &wake_ns);
 	else if (meta->link == LINK_DOWN)

@@ -9,12 +9,19 @@ void attr_fetch(struct task *task, meta_done_fn *done)
 {
 	Catena__GetattrReq getattr = CATENA__GETATTR_REQ__INIT;
 	Catena__Request request = CATENA__REQUEST__INIT;
+	bool now;
 
 	getattr.ino = task->inode->ino;
 	request.op_case = CATENA__REQUEST__OP_GETATTR;
 	request.getattr = &getattr;
+	pthread_mutex_lock(&task->inode->lock);
+	now = task->inode->changing == 0;
+	pthread_mutex_unlock(&task->inode->lock);
 	task->generation = meta_generation(task->fs->meta);
-	meta_call(task->fs->meta, &request, done, task);
+	if (now)
+		meta_call_now(task->fs->meta, &request, done, task);
+	else
+		meta_call(task->fs->meta, &request, done, task);
 }
 
 static void got_attr(void *user, int error, const Catena__Reply *reply)
@@ -78,6 +85,7 @@ void setattr_send(struct task *task, meta_done_fn *done)
 	Catena__SetattrReq setattr = CATENA__SETATTR_REQ__INIT;
 	Catena__Request request = CATENA__REQUEST__INIT;
 	struct inode *inode = task->inode;
+	bool now;
 
 	setattr.ino = inode->ino;
 	setattr.mask = task->set.mask;
@@ -90,12 +98,15 @@ void setattr_send(struct task *task, meta_done_fn *done)
 	request.op_case = CATENA__REQUEST__OP_SETATTR;
 	request.setattr = &setattr;
 	pthread_mutex_lock(&inode->lock);
-	inode->changing++;
+	now = inode->changing++ == 0;
 	inode->setattrs++;
 	task->seq = inode->write_seq;
 	pthread_mutex_unlock(&inode->lock);
 	task->generation = meta_generation(task->fs->meta);
-	meta_call(task->fs->meta, &request, done, task);
+	if (now)
+		meta_call_now(task->fs->meta, &request, done, task);
+	else
+		meta_call(task->fs->meta, &request, done, task);
 }
 
 int setattr_end(struct task *task, int error, const Catena__Reply *reply)

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "fs/flush.h"
 #include "fs/ops.h"
 
 /* A task for a change of @name in @parent, which is held; NULL: answered already. */
@@ -362,27 +363,40 @@ static void linked(void *user, int error, const Catena__Reply *reply)
 		answer_entry(task, task->inode, fs_current(fs, task->generation));
 }
 
-void fs_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
+static void link_now(struct task *task)
 {
 	Catena__LinkReq link = CATENA__LINK_REQ__INIT;
 	Catena__Request request = CATENA__REQUEST__INIT;
-	struct task *task = begin(req, parent, name);
 
-	if (task == NULL)
-		return;
-	task->inode = inode_table_get(task->fs->inodes, ino);
-	if (task->inode == NULL) {
-		task_fail(task, -ENOMEM);
-		return;
-	}
-	link.ino = ino;
-	link.parent = parent;
+	link.ino = task->inode->ino;
+	link.parent = task->parent_ino;
 	link.name = bytes_of(task->name, strlen(task->name));
 	request.op_case = CATENA__REQUEST__OP_LINK;
 	request.link = &link;
 	fs_change_begin(task->inode);
 	change_begin(task);
 	meta_call(task->fs->meta, &request, linked, task);
+}
+
+/* Of lost data the handles hear, and fsync. */
+static void link_published(void *user, int error)
+{
+	link_now(user);
+}
+
+void fs_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
+{
+	struct task *task = begin(req, parent, name);
+
+	if (task == NULL)
+		return;
+	task->inode = inode_table_get(task->fs->inodes, ino);
+	if (task->inode == NULL)
+		task_fail(task, -ENOMEM);
+	else if (flush_unpublished(task->inode))
+		flush_inode(task->fs, task->inode, false, link_published, task);
+	else
+		link_now(task);
 }
 
 /* ---- readlink ---- */

@@ -204,7 +204,8 @@ static bool rename_ahead(struct task *task, Catena__Request *request)
 	       (task->new_parent == task->parent ||
 		ahead_change(command, AHEAD_NEW_PARENT, task->new_parent, 0)) &&
 	       ahead_change(command, AHEAD_MOVED, moved, 0) &&
-	       (task->victim == NULL || victim_ahead(command, task->victim));
+	       (task->victim == NULL || victim_ahead(command, task->victim)) &&
+	       (!flush_unpublished(moved) || flush_before_names(fs, moved));
 	if (!sure) {
 		ahead_cancel(command);
 		inode_put(fs->inodes, moved);
@@ -354,21 +355,24 @@ static void renamed(void *user, int error, const Catena__Reply *reply)
 	task_end(task);
 }
 
-static void send_rename(struct task *task)
+static void fill_rename(struct task *task, Catena__RenameReq *rename, Catena__Request *request)
+{
+	rename->parent = task->parent_ino;
+	rename->name = bytes_of(task->name, strlen(task->name));
+	rename->new_parent = task->new_parent_ino;
+	rename->new_name = bytes_of(task->new_name, strlen(task->new_name));
+	rename->flags = task->flags;
+	request->op_case = CATENA__REQUEST__OP_RENAME;
+	request->rename = rename;
+}
+
+static void rename_now(struct task *task)
 {
 	Catena__RenameReq rename = CATENA__RENAME_REQ__INIT;
 	Catena__Request request = CATENA__REQUEST__INIT;
 	struct dircache_change changes[2];
 
-	rename.parent = task->parent_ino;
-	rename.name = bytes_of(task->name, strlen(task->name));
-	rename.new_parent = task->new_parent_ino;
-	rename.new_name = bytes_of(task->new_name, strlen(task->new_name));
-	rename.flags = task->flags;
-	request.op_case = CATENA__REQUEST__OP_RENAME;
-	request.rename = &rename;
-	if (rename_ahead(task, &request))
-		return;
+	fill_rename(task, &rename, &request);
 	victim_begin(task);
 	rename_changes(task, changes);
 	task->generation = meta_generation(task->fs->meta);
@@ -376,6 +380,75 @@ static void send_rename(struct task *task)
 	fs_change_begin(task->parent);
 	fs_change_begin(task->new_parent);
 	meta_call(task->fs->meta, &request, renamed, task);
+}
+
+/* ---- data before the names that publish it, when the program waits for the master ---- */
+
+static void publish(struct task *task);
+
+/* Of lost data the handles hear, and fsync. */
+static void was_written(void *user, int error)
+{
+	struct task *task = user;
+
+	if (task->seq == 1 && (task->flags & RENAME_EXCHANGE_FLAG))
+		publish(task);
+	else
+		rename_now(task);
+}
+
+static void write_first(struct task *task, uint64_t ino)
+{
+	struct inode *inode = inode_table_find(task->fs->inodes, ino);
+
+	if (inode != NULL && flush_unpublished(inode))
+		flush_inode(task->fs, inode, false, was_written, task);
+	else
+		was_written(task, 0);
+	inode_put(task->fs->inodes, inode);
+}
+
+static void found_moved(void *user, int error, const Catena__Reply *reply)
+{
+	write_first(user, error == 0 && reply->attr != NULL ? reply->attr->ino : 0);
+}
+
+/* Of the inode that gets another name; task->seq counts: an exchange has two. Which it is must be
+ * asked where names are not known, if there is anything that was written. */
+static void publish(struct task *task)
+{
+	Catena__LookupReq lookup = CATENA__LOOKUP_REQ__INIT;
+	Catena__Request request = CATENA__REQUEST__INIT;
+	struct fs *fs = task->fs;
+	bool first = task->seq++ == 0;
+	const char *name = first ? task->name : task->new_name;
+	uint64_t parent = first ? task->parent_ino : task->new_parent_ino, ino = 0;
+	struct view view = fs_view(fs);
+	enum dircache_answer known = DIRCACHE_UNKNOWN;
+
+	if (view.sole)
+		known = dircache_lookup(fs->dirs, view.generation, parent, name, &ino);
+	if (known != DIRCACHE_UNKNOWN || flusher_listed(fs->flusher) == 0) {
+		write_first(task, known == DIRCACHE_FOUND ? ino : 0);
+		return;
+	}
+	lookup.parent = parent;
+	lookup.name = bytes_of(name, strlen(name));
+	request.op_case = CATENA__REQUEST__OP_LOOKUP;
+	request.lookup = &lookup;
+	meta_call(fs->meta, &request, found_moved, task);
+}
+
+static void send_rename(struct task *task)
+{
+	Catena__RenameReq rename = CATENA__RENAME_REQ__INIT;
+	Catena__Request request = CATENA__REQUEST__INIT;
+
+	fill_rename(task, &rename, &request);
+	if (rename_ahead(task, &request))
+		return;
+	task->seq = 0;
+	publish(task);
 }
 
 void fs_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,

@@ -147,17 +147,21 @@ static void send_update(struct sync *sync)
 {
 	Catena__SetattrReq setattr = CATENA__SETATTR_REQ__INIT;
 	Catena__Request request = CATENA__REQUEST__INIT;
+	bool now;
 
 	pthread_mutex_lock(&sync->inode->lock);
 	inode_update_fill(sync->inode, &sync->update, &setattr);
-	sync->inode->changing++;
+	now = sync->inode->changing++ == 0;
 	pthread_mutex_unlock(&sync->inode->lock);
 	request.op_case = CATENA__REQUEST__OP_SETATTR;
 	request.setattr = &setattr;
 	request.sync = true;
 	sync->changes = atomic_load(&sync->fs->changes);
 	sync->generation = meta_generation(sync->fs->meta);
-	meta_call(sync->fs->meta, &request, updated, sync);
+	if (now)
+		meta_call_now(sync->fs->meta, &request, updated, sync);
+	else
+		meta_call(sync->fs->meta, &request, updated, sync);
 }
 
 static void only_synced(void *user, int error, const Catena__Reply *reply)

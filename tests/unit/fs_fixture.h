@@ -176,7 +176,7 @@ static void master_execute(uint64_t session, Catena__Request *request, struct he
 		abort();
 }
 
-void meta_call(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user)
+void meta_call_now(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user)
 {
 	struct held_reply *held = calloc(1, sizeof(*held)), **link;
 	bool hold;
@@ -200,9 +200,99 @@ void meta_call(struct meta *meta, Catena__Request *request, meta_done_fn *done, 
 		deliver(held);
 }
 
+/* What is called while the order is held waits, as bytes. */
+struct held_call {
+	struct held_call *next;
+	meta_done_fn *done;
+	void *user;
+	uint8_t *bytes;
+	size_t size;
+};
+
+struct meta_hold {
+	struct meta_hold *next;
+	bool released;
+	void (*go)(void *user);
+	void *user;
+	struct held_call *calls;
+};
+
+static struct {
+	struct meta_hold *first, *last;
+	bool passing;
+} order;
+
+void meta_call(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user)
+{
+	struct held_call *call, **link;
+
+	if (order.last == NULL) {
+		meta_call_now(meta, request, done, user);
+		return;
+	}
+	if (request->time == 0)
+		request->time = clock_realtime_ns();
+	call = calloc(1, sizeof(*call));
+	call->done = done;
+	call->user = user;
+	call->size = catena__request__get_packed_size(request);
+	call->bytes = malloc(call->size + 1);
+	catena__request__pack(request, call->bytes);
+	for (link = &order.last->calls; *link != NULL; link = &(*link)->next)
+		;
+	*link = call;
+}
+
 void meta_call_later(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user)
 {
 	meta_call(meta, request, done, user);
+}
+
+struct meta_hold *meta_hold(struct meta *meta, void (*go)(void *user), void *user)
+{
+	struct meta_hold *hold = calloc(1, sizeof(*hold));
+
+	hold->go = go;
+	hold->user = user;
+	if (order.last != NULL)
+		order.last->next = hold;
+	else
+		order.first = hold;
+	order.last = hold;
+	return hold;
+}
+
+static void send_held_calls(struct meta_hold *hold)
+{
+	while (hold->calls != NULL) {
+		struct held_call *call = hold->calls;
+		Catena__Request *request = catena__request__unpack(NULL, call->size, call->bytes);
+
+		hold->calls = call->next;
+		meta_call_now(NULL, request, call->done, call->user);
+		catena__request__free_unpacked(request, NULL);
+		free(call->bytes);
+		free(call);
+	}
+}
+
+void meta_release(struct meta *meta, struct meta_hold *hold)
+{
+	hold->released = true;
+	if (order.passing)
+		return;
+	order.passing = true;
+	while (order.first != NULL && order.first->released) {
+		struct meta_hold *first = order.first;
+
+		first->go(first->user);
+		send_held_calls(first);
+		order.first = first->next;
+		if (order.first == NULL)
+			order.last = NULL;
+		free(first);
+	}
+	order.passing = false;
 }
 
 /* Gives the held answers, the last first if @backwards. */
