@@ -104,7 +104,7 @@ $(BUILD)/planted/%.o: %.c | $(GEN_H)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -DCHAIN_PLANTED_FAULTS -MMD -MP -c -o $@ $<
 $(BUILD)/tests/sim/cluster_test: $(BUILD)/tests/sim/cluster_route.o $(PLANTED)
-$(BUILD)/tests/unit/command_log_test: LDFLAGS_ALL += -Wl,--wrap=kv_sync
+$(BUILD)/tests/unit/command_log_test $(BUILD)/tests/unit/store_order_test: LDFLAGS_ALL += -Wl,--wrap=kv_sync
 $(BUILD)/tests/sim/cluster_test: LDFLAGS_ALL += -Wl,--wrap=log_write,--wrap=log_enabled,--wrap=log_rate_ok
 
 # Of the simulations, where each takes five times as long.

@@ -256,6 +256,20 @@ static void test_nor_by_a_sync_that_was_under_way(void **state)
 	assert_false(command_log_is_durable(fx.log, synced_too_late.index));
 }
 
+static void test_what_comes_during_a_sync_waits_for_the_next(void **state)
+{
+	struct outcome one = open_session(1);
+
+	/* Read before: what is applied now may have come too late for the disk. */
+	after_sync = open_another;
+	assert_int_equal(wait_durable(one.index), 0);
+	assert_int_equal(synced_too_late.status, 0);
+	assert_true(command_log_is_durable(fx.log, one.index));
+	assert_false(command_log_is_durable(fx.log, synced_too_late.index));
+	assert_int_equal(wait_durable(synced_too_late.index), 0);
+	assert_true(command_log_is_durable(fx.log, synced_too_late.index));
+}
+
 static void test_closing_answers_those_who_wait(void **state)
 {
 	struct waiter waiters[8];
@@ -285,6 +299,7 @@ int main(void)
 		with_log(test_a_failing_store_fails_all_until_it_is_open_again),
 		with_log(test_indices_that_come_again_are_not_durable_by_their_past),
 		with_log(test_nor_by_a_sync_that_was_under_way),
+		with_log(test_what_comes_during_a_sync_waits_for_the_next),
 		with_log(test_closing_answers_those_who_wait),
 	};
 

@@ -278,6 +278,27 @@ static void test_a_map_is_taken_up_before_the_renewal_that_came_with_it(void **s
 			clock_monotonic_ns() + 2 * NS_PER_SEC);
 }
 
+static void test_a_lease_counts_from_the_heartbeat_however_late_the_answer(void **state)
+{
+	uint64_t sent, later;
+	unsigned beats;
+
+	register_now();
+	say_map_and_renewal(false, 1);
+	wait_happened("rml");
+	beats = counted(&master.heartbeats);
+	master_session_heartbeat(session);
+	sent = clock_boottime_ns();
+	wait_for(&master.heartbeats, beats + 1);
+	nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
+	later = clock_boottime_ns();
+	assert_true(later - sent >= 300 * NS_PER_MSEC);
+	say_map_and_renewal(false, beats + 1);
+	wait_happened("rmlml");
+	assert_true(lease_until <= sent + 2 * NS_PER_SEC);
+	assert_true(lease_until >= sent + 2 * NS_PER_SEC - 100 * NS_PER_MSEC);
+}
+
 static void test_a_map_that_cannot_be_taken_up_ends_the_stream_without_renewal(void **state)
 {
 	register_now();
@@ -389,6 +410,7 @@ int main(void)
 		TEST(test_registration_and_heartbeats_say_which_life_it_is),
 		TEST(test_a_master_of_another_cluster_is_not_listened_to),
 		TEST(test_a_map_is_taken_up_before_the_renewal_that_came_with_it),
+		TEST(test_a_lease_counts_from_the_heartbeat_however_late_the_answer),
 		TEST(test_a_map_that_cannot_be_taken_up_ends_the_stream_without_renewal),
 		TEST(test_a_message_that_cannot_be_decoded_ends_the_stream),
 		TEST(test_a_heartbeat_can_be_sent_at_once_and_says_what_there_is),
