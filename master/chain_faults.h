@@ -15,6 +15,9 @@ enum manager_fault {
 	MANAGER_FAULT_FORGET_FENCE,             /* ... of the master's last life */
 	MANAGER_FAULT_TELL_UNSETTLED,           /* a restarted server gets the map it had */
 	MANAGER_FAULT_PUBLISH_EARLY,            /* what is not durable is told */
+	MANAGER_FAULT_ACK_AT_OLD_EPOCH,         /* of a session's end, before the chain changed */
+	MANAGER_FAULT_CUT_OFF_COUNTS,   /* an ended lease is as good as its acknowledgement */
+	MANAGER_FAULT_LEASE_WHILE_OWED, /* members are renewed that still have to acknowledge */
 };
 #ifdef CHAIN_PLANTED_FAULTS
 extern enum manager_fault manager_planted_fault;

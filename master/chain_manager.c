@@ -70,7 +70,7 @@ bool chain_manager_settled(const struct chain_manager *manager, uint64_t server)
 
 static bool renew(const struct chain_manager *manager, struct live_server *server, uint64_t now_ns)
 {
-	if (manager->leases_held || server->leaving ||
+	if (manager->leases_held || server->leaving || server->owes ||
 	    (server->withheld && !MANAGER_FAULTY(RENEW_BEFORE_PUBLICATION)) ||
 	    has_unsettled(&manager->live, server->id))
 		return false;
@@ -86,6 +86,14 @@ bool chain_manager_heartbeat(struct chain_manager *manager, uint64_t id, bool le
 		liveness_heartbeat(&manager->live, id, leaving, targets, count, now_ns);
 
 	return server != NULL && renew(manager, server, now_ns);
+}
+
+void chain_manager_owes(struct chain_manager *manager, uint64_t id, bool owes)
+{
+	struct live_server *server = liveness_server(&manager->live, id);
+
+	if (server != NULL)
+		server->owes = owes;
 }
 
 void chain_manager_hold_leases(struct chain_manager *manager, bool held)

@@ -67,6 +67,7 @@ void master_publish(struct master *master)
 		return;
 	if (view_publish(&master->view) != 0)
 		return;
+	fences_shown(master);
 	clients_push_map(master);
 	chunkservers_push_map(master);
 }

@@ -313,8 +313,10 @@ static void registered(struct registration *r)
 		return;
 	look_up(r);
 	server = adopt(master, &r->server, id);
-	if (server == NULL || chain_manager_registered(chains_manager(master), id, r->states,
-						       r->count, now_ns) != 0) {
+	if (server == NULL ||
+	    chain_manager_registered(chains_manager(master), id, r->states, r->count, now_ns) !=
+		    0 ||
+	    fences_acknowledged(master->fences, id, 0) != 0) {
 		refuse(r->stream, ENOMEM, "out of memory");
 		return;
 	}

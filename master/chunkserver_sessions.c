@@ -117,6 +117,18 @@ static void take_syncs(struct master *master, struct chunkserver *server,
 	server->sync_count = count;
 }
 
+/* Ended sessions of clients, of which nothing is left there. */
+static void take_fence(struct master *master, const struct chunkserver *server, uint64_t version,
+		       uint64_t now_ns)
+{
+	if (fences_acknowledged(master->fences, server->id, version) != 0)
+		log_error("an acknowledgement is lost: out of memory");
+	if (fences_busy(master->fences) || fences_owed(master->fences))
+		fences_act(master, now_ns);
+	chain_manager_owes(chains_manager(master), server->id,
+			   !fences_may_renew(master->fences, server->id));
+}
+
 static void heartbeat(struct chunkserver_stream *stream, const Catena__Heartbeat *message,
 		      struct push *push, uint64_t now_ns)
 {
@@ -131,6 +143,7 @@ static void heartbeat(struct chunkserver_stream *stream, const Catena__Heartbeat
 		chain_manager_unreachable(chains_manager(master), server->id,
 					  message->unreachable[i], now_ns);
 	chains_seen(master, server->id, message->map_version);
+	take_fence(master, server, message->fence_version, now_ns);
 	if (!chain_manager_heartbeat(chains_manager(master), server->id, message->leaving != 0,
 				     targets, count, now_ns)) {
 		server->unanswered = message->sequence;
@@ -276,8 +289,11 @@ void chunkservers_renew_late(struct master *master, uint64_t now_ns)
 		Catena__Renew renew = CATENA__RENEW__INIT;
 		struct push push = {0};
 
-		if (s->stream == NULL || s->unanswered == 0 ||
-		    !chain_manager_renew_late(chains_manager(master), s->id, now_ns))
+		if (s->stream == NULL || s->unanswered == 0)
+			continue;
+		chain_manager_owes(chains_manager(master), s->id,
+				   !fences_may_renew(master->fences, s->id));
+		if (!chain_manager_renew_late(chains_manager(master), s->id, now_ns))
 			continue;
 		renew.sequence = s->unanswered;
 		s->unanswered = 0;

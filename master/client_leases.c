@@ -147,7 +147,6 @@ struct closing {
 	struct command_sync sync;
 	struct master *master;
 	uint64_t session;
-	bool expired;
 };
 
 /* On the log's thread. */
@@ -159,10 +158,12 @@ static void on_close_durable(struct command_sync *sync, int status)
 	master_lock(master);
 	/* Not durable: the lease core goes on counting it, so that nobody is told to be alone; the
 	 * tick looks after it. */
-	if (status == 0)
+	if (status == 0) {
+		fences_end(master->fences, closing->session);
 		leases_closed(master->leases, closing->session);
-	else
+	} else {
 		leases_close_failed(master->leases, closing->session);
+	}
 	if (status == 0 && !master->stopping)
 		clients_act(master, clock_boottime_ns());
 	master_unlock(master);
@@ -184,18 +185,23 @@ static void sync_closing(struct master *master, uint64_t session, uint64_t index
 	command_log_sync(master->log, &closing->sync);
 }
 
+void client_end_stream(struct master *master, struct client_session *session)
+{
+	if (session->stream == NULL)
+		return;
+	session->stream->session = NULL;
+	session->stream->ended = true;
+	rpc_stream_close(session->stream->rpc);
+	session->stream = NULL;
+	leases_disconnect(master->leases, session->id, clock_boottime_ns());
+}
+
 void client_close_session(struct master *master, struct client_session *session, const char *why)
 {
 	struct command command = {.kind = COMMAND_SESSION_CLOSE, .session = session->id};
 	struct command_sync result;
 
-	if (session->stream != NULL) {
-		session->stream->session = NULL;
-		session->stream->ended = true;
-		rpc_stream_close(session->stream->rpc);
-		session->stream = NULL;
-		leases_disconnect(master->leases, session->id, clock_boottime_ns());
-	}
+	client_end_stream(master, session);
 	command_log_propose(master->log, &command, note_index, &result);
 	if (result.index == 0) {
 		session->close_failed = true;
@@ -213,7 +219,7 @@ static void fence(struct master *master, uint64_t id)
 	struct client_session *session = client_session_find(master, id);
 
 	if (session != NULL)
-		client_close_session(master, session, "lease expired");
+		client_fence_session(master, session);
 	else /* closed already, but that was not durable */
 		sync_closing(master, id, command_log_applied(master->log));
 }

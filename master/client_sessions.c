@@ -13,6 +13,8 @@
 /* After it is back, a client repeats requests without an answer; see client_requests.c. */
 #define LENIENT_NS     (2 * NS_PER_SEC)
 #define MOUNT_TEXT_MAX 1024u
+/* All it has sent was answered, and nothing is left to be sent. */
+#define GOODBYE_CLEAN 1u
 /* Servers that a client may complain of in one message. */
 #define UNREACHABLE_MAX 64u
 
@@ -233,6 +235,14 @@ static void forget_answered(struct client_stream *stream, const Catena__ClientBa
 		command_log_propose(stream->master->log, &command, ignore_result, NULL);
 }
 
+static void say_goodbye(struct client_stream *stream, uint32_t how)
+{
+	if (how == GOODBYE_CLEAN)
+		client_close_session(stream->master, stream->session, "goodbye");
+	else
+		leases_fence(stream->master->leases, stream->session->id);
+}
+
 /* False: the client does what no client may do. */
 static bool handle(struct client_stream *stream, const Catena__ClientBatch *batch,
 		   struct push *push)
@@ -253,7 +263,7 @@ static bool handle(struct client_stream *stream, const Catena__ClientBatch *batc
 						 stream->session->id, batch->unreachable[i],
 						 now_ns);
 	if (batch->n_goodbye != 0)
-		client_close_session(stream->master, stream->session, "goodbye");
+		say_goodbye(stream, batch->goodbye[0]);
 	return true;
 }
 

@@ -1,6 +1,7 @@
 /* client_sessions.h - inside of the clients' part of the master: client_sessions.c (streams and
  * their beginning), client_requests.c (requests and replies), client_leases.c (what leases.h
- * decides). All with the state lock held, but for what runs on the RPC thread's own data. */
+ * decides), client_fences.c (what fences.h decides). All with the state lock held, but for what
+ * runs on the RPC thread's own data. */
 #ifndef CATENA_MASTER_CLIENT_SESSIONS_H
 #define CATENA_MASTER_CLIENT_SESSIONS_H
 #include "master/master.h"
@@ -47,6 +48,10 @@ void client_refuse(struct client_stream *stream, int error, const char *message)
 void client_requests(struct client_stream *stream, const Catena__ClientBatch *batch,
 		     struct push *push, uint64_t now_ns);
 
-/* Closes it in the store: expired, or goodbye. */
+/* The session's stream, if it has one, is none of it any more, and ends. */
+void client_end_stream(struct master *master, struct client_session *session);
+/* Closes it in the store; nothing of it may be under way. */
 void client_close_session(struct master *master, struct client_session *session, const char *why);
+/* Ends it, so that nothing of it can take effect; then it is closed (client_fences.c). */
+void client_fence_session(struct master *master, struct client_session *session);
 #endif

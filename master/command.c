@@ -24,6 +24,8 @@ int command_apply(struct state *state, uint64_t index, const struct command *com
 		return state_apply_lease_grant(state, index, command->session, &result->generation);
 	case COMMAND_LEASE_END:
 		return state_apply_lease_end(state, index, command->session, command->generation);
+	case COMMAND_FENCES_OWED:
+		return state_apply_fences_owed(state, index, command->owed);
 	case COMMAND_REGISTER:
 		return state_apply_register(state, index, command->registration.server,
 					    command->registration.targets,

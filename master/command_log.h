@@ -25,6 +25,7 @@ enum command_kind {
 	COMMAND_SESSION_FENCE,
 	COMMAND_LEASE_GRANT,
 	COMMAND_LEASE_END,
+	COMMAND_FENCES_OWED,
 	COMMAND_REGISTER,
 	COMMAND_CHAINS,
 	COMMAND_REMOVED,
@@ -40,6 +41,7 @@ struct command {
 		const Catena__Request *request;
 		uint64_t answered_through;
 		uint64_t generation; /* LEASE_END */
+		bool owed;           /* FENCES_OWED */
 		struct {
 			uint64_t secret;
 			const char *mount, *name;

@@ -41,6 +41,7 @@ struct live_server {
 	uint64_t out_ns; /* since when it is out; 0: it is not */
 	bool registered; /* since the master started */
 	bool connected, leaving, refused;
+	bool owes;     /* not to be renewed: see chain_manager_owes() */
 	bool withheld; /* not to be renewed: a decision about it is not published */
 	UT_hash_handle hh;
 };

@@ -207,7 +207,11 @@ static int start_parts(struct master *master, char *error, size_t error_size)
 
 	rc = leases_create(&leases, &master->leases);
 	if (rc == 0)
+		rc = fences_start(master);
+	if (rc == 0)
 		rc = chains_start(master);
+	if (rc == 0)
+		fences_shown(master);
 	if (rc == 0)
 		rc = command_log_open(&log, &master->log);
 	if (rc == 0)
@@ -269,6 +273,7 @@ void master_stop(struct master *master)
 	chunkservers_free(master);
 	chains_free(master);
 	leases_destroy(master->leases);
+	fences_free(master->fences);
 	view_close(&master->view);
 	state_close(master->state);
 	kv_close(master->kv);
@@ -289,6 +294,7 @@ void master_tick(struct master *master)
 		master->retry_ns = now_ns + RETRY_NS;
 		clients_retry(master);
 	}
+	fences_tick(master, now_ns);
 	clients_act(master, now_ns);
 	master->last_tick_ns = now_ns;
 	master_unlock(master);

@@ -18,6 +18,7 @@
 #include "common/tls.h"
 #include "master/command_log.h"
 #include "master/config.h"
+#include "master/fences.h"
 #include "master/leases.h"
 #include "master/push.h"
 #include "master/state.h"
@@ -46,6 +47,7 @@ struct master {
 
 	struct view view;
 	struct leases *leases;
+	struct fences *fences;
 	struct client_session *clients; /* by id: every session of the store */
 	struct client_stream *waiting;  /* by waiter number: not admitted yet */
 	uint64_t next_waiter;
@@ -71,6 +73,15 @@ void master_stop(struct master *master);
 
 void master_lock(struct master *master);
 void master_unlock(struct master *master);
+
+/* ---- client_fences.c ---- */
+int fences_start(struct master *master); /* -ENOMEM */
+/* The view was published. */
+void fences_shown(struct master *master);
+/* Does what the fences decide; after anything that may have changed them. */
+void fences_act(struct master *master, uint64_t now_ns);
+/* Each tick. */
+void fences_tick(struct master *master, uint64_t now_ns);
 
 /* ---- client_sessions.c, client_requests.c, client_leases.c ---- */
 extern const struct rpc_stream_handler client_stream_handler;

@@ -52,6 +52,7 @@ enum meta_tag {
 	META_FENCE = 'f',    /* servers to be told first of the last change of chains */
 	META_LEASE = 'l',    /* struct tree_lease */
 	META_ENDED = 'e',    /* id be64: of a session that was fenced */
+	META_OWED = 'w',     /* there: state_fences_owed() */
 };
 
 #define META_KEY_MAX     9
@@ -327,6 +328,7 @@ struct state {
 	struct open_total *opens;
 	struct tree_lease lease;
 	struct ended_sessions ended;
+	bool fences_owed;
 	struct cluster cluster;
 	struct txn txn;
 	bool stale; /* memory may not be what the store is: read anew before anything else */
@@ -351,7 +353,8 @@ int txn_failed(struct txn *txn, int rc);
 int txn_inode(struct txn *txn, uint64_t ino, struct inode **out);
 /* To be called before the first change of an inode. */
 void txn_touch(struct txn *txn, struct inode *inode);
-/* The same, but what changes is nothing that anybody's copies of it depend on: its version stays. */
+/* The same, but what changes is nothing that anybody's copies of it depend on: its version stays.
+ */
 void txn_touch_quietly(struct txn *txn, struct inode *inode);
 /* A new inode, with the number @ino or (0) the next; type and fields are the caller's. -EEXIST. */
 int txn_inode_new(struct txn *txn, uint64_t ino, struct inode **out);

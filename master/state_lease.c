@@ -14,6 +14,7 @@
 
 #define LEASE_FORMAT      1
 #define ENDED_FORMAT      1
+#define OWED_FORMAT       1
 #define LEASE_VALUE_BYTES (1 + 2 * 8)
 
 /* ---- the table of ended sessions ---- */
@@ -135,6 +136,20 @@ static int load_lease(struct state *state)
 	return rc;
 }
 
+static int load_owed(struct state *state)
+{
+	uint8_t key[META_KEY_MAX], *value;
+	size_t size;
+	int rc = kv_get(state->kv, FAMILY_META, key, key_meta(key, META_OWED, 0), &value, &size);
+
+	state->fences_owed = rc == 0;
+	if (rc != 0)
+		return rc == -ENOENT ? 0 : rc;
+	rc = size == 1 && value[0] == OWED_FORMAT ? 0 : -EUCLEAN;
+	free(value);
+	return rc;
+}
+
 int leases_load(struct state *state)
 {
 	static const uint8_t start = META_ENDED, end = META_ENDED + 1;
@@ -143,6 +158,8 @@ int leases_load(struct state *state)
 	struct kv_iter *iter;
 	int rc = load_lease(state);
 
+	if (rc == 0)
+		rc = load_owed(state);
 	if (rc == 0)
 		rc = kv_iter_open(state->kv, FAMILY_META, &start, 1, &end, 1, &iter);
 	if (rc != 0)
@@ -200,6 +217,31 @@ int state_apply_session_fence(struct state *state, uint64_t index, uint64_t id)
 	session->fenced = true;
 	ended_add(&state->ended, id);
 	return 0;
+}
+
+int state_apply_fences_owed(struct state *state, uint64_t index, bool owed)
+{
+	uint8_t key[META_KEY_MAX];
+	struct txn *txn;
+	int rc = state_ready(state);
+
+	if (rc != 0)
+		return rc;
+	txn = txn_begin(state, NULL, 0);
+	if (owed)
+		kv_batch_put(txn->batch, FAMILY_META, key, key_meta(key, META_OWED, 0),
+			     &(uint8_t){OWED_FORMAT}, 1);
+	else
+		kv_batch_delete(txn->batch, FAMILY_META, key, key_meta(key, META_OWED, 0));
+	rc = txn_commit(txn, index);
+	if (rc == 0)
+		state->fences_owed = owed;
+	return rc;
+}
+
+bool state_fences_owed(const struct state *state)
+{
+	return state->fences_owed;
 }
 
 void leases_batch_close(struct txn *txn, const struct session *session)

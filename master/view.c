@@ -79,6 +79,11 @@ static uint64_t shown_version(const struct view *view)
 	return view_version_of(view->map->version) | (view->changes & ((1ull << CHANGE_BITS) - 1));
 }
 
+uint64_t view_version(const struct view *view)
+{
+	return shown_version(view);
+}
+
 /* Encodes with the version that fits; the map itself keeps the state's. */
 static int encode(struct view *view, uint8_t **out, size_t *size)
 {

@@ -39,6 +39,8 @@ void view_set_usage(struct view *view, uint32_t target_id, uint64_t capacity, ui
 		    bool full);
 /* A new version, encoded anew. */
 int view_publish(struct view *view);
+/* Of what was published last, unless it was refreshed since. */
+uint64_t view_version(const struct view *view);
 /* The same with today's usage, malloc()ed, for those who only look. */
 int view_encode_now(struct view *view, uint8_t **out, size_t *size);
 

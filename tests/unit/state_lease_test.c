@@ -246,6 +246,19 @@ static void the_map_names_fenced_sessions_until_the_floor_has_passed_them(void *
 	assert_ended(NULL, 0, 13);
 }
 
+static void what_is_owed_is_known_after_a_restart(void **state)
+{
+	assert_false(state_fences_owed(f.state));
+	assert_int_equal(state_apply_fences_owed(f.state, ++f.index, true), 0);
+	assert_true(state_fences_owed(f.state));
+	assert_int_equal(fixture_reopen(&f), 0);
+	assert_true(state_fences_owed(f.state));
+	assert_int_equal(state_apply_fences_owed(f.state, ++f.index, false), 0);
+	assert_false(state_fences_owed(f.state));
+	assert_int_equal(fixture_reopen(&f), 0);
+	assert_false(state_fences_owed(f.state));
+}
+
 /* ---- failing writes ---- */
 
 #define SCRIPT_STEPS 6
@@ -340,6 +353,7 @@ int main(void)
 		TEST(only_who_is_alone_gets_the_lease_and_nobody_begins_beside_it),
 		TEST(a_fenced_session_changes_nothing),
 		TEST(the_map_names_fenced_sessions_until_the_floor_has_passed_them),
+		TEST(what_is_owed_is_known_after_a_restart),
 		TEST(a_command_that_the_store_failed_has_no_effect),
 		TEST(a_damaged_lease_is_refused),
 	};
