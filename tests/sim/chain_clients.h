@@ -331,7 +331,9 @@ static void move_back(struct chain_config *config, int at, enum member_state sta
 /* A member that died while it was copied to has a chunk that is partly another's. As long as
  * anybody else is in-sync that one goes first. Alone it would go on with the mixture: nothing that
  * was answered is missing in it, but an update that was not may be seen, and applied again later.
- * That takes the death of all, and then, for good, of all the others: not played here. */
+ * That takes the death of all, and then, for good, of all the others. Nobody is taken out so that
+ * only mixtures are left (may_go_without()); but who is taken out while it copies may make one of
+ * the last that was whole before it hears of that (goes_on_mixed()). */
 static bool is_mixture(const struct world *w, unsigned server, unsigned p)
 {
 	const struct model_store *store = &w->servers[server].store;
@@ -377,6 +379,28 @@ static void take_out(struct world *w, unsigned number)
 		tell_config(w);
 }
 
+/* Is there nobody else in-sync who is whole? Then one of them goes on, as the master has it, since
+ * it cannot tell mixtures; what clients then see of this partition need not be one history. */
+static bool goes_on_mixed(struct world *w, unsigned p, int at)
+{
+	const struct chain_config *config = &w->configs[p];
+	bool other = false;
+
+	for (int i = 0; i < (int)config->count; i++) {
+		unsigned server = (unsigned)config->members[i].server_id - 1;
+
+		if (i == at || config->members[i].state != MEMBER_IN_SYNC)
+			continue;
+		if (!is_mixture(w, server, p))
+			return false;
+		other = other || w->servers[server].alive;
+	}
+	if (other)
+		trace(w, "partition %u goes on with a mixture", p);
+	w->mixed[p] = w->mixed[p] || other;
+	return other;
+}
+
 /* A member that says so is made equal anew by the others. */
 static bool unfit_goes(struct world *w, unsigned p)
 {
@@ -388,7 +412,7 @@ static bool unfit_goes(struct world *w, unsigned p)
 	    report->epoch != config->epoch)
 		return false;
 	at = position(config, report->target - 1);
-	if (!may_go_without(w, p, at))
+	if (!may_go_without(w, p, at) && !goes_on_mixed(w, p, at))
 		return false;
 	trace(w, "server %u is unfit for partition %u", report->target - 1, p);
 	move_back(config, at, MEMBER_OFFLINE);

@@ -459,7 +459,7 @@ static void read_everything(struct world *w)
 static void check_histories(struct world *w)
 {
 	for (unsigned p = 0; p < PARTITIONS && w->problem == NULL; p++)
-		for (unsigned c = 0; c < REGISTERS; c++)
+		for (unsigned c = 0; c < REGISTERS && !w->mixed[p]; c++)
 			for (unsigned b = 0; b < MODEL_BLOCKS; b++) {
 				struct history *h = &w->histories[p][c][b];
 				const char *wrong = w->options.power ? history_durable(h)
@@ -614,6 +614,23 @@ static int find_plants(uint64_t first, uint64_t seeds)
 	return missed;
 }
 
+/* Seeds that showed a fault once, of the chain or of the test. */
+static const uint64_t kept[] = {
+	910047344, /* nobody whole was left in-sync: the master waited for one for ever */
+};
+
+static unsigned seed_fails(uint64_t seed, bool verbose, const char *program, const char *plant)
+{
+	const char *wrong = run_seed(seed, verbose);
+
+	if (wrong == NULL)
+		return 0;
+	printf("seed %llu: %s; again: %s --seed %llu --verbose%s%s\n", (unsigned long long)seed,
+	       wrong, program, (unsigned long long)seed, plant[0] != 0 ? " --plant " : "", plant);
+	fflush(stdout);
+	return 1;
+}
+
 static int usage(void)
 {
 	fprintf(stderr, "usage: chain_test [--seeds N] [--seed S] [--plant NAME] [--verbose]\n");
@@ -655,17 +672,10 @@ int main(int argc, char **argv)
 		log_set_level(LOG_LEVEL_DEBUG);
 	else
 		(void)log_open("/dev/null"); /* disks that fail are nothing to tell here */
-	for (uint64_t seed = first; seed < first + seeds; seed++) {
-		const char *wrong = run_seed(seed, verbose);
-
-		if (wrong == NULL)
-			continue;
-		failed++;
-		printf("seed %llu: %s; again: %s --seed %llu --verbose%s%s\n",
-		       (unsigned long long)seed, wrong, argv[0], (unsigned long long)seed,
-		       planted ? " --plant " : "", planted ? plant : "");
-		fflush(stdout);
-	}
+	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]) && argc == 1; i++)
+		failed += seed_fails(kept[i], verbose, argv[0], "");
+	for (uint64_t seed = first; seed < first + seeds; seed++)
+		failed += seed_fails(seed, verbose, argv[0], planted ? plant : "");
 	printf("%llu seeds from %llu, %llu failed\n", (unsigned long long)seeds,
 	       (unsigned long long)first, (unsigned long long)failed);
 	if (failed == 0 && !planted && argc == 1 && fewer == NULL)

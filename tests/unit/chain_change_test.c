@@ -135,6 +135,32 @@ static void test_ahead_of_the_cursor_nobody_waits_for_a_syncing_member(void **st
 	rig_free_all(rig);
 }
 
+/* It will not be sent after the walk, so the successor may not count on that. */
+static void test_what_is_left_to_the_walk_is_not_promised_for_later(void **state)
+{
+	struct rig *rig = with_syncing(0);
+	static struct sync_compare compare;
+	struct frame_header header = rig_header(rig, FRAME_WRITE, 10);
+
+	(void)state;
+	header.client_id = 5;
+	header.op_id = 1;
+	header.length = BLOCK_SIZE;
+	header.flags = FRAME_SYNC;
+	(void)rig_ask(rig, CLIENT, &header, rig_payload(1));
+	rig_end(rig, CHAIN_PREPARE, 0);
+	assert_int_equal(chain_count(rig->chain).pending, 1); /* its own disk has not got it yet */
+	successor_connects(rig);
+	assert_int_equal(sent_kind(rig), SYNC_KIND_RANGE);
+	assert_int_equal(sync_compare_decode(buf_payload(rig->sent[0].payload),
+					     rig->sent[0].payload->length, &compare),
+			 0);
+	assert_int_equal(compare.count, 1);
+	assert_int_equal(compare.records[0].version, 1);
+	assert_int_equal(compare.records[0].base, 1);
+	rig_free_all(rig);
+}
+
 static void test_while_a_range_is_compared_its_updates_are_undecided(void **state)
 {
 	struct rig *rig = with_syncing(1);
@@ -589,6 +615,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ahead_of_the_cursor_nobody_waits_for_a_syncing_member),
+		cmocka_unit_test(test_what_is_left_to_the_walk_is_not_promised_for_later),
 		cmocka_unit_test(test_while_a_range_is_compared_its_updates_are_undecided),
 		cmocka_unit_test(test_an_update_of_a_chunk_to_be_copied_is_left_to_the_walk),
 		cmocka_unit_test(test_a_chunk_that_is_copied_lets_its_updates_wait),
