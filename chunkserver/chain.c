@@ -343,7 +343,7 @@ bool chain_is_ready(const struct chain *chain)
 {
 	if (FAULTY(SERVE_UNREADY))
 		return true;
-	return chain->in_sync && !chain->env->failed && !chain->unfit &&
+	return chain->in_sync && !chain->env->failed && !chain->unfit && !chain->outdated &&
 	       (chain->head || chain->in_ready) && (chain->tail || chain->out_ready);
 }
 
@@ -414,6 +414,7 @@ struct chain_counts chain_count(const struct chain *chain)
 	counts.strict = link_strict(chain);
 	counts.walking = chain->walk != NULL;
 	counts.damaged = chain->damaged;
+	counts.outdated = chain->outdated;
 	if (chain->walk != NULL) {
 		struct sync_counts walk = sync_walk_counts(chain->walk);
 

@@ -56,6 +56,11 @@ struct chain_ops {
 	/* Bytes that walks of this target may copy now; they are taken from the caller's budget.
 	 * False: not now, a tick asks again. */
 	bool (*may_copy)(void *ctx, uint32_t bytes);
+	/* The highest epoch of the partition's chain that this target knows of, whichever process
+	 * was told; 0: none. And that it is this one, durably before what is changed from now on.
+	 * Both or none may be NULL. */
+	uint64_t (*epoch)(void *ctx, uint32_t pool, uint32_t partition);
+	void (*set_epoch)(void *ctx, uint32_t pool, uint32_t partition, uint64_t epoch);
 };
 
 /* Who asked, and where the answer goes. */
@@ -160,7 +165,10 @@ size_t chain_env_requests(const struct chain_env *env);
 struct chain *chain_new(struct chain_env *env, uint32_t pool, uint32_t partition);
 /* Requests are dropped without answer; operations of the store may be under way. */
 void chain_free(struct chain *chain);
-/* The newest word of the master; an epoch not above the known one is ignored. */
+/* The newest word of the master; an epoch not above the known one is ignored. A chain that is older
+ * than what this target has been in is refused, and the log says so: its copy would be overwritten
+ * by what others had before, or they by it. The same goes, later, when chunks of a later epoch are
+ * met: nothing is served, copied or removed then before the epoch changes. */
 void chain_configure(struct chain *chain, const struct chain_config *config);
 uint64_t chain_epoch(const struct chain *chain);
 /* Who is next or before me; 0: nobody. *target_id may be NULL. */
@@ -217,7 +225,8 @@ struct chain_counts {
 	bool strict;            /* the successor is waited for */
 	bool walking;
 	uint64_t walk_compared, walk_copied; /* chunks, bytes, of the walk under way */
-	bool damaged; /* the last walk found chunks that cannot be read here */
+	bool damaged;  /* the last walk found chunks that cannot be read here */
+	bool outdated; /* the master's chain is older than this copy */
 };
 struct chain_counts chain_count(const struct chain *chain);
 #endif

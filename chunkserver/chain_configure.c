@@ -7,6 +7,8 @@
 
 #define LOG_MODULE "chain"
 
+static struct log_rate outdated_rate;
+
 bool chain_is_member(const struct chain *chain)
 {
 	int self = chain->config.self;
@@ -106,6 +108,48 @@ static void early_arrive(struct chain *chain)
 	chain_frame(chain, &source, &header, payload);
 }
 
+/* ---- chains older than the copy ---- */
+
+static void outdated(struct chain *chain, uint64_t epoch, const char *of)
+{
+	chain->outdated = true;
+	if (log_rate_ok(&outdated_rate, 5))
+		log_error("the master's chain is older than %s here: this copy is kept as it is, "
+			  "and serves nothing pool=%u partition=%u epoch=%llu "
+			  "hint=\"does the master run on an older copy of its store?\"",
+			  of, chain->pool, chain->partition, (unsigned long long)epoch);
+}
+
+void outdated_found(struct chain *chain)
+{
+	outdated(chain, chain->config.epoch, "chunks");
+}
+
+bool chunk_is_later(struct chain *chain, const struct chunk_key *key)
+{
+	struct chunk_info info;
+
+	if (chain->env->ops->store.info(chain->env->ctx, key, &info) < 0 || !info.exists ||
+	    info.epoch <= chain->config.epoch)
+		return false;
+	outdated_found(chain);
+	return true;
+}
+
+/* Of what an earlier process was told: this one goes by its configuration. */
+static bool is_outdated(struct chain *chain, const struct chain_config *config)
+{
+	const struct chain_env *env = chain->env;
+	uint64_t known = chain->config.epoch;
+
+	if (known == 0 && env->ops->epoch != NULL)
+		known = env->ops->epoch(env->ctx, chain->pool, chain->partition);
+	if (config->epoch >= known)
+		return false;
+	outdated(chain, config->epoch, "the one that was");
+	return true;
+}
+
 /* ---- changes ---- */
 
 static int index_of(const struct chain_config *config, uint32_t target_id)
@@ -168,9 +212,15 @@ void chain_configure(struct chain *chain, const struct chain_config *config)
 	bool was_in_sync = chain->in_sync, was_strict = link_strict(chain);
 	int old_next = chain->next_index;
 
-	if (config->epoch <= chain->config.epoch)
+	if (is_outdated(chain, config))
+		return;
+	chain->outdated = false;
+	if (config->epoch == chain->config.epoch)
 		return;
 	chain->config = *config;
+	if (chain->env->ops->set_epoch != NULL)
+		chain->env->ops->set_epoch(chain->env->ctx, chain->pool, chain->partition,
+					   config->epoch);
 	find_roles(chain);
 	chain->strict = chain->unfit = false;
 	if (!chain_is_member(chain)) {

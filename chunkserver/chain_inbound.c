@@ -134,6 +134,8 @@ static void compare_failed(struct chain *chain, int error)
 {
 	if (error == -EIO)
 		trouble(chain);
+	else if (error == -ESTALE)
+		outdated_found(chain);
 	compare_answer(chain, FRAME_STATUS_NOT_READY);
 	inbound_lose(chain);
 }
@@ -214,7 +216,8 @@ static bool remove_extra(struct chain *chain)
 
 	while (n == 0 && !c->cursor.done) {
 		n = sync_extra(&chain->env->ops->store, chain->env->ctx, chain->pool,
-			       chain->partition, &c->compare, &c->cursor, keys, REMOVE_BATCH);
+			       chain->partition, &c->compare, chain->config.epoch, &c->cursor, keys,
+			       REMOVE_BATCH);
 		if (n < 0) {
 			compare_failed(chain, n);
 			return false;
@@ -310,11 +313,14 @@ static uint32_t compare_gone(struct chain *chain, const struct chain_source *sou
 	count = sync_gone_decode(buf_payload(payload), payload->length, gone);
 	if (count < 0)
 		return EINVAL;
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < count; i++) {
 		keys[i] = (struct chunk_key){.pool = chain->pool,
 					     .partition = chain->partition,
 					     .file_id = gone[i].file_id,
 					     .index = gone[i].index};
+		if (chunk_is_later(chain, &keys[i]))
+			return FRAME_STATUS_NOT_READY;
+	}
 	remove_keys(chain, source, header, keys, (uint32_t)count);
 	return FRAME_OK;
 }
@@ -420,13 +426,15 @@ static uint32_t copy_arrived(struct chain *chain, const struct chain_source *sou
 		return FRAME_STATUS_GAP;
 	if (!at_blocks(header) ||
 	    (header->op == FRAME_SYNC_COMMIT &&
-	     sync_commit_decode(buf_payload(payload), payload->length, &info) < 0))
+	     (sync_commit_decode(buf_payload(payload), payload->length, &info) < 0 ||
+	      info.epoch > chain->config.epoch)))
 		return EINVAL;
 	/* The predecessor's copy has them, or they were never answered to anyone. */
 	drop_chunk_pending(chain, &header->key);
 	rc = chunk_make(chain, &header->key, &chunk);
 	if (rc < 0 && rc != -EBADMSG) {
-		trouble(chain);
+		if (rc != -ESTALE)
+			trouble(chain);
 		return FRAME_STATUS_NOT_READY;
 	}
 	if (rc < 0)
@@ -571,7 +579,7 @@ void sync_arrived(struct chain *chain, const struct chain_source *source,
 
 	if ((header->flags & FRAME_FORWARD) == 0)
 		status = EACCES;
-	else if (chain->env->failed || chain->env->stopped)
+	else if (chain->env->failed || chain->env->stopped || chain->outdated)
 		status = FRAME_STATUS_NOT_READY;
 	else if (header->op == FRAME_SYNC_COMPARE)
 		status = compare_arrived(chain, source, header, payload);

@@ -130,6 +130,7 @@ struct chain {
 	bool next_in_sync;    /* the successor is a member whose word counts */
 	bool mixed;           /* copied to, and not made equal since: parts may be of two members */
 	bool unfit;           /* mixed, and the head: another member goes before us */
+	bool outdated;        /* the chain that we are told of is older than our copy */
 	uint64_t unfit_epoch; /* in which the master was told */
 	struct { /* what came for an epoch that we have not heard of yet; conn 0: none */
 		struct chain_source source;
@@ -226,6 +227,10 @@ bool chain_is_member(const struct chain *chain);
  * @payload is taken over. */
 bool early_keep(struct chain *chain, const struct chain_source *source,
 		const struct frame_header *header, struct buf *payload);
+/* Something here is of a later epoch than the chain: see chain_configure(). */
+void outdated_found(struct chain *chain);
+/* The chunk is; then outdated_found(). One that cannot be read is not. */
+bool chunk_is_later(struct chain *chain, const struct chunk_key *key);
 /* @status 0: without answer. */
 void early_drop(struct chain *chain, uint32_t status);
 
@@ -247,6 +252,7 @@ void request_wait(struct request *r, const struct chain_source *source); /* one 
 /* It is in no chunk's queue any more. */
 void request_unqueued(struct request *r);
 struct chain_chunk *chunk_find(struct chain *chain, const struct chunk_key *key);
+/* -ESTALE: it is of a later epoch than the chain; else as the store says. */
 int chunk_make(struct chain *chain, const struct chunk_key *key, struct chain_chunk **out);
 /* Who walks over the lists of a chunk pins it; the last to let go frees it when nothing is going
  * on. */

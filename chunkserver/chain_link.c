@@ -196,7 +196,7 @@ void link_consider(struct chain *chain)
 	if (chain->walk != NULL)
 		walk_go_on(chain); /* it may have had to wait for its turn to copy */
 	if (chain->link != CHAIN_LINK_WAIT || env->failed || env->now_ns < chain->retry_at_ns ||
-	    chain->unfit || resume(chain) || !(chain->head || chain->in_ready))
+	    chain->unfit || chain->outdated || resume(chain) || !(chain->head || chain->in_ready))
 		return;
 	/* A member that is in-sync is compared while nothing goes on here, since it is waited for;
 	 * others while everything does, but not too many at a time. */

@@ -270,6 +270,10 @@ int chunk_make(struct chain *chain, const struct chunk_key *key, struct chain_ch
 	rc = env->ops->store.info(env->ctx, key, &info);
 	if (rc < 0)
 		return rc;
+	if (info.exists && info.epoch > chain->config.epoch) {
+		outdated_found(chain);
+		return -ESTALE;
+	}
 	chunk = chain_alloc(sizeof(*chunk));
 	chunk->key = *key;
 	chunk->chain = chain;

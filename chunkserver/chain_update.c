@@ -335,7 +335,8 @@ static uint32_t check_client(struct chain *chain)
 		return FRAME_STATUS_NOT_READY;
 	if (!leased(chain->env))
 		return FRAME_STATUS_NO_LEASE;
-	if (chain->unfit || (chain->link == CHAIN_LINK_DOWN && link_strict(chain)))
+	if (chain->unfit || chain->outdated ||
+	    (chain->link == CHAIN_LINK_DOWN && link_strict(chain)))
 		return FRAME_STATUS_NOT_READY;
 	return 0;
 }
@@ -343,7 +344,7 @@ static uint32_t check_client(struct chain *chain)
 static uint32_t check_predecessor(struct chain *chain, const struct chain_source *source,
 				  const struct frame_header *header)
 {
-	if (chain->env->failed)
+	if (chain->env->failed || chain->outdated)
 		return FRAME_STATUS_GAP;
 	if (FAULTY(NO_GAP_CHECK))
 		return 0;
@@ -585,7 +586,8 @@ static void accept_request(struct request *r)
 		return;
 	}
 	if (rc < 0) {
-		trouble(chain);
+		if (rc != -ESTALE)
+			trouble(chain);
 		request_refuse(r, FRAME_STATUS_NOT_READY, FRAME_STATUS_GAP);
 		if (!chain->head)
 			inbound_lose(chain);

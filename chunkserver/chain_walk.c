@@ -261,6 +261,8 @@ static void walk_failed(struct chain *chain, uint32_t status)
 	tell_after(chain, &counts);
 	if (status == EIO)
 		trouble(chain);
+	else if (status == ESTALE)
+		outdated_found(chain);
 	link_retry(chain, status);
 }
 
@@ -343,6 +345,7 @@ void walk_start(struct chain *chain)
 
 	asker.arg = chain;
 	asker.others = others_in_sync(chain);
+	asker.epoch = chain->config.epoch;
 	link_set(chain, CHAIN_LINK_COMPARING);
 	if (FAULTY(NO_GAP_CHECK)) {
 		link_set(chain, CHAIN_LINK_UP);

@@ -190,6 +190,13 @@ void store_sync(struct store_view *view, struct store_sync *sync);
 void store_sync_partition(struct store_view *view, uint32_t pool, uint32_t partition,
 			  void (*done)(void *user, int error), void *user);
 
+/* The highest epoch of the partition's chain that this target knows of; *epoch 0: none. -EIO,
+ * -EBADMSG. */
+int store_epoch(struct store_view *view, uint32_t pool, uint32_t partition, uint64_t *epoch);
+/* @epoch (not 0) is. What is changed afterwards is not durable before that. -EIO: the target is
+ * down; -ENOMEM. */
+int store_set_epoch(struct store_view *view, uint32_t pool, uint32_t partition, uint64_t epoch);
+
 /* Deletes whole chunks, durably when done. Absent ones are no error. @keys is copied. */
 void store_remove(struct store_view *view, const struct chunk_key *keys, size_t count,
 		  void (*done)(void *user, int error), void *user);

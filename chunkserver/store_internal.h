@@ -212,6 +212,7 @@ static inline bool record_is_inline(uint32_t length)
 #define KEY_LIFE         'l'
 #define KEY_SYNCED       'y'
 #define KEY_DAMAGE       'd'
+#define KEY_EPOCH        'e'
 #define KEY_BYTES_MAX    (CHUNK_KEY_BYTES + 4)
 #define PIECE_VALUE_MAX  (1 + 2 + 2 * (PIECE_BLOCKS / 8) + 4 * PIECE_BLOCKS + 4)
 #define RECORD_VALUE_MAX 4096u
@@ -248,12 +249,15 @@ size_t inner_encode(uint32_t crc, const void *bytes, uint32_t length, uint8_t ou
 int inner_decode(const void *data, size_t size, uint32_t crc, uint8_t out[BLOCK_SIZE]);
 size_t state_encode(bool clean, const char *boot_id, uint8_t out[STATE_VALUE_MAX]);
 int state_decode(const void *data, size_t size, bool *clean, char boot_id[BOOT_ID_BYTES]);
-/* Numbers that are not 0: the life; the mark of store_synced.c; the life that noticed damage. */
+/* Numbers that are not 0: the life; the mark of store_synced.c; the life that noticed damage; the
+ * highest epoch of a partition's chain. */
 size_t life_encode(uint64_t life, uint8_t out[NUMBER_VALUE_MAX]);
 int life_decode(const void *data, size_t size, uint64_t *life);
 size_t synced_encode(uint64_t mark, uint8_t out[NUMBER_VALUE_MAX]);
 int synced_decode(const void *data, size_t size, uint64_t *mark);
 size_t damage_encode(uint64_t life, uint8_t out[NUMBER_VALUE_MAX]);
+size_t epoch_encode(uint64_t epoch, uint8_t out[NUMBER_VALUE_MAX]);
+int epoch_decode(const void *data, size_t size, uint64_t *epoch);
 
 /* ---- the store ---- */
 

@@ -504,3 +504,13 @@ size_t damage_encode(uint64_t life, uint8_t out[NUMBER_VALUE_MAX])
 {
 	return number_encode(KEY_DAMAGE, life, out);
 }
+
+size_t epoch_encode(uint64_t epoch, uint8_t out[NUMBER_VALUE_MAX])
+{
+	return number_encode(KEY_EPOCH, epoch, out);
+}
+
+int epoch_decode(const void *data, size_t size, uint64_t *epoch)
+{
+	return number_decode(KEY_EPOCH, data, size, epoch);
+}

@@ -151,7 +151,8 @@ struct sync_store {
 
 /* Sets the bits of records that differ from the member's own, which it may cover by pending updates
  * of @epoch. A copy that is equal but was unsure is sure from now on. @suspect (may be NULL): a
- * chunk to be copied whatever its record says. -errno: the store failed. */
+ * chunk to be copied whatever its record says. -ESTALE: the member has one of a later epoch. Else
+ * -errno: the store failed. */
 int sync_differs(const struct sync_store *store, void *ctx, uint32_t pool, uint32_t partition,
 		 const struct sync_compare *compare, uint64_t epoch,
 		 bool (*suspect)(void *arg, const struct chunk_key *key), void *arg,
@@ -161,13 +162,14 @@ int sync_differs(const struct sync_store *store, void *ctx, uint32_t pool, uint3
 int sync_blocks_differ(const struct sync_store *store, void *ctx, const struct chunk_key *key,
 		       const struct sync_blocks *blocks, bool all, uint8_t *bitmap);
 /* Own chunks of the range that are not among the records: up to @max of them into @out. *@cursor
- * (zero-initialised) is where to go on; done is true when the range has been covered. */
+ * (zero-initialised) is where to go on; done is true when the range has been covered. -ESTALE: one
+ * is of a later epoch than @epoch. */
 struct sync_cursor {
 	bool begun, done;
 	struct chunk_key after;
 };
 int sync_extra(const struct sync_store *store, void *ctx, uint32_t pool, uint32_t partition,
-	       const struct sync_compare *compare, struct sync_cursor *cursor,
+	       const struct sync_compare *compare, uint64_t epoch, struct sync_cursor *cursor,
 	       struct chunk_key *out, int max);
 
 /* ---- the predecessor's walk ---- */
@@ -205,6 +207,8 @@ struct sync_asker {
 	/* A copy that was never completed here (parts of it may be of two members) is left alone
 	 * like one that cannot be read, since there are others; else it counts from now on. */
 	bool others;
+	/* A chunk of a later epoch than this one ends the walk: -ESTALE. 0: there is none. */
+	uint64_t epoch;
 	void *arg;
 };
 

@@ -39,6 +39,8 @@ static int differs(const struct sync_store *store, void *ctx, const struct chunk
 		return 1;
 	if (rc < 0)
 		return rc;
+	if (own.exists && own.epoch > epoch)
+		return -ESTALE;
 	if (covered(record, &own, epoch))
 		return 0;
 	if (!own.exists || own.version != record->version || own.length != record->length)
@@ -138,9 +140,10 @@ static bool before(const struct sync_compare *compare, struct chunk_key *key)
 }
 
 int sync_extra(const struct sync_store *store, void *ctx, uint32_t pool, uint32_t partition,
-	       const struct sync_compare *compare, struct sync_cursor *cursor,
+	       const struct sync_compare *compare, uint64_t epoch, struct sync_cursor *cursor,
 	       struct chunk_key *out, int max)
 {
+	struct chunk_info info;
 	bool from_start = false;
 	int found = 0, n;
 
@@ -161,8 +164,12 @@ int sync_extra(const struct sync_store *store, void *ctx, uint32_t pool, uint32_
 			break;
 		}
 		cursor->after = out[i];
-		if (!has_record(compare, key))
-			out[found++] = out[i];
+		if (has_record(compare, key))
+			continue;
+		/* One that cannot be read is of no use to anybody. */
+		if (store->info(ctx, &out[i], &info) == 0 && info.exists && info.epoch > epoch)
+			return -ESTALE;
+		out[found++] = out[i];
 	}
 	return found;
 }

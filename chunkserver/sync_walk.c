@@ -158,6 +158,8 @@ static int add_record(struct sync_walk *walk, const struct chunk_key *key)
 
 	if (rc == 0 && !info.exists)
 		return 0;
+	if (rc == 0 && walk->asker.epoch != 0 && info.epoch > walk->asker.epoch)
+		return -ESTALE;
 	memset(record, 0, sizeof(*record));
 	record->key = (struct sync_key){key->file_id, key->index};
 	if (rc == 0 && info.version == 0)

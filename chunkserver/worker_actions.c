@@ -511,6 +511,30 @@ static bool may_copy(void *ctx, uint32_t bytes)
 	return copy_rate_take(worker->options.copy_rate, clock_monotonic_ns(), bytes);
 }
 
+/* What the store cannot tell now counts as never told: chunks have their epochs, too. */
+static uint64_t known_epoch(void *ctx, uint32_t pool, uint32_t partition)
+{
+	uint64_t epoch;
+	int rc = store_epoch(((struct worker_target *)ctx)->view, pool, partition, &epoch);
+
+	if (rc < 0)
+		log_error("the last epoch of a partition cannot be read pool=%u partition=%u "
+			  "error=\"%s\"",
+			  pool, partition, strerror(-rc));
+	return rc < 0 ? 0 : epoch;
+}
+
+static void set_epoch(void *ctx, uint32_t pool, uint32_t partition, uint64_t epoch)
+{
+	struct worker_target *target = ctx;
+
+	/* Without it the target takes part all the same: it is down, or its chunks will say it. */
+	if (store_set_epoch(target->view, pool, partition, epoch) == -ENOMEM)
+		log_error("the epoch of a partition is not noted: out of memory pool=%u "
+			  "partition=%u",
+			  pool, partition);
+}
+
 const struct chain_ops worker_chain_ops = {
 	.store = {.info = look_info,
 		  .digest = look_digest,
@@ -522,4 +546,6 @@ const struct chain_ops worker_chain_ops = {
 	.free_bytes = free_bytes,
 	.in_flight = in_flight,
 	.may_copy = may_copy,
+	.epoch = known_epoch,
+	.set_epoch = set_epoch,
 };

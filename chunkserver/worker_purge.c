@@ -4,9 +4,10 @@
  * at most one a tick. Whether a partition may be purged is asked before each batch, of the newest
  * map, and it must be beyond doubt: its chain has a member in-sync and there, and not the target,
  * whose own chain (if there is one) knows that and has nothing under way; a chunk of a later epoch
- * than the map's stops the purge. The partition may become the target's again while a batch is
- * being removed: its chain hears of that when the batch has ended (purge_holds()), so that nothing
- * that is copied to it then is deleted. */
+ * than the map's stops the purge, and so does a map older than what the target has been told. The
+ * partition may become the target's again while a batch is being removed: its chain hears of that
+ * when the batch has ended (purge_holds()), so that nothing that is copied to it then is deleted.
+ */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -190,11 +191,27 @@ static void finish(struct worker_target *target, struct purge *purge)
 	drop(target, purge);
 }
 
+/* 1: the target has been told of a later chain. -errno */
+static int is_outdated(const struct worker_target *target, const struct purge *purge)
+{
+	uint64_t epoch =
+		cluster_map_chain(target->worker->map, purge->pool, purge->partition)->epoch;
+	uint64_t known;
+	int rc = store_epoch(target->view, purge->pool, purge->partition, &known);
+
+	if (rc == 0 && known > epoch)
+		log_error("chunks are kept although the partition is elsewhere: the target has "
+			  "been told of a later chain uuid=%s pool=%" PRIu32 " partition=%" PRIu32
+			  " epoch=%" PRIu64 " known=%" PRIu64,
+			  store_uuid(target->store), purge->pool, purge->partition, epoch, known);
+	return rc < 0 ? rc : known > epoch;
+}
+
 /* True: the next one may be looked at in the same tick. */
 static bool step(struct worker_target *target, struct purge *purge, uint64_t now_ns)
 {
 	struct chunk_key keys[BATCH];
-	int count;
+	int count, outdated;
 
 	switch (judge(target, purge)) {
 	case PURGE_NEVER:
@@ -205,6 +222,15 @@ static bool step(struct worker_target *target, struct purge *purge, uint64_t now
 		return true;
 	case PURGE_NOW:
 		break;
+	}
+	outdated = is_outdated(target, purge);
+	if (outdated < 0) {
+		target->purge_at_ns = now_ns + TRY_AGAIN_NS;
+		return false;
+	}
+	if (outdated > 0) {
+		drop(target, purge);
+		return true;
 	}
 	count = store_scan(target->view, purge->pool, purge->partition,
 			   purge->begun ? &purge->after : NULL, keys, BATCH);

@@ -75,6 +75,22 @@ static uint64_t count_in_flight(void *ctx, int64_t delta)
 	return c->w->in_flight;
 }
 
+static uint64_t look_epoch(void *ctx, uint32_t pool, uint32_t partition)
+{
+	const struct model_store *store = store_of(ctx);
+
+	(void)pool;
+	return store->epochs[partition];
+}
+
+static void look_set_epoch(void *ctx, uint32_t pool, uint32_t partition, uint64_t epoch)
+{
+	struct model_store *store = store_of(ctx);
+
+	(void)pool;
+	store->epochs[partition] = epoch;
+}
+
 static const struct chain_ops world_ops = {
 	.store = {.info = look_info,
 		  .digest = look_digest,
@@ -85,6 +101,8 @@ static const struct chain_ops world_ops = {
 		  .buffer = model_buffer},
 	.free_bytes = look_free,
 	.in_flight = count_in_flight,
+	.epoch = look_epoch,
+	.set_epoch = look_set_epoch,
 };
 
 static struct server_ctx contexts[SERVERS];
@@ -355,6 +373,8 @@ static void server_configure(struct world *w, unsigned number)
 			if (config.members[i].target_id == number + 1)
 				config.self = i;
 		chain_configure(s->chains[p], &config);
+		if (chain_count(s->chains[p]).outdated)
+			problem(w, "a member was told of an older chain than it had been in");
 	}
 	tell_connections(w, number);
 }

@@ -13,7 +13,8 @@
 #ifndef MODEL_CHUNKS
 #define MODEL_CHUNKS 64u
 #endif
-#define MODEL_BYTES (MODEL_BLOCKS * BLOCK_SIZE)
+#define MODEL_BYTES      (MODEL_BLOCKS * BLOCK_SIZE)
+#define MODEL_PARTITIONS 8u
 
 struct model_chunk {
 	struct chunk_key key;
@@ -35,7 +36,8 @@ struct model_store {
 	struct model_chunk durable[MODEL_CHUNKS];
 	struct model_change *log; /* not durable yet */
 	size_t log_count, log_size;
-	uint64_t log_base; /* number of the first change in the log */
+	uint64_t log_base;                 /* number of the first change in the log */
+	uint64_t epochs[MODEL_PARTITIONS]; /* highest of each partition's chain */
 };
 
 static inline unsigned model_slot(struct model_store *store, const struct chunk_key *key)

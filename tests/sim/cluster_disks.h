@@ -73,6 +73,22 @@ static bool may_copy(void *ctx, uint32_t bytes)
 	return chance(disk->w, 8) != 0;
 }
 
+static uint64_t look_epoch(void *ctx, uint32_t pool, uint32_t partition)
+{
+	const struct model_store *store = store_of(ctx);
+
+	(void)pool;
+	return store->epochs[partition];
+}
+
+static void look_set_epoch(void *ctx, uint32_t pool, uint32_t partition, uint64_t epoch)
+{
+	struct model_store *store = store_of(ctx);
+
+	(void)pool;
+	store->epochs[partition] = epoch;
+}
+
 static const struct chain_ops disk_ops = {
 	.store = {.info = look_info,
 		  .digest = look_digest,
@@ -84,6 +100,8 @@ static const struct chain_ops disk_ops = {
 	.free_bytes = look_free,
 	.in_flight = count_in_flight,
 	.may_copy = may_copy,
+	.epoch = look_epoch,
+	.set_epoch = look_set_epoch,
 };
 
 /* ---- operations ---- */
@@ -334,6 +352,7 @@ static void disk_put_back(struct disk *disk)
 		store->durable[i] = store->chunks[i];
 		disk->damaged[i] = false;
 	}
+	memset(store->epochs, 0, sizeof(store->epochs));
 	store->log_count = 0;
 	store->log_base = now;
 	disk->life = disk->image.life;

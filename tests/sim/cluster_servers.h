@@ -203,6 +203,8 @@ static void configure_chain(struct world *w, unsigned s, struct disk *disk, unsi
 		config.members[i].state = chain->members[i].state;
 	}
 	chain_configure(disk->chains[p], &config);
+	if (chain_count(disk->chains[p]).outdated)
+		problem(w, "a member was told of an older chain than it had been in");
 }
 
 static void server_configure(struct world *w, unsigned s)

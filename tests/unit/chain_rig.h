@@ -77,6 +77,22 @@ static inline uint64_t rig_in_flight(void *ctx, int64_t delta)
 	return ((struct rig *)ctx)->in_flight += (uint64_t)delta;
 }
 
+static inline uint64_t rig_epoch(void *ctx, uint32_t pool, uint32_t partition)
+{
+	const struct model_store *store = &((struct rig *)ctx)->store;
+
+	(void)pool;
+	return store->epochs[partition];
+}
+
+static inline void rig_set_epoch(void *ctx, uint32_t pool, uint32_t partition, uint64_t epoch)
+{
+	struct model_store *store = &((struct rig *)ctx)->store;
+
+	(void)pool;
+	store->epochs[partition] = epoch;
+}
+
 static const struct chain_ops rig_ops = {
 	.store = {.info = rig_info,
 		  .digest = rig_digest,
@@ -87,6 +103,8 @@ static const struct chain_ops rig_ops = {
 		  .buffer = model_buffer},
 	.free_bytes = rig_free,
 	.in_flight = rig_in_flight,
+	.epoch = rig_epoch,
+	.set_epoch = rig_set_epoch,
 };
 
 static inline void keep(struct chain_action *list, size_t *count, const struct chain_action *action)

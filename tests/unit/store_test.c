@@ -669,10 +669,32 @@ static void test_a_scan_gives_one_partition_in_order(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, NULL)
 
+static void test_the_epochs_of_partitions_are_kept(void **state)
+{
+	uint64_t epoch = 1;
+
+	assert_int_equal(store_epoch(fx.view, 1, 2, &epoch), 0);
+	assert_int_equal(epoch, 0);
+	assert_int_equal(store_set_epoch(fx.view, 1, 2, 7), 0);
+	assert_int_equal(store_set_epoch(fx.view, 2, 1, 9), 0);
+	assert_int_equal(fixture_reopen(&fx), 0);
+	assert_int_equal(store_epoch(fx.view, 1, 2, &epoch), 0);
+	assert_int_equal(epoch, 7);
+	assert_int_equal(store_epoch(fx.view, 2, 1, &epoch), 0);
+	assert_int_equal(epoch, 9);
+	assert_int_equal(store_epoch(fx.view, 1, 1, &epoch), 0);
+	assert_int_equal(epoch, 0);
+	atomic_store(&fx.store->down, -EIO);
+	assert_int_equal(store_epoch(fx.view, 1, 2, &epoch), -EIO);
+	assert_int_equal(store_set_epoch(fx.view, 1, 2, 8), -EIO);
+	atomic_store(&fx.store->down, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_an_unknown_chunk_is_no_error_and_empty),
+		TEST(test_the_epochs_of_partitions_are_kept),
 		TEST(test_a_small_write_stays_inside_and_is_read_back),
 		TEST(test_a_large_write_goes_to_the_file_its_ends_inside),
 		TEST(test_payloads_at_any_address_are_taken),

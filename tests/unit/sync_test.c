@@ -353,7 +353,7 @@ static void test_chunks_that_only_the_successor_has_are_found_inside_the_range_a
 		put_chunk(own, keys[i], 1, 1, 1);
 	compare.records[0].key = (struct sync_key){3, 0};
 	while (!cursor.done && rounds++ < 20) {
-		int n = sync_extra(&ops, own, POOL, PART, &compare, &cursor, out, 2);
+		int n = sync_extra(&ops, own, POOL, PART, &compare, UINT64_MAX, &cursor, out, 2);
 
 		assert_true(n >= 0);
 		for (int i = 0; i < n; i++) {
@@ -493,7 +493,8 @@ static struct buf *compare_at(struct pair *pair, const struct sync_action *frame
 		bitmap->length = (compare.count + 7) / 8;
 	}
 	while (!cursor.done) {
-		n = sync_extra(&ops, &pair->to, POOL, PART, &compare, &cursor, extra, 4);
+		n = sync_extra(&ops, &pair->to, POOL, PART, &compare, UINT64_MAX, &cursor, extra,
+			       4);
 		for (int i = 0; i < n; i++)
 			model_remove(&pair->to, &extra[i]);
 	}

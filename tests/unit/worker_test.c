@@ -346,6 +346,32 @@ static void test_the_master_is_told_when_nothing_of_an_ended_session_is_left(voi
 	assert_int_equal(worker_fence_version(&worker), next_map.version - 1);
 }
 
+static void test_nothing_is_purged_on_the_word_of_an_older_chain(void **state)
+{
+	put_chunks(1, 0, 3, 4);
+	put_chunks(1, 1, 3, 4);
+	chain_is(0, 9, IN_SYNC(1), NOBODY);
+	chain_is(1, 9, IN_SYNC(1), NOBODY);
+	publish();
+	/* Another process, and an older copy of the master's store. */
+	members_free(&worker);
+	chain_is(0, 8, IN_SYNC(2), NOBODY);
+	chain_is(1, 8, IN_SYNC(1), NOBODY);
+	publish();
+	purge_all();
+	assert_int_equal(chunks(1, 0), 3);
+	assert_true(chain_count(member_find(&worker, 1, 1, OUR_TARGET)->chain).outdated);
+	assert_false(chain_is_ready(member_find(&worker, 1, 1, OUR_TARGET)->chain));
+	/* The right one. */
+	chain_is(0, 10, IN_SYNC(2), NOBODY);
+	chain_is(1, 9, IN_SYNC(1), NOBODY);
+	publish();
+	purge_all();
+	assert_int_equal(chunks(1, 0), 0);
+	assert_int_equal(chunks(1, 1), 3);
+	assert_true(chain_is_ready(member_find(&worker, 1, 1, OUR_TARGET)->chain));
+}
+
 static void test_a_partition_that_comes_back_waits_for_the_batch_under_way(void **state)
 {
 	struct member *member;
@@ -486,6 +512,7 @@ int main(void)
 		TEST(test_a_target_that_gets_its_number_later_waits_for_a_map),
 		TEST(test_a_map_from_before_the_registration_places_nothing),
 		TEST(test_the_master_is_told_when_nothing_of_an_ended_session_is_left),
+		TEST(test_nothing_is_purged_on_the_word_of_an_older_chain),
 		TEST(test_a_partition_that_comes_back_waits_for_the_batch_under_way),
 		TEST(test_a_purge_that_fails_is_tried_again),
 		TEST(test_links_follow_the_servers_and_stay_when_nothing_changes),
