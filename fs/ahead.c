@@ -31,7 +31,10 @@ static bool begin(struct fs *fs, struct view *view)
 	bool room = atomic_fetch_add(&ahead->under_way, 1) < AHEAD_MAX;
 
 	*view = fs_view(fs);
-	if (room && view->sole && (paused == 0 || clock_monotonic_ns() >= paused))
+	view->grant = meta_grant(fs->meta);
+	/* The grant is that of the view only if no other came in between. */
+	if (room && view->sole && meta_generation(fs->meta) == view->generation &&
+	    (paused == 0 || clock_monotonic_ns() >= paused))
 		return true;
 	atomic_fetch_sub(&ahead->under_way, 1);
 	return false;
@@ -66,7 +69,7 @@ static void delegated(void *user, int error, const Catena__Reply *reply)
 	}
 	pthread_mutex_unlock(&ahead->lock);
 	/* For lack of space most likely: what waits for the master hears of it. */
-	if (error != 0)
+	if (reply != NULL && error != 0)
 		pause_all(fs);
 }
 
@@ -260,7 +263,8 @@ static void undo_names(struct ahead_command *command)
 			    command->change_count);
 }
 
-static void refused(struct ahead_command *command, int error)
+/* @lost: with its session; nobody has answered. */
+static void refused(struct ahead_command *command, int error, bool lost)
 {
 	static struct log_rate rate;
 
@@ -276,8 +280,10 @@ static void refused(struct ahead_command *command, int error)
 		if (inode == NULL)
 			continue;
 		pthread_mutex_lock(&inode->lock);
-		inode->ahead_error = error;
-		if (role == AHEAD_MADE)
+		/* What is written to it now would be nobody's. */
+		if (role == AHEAD_MADE && lost)
+			inode_lose(inode, atomic_load(&command->fs->session_id));
+		else
 			inode_writeback_failed(inode, error);
 		inode_distrust(inode);
 		pthread_mutex_unlock(&inode->lock);
@@ -309,7 +315,7 @@ static void confirmed(void *user, int error, const Catena__Reply *reply)
 	struct ahead_command *command = user;
 
 	if (error != 0)
-		refused(command, error);
+		refused(command, error, reply == NULL);
 	else
 		apply(command, reply);
 	for (int role = 0; role < AHEAD_ROLES; role++) {
@@ -340,6 +346,7 @@ void ahead_send(struct ahead_command *command, Catena__Request *request)
 		changes[i].name = names[i];
 	}
 	request->time = command->time;
+	request->lease_generation = command->view.grant;
 	/* What was asked of the master before it has done this must not be taken for true, so the
 	 * names change from before the sending until after it. */
 	dircache_change_begin(fs->dirs, generation, changes, count);

@@ -36,6 +36,7 @@ struct inode;
 struct view { /* what holds at one moment */
 	uint64_t generation;
 	bool sole;
+	uint64_t grant; /* of a command that is answered early: the master's number of that lease */
 };
 
 /* Numbers delegated by the master; two ranges, so that the next is there before one ends. */

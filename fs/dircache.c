@@ -582,3 +582,41 @@ uint32_t dircache_count(struct dircache *cache)
 	pthread_mutex_unlock(&cache->lock);
 	return count;
 }
+
+/* ---- for people ---- */
+
+#define PATH_DEPTH 64u
+#define ROOT_INO   1u
+
+static const struct entry *entry_of(const struct dircache *cache, uint64_t ino)
+{
+	const struct entry *e = cache->newest_entry;
+
+	while (e != NULL && e->ino != ino)
+		e = e->lru_prev;
+	return e;
+}
+
+void dircache_path(struct dircache *cache, uint64_t ino, char *out, size_t size)
+{
+	size_t at = size - 1; /* filled from its end */
+	const struct entry *e;
+
+	out[at] = '\0';
+	pthread_mutex_lock(&cache->lock);
+	for (unsigned depth = 0; ino != ROOT_INO && depth < PATH_DEPTH; depth++) {
+		e = entry_of(cache, ino);
+		if (e == NULL || at < e->name_size + 2u)
+			break;
+		at -= e->name_size;
+		memcpy(out + at, e->name, e->name_size);
+		out[--at] = '/';
+		ino = e->dir->ino;
+	}
+	pthread_mutex_unlock(&cache->lock);
+	if (ino != ROOT_INO)
+		out[--at] = '?';
+	else if (out[at] == '\0')
+		out[--at] = '/';
+	memmove(out, out + at, size - at);
+}

@@ -74,5 +74,8 @@ void dircache_change_begin(struct dircache *cache, uint64_t generation,
 			   const struct dircache_change *changes, int count);
 void dircache_change_end(struct dircache *cache, uint64_t generation,
 			 const struct dircache_change *changes, int count);
+/* For the log: some path to @ino by the names that are or were known, from the mount's root if they
+ * go so far; else it begins with "?". Takes long. */
+void dircache_path(struct dircache *cache, uint64_t ino, char *out, size_t size);
 uint32_t dircache_count(struct dircache *cache);
 #endif

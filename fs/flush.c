@@ -18,6 +18,7 @@ struct flush {
 	struct data_file *file;
 	struct inode_update update;
 	uint64_t generation, write_seq;
+	uint64_t session; /* of the update */
 	bool durable, settled;
 	struct meta_hold *hold; /* until the data is there */
 	bool held;              /* what it tells goes in front of what is held */
@@ -163,10 +164,8 @@ static void send_update(struct flush *flush)
 	request.setattr = &setattr;
 	request.sync = flush->durable;
 	flush->generation = meta_generation(flush->fs->meta);
-	if (now)
-		meta_call_now(flush->fs->meta, &request, updated, flush);
-	else
-		meta_call(flush->fs->meta, &request, updated, flush);
+	/* What a session has not told is lost with it. */
+	meta_call_within(flush->fs->meta, flush->session, now, &request, updated, flush);
 }
 
 /* The data is there, or will not come. */
@@ -206,6 +205,7 @@ static void begin(struct flush *flush)
 {
 	struct inode *inode = flush->inode;
 
+	flush->session = atomic_load(&flush->fs->session_id);
 	pthread_mutex_lock(&inode->lock);
 	inode_update_begin(inode, &flush->update);
 	flush->write_seq = inode->write_seq;
@@ -277,6 +277,7 @@ void flush_attrs_now(struct fs *fs, struct inode *inode)
 	flush->fs = fs;
 	flush->inode = inode_ref(fs->inodes, inode);
 	flush->once = true;
+	flush->session = atomic_load(&flush->fs->session_id);
 	pthread_mutex_lock(&inode->lock);
 	inode_update_begin(inode, &flush->update);
 	/* The data may not be there yet: for others a version is still needed when it is. */

@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "fs/flush.h"
 #include "fs/keeper.h"
+#include "fs/loss.h"
 #include "fs/recall.h"
 
 static struct log_rate noise;
@@ -83,16 +84,16 @@ static void on_map(void *user, struct cluster_map *map)
 	data_set_map(fs->data, map);
 }
 
-/* The files that programs hold open must live on in the new session. */
 static void on_session(void *user, uint64_t session_id)
 {
 	struct fs *fs = user;
 
+	if (atomic_load(&fs->session_id) != 0) {
+		loss_of_session(fs, session_id);
+		return;
+	}
+	atomic_store(&fs->session_id, session_id);
 	data_set_session(fs->data, session_id);
-	data_lose_all(fs->data);
-	ahead_forget_numbers(fs);
-	if (fs->meta != NULL)
-		recall_reopen(fs);
 }
 
 static void on_granted(void *user)

@@ -53,6 +53,9 @@ struct fs {
 	enum atime_mode atime;
 	bool atime_directories;
 	struct ahead ahead;
+	/* The session that is. What was decided in another must not be done in this one: each task
+	 * has that of its beginning. */
+	_Atomic uint64_t session_id;
 	/* Commands answered, and how many of them the master has made durable. */
 	_Atomic uint64_t changes, synced;
 };
@@ -64,6 +67,7 @@ struct handle {
 	struct inode *inode;  /* a reference */
 	uint32_t flags;       /* of open(2) */
 	uint32_t errors_seen; /* of inode->writeback_errors */
+	uint32_t losses;      /* inode->losses when it was opened: more, and it writes no more */
 	bool atime_done;
 	/* Its open makes the kernel drop the pages that it has of the file. That has been done when
 	 * the handle is used for the first time; from then on the pages are of these. */

@@ -84,8 +84,8 @@ struct inode {
 	int ahead_error;       /* one of these failed; the next sync says so */
 	uint64_t last_change;  /* fs->changes at the last one answered */
 
-	/* Of a file that may have holes: what the chains held when they were asked last, in units of
-	 * 512 bytes, and what had been written here and known of the master then. */
+	/* Of a file that may have holes: what the chains held when they were asked last, in units
+	 * of 512 bytes, and what had been written here and known of the master then. */
 	bool local_sparse; /* a hole was made here that the master does not know of */
 	bool blocks_known, blocks_exact;
 	uint64_t blocks, blocks_seq, blocks_version;
@@ -97,11 +97,20 @@ struct inode {
 	uint64_t data_file_id;
 	int writeback_error;       /* the last, and how many there were: each handle tells its */
 	uint32_t writeback_errors; /* program once */
+	bool error_told;           /* else the next handle that is opened tells it */
+	/* Sessions that have ended with something of the inode unsent, the last of them, and
+	 * whether the kernel's pages are being dropped for that reason: handles from before write
+	 * no more. */
+	uint32_t losses;
+	uint64_t lost_in;
+	bool dropping;
 
 	/* Pages of the kernel are what the file has, while the lease's generation is this one, or
 	 * the master's version of the inode at open is this one. Only what has dropped the pages
 	 * that were there before says so (handle_used()). */
 	uint64_t page_generation, page_version;
+	uint64_t fetch_generation; /* of the lease under which our own read-ahead was asked for; or
+				      0 */
 
 	/* Truncations and punches, one at a time; writes wait for them (gate.h). */
 	bool gate_busy;
@@ -218,4 +227,15 @@ void inode_set_symlink(struct inode *inode, const void *target, size_t size);
 void inode_set_xattrs(struct inode *inode, const void *names, size_t size, uint64_t generation);
 /* Every file needs its own number of these, so they are not counted exactly. */
 void inode_writeback_failed(struct inode *inode, int error);
+/* Something is read in @generation of the lease (0: without it). True: what was read ahead before
+ * is not to be believed any more. */
+bool inode_fetched(struct inode *inode, uint64_t generation);
+/* What a new handle has been told of errors: all but the last one when nobody has heard that. */
+uint32_t inode_errors_seen(const struct inode *inode);
+/* The last error, if it came after what the handle has @seen; once. 0: none. */
+int inode_take_error(struct inode *inode, uint32_t *seen);
+/* What of writes is not told yet has no meaning any more. */
+void inode_forget_unsent(struct inode *inode);
+/* The same, and it is a loss: with the session before @session. */
+void inode_lose(struct inode *inode, uint64_t session);
 #endif

@@ -385,4 +385,46 @@ void inode_writeback_failed(struct inode *inode, int error)
 {
 	inode->writeback_error = error;
 	inode->writeback_errors++;
+	/* Those that are open now hear of it. */
+	inode->error_told = inode->opens > 0;
+}
+
+uint32_t inode_errors_seen(const struct inode *inode)
+{
+	bool unheard = inode->writeback_errors > 0 && !inode->error_told;
+
+	return inode->writeback_errors - (unheard ? 1 : 0);
+}
+
+int inode_take_error(struct inode *inode, uint32_t *seen)
+{
+	if (*seen == inode->writeback_errors)
+		return 0;
+	*seen = inode->writeback_errors;
+	inode->error_told = true;
+	return inode->writeback_error;
+}
+
+void inode_forget_unsent(struct inode *inode)
+{
+	inode_update_forget(inode, false);
+	inode->dirty = 0;
+}
+
+void inode_lose(struct inode *inode, uint64_t session)
+{
+	inode_forget_unsent(inode);
+	if (inode->lost_in == session)
+		return;
+	inode->lost_in = session;
+	inode->losses++;
+	inode_writeback_failed(inode, -EIO);
+}
+
+bool inode_fetched(struct inode *inode, uint64_t generation)
+{
+	bool old = inode->fetch_generation != generation;
+
+	inode->fetch_generation = generation;
+	return old;
 }

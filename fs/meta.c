@@ -54,8 +54,10 @@ void session_send_pending(struct meta *meta, struct pending *pending,
 	send(meta, pending->bytes + start, pending->start + pending->size - start);
 }
 
-static void call(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user,
-		 void (*send)(struct meta *meta, const void *data, size_t size), bool waits)
+/* @session 0: any. */
+static void call(struct meta *meta, uint64_t session, Catena__Request *request, meta_done_fn *done,
+		 void *user, void (*send)(struct meta *meta, const void *data, size_t size),
+		 bool waits)
 {
 	struct pending *pending;
 	int rc = -ENOMEM;
@@ -72,7 +74,7 @@ static void call(struct meta *meta, Catena__Request *request, meta_done_fn *done
 		pending->deadline_ns = clock_monotonic_ns() + meta->options.soft_timeout_ns;
 	/* Ids in the order of sending: one lock around both. */
 	pthread_mutex_lock(&meta->lock);
-	rc = meta->link == LINK_ENDED ? -EIO : 0;
+	rc = meta->link == LINK_ENDED || (session != 0 && session != meta->session_id) ? -EIO : 0;
 	if (rc == 0 && !(waits && hold_wait(meta, pending))) {
 		rc = pending_add(&meta->pending, pending);
 		if (rc == 0)
@@ -89,17 +91,23 @@ failed:
 
 void meta_call(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user)
 {
-	call(meta, request, done, user, session_send, true);
+	call(meta, 0, request, done, user, session_send, true);
 }
 
 void meta_call_now(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user)
 {
-	call(meta, request, done, user, session_send, false);
+	call(meta, 0, request, done, user, session_send, false);
+}
+
+void meta_call_within(struct meta *meta, uint64_t session, bool now, Catena__Request *request,
+		      meta_done_fn *done, void *user)
+{
+	call(meta, session, request, done, user, session_send, !now);
 }
 
 void meta_call_later(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user)
 {
-	call(meta, request, done, user, session_queue, true);
+	call(meta, 0, request, done, user, session_queue, true);
 }
 
 bool meta_sole(const struct meta *meta)
@@ -120,6 +128,22 @@ uint64_t meta_lease_left_ns(const struct meta *meta)
 uint64_t meta_generation(const struct meta *meta)
 {
 	return atomic_load_explicit(&meta->lease.generation, memory_order_acquire);
+}
+
+uint64_t meta_grant(const struct meta *meta)
+{
+	return atomic_load(&meta->lease.grant);
+}
+
+bool meta_reachable(const struct meta *meta)
+{
+	struct meta *m = (struct meta *)meta;
+	bool yes;
+
+	pthread_mutex_lock(&m->lock);
+	yes = m->link == LINK_UP && clock_boottime_ns() < m->heard_ns + m->lease.length_ns;
+	pthread_mutex_unlock(&m->lock);
+	return yes;
 }
 
 void meta_lease_return(struct meta *meta)
@@ -291,14 +315,14 @@ err_free:
 }
 
 /* The master frees what the session had when it hears this; otherwise when its lease has run out.
- */
-static void say_goodbye(struct meta *meta)
+ * Of one that is not clean it first makes sure that chunkservers take nothing of it any more. */
+static void say_goodbye(struct meta *meta, bool clean)
 {
 	Catena__ClientBatch batch = CATENA__CLIENT_BATCH__INIT;
 	uint64_t end_ns = clock_monotonic_ns() + META_GOODBYE_NS;
 	struct timespec at = {.tv_sec = (time_t)(end_ns / NS_PER_SEC),
 			      .tv_nsec = (long)(end_ns % NS_PER_SEC)};
-	uint32_t goodbye = 1;
+	uint32_t goodbye = clean ? META_GOODBYE_CLEAN : META_GOODBYE_DIRTY;
 	uint8_t data[16];
 
 	batch.n_goodbye = 1;
@@ -316,13 +340,13 @@ static void say_goodbye(struct meta *meta)
 	pthread_mutex_unlock(&meta->lock);
 }
 
-void meta_close(struct meta *meta)
+void meta_close(struct meta *meta, bool clean)
 {
 	struct pending_list ended;
 
 	if (meta == NULL)
 		return;
-	say_goodbye(meta);
+	say_goodbye(meta, clean);
 	stop_threads(meta);
 	pending_list_init(&ended);
 	for (uint64_t id = meta->pending.first, end = meta->pending.next; id < end; id++) {

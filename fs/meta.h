@@ -4,6 +4,10 @@
  * the session is resumed and every unanswered request is sent again with its id, which the master
  * recognises: exactly once. The master executes one session's requests in the order sent.
  *
+ * A session that cannot be resumed is over: somebody else may have got what it could use, and
+ * nothing of it happens any more. Requests that change something and have no answer end with -EIO;
+ * those that only ask are asked again in the next session.
+ *
  * The lease. "sole" means that this mount is the only client: it may cache names, attributes and
  * data without asking (and let the kernel, for at most META_KERNEL_TIMEOUT and never beyond the
  * lease's end), and may be lazy with
@@ -27,7 +31,10 @@ struct meta;
 
 struct meta_callbacks {
 	void (*map)(void *user, struct cluster_map *map); /* borrowed: ref it to keep it */
-	void (*session)(void *user, uint64_t session_id); /* a new one (not on resume) */
+	/* A new one (not on resume). The one before is over; what was asked of the master in it and
+	 * has no answer ends after this call, and nothing is sent in the new one before it returns.
+	 */
+	void (*session)(void *user, uint64_t session_id);
 	/* The sole lease was granted / must go / was lost by time. For a recall the user calls
 	 * meta_lease_return() when all is written back and forgotten. */
 	void (*granted)(void *user);
@@ -51,8 +58,9 @@ struct meta_options {
 /* Connects; waits at most @timeout_ns for the session. One line in @error. */
 int meta_open(const struct meta_options *options, uint64_t timeout_ns, struct meta **out,
 	      char *error, size_t error_size);
-/* Says goodbye; unanswered calls end with -EIO. All data must have been written back. */
-void meta_close(struct meta *meta);
+/* Says goodbye; unanswered calls end with -EIO. @clean: nothing of the session is under way or
+ * still to be sent to chunkservers, so that the master may end it without making sure of that. */
+void meta_close(struct meta *meta, bool clean);
 
 /* Sends @request (its id is filled in here, and its time when it is 0; borrowed only during the
  * call). @done once:
@@ -60,6 +68,10 @@ void meta_close(struct meta *meta);
  * @done may be NULL for requests whose answer does not matter. */
 typedef void meta_done_fn(void *user, int error, const Catena__Reply *reply);
 void meta_call(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user);
+/* The same, but only while @session is the session; else -EIO. For what would be wrong in another.
+ */
+void meta_call_within(struct meta *meta, uint64_t session, bool now, Catena__Request *request,
+		      meta_done_fn *done, void *user);
 /* The same for one that nobody waits for: it keeps its place in the order, but is sent with the
  * next that somebody waits for, with enough of its kind, or after META_LATER_NS. A message costs
  * much more than a request in it. */
@@ -84,7 +96,12 @@ uint64_t meta_lease_left_ns(const struct meta *meta);
 uint64_t meta_generation(const struct meta *meta); /* grows with each grant and loss: a cached thing
 						    * is valid while its generation is this one and
 						    * meta_sole() */
+/* The generation that the master gave the lease that is held, or was held last: its number for
+ * Request.lease_generation. It belongs to a meta_generation() that is the same before and after. */
+uint64_t meta_grant(const struct meta *meta);
 void meta_lease_return(struct meta *meta);
+/* The master has been heard of lately. */
+bool meta_reachable(const struct meta *meta);
 uint64_t meta_session_id(const struct meta *meta);
 uint32_t meta_default_pool(const struct meta *meta);
 #define META_KERNEL_TIMEOUT_MS 1000

@@ -20,6 +20,8 @@
 #define META_RETRY_MIN_NS      (20 * NS_PER_MSEC)
 #define META_RETRY_MAX_NS      (500 * NS_PER_MSEC)
 #define META_GOODBYE_NS        (3 * NS_PER_SEC)
+#define META_GOODBYE_CLEAN     1u
+#define META_GOODBYE_DIRTY     2u
 #define META_SOFT_TICK_NS      (100 * NS_PER_MSEC)
 #define META_RENEWS_REMEMBERED 32u
 #define META_LEASE_LOOK_NS     (100 * NS_PER_MSEC) /* a lease that slept away is noticed so soon */
@@ -44,8 +46,9 @@ struct lease {
 	atomic_bool sole; /* granted, neither recalled nor lost */
 	atomic_uint_fast64_t until_ns;
 	atomic_uint_fast64_t generation;
-	bool held;         /* the master believes that we have it: something to return */
-	uint64_t sequence; /* of the grant or recall to answer */
+	atomic_uint_fast64_t grant; /* sequence of the last one */
+	bool held;                  /* the master believes that we have it: something to return */
+	uint64_t sequence;          /* of the grant or recall to answer */
 	uint64_t length_ns;
 	uint64_t renew_sequence;
 	uint64_t renew_due_ns;

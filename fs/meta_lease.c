@@ -56,7 +56,11 @@ bool lease_grant(struct lease *lease, uint64_t sequence, uint64_t now_ns)
 	if (atomic_load(&lease->sole) && lease->sequence == sequence)
 		return false;
 	lease->sequence = sequence;
+	/* In this order: who finds the generation unchanged after reading the grant has its grant.
+	 */
+	atomic_store(&lease->sole, false);
 	atomic_fetch_add(&lease->generation, 1);
+	atomic_store(&lease->grant, sequence);
 	atomic_store(&lease->sole, true);
 	return true;
 }

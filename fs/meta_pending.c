@@ -144,9 +144,6 @@ bool request_repeatable(const Catena__Request *request)
 	case CATENA__REQUEST__OP_STATFS:
 	case CATENA__REQUEST__OP_SYNC_ALL:
 		return true;
-	case CATENA__REQUEST__OP_SETATTR:
-		return (request->setattr->mask &
-			(CATENA__SET_MASK__SET_SIZE | CATENA__SET_MASK__SET_TRIM_DONE)) == 0;
 	case CATENA__REQUEST__OP_OPEN:
 		return !request->open->truncate;
 	case CATENA__REQUEST__OP_XATTR:

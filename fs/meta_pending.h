@@ -46,8 +46,8 @@ struct pending *pending_find(const struct pending_ring *ring, uint64_t id);
 /* Writes "answered up to @through" in front; returns where that begins. Does not change size. */
 uint32_t pending_prepend_answered(struct pending *pending, uint64_t through);
 
-/* A request may be executed once more, although it was perhaps executed already, without harm to
- * what others did in between: queries, and changes that set what they set. */
+/* A request may be executed once more, although it was perhaps executed already, and although
+ * others did something in between: it only asks, or registers an open. */
 bool request_repeatable(const Catena__Request *request);
 
 /* Protobuf varints; returns the bytes written (at most 10). */

@@ -74,9 +74,10 @@ void session_break(struct meta *meta, const char *why)
 
 /* ---- a new session takes the place of one that the master does not know any more ---- */
 
-/* What may be executed again goes on, in its order, under new ids; the rest ends. Later calls come
- * behind it. */
-static void renumber(struct meta *meta, struct pending_list *ended)
+/* What only asks goes on, in its order, under new ids; what changes something ends: another may
+ * have changed the same since, and whether it was executed nobody can tell. Later calls come behind
+ * it. */
+static void keep_questions(struct meta *meta, struct pending_list *ended)
 {
 	struct pending_ring *ring = &meta->pending;
 	struct pending_list kept;
@@ -111,7 +112,7 @@ static void begin_session(struct meta *meta, const Catena__SessionOpened *opened
 		log_warn("the session is gone, a new one begins old=%llu new=%llu",
 			 (unsigned long long)meta->session_id,
 			 (unsigned long long)opened->session_id);
-		renumber(meta, &ended);
+		keep_questions(meta, &ended);
 	}
 	meta->session_id = opened->session_id;
 	meta->session_secret = opened->session_secret;

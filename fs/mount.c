@@ -383,6 +383,7 @@ int mount_end(struct mount *mount)
 {
 	struct detaching *detaching = unmount(mount);
 	int rc = write_back(mount);
+	bool clean = true;
 
 	if (mount->loop != NULL)
 		fuse_loop_stop(mount->loop);
@@ -392,8 +393,11 @@ int mount_end(struct mount *mount)
 	if (mount->fs != NULL) {
 		recaller_stop(mount->fs->recaller);
 		keeper_stop(mount->fs->keeper);
+		/* Requests of programs that still wait may have something under way too. */
+		clean = rc == 0 && task_count(mount->fs->tasks) == 0 &&
+			!data_any_dirty(mount->fs->data);
 	}
-	meta_close(mount->meta);
+	meta_close(mount->meta, clean);
 	if (rc == 0 && mount->mounted)
 		log_info("unmounted path=%s", mount->path);
 	if (mount->fs != NULL && !quiet(mount)) {

@@ -50,6 +50,9 @@ void fs_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void fs_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
 /* A handle of task->inode that counts as open, in task->handle and task->fi. -ENOMEM. */
 int handle_open(struct task *task);
+/* Something that was not sent was lost with a session since it was opened: until it is closed
+ * nothing more is written by it. */
+bool handle_lost(struct handle *handle);
 /* The kernel has let go of it, or never knew it. */
 void handle_close(struct fs *fs, struct handle *handle);
 /* ops_data.c */

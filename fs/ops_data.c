@@ -48,11 +48,14 @@ static void read_go(struct task *task)
 	struct fs *fs = task->fs;
 	struct inode *inode = task->handle->inode;
 	struct data_file *file;
+	struct view view = fs_view(fs);
 	uint64_t size, length = task->length;
 	int error;
+	bool old;
 
 	pthread_mutex_lock(&inode->lock);
 	size = inode_size(inode);
+	old = inode_fetched(inode, view.sole ? view.generation : 0);
 	pthread_mutex_unlock(&inode->lock);
 	if (task->offset >= size) {
 		was_read(task, 0, NULL, 0);
@@ -65,6 +68,8 @@ static void read_go(struct task *task)
 		task_fail(task, error);
 		return;
 	}
+	if (old)
+		data_invalidate(file);
 	data_read(file, task->offset, (uint32_t)length, size, was_read, task);
 	fs_data_put(file);
 }
@@ -139,17 +144,28 @@ static void written(void *user, int error)
 	struct task *task = user;
 	struct fs *fs = task->fs;
 	struct inode *inode = task->inode;
-	bool add;
+	bool add = false;
 
 	if (error != 0) {
 		answer_write(task, error);
 		return;
 	}
 	pthread_mutex_lock(&inode->lock);
-	inode_wrote(inode, task->offset, task->offset + task->length, clock_realtime_ns(),
-		    meta_sole(fs->meta));
-	add = flush_mark_written(inode);
+	/* What ended meanwhile looks at the inode after it has set the session: either it finds
+	 * this write there, or this finds another session here. */
+	if (task->session != atomic_load(&fs->session_id) ||
+	    task->handle->losses != inode->losses) {
+		error = -EIO;
+	} else {
+		inode_wrote(inode, task->offset, task->offset + task->length, clock_realtime_ns(),
+			    meta_sole(fs->meta));
+		add = flush_mark_written(inode);
+	}
 	pthread_mutex_unlock(&inode->lock);
+	if (error != 0) {
+		answer_write(task, error);
+		return;
+	}
 	if (add)
 		flusher_add(fs, inode);
 	if (task->flags & O_DSYNC) /* O_SYNC has this bit too */
@@ -170,7 +186,8 @@ static void write_go(struct task *task)
 		return;
 	}
 	task->payload = NULL;
-	data_write(file, task->offset, payload, (task->flags & O_DIRECT) != 0, written, task);
+	data_write_within(file, task->session, task->offset, payload, (task->flags & O_DIRECT) != 0,
+			  written, task);
 	fs_data_put(file);
 }
 
@@ -244,6 +261,23 @@ static void write_begin(struct task *task, int error)
 		write_look(task);
 }
 
+/* Something of the file was lost with a session since the handle was opened. Pages that the kernel
+ * writes because they are dropped for that reason go the same way: nobody knows when they were
+ * changed. */
+static bool is_lost(struct fs *fs, struct handle *handle, bool page)
+{
+	struct inode *inode = handle->inode;
+	bool lost;
+
+	pthread_mutex_lock(&inode->lock);
+	page = page && inode->dropping;
+	if (page)
+		inode_lose(inode, atomic_load(&fs->session_id));
+	lost = page || handle->losses != inode->losses;
+	pthread_mutex_unlock(&inode->lock);
+	return lost;
+}
+
 /* Small writes are copied; larger ones keep the buffer that the kernel's request came in. */
 static struct buf *payload_of(struct fs *fs, const char *data, size_t size, uint64_t offset)
 {
@@ -280,6 +314,10 @@ void fs_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
 	task = task_begin(fs, req);
 	if (task == NULL)
 		return;
+	if (is_lost(fs, handle, fi->writepage)) {
+		task_fail(task, -EIO);
+		return;
+	}
 	task->inode = inode_ref(fs->inodes, handle->inode);
 	task->handle = handle_ref(handle);
 	task->offset = (uint64_t)offset;

@@ -28,6 +28,7 @@ struct dir_handle {
 	atomic_uint refs;
 	pthread_mutex_t lock;
 	struct inode *inode;
+	uint32_t errors_seen; /* of the inode's */
 	/* The batch: entries behind cookie `from`. */
 	struct dir_entry *entries;
 	char *names;
@@ -71,6 +72,9 @@ void fs_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
+	pthread_mutex_lock(&dir->inode->lock);
+	dir->errors_seen = inode_errors_seen(dir->inode);
+	pthread_mutex_unlock(&dir->inode->lock);
 	fi->fh = (uint64_t)(uintptr_t)dir;
 	if (fuse_reply_open(req, fi) != 0)
 		dir_handle_unref(fs, dir);
@@ -414,6 +418,15 @@ void fs_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 static void directory_synced(void *user, int error)
 {
 	struct task *task = user;
+	struct inode *inode = task->dir->inode;
+	int before;
+
+	/* Changes that were answered before the master did them, and then could not be done. */
+	pthread_mutex_lock(&inode->lock);
+	before = inode_take_error(inode, &task->dir->errors_seen);
+	pthread_mutex_unlock(&inode->lock);
+	if (error == 0)
+		error = before;
 
 	if (task_claim(task))
 		fuse_reply_err(task->req, error == 0 ? 0 : reply_error(error));

@@ -22,7 +22,8 @@ int handle_open(struct task *task)
 	inode->opens++;
 	if ((handle->flags & O_ACCMODE) == O_RDWR)
 		inode->opens_mapping++;
-	handle->errors_seen = inode->writeback_errors;
+	handle->errors_seen = inode_errors_seen(inode);
+	handle->losses = inode->losses;
 	pthread_mutex_unlock(&inode->lock);
 	task->handle = handle;
 	task->fi.fh = (uint64_t)(uintptr_t)handle;
@@ -62,15 +63,23 @@ void handle_close(struct fs *fs, struct handle *handle)
 static int handle_error(struct handle *handle)
 {
 	struct inode *inode = handle->inode;
-	int error = 0;
+	int error;
 
 	pthread_mutex_lock(&inode->lock);
-	if (handle->errors_seen != inode->writeback_errors) {
-		handle->errors_seen = inode->writeback_errors;
-		error = inode->writeback_error;
-	}
+	error = inode_take_error(inode, &handle->errors_seen);
 	pthread_mutex_unlock(&inode->lock);
 	return error;
+}
+
+bool handle_lost(struct handle *handle)
+{
+	struct inode *inode = handle->inode;
+	bool lost;
+
+	pthread_mutex_lock(&inode->lock);
+	lost = handle->losses != inode->losses;
+	pthread_mutex_unlock(&inode->lock);
+	return lost;
 }
 
 /* ---- open ---- */
@@ -235,6 +244,9 @@ static void flushed(void *user, int error)
 	struct task *task = user;
 	int before = handle_error(task->handle);
 
+	/* Whatever it is about, something that was written before is not in the file. */
+	if (error == 0 && task->syncs && handle_lost(task->handle))
+		error = -EIO;
 	if (error == 0)
 		error = before;
 	if (task_claim(task))
@@ -292,5 +304,6 @@ void fs_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
 	if (task == NULL)
 		return;
 	task->handle = handle_ref(handle);
+	task->syncs = true;
 	sync_habit_fsync(fs, handle->inode, datasync != 0, flushed, task);
 }

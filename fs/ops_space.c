@@ -84,7 +84,7 @@ static void punch(struct task *task)
 		fallocate_end(task, error);
 		return;
 	}
-	data_punch(file, task->offset, end, punched, task);
+	data_punch_within(file, task->session, task->offset, end, punched, task);
 	fs_data_put(file);
 }
 

@@ -9,6 +9,7 @@
 #include "fs/flush.h"
 
 #define FLUSH_PIECE_NS (2 * NS_PER_SEC)
+#define SLEPT_NS       (50 * NS_PER_MSEC)
 
 struct stale {
 	struct stale *next;
@@ -23,7 +24,9 @@ struct recaller {
 	pthread_cond_t changed;
 	pthread_t thread;
 	bool started, stopping;
-	bool wanted, give_back;
+	bool wanted, give_back, session_lost;
+	int64_t slept_ns;  /* by boot time and not by the monotonic clock, when caches were dropped
+			      last */
 	uint64_t since_ns; /* the last time something was wanted */
 	struct stale *stale;
 };
@@ -36,6 +39,7 @@ int recaller_create(struct fs *fs, struct recaller **out)
 	if (recaller == NULL)
 		return -ENOMEM;
 	recaller->fs = fs;
+	recaller->slept_ns = (int64_t)(clock_boottime_ns() - clock_monotonic_ns());
 	pthread_mutex_init(&recaller->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -53,6 +57,14 @@ void recall_begin(struct recaller *recaller, bool give_back)
 	recaller->since_ns = clock_monotonic_ns();
 	pthread_cond_signal(&recaller->changed);
 	pthread_mutex_unlock(&recaller->lock);
+}
+
+void recall_session_lost(struct recaller *recaller)
+{
+	pthread_mutex_lock(&recaller->lock);
+	recaller->session_lost = true;
+	pthread_mutex_unlock(&recaller->lock);
+	recall_begin(recaller, false);
 }
 
 void recall_pages(struct recaller *recaller, uint64_t ino, uint64_t offset,
@@ -116,17 +128,45 @@ static bool is_open(const struct inode *inode)
 	return inode->opens > 0;
 }
 
+static void set_dropping(struct inode *inode, bool dropping)
+{
+	pthread_mutex_lock(&inode->lock);
+	inode->dropping = dropping;
+	pthread_mutex_unlock(&inode->lock);
+}
+
 static void drop_pages(void *user, struct inode *inode)
 {
 	struct fs *fs = user;
-	struct data_file *file;
+	struct data_file *file = fs_data_if_open(inode);
 
-	if (fs->session != NULL)
-		fuse_lowlevel_notify_inval_inode(fs->session, inode->ino, 0, 0);
-	file = fs_data_if_open(inode);
 	if (file != NULL)
 		data_invalidate(file);
 	fs_data_put(file);
+	if (fs->session != NULL)
+		fuse_lowlevel_notify_inval_inode(fs->session, inode->ino, 0, 0);
+}
+
+/* Dirty pages that come in meanwhile are of the session that is over. */
+static void drop_lost_pages(void *user, struct inode *inode)
+{
+	set_dropping(inode, true);
+	drop_pages(user, inode);
+	set_dropping(inode, false);
+}
+
+static bool any(const struct inode *inode)
+{
+	return true;
+}
+
+/* Never waits. */
+static void drop_attributes(void *user, struct inode *inode)
+{
+	struct fs *fs = user;
+
+	if (fs->session != NULL)
+		fuse_lowlevel_notify_inval_inode(fs->session, inode->ino, -1, 0);
 }
 
 static void drop_stale(struct recaller *recaller, struct stale *stale, bool notify)
@@ -156,7 +196,34 @@ static bool stopping(struct recaller *recaller)
 	return yes;
 }
 
-static void come_clean(struct recaller *recaller)
+static void for_each(struct recaller *recaller, bool (*wanted)(const struct inode *inode),
+		     void (*each)(void *user, struct inode *inode))
+{
+	while (inode_table_each(recaller->fs->inodes, wanted, each, recaller->fs) != 0 &&
+	       !stopping(recaller))
+		nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+}
+
+/* The kernel lets names and attributes go by itself when the lease ends, but its time stands still
+ * while the machine sleeps. */
+static bool has_slept(struct recaller *recaller)
+{
+	int64_t slept_ns = (int64_t)(clock_boottime_ns() - clock_monotonic_ns());
+	bool yes = slept_ns > recaller->slept_ns + (int64_t)SLEPT_NS;
+
+	recaller->slept_ns = slept_ns;
+	return yes;
+}
+
+/* Waits for nobody but the kernel. */
+static void drop_caches(struct recaller *recaller, bool session_lost)
+{
+	if (has_slept(recaller))
+		for_each(recaller, any, drop_attributes);
+	for_each(recaller, is_open, session_lost ? drop_lost_pages : drop_pages);
+}
+
+static void write_back(struct recaller *recaller)
 {
 	struct fs *fs = recaller->fs;
 	int rc;
@@ -167,12 +234,7 @@ static void come_clean(struct recaller *recaller)
 			return;
 		nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
 	}
-	while (inode_table_each(fs->inodes, open_and_unregistered, register_one, fs) != 0 ||
-	       inode_table_each(fs->inodes, is_open, drop_pages, fs) != 0) {
-		if (stopping(recaller))
-			return;
-		nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
-	}
+	for_each(recaller, open_and_unregistered, register_one);
 	do
 		rc = flush_everything(fs, false, clock_monotonic_ns() + FLUSH_PIECE_NS);
 	while ((rc == -ETIMEDOUT || rc == -ENOMEM) && !stopping(recaller));
@@ -194,11 +256,14 @@ static void wait_for_kernel(struct recaller *recaller)
 
 static void recall(struct recaller *recaller)
 {
-	bool give_back = recaller->give_back;
+	bool give_back = recaller->give_back, session_lost = recaller->session_lost;
 
-	recaller->wanted = recaller->give_back = false;
+	recaller->wanted = recaller->give_back = recaller->session_lost = false;
 	pthread_mutex_unlock(&recaller->lock);
-	come_clean(recaller);
+	drop_caches(recaller, session_lost);
+	for_each(recaller, open_and_unregistered, register_one);
+	if (give_back)
+		write_back(recaller);
 	pthread_mutex_lock(&recaller->lock);
 	if (!give_back)
 		return;

@@ -1,11 +1,11 @@
 /* recall.h - giving the lease back, and what else must not happen in a handler or on the RPC
  * thread.
  *
- * When the lease is recalled, or was lost: opens are told to the master, pages that the kernel
- * keeps of open files are dropped (dirty ones of shared mappings come to us as writes first),
- * everything is written back. Names and attributes that the kernel keeps run out by themselves, so
- * the lease is given back no earlier than META_KERNEL_TIMEOUT_MS after the last reply that allowed
- * to keep any.
+ * When the lease is recalled, or was lost: pages that the kernel keeps of open files are dropped
+ * before anything waits for the master (dirty ones of shared mappings come to us as writes first),
+ * opens are told to the master; for a recall, what was answered early is waited for and everything
+ * written back. Names and attributes that the kernel keeps run out by themselves, so the lease is
+ * given back no earlier than META_KERNEL_TIMEOUT_MS after the last reply that allowed to keep any.
  *
  * Dropping pages can wait for requests that we serve: only this thread does it. */
 #ifndef CATENA_FS_RECALL_H
@@ -26,6 +26,8 @@ void recaller_destroy(struct recaller *recaller);
 
 /* The lease is recalled (@give_back), or was lost. Any thread; returns at once. */
 void recall_begin(struct recaller *recaller, bool give_back);
+/* The session is over: pages that the kernel writes while it drops them are lost. Any thread. */
+void recall_session_lost(struct recaller *recaller);
 /* A new session: what programs have open is told to the master again. In the session's callback. */
 void recall_reopen(struct fs *fs);
 /* The kernel is to write back what programs have stored in mapped pages of the inode from @offset

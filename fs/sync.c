@@ -14,6 +14,7 @@ struct sync {
 	struct data_file *file;
 	struct inode_update update;
 	uint64_t generation, write_seq, changes;
+	uint64_t session; /* of the update */
 	bool datasync, settled;
 	bool master;       /* something of the inode is not durable there */
 	unsigned refusals; /* because others truncated the file meanwhile */
@@ -79,6 +80,7 @@ static void send_to_master(struct sync *sync);
 /* What the master must be told. */
 static void take_update(struct sync *sync)
 {
+	sync->session = atomic_load(&sync->fs->session_id);
 	pthread_mutex_lock(&sync->inode->lock);
 	inode_update_begin(sync->inode, &sync->update);
 	if (sync->datasync && !(sync->update.mask & CATENA__SET_MASK__SET_GROW))
@@ -158,10 +160,8 @@ static void send_update(struct sync *sync)
 	request.sync = true;
 	sync->changes = atomic_load(&sync->fs->changes);
 	sync->generation = meta_generation(sync->fs->meta);
-	if (now)
-		meta_call_now(sync->fs->meta, &request, updated, sync);
-	else
-		meta_call(sync->fs->meta, &request, updated, sync);
+	/* What a session has not told is lost with it. */
+	meta_call_within(sync->fs->meta, sync->session, now, &request, updated, sync);
 }
 
 static void only_synced(void *user, int error, const Catena__Reply *reply)

@@ -126,6 +126,7 @@ struct task *task_begin(struct fs *fs, fuse_req_t req)
 	task->name[0] = task->new_name[0] = '\0';
 	task->req = req;
 	task->fs = fs;
+	task->session = atomic_load(&fs->session_id);
 	task->interrupted_at_ns = 0;
 	fuse_req_interrupt_func(req, on_interrupt, name_of(task, atomic_load(&task->state)));
 	return task;

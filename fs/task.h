@@ -38,6 +38,7 @@ struct task {
 
 	/* The operation's. Inodes are references, put by task_end(). */
 	struct fs *fs;
+	uint64_t session; /* in which it began */
 	struct inode *inode, *parent, *new_parent, *victim;
 	struct handle *handle;
 	struct dir_handle *dir;
@@ -50,6 +51,7 @@ struct task {
 	struct gate_entry gate;
 	bool registers; /* the master is asked to count an open */
 	bool datasync, reread;
+	bool syncs; /* fsync, not close */
 	uint32_t flags;
 	struct { /* setattr */
 		uint32_t mask, mode, uid, gid;

@@ -21,6 +21,7 @@ struct punch {
 	struct inode *inode;
 	struct data_file *file;
 	uint64_t from, to;
+	uint64_t session;                /* whose trim it is */
 	uint64_t second_from, second_to; /* when something in the middle is ours to keep */
 	uint64_t truncate_seq, truncations;
 	bool until_durable; /* @done only then */
@@ -116,7 +117,7 @@ static void punched(void *user, int error)
 		uint64_t from = punch->second_from, to = punch->second_to;
 
 		punch->second_from = punch->second_to = 0;
-		data_punch(punch->file, from, to, punched, punch);
+		data_punch_within(punch->file, punch->session, from, to, punched, punch);
 		return;
 	}
 	if (error != 0) {
@@ -151,6 +152,7 @@ void trim_punch(struct fs *fs, struct inode *inode, uint64_t local_end, bool unt
 	punch->truncate_seq = inode->truncate_seq;
 	punch->truncations = inode->attr.truncations;
 	punch->from = inode->attr.trim_from;
+	punch->session = inode->attr.trim_session;
 	punch->to = inode->attr.trim_to > local_end ? inode->attr.trim_to : local_end;
 	/* Writes of ours behind the trim, made while we did not know of it, are not what it is
 	 * about. */
@@ -162,7 +164,8 @@ void trim_punch(struct fs *fs, struct inode *inode, uint64_t local_end, bool unt
 	}
 	pthread_mutex_unlock(&inode->lock);
 	if (punch->to > punch->from)
-		data_punch(punch->file, punch->from, punch->to, punched, punch);
+		data_punch_within(punch->file, punch->session, punch->from, punch->to, punched,
+				  punch);
 	else
 		punched(punch, 0);
 	return;

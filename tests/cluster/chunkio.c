@@ -445,7 +445,7 @@ int main(int argc, char **argv)
 	data_stats(data, stats, sizeof(stats));
 	fprintf(stderr, "%s\n", stats);
 	data_close(data, 10 * NS_PER_SEC);
-	meta_close(the_meta);
+	meta_close(the_meta, true);
 	cluster_map_unref(the_map);
 	rpc_shutdown();
 	return status;

@@ -77,6 +77,8 @@ static inline const char *history(void)
 	return text;
 }
 
+static struct fs *fs;
+
 /* ---- the master ---- */
 
 struct held_reply {
@@ -92,7 +94,9 @@ static struct {
 	struct kv *kv;
 	struct state *state;
 	uint64_t index, id, session;
-	bool sole, hold;
+	bool sole, hold, unreachable;
+	uint64_t grant, last_generation; /* of the lease, in the last request */
+	bool lose;                       /* nothing is executed: the answers are for nobody */
 	uint64_t lease_left_ns;
 	_Atomic uint64_t generation;
 	unsigned returns;
@@ -159,6 +163,10 @@ static void master_execute(uint64_t session, Catena__Request *request, struct he
 	int rc = 0;
 
 	request->id = ++master.id;
+	master.last_generation = request->lease_generation;
+	request->lease_generation = 0; /* the state has no lease here */
+	if (master.lose)
+		return;
 	if (master.fail != 0) {
 		failed.id = request->id;
 		failed.error = master.fail;
@@ -241,6 +249,18 @@ void meta_call(struct meta *meta, Catena__Request *request, meta_done_fn *done, 
 	for (link = &order.last->calls; *link != NULL; link = &(*link)->next)
 		;
 	*link = call;
+}
+
+void meta_call_within(struct meta *meta, uint64_t session, bool now, Catena__Request *request,
+		      meta_done_fn *done, void *user)
+{
+	if (session != 0 && session != fs->session_id) {
+		note("lost");
+		if (done != NULL)
+			done(user, -EIO, NULL);
+		return;
+	}
+	(now ? meta_call_now : meta_call)(meta, request, done, user);
 }
 
 void meta_call_later(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user)
@@ -350,6 +370,14 @@ bool meta_sole(const struct meta *meta)
 	pthread_mutex_unlock(&master.lock);
 	return sole;
 }
+uint64_t meta_grant(const struct meta *meta)
+{
+	return master.grant;
+}
+bool meta_reachable(const struct meta *meta)
+{
+	return !master.unreachable;
+}
 uint64_t meta_lease_left_ns(const struct meta *meta)
 {
 	return meta_sole(meta) ? master.lease_left_ns : 0;
@@ -418,7 +446,7 @@ static struct {
 	bool hold_flushes, hold_writes;
 	int list_error;
 	struct held_done *held;
-	uint64_t space;
+	uint64_t space, session;
 } chunks = {.space = UINT64_MAX};
 
 static struct data_file *file_of(uint64_t id)
@@ -459,12 +487,32 @@ void data_close(struct data *data, uint64_t timeout_ns)
 void data_set_map(struct data *data, struct cluster_map *map)
 {
 }
+static uint64_t lose(struct data_file *file)
+{
+	bool dirty = file->dirty;
+
+	file->dirty = false;
+	return dirty ? 1 : 0;
+}
 void data_set_session(struct data *data, uint64_t session_id)
 {
+	chunks.session = session_id;
+}
+uint64_t data_lose(struct data_file *file)
+{
+	return lose(file);
 }
 uint64_t data_lose_all(struct data *data)
 {
-	return 0;
+	uint64_t lost = 0;
+
+	for (struct data_file *file = chunks.files; file != NULL; file = file->next)
+		lost += lose(file);
+	return lost;
+}
+bool data_any_dirty(struct data *data)
+{
+	return false;
 }
 struct buf_pool *data_pool(struct data *data)
 {
@@ -545,9 +593,14 @@ static inline void release_data(void)
 	}
 }
 
-void data_write(struct data_file *file, uint64_t offset, struct buf *payload, bool through,
-		data_done_fn *done, void *user)
+void data_write_within(struct data_file *file, uint64_t session, uint64_t offset,
+		       struct buf *payload, bool through, data_done_fn *done, void *user)
 {
+	if (session != 0 && session != chunks.session) {
+		buf_unref(payload);
+		done(user, -EIO);
+		return;
+	}
 	note(through ? "write+through" : "write");
 	memcpy(file->bytes + offset, buf_payload(payload), payload->length);
 	file->dirty = true;
@@ -583,7 +636,8 @@ void data_invalidate(struct data_file *file)
 {
 	note("invalidate");
 }
-void data_punch(struct data_file *file, uint64_t from, uint64_t to, data_done_fn *done, void *user)
+void data_punch_within(struct data_file *file, uint64_t session, uint64_t from, uint64_t to,
+		       data_done_fn *done, void *user)
 {
 	note("punch");
 	if (to > FILE_BYTES)
@@ -633,7 +687,6 @@ struct fuse_req {
 	void *interrupt_data;
 };
 
-static struct fs *fs;
 static struct fuse_ctx context;
 
 static void answered(fuse_req_t req, int error)
@@ -738,9 +791,14 @@ int fuse_reply_lseek(fuse_req_t req, off_t offset)
 	answered(req, 0);
 	return 0;
 }
+/* What the kernel does before it drops pages. */
+static void (*on_pages)(void);
+
 int fuse_lowlevel_notify_inval_inode(struct fuse_session *session, fuse_ino_t ino, off_t offset,
 				     off_t length)
 {
+	if (offset >= 0 && on_pages != NULL)
+		on_pages();
 	note(offset < 0 ? "attributes" : "pages");
 	return 0;
 }
@@ -841,6 +899,8 @@ static int fixture_setup(void **state)
 	master.lease_left_ns = 3 * NS_PER_SEC;
 	master.hold = false;
 	master.fail = 0;
+	master.lose = master.unreachable = false;
+	master.grant = 0;
 	chunks.hold_flushes = chunks.hold_writes = false;
 	chunks.space = UINT64_MAX;
 	if (kv_open_memory(state_families, state_family_count, &master.kv) != 0 ||
@@ -851,6 +911,7 @@ static int fixture_setup(void **state)
 	state_apply_session_open(master.state, ++master.index, SESSION, 1, "host:/mnt", "c1");
 	if (fs_create(&settings, &fs, error, sizeof(error)) != 0)
 		return -1;
+	fs_meta_callbacks.session(fs, SESSION);
 	fs->meta = (struct meta *)&master; /* only its address matters */
 	set_sole(true);
 	return 0;

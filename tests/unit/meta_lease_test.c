@@ -38,9 +38,14 @@ static void test_a_grant_begins_a_generation_and_its_repetition_does_not(void **
 	assert_int_equal(generation(), before + 1);
 	assert_false(lease_grant(&lease, 7, 5200));
 	assert_int_equal(generation(), before + 1);
+	assert_int_equal(atomic_load(&lease.grant), 7);
 	/* Another grant: in between it was another's. */
 	assert_true(lease_grant(&lease, 8, 5300));
 	assert_int_equal(generation(), before + 2);
+	assert_int_equal(atomic_load(&lease.grant), 8);
+	/* A recall has a number of its own. */
+	lease_recall(&lease, UINT64_C(1) << 63);
+	assert_int_equal(atomic_load(&lease.grant), 8);
 }
 
 static void test_it_ends_a_length_after_the_renewal_was_sent(void **state)

@@ -41,6 +41,7 @@ static struct {
 	bool hold_replies, hold_renews, refuse_sessions, forget_sessions;
 	uint64_t session, secret, instance;
 	/* What it saw. */
+	uint32_t goodbye; /* the last */
 	unsigned opens, resumes, goodbyes, renews, returns;
 	uint64_t returned_sequence, answered;
 	uint64_t unreachable[META_UNREACHABLE_MAX + 1];
@@ -177,6 +178,8 @@ static void on_message(void *user, struct rpc_stream *stream, const uint8_t *dat
 	for (size_t i = 0; i < batch->n_answered; i++)
 		master.answered = batch->answered[i];
 	master.goodbyes += (unsigned)batch->n_goodbye;
+	if (batch->n_goodbye > 0)
+		master.goodbye = batch->goodbye[0];
 	pthread_mutex_unlock(&master.lock);
 	catena__client_batch__free_unpacked(batch, NULL);
 }
@@ -378,7 +381,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
-	meta_close(meta);
+	meta_close(meta, true);
 	meta = NULL;
 	return 0;
 }
@@ -543,7 +546,7 @@ static void test_closing_ends_what_is_held(void **state)
 	(void)state;
 
 	call(CATENA__REQUEST__OP_GETATTR, &held);
-	meta_close(meta);
+	meta_close(meta, true);
 	meta = NULL;
 	assert_int_equal(held, 1);
 	assert_int_equal(done_unanswered, 1);
@@ -790,11 +793,38 @@ static void test_closing_says_goodbye_and_ends_what_waits(void **state)
 	for (unsigned i = 0; i < 10; i++)
 		call(CATENA__REQUEST__OP_GETATTR, NULL);
 	assert_true(wait_for(ten_seen));
-	meta_close(meta);
+	meta_close(meta, true);
 	meta = NULL;
 	assert_int_equal(done_unanswered, 10);
 	assert_int_equal(done_failed, 10);
 	assert_int_equal(seen(&master.goodbyes), 1);
+	assert_int_equal(seen(&master.goodbye), 1);
+}
+
+static void test_closing_says_when_something_may_be_under_way(void **state)
+{
+	(void)state;
+	meta_close(meta, false);
+	meta = NULL;
+	assert_int_equal(seen(&master.goodbyes), 1);
+	assert_int_not_equal(seen(&master.goodbye), 1);
+}
+
+static void test_what_belongs_to_a_session_is_not_sent_in_another(void **state)
+{
+	Catena__UnlinkReq unlink = CATENA__UNLINK_REQ__INIT;
+	Catena__Request request = CATENA__REQUEST__INIT;
+	uint64_t session = meta_session_id(meta);
+	(void)state;
+
+	request.op_case = CATENA__REQUEST__OP_UNLINK;
+	request.unlink = &unlink;
+	meta_call_within(meta, session, true, &request, note_done, NULL);
+	assert_true(wait_for(one_done));
+	meta_call_within(meta, session + 1, true, &request, note_done, NULL);
+	assert_int_equal(done_failed, 1);
+	assert_int_equal(done_unanswered, 1);
+	assert_int_equal(seen(&master.requests), 1);
 }
 
 static bool one_failed(void)
@@ -808,7 +838,7 @@ static void test_a_soft_mount_gives_up_waiting(void **state)
 	uint64_t began;
 	(void)state;
 
-	meta_close(meta);
+	meta_close(meta, true);
 	assert_int_equal(open_meta(300 * NS_PER_MSEC, error, sizeof(error)), 0);
 	pthread_mutex_lock(&master.lock);
 	master.hold_replies = true;
@@ -940,6 +970,8 @@ int main(void)
 		IN_SESSION(test_a_recall_is_answered_with_its_sequence),
 		IN_SESSION(test_a_broken_stream_ends_the_lease),
 		IN_SESSION(test_closing_says_goodbye_and_ends_what_waits),
+		IN_SESSION(test_closing_says_when_something_may_be_under_way),
+		IN_SESSION(test_what_belongs_to_a_session_is_not_sent_in_another),
 		IN_SESSION(test_a_soft_mount_gives_up_waiting),
 		IN_SESSION(test_servers_out_of_reach_are_told_while_they_are),
 		IN_SESSION(test_a_cluster_that_was_made_anew_is_not_taken_for_the_old_one),
