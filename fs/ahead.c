@@ -185,14 +185,47 @@ static void finish(struct ahead_command *command)
 	atomic_fetch_sub(&fs->ahead.under_way, 1);
 }
 
+/* With the inode's lock held. */
+static bool foreseeable(const struct ahead_command *command, const struct inode *inode)
+{
+	return inode->known && inode->attr_generation == command->view.generation &&
+	       inode->changing == inode->foreseen && inode->attr.nlink > 0;
+}
+
+bool ahead_set_times(struct ahead_command *command, struct inode *inode, uint32_t mask,
+		     int64_t atime, int64_t mtime)
+{
+	bool sure;
+
+	pthread_mutex_lock(&inode->lock);
+	sure = foreseeable(command, inode);
+	if (sure) {
+		inode->changing++;
+		inode->foreseen++;
+		inode->attr.version++;
+		inode->attr.ctime = command->time;
+		if (mask & CATENA__SET_MASK__SET_ATIME) {
+			inode->attr.atime = atime;
+			inode->dirty &= ~(uint32_t)INODE_DIRTY_ATIME;
+		}
+		if (mask & CATENA__SET_MASK__SET_MTIME) {
+			inode->attr.mtime = mtime;
+			inode_mtime_set(inode, false);
+		}
+	}
+	pthread_mutex_unlock(&inode->lock);
+	if (sure)
+		command->inodes[AHEAD_SET] = inode_ref(command->fs->inodes, inode);
+	return sure;
+}
+
 bool ahead_change(struct ahead_command *command, enum ahead_role role, struct inode *inode,
 		  int nlink_change)
 {
 	bool sure;
 
 	pthread_mutex_lock(&inode->lock);
-	sure = inode->known && inode->attr_generation == command->view.generation &&
-	       inode->changing == inode->foreseen && inode->attr.nlink > 0;
+	sure = foreseeable(command, inode);
 	if (role == AHEAD_PARENT || role == AHEAD_NEW_PARENT)
 		sure = sure && S_ISDIR(inode->attr.mode);
 	else /* only the master sees that no directory is moved into itself, or removed with names
@@ -295,7 +328,7 @@ static void apply(struct ahead_command *command, const Catena__Reply *reply)
 	const Catena__Attr *attrs[AHEAD_ROLES] = {
 		[AHEAD_PARENT] = reply->parent_attr, [AHEAD_NEW_PARENT] = reply->new_parent_attr,
 		[AHEAD_MOVED] = reply->moved,        [AHEAD_VICTIM] = reply->attr,
-		[AHEAD_MADE] = reply->attr,
+		[AHEAD_MADE] = reply->attr,          [AHEAD_SET] = reply->attr,
 	};
 
 	for (int role = 0; role < AHEAD_ROLES; role++) {

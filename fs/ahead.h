@@ -82,6 +82,7 @@ enum ahead_role {
 	AHEAD_MOVED,
 	AHEAD_VICTIM, /* loses a name */
 	AHEAD_MADE,
+	AHEAD_SET, /* its attributes are set */
 	AHEAD_ROLES
 };
 
@@ -103,6 +104,10 @@ struct ahead_command *ahead_start(struct fs *fs, const char *what);
  * with it. @nlink_change: of its links. */
 bool ahead_change(struct ahead_command *command, enum ahead_role role, struct inode *inode,
 		  int nlink_change);
+/* The command sets these times of @inode (SET_ATIME, SET_MTIME in @mask), of any type. False: as
+ * above. */
+bool ahead_set_times(struct ahead_command *command, struct inode *inode, uint32_t mask,
+		     int64_t atime, int64_t mtime);
 /* A new inode, as it is going to be. */
 void ahead_made(struct ahead_command *command, struct inode *inode);
 /* Afterwards the name is @ino, or DIRCACHE_GONE. */

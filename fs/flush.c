@@ -154,7 +154,7 @@ static void send_update(struct flush *flush)
 		inode->changing++;
 	pthread_mutex_unlock(&inode->lock);
 	flush->held = false;
-	if (!(flush->update.mask & CATENA__SET_MASK__SET_MTIME))
+	if (!inode_update_changes_version(&flush->update))
 		not_as_foreseen(flush);
 	if (flush->update.mask == 0) {
 		finish(flush);
@@ -210,7 +210,7 @@ static void begin(struct flush *flush)
 	inode_update_begin(inode, &flush->update);
 	flush->write_seq = inode->write_seq;
 	/* Commands that are held behind this foresee versions after its own. */
-	flush->foreseen = flush->held && (flush->update.mask & CATENA__SET_MASK__SET_MTIME);
+	flush->foreseen = flush->held && inode_update_changes_version(&flush->update);
 	if (flush->foreseen)
 		inode->attr.version++;
 	if (inode->data != NULL && flush->file == NULL)

@@ -212,6 +212,8 @@ void inode_update_begin(const struct inode *inode, struct inode_update *update);
 /* Time has passed between _begin() and sending: leaves out what does not hold any more. (What comes
  * between this and the sending the master sees: by the number of truncations, by the times.) */
 void inode_update_check(const struct inode *inode, struct inode_update *update);
+/* Of times of reads nobody's copies depend on. */
+bool inode_update_changes_version(const struct inode_update *update);
 void inode_update_fill(const struct inode *inode, const struct inode_update *update,
 		       Catena__SetattrReq *setattr);
 /* The master has done it. */

@@ -263,22 +263,27 @@ bool inode_was_read(struct inode *inode, enum atime_mode mode, int64_t now)
 
 /* ---- telling the master ---- */
 
+/* Those that our writes and reads have made; they overrule nothing that was set since. */
+static void take_times(const struct inode *inode, struct inode_update *update)
+{
+	update->mtime = inode->local_mtime;
+	update->ctime = inode_ctime(inode);
+	update->atime = inode->local_atime;
+}
+
 void inode_update_begin(const struct inode *inode, struct inode_update *update)
 {
 	*update = (struct inode_update){
 		.size = inode->local_size,
 		.file_id = inode->attr.file_id,
-		.mtime = inode_mtime(inode),
-		.ctime = inode_ctime(inode),
-		.atime = inode_atime(inode),
 		.write_seq = inode->write_seq,
 		.truncate_seq = inode->truncate_seq,
 		.truncations = inode->attr.truncations,
 	};
+	take_times(inode, update);
 	if (inode->dirty & INODE_DIRTY_SIZE)
-		update->mask |= CATENA__SET_MASK__SET_GROW;
-	/* The master would put its own times to a new size. */
-	if (inode->dirty & (INODE_DIRTY_SIZE | INODE_DIRTY_MTIME | INODE_DIRTY_VERSION))
+		update->mask |= CATENA__SET_MASK__SET_GROW | CATENA__SET_MASK__SET_CTIME;
+	if (inode->dirty & (INODE_DIRTY_MTIME | INODE_DIRTY_VERSION))
 		update->mask |= CATENA__SET_MASK__SET_MTIME | CATENA__SET_MASK__SET_CTIME;
 	if (inode->dirty & INODE_DIRTY_ATIME)
 		update->mask |= CATENA__SET_MASK__SET_ATIME;
@@ -288,23 +293,27 @@ void inode_update_begin(const struct inode *inode, struct inode_update *update)
 
 void inode_update_check(const struct inode *inode, struct inode_update *update)
 {
-	const uint32_t of_writes = CATENA__SET_MASK__SET_MTIME | CATENA__SET_MASK__SET_CTIME;
+	const uint32_t grow = CATENA__SET_MASK__SET_GROW, mtime = CATENA__SET_MASK__SET_MTIME;
 
 	if (update->truncate_seq != inode->truncate_seq ||
 	    update->truncations != inode->attr.truncations)
-		update->mask &= ~(uint32_t)CATENA__SET_MASK__SET_GROW;
-	if (!(inode->dirty & (INODE_DIRTY_MTIME | INODE_DIRTY_VERSION)) &&
-	    !(update->mask & CATENA__SET_MASK__SET_GROW))
-		update->mask &= ~of_writes;
+		update->mask &= ~grow;
+	if (!(inode->dirty & (INODE_DIRTY_MTIME | INODE_DIRTY_VERSION)))
+		update->mask &= ~mtime;
+	if (!(update->mask & (grow | mtime)))
+		update->mask &= ~(uint32_t)CATENA__SET_MASK__SET_CTIME;
 	if (!(inode->dirty & INODE_DIRTY_ATIME))
 		update->mask &= ~(uint32_t)CATENA__SET_MASK__SET_ATIME;
 	if (update->mask == CATENA__SET_MASK__SET_OWN_TIMES)
 		update->mask = 0;
-	/* Times may have been set, or gone on, since; they never go back. (write_seq stays: the
-	 * version that this makes is that of the data which was there then.) */
-	update->mtime = inode_mtime(inode);
-	update->ctime = inode_ctime(inode);
-	update->atime = inode_atime(inode);
+	/* Times may have gone on since. (write_seq stays: the version that this makes is that of
+	 * the data which was there then.) */
+	take_times(inode, update);
+}
+
+bool inode_update_changes_version(const struct inode_update *update)
+{
+	return (update->mask & (CATENA__SET_MASK__SET_GROW | CATENA__SET_MASK__SET_MTIME)) != 0;
 }
 
 void inode_update_fill(const struct inode *inode, const struct inode_update *update,

@@ -80,6 +80,21 @@ void fs_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 /* ---- setting ---- */
 
+static void fill_request(const struct task *task, Catena__SetattrReq *setattr,
+			 Catena__Request *request)
+{
+	setattr->ino = task->inode->ino;
+	setattr->mask = task->set.mask;
+	setattr->mode = task->set.mode;
+	setattr->uid = task->set.uid;
+	setattr->gid = task->set.gid;
+	setattr->atime = task->set.atime;
+	setattr->mtime = task->set.mtime;
+	setattr->size = task->size;
+	request->op_case = CATENA__REQUEST__OP_SETATTR;
+	request->setattr = setattr;
+}
+
 void setattr_send(struct task *task, meta_done_fn *done)
 {
 	Catena__SetattrReq setattr = CATENA__SETATTR_REQ__INIT;
@@ -87,16 +102,7 @@ void setattr_send(struct task *task, meta_done_fn *done)
 	struct inode *inode = task->inode;
 	bool now;
 
-	setattr.ino = inode->ino;
-	setattr.mask = task->set.mask;
-	setattr.mode = task->set.mode;
-	setattr.uid = task->set.uid;
-	setattr.gid = task->set.gid;
-	setattr.atime = task->set.atime;
-	setattr.mtime = task->set.mtime;
-	setattr.size = task->size;
-	request.op_case = CATENA__REQUEST__OP_SETATTR;
-	request.setattr = &setattr;
+	fill_request(task, &setattr, &request);
 	pthread_mutex_lock(&inode->lock);
 	now = inode->changing++ == 0;
 	inode->setattrs++;
@@ -129,6 +135,29 @@ int setattr_end(struct task *task, int error, const Catena__Reply *reply)
 	if (reply != NULL && fs_apply(task->fs, inode, reply->attr, task->generation) != 0)
 		error = -EIO;
 	return error;
+}
+
+/* Times only (ahead.h): what tar, rsync and cp -p set of each file. True: answered. */
+static bool set_ahead(struct task *task)
+{
+	const uint32_t times = CATENA__SET_MASK__SET_ATIME | CATENA__SET_MASK__SET_MTIME;
+	Catena__SetattrReq setattr = CATENA__SETATTR_REQ__INIT;
+	Catena__Request request = CATENA__REQUEST__INIT;
+	struct ahead_command *command;
+
+	if (task->set.mask & ~times)
+		return false;
+	command = ahead_start(task->fs, "setattr");
+	if (command == NULL || !ahead_set_times(command, task->inode, task->set.mask,
+						task->set.atime, task->set.mtime)) {
+		ahead_cancel(command);
+		return false;
+	}
+	task->generation = command->view.generation;
+	fill_request(task, &setattr, &request);
+	ahead_send(command, &request);
+	answer_attr(task, task->inode, fs_current(task->fs, task->generation));
+	return true;
 }
 
 static void was_set(void *user, int error, const Catena__Reply *reply)
@@ -204,8 +233,8 @@ void fs_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
 	fill_set(task, st, to_set);
 	if (task->set.mask & CATENA__SET_MASK__SET_SIZE)
 		truncate_begin(task, was_truncated);
-	else if (task->set.mask != 0)
-		setattr_send(task, was_set);
-	else
+	else if (task->set.mask == 0)
 		attr_fetch(task, got_attr);
+	else if (!set_ahead(task))
+		setattr_send(task, was_set);
 }

@@ -221,6 +221,57 @@ static void test_a_rename_is_seen_at_once(void **state)
 	assert_int_equal(master_attr(old).ino, 0);
 }
 
+static void test_times_that_a_program_sets_are_seen_at_once(void **state)
+{
+	uint64_t dir = known_directory(), file = do_create(dir, "file", &fi);
+	struct stat st = {.st_atim = {.tv_sec = 5}, .st_mtim = {.tv_sec = INT64_C(4000000000)}};
+	struct fuse_req mode;
+	int64_t written;
+	(void)state;
+
+	do_write(file, &fi, "hello", 0);
+	hold_answers();
+	fs_setattr(fresh(), file, &st, FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME, NULL);
+	assert_int_equal(last.answers, 1);
+	assert_int_equal(last.attr.st_atim.tv_sec, 5);
+	assert_int_equal(last.attr.st_mtim.tv_sec, INT64_C(4000000000));
+	assert_int_equal(last.attr.st_size, 5);
+	fs_setattr(fresh(), dir, &st, FUSE_SET_ATTR_MTIME, NULL);
+	assert_int_equal(last.answers, 1);
+	fs_rename(fresh(), dir, "file", dir, "other", 0);
+	assert_int_equal(last.answers, 1);
+	release_replies(false);
+	do_close(file, &fi);
+	later(2);
+	/* The size and the time of the write were told after it. */
+	assert_as_the_master_has_it(file);
+	assert_as_the_master_has_it(dir);
+	assert_int_equal(master_attr(file).size, 5);
+	assert_int_equal(master_attr(file).mtime, INT64_C(4000000000) * INT64_C(1000000000));
+	assert_int_equal(master_attr(file).atime, INT64_C(5000000000));
+	/* A write after that has a time of its own, though it is an earlier one. */
+	do_open(file, O_RDWR, &fi);
+	written = clock_realtime_ns();
+	do_write(file, &fi, "HELLO WORLD", 0);
+	do_close(file, &fi);
+	later(2);
+	assert_as_the_master_has_it(file);
+	assert_true(master_attr(file).mtime >= written);
+	assert_true(master_attr(file).mtime < INT64_C(4000000000) * INT64_C(1000000000));
+	/* Modes wait; so do times while something else changes the inode. */
+	hold_answers();
+	st.st_mode = S_IFREG | 0600;
+	memset(&mode, 0, sizeof(mode));
+	fs_setattr(&mode, file, &st, FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_MTIME, NULL);
+	fs_setattr(fresh(), file, &st, FUSE_SET_ATTR_MTIME, NULL);
+	assert_int_equal(mode.answers, 0);
+	assert_int_equal(last.answers, 0);
+	release_replies(false);
+	assert_int_equal(mode.answers, 1);
+	assert_int_equal(last.answers, 1);
+	assert_as_the_master_has_it(file);
+}
+
 static void test_what_only_the_master_can_know_waits(void **state)
 {
 	uint64_t dir = known_directory();
@@ -382,6 +433,7 @@ int main(void)
 		WITH_FS(test_programs_do_not_wait_for_names_that_go),
 		WITH_FS(test_the_last_name_of_an_open_file_may_go),
 		WITH_FS(test_a_rename_is_seen_at_once),
+		WITH_FS(test_times_that_a_program_sets_are_seen_at_once),
 		WITH_FS(test_what_only_the_master_can_know_waits),
 		WITH_FS(test_without_the_lease_everything_waits),
 		WITH_FS(test_what_was_refused_is_told_by_fsync_and_does_not_stay),
