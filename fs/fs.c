@@ -11,6 +11,7 @@
 #include "fs/keeper.h"
 #include "fs/loss.h"
 #include "fs/recall.h"
+#include "fs/sync.h"
 
 static struct log_rate noise;
 
@@ -120,6 +121,14 @@ static void on_lost(void *user)
 	recall_begin(fs->recaller, false);
 }
 
+static void on_forgotten(void *user)
+{
+	struct fs *fs = user;
+
+	if (fs->meta != NULL)
+		sync_forgotten(fs);
+}
+
 static size_t unreachable(void *user, uint64_t *servers, size_t max)
 {
 	struct fs *fs = user;
@@ -133,6 +142,7 @@ const struct meta_callbacks fs_meta_callbacks = {
 	.granted = on_granted,
 	.recalled = on_recalled,
 	.lost = on_lost,
+	.forgotten = on_forgotten,
 	.unreachable = unreachable,
 };
 

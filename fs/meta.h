@@ -44,6 +44,9 @@ struct meta_callbacks {
 	 * online and that cannot be reached from here. The master decides with that. May be NULL.
 	 */
 	size_t (*unreachable)(void *user, uint64_t *servers, size_t max);
+	/* The session was resumed by a master that has lost, with its power, the last commands that
+	 * it had answered and not synced. Comes before anything is sent again. May be NULL. */
+	void (*forgotten)(void *user);
 };
 
 struct meta_options {

@@ -92,6 +92,7 @@ struct meta {
 	uint32_t default_pool;
 	struct pending_ring pending;
 	uint64_t answered_told;
+	uint64_t command_done; /* the highest id of a command answered without error */
 	/* Encoded requests that wait for company; void when the link breaks, as pending has all. */
 	uint8_t later[META_LATER_BYTES];
 	uint32_t later_size, later_count;

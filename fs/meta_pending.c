@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/request_kind.h"
 
 #define RING_START 256u
 
@@ -72,6 +73,7 @@ struct pending *pending_new(const Catena__Request *request)
 	pending->start = PENDING_HEADROOM;
 	pending->size = (uint32_t)catena__request__pack(request, pending->bytes + PENDING_HEADROOM);
 	pending->repeatable = request_repeatable(request);
+	pending->command = request_is_command(request);
 	return pending;
 }
 

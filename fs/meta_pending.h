@@ -20,6 +20,7 @@ struct pending {
 	meta_done_fn *done;   /* NULL: nobody waits */
 	void *user;
 	bool repeatable;      /* may be executed again in another session */
+	bool command;         /* changes something, see request_kind.h */
 	uint32_t start, size; /* of the ClientBatch in bytes[] */
 	uint32_t body;        /* where the request without its id begins */
 	uint8_t bytes[];

@@ -92,7 +92,7 @@ static void keep_questions(struct meta *meta, struct pending_list *ended)
 	}
 	holds_end(meta, false, ended);
 	ring->first = ring->next = 1;
-	meta->answered_told = 0;
+	meta->answered_told = meta->command_done = 0;
 	for (pending = kept.head; pending != NULL; pending = next) {
 		next = pending->next;
 		if (pending_add(ring, pending) != 0)
@@ -126,7 +126,7 @@ static void begin_session(struct meta *meta, const Catena__SessionOpened *opened
 }
 
 /* Whether the lease outlived the break is not ours to guess: the master grants again. */
-static void resume_session(struct meta *meta)
+static void resume_session(struct meta *meta, bool forgotten)
 {
 	bool lost = lease_drop(&meta->lease);
 
@@ -134,10 +134,15 @@ static void resume_session(struct meta *meta)
 	log_info("session resumed session=%llu unanswered=%llu",
 		 (unsigned long long)meta->session_id,
 		 (unsigned long long)(meta->pending.next - meta->pending.first));
-	if (!lost)
+	if (forgotten)
+		meta->command_done = 0;
+	if (!lost && !forgotten)
 		return;
 	pthread_mutex_unlock(&meta->lock);
-	meta->options.callbacks.lost(meta->options.user);
+	if (forgotten && meta->options.callbacks.forgotten != NULL)
+		meta->options.callbacks.forgotten(meta->options.user);
+	if (lost)
+		meta->options.callbacks.lost(meta->options.user);
 	pthread_mutex_lock(&meta->lock);
 }
 
@@ -218,7 +223,7 @@ static void on_opened(struct meta *meta, const Catena__SessionOpened *opened)
 		goto out;
 	lease_session(&meta->lease, opened->lease_ns, meta->opened_ns);
 	if (opened->session_id == meta->session_id)
-		resume_session(meta);
+		resume_session(meta, opened->forgotten);
 	else
 		begin_session(meta, opened);
 	if (meta->link != LINK_OPENING) /* it ended while the lock was free */
@@ -242,6 +247,8 @@ static void on_reply(struct meta *meta, const Catena__Reply *reply)
 
 	pthread_mutex_lock(&meta->lock);
 	pending = pending_take(&meta->pending, reply->id);
+	if (pending != NULL && pending->command && error == 0 && pending->id > meta->command_done)
+		meta->command_done = pending->id;
 	pthread_mutex_unlock(&meta->lock);
 	if (pending == NULL)
 		return; /* it was sent twice and answered twice */
@@ -374,6 +381,7 @@ static void send_open(struct meta *meta)
 	if (meta->session_secret != 0) {
 		open.session_id = meta->session_id;
 		open.session_secret = meta->session_secret;
+		open.answered = meta->command_done;
 	}
 	batch.n_open = 1;
 	batch.open = opens;

@@ -3,7 +3,11 @@
 #include "fs/sync.h"
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
+#include "common/log.h"
 #include "fs/trim.h"
+
+#define LOG_MODULE "sync"
 
 /* So many truncations by others during one sync are not believed. */
 #define REFUSALS_MAX 16u
@@ -272,4 +276,42 @@ void sync_master(struct fs *fs, sync_done_fn *done, void *user)
 		done(user, -ENOMEM);
 	else
 		send_sync(sync);
+}
+
+/* ---- what the master has lost ---- */
+
+static bool was_changed(const struct inode *inode)
+{
+	return inode->last_change > 0;
+}
+
+struct forgotten {
+	uint64_t synced;
+	unsigned count;
+};
+
+static void tell_loss(void *user, struct inode *inode)
+{
+	struct forgotten *forgotten = user;
+
+	pthread_mutex_lock(&inode->lock);
+	if (inode->last_change > forgotten->synced) {
+		inode->ahead_error = -EIO;
+		forgotten->count++;
+	}
+	inode_distrust(inode);
+	pthread_mutex_unlock(&inode->lock);
+}
+
+void sync_forgotten(struct fs *fs)
+{
+	struct forgotten forgotten = {.synced = atomic_load(&fs->synced)};
+
+	/* Not doing it would let fsync confirm what is lost. */
+	while (inode_table_each(fs->inodes, was_changed, tell_loss, &forgotten) != 0) {
+		log_error("out of memory: what the master has lost cannot be told yet");
+		usleep(100000);
+	}
+	log_error("the master has lost changes that were not synced: fsync will say so inodes=%u",
+		  forgotten.count);
 }

@@ -9,4 +9,7 @@ typedef void sync_done_fn(void *user, int error);
 void sync_inode(struct fs *fs, struct inode *inode, bool datasync, sync_done_fn *done, void *user);
 /* Of everything that the master has answered until now, if it is not durable yet. */
 void sync_master(struct fs *fs, sync_done_fn *done, void *user);
+/* The master has lost commands that it had answered and not synced: the next fsync of each inode
+ * that was changed and not synced since says -EIO. Locks: none. */
+void sync_forgotten(struct fs *fs);
 #endif

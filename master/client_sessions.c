@@ -105,8 +105,8 @@ void client_refuse(struct client_stream *stream, int error, const char *message)
 	send_opened(stream, &opened, false);
 }
 
-void client_attach(struct client_session *session, struct client_stream *stream, uint64_t secret,
-		   uint64_t now_ns)
+static void attach(struct client_session *session, struct client_stream *stream, uint64_t secret,
+		   bool forgotten, uint64_t now_ns)
 {
 	struct master *master = stream->master;
 	Catena__SessionOpened opened = CATENA__SESSION_OPENED__INIT;
@@ -123,7 +123,14 @@ void client_attach(struct client_session *session, struct client_stream *stream,
 	opened.session_secret = secret;
 	opened.lease_ns = master->config.client_lease_ns;
 	opened.default_pool = master->view.map->pools[0].id;
+	opened.forgotten = forgotten;
 	send_opened(stream, &opened, true);
+}
+
+void client_attach(struct client_session *session, struct client_stream *stream, uint64_t secret,
+		   uint64_t now_ns)
+{
+	attach(session, stream, secret, false, now_ns);
 }
 
 static void resume(struct client_stream *stream, const Catena__SessionOpen *open, uint64_t now_ns)
@@ -131,6 +138,7 @@ static void resume(struct client_stream *stream, const Catena__SessionOpen *open
 	struct master *master = stream->master;
 	struct client_session *session = client_session_find(master, open->session_id);
 	int rc = command_log_error(master->log);
+	uint64_t done;
 
 	if (rc != 0) {
 		client_refuse(stream, -rc, "the master's store does not work");
@@ -145,7 +153,13 @@ static void resume(struct client_stream *stream, const Catena__SessionOpen *open
 		client_refuse(stream, EACCES, "this is another client's session");
 		return;
 	}
-	client_attach(session, stream, open->session_secret, now_ns);
+	done = state_session_done(master->state, session->id);
+	if (open->answered > done)
+		log_error("commands are lost that were answered and not synced session=%llu "
+			  "name=%s answered=%llu done=%llu: did this machine lose its power?",
+			  (unsigned long long)session->id, session->name,
+			  (unsigned long long)open->answered, (unsigned long long)done);
+	attach(session, stream, open->session_secret, open->answered > done, now_ns);
 	leases_resume(master->leases, session->id, now_ns);
 	log_info("session resumed session=%llu name=%s mount=%s", (unsigned long long)session->id,
 		 session->name, session->mount);

@@ -9,6 +9,7 @@
 #include "common/bytes.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/request_kind.h"
 #include "master/state_internal.h"
 
 #define LOG_MODULE "state"
@@ -282,21 +283,7 @@ void state_counts(const struct state *state, struct state_counts *out)
 
 bool state_request_is_command(const Catena__Request *request)
 {
-	switch (request->op_case) {
-	case CATENA__REQUEST__OP_SETATTR:
-	case CATENA__REQUEST__OP_CREATE:
-	case CATENA__REQUEST__OP_LINK:
-	case CATENA__REQUEST__OP_UNLINK:
-	case CATENA__REQUEST__OP_RENAME:
-	case CATENA__REQUEST__OP_OPEN:
-	case CATENA__REQUEST__OP_CLOSE:
-	case CATENA__REQUEST__OP_DELEGATE:
-		return true;
-	case CATENA__REQUEST__OP_XATTR:
-		return request->xattr->op == XATTR_OP_SET || request->xattr->op == XATTR_OP_REMOVE;
-	default:
-		return false;
-	}
+	return request_is_command(request);
 }
 
 bool state_request_grows(const Catena__Request *request)

@@ -59,6 +59,9 @@ uint64_t state_applied_index(const struct state *state);
 
 /* ---- requests of clients ---- */
 /* Does this request change anything (then it must go through the log)? */
+/* The highest id of the session's commands that have left a trace; 0: none, or no such session. Of
+ * what was answered, a higher one is lost. */
+uint64_t state_session_done(const struct state *state, uint64_t session);
 bool state_request_is_command(const Catena__Request *request);
 /* Does this request make the store grow for good? When the store's disk is nearly full
  * (kv_space_low()) such requests are to be refused with ENOSPC before they come here, so that there

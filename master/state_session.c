@@ -77,6 +77,21 @@ static size_t reply_at(const struct session *session, uint64_t id)
 	return low;
 }
 
+uint64_t state_session_done(const struct state *state, uint64_t id)
+{
+	const struct session *session = session_find((struct state *)(uintptr_t)state, id);
+	uint64_t kept;
+
+	if (session == NULL)
+		return 0;
+	/* Forgetting a reply that was received goes with a later one: the newest is always there.
+	 */
+	kept = session->reply_end == session->reply_first
+		       ? 0
+		       : session->replies[session->reply_end - 1].id;
+	return kept > session->answered ? kept : session->answered;
+}
+
 const struct kept_reply *session_reply(const struct session *session, uint64_t id)
 {
 	size_t at = reply_at(session, id);

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include "fs/sync.h"
 #include "tests/unit/fs_fixture.h"
 
 /* ---- fsync ---- */
@@ -242,6 +243,28 @@ static void test_a_failed_sync_in_advance_is_told(void **state)
 	do_close(file, &fi);
 }
 
+static void test_what_the_master_has_lost_is_told_by_the_next_fsync(void **state)
+{
+	struct fuse_file_info synced, changed;
+	uint64_t old = do_create(1, "old", &synced), new;
+	(void)state;
+
+	fs_fsync(fresh(), old, 0, &synced);
+	assert_int_equal(last.error, 0);
+	new = do_create(1, "new", &changed);
+	sync_forgotten(fs);
+	/* Another change of it, and another file's sync, do not hide that. */
+	do_write(new, &changed, "hello", 0);
+	fs_fsync(fresh(), old, 0, &synced);
+	assert_int_equal(last.error, 0);
+	fs_fsync(fresh(), new, 0, &changed);
+	assert_int_equal(last.error, EIO);
+	fs_fsync(fresh(), new, 0, &changed);
+	assert_int_equal(last.error, 0);
+	do_close(old, &synced);
+	do_close(new, &changed);
+}
+
 static void test_a_failed_sync_is_not_taken_for_one(void **state)
 {
 	struct fuse_file_info fi;
@@ -273,6 +296,7 @@ int main(void)
 		WITH_FS(test_a_broken_habit_costs_one_sync),
 		WITH_FS(test_a_sync_in_advance_covers_nothing_that_came_after),
 		WITH_FS(test_a_failed_sync_in_advance_is_told),
+		WITH_FS(test_what_the_master_has_lost_is_told_by_the_next_fsync),
 		WITH_FS(test_a_failed_sync_is_not_taken_for_one),
 	};
 

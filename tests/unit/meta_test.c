@@ -38,12 +38,12 @@ static struct {
 	struct rpc_stream *stream; /* the newest, borrowed while open */
 	char address[64];
 	/* What it does. */
-	bool hold_replies, hold_renews, refuse_sessions, forget_sessions;
+	bool hold_replies, hold_renews, refuse_sessions, forget_sessions, forget_commands;
 	uint64_t session, secret, instance;
 	/* What it saw. */
 	uint32_t goodbye; /* the last */
 	unsigned opens, resumes, goodbyes, renews, returns;
-	uint64_t returned_sequence, answered;
+	uint64_t returned_sequence, answered, commands_told;
 	uint64_t unreachable[META_UNREACHABLE_MAX + 1];
 	size_t unreachable_count;
 	uint64_t ids[IDS_MAX];
@@ -100,6 +100,8 @@ static void answer_open(struct rpc_stream *stream, const Catena__SessionOpen *op
 		master.forget_sessions = false;
 	} else if (open->session_id != 0) {
 		master.resumes++;
+		master.commands_told = open->answered;
+		opened.forgotten = master.forget_commands;
 	} else {
 		master.opens++;
 		master.session++;
@@ -261,6 +263,11 @@ static void note_lost(void *user)
 {
 	atomic_fetch_add(&losts, 1);
 }
+static atomic_uint forgettings;
+static void note_forgotten(void *user)
+{
+	atomic_fetch_add(&forgettings, 1);
+}
 static atomic_uint lost_servers;
 static size_t note_unreachable(void *user, uint64_t *servers, size_t max)
 {
@@ -350,7 +357,7 @@ static int open_meta(uint64_t soft_ns, char *error, size_t size)
 		.mount_name = "test:/mnt",
 		.soft_timeout_ns = soft_ns,
 		.callbacks = {note_map, note_session, note_granted, note_recalled, note_lost,
-			      note_unreachable},
+			      note_unreachable, note_forgotten},
 	};
 
 	return meta_open(&options, PATIENCE, &meta, error, size);
@@ -363,7 +370,7 @@ static int setup(void **state)
 
 	pthread_mutex_lock(&master.lock);
 	master.hold_replies = master.hold_renews = master.refuse_sessions = false;
-	master.forget_sessions = false;
+	master.forget_sessions = master.forget_commands = false;
 	master.instance = 7;
 	master.opens = master.resumes = master.goodbyes = master.renews = master.returns = 0;
 	master.requests = 0;
@@ -561,6 +568,23 @@ static bool resumed(void)
 {
 	return seen(&master.resumes) >= 1;
 }
+static bool resumed_twice(void)
+{
+	return seen(&master.resumes) >= 2;
+}
+static bool resumed_three_times(void)
+{
+	return seen(&master.resumes) >= 3;
+}
+static uint64_t seen_long(const uint64_t *value)
+{
+	uint64_t copy;
+
+	pthread_mutex_lock(&master.lock);
+	copy = *value;
+	pthread_mutex_unlock(&master.lock);
+	return copy;
+}
 static bool twenty_seen(void)
 {
 	return seen(&master.requests) >= 20;
@@ -597,6 +621,38 @@ static void test_a_broken_stream_is_resumed_and_what_has_no_answer_sent_again(vo
 	assert_int_equal(done_ok, 10);
 	assert_int_equal(sessions, 1);
 	assert_int_equal(seen(&master.opens), 1);
+}
+
+static void
+test_a_resuming_mount_tells_which_commands_were_done_and_hears_of_lost_ones(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 3; i++)
+		call(CATENA__REQUEST__OP_UNLINK, NULL);
+	/* These only ask, and leave no trace at the master. */
+	for (unsigned i = 0; i < 7; i++)
+		call(CATENA__REQUEST__OP_GETATTR, NULL);
+	assert_true(wait_for(ten_done));
+	master_break();
+	assert_true(wait_for(resumed));
+	assert_int_equal(seen_long(&master.commands_told), 3);
+	assert_int_equal(atomic_load(&forgettings), 0);
+	pthread_mutex_lock(&master.lock);
+	master.forget_commands = true;
+	pthread_mutex_unlock(&master.lock);
+	master_break();
+	assert_true(wait_for(resumed_twice));
+	for (unsigned i = 0; i < 1000 && atomic_load(&forgettings) == 0; i++)
+		usleep(1000);
+	assert_int_equal(atomic_load(&forgettings), 1);
+	/* Told once: what it is told of next time was done since. */
+	pthread_mutex_lock(&master.lock);
+	master.forget_commands = false;
+	pthread_mutex_unlock(&master.lock);
+	master_break();
+	assert_true(wait_for(resumed_three_times));
+	assert_int_equal(seen_long(&master.commands_told), 0);
+	assert_int_equal(sessions, 1);
 }
 
 static bool two_sessions(void)
@@ -870,11 +926,6 @@ static void test_servers_out_of_reach_are_told_while_they_are(void **state)
 	assert_true(wait_for(no_servers_told));
 }
 
-static bool resumed_twice(void)
-{
-	return seen(&master.resumes) >= 2;
-}
-
 /* The numbers that it knows mean other files there; as before, it goes on when its own is back. */
 static void test_a_cluster_that_was_made_anew_is_not_taken_for_the_old_one(void **state)
 {
@@ -903,7 +954,7 @@ static void test_who_cannot_be_reached_or_refuses_is_told_in_one_line(void **sta
 		.masters = "127.0.0.1:1",
 		.tls = client_files.files,
 		.callbacks = {note_map, note_session, note_granted, note_recalled, note_lost,
-			      note_unreachable},
+			      note_unreachable, note_forgotten},
 	};
 	struct meta *other = NULL;
 	char error[512] = "";
@@ -961,6 +1012,8 @@ int main(void)
 		IN_SESSION(test_in_a_new_session_held_changes_fail_too),
 		IN_SESSION(test_closing_ends_what_is_held),
 		IN_SESSION(test_a_broken_stream_is_resumed_and_what_has_no_answer_sent_again),
+		IN_SESSION(
+			test_a_resuming_mount_tells_which_commands_were_done_and_hears_of_lost_ones),
 		IN_SESSION(test_in_a_new_session_changes_fail_and_queries_are_repeated),
 		IN_SESSION(test_calls_without_a_connection_wait_for_one),
 		IN_SESSION(test_garbage_from_the_master_ends_the_stream_not_the_mount),

@@ -633,6 +633,28 @@ static void a_store_without_instance_gets_one_when_it_is_started(void **state)
 	assert_int_equal(create_as(1, "as before"), 0);
 }
 
+static void what_a_power_cut_has_taken_is_known_by_the_newest_reply(void **state)
+{
+	uint64_t before = state_session_done(f.state, f.session);
+
+	assert_int_equal(create_as(before + 5, "one"), 0);
+	assert_int_equal(state_session_done(f.state, f.session), before + 5);
+	assert_int_equal(kv_sync(f.kv), 0);
+	/* What was received is forgotten, but never that it was done. */
+	assert_int_equal(state_apply_answered(f.state, ++f.index, f.session, before + 5), 0);
+	assert_int_equal(state_session_done(f.state, f.session), before + 5);
+	assert_int_equal(fixture_reopen(&f), 0);
+	assert_int_equal(state_session_done(f.state, f.session), before + 5);
+	assert_int_equal(create_as(before + 6, "two"), 0);
+	assert_int_equal(state_session_done(f.state, f.session), before + 6);
+	state_close(f.state);
+	f.state = NULL;
+	kv_memory_crash(f.kv);
+	assert_int_equal(fixture_open_state(&f), 0);
+	assert_int_equal(state_session_done(f.state, f.session), before + 5);
+	assert_int_equal(state_session_done(f.state, f.session + 1000), 0);
+}
+
 #define TEST(function_) cmocka_unit_test_setup_teardown(function_, setup, teardown)
 
 int main(void)
@@ -655,6 +677,7 @@ int main(void)
 		TEST(a_command_that_the_store_failed_has_no_effect),
 		TEST(a_power_cut_leaves_the_state_of_the_last_sync),
 		TEST(ids_given_out_before_a_power_cut_are_not_given_again),
+		TEST(what_a_power_cut_has_taken_is_known_by_the_newest_reply),
 		TEST(numbers_end_where_another_groups_begin),
 		TEST(a_cluster_has_an_instance_of_its_own_for_ever),
 		TEST(a_store_without_instance_gets_one_when_it_is_started),
