@@ -100,7 +100,7 @@ void fs_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 	task->handle = handle_ref(handle);
 	task->offset = (uint64_t)offset;
 	task->length = size;
-	if (!handle->atime_done && fs->atime != ATIME_NEVER)
+	if (!handle->atime_done && fs->atime != ATIME_NEVER && !(fi->flags & O_NOATIME))
 		note_access(fs, handle);
 	if (!meta_sole(fs->meta)) {
 		/* The file may have grown since we were told of its size. */

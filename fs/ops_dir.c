@@ -5,6 +5,7 @@
  * keeps the last batch of entries that came. Directories read whole under the lease become complete
  * in the cache of names. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include "common/clock.h"
@@ -29,6 +30,7 @@ struct dir_handle {
 	pthread_mutex_t lock;
 	struct inode *inode;
 	uint32_t errors_seen; /* of the inode's */
+	bool noatime; /* as it was opened */
 	/* The batch: entries behind cookie `from`. */
 	struct dir_entry *entries;
 	char *names;
@@ -75,6 +77,7 @@ void fs_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	pthread_mutex_lock(&dir->inode->lock);
 	dir->errors_seen = inode_errors_seen(dir->inode);
 	pthread_mutex_unlock(&dir->inode->lock);
+	dir->noatime = (fi->flags & O_NOATIME) != 0;
 	fi->fh = (uint64_t)(uintptr_t)dir;
 	if (fuse_reply_open(req, fi) != 0)
 		dir_handle_unref(fs, dir);
@@ -395,7 +398,7 @@ static void read_directory(fuse_req_t req, size_t size, off_t offset, struct fus
 		pthread_mutex_lock(&dir->lock);
 		dir->filled = false;
 		pthread_mutex_unlock(&dir->lock);
-		if (fs->atime_directories)
+		if (fs->atime_directories && !dir->noatime)
 			note_access(fs, dir->inode);
 	}
 	list(task);
