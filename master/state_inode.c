@@ -186,9 +186,10 @@ static int setattr_size(struct txn *txn, struct inode *inode, const Catena__Seta
 	return rc;
 }
 
+/* Of everything but directories, where the bits mean something else. */
 static void kill_priv(struct inode *inode)
 {
-	if (!inode_is(inode, S_IFREG))
+	if (inode_is(inode, S_IFDIR))
 		return;
 	inode->mode &= ~(uint32_t)S_ISUID;
 	if (inode->mode & S_IXGRP)
