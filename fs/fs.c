@@ -339,6 +339,7 @@ void fs_unused(struct fs *fs, struct inode *inode)
 	if (inode->opens == 0 && inode->changing == 0) {
 		orphan = inode->known && inode->attr.nlink == 0 &&
 			 (inode->data != NULL || inode->registered > 0);
+		inode->removed |= orphan;
 		if (!orphan && inode->data != NULL && !inode->listed && inode->dirty == 0 &&
 		    !data_dirty(inode->data)) {
 			file = inode->data;

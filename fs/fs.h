@@ -56,6 +56,9 @@ struct fs {
 	/* The session that is. What was decided in another must not be done in this one: each task
 	 * has that of its beginning. */
 	_Atomic uint64_t session_id;
+	/* Look-ups hold what they find until then, 0: never; and how many are held (removed.h). */
+	_Atomic uint64_t holding_until_ns;
+	_Atomic uint32_t held;
 	/* Commands answered, and how many of them the master has made durable. */
 	_Atomic uint64_t changes, synced;
 };

@@ -93,6 +93,8 @@ struct inode {
 	uint32_t opens;         /* handles */
 	uint32_t opens_mapping; /* of these, those by which pages may be mapped and written */
 	uint32_t registered;    /* opens that the master counts for us */
+	bool removed;           /* the master has it no more, or is told so (removed.h) */
+	uint64_t held_until_ns; /* counted as open for a look-up, 0: not */
 	struct data_file *data; /* while open or dirty */
 	uint64_t data_file_id;
 	int writeback_error;       /* the last, and how many there were: each handle tells its */

@@ -254,7 +254,7 @@ bool inode_was_read(struct inode *inode, enum atime_mode mode, int64_t now)
 	if (mode == ATIME_NEVER || !inode->known)
 		return false;
 	if (mode == ATIME_RELATIVE && atime > inode_mtime(inode) && atime > inode_ctime(inode) &&
-	    now - atime < DAY_NS)
+	    atime > now - DAY_NS)
 		return false;
 	inode->local_atime = now;
 	inode->dirty |= INODE_DIRTY_ATIME;

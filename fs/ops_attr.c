@@ -4,6 +4,7 @@
 #include "fs/blocks.h"
 #include "fs/ops.h"
 #include "fs/privileges.h"
+#include "fs/removed.h"
 
 void attr_fetch(struct task *task, meta_done_fn *done)
 {
@@ -28,6 +29,10 @@ static void got_attr(void *user, int error, const Catena__Reply *reply)
 {
 	struct task *task = user;
 
+	if (removed_learn(task->inode, error, reply)) {
+		answer_attr(task, task->inode, true);
+		return;
+	}
 	if (error == 0)
 		error = reply->attr == NULL
 				? -EIO
@@ -53,12 +58,10 @@ void fs_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	}
 	pthread_mutex_lock(&inode->lock);
 	exact = inode_exact(inode, view.sole, view.generation);
-	/* A directory that was removed here, and that somebody is still in: the master knows
-	 * nothing of it any more, and nothing of it can change. */
-	exact |= inode->known && inode->attr.nlink == 0 && S_ISDIR(inode->attr.mode);
+	exact |= inode->removed;
 	if (exact) {
 		inode_stat(inode, &st);
-		counted = !inode_blocks_unknown(inode);
+		counted = inode->removed || !inode_blocks_unknown(inode);
 	}
 	pthread_mutex_unlock(&inode->lock);
 	if (exact && counted) {
@@ -165,6 +168,10 @@ static void was_set(void *user, int error, const Catena__Reply *reply)
 	struct task *task = user;
 
 	error = setattr_end(task, error, reply);
+	if (removed_learn(task->inode, error, reply)) {
+		removed_set(task);
+		error = 0;
+	}
 	if (error != 0)
 		task_fail(task, error);
 	else
@@ -179,8 +186,16 @@ static void was_truncated(struct task *task, int error)
 		answer_attr(task, task->inode, fs_current(task->fs, task->generation));
 }
 
+/* Times are kept in nanoseconds, so those before 1677 and after 2262 become the first and the last
+ * second that there is, as other filesystems do it. */
 static int64_t ns_of(const struct timespec *t)
 {
+	const int64_t last = INT64_MAX / (int64_t)NS_PER_SEC;
+
+	if (t->tv_sec >= last)
+		return last * (int64_t)NS_PER_SEC;
+	if (t->tv_sec <= -last)
+		return -last * (int64_t)NS_PER_SEC;
 	return (int64_t)t->tv_sec * (int64_t)NS_PER_SEC + t->tv_nsec;
 }
 

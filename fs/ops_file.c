@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include "fs/flush.h"
 #include "fs/ops.h"
+#include "fs/removed.h"
 #include "fs/sync_habit.h"
 
 /* ---- handles ---- */
@@ -157,6 +158,17 @@ static void open_shared(struct task *task)
 	answer_open(task);
 }
 
+/* Its data is gone, or about to go. */
+static bool is_removed(struct inode *inode)
+{
+	bool removed;
+
+	pthread_mutex_lock(&inode->lock);
+	removed = inode->removed;
+	pthread_mutex_unlock(&inode->lock);
+	return removed;
+}
+
 static void opened(void *user, int error, const Catena__Reply *reply)
 {
 	struct task *task = user;
@@ -171,6 +183,9 @@ static void opened(void *user, int error, const Catena__Reply *reply)
 		error = reply->attr == NULL
 				? -EIO
 				: fs_apply(fs, task->inode, reply->attr, task->generation);
+	removed_learn(task->inode, error, reply);
+	if (error == 0 && is_removed(task->inode))
+		error = -ESTALE;
 	if (error != 0) {
 		handle_close(fs, task->handle);
 		task_fail(task, error);
@@ -201,7 +216,7 @@ static void open_go(struct task *task)
 	struct fs *fs = task->fs;
 	struct inode *inode = task->inode;
 	struct view view;
-	bool exact, registered;
+	bool exact, registered, removed;
 
 	if (handle_open(task) != 0) {
 		task_fail(task, -ENOMEM);
@@ -209,15 +224,23 @@ static void open_go(struct task *task)
 	}
 	view = fs_view(fs);
 	pthread_mutex_lock(&inode->lock);
-	exact = inode_exact(inode, view.sole, view.generation);
+	removed = inode->removed;
 	registered = inode->registered > 0;
+	/* One that loses its last name right now, unregistered, dies of it: the master, which
+	 * executes in order, says so. */
+	exact = inode_exact(inode, view.sole, view.generation) &&
+		inode->changing == inode->foreseen && (inode->attr.nlink > 0 || registered);
 	pthread_mutex_unlock(&inode->lock);
-	if (exact)
+	if (removed) {
+		handle_close(fs, task->handle);
+		task_fail(task, -ESTALE);
+	} else if (exact) {
 		open_sole(task, view.generation);
-	else if (view.sole || registered)
+	} else if (view.sole || registered) {
 		attr_fetch(task, opened);
-	else
+	} else {
 		send_open(task);
+	}
 }
 
 /* O_TRUNC does not come here: the kernel sets the size when the file is open (see fs_init()). */

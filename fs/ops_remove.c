@@ -26,6 +26,15 @@ static void protect(struct fs *fs, struct inode *victim)
 		flush_attrs_now(fs, victim);
 }
 
+/* The last name is gone. What the master does not count as open for us is gone with it. */
+static void note_removed(struct inode *inode)
+{
+	pthread_mutex_lock(&inode->lock);
+	if (inode->attr.nlink == 0 && inode->registered == 0)
+		inode->removed = true;
+	pthread_mutex_unlock(&inode->lock);
+}
+
 /* Written, closed and gone before it came to the disks. */
 static void forget_closed(struct fs *fs, struct inode *victim)
 {
@@ -51,6 +60,8 @@ void victim_changed(struct fs *fs, struct inode *victim, const Catena__Attr *mes
 		/* Not the one that was expected: nothing of it is in use while sole. */
 		struct inode *other = fs_inode_of(fs, message, generation);
 
+		if (other != NULL)
+			note_removed(other);
 		if (other != NULL && message->nlink == 0 && S_ISREG(message->mode))
 			forget_closed(fs, other);
 		if (other != NULL)
@@ -59,6 +70,7 @@ void victim_changed(struct fs *fs, struct inode *victim, const Catena__Attr *mes
 		return;
 	}
 	fs_apply(fs, victim, message, generation);
+	note_removed(victim);
 	if (message->nlink == 0 && S_ISDIR(message->mode))
 		dircache_drop(fs->dirs, victim->ino);
 	if (message->nlink == 0 && S_ISREG(message->mode))

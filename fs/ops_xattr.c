@@ -17,6 +17,14 @@ static bool name_supported(const char *name)
 	       strncmp(name, "security.", 9) == 0;
 }
 
+/* 0, or what is wrong with the name, as other filesystems say it. */
+static int check_name(const char *name)
+{
+	if (!name_supported(name))
+		return EOPNOTSUPP;
+	return strchr(name, '.')[1] == '\0' ? EINVAL : 0;
+}
+
 static bool has_name(const char *names, size_t size, const char *name)
 {
 	size_t length = strlen(name) + 1;
@@ -80,6 +88,18 @@ static void reply_bytes(struct task *task, const void *data, size_t size)
 			fuse_reply_buf(task->req, data, size);
 	}
 	task_end(task);
+}
+
+/* A removed directory that somebody is still in: the master knows nothing of it. */
+static bool in_removed_directory(struct task *task)
+{
+	struct inode *inode = task->inode;
+	bool yes;
+
+	pthread_mutex_lock(&inode->lock);
+	yes = inode->removed && S_ISDIR(inode->attr.mode);
+	pthread_mutex_unlock(&inode->lock);
+	return yes;
 }
 
 /* ---- the list of names ---- */
@@ -191,6 +211,8 @@ void fs_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 		task_fail(task, rc);
 	else if (found)
 		reply_list(task, names, size);
+	else if (in_removed_directory(task))
+		reply_list(task, NULL, 0);
 	else
 		send_list(task, view, listed);
 	free(names);
@@ -248,12 +270,13 @@ static bool known_absent(struct fs *fs, fuse_ino_t ino, const char *name)
 void fs_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
 	struct fs *fs = fuse_req_userdata(req);
+	int error = check_name(name);
 	struct task *task;
 	struct view view;
 	bool known;
 
-	if (!name_supported(name)) {
-		fuse_reply_err(req, EOPNOTSUPP);
+	if (error != 0) {
+		fuse_reply_err(req, error);
 		return;
 	}
 	if (known_absent(fs, ino, name)) {
@@ -267,7 +290,9 @@ void fs_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 	pthread_mutex_lock(&task->inode->lock);
 	known = task->inode->xattrs_generation == view.generation;
 	pthread_mutex_unlock(&task->inode->lock);
-	if (view.sole && !known)
+	if (in_removed_directory(task))
+		task_fail(task, -ENODATA);
+	else if (view.sole && !known)
 		send_list(task, view, listed_for_get);
 	else
 		send_xattr(task, OP_GET, NULL, 0, 0, got_value);
@@ -291,23 +316,26 @@ static void changed(void *user, int error, const Catena__Reply *reply)
 	fs_change_end(task->fs, task->inode, reply != NULL);
 	if (reply != NULL && fs_apply(task->fs, task->inode, reply->attr, task->generation) != 0)
 		error = -EIO;
-	if (task_claim(task))
-		fuse_reply_err(task->req, error == 0 ? 0 : reply_error(error));
-	task_end(task);
+	task_fail(task, error);
 }
 
 static void change(fuse_req_t req, fuse_ino_t ino, const char *name, uint32_t op, const char *value,
 		   size_t size, int flags)
 {
+	int error = check_name(name);
 	struct task *task;
 
-	if (!name_supported(name)) {
-		fuse_reply_err(req, EOPNOTSUPP);
+	if (error != 0) {
+		fuse_reply_err(req, error);
 		return;
 	}
 	task = begin(req, ino, name, 0);
 	if (task == NULL)
 		return;
+	if (in_removed_directory(task)) {
+		task_fail(task, op == OP_SET ? -ENOENT : -ENODATA);
+		return;
+	}
 	task->generation = meta_generation(task->fs->meta);
 	changing(task->inode);
 	fs_change_begin(task->inode);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "common/log.h"
+#include "fs/removed.h"
 #include "fs/trim.h"
 
 #define LOG_MODULE "sync"
@@ -112,6 +113,16 @@ static void answered_again(void *user, int error)
 	send_to_master(sync);
 }
 
+static bool is_directory(struct inode *inode)
+{
+	bool directory;
+
+	pthread_mutex_lock(&inode->lock);
+	directory = S_ISDIR(inode->attr.mode);
+	pthread_mutex_unlock(&inode->lock);
+	return directory;
+}
+
 static void updated(void *user, int error, const Catena__Reply *reply)
 {
 	struct sync *sync = user;
@@ -145,6 +156,8 @@ static void updated(void *user, int error, const Catena__Reply *reply)
 		pthread_mutex_unlock(&inode->lock);
 		master_synced(sync);
 	}
+	if (removed_learn(inode, error, reply) && is_directory(inode))
+		error = 0; /* it has no contents any more */
 	/* -ESTALE: someone removed it: what was to be synced is gone. */
 	part_done(sync, error == -ESTALE ? -EIO : error);
 }

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "common/buf.h"
-#include "fs/fs.h"
+#include "fs/removed.h"
 
 #define SLAB_TASKS 128u
 #define SLABS_MAX  1024u
@@ -162,6 +162,8 @@ void task_end(struct task *task)
 
 void task_fail(struct task *task, int error)
 {
+	if (error == -ESTALE)
+		removed_missed(task->fs);
 	if (task_claim(task))
 		fuse_reply_err(task->req, error == 0 ? 0 : reply_error(error));
 	task_end(task);

@@ -67,19 +67,32 @@ void inode_unlinked(struct txn *txn, struct inode *inode)
 		txn_inode_free(txn, inode);
 }
 
+/* "." of any inode, by its number alone: for those who hold a file handle and know no name of it.
+ * -ESTALE: it is gone. */
+static int lookup_itself(struct txn *txn, uint64_t ino, struct reply_room *room)
+{
+	struct inode *inode;
+	int rc = txn_inode(txn, ino, &inode);
+
+	if (rc == 0)
+		reply_attr(&room->attr, inode, &room->reply.attr);
+	return rc;
+}
+
 int op_lookup(struct txn *txn, const Catena__LookupReq *req, struct reply_room *room)
 {
 	const ProtobufCBinaryData *name = &req->name;
 	struct inode *directory, *inode;
 	struct dentry dentry;
 	uint64_t ino;
-	int rc = txn_directory(txn, req->parent, &directory);
+	int rc;
 
+	if (name->len == 1 && name->data[0] == '.')
+		return lookup_itself(txn, req->parent, room);
+	rc = txn_directory(txn, req->parent, &directory);
 	if (rc != 0)
 		return rc;
-	if (name->len == 1 && name->data[0] == '.') {
-		ino = directory->ino;
-	} else if (name->len == 2 && memcmp(name->data, "..", 2) == 0) {
+	if (name->len == 2 && memcmp(name->data, "..", 2) == 0) {
 		ino = directory->parent;
 	} else {
 		rc = check_name(name);
@@ -454,7 +467,9 @@ int op_readdir(struct txn *txn, const Catena__ReaddirReq *req, struct reply_room
 		return rc;
 	if (!inode_is(directory, S_IFDIR))
 		return -ENOTDIR;
-	if (req->cookie == UINT64_MAX || directory->nlink == 0) {
+	if (directory->nlink == 0)
+		return -ENOENT; /* removed, and without "." and ".." too */
+	if (req->cookie == UINT64_MAX) {
 		room->reply.eof = true;
 		return 0;
 	}

@@ -1,6 +1,6 @@
 /* semantics - what POSIX and Linux promise of a filesystem, one check each, in a directory.
  *
- *   semantics DIR [--skip NAME]...
+ *   semantics DIR [CHECK]...
  *
  * Every check prints its name when it fails. Exit status: 0 all good, 1 failures, 64 usage. Run on
  * a local filesystem first: a check that fails there is wrong itself. */
@@ -24,35 +24,7 @@
 #include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
-
-static int failures;
-static const char *current;
-
-#define CHECK(condition)                                                                           \
-	do {                                                                                       \
-		if (!(condition)) {                                                                \
-			printf("FAILED %s: line %d: %s (errno: %s)\n", current, __LINE__,          \
-			       #condition, strerror(errno));                                       \
-			failures++;                                                                \
-			return;                                                                    \
-		}                                                                                  \
-	} while (0)
-#define FAILS(call, wanted)                                                                        \
-	do {                                                                                       \
-		errno = 0;                                                                         \
-		CHECK((call) == -1 && errno == (wanted));                                          \
-	} while (0)
-
-static int make(const char *name, const char *text)
-{
-	int fd = open(name, O_RDWR | O_CREAT | O_TRUNC, 0644);
-
-	if (fd >= 0 && text != NULL && write(fd, text, strlen(text)) != (ssize_t)strlen(text)) {
-		close(fd);
-		return -1;
-	}
-	return fd;
-}
+#include "checks.h"
 
 static bool holds(int fd, off_t at, const char *text)
 {
@@ -619,15 +591,6 @@ static void seekdir_returns_to_its_place(void)
 	CHECK(rmdir("sd") == 0);
 }
 
-static void a_removed_working_directory_is_empty(void)
-{
-	CHECK(mkdir("gone", 0755) == 0);
-	int d = open("gone", O_RDONLY | O_DIRECTORY);
-	CHECK(d >= 0 && rmdir("gone") == 0);
-	FAILS(openat(d, "x", O_CREAT | O_RDWR, 0644), ENOENT);
-	close(d);
-}
-
 static void locks_exclude_within_the_mount(void)
 {
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 10};
@@ -716,7 +679,6 @@ static void reading_back_while_writing_sees_everything(void)
 	X(permissions_bind_others)                                                                 \
 	X(big_directories_are_listed_whole)                                                        \
 	X(seekdir_returns_to_its_place)                                                            \
-	X(a_removed_working_directory_is_empty)                                                    \
 	X(locks_exclude_within_the_mount)                                                          \
 	X(space_is_reported)                                                                       \
 	X(sizes_beyond_4_gib_work)                                                                 \
@@ -724,45 +686,15 @@ static void reading_back_while_writing_sees_everything(void)
 
 int main(int argc, char **argv)
 {
-	static const struct {
-		const char *name;
-		void (*run)(void);
-	} checks[] = {
+	static const struct check checks[] = {
 #define X(name) {#name, name},
 		CHECKS(X)
 #undef X
 	};
-	int ran = 0;
 
 	if (argc < 2 || chdir(argv[1]) != 0) {
 		fprintf(stderr, "usage: semantics DIR [CHECK]...\n");
 		return 64;
 	}
-	umask(022);
-	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++) {
-		bool chosen = argc == 2;
-		char work[64];
-
-		for (int a = 2; a < argc; a++)
-			chosen |= strcmp(argv[a], checks[i].name) == 0;
-		if (!chosen)
-			continue;
-		snprintf(work, sizeof(work), "check-%zu", i);
-		if (mkdir(work, 0755) != 0 || chdir(work) != 0) {
-			perror(work);
-			return 1;
-		}
-		current = checks[i].name;
-		int before = failures;
-		checks[i].run();
-		if (chdir("..") != 0)
-			return 1;
-		if (failures == before && rmdir(work) != 0) {
-			printf("FAILED %s: left something behind (%s)\n", current, strerror(errno));
-			failures++;
-		}
-		ran++;
-	}
-	printf("semantics: %d checks, %d failed\n", ran, failures);
-	return failures != 0 || ran == 0;
+	return run_checks("semantics", checks, sizeof(checks) / sizeof(checks[0]), argv + 2);
 }

@@ -294,7 +294,9 @@ static void compare_everything(void)
 		exist += inode->exists;
 		if (inode->exists)
 			assert_attr(sim.f.reply->attr, inode);
-		if (inode->exists && inode->type == S_IFDIR)
+		if (inode->exists && inode->type == S_IFDIR && inode->nlink == 0)
+			assert_int_equal(do_readdir(&sim.f, inode->ino, 0, 0, false), -ENOENT);
+		else if (inode->exists && inode->type == S_IFDIR)
 			compare_directory(i);
 	}
 	assert_int_equal(sim.f.state->counters.inodes, exist);
