@@ -96,6 +96,15 @@ void chain_manager_owes(struct chain_manager *manager, uint64_t id, bool owes)
 		server->owes = owes;
 }
 
+void chain_manager_owes_chain(struct chain_manager *manager, uint32_t pool, uint32_t partition,
+			      bool owes)
+{
+	struct chain_memory *memory = chain_memory_of(manager, pool, partition);
+
+	if (memory != NULL)
+		memory->owed = owes;
+}
+
 void chain_manager_hold_leases(struct chain_manager *manager, bool held)
 {
 	manager->leases_held = held;

@@ -108,6 +108,9 @@ bool chain_manager_heartbeat(struct chain_manager *manager, uint64_t server, boo
 bool chain_manager_renew_late(struct chain_manager *manager, uint64_t server, uint64_t now_ns);
 /* Nor is this one as long as it owes something (fences.h). */
 void chain_manager_owes(struct chain_manager *manager, uint64_t server, bool owes);
+/* Nor does anybody become in-sync in this chain. */
+void chain_manager_owes_chain(struct chain_manager *manager, uint32_t pool, uint32_t partition,
+			      bool owes);
 /* As long as no map can be told nobody is renewed: a server that was cut off for long may have one
  * by which it is still in-sync. */
 void chain_manager_hold_leases(struct chain_manager *manager, bool held);

@@ -268,7 +268,7 @@ static void promote(const struct chain_case *in, struct map_chain *next)
 	int at = chain_index(next, target);
 	const struct survey_target *t;
 
-	if (!in->promoting || target == 0 ||
+	if (!in->promoting || in->memory->owed || target == 0 ||
 	    (in->memory->synced_epoch != in->chain->epoch &&
 	     !MANAGER_FAULTY(PROMOTE_ON_OLD_EPOCH)) ||
 	    at < 0 || next->members[at].state != MEMBER_SYNCING)

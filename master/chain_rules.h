@@ -13,6 +13,7 @@ struct chain_memory {
 	uint64_t back_ns;
 	/* Reports, for one epoch each. */
 	uint64_t synced_epoch, unfit_epoch;
+	bool owed; /* nobody becomes in-sync: see chain_manager_owes_chain() */
 	uint32_t synced_target;
 	uint32_t unfit[CHAIN_MEMBERS_MAX];
 	uint32_t unfit_count;

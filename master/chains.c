@@ -345,6 +345,9 @@ void chains_act(struct master *master, uint64_t now_ns)
 
 	if (fill_online(master, now_ns))
 		master_publish(master);
+	/* Before anything is decided about chains that are owed. */
+	if (fences_owed(master->fences))
+		fences_act(master, now_ns);
 	if (chains->phase == PHASE_DOUBT && command_log_error(master->log) == 0) {
 		/* The store is open again; whether the plan is in it, the state says. */
 		chains->phase = PHASE_LOG;
@@ -382,6 +385,11 @@ void chains_tick(struct master *master, uint64_t now_ns, uint64_t gap_ns)
 		chain_manager_paused(master->chains->manager, gap_ns);
 	readmit(master);
 	chains_act(master, now_ns);
+}
+
+bool chains_settled(const struct master *master)
+{
+	return master->chains->phase == PHASE_IDLE;
 }
 
 bool chains_soon(struct master *master, uint64_t now_ns)

@@ -24,6 +24,8 @@ void chains_act(struct master *master, uint64_t now_ns);
 void chains_tick(struct master *master, uint64_t now_ns, uint64_t gap_ns);
 /* chains_act() should be called again within 10 ms. */
 bool chains_soon(struct master *master, uint64_t now_ns);
+/* No change of chains is under way. */
+bool chains_settled(const struct master *master);
 /* A command that changes the map is in the log as @index: it is shown when it is durable. */
 void chains_changed(struct master *master, uint64_t index);
 /* The store was opened again. */

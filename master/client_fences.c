@@ -96,11 +96,13 @@ void fences_shown(struct master *master)
 		log_error("fences wait: out of memory");
 }
 
+/* While chains change nobody is: the next chain may have a member that is not. */
 static bool is_harmless(void *user, uint64_t server)
 {
 	struct master *master = user;
 
-	return chain_manager_harmless(chains_manager(master), server, clock_boottime_ns());
+	return chains_settled(master) &&
+	       chain_manager_harmless(chains_manager(master), server, clock_boottime_ns());
 }
 
 static bool log_owed(struct master *master, bool owed)
@@ -142,6 +144,11 @@ static void expel(struct master *master, const struct fence_action *action)
 		chain_manager_unfit(chains_manager(master), map, &report);
 }
 
+static void tell_manager(void *user, uint32_t pool, uint32_t partition, bool owed)
+{
+	chain_manager_owes_chain(user, pool, partition, owed);
+}
+
 void fences_act(struct master *master, uint64_t now_ns)
 {
 	struct fence_action action;
@@ -153,9 +160,10 @@ void fences_act(struct master *master, uint64_t now_ns)
 		else
 			expel(master, &action);
 	}
-	if (!owed || fences_owed(master->fences))
-		return;
-	chunkservers_renew_late(master, now_ns);
+	if (owed || fences_owed(master->fences))
+		fences_each_chain(master->fences, tell_manager, chains_manager(master));
+	if (owed && !fences_owed(master->fences))
+		chunkservers_renew_late(master, now_ns);
 }
 
 void fences_tick(struct master *master, uint64_t now_ns)

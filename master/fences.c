@@ -436,6 +436,15 @@ bool fences_may_renew(const struct fences *f, uint64_t server)
 	return true;
 }
 
+void fences_each_chain(const struct fences *f,
+		       void (*each)(void *user, uint32_t pool, uint32_t partition, bool owed),
+		       void *user)
+{
+	for (size_t i = 0; i < f->chain_count; i++)
+		each(user, f->chains[i].pool, f->chains[i].partition,
+		     f->chains[i].owed && !MANAGER_FAULTY(LEASE_WHILE_OWED));
+}
+
 bool fences_owed(const struct fences *f)
 {
 	return f->all_owed || f->owed_count != 0;

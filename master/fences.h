@@ -11,9 +11,9 @@
  * - Whose serving lease has run out counts only when it is out of the chain: a head that is cut off
  *   from the master may still pass on an update to its successor.
  * - When no in-sync member of a chain has a lease, nobody reads or writes there, and nobody need
- *   wait for it. Such a chain is owed: none of its members is given a lease before all of them have
- *   acknowledged, or are out of the chain. That has to hold over a restart of the master: its
- *   keeping is the caller's.
+ *   wait for it. Such a chain is owed: none of its in-sync members is given a lease, and no member
+ *   becomes in-sync, before all that are have acknowledged, or are out of the chain. That has to
+ *   hold over a restart of the master: its keeping is the caller's.
  * - A member that does not acknowledge in time is to be taken out, if another one has.
  *
  * Only when a fence is complete everywhere may others get what the session had.
@@ -47,6 +47,11 @@ int fences_acknowledged(struct fences *fences, uint64_t server, uint64_t version
 bool fences_may_renew(const struct fences *fences, uint64_t server);
 /* Is any chain owed? */
 bool fences_owed(const struct fences *fences);
+/* Nobody of such a chain may become in-sync: it may have a lease already. @each is called for all
+ * chains. */
+void fences_each_chain(const struct fences *fences,
+		       void (*each)(void *user, uint32_t pool, uint32_t partition, bool owed),
+		       void *user);
 /* Is there a fence that is not complete? */
 bool fences_busy(const struct fences *fences);
 
@@ -62,7 +67,7 @@ struct fence_action {
 	uint64_t epoch, server;
 };
 
-/* Whether the lease of @server has surely run out. */
+/* Whether the lease of @server has surely run out, and no change of chains is under way. */
 typedef bool fences_harmless_fn(void *user, uint64_t server);
 /* What is to be done now; false: nothing. */
 bool fences_next(struct fences *fences, uint64_t now_ns, fences_harmless_fn *harmless, void *user,

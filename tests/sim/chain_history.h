@@ -19,6 +19,7 @@ struct entry {
 	uint64_t value;        /* 0: never written */
 	uint64_t begun, ended; /* NEVER: not answered */
 	uint64_t durable;      /* write: acknowledged as durable at; NEVER */
+	uint64_t deadline;     /* write: it took effect before or never; 0: whenever */
 	bool exposed;          /* write: power was cut after its answer, before it was durable */
 };
 
@@ -80,6 +81,28 @@ static inline const char *zones_make(const struct history *h, struct zone *zones
 			return "a value was read that nobody wrote";
 		if (zones[i].value != 0 && zones[i].first_end < zones[i].write_begun)
 			return "a value was read before it was written";
+	}
+	return NULL;
+}
+
+/* A write with a deadline that has been seen ended with that at the latest. */
+static inline const char *history_deadlines(const struct history *h)
+{
+	for (size_t i = 0; i < h->count; i++) {
+		struct entry *e = &h->entries[i];
+		bool seen = e->ended != NEVER;
+
+		if (!e->write || e->deadline == 0)
+			continue;
+		for (size_t j = 0; j < h->count && !seen; j++)
+			seen = e->value != 0 && !h->entries[j].write &&
+			       h->entries[j].value == e->value;
+		if (!seen)
+			continue;
+		if (e->deadline < e->begun)
+			return "a value was written after it was forbidden";
+		if (e->ended > e->deadline)
+			e->ended = e->deadline;
 	}
 	return NULL;
 }

@@ -67,6 +67,9 @@ static void send_map_to_server(struct world *w, unsigned s, struct cluster_map *
 		send_map(w, m->streams[s].conn, map);
 }
 
+static void fences_published(struct world *w);
+static void fences_begin_life(struct world *w);
+
 static void publish(struct world *w, bool planned)
 {
 	struct master *m = &w->master;
@@ -88,6 +91,7 @@ static void publish(struct world *w, bool planned)
 	for (unsigned c = 0; c < CLIENTS; c++)
 		if (m->clients[c] != 0)
 			send_map(w, m->clients[c], map);
+	fences_published(w);
 }
 
 static bool online_changed(struct world *w)
@@ -203,6 +207,15 @@ static void master_start(struct world *w)
 	    state_apply_start(m->state, state_applied_index(m->state) + 1, &start) != 0 ||
 	    kv_sync(m->kv) != 0)
 		abort();
+	for (unsigned c = 0; c < CLIENTS && w->options.fences && m->starts == 0; c++) {
+		uint64_t id = w->clients[c].session;
+
+		if (state_apply_session_open(m->state, state_applied_index(m->state) + 1, id, 1,
+					     "m", "client") != 0 ||
+		    kv_sync(m->kv) != 0)
+			abort();
+	}
+	fences_begin_life(w);
 	m->manager = chain_manager_new(&w->manager_options);
 	if (m->manager == NULL)
 		abort();

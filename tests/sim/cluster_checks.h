@@ -280,6 +280,11 @@ static bool quiet(struct world *w)
 			return false;
 	if (!w->nodes[NODE_MASTER].alive || w->master.map == NULL || w->master.planned_index != 0)
 		return false;
+	if (w->options.fences && (fences_busy(w->master.fences) || fences_owed(w->master.fences)))
+		return false;
+	for (unsigned c = 0; c < CLIENTS; c++)
+		if (w->clients[c].waits || session_of(w, w->clients[c].session)->fenced)
+			return false;
 	pool = cluster_map_pool(w->master.map, POOL);
 	for (unsigned p = 0; p < w->options.partitions; p++)
 		if (!members_quiet(w, p, &pool->chains[p]))
@@ -349,7 +354,10 @@ static void check_copies(struct world *w)
 
 static const char *history_wrong(const struct partition *p, unsigned file, const struct history *h)
 {
-	const char *wrong = p->accepted ? NULL : history_ordered(h, p->exposed);
+	const char *wrong = p->accepted ? NULL : history_deadlines(h);
+
+	if (wrong == NULL && !p->accepted)
+		wrong = history_ordered(h, p->exposed);
 
 	if (wrong == NULL && !p->exposed && !p->accepted && file == 0)
 		wrong = history_linearizable(h);

@@ -2,7 +2,7 @@
  * no answer with the same operation id. */
 #ifndef CATENA_SIM_CLUSTER_CLIENTS_H
 #define CATENA_SIM_CLUSTER_CLIENTS_H
-#include "cluster_checks.h"
+#include "cluster_sessions.h"
 
 #define CLIENT_TICK (250 * MS)
 
@@ -52,7 +52,7 @@ static void op_put(struct world *w, unsigned c, struct op *op)
 		.request_id = op->attempt << 8 | (uint64_t)(op - client->ops),
 		.key = op->route.key,
 		.epoch = op->epoch,
-		.client_id = c + 1,
+		.client_id = client->session,
 		.op_id = op->op_id,
 		.answered = op->op_id == 0 ? 0 : answered_up_to(client),
 	};
@@ -215,9 +215,11 @@ static void client_issues(struct world *w, unsigned c)
 	struct client *client = &w->clients[c];
 	bool busy = w->now < w->busy_until;
 
-	for (unsigned slot = 0; slot < OUTSTANDING; slot++)
-		if (client->ops[slot].state == OP_IDLE && chance(w, 2) == 0 && client->map != NULL)
-			op_begin(w, c, slot);
+	if (!client->waits)
+		for (unsigned slot = 0; slot < OUTSTANDING; slot++)
+			if (client->ops[slot].state == OP_IDLE && chance(w, 2) == 0 &&
+			    client->map != NULL)
+				op_begin(w, c, slot);
 	if (!busy && chance(w, 24) == 0)
 		w->busy_until = w->now + between(w, 10 * MS, 200 * MS);
 	if (!w->ending)
@@ -228,7 +230,7 @@ static void client_issues(struct world *w, unsigned c)
 
 /* ---- what came of it ---- */
 
-static void update_done(struct world *w, const struct op *op)
+static void update_done(struct world *w, const struct op *op, uint64_t session)
 {
 	uint32_t end = op->route.op == FRAME_TRUNCATE ? MODEL_BLOCKS : op->first + op->blocks;
 
@@ -238,6 +240,7 @@ static void update_done(struct world *w, const struct op *op)
 		if (h == NULL || op->failed)
 			continue;
 		h->entries[op->entries[b]].ended = w->now;
+		h->entries[op->entries[b]].deadline = session_of(w, session)->over_at;
 		if (op->sync)
 			h->entries[op->entries[b]].durable = w->now;
 	}
@@ -290,7 +293,7 @@ static void op_done(struct world *w, unsigned c, struct op *op, const struct fra
 	if (r->key.file_id >= FILE_TEMPORARY && --w->temporary_ops == 0)
 		w->temporary_idle = w->now;
 	if (frame_is_update(r->op))
-		update_done(w, op);
+		update_done(w, op, w->clients[c].session);
 	else if (r->op == FRAME_READ)
 		read_done(w, op, payload);
 	else if (r->op == FRAME_FLUSH)
@@ -329,6 +332,40 @@ static void op_answered(struct world *w, unsigned c, struct op *op,
 	}
 }
 
+/* Its session is over: what it has under way is lost to it. */
+static void client_is_over(struct world *w, unsigned c)
+{
+	struct client *client = &w->clients[c];
+
+	if (client->waits)
+		return;
+	trace(w, "client %u hears that its session is over", c);
+	client->waits = true;
+	for (unsigned i = 0; i < OUTSTANDING; i++)
+		if (client->ops[i].state != OP_IDLE)
+			op_given_up(w, &client->ops[i], client->session);
+	for (unsigned s = 0; s < SERVERS_MAX; s++) {
+		uint64_t conn = client->to[s].conn;
+
+		if (!client->to[s].up)
+			continue;
+		way_lost(w, NODE_CLIENT + c, s);
+		conn_close(w, conn, 0);
+	}
+}
+
+static void client_begins_anew(struct world *w, unsigned c)
+{
+	struct client *client = &w->clients[c];
+
+	if (!client->waits || client->next_session == 0)
+		return;
+	client->session = client->next_session;
+	client->next_session = client->last_op_id = 0;
+	client->waits = false;
+	trace(w, "client %u has session %llu", c, (unsigned long long)client->session);
+}
+
 static void client_told(struct world *w, unsigned c, const struct event *event)
 {
 	struct client *client = &w->clients[c];
@@ -338,7 +375,10 @@ static void client_told(struct world *w, unsigned c, const struct event *event)
 
 	if (event->header.request_id == PING_ID || op->state != OP_SENT || op->attempt != attempt)
 		return;
-	op_answered(w, c, op, &event->header, event->payload);
+	if (event->header.status == FRAME_STATUS_FENCED)
+		client_is_over(w, c);
+	else
+		op_answered(w, c, op, &event->header, event->payload);
 }
 
 /* ---- connections and maps ---- */
@@ -351,6 +391,8 @@ static void client_map(struct world *w, unsigned c, struct cluster_map *map)
 		return;
 	cluster_map_unref(client->map);
 	client->map = cluster_map_ref(map);
+	if (w->options.fences && cluster_map_session_over(map, client->session))
+		client_is_over(w, c);
 	for (unsigned i = 0; i < OUTSTANDING; i++) {
 		struct op *op = &client->ops[i];
 		const struct map_chain *chain =
@@ -414,6 +456,7 @@ static void client_tick(struct world *w, unsigned c)
 	struct client *client = &w->clients[c];
 	unsigned node = NODE_CLIENT + c;
 
+	client_begins_anew(w, c);
 	for (unsigned s = 0; s < SERVERS_MAX; s++) {
 		if (way_watch(w, node, s))
 			client_lost(w, c, s);

@@ -359,6 +359,35 @@ static void server_joins(struct world *w)
 	server_start(w, s);
 }
 
+/* ---- sessions ---- */
+
+/* Often there is something on its way: late in a connection, or at a head that does not hear of
+ * anything. */
+static void session_breaks(struct world *w)
+{
+	unsigned c = (unsigned)chance(w, CLIENTS);
+	const struct client *client = &w->clients[c];
+	uint64_t dice = chance(w, 8);
+
+	w->busy_until = w->now + between(w, 100 * MS, 900 * MS);
+	if (dice < 2)
+		stall(w, NODE_CLIENT + c, some_server(w));
+	else if (dice < 4)
+		cut(w, NODE_MASTER, some_server(w), true);
+	else if (dice < 5)
+		cut(w, some_server(w), some_server(w), chance(w, 2) == 0);
+	else if (dice < 6)
+		cut(w, NODE_MASTER, NODE_CLIENT + c, true);
+	if (dice < 6 && chance(w, 2) == 0) {
+		schedule(w, w->now + chance(w, 3 * SEC), EV_FAULT, NOWHERE)->number =
+			FAULT_SESSION_ENDS;
+		return;
+	}
+	if (w->nodes[NODE_MASTER].alive && w->nodes[NODE_MASTER].frozen_until <= w->now &&
+	    !session_of(w, client->session)->fenced)
+		session_ends(w, client->session);
+}
+
 /* ---- one of these ---- */
 
 static void something_breaks(struct world *w)
@@ -437,6 +466,9 @@ static void fault_happens(struct world *w, const struct event *event)
 		break;
 	case FAULT_RIGHT_DISK:
 		right_disk(w, &w->disks[event->a]);
+		break;
+	case FAULT_SESSION_ENDS:
+		session_breaks(w);
 		break;
 	case FAULT_GIVE_UP:
 		conn_tell_closed(w, event->conn, 0);

@@ -2,7 +2,7 @@
  * after. State, log index and chain manager are the real ones. */
 #ifndef CATENA_SIM_CLUSTER_MASTER_H
 #define CATENA_SIM_CLUSTER_MASTER_H
-#include "cluster_chains.h"
+#include "cluster_fences.h"
 
 #define MASTER_TICK    (100 * MS)
 #define MASTER_PAUSE   (500 * MS)
@@ -117,6 +117,7 @@ static void registered(struct world *w, unsigned s)
 	if (chain_manager_registered(m->manager, w->id_of[s], targets, taken,
 				     local(w, NODE_MASTER)) != 0)
 		abort();
+	fences_told(w, s, 0);
 	event = conn_message(w, conn, 1, MSG_REGISTERED);
 	if (event == NULL)
 		return;
@@ -141,6 +142,7 @@ static void log_synced(struct world *w, uint64_t index)
 		sync_begins(w);
 		return;
 	}
+	sessions_durable(w);
 	if (planned && m->fence_map == NULL)
 		fence_begins(w);
 	for (unsigned s = 0; s < SERVERS_MAX; s++)
@@ -174,6 +176,7 @@ static void heartbeat_arrived(struct world *w, unsigned s, const struct event *e
 		chain_manager_unreachable(m->manager, w->id_of[s], event->unreachable[i],
 					  local(w, NODE_MASTER));
 	fence_told(w, s, event->mark);
+	fences_told(w, s, event->map_version);
 	if (!chain_manager_heartbeat(m->manager, w->id_of[s], event->a != 0, targets, count,
 				     local(w, NODE_MASTER)))
 		m->streams[s].unanswered = event->number;
@@ -344,6 +347,7 @@ static void master_tick(struct world *w)
 	fence_looks(w);
 	consider_plan(w);
 	removals_look(w);
+	fences_ticked(w);
 	renew_late(w);
 	if (m->durable == m->applied && m->fence_map == NULL && online_changed(w))
 		publish(w, false);

@@ -202,9 +202,18 @@ static void connect_refused(struct world *w, const struct event *from, uint64_t 
 	event->a = from->a;
 }
 
-static struct client_name name_of(unsigned client)
+static struct client_name name_of(const struct conn *c)
 {
-	return client_name(client - NODE_CLIENT + 1, "client");
+	return client_name(c->session, "client");
+}
+
+/* The server knows that this session is over. */
+static bool is_over_at(const struct world *w, unsigned s, uint64_t session)
+{
+	const struct cluster_map *map = w->servers[s].map;
+
+	return w->options.fences && map != NULL && cluster_map_session_over(map, session) &&
+	       !FAULTY(ACCEPT_FENCED);
 }
 
 /* Its older connection ends before it hears of the new one. */
@@ -213,7 +222,8 @@ static void client_joins(struct world *w, unsigned from, unsigned to, uint64_t c
 	uint64_t older;
 	struct event *event;
 
-	if (clients_join(&w->servers[to].clients, name_of(from), conn, &older) != 0)
+	conn_of(w, conn)->session = w->clients[from - NODE_CLIENT].session;
+	if (clients_join(&w->servers[to].clients, name_of(conn_of(w, conn)), conn, &older) != 0)
 		abort();
 	if (older == 0)
 		return;
@@ -239,7 +249,9 @@ static bool connect_arrives(struct world *w, struct event *event)
 		event->time = node->frozen_until;
 		return false;
 	}
-	if (!node->alive || (is_server(from) && is_server(to) && !accepts(w, to))) {
+	if (!node->alive || (is_server(from) && is_server(to) && !accepts(w, to)) ||
+	    (is_client(from) && is_server(to) &&
+	     is_over_at(w, to, w->clients[from - NODE_CLIENT].session))) {
 		connect_refused(w, event, latency(w));
 		return true;
 	}

@@ -138,7 +138,7 @@ static void server_closed(struct world *w, unsigned s, const struct event *event
 
 	if (event->side == 1) {
 		if (is_client(c->node[0]))
-			clients_leave(&w->servers[s].clients, name_of(c->node[0]), event->conn);
+			clients_leave(&w->servers[s].clients, name_of(c), event->conn);
 		EACH_DISK(w, s, disk)
 		for (unsigned p = 0; p < w->options.partitions; p++)
 			if (disk->chains[p] != NULL)
@@ -215,5 +215,6 @@ static void at_server(struct world *w, struct event *event)
 		abort();
 	}
 	server_run(w, s);
+	server_fence_look(w, s);
 }
 #endif

@@ -2,8 +2,8 @@
  * lease by their own clocks, and follow its maps. */
 #ifndef CATENA_SIM_CLUSTER_SERVERS_H
 #define CATENA_SIM_CLUSTER_SERVERS_H
-#include "cluster_checks.h"
 #include "cluster_disks.h"
+#include "cluster_sessions.h"
 
 #define SERVER_TICK      (50 * MS)
 #define SERVER_HEARTBEAT (500 * MS)
@@ -25,10 +25,12 @@ static void server_time(struct world *w, unsigned s)
 
 /* ---- actions ---- */
 
-static void commit(struct disk *disk, struct chain_request *request)
+static void commit(struct world *w, struct disk *disk, struct chain_request *request)
 {
-	if (!disk->down)
+	if (!disk->down) {
 		model_commit(&disk->store, request);
+		check_commit(w, disk, request);
+	}
 	chain_committed(request, disk->down ? -EIO : 0);
 }
 
@@ -103,7 +105,7 @@ static void execute(struct world *w, unsigned s, struct disk *disk,
 		start_operation(w, disk, action);
 		break;
 	case CHAIN_COMMIT:
-		commit(disk, action->request);
+		commit(w, disk, action->request);
 		break;
 	case CHAIN_SEND:
 		conn_frame(w, action->conn, 0, &action->header, action->payload);
@@ -249,6 +251,7 @@ static void heartbeat(struct world *w, unsigned s)
 		return;
 	event->number = server->sequence;
 	event->mark = server->map == NULL ? 0 : server->map->version;
+	event->map_version = server->fence_version;
 	fill_reports(w, s, event);
 	for (unsigned peer = 0; peer < SERVERS_MAX; peer++) {
 		const struct way *way = &server->out[peer];
@@ -302,6 +305,44 @@ static void session_renewed(struct world *w, unsigned s, uint64_t sequence)
 		server->lease_until = server->sent[sequence % SENT_KEPT] + server->lease_ns;
 }
 
+/* As the worker does it: connections end, and the chains are told, before the map counts. */
+static void server_fences(struct world *w, unsigned s)
+{
+	if (!w->options.fences)
+		return;
+	EACH_DISK(w, s, disk)
+	chain_env_sessions(disk->env, w->servers[s].map);
+	for (uint64_t id = 1; id <= w->conn_count; id++) {
+		struct conn *c = conn_of(w, id);
+
+		if (c->node[1] != s || !is_client(c->node[0]) || !c->open[1] ||
+		    !is_over_at(w, s, c->session))
+			continue;
+		clients_leave(&w->servers[s].clients, name_of(c), id);
+		EACH_DISK(w, s, disk)
+		for (unsigned p = 0; p < w->options.partitions; p++)
+			if (disk->chains[p] != NULL)
+				chain_source_lost(disk->chains[p], id);
+		conn_close(w, id, 1);
+	}
+}
+
+/* Something may have ended that was waited for: then the master is told at once. */
+static void server_fence_look(struct world *w, unsigned s)
+{
+	struct server *server = &w->servers[s];
+
+	if (!w->options.fences || server->map == NULL || server->id == 0 ||
+	    server->fence_version == server->map->version)
+		return;
+	EACH_DISK(w, s, disk)
+	if (chain_env_fenced(disk->env) != 0)
+		return;
+	server->fence_version = server->map->version;
+	if (server->registered)
+		heartbeat(w, s);
+}
+
 static void session_map(struct world *w, unsigned s, struct cluster_map *map)
 {
 	struct server *server = &w->servers[s];
@@ -317,6 +358,7 @@ static void session_map(struct world *w, unsigned s, struct cluster_map *map)
 			disk->old = false;
 	}
 	reports_map(server->reports, map);
+	server_fences(w, s);
 	server_configure(w, s);
 }
 
@@ -413,7 +455,7 @@ static void clients_forget(struct world *w, unsigned s)
 		const struct conn *c = conn_of(w, id);
 
 		if (c->node[1] == s && is_client(c->node[0]))
-			clients_leave(&w->servers[s].clients, name_of(c->node[0]), id);
+			clients_leave(&w->servers[s].clients, name_of(c), id);
 	}
 }
 

@@ -57,11 +57,13 @@ static void master_kill(struct world *w, bool power)
 	if (node->alive) {
 		state_close(m->state);
 		chain_manager_free(m->manager);
+		fences_free(m->fences);
 		cluster_map_unref(m->map);
 		cluster_map_unref(m->state_map);
 		cluster_map_unref(m->fence_map);
 		m->state = NULL;
 		m->manager = NULL;
+		m->fences = NULL;
 		m->map = m->state_map = m->fence_map = NULL;
 		node->life++;
 	}

@@ -155,6 +155,8 @@ static void choose_options(struct world *w)
 	o->old_disks = chance(w, 3) == 0;
 	o->loss = o->old_disks && chance(w, 4) == 0;
 	o->damage = chance(w, 4) == 0;
+	/* Without chance: the others are as they would be without. */
+	o->fences = o->seed % 3 == 0;
 	w->manager_options = (struct chain_manager_options){
 		.lease_ns = 2 * SEC,
 		.margin_ns = 500 * MS,
@@ -188,6 +190,9 @@ static void plan_faults(struct world *w)
 			at += chance(w, 700 * MS);
 		schedule(w, at, EV_FAULT, NOWHERE);
 	}
+	for (uint64_t n = w->options.fences ? 2 + chance(w, 8) : 0; n > 0; n--)
+		schedule(w, between(w, 2 * SEC, TROUBLE - 1 * SEC), EV_FAULT, NOWHERE)->number =
+			FAULT_SESSION_ENDS;
 	for (unsigned d = 0; d < DISKS_MAX && w->options.old_disks; d++)
 		if (w->disks[d].used)
 			schedule(w, between(w, 1 * SEC, 5 * SEC), EV_IMAGE, NOWHERE)->a = d;
@@ -206,6 +211,8 @@ static void world_start(struct world *w)
 		w->nodes[node].alive = w->nodes[node].powered = is_client(node);
 		w->nodes[node].life = 1;
 	}
+	for (unsigned c = 0; c < CLIENTS; c++)
+		w->clients[c].session = c + 1;
 	place_disks(w);
 	master_init(w);
 	master_start(w);
@@ -235,6 +242,7 @@ static void world_end(struct world *w)
 	}
 	kv_close(w->master.kv);
 	free(w->heap);
+	free(w->lost);
 	free(w->conns);
 	for (unsigned d = 0; d < DISKS_MAX; d++)
 		free(w->disks[d].store.log), free(w->disks[d].aside.store.log);
@@ -270,9 +278,9 @@ static const char *run_seed(uint64_t seed, bool verbose)
 		check_histories(w);
 	if (verbose)
 		fprintf(stderr,
-			"  events %zu faults %zu operations %zu changes of chains %zu healed after "
-			"%llu ms\n",
-			w->events, w->faults, w->done, w->changes,
+			"  events %zu faults %zu operations %zu changes of chains %zu sessions "
+			"ended %zu healed after %llu ms\n",
+			w->events, w->faults, w->done, w->changes, w->fences,
 			(unsigned long long)((w->now - w->healed_at) / MS));
 	world_end(w);
 	wrong = w->problem;

@@ -6,12 +6,14 @@
 #define CATENA_SIM_CLUSTER_WORLD_H
 #include "chain_history.h"
 #include "chain_store.h"
+#include "chunkserver/chain_internal.h"
 #include "chunkserver/clients.h"
 #include "chunkserver/reports.h"
 #include "chunkserver/target_entry.h"
 #include "cluster_route.h"
 #include "common/cluster_map.h"
 #include "master/chain_manager.h"
+#include "master/fences.h"
 #include "master/state.h"
 
 #define SERVERS_MAX    6u
@@ -29,6 +31,7 @@
 #define NOWHERE        NODES
 #define FLOORS         4096u
 #define REMOVALS_MAX   12u
+#define SESSIONS_MAX   64u
 #define US             1000ull
 #define MS             1000000ull
 #define SEC            1000000000ull
@@ -70,7 +73,8 @@ enum fault {
 	FAULT_GIVE_UP,
 	FAULT_LAST_GOES_BACK,
 	FAULT_LAST_GOES_BACK_SOON, /* and its server is there again at once */
-	FAULT_RIGHT_DISK
+	FAULT_RIGHT_DISK,
+	FAULT_SESSION_ENDS
 };
 
 enum message_kind {
@@ -110,7 +114,8 @@ struct event {
 	struct frame_header header;
 	struct buf *payload;
 	uint64_t mark;        /* of the store, when a sync began */
-	uint64_t map_version; /* REGISTERED: maps older than this do not know of it */
+	uint64_t map_version; /* REGISTERED: maps older than this do not know of it; HEARTBEAT: of
+			       * whose ended sessions nothing is left */
 	bool sampled;         /* READ: at the beginning */
 	struct report report; /* MSG_REPORT */
 	struct cluster_map *map;
@@ -127,6 +132,7 @@ struct conn {
 	bool holed[2];    /* what that side sends is lost from now on */
 	bool dropped;     /* what was under way when it broke is lost */
 	uint64_t last[2]; /* times of delivery of what that side sent */
+	uint64_t session; /* of a client, as it said */
 };
 
 struct node {
@@ -191,6 +197,7 @@ struct server {
 	struct reports *reports; /* of its chains, to the master */
 	uint64_t in_flight;
 	struct clients clients;
+	uint64_t fence_version; /* the highest map of whose ended sessions nothing was left */
 };
 
 enum op_state { OP_IDLE, OP_RETRY, OP_WAITING, OP_SENT };
@@ -206,6 +213,8 @@ struct op {
 };
 
 struct client {
+	uint64_t session, next_session; /* 0: not known yet */
+	bool waits;                     /* for it: the session is over */
 	uint64_t last_op_id;
 	struct op ops[OUTSTANDING];
 	struct way to[SERVERS_MAX];
@@ -227,6 +236,8 @@ struct master {
 	struct kv *kv;
 	struct state *state;
 	struct chain_manager *manager;
+	struct fences *fences;     /* NULL: nothing of that in this world */
+	uint64_t opening[CLIENTS]; /* not durable yet */
 	uint64_t applied, durable, starts, changes;
 	bool syncing;
 	struct cluster_map *state_map, *map; /* what is in the state; what is published */
@@ -273,11 +284,27 @@ struct options {
 	bool verbose;
 	bool power, old_disks, loss, damage;
 	bool several; /* disks of servers */
+	bool fences;  /* sessions of clients are ended */
 	unsigned servers, partitions;
+};
+
+/* What the checks know of a session. */
+struct session_seen {
+	uint64_t id; /* 0: free */
+	bool fenced;
+	bool open, begun; /* in the state; its fence, in this life of the master */
+	uint64_t over_at; /* nothing of it may take effect from then on; 0: it may */
 };
 
 struct world {
 	struct options options;
+	struct session_seen sessions[SESSIONS_MAX];
+	/* Updates whose clients have given them up, of sessions that were not closed then. */
+	struct {
+		uint64_t session;
+		struct op op;
+	} * lost;
+	size_t lost_count, lost_size, fences;
 	struct chain_manager_options manager_options;
 	uint64_t random, now, sequence, ids, values;
 	struct event **heap, *free_events;
@@ -325,6 +352,18 @@ static void problem(struct world *w, const char *what)
 		return;
 	w->problem = what;
 	trace(w, "PROBLEM: %s", what);
+}
+
+static struct session_seen *session_of(struct world *w, uint64_t id)
+{
+	unsigned i = 0;
+
+	while (i < SESSIONS_MAX && w->sessions[i].id != id && w->sessions[i].id != 0)
+		i++;
+	if (i == SESSIONS_MAX)
+		abort();
+	w->sessions[i].id = id;
+	return &w->sessions[i];
 }
 
 /* ---- chance ---- */

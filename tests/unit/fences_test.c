@@ -109,6 +109,20 @@ static void begin(uint64_t version)
 	shown(version + 1);
 }
 
+static void count_owed(void *user, uint32_t pool, uint32_t partition, bool owed)
+{
+	*(unsigned *)user |= owed ? 1u << partition : 0;
+}
+
+/* A bit each. */
+static unsigned owed_chains(void)
+{
+	unsigned owed = 0;
+
+	fences_each_chain(f, count_owed, &owed);
+	return owed;
+}
+
 static void test_all_in_sync_members_have_to_acknowledge(void **state)
 {
 	begin(4);
@@ -197,7 +211,8 @@ static void test_an_ended_lease_counts_only_when_nobody_can_serve(void **state)
 	alive[2] = false; /* chain 0 is dark now; chain 1 was done before */
 	expect_complete(SESSION);
 	assert_true(fences_owed(f));
-	/* Neither of them has a lease before both are clean. */
+	/* Nobody of it has a lease before both are clean, nor becomes one of them. */
+	assert_int_equal(owed_chains(), 1);
 	assert_false(fences_may_renew(f, 10));
 	assert_false(fences_may_renew(f, 20));
 	assert_true(fences_may_renew(f, 30));
@@ -208,6 +223,7 @@ static void test_an_ended_lease_counts_only_when_nobody_can_serve(void **state)
 	expect_none();
 	assert_true(fences_may_renew(f, 10));
 	assert_true(fences_may_renew(f, 20));
+	assert_int_equal(owed_chains(), 0);
 	assert_false(fences_owed(f));
 }
 
