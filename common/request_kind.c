@@ -14,6 +14,7 @@ bool request_is_command(const Catena__Request *request)
 	case CATENA__REQUEST__OP_OPEN:
 	case CATENA__REQUEST__OP_CLOSE:
 	case CATENA__REQUEST__OP_DELEGATE:
+	case CATENA__REQUEST__OP_APPEND:
 		return true;
 	case CATENA__REQUEST__OP_XATTR:
 		return request->xattr->op == XATTR_SET || request->xattr->op == XATTR_REMOVE;

@@ -189,6 +189,7 @@ void client_end_stream(struct master *master, struct client_session *session)
 {
 	if (session->stream == NULL)
 		return;
+	client_appends_forget(session->stream);
 	session->stream->session = NULL;
 	session->stream->ended = true;
 	rpc_stream_close(session->stream->rpc);

@@ -211,6 +211,8 @@ void client_requests(struct client_stream *stream, const Catena__ClientBatch *ba
 	for (size_t i = 0; i < batch->n_requests; i++) {
 		const Catena__Request *request = batch->requests[i];
 
+		if (client_append_waits(stream, request, now_ns))
+			continue;
 		if (request->sync) {
 			deferred->ids[deferred->count++] = request->id;
 			run(stream->session, master, request, now_ns, &deferred->push);
@@ -224,4 +226,24 @@ void client_requests(struct client_stream *stream, const Catena__ClientBatch *ba
 	}
 	if (deferred != NULL)
 		defer(master, deferred, push);
+}
+
+void client_request_now(struct client_stream *stream, const Catena__Request *request,
+			uint64_t now_ns)
+{
+	struct master *master = stream->master;
+	struct deferred *deferred = request->sync ? deferred_new(stream, 1) : NULL;
+	struct push push = {0};
+
+	if (request->sync && deferred == NULL) {
+		rpc_stream_close(stream->rpc);
+		return;
+	}
+	if (deferred != NULL)
+		deferred->ids[deferred->count++] = request->id;
+	run(stream->session, master, request, now_ns, deferred != NULL ? &deferred->push : &push);
+	if (deferred != NULL)
+		defer(master, deferred, &push);
+	client_send(stream, &push);
+	push_free(&push);
 }

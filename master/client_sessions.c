@@ -112,6 +112,7 @@ static void attach(struct client_session *session, struct client_stream *stream,
 	Catena__SessionOpened opened = CATENA__SESSION_OPENED__INIT;
 
 	if (session->stream != NULL) {
+		client_appends_forget(session->stream);
 		session->stream->session = NULL;
 		session->stream->ended = true;
 		rpc_stream_close(session->stream->rpc);
@@ -269,6 +270,7 @@ static bool handle(struct client_stream *stream, const Catena__ClientBatch *batc
 	if (stream->session == NULL)
 		return batch->n_requests == 0 && batch->n_returns == 0 && batch->n_renews == 0;
 	client_requests(stream, batch, push, now_ns);
+	client_appends_go(stream->master, now_ns);
 	renew(stream, batch, push, now_ns);
 	give_back(stream, batch);
 	forget_answered(stream, batch);
@@ -351,6 +353,7 @@ static void on_closed(void *stream_user, struct rpc_stream *rpc, int error)
 
 	master_lock(master);
 	stream->over = true;
+	client_appends_forget(stream);
 	if (stream->waiter != 0) {
 		leases_depart(master->leases, stream->waiter);
 		HASH_DEL(master->waiting, stream);

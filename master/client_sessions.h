@@ -48,6 +48,17 @@ void client_refuse(struct client_stream *stream, int error, const char *message)
 void client_requests(struct client_stream *stream, const Catena__ClientBatch *batch,
 		     struct push *push, uint64_t now_ns);
 
+/* Executes one by itself, as if it came now. */
+void client_request_now(struct client_stream *stream, const Catena__Request *request,
+			uint64_t now_ns);
+
+/* ---- client_appends.c ---- */
+/* True: @request waits for the right to append, and will be answered later. */
+bool client_append_waits(struct client_stream *stream, const Catena__Request *request,
+			 uint64_t now_ns);
+/* Nothing on this stream is answered any more. */
+void client_appends_forget(struct client_stream *stream);
+
 /* The session's stream, if it has one, is none of it any more, and ends. */
 void client_end_stream(struct master *master, struct client_session *session);
 /* Closes it in the store; nothing of it may be under way. */

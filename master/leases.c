@@ -8,6 +8,8 @@
 #define PAUSE_NS 1000000000ull
 /* What could not be put into the log is tried again. */
 #define RETRY_NS 1000000000ull
+/* It is told ten times a second that others wait. */
+#define HURRY_NS 1000000000ull
 /* No number of a recall is a generation. */
 #define RECALL_BIT (1ull << 63)
 
@@ -15,6 +17,7 @@ struct entry {
 	uint64_t session;
 	uint64_t until_ns; /* by the master's clock, without the margin */
 	uint64_t gone_ns;  /* disconnected then */
+	uint64_t hurry_ns; /* others waited for what it has; 0: never */
 	bool connected;
 	bool unwanted; /* to be fenced, whatever its time */
 	bool fencing;  /* told to the caller */
@@ -212,6 +215,14 @@ bool leases_renew(struct leases *l, uint64_t session, uint64_t now_ns)
 	return true;
 }
 
+void leases_hurry(struct leases *l, uint64_t session, uint64_t now_ns)
+{
+	struct entry *e = find(l, session);
+
+	if (e != NULL)
+		e->hurry_ns = now_ns;
+}
+
 void leases_return(struct leases *l, uint64_t session, uint64_t number)
 {
 	if (l->holder == session && l->recall_number != 0 && number == l->recall_number)
@@ -374,6 +385,8 @@ static bool in_the_way(const struct leases *l, const struct entry *e, uint64_t n
 	if (!lapsed(l, e, now_ns))
 		return false;
 	if (l->waiter_count != 0 && l->holder == e->session)
+		return true;
+	if (e->hurry_ns != 0 && now_ns < e->hurry_ns + HURRY_NS)
 		return true;
 	if (l->count == 1 && l->waiter_count == 0 && l->admitting == 0)
 		return false;

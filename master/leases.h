@@ -82,6 +82,9 @@ void leases_resume(struct leases *leases, uint64_t session, uint64_t now_ns);
 void leases_disconnect(struct leases *leases, uint64_t session, uint64_t now_ns);
 /* True: answer this renewal. */
 bool leases_renew(struct leases *leases, uint64_t session, uint64_t now_ns);
+/* Others wait for what @session has: it ends as soon as its time is over, and not only when it has
+ * been silent for long. Said again as long as it is so. */
+void leases_hurry(struct leases *leases, uint64_t session, uint64_t now_ns);
 /* The client gives the lease back. Only the answer to a recall, with its number, counts: a return
  * unasked may have crossed a grant. */
 void leases_return(struct leases *leases, uint64_t session, uint64_t number);

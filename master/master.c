@@ -295,6 +295,7 @@ void master_tick(struct master *master)
 		clients_retry(master);
 	}
 	fences_tick(master, now_ns);
+	client_appends_go(master, now_ns);
 	clients_act(master, now_ns);
 	master->last_tick_ns = now_ns;
 	master_unlock(master);

@@ -31,6 +31,7 @@ struct chains;
 struct probes;
 struct removals;
 struct space;
+struct append_wait;
 struct client_session;
 struct client_stream;
 struct chunkserver;
@@ -51,6 +52,8 @@ struct master {
 	struct client_session *clients; /* by id: every session of the store */
 	struct client_stream *waiting;  /* by waiter number: not admitted yet */
 	uint64_t next_waiter;
+	struct append_wait *append_waits; /* in the order in which they came */
+	size_t append_wait_count;
 	struct chunkserver *chunkservers; /* by server id: those that registered since the start */
 	struct chains *chains;
 	struct probes *probes;
@@ -93,6 +96,9 @@ void clients_act(struct master *master, uint64_t now_ns);
 void clients_reconcile(struct master *master);
 /* Looks again after sessions that could not be closed; now and then. */
 void clients_retry(struct master *master);
+/* Gives rights to append to those that wait for them, as far as they are free; after requests, when
+ * a session has ended, and now and then. */
+void client_appends_go(struct master *master, uint64_t now_ns);
 void clients_push_map(struct master *master);
 
 /* ---- chunkserver_sessions.c ---- */

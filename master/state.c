@@ -154,6 +154,7 @@ static int load_counters(struct state *state)
 static void unload(struct state *state)
 {
 	leases_unload(state);
+	appends_unload(state);
 	sessions_unload(state);
 	cluster_unload(state);
 	inode_cache_clear(state->inodes);
@@ -174,6 +175,8 @@ int state_reload(struct state *state)
 		rc = sessions_load(state);
 	if (rc == 0)
 		rc = leases_load(state);
+	if (rc == 0)
+		rc = appends_load(state);
 	state->stale = rc != 0;
 	return rc;
 }
@@ -248,6 +251,7 @@ void state_close(struct state *state)
 	if (state == NULL)
 		return;
 	leases_unload(state);
+	appends_unload(state);
 	sessions_unload(state);
 	cluster_unload(state);
 	inode_cache_free(state->inodes);
@@ -322,6 +326,8 @@ static int run_command(struct txn *txn, const Catena__Request *request, struct r
 		return op_xattr(txn, request->xattr, room);
 	case CATENA__REQUEST__OP_DELEGATE:
 		return op_delegate(txn, request->delegate, room);
+	case CATENA__REQUEST__OP_APPEND:
+		return op_append(txn, request->append, room);
 	default:
 		return -EINVAL;
 	}

@@ -79,6 +79,9 @@ int state_query(struct state *state, uint64_t session, const Catena__Request *re
 /* Replies of this session up to @through are forgotten. */
 int state_apply_answered(struct state *state, uint64_t index, uint64_t session, uint64_t through);
 
+/* Who has the right to append to this inode; 0: nobody. */
+uint64_t state_append_holder(const struct state *state, uint64_t ino);
+
 /* ---- sessions ---- */
 /* -EBUSY: another session has the tree lease. */
 int state_apply_session_open(struct state *state, uint64_t index, uint64_t session, uint64_t secret,

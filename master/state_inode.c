@@ -110,6 +110,8 @@ static int inode_grow(struct txn *txn, struct inode *inode, const Catena__Setatt
 {
 	bool past_trim = trim_pending(inode) && req->size > inode->trim_from;
 
+	if (req->append_done && state_append_holder(txn->state, inode->ino) != txn->session->id)
+		return -EPERM;
 	if (req->file_id != inode->file_id || req->truncations != inode->truncations)
 		return -ESTALE;
 	if (req->size > FILE_BYTES_MAX)
@@ -163,6 +165,8 @@ static int setattr_check(const struct inode *inode, const Catena__SetattrReq *re
 		return -EINVAL;
 	if (req->sparse && !(req->mask & CATENA__SET_MASK__SET_OWN_TIMES))
 		return -EINVAL;
+	if (req->append_done && !(req->mask & CATENA__SET_MASK__SET_GROW))
+		return -EINVAL;
 	if ((req->mask & (sized | SET_TRIM_MASK)) && !inode_is(inode, S_IFREG))
 		return inode_is(inode, S_IFDIR) ? -EISDIR : -EINVAL;
 	if ((req->mask & CATENA__SET_MASK__SET_MODE) && inode_is(inode, S_IFLNK))
@@ -180,9 +184,12 @@ static int setattr_size(struct txn *txn, struct inode *inode, const Catena__Seta
 	if (rc == 0 && (req->mask & CATENA__SET_MASK__SET_TRIM_DONE))
 		trim_done(txn, inode, req);
 	if (rc == 0 && (req->mask & CATENA__SET_MASK__SET_SIZE))
-		rc = inode_set_size(txn, inode, req->size);
+		rc = append_elsewhere(txn, inode->ino) ? -EAGAIN
+						       : inode_set_size(txn, inode, req->size);
 	if (rc == 0 && (req->mask & CATENA__SET_MASK__SET_GROW))
 		rc = inode_grow(txn, inode, req);
+	if (rc == 0 && req->append_done)
+		append_release(txn, inode->ino);
 	return rc;
 }
 
@@ -308,7 +315,7 @@ int op_open(struct txn *txn, const Catena__OpenReq *req, struct reply_room *room
 	if (req->truncate) {
 		if (!inode_is(inode, S_IFREG))
 			return inode_is(inode, S_IFDIR) ? -EISDIR : -EINVAL;
-		rc = inode_set_size(txn, inode, 0);
+		rc = append_elsewhere(txn, inode->ino) ? -EAGAIN : inode_set_size(txn, inode, 0);
 		if (rc != 0)
 			return rc;
 		inode->mtime = inode->ctime = txn->time;

@@ -49,6 +49,7 @@ enum meta_tag {
 	META_SERVER = 'v',   /* id be64 */
 	META_TARGET = 't',   /* id be32 */
 	META_RECOVERY = 'r', /* struct state_recovery */
+	META_APPEND = 'a',   /* ino be64: who may append */
 	META_FENCE = 'f',    /* servers to be told first of the last change of chains */
 	META_LEASE = 'l',    /* struct tree_lease */
 	META_ENDED = 'e',    /* id be64: of a session that was fenced */
@@ -190,6 +191,14 @@ struct session {
 	struct kept_reply *replies;
 	size_t reply_first, reply_end, reply_capacity;
 	struct open_file *opens;
+	uint32_t appends; /* rights to append that it has */
+	UT_hash_handle hh;
+};
+
+/* Of one inode: who alone may write behind its end. */
+struct append_right {
+	uint64_t ino;
+	struct session *session;
 	UT_hash_handle hh;
 };
 
@@ -237,6 +246,20 @@ void leases_batch_close(struct txn *txn, const struct session *session);
 void leases_closed_session(struct state *state, uint64_t session);
 /* May the session do what its program has the answer of since this generation? */
 bool leases_allow(const struct state *state, const struct session *session, uint64_t generation);
+/* ---- the right to append (state_append.c) ---- */
+
+/* Given back, if the transaction's session has it. */
+void append_release(struct txn *txn, uint64_t ino);
+/* Another session than the transaction's has it. */
+bool append_elsewhere(const struct txn *txn, uint64_t ino);
+/* What the transaction changes of it: to the batch; and to the memory, when that is written. */
+void append_batch(struct txn *txn);
+void append_tell_memory(struct txn *txn);
+/* The same for the end of a session: all that it has. */
+void append_batch_close(struct txn *txn, const struct session *session);
+void append_closed(struct state *state, const struct session *session);
+int appends_load(struct state *state); /* after the sessions */
+void appends_unload(struct state *state);
 
 /* ---- cluster (state_cluster.c) ---- */
 
@@ -299,6 +322,11 @@ struct txn_open {
 	uint32_t count;
 };
 
+struct txn_append {
+	bool changed, taken; /* by the transaction's session; else it is given back */
+	uint64_t ino;
+};
+
 struct txn {
 	struct state *state;
 	struct session *session; /* NULL: a command of the master itself */
@@ -312,6 +340,7 @@ struct txn {
 	unsigned dentry_count;
 	struct txn_open open;
 	bool open_changed;
+	struct txn_append append;
 	struct delegation delegation; /* count 0: none is made */
 };
 
@@ -329,6 +358,7 @@ struct state {
 	struct tree_lease lease;
 	struct ended_sessions ended;
 	bool fences_owed;
+	struct append_right *appends;
 	struct cluster cluster;
 	struct txn txn;
 	bool stale; /* memory may not be what the store is: read anew before anything else */
@@ -425,5 +455,6 @@ int op_open(struct txn *txn, const Catena__OpenReq *req, struct reply_room *room
 int op_close(struct txn *txn, const Catena__CloseReq *req, struct reply_room *room);
 int op_xattr(struct txn *txn, const Catena__XattrReq *req, struct reply_room *room);
 int op_statfs(struct txn *txn, struct reply_room *room);
+int op_append(struct txn *txn, const Catena__AppendReq *req, struct reply_room *room);
 int op_delegate(struct txn *txn, const Catena__DelegateReq *req, struct reply_room *room);
 #endif

@@ -531,6 +531,7 @@ int state_apply_session_close(struct state *state, uint64_t index, uint64_t id)
 		goto out;
 	delete_session_records(txn->batch, id);
 	leases_batch_close(txn, session);
+	append_batch_close(txn, session);
 	rc = txn_commit(txn, index);
 	if (rc != 0)
 		goto out;
@@ -540,6 +541,7 @@ int state_apply_session_close(struct state *state, uint64_t index, uint64_t id)
 	{
 		session_set_open(state, session, file->ino, 0);
 	}
+	append_closed(state, session);
 	HASH_DEL(state->sessions, session);
 	session_free(session);
 	leases_closed_session(state, id);

@@ -28,6 +28,7 @@ void txn_reset(struct txn *txn)
 	txn->inode_count = 0;
 	txn->dentry_count = 0;
 	txn->open_changed = false;
+	txn->append.changed = false;
 	txn->delegation.count = 0;
 	kv_batch_clear(txn->batch);
 }
@@ -377,6 +378,7 @@ static void tell_memory(struct txn *txn)
 	if (txn->open_changed &&
 	    session_set_open(state, txn->open.session, txn->open.ino, txn->open.count) != 0)
 		state->stale = true;
+	append_tell_memory(txn);
 	if (txn->delegation.count != 0)
 		session_delegate(txn->session, &txn->delegation);
 }
@@ -389,6 +391,7 @@ int txn_commit(struct txn *txn, uint64_t index)
 	batch_inodes(txn);
 	batch_dentries(txn);
 	batch_open(txn);
+	append_batch(txn);
 	if (txn->delegation.count != 0)
 		session_batch_delegate(txn, txn->session, &txn->delegation);
 	txn->counters.index = index;
