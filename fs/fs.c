@@ -10,6 +10,7 @@
 #include "fs/flush.h"
 #include "fs/keeper.h"
 #include "fs/loss.h"
+#include "fs/page_drops.h"
 #include "fs/recall.h"
 #include "fs/sync.h"
 
@@ -45,6 +46,8 @@ int fs_create(const struct fs_settings *settings, struct fs **out, char *error, 
 		rc = keeper_create(fs, &fs->keeper);
 	if (rc == 0)
 		rc = recaller_create(fs, &fs->recaller);
+	if (rc == 0)
+		rc = page_drops_create(fs, &fs->page_drops);
 	if (rc != 0)
 		goto failed;
 	rc = data_open(&settings->data, &fs->data, error, error_size);
@@ -65,6 +68,7 @@ void fs_destroy(struct fs *fs)
 	if (fs == NULL)
 		return;
 	recaller_destroy(fs->recaller);
+	page_drops_destroy(fs->page_drops);
 	keeper_destroy(fs->keeper);
 	flusher_destroy(fs->flusher);
 	inode_table_destroy(fs->inodes);
@@ -150,9 +154,10 @@ const struct meta_callbacks fs_meta_callbacks = {
 
 int fs_apply(struct fs *fs, struct inode *inode, const Catena__Attr *message, uint64_t generation)
 {
-	struct data_file *file = NULL;
+	struct data_file *file = NULL, *changed = NULL;
 	uint64_t file_id = 0, old_id = 0;
 	struct attr attr;
+	struct view view;
 
 	if (message == NULL)
 		return 0;
@@ -162,9 +167,18 @@ int fs_apply(struct fs *fs, struct inode *inode, const Catena__Attr *message, ui
 				  (unsigned long long)message->ino, (unsigned long long)inode->ino);
 		return -EIO;
 	}
+	view = fs_view(fs);
 	pthread_mutex_lock(&inode->lock);
 	if (inode->known && inode->data == NULL && !inode->synced)
 		old_id = inode->attr.file_id;
+	/* Only what was exact has changed by nobody else's doing. */
+	if (inode->known && attr.version > inode->attr.version &&
+	    !inode_exact(inode, view.sole, view.generation)) {
+		if (attr.size != inode_size(inode))
+			inode->size_from_elsewhere = true;
+		if (inode->data != NULL)
+			changed = data_file_ref(inode->data);
+	}
 	inode_apply(inode, &attr, generation);
 	if (old_id == inode->attr.file_id)
 		old_id = 0;
@@ -178,6 +192,10 @@ int fs_apply(struct fs *fs, struct inode *inode, const Catena__Attr *message, ui
 		inode_update_forget(inode, false);
 	}
 	pthread_mutex_unlock(&inode->lock);
+	/* What was read ahead is of an earlier version, and zeros behind its end. */
+	if (changed != NULL)
+		data_invalidate(changed);
+	fs_data_put(changed);
 	if (file != NULL) {
 		data_file_replace(file, file_id);
 		fs_data_put(file);

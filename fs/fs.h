@@ -37,6 +37,7 @@
 #define FS_DIRECTORY_BYTES 4096u /* what the master says is a directory's size */
 
 struct flusher;
+struct page_drops;
 struct keeper;
 struct recaller;
 
@@ -50,6 +51,7 @@ struct fs {
 	struct flusher *flusher;
 	struct keeper *keeper;
 	struct recaller *recaller;
+	struct page_drops *page_drops;
 	enum atime_mode atime;
 	bool atime_directories;
 	struct ahead ahead;
@@ -61,6 +63,9 @@ struct fs {
 	_Atomic uint32_t held;
 	/* Commands answered, and how many of them the master has made durable. */
 	_Atomic uint64_t changes, synced;
+	/* Appends under way that nobody else can get in the way of: the lease is not given back
+	 * before they are where they go. */
+	atomic_uint appends_alone;
 };
 
 /* Of an open file. Referenced by the kernel until release, and by every task that uses it: an

@@ -14,6 +14,7 @@
 #ifndef CATENA_FS_INODE_H
 #define CATENA_FS_INODE_H
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
@@ -71,6 +72,12 @@ struct inode {
 	struct attr attr;
 	uint64_t attr_generation;
 
+	/* The size has changed, since the inode is known here, otherwise than by this mount. */
+	bool size_from_elsewhere;
+	/* Reads and writes of pages under way, which are locked as long. Without the lock. */
+	atomic_uint page_requests;
+	/* The kernel may have pages that a read of ours has filled. Without the lock. */
+	atomic_bool pages_read;
 	uint32_t dirty;
 	uint64_t local_size, local_low; /* writes that the master does not know: [low, size) */
 	struct inode_end ends[INODE_ENDS];

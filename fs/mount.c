@@ -16,6 +16,7 @@
 #include "fs/fuse_loop.h"
 #include "fs/keeper.h"
 #include "fs/mountpoint.h"
+#include "fs/page_drops.h"
 #include "fs/recall.h"
 
 #define DETACH_NS (5 * NS_PER_SEC) /* for the kernel to write its pages and to let go */
@@ -131,6 +132,8 @@ static int start_threads(struct mount *mount)
 		rc = keeper_start(mount->fs->keeper);
 	if (rc == 0)
 		rc = recaller_start(mount->fs->recaller);
+	if (rc == 0)
+		rc = page_drops_start(mount->fs->page_drops);
 	return rc;
 }
 
@@ -392,6 +395,7 @@ int mount_end(struct mount *mount)
 		detach_wait(detaching, QUIET_NS, true);
 	if (mount->fs != NULL) {
 		recaller_stop(mount->fs->recaller);
+		page_drops_stop(mount->fs->page_drops);
 		keeper_stop(mount->fs->keeper);
 		/* Requests of programs that still wait may have something under way too. */
 		clean = rc == 0 && task_count(mount->fs->tasks) == 0 &&

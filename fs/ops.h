@@ -53,12 +53,18 @@ int handle_open(struct task *task);
 /* Something that was not sent was lost with a session since it was opened: until it is closed
  * nothing more is written by it. */
 bool handle_lost(struct handle *handle);
+/* While others append too, the kernel does not know where an append goes, and must not put it into
+ * pages. (What can be read can be mapped as well, and needs them.) */
+void open_appends(struct task *task);
 /* The kernel has let go of it, or never knew it. */
 void handle_close(struct fs *fs, struct handle *handle);
 /* ops_data.c */
 void fs_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi);
 void fs_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset,
 	      struct fuse_file_info *fi);
+/* The bytes of task's write are accepted: the inode's size and times know of them. -EIO: its
+ * session has ended meanwhile. */
+int write_counts(struct task *task);
 /* ops_space.c */
 void fs_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
 		  struct fuse_file_info *fi);

@@ -1,5 +1,6 @@
 /* ops_attr.c - attributes: asked for and set. */
 #include <errno.h>
+#include <stddef.h>
 #include "common/clock.h"
 #include "fs/blocks.h"
 #include "fs/ops.h"
@@ -25,6 +26,38 @@ void attr_fetch(struct task *task, meta_done_fn *done)
 		meta_call(task->fs->meta, &request, done, task);
 }
 
+static void answer_got(struct task *task)
+{
+	blocks_answer_attr(task, task->inode, fs_current(task->fs, task->generation));
+}
+
+static void pages_dropped(struct page_drop *drop)
+{
+	struct task *task = (struct task *)((char *)drop - offsetof(struct task, drop));
+	struct inode *inode = task->inode;
+
+	pthread_mutex_lock(&inode->lock);
+	if (!drop->stayed && inode->page_version < task->seq)
+		inode->page_version = task->seq;
+	pthread_mutex_unlock(&inode->lock);
+	answer_got(task);
+}
+
+/* Somebody has the file open, its pages in the kernel may be of an earlier version than what is
+ * going to be said of it, and nothing else would drop them. */
+static bool pages_are_old(struct task *task)
+{
+	struct inode *inode = task->inode;
+	bool old;
+
+	pthread_mutex_lock(&inode->lock);
+	task->seq = inode->attr.version;
+	old = inode->opens > 0 && attr_is_regular(&inode->attr) &&
+	      atomic_load(&inode->pages_read) && inode->page_version < inode->attr.version;
+	pthread_mutex_unlock(&inode->lock);
+	return old && !fs_current(task->fs, task->generation);
+}
+
 static void got_attr(void *user, int error, const Catena__Reply *reply)
 {
 	struct task *task = user;
@@ -37,10 +70,16 @@ static void got_attr(void *user, int error, const Catena__Reply *reply)
 		error = reply->attr == NULL
 				? -EIO
 				: fs_apply(task->fs, task->inode, reply->attr, task->generation);
-	if (error != 0)
+	if (error != 0) {
 		task_fail(task, error);
-	else
-		blocks_answer_attr(task, task->inode, fs_current(task->fs, task->generation));
+	} else if (pages_are_old(task)) {
+		task->drop.ino = task->inode->ino;
+		task->drop.requests = &task->inode->page_requests;
+		task->drop.done = pages_dropped;
+		page_drops_add(task->fs->page_drops, &task->drop);
+	} else {
+		answer_got(task);
+	}
 }
 
 void fs_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

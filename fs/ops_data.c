@@ -4,14 +4,26 @@
 #include <stddef.h>
 #include <string.h>
 #include "common/clock.h"
+#include "fs/append.h"
 #include "fs/flush.h"
 #include "fs/fuse_loop.h"
 #include "fs/ops.h"
 #include "fs/privileges.h"
-#include "fs/recall.h"
 #include "fs/sync.h"
 #include "fs/sync_habit.h"
 #include "fs/trim.h"
+
+/* Who reads or writes past the kernel's pages is named; pages are nobody's. */
+static void of_pages(struct task *task, const struct fuse_file_info *fi)
+{
+	struct inode *inode = task->handle->inode;
+
+	task->direct = fi->lock_owner != 0;
+	if (task->direct)
+		return;
+	task->paged = true;
+	atomic_fetch_add(&inode->page_requests, 1);
+}
 
 /* ---- read ---- */
 
@@ -100,6 +112,9 @@ void fs_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 	task->handle = handle_ref(handle);
 	task->offset = (uint64_t)offset;
 	task->length = size;
+	of_pages(task, fi);
+	if (task->paged)
+		atomic_store(&inode->pages_read, true);
 	if (!handle->atime_done && fs->atime != ATIME_NEVER && !(fi->flags & O_NOATIME))
 		note_access(fs, handle);
 	if (!meta_sole(fs->meta)) {
@@ -118,10 +133,35 @@ void fs_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 
 /* ---- write ---- */
 
+static void answer_write(void *user, int error);
+
+static void pages_dropped(struct page_drop *drop)
+{
+	struct task *task = (struct task *)((char *)drop - offsetof(struct task, drop));
+
+	task->direct = false;
+	answer_write(task, 0);
+}
+
+/* The kernel drops the pages under a direct write before it comes here, but not those that a read
+ * has brought back since (behind an asynchronous write it never looks again). */
+static void drop_old_pages(struct task *task)
+{
+	task->drop.ino = task->inode->ino;
+	task->drop.from = task->offset;
+	task->drop.length = task->length;
+	task->drop.done = pages_dropped;
+	page_drops_add(task->fs->page_drops, &task->drop);
+}
+
 static void answer_write(void *user, int error)
 {
 	struct task *task = user;
 
+	if (error == 0 && task->direct && atomic_load(&task->inode->pages_read)) {
+		drop_old_pages(task);
+		return;
+	}
 	if (task_claim(task)) {
 		if (error != 0)
 			fuse_reply_err(task->req, reply_error(error));
@@ -139,17 +179,22 @@ static void answer_habitual(struct task *task)
 	answer_write(task, 0);
 }
 
-static void written(void *user, int error)
+static void answer_written(struct task *task)
 {
-	struct task *task = user;
+	if (task->flags & O_DSYNC) /* O_SYNC has this bit too */
+		sync_inode(task->fs, task->inode, (task->flags & O_SYNC) != O_SYNC, answer_write,
+			   task);
+	else
+		answer_habitual(task);
+}
+
+int write_counts(struct task *task)
+{
 	struct fs *fs = task->fs;
 	struct inode *inode = task->inode;
 	bool add = false;
+	int error = 0;
 
-	if (error != 0) {
-		answer_write(task, error);
-		return;
-	}
 	pthread_mutex_lock(&inode->lock);
 	/* What ended meanwhile looks at the inode after it has set the session: either it finds
 	 * this write there, or this finds another session here. */
@@ -162,16 +207,21 @@ static void written(void *user, int error)
 		add = flush_mark_written(inode);
 	}
 	pthread_mutex_unlock(&inode->lock);
-	if (error != 0) {
-		answer_write(task, error);
-		return;
-	}
 	if (add)
 		flusher_add(fs, inode);
-	if (task->flags & O_DSYNC) /* O_SYNC has this bit too */
-		sync_inode(fs, inode, (task->flags & O_SYNC) != O_SYNC, answer_write, task);
+	return error;
+}
+
+static void written(void *user, int error)
+{
+	struct task *task = user;
+
+	if (error == 0)
+		error = write_counts(task);
+	if (error != 0)
+		answer_write(task, error);
 	else
-		answer_habitual(task);
+		answer_written(task);
 }
 
 static void write_go(struct task *task)
@@ -229,34 +279,39 @@ static void write_look(struct task *task)
 		write_go(task);
 }
 
-/* Other machines append too: the end is where the master says, or where our own writes end. */
-static void append_sized(void *user, int error, const Catena__Reply *reply)
+/* It is at its place, and the inode knows. */
+static void appended(struct task *task, int error)
 {
-	struct task *task = user;
-	struct inode *inode = task->inode;
-	uint64_t wanted = task->offset;
+	if (error != 0)
+		answer_write(task, error);
+	else
+		answer_written(task);
+}
 
-	if (error == 0)
-		error = fs_apply(task->fs, inode, reply->attr, task->generation);
-	if (error != 0) {
-		task_fail(task, error);
-		return;
-	}
+/* While this mount is alone the kernel's offset is the end, unless the kernel may not know it. */
+static bool is_at_end(struct task *task)
+{
+	struct inode *inode = task->inode;
+	struct view view;
+	bool known;
+
+	atomic_fetch_add(&task->fs->appends_alone, 1);
+	task->alone = true;
+	view = fs_view(task->fs);
+	if (!view.sole)
+		append_is_shared(task);
 	pthread_mutex_lock(&inode->lock);
-	task->offset = inode_size(inode);
+	known = inode_exact(inode, view.sole, view.generation) && !inode->size_from_elsewhere;
 	pthread_mutex_unlock(&inode->lock);
-	if (task->offset != wanted && !task->reread)
-		recall_stale_pages(task->fs->recaller, inode->ino,
-				   wanted < task->offset ? wanted : task->offset);
-	write_look(task);
+	return task->alone && known;
 }
 
 static void write_begin(struct task *task, int error)
 {
 	if (error != 0)
 		task_fail(task, error);
-	else if ((task->flags & O_APPEND) && !meta_sole(task->fs->meta))
-		attr_fetch(task, append_sized);
+	else if ((task->flags & O_APPEND) && !is_at_end(task))
+		append_write(task, appended);
 	else
 		write_look(task);
 }
@@ -324,6 +379,7 @@ void fs_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
 	task->length = size;
 	/* A page of a shared mapping is written where it is, whatever handle it comes by. */
 	task->flags = fi->writepage ? 0 : (uint32_t)fi->flags;
+	of_pages(task, fi);
 	task->payload = payload_of(fs, data, size, task->offset);
 	if (task->payload == NULL) {
 		task_fail(task, -ENOMEM);

@@ -142,6 +142,14 @@ static void open_sole(struct task *task, uint64_t generation)
 	answer_open(task);
 }
 
+void open_appends(struct task *task)
+{
+	const int flags = task->fi.flags;
+
+	if ((flags & O_APPEND) && (flags & O_ACCMODE) == O_WRONLY)
+		task->fi.direct_io = 1;
+}
+
 /* Otherwise, if the inode has not been changed at all since the last open that looked. */
 static void open_shared(struct task *task)
 {
@@ -155,6 +163,7 @@ static void open_shared(struct task *task)
 	pthread_mutex_unlock(&inode->lock);
 	if (!task->fi.keep_cache)
 		drop_pages(task, 0, version);
+	open_appends(task);
 	answer_open(task);
 }
 

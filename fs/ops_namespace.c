@@ -262,6 +262,8 @@ static void answer_create(struct task *task)
 
 	entry_of(fs, task->inode, fs_current(fs, task->generation), &entry);
 	task->fi.keep_cache = 1;
+	if (!fs_current(task->fs, task->generation))
+		open_appends(task);
 	if (task_claim(task))
 		told = fuse_reply_create(task->req, &entry, &task->fi) == 0;
 	if (!told) /* the kernel will not release what it does not know of */

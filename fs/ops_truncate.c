@@ -7,12 +7,16 @@
  * of it behind the inode's gate. */
 #include <errno.h>
 #include <stddef.h>
+#include "fs/append.h"
 #include "fs/flush.h"
 #include "fs/ops.h"
 #include "fs/trim.h"
 
 static void end(struct task *task, int error)
 {
+	if (task->has_right)
+		append_right_return(task);
+	task->has_right = false;
 	gate_leave(task->inode);
 	task->truncated(task, error);
 }
@@ -38,8 +42,21 @@ static void settled(void *user, int error)
 /* Somebody's trim stands in the way of growing. Settling has a gate entry of its own. */
 static void settle(struct task *task)
 {
+	if (task->has_right)
+		append_right_return(task);
+	task->has_right = false;
 	gate_leave(task->inode);
 	trim_settle(task->fs, task->inode, settled, task);
+}
+
+/* Another mount was appending: what it writes must not come to lie behind the new end. */
+static void may_truncate(struct task *task, int error)
+{
+	task->has_right = error == 0;
+	if (error != 0)
+		end(task, error);
+	else
+		send(task);
 }
 
 static void sized(void *user, int error, const Catena__Reply *reply)
@@ -56,6 +73,10 @@ static void sized(void *user, int error, const Catena__Reply *reply)
 	error = setattr_end(task, error, reply);
 	if (error == -EBUSY) {
 		settle(task);
+		return;
+	}
+	if (error == -EAGAIN) {
+		append_right_take(task, may_truncate);
 		return;
 	}
 	pthread_mutex_lock(&inode->lock);

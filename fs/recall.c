@@ -85,11 +85,6 @@ void recall_pages(struct recaller *recaller, uint64_t ino, uint64_t offset,
 	pthread_mutex_unlock(&recaller->lock);
 }
 
-void recall_stale_pages(struct recaller *recaller, uint64_t ino, uint64_t offset)
-{
-	recall_pages(recaller, ino, offset, NULL, NULL);
-}
-
 /* ---- opens ---- */
 
 static bool open_and_unregistered(const struct inode *inode)
@@ -228,8 +223,9 @@ static void write_back(struct recaller *recaller)
 	struct fs *fs = recaller->fs;
 	int rc;
 
-	/* What was answered before its time is done first. */
-	while (!ahead_idle(fs)) {
+	/* What was answered before its time is done first, and appends whose place was found while
+	 * nobody else could append. */
+	while (!ahead_idle(fs) || atomic_load(&fs->appends_alone) > 0) {
 		if (stopping(recaller))
 			return;
 		nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);

@@ -35,6 +35,4 @@ void recall_reopen(struct fs *fs);
  * memory is short, without the pages): it must not block. Any thread. */
 void recall_pages(struct recaller *recaller, uint64_t ino, uint64_t offset,
 		  void (*done)(void *user), void *user);
-/* The kernel's pages of the inode from @offset on are not what the file has. */
-void recall_stale_pages(struct recaller *recaller, uint64_t ino, uint64_t offset);
 #endif

@@ -137,12 +137,21 @@ bool task_claim(struct task *task)
 	return (atomic_fetch_or(&task->state, ANSWERED) & ANSWERED) == 0;
 }
 
+bool task_answered(const struct task *task)
+{
+	return (atomic_load(&task->state) & ANSWERED) != 0;
+}
+
 void task_end(struct task *task)
 {
 	struct fs *fs = task->fs;
 	struct task_table *table = fs->tasks;
 	uint64_t state = atomic_load(&task->state);
 
+	if (task->alone)
+		atomic_fetch_sub(&fs->appends_alone, 1);
+	if (task->paged)
+		atomic_fetch_sub(&task->handle->inode->page_requests, 1);
 	inode_put(fs->inodes, task->inode);
 	inode_put(fs->inodes, task->parent);
 	inode_put(fs->inodes, task->new_parent);

@@ -18,6 +18,7 @@
 #include <stdint.h>
 #include "fs/fuse_api.h"
 #include "fs/gate.h"
+#include "fs/page_drops.h"
 
 #define INTERRUPT_PATIENCE_NS 1000000000ull
 #define TASK_NAME_MAX         255u
@@ -51,13 +52,20 @@ struct task {
 	struct gate_entry gate;
 	bool registers; /* the master is asked to count an open */
 	bool datasync, reread;
-	bool syncs; /* fsync, not close */
+	bool syncs;     /* fsync, not close */
+	bool alone;     /* counts among fs->appends_alone */
+	bool paged;     /* counts among inode->page_requests */
+	bool direct;    /* past the kernel's pages */
+	bool has_right; /* to append to task->inode */
 	uint32_t flags;
 	struct { /* setattr */
 		uint32_t mask, mode, uid, gid;
 		int64_t atime, mtime;
 	} set;
 	uint64_t offset, length, size, size_before;
+	uint64_t wanted; /* by the kernel, as the place of an append */
+	struct page_drop drop;
+	void (*appended)(struct task *task, int error);
 	void (*truncated)(struct task *task, int error);
 	void (*cleared)(struct task *task, int error);
 	void (*go)(struct task *task);
@@ -77,6 +85,8 @@ void task_table_destroy(struct task_table *table);
 struct task *task_begin(struct fs *fs, fuse_req_t req);
 /* True: the caller, and nobody else, must answer task->req now. */
 bool task_claim(struct task *task);
+/* Its program waits for it no more. */
+bool task_answered(const struct task *task);
 void task_end(struct task *task);
 /* Claims, answers with @error (0 or -errno), ends. */
 void task_fail(struct task *task, int error);

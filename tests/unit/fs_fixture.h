@@ -122,6 +122,8 @@ static const char *word_of(const Catena__Request *request)
 					    [CATENA__REQUEST__OP_SYNC_ALL] = "sync",
 					    [CATENA__REQUEST__OP_DELEGATE] = "delegate"};
 
+	if (request->op_case == CATENA__REQUEST__OP_APPEND)
+		return request->append->release ? "release" : "append";
 	if (request->op_case != CATENA__REQUEST__OP_SETATTR)
 		return words[request->op_case];
 	switch (request->setattr->mask &
@@ -445,6 +447,7 @@ static struct {
 	struct data_file *files; /* those of old ids too: what was written stays */
 	bool hold_flushes, hold_writes;
 	int list_error;
+	int write_error; /* of those to come */
 	struct held_done *held;
 	uint64_t space, session;
 } chunks = {.space = UINT64_MAX};
@@ -605,7 +608,12 @@ void data_write_within(struct data_file *file, uint64_t session, uint64_t offset
 	memcpy(file->bytes + offset, buf_payload(payload), payload->length);
 	file->dirty = true;
 	buf_unref(payload);
-	finish_data(chunks.hold_writes, done, user, 0);
+	finish_data(chunks.hold_writes, done, user, chunks.write_error);
+}
+void data_write(struct data_file *file, uint64_t offset, struct buf *payload, bool through,
+		data_done_fn *done, void *user)
+{
+	data_write_within(file, 0, offset, payload, through, done, user);
 }
 void data_read(struct data_file *file, uint64_t offset, uint32_t length, uint64_t readahead_end,
 	       data_read_fn *done, void *user)
@@ -902,6 +910,7 @@ static int fixture_setup(void **state)
 	master.lose = master.unreachable = false;
 	master.grant = 0;
 	chunks.hold_flushes = chunks.hold_writes = false;
+	chunks.write_error = 0;
 	chunks.space = UINT64_MAX;
 	if (kv_open_memory(state_families, state_family_count, &master.kv) != 0 ||
 	    state_init(master.kv, "cluster", &options) != 0 ||

@@ -131,7 +131,7 @@ static void test_others_hear_of_a_version_when_all_copies_have_its_data(void **s
 	assert_string_equal(history(), "flush");
 	release_data();
 	assert_int_equal(last.answers, 1);
-	assert_string_equal(history(), "flush flush+sync grow+sync");
+	assert_string_equal(history(), "flush flush+sync grow+sync invalidate");
 	/* A write that is only answered while the one before is told is not told with it. */
 	do_write(file, &fi, "HELLO", 0);
 	forget_events();
@@ -139,23 +139,23 @@ static void test_others_hear_of_a_version_when_all_copies_have_its_data(void **s
 	fs_flush(fresh(), file, &fi);
 	do_write(file, &fi, "hello", 0);
 	release_data();
-	assert_string_equal(history(), "flush write grow");
+	assert_string_equal(history(), "flush write grow invalidate");
 	fs_flush(fresh(), file, &fi);
-	assert_string_equal(history(), "flush write grow flush times");
+	assert_string_equal(history(), "flush write grow invalidate flush times invalidate");
 	/* Nor is the version that a program makes by setting times, or by a truncation. */
 	do_write(file, &fi, "HELLO", 0);
 	forget_events();
 	fs_setattr(fresh(), file, &st, FUSE_SET_ATTR_MTIME, NULL);
 	assert_int_equal(last.attr.st_mtim.tv_sec, 5);
 	fs_flush(fresh(), file, &fi);
-	assert_string_equal(history(), "times flush grow");
+	assert_string_equal(history(), "times invalidate flush grow invalidate");
 	fs_getattr(fresh(), file, NULL);
 	assert_int_equal(last.attr.st_mtim.tv_sec, 5);
 	do_write(file, &fi, "hello", 0);
 	forget_events();
 	assert_int_equal(do_truncate(file, 9), 0);
 	fs_flush(fresh(), file, &fi);
-	assert_string_equal(history(), "grow size flush times");
+	assert_string_equal(history(), "grow invalidate size invalidate flush times invalidate");
 	do_close(file, &fi);
 }
 

@@ -251,6 +251,38 @@ static void test_a_fence_that_had_begun_is_begun_again_after_a_restart(void **st
 	leases_destroy(l);
 }
 
+static void test_who_has_what_others_wait_for_ends_with_its_time(void **state)
+{
+	struct leases *l = make();
+	struct lease_action a;
+	uint64_t now = 1;
+	(void)state;
+
+	/* Two sessions; one falls silent, with its stream open. */
+	leases_restore(l, 1, false, now);
+	leases_restore(l, 2, false, now);
+	leases_resume(l, 1, now);
+	leases_resume(l, 2, now);
+	for (now = 500 * MS; now < 10 * S; now += 500 * MS) {
+		assert_true(leases_renew(l, 2, now));
+		expect_none(l, now);
+	}
+	leases_hurry(l, 1, now);
+	expect_action(l, now, LEASE_ACTION_FENCE, 1);
+	leases_destroy(l);
+
+	/* Not before; and not because others once waited. */
+	l = make();
+	now = 1;
+	leases_restore(l, 1, false, now);
+	leases_restore(l, 2, false, now);
+	leases_resume(l, 1, now);
+	leases_resume(l, 2, now);
+	leases_hurry(l, 1, now);
+	assert_true(run_until(l, &now, 20 * S, &a) == false || a.id != 1);
+	leases_destroy(l);
+}
+
 static void test_who_goes_with_something_under_way_is_fenced(void **state)
 {
 	struct leases *l = make_held(1);
@@ -851,6 +883,7 @@ int main(void)
 		cmocka_unit_test(test_after_a_restart_the_stored_holder_has_the_lease),
 		cmocka_unit_test(test_a_fence_that_had_begun_is_begun_again_after_a_restart),
 		cmocka_unit_test(test_who_goes_with_something_under_way_is_fenced),
+		cmocka_unit_test(test_who_has_what_others_wait_for_ends_with_its_time),
 		cmocka_unit_test(test_a_pause_of_the_master_ends_nobody),
 		cmocka_unit_test(test_a_client_that_is_alone_may_be_away_for_ever),
 		cmocka_unit_test(test_a_silent_client_renews_if_nobody_wanted_in),

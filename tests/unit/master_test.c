@@ -207,6 +207,138 @@ static bool has_renewed(const void *message, uint64_t sequence)
 	return false;
 }
 
+/* ---- the right to append ---- */
+
+static void send_append(struct peer *p, uint64_t id, uint64_t ino, bool release)
+{
+	Catena__Request request = CATENA__REQUEST__INIT, *requests[1] = {&request};
+	Catena__AppendReq append = CATENA__APPEND_REQ__INIT;
+
+	request.id = id;
+	request.sync = !release;
+	request.op_case = CATENA__REQUEST__OP_APPEND;
+	request.append = &append;
+	append.ino = ino;
+	append.release = release;
+	send_requests(p, requests, 1);
+}
+
+static bool replies_within(struct peer *p, uint64_t id, unsigned ms)
+{
+	void *push = peer_wait_for(p, &catena__client_push__descriptor, has_reply, id, ms);
+
+	if (push != NULL)
+		push_free_unpacked(push);
+	return push != NULL;
+}
+
+/* Two clients with a session each. */
+static void two_clients(struct peer **a, struct peer **b)
+{
+	uint64_t session, secret;
+	Catena__ClientPush *push;
+
+	*a = new_client(&session, &secret);
+	push = peer_push(*a, has_grants, 1);
+	assert_non_null(push);
+	push_free_unpacked(push);
+	*b = client_open_stream(0, 0);
+	push = peer_push(*a, has_recalls, 1);
+	assert_non_null(push);
+	send_return(*a, push->recalls[0]->sequence);
+	push_free_unpacked(push);
+	assert_int_equal(opened_error(*b), 0);
+}
+
+static uint64_t created_ino(struct peer *p, uint64_t id, const char *name)
+{
+	Catena__ClientPush *push;
+	uint64_t ino;
+
+	send_create(p, id, name, false);
+	push = peer_push(p, has_reply, id);
+	assert_non_null(push);
+	ino = find_reply(push, id)->attr->ino;
+	push_free_unpacked(push);
+	return ino;
+}
+
+/* Of the reply to @id, which takes its time: both sessions stay alive. */
+static int error_while_renewing(struct peer *p, uint64_t id, struct peer *other)
+{
+	for (uint64_t i = 1; i < 30; i++) {
+		Catena__ClientPush *push;
+		int error;
+
+		send_renew(p, i);
+		send_renew(other, i);
+		push = peer_wait_for(p, &catena__client_push__descriptor, has_reply, id, 100);
+		if (push == NULL)
+			continue;
+		error = find_reply(push, id)->error;
+		push_free_unpacked(push);
+		return error;
+	}
+	return -1;
+}
+
+static void test_the_right_to_append_comes_to_who_has_waited_longest(void **state)
+{
+	struct peer *a, *b;
+	uint64_t ino;
+	(void)state;
+
+	two_clients(&a, &b);
+	ino = created_ino(a, 1, "log");
+	send_append(a, 2, ino, false);
+	assert_int_equal(reply_error(a, 2), 0);
+	send_append(b, 1, ino, false);
+	assert_false(replies_within(b, 1, 200));
+	/* Other requests of theirs go on; who comes later has to wait, even if it is free then. */
+	send_create(b, 2, "other", false);
+	assert_int_equal(reply_error(b, 2), 0);
+	send_append(a, 3, ino, true);
+	assert_int_equal(reply_error(b, 1), 0);
+	send_append(a, 4, ino, false);
+	assert_false(replies_within(a, 4, 200));
+	send_append(b, 3, ino, true);
+	assert_int_equal(reply_error(a, 4), 0);
+	/* In vain: asked again. Given up: not given. */
+	send_append(b, 4, ino, false);
+	assert_int_equal(error_while_renewing(b, 4, a), EAGAIN);
+	send_append(b, 5, ino, false);
+	send_append(b, 6, ino, true);
+	assert_int_equal(reply_error(b, 5), EAGAIN);
+	send_append(a, 5, ino, true);
+	assert_int_equal(reply_error(a, 5), 0);
+	send_append(a, 6, ino, false);
+	assert_int_equal(reply_error(a, 6), 0);
+	peer_close(a);
+	peer_close(b);
+}
+
+static void test_the_right_to_append_ends_with_who_had_it(void **state)
+{
+	struct peer *a, *b;
+	int error = EAGAIN;
+	uint64_t ino;
+	(void)state;
+
+	two_clients(&a, &b);
+	ino = created_ino(a, 1, "log");
+	send_append(a, 2, ino, false);
+	assert_int_equal(reply_error(a, 2), 0);
+	/* It falls silent, with its stream open: as long as its lease, and not as a session. */
+	for (uint64_t id = 1; error == EAGAIN && id < 20; id++) {
+		send_renew(b, id);
+		send_append(b, id, ino, false);
+		error = reply_error(b, id);
+	}
+	assert_int_equal(error, 0);
+	peer_close(a);
+	peer_close(b);
+}
+
 static void test_renewals_are_answered(void **state)
 {
 	uint64_t session, secret;
@@ -489,6 +621,8 @@ int main(void)
 		with_master(test_statfs_says_copies_and_space),
 		with_master(test_a_second_client_waits_for_the_lease_of_the_first),
 		with_master(test_a_silent_first_client_is_waited_for_as_long_as_its_lease),
+		with_master(test_the_right_to_append_comes_to_who_has_waited_longest),
+		with_master(test_the_right_to_append_ends_with_who_had_it),
 		with_master(test_renewals_are_answered),
 		with_master(test_a_session_is_resumed_and_requests_take_effect_once),
 		with_master(test_a_restarted_master_knows_sessions_and_answers),
