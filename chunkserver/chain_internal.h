@@ -77,7 +77,7 @@ struct request {
 	bool before_end;   /* came before the SYNC_END that waits for it */
 	bool synced;       /* own disk, when it has to be */
 	bool waiting;      /* removal: for its chunks' queues */
-	uint64_t wanted;   /* flush of a client: the version it was answered last, or 0 */
+	uint64_t wanted;   /* of a client: the version it was answered last, or 0 */
 	bool syncing;      /* store_sync() is under way */
 	uint64_t admitted; /* bytes that count in in_flight */
 	uint64_t id;

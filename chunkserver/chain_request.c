@@ -41,7 +41,8 @@ struct request *request_new(struct chain *chain, const struct chain_source *sour
 		.answered = header->answered,
 		.shell = r->shell,
 	};
-	if (header->op == FRAME_FLUSH && (header->flags & FRAME_FORWARD) == 0)
+	if ((header->op == FRAME_FLUSH || frame_is_update(header->op)) &&
+	    (header->flags & FRAME_FORWARD) == 0)
 		r->wanted = header->version;
 	r->env = env;
 	r->chain = chain;

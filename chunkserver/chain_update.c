@@ -544,6 +544,11 @@ static void accept_client(struct chain_chunk *chunk, struct request *r)
 {
 	if (duplicate_of_client(chunk, r))
 		return;
+	/* Lost with the power: this update must not take the number of one that was answered. */
+	if (r->wanted > chunk->committed) {
+		request_end(r, EIO, NULL);
+		return;
+	}
 	if (r->public.op == FRAME_WRITE && !admit(r))
 		request_refuse(r, ENOSPC, 0);
 	else

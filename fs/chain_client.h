@@ -50,6 +50,9 @@ struct chain_request {
 	uint32_t offset, range;
 	struct buf *payload; /* WRITE: borrowed until done, crcs filled */
 	uint64_t session;    /* update: the session it is of; 0: the one that first sends it */
+	/* Update: the chunk's version that was answered and must still be there, or 0: read each
+	 * time that it goes out, and -EIO if it is not. NULL: none. Lives until done(). */
+	const atomic_uint_fast64_t *known;
 	chain_done_fn *done;
 	void *user;
 	/* With done(): went out more than once, so that the answer may be that of the first time.

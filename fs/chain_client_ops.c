@@ -91,8 +91,10 @@ bool chain_request_header(struct chain_client *client, struct chain_request *req
 		.range = request->range,
 		.length = request->payload == NULL ? 0 : request->payload->length,
 	};
-	if (frame_is_update(request->op))
+	if (frame_is_update(request->op)) {
+		header->version = request->known == NULL ? 0 : atomic_load(request->known);
 		return op_assign(client, request, header);
+	}
 	header->client_id = atomic_load_explicit(&client->session_id, memory_order_acquire);
 	return true;
 }

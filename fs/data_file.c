@@ -402,6 +402,7 @@ static struct update *next_update(struct data_file *file, bool all, bool sync, s
 		.op = FRAME_WRITE,
 		.sync = e->sync,
 		.session = file->session,
+		.known = writeback_known(e),
 		.key = data_file_key(file, (uint32_t)(e->offset / file->chunk_size)),
 		.offset = (uint32_t)(e->offset % file->chunk_size),
 		.payload = u->payload,

@@ -425,6 +425,7 @@ void writeback_done(struct writeback *wb, struct wb_extent *e, int error, uint64
 		wb_chunk_answered(wb, chunk, version, synced);
 	else if (!chunk->forgotten)
 		wb_group_fail(wb, e->group, error);
+	wb_chunk_failed(chunk, error);
 	wb_extent_free(wb, e);
 	wb_chunk_settle(wb, chunk);
 	wb_group_settle(wb);

@@ -99,6 +99,8 @@ int writeback_write(struct writeback *wb, uint64_t offset, struct buf *payload, 
  * not ready. Extents that lie side by side in a window are made one. @sync: the last one of each
  * chunk is marked so. */
 struct wb_extent *writeback_next(struct writeback *wb, bool all, bool sync);
+/* For chain_request.known, as long as the extent is in flight. */
+const atomic_uint_fast64_t *writeback_known(const struct wb_extent *extent);
 /* The payload of an extent in flight, start and length set, checksums only when summed; a new
  * reference. NULL: out of memory. */
 struct buf *writeback_payload(struct writeback *wb, struct wb_extent *extent);

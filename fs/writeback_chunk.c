@@ -116,6 +116,22 @@ void wb_chunk_answered(struct writeback *wb, struct wb_chunk *chunk, uint64_t ve
 	}
 	if (synced)
 		wb_chunk_synced(wb, chunk, version);
+	else
+		wb_chunk_tell(chunk);
+}
+
+void wb_chunk_failed(struct wb_chunk *chunk, int error)
+{
+	if (error != -EIO || !wb_unsynced(chunk))
+		return;
+	chunk->answered = 1;
+	chunk->synced = 0;
+	atomic_store(&chunk->known, 0);
+}
+
+void wb_chunk_tell(struct wb_chunk *chunk)
+{
+	atomic_store(&chunk->known, wb_unsynced(chunk) ? chunk->answered : 0);
 }
 
 void wb_chunk_synced(struct writeback *wb, struct wb_chunk *chunk, uint64_t version)
@@ -126,6 +142,12 @@ void wb_chunk_synced(struct writeback *wb, struct wb_chunk *chunk, uint64_t vers
 		chunk->synced = version;
 	if (was && !wb_unsynced(chunk))
 		wb->unsynced_total--;
+	wb_chunk_tell(chunk);
+}
+
+const atomic_uint_fast64_t *writeback_known(const struct wb_extent *extent)
+{
+	return &extent->chunk->known;
 }
 
 /* ---- extents and memory ---- */

@@ -33,6 +33,7 @@ struct wb_chunk {
 	size_t dirty_count, dirty_room, ready_count;
 	struct wb_extent **dirty; /* by offset, never overlapping */
 	uint64_t answered, synced;
+	atomic_uint_fast64_t known; /* the same for who sends: answered if not synced, else 0 */
 };
 
 struct writeback {
@@ -73,6 +74,11 @@ void wb_chunk_settle(struct writeback *wb, struct wb_chunk *chunk); /* frees it 
 void wb_chunk_free(struct wb_chunk *chunk);
 void wb_chunk_answered(struct writeback *wb, struct wb_chunk *chunk, uint64_t version, bool synced);
 void wb_chunk_synced(struct writeback *wb, struct wb_chunk *chunk, uint64_t version);
+/* After an update has failed: its copies may have lost what was answered, and the error has been
+ * kept. From now on the versions that they have count, and there is still something to be synced.
+ */
+void wb_chunk_failed(struct wb_chunk *chunk, int error);
+void wb_chunk_tell(struct wb_chunk *chunk); /* sets known */
 /* Makes sure that so many wb_extent_new() succeed. */
 int wb_spare_fill(struct writeback *wb, unsigned count);
 struct wb_extent *wb_extent_new(struct writeback *wb, struct wb_chunk *chunk,

@@ -348,6 +348,7 @@ static void test_done_is_never_called_in_the_call(void **state)
 static void test_an_update_keeps_its_id_until_it_is_answered(void **state)
 {
 	struct fixture *f = *state;
+	static atomic_uint_fast64_t known = 3;
 	struct asked first, second;
 	struct frame_header header;
 	uint64_t id;
@@ -358,6 +359,11 @@ static void test_an_update_keeps_its_id_until_it_is_answered(void **state)
 	ask(f, &first, FRAME_PUNCH, 0);
 	ask(f, &second, FRAME_PUNCH, 1);
 	chain_request_header(f->client, &first.request, &header);
+	assert_int_equal(header.version, 0);
+	first.request.known = &known;
+	chain_request_header(f->client, &first.request, &header);
+	assert_int_equal(header.version, 3);
+	atomic_store(&known, 4);
 	id = header.op_id;
 	assert_int_equal(header.client_id, 5);
 	assert_int_equal(header.answered, id - 1);
@@ -367,6 +373,7 @@ static void test_an_update_keeps_its_id_until_it_is_answered(void **state)
 	run_for(f, 3 * SEC);
 	assert_true(chain_request_header(f->client, &first.request, &header));
 	assert_int_equal(header.op_id, id);
+	assert_int_equal(header.version, 4);
 	for (unsigned i = 0; i < FAKE_SERVERS; i++)
 		f->fake->servers[i].up = true;
 	run_for(f, 3 * SEC);

@@ -311,6 +311,28 @@ static void test_a_flush_of_what_was_lost_with_the_power_fails(void **state)
 	rig_free_all(rig);
 }
 
+static void test_an_update_after_what_was_lost_with_the_power_is_refused(void **state)
+{
+	struct rig *rig = rig_up(0);
+	struct frame_header header = rig_header(rig, FRAME_WRITE, 1);
+
+	(void)state;
+	client_writes(rig, 1, 0, 1, 0);
+	rig_end(rig, CHAIN_PREPARE, 0);
+	/* It would get number 2, which another one that was answered has had. */
+	header.client_id = 5;
+	header.op_id = 2;
+	header.length = BLOCK_SIZE;
+	header.version = 2;
+	assert_int_equal(answer_to(rig, rig_ask(rig, CLIENT, &header, rig_payload(1))), EIO);
+	assert_int_equal(rig_operations(rig, CHAIN_PREPARE), 0);
+	header.op_id = 3;
+	header.version = 1;
+	assert_int_equal(answer_to(rig, rig_ask(rig, CLIENT, &header, rig_payload(1))), NO_ANSWER);
+	assert_int_equal(rig_operations(rig, CHAIN_PREPARE), 1);
+	rig_free_all(rig);
+}
+
 /* ---- space ---- */
 
 static void test_a_head_refuses_writes_that_the_chain_cannot_take(void **state)
@@ -387,6 +409,7 @@ int main(void)
 			test_a_flush_waits_for_updates_before_it_and_is_forwarded_behind_them),
 		cmocka_unit_test(test_an_update_behind_a_flush_does_not_hold_it_up),
 		cmocka_unit_test(test_a_flush_of_what_was_lost_with_the_power_fails),
+		cmocka_unit_test(test_an_update_after_what_was_lost_with_the_power_is_refused),
 		cmocka_unit_test(test_a_head_refuses_writes_that_the_chain_cannot_take),
 		cmocka_unit_test(test_a_head_whose_disk_is_full_says_so_and_goes_on),
 		cmocka_unit_test(test_a_member_whose_disk_is_full_tries_again),

@@ -291,6 +291,38 @@ static void test_durability_is_counted_in_versions(void **state)
 	assert_false(writeback_has_unsynced(f->wb));
 }
 
+/* What an update tells that its copies must have. */
+static uint64_t known_to_the_next(struct fixture *f, struct wb_extent **e)
+{
+	put(f, 0, 4096, 1);
+	*e = writeback_next(f->wb, true, false);
+	return atomic_load(writeback_known(*e));
+}
+
+static void test_an_update_tells_what_was_answered_and_not_synced(void **state)
+{
+	struct fixture *f = *state;
+	struct wb_extent *e;
+
+	assert_int_equal(known_to_the_next(f, &e), 0);
+	writeback_done(f->wb, e, 0, 7, false);
+	assert_int_equal(known_to_the_next(f, &e), 7);
+	/* What is answered while it is under way counts when it goes out again. */
+	writeback_synced(f->wb, 0, 7);
+	assert_int_equal(atomic_load(writeback_known(e)), 0);
+	writeback_done(f->wb, e, 0, 8, false);
+	assert_int_equal(known_to_the_next(f, &e), 8);
+	/* The copies have lost that: told once, and the versions that they have now count. */
+	writeback_done(f->wb, e, -EIO, 0, false);
+	assert_true(writeback_has_unsynced(f->wb));
+	assert_int_equal(writeback_take_error(f->wb), -EIO);
+	assert_int_equal(known_to_the_next(f, &e), 0);
+	writeback_done(f->wb, e, 0, 5, false);
+	assert_int_equal(known_to_the_next(f, &e), 5);
+	writeback_done(f->wb, e, 0, 6, true);
+	assert_false(writeback_has_unsynced(f->wb));
+}
+
 static void test_a_dropped_file_forgets_all_but_what_is_in_flight(void **state)
 {
 	struct fixture *f = *state;
@@ -676,6 +708,7 @@ int main(int argc, char **argv)
 		CASE(test_a_write_with_its_own_wait_needs_no_other),
 		CASE(test_an_error_is_kept_once),
 		CASE(test_durability_is_counted_in_versions),
+		CASE(test_an_update_tells_what_was_answered_and_not_synced),
 		CASE(test_a_dropped_file_forgets_all_but_what_is_in_flight),
 		cmocka_unit_test(test_random_runs_agree_with_plain_bytes),
 	};
