@@ -33,6 +33,7 @@ int fs_create(const struct fs_settings *settings, struct fs **out, char *error, 
 	if (fs == NULL)
 		goto failed;
 	ahead_init(&fs->ahead);
+	root_wait_init(&fs->root_wait);
 	fs->atime = settings->atime;
 	fs->atime_directories = settings->atime_directories;
 	rc = inode_table_create(INODE_CACHE_LIMIT, &fs->inodes);
@@ -77,6 +78,7 @@ void fs_destroy(struct fs *fs)
 	task_table_destroy(fs->tasks);
 	dircache_destroy(fs->dirs);
 	ahead_destroy(&fs->ahead);
+	root_wait_destroy(&fs->root_wait);
 	free(fs);
 }
 

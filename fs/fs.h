@@ -26,6 +26,7 @@
 #include "fs/fuse_api.h"
 #include "fs/inode.h"
 #include "fs/meta.h"
+#include "fs/root_wait.h"
 #include "fs/task.h"
 
 /* Below this much space left, close() writes back first, so that programs hear of a full disk. */
@@ -55,6 +56,7 @@ struct fs {
 	enum atime_mode atime;
 	bool atime_directories;
 	struct ahead ahead;
+	struct root_wait root_wait;
 	/* The session that is. What was decided in another must not be done in this one: each task
 	 * has that of its beginning. */
 	_Atomic uint64_t session_id;

@@ -77,6 +77,7 @@ static void *run(void *user)
 		pthread_mutex_unlock(&keeper->lock);
 		more = flusher_tick(keeper->fs, now_ns);
 		more |= task_tick(keeper->fs->tasks, now_ns);
+		more |= root_wait_tick(keeper->fs, now_ns);
 		pthread_mutex_lock(&keeper->lock);
 		do_later(keeper, now_ns, &next_ns);
 		if (more && next_ns > now_ns + FLUSH_TICK_NS)

@@ -62,6 +62,8 @@ static void got_attr(void *user, int error, const Catena__Reply *reply)
 {
 	struct task *task = user;
 
+	if (task->root_since_ns != 0)
+		root_wait_end(task);
 	if (removed_learn(task->inode, error, reply)) {
 		answer_attr(task, task->inode, true);
 		return;
@@ -80,6 +82,23 @@ static void got_attr(void *user, int error, const Catena__Reply *reply)
 	} else {
 		answer_got(task);
 	}
+}
+
+static void answer_known(struct task *task)
+{
+	struct inode *inode = task->inode;
+	struct stat st;
+	bool known;
+
+	pthread_mutex_lock(&inode->lock);
+	known = inode->known;
+	if (known)
+		inode_stat(inode, &st);
+	pthread_mutex_unlock(&inode->lock);
+	if (known)
+		fuse_reply_attr(task->req, &st, 0.0);
+	else
+		fuse_reply_err(task->req, EIO);
 }
 
 void fs_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -114,10 +133,13 @@ void fs_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	task->inode = inode;
-	if (exact)
+	if (exact) {
 		blocks_answer_attr(task, inode, true);
-	else
-		attr_fetch(task, got_attr);
+		return;
+	}
+	if (ino == INODE_ROOT)
+		root_wait_begin(task, answer_known);
+	attr_fetch(task, got_attr);
 }
 
 /* ---- setting ---- */

@@ -253,8 +253,10 @@ void fs_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct f
 static void got_statfs(void *user, int error, const Catena__Reply *reply)
 {
 	struct task *task = user;
+	struct root_wait *wait = &task->fs->root_wait;
 	struct statvfs st;
 
+	root_wait_end(task);
 	if (error == 0 && reply->statfs == NULL)
 		error = -EIO;
 	if (error != 0) {
@@ -269,9 +271,17 @@ static void got_statfs(void *user, int error, const Catena__Reply *reply)
 	st.f_ffree = st.f_favail = UINT32_MAX;
 	st.f_files = reply->statfs->inodes + st.f_ffree;
 	st.f_namemax = FS_NAME_MAX;
+	pthread_mutex_lock(&wait->lock);
+	wait->space = st;
+	pthread_mutex_unlock(&wait->lock);
 	if (task_claim(task))
 		fuse_reply_statfs(task->req, &st);
 	task_end(task);
+}
+
+static void answer_known_space(struct task *task)
+{
+	fuse_reply_statfs(task->req, &task->fs->root_wait.space);
 }
 
 void fs_statfs(fuse_req_t req, fuse_ino_t ino)
@@ -285,5 +295,6 @@ void fs_statfs(fuse_req_t req, fuse_ino_t ino)
 		return;
 	request.op_case = CATENA__REQUEST__OP_STATFS;
 	request.statfs = &statfs;
+	root_wait_begin(task, answer_known_space);
 	meta_call(fs->meta, &request, got_statfs, task);
 }

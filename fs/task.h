@@ -39,7 +39,10 @@ struct task {
 
 	/* The operation's. Inodes are references, put by task_end(). */
 	struct fs *fs;
-	uint64_t session; /* in which it began */
+	uint64_t session;                   /* in which it began */
+	struct task *root_next, *root_prev; /* root_wait.h */
+	uint64_t root_since_ns;
+	void (*root_known)(struct task *task);
 	struct inode *inode, *parent, *new_parent, *victim;
 	struct handle *handle;
 	struct dir_handle *dir;

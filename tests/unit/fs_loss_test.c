@@ -337,6 +337,42 @@ static void test_what_was_read_ahead_under_the_lease_is_not_read_without_it(void
 	do_close(file, &fi);
 }
 
+static void test_the_root_is_known_without_the_master(void **state)
+{
+	struct fuse_req root = {0}, other = {0}, early = {0}, space = {0};
+	uint64_t dir = do_mkdir(1, "dir"), now_ns = clock_monotonic_ns();
+	(void)state;
+
+	do_size(1);
+	set_sole(false);
+	master.hold = true;
+	fs_getattr(&root, 1, NULL);
+	fs_getattr(&other, dir, NULL);
+	fs_statfs(&space, 1);
+	/* Not while the master is there, however slow. */
+	assert_true(root_wait_tick(fs, now_ns + 10 * NS_PER_SEC));
+	assert_int_equal(root.answers, 0);
+	master.unreachable = true;
+	assert_true(root_wait_tick(fs, now_ns + ROOT_PATIENCE_NS / 2));
+	assert_int_equal(root.answers, 0);
+	assert_true(root_wait_tick(fs, now_ns + ROOT_PATIENCE_NS + NS_PER_SEC));
+	assert_int_equal(root.answers, 1);
+	assert_int_equal(root.error, 0);
+	assert_true(S_ISDIR(root.attr.st_mode));
+	assert_true(root.timeout == 0);
+	assert_int_equal(space.answers, 1);
+	assert_int_equal(space.error, 0);
+	assert_int_equal(other.answers, 0);
+	fs_getattr(&early, 1, NULL);
+	master.unreachable = false;
+	release_replies(false);
+	assert_int_equal(root.answers, 1);
+	assert_int_equal(other.answers, 1);
+	assert_int_equal(early.answers, 1);
+	assert_int_equal(space.answers, 1);
+	assert_false(root_wait_tick(fs, now_ns + 20 * NS_PER_SEC));
+}
+
 #define WITH_FS(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -351,6 +387,7 @@ int main(void)
 		WITH_FS(test_the_lease_is_not_given_back_before_what_was_answered_early_is_done),
 		WITH_FS(test_pages_are_dropped_before_anything_waits_for_the_master),
 		WITH_FS(test_pages_written_while_they_are_dropped_are_lost_only_with_the_session),
+		WITH_FS(test_the_root_is_known_without_the_master),
 		WITH_FS(test_what_was_read_ahead_under_the_lease_is_not_read_without_it),
 	};
 
