@@ -103,9 +103,30 @@ static void on_session(void *user, uint64_t session_id)
 	data_set_session(fs->data, session_id);
 }
 
+static bool has_pages(const struct inode *inode)
+{
+	return inode->opens > 0 && atomic_load(&inode->pages_read);
+}
+
+static void drop_pages(void *user, struct inode *inode)
+{
+	struct fs *fs = user;
+	struct data_file *file = fs_data_if_open(inode);
+
+	if (file != NULL)
+		data_invalidate(file);
+	fs_data_put(file);
+	page_drops_ino(fs->page_drops, inode->ino, 0);
+}
+
+/* Others may have written last what open files' pages do not have: nobody asks any more from now
+ * on. */
 static void on_granted(void *user)
 {
 	struct fs *fs = user;
+
+	if (inode_table_each(fs->inodes, has_pages, drop_pages, fs) != 0)
+		log_error("out of memory: open files may show old pages");
 
 	log_info("sole client: caching");
 	if (fs->meta != NULL) /* else the first create asks */

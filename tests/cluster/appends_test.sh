@@ -3,7 +3,7 @@
 # writer's order; whoever follows the file reads nothing else. Method: tests/fault/records.
 . "$(dirname "$0")/lib.sh"
 records=$CATENA_BUILD/tests/fault/records
-seconds=${CATENA_APPEND_SECONDS:-4}
+seconds=${CATENA_APPEND_SECONDS:-2}
 cluster_up -n 3 -c 3
 # Programs that run beside each other: wait for all, and fail when one does.
 programs=()
@@ -30,7 +30,7 @@ wait_all
 cmp "$T/followed" "$M/one" || die "what was followed is something else"
 lc mount other || die "second mount"
 O=$D/other
-step "two mounts: one appends, the other follows and maps"
+step "two mounts: one appends, the other follows"
 : >"$M/two"
 run "$records" append "$M/two" a "$seconds" 5000 >"$T/a.out"
 for m in "$M" "$O"; do run "$records" follow "$m/two" $((seconds + 1)) "$T/followed.$(basename "$m")" >"$T/f.$(basename "$m").out"; done
@@ -56,8 +56,8 @@ beside() { # NAME COMMAND...
 	local file=$M/$1 other=$O/$1
 	: >"$file"
 	for w in a b; do
-		run "$records" append "$file" "m$w" $((seconds + 10)) 300 >"$T/m$w.out"
-		run "$records" append "$other" "o$w" $((seconds + 10)) 300 >"$T/o$w.out" 2>"$T/o$w.err"
+		run "$records" append "$file" "m$w" $((seconds + 8)) 300 >"$T/m$w.out"
+		run "$records" append "$other" "o$w" $((seconds + 8)) 300 >"$T/o$w.out" 2>"$T/o$w.err"
 	done
 	sleep 2
 	"${@:2}"
@@ -66,7 +66,7 @@ beside() { # NAME COMMAND...
 	grep -q + "$T/ma.out" "$T/mb.out" && die "the first mount's appends ended with an error"
 	cat "$T"/o?.err
 }
-stopped() { lc freeze mount-other; sleep 8; lc thaw mount-other; }
+stopped() { lc freeze mount-other; sleep 6; lc thaw mount-other; }
 step "a mount is stopped for longer than its lease"
 beside stopped stopped
 lc umount other; lc mount other || die "mounting again"

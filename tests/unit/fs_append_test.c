@@ -309,6 +309,30 @@ static void test_new_attributes_come_after_old_pages_have_gone(void **state)
 	do_close(file, &fi);
 }
 
+static void test_alone_again_open_files_lose_their_pages(void **state)
+{
+	struct fuse_file_info fi;
+	uint64_t file;
+	(void)state;
+
+	set_sole(false);
+	file = do_create(1, "file", &fi);
+	do_write(file, &fi, "abc", 0);
+	fs_read(fresh(), file, 3, 0, &fi);
+	fs->session = (struct fuse_session *)&last; /* only its address matters */
+	page_drops_start(fs->page_drops);
+	set_sole(true);
+	forget_events();
+	fs_meta_callbacks.granted(fs);
+	for (int i = 0; i < 1000 && count_events("pages") == 0; i++)
+		usleep(1000);
+	assert_int_equal(count_events("pages"), 1);
+	assert_int_equal(count_events("invalidate"), 1);
+	page_drops_stop(fs->page_drops);
+	fs->session = NULL;
+	do_close(file, &fi);
+}
+
 static void test_a_direct_write_is_answered_when_old_pages_have_gone(void **state)
 {
 	struct fuse_file_info fi;
@@ -351,6 +375,7 @@ int main(void)
 		WITH_FS(test_alone_again_the_end_is_what_the_master_says),
 		WITH_FS(test_the_lease_is_not_given_back_before_appends_are_where_they_go),
 		WITH_FS(test_new_attributes_come_after_old_pages_have_gone),
+		WITH_FS(test_alone_again_open_files_lose_their_pages),
 		WITH_FS(test_a_direct_write_is_answered_when_old_pages_have_gone),
 	};
 
