@@ -30,6 +30,9 @@
 struct data;
 struct data_file;
 
+/* The answer to what data_options.ask_gone was asked; @arg as it was given. */
+typedef void data_gone_fn(void *arg, bool gone);
+
 struct data_options {
 	struct tls_files tls;
 	unsigned loops;           /* threads; 0: 1 per 2 cores, at least 1, at most 4 */
@@ -37,6 +40,12 @@ struct data_options {
 	uint64_t soft_timeout_ns; /* 0: hard */
 	/* Where this mount is, to prefer near copies; may be NULL. */
 	const char *host, *rack, *zone;
+	/* Asks whether inode @ino has another file than @file_id by now, or is gone: then data that
+	 * the copies do not have is not lost, but was removed on purpose. @answer is called once,
+	 * from any thread. NULL: it is lost. */
+	void (*ask_gone)(void *user, uint64_t ino, uint64_t file_id, data_gone_fn *answer,
+			 void *arg);
+	void *user;
 };
 
 int data_open(const struct data_options *options, struct data **out, char *error,
@@ -61,6 +70,8 @@ uint64_t data_space_left(const struct data *data);
 /* One per inode (the caller keeps it so); reference counted. */
 int data_file_get(struct data *data, uint32_t pool, uint64_t file_id, struct data_file **out);
 struct data_file *data_file_ref(struct data_file *file);
+/* Which inode's it is: see ask_gone. 0, as at first: nobody's. */
+void data_file_set_ino(struct data_file *file, uint64_t ino);
 /* The last reference: what is still dirty is written back first, in the background. NULL is
  * allowed. */
 void data_file_put(struct data_file *file);

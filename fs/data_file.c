@@ -196,6 +196,11 @@ int data_file_get(struct data *data, uint32_t pool, uint64_t file_id, struct dat
 	return rc;
 }
 
+void data_file_set_ino(struct data_file *file, uint64_t ino)
+{
+	atomic_store_explicit(&file->ino, ino, memory_order_relaxed);
+}
+
 struct data_file *data_file_ref(struct data_file *file)
 {
 	data_file_hold(file);

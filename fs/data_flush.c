@@ -13,6 +13,10 @@ struct flush {
 	bool durable;
 	int error;
 	uint64_t generation; /* of the file when the frames were sent */
+	/* Of chunks whose copies know less than they have answered: so many, the first of them,
+	 * what it has and what was answered. */
+	uint32_t lost_chunks, lost_index;
+	uint64_t lost_file_id, lost_version, lost_written;
 	atomic_size_t pending;
 	data_done_fn *done;
 	void *user;
@@ -24,13 +28,55 @@ struct flush_frame {
 	struct wb_unsynced covers;
 };
 
-static void flush_end(struct flush *flush)
+static void flush_over(struct flush *flush)
 {
 	struct data_file *file = flush->file;
 
 	flush->done(flush->user, flush->error);
 	free(flush);
 	data_file_drop(file);
+}
+
+/* Copies have lost power with answered updates that were not synced yet; or the file is gone, with
+ * its chunks. */
+static void flush_judged(void *arg, bool gone)
+{
+	struct flush *flush = arg;
+
+	if (!gone) {
+		log_error("answered data is lost file=%" PRIx64 " chunk=%" PRIu32
+			  " version=%" PRIu64 " written=%" PRIu64 " chunks=%" PRIu32,
+			  flush->lost_file_id, flush->lost_index, flush->lost_version,
+			  flush->lost_written, flush->lost_chunks);
+		if (flush->error == 0)
+			flush->error = -EIO;
+	}
+	flush_over(flush);
+}
+
+static void flush_end(struct flush *flush)
+{
+	struct data *data = flush->file->data;
+	uint64_t ino = atomic_load_explicit(&flush->file->ino, memory_order_relaxed);
+
+	if (flush->lost_chunks == 0)
+		flush_over(flush);
+	else if (ino != 0 && data->ask_gone != NULL)
+		data->ask_gone(data->user, ino, flush->lost_file_id, flush_judged, flush);
+	else
+		flush_judged(flush, false);
+}
+
+/* With the file's lock held. */
+static void note_loss(struct flush *flush, const struct chunk_key *key, uint64_t version,
+		      uint64_t written)
+{
+	if (flush->lost_chunks++ > 0)
+		return;
+	flush->lost_file_id = key->file_id;
+	flush->lost_index = key->index;
+	flush->lost_version = version;
+	flush->lost_written = written;
 }
 
 static void frame_done(struct chain_request *request, int error, const struct frame_header *answer,
@@ -48,13 +94,7 @@ static void frame_done(struct chain_request *request, int error, const struct fr
 	} else if (file->generation != flush->generation) {
 		/* Truncated to nothing meanwhile: what this covered is gone on purpose. */
 	} else if (answer->version < frame->covers.version) {
-		/* Copies have lost power with answered updates that were not synced yet. */
-		log_error("answered data is lost file=%" PRIx64 " chunk=%" PRIu32
-			  " version=%" PRIu64 " written=%" PRIu64,
-			  request->key.file_id, request->key.index, answer->version,
-			  frame->covers.version);
-		if (flush->error == 0)
-			flush->error = -EIO;
+		note_loss(flush, &request->key, answer->version, frame->covers.version);
 		writeback_synced(file->wb, frame->covers.index, frame->covers.version);
 	} else {
 		writeback_synced(file->wb, frame->covers.index, frame->covers.version);

@@ -69,6 +69,7 @@ struct data_file {
 	uint64_t file_id; /* written under files_lock and lock */
 	struct data_file *hash_next;
 	atomic_uint refs, users;
+	_Atomic uint64_t ino; /* whose it is; 0: nobody's */
 
 	/* Under files_lock, while lingering. */
 	bool lingering;
@@ -120,6 +121,10 @@ struct data {
 	struct chain_transport *transport;
 	struct chain_client *chain;
 	uint64_t write_limit, read_limit;
+	/* As in data_options. */
+	void (*ask_gone)(void *user, uint64_t ino, uint64_t file_id, data_gone_fn *answer,
+			 void *arg);
+	void *user;
 
 	pthread_mutex_t files_lock;
 	struct data_file **table;

@@ -25,13 +25,57 @@ static void on_interrupted(void *user)
 	keeper_wake(fs->keeper);
 }
 
+/* ---- data that the copies do not have any more ---- */
+
+struct asking {
+	uint64_t file_id;
+	data_gone_fn *answer;
+	void *arg;
+};
+
+/* The master forgets an inode or a file id before it has chunks removed, so it knows by now. */
+static void told_gone(void *user, int error, const Catena__Reply *reply)
+{
+	struct asking *asking = user;
+	bool gone = false;
+
+	if (error == 0 && reply->attr != NULL)
+		gone = reply->attr->file_id != asking->file_id;
+	else if (error == -ESTALE && reply != NULL)
+		gone = true;
+	asking->answer(asking->arg, gone);
+	free(asking);
+}
+
+static void ask_gone(void *user, uint64_t ino, uint64_t file_id, data_gone_fn *answer, void *arg)
+{
+	Catena__GetattrReq getattr = CATENA__GETATTR_REQ__INIT;
+	Catena__Request request = CATENA__REQUEST__INIT;
+	struct asking *asking = malloc(sizeof(*asking));
+	struct fs *fs = user;
+
+	if (asking == NULL || fs->meta == NULL || atomic_load(&fs->leaving)) {
+		free(asking);
+		answer(arg, false);
+		return;
+	}
+	*asking = (struct asking){.file_id = file_id, .answer = answer, .arg = arg};
+	getattr.ino = ino;
+	request.op_case = CATENA__REQUEST__OP_GETATTR;
+	request.getattr = &getattr;
+	meta_call(fs->meta, &request, told_gone, asking);
+}
+
 int fs_create(const struct fs_settings *settings, struct fs **out, char *error, size_t error_size)
 {
 	struct fs *fs = calloc(1, sizeof(*fs));
+	struct data_options data = settings->data;
 	int rc = -ENOMEM;
 
 	if (fs == NULL)
 		goto failed;
+	data.ask_gone = ask_gone;
+	data.user = fs;
 	ahead_init(&fs->ahead);
 	root_wait_init(&fs->root_wait);
 	fs->atime = settings->atime;
@@ -51,7 +95,7 @@ int fs_create(const struct fs_settings *settings, struct fs **out, char *error, 
 		rc = page_drops_create(fs, &fs->page_drops);
 	if (rc != 0)
 		goto failed;
-	rc = data_open(&settings->data, &fs->data, error, error_size);
+	rc = data_open(&data, &fs->data, error, error_size);
 	if (rc != 0)
 		goto failed_told;
 	*out = fs;
@@ -301,6 +345,8 @@ struct data_file *fs_data(struct fs *fs, struct inode *inode, int *error)
 		else
 			rc = data_file_get(fs->data, inode->attr.pool, inode->attr.file_id,
 					   &inode->data);
+		if (rc == 0)
+			data_file_set_ino(inode->data, inode->ino);
 		if (rc == 0)
 			inode->data_file_id = inode->attr.file_id;
 		else

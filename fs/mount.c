@@ -394,6 +394,7 @@ int mount_end(struct mount *mount)
 	if (detaching != NULL)
 		detach_wait(detaching, QUIET_NS, true);
 	if (mount->fs != NULL) {
+		atomic_store(&mount->fs->leaving, true);
 		recaller_stop(mount->fs->recaller);
 		page_drops_stop(mount->fs->page_drops);
 		keeper_stop(mount->fs->keeper);

@@ -603,6 +603,46 @@ static void test_a_discarded_file_is_not_written_back(void **state)
 	assert_int_equal(world.data->file_count, 0);
 }
 
+static bool file_is_gone;
+static unsigned asked_gone;
+
+static void ask_gone(void *user, uint64_t ino, uint64_t file_id, data_gone_fn *answer, void *arg)
+{
+	(void)user;
+	assert_int_equal(ino, 5);
+	assert_int_equal(file_id, 1);
+	asked_gone++;
+	answer(arg, file_is_gone);
+}
+
+/* Somebody else has removed the file, or copies have lost what they have answered. */
+static void chunks_vanish(struct fake *f)
+{
+	for (unsigned i = 0; i < f->chunk_count; i++)
+		f->chunks[i].version = 0;
+}
+
+static void test_what_was_removed_on_purpose_is_not_lost(void **state)
+{
+	struct data_file *file = open_file(&world, 1);
+
+	world.data->ask_gone = ask_gone;
+	data_file_set_ino(file, 5);
+	for (int gone = 1; gone >= 0; gone--) {
+		file_is_gone = gone;
+		asked_gone = 0;
+		assert_int_equal(write_now(&world, file, 0, 4096, 1), 0);
+		assert_int_equal(write_now(&world, file, 40 * MIB, 4096, 1), 0);
+		assert_int_equal(flush_now(&world, file, false), 0);
+		chunks_vanish(world.fake);
+		assert_int_equal(flush_now(&world, file, true), gone ? 0 : -EIO);
+		assert_int_equal(asked_gone, 1);
+		/* It is told once. */
+		assert_int_equal(flush_now(&world, file, true), 0);
+	}
+	data_file_put(file);
+}
+
 /* Waiting, in flight, or about to be written by somebody who decided that before. */
 static void test_what_is_not_answered_is_lost_with_its_session(void **state)
 {
@@ -705,6 +745,7 @@ int main(void)
 		CASE(test_a_list_is_not_waited_for_longer_than_wanted),
 		CASE(test_a_replaced_file_is_empty_and_its_updates_are_forgotten),
 		CASE(test_a_discarded_file_is_not_written_back),
+		CASE(test_what_was_removed_on_purpose_is_not_lost),
 		CASE(test_what_is_not_answered_is_lost_with_its_session),
 		cmocka_unit_test(test_closing_without_servers_gives_up_and_leaks_nothing),
 	};

@@ -427,7 +427,7 @@ static inline struct state_counts counts(void)
 #define FILE_BYTES (1u << 20)
 
 struct data_file {
-	uint64_t id;
+	uint64_t ino, id;
 	unsigned refs;
 	bool dirty;
 	int error;
@@ -450,6 +450,7 @@ static struct {
 	int write_error; /* of those to come */
 	struct held_done *held;
 	uint64_t space, session;
+	struct data_options options; /* as they were opened with */
 } chunks = {.space = UINT64_MAX};
 
 static struct data_file *file_of(uint64_t id)
@@ -471,6 +472,7 @@ static struct data_file *file_of(uint64_t id)
 int data_open(const struct data_options *options, struct data **out, char *error, size_t error_size)
 {
 	*out = (struct data *)&chunks;
+	chunks.options = *options;
 	return buf_pool_create(0, &chunks.pool);
 }
 void data_close(struct data *data, uint64_t timeout_ns)
@@ -535,6 +537,10 @@ int data_file_get(struct data *data, uint32_t pool, uint64_t file_id, struct dat
 	*out = file_of(file_id);
 	(*out)->refs++;
 	return 0;
+}
+void data_file_set_ino(struct data_file *file, uint64_t ino)
+{
+	file->ino = ino;
 }
 struct data_file *data_file_ref(struct data_file *file)
 {
@@ -791,6 +797,11 @@ int fuse_reply_xattr(fuse_req_t req, size_t count)
 {
 	req->size = count;
 	answered(req, 0);
+	return 0;
+}
+int fuse_reply_ioctl(fuse_req_t req, int result, const void *data, size_t size)
+{
+	answered(req, result);
 	return 0;
 }
 int fuse_reply_lseek(fuse_req_t req, off_t offset)

@@ -290,6 +290,48 @@ static void test_a_file_handle_finds_any_inode_until_it_is_gone(void **state)
 	assert_int_equal(last.error, ESTALE);
 }
 
+static void told(void *arg, bool gone)
+{
+	*(int *)arg = gone;
+}
+
+/* What the data layer asks when copies do not have what they have answered. */
+static int is_gone(uint64_t ino, uint64_t file_id)
+{
+	int gone = -1;
+
+	chunks.options.ask_gone(chunks.options.user, ino, file_id, told, &gone);
+	return gone;
+}
+
+static void test_data_is_gone_on_purpose_when_the_master_has_the_file_no_more(void **state)
+{
+	struct fuse_file_info fi;
+	uint64_t file, file_id;
+	(void)state;
+
+	set_sole(false);
+	other_comes();
+	file = do_create(1, "name", &fi);
+	do_write(file, &fi, "data", 0);
+	file_id = fs_inode_file_id(file);
+	assert_int_equal(file_of(file_id)->ino, file);
+	assert_int_equal(is_gone(file, file_id), 0);
+	assert_int_equal(other_removes("name", false), 0);
+	assert_int_equal(is_gone(file, file_id), 0); /* it is open here */
+	do_close(file, &fi);
+	assert_int_equal(is_gone(file, file_id), 1);
+
+	file = do_create(1, "name", &fi);
+	do_close(file, &fi);
+	file_id = fs_inode_file_id(file);
+	assert_int_equal(do_truncate(file, 0), 0);
+	assert_int_equal(is_gone(file, file_id), 1);
+	assert_int_equal(is_gone(file, fs_inode_file_id(file)), 0);
+	master.fail = EIO;
+	assert_int_equal(is_gone(file, file_id), 0); /* it is not known */
+}
+
 #define WITH_FS(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -303,6 +345,7 @@ int main(void)
 		WITH_FS(test_what_has_lost_its_name_ahead_of_the_master_is_not_opened),
 		WITH_FS(test_what_is_losing_its_name_is_not_opened),
 		WITH_FS(test_an_open_file_without_a_name_can_be_opened_again),
+		WITH_FS(test_data_is_gone_on_purpose_when_the_master_has_the_file_no_more),
 		WITH_FS(test_a_file_handle_finds_any_inode_until_it_is_gone),
 	};
 
