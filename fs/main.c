@@ -1,6 +1,7 @@
 /* mount.catena - mounts a Catena cluster as a directory; see mount.catena(8). */
 #define LOG_MODULE "main"
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 #include "fs/mount.h"
 #include "fs/mountpoint.h"
 #include "fs/options.h"
+#include "fs/remount.h"
 
 /* As mount(8) has them. */
 #define EXIT_USAGE  1
@@ -66,18 +68,21 @@ static void tell_ready(const struct mount_options *options, const char *mountpoi
 	daemon_ready();
 }
 
-/* Until a signal, or until somebody has unmounted. */
-static void wait_for_end(int signals, const struct mount *mount)
+/* Until a signal, or until somebody has unmounted. @mounts: changes when mounts do. */
+static void wait_for_end(int signals, int mounts, struct mount *mount)
 {
-	struct pollfd fds[2] = {{.fd = signals, .events = POLLIN},
-				{.fd = mount_ended_fd(mount), .events = POLLIN}};
+	struct pollfd fds[3] = {{.fd = signals, .events = POLLIN},
+				{.fd = mount_ended_fd(mount), .events = POLLIN},
+				{.fd = mounts, .events = POLLPRI}};
 	struct signalfd_siginfo info;
 
 	for (;;) {
-		if (poll(fds, 2, -1) < 0)
+		if (poll(fds, 3, -1) < 0)
 			continue;
 		if (fds[1].revents != 0)
 			return;
+		if (fds[2].revents != 0)
+			mount_look_again(mount);
 		if (fds[0].revents == 0 || read(signals, &info, sizeof(info)) != sizeof(info))
 			continue;
 		if (info.ssi_signo != SIGHUP) {
@@ -93,7 +98,7 @@ static int serve(const struct mount_options *options, const char *mountpoint)
 {
 	char error[1024] = "";
 	struct mount *mount;
-	int signals = open_signals(), rc;
+	int signals = open_signals(), mounts, rc;
 
 	if (signals < 0)
 		return fail(EXIT_SYSTEM, strerror(errno));
@@ -103,8 +108,12 @@ static int serve(const struct mount_options *options, const char *mountpoint)
 		fflush(stderr);
 		return fail(EXIT_MOUNT, error);
 	}
+	mounts = open("/proc/self/mounts", O_RDONLY | O_CLOEXEC);
+	mount_look_again(mount);
 	tell_ready(options, mountpoint);
-	wait_for_end(signals, mount);
+	wait_for_end(signals, mounts, mount);
+	if (mounts >= 0)
+		close(mounts);
 	rc = mount_end(mount);
 	close(signals);
 	return rc == 0 ? 0 : EXIT_SYSTEM;
@@ -133,6 +142,11 @@ int main(int argc, char **argv)
 			return fail(EXIT_USAGE, error);
 		fputs(options_usage, stdout);
 		return 0;
+	}
+	if (options.remount) {
+		rc = remount(&options, error, sizeof(error));
+		options_free(&options);
+		return rc == 0 ? 0 : fail(EXIT_MOUNT, error);
 	}
 	if (options.soft && options.timeout_ns == 0)
 		options.timeout_ns = SOFT_DEFAULT_NS;

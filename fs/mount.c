@@ -217,6 +217,14 @@ int mount_ended_fd(const struct mount *mount)
 	return fuse_loop_ended_fd(mount->loop);
 }
 
+void mount_look_again(struct mount *mount)
+{
+	bool now = mountpoint_read_only(mount->path);
+
+	if (atomic_exchange(&mount->fs->read_only, now) != now)
+		log_info("mounted %s now path=%s", now ? "read-only" : "for writing", mount->path);
+}
+
 /* ---- taken down ---- */
 
 /* Taking the mount away asks the kernel for things for which it may have to ask us: dirty pages of

@@ -17,6 +17,8 @@ int mount_begin(const struct mount_options *options, const char *mountpoint, str
 		char *error, size_t error_size);
 /* Readable when the mount has been taken away by somebody (umount). */
 int mount_ended_fd(const struct mount *mount);
+/* Mounts have changed, and perhaps this one: whether it is read-only now. */
+void mount_look_again(struct mount *mount);
 /* Unmounts if that is still to be done, writes everything back, and frees. 0, or -errno: not all
  * could be written (it is logged). Does not come back to what was waiting for dead machines: after
  * an error the caller should exit without any cleaning up. */

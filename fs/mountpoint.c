@@ -24,6 +24,7 @@ struct mountinfo {
 	unsigned major, minor;
 	char path[PATH_MAX];
 	char type[64];
+	char options[256], super[256]; /* of this mount, and of the filesystem */
 };
 
 /* Spaces and the like stand there as \ooo. */
@@ -48,10 +49,11 @@ static bool parse_mountinfo(const char *line, struct mountinfo *info)
 {
 	const char *dash = strstr(line, " - ");
 
-	if (dash == NULL || sscanf(dash, " - %63s", info->type) != 1)
+	if (dash == NULL || sscanf(dash, " - %63s %*s %255s", info->type, info->super) != 2)
 		return false;
 	/* The kernel's own numbers: NOLINTNEXTLINE(cert-err34-c) */
-	if (sscanf(line, "%*u %*u %u:%u %*s %4095s", &info->major, &info->minor, info->path) != 3)
+	if (sscanf(line, "%*u %*u %u:%u %*s %4095s %255s", &info->major, &info->minor, info->path,
+		   info->options) != 4)
 		return false;
 	unescape(info->path);
 	return true;
@@ -84,6 +86,24 @@ bool mountpoint_is_mounted(const char *resolved)
 	struct mountinfo info;
 
 	return find_mount(resolved, &info) && strcmp(info.type, FSTYPE) == 0;
+}
+
+bool mountpoint_options(const char *resolved, char *out, size_t size)
+{
+	struct mountinfo info;
+
+	if (!find_mount(resolved, &info) || strcmp(info.type, FSTYPE) != 0)
+		return false;
+	snprintf(out, size, "%s,%s", info.options, info.super);
+	return true;
+}
+
+bool mountpoint_read_only(const char *resolved)
+{
+	struct mountinfo info;
+
+	return find_mount(resolved, &info) && strcmp(info.type, FSTYPE) == 0 &&
+	       (strcmp(info.super, "ro") == 0 || strncmp(info.super, "ro,", 3) == 0);
 }
 
 /* ---- before ---- */

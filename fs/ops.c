@@ -10,7 +10,7 @@
 
 void fs_init(void *userdata, struct fuse_conn_info *conn)
 {
-	const unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_EXPORT_SUPPORT |
+	const unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_IOCTL_DIR |
 				FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_READDIRPLUS |
 				FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_PARALLEL_DIROPS;
 
@@ -58,6 +58,7 @@ const struct fuse_lowlevel_ops fs_operations = {
 	.fsync = fs_fsync,
 	.fallocate = fs_fallocate,
 	.lseek = fs_lseek,
+	.ioctl = fs_ioctl,
 	.opendir = fs_opendir,
 	.readdir = fs_readdir,
 	.readdirplus = fs_readdirplus,

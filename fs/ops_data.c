@@ -115,7 +115,8 @@ void fs_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 	of_pages(task, fi);
 	if (task->paged)
 		atomic_store(&inode->pages_read, true);
-	if (!handle->atime_done && fs->atime != ATIME_NEVER && !(fi->flags & O_NOATIME))
+	if (!handle->atime_done && fs->atime != ATIME_NEVER && !(fi->flags & O_NOATIME) &&
+	    !atomic_load_explicit(&fs->read_only, memory_order_relaxed))
 		note_access(fs, handle);
 	if (!meta_sole(fs->meta)) {
 		/* The file may have grown since we were told of its size. */

@@ -398,7 +398,7 @@ static void read_directory(fuse_req_t req, size_t size, off_t offset, struct fus
 		pthread_mutex_lock(&dir->lock);
 		dir->filled = false;
 		pthread_mutex_unlock(&dir->lock);
-		if (fs->atime_directories && !dir->noatime)
+		if (fs->atime_directories && !dir->noatime && !atomic_load(&fs->read_only))
 			note_access(fs, dir->inode);
 	}
 	list(task);

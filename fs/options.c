@@ -176,6 +176,8 @@ static int set_flag(struct parsing *p, const char *name)
 {
 	struct mount_options *o = p->options;
 
+	if (strcmp(name, "remount") == 0)
+		return 0; /* seen before: find_remount() */
 	if (strcmp(name, "soft") == 0)
 		o->soft = true;
 	else if (strcmp(name, "hard") == 0)
@@ -192,7 +194,7 @@ static int set_flag(struct parsing *p, const char *name)
 		o->atime_directories = true;
 	else if (listed(kernel_options, name))
 		return append_kernel(p, name);
-	else if (!listed(ignored_options, name) && strncmp(name, "x-", 2) != 0)
+	else if (!o->remount && !listed(ignored_options, name) && strncmp(name, "x-", 2) != 0)
 		return complain(p, "unknown mount option '%s'", name);
 	return 0;
 }
@@ -216,7 +218,7 @@ static int set_one(struct parsing *p, char *option)
 			       ? v->set(p, value)
 			       : set_string(p, (char **)((char *)p->options + v->field), value);
 	}
-	return complain(p, "unknown mount option '%s'", option);
+	return p->options->remount ? 0 : complain(p, "unknown mount option '%s'", option);
 }
 
 static int set_all(struct parsing *p, const char *list)
@@ -261,6 +263,18 @@ static int take_conf(struct parsing *p, const struct conf_values *conf)
 	return rc;
 }
 
+static int take_conf_defaults(struct parsing *p)
+{
+	struct conf_values conf = {0};
+	int rc = conf_defaults(conf_table, &conf, p->error, p->error_size);
+
+	if (rc != 0)
+		return -EINVAL;
+	rc = take_conf(p, &conf);
+	conf_free(conf_table, &conf);
+	return rc;
+}
+
 static int read_conf(struct parsing *p, const char *path)
 {
 	struct conf_values conf = {0};
@@ -277,6 +291,19 @@ static int read_conf(struct parsing *p, const char *path)
 	rc = take_conf(p, &conf);
 	conf_free(conf_table, &conf);
 	return rc;
+}
+
+/* It may stand anywhere among the options, and the others depend on it. */
+static bool find_remount(const char *list)
+{
+	while (list != NULL && *list != '\0') {
+		size_t size = strcspn(list, ",");
+
+		if (size == 7 && strncmp(list, "remount", 7) == 0)
+			return true;
+		list += size + (list[size] == ',');
+	}
+	return false;
 }
 
 /* The last conf= in a list, malloc()ed; NULL: none. */
@@ -365,6 +392,8 @@ static int check(struct parsing *p)
 {
 	const struct mount_options *o = p->options;
 
+	if (o->remount)
+		return 0; /* of the mount that is there */
 	if (strchr(o->master, ':') == NULL || strchr(o->master, ',') != NULL)
 		return complain(p, "%s: the master must be named as host:port", o->master);
 	if (o->ca[0] == '\0' || o->cert[0] == '\0' || o->key[0] == '\0')
@@ -387,7 +416,10 @@ int options_parse(int argc, char **argv, struct mount_options *options, char *er
 	options->kernel = strdup("");
 	rc = options->kernel == NULL ? complain(&p, "out of memory")
 				     : parse_line(argc, argv, &p, &list);
-	if (rc == 0) {
+	options->remount = find_remount(list);
+	if (rc == 0 && options->remount) {
+		rc = take_conf_defaults(&p);
+	} else if (rc == 0) {
 		conf = find_conf(list);
 		rc = read_conf(&p, conf);
 	}

@@ -12,6 +12,7 @@
 struct mount_options {
 	char *master, *mountpoint;
 	bool foreground;
+	bool remount; /* only to be changed: see remount.h */
 	int ready_fd; /* -1: none */
 
 	/* From -o and the configuration file; strings are "" when not given. */

@@ -1,8 +1,8 @@
 #!/bin/bash
 # Goal: the mount behaves as a local filesystem. Method: every check of tests/posix/semantics.c and
 # inodes.c on a local directory (so that a check which is wrong itself shows) and on the mount; then
-# a seeded stream of random operations on both, side by side; then file handles, and what another
-# mount removes.
+# a seeded stream of random operations on both, side by side; then file handles, what another mount
+# removes, and read-only for a while.
 . "$(dirname "$0")/lib.sh"
 cluster_up -n 3 -c 3
 posix=$CATENA_BUILD/tests/posix
@@ -38,3 +38,20 @@ handles gone "$M"
 lc umount other && lc mount other || die "cannot mount again"
 handles gone "$D/other"
 lc umount other || die "umount"
+step "read-only, and back"
+echo kept >"$M/kept"
+access=$(stat -c %X.%x "$M/kept")
+"$CATENA_BUILD/mount.catena" - "$M" -o remount,ro || die "remount,ro"
+! echo more 2>/dev/null >>"$M/kept" || die "written to a read-only mount"
+sleep 0.5 # until the mount knows
+[ "$(cat "$M/kept")" = kept ] && [ "$(stat -c %X.%x "$M/kept")" = "$access" ] || die "a read has changed the time of access"
+"$CATENA_BUILD/mount.catena" - "$M" -o remount,rw || die "remount,rw"
+echo more >>"$M/kept" || die "not writable again"
+! "$CATENA_BUILD/mount.catena" - "$M" -o remount,ro 7>>"$M/kept" 2>"$T/busy" || die "read-only with a file open for writing"
+need busy "$T/busy"
+dd if=/dev/urandom of="$T/large" bs=1M count=64 2>/dev/null
+cp "$T/large" "$M/large"
+"$CATENA_BUILD/mount.catena" - "$M" -o remount,ro || die "remount,ro"
+lc kill mount-mnt
+lc start mount-mnt || die "mounting again"
+cmp "$T/large" "$M/large" && [ "$(wc -l <"$M/kept")" -eq 2 ] || die "not everything was written before it was read-only"

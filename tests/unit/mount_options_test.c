@@ -14,6 +14,9 @@
 #include <string.h>
 #include <unistd.h>
 #include "fs/options.h"
+#include "fs/remount.h"
+
+#include <sys/mount.h>
 
 #define TLS "ca=/a,cert=/b,key=/c"
 
@@ -40,6 +43,25 @@ static int teardown(void **state)
 	(void)state;
 	options_free(&o);
 	return 0;
+}
+
+/* mount(8) repeats what it finds in fstab(5) or in the table of mounts. */
+static void test_a_remount_needs_only_what_is_to_change(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("x", "/mnt", "-o", "rw,user_id=0,ca=/x,cache=1,remount,ro", NULL),
+			 -EINVAL);
+	assert_non_null(strstr(error, "cache=1"));
+	options_free(&o);
+	assert_int_equal(parse("x", "/mnt", "-o",
+			       "rw,nosuid,user_id=0,allow_other,foo,ca=/x,remount,ro", NULL),
+			 0);
+	assert_true(o.remount);
+	assert_string_equal(o.mountpoint, "/mnt");
+	assert_int_equal(remount_flags(MS_NOEXEC, o.kernel), MS_NOEXEC | MS_NOSUID | MS_RDONLY);
+	assert_int_equal(remount_flags(MS_RDONLY | MS_NOEXEC | MS_NODEV, "rw,relatime,exec,rw"),
+			 MS_NODEV);
+	assert_int_equal(remount_flags(0, ""), 0);
 }
 
 static void test_the_usual_line(void **state)
@@ -170,6 +192,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(test_the_usual_line, teardown),
+		cmocka_unit_test_teardown(test_a_remount_needs_only_what_is_to_change, teardown),
 		cmocka_unit_test_teardown(test_what_mount_8_passes_is_understood, teardown),
 		cmocka_unit_test_teardown(test_every_option_does_what_it_says, teardown),
 		cmocka_unit_test_teardown(test_hard_is_the_default_and_undoes_soft, teardown),
