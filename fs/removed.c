@@ -5,9 +5,9 @@
 #include "common/clock.h"
 #include "fs/keeper.h"
 
-#define HOLDING_NS (200 * NS_PER_MSEC)
-#define HELD_NS    (NS_PER_SEC)
-#define HELD_MAX   1024u
+#define HOLDING_NS (100 * NS_PER_MSEC)
+#define HELD_NS    (300 * NS_PER_MSEC)
+#define HELD_MAX   4096u
 
 bool removed_learn(struct inode *inode, int error, const Catena__Reply *reply)
 {
