@@ -15,6 +15,8 @@ void entry_of(struct fs *fs, struct inode *inode, bool cacheable, struct fuse_en
 {
 	memset(entry, 0, sizeof(*entry));
 	entry->ino = inode->ino;
+	/* The kernel knows the root as 0, before it asks. */
+	entry->generation = inode->ino == INODE_ROOT ? 0 : fs->handle_generation;
 	entry->attr_timeout = entry->entry_timeout = fs_timeout(fs, cacheable);
 	pthread_mutex_lock(&inode->lock);
 	inode_stat(inode, &entry->attr);

@@ -60,8 +60,11 @@ struct fs {
 	/* The session that is. What was decided in another must not be done in this one: each task
 	 * has that of its beginning. */
 	_Atomic uint64_t session_id;
+	/* In every file handle: one that was taken in another cluster of this address is stale. Set
+	 * before mounting. */
+	uint32_t handle_generation;
 	atomic_bool read_only; /* the kernel lets nothing be written: no times of reads either */
-	atomic_bool leaving; /* the master is asked for nothing more */
+	atomic_bool leaving;   /* the master is asked for nothing more */
 	/* Look-ups hold what they find until then, 0: never; and how many are held (removed.h). */
 	_Atomic uint64_t holding_until_ns;
 	_Atomic uint32_t held;

@@ -166,6 +166,17 @@ void meta_lease_return(struct meta *meta)
 	pthread_mutex_unlock(&meta->lock);
 }
 
+uint64_t meta_instance(const struct meta *meta)
+{
+	struct meta *m = (struct meta *)meta;
+	uint64_t instance;
+
+	pthread_mutex_lock(&m->lock);
+	instance = m->instance;
+	pthread_mutex_unlock(&m->lock);
+	return instance;
+}
+
 uint64_t meta_session_id(const struct meta *meta)
 {
 	struct meta *m = (struct meta *)meta;

@@ -106,6 +106,8 @@ void meta_lease_return(struct meta *meta);
 /* The master has been heard of lately. */
 bool meta_reachable(const struct meta *meta);
 uint64_t meta_session_id(const struct meta *meta);
+/* The cluster's, which stays the same as long as its inode numbers mean the same inodes. */
+uint64_t meta_instance(const struct meta *meta);
 uint32_t meta_default_pool(const struct meta *meta);
 #define META_KERNEL_TIMEOUT_MS 1000
 #define META_UNREACHABLE_MAX   64u

@@ -80,8 +80,10 @@ static int open_meta(struct mount *mount, char *error, size_t error_size)
 	gethostname(host, sizeof(host) - 1);
 	snprintf(name, sizeof(name), "%s:%s", host, mount->path);
 	rc = meta_open(&options, patience_ns, &mount->meta, error, error_size);
-	if (rc == 0)
+	if (rc == 0) {
 		mount->fs->meta = mount->meta;
+		mount->fs->handle_generation = (uint32_t)meta_instance(mount->meta);
+	}
 	return rc;
 }
 
