@@ -63,7 +63,8 @@ victims() { # what is cut in this round
 	mapfile -t shuffled < <(printf '%s\n' "${servers[@]}" | shuf --random-source=<(yes $RANDOM))
 	case $(((round - 1 + ${FIRST:-0}) % 6)) in
 	0) cut=(master "${servers[@]}" mount-mnt mount-second) ;;
-	1) cut=(master "${servers[@]}" "${mortal[@]}") ;;
+	1) cut=(master "${shuffled[0]}") # the others have the data, and the mounts hear of lost names
+		[ -z "${LIVING:-}" ] || cut=(master "${servers[@]}") ;;
 	2) cut=("${shuffled[0]}") ;; # the others have all
 	3) cut=(master) ;;
 	4) cut=("${servers[@]}" "${mortal[@]}") ;;
