@@ -7,34 +7,30 @@
 cluster_up -n 3 -c 3
 wait_whole 30
 A=$M B=$D/b
-# What a program does on A, by descriptors that it keeps; @asleep ends the first half.
-cat >"$T/program.py" <<'P'
-import os, sys, time
-a, t, how = sys.argv[1:4]
-def say(what, call):
-    try: call(); print(what, "ok", flush=True)
-    except OSError as e: print(what, "E%d" % e.errno, flush=True)
-data = os.open(a + "/data", os.O_RDWR)
-made = os.open(a + "/made", os.O_CREAT | os.O_RDWR)
-base = os.open(a, os.O_RDONLY)
-# Whatever these have answered is not sent when the mount is stopped right after them.
-os.rename(a + "/src", a + "/dst"); os.unlink(a + "/gone")
-os.pwrite(data, b"A" * 8192, 4096)
-os.kill(int(sys.argv[4]), 19)
-open(t + "/asleep", "w").close()
-while not os.path.exists(t + "/awake"): time.sleep(0.05)
-say("data", lambda: os.fsync(data))
-say("dir", lambda: os.fsync(base))
-say("write", lambda: os.pwrite(data, b"A", 0))
-say("again", lambda: os.fsync(data))
-os.close(made)
-try: os.close(data)
-except OSError: pass
-data = os.open(a + "/data", os.O_RDWR)
-say("reopened", lambda: (os.pwrite(data, b"Z", 16000), os.fsync(data)))
-P
+mkfifo "$T/go"
+bytes=$(head -c 8192 /dev/zero | tr '\0' A)
+say() { # WHAT COMMAND...
+	local error
+	if error=$("${@:2}" 2>&1); then echo "$1 ok"; else echo "$1 ${error##*: }"; fi
+}
+synced() { dd if=/dev/null count=0 conv=notrunc,fsync status=none >&"$1"; } # DESCRIPTOR
+put() { printf %s "$2" >&"$1"; }
+# By descriptors that it keeps. No child of it may end while the mount is stopped: that closes them, too.
+program() {
+	exec 5<>"$A/data" 6<"$A" || exit 1
+	mv "$A/src" "$A/dst" && rm "$A/gone" && put 5 "$bytes" || exit 1
+	kill -STOP "$1" # what these have answered is not sent
+	: >"$T/asleep"
+	read -r _ <"$T/go"
+	say data synced 5
+	say dir synced 6
+	say write put 5 A
+	say again synced 5
+	exec 5>&-
+	say reopened dd if=<(printf Z) of="$A/data" bs=1 seek=16000 conv=notrunc,fsync status=none
+}
 prepare() {
-	rm -f "$A/dst" "$A/made" "$T/asleep" "$T/awake"
+	rm -f "$A/dst" "$T/asleep"
 	head -c 20480 /dev/zero | tr '\0' o >"$A/data"
 	echo source >"$A/src"; echo gone >"$A/gone"
 	sync "$A/data" "$A/src" "$A/gone" "$A"
@@ -42,7 +38,7 @@ prepare() {
 	sleep 1
 }
 sleeps() { # the program begins, and the mount is stopped
-	python3 "$T/program.py" "$A" "$T" - "$(pid mount-mnt)" >"$T/said" 2>&1 &
+	program "$(pid mount-mnt)" >"$T/said" 2>&1 &
 	program=$!
 	for _ in $(seq 100); do [ ! -e "$T/asleep" ] || return 0; sleep 0.1; done
 	cat "$T/said"; die "the program does not get so far"
@@ -50,16 +46,17 @@ sleeps() { # the program begins, and the mount is stopped
 wakes() {
 	lc thaw mount-mnt || die "thaw"
 	sleep 2
-	touch "$T/awake"
+	echo >"$T/go"
 	wait $program || { cat "$T/said"; die "the program failed"; }
 	cat "$T/said"
 }
+lost="Input/output error"
 said() { grep -q "^$1 $2\$" "$T/said" || die "expected '$1 $2'"; }
 
 step "stopped for longer than the lease, and nobody came: nothing is lost"
 prepare
 sleeps
-sleep 7
+sleep 6
 wakes
 said data ok; said dir ok; said again ok; said reopened ok
 [ "$(cat "$A/dst")" = source ] && [ ! -e "$A/src" ] && [ ! -e "$A/gone" ] || die "names were lost"
@@ -73,8 +70,8 @@ head -c 20480 /dev/zero | tr '\0' B | dd of="$B/data" conv=notrunc,fsync bs=2048
 echo by-b >"$B/gone.new"; sync "$B/gone.new"; mv "$B/gone.new" "$B/gone"; sync "$B/gone" "$B"
 had_src=$(ls "$B/src" 2>/dev/null)
 wakes
-said data E5; said write E5; said again E5; said reopened ok
-[ -z "$had_src" ] || said dir E5
+said data "$lost"; said write "$lost"; said again "$lost"; said reopened ok
+[ -z "$had_src" ] || said dir "$lost"
 sleep 1
 [ "$(cat "$B/gone")" = by-b ] || die "an old unlink was executed: $(cat "$B/gone")"
 [ -z "$had_src" ] || [ "$(cat "$B/src")" = source ] || die "an old rename was executed"
