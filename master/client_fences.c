@@ -38,6 +38,7 @@ static void begun(struct master *master, uint64_t session)
 		return;
 	}
 	log_info("session fenced session=%llu", (unsigned long long)session);
+	chains_act(master, clock_boottime_ns());
 	/* The map may have said it already. */
 	fences_shown(master);
 	fences_act(master, clock_boottime_ns());
