@@ -9,9 +9,9 @@
  *   cluster_test [--seeds N] [--seed S] [--plant NAME] [--verbose]
  *
  * --seed S alone runs that seed, with --seeds N that and the next ones. Without arguments: 3000
- * seeds, and every planted fault until it is found, but resume-unequal, which is rare here and is
- * found by chain_test; with CATENA_SIM_SEEDS in the environment, so many seeds and no faults (under
- * sanitizers each takes much longer). */
+ * seeds, and every planted fault until it is found, but resume-unequal and ack-at-old-epoch, which
+ * are rare here and found by chain_test and fences_test; with CATENA_SIM_SEEDS in the environment,
+ * so many seeds and no faults (under sanitizers each takes much longer). */
 #define CHAIN_PLANTED_FAULTS
 #define MODEL_CHUNKS 32u
 #include "cluster_faults.h"
