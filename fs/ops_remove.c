@@ -7,6 +7,9 @@
 #include "fs/flush.h"
 #include "fs/ops.h"
 
+#define RENAME_NOREPLACE_FLAG 1u
+#define RENAME_EXCHANGE_FLAG  2u
+
 /* ---- the victim ---- */
 
 /* With its size told too: the master removes chunks up to what it knows. */
@@ -202,10 +205,12 @@ static struct inode *inode_of_name(struct task *task, const struct ahead_command
 	return inode_table_find(task->fs->inodes, ino);
 }
 
+/* With NOREPLACE (which mv asks for first) only where there is nothing: it must be so surely. */
 static bool rename_ahead(struct task *task, Catena__Request *request)
 {
 	struct fs *fs = task->fs;
-	struct ahead_command *command = task->flags != 0 ? NULL : ahead_start(fs, "rename");
+	bool plain = task->flags == 0 || (task->flags == RENAME_NOREPLACE_FLAG && !task->victim);
+	struct ahead_command *command = plain ? ahead_start(fs, "rename") : NULL;
 	struct inode *moved = command == NULL ? NULL : inode_of_name(task, command);
 	uint64_t victim = task->victim == NULL ? 0 : task->victim->ino;
 	bool sure;
@@ -310,8 +315,6 @@ void fs_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 }
 
 /* ---- rename ---- */
-
-#define RENAME_EXCHANGE_FLAG 2u
 
 static void rename_changes(const struct task *task, struct dircache_change changes[2])
 {

@@ -221,6 +221,29 @@ static void test_a_rename_is_seen_at_once(void **state)
 	assert_int_equal(master_attr(old).ino, 0);
 }
 
+static void test_a_rename_that_must_not_replace_is_seen_at_once_where_nothing_is(void **state)
+{
+	uint64_t dir = known_directory(), file;
+	(void)state;
+
+	fs_mknod(fresh(), dir, "a", S_IFREG | 0600, 0);
+	file = last.entry.ino;
+	fs_mknod(fresh(), dir, "b", S_IFREG | 0600, 0);
+	hold_answers();
+	fs_rename(fresh(), dir, "a", dir, "c", 1);
+	assert_int_equal(last.answers, 1);
+	assert_int_equal(last.error, 0);
+	assert_int_equal(look(dir, "c"), file);
+	fs_rename(fresh(), dir, "c", dir, "b", 1);
+	assert_int_equal(last.answers, 0);
+	release_replies(false);
+	assert_int_equal(last.answers, 1);
+	assert_int_equal(last.error, EEXIST);
+	assert_int_equal(look(dir, "c"), file);
+	assert_as_the_master_has_it(dir);
+	assert_as_the_master_has_it(file);
+}
+
 static void test_times_that_a_program_sets_are_seen_at_once(void **state)
 {
 	uint64_t dir = known_directory(), file = do_create(dir, "file", &fi);
@@ -433,6 +456,7 @@ int main(void)
 		WITH_FS(test_programs_do_not_wait_for_names_that_go),
 		WITH_FS(test_the_last_name_of_an_open_file_may_go),
 		WITH_FS(test_a_rename_is_seen_at_once),
+		WITH_FS(test_a_rename_that_must_not_replace_is_seen_at_once_where_nothing_is),
 		WITH_FS(test_times_that_a_program_sets_are_seen_at_once),
 		WITH_FS(test_what_only_the_master_can_know_waits),
 		WITH_FS(test_without_the_lease_everything_waits),

@@ -228,29 +228,45 @@ struct meta_hold {
 };
 
 static struct {
+	pthread_mutex_t lock;
 	struct meta_hold *first, *last;
 	bool passing;
-} order;
+} order = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* False: nothing is held. */
+static bool hold_call(Catena__Request *request, meta_done_fn *done, void *user)
+{
+	struct held_call *call, **link;
+	bool held;
+
+	pthread_mutex_lock(&order.lock);
+	held = order.last != NULL;
+	if (held) {
+		if (request->time == 0)
+			request->time = clock_realtime_ns();
+		call = calloc(1, sizeof(*call));
+		call->done = done;
+		call->user = user;
+		call->size = catena__request__get_packed_size(request);
+		call->bytes = malloc(call->size + 1);
+		catena__request__pack(request, call->bytes);
+		for (link = &order.last->calls; *link != NULL; link = &(*link)->next)
+			;
+		*link = call;
+	}
+	pthread_mutex_unlock(&order.lock);
+	return held;
+}
 
 void meta_call(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user)
 {
-	struct held_call *call, **link;
-
-	if (order.last == NULL) {
+	if (!hold_call(request, done, user))
 		meta_call_now(meta, request, done, user);
-		return;
-	}
-	if (request->time == 0)
-		request->time = clock_realtime_ns();
-	call = calloc(1, sizeof(*call));
-	call->done = done;
-	call->user = user;
-	call->size = catena__request__get_packed_size(request);
-	call->bytes = malloc(call->size + 1);
-	catena__request__pack(request, call->bytes);
-	for (link = &order.last->calls; *link != NULL; link = &(*link)->next)
-		;
-	*link = call;
+}
+
+void meta_call_later(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user)
+{
+	meta_call(meta, request, done, user);
 }
 
 void meta_call_within(struct meta *meta, uint64_t session, bool now, Catena__Request *request,
@@ -265,56 +281,65 @@ void meta_call_within(struct meta *meta, uint64_t session, bool now, Catena__Req
 	(now ? meta_call_now : meta_call)(meta, request, done, user);
 }
 
-void meta_call_later(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user)
-{
-	meta_call(meta, request, done, user);
-}
-
 struct meta_hold *meta_hold(struct meta *meta, void (*go)(void *user), void *user)
 {
 	struct meta_hold *hold = calloc(1, sizeof(*hold));
 
 	hold->go = go;
 	hold->user = user;
+	pthread_mutex_lock(&order.lock);
 	if (order.last != NULL)
 		order.last->next = hold;
 	else
 		order.first = hold;
 	order.last = hold;
+	pthread_mutex_unlock(&order.lock);
 	return hold;
 }
 
-static void send_held_calls(struct meta_hold *hold)
+static void send_held_call(struct held_call *call)
 {
-	while (hold->calls != NULL) {
-		struct held_call *call = hold->calls;
-		Catena__Request *request = catena__request__unpack(NULL, call->size, call->bytes);
+	Catena__Request *request = catena__request__unpack(NULL, call->size, call->bytes);
 
-		hold->calls = call->next;
-		meta_call_now(NULL, request, call->done, call->user);
-		catena__request__free_unpacked(request, NULL);
-		free(call->bytes);
-		free(call);
+	meta_call_now(NULL, request, call->done, call->user);
+	catena__request__free_unpacked(request, NULL);
+	free(call->bytes);
+	free(call);
+}
+
+/* With the lock held, which is free meanwhile. */
+static void pass_first_hold(void)
+{
+	struct meta_hold *first = order.first;
+
+	pthread_mutex_unlock(&order.lock);
+	first->go(first->user);
+	pthread_mutex_lock(&order.lock);
+	while (first->calls != NULL) {
+		struct held_call *call = first->calls;
+
+		first->calls = call->next;
+		pthread_mutex_unlock(&order.lock);
+		send_held_call(call);
+		pthread_mutex_lock(&order.lock);
 	}
+	order.first = first->next;
+	if (order.first == NULL)
+		order.last = NULL;
+	free(first);
 }
 
 void meta_release(struct meta *meta, struct meta_hold *hold)
 {
+	pthread_mutex_lock(&order.lock);
 	hold->released = true;
-	if (order.passing)
-		return;
-	order.passing = true;
-	while (order.first != NULL && order.first->released) {
-		struct meta_hold *first = order.first;
-
-		first->go(first->user);
-		send_held_calls(first);
-		order.first = first->next;
-		if (order.first == NULL)
-			order.last = NULL;
-		free(first);
+	if (!order.passing) {
+		order.passing = true;
+		while (order.first != NULL && order.first->released)
+			pass_first_hold();
+		order.passing = false;
 	}
-	order.passing = false;
+	pthread_mutex_unlock(&order.lock);
 }
 
 /* Gives the held answers, the last first if @backwards. */
