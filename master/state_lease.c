@@ -67,6 +67,8 @@ static void ended_drop_below(struct ended_sessions *ended, uint64_t floor)
 {
 	size_t gone = ended_at(ended, floor);
 
+	if (gone == 0)
+		return;
 	ended->count -= gone;
 	memmove(ended->ids, &ended->ids[gone], ended->count * sizeof(*ended->ids));
 }

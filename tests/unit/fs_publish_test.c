@@ -60,6 +60,24 @@ static int64_t master_has(uint64_t dir, const char *name)
 	return result;
 }
 
+/* What happened, but for what was read ahead and is dropped on the way. */
+static const char *order_seen(void)
+{
+	static char text[1024];
+	const char *from = history();
+	size_t used = 0;
+
+	while (*from != '\0') {
+		size_t size = strcspn(from, " ");
+
+		if (strncmp(from, "invalidate", size) != 0)
+			used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%.*s",
+						 used > 0 ? " " : "", (int)size, from);
+		from += size + (from[size] == ' ');
+	}
+	return text;
+}
+
 static void assert_at_rest(uint64_t ino, uint64_t size)
 {
 	struct inode *inode = inode_table_get(fs->inodes, ino);
@@ -234,10 +252,10 @@ static void test_who_waits_for_the_master_waits_for_the_data(void **state)
 	chunks.hold_flushes = true;
 	fs_rename(fresh(), dir, "new", dir, "old", 0);
 	assert_int_equal(last.answers, 0);
-	assert_string_equal(history(), "lookup flush");
+	assert_string_equal(order_seen(), "lookup flush");
 	release_data();
 	assert_int_equal(last.answers, 1);
-	assert_string_equal(history(), "lookup flush grow rename");
+	assert_string_equal(order_seen(), "lookup flush grow rename");
 	do_write(file, &fi, "HELLO WORLD", 0);
 	forget_events();
 	chunks.hold_flushes = true;
@@ -245,20 +263,20 @@ static void test_who_waits_for_the_master_waits_for_the_data(void **state)
 	assert_int_equal(last.answers, 0);
 	release_data();
 	assert_int_equal(last.error, 0);
-	assert_string_equal(history(), "flush grow link");
+	assert_string_equal(order_seen(), "flush grow link");
 	/* Of two that are exchanged both. */
 	fs_mknod(fresh(), dir, "empty", S_IFREG | 0600, 0);
 	do_write(file, &fi, "HELLO", 0);
 	forget_events();
 	fs_rename(fresh(), dir, "empty", dir, "link", 2);
 	assert_int_equal(last.error, 0);
-	assert_string_equal(history(), "lookup lookup flush grow rename");
+	assert_string_equal(order_seen(), "lookup lookup flush grow rename");
 	do_close(file, &fi);
 	later(2);
 	/* Where nothing was written, nothing is asked. */
 	forget_events();
 	fs_rename(fresh(), dir, "empty", dir, "final", 0);
-	assert_string_equal(history(), "rename");
+	assert_string_equal(order_seen(), "rename");
 }
 
 static void test_a_link_waits_for_the_data_with_the_lease_too(void **state)
