@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -58,6 +59,7 @@ static pid_t begin_silent(uint16_t port, unsigned addresses)
 	if (pid == 0) {
 		struct rlimit limit;
 
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* a failed test does not end it */
 		/* The sockets of the server are no business of the child's. */
 		for (int fd = 3; fd < DESCRIPTORS; fd++) {
 			if (fd != ready[1])
