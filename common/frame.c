@@ -114,7 +114,8 @@ static bool presence_ok(enum presence rule, uint32_t value)
 
 static bool status_known(uint32_t status)
 {
-	return status <= ERRNO_MAX || (status >= FRAME_STATUS_EPOCH && status <= FRAME_STATUS_FENCED);
+	return status <= ERRNO_MAX ||
+	       (status >= FRAME_STATUS_EPOCH && status <= FRAME_STATUS_FENCED);
 }
 
 /* What holds for requests and answers. NULL: all is well. */

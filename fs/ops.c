@@ -10,9 +10,10 @@
 
 void fs_init(void *userdata, struct fuse_conn_info *conn)
 {
-	const unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_IOCTL_DIR |
-				FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_READDIRPLUS |
-				FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_PARALLEL_DIROPS;
+	const unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_EXPORT_SUPPORT |
+				FUSE_CAP_IOCTL_DIR | FUSE_CAP_CACHE_SYMLINKS |
+				FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
+				FUSE_CAP_PARALLEL_DIROPS;
 
 	/* Everything else is left out on purpose. The kernel's own write-back cache would keep
 	 * sizes from us, and splice cannot encrypt. With ATOMIC_O_TRUNC the kernel truncates

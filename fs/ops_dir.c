@@ -30,7 +30,7 @@ struct dir_handle {
 	pthread_mutex_t lock;
 	struct inode *inode;
 	uint32_t errors_seen; /* of the inode's */
-	bool noatime; /* as it was opened */
+	bool noatime;         /* as it was opened */
 	/* The batch: entries behind cookie `from`. */
 	struct dir_entry *entries;
 	char *names;
