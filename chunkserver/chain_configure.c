@@ -239,11 +239,14 @@ void chain_configure(struct chain *chain, const struct chain_config *config)
 	 * now need not have it. */
 	if (!chain->in_sync || (!chain->head && !follows(chain, &old)))
 		drop_pending(chain, FRAME_STATUS_EPOCH, 0);
-	/* A new head begins with what is committed: the rest was answered to nobody. */
-	if (!was_head || !chain->head) {
+	/* Those who come before us now have what was begun here, or nobody does: then we are the
+	 * head, and it is ours to give to the others. The rest was answered to nobody. */
+	if (!was_head && (chain->head || follows(chain, &old)) && chain->in_sync)
+		drop_not_begun(chain, FRAME_STATUS_EPOCH);
+	else if (!was_head || !chain->head)
 		drop_queued(chain, FRAME_STATUS_EPOCH, 0);
+	if (!was_head || !chain->head)
 		held_refuse(chain, FRAME_STATUS_EPOCH, 0);
-	}
 	/* Only now, since it may be that nobody has to be waited for. */
 	chain->out_conn = 0; /* the caller says which one it is now */
 	link_reset(chain);

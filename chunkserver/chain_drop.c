@@ -22,6 +22,22 @@ void drop_from(struct request *r, uint32_t for_client, uint32_t for_server)
 	chunk_let_go(chunk);
 }
 
+/* The first of what may be dropped: behind all that the store has begun with. NULL: nothing. */
+static struct request *not_begun(const struct chain_chunk *chunk)
+{
+	struct request *from = chunk->queue, *r;
+
+	DL_FOREACH(chunk->queue, r)
+	{
+		/* What is copied has its end with the walk that it came by. */
+		if (!is_update(r) && r->public.op != FRAME_FLUSH)
+			return chunk->queue;
+		if (request_in_work(r) && !r->dropped)
+			from = r->next;
+	}
+	return from;
+}
+
 static void drop_deferred(struct chain_chunk *chunk, uint32_t for_client)
 {
 	struct request *r, *next;
@@ -40,6 +56,22 @@ void drop_queued(struct chain *chain, uint32_t for_client, uint32_t for_server)
 		drop_deferred(chunk, for_client);
 		if (chunk->queue != NULL)
 			drop_from(chunk->queue, for_client, for_server);
+		chunk_let_go(chunk);
+	}
+}
+
+void drop_not_begun(struct chain *chain, uint32_t for_client)
+{
+	struct chain_chunk *chunk, *next;
+	struct request *r;
+
+	DL_FOREACH_SAFE(chain->chunks, chunk, next)
+	{
+		chunk_hold(chunk);
+		drop_deferred(chunk, for_client);
+		r = FAULTY(DROP_BEGUN) ? chunk->queue : not_begun(chunk);
+		if (r != NULL)
+			drop_from(r, for_client, 0);
 		chunk_let_go(chunk);
 	}
 }

@@ -29,6 +29,7 @@ enum chain_fault {
 	CHAIN_FAULT_COPY_WHILE_CHANGED,
 	CHAIN_FAULT_KEEP_OLD_CONNECTIONS,
 	CHAIN_FAULT_PLACE_BY_OLD_MAP, /* target_entry.c */
+	CHAIN_FAULT_DROP_BEGUN,
 	CHAIN_FAULT_ACCEPT_FENCED,
 	CHAIN_FAULT_ACK_FENCE_EARLY,
 	CHAIN_FAULT_COUNT
@@ -282,6 +283,10 @@ void held_refuse(struct chain *chain, uint32_t for_client, uint32_t for_server);
 /* ---- chain_drop.c: what ends without having been done ---- */
 /* Everything not committed yet. Operations under way end later: chain->queued says. */
 void drop_queued(struct chain *chain, uint32_t for_client, uint32_t for_server);
+/* The same, but for updates that the store has begun with and those before them: these come to
+ * their end. The bytes of a begun one may be in place already, where no comparison would find them.
+ */
+void drop_not_begun(struct chain *chain, uint32_t for_client);
 /* Of the request's chunk, from it on. */
 void drop_from(struct request *r, uint32_t for_client, uint32_t for_server);
 void drop_pending(struct chain *chain, uint32_t for_client, uint32_t for_server);

@@ -127,14 +127,16 @@ struct chunk_info {
 uint32_t store_ops_void(struct store_op_id *ops, uint32_t count, uint64_t version);
 /* From memory or RocksDB. 0 also when the chunk does not exist; -EIO, -EBADMSG. */
 int store_info(struct store_view *view, const struct chunk_key *key, struct chunk_info *info);
-/* CRC32C over length, presence and all block checksums: equal on equal copies. */
+/* CRC32C over length, presence and all block checksums: equal on equal copies. -EAGAIN: an
+ * overwrite was broken off, and its blocks are being looked at: soon. */
 int store_digest(struct store_view *view, const struct chunk_key *key, uint32_t *digest);
 /* Presence bitmap (bit i%8 of byte i/8) up to the chunk's length. *bytes: room in, used out. */
 int store_presence(struct store_view *view, const struct chunk_key *key, uint8_t *bitmap,
 		   uint32_t *bytes);
 
 /* Checksums of the first @count blocks of the chunk into @crcs (0 where absent), and which of them
- * are present into @bitmap (bit i%8 of byte i/8, (count + 7) / 8 bytes). -EBADMSG, -EIO. */
+ * are present into @bitmap (bit i%8 of byte i/8, (count + 7) / 8 bytes). -EBADMSG, -EIO; -EAGAIN as
+ * store_digest(). */
 int store_checksums(struct store_view *view, const struct chunk_key *key, uint32_t count,
 		    uint32_t *crcs, uint8_t *bitmap);
 

@@ -229,6 +229,8 @@ int store_digest(struct store_view *view, const struct chunk_key *key, uint32_t 
 	uint32_t crc;
 	int rc = chunk_get(view, key, &chunk);
 
+	if (rc == 0 && chunk_repairs(chunk, 0, STORE_BLOCKS_MAX))
+		rc = -EAGAIN;
 	if (rc != 0)
 		return rc;
 	put_le32(bytes, chunk->length);
@@ -274,6 +276,8 @@ int store_checksums(struct store_view *view, const struct chunk_key *key, uint32
 	struct chunk *chunk;
 	int rc = chunk_get(view, key, &chunk);
 
+	if (rc == 0 && chunk_repairs(chunk, 0, STORE_BLOCKS_MAX))
+		rc = -EAGAIN;
 	if (rc != 0)
 		return rc;
 	memset(crcs, 0, count * sizeof(*crcs));

@@ -131,7 +131,7 @@ void sync_resume_encode(uint8_t out[SYNC_RESUME_BYTES]);
 size_t sync_commit_encode(const struct chunk_info *info, uint8_t out[SYNC_COMMIT_MAX]);
 int sync_commit_decode(const void *data, size_t size, struct chunk_info *out); /* -EBADMSG */
 
-/* ---- what both sides look up; all synchronous, -errno ---- */
+/* ---- what both sides look up; all synchronous, -errno; -EAGAIN: later ---- */
 
 struct sync_store {
 	int (*info)(void *ctx, const struct chunk_key *key, struct chunk_info *info);

@@ -47,14 +47,24 @@ static unsigned choose_server(struct world *w, const struct op *op)
 	return (unsigned)server;
 }
 
+static uint64_t client_id(unsigned number, const struct client *client)
+{
+	return number + 1 + (uint64_t)CLIENTS * client->session;
+}
+
+/* Of an earlier session nothing is forgotten any more: what was given up has no answer. */
 static uint64_t answered_up_to(const struct client *client, const struct op *except)
 {
 	uint64_t lowest = client->last_op_id + 1;
 
+	if (except->client_id != client_id((unsigned)(except->client_id - 1) % CLIENTS, client))
+		return 0;
+
 	for (unsigned i = 0; i < OUTSTANDING; i++) {
 		const struct op *op = &client->ops[i];
 
-		if ((op->busy || op == except) && op->op_id != 0 && op->op_id < lowest)
+		if ((op->busy || op == except) && op->op_id != 0 &&
+		    op->client_id == except->client_id && op->op_id < lowest)
 			lowest = op->op_id;
 	}
 	return lowest - 1;
@@ -79,7 +89,7 @@ static void op_send(struct world *w, unsigned number, unsigned slot)
 		.request_id = op->attempt << 8 | slot,
 		.key = op->key,
 		.epoch = w->configs[op->key.partition].epoch,
-		.client_id = number + 1,
+		.client_id = op->client_id,
 		.op_id = op->op_id,
 		.answered = op->op_id == 0 ? 0 : answered_up_to(client, op),
 	};
@@ -135,6 +145,7 @@ static void op_begin(struct world *w, unsigned number, unsigned slot)
 									  : 4);
 	op->begun = w->now;
 	op->ended = NEVER;
+	op->client_id = client_id(number, client);
 	if (frame_is_update(op->kind))
 		op->op_id = ++client->last_op_id;
 	if (op->key.file_id >= FILE_TEMPORARY)
@@ -278,12 +289,27 @@ static void client_told(struct world *w, struct event *event)
 		op->attempt;
 }
 
+/* As by the death of the client: an update that was sent is not repeated, whatever became of it. */
+static void give_up(struct world *w, unsigned number, struct op *op)
+{
+	trace(w, "client %u gives up op %llu chunk %u/%llu value %llu", number,
+	      (unsigned long long)op->op_id, op->key.partition, (unsigned long long)op->key.file_id,
+	      (unsigned long long)op->value);
+	op->busy = false;
+	w->clients[number].session++;
+}
+
 static void client_waited(struct world *w, const struct event *event)
 {
 	struct op *op = &w->clients[event->a].ops[event->b];
 
 	if (!op->busy || op->attempt != event->number)
 		return;
+	if (w->options.slow && op->kind == FRAME_WRITE && op->key.file_id < FILE_TEMPORARY &&
+	    !w->healed && chance(w, 6) == 0) {
+		give_up(w, event->a, op);
+		return;
+	}
 	if (chance(w, 2) == 0)
 		op->asked_tail = 0;
 	op_send(w, event->a, event->b);

@@ -196,8 +196,12 @@ static void start_operation(struct world *w, unsigned number, const struct chain
 	struct server *s = &w->servers[number];
 	uint64_t time = w->now + (chance(w, 4) == 0 ? between(w, 1 * MS, 8 * MS)
 						    : between(w, 5 * US, 500 * US));
-	struct event *event = schedule(w, time, EV_STORE, number, 0);
+	struct event *event;
 
+	/* Some are under way when the chain changes. */
+	if (w->options.slow && action->kind == CHAIN_PREPARE && chance(w, 30) == 0)
+		time += chance(w, 60 * MS);
+	event = schedule(w, time, EV_STORE, number, 0);
 	event->generation = s->incarnation;
 	event->action = action->kind;
 	event->request = action->request;
@@ -244,6 +248,9 @@ static void execute(struct world *w, unsigned number, const struct chain_action 
 		send_answer(w, number, action);
 		break;
 	case CHAIN_ABORT:
+		if (w->options.slow && !s->store_down && chance(w, 2) == 0)
+			model_abort(&s->store, action->request);
+		break;
 	case CHAIN_TROUBLE:
 		break;
 	case CHAIN_REPORT:

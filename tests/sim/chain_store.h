@@ -173,6 +173,26 @@ static inline void model_commit(struct model_store *store, const struct chain_re
 	model_changed(store, chunk);
 }
 
+/* A prepared update that will not be: it may have gone over blocks in place, which are taken as
+ * they are then. */
+static inline void model_abort(struct model_store *store, const struct chain_request *request)
+{
+	struct model_chunk *chunk = model_chunk(store, &request->key);
+	const uint64_t *numbers =
+		request->payload == NULL ? NULL : (const void *)buf_payload(request->payload);
+	uint32_t first = request->offset / BLOCK_SIZE;
+
+	if (!chunk->exists || numbers == NULL)
+		return;
+	for (uint32_t i = 0; i < request->length / BLOCK_SIZE && first + i < MODEL_BLOCKS; i++) {
+		if (chunk->blocks[first + i] == 0)
+			continue;
+		chunk->blocks[first + i] = numbers[i];
+		chunk->unsure = true;
+	}
+	model_changed(store, chunk);
+}
+
 static inline void model_remove(struct model_store *store, const struct chunk_key *key)
 {
 	struct model_chunk *chunk = model_chunk(store, key);

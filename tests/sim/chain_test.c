@@ -550,6 +550,7 @@ static const char *run_seed(uint64_t seed, bool verbose)
 	w->options = (struct options){.seed = seed,
 				      .power = seed % 3 == 0,
 				      .reconfigure = seed % 3 != 0 && seed % 2 == 0,
+				      .slow = seed % 5 == 0,
 				      .verbose = verbose};
 	world_start(w);
 	while (w->problem == NULL && w->now < 700 * MS)
@@ -587,6 +588,7 @@ static const struct {
 	{"resume-unequal", CHAIN_FAULT_RESUME_UNEQUAL},
 	{"never-strict", CHAIN_FAULT_NEVER_STRICT},
 	{"copy-while-changed", CHAIN_FAULT_COPY_WHILE_CHANGED},
+	{"drop-begun", CHAIN_FAULT_DROP_BEGUN},
 };
 #define PLANTS (sizeof(plants) / sizeof(plants[0]))
 
@@ -679,6 +681,6 @@ int main(int argc, char **argv)
 	printf("%llu seeds from %llu, %llu failed\n", (unsigned long long)seeds,
 	       (unsigned long long)first, (unsigned long long)failed);
 	if (failed == 0 && !planted && argc == 1 && fewer == NULL)
-		failed = (uint64_t)find_plants(1, 2000);
+		failed = (uint64_t)find_plants(1, 4000);
 	return failed == 0 ? 0 : 1;
 }

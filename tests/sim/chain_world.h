@@ -71,7 +71,7 @@ struct op {
 	bool sync;
 	struct chunk_key key;
 	uint32_t first, blocks;
-	uint64_t value, op_id, begun, ended, attempt;
+	uint64_t value, client_id, op_id, begun, ended, attempt;
 	unsigned asked_tail;
 	bool failed;
 	size_t entries[MODEL_BLOCKS]; /* in the histories, of a write */
@@ -79,7 +79,8 @@ struct op {
 
 struct client {
 	uint64_t last_op_id;
-	unsigned left; /* ops still to be begun */
+	unsigned session; /* a new one when something was given up */
+	unsigned left;    /* ops still to be begun */
 	struct op ops[OUTSTANDING];
 	uint64_t generation[SERVERS], last[SERVERS][2];
 };
@@ -87,6 +88,7 @@ struct client {
 struct options {
 	uint64_t seed;
 	bool power, reconfigure, verbose;
+	bool slow; /* disks; and clients give up */
 };
 
 /* The last one of a partition. */

@@ -120,6 +120,9 @@ static void execute(struct world *w, unsigned s, struct disk *disk,
 		last_reports(w, disk, action);
 		break;
 	case CHAIN_ABORT:
+		if (!disk->down && chance(w, 2) == 0)
+			model_abort(&disk->store, action->request);
+		break;
 	case CHAIN_TROUBLE:
 		break;
 	}
