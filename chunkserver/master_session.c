@@ -114,7 +114,7 @@ static void send_batch(struct master_session *s, const Catena__ServerBatch *batc
 	free(data);
 }
 
-static void fill_reports(struct master_session *s, Catena__TargetReport *reports,
+static void fill_reports(struct master_session *s, bool with_seen, Catena__TargetReport *reports,
 			 Catena__TargetReport **pointers)
 {
 	for (unsigned i = 0; i < s->options.target_count; i++) {
@@ -130,6 +130,11 @@ static void fill_reports(struct master_session *s, Catena__TargetReport *reports
 		reports[i].error = report.error;
 		reports[i].life = report.life;
 		reports[i].damaged = report.damaged;
+		if (with_seen) {
+			reports[i].seen_life = report.seen.life;
+			reports[i].seen_chance = report.seen.chance;
+			reports[i].seen_version = report.seen.version;
+		}
 		pointers[i] = &reports[i];
 	}
 }
@@ -148,7 +153,7 @@ static void send_register(struct master_session *s)
 	Catena__ServerBatch batch = CATENA__SERVER_BATCH__INIT;
 
 	if (reports != NULL && pointers != NULL) {
-		fill_reports(s, reports, pointers);
+		fill_reports(s, true, reports, pointers);
 		message.cluster = text(o->cluster);
 		message.name = text(o->name);
 		message.address = text(o->address);
@@ -228,7 +233,7 @@ static void send_heartbeat(struct master_session *s)
 	struct heartbeat *heartbeat = calloc(1, sizeof(*heartbeat));
 
 	if (reports != NULL && pointers != NULL && heartbeat != NULL) {
-		fill_reports(s, reports, pointers);
+		fill_reports(s, false, reports, pointers);
 		o->callbacks.status(o->user, &heartbeat->status);
 		fill_status(heartbeat, &message, &batch);
 		message.sequence = ++s->sequence;
@@ -331,12 +336,15 @@ static bool take_target(struct master_session *s, const Catena__Registered *mess
 
 static bool on_registered(struct master_session *s, const Catena__Registered *message)
 {
+	const struct master_identity master = {
+		.instance = message->instance, .life = message->life, .chance = message->chance};
+
 	if (message->error != 0) {
 		log_error("master refuses this chunkserver error=\"%s\" reason=\"%s\" master=%s",
 			  strerror(message->error), message->message, s->options.master);
 		return false;
 	}
-	if (s->options.callbacks.joined(s->options.user, message->instance) < 0)
+	if (s->options.callbacks.joined(s->options.user, &master) < 0)
 		return false;
 	for (unsigned i = 0; i < s->options.target_count; i++) {
 		if (!take_target(s, message, i))

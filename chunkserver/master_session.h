@@ -32,6 +32,13 @@ struct target_report {
 	int error; /* 0 or a positive errno: the target cannot serve */
 	uint64_t life;
 	bool damaged; /* store_damaged() */
+	struct store_seen seen;
+};
+
+/* As it says itself. */
+struct master_identity {
+	uint64_t instance; /* of its cluster */
+	uint64_t life, chance;
 };
 
 #define MASTER_UNREACHABLE_MAX 64u
@@ -54,9 +61,9 @@ struct master_session_callbacks {
 	void (*report)(void *user, unsigned index, struct target_report *report);
 	/* Before each heartbeat; @status is all zero. */
 	void (*status)(void *user, struct server_status *status);
-	/* The instance of the master's cluster, before anything else that it says is taken up.
-	 * -errno: it is not ours, or cannot be made ours, and the log says why. */
-	int (*joined)(void *user, uint64_t instance);
+	/* Who the master is, before anything else that it says is taken up. -errno: it may not be
+	 * ours, and the log says why. */
+	int (*joined)(void *user, const struct master_identity *master);
 	/* Registered: our server id, and the id of each target, in our order; 0: it is refused.
 	 * Maps older than @map_version do not know of it. */
 	void (*registered)(void *user, uint64_t server_id, const uint32_t *target_ids,

@@ -65,6 +65,9 @@ struct server {
 	uv_async_t async;
 	uint32_t *target_ids; /* NULL: not registered yet */
 	struct cluster_map *map;
+	struct master_identity master_is; /* who has registered us last */
+	uint64_t server_id;
+	bool unseen; /* some target has not noted that, or the map: it is down */
 	struct copy_rate copy_rate;
 	uint64_t told_version;   /* of the map, in the last heartbeat */
 	uint64_t told_fence;     /* likewise */
@@ -97,6 +100,7 @@ static void on_report(void *user, unsigned index, struct target_report *report)
 	report->error = target->told_down ? EIO : 0;
 	report->life = store_life(target->store);
 	report->damaged = store_damaged(target->store);
+	store_seen(target->store, &report->seen);
 }
 
 static void add_unreachable(struct server_status *status, uint64_t server_id)
@@ -152,10 +156,30 @@ static uint64_t on_instance(void *user)
 	return instance;
 }
 
-static int on_joined(void *user, uint64_t instance)
+/* A target of ours has had to do with a later life of a master than this one's, or with another
+ * that began from the same store. */
+static bool is_overtaken(const struct server *s, const struct master_identity *master)
+{
+	for (unsigned i = 0; i < s->target_count; i++) {
+		struct store_seen seen;
+
+		store_seen(s->stores[i], &seen);
+		if (seen.life < master->life ||
+		    (seen.life == master->life && seen.chance == master->chance))
+			continue;
+		log_error("another master of this cluster has been started since this one, from a "
+			  "copy of its store or a newer one: end one of the two uuid=%s "
+			  "life=%" PRIu64 " seen=%" PRIu64,
+			  store_uuid(s->stores[i]), master->life, seen.life);
+		return true;
+	}
+	return false;
+}
+
+static int on_joined(void *user, const struct master_identity *master)
 {
 	struct server *s = user;
-	uint64_t ours = on_instance(s);
+	uint64_t ours = on_instance(s), instance = master->instance;
 
 	if (instance == 0 || (ours != 0 && ours != instance)) {
 		log_error("the master is of another cluster of this name than the targets: its "
@@ -166,6 +190,9 @@ static int on_joined(void *user, uint64_t instance)
 			  instance, ours);
 		return -EXDEV;
 	}
+	if (master->life == 0 || is_overtaken(s, master))
+		return -ESTALE;
+	s->master_is = *master;
 	for (unsigned i = 0; i < s->target_count; i++) {
 		int rc = store_adopt(s->stores[i], instance);
 
@@ -178,6 +205,51 @@ static int on_joined(void *user, uint64_t instance)
 	return 0;
 }
 
+static void note_map(struct server *s)
+{
+	for (unsigned i = 0; s->map != NULL && s->target_ids != NULL && i < s->target_count; i++)
+		if (s->target_ids[i] != 0 && store_see_map(s->stores[i], s->map) < 0)
+			s->unseen = true;
+}
+
+/* Before anything is done by what the master says. A target that is down does nothing by it either,
+ * and notes it when it is back. */
+static void note_master(struct server *s)
+{
+	s->unseen = false;
+	for (unsigned i = 0; i < s->target_count; i++) {
+		struct store_seen seen;
+
+		store_seen(s->stores[i], &seen);
+		seen.life = s->master_is.life;
+		seen.chance = s->master_is.chance;
+		if (s->target_ids[i] != 0) {
+			seen.server_id = s->server_id;
+			seen.target_id = s->target_ids[i];
+		}
+		if (store_see(s->stores[i], &seen) < 0)
+			s->unseen = true;
+	}
+	note_map(s);
+}
+
+/* The master itself should have noticed. */
+static bool is_behind(const struct server *s, const struct cluster_map *map)
+{
+	for (unsigned i = 0; i < s->target_count; i++) {
+		struct store_seen seen;
+
+		store_seen(s->stores[i], &seen);
+		if (map->version >> MAP_CHANGE_BITS >= seen.version >> MAP_CHANGE_BITS)
+			continue;
+		log_error("the map is older than one that a target has gone by: it is not taken "
+			  "uuid=%s version=%" PRIu64 " seen=%" PRIu64,
+			  store_uuid(s->stores[i]), map->version, seen.version);
+		return true;
+	}
+	return false;
+}
+
 static void on_registered(void *user, uint64_t server_id, const uint32_t *target_ids,
 			  uint64_t map_version)
 {
@@ -188,6 +260,8 @@ static void on_registered(void *user, uint64_t server_id, const uint32_t *target
 	if (s->target_ids == NULL)
 		abort(); /* a server that does not know its targets could not leave in order */
 	memcpy(s->target_ids, target_ids, s->target_count * sizeof(*s->target_ids));
+	s->server_id = server_id;
+	note_master(s);
 	acceptor_set_server_id(s->acceptor, server_id);
 	for (uint32_t i = 0; i < s->worker_count; i++)
 		worker_set_identity(s->workers[i], server_id, target_ids, map_version);
@@ -199,8 +273,11 @@ static void on_map(void *user, struct cluster_map *map)
 
 	if (s->map != NULL && map->version < s->map->version)
 		return;
+	if (is_behind(s, map))
+		return;
 	cluster_map_unref(s->map);
 	s->map = cluster_map_ref(map);
+	note_map(s);
 	reports_map(s->reports, map);
 	for (uint32_t i = 0; i < s->worker_count; i++)
 		worker_set_map(s->workers[i], map);
@@ -446,6 +523,9 @@ static void on_timer(uv_timer_t *timer)
 {
 	static struct log_rate rate;
 	struct server *s = timer->data;
+
+	if (s->unseen)
+		note_master(s);
 
 	for (unsigned i = 0; i < s->target_count; i++) {
 		struct target *target = &s->targets[i];

@@ -467,6 +467,7 @@ static void store_free(struct store *store)
 	pthread_cond_destroy(&store->sync_idle);
 	pthread_mutex_destroy(&store->synced.mutex);
 	pthread_cond_destroy(&store->synced.cond);
+	seen_close(store);
 	free(store->path);
 	free(store);
 }
@@ -529,6 +530,8 @@ int store_open_on(const struct store_options *options, struct kv *kv, struct sto
 	rc = state_read(store);
 	if (rc == 0)
 		rc = synced_open(store);
+	if (rc == 0)
+		rc = seen_open(store);
 	if (rc == 0)
 		rc = life_begin(store, error, error_size);
 	if (rc == 0)

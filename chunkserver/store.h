@@ -47,6 +47,7 @@
 #include <uv.h>
 #include "common/buf.h"
 #include "common/chunk.h"
+#include "common/cluster_map.h"
 
 #define STORE_INNER_MAX    32768u      /* bytes of a chunk that may stay inside RocksDB */
 #define STORE_SMALL_WRITE  32768u      /* updates up to this size become inner blocks */
@@ -84,6 +85,24 @@ uint64_t store_instance(const struct store *store);
 /* A target that belongs to none belongs to @instance from now on: durable when it returns 0, which
  * may take as long as a sync. -EXDEV: it belongs to another one; or the file cannot be written. */
 int store_adopt(struct store *store, uint64_t instance);
+/* What a target remembers of masters: it tells it to the next one, which may have an older store.
+ * Written before it is acted by, durable before anything that is synced later. For one thread,
+ * which may do so while views are used by others. */
+struct store_seen {
+	uint64_t life, chance; /* of the master that registered it last; 0: none has */
+	uint64_t version;      /* of the newest map */
+	uint64_t server_id;    /* its server's, and its own, by that master */
+	uint64_t target_id;
+};
+void store_seen(const struct store *store, struct store_seen *out);
+/* -EIO, -ENOSPC: the target is down, and remembers what it did before; try again. */
+int store_see(struct store *store, const struct store_seen *seen);
+/* The same for the version and the chains of @map that it is a member of, or was. */
+int store_see_map(struct store *store, const struct cluster_map *map);
+/* The chains that it remembers, in order of pool and partition. @each returns 0, or ends it. */
+typedef int store_seen_each(void *user, uint32_t pool, uint32_t partition,
+			    const struct map_chain *chain);
+int store_seen_chains(struct store *store, store_seen_each *each, void *user);
 /* Another one with every store_open(), durably before that returns. Its lower 32 bits grow by one,
  * from 1 on; the upper are chance: two processes that began from the same state of the disk (one
  * from a copy of it, put back) have the same count, and are not the same. */

@@ -213,6 +213,8 @@ static inline bool record_is_inline(uint32_t length)
 #define KEY_SYNCED       'y'
 #define KEY_DAMAGE       'd'
 #define KEY_EPOCH        'e'
+#define KEY_SEEN         'w' /* struct store_seen */
+#define KEY_SEEN_CHAIN   'h' /* pool be32, partition be32: a chain, as the newest map had it */
 #define KEY_BYTES_MAX    (CHUNK_KEY_BYTES + 4)
 #define PIECE_VALUE_MAX  (1 + 2 + 2 * (PIECE_BLOCKS / 8) + 4 * PIECE_BLOCKS + 4)
 #define RECORD_VALUE_MAX 4096u
@@ -255,6 +257,13 @@ size_t life_encode(uint64_t life, uint8_t out[NUMBER_VALUE_MAX]);
 int life_decode(const void *data, size_t size, uint64_t *life);
 size_t synced_encode(uint64_t mark, uint8_t out[NUMBER_VALUE_MAX]);
 int synced_decode(const void *data, size_t size, uint64_t *mark);
+#define SEEN_VALUE_MAX 128u
+size_t seen_encode(const struct store_seen *seen, uint8_t out[SEEN_VALUE_MAX]);
+int seen_decode(const void *data, size_t size, struct store_seen *seen);
+size_t seen_chain_encode(const void *key, size_t key_size, const struct map_chain *chain,
+			 uint8_t out[SEEN_VALUE_MAX]);
+int seen_chain_decode(const void *key, size_t key_size, const void *data, size_t size,
+		      struct map_chain *chain);
 size_t damage_encode(uint64_t life, uint8_t out[NUMBER_VALUE_MAX]);
 size_t epoch_encode(uint64_t epoch, uint8_t out[NUMBER_VALUE_MAX]);
 int epoch_decode(const void *data, size_t size, uint64_t *epoch);
@@ -291,7 +300,9 @@ struct store {
 	int root_fd, chunks_fd, lock_fd;
 	char uuid[37];
 	char cluster[64];
-	uint64_t instance; /* of the cluster; 0: of none yet. Changed by store_adopt() alone */
+	uint64_t instance;      /* of the cluster; 0: of none yet. Changed by store_adopt() alone */
+	struct store_seen seen; /* as written; see store_seen.c */
+	struct seen_chain *seen_chains;
 	uint64_t life;
 	struct kv *kv;
 	bool kv_borrowed;
@@ -330,6 +341,7 @@ struct store {
 	pthread_mutex_t sync_mutex;
 	pthread_cond_t sync_cond, sync_idle;
 	struct log_wait *sync_head, **sync_tail;
+	bool sync_soon; /* though nobody waits */
 	bool sync_stop;
 	atomic_uint_fast64_t last_sync_ns;    /* the last that the store's user asked for */
 	atomic_uint_fast64_t unlink_after_ns; /* while somebody waits for the disk */
@@ -360,6 +372,11 @@ int store_identity_read(int root_fd, const char *path, const char *cluster, char
 			uint64_t *instance, char *error, size_t error_size);
 /* Writes the identity of a target anew, with the cluster's instance; durable when it returns 0. */
 int store_identity_adopt(int root_fd, const char *cluster, const char *uuid, uint64_t instance);
+/* ---- store_seen.c ---- */
+/* Reads it. -EUCLEAN. */
+int seen_open(struct store *store);
+void seen_close(struct store *store);
+
 int store_lock(int root_fd, const char *path, int *lock_fd, char *error, size_t error_size);
 
 /* Space: promises room for @bytes to come, or says -ENOSPC. */
@@ -373,6 +390,8 @@ bool space_is_short(struct store *store);
 void space_reclaim(struct store_view *view, bool refused);
 
 /* The log-sync thread (store_sync.c). */
+/* Has the log synced in the background, for nobody who waits. */
+void log_sync_soon(struct store *store);
 int log_sync_start(struct store *store);
 void log_sync_stop(struct store *store);
 /* wait->done comes on the loop when all batches written by now are durable. */

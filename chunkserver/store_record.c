@@ -12,6 +12,7 @@
 #define INNER_FORMAT  1
 #define STATE_FORMAT  1
 #define NUMBER_FORMAT 1
+#define SEEN_FORMAT   1
 
 #define RECORD_UNSURE   1u
 #define RECORD_HAS_FILE 2u
@@ -513,4 +514,74 @@ size_t epoch_encode(uint64_t epoch, uint8_t out[NUMBER_VALUE_MAX])
 int epoch_decode(const void *data, size_t size, uint64_t *epoch)
 {
 	return number_decode(KEY_EPOCH, data, size, epoch);
+}
+
+/* ---- what was seen of masters ---- */
+
+size_t seen_encode(const struct store_seen *seen, uint8_t out[SEEN_VALUE_MAX])
+{
+	static const uint8_t key[] = {KEY_SEEN};
+	struct writer w = {.at = out};
+
+	write_u8(&w, SEEN_FORMAT);
+	put_le64(w.at, seen->life);
+	put_le64(w.at + 8, seen->chance);
+	put_le64(w.at + 16, seen->version);
+	put_le64(w.at + 24, seen->server_id);
+	put_le64(w.at + 32, seen->target_id);
+	w.at += 40;
+	return seal(key, sizeof(key), out, &w);
+}
+
+int seen_decode(const void *data, size_t size, struct store_seen *seen)
+{
+	static const uint8_t key[] = {KEY_SEEN};
+	struct reader r = unseal(key, sizeof(key), data, size, SEEN_FORMAT);
+	const uint8_t *bytes = reader_bytes(&r, 40);
+
+	if (!reader_done(&r))
+		return -EBADMSG;
+	seen->life = get_le64(bytes);
+	seen->chance = get_le64(bytes + 8);
+	seen->version = get_le64(bytes + 16);
+	seen->server_id = get_le64(bytes + 24);
+	seen->target_id = get_le64(bytes + 32);
+	return 0;
+}
+
+size_t seen_chain_encode(const void *key, size_t key_size, const struct map_chain *chain,
+			 uint8_t out[SEEN_VALUE_MAX])
+{
+	struct writer w = {.at = out};
+
+	write_u8(&w, SEEN_FORMAT);
+	put_le64(w.at, chain->epoch);
+	w.at += 8;
+	write_u8(&w, (uint8_t)chain->count);
+	for (uint32_t i = 0; i < chain->count; i++) {
+		put_le32(w.at, chain->members[i].target_id);
+		w.at += 4;
+		write_u8(&w, (uint8_t)chain->members[i].state);
+	}
+	return seal(key, key_size, out, &w);
+}
+
+int seen_chain_decode(const void *key, size_t key_size, const void *data, size_t size,
+		      struct map_chain *chain)
+{
+	struct reader r = unseal(key, key_size, data, size, SEEN_FORMAT);
+
+	memset(chain, 0, sizeof(*chain));
+	chain->epoch = reader_le64(&r);
+	chain->count = reader_u8(&r);
+	if (chain->count > CHAIN_MEMBERS_MAX)
+		return -EBADMSG;
+	for (uint32_t i = 0; i < chain->count; i++) {
+		chain->members[i].target_id = reader_le32(&r);
+		chain->members[i].state = (enum member_state)reader_u8(&r);
+		if (chain->members[i].state < MEMBER_IN_SYNC ||
+		    chain->members[i].state > MEMBER_OFFLINE)
+			return -EBADMSG;
+	}
+	return reader_done(&r) ? 0 : -EBADMSG;
 }

@@ -70,16 +70,19 @@ static void *sync_thread(void *arg)
 
 	for (;;) {
 		struct log_wait *list, *next;
+		bool soon;
 		int rc;
 
 		pthread_mutex_lock(&store->sync_mutex);
-		while (store->sync_head == NULL && !store->sync_stop)
+		while (store->sync_head == NULL && !store->sync_stop && !store->sync_soon)
 			pthread_cond_wait(&store->sync_cond, &store->sync_mutex);
 		list = store->sync_head;
+		soon = store->sync_soon;
+		store->sync_soon = false;
 		store->sync_head = NULL;
 		store->sync_tail = &store->sync_head;
 		pthread_mutex_unlock(&store->sync_mutex);
-		if (list == NULL)
+		if (list == NULL && !soon)
 			return NULL;
 		/* All in the list have written before this. */
 		rc = log_sync_now(store, atomic_load(&store->written_seq));
@@ -88,6 +91,14 @@ static void *sync_thread(void *arg)
 			log_wait_deliver(list, rc);
 		}
 	}
+}
+
+void log_sync_soon(struct store *store)
+{
+	pthread_mutex_lock(&store->sync_mutex);
+	store->sync_soon = true;
+	pthread_cond_signal(&store->sync_cond);
+	pthread_mutex_unlock(&store->sync_mutex);
 }
 
 int log_sync_start(struct store *store)

@@ -11,6 +11,8 @@
 
 #define CHAIN_MEMBERS_MAX 8
 #define MAP_NAME_MAX      128
+/* The upper bits of a version count what is stored, the lower changes of liveness. */
+#define MAP_CHANGE_BITS 36
 
 enum member_state { MEMBER_IN_SYNC = 1, MEMBER_SYNCING = 2, MEMBER_OFFLINE = 3 };
 

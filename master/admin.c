@@ -182,6 +182,12 @@ static void accept_loss(struct answer *answer, const Catena__AcceptDataLossReque
 
 static void execute(struct answer *answer, const Catena__AdminRequest *request)
 {
+	char why[HEARING_TEXT_MAX + 64];
+
+	if (hearing_describe(answer->master, why, sizeof(why))) {
+		say(answer, EAGAIN, "%s", why);
+		return;
+	}
 	switch (request->op_case) {
 	case CATENA__ADMIN_REQUEST__OP_DRAIN:
 		drain(answer, request->drain);

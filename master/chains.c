@@ -213,8 +213,9 @@ void chains_push_fence(struct master *master, struct chunkserver *server)
 
 	for (size_t i = 0; i < chains->fenced_count; i++)
 		fenced = fenced || chains->fenced[i].server == server->id;
-	if (chains->phase != PHASE_FENCE || !fenced || chains->fence_map == NULL ||
-	    server->stream == NULL || !chain_manager_settled(chains->manager, server->id))
+	if (chains->phase != PHASE_FENCE || !hearing_may_serve(master) || !fenced ||
+	    chains->fence_map == NULL || server->stream == NULL ||
+	    !chain_manager_settled(chains->manager, server->id))
 		return;
 	push_bytes(&push, SERVER_PUSH_MAPS, chains->fence_map, chains->fence_map_size);
 	chunkserver_send(server->stream, &push);
@@ -343,6 +344,8 @@ void chains_act(struct master *master, uint64_t now_ns)
 {
 	struct chains *chains = master->chains;
 
+	if (!hearing_may_serve(master))
+		return;
 	if (fill_online(master, now_ns))
 		master_publish(master);
 	/* Before anything is decided about chains that are owed. */
@@ -360,6 +363,24 @@ void chains_act(struct master *master, uint64_t now_ns)
 	    is_durable(master))
 		show(master);
 	decide(master, now_ns);
+}
+
+void chains_heard(struct master *master, uint64_t now_ns)
+{
+	struct chains *chains = master->chains;
+
+	if (chains->phase == PHASE_FENCE) {
+		/* Those who have to know first may have come meanwhile. */
+		tell_fenced(master);
+	} else {
+		master->view.hidden = false;
+		chain_manager_hold_leases(chains->manager, false);
+		fill_usage(master);
+		fill_online(master, now_ns);
+		master_publish(master);
+		chunkservers_renew_late(master, now_ns);
+	}
+	chains_act(master, now_ns);
 }
 
 static void readmit(struct master *master)
@@ -383,7 +404,8 @@ void chains_tick(struct master *master, uint64_t now_ns, uint64_t gap_ns)
 {
 	if (gap_ns != 0)
 		chain_manager_paused(master->chains->manager, gap_ns);
-	readmit(master);
+	if (hearing_may_serve(master))
+		readmit(master);
 	chains_act(master, now_ns);
 }
 

@@ -28,6 +28,8 @@ bool chains_soon(struct master *master, uint64_t now_ns);
 bool chains_settled(const struct master *master);
 /* A command that changes the map is in the log as @index: it is shown when it is durable. */
 void chains_changed(struct master *master, uint64_t index);
+/* The master may serve from now on. */
+void chains_heard(struct master *master, uint64_t now_ns);
 /* The store was opened again. */
 void chains_recovered(struct master *master);
 /* A server has said which map it has. */

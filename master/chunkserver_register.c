@@ -125,6 +125,38 @@ static bool is_elsewhere(struct master *master, const struct cluster_map *map, c
 		!chain_manager_harmless(chains_manager(master), id, now_ns));
 }
 
+/* A target has seen what the store does not know: then the store, not the target, is the older. */
+static bool knows_more(struct master *master, const Catena__Register *message)
+{
+	char why[HEARING_TEXT_MAX];
+	struct state_life life;
+
+	state_life(master->state, &life);
+	for (size_t i = 0; i < message->n_targets; i++) {
+		const Catena__TargetReport *target = message->targets[i];
+		struct state_seen seen = {.life = target->seen_life,
+					  .chance = target->seen_chance,
+					  .version = target->seen_version};
+		enum state_seen_verdict verdict = state_check_seen(master->state, &seen);
+
+		if (verdict == STATE_SEEN_FINE)
+			continue;
+		snprintf(why, sizeof(why),
+			 "%s (target %.36s knows start %llu and map %llu, the store %llu and "
+			 "%llu): start the master on the newest store, or see "
+			 "--accept-older-store in catena-master(8)",
+			 verdict == STATE_SEEN_LATER ? "its store is an older copy"
+						     : "another copy of its store has been started",
+			 target->uuid, (unsigned long long)seen.life,
+			 (unsigned long long)(seen.version >> MAP_CHANGE_BITS),
+			 (unsigned long long)life.number,
+			 (unsigned long long)state_map_version(master->state));
+		hearing_is_behind(master, why);
+		return true;
+	}
+	return false;
+}
+
 /* 0, or why it may not. */
 static int check(struct chunkserver_stream *stream, const Catena__Register *message,
 		 const char **why)
@@ -147,6 +179,10 @@ static int check(struct chunkserver_stream *stream, const Catena__Register *mess
 		       "on the store that they belong to, or make new targets with "
 		       "catena-chunkserver --init in empty directories";
 		return EXDEV;
+	}
+	if (knows_more(master, message) || master->hearing.behind[0] != '\0') {
+		*why = master->hearing.behind;
+		return HEARING_ERROR;
 	}
 	if (message->name[0] != '\0' && strcmp(message->name, stream->name) != 0) {
 		*why = "the name is not the certificate's";
@@ -278,6 +314,7 @@ static void tell_registered(struct registration *r)
 {
 	struct master *master = r->master;
 	Catena__Registered registered = CATENA__REGISTERED__INIT;
+	struct state_life life;
 	Catena__TargetReport reports[TARGETS_MAX], *pointers[TARGETS_MAX];
 	size_t count = r->count + r->refused_count;
 	struct push push = {0};
@@ -292,6 +329,9 @@ static void tell_registered(struct registration *r)
 	registered.message = r->why_refused;
 	registered.cluster = (char *)state_cluster(master->state);
 	registered.instance = state_instance(master->state);
+	state_life(master->state, &life);
+	registered.life = life.number;
+	registered.chance = life.chance;
 	registered.server_id = r->stream->server->id;
 	registered.lease_ns = master->config.serving_lease_ns;
 	registered.map_version = view_version_of(state_map_version(master->state));
@@ -311,6 +351,10 @@ static void registered(struct registration *r)
 
 	if (r->stream->over)
 		return;
+	if (master->hearing.behind[0] != '\0') {
+		refuse(r->stream, HEARING_ERROR, master->hearing.behind);
+		return;
+	}
 	look_up(r);
 	server = adopt(master, &r->server, id);
 	if (server == NULL ||
@@ -328,6 +372,7 @@ static void registered(struct registration *r)
 	if (r->refused_count != 0)
 		log_warn("targets refused name=%s targets=%zu reason=\"%s\"", server->name,
 			 r->refused_count, r->why_refused);
+	hearing_look(master, now_ns);
 	push_map(server);
 	chains_act(master, now_ns);
 	removals_online(master->removals);

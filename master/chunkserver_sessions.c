@@ -308,6 +308,13 @@ bool chunkserver_online(struct master *master, const struct chunkserver *server)
 	return chain_manager_online(chains_manager(master), server->id, clock_boottime_ns());
 }
 
+void chunkservers_turn_away(struct master *master)
+{
+	for (struct chunkserver *s = master->chunkservers; s != NULL; s = s->hh.next)
+		if (s->stream != NULL)
+			rpc_stream_close(s->stream->rpc);
+}
+
 void chunkservers_push_map(struct master *master)
 {
 	struct push push = {0};

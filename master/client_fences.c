@@ -155,6 +155,8 @@ void fences_act(struct master *master, uint64_t now_ns)
 	struct fence_action action;
 	bool owed = fences_owed(master->fences);
 
+	if (!hearing_may_serve(master))
+		return;
 	while (fences_next(master->fences, now_ns, is_harmless, master, &action)) {
 		if (action.kind == FENCE_COMPLETE)
 			complete(master, action.session);
@@ -169,6 +171,8 @@ void fences_act(struct master *master, uint64_t now_ns)
 
 void fences_tick(struct master *master, uint64_t now_ns)
 {
+	if (!hearing_may_serve(master))
+		return;
 	fences_act(master, now_ns);
 	if (!fences_owed(master->fences) && state_fences_owed(master->state))
 		(void)log_owed(master, false);

@@ -354,6 +354,9 @@ void clients_retry(struct master *master)
 
 void clients_act(struct master *master, uint64_t now_ns)
 {
+	/* What leases do not look at meanwhile does not count as time. */
+	if (!hearing_may_serve(master))
+		return;
 	struct lease_action action;
 
 	while (leases_next(master->leases, now_ns, &action)) {

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 #include "common/clock.h"
 #include "common/log.h"
 #include "master/chain_manager.h"
@@ -27,6 +28,7 @@ void client_stream_unref(struct client_stream *stream)
 	if (--stream->refs != 0)
 		return;
 	free(stream->mount);
+	free(stream->early);
 	free(stream);
 }
 
@@ -186,14 +188,44 @@ static void arrive(struct client_stream *stream, const Catena__SessionOpen *open
 	HASH_ADD(hh, master->waiting, waiter, sizeof(stream->waiter), stream);
 }
 
+/* It is answered when the master may serve. */
+static void wait_for_hearing(struct client_stream *stream, const Catena__SessionOpen *open)
+{
+	stream->early_size = catena__session_open__get_packed_size(open);
+	stream->early = malloc(stream->early_size + 1);
+	if (stream->early == NULL) {
+		client_refuse(stream, ENOMEM, "out of memory");
+		return;
+	}
+	catena__session_open__pack(open, stream->early);
+	DL_APPEND(stream->master->early, stream);
+}
+
+static void forget_early(struct client_stream *stream)
+{
+	if (stream->early == NULL)
+		return;
+	DL_DELETE(stream->master->early, stream);
+	free(stream->early);
+	stream->early = NULL;
+}
+
 /* False: the client does what no client may do. */
 static bool open_session(struct client_stream *stream, const Catena__SessionOpen *open,
 			 uint64_t now_ns)
 {
 	struct master *master = stream->master;
 
-	if (stream->session != NULL || stream->waiter != 0)
+	if (stream->session != NULL || stream->waiter != 0 || stream->early != NULL)
 		return false;
+	if (master->hearing.behind[0] != '\0') {
+		client_refuse(stream, HEARING_ERROR, master->hearing.behind);
+		return true;
+	}
+	if (!hearing_may_serve(master)) {
+		wait_for_hearing(stream, open);
+		return true;
+	}
 	if (open->protocol != MASTER_PROTOCOL) {
 		client_refuse(stream, EPROTONOSUPPORT, "the master speaks protocol 1");
 	} else if (open->cluster[0] != '\0' &&
@@ -302,6 +334,10 @@ static void on_message(void *stream_user, struct rpc_stream *rpc, const uint8_t 
 	}
 	master_lock(master);
 	over = stream->over || stream->ended;
+	if (stream->session != NULL && master->hearing.behind[0] != '\0') {
+		rpc_stream_close(rpc);
+		over = true;
+	}
 	if (!over) {
 		orderly = handle(stream, batch, &push);
 		if (batch->n_open + batch->n_renews + batch->n_returns + batch->n_goodbye != 0)
@@ -354,6 +390,7 @@ static void on_closed(void *stream_user, struct rpc_stream *rpc, int error)
 	master_lock(master);
 	stream->over = true;
 	client_appends_forget(stream);
+	forget_early(stream);
 	if (stream->waiter != 0) {
 		leases_depart(master->leases, stream->waiter);
 		HASH_DEL(master->waiting, stream);
@@ -378,6 +415,43 @@ const struct rpc_stream_handler client_stream_handler = {
 	.message = on_message,
 	.closed = on_closed,
 };
+
+void clients_heard(struct master *master, uint64_t now_ns)
+{
+	struct client_stream *stream, *next;
+
+	DL_FOREACH_SAFE(master->early, stream, next)
+	{
+		Catena__SessionOpen *open =
+			catena__session_open__unpack(NULL, stream->early_size, stream->early);
+
+		forget_early(stream);
+		if (open == NULL)
+			client_refuse(stream, ENOMEM, "out of memory");
+		else
+			(void)open_session(stream, open, now_ns);
+		catena__session_open__free_unpacked(open, NULL);
+	}
+	clients_act(master, now_ns);
+}
+
+void clients_turn_away(struct master *master)
+{
+	struct client_stream *stream, *next, *hashed;
+
+	DL_FOREACH_SAFE(master->early, stream, next)
+	{
+		forget_early(stream);
+		client_refuse(stream, HEARING_ERROR, master->hearing.behind);
+	}
+	HASH_ITER(hh, master->waiting, stream, hashed)
+	{
+		rpc_stream_close(stream->rpc);
+	}
+	for (struct client_session *s = master->clients; s != NULL; s = s->hh.next)
+		if (s->stream != NULL)
+			rpc_stream_close(s->stream->rpc);
+}
 
 void clients_push_map(struct master *master)
 {

@@ -28,6 +28,9 @@ struct client_stream {
 	struct client_session *session; /* NULL: none */
 	bool ended;                     /* its session has gone elsewhere or is closed */
 	uint64_t waiter;                /* not 0: waits to be admitted */
+	uint8_t *early;                 /* its SessionOpen, when it came before we may serve */
+	size_t early_size;
+	struct client_stream *prev, *next; /* of master->early, then */
 	char *mount;
 	UT_hash_handle hh; /* of master->waiting, while it waits */
 };

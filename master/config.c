@@ -49,6 +49,8 @@ const struct conf_option master_options[] = {
 	 "who is lost within this time counts as lost at once"},
 	{"recovery", "return_wait", CONF_DURATION, AT(return_wait_ns), 0, 3600 * NS_PER_SEC, "3s",
 	 "how long the first of all lost members waits for the others"},
+	{"recovery", "hear_wait", CONF_DURATION, AT(hear_wait_ns), 0, 3600 * NS_PER_SEC, "10s",
+	 "how long a master that has started waits for its targets before it serves"},
 	{"recovery", "unreachable", CONF_DURATION, AT(unreachable_ns), 100 * NS_PER_MSEC,
 	 60 * NS_PER_SEC, "1500ms", "how long somebody must be out of reach of others"},
 	{"recovery", "moves", CONF_UINT, AT(moves), 1, 1024, "8",

@@ -20,7 +20,7 @@ struct master_config {
 	uint64_t initial_targets; /* 0: as many as copies */
 	/* [recovery] */
 	uint64_t replace_after_ns, lease_margin_ns, gather_ns, return_wait_ns, unreachable_ns,
-		moves;
+		hear_wait_ns, moves;
 };
 
 extern const struct conf_option master_options[];

@@ -11,6 +11,7 @@
 #include "common/log.h"
 #include "master/chains.h"
 #include "master/failure_domain.h"
+#include "master/hearing.h"
 #include "master/probes.h"
 #include "master/removal.h"
 #include "master/space.h"
@@ -130,6 +131,7 @@ static int draw(struct state_start *start)
 	if (getrandom(start, sizeof(*start), 0) != (ssize_t)sizeof(*start))
 		return -EIO;
 	start->instance = start->instance == 0 ? 1 : start->instance;
+	start->chance = start->chance == 0 ? 1 : start->chance;
 	return 0;
 }
 
@@ -211,8 +213,6 @@ static int start_parts(struct master *master, char *error, size_t error_size)
 	if (rc == 0)
 		rc = chains_start(master);
 	if (rc == 0)
-		fences_shown(master);
-	if (rc == 0)
 		rc = command_log_open(&log, &master->log);
 	if (rc == 0)
 		rc = clients_load(master);
@@ -226,6 +226,9 @@ static int start_parts(struct master *master, char *error, size_t error_size)
 		snprintf(error, error_size, "cannot start: %s", strerror(-rc));
 		return rc;
 	}
+	master_lock(master);
+	hearing_start(master, clock_boottime_ns());
+	master_unlock(master);
 	return rpc_server_start(&rpc, &master->rpc, error, error_size);
 }
 
@@ -289,8 +292,9 @@ void master_tick(struct master *master)
 	master_lock(master);
 	/* If this process was stopped, heartbeats may be waiting unread. */
 	gap_ns = master->last_tick_ns == 0 ? 0 : now_ns - master->last_tick_ns;
+	hearing_look(master, now_ns);
 	chains_tick(master, now_ns, gap_ns > PAUSE_NS ? gap_ns : 0);
-	if (now_ns >= master->retry_ns) {
+	if (now_ns >= master->retry_ns && hearing_may_serve(master)) {
 		master->retry_ns = now_ns + RETRY_NS;
 		clients_retry(master);
 	}

@@ -19,6 +19,7 @@
 #include "master/command_log.h"
 #include "master/config.h"
 #include "master/fences.h"
+#include "master/hearing.h"
 #include "master/leases.h"
 #include "master/push.h"
 #include "master/state.h"
@@ -46,11 +47,13 @@ struct master {
 	pthread_mutex_t lock; /* the state lock */
 	bool stopping;
 
+	struct hearing hearing;
 	struct view view;
 	struct leases *leases;
 	struct fences *fences;
 	struct client_session *clients; /* by id: every session of the store */
 	struct client_stream *waiting;  /* by waiter number: not admitted yet */
+	struct client_stream *early;    /* came before the master may serve */
 	uint64_t next_waiter;
 	struct append_wait *append_waits; /* in the order in which they came */
 	size_t append_wait_count;
@@ -100,11 +103,17 @@ void clients_retry(struct master *master);
  * a session has ended, and now and then. */
 void client_appends_go(struct master *master, uint64_t now_ns);
 void clients_push_map(struct master *master);
+/* The master may serve from now on: whoever came too early is let in. */
+void clients_heard(struct master *master, uint64_t now_ns);
+/* Ends all streams. */
+void clients_turn_away(struct master *master);
 
 /* ---- chunkserver_sessions.c ---- */
 extern const struct rpc_stream_handler chunkserver_stream_handler;
 void chunkservers_free(struct master *master);
 void chunkservers_push_map(struct master *master);
+/* Ends the streams of all that have registered. */
+void chunkservers_turn_away(struct master *master);
 /* The stream to who has this target (referenced), or NULL: not there now. */
 struct rpc_stream *chunkservers_stream_of(struct master *master, uint32_t target_id);
 

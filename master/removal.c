@@ -423,7 +423,8 @@ static void *removals_main(void *arg)
 		/* Even when busy it leaves time, and the lock, to others. */
 		wait_for(r, r->parked ? PARKED_NS : BUSY_NS, false);
 		r->kicked = r->parked = false;
-		if (!r->stop && command_log_error(r->master->log) == 0)
+		if (!r->stop && hearing_may_serve(r->master) &&
+		    command_log_error(r->master->log) == 0)
 			work(r);
 	}
 	pthread_mutex_unlock(&r->master->lock);

@@ -157,6 +157,7 @@ static void unload(struct state *state)
 	appends_unload(state);
 	sessions_unload(state);
 	cluster_unload(state);
+	lives_unload(state);
 	inode_cache_clear(state->inodes);
 	dentry_cache_clear(state->dentries);
 }
@@ -169,6 +170,8 @@ int state_reload(struct state *state)
 	rc = load_super(state);
 	if (rc == 0)
 		rc = load_counters(state);
+	if (rc == 0)
+		rc = lives_load(state);
 	if (rc == 0)
 		rc = cluster_load(state);
 	if (rc == 0)
@@ -193,14 +196,16 @@ int state_ready(struct state *state)
 
 int state_apply_start(struct state *state, uint64_t index, const struct state_start *start)
 {
+	struct state_life last;
 	struct txn *txn;
 	uint64_t instance;
 	int rc = state_ready(state);
 
 	if (rc != 0)
 		return rc;
-	if (start->instance == 0)
+	if (start->instance == 0 || start->chance == 0)
 		return -EINVAL;
+	state_life(state, &last);
 	instance = state->instance;
 	txn = txn_begin(state, NULL, 0);
 	txn->counters.next_ino += STATE_ID_GAP;
@@ -212,9 +217,14 @@ int state_apply_start(struct state *state, uint64_t index, const struct state_st
 		instance = start->instance;
 		put_super(txn->batch, state->name_key, instance, state->cluster_id);
 	}
+	rc = lives_begin(txn, last.number + 1, start->chance);
+	if (rc != 0)
+		return rc;
 	rc = txn_commit(txn, index);
 	if (rc == 0)
 		state->instance = instance;
+	else
+		lives_begin_failed(state);
 	return rc;
 }
 
@@ -254,6 +264,7 @@ void state_close(struct state *state)
 	appends_unload(state);
 	sessions_unload(state);
 	cluster_unload(state);
+	lives_unload(state);
 	inode_cache_free(state->inodes);
 	dentry_cache_free(state->dentries);
 	kv_batch_free(state->txn.batch);

@@ -45,6 +45,7 @@ void state_close(struct state *state);
 /* What chance gives to a start of the master, drawn by whoever proposes it. Not 0. */
 struct state_start {
 	uint64_t instance; /* of the cluster, for a store of a time when there was none */
+	uint64_t chance;   /* of this life */
 };
 /* First command of each life of the master. A power cut may have taken commands that were not
  * synced, whose ids clients have used already; so ids go on behind a gap that no unsynced tail can
@@ -56,6 +57,26 @@ const char *state_cluster(const struct state *state);
  * earlier time and has not been started since. */
 uint64_t state_instance(const struct state *state);
 uint64_t state_applied_index(const struct state *state);
+
+/* ---- lives ---- */
+struct state_life {
+	uint64_t number, chance; /* 0: the store has not been started yet */
+	uint64_t first_version;  /* of the state's map in this life */
+};
+/* The one that state_apply_start() began last. */
+void state_life(const struct state *state, struct state_life *out);
+/* What a target remembers; life 0: nothing. */
+struct state_seen {
+	uint64_t life, chance;
+	uint64_t version; /* of the newest map, as shown (common/cluster_map.h) */
+};
+enum state_seen_verdict {
+	STATE_SEEN_FINE,  /* the store knows all that the target does */
+	STATE_SEEN_LATER, /* the target has seen what comes after this store: it is an older copy */
+	STATE_SEEN_ANOTHER, /* another copy of this store has been started, and the target was its
+			     */
+};
+enum state_seen_verdict state_check_seen(const struct state *state, const struct state_seen *seen);
 
 /* ---- requests of clients ---- */
 /* Does this request change anything (then it must go through the log)? */

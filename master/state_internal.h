@@ -54,6 +54,7 @@ enum meta_tag {
 	META_LEASE = 'l',    /* struct tree_lease */
 	META_ENDED = 'e',    /* id be64: of a session that was fenced */
 	META_OWED = 'w',     /* there: state_fences_owed() */
+	META_LIFE = 'L',     /* number be64: struct state_life */
 };
 
 #define META_KEY_MAX     9
@@ -347,7 +348,9 @@ struct txn {
 struct state {
 	struct kv *kv;
 	char cluster_id[64];
-	uint64_t instance; /* 0: none yet */
+	uint64_t instance;        /* 0: none yet */
+	struct state_life *lives; /* ascending */
+	size_t life_count;
 	uint8_t name_key[NAME_KEY_BYTES];
 	uint64_t name_mask; /* all ones, but in tests, which want many names with one hash */
 	struct counters counters;
@@ -363,6 +366,15 @@ struct state {
 	struct txn txn;
 	bool stale; /* memory may not be what the store is: read anew before anything else */
 };
+
+/* ---- lives (state_lives.c) ---- */
+
+int lives_load(struct state *state);
+void lives_unload(struct state *state);
+/* Begins one with the transaction's map version; lives_begin_failed() when that is not written.
+ * -ENOMEM. */
+int lives_begin(struct txn *txn, uint64_t number, uint64_t chance);
+void lives_begin_failed(struct state *state);
 
 /* 0, after reading anew when memory is stale. */
 int state_ready(struct state *state);

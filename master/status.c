@@ -131,6 +131,7 @@ static int fill_targets(struct master *master, Catena__StatusReply *reply,
 static int fill_chains(struct master *master, Catena__StatusReply *reply,
 		       struct chains_status *status)
 {
+	char line[HEARING_TEXT_MAX + 64];
 	struct state_recovery recovery;
 	int rc = fill_syncs(master, reply, status);
 
@@ -141,6 +142,8 @@ static int fill_chains(struct master *master, Catena__StatusReply *reply,
 	status->recovery.rate = recovery.rate;
 	status->recovery.paused = recovery.paused;
 	reply->recovery = &status->recovery;
+	if (hearing_describe(master, line, sizeof(line)))
+		add_warning(status, line);
 	chain_manager_warnings(chains_manager(master), master->view.map, clock_boottime_ns(),
 			       add_warning, status);
 	reply->n_warnings = status->warning_count;

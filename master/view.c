@@ -6,8 +6,6 @@
 #include <string.h>
 #include "common/log.h"
 
-#define CHANGE_BITS 36
-
 static struct map_server *server_of(struct view *view, uint64_t id)
 {
 	return (struct map_server *)cluster_map_server(view->map, id);
@@ -71,12 +69,13 @@ void view_set_usage(struct view *view, uint32_t target_id, uint64_t capacity, ui
 
 uint64_t view_version_of(uint64_t state_version)
 {
-	return state_version << CHANGE_BITS;
+	return state_version << MAP_CHANGE_BITS;
 }
 
 static uint64_t shown_version(const struct view *view)
 {
-	return view_version_of(view->map->version) | (view->changes & ((1ull << CHANGE_BITS) - 1));
+	return view_version_of(view->map->version) |
+	       (view->changes & ((1ull << MAP_CHANGE_BITS) - 1));
 }
 
 uint64_t view_version(const struct view *view)

@@ -197,7 +197,7 @@ static void master_start(struct world *w)
 {
 	struct master *m = &w->master;
 	struct node *node = &w->nodes[NODE_MASTER];
-	const struct state_start start = {.instance = 1};
+	const struct state_start start = {.instance = 1, .chance = m->starts + 1};
 	const uint64_t *servers;
 	char error[256];
 	size_t count;

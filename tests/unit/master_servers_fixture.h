@@ -64,6 +64,7 @@ static inline bool has_server_renewed(const void *message, uint64_t sequence)
 
 /* @second: another target, of life 1; NULL: none. */
 static uint64_t told_instance; /* in registrations; 0: none */
+static struct state_seen told_seen;
 
 static inline struct peer *server_connect_with(const struct registration *r,
 					       const char *second_uuid)
@@ -89,6 +90,9 @@ static inline struct peer *server_connect_with(const struct registration *r,
 	report.capacity = 1 << 30;
 	report.used = 1 << 20;
 	report.life = r->life;
+	report.seen_life = told_seen.life;
+	report.seen_chance = told_seen.chance;
+	report.seen_version = told_seen.version;
 	batch.n_registrations = 1;
 	batch.registrations = messages;
 	peer_send(p, &batch.base);

@@ -39,6 +39,8 @@ static void say_registered(void)
 	target.target_id = 10;
 	message.server_id = 100;
 	message.instance = said_instance;
+	message.life = 3;
+	message.chance = 4;
 	message.lease_ns = 2 * NS_PER_SEC;
 	message.targets = targets;
 	message.n_targets = 1;
@@ -83,8 +85,12 @@ static void note(char what)
 
 static void on_report(void *user, unsigned index, struct target_report *report)
 {
-	*report = (struct target_report){
-		.uuid = "uuid-1", .capacity = 1000, .used = 10, .error = target_error, .life = 42};
+	*report = (struct target_report){.uuid = "uuid-1",
+					 .capacity = 1000,
+					 .used = 10,
+					 .error = target_error,
+					 .life = 42,
+					 .seen = {.life = 2, .chance = 9, .version = 1ull << 40}};
 }
 
 static void on_status(void *user, struct server_status *status)
@@ -97,13 +103,15 @@ static uint64_t on_instance(void *user)
 	return own_instance;
 }
 
-static int on_joined(void *user, uint64_t instance)
+static int on_joined(void *user, const struct master_identity *is)
 {
-	if (own_instance != 0 && own_instance != instance) {
+	assert_int_equal(is->life, 3);
+	assert_int_equal(is->chance, 4);
+	if (own_instance != 0 && own_instance != is->instance) {
 		note('x');
 		return -EXDEV;
 	}
-	own_instance = instance;
+	own_instance = is->instance;
 	return 0;
 }
 
@@ -242,6 +250,9 @@ static void test_registration_and_heartbeats_say_which_life_it_is(void **state)
 	register_now();
 	registration = take(&master.last_register);
 	assert_int_equal(registration->registrations[0]->targets[0]->life, 42);
+	assert_int_equal(registration->registrations[0]->targets[0]->seen_life, 2);
+	assert_int_equal(registration->registrations[0]->targets[0]->seen_chance, 9);
+	assert_int_equal(registration->registrations[0]->targets[0]->seen_version, 1ull << 40);
 	done_with(registration);
 	beat = take(&master.last_heartbeat);
 	assert_int_equal(beat->heartbeats[0]->targets[0]->life, 42);

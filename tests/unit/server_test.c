@@ -161,7 +161,7 @@ static void on_left(void *user)
 	has_left = true;
 }
 
-static uint64_t instance_said = 77;
+static uint64_t instance_said = 77, life_said = 5, chance_said = 6;
 
 /* Answers the last registration; the target @refused (2: none) gets no number. */
 static void refuse_one(unsigned refused)
@@ -181,6 +181,8 @@ static void refuse_one(unsigned refused)
 	}
 	message.server_id = 100;
 	message.instance = instance_said;
+	message.life = life_said;
+	message.chance = chance_said;
 	message.lease_ns = 2 * NS_PER_SEC;
 	message.targets = pointers;
 	message.n_targets = 2;
@@ -291,6 +293,88 @@ static uint64_t leave(void)
 		run_for(2 * NS_PER_MSEC);
 	assert_true(has_left);
 	return (clock_monotonic_ns() - from) / NS_PER_MSEC;
+}
+
+/* ---- which master ---- */
+
+static struct store_seen seen_by(unsigned index)
+{
+	struct store_options options = {.path = paths[index], .cluster = "test"};
+	struct store_seen seen;
+	struct store *store;
+
+	assert_int_equal(buf_pool_create(0, &options.pool), 0);
+	assert_int_equal(store_open(&options, &store, error, sizeof(error)), 0);
+	store_seen(store, &seen);
+	store_close(store);
+	buf_pool_destroy(options.pool);
+	return seen;
+}
+
+static void end_server(void)
+{
+	server_stop(server);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	server_free(server);
+	server = NULL;
+}
+
+static void open_and_answer(void)
+{
+	unsigned registrations = counted(&master.registrations);
+
+	assert_int_equal(open_server(), 0);
+	wait_for(&master.registrations, registrations + 1);
+	refuse_one(2);
+}
+
+/* @told: the registration counts, so heartbeats come. */
+static void expect_taken(bool told)
+{
+	unsigned heartbeats = counted(&master.heartbeats);
+
+	run_for(300 * NS_PER_MSEC);
+	assert_int_equal(counted(&master.heartbeats) > heartbeats, told);
+}
+
+static void test_a_master_that_another_one_has_overtaken_is_refused(void **state)
+{
+	struct store_seen seen;
+
+	make(one);
+	make(two);
+	open_and_answer();
+	expect_taken(true);
+	end_server();
+	seen = seen_by(0);
+	assert_int_equal(seen.life, 5);
+	assert_int_equal(seen.chance, 6);
+	assert_int_equal(seen.server_id, 100);
+	assert_int_equal(seen.target_id, 10);
+	life_said = 4; /* an older one */
+	open_and_answer();
+	expect_taken(false);
+	end_server();
+	life_said = 5; /* the same start, of another copy */
+	chance_said = 7;
+	open_and_answer();
+	expect_taken(false);
+	end_server();
+	chance_said = 6;
+	instance_said = 78; /* made anew */
+	open_and_answer();
+	expect_taken(false);
+	end_server();
+	instance_said = 77;
+	open_and_answer();
+	expect_taken(true);
+	end_server();
+	life_said = 6; /* the next start */
+	open_and_answer();
+	expect_taken(true);
+	end_server();
+	assert_int_equal(seen_by(1).life, 6);
+	life_said = 5;
 }
 
 static void test_it_leaves_at_once_when_there_is_no_master(void **state)
@@ -452,6 +536,7 @@ int main(void)
 		TEST(test_a_target_that_cannot_be_opened_does_not_keep_the_others),
 		TEST(test_without_any_target_it_does_not_start),
 		TEST(test_a_target_in_use_keeps_it_from_starting),
+		TEST(test_a_master_that_another_one_has_overtaken_is_refused),
 		TEST(test_it_leaves_at_once_when_there_is_no_master),
 		TEST(test_it_leaves_at_once_when_no_chain_needs_it),
 		TEST(test_it_waits_until_others_have_taken_over),

@@ -558,7 +558,7 @@ static void a_power_cut_leaves_the_state_of_the_last_sync(void **state)
 	}
 }
 
-static const struct state_start start = {.instance = 7};
+static const struct state_start start = {.instance = 7, .chance = 1};
 
 static void ids_given_out_before_a_power_cut_are_not_given_again(void **state)
 {

@@ -1,0 +1,181 @@
+/* Goal: a master that has started serves nobody before it has heard its targets, and one whose
+ * store is behind what a target has seen serves nobody at all. Method: the master in this process,
+ * chunkservers and clients that speak its protocol. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include "tests/unit/master_fixture.h"
+#include "tests/unit/master_servers_fixture.h"
+
+/* Three servers with all chains on them; then the master starts anew. */
+static void restart_with_chains(void)
+{
+	Catena__ServerPush *push;
+	struct beating b;
+
+	three_servers(&b);
+	push = server_push(b.peers[0], has_map_with_chains, 0);
+	assert_non_null(push);
+	free_push(push);
+	close_all(&b);
+	fixture_stop();
+	assert_int_equal(fixture_start(), 0);
+}
+
+static struct state_seen seen_now(void)
+{
+	struct state_life life;
+
+	state_life(fx.master->state, &life);
+	return (struct state_seen){.life = life.number,
+				   .chance = life.chance,
+				   .version = state_map_version(fx.master->state)
+					      << MAP_CHANGE_BITS};
+}
+
+static bool is_opened_within(struct peer *client, unsigned ms, int error)
+{
+	Catena__ClientPush *push =
+		peer_wait_for(client, &catena__client_push__descriptor, has_opened, 1, ms);
+
+	if (push == NULL)
+		return false;
+	assert_int_equal(push->opened[0]->error, error);
+	if (error != 0)
+		assert_non_null(strstr(push->opened[0]->message, "--accept-older-store"));
+	push_free_unpacked(push);
+	return true;
+}
+
+static bool has_any_map(const void *message, uint64_t n)
+{
+	return ((const Catena__ServerPush *)message)->n_maps > n;
+}
+
+static void test_nobody_is_let_in_before_the_targets_of_the_chains_are_heard(void **state)
+{
+	struct peer *client, *servers[3];
+	Catena__ServerPush *push;
+	uint64_t server;
+	uint32_t target;
+
+	fx.config.hear_wait_ns = 60 * NS_PER_SEC;
+	restart_with_chains();
+	client = client_open_stream(0, 0);
+	assert_false(is_opened_within(client, 300, 0));
+	for (int i = 0; i < 2; i++)
+		servers[i] = server_up(i + 1, &server, &target);
+	heartbeat(servers[0], 1, target, 0);
+	assert_false(is_opened_within(client, 300, 0));
+	/* Neither a map nor a lease. */
+	assert_null(
+		peer_wait_for(servers[0], &catena__server_push__descriptor, has_any_map, 0, 100));
+	assert_null(peer_wait_for(servers[0], &catena__server_push__descriptor, has_server_renewed,
+				  1, 100));
+	servers[2] = server_up(3, &server, &target);
+	assert_true(is_opened_within(client, 8000, 0));
+	push = server_push(servers[0], has_any_map, 0);
+	assert_non_null(push);
+	free_push(push);
+	for (int i = 0; i < 3; i++)
+		peer_close(servers[i]);
+	peer_close(client);
+}
+
+static void test_what_is_gone_for_good_is_not_waited_for_for_ever(void **state)
+{
+	struct peer *client;
+
+	fx.config.hear_wait_ns = NS_PER_SEC;
+	restart_with_chains();
+	client = client_open_stream(0, 0);
+	assert_false(is_opened_within(client, 300, 0));
+	assert_true(is_opened_within(client, 8000, 0));
+	peer_close(client);
+}
+
+static void expect_nobody_served(void)
+{
+	struct registration other = {
+		CLUSTER, "store-2", "127.0.0.1:7402", "00000000-0000-0000-0000-000000000002", 1, 9};
+	struct peer *client = client_open_stream(0, 0);
+
+	expect_refused(&other, ENOTRECOVERABLE);
+	assert_true(is_opened_within(client, 8000, ENOTRECOVERABLE));
+	peer_close(client);
+}
+
+static void test_a_master_behind_its_targets_serves_nobody(void **state)
+{
+	struct registration r = {
+		CLUSTER, "store-1", "127.0.0.1:7401", "00000000-0000-0000-0000-000000000001", 0, 9};
+	struct peer *client, *server;
+	uint32_t target;
+	uint64_t id;
+
+	client = client_open_stream(0, 0);
+	assert_true(is_opened_within(client, 8000, 0));
+	server = server_up_again(2, 9, &id, &target);
+	told_seen = seen_now();
+	told_seen.version += UINT64_C(1) << MAP_CHANGE_BITS;
+	told_seen.version += UINT64_C(1) << (MAP_CHANGE_BITS + 4); /* servers come meanwhile */
+	expect_refused(&r, ENOTRECOVERABLE);
+	told_seen = (struct state_seen){0};
+	assert_true(peer_wait_closed(client));
+	assert_true(peer_wait_closed(server));
+	peer_close(client);
+	peer_close(server);
+	expect_nobody_served();
+	assert_false(hearing_may_serve(fx.master));
+}
+
+static void test_another_copy_of_its_store_stops_it_while_it_waits(void **state)
+{
+	struct registration r = {
+		CLUSTER, "store-1", "127.0.0.1:7401", "00000000-0000-0000-0000-000000000001", 0, 9};
+	struct peer *client;
+
+	fx.config.hear_wait_ns = 60 * NS_PER_SEC;
+	restart_with_chains();
+	client = client_open_stream(0, 0);
+	assert_false(is_opened_within(client, 100, 0));
+	told_seen = seen_now();
+	told_seen.chance++;
+	expect_refused(&r, ENOTRECOVERABLE);
+	told_seen = (struct state_seen){0};
+	/* Also who waited. */
+	assert_true(is_opened_within(client, 8000, ENOTRECOVERABLE));
+	peer_close(client);
+	expect_nobody_served();
+}
+
+static void test_what_a_target_has_seen_of_it_is_fine(void **state)
+{
+	uint32_t target;
+	uint64_t id;
+
+	for (int i = 0; i < 3; i++) {
+		told_seen = seen_now();
+		fixture_stop();
+		assert_int_equal(fixture_start(), 0);
+		peer_close(server_up_again(1, 9, &id, &target));
+		told_seen = (struct state_seen){0};
+		assert_true(hearing_may_serve(fx.master));
+	}
+}
+
+#define TEST(function_) cmocka_unit_test_setup_teardown(function_, fixture_setup, fixture_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_nobody_is_let_in_before_the_targets_of_the_chains_are_heard),
+		TEST(test_what_is_gone_for_good_is_not_waited_for_for_ever),
+		TEST(test_a_master_behind_its_targets_serves_nobody),
+		TEST(test_another_copy_of_its_store_stops_it_while_it_waits),
+		TEST(test_what_a_target_has_seen_of_it_is_fine),
+	};
+
+	return cmocka_run_group_tests(tests, fixture_group_setup, fixture_group_teardown);
+}
