@@ -15,7 +15,7 @@
 #define PROTOCOL           1u
 #define CONNECT_TIMEOUT_NS (3 * NS_PER_SEC)
 #define RETRY_MIN_MS       50u
-#define RETRY_MAX_MS       1000u
+#define RETRY_MAX_MS       300u /* a master that is back waits for its chunkservers */
 #define REFUSED_RETRY_MS   3000u
 #define SENT_KEPT          64u /* heartbeats whose send time is remembered */
 #define SILENCE_NS         (5 * NS_PER_SEC)
