@@ -20,6 +20,7 @@
 #define SENT_KEPT          64u /* heartbeats whose send time is remembered */
 #define SILENCE_NS         (5 * NS_PER_SEC)
 #define REMOVE_CHUNKS_MAX  4096u
+#define SEEN_AT_ONCE       512u
 #define LEASE_MAX_NS       (600 * NS_PER_SEC)
 
 /* What the RPC thread hands to the loop. */
@@ -334,6 +335,82 @@ static bool take_target(struct master_session *s, const Catena__Registered *mess
 	return s->target_ids[index] == 0;
 }
 
+/* ---- what targets remember, for a master that has an older store ---- */
+
+struct telling {
+	struct master_session *session;
+	Catena__SeenChains message;
+	size_t count;
+	Catena__SeenChain seen[SEEN_AT_ONCE], *pointers[SEEN_AT_ONCE];
+	Catena__Chain chains[SEEN_AT_ONCE];
+	Catena__ChainMember members[SEEN_AT_ONCE][CHAIN_MEMBERS_MAX];
+	Catena__ChainMember *member_pointers[SEEN_AT_ONCE][CHAIN_MEMBERS_MAX];
+};
+
+static void tell(struct telling *t, bool last)
+{
+	Catena__ServerBatch batch = CATENA__SERVER_BATCH__INIT;
+	Catena__SeenChains *messages[1] = {&t->message};
+
+	t->message.n_chains = t->count;
+	t->message.chains = t->pointers;
+	t->message.last = last;
+	batch.seen = messages;
+	batch.n_seen = 1;
+	send_batch(t->session, &batch);
+	t->count = 0;
+}
+
+static int tell_chain(void *user, uint32_t pool, uint32_t partition, const struct map_chain *chain)
+{
+	struct telling *t = user;
+	size_t at;
+
+	if (t->count == SEEN_AT_ONCE)
+		tell(t, false);
+	at = t->count++;
+	catena__seen_chain__init(&t->seen[at]);
+	catena__chain__init(&t->chains[at]);
+	t->pointers[at] = &t->seen[at];
+	t->seen[at].pool = pool;
+	t->seen[at].partition = partition;
+	t->seen[at].chain = &t->chains[at];
+	t->chains[at].epoch = chain->epoch;
+	t->chains[at].n_members = chain->count;
+	t->chains[at].members = t->member_pointers[at];
+	for (uint32_t i = 0; i < chain->count; i++) {
+		Catena__ChainMember *member = &t->members[at][i];
+
+		catena__chain_member__init(member);
+		member->target_id = chain->members[i].target_id;
+		member->state = (uint32_t)chain->members[i].state;
+		t->member_pointers[at][i] = member;
+	}
+	return 0;
+}
+
+static void tell_all(struct master_session *s)
+{
+	struct telling *t = calloc(1, sizeof(*t));
+
+	if (t == NULL)
+		return; /* asked again */
+	t->session = s;
+	for (unsigned i = 0; i < s->options.target_count; i++) {
+		struct target_report report = {0};
+
+		s->options.callbacks.report(s->options.user, i, &report);
+		catena__seen_chains__init(&t->message);
+		t->message.uuid = (char *)(uintptr_t)report.uuid;
+		t->message.target_id = (uint32_t)report.seen.target_id;
+		t->message.server_id = report.seen.server_id;
+		if (s->options.callbacks.remembered(s->options.user, i, tell_chain, t) == 0)
+			tell(t, true);
+		t->count = 0;
+	}
+	free(t);
+}
+
 static bool on_registered(struct master_session *s, const Catena__Registered *message)
 {
 	const struct master_identity master = {
@@ -342,7 +419,10 @@ static bool on_registered(struct master_session *s, const Catena__Registered *me
 	if (message->error != 0) {
 		log_error("master refuses this chunkserver error=\"%s\" reason=\"%s\" master=%s",
 			  strerror(message->error), message->message, s->options.master);
-		return false;
+		/* Then the stream stays, until it is silent for too long. */
+		if (message->tell)
+			tell_all(s);
+		return message->tell;
 	}
 	if (s->options.callbacks.joined(s->options.user, &master) < 0)
 		return false;

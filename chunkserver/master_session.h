@@ -68,6 +68,8 @@ struct master_session_callbacks {
 	 * Maps older than @map_version do not know of it. */
 	void (*registered)(void *user, uint64_t server_id, const uint32_t *target_ids,
 			   uint64_t map_version);
+	/* The chains that target @index remembers; @each returns 0, or ends it. */
+	int (*remembered)(void *user, unsigned index, store_seen_each *each, void *each_user);
 	void (*map)(void *user, struct cluster_map *map); /* borrowed */
 	/* The first one says that the master has settled the lives of all targets. */
 	void (*lease)(void *user, uint64_t until_ns);

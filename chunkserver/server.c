@@ -283,6 +283,13 @@ static void on_map(void *user, struct cluster_map *map)
 		worker_set_map(s->workers[i], map);
 }
 
+static int on_remembered(void *user, unsigned index, store_seen_each *each, void *each_user)
+{
+	struct server *s = user;
+
+	return store_seen_chains(s->stores[index], each, each_user);
+}
+
 static void on_recovery(void *user, uint64_t rate, bool paused)
 {
 	struct server *s = user;
@@ -693,6 +700,7 @@ static int open_master(struct server *s, char *error, size_t error_size)
 			      .status = on_status,
 			      .recovery = on_recovery,
 			      .registered = on_registered,
+			      .remembered = on_remembered,
 			      .map = on_map,
 			      .lease = on_lease,
 			      .remove = on_remove},

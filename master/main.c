@@ -10,18 +10,24 @@
 #include <string.h>
 #include <uv.h>
 #include "common/descriptors.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/ready.h"
 #include "common/rpc.h"
+#include "master/accept.h"
 #include "master/master.h"
 
 #define EXIT_USAGE  64
 #define EXIT_CONFIG 78
+/* For all targets to say what they have seen. */
+#define ACCEPT_WAIT_NS (30 * NS_PER_SEC)
 
 struct arguments {
 	const char *config;
 	bool init;
-	int ready_fd; /* -1: none */
+	bool accept;          /* an older store */
+	bool without_missing; /* targets, then */
+	int ready_fd;         /* -1: none */
 };
 
 struct loop {
@@ -34,9 +40,17 @@ struct loop {
 static void usage(FILE *out)
 {
 	fprintf(out,
-		"usage: catena-master --config FILE [--init] [--ready-fd N]\n"
+		"usage: catena-master --config FILE [--init | --accept-older-store "
+		"[--without-missing]] [--ready-fd N]\n"
 		"  --config FILE   configuration; see catena-master(8)\n"
 		"  --init          make the data directory of a new cluster, and end\n"
+		"  --accept-older-store\n"
+		"                  go on with a store that is older than what the targets have "
+		"seen: "
+		"say what\n"
+		"                  is lost, and end\n"
+		"  --without-missing\n"
+		"                  although some targets are not there\n"
 		"  --ready-fd N    write the address to this file descriptor when it can be used\n"
 		"  --help\n");
 }
@@ -46,6 +60,8 @@ static int parse(int argc, char **argv, struct arguments *out)
 	static const struct option options[] = {
 		{"config", required_argument, NULL, 'c'},
 		{"init", no_argument, NULL, 'i'},
+		{"accept-older-store", no_argument, NULL, 'a'},
+		{"without-missing", no_argument, NULL, 'w'},
 		{"foreground", no_argument, NULL, 'f'},
 		{"ready-fd", required_argument, NULL, 'r'},
 		{"help", no_argument, NULL, 'h'},
@@ -62,6 +78,12 @@ static int parse(int argc, char **argv, struct arguments *out)
 		case 'i':
 			out->init = true;
 			break;
+		case 'a':
+			out->accept = true;
+			break;
+		case 'w':
+			out->without_missing = true;
+			break;
 		case 'f': /* always so */
 			break;
 		case 'r':
@@ -76,6 +98,8 @@ static int parse(int argc, char **argv, struct arguments *out)
 			return EXIT_USAGE;
 		}
 	}
+	if ((out->init && out->accept) || (out->without_missing && !out->accept))
+		return EXIT_USAGE;
 	return optind == argc && out->config != NULL ? 0 : EXIT_USAGE;
 }
 
@@ -177,6 +201,22 @@ static int serve(const struct master_config *config, const struct arguments *arg
 	return rc == 0 ? 0 : 1;
 }
 
+static int accept_older(const struct master_config *config, const struct arguments *arguments)
+{
+	struct accept_options options = {.wait_ns = ACCEPT_WAIT_NS,
+					 .without_missing = arguments->without_missing,
+					 .out = stdout};
+	char error[512] = "";
+	int rc;
+
+	rpc_init();
+	rc = master_accept(config, &options, error, sizeof(error));
+	rpc_shutdown();
+	if (rc != 0)
+		fprintf(stderr, "catena-master: %s\n", error);
+	return rc == 0 ? 0 : 1;
+}
+
 int main(int argc, char **argv)
 {
 	struct arguments arguments;
@@ -197,7 +237,9 @@ int main(int argc, char **argv)
 	status = 1;
 	if (open_log(&config) != 0)
 		goto out;
-	if (!arguments.init) {
+	if (arguments.accept) {
+		status = accept_older(&config, &arguments);
+	} else if (!arguments.init) {
 		status = serve(&config, &arguments);
 	} else if (master_init(&config, error, sizeof(error)) == 0) {
 		status = 0;

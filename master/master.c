@@ -71,6 +71,12 @@ static int open_store(const struct master_config *config, bool create, struct kv
 	return rc;
 }
 
+int master_open_store(const struct master_config *config, struct kv **out, char *error,
+		      size_t error_size)
+{
+	return open_store(config, false, out, error, error_size);
+}
+
 int master_init(const struct master_config *config, char *error, size_t error_size)
 {
 	struct tls_files tls = master_config_tls(config);

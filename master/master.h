@@ -69,6 +69,10 @@ struct master {
 /* Opens store, state and log and listens. One line in @error. */
 int master_start(const struct master_config *config, struct master **out, char *error,
 		 size_t error_size);
+struct kv;
+/* For those that use it without a master. */
+int master_open_store(const struct master_config *config, struct kv **out, char *error,
+		      size_t error_size);
 /* First start: makes the data directory. */
 int master_init(const struct master_config *config, char *error, size_t error_size);
 /* "host:port" as it is, with the real port. */

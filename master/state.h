@@ -76,6 +76,31 @@ enum state_seen_verdict {
 	STATE_SEEN_ANOTHER, /* another copy of this store has been started, and the target was its
 			     */
 };
+/* ---- an older store is accepted ---- */
+/* How far numbers jump ahead of what may have been given out since. */
+#define ACCEPT_ID_GAP      (UINT64_C(1) << 44)
+#define ACCEPT_VERSION_GAP (UINT64_C(1) << 16)
+#define ACCEPT_LIFE_GAP    (UINT64_C(1) << 16)
+/* A target that the store does not know, and its server, with the numbers that they were given. */
+struct state_accepted_target {
+	uint32_t id;
+	char uuid[37];
+	struct map_server server;
+};
+struct chain_change;
+struct state_accept {
+	uint64_t chance;                  /* of the life that begins */
+	uint64_t seen_life, seen_version; /* the highest that any target has seen */
+	uint64_t seen_server;
+	uint32_t seen_target;
+	const struct state_accepted_target *targets;
+	size_t target_count;
+	const struct chain_change *chains; /* of later epochs than the store's */
+	size_t chain_count;
+};
+/* All sessions are closed. -EINVAL: it does not fit the store; -EOVERFLOW: accepted too often. */
+int state_apply_accept(struct state *state, uint64_t index, const struct state_accept *accept);
+
 enum state_seen_verdict state_check_seen(const struct state *state, const struct state_seen *seen);
 
 /* ---- requests of clients ---- */

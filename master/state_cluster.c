@@ -59,7 +59,7 @@ static void put_pool(struct kv_batch *batch, const struct state_pool *pool)
 		     (size_t)(add_text(value + 14, pool->name) - value));
 }
 
-static void put_server(struct kv_batch *batch, const struct map_server *server)
+void cluster_put_server(struct kv_batch *batch, const struct map_server *server)
 {
 	uint8_t key[META_KEY_MAX], value[RECORD_BYTES_MAX], *at;
 
@@ -469,7 +469,7 @@ int state_apply_register(struct state *state, uint64_t index, const struct map_s
 	is.id = known != NULL ? known->id : txn->counters.next_server++;
 	is.online = false; /* liveness is not the state's */
 	if (news)
-		put_server(txn->batch, &is);
+		cluster_put_server(txn->batch, &is);
 	for (size_t i = 0; i < target_count; i++) {
 		made[i] = make_target(txn, targets[i].uuid, is.id, &changed);
 		if (changed)

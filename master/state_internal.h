@@ -291,6 +291,7 @@ struct cluster {
 
 struct state_pool *cluster_find_pool(struct cluster *cluster, uint32_t id);
 struct state_target *cluster_find_target(struct cluster *cluster, uint32_t id);
+void cluster_put_server(struct kv_batch *batch, const struct map_server *server);
 void cluster_put_target(struct kv_batch *batch, const struct state_target *target);
 void cluster_put_chain(struct kv_batch *batch, uint32_t pool, uint32_t partition,
 		       const struct map_chain *chain);
@@ -375,6 +376,8 @@ void lives_unload(struct state *state);
  * -ENOMEM. */
 int lives_begin(struct txn *txn, uint64_t number, uint64_t chance);
 void lives_begin_failed(struct state *state);
+/* Deletes all that are stored; the caller reads the state anew. */
+void lives_forget(struct txn *txn);
 
 /* 0, after reading anew when memory is stale. */
 int state_ready(struct state *state);

@@ -92,6 +92,13 @@ int lives_begin(struct txn *txn, uint64_t number, uint64_t chance)
 	return 0;
 }
 
+void lives_forget(struct txn *txn)
+{
+	static const uint8_t start = META_LIFE, end = META_LIFE + 1;
+
+	kv_batch_delete_range(txn->batch, FAMILY_META, &start, 1, &end, 1);
+}
+
 void lives_begin_failed(struct state *state)
 {
 	state->life_count--;

@@ -1,0 +1,538 @@
+/* accept.c - see accept.h. What the targets say is gathered by the RPC thread, and acted by when
+ * all have spoken, on the caller's. */
+#define LOG_MODULE "accept"
+#include "master/accept.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/rpc.h"
+#include "master/accept_plan.h"
+#include "master/chain_manager.h"
+#include "master/hearing.h"
+#include "master/master.h"
+#include "master/unpack.h"
+
+#define TARGETS_MAX 65536u
+
+/* A target that has registered here. */
+struct told_target {
+	char uuid[37];
+	uint32_t id; /* by the last master; 0: none has given it one */
+	bool heard;  /* all its chains are told */
+	struct state_seen seen;
+	struct map_server server;
+};
+
+struct accept {
+	const struct master_config *config;
+	const struct accept_options *options;
+	struct tls_identity self;
+	struct kv *kv;
+	struct state *state;
+	struct cluster_map *map;
+	struct rpc_server *rpc;
+	pthread_mutex_t lock; /* of what follows; the rest does not change while the port is open */
+	struct accept_plan *plan;
+	struct told_target *targets;
+	size_t count;
+	char clash[256]; /* why it cannot be done; "": it can */
+};
+
+struct accept_stream {
+	struct accept *accept;
+	struct map_server server; /* as it has registered; name: of the certificate */
+};
+
+/* ---- what chunkservers say ---- */
+
+static struct told_target *find_told(struct accept *a, const char *uuid)
+{
+	for (size_t i = 0; i < a->count; i++)
+		if (strcmp(a->targets[i].uuid, uuid) == 0)
+			return &a->targets[i];
+	return NULL;
+}
+
+static void take_target(struct accept *a, const struct accept_stream *stream,
+			const Catena__TargetReport *report)
+{
+	struct told_target *target = find_told(a, report->uuid), *bigger;
+
+	if (strlen(report->uuid) != 36 || a->count == TARGETS_MAX)
+		return;
+	if (target == NULL) {
+		bigger = realloc(a->targets, (a->count + 1) * sizeof(*bigger));
+		if (bigger == NULL)
+			return; /* it registers again */
+		a->targets = bigger;
+		target = &a->targets[a->count++];
+		memset(target, 0, sizeof(*target));
+		snprintf(target->uuid, sizeof(target->uuid), "%s", report->uuid);
+	}
+	target->seen = (struct state_seen){.life = report->seen_life,
+					   .chance = report->seen_chance,
+					   .version = report->seen_version};
+	target->server = stream->server;
+}
+
+static void set_text(char out[MAP_NAME_MAX], const char *text)
+{
+	snprintf(out, MAP_NAME_MAX, "%s", text);
+}
+
+static void take_registration(struct accept_stream *stream, struct rpc_stream *rpc,
+			      const Catena__Register *message)
+{
+	struct accept *a = stream->accept;
+	Catena__Registered answer = CATENA__REGISTERED__INIT;
+	struct push push = {0};
+
+	answer.error = HEARING_ERROR;
+	answer.message = (char *)"an administrator accepts an older store for this master: it "
+				 "serves when it is started after that";
+	answer.cluster = (char *)state_cluster(a->state);
+	answer.instance = state_instance(a->state);
+	if (strcmp(message->cluster, answer.cluster) != 0 ||
+	    (message->instance != 0 && message->instance != answer.instance) ||
+	    message->workers == 0 || message->workers > 1024) {
+		answer.error = EXDEV;
+		answer.message = (char *)"the targets belong to another cluster";
+	} else {
+		answer.tell = 1;
+		stream->server.workers = message->workers;
+		set_text(stream->server.address, message->address);
+		set_text(stream->server.host, message->host);
+		set_text(stream->server.rack, message->rack);
+		set_text(stream->server.zone, message->zone);
+		for (size_t i = 0; i < message->n_targets; i++)
+			take_target(a, stream, message->targets[i]);
+	}
+	push_message(&push, SERVER_PUSH_REGISTERED, &answer.base);
+	if (!push.failed)
+		(void)rpc_stream_send(rpc, push.data, push.size);
+	push_free(&push);
+}
+
+static bool chain_from(const Catena__Chain *from, struct map_chain *out)
+{
+	memset(out, 0, sizeof(*out));
+	if (from == NULL || from->n_members > CHAIN_MEMBERS_MAX)
+		return false;
+	out->epoch = from->epoch;
+	for (size_t i = 0; i < from->n_members; i++) {
+		out->members[i].target_id = from->members[i]->target_id;
+		out->members[i].state = (enum member_state)from->members[i]->state;
+	}
+	out->count = (uint32_t)from->n_members;
+	return true;
+}
+
+/* The numbers of targets in the chains that are told must be those of the store. */
+static void compare_id(struct accept *a, const struct told_target *target)
+{
+	uint32_t stored = state_target_id(a->state, target->uuid);
+	const struct map_target *other = cluster_map_target(a->map, target->id);
+
+	if (stored != 0 ? stored != target->id : other != NULL)
+		snprintf(a->clash, sizeof(a->clash),
+			 "target %s was number %u, which is another target's in this store: a "
+			 "master has given numbers from it since, and it cannot be accepted",
+			 target->uuid, target->id);
+}
+
+static void take_seen(struct accept *a, const Catena__SeenChains *message)
+{
+	struct told_target *target = find_told(a, message->uuid);
+
+	if (target == NULL)
+		return;
+	target->id = message->target_id;
+	target->server.id = message->server_id;
+	for (size_t i = 0; target->id != 0 && i < message->n_chains; i++) {
+		const Catena__SeenChain *from = message->chains[i];
+		struct map_chain chain;
+
+		if (chain_from(from->chain, &chain) &&
+		    accept_plan_chain(a->plan, from->pool, from->partition, &chain,
+				      target->seen.version) == -EINVAL)
+			log_warn("a chain that is told does not fit the store uuid=%s pool=%u "
+				 "partition=%u",
+				 target->uuid, from->pool, from->partition);
+	}
+	if (!message->last)
+		return;
+	if (target->id != 0) {
+		compare_id(a, target);
+		if (accept_plan_heard(a->plan, target->id) != 0)
+			return; /* it is told again */
+	}
+	if (!target->heard)
+		log_info("target has told what it has seen uuid=%s target=%u", target->uuid,
+			 target->id);
+	target->heard = true;
+}
+
+static void on_message(void *stream_user, struct rpc_stream *rpc, const uint8_t *data, size_t size)
+{
+	struct accept_stream *stream = stream_user;
+	struct unpack unpack;
+	Catena__ServerBatch *batch =
+		catena__server_batch__unpack(unpack_begin(&unpack), size, data);
+
+	if (batch == NULL) {
+		rpc_stream_close(rpc);
+		return;
+	}
+	pthread_mutex_lock(&stream->accept->lock);
+	for (size_t i = 0; i < batch->n_registrations; i++)
+		take_registration(stream, rpc, batch->registrations[i]);
+	for (size_t i = 0; i < batch->n_seen; i++)
+		take_seen(stream->accept, batch->seen[i]);
+	pthread_mutex_unlock(&stream->accept->lock);
+	catena__server_batch__free_unpacked(batch, &unpack.allocator);
+}
+
+static int on_open(void *server_user, struct rpc_stream *rpc, const struct tls_identity *peer,
+		   void **stream_user)
+{
+	struct accept *a = server_user;
+	struct accept_stream *stream;
+
+	if (peer->role != TLS_ROLE_CHUNKSERVER || strcmp(peer->cluster, a->self.cluster) != 0)
+		return -EACCES;
+	stream = calloc(1, sizeof(*stream));
+	if (stream == NULL)
+		return -ENOMEM;
+	stream->accept = a;
+	snprintf(stream->server.name, sizeof(stream->server.name), "%s", peer->name);
+	*stream_user = stream;
+	return 0;
+}
+
+static void on_closed(void *stream_user, struct rpc_stream *rpc, int error)
+{
+	free(stream_user);
+}
+
+/* ---- waiting ---- */
+
+static bool all_heard(struct accept *a)
+{
+	bool yes = a->count != 0;
+
+	for (size_t i = 0; i < a->count; i++)
+		yes = yes && a->targets[i].heard;
+	return yes && accept_plan_missing(a->plan, 0) == 0;
+}
+
+static void gather(struct accept *a)
+{
+	uint64_t until_ns = clock_monotonic_ns() + a->options->wait_ns;
+	bool done = false;
+
+	while (!done && clock_monotonic_ns() < until_ns) {
+		nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+		pthread_mutex_lock(&a->lock);
+		done = a->clash[0] != '\0' || all_heard(a);
+		pthread_mutex_unlock(&a->lock);
+	}
+}
+
+/* ---- deciding, when the port is closed ---- */
+
+static bool is_known(const struct accept *a, uint32_t target)
+{
+	if (cluster_map_target(a->map, target) != NULL)
+		return true;
+	for (size_t i = 0; i < a->count; i++)
+		if (a->targets[i].heard && a->targets[i].id == target)
+			return true;
+	return false;
+}
+
+/* Who was never heard of by its name cannot be in a chain. */
+static void drop_unknown(const struct accept *a, struct map_chain *chain)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < chain->count; i++)
+		if (is_known(a, chain->members[i].target_id))
+			chain->members[kept++] = chain->members[i];
+	chain->count = kept;
+}
+
+struct result {
+	struct state_accept accept;
+	struct chain_change *chains;
+	struct state_accepted_target *targets;
+	size_t newer, silent;
+	bool older; /* some target has seen more than the store */
+};
+
+static bool decide_chains(struct accept *a, struct result *r)
+{
+	size_t most = 1;
+
+	for (size_t i = 0; i < a->map->pool_count; i++)
+		most += a->map->pools[i].partitions;
+	r->chains = calloc(most, sizeof(*r->chains));
+	if (r->chains == NULL)
+		return false;
+	for (size_t i = 0; i < a->map->pool_count; i++) {
+		const struct map_pool *pool = &a->map->pools[i];
+
+		for (uint32_t p = 0; p < pool->partitions; p++) {
+			struct chain_change *change = &r->chains[r->accept.chain_count];
+			enum accept_kind kind =
+				accept_plan_result(a->plan, pool->id, p, &change->chain);
+
+			if (kind == ACCEPT_NOTHING)
+				continue;
+			drop_unknown(a, &change->chain);
+			if (change->chain.count == 0 ||
+			    change->chain.members[0].state != MEMBER_IN_SYNC) {
+				uint64_t epoch = change->chain.epoch;
+
+				if (pool->chains[p].epoch == 0)
+					continue;
+				kind = ACCEPT_SILENT;
+				change->chain = pool->chains[p];
+				change->chain.epoch = epoch;
+			}
+			change->pool = pool->id;
+			change->partition = p;
+			r->newer += kind == ACCEPT_NEWER ? 1 : 0;
+			r->silent += kind == ACCEPT_SILENT ? 1 : 0;
+			r->accept.chain_count++;
+		}
+	}
+	r->accept.chains = r->chains;
+	return true;
+}
+
+static bool decide_targets(struct accept *a, struct result *r)
+{
+	r->targets = calloc(a->count + 1, sizeof(*r->targets));
+	if (r->targets == NULL)
+		return false;
+	for (size_t i = 0; i < a->count; i++) {
+		const struct told_target *from = &a->targets[i];
+		struct state_accepted_target *to = &r->targets[r->accept.target_count];
+
+		r->older |= state_check_seen(a->state, &from->seen) != STATE_SEEN_FINE;
+		if (from->seen.life > r->accept.seen_life)
+			r->accept.seen_life = from->seen.life;
+		if (from->seen.version > r->accept.seen_version)
+			r->accept.seen_version = from->seen.version;
+		if (from->id > r->accept.seen_target)
+			r->accept.seen_target = from->id;
+		if (from->server.id > r->accept.seen_server)
+			r->accept.seen_server = from->server.id;
+		if (!from->heard || from->id == 0 || from->server.id == 0 ||
+		    cluster_map_target(a->map, from->id) != NULL)
+			continue;
+		to->id = from->id;
+		memcpy(to->uuid, from->uuid, sizeof(to->uuid));
+		to->server = from->server;
+		r->accept.target_count++;
+	}
+	r->accept.targets = r->targets;
+	return true;
+}
+
+/* ---- what is lost ---- */
+
+static void say_missing(struct accept *a)
+{
+	for (uint32_t id = accept_plan_missing(a->plan, 0); id != 0;
+	     id = accept_plan_missing(a->plan, id)) {
+		const struct map_target *target = cluster_map_target(a->map, id);
+		const struct map_server *server = cluster_map_target_server(a->map, id);
+
+		fprintf(a->options->out, "not heard: target %" PRIu32 " (%s) of %s\n", id,
+			target != NULL ? target->uuid : "unknown to this store",
+			server != NULL ? server->name : "a server unknown to this store");
+	}
+}
+
+struct session_list {
+	uint64_t *ids;
+	size_t count;
+	FILE *out;
+};
+
+static int list_session(void *user, uint64_t id, const char *mount, const char *name)
+{
+	struct session_list *list = user;
+	uint64_t *bigger = realloc(list->ids, (list->count + 1) * sizeof(*bigger));
+
+	if (bigger == NULL)
+		return -ENOMEM;
+	list->ids = bigger;
+	list->ids[list->count++] = id;
+	fprintf(list->out, "ended: session %" PRIu64 " of %s, mounted at %s\n", id, name, mount);
+	return 0;
+}
+
+static int end_sessions(struct accept *a)
+{
+	struct session_list list = {.out = a->options->out};
+	int rc = state_sessions(a->state, list_session, &list);
+
+	for (size_t i = 0; rc == 0 && i < list.count; i++)
+		rc = state_apply_session_close(a->state, state_applied_index(a->state) + 1,
+					       list.ids[i]);
+	free(list.ids);
+	return rc;
+}
+
+static void say_lost(struct accept *a, const struct result *r, uint64_t version, uint64_t life)
+{
+	FILE *out = a->options->out;
+
+	fprintf(out,
+		"The store is accepted. It had come to start %" PRIu64 " and map %" PRIu64
+		", the targets to start %" PRIu64 " and map %" PRIu64 ".\n"
+		"Lost is all that was done to names, sizes, attributes and extended attributes in "
+		"between:\n"
+		"- files made since have no names any more; their chunks stay on the targets, with "
+		"file numbers that this store has not given (catena-chunks lists them)\n"
+		"- files removed, cut off or written anew from nothing since are as long as "
+		"before, "
+		"and show what was there, or zeros where their chunks are gone\n"
+		"- files that have grown end where they did\n"
+		"Data of files that the store knows is as it was written last, on all targets.\n",
+		life, version, r->accept.seen_life, r->accept.seen_version >> MAP_CHANGE_BITS);
+	fprintf(out, "chains: %zu in all, %zu taken over from what targets have gone by since\n",
+		r->accept.chain_count, r->newer);
+	if (r->silent != 0)
+		fprintf(out, "chains: %zu of which no whole copy was heard: they wait for it\n",
+			r->silent);
+	for (size_t i = 0; i < r->accept.target_count; i++)
+		fprintf(out, "taken over: target %" PRIu32 " (%s) of %s\n", r->targets[i].id,
+			r->targets[i].uuid, r->targets[i].server.name);
+	fprintf(out, "Start the master; mount anew what was mounted.\n");
+}
+
+/* ---- all of it ---- */
+
+static int decide(struct accept *a, char *error, size_t error_size)
+{
+	uint64_t version = state_map_version(a->state);
+	struct result r = {0};
+	struct state_life life;
+	int rc = -ENOMEM;
+
+	state_life(a->state, &life);
+	if (a->clash[0] != '\0') {
+		snprintf(error, error_size, "%s", a->clash);
+		return -EEXIST;
+	}
+	if (!decide_targets(a, &r) || !decide_chains(a, &r))
+		goto out;
+	rc = 0;
+	if (accept_plan_missing(a->plan, 0) != 0 || !all_heard(a))
+		say_missing(a);
+	if (!all_heard(a) && !a->options->without_missing) {
+		rc = -ETIMEDOUT;
+		snprintf(error, error_size,
+			 "not all targets have been heard, and what only they know would be lost: "
+			 "start their chunkservers and try again, or add --without-missing");
+		goto out;
+	}
+	if (!r.older && r.newer == 0) {
+		fprintf(a->options->out, "The store is not older than what the targets that were "
+					 "heard have seen: nothing is to be accepted.\n");
+		goto out;
+	}
+	rc = getrandom(&r.accept.chance, sizeof(r.accept.chance), 0) ==
+			     (ssize_t)sizeof(r.accept.chance)
+		     ? 0
+		     : -EIO;
+	r.accept.chance |= 1;
+	if (rc == 0)
+		rc = end_sessions(a);
+	if (rc == 0)
+		rc = state_apply_accept(a->state, state_applied_index(a->state) + 1, &r.accept);
+	if (rc == 0)
+		rc = kv_sync(a->kv);
+	if (rc == 0)
+		say_lost(a, &r, version, life.number);
+out:
+	if (rc != 0 && error[0] == '\0')
+		snprintf(error, error_size, "the store cannot be changed: %s", strerror(-rc));
+	free(r.chains);
+	free(r.targets);
+	return rc;
+}
+
+static int open_all(struct accept *a, char *error, size_t error_size)
+{
+	static const struct rpc_stream_handler handler = {
+		.open = on_open, .message = on_message, .closed = on_closed};
+	static const struct rpc_method methods[] = {
+		{.path = "/catena.Master/Chunkserver", .stream = &handler},
+		{0},
+	};
+	struct rpc_server_options rpc = {.listen = a->config->listen,
+					 .tls = master_config_tls(a->config),
+					 .methods = methods,
+					 .user = a};
+	struct tls_files tls = master_config_tls(a->config);
+	int rc = tls_files_check(&tls, TLS_ROLE_MASTER, &a->self, error, error_size);
+
+	if (rc == 0)
+		rc = master_open_store(a->config, &a->kv, error, error_size);
+	if (rc != 0)
+		return rc;
+	rc = state_open(a->kv, &a->state, error, error_size);
+	if (rc != 0)
+		return rc;
+	if (strcmp(state_cluster(a->state), a->self.cluster) != 0 ||
+	    state_instance(a->state) == 0) {
+		snprintf(error, error_size,
+			 "%s belongs to another cluster than the certificate, "
+			 "or to a time without instances: there is nothing to "
+			 "accept",
+			 a->config->data);
+		return -EXDEV;
+	}
+	a->map = state_map(a->state);
+	a->plan = a->map == NULL ? NULL : accept_plan_new(a->map);
+	if (a->plan == NULL) {
+		snprintf(error, error_size, "out of memory");
+		return -ENOMEM;
+	}
+	return rpc_server_start(&rpc, &a->rpc, error, error_size);
+}
+
+int master_accept(const struct master_config *config, const struct accept_options *options,
+		  char *error, size_t error_size)
+{
+	struct accept a = {.config = config, .options = options};
+	int rc;
+
+	error[0] = '\0';
+	pthread_mutex_init(&a.lock, NULL);
+	rc = open_all(&a, error, error_size);
+	if (rc == 0) {
+		gather(&a);
+		rpc_server_stop(a.rpc);
+		a.rpc = NULL;
+		rc = decide(&a, error, error_size);
+	}
+	rpc_server_stop(a.rpc);
+	accept_plan_free(a.plan);
+	cluster_map_unref(a.map);
+	state_close(a.state);
+	kv_close(a.kv);
+	free(a.targets);
+	pthread_mutex_destroy(&a.lock);
+	return rc;
+}

@@ -1,0 +1,168 @@
+/* accept_plan.c - see accept_plan.h. */
+#include "master/accept_plan.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct told {
+	struct map_chain chain; /* epoch 0: nobody has told it */
+	uint64_t version;
+};
+
+struct accept_plan {
+	const struct cluster_map *map;
+	struct told **pools; /* as the map's, an array for each */
+	uint32_t *heard;
+	size_t heard_count;
+};
+
+struct accept_plan *accept_plan_new(const struct cluster_map *map)
+{
+	struct accept_plan *plan = calloc(1, sizeof(*plan));
+
+	if (plan == NULL)
+		return NULL;
+	plan->map = map;
+	plan->pools = calloc(map->pool_count + 1, sizeof(struct told *));
+	for (size_t i = 0; plan->pools != NULL && i < map->pool_count; i++) {
+		plan->pools[i] = calloc(map->pools[i].partitions, sizeof(struct told));
+		if (plan->pools[i] == NULL)
+			break;
+		if (i + 1 == map->pool_count)
+			return plan;
+	}
+	if (plan->pools != NULL && map->pool_count == 0)
+		return plan;
+	accept_plan_free(plan);
+	return NULL;
+}
+
+void accept_plan_free(struct accept_plan *plan)
+{
+	if (plan == NULL)
+		return;
+	for (size_t i = 0; plan->pools != NULL && i < plan->map->pool_count; i++)
+		free(plan->pools[i]);
+	free(plan->pools);
+	free(plan->heard);
+	free(plan);
+}
+
+static struct told *told_of(const struct accept_plan *plan, uint32_t pool, uint32_t partition)
+{
+	for (size_t i = 0; i < plan->map->pool_count; i++)
+		if (plan->map->pools[i].id == pool && partition < plan->map->pools[i].partitions)
+			return &plan->pools[i][partition];
+	return NULL;
+}
+
+int accept_plan_chain(struct accept_plan *plan, uint32_t pool, uint32_t partition,
+		      const struct map_chain *chain, uint64_t version)
+{
+	struct told *told = told_of(plan, pool, partition);
+
+	if (told == NULL || chain->epoch == 0 || chain->count == 0 ||
+	    chain->members[0].state != MEMBER_IN_SYNC)
+		return -EINVAL;
+	/* Of one epoch there is one chain, but where two masters have gone on from one store: then
+	 * the one that went further is believed. */
+	if (chain->epoch > told->chain.epoch ||
+	    (chain->epoch == told->chain.epoch && version > told->version)) {
+		told->chain = *chain;
+		told->version = version;
+	}
+	return 0;
+}
+
+int accept_plan_heard(struct accept_plan *plan, uint32_t target)
+{
+	uint32_t *bigger;
+
+	if (accept_plan_has_heard(plan, target))
+		return 0;
+	bigger = realloc(plan->heard, (plan->heard_count + 1) * sizeof(*bigger));
+	if (bigger == NULL)
+		return -ENOMEM;
+	plan->heard = bigger;
+	plan->heard[plan->heard_count++] = target;
+	return 0;
+}
+
+bool accept_plan_has_heard(const struct accept_plan *plan, uint32_t target)
+{
+	for (size_t i = 0; i < plan->heard_count; i++)
+		if (plan->heard[i] == target)
+			return true;
+	return false;
+}
+
+/* The newest that is known. */
+static const struct map_chain *newest(const struct accept_plan *plan, size_t pool,
+				      uint32_t partition)
+{
+	const struct map_chain *stored = &plan->map->pools[pool].chains[partition];
+	const struct map_chain *told = &plan->pools[pool][partition].chain;
+
+	/* Of an equal epoch that which somebody has gone by. */
+	return told->epoch != 0 && told->epoch >= stored->epoch ? told : stored;
+}
+
+uint32_t accept_plan_missing(const struct accept_plan *plan, uint32_t after)
+{
+	uint32_t missing = 0;
+
+#define LOOK_AT(id)                                                                                \
+	do {                                                                                       \
+		if ((id) > after && (missing == 0 || (id) < missing) &&                            \
+		    !accept_plan_has_heard(plan, (id)))                                            \
+			missing = (id);                                                            \
+	} while (0)
+	for (size_t i = 0; i < plan->map->target_count; i++)
+		LOOK_AT(plan->map->targets[i].id);
+	for (size_t i = 0; i < plan->map->pool_count; i++) {
+		for (uint32_t p = 0; p < plan->map->pools[i].partitions; p++) {
+			const struct map_chain *chain = newest(plan, i, p);
+
+			for (uint32_t m = 0; m < chain->count; m++)
+				LOOK_AT(chain->members[m].target_id);
+		}
+	}
+#undef LOOK_AT
+	return missing;
+}
+
+static bool goes_on(const struct accept_plan *plan, const struct chain_member *member)
+{
+	return member->state == MEMBER_IN_SYNC && accept_plan_has_heard(plan, member->target_id);
+}
+
+enum accept_kind accept_plan_result(const struct accept_plan *plan, uint32_t pool,
+				    uint32_t partition, struct map_chain *out)
+{
+	const struct map_chain *stored = cluster_map_chain(plan->map, pool, partition), *best;
+	const struct told *told = told_of(plan, pool, partition);
+	enum accept_kind kind;
+
+	memset(out, 0, sizeof(*out));
+	if (stored == NULL || told == NULL)
+		return ACCEPT_NOTHING;
+	best = told->chain.epoch != 0 && told->chain.epoch >= stored->epoch ? &told->chain : stored;
+	if (best->epoch == 0)
+		return ACCEPT_NOTHING;
+	kind = best->epoch > stored->epoch ? ACCEPT_NEWER : ACCEPT_SAME;
+	for (uint32_t i = 0; i < best->count; i++)
+		if (goes_on(plan, &best->members[i]))
+			out->members[out->count++] = best->members[i];
+	if (out->count == 0) {
+		/* Whoever of them comes first may not be the one that knows all. */
+		*out = *best;
+		kind = ACCEPT_SILENT;
+	} else {
+		for (uint32_t i = 0; i < best->count; i++)
+			if (!goes_on(plan, &best->members[i]))
+				out->members[out->count++] = (struct chain_member){
+					best->members[i].target_id, MEMBER_OFFLINE};
+	}
+	out->epoch = best->epoch + ACCEPT_EPOCHS;
+	return kind;
+}

@@ -1,0 +1,42 @@
+/* accept_plan.h - what becomes of the chains when an administrator accepts a master's store that is
+ * older than what targets have seen. Pure.
+ *
+ * The store says what once was; each target tells the chains that it has gone by last. The newest
+ * that anybody has gone by is right, because whoever did so was told by a master that had it
+ * durably: so nothing that was written under it is overwritten by what is older. Epochs then jump
+ * ahead of whatever might have been given out besides.
+ *
+ * Threading: one caller at a time. */
+#ifndef CATENA_MASTER_ACCEPT_PLAN_H
+#define CATENA_MASTER_ACCEPT_PLAN_H
+#include <stdbool.h>
+#include "common/cluster_map.h"
+
+/* How far epochs jump. */
+#define ACCEPT_EPOCHS (UINT64_C(1) << 32)
+
+struct accept_plan;
+
+/* @map: of the store; borrowed, and not to be changed meanwhile. NULL: out of memory. */
+struct accept_plan *accept_plan_new(const struct cluster_map *map);
+void accept_plan_free(struct accept_plan *plan); /* NULL is allowed */
+/* A target that has told its newest map, of @version, and all its chains, counts as heard. -EINVAL:
+ * no such partition; -ENOMEM. */
+int accept_plan_chain(struct accept_plan *plan, uint32_t pool, uint32_t partition,
+		      const struct map_chain *chain, uint64_t version);
+int accept_plan_heard(struct accept_plan *plan, uint32_t target);
+bool accept_plan_has_heard(const struct accept_plan *plan, uint32_t target);
+/* A target of the store or of some chain that has not been heard, above @after; 0: none. */
+uint32_t accept_plan_missing(const struct accept_plan *plan, uint32_t after);
+
+enum accept_kind {
+	ACCEPT_NOTHING, /* it was never placed */
+	ACCEPT_SAME,    /* as the store has it */
+	ACCEPT_NEWER,   /* as targets have seen it later */
+	ACCEPT_SILENT   /* no in-sync member has been heard: it waits for them, as it is known */
+};
+/* What the chain is from now on. Members that are not heard are offline if others can go on, as are
+ * those that were being made equal. */
+enum accept_kind accept_plan_result(const struct accept_plan *plan, uint32_t pool,
+				    uint32_t partition, struct map_chain *out);
+#endif

@@ -1,0 +1,116 @@
+/* state_accept.c - the store goes on although targets have seen what comes after it. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "master/chain_manager.h"
+#include "master/state_internal.h"
+
+/* What was given out after this store is not known: all numbers go on far above. */
+static void jump(struct counters *counters, const struct state_accept *accept)
+{
+	uint64_t version = accept->seen_version >> MAP_CHANGE_BITS;
+
+	counters->next_ino += ACCEPT_ID_GAP;
+	counters->next_file_id += ACCEPT_ID_GAP;
+	counters->next_session += ACCEPT_ID_GAP;
+	counters->next_removal += ACCEPT_ID_GAP;
+	if (counters->map_version < version)
+		counters->map_version = version;
+	counters->map_version += ACCEPT_VERSION_GAP;
+	if (counters->next_target <= accept->seen_target)
+		counters->next_target = accept->seen_target + 1;
+	if (counters->next_server <= accept->seen_server)
+		counters->next_server = accept->seen_server + 1;
+}
+
+static bool has_room(const struct counters *counters)
+{
+	return counters->next_ino < STATE_ID_END && counters->next_file_id < STATE_ID_END &&
+	       counters->next_session < STATE_ID_END &&
+	       counters->map_version < UINT64_C(1) << (64 - MAP_CHANGE_BITS);
+}
+
+/* Targets that the store does not know keep the numbers that they have in the chains. */
+static int take_targets(struct txn *txn, const struct state_accept *accept)
+{
+	for (size_t i = 0; i < accept->target_count; i++) {
+		const struct state_accepted_target *from = &accept->targets[i];
+		struct state_target target = {.id = from->id, .server_id = from->server.id};
+
+		if (from->id == 0 || from->server.id == 0 ||
+		    cluster_find_target(&txn->state->cluster, from->id) != NULL)
+			return -EINVAL;
+		memcpy(target.uuid, from->uuid, sizeof(target.uuid));
+		cluster_put_target(txn->batch, &target);
+		cluster_put_server(txn->batch, &from->server);
+	}
+	return 0;
+}
+
+static bool is_known(struct state *state, const struct state_accept *accept, uint32_t target)
+{
+	for (size_t i = 0; i < accept->target_count; i++)
+		if (accept->targets[i].id == target)
+			return true;
+	return cluster_find_target(&state->cluster, target) != NULL;
+}
+
+static bool change_ok(struct state *state, const struct state_accept *accept,
+		      const struct chain_change *change)
+{
+	const struct state_pool *pool = cluster_find_pool(&state->cluster, change->pool);
+
+	if (pool == NULL || change->partition >= pool->partitions || change->chain.count == 0 ||
+	    change->chain.count > CHAIN_MEMBERS_MAX ||
+	    change->chain.members[0].state != MEMBER_IN_SYNC ||
+	    change->chain.epoch <= pool->chains[change->partition].epoch)
+		return false;
+	for (uint32_t i = 0; i < change->chain.count; i++)
+		if (!is_known(state, accept, change->chain.members[i].target_id) ||
+		    chain_index(&change->chain, change->chain.members[i].target_id) != (int)i)
+			return false;
+	return true;
+}
+
+int state_apply_accept(struct state *state, uint64_t index, const struct state_accept *accept)
+{
+	struct state_life last;
+	struct txn *txn;
+	int rc = state_ready(state);
+
+	if (rc != 0)
+		return rc;
+	if (accept->chance == 0)
+		return -EINVAL;
+	state_life(state, &last);
+	txn = txn_begin(state, NULL, 0);
+	jump(&txn->counters, accept);
+	if (!has_room(&txn->counters))
+		return -EOVERFLOW;
+	rc = take_targets(txn, accept);
+	if (rc != 0)
+		return rc;
+	for (size_t i = 0; i < accept->chain_count; i++) {
+		const struct chain_change *change = &accept->chains[i];
+
+		if (!change_ok(state, accept, change))
+			return -EINVAL;
+		cluster_put_chain(txn->batch, change->pool, change->partition, &change->chain);
+	}
+	rc = cluster_put_fence(txn->batch, NULL, 0);
+	/* The former lives are not this one's past any more, as some of them have been gone on with
+	 * elsewhere. */
+	lives_forget(txn);
+	if (rc == 0)
+		rc = lives_begin(
+			txn,
+			(accept->seen_life > last.number ? accept->seen_life : last.number) +
+				ACCEPT_LIFE_GAP,
+			accept->chance);
+	if (rc != 0)
+		return rc;
+	rc = txn_commit(txn, index);
+	/* Memory has not followed, and is read anew. */
+	state->stale = true;
+	return rc != 0 ? rc : state_ready(state);
+}

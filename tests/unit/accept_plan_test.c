@@ -1,0 +1,155 @@
+/* Goal: of what a store says of its chains and what targets have gone by, the newest is taken, and
+ * only who was heard goes on in-sync. Method: maps and tellings by hand. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <errno.h>
+#include "master/accept_plan.h"
+
+#define IN_SYNC(id)                                                                                \
+	{                                                                                          \
+		(id), MEMBER_IN_SYNC                                                               \
+	}
+#define SYNCING(id)                                                                                \
+	{                                                                                          \
+		(id), MEMBER_SYNCING                                                               \
+	}
+#define OFFLINE(id)                                                                                \
+	{                                                                                          \
+		(id), MEMBER_OFFLINE                                                               \
+	}
+#define CHAIN(epoch_, ...)                                                                         \
+	((struct map_chain){.epoch = (epoch_), .count = 3, .members = {__VA_ARGS__}})
+
+static struct map_chain chains[2];
+static struct map_pool pools[1] = {{.id = 1, .partitions = 2, .chains = chains}};
+static struct map_target targets[3] = {{.id = 1}, {.id = 2}, {.id = 3}};
+static struct cluster_map map = {
+	.pool_count = 1, .target_count = 3, .pools = pools, .targets = targets};
+static struct accept_plan *plan;
+
+static int setup(void **state)
+{
+	chains[0] = CHAIN(10, IN_SYNC(1), IN_SYNC(2), IN_SYNC(3));
+	chains[1] = (struct map_chain){0};
+	plan = accept_plan_new(&map);
+	return plan == NULL ? -1 : 0;
+}
+
+static int teardown(void **state)
+{
+	accept_plan_free(plan);
+	return 0;
+}
+
+static void heard(uint32_t a, uint32_t b, uint32_t c)
+{
+	uint32_t ids[] = {a, b, c};
+
+	for (unsigned i = 0; i < 3; i++)
+		if (ids[i] != 0)
+			assert_int_equal(accept_plan_heard(plan, ids[i]), 0);
+}
+
+static void told(struct map_chain chain, uint64_t version)
+{
+	assert_int_equal(accept_plan_chain(plan, 1, 0, &chain, version), 0);
+}
+
+static void expect(enum accept_kind kind, struct map_chain chain)
+{
+	struct map_chain is;
+
+	assert_int_equal(accept_plan_result(plan, 1, 0, &is), kind);
+	assert_int_equal(is.epoch, chain.epoch + ACCEPT_EPOCHS);
+	assert_int_equal(is.count, chain.count);
+	for (uint32_t i = 0; i < is.count; i++) {
+		assert_int_equal(is.members[i].target_id, chain.members[i].target_id);
+		assert_int_equal(is.members[i].state, chain.members[i].state);
+	}
+}
+
+static void what_nobody_has_seen_differently_stays(void **state)
+{
+	heard(1, 2, 3);
+	told(chains[0], 5);
+	assert_int_equal(accept_plan_missing(plan, 0), 0);
+	expect(ACCEPT_SAME, chains[0]);
+}
+
+static void the_newest_that_anybody_has_gone_by_counts(void **state)
+{
+	heard(1, 2, 3);
+	/* 1 died, and knows nothing of the rest; it is told last. */
+	told(CHAIN(12, IN_SYNC(2), IN_SYNC(3), OFFLINE(1)), 8);
+	told(CHAIN(11, IN_SYNC(2), IN_SYNC(3), IN_SYNC(1)), 7);
+	told(chains[0], 9);
+	expect(ACCEPT_NEWER, CHAIN(12, IN_SYNC(2), IN_SYNC(3), OFFLINE(1)));
+}
+
+static void who_was_being_made_equal_begins_anew(void **state)
+{
+	heard(1, 2, 3);
+	told(CHAIN(13, IN_SYNC(2), SYNCING(1), OFFLINE(3)), 8);
+	expect(ACCEPT_NEWER, CHAIN(13, IN_SYNC(2), OFFLINE(1), OFFLINE(3)));
+}
+
+static void who_is_not_heard_is_not_waited_for_by_those_who_are(void **state)
+{
+	heard(0, 2, 0);
+	told(CHAIN(12, IN_SYNC(3), IN_SYNC(2), OFFLINE(1)), 8);
+	assert_int_equal(accept_plan_missing(plan, 0), 1);
+	assert_int_equal(accept_plan_missing(plan, 1), 3);
+	assert_int_equal(accept_plan_missing(plan, 3), 0);
+	expect(ACCEPT_NEWER, CHAIN(12, IN_SYNC(2), OFFLINE(3), OFFLINE(1)));
+}
+
+/* Who is heard has only what is old. */
+static void nobody_old_goes_on_when_the_whole_copies_are_silent(void **state)
+{
+	struct map_chain last = CHAIN(12, IN_SYNC(2), IN_SYNC(3), OFFLINE(1));
+
+	heard(1, 0, 0);
+	told(last, 8);
+	expect(ACCEPT_SILENT, last);
+}
+
+static void of_two_histories_the_longer_counts(void **state)
+{
+	heard(1, 2, 3);
+	told(CHAIN(12, IN_SYNC(1), OFFLINE(2), OFFLINE(3)), 8);
+	told(CHAIN(12, IN_SYNC(2), IN_SYNC(3), OFFLINE(1)), 9);
+	told(CHAIN(12, IN_SYNC(3), OFFLINE(2), OFFLINE(1)), 7);
+	expect(ACCEPT_NEWER, CHAIN(12, IN_SYNC(2), IN_SYNC(3), OFFLINE(1)));
+}
+
+static void what_makes_no_sense_is_not_taken(void **state)
+{
+	struct map_chain chain = CHAIN(12, OFFLINE(2), OFFLINE(3), OFFLINE(1)), out;
+
+	assert_int_equal(accept_plan_chain(plan, 1, 0, &chain, 1), -EINVAL);
+	assert_int_equal(accept_plan_chain(plan, 1, 2, &chains[0], 1), -EINVAL);
+	assert_int_equal(accept_plan_chain(plan, 2, 0, &chains[0], 1), -EINVAL);
+	assert_int_equal(accept_plan_chain(plan, 1, 0, &chains[1], 1), -EINVAL);
+	assert_int_equal(accept_plan_result(plan, 1, 1, &out), ACCEPT_NOTHING);
+	assert_int_equal(accept_plan_result(plan, 1, 2, &out), ACCEPT_NOTHING);
+}
+
+#define TEST(function_) cmocka_unit_test_setup_teardown(function_, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(what_nobody_has_seen_differently_stays),
+		TEST(the_newest_that_anybody_has_gone_by_counts),
+		TEST(who_was_being_made_equal_begins_anew),
+		TEST(who_is_not_heard_is_not_waited_for_by_those_who_are),
+		TEST(nobody_old_goes_on_when_the_whole_copies_are_silent),
+		TEST(of_two_histories_the_longer_counts),
+		TEST(what_makes_no_sense_is_not_taken),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
