@@ -72,6 +72,12 @@ int op_append(struct txn *txn, const Catena__AppendReq *req, struct reply_room *
 		return -EAGAIN;
 	if (txn->session->appends >= APPENDS_MAX)
 		return -ENFILE;
+	/* Who writes takes a program's capabilities away (capabilities(7)). The kernel of this
+	 * mount leaves that to us: it passes its pages by. */
+	rc = xattr_drop_capabilities(txn, inode);
+	if (rc != 0)
+		return rc;
+	reply_attr(&room->attr, inode, &room->reply.attr);
 	txn->append = (struct txn_append){.changed = true, .taken = true, .ino = req->ino};
 	return 0;
 }

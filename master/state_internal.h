@@ -468,6 +468,8 @@ int op_readlink(struct txn *txn, const Catena__ReadlinkReq *req, struct reply_ro
 int op_readdir(struct txn *txn, const Catena__ReaddirReq *req, struct reply_room *room);
 int op_open(struct txn *txn, const Catena__OpenReq *req, struct reply_room *room);
 int op_close(struct txn *txn, const Catena__CloseReq *req, struct reply_room *room);
+/* The inode's "security.capability" is removed, if it has one. -errno as all reads of the store. */
+int xattr_drop_capabilities(struct txn *txn, struct inode *inode);
 int op_xattr(struct txn *txn, const Catena__XattrReq *req, struct reply_room *room);
 int op_statfs(struct txn *txn, struct reply_room *room);
 int op_append(struct txn *txn, const Catena__AppendReq *req, struct reply_room *room);

@@ -117,6 +117,26 @@ static int xattr_remove(struct txn *txn, struct inode *inode, const Catena__Xatt
 	return 0;
 }
 
+int xattr_drop_capabilities(struct txn *txn, struct inode *inode)
+{
+	static const char name[] = "security.capability";
+	const Catena__XattrReq req = {
+		.name = {.data = (uint8_t *)(uintptr_t)name, .len = sizeof(name) - 1}};
+	uint8_t key[XATTR_KEY_MAX];
+	size_t before;
+	bool exists;
+	int rc = old_size(txn, inode, &req, &exists, &before);
+
+	if (rc != 0 || !exists)
+		return rc;
+	kv_batch_delete(txn->batch, FAMILY_XATTRS, key,
+			key_xattr(key, inode->ino, req.name.data, req.name.len));
+	txn_touch(txn, inode);
+	inode->xattr_bytes -= (uint32_t)(before + req.name.len);
+	inode->ctime = txn->time;
+	return 0;
+}
+
 /* Names, each with its zero byte. */
 static int collect_names(struct txn *txn, struct kv_iter *iter, uint8_t *names, size_t room,
 			 size_t *used)

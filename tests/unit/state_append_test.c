@@ -111,6 +111,21 @@ static void who_does_not_have_it_tells_no_append(void **state)
 	assert_int_equal(state_append_holder(fx.state, file.ino), OTHER);
 }
 
+static void who_gets_it_takes_capabilities_away(void **state)
+{
+	Catena__Attr file = make_file("a");
+	uint64_t version;
+	(void)state;
+
+	assert_int_equal(do_xattr(&fx, file.ino, 2, "security.capability", "cap", 0), 0);
+	assert_int_equal(do_xattr(&fx, file.ino, 2, "user.kept", "kept", 0), 0);
+	version = fx.reply->attr->version;
+	assert_int_equal(append(OTHER, file.ino, false), 0);
+	assert_true(fx.reply->attr->version > version);
+	assert_int_equal(do_xattr(&fx, file.ino, 1, "security.capability", "", 0), -ENODATA);
+	assert_int_equal(do_xattr(&fx, file.ino, 1, "user.kept", "", 0), 0);
+}
+
 static void a_truncation_by_others_waits_for_it(void **state)
 {
 	Catena__Attr file = make_file("a");
@@ -155,6 +170,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(one_session_at_a_time_has_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(who_does_not_have_it_tells_no_append, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(who_gets_it_takes_capabilities_away, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(a_truncation_by_others_waits_for_it, setup,
 						teardown),
