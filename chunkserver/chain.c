@@ -65,6 +65,8 @@ void operation_add(struct request *r, enum chain_action_kind kind)
 	action->chain = r->chain;
 	action->request = &r->public;
 	r->refs++;
+	if (kind == CHAIN_ABORT && r->chain != NULL)
+		r->chain->aborting++;
 	if (kind == CHAIN_COMMIT || kind == CHAIN_ABORT)
 		return;
 	/* One more reference, for the result. */
@@ -79,10 +81,17 @@ void trouble(struct chain *chain)
 
 static void action_release(struct chain_action *action)
 {
+	struct chain *chain = action->kind == CHAIN_ABORT ? action->chain : NULL;
+
 	buf_unref(action->payload);
 	if (action->request != NULL)
 		request_unref(request_of(action->request));
 	memset(action, 0, sizeof(*action));
+	/* What the store has of the chunk may be compared only now. */
+	if (chain == NULL || --chain->aborting > 0)
+		return;
+	inbound_go_on(chain);
+	link_consider(chain);
 }
 
 /* Between its choice and its execution an action may have become pointless. */
@@ -101,6 +110,8 @@ static bool still_wanted(struct chain_action *action)
 		if (r->dropped) {
 			chunk = r->chunk;
 			action->kind = CHAIN_ABORT;
+			if (action->chain != NULL)
+				action->chain->aborting++;
 			if (chunk != NULL)
 				chunk_hold(chunk);
 			request_over(r);
@@ -311,6 +322,8 @@ void chain_free(struct chain *chain)
 		if (action->chain == chain)
 			action->chain = NULL;
 	}
+	if (env->current.chain == chain)
+		env->current.chain = NULL;
 	free(chain);
 }
 

@@ -69,7 +69,7 @@ void drop_not_begun(struct chain *chain, uint32_t for_client)
 	{
 		chunk_hold(chunk);
 		drop_deferred(chunk, for_client);
-		r = FAULTY(DROP_BEGUN) ? chunk->queue : not_begun(chunk);
+		r = not_begun(chunk);
 		if (r != NULL)
 			drop_from(r, for_client, 0);
 		chunk_let_go(chunk);

@@ -235,7 +235,7 @@ void inbound_go_on(struct chain *chain)
 	struct inbound_compare *c = chain->compare;
 	int rc;
 
-	if (c == NULL || c->removing || range_busy(chain, &c->compare))
+	if (c == NULL || c->removing || chain->aborting > 0 || range_busy(chain, &c->compare))
 		return;
 	if (!c->begun) {
 		c->begun = true;

@@ -29,7 +29,6 @@ enum chain_fault {
 	CHAIN_FAULT_COPY_WHILE_CHANGED,
 	CHAIN_FAULT_KEEP_OLD_CONNECTIONS,
 	CHAIN_FAULT_PLACE_BY_OLD_MAP, /* target_entry.c */
-	CHAIN_FAULT_DROP_BEGUN,
 	CHAIN_FAULT_ACCEPT_FENCED,
 	CHAIN_FAULT_ACK_FENCE_EARLY,
 	CHAIN_FAULT_COUNT
@@ -180,6 +179,7 @@ struct chain {
 	unsigned suspect_count;
 
 	struct chain_chunk *chunks;
+	size_t aborting;         /* aborts that the store has not been told of yet */
 	size_t queued;           /* requests in the queues of chunks: not yet committed */
 	struct request *pending; /* all, in the order in which they are to be forwarded */
 	struct request *held;
