@@ -65,7 +65,7 @@ void push_message(struct push *push, unsigned field, const ProtobufCMessage *mes
 
 void push_raw(struct push *push, const void *data, size_t size)
 {
-	uint8_t *at = room(push, size);
+	uint8_t *at = size == 0 ? NULL : room(push, size);
 
 	if (at == NULL)
 		return;

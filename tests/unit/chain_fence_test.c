@@ -134,7 +134,7 @@ static void test_a_new_head_counts_what_it_has_to_pass_on(void **state)
 	predecessor_writes(rig, 3, 1); /* not begun: the new head drops it */
 	sessions_end(rig, 5, 1);
 	assert_int_equal(chain_env_fenced(rig->env), 3);
-	rig->sent_count = 0;
+	rig_forget_sent(rig);
 	rig_configure(rig, 2, 0, 2);
 	assert_int_equal(chain_env_fenced(rig->env), 2);
 	rig_end(rig, CHAIN_PREPARE, 0);

@@ -356,6 +356,22 @@ static inline struct rig *rig_new(unsigned self, unsigned count)
 	return rig;
 }
 
+/* What was sent so far is not looked at any more. */
+static inline void rig_forget_sent(struct rig *rig)
+{
+	for (size_t i = 0; i < rig->sent_count; i++)
+		buf_unref(rig->sent[i].payload);
+	rig->sent_count = 0;
+}
+
+/* Nor what was answered. */
+static inline void rig_forget_answers(struct rig *rig)
+{
+	for (size_t i = 0; i < rig->answer_count; i++)
+		buf_unref(rig->answers[i].payload);
+	rig->answer_count = 0;
+}
+
 /* Ends what is under way, and checks that nothing is left. */
 static inline void rig_free_all(struct rig *rig)
 {
@@ -378,10 +394,8 @@ static inline void rig_free_all(struct rig *rig)
 			chain_walk_read(rig->env, action.serial, -EIO, NULL, 0);
 		rig_run(rig);
 	}
-	for (size_t i = 0; i < rig->sent_count; i++)
-		buf_unref(rig->sent[i].payload);
-	for (size_t i = 0; i < rig->answer_count; i++)
-		buf_unref(rig->answers[i].payload);
+	rig_forget_sent(rig);
+	rig_forget_answers(rig);
 	assert_int_equal(chain_env_operations(rig->env), 0);
 	assert_int_equal(chain_env_requests(rig->env), 0);
 	assert_int_equal(rig->in_flight, 0);
