@@ -8,6 +8,7 @@
 #include <string.h>
 #include "chunkserver/acceptor.h"
 #include "chunkserver/master_session.h"
+#include "chunkserver/own_targets.h"
 #include "chunkserver/store.h"
 #include "chunkserver/worker.h"
 #include "common/clock.h"
@@ -145,35 +146,11 @@ static void on_status(void *user, struct server_status *status)
 	status->report_count = reports_next(s->reports, status->reports, MASTER_REPORTS_MAX);
 }
 
-/* What all targets agree on; 0: they belong to none yet. */
 static uint64_t on_instance(void *user)
 {
 	const struct server *s = user;
-	uint64_t instance = 0;
 
-	for (unsigned i = 0; i < s->target_count && instance == 0; i++)
-		instance = store_instance(s->stores[i]);
-	return instance;
-}
-
-/* A target of ours has had to do with a later life of a master than this one's, or with another
- * that began from the same store. */
-static bool is_overtaken(const struct server *s, const struct master_identity *master)
-{
-	for (unsigned i = 0; i < s->target_count; i++) {
-		struct store_seen seen;
-
-		store_seen(s->stores[i], &seen);
-		if (seen.life < master->life ||
-		    (seen.life == master->life && seen.chance == master->chance))
-			continue;
-		log_error("another master of this cluster has been started since this one, from a "
-			  "copy of its store or a newer one: end one of the two uuid=%s "
-			  "life=%" PRIu64 " seen=%" PRIu64,
-			  store_uuid(s->stores[i]), master->life, seen.life);
-		return true;
-	}
-	return false;
+	return own_targets_instance(s->stores, s->target_count);
 }
 
 static int on_joined(void *user, const struct master_identity *master)
@@ -190,7 +167,7 @@ static int on_joined(void *user, const struct master_identity *master)
 			  instance, ours);
 		return -EXDEV;
 	}
-	if (master->life == 0 || is_overtaken(s, master))
+	if (master->life == 0 || own_targets_overtaken(s->stores, s->target_count, master))
 		return -ESTALE;
 	s->master_is = *master;
 	for (unsigned i = 0; i < s->target_count; i++) {
@@ -207,47 +184,18 @@ static int on_joined(void *user, const struct master_identity *master)
 
 static void note_map(struct server *s)
 {
-	for (unsigned i = 0; s->map != NULL && s->target_ids != NULL && i < s->target_count; i++)
-		if (s->target_ids[i] != 0 && store_see_map(s->stores[i], s->map) < 0)
-			s->unseen = true;
+	if (s->map != NULL && s->target_ids != NULL &&
+	    !own_targets_see_map(s->stores, s->target_ids, s->target_count, s->map))
+		s->unseen = true;
 }
 
 /* Before anything is done by what the master says. A target that is down does nothing by it either,
  * and notes it when it is back. */
 static void note_master(struct server *s)
 {
-	s->unseen = false;
-	for (unsigned i = 0; i < s->target_count; i++) {
-		struct store_seen seen;
-
-		store_seen(s->stores[i], &seen);
-		seen.life = s->master_is.life;
-		seen.chance = s->master_is.chance;
-		if (s->target_ids[i] != 0) {
-			seen.server_id = s->server_id;
-			seen.target_id = s->target_ids[i];
-		}
-		if (store_see(s->stores[i], &seen) < 0)
-			s->unseen = true;
-	}
+	s->unseen = !own_targets_see_master(s->stores, s->target_ids, s->target_count,
+					    &s->master_is, s->server_id);
 	note_map(s);
-}
-
-/* The master itself should have noticed. */
-static bool is_behind(const struct server *s, const struct cluster_map *map)
-{
-	for (unsigned i = 0; i < s->target_count; i++) {
-		struct store_seen seen;
-
-		store_seen(s->stores[i], &seen);
-		if (map->version >> MAP_CHANGE_BITS >= seen.version >> MAP_CHANGE_BITS)
-			continue;
-		log_error("the map is older than one that a target has gone by: it is not taken "
-			  "uuid=%s version=%" PRIu64 " seen=%" PRIu64,
-			  store_uuid(s->stores[i]), map->version, seen.version);
-		return true;
-	}
-	return false;
 }
 
 static void on_registered(void *user, uint64_t server_id, const uint32_t *target_ids,
@@ -273,7 +221,7 @@ static void on_map(void *user, struct cluster_map *map)
 
 	if (s->map != NULL && map->version < s->map->version)
 		return;
-	if (is_behind(s, map))
+	if (own_targets_ahead(s->stores, s->target_count, map))
 		return;
 	cluster_map_unref(s->map);
 	s->map = cluster_map_ref(map);
@@ -770,43 +718,6 @@ unsigned server_targets(const struct server *server)
 
 /* ---- the end ---- */
 
-static bool is_ours(const struct server *s, uint32_t target_id)
-{
-	for (unsigned i = 0; s->target_ids != NULL && i < s->target_count; i++) {
-		if (s->target_ids[i] == target_id)
-			return true;
-	}
-	return false;
-}
-
-/* Is a target of ours in the chain, with somebody there who could go on without it? */
-static bool is_left_to(const struct server *s, const struct map_chain *chain)
-{
-	bool here = false, elsewhere = false;
-
-	for (uint32_t i = 0; i < chain->count; i++) {
-		const struct chain_member *member = &chain->members[i];
-		bool ours = is_ours(s, member->target_id);
-
-		here = here || (ours && member->state != MEMBER_OFFLINE);
-		elsewhere = elsewhere || (!ours && member->state == MEMBER_IN_SYNC);
-	}
-	return here && elsewhere;
-}
-
-static bool is_needed(const struct server *s)
-{
-	for (size_t i = 0; s->map != NULL && i < s->map->pool_count; i++) {
-		const struct map_pool *pool = &s->map->pools[i];
-
-		for (uint32_t p = 0; p < pool->partitions; p++) {
-			if (is_left_to(s, &pool->chains[p]))
-				return true;
-		}
-	}
-	return false;
-}
-
 /* Others wait until we have said that we know, or our process is seen to be gone. */
 static bool has_told(const struct server *s)
 {
@@ -817,8 +728,10 @@ static void on_leave_timer(uv_timer_t *timer)
 {
 	struct server *s = timer->data;
 	bool late = clock_monotonic_ns() >= s->leave_until_ns;
+	unsigned count = s->target_ids == NULL ? 0 : s->target_count;
 
-	if (!late && master_session_registered(s->master) && (is_needed(s) || !has_told(s)))
+	if (!late && master_session_registered(s->master) &&
+	    (own_targets_needed(s->target_ids, count, s->map) || !has_told(s)))
 		return;
 	if (late)
 		log_warn("stopping although the master has not let others take over");
