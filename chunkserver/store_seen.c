@@ -99,7 +99,7 @@ int seen_open(struct store *store)
 
 void seen_close(struct store *store)
 {
-	struct seen_chain *chain, *next;
+	struct seen_chain *chain, *next = NULL;
 
 	HASH_ITER(hh, store->seen_chains, chain, next)
 	{

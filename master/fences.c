@@ -74,7 +74,7 @@ static void fence_free(struct fence *fence)
 
 void fences_free(struct fences *f)
 {
-	struct fence_server *server, *next_server;
+	struct fence_server *server, *next_server = NULL;
 
 	if (f == NULL)
 		return;
