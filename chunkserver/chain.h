@@ -145,7 +145,8 @@ bool chain_next(struct chain_env *env, struct chain_action *action);
 /* Which sessions of clients are over, says @map (referenced): of such nothing new is taken, and
  * what is not begun is refused. */
 void chain_env_sessions(struct chain_env *env, struct cluster_map *map);
-/* Updates of sessions that are over which are queued or pending still. */
+/* What may still come of sessions that are over: their updates that are queued or pending, and
+ * in-sync members whose copies have not been compared with their predecessors'. */
 size_t chain_env_fenced(const struct chain_env *env);
 /* About every CHAIN_RETRY_NS. */
 void chain_tick(struct chain_env *env);

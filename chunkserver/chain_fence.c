@@ -85,7 +85,22 @@ void chain_env_sessions(struct chain_env *env, struct cluster_map *map)
 	}
 }
 
+/* An in-sync member that was put behind another one, or began anew, may have in its store what
+ * nobody else has and nothing remembers: an update that it had begun as the head, say. Its
+ * predecessor takes that away when it compares. Until then the member might become the head, and
+ * what a client had begun whose session is over would take effect after all. */
+static bool not_compared(const struct chain *chain)
+{
+	return chain_is_member(chain) && chain->in_sync && !chain->head && !chain->in_ready;
+}
+
 size_t chain_env_fenced(const struct chain_env *env)
 {
-	return FAULTY(ACK_FENCE_EARLY) ? 0 : env->fenced;
+	size_t count = env->fenced;
+	struct chain *chain;
+
+	DL_FOREACH(env->chains, chain)
+	if (not_compared(chain) && !FAULTY(ACK_UNCOMPARED))
+		count++;
+	return FAULTY(ACK_FENCE_EARLY) ? 0 : count;
 }

@@ -144,6 +144,25 @@ static void test_a_new_head_counts_what_it_has_to_pass_on(void **state)
 	rig_free_all(rig);
 }
 
+/* What it had begun as the head is in its store, although nothing remembers it. */
+static void test_a_head_that_is_put_behind_another_is_clean_when_it_has_been_compared(void **state)
+{
+	struct rig *rig = rig_up(0);
+	struct sync_compare compare;
+
+	client_writes(rig, 1, 0, 1, 0);
+	rig_end(rig, CHAIN_PREPARE, 0);
+	rig_configure(rig, 2, 2, 3);
+	sessions_end(rig, 5, 1);
+	assert_true(chain_env_fenced(rig->env) > 0);
+	compare = everything(rig);
+	predecessor_compares(rig, &compare);
+	assert_true(chain_env_fenced(rig->env) > 0);
+	predecessor_ends(rig);
+	assert_int_equal(chain_env_fenced(rig->env), 0);
+	rig_free_all(rig);
+}
+
 static void test_who_is_out_of_the_chain_has_nothing_left(void **state)
 {
 	struct rig *rig = rig_up(0);
@@ -167,6 +186,8 @@ int main(void)
 		cmocka_unit_test(test_what_is_held_is_refused),
 		cmocka_unit_test(test_what_a_predecessor_has_begun_is_taken_and_counted),
 		cmocka_unit_test(test_a_new_head_counts_what_it_has_to_pass_on),
+		cmocka_unit_test(
+			test_a_head_that_is_put_behind_another_is_clean_when_it_has_been_compared),
 		cmocka_unit_test(test_who_is_out_of_the_chain_has_nothing_left),
 	};
 
