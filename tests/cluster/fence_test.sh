@@ -47,6 +47,8 @@ prepare() {
 	for i in $(seq 0 $((files - 1))); do block "old " >"$M/d/f$i"; done
 	for i in gone src dst; do echo "old $i" >"$M/$i"; done
 	sync -f "$M" || die "sync"
+	# After a loss the mount answers nothing early for a while (AHEAD_PAUSE_NS).
+	[ "$round" -eq 1 ] || sleep 5
 	ls -l "$M" >/dev/null
 	sleep 2
 }
