@@ -44,13 +44,9 @@ static void usage(FILE *out)
 		"[--without-missing]] [--ready-fd N]\n"
 		"  --config FILE   configuration; see catena-master(8)\n"
 		"  --init          make the data directory of a new cluster, and end\n"
-		"  --accept-older-store\n"
-		"                  go on with a store that is older than what the targets have "
-		"seen: "
-		"say what\n"
-		"                  is lost, and end\n"
-		"  --without-missing\n"
-		"                  although some targets are not there\n"
+		"  --accept-older-store  go on with a store older than what targets have seen, and "
+		"end\n"
+		"  --without-missing     although some targets are not there\n"
 		"  --ready-fd N    write the address to this file descriptor when it can be used\n"
 		"  --help\n");
 }
