@@ -26,6 +26,13 @@ put_back() { # DIRECTORY: what the master starts with
 	rm -rf "$D/data/master" && cp -a "$1" "$D/data/master" || die "copy"
 	lc start master || die "start"
 }
+wait_line() { # PATTERN FILE: it comes within a while
+	for _ in $(seq 100); do
+		grep -q -- "$1" "$2" && return
+		sleep 0.1
+	done
+	need "$1" "$2"
+}
 refused() { # nobody is served
 	for _ in $(seq 100); do
 		catena status >"$T/status" 2>&1
@@ -53,7 +60,7 @@ put_back "$T/older"
 lc start chunkserver-1 || die "start"
 refused
 need 'serves nobody from now on' "$D/log/master.log"
-need 'master refuses this chunkserver' "$D/log/chunkserver-2.log"
+wait_line 'master refuses this chunkserver' "$D/log/chunkserver-2.log"
 
 step "it is accepted"
 lc kill master || die "kill"
@@ -94,7 +101,7 @@ for _ in $(seq 100); do
 	grep -q 'another cluster of this name' "$D/log/chunkserver-2.log" && break
 	sleep 0.1
 done
-need 'another cluster of this name' "$D/log/chunkserver-2.log"
+wait_line 'another cluster of this name' "$D/log/chunkserver-2.log"
 catena status >"$T/status" || die "status"
 ! grep -q '^chunkserver-' "$T/status" || die "it has taken the old targets"
 lc down || die "down"
