@@ -154,6 +154,12 @@ start_all_damaged
 sleep 5
 catena status >"$T/status"
 if grep 'WARNING .*records that it had synced are missing; it was refused' "$T/status"; then
+	# A master that has just started waits for the target that was refused, too ([recovery] hear_wait).
+	for _ in $(seq 75); do
+		catena status >"$T/status"
+		grep -q 'WARNING .*does not serve yet' "$T/status" || break
+		sleep 0.2
+	done
 	catena chain accept-data-loss all "$(target_of chunkserver-1)" --accept-data-loss || die "accept-data-loss"
 fi
 lc start mount-mnt || die "mount"
