@@ -14,6 +14,8 @@ struct counting {
 	struct data_file *file;
 	bool cacheable;
 	uint64_t write_seq, version;
+	uint64_t dirty; /* bytes on their way when the chains were asked: they may not have had them
+			 */
 };
 
 static void counted(void *user, int error, const struct data_listed *chunks, size_t count)
@@ -22,6 +24,8 @@ static void counted(void *user, int error, const struct data_listed *chunks, siz
 	struct inode *inode = counting->inode;
 	uint64_t bytes = 0, dirty = data_memory(counting->file);
 
+	if (dirty < counting->dirty)
+		dirty = counting->dirty;
 	for (size_t i = 0; i < count; i++)
 		bytes += (uint64_t)chunks[i].blocks * BLOCK_SIZE;
 	pthread_mutex_lock(&inode->lock);
@@ -60,6 +64,7 @@ void blocks_answer_attr(struct task *task, struct inode *inode, bool cacheable)
 	counting->write_seq = inode->write_seq;
 	counting->version = inode->attr.version;
 	pthread_mutex_unlock(&inode->lock);
+	counting->dirty = data_memory(counting->file);
 	chunks = data_chunks(counting->file, size);
 	data_list(counting->file, 0, chunks < UINT32_MAX ? (uint32_t)chunks : UINT32_MAX,
 		  PATIENCE_NS, counted, counting);

@@ -113,6 +113,22 @@ static void test_the_kernel_asks_again_as_long_as_it_is_not_known(void **state)
 	assert_true(last.timeout > 0);
 }
 
+static void test_what_came_to_the_chains_behind_their_answer_counts(void **state)
+{
+	struct fuse_file_info fi;
+	uint64_t file = do_create(1, "file", &fi);
+	(void)state;
+
+	do_write(file, &fi, "data", 500000);
+	chunks.list_misses = true;
+	assert_true(blocks_of(file) > 0);
+	assert_true(last.timeout <= 0);
+	chunks.list_misses = false;
+	assert_int_equal(blocks_of(file), 8);
+	assert_true(last.timeout > 0);
+	do_close(file, &fi);
+}
+
 static void test_when_the_chains_say_nothing_the_file_counts_as_full(void **state)
 {
 	struct fuse_file_info fi;
@@ -175,6 +191,7 @@ int main(void)
 		WITH_FS(test_the_master_is_told_of_a_hole),
 		WITH_FS(test_extending_and_punching_make_holes_and_emptying_ends_them),
 		WITH_FS(test_the_kernel_asks_again_as_long_as_it_is_not_known),
+		WITH_FS(test_what_came_to_the_chains_behind_their_answer_counts),
 		WITH_FS(test_when_the_chains_say_nothing_the_file_counts_as_full),
 		WITH_FS(test_a_file_that_may_be_mapped_is_never_said_to_be_nothing_but_a_hole),
 		WITH_FS(test_what_was_stored_in_mapped_pages_is_written_back_before_data_is_sought),

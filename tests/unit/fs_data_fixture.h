@@ -35,7 +35,8 @@ static struct {
 	struct data_file *files; /* those of old ids too: what was written stays */
 	bool hold_flushes, hold_writes;
 	int list_error;
-	int write_error; /* of those to come */
+	bool list_misses; /* what is dirty comes to the chains just behind their answer */
+	int write_error;  /* of those to come */
 	struct held_done *held;
 	uint64_t space, session;
 	struct data_options options; /* as they were opened with */
@@ -271,6 +272,10 @@ void data_list(struct data_file *file, uint32_t from, uint32_t to, uint64_t pati
 	note("list");
 	for (size_t at = 0; at < FILE_BYTES; at += BLOCK_SIZE)
 		chunk.blocks += memcmp(file->bytes + at, zeros, BLOCK_SIZE) != 0;
+	if (chunks.list_misses) {
+		chunk.blocks = 0;
+		file->dirty = false;
+	}
 	done(user, chunks.list_error, &chunk, chunks.list_error == 0);
 }
 #endif
