@@ -13,7 +13,7 @@
 #define US     7u
 #define CHAINS 4u
 
-static char dir[64], path[128], error[256];
+static char dir[512], path[640], error[256];
 static struct buf_pool *pool;
 static struct kv *kv;
 static struct store *store;
@@ -36,7 +36,9 @@ static void reopen(void)
 
 static int setup(void **state)
 {
-	snprintf(dir, sizeof(dir), "/tmp/store-seen-XXXXXX");
+	const char *tmp = getenv("TMPDIR");
+
+	snprintf(dir, sizeof(dir), "%s/store-seen-XXXXXX", tmp != NULL ? tmp : "/tmp");
 	assert_non_null(mkdtemp(dir));
 	snprintf(path, sizeof(path), "%s/target", dir);
 	assert_int_equal(buf_pool_create(0, &pool), 0);
