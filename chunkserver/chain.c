@@ -58,6 +58,14 @@ struct chain_action *action_add(struct chain_env *env, enum chain_action_kind ki
 	return action;
 }
 
+static void abort_counts(struct chain *chain)
+{
+	if (chain == NULL)
+		return;
+	chain->aborting++;
+	copy_altered(chain);
+}
+
 void operation_add(struct request *r, enum chain_action_kind kind)
 {
 	struct chain_action *action = action_add(r->env, kind);
@@ -65,8 +73,8 @@ void operation_add(struct request *r, enum chain_action_kind kind)
 	action->chain = r->chain;
 	action->request = &r->public;
 	r->refs++;
-	if (kind == CHAIN_ABORT && r->chain != NULL)
-		r->chain->aborting++;
+	if (kind == CHAIN_ABORT)
+		abort_counts(r->chain);
 	if (kind == CHAIN_COMMIT || kind == CHAIN_ABORT)
 		return;
 	/* One more reference, for the result. */
@@ -104,14 +112,13 @@ static bool still_wanted(struct chain_action *action)
 	case CHAIN_PREPARE:
 		if (!r->dropped)
 			return true;
-		chain_prepared(&r->public, -ECANCELED);
+		chain_prepared(&r->public, -ECANCELED, false);
 		return false;
 	case CHAIN_COMMIT:
 		if (r->dropped) {
 			chunk = r->chunk;
 			action->kind = CHAIN_ABORT;
-			if (action->chain != NULL)
-				action->chain->aborting++;
+			abort_counts(action->chain);
 			if (chunk != NULL)
 				chunk_hold(chunk);
 			request_over(r);

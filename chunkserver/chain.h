@@ -197,8 +197,10 @@ void chain_gone(struct chain *chain, const struct chunk_key *keys, size_t count)
 
 /* ---- results of actions ---- */
 
-void chain_prepared(struct chain_request *request, int error);
-void chain_committed(struct chain_request *request, int error);
+/* With an error: @touched says that bytes which the chunk has may have been gone over all the same.
+ */
+void chain_prepared(struct chain_request *request, int error, bool touched);
+void chain_committed(struct chain_request *request, int error, bool touched);
 void chain_synced(struct chain_request *request, int error);
 /* @payload (taken over) has what was read; length may be less than asked. */
 void chain_read_done(struct chain_request *request, int error, struct buf *payload,

@@ -11,6 +11,8 @@ void drop_from(struct request *r, uint32_t for_client, uint32_t for_server)
 
 		if (r->state == REQUEST_PREPARED)
 			operation_add(r, CHAIN_ABORT);
+		if (r->touched)
+			copy_altered(r->chain);
 		request_refuse(r, for_client, for_server);
 		r = next;
 	}
@@ -22,7 +24,8 @@ void drop_from(struct request *r, uint32_t for_client, uint32_t for_server)
 	chunk_let_go(chunk);
 }
 
-/* The first of what may be dropped: behind all that the store has begun with. NULL: nothing. */
+/* The first of what may be dropped: behind all that the store has begun with, also when it could
+ * not end it yet. NULL: nothing. */
 static struct request *not_begun(const struct chain_chunk *chunk)
 {
 	struct request *from = chunk->queue, *r;
@@ -32,7 +35,7 @@ static struct request *not_begun(const struct chain_chunk *chunk)
 		/* What is copied has its end with the walk that it came by. */
 		if (!is_update(r) && r->public.op != FRAME_FLUSH)
 			return chunk->queue;
-		if (request_in_work(r) && !r->dropped)
+		if ((request_in_work(r) || r->touched) && !r->dropped)
 			from = r->next;
 	}
 	return from;

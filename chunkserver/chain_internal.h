@@ -71,6 +71,7 @@ struct request {
 	struct waiter *waiters;
 	bool dropped;      /* while the store works on it: abort as soon as possible */
 	bool fenced;       /* an update of a session that is over: counts in env->fenced */
+	bool touched;      /* broken off by the store, and its bytes may be in the copy */
 	bool duplicate;    /* applied before; is only passed on and answered */
 	bool forwarded;    /* with id, on the connection that stands */
 	bool down_done;    /* the successor has answered */
@@ -142,9 +143,10 @@ struct chain {
 	/* Successor. */
 	enum chain_link link;
 	uint64_t out_conn; /* 0: none */
-	bool out_ready;    /* was up since this member began, and nothing was copied to us since */
-	bool strict;       /* a syncing successor has everything, and is waited for in this epoch */
-	bool resumable;    /* it has been equal before, as far as we know: no walk is needed */
+	bool out_ready; /* was up since this member began, and the copy only changed by updates */
+	bool altered;   /* not so any more, which the link is to be told: see copy_altered() */
+	bool strict;    /* a syncing successor has everything, and is waited for in this epoch */
+	bool resumable; /* it has been equal before, as far as we know: no walk is needed */
 	unsigned gone_unanswered; /* notices of removal that it may not have got */
 	uint64_t resume_id;       /* of the question whether that is so; 0: not asked */
 	uint64_t tell_until_ns;   /* the successor hears of removals until then, see chain_gone() */
@@ -344,6 +346,11 @@ struct chain_action *send_to_next(struct chain *chain, uint8_t op);
 void link_set(struct chain *chain, enum chain_link link);
 /* Something may have changed that a new walk was waiting for. */
 void link_consider(struct chain *chain);
+/* What was begun and is not to be may have gone over bytes of our copy, and of no other: it has to
+ * be compared before it is read, and before anything is said to be equal. Only notes it, so that it
+ * may be called from anywhere; link_altered() acts by it, before the link is used for anything. */
+void copy_altered(struct chain *chain);
+void link_altered(struct chain *chain);
 /* Back to comparing, after a while. */
 void link_retry(struct chain *chain, uint32_t status);
 void link_reset(struct chain *chain);

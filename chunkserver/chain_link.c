@@ -136,6 +136,21 @@ void link_retry(struct chain *chain, uint32_t status)
 	link_set(chain, CHAIN_LINK_WAIT);
 }
 
+void copy_altered(struct chain *chain)
+{
+	chain->altered = true;
+	chain->out_ready = false;
+}
+
+void link_altered(struct chain *chain)
+{
+	if (!chain->altered)
+		return;
+	chain->altered = false;
+	chain->out_ready = false;
+	link_retry(chain, FRAME_OK);
+}
+
 struct chain_action *send_to_next(struct chain *chain, uint8_t op)
 {
 	struct chain_action *action = action_add(chain->env, CHAIN_SEND);
@@ -191,6 +206,7 @@ void link_consider(struct chain *chain)
 {
 	struct chain_env *env = chain->env;
 
+	link_altered(chain);
 	if (waits_too_long(chain))
 		link_retry(chain, ETIMEDOUT);
 	if (chain->walk != NULL)
@@ -249,6 +265,7 @@ void chain_answer(struct chain *chain, uint64_t conn, const struct frame_header 
 
 	if (conn == 0 || conn != chain->out_conn || header->request_id == 0)
 		return;
+	link_altered(chain);
 	if ((header->request_id & GONE_BIT) != 0) {
 		chain->gone_unanswered -= chain->gone_unanswered > 0;
 		if (header->status != FRAME_OK) {

@@ -213,9 +213,10 @@ void queue_request(struct chain_chunk *chunk, struct request *r)
 	chunk_go_on(chunk);
 }
 
-/* The store could not do it. What was not forwarded yet the head can still refuse; the others have
- * to follow those before them. */
-static void not_applied(struct request *r, int error, bool at_commit)
+/* The store could not do it. What was not forwarded yet the head can still refuse, unless parts of
+ * it are in place: readers would see them here and nowhere else, and perhaps the client repeats it
+ * after others have written there. The others have to follow those before them. */
+static void not_applied(struct request *r, int error)
 {
 	struct chain *chain = r->chain;
 	bool space = error == -ENOSPC, damaged = error == -EBADMSG;
@@ -228,12 +229,9 @@ static void not_applied(struct request *r, int error, bool at_commit)
 	}
 	if (damaged)
 		damage_found(chain, &r->public.key);
-	if (chain->head && is_update(r)) {
-		/* Its bytes may be in the file already, although it never was. */
-		if (at_commit && chain->next_in_sync) {
-			chain->resumable = false;
-			link_retry(chain, FRAME_OK);
-		}
+	if (chain->head && is_update(r) && (damaged || !r->touched)) {
+		if (r->touched)
+			copy_altered(chain);
 		request_end(r,
 			    space                             ? ENOSPC
 			    : damaged && !report_unfit(chain) ? EIO
@@ -252,22 +250,25 @@ static void not_applied(struct request *r, int error, bool at_commit)
 	inbound_lose(chain);
 }
 
-void chain_prepared(struct chain_request *request, int error)
+void chain_prepared(struct chain_request *request, int error, bool touched)
 {
 	struct request *r = request_of(request);
 	struct chain_chunk *chunk = r->chunk;
 
 	r->env->operations--;
+	r->touched = r->touched || touched;
 	if (chunk != NULL)
 		chunk_hold(chunk);
 	if (r->chain == NULL || r->dropped) {
 		if (error == 0)
 			operation_add(r, CHAIN_ABORT);
+		else if (r->touched && r->chain != NULL)
+			copy_altered(r->chain);
 		request_over(r);
 	} else if (error == 0) {
 		r->state = REQUEST_PREPARED;
 	} else {
-		not_applied(r, error, false);
+		not_applied(r, error);
 	}
 	if (chunk != NULL) {
 		chunk_go_on(chunk);
@@ -294,16 +295,17 @@ static void committed(struct request *r)
 	become_pending(r);
 }
 
-void chain_committed(struct chain_request *request, int error)
+void chain_committed(struct chain_request *request, int error, bool touched)
 {
 	struct request *r = request_of(request);
 	struct chain_chunk *chunk = r->chunk;
 
 	chunk_hold(chunk);
+	r->touched = r->touched || touched;
 	if (error == 0)
 		committed(r);
 	else
-		not_applied(r, error, true);
+		not_applied(r, error);
 	chunk_go_on(chunk);
 	chunk_let_go(chunk);
 }

@@ -169,6 +169,7 @@ struct store_update {
 	uint64_t client_id, op_id, answered; /* op ids of client_id up to answered are forgotten */
 	bool syncing; /* copy of a chunk at rest: version stays 0 (incomplete) until
 		       * store_complete(); store_ops_void(); allowed into the reserve */
+	bool touched; /* with an error: blocks that are there may have been gone over in the file */
 	void (*done)(struct store_update *update, int error);
 	void *user;
 	void *store_private; /* of the store between prepare and commit/abort */

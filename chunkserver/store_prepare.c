@@ -123,6 +123,7 @@ void plan_drop(struct plan *plan)
 
 		if (!bits_any(&plan->to_file[i]))
 			continue;
+		plan->update->touched |= bits_any(&plan->in_place[i]);
 		mark = chunk_mark(chunk, plan->first_piece + i, true);
 		if (mark == NULL) /* the mark in kv has it repaired at the next open */
 			continue;
@@ -591,6 +592,7 @@ void store_prepare(struct store_view *view, struct store_update *update)
 	int rc = update_ok(update) ? store_check(view->store) : -EINVAL;
 
 	update->store_private = NULL;
+	update->touched = false;
 	if (rc == 0)
 		rc = chunk_get(view, &update->key, &chunk);
 	plan = rc == 0 ? plan_new(view, update) : NULL;

@@ -38,7 +38,7 @@ static void on_prepared(struct store_update *update, int error)
 	struct worker *worker = shell_of(request)->target->worker;
 
 	begin_event(worker);
-	chain_prepared(request, error);
+	chain_prepared(request, error, error != 0 && update->touched);
 	end_event(worker);
 }
 
@@ -150,10 +150,12 @@ static void do_prepare(struct worker_target *target, struct chain_request *reque
 static void do_commit(struct worker_target *target, struct chain_request *request)
 {
 	struct store_update *update = &shell_of(request)->update;
+	int error;
 
 	update->version = request->version;
 	update->epoch = request->epoch;
-	chain_committed(request, store_commit(target->view, update));
+	error = store_commit(target->view, update);
+	chain_committed(request, error, error != 0 && update->touched);
 }
 
 static void do_sync(struct worker_target *target, struct chain_request *request)

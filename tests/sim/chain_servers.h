@@ -64,7 +64,10 @@ static uint64_t look_free(void *ctx)
 {
 	const struct server_ctx *c = ctx;
 
-	return c->w->servers[c->number].no_space_until > c->w->now ? 0 : 1ull << 40;
+	uint64_t until = c->w->servers[c->number].no_space_until;
+
+	/* Every other time it does not see it coming. */
+	return until > c->w->now && until % 2 == 0 ? 0 : 1ull << 40;
 }
 
 static uint64_t count_in_flight(void *ctx, int64_t delta)
@@ -235,11 +238,11 @@ static void execute(struct world *w, unsigned number, const struct chain_action 
 		break;
 	case CHAIN_COMMIT:
 		if (s->store_down) {
-			chain_committed(action->request, -EIO);
+			chain_committed(action->request, -EIO, false);
 			break;
 		}
 		model_commit(&s->store, action->request);
-		chain_committed(action->request, 0);
+		chain_committed(action->request, 0, false);
 		break;
 	case CHAIN_SEND:
 		send_frame(w, number, action);
@@ -249,7 +252,7 @@ static void execute(struct world *w, unsigned number, const struct chain_action 
 		break;
 	case CHAIN_ABORT:
 		if (w->options.slow && !s->store_down && chance(w, 2) == 0)
-			model_abort(&s->store, action->request);
+			(void)model_abort(&s->store, action->request, MODEL_BLOCKS);
 		break;
 	case CHAIN_TROUBLE:
 		break;
@@ -326,7 +329,11 @@ static void operation_ended(struct world *w, struct event *event)
 		else if (error == 0 && event->request->op != FRAME_SYNC_DATA &&
 			 *damage_of(s, &event->request->key))
 			error = -EBADMSG;
-		chain_prepared(event->request, error);
+		/* Nobody takes a failed disk out of its chains here, so that the others' copies
+		 * would count. */
+		chain_prepared(event->request, error,
+			       error == -ENOSPC &&
+				       model_broken_off(&s->store, event->request, error, w->now));
 		break;
 	case CHAIN_SYNC:
 		if (error == 0)
@@ -423,7 +430,7 @@ static void drop_operations(struct world *w, unsigned number)
 		if (event->request == NULL && event->action == CHAIN_REMOVE)
 			event->kind = EV_REMOVE; /* the master says it again */
 		else if (event->action == CHAIN_PREPARE)
-			chain_prepared(event->request, -ECANCELED);
+			chain_prepared(event->request, -ECANCELED, false);
 		else if (event->action == CHAIN_SYNC)
 			chain_synced(event->request, -ECANCELED);
 		else if (event->action == CHAIN_READ)

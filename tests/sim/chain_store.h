@@ -5,6 +5,7 @@
  */
 #ifndef CATENA_SIM_CHAIN_STORE_H
 #define CATENA_SIM_CHAIN_STORE_H
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "chunkserver/chain.h"
@@ -173,24 +174,40 @@ static inline void model_commit(struct model_store *store, const struct chain_re
 	model_changed(store, chunk);
 }
 
-/* A prepared update that will not be: it may have gone over blocks in place, which are taken as
- * they are then. */
-static inline void model_abort(struct model_store *store, const struct chain_request *request)
+/* An update that was prepared, or begun to be, and will not be: it has gone over those of its first
+ * @upto blocks that are there, in place, and they are taken as they are. Were there any? */
+static inline bool model_abort(struct model_store *store, const struct chain_request *request,
+			       uint32_t upto)
 {
 	struct model_chunk *chunk = model_chunk(store, &request->key);
 	const uint64_t *numbers =
 		request->payload == NULL ? NULL : (const void *)buf_payload(request->payload);
-	uint32_t first = request->offset / BLOCK_SIZE;
+	uint32_t first = request->offset / BLOCK_SIZE, blocks = request->length / BLOCK_SIZE;
+	bool touched = false;
 
 	if (!chunk->exists || numbers == NULL)
-		return;
-	for (uint32_t i = 0; i < request->length / BLOCK_SIZE && first + i < MODEL_BLOCKS; i++) {
+		return false;
+	for (uint32_t i = 0; i < blocks && i < upto && first + i < MODEL_BLOCKS; i++) {
 		if (chunk->blocks[first + i] == 0)
 			continue;
 		chunk->blocks[first + i] = numbers[i];
-		chunk->unsure = true;
+		chunk->unsure = touched = true;
 	}
-	model_changed(store, chunk);
+	if (touched)
+		model_changed(store, chunk);
+	return touched;
+}
+
+/* A prepare ends with @error now: it may have come half way. Damage is found before anything is
+ * written. Not by a number of the world's chance, so that worlds without this are as they would be.
+ */
+static inline bool model_broken_off(struct model_store *store, const struct chain_request *request,
+				    int error, uint64_t now)
+{
+	uint32_t dice = crc32c(&now, sizeof(now));
+
+	return error != 0 && error != -EBADMSG && dice % 2 == 0 &&
+	       model_abort(store, request, 1 + dice / 2 % MODEL_BLOCKS);
 }
 
 static inline void model_remove(struct model_store *store, const struct chunk_key *key)

@@ -53,7 +53,8 @@ static uint64_t look_free(void *ctx)
 {
 	const struct disk *disk = ctx;
 
-	return disk->full_until > disk->w->now ? 0 : 1ull << 40;
+	/* Every other time it does not see it coming. */
+	return disk->full_until > disk->w->now && disk->full_until % 2 == 0 ? 0 : 1ull << 40;
 }
 
 static uint64_t count_in_flight(void *ctx, int64_t delta)
@@ -158,7 +159,8 @@ static void prepare_ended(struct world *w, struct disk *disk, struct event *even
 	else if (error == 0 && event->request->op != FRAME_SYNC_DATA &&
 		 *damage_of(disk, &event->request->key))
 		error = -EBADMSG;
-	chain_prepared(event->request, error);
+	chain_prepared(event->request, error,
+		       model_broken_off(&disk->store, event->request, error, w->now));
 }
 
 static void read_ended(struct disk *disk, struct event *event, int error)
@@ -238,7 +240,7 @@ static void operation_lost(struct world *w, struct event *event)
 			chunk->unsure = true;
 			model_changed(&disk->store, chunk);
 		}
-		chain_prepared(event->request, -ECANCELED);
+		chain_prepared(event->request, -ECANCELED, false);
 		break;
 	case CHAIN_SYNC:
 		chain_synced(event->request, -ECANCELED);

@@ -31,7 +31,7 @@ static void commit(struct world *w, struct disk *disk, struct chain_request *req
 		model_commit(&disk->store, request);
 		check_commit(w, disk, request);
 	}
-	chain_committed(request, disk->down ? -EIO : 0);
+	chain_committed(request, disk->down ? -EIO : 0, false);
 }
 
 static void say_report(struct world *w, unsigned s, const struct report *report)
@@ -121,7 +121,7 @@ static void execute(struct world *w, unsigned s, struct disk *disk,
 		break;
 	case CHAIN_ABORT:
 		if (!disk->down && chance(w, 2) == 0)
-			model_abort(&disk->store, action->request);
+			(void)model_abort(&disk->store, action->request, MODEL_BLOCKS);
 		break;
 	case CHAIN_TROUBLE:
 		break;

@@ -252,6 +252,49 @@ static void test_what_a_new_head_has_begun_comes_to_its_end(void **state)
 	rig_free_all(rig);
 }
 
+/* The same when its disk was full in the middle. */
+static void test_what_a_new_head_has_half_of_comes_to_its_end(void **state)
+{
+	struct rig *rig = rig_up(1);
+
+	(void)state;
+	(void)predecessor_writes(rig, 1, 0);
+	rig_breaks_off(rig);
+	CHANGE(rig, 2, 2, {2, IN}, {3, IN}, {1, OUT});
+	chain_tick(rig->env);
+	rig_run(rig);
+	rig_end(rig, CHAIN_PREPARE, 0);
+	assert_int_equal(chain_count(rig->chain).pending, 1);
+	assert_int_equal(rig->store.chunks[0].version, 1);
+	rig_free_all(rig);
+}
+
+/* Nobody has compared its copy since it let go of an update that it had begun, and then it leads.
+ */
+static void test_what_was_broken_off_is_compared_with_those_behind(void **state)
+{
+	for (int prepared = 0; prepared < 3; prepared++) {
+		struct rig *rig = rig_up(1);
+
+		(void)state;
+		(void)predecessor_writes(rig, 1, 0);
+		if (prepared == 1)
+			rig_breaks_off(rig);
+		CHANGE(rig, 2, B, {D, IN}, {B, IN}, {C, IN}, {A, OUT});
+		if (prepared == 0)
+			rig_end(rig, CHAIN_PREPARE, 0);
+		if (prepared == 2)
+			rig_breaks_off(rig);
+		CHANGE(rig, 3, B, {B, IN}, {C, IN}, {D, OUT});
+		assert_true(chain_is_head(rig->chain));
+		assert_false(chain_is_ready(rig->chain));
+		forget_sent(rig);
+		successor_connects(rig);
+		assert_int_equal(sent_kind(rig), SYNC_KIND_RANGE);
+		rig_free_all(rig);
+	}
+}
+
 static void test_who_has_forgotten_is_compared(void **state)
 {
 	struct rig *rig = rig_up(0);
@@ -542,6 +585,8 @@ int main(void)
 		cmocka_unit_test(test_a_syncing_member_takes_updates_behind_the_cursor),
 		cmocka_unit_test(test_when_the_middle_is_gone_what_is_pending_goes_to_the_next),
 		cmocka_unit_test(test_what_a_new_head_has_begun_comes_to_its_end),
+		cmocka_unit_test(test_what_a_new_head_has_half_of_comes_to_its_end),
+		cmocka_unit_test(test_what_was_broken_off_is_compared_with_those_behind),
 		cmocka_unit_test(test_who_has_forgotten_is_compared),
 		cmocka_unit_test(test_a_new_successor_is_compared),
 		cmocka_unit_test(test_only_a_member_that_was_ready_resumes),

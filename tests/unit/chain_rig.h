@@ -125,7 +125,7 @@ static inline void rig_run(struct rig *rig)
 		switch (action.kind) {
 		case CHAIN_COMMIT:
 			model_commit(&rig->store, action.request);
-			chain_committed(action.request, 0);
+			chain_committed(action.request, 0, false);
 			break;
 		case CHAIN_SEND:
 			keep(rig->sent, &rig->sent_count, &action);
@@ -160,19 +160,31 @@ static inline struct chain_action take(struct chain_action *list, size_t *count,
 	return action;
 }
 
-/* Ends the oldest operation of that kind. */
-static inline void rig_end(struct rig *rig, enum chain_action_kind kind, int error)
+static inline struct chain_action rig_take(struct rig *rig, enum chain_action_kind kind)
 {
-	struct chain_action action;
 	size_t at = 0;
 
 	while (at < rig->operation_count && rig->operations[at].kind != kind)
 		at++;
 	assert_true(at < rig->operation_count);
-	action = take(rig->operations, &rig->operation_count, at);
+	return take(rig->operations, &rig->operation_count, at);
+}
+
+/* The disk is full when half of the oldest update being prepared is in place. */
+static inline void rig_breaks_off(struct rig *rig)
+{
+	chain_prepared(rig_take(rig, CHAIN_PREPARE).request, -ENOSPC, true);
+	rig_run(rig);
+}
+
+/* Ends the oldest operation of that kind. */
+static inline void rig_end(struct rig *rig, enum chain_action_kind kind, int error)
+{
+	struct chain_action action = rig_take(rig, kind);
+
 	switch (kind) {
 	case CHAIN_PREPARE:
-		chain_prepared(action.request, error);
+		chain_prepared(action.request, error, false);
 		break;
 	case CHAIN_SYNC:
 		chain_synced(action.request, error);
@@ -381,7 +393,7 @@ static inline void rig_free_all(struct rig *rig)
 		struct chain_action action = take(rig->operations, &rig->operation_count, 0);
 
 		if (action.kind == CHAIN_PREPARE)
-			chain_prepared(action.request, 0);
+			chain_prepared(action.request, 0, false);
 		else if (action.kind == CHAIN_SYNC)
 			chain_synced(action.request, 0);
 		else if (action.kind == CHAIN_READ)

@@ -387,6 +387,28 @@ static void test_a_member_whose_disk_is_full_tries_again(void **state)
 	rig_free_all(rig);
 }
 
+static void test_a_head_whose_disk_has_half_of_an_update_goes_on_with_it(void **state)
+{
+	struct rig *rig = rig_up(0);
+	uint64_t write = client_writes(rig, 1, 0, 2, 0);
+
+	(void)state;
+	rig_breaks_off(rig);
+	assert_int_equal(answer_to(rig, write), NO_ANSWER);
+	/* Half of it may be read from the disk, and nowhere else. */
+	assert_int_equal(answer_to(rig, client_reads(rig, 0)), FRAME_STATUS_ASK_TAIL);
+	chain_tick(rig->env);
+	rig_run(rig);
+	rig_end(rig, CHAIN_PREPARE, -ENOSPC);
+	assert_int_equal(answer_to(rig, write), NO_ANSWER);
+	chain_tick(rig->env);
+	rig_run(rig);
+	rig_end(rig, CHAIN_PREPARE, 0);
+	successor_answers(rig, FRAME_OK);
+	assert_int_equal(answer_to(rig, write), FRAME_OK);
+	rig_free_all(rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -413,6 +435,7 @@ int main(void)
 		cmocka_unit_test(test_a_head_refuses_writes_that_the_chain_cannot_take),
 		cmocka_unit_test(test_a_head_whose_disk_is_full_says_so_and_goes_on),
 		cmocka_unit_test(test_a_member_whose_disk_is_full_tries_again),
+		cmocka_unit_test(test_a_head_whose_disk_has_half_of_an_update_goes_on_with_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -121,6 +121,7 @@ static void test_an_aborted_write_of_new_blocks_leaves_the_chunk_as_it_was(void 
 	assert_int_equal(prepare_wait(&fx, &u), 0);
 	buf_unref(u.payload);
 	store_abort(fx.view, &u);
+	assert_false(u.touched);
 	store_digest(fx.view, &key, &after);
 	assert_int_equal(before, after);
 	assert_content(&key, 0, data, 100000);
@@ -162,6 +163,7 @@ static void test_an_aborted_overwrite_leaves_either_bytes_and_an_unsure_chunk(vo
 	assert_int_equal(prepare_wait(&fx, &u), 0);
 	buf_unref(u.payload);
 	store_abort(fx.view, &u);
+	assert_true(u.touched);
 	/* A comparison has to wait until it is known what is there now. */
 	assert_int_equal(store_digest(fx.view, &key, &digest), -EAGAIN);
 	assert_int_equal(store_checksums(fx.view, &key, 64, crcs, present), -EAGAIN);
