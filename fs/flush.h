@@ -54,4 +54,9 @@ bool flusher_tick(struct fs *fs, uint64_t now_ns);
  * error. Not from a callback. */
 int flush_everything(struct fs *fs, bool durable, uint64_t deadline_ns);
 uint32_t flusher_listed(struct flusher *flusher);
+/* With the inode's lock held: programs have written something of it that is nowhere but here. Times
+ * of reads alone are no loss. */
+bool flush_unsaved(const struct inode *inode);
+/* Of any inode that is listed; true also when that is not known. */
+bool flusher_unsaved(struct fs *fs);
 #endif

@@ -267,6 +267,28 @@ bool flusher_tick(struct fs *fs, uint64_t now_ns)
 
 /* ---- everything ---- */
 
+bool flush_unsaved(const struct inode *inode)
+{
+	return (inode->dirty & ~(uint32_t)INODE_DIRTY_ATIME) != 0 ||
+	       (inode->data != NULL && data_dirty(inode->data));
+}
+
+bool flusher_unsaved(struct fs *fs)
+{
+	uint32_t count;
+	struct inode **list = list_all(fs, &count);
+	bool any = list == NULL;
+
+	for (uint32_t i = 0; list != NULL && i < count; i++) {
+		pthread_mutex_lock(&list[i]->lock);
+		any = any || flush_unsaved(list[i]);
+		pthread_mutex_unlock(&list[i]->lock);
+		inode_put(fs->inodes, list[i]);
+	}
+	free(list);
+	return any;
+}
+
 /* Waits for an end of some flush, at most a little while. */
 static void await_some(struct flusher *flusher, uint64_t deadline_ns)
 {

@@ -110,6 +110,11 @@ extern const struct fuse_lowlevel_ops fs_operations;
 /* Everything written so far is with all copies, their disks and the master. Waits at most
  * @timeout_ns. -ETIMEDOUT, or the first error. */
 int fs_write_back(struct fs *fs, uint64_t timeout_ns);
+/* The same when the mount ends. What programs have written and nobody but we have is waited for so
+ * long; but when only the word is missing that it is on the disks, and the master from which it
+ * should come is away for FS_LEAVE_NS: -EHOSTDOWN. Nothing is lost with this mount then. */
+#define FS_LEAVE_NS (2 * UINT64_C(1000000000))
+int fs_leave(struct fs *fs, uint64_t timeout_ns);
 
 /* ---- the lease ---- */
 static inline struct view fs_view(const struct fs *fs)

@@ -8,6 +8,9 @@
 #include "fs/fs.h"
 #include "fs/sync.h"
 
+#define LOOK_NS  (100 * NS_PER_MSEC)
+#define PIECE_NS NS_PER_SEC
+
 /* Shared by who waits and by the callbacks: those may come after the wait was given up. */
 struct waiter {
 	pthread_mutex_t lock;
@@ -57,35 +60,109 @@ static void part_done(void *user, int error)
 	unref_and_unlock(waiter);
 }
 
-static int wait_until(struct waiter *waiter, uint64_t deadline_ns)
+/* How long is waited. */
+struct patience {
+	struct fs *fs;
+	uint64_t deadline_ns;
+	uint64_t leaving_ns; /* from then on not for what is gone, when nothing is lost by it; 0: no
+			      */
+};
+
+/* Programs were told that it is done, and nobody but we have it. */
+static bool anything_unsaved(struct fs *fs)
 {
-	struct timespec at = {.tv_sec = (time_t)(deadline_ns / NS_PER_SEC),
-			      .tv_nsec = (long)(deadline_ns % NS_PER_SEC)};
-	int rc;
+	return !ahead_idle(fs) || data_any_dirty(fs->data) || flusher_unsaved(fs);
+}
+
+static bool only_the_servers_word_is_missing(const struct patience *patience, uint64_t now_ns)
+{
+	return patience->leaving_ns != 0 && now_ns >= patience->leaving_ns &&
+	       !meta_reachable(patience->fs->meta) && !anything_unsaved(patience->fs);
+}
+
+static int out_of_patience(const struct patience *patience)
+{
+	uint64_t now_ns = clock_monotonic_ns();
+
+	if (only_the_servers_word_is_missing(patience, now_ns))
+		return -EHOSTDOWN;
+	return now_ns >= patience->deadline_ns ? -ETIMEDOUT : 0;
+}
+
+static struct timespec a_little_later(void)
+{
+	uint64_t at_ns = clock_monotonic_ns() + LOOK_NS;
+
+	return (struct timespec){.tv_sec = (time_t)(at_ns / NS_PER_SEC),
+				 .tv_nsec = (long)(at_ns % NS_PER_SEC)};
+}
+
+static int await(struct waiter *waiter, const struct patience *patience)
+{
+	int rc = 0;
 
 	pthread_mutex_lock(&waiter->lock);
-	while (waiter->parts > 0 &&
-	       pthread_cond_timedwait(&waiter->changed, &waiter->lock, &at) != ETIMEDOUT)
-		;
-	rc = waiter->parts > 0 ? -ETIMEDOUT : waiter->error;
+	while (waiter->parts > 0 && rc == 0) {
+		struct timespec at = a_little_later();
+
+		if (pthread_cond_timedwait(&waiter->changed, &waiter->lock, &at) != ETIMEDOUT)
+			continue;
+		pthread_mutex_unlock(&waiter->lock);
+		rc = out_of_patience(patience);
+		pthread_mutex_lock(&waiter->lock);
+	}
+	if (waiter->parts == 0)
+		rc = waiter->error;
 	unref_and_unlock(waiter);
 	return rc;
 }
 
-int fs_write_back(struct fs *fs, uint64_t timeout_ns)
+static int flush_what_is_listed(const struct patience *patience)
 {
-	uint64_t deadline_ns = clock_monotonic_ns() + timeout_ns;
+	uint64_t piece_ns;
+	int error, rc;
+
+	do {
+		piece_ns = patience->deadline_ns;
+		if (patience->leaving_ns != 0 && clock_monotonic_ns() + PIECE_NS < piece_ns)
+			piece_ns = clock_monotonic_ns() + PIECE_NS;
+		error = flush_everything(patience->fs, true, piece_ns);
+		rc = error == -ETIMEDOUT ? out_of_patience(patience) : 0;
+	} while (error == -ETIMEDOUT && rc == 0);
+	return rc != 0 ? rc : error;
+}
+
+static int write_back(const struct patience *patience)
+{
+	struct fs *fs = patience->fs;
 	struct waiter *waiter;
 	int error, rc;
 
-	error = flush_everything(fs, true, deadline_ns);
-	if (error == -ETIMEDOUT)
+	error = flush_what_is_listed(patience);
+	if (error == -ETIMEDOUT || error == -EHOSTDOWN)
 		return error;
 	waiter = waiter_new(2);
 	if (waiter == NULL)
 		return -ENOMEM;
 	data_flush_all(fs->data, true, part_done, waiter);
 	sync_master(fs, part_done, waiter);
-	rc = wait_until(waiter, deadline_ns);
+	rc = await(waiter, patience);
 	return error != 0 ? error : rc;
+}
+
+int fs_write_back(struct fs *fs, uint64_t timeout_ns)
+{
+	const struct patience patience = {.fs = fs,
+					  .deadline_ns = clock_monotonic_ns() + timeout_ns};
+
+	return write_back(&patience);
+}
+
+int fs_leave(struct fs *fs, uint64_t timeout_ns)
+{
+	uint64_t now_ns = clock_monotonic_ns();
+	const struct patience patience = {
+		.fs = fs, .deadline_ns = now_ns + timeout_ns, .leaving_ns = now_ns + FS_LEAVE_NS};
+
+	return write_back(&patience);
 }

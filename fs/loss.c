@@ -5,6 +5,7 @@
 #include <time.h>
 #include "common/clock.h"
 #include "common/log.h"
+#include "fs/flush.h"
 #include "fs/recall.h"
 
 /* Finding a path takes a look at every name that is known. */
@@ -23,14 +24,12 @@ static bool may_have_unsent(const struct inode *inode)
 	return inode->dirty != 0 || inode->data != NULL;
 }
 
-/* Times of reads alone are no loss. */
 static void forget_unsent(void *user, struct inode *inode)
 {
 	struct loss *loss = user;
 
 	pthread_mutex_lock(&inode->lock);
-	if ((inode->dirty & ~(uint32_t)INODE_DIRTY_ATIME) != 0 ||
-	    (inode->data != NULL && data_dirty(inode->data)))
+	if (flush_unsaved(inode))
 		inode_lose(inode, loss->session);
 	else
 		inode->dirty = 0;

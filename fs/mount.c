@@ -357,8 +357,12 @@ static int write_back(struct mount *mount)
 
 	if (mount->meta == NULL || !mount->mounted)
 		return 0;
-	rc = fs_write_back(mount->fs, MOUNT_FLUSH_NS);
-	if (rc != 0)
+	rc = fs_leave(mount->fs, MOUNT_FLUSH_NS);
+	if (rc == -EHOSTDOWN)
+		log_warn("the servers have everything, but the master is away and does not say "
+			 "whether it is on its disk path=%s",
+			 mount->path);
+	else if (rc != 0)
 		log_error("not everything that was written could be saved path=%s error=\"%s\" "
 			  "files=%u",
 			  mount->path, strerror(-rc), flusher_listed(mount->fs->flusher));
@@ -395,7 +399,7 @@ static void free_all(struct mount *mount)
 int mount_end(struct mount *mount)
 {
 	struct detaching *detaching = unmount(mount);
-	int rc = write_back(mount);
+	int rc = write_back(mount), result = rc == -EHOSTDOWN ? 0 : rc;
 	bool clean = true;
 
 	if (mount->loop != NULL)
@@ -413,13 +417,13 @@ int mount_end(struct mount *mount)
 			!data_any_dirty(mount->fs->data);
 	}
 	meta_close(mount->meta, clean);
-	if (rc == 0 && mount->mounted)
+	if (result == 0 && mount->mounted)
 		log_info("unmounted path=%s", mount->path);
 	if (mount->fs != NULL && !quiet(mount)) {
 		log_warn("requests of programs were still waiting path=%s", mount->path);
-		return rc; /* their answers would find nothing: leave everything to the exit */
+		return result; /* their answers would find nothing: leave everything to the exit */
 	}
 	if (rc == 0)
 		free_all(mount);
-	return rc;
+	return result;
 }

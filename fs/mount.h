@@ -20,7 +20,7 @@ int mount_ended_fd(const struct mount *mount);
 /* Mounts have changed, and perhaps this one: whether it is read-only now. */
 void mount_look_again(struct mount *mount);
 /* Unmounts if that is still to be done, writes everything back, and frees. 0, or -errno: not all
- * could be written (it is logged). Does not come back to what was waiting for dead machines: after
- * an error the caller should exit without any cleaning up. */
+ * could be written (it is logged). Does not come back to what was waiting for dead machines: the
+ * caller should exit without any cleaning up. */
 int mount_end(struct mount *mount);
 #endif

@@ -42,6 +42,15 @@ started=$SECONDS
 lc down || die "down with dead servers"
 [ $((SECONDS - started)) -le 60 ] || die "down took $((SECONDS - started)) s"
 lc up || die "up"
+step "a mount with nothing to save does not wait for a dead master"
+sync "$M/dirty" "$M"
+sleep 2
+mount_pid=$(pid mount-mnt)
+lc kill master
+umount "$M" || die "umount with a dead master"
+ended "$mount_pid" 10 || die "it still waits for the dead master"
+grep -q "could be saved" <(tail -n 2 "$D/log/mount-mnt.log") && die "it says that it could not save what it had saved"
+lc up || die "up"
 step "a killed mount can be unmounted and mounted again"
 lc kill mount-mnt
 ! ls "$M" >/dev/null 2>&1 || die "the mount of a killed process still answers"

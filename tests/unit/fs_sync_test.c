@@ -281,6 +281,78 @@ static void test_a_failed_sync_is_not_taken_for_one(void **state)
 	do_close(file, &fi);
 }
 
+/* ---- the mount ends ---- */
+
+static int leave(uint64_t timeout_ns, uint64_t *took_ns)
+{
+	uint64_t began_ns = clock_monotonic_ns();
+	int rc = fs_leave(fs, timeout_ns);
+
+	*took_ns = clock_monotonic_ns() - began_ns;
+	return rc;
+}
+
+static void test_who_leaves_does_not_wait_for_a_lost_masters_word(void **state)
+{
+	struct fuse_file_info fi;
+	uint64_t file = do_create(1, "file", &fi), took_ns;
+	struct inode *inode = inode_table_get(fs->inodes, file);
+	bool add;
+	(void)state;
+
+	master.hold = true;
+	master.unreachable = true;
+	assert_int_equal(leave(30 * NS_PER_SEC, &took_ns), -EHOSTDOWN);
+	assert_in_range(took_ns, FS_LEAVE_NS, FS_LEAVE_NS + 5 * NS_PER_SEC);
+	/* That it was read is nothing to wait for either. */
+	pthread_mutex_lock(&inode->lock);
+	inode->local_atime = clock_realtime_ns();
+	inode->dirty |= INODE_DIRTY_ATIME;
+	add = flush_mark(inode);
+	pthread_mutex_unlock(&inode->lock);
+	if (add)
+		flusher_add(fs, inode);
+	inode_put(fs->inodes, inode);
+	assert_int_equal(leave(30 * NS_PER_SEC, &took_ns), -EHOSTDOWN);
+	assert_in_range(took_ns, FS_LEAVE_NS, FS_LEAVE_NS + 5 * NS_PER_SEC);
+	release_replies(false);
+	do_close(file, &fi);
+}
+
+static void test_who_leaves_waits_for_the_master_with_what_only_we_have(void **state)
+{
+	struct fuse_file_info fi;
+	uint64_t dir = do_mkdir(1, "dir"), file = do_create(1, "file", &fi), took_ns;
+	(void)state;
+
+	fs_mknod(fresh(), dir, "that gets numbers", S_IFREG | 0600, 0);
+	master.unreachable = true;
+	master.hold = true;
+	fs_mknod(fresh(), dir, "answered early", S_IFREG | 0600, 0);
+	assert_int_equal(last.answers, 1);
+	assert_int_equal(leave(FS_LEAVE_NS + NS_PER_SEC, &took_ns), -ETIMEDOUT);
+	release_replies(false);
+	master.hold = true;
+	do_write(file, &fi, "hello", 0);
+	assert_int_equal(leave(FS_LEAVE_NS + NS_PER_SEC, &took_ns), -ETIMEDOUT);
+	assert_true(took_ns >= FS_LEAVE_NS + NS_PER_SEC);
+	release_replies(false);
+	assert_int_equal(leave(NS_PER_SEC, &took_ns), 0);
+	do_close(file, &fi);
+}
+
+static void test_who_leaves_waits_for_a_master_that_is_there(void **state)
+{
+	uint64_t took_ns;
+	(void)state;
+
+	do_mkdir(1, "dir");
+	master.hold = true;
+	assert_int_equal(leave(FS_LEAVE_NS + NS_PER_SEC, &took_ns), -ETIMEDOUT);
+	release_replies(false);
+	assert_int_equal(leave(NS_PER_SEC, &took_ns), 0);
+}
+
 #define WITH_FS(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -298,6 +370,9 @@ int main(void)
 		WITH_FS(test_a_failed_sync_in_advance_is_told),
 		WITH_FS(test_what_the_master_has_lost_is_told_by_the_next_fsync),
 		WITH_FS(test_a_failed_sync_is_not_taken_for_one),
+		WITH_FS(test_who_leaves_does_not_wait_for_a_lost_masters_word),
+		WITH_FS(test_who_leaves_waits_for_the_master_with_what_only_we_have),
+		WITH_FS(test_who_leaves_waits_for_a_master_that_is_there),
 	};
 
 	log_set_level(LOG_LEVEL_ERROR);
