@@ -107,12 +107,11 @@ void handle_used(struct handle *handle);
 void dir_handle_unref(struct fs *fs, struct dir_handle *dir); /* NULL is allowed */
 /* All handlers; the session's userdata is the fs. */
 extern const struct fuse_lowlevel_ops fs_operations;
-/* Everything written so far is with all copies, their disks and the master. Waits at most
- * @timeout_ns. -ETIMEDOUT, or the first error. */
-int fs_write_back(struct fs *fs, uint64_t timeout_ns);
-/* The same when the mount ends. What programs have written and nobody but we have is waited for so
- * long; but when only the word is missing that it is on the disks, and the master from which it
- * should come is away for FS_LEAVE_NS: -EHOSTDOWN. Nothing is lost with this mount then. */
+/* Before the mount ends or becomes read-only: everything written so far is with all copies, their
+ * disks and the master. What programs have written and nobody but we have is waited for at most
+ * @timeout_ns: -ETIMEDOUT, or the first error. When only the word is missing that it is on the
+ * disks, and the master from which it should come is away for FS_LEAVE_NS: -EHOSTDOWN. Nothing is
+ * lost with this mount then. */
 #define FS_LEAVE_NS (2 * UINT64_C(1000000000))
 int fs_leave(struct fs *fs, uint64_t timeout_ns);
 

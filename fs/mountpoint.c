@@ -24,7 +24,7 @@ struct mountinfo {
 	unsigned major, minor;
 	char path[PATH_MAX];
 	char type[64];
-	char options[256], super[256]; /* of this mount, and of the filesystem */
+	char super[256]; /* the filesystem's options; not those of this mount of it */
 };
 
 /* Spaces and the like stand there as \ooo. */
@@ -52,8 +52,7 @@ static bool parse_mountinfo(const char *line, struct mountinfo *info)
 	if (dash == NULL || sscanf(dash, " - %63s %*s %255s", info->type, info->super) != 2)
 		return false;
 	/* The kernel's own numbers: NOLINTNEXTLINE(cert-err34-c) */
-	if (sscanf(line, "%*u %*u %u:%u %*s %4095s %255s", &info->major, &info->minor, info->path,
-		   info->options) != 4)
+	if (sscanf(line, "%*u %*u %u:%u %*s %4095s", &info->major, &info->minor, info->path) != 3)
 		return false;
 	unescape(info->path);
 	return true;
@@ -86,16 +85,6 @@ bool mountpoint_is_mounted(const char *resolved)
 	struct mountinfo info;
 
 	return find_mount(resolved, &info) && strcmp(info.type, FSTYPE) == 0;
-}
-
-bool mountpoint_options(const char *resolved, char *out, size_t size)
-{
-	struct mountinfo info;
-
-	if (!find_mount(resolved, &info) || strcmp(info.type, FSTYPE) != 0)
-		return false;
-	snprintf(out, size, "%s,%s", info.options, info.super);
-	return true;
 }
 
 bool mountpoint_read_only(const char *resolved)

@@ -9,9 +9,6 @@
 int mountpoint_check(const char *path, char **resolved, char *error, size_t error_size);
 /* Does something of type fuse.catena stand there? Asks the kernel's list, not the filesystem. */
 bool mountpoint_is_mounted(const char *resolved);
-/* The options of the mount and then those of the filesystem, by commas, as the kernel has them now.
- * False: no Catena filesystem is mounted there. */
-bool mountpoint_options(const char *resolved, char *out, size_t size);
 /* The filesystem mounted there is Catena's, and read-only as a whole. */
 bool mountpoint_read_only(const char *resolved);
 /* Lets the kernel read ahead so much, as far as it lets us. */

@@ -20,8 +20,10 @@ static const struct {
 	{"async", 0, MS_SYNCHRONOUS}, {"dirsync", MS_DIRSYNC, 0},
 };
 
-unsigned long remount_flags(unsigned long current, const char *list)
+unsigned long remount_flags(const char *list)
 {
+	unsigned long flags = 0;
+
 	while (*list != '\0') {
 		size_t size = strcspn(list, ",");
 
@@ -29,12 +31,12 @@ unsigned long remount_flags(unsigned long current, const char *list)
 			if (strlen(names[i].name) != size ||
 			    strncmp(names[i].name, list, size) != 0)
 				continue;
-			current &= ~names[i].clear;
-			current |= names[i].set;
+			flags &= ~names[i].clear;
+			flags |= names[i].set;
 		}
 		list += size + (list[size] == ',');
 	}
-	return current;
+	return flags;
 }
 
 static int write_back(int fd, const char *path, char *error, size_t error_size)
@@ -44,9 +46,15 @@ static int write_back(int fd, const char *path, char *error, size_t error_size)
 	if (ioctl(fd, REMOUNT_IOC_WRITE_BACK) == 0)
 		return 0;
 	rc = -errno;
-	snprintf(error, error_size, "%s: what was written could not be saved: %s", path,
-		 rc == -ENOTTY ? "the mount is of an older version; mount it again"
-			       : strerror(-rc));
+	if (rc == -EHOSTDOWN)
+		snprintf(
+			error, error_size,
+			"%s: the master is away and does not say whether everything is on its disk",
+			path);
+	else
+		snprintf(error, error_size, "%s: what was written could not be saved: %s", path,
+			 rc == -ENOTTY ? "the mount is of an older version; mount it again"
+				       : strerror(-rc));
 	return rc;
 }
 
@@ -71,7 +79,7 @@ static int change(int fd, const char *path, unsigned long flags, char *error, si
 
 int remount(const struct mount_options *options, char *error, size_t error_size)
 {
-	char path[PATH_MAX], current[256];
+	char path[PATH_MAX];
 	int fd, rc;
 
 	if (realpath(options->mountpoint, path) == NULL) {
@@ -79,7 +87,7 @@ int remount(const struct mount_options *options, char *error, size_t error_size)
 		snprintf(error, error_size, "%s: %s", options->mountpoint, strerror(-rc));
 		return rc;
 	}
-	if (!mountpoint_options(path, current, sizeof(current))) {
+	if (!mountpoint_is_mounted(path)) {
 		snprintf(error, error_size, "%s: no Catena filesystem is mounted there", path);
 		return -EINVAL;
 	}
@@ -89,8 +97,7 @@ int remount(const struct mount_options *options, char *error, size_t error_size)
 		snprintf(error, error_size, "%s: %s", path, strerror(-rc));
 		return rc;
 	}
-	rc = change(fd, path, remount_flags(remount_flags(0, current), options->kernel), error,
-		    error_size);
+	rc = change(fd, path, remount_flags(options->kernel), error, error_size);
 	close(fd);
 	return rc;
 }

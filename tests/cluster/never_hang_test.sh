@@ -47,6 +47,10 @@ sync "$M/dirty" "$M"
 sleep 2
 mount_pid=$(pid mount-mnt)
 lc kill master
+started=$SECONDS
+! "$CATENA_BUILD/mount.catena" - "$M" -o remount,ro 2>"$T/err" || die "read-only without the master's word"
+[ $((SECONDS - started)) -le 15 ] || die "that took $((SECONDS - started)) s"
+need "the master is away" "$T/err"
 umount "$M" || die "umount with a dead master"
 ended "$mount_pid" 10 || die "it still waits for the dead master"
 grep -q "could be saved" <(tail -n 2 "$D/log/mount-mnt.log") && die "it says that it could not save what it had saved"

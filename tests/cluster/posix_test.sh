@@ -47,6 +47,11 @@ sleep 0.5 # until the mount knows
 [ "$(cat "$M/kept")" = kept ] && [ "$(stat -c %X.%x "$M/kept")" = "$access" ] || die "a read has changed the time of access"
 "$CATENA_BUILD/mount.catena" - "$M" -o remount,rw || die "remount,rw"
 echo more >>"$M/kept" || die "not writable again"
+flags() { awk -v at="$M" '$2 == at { print $4 }' /proc/self/mounts | cut -d, -f1-2; }
+"$CATENA_BUILD/mount.catena" - "$M" -o rw,relatime,remount,noexec || die "remount,noexec"
+[ "$(flags)" = rw,noexec ] || die "remounted noexec, it is $(flags)"
+"$CATENA_BUILD/mount.catena" - "$M" -o rw,relatime,remount || die "what mount -o remount,exec calls"
+[ "$(flags)" = rw,relatime ] || die "remounted exec, it is $(flags)"
 ! "$CATENA_BUILD/mount.catena" - "$M" -o remount,ro 7>>"$M/kept" 2>"$T/busy" || die "read-only with a file open for writing"
 need busy "$T/busy"
 dd if=/dev/urandom of="$T/large" bs=1M count=64 2>/dev/null

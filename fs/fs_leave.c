@@ -1,4 +1,4 @@
-/* fs_write_back.c - everything written comes to where it is safe, or a deadline passes. */
+/* fs_leave.c - everything written comes to where it is safe, or a deadline passes. */
 #define LOG_MODULE "fs"
 #include <errno.h>
 #include <stdlib.h>
@@ -64,8 +64,7 @@ static void part_done(void *user, int error)
 struct patience {
 	struct fs *fs;
 	uint64_t deadline_ns;
-	uint64_t leaving_ns; /* from then on not for what is gone, when nothing is lost by it; 0: no
-			      */
+	uint64_t leaving_ns; /* from then on not for what is gone, when nothing is lost by it */
 };
 
 /* Programs were told that it is done, and nobody but we have it. */
@@ -76,8 +75,8 @@ static bool anything_unsaved(struct fs *fs)
 
 static bool only_the_servers_word_is_missing(const struct patience *patience, uint64_t now_ns)
 {
-	return patience->leaving_ns != 0 && now_ns >= patience->leaving_ns &&
-	       !meta_reachable(patience->fs->meta) && !anything_unsaved(patience->fs);
+	return now_ns >= patience->leaving_ns && !meta_reachable(patience->fs->meta) &&
+	       !anything_unsaved(patience->fs);
 }
 
 static int out_of_patience(const struct patience *patience)
@@ -119,43 +118,13 @@ static int await(struct waiter *waiter, const struct patience *patience)
 
 static int flush_what_is_listed(const struct patience *patience)
 {
-	uint64_t piece_ns;
 	int error, rc;
 
 	do {
-		piece_ns = patience->deadline_ns;
-		if (patience->leaving_ns != 0 && clock_monotonic_ns() + PIECE_NS < piece_ns)
-			piece_ns = clock_monotonic_ns() + PIECE_NS;
-		error = flush_everything(patience->fs, true, piece_ns);
+		error = flush_everything(patience->fs, true, clock_monotonic_ns() + PIECE_NS);
 		rc = error == -ETIMEDOUT ? out_of_patience(patience) : 0;
 	} while (error == -ETIMEDOUT && rc == 0);
 	return rc != 0 ? rc : error;
-}
-
-static int write_back(const struct patience *patience)
-{
-	struct fs *fs = patience->fs;
-	struct waiter *waiter;
-	int error, rc;
-
-	error = flush_what_is_listed(patience);
-	if (error == -ETIMEDOUT || error == -EHOSTDOWN)
-		return error;
-	waiter = waiter_new(2);
-	if (waiter == NULL)
-		return -ENOMEM;
-	data_flush_all(fs->data, true, part_done, waiter);
-	sync_master(fs, part_done, waiter);
-	rc = await(waiter, patience);
-	return error != 0 ? error : rc;
-}
-
-int fs_write_back(struct fs *fs, uint64_t timeout_ns)
-{
-	const struct patience patience = {.fs = fs,
-					  .deadline_ns = clock_monotonic_ns() + timeout_ns};
-
-	return write_back(&patience);
 }
 
 int fs_leave(struct fs *fs, uint64_t timeout_ns)
@@ -163,6 +132,17 @@ int fs_leave(struct fs *fs, uint64_t timeout_ns)
 	uint64_t now_ns = clock_monotonic_ns();
 	const struct patience patience = {
 		.fs = fs, .deadline_ns = now_ns + timeout_ns, .leaving_ns = now_ns + FS_LEAVE_NS};
+	struct waiter *waiter;
+	int error, rc;
 
-	return write_back(&patience);
+	error = flush_what_is_listed(&patience);
+	if (error == -ETIMEDOUT || error == -EHOSTDOWN)
+		return error;
+	waiter = waiter_new(2);
+	if (waiter == NULL)
+		return -ENOMEM;
+	data_flush_all(fs->data, true, part_done, waiter);
+	sync_master(fs, part_done, waiter);
+	rc = await(waiter, &patience);
+	return error != 0 ? error : rc;
 }
