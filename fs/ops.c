@@ -5,6 +5,7 @@
 #include "common/buf.h"
 #include "common/log.h"
 #include "fs/fuse_loop.h"
+#include "fs/mount.h"
 
 #define BACKGROUND_MAX 128u
 
@@ -26,6 +27,9 @@ void fs_init(void *userdata, struct fuse_conn_info *conn)
 	 * (see privileges.h). */
 	fuse_loop_want(FUSE_PARALLEL_DIROPS | FUSE_HANDLE_KILLPRIV_V2);
 	conn->max_write = FRAME_PAYLOAD_MAX;
+	/* More than the kernel offers: it takes the lesser of this and of what the mount is set to,
+	 * which mount_begin() raises, maybe before the kernel has this answer. */
+	conn->max_readahead = MOUNT_READ_AHEAD_K << 10;
 	conn->max_background = BACKGROUND_MAX;
 	conn->congestion_threshold = BACKGROUND_MAX * 3 / 4;
 	conn->time_gran = 1;

@@ -19,6 +19,12 @@ cmp "$T/random" "$M/d/large" || die "large file differs after remount"
 lc status || die "status"
 rm -r "$M/d" || die "rm"
 [ -z "$(ls -A "$M")" ] || die "not empty"
+step "the kernel reads ahead, whichever comes first, the mount's answer to it or the setting"
+for i in 1 2 3 4 5 6 7 8; do
+	ahead=/sys/class/bdi/$(mountpoint -d "$M")/read_ahead_kb
+	[ ! -e "$ahead" ] || [ "$(cat "$ahead")" -eq 2048 ] || die "mount $i: $(cat "$ahead") KiB"
+	remount
+done
 step "down"
 pids=$(cat "$D"/run/*.pid)
 lc down || die "down"
