@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "catena.pb-c.h"
@@ -22,6 +23,7 @@
 #define REMOVE_CHUNKS_MAX  4096u
 #define SEEN_AT_ONCE       512u
 #define LEASE_MAX_NS       (600 * NS_PER_SEC)
+#define TELL_AGAIN_NS      (60 * NS_PER_SEC)
 
 /* What the RPC thread hands to the loop. */
 struct event {
@@ -43,6 +45,8 @@ struct master_session {
 	uint64_t sent_ns[SENT_KEPT];
 	uint64_t heard_ns;
 	unsigned retry_ms;
+	char told[400]; /* the last trouble that was logged, and when */
+	uint64_t told_ns;
 	uv_timer_t timer;
 	uv_async_t async;
 	unsigned open_handles;
@@ -411,14 +415,29 @@ static void tell_all(struct master_session *s)
 	free(t);
 }
 
+/* The same trouble comes again with each attempt, for as long as it lasts. */
+static bool is_news(struct master_session *s, const char *what)
+{
+	uint64_t now_ns = clock_boottime_ns();
+
+	if (s->told_ns != 0 && now_ns < s->told_ns + TELL_AGAIN_NS &&
+	    strncmp(s->told, what, sizeof(s->told) - 1) == 0)
+		return false;
+	snprintf(s->told, sizeof(s->told), "%s", what);
+	s->told_ns = now_ns;
+	return true;
+}
+
 static bool on_registered(struct master_session *s, const Catena__Registered *message)
 {
 	const struct master_identity master = {
 		.instance = message->instance, .life = message->life, .chance = message->chance};
 
 	if (message->error != 0) {
-		log_error("master refuses this chunkserver error=\"%s\" reason=\"%s\" master=%s",
-			  strerror(message->error), message->message, s->options.master);
+		if (is_news(s, message->message))
+			log_error("master refuses this chunkserver error=\"%s\" reason=\"%s\" "
+				  "master=%s",
+				  strerror(message->error), message->message, s->options.master);
 		/* Then the stream stays, until it is silent for too long. */
 		if (message->tell)
 			tell_all(s);
@@ -433,6 +452,7 @@ static bool on_registered(struct master_session *s, const Catena__Registered *me
 	s->lease_ns = message->lease_ns < LEASE_MAX_NS ? message->lease_ns : LEASE_MAX_NS;
 	s->registered = true;
 	s->retry_ms = RETRY_MIN_MS;
+	s->told_ns = 0;
 	log_info("registered server=%" PRIu64 " master=%s lease_ms=%" PRIu64, message->server_id,
 		 s->options.master, (uint64_t)(s->lease_ns / NS_PER_MSEC));
 	s->options.callbacks.registered(s->options.user, message->server_id, s->target_ids,
@@ -540,14 +560,13 @@ static void on_push(struct master_session *s, const Catena__ServerPush *push)
 
 static void on_lost(struct master_session *s, int error)
 {
-	static struct log_rate rate;
 	char refusal[256] = "";
 
 	rpc_client_refusal(s->client, refusal, sizeof(refusal));
-	if (log_rate_ok(&rate, 1))
+	if (is_news(s, refusal[0] != '\0' ? refusal : rpc_strerror(error)))
 		log_warn("no connection to the master master=%s error=\"%s\"%s%s",
-			 s->options.master, strerror(-error), refusal[0] != '\0' ? " reason=" : "",
-			 refusal);
+			 s->options.master, rpc_strerror(error),
+			 refusal[0] != '\0' ? " reason=" : "", refusal);
 	drop_stream(s);
 	retry_in(s, s->retry_ms);
 	s->retry_ms = s->retry_ms * 2 < RETRY_MAX_MS ? s->retry_ms * 2 : RETRY_MAX_MS;

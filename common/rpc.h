@@ -103,6 +103,9 @@ int rpc_call(struct rpc_client *client, const char *path, const void *data, size
 int rpc_call_wait(struct rpc_client *client, const char *path, const void *data, size_t size,
 		  uint64_t timeout_ns, uint8_t **reply, size_t *reply_size);
 
+/* What an error of this module means to people. */
+const char *rpc_strerror(int error);
+
 /* ---- both ---- */
 /* Copies @data; sends it now or, coalesced, when the write under way has ended. -EPIPE when the
  * stream is over, -ENOBUFS when the peer has not read RPC_QUEUE_MAX bytes. */

@@ -233,6 +233,11 @@ static int errno_in_text(grpc_slice details)
 	return *end == ':' && error > 0 && error <= 4095 ? (int)error : 0;
 }
 
+const char *rpc_strerror(int error)
+{
+	return error == -EHOSTUNREACH ? "nobody answers there" : strerror(-error);
+}
+
 int rpc_status_errno(grpc_status_code status, grpc_slice details)
 {
 	int error;

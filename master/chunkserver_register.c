@@ -33,7 +33,8 @@ static void refuse(struct chunkserver_stream *stream, int error, const char *mes
 	Catena__Registered registered = CATENA__REGISTERED__INIT;
 	struct push push = {0};
 
-	if (log_rate_ok(&noise, 5))
+	if (refusals_add(&stream->master->refusals, stream->name, message, clock_boottime_ns()) &&
+	    log_rate_ok(&noise, 5))
 		log_warn("registration refused name=%s reason=\"%s\"", stream->name, message);
 	registered.error = error;
 	registered.message = (char *)message;
@@ -365,6 +366,7 @@ static void registered(struct registration *r)
 		return;
 	}
 	take_over(server, r->stream);
+	refusals_forget(&master->refusals, server->name);
 	tell_registered(r);
 	chains_push_recovery(master, server);
 	log_info("registered name=%s server=%llu address=%s targets=%zu", server->name,

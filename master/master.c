@@ -97,7 +97,10 @@ int master_init(const struct master_config *config, char *error, size_t error_si
 		return rc;
 	if (mkdir(config->data, 0700) != 0 && errno != EEXIST) {
 		rc = -errno;
-		snprintf(error, error_size, "cannot make %s: %s", config->data, strerror(-rc));
+		snprintf(error, error_size, "cannot make %s: %s%s", config->data, strerror(-rc),
+			 rc == -ENOENT ? "; make the directory above it first, on the disk where "
+					 "it is to be"
+				       : "");
 		return rc;
 	}
 	rc = open_store(config, true, &kv, error, error_size);

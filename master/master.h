@@ -22,6 +22,7 @@
 #include "master/hearing.h"
 #include "master/leases.h"
 #include "master/push.h"
+#include "master/refusals.h"
 #include "master/state.h"
 #include "master/view.h"
 
@@ -48,6 +49,7 @@ struct master {
 	bool stopping;
 
 	struct hearing hearing;
+	struct refusals refusals;
 	struct view view;
 	struct leases *leases;
 	struct fences *fences;

@@ -144,6 +144,8 @@ static int fill_chains(struct master *master, Catena__StatusReply *reply,
 	reply->recovery = &status->recovery;
 	if (hearing_describe(master, line, sizeof(line)))
 		add_warning(status, line);
+	if (master->hearing.behind[0] == '\0') /* else that is why all are refused */
+		refusals_describe(&master->refusals, clock_boottime_ns(), add_warning, status);
 	chain_manager_warnings(chains_manager(master), master->view.map, clock_boottime_ns(),
 			       add_warning, status);
 	reply->n_warnings = status->warning_count;

@@ -102,7 +102,11 @@ for _ in $(seq 100); do
 	sleep 0.1
 done
 wait_line 'another cluster of this name' "$D/log/chunkserver-2.log"
+sleep 7 # they come again twice
 catena status >"$T/status" || die "status"
 ! grep -q '^chunkserver-' "$T/status" || die "it has taken the old targets"
+need 'WARNING .*chunkserver-2.* refused: .*another cluster of this name' "$T/status"
+[ "$(grep -c 'master refuses .*another cluster' "$D/log/chunkserver-2.log")" -eq 1 ] || die "the log repeats it"
+[ "$(grep -c 'refused name=chunkserver-2 .*another cluster' "$D/log/master.log")" -eq 1 ] || die "the log repeats it"
 lc down || die "down"
 compare_copies 3

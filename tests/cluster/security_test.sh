@@ -59,6 +59,10 @@ expect_refusal "ca=$D/ca/ca.crt,cert=$D/ca/client.crt" key
 expect_refusal "ca=$T/other/ca.crt,cert=$T/stranger.crt,key=$T/stranger.key" 'certificate|verif|refused|master|unreachable'
 cp "$D/ca/client.key" "$T/open.key" && chmod 644 "$T/open.key"
 expect_refusal "ca=$D/ca/ca.crt,cert=$D/ca/client.crt,key=$T/open.key" 'key.*(0600|chmod 600)'
+step "a tool with a client's certificate says what it takes"
+! timeout 20 "$CATENA_BUILD/tools/catena" drain chunkserver-1 --master "$(sed -n 's/^listen = //p' "$D/conf/master.conf")" \
+	-o "ca=$D/ca/ca.crt,cert=$D/ca/client.crt,key=$D/ca/client.key" >"$T/drain.out" 2>&1 || die "a client may drain"
+need 'certificate of the role admin' "$T/drain.out"
 step "keys are private"
 for k in $(find "$D" -name '*.key'); do [ "$(stat -c %a "$k")" = 600 ] || die "$k has mode $(stat -c %a "$k")"; done
 step "the cluster still works, nobody died"

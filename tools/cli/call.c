@@ -6,15 +6,15 @@
 
 int cli_fail(const char *what, int error, const char *refusal)
 {
-	const char *text = error == -EHOSTUNREACH ? "nobody answers there" : strerror(-error);
-
-	fprintf(stderr, "catena: %s: %s%s%s\n", what, text, refusal[0] != '\0' ? ": " : "",
-		refusal);
+	fprintf(stderr, "catena: %s: %s%s%s\n", what, rpc_strerror(error),
+		refusal[0] != '\0' ? ": " : "", refusal);
 	return 1;
 }
 
+/* @roles: whose certificates may. */
 static int call(const struct cli_options *options, struct rpc_client *client, const char *method,
-		const void *request, size_t request_size, uint8_t **data, size_t *size)
+		const char *roles, const void *request, size_t request_size, uint8_t **data,
+		size_t *size)
 {
 	char refusal[256];
 	int rc = rpc_call_wait(client, method, request, request_size, CLI_TIMEOUT_NS, data, size);
@@ -22,6 +22,8 @@ static int call(const struct cli_options *options, struct rpc_client *client, co
 	if (rc == 0)
 		return 0;
 	rpc_client_refusal(client, refusal, sizeof(refusal));
+	if (rc == -EACCES && refusal[0] == '\0')
+		snprintf(refusal, sizeof(refusal), "it takes a certificate of the role %s", roles);
 	return cli_fail(options->master, rc, refusal);
 }
 
@@ -30,7 +32,8 @@ int cli_status_fetch(const struct cli_options *options, struct rpc_client *clien
 {
 	uint8_t *data;
 	size_t size;
-	int rc = call(options, client, "/catena.Master/Status", "", 0, &data, &size);
+	int rc = call(options, client, "/catena.Master/Status", "admin or client", "", 0, &data,
+		      &size);
 
 	if (rc != 0)
 		return rc;
@@ -56,7 +59,7 @@ int cli_admin(const struct cli_options *options, struct rpc_client *client, cons
 	if (bytes == NULL)
 		return cli_fail(what, -ENOMEM, "");
 	catena__admin_request__pack(request, bytes);
-	rc = call(options, client, "/catena.Master/Admin", bytes, size, &data, &size);
+	rc = call(options, client, "/catena.Master/Admin", "admin", bytes, size, &data, &size);
 	free(bytes);
 	if (rc != 0)
 		return rc;
