@@ -435,9 +435,10 @@ static bool on_registered(struct master_session *s, const Catena__Registered *me
 
 	if (message->error != 0) {
 		if (is_news(s, message->message))
-			log_error("master refuses this chunkserver error=\"%s\" reason=\"%s\" "
-				  "master=%s",
-				  strerror(message->error), message->message, s->options.master);
+			log_error("master refuses this chunkserver reason=\"%s\" master=%s",
+				  message->message[0] != '\0' ? message->message
+							      : strerror(message->error),
+				  s->options.master);
 		/* Then the stream stays, until it is silent for too long. */
 		if (message->tell)
 			tell_all(s);

@@ -103,7 +103,7 @@ int rpc_call(struct rpc_client *client, const char *path, const void *data, size
 int rpc_call_wait(struct rpc_client *client, const char *path, const void *data, size_t size,
 		  uint64_t timeout_ns, uint8_t **reply, size_t *reply_size);
 
-/* What an error of this module means to people. */
+/* What an error of this module means to people; 0: of a stream that has ended. */
 const char *rpc_strerror(int error);
 
 /* ---- both ---- */

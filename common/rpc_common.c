@@ -235,7 +235,14 @@ static int errno_in_text(grpc_slice details)
 
 const char *rpc_strerror(int error)
 {
-	return error == -EHOSTUNREACH ? "nobody answers there" : strerror(-error);
+	switch (error) {
+	case 0:
+		return "the other side has ended it";
+	case -EHOSTUNREACH:
+		return "nobody answers there";
+	default:
+		return strerror(-error);
+	}
 }
 
 int rpc_status_errno(grpc_status_code status, grpc_slice details)

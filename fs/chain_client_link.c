@@ -282,10 +282,11 @@ static void link_down(struct chain_link *link, int error)
 {
 	static struct log_rate rate;
 	struct chain_request *list;
-	bool was_up;
+	bool was_up, news;
 
 	pthread_mutex_lock(&link->lock);
 	was_up = link->state == LINK_UP;
+	news = was_up || link->failures == 0; /* else the same is tried again and again */
 	link->state = LINK_IDLE;
 	link->conn = NULL;
 	link->reset = false;
@@ -300,9 +301,9 @@ static void link_down(struct chain_link *link, int error)
 	pthread_mutex_unlock(&link->lock);
 	atomic_store_explicit(&link->down, true, memory_order_relaxed);
 	atomic_store_explicit(&link->silent, false, memory_order_relaxed);
-	if (error != -ECANCELED && log_rate_ok(&rate, 2))
-		log_warn("connection to chunkserver lost server=%" PRIu64
-			 " worker=%u address=%s error=\"%s\"",
+	if (error != -ECANCELED && news && log_rate_ok(&rate, 2))
+		log_warn("%s server=%" PRIu64 " worker=%u address=%s error=\"%s\"",
+			 was_up ? "connection to chunkserver lost" : "no connection to chunkserver",
 			 link->server_id, link->worker, link->address, strerror(-error));
 	all_lost(link, list);
 }
@@ -416,7 +417,7 @@ static void hello_answered(struct chain_link *link, const struct frame_header *h
 	if (rc < 0) {
 		log_warn("chunkserver refuses us server=%" PRIu64 " address=%s status=%s",
 			 link->server_id, link->address, frame_status_name(header->status));
-		link_close(link, rc);
+		link_close(link, header->status == FRAME_OK ? rc : -EACCES);
 		return;
 	}
 	link_up(link);

@@ -262,8 +262,7 @@ static void on_closed(void *stream_user, struct rpc_stream *rpc, int error)
 	master_lock(master);
 	stream->over = true;
 	if (stream->server != NULL) {
-		log_info("disconnected name=%s error=\"%s\"", stream->name,
-			 error == 0 ? "none" : strerror(-error));
+		log_info("disconnected name=%s error=\"%s\"", stream->name, rpc_strerror(error));
 		stream->server->stream = NULL;
 		chain_manager_disconnected(chains_manager(master), stream->server->id,
 					   clock_boottime_ns());

@@ -401,7 +401,7 @@ static void on_closed(void *stream_user, struct rpc_stream *rpc, int error)
 		leases_disconnect(master->leases, stream->session->id, clock_boottime_ns());
 		log_info("disconnected session=%llu name=%s error=\"%s\"",
 			 (unsigned long long)stream->session->id, stream->name,
-			 error == 0 ? "none" : strerror(-error));
+			 rpc_strerror(error));
 		stream->session = NULL;
 	}
 	if (!master->stopping)

@@ -235,6 +235,8 @@ cleanup() {
 	[ -z "$load_pid" ] || kill -KILL "$load_pid" 2>/dev/null
 	if declare -F end_programs >/dev/null; then end_programs; fi
 	lc down >"$T/down.out" 2>&1 || { cat "$T/down.out"; status=1; }
+	# An error that is none says nothing to who reads the log.
+	grep -H 'error="Success"' "$D"/log/*.log && status=1
 	if command -v extra_cleanup >/dev/null; then extra_cleanup; fi
 	if grep -q " $T/" /proc/self/mounts; then
 		echo "FAILED: mounts left behind:"; grep " $T/" /proc/self/mounts
