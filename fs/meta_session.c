@@ -355,7 +355,8 @@ static void on_closed(void *user, int error)
 	meta->link_error = error;
 	if (meta->link != LINK_ENDED) {
 		if (meta->link == LINK_UP && log_rate_ok(&noise, 2))
-			log_warn("the stream to the master is over error=\"%s\"", rpc_strerror(error));
+			log_warn("the stream to the master is over error=\"%s\"",
+				 rpc_strerror(error));
 		meta->link = LINK_DOWN;
 		meta->retry_at_ns = clock_boottime_ns() + meta->retry_wait_ns;
 		meta->retry_wait_ns = meta->retry_wait_ns * 2 + META_RETRY_MIN_NS;

@@ -74,7 +74,7 @@ static int change(int fd, const char *path, unsigned long flags, char *error, si
 		return rc;
 	}
 	/* What came in between, and the kernel's pages; nothing comes after it. */
-	return flags & MS_RDONLY ? write_back(fd, path, error, error_size) : 0;
+	return (flags & MS_RDONLY) ? write_back(fd, path, error, error_size) : 0;
 }
 
 int remount(const struct mount_options *options, char *error, size_t error_size)
