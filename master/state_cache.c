@@ -3,8 +3,8 @@
  * Set-associative: a key may be in the WAYS places of its set only, and takes the place used
  * longest ago. So the size is fixed, nothing is allocated after the start, and a look-up touches a
  * few neighbouring lines of memory. */
-#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include "master/state_internal.h"
 
 #define WAYS        8u
@@ -53,17 +53,32 @@ static unsigned oldest(const uint64_t used[WAYS])
 	return way;
 }
 
+/* Of the system, zeroed and not touched: it costs what is used. calloc() would give memory that was
+ * freed before, and clear all of it. */
+static void *untouched_new(size_t size)
+{
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return memory == MAP_FAILED ? NULL : memory;
+}
+
+/* NULL is allowed. */
+static void untouched_free(void *memory, size_t size)
+{
+	if (memory != NULL)
+		(void)munmap(memory, size);
+}
+
 /* ---- inodes ---- */
 
 struct inode_cache *inode_cache_new(void)
 {
-	/* calloc() of this size is untouched memory of the system: it costs what is used. */
-	return calloc(1, sizeof(struct inode_cache));
+	return untouched_new(sizeof(struct inode_cache));
 }
 
 void inode_cache_free(struct inode_cache *cache)
 {
-	free(cache);
+	untouched_free(cache, sizeof(*cache));
 }
 
 void inode_cache_clear(struct inode_cache *cache)
@@ -118,12 +133,12 @@ void inode_cache_drop(struct inode_cache *cache, uint64_t ino)
 
 struct dentry_cache *dentry_cache_new(void)
 {
-	return calloc(1, sizeof(struct dentry_cache));
+	return untouched_new(sizeof(struct dentry_cache));
 }
 
 void dentry_cache_free(struct dentry_cache *cache)
 {
-	free(cache);
+	untouched_free(cache, sizeof(*cache));
 }
 
 void dentry_cache_clear(struct dentry_cache *cache)

@@ -365,8 +365,8 @@ static bool is_mixture(const struct world *w, unsigned server, unsigned p)
 	const struct model_store *store = &w->servers[server].store;
 
 	for (unsigned slot = 0; slot < store->count; slot++)
-		if (store->chunks[slot].exists && store->chunks[slot].version == 0 &&
-		    store->chunks[slot].key.partition == p)
+		if (store->chunks[slot]->exists && store->chunks[slot]->version == 0 &&
+		    store->chunks[slot]->key.partition == p)
 			return true;
 	return false;
 }

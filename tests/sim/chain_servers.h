@@ -422,7 +422,7 @@ static void drop_operations(struct world *w, unsigned number)
 	struct chain_action action;
 
 	for (size_t i = 0; i < w->heap_count; i++) {
-		struct event *event = w->heap[i];
+		struct event *event = w->heap[i].event;
 
 		if (event->kind != EV_STORE || event->a != number)
 			continue;
@@ -480,9 +480,9 @@ static void make_unsure(struct world *w, unsigned number)
 	struct model_store *store = &w->servers[number].store;
 
 	for (unsigned i = 0; i < store->count; i++)
-		if (store->chunks[i].exists && chance(w, 8) == 0) {
-			store->chunks[i].unsure = true;
-			model_changed(store, &store->chunks[i]);
+		if (store->chunks[i]->exists && chance(w, 8) == 0) {
+			store->chunks[i]->unsure = true;
+			model_changed(store, store->chunks[i]);
 		}
 }
 

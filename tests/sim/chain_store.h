@@ -21,54 +21,115 @@ struct model_chunk {
 	struct chunk_key key;
 	bool exists, unsure;
 	uint64_t epoch, version;
-	uint32_t op_count;
-	struct store_op_id ops[STORE_OPS_KEPT];
 	uint64_t blocks[MODEL_BLOCKS]; /* 0: a hole */
+	uint32_t op_count;
+	struct store_op_id ops[STORE_OPS_KEPT]; /* last: only op_count of them are ever copied */
 };
 
+/* In the log, before the bytes of the chunk as it is then. */
 struct model_change {
-	unsigned slot;
-	struct model_chunk state;
+	uint32_t slot, bytes;
 };
 
+/* Zeroed it is empty; ends with model_free(). */
 struct model_store {
 	unsigned count;
-	struct model_chunk chunks[MODEL_CHUNKS];
-	struct model_chunk durable[MODEL_CHUNKS];
-	struct model_change *log; /* not durable yet */
-	size_t log_count, log_size;
+	struct chunk_key keys[MODEL_CHUNKS];
+	struct model_chunk *chunks[MODEL_CHUNKS];
+	struct model_chunk *durable[MODEL_CHUNKS];
+	/* Changes that are not durable yet: [log_first, log_end). */
+	uint8_t *log;
+	size_t log_first, log_end, log_size, log_count;
 	uint64_t log_base;                 /* number of the first change in the log */
 	uint64_t epochs[MODEL_PARTITIONS]; /* highest of each partition's chain */
 };
 
+static inline struct model_chunk *model_new(size_t count)
+{
+	struct model_chunk *chunks = calloc(count, sizeof(*chunks));
+
+	if (chunks == NULL)
+		abort();
+	return chunks;
+}
+
+static inline size_t model_bytes(const struct model_chunk *chunk)
+{
+	return offsetof(struct model_chunk, ops) + chunk->op_count * sizeof(chunk->ops[0]);
+}
+
+static inline void model_copy(struct model_chunk *to, const struct model_chunk *from)
+{
+	memcpy(to, from, model_bytes(from));
+}
+
+/* As if it had never been written to. */
+static inline void model_clear(struct model_chunk *chunk)
+{
+	const struct chunk_key key = chunk->key;
+
+	memset(chunk, 0, offsetof(struct model_chunk, ops));
+	chunk->key = key;
+}
+
+static inline unsigned model_slot_new(struct model_store *store, const struct chunk_key *key)
+{
+	unsigned slot = store->count++;
+
+	if (slot == MODEL_CHUNKS)
+		abort();
+	store->keys[slot] = *key;
+	store->chunks[slot] = model_new(2);
+	store->durable[slot] = store->chunks[slot] + 1;
+	store->chunks[slot]->key = store->durable[slot]->key = *key;
+	return slot;
+}
+
 static inline unsigned model_slot(struct model_store *store, const struct chunk_key *key)
 {
 	for (unsigned i = 0; i < store->count; i++)
-		if (chunk_key_equal(&store->chunks[i].key, key))
+		if (chunk_key_equal(&store->keys[i], key))
 			return i;
-	if (store->count == MODEL_CHUNKS)
-		abort();
-	store->chunks[store->count].key = *key;
-	store->durable[store->count].key = *key;
-	return store->count++;
+	return model_slot_new(store, key);
+}
+
+static inline void model_free(struct model_store *store)
+{
+	for (unsigned i = 0; i < store->count; i++)
+		free(store->chunks[i]);
+	free(store->log);
 }
 
 static inline struct model_chunk *model_chunk(struct model_store *store,
 					      const struct chunk_key *key)
 {
-	return &store->chunks[model_slot(store, key)];
+	return store->chunks[model_slot(store, key)];
+}
+
+static inline void model_log_grow(struct model_store *store)
+{
+	store->log_size =
+		store->log_size == 0 ? 16 * sizeof(struct model_chunk) : 2 * store->log_size;
+	store->log = realloc(store->log, store->log_size);
+	if (store->log == NULL)
+		abort();
+}
+
+static inline void model_log_empty(struct model_store *store)
+{
+	store->log_first = store->log_end = store->log_count = 0;
 }
 
 static inline void model_changed(struct model_store *store, const struct model_chunk *chunk)
 {
-	if (store->log_count == store->log_size) {
-		store->log_size = store->log_size == 0 ? 64 : 2 * store->log_size;
-		store->log = realloc(store->log, store->log_size * sizeof(*store->log));
-		if (store->log == NULL)
-			abort();
-	}
-	store->log[store->log_count].slot = (unsigned)(chunk - store->chunks);
-	store->log[store->log_count++].state = *chunk;
+	struct model_change change = {model_slot(store, &chunk->key), (uint32_t)model_bytes(chunk)};
+
+	if (store->log_size - store->log_end < sizeof(change) + sizeof(*chunk))
+		model_log_grow(store);
+	memcpy(store->log + store->log_end, &change, sizeof(change));
+	memcpy(store->log + store->log_end + sizeof(change), chunk, change.bytes);
+	store->log_end += sizeof(change) + change.bytes;
+	store->log_count++;
 }
 
 static inline uint64_t model_now(const struct model_store *store)
@@ -79,17 +140,18 @@ static inline uint64_t model_now(const struct model_store *store)
 /* All changes before number @upto are on stable storage. */
 static inline void model_synced(struct model_store *store, uint64_t upto)
 {
-	size_t n = upto > store->log_base ? (size_t)(upto - store->log_base) : 0;
+	struct model_change change;
 
-	if (n > store->log_count)
-		n = store->log_count;
-	if (n == 0)
-		return;
-	for (size_t i = 0; i < n; i++)
-		store->durable[store->log[i].slot] = store->log[i].state;
-	memmove(store->log, store->log + n, (store->log_count - n) * sizeof(*store->log));
-	store->log_count -= n;
-	store->log_base += n;
+	while (store->log_base < upto && store->log_count > 0) {
+		memcpy(&change, store->log + store->log_first, sizeof(change));
+		memcpy(store->durable[change.slot], store->log + store->log_first + sizeof(change),
+		       change.bytes);
+		store->log_first += sizeof(change) + change.bytes;
+		store->log_base++;
+		store->log_count--;
+	}
+	if (store->log_count == 0)
+		model_log_empty(store);
 }
 
 /* The first @kept changes of the log have reached the disk by themselves. */
@@ -98,8 +160,9 @@ static inline void model_power_cut(struct model_store *store, size_t kept)
 	uint64_t now = model_now(store);
 
 	model_synced(store, store->log_base + kept);
-	memcpy(store->chunks, store->durable, sizeof(store->chunks));
-	store->log_count = 0;
+	for (unsigned i = 0; i < store->count; i++)
+		model_copy(store->chunks[i], store->durable[i]);
+	model_log_empty(store);
 	store->log_base = now;
 }
 
@@ -214,7 +277,7 @@ static inline void model_remove(struct model_store *store, const struct chunk_ke
 {
 	struct model_chunk *chunk = model_chunk(store, key);
 
-	*chunk = (struct model_chunk){.key = *key};
+	model_clear(chunk);
 	model_changed(store, chunk);
 	model_synced(store, model_now(store));
 }
@@ -287,10 +350,10 @@ static int model_scan(void *ctx, uint32_t pool, uint32_t partition, const struct
 		const struct chunk_key *best = NULL;
 
 		for (unsigned i = 0; i < store->count; i++) {
-			const struct chunk_key *key = &store->chunks[i].key;
+			const struct chunk_key *key = &store->keys[i];
 			int order = chunk_key_compare(key, &from);
 
-			if (!store->chunks[i].exists || key->pool != pool ||
+			if (!store->chunks[i]->exists || key->pool != pool ||
 			    key->partition != partition || order < 0 || (order == 0 && !include))
 				continue;
 			if (best == NULL || chunk_key_compare(key, best) < 0)

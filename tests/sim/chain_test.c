@@ -100,7 +100,7 @@ static void store_back(struct world *w, const struct event *event)
 		return;
 	/* Not before everything that the store was asked has come back. */
 	for (size_t i = 0; i < w->heap_count; i++)
-		if (w->heap[i]->kind == EV_STORE && w->heap[i]->a == event->a) {
+		if (w->heap[i].event->kind == EV_STORE && w->heap[i].event->a == event->a) {
 			schedule(w, w->now + 5 * MS, EV_STORE_BACK, event->a, 0)->generation =
 				s->incarnation;
 			return;
@@ -139,10 +139,10 @@ static void damage(struct world *w, unsigned number)
 	if (s->store.count == 0)
 		return;
 	slot = (unsigned)chance(w, s->store.count);
-	if (w->options.reconfigure && others_damaged(w, number, &s->store.chunks[slot].key))
+	if (w->options.reconfigure && others_damaged(w, number, &s->store.chunks[slot]->key))
 		return;
-	if (s->store.chunks[slot].exists &&
-	    (w->options.reconfigure || s->store.chunks[slot].key.partition != number))
+	if (s->store.chunks[slot]->exists &&
+	    (w->options.reconfigure || s->store.chunks[slot]->key.partition != number))
 		s->damaged[slot] = true;
 }
 
@@ -209,7 +209,7 @@ static void heal(struct world *w)
 	}
 	for (unsigned i = 0; i < SERVERS; i++)
 		for (unsigned slot = 0; slot < w->servers[i].store.count; slot++)
-			if (!others_whole(w, i, &w->servers[i].store.chunks[slot].key))
+			if (!others_whole(w, i, &w->servers[i].store.chunks[slot]->key))
 				w->servers[i].damaged[slot] = false;
 }
 
@@ -375,9 +375,10 @@ static bool quiet(struct world *w)
 				return false;
 		}
 	for (size_t i = 0; i < w->heap_count; i++)
-		if (w->heap[i]->kind == EV_REMOVE || w->heap[i]->kind == EV_FAULT ||
-		    w->heap[i]->kind == EV_RESTART ||
-		    (w->heap[i]->kind == EV_STORE && w->heap[i]->action == CHAIN_REMOVE))
+		if (w->heap[i].event->kind == EV_REMOVE || w->heap[i].event->kind == EV_FAULT ||
+		    w->heap[i].event->kind == EV_RESTART ||
+		    (w->heap[i].event->kind == EV_STORE &&
+		     w->heap[i].event->action == CHAIN_REMOVE))
 			return false;
 	return true;
 }
@@ -402,7 +403,7 @@ static void tell_state(struct world *w)
 static void compare_copies(struct world *w)
 {
 	for (unsigned slot = 0; slot < w->servers[0].store.count; slot++) {
-		const struct model_chunk *first = &w->servers[0].store.chunks[slot];
+		const struct model_chunk *first = w->servers[0].store.chunks[slot];
 		unsigned temporary = (unsigned)first->key.file_id;
 
 		if (temporary >= FILE_TEMPORARY && temporary < FILE_TEMPORARY + w->temporary &&
@@ -430,7 +431,7 @@ static void compare_copies(struct world *w)
 	}
 	for (unsigned i = 1; i < SERVERS; i++)
 		for (unsigned slot = 0; slot < w->servers[i].store.count; slot++) {
-			const struct model_chunk *chunk = &w->servers[i].store.chunks[slot];
+			const struct model_chunk *chunk = w->servers[i].store.chunks[slot];
 
 			if (chunk->exists &&
 			    !model_chunk(&w->servers[0].store, &chunk->key)->exists)
@@ -532,7 +533,7 @@ static void world_end(struct world *w)
 	}
 	free(w->heap);
 	for (unsigned i = 0; i < SERVERS; i++)
-		free(w->servers[i].store.log);
+		model_free(&w->servers[i].store);
 	for (unsigned p = 0; p < PARTITIONS; p++)
 		for (unsigned c = 0; c < REGISTERS; c++)
 			for (unsigned b = 0; b < MODEL_BLOCKS; b++)

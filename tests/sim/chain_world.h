@@ -38,7 +38,7 @@ enum event_kind {
 };
 
 struct event {
-	uint64_t time, sequence;
+	uint64_t time;
 	enum event_kind kind;
 	unsigned a, b;
 	uint64_t generation; /* of the wire, or incarnation of the server */
@@ -48,6 +48,12 @@ struct event {
 	struct frame_header header;
 	struct buf *payload;
 	uint64_t mark; /* of the store, when a sync began */
+};
+
+/* Where an event stands in the heap. */
+struct place {
+	uint64_t time, sequence;
+	struct event *event;
 };
 
 struct wire {
@@ -101,7 +107,7 @@ struct report {
 struct world {
 	struct options options;
 	uint64_t random, now, sequence, ids, values;
-	struct event **heap;
+	struct place *heap;
 	size_t heap_count, heap_size;
 	struct server servers[SERVERS];
 	struct wire wires[SERVERS][SERVERS];
@@ -163,45 +169,44 @@ static uint64_t latency(struct world *w)
 	return chance(w, 20) == 0 ? between(w, 1 * MS, 20 * MS) : between(w, 10 * US, 800 * US);
 }
 
-static bool earlier(const struct event *a, const struct event *b)
+static bool earlier(const struct place *a, const struct place *b)
 {
 	return a->time != b->time ? a->time < b->time : a->sequence < b->sequence;
 }
 
 static void heap_push(struct world *w, struct event *event)
 {
+	struct place place = {.time = event->time, .sequence = w->sequence++, .event = event};
 	size_t at = w->heap_count++;
 
 	if (w->heap_count > w->heap_size) {
 		w->heap_size = w->heap_size == 0 ? 256 : 2 * w->heap_size;
-		w->heap = realloc(w->heap, w->heap_size * sizeof(struct event *));
+		w->heap = realloc(w->heap, w->heap_size * sizeof(*w->heap));
 		if (w->heap == NULL)
 			abort();
 	}
-	event->sequence = w->sequence++;
-	while (at > 0 && earlier(event, w->heap[(at - 1) / 2])) {
+	while (at > 0 && earlier(&place, &w->heap[(at - 1) / 2])) {
 		w->heap[at] = w->heap[(at - 1) / 2];
 		at = (at - 1) / 2;
 	}
-	w->heap[at] = event;
+	w->heap[at] = place;
 }
 
+/* The gap goes down to a leaf, and the last one up from there: it nearly always belongs low. */
 static struct event *heap_pop(struct world *w)
 {
-	struct event *top = w->heap[0], *last = w->heap[--w->heap_count];
-	size_t at = 0;
+	struct event *top = w->heap[0].event;
+	struct place last = w->heap[--w->heap_count];
+	size_t at = 0, child;
 
-	for (;;) {
-		size_t child = 2 * at + 1;
-
-		if (child >= w->heap_count)
-			break;
-		if (child + 1 < w->heap_count && earlier(w->heap[child + 1], w->heap[child]))
-			child++;
-		if (!earlier(w->heap[child], last))
-			break;
+	while ((child = 2 * at + 1) < w->heap_count) {
+		child += child + 1 < w->heap_count && earlier(&w->heap[child + 1], &w->heap[child]);
 		w->heap[at] = w->heap[child];
 		at = child;
+	}
+	while (at > 0 && earlier(&last, &w->heap[(at - 1) / 2])) {
+		w->heap[at] = w->heap[(at - 1) / 2];
+		at = (at - 1) / 2;
 	}
 	w->heap[at] = last;
 	return top;

@@ -304,7 +304,7 @@ static void compare_copies(struct world *w, unsigned p, const struct map_chain *
 		struct disk *disk = &w->disks[w->disk_of[chain->members[i].target_id]];
 
 		for (unsigned slot = 0; slot < disk->store.count; slot++) {
-			const struct model_chunk *a = &disk->store.chunks[slot];
+			const struct model_chunk *a = disk->store.chunks[slot];
 			const struct model_chunk *b = model_chunk(&first->store, &a->key);
 
 			if (a->key.partition != p)
@@ -346,7 +346,7 @@ static void check_copies(struct world *w)
 				&w->disks[w->disk_of[pool->chains[p].members[0].target_id]];
 
 			for (unsigned slot = 0; slot < first->store.count; slot++)
-				(void)model_chunk(&disk->store, &first->store.chunks[slot].key);
+				(void)model_chunk(&disk->store, &first->store.chunks[slot]->key);
 		}
 		compare_copies(w, p, &pool->chains[p]);
 	}

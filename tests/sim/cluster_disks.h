@@ -267,7 +267,7 @@ static void drop_operations(struct world *w, struct disk *disk)
 	struct chain_action action;
 
 	for (size_t i = 0; i < w->heap_count; i++) {
-		struct event *event = w->heap[i];
+		struct event *event = w->heap[i].event;
 
 		if (event->kind != EV_STORE || event->a != number || event->node != disk->server)
 			continue;
@@ -320,13 +320,19 @@ static void disk_power_cut(struct world *w, struct disk *disk)
 			disk->store.log_count == 0 ? 0 : chance(w, disk->store.log_count + 1));
 }
 
+static void image_free(struct disk *disk)
+{
+	free(disk->image.chunks);
+	disk->image = (struct image){0};
+}
+
 /* A new, empty one in its place. */
 static void disk_wipe(struct disk *disk)
 {
-	free(disk->store.log);
-	memset(&disk->store, 0, sizeof(disk->store));
+	model_free(&disk->store);
+	disk->store = (struct model_store){0};
 	memset(disk->damaged, 0, sizeof(disk->damaged));
-	disk->image.there = false;
+	image_free(disk);
 	disk->life = disk->life_seen = 0;
 	disk->old = false;
 	disk->wipes++;
@@ -336,9 +342,13 @@ static void disk_wipe(struct disk *disk)
 /* What a copy has that somebody makes now. */
 static void disk_copy(struct disk *disk)
 {
+	image_free(disk);
 	disk->image.there = true;
 	disk->image.life = disk->life;
-	memcpy(disk->image.chunks, disk->store.durable, sizeof(disk->image.chunks));
+	disk->image.count = disk->store.count;
+	disk->image.chunks = model_new(disk->store.count + 1);
+	for (unsigned i = 0; i < disk->store.count; i++)
+		model_copy(&disk->image.chunks[i], disk->store.durable[i]);
 }
 
 static void disk_put_back(struct disk *disk)
@@ -347,15 +357,15 @@ static void disk_put_back(struct disk *disk)
 	uint64_t now = model_now(store);
 
 	for (unsigned i = 0; i < store->count; i++) {
-		struct chunk_key key = store->chunks[i].key;
-
-		store->chunks[i] = disk->image.chunks[i];
-		store->chunks[i].key = key;
-		store->durable[i] = store->chunks[i];
+		if (i < disk->image.count)
+			model_copy(store->chunks[i], &disk->image.chunks[i]);
+		else
+			model_clear(store->chunks[i]);
+		model_copy(store->durable[i], store->chunks[i]);
 		disk->damaged[i] = false;
 	}
 	memset(store->epochs, 0, sizeof(store->epochs));
-	store->log_count = 0;
+	model_log_empty(store);
 	store->log_base = now;
 	disk->life = disk->image.life;
 	disk->old = true;
@@ -367,14 +377,15 @@ static void disk_set_aside(struct disk *disk)
 	disk->aside.life = disk->life;
 	disk->aside.store = disk->store;
 	memcpy(disk->aside.damaged, disk->damaged, sizeof(disk->damaged));
-	disk->store.log = NULL;
-	disk->store.log_size = disk->store.log_count = 0;
+	disk->store = (struct model_store){.log_base = model_now(&disk->aside.store)};
+	for (unsigned i = 0; i < disk->aside.store.count; i++)
+		(void)model_slot_new(&disk->store, &disk->aside.store.keys[i]);
 	disk_put_back(disk);
 }
 
 static void disk_take_back(struct disk *disk)
 {
-	free(disk->store.log);
+	model_free(&disk->store);
 	disk->store = disk->aside.store;
 	disk->life = disk->aside.life;
 	memcpy(disk->damaged, disk->aside.damaged, sizeof(disk->damaged));
@@ -384,8 +395,15 @@ static void disk_take_back(struct disk *disk)
 
 static void disk_throw_away(struct disk *disk)
 {
-	free(disk->aside.store.log);
+	model_free(&disk->aside.store);
 	memset(&disk->aside, 0, sizeof(disk->aside));
+}
+
+static void disk_free(struct disk *disk)
+{
+	model_free(&disk->store);
+	model_free(&disk->aside.store);
+	image_free(disk);
 }
 
 /* Of an existing chunk. */
@@ -396,7 +414,7 @@ static void disk_damage(struct world *w, struct disk *disk)
 	if (disk->store.count == 0)
 		return;
 	slot = (unsigned)chance(w, disk->store.count);
-	if (disk->store.chunks[slot].exists)
+	if (disk->store.chunks[slot]->exists)
 		disk->damaged[slot] = true;
 }
 #endif

@@ -527,8 +527,8 @@ static void disk_back(struct world *w, struct disk *disk)
 		return;
 	/* Not before everything that the store was asked has come back. */
 	for (size_t i = 0; i < w->heap_count; i++)
-		if (w->heap[i]->kind == EV_STORE && w->heap[i]->a == number &&
-		    w->heap[i]->node == disk->server) {
+		if (w->heap[i].event->kind == EV_STORE && w->heap[i].event->a == number &&
+		    w->heap[i].event->node == disk->server) {
 			schedule(w, w->now + 5 * MS, EV_DISK_BACK, disk->server)->a = number;
 			return;
 		}

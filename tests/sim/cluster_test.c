@@ -245,7 +245,7 @@ static void world_end(struct world *w)
 	free(w->lost);
 	free(w->conns);
 	for (unsigned d = 0; d < DISKS_MAX; d++)
-		free(w->disks[d].store.log), free(w->disks[d].aside.store.log);
+		disk_free(&w->disks[d]);
 	for (unsigned c = 0; c < CLIENTS; c++)
 		cluster_map_unref(w->clients[c].map);
 	for (unsigned p = 0; p < PARTITIONS_MAX; p++)

@@ -101,7 +101,7 @@ struct disk_report {
 };
 
 struct event {
-	uint64_t time, sequence;
+	uint64_t time;
 	struct event *next_free;
 	enum event_kind kind;
 	enum message_kind message;
@@ -119,9 +119,16 @@ struct event {
 	bool sampled;         /* READ: at the beginning */
 	struct report report; /* MSG_REPORT */
 	struct cluster_map *map;
+	/* As many as there are; what is behind them is undefined. */
 	unsigned report_count, unreachable_count;
 	struct disk_report reports[DISKS_EACH];
 	uint64_t unreachable[SERVERS_MAX];
+};
+
+/* Where an event stands in the heap. */
+struct place {
+	uint64_t time, sequence;
+	struct event *event;
 };
 
 /* Frames go in order from either side (0: who opened it, 1: the other). */
@@ -146,7 +153,8 @@ struct node {
 struct image {
 	bool there;
 	uint64_t life;
-	struct model_chunk chunks[MODEL_CHUNKS];
+	unsigned count; /* in as many of the disk's slots */
+	struct model_chunk *chunks;
 };
 
 struct disk {
@@ -307,7 +315,8 @@ struct world {
 	size_t lost_count, lost_size, fences;
 	struct chain_manager_options manager_options;
 	uint64_t random, now, sequence, ids, values;
-	struct event **heap, *free_events;
+	struct place *heap;
+	struct event *free_events;
 	size_t heap_count, heap_size;
 	struct node nodes[NODES];
 	uint64_t cut_until[NODES][NODES];
@@ -396,45 +405,44 @@ static uint64_t local(const struct world *w, unsigned node)
 	return n->clock_base + w->now + (uint64_t)((int64_t)(w->now / 1000000) * n->drift);
 }
 
-static bool earlier(const struct event *a, const struct event *b)
+static bool earlier(const struct place *a, const struct place *b)
 {
 	return a->time != b->time ? a->time < b->time : a->sequence < b->sequence;
 }
 
 static void heap_push(struct world *w, struct event *event)
 {
+	struct place place = {.time = event->time, .sequence = w->sequence++, .event = event};
 	size_t at = w->heap_count++;
 
 	if (w->heap_count > w->heap_size) {
 		w->heap_size = w->heap_size == 0 ? 256 : 2 * w->heap_size;
-		w->heap = realloc(w->heap, w->heap_size * sizeof(struct event *));
+		w->heap = realloc(w->heap, w->heap_size * sizeof(*w->heap));
 		if (w->heap == NULL)
 			abort();
 	}
-	event->sequence = w->sequence++;
-	while (at > 0 && earlier(event, w->heap[(at - 1) / 2])) {
+	while (at > 0 && earlier(&place, &w->heap[(at - 1) / 2])) {
 		w->heap[at] = w->heap[(at - 1) / 2];
 		at = (at - 1) / 2;
 	}
-	w->heap[at] = event;
+	w->heap[at] = place;
 }
 
+/* The gap goes down to a leaf, and the last one up from there: it nearly always belongs low. */
 static struct event *heap_pop(struct world *w)
 {
-	struct event *top = w->heap[0], *last = w->heap[--w->heap_count];
-	size_t at = 0;
+	struct event *top = w->heap[0].event;
+	struct place last = w->heap[--w->heap_count];
+	size_t at = 0, child;
 
-	for (;;) {
-		size_t child = 2 * at + 1;
-
-		if (child >= w->heap_count)
-			break;
-		if (child + 1 < w->heap_count && earlier(w->heap[child + 1], w->heap[child]))
-			child++;
-		if (!earlier(w->heap[child], last))
-			break;
+	while ((child = 2 * at + 1) < w->heap_count) {
+		child += child + 1 < w->heap_count && earlier(&w->heap[child + 1], &w->heap[child]);
 		w->heap[at] = w->heap[child];
 		at = child;
+	}
+	while (at > 0 && earlier(&last, &w->heap[(at - 1) / 2])) {
+		w->heap[at] = w->heap[(at - 1) / 2];
+		at = (at - 1) / 2;
 	}
 	w->heap[at] = last;
 	return top;
@@ -451,7 +459,7 @@ static struct event *schedule(struct world *w, uint64_t time, enum event_kind ki
 		event = malloc(sizeof(*event));
 	if (event == NULL)
 		abort();
-	memset(event, 0, sizeof(*event));
+	memset(event, 0, offsetof(struct event, reports));
 	event->time = time;
 	event->kind = kind;
 	event->node = node;

@@ -248,7 +248,7 @@ static void test_what_a_new_head_has_begun_comes_to_its_end(void **state)
 	while (rig->sent_count > 0)
 		successor_answers(rig, FRAME_OK);
 	assert_int_equal(answer_to(rig, again), FRAME_OK);
-	assert_int_equal(rig->store.chunks[0].version, 1);
+	assert_int_equal(rig->store.chunks[0]->version, 1);
 	rig_free_all(rig);
 }
 
@@ -265,7 +265,7 @@ static void test_what_a_new_head_has_half_of_comes_to_its_end(void **state)
 	rig_run(rig);
 	rig_end(rig, CHAIN_PREPARE, 0);
 	assert_int_equal(chain_count(rig->chain).pending, 1);
-	assert_int_equal(rig->store.chunks[0].version, 1);
+	assert_int_equal(rig->store.chunks[0]->version, 1);
 	rig_free_all(rig);
 }
 

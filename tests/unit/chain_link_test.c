@@ -129,9 +129,9 @@ static void test_a_copy_that_came_in_is_passed_on_by_a_new_walk(void **state)
 	header.flags = FRAME_FORWARD;
 	buf->length = header.length = (uint32_t)sync_commit_encode(&info, buf->data);
 	rig_ask(rig, BEFORE, &header, buf);
-	assert_int_equal(rig->store.count == 0 ? 0 : rig->store.chunks[0].version, 0);
+	assert_int_equal(rig->store.count == 0 ? 0 : rig->store.chunks[0]->version, 0);
 	rig_end(rig, CHAIN_PREPARE, 0);
-	assert_int_equal(rig->store.chunks[0].version, 4);
+	assert_int_equal(rig->store.chunks[0]->version, 4);
 	predecessor_ends(rig);
 	/* What came has to be durable before we count as equal. */
 	assert_int_equal(chain_count(rig->chain).link, CHAIN_LINK_WAIT);
@@ -154,7 +154,7 @@ static void test_chunks_the_predecessor_lacks_are_removed(void **state)
 	assert_int_equal(answer_to(rig, compare), NO_ANSWER);
 	rig_end(rig, CHAIN_REMOVE, 0);
 	assert_int_equal(answer_to(rig, compare), FRAME_OK);
-	assert_false(rig->store.chunks[0].exists);
+	assert_false(rig->store.chunks[0]->exists);
 	rig_free_all(rig);
 }
 

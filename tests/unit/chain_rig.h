@@ -412,7 +412,7 @@ static inline void rig_free_all(struct rig *rig)
 	assert_int_equal(chain_env_requests(rig->env), 0);
 	assert_int_equal(rig->in_flight, 0);
 	chain_env_free(rig->env);
-	free(rig->store.log);
+	model_free(&rig->store);
 	free(rig);
 }
 
@@ -457,7 +457,7 @@ static inline struct sync_compare everything(struct rig *rig)
 	struct sync_compare compare = {.first = true, .last = true, .to = SYNC_KEY_MAX};
 
 	for (unsigned i = 0; i < rig->store.count; i++) {
-		const struct model_chunk *chunk = &rig->store.chunks[i];
+		const struct model_chunk *chunk = rig->store.chunks[i];
 
 		if (!chunk->exists)
 			continue;

@@ -177,7 +177,7 @@ static void test_an_update_applied_before_is_passed_on_with_its_version(void **s
 	assert_int_equal(answer_to(rig, again), NO_ANSWER);
 	successor_answers(rig, FRAME_OK);
 	assert_int_equal(answer_to(rig, again), FRAME_OK);
-	assert_int_equal(rig->store.chunks[0].version, 2);
+	assert_int_equal(rig->store.chunks[0]->version, 2);
 	rig_free_all(rig);
 }
 
@@ -254,7 +254,7 @@ static void test_a_gap_is_refused_until_there_was_a_comparison(void **state)
 	inbound_comes_up(rig);
 	assert_int_equal(answer_to(rig, predecessor_writes(rig, 2, 0)), NO_ANSWER);
 	rig_end(rig, CHAIN_PREPARE, 0);
-	assert_int_equal(rig->store.chunks[0].version, 2);
+	assert_int_equal(rig->store.chunks[0]->version, 2);
 	rig_free_all(rig);
 }
 
