@@ -94,12 +94,20 @@ static void action_release(struct chain_action *action)
 	buf_unref(action->payload);
 	if (action->request != NULL)
 		request_unref(request_of(action->request));
-	memset(action, 0, sizeof(*action));
 	/* What the store has of the chunk may be compared only now. */
 	if (chain == NULL || --chain->aborting > 0)
 		return;
 	inbound_go_on(chain);
 	link_consider(chain);
+}
+
+/* The caller has done with the action that it took last. */
+static void current_release(struct chain_env *env)
+{
+	if (!env->taken)
+		return;
+	env->taken = false;
+	action_release(&env->current);
 }
 
 /* Between its choice and its execution an action may have become pointless. */
@@ -140,20 +148,19 @@ static bool still_wanted(struct chain_action *action)
 	}
 }
 
-bool chain_next(struct chain_env *env, struct chain_action *action)
+const struct chain_action *chain_next(struct chain_env *env)
 {
-	action_release(&env->current);
+	current_release(env);
 	while (env->ring_count > 0) {
 		env->current = env->ring[env->ring_first];
+		env->taken = true;
 		env->ring_first = (env->ring_first + 1) % env->ring_size;
 		env->ring_count--;
-		if (still_wanted(&env->current)) {
-			*action = env->current;
-			return true;
-		}
-		action_release(&env->current);
+		if (still_wanted(&env->current))
+			return &env->current;
+		current_release(env);
 	}
-	return false;
+	return NULL;
 }
 
 void answer(struct chain *chain, const struct chain_source *source,
@@ -202,7 +209,7 @@ void chain_env_free(struct chain_env *env)
 {
 	if (env == NULL)
 		return;
-	action_release(&env->current);
+	current_release(env);
 	while (env->ring_count > 0) {
 		action_release(&env->ring[env->ring_first]);
 		env->ring_first = (env->ring_first + 1) % env->ring_size;

@@ -141,7 +141,8 @@ struct chain_env *chain_env_new(const struct chain_ops *ops, void *ctx, size_t s
 void chain_env_free(struct chain_env *env);
 /* Before events: what time it is, and until when this server may serve clients. */
 void chain_env_time(struct chain_env *env, uint64_t now_ns, uint64_t lease_until_ns);
-bool chain_next(struct chain_env *env, struct chain_action *action);
+/* The oldest action, borrowed until the next call; NULL: there is none. */
+const struct chain_action *chain_next(struct chain_env *env);
 /* Which sessions of clients are over, says @map (referenced): of such nothing new is taken, and
  * what is not begun is refused. */
 void chain_env_sessions(struct chain_env *env, struct cluster_map *map);

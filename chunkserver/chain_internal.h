@@ -210,7 +210,8 @@ struct chain_env {
 	/* Actions, oldest first, in a ring. */
 	struct chain_action *ring;
 	size_t ring_size, ring_first, ring_count;
-	struct chain_action current;
+	struct chain_action current; /* what chain_next() has given, while taken */
+	bool taken;
 };
 
 /* ---- chain.c ---- */

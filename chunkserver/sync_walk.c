@@ -333,7 +333,16 @@ static bool present(const struct sync_walk *walk, uint32_t block)
 static void skip_equal(struct sync_walk *walk)
 {
 	while (walk->block < STORE_BLOCKS_MAX && !bit(walk->wanted, walk->block))
-		walk->block++;
+		walk->block += walk->block % 8 == 0 && walk->wanted[walk->block / 8] == 0 ? 8 : 1;
+}
+
+/* Are the eight blocks from @block on all wanted, and all there (@kind) or all holes? */
+static bool eight_alike(const struct sync_walk *walk, uint32_t block, bool kind)
+{
+	uint32_t at = block / 8;
+	uint8_t there = at < walk->presence_bytes ? walk->presence[at] : 0;
+
+	return walk->wanted[at] == 0xff && there == (kind ? 0xff : 0);
 }
 
 static uint32_t run_end(const struct sync_walk *walk, uint32_t limit)
@@ -342,7 +351,7 @@ static uint32_t run_end(const struct sync_walk *walk, uint32_t limit)
 	uint32_t end = walk->block + 1;
 
 	while (end < limit && bit(walk->wanted, end) && present(walk, end) == kind)
-		end++;
+		end += end % 8 == 0 && end + 8 <= limit && eight_alike(walk, end, kind) ? 8 : 1;
 	return end;
 }
 

@@ -430,7 +430,7 @@ void actions_time(struct worker *worker)
 
 void actions_run(struct worker *worker)
 {
-	struct chain_action action;
+	const struct chain_action *action;
 	bool any = true;
 
 	if (worker->running)
@@ -439,8 +439,8 @@ void actions_run(struct worker *worker)
 	while (any) {
 		any = false;
 		for (unsigned i = 0; i < worker->options.store_count; i++) {
-			while (chain_next(worker->targets[i].env, &action)) {
-				execute(&worker->targets[i], &action);
+			while ((action = chain_next(worker->targets[i].env)) != NULL) {
+				execute(&worker->targets[i], action);
 				any = true;
 			}
 		}

@@ -264,10 +264,10 @@ static void execute(struct world *w, unsigned number, const struct chain_action 
 
 static void server_run(struct world *w, unsigned number)
 {
-	struct chain_action action;
+	const struct chain_action *action;
 
-	while (chain_next(w->servers[number].env, &action))
-		execute(w, number, &action);
+	while ((action = chain_next(w->servers[number].env)) != NULL)
+		execute(w, number, action);
 }
 
 static void server_time(struct world *w, unsigned number)
@@ -419,7 +419,7 @@ static void server_start(struct world *w, unsigned number)
 /* What the store was working on goes with the process. */
 static void drop_operations(struct world *w, unsigned number)
 {
-	struct chain_action action;
+	const struct chain_action *action;
 
 	for (size_t i = 0; i < w->heap_count; i++) {
 		struct event *event = w->heap[i].event;
@@ -442,8 +442,8 @@ static void drop_operations(struct world *w, unsigned number)
 		else
 			chain_walk_read(w->servers[number].env, event->number, -ECANCELED, NULL, 0);
 	}
-	while (chain_next(w->servers[number].env, &action))
-		if (action.kind == CHAIN_PREPARE || action.kind == CHAIN_COMMIT)
+	while ((action = chain_next(w->servers[number].env)) != NULL)
+		if (action->kind == CHAIN_PREPARE || action->kind == CHAIN_COMMIT)
 			abort();
 }
 

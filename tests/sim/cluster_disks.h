@@ -264,7 +264,7 @@ static void operation_lost(struct world *w, struct event *event)
 static void drop_operations(struct world *w, struct disk *disk)
 {
 	unsigned number = disk_number(w, disk);
-	struct chain_action action;
+	const struct chain_action *action;
 
 	for (size_t i = 0; i < w->heap_count; i++) {
 		struct event *event = w->heap[i].event;
@@ -278,8 +278,8 @@ static void drop_operations(struct world *w, struct disk *disk)
 		event->life = 0;
 		event->request = NULL;
 	}
-	while (chain_next(disk->env, &action))
-		if (action.kind == CHAIN_PREPARE || action.kind == CHAIN_COMMIT)
+	while ((action = chain_next(disk->env)) != NULL)
+		if (action->kind == CHAIN_PREPARE || action->kind == CHAIN_COMMIT)
 			abort();
 }
 

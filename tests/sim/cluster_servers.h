@@ -130,14 +130,14 @@ static void execute(struct world *w, unsigned s, struct disk *disk,
 
 static void server_run(struct world *w, unsigned s)
 {
-	struct chain_action action;
+	const struct chain_action *action;
 	bool any = true;
 
 	while (any) {
 		any = false;
 		EACH_DISK(w, s, disk)
-		while (chain_next(disk->env, &action)) {
-			execute(w, s, disk, &action);
+		while ((action = chain_next(disk->env)) != NULL) {
+			execute(w, s, disk, action);
 			any = true;
 		}
 	}

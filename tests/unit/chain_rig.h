@@ -119,19 +119,19 @@ static inline void keep(struct chain_action *list, size_t *count, const struct c
 /* Takes all actions; commits are executed at once. */
 static inline void rig_run(struct rig *rig)
 {
-	struct chain_action action;
+	const struct chain_action *action;
 
-	while (chain_next(rig->env, &action)) {
-		switch (action.kind) {
+	while ((action = chain_next(rig->env)) != NULL) {
+		switch (action->kind) {
 		case CHAIN_COMMIT:
-			model_commit(&rig->store, action.request);
-			chain_committed(action.request, 0, false);
+			model_commit(&rig->store, action->request);
+			chain_committed(action->request, 0, false);
 			break;
 		case CHAIN_SEND:
-			keep(rig->sent, &rig->sent_count, &action);
+			keep(rig->sent, &rig->sent_count, action);
 			break;
 		case CHAIN_ANSWER:
-			keep(rig->answers, &rig->answer_count, &action);
+			keep(rig->answers, &rig->answer_count, action);
 			break;
 		case CHAIN_ABORT:
 			rig->aborts++;
@@ -140,11 +140,11 @@ static inline void rig_run(struct rig *rig)
 			rig->troubles++;
 			break;
 		case CHAIN_REPORT:
-			rig->report = action;
+			rig->report = *action;
 			rig->reports++;
 			break;
 		default:
-			keep(rig->operations, &rig->operation_count, &action);
+			keep(rig->operations, &rig->operation_count, action);
 			break;
 		}
 	}
