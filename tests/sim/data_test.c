@@ -687,6 +687,42 @@ static void test_what_is_not_answered_is_lost_with_its_session(void **state)
 	data_file_put(file);
 }
 
+/* It waits for an update of its chunk that is under way, or for which chunks there are. */
+static void test_a_punch_that_is_not_begun_is_lost_with_its_session(void **state)
+{
+	struct data_file *file = open_file(&world, 1);
+	struct result flush = {0}, waiting = {0}, listing = {0}, next = {0};
+
+	assert_int_equal(write_now(&world, file, 60 * MIB, 4096, 1), 0);
+	assert_int_equal(flush_now(&world, file, true), 0);
+	world.fake->hold_commits = true;
+	assert_int_equal(write_now(&world, file, 0, 4096, 2), 0);
+	data_flush(file, false, on_done, &flush);
+	run_for(&world, 100 * FAKE_MS);
+	data_punch(file, 0, 4096, on_done, &waiting);
+	data_punch(file, 50 * MIB, 100 * MIB, on_done, &listing);
+	assert_false(waiting.done || listing.done);
+	data_set_session(world.data, 78);
+	assert_true(data_lose(file) > 0);
+	assert_true(wait_for(&world, &waiting, 2 * SEC));
+	assert_true(wait_for(&world, &listing, 2 * SEC));
+	assert_int_equal(waiting.error, -EIO);
+	assert_int_equal(listing.error, -EIO);
+	world.fake->hold_commits = false;
+	fake_commit_all(world.fake);
+	run_for(&world, 10 * SEC);
+	assert_int_equal(world.fake->seen[FRAME_PUNCH] + world.fake->seen[FRAME_TRUNCATE], 0);
+	assert_int_equal(read_now(&world, file, 60 * MIB, 4096, scratch), 0);
+	assert_true(all_are(scratch, 4096, 1));
+	/* And the next session punches as ever. */
+	data_punch(file, 50 * MIB, 100 * MIB, on_done, &next);
+	assert_true(wait_for(&world, &next, 2 * SEC));
+	assert_int_equal(next.error, 0);
+	assert_int_equal(read_now(&world, file, 60 * MIB, 4096, scratch), 0);
+	assert_true(all_are(scratch, 4096, 0));
+	data_file_put(file);
+}
+
 static void test_closing_without_servers_gives_up_and_leaks_nothing(void **state)
 {
 	struct world w;
@@ -747,6 +783,7 @@ int main(void)
 		CASE(test_a_discarded_file_is_not_written_back),
 		CASE(test_what_was_removed_on_purpose_is_not_lost),
 		CASE(test_what_is_not_answered_is_lost_with_its_session),
+		CASE(test_a_punch_that_is_not_begun_is_lost_with_its_session),
 		cmocka_unit_test(test_closing_without_servers_gives_up_and_leaks_nothing),
 	};
 
