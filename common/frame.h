@@ -81,7 +81,7 @@ struct frame_header {
 	uint64_t version;     /* chunk version: set by the head, in answers the member's own */
 	uint64_t client_id;   /* session of the client that asked first */
 	uint64_t op_id;       /* grows by one for every update of that client */
-	uint64_t answered;    /* every op id up to this has been answered to that client */
+	uint64_t answered;    /* every op id of the chunk up to this has got its answer */
 	uint32_t offset;      /* in the chunk */
 	uint32_t range;       /* bytes asked by READ, made a hole by PUNCH */
 	uint32_t length;      /* payload bytes */

@@ -80,7 +80,7 @@ struct chain_request {
 	uint64_t map_count;
 	uint32_t slot;
 	struct chain_request *next;              /* in a link's waiting list or the retry list */
-	struct chain_request *op_next, *op_prev; /* updates not yet answered, by op id */
+	struct chain_request *op_next, *op_prev; /* chain_client.ops */
 	struct chain_request *park_next, *park_prev; /* those parked, of the chain's number */
 };
 

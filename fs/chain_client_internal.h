@@ -95,6 +95,7 @@ void chain_health_end(struct chain_client *client, struct chain_request *request
 
 #define LINK_BUCKETS 256u
 #define LINK_NO_SLOT UINT32_MAX
+#define OPS_BUCKETS  1024u
 
 enum link_state {
 	LINK_IDLE,       /* no connection, nobody wants one, or not yet again */
@@ -156,7 +157,7 @@ struct chain_client {
 
 	pthread_mutex_t ops_lock;
 	uint64_t op_session, last_op;
-	struct chain_request *oldest_op, *newest_op;
+	struct chain_request *ops[OPS_BUCKETS]; /* not yet answered, by chunk; oldest first */
 
 	pthread_mutex_t retry_lock;
 	/* Those that are due soon and those that are not, so that many of the latter cost little.

@@ -1,23 +1,36 @@
 /* chain_client_ops.c - operation ids: each update has one for good, and every update says up to
- * which all have been answered, so that the members may forget those.
+ * which all of its chunk have been answered, so that the members may forget those. What is stuck in
+ * another chunk keeps nothing in this one's list of ids, which is short.
  *
  * An update belongs to one session. When that is over, somebody else may have changed what it was
  * about: it is never sent under another session's id. */
+#include <string.h>
+#include <utlist.h>
 #include "fs/chain_client_internal.h"
+
+static struct chain_request **bucket_of(struct chain_client *client, const struct chunk_key *key)
+{
+	return &client->ops[chunk_key_hash(key) % OPS_BUCKETS];
+}
+
+/* Of the chunk, and there is one. Ids are given in the order of the lists. */
+static uint64_t oldest_of(struct chain_client *client, const struct chunk_key *key)
+{
+	const struct chain_request *request = *bucket_of(client, key);
+
+	while (!chunk_key_equal(&request->key, key))
+		request = request->op_next;
+	return request->op_id;
+}
 
 void chain_op_forget(struct chain_client *client, struct chain_request *request)
 {
+	struct chain_request **bucket = bucket_of(client, &request->key);
+
 	pthread_mutex_lock(&client->ops_lock);
 	if (request->client_id != client->op_session || request->op_id == 0)
 		goto out;
-	if (request->op_prev != NULL)
-		request->op_prev->op_next = request->op_next;
-	else
-		client->oldest_op = request->op_next;
-	if (request->op_next != NULL)
-		request->op_next->op_prev = request->op_prev;
-	else
-		client->newest_op = request->op_prev;
+	DL_DELETE2(*bucket, request, op_prev, op_next);
 	request->op_id = 0;
 out:
 	pthread_mutex_unlock(&client->ops_lock);
@@ -42,6 +55,7 @@ bool chain_op_void(struct chain_client *client, const struct chain_request *requ
 static bool op_assign(struct chain_client *client, struct chain_request *request,
 		      struct frame_header *header)
 {
+	struct chain_request **bucket = bucket_of(client, &request->key);
 	uint64_t session;
 	bool ours;
 
@@ -55,23 +69,16 @@ static bool op_assign(struct chain_client *client, struct chain_request *request
 		/* The old ones are in nobody's list from here on. */
 		client->op_session = session;
 		client->last_op = 0;
-		client->oldest_op = NULL;
-		client->newest_op = NULL;
+		memset(client->ops, 0, sizeof(client->ops));
 	}
 	if (request->op_id == 0) {
 		request->client_id = session;
 		request->op_id = ++client->last_op;
-		request->op_next = NULL;
-		request->op_prev = client->newest_op;
-		if (client->newest_op != NULL)
-			client->newest_op->op_next = request;
-		else
-			client->oldest_op = request;
-		client->newest_op = request;
+		DL_APPEND2(*bucket, request, op_prev, op_next);
 	}
 	header->client_id = request->client_id;
 	header->op_id = request->op_id;
-	header->answered = client->oldest_op->op_id - 1;
+	header->answered = oldest_of(client, &request->key) - 1;
 out:
 	pthread_mutex_unlock(&client->ops_lock);
 	return ours;

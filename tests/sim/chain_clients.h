@@ -64,7 +64,8 @@ static uint64_t answered_up_to(const struct client *client, const struct op *exc
 		const struct op *op = &client->ops[i];
 
 		if ((op->busy || op == except) && op->op_id != 0 &&
-		    op->client_id == except->client_id && op->op_id < lowest)
+		    op->client_id == except->client_id && op->op_id < lowest &&
+		    chunk_key_equal(&op->key, &except->key))
 			lowest = op->op_id;
 	}
 	return lowest - 1;

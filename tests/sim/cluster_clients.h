@@ -8,14 +8,15 @@
 
 /* ---- attempts ---- */
 
-static uint64_t answered_up_to(const struct client *client)
+static uint64_t answered_up_to(const struct client *client, const struct chunk_key *key)
 {
 	uint64_t lowest = client->last_op_id + 1;
 
 	for (unsigned i = 0; i < OUTSTANDING; i++) {
 		const struct op *op = &client->ops[i];
 
-		if (op->state != OP_IDLE && op->op_id != 0 && op->op_id < lowest)
+		if (op->state != OP_IDLE && op->op_id != 0 && op->op_id < lowest &&
+		    chunk_key_equal(&op->route.key, key))
 			lowest = op->op_id;
 	}
 	return lowest - 1;
@@ -54,7 +55,7 @@ static void op_put(struct world *w, unsigned c, struct op *op)
 		.epoch = op->epoch,
 		.client_id = client->session,
 		.op_id = op->op_id,
-		.answered = op->op_id == 0 ? 0 : answered_up_to(client),
+		.answered = op->op_id == 0 ? 0 : answered_up_to(client, &op->route.key),
 	};
 	if (op->route.op != FRAME_FLUSH && op->route.op != FRAME_STAT)
 		event->header.offset = op->first * BLOCK_SIZE;

@@ -346,8 +346,7 @@ static void lose_session(struct run *r)
 	fake_commit_all(f);
 	for (unsigned i = 0; i < f->chunk_count; i++)
 		memcpy(f->chunks[i].synced, f->chunks[i].data, FAKE_CHUNK);
-	f->watermark_client = ++r->session;
-	f->watermark = 0;
+	f->session = ++r->session;
 	data_set_session(r->w.data, r->session);
 	data_lose_all(r->w.data);
 	r->stamp++;

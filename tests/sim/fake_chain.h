@@ -70,8 +70,9 @@ struct fake_chunk {
 		uint64_t client, op, version;
 	} ops[FAKE_OPS_MAX];
 	unsigned op_count;
-	bool bad[FAKE_SERVERS];          /* this server's copy is damaged */
-	unsigned verified[FAKE_SERVERS]; /* it was asked to look for itself */
+	uint64_t watermark, watermark_client; /* answered, says that client */
+	bool bad[FAKE_SERVERS];               /* this server's copy is damaged */
+	unsigned verified[FAKE_SERVERS];      /* it was asked to look for itself */
 };
 
 struct fake_event {
@@ -104,7 +105,7 @@ struct fake {
 	uint64_t map_version;
 	struct fake_chunk chunks[FAKE_CHUNKS_MAX];
 	unsigned chunk_count;
-	uint64_t watermark, watermark_client;
+	uint64_t session; /* the last that an update came of */
 
 	uint64_t rng;
 	/* In 1/1000 of requests. */

@@ -122,11 +122,12 @@ static inline void fake_update_arrives(struct fake_conn *conn, const struct fram
 	uint32_t from, to;
 
 	/* Of a session that is over; sessions' ids grow here. */
-	if (h->client_id < f->watermark_client)
+	if (h->client_id < f->session)
 		return;
-	if (h->client_id != f->watermark_client) {
-		f->watermark_client = h->client_id;
-		f->watermark = 0;
+	f->session = h->client_id;
+	if (h->client_id != chunk->watermark_client) {
+		chunk->watermark_client = h->client_id;
+		chunk->watermark = 0;
 	}
 	if (h->answered >= h->op_id)
 		f->broken = "an update that was answered already";
@@ -150,10 +151,10 @@ static inline void fake_update_arrives(struct fake_conn *conn, const struct fram
 		return;
 	}
 	/* Comes late, from a connection long given up. */
-	if (h->op_id <= f->watermark)
+	if (h->op_id <= chunk->watermark)
 		return;
-	if (h->answered > f->watermark)
-		f->watermark = h->answered;
+	if (h->answered > chunk->watermark)
+		chunk->watermark = h->answered;
 	fake_forget_ops(chunk, h);
 	if (f->fail_updates != 0) {
 		fake_answer(conn, h, f->fail_updates, &answer, NULL);

@@ -352,7 +352,7 @@ static void test_an_update_keeps_its_id_until_it_is_answered(void **state)
 {
 	struct fixture *f = *state;
 	static atomic_uint_fast64_t known = 3;
-	struct asked first, second;
+	struct asked first, second, third;
 	struct frame_header header;
 	uint64_t id;
 
@@ -361,6 +361,11 @@ static void test_an_update_keeps_its_id_until_it_is_answered(void **state)
 		fake_kill(f->fake, i);
 	ask(f, &first, FRAME_PUNCH, 0);
 	ask(f, &second, FRAME_PUNCH, 1);
+	third = (struct asked){.request = request_of(FRAME_PUNCH, 1, 0)};
+	third.request.offset = BLOCK_SIZE;
+	third.request.done = on_done;
+	third.request.user = &third;
+	chain_client_send(f->client, &third.request);
 	chain_request_header(f->client, &first.request, &header);
 	assert_int_equal(header.version, 0);
 	first.request.known = &known;
@@ -370,9 +375,11 @@ static void test_an_update_keeps_its_id_until_it_is_answered(void **state)
 	id = header.op_id;
 	assert_int_equal(header.client_id, 5);
 	assert_int_equal(header.answered, id - 1);
-	chain_request_header(f->client, &second.request, &header);
-	/* The first is still open. */
+	/* The first of its chunk is still open; another chunk's are nothing to it. */
+	chain_request_header(f->client, &third.request, &header);
 	assert_int_equal(header.answered, id - 1);
+	chain_request_header(f->client, &second.request, &header);
+	assert_int_equal(header.answered, header.op_id - 1);
 	run_for(f, 3 * SEC);
 	assert_true(chain_request_header(f->client, &first.request, &header));
 	assert_int_equal(header.op_id, id);
@@ -380,9 +387,10 @@ static void test_an_update_keeps_its_id_until_it_is_answered(void **state)
 	for (unsigned i = 0; i < FAKE_SERVERS; i++)
 		f->fake->servers[i].up = true;
 	run_for(f, 3 * SEC);
-	assert_true(first.done && second.done);
+	assert_true(first.done && second.done && third.done);
 	assert_int_equal(first.error, 0);
 	assert_int_equal(second.error, 0);
+	assert_int_equal(third.error, 0);
 }
 
 /* In whatever place it is: with a connection that is made, with one that stands, waiting for
