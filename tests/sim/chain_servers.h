@@ -83,7 +83,7 @@ static uint64_t look_epoch(void *ctx, uint32_t pool, uint32_t partition)
 	const struct model_store *store = store_of(ctx);
 
 	(void)pool;
-	return store->epochs[partition];
+	return store->notes.epochs[partition];
 }
 
 static void look_set_epoch(void *ctx, uint32_t pool, uint32_t partition, uint64_t epoch)
@@ -91,7 +91,7 @@ static void look_set_epoch(void *ctx, uint32_t pool, uint32_t partition, uint64_
 	struct model_store *store = store_of(ctx);
 
 	(void)pool;
-	store->epochs[partition] = epoch;
+	store->notes.epochs[partition] = epoch;
 }
 
 static const struct chain_ops world_ops = {
@@ -447,11 +447,24 @@ static void drop_operations(struct world *w, unsigned number)
 			abort();
 }
 
+/* Of what goes with the process the bytes stay: they may be seen before the client repeats it, and
+ * that may be after others have written there. Only its own copy has them; if that leads, the
+ * histories need not be one. */
+static void halves_stay(struct world *w, unsigned number)
+{
+	const struct model_store *store = &w->servers[number].store;
+
+	for (unsigned i = 0; i < store->count; i++)
+		if (store->chunks[i].half_op != 0)
+			w->mixed[store->chunks[i].key.partition] = true;
+}
+
 static void server_kill(struct world *w, unsigned number, bool power)
 {
 	struct server *s = &w->servers[number];
 
 	if (s->alive) {
+		halves_stay(w, number);
 		for (unsigned p = 0; p < PARTITIONS; p++)
 			chain_free(s->chains[p]);
 		drop_operations(w, number);

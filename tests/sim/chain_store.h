@@ -20,6 +20,8 @@
 struct model_chunk {
 	struct chunk_key key;
 	bool exists, unsure;
+	/* Of an update that was broken off half way, to be tried again. */
+	uint64_t half_client, half_op;
 	uint64_t epoch, version;
 	uint64_t blocks[MODEL_BLOCKS]; /* 0: a hole */
 	uint32_t op_count;
@@ -226,6 +228,10 @@ static inline void model_commit(struct model_store *store, const struct chain_re
 		chunk->blocks[i] = numbers == NULL ? 0 : numbers[i - first];
 	chunk->exists = true;
 	chunk->epoch = request->epoch;
+	/* Done, or replaced by what another member has. */
+	if (request->op == FRAME_SYNC_DATA ||
+	    (request->client_id == chunk->half_client && request->op_id == chunk->half_op))
+		chunk->half_client = chunk->half_op = 0;
 	if (request->op == FRAME_SYNC_DATA) {
 		chunk->op_count = store_ops_void(chunk->ops, chunk->op_count, chunk->version);
 		chunk->version = 0;
@@ -267,10 +273,15 @@ static inline bool model_abort(struct model_store *store, const struct chain_req
 static inline bool model_broken_off(struct model_store *store, const struct chain_request *request,
 				    int error, uint64_t now)
 {
+	struct model_chunk *chunk = model_chunk(store, &request->key);
 	uint32_t dice = crc32c(&now, sizeof(now));
 
-	return error != 0 && error != -EBADMSG && dice % 2 == 0 &&
-	       model_abort(store, request, 1 + dice / 2 % MODEL_BLOCKS);
+	if (error == 0 || error == -EBADMSG || dice % 2 == 0 ||
+	    !model_abort(store, request, 1 + dice / 2 % MODEL_BLOCKS))
+		return false;
+	chunk->half_client = request->client_id;
+	chunk->half_op = request->op_id;
+	return true;
 }
 
 static inline void model_remove(struct model_store *store, const struct chunk_key *key)
