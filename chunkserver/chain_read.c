@@ -27,6 +27,16 @@ static bool any_overlaps(struct request *list, uint32_t offset, uint32_t length)
 	return false;
 }
 
+static bool any_touched(struct request *list, uint32_t offset, uint32_t length)
+{
+	struct request *r;
+
+	DL_FOREACH(list, r)
+	if (r->touched && overlaps(r, offset, length))
+		return true;
+	return false;
+}
+
 /* STAT looks at the whole chunk. */
 static uint32_t extent(uint8_t op, uint32_t range)
 {
@@ -208,13 +218,15 @@ void read_arrived(struct chain *chain, const struct chain_source *source,
 }
 
 /* What was committed here while the store read nobody else may have shown yet. At the tail: read
- * again when the member behind it has it. */
+ * again when the member behind it has it. Likewise what was put in place in part, and waits for
+ * space to come to its end. */
 static bool read_again(struct request *r)
 {
 	struct chain *chain = r->chain;
 	struct chain_chunk *chunk = chain->tail ? chunk_find(chain, &r->public.key) : NULL;
 
-	if (chunk == NULL || !any_overlaps(chunk->pending, r->public.offset, r->public.length))
+	if (chunk == NULL || (!any_overlaps(chunk->pending, r->public.offset, r->public.length) &&
+			      !any_touched(chunk->queue, r->public.offset, r->public.length)))
 		return false;
 	DL_DELETE2(chain->reading, r, chain_prev, chain_next);
 	return defer(r);

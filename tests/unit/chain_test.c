@@ -409,6 +409,29 @@ static void test_a_head_whose_disk_has_half_of_an_update_goes_on_with_it(void **
 	rig_free_all(rig);
 }
 
+/* The read had begun before. */
+static void test_half_of_an_update_is_not_read_at_the_tail(void **state)
+{
+	struct rig *rig = rig_up(2);
+	uint64_t write, read;
+
+	(void)state;
+	write = predecessor_writes(rig, 1, 1);
+	rig_end(rig, CHAIN_PREPARE, 0);
+	assert_int_equal(answer_to(rig, write), FRAME_OK);
+	read = client_reads(rig, 0);
+	(void)predecessor_writes(rig, 2, 0);
+	rig_breaks_off(rig);
+	rig_end(rig, CHAIN_READ, 0);
+	assert_int_equal(answer_to(rig, read), NO_ANSWER);
+	chain_tick(rig->env);
+	rig_run(rig);
+	rig_end(rig, CHAIN_PREPARE, 0);
+	rig_end(rig, CHAIN_READ, 0);
+	assert_int_equal(answer_to(rig, read), FRAME_OK);
+	rig_free_all(rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -436,6 +459,7 @@ int main(void)
 		cmocka_unit_test(test_a_head_whose_disk_is_full_says_so_and_goes_on),
 		cmocka_unit_test(test_a_member_whose_disk_is_full_tries_again),
 		cmocka_unit_test(test_a_head_whose_disk_has_half_of_an_update_goes_on_with_it),
+		cmocka_unit_test(test_half_of_an_update_is_not_read_at_the_tail),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
