@@ -20,7 +20,8 @@ struct pending {
 	struct conn *conn;
 	struct in6_addr address;
 	uint64_t deadline_ns; /* of HELLO; the handshake has its own */
-	bool fenced;          /* its HELLO was answered so: it has to go */
+	const char
+		*refused; /* why its HELLO was, which it has been told: it has to go; else NULL */
 	struct pending *prev, *next;
 };
 
@@ -40,22 +41,30 @@ static void forget(struct pending *pending)
 	free(pending);
 }
 
-static void refuse(struct pending *pending, const char *why)
+static void say_refused(const struct conn *conn, const char *why)
 {
 	static struct log_rate rate;
-	struct conn *conn = pending->conn;
 
 	if (log_rate_ok(&rate, 5))
 		log_warn("connection refused peer=%s name=%s reason=\"%s\"", conn_peer_name(conn),
 			 conn_identity(conn) != NULL ? conn_identity(conn)->name : "", why);
+}
+
+static void refuse(struct pending *pending, const char *why)
+{
+	struct conn *conn = pending->conn;
+
+	say_refused(conn, why);
 	forget(pending);
 	conn_close(conn);
 }
 
+/* Why it may not come in; NULL: it may. *status: what it is told, 0: nothing. */
 static const char *judge(const struct acceptor *acceptor, const struct tls_identity *peer,
 			 const struct frame_header *header, const struct buf *payload,
-			 struct hello *hello)
+			 struct hello *hello, uint32_t *status)
 {
+	*status = 0;
 	if (header->op != FRAME_HELLO || (header->flags & FRAME_REPLY) != 0 || payload == NULL)
 		return "first frame is not HELLO";
 	if (hello_decode(buf_payload(payload), payload->length, hello) < 0)
@@ -65,9 +74,11 @@ static const char *judge(const struct acceptor *acceptor, const struct tls_ident
 		return "of another cluster";
 	if (acceptor->options.instance == 0)
 		return "this server has not been registered yet";
+	*status = EXDEV;
 	if (hello->instance != acceptor->options.instance)
 		return "of another cluster of this name: the master's store was made anew since it "
 		       "was started";
+	*status = 0;
 	if (peer->role != TLS_ROLE_CLIENT && peer->role != TLS_ROLE_CHUNKSERVER)
 		return "certificate has neither the role client nor chunkserver";
 	if (peer->role == TLS_ROLE_CLIENT && hello->id >= HELLO_SESSION_END)
@@ -101,15 +112,16 @@ static int answer_hello(struct acceptor *acceptor, struct conn *conn,
 	return rc;
 }
 
-/* The answer says why; then it is for the client to go. */
-static void refuse_fenced(struct pending *pending, const struct frame_header *request)
+/* The answer says why; then it is for the peer to go. */
+static void refuse_with(struct pending *pending, const struct frame_header *request,
+			uint32_t status, const char *why)
 {
 	struct frame_header header = {.op = FRAME_HELLO,
 				      .flags = FRAME_REPLY,
 				      .request_id = request->request_id,
-				      .status = FRAME_STATUS_FENCED};
+				      .status = status};
 
-	pending->fenced = true;
+	pending->refused = why;
 	pending->deadline_ns = clock_monotonic_ns() + REFUSED_TIMEOUT_MS * NS_PER_MSEC;
 	if (conn_send(pending->conn, &header, NULL) < 0)
 		refuse(pending, "out of memory");
@@ -129,16 +141,22 @@ static void on_frame(struct conn *conn, void *user, const struct frame_header *h
 	struct pending *pending = user;
 	struct acceptor *acceptor = pending->acceptor;
 	struct hello hello;
-	const char *why = pending->fenced
-				  ? "its session is over"
-				  : judge(acceptor, conn_identity(conn), header, payload, &hello);
+	uint32_t status = 0;
+	const char *why = pending->refused;
 
+	if (why == NULL)
+		why = judge(acceptor, conn_identity(conn), header, payload, &hello, &status);
 	if (why == NULL && payload != NULL &&
 	    block_checksums_verify(buf_payload(payload), 0, payload->length, payload->crcs) >= 0)
 		why = "HELLO does not match its checksum";
 	buf_unref(payload);
 	if (why == NULL && is_fenced(pending, &hello)) {
-		refuse_fenced(pending, header);
+		refuse_with(pending, header, FRAME_STATUS_FENCED, "its session is over");
+		return;
+	}
+	if (status != 0) {
+		say_refused(conn, why);
+		refuse_with(pending, header, status, why);
 		return;
 	}
 	if (why == NULL && answer_hello(acceptor, conn, header) < 0)
@@ -245,7 +263,7 @@ static void on_timer(uv_timer_t *timer)
 	{
 		if (now > pending->deadline_ns)
 			refuse(pending,
-			       pending->fenced ? "its session is over" : "no HELLO in time");
+			       pending->refused != NULL ? pending->refused : "no HELLO in time");
 	}
 }
 

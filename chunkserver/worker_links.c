@@ -101,6 +101,11 @@ static void hello_answered(struct link *link, const struct frame_header *header,
 {
 	struct hello hello;
 
+	if (header->op == FRAME_HELLO && header->status == EXDEV) {
+		link_drop(link, "HELLO was refused: the server is of another cluster of this name, "
+				"or we are");
+		return;
+	}
 	if (header->op != FRAME_HELLO || header->status != FRAME_OK || payload == NULL ||
 	    hello_decode(buf_payload(payload), payload->length, &hello) < 0) {
 		link_drop(link, "HELLO was refused");

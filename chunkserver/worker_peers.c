@@ -102,7 +102,30 @@ static void answer_status(struct peer *peer, const struct frame_header *request,
 	(void)conn_send(peer->conn, &header, NULL);
 }
 
+static void refuse_file(struct peer *peer, const struct frame_header *header)
+{
+	static struct log_rate rate;
+
+	if (log_rate_ok(&rate, 5))
+		log_error("a chunk of no file is refused: file ids have 52 bits op=%s file=%" PRIu64
+			  " peer=%s name=%s",
+			  frame_op_name(header->op), header->key.file_id,
+			  conn_peer_name(peer->conn), conn_identity(peer->conn)->name);
+	answer_status(peer, header, EINVAL, 0);
+}
+
 /* ---- who may ask what ---- */
+
+/* Chunks of no file that a master gives: they would be stored under a name that other parts cut
+ * off. */
+static bool is_of_no_file(const struct frame_header *header)
+{
+	bool stores = frame_is_update(header->op) || header->op == FRAME_SYNC_DATA ||
+		      header->op == FRAME_SYNC_COMMIT;
+	bool names = (header->flags & FRAME_FORWARD) == 0 && header->op != FRAME_PING;
+
+	return (stores || names) && header->key.file_id >= FILE_ID_END;
+}
 
 static const char *judge(const struct peer *peer, const struct frame_header *header)
 {
@@ -182,6 +205,11 @@ static void on_frame(struct conn *conn, void *user, const struct frame_header *h
 						      header->length, payload->crcs) >= 0) {
 		buf_unref(payload);
 		answer_status(peer, header, FRAME_STATUS_CHECKSUM, 0);
+		return;
+	}
+	if (is_of_no_file(header)) {
+		buf_unref(payload);
+		refuse_file(peer, header);
 		return;
 	}
 	member = member_meant(worker, header);

@@ -11,6 +11,8 @@
 #define CHUNK_SIZE_MIN     (1u << 20)
 #define CHUNK_SIZE_MAX     (64u << 20)
 #define CHUNK_SIZE_DEFAULT (16u << 20)
+/* File ids are below: the rest of their 64 bits is for what is not thought of yet. */
+#define FILE_ID_END (UINT64_C(1) << 52)
 
 struct chunk_key {
 	uint32_t pool;

@@ -401,8 +401,9 @@ static void link_up(struct chain_link *link)
 static void hello_answered(struct chain_link *link, const struct frame_header *header,
 			   const struct buf *payload)
 {
-	struct hello hello;
-	int rc = -EPROTO;
+	char address[MAP_NAME_MAX], name[MAP_NAME_MAX];
+	struct hello hello, ours;
+	int rc = header->status == FRAME_OK ? -EPROTO : -EACCES;
 
 	if (link->state != LINK_CONNECTING) {
 		link_close(link, -EPROTO);
@@ -411,13 +412,24 @@ static void hello_answered(struct chain_link *link, const struct frame_header *h
 	if (header->status == FRAME_OK && payload != NULL &&
 	    block_checksums_verify(buf_payload(payload), 0, payload->length, payload->crcs) < 0)
 		rc = hello_decode(buf_payload(payload), payload->length, &hello);
-	/* An address may have been given to another server since the map was made. */
+	else if (header->status == EXDEV)
+		rc = -EXDEV;
+	if (rc == 0)
+		rc = describe(link, address, name, &ours);
+	/* The cluster may have been made anew, or the address given to another server, since the
+	 * map was made. */
+	if (rc == 0 && hello.instance != ours.instance)
+		rc = -EXDEV;
 	if (rc == 0 && hello.id != link->server_id)
 		rc = -ESTALE;
 	if (rc < 0) {
-		log_warn("chunkserver refuses us server=%" PRIu64 " address=%s status=%s",
-			 link->server_id, link->address, frame_status_name(header->status));
-		link_close(link, header->status == FRAME_OK ? rc : -EACCES);
+		log_warn("no agreement with a chunkserver server=%" PRIu64
+			 " address=%s status=%s reason=\"%s\"",
+			 link->server_id, link->address, frame_status_name(header->status),
+			 rc == -EXDEV    ? "it is of another cluster of this name, or we are"
+			 : rc == -ESTALE ? "another server answers there"
+					 : "HELLO was refused");
+		link_close(link, rc);
 		return;
 	}
 	link_up(link);

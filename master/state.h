@@ -41,7 +41,7 @@ int state_open(struct kv *kv, struct state **out, char *error, size_t error_size
 void state_close(struct state *state);
 /* Numbers of inodes, files and sessions leave room for more than one group of masters: the upper 12
  * bits are the group's, and 0. */
-#define STATE_ID_END (UINT64_C(1) << 52)
+#define STATE_ID_END FILE_ID_END
 /* What chance gives to a start of the master, drawn by whoever proposes it. Not 0. */
 struct state_start {
 	uint64_t instance; /* of the cluster, for a store of a time when there was none */

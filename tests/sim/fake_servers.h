@@ -314,6 +314,7 @@ static inline void fake_hello_arrives(struct fake_conn *conn, const struct frame
 	conn->session = hello.id;
 	hello.id = conn->server + 1;
 	hello.worker = FAKE_WORKERS;
+	hello.instance += conn->fake->made_anew;
 	out = buf_get(conn->fake->pool, HELLO_BYTES);
 	out->length = HELLO_BYTES;
 	hello_encode(&hello, buf_payload(out));

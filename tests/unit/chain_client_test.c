@@ -332,6 +332,23 @@ static void test_nothing_is_sent_before_there_is_a_map_and_a_session(void **stat
 	assert_int_equal(asked.error, 0);
 }
 
+static void test_a_server_of_another_cluster_of_this_name_is_asked_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct asked asked;
+
+	f->fake->made_anew = 1;
+	begin(f);
+	ask(f, &asked, FRAME_PUNCH, 0);
+	run_for(f, 10 * SEC);
+	assert_true(f->fake->connects > 1);
+	assert_false(asked.done);
+	f->fake->made_anew = 0;
+	run_for(f, 10 * SEC);
+	assert_true(asked.done);
+	assert_int_equal(asked.error, 0);
+}
+
 static void test_done_is_never_called_in_the_call(void **state)
 {
 	struct fixture *f = *state;
@@ -530,6 +547,7 @@ int main(void)
 		CASE(test_each_status_has_its_consequence),
 		CASE(test_pauses_grow_to_half_a_second),
 		CASE(test_nothing_is_sent_before_there_is_a_map_and_a_session),
+		CASE(test_a_server_of_another_cluster_of_this_name_is_asked_nothing),
 		CASE(test_done_is_never_called_in_the_call),
 		CASE(test_an_update_keeps_its_id_until_it_is_answered),
 		CASE(test_updates_end_with_their_session),

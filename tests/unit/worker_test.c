@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include "tests/unit/store_fixture.h"
+#include "chunkserver/acceptor.h"
 #include "chunkserver/worker_internal.h"
 #include "tests/unit/catena_ca.h"
 
@@ -19,8 +20,8 @@
 static struct fixture fx;
 static struct worker worker;
 static struct copy_rate copy_rate;
-static SSL_CTX *tls;
-static char dir[CA_PATH_MAX], ca_dir[CA_PATH_MAX];
+static SSL_CTX *tls, *client_tls;
+static char dir[CA_PATH_MAX], ca_dir[CA_PATH_MAX], log_path[CA_PATH_MAX + 8];
 static unsigned changes;
 
 /* The map as it is going to be next. */
@@ -97,19 +98,24 @@ static void on_changed(void *user)
 
 static int group_setup(void **state)
 {
-	struct ca_files files;
+	struct ca_files files, client;
 	char error[256];
 
 	ca_temp_dir(dir);
+	snprintf(log_path, sizeof(log_path), "%s/log", dir);
 	snprintf(ca_dir, sizeof(ca_dir), "%.200s/ca", dir);
 	ca_init(ca_dir, "test");
 	ca_issue(ca_dir, "chunkserver", "cs", NULL, &files);
+	ca_issue(ca_dir, "client", "c1", NULL, &client);
+	if (tls_context(&client.files, &client_tls, error, sizeof(error)) != 0)
+		return -1;
 	return tls_context(&files.files, &tls, error, sizeof(error));
 }
 
 static int group_teardown(void **state)
 {
 	SSL_CTX_free(tls);
+	SSL_CTX_free(client_tls);
 	tree_remove(dir);
 	return 0;
 }
@@ -478,6 +484,221 @@ static void test_a_server_that_is_not_heard_of_is_told_while_it_lasts(void **sta
 	assert_int_equal(status.unreachable_count, 0);
 }
 
+/* ---- HELLO, with the data port on the same loop ---- */
+
+#define OUR_INSTANCE 77u
+
+static void on_adopt(void *user, struct conn *conn, const struct hello *hello)
+{
+	peer_adopt(user, conn, hello);
+}
+
+static bool no_session_is_over(void *user, uint64_t session)
+{
+	return false;
+}
+
+static struct acceptor *open_port(char *address, size_t size, uint64_t instance)
+{
+	struct acceptor_options options = {.loop = &worker.loop,
+					   .listen = "127.0.0.1:0",
+					   .tls = tls,
+					   .pool = fx.pool,
+					   .cluster = "test",
+					   .workers = 2,
+					   .instance = instance,
+					   .adopt = on_adopt,
+					   .is_over = no_session_is_over,
+					   .user = &worker};
+	struct acceptor *acceptor = NULL;
+
+	assert_int_equal(acceptor_open(&options, &acceptor), 0);
+	acceptor_set_server_id(acceptor, OTHER);
+	snprintf(address, size, "127.0.0.1:%u", acceptor_port(acceptor));
+	return acceptor;
+}
+
+/* Of a log that is this test's alone. */
+static bool is_logged(const char *text)
+{
+	FILE *file = fopen(log_path, "r");
+	char line[1024];
+	bool found = false;
+
+	while (file != NULL && fgets(line, sizeof(line), file) != NULL)
+		found = found || strstr(line, text) != NULL;
+	if (file != NULL)
+		(void)fclose(file);
+	return found;
+}
+
+static bool run_until_logged(const char *text)
+{
+	uint64_t until = clock_monotonic_ns() + 10 * NS_PER_SEC;
+
+	while (!is_logged(text) && clock_monotonic_ns() < until) {
+		links_tick(&worker, clock_monotonic_ns());
+		uv_run(&worker.loop, UV_RUN_NOWAIT);
+		usleep(2000);
+	}
+	return is_logged(text);
+}
+
+struct caller {
+	struct conn *conn;
+	uint64_t instance;
+	unsigned ready, frames;
+	bool closed;
+	struct frame_header last;
+};
+
+static void say_hello(struct conn *conn, void *user, const struct tls_identity *peer)
+{
+	struct frame_header header = {.op = FRAME_HELLO, .request_id = 1, .length = HELLO_BYTES};
+	struct hello hello = {.protocol = HELLO_PROTOCOL, .id = 5, .cluster = "test"};
+	struct buf *payload = buf_get(fx.pool, HELLO_BYTES);
+	struct caller *caller = user;
+
+	hello.instance = caller->instance;
+	hello_encode(&hello, payload->data);
+	payload->length = HELLO_BYTES;
+	block_checksums(payload->data, 0, HELLO_BYTES, payload->crcs);
+	(void)conn_send(conn, &header, payload);
+	buf_unref(payload);
+	caller->ready++;
+}
+
+static void note_frame(struct conn *conn, void *user, const struct frame_header *header,
+		       struct buf *payload)
+{
+	struct caller *caller = user;
+
+	caller->frames++;
+	caller->last = *header;
+	buf_unref(payload);
+}
+
+static void note_closed(struct conn *conn, void *user, int closed_error)
+{
+	struct caller *caller = user;
+
+	caller->closed = true;
+	caller->conn = NULL;
+}
+
+static void call_port(struct caller *caller, SSL_CTX *as, const char *address, uint64_t instance)
+{
+	struct conn_options options = {
+		.loop = &worker.loop,
+		.tls = as,
+		.pool = fx.pool,
+		.callbacks = {.ready = say_hello, .frame = note_frame, .closed = note_closed},
+		.user = caller,
+		.server_role = TLS_ROLE_CHUNKSERVER};
+
+	*caller = (struct caller){.instance = instance};
+	assert_int_equal(conn_connect(&options, address, &caller->conn), 0);
+}
+
+static void hear(const struct caller *caller, unsigned frames)
+{
+	uint64_t until = clock_monotonic_ns() + 10 * NS_PER_SEC;
+
+	while (caller->frames < frames && !caller->closed && clock_monotonic_ns() < until) {
+		uv_run(&worker.loop, UV_RUN_NOWAIT);
+		usleep(1000);
+	}
+}
+
+static void hang_up(struct caller *caller)
+{
+	if (caller->conn != NULL)
+		conn_close(caller->conn);
+	caller->conn = NULL;
+}
+
+static void end_port(struct acceptor *acceptor)
+{
+	peers_close(&worker);
+	acceptor_close(acceptor);
+	(void)log_open(NULL);
+}
+
+static void test_who_is_of_another_cluster_of_this_name_is_told_so(void **state)
+{
+	SSL_CTX *roles[2] = {client_tls, tls};
+	struct caller caller;
+	char address[64];
+	struct acceptor *acceptor = open_port(address, sizeof(address), OUR_INSTANCE);
+
+	for (unsigned i = 0; i < 2; i++) {
+		(void)unlink(log_path);
+		assert_int_equal(log_open(log_path), 0);
+		call_port(&caller, roles[i], address, OUR_INSTANCE + 1);
+		hear(&caller, 1);
+		assert_int_equal(caller.frames, 1);
+		assert_int_equal(caller.last.op, FRAME_HELLO);
+		assert_int_equal(caller.last.status, EXDEV);
+		assert_int_equal(caller.last.length, 0);
+		assert_true(is_logged("of another cluster of this name"));
+		/* It does not get any further. */
+		hear(&caller, 2);
+		assert_true(caller.closed);
+		assert_int_equal(caller.frames, 1);
+		assert_null(worker.peers);
+	}
+	end_port(acceptor);
+}
+
+static void test_a_successor_of_another_cluster_of_this_name_is_no_successor(void **state)
+{
+	struct acceptor *acceptor;
+
+	(void)unlink(log_path);
+	assert_int_equal(log_open(log_path), 0);
+	worker.instance = OUR_INSTANCE;
+	acceptor = open_port(servers[1].address, sizeof(servers[1].address), OUR_INSTANCE + 1);
+	chain_is(3, 5, IN_SYNC(1), IN_SYNC(2));
+	publish();
+	assert_true(run_until_logged("HELLO was refused: the server is of another cluster"));
+	assert_int_equal(worker.links->id, 0);
+	end_port(acceptor);
+}
+
+static void test_a_chunk_of_a_file_id_above_52_bits_is_refused(void **state)
+{
+	struct frame_header write = {.op = FRAME_WRITE,
+				     .request_id = 2,
+				     .key = {.pool = 1, .file_id = FILE_ID_END},
+				     .epoch = 5,
+				     .client_id = 5,
+				     .op_id = 1,
+				     .length = 1};
+	struct buf *payload = payload_of(&fx, "x", 0, 1);
+	struct caller caller;
+	char address[64];
+	struct acceptor *acceptor = open_port(address, sizeof(address), OUR_INSTANCE);
+
+	(void)unlink(log_path);
+	assert_int_equal(log_open(log_path), 0);
+	worker.lease_until_ns = UINT64_MAX;
+	chain_is(0, 5, IN_SYNC(1), NOBODY);
+	publish();
+	call_port(&caller, client_tls, address, OUR_INSTANCE);
+	hear(&caller, 1);
+	assert_int_equal(caller.last.status, FRAME_OK);
+	assert_int_equal(conn_send(caller.conn, &write, payload), 0);
+	hear(&caller, 2);
+	assert_int_equal(caller.last.op, FRAME_WRITE);
+	assert_int_equal(caller.last.status, EINVAL);
+	assert_true(is_logged("file ids have 52 bits"));
+	assert_int_equal(chunks(1, 0), 0);
+	assert_int_equal(chain_env_requests(target()->env), 0);
+	buf_unref(payload);
+	hang_up(&caller);
+	end_port(acceptor);
+}
+
 static void test_the_master_hears_at_once_of_a_target_that_fails(void **state)
 {
 	put_chunks(1, 0, 3, 4);
@@ -517,6 +738,9 @@ int main(void)
 		TEST(test_a_purge_that_fails_is_tried_again),
 		TEST(test_links_follow_the_servers_and_stay_when_nothing_changes),
 		TEST(test_a_server_that_is_not_heard_of_is_told_while_it_lasts),
+		TEST(test_who_is_of_another_cluster_of_this_name_is_told_so),
+		TEST(test_a_successor_of_another_cluster_of_this_name_is_no_successor),
+		TEST(test_a_chunk_of_a_file_id_above_52_bits_is_refused),
 		TEST(test_the_master_hears_at_once_of_a_target_that_fails),
 		TEST(test_copies_ask_the_rate_of_the_process),
 	};
