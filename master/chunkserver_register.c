@@ -258,7 +258,8 @@ static void refuse_old(struct registration *r, const struct cluster_map *map)
 	look_up(r);
 	r->refused_count =
 		chain_manager_check(chains_manager(r->master), map, r->states, r->count, refused);
-	for (size_t i = r->count; r->refused_count != 0 && i > 0; i--) {
+	for (size_t i = r->count; i > 0; i--) {
+		hearing_target(r->master, r->states[i - 1].id, refused[i - 1]);
 		if (!refused[i - 1])
 			continue;
 		say_why(r, i - 1);
@@ -443,6 +444,7 @@ bool chunkserver_register(struct chunkserver_stream *stream, const Catena__Regis
 	refuse_old(r, map);
 	if (r->count == 0) {
 		refuse(stream, ESTALE, r->why_refused);
+		hearing_look(master, clock_boottime_ns());
 		free(r);
 		return true;
 	}

@@ -3,12 +3,27 @@
 #include "master/hearing.h"
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "common/log.h"
 #include "master/chain_manager.h"
 #include "master/chains.h"
 #include "master/chunkserver_sessions.h"
 #include "master/removal.h"
+
+static size_t find_refused(const struct hearing *hearing, uint32_t target)
+{
+	size_t i = 0;
+
+	while (i < hearing->refused_count && hearing->refused[i] != target)
+		i++;
+	return i;
+}
+
+static bool is_refused(const struct master *master, uint32_t target)
+{
+	return find_refused(&master->hearing, target) < master->hearing.refused_count;
+}
 
 static bool has_registered(const struct master *master, uint32_t target)
 {
@@ -31,11 +46,13 @@ static void look_at(const struct master *master, const struct map_chain *chain, 
 	bool spoken = chain->count == 0;
 
 	for (uint32_t i = 0; i < chain->count; i++) {
-		bool there = chain->members[i].state != MEMBER_OFFLINE &&
-			     has_registered(master, chain->members[i].target_id);
+		uint32_t target = chain->members[i].target_id;
+		bool refused = is_refused(master, target);
+		bool there = chain->members[i].state != MEMBER_OFFLINE && !refused &&
+			     has_registered(master, target);
 
-		if (chain->members[i].state != MEMBER_OFFLINE && !there)
-			heard->missing = chain->members[i].target_id;
+		if (chain->members[i].state != MEMBER_OFFLINE && !there && !refused)
+			heard->missing = target;
 		spoken = spoken || (there && chain->members[i].state == MEMBER_IN_SYNC);
 	}
 	heard->chain_silent = heard->chain_silent || !spoken;
@@ -87,6 +104,32 @@ void hearing_look(struct master *master, uint64_t now_ns)
 	chains_heard(master, now_ns);
 	clients_heard(master, now_ns);
 	removals_online(master->removals);
+}
+
+void hearing_target(struct master *master, uint32_t target, bool refused)
+{
+	struct hearing *hearing = &master->hearing;
+	size_t at = find_refused(hearing, target);
+	uint32_t *bigger;
+
+	if (hearing->over || target == 0 || refused == (at < hearing->refused_count))
+		return;
+	if (!refused) {
+		hearing->refused[at] = hearing->refused[--hearing->refused_count];
+		return;
+	}
+	bigger = realloc(hearing->refused, (at + 1) * sizeof(*bigger));
+	if (bigger == NULL)
+		return; /* it is waited for somewhat longer */
+	hearing->refused = bigger;
+	hearing->refused[hearing->refused_count++] = target;
+}
+
+void hearing_free(struct master *master)
+{
+	free(master->hearing.refused);
+	master->hearing.refused = NULL;
+	master->hearing.refused_count = 0;
 }
 
 void hearing_is_behind(struct master *master, const char *why)

@@ -4,7 +4,8 @@
  * Until then nobody is shown a map or gets a lease, no client is let in, nothing is decided about
  * chains, and nothing is removed: an older copy of the store would have all of that done by what
  * was true once. Heard is enough when
- *   - every target that is in some chain, and not offline there, has registered; or
+ *   - every target that is in some chain, and not offline there, has registered, or was refused
+ *     (it has told what it has seen); or
  *   - HEARING_SHORT_NS are over, and each chain has an in-sync member that has registered; or
  *   - the time of [recovery] hear_wait is over.
  * A target that knows more than the store, at whatever time it comes, ends all service for good:
@@ -27,6 +28,8 @@ struct master;
 
 struct hearing {
 	bool over;
+	uint32_t *refused; /* targets, each once */
+	size_t refused_count;
 	uint64_t begun_ns;
 	char behind[HEARING_TEXT_MAX]; /* why nothing is served; "": the store is not behind */
 };
@@ -36,6 +39,10 @@ void hearing_start(struct master *master, uint64_t now_ns);
 bool hearing_may_serve(const struct master *master);
 /* Looks whether it is over; after a registration, and each tick. */
 void hearing_look(struct master *master, uint64_t now_ns);
+/* The target was registered, or has been refused alone or with its server, until it registers: an
+ * old copy of a disk must not keep an administrator waiting who could help. */
+void hearing_target(struct master *master, uint32_t target, bool refused);
+void hearing_free(struct master *master);
 /* A target knows more: @why, for people. */
 void hearing_is_behind(struct master *master, const char *why);
 /* One line about it for the status; false: nothing to say. */

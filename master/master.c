@@ -286,6 +286,7 @@ void master_stop(struct master *master)
 	chains_free(master);
 	leases_destroy(master->leases);
 	fences_free(master->fences);
+	hearing_free(master);
 	view_close(&master->view);
 	state_close(master->state);
 	kv_close(master->kv);

@@ -286,6 +286,28 @@ static void test_an_old_copy_is_refused_alone_until_an_administrator_takes_it(vo
 	peer_close(p);
 }
 
+/* A target that is refused has told what it has seen: nothing more is to come from it. */
+static void test_a_refused_target_is_not_waited_for(void **state)
+{
+	Catena__AcceptDataLossRequest accept = CATENA__ACCEPT_DATA_LOSS_REQUEST__INIT;
+	Catena__AdminRequest request = CATENA__ADMIN_REQUEST__INIT;
+	struct registration r = OLD_DISK;
+	uint32_t target;
+
+	the_last_has_gone(&target);
+	fixture_stop();
+	fx.config.hear_wait_ns = 60 * NS_PER_SEC;
+	assert_int_equal(fixture_start(), 0);
+	request.op_case = CATENA__ADMIN_REQUEST__OP_ACCEPT_DATA_LOSS;
+	request.accept_data_loss = &accept;
+	accept.pool = 1;
+	accept.partition = UINT32_MAX;
+	accept.target_id = target;
+	assert_int_equal(admin_error(&request), EAGAIN);
+	expect_refused(&r, ESTALE);
+	assert_int_equal(admin_error(&request), 0);
+}
+
 static bool has_recovery_of_rate(const void *message, uint64_t rate)
 {
 	const Catena__ServerPush *push = message;
@@ -398,6 +420,7 @@ int main(void)
 		with_master(test_strangers_reports_count_for_nothing),
 		with_master(test_an_old_copy_of_a_disk_is_refused_with_a_reason),
 		with_master(test_an_old_copy_is_refused_alone_until_an_administrator_takes_it),
+		with_master(test_a_refused_target_is_not_waited_for),
 		with_master(test_administrators_set_what_is_kept),
 		with_master(test_a_drained_target_knows_it_first),
 	};
