@@ -99,7 +99,8 @@ $(BUILD)/tests/bench/state_bench: $(BUILD)/libmaster.a
 
 # The simulation of a cluster plants faults in these.
 PLANTED := $(patsubst %.c,$(BUILD)/planted/%.o,$(wildcard chunkserver/chain*.c) chunkserver/clients.c chunkserver/target_entry.c \
-           $(wildcard $(addprefix master/,chain_manager.c chain_plan.c chain_rules.c fences.c liveness.c repair.c)))
+           $(wildcard $(addprefix master/,chain_manager.c chain_plan.c chain_rules.c fences.c liveness.c repair.c \
+           accept_plan.c state_accept.c state_lives.c)))
 $(BUILD)/planted/%.o: %.c | $(GEN_H)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -DCHAIN_PLANTED_FAULTS -MMD -MP -c -o $@ $<

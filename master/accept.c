@@ -13,21 +13,11 @@
 #include "common/log.h"
 #include "common/rpc.h"
 #include "master/accept_plan.h"
-#include "master/chain_manager.h"
 #include "master/hearing.h"
 #include "master/master.h"
 #include "master/unpack.h"
 
 #define TARGETS_MAX 65536u
-
-/* A target that has registered here. */
-struct told_target {
-	char uuid[37];
-	uint32_t id; /* by the last master; 0: none has given it one */
-	bool heard;  /* all its chains are told */
-	struct state_seen seen;
-	struct map_server server;
-};
 
 struct accept {
 	const struct master_config *config;
@@ -39,7 +29,7 @@ struct accept {
 	struct rpc_server *rpc;
 	pthread_mutex_t lock; /* of what follows; the rest does not change while the port is open */
 	struct accept_plan *plan;
-	struct told_target *targets;
+	struct accept_target *targets;
 	size_t count;
 	char clash[256]; /* why it cannot be done; "": it can */
 };
@@ -51,7 +41,7 @@ struct accept_stream {
 
 /* ---- what chunkservers say ---- */
 
-static struct told_target *find_told(struct accept *a, const char *uuid)
+static struct accept_target *find_told(struct accept *a, const char *uuid)
 {
 	for (size_t i = 0; i < a->count; i++)
 		if (strcmp(a->targets[i].uuid, uuid) == 0)
@@ -62,7 +52,7 @@ static struct told_target *find_told(struct accept *a, const char *uuid)
 static void take_target(struct accept *a, const struct accept_stream *stream,
 			const Catena__TargetReport *report)
 {
-	struct told_target *target = find_told(a, report->uuid), *bigger;
+	struct accept_target *target = find_told(a, report->uuid), *bigger;
 
 	if (strlen(report->uuid) != 36 || a->count == TARGETS_MAX)
 		return;
@@ -133,22 +123,9 @@ static bool chain_from(const Catena__Chain *from, struct map_chain *out)
 	return true;
 }
 
-/* The numbers of targets in the chains that are told must be those of the store. */
-static void compare_id(struct accept *a, const struct told_target *target)
-{
-	uint32_t stored = state_target_id(a->state, target->uuid);
-	const struct map_target *other = cluster_map_target(a->map, target->id);
-
-	if (stored != 0 ? stored != target->id : other != NULL)
-		snprintf(a->clash, sizeof(a->clash),
-			 "target %s was number %u, which is another target's in this store: a "
-			 "master has given numbers from it since, and it cannot be accepted",
-			 target->uuid, target->id);
-}
-
 static void take_seen(struct accept *a, const Catena__SeenChains *message)
 {
-	struct told_target *target = find_told(a, message->uuid);
+	struct accept_target *target = find_told(a, message->uuid);
 
 	if (target == NULL)
 		return;
@@ -168,7 +145,12 @@ static void take_seen(struct accept *a, const Catena__SeenChains *message)
 	if (!message->last)
 		return;
 	if (target->id != 0) {
-		compare_id(a, target);
+		if (accept_clashes(a->plan, target))
+			snprintf(a->clash, sizeof(a->clash),
+				 "target %s was number %u, which is another target's in this "
+				 "store: a master has given numbers from it since, and it cannot "
+				 "be accepted",
+				 target->uuid, target->id);
 		if (accept_plan_heard(a->plan, target->id) != 0)
 			return; /* it is told again */
 	}
@@ -244,108 +226,6 @@ static void gather(struct accept *a)
 	}
 }
 
-/* ---- deciding, when the port is closed ---- */
-
-static bool is_known(const struct accept *a, uint32_t target)
-{
-	if (cluster_map_target(a->map, target) != NULL)
-		return true;
-	for (size_t i = 0; i < a->count; i++)
-		if (a->targets[i].heard && a->targets[i].id == target)
-			return true;
-	return false;
-}
-
-/* Who was never heard of by its name cannot be in a chain. */
-static void drop_unknown(const struct accept *a, struct map_chain *chain)
-{
-	uint32_t kept = 0;
-
-	for (uint32_t i = 0; i < chain->count; i++)
-		if (is_known(a, chain->members[i].target_id))
-			chain->members[kept++] = chain->members[i];
-	chain->count = kept;
-}
-
-struct result {
-	struct state_accept accept;
-	struct chain_change *chains;
-	struct state_accepted_target *targets;
-	size_t newer, silent;
-	bool older; /* some target has seen more than the store */
-};
-
-static bool decide_chains(struct accept *a, struct result *r)
-{
-	size_t most = 1;
-
-	for (size_t i = 0; i < a->map->pool_count; i++)
-		most += a->map->pools[i].partitions;
-	r->chains = calloc(most, sizeof(*r->chains));
-	if (r->chains == NULL)
-		return false;
-	for (size_t i = 0; i < a->map->pool_count; i++) {
-		const struct map_pool *pool = &a->map->pools[i];
-
-		for (uint32_t p = 0; p < pool->partitions; p++) {
-			struct chain_change *change = &r->chains[r->accept.chain_count];
-			enum accept_kind kind =
-				accept_plan_result(a->plan, pool->id, p, &change->chain);
-
-			if (kind == ACCEPT_NOTHING)
-				continue;
-			drop_unknown(a, &change->chain);
-			if (change->chain.count == 0 ||
-			    change->chain.members[0].state != MEMBER_IN_SYNC) {
-				uint64_t epoch = change->chain.epoch;
-
-				if (pool->chains[p].epoch == 0)
-					continue;
-				kind = ACCEPT_SILENT;
-				change->chain = pool->chains[p];
-				change->chain.epoch = epoch;
-			}
-			change->pool = pool->id;
-			change->partition = p;
-			r->newer += kind == ACCEPT_NEWER ? 1 : 0;
-			r->silent += kind == ACCEPT_SILENT ? 1 : 0;
-			r->accept.chain_count++;
-		}
-	}
-	r->accept.chains = r->chains;
-	return true;
-}
-
-static bool decide_targets(struct accept *a, struct result *r)
-{
-	r->targets = calloc(a->count + 1, sizeof(*r->targets));
-	if (r->targets == NULL)
-		return false;
-	for (size_t i = 0; i < a->count; i++) {
-		const struct told_target *from = &a->targets[i];
-		struct state_accepted_target *to = &r->targets[r->accept.target_count];
-
-		r->older |= state_check_seen(a->state, &from->seen) != STATE_SEEN_FINE;
-		if (from->seen.life > r->accept.seen_life)
-			r->accept.seen_life = from->seen.life;
-		if (from->seen.version > r->accept.seen_version)
-			r->accept.seen_version = from->seen.version;
-		if (from->id > r->accept.seen_target)
-			r->accept.seen_target = from->id;
-		if (from->server.id > r->accept.seen_server)
-			r->accept.seen_server = from->server.id;
-		if (!from->heard || from->id == 0 || from->server.id == 0 ||
-		    cluster_map_target(a->map, from->id) != NULL)
-			continue;
-		to->id = from->id;
-		memcpy(to->uuid, from->uuid, sizeof(to->uuid));
-		to->server = from->server;
-		r->accept.target_count++;
-	}
-	r->accept.targets = r->targets;
-	return true;
-}
-
 /* ---- what is lost ---- */
 
 static void say_missing(struct accept *a)
@@ -392,7 +272,8 @@ static int end_sessions(struct accept *a)
 	return rc;
 }
 
-static void say_lost(struct accept *a, const struct result *r, uint64_t version, uint64_t life)
+static void say_lost(struct accept *a, const struct accept_decision *r, uint64_t version,
+		     uint64_t life)
 {
 	FILE *out = a->options->out;
 
@@ -425,18 +306,18 @@ static void say_lost(struct accept *a, const struct result *r, uint64_t version,
 static int decide(struct accept *a, char *error, size_t error_size)
 {
 	uint64_t version = state_map_version(a->state);
-	struct result r = {0};
+	struct accept_decision r = {0};
 	struct state_life life;
-	int rc = -ENOMEM;
+	int rc;
 
 	state_life(a->state, &life);
 	if (a->clash[0] != '\0') {
 		snprintf(error, error_size, "%s", a->clash);
 		return -EEXIST;
 	}
-	if (!decide_targets(a, &r) || !decide_chains(a, &r))
+	rc = accept_decide(a->plan, a->state, a->targets, a->count, &r);
+	if (rc != 0)
 		goto out;
-	rc = 0;
 	if (accept_plan_missing(a->plan, 0) != 0 || !all_heard(a))
 		say_missing(a);
 	if (!all_heard(a) && !a->options->without_missing) {
@@ -467,8 +348,7 @@ static int decide(struct accept *a, char *error, size_t error_size)
 out:
 	if (rc != 0 && error[0] == '\0')
 		snprintf(error, error_size, "the store cannot be changed: %s", strerror(-rc));
-	free(r.chains);
-	free(r.targets);
+	accept_decision_free(&r);
 	return rc;
 }
 

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "master/chain_faults.h"
+#include "master/chain_manager.h"
 
 struct told {
 	struct map_chain chain; /* epoch 0: nobody has told it */
@@ -163,6 +165,122 @@ enum accept_kind accept_plan_result(const struct accept_plan *plan, uint32_t poo
 				out->members[out->count++] = (struct chain_member){
 					best->members[i].target_id, MEMBER_OFFLINE};
 	}
-	out->epoch = best->epoch + ACCEPT_EPOCHS;
+	out->epoch = best->epoch + (MANAGER_FAULTY(ACCEPT_EPOCHS_SHORT) ? 1 : ACCEPT_EPOCHS);
 	return kind;
+}
+
+/* ---- the whole ---- */
+
+bool accept_clashes(const struct accept_plan *plan, const struct accept_target *target)
+{
+	const struct cluster_map *map = plan->map;
+	uint32_t stored = 0;
+
+	for (size_t i = 0; i < map->target_count; i++)
+		if (strcmp(map->targets[i].uuid, target->uuid) == 0)
+			stored = map->targets[i].id;
+	return stored != 0 ? stored != target->id : cluster_map_target(map, target->id) != NULL;
+}
+
+static bool is_known(const struct accept_plan *plan, const struct accept_target *targets,
+		     size_t count, uint32_t target)
+{
+	if (cluster_map_target(plan->map, target) != NULL)
+		return true;
+	for (size_t i = 0; i < count; i++)
+		if (targets[i].heard && targets[i].id == target)
+			return true;
+	return false;
+}
+
+/* Who was never heard of by its name cannot be in a chain. */
+static void drop_unknown(const struct accept_plan *plan, const struct accept_target *targets,
+			 size_t count, struct map_chain *chain)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < chain->count; i++)
+		if (is_known(plan, targets, count, chain->members[i].target_id))
+			chain->members[kept++] = chain->members[i];
+	chain->count = kept;
+}
+
+static void decide_chain(const struct accept_plan *plan, const struct accept_target *targets,
+			 size_t count, size_t pool_index, uint32_t partition,
+			 struct accept_decision *out)
+{
+	const struct map_pool *pool = &plan->map->pools[pool_index];
+	const struct map_chain *stored = &pool->chains[partition];
+	struct chain_change *change = &out->chains[out->accept.chain_count];
+	enum accept_kind kind = accept_plan_result(plan, pool->id, partition, &change->chain);
+
+	if (kind == ACCEPT_NOTHING)
+		return;
+	drop_unknown(plan, targets, count, &change->chain);
+	if (change->chain.count == 0 || change->chain.members[0].state != MEMBER_IN_SYNC) {
+		uint64_t epoch = change->chain.epoch;
+
+		if (stored->epoch == 0)
+			return;
+		kind = ACCEPT_SILENT;
+		change->chain = *stored;
+		change->chain.epoch = epoch;
+	}
+	change->pool = pool->id;
+	change->partition = partition;
+	out->newer += kind == ACCEPT_NEWER ? 1 : 0;
+	out->silent += kind == ACCEPT_SILENT ? 1 : 0;
+	out->accept.chain_count++;
+}
+
+static void decide_target(const struct accept_plan *plan, const struct state *state,
+			  const struct accept_target *from, struct accept_decision *out)
+{
+	struct state_accepted_target *to = &out->targets[out->accept.target_count];
+	struct state_accept *accept = &out->accept;
+
+	out->older |= state_check_seen(state, &from->seen) != STATE_SEEN_FINE;
+	if (from->seen.life > accept->seen_life)
+		accept->seen_life = from->seen.life;
+	if (from->seen.version > accept->seen_version)
+		accept->seen_version = from->seen.version;
+	if (from->id > accept->seen_target)
+		accept->seen_target = from->id;
+	if (from->server.id > accept->seen_server)
+		accept->seen_server = from->server.id;
+	if (!from->heard || from->id == 0 || from->server.id == 0 ||
+	    cluster_map_target(plan->map, from->id) != NULL)
+		return;
+	to->id = from->id;
+	memcpy(to->uuid, from->uuid, sizeof(to->uuid));
+	to->server = from->server;
+	accept->target_count++;
+}
+
+int accept_decide(const struct accept_plan *plan, struct state *state,
+		  const struct accept_target *targets, size_t count, struct accept_decision *out)
+{
+	size_t chains = 1;
+
+	memset(out, 0, sizeof(*out));
+	for (size_t i = 0; i < plan->map->pool_count; i++)
+		chains += plan->map->pools[i].partitions;
+	out->chains = calloc(chains, sizeof(*out->chains));
+	out->targets = calloc(count + 1, sizeof(*out->targets));
+	if (out->chains == NULL || out->targets == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++)
+		decide_target(plan, state, &targets[i], out);
+	for (size_t i = 0; i < plan->map->pool_count; i++)
+		for (uint32_t p = 0; p < plan->map->pools[i].partitions; p++)
+			decide_chain(plan, targets, count, i, p, out);
+	out->accept.chains = out->chains;
+	out->accept.targets = out->targets;
+	return 0;
+}
+
+void accept_decision_free(struct accept_decision *decision)
+{
+	free(decision->chains);
+	free(decision->targets);
 }

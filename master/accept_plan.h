@@ -11,6 +11,7 @@
 #define CATENA_MASTER_ACCEPT_PLAN_H
 #include <stdbool.h>
 #include "common/cluster_map.h"
+#include "master/state.h"
 
 /* How far epochs jump. */
 #define ACCEPT_EPOCHS (UINT64_C(1) << 32)
@@ -39,4 +40,31 @@ enum accept_kind {
  * those that were being made equal. */
 enum accept_kind accept_plan_result(const struct accept_plan *plan, uint32_t pool,
 				    uint32_t partition, struct map_chain *out);
+
+/* A target that has registered, and told what it has seen. */
+struct accept_target {
+	char uuid[37];
+	uint32_t id; /* by the last master; 0: none has given it one */
+	bool heard;  /* all its chains are told */
+	struct state_seen seen;
+	struct map_server server;
+};
+
+/* Has the target a number that is another's in the store? Then a master has given numbers from this
+ * store since, and it cannot be accepted. */
+bool accept_clashes(const struct accept_plan *plan, const struct accept_target *target);
+
+/* What is to become of the store. */
+struct accept_decision {
+	struct state_accept accept; /* but for its chance */
+	struct chain_change *chains;
+	struct state_accepted_target *targets;
+	size_t newer, silent; /* chains */
+	bool older;           /* some target has seen more than the store */
+};
+/* @targets: all that have registered; the map of @plan is that of @state. -ENOMEM. In any case the
+ * caller frees what is in @out. */
+int accept_decide(const struct accept_plan *plan, struct state *state,
+		  const struct accept_target *targets, size_t count, struct accept_decision *out);
+void accept_decision_free(struct accept_decision *decision);
 #endif

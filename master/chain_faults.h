@@ -16,8 +16,11 @@ enum manager_fault {
 	MANAGER_FAULT_TELL_UNSETTLED,           /* a restarted server gets the map it had */
 	MANAGER_FAULT_PUBLISH_EARLY,            /* what is not durable is told */
 	MANAGER_FAULT_ACK_AT_OLD_EPOCH,         /* of a session's end, before the chain changed */
-	MANAGER_FAULT_CUT_OFF_COUNTS,   /* an ended lease is as good as its acknowledgement */
-	MANAGER_FAULT_LEASE_WHILE_OWED, /* members are renewed that still have to acknowledge */
+	MANAGER_FAULT_CUT_OFF_COUNTS,      /* an ended lease is as good as its acknowledgement */
+	MANAGER_FAULT_LEASE_WHILE_OWED,    /* members are renewed that still have to acknowledge */
+	MANAGER_FAULT_IGNORE_SEEN,         /* an older store is as good as any */
+	MANAGER_FAULT_ACCEPT_EPOCHS_SHORT, /* epochs go on right behind those that were heard */
+	MANAGER_FAULT_ACCEPT_IDS_SHORT,    /* numbers go on where the accepted store was */
 };
 #ifdef CHAIN_PLANTED_FAULTS
 extern enum manager_fault manager_planted_fault;

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "master/chain_faults.h"
 #include "master/chain_manager.h"
 #include "master/state_internal.h"
 
@@ -10,10 +11,12 @@ static void jump(struct counters *counters, const struct state_accept *accept)
 {
 	uint64_t version = accept->seen_version >> MAP_CHANGE_BITS;
 
-	counters->next_ino += ACCEPT_ID_GAP;
-	counters->next_file_id += ACCEPT_ID_GAP;
-	counters->next_session += ACCEPT_ID_GAP;
-	counters->next_removal += ACCEPT_ID_GAP;
+	if (!MANAGER_FAULTY(ACCEPT_IDS_SHORT)) {
+		counters->next_ino += ACCEPT_ID_GAP;
+		counters->next_file_id += ACCEPT_ID_GAP;
+		counters->next_session += ACCEPT_ID_GAP;
+		counters->next_removal += ACCEPT_ID_GAP;
+	}
 	if (counters->map_version < version)
 		counters->map_version = version;
 	counters->map_version += ACCEPT_VERSION_GAP;

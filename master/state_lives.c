@@ -10,6 +10,7 @@
 #include <string.h>
 #include "common/bytes.h"
 #include "common/cluster_map.h"
+#include "master/chain_faults.h"
 #include "master/state_internal.h"
 
 #define LIFE_FORMAT 1
@@ -132,7 +133,7 @@ enum state_seen_verdict state_check_seen(const struct state *state, const struct
 	uint64_t version = seen->version >> MAP_CHANGE_BITS;
 	size_t at = life_at(state, seen->life);
 
-	if (seen->life == 0)
+	if (seen->life == 0 || MANAGER_FAULTY(IGNORE_SEEN))
 		return STATE_SEEN_FINE; /* a target that has had to do with no master yet */
 	if (at == state->life_count)
 		return STATE_SEEN_LATER;
