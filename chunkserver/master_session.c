@@ -139,6 +139,7 @@ static void fill_reports(struct master_session *s, bool with_seen, Catena__Targe
 			reports[i].seen_life = report.seen.life;
 			reports[i].seen_chance = report.seen.chance;
 			reports[i].seen_version = report.seen.version;
+			reports[i].seen_index = report.seen.index;
 		}
 		pointers[i] = &reports[i];
 	}
@@ -430,8 +431,10 @@ static bool is_news(struct master_session *s, const char *what)
 
 static bool on_registered(struct master_session *s, const Catena__Registered *message)
 {
-	const struct master_identity master = {
-		.instance = message->instance, .life = message->life, .chance = message->chance};
+	const struct master_identity master = {.instance = message->instance,
+					       .life = message->life,
+					       .chance = message->chance,
+					       .index = message->index};
 
 	if (message->error != 0) {
 		if (is_news(s, message->message))
@@ -469,6 +472,7 @@ static void on_renewed(struct master_session *s, const Catena__Renew *message)
 		return;
 	s->options.callbacks.lease(s->options.user,
 				   s->sent_ns[message->sequence % SENT_KEPT] + s->lease_ns);
+	s->options.callbacks.index(s->options.user, message->index);
 }
 
 static bool on_map(struct master_session *s, const Catena__ClusterMap *message)

@@ -39,6 +39,7 @@ struct target_report {
 struct master_identity {
 	uint64_t instance; /* of its cluster */
 	uint64_t life, chance;
+	uint64_t index; /* so far its log is on stable storage */
 };
 
 #define MASTER_UNREACHABLE_MAX 64u
@@ -73,6 +74,8 @@ struct master_session_callbacks {
 	void (*map)(void *user, struct cluster_map *map); /* borrowed */
 	/* The first one says that the master has settled the lives of all targets. */
 	void (*lease)(void *user, uint64_t until_ns);
+	/* With each of them: how far the master's log is on stable storage. */
+	void (*index)(void *user, uint64_t index);
 	/* Delete these chunks of target @index, then call master_session_removed() with @sequence.
 	 */
 	void (*remove)(void *user, unsigned index, uint64_t sequence, const struct chunk_key *keys,

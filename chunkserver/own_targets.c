@@ -1,5 +1,6 @@
 #include "chunkserver/own_targets.h"
 #include <inttypes.h>
+#include "chunkserver/seen.h"
 #include "common/log.h"
 
 #define LOG_MODULE "server"
@@ -20,8 +21,7 @@ bool own_targets_overtaken(struct store *const *stores, unsigned count,
 		struct store_seen seen;
 
 		store_seen(stores[i], &seen);
-		if (seen.life < master->life ||
-		    (seen.life == master->life && seen.chance == master->chance))
+		if (!seen_overtakes(&seen, master->life, master->chance))
 			continue;
 		log_error("another master of this cluster has been started since this one, from a "
 			  "copy of its store or a newer one: end one of the two uuid=%s "
@@ -38,7 +38,7 @@ bool own_targets_ahead(struct store *const *stores, unsigned count, const struct
 		struct store_seen seen;
 
 		store_seen(stores[i], &seen);
-		if (map->version >> MAP_CHANGE_BITS >= seen.version >> MAP_CHANGE_BITS)
+		if (!seen_is_ahead(&seen, map->version))
 			continue;
 		log_error("the map is older than one that a target has gone by: it is not taken "
 			  "uuid=%s version=%" PRIu64 " seen=%" PRIu64,
@@ -57,8 +57,7 @@ bool own_targets_see_master(struct store *const *stores, const uint32_t *ids, un
 		struct store_seen seen;
 
 		store_seen(stores[i], &seen);
-		seen.life = master->life;
-		seen.chance = master->chance;
+		seen_registered(&seen, master->life, master->chance, master->index);
 		if (ids[i] != 0) {
 			seen.server_id = server_id;
 			seen.target_id = ids[i];
@@ -67,6 +66,12 @@ bool own_targets_see_master(struct store *const *stores, const uint32_t *ids, un
 			all = false;
 	}
 	return all;
+}
+
+void own_targets_see_index(struct store *const *stores, unsigned count, uint64_t index)
+{
+	for (unsigned i = 0; i < count; i++)
+		(void)store_see_index(stores[i], index); /* a target that is down need not know */
 }
 
 bool own_targets_see_map(struct store *const *stores, const uint32_t *ids, unsigned count,

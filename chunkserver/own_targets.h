@@ -25,6 +25,9 @@ bool own_targets_ahead(struct store *const *stores, unsigned count, const struct
  * that it has not refused. False: some target has not noted it, since it is down. */
 bool own_targets_see_master(struct store *const *stores, const uint32_t *ids, unsigned count,
 			    const struct master_identity *master, uint64_t server_id);
+/* Notes how far the master's log is on stable storage: an older copy of its store is known by it.
+ */
+void own_targets_see_index(struct store *const *stores, unsigned count, uint64_t index);
 /* Notes @map at the targets that the master has not refused; false as above. */
 bool own_targets_see_map(struct store *const *stores, const uint32_t *ids, unsigned count,
 			 const struct cluster_map *map);

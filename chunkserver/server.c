@@ -68,6 +68,7 @@ struct server {
 	struct cluster_map *map;
 	struct master_identity master_is; /* who has registered us last */
 	uint64_t server_id;
+	uint64_t index_noted_ns;
 	bool unseen; /* some target has not noted that, or the map: it is down */
 	struct copy_rate copy_rate;
 	uint64_t told_version;   /* of the map, in the last heartbeat */
@@ -229,6 +230,18 @@ static void on_map(void *user, struct cluster_map *map)
 	reports_map(s->reports, map);
 	for (uint32_t i = 0; i < s->worker_count; i++)
 		worker_set_map(s->workers[i], map);
+}
+
+/* Often enough for what an administrator may do, and seldom enough to cost nothing. */
+static void on_index(void *user, uint64_t index)
+{
+	struct server *s = user;
+	uint64_t now_ns = clock_boottime_ns();
+
+	if (now_ns - s->index_noted_ns < NS_PER_SEC)
+		return;
+	s->index_noted_ns = now_ns;
+	own_targets_see_index(s->stores, s->target_count, index);
 }
 
 static int on_remembered(void *user, unsigned index, store_seen_each *each, void *each_user)
@@ -651,6 +664,7 @@ static int open_master(struct server *s, char *error, size_t error_size)
 			      .remembered = on_remembered,
 			      .map = on_map,
 			      .lease = on_lease,
+			      .index = on_index,
 			      .remove = on_remove},
 		.user = s,
 	};

@@ -93,10 +93,14 @@ struct store_seen {
 	uint64_t version;      /* of the newest map */
 	uint64_t server_id;    /* its server's, and its own, by that master */
 	uint64_t target_id;
+	uint64_t index; /* so far that master's log was on stable storage in that life */
 };
 void store_seen(const struct store *store, struct store_seen *out);
 /* -EIO, -ENOSPC: the target is down, and remembers what it did before; try again. */
 int store_see(struct store *store, const struct store_seen *seen);
+/* The same for the index alone, if it has grown. It waits for the next sync of the db, because
+ * nothing is done by it. */
+int store_see_index(struct store *store, uint64_t index);
 /* The same for the version and the chains of @map that it is a member of, or was. */
 int store_see_map(struct store *store, const struct cluster_map *map);
 /* The chains that it remembers, in order of pool and partition. @each returns 0, or ends it. */

@@ -529,7 +529,8 @@ size_t seen_encode(const struct store_seen *seen, uint8_t out[SEEN_VALUE_MAX])
 	put_le64(w.at + 16, seen->version);
 	put_le64(w.at + 24, seen->server_id);
 	put_le64(w.at + 32, seen->target_id);
-	w.at += 40;
+	put_le64(w.at + 40, seen->index);
+	w.at += 48;
 	return seal(key, sizeof(key), out, &w);
 }
 
@@ -538,9 +539,12 @@ int seen_decode(const void *data, size_t size, struct store_seen *seen)
 	static const uint8_t key[] = {KEY_SEEN};
 	struct reader r = unseal(key, sizeof(key), data, size, SEEN_FORMAT);
 	const uint8_t *bytes = reader_bytes(&r, 40);
+	/* There was a time without the index. */
+	const uint8_t *more = reader_done(&r) ? NULL : reader_bytes(&r, 8);
 
 	if (!reader_done(&r))
 		return -EBADMSG;
+	seen->index = more == NULL ? 0 : get_le64(more);
 	seen->life = get_le64(bytes);
 	seen->chance = get_le64(bytes + 8);
 	seen->version = get_le64(bytes + 16);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <uthash.h>
+#include "chunkserver/seen.h"
 
 #define LOG_MODULE "store"
 
@@ -157,14 +158,32 @@ int store_see(struct store *store, const struct store_seen *seen)
 	return rc;
 }
 
+int store_see_index(struct store *store, uint64_t index)
+{
+	struct store_seen seen = store->seen;
+	struct kv_batch *batch;
+	int rc = store_check(store);
+
+	if (rc != 0 || index <= seen.index)
+		return rc;
+	batch = kv_batch_new();
+	if (batch == NULL)
+		return -ENOMEM;
+	seen.index = index;
+	put_seen(batch, &seen);
+	rc = store_kv_write(store, batch, NULL);
+	kv_batch_free(batch);
+	if (rc == 0)
+		store->seen = seen;
+	return rc;
+}
+
 static bool is_news(const struct store *store, uint64_t key, const struct map_chain *chain)
 {
 	struct seen_chain *seen;
 
 	HASH_FIND(hh, store->seen_chains, &key, sizeof(key), seen);
-	if (seen == NULL)
-		return chain_index(chain, (uint32_t)store->seen.target_id) >= 0;
-	return chain->epoch > seen->epoch;
+	return seen_chain_is_news(&store->seen, seen != NULL ? &seen->epoch : NULL, chain);
 }
 
 /* Calls for each chain of @map that the target has not seen so yet. */
@@ -201,7 +220,7 @@ int store_see_map(struct store *store, const struct cluster_map *map)
 	int rc;
 
 	/* Nothing that is stored has changed since. */
-	if (map->version >> MAP_CHANGE_BITS <= seen.version >> MAP_CHANGE_BITS)
+	if (seen_has_map(&seen, map->version))
 		return 0;
 	seen.version = map->version;
 	batch = kv_batch_new();

@@ -87,5 +87,7 @@ int kv_checkpoint(struct kv *kv, const char *path);
 /* Memory twin only: forget everything not synced, as a power cut would; fail the nth coming write.
  */
 void kv_memory_crash(struct kv *kv);
+/* Another store with what readers see of this one now, all of it synced. -ENOMEM. */
+int kv_memory_copy(struct kv *kv, struct kv **out);
 void kv_memory_fail_write(struct kv *kv, int nth, int error);
 #endif

@@ -543,6 +543,20 @@ void kv_memory_crash(struct kv *kv)
 	pthread_mutex_unlock(&store->lock);
 }
 
+int kv_memory_copy(struct kv *kv, struct kv **out)
+{
+	struct kv_memory *store = of(kv);
+	int rc = kv_open_memory(NULL, kv->family_count, out);
+
+	if (rc != 0)
+		return rc;
+	pthread_mutex_lock(&store->lock);
+	keep_roots(store, of(*out)->roots, store->roots);
+	keep_roots(store, of(*out)->synced, store->roots);
+	pthread_mutex_unlock(&store->lock);
+	return 0;
+}
+
 void kv_memory_fail_write(struct kv *kv, int nth, int error)
 {
 	struct kv_memory *store = of(kv);

@@ -67,7 +67,8 @@ static void take_target(struct accept *a, const struct accept_stream *stream,
 	}
 	target->seen = (struct state_seen){.life = report->seen_life,
 					   .chance = report->seen_chance,
-					   .version = report->seen_version};
+					   .version = report->seen_version,
+					   .index = report->seen_index};
 	target->server = stream->server;
 }
 
@@ -215,10 +216,14 @@ static bool all_heard(struct accept *a)
 
 static void gather(struct accept *a)
 {
+	/* By the lives that the older store knows, processes that run may seem to have been started
+	 * anew, so that nobody would wait for their leases. */
+	uint64_t leases_ns = clock_monotonic_ns() + a->config->serving_lease_ns +
+			     a->config->lease_margin_ns;
 	uint64_t until_ns = clock_monotonic_ns() + a->options->wait_ns;
 	bool done = false;
 
-	while (!done && clock_monotonic_ns() < until_ns) {
+	while ((!done && clock_monotonic_ns() < until_ns) || clock_monotonic_ns() < leases_ns) {
 		nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
 		pthread_mutex_lock(&a->lock);
 		done = a->clash[0] != '\0' || all_heard(a);

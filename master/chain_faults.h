@@ -20,6 +20,7 @@ enum manager_fault {
 	MANAGER_FAULT_LEASE_WHILE_OWED,    /* members are renewed that still have to acknowledge */
 	MANAGER_FAULT_IGNORE_SEEN,         /* an older store is as good as any */
 	MANAGER_FAULT_ACCEPT_EPOCHS_SHORT, /* epochs go on right behind those that were heard */
+	MANAGER_FAULT_ACCEPT_UNFENCED,     /* sessions end with the store that knew them */
 	MANAGER_FAULT_ACCEPT_IDS_SHORT,    /* numbers go on where the accepted store was */
 };
 #ifdef CHAIN_PLANTED_FAULTS

@@ -137,7 +137,8 @@ static bool knows_more(struct master *master, const Catena__Register *message)
 		const Catena__TargetReport *target = message->targets[i];
 		struct state_seen seen = {.life = target->seen_life,
 					  .chance = target->seen_chance,
-					  .version = target->seen_version};
+					  .version = target->seen_version,
+					  .index = target->seen_index};
 		enum state_seen_verdict verdict = state_check_seen(master->state, &seen);
 
 		if (verdict == STATE_SEEN_FINE)
@@ -334,6 +335,7 @@ static void tell_registered(struct registration *r)
 	state_life(master->state, &life);
 	registered.life = life.number;
 	registered.chance = life.chance;
+	registered.index = command_log_durable(master->log);
 	registered.server_id = r->stream->server->id;
 	registered.lease_ns = master->config.serving_lease_ns;
 	registered.map_version = view_version_of(state_map_version(master->state));

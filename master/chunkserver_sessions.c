@@ -151,6 +151,7 @@ static void heartbeat(struct chunkserver_stream *stream, const Catena__Heartbeat
 	}
 	server->unanswered = 0;
 	renew.sequence = message->sequence;
+	renew.index = command_log_durable(master->log);
 	push_message(push, SERVER_PUSH_RENEWED, &renew.base);
 }
 
@@ -295,6 +296,7 @@ void chunkservers_renew_late(struct master *master, uint64_t now_ns)
 		if (!chain_manager_renew_late(chains_manager(master), s->id, now_ns))
 			continue;
 		renew.sequence = s->unanswered;
+		renew.index = command_log_durable(master->log);
 		s->unanswered = 0;
 		push_message(&push, SERVER_PUSH_RENEWED, &renew.base);
 		chunkserver_send(s->stream, &push);

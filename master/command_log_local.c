@@ -113,6 +113,11 @@ bool command_log_is_durable(const struct command_log *log, uint64_t index)
 	return atomic_load(&log->durable) >= index;
 }
 
+uint64_t command_log_durable(const struct command_log *log)
+{
+	return atomic_load(&log->durable);
+}
+
 /* ---- the thread ---- */
 
 static void end_all(struct command_sync *sync, int status)

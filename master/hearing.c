@@ -20,55 +20,23 @@ static size_t find_refused(const struct hearing *hearing, uint32_t target)
 	return i;
 }
 
-static bool is_refused(const struct master *master, uint32_t target)
+static enum hearing_state state_of(const void *user, uint32_t target)
 {
-	return find_refused(&master->hearing, target) < master->hearing.refused_count;
-}
-
-static bool has_registered(const struct master *master, uint32_t target)
-{
+	const struct master *master = user;
 	const struct map_target *is = cluster_map_target(master->view.map, target);
 	struct chunkserver *server;
 
+	if (find_refused(&master->hearing, target) < master->hearing.refused_count)
+		return HEARING_REFUSED;
 	if (is == NULL)
-		return false;
+		return HEARING_SILENT;
 	HASH_FIND(hh, master->chunkservers, &is->server_id, sizeof(is->server_id), server);
-	return server != NULL && server->stream != NULL;
-}
-
-struct heard {
-	uint32_t missing;  /* one of the targets that are waited for; 0: none */
-	bool chain_silent; /* some chain has no in-sync member that is there */
-};
-
-static void look_at(const struct master *master, const struct map_chain *chain, struct heard *heard)
-{
-	bool spoken = chain->count == 0;
-
-	for (uint32_t i = 0; i < chain->count; i++) {
-		uint32_t target = chain->members[i].target_id;
-		bool refused = is_refused(master, target);
-		bool there = chain->members[i].state != MEMBER_OFFLINE && !refused &&
-			     has_registered(master, target);
-
-		if (chain->members[i].state != MEMBER_OFFLINE && !there && !refused)
-			heard->missing = target;
-		spoken = spoken || (there && chain->members[i].state == MEMBER_IN_SYNC);
-	}
-	heard->chain_silent = heard->chain_silent || !spoken;
+	return server != NULL && server->stream != NULL ? HEARING_HERE : HEARING_SILENT;
 }
 
 static struct heard who_was_heard(const struct master *master)
 {
-	struct heard heard = {0};
-
-	for (size_t i = 0; i < master->view.map->pool_count; i++) {
-		const struct map_pool *pool = &master->view.map->pools[i];
-
-		for (uint32_t p = 0; p < pool->partitions; p++)
-			look_at(master, &pool->chains[p], &heard);
-	}
-	return heard;
+	return hearing_count(master->view.map, state_of, master);
 }
 
 void hearing_start(struct master *master, uint64_t now_ns)
@@ -93,8 +61,7 @@ void hearing_look(struct master *master, uint64_t now_ns)
 	if (hearing->over || hearing->behind[0] != '\0')
 		return;
 	heard = who_was_heard(master);
-	if (heard.missing != 0 && waited_ns < master->config.hear_wait_ns &&
-	    (heard.chain_silent || waited_ns < HEARING_SHORT_NS))
+	if (!hearing_is_enough(&heard, waited_ns, master->config.hear_wait_ns))
 		return;
 	hearing->over = true;
 	if (heard.missing != 0)

@@ -17,9 +17,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "common/clock.h"
+#include "master/hearing_rules.h"
 
-#define HEARING_SHORT_NS (3 * NS_PER_SEC)
 #define HEARING_TEXT_MAX 512
 /* To clients and chunkservers: the master's store is not fit to serve; it may be tomorrow. */
 #define HEARING_ERROR ENOTRECOVERABLE

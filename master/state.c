@@ -217,7 +217,7 @@ int state_apply_start(struct state *state, uint64_t index, const struct state_st
 		instance = start->instance;
 		put_super(txn->batch, state->name_key, instance, state->cluster_id);
 	}
-	rc = lives_begin(txn, last.number + 1, start->chance);
+	rc = lives_begin(txn, index, last.number + 1, start->chance);
 	if (rc != 0)
 		return rc;
 	rc = txn_commit(txn, index);

@@ -62,6 +62,7 @@ uint64_t state_applied_index(const struct state *state);
 struct state_life {
 	uint64_t number, chance; /* 0: the store has not been started yet */
 	uint64_t first_version;  /* of the state's map in this life */
+	uint64_t first_index; /* its first command; 0: not known, it began before this was noted */
 };
 /* The one that state_apply_start() began last. */
 void state_life(const struct state *state, struct state_life *out);
@@ -69,6 +70,7 @@ void state_life(const struct state *state, struct state_life *out);
 struct state_seen {
 	uint64_t life, chance;
 	uint64_t version; /* of the newest map, as shown (common/cluster_map.h) */
+	uint64_t index;   /* so far the log was on stable storage in that life; 0: not known */
 };
 enum state_seen_verdict {
 	STATE_SEEN_FINE,  /* the store knows all that the target does */

@@ -101,12 +101,16 @@ int state_apply_accept(struct state *state, uint64_t index, const struct state_a
 		cluster_put_chain(txn->batch, change->pool, change->partition, &change->chain);
 	}
 	rc = cluster_put_fence(txn->batch, NULL, 0);
+	/* Sessions were closed without anybody knowing whether something of them is still on its
+	 * way: nobody serves before all have said that nothing is. */
+	if (!MANAGER_FAULTY(ACCEPT_UNFENCED))
+		leases_put_owed(txn->batch, true);
 	/* The former lives are not this one's past any more, as some of them have been gone on with
 	 * elsewhere. */
 	lives_forget(txn);
 	if (rc == 0)
 		rc = lives_begin(
-			txn,
+			txn, index,
 			(accept->seen_life > last.number ? accept->seen_life : last.number) +
 				ACCEPT_LIFE_GAP,
 			accept->chance);

@@ -241,6 +241,8 @@ struct ended_sessions {
 /* Of sessions, which are loaded before. */
 int leases_load(struct state *state);
 void leases_unload(struct state *state);
+/* state_fences_owed() from the batch on, when memory follows it. */
+void leases_put_owed(struct kv_batch *batch, bool owed);
 /* Adds to the batch what follows for both from the end of @session; leases_closed_session() after
  * it was written, when the session is out of the table. */
 void leases_batch_close(struct txn *txn, const struct session *session);
@@ -374,7 +376,7 @@ int lives_load(struct state *state);
 void lives_unload(struct state *state);
 /* Begins one with the transaction's map version; lives_begin_failed() when that is not written.
  * -ENOMEM. */
-int lives_begin(struct txn *txn, uint64_t number, uint64_t chance);
+int lives_begin(struct txn *txn, uint64_t index, uint64_t number, uint64_t chance);
 void lives_begin_failed(struct state *state);
 /* Deletes all that are stored; the caller reads the state anew. */
 void lives_forget(struct txn *txn);

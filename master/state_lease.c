@@ -221,20 +221,26 @@ int state_apply_session_fence(struct state *state, uint64_t index, uint64_t id)
 	return 0;
 }
 
-int state_apply_fences_owed(struct state *state, uint64_t index, bool owed)
+void leases_put_owed(struct kv_batch *batch, bool owed)
 {
 	uint8_t key[META_KEY_MAX];
+
+	if (owed)
+		kv_batch_put(batch, FAMILY_META, key, key_meta(key, META_OWED, 0),
+			     &(uint8_t){OWED_FORMAT}, 1);
+	else
+		kv_batch_delete(batch, FAMILY_META, key, key_meta(key, META_OWED, 0));
+}
+
+int state_apply_fences_owed(struct state *state, uint64_t index, bool owed)
+{
 	struct txn *txn;
 	int rc = state_ready(state);
 
 	if (rc != 0)
 		return rc;
 	txn = txn_begin(state, NULL, 0);
-	if (owed)
-		kv_batch_put(txn->batch, FAMILY_META, key, key_meta(key, META_OWED, 0),
-			     &(uint8_t){OWED_FORMAT}, 1);
-	else
-		kv_batch_delete(txn->batch, FAMILY_META, key, key_meta(key, META_OWED, 0));
+	leases_put_owed(txn->batch, owed);
 	rc = txn_commit(txn, index);
 	if (rc == 0)
 		state->fences_owed = owed;

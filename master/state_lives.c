@@ -4,7 +4,8 @@
  * Each start is a life: a number, one above the last, and chance. Targets remember the highest they
  * have had to do with, and the newest map. A store that was put back to an older copy, or is one of
  * two copies of one directory, either does not have that life, or has another of the same number,
- * or had begun the next one before it came to that map. */
+ * or had begun the next one before it came to that map, or to the command that was on stable
+ * storage by then. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,9 +14,10 @@
 #include "master/chain_faults.h"
 #include "master/state_internal.h"
 
-#define LIFE_FORMAT 1
-#define LIFE_BYTES  (1 + 8 + 8)
-#define LIVES_KEPT  65536u
+#define LIFE_FORMAT   2
+#define LIFE_BYTES    (1 + 8 + 8 + 8)
+#define LIFE_BYTES_V1 (1 + 8 + 8) /* format 1: without the index */
+#define LIVES_KEPT    65536u
 
 static void put_life(struct kv_batch *batch, const struct state_life *life)
 {
@@ -24,6 +26,7 @@ static void put_life(struct kv_batch *batch, const struct state_life *life)
 	value[0] = LIFE_FORMAT;
 	put_le64(value + 1, life->chance);
 	put_le64(value + 9, life->first_version);
+	put_le64(value + 17, life->first_index);
 	kv_batch_put(batch, FAMILY_META, key, key_meta(key, META_LIFE, life->number), value,
 		     sizeof(value));
 }
@@ -54,11 +57,15 @@ int lives_load(struct state *state)
 		struct state_life life;
 
 		rc = -EUCLEAN;
-		if (key_size != META_KEY_MAX || size != LIFE_BYTES || value[0] != LIFE_FORMAT)
+		if (key_size != META_KEY_MAX || size == 0 ||
+		    !(value[0] == LIFE_FORMAT ? size == LIFE_BYTES
+					      : value[0] == 1 && size == LIFE_BYTES_V1))
 			break;
 		life = (struct state_life){.number = get_be64(key + 1),
 					   .chance = get_le64(value + 1),
 					   .first_version = get_le64(value + 9)};
+		if (size == LIFE_BYTES)
+			life.first_index = get_le64(value + 17);
 		rc = add_life(state, &life);
 		if (rc != 0)
 			break;
@@ -74,11 +81,13 @@ void lives_unload(struct state *state)
 	state->life_count = 0;
 }
 
-int lives_begin(struct txn *txn, uint64_t number, uint64_t chance)
+int lives_begin(struct txn *txn, uint64_t index, uint64_t number, uint64_t chance)
 {
 	struct state *state = txn->state;
-	struct state_life life = {
-		.number = number, .chance = chance, .first_version = txn->counters.map_version};
+	struct state_life life = {.number = number,
+				  .chance = chance,
+				  .first_version = txn->counters.map_version,
+				  .first_index = index};
 	int rc = add_life(state, &life);
 
 	if (rc != 0)
@@ -132,6 +141,7 @@ enum state_seen_verdict state_check_seen(const struct state *state, const struct
 {
 	uint64_t version = seen->version >> MAP_CHANGE_BITS;
 	size_t at = life_at(state, seen->life);
+	const struct state_life *next;
 
 	if (seen->life == 0 || MANAGER_FAULTY(IGNORE_SEEN))
 		return STATE_SEEN_FINE; /* a target that has had to do with no master yet */
@@ -142,8 +152,13 @@ enum state_seen_verdict state_check_seen(const struct state *state, const struct
 		return STATE_SEEN_FINE;
 	if (state->lives[at].chance != seen->chance)
 		return STATE_SEEN_ANOTHER;
-	if (at + 1 < state->life_count ? version >= state->lives[at + 1].first_version
-				       : version > state->counters.map_version)
-		return STATE_SEEN_LATER;
-	return STATE_SEEN_FINE;
+	if (at + 1 == state->life_count)
+		return version > state->counters.map_version || seen->index > state->counters.index
+			       ? STATE_SEEN_LATER
+			       : STATE_SEEN_FINE;
+	next = &state->lives[at + 1];
+	return version >= next->first_version ||
+			       (next->first_index != 0 && seen->index >= next->first_index)
+		       ? STATE_SEEN_LATER
+		       : STATE_SEEN_FINE;
 }

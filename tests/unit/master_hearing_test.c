@@ -130,6 +130,34 @@ static void test_a_master_behind_its_targets_serves_nobody(void **state)
 	assert_false(hearing_may_serve(fx.master));
 }
 
+static bool has_index(const void *message, uint64_t least)
+{
+	const Catena__ServerPush *push = message;
+
+	return push->n_renewed != 0 && push->renewed[0]->index >= least;
+}
+
+/* A copy of the running master: nothing but commands came after it. */
+static void test_a_master_that_lacks_commands_that_targets_know_of_serves_nobody(void **state)
+{
+	struct registration r = {
+		CLUSTER, "store-2", "127.0.0.1:7402", "00000000-0000-0000-0000-000000000002", 1, 9};
+	struct peer *server;
+	uint64_t id, applied;
+	uint32_t target;
+
+	server = server_up(1, &id, &target);
+	applied = command_log_applied(fx.master->log);
+	heartbeat(server, 1, target, 0);
+	free_push(server_push(server, has_index, applied));
+	told_seen = seen_now();
+	told_seen.index = applied + 1;
+	expect_refused(&r, ENOTRECOVERABLE);
+	told_seen = (struct state_seen){0};
+	peer_close(server);
+	expect_nobody_served();
+}
+
 static void test_another_copy_of_its_store_stops_it_while_it_waits(void **state)
 {
 	struct registration r = {
@@ -173,6 +201,7 @@ int main(void)
 		TEST(test_nobody_is_let_in_before_the_targets_of_the_chains_are_heard),
 		TEST(test_what_is_gone_for_good_is_not_waited_for_for_ever),
 		TEST(test_a_master_behind_its_targets_serves_nobody),
+		TEST(test_a_master_that_lacks_commands_that_targets_know_of_serves_nobody),
 		TEST(test_another_copy_of_its_store_stops_it_while_it_waits),
 		TEST(test_what_a_target_has_seen_of_it_is_fine),
 	};

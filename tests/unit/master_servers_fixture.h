@@ -93,6 +93,7 @@ static inline struct peer *server_connect_with(const struct registration *r,
 	report.seen_life = told_seen.life;
 	report.seen_chance = told_seen.chance;
 	report.seen_version = told_seen.version;
+	report.seen_index = told_seen.index;
 	batch.n_registrations = 1;
 	batch.registrations = messages;
 	peer_send(p, &batch.base);

@@ -98,6 +98,13 @@ static void on_status(void *user, struct server_status *status)
 	*status = status_now;
 }
 
+static uint64_t index_told;
+
+static void on_index(void *user, uint64_t index)
+{
+	index_told = index;
+}
+
 static uint64_t on_instance(void *user)
 {
 	return own_instance;
@@ -183,6 +190,7 @@ static int setup(void **state)
 			      .registered = on_registered,
 			      .map = on_map,
 			      .lease = on_lease,
+			      .index = on_index,
 			      .remove = on_remove,
 			      .recovery = on_recovery},
 	};

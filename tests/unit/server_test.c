@@ -161,7 +161,7 @@ static void on_left(void *user)
 	has_left = true;
 }
 
-static uint64_t instance_said = 77, life_said = 5, chance_said = 6;
+static uint64_t instance_said = 77, life_said = 5, chance_said = 6, index_said;
 
 /* Answers the last registration; the target @refused (2: none) gets no number. */
 static void refuse_one(unsigned refused)
@@ -183,6 +183,7 @@ static void refuse_one(unsigned refused)
 	message.instance = instance_said;
 	message.life = life_said;
 	message.chance = chance_said;
+	message.index = index_said;
 	message.lease_ns = 2 * NS_PER_SEC;
 	message.targets = pointers;
 	message.n_targets = 2;
@@ -369,12 +370,21 @@ static void test_a_master_that_another_one_has_overtaken_is_refused(void **state
 	open_and_answer();
 	expect_taken(true);
 	end_server();
-	life_said = 6; /* the next start */
+	assert_int_equal(seen_by(0).index, 0);
+	index_said = 42;
+	open_and_answer();
+	expect_taken(true);
+	end_server();
+	assert_int_equal(seen_by(0).index, 42);
+	index_said = 7; /* of the log of another life */
+	life_said = 6;  /* the next start */
 	open_and_answer();
 	expect_taken(true);
 	end_server();
 	assert_int_equal(seen_by(1).life, 6);
+	assert_int_equal(seen_by(1).index, 7);
 	life_said = 5;
+	index_said = 0;
 }
 
 static void test_it_leaves_at_once_when_there_is_no_master(void **state)

@@ -88,6 +88,44 @@ static void a_later_life_or_map_shows_an_older_copy(void **state)
 	check(&seen, STATE_SEEN_LATER);
 }
 
+static void a_later_command_shows_an_older_copy(void **state)
+{
+	struct state_seen seen, later;
+
+	start();
+	assert_int_equal(do_create(&f, ROOT_INO, "before"), 0);
+	seen = seen_now();
+	seen.index = f.index;
+	check(&seen, STATE_SEEN_FINE);
+	later = seen;
+	later.index++; /* nothing else tells it from this store */
+	check(&later, STATE_SEEN_LATER);
+	for (unsigned i = 0; i < 5; i++) {
+		start();
+		assert_true(f.index >= later.index);
+		check(&seen, STATE_SEEN_FINE);
+		check(&later, STATE_SEEN_LATER);
+	}
+}
+
+/* Something of the sessions that ended with the store may be on its way still. */
+static void an_accepted_store_is_served_when_nothing_of_older_sessions_is_left(void **state)
+{
+	struct state_accept accept = {.chance = 99};
+	struct state_seen seen;
+
+	start();
+	seen = seen_now();
+	seen.version += UINT64_C(1) << MAP_CHANGE_BITS;
+	accept.seen_life = seen.life;
+	accept.seen_version = seen.version;
+	assert_false(state_fences_owed(f.state));
+	assert_int_equal(state_apply_accept(f.state, ++f.index, &accept), 0);
+	assert_true(state_fences_owed(f.state));
+	check(&seen, STATE_SEEN_FINE);
+	assert_true(state_fences_owed(f.state));
+}
+
 static void another_copy_is_told_by_chance(void **state)
 {
 	struct state_seen seen;
@@ -136,6 +174,8 @@ int main(void)
 		TEST(a_target_that_has_seen_no_master_is_welcome),
 		TEST(its_own_past_is_fine_through_any_number_of_starts),
 		TEST(a_later_life_or_map_shows_an_older_copy),
+		TEST(a_later_command_shows_an_older_copy),
+		TEST(an_accepted_store_is_served_when_nothing_of_older_sessions_is_left),
 		TEST(another_copy_is_told_by_chance),
 		TEST(a_power_cut_of_the_master_makes_no_older_copy),
 		TEST(maps_of_a_life_are_newer_than_all_before),

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <errno.h>
+#include "chunkserver/seen.h"
 #include "chunkserver/store_internal.h"
 #include "tests/tree.h"
 
@@ -140,6 +141,35 @@ static void what_was_seen_is_told_after_a_restart(void **state)
 	expect_chains("3/1:12(8,9) 3/2:13(9,7) ");
 }
 
+static void how_far_the_log_was_is_told_after_a_restart(void **state)
+{
+	struct store_seen seen;
+
+	see(4, 44);
+	assert_int_equal(store_see_index(store, 70), 0);
+	assert_int_equal(store_see_index(store, 60), 0); /* comes late */
+	reopen();
+	store_seen(store, &seen);
+	assert_int_equal(seen.index, 70);
+	/* Of another life it is another log. */
+	seen_registered(&seen, 4, 44, 50);
+	assert_int_equal(seen.index, 70);
+	seen_registered(&seen, 5, 55, 50);
+	assert_int_equal(seen.index, 50);
+}
+
+static void what_was_seen_before_there_was_an_index_is_read(void **state)
+{
+	struct store_seen seen = {.life = 1, .chance = 2, .version = 3, .server_id = 4, .index = 9};
+	uint8_t value[SEEN_VALUE_MAX], key[] = {KEY_SEEN};
+	size_t size = seen_encode(&seen, value) - sizeof(uint32_t) - sizeof(uint64_t);
+
+	put_le32(value + size, crc32c_extend(crc32c(key, sizeof(key)), value, size));
+	assert_int_equal(seen_decode(value, size + sizeof(uint32_t), &seen), 0);
+	assert_int_equal(seen.index, 0);
+	assert_int_equal(seen.server_id, 4);
+}
+
 static void what_is_synced_later_is_not_there_without_it(void **state)
 {
 	struct store_seen seen;
@@ -173,7 +203,7 @@ static void changes_of_liveness_are_not_written(void **state)
 static void damaged_records_are_refused(void **state)
 {
 	uint8_t value[SEEN_VALUE_MAX], key[] = {KEY_SEEN_CHAIN, 0, 0, 0, 3, 0, 0, 0, 1};
-	struct store_seen seen = {.life = 1, .chance = 2, .version = 3}, back;
+	struct store_seen seen = {.life = 1, .chance = 2, .version = 3, .index = 4}, back;
 	struct map_chain chain;
 	size_t size = seen_encode(&seen, value);
 
@@ -207,6 +237,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_new_target_has_seen_nothing),
 		TEST(what_was_seen_is_told_after_a_restart),
+		TEST(how_far_the_log_was_is_told_after_a_restart),
+		TEST(what_was_seen_before_there_was_an_index_is_read),
 		TEST(what_is_synced_later_is_not_there_without_it),
 		TEST(changes_of_liveness_are_not_written),
 		TEST(damaged_records_are_refused),
