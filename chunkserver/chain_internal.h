@@ -32,6 +32,9 @@ enum chain_fault {
 	CHAIN_FAULT_ACCEPT_FENCED,
 	CHAIN_FAULT_ACK_FENCE_EARLY,
 	CHAIN_FAULT_ACK_UNCOMPARED,
+	CHAIN_FAULT_FORGET_EPOCH,     /* any chain that the master tells is as good as the last */
+	CHAIN_FAULT_SEEN_NOT_DURABLE, /* what was seen of masters and maps ends with the process */
+	CHAIN_FAULT_TAKE_ANY_MASTER,  /* also one that another has overtaken */
 	CHAIN_FAULT_COUNT
 };
 #ifdef CHAIN_PLANTED_FAULTS

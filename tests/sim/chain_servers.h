@@ -455,8 +455,8 @@ static void halves_stay(struct world *w, unsigned number)
 	const struct model_store *store = &w->servers[number].store;
 
 	for (unsigned i = 0; i < store->count; i++)
-		if (store->chunks[i].half_op != 0)
-			w->mixed[store->chunks[i].key.partition] = true;
+		if (store->chunks[i]->half_op != 0)
+			w->mixed[store->chunks[i]->key.partition] = true;
 }
 
 static void server_kill(struct world *w, unsigned number, bool power)

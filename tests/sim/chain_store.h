@@ -28,7 +28,15 @@ struct model_chunk {
 	struct store_op_id ops[STORE_OPS_KEPT]; /* last: only op_count of them are ever copied */
 };
 
-/* In the log, before the bytes of the chunk as it is then. */
+/* What a target remembers beside its chunks. */
+struct model_notes {
+	uint64_t epochs[MODEL_PARTITIONS]; /* highest of each partition's chain */
+	struct store_seen seen;
+	struct map_chain chains[MODEL_PARTITIONS]; /* epoch 0: never a member */
+};
+
+#define MODEL_NOTES UINT32_MAX /* as a slot */
+/* In the log, before the bytes of the chunk, or of the notes, as they are then. */
 struct model_change {
 	uint32_t slot, bytes;
 };
@@ -42,8 +50,9 @@ struct model_store {
 	/* Changes that are not durable yet: [log_first, log_end). */
 	uint8_t *log;
 	size_t log_first, log_end, log_size, log_count;
-	uint64_t log_base;                 /* number of the first change in the log */
-	uint64_t epochs[MODEL_PARTITIONS]; /* highest of each partition's chain */
+	uint64_t log_base; /* number of the first change in the log */
+	struct model_notes notes, durable_notes;
+	bool notes_logged; /* notes are changes of the log, too; else no power cut takes them */
 };
 
 static inline struct model_chunk *model_new(size_t count)
@@ -122,16 +131,28 @@ static inline void model_log_empty(struct model_store *store)
 	store->log_first = store->log_end = store->log_count = 0;
 }
 
-static inline void model_changed(struct model_store *store, const struct model_chunk *chunk)
+static inline void model_log(struct model_store *store, uint32_t slot, const void *state,
+			     size_t bytes)
 {
-	struct model_change change = {model_slot(store, &chunk->key), (uint32_t)model_bytes(chunk)};
+	struct model_change change = {slot, (uint32_t)bytes};
 
-	if (store->log_size - store->log_end < sizeof(change) + sizeof(*chunk))
+	while (store->log_size - store->log_end < sizeof(change) + bytes)
 		model_log_grow(store);
 	memcpy(store->log + store->log_end, &change, sizeof(change));
-	memcpy(store->log + store->log_end + sizeof(change), chunk, change.bytes);
-	store->log_end += sizeof(change) + change.bytes;
+	memcpy(store->log + store->log_end + sizeof(change), state, bytes);
+	store->log_end += sizeof(change) + bytes;
 	store->log_count++;
+}
+
+static inline void model_changed(struct model_store *store, const struct model_chunk *chunk)
+{
+	model_log(store, model_slot(store, &chunk->key), chunk, model_bytes(chunk));
+}
+
+static inline void model_noted(struct model_store *store)
+{
+	if (store->notes_logged)
+		model_log(store, MODEL_NOTES, &store->notes, sizeof(store->notes));
 }
 
 static inline uint64_t model_now(const struct model_store *store)
@@ -146,8 +167,9 @@ static inline void model_synced(struct model_store *store, uint64_t upto)
 
 	while (store->log_base < upto && store->log_count > 0) {
 		memcpy(&change, store->log + store->log_first, sizeof(change));
-		memcpy(store->durable[change.slot], store->log + store->log_first + sizeof(change),
-		       change.bytes);
+		memcpy(change.slot == MODEL_NOTES ? (void *)&store->durable_notes
+						  : (void *)store->durable[change.slot],
+		       store->log + store->log_first + sizeof(change), change.bytes);
 		store->log_first += sizeof(change) + change.bytes;
 		store->log_base++;
 		store->log_count--;
@@ -164,6 +186,8 @@ static inline void model_power_cut(struct model_store *store, size_t kept)
 	model_synced(store, store->log_base + kept);
 	for (unsigned i = 0; i < store->count; i++)
 		model_copy(store->chunks[i], store->durable[i]);
+	if (store->notes_logged)
+		store->notes = store->durable_notes;
 	model_log_empty(store);
 	store->log_base = now;
 }

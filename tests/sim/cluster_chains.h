@@ -7,6 +7,9 @@
 #define CATENA_SIM_CLUSTER_CHAINS_H
 #include "cluster_state.h"
 #include "master/chain_faults.h"
+#include "master/hearing_rules.h"
+
+#define HEAR_WAIT (10 * SEC)
 
 /* ---- the log ---- */
 
@@ -69,6 +72,7 @@ static void send_map_to_server(struct world *w, unsigned s, struct cluster_map *
 
 static void fences_published(struct world *w);
 static void fences_begin_life(struct world *w);
+static void sessions_durable(struct world *w);
 
 static void publish(struct world *w, bool planned)
 {
@@ -118,6 +122,8 @@ static void fence_begins(struct world *w)
 	cluster_map_unref(m->fence_map);
 	m->fence_map = map_now(w);
 	m->fence_version = m->fence_map->version;
+	for (unsigned p = 0; p < w->options.partitions; p++)
+		check_shown(w, p, &m->fence_map->pools[0].chains[p]);
 	for (unsigned i = 0; i < m->fenced_count; i++) {
 		unsigned s = w->server_of[m->fenced[i]];
 
@@ -130,7 +136,7 @@ static void fence_looks(struct world *w)
 {
 	struct master *m = &w->master;
 
-	if (m->fence_map == NULL)
+	if (m->fence_map == NULL || !may_serve(w))
 		return;
 	for (unsigned i = 0; i < m->fenced_count; i++)
 		if (chain_manager_harmless(m->manager, m->fenced[i], local(w, NODE_MASTER)))
@@ -169,11 +175,12 @@ static void consider_plan(struct world *w)
 	struct master *m = &w->master;
 	const struct chain_plan *plan;
 
-	if (m->planned_index != 0 || m->state_map == NULL)
+	if (m->planned_index != 0 || m->state_map == NULL || !may_serve(w))
 		return;
 	if (!chain_manager_plan(m->manager, m->state_map, local(w, NODE_MASTER), &plan))
 		return;
 	if (master_apply_plan(w, plan) != 0) {
+		trace(w, "a plan does not fit the state");
 		chain_manager_planned(m->manager);
 		chain_manager_published(m->manager, false);
 		return;
@@ -215,6 +222,9 @@ static void master_start(struct world *w)
 		    kv_sync(m->kv) != 0)
 			abort();
 	}
+	for (unsigned i = 0; i < SESSIONS_MAX && w->options.older; i++)
+		w->sessions[i].fenced = w->sessions[i].over_at != 0 ||
+					state_session_is_fenced(m->state, w->sessions[i].id);
 	fences_begin_life(w);
 	m->manager = chain_manager_new(&w->manager_options);
 	if (m->manager == NULL)
@@ -223,6 +233,7 @@ static void master_start(struct world *w)
 	m->starts++;
 	m->changes = 0;
 	m->last_tick = 0;
+	m->begun = local(w, NODE_MASTER);
 	node->alive = node->powered = true;
 	node->life++;
 	master_state_changed(w);
@@ -230,13 +241,90 @@ static void master_start(struct world *w)
 		chain_manager_restore(m->manager, m->state_map->servers[i].id,
 				      local(w, NODE_MASTER));
 	schedule(w, w->now + chance(w, 100 * MS), EV_TICK, NODE_MASTER);
+	if (w->options.older && chance(w, 3) == 0)
+		schedule(w, w->now + chance(w, 2 * MS), EV_STORE_IMAGE, NOWHERE);
 	/* The last change may not have been told yet to those who have to know it first. */
 	servers = state_fenced(m->state, &count);
+	chain_manager_hold_leases(m->manager, w->options.older || count != 0);
 	if (count == 0 || MANAGER_FAULTY(FORGET_FENCE))
 		return;
 	take_fenced(m, servers, count);
 	m->planned_index = m->applied;
 	chain_manager_hold_leases(m->manager, true);
-	fence_begins(w);
+	if (!w->options.older)
+		fence_begins(w);
+}
+
+/* ---- is its store fit to serve? ---- */
+
+static enum hearing_state heard_state(const void *user, uint32_t target)
+{
+	const struct world *w = user;
+	unsigned d = target < TARGETS_MAX ? w->disk_of[target] : DISKS_MAX;
+
+	return d != DISKS_MAX && w->master.streams[d / DISKS_EACH].conn != 0 ? HEARING_HERE
+									     : HEARING_SILENT;
+}
+
+static void hearing_looks(struct world *w)
+{
+	struct master *m = &w->master;
+	struct heard heard;
+
+	if (!w->options.older || m->heard || m->behind)
+		return;
+	heard = hearing_count(m->state_map, heard_state, w);
+	if (!hearing_is_enough(&heard, local(w, NODE_MASTER) - m->begun, HEAR_WAIT))
+		return;
+	trace(w, "the master has heard enough");
+	m->heard = true;
+	check_serves(w);
+	if (m->durable == m->applied)
+		sessions_durable(w);
+	if (m->planned_index != 0) {
+		fence_begins(w);
+		fence_looks(w);
+		return;
+	}
+	chain_manager_hold_leases(m->manager, false);
+	if (m->durable == m->applied)
+		publish(w, false);
+	consider_plan(w);
+}
+
+static void master_is_behind(struct world *w)
+{
+	struct master *m = &w->master;
+
+	trace(w, "the master's store is older than what a target has seen");
+	m->behind = true;
+	w->behind_since = w->now;
+	chain_manager_hold_leases(m->manager, true);
+	for (unsigned s = 0; s < SERVERS_MAX; s++) {
+		if (m->streams[s].conn != 0)
+			conn_close(w, m->streams[s].conn, 1);
+		m->streams[s].conn = m->streams[s].waiting = m->streams[s].wait_conn = 0;
+	}
+	for (unsigned c = 0; c < CLIENTS; c++) {
+		if (m->clients[c] != 0)
+			conn_close(w, m->clients[c], 1);
+		m->clients[c] = 0;
+	}
+}
+
+/* A target has seen what the store does not know. */
+static bool knows_more(struct world *w, const struct event *said)
+{
+	for (unsigned i = 0; w->options.older && i < said->report_count; i++) {
+		const struct store_seen *seen = &said->reports[i].seen;
+		const struct state_seen is = {.life = seen->life,
+					      .chance = seen->chance,
+					      .version = seen->version,
+					      .index = seen->index};
+
+		if (state_check_seen(w->master.state, &is) != STATE_SEEN_FINE)
+			return true;
+	}
+	return false;
 }
 #endif

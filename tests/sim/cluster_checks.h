@@ -210,11 +210,44 @@ static void trace_chain(struct world *w, unsigned p, const struct map_chain *cha
 	trace(w, "partition %u epoch %llu:%s", p, (unsigned long long)chain->epoch, line);
 }
 
+static uint32_t sum_of(const struct map_chain *chain)
+{
+	uint32_t sum = 0;
+
+	for (uint32_t i = 0; i < chain->count; i++) {
+		uint32_t member[2] = {chain->members[i].target_id, chain->members[i].state};
+
+		sum = sum * 31 + crc32c(member, sizeof(member));
+	}
+	return sum;
+}
+
+/* Somebody is told of it: of an epoch there is one chain, whichever master says so. */
+static void check_shown(struct world *w, unsigned p, const struct map_chain *chain)
+{
+	struct partition *part = &w->partitions[p];
+	size_t n = part->shown_count < SHOWN_MAX ? part->shown_count : SHOWN_MAX;
+
+	for (size_t i = 0; i < n; i++) {
+		if (part->shown[i].epoch != chain->epoch)
+			continue;
+		if (part->shown[i].sum != sum_of(chain)) {
+			trace_chain(w, p, chain);
+			problem(w, "two chains have one epoch");
+		}
+		return;
+	}
+	n = part->shown_count++ % SHOWN_MAX;
+	part->shown[n].epoch = chain->epoch;
+	part->shown[n].sum = sum_of(chain);
+}
+
 /* The chain is durable, and on its way to everyone. */
 static void check_published(struct world *w, unsigned p, const struct map_chain *chain)
 {
 	struct partition *part = &w->partitions[p];
 
+	check_shown(w, p, chain);
 	if (chain->epoch <= part->epoch)
 		return;
 	part->epoch = chain->epoch;
@@ -234,6 +267,46 @@ static void check_published(struct world *w, unsigned p, const struct map_chain 
 		copy->in_sync = state == MEMBER_IN_SYNC;
 	}
 	check_exposed(w, p);
+}
+
+/* The master serves from now on. Whoever is here must not have gone by a later chain. What nobody
+ * who is here knows of is as lost as if all that had seen it were. */
+static void check_serves(struct world *w)
+{
+	const struct map_pool *pool = cluster_map_pool(w->master.state_map, POOL);
+
+	for (unsigned d = 0; d < DISKS_MAX; d++) {
+		const struct model_notes *notes = &w->disks[d].store.notes;
+
+		if (w->disks[d].env == NULL || w->disks[d].entry.target_id == 0 ||
+		    w->master.streams[w->disks[d].server].conn == 0)
+			continue;
+		for (unsigned p = 0; p < w->options.partitions; p++)
+			if (notes->chains[p].epoch > pool->chains[p].epoch)
+				problem(w, "a master serves although a target has gone by a later "
+					   "chain");
+	}
+	for (unsigned i = 0; i < SESSIONS_MAX && w->options.fences && w->sessions[i].id != 0; i++) {
+		if (w->sessions[i].over_at != 0 &&
+		    !cluster_map_session_over(w->master.state_map, w->sessions[i].id)) {
+			w->ends_lost = true;
+			w->sessions[i].over_at = 0;
+			w->sessions[i].fenced = false;
+		}
+	}
+	for (unsigned p = 0; p < w->options.partitions; p++) {
+		struct partition *part = &w->partitions[p];
+
+		for (size_t i = 0; i < SHOWN_MAX; i++)
+			if (part->shown[i].epoch > pool->chains[p].epoch)
+				part->shown[i].epoch = UINT64_MAX;
+		if (part->epoch <= pool->chains[p].epoch)
+			continue;
+		trace(w, "partition %u goes back from epoch %llu to %llu", p,
+		      (unsigned long long)part->epoch, (unsigned long long)pool->chains[p].epoch);
+		part->accepted = true;
+		part->epoch = pool->chains[p].epoch;
+	}
 }
 
 /* ---- the end ---- */
@@ -279,6 +352,8 @@ static bool quiet(struct world *w)
 		if (!w->master.jobs[i].over)
 			return false;
 	if (!w->nodes[NODE_MASTER].alive || w->master.map == NULL || w->master.planned_index != 0)
+		return false;
+	if (w->options.older && (!w->master.heard || w->master.behind))
 		return false;
 	if (w->options.fences && (fences_busy(w->master.fences) || fences_owed(w->master.fences)))
 		return false;
@@ -352,9 +427,10 @@ static void check_copies(struct world *w)
 	}
 }
 
-static const char *history_wrong(const struct partition *p, unsigned file, const struct history *h)
+static const char *history_wrong(const struct partition *p, unsigned file, const struct history *h,
+				 bool deadlines_lost)
 {
-	const char *wrong = p->accepted ? NULL : history_deadlines(h);
+	const char *wrong = p->accepted || deadlines_lost ? NULL : history_deadlines(h);
 
 	if (wrong == NULL && !p->accepted)
 		wrong = history_ordered(h, p->exposed);
@@ -370,7 +446,8 @@ static void check_histories(struct world *w)
 		for (unsigned f = 0; f < FILES; f++)
 			for (unsigned b = 0; b < MODEL_BLOCKS; b++) {
 				const struct history *h = &w->partitions[p].histories[f][b];
-				const char *wrong = history_wrong(&w->partitions[p], f, h);
+				const char *wrong =
+					history_wrong(&w->partitions[p], f, h, w->ends_lost);
 
 				if (wrong == NULL)
 					continue;
@@ -408,6 +485,13 @@ static void tell_state(struct world *w)
 		fprintf(stderr, "  master: %s, plan in the log %d, to be told first %u\n",
 			w->nodes[NODE_MASTER].alive ? "alive" : "dead",
 			w->master.planned_index != 0, w->master.fenced_count);
+	if (w->options.verbose && w->options.fences && w->master.fences != NULL)
+		fprintf(stderr, "  fences busy %d owed %d\n", fences_busy(w->master.fences),
+			fences_owed(w->master.fences));
+	for (unsigned c = 0; c < CLIENTS && w->options.verbose; c++)
+		fprintf(stderr, "  client %u has session %llu, waits %d, it is over %d\n", c,
+			(unsigned long long)w->clients[c].session, w->clients[c].waits,
+			session_of(w, w->clients[c].session)->fenced);
 	for (unsigned i = 0; i < w->master.job_count && w->options.verbose; i++)
 		if (!w->master.jobs[i].over)
 			fprintf(stderr, "  chunk %u is not removed yet, asked at %llu ms\n",

@@ -79,7 +79,7 @@ static uint64_t look_epoch(void *ctx, uint32_t pool, uint32_t partition)
 	const struct model_store *store = store_of(ctx);
 
 	(void)pool;
-	return store->epochs[partition];
+	return store->notes.epochs[partition];
 }
 
 static void look_set_epoch(void *ctx, uint32_t pool, uint32_t partition, uint64_t epoch)
@@ -87,7 +87,8 @@ static void look_set_epoch(void *ctx, uint32_t pool, uint32_t partition, uint64_
 	struct model_store *store = store_of(ctx);
 
 	(void)pool;
-	store->epochs[partition] = epoch;
+	store->notes.epochs[partition] = epoch;
+	model_noted(store);
 }
 
 static const struct chain_ops disk_ops = {
@@ -364,7 +365,7 @@ static void disk_put_back(struct disk *disk)
 		model_copy(store->durable[i], store->chunks[i]);
 		disk->damaged[i] = false;
 	}
-	memset(store->epochs, 0, sizeof(store->epochs));
+	memset(&store->notes, 0, sizeof(store->notes));
 	model_log_empty(store);
 	store->log_base = now;
 	disk->life = disk->image.life;

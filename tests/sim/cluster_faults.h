@@ -3,6 +3,7 @@
 #define CATENA_SIM_CLUSTER_FAULTS_H
 #include "cluster_clients.h"
 #include "cluster_master.h"
+#include "cluster_older.h"
 #include "cluster_server_events.h"
 
 static void start_later(struct world *w, unsigned node, uint64_t after)
@@ -470,6 +471,10 @@ static void fault_happens(struct world *w, const struct event *event)
 	case FAULT_SESSION_ENDS:
 		session_breaks(w);
 		break;
+	case FAULT_OLDER_STORE:
+		w->busy_until = w->now + between(w, 50 * MS, 600 * MS);
+		older_store(w, power_fails(w));
+		break;
 	case FAULT_GIVE_UP:
 		conn_tell_closed(w, event->conn, 0);
 		conn_tell_closed(w, event->conn, 1);
@@ -479,7 +484,7 @@ static void fault_happens(struct world *w, const struct event *event)
 
 static void node_starts(struct world *w, unsigned node)
 {
-	if (w->nodes[node].alive)
+	if (w->nodes[node].alive || (node == NODE_MASTER && w->to_be_accepted))
 		return;
 	/* The machine is up before the process: connections are refused then. */
 	if (!w->nodes[node].powered) {
@@ -495,6 +500,7 @@ static void node_starts(struct world *w, unsigned node)
 static void heal(struct world *w)
 {
 	trace(w, "no more faults");
+	twin_ends(w);
 	w->healed = true;
 	w->healed_at = w->now;
 	memset(w->cut_until, 0, sizeof(w->cut_until));
@@ -531,8 +537,9 @@ static void administrator_looks(struct world *w)
 {
 	const struct map_pool *pool;
 
+	administrator_of_stores(w);
 	if (!w->healed || w->now < w->healed_at + 20 * SEC || !w->nodes[NODE_MASTER].alive ||
-	    w->master.planned_index != 0)
+	    w->master.planned_index != 0 || !may_serve(w))
 		return;
 	pool = cluster_map_pool(w->master.state_map, POOL);
 	for (unsigned p = 0; p < w->options.partitions; p++) {

@@ -73,6 +73,8 @@ static void fences_look(struct world *w)
 	struct master *m = &w->master;
 	struct fence_action action;
 
+	if (!may_serve(w))
+		return;
 	while (m->fences != NULL &&
 	       fences_next(m->fences, local(w, NODE_MASTER), fence_is_harmless, w, &action)) {
 		struct chain_manager_report said = {.server = action.server,
@@ -98,6 +100,10 @@ static void session_follows(struct world *w, unsigned c)
 	struct client *client = &w->clients[c];
 	struct master *m = &w->master;
 
+	/* The one that has ended it was another master, of a store that is not this one. */
+	if (client->waits && session_of(w, client->session)->open &&
+	    !state_session_is_fenced(m->state, client->session))
+		session_ends(w, client->session);
 	if (session_of(w, client->session)->open || client->next_session != 0)
 		return;
 	if (m->opening[c] != 0 && session_of(w, m->opening[c])->open) {
@@ -106,8 +112,18 @@ static void session_follows(struct world *w, unsigned c)
 		return;
 	}
 	m->opening[c] = state_next_session_id(m->state);
+	if (session_of(w, m->opening[c])->over_at != 0)
+		problem(w, "a session came again");
 	open_session(w, m->opening[c]);
 	sync_begins(w);
+}
+
+static bool another_is_open(const struct world *w)
+{
+	for (unsigned i = 0; i < SESSIONS_MAX; i++)
+		if (w->sessions[i].open)
+			return true;
+	return false;
 }
 
 /* Everything in the state is durable. */
@@ -129,6 +145,10 @@ static void sessions_durable(struct world *w)
 			if (!seen->begun && fences_begin(m->fences, seen->id) != 0)
 				abort();
 			seen->begun = true;
+		} else if (!seen->open && seen->given_up && seen->over_at == 0) {
+			/* From when another is let in. */
+			if (another_is_open(w))
+				session_is_over(w, seen->id);
 		} else if (!seen->open && seen->fenced && seen->over_at == 0) {
 			fences_end(m->fences, seen->id);
 			session_is_over(w, seen->id);

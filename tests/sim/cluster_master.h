@@ -34,6 +34,12 @@ static void register_arrived(struct world *w, unsigned s, struct event *event)
 	struct map_target targets[DISKS_EACH] = {0};
 	struct map_server server = {.workers = 1};
 
+	if (!m->behind && knows_more(w, event))
+		master_is_behind(w);
+	if (m->behind) {
+		conn_close(w, event->conn, 1);
+		return;
+	}
 	snprintf(server.name, sizeof(server.name), "s%u", s);
 	snprintf(server.address, sizeof(server.address), "s%u:1", s);
 	snprintf(server.host, sizeof(server.host), "h%u", s);
@@ -85,6 +91,7 @@ static void registered(struct world *w, unsigned s)
 	struct master *m = &w->master;
 	struct chain_manager_target targets[DISKS_EACH];
 	struct event *said = &m->streams[s].said, *event;
+	struct state_life life;
 	uint64_t conn = m->streams[s].wait_conn;
 	bool refused[DISKS_EACH];
 	size_t count, taken = 0;
@@ -121,6 +128,10 @@ static void registered(struct world *w, unsigned s)
 	event = conn_message(w, conn, 1, MSG_REGISTERED);
 	if (event == NULL)
 		return;
+	state_life(m->state, &life);
+	event->master_life = life.number;
+	event->master_chance = life.chance;
+	event->index = m->durable;
 	event->number = w->id_of[s];
 	event->mark = w->manager_options.lease_ns;
 	event->map_version = shown_version_of(m->state_map->version);
@@ -128,6 +139,7 @@ static void registered(struct world *w, unsigned s)
 	memcpy(event->reports, said->reports, sizeof(event->reports));
 	if (m->fence_map != NULL)
 		send_map_to_server(w, s, fence_has(w, s) ? m->fence_map : m->map);
+	hearing_looks(w);
 }
 
 static void log_synced(struct world *w, uint64_t index)
@@ -142,15 +154,16 @@ static void log_synced(struct world *w, uint64_t index)
 		sync_begins(w);
 		return;
 	}
-	sessions_durable(w);
-	if (planned && m->fence_map == NULL)
+	if (may_serve(w))
+		sessions_durable(w);
+	if (planned && m->fence_map == NULL && may_serve(w))
 		fence_begins(w);
 	for (unsigned s = 0; s < SERVERS_MAX; s++)
 		if (m->streams[s].waiting != 0)
 			registered(w, s);
 	if (m->fence_map != NULL)
 		fence_looks(w);
-	else
+	else if (may_serve(w) && m->planned_index == 0)
 		publish(w, false);
 	consider_plan(w);
 }
@@ -160,8 +173,10 @@ static void renew(struct world *w, unsigned s, uint64_t sequence)
 	struct event *event = conn_message(w, w->master.streams[s].conn, 1, MSG_RENEW);
 
 	w->master.streams[s].unanswered = 0;
-	if (event != NULL)
-		event->number = sequence;
+	if (event == NULL)
+		return;
+	event->number = sequence;
+	event->index = w->master.durable;
 }
 
 static void heartbeat_arrived(struct world *w, unsigned s, const struct event *event)
@@ -275,7 +290,7 @@ static void removals_look(struct world *w)
 {
 	struct master *m = &w->master;
 
-	for (unsigned i = 0; i < m->job_count && m->map != NULL; i++) {
+	for (unsigned i = 0; i < m->job_count && m->map != NULL && may_serve(w); i++) {
 		struct removal_job *job = &m->jobs[i];
 
 		if (!job->over && (job->asked_at == 0 || w->now > job->asked_at + 2 * SEC))
@@ -336,7 +351,7 @@ static void master_tick(struct world *w)
 			stream_closed(w, conn);
 		}
 	}
-	while (chain_manager_readmit(m->manager, m->state_map, &server)) {
+	while (may_serve(w) && chain_manager_readmit(m->manager, m->state_map, &server)) {
 		uint64_t conn = m->streams[w->server_of[server]].conn;
 
 		conn_close(w, conn, 1);
@@ -344,10 +359,12 @@ static void master_tick(struct world *w)
 	}
 	while (chain_manager_probe(m->manager, now, &server))
 		probe(w, server, now);
+	hearing_looks(w);
 	fence_looks(w);
 	consider_plan(w);
 	removals_look(w);
-	fences_ticked(w);
+	if (may_serve(w))
+		fences_ticked(w);
 	renew_late(w);
 	if (m->durable == m->applied && m->fence_map == NULL && online_changed(w))
 		publish(w, false);
@@ -372,6 +389,10 @@ static void client_says(struct world *w, unsigned c, struct event *event)
 {
 	switch (event->message) {
 	case MSG_REGISTER:
+		if (w->master.behind) {
+			conn_close(w, event->conn, 1);
+			break;
+		}
 		w->master.clients[c] = event->conn;
 		send_map(w, event->conn, w->master.map);
 		break;

@@ -46,6 +46,15 @@ static const struct {
 	{.name = "forget-fence", .manager = MANAGER_FAULT_FORGET_FENCE},
 	{.name = "tell-unsettled", .manager = MANAGER_FAULT_TELL_UNSETTLED},
 	{.name = "publish-early", .manager = MANAGER_FAULT_PUBLISH_EARLY},
+	{.name = "refuse-left-out", .manager = MANAGER_FAULT_IGNORE_SEEN},
+	{.name = "member-forgets-epoch",
+	 .chain = CHAIN_FAULT_FORGET_EPOCH,
+	 .manager = MANAGER_FAULT_IGNORE_SEEN},
+	{.name = "seen-not-durable", .chain = CHAIN_FAULT_SEEN_NOT_DURABLE, .first = 750},
+	{.name = "take-any-master", .chain = CHAIN_FAULT_TAKE_ANY_MASTER},
+	{.name = "accept-epochs-short", .manager = MANAGER_FAULT_ACCEPT_EPOCHS_SHORT, .first = 500},
+	{.name = "accept-ids-short", .manager = MANAGER_FAULT_ACCEPT_IDS_SHORT},
+	{.name = "accept-unfenced", .manager = MANAGER_FAULT_ACCEPT_UNFENCED, .rare = true},
 };
 #define PLANTS (sizeof(plants) / sizeof(plants[0]))
 

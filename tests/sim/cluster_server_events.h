@@ -95,7 +95,7 @@ static void server_message(struct world *w, unsigned s, struct event *event)
 		session_registered(w, s, event);
 		break;
 	case MSG_RENEW:
-		session_renewed(w, s, event->number);
+		session_renewed(w, s, event->number, event->index);
 		break;
 	case MSG_MAP:
 		session_map(w, s, event->map);

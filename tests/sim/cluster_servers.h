@@ -2,8 +2,10 @@
  * lease by their own clocks, and follow its maps. */
 #ifndef CATENA_SIM_CLUSTER_SERVERS_H
 #define CATENA_SIM_CLUSTER_SERVERS_H
+#include "chunkserver/seen.h"
 #include "cluster_disks.h"
 #include "cluster_sessions.h"
+#include "master/chain_faults.h"
 
 #define SERVER_TICK      (50 * MS)
 #define SERVER_HEARTBEAT (500 * MS)
@@ -194,6 +196,7 @@ static void configure_chain(struct world *w, unsigned s, struct disk *disk, unsi
 				      .chunk_size = MODEL_BYTES,
 				      .count = chain->count,
 				      .self = chain_index(chain, disk->entry.target_id)};
+	uint64_t noted;
 
 	if (disk->chains[p] == NULL && config.self < 0)
 		return;
@@ -207,8 +210,11 @@ static void configure_chain(struct world *w, unsigned s, struct disk *disk, unsi
 		config.members[i].server_id = target == NULL ? 0 : target->server_id;
 		config.members[i].state = chain->members[i].state;
 	}
+	noted = disk->store.notes.epochs[p];
 	chain_configure(disk->chains[p], &config);
-	if (chain_count(disk->chains[p]).outdated)
+	if (config.epoch < noted && chain_epoch(disk->chains[p]) == config.epoch)
+		problem(w, "a member goes by an older chain than it had been in");
+	if (chain_count(disk->chains[p]).outdated && !MANAGER_FAULTY(IGNORE_SEEN))
 		problem(w, "a member was told of an older chain than it had been in");
 }
 
@@ -238,7 +244,66 @@ static void fill_reports(struct world *w, unsigned s, struct event *event)
 		r->full = disk->full_until > w->now;
 		r->error = disk->down ? EIO : 0;
 		memcpy(r->uuid, disk->uuid, sizeof(r->uuid));
+		if (!FAULTY(SEEN_NOT_DURABLE) || disk->noted_life == w->nodes[s].life)
+			r->seen = disk->store.notes.seen;
 	}
+}
+
+/* ---- what targets remember of masters and maps (own_targets.c, store_seen.c) ---- */
+
+/* It is written before anything is done by it, and not waited for. */
+static void note_map(struct world *w, struct disk *disk, const struct cluster_map *map)
+{
+	struct model_notes *notes = &disk->store.notes;
+
+	if (disk->entry.target_id == 0 || seen_has_map(&notes->seen, map->version))
+		return;
+	for (unsigned p = 0; p < w->options.partitions; p++) {
+		const struct map_chain *chain = &map->pools[0].chains[p];
+		uint64_t epoch = notes->chains[p].epoch;
+
+		if (seen_chain_is_news(&notes->seen, epoch != 0 ? &epoch : NULL, chain))
+			notes->chains[p] = *chain;
+	}
+	notes->seen.version = map->version;
+	model_noted(&disk->store);
+}
+
+static void note_master(struct world *w, unsigned s, const struct event *said)
+{
+	EACH_DISK(w, s, disk)
+	{
+		struct store_seen *seen = &disk->store.notes.seen;
+
+		if (seen_overtakes(seen, said->master_life, said->master_chance))
+			problem(w, "a target goes by a master that another one has overtaken");
+		seen_registered(seen, said->master_life, said->master_chance, said->index);
+		disk->noted_life = w->nodes[s].life;
+		if (disk->entry.target_id != 0) {
+			seen->server_id = w->servers[s].id;
+			seen->target_id = disk->entry.target_id;
+		}
+		model_noted(&disk->store);
+		if (w->servers[s].map != NULL)
+			note_map(w, disk, w->servers[s].map);
+	}
+}
+
+static bool is_overtaken(struct world *w, unsigned s, const struct event *said)
+{
+	EACH_DISK(w, s, disk)
+	if (seen_overtakes(&disk->store.notes.seen, said->master_life, said->master_chance) &&
+	    !FAULTY(TAKE_ANY_MASTER))
+		return true;
+	return false;
+}
+
+static bool is_ahead_of(struct world *w, unsigned s, const struct cluster_map *map)
+{
+	EACH_DISK(w, s, disk)
+	if (seen_is_ahead(&disk->store.notes.seen, map->version) && !FAULTY(TAKE_ANY_MASTER))
+		return true;
+	return false;
 }
 
 static void heartbeat(struct world *w, unsigned s)
@@ -268,24 +333,63 @@ static void heartbeat(struct world *w, unsigned s)
 		say_report(w, s, &reports[i]);
 }
 
+/* The server has to do with another master while the one that it has asked answers: whose answer
+ * comes second is not to count. Whom the server meets later hears of it. */
+static void twin_met(struct world *w, unsigned s, const struct event *said)
+{
+	struct event answer = {.index = state_applied_index(w->twin.state)};
+	struct state_life life;
+
+	for (unsigned i = 0; i < said->report_count; i++) {
+		const struct store_seen *seen = &said->reports[i].seen;
+		const struct state_seen is = {.life = seen->life,
+					      .chance = seen->chance,
+					      .version = seen->version,
+					      .index = seen->index};
+
+		if (state_check_seen(w->twin.state, &is) == STATE_SEEN_FINE)
+			continue;
+		trace(w, "the other master is behind");
+		state_close(w->twin.state);
+		w->twin.state = NULL;
+		return;
+	}
+	state_life(w->twin.state, &life);
+	answer.master_life = life.number;
+	answer.master_chance = life.chance;
+	if (is_overtaken(w, s, &answer))
+		return;
+	trace(w, "server %u meets the other master", s);
+	note_master(w, s, &answer);
+}
+
 static void session_begins(struct world *w, unsigned s)
 {
 	struct event *event = conn_message(w, w->servers[s].master.conn, 0, MSG_REGISTER);
 
-	if (event != NULL)
-		fill_reports(w, s, event);
+	if (event == NULL)
+		return;
+	fill_reports(w, s, event);
+	if (w->twin.state != NULL && chance(w, 4) == 0)
+		twin_met(w, s, event);
 }
 
 static void session_registered(struct world *w, unsigned s, const struct event *event)
 {
 	struct server *server = &w->servers[s];
 
+	if (w->options.older && is_overtaken(w, s, event)) {
+		trace(w, "server %u refuses a master that another one has overtaken", s);
+		conn_close(w, server->master.conn, 0);
+		return;
+	}
 	EACH_DISK(w, s, disk)
 	for (unsigned i = 0; i < event->report_count; i++) {
 		if (event->reports[i].disk != disk_number(w, disk))
 			continue;
 		/* One that may be in chains already cannot be refused alone. */
 		if (disk->entry.target_id != 0 && event->reports[i].target_id == 0) {
+			trace(w, "server %u: a target that it has is refused alone", s);
 			conn_close(w, server->master.conn, 0);
 			return;
 		}
@@ -295,17 +399,37 @@ static void session_registered(struct world *w, unsigned s, const struct event *
 	server->id = event->number;
 	server->registered = true;
 	server->lease_ns = event->mark;
+	if (w->options.older)
+		note_master(w, s, event);
 	server_configure(w, s);
 	heartbeat(w, s);
 }
 
-static void session_renewed(struct world *w, unsigned s, uint64_t sequence)
+static void note_index(struct world *w, unsigned s, uint64_t index)
+{
+	struct server *server = &w->servers[s];
+
+	if (!w->options.older || local(w, s) - server->index_noted < 1 * SEC)
+		return;
+	server->index_noted = local(w, s);
+	EACH_DISK(w, s, disk)
+	{
+		if (index <= disk->store.notes.seen.index)
+			continue;
+		disk->store.notes.seen.index = index;
+		model_noted(&disk->store);
+	}
+}
+
+static void session_renewed(struct world *w, unsigned s, uint64_t sequence, uint64_t index)
 {
 	struct server *server = &w->servers[s];
 
 	if (server->registered && sequence <= server->sequence &&
 	    server->sequence - sequence < SENT_KEPT)
 		server->lease_until = server->sent[sequence % SENT_KEPT] + server->lease_ns;
+	if (server->registered)
+		note_index(w, s, index);
 }
 
 /* As the worker does it: connections end, and the chains are told, before the map counts. */
@@ -352,10 +476,16 @@ static void session_map(struct world *w, unsigned s, struct cluster_map *map)
 
 	if (server->map != NULL && map->version < server->map->version)
 		return;
+	if (w->options.older && is_ahead_of(w, s, map)) {
+		trace(w, "server %u has gone by a newer map", s);
+		return;
+	}
 	cluster_map_unref(server->map);
 	server->map = cluster_map_ref(map);
 	EACH_DISK(w, s, disk)
 	{
+		if (w->options.older)
+			note_map(w, disk, map);
 		(void)target_entry_map(&disk->entry, map->version);
 		if (target_entry_is_in(&disk->entry))
 			disk->old = false;
@@ -425,6 +555,7 @@ static void server_start(struct world *w, unsigned s)
 
 		if (!disk->used)
 			continue;
+		disk->store.notes_logged = w->options.older;
 		/* A refused one does not come nearer by being started again and again. */
 		if (!disk->old || disk->life == disk->image.life)
 			disk->life++;

@@ -60,7 +60,7 @@ static void check_commit(struct world *w, const struct disk *disk,
 {
 	const struct map_chain *chain;
 
-	if (!w->options.fences || !frame_is_update(request->op) ||
+	if (!w->options.fences || w->ends_lost || !frame_is_update(request->op) ||
 	    session_of(w, request->client_id)->over_at == 0 || w->master.map == NULL ||
 	    local(w, disk->server) >= w->servers[disk->server].lease_until)
 		return;

@@ -3,6 +3,12 @@
 #define CATENA_SIM_CLUSTER_STATE_H
 #include "cluster_checks.h"
 
+/* Nobody is served, and nothing decided, before the targets are heard, and when one knows more. */
+static bool may_serve(const struct world *w)
+{
+	return !w->options.older || (w->master.heard && !w->master.behind);
+}
+
 /* The state's own map, for the manager. */
 static void master_state_changed(struct world *w)
 {
@@ -71,6 +77,7 @@ static void master_kill(struct world *w, bool power)
 	node->frozen_until = 0;
 	node->powered = node->powered && !power;
 	m->syncing = false;
+	m->heard = m->behind = false;
 	m->planned_index = 0;
 	m->fenced_count = 0;
 	memset(m->streams, 0, sizeof(m->streams));

@@ -72,6 +72,9 @@ static bool elsewhere(struct world *w, struct event *event)
 	case EV_IMAGE:
 		disk_copy(&w->disks[event->a]);
 		return true;
+	case EV_STORE_IMAGE:
+		store_copied(w);
+		return true;
 	case EV_CHECK:
 		administrator_looks(w);
 		schedule(w, w->now + 1 * SEC, EV_CHECK, NOWHERE);
@@ -157,6 +160,9 @@ static void choose_options(struct world *w)
 	o->damage = chance(w, 4) == 0;
 	/* Without chance: the others are as they would be without. */
 	o->fences = o->seed % 3 == 0;
+	o->older = o->seed % 5 == 2;
+	if (o->older)
+		o->old_disks = o->loss = false;
 	w->manager_options = (struct chain_manager_options){
 		.lease_ns = 2 * SEC,
 		.margin_ns = 500 * MS,
@@ -193,6 +199,11 @@ static void plan_faults(struct world *w)
 	for (uint64_t n = w->options.fences ? 2 + chance(w, 8) : 0; n > 0; n--)
 		schedule(w, between(w, 2 * SEC, TROUBLE - 1 * SEC), EV_FAULT, NOWHERE)->number =
 			FAULT_SESSION_ENDS;
+	for (uint64_t n = w->options.older ? 1 + chance(w, 4) : 0; n > 0; n--)
+		schedule(w, between(w, 1 * SEC, TROUBLE - 2 * SEC), EV_STORE_IMAGE, NOWHERE);
+	for (uint64_t n = w->options.older ? 1 + chance(w, 3) : 0; n > 0; n--)
+		schedule(w, between(w, 2 * SEC, TROUBLE - 1 * SEC), EV_FAULT, NOWHERE)->number =
+			FAULT_OLDER_STORE;
 	for (unsigned d = 0; d < DISKS_MAX && w->options.old_disks; d++)
 		if (w->disks[d].used)
 			schedule(w, between(w, 1 * SEC, 5 * SEC), EV_IMAGE, NOWHERE)->a = d;
@@ -240,6 +251,7 @@ static void world_end(struct world *w)
 		w->free_events = event->next_free;
 		free(event);
 	}
+	images_free(w);
 	kv_close(w->master.kv);
 	free(w->heap);
 	free(w->lost);
@@ -279,8 +291,9 @@ static const char *run_seed(uint64_t seed, bool verbose)
 	if (verbose)
 		fprintf(stderr,
 			"  events %zu faults %zu operations %zu changes of chains %zu sessions "
-			"ended %zu healed after %llu ms\n",
+			"ended %zu stores put back %llu accepted %llu healed after %llu ms\n",
 			w->events, w->faults, w->done, w->changes, w->fences,
+			(unsigned long long)w->put_back, (unsigned long long)w->accepted,
 			(unsigned long long)((w->now - w->healed_at) / MS));
 	world_end(w);
 	wrong = w->problem;

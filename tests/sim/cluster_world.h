@@ -32,6 +32,8 @@
 #define FLOORS         4096u
 #define REMOVALS_MAX   12u
 #define SESSIONS_MAX   64u
+#define IMAGES         3u
+#define SHOWN_MAX      256u
 #define US             1000ull
 #define MS             1000000ull
 #define SEC            1000000000ull
@@ -56,11 +58,12 @@ enum event_kind {
 	EV_ISSUE,     /* a client begins something */
 	EV_RETRY,     /* operation a of a client */
 	EV_FAULT,
-	EV_START,      /* of the process of node a */
-	EV_DISK_BACK,  /* disk a works again */
-	EV_REMOVAL,    /* the master looks after temporary chunks */
-	EV_REMOVE_ASK, /* remove what is temporary at disk a */
-	EV_IMAGE,      /* somebody copies disk a */
+	EV_START,       /* of the process of node a */
+	EV_DISK_BACK,   /* disk a works again */
+	EV_REMOVAL,     /* the master looks after temporary chunks */
+	EV_REMOVE_ASK,  /* remove what is temporary at disk a */
+	EV_IMAGE,       /* somebody copies disk a */
+	EV_STORE_IMAGE, /* somebody copies the master's store */
 	EV_CHECK,
 };
 
@@ -74,7 +77,8 @@ enum fault {
 	FAULT_LAST_GOES_BACK,
 	FAULT_LAST_GOES_BACK_SOON, /* and its server is there again at once */
 	FAULT_RIGHT_DISK,
-	FAULT_SESSION_ENDS
+	FAULT_SESSION_ENDS,
+	FAULT_OLDER_STORE
 };
 
 enum message_kind {
@@ -98,6 +102,7 @@ struct disk_report {
 	bool full;
 	int error;
 	char uuid[37];
+	struct store_seen seen;
 };
 
 struct event {
@@ -117,7 +122,9 @@ struct event {
 	uint64_t map_version; /* REGISTERED: maps older than this do not know of it; HEARTBEAT: of
 			       * whose ended sessions nothing is left */
 	bool sampled;         /* READ: at the beginning */
-	struct report report; /* MSG_REPORT */
+	uint64_t master_life, master_chance; /* REGISTERED */
+	uint64_t index;                      /* REGISTERED, RENEW: of the master's log, durable */
+	struct report report;                /* MSG_REPORT */
 	struct cluster_map *map;
 	/* As many as there are; what is behind them is undefined. */
 	unsigned report_count, unreachable_count;
@@ -179,7 +186,7 @@ struct disk {
 	uint64_t full_until;
 	/* Of the process. */
 	bool down;
-	uint64_t life_said;
+	uint64_t life_said, noted_life; /* of the process that was registered last */
 	struct target_entry entry;
 	struct chain_env *env;
 	struct chain *chains[PARTITIONS_MAX];
@@ -200,7 +207,7 @@ struct server {
 	struct way master;
 	bool registered;
 	uint64_t sequence, sent[SENT_KEPT], lease_until; /* by its own clock */
-	uint64_t lease_ns;
+	uint64_t lease_ns, index_noted;
 	struct cluster_map *map;
 	struct reports *reports; /* of its chains, to the master */
 	uint64_t in_flight;
@@ -248,6 +255,8 @@ struct master {
 	uint64_t opening[CLIENTS]; /* not durable yet */
 	uint64_t applied, durable, starts, changes;
 	bool syncing;
+	bool heard, behind; /* may serve; its store is older than what a target has seen */
+	uint64_t begun;
 	struct cluster_map *state_map, *map; /* what is in the state; what is published */
 	uint64_t last_tick;
 	/* Servers that have to have a map of this version first. */
@@ -285,6 +294,12 @@ struct partition {
 	struct history histories[FILES][MODEL_BLOCKS];
 	uint64_t acked[FILES]; /* highest version that a client was told of */
 	struct copy copies[TARGETS_MAX];
+	/* What was told to anybody, as sums of chains. */
+	struct {
+		uint64_t epoch;
+		uint32_t sum;
+	} shown[SHOWN_MAX];
+	size_t shown_count;
 };
 
 struct options {
@@ -293,6 +308,7 @@ struct options {
 	bool power, old_disks, loss, damage;
 	bool several; /* disks of servers */
 	bool fences;  /* sessions of clients are ended */
+	bool older;   /* older copies of the master's store are put back */
 	unsigned servers, partitions;
 };
 
@@ -301,6 +317,7 @@ struct session_seen {
 	uint64_t id; /* 0: free */
 	bool fenced;
 	bool open, begun; /* in the state; its fence, in this life of the master */
+	bool given_up;    /* with the store that knew it */
 	uint64_t over_at; /* nothing of it may take effect from then on; 0: it may */
 };
 
@@ -332,6 +349,16 @@ struct world {
 	unsigned disk_of[TARGETS_MAX];       /* by target id; DISKS_MAX: none */
 	uint64_t floors[FLOORS];
 	bool healed, ending;
+	struct kv *images[IMAGES]; /* of the master's store; NULL: none */
+	/* Another master, started on a copy of the store of the one that runs. */
+	struct {
+		struct kv *kv;
+		struct state *state; /* NULL: none, or it is behind */
+	} twin;
+	struct kv *original; /* the one that was put back last, as it was */
+	uint64_t accept_from, behind_since, put_back, accepted;
+	bool to_be_accepted, clash;
+	bool ends_lost;          /* of sessions, with a store that nobody who is here knows of */
 	const struct disk *last; /* that others have been left behind by; NULL: none */
 	uint64_t healed_at, busy_until;
 	unsigned temporary; /* current temporary chunk */

@@ -114,7 +114,7 @@ struct fake {
 	bool hold_commits;
 	unsigned stuck_partition; /* its updates are not committed; UINT32_MAX: none */
 	uint32_t fail_updates;    /* status for every update, 0: none */
-	uint64_t made_anew; /* added to the instance that servers say they are of */
+	uint64_t made_anew;       /* added to the instance that servers say they are of */
 	const char *broken;
 	/* Counters for tests. */
 	unsigned seen[FRAME_OP_COUNT], seen_sync, asked[FAKE_SERVERS], connects;

@@ -82,7 +82,7 @@ static inline uint64_t rig_epoch(void *ctx, uint32_t pool, uint32_t partition)
 	const struct model_store *store = &((struct rig *)ctx)->store;
 
 	(void)pool;
-	return store->epochs[partition];
+	return store->notes.epochs[partition];
 }
 
 static inline void rig_set_epoch(void *ctx, uint32_t pool, uint32_t partition, uint64_t epoch)
@@ -90,7 +90,7 @@ static inline void rig_set_epoch(void *ctx, uint32_t pool, uint32_t partition, u
 	struct model_store *store = &((struct rig *)ctx)->store;
 
 	(void)pool;
-	store->epochs[partition] = epoch;
+	store->notes.epochs[partition] = epoch;
 }
 
 static const struct chain_ops rig_ops = {
