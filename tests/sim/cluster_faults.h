@@ -389,6 +389,45 @@ static void session_breaks(struct world *w)
 		session_ends(w, client->session);
 }
 
+static unsigned server_of_member(const struct world *w, const struct map_chain *chain, unsigned at)
+{
+	unsigned d = at < chain->count && chain->members[at].state == MEMBER_IN_SYNC
+			     ? w->disk_of[chain->members[at].target_id]
+			     : DISKS_MAX;
+
+	return d == DISKS_MAX ? SERVERS_MAX : w->disks[d].server;
+}
+
+static void cut_until(struct world *w, unsigned a, unsigned b, uint64_t until)
+{
+	trace(w, "cut %u -> %u and back until %.3f", a, b, (double)until / (double)MS);
+	w->cut_until[a][b] = w->cut_until[b][a] = until;
+}
+
+/* The session ends, but neither its client nor the head hears of that; what the head passes on does
+ * not come to its end. So the others may acknowledge before they get it, and have it still when
+ * the chain goes on without that head. */
+static void session_goes_on(struct world *w)
+{
+	unsigned c = (unsigned)chance(w, CLIENTS), p = (unsigned)chance(w, w->options.partitions);
+	const struct map_chain *chain =
+		w->master.map == NULL ? NULL : &w->master.map->pools[0].chains[p];
+	unsigned head = chain == NULL ? SERVERS_MAX : server_of_member(w, chain, 0);
+	unsigned next = chain == NULL ? SERVERS_MAX : server_of_member(w, chain, 1);
+	unsigned last = chain == NULL ? SERVERS_MAX : server_of_member(w, chain, 2);
+	uint64_t until = w->now + between(w, 3 * SEC, 5 * SEC);
+
+	if (head == SERVERS_MAX || next == SERVERS_MAX || last == SERVERS_MAX ||
+	    !w->nodes[NODE_MASTER].alive || w->nodes[NODE_MASTER].frozen_until > w->now ||
+	    session_of(w, w->clients[c].session)->fenced)
+		return;
+	w->busy_until = w->now + 3 * SEC;
+	cut_until(w, NODE_MASTER, head, until);
+	cut_until(w, NODE_MASTER, NODE_CLIENT + c, until);
+	cut_until(w, next, last, w->now + between(w, 2500 * MS, 4500 * MS));
+	session_ends(w, w->clients[c].session);
+}
+
 /* ---- one of these ---- */
 
 static void something_breaks(struct world *w)
@@ -474,6 +513,9 @@ static void fault_happens(struct world *w, const struct event *event)
 	case FAULT_OLDER_STORE:
 		w->busy_until = w->now + between(w, 50 * MS, 600 * MS);
 		older_store(w, power_fails(w));
+		break;
+	case FAULT_SESSION_GOES_ON:
+		session_goes_on(w);
 		break;
 	case FAULT_GIVE_UP:
 		conn_tell_closed(w, event->conn, 0);

@@ -9,9 +9,9 @@
  *   cluster_test [--seeds N] [--seed S] [--plant NAME] [--verbose]
  *
  * --seed S alone runs that seed, with --seeds N that and the next ones. Without arguments: 3000
- * seeds, and every planted fault until it is found, but resume-unequal and ack-at-old-epoch, which
- * are rare here and found by chain_test and fences_test; with CATENA_SIM_SEEDS in the environment,
- * so many seeds and no faults (under sanitizers each takes much longer). */
+ * seeds, and every planted fault until it is found, but resume-unequal, which is rare here and
+ * found by chain_test; with CATENA_SIM_SEEDS in the environment, so many seeds and no faults (under
+ * sanitizers each takes much longer). */
 #define CHAIN_PLANTED_FAULTS
 #define MODEL_CHUNKS 32u
 #include "cluster_faults.h"
@@ -204,6 +204,10 @@ static void plan_faults(struct world *w)
 	for (uint64_t n = w->options.older ? 1 + chance(w, 3) : 0; n > 0; n--)
 		schedule(w, between(w, 2 * SEC, TROUBLE - 1 * SEC), EV_FAULT, NOWHERE)->number =
 			FAULT_OLDER_STORE;
+	/* Every fourth of these worlds. */
+	if (w->options.fences && w->options.seed % 4 == 1)
+		schedule(w, between(w, 2 * SEC, TROUBLE - 6 * SEC), EV_FAULT, NOWHERE)->number =
+			FAULT_SESSION_GOES_ON;
 	for (unsigned d = 0; d < DISKS_MAX && w->options.old_disks; d++)
 		if (w->disks[d].used)
 			schedule(w, between(w, 1 * SEC, 5 * SEC), EV_IMAGE, NOWHERE)->a = d;

@@ -78,7 +78,8 @@ enum fault {
 	FAULT_LAST_GOES_BACK_SOON, /* and its server is there again at once */
 	FAULT_RIGHT_DISK,
 	FAULT_SESSION_ENDS,
-	FAULT_OLDER_STORE
+	FAULT_OLDER_STORE,
+	FAULT_SESSION_GOES_ON
 };
 
 enum message_kind {
