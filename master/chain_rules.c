@@ -197,10 +197,13 @@ static bool take_out(const struct chain_case *in, struct map_chain *next)
 				chain_edit_put(next, member->target_id, MEMBER_OFFLINE);
 		} else if (t->presence == PRESENT_RESTARTED && settled &&
 			   !MANAGER_FAULTY(NO_DEMOTION)) {
-			if (!in_sync) /* what was reported of its former life is void */
-				bump = true;
-			else if (witness(in, next, member->target_id))
+			/* What was reported of its former life is void. And where nobody has an
+			 * unbroken one, what was answered may be lost with the power: the epochs
+			 * tell clients and copies apart what was given the same version again. */
+			if (in_sync && witness(in, next, member->target_id))
 				demote(in, next, member->target_id);
+			else
+				bump = true;
 		} else if (t->presence == PRESENT_OLD && settled) {
 			if (!in_sync)
 				bump = true;
