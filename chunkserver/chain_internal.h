@@ -35,6 +35,7 @@ enum chain_fault {
 	CHAIN_FAULT_FORGET_EPOCH,     /* any chain that the master tells is as good as the last */
 	CHAIN_FAULT_SEEN_NOT_DURABLE, /* what was seen of masters and maps ends with the process */
 	CHAIN_FAULT_TAKE_ANY_MASTER,  /* also one that another has overtaken */
+	CHAIN_FAULT_FORGET_LOSS,
 	CHAIN_FAULT_COUNT
 };
 #ifdef CHAIN_PLANTED_FAULTS
@@ -72,17 +73,19 @@ struct request {
 	unsigned refs;
 	struct chain_source source;
 	struct waiter *waiters;
-	bool dropped;      /* while the store works on it: abort as soon as possible */
-	bool fenced;       /* an update of a session that is over: counts in env->fenced */
-	bool touched;      /* broken off by the store, and its bytes may be in the copy */
-	bool duplicate;    /* applied before; is only passed on and answered */
-	bool forwarded;    /* with id, on the connection that stands */
-	bool down_done;    /* the successor has answered */
-	bool left;         /* the walk's to copy: nobody waits for the successor */
-	bool before_end;   /* came before the SYNC_END that waits for it */
-	bool synced;       /* own disk, when it has to be */
-	bool waiting;      /* removal: for its chunks' queues */
-	uint64_t wanted;   /* of a client: the version it was answered last, or 0 */
+	bool dropped;    /* while the store works on it: abort as soon as possible */
+	bool fenced;     /* an update of a session that is over: counts in env->fenced */
+	bool touched;    /* broken off by the store, and its bytes may be in the copy */
+	bool duplicate;  /* applied before; is only passed on and answered */
+	bool forwarded;  /* with id, on the connection that stands */
+	bool down_done;  /* the successor has answered */
+	bool left;       /* the walk's to copy: nobody waits for the successor */
+	bool before_end; /* came before the SYNC_END that waits for it */
+	bool synced;     /* own disk, when it has to be */
+	bool waiting;    /* removal: for its chunks' queues */
+	/* Of a client: the version that it was answered last, or 0, and in which epoch; 0: it does
+	 * not say. */
+	uint64_t wanted, wanted_epoch;
 	bool syncing;      /* store_sync() is under way */
 	uint64_t admitted; /* bytes that count in in_flight */
 	uint64_t id;

@@ -42,8 +42,10 @@ struct request *request_new(struct chain *chain, const struct chain_source *sour
 		.shell = r->shell,
 	};
 	if ((header->op == FRAME_FLUSH || frame_is_update(header->op)) &&
-	    (header->flags & FRAME_FORWARD) == 0)
+	    (header->flags & FRAME_FORWARD) == 0) {
 		r->wanted = header->version;
+		r->wanted_epoch = header->arg;
+	}
 	r->env = env;
 	r->chain = chain;
 	r->refs = 1;

@@ -151,10 +151,35 @@ static void start_commit(struct request *r)
 	operation_add(r, CHAIN_COMMIT);
 }
 
+/* 0: all that the client was answered last is here. LOST: it went with the power of all copies, and
+ * an update must not take its number. */
+static uint32_t answered_status(const struct request *r)
+{
+	struct chain_env *env = r->env;
+	struct chunk_info info;
+
+	if (r->wanted == 0 || FAULTY(FORGET_LOSS))
+		return 0;
+	if (r->wanted > r->chunk->committed)
+		return FRAME_STATUS_LOST;
+	if (r->wanted_epoch == 0 || r->wanted_epoch >= r->chain->config.epoch)
+		return 0;
+	if (env->ops->store.info(env->ctx, &r->public.key, &info) < 0) {
+		trouble(r->chain);
+		return FRAME_STATUS_NOT_READY;
+	}
+	/* Version 0: parts of two copies. */
+	if (info.version == 0 ||
+	    !chunk_history_has(&info.history, info.epoch, r->wanted_epoch, r->wanted))
+		return FRAME_STATUS_LOST;
+	return 0;
+}
+
 /* False: the first of the queue has to wait for something. */
 static bool first_goes_on(struct chain_chunk *chunk)
 {
 	struct request *r = chunk->queue;
+	uint32_t status;
 
 	if (FAULTY(COMMIT_OUT_OF_ORDER))
 		while (r != NULL && r->next != NULL && r->state != REQUEST_PREPARED)
@@ -173,9 +198,9 @@ static bool first_goes_on(struct chain_chunk *chunk)
 	}
 	if (r->public.op != FRAME_FLUSH)
 		return false;
-	/* Answered updates that are not here any more were lost with the power. */
-	if (r->wanted > chunk->committed) {
-		request_end(r, EIO, NULL);
+	status = answered_status(r);
+	if (status != 0) {
+		request_end(r, status, NULL);
 		return true;
 	}
 	DL_DELETE(chunk->queue, r);
@@ -544,14 +569,15 @@ static bool admit(struct request *r)
 
 static void accept_client(struct chain_chunk *chunk, struct request *r)
 {
+	uint32_t status;
+
 	if (duplicate_of_client(chunk, r))
 		return;
-	/* Lost with the power: this update must not take the number of one that was answered. */
-	if (r->wanted > chunk->committed) {
-		request_end(r, EIO, NULL);
-		return;
-	}
-	if (r->public.op == FRAME_WRITE && !admit(r))
+	r->chunk = chunk;
+	status = answered_status(r);
+	if (status != 0)
+		request_end(r, status, NULL);
+	else if (r->public.op == FRAME_WRITE && !admit(r))
 		request_refuse(r, ENOSPC, 0);
 	else
 		queue_request(chunk, r);

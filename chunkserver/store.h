@@ -45,6 +45,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <uv.h>
+#include "chunkserver/chunk_history.h"
 #include "common/buf.h"
 #include "common/chunk.h"
 #include "common/cluster_map.h"
@@ -141,6 +142,7 @@ struct chunk_info {
 	bool unsure; /* went through a crash while overwritten, not yet compared */
 	uint64_t epoch, version;
 	uint32_t length; /* end of the last present byte; 0 when empty */
+	struct chunk_history history;
 	uint32_t op_count;
 	struct store_op_id ops[STORE_OPS_KEPT]; /* oldest first */
 };

@@ -49,6 +49,7 @@ void change_begin(struct change *change, struct chunk *chunk)
 	next->has_file = chunk->has_file;
 	next->epoch = chunk->epoch;
 	next->version = chunk->version;
+	next->history = chunk->history;
 	next->length = chunk->length;
 	next->inner_count = chunk->inner_count;
 	memset(next->digests, 0, sizeof(next->digests));
@@ -448,6 +449,7 @@ static void take_over(struct change *change, uint64_t seq)
 	chunk->has_file = next->has_file;
 	chunk->epoch = next->epoch;
 	chunk->version = next->version;
+	chunk->history = next->history;
 	chunk->length = next->length;
 	chunk->inner_count = next->inner_count;
 	chunk->op_count = next->op_count;

@@ -105,6 +105,7 @@ static int take_record(struct chunk *chunk, const struct record *record, const s
 	chunk->has_file = record->has_file;
 	chunk->epoch = record->epoch;
 	chunk->version = record->version;
+	chunk->history = record->history;
 	chunk->length = record->length;
 	chunk->inner_count = record->inner_count;
 	return 0;
@@ -132,6 +133,7 @@ int chunk_load(struct chunk *chunk)
 	forget_pieces(chunk);
 	chunk->exists = chunk->unsure = chunk->has_file = false;
 	chunk->epoch = chunk->version = 0;
+	chunk->history = (struct chunk_history){0};
 	chunk->length = chunk->inner_count = chunk->op_count = 0;
 	rc = kv_get(chunk->store->kv, FAMILY_MAIN, key, key_record(&chunk->key, key), &value,
 		    &size);

@@ -148,13 +148,19 @@ static int commit_plan(struct plan *plan)
 	}
 	if (rc != 0)
 		return rc;
-	change->next.epoch = update->epoch;
 	if (update->syncing) {
+		change->next.epoch = update->epoch;
 		change->next.op_count = store_ops_void(change->next.ops, change->next.op_count,
 						       change->next.version);
 		change->next.version = 0;
 		return change_write(change);
 	}
+	/* It goes on with parts of two copies, since the better one is gone for good. */
+	if (plan->chunk->exists && change->next.version == 0)
+		change->next.history.lost = true;
+	chunk_history_change(&change->next.history, change->next.epoch, change->next.version,
+			     update->epoch);
+	change->next.epoch = update->epoch;
 	change->next.version = update->version;
 	if ((id.client_id | id.op_id) != 0)
 		change_op(change, &id, update->answered);
@@ -250,7 +256,8 @@ int store_complete(struct store_view *view, const struct chunk_key *key,
 	struct chunk *chunk;
 	int rc = store_check(view->store);
 
-	if (!info->exists || info->length > CHUNK_SIZE_MAX || info->op_count > STORE_OPS_KEPT)
+	if (!info->exists || info->length > CHUNK_SIZE_MAX || info->op_count > STORE_OPS_KEPT ||
+	    !chunk_history_is_sound(&info->history))
 		return -EINVAL;
 	if (rc == 0)
 		rc = chunk_get(view, key, &chunk);
@@ -263,6 +270,7 @@ int store_complete(struct store_view *view, const struct chunk_key *key,
 	change->next.epoch = info->epoch;
 	change->next.version = info->version;
 	change->next.unsure = info->unsure;
+	change->next.history = info->history;
 	change->next.op_count = info->op_count;
 	if (info->op_count > 0)
 		memcpy(change->next.ops, info->ops, info->op_count * sizeof(*info->ops));

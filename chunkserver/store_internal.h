@@ -192,6 +192,7 @@ struct record {
 	bool unsure;
 	bool has_file; /* some block was put into the file once */
 	uint64_t epoch, version;
+	struct chunk_history history;
 	uint32_t length;
 	uint32_t inner_count;         /* inner blocks of the chunk */
 	uint32_t digests[PIECES_MAX]; /* pieces_of(length) of them; 0: no block present */
@@ -512,6 +513,7 @@ struct chunk {
 
 	bool exists, unsure, has_file;
 	uint64_t epoch, version;
+	struct chunk_history history;
 	uint32_t length, inner_count;
 	uint32_t op_count, op_room;
 	struct store_op_id *ops;

@@ -58,6 +58,7 @@ static void fill_info(const struct chunk *chunk, struct chunk_info *info)
 	info->unsure = chunk->unsure;
 	info->epoch = chunk->epoch;
 	info->version = chunk->version;
+	info->history = chunk->history;
 	info->length = chunk->length;
 	info->op_count = chunk->op_count;
 	if (chunk->op_count > 0)

@@ -16,6 +16,9 @@
 
 #define RECORD_UNSURE   1u
 #define RECORD_HAS_FILE 2u
+#define RECORD_LOST     4u
+#define RECORD_TURNS    8u
+#define RECORD_FLAGS    15u
 #define CRC_BYTES       4u
 
 const struct kv_family store_families[FAMILY_COUNT] = {
@@ -260,7 +263,9 @@ int piece_decode(const struct chunk_key *key, uint32_t index, const void *data, 
 /* ---- records ----
  *
  * flags u8; varints: epoch, version, length, inner_count, op_count; ops: deltas of client, op and
- * version to the one before; then the piece of a short chunk, or the digests of a longer one. */
+ * version to the one before; with TURNS their count u8, and deltas of epoch and version of each to
+ * the one before (of the first epoch to the record's); then the piece of a short chunk, or the
+ * digests of a longer one. */
 
 static void write_ops(struct writer *w, const struct record *record)
 {
@@ -295,6 +300,40 @@ static void read_ops(struct reader *r, struct record *record)
 	}
 }
 
+static void write_turns(struct writer *w, const struct record *record)
+{
+	const struct chunk_history *history = &record->history;
+	struct history_turn before = {.epoch = record->epoch};
+
+	if (history->count == 0)
+		return;
+	write_u8(w, (uint8_t)history->count);
+	for (uint32_t i = 0; i < history->count; i++) {
+		write_varint(w, delta_of(history->turns[i].epoch, before.epoch));
+		write_varint(w, delta_of(history->turns[i].version, before.version));
+		before = history->turns[i];
+	}
+}
+
+static void read_turns(struct reader *r, struct record *record)
+{
+	struct chunk_history *history = &record->history;
+	struct history_turn before = {.epoch = record->epoch};
+
+	history->count = reader_u8(r);
+	if (history->count == 0 || history->count > HISTORY_TURNS) {
+		history->count = 0;
+		r->failed = true;
+	}
+	for (uint32_t i = 0; i < history->count && reader_ok(r); i++) {
+		before.epoch = delta_apply(read_varint(r), before.epoch);
+		before.version = delta_apply(read_varint(r), before.version);
+		history->turns[i] = before;
+	}
+	if (!chunk_history_is_sound(history))
+		r->failed = true;
+}
+
 uint32_t store_ops_void(struct store_op_id *ops, uint32_t count, uint64_t version)
 {
 	for (uint32_t i = 0; i < count; i++)
@@ -315,12 +354,15 @@ size_t record_encode(const struct chunk_key *key, const struct record *record,
 
 	write_u8(&w, RECORD_FORMAT);
 	write_u8(&w, (uint8_t)((record->unsure ? RECORD_UNSURE : 0) |
-			       (record->has_file ? RECORD_HAS_FILE : 0)));
+			       (record->has_file ? RECORD_HAS_FILE : 0) |
+			       (record->history.lost ? RECORD_LOST : 0) |
+			       (record->history.count > 0 ? RECORD_TURNS : 0)));
 	write_varint(&w, record->epoch);
 	write_varint(&w, record->version);
 	write_varint(&w, record->length);
 	write_varint(&w, record->inner_count);
 	write_ops(&w, record);
+	write_turns(&w, record);
 	if (!record_is_inline(record->length)) {
 		for (uint32_t i = 0; i < pieces_of(record->length); i++)
 			write_le32(&w, record->digests[i]);
@@ -364,16 +406,19 @@ int record_decode(const struct chunk_key *key, const void *data, size_t size, st
 	flags = reader_u8(&r);
 	record->unsure = (flags & RECORD_UNSURE) != 0;
 	record->has_file = (flags & RECORD_HAS_FILE) != 0;
+	record->history = (struct chunk_history){.lost = (flags & RECORD_LOST) != 0};
 	record->epoch = read_varint(&r);
 	record->version = read_varint(&r);
 	length = read_varint(&r);
 	inner = read_varint(&r);
 	if (!reader_ok(&r) || length > CHUNK_SIZE_MAX || inner > STORE_BLOCKS_MAX ||
-	    (flags & ~(RECORD_UNSURE | RECORD_HAS_FILE)) != 0)
+	    (flags & ~RECORD_FLAGS) != 0)
 		return -EBADMSG;
 	record->length = (uint32_t)length;
 	record->inner_count = (uint32_t)inner;
 	read_ops(&r, record);
+	if ((flags & RECORD_TURNS) != 0)
+		read_turns(&r, record);
 	if (reader_ok(&r))
 		read_pieces(&r, record, piece);
 	return reader_done(&r) ? 0 : -EBADMSG;

@@ -5,8 +5,9 @@
  *   is taken as it is, when it may have been overwritten in place (it is in the mark), or when
  *   only the process has died (then nothing that was written is lost);
  *   becomes absent otherwise: it was new, never synced, and what the file holds there is not it.
- * Either way the chunk is unsure. A block that the file is too short for has become absent in a
- * power cut; when only the process has died that is damage, and stays so.
+ * Either way the chunk is unsure, and after a power cut its record says that something is lost (see
+ * chunk_history.h), with the bytes' change in one batch. A block that the file is too short for has
+ * become absent in a power cut; when only the process has died that is damage, and stays so.
  *
  * Files without a record are of updates that were never committed, or of removed chunks; in a
  * target with a damaged log also of chunks whose record is lost, so there they stay until the
@@ -94,6 +95,15 @@ static int judge(struct replay *replay, uint32_t index, const struct piece *piec
 	return 0;
 }
 
+/* What was answered may be gone, and what was applied has to be applied again. (Of a copy that was
+ * not completed the ids say how far it had been.) */
+static void record_lost(struct record *next)
+{
+	next->history.lost = true;
+	if (next->version > 0)
+		next->op_count = 0;
+}
+
 static int replay_piece(struct replay *replay, uint32_t index)
 {
 	struct verdict verdict;
@@ -115,6 +125,8 @@ static int replay_piece(struct replay *replay, uint32_t index)
 			bits_clear(&piece->present, i);
 	}
 	replay->change->next.unsure = true;
+	if (!replay->store->same_boot)
+		record_lost(&replay->change->next);
 	replay->adopted += bits_count(&verdict.adopt);
 	replay->lost += bits_count(&verdict.lose);
 	return 0;

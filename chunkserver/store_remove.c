@@ -136,6 +136,7 @@ static void forget(struct chunk *chunk, uint64_t seq)
 	}
 	chunk->exists = chunk->unsure = chunk->has_file = false;
 	chunk->epoch = chunk->version = 0;
+	chunk->history = (struct chunk_history){0};
 	chunk->length = chunk->inner_count = chunk->op_count = 0;
 	chunk->last_seq = seq;
 	chunk->change++;

@@ -215,6 +215,7 @@ int store_info(struct store_view *view, const struct chunk_key *key, struct chun
 	info->unsure = chunk->unsure || chunk_repairs(chunk, 0, STORE_BLOCKS_MAX);
 	info->epoch = chunk->epoch;
 	info->version = chunk->version;
+	info->history = chunk->history;
 	info->length = chunk->length;
 	info->op_count = chunk->op_count;
 	if (chunk->op_count > 0)

@@ -14,7 +14,7 @@
  * All of these frames have FORWARD set, the key's pool and partition, the epoch of the chain, and
  * the successor's target id in arg. Integers are little-endian.
  *
- * SYNC_COMPARE, kind 1, records of a range (32 bytes, then 44 for each record):
+ * SYNC_COMPARE, kind 1, records of a range (32 bytes, then 48 for each record):
  *    0 u8  kind = 1
  *    1 u8  flags: 1 FIRST (a walk begins; from is 0/0), 2 LAST (to is the highest key)
  *    2 u16 count, at most SYNC_RECORDS_MAX
@@ -24,6 +24,7 @@
  *   then by key, ascending, inside the range:
  *    0 u64 file id    8 u32 index    12 u32 length
  *   16 u64 epoch     24 u64 version  32 u64 base   40 u32 digest (store_digest())
+ *   44 u32 chunk_history_digest()
  *   Answer: bit i%8 of byte i/8 is set when record i differs; no payload when count is 0.
  *   base <= version: all updates above base are pending at the predecessor. Epoch 2^64-1: the
  *   predecessor cannot read its record; the successor leaves its own alone.
@@ -44,8 +45,11 @@
  *   updates may follow. GAP: a walk is needed.
  * SYNC_DATA: key, offset; payload: whole blocks with their checksums, all present; or range and no
  *   payload: a hole. Offset, range and length are multiples of BLOCK_SIZE.
- * SYNC_COMMIT: key; payload (24 bytes, then 24 for each operation id, oldest first):
- *    0 u64 epoch   8 u64 version   16 u32 length   20 u32 count, at most STORE_OPS_KEPT
+ * SYNC_COMMIT: key; payload (32 bytes, then 16 for each turn of its history and 24 for each
+ * operation id, both oldest first):
+ *    0 u64 epoch   8 u64 version   16 u32 length   20 u32 count of ids, at most STORE_OPS_KEPT
+ *   24 u32 1: lost, else 0         28 u32 count of turns, at most HISTORY_TURNS
+ *    then  u64 epoch, u64 version
  *    then  u64 client id, u64 op id, u64 version
  * SYNC_END: nothing. Answered when the successor has its own successor equal, too. */
 #ifndef CATENA_CHUNKSERVER_SYNC_H
@@ -62,14 +66,15 @@
 #define SYNC_GONE_MAX      1024u
 #define SYNC_WINDOW        8u
 #define SYNC_HEAD_BYTES    32u
-#define SYNC_RECORD_BYTES  44u
+#define SYNC_RECORD_BYTES  48u
 #define SYNC_GONE_BYTES    12u
 #define SYNC_COMPARE_MAX   (SYNC_HEAD_BYTES + SYNC_RECORDS_MAX * SYNC_RECORD_BYTES)
 #define SYNC_GONE_ALL_MAX  (8u + SYNC_GONE_MAX * SYNC_GONE_BYTES)
 #define SYNC_BLOCKS_HEAD   24u
 #define SYNC_BLOCKS_MAX    (SYNC_BLOCKS_HEAD + STORE_BLOCKS_MAX * 4 + STORE_BLOCKS_MAX / 8)
 #define SYNC_RESUME_BYTES  8u
-#define SYNC_COMMIT_MAX    (24u + STORE_OPS_KEPT * 24u)
+#define SYNC_COMMIT_HEAD   32u
+#define SYNC_COMMIT_MAX    (SYNC_COMMIT_HEAD + HISTORY_TURNS * 16u + STORE_OPS_KEPT * 24u)
 #define SYNC_BITMAP_MAX    (SYNC_RECORDS_MAX / 8)
 #define SYNC_EPOCH_DAMAGED UINT64_MAX
 
@@ -89,7 +94,7 @@ uint64_t sync_version_of(const struct chunk_info *info);
 struct sync_record {
 	struct sync_key key;
 	uint64_t epoch, version, base;
-	uint32_t length, digest;
+	uint32_t length, digest, history;
 };
 
 struct sync_compare {

@@ -61,6 +61,7 @@ size_t sync_compare_encode(const struct sync_compare *compare, uint8_t out[SYNC_
 		put_le64(at + 24, record->version);
 		put_le64(at + 32, record->base);
 		put_le32(at + 40, record->digest);
+		put_le32(at + 44, record->history);
 	}
 	return (size_t)(at - out);
 }
@@ -74,6 +75,7 @@ static void record_get(struct reader *r, struct sync_record *record)
 	record->version = reader_le64(r);
 	record->base = reader_le64(r);
 	record->digest = reader_le32(r);
+	record->history = reader_le32(r);
 }
 
 static bool compare_ok(const struct sync_compare *c)
@@ -211,13 +213,34 @@ size_t sync_commit_encode(const struct chunk_info *info, uint8_t out[SYNC_COMMIT
 	put_le64(at + 8, info->version);
 	put_le32(at + 16, info->length);
 	put_le32(at + 20, info->op_count);
-	at += 24;
+	put_le32(at + 24, info->history.lost ? 1 : 0);
+	put_le32(at + 28, info->history.count);
+	at += SYNC_COMMIT_HEAD;
+	for (uint32_t i = 0; i < info->history.count; i++, at += 16) {
+		put_le64(at, info->history.turns[i].epoch);
+		put_le64(at + 8, info->history.turns[i].version);
+	}
 	for (uint32_t i = 0; i < info->op_count; i++, at += 24) {
 		put_le64(at, info->ops[i].client_id);
 		put_le64(at + 8, info->ops[i].op_id);
 		put_le64(at + 16, info->ops[i].version);
 	}
 	return (size_t)(at - out);
+}
+
+static bool history_get(struct reader *r, struct chunk_history *history)
+{
+	uint32_t lost = reader_le32(r);
+
+	history->lost = lost == 1;
+	history->count = reader_le32(r);
+	if (!reader_ok(r) || lost > 1 || history->count > HISTORY_TURNS)
+		return false;
+	for (uint32_t i = 0; i < history->count; i++) {
+		history->turns[i].epoch = reader_le64(r);
+		history->turns[i].version = reader_le64(r);
+	}
+	return reader_ok(r) && chunk_history_is_sound(history);
 }
 
 int sync_commit_decode(const void *data, size_t size, struct chunk_info *out)
@@ -230,7 +253,8 @@ int sync_commit_decode(const void *data, size_t size, struct chunk_info *out)
 	out->version = reader_le64(&r);
 	out->length = reader_le32(&r);
 	out->op_count = reader_le32(&r);
-	if (!reader_ok(&r) || out->length > CHUNK_SIZE_MAX || out->op_count > STORE_OPS_KEPT)
+	if (!history_get(&r, &out->history) || out->length > CHUNK_SIZE_MAX ||
+	    out->op_count > STORE_OPS_KEPT)
 		return -EBADMSG;
 	for (uint32_t i = 0; i < out->op_count; i++) {
 		out->ops[i].client_id = reader_le64(&r);

@@ -43,7 +43,8 @@ static int differs(const struct sync_store *store, void *ctx, const struct chunk
 		return -ESTALE;
 	if (covered(record, &own, epoch))
 		return 0;
-	if (!own.exists || own.version != record->version || own.length != record->length)
+	if (!own.exists || own.version != record->version || own.length != record->length ||
+	    chunk_history_digest(&own.history) != record->history)
 		return 1;
 	rc = store->digest(ctx, key, &digest);
 	if (rc == -EBADMSG)

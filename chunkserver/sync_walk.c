@@ -147,6 +147,7 @@ static int never_completed(struct sync_walk *walk, const struct chunk_key *key,
 	if (walk->asker.others)
 		return -EBADMSG;
 	info->version = sync_version_of(info);
+	info->history.lost = true;
 	return walk->store->complete(walk->ctx, key, info);
 }
 
@@ -178,6 +179,7 @@ static int add_record(struct sync_walk *walk, const struct chunk_key *key)
 	record->epoch = info.epoch;
 	record->version = info.version;
 	record->length = info.length;
+	record->history = chunk_history_digest(&info.history);
 	record->base = walk->asker.base(walk->asker.arg, key, info.version);
 	if (info.unsure)
 		walk->unsure[walk->range.count / 8] |= (uint8_t)(1u << walk->range.count % 8);

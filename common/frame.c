@@ -114,8 +114,7 @@ static bool presence_ok(enum presence rule, uint32_t value)
 
 static bool status_known(uint32_t status)
 {
-	return status <= ERRNO_MAX ||
-	       (status >= FRAME_STATUS_EPOCH && status <= FRAME_STATUS_FENCED);
+	return status <= ERRNO_MAX || (status >= FRAME_STATUS_EPOCH && status <= FRAME_STATUS_LOST);
 }
 
 /* What holds for requests and answers. NULL: all is well. */
@@ -260,6 +259,8 @@ const char *frame_status_name(uint32_t status)
 		return "GAP";
 	case FRAME_STATUS_FENCED:
 		return "FENCED";
+	case FRAME_STATUS_LOST:
+		return "LOST";
 	default:
 		break;
 	}

@@ -70,6 +70,7 @@ enum frame_status {
 	FRAME_STATUS_NOT_MINE,     /* no such partition here */
 	FRAME_STATUS_GAP,          /* member lacks an earlier update: sync this partition first */
 	FRAME_STATUS_FENCED, /* the client's session is over: nothing of it is taken any more */
+	FRAME_STATUS_LOST,   /* what this client was answered last is not all there any more */
 };
 
 struct frame_header {

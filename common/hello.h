@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HELLO_PROTOCOL 1u
+#define HELLO_PROTOCOL 2u
 #define HELLO_BYTES    88u
 /* Session ids end here: the upper 12 bits are for more groups of masters than one. */
 #define HELLO_SESSION_END (UINT64_C(1) << 52)

@@ -21,6 +21,7 @@
 #include <stdint.h>
 #include "common/cluster_map.h"
 #include "common/frame.h"
+#include "fs/chain_answered.h"
 #include "fs/chain_client_transport.h"
 
 #define CHAIN_SILENCE_NS     (5 * UINT64_C(1000000000))
@@ -50,9 +51,9 @@ struct chain_request {
 	uint32_t offset, range;
 	struct buf *payload; /* WRITE: borrowed until done, crcs filled */
 	uint64_t session;    /* update: the session it is of; 0: the one that first sends it */
-	/* Update: the chunk's version that was answered and must still be there, or 0: read each
-	 * time that it goes out, and -EIO if it is not. NULL: none. Lives until done(). */
-	const atomic_uint_fast64_t *known;
+	/* Update, FLUSH: what was answered and must still be there: read each time that it goes
+	 * out, and -ENODATA if it is not. NULL: nothing. Lives until done(). */
+	const struct chain_answered *known;
 	chain_done_fn *done;
 	void *user;
 	/* With done(): went out more than once, so that the answer may be that of the first time.

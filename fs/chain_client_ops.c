@@ -98,10 +98,12 @@ bool chain_request_header(struct chain_client *client, struct chain_request *req
 		.range = request->range,
 		.length = request->payload == NULL ? 0 : request->payload->length,
 	};
-	if (frame_is_update(request->op)) {
-		header->version = request->known == NULL ? 0 : atomic_load(request->known);
-		return op_assign(client, request, header);
+	if (request->known != NULL) {
+		header->version = atomic_load(&request->known->version);
+		header->arg = header->version == 0 ? 0 : atomic_load(&request->known->epoch);
 	}
+	if (frame_is_update(request->op))
+		return op_assign(client, request, header);
 	header->client_id = atomic_load_explicit(&client->session_id, memory_order_acquire);
 	return true;
 }

@@ -198,6 +198,9 @@ enum chain_verdict chain_judge(const struct chain_request *request, uint32_t sta
 			return CHAIN_SEND_AGAIN;
 		*error = -EIO;
 		return CHAIN_DONE;
+	case FRAME_STATUS_LOST:
+		*error = -ENODATA;
+		return CHAIN_DONE;
 	case FRAME_STATUS_FENCED:
 		/* Our session is over, which we have not heard yet. Its updates end with it. */
 		if (!frame_is_update(request->op))

@@ -45,6 +45,9 @@ struct data_options {
 	 * from any thread. NULL: it is lost. */
 	void (*ask_gone)(void *user, uint64_t ino, uint64_t file_id, data_gone_fn *answer,
 			 void *arg);
+	/* So many bytes of the file, at most, were answered and are not there any more, which a
+	 * data_flush() is told as -EIO. From any thread. NULL: the log has it without a path. */
+	void (*lost)(void *user, uint64_t ino, uint64_t file_id, uint64_t bytes);
 	void *user;
 };
 

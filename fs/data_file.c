@@ -399,7 +399,7 @@ static struct update *next_update(struct data_file *file, bool all, bool sync, s
 	u->payload = writeback_payload(file->wb, e);
 	if (u->payload == NULL) {
 		/* Nothing but to say so at the next flush. */
-		writeback_done(file->wb, e, -ENOMEM, 0, false);
+		writeback_done(file->wb, e, -ENOMEM, 0, 0, false);
 		return NULL;
 	}
 	e->user = u;
@@ -407,7 +407,7 @@ static struct update *next_update(struct data_file *file, bool all, bool sync, s
 		.op = FRAME_WRITE,
 		.sync = e->sync,
 		.session = file->session,
-		.known = writeback_known(e),
+		.known = writeback_known(e->chunk),
 		.key = data_file_key(file, (uint32_t)(e->offset / file->chunk_size)),
 		.offset = (uint32_t)(e->offset % file->chunk_size),
 		.payload = u->payload,
@@ -510,7 +510,20 @@ static void report_loss(struct data_file *file, const struct update *u, int erro
 		log_warn("written data is lost file=%016" PRIx64 " chunk=%" PRIu32
 			 " offset=%" PRIu32 " length=%" PRIu32 " error=\"%s\"",
 			 u->request.key.file_id, u->request.key.index, u->request.offset,
-			 u->payload->length, strerror(-error));
+			 u->payload->length,
+			 error == -ENODATA ? "what was written before is lost" : strerror(-error));
+}
+
+void data_tell_lost(struct data_file *file, uint64_t file_id, uint64_t bytes)
+{
+	struct data *data = file->data;
+	uint64_t ino = atomic_load_explicit(&file->ino, memory_order_relaxed);
+
+	if (data->lost != NULL)
+		data->lost(data->user, ino, file_id, bytes);
+	else
+		log_error("answered data is lost file=%016" PRIx64 " bytes=%" PRIu64, file_id,
+			  bytes);
 }
 
 static void update_done(struct chain_request *request, int error, const struct frame_header *answer,
@@ -520,6 +533,8 @@ static void update_done(struct chain_request *request, int error, const struct f
 	struct data_file *file = u->file;
 	struct data_work work;
 	bool synced = request->sync && !request->repeated;
+	const uint64_t file_id = request->key.file_id;
+	uint64_t lost = 0;
 
 	buf_unref(payload);
 	if (error == -ECANCELED)
@@ -527,12 +542,19 @@ static void update_done(struct chain_request *request, int error, const struct f
 	else if (error != 0)
 		report_loss(file, u, error);
 	pthread_mutex_lock(&file->lock);
-	writeback_done(file->wb, u->extent, error, answer == NULL ? 0 : answer->version, synced);
+	if (error == -ENODATA) {
+		lost = writeback_lost(file->wb, u->extent->chunk);
+		error = -EIO;
+	}
+	writeback_done(file->wb, u->extent, error, answer == NULL ? 0 : answer->version,
+		       answer == NULL ? 0 : answer->epoch, synced);
 	data_file_gather(file, &work);
 	pthread_mutex_unlock(&file->lock);
 	buf_unref(u->payload);
 	free(u);
 	data_file_run(file, &work);
+	if (lost > 0)
+		data_tell_lost(file, file_id, lost);
 	data_file_drop(file);
 }
 

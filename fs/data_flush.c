@@ -13,10 +13,9 @@ struct flush {
 	bool durable;
 	int error;
 	uint64_t generation; /* of the file when the frames were sent */
-	/* Of chunks whose copies know less than they have answered: so many, the first of them,
-	 * what it has and what was answered. */
-	uint32_t lost_chunks, lost_index;
-	uint64_t lost_file_id, lost_version, lost_written;
+	/* Of chunks whose copies have not all that they have answered. */
+	uint32_t lost_chunks;
+	uint64_t lost_file_id, lost_bytes;
 	atomic_size_t pending;
 	data_done_fn *done;
 	void *user;
@@ -24,6 +23,7 @@ struct flush {
 
 struct flush_frame {
 	struct chain_request request;
+	struct chain_answered answered;
 	struct flush *flush;
 	struct wb_unsynced covers;
 };
@@ -44,10 +44,7 @@ static void flush_judged(void *arg, bool gone)
 	struct flush *flush = arg;
 
 	if (!gone) {
-		log_error("answered data is lost file=%" PRIx64 " chunk=%" PRIu32
-			  " version=%" PRIu64 " written=%" PRIu64 " chunks=%" PRIu32,
-			  flush->lost_file_id, flush->lost_index, flush->lost_version,
-			  flush->lost_written, flush->lost_chunks);
+		data_tell_lost(flush->file, flush->lost_file_id, flush->lost_bytes);
 		if (flush->error == 0)
 			flush->error = -EIO;
 	}
@@ -67,16 +64,10 @@ static void flush_end(struct flush *flush)
 		flush_judged(flush, false);
 }
 
-/* With the file's lock held. */
-static void note_loss(struct flush *flush, const struct chunk_key *key, uint64_t version,
-		      uint64_t written)
+/* The head says so; or it has less, or (of a partition without a chain) nothing. */
+static bool is_lost(const struct flush_frame *frame, int error, const struct frame_header *answer)
 {
-	if (flush->lost_chunks++ > 0)
-		return;
-	flush->lost_file_id = key->file_id;
-	flush->lost_index = key->index;
-	flush->lost_version = version;
-	flush->lost_written = written;
+	return error == -ENODATA || (error == 0 && answer->version < frame->covers.version);
 }
 
 static void frame_done(struct chain_request *request, int error, const struct frame_header *answer,
@@ -88,15 +79,18 @@ static void frame_done(struct chain_request *request, int error, const struct fr
 
 	buf_unref(payload);
 	pthread_mutex_lock(&file->lock);
-	if (error != 0) {
+	if (is_lost(frame, error, answer)) {
+		/* Unless it was truncated to nothing meanwhile: that was on purpose. */
+		if (file->generation == flush->generation) {
+			flush->lost_chunks++;
+			flush->lost_file_id = request->key.file_id;
+			flush->lost_bytes += frame->covers.bytes;
+			writeback_synced(file->wb, frame->covers.index, frame->covers.version);
+		}
+	} else if (error != 0) {
 		if (flush->error == 0)
 			flush->error = error;
-	} else if (file->generation != flush->generation) {
-		/* Truncated to nothing meanwhile: what this covered is gone on purpose. */
-	} else if (answer->version < frame->covers.version) {
-		note_loss(flush, &request->key, answer->version, frame->covers.version);
-		writeback_synced(file->wb, frame->covers.index, frame->covers.version);
-	} else {
+	} else if (file->generation == flush->generation) {
 		writeback_synced(file->wb, frame->covers.index, frame->covers.version);
 	}
 	pthread_mutex_unlock(&file->lock);
@@ -125,8 +119,10 @@ static void send_frames(struct flush *flush, const struct wb_unsynced *list, siz
 		}
 		frame->flush = flush;
 		frame->covers = list[i];
+		chain_answered_set(&frame->answered, list[i].version, list[i].epoch);
 		frame->request = (struct chain_request){
 			.op = FRAME_FLUSH,
+			.known = &frame->answered,
 			.key = keys[i],
 			.done = frame_done,
 			.user = frame,

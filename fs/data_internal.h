@@ -51,6 +51,7 @@ struct update {
 struct punch_op {
 	struct chain_request request;
 	struct punch *punch;
+	struct wb_chunk *chunk;
 	struct punch_op *next;
 };
 
@@ -124,6 +125,7 @@ struct data {
 	/* As in data_options. */
 	void (*ask_gone)(void *user, uint64_t ino, uint64_t file_id, data_gone_fn *answer,
 			 void *arg);
+	void (*lost)(void *user, uint64_t ino, uint64_t file_id, uint64_t bytes);
 	void *user;
 
 	pthread_mutex_t files_lock;
@@ -171,6 +173,8 @@ int data_open_on(const struct data_options *options, struct chain_transport *tra
 /* data_file.c */
 void data_file_hold(struct data_file *file);
 void data_file_drop(struct data_file *file);
+/* Answered data of the file is lost. No lock held. */
+void data_tell_lost(struct data_file *file, uint64_t file_id, uint64_t bytes);
 int data_files_collect(struct data *data, struct data_file ***out, size_t *count); /* references */
 struct chunk_key data_file_key(const struct data_file *file, uint32_t index);
 void data_file_gather(struct data_file *file, struct data_work *work); /* lock held */

@@ -38,13 +38,17 @@ static void op_done(struct chain_request *request, int error, const struct frame
 	struct punch *punch = op->punch;
 	struct data_file *file = punch->file;
 	struct data_work work;
+	uint64_t lost = 0;
 
 	buf_unref(payload);
 	pthread_mutex_lock(&file->lock);
-	if (file->generation == punch->generation)
-		writeback_hole_answered(file->wb, request->key.index, error,
-					answer == NULL ? 0 : answer->version,
-					request->sync && !request->repeated);
+	if (error == -ENODATA) {
+		lost = writeback_lost(file->wb, op->chunk);
+		error = -EIO;
+	}
+	writeback_hole_answered(file->wb, op->chunk, error, answer == NULL ? 0 : answer->version,
+				answer == NULL ? 0 : answer->epoch,
+				request->sync && !request->repeated);
 	if (error != 0 && punch->error == 0)
 		punch->error = error;
 	punch->active--;
@@ -54,6 +58,8 @@ static void op_done(struct chain_request *request, int error, const struct frame
 	data_file_gather(file, &work);
 	pthread_mutex_unlock(&file->lock);
 	data_file_run(file, &work);
+	if (lost > 0)
+		data_tell_lost(file, request->key.file_id, lost);
 	data_file_drop(file);
 }
 
@@ -84,7 +90,8 @@ static bool start_op(struct data_file *file, struct punch *punch, struct data_wo
 	uint64_t to = punch->hole.to < end ? punch->hole.to : end;
 	struct punch_op *op = calloc(1, sizeof(*op));
 	int rc = op == NULL ? -ENOMEM
-			    : writeback_hole_chunk(file->wb, &punch->hole, index, punch->at, to);
+			    : writeback_hole_chunk(file->wb, &punch->hole, index, punch->at, to,
+						   &op->chunk);
 
 	if (rc < 0) {
 		free(op);
@@ -97,6 +104,7 @@ static bool start_op(struct data_file *file, struct punch *punch, struct data_wo
 		.op = to == end ? FRAME_TRUNCATE : FRAME_PUNCH,
 		.sync = punch->sync,
 		.session = file->session,
+		.known = writeback_known(op->chunk),
 		.key = data_file_key(file, index),
 		.offset = (uint32_t)(punch->at - start),
 		.range = to == end ? 0 : (uint32_t)(to - punch->at),

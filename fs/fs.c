@@ -75,6 +75,7 @@ int fs_create(const struct fs_settings *settings, struct fs **out, char *error, 
 	if (fs == NULL)
 		goto failed;
 	data.ask_gone = ask_gone;
+	data.lost = loss_of_answered;
 	data.user = fs;
 	ahead_init(&fs->ahead);
 	root_wait_init(&fs->root_wait);

@@ -9,8 +9,9 @@
 #include "fs/recall.h"
 
 /* Finding a path takes a look at every name that is known. */
-#define PATHS_NS   NS_PER_SEC
-#define PATH_BYTES 1024u
+#define PATHS_NS       NS_PER_SEC
+#define PATH_BYTES     1024u
+#define ANSWERED_LINES 20 /* a second */
 
 struct loss {
 	struct fs *fs;
@@ -18,6 +19,22 @@ struct loss {
 	uint64_t paths_until_ns; /* monotonic */
 	uint64_t files, bytes;
 };
+
+static struct log_rate answered_rate;
+
+void loss_of_answered(void *user, uint64_t ino, uint64_t file_id, uint64_t bytes)
+{
+	char path[PATH_BYTES] = "?";
+	struct fs *fs = user;
+
+	if (!log_rate_ok(&answered_rate, ANSWERED_LINES))
+		return;
+	if (ino != 0)
+		dircache_path(fs->dirs, ino, path, sizeof(path));
+	log_error("what was answered and not synced is lost: all copies have lost their power"
+		  " path=\"%s\" ino=%" PRIu64 " file=%016" PRIx64 " bytes=%" PRIu64,
+		  path, ino, file_id, bytes);
+}
 
 static bool may_have_unsent(const struct inode *inode)
 {

@@ -16,4 +16,7 @@
 
 /* Another session takes the place of the one that is over. In the session's callback. */
 void loss_of_session(struct fs *fs, uint64_t session_id);
+/* data_options.lost: the copies of a file have lost, with their power, what they had answered and
+ * not synced. The log has its path. Any thread. */
+void loss_of_answered(void *fs, uint64_t ino, uint64_t file_id, uint64_t bytes);
 #endif

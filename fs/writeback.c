@@ -411,7 +411,7 @@ struct buf *writeback_payload(struct writeback *wb, struct wb_extent *e)
 }
 
 void writeback_done(struct writeback *wb, struct wb_extent *e, int error, uint64_t version,
-		    bool synced)
+		    uint64_t epoch, bool synced)
 {
 	struct wb_chunk *chunk = e->chunk;
 	unsigned at = 0;
@@ -422,7 +422,7 @@ void writeback_done(struct writeback *wb, struct wb_extent *e, int error, uint64
 	wb->in_flight_total--;
 	/* What a former self of the file loses, nobody asks for. */
 	if (error == 0)
-		wb_chunk_answered(wb, chunk, version, synced);
+		wb_chunk_answered(wb, chunk, version, epoch, e->length, synced);
 	else if (!chunk->forgotten)
 		wb_group_fail(wb, e->group, error);
 	wb_chunk_failed(chunk, error);

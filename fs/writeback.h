@@ -27,6 +27,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "common/buf.h"
+#include "fs/chain_answered.h"
 
 #define WRITEBACK_WINDOW (1u << 20)
 /* Payloads from here on are kept as they are and sent at once: below, the copy into a larger
@@ -76,7 +77,9 @@ struct wb_seg {
 
 struct wb_unsynced {
 	uint32_t index;
-	uint64_t version; /* a flush sent from now on covers this */
+	uint64_t version; /* a flush sent from now on covers this, */
+	uint64_t epoch;   /* which was answered in this epoch of the chain; 0: whenever */
+	uint64_t bytes;   /* answered since all was durable, those written twice twice */
 };
 
 /* @pool is borrowed. @in_flight_max: of one chunk. */
@@ -99,15 +102,21 @@ int writeback_write(struct writeback *wb, uint64_t offset, struct buf *payload, 
  * not ready. Extents that lie side by side in a window are made one. @sync: the last one of each
  * chunk is marked so. */
 struct wb_extent *writeback_next(struct writeback *wb, bool all, bool sync);
-/* For chain_request.known, as long as the extent is in flight. */
-const atomic_uint_fast64_t *writeback_known(const struct wb_extent *extent);
+/* For chain_request.known, as long as something of the chunk is under way. */
+const struct chain_answered *writeback_known(const struct wb_chunk *chunk);
 /* The payload of an extent in flight, start and length set, checksums only when summed; a new
  * reference. NULL: out of memory. */
 struct buf *writeback_payload(struct writeback *wb, struct wb_extent *extent);
-/* Answered: with @error (-errno) its bytes are lost and the error is kept; else @version is the
- * update's, and with @synced everything of the chunk up to it is durable. Frees @extent. */
+/* Answered, in @epoch of the chain: with @error (-errno) its bytes are lost and the error is kept;
+ * else @version is the update's, and with @synced everything of the chunk up to it is durable.
+ * Frees
+ * @extent. */
 void writeback_done(struct writeback *wb, struct wb_extent *extent, int error, uint64_t version,
-		    bool synced);
+		    uint64_t epoch, bool synced);
+/* The copies have not all that was answered of the chunk, of which something is still under way:
+ * the error is kept, and from now on the versions that they have count, of which nothing is known
+ * to be durable. Returns how many bytes that may be. */
+uint64_t writeback_lost(struct writeback *wb, struct wb_chunk *chunk);
 void writeback_each_in_flight(struct writeback *wb,
 			      void (*each)(void *arg, struct wb_extent *extent), void *arg);
 
@@ -121,12 +130,12 @@ int writeback_take_error(struct writeback *wb);
 
 /* [from, to) is going to become a hole. -ENOMEM: nothing has changed. */
 int writeback_hole_begin(struct writeback *wb, struct wb_hole *hole, uint64_t from, uint64_t to);
-/* 0: chunk @index may be punched now, its record is kept until writeback_hole_answered(). -EAGAIN:
+/* 0: chunk @index may be punched now, *out is its until writeback_hole_answered(). -EAGAIN:
  * something that overlaps in [from, to) is under way. -ENOMEM. */
 int writeback_hole_chunk(struct writeback *wb, struct wb_hole *hole, uint32_t index, uint64_t from,
-			 uint64_t to);
-void writeback_hole_answered(struct writeback *wb, uint32_t index, int error, uint64_t version,
-			     bool synced);
+			 uint64_t to, struct wb_chunk **out);
+void writeback_hole_answered(struct writeback *wb, struct wb_chunk *chunk, int error,
+			     uint64_t version, uint64_t epoch, bool synced);
 void writeback_hole_end(struct writeback *wb, struct wb_hole *hole);
 
 /* The file's bytes are someone else's now: dirty ones are dropped, chunks forgotten. What is in

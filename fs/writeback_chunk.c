@@ -105,7 +105,8 @@ void wb_chunk_settle(struct writeback *wb, struct wb_chunk *chunk)
 	wb_chunk_free(chunk);
 }
 
-void wb_chunk_answered(struct writeback *wb, struct wb_chunk *chunk, uint64_t version, bool synced)
+void wb_chunk_answered(struct writeback *wb, struct wb_chunk *chunk, uint64_t version,
+		       uint64_t epoch, uint64_t bytes, bool synced)
 {
 	if (chunk->forgotten)
 		return;
@@ -113,7 +114,9 @@ void wb_chunk_answered(struct writeback *wb, struct wb_chunk *chunk, uint64_t ve
 		if (!wb_unsynced(chunk))
 			wb->unsynced_total++;
 		chunk->answered = version;
+		chunk->answered_epoch = epoch;
 	}
+	chunk->unsynced_bytes += bytes;
 	if (synced)
 		wb_chunk_synced(wb, chunk, version);
 	else
@@ -125,13 +128,28 @@ void wb_chunk_failed(struct wb_chunk *chunk, int error)
 	if (error != -EIO || !wb_unsynced(chunk))
 		return;
 	chunk->answered = 1;
+	chunk->answered_epoch = 0;
 	chunk->synced = 0;
-	atomic_store(&chunk->known, 0);
+	chunk->unsynced_bytes = 0;
+	chain_answered_set(&chunk->known, 0, 0);
+}
+
+uint64_t writeback_lost(struct writeback *wb, struct wb_chunk *chunk)
+{
+	uint64_t bytes = chunk->unsynced_bytes;
+
+	if (chunk->forgotten || !wb_unsynced(chunk))
+		return 0;
+	if (wb->error == 0)
+		wb->error = -EIO;
+	wb_chunk_failed(chunk, -EIO);
+	return bytes;
 }
 
 void wb_chunk_tell(struct wb_chunk *chunk)
 {
-	atomic_store(&chunk->known, wb_unsynced(chunk) ? chunk->answered : 0);
+	chain_answered_set(&chunk->known, wb_unsynced(chunk) ? chunk->answered : 0,
+			   chunk->answered_epoch);
 }
 
 void wb_chunk_synced(struct writeback *wb, struct wb_chunk *chunk, uint64_t version)
@@ -142,12 +160,14 @@ void wb_chunk_synced(struct writeback *wb, struct wb_chunk *chunk, uint64_t vers
 		chunk->synced = version;
 	if (was && !wb_unsynced(chunk))
 		wb->unsynced_total--;
+	if (!wb_unsynced(chunk))
+		chunk->unsynced_bytes = 0;
 	wb_chunk_tell(chunk);
 }
 
-const atomic_uint_fast64_t *writeback_known(const struct wb_extent *extent)
+const struct chain_answered *writeback_known(const struct wb_chunk *chunk)
 {
-	return &extent->chunk->known;
+	return &chunk->known;
 }
 
 /* ---- extents and memory ---- */

@@ -32,8 +32,9 @@ struct wb_chunk {
 	struct wb_extent **in_flight;
 	size_t dirty_count, dirty_room, ready_count;
 	struct wb_extent **dirty; /* by offset, never overlapping */
-	uint64_t answered, synced;
-	atomic_uint_fast64_t known; /* the same for who sends: answered if not synced, else 0 */
+	uint64_t answered, answered_epoch, synced;
+	uint64_t unsynced_bytes;     /* answered since all was synced */
+	struct chain_answered known; /* for who sends: answered if not synced, else 0 */
 };
 
 struct writeback {
@@ -72,7 +73,8 @@ struct wb_chunk *wb_chunk_find(const struct writeback *wb, uint32_t index);
 int wb_chunk_get(struct writeback *wb, uint32_t index, struct wb_chunk **out);
 void wb_chunk_settle(struct writeback *wb, struct wb_chunk *chunk); /* frees it when idle */
 void wb_chunk_free(struct wb_chunk *chunk);
-void wb_chunk_answered(struct writeback *wb, struct wb_chunk *chunk, uint64_t version, bool synced);
+void wb_chunk_answered(struct writeback *wb, struct wb_chunk *chunk, uint64_t version,
+		       uint64_t epoch, uint64_t bytes, bool synced);
 void wb_chunk_synced(struct writeback *wb, struct wb_chunk *chunk, uint64_t version);
 /* After an update has failed: its copies may have lost what was answered, and the error has been
  * kept. From now on the versions that they have count, and there is still something to be synced.

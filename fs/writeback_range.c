@@ -44,7 +44,7 @@ int writeback_hole_begin(struct writeback *wb, struct wb_hole *hole, uint64_t fr
 }
 
 int writeback_hole_chunk(struct writeback *wb, struct wb_hole *hole, uint32_t index, uint64_t from,
-			 uint64_t to)
+			 uint64_t to, struct wb_chunk **out)
 {
 	struct wb_chunk *chunk = wb_chunk_find(wb, index);
 	int rc;
@@ -56,20 +56,16 @@ int writeback_hole_chunk(struct writeback *wb, struct wb_hole *hole, uint32_t in
 	if (rc < 0)
 		return rc;
 	chunk->holes++;
+	*out = chunk;
 	return 0;
 }
 
-void writeback_hole_answered(struct writeback *wb, uint32_t index, int error, uint64_t version,
-			     bool synced)
+void writeback_hole_answered(struct writeback *wb, struct wb_chunk *chunk, int error,
+			     uint64_t version, uint64_t epoch, bool synced)
 {
-	struct wb_chunk *chunk = wb_chunk_find(wb, index);
-
-	/* Forgotten meanwhile: the hole was of the file's former self. */
-	if (chunk == NULL || chunk->holes == 0)
-		return;
 	chunk->holes--;
 	if (error == 0)
-		wb_chunk_answered(wb, chunk, version, synced);
+		wb_chunk_answered(wb, chunk, version, epoch, 0, synced);
 	wb_chunk_settle(wb, chunk);
 }
 
@@ -142,7 +138,6 @@ void writeback_drop(struct writeback *wb)
 			if (wb_unsynced(chunk))
 				wb->unsynced_total--;
 			chunk->forgotten = true;
-			chunk->holes = 0;
 			wb->chunk_count--;
 			wb_chunk_settle(wb, chunk);
 		}
@@ -310,6 +305,8 @@ int writeback_unsynced(struct writeback *wb, struct wb_unsynced **out, size_t *c
 				list[found++] = (struct wb_unsynced){
 					.index = chunk->index,
 					.version = chunk->answered,
+					.epoch = chunk->answered_epoch,
+					.bytes = chunk->unsynced_bytes,
 				};
 	*out = list;
 	*count = found;

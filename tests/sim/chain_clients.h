@@ -71,6 +71,26 @@ static uint64_t answered_up_to(const struct client *client, const struct op *exc
 	return lowest - 1;
 }
 
+/* What the copies must have, as a mount says it. */
+static void say_what_is_known(const struct client *client, struct op *op,
+			      struct frame_header *header)
+{
+	if (op->key.file_id >= REGISTERS)
+		return;
+	if (frame_is_update(op->kind)) {
+		header->version = client->known[op->key.partition][op->key.file_id].version;
+		header->arg = client->known[op->key.partition][op->key.file_id].epoch;
+		/* Any of the times that it was sent may be answered. */
+		if (op->covers_epoch == 0 || header->arg < op->covers_epoch)
+			op->covers_epoch = header->arg;
+	} else if (op->kind == FRAME_FLUSH) {
+		header->version = op->covers;
+		header->arg = op->covers_epoch;
+	}
+	if (header->version == 0)
+		header->arg = 0;
+}
+
 static void op_send(struct world *w, unsigned number, unsigned slot)
 {
 	struct client *client = &w->clients[number];
@@ -80,6 +100,7 @@ static void op_send(struct world *w, unsigned number, unsigned slot)
 	struct event *event;
 
 	op->attempt = ++w->ids;
+	op->sends++;
 	schedule(w, w->now + between(w, 30 * MS, 150 * MS), EV_TIMEOUT, number, slot)->number =
 		op->attempt;
 	event = schedule(w, in_order(w, &client->last[server][0]), EV_ASK, number, server);
@@ -94,6 +115,7 @@ static void op_send(struct world *w, unsigned number, unsigned slot)
 		.op_id = op->op_id,
 		.answered = op->op_id == 0 ? 0 : answered_up_to(client, op),
 	};
+	say_what_is_known(client, op, &event->header);
 	if (op->kind != FRAME_FLUSH && op->kind != FRAME_STAT)
 		event->header.offset = op->first * BLOCK_SIZE;
 	if (op->kind == FRAME_WRITE) {
@@ -149,6 +171,10 @@ static void op_begin(struct world *w, unsigned number, unsigned slot)
 	op->client_id = client_id(number, client);
 	if (frame_is_update(op->kind))
 		op->op_id = ++client->last_op_id;
+	if (op->kind == FRAME_FLUSH && op->key.file_id < REGISTERS) {
+		op->covers = client->known[op->key.partition][op->key.file_id].version;
+		op->covers_epoch = client->known[op->key.partition][op->key.file_id].epoch;
+	}
 	if (op->key.file_id >= FILE_TEMPORARY)
 		w->temporary_ops++;
 	if (op->kind == FRAME_WRITE) {
@@ -161,6 +187,7 @@ static void op_begin(struct world *w, unsigned number, unsigned slot)
 			op->entries[i] = h->count;
 			*history_add(h) = (struct entry){.write = true,
 							 .value = op->value,
+							 .client = number + 1,
 							 .begun = w->now,
 							 .ended = NEVER,
 							 .durable = NEVER};
@@ -213,7 +240,9 @@ static void read_done(struct world *w, const struct op *op, const struct buf *pa
 	}
 }
 
-static void flush_done(struct world *w, const struct op *op)
+/* Of others' writes it says nothing that a power cut may have taken; of the client's own it does,
+ * unless it has been told that they may be lost. */
+static void flush_done(struct world *w, unsigned number, const struct op *op)
 {
 	for (uint32_t block = 0; block < MODEL_BLOCKS; block++) {
 		struct history *h = history_of(w, &op->key, block);
@@ -221,13 +250,62 @@ static void flush_done(struct world *w, const struct op *op)
 		for (size_t i = 0; h != NULL && i < h->count; i++) {
 			struct entry *e = &h->entries[i];
 
-			if (e->write && e->ended <= op->begun && e->durable == NEVER && !e->exposed)
+			if (e->write && e->ended <= op->begun && e->durable == NEVER &&
+			    (!e->exposed || (e->client == number + 1 && !e->told)))
 				e->durable = w->now;
 		}
 	}
 }
 
-static void op_done(struct world *w, struct op *op, const struct buf *payload)
+/* What the client has written there may be lost, and it knows. */
+static void client_knows_loss(struct world *w, unsigned number, const struct chunk_key *key)
+{
+	struct client *client = &w->clients[number];
+
+	client->known[key->partition][key->file_id].version = 0;
+	for (uint32_t block = 0; block < MODEL_BLOCKS; block++) {
+		struct history *h = history_of(w, key, block);
+
+		for (size_t i = 0; i < h->count; i++)
+			if (h->entries[i].client == number + 1 && h->entries[i].ended != NEVER)
+				h->entries[i].told = true;
+	}
+}
+
+/* A mount takes no answer to what it has sent again: the update may be passed on once more in a
+ * later epoch than that of this answer, and count from there. So nothing is made of it. */
+static void answered_late(struct world *w, const struct op *op)
+{
+	for (uint32_t i = 0; op->kind == FRAME_WRITE && i < op->blocks; i++)
+		history_of(w, &op->key, op->first + i)->entries[op->entries[i]].told = true;
+}
+
+/* As fs/writeback_chunk.c counts it. */
+static void remember_answer(struct world *w, unsigned number, const struct op *op,
+			    const struct frame_header *answer, bool last)
+{
+	struct client *client = &w->clients[number];
+	uint64_t *version, *epoch;
+
+	if (op->key.file_id >= REGISTERS || op->failed)
+		return;
+	if (!last) {
+		answered_late(w, op);
+		return;
+	}
+	version = &client->known[op->key.partition][op->key.file_id].version;
+	epoch = &client->known[op->key.partition][op->key.file_id].epoch;
+	if (op->kind == FRAME_WRITE && answer->version > *version) {
+		*version = answer->version;
+		*epoch = answer->epoch;
+	}
+	if (((op->kind == FRAME_WRITE && op->sync && op->sends == 1) ||
+	     (op->kind == FRAME_FLUSH)) &&
+	    (op->kind == FRAME_FLUSH ? op->covers : answer->version) >= *version)
+		*version = 0;
+}
+
+static void op_done(struct world *w, unsigned number, struct op *op, const struct buf *payload)
 {
 	op->ended = w->now;
 	op->busy = false;
@@ -241,8 +319,16 @@ static void op_done(struct world *w, struct op *op, const struct buf *payload)
 		write_done(w, op);
 	else if (op->kind == FRAME_READ)
 		read_done(w, op, payload);
-	else if (op->kind == FRAME_FLUSH)
-		flush_done(w, op);
+	else if (op->kind == FRAME_FLUSH && !op->failed)
+		flush_done(w, number, op);
+}
+
+/* Without a power cut only what is so old that its place in the history was forgotten. */
+static bool loss_is_possible(const struct world *w, const struct op *op)
+{
+	return op->key.file_id < REGISTERS &&
+	       (w->options.power ||
+		op->covers_epoch + HISTORY_TURNS <= w->configs[op->key.partition].epoch);
 }
 
 static void client_told(struct world *w, struct event *event)
@@ -259,11 +345,22 @@ static void client_told(struct world *w, struct event *event)
 	case FRAME_OK:
 		if (op->kind == FRAME_READ && attempt != op->attempt)
 			return;
-		op_done(w, op, event->payload);
+		remember_answer(w, event->a, op, &event->header, attempt == op->attempt);
+		op_done(w, event->a, op, event->payload);
+		return;
+	case FRAME_STATUS_LOST:
+		if (!loss_is_possible(w, op)) {
+			problem(w, "something is said to be lost, and never was");
+			return;
+		}
+		w->losses++;
+		client_knows_loss(w, event->a, &op->key);
+		op->failed = true;
+		op_done(w, event->a, op, NULL);
 		return;
 	case ENOSPC:
 		op->failed = true;
-		op_done(w, op, NULL);
+		op_done(w, event->a, op, NULL);
 		return;
 	case EIO: /* a damaged copy */
 		/* A damaged one may be the only one in-sync. */
@@ -298,6 +395,11 @@ static void give_up(struct world *w, unsigned number, struct op *op)
 	      (unsigned long long)op->value);
 	op->busy = false;
 	w->clients[number].session++;
+	for (unsigned p = 0; p < PARTITIONS; p++)
+		for (unsigned c = 0; c < REGISTERS; c++)
+			client_knows_loss(
+				w, number,
+				&(struct chunk_key){.pool = POOL, .partition = p, .file_id = c});
 }
 
 static void client_waited(struct world *w, const struct event *event)

@@ -21,6 +21,8 @@ struct entry {
 	uint64_t durable;      /* write: acknowledged as durable at; NEVER */
 	uint64_t deadline;     /* write: it took effect before or never; 0: whenever */
 	bool exposed;          /* write: power was cut after its answer, before it was durable */
+	unsigned client;       /* write: whose, from 1 on; 0: not noted */
+	bool told;             /* write: its client knows that it may be lost */
 };
 
 struct history {

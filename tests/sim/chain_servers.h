@@ -482,9 +482,10 @@ static void server_kill(struct world *w, unsigned number, bool power)
 	for (unsigned c = 0; c < CLIENTS; c++)
 		w->clients[c].generation[number]++;
 	if (power && s->store.log_count > 0)
-		model_power_cut(&s->store, chance(w, s->store.log_count + 1));
+		model_power_cut(&s->store, chance(w, s->store.log_count + 1),
+				w->random * chance(w, 2));
 	else if (power)
-		model_power_cut(&s->store, 0);
+		model_power_cut(&s->store, 0, 0);
 }
 
 /* A crash may leave chunks that were being overwritten marked so. */

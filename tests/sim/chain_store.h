@@ -1,7 +1,9 @@
 /* chain_store.h - the simulation's model of a target: chunks of a few blocks, each block a number.
  *
  * A change is at once what later lookups see and survives the kill of the process; it survives a
- * power cut when a sync has begun after it. A power cut keeps some first part of the changes since.
+ * power cut when a sync has begun after it. A power cut keeps some first part of the changes since;
+ * of large chunks (every other file), whose blocks lie beside the log, also blocks of changes that
+ * are lost, and not all of those that are kept: such a chunk is marked, as store_recover.c does.
  */
 #ifndef CATENA_SIM_CHAIN_STORE_H
 #define CATENA_SIM_CHAIN_STORE_H
@@ -9,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "chunkserver/chain.h"
+#include "tests/random.h"
 
 #define MODEL_BLOCKS 8u
 #ifndef MODEL_CHUNKS
@@ -23,6 +26,7 @@ struct model_chunk {
 	/* Of an update that was broken off half way, to be tried again. */
 	uint64_t half_client, half_op;
 	uint64_t epoch, version;
+	struct chunk_history history;
 	uint64_t blocks[MODEL_BLOCKS]; /* 0: a hole */
 	uint32_t op_count;
 	struct store_op_id ops[STORE_OPS_KEPT]; /* last: only op_count of them are ever copied */
@@ -178,12 +182,57 @@ static inline void model_synced(struct model_store *store, uint64_t upto)
 		model_log_empty(store);
 }
 
-/* The first @kept changes of the log have reached the disk by themselves. */
-static inline void model_power_cut(struct model_store *store, size_t kept)
+static inline bool model_is_large(const struct model_chunk *chunk)
 {
+	return chunk->key.file_id % 2 == 1;
+}
+
+/* The block has another content than its record says: that of before the change, or after. */
+static inline void model_lose(struct model_chunk *chunk, uint32_t block, uint64_t content)
+{
+	if (chunk->blocks[block] == content)
+		return;
+	chunk->blocks[block] = content;
+	chunk->unsure = chunk->history.lost = true;
+	if (chunk->version > 0)
+		chunk->op_count = 0;
+}
+
+/* @random decides for each block; 0: none is lost. */
+static inline void model_lose_blocks(struct model_store *store, const struct model_chunk *synced,
+				     uint64_t random)
+{
+	for (unsigned i = 0; i < store->count; i++) {
+		struct model_chunk *chunk = store->durable[i];
+
+		if (!chunk->exists || !model_is_large(chunk))
+			continue;
+		for (uint32_t b = 0; b < MODEL_BLOCKS; b++) {
+			uint64_t dice = random_u64(&random) % 8;
+
+			if (dice < 2 && synced[i].exists)
+				model_lose(chunk, b, synced[i].blocks[b]);
+			else if (dice < 2)
+				model_lose(chunk, b, 0);
+			else if (dice == 2 && chunk->blocks[b] != 0 && store->chunks[i]->exists &&
+				 store->chunks[i]->blocks[b] != 0)
+				model_lose(chunk, b, store->chunks[i]->blocks[b]);
+		}
+	}
+}
+
+/* The first @kept changes of the log have reached the disk by themselves. */
+static inline void model_power_cut(struct model_store *store, size_t kept, uint64_t random)
+{
+	struct model_chunk *synced = model_new(store->count + 1);
 	uint64_t now = model_now(store);
 
+	for (unsigned i = 0; i < store->count; i++)
+		model_copy(&synced[i], store->durable[i]);
 	model_synced(store, store->log_base + kept);
+	if (random != 0)
+		model_lose_blocks(store, synced, random);
+	free(synced);
 	for (unsigned i = 0; i < store->count; i++)
 		model_copy(store->chunks[i], store->durable[i]);
 	if (store->notes_logged)
@@ -250,6 +299,10 @@ static inline void model_commit(struct model_store *store, const struct chain_re
 
 	for (uint64_t i = first; i < end && i < MODEL_BLOCKS; i++)
 		chunk->blocks[i] = numbers == NULL ? 0 : numbers[i - first];
+	if (request->op != FRAME_SYNC_DATA) {
+		chunk->history.lost |= chunk->exists && chunk->version == 0;
+		chunk_history_change(&chunk->history, chunk->epoch, chunk->version, request->epoch);
+	}
 	chunk->exists = true;
 	chunk->epoch = request->epoch;
 	/* Done, or replaced by what another member has. */
@@ -330,6 +383,7 @@ static int model_info(void *ctx, const struct chunk_key *key, struct chunk_info 
 	info->unsure = chunk->unsure;
 	info->epoch = chunk->epoch;
 	info->version = chunk->version;
+	info->history = chunk->history;
 	info->length = model_length(chunk);
 	info->op_count = chunk->op_count;
 	memcpy(info->ops, chunk->ops, chunk->op_count * sizeof(*info->ops));
@@ -410,6 +464,7 @@ static int model_complete(void *ctx, const struct chunk_key *key, const struct c
 	chunk->unsure = info->unsure;
 	chunk->epoch = info->epoch;
 	chunk->version = info->version;
+	chunk->history = info->history;
 	chunk->op_count = info->op_count;
 	memcpy(chunk->ops, info->ops, info->op_count * sizeof(*info->ops));
 	model_changed(ctx, chunk);

@@ -45,6 +45,15 @@ static void power_was_cut(struct world *w)
 			}
 }
 
+/* As the master does it when nobody may have what was answered, and before anybody serves who lacks
+ * it. */
+static void next_epochs(struct world *w)
+{
+	for (unsigned p = 0; p < PARTITIONS; p++)
+		w->configs[p].epoch++;
+	tell_config(w);
+}
+
 static void kill_one(struct world *w, bool power)
 {
 	unsigned victim = (unsigned)chance(w, SERVERS);
@@ -54,8 +63,10 @@ static void kill_one(struct world *w, bool power)
 	if (w->servers[victim].alive)
 		make_unsure(w, victim);
 	server_kill(w, victim, power);
-	if (power)
+	if (power) {
 		power_was_cut(w);
+		next_epochs(w);
+	}
 	if (w->options.reconfigure && chance(w, 2) == 0) {
 		schedule(w, w->now + 30 * MS, EV_TAKE_OUT, victim, 0)->number =
 			w->servers[victim].incarnation;
@@ -73,6 +84,7 @@ static void kill_all(struct world *w, bool power)
 			power_was_cut(w);
 		schedule(w, w->now + between(w, 2 * MS, 100 * MS), EV_RESTART, i, 0);
 	}
+	next_epochs(w);
 }
 
 static void fail_store(struct world *w, unsigned number)
@@ -565,8 +577,8 @@ static const char *run_seed(uint64_t seed, bool verbose)
 	if (w->problem == NULL)
 		check_histories(w);
 	if (verbose)
-		fprintf(stderr, "  events %zu faults %zu simulated %llu ms epoch %llu\n", w->events,
-			w->faults, (unsigned long long)(w->now / MS),
+		fprintf(stderr, "  events %zu faults %zu losses %zu simulated %llu ms epoch %llu\n",
+			w->events, w->faults, w->losses, (unsigned long long)(w->now / MS),
 			(unsigned long long)w->configs[0].epoch);
 	world_end(w);
 	wrong = w->problem;
@@ -589,6 +601,7 @@ static const struct {
 	{"resume-unequal", CHAIN_FAULT_RESUME_UNEQUAL},
 	{"never-strict", CHAIN_FAULT_NEVER_STRICT},
 	{"copy-while-changed", CHAIN_FAULT_COPY_WHILE_CHANGED},
+	{"forget-loss", CHAIN_FAULT_FORGET_LOSS},
 };
 #define PLANTS (sizeof(plants) / sizeof(plants[0]))
 

@@ -78,8 +78,10 @@ struct op {
 	struct chunk_key key;
 	uint32_t first, blocks;
 	uint64_t value, client_id, op_id, begun, ended, attempt;
-	unsigned asked_tail;
+	unsigned asked_tail, sends;
 	bool failed;
+	uint64_t covers,
+		covers_epoch;         /* what it says must be there: of a flush; the oldest epoch */
 	size_t entries[MODEL_BLOCKS]; /* in the histories, of a write */
 };
 
@@ -88,6 +90,9 @@ struct client {
 	unsigned session; /* a new one when something was given up */
 	unsigned left;    /* ops still to be begun */
 	struct op ops[OUTSTANDING];
+	struct {
+		uint64_t version, epoch; /* answered last and not known to be durable; 0: nothing */
+	} known[PARTITIONS][REGISTERS];
 	uint64_t generation[SERVERS], last[SERVERS][2];
 };
 
@@ -126,7 +131,7 @@ struct world {
 	uint64_t temporary_idle; /* since when nothing of it is under way */
 	struct history histories[PARTITIONS][REGISTERS][MODEL_BLOCKS];
 	const char *problem;
-	size_t events, faults;
+	size_t events, faults, losses; /* losses that clients were told of */
 };
 
 static void problem(struct world *w, const char *what)

@@ -318,7 +318,8 @@ static unsigned server_disks(struct world *w, unsigned server)
 static void disk_power_cut(struct world *w, struct disk *disk)
 {
 	model_power_cut(&disk->store,
-			disk->store.log_count == 0 ? 0 : chance(w, disk->store.log_count + 1));
+			disk->store.log_count == 0 ? 0 : chance(w, disk->store.log_count + 1),
+			w->random * chance(w, 2));
 }
 
 static void image_free(struct disk *disk)

@@ -234,6 +234,8 @@ static void test_each_status_has_its_consequence(void **state)
 		{FRAME_WRITE, FRAME_STATUS_NOT_MINE, CHAIN_RETRY, 0},
 		{FRAME_WRITE, FRAME_STATUS_GAP, CHAIN_RETRY, 0},
 		{FRAME_WRITE, FRAME_STATUS_FENCED, CHAIN_DONE, -EIO},
+		{FRAME_WRITE, FRAME_STATUS_LOST, CHAIN_DONE, -ENODATA},
+		{FRAME_FLUSH, FRAME_STATUS_LOST, CHAIN_DONE, -ENODATA},
 		{FRAME_FLUSH, FRAME_STATUS_FENCED, CHAIN_RETRY, 0},
 		{FRAME_READ, FRAME_STATUS_FENCED, CHAIN_RETRY, 0},
 		{FRAME_WRITE, FRAME_STATUS_CHECKSUM, CHAIN_SEND_AGAIN, 0},
@@ -368,7 +370,7 @@ static void test_done_is_never_called_in_the_call(void **state)
 static void test_an_update_keeps_its_id_until_it_is_answered(void **state)
 {
 	struct fixture *f = *state;
-	static atomic_uint_fast64_t known = 3;
+	static struct chain_answered known = {3, 2};
 	struct asked first, second, third;
 	struct frame_header header;
 	uint64_t id;
@@ -388,7 +390,8 @@ static void test_an_update_keeps_its_id_until_it_is_answered(void **state)
 	first.request.known = &known;
 	chain_request_header(f->client, &first.request, &header);
 	assert_int_equal(header.version, 3);
-	atomic_store(&known, 4);
+	assert_int_equal(header.arg, 2);
+	chain_answered_set(&known, 4, 3);
 	id = header.op_id;
 	assert_int_equal(header.client_id, 5);
 	assert_int_equal(header.answered, id - 1);
@@ -401,6 +404,7 @@ static void test_an_update_keeps_its_id_until_it_is_answered(void **state)
 	assert_true(chain_request_header(f->client, &first.request, &header));
 	assert_int_equal(header.op_id, id);
 	assert_int_equal(header.version, 4);
+	assert_int_equal(header.arg, 3);
 	for (unsigned i = 0; i < FAKE_SERVERS; i++)
 		f->fake->servers[i].up = true;
 	run_for(f, 3 * SEC);

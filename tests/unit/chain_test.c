@@ -304,7 +304,7 @@ static void test_a_flush_of_what_was_lost_with_the_power_fails(void **state)
 	client_writes(rig, 1, 0, 1, 0);
 	rig_end(rig, CHAIN_PREPARE, 0);
 	header.version = 2;
-	assert_int_equal(answer_to(rig, rig_ask(rig, CLIENT, &header, NULL)), EIO);
+	assert_int_equal(answer_to(rig, rig_ask(rig, CLIENT, &header, NULL)), FRAME_STATUS_LOST);
 	header.version = 1;
 	assert_int_equal(answer_to(rig, rig_ask(rig, CLIENT, &header, NULL)), NO_ANSWER);
 	assert_int_equal(rig_operations(rig, CHAIN_SYNC), 1);
@@ -324,12 +324,76 @@ static void test_an_update_after_what_was_lost_with_the_power_is_refused(void **
 	header.op_id = 2;
 	header.length = BLOCK_SIZE;
 	header.version = 2;
-	assert_int_equal(answer_to(rig, rig_ask(rig, CLIENT, &header, rig_payload(1))), EIO);
+	assert_int_equal(answer_to(rig, rig_ask(rig, CLIENT, &header, rig_payload(1))),
+			 FRAME_STATUS_LOST);
 	assert_int_equal(rig_operations(rig, CHAIN_PREPARE), 0);
 	header.op_id = 3;
 	header.version = 1;
 	assert_int_equal(answer_to(rig, rig_ask(rig, CLIENT, &header, rig_payload(1))), NO_ANSWER);
 	assert_int_equal(rig_operations(rig, CHAIN_PREPARE), 1);
+	rig_free_all(rig);
+}
+
+/* Alone, in ; its chunk has been written once in epoch 1. */
+static struct rig *alone_after(uint64_t epoch, bool lost)
+{
+	struct rig *rig = rig_new(0, 1);
+
+	client_writes(rig, 1, 0, 1, 0);
+	rig_end(rig, CHAIN_PREPARE, 0);
+	rig->store.chunks[0]->history.lost = lost;
+	rig_configure(rig, epoch, 0, 1);
+	return rig;
+}
+
+static uint32_t flush_of(struct rig *rig, uint64_t version, uint64_t epoch)
+{
+	struct frame_header header = rig_header(rig, FRAME_FLUSH, 1);
+	uint64_t asked;
+
+	header.version = version;
+	header.arg = epoch;
+	asked = rig_ask(rig, CLIENT, &header, NULL);
+	if (rig_operations(rig, CHAIN_SYNC) > 0)
+		rig_end(rig, CHAIN_SYNC, 0);
+	return answer_to(rig, asked);
+}
+
+static void test_a_number_that_another_update_has_got_is_not_taken_for_the_lost_one(void **state)
+{
+	struct rig *rig = alone_after(2, false);
+
+	(void)state;
+	assert_int_equal(flush_of(rig, 1, 1), FRAME_OK);
+	client_writes(rig, 2, 0, 1, 0);
+	rig_end(rig, CHAIN_PREPARE, 0);
+	/* In epoch 1 there had been a version 2 as well. */
+	assert_int_equal(flush_of(rig, 2, 1), FRAME_STATUS_LOST);
+	assert_int_equal(flush_of(rig, 2, 2), FRAME_OK);
+	assert_int_equal(flush_of(rig, 1, 1), FRAME_OK);
+	assert_int_equal(flush_of(rig, 2, 0), FRAME_OK); /* it does not say */
+	rig_free_all(rig);
+}
+
+static void test_nothing_of_a_chunk_that_has_lost_blocks_is_confirmed(void **state)
+{
+	struct rig *rig = alone_after(2, true);
+	struct frame_header header = rig_header(rig, FRAME_WRITE, 1);
+
+	(void)state;
+	assert_int_equal(flush_of(rig, 1, 1), FRAME_STATUS_LOST);
+	header.client_id = 5;
+	header.op_id = 2;
+	header.length = BLOCK_SIZE;
+	header.version = 1;
+	header.arg = 1;
+	assert_int_equal(answer_to(rig, rig_ask(rig, CLIENT, &header, rig_payload(1))),
+			 FRAME_STATUS_LOST);
+	client_writes(rig, 3, 0, 1, 0);
+	rig_end(rig, CHAIN_PREPARE, 0);
+	assert_int_equal(flush_of(rig, 2, 2), FRAME_OK);
+	/* Another client's, which has not asked yet. */
+	assert_int_equal(flush_of(rig, 1, 1), FRAME_STATUS_LOST);
 	rig_free_all(rig);
 }
 
@@ -455,6 +519,9 @@ int main(void)
 		cmocka_unit_test(test_an_update_behind_a_flush_does_not_hold_it_up),
 		cmocka_unit_test(test_a_flush_of_what_was_lost_with_the_power_fails),
 		cmocka_unit_test(test_an_update_after_what_was_lost_with_the_power_is_refused),
+		cmocka_unit_test(
+			test_a_number_that_another_update_has_got_is_not_taken_for_the_lost_one),
+		cmocka_unit_test(test_nothing_of_a_chunk_that_has_lost_blocks_is_confirmed),
 		cmocka_unit_test(test_a_head_refuses_writes_that_the_chain_cannot_take),
 		cmocka_unit_test(test_a_head_whose_disk_is_full_says_so_and_goes_on),
 		cmocka_unit_test(test_a_member_whose_disk_is_full_tries_again),

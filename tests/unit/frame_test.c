@@ -216,7 +216,7 @@ static void test_what_no_correct_peer_sends_is_refused_with_its_reason(void **st
 		/* answers */
 		{{.op = FRAME_PING, .flags = REPLY, .status = 134}, "unknown status"},
 		{{.op = FRAME_PING, .flags = REPLY, .status = 999}, "unknown status"},
-		{{.op = FRAME_PING, .flags = REPLY, .status = FRAME_STATUS_FENCED + 1},
+		{{.op = FRAME_PING, .flags = REPLY, .status = FRAME_STATUS_LOST + 1},
 		 "unknown status"},
 		{{.op = FRAME_PING, .flags = REPLY, .status = (uint32_t)-EIO}, "unknown status"},
 		{{.op = FRAME_HELLO, .flags = REPLY}, "answer lacks its payload"},
@@ -296,7 +296,7 @@ static void test_ops_and_statuses_have_names(void **state)
 	assert_string_equal(frame_op_name(FRAME_OP_COUNT), "unknown");
 	for (int op = FRAME_HELLO; op < FRAME_OP_COUNT; op++)
 		assert_string_not_equal(frame_op_name((uint8_t)op), "unknown");
-	for (uint32_t s = FRAME_STATUS_EPOCH; s <= FRAME_STATUS_FENCED; s++)
+	for (uint32_t s = FRAME_STATUS_EPOCH; s <= FRAME_STATUS_LOST; s++)
 		assert_string_not_equal(frame_status_name(s), "unknown");
 	assert_string_equal(frame_status_name(0), "OK");
 	assert_string_equal(frame_status_name(ENOSPC), "ENOSPC");

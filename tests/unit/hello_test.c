@@ -19,7 +19,7 @@ static const struct hello sample = {
 
 static void test_the_bytes_are_pinned(void **state)
 {
-	uint8_t bytes[HELLO_BYTES], expected[HELLO_BYTES] = {1, 0, 0, 0};
+	uint8_t bytes[HELLO_BYTES], expected[HELLO_BYTES] = {2, 0, 0, 0};
 
 	for (uint8_t i = 4; i < 16; i++)
 		expected[i] = i;
@@ -73,7 +73,7 @@ static void test_another_protocol_is_said_to_be_that(void **state)
 	struct hello back;
 
 	hello_encode(&sample, bytes);
-	bytes[0] = 2;
+	bytes[0] = HELLO_PROTOCOL + 1;
 	assert_int_equal(hello_decode(bytes, sizeof(bytes), &back), -EPROTONOSUPPORT);
 	bytes[0] = 0;
 	assert_int_equal(hello_decode(bytes, sizeof(bytes), &back), -EPROTONOSUPPORT);

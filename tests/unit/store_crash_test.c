@@ -253,6 +253,76 @@ static void test_new_blocks_that_did_not_reach_the_disk_become_absent(void **sta
 	round_end();
 }
 
+static void write_in_epoch(uint64_t epoch, uint64_t version)
+{
+	struct chunk_key key = test_key(0);
+	uint8_t bytes[BLOCK_SIZE] = {7};
+	struct store_update u;
+	struct waited w;
+
+	update_fill(&u, &w, STORE_WRITE, &key, 0, sizeof(bytes), version);
+	u.epoch = epoch;
+	u.payload = payload_of(&fx, bytes, 0, sizeof(bytes));
+	assert_int_equal(prepare_wait(&fx, &u), 0);
+	buf_unref(u.payload);
+	assert_int_equal(store_commit(fx.view, &u), 0);
+}
+
+static void test_lost_blocks_stay_known_until_the_next_epoch_has_made_a_turn_of_it(void **state)
+{
+	struct chunk_key other = test_key(1), key = test_key(0);
+	struct chunk_info info;
+
+	assert_int_equal(round_setup(1), 0);
+	faults.stop_at = 0;
+	write_at(0, 131072, 5, 1);
+	assert_int_equal(do_sync(&fx, &key), 0);
+	write_at(131072, 131072, 6, 2);
+	assert_int_equal(do_sync(&fx, &other), 0);
+	assert_false(info_now().history.lost);
+	cut_power();
+	restore_file(false);
+	assert_int_equal(fixture_open(&fx), 0);
+	assert_true(info_now().history.lost);
+	/* Which updates were applied is as uncertain. */
+	assert_int_equal(info_now().op_count, 0);
+	cut_power();
+	assert_int_equal(fixture_open(&fx), 0);
+	assert_true(info_now().history.lost);
+	write_in_epoch(4, 3);
+	info = info_now();
+	assert_false(info.history.lost);
+	assert_false(chunk_history_has(&info.history, info.epoch, 3, 1));
+	assert_true(chunk_history_has(&info.history, info.epoch, 4, 3));
+	/* That was not synced. */
+	cut_power();
+	assert_int_equal(fixture_open(&fx), 0);
+	assert_true(info_now().history.lost);
+	write_in_epoch(5, 3);
+	assert_int_equal(do_sync(&fx, &key), 0);
+	cut_power();
+	assert_int_equal(fixture_open(&fx), 0);
+	info = info_now();
+	assert_false(info.history.lost);
+	assert_false(chunk_history_has(&info.history, info.epoch, 4, 3));
+	assert_true(chunk_history_has(&info.history, info.epoch, 5, 3));
+	round_end();
+}
+
+static void test_a_killed_process_has_lost_nothing_of_a_chunk(void **state)
+{
+	assert_int_equal(round_setup(1), 0);
+	faults.stop_at = 0;
+	write_at(0, 131072, 5, 1);
+	write_at(0, 131072, 6, 2);
+	pull_the_plug();
+	assert_int_equal(fixture_open(&fx), 0);
+	assert_int_equal(info_now().version, 2);
+	assert_false(info_now().history.lost);
+	assert_int_equal(info_now().op_count, 2);
+	round_end();
+}
+
 static void test_a_torn_overwrite_of_synced_blocks_is_taken_as_it_is(void **state)
 {
 	struct chunk_key key = test_key(0);
@@ -268,6 +338,7 @@ static void test_a_torn_overwrite_of_synced_blocks_is_taken_as_it_is(void **stat
 	assert_int_equal(fixture_open(&fx), 0);
 	assert_int_equal(info_now().version, 1);
 	assert_true(info_now().unsure);
+	assert_true(info_now().history.lost);
 	fill_random(old, sizeof(old), 5);
 	fill_random(new, sizeof(new), 6);
 	assert_int_equal(do_read(&fx, &key, 0, BLOCK_SIZE, true, found, NULL), 0);
@@ -517,6 +588,9 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_without_a_crash_everything_is_as_it_should),
 		cmocka_unit_test(test_new_blocks_that_did_not_reach_the_disk_become_absent),
+		cmocka_unit_test(
+			test_lost_blocks_stay_known_until_the_next_epoch_has_made_a_turn_of_it),
+		cmocka_unit_test(test_a_killed_process_has_lost_nothing_of_a_chunk),
 		cmocka_unit_test(test_a_torn_overwrite_of_synced_blocks_is_taken_as_it_is),
 		cmocka_unit_test(test_damage_outside_the_marked_pieces_stays_damage),
 		cmocka_unit_test(test_fresh_blocks_overwritten_during_a_sync_are_not_lost),

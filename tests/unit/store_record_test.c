@@ -103,6 +103,12 @@ static void random_record(struct record *record, struct piece *piece, bool small
 		piece->crcs[blocks_of(record->length) - 1] = (uint32_t)random_u64(&seed);
 		record->digests[0] = piece_digest(piece);
 	}
+	record->history.lost = random_u64(&seed) % 4 == 0;
+	record->history.count = (uint32_t)(random_u64(&seed) % (HISTORY_TURNS + 1));
+	for (uint32_t i = 0; i < record->history.count; i++)
+		record->history.turns[i] =
+			(struct history_turn){(UINT64_MAX >> 4) * i + random_u64(&seed) % 9 + 1,
+					      (UINT64_MAX >> 5) * i + random_u64(&seed) % 9};
 	record->op_count = (uint32_t)(random_u64(&seed) % (STORE_OPS_KEPT + 1));
 	for (uint32_t i = 0; i < record->op_count; i++)
 		record->ops[i] = (struct store_op_id){random_u64(&seed), random_u64(&seed),
@@ -131,6 +137,7 @@ static void test_records_come_back(void **state)
 		assert_int_equal(in.length, out.length);
 		assert_int_equal(in.unsure, out.unsure);
 		assert_int_equal(in.has_file, out.has_file);
+		assert_memory_equal(&in.history, &out.history, sizeof(in.history));
 		assert_int_equal(in.inner_count, out.inner_count);
 		if (record_is_inline(in.length))
 			assert_pieces_equal(&piece, &read);

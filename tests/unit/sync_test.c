@@ -56,7 +56,8 @@ static struct sync_compare sample_compare(void)
 			     .version = 7,
 			     .base = 6,
 			     .length = 4096,
-			     .digest = 0xabcd},
+			     .digest = 0xabcd,
+			     .history = 0x1234},
 			    {.key = {9, 4},
 			     .epoch = 5,
 			     .version = 2,
@@ -72,7 +73,7 @@ static void test_a_comparison_has_the_documented_bytes(void **state)
 	uint8_t bytes[SYNC_COMPARE_MAX];
 
 	(void)state;
-	assert_int_equal(sync_compare_encode(&compare, bytes), 32 + 2 * 44);
+	assert_int_equal(sync_compare_encode(&compare, bytes), 32 + 2 * 48);
 	assert_int_equal(bytes[0], 1);
 	assert_int_equal(bytes[1], 1);
 	assert_int_equal(get_le16(bytes + 2), 2);
@@ -85,6 +86,7 @@ static void test_a_comparison_has_the_documented_bytes(void **state)
 	assert_int_equal(get_le64(bytes + 56), 7);
 	assert_int_equal(get_le64(bytes + 64), 6);
 	assert_int_equal(get_le32(bytes + 72), 0xabcd);
+	assert_int_equal(get_le32(bytes + 76), 0x1234);
 }
 
 static void test_a_comparison_comes_back_as_it_was(void **state)
@@ -103,6 +105,7 @@ static void test_a_comparison_comes_back_as_it_was(void **state)
 		assert_int_equal(sync_key_compare(a->key, b->key), 0);
 		assert_true(a->epoch == b->epoch && a->version == b->version && a->base == b->base);
 		assert_true(a->length == b->length && a->digest == b->digest);
+		assert_int_equal(a->history, b->history);
 	}
 	assert_int_equal(sync_key_compare(back.to, compare.to), 0);
 }
@@ -234,7 +237,8 @@ static struct sync_record record_of(const struct model_chunk *chunk)
 				    .version = chunk->version,
 				    .base = chunk->version,
 				    .length = model_length(chunk),
-				    .digest = model_digest(chunk)};
+				    .digest = model_digest(chunk),
+				    .history = chunk_history_digest(&chunk->history)};
 }
 
 static bool suspects_all(void *arg, const struct chunk_key *key)
@@ -315,6 +319,25 @@ static void test_an_equal_chunk_becomes_sure_and_takes_the_epoch(void **state)
 	assert_false(chunk->unsure);
 	assert_int_equal(chunk->epoch, 4);
 	model_free(own);
+	free(own);
+}
+
+/* The bytes are equal, but what was lost on the way to them is not known here. */
+static void test_a_chunk_of_another_history_differs(void **state)
+{
+	struct model_store *own = calloc(1, sizeof(*own));
+	struct model_chunk *chunk = put_chunk(own, key_of(1, 0), 3, 8, 55);
+	struct sync_record record = record_of(chunk);
+	struct chunk_history lost = {.lost = true};
+
+	(void)state;
+	record.history = chunk_history_digest(&lost);
+	assert_true(differs(own, &record, 3));
+	chunk->history = lost;
+	assert_false(differs(own, &record, 3));
+	record.history = 0;
+	assert_true(differs(own, &record, 3));
+	free(own->log);
 	free(own);
 }
 
@@ -425,6 +448,10 @@ static void fill(struct model_store *store, unsigned chunks, uint64_t salt)
 
 		for (unsigned b = 0; b < MODEL_BLOCKS; b++)
 			chunk->blocks[b] = chance(2) == 0 ? 0 : salt + chance(3);
+		chunk->history.lost = chance(4) == 0;
+		chunk->history.count = (uint32_t)chance(HISTORY_TURNS + 1);
+		for (uint32_t t = 0; t < chunk->history.count; t++)
+			chunk->history.turns[t] = (struct history_turn){t + 1 + salt % 7, t};
 		chunk->op_count = 1;
 		chunk->ops[0] = (struct store_op_id){salt, chance(100), chunk->version};
 	}
@@ -574,6 +601,8 @@ static void assert_equal_copies(struct pair *pair)
 		assert_int_equal(a->exists, b->exists);
 		assert_int_equal(a->version, b->version);
 		assert_memory_equal(a->blocks, b->blocks, sizeof(a->blocks));
+		assert_int_equal(chunk_history_digest(&a->history),
+				 chunk_history_digest(&b->history));
 	}
 	for (unsigned i = 0; i < pair->to.count; i++)
 		if (pair->to.chunks[i]->exists)
@@ -714,6 +743,7 @@ int main(void)
 		cmocka_unit_test(test_equal_chunks_do_not_differ_and_others_do),
 		cmocka_unit_test(test_what_is_pending_at_the_predecessor_need_not_be_copied),
 		cmocka_unit_test(test_an_equal_chunk_becomes_sure_and_takes_the_epoch),
+		cmocka_unit_test(test_a_chunk_of_another_history_differs),
 		cmocka_unit_test(
 			test_suspects_are_copied_and_what_the_predecessor_cannot_read_is_not),
 		cmocka_unit_test(

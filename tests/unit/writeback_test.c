@@ -93,7 +93,7 @@ static void test_a_large_payload_goes_at_once_and_is_not_copied(void **state)
 	assert_ptr_equal(sent, payload);
 	buf_unref(sent);
 	buf_unref(payload);
-	writeback_done(f->wb, e, 0, 1, false);
+	writeback_done(f->wb, e, 0, 1, 1, false);
 	assert_false(writeback_busy(f->wb));
 	assert_int_equal(writeback_memory(f->wb), 0);
 }
@@ -112,7 +112,7 @@ static void test_small_writes_become_one_update_when_the_window_is_full(void **s
 	assert_non_null(e);
 	assert_int_equal(e->offset, MIB);
 	assert_int_equal(e->length, MIB);
-	writeback_done(f->wb, e, 0, 1, false);
+	writeback_done(f->wb, e, 0, 1, 1, false);
 }
 
 static void test_writes_in_any_order_are_made_one_update_when_sent(void **state)
@@ -133,7 +133,7 @@ static void test_writes_in_any_order_are_made_one_update_when_sent(void **state)
 	for (uint32_t i = 0; i < 10000; i++)
 		assert_int_equal(buf_payload(sent)[i], i / 1000);
 	buf_unref(sent);
-	writeback_done(f->wb, e, 0, 7, true);
+	writeback_done(f->wb, e, 0, 7, 1, true);
 	assert_false(writeback_has_unsynced(f->wb));
 }
 
@@ -159,11 +159,11 @@ static void test_a_rewrite_waits_for_the_update_in_flight(void **state)
 	for (size_t i = 0; i < count; i++)
 		wb_mem_unpin(segs[i].mem);
 	free(segs);
-	writeback_done(f->wb, first, 0, 1, false);
+	writeback_done(f->wb, first, 0, 1, 1, false);
 	second = writeback_next(f->wb, true, false);
 	assert_non_null(second);
 	assert_int_equal(second->offset, 100);
-	writeback_done(f->wb, second, 0, 2, false);
+	writeback_done(f->wb, second, 0, 2, 1, false);
 }
 
 static void test_bytes_that_a_reader_holds_are_not_changed(void **state)
@@ -196,7 +196,7 @@ static void test_a_wait_outlives_bytes_that_newer_ones_replaced(void **state)
 	put(f, 0, 4096, 2);
 	assert_null(writeback_fired(f->wb));
 	e = writeback_next(f->wb, true, false);
-	writeback_done(f->wb, e, 0, 1, false);
+	writeback_done(f->wb, e, 0, 1, 1, false);
 	assert_ptr_equal(writeback_fired(f->wb), &wait);
 	assert_int_equal(wait.error, 0);
 }
@@ -213,9 +213,9 @@ static void test_a_wait_does_not_wait_for_later_writes(void **state)
 	put(f, MIB, 4096, 2);
 	second = writeback_next(f->wb, true, false);
 	assert_non_null(second);
-	writeback_done(f->wb, first, 0, 1, false);
+	writeback_done(f->wb, first, 0, 1, 1, false);
 	assert_ptr_equal(writeback_fired(f->wb), &wait);
-	writeback_done(f->wb, second, 0, 2, false);
+	writeback_done(f->wb, second, 0, 2, 1, false);
 }
 
 static void test_a_write_with_its_own_wait_needs_no_other(void **state)
@@ -231,15 +231,15 @@ static void test_a_write_with_its_own_wait_needs_no_other(void **state)
 	/* This one overlaps the first, and has to come after it. */
 	assert_int_equal(writeback_write(f->wb, 100, payload_of(f->pool, 100, 3), false, &c), 0);
 	assert_null(writeback_next(f->wb, true, false));
-	writeback_done(f->wb, eb, -EIO, 0, false);
+	writeback_done(f->wb, eb, -EIO, 0, 1, false);
 	assert_ptr_equal(writeback_fired(f->wb), &b);
 	assert_int_equal(b.error, -EIO);
 	assert_int_equal(writeback_take_error(f->wb), 0);
-	writeback_done(f->wb, ea, 0, 1, false);
+	writeback_done(f->wb, ea, 0, 1, 1, false);
 	assert_ptr_equal(writeback_fired(f->wb), &a);
 	assert_int_equal(a.error, 0);
 	ec = writeback_next(f->wb, true, false);
-	writeback_done(f->wb, ec, 0, 2, false);
+	writeback_done(f->wb, ec, 0, 2, 1, false);
 	assert_ptr_equal(writeback_fired(f->wb), &c);
 	assert_int_equal(c.error, 0);
 }
@@ -251,7 +251,7 @@ static void test_an_error_is_kept_once(void **state)
 
 	put(f, 0, 4096, 1);
 	e = writeback_next(f->wb, true, false);
-	writeback_done(f->wb, e, -ENOSPC, 0, false);
+	writeback_done(f->wb, e, -ENOSPC, 0, 1, false);
 	assert_int_equal(writeback_take_error(f->wb), -ENOSPC);
 	assert_int_equal(writeback_take_error(f->wb), 0);
 	assert_false(writeback_has_unsynced(f->wb));
@@ -271,20 +271,20 @@ static void test_durability_is_counted_in_versions(void **state)
 	assert_false(a->sync);
 	assert_true(b->sync);
 	/* The synced one was applied after the other, whose answer comes later. */
-	writeback_done(f->wb, b, 0, 2, true);
-	writeback_done(f->wb, a, 0, 1, false);
+	writeback_done(f->wb, b, 0, 2, 1, true);
+	writeback_done(f->wb, a, 0, 1, 1, false);
 	assert_false(writeback_has_unsynced(f->wb));
 
 	put(f, 0, 4096, 1);
 	a = writeback_next(f->wb, true, false);
-	writeback_done(f->wb, a, 0, 3, false);
+	writeback_done(f->wb, a, 0, 3, 1, false);
 	assert_int_equal(writeback_unsynced(f->wb, &list, &count), 0);
 	assert_int_equal(count, 1);
 	assert_int_equal(list[0].version, 3);
 	free(list);
 	put(f, 0, 4096, 1);
 	a = writeback_next(f->wb, true, false);
-	writeback_done(f->wb, a, 0, 4, false);
+	writeback_done(f->wb, a, 0, 4, 1, false);
 	writeback_synced(f->wb, 0, 3);
 	assert_true(writeback_has_unsynced(f->wb));
 	writeback_synced(f->wb, 0, 4);
@@ -296,31 +296,64 @@ static uint64_t known_to_the_next(struct fixture *f, struct wb_extent **e)
 {
 	put(f, 0, 4096, 1);
 	*e = writeback_next(f->wb, true, false);
-	return atomic_load(writeback_known(*e));
+	return atomic_load(&writeback_known((*e)->chunk)->version);
+}
+
+static uint64_t epoch_known(const struct wb_extent *e)
+{
+	return atomic_load(&writeback_known(e->chunk)->epoch);
 }
 
 static void test_an_update_tells_what_was_answered_and_not_synced(void **state)
 {
 	struct fixture *f = *state;
-	struct wb_extent *e;
+	struct wb_extent *e, *other;
 
 	assert_int_equal(known_to_the_next(f, &e), 0);
-	writeback_done(f->wb, e, 0, 7, false);
+	writeback_done(f->wb, e, 0, 7, 1, false);
 	assert_int_equal(known_to_the_next(f, &e), 7);
 	/* What is answered while it is under way counts when it goes out again. */
 	writeback_synced(f->wb, 0, 7);
-	assert_int_equal(atomic_load(writeback_known(e)), 0);
-	writeback_done(f->wb, e, 0, 8, false);
+	assert_int_equal(atomic_load(&writeback_known(e->chunk)->version), 0);
+	writeback_done(f->wb, e, 0, 8, 3, false);
 	assert_int_equal(known_to_the_next(f, &e), 8);
+	assert_int_equal(epoch_known(e), 3);
+	/* An older answer that comes late changes nothing. */
+	put(f, 4096, 4096, 1);
+	other = writeback_next(f->wb, true, false);
+	writeback_done(f->wb, other, 0, 7, 4, false);
+	assert_int_equal(epoch_known(e), 3);
 	/* The copies have lost that: told once, and the versions that they have now count. */
-	writeback_done(f->wb, e, -EIO, 0, false);
+	assert_int_equal(writeback_lost(f->wb, e->chunk), 8192);
+	assert_int_equal(writeback_lost(f->wb, e->chunk), 0);
+	writeback_done(f->wb, e, -EIO, 0, 0, false);
 	assert_true(writeback_has_unsynced(f->wb));
 	assert_int_equal(writeback_take_error(f->wb), -EIO);
+	assert_int_equal(writeback_take_error(f->wb), 0);
 	assert_int_equal(known_to_the_next(f, &e), 0);
-	writeback_done(f->wb, e, 0, 5, false);
+	writeback_done(f->wb, e, 0, 5, 6, false);
 	assert_int_equal(known_to_the_next(f, &e), 5);
-	writeback_done(f->wb, e, 0, 6, true);
+	assert_int_equal(epoch_known(e), 6);
+	writeback_done(f->wb, e, 0, 6, 6, true);
 	assert_false(writeback_has_unsynced(f->wb));
+}
+
+/* A write with a wait of its own hears of its own error alone; what it has found is for all. */
+static void test_what_an_o_direct_write_finds_lost_the_next_flush_is_told(void **state)
+{
+	struct fixture *f = *state;
+	struct wb_wait wait;
+	struct wb_extent *e;
+
+	assert_int_equal(known_to_the_next(f, &e), 0);
+	writeback_done(f->wb, e, 0, 7, 2, false);
+	assert_int_equal(writeback_write(f->wb, 0, payload_of(f->pool, 4096, 2), false, &wait), 0);
+	e = writeback_next(f->wb, true, false);
+	assert_int_equal(writeback_lost(f->wb, e->chunk), 4096);
+	writeback_done(f->wb, e, -EIO, 0, 0, false);
+	assert_ptr_equal(writeback_fired(f->wb), &wait);
+	assert_int_equal(wait.error, -EIO);
+	assert_int_equal(writeback_take_error(f->wb), -EIO);
 }
 
 static void test_a_dropped_file_forgets_all_but_what_is_in_flight(void **state)
@@ -336,7 +369,7 @@ static void test_a_dropped_file_forgets_all_but_what_is_in_flight(void **state)
 	writeback_drop(f->wb);
 	assert_false(writeback_overlaps(f->wb, 0, 4 * MIB));
 	assert_null(writeback_fired(f->wb));
-	writeback_done(f->wb, e, -EIO, 0, false);
+	writeback_done(f->wb, e, -EIO, 0, 1, false);
 	assert_ptr_equal(writeback_fired(f->wb), &wait);
 	assert_int_equal(wait.error, 0);
 	assert_int_equal(writeback_take_error(f->wb), 0);
@@ -517,10 +550,10 @@ static bool do_answer(struct world *w)
 			w->truth[b] = w->chain[b];
 			w->truth_stamp[b] = w->chain_stamp[b];
 		}
-		writeback_done(w->wb, s.e, -EIO, 0, false);
+		writeback_done(w->wb, s.e, -EIO, 0, 1, false);
 	} else {
 		CHECK(apply(w, &s));
-		writeback_done(w->wb, s.e, 0, ++w->version, below(2) == 0);
+		writeback_done(w->wb, s.e, 0, ++w->version, 1, below(2) == 0);
 	}
 	free(s.stamps);
 	return check_fired(w);
@@ -552,7 +585,9 @@ static bool do_punch(struct world *w)
 	from = (uint32_t)(p->hole.from > index * CHUNK ? p->hole.from : index * CHUNK);
 	to = (uint32_t)(p->hole.to < (index + 1) * CHUNK ? p->hole.to : (index + 1) * CHUNK);
 	if (from < to) {
-		rc = writeback_hole_chunk(w->wb, &p->hole, index, from, to);
+		struct wb_chunk *chunk;
+
+		rc = writeback_hole_chunk(w->wb, &p->hole, index, from, to, &chunk);
 		if (rc == -EAGAIN)
 			return true;
 		CHECK(rc == 0);
@@ -560,7 +595,7 @@ static bool do_punch(struct world *w)
 			w->chain[i] = 0;
 			w->chain_stamp[i] = p->stamp;
 		}
-		writeback_hole_answered(w->wb, index, 0, ++w->version, false);
+		writeback_hole_answered(w->wb, chunk, 0, ++w->version, 1, false);
 		p->next_chunk++;
 		return true;
 	}
@@ -709,6 +744,7 @@ int main(int argc, char **argv)
 		CASE(test_an_error_is_kept_once),
 		CASE(test_durability_is_counted_in_versions),
 		CASE(test_an_update_tells_what_was_answered_and_not_synced),
+		CASE(test_what_an_o_direct_write_finds_lost_the_next_flush_is_told),
 		CASE(test_a_dropped_file_forgets_all_but_what_is_in_flight),
 		cmocka_unit_test(test_random_runs_agree_with_plain_bytes),
 	};
