@@ -22,6 +22,8 @@ enum manager_fault {
 	MANAGER_FAULT_ACCEPT_EPOCHS_SHORT, /* epochs go on right behind those that were heard */
 	MANAGER_FAULT_ACCEPT_UNFENCED,     /* sessions end with the store that knew them */
 	MANAGER_FAULT_ACCEPT_IDS_SHORT,    /* numbers go on where the accepted store was */
+	MANAGER_FAULT_REPORTS_OUTLIVE,     /* what a process has reported counts for the next */
+	MANAGER_FAULT_ACCEPT_LIVES_OLD,    /* lives stay as the accepted store knows them */
 };
 #ifdef CHAIN_PLANTED_FAULTS
 extern enum manager_fault manager_planted_fault;

@@ -151,14 +151,18 @@ struct chain_memory *chain_memory_of(const struct chain_manager *manager, uint32
 	return NULL;
 }
 
-/* NULL: it is not to be believed. @by_tail: it is the tail that must say it, not the target. */
+/* NULL: it is not to be believed. @by_tail: it is the tail that must say it, not the target. *life:
+ * of whoever has said it; one whose life is not settled has been told no map that it could speak
+ * of. */
 static struct chain_memory *believed(const struct chain_manager *manager,
 				     const struct cluster_map *map,
-				     const struct chain_manager_report *report, bool by_tail)
+				     const struct chain_manager_report *report, bool by_tail,
+				     uint64_t *life)
 {
 	const struct map_chain *chain = cluster_map_chain(map, report->pool, report->partition);
 	int tail = chain == NULL ? -1 : chain_tail(chain);
 	const struct map_target *reporter;
+	const struct live_target *known;
 
 	if (tail < 0 || report->epoch > chain->epoch ||
 	    (report->epoch < chain->epoch && !MANAGER_FAULTY(PROMOTE_ON_OLD_EPOCH)))
@@ -167,17 +171,23 @@ static struct chain_memory *believed(const struct chain_manager *manager,
 		cluster_map_target(map, by_tail ? chain->members[tail].target_id : report->target);
 	if (reporter == NULL || reporter->server_id != report->server)
 		return NULL;
+	known = liveness_target(&manager->live, reporter->id);
+	if (known == NULL || !known->listed || known->life != known->seen_life)
+		return NULL;
+	*life = known->life;
 	return chain_memory_of(manager, report->pool, report->partition);
 }
 
 void chain_manager_synced(struct chain_manager *manager, const struct cluster_map *map,
 			  const struct chain_manager_report *report)
 {
-	struct chain_memory *memory = believed(manager, map, report, true);
+	uint64_t life;
+	struct chain_memory *memory = believed(manager, map, report, true, &life);
 
 	if (memory == NULL)
 		return;
 	manager->live.changed = true;
+	memory->synced_life = life;
 	memory->synced_epoch = report->epoch;
 	memory->synced_target = report->target;
 }
@@ -185,7 +195,8 @@ void chain_manager_synced(struct chain_manager *manager, const struct cluster_ma
 void chain_manager_unfit(struct chain_manager *manager, const struct cluster_map *map,
 			 const struct chain_manager_report *report)
 {
-	struct chain_memory *memory = believed(manager, map, report, false);
+	uint64_t life;
+	struct chain_memory *memory = believed(manager, map, report, false, &life);
 
 	if (memory == NULL)
 		return;
@@ -203,7 +214,8 @@ void chain_manager_unfit(struct chain_manager *manager, const struct cluster_map
 void chain_manager_progress(struct chain_manager *manager, const struct cluster_map *map,
 			    const struct chain_manager_report *report, uint64_t now_ns)
 {
-	struct chain_memory *memory = believed(manager, map, report, true);
+	uint64_t life;
+	struct chain_memory *memory = believed(manager, map, report, true, &life);
 
 	for (uint32_t i = 0; memory != NULL && i < CHAIN_MEMBERS_MAX; i++)
 		if (memory->lag[i].target == report->target)

@@ -203,7 +203,7 @@ static bool take_out(const struct chain_case *in, struct map_chain *next)
 			if (in_sync && witness(in, next, member->target_id))
 				demote(in, next, member->target_id);
 			else
-				bump = true;
+				bump = bump || !in_sync || !MANAGER_FAULTY(REPORTS_OUTLIVE);
 		} else if (t->presence == PRESENT_OLD && settled) {
 			if (!in_sync)
 				bump = true;
@@ -265,13 +265,23 @@ static void part_neighbours(const struct chain_case *in, struct map_chain *next)
 
 /* ---- in ---- */
 
+/* The tail that has reported it has not begun anew since: a process that has forgotten that it
+ * waits for the successor may have answered without it. */
+static bool reporter_lives(const struct chain_case *in)
+{
+	int tail = chain_tail(in->chain);
+
+	return MANAGER_FAULTY(REPORTS_OUTLIVE) ||
+	       (tail >= 0 && member_of(in, (uint32_t)tail)->life == in->memory->synced_life);
+}
+
 static void promote(const struct chain_case *in, struct map_chain *next)
 {
 	uint32_t target = in->memory->synced_target;
 	int at = chain_index(next, target);
 	const struct survey_target *t;
 
-	if (!in->promoting || in->memory->owed || target == 0 ||
+	if (!in->promoting || in->memory->owed || target == 0 || !reporter_lives(in) ||
 	    (in->memory->synced_epoch != in->chain->epoch &&
 	     !MANAGER_FAULTY(PROMOTE_ON_OLD_EPOCH)) ||
 	    at < 0 || next->members[at].state != MEMBER_SYNCING)

@@ -15,6 +15,7 @@ struct chain_memory {
 	uint64_t synced_epoch, unfit_epoch;
 	bool owed; /* nobody becomes in-sync: see chain_manager_owes_chain() */
 	uint32_t synced_target;
+	uint64_t synced_life; /* of the tail that has said it */
 	uint32_t unfit[CHAIN_MEMBERS_MAX];
 	uint32_t unfit_count;
 	uint32_t accept; /* the member that an administrator lets begin again; 0: none */

@@ -272,6 +272,32 @@ static void test_a_restart_voids_what_was_reported_of_the_syncing_member(void **
 	end();
 }
 
+/* The tail that says it forgets with its process that it waits for the successor. */
+static void test_what_a_dead_process_has_reported_is_void(void **state)
+{
+	for (int late = 0; late < 2; late++) {
+		begin(2, 2, 1);
+		r.sync = false;
+		rig_kill(&r, 0);
+		rig_run(&r, 100);
+		rig_start(&r, 0);
+		rig_run(&r, 100);
+		assert_chain("2 1+");
+		if (!late)
+			rig_synced(&r, 0, 1);
+		rig_start(&r, 1);
+		if (late)
+			rig_synced(&r, 0, 1);
+		rig_run(&r, 1000);
+		assert_chain("2 1+");
+		assert_int_equal(r.stored_life[1], 2);
+		rig_synced(&r, 0, 1);
+		rig_run(&r, 100);
+		assert_chain("2 1");
+		end();
+	}
+}
+
 /* Else it could come back in-sync when its disk works again, and nobody would remember. */
 static void test_a_restart_with_a_failing_disk_is_a_restart(void **state)
 {
@@ -654,6 +680,7 @@ int main(void)
 		cmocka_unit_test(test_who_has_left_is_probed_as_long_as_it_may_have_a_lease),
 		cmocka_unit_test(test_restarts_of_all_leave_all_in_sync),
 		cmocka_unit_test(test_a_restart_voids_what_was_reported_of_the_syncing_member),
+		cmocka_unit_test(test_what_a_dead_process_has_reported_is_void),
 		cmocka_unit_test(test_a_restart_with_a_failing_disk_is_a_restart),
 		cmocka_unit_test(test_an_old_copy_of_a_disk_is_never_the_last),
 		cmocka_unit_test(test_an_old_copy_does_not_keep_the_disks_beside_it_away),
