@@ -140,6 +140,7 @@ static void fill_reports(struct master_session *s, bool with_seen, Catena__Targe
 			reports[i].seen_chance = report.seen.chance;
 			reports[i].seen_version = report.seen.version;
 			reports[i].seen_index = report.seen.index;
+			reports[i].settled = report.settled;
 		}
 		pointers[i] = &reports[i];
 	}

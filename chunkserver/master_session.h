@@ -32,6 +32,7 @@ struct target_report {
 	int error; /* 0 or a positive errno: the target cannot serve */
 	uint64_t life;
 	bool damaged; /* store_damaged() */
+	bool settled; /* this process has gone by a map: a master has settled the life */
 	struct store_seen seen;
 };
 

@@ -10,6 +10,7 @@
 #include "chunkserver/master_session.h"
 #include "chunkserver/own_targets.h"
 #include "chunkserver/store.h"
+#include "chunkserver/target_entry.h"
 #include "chunkserver/worker.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -42,8 +43,9 @@ struct target {
 	struct store *store;
 	const char *path;
 	char uuid[64];
-	bool told_down; /* in the last heartbeat */
-	bool low;       /* store_is_low() */
+	struct target_entry entry; /* as the workers have it */
+	bool told_down;            /* in the last heartbeat */
+	bool low;                  /* store_is_low() */
 	uv_work_t recovery, settling;
 	bool recovering, is_settling;
 };
@@ -102,6 +104,7 @@ static void on_report(void *user, unsigned index, struct target_report *report)
 	report->error = target->told_down ? EIO : 0;
 	report->life = store_life(target->store);
 	report->damaged = store_damaged(target->store);
+	report->settled = target_entry_is_in(&target->entry);
 	store_seen(target->store, &report->seen);
 }
 
@@ -209,6 +212,8 @@ static void on_registered(void *user, uint64_t server_id, const uint32_t *target
 	if (s->target_ids == NULL)
 		abort(); /* a server that does not know its targets could not leave in order */
 	memcpy(s->target_ids, target_ids, s->target_count * sizeof(*s->target_ids));
+	for (unsigned i = 0; i < s->target_count; i++)
+		(void)target_entry_registered(&s->targets[i].entry, target_ids[i], map_version);
 	s->server_id = server_id;
 	note_master(s);
 	acceptor_set_server_id(s->acceptor, server_id);
@@ -226,6 +231,8 @@ static void on_map(void *user, struct cluster_map *map)
 		return;
 	cluster_map_unref(s->map);
 	s->map = cluster_map_ref(map);
+	for (unsigned i = 0; i < s->target_count; i++)
+		(void)target_entry_map(&s->targets[i].entry, map->version);
 	note_map(s);
 	reports_map(s->reports, map);
 	for (uint32_t i = 0; i < s->worker_count; i++)

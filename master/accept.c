@@ -69,6 +69,8 @@ static void take_target(struct accept *a, const struct accept_stream *stream,
 					   .chance = report->seen_chance,
 					   .version = report->seen_version,
 					   .index = report->seen_index};
+	target->life = report->life;
+	target->settled = report->settled != 0;
 	target->server = stream->server;
 }
 
@@ -211,15 +213,15 @@ static bool all_heard(struct accept *a)
 
 	for (size_t i = 0; i < a->count; i++)
 		yes = yes && a->targets[i].heard;
-	return yes && accept_plan_missing(a->plan, 0) == 0;
+	return yes && accept_plan_missing(a->plan, 0) == 0 && accept_plan_unknown(a->plan) == 0;
 }
 
 static void gather(struct accept *a)
 {
 	/* By the lives that the older store knows, processes that run may seem to have been started
 	 * anew, so that nobody would wait for their leases. */
-	uint64_t leases_ns = clock_monotonic_ns() + a->config->serving_lease_ns +
-			     a->config->lease_margin_ns;
+	uint64_t leases_ns =
+		clock_monotonic_ns() + a->config->serving_lease_ns + a->config->lease_margin_ns;
 	uint64_t until_ns = clock_monotonic_ns() + a->options->wait_ns;
 	bool done = false;
 
@@ -244,6 +246,9 @@ static void say_missing(struct accept *a)
 			target != NULL ? target->uuid : "unknown to this store",
 			server != NULL ? server->name : "a server unknown to this store");
 	}
+	if (accept_plan_unknown(a->plan) != 0)
+		fprintf(a->options->out, "not heard: any target that knows %zu of the chains\n",
+			accept_plan_unknown(a->plan));
 }
 
 struct session_list {
@@ -300,6 +305,9 @@ static void say_lost(struct accept *a, const struct accept_decision *r, uint64_t
 	if (r->silent != 0)
 		fprintf(out, "chains: %zu of which no whole copy was heard: they wait for it\n",
 			r->silent);
+	if (r->unknown != 0)
+		fprintf(out, "chains: %zu of which nothing was heard: they begin empty\n",
+			r->unknown);
 	for (size_t i = 0; i < r->accept.target_count; i++)
 		fprintf(out, "taken over: target %" PRIu32 " (%s) of %s\n", r->targets[i].id,
 			r->targets[i].uuid, r->targets[i].server.name);
@@ -323,7 +331,7 @@ static int decide(struct accept *a, char *error, size_t error_size)
 	rc = accept_decide(a->plan, a->state, a->targets, a->count, &r);
 	if (rc != 0)
 		goto out;
-	if (accept_plan_missing(a->plan, 0) != 0 || !all_heard(a))
+	if (!all_heard(a))
 		say_missing(a);
 	if (!all_heard(a) && !a->options->without_missing) {
 		rc = -ETIMEDOUT;

@@ -133,6 +133,20 @@ uint32_t accept_plan_missing(const struct accept_plan *plan, uint32_t after)
 	return missing;
 }
 
+size_t accept_plan_unknown(const struct accept_plan *plan)
+{
+	size_t unknown = 0;
+
+	for (size_t i = 0; i < plan->map->pool_count; i++) {
+		uint32_t partitions = plan->map->pools[i].partitions, known = 0;
+
+		for (uint32_t p = 0; p < partitions; p++)
+			known += newest(plan, i, p)->epoch != 0 ? 1 : 0;
+		unknown += known == 0 ? 0 : partitions - known;
+	}
+	return unknown;
+}
+
 static bool goes_on(const struct accept_plan *plan, const struct chain_member *member)
 {
 	return member->state == MEMBER_IN_SYNC && accept_plan_has_heard(plan, member->target_id);
@@ -233,6 +247,75 @@ static void decide_chain(const struct accept_plan *plan, const struct accept_tar
 	out->accept.chain_count++;
 }
 
+/* What the store is to say of the target's life. A process that has gone by a map of the last
+ * master was settled by that one, and has forgotten nothing since. Of any other it is not known
+ * what the chains reflect: it counts as begun anew, by a life that is none of its own; but an old
+ * copy of the disk has to be known as such. */
+static uint64_t life_of(const struct state *state, const struct accept_target *from)
+{
+	uint64_t stored = state_target_life(state, from->uuid);
+
+	if (MANAGER_FAULTY(ACCEPT_LIVES_OLD))
+		return stored;
+	if (from->settled)
+		return from->life;
+	if ((uint32_t)from->life == 0 || chain_life_is_old(from->life, stored))
+		return stored;
+	return ACCEPT_LIFE_UNKNOWN | ((uint32_t)from->life - 1);
+}
+
+/* The next target, in turns, that goes on; 0: none does. */
+static uint32_t next_heard(const struct accept_target *targets, size_t count, size_t *turn)
+{
+	for (size_t tried = 0; tried < count; tried++) {
+		const struct accept_target *target = &targets[(*turn)++ % count];
+
+		if (target->heard && target->id != 0 && target->server.id != 0)
+			return target->id;
+	}
+	return 0;
+}
+
+/* The chains of a pool are all placed at once. Of which nothing is known though others are (from
+ *  on), those begin empty: each at one target, and the master adds the others. They cannot be
+ * left to be placed like a new pool's, since whoever comes later has gone by epochs of theirs. */
+static void begin_unknown(const struct accept_plan *plan, const struct accept_target *targets,
+			  size_t count, size_t pool_index, size_t first,
+			  struct accept_decision *out)
+{
+	const struct map_pool *pool = &plan->map->pools[pool_index];
+	size_t at = first, known = out->accept.chain_count, turn = 0;
+	uint64_t epoch = 0;
+
+	for (uint32_t p = 0; p < pool->partitions; p++) {
+		struct map_chain chain;
+
+		if (accept_plan_result(plan, pool->id, p, &chain) != ACCEPT_NOTHING &&
+		    chain.epoch > epoch)
+			epoch = chain.epoch;
+	}
+	for (uint32_t p = 0; epoch != 0 && p < pool->partitions; p++) {
+		struct chain_change *change = &out->chains[out->accept.chain_count];
+		uint32_t target;
+
+		if (at < known && out->chains[at].partition == p) {
+			at++;
+			continue;
+		}
+		target = next_heard(targets, count, &turn);
+		if (target == 0)
+			return;
+		*change = (struct chain_change){
+			.pool = pool->id,
+			.partition = p,
+			.chain = {.epoch = epoch,
+				  .count = 1,
+				  .members = {{.target_id = target, .state = MEMBER_IN_SYNC}}}};
+		out->unknown++;
+		out->accept.chain_count++;
+	}
+}
+
 static void decide_target(const struct accept_plan *plan, const struct state *state,
 			  const struct accept_target *from, struct accept_decision *out)
 {
@@ -248,10 +331,15 @@ static void decide_target(const struct accept_plan *plan, const struct state *st
 		accept->seen_target = from->id;
 	if (from->server.id > accept->seen_server)
 		accept->seen_server = from->server.id;
-	if (!from->heard || from->id == 0 || from->server.id == 0 ||
-	    cluster_map_target(plan->map, from->id) != NULL)
+	if (!from->heard || from->id == 0 || from->server.id == 0)
 		return;
+	if (cluster_map_target(plan->map, from->id) != NULL) {
+		out->lives[accept->life_count++] =
+			(struct chain_life){.target = from->id, .life = life_of(state, from)};
+		return;
+	}
 	to->id = from->id;
+	to->life = life_of(state, from);
 	memcpy(to->uuid, from->uuid, sizeof(to->uuid));
 	to->server = from->server;
 	accept->target_count++;
@@ -267,15 +355,21 @@ int accept_decide(const struct accept_plan *plan, struct state *state,
 		chains += plan->map->pools[i].partitions;
 	out->chains = calloc(chains, sizeof(*out->chains));
 	out->targets = calloc(count + 1, sizeof(*out->targets));
-	if (out->chains == NULL || out->targets == NULL)
+	out->lives = calloc(count + 1, sizeof(*out->lives));
+	if (out->chains == NULL || out->targets == NULL || out->lives == NULL)
 		return -ENOMEM;
 	for (size_t i = 0; i < count; i++)
 		decide_target(plan, state, &targets[i], out);
-	for (size_t i = 0; i < plan->map->pool_count; i++)
+	for (size_t i = 0; i < plan->map->pool_count; i++) {
+		size_t before = out->accept.chain_count;
+
 		for (uint32_t p = 0; p < plan->map->pools[i].partitions; p++)
 			decide_chain(plan, targets, count, i, p, out);
+		begin_unknown(plan, targets, count, i, before, out);
+	}
 	out->accept.chains = out->chains;
 	out->accept.targets = out->targets;
+	out->accept.lives = out->lives;
 	return 0;
 }
 
@@ -283,4 +377,5 @@ void accept_decision_free(struct accept_decision *decision)
 {
 	free(decision->chains);
 	free(decision->targets);
+	free(decision->lives);
 }

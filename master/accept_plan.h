@@ -15,6 +15,9 @@
 
 /* How far epochs jump. */
 #define ACCEPT_EPOCHS (UINT64_C(1) << 32)
+/* The upper half of a life that is stored for a process of which nobody knows whether its chains
+ * reflect that it has begun; the lower half is one less than the process counts. */
+#define ACCEPT_LIFE_UNKNOWN (UINT64_C(1) << 32)
 
 struct accept_plan;
 
@@ -30,6 +33,11 @@ bool accept_plan_has_heard(const struct accept_plan *plan, uint32_t target);
 /* A target of the store or of some chain that has not been heard, above @after; 0: none. */
 uint32_t accept_plan_missing(const struct accept_plan *plan, uint32_t after);
 
+/* Chains that nobody who has been heard knows anything of, nor the store, though they were placed:
+ * the chains of a pool all are at once, and others of theirs are known. Whoever knows them is
+ * missing. */
+size_t accept_plan_unknown(const struct accept_plan *plan);
+
 enum accept_kind {
 	ACCEPT_NOTHING, /* it was never placed */
 	ACCEPT_SAME,    /* as the store has it */
@@ -44,8 +52,10 @@ enum accept_kind accept_plan_result(const struct accept_plan *plan, uint32_t poo
 /* A target that has registered, and told what it has seen. */
 struct accept_target {
 	char uuid[37];
-	uint32_t id; /* by the last master; 0: none has given it one */
-	bool heard;  /* all its chains are told */
+	uint32_t id;   /* by the last master; 0: none has given it one */
+	bool heard;    /* all its chains are told */
+	uint64_t life; /* as it says */
+	bool settled;  /* by a master whose map its process has gone by */
 	struct state_seen seen;
 	struct map_server server;
 };
@@ -59,7 +69,9 @@ struct accept_decision {
 	struct state_accept accept; /* but for its chance */
 	struct chain_change *chains;
 	struct state_accepted_target *targets;
+	struct chain_life *lives;
 	size_t newer, silent; /* chains */
+	size_t unknown;       /* chains that begin empty, though others of their pool are known */
 	bool older;           /* some target has seen more than the store */
 };
 /* @targets: all that have registered; the map of @plan is that of @state. -ENOMEM. In any case the

@@ -87,9 +87,11 @@ enum state_seen_verdict {
 struct state_accepted_target {
 	uint32_t id;
 	char uuid[37];
+	uint64_t life;
 	struct map_server server;
 };
 struct chain_change;
+struct chain_life;
 struct state_accept {
 	uint64_t chance;                  /* of the life that begins */
 	uint64_t seen_life, seen_version; /* the highest that any target has seen */
@@ -99,6 +101,8 @@ struct state_accept {
 	size_t target_count;
 	const struct chain_change *chains; /* of later epochs than the store's */
 	size_t chain_count;
+	const struct chain_life *lives; /* of targets that the store knows */
+	size_t life_count;
 };
 /* All sessions are closed. -EINVAL: it does not fit the store; -EOVERFLOW: accepted too often. */
 int state_apply_accept(struct state *state, uint64_t index, const struct state_accept *accept);

@@ -6,16 +6,21 @@
 #include "master/chain_manager.h"
 #include "master/state_internal.h"
 
-/* What was given out after this store is not known: all numbers go on far above. */
-static void jump(struct counters *counters, const struct state_accept *accept)
+/* What was given out after this store is not known: all numbers go on far above. And above those
+ * that were given when a store was accepted after this one was copied: every time lives jump, too.
+ */
+static void jump(struct counters *counters, const struct state_accept *accept, uint64_t lives)
 {
+	uint64_t times = lives / ACCEPT_LIFE_GAP + (lives % ACCEPT_LIFE_GAP > ACCEPT_LIFE_GAP / 2);
+	uint64_t most = STATE_ID_END / ACCEPT_ID_GAP; /* there is no room for more */
+	uint64_t gap = ACCEPT_ID_GAP * (times < most ? times + 1 : most);
 	uint64_t version = accept->seen_version >> MAP_CHANGE_BITS;
 
 	if (!MANAGER_FAULTY(ACCEPT_IDS_SHORT)) {
-		counters->next_ino += ACCEPT_ID_GAP;
-		counters->next_file_id += ACCEPT_ID_GAP;
-		counters->next_session += ACCEPT_ID_GAP;
-		counters->next_removal += ACCEPT_ID_GAP;
+		counters->next_ino += gap;
+		counters->next_file_id += gap;
+		counters->next_session += gap;
+		counters->next_removal += gap;
 	}
 	if (counters->map_version < version)
 		counters->map_version = version;
@@ -38,7 +43,8 @@ static int take_targets(struct txn *txn, const struct state_accept *accept)
 {
 	for (size_t i = 0; i < accept->target_count; i++) {
 		const struct state_accepted_target *from = &accept->targets[i];
-		struct state_target target = {.id = from->id, .server_id = from->server.id};
+		struct state_target target = {
+			.id = from->id, .server_id = from->server.id, .life = from->life};
 
 		if (from->id == 0 || from->server.id == 0 ||
 		    cluster_find_target(&txn->state->cluster, from->id) != NULL)
@@ -46,6 +52,22 @@ static int take_targets(struct txn *txn, const struct state_accept *accept)
 		memcpy(target.uuid, from->uuid, sizeof(target.uuid));
 		cluster_put_target(txn->batch, &target);
 		cluster_put_server(txn->batch, &from->server);
+	}
+	return 0;
+}
+
+static int take_lives(struct txn *txn, const struct state_accept *accept)
+{
+	for (size_t i = 0; i < accept->life_count; i++) {
+		const struct state_target *known =
+			cluster_find_target(&txn->state->cluster, accept->lives[i].target);
+		struct state_target target;
+
+		if (known == NULL)
+			return -EINVAL;
+		target = *known;
+		target.life = accept->lives[i].life;
+		cluster_put_target(txn->batch, &target);
 	}
 	return 0;
 }
@@ -87,10 +109,13 @@ int state_apply_accept(struct state *state, uint64_t index, const struct state_a
 		return -EINVAL;
 	state_life(state, &last);
 	txn = txn_begin(state, NULL, 0);
-	jump(&txn->counters, accept);
+	jump(&txn->counters, accept,
+	     accept->seen_life > last.number ? accept->seen_life - last.number : 0);
 	if (!has_room(&txn->counters))
 		return -EOVERFLOW;
 	rc = take_targets(txn, accept);
+	if (rc == 0)
+		rc = take_lives(txn, accept);
 	if (rc != 0)
 		return rc;
 	for (size_t i = 0; i < accept->chain_count; i++) {

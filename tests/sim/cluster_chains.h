@@ -274,21 +274,23 @@ static void hearing_looks(struct world *w)
 	if (!w->options.older || m->heard || m->behind)
 		return;
 	heard = hearing_count(m->state_map, heard_state, w);
+	/* What is said first is a map that shows all of the state: nobody is renewed without one.
+	 */
+	if (m->durable != m->applied)
+		return;
 	if (!hearing_is_enough(&heard, local(w, NODE_MASTER) - m->begun, HEAR_WAIT))
 		return;
 	trace(w, "the master has heard enough");
 	m->heard = true;
 	check_serves(w);
-	if (m->durable == m->applied)
-		sessions_durable(w);
+	sessions_durable(w);
 	if (m->planned_index != 0) {
 		fence_begins(w);
 		fence_looks(w);
 		return;
 	}
 	chain_manager_hold_leases(m->manager, false);
-	if (m->durable == m->applied)
-		publish(w, false);
+	publish(w, false);
 	consider_plan(w);
 }
 

@@ -64,6 +64,8 @@ static void find_ids(struct world *w, unsigned s, struct event *said)
 
 	for (size_t i = 0; i < map->server_count; i++)
 		if (strcmp(map->servers[i].name + 1, (char[]){(char)('0' + s), 0}) == 0) {
+			if (map->servers[i].id >= SERVER_IDS_MAX)
+				abort();
 			w->id_of[s] = map->servers[i].id;
 			w->server_of[map->servers[i].id] = s;
 		}
@@ -84,6 +86,8 @@ static bool fence_has(const struct world *w, unsigned s)
 			return true;
 	return false;
 }
+
+static void store_copied(struct world *w);
 
 /* Its registration is durable. */
 static void registered(struct world *w, unsigned s)
@@ -139,6 +143,8 @@ static void registered(struct world *w, unsigned s)
 	memcpy(event->reports, said->reports, sizeof(event->reports));
 	if (m->fence_map != NULL)
 		send_map_to_server(w, s, fence_has(w, s) ? m->fence_map : m->map);
+	else if (m->planned_index != 0 && may_serve(w))
+		send_map_to_server(w, s, m->map); /* a plan has come before it just now */
 	hearing_looks(w);
 }
 
@@ -161,6 +167,9 @@ static void log_synced(struct world *w, uint64_t index)
 	for (unsigned s = 0; s < SERVERS_MAX; s++)
 		if (m->streams[s].waiting != 0)
 			registered(w, s);
+	/* Copies from before the first placement are rare otherwise. */
+	if (w->options.older && w->partitions[0].epoch == 0 && chance(w, 3) == 0)
+		store_copied(w);
 	if (m->fence_map != NULL)
 		fence_looks(w);
 	else if (may_serve(w) && m->planned_index == 0)
@@ -366,7 +375,7 @@ static void master_tick(struct world *w)
 	if (may_serve(w))
 		fences_ticked(w);
 	renew_late(w);
-	if (m->durable == m->applied && m->fence_map == NULL && online_changed(w))
+	if (may_serve(w) && m->durable == m->applied && m->fence_map == NULL && online_changed(w))
 		publish(w, false);
 	schedule(w, w->now + MASTER_TICK, EV_TICK, NODE_MASTER);
 }
@@ -375,7 +384,7 @@ static void master_tick(struct world *w)
 static void probe_arrives(struct world *w, const struct event *event)
 {
 	struct event *probed;
-	unsigned s = event->number > SERVERS_MAX ? SERVERS_MAX : w->server_of[event->number];
+	unsigned s = event->number >= SERVER_IDS_MAX ? SERVERS_MAX : w->server_of[event->number];
 
 	if (s == SERVERS_MAX || !w->nodes[s].powered || w->nodes[s].alive ||
 	    is_cut(w, NODE_MASTER, s) || is_cut(w, s, NODE_MASTER))

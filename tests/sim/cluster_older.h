@@ -16,6 +16,15 @@ static void store_image_free(struct kv *image)
 		kv_close(image);
 }
 
+/* One that the copy gave no number would be given one that is another's. */
+static bool all_have_numbers(struct world *w)
+{
+	for (unsigned d = 0; d < DISKS_MAX; d++)
+		if (w->disks[d].used && state_target_id(w->master.state, w->disks[d].uuid) == 0)
+			return false;
+	return true;
+}
+
 static void store_copied(struct world *w)
 {
 	unsigned i = (unsigned)chance(w, IMAGES);
@@ -23,9 +32,7 @@ static void store_copied(struct world *w)
 	/* Nobody copies what does not serve, but what was the only one. */
 	if (w->put_back != 0 && !may_serve(w))
 		return;
-	/* Chains that were never placed cannot be told from those that only missing targets know.
-	 */
-	if (w->partitions[0].epoch == 0)
+	if (w->partitions[0].epoch == 0 && !all_have_numbers(w))
 		return;
 	store_image_free(w->images[i]);
 	if (kv_memory_copy(w->master.kv, &w->images[i]) != 0)
@@ -91,6 +98,8 @@ static void target_tells(struct world *w, struct accept_plan *plan, const struct
 					.index = notes->seen.index};
 	out->server.id = notes->seen.server_id;
 	out->server.workers = 1;
+	out->life = disk->life_said;
+	out->settled = target_entry_is_in(&disk->entry);
 	snprintf(out->server.name, sizeof(out->server.name), "s%u", disk->server);
 	snprintf(out->server.address, sizeof(out->server.address), "s%u:1", disk->server);
 	snprintf(out->server.host, sizeof(out->server.host), "h%u", disk->server);
@@ -190,7 +199,8 @@ static void check_accepted(struct world *w, const struct gathered *g)
 		uint64_t base = change->chain.epoch - ACCEPT_EPOCHS;
 
 		trace_chain(w, change->partition, &change->chain);
-		if (base < part->epoch && accept_plan_missing(g->plan, 0) != 0) {
+		if (i >= g->decision.accept.chain_count - g->decision.unknown ||
+		    (base < part->epoch && accept_plan_missing(g->plan, 0) != 0)) {
 			trace(w, "partition %u may have lost anything", change->partition);
 			part->accepted = true;
 		}
@@ -201,12 +211,13 @@ static void check_accepted(struct world *w, const struct gathered *g)
 static bool store_accepted(struct world *w, bool without_missing)
 {
 	struct gathered g;
-	bool done = false;
+	bool done = false, missing;
 
 	gather(w, &g);
 	w->clash = g.clash;
 	g.decision.accept.chance = ++w->master.starts;
-	if (g.clash || g.count == 0 || (accept_plan_missing(g.plan, 0) != 0 && !without_missing)) {
+	missing = accept_plan_missing(g.plan, 0) != 0 || accept_plan_unknown(g.plan) != 0;
+	if (g.clash || g.count == 0 || (missing && !without_missing)) {
 		trace(w, "the store is not accepted: %s, missing %u", g.clash ? "clash" : "",
 		      accept_plan_missing(g.plan, 0));
 	} else if (g.decision.older || g.decision.newer != 0) {

@@ -54,6 +54,8 @@ static const struct {
 	{.name = "take-any-master", .chain = CHAIN_FAULT_TAKE_ANY_MASTER},
 	{.name = "accept-epochs-short", .manager = MANAGER_FAULT_ACCEPT_EPOCHS_SHORT, .first = 500},
 	{.name = "accept-ids-short", .manager = MANAGER_FAULT_ACCEPT_IDS_SHORT},
+	{.name = "reports-outlive", .manager = MANAGER_FAULT_REPORTS_OUTLIVE, .rare = true},
+	{.name = "accept-lives-old", .manager = MANAGER_FAULT_ACCEPT_LIVES_OLD},
 	{.name = "accept-unfenced", .manager = MANAGER_FAULT_ACCEPT_UNFENCED, .rare = true},
 };
 #define PLANTS (sizeof(plants) / sizeof(plants[0]))

@@ -149,8 +149,7 @@ static void server_run(struct world *w, unsigned s)
 
 static unsigned server_by_id(const struct world *w, uint64_t id)
 {
-	return id == 0 || id >= sizeof(w->server_of) / sizeof(w->server_of[0]) ? SERVERS_MAX
-									       : w->server_of[id];
+	return id == 0 || id >= SERVER_IDS_MAX ? SERVERS_MAX : w->server_of[id];
 }
 
 static void tell_connections(struct world *w, unsigned s)

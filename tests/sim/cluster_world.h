@@ -17,6 +17,7 @@
 #include "master/state.h"
 
 #define SERVERS_MAX    6u
+#define SERVER_IDS_MAX 64u /* accepted stores give new ones */
 #define DISKS_EACH     3u
 #define DISKS_MAX      (SERVERS_MAX * DISKS_EACH)
 #define TARGETS_MAX    64u
@@ -345,9 +346,9 @@ struct world {
 	struct client clients[CLIENTS];
 	struct master master;
 	struct partition partitions[PARTITIONS_MAX];
-	unsigned server_of[SERVERS_MAX + 2]; /* by id; SERVERS_MAX: none */
-	uint64_t id_of[SERVERS_MAX];         /* once it was registered */
-	unsigned disk_of[TARGETS_MAX];       /* by target id; DISKS_MAX: none */
+	unsigned server_of[SERVER_IDS_MAX]; /* by id; SERVERS_MAX: none */
+	uint64_t id_of[SERVERS_MAX];        /* once it was registered */
+	unsigned disk_of[TARGETS_MAX];      /* by target id; DISKS_MAX: none */
 	uint64_t floors[FLOORS];
 	bool healed, ending;
 	struct kv *images[IMAGES]; /* of the master's store; NULL: none */

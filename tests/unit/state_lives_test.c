@@ -126,6 +126,33 @@ static void an_accepted_store_is_served_when_nothing_of_older_sessions_is_left(v
 	assert_true(state_fences_owed(f.state));
 }
 
+/* A copy from before another one was accepted gives no number that the other has given. */
+static void numbers_of_two_accepted_stores_differ(void **state)
+{
+	struct state_accept accept = {.chance = 99};
+	struct state_seen seen;
+	uint64_t first;
+	struct kv *copy;
+
+	start();
+	assert_int_equal(kv_memory_copy(f.kv, &copy), 0);
+	start(); /* nobody sees it */
+	accept.seen_life = seen_now().life;
+	assert_int_equal(state_apply_accept(f.state, ++f.index, &accept), 0);
+	first = state_next_session_id(f.state);
+	seen = seen_now();
+	state_close(f.state);
+	kv_close(f.kv);
+	f.kv = copy;
+	assert_int_equal(fixture_open_state(&f), 0);
+	accept.seen_life = seen.life;
+	assert_int_equal(state_apply_accept(f.state, ++f.index, &accept), 0);
+	assert_true(state_next_session_id(f.state) >= first + ACCEPT_ID_GAP / 2);
+	/* Garbage is refused, not taken for little. */
+	accept.seen_life = UINT64_MAX - ACCEPT_LIFE_GAP;
+	assert_int_equal(state_apply_accept(f.state, ++f.index, &accept), -EOVERFLOW);
+}
+
 static void another_copy_is_told_by_chance(void **state)
 {
 	struct state_seen seen;
@@ -175,6 +202,7 @@ int main(void)
 		TEST(its_own_past_is_fine_through_any_number_of_starts),
 		TEST(a_later_life_or_map_shows_an_older_copy),
 		TEST(a_later_command_shows_an_older_copy),
+		TEST(numbers_of_two_accepted_stores_differ),
 		TEST(an_accepted_store_is_served_when_nothing_of_older_sessions_is_left),
 		TEST(another_copy_is_told_by_chance),
 		TEST(a_power_cut_of_the_master_makes_no_older_copy),
