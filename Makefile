@@ -98,7 +98,7 @@ $(BUILD)/tests/bench/state_bench: $(BUILD)/libmaster.a
 .SECONDARY:
 
 # The simulation of a cluster plants faults in these.
-PLANTED := $(patsubst %.c,$(BUILD)/planted/%.o,$(wildcard chunkserver/chain*.c) chunkserver/clients.c chunkserver/target_entry.c \
+PLANTED := $(patsubst %.c,$(BUILD)/planted/%.o,$(wildcard chunkserver/chain*.c) chunkserver/clients.c chunkserver/store_ops.c chunkserver/target_entry.c \
            $(wildcard $(addprefix master/,chain_manager.c chain_plan.c chain_rules.c fences.c liveness.c repair.c \
            accept_plan.c state_accept.c state_lives.c)))
 $(BUILD)/planted/%.o: %.c | $(GEN_H)

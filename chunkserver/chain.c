@@ -156,6 +156,8 @@ const struct chain_action *chain_next(struct chain_env *env)
 		env->taken = true;
 		env->ring_first = (env->ring_first + 1) % env->ring_size;
 		env->ring_count--;
+		if (env->current.kind == CHAIN_COMMIT)
+			env->current.request->sessions = env->sessions;
 		if (still_wanted(&env->current))
 			return &env->current;
 		current_release(env);
@@ -178,7 +180,7 @@ void answer(struct chain *chain, const struct chain_source *source,
 	h = &action->header;
 	*h = *header;
 	h->request_id = source->request_id;
-	h->flags = FRAME_REPLY;
+	h->flags = FRAME_REPLY | (status == FRAME_OK ? header->flags & FRAME_CROWDED : 0);
 	h->status = status;
 	h->epoch = chain->config.epoch;
 	h->version = version;

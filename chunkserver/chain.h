@@ -61,6 +61,7 @@ struct chain_ops {
 	 * Both or none may be NULL. */
 	uint64_t (*epoch)(void *ctx, uint32_t pool, uint32_t partition);
 	void (*set_epoch)(void *ctx, uint32_t pool, uint32_t partition, uint64_t epoch);
+	uint32_t ops_kept; /* ids of updates that the store keeps of a chunk; 0: STORE_OPS_KEPT */
 };
 
 /* Who asked, and where the answer goes. */
@@ -74,10 +75,14 @@ struct chain_source {
 struct chain_request {
 	uint8_t op; /* enum frame_op */
 	bool sync;
+	bool closing; /* FRAME_CLOSING */
 	struct chunk_key key;
 	uint32_t offset, length; /* WRITE: payload bytes; READ, PUNCH: range */
 	struct buf *payload;
 	uint64_t epoch, version, client_id, op_id, answered;
+	/* At CHAIN_COMMIT: says which sessions are over, until the next chain_next(); may be NULL.
+	 */
+	const struct cluster_map *sessions;
 	struct chunk_key *keys; /* CHAIN_REMOVE */
 	uint32_t key_count;
 	void *shell; /* memory of the caller's (shell_bytes), zeroed, lives as long as the request

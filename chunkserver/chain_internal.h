@@ -36,6 +36,7 @@ enum chain_fault {
 	CHAIN_FAULT_SEEN_NOT_DURABLE, /* what was seen of masters and maps ends with the process */
 	CHAIN_FAULT_TAKE_ANY_MASTER,  /* also one that another has overtaken */
 	CHAIN_FAULT_FORGET_LOSS,
+	CHAIN_FAULT_EVICT_UNANSWERED, /* store_ops.c */
 	CHAIN_FAULT_COUNT
 };
 #ifdef CHAIN_PLANTED_FAULTS
@@ -83,6 +84,7 @@ struct request {
 	bool before_end; /* came before the SYNC_END that waits for it */
 	bool synced;     /* own disk, when it has to be */
 	bool waiting;    /* removal: for its chunks' queues */
+	bool crowded;    /* an update: its client is to be told that the chunk's ids are many */
 	/* Of a client: the version that it was answered last, or 0, and in which epoch; 0: it does
 	 * not say. */
 	uint64_t wanted, wanted_epoch;

@@ -289,6 +289,12 @@ void chain_answer(struct chain *chain, uint64_t conn, const struct frame_header 
 	r = request_by_id(chain, header->request_id);
 	if (r == NULL || r->public.op != header->op)
 		return;
+	/* Members behind it may have made it in the epoch that we have not heard of, and go by
+	 * that; our client would count from ours. It is asked again, or somebody else is. */
+	if (header->status == FRAME_OK && header->epoch > chain->config.epoch) {
+		link_retry(chain, FRAME_STATUS_EPOCH);
+		return;
+	}
 	if (header->status != FRAME_OK) {
 		link_retry(chain, header->status);
 		return;

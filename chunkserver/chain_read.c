@@ -9,7 +9,7 @@ bool overlaps(const struct request *r, uint32_t offset, uint32_t length)
 	uint64_t other_first = offset / BLOCK_SIZE;
 	uint64_t other_end = ((uint64_t)offset + length + BLOCK_SIZE - 1) / BLOCK_SIZE;
 
-	if (r->public.op == FRAME_FLUSH)
+	if (r->public.op == FRAME_FLUSH || r->public.closing)
 		return false;
 	if (r->public.op == FRAME_TRUNCATE)
 		return other_end > first;

@@ -30,6 +30,7 @@ struct request *request_new(struct chain *chain, const struct chain_source *sour
 	r->public = (struct chain_request){
 		.op = header->op,
 		.sync = (header->flags & FRAME_SYNC) != 0,
+		.closing = (header->flags & FRAME_CLOSING) != 0,
 		.key = header->key,
 		.offset = header->offset,
 		.length = length_of(header),
@@ -50,6 +51,8 @@ struct request *request_new(struct chain *chain, const struct chain_source *sour
 	r->chain = chain;
 	r->refs = 1;
 	r->source = *source;
+	/* How many ids there were is known to the head that took it. */
+	r->crowded = frame_is_update(header->op) && source->server_id != 0;
 	if (of_client(source))
 		env->requests++;
 	fence_count(r);
@@ -126,6 +129,7 @@ static void tell(struct request *r, uint32_t for_client, uint32_t for_server, st
 	uint32_t status = r->source.server_id == 0 ? for_client : for_server;
 
 	header_of(r, &header);
+	header.flags = r->crowded ? FRAME_CROWDED : 0;
 	if (status != UINT32_MAX)
 		answer(r->chain, &r->source, &header, status, r->public.version, payload);
 	for (struct waiter *w = r->waiters; w != NULL; w = w->next) {

@@ -31,7 +31,7 @@ void forward(struct request *r)
 	action->conn = chain->out_conn;
 	header_of(r, &action->header);
 	action->header.request_id = r->id;
-	action->header.flags = FRAME_FORWARD;
+	action->header.flags = FRAME_FORWARD | (r->public.closing ? FRAME_CLOSING : 0);
 	if (r->public.sync && walk_needs_sync(chain))
 		action->header.flags |= FRAME_SYNC;
 	action->header.epoch = chain->config.epoch;
@@ -103,6 +103,8 @@ static bool conflict(const struct request *a, const struct request *b)
 	if (copy_a)
 		return a->public.op == FRAME_SYNC_DATA && b->public.op == FRAME_SYNC_DATA &&
 		       overlaps(a, b->public.offset, b->public.length);
+	if (a->public.closing || b->public.closing)
+		return false;
 	if (a->public.op != FRAME_WRITE || b->public.op != FRAME_WRITE)
 		return true;
 	return overlaps(a, b->public.offset, b->public.length);
@@ -247,7 +249,8 @@ static void not_applied(struct request *r, int error)
 	bool space = error == -ENOSPC, damaged = error == -EBADMSG;
 
 	r->state = REQUEST_RETRY; /* the store is done with it */
-	if (!space && !damaged && error != -ENOMEM) {
+	/* Room in the list of ids comes with a newer map, if not here then at the head before. */
+	if (!space && !damaged && error != -ENOMEM && error != -EBUSY) {
 		r->env->retry = true;
 		trouble(chain);
 		return;
@@ -454,6 +457,11 @@ void held_refuse(struct chain *chain, uint32_t for_client, uint32_t for_server)
 
 /* ---- duplicates ---- */
 
+static uint32_t ops_kept(const struct chain_env *env)
+{
+	return env->ops->ops_kept != 0 ? env->ops->ops_kept : STORE_OPS_KEPT;
+}
+
 static struct request *same_op(struct request *list, const struct request *r)
 {
 	struct request *other;
@@ -506,14 +514,13 @@ static void pass_on(struct chain_chunk *chunk, struct request *r, uint64_t versi
 }
 
 /* True: it was one, and has been dealt with. */
-static bool duplicate_of_client(struct chain_chunk *chunk, struct request *r)
+static bool duplicate_of_client(struct chain_chunk *chunk, struct request *r,
+				const struct chunk_info *info)
 {
-	struct chain_env *env = r->env;
 	struct request *first;
-	struct chunk_info info;
 	uint64_t version;
 
-	if (r->public.op_id == 0 || FAULTY(NO_DUPLICATE_CHECK))
+	if (FAULTY(NO_DUPLICATE_CHECK))
 		return false;
 	first = same_op(chunk->queue, r);
 	if (first == NULL)
@@ -522,15 +529,12 @@ static bool duplicate_of_client(struct chain_chunk *chunk, struct request *r)
 		join(r, first);
 		return true;
 	}
-	if (env->ops->store.info(env->ctx, &r->public.key, &info) < 0) {
-		trouble(r->chain);
-		request_refuse(r, FRAME_STATUS_NOT_READY, 0);
-		return true;
-	}
-	version = version_of_op(&info, r);
-	if (version != 0)
-		pass_on(chunk, r, version);
-	return version != 0;
+	version = version_of_op(info, r);
+	if (version == 0)
+		return false;
+	r->crowded = info->op_count > ops_kept(r->env) / 2;
+	pass_on(chunk, r, version);
+	return true;
 }
 
 static bool duplicate_of_predecessor(struct chain_chunk *chunk, struct request *r)
@@ -547,6 +551,61 @@ static bool duplicate_of_predecessor(struct chain_chunk *chunk, struct request *
 	else
 		pass_on(chunk, r, r->public.version);
 	return true;
+}
+
+/* ---- room in the list of ids ----
+ *
+ * No id is dropped that may come again, so it must never be that all of a full list stay there
+ * because something cannot come that would take one of them away:
+ * - What is accepted when the list is more than three quarters full is its client's oldest on the
+ *   chunk: for that one its client says in `answered` that all below it may go. So a client has one
+ *   id at most in the last quarter, and its next one, or its closing, takes that away. If any
+ *   update were taken there, the last of the room might go to younger ones of a client whose oldest
+ *   was refused, and these cannot be dropped before that is answered.
+ * - Who was told that the list is more than half full closes the chunk when it has nothing more
+ *   under way there. Who was not leaves ids: no more than half of the list, since at the time when
+ *   the last of these got there all of them were. */
+
+/* Those will be in the list, too. */
+static uint32_t queued_ids(const struct chain_chunk *chunk)
+{
+	const struct request *r;
+	uint32_t count = 0;
+
+	DL_FOREACH(chunk->queue, r)
+	count += is_update(r) && !r->public.closing && !r->dropped && r->public.op_id != 0;
+	return count;
+}
+
+/* @info is changed. */
+static bool has_room(const struct chain_chunk *chunk, struct request *r, struct chunk_info *info)
+{
+	const struct chain_request *p = &r->public;
+	uint32_t kept = ops_kept(r->env), queued = queued_ids(chunk), count;
+	uint32_t limit = p->op_id == p->answered + 1 ? kept : kept - kept / 4;
+
+	limit = limit > queued ? limit - queued : 0;
+	count = store_ops_drop(info->ops, info->op_count, p->client_id, p->answered,
+			       r->env->sessions, limit);
+	r->crowded = count + queued >= kept / 2;
+	return count < limit || FAULTY(EVICT_UNANSWERED);
+}
+
+/* 0: the update may be taken, as far as its id goes. */
+static uint32_t ids_status(const struct chain_chunk *chunk, struct request *r,
+			   struct chunk_info *info)
+{
+	if (!r->public.closing)
+		return has_room(chunk, r, info) ? 0 : FRAME_STATUS_NOT_READY;
+	return info->exists ? 0 : FRAME_STATUS_NOT_READY;
+}
+
+/* Its chunk has been removed here, or was never made: there is nothing to close, and a record would
+ * stay for good. */
+static bool closes_nothing(const struct chain_chunk *chunk, const struct request *r,
+			   const struct chunk_info *info)
+{
+	return r->public.closing && !info->exists && chunk->queue == NULL;
 }
 
 /* ---- space ---- */
@@ -569,12 +628,25 @@ static bool admit(struct request *r)
 
 static void accept_client(struct chain_chunk *chunk, struct request *r)
 {
+	bool named = r->public.op_id != 0;
+	struct chunk_info info;
 	uint32_t status;
 
-	if (duplicate_of_client(chunk, r))
+	if (named && r->env->ops->store.info(r->env->ctx, &r->public.key, &info) < 0) {
+		trouble(r->chain);
+		request_refuse(r, FRAME_STATUS_NOT_READY, 0);
+		return;
+	}
+	if (named && duplicate_of_client(chunk, r, &info))
 		return;
 	r->chunk = chunk;
+	if (named && closes_nothing(chunk, r, &info)) {
+		request_end(r, FRAME_OK, NULL);
+		return;
+	}
 	status = answered_status(r);
+	if (status == 0 && named)
+		status = ids_status(chunk, r, &info);
 	if (status != 0)
 		request_end(r, status, NULL);
 	else if (r->public.op == FRAME_WRITE && !admit(r))
@@ -586,9 +658,15 @@ static void accept_client(struct chain_chunk *chunk, struct request *r)
 static void accept_forwarded(struct chain_chunk *chunk, struct request *r)
 {
 	struct chain *chain = r->chain;
+	struct chunk_info info;
 
 	if (duplicate_of_predecessor(chunk, r))
 		return;
+	if (r->public.closing && r->env->ops->store.info(r->env->ctx, &r->public.key, &info) == 0 &&
+	    closes_nothing(chunk, r, &info)) {
+		pass_on(chunk, r, r->public.version);
+		return;
+	}
 	if (r->public.version != chunk->last + 1 && !FAULTY(NO_GAP_CHECK)) {
 		if (log_rate_ok(&gap_rate, 5))
 			log_warn("gap pool=%u partition=%u chunk=%llu/%u have=%llu got=%llu",

@@ -29,7 +29,8 @@
  *   store_commit()   makes it the chunk's state, in version order (the caller's duty); cheap,
  *                    synchronous, survives SIGKILL; durable after store_sync()
  *
- * Failure. -ENOSPC from prepare or commit: the chunk is as before. -EIO: target is down; it says
+ * Failure. -ENOSPC from prepare or commit: the chunk is as before. -EBUSY from commit: so
+ * it is, and the ids of updates that may come again fill its list. -EIO: target is down; it says
  * so from then on until store_recover(). A failed fdatasync poisons the target: -EIO until the
  * process opens it again.
  *
@@ -150,6 +151,21 @@ struct chunk_info {
  * of what they have made parts may be gone. How far the chunk had been, at least @version, stays
  * known (op 0 of client 0 is nobody's). Returns the new count, at most 1. */
 uint32_t store_ops_void(struct store_op_id *ops, uint32_t count, uint64_t version);
+/* Before an update of @client_id is committed, which says @answered: drops, in place, what nobody
+ * can ask for again. That is what this client was answered, and, if @limit or more were left, what
+ * is of sessions that are over by @sessions (NULL: none is known to be). Of a session that lives
+ * nothing else ever goes: an update of it that comes again would be applied again, over what others
+ * have written since. Returns the new count; @limit or more: there is no room for the update's own
+ * id.
+ *
+ * Members need not agree on what is over: each drops by the map that it has. All that one may have
+ * dropped and another not is of sessions that are over for good. A head refuses their updates if
+ * its map says so, and it does: a session is over in the map before its fence is answered, every
+ * map after that says so, and members hear of it before they hear of the chains of that map
+ * (worker_place.c). Who has a list from another member, by a copy, is behind that one in a chain
+ * which that member had heard of by its own map; to become the head it takes a later one. */
+uint32_t store_ops_drop(struct store_op_id *ops, uint32_t count, uint64_t client_id,
+			uint64_t answered, const struct cluster_map *sessions, uint32_t limit);
 /* From memory or RocksDB. 0 also when the chunk does not exist; -EIO, -EBADMSG. */
 int store_info(struct store_view *view, const struct chunk_key *key, struct chunk_info *info);
 /* CRC32C over length, presence and all block checksums: equal on equal copies. -EAGAIN: an
@@ -173,6 +189,10 @@ struct store_update {
 	struct buf *payload;     /* WRITE: borrowed until done; crcs verified by the caller */
 	uint64_t epoch, version;
 	uint64_t client_id, op_id, answered; /* op ids of client_id up to answered are forgotten */
+	bool closing; /* changes nothing but what is known of ids, and its own is not kept: nothing
+		       * at all of a chunk that does not exist */
+	/* Which are over: at the commit, borrowed. NULL: not known. */
+	const struct cluster_map *sessions;
 	bool syncing; /* copy of a chunk at rest: version stays 0 (incomplete) until
 		       * store_complete(); store_ops_void(); allowed into the reserve */
 	bool touched; /* with an error: blocks that are there may have been gone over in the file */

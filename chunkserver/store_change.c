@@ -118,22 +118,19 @@ static void touched(struct change *change, uint32_t block)
 		bits_set(&chunk->bg_changed[block >> PIECE_SHIFT], block % PIECE_BLOCKS);
 }
 
-void change_op(struct change *change, const struct store_op_id *id, uint64_t answered)
+int change_op(struct change *change, const struct store_op_id *id,
+	      const struct store_update *update)
 {
 	struct record *next = &change->next;
-	uint32_t kept = 0;
 
-	for (uint32_t i = 0; i < next->op_count; i++) {
-		if (next->ops[i].client_id == id->client_id && next->ops[i].op_id <= answered)
-			continue;
-		next->ops[kept++] = next->ops[i];
-	}
-	if (kept == STORE_OPS_KEPT) {
-		kept--;
-		memmove(next->ops, next->ops + 1, kept * sizeof(*next->ops));
-	}
-	next->ops[kept++] = *id;
-	next->op_count = kept;
+	next->op_count = store_ops_drop(next->ops, next->op_count, id->client_id, update->answered,
+					update->sessions, STORE_OPS_KEPT);
+	if (update->closing)
+		return 0;
+	if (next->op_count >= STORE_OPS_KEPT)
+		return -EBUSY;
+	next->ops[next->op_count++] = *id;
+	return 0;
 }
 
 /* ---- blocks ---- */

@@ -132,7 +132,7 @@ static int commit_plan(struct plan *plan)
 	for (unsigned i = 0; rc == 0 && i < plan->edge_count; i++)
 		if (plan->edges[i].stale)
 			rc = edge_again(plan, &plan->edges[i]);
-	if (rc != 0)
+	if (rc != 0 || (update->closing && !plan->chunk->exists))
 		return rc;
 	change_begin(change, plan->chunk);
 	switch (update->op) {
@@ -163,8 +163,8 @@ static int commit_plan(struct plan *plan)
 	change->next.epoch = update->epoch;
 	change->next.version = update->version;
 	if ((id.client_id | id.op_id) != 0)
-		change_op(change, &id, update->answered);
-	return change_write(change);
+		rc = change_op(change, &id, update);
+	return rc != 0 ? rc : change_write(change);
 }
 
 /* Others that hold an old copy of a block we changed. */

@@ -334,17 +334,6 @@ static void read_turns(struct reader *r, struct record *record)
 		r->failed = true;
 }
 
-uint32_t store_ops_void(struct store_op_id *ops, uint32_t count, uint64_t version)
-{
-	for (uint32_t i = 0; i < count; i++)
-		if (ops[i].version > version)
-			version = ops[i].version;
-	if (version == 0)
-		return 0;
-	ops[0] = (struct store_op_id){.version = version};
-	return 1;
-}
-
 size_t record_encode(const struct chunk_key *key, const struct record *record,
 		     const struct piece *piece, uint8_t out[RECORD_VALUE_MAX])
 {

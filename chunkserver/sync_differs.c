@@ -53,10 +53,12 @@ static int differs(const struct sync_store *store, void *ctx, const struct chunk
 		return rc;
 	if (digest != record->digest)
 		return 1;
-	if (!own.unsure && own.epoch == record->epoch)
+	/* Another update may have led to the same blocks: then the ids are others. */
+	if (own.epoch != record->epoch)
+		return 1;
+	if (!own.unsure)
 		return 0;
 	own.unsure = false;
-	own.epoch = record->epoch;
 	return store->complete(ctx, key, &own);
 }
 

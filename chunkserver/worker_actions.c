@@ -127,6 +127,7 @@ static void do_prepare(struct worker_target *target, struct chain_request *reque
 	update->client_id = request->client_id;
 	update->op_id = request->op_id;
 	update->answered = request->answered;
+	update->closing = request->closing;
 	update->done = on_prepared;
 	update->user = request;
 	switch (request->op) {
@@ -154,6 +155,7 @@ static void do_commit(struct worker_target *target, struct chain_request *reques
 
 	update->version = request->version;
 	update->epoch = request->epoch;
+	update->sessions = request->sessions;
 	error = store_commit(target->view, update);
 	chain_committed(request, error, error != 0 && update->touched);
 }

@@ -48,9 +48,12 @@ struct op_rule {
 
 static const struct op_rule op_rules[FRAME_OP_COUNT] = {
 	[FRAME_HELLO] = {"HELLO", 0, false, NEVER, MUST, MUST},
-	[FRAME_WRITE] = {"WRITE", FRAME_FORWARD | FRAME_SYNC, true, NEVER, MUST, NEVER},
-	[FRAME_PUNCH] = {"PUNCH", FRAME_FORWARD | FRAME_SYNC, true, MUST, NEVER, NEVER},
-	[FRAME_TRUNCATE] = {"TRUNCATE", FRAME_FORWARD | FRAME_SYNC, true, NEVER, NEVER, NEVER},
+	[FRAME_WRITE] = {"WRITE", FRAME_FORWARD | FRAME_SYNC | FRAME_CROWDED, true, NEVER, MUST,
+			 NEVER},
+	[FRAME_PUNCH] = {"PUNCH", FRAME_FORWARD | FRAME_SYNC | FRAME_CROWDED, true, MUST, NEVER,
+			 NEVER},
+	[FRAME_TRUNCATE] = {"TRUNCATE", FRAME_FORWARD | FRAME_SYNC | FRAME_CLOSING | FRAME_CROWDED,
+			    true, NEVER, NEVER, NEVER},
 	[FRAME_FLUSH] = {"FLUSH", FRAME_FORWARD, false, NEVER, NEVER, NEVER},
 	[FRAME_READ] = {"READ", FRAME_VERIFY, true, MUST, NEVER, MAY},
 	[FRAME_STAT] = {"STAT", 0, false, NEVER, NEVER, MAY},
@@ -140,6 +143,8 @@ static const char *check_request(const struct frame_header *h, const struct op_r
 {
 	if (h->status != 0)
 		return "status in a request";
+	if ((h->flags & FRAME_CROWDED) != 0)
+		return "a request that says what answers say";
 	if (!presence_ok(rule->payload, h->length))
 		return h->length == 0 ? "request lacks its payload" : "request with a payload";
 	if (!presence_ok(rule->range, h->range))

@@ -56,6 +56,8 @@ enum frame_flag {
 	FRAME_VERIFY = FRAME_SYNC, /* READ: the member is to compare the bytes with their checksums:
 				    * they have come damaged before */
 	FRAME_NO_CHECKSUM = 1 << 3, /* reserved, refused */
+	FRAME_CLOSING = 1 << 4, /* TRUNCATE: only says what was answered, see docs/protocol.md */
+	FRAME_CROWDED = 1 << 5, /* answer to an update: the client is to close the chunk */
 };
 
 /* Answers' status: 0 or a positive errno (EIO, ENOSPC, EINVAL, ENOENT, EACCES), or one of these. */

@@ -38,14 +38,33 @@ bool chain_client_stopping(struct chain_client *client)
 
 /* ---- the end of a request ---- */
 
+/* An update's id may be in the chunk's list, and nobody will say soon that it was answered, or the
+ * list is too full to wait for that. */
+static bool id_lingers(const struct chain_request *request, int error,
+		       const struct frame_header *answer)
+{
+	if (error == 0)
+		return answer != NULL && (answer->flags & FRAME_CROWDED) != 0;
+	if (request->closing)
+		return false;
+	/* One that was refused may have been made the first time that it was sent. */
+	return request->sends > (answer == NULL ? 0u : 1u);
+}
+
 void chain_request_finish(struct chain_client *client, struct chain_request *request, int error,
 			  const struct frame_header *answer, struct buf *payload)
 {
+	const struct chunk_key key = request->key;
+	uint64_t session = request->client_id;
+	bool close = false;
+
 	if (frame_is_update(request->op))
-		chain_op_forget(client, request);
+		close = chain_op_forget(client, request, id_lingers(request, error, answer));
 	chain_health_end(client, request, answer != NULL);
 	chain_retry_finished(client, request, answer != NULL);
 	request->done(request, error, answer, payload);
+	if (close)
+		chain_close(client, &key, session);
 	if (atomic_fetch_sub_explicit(&client->active, 1, memory_order_acq_rel) > 1 ||
 	    !chain_client_stopping(client))
 		return;
@@ -277,6 +296,10 @@ void chain_request_answered(struct chain_client *client, struct chain_request *r
 		note_space(client, answer->arg);
 	verdict = chain_judge(request, answer->status, &error);
 	if (verdict == CHAIN_DONE && error == -ENOSPC && wait_for_space(client, request))
+		verdict = CHAIN_RETRY;
+	/* Nobody waits for it, and what is damaged now may be mended. */
+	if (verdict == CHAIN_DONE && error != 0 && request->closing &&
+	    answer->status != FRAME_STATUS_FENCED)
 		verdict = CHAIN_RETRY;
 	if (verdict == CHAIN_DONE && error == 0 && !read_is_good(client, request, answer, payload))
 		verdict = CHAIN_BAD_COPY;

@@ -12,6 +12,10 @@
  *
  * A partition that has no chain yet has never been written: its chunks are absent.
  *
+ * A chunk keeps the ids of updates until their client says of a later one that they were answered.
+ * When that may never be, and the head says that there are many, the chunk is closed: an update is
+ * sent that says only this. Nobody waits for it.
+ *
  * Threading: any thread; done() is called on a loop's thread, never in the call, no lock held. */
 #ifndef CATENA_FS_CHAIN_CLIENT_H
 #define CATENA_FS_CHAIN_CLIENT_H
@@ -64,9 +68,11 @@ struct chain_request {
 	 * takes it out of there, under that place's lock, owns it. */
 	atomic_bool cancelled;
 	bool to_tail, absent;
-	bool probe;  /* one of those that find out when a stuck chain goes on */
-	bool parked; /* one of the others, which wait for that */
-	int failed;  /* to be reported by the next tick */
+	bool closing; /* chain_close() */
+	bool lingers; /* update: when it is over as the last of its chunk, that is to be closed */
+	bool probe;   /* one of those that find out when a stuck chain goes on */
+	bool parked;  /* one of the others, which wait for that */
+	int failed;   /* to be reported by the next tick */
 	uint8_t tried_count, bad_count;
 	uint32_t tried[CHAIN_MEMBERS_MAX]; /* targets that could not answer this time */
 	uint32_t bad[CHAIN_MEMBERS_MAX];   /* targets whose copy is bad */

@@ -240,8 +240,12 @@ bool chain_client_stopping(struct chain_client *client);
 struct chain_asker chain_client_asker(struct chain_client *client);
 
 /* chain_client_ops.c */
-/* An update that is over. */
-void chain_op_forget(struct chain_client *client, struct chain_request *request);
+/* An update that is over. @lingers: its id may stay with the chunk, where there is little room.
+ * True: so may some, and none of the chunk's updates is open any more: chain_close(). */
+bool chain_op_forget(struct chain_client *client, struct chain_request *request, bool lingers);
+/* Tells the chunk's members that all updates of @session were answered; as long as that one lives.
+ */
+void chain_close(struct chain_client *client, const struct chunk_key *key, uint64_t session);
 /* The session that the update is of is over: it must not be sent any more. */
 bool chain_op_void(struct chain_client *client, const struct chain_request *request);
 /* What goes out with an attempt. False: nothing may, see chain_op_void(). */

@@ -125,7 +125,7 @@ static bool take_old(struct chain_request *request, const void *arg)
 {
 	const uint64_t *start_ns = arg;
 
-	return request->start_ns < *start_ns;
+	return request->start_ns < *start_ns && !request->closing;
 }
 
 struct chain_request *chain_link_take_old(struct chain_link *link, uint64_t start_ns)

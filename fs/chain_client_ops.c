@@ -4,6 +4,7 @@
  *
  * An update belongs to one session. When that is over, somebody else may have changed what it was
  * about: it is never sent under another session's id. */
+#include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
 #include "fs/chain_client_internal.h"
@@ -13,27 +14,64 @@ static struct chain_request **bucket_of(struct chain_client *client, const struc
 	return &client->ops[chunk_key_hash(key) % OPS_BUCKETS];
 }
 
-/* Of the chunk, and there is one. Ids are given in the order of the lists. */
-static uint64_t oldest_of(struct chain_client *client, const struct chunk_key *key)
+/* Of the chunk; NULL: none is open. Ids are given in the order of the lists. */
+static struct chain_request *oldest_of(struct chain_client *client, const struct chunk_key *key)
 {
-	const struct chain_request *request = *bucket_of(client, key);
+	struct chain_request *request = *bucket_of(client, key);
 
-	while (!chunk_key_equal(&request->key, key))
+	while (request != NULL && !chunk_key_equal(&request->key, key))
 		request = request->op_next;
-	return request->op_id;
+	return request;
 }
 
-void chain_op_forget(struct chain_client *client, struct chain_request *request)
+bool chain_op_forget(struct chain_client *client, struct chain_request *request, bool lingers)
 {
-	struct chain_request **bucket = bucket_of(client, &request->key);
+	struct chain_request **bucket = bucket_of(client, &request->key), *other;
+	bool close = false;
 
 	pthread_mutex_lock(&client->ops_lock);
 	if (request->client_id != client->op_session || request->op_id == 0)
 		goto out;
 	DL_DELETE2(*bucket, request, op_prev, op_next);
 	request->op_id = 0;
+	lingers = lingers || request->lingers;
+	other = oldest_of(client, &request->key);
+	if (other != NULL)
+		other->lingers = other->lingers || lingers;
+	else
+		close = lingers;
 out:
 	pthread_mutex_unlock(&client->ops_lock);
+	return close;
+}
+
+static void on_closed(struct chain_request *request, int error, const struct frame_header *answer,
+		      struct buf *payload)
+{
+	buf_unref(payload);
+	free(request);
+}
+
+void chain_close(struct chain_client *client, const struct chunk_key *key, uint64_t session)
+{
+	struct cluster_map *map = chain_client_map(client);
+	const struct map_pool *pool = map == NULL ? NULL : cluster_map_pool(map, key->pool);
+	struct chain_request *request = NULL;
+
+	if (pool != NULL && session == chain_client_session(client) &&
+	    !chain_client_stopping(client))
+		request = calloc(1, sizeof(*request));
+	if (request != NULL) {
+		request->op = FRAME_TRUNCATE;
+		request->closing = true;
+		request->sync = true; /* or the power of the members takes it away again */
+		request->key = *key;
+		request->offset = pool->chunk_size;
+		request->session = session;
+		request->done = on_closed;
+		chain_client_send(client, request);
+	}
+	cluster_map_unref(map);
 }
 
 /* The session that the request is of; 0: any. */
@@ -78,7 +116,7 @@ static bool op_assign(struct chain_client *client, struct chain_request *request
 	}
 	header->client_id = request->client_id;
 	header->op_id = request->op_id;
-	header->answered = oldest_of(client, &request->key) - 1;
+	header->answered = oldest_of(client, &request->key)->op_id - 1;
 out:
 	pthread_mutex_unlock(&client->ops_lock);
 	return ours;
@@ -89,9 +127,11 @@ bool chain_request_header(struct chain_client *client, struct chain_request *req
 {
 	*header = (struct frame_header){
 		.op = request->op,
-		.flags = request->sync                            ? FRAME_SYNC
-			 : request->suspect == request->target_id ? FRAME_VERIFY
-								  : 0,
+		.flags = (uint16_t)((request->sync ? FRAME_SYNC : 0) |
+				    (request->closing ? FRAME_CLOSING : 0) |
+				    (request->suspect != 0 && request->suspect == request->target_id
+					     ? FRAME_VERIFY
+					     : 0)),
 		.key = request->key,
 		.epoch = request->epoch,
 		.offset = request->offset,

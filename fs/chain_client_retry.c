@@ -339,7 +339,7 @@ void chain_retry_map(struct chain_client *client, const struct cluster_map *old,
 bool chain_soft_expired(const struct chain_client *client, const struct chain_request *request,
 			uint64_t now)
 {
-	return client->soft_timeout_ns != 0 && now > request->start_ns &&
+	return client->soft_timeout_ns != 0 && !request->closing && now > request->start_ns &&
 	       now - request->start_ns >= client->soft_timeout_ns;
 }
 

@@ -63,6 +63,8 @@ static inline void gen_request(uint64_t *state, struct frame_header *h)
 		h->op_id = 1 + gen_below(state, UINT32_MAX);
 		h->answered = fuzz_random(state) % h->op_id;
 		h->flags |= (uint16_t)(fuzz_random(state) & (FRAME_FORWARD | FRAME_SYNC));
+		if (h->op == FRAME_TRUNCATE)
+			h->flags |= (uint16_t)(fuzz_random(state) & FRAME_CLOSING);
 	} else if (h->op == FRAME_FLUSH || h->op >= FRAME_SYNC_COMPARE) {
 		if (h->op != FRAME_PING && h->op != FRAME_LIST)
 			h->flags |= (uint16_t)(fuzz_random(state) & FRAME_FORWARD);

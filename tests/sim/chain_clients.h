@@ -52,23 +52,19 @@ static uint64_t client_id(unsigned number, const struct client *client)
 	return number + 1 + (uint64_t)CLIENTS * client->session;
 }
 
-/* Of an earlier session nothing is forgotten any more: what was given up has no answer. */
-static uint64_t answered_up_to(const struct client *client, const struct op *except)
+/* The oldest update that is open; NULL: none is. */
+static struct op *oldest_of(struct client *client, const struct chunk_key *key)
 {
-	uint64_t lowest = client->last_op_id + 1;
+	struct op *oldest = NULL;
 
-	if (except->client_id != client_id((unsigned)(except->client_id - 1) % CLIENTS, client))
-		return 0;
+	for (unsigned i = 0; i < OUTSTANDING + CLOSINGS; i++) {
+		struct op *op = &client->ops[i];
 
-	for (unsigned i = 0; i < OUTSTANDING; i++) {
-		const struct op *op = &client->ops[i];
-
-		if ((op->busy || op == except) && op->op_id != 0 &&
-		    op->client_id == except->client_id && op->op_id < lowest &&
-		    chunk_key_equal(&op->key, &except->key))
-			lowest = op->op_id;
+		if (op->busy && op->op_id != 0 && chunk_key_equal(&op->key, key) &&
+		    (oldest == NULL || op->op_id < oldest->op_id))
+			oldest = op;
 	}
-	return lowest - 1;
+	return oldest;
 }
 
 /* What the copies must have, as a mount says it. */
@@ -107,15 +103,17 @@ static void op_send(struct world *w, unsigned number, unsigned slot)
 	event->generation = client->generation[server];
 	event->header = (struct frame_header){
 		.op = op->kind,
-		.flags = op->sync ? FRAME_SYNC : 0,
+		.flags =
+			(uint16_t)((op->sync ? FRAME_SYNC : 0) | (op->closing ? FRAME_CLOSING : 0)),
 		.request_id = op->attempt << 8 | slot,
 		.key = op->key,
 		.epoch = w->configs[op->key.partition].epoch,
 		.client_id = op->client_id,
 		.op_id = op->op_id,
-		.answered = op->op_id == 0 ? 0 : answered_up_to(client, op),
+		.answered = op->op_id == 0 ? 0 : oldest_of(client, &op->key)->op_id - 1,
 	};
-	say_what_is_known(client, op, &event->header);
+	if (!op->closing)
+		say_what_is_known(client, op, &event->header);
 	if (op->kind != FRAME_FLUSH && op->kind != FRAME_STAT)
 		event->header.offset = op->first * BLOCK_SIZE;
 	if (op->kind == FRAME_WRITE) {
@@ -137,6 +135,11 @@ static void choose_kind(struct world *w, struct op *op)
 	op->key.pool = POOL;
 	op->key.partition = (uint32_t)chance(w, PARTITIONS);
 	op->key.file_id = chance(w, REGISTERS);
+	/* Where lists are to get full. */
+	if (w->options.narrow && chance(w, 2) == 0) {
+		op->key.partition = 0;
+		op->key.file_id = 0;
+	}
 	op->kind = dice < 45   ? FRAME_WRITE
 		   : dice < 85 ? FRAME_READ
 		   : dice < 95 ? FRAME_FLUSH
@@ -305,15 +308,55 @@ static void remember_answer(struct world *w, unsigned number, const struct op *o
 		*version = 0;
 }
 
+/* As fs/chain_client_ops.c does it. */
+static void chunk_close(struct world *w, unsigned number, const struct chunk_key *key)
+{
+	struct client *client = &w->clients[number];
+	unsigned slot = OUTSTANDING;
+
+	while (slot < OUTSTANDING + CLOSINGS && client->ops[slot].busy)
+		slot++;
+	if (slot == OUTSTANDING + CLOSINGS) {
+		problem(w, "chunks are not closed");
+		return;
+	}
+	client->ops[slot] = (struct op){.busy = true,
+					.closing = true,
+					.sync = true,
+					.kind = FRAME_TRUNCATE,
+					.key = *key,
+					.first = MODEL_BLOCKS,
+					.client_id = client_id(number, client),
+					.op_id = ++client->last_op_id,
+					.begun = w->now,
+					.ended = NEVER};
+	w->closings++;
+	op_send(w, number, slot);
+}
+
+static void update_over(struct world *w, unsigned number, const struct op *op)
+{
+	struct op *other = oldest_of(&w->clients[number], &op->key);
+
+	if (!op->lingers)
+		return;
+	if (other != NULL)
+		other->lingers = true;
+	else
+		chunk_close(w, number, &op->key);
+}
+
 static void op_done(struct world *w, unsigned number, struct op *op, const struct buf *payload)
 {
 	op->ended = w->now;
 	op->busy = false;
+	if (frame_is_update(op->kind))
+		update_over(w, number, op);
 	trace(w, "done %s%s%s op %llu chunk %u/%llu blocks %u+%u value %llu since %.3f",
 	      frame_op_name(op->kind), op->sync ? " SYNC" : "", op->failed ? " FAILED" : "",
 	      (unsigned long long)op->op_id, op->key.partition, (unsigned long long)op->key.file_id,
 	      op->first, op->blocks, (unsigned long long)op->value, (double)op->begun / (double)MS);
-	if (op->key.file_id >= FILE_TEMPORARY && --w->temporary_ops == 0)
+	if (op->key.file_id >= FILE_TEMPORARY && !op->closing && --w->temporary_ops == 0)
 		w->temporary_idle = w->now;
 	if (op->kind == FRAME_WRITE)
 		write_done(w, op);
@@ -345,6 +388,7 @@ static void client_told(struct world *w, struct event *event)
 	case FRAME_OK:
 		if (op->kind == FRAME_READ && attempt != op->attempt)
 			return;
+		op->lingers = op->lingers || (event->header.flags & FRAME_CROWDED) != 0;
 		remember_answer(w, event->a, op, &event->header, attempt == op->attempt);
 		op_done(w, event->a, op, event->payload);
 		return;
@@ -356,10 +400,12 @@ static void client_told(struct world *w, struct event *event)
 		w->losses++;
 		client_knows_loss(w, event->a, &op->key);
 		op->failed = true;
+		op->lingers = op->lingers || op->sends > 1;
 		op_done(w, event->a, op, NULL);
 		return;
 	case ENOSPC:
 		op->failed = true;
+		op->lingers = op->lingers || op->sends > 1;
 		op_done(w, event->a, op, NULL);
 		return;
 	case EIO: /* a damaged copy */
@@ -387,14 +433,46 @@ static void client_told(struct world *w, struct event *event)
 		op->attempt;
 }
 
-/* As by the death of the client: an update that was sent is not repeated, whatever became of it. */
-static void give_up(struct world *w, unsigned number, struct op *op)
+static void session_over(struct world *w, uint64_t id)
 {
-	trace(w, "client %u gives up op %llu chunk %u/%llu value %llu", number,
-	      (unsigned long long)op->op_id, op->key.partition, (unsigned long long)op->key.file_id,
-	      (unsigned long long)op->value);
-	op->busy = false;
-	w->clients[number].session++;
+	struct cluster_map next = {.version = w->over_count + 1, .session_floor = 1}, *map;
+	unsigned at = w->over_count++;
+	uint8_t *bytes;
+	size_t size;
+
+	for (; at > 0 && w->over[at - 1] > id; at--)
+		w->over[at] = w->over[at - 1];
+	w->over[at] = id;
+	next.fenced = w->over;
+	next.fenced_count = w->over_count;
+	if (cluster_map_encode(&next, &bytes, &size) != 0 ||
+	    cluster_map_decode(bytes, size, &map) != 0)
+		abort();
+	free(bytes);
+	cluster_map_unref(w->sessions);
+	w->sessions = map;
+	for (unsigned i = 0; i < SERVERS; i++)
+		schedule(w, w->now + chance(w, 60 * MS), EV_SESSIONS, i, 0);
+}
+
+static bool has_temporary(const struct client *client)
+{
+	for (unsigned i = 0; i < OUTSTANDING; i++)
+		if (client->ops[i].busy && client->ops[i].key.file_id >= FILE_TEMPORARY)
+			return true;
+	return false;
+}
+
+/* As by the death of the client: an update that was sent is not repeated, whatever became of it. */
+static void give_up(struct world *w, unsigned number)
+{
+	struct client *client = &w->clients[number];
+
+	trace(w, "client %u gives up", number);
+	for (unsigned i = 0; i < OUTSTANDING + CLOSINGS; i++)
+		client->ops[i].busy = false;
+	session_over(w, client_id(number, client));
+	client->session++;
 	for (unsigned p = 0; p < PARTITIONS; p++)
 		for (unsigned c = 0; c < REGISTERS; c++)
 			client_knows_loss(
@@ -408,9 +486,9 @@ static void client_waited(struct world *w, const struct event *event)
 
 	if (!op->busy || op->attempt != event->number)
 		return;
-	if (w->options.slow && op->kind == FRAME_WRITE && op->key.file_id < FILE_TEMPORARY &&
-	    !w->healed && chance(w, 6) == 0) {
-		give_up(w, event->a, op);
+	if (w->options.slow && op->kind == FRAME_WRITE && !has_temporary(&w->clients[event->a]) &&
+	    w->over_count < SESSIONS_MAX && !w->healed && chance(w, 6) == 0) {
+		give_up(w, event->a);
 		return;
 	}
 	if (chance(w, 2) == 0)

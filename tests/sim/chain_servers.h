@@ -94,7 +94,7 @@ static void look_set_epoch(void *ctx, uint32_t pool, uint32_t partition, uint64_
 	store->notes.epochs[partition] = epoch;
 }
 
-static const struct chain_ops world_ops = {
+static struct chain_ops world_ops = {
 	.store = {.info = look_info,
 		  .digest = look_digest,
 		  .presence = look_presence,
@@ -241,8 +241,7 @@ static void execute(struct world *w, unsigned number, const struct chain_action 
 			chain_committed(action->request, -EIO, false);
 			break;
 		}
-		model_commit(&s->store, action->request);
-		chain_committed(action->request, 0, false);
+		chain_committed(action->request, model_commit(&s->store, action->request), false);
 		break;
 	case CHAIN_SEND:
 		send_frame(w, number, action);
@@ -393,6 +392,13 @@ static void server_configure(struct world *w, unsigned number)
 	tell_connections(w, number);
 }
 
+/* Those of the newest map, as it does before it hears of newer chains. */
+static void server_hears_sessions(struct world *w, unsigned number)
+{
+	if (w->sessions != NULL)
+		chain_env_sessions(w->servers[number].env, w->sessions);
+}
+
 static void server_start(struct world *w, unsigned number)
 {
 	struct server *s = &w->servers[number];
@@ -408,6 +414,7 @@ static void server_start(struct world *w, unsigned number)
 	for (unsigned p = 0; p < PARTITIONS; p++)
 		s->chains[p] = chain_new(s->env, POOL, p);
 	server_time(w, number);
+	server_hears_sessions(w, number);
 	server_configure(w, number);
 	server_run(w, number);
 	schedule(w, w->now + chance(w, 20 * MS), EV_TICK, number, 0)->generation = s->incarnation;

@@ -48,6 +48,7 @@ struct model_change {
 /* Zeroed it is empty; ends with model_free(). */
 struct model_store {
 	unsigned count;
+	uint32_t ops_kept; /* as chain_ops.ops_kept */
 	struct chunk_key keys[MODEL_CHUNKS];
 	struct model_chunk *chunks[MODEL_CHUNKS];
 	struct model_chunk *durable[MODEL_CHUNKS];
@@ -271,23 +272,28 @@ static inline struct buf *model_payload(const uint64_t *numbers, uint32_t blocks
 	return buf;
 }
 
-static inline void model_op(struct model_chunk *chunk, const struct chain_request *request)
+/* False: no room, and nothing has changed. */
+static inline bool model_op(const struct model_store *store, struct model_chunk *chunk,
+			    const struct chain_request *request)
 {
-	uint32_t kept = 0;
+	uint32_t limit = store->ops_kept != 0 ? store->ops_kept : STORE_OPS_KEPT, kept;
+	struct store_op_id ops[STORE_OPS_KEPT];
 
-	for (uint32_t i = 0; i < chunk->op_count; i++)
-		if (chunk->ops[i].client_id != request->client_id ||
-		    chunk->ops[i].op_id > request->answered)
-			chunk->ops[kept++] = chunk->ops[i];
-	if (kept == STORE_OPS_KEPT) {
-		memmove(chunk->ops, chunk->ops + 1, --kept * sizeof(*chunk->ops));
-	}
-	chunk->ops[kept++] =
-		(struct store_op_id){request->client_id, request->op_id, request->version};
+	memcpy(ops, chunk->ops, chunk->op_count * sizeof(*ops));
+	kept = store_ops_drop(ops, chunk->op_count, request->client_id, request->answered,
+			      request->sessions, limit);
+	if (!request->closing && kept >= limit)
+		return false;
+	if (!request->closing)
+		ops[kept++] =
+			(struct store_op_id){request->client_id, request->op_id, request->version};
+	memcpy(chunk->ops, ops, kept * sizeof(*ops));
 	chunk->op_count = kept;
+	return true;
 }
 
-static inline void model_commit(struct model_store *store, const struct chain_request *request)
+/* 0 or -EBUSY, as store_commit(). */
+static inline int model_commit(struct model_store *store, const struct chain_request *request)
 {
 	struct model_chunk *chunk = model_chunk(store, &request->key);
 	const uint64_t *numbers =
@@ -297,6 +303,11 @@ static inline void model_commit(struct model_store *store, const struct chain_re
 			       ? UINT64_MAX
 			       : first + (request->length + BLOCK_SIZE - 1) / BLOCK_SIZE;
 
+	if (request->closing && !chunk->exists)
+		return 0;
+	if (request->op != FRAME_SYNC_DATA && request->op_id != 0 &&
+	    !model_op(store, chunk, request))
+		return -EBUSY;
 	for (uint64_t i = first; i < end && i < MODEL_BLOCKS; i++)
 		chunk->blocks[i] = numbers == NULL ? 0 : numbers[i - first];
 	if (request->op != FRAME_SYNC_DATA) {
@@ -314,10 +325,9 @@ static inline void model_commit(struct model_store *store, const struct chain_re
 		chunk->version = 0;
 	} else {
 		chunk->version = request->version;
-		if (request->op_id != 0)
-			model_op(chunk, request);
 	}
 	model_changed(store, chunk);
+	return 0;
 }
 
 /* An update that was prepared, or begun to be, and will not be: it has gone over those of its first

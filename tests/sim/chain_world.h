@@ -6,14 +6,17 @@
 #include "chain_history.h"
 #include "chain_store.h"
 
-#define SERVERS     3
-#define PARTITIONS  2
-#define CLIENTS     3
-#define REGISTERS   2u /* chunks of each partition with exact checks */
-#define OUTSTANDING 3
-#define POOL        1u
-#define US          1000ull
-#define MS          1000000ull
+#define SERVERS      3
+#define PARTITIONS   2
+#define CLIENTS      3
+#define REGISTERS    2u /* chunks of each partition with exact checks */
+#define OUTSTANDING  3
+#define CLOSINGS     16 /* slots of what closes chunks, behind the others */
+#define SESSIONS_MAX 1024u
+#define NARROW       4u /* ids in a short list */
+#define POOL         1u
+#define US           1000ull
+#define MS           1000000ull
 
 enum event_kind {
 	EV_FREE,
@@ -35,6 +38,7 @@ enum event_kind {
 	EV_TAKE_IN,    /* the master looks who is in sync */
 	EV_REMOVE,     /* of the temporary chunk b at server a */
 	EV_STORE_BACK, /* server a's disk works again */
+	EV_SESSIONS,   /* server a hears which sessions are over */
 };
 
 struct event {
@@ -80,6 +84,7 @@ struct op {
 	uint64_t value, client_id, op_id, begun, ended, attempt;
 	unsigned asked_tail, sends;
 	bool failed;
+	bool closing, lingers; /* as chain_request's */
 	uint64_t covers,
 		covers_epoch;         /* what it says must be there: of a flush; the oldest epoch */
 	size_t entries[MODEL_BLOCKS]; /* in the histories, of a write */
@@ -89,7 +94,7 @@ struct client {
 	uint64_t last_op_id;
 	unsigned session; /* a new one when something was given up */
 	unsigned left;    /* ops still to be begun */
-	struct op ops[OUTSTANDING];
+	struct op ops[OUTSTANDING + CLOSINGS];
 	struct {
 		uint64_t version, epoch; /* answered last and not known to be durable; 0: nothing */
 	} known[PARTITIONS][REGISTERS];
@@ -99,7 +104,8 @@ struct client {
 struct options {
 	uint64_t seed;
 	bool power, reconfigure, verbose;
-	bool slow; /* disks; and clients give up */
+	bool narrow; /* lists of ids are short */
+	bool slow;   /* disks; and clients give up */
 };
 
 /* The last one of a partition. */
@@ -119,12 +125,16 @@ struct world {
 	struct client clients[CLIENTS];
 	struct chain_config configs[PARTITIONS]; /* the master's */
 	struct report reports[PARTITIONS];
-	bool mixed[PARTITIONS]; /* went on with a copy that has parts of what it does not remember */
+	bool mixed[PARTITIONS]; /* went on with a copy that has parts of what it does not remember
+				 */
 	struct {
 		unsigned left;    /* servers that have not removed it yet */
 		uint64_t epoch;   /* of its chain when the removal began */
 	} removals[MODEL_CHUNKS]; /* of temporary chunks */
 	uint64_t in_flight;
+	struct cluster_map *sessions; /* says which are over; NULL: none is */
+	uint64_t over[SESSIONS_MAX];
+	unsigned over_count;
 	bool healed;
 	unsigned temporary; /* current temporary chunk */
 	unsigned temporary_ops;
@@ -132,6 +142,7 @@ struct world {
 	struct history histories[PARTITIONS][REGISTERS][MODEL_BLOCKS];
 	const char *problem;
 	size_t events, faults, losses; /* losses that clients were told of */
+	size_t closings;
 };
 
 static void problem(struct world *w, const char *what)

@@ -345,7 +345,7 @@ static bool quiet(struct world *w)
 	const struct map_pool *pool;
 
 	for (unsigned c = 0; c < CLIENTS; c++)
-		for (unsigned i = 0; i < OUTSTANDING; i++)
+		for (unsigned i = 0; i < OUTSTANDING + CLOSINGS; i++)
 			if (w->clients[c].ops[i].state != OP_IDLE)
 				return false;
 	for (unsigned i = 0; i < w->master.job_count; i++)
@@ -498,7 +498,7 @@ static void tell_state(struct world *w)
 				FILE_TEMPORARY + w->master.jobs[i].temporary,
 				(unsigned long long)(w->master.jobs[i].asked_at / MS));
 	for (unsigned c = 0; c < CLIENTS && w->options.verbose; c++)
-		for (unsigned i = 0; i < OUTSTANDING; i++)
+		for (unsigned i = 0; i < OUTSTANDING + CLOSINGS; i++)
 			if (w->clients[c].ops[i].state != OP_IDLE)
 				fprintf(stderr, "  client %u waits for %s of partition %u\n", c,
 					frame_op_name(w->clients[c].ops[i].route.op),

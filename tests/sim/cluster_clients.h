@@ -8,18 +8,20 @@
 
 /* ---- attempts ---- */
 
-static uint64_t answered_up_to(const struct client *client, const struct chunk_key *key)
+/* The oldest update that is open; NULL: none is. */
+static struct op *oldest_of(struct client *client, const struct chunk_key *key)
 {
-	uint64_t lowest = client->last_op_id + 1;
+	struct op *oldest = NULL;
 
-	for (unsigned i = 0; i < OUTSTANDING; i++) {
-		const struct op *op = &client->ops[i];
+	for (unsigned i = 0; i < OUTSTANDING + CLOSINGS; i++) {
+		struct op *op = &client->ops[i];
 
-		if (op->state != OP_IDLE && op->op_id != 0 && op->op_id < lowest &&
-		    chunk_key_equal(&op->route.key, key))
-			lowest = op->op_id;
+		if (op->state != OP_IDLE && op->op_id != 0 &&
+		    chunk_key_equal(&op->route.key, key) &&
+		    (oldest == NULL || op->op_id < oldest->op_id))
+			oldest = op;
 	}
-	return lowest - 1;
+	return oldest;
 }
 
 static void op_retry(struct world *w, unsigned c, struct op *op)
@@ -44,18 +46,20 @@ static void op_put(struct world *w, unsigned c, struct op *op)
 
 	op->state = OP_SENT;
 	op->attempt = ++w->ids;
+	op->sends++;
 	event = conn_message(w, client->to[op->server].conn, 0, MSG_FRAME);
 	if (event == NULL)
 		return;
 	event->header = (struct frame_header){
 		.op = op->route.op,
-		.flags = op->sync ? FRAME_SYNC : 0,
+		.flags =
+			(uint16_t)((op->sync ? FRAME_SYNC : 0) | (op->closing ? FRAME_CLOSING : 0)),
 		.request_id = op->attempt << 8 | (uint64_t)(op - client->ops),
 		.key = op->route.key,
 		.epoch = op->epoch,
 		.client_id = client->session,
 		.op_id = op->op_id,
-		.answered = op->op_id == 0 ? 0 : answered_up_to(client, &op->route.key),
+		.answered = op->op_id == 0 ? 0 : oldest_of(client, &op->route.key)->op_id - 1,
 	};
 	if (op->route.op != FRAME_FLUSH && op->route.op != FRAME_STAT)
 		event->header.offset = op->first * BLOCK_SIZE;
@@ -141,6 +145,9 @@ static void choose_kind(struct world *w, struct op *op)
 	r->key.pool = POOL;
 	r->key.partition = (uint32_t)chance(w, w->options.partitions);
 	r->key.file_id = FILE_EXACT;
+	/* Where lists are to get full. */
+	if (w->options.narrow && chance(w, 2) == 0)
+		r->key.partition = 0;
 	r->op = dice < 45   ? FRAME_WRITE
 		: dice < 85 ? FRAME_READ
 		: dice < 95 ? FRAME_FLUSH
@@ -276,12 +283,56 @@ static void flush_done(struct world *w, const struct op *op)
 	}
 }
 
+/* As fs/chain_client_ops.c does it. */
+static void chunk_close(struct world *w, unsigned c, const struct chunk_key *key)
+{
+	struct client *client = &w->clients[c];
+	unsigned slot = OUTSTANDING;
+
+	while (slot < OUTSTANDING + CLOSINGS && client->ops[slot].state != OP_IDLE)
+		slot++;
+	if (slot == OUTSTANDING + CLOSINGS) {
+		problem(w, "chunks are not closed");
+		return;
+	}
+	client->ops[slot] = (struct op){
+		.closing = true,
+		.sync = true,
+		.route = {.op = FRAME_TRUNCATE, .key = *key, .offset = MODEL_BYTES},
+		.first = MODEL_BLOCKS,
+		.op_id = ++client->last_op_id,
+		.begun = w->now,
+		.state = OP_WAITING,
+	};
+	op_route(w, c, &client->ops[slot]);
+}
+
+static void update_over(struct world *w, unsigned c, const struct op *op,
+			const struct frame_header *answer)
+{
+	struct op *other = oldest_of(&w->clients[c], &op->route.key);
+	bool lingers = op->lingers;
+
+	if (answer != NULL && answer->status == FRAME_OK)
+		lingers = lingers || (answer->flags & FRAME_CROWDED) != 0;
+	else if (!op->closing)
+		lingers = lingers || op->sends > (answer == NULL ? 0 : 1);
+	if (!lingers)
+		return;
+	if (other != NULL)
+		other->lingers = true;
+	else
+		chunk_close(w, c, &op->route.key);
+}
+
 static void op_done(struct world *w, unsigned c, struct op *op, const struct frame_header *answer,
 		    const struct buf *payload)
 {
 	const struct route_request *r = &op->route;
 
 	op->state = OP_IDLE;
+	if (frame_is_update(r->op))
+		update_over(w, c, op, answer);
 	w->done++;
 	trace(w,
 	      "client %u: %s%s%s op %llu chunk %u/%llu blocks %u+%u value %llu version %llu since "
@@ -291,7 +342,7 @@ static void op_done(struct world *w, unsigned c, struct op *op, const struct fra
 	      op->first, op->blocks, (unsigned long long)op->value,
 	      (unsigned long long)(answer == NULL ? 0 : answer->version),
 	      (double)op->begun / (double)MS);
-	if (r->key.file_id >= FILE_TEMPORARY && --w->temporary_ops == 0)
+	if (r->key.file_id >= FILE_TEMPORARY && !op->closing && --w->temporary_ops == 0)
 		w->temporary_idle = w->now;
 	if (frame_is_update(r->op))
 		update_done(w, op, w->clients[c].session);
@@ -308,6 +359,10 @@ static void op_answered(struct world *w, unsigned c, struct op *op,
 
 	switch (route_judge(&op->route, header->status, &error)) {
 	case ROUTE_DONE:
+		if (error != 0 && op->closing) {
+			op_retry(w, c, op);
+			break;
+		}
 		op->failed = error != 0;
 		if (error != 0 && error != -ENOSPC && !w->options.damage)
 			problem(w, "a request failed for no reason");
@@ -345,6 +400,8 @@ static void client_is_over(struct world *w, unsigned c)
 	for (unsigned i = 0; i < OUTSTANDING; i++)
 		if (client->ops[i].state != OP_IDLE)
 			op_given_up(w, &client->ops[i], client->session);
+	for (unsigned i = OUTSTANDING; i < OUTSTANDING + CLOSINGS; i++)
+		client->ops[i].state = OP_IDLE;
 	for (unsigned s = 0; s < SERVERS_MAX; s++) {
 		uint64_t conn = client->to[s].conn;
 
@@ -372,7 +429,7 @@ static void client_told(struct world *w, unsigned c, const struct event *event)
 	struct client *client = &w->clients[c];
 	unsigned slot = event->header.request_id & 0xff;
 	uint64_t attempt = event->header.request_id >> 8;
-	struct op *op = &client->ops[slot % OUTSTANDING];
+	struct op *op = &client->ops[slot % (OUTSTANDING + CLOSINGS)];
 
 	if (event->header.request_id == PING_ID || op->state != OP_SENT || op->attempt != attempt)
 		return;
@@ -394,7 +451,7 @@ static void client_map(struct world *w, unsigned c, struct cluster_map *map)
 	client->map = cluster_map_ref(map);
 	if (w->options.fences && cluster_map_session_over(map, client->session))
 		client_is_over(w, c);
-	for (unsigned i = 0; i < OUTSTANDING; i++) {
+	for (unsigned i = 0; i < OUTSTANDING + CLOSINGS; i++) {
 		struct op *op = &client->ops[i];
 		const struct map_chain *chain =
 			cluster_map_chain(map, POOL, op->route.key.partition);
@@ -414,7 +471,7 @@ static void client_lost(struct world *w, unsigned c, unsigned peer)
 		return;
 	if (client->down_since[peer] == 0)
 		client->down_since[peer] = w->now;
-	for (unsigned i = 0; i < OUTSTANDING; i++) {
+	for (unsigned i = 0; i < OUTSTANDING + CLOSINGS; i++) {
 		struct op *op = &client->ops[i];
 
 		if ((op->state == OP_WAITING || op->state == OP_SENT) && op->server == peer)
@@ -432,7 +489,7 @@ static void client_connected(struct world *w, unsigned c, unsigned peer, uint64_
 		return;
 	}
 	client->down_since[peer] = 0;
-	for (unsigned i = 0; i < OUTSTANDING; i++)
+	for (unsigned i = 0; i < OUTSTANDING + CLOSINGS; i++)
 		if (client->ops[i].state == OP_WAITING && client->ops[i].server == peer)
 			op_put(w, c, &client->ops[i]);
 }

@@ -91,7 +91,7 @@ static void look_set_epoch(void *ctx, uint32_t pool, uint32_t partition, uint64_
 	model_noted(store);
 }
 
-static const struct chain_ops disk_ops = {
+static struct chain_ops disk_ops = {
 	.store = {.info = look_info,
 		  .digest = look_digest,
 		  .presence = look_presence,

@@ -36,6 +36,7 @@ static const struct {
 	{.name = "ack-at-old-epoch", .manager = MANAGER_FAULT_ACK_AT_OLD_EPOCH},
 	{.name = "cut-off-counts", .manager = MANAGER_FAULT_CUT_OFF_COUNTS},
 	{.name = "lease-while-owed", .manager = MANAGER_FAULT_LEASE_WHILE_OWED},
+	{.name = "evict-unanswered", .chain = CHAIN_FAULT_EVICT_UNANSWERED},
 	{.name = "place-by-old-map", .chain = CHAIN_FAULT_PLACE_BY_OLD_MAP, .first = 350},
 	{.name = "promote-on-old-epoch", .manager = MANAGER_FAULT_PROMOTE_ON_OLD_EPOCH},
 	{.name = "renew-before-publication", .manager = MANAGER_FAULT_RENEW_BEFORE_PUBLICATION},

@@ -29,11 +29,11 @@ static void server_time(struct world *w, unsigned s)
 
 static void commit(struct world *w, struct disk *disk, struct chain_request *request)
 {
-	if (!disk->down) {
-		model_commit(&disk->store, request);
+	int error = disk->down ? -EIO : model_commit(&disk->store, request);
+
+	if (error == 0)
 		check_commit(w, disk, request);
-	}
-	chain_committed(request, disk->down ? -EIO : 0, false);
+	chain_committed(request, error, false);
 }
 
 static void say_report(struct world *w, unsigned s, const struct report *report)
@@ -555,6 +555,7 @@ static void server_start(struct world *w, unsigned s)
 		if (!disk->used)
 			continue;
 		disk->store.notes_logged = w->options.older;
+		disk->store.ops_kept = disk_ops.ops_kept;
 		/* A refused one does not come nearer by being started again and again. */
 		if (!disk->old || disk->life == disk->image.life)
 			disk->life++;

@@ -219,6 +219,8 @@ static void world_start(struct world *w)
 	for (unsigned i = 0; i < 4; i++)
 		(void)chance(w, 2);
 	choose_options(w);
+	w->options.narrow = w->options.seed % 4 == 2;
+	disk_ops.ops_kept = w->options.narrow ? NARROW : 0;
 	w->now = MS;
 	for (unsigned node = 0; node < NODES; node++) {
 		w->nodes[node].drift = (int64_t)chance(w, 80000) - 40000;

@@ -25,6 +25,8 @@
 #define COPIES         3u
 #define CLIENTS        3u
 #define OUTSTANDING    3u
+#define CLOSINGS       16u /* slots of what closes chunks, behind the others */
+#define NARROW         4u  /* ids in a short list */
 #define POOL           1u
 #define NODE_MASTER    SERVERS_MAX
 #define NODE_CLIENT    (SERVERS_MAX + 1)
@@ -222,6 +224,8 @@ struct op {
 	enum op_state state;
 	struct route_request route;
 	bool sync, failed;
+	bool closing, lingers; /* as chain_request's */
+	unsigned sends;
 	uint32_t first, blocks;
 	uint64_t value, op_id, begun, attempt, epoch;
 	unsigned server, attempts;
@@ -233,7 +237,7 @@ struct client {
 	uint64_t session, next_session; /* 0: not known yet */
 	bool waits;                     /* for it: the session is over */
 	uint64_t last_op_id;
-	struct op ops[OUTSTANDING];
+	struct op ops[OUTSTANDING + CLOSINGS];
 	struct way to[SERVERS_MAX];
 	struct way master;
 	struct cluster_map *map;
@@ -311,6 +315,7 @@ struct options {
 	bool several; /* disks of servers */
 	bool fences;  /* sessions of clients are ended */
 	bool older;   /* older copies of the master's store are put back */
+	bool narrow;  /* lists of ids are short */
 	unsigned servers, partitions;
 };
 

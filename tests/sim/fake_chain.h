@@ -114,6 +114,9 @@ struct fake {
 	bool hold_commits;
 	unsigned stuck_partition; /* its updates are not committed; UINT32_MAX: none */
 	uint32_t fail_updates;    /* status for every update, 0: none */
+	bool crowded;             /* so it is said of all chunks */
+	unsigned closed;          /* closings that came */
+	uint64_t closed_answered; /* what the last of them said */
 	uint64_t made_anew;       /* added to the instance that servers say they are of */
 	const char *broken;
 	/* Counters for tests. */
@@ -186,6 +189,9 @@ static inline void fake_answer(struct fake_conn *conn, const struct frame_header
 	event->header = answer != NULL ? *answer : (struct frame_header){0};
 	event->header.op = request->op;
 	event->header.flags = FRAME_REPLY;
+	if (f->crowded && status == FRAME_OK && frame_is_update(request->op) &&
+	    (request->flags & FRAME_CLOSING) == 0)
+		event->header.flags |= FRAME_CROWDED;
 	event->header.request_id = request->request_id;
 	event->header.key = request->key;
 	event->header.status = status;

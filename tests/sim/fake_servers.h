@@ -129,6 +129,10 @@ static inline void fake_update_arrives(struct fake_conn *conn, const struct fram
 		chunk->watermark_client = h->client_id;
 		chunk->watermark = 0;
 	}
+	if ((h->flags & FRAME_CLOSING) != 0) {
+		f->closed++;
+		f->closed_answered = h->answered;
+	}
 	if (h->answered >= h->op_id)
 		f->broken = "an update that was answered already";
 	for (u = chunk->pending; u != NULL; u = u->next) {

@@ -414,6 +414,101 @@ static void test_an_update_keeps_its_id_until_it_is_answered(void **state)
 	assert_int_equal(third.error, 0);
 }
 
+/* When nothing of it is open any more, and only then. */
+static void test_a_crowded_chunk_is_closed(void **state)
+{
+	struct fixture *f = *state;
+	struct asked asked[3];
+
+	begin(f);
+	ask(f, &asked[0], FRAME_PUNCH, 0);
+	run_for(f, SEC);
+	assert_true(asked[0].done);
+	assert_int_equal(f->fake->closed, 0);
+	f->fake->crowded = true;
+	f->fake->hold_commits = true;
+	ask(f, &asked[0], FRAME_PUNCH, 0);
+	asked[1] = (struct asked){.request = request_of(FRAME_PUNCH, 1, 0)};
+	asked[1].request.offset = BLOCK_SIZE;
+	asked[1].request.done = on_done;
+	asked[1].request.user = &asked[1];
+	chain_client_send(f->client, &asked[1].request);
+	run_for(f, 100 * FAKE_MS);
+	for (unsigned i = 0; i < f->fake->chunk_count; i++)
+		if (f->fake->chunks[i].pending != NULL)
+			fake_commit(f->fake, &f->fake->chunks[i]);
+	run_for(f, 100 * FAKE_MS);
+	assert_true(asked[0].done && !asked[1].done);
+	assert_int_equal(f->fake->closed, 0);
+	f->fake->crowded = false;
+	f->fake->hold_commits = false;
+	fake_commit_all(f->fake);
+	run_for(f, SEC);
+	assert_true(asked[1].done);
+	assert_int_equal(f->fake->closed, 1);
+	assert_int_equal(f->fake->closed_answered, 3);
+	ask(f, &asked[2], FRAME_PUNCH, 0);
+	run_for(f, SEC);
+	assert_true(asked[2].done);
+	assert_int_equal(f->fake->closed, 1);
+}
+
+/* What was sent and has no answer may have an id there for good. */
+static void test_a_chunk_is_closed_behind_what_has_no_answer(void **state)
+{
+	struct fixture *f = *state;
+	struct asked asked[2];
+
+	begin(f);
+	f->fake->hold_commits = true;
+	ask(f, &asked[0], FRAME_PUNCH, 0);
+	run_for(f, 100 * FAKE_MS);
+	chain_client_cancel(&asked[0].request);
+	for (unsigned i = 0; i < FAKE_SERVERS; i++)
+		fake_kill(f->fake, i);
+	/* One that was never sent has none. */
+	ask(f, &asked[1], FRAME_PUNCH, 1);
+	chain_client_cancel(&asked[1].request);
+	run_for(f, 3 * SEC);
+	assert_int_equal(asked[0].error, -ECANCELED);
+	assert_int_equal(asked[1].error, -ECANCELED);
+	f->fake->hold_commits = false;
+	for (unsigned i = 0; i < FAKE_SERVERS; i++)
+		f->fake->servers[i].up = true;
+	run_for(f, 3 * SEC);
+	assert_int_equal(f->fake->closed, 1);
+	assert_int_equal(f->fake->seen[FRAME_TRUNCATE], 1);
+}
+
+/* Nor does the client's end wait for it: teardown() ends it. */
+static void test_a_closing_ends_with_its_session(void **state)
+{
+	struct fixture *f = *state;
+	struct asked asked;
+
+	begin(f);
+	f->fake->crowded = true;
+	ask(f, &asked, FRAME_PUNCH, 0);
+	while (!asked.done && fake_step(f->fake, f->fake->now + SEC))
+		;
+	for (unsigned i = 0; i < FAKE_SERVERS; i++)
+		fake_kill(f->fake, i);
+	run_for(f, 3 * SEC);
+	assert_int_equal(f->fake->closed, 0);
+	assert_int_equal(atomic_load(&f->client->active), 1);
+	chain_client_set_session(f->client, 6);
+	run_for(f, SEC);
+	assert_int_equal(atomic_load(&f->client->active), 0);
+	for (unsigned i = 0; i < FAKE_SERVERS; i++)
+		f->fake->servers[i].up = true;
+	f->fake->crowded = true;
+	ask(f, &asked, FRAME_PUNCH, 0);
+	while (!asked.done && fake_step(f->fake, f->fake->now + SEC))
+		;
+	assert_int_equal(f->fake->closed, 0);
+	assert_int_equal(atomic_load(&f->client->active), 1);
+}
+
 /* In whatever place it is: with a connection that is made, with one that stands, waiting for
  * another try, or not sent at all. */
 static void test_updates_end_with_their_session(void **state)
@@ -554,6 +649,9 @@ int main(void)
 		CASE(test_a_server_of_another_cluster_of_this_name_is_asked_nothing),
 		CASE(test_done_is_never_called_in_the_call),
 		CASE(test_an_update_keeps_its_id_until_it_is_answered),
+		CASE(test_a_crowded_chunk_is_closed),
+		CASE(test_a_chunk_is_closed_behind_what_has_no_answer),
+		CASE(test_a_closing_ends_with_its_session),
 		CASE(test_updates_end_with_their_session),
 		CASE(test_ask_tail_leads_to_the_tail_at_once),
 		CASE(test_a_cancelled_request_ends_instead_of_being_tried_again),

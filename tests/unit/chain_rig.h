@@ -124,8 +124,8 @@ static inline void rig_run(struct rig *rig)
 	while ((action = chain_next(rig->env)) != NULL) {
 		switch (action->kind) {
 		case CHAIN_COMMIT:
-			model_commit(&rig->store, action->request);
-			chain_committed(action->request, 0, false);
+			chain_committed(action->request, model_commit(&rig->store, action->request),
+					false);
 			break;
 		case CHAIN_SEND:
 			keep(rig->sent, &rig->sent_count, action);

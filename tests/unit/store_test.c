@@ -368,25 +368,57 @@ static void test_operations_are_remembered_until_they_are_answered(void **state)
 	struct store_update u;
 	struct waited w;
 
-	for (uint64_t v = 1; v <= 100; v++)
+	for (uint64_t v = 1; v <= STORE_OPS_KEPT; v++)
 		assert_int_equal(do_write(&fx, &key, 0, data, 10, v), 0);
+	/* There is no room for one more, and nothing of it is done. */
+	assert_int_equal(do_write(&fx, &key, 0, data + 50, 10, 65), -EBUSY);
+	assert_content(&key, 0, data, 10);
 	info = info_of(&key);
+	assert_int_equal(info.version, 64);
 	assert_int_equal(info.op_count, STORE_OPS_KEPT);
-	assert_int_equal(info.ops[0].version, 37);
-	assert_int_equal(info.ops[63].version, 100);
+	assert_int_equal(info.ops[0].version, 1);
+	assert_int_equal(info.ops[63].version, 64);
 	assert_int_equal(info.ops[63].client_id, 99);
-	assert_int_equal(info.ops[63].op_id, 100);
-	update_fill(&u, &w, STORE_WRITE, &key, 0, 10, 101);
-	u.answered = 98;
+	assert_int_equal(info.ops[63].op_id, 64);
+	update_fill(&u, &w, STORE_WRITE, &key, 0, 10, 65);
+	u.answered = 62;
 	u.payload = payload_of(&fx, data, 0, 10);
 	assert_int_equal(prepare_wait(&fx, &u), 0);
 	assert_int_equal(store_commit(fx.view, &u), 0);
 	buf_unref(u.payload);
 	info = info_of(&key);
 	assert_int_equal(info.op_count, 3);
-	assert_int_equal(info.ops[0].op_id, 99);
+	assert_int_equal(info.ops[0].op_id, 63);
 	assert_int_equal(fixture_reopen(&fx), 0);
 	assert_memory_equal(info_of(&key).ops, info.ops, 3 * sizeof(info.ops[0]));
+}
+
+static void test_a_closing_changes_ids_alone_and_makes_no_chunk(void **state)
+{
+	struct chunk_key key = test_key(0);
+	struct store_update u;
+	struct chunk_info info;
+	struct waited w;
+
+	for (uint64_t v = 1; v <= 3; v++)
+		assert_int_equal(do_write(&fx, &key, 0, data, 50000, v), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		update_fill(&u, &w, STORE_TRUNCATE, &key, CHUNK_SIZE_MAX, 0, 4);
+		u.closing = true;
+		u.answered = 2;
+		assert_int_equal(prepare_wait(&fx, &u), 0);
+		assert_int_equal(store_commit(fx.view, &u), 0);
+		info = info_of(&key);
+		if (i > 0)
+			break;
+		assert_int_equal(info.version, 4);
+		assert_int_equal(info.op_count, 1);
+		assert_int_equal(info.ops[0].op_id, 3);
+		assert_int_equal(info.length, 50000);
+		assert_content(&key, 0, data, 50000);
+		key = test_key(1);
+	}
+	assert_false(info.exists);
 }
 
 static void test_equal_copies_have_equal_digests_wherever_their_blocks_are(void **state)
@@ -721,6 +753,7 @@ int main(void)
 		TEST(test_holes_read_as_zeros_and_give_space_back),
 		TEST(test_a_hole_in_a_part_of_a_block_leaves_the_rest),
 		TEST(test_operations_are_remembered_until_they_are_answered),
+		TEST(test_a_closing_changes_ids_alone_and_makes_no_chunk),
 		TEST(test_equal_copies_have_equal_digests_wherever_their_blocks_are),
 		TEST(test_the_checksums_are_those_of_the_blocks_wherever_they_are),
 		TEST(test_a_copy_is_incomplete_until_it_is_completed),

@@ -543,7 +543,7 @@ static void apply(struct pair *pair, const struct sync_action *frame)
 			.length = frame->payload != NULL ? frame->payload->length : frame->range,
 			.payload = frame->payload};
 
-		model_commit(&pair->to, &request);
+		assert_int_equal(model_commit(&pair->to, &request), 0);
 	} else if (frame->op == FRAME_SYNC_COMMIT) {
 		assert_int_equal(sync_commit_decode(buf_payload(frame->payload),
 						    frame->payload->length, &info),
