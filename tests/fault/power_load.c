@@ -456,7 +456,8 @@ static void file_synced(struct ledger *l, uint32_t file)
 		allow_newest_only(&f->cells[i]);
 	f->size_min = f->size_max = f->size;
 	f->synced = true;
-	for (uint32_t slot = 0; slot < SLOTS; slot++)
+	/* The shared one is in none of them: its number stands for an empty slot there. */
+	for (uint32_t slot = 0; slot < SLOTS && file != 0; slot++)
 		if (l->slot_now[slot] == file)
 			allow_newest_only(&l->slot[slot]);
 }
