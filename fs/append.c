@@ -159,13 +159,9 @@ static void publish(struct task *task)
 static void earlier_flushed(void *user, int error)
 {
 	struct task *task = user;
-	struct inode *inode = task->inode;
 
-	if (error != 0) {
-		pthread_mutex_lock(&inode->lock);
-		inode_writeback_failed(inode, error);
-		pthread_mutex_unlock(&inode->lock);
-	}
+	if (error != 0)
+		inode_tell_failed(task->inode, error);
 	/* The program hears of lost data; the size goes on, with a hole there. */
 	publish(task);
 }

@@ -72,6 +72,7 @@ int data_open_on(const struct data_options *options, struct chain_transport *tra
 	data->transport = transport;
 	data->ask_gone = options->ask_gone;
 	data->lost = options->lost;
+	data->failed = options->failed;
 	data->user = options->user;
 	data->write_limit = limit / 2;
 	data->read_limit = limit / 2;

@@ -563,14 +563,17 @@ static void update_done(struct chain_request *request, int error, const struct f
 static void linger_synced(void *user, int error)
 {
 	struct data_file *file = user;
+	uint64_t ino = atomic_load_explicit(&file->ino, memory_order_relaxed);
 
 	if (error != 0) {
 		log_warn("background sync of a closed file failed file=%016" PRIx64 " error=\"%s\"",
 			 file->file_id, strerror(-error));
-		/* Nobody is left to be told, and trying for ever would help nobody. */
+		/* Trying for ever would help nobody; who opens it next is told. */
 		pthread_mutex_lock(&file->lock);
 		writeback_forget_unsynced(file->wb);
 		pthread_mutex_unlock(&file->lock);
+		if (file->data->failed != NULL && ino != 0)
+			file->data->failed(file->data->user, ino, error);
 	}
 	data_file_drop(file);
 }

@@ -12,6 +12,8 @@ struct flush {
 	struct data_file *file; /* a reference */
 	bool durable;
 	int error;
+	bool untold;         /* counted in the file's */
+	struct flush *next;  /* of the file's that are behind others */
 	uint64_t generation; /* of the file when the frames were sent */
 	/* Of chunks whose copies have not all that they have answered. */
 	uint32_t lost_chunks;
@@ -28,13 +30,68 @@ struct flush_frame {
 	struct wb_unsynced covers;
 };
 
-static void flush_over(struct flush *flush)
+/* ---- what one has found is told before another is told that all is well ---- */
+
+/* There is an error, or will be. With the file's lock held. */
+static void flush_found(struct flush *flush, int error)
+{
+	if (flush->error == 0)
+		flush->error = error;
+	if (!flush->untold)
+		flush->file->untold++;
+	flush->untold = true;
+}
+
+static void flush_tell(struct flush *flush);
+
+/* One of those that are untold has been told. A reference is the caller's. */
+static void file_told(struct data_file *file)
+{
+	struct flush *list = NULL, *next;
+
+	pthread_mutex_lock(&file->lock);
+	if (--file->untold == 0) {
+		list = file->behind;
+		file->behind = NULL;
+	}
+	pthread_mutex_unlock(&file->lock);
+	for (; list != NULL; list = next) {
+		next = list->next;
+		flush_tell(list);
+	}
+}
+
+static void flush_tell(struct flush *flush)
 {
 	struct data_file *file = flush->file;
+	bool untold = flush->untold;
 
 	flush->done(flush->user, flush->error);
 	free(flush);
+	if (untold)
+		file_told(file);
 	data_file_drop(file);
+}
+
+/* What another flush of the file has found may be this one's, too, and each is found once. Its user
+ * hears of it when that has been told. (Only those that have sent all they have to send wait:
+ * others may be waited for by the master.) */
+static void flush_over(struct flush *flush)
+{
+	struct data_file *file = flush->file;
+	bool waits;
+
+	pthread_mutex_lock(&file->lock);
+	waits = flush->durable && !flush->untold && file->untold > 0;
+	if (waits) {
+		if (file->behind == NULL)
+			file->behind_end = &file->behind;
+		*file->behind_end = flush;
+		file->behind_end = &flush->next;
+	}
+	pthread_mutex_unlock(&file->lock);
+	if (!waits)
+		flush_tell(flush);
 }
 
 /* Copies have lost power with answered updates that were not synced yet; or the file is gone, with
@@ -82,14 +139,14 @@ static void frame_done(struct chain_request *request, int error, const struct fr
 	if (is_lost(frame, error, answer)) {
 		/* Unless it was truncated to nothing meanwhile: that was on purpose. */
 		if (file->generation == flush->generation) {
+			flush_found(flush, 0);
 			flush->lost_chunks++;
 			flush->lost_file_id = request->key.file_id;
 			flush->lost_bytes += frame->covers.bytes;
 			writeback_synced(file->wb, frame->covers.index, frame->covers.version);
 		}
 	} else if (error != 0) {
-		if (flush->error == 0)
-			flush->error = error;
+		flush_found(flush, error);
 	} else if (file->generation == flush->generation) {
 		writeback_synced(file->wb, frame->covers.index, frame->covers.version);
 	}
@@ -112,7 +169,7 @@ static void send_frames(struct flush *flush, const struct wb_unsynced *list, siz
 
 		if (frame == NULL) {
 			pthread_mutex_lock(&flush->file->lock);
-			flush->error = -ENOMEM;
+			flush_found(flush, -ENOMEM);
 			pthread_mutex_unlock(&flush->file->lock);
 			atomic_fetch_sub(&flush->pending, 1);
 			continue;
@@ -166,6 +223,8 @@ static void flush_fired(struct data_waiter *waiter)
 		flush->error = waiter->wait.error;
 	if (flush->error == 0)
 		flush->error = rc;
+	if (flush->error != 0)
+		flush_found(flush, 0);
 	pthread_mutex_unlock(&file->lock);
 	if (count > 0)
 		send_frames(flush, list, count, keys);
@@ -184,7 +243,8 @@ void data_flush(struct data_file *file, bool durable, data_done_fn *done, void *
 
 	atomic_fetch_add_explicit(&file->data->stat_flushes, 1, memory_order_relaxed);
 	pthread_mutex_lock(&file->lock);
-	needed = writeback_busy(file->wb) || (durable && writeback_has_unsynced(file->wb));
+	needed = writeback_busy(file->wb) ||
+		 (durable && (writeback_has_unsynced(file->wb) || file->untold > 0));
 	if (needed) {
 		flush = calloc(1, sizeof(*flush));
 		rc = flush == NULL ? -ENOMEM : writeback_wait(file->wb, &flush->waiter.wait);
@@ -192,9 +252,17 @@ void data_flush(struct data_file *file, bool durable, data_done_fn *done, void *
 		rc = writeback_take_error(file->wb);
 	}
 	if (!needed || rc < 0) {
+		if (rc < 0) {
+			data_file_hold(file); /* @done may let it go */
+			file->untold++;
+		}
 		pthread_mutex_unlock(&file->lock);
 		free(flush);
 		done(user, rc);
+		if (rc < 0) {
+			file_told(file);
+			data_file_drop(file);
+		}
 		return;
 	}
 	flush->waiter.fired = flush_fired;

@@ -29,6 +29,7 @@
 struct data;
 struct data_file;
 struct fetch;
+struct flush;
 struct listing;
 struct punch;
 struct read;
@@ -91,6 +92,10 @@ struct data_file {
 	bool send_all;       /* until nothing is dirty */
 	unsigned waiting;    /* for what is dirty: everything is sent at once */
 	unsigned syncing;    /* of these: to be durable too */
+	/* Flushes that have an error in hand and have not told it yet; and, in order, those to be
+	 * durable that have none and must not say so before that. */
+	unsigned untold;
+	struct flush *behind, **behind_end;
 	bool discarded;
 	struct punch *punches;
 	struct readahead ra;
@@ -126,6 +131,7 @@ struct data {
 	void (*ask_gone)(void *user, uint64_t ino, uint64_t file_id, data_gone_fn *answer,
 			 void *arg);
 	void (*lost)(void *user, uint64_t ino, uint64_t file_id, uint64_t bytes);
+	void (*failed)(void *user, uint64_t ino, int error);
 	void *user;
 
 	pthread_mutex_t files_lock;

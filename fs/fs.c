@@ -76,6 +76,7 @@ int fs_create(const struct fs_settings *settings, struct fs **out, char *error, 
 		goto failed;
 	data.ask_gone = ask_gone;
 	data.lost = loss_of_answered;
+	data.failed = loss_in_background;
 	data.user = fs;
 	ahead_init(&fs->ahead);
 	root_wait_init(&fs->root_wait);
@@ -193,12 +194,15 @@ static void on_lost(void *user)
 	recall_begin(fs->recaller, false);
 }
 
-static void on_forgotten(void *user)
+static void on_restarted(void *user, bool lost)
 {
 	struct fs *fs = user;
 
-	if (fs->meta != NULL)
-		sync_forgotten(fs);
+	if (fs->meta == NULL)
+		return;
+	sync_restarted(fs, lost);
+	if (lost)
+		recall_register_again(fs);
 }
 
 static size_t unreachable(void *user, uint64_t *servers, size_t max)
@@ -214,7 +218,7 @@ const struct meta_callbacks fs_meta_callbacks = {
 	.granted = on_granted,
 	.recalled = on_recalled,
 	.lost = on_lost,
-	.forgotten = on_forgotten,
+	.restarted = on_restarted,
 	.unreachable = unreachable,
 };
 

@@ -88,7 +88,6 @@ struct inode {
 	uint32_t setattrs;     /* of programs, under way: no times of ours beside them */
 	uint32_t changing;     /* commands about this inode under way */
 	uint32_t foreseen;     /* of these, those that attr has in it already (ahead.h) */
-	int ahead_error;       /* one of these failed; the next sync says so */
 	uint64_t last_change;  /* fs->changes at the last one answered */
 
 	/* Of a file that may have holes: what the chains held when they were asked last, in units
@@ -106,7 +105,7 @@ struct inode {
 	uint64_t data_file_id;
 	int writeback_error;       /* the last, and how many there were: each handle tells its */
 	uint32_t writeback_errors; /* program once */
-	bool error_told;           /* else the next handle that is opened tells it */
+	bool error_told;           /* by a sync; else the next handle that is opened tells it */
 	/* Sessions that have ended with something of the inode unsent, the last of them, and
 	 * whether the kernel's pages are being dropped for that reason: handles from before write
 	 * no more. */
@@ -167,6 +166,8 @@ uint32_t inode_table_count(struct inode_table *table);
 
 /* -EIO: the message makes no sense. */
 int attr_decode(const Catena__Attr *message, struct attr *out);
+/* inode_writeback_failed() for who does not hold the lock. */
+void inode_tell_failed(struct inode *inode, int error);
 static inline bool attr_is_regular(const struct attr *attr)
 {
 	return S_ISREG(attr->mode);
@@ -243,7 +244,9 @@ void inode_writeback_failed(struct inode *inode, int error);
 bool inode_fetched(struct inode *inode, uint64_t generation);
 /* What a new handle has been told of errors: all but the last one when nobody has heard that. */
 uint32_t inode_errors_seen(const struct inode *inode);
-/* The last error, if it came after what the handle has @seen; once. 0: none. */
+/* The last error, if it came after what the handle has @seen; 0: none. */
+int inode_error(const struct inode *inode, uint32_t seen);
+/* The same once, for a sync: whoever opens it later need not be told. */
 int inode_take_error(struct inode *inode, uint32_t *seen);
 /* What of writes is not told yet has no meaning any more. */
 void inode_forget_unsent(struct inode *inode);

@@ -394,8 +394,8 @@ void inode_writeback_failed(struct inode *inode, int error)
 {
 	inode->writeback_error = error;
 	inode->writeback_errors++;
-	/* Those that are open now hear of it. */
-	inode->error_told = inode->opens > 0;
+	/* Those that are open now may be closed without asking. */
+	inode->error_told = false;
 }
 
 uint32_t inode_errors_seen(const struct inode *inode)
@@ -403,6 +403,18 @@ uint32_t inode_errors_seen(const struct inode *inode)
 	bool unheard = inode->writeback_errors > 0 && !inode->error_told;
 
 	return inode->writeback_errors - (unheard ? 1 : 0);
+}
+
+void inode_tell_failed(struct inode *inode, int error)
+{
+	pthread_mutex_lock(&inode->lock);
+	inode_writeback_failed(inode, error);
+	pthread_mutex_unlock(&inode->lock);
+}
+
+int inode_error(const struct inode *inode, uint32_t seen)
+{
+	return seen == inode->writeback_errors ? 0 : inode->writeback_error;
 }
 
 int inode_take_error(struct inode *inode, uint32_t *seen)

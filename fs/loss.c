@@ -36,6 +36,16 @@ void loss_of_answered(void *user, uint64_t ino, uint64_t file_id, uint64_t bytes
 		  path, ino, file_id, bytes);
 }
 
+void loss_in_background(void *user, uint64_t ino, int error)
+{
+	struct fs *fs = user;
+	struct inode *inode = inode_table_get(fs->inodes, ino);
+
+	if (inode != NULL)
+		inode_tell_failed(inode, error);
+	inode_put(fs->inodes, inode);
+}
+
 static bool may_have_unsent(const struct inode *inode)
 {
 	return inode->dirty != 0 || inode->data != NULL;

@@ -19,4 +19,6 @@ void loss_of_session(struct fs *fs, uint64_t session_id);
 /* data_options.lost: the copies of a file have lost, with their power, what they had answered and
  * not synced. The log has its path. Any thread. */
 void loss_of_answered(void *fs, uint64_t ino, uint64_t file_id, uint64_t bytes);
+/* data_options.failed: who syncs the file next hears of it. */
+void loss_in_background(void *fs, uint64_t ino, int error);
 #endif

@@ -44,9 +44,11 @@ struct meta_callbacks {
 	 * online and that cannot be reached from here. The master decides with that. May be NULL.
 	 */
 	size_t (*unreachable)(void *user, uint64_t *servers, size_t max);
-	/* The session was resumed by a master that has lost, with its power, the last commands that
-	 * it had answered and not synced. Comes before anything is sent again. May be NULL. */
-	void (*forgotten)(void *user);
+	/* The master is another process than the one before, and may have lost with its power what
+	 * that had answered, to anybody, and not synced. @lost: commands of this session are, or it
+	 * is over and nobody knows. Comes before session(), and before anything is sent again. May
+	 * be NULL. */
+	void (*restarted)(void *user, bool lost);
 };
 
 struct meta_options {

@@ -89,6 +89,7 @@ struct meta {
 
 	uint64_t session_id, session_secret;
 	uint64_t instance; /* of the cluster; 0: no master has told it yet */
+	uint64_t life;     /* of the master; 0: none has told it yet */
 	uint32_t default_pool;
 	struct pending_ring pending;
 	uint64_t answered_told;
@@ -137,6 +138,8 @@ bool lease_grant(struct lease *lease, uint64_t sequence, uint64_t now_ns);
 bool lease_recall(struct lease *lease, uint64_t sequence);
 /* Whatever was had is gone. True: it was had until now. */
 bool lease_drop(struct lease *lease);
+/* From here on what is asked for counts, also if it is older than what was known. */
+void lease_restarted(struct lease *lease);
 /* True: it has run out and the user must be told. */
 bool lease_expired(struct lease *lease, uint64_t now_ns);
 

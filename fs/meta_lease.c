@@ -81,6 +81,11 @@ bool lease_drop(struct lease *lease)
 	return true;
 }
 
+void lease_restarted(struct lease *lease)
+{
+	atomic_fetch_add(&lease->generation, 1);
+}
+
 bool lease_expired(struct lease *lease, uint64_t now_ns)
 {
 	return atomic_load(&lease->sole) && now_ns >= atomic_load(&lease->until_ns) &&

@@ -100,7 +100,20 @@ static void keep_questions(struct meta *meta, struct pending_list *ended)
 	}
 }
 
-static void begin_session(struct meta *meta, const Catena__SessionOpened *opened)
+/* With the lock held; free meanwhile. */
+static void tell_restarted(struct meta *meta, bool lost)
+{
+	lease_restarted(&meta->lease);
+	if (lost)
+		meta->command_done = 0;
+	if (meta->options.callbacks.restarted == NULL)
+		return;
+	pthread_mutex_unlock(&meta->lock);
+	meta->options.callbacks.restarted(meta->options.user, lost);
+	pthread_mutex_lock(&meta->lock);
+}
+
+static void begin_session(struct meta *meta, const Catena__SessionOpened *opened, bool restarted)
 {
 	bool first = meta->session_id == 0;
 	struct pending_list ended;
@@ -108,6 +121,9 @@ static void begin_session(struct meta *meta, const Catena__SessionOpened *opened
 
 	meta->lease.held = false;
 	pending_list_init(&ended);
+	/* What was done in the old session, and not synced, may be lost. */
+	if (!first && restarted)
+		tell_restarted(meta, true);
 	if (!first) {
 		log_warn("the session is gone, a new one begins old=%llu new=%llu",
 			 (unsigned long long)meta->session_id,
@@ -126,7 +142,7 @@ static void begin_session(struct meta *meta, const Catena__SessionOpened *opened
 }
 
 /* Whether the lease outlived the break is not ours to guess: the master grants again. */
-static void resume_session(struct meta *meta, bool forgotten)
+static void resume_session(struct meta *meta, bool restarted, bool forgotten)
 {
 	bool lost = lease_drop(&meta->lease);
 
@@ -134,15 +150,12 @@ static void resume_session(struct meta *meta, bool forgotten)
 	log_info("session resumed session=%llu unanswered=%llu",
 		 (unsigned long long)meta->session_id,
 		 (unsigned long long)(meta->pending.next - meta->pending.first));
-	if (forgotten)
-		meta->command_done = 0;
-	if (!lost && !forgotten)
+	if (restarted || forgotten)
+		tell_restarted(meta, forgotten);
+	if (!lost)
 		return;
 	pthread_mutex_unlock(&meta->lock);
-	if (forgotten && meta->options.callbacks.forgotten != NULL)
-		meta->options.callbacks.forgotten(meta->options.user);
-	if (lost)
-		meta->options.callbacks.lost(meta->options.user);
+	meta->options.callbacks.lost(meta->options.user);
 	pthread_mutex_lock(&meta->lock);
 }
 
@@ -207,6 +220,8 @@ static bool same_cluster(struct meta *meta, uint64_t instance)
 
 static void on_opened(struct meta *meta, const Catena__SessionOpened *opened)
 {
+	bool restarted;
+
 	pthread_mutex_lock(&meta->lock);
 	if (meta->link != LINK_OPENING)
 		goto out;
@@ -221,11 +236,14 @@ static void on_opened(struct meta *meta, const Catena__SessionOpened *opened)
 	}
 	if (!same_cluster(meta, opened->instance))
 		goto out;
+	restarted = meta->life != 0 && meta->life != opened->life;
 	lease_session(&meta->lease, opened->lease_ns, meta->opened_ns);
 	if (opened->session_id == meta->session_id)
-		resume_session(meta, opened->forgotten);
+		resume_session(meta, restarted, opened->forgotten);
 	else
-		begin_session(meta, opened);
+		begin_session(meta, opened, restarted);
+	/* Not before it has been told: it is told again if the stream breaks now. */
+	meta->life = opened->life;
 	if (meta->link != LINK_OPENING) /* it ended while the lock was free */
 		goto out;
 	meta->link = LINK_UP;

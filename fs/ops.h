@@ -53,6 +53,10 @@ int handle_open(struct task *task);
 /* Something that was not sent was lost with a session since it was opened: until it is closed
  * nothing more is written by it. */
 bool handle_lost(struct handle *handle);
+/* What went wrong in the background since a sync by this handle told it last; @syncs: this one
+ * does. (Not a close: programs do not look at it, and a child's end is one of a parent's handle.)
+ */
+int handle_error(struct handle *handle, bool syncs);
 /* While others append too, the kernel does not know where an append goes, and must not put it into
  * pages. (What can be read can be mapped as well, and needs them.) */
 void open_appends(struct task *task);

@@ -180,10 +180,19 @@ static void answer_habitual(struct task *task)
 	answer_write(task, 0);
 }
 
+/* What it has written may have been found lost by another sync. */
+static void write_synced(void *user, int error)
+{
+	struct task *task = user;
+	int before = handle_error(task->handle, true);
+
+	answer_write(task, error != 0 ? error : before);
+}
+
 static void answer_written(struct task *task)
 {
 	if (task->flags & O_DSYNC) /* O_SYNC has this bit too */
-		sync_inode(task->fs, task->inode, (task->flags & O_SYNC) != O_SYNC, answer_write,
+		sync_inode(task->fs, task->inode, (task->flags & O_SYNC) != O_SYNC, write_synced,
 			   task);
 	else
 		answer_habitual(task);

@@ -60,14 +60,14 @@ void handle_close(struct fs *fs, struct handle *handle)
 	handle_unref(fs, handle);
 }
 
-/* What went wrong in the background since this handle was told last. */
-static int handle_error(struct handle *handle)
+int handle_error(struct handle *handle, bool syncs)
 {
 	struct inode *inode = handle->inode;
 	int error;
 
 	pthread_mutex_lock(&inode->lock);
-	error = inode_take_error(inode, &handle->errors_seen);
+	error = syncs ? inode_take_error(inode, &handle->errors_seen)
+		      : inode_error(inode, handle->errors_seen);
 	pthread_mutex_unlock(&inode->lock);
 	return error;
 }
@@ -274,7 +274,7 @@ void fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 static void flushed(void *user, int error)
 {
 	struct task *task = user;
-	int before = handle_error(task->handle);
+	int before = handle_error(task->handle, task->syncs);
 
 	/* Whatever it is about, something that was written before is not in the file. */
 	if (error == 0 && task->syncs && handle_lost(task->handle))
@@ -303,7 +303,7 @@ void fs_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		(inode->data != NULL && data_dirty(inode->data));
 	pthread_mutex_unlock(&inode->lock);
 	if (!dirty || (meta_sole(fs->meta) && data_space_left(fs->data) >= FS_SPACE_CAREFUL)) {
-		error = handle_error(handle);
+		error = handle_error(handle, false);
 		fuse_reply_err(req, error == 0 ? 0 : reply_error(error));
 		return;
 	}

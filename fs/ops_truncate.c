@@ -112,11 +112,8 @@ static void written_back(void *user, int error)
 {
 	struct task *task = user;
 
-	if (error != 0) {
-		pthread_mutex_lock(&task->inode->lock);
-		inode_writeback_failed(task->inode, error);
-		pthread_mutex_unlock(&task->inode->lock);
-	}
+	if (error != 0)
+		inode_tell_failed(task->inode, error);
 	send(task);
 }
 

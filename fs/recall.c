@@ -116,6 +116,17 @@ void recall_reopen(struct fs *fs)
 		log_error("out of memory: open files are unknown to the master");
 }
 
+static bool open_and_registered(const struct inode *inode)
+{
+	return inode->opens > 0 && inode->registered > 0;
+}
+
+void recall_register_again(struct fs *fs)
+{
+	if (inode_table_each(fs->inodes, open_and_registered, register_one, fs) != 0)
+		log_error("out of memory: open files may be unknown to the master");
+}
+
 /* ---- pages ---- */
 
 static bool is_open(const struct inode *inode)

@@ -30,6 +30,9 @@ void recall_begin(struct recaller *recaller, bool give_back);
 void recall_session_lost(struct recaller *recaller);
 /* A new session: what programs have open is told to the master again. In the session's callback. */
 void recall_reopen(struct fs *fs);
+/* The master may have forgotten that it was told: once more. A close takes back all that it counts.
+ */
+void recall_register_again(struct fs *fs);
 /* The kernel is to write back what programs have stored in mapped pages of the inode from @offset
  * on, and to drop these pages. @done is called then, on the recaller's thread (in the call when
  * memory is short, without the pages): it must not block. Any thread. */

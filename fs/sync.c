@@ -28,17 +28,6 @@ struct sync {
 	void *user;
 };
 
-/* A command that was answered before the master did it may have failed since: told once. */
-static int error_ahead(struct inode *inode, int error)
-{
-	pthread_mutex_lock(&inode->lock);
-	if (error == 0)
-		error = inode->ahead_error;
-	inode->ahead_error = 0;
-	pthread_mutex_unlock(&inode->lock);
-	return error;
-}
-
 static void part_done(struct sync *sync, int error)
 {
 	int none = 0;
@@ -48,8 +37,6 @@ static void part_done(struct sync *sync, int error)
 	if (atomic_fetch_sub(&sync->parts, 1) != 1)
 		return;
 	error = atomic_load(&sync->error);
-	if (sync->inode != NULL)
-		error = error_ahead(sync->inode, error);
 	sync->done(sync->user, error);
 	fs_data_put(sync->file);
 	inode_put(sync->fs->inodes, sync->inode);
@@ -108,8 +95,10 @@ static void answered_again(void *user, int error)
 	struct sync *sync = user;
 	int none = 0;
 
-	if (error != 0)
+	if (error != 0) {
+		inode_tell_failed(sync->inode, error);
 		atomic_compare_exchange_strong(&sync->error, &none, error);
+	}
 	send_to_master(sync);
 }
 
@@ -243,9 +232,7 @@ static void data_answered(void *user, int error)
 	struct sync *sync = user;
 
 	if (error != 0) {
-		pthread_mutex_lock(&sync->inode->lock);
-		inode_writeback_failed(sync->inode, error);
-		pthread_mutex_unlock(&sync->inode->lock);
+		inode_tell_failed(sync->inode, error);
 		atomic_store(&sync->error, error);
 	}
 	begin_both(sync);
@@ -293,38 +280,47 @@ void sync_master(struct fs *fs, sync_done_fn *done, void *user)
 
 /* ---- what the master has lost ---- */
 
-static bool was_changed(const struct inode *inode)
+static bool any(const struct inode *inode)
 {
-	return inode->last_change > 0;
+	return true;
 }
 
-struct forgotten {
+struct restarted {
+	bool lost;
 	uint64_t synced;
 	unsigned count;
 };
 
-static void tell_loss(void *user, struct inode *inode)
+/* A removal may be undone, and what was given a version may become another with the same. */
+static void look_again(void *user, struct inode *inode)
 {
-	struct forgotten *forgotten = user;
+	struct restarted *restarted = user;
+	struct data_file *file = fs_data_if_open(inode);
 
 	pthread_mutex_lock(&inode->lock);
-	if (inode->last_change > forgotten->synced) {
-		inode->ahead_error = -EIO;
-		forgotten->count++;
+	if (restarted->lost && inode->last_change > restarted->synced) {
+		inode_writeback_failed(inode, -EIO);
+		restarted->count++;
 	}
-	inode_distrust(inode);
+	inode->removed = false;
+	inode->page_generation = inode->page_version = 0;
 	pthread_mutex_unlock(&inode->lock);
+	if (file != NULL)
+		data_invalidate(file);
+	fs_data_put(file);
 }
 
-void sync_forgotten(struct fs *fs)
+void sync_restarted(struct fs *fs, bool lost)
 {
-	struct forgotten forgotten = {.synced = atomic_load(&fs->synced)};
+	struct restarted restarted = {.lost = lost, .synced = atomic_load(&fs->synced)};
 
 	/* Not doing it would let fsync confirm what is lost. */
-	while (inode_table_each(fs->inodes, was_changed, tell_loss, &forgotten) != 0) {
+	while (inode_table_each(fs->inodes, any, look_again, &restarted) != 0) {
 		log_error("out of memory: what the master has lost cannot be told yet");
 		usleep(100000);
 	}
-	log_error("the master has lost changes that were not synced: fsync will say so inodes=%u",
-		  forgotten.count);
+	if (lost)
+		log_error("the master has lost changes that were not synced: fsync will say so "
+			  "inodes=%u",
+			  restarted.count);
 }

@@ -9,7 +9,8 @@ typedef void sync_done_fn(void *user, int error);
 void sync_inode(struct fs *fs, struct inode *inode, bool datasync, sync_done_fn *done, void *user);
 /* Of everything that the master has answered until now, if it is not durable yet. */
 void sync_master(struct fs *fs, sync_done_fn *done, void *user);
-/* The master has lost commands that it had answered and not synced: the next fsync of each inode
- * that was changed and not synced since says -EIO. Locks: none. */
-void sync_forgotten(struct fs *fs);
+/* The master has begun anew, and what it had answered and not synced may be lost: whatever this and
+ * other mounts had done to an inode is looked at again. @lost: so are commands of this mount, and
+ * the next fsync by each handle of an inode that they had changed says -EIO. Locks: none. */
+void sync_restarted(struct fs *fs, bool lost);
 #endif

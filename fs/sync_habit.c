@@ -28,7 +28,7 @@ static void early_done(void *user, int error)
 		inode->sync_streak = 0;
 		/* The next fsync tells what nobody waits for now. */
 		if (done == NULL)
-			inode->ahead_error = error;
+			inode_writeback_failed(inode, error);
 	}
 	pthread_mutex_unlock(&inode->lock);
 	if (done != NULL)

@@ -104,6 +104,9 @@ static void punch_durable(void *user, int error)
 		pthread_mutex_unlock(&inode->lock);
 		if (current)
 			tell_done(punch->fs, inode, punch->from, punch->truncations);
+	} else {
+		/* Whatever was written before is in this, too. */
+		inode_tell_failed(inode, error);
 	}
 	punch_end(punch, error);
 }

@@ -112,6 +112,7 @@ static void attach(struct client_session *session, struct client_stream *stream,
 {
 	struct master *master = stream->master;
 	Catena__SessionOpened opened = CATENA__SESSION_OPENED__INIT;
+	struct state_life life;
 
 	if (session->stream != NULL) {
 		client_appends_forget(session->stream);
@@ -127,6 +128,8 @@ static void attach(struct client_session *session, struct client_stream *stream,
 	opened.lease_ns = master->config.client_lease_ns;
 	opened.default_pool = master->view.map->pools[0].id;
 	opened.forgotten = forgotten;
+	state_life(master->state, &life);
+	opened.life = life.chance;
 	send_opened(stream, &opened, true);
 }
 

@@ -643,6 +643,71 @@ static void test_what_was_removed_on_purpose_is_not_lost(void **state)
 	data_file_put(file);
 }
 
+static int failed_with;
+
+static void on_failed(void *user, uint64_t ino, int error)
+{
+	assert_int_equal(ino, 5);
+	failed_with = error;
+}
+
+static void test_a_closed_file_whose_copies_have_lost_it_is_told_of(void **state)
+{
+	struct data_file *file = open_file(&world, 1);
+
+	world.data->failed = on_failed;
+	data_file_set_ino(file, 5);
+	assert_int_equal(write_now(&world, file, 0, 4096, 1), 0);
+	data_file_put(file);
+	run_for(&world, 10 * SEC);
+	chunks_vanish(world.fake);
+	failed_with = 0;
+	run_for(&world, 30 * SEC);
+	assert_int_equal(failed_with, -EIO);
+	world.data->failed = NULL;
+}
+
+static data_gone_fn *later_answer;
+static void *later_arg;
+
+static void ask_gone_later(void *user, uint64_t ino, uint64_t file_id, data_gone_fn *answer,
+			   void *arg)
+{
+	later_answer = answer;
+	later_arg = arg;
+}
+
+/* Two programs have written to a file; what both have lost is found once. */
+static void test_no_sync_says_that_all_is_well_before_a_loss_is_told(void **state)
+{
+	struct data_file *file = open_file(&world, 1);
+	struct result first = {0}, second = {0}, third = {0};
+
+	world.data->ask_gone = ask_gone_later;
+	data_file_set_ino(file, 5);
+	assert_int_equal(write_now(&world, file, 0, 4096, 1), 0);
+	assert_int_equal(flush_now(&world, file, false), 0);
+	chunks_vanish(world.fake);
+	later_answer = NULL;
+	data_flush(file, true, on_done, &first);
+	run_for(&world, SEC);
+	assert_non_null(later_answer);
+	data_flush(file, true, on_done, &second);
+	assert_int_equal(write_now(&world, file, 0, 4096, 2), 0);
+	data_flush(file, true, on_done, &third);
+	run_for(&world, SEC);
+	assert_false(first.done || second.done || third.done);
+	/* The master may wait for those that need not be durable. */
+	assert_int_equal(flush_now(&world, file, false), 0);
+	later_answer(later_arg, false);
+	assert_true(first.done && second.done && third.done);
+	assert_int_equal(first.error, -EIO);
+	assert_int_equal(second.error, 0);
+	assert_int_equal(third.error, 0);
+	world.data->ask_gone = NULL;
+	data_file_put(file);
+}
+
 /* Waiting, in flight, or about to be written by somebody who decided that before. */
 static void test_what_is_not_answered_is_lost_with_its_session(void **state)
 {
@@ -782,6 +847,8 @@ int main(void)
 		CASE(test_a_replaced_file_is_empty_and_its_updates_are_forgotten),
 		CASE(test_a_discarded_file_is_not_written_back),
 		CASE(test_what_was_removed_on_purpose_is_not_lost),
+		CASE(test_a_closed_file_whose_copies_have_lost_it_is_told_of),
+		CASE(test_no_sync_says_that_all_is_well_before_a_loss_is_told),
 		CASE(test_what_is_not_answered_is_lost_with_its_session),
 		CASE(test_a_punch_that_is_not_begun_is_lost_with_its_session),
 		cmocka_unit_test(test_closing_without_servers_gives_up_and_leaks_nothing),

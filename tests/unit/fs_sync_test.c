@@ -252,7 +252,7 @@ static void test_what_the_master_has_lost_is_told_by_the_next_fsync(void **state
 	fs_fsync(fresh(), old, 0, &synced);
 	assert_int_equal(last.error, 0);
 	new = do_create(1, "new", &changed);
-	sync_forgotten(fs);
+	sync_restarted(fs, true);
 	/* Another change of it, and another file's sync, do not hide that. */
 	do_write(new, &changed, "hello", 0);
 	fs_fsync(fresh(), old, 0, &synced);
@@ -263,6 +263,67 @@ static void test_what_the_master_has_lost_is_told_by_the_next_fsync(void **state
 	assert_int_equal(last.error, 0);
 	do_close(old, &synced);
 	do_close(new, &changed);
+}
+
+static void test_each_handle_hears_what_the_master_has_lost(void **state)
+{
+	struct fuse_file_info a, b, later;
+	uint64_t file = do_create(1, "file", &a);
+	(void)state;
+
+	do_open(file, O_RDWR | O_SYNC, &b);
+	sync_restarted(fs, true);
+	fs_fsync(fresh(), file, 0, &a);
+	assert_int_equal(last.error, EIO);
+	b.flags = O_RDWR | O_SYNC;
+	fs_write(fresh(), file, "hello", 5, 0, &b);
+	assert_int_equal(last.error, EIO);
+	fs_write(fresh(), file, "hello", 5, 0, &b);
+	assert_int_equal(last.error, 0);
+	do_open(file, O_RDWR, &later);
+	fs_fsync(fresh(), file, 0, &later);
+	assert_int_equal(last.error, 0);
+	do_close(file, &a);
+	do_close(file, &b);
+	do_close(file, &later);
+}
+
+/* Nobody had the file open when it was lost, and who had it then closed it before it syncs. */
+static void test_a_loss_waits_for_who_opens_next(void **state)
+{
+	struct fuse_file_info a, b, reader;
+	uint64_t file = do_create(1, "file", &a);
+	(void)state;
+
+	do_open(file, O_RDONLY, &reader);
+	sync_restarted(fs, true);
+	do_close(file, &reader);
+	assert_int_equal(do_close(file, &a), EIO);
+	do_open(file, O_RDWR, &b);
+	fs_fsync(fresh(), file, 0, &b);
+	assert_int_equal(last.error, EIO);
+	fs_fsync(fresh(), file, 0, &b);
+	assert_int_equal(last.error, 0);
+	do_close(file, &b);
+}
+
+static void test_a_removal_that_the_master_has_lost_is_undone(void **state)
+{
+	struct fuse_file_info fi;
+	uint64_t file = do_create(1, "file", &fi);
+	struct inode *inode = inode_table_get(fs->inodes, file);
+	(void)state;
+
+	do_close(file, &fi);
+	fs_unlink(fresh(), 1, "file");
+	assert_int_equal(last.error, 0);
+	assert_true(inode->removed);
+	/* Also when it was somebody else's: then nothing of ours is lost. */
+	sync_restarted(fs, false);
+	assert_false(inode->removed);
+	assert_int_equal(inode->page_version, 0);
+	assert_int_equal(inode->writeback_errors, 0);
+	inode_put(fs->inodes, inode);
 }
 
 static void test_a_failed_sync_is_not_taken_for_one(void **state)
@@ -369,6 +430,9 @@ int main(void)
 		WITH_FS(test_a_sync_in_advance_covers_nothing_that_came_after),
 		WITH_FS(test_a_failed_sync_in_advance_is_told),
 		WITH_FS(test_what_the_master_has_lost_is_told_by_the_next_fsync),
+		WITH_FS(test_each_handle_hears_what_the_master_has_lost),
+		WITH_FS(test_a_loss_waits_for_who_opens_next),
+		WITH_FS(test_a_removal_that_the_master_has_lost_is_undone),
 		WITH_FS(test_a_failed_sync_is_not_taken_for_one),
 		WITH_FS(test_who_leaves_does_not_wait_for_a_lost_masters_word),
 		WITH_FS(test_who_leaves_waits_for_the_master_with_what_only_we_have),

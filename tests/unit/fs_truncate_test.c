@@ -32,6 +32,24 @@ static void test_a_shorter_file_is_announced_recorded_punched_answered_reported(
 	assert_int_equal(do_size(file), 8);
 }
 
+/* To make the cut durable everything of the file is synced. */
+static void test_what_is_lost_before_a_cut_is_told_by_fsync(void **state)
+{
+	struct fuse_file_info fi;
+	uint64_t file = do_create(1, "file", &fi);
+	(void)state;
+
+	do_write(file, &fi, "0123456789", 0);
+	later(2);
+	file_of(fs_inode_file_id(file))->error = -EIO;
+	assert_int_equal(do_truncate(file, 4), 0);
+	fs_fsync(fresh(), file, 0, &fi);
+	assert_int_equal(last.error, EIO);
+	fs_fsync(fresh(), file, 0, &fi);
+	assert_int_equal(last.error, 0);
+	do_close(file, &fi);
+}
+
 static void test_truncation_to_nothing_gives_a_new_file(void **state)
 {
 	struct fuse_file_info fi;
@@ -320,6 +338,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WITH_FS(test_a_shorter_file_is_announced_recorded_punched_answered_reported),
+		WITH_FS(test_what_is_lost_before_a_cut_is_told_by_fsync),
 		WITH_FS(test_truncation_to_nothing_gives_a_new_file),
 		WITH_FS(test_a_write_waits_for_a_truncation_under_way),
 		WITH_FS(test_who_extends_a_file_finishes_a_dead_sessions_truncation_first),

@@ -37,7 +37,7 @@ static struct {
 	char address[64];
 	/* What it does. */
 	bool hold_replies, hold_renews, refuse_sessions, forget_sessions, forget_commands;
-	uint64_t session, secret, instance;
+	uint64_t session, secret, instance, life;
 	/* What it saw. */
 	uint32_t goodbye; /* the last */
 	unsigned opens, resumes, goodbyes, renews, returns;
@@ -88,6 +88,7 @@ static void answer_open(struct rpc_stream *stream, const Catena__SessionOpen *op
 	opened.lease_ns = LEASE_NS;
 	opened.default_pool = 3;
 	opened.instance = master.instance;
+	opened.life = master.life;
 	if (master.refuse_sessions) {
 		opened.error = EUSERS;
 		opened.message = (char *)"too many clients";
@@ -262,9 +263,10 @@ static void note_lost(void *user)
 	atomic_fetch_add(&losts, 1);
 }
 static atomic_uint forgettings;
-static void note_forgotten(void *user)
+static atomic_uint restarts;
+static void note_restarted(void *user, bool lost)
 {
-	atomic_fetch_add(&forgettings, 1);
+	atomic_fetch_add(lost ? &forgettings : &restarts, 1);
 }
 static atomic_uint lost_servers;
 static size_t note_unreachable(void *user, uint64_t *servers, size_t max)
@@ -355,7 +357,7 @@ static int open_meta(uint64_t soft_ns, char *error, size_t size)
 		.mount_name = "test:/mnt",
 		.soft_timeout_ns = soft_ns,
 		.callbacks = {note_map, note_session, note_granted, note_recalled, note_lost,
-			      note_unreachable, note_forgotten},
+			      note_unreachable, note_restarted},
 	};
 
 	return meta_open(&options, PATIENCE, &meta, error, size);
@@ -370,11 +372,13 @@ static int setup(void **state)
 	master.hold_replies = master.hold_renews = master.refuse_sessions = false;
 	master.forget_sessions = master.forget_commands = false;
 	master.instance = 7;
+	master.life = 1;
 	master.opens = master.resumes = master.goodbyes = master.renews = master.returns = 0;
 	master.requests = 0;
 	master.answered = 0;
 	pthread_mutex_unlock(&master.lock);
 	sessions = grants = recalls = losts = 0;
+	forgettings = restarts = 0;
 	done_ok = done_failed = done_absent = done_unanswered = 0;
 	if (open_meta(0, error, sizeof(error)) != 0) {
 		fprintf(stderr, "%s\n", error);

@@ -160,6 +160,37 @@ static bool two_sessions(void)
 	return sessions == 2;
 }
 
+static void other_master(bool forgets_sessions)
+{
+	pthread_mutex_lock(&master.lock);
+	master.life++;
+	master.forget_sessions = forgets_sessions;
+	pthread_mutex_unlock(&master.lock);
+	master_break();
+}
+
+static void test_another_master_is_asked_anew_and_may_have_lost_what_was_done(void **state)
+{
+	uint64_t generation = meta_generation(meta);
+	(void)state;
+
+	master_break();
+	assert_true(wait_for(resumed));
+	assert_int_equal(atomic_load(&restarts), 0);
+	assert_int_equal(meta_generation(meta), generation);
+	other_master(false);
+	assert_true(wait_for(resumed_twice));
+	for (unsigned i = 0; i < 1000 && atomic_load(&restarts) == 0; i++)
+		usleep(1000);
+	assert_int_equal(atomic_load(&restarts), 1);
+	assert_int_equal(atomic_load(&forgettings), 0);
+	assert_true(meta_generation(meta) > generation);
+	/* Of a session that is gone nobody knows what was lost. */
+	other_master(true);
+	assert_true(wait_for(two_sessions));
+	assert_int_equal(atomic_load(&forgettings), 1);
+}
+
 static void test_in_a_new_session_changes_fail_and_queries_are_repeated(void **state)
 {
 	(void)state;
@@ -454,7 +485,7 @@ static void test_who_cannot_be_reached_or_refuses_is_told_in_one_line(void **sta
 		.masters = "127.0.0.1:1",
 		.tls = client_files.files,
 		.callbacks = {note_map, note_session, note_granted, note_recalled, note_lost,
-			      note_unreachable, note_forgotten},
+			      note_unreachable, note_restarted},
 	};
 	struct meta *other = NULL;
 	char error[512] = "";
@@ -484,6 +515,7 @@ int main(void)
 		IN_SESSION(test_a_broken_stream_is_resumed_and_what_has_no_answer_sent_again),
 		IN_SESSION(
 			test_a_resuming_mount_tells_which_commands_were_done_and_hears_of_lost_ones),
+		IN_SESSION(test_another_master_is_asked_anew_and_may_have_lost_what_was_done),
 		IN_SESSION(test_in_a_new_session_changes_fail_and_queries_are_repeated),
 		IN_SESSION(test_calls_without_a_connection_wait_for_one),
 		IN_SESSION(test_garbage_from_the_master_ends_the_stream_not_the_mount),
