@@ -6,7 +6,6 @@
 # all servers under mounts that live on, some chunkservers or the master are killed and their disks
 # cut, and the ledgers compared with what both mounts then show.
 #   ROUNDS=N SEED=S    more of them, others
-#   LIVING=1           the mounts also outlive the master and all servers in one round of six
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/lossy.sh"
 load=$CATENA_BUILD/tests/fault/power_load
@@ -61,10 +60,10 @@ victims() { # what is cut in this round
 	mapfile -t shuffled < <(printf '%s\n' "${servers[@]}" | shuf --random-source=<(yes $RANDOM))
 	case $(((round - 1 + ${FIRST:-0}) % 6)) in
 	0) cut=(master "${servers[@]}" mount-mnt mount-second) ;;
-	1) cut=(master "${shuffled[0]}") # the others have the data, and the mounts hear of lost names
-		[ -z "${LIVING:-}" ] || cut=(master "${servers[@]}") ;;
+	1) cut=(master "${servers[@]}") ;; # the mounts live on, and hear of lost names and data
 	2) cut=("${shuffled[0]}") ;; # the others have all
-	3) cut=(master) ;;
+	3) cut=(master) # the servers have the data, or those that stay
+		[ $((RANDOM % 2)) -eq 0 ] || cut+=("${shuffled[0]}") ;;
 	4) cut=("${servers[@]}") ;; # the mounts live on, and hear of lost data
 	5) cut=("${shuffled[@]:0:2}" mount-second) ;;
 	esac
