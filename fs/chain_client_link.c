@@ -402,7 +402,7 @@ static void hello_answered(struct chain_link *link, const struct frame_header *h
 			   const struct buf *payload)
 {
 	char address[MAP_NAME_MAX], name[MAP_NAME_MAX];
-	struct hello hello, ours;
+	struct hello hello = {0}, ours;
 	int rc = header->status == FRAME_OK ? -EPROTO : -EACCES;
 
 	if (link->state != LINK_CONNECTING) {

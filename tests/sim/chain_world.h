@@ -169,6 +169,8 @@ trace(const struct world *w, const char *format, ...)
 
 static uint64_t chance(struct world *w, uint64_t below)
 {
+	if (below == 0)
+		abort();
 	w->random ^= w->random << 13;
 	w->random ^= w->random >> 7;
 	w->random ^= w->random << 17;
