@@ -155,7 +155,8 @@ struct sync_store {
 /* ---- the successor's side of SYNC_COMPARE ---- */
 
 /* Sets the bits of records that differ from the member's own, which it may cover by pending updates
- * of @epoch. A copy that is equal but was unsure is sure from now on. @suspect (may be NULL): a
+ * of @epoch. A copy that is equal but was unsure is sure from now on; one of another epoch may have
+ * had other updates, whose ids differ. @suspect (may be NULL): a
  * chunk to be copied whatever its record says. -ESTALE: the member has one of a later epoch. Else
  * -errno: the store failed. */
 int sync_differs(const struct sync_store *store, void *ctx, uint32_t pool, uint32_t partition,
