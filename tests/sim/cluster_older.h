@@ -19,6 +19,8 @@ static void store_image_free(struct kv *image)
 /* One that the copy gave no number would be given one that is another's. */
 static bool all_have_numbers(struct world *w)
 {
+	if (w->master.state == NULL) /* down: nobody knows */
+		return false;
 	for (unsigned d = 0; d < DISKS_MAX; d++)
 		if (w->disks[d].used && state_target_id(w->master.state, w->disks[d].uuid) == 0)
 			return false;
