@@ -127,7 +127,8 @@ static void test_many_inner_blocks_of_a_long_chunk_are_moved_to_the_file(void **
 	struct chunk *chunk;
 
 	for (uint32_t i = 0; i < 200; i++)
-		assert_int_equal(do_write(&fx, &key, i * 9000, data + i * 9000, 9000, i + 1), 0);
+		assert_int_equal(do_next_write(&fx, &key, i * 9000, data + i * 9000, 9000, i + 1),
+				 0);
 	assert_int_equal(chunk_get(fx.view, &key, &chunk), 0);
 	assert_true(chunk->inner_count > 400);
 	for (unsigned i = 0; i < 300 && chunk->inner_count > 64; i++) {
@@ -162,7 +163,8 @@ static void test_a_short_chunk_stays_inside(void **state)
 	struct chunk_key key = test_key(1);
 
 	for (uint32_t i = 0; i < 300; i++)
-		assert_int_equal(do_write(&fx, &key, (i % 8) * 4096, data + i, 4096, i + 1), 0);
+		assert_int_equal(do_next_write(&fx, &key, (i % 8) * 4096, data + i, 4096, i + 1),
+				 0);
 	run_for(&fx, 150);
 	assert_false(has_file(&key));
 }

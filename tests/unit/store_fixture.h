@@ -212,6 +212,22 @@ static inline int do_write(struct fixture *f, const struct chunk_key *key, uint3
 	return do_update(f, STORE_WRITE, key, offset, length, data, version);
 }
 
+/* As do_write(), by a client that has had the answers to all it did before. */
+static inline int do_next_write(struct fixture *f, const struct chunk_key *key, uint32_t offset,
+				const void *data, uint32_t length, uint64_t version)
+{
+	struct store_update u;
+	struct waited w;
+	int rc;
+
+	update_fill(&u, &w, STORE_WRITE, key, offset, length, version);
+	u.answered = version - 1;
+	u.payload = payload_of(f, data, offset, length);
+	rc = prepare_wait(f, &u);
+	buf_unref(u.payload);
+	return rc != 0 ? rc : store_commit(f->view, &u);
+}
+
 static inline void read_done(struct store_read *read, int error, uint32_t length, uint64_t version)
 {
 	struct waited *w = read->user;

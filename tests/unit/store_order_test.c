@@ -117,17 +117,10 @@ static uint64_t last_version;
 static void write_part(uint32_t part, uint32_t length)
 {
 	struct chunk_key key = test_key(0);
-	struct store_update u;
-	struct waited w;
 	uint8_t *bytes = malloc(length);
 
 	fill_random(bytes, length, part);
-	update_fill(&u, &w, STORE_WRITE, &key, part * PART, length, ++last_version);
-	u.answered = last_version - 1;
-	u.payload = payload_of(&fx, bytes, part * PART, length);
-	assert_int_equal(prepare_wait(&fx, &u), 0);
-	assert_int_equal(store_commit(fx.view, &u), 0);
-	buf_unref(u.payload);
+	assert_int_equal(do_next_write(&fx, &key, part * PART, bytes, length, ++last_version), 0);
 	free(bytes);
 }
 
