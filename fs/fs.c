@@ -230,6 +230,7 @@ int fs_apply(struct fs *fs, struct inode *inode, const Catena__Attr *message, ui
 	uint64_t file_id = 0, old_id = 0;
 	struct attr attr;
 	struct view view;
+	bool elsewhere;
 
 	if (message == NULL)
 		return 0;
@@ -244,8 +245,11 @@ int fs_apply(struct fs *fs, struct inode *inode, const Catena__Attr *message, ui
 	if (inode->known && inode->data == NULL && !inode->synced)
 		old_id = inode->attr.file_id;
 	/* Only what was exact has changed by nobody else's doing. */
-	if (inode->known && attr.version > inode->attr.version &&
-	    !inode_exact(inode, view.sole, view.generation)) {
+	elsewhere = !inode->known || (attr.version > inode->attr.version &&
+				      !inode_exact(inode, view.sole, view.generation));
+	if (elsewhere)
+		inode->learned = atomic_fetch_add(&fs->changes, 1) + 1;
+	if (elsewhere && inode->known) {
 		if (attr.size != inode_size(inode))
 			inode->size_from_elsewhere = true;
 		if (inode->data != NULL)

@@ -89,6 +89,9 @@ struct inode {
 	uint32_t changing;     /* commands about this inode under way */
 	uint32_t foreseen;     /* of these, those that attr has in it already (ahead.h) */
 	uint64_t last_change;  /* fs->changes at the last one answered */
+	/* fs->changes when something was learned that others may have done and not synced; 0:
+	 * nothing was, or a sync has been told that it is there. */
+	uint64_t learned;
 
 	/* Of a file that may have holes: what the chains held when they were asked last, in units
 	 * of 512 bytes, and what had been written here and known of the master then. */

@@ -21,7 +21,8 @@ struct sync {
 	uint64_t generation, write_seq, changes;
 	uint64_t session; /* of the update */
 	bool datasync, settled;
-	bool master;       /* something of the inode is not durable there */
+	bool own;          /* something that was done to the inode here is not durable there */
+	uint64_t learned;  /* inode->learned when the master was asked; 0: it need not be */
 	unsigned refusals; /* because others truncated the file meanwhile */
 	atomic_int parts, error;
 	sync_done_fn *done;
@@ -112,6 +113,32 @@ static bool is_directory(struct inode *inode)
 	return directory;
 }
 
+/* What the master says of the inode, durable if it is no error. */
+static void take_answer(struct sync *sync, int error, const Catena__Reply *reply)
+{
+	struct inode *inode = sync->inode;
+	bool as_asked;
+
+	pthread_mutex_lock(&inode->lock);
+	as_asked = inode->learned == sync->learned;
+	pthread_mutex_unlock(&inode->lock);
+	if (reply != NULL)
+		fs_apply(sync->fs, inode, reply->attr, sync->generation);
+	if (error != 0 || !as_asked)
+		return;
+	pthread_mutex_lock(&inode->lock);
+	inode->learned = 0;
+	pthread_mutex_unlock(&inode->lock);
+}
+
+/* -ESTALE: someone removed it: what was to be synced is gone. */
+static void inode_answered(struct sync *sync, int error, const Catena__Reply *reply)
+{
+	if (removed_learn(sync->inode, error, reply) && is_directory(sync->inode))
+		error = 0; /* it has no contents any more */
+	part_done(sync, error == -ESTALE ? -EIO : error);
+}
+
 static void updated(void *user, int error, const Catena__Reply *reply)
 {
 	struct sync *sync = user;
@@ -121,8 +148,7 @@ static void updated(void *user, int error, const Catena__Reply *reply)
 		fs_change_synced(inode);
 	else
 		fs_change_end(sync->fs, inode, reply != NULL);
-	if (reply != NULL)
-		fs_apply(sync->fs, inode, reply->attr, sync->generation);
+	take_answer(sync, error, reply);
 	if (error == -EBUSY && !sync->settled) {
 		sync->settled = true;
 		trim_settle(sync->fs, inode, settled, sync);
@@ -145,10 +171,7 @@ static void updated(void *user, int error, const Catena__Reply *reply)
 		pthread_mutex_unlock(&inode->lock);
 		master_synced(sync);
 	}
-	if (removed_learn(inode, error, reply) && is_directory(inode))
-		error = 0; /* it has no contents any more */
-	/* -ESTALE: someone removed it: what was to be synced is gone. */
-	part_done(sync, error == -ESTALE ? -EIO : error);
+	inode_answered(sync, error, reply);
 }
 
 static void send_update(struct sync *sync)
@@ -170,13 +193,41 @@ static void send_update(struct sync *sync)
 	meta_call_within(sync->fs->meta, sync->session, now, &request, updated, sync);
 }
 
+static void probed(void *user, int error, const Catena__Reply *reply)
+{
+	struct sync *sync = user;
+
+	take_answer(sync, error, reply);
+	if (error == 0)
+		master_synced(sync);
+	inode_answered(sync, error, reply);
+}
+
+/* Others may have made or changed the inode, and not synced that: is it still there? */
+static void send_probe(struct sync *sync)
+{
+	Catena__GetattrReq getattr = CATENA__GETATTR_REQ__INIT;
+	Catena__Request request = CATENA__REQUEST__INIT;
+
+	getattr.ino = sync->inode->ino;
+	request.op_case = CATENA__REQUEST__OP_GETATTR;
+	request.getattr = &getattr;
+	request.sync = true;
+	sync->changes = atomic_load(&sync->fs->changes);
+	sync->generation = meta_generation(sync->fs->meta);
+	meta_call(sync->fs->meta, &request, probed, sync);
+}
+
 static void only_synced(void *user, int error, const Catena__Reply *reply)
 {
 	struct sync *sync = user;
 
 	if (error == 0)
 		master_synced(sync);
-	part_done(sync, error);
+	if (error == 0 && sync->learned != 0)
+		send_probe(sync);
+	else
+		part_done(sync, error);
 }
 
 static void send_sync(struct sync *sync)
@@ -195,6 +246,8 @@ static void send_to_master(struct sync *sync)
 {
 	if (sync->update.mask != 0)
 		send_update(sync);
+	else if (sync->learned != 0 && !sync->own)
+		send_probe(sync);
 	else
 		send_sync(sync);
 }
@@ -220,7 +273,7 @@ static void begin_both(struct sync *sync)
 		data_flush(sync->file, true, data_synced, sync);
 	else
 		part_done(sync, 0);
-	if (sync->update.mask != 0 || sync->master)
+	if (sync->update.mask != 0 || sync->own || sync->learned != 0)
 		send_to_master(sync);
 	else
 		part_done(sync, 0);
@@ -241,6 +294,7 @@ static void data_answered(void *user, int error)
 void sync_inode(struct fs *fs, struct inode *inode, bool datasync, sync_done_fn *done, void *user)
 {
 	struct sync *sync = sync_new(fs, done, user);
+	uint64_t known;
 	int error = 0;
 	bool data;
 
@@ -252,7 +306,11 @@ void sync_inode(struct fs *fs, struct inode *inode, bool datasync, sync_done_fn 
 	sync->datasync = datasync;
 	take_update(sync);
 	pthread_mutex_lock(&inode->lock);
-	sync->master = inode->changing > 0 || inode->last_change > atomic_load(&fs->synced);
+	known = atomic_load(&fs->synced);
+	sync->own = inode->changing > 0 || inode->last_change > known;
+	/* What was done here later would be lost with it, and that is noticed. */
+	if (inode->learned > known && inode->learned > inode->last_change)
+		sync->learned = inode->learned;
 	sync->write_seq = inode->write_seq;
 	data = inode->known && attr_is_regular(&inode->attr) &&
 	       (!inode->synced || (inode->data != NULL && data_dirty(inode->data)));
@@ -302,6 +360,9 @@ static void look_again(void *user, struct inode *inode)
 		inode_writeback_failed(inode, -EIO);
 		restarted->count++;
 	}
+	/* Even if a sync of others is answered now: see sync_inode(). */
+	if (inode->learned > restarted->synced)
+		inode->learned = UINT64_MAX;
 	inode->removed = false;
 	inode->page_generation = inode->page_version = 0;
 	pthread_mutex_unlock(&inode->lock);

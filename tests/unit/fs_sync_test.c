@@ -342,6 +342,77 @@ static void test_a_failed_sync_is_not_taken_for_one(void **state)
 	do_close(file, &fi);
 }
 
+/* ---- what other mounts have made and not synced ---- */
+
+#define OTHER 8
+
+static uint64_t made_by_another(const char *name)
+{
+	Catena__CreateReq create = CATENA__CREATE_REQ__INIT;
+	Catena__Request request = CATENA__REQUEST__INIT;
+
+	state_apply_session_open(master.state, ++master.index, OTHER, 1, "other:/mnt", "c2");
+	create.parent = 1;
+	create.name.data = (uint8_t *)name;
+	create.name.len = strlen(name);
+	create.mode = S_IFREG | 0644;
+	request.op_case = CATENA__REQUEST__OP_CREATE;
+	request.create = &create;
+	assert_int_equal(other_session(OTHER, &request), 0);
+	fs_lookup(fresh(), 1, name);
+	assert_int_equal(last.error, 0);
+	return last.entry.ino;
+}
+
+static void test_what_another_mount_has_made_is_asked_for_once(void **state)
+{
+	struct fuse_file_info fi, own;
+	uint64_t file, mine;
+	(void)state;
+
+	set_sole(false);
+	file = made_by_another("theirs");
+	do_open(file, O_RDWR, &fi);
+	forget_events();
+	fs_fsync(fresh(), file, 1, &fi);
+	assert_int_equal(last.error, 0);
+	assert_string_equal(history(), "flush+sync getattr");
+	assert_int_equal(master.syncs, 1);
+	fs_fsync(fresh(), file, 1, &fi);
+	assert_string_equal(history(), "flush+sync getattr");
+	/* What was synced for another inode was there then, too. */
+	file = made_by_another("others");
+	mine = do_create(1, "mine", &own);
+	fs_fsync(fresh(), mine, 0, &own);
+	forget_events();
+	fs_fsync(fresh(), file, 1, &fi);
+	assert_int_equal(last.error, 0);
+	assert_string_equal(history(), "");
+	do_close(mine, &own);
+	do_close(file, &fi);
+}
+
+static void test_what_another_mount_has_made_may_be_lost(void **state)
+{
+	struct fuse_file_info fi, own;
+	uint64_t file, mine;
+	(void)state;
+
+	set_sole(false);
+	file = made_by_another("theirs");
+	do_open(file, O_RDWR, &fi);
+	sync_restarted(fs, false);
+	/* That others' things are durable says nothing of what was lost before. */
+	mine = do_create(1, "mine", &own);
+	fs_fsync(fresh(), mine, 0, &own);
+	assert_int_equal(last.error, 0);
+	master.fail = ESTALE;
+	fs_fsync(fresh(), file, 1, &fi);
+	assert_int_equal(last.error, EIO);
+	do_close(mine, &own);
+	do_close(file, &fi);
+}
+
 /* ---- the mount ends ---- */
 
 static int leave(uint64_t timeout_ns, uint64_t *took_ns)
@@ -434,6 +505,8 @@ int main(void)
 		WITH_FS(test_a_loss_waits_for_who_opens_next),
 		WITH_FS(test_a_removal_that_the_master_has_lost_is_undone),
 		WITH_FS(test_a_failed_sync_is_not_taken_for_one),
+		WITH_FS(test_what_another_mount_has_made_is_asked_for_once),
+		WITH_FS(test_what_another_mount_has_made_may_be_lost),
 		WITH_FS(test_who_leaves_does_not_wait_for_a_lost_masters_word),
 		WITH_FS(test_who_leaves_waits_for_the_master_with_what_only_we_have),
 		WITH_FS(test_who_leaves_waits_for_a_master_that_is_there),

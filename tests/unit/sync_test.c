@@ -339,7 +339,7 @@ static void test_a_chunk_of_another_history_differs(void **state)
 	assert_false(differs(own, &record, 3));
 	record.history = 0;
 	assert_true(differs(own, &record, 3));
-	free(own->log);
+	model_free(own);
 	free(own);
 }
 
