@@ -6,11 +6,6 @@
 #define FILE_MIXED     100u  /* holes, truncations: copies must be equal in the end */
 #define FILE_TEMPORARY 1000u /* these and above: written, then removed */
 
-static struct history *history_of(struct world *w, const struct chunk_key *key, uint32_t block)
-{
-	return key->file_id < REGISTERS ? &w->histories[key->partition][key->file_id][block] : NULL;
-}
-
 /* ---- where to ask ---- */
 
 static int member_server(const struct chain_config *config, bool tail)
@@ -366,11 +361,12 @@ static void op_done(struct world *w, unsigned number, struct op *op, const struc
 		flush_done(w, number, op);
 }
 
-/* Without a power cut only what is so old that its place in the history was forgotten. */
+/* Without a power cut only what is so old that its place in the history was forgotten, and anything
+ * in a mixture that the chain goes on with. */
 static bool loss_is_possible(const struct world *w, const struct op *op)
 {
 	return op->key.file_id < REGISTERS &&
-	       (w->options.power ||
+	       (w->options.power || w->mixed[op->key.partition][op->key.file_id] ||
 		op->covers_epoch + HISTORY_TURNS <= w->configs[op->key.partition].epoch);
 }
 
@@ -552,6 +548,19 @@ static bool is_mixture(const struct world *w, unsigned server, unsigned p)
 	return false;
 }
 
+static void note_mixture(struct world *w, unsigned server, unsigned p)
+{
+	const struct model_store *store = &w->servers[server].store;
+
+	for (unsigned slot = 0; slot < store->count; slot++) {
+		const struct model_chunk *chunk = store->chunks[slot];
+
+		if (chunk->exists && chunk->version == 0 && chunk->key.partition == p &&
+		    chunk->key.file_id < REGISTERS)
+			w->mixed[p][chunk->key.file_id] = true;
+	}
+}
+
 static bool may_go_without(const struct world *w, unsigned p, int at)
 {
 	const struct chain_config *config = &w->configs[p];
@@ -587,7 +596,7 @@ static void take_out(struct world *w, unsigned number)
 }
 
 /* Is there nobody else in-sync who is whole? Then one of them goes on, as the master has it, since
- * it cannot tell mixtures; what clients then see of this partition need not be one history. */
+ * it cannot tell mixtures; what clients then see of these chunks need not be one history. */
 static bool goes_on_mixed(struct world *w, unsigned p, int at)
 {
 	const struct chain_config *config = &w->configs[p];
@@ -604,7 +613,9 @@ static bool goes_on_mixed(struct world *w, unsigned p, int at)
 	}
 	if (other)
 		trace(w, "partition %u goes on with a mixture", p);
-	w->mixed[p] = w->mixed[p] || other;
+	for (int i = 0; i < (int)config->count && other; i++)
+		if (i != at && config->members[i].state == MEMBER_IN_SYNC)
+			note_mixture(w, (unsigned)config->members[i].server_id - 1, p);
 	return other;
 }
 

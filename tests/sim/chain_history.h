@@ -2,8 +2,10 @@
  *
  * Every write has a value of its own. Without power cuts the history of each register must be
  * linearizable; for registers with unique values that is decided by zones (Gibbons and Korach,
- * 1997). With power cuts a read may also see an older value, but none older than what had been made
- * durable before, and never one that nobody wrote. */
+ * 1997). A write whose process died when half of it was in place may be seen from that copy before
+ * its client repeats it, and others may have written there by then: that counts as two writes, and
+ * a read is of the one or the other by its time. With power cuts a read may also see an older
+ * value, but none older than what had been made durable before, and never one that nobody wrote. */
 #ifndef CATENA_SIM_CHAIN_HISTORY_H
 #define CATENA_SIM_CHAIN_HISTORY_H
 #include <stdarg.h>
@@ -23,6 +25,8 @@ struct entry {
 	bool exposed;          /* write: power was cut after its answer, before it was durable */
 	unsigned client;       /* write: whose, from 1 on; 0: not noted */
 	bool told;             /* write: its client knows that it may be lost */
+	bool halved;           /* write: a process died with it half in place */
+	uint64_t again;        /* write: first commit after that; 0: there was none */
 };
 
 struct history {
@@ -42,41 +46,84 @@ static inline struct entry *history_add(struct history *history)
 	return &history->entries[history->count++];
 }
 
+static inline struct entry *history_write(const struct history *h, uint64_t value)
+{
+	for (size_t i = 0; i < h->count; i++)
+		if (h->entries[i].write && h->entries[i].value == value)
+			return &h->entries[i];
+	return NULL;
+}
+
+/* A process died when @value was in place and not committed. */
+static inline void history_halved(struct history *h, uint64_t value)
+{
+	struct entry *e = history_write(h, value);
+
+	if (e != NULL && e->ended == NEVER)
+		e->halved = true;
+}
+
+static inline void history_committed(struct history *h, uint64_t value, uint64_t now)
+{
+	struct entry *e = history_write(h, value);
+
+	if (e != NULL && e->halved && e->again == 0 && e->ended == NEVER)
+		e->again = now;
+}
+
 struct zone {
 	uint64_t value;
+	bool second; /* of a write that counts as two */
 	uint64_t first_end, last_begin;
 	bool written, read;
 	uint64_t write_begun;
 };
 
+static inline void zone_add(struct zone *zones, size_t *count, const struct entry *e, bool second)
+{
+	struct zone *zone = NULL;
+
+	for (size_t i = 0; i < *count && zone == NULL; i++)
+		if (zones[i].value == e->value && zones[i].second == second)
+			zone = &zones[i];
+	if (zone == NULL) {
+		zone = &zones[(*count)++];
+		*zone = (struct zone){.value = e->value, .second = second, .first_end = NEVER};
+	}
+	if (e->write) {
+		zone->written = true;
+		zone->write_begun = e->begun;
+		/* One that was not answered takes effect when somebody saw it. */
+		zone->read = zone->read || e->ended != NEVER;
+	} else {
+		zone->read = true;
+	}
+	if (e->ended < zone->first_end)
+		zone->first_end = e->ended;
+	if (e->begun > zone->last_begin)
+		zone->last_begin = e->begun;
+}
+
+/* At most two zones for each entry, and one more. */
 static inline const char *zones_make(const struct history *h, struct zone *zones, size_t *count)
 {
 	*count = 0;
 	zones[(*count)++] =
 		(struct zone){.first_end = 0, .last_begin = 0, .written = true, .read = true};
 	for (size_t i = 0; i < h->count; i++) {
-		const struct entry *e = &h->entries[i];
-		struct zone *zone = NULL;
+		const struct entry *write = history_write(h, h->entries[i].value);
+		uint64_t again = write == NULL ? 0 : write->again;
+		struct entry e = h->entries[i];
 
-		for (size_t j = 0; j < *count && zone == NULL; j++)
-			if (zones[j].value == e->value)
-				zone = &zones[j];
-		if (zone == NULL) {
-			zone = &zones[(*count)++];
-			*zone = (struct zone){.value = e->value, .first_end = NEVER};
+		if (again != 0 && e.begun < again && e.ended > again) {
+			if (!e.write)
+				continue; /* of either */
+			e.ended = NEVER;
+			zone_add(zones, count, &e, false);
+			e = h->entries[i];
+			e.begun = again;
 		}
-		if (e->write) {
-			zone->written = true;
-			zone->write_begun = e->begun;
-			/* One that was not answered takes effect when somebody saw it. */
-			zone->read = zone->read || e->ended != NEVER;
-		} else {
-			zone->read = true;
-		}
-		if (e->ended < zone->first_end)
-			zone->first_end = e->ended;
-		if (e->begun > zone->last_begin)
-			zone->last_begin = e->begun;
+		zone_add(zones, count, &e, again != 0 && e.begun >= again);
 	}
 	for (size_t i = 0; i < *count; i++) {
 		if (!zones[i].written)
@@ -112,7 +159,7 @@ static inline const char *history_deadlines(const struct history *h)
 /* NULL: all is well. */
 static inline const char *history_linearizable(const struct history *h)
 {
-	struct zone *zones = calloc(h->count + 1, sizeof(*zones));
+	struct zone *zones = calloc(2 * h->count + 1, sizeof(*zones));
 	const char *problem;
 	size_t count;
 
@@ -139,14 +186,6 @@ static inline const char *history_linearizable(const struct history *h)
 	}
 	free(zones);
 	return problem;
-}
-
-static inline const struct entry *history_write(const struct history *h, uint64_t value)
-{
-	for (size_t i = 0; i < h->count; i++)
-		if (h->entries[i].write && h->entries[i].value == value)
-			return &h->entries[i];
-	return NULL;
 }
 
 /* The weaker check: what was durable before a read began is there, or something newer. */

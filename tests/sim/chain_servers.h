@@ -3,6 +3,12 @@
 #define CATENA_SIM_CHAIN_SERVERS_H
 #include "chain_world.h"
 
+static struct history *history_of(struct world *w, const struct chunk_key *key, uint32_t block)
+{
+	return key->file_id < REGISTERS ? &w->histories[key->partition][key->file_id][block] : NULL;
+}
+#include "chain_halves.h"
+
 /* A connection's id says whose it is: clients' have this bit. */
 #define CLIENT_CONN (1ull << 60)
 
@@ -223,6 +229,15 @@ static void reported(struct world *w, const struct chain_action *action)
 	report->target = (uint32_t)action->header.arg;
 }
 
+static void commit(struct world *w, struct server *s, struct chain_request *request)
+{
+	int error = s->store_down ? -EIO : model_commit(&s->store, request);
+
+	if (error == 0)
+		halves_end(w, request);
+	chain_committed(request, error, false);
+}
+
 static void execute(struct world *w, unsigned number, const struct chain_action *action)
 {
 	struct server *s = &w->servers[number];
@@ -237,11 +252,7 @@ static void execute(struct world *w, unsigned number, const struct chain_action 
 		start_operation(w, number, action);
 		break;
 	case CHAIN_COMMIT:
-		if (s->store_down) {
-			chain_committed(action->request, -EIO, false);
-			break;
-		}
-		chain_committed(action->request, model_commit(&s->store, action->request), false);
+		commit(w, s, action->request);
 		break;
 	case CHAIN_SEND:
 		send_frame(w, number, action);
@@ -454,24 +465,12 @@ static void drop_operations(struct world *w, unsigned number)
 			abort();
 }
 
-/* Of what goes with the process the bytes stay: they may be seen before the client repeats it, and
- * that may be after others have written there. Only its own copy has them; if that leads, the
- * histories need not be one. */
-static void halves_stay(struct world *w, unsigned number)
-{
-	const struct model_store *store = &w->servers[number].store;
-
-	for (unsigned i = 0; i < store->count; i++)
-		if (store->chunks[i]->half_op != 0)
-			w->mixed[store->chunks[i]->key.partition] = true;
-}
-
 static void server_kill(struct world *w, unsigned number, bool power)
 {
 	struct server *s = &w->servers[number];
 
 	if (s->alive) {
-		halves_stay(w, number);
+		halves_stay(w, &s->store);
 		for (unsigned p = 0; p < PARTITIONS; p++)
 			chain_free(s->chains[p]);
 		drop_operations(w, number);

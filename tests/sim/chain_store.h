@@ -23,8 +23,7 @@
 struct model_chunk {
 	struct chunk_key key;
 	bool exists, unsure;
-	/* Of an update that was broken off half way, to be tried again. */
-	uint64_t half_client, half_op;
+	uint8_t halves; /* bits of blocks: of an update that was broken off half way */
 	uint64_t epoch, version;
 	struct chunk_history history;
 	uint64_t blocks[MODEL_BLOCKS]; /* 0: a hole */
@@ -292,6 +291,12 @@ static inline bool model_op(const struct model_store *store, struct model_chunk 
 	return true;
 }
 
+static inline void model_set(struct model_chunk *chunk, uint32_t block, uint64_t number)
+{
+	chunk->blocks[block] = number;
+	chunk->halves &= (uint8_t) ~(1u << block);
+}
+
 /* 0 or -EBUSY, as store_commit(). */
 static inline int model_commit(struct model_store *store, const struct chain_request *request)
 {
@@ -309,17 +314,13 @@ static inline int model_commit(struct model_store *store, const struct chain_req
 	    !model_op(store, chunk, request))
 		return -EBUSY;
 	for (uint64_t i = first; i < end && i < MODEL_BLOCKS; i++)
-		chunk->blocks[i] = numbers == NULL ? 0 : numbers[i - first];
+		model_set(chunk, (uint32_t)i, numbers == NULL ? 0 : numbers[i - first]);
 	if (request->op != FRAME_SYNC_DATA) {
 		chunk->history.lost |= chunk->exists && chunk->version == 0;
 		chunk_history_change(&chunk->history, chunk->epoch, chunk->version, request->epoch);
 	}
 	chunk->exists = true;
 	chunk->epoch = request->epoch;
-	/* Done, or replaced by what another member has. */
-	if (request->op == FRAME_SYNC_DATA ||
-	    (request->client_id == chunk->half_client && request->op_id == chunk->half_op))
-		chunk->half_client = chunk->half_op = 0;
 	if (request->op == FRAME_SYNC_DATA) {
 		chunk->op_count = store_ops_void(chunk->ops, chunk->op_count, chunk->version);
 		chunk->version = 0;
@@ -347,6 +348,7 @@ static inline bool model_abort(struct model_store *store, const struct chain_req
 		if (chunk->blocks[first + i] == 0)
 			continue;
 		chunk->blocks[first + i] = numbers[i];
+		chunk->halves |= (uint8_t)(1u << (first + i));
 		chunk->unsure = touched = true;
 	}
 	if (touched)
@@ -360,15 +362,10 @@ static inline bool model_abort(struct model_store *store, const struct chain_req
 static inline bool model_broken_off(struct model_store *store, const struct chain_request *request,
 				    int error, uint64_t now)
 {
-	struct model_chunk *chunk = model_chunk(store, &request->key);
 	uint32_t dice = crc32c(&now, sizeof(now));
 
-	if (error == 0 || error == -EBADMSG || dice % 2 == 0 ||
-	    !model_abort(store, request, 1 + dice / 2 % MODEL_BLOCKS))
-		return false;
-	chunk->half_client = request->client_id;
-	chunk->half_op = request->op_id;
-	return true;
+	return error != 0 && error != -EBADMSG && dice % 2 == 1 &&
+	       model_abort(store, request, 1 + dice / 2 % MODEL_BLOCKS);
 }
 
 static inline void model_remove(struct model_store *store, const struct chunk_key *key)

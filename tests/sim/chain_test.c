@@ -478,8 +478,8 @@ static void read_everything(struct world *w)
 static void check_histories(struct world *w)
 {
 	for (unsigned p = 0; p < PARTITIONS && w->problem == NULL; p++)
-		for (unsigned c = 0; c < REGISTERS && !w->mixed[p]; c++)
-			for (unsigned b = 0; b < MODEL_BLOCKS; b++) {
+		for (unsigned c = 0; c < REGISTERS; c++)
+			for (unsigned b = 0; b < MODEL_BLOCKS && !w->mixed[p][c]; b++) {
 				struct history *h = &w->histories[p][c][b];
 				const char *wrong = w->options.power ? history_durable(h)
 								     : history_linearizable(h);
@@ -647,6 +647,7 @@ static int find_plants(uint64_t first, uint64_t seeds)
 static const uint64_t kept[] = {
 	910047344, /* nobody whole was left in-sync: the master waited for one for ever */
 	268,       /* a predecessor took an answer of an epoch that it had not heard of */
+	3652,      /* of a chain that went on with a mixture something was said to be lost */
 };
 
 static unsigned seed_fails(uint64_t seed, bool verbose, const char *program, const char *plant)
@@ -709,6 +710,6 @@ int main(int argc, char **argv)
 	printf("%llu seeds from %llu, %llu failed\n", (unsigned long long)seeds,
 	       (unsigned long long)first, (unsigned long long)failed);
 	if (failed == 0 && !planted && argc == 1 && fewer == NULL)
-		failed = (uint64_t)find_plants(1, 2000);
+		failed = (uint64_t)find_plants(1, 3000);
 	return failed == 0 ? 0 : 1;
 }

@@ -125,8 +125,7 @@ struct world {
 	struct client clients[CLIENTS];
 	struct chain_config configs[PARTITIONS]; /* the master's */
 	struct report reports[PARTITIONS];
-	bool mixed[PARTITIONS]; /* went on with a copy that has parts of what it does not remember
-				 */
+	bool mixed[PARTITIONS][REGISTERS]; /* went on with a copy that has parts of another */
 	struct {
 		unsigned left;    /* servers that have not removed it yet */
 		uint64_t epoch;   /* of its chain when the removal began */

@@ -20,6 +20,8 @@ static struct history *history_of(struct world *w, const struct chunk_key *key, 
 	return file < 0 ? NULL : &w->partitions[key->partition].histories[file][block];
 }
 
+#include "chain_halves.h"
+
 /* ---- what a member says ---- */
 
 /* It has to know at least what any client knew when it was asked. */

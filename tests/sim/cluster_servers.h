@@ -31,8 +31,10 @@ static void commit(struct world *w, struct disk *disk, struct chain_request *req
 {
 	int error = disk->down ? -EIO : model_commit(&disk->store, request);
 
-	if (error == 0)
+	if (error == 0) {
 		check_commit(w, disk, request);
+		halves_end(w, request);
+	}
 	chain_committed(request, error, false);
 }
 
@@ -622,6 +624,7 @@ static void server_kill(struct world *w, unsigned s, bool power)
 	for (unsigned d = s * DISKS_EACH; d < (s + 1) * DISKS_EACH; d++) {
 		if (!w->disks[d].used)
 			continue;
+		halves_stay(w, &w->disks[d].store);
 		if (power)
 			disk_power_cut(w, &w->disks[d]);
 		check_process_ended(w, &w->disks[d], power);

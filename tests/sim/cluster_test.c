@@ -9,9 +9,9 @@
  *   cluster_test [--seeds N] [--seed S] [--plant NAME] [--verbose]
  *
  * --seed S alone runs that seed, with --seeds N that and the next ones. Without arguments: 3000
- * seeds, and every planted fault until it is found, but resume-unequal, which is rare here and
- * found by chain_test; with CATENA_SIM_SEEDS in the environment, so many seeds and no faults (under
- * sanitizers each takes much longer). */
+ * seeds, those kept, and every planted fault until it is found, but resume-unequal, which is rare
+ * here and found by chain_test; with CATENA_SIM_SEEDS in the environment, so many seeds and no
+ * faults (under sanitizers each takes much longer). */
 #define CHAIN_PLANTED_FAULTS
 #define MODEL_CHUNKS 32u
 #include "cluster_faults.h"
@@ -336,6 +336,24 @@ static int find_plants(uint64_t first, uint64_t seeds)
 	return missed;
 }
 
+/* Seeds that showed a fault once, of the cluster or of the test. */
+static const uint64_t kept[] = {
+	301001338, /* a half that its process left in place was seen, and repeated after others */
+};
+
+static unsigned seed_fails(uint64_t seed, bool verbose, const char *program, const char *planted)
+{
+	const char *wrong = run_seed(seed, verbose);
+
+	if (wrong == NULL)
+		return 0;
+	printf("seed %llu: %s; again: %s --seed %llu --verbose%s%s\n", (unsigned long long)seed,
+	       wrong, program, (unsigned long long)seed, planted == NULL ? "" : " --plant ",
+	       planted == NULL ? "" : planted);
+	fflush(stdout);
+	return 1;
+}
+
 static int usage(void)
 {
 	fprintf(stderr, "usage: cluster_test [--seeds N] [--seed S] [--plant NAME] [--verbose]\n");
@@ -374,17 +392,10 @@ int main(int argc, char **argv)
 	if (seeds == 0)
 		seeds = one ? 1 : SEEDS;
 	log_wanted = verbose;
-	for (uint64_t seed = first; seed < first + seeds; seed++) {
-		const char *wrong = run_seed(seed, verbose);
-
-		if (wrong == NULL)
-			continue;
-		failed++;
-		printf("seed %llu: %s; again: %s --seed %llu --verbose%s%s\n",
-		       (unsigned long long)seed, wrong, argv[0], (unsigned long long)seed,
-		       planted == NULL ? "" : " --plant ", planted == NULL ? "" : planted);
-		fflush(stdout);
-	}
+	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]) && argc == 1; i++)
+		failed += seed_fails(kept[i], verbose, argv[0], planted);
+	for (uint64_t seed = first; seed < first + seeds; seed++)
+		failed += seed_fails(seed, verbose, argv[0], planted);
 	printf("%llu seeds from %llu, %llu failed\n", (unsigned long long)seeds,
 	       (unsigned long long)first, (unsigned long long)failed);
 	if (failed == 0 && argc == 1 && fewer == NULL)
