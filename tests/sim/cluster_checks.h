@@ -262,11 +262,14 @@ static void check_published(struct world *w, unsigned p, const struct map_chain 
 		enum member_state state = at < 0 ? MEMBER_OFFLINE : chain->members[at].state;
 		unsigned d = w->disk_of[t];
 
-		if (state == MEMBER_SYNCING || (state == MEMBER_IN_SYNC && !copy->in_sync))
+		/* One that becomes in-sync behind its death is in its former process's place. */
+		if (state == MEMBER_SYNCING ||
+		    (state == MEMBER_IN_SYNC && !copy->in_sync && !copy->syncing))
 			copy->continuous = d < DISKS_MAX && w->nodes[w->disks[d].server].alive;
 		if (state == MEMBER_SYNCING)
 			copy->lost = copy->replaced = false;
 		copy->in_sync = state == MEMBER_IN_SYNC;
+		copy->syncing = state == MEMBER_SYNCING;
 	}
 	check_exposed(w, p);
 }

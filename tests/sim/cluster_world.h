@@ -285,10 +285,10 @@ struct master {
 
 /* What the checks know of one copy of one partition. */
 struct copy {
-	bool in_sync;    /* by the last chain that became durable */
-	bool continuous; /* the same process since it became in-sync */
-	bool lost;       /* power was cut since then */
-	bool replaced;   /* by an empty disk, or an old copy of it, since then */
+	bool in_sync, syncing; /* by the last chain that became durable */
+	bool continuous;       /* the same process since it became that */
+	bool lost;             /* power was cut since then */
+	bool replaced;         /* by an empty disk, or an old copy of it, since then */
 };
 
 struct partition {
