@@ -35,7 +35,7 @@ static struct request *not_begun(const struct chain_chunk *chunk)
 		/* What is copied has its end with the walk that it came by. */
 		if (!is_update(r) && r->public.op != FRAME_FLUSH)
 			return chunk->queue;
-		if ((request_in_work(r) || r->touched) && !r->dropped)
+		if (request_begun(r) && !r->dropped)
 			from = r->next;
 	}
 	return from;

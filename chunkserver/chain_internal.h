@@ -422,6 +422,12 @@ static inline bool request_in_work(const struct request *r)
 	       r->state == REQUEST_COMMITTING;
 }
 
+/* Also what was broken off when a part of it was in place, and waits to be tried again. */
+static inline bool request_begun(const struct request *r)
+{
+	return request_in_work(r) || r->touched;
+}
+
 static inline bool is_update(const struct request *r)
 {
 	return frame_is_update(r->public.op);

@@ -111,17 +111,17 @@ static bool conflict(const struct request *a, const struct request *b)
 }
 
 /* What has been begun has to come to its end, and everything before it with it. */
-static bool work_behind(const struct request *r)
+static bool has_to_end(const struct request *r)
 {
-	while ((r = r->next) != NULL)
-		if (request_in_work(r))
+	for (; r != NULL; r = r->next)
+		if (request_begun(r))
 			return true;
 	return false;
 }
 
 static bool may_prepare(const struct chain_chunk *chunk, const struct request *r)
 {
-	if (walk_blocks(chunk) && !work_behind(r))
+	if (walk_blocks(chunk) && !has_to_end(r))
 		return false;
 	for (const struct request *before = chunk->queue; before != r; before = before->next)
 		if (conflict(before, r))

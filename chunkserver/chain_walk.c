@@ -41,7 +41,7 @@ static bool chunk_quiet(struct chain *chain, const struct chunk_key *key)
 	if (FAULTY(COPY_WHILE_CHANGED) || chunk == NULL)
 		return true;
 	DL_FOREACH(chunk->queue, r)
-	if (request_in_work(r))
+	if (request_begun(r))
 		return false;
 	return true;
 }

@@ -111,6 +111,36 @@ static void test_a_chunk_that_is_copied_lets_its_updates_wait(void **state)
 	rig_free_all(rig);
 }
 
+/* Or the successor would have parts of it under a version that all have, and show them. */
+static void test_a_chunk_with_half_of_an_update_is_not_copied(void **state)
+{
+	struct rig *rig = with_syncing(1);
+	struct chunk_key key = rig_key(10);
+	uint64_t write;
+
+	(void)state;
+	write = writes_to(rig, 10, 1);
+	rig_breaks_off(rig);
+	successor_connects(rig);
+	compared(rig, 1);
+	assert_int_equal(rig_operations(rig, CHAIN_WALK_READ), 0);
+	/* It is not held up by the walk that waits for it. */
+	rig->now += 1000000000;
+	chain_env_time(rig->env, rig->now, rig->lease_until);
+	chain_tick(rig->env);
+	rig_run(rig);
+	rig_end(rig, CHAIN_PREPARE, 0);
+	assert_int_equal(model_chunk(&rig->store, &key)->version, 2);
+	assert_int_equal(rig_operations(rig, CHAIN_WALK_READ), 1);
+	chain_walk_read(rig->env, rig->operations[0].serial, 0, rig_payload(1), 0);
+	rig->operation_count = 0;
+	rig_run(rig);
+	while (rig->sent_count > 0)
+		successor_answers(rig, FRAME_OK);
+	assert_int_equal(answer_to(rig, write), FRAME_OK);
+	rig_free_all(rig);
+}
+
 static void test_after_the_walk_the_member_is_waited_for_and_reported(void **state)
 {
 	struct rig *rig = with_syncing(1);
@@ -579,6 +609,7 @@ int main(void)
 		cmocka_unit_test(test_while_a_range_is_compared_its_updates_are_undecided),
 		cmocka_unit_test(test_an_update_of_a_chunk_to_be_copied_is_left_to_the_walk),
 		cmocka_unit_test(test_a_chunk_that_is_copied_lets_its_updates_wait),
+		cmocka_unit_test(test_a_chunk_with_half_of_an_update_is_not_copied),
 		cmocka_unit_test(test_after_the_walk_the_member_is_waited_for_and_reported),
 		cmocka_unit_test(test_an_update_waits_no_longer_when_the_syncing_member_is_gone),
 		cmocka_unit_test(test_a_syncing_member_is_durable_before_it_counts_as_equal),
