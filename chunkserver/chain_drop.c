@@ -100,6 +100,38 @@ void drop_chunk_pending(struct chain *chain, const struct chunk_key *key)
 	chunk_let_go(chunk);
 }
 
+static bool is_copied(const struct chain_chunk *chunk)
+{
+	const struct request *r;
+
+	DL_FOREACH(chunk->queue, r)
+	if (!is_update(r) && r->public.op != FRAME_FLUSH)
+		return true;
+	return false;
+}
+
+void drop_removed(struct chain *chain, const struct chunk_key *key)
+{
+	struct chain_chunk *chunk = chunk_find(chain, key);
+	struct request *r, *next;
+
+	if (chunk == NULL)
+		return;
+	chunk_hold(chunk);
+	drop_chunk_pending(chain, key);
+	if (chunk->queue != NULL && !is_copied(chunk)) {
+		DL_FOREACH_SAFE(chunk->queue, r, next)
+		{
+			if (r->state == REQUEST_PREPARED)
+				operation_add(r, CHAIN_ABORT);
+			request_removed(r);
+		}
+		chunk->committed = chunk->last = 0;
+		chunk_go_on(chunk);
+	}
+	chunk_let_go(chunk);
+}
+
 static void sync_again(struct chain *chain)
 {
 	struct request *r;

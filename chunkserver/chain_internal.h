@@ -261,6 +261,8 @@ void request_over(struct request *r); /* the same without answer */
 /* The same with a status for clients and one for the predecessor; 0: no answer. While the store
  * works on it it stays in its chunk's queue, dropped. */
 void request_refuse(struct request *r, uint32_t for_client, uint32_t for_server);
+/* The same when its chunk has been removed: to the predecessor it is done. */
+void request_removed(struct request *r);
 void request_wait(struct request *r, const struct chain_source *source); /* one more asks for it */
 /* It is in no chunk's queue any more. */
 void request_unqueued(struct request *r);
@@ -306,6 +308,9 @@ void drop_pending(struct chain *chain, uint32_t for_client, uint32_t for_server)
 void drop_everything(struct chain *chain, uint32_t for_client, uint32_t for_server);
 /* Committed updates of the chunk are superseded by a copy, or by its removal: done. */
 void drop_chunk_pending(struct chain *chain, const struct chunk_key *key);
+/* The chunk has been removed by the master's order: what waits here would make it anew, and nobody
+ * is there who wants it. What is copied stays: the predecessor passes its own removal on. */
+void drop_removed(struct chain *chain, const struct chunk_key *key);
 /* Requests in RETRY begin again, or, with @drop, end with all behind them. */
 void retry_requests(struct chain *chain, bool drop);
 

@@ -355,9 +355,8 @@ void chain_gone(struct chain *chain, const struct chunk_key *keys, size_t count)
 {
 	struct sync_key part[SYNC_GONE_MAX];
 
-	/* What was pending for them nobody will ever miss. */
 	for (size_t i = 0; i < count; i++)
-		drop_chunk_pending(chain, &keys[i]);
+		drop_removed(chain, &keys[i]);
 	if (chain->link != CHAIN_LINK_COMPARING && chain->env->now_ns >= chain->tell_until_ns)
 		return;
 	/* Who cannot be told has to be compared. */

@@ -234,12 +234,8 @@ void request_over(struct request *r)
 	finish(r);
 }
 
-void request_refuse(struct request *r, uint32_t for_client, uint32_t for_server)
+static void let_go(struct request *r)
 {
-	if (r->chain == NULL)
-		return;
-	tell(r, for_client == 0 ? UINT32_MAX : for_client,
-	     for_server == 0 ? UINT32_MAX : for_server, NULL);
 	/* The store has it: it goes when that ends. */
 	if (r->state == REQUEST_PREPARING || r->state == REQUEST_COMMITTING) {
 		r->dropped = true;
@@ -247,6 +243,23 @@ void request_refuse(struct request *r, uint32_t for_client, uint32_t for_server)
 	} else {
 		finish(r);
 	}
+}
+
+void request_refuse(struct request *r, uint32_t for_client, uint32_t for_server)
+{
+	if (r->chain == NULL)
+		return;
+	tell(r, for_client == 0 ? UINT32_MAX : for_client,
+	     for_server == 0 ? UINT32_MAX : for_server, NULL);
+	let_go(r);
+}
+
+void request_removed(struct request *r)
+{
+	if (r->chain == NULL)
+		return;
+	tell(r, FRAME_STATUS_NOT_READY, FRAME_OK, NULL);
+	let_go(r);
 }
 
 /* ---- chunks ---- */

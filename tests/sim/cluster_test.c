@@ -342,6 +342,7 @@ static const uint64_t kept[] = {
 	312023518, /* what a syncing member was sent had half of an update, which was then repeated
 		    */
 	312028451, /* the same */
+	311014458, /* an update that waited for space made a removed chunk anew */
 	311018839, /* a copy that became in-sync behind its death was thought to have lived on */
 };
 

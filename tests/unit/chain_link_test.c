@@ -551,9 +551,47 @@ static void test_removals_in_a_fresh_partition_cost_nothing(void **state)
 	rig_free_all(rig);
 }
 
+/* An update of a session that is over waited for space, or for the store, when its chunk went. */
+static void test_what_waits_does_not_make_a_removed_chunk_anew(void **state)
+{
+	for (int step = 0; step < 3; step++) {
+		struct rig *rig = rig_up(1);
+		struct chunk_key key = rig_key(1);
+		uint64_t second, third;
+
+		(void)state;
+		(void)predecessor_writes(rig, 1, 0);
+		rig_end(rig, CHAIN_PREPARE, 0);
+		second = predecessor_writes(rig, 2, 0);
+		third = predecessor_writes(rig, 3, 0);
+		if (step == 1)
+			rig_end(rig, CHAIN_PREPARE, -ENOSPC);
+		if (step == 2)
+			rig_breaks_off(rig);
+		model_remove(&rig->store, &key);
+		chain_gone(rig->chain, &key, 1);
+		rig_run(rig);
+		assert_int_equal(answer_to(rig, second), FRAME_OK);
+		assert_int_equal(answer_to(rig, third), FRAME_OK);
+		while (rig_operations(rig, CHAIN_PREPARE) > 0)
+			rig_end(rig, CHAIN_PREPARE, 0);
+		chain_tick(rig->env);
+		rig_run(rig);
+		assert_int_equal(rig_operations(rig, CHAIN_PREPARE), 0);
+		assert_false(model_chunk(&rig->store, &key)->exists);
+		/* Nor does what comes behind it: there is nothing that it could follow. Where the
+		 * store had begun, a comparison comes first. */
+		third = predecessor_writes(rig, 4, 0);
+		assert_int_equal(answer_to(rig, third), step == 0 ? NO_ANSWER : FRAME_STATUS_GAP);
+		assert_int_equal(chain_count(rig->chain).held, step == 0 ? 1 : 0);
+		rig_free_all(rig);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_what_waits_does_not_make_a_removed_chunk_anew),
 		cmocka_unit_test(test_updates_are_held_while_comparing),
 		cmocka_unit_test(test_what_is_held_is_refused_when_the_connection_goes),
 		cmocka_unit_test(test_what_is_pending_is_sent_again_in_order),
