@@ -1,13 +1,13 @@
-/* chain_halves.h - updates that are half in place when a process ends. The bytes stay: in an epoch
- * in which nobody has lived on that copy may lead, and then they are seen before the client repeats
- * the update, which may be after others have written there (docs/architecture.md, Limits).
+/* chain_halves.h - updates that are half in place when a process ends, or its disk fails. The bytes
+ * stay: where nobody has lived on that copy may lead, and then they are seen before the client
+ * repeats the update, which may be after others have written there (docs/architecture.md, Limits).
  * Whoever includes this has history_of(). */
 #ifndef CATENA_SIM_CHAIN_HALVES_H
 #define CATENA_SIM_CHAIN_HALVES_H
 #include "chain_history.h"
 #include "chain_store.h"
 
-/* The process on @store ends. */
+/* The process on @store ends, or the store works again. */
 static void halves_stay(struct world *w, const struct model_store *store)
 {
 	for (unsigned i = 0; i < store->count; i++)

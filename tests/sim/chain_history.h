@@ -2,10 +2,11 @@
  *
  * Every write has a value of its own. Without power cuts the history of each register must be
  * linearizable; for registers with unique values that is decided by zones (Gibbons and Korach,
- * 1997). A write whose process died when half of it was in place may be seen from that copy before
- * its client repeats it, and others may have written there by then: that counts as two writes, and
- * a read is of the one or the other by its time. With power cuts a read may also see an older
- * value, but none older than what had been made durable before, and never one that nobody wrote. */
+ * 1997). A write that was half in place when its process died, or its disk failed, may be seen from
+ * that copy before its client repeats it, and others may have written there by then: it counts as
+ * two writes, and a read is of the one or the other by its time. With power cuts a read may also
+ * see an older value, but none older than what had been made durable before, and never one that
+ * nobody wrote. */
 #ifndef CATENA_SIM_CHAIN_HISTORY_H
 #define CATENA_SIM_CHAIN_HISTORY_H
 #include <stdarg.h>
@@ -25,7 +26,7 @@ struct entry {
 	bool exposed;          /* write: power was cut after its answer, before it was durable */
 	unsigned client;       /* write: whose, from 1 on; 0: not noted */
 	bool told;             /* write: its client knows that it may be lost */
-	bool halved;           /* write: a process died with it half in place */
+	bool halved;           /* write: a copy has begun anew with it half in place */
 	uint64_t again;        /* write: first commit after that; 0: there was none */
 };
 
@@ -54,7 +55,7 @@ static inline struct entry *history_write(const struct history *h, uint64_t valu
 	return NULL;
 }
 
-/* A process died when @value was in place and not committed. */
+/* A copy has begun anew when @value was in place and not committed. */
 static inline void history_halved(struct history *h, uint64_t value)
 {
 	struct entry *e = history_write(h, value);

@@ -668,6 +668,7 @@ static void disk_back(struct world *w, struct disk *disk)
 		}
 	trace(w, "disk %u works again", number);
 	disk->down = false;
+	halves_stay(w, &disk->store);
 	server_time(w, disk->server);
 	chain_store_back(disk->env);
 	server_run(w, disk->server);
