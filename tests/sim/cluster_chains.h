@@ -73,6 +73,7 @@ static void send_map_to_server(struct world *w, unsigned s, struct cluster_map *
 static void fences_published(struct world *w);
 static void fences_begin_life(struct world *w);
 static void sessions_durable(struct world *w);
+static void check_ends(struct world *w);
 
 static void publish(struct world *w, bool planned)
 {
@@ -283,6 +284,7 @@ static void hearing_looks(struct world *w)
 	trace(w, "the master has heard enough");
 	m->heard = true;
 	check_serves(w);
+	check_ends(w);
 	sessions_durable(w);
 	if (m->planned_index != 0) {
 		fence_begins(w);

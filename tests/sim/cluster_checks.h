@@ -291,14 +291,6 @@ static void check_serves(struct world *w)
 				problem(w, "a master serves although a target has gone by a later "
 					   "chain");
 	}
-	for (unsigned i = 0; i < SESSIONS_MAX && w->options.fences && w->sessions[i].id != 0; i++) {
-		if (w->sessions[i].over_at != 0 &&
-		    !cluster_map_session_over(w->master.state_map, w->sessions[i].id)) {
-			w->ends_lost = true;
-			w->sessions[i].over_at = 0;
-			w->sessions[i].fenced = false;
-		}
-	}
 	for (unsigned p = 0; p < w->options.partitions; p++) {
 		struct partition *part = &w->partitions[p];
 

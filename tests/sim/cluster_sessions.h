@@ -54,6 +54,30 @@ static void session_is_over(struct world *w, uint64_t session)
 	w->busy_until = w->now + between(w, 50 * MS, 600 * MS);
 }
 
+/* The master serves from now on. By its store a session may go on, or its fence, whose end was in
+ * another one: that is lost, and what the session has on its way may take effect. */
+static void check_ends(struct world *w)
+{
+	struct master *m = &w->master;
+
+	for (unsigned i = 0; i < SESSIONS_MAX && w->options.fences && w->sessions[i].id != 0; i++) {
+		struct session_seen *seen = &w->sessions[i];
+		bool fenced = state_session_is_fenced(m->state, seen->id);
+
+		if (seen->over_at == 0 ||
+		    (cluster_map_session_over(m->state_map, seen->id) && !fenced))
+			continue;
+		trace(w, "the end of session %llu is lost", (unsigned long long)seen->id);
+		w->ends_lost = true;
+		seen->over_at = 0;
+		seen->fenced = fenced;
+		for (size_t l = 0; l < w->lost_count; l++)
+			if (w->lost[l].session == seen->id &&
+			    w->lost[l].op.route.key.file_id == FILE_TEMPORARY + w->temporary)
+				w->temporary_ops++;
+	}
+}
+
 /* A member with a lease, in-sync by the chain that everybody knows of, commits an update. */
 static void check_commit(struct world *w, const struct disk *disk,
 			 const struct chain_request *request)
