@@ -87,11 +87,14 @@ void chain_env_sessions(struct chain_env *env, struct cluster_map *map)
 
 /* An in-sync member that was put behind another one, or began anew, may have in its store what
  * nobody else has and nothing remembers: an update that it had begun as the head, say. Its
- * predecessor takes that away when it compares. Until then the member might become the head, and
- * what a client had begun whose session is over would take effect after all. */
+ * predecessor takes that away when it compares; what a head has it gives to its successor when
+ * these two compare. Until then the member might become the head, or others be read that lack it,
+ * and what a client had begun whose session is over would take effect after all. */
 static bool not_compared(const struct chain *chain)
 {
-	return chain_is_member(chain) && chain->in_sync && !chain->head && !chain->in_ready;
+	if (!chain_is_member(chain) || !chain->in_sync)
+		return false;
+	return chain->head ? !chain->tail && !chain->out_ready : !chain->in_ready;
 }
 
 size_t chain_env_fenced(const struct chain_env *env)

@@ -100,6 +100,8 @@ static void test_what_is_held_is_refused(void **state)
 	sessions_end(rig, 5, 1);
 	assert_int_equal(answer_to(rig, write), FRAME_STATUS_FENCED);
 	assert_int_equal(chain_count(rig->chain).held, 0);
+	assert_int_equal(chain_env_fenced(rig->env), 1); /* its store may have more */
+	link_comes_up(rig);
 	assert_int_equal(chain_env_fenced(rig->env), 0);
 	rig_free_all(rig);
 }
@@ -163,6 +165,42 @@ static void test_a_head_that_is_put_behind_another_is_clean_when_it_has_been_com
 	rig_free_all(rig);
 }
 
+/* What was pending is forgotten with a store that fails, and in it when it is back. */
+static void test_a_head_whose_store_failed_is_clean_when_its_successor_is_equal(void **state)
+{
+	struct rig *rig = rig_up(0);
+
+	client_writes(rig, 1, 0, 1, 0);
+	rig_end(rig, CHAIN_PREPARE, 0);
+	sessions_end(rig, 5, 1);
+	rig_forget_sent(rig);
+	chain_store_failed(rig->env);
+	rig_run(rig);
+	assert_int_equal(chain_count(rig->chain).pending, 0);
+	assert_true(chain_env_fenced(rig->env) > 0);
+	chain_store_back(rig->env);
+	rig_run(rig);
+	assert_true(chain_env_fenced(rig->env) > 0);
+	link_comes_up(rig);
+	assert_int_equal(chain_env_fenced(rig->env), 0);
+	rig_free_all(rig);
+}
+
+static void test_who_is_alone_has_nobody_to_be_compared_with(void **state)
+{
+	struct rig *rig = rig_up(0);
+
+	client_writes(rig, 1, 0, 1, 0);
+	rig_end(rig, CHAIN_PREPARE, 0);
+	sessions_end(rig, 5, 1);
+	chain_store_failed(rig->env);
+	rig_run(rig);
+	assert_true(chain_env_fenced(rig->env) > 0);
+	rig_configure(rig, 2, 0, 1);
+	assert_int_equal(chain_env_fenced(rig->env), 0);
+	rig_free_all(rig);
+}
+
 static void test_who_is_out_of_the_chain_has_nothing_left(void **state)
 {
 	struct rig *rig = rig_up(0);
@@ -188,6 +226,9 @@ int main(void)
 		cmocka_unit_test(test_a_new_head_counts_what_it_has_to_pass_on),
 		cmocka_unit_test(
 			test_a_head_that_is_put_behind_another_is_clean_when_it_has_been_compared),
+		cmocka_unit_test(
+			test_a_head_whose_store_failed_is_clean_when_its_successor_is_equal),
+		cmocka_unit_test(test_who_is_alone_has_nobody_to_be_compared_with),
 		cmocka_unit_test(test_who_is_out_of_the_chain_has_nothing_left),
 	};
 
