@@ -383,7 +383,7 @@ static void compare_copies(struct world *w, unsigned p, const struct map_chain *
 				continue;
 			if (a->exists && a->key.file_id >= FILE_TEMPORARY &&
 			    a->key.file_id - FILE_TEMPORARY < w->master.job_count &&
-			    !w->partitions[p].accepted) {
+			    !w->partitions[p].accepted && !w->partitions[p].forgotten) {
 				trace(w, "chunk %u/%llu is at target %u", p,
 				      (unsigned long long)a->key.file_id,
 				      chain->members[i].target_id);

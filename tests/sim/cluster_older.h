@@ -201,6 +201,7 @@ static void check_accepted(struct world *w, const struct gathered *g)
 		uint64_t base = change->chain.epoch - ACCEPT_EPOCHS;
 
 		trace_chain(w, change->partition, &change->chain);
+		part->forgotten = part->forgotten || base < part->epoch;
 		if (i >= g->decision.accept.chain_count - g->decision.unknown ||
 		    (base < part->epoch && accept_plan_missing(g->plan, 0) != 0)) {
 			trace(w, "partition %u may have lost anything", change->partition);

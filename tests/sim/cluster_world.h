@@ -295,8 +295,9 @@ struct partition {
 	uint32_t targets[CHAIN_MEMBERS_MAX];
 	uint64_t epoch;
 	unsigned count;
-	bool exposed;  /* unsynced data may have been lost, rightly */
-	bool accepted; /* any data may have been lost: an administrator has said so */
+	bool exposed;   /* unsynced data may have been lost, rightly */
+	bool accepted;  /* any data may have been lost: an administrator has said so */
+	bool forgotten; /* what was done by its latest chains, which nobody has gone by */
 	struct history histories[FILES][MODEL_BLOCKS];
 	uint64_t acked[FILES]; /* highest version that a client was told of */
 	struct copy copies[TARGETS_MAX];
