@@ -145,6 +145,20 @@ static int check_filled(struct kv *kv, int from, int to, size_t value_size)
 	return 0;
 }
 
+/* RocksDB may take what has just become free for a compaction, and find that it is not enough: then
+ * the store is down once more, and comes back by and by, as the chunkserver makes it. */
+static int put_again(struct kv *kv, const struct kv_batch *batch)
+{
+	int rc = kv_write(kv, batch, true);
+
+	for (int i = 0; i < 1000 && rc == -ENOSPC; i++) {
+		usleep(10000);
+		if (kv_recover(kv) == 0)
+			rc = kv_write(kv, batch, true);
+	}
+	return rc;
+}
+
 /* One round: fill until ENOSPC, free space, recover, everything acknowledged is there. */
 static int full_round(const char *dir, int round)
 {
@@ -185,7 +199,7 @@ static int full_round(const char *dir, int round)
 
 		put_le64(key, (uint64_t)i);
 		kv_batch_put(batch, 1, key, 8, key, 8);
-		CHECK(kv_write(kv, batch, true) == 0);
+		CHECK(put_again(kv, batch) == 0);
 		kv_batch_free(batch);
 	}
 	kv_close(kv);
