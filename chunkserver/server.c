@@ -11,6 +11,7 @@
 #include "chunkserver/own_targets.h"
 #include "chunkserver/store.h"
 #include "chunkserver/target_entry.h"
+#include "chunkserver/target_mend.h"
 #include "chunkserver/worker.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -46,8 +47,7 @@ struct target {
 	struct target_entry entry; /* as the workers have it */
 	bool told_down;            /* in the last heartbeat */
 	bool low;                  /* store_is_low() */
-	uv_work_t recovery, settling;
-	bool recovering, is_settling;
+	struct target_mend mend;
 };
 
 struct server {
@@ -265,35 +265,13 @@ static void on_recovery(void *user, uint64_t rate, bool paused)
 	copy_rate_set(&s->copy_rate, rate, paused);
 }
 
-static void settle_work(uv_work_t *work)
-{
-	struct target *target = work->data;
-
-	(void)store_damage_settled(target->store); /* a failure is in the log, and we try again */
-}
-
-static void settle_done(uv_work_t *work, int status)
-{
-	struct target *target = work->data;
-
-	(void)status;
-	target->is_settling = false;
-}
-
 /* The master renews nobody whose lives are not settled: so in all chains of a damaged target the
  * others are ahead of it by now. Unless it has refused that one. */
 static void settle_damage(struct server *s)
 {
-	for (unsigned i = 0; i < s->target_count; i++) {
-		struct target *target = &s->targets[i];
-
-		if (s->target_ids == NULL || s->target_ids[i] == 0 || target->is_settling ||
-		    !store_damaged(target->store) || store_is_down(target->store))
-			continue;
-		target->settling.data = target;
-		target->is_settling =
-			uv_queue_work(s->loop, &target->settling, settle_work, settle_done) == 0;
-	}
+	for (unsigned i = 0; s->target_ids != NULL && i < s->target_count; i++)
+		if (s->target_ids[i] != 0)
+			target_mend_settle(&s->targets[i].mend, s->loop);
 }
 
 static void on_lease(void *user, uint64_t until_ns)
@@ -477,23 +455,6 @@ static void on_adopt(void *user, struct conn *conn, const struct hello *hello)
 
 /* ---- targets that are down ---- */
 
-static void recover_work(uv_work_t *work)
-{
-	struct target *target = work->data;
-	int rc = store_recover(target->store);
-
-	if (rc == 0)
-		log_info("target is back uuid=%s", target->uuid);
-}
-
-static void recover_done(uv_work_t *work, int status)
-{
-	struct target *target = work->data;
-
-	(void)status;
-	target->recovering = false;
-}
-
 static void on_timer(uv_timer_t *timer)
 {
 	static struct log_rate rate;
@@ -507,14 +468,9 @@ static void on_timer(uv_timer_t *timer)
 
 		if (store_is_down(target->store) != target->told_down && s->master != NULL)
 			master_session_heartbeat(s->master);
-		if (target->recovering || !store_is_down(target->store))
-			continue;
-		if (log_rate_ok(&rate, 1))
+		if (target_mend_recover(&target->mend, s->loop) && log_rate_ok(&rate, 1))
 			log_error("target is down, trying to recover path=%s uuid=%s", target->path,
 				  target->uuid);
-		target->recovery.data = target;
-		target->recovering =
-			uv_queue_work(s->loop, &target->recovery, recover_work, recover_done) == 0;
 	}
 }
 
@@ -573,6 +529,7 @@ static int open_targets(struct server *s, char *error, size_t error_size)
 			return rc;
 		}
 		s->stores[s->target_count++] = target->store;
+		target->mend.store = target->store;
 		target->server = s;
 		target->path = options.path;
 		snprintf(target->uuid, sizeof(target->uuid), "%s", store_uuid(target->store));
