@@ -60,6 +60,16 @@ static inline bool world_close(struct world *w)
 	return fake_free(w->fake) && clean;
 }
 
+/* The same for a case that has passed so far: it fails if anything was broken. */
+static inline void world_end(struct world *w)
+{
+	const char *broken = w->fake->broken;
+
+	assert_true(world_close(w));
+	if (broken != NULL)
+		fail_msg("%s", broken);
+}
+
 struct result {
 	bool done;
 	int error;
