@@ -31,7 +31,7 @@ struct accept {
 	struct accept_plan *plan;
 	struct accept_target *targets;
 	size_t count;
-	char clash[256]; /* why it cannot be done; "": it can */
+	char clash[512]; /* why it cannot be done; "": it can */
 };
 
 struct accept_stream {
@@ -126,6 +126,24 @@ static bool chain_from(const Catena__Chain *from, struct map_chain *out)
 	return true;
 }
 
+/* Without these two it may be accepted: they come later, as targets that were not heard. */
+static void look_for_clash(struct accept *a, const struct accept_target *target)
+{
+	const char *other =
+		accept_clashes(a->plan, a->targets, a->count, (size_t)(target - a->targets));
+
+	if (other == NULL)
+		return;
+	snprintf(
+		a->clash, sizeof(a->clash),
+		"target %s was number %u, which does not fit target %s: masters have given numbers "
+		"from this store, or from several copies of it, since, and it cannot be accepted "
+		"as "
+		"it is. Accept another copy that is as it was when it was made, or stop the "
+		"chunkservers of both targets and add --without-missing",
+		target->uuid, target->id, other);
+}
+
 static void take_seen(struct accept *a, const Catena__SeenChains *message)
 {
 	struct accept_target *target = find_told(a, message->uuid);
@@ -134,6 +152,7 @@ static void take_seen(struct accept *a, const Catena__SeenChains *message)
 		return;
 	target->id = message->target_id;
 	target->server.id = message->server_id;
+	target->told = target->told || message->n_chains != 0;
 	for (size_t i = 0; target->id != 0 && i < message->n_chains; i++) {
 		const Catena__SeenChain *from = message->chains[i];
 		struct map_chain chain;
@@ -148,13 +167,8 @@ static void take_seen(struct accept *a, const Catena__SeenChains *message)
 	if (!message->last)
 		return;
 	if (target->id != 0) {
-		if (accept_clashes(a->plan, target))
-			snprintf(a->clash, sizeof(a->clash),
-				 "target %s was number %u, which is another target's in this "
-				 "store: a master has given numbers from it since, and it cannot "
-				 "be accepted",
-				 target->uuid, target->id);
-		if (accept_plan_heard(a->plan, target->id) != 0)
+		look_for_clash(a, target);
+		if (accept_plan_heard(a->plan, target->id, target->told) != 0)
 			return; /* it is told again */
 	}
 	if (!target->heard)
@@ -345,13 +359,7 @@ static int decide(struct accept *a, char *error, size_t error_size)
 					 "heard have seen: nothing is to be accepted.\n");
 		goto out;
 	}
-	rc = getrandom(&r.accept.chance, sizeof(r.accept.chance), 0) ==
-			     (ssize_t)sizeof(r.accept.chance)
-		     ? 0
-		     : -EIO;
-	r.accept.chance |= 1;
-	if (rc == 0)
-		rc = end_sessions(a);
+	rc = end_sessions(a);
 	if (rc == 0)
 		rc = state_apply_accept(a->state, state_applied_index(a->state) + 1, &r.accept);
 	if (rc == 0)
@@ -378,6 +386,7 @@ static int open_all(struct accept *a, char *error, size_t error_size)
 					 .methods = methods,
 					 .user = a};
 	struct tls_files tls = master_config_tls(a->config);
+	uint64_t chance;
 	int rc = tls_files_check(&tls, TLS_ROLE_MASTER, &a->self, error, error_size);
 
 	if (rc == 0)
@@ -396,8 +405,12 @@ static int open_all(struct accept *a, char *error, size_t error_size)
 			 a->config->data);
 		return -EXDEV;
 	}
+	if (getrandom(&chance, sizeof(chance), 0) != (ssize_t)sizeof(chance)) {
+		snprintf(error, error_size, "no random numbers");
+		return -EIO;
+	}
 	a->map = state_map(a->state);
-	a->plan = a->map == NULL ? NULL : accept_plan_new(a->map);
+	a->plan = a->map == NULL ? NULL : accept_plan_new(a->map, chance | 1);
 	if (a->plan == NULL) {
 		snprintf(error, error_size, "out of memory");
 		return -ENOMEM;

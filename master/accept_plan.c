@@ -11,20 +11,27 @@ struct told {
 	uint64_t version;
 };
 
+struct heard_target {
+	uint32_t id;
+	bool told; /* chains that it knows */
+};
+
 struct accept_plan {
 	const struct cluster_map *map;
+	uint64_t chance;
 	struct told **pools; /* as the map's, an array for each */
-	uint32_t *heard;
+	struct heard_target *heard;
 	size_t heard_count;
 };
 
-struct accept_plan *accept_plan_new(const struct cluster_map *map)
+struct accept_plan *accept_plan_new(const struct cluster_map *map, uint64_t chance)
 {
 	struct accept_plan *plan = calloc(1, sizeof(*plan));
 
 	if (plan == NULL)
 		return NULL;
 	plan->map = map;
+	plan->chance = chance;
 	plan->pools = calloc(map->pool_count + 1, sizeof(struct told *));
 	for (size_t i = 0; plan->pools != NULL && i < map->pool_count; i++) {
 		plan->pools[i] = calloc(map->pools[i].partitions, sizeof(struct told));
@@ -76,26 +83,33 @@ int accept_plan_chain(struct accept_plan *plan, uint32_t pool, uint32_t partitio
 	return 0;
 }
 
-int accept_plan_heard(struct accept_plan *plan, uint32_t target)
+static struct heard_target *find_heard(const struct accept_plan *plan, uint32_t target)
 {
-	uint32_t *bigger;
+	for (size_t i = 0; i < plan->heard_count; i++)
+		if (plan->heard[i].id == target)
+			return &plan->heard[i];
+	return NULL;
+}
 
-	if (accept_plan_has_heard(plan, target))
+int accept_plan_heard(struct accept_plan *plan, uint32_t target, bool told)
+{
+	struct heard_target *bigger, *known = find_heard(plan, target);
+
+	if (known != NULL) {
+		known->told = known->told || told;
 		return 0;
+	}
 	bigger = realloc(plan->heard, (plan->heard_count + 1) * sizeof(*bigger));
 	if (bigger == NULL)
 		return -ENOMEM;
 	plan->heard = bigger;
-	plan->heard[plan->heard_count++] = target;
+	plan->heard[plan->heard_count++] = (struct heard_target){.id = target, .told = told};
 	return 0;
 }
 
 bool accept_plan_has_heard(const struct accept_plan *plan, uint32_t target)
 {
-	for (size_t i = 0; i < plan->heard_count; i++)
-		if (plan->heard[i] == target)
-			return true;
-	return false;
+	return find_heard(plan, target) != NULL;
 }
 
 /* The newest that is known. */
@@ -147,9 +161,18 @@ size_t accept_plan_unknown(const struct accept_plan *plan)
 	return unknown;
 }
 
-static bool goes_on(const struct accept_plan *plan, const struct chain_member *member)
+/* : the chain is one that was told, in numbers of whoever was master then. */
+static bool goes_on(const struct accept_plan *plan, const struct chain_member *member, bool by_told)
 {
-	return member->state == MEMBER_IN_SYNC && accept_plan_has_heard(plan, member->target_id);
+	const struct heard_target *heard = find_heard(plan, member->target_id);
+
+	return member->state == MEMBER_IN_SYNC && heard != NULL && (heard->told || !by_told);
+}
+
+static uint64_t jumped(const struct accept_plan *plan, uint64_t epoch)
+{
+	return epoch +
+	       (MANAGER_FAULTY(ACCEPT_EPOCHS_SHORT) ? 1 : ACCEPT_EPOCHS + (plan->chance >> 32));
 }
 
 enum accept_kind accept_plan_result(const struct accept_plan *plan, uint32_t pool,
@@ -158,16 +181,18 @@ enum accept_kind accept_plan_result(const struct accept_plan *plan, uint32_t poo
 	const struct map_chain *stored = cluster_map_chain(plan->map, pool, partition), *best;
 	const struct told *told = told_of(plan, pool, partition);
 	enum accept_kind kind;
+	bool by_told;
 
 	memset(out, 0, sizeof(*out));
 	if (stored == NULL || told == NULL)
 		return ACCEPT_NOTHING;
-	best = told->chain.epoch != 0 && told->chain.epoch >= stored->epoch ? &told->chain : stored;
+	by_told = told->chain.epoch != 0 && told->chain.epoch >= stored->epoch;
+	best = by_told ? &told->chain : stored;
 	if (best->epoch == 0)
 		return ACCEPT_NOTHING;
 	kind = best->epoch > stored->epoch ? ACCEPT_NEWER : ACCEPT_SAME;
 	for (uint32_t i = 0; i < best->count; i++)
-		if (goes_on(plan, &best->members[i]))
+		if (goes_on(plan, &best->members[i], by_told))
 			out->members[out->count++] = best->members[i];
 	if (out->count == 0) {
 		/* Whoever of them comes first may not be the one that knows all. */
@@ -175,25 +200,36 @@ enum accept_kind accept_plan_result(const struct accept_plan *plan, uint32_t poo
 		kind = ACCEPT_SILENT;
 	} else {
 		for (uint32_t i = 0; i < best->count; i++)
-			if (!goes_on(plan, &best->members[i]))
+			if (!goes_on(plan, &best->members[i], by_told))
 				out->members[out->count++] = (struct chain_member){
 					best->members[i].target_id, MEMBER_OFFLINE};
 	}
-	out->epoch = best->epoch + (MANAGER_FAULTY(ACCEPT_EPOCHS_SHORT) ? 1 : ACCEPT_EPOCHS);
+	out->epoch = jumped(plan, best->epoch);
 	return kind;
 }
 
 /* ---- the whole ---- */
 
-bool accept_clashes(const struct accept_plan *plan, const struct accept_target *target)
+const char *accept_clashes(const struct accept_plan *plan, const struct accept_target *targets,
+			   size_t count, size_t which)
 {
+	const struct accept_target *target = &targets[which];
 	const struct cluster_map *map = plan->map;
-	uint32_t stored = 0;
+	const struct map_target *stored;
 
+	if (target->id == 0)
+		return NULL;
+	for (size_t i = 0; i < count; i++)
+		if (i != which && targets[i].id == target->id)
+			return targets[i].uuid;
+	stored = cluster_map_target(map, target->id);
+	if (stored != NULL)
+		return strcmp(stored->uuid, target->uuid) == 0 ? NULL : stored->uuid;
+	/* Free, but it is known by another number. */
 	for (size_t i = 0; i < map->target_count; i++)
 		if (strcmp(map->targets[i].uuid, target->uuid) == 0)
-			stored = map->targets[i].id;
-	return stored != 0 ? stored != target->id : cluster_map_target(map, target->id) != NULL;
+			return map->targets[i].uuid;
+	return NULL;
 }
 
 static bool is_known(const struct accept_plan *plan, const struct accept_target *targets,
@@ -351,6 +387,7 @@ int accept_decide(const struct accept_plan *plan, struct state *state,
 	size_t chains = 1;
 
 	memset(out, 0, sizeof(*out));
+	out->accept.chance = plan->chance;
 	for (size_t i = 0; i < plan->map->pool_count; i++)
 		chains += plan->map->pools[i].partitions;
 	out->chains = calloc(chains, sizeof(*out->chains));

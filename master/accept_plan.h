@@ -4,7 +4,8 @@
  * The store says what once was; each target tells the chains that it has gone by last. The newest
  * that anybody has gone by is right, because whoever did so was told by a master that had it
  * durably: so nothing that was written under it is overwritten by what is older. Epochs then jump
- * ahead of whatever might have been given out besides.
+ * ahead of whatever might have been given out besides, by chance among other things: of one store
+ * several copies may be accepted, without anybody knowing of the others.
  *
  * Threading: one caller at a time. */
 #ifndef CATENA_MASTER_ACCEPT_PLAN_H
@@ -13,7 +14,7 @@
 #include "common/cluster_map.h"
 #include "master/state.h"
 
-/* How far epochs jump. */
+/* How far epochs jump at least. */
 #define ACCEPT_EPOCHS (UINT64_C(1) << 32)
 /* The upper half of a life that is stored for a process of which nobody knows whether its chains
  * reflect that it has begun; the lower half is one less than the process counts. */
@@ -21,14 +22,17 @@
 
 struct accept_plan;
 
-/* @map: of the store; borrowed, and not to be changed meanwhile. NULL: out of memory. */
-struct accept_plan *accept_plan_new(const struct cluster_map *map);
+/* @map: of the store; borrowed, and not to be changed meanwhile. @chance: of 64 bits, drawn for
+ * this acceptance, not 0. NULL: out of memory. */
+struct accept_plan *accept_plan_new(const struct cluster_map *map, uint64_t chance);
 void accept_plan_free(struct accept_plan *plan); /* NULL is allowed */
 /* A target that has told its newest map, of @version, and all its chains, counts as heard. -EINVAL:
  * no such partition; -ENOMEM. */
 int accept_plan_chain(struct accept_plan *plan, uint32_t pool, uint32_t partition,
 		      const struct map_chain *chain, uint64_t version);
-int accept_plan_heard(struct accept_plan *plan, uint32_t target);
+/* @told: it knows some chain. One that knows none has never been a member with data: if chains name
+ * its number, they may mean another that was given it by a master on another copy. */
+int accept_plan_heard(struct accept_plan *plan, uint32_t target, bool told);
 bool accept_plan_has_heard(const struct accept_plan *plan, uint32_t target);
 /* A target of the store or of some chain that has not been heard, above @after; 0: none. */
 uint32_t accept_plan_missing(const struct accept_plan *plan, uint32_t after);
@@ -53,6 +57,7 @@ enum accept_kind accept_plan_result(const struct accept_plan *plan, uint32_t poo
 struct accept_target {
 	char uuid[37];
 	uint32_t id;   /* by the last master; 0: none has given it one */
+	bool told;     /* some chain */
 	bool heard;    /* all its chains are told */
 	uint64_t life; /* as it says */
 	bool settled;  /* by a master whose map its process has gone by */
@@ -60,13 +65,15 @@ struct accept_target {
 	struct map_server server;
 };
 
-/* Has the target a number that is another's in the store? Then a master has given numbers from this
- * store since, and it cannot be accepted. */
-bool accept_clashes(const struct accept_plan *plan, const struct accept_target *target);
+/* The uuid of whom else, in the store or among @targets, the number of target @which is; NULL:
+ * nobody's. Masters have given numbers from this store, or from several copies, since, and it
+ * cannot be accepted with these two: by the number nobody could say who of them is in a chain. */
+const char *accept_clashes(const struct accept_plan *plan, const struct accept_target *targets,
+			   size_t count, size_t which);
 
 /* What is to become of the store. */
 struct accept_decision {
-	struct state_accept accept; /* but for its chance */
+	struct state_accept accept;
 	struct chain_change *chains;
 	struct state_accepted_target *targets;
 	struct chain_life *lives;

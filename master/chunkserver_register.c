@@ -159,6 +159,19 @@ static bool knows_more(struct master *master, const Catena__Register *message)
 	return false;
 }
 
+/* New servers wait until it is known that the store is none of former times. */
+static bool is_early(const struct master *master, const struct cluster_map *map,
+		     const Catena__Register *message)
+{
+	const char *uuids[TARGETS_MAX];
+
+	if (hearing_may_serve(master))
+		return false;
+	for (size_t i = 0; i < message->n_targets; i++)
+		uuids[i] = message->targets[i]->uuid;
+	return !hearing_takes(map, uuids, message->n_targets);
+}
+
 /* 0, or why it may not. */
 static int check(struct chunkserver_stream *stream, const Catena__Register *message,
 		 const char **why)
@@ -202,6 +215,12 @@ static int check(struct chunkserver_stream *stream, const Catena__Register *mess
 	if (map == NULL) {
 		*why = "out of memory";
 		return ENOMEM;
+	}
+	if (is_early(master, map, message)) {
+		*why = "the master has started, and hears the targets that it knows before it "
+		       "takes "
+		       "new ones: this takes seconds";
+		return HEARING_FIRST;
 	}
 	if (is_elsewhere(master, map, stream->name, message->address, clock_boottime_ns())) {
 		*why = "a chunkserver with this name is online at another address, or was a moment "

@@ -8,6 +8,7 @@
  *     (it has told what it has seen); or
  *   - HEARING_SHORT_NS are over, and each chain has an in-sync member that has registered; or
  *   - the time of [recovery] hear_wait is over.
+ * Before, no server is registered that has only targets which the store does not know.
  * A target that knows more than the store, at whatever time it comes, ends all service for good:
  * only an administrator can say which of the two is to go on (catena-master(8)).
  *
@@ -32,6 +33,9 @@ struct hearing {
 	uint64_t begun_ns;
 	char behind[HEARING_TEXT_MAX]; /* why nothing is served; "": the store is not behind */
 };
+
+/* To chunkservers: come again in a moment. */
+#define HEARING_FIRST EAGAIN
 
 /* At start, after chains_start(). */
 void hearing_start(struct master *master, uint64_t now_ns);

@@ -25,4 +25,8 @@ struct heard hearing_count(const struct cluster_map *map,
 			   const void *user);
 /* @waited_ns: since the start; @wait_ns: [recovery] hear_wait. */
 bool hearing_is_enough(const struct heard *heard, uint64_t waited_ns, uint64_t wait_ns);
+/* May a server register whose targets' uuids are @uuids before enough was heard? Not one that the
+ * store knows no target of, if it knows any: by what it says nobody can tell how old the store is,
+ * and an old store would give it numbers that are others'. */
+bool hearing_takes(const struct cluster_map *map, const char *const *uuids, size_t count);
 #endif

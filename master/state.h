@@ -80,9 +80,11 @@ enum state_seen_verdict {
 };
 /* ---- an older store is accepted ---- */
 /* How far numbers jump ahead of what may have been given out since. */
-#define ACCEPT_ID_GAP      (UINT64_C(1) << 44)
-#define ACCEPT_VERSION_GAP (UINT64_C(1) << 16)
-#define ACCEPT_LIFE_GAP    (UINT64_C(1) << 16)
+#define ACCEPT_ID_GAP (UINT64_C(1) << 44)
+/* By how much less than the gap the numbers of two acceptances may differ by chance, in bits. */
+#define ACCEPT_CHANCE_SHIFT 22
+#define ACCEPT_VERSION_GAP  (UINT64_C(1) << 16)
+#define ACCEPT_LIFE_GAP     (UINT64_C(1) << 16)
 /* A target that the store does not know, and its server, with the numbers that they were given. */
 struct state_accepted_target {
 	uint32_t id;
@@ -93,7 +95,7 @@ struct state_accepted_target {
 struct chain_change;
 struct chain_life;
 struct state_accept {
-	uint64_t chance;                  /* of the life that begins */
+	uint64_t chance;                  /* of the life that begins, 64 bits of it */
 	uint64_t seen_life, seen_version; /* the highest that any target has seen */
 	uint64_t seen_server;
 	uint32_t seen_target;

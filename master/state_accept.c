@@ -7,13 +7,15 @@
 #include "master/state_internal.h"
 
 /* What was given out after this store is not known: all numbers go on far above. And above those
- * that were given when a store was accepted after this one was copied: every time lives jump, too.
+ * that were given when a store was accepted after this one was copied: every time lives jump, too,
+ * but for acceptances that nobody has heard of, from which chance keeps apart.
  */
 static void jump(struct counters *counters, const struct state_accept *accept, uint64_t lives)
 {
 	uint64_t times = lives / ACCEPT_LIFE_GAP + (lives % ACCEPT_LIFE_GAP > ACCEPT_LIFE_GAP / 2);
 	uint64_t most = STATE_ID_END / ACCEPT_ID_GAP; /* there is no room for more */
-	uint64_t gap = ACCEPT_ID_GAP * (times < most ? times + 1 : most);
+	uint64_t gap = ACCEPT_ID_GAP * (times < most ? times + 1 : most) +
+		       (accept->chance >> ACCEPT_CHANCE_SHIFT);
 	uint64_t version = accept->seen_version >> MAP_CHANGE_BITS;
 
 	if (!MANAGER_FAULTY(ACCEPT_IDS_SHORT)) {

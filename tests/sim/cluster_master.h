@@ -28,6 +28,16 @@ static size_t targets_said(struct world *w, const struct event *event,
 	return event->report_count;
 }
 
+/* New servers wait until it is known that the store is none of former times. */
+static bool is_early(struct world *w, const struct event *event)
+{
+	const char *uuids[DISKS_EACH];
+
+	for (unsigned i = 0; i < event->report_count; i++)
+		uuids[i] = event->reports[i].uuid;
+	return !may_serve(w) && !hearing_takes(w->master.state_map, uuids, event->report_count);
+}
+
 static void register_arrived(struct world *w, unsigned s, struct event *event)
 {
 	struct master *m = &w->master;
@@ -37,6 +47,10 @@ static void register_arrived(struct world *w, unsigned s, struct event *event)
 	if (!m->behind && knows_more(w, event))
 		master_is_behind(w);
 	if (m->behind) {
+		conn_close(w, event->conn, 1);
+		return;
+	}
+	if (is_early(w, event)) {
 		conn_close(w, event->conn, 1);
 		return;
 	}

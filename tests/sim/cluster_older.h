@@ -109,7 +109,9 @@ static void target_tells(struct world *w, struct accept_plan *plan, const struct
 		if (notes->chains[p].epoch != 0)
 			(void)accept_plan_chain(plan, POOL, p, &notes->chains[p],
 						notes->seen.version);
-	if (out->id != 0 && accept_plan_heard(plan, out->id) != 0)
+	for (unsigned p = 0; p < w->options.partitions; p++)
+		out->told = out->told || notes->chains[p].epoch != 0;
+	if (out->id != 0 && accept_plan_heard(plan, out->id, out->told) != 0)
 		abort();
 	out->heard = true;
 }
@@ -120,29 +122,42 @@ struct gathered {
 	struct accept_plan *plan;
 	struct accept_target targets[DISKS_MAX];
 	size_t count;
-	bool clash;
+	uint32_t clash; /* a number of two targets */
+	uint32_t left_out[DISKS_MAX];
+	size_t left_out_count;
+	uint64_t chance;
 	struct accept_decision decision;
 };
+
+/* Its server is stopped for it. */
+static bool is_left_out(const struct gathered *g, const struct disk *disk)
+{
+	for (size_t i = 0; i < g->left_out_count; i++)
+		if (disk->store.notes.seen.target_id == g->left_out[i] ||
+		    state_target_id(g->state, disk->uuid) == g->left_out[i])
+			return true;
+	return false;
+}
 
 static void gather(struct world *w, struct gathered *g)
 {
 	char error[256];
 
-	memset(g, 0, sizeof(*g));
 	if (state_open(w->master.kv, &g->state, error, sizeof(error)) != 0)
 		abort();
 	g->map = state_map(g->state);
-	g->plan = g->map == NULL ? NULL : accept_plan_new(g->map);
+	g->plan = g->map == NULL ? NULL : accept_plan_new(g->map, g->chance);
 	if (g->plan == NULL)
 		abort();
 	for (unsigned d = 0; d < DISKS_MAX; d++) {
-		if (!tells(w, &w->disks[d]))
+		if (!tells(w, &w->disks[d]) || is_left_out(g, &w->disks[d]))
 			continue;
 		target_tells(w, g->plan, &w->disks[d], &g->targets[g->count]);
-		g->clash = g->clash || (g->targets[g->count].id != 0 &&
-					accept_clashes(g->plan, &g->targets[g->count]));
 		g->count++;
 	}
+	for (size_t i = 0; i < g->count; i++)
+		if (accept_clashes(g->plan, g->targets, g->count, i) != NULL)
+			g->clash = g->targets[i].id;
 	if (accept_decide(g->plan, g->state, g->targets, g->count, &g->decision) != 0)
 		abort();
 }
@@ -153,6 +168,22 @@ static void gathered_free(struct gathered *g)
 	accept_plan_free(g->plan);
 	cluster_map_unref(g->map);
 	state_close(g->state);
+}
+
+/* @without_clash: those that have a number of others are left out, both. */
+static void gather_all(struct world *w, bool without_clash, struct gathered *g)
+{
+	memset(g, 0, sizeof(*g));
+	g->chance = ++w->master.starts * UINT64_C(0x9e3779b97f4a7c15) | 1;
+	gather(w, g);
+	while (g->clash != 0 && without_clash) {
+		trace(w, "both targets %u are left out", g->clash);
+		g->left_out[g->left_out_count++] = g->clash;
+		gathered_free(g);
+		g->clash = 0;
+		g->count = 0;
+		gather(w, g);
+	}
 }
 
 /* ---- it is accepted ---- */
@@ -198,7 +229,7 @@ static void check_accepted(struct world *w, const struct gathered *g)
 	for (size_t i = 0; i < g->decision.accept.chain_count; i++) {
 		const struct chain_change *change = &g->decision.chains[i];
 		struct partition *part = &w->partitions[change->partition];
-		uint64_t base = change->chain.epoch - ACCEPT_EPOCHS;
+		uint64_t base = change->chain.epoch - ACCEPT_EPOCHS - (g->chance >> 32);
 
 		trace_chain(w, change->partition, &change->chain);
 		part->forgotten = part->forgotten || base < part->epoch;
@@ -211,17 +242,16 @@ static void check_accepted(struct world *w, const struct gathered *g)
 }
 
 /* False: it cannot be, or somebody is missing. */
-static bool store_accepted(struct world *w, bool without_missing)
+static bool store_accepted(struct world *w, bool without_missing, bool without_clash)
 {
 	struct gathered g;
 	bool done = false, missing;
 
-	gather(w, &g);
-	w->clash = g.clash;
-	g.decision.accept.chance = ++w->master.starts;
+	gather_all(w, without_clash, &g);
+	w->clash = g.clash != 0;
 	missing = accept_plan_missing(g.plan, 0) != 0 || accept_plan_unknown(g.plan) != 0;
-	if (g.clash || g.count == 0 || (missing && !without_missing)) {
-		trace(w, "the store is not accepted: %s, missing %u", g.clash ? "clash" : "",
+	if (w->clash || g.count == 0 || (missing && !without_missing)) {
+		trace(w, "the store is not accepted: %s, missing %u", w->clash ? "clash" : "",
 		      accept_plan_missing(g.plan, 0));
 	} else if (g.decision.older || g.decision.newer != 0) {
 		end_all_sessions(g.state);
@@ -258,11 +288,13 @@ static void start_master_later(struct world *w)
 static void administrator_accepts(struct world *w)
 {
 	uint64_t waited = w->now - w->behind_since;
+	bool without;
 
 	/* No lease of a former master is left. */
 	if (w->now < w->accept_from + 4 * SEC)
 		return;
-	if (store_accepted(w, waited > (w->healed ? 20 * SEC : 4 * SEC) && chance(w, 3) == 0)) {
+	without = waited > (w->healed ? 20 * SEC : 4 * SEC) && chance(w, 3) == 0;
+	if (store_accepted(w, without, without && w->clash && w->original == NULL)) {
 		w->to_be_accepted = false;
 		start_master_later(w);
 	} else if (w->clash && w->original != NULL) {

@@ -66,7 +66,7 @@ static void begin_plan(void)
 {
 	map = state_map(f.state);
 	assert_non_null(map);
-	plan = accept_plan_new(map);
+	plan = accept_plan_new(map, 77);
 	assert_non_null(plan);
 }
 
@@ -84,14 +84,13 @@ static struct accept_target target_of(uint32_t id, uint64_t life, bool settled)
 	snprintf(target.uuid, sizeof(target.uuid), "uuid-%u", id);
 	target.server = server_of(id);
 	target.seen = (struct state_seen){.life = 50, .chance = 1, .version = UINT64_MAX >> 20};
-	assert_int_equal(accept_plan_heard(plan, id), 0);
+	assert_int_equal(accept_plan_heard(plan, id, true), 0);
 	return target;
 }
 
 static void accept_it(const struct accept_target *targets, size_t count)
 {
 	assert_int_equal(accept_decide(plan, f.state, targets, count, &decision), 0);
-	decision.accept.chance = 77;
 	assert_int_equal(state_apply_accept(f.state, ++f.index, &decision.accept), 0);
 	assert_int_equal(fixture_reopen(&f), 0);
 }

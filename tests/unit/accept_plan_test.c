@@ -23,9 +23,12 @@
 #define CHAIN(epoch_, ...)                                                                         \
 	((struct map_chain){.epoch = (epoch_), .count = 3, .members = {__VA_ARGS__}})
 
+#define CHANCE (UINT64_C(5) << 32 | 7)
+
 static struct map_chain chains[2];
 static struct map_pool pools[1] = {{.id = 1, .partitions = 2, .chains = chains}};
-static struct map_target targets[3] = {{.id = 1}, {.id = 2}, {.id = 3}};
+static struct map_target targets[3] = {
+	{.id = 1, .uuid = "one"}, {.id = 2, .uuid = "two"}, {.id = 3, .uuid = "three"}};
 static struct cluster_map map = {
 	.pool_count = 1, .target_count = 3, .pools = pools, .targets = targets};
 static struct accept_plan *plan;
@@ -34,7 +37,7 @@ static int setup(void **state)
 {
 	chains[0] = CHAIN(10, IN_SYNC(1), IN_SYNC(2), IN_SYNC(3));
 	chains[1] = (struct map_chain){0};
-	plan = accept_plan_new(&map);
+	plan = accept_plan_new(&map, CHANCE);
 	return plan == NULL ? -1 : 0;
 }
 
@@ -50,7 +53,7 @@ static void heard(uint32_t a, uint32_t b, uint32_t c)
 
 	for (unsigned i = 0; i < 3; i++)
 		if (ids[i] != 0)
-			assert_int_equal(accept_plan_heard(plan, ids[i]), 0);
+			assert_int_equal(accept_plan_heard(plan, ids[i], true), 0);
 }
 
 static void told(struct map_chain chain, uint64_t version)
@@ -63,7 +66,7 @@ static void expect(enum accept_kind kind, struct map_chain chain)
 	struct map_chain is;
 
 	assert_int_equal(accept_plan_result(plan, 1, 0, &is), kind);
-	assert_int_equal(is.epoch, chain.epoch + ACCEPT_EPOCHS);
+	assert_int_equal(is.epoch, chain.epoch + ACCEPT_EPOCHS + (CHANCE >> 32));
 	assert_int_equal(is.count, chain.count);
 	for (uint32_t i = 0; i < is.count; i++) {
 		assert_int_equal(is.members[i].target_id, chain.members[i].target_id);
@@ -125,6 +128,65 @@ static void of_two_histories_the_longer_counts(void **state)
 	expect(ACCEPT_NEWER, CHAIN(12, IN_SYNC(2), IN_SYNC(3), OFFLINE(1)));
 }
 
+/* In chains of another copy's master its number is another's. */
+static void who_knows_no_chain_was_no_member_of_those_that_are_told(void **state)
+{
+	struct map_chain later = CHAIN(12, IN_SYNC(3), IN_SYNC(2), OFFLINE(1));
+
+	heard(0, 2, 0);
+	assert_int_equal(accept_plan_heard(plan, 3, false), 0);
+	/* By the store's own numbers it is. */
+	expect(ACCEPT_SAME, CHAIN(10, IN_SYNC(2), IN_SYNC(3), OFFLINE(1)));
+	told(later, 8);
+	assert_int_equal(accept_plan_missing(plan, 1), 0);
+	expect(ACCEPT_NEWER, CHAIN(12, IN_SYNC(2), OFFLINE(3), OFFLINE(1)));
+	heard(3, 0, 0);
+	expect(ACCEPT_NEWER, later);
+}
+
+static void copies_that_know_nothing_of_each_other_go_on_in_other_epochs(void **state)
+{
+	struct accept_plan *other = accept_plan_new(&map, CHANCE + (UINT64_C(1) << 32));
+	struct map_chain a, b;
+
+	assert_non_null(other);
+	assert_int_equal(accept_plan_result(plan, 1, 0, &a), ACCEPT_SILENT);
+	assert_int_equal(accept_plan_result(other, 1, 0, &b), ACCEPT_SILENT);
+	assert_int_not_equal(a.epoch, b.epoch);
+	accept_plan_free(other);
+}
+
+static void expect_clash(const char *with, const struct accept_target *all, size_t which)
+{
+	const char *is = accept_clashes(plan, all, 2, which);
+
+	if (with == NULL)
+		assert_null(is);
+	else
+		assert_string_equal(is, with);
+}
+
+static void a_number_is_one_targets(void **state)
+{
+	struct accept_target all[2] = {{.uuid = "one", .id = 1}, {.uuid = "new", .id = 4}};
+
+	for (size_t i = 0; i < 2; i++)
+		expect_clash(NULL, all, i);
+	all[1].id = 2; /* as a master has numbered the store's second */
+	expect_clash("two", all, 1);
+	all[0].id = 5; /* the store knows it as 1 */
+	expect_clash("one", all, 0);
+	/* Masters on two copies have numbered one each. */
+	all[0] = (struct accept_target){.uuid = "newer", .id = 4};
+	all[1].id = 4;
+	expect_clash("new", all, 0);
+	expect_clash("newer", all, 1);
+	/* No master has numbered them. */
+	all[0].id = all[1].id = 0;
+	for (size_t i = 0; i < 2; i++)
+		expect_clash(NULL, all, i);
+}
+
 static void what_makes_no_sense_is_not_taken(void **state)
 {
 	struct map_chain chain = CHAIN(12, OFFLINE(2), OFFLINE(3), OFFLINE(1)), out;
@@ -148,6 +210,9 @@ int main(void)
 		TEST(who_is_not_heard_is_not_waited_for_by_those_who_are),
 		TEST(nobody_old_goes_on_when_the_whole_copies_are_silent),
 		TEST(of_two_histories_the_longer_counts),
+		TEST(who_knows_no_chain_was_no_member_of_those_that_are_told),
+		TEST(copies_that_know_nothing_of_each_other_go_on_in_other_epochs),
+		TEST(a_number_is_one_targets),
 		TEST(what_makes_no_sense_is_not_taken),
 	};
 

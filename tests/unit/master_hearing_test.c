@@ -95,6 +95,48 @@ static void test_what_is_gone_for_good_is_not_waited_for_for_ever(void **state)
 	peer_close(client);
 }
 
+/* By what it says nobody can tell how old the store is, and its number may be another's. */
+static void test_a_new_server_waits_until_those_that_are_known_were_heard(void **state)
+{
+	struct registration r = {
+		CLUSTER, "store-9", "127.0.0.1:7409", "00000000-0000-0000-0000-000000000099", 1, 9};
+	struct peer *servers[3];
+	uint64_t server;
+	uint32_t target;
+
+	fx.config.hear_wait_ns = 60 * NS_PER_SEC;
+	restart_with_chains();
+	expect_refused(&r, EAGAIN);
+	for (int i = 0; i < 3; i++)
+		servers[i] = server_up(i + 1, &server, &target);
+	peer_close(server_up(9, &server, &target));
+	assert_int_equal(target, 4);
+	for (int i = 0; i < 3; i++)
+		peer_close(servers[i]);
+}
+
+static void test_a_store_without_chains_waits_for_its_targets_somewhat(void **state)
+{
+	struct registration r = {
+		CLUSTER, "store-9", "127.0.0.1:7409", "00000000-0000-0000-0000-000000000099", 1, 9};
+	uint64_t server, from;
+	uint32_t target;
+	struct peer *client;
+
+	peer_close(server_up(1, &server, &target));
+	fixture_stop();
+	fx.config.hear_wait_ns = 60 * NS_PER_SEC;
+	from = clock_boottime_ns();
+	assert_int_equal(fixture_start(), 0);
+	expect_refused(&r, EAGAIN);
+	client = client_open_stream(0, 0);
+	assert_true(is_opened_within(client, 8000, 0));
+	assert_true(clock_boottime_ns() - from >= HEARING_SHORT_NS);
+	peer_close(server_up(9, &server, &target));
+	assert_int_equal(target, 2);
+	peer_close(client);
+}
+
 static void expect_nobody_served(void)
 {
 	struct registration other = {
@@ -200,6 +242,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_nobody_is_let_in_before_the_targets_of_the_chains_are_heard),
 		TEST(test_what_is_gone_for_good_is_not_waited_for_for_ever),
+		TEST(test_a_new_server_waits_until_those_that_are_known_were_heard),
+		TEST(test_a_store_without_chains_waits_for_its_targets_somewhat),
 		TEST(test_a_master_behind_its_targets_serves_nobody),
 		TEST(test_a_master_that_lacks_commands_that_targets_know_of_serves_nobody),
 		TEST(test_another_copy_of_its_store_stops_it_while_it_waits),

@@ -153,6 +153,26 @@ static void numbers_of_two_accepted_stores_differ(void **state)
 	assert_int_equal(state_apply_accept(f.state, ++f.index, &accept), -EOVERFLOW);
 }
 
+/* Of two copies that nobody has heard of each other, each is accepted. */
+static void numbers_of_two_acceptances_differ_by_chance(void **state)
+{
+	struct state_accept accept = {.chance = UINT64_C(9) << 32};
+	uint64_t first;
+	struct kv *copy;
+
+	start();
+	assert_int_equal(kv_memory_copy(f.kv, &copy), 0);
+	assert_int_equal(state_apply_accept(f.state, ++f.index, &accept), 0);
+	first = state_next_session_id(f.state);
+	state_close(f.state);
+	kv_close(f.kv);
+	f.kv = copy;
+	assert_int_equal(fixture_open_state(&f), 0);
+	accept.chance = UINT64_C(8) << 32;
+	assert_int_equal(state_apply_accept(f.state, ++f.index, &accept), 0);
+	assert_int_equal(first - state_next_session_id(f.state), 1u << (32 - ACCEPT_CHANCE_SHIFT));
+}
+
 static void another_copy_is_told_by_chance(void **state)
 {
 	struct state_seen seen;
@@ -204,6 +224,7 @@ int main(void)
 		TEST(a_later_command_shows_an_older_copy),
 		TEST(numbers_of_two_accepted_stores_differ),
 		TEST(an_accepted_store_is_served_when_nothing_of_older_sessions_is_left),
+		TEST(numbers_of_two_acceptances_differ_by_chance),
 		TEST(another_copy_is_told_by_chance),
 		TEST(a_power_cut_of_the_master_makes_no_older_copy),
 		TEST(maps_of_a_life_are_newer_than_all_before),
