@@ -99,7 +99,7 @@ static void test_what_is_gone_for_good_is_not_waited_for_for_ever(void **state)
 static void test_a_new_server_waits_until_those_that_are_known_were_heard(void **state)
 {
 	struct registration r = {
-		CLUSTER, "store-9", "127.0.0.1:7409", "00000000-0000-0000-0000-000000000099", 1, 9};
+		CLUSTER, "store-4", "127.0.0.1:7404", "00000000-0000-0000-0000-000000000004", 3, 9};
 	struct peer *servers[3];
 	uint64_t server;
 	uint32_t target;
@@ -109,7 +109,7 @@ static void test_a_new_server_waits_until_those_that_are_known_were_heard(void *
 	expect_refused(&r, EAGAIN);
 	for (int i = 0; i < 3; i++)
 		servers[i] = server_up(i + 1, &server, &target);
-	peer_close(server_up(9, &server, &target));
+	peer_close(server_up(4, &server, &target));
 	assert_int_equal(target, 4);
 	for (int i = 0; i < 3; i++)
 		peer_close(servers[i]);
@@ -118,7 +118,7 @@ static void test_a_new_server_waits_until_those_that_are_known_were_heard(void *
 static void test_a_store_without_chains_waits_for_its_targets_somewhat(void **state)
 {
 	struct registration r = {
-		CLUSTER, "store-9", "127.0.0.1:7409", "00000000-0000-0000-0000-000000000099", 1, 9};
+		CLUSTER, "store-4", "127.0.0.1:7404", "00000000-0000-0000-0000-000000000004", 3, 9};
 	uint64_t server, from;
 	uint32_t target;
 	struct peer *client;
@@ -132,7 +132,7 @@ static void test_a_store_without_chains_waits_for_its_targets_somewhat(void **st
 	client = client_open_stream(0, 0);
 	assert_true(is_opened_within(client, 8000, 0));
 	assert_true(clock_boottime_ns() - from >= HEARING_SHORT_NS);
-	peer_close(server_up(9, &server, &target));
+	peer_close(server_up(4, &server, &target));
 	assert_int_equal(target, 2);
 	peer_close(client);
 }
@@ -223,6 +223,7 @@ static void test_another_copy_of_its_store_stops_it_while_it_waits(void **state)
 static void test_what_a_target_has_seen_of_it_is_fine(void **state)
 {
 	uint32_t target;
+	struct peer *client;
 	uint64_t id;
 
 	for (int i = 0; i < 3; i++) {
@@ -231,7 +232,9 @@ static void test_what_a_target_has_seen_of_it_is_fine(void **state)
 		assert_int_equal(fixture_start(), 0);
 		peer_close(server_up_again(1, 9, &id, &target));
 		told_seen = (struct state_seen){0};
-		assert_true(hearing_may_serve(fx.master));
+		client = client_open_stream(0, 0);
+		assert_true(is_opened_within(client, 8000, 0));
+		peer_close(client);
 	}
 }
 
