@@ -181,6 +181,7 @@ static void finish(struct master *master)
 	chains->doubtful = false;
 	chains->fenced_count = 0;
 	chunkservers_renew_late(master, clock_boottime_ns());
+	clients_heard(master, clock_boottime_ns());
 }
 
 static bool fence_holds(struct master *master, uint64_t now_ns)

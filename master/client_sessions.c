@@ -225,7 +225,8 @@ static bool open_session(struct client_stream *stream, const Catena__SessionOpen
 		client_refuse(stream, HEARING_ERROR, master->hearing.behind);
 		return true;
 	}
-	if (!hearing_may_serve(master)) {
+	/* A new mount needs a map: without one it could tell of no file where it is. */
+	if (!hearing_may_serve(master) || (open->session_id == 0 && master->view.hidden)) {
 		wait_for_hearing(stream, open);
 		return true;
 	}
@@ -421,13 +422,14 @@ const struct rpc_stream_handler client_stream_handler = {
 
 void clients_heard(struct master *master, uint64_t now_ns)
 {
-	struct client_stream *stream, *next;
+	/* Some may have to wait on, behind the last. */
+	struct client_stream *last = master->early == NULL ? NULL : master->early->prev, *next;
 
-	DL_FOREACH_SAFE(master->early, stream, next)
-	{
+	for (struct client_stream *stream = master->early; stream != NULL; stream = next) {
 		Catena__SessionOpen *open =
 			catena__session_open__unpack(NULL, stream->early_size, stream->early);
 
+		next = stream == last ? NULL : stream->next;
 		forget_early(stream);
 		if (open == NULL)
 			client_refuse(stream, ENOMEM, "out of memory");

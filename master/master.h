@@ -109,7 +109,7 @@ void clients_retry(struct master *master);
  * a session has ended, and now and then. */
 void client_appends_go(struct master *master, uint64_t now_ns);
 void clients_push_map(struct master *master);
-/* The master may serve from now on: whoever came too early is let in. */
+/* The master may serve, or there is a map to be shown: whoever came too early is let in. */
 void clients_heard(struct master *master, uint64_t now_ns);
 /* Ends all streams. */
 void clients_turn_away(struct master *master);

@@ -288,13 +288,15 @@ static void start_master_later(struct world *w)
 static void administrator_accepts(struct world *w)
 {
 	uint64_t waited = w->now - w->behind_since;
-	bool without;
+	bool split, without;
 
 	/* No lease of a former master is left. */
 	if (w->now < w->accept_from + 4 * SEC)
 		return;
-	without = waited > (w->healed ? 20 * SEC : 4 * SEC) && chance(w, 3) == 0;
-	if (store_accepted(w, without, without && w->clash && w->original == NULL)) {
+	/* Two with one number do not come to differ by waiting. */
+	split = w->clash && w->original == NULL;
+	without = (split || waited > (w->healed ? 20 * SEC : 4 * SEC)) && chance(w, 3) == 0;
+	if (store_accepted(w, without, without && split)) {
 		w->to_be_accepted = false;
 		start_master_later(w);
 	} else if (w->clash && w->original != NULL) {

@@ -95,6 +95,53 @@ static void test_what_is_gone_for_good_is_not_waited_for_for_ever(void **state)
 	peer_close(client);
 }
 
+static void ignore(void *user, uint64_t index, int status, const struct command_result *result)
+{
+	assert_int_equal(status, 0);
+}
+
+/* The master ends while a server has yet to hear of what has changed in its chains. */
+static void restart_with_fence(uint64_t server)
+{
+	struct chain_change change = {.pool = 1};
+	struct command command = {.kind = COMMAND_CHAINS,
+				  .chains = {.changes = &change,
+					     .change_count = 1,
+					     .fenced = &server,
+					     .fenced_count = 1}};
+
+	restart_with_chains();
+	master_lock(fx.master);
+	change.chain = *cluster_map_chain(fx.master->view.map, 1, 0);
+	change.chain.epoch++;
+	command_log_propose(fx.master->log, &command, ignore, NULL);
+	master_unlock(fx.master);
+	fixture_stop();
+	assert_int_equal(fixture_start(), 0);
+}
+
+/* Without one it could tell of no file where it is. */
+static void test_a_mount_is_let_in_when_there_is_a_map_for_it(void **state)
+{
+	struct peer *client, *servers[3];
+	Catena__ClientPush *push;
+	uint64_t server;
+	uint32_t target;
+
+	restart_with_fence(1);
+	client = client_open_stream(0, 0);
+	for (int i = 0; i < 3; i++)
+		servers[i] = server_up(i + 1, &server, &target);
+	push = peer_wait_for(client, &catena__client_push__descriptor, has_opened, 1, 15000);
+	assert_non_null(push);
+	assert_int_equal(push->opened[0]->error, 0);
+	assert_int_equal(push->n_maps, 1);
+	push_free_unpacked(push);
+	for (int i = 0; i < 3; i++)
+		peer_close(servers[i]);
+	peer_close(client);
+}
+
 /* By what it says nobody can tell how old the store is, and its number may be another's. */
 static void test_a_new_server_waits_until_those_that_are_known_were_heard(void **state)
 {
@@ -245,6 +292,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_nobody_is_let_in_before_the_targets_of_the_chains_are_heard),
 		TEST(test_what_is_gone_for_good_is_not_waited_for_for_ever),
+		TEST(test_a_mount_is_let_in_when_there_is_a_map_for_it),
 		TEST(test_a_new_server_waits_until_those_that_are_known_were_heard),
 		TEST(test_a_store_without_chains_waits_for_its_targets_somewhat),
 		TEST(test_a_master_behind_its_targets_serves_nobody),
