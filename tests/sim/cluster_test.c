@@ -346,6 +346,8 @@ static const uint64_t kept[] = {
 	311014458, /* an update that waited for space made a removed chunk anew */
 	311018839, /* a copy that became in-sync behind its death was thought to have lived on */
 	302016252, /* a fence had come to its end in another store than the one that serves */
+	400009907, /* two stores were accepted, and gave the same epochs */
+	311000917, /* masters on two copies gave new disks the same number */
 };
 
 static unsigned seed_fails(uint64_t seed, bool verbose, const char *program, const char *planted)
