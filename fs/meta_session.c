@@ -218,7 +218,29 @@ static bool same_cluster(struct meta *meta, uint64_t instance)
 	return false;
 }
 
-static void on_opened(struct meta *meta, const Catena__SessionOpened *opened)
+static void on_map(struct meta *meta, const Catena__ClusterMap *message)
+{
+	struct cluster_map *map = NULL;
+	size_t size = catena__cluster_map__get_packed_size(message);
+	uint8_t *data = malloc(size + 1);
+	int rc = -ENOMEM;
+
+	if (data != NULL) {
+		catena__cluster_map__pack(message, data);
+		rc = cluster_map_decode(data, size, &map);
+		free(data);
+	}
+	if (rc != 0) {
+		if (log_rate_ok(&noise, 2))
+			log_error("the master sent a bad map error=\"%s\"", strerror(-rc));
+		return;
+	}
+	meta->options.callbacks.map(meta->options.user, map);
+	cluster_map_unref(map);
+}
+
+static void on_opened(struct meta *meta, const Catena__SessionOpened *opened,
+		      const Catena__ClientPush *push)
 {
 	bool restarted;
 
@@ -244,6 +266,11 @@ static void on_opened(struct meta *meta, const Catena__SessionOpened *opened)
 		begin_session(meta, opened, restarted);
 	/* Not before it has been told: it is told again if the stream breaks now. */
 	meta->life = opened->life;
+	/* Whoever waits for the session may ask for data at once. */
+	pthread_mutex_unlock(&meta->lock);
+	for (size_t i = 0; i < push->n_maps; i++)
+		on_map(meta, push->maps[i]);
+	pthread_mutex_lock(&meta->lock);
 	if (meta->link != LINK_OPENING) /* it ended while the lock was free */
 		goto out;
 	meta->link = LINK_UP;
@@ -278,27 +305,6 @@ static void on_reply(struct meta *meta, const Catena__Reply *reply)
 	if (pending->done != NULL)
 		pending->done(pending->user, -error, reply);
 	free(pending);
-}
-
-static void on_map(struct meta *meta, const Catena__ClusterMap *message)
-{
-	struct cluster_map *map = NULL;
-	size_t size = catena__cluster_map__get_packed_size(message);
-	uint8_t *data = malloc(size + 1);
-	int rc = -ENOMEM;
-
-	if (data != NULL) {
-		catena__cluster_map__pack(message, data);
-		rc = cluster_map_decode(data, size, &map);
-		free(data);
-	}
-	if (rc != 0) {
-		if (log_rate_ok(&noise, 2))
-			log_error("the master sent a bad map error=\"%s\"", strerror(-rc));
-		return;
-	}
-	meta->options.callbacks.map(meta->options.user, map);
-	cluster_map_unref(map);
 }
 
 static void on_grant(struct meta *meta, const Catena__Lease *grant)
@@ -349,8 +355,8 @@ static void on_message(void *user, const uint8_t *data, size_t size)
 	if (push == NULL)
 		return;
 	for (size_t i = 0; i < push->n_opened; i++)
-		on_opened(meta, push->opened[i]);
-	for (size_t i = 0; i < push->n_maps; i++)
+		on_opened(meta, push->opened[i], push);
+	for (size_t i = 0; i < push->n_maps && push->n_opened == 0; i++)
 		on_map(meta, push->maps[i]);
 	for (size_t i = 0; i < push->n_replies; i++)
 		on_reply(meta, push->replies[i]);

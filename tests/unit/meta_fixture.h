@@ -81,8 +81,12 @@ static void push(struct rpc_stream *stream, const Catena__ClientPush *message)
 static void answer_open(struct rpc_stream *stream, const Catena__SessionOpen *open)
 {
 	Catena__SessionOpened opened = CATENA__SESSION_OPENED__INIT, *list[1] = {&opened};
+	Catena__ClusterMap map = CATENA__CLUSTER_MAP__INIT, *maps[1] = {&map};
 	Catena__ClientPush message = CATENA__CLIENT_PUSH__INIT;
 
+	map.version = 1;
+	message.n_maps = 1;
+	message.maps = maps;
 	message.n_opened = 1;
 	message.opened = list;
 	opened.lease_ns = LEASE_NS;
@@ -240,11 +244,13 @@ static inline void send_lease(bool grant, uint64_t sequence)
 /* ---- the mount's side ---- */
 
 static struct meta *meta;
-static atomic_uint sessions, grants, recalls, losts, done_ok, done_failed, done_absent,
+static atomic_uint maps, sessions, grants, recalls, losts, done_ok, done_failed, done_absent,
 	done_unanswered;
 
 static void note_map(void *user, struct cluster_map *map)
 {
+	usleep(2000); /* whoever does not wait for it is seen */
+	atomic_fetch_add(&maps, 1);
 }
 static void note_session(void *user, uint64_t id)
 {
@@ -377,7 +383,7 @@ static int setup(void **state)
 	master.requests = 0;
 	master.answered = 0;
 	pthread_mutex_unlock(&master.lock);
-	sessions = grants = recalls = losts = 0;
+	maps = sessions = grants = recalls = losts = 0;
 	forgettings = restarts = 0;
 	done_ok = done_failed = done_absent = done_unanswered = 0;
 	if (open_meta(0, error, sizeof(error)) != 0) {

@@ -479,6 +479,13 @@ static void test_a_cluster_that_was_made_anew_is_not_taken_for_the_old_one(void 
 	assert_int_equal(sessions, 1);
 }
 
+/* setup() has waited for the session and for nothing else. */
+static void test_a_session_that_is_open_has_its_map(void **state)
+{
+	(void)state;
+	assert_int_equal(maps, 1);
+}
+
 static void test_who_cannot_be_reached_or_refuses_is_told_in_one_line(void **state)
 {
 	struct meta_options options = {
@@ -510,6 +517,7 @@ static void test_who_cannot_be_reached_or_refuses_is_told_in_one_line(void **sta
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		IN_SESSION(test_a_session_that_is_open_has_its_map),
 		IN_SESSION(test_every_call_is_answered_once_in_the_order_sent),
 		IN_SESSION(test_a_call_that_nobody_waits_for_is_sent_all_the_same),
 		IN_SESSION(test_a_broken_stream_is_resumed_and_what_has_no_answer_sent_again),
