@@ -373,7 +373,8 @@ bool chain_is_ready(const struct chain *chain)
 	if (FAULTY(SERVE_UNREADY))
 		return true;
 	return chain->in_sync && !chain->env->failed && !chain->unfit && !chain->outdated &&
-	       (chain->head || chain->in_ready) && (chain->tail || chain->out_ready);
+	       chain->removals == 0 && (chain->head || chain->in_ready) &&
+	       (chain->tail || chain->out_ready);
 }
 
 uint64_t chain_space(struct chain *chain)
@@ -403,6 +404,9 @@ void chain_frame(struct chain *chain, const struct chain_source *source,
 		   (source->server_id == 0 || (source->server_id != chain_previous_server(chain) &&
 					       !FAULTY(NO_EPOCH_CHECK)))) {
 		status = EACCES; /* only the predecessor passes on */
+	} else if (chain->removals > 0 && source->server_id == 0) {
+		/* By its last predecessor. What came now might be removed with it. */
+		status = FRAME_STATUS_NOT_READY;
 	} else if ((frame_is_update(header->op) || header->op == FRAME_FLUSH) &&
 		   ((header->flags & FRAME_FORWARD) != 0) == (source->server_id != 0)) {
 		update_arrived(chain, source, header, payload);

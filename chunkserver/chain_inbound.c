@@ -153,6 +153,7 @@ static void remove_keys(struct chain *chain, const struct chain_source *source,
 		drop_chunk_pending(chain, &keys[i]);
 	r->state = REQUEST_READING;
 	r->waiting = true;
+	chain->removals++;
 	DL_APPEND2(chain->reading, r, chain_prev, chain_next);
 	gone_go_on(chain);
 }
@@ -235,7 +236,9 @@ void inbound_go_on(struct chain *chain)
 	struct inbound_compare *c = chain->compare;
 	int rc;
 
-	if (c == NULL || c->removing || chain->aborting > 0 || range_busy(chain, &c->compare))
+	/* What a former predecessor has had removed is not compared before it is gone. */
+	if (c == NULL || c->removing || chain->aborting > 0 || chain->removals > 0 ||
+	    range_busy(chain, &c->compare))
 		return;
 	if (!c->begun) {
 		c->begun = true;
@@ -276,6 +279,10 @@ void chain_removed(struct chain_request *request, int error)
 		}
 	}
 	request_unref(r);
+	if (chain == NULL || chain->removals > 0)
+		return;
+	inbound_go_on(chain);
+	link_consider(chain);
 }
 
 static uint32_t compare_range(struct chain *chain, const struct chain_source *source,

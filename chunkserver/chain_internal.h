@@ -191,6 +191,7 @@ struct chain {
 
 	struct chain_chunk *chunks;
 	size_t aborting;         /* aborts that the store has not been told of yet */
+	size_t removals;         /* requests that remove what the predecessor does not have */
 	size_t queued;           /* requests in the queues of chunks: not yet committed */
 	struct request *pending; /* all, in the order in which they are to be forwarded */
 	struct request *held;

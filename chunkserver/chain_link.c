@@ -216,7 +216,7 @@ void link_consider(struct chain *chain)
 		return;
 	/* A member that is in-sync is compared while nothing goes on here, since it is waited for;
 	 * others while everything does, but not too many at a time. */
-	if (chain->aborting > 0)
+	if (chain->aborting > 0 || chain->removals > 0)
 		return;
 	if (link_strict(chain) ? chain->queued > 0 : env->copying_walks >= COPYING_WALKS_MAX)
 		return;

@@ -361,10 +361,11 @@ void chain_client_set_map(struct chain_client *client, struct cluster_map *map)
 
 	pthread_rwlock_wrlock(&client->lock);
 	old = client->map;
-	if (old != NULL && old->version > map->version) {
+	if (old != NULL && old->version > map->version && !client->any_map) {
 		pthread_rwlock_unlock(&client->lock);
 		return;
 	}
+	client->any_map = false;
 	client->map = cluster_map_ref(map);
 	count = atomic_fetch_add_explicit(&client->map_count, 1, memory_order_release) + 1;
 	pthread_rwlock_unlock(&client->lock);
@@ -373,6 +374,13 @@ void chain_client_set_map(struct chain_client *client, struct cluster_map *map)
 		chain_link_new_map(link, old, map);
 	chain_retry_map(client, old, map, count);
 	cluster_map_unref(old);
+}
+
+void chain_client_other_master(struct chain_client *client)
+{
+	pthread_rwlock_wrlock(&client->lock);
+	client->any_map = true;
+	pthread_rwlock_unlock(&client->lock);
 }
 
 struct cluster_map *chain_client_map(struct chain_client *client)

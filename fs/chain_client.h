@@ -109,7 +109,11 @@ void chain_client_stop(struct chain_client *client);
 /* After stop. NULL is allowed. */
 void chain_client_destroy(struct chain_client *client);
 
+/* Unless it is older than the one there is. */
 void chain_client_set_map(struct chain_client *client, struct cluster_map *map);
+/* The master is another process, and its store may be an older one, whose maps have lower versions:
+ * the next map is taken whatever its version. */
+void chain_client_other_master(struct chain_client *client);
 /* Nothing is sent before there is a session and a map. Updates belong to their session for good:
  * those of another that are not answered end with -EIO, and none is ever sent under the new id.
  * Reads and flushes go on. */

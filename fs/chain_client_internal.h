@@ -152,6 +152,7 @@ struct chain_client {
 	_Atomic(struct chain_link *) buckets[LINK_BUCKETS]; /* only ever grow; read without lock */
 	_Atomic(struct chain_link *) links;
 	_Atomic uint64_t session_id;
+	bool any_map;               /* the next one is taken, however old it is; under lock */
 	_Atomic uint64_t map_count; /* grows with each map; written under lock */
 	struct chain_health health[CHAIN_SLOTS];
 

@@ -214,6 +214,11 @@ void data_set_map(struct data *data, struct cluster_map *map)
 	chain_client_set_map(data->chain, map);
 }
 
+void data_other_master(struct data *data)
+{
+	chain_client_other_master(data->chain);
+}
+
 struct buf_pool *data_pool(struct data *data)
 {
 	return data->pool;

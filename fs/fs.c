@@ -200,6 +200,7 @@ static void on_restarted(void *user, bool lost)
 
 	if (fs->meta == NULL)
 		return;
+	data_other_master(fs->data);
 	sync_restarted(fs, lost);
 	if (lost)
 		recall_register_again(fs);

@@ -218,7 +218,8 @@ static bool same_cluster(struct meta *meta, uint64_t instance)
 	return false;
 }
 
-static void on_map(struct meta *meta, const Catena__ClusterMap *message)
+/* False: it cannot be taken. */
+static bool on_map(struct meta *meta, const Catena__ClusterMap *message)
 {
 	struct cluster_map *map = NULL;
 	size_t size = catena__cluster_map__get_packed_size(message);
@@ -233,16 +234,17 @@ static void on_map(struct meta *meta, const Catena__ClusterMap *message)
 	if (rc != 0) {
 		if (log_rate_ok(&noise, 2))
 			log_error("the master sent a bad map error=\"%s\"", strerror(-rc));
-		return;
+		return false;
 	}
 	meta->options.callbacks.map(meta->options.user, map);
 	cluster_map_unref(map);
+	return true;
 }
 
 static void on_opened(struct meta *meta, const Catena__SessionOpened *opened,
 		      const Catena__ClientPush *push)
 {
-	bool restarted;
+	bool restarted, taken = true;
 
 	pthread_mutex_lock(&meta->lock);
 	if (meta->link != LINK_OPENING)
@@ -269,8 +271,10 @@ static void on_opened(struct meta *meta, const Catena__SessionOpened *opened,
 	/* Whoever waits for the session may ask for data at once. */
 	pthread_mutex_unlock(&meta->lock);
 	for (size_t i = 0; i < push->n_maps; i++)
-		on_map(meta, push->maps[i]);
+		taken = on_map(meta, push->maps[i]) && taken;
 	pthread_mutex_lock(&meta->lock);
+	if (!taken && meta->link == LINK_OPENING)
+		session_break(meta, "the master's map cannot be taken");
 	if (meta->link != LINK_OPENING) /* it ended while the lock was free */
 		goto out;
 	meta->link = LINK_UP;
@@ -357,7 +361,7 @@ static void on_message(void *user, const uint8_t *data, size_t size)
 	for (size_t i = 0; i < push->n_opened; i++)
 		on_opened(meta, push->opened[i], push);
 	for (size_t i = 0; i < push->n_maps && push->n_opened == 0; i++)
-		on_map(meta, push->maps[i]);
+		(void)on_map(meta, push->maps[i]);
 	for (size_t i = 0; i < push->n_replies; i++)
 		on_reply(meta, push->replies[i]);
 	for (size_t i = 0; i < push->n_grants; i++)

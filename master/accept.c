@@ -126,7 +126,7 @@ static bool chain_from(const Catena__Chain *from, struct map_chain *out)
 	return true;
 }
 
-/* Without these two it may be accepted: they come later, as targets that were not heard. */
+/* Without those it may be accepted: they come later, as targets that were not heard. */
 static void look_for_clash(struct accept *a, const struct accept_target *target)
 {
 	const char *other =
@@ -134,14 +134,16 @@ static void look_for_clash(struct accept *a, const struct accept_target *target)
 
 	if (other == NULL)
 		return;
-	snprintf(
-		a->clash, sizeof(a->clash),
-		"target %s was number %u, which does not fit target %s: masters have given numbers "
-		"from this store, or from several copies of it, since, and it cannot be accepted "
-		"as "
-		"it is. Accept another copy that is as it was when it was made, or stop the "
-		"chunkservers of both targets and add --without-missing",
-		target->uuid, target->id, other);
+	snprintf(a->clash, sizeof(a->clash),
+		 "target %s was number %u, which is %s%s: masters have given numbers from this "
+		 "store, "
+		 "or from several copies of it, since, and it cannot be accepted as it is. Accept "
+		 "another copy that is as it was when it was made, or stop the chunkservers of all "
+		 "targets with such numbers and add --without-missing",
+		 target->uuid, target->id,
+		 strcmp(other, target->uuid) == 0 ? "another one than this store has for it"
+						  : "also that of target ",
+		 strcmp(other, target->uuid) == 0 ? "" : other);
 }
 
 static void take_seen(struct accept *a, const Catena__SeenChains *message)
@@ -150,15 +152,14 @@ static void take_seen(struct accept *a, const Catena__SeenChains *message)
 
 	if (target == NULL)
 		return;
-	target->id = message->target_id;
+	target->id = accept_plan_number(a->plan, target->uuid, message->target_id);
 	target->server.id = message->server_id;
-	target->told = target->told || message->n_chains != 0;
 	for (size_t i = 0; target->id != 0 && i < message->n_chains; i++) {
 		const Catena__SeenChain *from = message->chains[i];
 		struct map_chain chain;
 
 		if (chain_from(from->chain, &chain) &&
-		    accept_plan_chain(a->plan, from->pool, from->partition, &chain,
+		    accept_plan_chain(a->plan, target->id, from->pool, from->partition, &chain,
 				      target->seen.version) == -EINVAL)
 			log_warn("a chain that is told does not fit the store uuid=%s pool=%u "
 				 "partition=%u",
@@ -168,7 +169,7 @@ static void take_seen(struct accept *a, const Catena__SeenChains *message)
 		return;
 	if (target->id != 0) {
 		look_for_clash(a, target);
-		if (accept_plan_heard(a->plan, target->id, target->told) != 0)
+		if (accept_plan_heard(a->plan, target->id) != 0)
 			return; /* it is told again */
 	}
 	if (!target->heard)

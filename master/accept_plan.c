@@ -7,20 +7,18 @@
 #include "master/chain_manager.h"
 
 struct told {
-	struct map_chain chain; /* epoch 0: nobody has told it */
+	struct map_chain chain; /* the newest; epoch 0: nobody has told it */
 	uint64_t version;
-};
-
-struct heard_target {
-	uint32_t id;
-	bool told; /* chains that it knows */
+	uint64_t highest;  /* epoch of all that were told */
+	uint32_t *members; /* who have told it as members of it */
+	size_t member_count;
 };
 
 struct accept_plan {
 	const struct cluster_map *map;
 	uint64_t chance;
 	struct told **pools; /* as the map's, an array for each */
-	struct heard_target *heard;
+	uint32_t *heard;
 	size_t heard_count;
 };
 
@@ -46,12 +44,19 @@ struct accept_plan *accept_plan_new(const struct cluster_map *map, uint64_t chan
 	return NULL;
 }
 
+static void free_pool(struct told *pool, uint32_t partitions)
+{
+	for (uint32_t p = 0; pool != NULL && p < partitions; p++)
+		free(pool[p].members);
+	free(pool);
+}
+
 void accept_plan_free(struct accept_plan *plan)
 {
 	if (plan == NULL)
 		return;
 	for (size_t i = 0; plan->pools != NULL && i < plan->map->pool_count; i++)
-		free(plan->pools[i]);
+		free_pool(plan->pools[i], plan->map->pools[i].partitions);
 	free(plan->pools);
 	free(plan->heard);
 	free(plan);
@@ -65,85 +70,169 @@ static struct told *told_of(const struct accept_plan *plan, uint32_t pool, uint3
 	return NULL;
 }
 
-int accept_plan_chain(struct accept_plan *plan, uint32_t pool, uint32_t partition,
+uint32_t accept_plan_number(const struct accept_plan *plan, const char *uuid, uint32_t told)
+{
+	for (size_t i = 0; told == 0 && i < plan->map->target_count; i++)
+		if (strcmp(plan->map->targets[i].uuid, uuid) == 0)
+			return plan->map->targets[i].id;
+	return told;
+}
+
+/* See the top of the header. */
+static bool is_newer(uint64_t epoch, uint64_t version, uint64_t than, uint64_t than_version)
+{
+	if (epoch >> ACCEPT_LINE_SHIFT == than >> ACCEPT_LINE_SHIFT)
+		return epoch > than || (epoch == than && version > than_version);
+	if (epoch >> ACCEPT_COUNT_SHIFT != than >> ACCEPT_COUNT_SHIFT)
+		return epoch > than;
+	return version > than_version || (version == than_version && epoch > than);
+}
+
+static bool is_in(const uint32_t *ids, size_t count, uint32_t id)
+{
+	for (size_t i = 0; i < count; i++)
+		if (ids[i] == id)
+			return true;
+	return false;
+}
+
+/* Once. -ENOMEM. */
+static int add_to(uint32_t **ids, size_t *count, uint32_t id)
+{
+	uint32_t *bigger;
+
+	if (is_in(*ids, *count, id))
+		return 0;
+	bigger = realloc(*ids, (*count + 1) * sizeof(*bigger));
+	if (bigger == NULL)
+		return -ENOMEM;
+	*ids = bigger;
+	bigger[(*count)++] = id;
+	return 0;
+}
+
+int accept_plan_chain(struct accept_plan *plan, uint32_t target, uint32_t pool, uint32_t partition,
 		      const struct map_chain *chain, uint64_t version)
 {
 	struct told *told = told_of(plan, pool, partition);
 
 	if (told == NULL || chain->epoch == 0 || chain->count == 0 ||
-	    chain->members[0].state != MEMBER_IN_SYNC)
+	    chain->members[0].state != MEMBER_IN_SYNC ||
+	    chain->epoch >> ACCEPT_COUNT_SHIFT == UINT64_MAX >> ACCEPT_COUNT_SHIFT)
 		return -EINVAL;
+	if (chain->epoch > told->highest)
+		told->highest = chain->epoch;
 	/* Of one epoch there is one chain, but where two masters have gone on from one store: then
 	 * the one that went further is believed. */
-	if (chain->epoch > told->chain.epoch ||
-	    (chain->epoch == told->chain.epoch && version > told->version)) {
+	if (told->chain.epoch == 0 ||
+	    is_newer(chain->epoch, version, told->chain.epoch, told->version)) {
 		told->chain = *chain;
 		told->version = version;
 	}
-	return 0;
-}
-
-static struct heard_target *find_heard(const struct accept_plan *plan, uint32_t target)
-{
-	for (size_t i = 0; i < plan->heard_count; i++)
-		if (plan->heard[i].id == target)
-			return &plan->heard[i];
-	return NULL;
-}
-
-int accept_plan_heard(struct accept_plan *plan, uint32_t target, bool told)
-{
-	struct heard_target *bigger, *known = find_heard(plan, target);
-
-	if (known != NULL) {
-		known->told = known->told || told;
+	if (chain_index(chain, target) < 0)
 		return 0;
-	}
-	bigger = realloc(plan->heard, (plan->heard_count + 1) * sizeof(*bigger));
-	if (bigger == NULL)
-		return -ENOMEM;
-	plan->heard = bigger;
-	plan->heard[plan->heard_count++] = (struct heard_target){.id = target, .told = told};
-	return 0;
+	return add_to(&told->members, &told->member_count, target);
+}
+
+int accept_plan_heard(struct accept_plan *plan, uint32_t target)
+{
+	return add_to(&plan->heard, &plan->heard_count, target);
 }
 
 bool accept_plan_has_heard(const struct accept_plan *plan, uint32_t target)
 {
-	return find_heard(plan, target) != NULL;
+	return is_in(plan->heard, plan->heard_count, target);
 }
 
-/* The newest that is known. */
-static const struct map_chain *newest(const struct accept_plan *plan, size_t pool,
-				      uint32_t partition)
+static bool is_same(const struct map_chain *a, const struct map_chain *b)
+{
+	if (a->epoch != b->epoch || a->count != b->count)
+		return false;
+	for (uint32_t i = 0; i < a->count; i++)
+		if (a->members[i].target_id != b->members[i].target_id ||
+		    a->members[i].state != b->members[i].state)
+			return false;
+	return true;
+}
+
+/* What is known of a chain. */
+struct known {
+	const struct map_chain *chain; /* the newest; epoch 0: none */
+	const struct told *told;  /* by whom, in numbers of whoever was master then; NULL: by the
+				     store, in its own */
+	uint64_t stored, highest; /* epochs */
+};
+
+static struct known known_of(const struct accept_plan *plan, size_t pool, uint32_t partition)
 {
 	const struct map_chain *stored = &plan->map->pools[pool].chains[partition];
-	const struct map_chain *told = &plan->pools[pool][partition].chain;
+	const struct told *told = &plan->pools[pool][partition];
+	struct known known = {.chain = stored, .stored = stored->epoch, .highest = stored->epoch};
 
+	if (told->highest > known.highest)
+		known.highest = told->highest;
 	/* Of an equal epoch that which somebody has gone by. */
-	return told->epoch != 0 && told->epoch >= stored->epoch ? told : stored;
+	if (told->chain.epoch == 0 || is_same(&told->chain, stored) ||
+	    (told->chain.epoch != stored->epoch &&
+	     !is_newer(told->chain.epoch, told->version, stored->epoch,
+		       plan->map->version << MAP_CHANGE_BITS)))
+		return known;
+	known.chain = &told->chain;
+	known.told = told;
+	return known;
+}
+
+/* Is it there, and the one that is meant? */
+static bool is_meant(const struct accept_plan *plan, const struct known *known, uint32_t target)
+{
+	return accept_plan_has_heard(plan, target) &&
+	       (known->told == NULL ||
+		is_in(known->told->members, known->told->member_count, target));
+}
+
+static bool goes_on(const struct accept_plan *plan, const struct known *known, uint32_t index)
+{
+	const struct chain_member *member = &known->chain->members[index];
+
+	return member->state == MEMBER_IN_SYNC && is_meant(plan, known, member->target_id);
+}
+
+static bool somebody_goes_on(const struct accept_plan *plan, const struct known *known)
+{
+	for (uint32_t i = 0; i < known->chain->count; i++)
+		if (goes_on(plan, known, i))
+			return true;
+	return false;
+}
+
+static void take_missing(uint32_t id, uint32_t after, uint32_t *missing)
+{
+	if (id > after && (*missing == 0 || id < *missing))
+		*missing = id;
 }
 
 uint32_t accept_plan_missing(const struct accept_plan *plan, uint32_t after)
 {
 	uint32_t missing = 0;
 
-#define LOOK_AT(id)                                                                                \
-	do {                                                                                       \
-		if ((id) > after && (missing == 0 || (id) < missing) &&                            \
-		    !accept_plan_has_heard(plan, (id)))                                            \
-			missing = (id);                                                            \
-	} while (0)
 	for (size_t i = 0; i < plan->map->target_count; i++)
-		LOOK_AT(plan->map->targets[i].id);
+		if (!accept_plan_has_heard(plan, plan->map->targets[i].id))
+			take_missing(plan->map->targets[i].id, after, &missing);
 	for (size_t i = 0; i < plan->map->pool_count; i++) {
 		for (uint32_t p = 0; p < plan->map->pools[i].partitions; p++) {
-			const struct map_chain *chain = newest(plan, i, p);
+			struct known known = known_of(plan, i, p);
+			bool alone = !somebody_goes_on(plan, &known);
 
-			for (uint32_t m = 0; m < chain->count; m++)
-				LOOK_AT(chain->members[m].target_id);
+			for (uint32_t m = 0; m < known.chain->count; m++) {
+				const struct chain_member *member = &known.chain->members[m];
+
+				if (!accept_plan_has_heard(plan, member->target_id) ||
+				    (alone && member->state == MEMBER_IN_SYNC &&
+				     !is_meant(plan, &known, member->target_id)))
+					take_missing(member->target_id, after, &missing);
+			}
 		}
 	}
-#undef LOOK_AT
 	return missing;
 }
 
@@ -155,57 +244,76 @@ size_t accept_plan_unknown(const struct accept_plan *plan)
 		uint32_t partitions = plan->map->pools[i].partitions, known = 0;
 
 		for (uint32_t p = 0; p < partitions; p++)
-			known += newest(plan, i, p)->epoch != 0 ? 1 : 0;
+			known += known_of(plan, i, p).chain->epoch != 0 ? 1 : 0;
 		unknown += known == 0 ? 0 : partitions - known;
 	}
 	return unknown;
 }
 
-/* : the chain is one that was told, in numbers of whoever was master then. */
-static bool goes_on(const struct accept_plan *plan, const struct chain_member *member, bool by_told)
+/* Of the pool with this number; its chains are those of @partition there is. */
+static bool find_known(const struct accept_plan *plan, uint32_t pool, uint32_t partition,
+		       struct known *out)
 {
-	const struct heard_target *heard = find_heard(plan, member->target_id);
-
-	return member->state == MEMBER_IN_SYNC && heard != NULL && (heard->told || !by_told);
+	for (size_t i = 0; i < plan->map->pool_count; i++) {
+		if (plan->map->pools[i].id != pool || partition >= plan->map->pools[i].partitions)
+			continue;
+		*out = known_of(plan, i, partition);
+		return true;
+	}
+	return false;
 }
 
-static uint64_t jumped(const struct accept_plan *plan, uint64_t epoch)
+uint64_t accept_plan_epoch(const struct accept_plan *plan, uint32_t pool, uint32_t partition)
 {
-	return epoch +
-	       (MANAGER_FAULTY(ACCEPT_EPOCHS_SHORT) ? 1 : ACCEPT_EPOCHS + (plan->chance >> 32));
+	struct known known;
+
+	return find_known(plan, pool, partition, &known) ? known.chain->epoch : 0;
+}
+
+static uint64_t next_line(const struct accept_plan *plan, uint64_t highest)
+{
+	if (MANAGER_FAULTY(ACCEPT_EPOCHS_SHORT))
+		return highest + 1;
+	return ((highest >> ACCEPT_COUNT_SHIFT) + 1) << ACCEPT_COUNT_SHIFT |
+	       (plan->chance >> ACCEPT_COUNT_SHIFT) << ACCEPT_LINE_SHIFT;
+}
+
+/* Nobody goes on. Whoever of them comes first may not be the one that knows all; who is there, and
+ * is not who was meant, is none of them. */
+static void wait_for_members(const struct accept_plan *plan, const struct known *known,
+			     struct map_chain *out)
+{
+	for (uint32_t i = 0; i < known->chain->count; i++) {
+		const struct chain_member *member = &known->chain->members[i];
+
+		if (!accept_plan_has_heard(plan, member->target_id) ||
+		    is_meant(plan, known, member->target_id))
+			out->members[out->count++] = *member;
+	}
 }
 
 enum accept_kind accept_plan_result(const struct accept_plan *plan, uint32_t pool,
 				    uint32_t partition, struct map_chain *out)
 {
-	const struct map_chain *stored = cluster_map_chain(plan->map, pool, partition), *best;
-	const struct told *told = told_of(plan, pool, partition);
-	enum accept_kind kind;
-	bool by_told;
+	struct known known;
 
 	memset(out, 0, sizeof(*out));
-	if (stored == NULL || told == NULL)
+	if (!find_known(plan, pool, partition, &known) || known.chain->epoch == 0)
 		return ACCEPT_NOTHING;
-	by_told = told->chain.epoch != 0 && told->chain.epoch >= stored->epoch;
-	best = by_told ? &told->chain : stored;
-	if (best->epoch == 0)
-		return ACCEPT_NOTHING;
-	kind = best->epoch > stored->epoch ? ACCEPT_NEWER : ACCEPT_SAME;
-	for (uint32_t i = 0; i < best->count; i++)
-		if (goes_on(plan, &best->members[i], by_told))
-			out->members[out->count++] = best->members[i];
-	if (out->count == 0) {
-		/* Whoever of them comes first may not be the one that knows all. */
-		*out = *best;
-		kind = ACCEPT_SILENT;
-	} else {
-		for (uint32_t i = 0; i < best->count; i++)
-			if (!goes_on(plan, &best->members[i], by_told))
-				out->members[out->count++] = (struct chain_member){
-					best->members[i].target_id, MEMBER_OFFLINE};
+	out->epoch = next_line(plan, known.highest);
+	if (!somebody_goes_on(plan, &known)) {
+		wait_for_members(plan, &known, out);
+		return ACCEPT_SILENT;
 	}
-	out->epoch = jumped(plan, best->epoch);
-	return kind;
+	for (uint32_t i = 0; i < known.chain->count; i++)
+		if (goes_on(plan, &known, i))
+			out->members[out->count++] = known.chain->members[i];
+	for (uint32_t i = 0; i < known.chain->count; i++)
+		if (!goes_on(plan, &known, i))
+			out->members[out->count++] = (struct chain_member){
+				known.chain->members[i].target_id, MEMBER_OFFLINE};
+	return known.told != NULL && known.chain->epoch != known.stored ? ACCEPT_NEWER
+									: ACCEPT_SAME;
 }
 
 /* ---- the whole ---- */
@@ -312,7 +420,9 @@ static uint32_t next_heard(const struct accept_target *targets, size_t count, si
 	return 0;
 }
 
-/* The chains of a pool are all placed at once. Of which nothing is known though others are (from
+/* Where none is known at all, whoever is missing may know them.
+ *
+ * The chains of a pool are all placed at once. Of which nothing is known though others are (from
  *  on), those begin empty: each at one target, and the master adds the others. They cannot be
  * left to be placed like a new pool's, since whoever comes later has gone by epochs of theirs. */
 static void begin_unknown(const struct accept_plan *plan, const struct accept_target *targets,
@@ -330,6 +440,8 @@ static void begin_unknown(const struct accept_plan *plan, const struct accept_ta
 		    chain.epoch > epoch)
 			epoch = chain.epoch;
 	}
+	if (epoch == 0 && accept_plan_missing(plan, 0) != 0)
+		epoch = next_line(plan, 0);
 	for (uint32_t p = 0; epoch != 0 && p < pool->partitions; p++) {
 		struct chain_change *change = &out->chains[out->accept.chain_count];
 		uint32_t target;
@@ -352,6 +464,48 @@ static void begin_unknown(const struct accept_plan *plan, const struct accept_ta
 	}
 }
 
+/* Masters on several copies give numbers to servers, too; by name one is known for certain. */
+static uint64_t server_id_of(const struct accept_plan *plan, const struct map_server *server,
+			     struct accept_decision *out)
+{
+	struct state_accept *accept = &out->accept;
+	bool taken = cluster_map_server(plan->map, server->id) != NULL;
+
+	for (size_t i = 0; i < plan->map->server_count; i++)
+		if (strcmp(plan->map->servers[i].name, server->name) == 0)
+			return plan->map->servers[i].id;
+	for (size_t i = 0; i < accept->target_count; i++) {
+		if (strcmp(out->targets[i].server.name, server->name) == 0)
+			return out->targets[i].server.id;
+		taken = taken || out->targets[i].server.id == server->id;
+	}
+	return taken ? ++accept->seen_server : server->id;
+}
+
+/* No number comes again that anybody has been given, as far as is known. */
+static void see_numbers(const struct accept_plan *plan, const struct accept_target *targets,
+			size_t count, struct state_accept *accept)
+{
+	for (size_t i = 0; i < plan->map->server_count; i++)
+		if (plan->map->servers[i].id > accept->seen_server)
+			accept->seen_server = plan->map->servers[i].id;
+	for (size_t i = 0; i < count; i++) {
+		if (targets[i].id > accept->seen_target)
+			accept->seen_target = targets[i].id;
+		if (targets[i].server.id > accept->seen_server)
+			accept->seen_server = targets[i].server.id;
+	}
+	for (size_t i = 0; i < plan->map->pool_count; i++) {
+		for (uint32_t p = 0; p < plan->map->pools[i].partitions; p++) {
+			const struct map_chain *chain = known_of(plan, i, p).chain;
+
+			for (uint32_t m = 0; m < chain->count; m++)
+				if (chain->members[m].target_id > accept->seen_target)
+					accept->seen_target = chain->members[m].target_id;
+		}
+	}
+}
+
 static void decide_target(const struct accept_plan *plan, const struct state *state,
 			  const struct accept_target *from, struct accept_decision *out)
 {
@@ -363,10 +517,6 @@ static void decide_target(const struct accept_plan *plan, const struct state *st
 		accept->seen_life = from->seen.life;
 	if (from->seen.version > accept->seen_version)
 		accept->seen_version = from->seen.version;
-	if (from->id > accept->seen_target)
-		accept->seen_target = from->id;
-	if (from->server.id > accept->seen_server)
-		accept->seen_server = from->server.id;
 	if (!from->heard || from->id == 0 || from->server.id == 0)
 		return;
 	if (cluster_map_target(plan->map, from->id) != NULL) {
@@ -378,6 +528,7 @@ static void decide_target(const struct accept_plan *plan, const struct state *st
 	to->life = life_of(state, from);
 	memcpy(to->uuid, from->uuid, sizeof(to->uuid));
 	to->server = from->server;
+	to->server.id = server_id_of(plan, &from->server, out);
 	accept->target_count++;
 }
 
@@ -395,6 +546,7 @@ int accept_decide(const struct accept_plan *plan, struct state *state,
 	out->lives = calloc(count + 1, sizeof(*out->lives));
 	if (out->chains == NULL || out->targets == NULL || out->lives == NULL)
 		return -ENOMEM;
+	see_numbers(plan, targets, count, &out->accept);
 	for (size_t i = 0; i < count; i++)
 		decide_target(plan, state, &targets[i], out);
 	for (size_t i = 0; i < plan->map->pool_count; i++) {

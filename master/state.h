@@ -81,7 +81,8 @@ enum state_seen_verdict {
 /* ---- an older store is accepted ---- */
 /* How far numbers jump ahead of what may have been given out since. */
 #define ACCEPT_ID_GAP (UINT64_C(1) << 44)
-/* By how much less than the gap the numbers of two acceptances may differ by chance, in bits. */
+/* Of the chance of an acceptance so many bits are dropped: the rest, 2^42 at most, is what its
+ * numbers jump further than the gap. */
 #define ACCEPT_CHANCE_SHIFT 22
 #define ACCEPT_VERSION_GAP  (UINT64_C(1) << 16)
 #define ACCEPT_LIFE_GAP     (UINT64_C(1) << 16)

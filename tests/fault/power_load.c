@@ -310,18 +310,25 @@ static int do_something(struct worker *w)
 	return do_shared(w);
 }
 
+/* What others have lost before is told to whoever asks next, once. */
+static int begin_synced(int fd)
+{
+	return fsync(fd) == 0 || (errno == EIO && fsync(fd) == 0) ? 0 : -1;
+}
+
 static int run(struct worker *w, const char *ledger)
 {
 	char path[512];
 	int root = open(w->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	path_of(path, w->dir, w->id, -1);
-	if (root < 0 || mkdir(path, 0755) != 0 || fsync(root) != 0)
+	if (root < 0 || mkdir(path, 0755) != 0 || begin_synced(root) != 0)
 		return failed(path);
 	w->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	snprintf(path, sizeof(path), "%s/shared", w->dir);
 	w->shared_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-	if (w->dir_fd < 0 || w->shared_fd < 0 || fsync(w->shared_fd) != 0 || fsync(root) != 0)
+	if (w->dir_fd < 0 || w->shared_fd < 0 || begin_synced(w->shared_fd) != 0 ||
+	    fsync(root) != 0)
 		return failed(path);
 	w->ledger = open(ledger, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
 	if (w->ledger < 0)

@@ -26,8 +26,9 @@ struct entry {
 	bool exposed;          /* write: power was cut after its answer, before it was durable */
 	unsigned client;       /* write: whose, from 1 on; 0: not noted */
 	bool told;             /* write: its client knows that it may be lost */
+	bool committed;        /* write: by some copy, in its place among the others */
 	bool halved;           /* write: a copy has begun anew with it half in place */
-	uint64_t again;        /* write: first commit after that; 0: there was none */
+	uint64_t again;        /* write: first commit of all, after that; 0: there was none */
 };
 
 struct history {
@@ -68,8 +69,11 @@ static inline void history_committed(struct history *h, uint64_t value, uint64_t
 {
 	struct entry *e = history_write(h, value);
 
-	if (e != NULL && e->halved && e->again == 0 && e->ended == NEVER)
+	if (e == NULL)
+		return;
+	if (e->halved && !e->committed && e->ended == NEVER)
 		e->again = now;
+	e->committed = true;
 }
 
 struct zone {
@@ -144,6 +148,9 @@ static inline const char *history_deadlines(const struct history *h)
 
 		if (!e->write || e->deadline == 0)
 			continue;
+		/* Applied once more after that it must change nothing. */
+		if (e->again > e->deadline)
+			e->again = 0;
 		for (size_t j = 0; j < h->count && !seen; j++)
 			seen = e->value != 0 && !h->entries[j].write &&
 			       h->entries[j].value == e->value;
@@ -257,9 +264,14 @@ static inline void history_print(const struct history *h)
 	for (size_t i = 0; i < h->count; i++) {
 		const struct entry *e = &h->entries[i];
 
-		fprintf(stderr, "    %s %6llu  %10llu .. %10lld%s\n", e->write ? "write" : "read ",
+		fprintf(stderr, "    %s %6llu  %10llu .. %10lld%s", e->write ? "write" : "read ",
 			(unsigned long long)e->value, (unsigned long long)e->begun,
 			(long long)e->ended, e->durable != NEVER && e->write ? " durable" : "");
+		if (e->write && e->again != 0)
+			fprintf(stderr, " again %llu", (unsigned long long)e->again);
+		if (e->write && e->deadline != 0)
+			fprintf(stderr, " deadline %llu", (unsigned long long)e->deadline);
+		fprintf(stderr, "\n");
 	}
 }
 #endif

@@ -253,6 +253,7 @@ static void check_published(struct world *w, unsigned p, const struct map_chain 
 	if (chain->epoch <= part->epoch)
 		return;
 	part->epoch = chain->epoch;
+	part->alone = 0;
 	w->changes++;
 	trace_chain(w, p, chain);
 	check_excluded(w, p, chain);
@@ -262,10 +263,12 @@ static void check_published(struct world *w, unsigned p, const struct map_chain 
 		enum member_state state = at < 0 ? MEMBER_OFFLINE : chain->members[at].state;
 		unsigned d = w->disk_of[t];
 
-		/* One that becomes in-sync behind its death is in its former process's place. */
+		/* One that becomes in-sync behind its death is in its former process's place, as
+		 * are those of a chain that is accepted although there were later ones. */
 		if (state == MEMBER_SYNCING ||
 		    (state == MEMBER_IN_SYNC && !copy->in_sync && !copy->syncing))
-			copy->continuous = d < DISKS_MAX && w->nodes[w->disks[d].server].alive;
+			copy->continuous = d < DISKS_MAX && w->nodes[w->disks[d].server].alive &&
+					   (state == MEMBER_SYNCING || !part->forgotten);
 		if (state == MEMBER_SYNCING)
 			copy->lost = copy->replaced = false;
 		copy->in_sync = state == MEMBER_IN_SYNC;
@@ -400,6 +403,11 @@ static void compare_copies(struct world *w, unsigned p, const struct map_chain *
 			      (unsigned long long)a->version, chain->members[0].target_id,
 			      b->exists, (unsigned long long)b->epoch,
 			      (unsigned long long)b->version);
+			for (unsigned n = 0; n < sizeof(a->blocks) / sizeof(a->blocks[0]); n++)
+				if (memcmp(&a->blocks[n], &b->blocks[n], sizeof(a->blocks[n])) != 0)
+					trace(w, "  block %u: %llu, %llu", n,
+					      (unsigned long long)a->blocks[n],
+					      (unsigned long long)b->blocks[n]);
 			problem(w, "copies differ in the end");
 		}
 	}

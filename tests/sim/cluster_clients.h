@@ -445,8 +445,10 @@ static void client_map(struct world *w, unsigned c, struct cluster_map *map)
 {
 	struct client *client = &w->clients[c];
 
-	if (client->map != NULL && client->map->version > map->version)
+	if (client->map != NULL && client->map->version > map->version &&
+	    client->map_of == w->master.starts)
 		return;
+	client->map_of = w->master.starts;
 	cluster_map_unref(client->map);
 	client->map = cluster_map_ref(map);
 	if (w->options.fences && cluster_map_session_over(map, client->session))

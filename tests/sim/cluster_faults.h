@@ -168,6 +168,9 @@ static bool is_dispensable(struct world *w, const struct disk *disk)
 		const struct partition *part = &w->partitions[p];
 		bool has = false, other = false;
 
+		if (part->alone != 0 && w->disk_of[part->alone] == (unsigned)(disk - w->disks))
+			return false;
+
 		for (unsigned t = 0; t < TARGETS_MAX; t++) {
 			if (!part->copies[t].in_sync)
 				continue;
@@ -338,7 +341,8 @@ static void drain_disk(struct world *w, struct disk *disk)
 	struct master *m = &w->master;
 
 	if (!w->nodes[NODE_MASTER].alive || w->nodes[NODE_MASTER].frozen_until > w->now ||
-	    servers_left(w) <= COPIES + 1 || disk->entry.target_id == 0)
+	    servers_left(w) <= COPIES + 1 || w->partitions[0].epoch == 0 ||
+	    disk->entry.target_id == 0)
 		return;
 	trace(w, "disk %u is to be emptied", disk_number(w, disk));
 	if (state_apply_drain(m->state, m->applied + 1, &disk->entry.target_id, 1, true) != 0)

@@ -93,7 +93,7 @@ static void target_tells(struct world *w, struct accept_plan *plan, const struct
 
 	memset(out, 0, sizeof(*out));
 	memcpy(out->uuid, disk->uuid, sizeof(out->uuid));
-	out->id = (uint32_t)notes->seen.target_id;
+	out->id = accept_plan_number(plan, disk->uuid, (uint32_t)notes->seen.target_id);
 	out->seen = (struct state_seen){.life = notes->seen.life,
 					.chance = notes->seen.chance,
 					.version = notes->seen.version,
@@ -107,11 +107,9 @@ static void target_tells(struct world *w, struct accept_plan *plan, const struct
 	snprintf(out->server.host, sizeof(out->server.host), "h%u", disk->server);
 	for (unsigned p = 0; out->id != 0 && p < w->options.partitions; p++)
 		if (notes->chains[p].epoch != 0)
-			(void)accept_plan_chain(plan, POOL, p, &notes->chains[p],
+			(void)accept_plan_chain(plan, out->id, POOL, p, &notes->chains[p],
 						notes->seen.version);
-	for (unsigned p = 0; p < w->options.partitions; p++)
-		out->told = out->told || notes->chains[p].epoch != 0;
-	if (out->id != 0 && accept_plan_heard(plan, out->id, out->told) != 0)
+	if (out->id != 0 && accept_plan_heard(plan, out->id) != 0)
 		abort();
 	out->heard = true;
 }
@@ -229,9 +227,10 @@ static void check_accepted(struct world *w, const struct gathered *g)
 	for (size_t i = 0; i < g->decision.accept.chain_count; i++) {
 		const struct chain_change *change = &g->decision.chains[i];
 		struct partition *part = &w->partitions[change->partition];
-		uint64_t base = change->chain.epoch - ACCEPT_EPOCHS - (g->chance >> 32);
+		uint64_t base = accept_plan_epoch(g->plan, POOL, change->partition);
 
 		trace_chain(w, change->partition, &change->chain);
+		part->alone = change->chain.count == 1 ? change->chain.members[0].target_id : 0;
 		part->forgotten = part->forgotten || base < part->epoch;
 		if (i >= g->decision.accept.chain_count - g->decision.unknown ||
 		    (base < part->epoch && accept_plan_missing(g->plan, 0) != 0)) {

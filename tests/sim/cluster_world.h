@@ -241,6 +241,7 @@ struct client {
 	struct way to[SERVERS_MAX];
 	struct way master;
 	struct cluster_map *map;
+	uint64_t map_of; /* start of the master whose it is */
 	uint64_t down_since[SERVERS_MAX]; /* 0: it could be reached */
 };
 
@@ -297,6 +298,8 @@ struct partition {
 	unsigned count;
 	bool exposed;   /* unsynced data may have been lost, rightly */
 	bool accepted;  /* any data may have been lost: an administrator has said so */
+	uint32_t alone; /* target that is all of its chain, which is accepted and not published yet
+			 */
 	bool forgotten; /* what was done by its latest chains, which nobody has gone by */
 	struct history histories[FILES][MODEL_BLOCKS];
 	uint64_t acked[FILES]; /* highest version that a client was told of */

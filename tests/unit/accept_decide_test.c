@@ -70,11 +70,14 @@ static void begin_plan(void)
 	assert_non_null(plan);
 }
 
-/* All of @partitions, by a newer map. */
+/* All of @partitions, by a newer map and all members. */
 static void told(uint32_t partitions, const struct map_chain *chain)
 {
 	for (uint32_t p = 0; p < partitions; p++)
-		assert_int_equal(accept_plan_chain(plan, map->pools[0].id, p, chain, 99), 0);
+		for (uint32_t m = 0; m < chain->count; m++)
+			assert_int_equal(accept_plan_chain(plan, chain->members[m].target_id,
+							   map->pools[0].id, p, chain, 99),
+					 0);
 }
 
 static struct accept_target target_of(uint32_t id, uint64_t life, bool settled)
@@ -84,7 +87,7 @@ static struct accept_target target_of(uint32_t id, uint64_t life, bool settled)
 	snprintf(target.uuid, sizeof(target.uuid), "uuid-%u", id);
 	target.server = server_of(id);
 	target.seen = (struct state_seen){.life = 50, .chance = 1, .version = UINT64_MAX >> 20};
-	assert_int_equal(accept_plan_heard(plan, id, true), 0);
+	assert_int_equal(accept_plan_heard(plan, id), 0);
 	return target;
 }
 
@@ -146,7 +149,7 @@ static void a_pool_has_all_its_chains_or_none(void **state)
 	for (uint32_t p = 0; p < PARTITIONS; p++) {
 		const struct map_chain *chain = &after->pools[0].chains[p];
 
-		assert_true(chain->epoch >= 5 + ACCEPT_EPOCHS);
+		assert_true(chain->epoch >= UINT64_C(1) << ACCEPT_COUNT_SHIFT);
 		assert_int_equal(chain->members[0].state, MEMBER_IN_SYNC);
 		assert_true(chain->members[0].target_id == 1 || chain->members[0].target_id == 2);
 		assert_int_equal(chain->count, p < 3 ? 3 : 1);
@@ -166,12 +169,56 @@ static void a_pool_that_nobody_knows_chains_of_is_placed_later(void **state)
 	assert_int_equal(decision.accept.chain_count, 0);
 }
 
+/* They are in chains that are told, and come when they come. */
+static void numbers_that_chains_name_do_not_come_again(void **state)
+{
+	struct map_chain later = {
+		.epoch = 5, .count = 2, .members = {{1, MEMBER_IN_SYNC}, {9, MEMBER_IN_SYNC}}};
+	struct accept_target targets[1];
+	struct map_server server = server_of(7);
+	struct map_target target = {.uuid = "uuid-new"};
+
+	register_targets(3);
+	begin_plan();
+	told(PARTITIONS, &later);
+	targets[0] = target_of(1, LIFE(1), true);
+	accept_it(targets, 1);
+	assert_int_equal(state_apply_register(f.state, ++f.index, &server, &target, 1), 0);
+	assert_int_equal(state_target_id(f.state, "uuid-new"), 10);
+}
+
+/* Masters on two copies have given the same number to two servers. */
+static void servers_are_who_they_are_by_name(void **state)
+{
+	struct map_chain later = chain_of(5);
+	struct accept_target targets[3];
+
+	register_targets(3);
+	begin_plan();
+	told(PARTITIONS, &later);
+	targets[0] = target_of(4, LIFE(1), true);
+	targets[0].server = server_of(2);
+	targets[0].server.id = 9; /* known by another number */
+	targets[1] = target_of(5, LIFE(1), true);
+	targets[1].server.id = 3; /* another's */
+	targets[2] = target_of(6, LIFE(1), true);
+	targets[2].server.id = 3; /* likewise */
+	accept_it(targets, 3);
+	assert_int_equal(state_server_id(f.state, "s2"), 2);
+	assert_int_equal(state_server_id(f.state, "s3"), 3);
+	assert_int_equal(state_server_id(f.state, "s5"), 10);
+	assert_int_equal(state_server_id(f.state, "s6"), 11);
+	assert_int_equal(state_target_id(f.state, "uuid-6"), 6);
+}
+
 #define TEST(function_) cmocka_unit_test_setup_teardown(function_, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(who_has_gone_on_since_is_known_from_who_began_anew),
+		TEST(numbers_that_chains_name_do_not_come_again),
+		TEST(servers_are_who_they_are_by_name),
 		TEST(a_pool_has_all_its_chains_or_none),
 		TEST(a_pool_that_nobody_knows_chains_of_is_placed_later),
 	};

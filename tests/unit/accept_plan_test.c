@@ -23,7 +23,9 @@
 #define CHAIN(epoch_, ...)                                                                         \
 	((struct map_chain){.epoch = (epoch_), .count = 3, .members = {__VA_ARGS__}})
 
-#define CHANCE (UINT64_C(5) << 32 | 7)
+#define CHANCE (UINT64_C(5) << 48 | 7)
+#define LINE(times, chance)                                                                        \
+	((uint64_t)(times) << ACCEPT_COUNT_SHIFT | (uint64_t)(chance) << ACCEPT_LINE_SHIFT)
 
 static struct map_chain chains[2];
 static struct map_pool pools[1] = {{.id = 1, .partitions = 2, .chains = chains}};
@@ -53,12 +55,20 @@ static void heard(uint32_t a, uint32_t b, uint32_t c)
 
 	for (unsigned i = 0; i < 3; i++)
 		if (ids[i] != 0)
-			assert_int_equal(accept_plan_heard(plan, ids[i], true), 0);
+			assert_int_equal(accept_plan_heard(plan, ids[i]), 0);
 }
 
+static void told_by(uint32_t target, struct map_chain chain, uint64_t version)
+{
+	assert_int_equal(accept_plan_chain(plan, target, 1, 0, &chain, version), 0);
+}
+
+/* By all its members that go by it. */
 static void told(struct map_chain chain, uint64_t version)
 {
-	assert_int_equal(accept_plan_chain(plan, 1, 0, &chain, version), 0);
+	for (uint32_t i = 0; i < chain.count; i++)
+		if (chain.members[i].state != MEMBER_OFFLINE)
+			told_by(chain.members[i].target_id, chain, version);
 }
 
 static void expect(enum accept_kind kind, struct map_chain chain)
@@ -66,7 +76,7 @@ static void expect(enum accept_kind kind, struct map_chain chain)
 	struct map_chain is;
 
 	assert_int_equal(accept_plan_result(plan, 1, 0, &is), kind);
-	assert_int_equal(is.epoch, chain.epoch + ACCEPT_EPOCHS + (CHANCE >> 32));
+	assert_int_equal(is.epoch, LINE((chain.epoch >> ACCEPT_COUNT_SHIFT) + 1, 5));
 	assert_int_equal(is.count, chain.count);
 	for (uint32_t i = 0; i < is.count; i++) {
 		assert_int_equal(is.members[i].target_id, chain.members[i].target_id);
@@ -115,7 +125,7 @@ static void nobody_old_goes_on_when_the_whole_copies_are_silent(void **state)
 	struct map_chain last = CHAIN(12, IN_SYNC(2), IN_SYNC(3), OFFLINE(1));
 
 	heard(1, 0, 0);
-	told(last, 8);
+	told_by(1, last, 8);
 	expect(ACCEPT_SILENT, last);
 }
 
@@ -129,24 +139,74 @@ static void of_two_histories_the_longer_counts(void **state)
 }
 
 /* In chains of another copy's master its number is another's. */
-static void who_knows_no_chain_was_no_member_of_those_that_are_told(void **state)
+static void who_knows_nothing_of_a_chain_is_not_meant_by_it(void **state)
 {
 	struct map_chain later = CHAIN(12, IN_SYNC(3), IN_SYNC(2), OFFLINE(1));
 
-	heard(0, 2, 0);
-	assert_int_equal(accept_plan_heard(plan, 3, false), 0);
-	/* By the store's own numbers it is. */
-	expect(ACCEPT_SAME, CHAIN(10, IN_SYNC(2), IN_SYNC(3), OFFLINE(1)));
-	told(later, 8);
-	assert_int_equal(accept_plan_missing(plan, 1), 0);
+	heard(1, 2, 3);
+	told_by(2, later, 8);
+	assert_int_equal(accept_plan_missing(plan, 0), 0); /* 2 has everything */
 	expect(ACCEPT_NEWER, CHAIN(12, IN_SYNC(2), OFFLINE(3), OFFLINE(1)));
-	heard(3, 0, 0);
+	/* Of what it has told at some time it is a member. */
+	told_by(3, CHAIN(11, IN_SYNC(2), SYNCING(3), OFFLINE(1)), 7);
 	expect(ACCEPT_NEWER, later);
+}
+
+/* By the numbers of the store everybody is who is meant. */
+static void who_has_not_heard_of_its_first_chain_yet_is_in_it(void **state)
+{
+	heard(1, 2, 3);
+	told_by(2, chains[0], 8);
+	expect(ACCEPT_SAME, chains[0]);
+}
+
+/* An empty disk with the number of one that is not there would be the first, and the others made
+ * equal to it. */
+static void a_namesake_is_missing_where_it_would_be_the_only_one(void **state)
+{
+	struct map_chain later = CHAIN(12, IN_SYNC(3), OFFLINE(2), OFFLINE(1)), out;
+
+	heard(1, 2, 3);
+	told_by(2, later, 8);
+	assert_int_equal(accept_plan_missing(plan, 0), 3);
+	assert_int_equal(accept_plan_missing(plan, 3), 0);
+	assert_int_equal(accept_plan_result(plan, 1, 0, &out), ACCEPT_SILENT);
+	assert_int_equal(chain_index(&out, 3), -1);
+}
+
+/* By how far epochs have jumped nobody can tell which is the newer. */
+static void of_two_accepted_lines_the_one_that_went_further_counts(void **state)
+{
+	struct map_chain further = CHAIN(LINE(1, 7) + 9, IN_SYNC(2), IN_SYNC(3), OFFLINE(1));
+
+	heard(1, 2, 3);
+	told(further, 500);
+	told(CHAIN(LINE(1, 9) + 2, IN_SYNC(1), OFFLINE(2), OFFLINE(3)), 400);
+	expect(ACCEPT_NEWER, further);
+	/* The one that was accepted once more has come after both. */
+	further = CHAIN(LINE(2, 1) + 1, IN_SYNC(3), OFFLINE(1), OFFLINE(2));
+	told(further, 300);
+	expect(ACCEPT_NEWER, further);
+}
+
+static void nobody_goes_on_in_an_epoch_that_was(void **state)
+{
+	struct map_chain out;
+
+	heard(1, 2, 3);
+	told(CHAIN(LINE(1, 9) + 2, IN_SYNC(1), OFFLINE(2), OFFLINE(3)), 400);
+	told(CHAIN(LINE(1, 7) + 9, IN_SYNC(2), IN_SYNC(3), OFFLINE(1)), 500);
+	assert_int_equal(accept_plan_result(plan, 1, 0, &out), ACCEPT_NEWER);
+	assert_int_equal(out.epoch, LINE(2, 5));
+	assert_int_equal(accept_plan_epoch(plan, 1, 0), LINE(1, 7) + 9);
+	/* Nor would any be left. */
+	out.epoch = UINT64_MAX;
+	assert_int_equal(accept_plan_chain(plan, 1, 1, 0, &out, 1), -EINVAL);
 }
 
 static void copies_that_know_nothing_of_each_other_go_on_in_other_epochs(void **state)
 {
-	struct accept_plan *other = accept_plan_new(&map, CHANCE + (UINT64_C(1) << 32));
+	struct accept_plan *other = accept_plan_new(&map, CHANCE + (UINT64_C(1) << 48));
 	struct map_chain a, b;
 
 	assert_non_null(other);
@@ -191,10 +251,10 @@ static void what_makes_no_sense_is_not_taken(void **state)
 {
 	struct map_chain chain = CHAIN(12, OFFLINE(2), OFFLINE(3), OFFLINE(1)), out;
 
-	assert_int_equal(accept_plan_chain(plan, 1, 0, &chain, 1), -EINVAL);
-	assert_int_equal(accept_plan_chain(plan, 1, 2, &chains[0], 1), -EINVAL);
-	assert_int_equal(accept_plan_chain(plan, 2, 0, &chains[0], 1), -EINVAL);
-	assert_int_equal(accept_plan_chain(plan, 1, 0, &chains[1], 1), -EINVAL);
+	assert_int_equal(accept_plan_chain(plan, 1, 1, 0, &chain, 1), -EINVAL);
+	assert_int_equal(accept_plan_chain(plan, 1, 1, 2, &chains[0], 1), -EINVAL);
+	assert_int_equal(accept_plan_chain(plan, 1, 2, 0, &chains[0], 1), -EINVAL);
+	assert_int_equal(accept_plan_chain(plan, 1, 1, 0, &chains[1], 1), -EINVAL);
 	assert_int_equal(accept_plan_result(plan, 1, 1, &out), ACCEPT_NOTHING);
 	assert_int_equal(accept_plan_result(plan, 1, 2, &out), ACCEPT_NOTHING);
 }
@@ -210,7 +270,11 @@ int main(void)
 		TEST(who_is_not_heard_is_not_waited_for_by_those_who_are),
 		TEST(nobody_old_goes_on_when_the_whole_copies_are_silent),
 		TEST(of_two_histories_the_longer_counts),
-		TEST(who_knows_no_chain_was_no_member_of_those_that_are_told),
+		TEST(who_knows_nothing_of_a_chain_is_not_meant_by_it),
+		TEST(who_has_not_heard_of_its_first_chain_yet_is_in_it),
+		TEST(a_namesake_is_missing_where_it_would_be_the_only_one),
+		TEST(of_two_accepted_lines_the_one_that_went_further_counts),
+		TEST(nobody_goes_on_in_an_epoch_that_was),
 		TEST(copies_that_know_nothing_of_each_other_go_on_in_other_epochs),
 		TEST(a_number_is_one_targets),
 		TEST(what_makes_no_sense_is_not_taken),

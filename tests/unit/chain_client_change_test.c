@@ -279,6 +279,39 @@ static void publish_without(struct fixture *f, unsigned partition)
 	cluster_map_unref(map);
 }
 
+static void publish_version(struct fixture *f, uint64_t version)
+{
+	struct cluster_map *map = fake_map(f->fake);
+
+	map->version = version;
+	chain_client_set_map(f->client, map);
+	cluster_map_unref(map);
+}
+
+static uint64_t version_now(struct fixture *f)
+{
+	struct cluster_map *map = chain_client_map(f->client);
+	uint64_t version = map->version;
+
+	cluster_map_unref(map);
+	return version;
+}
+
+/* It would know of no chain as it is, and ask in vain for ever. */
+static void test_an_older_map_is_taken_from_another_master(void **state)
+{
+	struct fixture *f = &fixture;
+
+	publish_version(f, 1000);
+	publish_version(f, 900);
+	assert_int_equal(version_now(f), 1000);
+	chain_client_other_master(f->client);
+	publish_version(f, 900);
+	assert_int_equal(version_now(f), 900);
+	publish_version(f, 800);
+	assert_int_equal(version_now(f), 900);
+}
+
 static unsigned clock_reads;
 static unsigned partition_0;
 
@@ -707,6 +740,7 @@ static void test_a_full_disk_is_given_time_to_be_replaced(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		CASE(test_an_older_map_is_taken_from_another_master),
 		CASE(test_what_is_under_way_at_a_head_that_stays_is_not_sent_again),
 		CASE(test_what_a_head_that_stays_has_lost_is_sent_again_after_a_while),
 		CASE(test_updates_and_flushes_move_to_the_new_head_with_the_map),

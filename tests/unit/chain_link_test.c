@@ -158,6 +158,69 @@ static void test_chunks_the_predecessor_lacks_are_removed(void **state)
 	rig_free_all(rig);
 }
 
+/* A middle that has begun to remove a chunk which its predecessor lacks. */
+static struct rig *removing(void)
+{
+	struct rig *rig = rig_up(1);
+	struct sync_compare nothing = {.first = true, .last = true, .to = SYNC_KEY_MAX};
+
+	predecessor_writes(rig, 1, 0);
+	rig_end(rig, CHAIN_PREPARE, 0);
+	successor_answers(rig, FRAME_OK);
+	(void)predecessor_compares(rig, &nothing);
+	assert_int_equal(rig_operations(rig, CHAIN_REMOVE), 1);
+	return rig;
+}
+
+/* It is gone behind whatever was compared meanwhile. */
+static void test_what_is_being_removed_is_not_compared(void **state)
+{
+	struct rig *rig = removing();
+	struct sync_compare compare = everything(rig);
+	uint64_t again;
+
+	(void)state;
+	chain_source_lost(rig->chain, BEFORE);
+	rig_run(rig);
+	again = predecessor_compares(rig, &compare);
+	assert_int_equal(answer_to(rig, again), NO_ANSWER);
+	rig_end(rig, CHAIN_REMOVE, 0);
+	assert_int_equal(answer_to(rig, again), FRAME_OK);
+	rig_free_all(rig);
+}
+
+static void test_nobody_is_served_while_something_is_being_removed(void **state)
+{
+	struct rig *rig = removing();
+	uint64_t write, read;
+
+	(void)state;
+	rig_configure(rig, 2, 0, 1);
+	write = client_writes(rig, 1, 0, 1, 0);
+	read = client_reads(rig, 0);
+	assert_int_equal(answer_to(rig, write), FRAME_STATUS_NOT_READY);
+	assert_int_equal(answer_to(rig, read), FRAME_STATUS_NOT_READY);
+	rig_end(rig, CHAIN_REMOVE, 0);
+	assert_true(chain_is_ready(rig->chain));
+	write = client_writes(rig, 2, 0, 1, 0);
+	rig_end(rig, CHAIN_PREPARE, 0);
+	assert_int_equal(answer_to(rig, write), FRAME_OK);
+	rig_free_all(rig);
+}
+
+static void test_a_head_compares_when_all_that_it_removes_is_gone(void **state)
+{
+	struct rig *rig = removing();
+
+	(void)state;
+	rig_configure(rig, 2, 0, 3);
+	successor_connects(rig);
+	assert_int_equal(chain_count(rig->chain).link, CHAIN_LINK_WAIT);
+	rig_end(rig, CHAIN_REMOVE, 0);
+	assert_int_equal(chain_count(rig->chain).link, CHAIN_LINK_COMPARING);
+	rig_free_all(rig);
+}
+
 static void test_a_comparison_waits_for_updates_under_way(void **state)
 {
 	struct rig *rig = rig_up(2);
@@ -599,6 +662,9 @@ int main(void)
 		cmocka_unit_test(test_the_end_is_answered_when_the_own_link_is_up),
 		cmocka_unit_test(test_a_copy_that_came_in_is_passed_on_by_a_new_walk),
 		cmocka_unit_test(test_chunks_the_predecessor_lacks_are_removed),
+		cmocka_unit_test(test_what_is_being_removed_is_not_compared),
+		cmocka_unit_test(test_nobody_is_served_while_something_is_being_removed),
+		cmocka_unit_test(test_a_head_compares_when_all_that_it_removes_is_gone),
 		cmocka_unit_test(test_a_comparison_waits_for_updates_under_way),
 		cmocka_unit_test(test_frames_from_a_connection_without_comparison_are_refused),
 		cmocka_unit_test(test_a_bad_comparison_is_refused),

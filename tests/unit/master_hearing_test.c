@@ -135,7 +135,7 @@ static void test_a_mount_is_let_in_when_there_is_a_map_for_it(void **state)
 	push = peer_wait_for(client, &catena__client_push__descriptor, has_opened, 1, 15000);
 	assert_non_null(push);
 	assert_int_equal(push->opened[0]->error, 0);
-	assert_int_equal(push->n_maps, 1);
+	assert_true(push->n_maps >= 1);
 	push_free_unpacked(push);
 	for (int i = 0; i < 3; i++)
 		peer_close(servers[i]);
