@@ -336,8 +336,8 @@ static void removed_arrived(struct world *w, const struct event *event)
 		all = all && job->done[i];
 	}
 	/* All have to answer about the same chain. */
-	if (w->master.map == NULL ||
-	    w->master.map->pools[0].chains[job->temporary % w->options.partitions].epoch !=
+	if (w->master.state_map == NULL ||
+	    w->master.state_map->pools[0].chains[job->temporary % w->options.partitions].epoch !=
 		    job->epoch) {
 		job->asked_at = 0;
 		return;
