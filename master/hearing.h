@@ -8,8 +8,9 @@
  *     (it has told what it has seen); or
  *   - HEARING_SHORT_NS are over, and each chain has an in-sync member that has registered; or
  *   - the time of [recovery] hear_wait is over.
- * Before, no server is registered that has only targets which the store does not know, if it knows any.
- * While nothing is placed yet, all targets are waited for in place of those of chains.
+ * Before, no server is registered that has only targets which the store does not know, if it knows
+ * any. While nothing is placed yet, all targets are waited for in place of those of
+ * chains.
  * A target that knows more than the store, at whatever time it comes, ends all service for good:
  * only an administrator can say which of the two is to go on (catena-master(8)).
  *
