@@ -236,9 +236,11 @@ void chain_configure(struct chain *chain, const struct chain_config *config)
 	if (!FAULTY(NO_EPOCH_CHECK))
 		inbound_lose(chain);
 	/* What we have committed is not known to be the chain's any more: those who come before us
-	 * now need not have it. */
-	if (!chain->in_sync || (!chain->head && !follows(chain, &old)))
+	 * now need not have it, nor do those behind us what they have not answered. */
+	if (!chain->in_sync || (!chain->head && !follows(chain, &old))) {
 		drop_pending(chain, FRAME_STATUS_EPOCH, 0);
+		chain->out_ready = false;
+	}
 	/* Those who come before us now have what was begun here, or nobody does: then we are the
 	 * head, and it is ours to give to the others. The rest was answered to nobody. */
 	if (!was_head && (chain->head || follows(chain, &old)) && chain->in_sync)

@@ -241,7 +241,7 @@ struct client {
 	struct way to[SERVERS_MAX];
 	struct way master;
 	struct cluster_map *map;
-	uint64_t map_of; /* start of the master whose it is */
+	uint64_t map_of;                  /* start of the master whose it is */
 	uint64_t down_since[SERVERS_MAX]; /* 0: it could be reached */
 };
 

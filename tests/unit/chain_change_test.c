@@ -370,6 +370,26 @@ static void test_only_a_member_that_was_ready_resumes(void **state)
 	rig_free_all(rig);
 }
 
+/* What it had passed on, and had no answer to, the one behind it need not have, and is not passed on
+ * any more once that one has come before it. */
+static void test_what_was_dropped_is_shown_to_nobody_before_a_comparison(void **state)
+{
+	struct rig *rig = rig_up(0);
+
+	(void)state;
+	CHANGE(rig, 2, A, {A, IN}, {B, IN});
+	link_comes_up(rig);
+	(void)client_writes(rig, 1, 0, 1, 0);
+	rig_end(rig, CHAIN_PREPARE, 0);
+	CHANGE(rig, 3, A, {B, IN}, {A, IN});
+	CHANGE(rig, 4, A, {A, IN}, {B, IN});
+	assert_false(chain_is_ready(rig->chain));
+	forget_sent(rig);
+	link_comes_up(rig);
+	assert_true(chain_is_ready(rig->chain));
+	rig_free_all(rig);
+}
+
 static void test_a_head_that_is_put_behind_others_is_compared(void **state)
 {
 	struct rig *rig = rig_up(0);
@@ -621,6 +641,7 @@ int main(void)
 		cmocka_unit_test(test_who_has_forgotten_is_compared),
 		cmocka_unit_test(test_a_new_successor_is_compared),
 		cmocka_unit_test(test_only_a_member_that_was_ready_resumes),
+		cmocka_unit_test(test_what_was_dropped_is_shown_to_nobody_before_a_comparison),
 		cmocka_unit_test(test_a_head_that_is_put_behind_others_is_compared),
 		cmocka_unit_test(test_a_question_that_comes_before_the_map_is_kept),
 		cmocka_unit_test(test_a_lost_notice_of_removal_leads_to_a_comparison),

@@ -81,6 +81,10 @@ void data_close(struct data *data, uint64_t timeout_ns)
 void data_set_map(struct data *data, struct cluster_map *map)
 {
 }
+
+void data_other_master(struct data *data)
+{
+}
 static uint64_t lose(struct data_file *file)
 {
 	bool dirty = file->dirty;
