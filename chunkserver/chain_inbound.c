@@ -490,7 +490,8 @@ void inbound_complete(struct request *r)
 
 void inbound_end_answer(struct chain *chain)
 {
-	if (!chain->end_wanted || chain->end_waits > 0 || chain->all_sync != 0 || link_holds(chain))
+	if (!chain->end_wanted || chain->end_waits > 0 || chain->end_behind > 0 ||
+	    chain->all_sync != 0 || link_holds(chain))
 		return;
 	chain->end_wanted = false;
 	answer(chain, &chain->end_source, &chain->end_header, FRAME_OK, 0, NULL);
@@ -548,18 +549,29 @@ void inbound_end_go_on(struct chain *chain)
 		inbound_done(chain);
 }
 
+static void wait_for_one(struct chain *chain, struct request *r)
+{
+	r->end_waits = true;
+	chain->end_behind++;
+}
+
+/* The predecessor may have nothing of them pending itself: if this member died, it would take those
+ * behind, which are waited for, to have all that it has. */
 static void wait_for_queues(struct chain *chain)
 {
 	struct chain_chunk *chunk;
 	struct request *r;
 
-	chain->end_waits = 0;
+	chain->end_waits = chain->end_behind = 0;
+	DL_FOREACH2(chain->pending, r, chain_next)
+	wait_for_one(chain, r);
 	DL_FOREACH(chain->chunks, chunk)
 	{
 		DL_FOREACH(chunk->queue, r)
 		{
 			r->before_end = true;
 			chain->end_waits++;
+			wait_for_one(chain, r);
 		}
 	}
 }

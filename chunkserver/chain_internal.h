@@ -82,6 +82,7 @@ struct request {
 	bool down_done;  /* the successor has answered */
 	bool left;       /* the walk's to copy: nobody waits for the successor */
 	bool before_end; /* came before the SYNC_END that waits for it */
+	bool end_waits;  /* likewise, until those behind have it, too */
 	bool synced;     /* own disk, when it has to be */
 	bool waiting;    /* removal: for its chunks' queues */
 	bool crowded;    /* an update: its client is to be told that the chunk's ids are many */
@@ -182,6 +183,7 @@ struct chain {
 	bool in_changed;   /* this time something was copied to us or removed */
 	bool end_wanted;   /* SYNC_END is to be answered when our link is up */
 	size_t end_waits;  /* for updates that came before it, and are not committed yet */
+	size_t end_behind; /* for those that those behind have not answered yet */
 	uint64_t all_sync; /* serial of the sync of everything that comes before that; 0: none */
 	struct chain_source end_source;
 	struct frame_header end_header;

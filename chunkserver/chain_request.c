@@ -166,6 +166,15 @@ void request_unqueued(struct request *r)
 		inbound_end_go_on(chain);
 }
 
+static void end_waits_less(struct request *r)
+{
+	if (!r->end_waits)
+		return;
+	r->end_waits = false;
+	if (--r->chain->end_behind == 0)
+		inbound_end_answer(r->chain);
+}
+
 static void unlink_request(struct request *r)
 {
 	struct chain *chain = r->chain;
@@ -190,6 +199,7 @@ static void unlink_request(struct request *r)
 		DL_DELETE(r->chunk->queue, r);
 		request_unqueued(r);
 	}
+	end_waits_less(r);
 }
 
 void request_reads(struct request *r, enum chain_action_kind kind)

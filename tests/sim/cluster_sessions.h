@@ -64,8 +64,6 @@ static void check_ends(struct world *w)
 		struct session_seen *seen = &w->sessions[i];
 		bool fenced = state_session_is_fenced(m->state, seen->id);
 
-		if (seen->over_at == 0 && seen->id >= state_next_session_id(m->state))
-			seen->given_up = true; /* the store knows nothing of it */
 		if (seen->over_at == 0 ||
 		    (cluster_map_session_over(m->state_map, seen->id) && !fenced))
 			continue;

@@ -338,16 +338,19 @@ static int find_plants(uint64_t first, uint64_t seeds)
 
 /* Seeds that showed a fault once, of the cluster or of the test. */
 static const uint64_t kept[] = {
-	301001338, /* a half that its process left in place was seen, and repeated after others */
-	313003835, /* the same, when its disk failed */
-	312023518, /* what a syncing member was sent had half of an update, which was then repeated
-		    */
-	312028451, /* the same */
-	311014458, /* an update that waited for space made a removed chunk anew */
-	311018839, /* a copy that became in-sync behind its death was thought to have lived on */
-	302016252, /* a fence had come to its end in another store than the one that serves */
-	400009907, /* two stores were accepted, and gave the same epochs */
-	311000917, /* masters on two copies gave new disks the same number */
+	301001338,  /* a half that its process left in place was seen, and repeated after others */
+	313003835,  /* the same, when its disk failed */
+	312023518,  /* what a syncing member was sent had half of an update, which was then repeated
+		     */
+	312028451,  /* the same */
+	311014458,  /* an update that waited for space made a removed chunk anew */
+	311018839,  /* a copy that became in-sync behind its death was thought to have lived on */
+	302016252,  /* a fence had come to its end in another store than the one that serves */
+	400009907,  /* two stores were accepted, and gave the same epochs */
+	311000917,  /* masters on two copies gave new disks the same number */
+	1100312414, /* a chunk was removed behind a comparison, for a predecessor that had gone */
+	1200096861, /* what was dropped, and not passed on, was shown by a head */
+	1200099009, /* a predecessor took those behind to have what was pending between */
 };
 
 static unsigned seed_fails(uint64_t seed, bool verbose, const char *program, const char *planted)

@@ -158,6 +158,25 @@ static void test_chunks_the_predecessor_lacks_are_removed(void **state)
 	rig_free_all(rig);
 }
 
+/* The predecessor may have nothing pending itself, and take those behind to have what we have. */
+static void test_a_comparison_ends_when_those_behind_have_it_too(void **state)
+{
+	struct rig *rig = rig_up(1);
+	struct sync_compare compare;
+	uint64_t end;
+
+	(void)state;
+	predecessor_writes(rig, 1, 0);
+	rig_end(rig, CHAIN_PREPARE, 0);
+	compare = everything(rig);
+	assert_int_equal(answer_to(rig, predecessor_compares(rig, &compare)), FRAME_OK);
+	end = predecessor_ends(rig);
+	assert_int_equal(answer_to(rig, end), NO_ANSWER);
+	successor_answers(rig, FRAME_OK);
+	assert_int_equal(answer_to(rig, end), FRAME_OK);
+	rig_free_all(rig);
+}
+
 /* A middle that has begun to remove a chunk which its predecessor lacks. */
 static struct rig *removing(void)
 {
@@ -662,6 +681,7 @@ int main(void)
 		cmocka_unit_test(test_the_end_is_answered_when_the_own_link_is_up),
 		cmocka_unit_test(test_a_copy_that_came_in_is_passed_on_by_a_new_walk),
 		cmocka_unit_test(test_chunks_the_predecessor_lacks_are_removed),
+		cmocka_unit_test(test_a_comparison_ends_when_those_behind_have_it_too),
 		cmocka_unit_test(test_what_is_being_removed_is_not_compared),
 		cmocka_unit_test(test_nobody_is_served_while_something_is_being_removed),
 		cmocka_unit_test(test_a_head_compares_when_all_that_it_removes_is_gone),
