@@ -159,14 +159,29 @@ static void a_pool_has_all_its_chains_or_none(void **state)
 
 static void a_pool_that_nobody_knows_chains_of_is_placed_later(void **state)
 {
+	struct accept_target targets[3];
+
+	register_targets(3);
+	begin_plan();
+	for (uint32_t i = 0; i < 3; i++)
+		targets[i] = target_of(i + 1, LIFE(1), true);
+	accept_it(targets, 3);
+	assert_int_equal(decision.unknown, 0);
+	assert_int_equal(decision.accept.chain_count, 0);
+}
+
+/* Whoever is missing has gone by epochs that must not come again. */
+static void a_pool_begins_empty_when_somebody_is_missing_who_may_know_it(void **state)
+{
 	struct accept_target target;
 
 	register_targets(3);
 	begin_plan();
 	target = target_of(1, LIFE(1), true);
 	accept_it(&target, 1);
-	assert_int_equal(decision.unknown, 0);
-	assert_int_equal(decision.accept.chain_count, 0);
+	assert_int_equal(decision.unknown, PARTITIONS);
+	assert_int_equal(decision.accept.chain_count, PARTITIONS);
+	assert_true(decision.chains[0].chain.epoch >= UINT64_C(1) << ACCEPT_COUNT_SHIFT);
 }
 
 /* They are in chains that are told, and come when they come. */
@@ -220,6 +235,7 @@ int main(void)
 		TEST(numbers_that_chains_name_do_not_come_again),
 		TEST(servers_are_who_they_are_by_name),
 		TEST(a_pool_has_all_its_chains_or_none),
+		TEST(a_pool_begins_empty_when_somebody_is_missing_who_may_know_it),
 		TEST(a_pool_that_nobody_knows_chains_of_is_placed_later),
 	};
 
