@@ -111,7 +111,9 @@ void command_log_failed(struct command_log *log, int error);
 uint64_t command_log_applied(const struct command_log *log);
 /* Is everything up to @index on stable storage? */
 bool command_log_is_durable(const struct command_log *log, uint64_t index);
-/* Everything up to there is; for a while it may say 0 after the store has failed. */
+/* Index of the last command that is in the store, on stable storage: whatever happens, the state is
+ * never of an earlier one again. Commands behind it may be durable that have left nothing to store.
+ * For a while it may say 0 after the store has failed. */
 uint64_t command_log_durable(const struct command_log *log);
 
 /* Embedded in what waits; it must live until done() is called, from the log's thread, without any

@@ -17,6 +17,8 @@ struct command_log {
 	struct command_log_options options;
 	/* Going back, and reloads: changed with the lock held, too. */
 	_Atomic uint64_t applied, durable;
+	/* Of the last command by then that is in the store: some leave nothing there. */
+	_Atomic uint64_t stored, durable_stored;
 	uint64_t reloads;
 	_Atomic int error;   /* the store is down with it */
 	uint64_t recover_ns; /* with the state lock: not again before */
@@ -45,6 +47,8 @@ static int reload(struct command_log *log)
 	pthread_mutex_lock(&log->lock);
 	atomic_store(&log->applied, state_applied_index(log->options.state));
 	atomic_store(&log->durable, 0);
+	atomic_store(&log->stored, state_stored_index(log->options.state));
+	atomic_store(&log->durable_stored, 0);
 	log->reloads++;
 	pthread_mutex_unlock(&log->lock);
 	atomic_store(&log->error, 0);
@@ -79,10 +83,12 @@ void command_log_propose(struct command_log *log, const struct command *command,
 			rc = command_apply(log->options.state, index, command, &result);
 		}
 	}
-	if (rc == 0)
+	if (rc == 0) {
+		atomic_store(&log->stored, state_stored_index(log->options.state));
 		atomic_store(&log->applied, index);
-	else if (is_store_error(rc))
+	} else if (is_store_error(rc)) {
 		command_log_failed(log, rc);
+	}
 	done(user, index, rc, &result);
 }
 
@@ -115,7 +121,7 @@ bool command_log_is_durable(const struct command_log *log, uint64_t index)
 
 uint64_t command_log_durable(const struct command_log *log)
 {
-	return atomic_load(&log->durable);
+	return atomic_load(&log->durable_stored);
 }
 
 /* ---- the thread ---- */
@@ -132,12 +138,13 @@ static void end_all(struct command_sync *sync, int status)
 
 static int sync_store(struct command_log *log)
 {
-	uint64_t applied, reloads;
+	uint64_t applied, stored, reloads;
 	int rc = command_log_error(log);
 
 	/* Read before the sync: whoever waits has been applied by now. */
 	pthread_mutex_lock(&log->lock);
 	applied = atomic_load(&log->applied);
+	stored = atomic_load(&log->stored);
 	reloads = log->reloads;
 	pthread_mutex_unlock(&log->lock);
 	if (rc == 0)
@@ -148,8 +155,10 @@ static int sync_store(struct command_log *log)
 	}
 	/* After a reload this index may be one that comes again. */
 	pthread_mutex_lock(&log->lock);
-	if (log->reloads == reloads)
+	if (log->reloads == reloads) {
 		atomic_store(&log->durable, applied);
+		atomic_store(&log->durable_stored, stored);
+	}
 	pthread_mutex_unlock(&log->lock);
 	return 0;
 }
@@ -249,6 +258,8 @@ int command_log_open(const struct command_log_options *options, struct command_l
 	log->last = &log->first;
 	atomic_init(&log->applied, state_applied_index(options->state));
 	atomic_init(&log->durable, 0);
+	atomic_init(&log->stored, state_stored_index(options->state));
+	atomic_init(&log->durable_stored, 0);
 	atomic_init(&log->error, 0);
 	pthread_mutex_init(&log->lock, NULL);
 	pthread_condattr_init(&attr);

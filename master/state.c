@@ -147,6 +147,7 @@ static int load_counters(struct state *state)
 		return rc == -ENOENT ? -EUCLEAN : rc;
 	if (!counters_decode(value, size, &state->counters))
 		rc = -EUCLEAN;
+	state->stored_index = state->counters.index;
 	free(value);
 	return rc;
 }
@@ -284,6 +285,11 @@ uint64_t state_instance(const struct state *state)
 uint64_t state_applied_index(const struct state *state)
 {
 	return state->counters.index;
+}
+
+uint64_t state_stored_index(const struct state *state)
+{
+	return state->stored_index;
 }
 
 void state_counts(const struct state *state, struct state_counts *out)

@@ -57,6 +57,9 @@ const char *state_cluster(const struct state *state);
  * earlier time and has not been started since. */
 uint64_t state_instance(const struct state *state);
 uint64_t state_applied_index(const struct state *state);
+/* Of the last command that has left something in the store, and not in memory only: after a restart
+ * the state is as of this one. */
+uint64_t state_stored_index(const struct state *state);
 
 /* ---- lives ---- */
 struct state_life {

@@ -357,6 +357,7 @@ struct state {
 	uint8_t name_key[NAME_KEY_BYTES];
 	uint64_t name_mask; /* all ones, but in tests, which want many names with one hash */
 	struct counters counters;
+	uint64_t stored_index; /* counters.index as the store has it */
 	struct inode_cache *inodes;
 	struct dentry_cache *dentries;
 	struct session *sessions;

@@ -285,6 +285,46 @@ static void test_what_a_target_has_seen_of_it_is_fine(void **state)
 	}
 }
 
+struct waiting {
+	struct command_sync sync;
+	atomic_bool done;
+};
+
+static void on_synced(struct command_sync *sync, int status)
+{
+	assert_int_equal(status, 0);
+	atomic_store(&((struct waiting *)sync)->done, true);
+}
+
+/* Of a command that leaves nothing in the store its index comes again. */
+static void test_what_leaves_no_trace_in_the_store_is_not_missed_after_a_restart(void **state)
+{
+	struct command command = {.kind = COMMAND_ANSWERED, .session = 9, .answered_through = 1};
+	struct waiting waiting = {.sync.done = on_synced};
+	struct peer *server, *client;
+	uint32_t target;
+	uint64_t id;
+
+	server = server_up(1, &id, &target);
+	master_lock(fx.master);
+	command_log_propose(fx.master->log, &command, ignore, NULL);
+	master_unlock(fx.master);
+	command_log_sync(fx.master->log, &waiting.sync);
+	while (!atomic_load(&waiting.done))
+		usleep(1000);
+	told_seen = seen_now();
+	told_seen.index = command_log_durable(fx.master->log);
+	assert_int_not_equal(told_seen.index, 0);
+	peer_close(server);
+	fixture_stop();
+	assert_int_equal(fixture_start(), 0);
+	peer_close(server_up_again(1, 9, &id, &target));
+	told_seen = (struct state_seen){0};
+	client = client_open_stream(0, 0);
+	assert_true(is_opened_within(client, 8000, 0));
+	peer_close(client);
+}
+
 #define TEST(function_) cmocka_unit_test_setup_teardown(function_, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -298,6 +338,7 @@ int main(void)
 		TEST(test_a_master_behind_its_targets_serves_nobody),
 		TEST(test_a_master_that_lacks_commands_that_targets_know_of_serves_nobody),
 		TEST(test_another_copy_of_its_store_stops_it_while_it_waits),
+		TEST(test_what_leaves_no_trace_in_the_store_is_not_missed_after_a_restart),
 		TEST(test_what_a_target_has_seen_of_it_is_fine),
 	};
 
