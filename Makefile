@@ -35,19 +35,22 @@ LDFLAGS_ALL += -fsanitize=$(SANITIZE)
 endif
 
 PARTS    := common master chunkserver fs
-PROTOS   := $(wildcard common/proto/*.proto)
-GEN_C    := $(patsubst common/proto/%.proto,$(BUILD)/gen/%.pb-c.c,$(PROTOS))
+PROTOS   := $(wildcard common/cluster/proto/*.proto)
+GEN_C    := $(patsubst common/cluster/proto/%.proto,$(BUILD)/gen/%.pb-c.c,$(PROTOS))
 GEN_H    := $(GEN_C:.c=.h)
 # The inside of tools/catena.c, apart so that it can be tested.
 CLI      := $(BUILD)/libcli.a
 LIBS     := $(foreach p,$(PARTS),$(BUILD)/lib$(p).a) $(CLI)
-part_src  = $(filter-out $(1)/main.c,$(wildcard $(1)/*.c))
+MAINS    := master/shell/main.c chunkserver/server/main.c fs/kernel/main.c
+part_src  = $(filter-out $(MAINS),$(sort $(shell find $(1) -name '*.c')))
+# The programs of tests: those of a folder, at any depth, whose names end so.
+tests_in  = $(patsubst %.c,$(BUILD)/%,$(sort $(shell find tests/$(1) -name '*_$(2).c')))
 
 PROGRAMS := $(BUILD)/catena-master $(BUILD)/catena-chunkserver $(BUILD)/mount.catena
 TOOLS    := $(patsubst tools/%.c,$(BUILD)/tools/%,$(wildcard tools/*.c))
-UNIT     := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/*_test.c))
-SIM      := $(patsubst tests/sim/%.c,$(BUILD)/tests/sim/%,$(wildcard tests/sim/*_test.c))
-FUZZ     := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/*_fuzz.c))
+UNIT     := $(call tests_in,unit,test)
+SIM      := $(call tests_in,sim,test)
+FUZZ     := $(call tests_in,fuzz,fuzz)
 HELPERS  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/cluster/*.c tests/posix/*.c tests/fault/*.c tests/bench/*.c)) \
             $(BUILD)/tests/lossyfs/lossyfs
 
@@ -57,9 +60,9 @@ programs: $(PROGRAMS)
 tests: $(UNIT) $(SIM) $(FUZZ) $(HELPERS)
 
 # --- generated code -------------------------------------------------------------------------
-$(BUILD)/gen/%.pb-c.c $(BUILD)/gen/%.pb-c.h: common/proto/%.proto
+$(BUILD)/gen/%.pb-c.c $(BUILD)/gen/%.pb-c.h: common/cluster/proto/%.proto
 	@mkdir -p $(@D)
-	protoc-c --proto_path=common/proto --c_out=$(BUILD)/gen $<
+	protoc-c --proto_path=common/cluster/proto --c_out=$(BUILD)/gen $<
 
 $(BUILD)/gen/%.pb-c.o: $(BUILD)/gen/%.pb-c.c
 	$(CC) $(filter-out -W%,$(CFLAGS_ALL)) -MMD -c -o $@ $<
@@ -69,6 +72,8 @@ $(BUILD)/%.o: %.c | $(GEN_H)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
+# Names of members repeat (store/read.o, chain/read.o). So an archive is always made anew: into one that is
+# there, ar would put a member in the place of another of its name.
 define part_lib
 $(BUILD)/lib$(1).a: $(patsubst %.c,$(BUILD)/%.o,$(call part_src,$(1))) $(if $(filter common,$(1)),$(GEN_C:.c=.o))
 	@rm -f $$@
@@ -81,11 +86,11 @@ $(CLI): $(patsubst %.c,$(BUILD)/%.o,$(wildcard tools/cli/*.c))
 	ar rcs $@ $^
 
 link = $(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(PKG_LIBS)
-$(BUILD)/catena-master: $(BUILD)/master/main.o $(BUILD)/libmaster.a $(BUILD)/libcommon.a
+$(BUILD)/catena-master: $(BUILD)/master/shell/main.o $(BUILD)/libmaster.a $(BUILD)/libcommon.a
 	$(link)
-$(BUILD)/catena-chunkserver: $(BUILD)/chunkserver/main.o $(BUILD)/libchunkserver.a $(BUILD)/libcommon.a
+$(BUILD)/catena-chunkserver: $(BUILD)/chunkserver/server/main.o $(BUILD)/libchunkserver.a $(BUILD)/libcommon.a
 	$(link)
-$(BUILD)/mount.catena: $(BUILD)/fs/main.o $(BUILD)/libfs.a $(BUILD)/libcommon.a
+$(BUILD)/mount.catena: $(BUILD)/fs/kernel/main.o $(BUILD)/libfs.a $(BUILD)/libcommon.a
 	$(link)
 $(TOOLS): $(BUILD)/tools/%: $(BUILD)/tools/%.o $(LIBS)
 	$(link)
@@ -97,16 +102,18 @@ $(BUILD)/tests/lossyfs/lossyfs: $(BUILD)/tests/lossyfs/names.o $(BUILD)/tests/lo
 $(BUILD)/tests/bench/state_bench: $(BUILD)/libmaster.a
 .SECONDARY:
 
-# The simulation of a cluster plants faults in these.
-PLANTED := $(patsubst %.c,$(BUILD)/planted/%.o,$(wildcard chunkserver/chain*.c) chunkserver/clients.c chunkserver/store_ops.c chunkserver/target_entry.c \
-           $(wildcard $(addprefix master/,chain_manager.c chain_plan.c chain_rules.c fences.c liveness.c repair.c \
-           accept_plan.c state_accept.c state_lives.c)))
+# The simulation of a cluster plants faults in these. One that is not found would be linked without them.
+PLANTED_SRC := chunkserver/chain/*.c chunkserver/store/ops.c $(addprefix chunkserver/worker/,client_connections.c target_entry.c) \
+               $(addprefix master/chains/,manager.c plan.c rules.c liveness.c repair.c accept_plan.c) \
+               master/sessions/fences.c $(addprefix master/state/,accept.c lives.c)
+$(foreach p,$(PLANTED_SRC),$(if $(wildcard $(p)),,$(error PLANTED_SRC: there is no $(p))))
+PLANTED := $(patsubst %.c,$(BUILD)/planted/%.o,$(wildcard $(PLANTED_SRC)))
 $(BUILD)/planted/%.o: %.c | $(GEN_H)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) -DCHAIN_PLANTED_FAULTS -MMD -MP -c -o $@ $<
-$(BUILD)/tests/sim/cluster_test: $(BUILD)/tests/sim/cluster_route.o $(PLANTED)
-$(BUILD)/tests/unit/command_log_test $(BUILD)/tests/unit/store_order_test: LDFLAGS_ALL += -Wl,--wrap=kv_sync
-$(BUILD)/tests/sim/cluster_test: LDFLAGS_ALL += -Wl,--wrap=log_write,--wrap=log_enabled,--wrap=log_rate_ok
+$(BUILD)/tests/sim/cluster/cluster_test: $(BUILD)/tests/sim/cluster/route.o $(PLANTED)
+$(BUILD)/tests/unit/master/log/command_log_test $(BUILD)/tests/unit/chunkserver/store/store_order_test: LDFLAGS_ALL += -Wl,--wrap=kv_sync
+$(BUILD)/tests/sim/cluster/cluster_test: LDFLAGS_ALL += -Wl,--wrap=log_write,--wrap=log_enabled,--wrap=log_rate_ok
 
 # Of the simulations, where each takes five times as long.
 SANITIZED_SEEDS ?= 300
@@ -118,9 +125,9 @@ unit fuzz cluster: all tests ## one kind of tests only
 	tests/run --build $(BUILD) $@
 ifdef SEEDS
 SEED0 ?= 1
-sim: $(BUILD)/tests/sim/chain_test $(BUILD)/tests/sim/cluster_test
-	$(BUILD)/tests/sim/chain_test --seed $(SEED0) --seeds $(SEEDS)
-	$(BUILD)/tests/sim/cluster_test --seed $(SEED0) --seeds $(SEEDS)
+sim: $(BUILD)/tests/sim/chain/chain_test $(BUILD)/tests/sim/cluster/cluster_test
+	$(BUILD)/tests/sim/chain/chain_test --seed $(SEED0) --seeds $(SEEDS)
+	$(BUILD)/tests/sim/cluster/cluster_test --seed $(SEED0) --seeds $(SEEDS)
 else
 sim: all tests ## simulations only; with SEEDS=N [SEED0=S] so many seeds of chain and cluster
 	tests/run --build $(BUILD) $@

@@ -7,7 +7,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include "chunkserver/store.h"
+#include "chunkserver/store/store.h"
 
 static int print_chunk(void *user, const struct chunk_key *key, const struct chunk_info *info,
 		       uint32_t content_crc, int error)

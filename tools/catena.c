@@ -9,9 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "common/conf.h"
-#include "common/log.h"
-#include "common/rpc.h"
+#include "common/os/conf.h"
+#include "common/os/log.h"
+#include "common/rpc/rpc.h"
 #include "tools/cli/cli.h"
 
 /* ---- connection ---- */

@@ -11,10 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include "common/clock.h"
-#include "common/conn.h"
-#include "tests/tree.h"
-#include "tests/unit/catena_ca.h"
+#include "common/os/clock.h"
+#include "common/net/conn.h"
+#include "tests/lib/tree.h"
+#include "tests/lib/catena_ca.h"
 
 #define MIB          (1u << 20)
 #define QUEUE_HIGH   (4u << 20)

@@ -13,10 +13,10 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include "common/clock.h"
-#include "common/rpc.h"
-#include "tests/tree.h"
-#include "tests/unit/catena_ca.h"
+#include "common/os/clock.h"
+#include "common/rpc/rpc.h"
+#include "tests/lib/tree.h"
+#include "tests/lib/catena_ca.h"
 
 static double seconds = 2;
 

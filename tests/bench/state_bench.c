@@ -7,9 +7,9 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "common/clock.h"
-#include "master/state.h"
-#include "tests/tree.h"
+#include "common/os/clock.h"
+#include "master/state/state.h"
+#include "tests/lib/tree.h"
 
 #define SESSION     1u
 #define DIRECTORIES 10u

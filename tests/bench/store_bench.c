@@ -6,10 +6,10 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include "chunkserver/store.h"
-#include "common/clock.h"
-#include "common/crc32c.h"
-#include "tests/tree.h"
+#include "chunkserver/store/store.h"
+#include "common/os/clock.h"
+#include "common/base/crc32c.h"
+#include "tests/lib/tree.h"
 
 #define CHUNK  (16u << 20)
 #define MIB    (1u << 20)

@@ -1,4 +1,4 @@
-/* chunkio - drives the client's data plane (fs/data.h) against a cluster, without a mount.
+/* chunkio - drives the client's data plane (fs/data/data.h) against a cluster, without a mount.
  *
  *   chunkio MASTER CA CERT KEY JOB...
  *
@@ -21,10 +21,10 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
-#include "common/clock.h"
-#include "common/rpc.h"
-#include "fs/data.h"
-#include "fs/meta.h"
+#include "common/os/clock.h"
+#include "common/rpc/rpc.h"
+#include "fs/data/data.h"
+#include "fs/session/meta.h"
 
 #define JOBS_MAX  16
 #define BLOCK     4096u

@@ -23,8 +23,8 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include "common/clock.h"
-#include "tests/random.h"
+#include "common/os/clock.h"
+#include "tests/lib/random.h"
 
 #define PROCESSES 4u
 #define FILES     300u

@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-#include "tests/random.h"
+#include "tests/lib/random.h"
 
 #define NS_PER_S INT64_C(1000000000)
 

@@ -36,7 +36,7 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-#include "common/crc32c.h"
+#include "common/base/crc32c.h"
 
 #define BLOCK        4096u
 #define PIECE        65536u

@@ -28,7 +28,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "tests/random.h"
+#include "tests/lib/random.h"
 
 #define CELL         512u
 #define CELLS_MAX    420u /* inside RocksDB up to 64 of them, a file of its own beyond */

@@ -2,12 +2,12 @@
  * accept what encoding would not give. Method: random valid headers, there and back; then mutated,
  * mostly with the checksum made right again, because nothing else would get past it; and pure
  * noise. What decodes must encode to the same bytes. */
-#include "common/bytes.h"
-#include "common/crc32c.h"
-#include "common/frame.h"
-#include "common/hello.h"
-#include "tests/fuzz/frame_gen.h"
-#include "tests/fuzz/fuzz.h"
+#include "common/base/bytes.h"
+#include "common/base/crc32c.h"
+#include "common/net/frame.h"
+#include "common/net/hello.h"
+#include "tests/lib/frame_gen.h"
+#include "tests/lib/fuzz.h"
 
 static uint64_t accepted, refused;
 

@@ -3,9 +3,9 @@
  * encoding mutated (bits, bytes, pieces cut out, doubled or moved, so that protobuf's lengths still
  * fit now and then); whatever decodes must satisfy every promise of cluster_map.h, and come back
  * equal from its own encoding. */
-#include "common/cluster_map.h"
-#include "tests/fuzz/fuzz.h"
-#include "tests/fuzz/map_gen.h"
+#include "common/cluster/cluster_map.h"
+#include "tests/lib/fuzz.h"
+#include "tests/lib/map_gen.h"
 
 #define INPUT_MAX 65536u
 

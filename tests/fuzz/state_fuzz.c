@@ -3,9 +3,9 @@
  * Method: random requests over few inodes and names, packed, mutated (bits, bytes, cut), unpacked
  * and applied, with the check of all records at the end of each run; then records of that store are
  * flipped, cut, deleted or swapped, the state is opened again and, if it opens, used. */
-#include "tests/fuzz/fuzz.h"
-#include "common/log.h"
-#include "tests/unit/state_fixture.h"
+#include "tests/lib/fuzz.h"
+#include "common/os/log.h"
+#include "tests/lib/state_fixture.h"
 
 #define REQUESTS_MAX 120
 #define BYTES_MAX    8192

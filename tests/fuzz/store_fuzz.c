@@ -10,8 +10,8 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
-#include "tests/unit/store_faults.h"
-#include "tests/unit/store_model.h"
+#include "tests/lib/store_faults.h"
+#include "tests/lib/store_model.h"
 
 #define NEEDS_NEW_TARGET 2
 

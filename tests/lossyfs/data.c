@@ -6,7 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "tests/lossyfs/lossy.h"
-#include "tests/random.h"
+#include "tests/lib/random.h"
 
 static void *must(void *memory)
 {

@@ -21,7 +21,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 #include "tests/lossyfs/lossy.h"
-#include "tests/random.h"
+#include "tests/lib/random.h"
 
 #define CUT_XATTR "user.lossyfs.cut"
 

@@ -8,7 +8,7 @@
 #include <unistd.h>
 #include <utlist.h>
 #include "tests/lossyfs/lossy.h"
-#include "tests/random.h"
+#include "tests/lib/random.h"
 
 #define OPS_MAX 1000u
 

@@ -21,7 +21,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "tests/random.h"
+#include "tests/lib/random.h"
 
 #define NAMES    12
 #define DIRS     3

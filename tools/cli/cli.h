@@ -6,8 +6,8 @@
 #include <stdint.h>
 #include <stdio.h>
 #include "catena.pb-c.h"
-#include "common/clock.h"
-#include "common/rpc.h"
+#include "common/os/clock.h"
+#include "common/rpc/rpc.h"
 
 #define CLI_USAGE      64
 #define CLI_TIMEOUT_NS (10 * NS_PER_SEC)

@@ -1,8 +1,8 @@
 /* recovery.c - catena recovery, catena chain accept-data-loss. */
 #include <stdlib.h>
 #include <string.h>
-#include "common/cluster_map.h"
-#include "common/conf.h"
+#include "common/cluster/cluster_map.h"
+#include "common/os/conf.h"
 #include "tools/cli/cli.h"
 
 static int show(const Catena__StatusReply *status)

@@ -1,7 +1,7 @@
 /* status_json.c - the status for programs: everything that the master said, and the sums. */
 #include <errno.h>
 #include <jansson.h>
-#include "common/cluster_map.h"
+#include "common/cluster/cluster_map.h"
 #include "tools/cli/cli.h"
 
 static json_t *number(uint64_t value)

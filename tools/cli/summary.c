@@ -2,7 +2,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include "common/cluster_map.h"
+#include "common/cluster/cluster_map.h"
 #include "tools/cli/cli.h"
 
 const Catena__Target *cli_target(const Catena__ClusterMap *map, uint32_t target_id)

@@ -1,0 +1,458 @@
+/* chain.c - environment, actions and configuration of chain members. */
+#include "chunkserver/chain/internal.h"
+#include <stdlib.h>
+#include <string.h>
+#include "common/os/log.h"
+
+#define LOG_MODULE "chain"
+
+#define RING_MIN 64u
+
+#ifdef CHAIN_PLANTED_FAULTS
+enum chain_fault chain_planted_fault;
+#endif
+
+void *chain_alloc(size_t size)
+{
+	void *memory = calloc(1, size);
+
+	if (memory == NULL) {
+		log_error("out of memory bytes=%zu: ending", size);
+		abort();
+	}
+	return memory;
+}
+
+void chain_table_add(struct table *table, struct table_node *node, uint64_t hash)
+{
+	if (table_add(table, node, hash) == 0)
+		return;
+	log_error("out of memory for a table: ending");
+	abort();
+}
+
+/* ---- actions ---- */
+
+static void ring_grow(struct chain_env *env)
+{
+	size_t size = env->ring_size == 0 ? RING_MIN : 2 * env->ring_size;
+	struct chain_action *ring = chain_alloc(size * sizeof(*ring));
+
+	for (size_t i = 0; i < env->ring_count; i++)
+		ring[i] = env->ring[(env->ring_first + i) % env->ring_size];
+	free(env->ring);
+	env->ring = ring;
+	env->ring_size = size;
+	env->ring_first = 0;
+}
+
+struct chain_action *action_add(struct chain_env *env, enum chain_action_kind kind)
+{
+	struct chain_action *action;
+
+	if (env->ring_count == env->ring_size)
+		ring_grow(env);
+	action = &env->ring[(env->ring_first + env->ring_count++) % env->ring_size];
+	memset(action, 0, sizeof(*action));
+	action->kind = kind;
+	return action;
+}
+
+static void abort_counts(struct chain *chain)
+{
+	if (chain == NULL)
+		return;
+	chain->aborting++;
+	copy_altered(chain);
+}
+
+void operation_add(struct request *r, enum chain_action_kind kind)
+{
+	struct chain_action *action = action_add(r->env, kind);
+
+	action->chain = r->chain;
+	action->request = &r->public;
+	r->refs++;
+	if (kind == CHAIN_ABORT)
+		abort_counts(r->chain);
+	if (kind == CHAIN_COMMIT || kind == CHAIN_ABORT)
+		return;
+	/* One more reference, for the result. */
+	r->refs++;
+	r->env->operations++;
+}
+
+void trouble(struct chain *chain)
+{
+	action_add(chain->env, CHAIN_TROUBLE)->chain = chain;
+}
+
+static void action_release(struct chain_action *action)
+{
+	struct chain *chain = action->kind == CHAIN_ABORT ? action->chain : NULL;
+
+	buf_unref(action->payload);
+	if (action->request != NULL)
+		request_unref(request_of(action->request));
+	/* What the store has of the chunk may be compared only now. */
+	if (chain == NULL || --chain->aborting > 0)
+		return;
+	inbound_go_on(chain);
+	link_consider(chain);
+}
+
+/* The caller has done with the action that it took last. */
+static void current_release(struct chain_env *env)
+{
+	if (!env->taken)
+		return;
+	env->taken = false;
+	action_release(&env->current);
+}
+
+/* Between its choice and its execution an action may have become pointless. */
+static bool still_wanted(struct chain_action *action)
+{
+	struct request *r = action->request == NULL ? NULL : request_of(action->request);
+	struct chain_chunk *chunk;
+
+	switch (action->kind) {
+	case CHAIN_PREPARE:
+		if (!r->dropped)
+			return true;
+		chain_prepared(&r->public, -ECANCELED, false);
+		return false;
+	case CHAIN_COMMIT:
+		if (r->dropped) {
+			chunk = r->chunk;
+			action->kind = CHAIN_ABORT;
+			abort_counts(action->chain);
+			if (chunk != NULL)
+				chunk_hold(chunk);
+			request_over(r);
+			if (chunk != NULL) {
+				chunk_go_on(chunk);
+				chunk_let_go(chunk);
+			}
+		}
+		return true;
+	case CHAIN_SYNC:
+	case CHAIN_READ:
+		if (r->chain != NULL)
+			return true;
+		r->env->operations--;
+		request_unref(r);
+		return false;
+	default:
+		return true;
+	}
+}
+
+const struct chain_action *chain_next(struct chain_env *env)
+{
+	current_release(env);
+	while (env->ring_count > 0) {
+		env->current = env->ring[env->ring_first];
+		env->taken = true;
+		env->ring_first = (env->ring_first + 1) % env->ring_size;
+		env->ring_count--;
+		if (env->current.kind == CHAIN_COMMIT)
+			env->current.request->sessions = env->sessions;
+		if (still_wanted(&env->current))
+			return &env->current;
+		current_release(env);
+	}
+	return NULL;
+}
+
+void answer(struct chain *chain, const struct chain_source *source,
+	    const struct frame_header *header, uint32_t status, uint64_t version,
+	    struct buf *payload)
+{
+	struct chain_action *action;
+	struct frame_header *h;
+
+	if (source->conn == 0)
+		return;
+	action = action_add(chain->env, CHAIN_ANSWER);
+	action->chain = chain;
+	action->conn = source->conn;
+	h = &action->header;
+	*h = *header;
+	h->request_id = source->request_id;
+	h->flags = FRAME_REPLY | (status == FRAME_OK ? header->flags & FRAME_CROWDED : 0);
+	h->status = status;
+	h->epoch = chain->config.epoch;
+	h->version = version;
+	h->length = 0;
+	if (frame_is_update(h->op))
+		h->arg = chain_space(chain);
+	if (payload != NULL && status == FRAME_OK && payload->length > 0) {
+		h->length = payload->length;
+		action->payload = buf_ref(payload);
+	}
+}
+
+/* ---- environment ---- */
+
+struct chain_env *chain_env_new(const struct chain_ops *ops, void *ctx, size_t shell_bytes,
+				uint64_t id_base)
+{
+	struct chain_env *env = chain_alloc(sizeof(*env));
+
+	env->ops = ops;
+	env->ctx = ctx;
+	env->shell_bytes = shell_bytes;
+	env->last_id = id_base;
+	return env;
+}
+
+void chain_env_free(struct chain_env *env)
+{
+	if (env == NULL)
+		return;
+	current_release(env);
+	while (env->ring_count > 0) {
+		action_release(&env->ring[env->ring_first]);
+		env->ring_first = (env->ring_first + 1) % env->ring_size;
+		env->ring_count--;
+	}
+	free(env->ring);
+	cluster_map_unref(env->sessions);
+	table_free(&env->ids);
+	table_free(&env->chunks);
+	free(env);
+}
+
+void chain_env_time(struct chain_env *env, uint64_t now_ns, uint64_t lease_until_ns)
+{
+	env->now_ns = now_ns;
+	env->lease_until_ns = lease_until_ns;
+}
+
+void chain_env_stop(struct chain_env *env)
+{
+	struct chain *chain;
+
+	env->stopped = true;
+	DL_FOREACH(env->chains, chain)
+	held_refuse(chain, FRAME_STATUS_NOT_READY, 0);
+}
+
+size_t chain_env_operations(const struct chain_env *env)
+{
+	return env->operations;
+}
+
+size_t chain_env_requests(const struct chain_env *env)
+{
+	return env->requests;
+}
+
+void chain_tick(struct chain_env *env)
+{
+	bool retry = env->retry;
+	struct chain *chain;
+
+	env->retry = false;
+	DL_FOREACH(env->chains, chain)
+	{
+		if (retry)
+			retry_requests(chain, false);
+		link_consider(chain);
+	}
+}
+
+/* What the store holds is not certain any more: begin like a member that has just started. */
+static void begin_anew(struct chain *chain)
+{
+	drop_everything(chain, FRAME_STATUS_NOT_READY, FRAME_STATUS_GAP);
+	chain->resumable = false;
+}
+
+void chain_store_failed(struct chain_env *env)
+{
+	struct chain *chain;
+
+	if (env->failed)
+		return;
+	env->failed = true;
+	DL_FOREACH(env->chains, chain)
+	begin_anew(chain);
+}
+
+void chain_store_back(struct chain_env *env)
+{
+	struct chain *chain;
+
+	env->failed = false;
+	DL_FOREACH(env->chains, chain)
+	link_consider(chain);
+}
+
+/* ---- one chain ---- */
+
+struct chain *chain_new(struct chain_env *env, uint32_t pool, uint32_t partition)
+{
+	struct chain *chain = chain_alloc(sizeof(*chain));
+
+	chain->env = env;
+	chain->pool = pool;
+	chain->partition = partition;
+	chain->config.self = -1;
+	chain->next_index = chain->previous_index = -1;
+	chain->down_free = UINT64_MAX;
+	DL_APPEND(env->chains, chain);
+	return chain;
+}
+
+void chain_free(struct chain *chain)
+{
+	struct chain_env *env;
+
+	if (chain == NULL)
+		return;
+	env = chain->env;
+	early_drop(chain, 0);
+	walk_drop(chain);
+	chain->copying = false;
+	inbound_lose(chain);
+	held_refuse(chain, 0, 0);
+	drop_queued(chain, 0, 0);
+	drop_pending(chain, 0, 0);
+	/* What the store still works on goes when it has done so. */
+	while (chain->reading != NULL)
+		request_over(chain->reading);
+	while (chain->chunks != NULL) {
+		struct chain_chunk *chunk = chain->chunks;
+
+		chunk_hold(chunk);
+		while (chunk->queue != NULL)
+			request_over(chunk->queue);
+		chunk_let_go(chunk);
+	}
+	DL_DELETE(env->chains, chain);
+	for (size_t i = 0; i < env->ring_count; i++) {
+		struct chain_action *action = &env->ring[(env->ring_first + i) % env->ring_size];
+
+		if (action->chain == chain)
+			action->chain = NULL;
+	}
+	if (env->current.chain == chain)
+		env->current.chain = NULL;
+	free(chain);
+}
+
+uint64_t chain_epoch(const struct chain *chain)
+{
+	return chain->config.epoch;
+}
+
+uint64_t chain_next_server(const struct chain *chain, uint32_t *target_id)
+{
+	if (chain->next_index < 0)
+		return 0;
+	if (target_id != NULL)
+		*target_id = chain->config.members[chain->next_index].target_id;
+	return chain->config.members[chain->next_index].server_id;
+}
+
+uint64_t chain_previous_server(const struct chain *chain)
+{
+	return chain->previous_index < 0 ? 0
+					 : chain->config.members[chain->previous_index].server_id;
+}
+
+bool chain_is_head(const struct chain *chain)
+{
+	return chain->head;
+}
+
+bool chain_is_ready(const struct chain *chain)
+{
+	if (FAULTY(SERVE_UNREADY))
+		return true;
+	return chain->in_sync && !chain->env->failed && !chain->unfit && !chain->outdated &&
+	       chain->removals == 0 && (chain->head || chain->in_ready) &&
+	       (chain->tail || chain->out_ready);
+}
+
+uint64_t chain_space(struct chain *chain)
+{
+	uint64_t free_bytes = chain->env->ops->free_bytes(chain->env->ctx);
+
+	if (link_strict(chain) && chain->down_free < free_bytes)
+		free_bytes = chain->down_free;
+	return free_bytes;
+}
+
+void chain_frame(struct chain *chain, const struct chain_source *source,
+		 const struct frame_header *header, struct buf *payload)
+{
+	uint32_t status = EACCES;
+
+	if (early_keep(chain, source, header, payload))
+		return;
+	if (source->server_id == 0 && frame_is_update(header->op) &&
+	    fence_refuses(chain->env, header->client_id)) {
+		status = FRAME_STATUS_FENCED;
+	} else if (!chain_is_member(chain)) {
+		status = FRAME_STATUS_NOT_MINE;
+	} else if (header->epoch != chain->config.epoch && !FAULTY(NO_EPOCH_CHECK)) {
+		status = FRAME_STATUS_EPOCH;
+	} else if ((header->flags & FRAME_FORWARD) != 0 &&
+		   (source->server_id == 0 || (source->server_id != chain_previous_server(chain) &&
+					       !FAULTY(NO_EPOCH_CHECK)))) {
+		status = EACCES; /* only the predecessor passes on */
+	} else if (chain->removals > 0 && source->server_id == 0) {
+		/* By its last predecessor. What came now might be removed with it. */
+		status = FRAME_STATUS_NOT_READY;
+	} else if ((frame_is_update(header->op) || header->op == FRAME_FLUSH) &&
+		   ((header->flags & FRAME_FORWARD) != 0) == (source->server_id != 0)) {
+		update_arrived(chain, source, header, payload);
+		return;
+	} else if (header->op == FRAME_LIST) {
+		buf_unref(payload);
+		list_arrived(chain, source, header);
+		return;
+	} else if (frame_is_read(header->op)) {
+		buf_unref(payload);
+		read_arrived(chain, source, header);
+		return;
+	} else if (header->op >= FRAME_SYNC_COMPARE && header->op <= FRAME_SYNC_END) {
+		sync_arrived(chain, source, header, payload);
+		return;
+	}
+	answer(chain, source, header, status, 0, NULL);
+	buf_unref(payload);
+}
+
+/* ---- for logs and tests ---- */
+
+const char *chain_link_name(enum chain_link link)
+{
+	static const char *const names[] = {"none", "down", "wait", "comparing", "up"};
+
+	return names[link];
+}
+
+struct chain_counts chain_count(const struct chain *chain)
+{
+	struct chain_counts counts = chain->counts;
+
+	counts.link = chain->link;
+	counts.queued = chain->queued;
+	counts.pending = chain->pending_count;
+	counts.held = chain->held_count;
+	counts.strict = link_strict(chain);
+	counts.walking = chain->walk != NULL;
+	counts.damaged = chain->damaged;
+	counts.outdated = chain->outdated;
+	if (chain->walk != NULL) {
+		struct sync_counts walk = sync_walk_counts(chain->walk);
+
+		counts.walk_compared = walk.compared;
+		counts.walk_copied = walk.bytes;
+	}
+	return counts;
+}

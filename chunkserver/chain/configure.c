@@ -1,0 +1,260 @@
+/* configure.c - what a member is in its chain, and what becomes of its work when that
+ * changes.
+ */
+#include "chunkserver/chain/internal.h"
+#include <string.h>
+#include "common/os/log.h"
+
+#define LOG_MODULE "chain"
+
+static struct log_rate outdated_rate;
+
+bool chain_is_member(const struct chain *chain)
+{
+	int self = chain->config.self;
+
+	return self >= 0 && chain->config.members[self].state != MEMBER_OFFLINE;
+}
+
+static int neighbour(const struct chain_config *config, int step)
+{
+	int at = config->self + step;
+
+	while (at >= 0 && at < (int)config->count && config->members[at].state != MEMBER_IN_SYNC)
+		at += step;
+	return at >= 0 && at < (int)config->count ? at : -1;
+}
+
+/* A syncing member is made equal by the tail, one at a time; nobody comes behind it. */
+static void find_neighbours(struct chain *chain, int tail)
+{
+	const struct chain_config *config = &chain->config;
+	int first_syncing = -1;
+
+	for (int i = (int)config->count - 1; i >= 0; i--)
+		if (config->members[i].state == MEMBER_SYNCING)
+			first_syncing = i;
+	if (chain->in_sync) {
+		chain->next_index = chain->tail ? first_syncing : neighbour(config, 1);
+		chain->previous_index = chain->head ? -1 : neighbour(config, -1);
+	} else if (chain_is_member(chain) && first_syncing == config->self) {
+		chain->previous_index = tail;
+	}
+}
+
+static void find_roles(struct chain *chain)
+{
+	const struct chain_config *config = &chain->config;
+	int first = -1, last = -1;
+
+	for (int i = 0; i < (int)config->count; i++) {
+		if (config->members[i].state != MEMBER_IN_SYNC)
+			continue;
+		last = i;
+		first = first < 0 ? i : first;
+	}
+	chain->in_sync =
+		chain_is_member(chain) && config->members[config->self].state == MEMBER_IN_SYNC;
+	chain->head = chain->in_sync && first == config->self;
+	chain->tail = chain->in_sync && last == config->self;
+	chain->next_index = chain->previous_index = -1;
+	find_neighbours(chain, last);
+	chain->next_in_sync = chain->next_index >= 0 &&
+			      config->members[chain->next_index].state == MEMBER_IN_SYNC;
+}
+
+static void leave(struct chain *chain)
+{
+	drop_everything(chain, FRAME_STATUS_NOT_MINE, FRAME_STATUS_NOT_MINE);
+	chain->mixed = false;
+}
+
+/* ---- what was said before its time ---- */
+
+void early_drop(struct chain *chain, uint32_t status)
+{
+	if (chain->early.source.conn == 0)
+		return;
+	if (status != 0)
+		answer(chain, &chain->early.source, &chain->early.header, status, 0, NULL);
+	buf_unref(chain->early.payload);
+	memset(&chain->early, 0, sizeof(chain->early));
+}
+
+/* The predecessor has heard of the change before us. It begins with one question, which is kept
+ * until we have heard, too. */
+bool early_keep(struct chain *chain, const struct chain_source *source,
+		const struct frame_header *header, struct buf *payload)
+{
+	if (header->op != FRAME_SYNC_COMPARE || (header->flags & FRAME_FORWARD) == 0 ||
+	    source->server_id == 0 || header->epoch <= chain->config.epoch)
+		return false;
+	early_drop(chain, FRAME_STATUS_EPOCH);
+	chain->early.source = *source;
+	chain->early.header = *header;
+	chain->early.payload = payload;
+	return true;
+}
+
+static void early_arrive(struct chain *chain)
+{
+	struct chain_source source = chain->early.source;
+	struct frame_header header = chain->early.header;
+	struct buf *payload = chain->early.payload;
+
+	if (source.conn == 0 || header.epoch > chain->config.epoch)
+		return;
+	memset(&chain->early, 0, sizeof(chain->early));
+	chain_frame(chain, &source, &header, payload);
+}
+
+/* ---- chains older than the copy ---- */
+
+static void outdated(struct chain *chain, uint64_t epoch, const char *of)
+{
+	chain->outdated = true;
+	if (log_rate_ok(&outdated_rate, 5))
+		log_error("the master's chain is older than %s here: this copy is kept as it is, "
+			  "and serves nothing pool=%u partition=%u epoch=%llu "
+			  "hint=\"does the master run on an older copy of its store?\"",
+			  of, chain->pool, chain->partition, (unsigned long long)epoch);
+}
+
+void outdated_found(struct chain *chain)
+{
+	outdated(chain, chain->config.epoch, "chunks");
+}
+
+bool chunk_is_later(struct chain *chain, const struct chunk_key *key)
+{
+	struct chunk_info info;
+
+	if (chain->env->ops->store.info(chain->env->ctx, key, &info) < 0 || !info.exists ||
+	    info.epoch <= chain->config.epoch)
+		return false;
+	outdated_found(chain);
+	return true;
+}
+
+/* Of what an earlier process was told: this one goes by its configuration. */
+static bool is_outdated(struct chain *chain, const struct chain_config *config)
+{
+	const struct chain_env *env = chain->env;
+	uint64_t known = chain->config.epoch;
+
+	if (known == 0 && env->ops->epoch != NULL)
+		known = env->ops->epoch(env->ctx, chain->pool, chain->partition);
+	if (config->epoch >= known || FAULTY(FORGET_EPOCH))
+		return false;
+	outdated(chain, config->epoch, "the one that was");
+	return true;
+}
+
+/* ---- changes ---- */
+
+static int index_of(const struct chain_config *config, uint32_t target_id)
+{
+	for (int i = 0; i < (int)config->count; i++)
+		if (config->members[i].target_id == target_id)
+			return i;
+	return -1;
+}
+
+/* Everyone in-sync that comes before us has everything that we have, if they all came before us
+ * already. Were we asleep meanwhile, so that it has changed more than once: nothing that we had not
+ * heard of can have been answered without us, except when we were taken out. */
+static bool follows(const struct chain *chain, const struct chain_config *old)
+{
+	const struct chain_config *config = &chain->config;
+
+	for (int i = 0; i < config->self; i++) {
+		int before = index_of(old, config->members[i].target_id);
+
+		if (config->members[i].state == MEMBER_IN_SYNC &&
+		    (before < 0 || before >= old->self ||
+		     old->members[before].state != MEMBER_IN_SYNC))
+			return false;
+	}
+	return chain->previous_index >= 0;
+}
+
+/* Did the new successor come behind us before, waited for by everyone between? */
+static bool precedes(const struct chain *chain, const struct chain_config *old, int old_next,
+		     bool was_strict)
+{
+	int next = !chain->next_in_sync
+			   ? -1
+			   : index_of(old, chain->config.members[chain->next_index].target_id);
+
+	if (next < 0 || next < old->self || old->members[next].state == MEMBER_OFFLINE)
+		return false;
+	return next != old_next || was_strict;
+}
+
+static void settle_readiness(struct chain *chain, const struct chain_config *old, bool was_member,
+			     bool was_in_sync)
+{
+	if (!was_member)
+		chain->in_ready = chain->out_ready = false;
+	if (!chain->head && (!follows(chain, old) || (was_in_sync && !chain->in_sync)))
+		chain->in_ready = false;
+	/* Parts of our copy are the dead predecessor's: another member goes first, and makes us
+	 * whole again. If there is none, ours still has all that was ever answered. */
+	chain->unfit = chain->head && chain->mixed && report_unfit(chain);
+	if (chain->head && !chain->unfit)
+		chain->mixed = false;
+}
+
+void chain_configure(struct chain *chain, const struct chain_config *config)
+{
+	const struct chain_config old = chain->config;
+	bool was_head = chain->head, was_member = chain_is_member(chain);
+	bool was_in_sync = chain->in_sync, was_strict = link_strict(chain);
+	int old_next = chain->next_index;
+
+	if (is_outdated(chain, config))
+		return;
+	chain->outdated = false;
+	if (config->epoch == chain->config.epoch)
+		return;
+	chain->config = *config;
+	if (chain->env->ops->set_epoch != NULL)
+		chain->env->ops->set_epoch(chain->env->ctx, chain->pool, chain->partition,
+					   config->epoch);
+	find_roles(chain);
+	chain->strict = chain->unfit = false;
+	if (!chain_is_member(chain)) {
+		leave(chain);
+		early_arrive(chain);
+		return;
+	}
+	log_debug("configured pool=%u partition=%u epoch=%llu self=%d of=%u", chain->pool,
+		  chain->partition, (unsigned long long)config->epoch, config->self, config->count);
+	settle_readiness(chain, &old, was_member, was_in_sync);
+	chain->resumable = precedes(chain, &old, old_next, was_strict);
+	/* Frames of the old epoch are refused for their epoch, and because of this. */
+	if (!FAULTY(NO_EPOCH_CHECK))
+		inbound_lose(chain);
+	/* What we have committed is not known to be the chain's any more: those who come before us
+	 * now need not have it, nor do those behind us what they have not answered. */
+	if (!chain->in_sync || (!chain->head && !follows(chain, &old))) {
+		drop_pending(chain, FRAME_STATUS_EPOCH, 0);
+		chain->out_ready = false;
+	}
+	/* Those who come before us now have what was begun here, or nobody does: then we are the
+	 * head, and it is ours to give to the others. The rest was answered to nobody. */
+	if (!was_head && (chain->head || follows(chain, &old)) && chain->in_sync)
+		drop_not_begun(chain, FRAME_STATUS_EPOCH);
+	else if (!was_head || !chain->head)
+		drop_queued(chain, FRAME_STATUS_EPOCH, 0);
+	if (!was_head || !chain->head)
+		held_refuse(chain, FRAME_STATUS_EPOCH, 0);
+	/* Only now, since it may be that nobody has to be waited for. */
+	chain->out_conn = 0; /* the caller says which one it is now */
+	link_reset(chain);
+	if (!link_strict(chain)) {
+		pending_go_on(chain);
+		held_accept(chain);
+	}
+	early_arrive(chain);
+}

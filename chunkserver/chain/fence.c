@@ -1,0 +1,109 @@
+/* fence.c - updates of clients whose sessions are over.
+ *
+ * A head refuses new ones, and lets go of those that it has not begun. What is begun comes to its
+ * end: other members may have it by then. So they are counted, until none is queued or pending;
+ * those that a predecessor had begun and passes on, too: it is not clean either before they are
+ * answered here. */
+#include "chunkserver/chain/internal.h"
+
+bool fence_refuses(const struct chain_env *env, uint64_t client_id)
+{
+	return env->sessions != NULL && cluster_map_session_over(env->sessions, client_id) &&
+	       !FAULTY(ACCEPT_FENCED);
+}
+
+void fence_count(struct request *r)
+{
+	if (r->fenced || r->dropped || r->env->sessions == NULL || !frame_is_update(r->public.op) ||
+	    !cluster_map_session_over(r->env->sessions, r->public.client_id))
+		return;
+	r->fenced = true;
+	r->env->fenced++;
+}
+
+void fence_uncount(struct request *r)
+{
+	if (r->fenced)
+		r->env->fenced--;
+	r->fenced = false;
+}
+
+/* Of a client, and nothing has been made of it: it has no version yet. */
+static bool not_begun(const struct request *r)
+{
+	return (r->state == REQUEST_HELD || r->state == REQUEST_QUEUED) && r->source.conn != 0 &&
+	       r->source.server_id == 0;
+}
+
+static void fence_held(struct chain *chain)
+{
+	struct request *r, *next;
+
+	DL_FOREACH_SAFE2(chain->held, r, next, chain_next)
+	{
+		fence_count(r);
+		if (r->fenced && not_begun(r) && !FAULTY(ACCEPT_FENCED))
+			request_refuse(r, FRAME_STATUS_FENCED, 0);
+	}
+}
+
+static void fence_chunk(struct chain_chunk *chunk)
+{
+	struct request *r, *next;
+	bool dropped = false;
+
+	chunk_hold(chunk);
+	DL_FOREACH(chunk->pending, r)
+	fence_count(r);
+	DL_FOREACH_SAFE(chunk->queue, r, next)
+	{
+		fence_count(r);
+		if (!r->fenced || !not_begun(r) || FAULTY(ACCEPT_FENCED))
+			continue;
+		request_refuse(r, FRAME_STATUS_FENCED, 0);
+		dropped = true;
+	}
+	if (dropped)
+		chunk_go_on(chunk);
+	chunk_let_go(chunk);
+}
+
+void chain_env_sessions(struct chain_env *env, struct cluster_map *map)
+{
+	struct chain_chunk *chunk, *next;
+	struct chain *chain;
+
+	if (env->sessions == map)
+		return;
+	cluster_map_unref(env->sessions);
+	env->sessions = cluster_map_ref(map);
+	DL_FOREACH(env->chains, chain)
+	{
+		fence_held(chain);
+		DL_FOREACH_SAFE(chain->chunks, chunk, next)
+		fence_chunk(chunk);
+	}
+}
+
+/* An in-sync member that was put behind another one, or began anew, may have in its store what
+ * nobody else has and nothing remembers: an update that it had begun as the head, say. Its
+ * predecessor takes that away when it compares; what a head has it gives to its successor when
+ * these two compare. Until then the member might become the head, or others be read that lack it,
+ * and what a client had begun whose session is over would take effect after all. */
+static bool not_compared(const struct chain *chain)
+{
+	if (!chain_is_member(chain) || !chain->in_sync)
+		return false;
+	return chain->head ? !chain->tail && !chain->out_ready : !chain->in_ready;
+}
+
+size_t chain_env_fenced(const struct chain_env *env)
+{
+	size_t count = env->fenced;
+	struct chain *chain;
+
+	DL_FOREACH(env->chains, chain)
+	if (not_compared(chain) && !FAULTY(ACK_UNCOMPARED))
+		count++;
+	return FAULTY(ACK_FENCE_EARLY) ? 0 : count;
+}

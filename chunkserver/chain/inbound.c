@@ -1,0 +1,615 @@
+/* inbound.c - the link from the predecessor: being compared, being made equal. */
+#include "chunkserver/chain/internal.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "common/os/log.h"
+
+#define LOG_MODULE "chain"
+
+#define REMOVE_BATCH 128
+
+static struct log_rate bad_rate;
+
+/* ---- damaged chunks ---- */
+
+void suspect_add(struct chain *chain, const struct chunk_key *key)
+{
+	for (unsigned i = 0; i < chain->suspect_count; i++)
+		if (chunk_key_equal(&chain->suspects[i], key))
+			return;
+	if (chain->suspect_count < SUSPECTS_MAX)
+		chain->suspects[chain->suspect_count++] = *key;
+}
+
+void damage_found(struct chain *chain, const struct chunk_key *key)
+{
+	suspect_add(chain, key);
+	/* What comes from the predecessor now would find the damage again: it has to compare. */
+	if (!chain->head)
+		chain->in_ready = false;
+	(void)report_unfit(chain);
+}
+
+static void suspect_remove(struct chain *chain, const struct chunk_key *key)
+{
+	for (unsigned i = 0; i < chain->suspect_count; i++)
+		if (chunk_key_equal(&chain->suspects[i], key))
+			chain->suspects[i--] = chain->suspects[--chain->suspect_count];
+}
+
+static bool is_suspect(void *arg, const struct chunk_key *key)
+{
+	const struct chain *chain = arg;
+
+	for (unsigned i = 0; i < chain->suspect_count; i++)
+		if (chunk_key_equal(&chain->suspects[i], key))
+			return true;
+	return false;
+}
+
+/* ---- states ---- */
+
+/* Requests of the predecessor that are held come again after the comparison. */
+static void drop_held_forwards(struct chain *chain)
+{
+	struct request *r, *next;
+
+	DL_FOREACH_SAFE2(chain->held, r, next, chain_next)
+	if (r->source.server_id != 0)
+		request_over(r);
+}
+
+void inbound_lose(struct chain *chain)
+{
+	struct inbound_compare *c = chain->compare;
+
+	chain->inbound = INBOUND_LOST;
+	chain->in_conn = 0;
+	if (chain->end_wanted)
+		answer(chain, &chain->end_source, &chain->end_header, FRAME_STATUS_GAP, 0, NULL);
+	chain->end_wanted = false;
+	chain->all_sync = 0;
+	if (c != NULL)
+		answer(chain, &c->source, &c->header, FRAME_STATUS_GAP, 0, NULL);
+	free(c);
+	chain->compare = NULL;
+	drop_held_forwards(chain);
+}
+
+void chain_source_lost(struct chain *chain, uint64_t conn)
+{
+	if (conn != 0 && chain->in_conn == conn)
+		inbound_lose(chain);
+	if (conn != 0 && chain->early.source.conn == conn)
+		early_drop(chain, 0);
+}
+
+void inbound_changed(struct chain *chain)
+{
+	chain->in_changed = true;
+	chain->out_ready = false;
+	chain->resumable = false;
+	if (chain->link == CHAIN_LINK_UP || chain->link == CHAIN_LINK_COMPARING)
+		link_set(chain, CHAIN_LINK_WAIT);
+}
+
+static void begin(struct chain *chain, uint64_t conn)
+{
+	inbound_lose(chain);
+	chain->inbound = INBOUND_SYNCING;
+	chain->in_conn = conn;
+	chain->in_ready = false;
+	chain->in_changed = false;
+	/* What waits for space would be waited for: it will come again. */
+	retry_requests(chain, true);
+}
+
+/* ---- SYNC_COMPARE ---- */
+
+static void compare_answer(struct chain *chain, uint32_t status)
+{
+	struct inbound_compare *c = chain->compare;
+	uint32_t bytes = (c->compare.count + 7) / 8;
+	struct buf *buf = NULL;
+
+	chain->compare = NULL;
+	if (status == FRAME_OK && bytes > 0) {
+		buf = chain->env->ops->store.buffer(chain->env->ctx, bytes);
+		if (buf == NULL) {
+			status = FRAME_STATUS_NOT_READY;
+		} else {
+			memcpy(buf->data, c->bitmap, bytes);
+			buf->start = 0;
+			buf->length = bytes;
+			block_checksums(buf->data, 0, bytes, buf->crcs);
+		}
+	}
+	answer(chain, &c->source, &c->header, status, 0, buf);
+	buf_unref(buf);
+	free(c);
+}
+
+static void compare_failed(struct chain *chain, int error)
+{
+	if (error == -EIO)
+		trouble(chain);
+	else if (error == -ESTALE)
+		outdated_found(chain);
+	compare_answer(chain, FRAME_STATUS_NOT_READY);
+	inbound_lose(chain);
+}
+
+static void remove_keys(struct chain *chain, const struct chain_source *source,
+			const struct frame_header *header, const struct chunk_key *keys,
+			uint32_t count)
+{
+	struct request *r = request_new(chain, source, header, NULL);
+
+	r->public.keys = chain_alloc(count * sizeof(*keys));
+	memcpy(r->public.keys, keys, count * sizeof(*keys));
+	r->public.key_count = count;
+	for (uint32_t i = 0; i < count; i++)
+		drop_chunk_pending(chain, &keys[i]);
+	r->state = REQUEST_READING;
+	r->waiting = true;
+	chain->removals++;
+	DL_APPEND2(chain->reading, r, chain_prev, chain_next);
+	gone_go_on(chain);
+}
+
+static bool in_range(const struct sync_compare *compare, const struct chunk_key *key)
+{
+	struct sync_key inner = {key->file_id, key->index};
+
+	return sync_key_compare(inner, compare->from) >= 0 &&
+	       sync_key_compare(inner, compare->to) <= 0;
+}
+
+bool inbound_compares(const struct chain *chain, const struct chunk_key *key)
+{
+	return chain->compare != NULL && in_range(&chain->compare->compare, key);
+}
+
+/* The records of the range must be at rest. */
+static bool range_busy(const struct chain *chain, const struct sync_compare *compare)
+{
+	const struct chain_chunk *chunk;
+
+	DL_FOREACH(chain->chunks, chunk)
+	if (chunk->queue != NULL && in_range(compare, &chunk->key))
+		return true;
+	return false;
+}
+
+/* What came for these chunks before comes first, or it would make them anew. */
+static bool keys_busy(struct chain *chain, const struct chain_request *request)
+{
+	for (uint32_t i = 0; i < request->key_count; i++) {
+		const struct chain_chunk *chunk = chunk_find(chain, &request->keys[i]);
+
+		if (chunk != NULL && chunk->queue != NULL)
+			return true;
+	}
+	return false;
+}
+
+void gone_go_on(struct chain *chain)
+{
+	struct request *r;
+
+	DL_FOREACH2(chain->reading, r, chain_next)
+	{
+		if (!r->waiting || keys_busy(chain, &r->public))
+			continue;
+		r->waiting = false;
+		operation_add(r, CHAIN_REMOVE);
+	}
+}
+
+/* Removes what the predecessor does not have. True: nothing (more) to remove. */
+static bool remove_extra(struct chain *chain)
+{
+	struct inbound_compare *c = chain->compare;
+	const struct chain_source nobody = {0};
+	struct chunk_key keys[REMOVE_BATCH];
+	int n = 0;
+
+	while (n == 0 && !c->cursor.done) {
+		n = sync_extra(&chain->env->ops->store, chain->env->ctx, chain->pool,
+			       chain->partition, &c->compare, chain->config.epoch, &c->cursor, keys,
+			       REMOVE_BATCH);
+		if (n < 0) {
+			compare_failed(chain, n);
+			return false;
+		}
+	}
+	if (n == 0)
+		return true;
+	inbound_changed(chain);
+	remove_keys(chain, &nobody, &c->header, keys, (uint32_t)n);
+	return false;
+}
+
+void inbound_go_on(struct chain *chain)
+{
+	struct inbound_compare *c = chain->compare;
+	int rc;
+
+	/* What a former predecessor has had removed is not compared before it is gone. */
+	if (c == NULL || c->removing || chain->aborting > 0 || chain->removals > 0 ||
+	    range_busy(chain, &c->compare))
+		return;
+	if (!c->begun) {
+		c->begun = true;
+		rc = sync_differs(&chain->env->ops->store, chain->env->ctx, chain->pool,
+				  chain->partition, &c->compare, chain->config.epoch, is_suspect,
+				  chain, c->bitmap);
+		if (rc < 0) {
+			compare_failed(chain, rc);
+			return;
+		}
+	}
+	if (remove_extra(chain))
+		compare_answer(chain, FRAME_OK);
+	else if (chain->compare != NULL)
+		chain->compare->removing = true;
+}
+
+void chain_removed(struct chain_request *request, int error)
+{
+	struct request *r = request_of(request);
+	struct chain *chain = r->chain;
+
+	r->env->operations--;
+	if (chain != NULL && r->source.conn != 0) {
+		if (error == 0)
+			chain_gone(chain, r->public.keys, r->public.key_count);
+		else
+			trouble(chain);
+		request_end(r, error == 0 ? FRAME_OK : FRAME_STATUS_NOT_READY, NULL);
+	} else if (chain != NULL) {
+		request_over(r);
+		if (chain->compare != NULL && chain->compare->removing) {
+			chain->compare->removing = false;
+			if (error != 0)
+				compare_failed(chain, error);
+			else
+				inbound_go_on(chain);
+		}
+	}
+	request_unref(r);
+	if (chain == NULL || chain->removals > 0)
+		return;
+	inbound_go_on(chain);
+	link_consider(chain);
+}
+
+static uint32_t compare_range(struct chain *chain, const struct chain_source *source,
+			      const struct frame_header *header, const struct buf *payload)
+{
+	struct inbound_compare *c = chain_alloc(sizeof(*c));
+
+	if (sync_compare_decode(buf_payload(payload), payload->length, &c->compare) < 0) {
+		free(c);
+		return EINVAL;
+	}
+	if (c->compare.first)
+		begin(chain, source->conn);
+	if (chain->inbound != INBOUND_SYNCING || chain->in_conn != source->conn ||
+	    chain->compare != NULL) {
+		free(c);
+		return FRAME_STATUS_GAP;
+	}
+	c->source = *source;
+	c->header = *header;
+	chain->compare = c;
+	inbound_go_on(chain);
+	return FRAME_OK;
+}
+
+static uint32_t compare_gone(struct chain *chain, const struct chain_source *source,
+			     const struct frame_header *header, const struct buf *payload)
+{
+	struct sync_key gone[SYNC_GONE_MAX];
+	struct chunk_key keys[SYNC_GONE_MAX];
+	int count;
+
+	if (chain->inbound == INBOUND_LOST || chain->in_conn != source->conn)
+		return FRAME_STATUS_GAP;
+	count = sync_gone_decode(buf_payload(payload), payload->length, gone);
+	if (count < 0)
+		return EINVAL;
+	for (int i = 0; i < count; i++) {
+		keys[i] = (struct chunk_key){.pool = chain->pool,
+					     .partition = chain->partition,
+					     .file_id = gone[i].file_id,
+					     .index = gone[i].index};
+		if (chunk_is_later(chain, &keys[i]))
+			return FRAME_STATUS_NOT_READY;
+	}
+	remove_keys(chain, source, header, keys, (uint32_t)count);
+	return FRAME_OK;
+}
+
+static uint32_t compare_blocks(struct chain *chain, const struct chain_source *source,
+			       const struct frame_header *header, const struct buf *payload)
+{
+	const struct chain_ops *ops = chain->env->ops;
+	struct sync_blocks *blocks;
+	struct chunk_key key = {.pool = chain->pool, .partition = chain->partition};
+	struct buf *buf = NULL;
+	uint32_t status = FRAME_STATUS_NOT_READY, bytes;
+	int rc;
+
+	if (chain->inbound != INBOUND_SYNCING || chain->in_conn != source->conn)
+		return FRAME_STATUS_GAP;
+	blocks = chain_alloc(sizeof(*blocks));
+	if (sync_blocks_decode(buf_payload(payload), payload->length, blocks) < 0) {
+		free(blocks);
+		return EINVAL;
+	}
+	key.file_id = blocks->key.file_id;
+	key.index = blocks->key.index;
+	bytes = (blocks->count + 7) / 8;
+	buf = ops->store.buffer(chain->env->ctx, bytes);
+	if (buf == NULL)
+		goto out;
+	rc = sync_blocks_differ(&ops->store, chain->env->ctx, &key, blocks, is_suspect(chain, &key),
+				buf->data);
+	if (rc < 0) {
+		trouble(chain);
+		goto out;
+	}
+	buf->start = 0;
+	buf->length = bytes;
+	block_checksums(buf->data, 0, bytes, buf->crcs);
+	answer(chain, source, header, FRAME_OK, 0, buf);
+	status = FRAME_OK;
+out:
+	buf_unref(buf);
+	free(blocks);
+	return status;
+}
+
+/* The predecessor has been equal with us, and has pending whatever we lack. Are we still what we
+ * were? */
+static uint32_t resume_arrived(struct chain *chain, const struct chain_source *source,
+			       const struct frame_header *header)
+{
+	if (!chain->in_ready && !FAULTY(RESUME_UNEQUAL))
+		return FRAME_STATUS_GAP;
+	inbound_lose(chain);
+	chain->inbound = INBOUND_DONE;
+	chain->in_conn = source->conn;
+	chain->in_ready = true;
+	chain->end_wanted = true;
+	chain->end_source = *source;
+	chain->end_header = *header;
+	link_consider(chain);
+	inbound_end_answer(chain);
+	return FRAME_OK;
+}
+
+static uint32_t compare_arrived(struct chain *chain, const struct chain_source *source,
+				const struct frame_header *header, const struct buf *payload)
+{
+	int kind = payload == NULL ? -EBADMSG
+				   : sync_compare_kind(buf_payload(payload), payload->length);
+
+	if (kind == SYNC_KIND_RANGE)
+		return compare_range(chain, source, header, payload);
+	if (kind == SYNC_KIND_GONE)
+		return compare_gone(chain, source, header, payload);
+	if (kind == SYNC_KIND_BLOCKS)
+		return compare_blocks(chain, source, header, payload);
+	if (kind == SYNC_KIND_RESUME)
+		return resume_arrived(chain, source, header);
+	return EINVAL;
+}
+
+/* ---- SYNC_DATA, SYNC_COMMIT ---- */
+
+static bool at_blocks(const struct frame_header *header)
+{
+	uint32_t length = header->length > 0 ? header->length : header->range;
+
+	if (header->op == FRAME_SYNC_COMMIT)
+		return header->length > 0;
+	return length > 0 && header->offset % BLOCK_SIZE == 0 && length % BLOCK_SIZE == 0 &&
+	       (header->length == 0 || header->range == 0);
+}
+
+static uint32_t copy_arrived(struct chain *chain, const struct chain_source *source,
+			     const struct frame_header *header, struct buf *payload)
+{
+	struct chain_chunk *chunk;
+	struct chunk_info info;
+	struct request *r;
+	int rc;
+
+	info.version = 0;
+	if (chain->inbound != INBOUND_SYNCING || chain->in_conn != source->conn)
+		return FRAME_STATUS_GAP;
+	if (!at_blocks(header) ||
+	    (header->op == FRAME_SYNC_COMMIT &&
+	     (sync_commit_decode(buf_payload(payload), payload->length, &info) < 0 ||
+	      info.epoch > chain->config.epoch)))
+		return EINVAL;
+	/* The predecessor's copy has them, or they were never answered to anyone. */
+	drop_chunk_pending(chain, &header->key);
+	rc = chunk_make(chain, &header->key, &chunk);
+	if (rc < 0 && rc != -EBADMSG) {
+		if (rc != -ESTALE)
+			trouble(chain);
+		return FRAME_STATUS_NOT_READY;
+	}
+	if (rc < 0)
+		return EIO;
+	r = request_new(chain, source, header, payload == NULL ? NULL : buf_ref(payload));
+	chain->mixed = true;
+	/* Updates may follow it at once. */
+	if (header->op == FRAME_SYNC_COMMIT)
+		chunk->last = info.version;
+	queue_request(chunk, r);
+	return FRAME_OK;
+}
+
+void inbound_complete(struct request *r)
+{
+	struct chain *chain = r->chain;
+	struct chain_chunk *chunk = r->chunk;
+	const struct chunk_key key = r->public.key;
+	struct chunk_info info;
+	int rc = sync_commit_decode(buf_payload(r->public.payload), r->public.payload->length,
+				    &info);
+
+	if (rc == 0 && chain->inbound != INBOUND_SYNCING)
+		rc = -ECANCELED;
+	if (rc == 0)
+		rc = chain->env->ops->store.complete(chain->env->ctx, &key, &info);
+	if (rc == 0) {
+		chunk->committed = chunk->last = info.version;
+		suspect_remove(chain, &key);
+		inbound_changed(chain);
+		request_end(r, FRAME_OK, NULL);
+		return;
+	}
+	if (rc == -EIO)
+		trouble(chain);
+	if (log_rate_ok(&bad_rate, 5))
+		log_warn("copy not completed pool=%u partition=%u chunk=%llu/%u error=%d",
+			 chain->pool, chain->partition, (unsigned long long)key.file_id, key.index,
+			 rc);
+	/* With those that have followed it. */
+	drop_from(r, FRAME_STATUS_NOT_READY, FRAME_STATUS_NOT_READY);
+	inbound_lose(chain);
+}
+
+/* ---- SYNC_END ---- */
+
+void inbound_end_answer(struct chain *chain)
+{
+	if (!chain->end_wanted || chain->end_waits > 0 || chain->end_behind > 0 ||
+	    chain->all_sync != 0 || link_holds(chain))
+		return;
+	chain->end_wanted = false;
+	answer(chain, &chain->end_source, &chain->end_header, FRAME_OK, 0, NULL);
+}
+
+/* Equal from now on. */
+static void inbound_done(struct chain *chain)
+{
+	chain->inbound = INBOUND_DONE;
+	chain->in_ready = true;
+	chain->mixed = false;
+	link_consider(chain);
+	inbound_end_answer(chain);
+}
+
+void chain_all_synced(struct chain_env *env, uint64_t serial, int error)
+{
+	struct chain *chain;
+
+	env->operations--;
+	DL_FOREACH(env->chains, chain)
+	if (chain->all_sync == serial)
+		break;
+	if (chain == NULL)
+		return;
+	chain->all_sync = 0;
+	if (error == 0) {
+		inbound_done(chain);
+		return;
+	}
+	trouble(chain);
+	inbound_lose(chain);
+}
+
+/* What was flushed while this member was away, or what it holds by copies, counts as durable at all
+ * members from now on. So it has to be, whoever wrote it here. */
+static void sync_everything(struct chain *chain)
+{
+	struct chain_action *action = action_add(chain->env, CHAIN_SYNC_ALL);
+
+	chain->all_sync = ++chain->env->last_id;
+	chain->env->operations++;
+	action->chain = chain;
+	action->serial = chain->all_sync;
+	action->header.key = (struct chunk_key){.pool = chain->pool, .partition = chain->partition};
+}
+
+void inbound_end_go_on(struct chain *chain)
+{
+	if (chain->inbound != INBOUND_SYNCING || !chain->end_wanted || chain->all_sync != 0)
+		return;
+	if ((!chain->in_sync || chain->in_changed) && !FAULTY(NO_SYNC_AT_END))
+		sync_everything(chain);
+	else
+		inbound_done(chain);
+}
+
+static void wait_for_one(struct chain *chain, struct request *r)
+{
+	r->end_waits = true;
+	chain->end_behind++;
+}
+
+/* The predecessor may have nothing of them pending itself: if this member died, it would take those
+ * behind, which are waited for, to have all that it has. */
+static void wait_for_queues(struct chain *chain)
+{
+	struct chain_chunk *chunk;
+	struct request *r;
+
+	chain->end_waits = chain->end_behind = 0;
+	DL_FOREACH2(chain->pending, r, chain_next)
+	wait_for_one(chain, r);
+	DL_FOREACH(chain->chunks, chunk)
+	{
+		DL_FOREACH(chunk->queue, r)
+		{
+			r->before_end = true;
+			chain->end_waits++;
+			wait_for_one(chain, r);
+		}
+	}
+}
+
+static uint32_t end_arrived(struct chain *chain, const struct chain_source *source,
+			    const struct frame_header *header)
+{
+	if (chain->inbound != INBOUND_SYNCING || chain->in_conn != source->conn ||
+	    chain->compare != NULL || chain->end_wanted)
+		return FRAME_STATUS_GAP;
+	chain->end_wanted = true;
+	chain->end_source = *source;
+	chain->end_header = *header;
+	wait_for_queues(chain);
+	if (chain->end_waits == 0)
+		inbound_end_go_on(chain);
+	return FRAME_OK;
+}
+
+void sync_arrived(struct chain *chain, const struct chain_source *source,
+		  const struct frame_header *header, struct buf *payload)
+{
+	uint32_t status;
+
+	if ((header->flags & FRAME_FORWARD) == 0)
+		status = EACCES;
+	else if (chain->env->failed || chain->env->stopped || chain->outdated)
+		status = FRAME_STATUS_NOT_READY;
+	else if (header->op == FRAME_SYNC_COMPARE)
+		status = compare_arrived(chain, source, header, payload);
+	else if (header->op == FRAME_SYNC_END)
+		status = end_arrived(chain, source, header);
+	else
+		status = copy_arrived(chain, source, header, payload);
+	if (status != FRAME_OK)
+		answer(chain, source, header, status, 0, NULL);
+	if (status == EINVAL && log_rate_ok(&bad_rate, 5))
+		log_warn("bad frame from predecessor op=%s pool=%u partition=%u",
+			 frame_op_name(header->op), chain->pool, chain->partition);
+	buf_unref(payload);
+}

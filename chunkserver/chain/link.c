@@ -1,0 +1,378 @@
+/* link.c - the link to the successor: down -> wait -> comparing -> up. */
+#include "chunkserver/chain/internal.h"
+#include <assert.h>
+#include <errno.h>
+#include "common/os/log.h"
+
+#define LOG_MODULE "chain"
+
+#define COPYING_WALKS_MAX 4u
+#define BACKOFF_MIN_NS    (20ull * 1000 * 1000)
+#define PROBE_NS          (200ull * 1000 * 1000)
+#define PROBE_BELOW       (256ull << 20)
+
+static struct log_rate retry_rate;
+
+#define BIT(link) (1u << (link))
+static const unsigned link_allowed[] = {
+	[CHAIN_LINK_NONE] = BIT(CHAIN_LINK_DOWN) | BIT(CHAIN_LINK_WAIT),
+	[CHAIN_LINK_DOWN] = BIT(CHAIN_LINK_NONE) | BIT(CHAIN_LINK_WAIT),
+	[CHAIN_LINK_WAIT] = BIT(CHAIN_LINK_NONE) | BIT(CHAIN_LINK_DOWN) | BIT(CHAIN_LINK_COMPARING),
+	[CHAIN_LINK_COMPARING] = BIT(CHAIN_LINK_NONE) | BIT(CHAIN_LINK_DOWN) |
+				 BIT(CHAIN_LINK_WAIT) | BIT(CHAIN_LINK_UP),
+	[CHAIN_LINK_UP] = BIT(CHAIN_LINK_NONE) | BIT(CHAIN_LINK_DOWN) | BIT(CHAIN_LINK_WAIT),
+};
+
+/* What was forwarded and not answered will have to be sent again; so will what was answered and is
+ * still here: the successor may have lost its memory. */
+static void take_back(struct chain *chain)
+{
+	struct request *r;
+
+	DL_FOREACH2(chain->pending, r, chain_next)
+	{
+		if (r->forwarded)
+			table_remove(&chain->env->ids, &r->id_node);
+		r->forwarded = false;
+		r->down_done = false;
+	}
+	chain->probe_id = 0;
+}
+
+static void came_up(struct chain *chain)
+{
+	struct request *r;
+
+	chain->out_ready = true;
+	chain->backoff_ns = 0;
+	if (!chain->next_in_sync && !FAULTY(NEVER_STRICT))
+		chain->strict = true;
+	/* From now on what it lacks is pending here. */
+	chain->resumable = link_strict(chain);
+	DL_FOREACH2(chain->pending, r, chain_next)
+	forward(r);
+	held_accept(chain);
+	inbound_end_answer(chain);
+	if (!chain->next_in_sync)
+		report_synced(chain);
+}
+
+void link_set(struct chain *chain, enum chain_link link)
+{
+	enum chain_link old = chain->link;
+
+	if (link == old)
+		return;
+	assert((link_allowed[old] & BIT(link)) != 0);
+	log_debug("link pool=%u partition=%u epoch=%llu from=%s to=%s", chain->pool,
+		  chain->partition, (unsigned long long)chain->config.epoch, chain_link_name(old),
+		  chain_link_name(link));
+	chain->link = link;
+	chain->resume_id = 0;
+	if (link != CHAIN_LINK_UP && chain->gone_unanswered > 0) {
+		chain->gone_unanswered = 0;
+		chain->resumable = false;
+	}
+	if (old == CHAIN_LINK_COMPARING)
+		walk_drop(chain);
+	/* Behind the cursor of a walk updates are sent, too. */
+	if (old == CHAIN_LINK_UP || (old == CHAIN_LINK_COMPARING && link != CHAIN_LINK_UP))
+		take_back(chain);
+	if (link == CHAIN_LINK_UP)
+		came_up(chain);
+	else if (link == CHAIN_LINK_DOWN)
+		held_refuse(chain, FRAME_STATUS_NOT_READY, 0);
+	walk_release(chain);
+	if (!link_strict(chain)) {
+		pending_go_on(chain);
+		held_accept(chain);
+	}
+}
+
+void link_reset(struct chain *chain)
+{
+	if (chain->next_index < 0)
+		link_set(chain, CHAIN_LINK_NONE);
+	else
+		link_set(chain, chain->out_conn == 0 ? CHAIN_LINK_DOWN : CHAIN_LINK_WAIT);
+	chain->retry_at_ns = 0;
+	chain->backoff_ns = 0;
+	chain->down_free = UINT64_MAX;
+}
+
+void chain_connection(struct chain *chain, uint64_t conn)
+{
+	if (chain->next_index < 0 || conn == chain->out_conn)
+		return;
+	if (chain->link != CHAIN_LINK_DOWN)
+		link_set(chain, CHAIN_LINK_DOWN);
+	chain->out_conn = conn;
+	if (conn == 0)
+		return;
+	chain->retry_at_ns = 0;
+	link_set(chain, CHAIN_LINK_WAIT);
+	link_consider(chain);
+}
+
+void link_retry(struct chain *chain, uint32_t status)
+{
+	if (chain->link != CHAIN_LINK_UP && chain->link != CHAIN_LINK_COMPARING)
+		return;
+	/* That a neighbour is not so far yet is nothing to tell. */
+	if (status != FRAME_OK && status != FRAME_STATUS_NOT_READY &&
+	    status != FRAME_STATUS_EPOCH && status != FRAME_STATUS_NOT_MINE &&
+	    log_rate_ok(&retry_rate, 5))
+		log_warn(
+			"successor refuses pool=%u partition=%u link=%s status=%s: comparing again",
+			chain->pool, chain->partition, chain_link_name(chain->link),
+			frame_status_name(status));
+	/* It is not what it was thought to be. */
+	if (status == FRAME_STATUS_GAP)
+		chain->resumable = false;
+	chain->backoff_ns = chain->backoff_ns == 0 ? BACKOFF_MIN_NS : 2 * chain->backoff_ns;
+	if (chain->backoff_ns > CHAIN_BACKOFF_NS)
+		chain->backoff_ns = CHAIN_BACKOFF_NS;
+	chain->retry_at_ns = chain->env->now_ns + chain->backoff_ns;
+	link_set(chain, CHAIN_LINK_WAIT);
+}
+
+void copy_altered(struct chain *chain)
+{
+	chain->altered = true;
+	chain->out_ready = false;
+}
+
+void link_altered(struct chain *chain)
+{
+	if (!chain->altered)
+		return;
+	chain->altered = false;
+	chain->out_ready = false;
+	link_retry(chain, FRAME_OK);
+}
+
+struct chain_action *send_to_next(struct chain *chain, uint8_t op)
+{
+	struct chain_action *action = action_add(chain->env, CHAIN_SEND);
+
+	action->chain = chain;
+	action->conn = chain->out_conn;
+	action->header = (struct frame_header){
+		.op = op,
+		.request_id = ++chain->env->last_id,
+		.key = {.pool = chain->pool, .partition = chain->partition},
+		.epoch = chain->config.epoch,
+		.arg = chain->config.members[chain->next_index].target_id,
+	};
+	return action;
+}
+
+/* Everything that is forwarded is answered, or the connection ends. Should it ever be otherwise,
+ * comparing again puts it right. */
+static bool waits_too_long(const struct chain *chain)
+{
+	const struct request *r = chain->pending;
+
+	return chain->link == CHAIN_LINK_UP && r != NULL && r->forwarded &&
+	       chain->env->now_ns - r->sent_ns > CHAIN_PATIENCE_NS;
+}
+
+/* Has it been equal, so that all it may lack is pending here? Then it need not be compared. */
+static bool resume(struct chain *chain)
+{
+	struct chain_env *env = chain->env;
+	struct chain_action *action;
+	struct buf *buf;
+
+	if (!chain->resumable || !chain->out_ready || !(chain->head || chain->in_ready))
+		return false;
+	buf = env->ops->store.buffer(env->ctx, SYNC_RESUME_BYTES);
+	if (buf == NULL)
+		return false;
+	buf->start = 0;
+	buf->length = SYNC_RESUME_BYTES;
+	sync_resume_encode(buf->data);
+	block_checksums(buf->data, 0, buf->length, buf->crcs);
+	link_set(chain, CHAIN_LINK_COMPARING);
+	action = send_to_next(chain, FRAME_SYNC_COMPARE);
+	action->payload = buf;
+	action->header.flags = FRAME_FORWARD;
+	action->header.length = buf->length;
+	chain->resume_id = action->header.request_id;
+	return true;
+}
+
+void link_consider(struct chain *chain)
+{
+	struct chain_env *env = chain->env;
+
+	link_altered(chain);
+	if (waits_too_long(chain))
+		link_retry(chain, ETIMEDOUT);
+	if (chain->walk != NULL)
+		walk_go_on(chain); /* it may have had to wait for its turn to copy */
+	if (chain->link != CHAIN_LINK_WAIT || env->failed || env->now_ns < chain->retry_at_ns ||
+	    chain->unfit || chain->outdated || resume(chain) || !(chain->head || chain->in_ready))
+		return;
+	/* A member that is in-sync is compared while nothing goes on here, since it is waited for;
+	 * others while everything does, but not too many at a time. */
+	if (chain->aborting > 0 || chain->removals > 0)
+		return;
+	if (link_strict(chain) ? chain->queued > 0 : env->copying_walks >= COPYING_WALKS_MAX)
+		return;
+	walk_start(chain);
+}
+
+/* ---- answers of the successor ---- */
+
+static void space_told(struct chain *chain, uint64_t free_bytes)
+{
+	chain->down_free = free_bytes;
+}
+
+static struct request *request_by_id(struct chain *chain, uint64_t id)
+{
+	struct table_node *node = table_first(&chain->env->ids, table_hash(id));
+
+	for (; node != NULL; node = table_more(node)) {
+		struct request *r = (struct request *)(void *)((char *)node -
+							       offsetof(struct request, id_node));
+
+		if (r->id == id && r->chain == chain)
+			return r;
+	}
+	return NULL;
+}
+
+static void resume_answered(struct chain *chain, uint32_t status)
+{
+	chain->resume_id = 0;
+	if (status == FRAME_OK) {
+		link_set(chain, CHAIN_LINK_UP);
+	} else if (status == FRAME_STATUS_GAP) {
+		chain->resumable = false;
+		link_set(chain, CHAIN_LINK_WAIT);
+		link_consider(chain);
+	} else {
+		link_retry(chain, status);
+	}
+}
+
+void chain_answer(struct chain *chain, uint64_t conn, const struct frame_header *header,
+		  const struct buf *payload)
+{
+	struct request *r;
+
+	if (conn == 0 || conn != chain->out_conn || header->request_id == 0)
+		return;
+	link_altered(chain);
+	if ((header->request_id & GONE_BIT) != 0) {
+		chain->gone_unanswered -= chain->gone_unanswered > 0;
+		if (header->status != FRAME_OK) {
+			chain->resumable = false;
+			link_retry(chain, header->status);
+		}
+		return;
+	}
+	if (header->request_id == chain->probe_id) {
+		chain->probe_id = 0;
+		if (header->status == FRAME_OK)
+			space_told(chain, header->arg);
+		return;
+	}
+	if (header->request_id == chain->resume_id) {
+		resume_answered(chain, header->status);
+		return;
+	}
+	if (walk_answered(chain, header, payload))
+		return;
+	r = request_by_id(chain, header->request_id);
+	if (r == NULL || r->public.op != header->op)
+		return;
+	/* Members behind it may have made it in the epoch that we have not heard of, and go by
+	 * that; our client would count from ours. It is asked again, or somebody else is. */
+	if (header->status == FRAME_OK && header->epoch > chain->config.epoch) {
+		link_retry(chain, FRAME_STATUS_EPOCH);
+		return;
+	}
+	if (header->status != FRAME_OK) {
+		link_retry(chain, header->status);
+		return;
+	}
+	table_remove(&chain->env->ids, &r->id_node);
+	r->forwarded = false;
+	r->down_done = true;
+	if (is_update(r))
+		space_told(chain, header->arg);
+	check_done(r);
+}
+
+void link_probe(struct chain *chain)
+{
+	struct chain_env *env = chain->env;
+
+	if (chain->link != CHAIN_LINK_UP || chain->probe_id != 0 ||
+	    chain->down_free >= PROBE_BELOW || env->now_ns < chain->probed_ns + PROBE_NS)
+		return;
+	chain->probed_ns = env->now_ns;
+	chain->probe_id = send_to_next(chain, FRAME_PING)->header.request_id;
+}
+
+uint64_t chain_probe(struct chain *chain)
+{
+	link_probe(chain);
+	return chain_space(chain);
+}
+
+/* ---- removals ----
+ *
+ * Each member gets the master's order to remove a chunk by itself. One that has done so may get the
+ * chunk back from its predecessor, which has not yet, by a walk. So after a walk that has copied
+ * anything, and for a while after one that found anything (the copy may have been made before we
+ * were started), removals are passed on along the chain. */
+
+static bool gone_send(struct chain *chain, const struct sync_key *keys, uint32_t count)
+{
+	struct chain_env *env = chain->env;
+	struct buf *buf = env->ops->store.buffer(env->ctx, SYNC_GONE_ALL_MAX);
+	struct chain_action *action;
+
+	if (buf == NULL)
+		return false;
+	buf->start = 0;
+	buf->length = (uint32_t)sync_gone_encode(keys, count, buf->data);
+	block_checksums(buf->data, 0, buf->length, buf->crcs);
+	action = send_to_next(chain, FRAME_SYNC_COMPARE);
+	action->payload = buf;
+	action->header.flags = FRAME_FORWARD;
+	action->header.length = buf->length;
+	action->header.request_id |= GONE_BIT;
+	chain->gone_unanswered++;
+	return true;
+}
+
+void chain_gone(struct chain *chain, const struct chunk_key *keys, size_t count)
+{
+	struct sync_key part[SYNC_GONE_MAX];
+
+	for (size_t i = 0; i < count; i++)
+		drop_removed(chain, &keys[i]);
+	if (chain->link != CHAIN_LINK_COMPARING && chain->env->now_ns >= chain->tell_until_ns)
+		return;
+	/* Who cannot be told has to be compared. */
+	if (chain->link != CHAIN_LINK_COMPARING && chain->link != CHAIN_LINK_UP) {
+		chain->resumable = false;
+		return;
+	}
+	for (size_t done = 0; done < count;) {
+		uint32_t n = 0;
+
+		for (; n < SYNC_GONE_MAX && done < count; n++, done++)
+			part[n] = (struct sync_key){keys[done].file_id, keys[done].index};
+		/* Without memory for the word: a new comparison finds them, too. */
+		if (!gone_send(chain, part, n)) {
+			link_retry(chain, ENOMEM);
+			return;
+		}
+	}
+}

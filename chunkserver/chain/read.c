@@ -1,0 +1,264 @@
+/* read.c - reads, from any member that is ready. */
+#include "chunkserver/chain/internal.h"
+#include <errno.h>
+#include <string.h>
+
+bool overlaps(const struct request *r, uint32_t offset, uint32_t length)
+{
+	uint64_t first = r->public.offset / BLOCK_SIZE, end;
+	uint64_t other_first = offset / BLOCK_SIZE;
+	uint64_t other_end = ((uint64_t)offset + length + BLOCK_SIZE - 1) / BLOCK_SIZE;
+
+	if (r->public.op == FRAME_FLUSH || r->public.closing)
+		return false;
+	if (r->public.op == FRAME_TRUNCATE)
+		return other_end > first;
+	end = ((uint64_t)r->public.offset + r->public.length + BLOCK_SIZE - 1) / BLOCK_SIZE;
+	return first < other_end && other_first < end;
+}
+
+static bool any_overlaps(struct request *list, uint32_t offset, uint32_t length)
+{
+	struct request *r;
+
+	DL_FOREACH(list, r)
+	if (!r->dropped && overlaps(r, offset, length))
+		return true;
+	return false;
+}
+
+static bool any_touched(struct request *list, uint32_t offset, uint32_t length)
+{
+	struct request *r;
+
+	DL_FOREACH(list, r)
+	if (r->touched && overlaps(r, offset, length))
+		return true;
+	return false;
+}
+
+/* STAT looks at the whole chunk. */
+static uint32_t extent(uint8_t op, uint32_t range)
+{
+	return op == FRAME_STAT ? CHUNK_SIZE_MAX : range;
+}
+
+/* Behind the tail nobody has shown to readers what is pending here. */
+static bool must_ask_tail(struct chain *chain, const struct chunk_key *key, uint32_t offset,
+			  uint32_t length)
+{
+	struct chain_chunk *chunk = chain->tail ? NULL : chunk_find(chain, key);
+
+	return chunk != NULL && (any_overlaps(chunk->queue, offset, length) ||
+				 any_overlaps(chunk->pending, offset, length));
+}
+
+uint32_t chain_read_status(int error)
+{
+	switch (error) {
+	case 0:
+		return FRAME_OK;
+	case -EBADMSG:
+		return EIO;
+	case -ENOMEM:
+	case -EAGAIN:
+		return FRAME_STATUS_NOT_READY;
+	default:
+		return error < 0 ? FRAME_STATUS_NOT_READY : EIO;
+	}
+}
+
+/* How far the chunk has come. The store has no version for one that was being copied over when its
+ * predecessor went, and what was answered is in it all the same. */
+static uint64_t version_reached(const struct request *r, uint64_t version)
+{
+	struct chunk_info info;
+
+	if (version != 0 || r->env->ops->store.info(r->env->ctx, &r->public.key, &info) < 0)
+		return version;
+	return sync_version_of(&info);
+}
+
+/* ---- STAT: the store knows it at once ---- */
+
+static int stat_lookup(struct request *r, uint32_t *length, struct buf **bitmap)
+{
+	const struct sync_store *store = &r->env->ops->store;
+	struct chunk_info info;
+	uint32_t bytes;
+	int rc = store->info(r->env->ctx, &r->public.key, &info);
+
+	if (rc < 0)
+		return rc;
+	r->public.version = sync_version_of(&info);
+	*length = info.length;
+	bytes = (info.length + 8 * BLOCK_SIZE - 1) / (8 * BLOCK_SIZE);
+	if (bytes == 0)
+		return 0;
+	*bitmap = store->buffer(r->env->ctx, bytes);
+	if (*bitmap == NULL)
+		return -ENOMEM;
+	rc = store->presence(r->env->ctx, &r->public.key, (*bitmap)->data, &bytes);
+	(*bitmap)->start = 0;
+	(*bitmap)->length = bytes;
+	if (rc == 0)
+		block_checksums((*bitmap)->data, 0, bytes, (*bitmap)->crcs);
+	return rc;
+}
+
+static void stat_answer(struct request *r)
+{
+	struct chain *chain = r->chain;
+	struct chain_source source = r->source;
+	struct frame_header header;
+	struct buf *bitmap = NULL;
+	uint32_t length = 0;
+	int rc = stat_lookup(r, &length, &bitmap);
+
+	if (rc == -EIO)
+		trouble(chain);
+	header_of(r, &header);
+	header.arg = rc == 0 ? length : 0;
+	answer(chain, &source, &header, chain_read_status(rc), r->public.version, bitmap);
+	buf_unref(bitmap);
+	request_over(r);
+}
+
+/* ---- READ ---- */
+
+static void start(struct request *r)
+{
+	r->state = REQUEST_NEW;
+	r->chunk = NULL;
+	if (r->public.op == FRAME_STAT)
+		stat_answer(r);
+	else
+		request_reads(r, CHAIN_READ);
+}
+
+static bool must_wait(const struct chain_chunk *chunk, const struct request *r)
+{
+	uint32_t length = extent(r->public.op, r->public.length);
+
+	return any_overlaps(chunk->queue, r->public.offset, length) ||
+	       any_overlaps(chunk->pending, r->public.offset, length);
+}
+
+/* An update of these blocks is under way at the tail: soon it will be the one to show. Pending ones
+ * the tail has only while a member behind it is being made equal: that one may be the tail already
+ * by a map that we have not got, so nothing is shown before it has it. */
+static bool defer(struct request *r)
+{
+	struct chain_chunk *chunk = chunk_find(r->chain, &r->public.key);
+
+	if (chunk == NULL || !must_wait(chunk, r))
+		return false;
+	r->state = REQUEST_QUEUED;
+	r->chunk = chunk;
+	DL_APPEND(chunk->deferred, r);
+	return true;
+}
+
+void reads_go_on(struct chain_chunk *chunk)
+{
+	struct request *r, *next;
+
+	DL_FOREACH_SAFE(chunk->deferred, r, next)
+	{
+		if (must_wait(chunk, r))
+			continue;
+		DL_DELETE(chunk->deferred, r);
+		if (chain_is_ready(r->chain)) {
+			start(r);
+			continue;
+		}
+		r->state = REQUEST_NEW;
+		request_end(r, FRAME_STATUS_NOT_READY, NULL);
+	}
+}
+
+uint32_t chain_read_refused(const struct chain *chain, const struct frame_header *header)
+{
+	if ((header->flags & FRAME_FORWARD) != 0)
+		return EINVAL;
+	if (chain->env->failed || chain->env->stopped)
+		return FRAME_STATUS_NOT_READY;
+	if (!leased(chain->env))
+		return FRAME_STATUS_NO_LEASE;
+	return chain_is_ready(chain) ? 0 : FRAME_STATUS_NOT_READY;
+}
+
+static uint32_t check(struct chain *chain, const struct frame_header *header)
+{
+	uint32_t length = extent(header->op, header->range);
+	uint32_t status = chain_read_refused(chain, header);
+
+	if ((uint64_t)header->offset + length > CHUNK_SIZE_MAX)
+		return EINVAL;
+	if (status != 0)
+		return status;
+	if (must_ask_tail(chain, &header->key, header->offset, length))
+		return FRAME_STATUS_ASK_TAIL;
+	return 0;
+}
+
+void read_arrived(struct chain *chain, const struct chain_source *source,
+		  const struct frame_header *header)
+{
+	uint32_t status = check(chain, header);
+	struct request *r;
+
+	if (status != 0) {
+		answer(chain, source, header, status, 0, NULL);
+		return;
+	}
+	r = request_new(chain, source, header, NULL);
+	if (!chain->tail || !defer(r))
+		start(r);
+}
+
+/* What was committed here while the store read nobody else may have shown yet. At the tail: read
+ * again when the member behind it has it. Likewise what was put in place in part, and waits for
+ * space to come to its end. */
+static bool read_again(struct request *r)
+{
+	struct chain *chain = r->chain;
+	struct chain_chunk *chunk = chain->tail ? chunk_find(chain, &r->public.key) : NULL;
+
+	if (chunk == NULL || (!any_overlaps(chunk->pending, r->public.offset, r->public.length) &&
+			      !any_touched(chunk->queue, r->public.offset, r->public.length)))
+		return false;
+	DL_DELETE2(chain->reading, r, chain_prev, chain_next);
+	return defer(r);
+}
+
+static uint32_t read_outcome(struct request *r, int error)
+{
+	struct chain *chain = r->chain;
+
+	if (error == -EBADMSG) {
+		suspect_add(chain, &r->public.key);
+		(void)report_unfit(chain);
+	} else if (error < 0 && error != -ENOMEM) {
+		trouble(chain);
+	}
+	if (!chain_is_ready(chain))
+		return FRAME_STATUS_NOT_READY;
+	if (must_ask_tail(chain, &r->public.key, r->public.offset, r->public.length))
+		return FRAME_STATUS_ASK_TAIL;
+	return chain_read_status(error);
+}
+
+void chain_read_done(struct chain_request *request, int error, struct buf *payload,
+		     uint64_t version)
+{
+	struct request *r = request_of(request);
+
+	r->env->operations--;
+	if (r->chain != NULL && !read_again(r)) {
+		r->public.version = version_reached(r, version);
+		request_end(r, read_outcome(r, error), payload);
+	}
+	buf_unref(payload);
+	request_unref(r);
+}

@@ -1,0 +1,715 @@
+/* update.c - updates and flushes, from their arrival to their answer. */
+#include "chunkserver/chain/internal.h"
+#include <errno.h>
+#include <string.h>
+#include "common/os/log.h"
+
+#define LOG_MODULE "chain"
+
+static struct log_rate gap_rate;
+
+/* ---- after the commit ---- */
+
+void forward(struct request *r)
+{
+	struct chain *chain = r->chain;
+	struct chain_action *action;
+	enum follow follow;
+
+	if (r->forwarded || r->down_done || r->left)
+		return;
+	follow = follow_of(r);
+	r->left = follow == FOLLOW_LEAVE;
+	if (follow != FOLLOW_SEND)
+		return;
+	action = action_add(chain->env, CHAIN_SEND);
+	r->id = ++chain->env->last_id;
+	r->forwarded = true;
+	r->sent_ns = chain->env->now_ns;
+	chain_table_add(&chain->env->ids, &r->id_node, table_hash(r->id));
+	action->chain = chain;
+	action->conn = chain->out_conn;
+	header_of(r, &action->header);
+	action->header.request_id = r->id;
+	action->header.flags = FRAME_FORWARD | (r->public.closing ? FRAME_CLOSING : 0);
+	if (r->public.sync && walk_needs_sync(chain))
+		action->header.flags |= FRAME_SYNC;
+	action->header.epoch = chain->config.epoch;
+	action->header.arg = chain->config.members[chain->next_index].target_id;
+	if (r->public.op == FRAME_WRITE) {
+		action->header.length = r->public.length;
+		action->payload = buf_ref(r->public.payload);
+	}
+}
+
+void check_done(struct request *r)
+{
+	bool answered = r->down_done || r->left || FAULTY(ACK_BEFORE_SUCCESSOR);
+
+	if (r->state == REQUEST_PENDING && answered && r->synced)
+		request_end(r, FRAME_OK, NULL);
+}
+
+static void sync_start(struct request *r)
+{
+	r->syncing = true;
+	operation_add(r, CHAIN_SYNC);
+}
+
+/* Committed (a flush: its turn has come): for the successor to answer, and the disk to sync. */
+static void become_pending(struct request *r)
+{
+	struct chain *chain = r->chain;
+
+	r->state = REQUEST_PENDING;
+	DL_APPEND(r->chunk->pending, r);
+	DL_APPEND2(chain->pending, r, chain_prev, chain_next);
+	chain->pending_count++;
+	forward(r);
+	r->synced = !r->public.sync && r->public.op != FRAME_FLUSH;
+	if (!r->synced)
+		sync_start(r);
+	check_done(r);
+}
+
+void chain_synced(struct chain_request *request, int error)
+{
+	struct request *r = request_of(request);
+
+	r->env->operations--;
+	r->syncing = false;
+	if (r->chain != NULL && error == 0) {
+		r->synced = true;
+		check_done(r);
+	} else if (r->chain != NULL) {
+		r->env->retry = true;
+		trouble(r->chain);
+	}
+	request_unref(r);
+}
+
+/* ---- the queue of a chunk ---- */
+
+/* TRUNCATE and PUNCH move the chunk's end: they go alone. So does what is copied, from updates. */
+static bool conflict(const struct request *a, const struct request *b)
+{
+	bool copy_a = a->public.op == FRAME_SYNC_DATA || a->public.op == FRAME_SYNC_COMMIT;
+	bool copy_b = b->public.op == FRAME_SYNC_DATA || b->public.op == FRAME_SYNC_COMMIT;
+
+	if (a->public.op == FRAME_FLUSH || b->public.op == FRAME_FLUSH)
+		return false;
+	if (copy_a != copy_b)
+		return true;
+	if (copy_a)
+		return a->public.op == FRAME_SYNC_DATA && b->public.op == FRAME_SYNC_DATA &&
+		       overlaps(a, b->public.offset, b->public.length);
+	if (a->public.closing || b->public.closing)
+		return false;
+	if (a->public.op != FRAME_WRITE || b->public.op != FRAME_WRITE)
+		return true;
+	return overlaps(a, b->public.offset, b->public.length);
+}
+
+/* What has been begun has to come to its end, and everything before it with it. */
+static bool has_to_end(const struct request *r)
+{
+	for (; r != NULL; r = r->next)
+		if (request_begun(r))
+			return true;
+	return false;
+}
+
+static bool may_prepare(const struct chain_chunk *chunk, const struct request *r)
+{
+	if (walk_blocks(chunk) && !has_to_end(r))
+		return false;
+	for (const struct request *before = chunk->queue; before != r; before = before->next)
+		if (conflict(before, r))
+			return false;
+	return true;
+}
+
+static void start_prepares(struct chain_chunk *chunk)
+{
+	struct request *r;
+
+	DL_FOREACH(chunk->queue, r)
+	{
+		if (r->state != REQUEST_QUEUED || r->public.op == FRAME_FLUSH ||
+		    r->public.op == FRAME_SYNC_COMMIT || !may_prepare(chunk, r))
+			continue;
+		r->state = REQUEST_PREPARING;
+		operation_add(r, CHAIN_PREPARE);
+	}
+}
+
+static void start_commit(struct request *r)
+{
+	if (r->chain->head) {
+		r->public.version = r->chunk->committed + 1;
+		r->public.epoch = r->chain->config.epoch;
+	}
+	r->state = REQUEST_COMMITTING;
+	operation_add(r, CHAIN_COMMIT);
+}
+
+/* 0: all that the client was answered last is here. LOST: it went with the power of all copies, and
+ * an update must not take its number. */
+static uint32_t answered_status(const struct request *r)
+{
+	struct chain_env *env = r->env;
+	struct chunk_info info;
+
+	if (r->wanted == 0 || FAULTY(FORGET_LOSS))
+		return 0;
+	if (r->wanted > r->chunk->committed)
+		return FRAME_STATUS_LOST;
+	if (r->wanted_epoch == 0 || r->wanted_epoch >= r->chain->config.epoch)
+		return 0;
+	if (env->ops->store.info(env->ctx, &r->public.key, &info) < 0) {
+		trouble(r->chain);
+		return FRAME_STATUS_NOT_READY;
+	}
+	/* Version 0: parts of two copies. */
+	if (info.version == 0 ||
+	    !chunk_history_has(&info.history, info.epoch, r->wanted_epoch, r->wanted))
+		return FRAME_STATUS_LOST;
+	return 0;
+}
+
+/* False: the first of the queue has to wait for something. */
+static bool first_goes_on(struct chain_chunk *chunk)
+{
+	struct request *r = chunk->queue;
+	uint32_t status;
+
+	if (FAULTY(COMMIT_OUT_OF_ORDER))
+		while (r != NULL && r->next != NULL && r->state != REQUEST_PREPARED)
+			r = r->next;
+	if (r == NULL)
+		return false;
+	if (r->state == REQUEST_PREPARED && !r->dropped) {
+		start_commit(r);
+		return false;
+	}
+	if (r->state != REQUEST_QUEUED)
+		return false;
+	if (r->public.op == FRAME_SYNC_COMMIT) {
+		inbound_complete(r);
+		return true;
+	}
+	if (r->public.op != FRAME_FLUSH)
+		return false;
+	status = answered_status(r);
+	if (status != 0) {
+		request_end(r, status, NULL);
+		return true;
+	}
+	DL_DELETE(chunk->queue, r);
+	request_unqueued(r);
+	r->public.version = chunk->committed;
+	become_pending(r);
+	return true;
+}
+
+void chunk_go_on(struct chain_chunk *chunk)
+{
+	struct chain *chain = chunk->chain;
+
+	chunk_hold(chunk);
+	while (first_goes_on(chunk))
+		;
+	start_prepares(chunk);
+	if (chunk->queue == NULL && chain->reading != NULL)
+		gone_go_on(chain);
+	if (chunk->queue == NULL)
+		inbound_go_on(chain);
+	if (chain->copying)
+		walk_chunk_quiet(chunk);
+	chunk_let_go(chunk);
+	if (chain->queued == 0)
+		link_consider(chain);
+}
+
+void queue_request(struct chain_chunk *chunk, struct request *r)
+{
+	r->chunk = chunk;
+	r->state = REQUEST_QUEUED;
+	DL_APPEND(chunk->queue, r);
+	chunk->chain->queued++;
+	chunk_go_on(chunk);
+}
+
+/* The store could not do it. What was not forwarded yet the head can still refuse, unless parts of
+ * it are in place: readers would see them here and nowhere else, and perhaps the client repeats it
+ * after others have written there. The others have to follow those before them. */
+static void not_applied(struct request *r, int error)
+{
+	struct chain *chain = r->chain;
+	bool space = error == -ENOSPC, damaged = error == -EBADMSG;
+
+	r->state = REQUEST_RETRY; /* the store is done with it */
+	/* Room in the list of ids comes with a newer map, if not here then at the head before. */
+	if (!space && !damaged && error != -ENOMEM && error != -EBUSY) {
+		r->env->retry = true;
+		trouble(chain);
+		return;
+	}
+	if (damaged)
+		damage_found(chain, &r->public.key);
+	if (chain->head && is_update(r) && (damaged || !r->touched)) {
+		if (r->touched)
+			copy_altered(chain);
+		request_end(r,
+			    space                             ? ENOSPC
+			    : damaged && !report_unfit(chain) ? EIO
+							      : FRAME_STATUS_NOT_READY,
+			    NULL);
+		return;
+	}
+	if (!damaged) {
+		r->env->retry = true;
+		/* A new comparison does not wait for space: it sends everything again. */
+		if (inbound_compares(chain, &r->public.key))
+			drop_from(r, 0, 0);
+		return;
+	}
+	drop_from(r, FRAME_STATUS_NOT_READY, FRAME_STATUS_GAP);
+	inbound_lose(chain);
+}
+
+void chain_prepared(struct chain_request *request, int error, bool touched)
+{
+	struct request *r = request_of(request);
+	struct chain_chunk *chunk = r->chunk;
+
+	r->env->operations--;
+	r->touched = r->touched || touched;
+	if (chunk != NULL)
+		chunk_hold(chunk);
+	if (r->chain == NULL || r->dropped) {
+		if (error == 0)
+			operation_add(r, CHAIN_ABORT);
+		else if (r->touched && r->chain != NULL)
+			copy_altered(r->chain);
+		request_over(r);
+	} else if (error == 0) {
+		r->state = REQUEST_PREPARED;
+	} else {
+		not_applied(r, error);
+	}
+	if (chunk != NULL) {
+		chunk_go_on(chunk);
+		chunk_let_go(chunk);
+	}
+	request_unref(r);
+}
+
+static void committed(struct request *r)
+{
+	struct chain_chunk *chunk = r->chunk;
+	struct chain *chain = r->chain;
+
+	if (r->public.op == FRAME_SYNC_DATA) {
+		inbound_changed(chain);
+		request_end(r, FRAME_OK, NULL);
+		return;
+	}
+	chunk->committed = r->public.version;
+	if (chunk->last < chunk->committed)
+		chunk->last = chunk->committed;
+	DL_DELETE(chunk->queue, r);
+	request_unqueued(r);
+	become_pending(r);
+}
+
+void chain_committed(struct chain_request *request, int error, bool touched)
+{
+	struct request *r = request_of(request);
+	struct chain_chunk *chunk = r->chunk;
+
+	chunk_hold(chunk);
+	r->touched = r->touched || touched;
+	if (error == 0)
+		committed(r);
+	else
+		not_applied(r, error);
+	chunk_go_on(chunk);
+	chunk_let_go(chunk);
+}
+
+/* ---- arrival ---- */
+
+static bool well_formed(const struct chain *chain, const struct frame_header *header)
+{
+	uint32_t size = chain->config.chunk_size;
+
+	switch (header->op) {
+	case FRAME_WRITE:
+		return header->length > 0 && (uint64_t)header->offset + header->length <= size;
+	case FRAME_PUNCH:
+		return header->range > 0 && (uint64_t)header->offset + header->range <= size;
+	case FRAME_TRUNCATE:
+		return header->offset <= size;
+	default:
+		return true;
+	}
+}
+
+/* 0, or why the update is refused. */
+static uint32_t check_client(struct chain *chain)
+{
+	if (!chain->head)
+		return FRAME_STATUS_NOT_HEAD;
+	if (chain->env->failed || chain->env->stopped)
+		return FRAME_STATUS_NOT_READY;
+	if (!leased(chain->env))
+		return FRAME_STATUS_NO_LEASE;
+	if (chain->unfit || chain->outdated ||
+	    (chain->link == CHAIN_LINK_DOWN && link_strict(chain)))
+		return FRAME_STATUS_NOT_READY;
+	return 0;
+}
+
+static uint32_t check_predecessor(struct chain *chain, const struct chain_source *source,
+				  const struct frame_header *header)
+{
+	if (chain->env->failed || chain->outdated)
+		return FRAME_STATUS_GAP;
+	if (FAULTY(NO_GAP_CHECK))
+		return 0;
+	/* While we are made equal, what comes is behind the cursor. */
+	if (chain->inbound == INBOUND_LOST || chain->in_conn != source->conn)
+		return FRAME_STATUS_GAP;
+	if (frame_is_update(header->op) && header->version == 0)
+		return EINVAL;
+	return 0;
+}
+
+static void accept_request(struct request *r);
+
+static void hold(struct request *r)
+{
+	struct chain *chain = r->chain;
+
+	if (chain->held_count >= CHAIN_HELD_MAX) {
+		bool forwarded = r->source.server_id != 0;
+
+		request_refuse(r, FRAME_STATUS_NOT_READY, FRAME_STATUS_GAP);
+		/* So that it stops sending until all of the chain stands. */
+		if (forwarded)
+			inbound_lose(chain);
+		return;
+	}
+	r->state = REQUEST_HELD;
+	DL_APPEND2(chain->held, r, chain_prev, chain_next);
+	chain->held_count++;
+}
+
+void update_arrived(struct chain *chain, const struct chain_source *source,
+		    const struct frame_header *header, struct buf *payload)
+{
+	bool forwarded = (header->flags & FRAME_FORWARD) != 0;
+	uint32_t status =
+		forwarded ? check_predecessor(chain, source, header) : check_client(chain);
+	struct request *r;
+
+	if (status == 0 && (!well_formed(chain, header) || header->key.pool != chain->pool ||
+			    header->key.partition != chain->partition))
+		status = EINVAL;
+	if (status != 0) {
+		answer(chain, source, header, status, 0, NULL);
+		buf_unref(payload);
+		return;
+	}
+	r = request_new(chain, source, header, payload);
+	if (link_holds(chain))
+		hold(r);
+	else
+		accept_request(r);
+}
+
+void held_accept(struct chain *chain)
+{
+	while (chain->held != NULL && !link_holds(chain)) {
+		struct request *r = chain->held;
+
+		DL_DELETE2(chain->held, r, chain_prev, chain_next);
+		chain->held_count--;
+		r->state = REQUEST_NEW;
+		accept_request(r);
+	}
+}
+
+void held_refuse(struct chain *chain, uint32_t for_client, uint32_t for_server)
+{
+	struct request *r, *next;
+
+	DL_FOREACH_SAFE2(chain->held, r, next, chain_next)
+	{
+		bool keep = for_server == 0 && r->source.server_id != 0 &&
+			    chain->inbound != INBOUND_LOST;
+
+		if (!keep)
+			request_refuse(r, for_client, for_server);
+	}
+}
+
+/* ---- duplicates ---- */
+
+static uint32_t ops_kept(const struct chain_env *env)
+{
+	return env->ops->ops_kept != 0 ? env->ops->ops_kept : STORE_OPS_KEPT;
+}
+
+static struct request *same_op(struct request *list, const struct request *r)
+{
+	struct request *other;
+
+	DL_FOREACH(list, other)
+	if (is_update(other) && !other->dropped && other->public.op_id == r->public.op_id &&
+	    other->public.client_id == r->public.client_id)
+		return other;
+	return NULL;
+}
+
+static struct request *same_version(struct request *list, const struct request *r)
+{
+	struct request *other;
+
+	DL_FOREACH(list, other)
+	if (is_update(other) && !other->dropped && other->public.version == r->public.version)
+		return other;
+	return NULL;
+}
+
+/* The version that the update got when it came before; 0: it did not. */
+static uint64_t version_of_op(const struct chunk_info *info, const struct request *r)
+{
+	for (uint32_t i = 0; i < info->op_count; i++)
+		if (info->ops[i].op_id == r->public.op_id &&
+		    info->ops[i].client_id == r->public.client_id)
+			return info->ops[i].version;
+	return 0;
+}
+
+/* The same update is under way: who asks again waits for it, too. */
+static void join(struct request *r, struct request *first)
+{
+	if (r->public.sync && !first->public.sync)
+		request_refuse(r, FRAME_STATUS_NOT_READY, FRAME_STATUS_GAP);
+	else {
+		request_wait(first, &r->source);
+		request_over(r);
+	}
+}
+
+/* Applied before, but it is not certain that all others have it: passed on like a new one. */
+static void pass_on(struct chain_chunk *chunk, struct request *r, uint64_t version)
+{
+	r->chunk = chunk;
+	r->duplicate = true;
+	r->public.version = version;
+	become_pending(r);
+}
+
+/* True: it was one, and has been dealt with. */
+static bool duplicate_of_client(struct chain_chunk *chunk, struct request *r,
+				const struct chunk_info *info)
+{
+	struct request *first;
+	uint64_t version;
+
+	if (FAULTY(NO_DUPLICATE_CHECK))
+		return false;
+	first = same_op(chunk->queue, r);
+	if (first == NULL)
+		first = same_op(chunk->pending, r);
+	if (first != NULL) {
+		join(r, first);
+		return true;
+	}
+	version = version_of_op(info, r);
+	if (version == 0)
+		return false;
+	r->crowded = info->op_count > ops_kept(r->env) / 2;
+	pass_on(chunk, r, version);
+	return true;
+}
+
+static bool duplicate_of_predecessor(struct chain_chunk *chunk, struct request *r)
+{
+	struct request *first;
+
+	if (r->public.version > chunk->last)
+		return false;
+	first = same_version(chunk->queue, r);
+	if (first == NULL)
+		first = same_version(chunk->pending, r);
+	if (first != NULL)
+		join(r, first);
+	else
+		pass_on(chunk, r, r->public.version);
+	return true;
+}
+
+/* ---- room in the list of ids ----
+ *
+ * No id is dropped that may come again, so it must never be that all of a full list stay there
+ * because something cannot come that would take one of them away:
+ * - What is accepted when the list is more than three quarters full is its client's oldest on the
+ *   chunk: for that one its client says in `answered` that all below it may go. So a client has one
+ *   id at most in the last quarter, and its next one, or its closing, takes that away. If any
+ *   update were taken there, the last of the room might go to younger ones of a client whose oldest
+ *   was refused, and these cannot be dropped before that is answered.
+ * - Who was told that the list is more than half full closes the chunk when it has nothing more
+ *   under way there. Who was not leaves ids: no more than half of the list, since at the time when
+ *   the last of these got there all of them were. */
+
+/* Those will be in the list, too. */
+static uint32_t queued_ids(const struct chain_chunk *chunk)
+{
+	const struct request *r;
+	uint32_t count = 0;
+
+	DL_FOREACH(chunk->queue, r)
+	count += is_update(r) && !r->public.closing && !r->dropped && r->public.op_id != 0;
+	return count;
+}
+
+/* @info is changed. */
+static bool has_room(const struct chain_chunk *chunk, struct request *r, struct chunk_info *info)
+{
+	const struct chain_request *p = &r->public;
+	uint32_t kept = ops_kept(r->env), queued = queued_ids(chunk), count;
+	uint32_t limit = p->op_id == p->answered + 1 ? kept : kept - kept / 4;
+
+	limit = limit > queued ? limit - queued : 0;
+	count = store_ops_drop(info->ops, info->op_count, p->client_id, p->answered,
+			       r->env->sessions, limit);
+	r->crowded = count + queued >= kept / 2;
+	return count < limit || FAULTY(EVICT_UNANSWERED);
+}
+
+/* 0: the update may be taken, as far as its id goes. */
+static uint32_t ids_status(const struct chain_chunk *chunk, struct request *r,
+			   struct chunk_info *info)
+{
+	if (!r->public.closing)
+		return has_room(chunk, r, info) ? 0 : FRAME_STATUS_NOT_READY;
+	return info->exists ? 0 : FRAME_STATUS_NOT_READY;
+}
+
+/* Its chunk has been removed here, or was never made: there is nothing to close, and a record would
+ * stay for good. */
+static bool closes_nothing(const struct chain_chunk *chunk, const struct request *r,
+			   const struct chunk_info *info)
+{
+	return r->public.closing && !info->exists && chunk->queue == NULL;
+}
+
+/* ---- space ---- */
+
+static bool admit(struct request *r)
+{
+	struct chain_env *env = r->env;
+	uint64_t blocks = block_count(r->public.offset, r->public.length) + 1;
+	uint64_t space = chain_space(r->chain), sum;
+
+	r->admitted = blocks * BLOCK_SIZE;
+	sum = env->ops->in_flight(env->ctx, (int64_t)r->admitted);
+	if (sum + CHAIN_MARGIN <= space)
+		return true;
+	link_probe(r->chain);
+	return false;
+}
+
+/* ---- acceptance: the update gets its place ---- */
+
+static void accept_client(struct chain_chunk *chunk, struct request *r)
+{
+	bool named = r->public.op_id != 0;
+	struct chunk_info info;
+	uint32_t status;
+
+	if (named && r->env->ops->store.info(r->env->ctx, &r->public.key, &info) < 0) {
+		trouble(r->chain);
+		request_refuse(r, FRAME_STATUS_NOT_READY, 0);
+		return;
+	}
+	if (named && duplicate_of_client(chunk, r, &info))
+		return;
+	r->chunk = chunk;
+	if (named && closes_nothing(chunk, r, &info)) {
+		request_end(r, FRAME_OK, NULL);
+		return;
+	}
+	status = answered_status(r);
+	if (status == 0 && named)
+		status = ids_status(chunk, r, &info);
+	if (status != 0)
+		request_end(r, status, NULL);
+	else if (r->public.op == FRAME_WRITE && !admit(r))
+		request_refuse(r, ENOSPC, 0);
+	else
+		queue_request(chunk, r);
+}
+
+static void accept_forwarded(struct chain_chunk *chunk, struct request *r)
+{
+	struct chain *chain = r->chain;
+	struct chunk_info info;
+
+	if (duplicate_of_predecessor(chunk, r))
+		return;
+	if (r->public.closing && r->env->ops->store.info(r->env->ctx, &r->public.key, &info) == 0 &&
+	    closes_nothing(chunk, r, &info)) {
+		pass_on(chunk, r, r->public.version);
+		return;
+	}
+	if (r->public.version != chunk->last + 1 && !FAULTY(NO_GAP_CHECK)) {
+		if (log_rate_ok(&gap_rate, 5))
+			log_warn("gap pool=%u partition=%u chunk=%llu/%u have=%llu got=%llu",
+				 chain->pool, chain->partition,
+				 (unsigned long long)r->public.key.file_id, r->public.key.index,
+				 (unsigned long long)chunk->last,
+				 (unsigned long long)r->public.version);
+		request_refuse(r, 0, FRAME_STATUS_GAP);
+		inbound_lose(chain);
+		return;
+	}
+	chunk->last = r->public.version;
+	queue_request(chunk, r);
+}
+
+static void accept_request(struct request *r)
+{
+	struct chain *chain = r->chain;
+	struct chain_chunk *chunk;
+	int rc = chunk_make(chain, &r->public.key, &chunk);
+
+	if (rc == -EBADMSG) {
+		damage_found(chain, &r->public.key);
+		request_refuse(r, report_unfit(chain) ? FRAME_STATUS_NOT_READY : EIO,
+			       FRAME_STATUS_GAP);
+		if (!chain->head)
+			inbound_lose(chain);
+		return;
+	}
+	if (rc < 0) {
+		if (rc != -ESTALE)
+			trouble(chain);
+		request_refuse(r, FRAME_STATUS_NOT_READY, FRAME_STATUS_GAP);
+		if (!chain->head)
+			inbound_lose(chain);
+		return;
+	}
+	chunk_hold(chunk);
+	if (r->public.op == FRAME_FLUSH)
+		queue_request(chunk, r);
+	else if (r->source.server_id == 0)
+		accept_client(chunk, r);
+	else
+		accept_forwarded(chunk, r);
+	chunk_let_go(chunk);
+}

@@ -1,0 +1,401 @@
+/* walk.c - the walk that makes the successor equal, and what updates have to do with it. */
+#include "chunkserver/chain/internal.h"
+#include <errno.h>
+#include "common/os/log.h"
+
+#define LOG_MODULE "chain"
+
+#define WALK_CONTENT_MAX 2u /* frames */
+#define TELL_NS          (600ull * 1000 * 1000 * 1000)
+#define DAMAGED_NS       (10ull * 1000 * 1000 * 1000)
+
+static struct log_rate skip_rate;
+
+/* ---- what the walk asks ---- */
+
+/* All updates of the chunk above this version are pending here. */
+static uint64_t base_of(void *arg, const struct chunk_key *key, uint64_t version)
+{
+	struct chain_chunk *chunk = chunk_find(arg, key);
+	struct request *r = chunk == NULL || chunk->pending == NULL ? NULL : chunk->pending->prev;
+
+	if (r == NULL || chunk->committed != version)
+		return version;
+	for (;; r = r->prev) {
+		if (is_update(r) && !r->duplicate) {
+			if (r->public.version != version || r->left)
+				break;
+			version--;
+		}
+		if (r == chunk->pending)
+			break;
+	}
+	return version;
+}
+
+static bool chunk_quiet(struct chain *chain, const struct chunk_key *key)
+{
+	struct chain_chunk *chunk = chunk_find(chain, key);
+	struct request *r;
+
+	if (FAULTY(COPY_WHILE_CHANGED) || chunk == NULL)
+		return true;
+	DL_FOREACH(chunk->queue, r)
+	if (request_begun(r))
+		return false;
+	return true;
+}
+
+/* The chunk's updates that have not been begun wait from now on; those that have come to an end. */
+static bool chunk_at_rest(void *arg, const struct chunk_key *key)
+{
+	struct chain *chain = arg;
+	struct chain_chunk *last;
+
+	if (chain->copying && !chunk_key_equal(&chain->copy_key, key)) {
+		chain->copying = false;
+		last = chunk_find(chain, &chain->copy_key);
+		if (last != NULL)
+			chunk_go_on(last);
+	}
+	chain->copying = !FAULTY(COPY_WHILE_CHANGED);
+	chain->copy_key = *key;
+	return chunk_quiet(chain, key);
+}
+
+/* What is on its way to the successor's server stands before everything else that goes there, so
+ * all walks together have little of it. Who waits for the walk, or for the chunk that it copies, is
+ * not made to wait for others' bandwidth, too. */
+static bool may_copy(void *arg, uint32_t bytes)
+{
+	struct chain *chain = arg;
+	const struct chain_env *env = chain->env;
+	const struct chain_chunk *chunk = chunk_find(chain, &chain->copy_key);
+	bool awaited =
+		link_strict(chain) || (chain->copying && chunk != NULL && chunk->queue != NULL);
+
+	if (!awaited && env->walk_content >= WALK_CONTENT_MAX)
+		return false;
+	return env->ops->may_copy == NULL || env->ops->may_copy(env->ctx, bytes) || awaited;
+}
+
+/* ---- a chunk that is copied ---- */
+
+bool walk_blocks(const struct chain_chunk *chunk)
+{
+	const struct chain *chain = chunk->chain;
+
+	return chain->copying && chunk_key_equal(&chain->copy_key, &chunk->key);
+}
+
+void walk_chunk_quiet(struct chain_chunk *chunk)
+{
+	struct chain *chain = chunk->chain;
+
+	if (chain->walk != NULL && walk_blocks(chunk) && chunk_quiet(chain, &chunk->key))
+		walk_go_on(chain);
+}
+
+void walk_release(struct chain *chain)
+{
+	const struct chunk_key *open =
+		chain->walk == NULL ? NULL : sync_walk_open_chunk(chain->walk);
+	struct chain_chunk *chunk;
+
+	/* Not opened yet: the walk waits for it. */
+	if (!chain->copying || (open != NULL && chunk_key_equal(open, &chain->copy_key)) ||
+	    (chain->walk != NULL &&
+	     sync_walk_place(chain->walk, (struct sync_key){chain->copy_key.file_id,
+							    chain->copy_key.index}) == SYNC_AHEAD))
+		return;
+	chain->copying = false;
+	chunk = chunk_find(chain, &chain->copy_key);
+	if (chunk != NULL)
+		chunk_go_on(chunk);
+}
+
+/* ---- whom an update waits for ---- */
+
+bool walk_needs_sync(const struct chain *chain)
+{
+	return link_strict(chain) || chain->walk == NULL || sync_walk_is_ending(chain->walk);
+}
+
+enum follow follow_of(const struct request *r)
+{
+	const struct chain *chain = r->chain;
+	const struct chunk_key *key = &r->public.key;
+
+	if (chain->link == CHAIN_LINK_UP)
+		return FOLLOW_SEND;
+	if (link_strict(chain))
+		return FOLLOW_LATER;
+	if (chain->walk == NULL || (r->public.op == FRAME_FLUSH && !walk_needs_sync(chain)))
+		return FOLLOW_LEAVE;
+	switch (sync_walk_place(chain->walk, (struct sync_key){key->file_id, key->index})) {
+	case SYNC_BEHIND:
+		return FAULTY(FORGET_BEHIND_CURSOR) ? FOLLOW_LEAVE : FOLLOW_SEND;
+	case SYNC_NOW:
+		return FOLLOW_LATER;
+	default:
+		return FOLLOW_LEAVE;
+	}
+}
+
+void pending_go_on(struct chain *chain)
+{
+	struct request *r, *next;
+
+	DL_FOREACH_SAFE2(chain->pending, r, next, chain_next)
+	{
+		forward(r);
+		check_done(r);
+	}
+}
+
+/* ---- its steps ---- */
+
+void walk_drop(struct chain *chain)
+{
+	if (chain->walk == NULL)
+		return;
+	sync_walk_free(chain->walk);
+	chain->walk = NULL;
+	for (unsigned i = 0; i <= SYNC_WINDOW; i++)
+		chain->walk_frames[i].id = 0;
+	chain->env->walk_content -= chain->walk_content;
+	chain->walk_content = 0;
+	DL_DELETE2(chain->env->walking, chain, walk_prev, walk_next);
+	if (chain->walk_counted)
+		chain->env->copying_walks--;
+	chain->walk_counted = false;
+}
+
+static void walk_send(struct chain *chain, const struct sync_action *step)
+{
+	struct chain_action *action = send_to_next(chain, step->op);
+
+	action->payload = step->payload;
+	action->header.flags = FRAME_FORWARD;
+	action->header.key = step->key;
+	action->header.offset = step->offset;
+	action->header.range = step->range;
+	action->header.length = step->payload == NULL ? 0 : step->payload->length;
+	for (unsigned i = 0; i <= SYNC_WINDOW; i++) {
+		if (chain->walk_frames[i].id == 0) {
+			chain->walk_frames[i].id = action->header.request_id;
+			chain->walk_frames[i].content =
+				step->op == FRAME_SYNC_DATA && step->payload != NULL;
+			break;
+		}
+	}
+}
+
+static void walk_read(struct chain *chain, const struct sync_action *step)
+{
+	struct chain_action *action = action_add(chain->env, CHAIN_WALK_READ);
+
+	chain->walk_content++;
+	chain->env->walk_content++;
+	chain->env->operations++;
+	action->chain = chain;
+	action->serial = chain->walk_serial;
+	action->header.key = step->key;
+	action->header.offset = step->offset;
+	action->header.range = step->range;
+}
+
+/* See chain_gone(). */
+static void tell_after(struct chain *chain, const struct sync_counts *counts)
+{
+	if (counts->copied > 0)
+		chain->tell_until_ns = UINT64_MAX;
+	else if (counts->compared > 0 && chain->tell_until_ns < UINT64_MAX)
+		chain->tell_until_ns = chain->env->now_ns + TELL_NS;
+}
+
+/* What is damaged here, or was never completed, has to come from another member. Who was not sent
+ * it is not equal. */
+static void damaged_walk(struct chain *chain)
+{
+	bool strict = link_strict(chain);
+
+	(void)report_unfit(chain);
+	/* The predecessor may mend it, as long as nobody has decided otherwise. */
+	if (!chain->head) {
+		drop_pending(chain, 0, FRAME_STATUS_GAP);
+		chain->in_ready = false;
+		inbound_lose(chain);
+	}
+	link_retry(chain, FRAME_STATUS_NOT_READY);
+	if (!strict)
+		chain->retry_at_ns = chain->env->now_ns + DAMAGED_NS;
+}
+
+static void walk_done(struct chain *chain)
+{
+	struct sync_counts counts = sync_walk_counts(chain->walk);
+
+	chain->counts.walks++;
+	chain->counts.copied += counts.copied;
+	tell_after(chain, &counts);
+	if (counts.copied > 0)
+		log_info("successor made equal pool=%u partition=%u compared=%llu copied=%llu",
+			 chain->pool, chain->partition, (unsigned long long)counts.compared,
+			 (unsigned long long)counts.copied);
+	if (counts.skipped > 0 && log_rate_ok(&skip_rate, 5))
+		log_error("damaged chunks not copied pool=%u partition=%u count=%llu", chain->pool,
+			  chain->partition, (unsigned long long)counts.skipped);
+	chain->damaged = counts.skipped > 0;
+	if (counts.skipped > 0) {
+		damaged_walk(chain);
+		return;
+	}
+	link_set(chain, CHAIN_LINK_UP);
+}
+
+static void walk_failed(struct chain *chain, uint32_t status)
+{
+	struct sync_counts counts = sync_walk_counts(chain->walk);
+
+	tell_after(chain, &counts);
+	if (status == EIO)
+		trouble(chain);
+	else if (status == ESTALE)
+		outdated_found(chain);
+	link_retry(chain, status);
+}
+
+/* One frame's worth has arrived, or will not be sent: others may go on. */
+static void content_done(struct chain *chain)
+{
+	struct chain *other, *next;
+
+	if (chain->walk_content == 0)
+		return;
+	chain->walk_content--;
+	chain->env->walk_content--;
+	DL_FOREACH_SAFE2(chain->env->walking, other, next, walk_next)
+	{
+		if (other != chain)
+			walk_go_on(other);
+	}
+}
+
+/* Of a chunk that is damaged nothing more is sent: what was read of it is gone. */
+static void content_dropped(struct chain *chain)
+{
+	unsigned sent = 0;
+
+	for (unsigned i = 0; i <= SYNC_WINDOW; i++)
+		sent += chain->walk_frames[i].id != 0 && chain->walk_frames[i].content;
+	while (chain->walk_content > sent)
+		content_done(chain);
+}
+
+static void walk_steps(struct chain *chain)
+{
+	while (chain->walk != NULL) {
+		struct sync_action step;
+
+		sync_walk_next(chain->walk, &step);
+		switch (step.kind) {
+		case SYNC_SEND:
+			walk_send(chain, &step);
+			break;
+		case SYNC_READ:
+			walk_read(chain, &step);
+			break;
+		case SYNC_DAMAGED:
+			suspect_add(chain, &step.key);
+			content_dropped(chain);
+			break;
+		case SYNC_DONE:
+			walk_done(chain);
+			break;
+		case SYNC_FAILED:
+			walk_failed(chain, step.status);
+			break;
+		case SYNC_NONE:
+			return;
+		}
+	}
+}
+
+void walk_go_on(struct chain *chain)
+{
+	/* What is released below may call back. */
+	if (chain->walk_running)
+		return;
+	chain->walk_running = true;
+	walk_steps(chain);
+	chain->walk_running = false;
+	walk_release(chain);
+	/* The cursor has moved: some updates have to be sent now, others need not be waited for. */
+	if (!link_strict(chain))
+		pending_go_on(chain);
+}
+
+void walk_start(struct chain *chain)
+{
+	static const struct sync_asker callbacks = {
+		.base = base_of, .quiet = chunk_at_rest, .may_copy = may_copy};
+	struct chain_env *env = chain->env;
+	struct sync_asker asker = callbacks;
+
+	asker.arg = chain;
+	asker.others = others_in_sync(chain);
+	asker.epoch = chain->config.epoch;
+	link_set(chain, CHAIN_LINK_COMPARING);
+	if (FAULTY(NO_GAP_CHECK)) {
+		link_set(chain, CHAIN_LINK_UP);
+		return;
+	}
+	chain->walk =
+		sync_walk_new(&env->ops->store, env->ctx, chain->pool, chain->partition, &asker);
+	if (chain->walk == NULL) {
+		link_retry(chain, ENOMEM);
+		return;
+	}
+	chain->walk_serial = ++env->last_id;
+	DL_APPEND2(env->walking, chain, walk_prev, walk_next);
+	chain->walk_counted = !link_strict(chain);
+	if (chain->walk_counted)
+		env->copying_walks++;
+	walk_go_on(chain);
+}
+
+void chain_walk_read(struct chain_env *env, uint64_t serial, int error, struct buf *buf,
+		     uint32_t offset)
+{
+	struct chain *chain;
+
+	env->operations--;
+	DL_FOREACH2(env->walking, chain, walk_next)
+	if (chain->walk_serial == serial)
+		break;
+	if (chain == NULL) {
+		buf_unref(buf);
+		return;
+	}
+	sync_walk_read(chain->walk, error, buf, offset);
+	if (error != 0)
+		content_done(chain);
+	walk_go_on(chain);
+}
+
+bool walk_answered(struct chain *chain, const struct frame_header *header,
+		   const struct buf *payload)
+{
+	for (unsigned i = 0; chain->walk != NULL && i <= SYNC_WINDOW; i++) {
+		if (chain->walk_frames[i].id != header->request_id)
+			continue;
+		chain->walk_frames[i].id = 0;
+		sync_walk_answer(chain->walk, header->op, header->status, payload);
+		if (chain->walk_frames[i].content)
+			content_done(chain);
+		walk_go_on(chain);
+		return true;
+	}
+	return false;
+}

@@ -1,0 +1,81 @@
+/* partition_flush.c - making a partition durable: each chunk of it that is dirty, and the log.
+ *
+ * What earlier processes wrote is durable since the target was opened: whatever they had not synced
+ * has a mark, and replaying it syncs the file. */
+#include "chunkserver/store/internal.h"
+#include <errno.h>
+#include <stdlib.h>
+
+#define LOG_MODULE "store"
+
+struct partition_sync {
+	struct log_wait wait; /* for what has no file */
+	void (*done)(void *user, int error);
+	void *user;
+	size_t pending;
+	int error;
+	size_t count;
+	struct store_sync syncs[];
+};
+
+static void part_done(struct partition_sync *all, int error)
+{
+	void (*done)(void *, int) = all->done;
+	void *user = all->user;
+
+	if (all->error == 0)
+		all->error = error;
+	if (--all->pending > 0)
+		return;
+	error = all->error;
+	free(all);
+	done(user, error);
+}
+
+static void on_chunk(struct store_sync *sync, int error)
+{
+	part_done(sync->user, error);
+}
+
+static void on_log(struct log_wait *wait)
+{
+	part_done(container_of(wait, struct partition_sync, wait), wait->error);
+}
+
+static bool belongs(const struct dirty *dirty, uint32_t pool, uint32_t partition)
+{
+	return (dirty->file_dirty || dirty->chunk->fsync_running) &&
+	       dirty->chunk->key.pool == pool && dirty->chunk->key.partition == partition;
+}
+
+void store_sync_partition(struct store_view *view, uint32_t pool, uint32_t partition,
+			  void (*done)(void *user, int error), void *user)
+{
+	struct partition_sync *all = NULL;
+	size_t count = 0;
+	int rc = store_check(view->store);
+
+	for (struct list *at = view->dirty.next; at != &view->dirty; at = at->next)
+		count += belongs(container_of(at, struct dirty, link), pool, partition);
+	if (rc == 0)
+		all = calloc(1, sizeof(*all) + count * sizeof(all->syncs[0]));
+	if (all == NULL) {
+		done(user, rc != 0 ? rc : -ENOMEM);
+		return;
+	}
+	all->done = done;
+	all->user = user;
+	all->pending = count + 1;
+	for (struct list *at = view->dirty.next; at != &view->dirty; at = at->next) {
+		struct dirty *dirty = container_of(at, struct dirty, link);
+
+		if (belongs(dirty, pool, partition))
+			all->syncs[all->count++] = (struct store_sync){
+				.key = dirty->chunk->key, .done = on_chunk, .user = all};
+	}
+	all->wait.done = on_log;
+	log_sync(view, &all->wait);
+	/* The last of them may free it. */
+	for (size_t i = 0; i < count; i++)
+		store_sync(view, &all->syncs[i]);
+}

@@ -1,0 +1,612 @@
+/* prepare.c - the first step of an update: its bytes are written.
+ *
+ * A plan says of each block where it goes. Inside (the payload is kept until the commit puts it
+ * into the batch): all blocks of a small write, blocks set in part, and blocks that are inside
+ * already, because only there the old bytes stay whole until the new ones are durable. Into the
+ * file: the rest. Of these, blocks that are not live in the file can be written at once: nobody
+ * sees them before the commit. Live ones are overwritten in place, which takes a durable mark
+ * first, unless they are fresh: never synced, so that a power cut may lose them anyway. */
+#include "chunkserver/store/internal.h"
+#include <errno.h>
+#include <stdlib.h>
+
+#define LOG_MODULE "store"
+
+#define FREE_PLANS_MAX 256u
+
+static struct log_rate prepare_rate;
+
+static struct plan *plan_new(struct store_view *view, struct store_update *update)
+{
+	struct plan *plan = view->free_plans;
+
+	if (plan != NULL) {
+		view->free_plans = plan->next_free;
+		view->free_plan_count--;
+	} else {
+		plan = malloc(sizeof(*plan));
+		if (plan == NULL)
+			return NULL;
+	}
+	memset(plan, 0, sizeof(*plan));
+	list_init(&plan->link);
+	plan->view = view;
+	plan->update = update;
+	return plan;
+}
+
+void plan_free(struct plan *plan)
+{
+	struct store_view *view = plan->view;
+
+	for (unsigned i = 0; i < plan->edge_count; i++)
+		free(plan->edges[i].bytes);
+	buf_unref(plan->payload);
+	file_unref(plan->file);
+	if (view->free_plan_count >= FREE_PLANS_MAX) {
+		free(plan);
+		return;
+	}
+	plan->next_free = view->free_plans;
+	view->free_plans = plan;
+	view->free_plan_count++;
+}
+
+/* ---- conflicts ---- */
+
+bool chunk_repairs(const struct chunk *chunk, uint32_t first, uint32_t end)
+{
+	if (chunk->dirty == NULL || first >= end)
+		return false;
+	for (uint32_t i = first >> PIECE_SHIFT; i <= (end - 1) >> PIECE_SHIFT; i++) {
+		const struct mark *mark = chunk->dirty->marks[i];
+		struct bits range;
+
+		if (mark == NULL || !bits_any(&mark->repair))
+			continue;
+		range = bits_range(i, first, end);
+		range = bits_and(range, &mark->repair);
+		if (bits_any(&range))
+			return true;
+	}
+	return false;
+}
+
+static bool overwrites(const struct plan *plan, uint32_t first, uint32_t end)
+{
+	for (uint32_t i = 0; i < 2; i++) {
+		struct bits range = bits_range(plan->first_piece + i, first, end);
+
+		range = bits_and(range, &plan->in_place[i]);
+		if (bits_any(&range))
+			return true;
+	}
+	return false;
+}
+
+bool chunk_conflict(struct chunk *chunk, uint32_t first, uint32_t end, bool for_read)
+{
+	if (chunk_repairs(chunk, first, end))
+		return true;
+	if (!for_read)
+		return chunk->removing ||
+		       (chunk->bg != BG_NONE && chunk->bg_end > first >> PIECE_SHIFT &&
+			chunk->bg_first <= (end - 1) >> PIECE_SHIFT);
+	for (struct list *at = chunk->prepared.next; at != &chunk->prepared; at = at->next)
+		if (overwrites(container_of(at, struct plan, link), first, end))
+			return true;
+	return false;
+}
+
+/* ---- the end of a prepare ---- */
+
+static void plan_unlink(struct plan *plan)
+{
+	if (!plan->linked)
+		return;
+	plan->linked = false;
+	list_del(&plan->link);
+	space_release(plan->view->store, plan->promised, 0);
+	plan->promised = 0;
+}
+
+void plan_drop(struct plan *plan)
+{
+	struct chunk *chunk = plan->chunk;
+	bool wrote = plan->wrote;
+
+	plan->update->store_private = NULL;
+	plan_unlink(plan);
+	for (uint32_t i = 0; wrote && i < 2; i++) {
+		struct bits fresh = bits_without(plan->to_file[i], &plan->in_place[i]);
+		struct mark *mark;
+
+		if (!bits_any(&plan->to_file[i]))
+			continue;
+		plan->update->touched |= bits_any(&plan->in_place[i]);
+		mark = chunk_mark(chunk, plan->first_piece + i, true);
+		if (mark == NULL) /* the mark in kv has it repaired at the next open */
+			continue;
+		mark->repair = bits_or(mark->repair, &plan->in_place[i]);
+		mark->reclaim = bits_or(mark->reclaim, &fresh);
+		chunk->dirty->file_dirty = true;
+	}
+	if (wrote && !chunk->has_file)
+		atomic_store(&plan->view->store->leftovers, true);
+	chunk->change++;
+	if (chunk->dirty != NULL)
+		settle(plan->view, chunk, chunk->dirty->last_ns);
+	chunk_wake(chunk);
+	chunk_unpin(chunk);
+	plan_free(plan);
+}
+
+static void plan_finish(struct plan *plan, int rc)
+{
+	struct store_update *update = plan->update;
+
+	if (rc == 0 && plan->cancelled)
+		rc = -ECANCELED;
+	if (rc == 0)
+		plan->prepared = true;
+	else
+		plan_drop(plan);
+	update->done(update, rc);
+}
+
+/* ---- blocks set in part ---- */
+
+/* Where the bytes of the payload for this block begin. */
+static const uint8_t *payload_at(const struct plan *plan, uint32_t block, uint32_t from)
+{
+	return buf_payload(plan->payload) + (block * BLOCK_SIZE + from - plan->update->offset);
+}
+
+int edge_base(struct plan *plan, struct edge *edge)
+{
+	struct chunk *chunk = plan->chunk;
+	uint32_t i = edge->block % PIECE_BLOCKS;
+	struct bits set = {{1}};
+	struct piece *piece;
+	int rc = chunk_piece(chunk, edge->block >> PIECE_SHIFT, &piece);
+
+	if (rc != 0)
+		return rc;
+	edge->stale = false;
+	edge->in_file = false;
+	if (piece == NULL || !bits_test(&piece->present, i)) {
+		memset(edge->bytes, 0, BLOCK_SIZE);
+		return 0;
+	}
+	edge->base_crc = piece->crcs[i];
+	if (!bits_test(&piece->inner, i)) {
+		edge->in_file = true;
+		return 1;
+	}
+	rc = inner_read(plan->view->store, &chunk->key, edge->block, &set, &edge->base_crc,
+			edge->bytes);
+	if (rc == 0 && crc32c(edge->bytes, BLOCK_SIZE) != edge->base_crc)
+		rc = -EBADMSG;
+	return rc;
+}
+
+int edge_merge(struct plan *plan, struct edge *edge)
+{
+	uint32_t size = edge->to - edge->from;
+
+	if (plan->update->op == STORE_WRITE) {
+		const uint8_t *from = payload_at(plan, edge->block, edge->from);
+
+		memcpy(edge->bytes + edge->from, from, size);
+		/* The writer's checksum holds up to here; from here on it is the whole block's. */
+		if (crc32c(edge->bytes + edge->from, size) !=
+		    plan->payload->crcs[edge->block - plan->first])
+			return -EBADMSG;
+	} else {
+		memset(edge->bytes + edge->from, 0, size);
+	}
+	edge->crc = crc32c(edge->bytes, BLOCK_SIZE);
+	return 0;
+}
+
+static int edge_add(struct plan *plan, uint32_t block, uint32_t from, uint32_t to)
+{
+	struct edge *edge = &plan->edges[plan->edge_count];
+	uint8_t *bytes = aligned_alloc(BLOCK_SIZE, BLOCK_SIZE);
+
+	if (bytes == NULL)
+		return -ENOMEM;
+	*edge = (struct edge){.block = block, .from = from, .to = to, .bytes = bytes};
+	plan->edge_count++;
+	return 0;
+}
+
+/* Making a hole in part of a block that is one already takes nothing. */
+static int edge_needed(struct plan *plan, uint32_t block)
+{
+	struct piece *piece;
+	int rc = chunk_piece(plan->chunk, block >> PIECE_SHIFT, &piece);
+
+	if (rc != 0 || plan->update->op == STORE_WRITE)
+		return rc != 0 ? rc : 1;
+	return piece != NULL && bits_test(&piece->present, block % PIECE_BLOCKS) ? 1 : 0;
+}
+
+static int edges_make(struct plan *plan, uint64_t offset, uint64_t end)
+{
+	uint32_t head = (uint32_t)offset % BLOCK_SIZE, tail = (uint32_t)end % BLOCK_SIZE;
+	uint32_t first = (uint32_t)(offset >> BLOCK_SHIFT), last = (uint32_t)(end >> BLOCK_SHIFT);
+	int rc;
+
+	if (head != 0 && first < STORE_BLOCKS_MAX) {
+		rc = edge_needed(plan, first);
+		if (rc > 0)
+			rc = edge_add(plan, first, head, first == last ? tail : BLOCK_SIZE);
+		if (rc != 0)
+			return rc;
+	}
+	if (tail != 0 && (head == 0 || first != last)) {
+		rc = edge_needed(plan, last);
+		if (rc > 0)
+			rc = edge_add(plan, last, 0, tail);
+		if (rc != 0)
+			return rc;
+	}
+	return 0;
+}
+
+/* ---- what goes where ---- */
+
+static void plan_blocks(struct plan *plan)
+{
+	const struct store_update *update = plan->update;
+	uint64_t end = (uint64_t)update->offset + update->length;
+
+	plan->first = update->offset >> BLOCK_SHIFT;
+	switch (update->op) {
+	case STORE_WRITE:
+	case STORE_PUNCH:
+		plan->end = (uint32_t)((end + BLOCK_SIZE - 1) >> BLOCK_SHIFT);
+		break;
+	case STORE_TRUNCATE:
+		plan->end = STORE_BLOCKS_MAX;
+		break;
+	}
+	plan->first_piece = plan->first >> PIECE_SHIFT;
+}
+
+static int plan_file_blocks(struct plan *plan)
+{
+	const struct store_update *update = plan->update;
+	uint32_t first = (uint32_t)(((uint64_t)update->offset + BLOCK_SIZE - 1) >> BLOCK_SHIFT);
+	uint32_t end = (uint32_t)(((uint64_t)update->offset + update->length) >> BLOCK_SHIFT);
+
+	if (update->op != STORE_WRITE || update->length <= STORE_SMALL_WRITE)
+		return 0;
+	for (uint32_t i = 0; i < 2; i++) {
+		struct piece *piece;
+		int rc;
+
+		plan->to_file[i] = bits_range(plan->first_piece + i, first, end);
+		if (!bits_any(&plan->to_file[i]))
+			continue;
+		rc = chunk_piece(plan->chunk, plan->first_piece + i, &piece);
+		if (rc != 0)
+			return rc;
+		if (piece == NULL)
+			continue;
+		plan->to_file[i] = bits_without(plan->to_file[i], &piece->inner);
+		plan->in_place[i] = bits_and(plan->to_file[i], &piece->present);
+	}
+	return 0;
+}
+
+static int plan_space(struct plan *plan)
+{
+	const struct store_update *update = plan->update;
+	uint32_t in_file = bits_count(&plan->to_file[0]) + bits_count(&plan->to_file[1]);
+	uint32_t in_place = bits_count(&plan->in_place[0]) + bits_count(&plan->in_place[1]);
+	uint64_t bytes;
+	int rc;
+
+	if (update->op != STORE_WRITE)
+		return 0;
+	/* An inner block is for a while in the log and in a file of the db. */
+	bytes = (uint64_t)(in_file - in_place) * BLOCK_SIZE +
+		(uint64_t)(plan->end - plan->first - in_file) * 2 * BLOCK_SIZE;
+	rc = space_promise(plan->view->store, bytes, update->syncing);
+	if (rc == 0)
+		plan->promised = bytes;
+	else
+		space_reclaim(plan->view, true);
+	return rc;
+}
+
+/* ---- file I/O, on a pool thread ---- */
+
+static int run_edges(struct plan *plan)
+{
+	for (unsigned i = 0; i < plan->edge_count; i++) {
+		struct edge *edge = &plan->edges[i];
+		uint32_t got;
+		int rc;
+
+		if (!edge->in_file)
+			continue;
+		rc = file_read(plan->file, edge->bytes, BLOCK_SIZE,
+			       (uint64_t)edge->block * BLOCK_SIZE, false, &got);
+		if (rc == -ENOENT)
+			rc = -EBADMSG;
+		if (rc == 0 &&
+		    (got != BLOCK_SIZE || crc32c(edge->bytes, BLOCK_SIZE) != edge->base_crc))
+			rc = -EBADMSG;
+		if (rc != 0)
+			return rc;
+	}
+	return 0;
+}
+
+/* Calls @each for every run of blocks of the two sets, also across the border between them. */
+static int each_run(struct plan *plan, const struct bits set[2],
+		    int (*each)(struct plan *plan, uint32_t block, uint32_t count))
+{
+	uint32_t base = plan->first_piece * PIECE_BLOCKS, from = 0, count = 0;
+	int rc = 0;
+
+	for (uint32_t i = 0; rc == 0 && i < 2 * PIECE_BLOCKS; i++) {
+		if (bits_test(&set[i / PIECE_BLOCKS], i % PIECE_BLOCKS)) {
+			if (count++ == 0)
+				from = i;
+		} else if (count > 0) {
+			rc = each(plan, base + from, count);
+			count = 0;
+		}
+	}
+	return rc == 0 && count > 0 ? each(plan, base + from, count) : rc;
+}
+
+static int write_run(struct plan *plan, uint32_t block, uint32_t count)
+{
+	return file_write(plan->file, payload_at(plan, block, 0), count * BLOCK_SIZE,
+			  (uint64_t)block * BLOCK_SIZE);
+}
+
+static int punch_run(struct plan *plan, uint32_t block, uint32_t count)
+{
+	file_punch(plan->file, (uint64_t)block * BLOCK_SIZE, (uint64_t)count * BLOCK_SIZE);
+	return 0;
+}
+
+static void plan_run(struct job *job)
+{
+	struct plan *plan = container_of(job, struct plan, job);
+	struct bits fresh[2];
+
+	plan->error = run_edges(plan);
+	if (plan->error != 0 || !plan_uses_file(plan))
+		return;
+	plan->wrote = true;
+	plan->error = each_run(plan, plan->to_file, write_run);
+	if (plan->error == 0)
+		return;
+	/* What was written of the new blocks is garbage; on a full disk its space is wanted. */
+	for (unsigned i = 0; i < 2; i++)
+		fresh[i] = bits_without(plan->to_file[i], &plan->in_place[i]);
+	each_run(plan, fresh, punch_run);
+}
+
+static int merge_edges(struct plan *plan)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; rc == 0 && i < plan->edge_count; i++)
+		if (!plan->edges[i].stale)
+			rc = edge_merge(plan, &plan->edges[i]);
+	return rc;
+}
+
+static void plan_after(struct job *job)
+{
+	struct plan *plan = container_of(job, struct plan, job);
+	struct chunk *chunk = plan->chunk;
+	int rc = plan->error;
+
+	plan->error = 0;
+	chunk->io_plans--;
+	/* An edge that someone else changed meanwhile is read again at the commit. */
+	for (unsigned i = 0; rc == -EBADMSG && i < plan->edge_count; i++)
+		if (plan->edges[i].stale && !plan_uses_file(plan))
+			rc = 0;
+	if (rc == 0)
+		rc = merge_edges(plan);
+	if (rc != 0) {
+		if (log_rate_ok(&prepare_rate, 5))
+			log_warn("update not prepared path=%s chunk=%u/%u/%llu/%u offset=%u "
+				 "length=%u error=\"%s\"",
+				 plan->view->store->path, chunk->key.pool, chunk->key.partition,
+				 (unsigned long long)chunk->key.file_id, chunk->key.index,
+				 plan->update->offset, plan->update->length, strerror(-rc));
+		rc = store_write_failed(plan->view->store, rc, "prepare");
+	}
+	chunk_wake(chunk);
+	plan_finish(plan, rc);
+}
+
+static void plan_io(struct plan *plan)
+{
+	job_start(plan->view, &plan->job, plan_run, plan_after);
+}
+
+static void on_marks_synced(struct log_wait *wait)
+{
+	struct plan *plan = container_of(wait, struct plan, wait);
+
+	if (wait->error == 0) {
+		plan_io(plan);
+		return;
+	}
+	plan->chunk->io_plans--;
+	chunk_wake(plan->chunk);
+	plan_finish(plan, wait->error);
+}
+
+/* ---- a prepare from its beginning ---- */
+
+/* A block to be changed in part, whose page is cached, takes no thread. */
+static bool edges_cached(struct plan *plan)
+{
+	if (plan_uses_file(plan))
+		return false;
+	for (unsigned i = 0; i < plan->edge_count; i++) {
+		struct edge *edge = &plan->edges[i];
+
+		if (edge->in_file && (file_read_cached(plan->file, edge->bytes, BLOCK_SIZE,
+						       (uint64_t)edge->block * BLOCK_SIZE) != 0 ||
+				      crc32c(edge->bytes, BLOCK_SIZE) != edge->base_crc))
+			return false;
+	}
+	return true;
+}
+
+static int plan_bases(struct plan *plan, bool *in_file)
+{
+	*in_file = plan_uses_file(plan);
+	for (unsigned i = 0; i < plan->edge_count; i++) {
+		int rc = edge_base(plan, &plan->edges[i]);
+
+		if (rc < 0)
+			return rc;
+		*in_file = *in_file || rc > 0;
+	}
+	return 0;
+}
+
+static void plan_start(struct plan *plan)
+{
+	struct chunk *chunk = plan->chunk;
+	bool in_file;
+	int rc = plan_bases(plan, &in_file);
+
+	if (rc == 0 && in_file) {
+		plan->file = chunk_file_of(chunk);
+		if (plan->file == NULL)
+			rc = -ENOMEM;
+		else
+			file_ref(plan->file);
+	}
+	if (rc == 0 && (!in_file || edges_cached(plan))) {
+		plan_finish(plan, merge_edges(plan));
+		return;
+	}
+	if (rc == 0 && plan_uses_file(plan)) {
+		/* Readers of these blocks wait from now on. */
+		chunk->change++;
+		rc = plan_marks(plan);
+	}
+	if (rc < 0) {
+		plan_finish(plan, rc);
+		return;
+	}
+	chunk->io_plans++;
+	if (rc > 0) {
+		plan->wait.done = on_marks_synced;
+		log_sync(plan->view, &plan->wait);
+	} else {
+		plan_io(plan);
+	}
+}
+
+static void plan_begin(struct plan *plan);
+
+static void on_wake(struct waiter *waiter)
+{
+	plan_begin(container_of(waiter, struct plan, waiter));
+}
+
+/* Must the update wait for what is going on in the chunk? */
+static bool plan_must_wait(struct plan *plan)
+{
+	struct chunk *chunk = plan->chunk;
+
+	if (plan_uses_file(plan) && chunk_conflict(chunk, plan->first, plan->end, false))
+		return true;
+	for (unsigned i = 0; i < plan->edge_count; i++)
+		if (chunk_repairs(chunk, plan->edges[i].block, plan->edges[i].block + 1))
+			return true;
+	return false;
+}
+
+static void plan_begin(struct plan *plan)
+{
+	const struct store_update *update = plan->update;
+	struct chunk *chunk = plan->chunk;
+	int rc = store_check(plan->view->store);
+
+	if (rc == 0)
+		rc = chunk_current(chunk);
+	if (rc == 0)
+		rc = plan_file_blocks(plan);
+	if (rc == 0 && plan->edge_count == 0)
+		rc = edges_make(plan, update->offset,
+				update->op == STORE_TRUNCATE
+					? plan->end * (uint64_t)BLOCK_SIZE
+					: (uint64_t)update->offset + update->length);
+	if (rc == 0 && plan_must_wait(plan)) {
+		memset(plan->to_file, 0, sizeof(plan->to_file));
+		memset(plan->in_place, 0, sizeof(plan->in_place));
+		chunk_wait(chunk, &plan->waiter, on_wake);
+		return;
+	}
+	if (rc == 0)
+		rc = plan_space(plan);
+	if (rc != 0) {
+		plan_finish(plan, rc);
+		return;
+	}
+	plan->linked = true;
+	list_add(&chunk->prepared, &plan->link);
+	plan_start(plan);
+}
+
+static bool update_ok(const struct store_update *update)
+{
+	uint64_t end = (uint64_t)update->offset + update->length;
+
+	switch (update->op) {
+	case STORE_WRITE:
+		return update->length > 0 && update->length <= FRAME_PAYLOAD_MAX &&
+		       end <= CHUNK_SIZE_MAX && update->payload != NULL &&
+		       update->payload->length >= update->length;
+	case STORE_PUNCH:
+		return update->length > 0 && end <= CHUNK_SIZE_MAX;
+	case STORE_TRUNCATE:
+		return update->offset <= CHUNK_SIZE_MAX;
+	}
+	return false;
+}
+
+void store_prepare(struct store_view *view, struct store_update *update)
+{
+	struct chunk *chunk = NULL;
+	struct plan *plan;
+	int rc = update_ok(update) ? store_check(view->store) : -EINVAL;
+
+	update->store_private = NULL;
+	update->touched = false;
+	if (rc == 0)
+		rc = chunk_get(view, &update->key, &chunk);
+	plan = rc == 0 ? plan_new(view, update) : NULL;
+	if (rc == 0 && plan == NULL)
+		rc = -ENOMEM;
+	if (rc != 0) {
+		update->done(update, rc);
+		return;
+	}
+	update->store_private = plan;
+	plan->chunk = chunk;
+	chunk_pin(chunk);
+	if (update->op == STORE_WRITE)
+		plan->payload = buf_ref(update->payload);
+	plan_blocks(plan);
+	plan_begin(plan);
+}

@@ -1,0 +1,365 @@
+/* witness.c - is everything there that was synced?
+ *
+ * RocksDB replays its log up to the first record that it cannot read, and cannot know whether that
+ * is the end of what reached the disk before a power cut, or damage with synced records behind it.
+ * So a number, the mark, is kept in two places: in kv, by the batches of the log like all else, and
+ * in the file "synced". The file's is never ahead: it follows when the mark in kv has been synced.
+ * kv comes back as a beginning of what was written to it; so if it has the file's mark, it has all
+ * that was synced before that mark was made; if it does not, something synced is missing.
+ *
+ * A mark is made when something was synced since the last one, and waits for a later sync of
+ * others, or one of its own at the next look. So the file is behind by two looks at most while
+ * everything else goes its way: no sync takes longer. Closing leaves nothing behind.
+ *
+ * The file has the life as well: one that was lost with the log must not be used a second time.
+ * When the file is lost too, the next life leaves out as many as can have been.
+ *
+ * File: two slots of 4096 bytes, written in turns, each in place: text "catsync1", mark le64, life
+ * le64, CRC32C le32 of these, zeros. The valid one of the greater mark counts; one is always valid,
+ * as a power cut can take only the one that is being written. */
+#include "chunkserver/store/internal.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+#include "common/os/clock.h"
+
+#define LOG_MODULE "store"
+
+#define NAME       "synced"
+#define NAME_BEGUN "synced.begun"
+#define SLOTS      2u
+#define SLOT_ROOM  4096u
+#define SLOT_BYTES 28u
+#define TICK_NS    (500 * NS_PER_MSEC)
+
+static const char magic[8] = {'c', 'a', 't', 's', 'y', 'n', 'c', '1'};
+static struct log_rate tell_rate;
+
+/* ---- the file ---- */
+
+static void slot_encode(uint64_t mark, uint64_t life, uint8_t out[SLOT_BYTES])
+{
+	memcpy(out, magic, sizeof(magic));
+	put_le64(out + 8, mark);
+	put_le64(out + 16, life);
+	put_le32(out + 24, crc32c(out, 24));
+}
+
+/* A slot that the disk cannot read is like one that does not match. */
+static bool slot_read(int fd, unsigned slot, uint64_t *mark, uint64_t *life)
+{
+	uint8_t bytes[SLOT_BYTES];
+	ssize_t n = pread(fd, bytes, sizeof(bytes), (off_t)slot * (off_t)SLOT_ROOM);
+
+	if (n != (ssize_t)sizeof(bytes) || memcmp(bytes, magic, sizeof(magic)) != 0 ||
+	    get_le32(bytes + 24) != crc32c(bytes, 24))
+		return false;
+	*mark = get_le64(bytes + 8);
+	*life = get_le64(bytes + 16);
+	return true;
+}
+
+/* False: no slot is valid. */
+static bool file_read_slots(struct synced *synced)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < SLOTS; i++) {
+		uint64_t mark, life;
+
+		if (!slot_read(synced->fd, i, &mark, &life))
+			continue;
+		/* Only the lower half counts; see store_life(). */
+		if ((uint32_t)life > (uint32_t)synced->life)
+			synced->life = life;
+		if (any && mark <= synced->told)
+			continue;
+		synced->told = mark;
+		synced->slot = (i + 1) % SLOTS;
+		any = true;
+	}
+	return any;
+}
+
+/* Whole and durable before it has its name. When there had been one, it wants more than is in kv:
+ * until the damage is noted there, each opening sees it again. */
+static int file_make(struct store *store, uint64_t mark)
+{
+	const uint64_t wanted = mark == 0 ? 0 : mark + 1;
+	static const uint8_t zeros[SLOTS * SLOT_ROOM - SLOT_BYTES];
+	uint8_t bytes[SLOT_BYTES];
+	int fd = openat(store->root_fd, NAME_BEGUN, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	int rc = 0;
+
+	if (fd < 0)
+		return -errno;
+	slot_encode(wanted, 0, bytes);
+	errno = 0;
+	if (pwrite(fd, bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes) ||
+	    pwrite(fd, zeros, sizeof(zeros), SLOT_BYTES) != (ssize_t)sizeof(zeros) ||
+	    fsync(fd) != 0 || renameat(store->root_fd, NAME_BEGUN, store->root_fd, NAME) != 0 ||
+	    fsync(store->root_fd) != 0)
+		rc = errno == 0 ? -ENOSPC : -errno;
+	if (rc != 0) {
+		close(fd);
+		unlinkat(store->root_fd, NAME_BEGUN, 0);
+		return rc;
+	}
+	store->synced.fd = fd;
+	store->synced.slot = 1;
+	store->synced.told = wanted;
+	return 0;
+}
+
+int synced_tell(struct store *store)
+{
+	struct synced *synced = &store->synced;
+	uint8_t bytes[SLOT_BYTES];
+	int rc;
+
+	if (synced->fd < 0)
+		return 0;
+	slot_encode(synced->put, store->life, bytes);
+	errno = 0;
+	if (pwrite(synced->fd, bytes, sizeof(bytes), (off_t)synced->slot * (off_t)SLOT_ROOM) !=
+		    (ssize_t)sizeof(bytes) ||
+	    fdatasync(synced->fd) != 0) {
+		rc = errno == 0 ? -ENOSPC : -errno;
+		if (log_rate_ok(&tell_rate, 1))
+			log_warn("what was synced cannot be noted path=%s error=\"%s\"",
+				 store->path, strerror(-rc));
+		return rc;
+	}
+	synced->slot = (synced->slot + 1) % SLOTS;
+	synced->told = synced->put;
+	return 0;
+}
+
+/* ---- the mark in kv ---- */
+
+/* 0: there is none. */
+static int mark_read(struct store *store, uint64_t *mark, bool *readable)
+{
+	static const uint8_t key[] = {KEY_SYNCED};
+	uint8_t *value;
+	size_t size;
+	int rc = kv_get(store->kv, FAMILY_MAIN, key, sizeof(key), &value, &size);
+
+	*mark = 0;
+	*readable = true;
+	if (rc != 0)
+		return rc == -ENOENT ? 0 : rc;
+	*readable = synced_decode(value, size, mark) == 0;
+	free(value);
+	return 0;
+}
+
+void synced_put(struct store *store, struct kv_batch *batch)
+{
+	static const uint8_t key[] = {KEY_SYNCED};
+	uint8_t value[NUMBER_VALUE_MAX];
+
+	if (store->synced.fd < 0)
+		return;
+	store->synced.mark++;
+	kv_batch_put(batch, FAMILY_MAIN, key, sizeof(key), value,
+		     synced_encode(store->synced.mark, value));
+}
+
+static int note_read(struct store *store, bool *there)
+{
+	static const uint8_t key[] = {KEY_DAMAGE};
+	uint8_t *value;
+	size_t size;
+	int rc = kv_get(store->kv, FAMILY_MAIN, key, sizeof(key), &value, &size);
+
+	*there = rc == 0; /* whatever it says */
+	if (rc == 0)
+		free(value);
+	return rc == -ENOENT ? 0 : rc;
+}
+
+/* ---- opening ---- */
+
+static void tell_damage(const struct store *store, const char *what, uint64_t mark)
+{
+	log_error(
+		"target is damaged: records that were synced are missing path=%s what=\"%s\" "
+		"mark=%llu wanted=%llu consequence=\"it serves nothing until the master has put it "
+		"behind the others, then it is made equal to them; its files are kept until then\"",
+		store->path, what, (unsigned long long)mark,
+		(unsigned long long)store->synced.told);
+}
+
+static int judge(struct store *store, const char **damage, uint64_t *mark)
+{
+	struct synced *synced = &store->synced;
+	bool readable, valid = true;
+	int rc = mark_read(store, mark, &readable);
+
+	if (rc != 0)
+		return rc;
+	synced->fd = openat(store->root_fd, NAME, O_RDWR | O_CLOEXEC);
+	if (synced->fd >= 0) {
+		valid = file_read_slots(synced);
+	} else if (errno == ENOENT) {
+		rc = file_make(store, *mark);
+		/* What opens with a full disk is to open; from the next time on it is kept. */
+		if (rc == -ENOSPC || rc == -EDQUOT)
+			rc = 0;
+		if (*mark != 0)
+			*damage = "the file " NAME " is gone";
+	} else {
+		rc = -errno;
+	}
+	if (!valid)
+		*damage = "the file " NAME " is damaged";
+	else if (!readable)
+		*damage = "the mark in the db is damaged";
+	else if (*mark < synced->told)
+		*damage = "the log ends before what was synced";
+	return rc;
+}
+
+int synced_open(struct store *store)
+{
+	const char *damage = NULL;
+	uint64_t mark;
+	bool noted;
+	int rc = judge(store, &damage, &mark);
+
+	if (rc == 0)
+		rc = note_read(store, &noted);
+	if (rc != 0)
+		return rc;
+	store->synced.mark = mark > store->synced.told ? mark : store->synced.told;
+	store->synced.put = store->synced.mark;
+	store->synced.lives_lost = damage != NULL && store->synced.life == 0;
+	if (damage != NULL)
+		tell_damage(store, damage, mark);
+	else if (noted)
+		log_warn("target is still counted as damaged path=%s", store->path);
+	atomic_store(&store->damaged, damage != NULL || noted);
+	return 0;
+}
+
+bool synced_is_whole(struct store *store)
+{
+	bool readable, whole;
+	uint64_t mark;
+
+	pthread_mutex_lock(&store->synced.mutex);
+	whole = mark_read(store, &mark, &readable) == 0 && readable && mark >= store->synced.put;
+	pthread_mutex_unlock(&store->synced.mutex);
+	return whole;
+}
+
+/* ---- while it is open ---- */
+
+static void put_mark(struct store *store)
+{
+	struct kv_batch *batch = kv_batch_new();
+
+	if (batch == NULL)
+		return;
+	synced_put(store, batch);
+	/* One that failed may be in kv all the same: its number is not used again. */
+	if (store_kv_write(store, batch, &store->synced.seq) == 0)
+		store->synced.put = store->synced.mark;
+	kv_batch_free(batch);
+}
+
+void synced_tick(struct store *store)
+{
+	struct synced *synced = &store->synced;
+
+	if (synced->fd < 0 || store_check(store) != 0)
+		return;
+	pthread_mutex_lock(&synced->mutex);
+	if (synced->put == synced->told) {
+		if (atomic_load(&store->synced_seq) > synced->seq)
+			put_mark(store);
+	} else if (log_synced(store, synced->seq) || log_sync_now(store, synced->seq) == 0) {
+		synced_tell(store);
+	}
+	pthread_mutex_unlock(&synced->mutex);
+}
+
+static void *synced_thread(void *arg)
+{
+	struct store *store = arg;
+	struct synced *synced = &store->synced;
+	bool stop;
+
+	do {
+		struct timespec until;
+
+		pthread_mutex_lock(&synced->mutex);
+		clock_gettime(CLOCK_MONOTONIC, &until);
+		until.tv_sec +=
+			(time_t)((uint64_t)until.tv_nsec + synced->tick_ns) / (time_t)NS_PER_SEC;
+		until.tv_nsec = (long)(((uint64_t)until.tv_nsec + synced->tick_ns) % NS_PER_SEC);
+		while (!synced->stop &&
+		       pthread_cond_timedwait(&synced->cond, &synced->mutex, &until) == 0)
+			;
+		stop = synced->stop;
+		pthread_mutex_unlock(&synced->mutex);
+		if (!stop)
+			synced_tick(store);
+	} while (!stop);
+	return NULL;
+}
+
+int synced_start(struct store *store)
+{
+	int rc;
+
+	store->synced.tick_ns = TICK_NS;
+	if (store->synced.fd < 0)
+		return 0;
+	rc = pthread_create(&store->synced.thread, NULL, synced_thread, store);
+	store->synced.thread_runs = rc == 0;
+	return -rc;
+}
+
+void synced_stop(struct store *store)
+{
+	if (!store->synced.thread_runs)
+		return;
+	pthread_mutex_lock(&store->synced.mutex);
+	store->synced.stop = true;
+	pthread_cond_signal(&store->synced.cond);
+	pthread_mutex_unlock(&store->synced.mutex);
+	pthread_join(store->synced.thread, NULL);
+	store->synced.thread_runs = false;
+}
+
+/* ---- when the master knows ---- */
+
+bool store_damaged(const struct store *store)
+{
+	return atomic_load(&store->damaged);
+}
+
+int store_damage_settled(struct store *store)
+{
+	static const uint8_t key[] = {KEY_DAMAGE};
+	struct kv_batch *batch = kv_batch_new();
+	uint64_t seq;
+	int rc;
+
+	if (batch == NULL)
+		return -ENOMEM;
+	kv_batch_delete(batch, FAMILY_MAIN, key, sizeof(key));
+	rc = store_kv_write(store, batch, &seq);
+	kv_batch_free(batch);
+	if (rc == 0)
+		rc = log_sync_now(store, seq);
+	if (rc == 0 && atomic_exchange(&store->damaged, false))
+		log_info("damage is known to the master, target is made equal where others have "
+			 "its chunks path=%s",
+			 store->path);
+	return rc;
+}

@@ -1,0 +1,555 @@
+/* Executes what the chains decide: the store, and frames to send. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "chunkserver/worker/internal.h"
+#include "common/os/clock.h"
+#include "common/os/log.h"
+
+#define LOG_MODULE "worker"
+
+#define HUNGRY_MS 2u
+
+/* Bytes of updates that heads of this process have admitted and not answered, on all targets. */
+static _Atomic uint64_t admitted;
+
+static struct shell *shell_of(struct chain_request *request)
+{
+	return request->shell;
+}
+
+/* ---- events from the store ---- */
+
+static void begin_event(struct worker *worker)
+{
+	conn_batch_begin();
+	actions_time(worker);
+}
+
+static void end_event(struct worker *worker)
+{
+	actions_run(worker);
+	conn_batch_end();
+}
+
+static void on_prepared(struct store_update *update, int error)
+{
+	struct chain_request *request = update->user;
+	struct worker *worker = shell_of(request)->target->worker;
+
+	begin_event(worker);
+	chain_prepared(request, error, error != 0 && update->touched);
+	end_event(worker);
+}
+
+static void on_synced(struct store_sync *sync, int error)
+{
+	struct chain_request *request = sync->user;
+	struct worker *worker = shell_of(request)->target->worker;
+
+	begin_event(worker);
+	chain_synced(request, error);
+	end_event(worker);
+}
+
+static void on_read(struct store_read *read, int error, uint32_t length, uint64_t version)
+{
+	struct chain_request *request = read->user;
+	struct worker *worker = shell_of(request)->target->worker;
+	struct buf *payload = read->into;
+
+	begin_event(worker);
+	payload->length = error == 0 ? length : 0;
+	chain_read_done(request, error, payload, version);
+	end_event(worker);
+}
+
+struct removal {
+	struct worker *worker;
+	struct chain_request *request;
+};
+
+static void on_removed(void *user, int error)
+{
+	struct removal removal = *(struct removal *)user;
+
+	free(user);
+	begin_event(removal.worker);
+	chain_removed(removal.request, error);
+	end_event(removal.worker);
+}
+
+/* A read of the walk has no request: this is its memory. */
+struct walk_read {
+	struct store_read read;
+	struct worker_target *target;
+	uint64_t serial;
+};
+
+static void walk_read_end(struct worker_target *target, uint64_t serial, int error, struct buf *buf,
+			  uint32_t offset)
+{
+	begin_event(target->worker);
+	chain_walk_read(target->env, serial, error, buf, offset);
+	end_event(target->worker);
+}
+
+static void on_walk_read(struct store_read *read, int error, uint32_t length, uint64_t version)
+{
+	struct walk_read *walk = read->user;
+	struct walk_read copy = *walk;
+
+	(void)version;
+	free(walk);
+	if (error == 0)
+		copy.read.into->length = length;
+	else
+		buf_unref(copy.read.into);
+	walk_read_end(copy.target, copy.serial, error, error == 0 ? copy.read.into : NULL,
+		      copy.read.offset);
+}
+
+/* ---- actions ---- */
+
+static void do_prepare(struct worker_target *target, struct chain_request *request)
+{
+	struct shell *shell = shell_of(request);
+	struct store_update *update = &shell->update;
+
+	shell->target = target;
+	memset(update, 0, sizeof(*update));
+	update->key = request->key;
+	update->offset = request->offset;
+	update->length = request->length;
+	update->payload = request->payload;
+	update->epoch = request->epoch;
+	update->version = request->version;
+	update->client_id = request->client_id;
+	update->op_id = request->op_id;
+	update->answered = request->answered;
+	update->closing = request->closing;
+	update->done = on_prepared;
+	update->user = request;
+	switch (request->op) {
+	case FRAME_PUNCH:
+		update->op = STORE_PUNCH;
+		break;
+	case FRAME_TRUNCATE:
+		update->op = STORE_TRUNCATE;
+		break;
+	case FRAME_SYNC_DATA:
+		update->op = request->payload != NULL ? STORE_WRITE : STORE_PUNCH;
+		update->syncing = true;
+		break;
+	default:
+		update->op = STORE_WRITE;
+	}
+	store_prepare(target->view, update);
+}
+
+/* The version may be given between prepare and commit, at the head. */
+static void do_commit(struct worker_target *target, struct chain_request *request)
+{
+	struct store_update *update = &shell_of(request)->update;
+	int error;
+
+	update->version = request->version;
+	update->epoch = request->epoch;
+	update->sessions = request->sessions;
+	error = store_commit(target->view, update);
+	chain_committed(request, error, error != 0 && update->touched);
+}
+
+static void do_sync(struct worker_target *target, struct chain_request *request)
+{
+	struct shell *shell = shell_of(request);
+
+	shell->target = target;
+	shell->next_sync = NULL;
+	shell->sync = (struct store_sync){.key = request->key, .done = on_synced, .user = request};
+	*target->worker->last_sync = request;
+	target->worker->last_sync = &shell->next_sync;
+}
+
+/* Behind what is sent: the successor has the longer way, and the thread that syncs the log may take
+ * our CPU when it is woken. False: there were none. */
+static bool begin_syncs(struct worker *worker)
+{
+	struct chain_request *request = worker->syncs, *next;
+
+	if (request == NULL)
+		return false;
+	worker->syncs = NULL;
+	worker->last_sync = &worker->syncs;
+	conn_batch_flush();
+	for (; request != NULL; request = next) {
+		struct shell *shell = shell_of(request);
+
+		next = shell->next_sync; /* it may be over at once */
+		store_sync(shell->target->view, &shell->sync);
+	}
+	return true;
+}
+
+static bool start_read(struct worker_target *target, struct chain_request *request)
+{
+	struct shell *shell = shell_of(request);
+	struct buf *into = buf_get(target->worker->options.pool, request->length);
+
+	if (into == NULL)
+		return false;
+	shell->target = target;
+	shell->read = (struct store_read){
+		.key = request->key,
+		.offset = request->offset,
+		.length = request->length,
+		.into = into,
+		.verify = request->sync, /* FRAME_VERIFY */
+		.done = on_read,
+		.user = request,
+	};
+	store_read(target->view, &shell->read);
+	return true;
+}
+
+static void on_hungry(uv_timer_t *timer)
+{
+	starved_retry(timer->data);
+}
+
+static void do_read(struct worker_target *target, struct chain_request *request)
+{
+	struct worker *worker = target->worker;
+	struct starved *starved;
+
+	if (worker->starved == NULL && start_read(target, request))
+		return;
+	starved = calloc(1, sizeof(*starved));
+	if (starved == NULL) {
+		chain_read_done(request, -ENOMEM, NULL, 0);
+		return;
+	}
+	starved->target = target;
+	starved->request = request;
+	LL_APPEND(worker->starved, starved);
+	if (!uv_is_active((uv_handle_t *)&worker->hungry))
+		uv_timer_start(&worker->hungry, on_hungry, HUNGRY_MS, HUNGRY_MS);
+}
+
+void starved_retry(struct worker *worker)
+{
+	struct starved *starved;
+
+	begin_event(worker);
+	while ((starved = worker->starved) != NULL) {
+		/* The request may end inside, and its memory with it: off the list first. */
+		LL_DELETE(worker->starved, starved);
+		if (!start_read(starved->target, starved->request)) {
+			LL_PREPEND(worker->starved, starved);
+			break;
+		}
+		free(starved);
+	}
+	if (worker->starved == NULL)
+		uv_timer_stop(&worker->hungry);
+	end_event(worker);
+}
+
+static void do_remove(struct worker_target *target, struct chain_request *request)
+{
+	struct removal *removal = calloc(1, sizeof(*removal));
+
+	if (removal == NULL) {
+		chain_removed(request, -ENOMEM);
+		return;
+	}
+	removal->worker = target->worker;
+	removal->request = request;
+	store_remove(target->view, request->keys, request->key_count, on_removed, removal);
+}
+
+static void do_walk_read(struct worker_target *target, const struct chain_action *action)
+{
+	struct walk_read *walk = calloc(1, sizeof(*walk));
+	struct buf *into = buf_get(target->worker->peer_pool, action->header.range);
+
+	if (walk == NULL || into == NULL) {
+		free(walk);
+		buf_unref(into);
+		chain_walk_read(target->env, action->serial, -ENOMEM, NULL, action->header.offset);
+		return;
+	}
+	walk->target = target;
+	walk->serial = action->serial;
+	walk->read = (struct store_read){
+		.key = action->header.key,
+		.offset = action->header.offset,
+		.length = action->header.range,
+		.into = into,
+		.verify = true,
+		.done = on_walk_read,
+		.user = walk,
+	};
+	store_read(target->view, &walk->read);
+}
+
+/* A sync of everything has no request either. */
+struct all_sync {
+	struct worker_target *target;
+	uint64_t serial;
+};
+
+static void on_all_synced(void *user, int error)
+{
+	struct all_sync all = *(struct all_sync *)user;
+	struct worker *worker = all.target->worker;
+
+	free(user);
+	worker->background--;
+	begin_event(worker);
+	chain_all_synced(all.target->env, all.serial, error);
+	end_event(worker);
+}
+
+static void do_sync_all(struct worker_target *target, const struct chain_action *action)
+{
+	struct all_sync *all = calloc(1, sizeof(*all));
+
+	if (all == NULL) {
+		chain_all_synced(target->env, action->serial, -ENOMEM);
+		return;
+	}
+	all->target = target;
+	all->serial = action->serial;
+	target->worker->background++;
+	store_sync_partition(target->view, action->header.key.pool, action->header.key.partition,
+			     on_all_synced, all);
+}
+
+static void do_send(struct worker *worker, const struct chain_action *action)
+{
+	struct link *link = link_find(worker, action->conn);
+
+	/* A link that is gone has told, or will tell, the chain so. */
+	if (link != NULL)
+		(void)conn_send(link->conn, &action->header, action->payload);
+}
+
+static void do_answer(struct worker *worker, const struct chain_action *action)
+{
+	struct peer *peer = peer_find(worker, action->conn);
+
+	if (peer != NULL)
+		peer_answer(peer, &action->header, action->payload);
+}
+
+void check_store(struct worker_target *target)
+{
+	bool down = store_is_down(target->store);
+
+	if (down == target->failed)
+		return;
+	target->failed = down;
+	if (down) {
+		log_error("target serves no longer uuid=%s reason=\"its store failed\"",
+			  store_uuid(target->store));
+		chain_store_failed(target->env);
+		peers_close_predecessors(target->worker, "the store failed");
+		worker_changed(target->worker);
+	} else {
+		log_info("target serves again uuid=%s", store_uuid(target->store));
+		chain_store_back(target->env);
+		peers_close_predecessors(target->worker, "the store is back");
+		worker_changed(target->worker);
+	}
+}
+
+static void do_report(struct worker *worker, const struct chain_action *action)
+{
+	struct report report = {
+		.pool = action->header.key.pool,
+		.partition = action->header.key.partition,
+		.epoch = action->header.epoch,
+		.target_id = (uint32_t)action->header.arg,
+		.kind = (uint32_t)action->report,
+	};
+
+	if (worker->options.events.report != NULL)
+		worker->options.events.report(worker->options.events.user, &report);
+}
+
+static void execute(struct worker_target *target, const struct chain_action *action)
+{
+	switch (action->kind) {
+	case CHAIN_PREPARE:
+		do_prepare(target, action->request);
+		break;
+	case CHAIN_COMMIT:
+		do_commit(target, action->request);
+		break;
+	case CHAIN_ABORT:
+		store_abort(target->view, &shell_of(action->request)->update);
+		break;
+	case CHAIN_SYNC:
+		do_sync(target, action->request);
+		break;
+	case CHAIN_READ:
+		do_read(target, action->request);
+		break;
+	case CHAIN_REMOVE:
+		do_remove(target, action->request);
+		break;
+	case CHAIN_WALK_READ:
+		do_walk_read(target, action);
+		break;
+	case CHAIN_SEND:
+		do_send(target->worker, action);
+		break;
+	case CHAIN_ANSWER:
+		do_answer(target->worker, action);
+		break;
+	case CHAIN_TROUBLE:
+		check_store(target);
+		break;
+	case CHAIN_SYNC_ALL:
+		do_sync_all(target, action);
+		break;
+	case CHAIN_REPORT:
+		do_report(target->worker, action);
+		break;
+	}
+}
+
+/* The time that leases are counted in: a machine that has slept wakes without its right to serve.
+ */
+void actions_time(struct worker *worker)
+{
+	uint64_t now = clock_boottime_ns();
+
+	for (unsigned i = 0; i < worker->options.store_count; i++)
+		chain_env_time(worker->targets[i].env, now, worker->lease_until_ns);
+}
+
+void actions_run(struct worker *worker)
+{
+	const struct chain_action *action;
+	bool any = true;
+
+	if (worker->running)
+		return; /* the caller up the stack takes what has been added */
+	worker->running = true;
+	while (any) {
+		any = false;
+		for (unsigned i = 0; i < worker->options.store_count; i++) {
+			while ((action = chain_next(worker->targets[i].env)) != NULL) {
+				execute(&worker->targets[i], action);
+				any = true;
+			}
+		}
+		any = begin_syncs(worker) || any;
+	}
+	worker->running = false;
+	fence_look(worker);
+}
+
+/* ---- what the chains look up ---- */
+
+static int look_info(void *ctx, const struct chunk_key *key, struct chunk_info *info)
+{
+	return store_info(((struct worker_target *)ctx)->view, key, info);
+}
+
+static int look_digest(void *ctx, const struct chunk_key *key, uint32_t *digest)
+{
+	return store_digest(((struct worker_target *)ctx)->view, key, digest);
+}
+
+static int look_presence(void *ctx, const struct chunk_key *key, uint8_t *bitmap, uint32_t *bytes)
+{
+	return store_presence(((struct worker_target *)ctx)->view, key, bitmap, bytes);
+}
+
+static int look_checksums(void *ctx, const struct chunk_key *key, uint32_t count, uint32_t *crcs,
+			  uint8_t *bitmap)
+{
+	return store_checksums(((struct worker_target *)ctx)->view, key, count, crcs, bitmap);
+}
+
+static int look_scan(void *ctx, uint32_t pool, uint32_t partition, const struct chunk_key *after,
+		     struct chunk_key *out, int max)
+{
+	return store_scan(((struct worker_target *)ctx)->view, pool, partition, after, out, max);
+}
+
+static int do_complete(void *ctx, const struct chunk_key *key, const struct chunk_info *info)
+{
+	return store_complete(((struct worker_target *)ctx)->view, key, info);
+}
+
+static struct buf *get_buffer(void *ctx, uint32_t size)
+{
+	return buf_get(((struct worker_target *)ctx)->worker->peer_pool, size);
+}
+
+static uint64_t free_bytes(void *ctx)
+{
+	struct worker_target *target = ctx;
+	uint64_t capacity, used, left = 0;
+
+	if (store_full(target->store))
+		return 0;
+	store_space(target->store, &capacity, &used, &left);
+	return left;
+}
+
+static uint64_t in_flight(void *ctx, int64_t delta)
+{
+	(void)ctx;
+	return atomic_fetch_add(&admitted, (uint64_t)delta) + (uint64_t)delta;
+}
+
+static bool may_copy(void *ctx, uint32_t bytes)
+{
+	struct worker *worker = ((struct worker_target *)ctx)->worker;
+
+	return copy_rate_take(worker->options.copy_rate, clock_monotonic_ns(), bytes);
+}
+
+/* What the store cannot tell now counts as never told: chunks have their epochs, too. */
+static uint64_t known_epoch(void *ctx, uint32_t pool, uint32_t partition)
+{
+	uint64_t epoch;
+	int rc = store_epoch(((struct worker_target *)ctx)->view, pool, partition, &epoch);
+
+	if (rc < 0)
+		log_error("the last epoch of a partition cannot be read pool=%u partition=%u "
+			  "error=\"%s\"",
+			  pool, partition, strerror(-rc));
+	return rc < 0 ? 0 : epoch;
+}
+
+static void set_epoch(void *ctx, uint32_t pool, uint32_t partition, uint64_t epoch)
+{
+	struct worker_target *target = ctx;
+
+	/* Without it the target takes part all the same: it is down, or its chunks will say it. */
+	if (store_set_epoch(target->view, pool, partition, epoch) == -ENOMEM)
+		log_error("the epoch of a partition is not noted: out of memory pool=%u "
+			  "partition=%u",
+			  pool, partition);
+}
+
+const struct chain_ops worker_chain_ops = {
+	.store = {.info = look_info,
+		  .digest = look_digest,
+		  .presence = look_presence,
+		  .checksums = look_checksums,
+		  .scan = look_scan,
+		  .complete = do_complete,
+		  .buffer = get_buffer},
+	.free_bytes = free_bytes,
+	.in_flight = in_flight,
+	.may_copy = may_copy,
+	.epoch = known_epoch,
+	.set_epoch = set_epoch,
+};

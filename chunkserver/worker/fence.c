@@ -1,0 +1,37 @@
+/* Sessions of clients that are over, by the map: their connections end, and the master is told when
+ * nothing of them is left here. */
+#include "chunkserver/worker/internal.h"
+
+void fence_map(struct worker *worker)
+{
+	actions_time(worker);
+	for (unsigned i = 0; i < worker->options.store_count; i++)
+		chain_env_sessions(worker->targets[i].env, worker->map);
+	peers_close_fenced(worker);
+	actions_run(worker);
+}
+
+void fence_placed(struct worker *worker)
+{
+	worker->fence_due = true;
+	fence_look(worker);
+}
+
+void fence_look(struct worker *worker)
+{
+	if (!worker->fence_due || worker->running || worker->placed != worker->map)
+		return;
+	for (unsigned i = 0; i < worker->options.store_count; i++) {
+		if (chain_env_fenced(worker->targets[i].env) != 0)
+			return;
+	}
+	worker->fence_due = false;
+	atomic_store(&worker->fence_version, worker->placed->version);
+	if (worker->options.events.placed != NULL)
+		worker->options.events.placed(worker->options.events.user);
+}
+
+uint64_t worker_fence_version(const struct worker *worker)
+{
+	return atomic_load(&worker->fence_version);
+}

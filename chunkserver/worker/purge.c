@@ -1,0 +1,286 @@
+/* Deletes the chunks of partitions that a target has no part in any more.
+ *
+ * They are copies that others have taken the place of. One batch at a time and target is removed,
+ * at most one a tick. Whether a partition may be purged is asked before each batch, of the newest
+ * map, and it must be beyond doubt: its chain has a member in-sync and there, and not the target,
+ * whose own chain (if there is one) knows that and has nothing under way; a chunk of a later epoch
+ * than the map's stops the purge, and so does a map older than what the target has been told. The
+ * partition may become the target's again while a batch is being removed: its chain hears of that
+ * when the batch has ended (purge_holds()), so that nothing that is copied to it then is deleted.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include "chunkserver/worker/internal.h"
+#include "common/os/clock.h"
+#include "common/os/log.h"
+
+#define LOG_MODULE "worker"
+
+#define BATCH        128
+#define SCANS_A_TICK 8u /* of partitions that turn out to be empty */
+#define TRY_AGAIN_NS NS_PER_SEC
+
+struct purge {
+	uint32_t pool, partition;
+	uint64_t key;
+	uint64_t removed; /* chunks */
+	bool removed_now; /* in this pass: another one has to find nothing */
+	bool begun;       /* after is valid */
+	bool wanted;      /* the map has spoken while a batch was under way */
+	struct chunk_key after;
+	UT_hash_handle hh;
+};
+
+enum verdict { PURGE_NEVER, PURGE_NOT_NOW, PURGE_NOW };
+
+static uint64_t purge_key(uint32_t pool, uint32_t partition)
+{
+	return (uint64_t)pool << 32 | partition;
+}
+
+bool purge_holds(struct worker_target *target, uint32_t pool, uint32_t partition)
+{
+	struct purge *purge = target->purging;
+
+	if (purge == NULL || purge->key != purge_key(pool, partition))
+		return false;
+	purge->wanted = true;
+	return true;
+}
+
+void purge_consider(struct worker_target *target, uint32_t pool, uint32_t partition)
+{
+	uint64_t key = purge_key(pool, partition);
+	struct purge *purge;
+
+	HASH_FIND(hh, target->purges, &key, sizeof(key), purge);
+	if (purge != NULL)
+		return;
+	purge = calloc(1, sizeof(*purge));
+	if (purge == NULL)
+		return; /* the chunks stay until the partition changes again, or the next start */
+	purge->pool = pool;
+	purge->partition = partition;
+	purge->key = key;
+	HASH_ADD(hh, target->purges, key, sizeof(purge->key), purge);
+}
+
+static void drop(struct worker_target *target, struct purge *purge)
+{
+	HASH_DEL(target->purges, purge);
+	free(purge);
+}
+
+/* Others have their turn first. */
+static void put_last(struct worker_target *target, struct purge *purge)
+{
+	HASH_DEL(target->purges, purge);
+	HASH_ADD(hh, target->purges, key, sizeof(purge->key), purge);
+}
+
+static bool is_kept_elsewhere(const struct cluster_map *map, const struct map_chain *chain)
+{
+	for (uint32_t i = 0; i < chain->count; i++) {
+		const struct map_server *server =
+			cluster_map_target_server(map, chain->members[i].target_id);
+
+		if (chain->members[i].state == MEMBER_IN_SYNC && server != NULL && server->online)
+			return true;
+	}
+	return false;
+}
+
+static enum verdict judge(const struct worker_target *target, const struct purge *purge)
+{
+	struct worker *worker = target->worker;
+	const struct map_chain *chain =
+		cluster_map_chain(worker->map, purge->pool, purge->partition);
+	const struct member *member;
+	struct chain_counts counts;
+
+	if (chain == NULL || chain->epoch == 0 || chain_head(chain) < 0 ||
+	    chain_index(chain, target->entry.target_id) >= 0)
+		return PURGE_NEVER;
+	if (!is_kept_elsewhere(worker->map, chain))
+		return PURGE_NOT_NOW;
+	member = member_find(worker, purge->pool, purge->partition, target->entry.target_id);
+	if (member == NULL)
+		return PURGE_NOW;
+	if (chain_epoch(member->chain) != chain->epoch)
+		return PURGE_NEVER;
+	counts = chain_count(member->chain);
+	return counts.queued + counts.pending + counts.held > 0 ? PURGE_NOT_NOW : PURGE_NOW;
+}
+
+/* The map knows of everything that happened to these chunks. */
+static bool map_is_newer(struct worker_target *target, const struct chunk_key *keys, int count)
+{
+	uint64_t epoch =
+		cluster_map_chain(target->worker->map, keys[0].pool, keys[0].partition)->epoch;
+	struct chunk_info info;
+
+	for (int i = 0; i < count; i++) {
+		int rc = store_info(target->view, &keys[i], &info);
+
+		/* One that cannot be read is of no use to anybody. */
+		if (rc == 0 && info.exists && info.epoch > epoch)
+			return false;
+	}
+	return true;
+}
+
+struct batch {
+	struct worker_target *target;
+	int count;
+	struct chunk_key last;
+};
+
+static void on_removed(void *user, int error)
+{
+	struct batch *batch = user;
+	struct worker_target *target = batch->target;
+	struct worker *worker = target->worker;
+	struct purge *purge = target->purging;
+	uint32_t pool = purge->pool, partition = purge->partition;
+	bool wanted = purge->wanted;
+
+	worker->background--;
+	target->purging = NULL;
+	if (error < 0) {
+		target->purge_at_ns = clock_monotonic_ns() + TRY_AGAIN_NS;
+	} else {
+		purge->removed += (uint64_t)batch->count;
+		purge->removed_now = true;
+		purge->after = batch->last;
+		purge->begun = true;
+	}
+	purge->wanted = false;
+	free(batch);
+	if (!wanted || worker->stopping)
+		return;
+	conn_batch_begin();
+	actions_time(worker);
+	place_again(worker, pool, partition);
+	actions_run(worker);
+	conn_batch_end();
+}
+
+static void remove_batch(struct worker_target *target, struct purge *purge,
+			 const struct chunk_key *keys, int count)
+{
+	struct batch *batch = calloc(1, sizeof(*batch));
+
+	if (batch == NULL)
+		return;
+	batch->target = target;
+	batch->count = count;
+	batch->last = keys[count - 1];
+	target->purging = purge;
+	target->worker->background++;
+	store_remove(target->view, keys, (size_t)count, on_removed, batch);
+}
+
+static void finish(struct worker_target *target, struct purge *purge)
+{
+	if (purge->removed > 0)
+		log_info("partition purged: it is kept elsewhere uuid=%s pool=%" PRIu32
+			 " partition=%" PRIu32 " chunks=%" PRIu64,
+			 store_uuid(target->store), purge->pool, purge->partition, purge->removed);
+	drop(target, purge);
+}
+
+/* 1: the target has been told of a later chain. -errno */
+static int is_outdated(const struct worker_target *target, const struct purge *purge)
+{
+	uint64_t epoch =
+		cluster_map_chain(target->worker->map, purge->pool, purge->partition)->epoch;
+	uint64_t known;
+	int rc = store_epoch(target->view, purge->pool, purge->partition, &known);
+
+	if (rc == 0 && known > epoch)
+		log_error("chunks are kept although the partition is elsewhere: the target has "
+			  "been told of a later chain uuid=%s pool=%" PRIu32 " partition=%" PRIu32
+			  " epoch=%" PRIu64 " known=%" PRIu64,
+			  store_uuid(target->store), purge->pool, purge->partition, epoch, known);
+	return rc < 0 ? rc : known > epoch;
+}
+
+/* True: the next one may be looked at in the same tick. */
+static bool step(struct worker_target *target, struct purge *purge, uint64_t now_ns)
+{
+	struct chunk_key keys[BATCH];
+	int count, outdated;
+
+	switch (judge(target, purge)) {
+	case PURGE_NEVER:
+		drop(target, purge);
+		return true;
+	case PURGE_NOT_NOW:
+		put_last(target, purge);
+		return true;
+	case PURGE_NOW:
+		break;
+	}
+	outdated = is_outdated(target, purge);
+	if (outdated < 0) {
+		target->purge_at_ns = now_ns + TRY_AGAIN_NS;
+		return false;
+	}
+	if (outdated > 0) {
+		drop(target, purge);
+		return true;
+	}
+	count = store_scan(target->view, purge->pool, purge->partition,
+			   purge->begun ? &purge->after : NULL, keys, BATCH);
+	if (count < 0) {
+		target->purge_at_ns = now_ns + TRY_AGAIN_NS;
+		return false;
+	}
+	if (count == 0 && !purge->removed_now) {
+		finish(target, purge);
+		return true;
+	}
+	if (count == 0) {
+		/* Once more from the start. */
+		purge->begun = purge->removed_now = false;
+		return true;
+	}
+	if (!map_is_newer(target, keys, count)) {
+		log_error("chunks are kept although the partition is elsewhere: they are of a "
+			  "later epoch than the cluster map uuid=%s pool=%" PRIu32
+			  " partition=%" PRIu32,
+			  store_uuid(target->store), purge->pool, purge->partition);
+		drop(target, purge);
+		return true;
+	}
+	remove_batch(target, purge, keys, count);
+	return false;
+}
+
+void purge_tick(struct worker *worker, uint64_t now_ns)
+{
+	if (worker->map == NULL || worker->placed != worker->map)
+		return;
+	for (unsigned i = 0; i < worker->options.store_count; i++) {
+		struct worker_target *target = &worker->targets[i];
+
+		if (target->failed || target->purging != NULL || now_ns < target->purge_at_ns)
+			continue;
+		for (unsigned n = 0; n < SCANS_A_TICK && target->purges != NULL; n++) {
+			if (!step(target, target->purges, now_ns))
+				break;
+		}
+	}
+}
+
+void purges_free(struct worker_target *target)
+{
+	struct purge *purge, *next = NULL;
+
+	HASH_ITER(hh, target->purges, purge, next)
+	{
+		drop(target, purge);
+	}
+}

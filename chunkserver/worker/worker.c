@@ -1,0 +1,430 @@
+/* The worker's thread, its commands, and its clock. */
+#include "chunkserver/worker/worker.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include "chunkserver/worker/internal.h"
+#include "common/os/clock.h"
+#include "common/os/log.h"
+
+#define LOG_MODULE "worker"
+
+#define TICK_MS 50u
+
+/* What the front loop wants done here. */
+struct command {
+	struct command *next;
+	enum {
+		COMMAND_INSTANCE,
+		COMMAND_IDENTITY,
+		COMMAND_MAP,
+		COMMAND_LEASE,
+		COMMAND_ADOPT,
+		COMMAND_REMOVE,
+		COMMAND_STOP
+	} kind;
+	uint64_t number; /* instance, server id, lease, deadline */
+	uint64_t version;
+	uint32_t *target_ids;
+	struct cluster_map *map;
+	struct conn *conn;
+	struct hello hello;
+	unsigned store;
+	struct chunk_key *keys;
+	size_t key_count;
+	struct worker *worker;
+	void (*done)(void *user, int error);
+	void *user;
+};
+
+/* ---- commands ---- */
+
+static void command_free(struct command *command)
+{
+	free(command->target_ids);
+	free(command->keys);
+	cluster_map_unref(command->map);
+	free(command);
+}
+
+static void post(struct worker *worker, struct command *command)
+{
+	pthread_mutex_lock(&worker->lock);
+	*worker->last_command = command;
+	worker->last_command = &command->next;
+	uv_async_send(&worker->async);
+	pthread_mutex_unlock(&worker->lock);
+}
+
+static struct command *command_new(int kind)
+{
+	struct command *command = calloc(1, sizeof(*command));
+
+	if (command == NULL)
+		abort(); /* maps and leases must not get lost; a crash is survived */
+	command->kind = (unsigned)kind;
+	return command;
+}
+
+static void run_map(struct worker *worker, struct command *command)
+{
+	if (!place_map(worker, command->map))
+		return;
+	atomic_store(&worker->map_version, command->map->version);
+	if (worker->options.events.placed != NULL)
+		worker->options.events.placed(worker->options.events.user);
+}
+
+/* The command lives until the store has ended; then the chains hear of it, whose predecessors might
+ * otherwise take the chunks for ones to be copied back. */
+static void on_removed(void *user, int error)
+{
+	struct command *command = user;
+	struct worker *worker = command->worker;
+	struct worker_target *target = &worker->targets[command->store];
+
+	worker->background--;
+	conn_batch_begin();
+	actions_time(worker);
+	for (size_t i = 0; error == 0 && i < command->key_count; i++) {
+		struct member *member =
+			member_find(worker, command->keys[i].pool, command->keys[i].partition,
+				    target->entry.target_id);
+
+		if (member != NULL)
+			chain_gone(member->chain, &command->keys[i], 1);
+	}
+	actions_run(worker);
+	conn_batch_end();
+	command->done(command->user, error);
+	command_free(command);
+}
+
+static void run_remove(struct worker *worker, struct command *command)
+{
+	command->worker = worker;
+	worker->background++;
+	store_remove(worker->targets[command->store].view, command->keys, command->key_count,
+		     on_removed, command);
+}
+
+static void run_stop(struct worker *worker, const struct command *command)
+{
+	worker->stopping = true;
+	worker->stop_deadline_ns = command->number;
+	for (unsigned i = 0; i < worker->options.store_count; i++)
+		chain_env_stop(worker->targets[i].env);
+	actions_run(worker);
+}
+
+static void run_command(struct worker *worker, struct command *command)
+{
+	switch (command->kind) {
+	case COMMAND_INSTANCE:
+		worker->instance = command->number;
+		break;
+	case COMMAND_IDENTITY:
+		place_registered(worker, command->number, command->target_ids, command->version);
+		break;
+	case COMMAND_MAP:
+		run_map(worker, command);
+		break;
+	case COMMAND_LEASE:
+		worker->lease_until_ns = command->number;
+		break;
+	case COMMAND_ADOPT:
+		peer_adopt(worker, command->conn, &command->hello);
+		break;
+	case COMMAND_REMOVE: /* ends later: run_remove() */
+		break;
+	case COMMAND_STOP:
+		run_stop(worker, command);
+		break;
+	}
+}
+
+static void run_commands(struct worker *worker)
+{
+	struct command *command, *next;
+
+	pthread_mutex_lock(&worker->lock);
+	command = worker->commands;
+	worker->commands = NULL;
+	worker->last_command = &worker->commands;
+	pthread_mutex_unlock(&worker->lock);
+	conn_batch_begin();
+	for (; command != NULL; command = next) {
+		next = command->next;
+		if (command->kind == COMMAND_REMOVE) {
+			run_remove(worker, command);
+			continue;
+		}
+		run_command(worker, command);
+		command_free(command);
+	}
+	conn_batch_end();
+}
+
+/* What was posted after the loop ended. */
+static void drop_commands(struct worker *worker)
+{
+	struct command *command, *next;
+
+	for (command = worker->commands; command != NULL; command = next) {
+		next = command->next;
+		if (command->conn != NULL)
+			conn_close(command->conn);
+		if (command->done != NULL)
+			command->done(command->user, -ECANCELED);
+		command_free(command);
+	}
+}
+
+static void on_async(uv_async_t *async)
+{
+	run_commands(async->data);
+}
+
+/* ---- time ---- */
+
+static size_t operations(const struct worker *worker)
+{
+	size_t count = worker->background;
+
+	for (unsigned i = 0; i < worker->options.store_count; i++)
+		count += chain_env_operations(worker->targets[i].env);
+	return count;
+}
+
+static size_t requests(const struct worker *worker)
+{
+	size_t count = 0;
+
+	for (unsigned i = 0; i < worker->options.store_count; i++)
+		count += chain_env_requests(worker->targets[i].env);
+	return count;
+}
+
+/* Connections go when nothing is left to answer, or at the deadline; the loop stops when the store
+ * has ended everything, too, which it does by itself. */
+static void stop_by_and_by(struct worker *worker, uint64_t now_ns)
+{
+	if (!worker->closed && (requests(worker) == 0 || now_ns >= worker->stop_deadline_ns)) {
+		worker->closed = true;
+		peers_close(worker);
+		links_close(worker);
+		actions_run(worker);
+	}
+	if (worker->closed && operations(worker) == 0 && worker->starved == NULL)
+		uv_stop(&worker->loop);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+	struct worker *worker = timer->data;
+	uint64_t now = clock_monotonic_ns();
+
+	copy_rate_tell(worker->options.copy_rate, &worker->moved, now);
+	conn_batch_begin();
+	actions_time(worker);
+	for (unsigned i = 0; i < worker->options.store_count; i++) {
+		check_store(&worker->targets[i]);
+		chain_tick(worker->targets[i].env);
+	}
+	actions_run(worker);
+	if (worker->stopping) {
+		stop_by_and_by(worker, now);
+	} else {
+		links_tick(worker, now);
+		peers_tick(worker, now);
+		purge_tick(worker, now);
+		status_tick(worker);
+	}
+	conn_batch_end();
+}
+
+/* ---- the thread ---- */
+
+static void close_target(struct worker_target *target)
+{
+	purges_free(target);
+	if (target->env != NULL)
+		chain_env_free(target->env);
+	if (target->view != NULL)
+		store_view_close(target->view);
+}
+
+static void close_all(struct worker *worker)
+{
+	members_free(worker);
+	for (unsigned i = 0; i < worker->options.store_count; i++)
+		close_target(&worker->targets[i]);
+	uv_close((uv_handle_t *)&worker->tick, NULL);
+	uv_close((uv_handle_t *)&worker->hungry, NULL);
+	uv_close((uv_handle_t *)&worker->async, NULL);
+	uv_run(&worker->loop, UV_RUN_DEFAULT);
+	uv_loop_close(&worker->loop);
+}
+
+static void *run(void *arg)
+{
+	struct worker *worker = arg;
+	char name[16];
+
+	snprintf(name, sizeof(name), "worker-%" PRIu32, worker->options.index % 1000);
+	pthread_setname_np(pthread_self(), name);
+	uv_run(&worker->loop, UV_RUN_DEFAULT);
+	close_all(worker);
+	return NULL;
+}
+
+static int open_targets(struct worker *worker)
+{
+	worker->targets = calloc(worker->options.store_count, sizeof(*worker->targets));
+	if (worker->targets == NULL)
+		return -ENOMEM;
+	for (unsigned i = 0; i < worker->options.store_count; i++) {
+		struct worker_target *target = &worker->targets[i];
+		int rc;
+
+		target->worker = worker;
+		target->number = i;
+		target->store = worker->options.stores[i];
+		rc = store_view_open(target->store, &worker->loop, &target->view);
+		if (rc < 0)
+			return rc;
+		target->env = chain_env_new(&worker_chain_ops, target, sizeof(struct shell),
+					    (uint64_t)(i + 1) << 48);
+	}
+	return 0;
+}
+
+int worker_start(const struct worker_options *options, struct worker **out)
+{
+	struct worker *worker = calloc(1, sizeof(*worker));
+	int rc;
+
+	if (worker == NULL)
+		return -ENOMEM;
+	worker->options = *options;
+	worker->last_sync = &worker->syncs;
+	worker->last_command = &worker->commands;
+	rc = uv_loop_init(&worker->loop);
+	if (rc < 0) {
+		free(worker);
+		return rc;
+	}
+	pthread_mutex_init(&worker->lock, NULL);
+	uv_timer_init(&worker->loop, &worker->tick);
+	uv_timer_init(&worker->loop, &worker->hungry);
+	worker->tick.data = worker;
+	worker->hungry.data = worker;
+	worker->async.data = worker;
+	rc = uv_async_init(&worker->loop, &worker->async, on_async);
+	if (rc == 0)
+		rc = buf_pool_create(0, &worker->peer_pool);
+	if (rc == 0)
+		rc = open_targets(worker);
+	if (rc == 0)
+		rc = uv_timer_start(&worker->tick, on_tick, TICK_MS, TICK_MS);
+	if (rc == 0)
+		rc = -pthread_create(&worker->thread, NULL, run, worker);
+	if (rc < 0) {
+		close_all(worker);
+		buf_pool_destroy(worker->peer_pool);
+		pthread_mutex_destroy(&worker->lock);
+		free(worker->targets);
+		free(worker);
+		return rc;
+	}
+	*out = worker;
+	return 0;
+}
+
+/* ---- from the front loop ---- */
+
+void worker_set_identity(struct worker *worker, uint64_t server_id, const uint32_t *target_ids,
+			 uint64_t map_version)
+{
+	struct command *command = command_new(COMMAND_IDENTITY);
+	size_t count = worker->options.store_count;
+
+	command->number = server_id;
+	command->version = map_version;
+	command->target_ids = calloc(count, sizeof(*target_ids));
+	if (command->target_ids == NULL)
+		abort();
+	memcpy(command->target_ids, target_ids, count * sizeof(*target_ids));
+	post(worker, command);
+}
+
+void worker_set_instance(struct worker *worker, uint64_t instance)
+{
+	struct command *command = command_new(COMMAND_INSTANCE);
+
+	command->number = instance;
+	post(worker, command);
+}
+
+void worker_set_map(struct worker *worker, struct cluster_map *map)
+{
+	struct command *command = command_new(COMMAND_MAP);
+
+	command->map = cluster_map_ref(map);
+	post(worker, command);
+}
+
+uint64_t worker_map_version(const struct worker *worker)
+{
+	return atomic_load(&worker->map_version);
+}
+
+void worker_set_lease(struct worker *worker, uint64_t until_ns)
+{
+	struct command *command = command_new(COMMAND_LEASE);
+
+	command->number = until_ns;
+	post(worker, command);
+}
+
+void worker_adopt(struct worker *worker, struct conn *conn, const struct hello *hello)
+{
+	struct command *command = command_new(COMMAND_ADOPT);
+
+	command->conn = conn;
+	command->hello = *hello;
+	post(worker, command);
+}
+
+void worker_remove(struct worker *worker, unsigned store, const struct chunk_key *keys,
+		   size_t count, void (*done)(void *user, int error), void *user)
+{
+	struct command *command = command_new(COMMAND_REMOVE);
+
+	command->keys = calloc(count, sizeof(*keys));
+	if (command->keys == NULL)
+		abort();
+	memcpy(command->keys, keys, count * sizeof(*keys));
+	command->key_count = count;
+	command->store = store;
+	command->done = done;
+	command->user = user;
+	post(worker, command);
+}
+
+void worker_stop(struct worker *worker, uint64_t timeout_ns)
+{
+	struct command *command = command_new(COMMAND_STOP);
+
+	command->number = clock_monotonic_ns() + timeout_ns;
+	post(worker, command);
+	pthread_join(worker->thread, NULL);
+	drop_commands(worker);
+	cluster_map_unref(worker->map);
+	cluster_map_unref(worker->placed);
+	buf_pool_destroy(worker->peer_pool);
+	pthread_mutex_destroy(&worker->lock);
+	free(worker->targets);
+	free(worker);
+}

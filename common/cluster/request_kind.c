@@ -1,0 +1,24 @@
+#include "common/cluster/request_kind.h"
+
+/* XattrReq.op */
+enum { XATTR_SET = 2, XATTR_REMOVE = 4 };
+
+bool request_is_command(const Catena__Request *request)
+{
+	switch (request->op_case) {
+	case CATENA__REQUEST__OP_SETATTR:
+	case CATENA__REQUEST__OP_CREATE:
+	case CATENA__REQUEST__OP_LINK:
+	case CATENA__REQUEST__OP_UNLINK:
+	case CATENA__REQUEST__OP_RENAME:
+	case CATENA__REQUEST__OP_OPEN:
+	case CATENA__REQUEST__OP_CLOSE:
+	case CATENA__REQUEST__OP_DELEGATE:
+	case CATENA__REQUEST__OP_APPEND:
+		return true;
+	case CATENA__REQUEST__OP_XATTR:
+		return request->xattr->op == XATTR_SET || request->xattr->op == XATTR_REMOVE;
+	default:
+		return false;
+	}
+}

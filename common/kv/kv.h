@@ -1,0 +1,93 @@
+/* kv.h - the embedded ordered store: RocksDB, or its in-memory twin for simulation.
+ *
+ * Durability: a batch is atomic. Without sync it survives the process (SIGKILL); it survives a
+ * power cut once a later kv_sync() (or a write with sync) has returned 0.
+ *
+ * Failure: after a failed write or sync the store is "down": every call but kv_recover() and
+ * kv_close() returns -EIO (-ENOSPC when that was the cause), because RocksDB may stay latched on
+ * its error although the cause is gone. kv_recover() closes and opens it again; what had been
+ * acknowledged is there. RocksDB's own info log goes to our log (level FATAL kept off the data
+ * disk: it aborts the process on a full one).
+ *
+ * Threading: all functions from any thread; kv_recover() and kv_close() wait for readers. Iterators
+ * hold a snapshot and must be freed soon. */
+#ifndef CATENA_COMMON_KV_KV_H
+#define CATENA_COMMON_KV_KV_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct kv;
+struct kv_batch;
+struct kv_iter;
+
+struct kv_family {
+	const char *name;
+	bool large_values; /* RocksDB: blob files, so that compaction does not rewrite values */
+};
+
+struct kv_options {
+	const char *path;
+	const struct kv_family *families; /* family i is number i; families[0].name is "default" */
+	unsigned family_count;
+	uint64_t cache_bytes;    /* block cache; 0: 64 MiB */
+	uint64_t memtable_bytes; /* of all families, also bounds the log; 0: by the size of the disk
+				  */
+	bool create;             /* make it when absent; else -ENOENT */
+};
+
+/* -ENOENT, -EBUSY (locked by another process), -EUCLEAN (damaged), -EIO, -ENOSPC; one line in
+ * @error. */
+int kv_open(const struct kv_options *options, struct kv **out, char *error, size_t error_size);
+int kv_open_memory(const struct kv_family *families, unsigned family_count, struct kv **out);
+void kv_close(struct kv *kv); /* NULL is allowed */
+int kv_recover(struct kv *kv);
+bool kv_is_down(const struct kv *kv);
+/* The disk has less free than the store may need to go on (then it would be down, and deleting
+ * could not make room): refuse what makes it grow. Cheap enough to ask for each request. */
+bool kv_space_low(struct kv *kv);
+/* Gives the space of deleted and overwritten values back now, where the disk is short of it; else
+ * it comes back by and by. Reads and writes much of the family: takes its time, so not on a loop.
+ */
+int kv_compact(struct kv *kv, unsigned family);
+/* The one under way returns soon, and later ones at once: the end is near. */
+void kv_compact_stop(struct kv *kv);
+
+/* *value is malloc()ed. -ENOENT. */
+int kv_get(struct kv *kv, unsigned family, const void *key, size_t key_size, uint8_t **value,
+	   size_t *value_size);
+
+struct kv_batch *kv_batch_new(void);
+void kv_batch_free(struct kv_batch *batch);
+void kv_batch_clear(struct kv_batch *batch);
+size_t kv_batch_count(const struct kv_batch *batch);
+void kv_batch_put(struct kv_batch *batch, unsigned family, const void *key, size_t key_size,
+		  const void *value, size_t value_size);
+void kv_batch_delete(struct kv_batch *batch, unsigned family, const void *key, size_t key_size);
+/* [start, end) */
+void kv_batch_delete_range(struct kv_batch *batch, unsigned family, const void *start,
+			   size_t start_size, const void *end, size_t end_size);
+/* The batch is left as it is; clear or free it. */
+int kv_write(struct kv *kv, const struct kv_batch *batch, bool sync);
+/* Everything written before is on stable storage. Calls from several threads share one sync. */
+int kv_sync(struct kv *kv);
+
+/* Keys in [start, end) in order; end NULL: to the last.
+ */
+int kv_iter_open(struct kv *kv, unsigned family, const void *start, size_t start_size,
+		 const void *end, size_t end_size, struct kv_iter **out);
+/* 1: *key and *value (borrowed until the next call); 0: end; -errno. Either pair may be NULL. */
+int kv_iter_next(struct kv_iter *iter, const uint8_t **key, size_t *key_size, const uint8_t **value,
+		 size_t *value_size);
+void kv_iter_free(struct kv_iter *iter);
+
+/* A consistent copy by hard links, openable by kv_open(). @path must not exist. */
+int kv_checkpoint(struct kv *kv, const char *path);
+
+/* Memory twin only: forget everything not synced, as a power cut would; fail the nth coming write.
+ */
+void kv_memory_crash(struct kv *kv);
+/* Another store with what readers see of this one now, all of it synced. -ENOMEM. */
+int kv_memory_copy(struct kv *kv, struct kv **out);
+void kv_memory_fail_write(struct kv *kv, int nth, int error);
+#endif

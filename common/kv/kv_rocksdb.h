@@ -1,0 +1,90 @@
+/* kv_rocksdb.h - the RocksDB form of the store: what its files share.
+ *
+ * kv_rocksdb_open.c decides how a database is opened, kv_rocksdb.c does everything with an open
+ * one, kv_rocksdb_log.c prepares its log. */
+#ifndef CATENA_COMMON_KV_KV_ROCKSDB_H
+#define CATENA_COMMON_KV_KV_ROCKSDB_H
+#include <pthread.h>
+#include <stdatomic.h>
+#include <rocksdb/c.h>
+#include "common/kv/kv_internal.h"
+
+/* Without a size of the disk to go by. */
+#define KV_MEMTABLE_MIN  (1u << 20)
+#define KV_MEMTABLE_MAX  (64u << 20)
+#define KV_CACHE_DEFAULT (64u << 20)
+
+/* Room ahead of the log's end (kv_rocksdb_log.c). */
+struct kv_log_ahead {
+	const char *path;         /* borrowed */
+	int watch_fd;             /* -1: it is not done */
+	uint64_t number, newest;  /* of the log that was filled last, of the one that is written */
+	uint64_t end;             /* of that file */
+	uint64_t synced;          /* written at the last sync */
+	_Atomic uint64_t written; /* of the log: a little more rather than less */
+};
+
+struct kv_rocksdb {
+	struct kv kv;
+	char *path;
+	char **names;
+	bool *large;
+	uint64_t memtable_bytes;
+	rocksdb_cache_t *cache;
+	rocksdb_writeoptions_t *write_options;
+	rocksdb_readoptions_t *read_options;
+
+	/* Held shared by whoever uses db and handles, exclusively by whoever replaces them. */
+	pthread_rwlock_t lock;
+	rocksdb_t *db; /* NULL: could not be opened again */
+	rocksdb_column_family_handle_t **handles;
+
+	atomic_int down; /* 0, or the -errno that all calls get until kv_recover() */
+
+	/* Group commit. done <= requested; a caller's own ticket is its value of requested. */
+	pthread_mutex_t sync_lock;
+	pthread_cond_t sync_done;
+	uint64_t sync_requested, sync_finished;
+	bool sync_running;
+	uint64_t generation; /* of db; also under sync_lock */
+
+	/* Held shared by whoever writes, exclusively by whoever makes room ahead of the log, who
+	 * does without when somebody writes. Inside of lock. */
+	pthread_rwlock_t log_lock;
+	struct kv_log_ahead ahead;
+
+	/* Open iterators keep db alive: replacing it waits for them. */
+	pthread_mutex_t iter_lock;
+	pthread_cond_t iter_gone;
+	unsigned iters;
+
+	atomic_uint_fast64_t space_checked_ns;
+	atomic_bool space_is_low;
+};
+
+/* Opens db and handles, which must be NULL. The reserve is given up when there is no other way. */
+int kv_rocksdb_open_db(struct kv_rocksdb *store, bool create, char *error, size_t error_size);
+void kv_rocksdb_close_db(struct kv_rocksdb *store);
+/* RocksDB's error text as -errno; 0 for NULL. Copies it into @error (may be NULL), frees it. */
+int kv_rocksdb_error(char *text, char *error, size_t error_size);
+
+/* Cuts the logs below @path at their first zeros; before they are opened. -EBUSY: somebody has
+ * them open; -errno. */
+int kv_rocksdb_cut_logs(const char *path);
+/* After it was opened; failures only leave it out. */
+void kv_log_ahead_open(struct kv_log_ahead *ahead, const char *path);
+void kv_log_ahead_close(struct kv_log_ahead *ahead);
+/* Makes room if it is due. While nobody writes, before a sync. */
+void kv_log_ahead_fill(struct kv_log_ahead *ahead);
+
+/* The reserve: a file that keeps room on the disk for opening and compacting when everything else
+ * is full. */
+void kv_rocksdb_reserve_make(struct kv_rocksdb *store);
+/* 0, or -ENOENT. */
+int kv_rocksdb_reserve_drop(struct kv_rocksdb *store);
+uint64_t kv_rocksdb_reserve_bytes(const struct kv_rocksdb *store);
+/* Free bytes of the disk for us; UINT64_MAX when it cannot be told. */
+uint64_t kv_rocksdb_disk_free(const struct kv_rocksdb *store);
+
+extern const struct kv_ops kv_rocksdb_ops;
+#endif

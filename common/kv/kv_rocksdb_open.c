@@ -1,0 +1,347 @@
+/* kv_rocksdb_open.c - opening RocksDB: options, error texts, the space reserve.
+ *
+ * RocksDB's info log is switched off by a level above all others. RocksDB aborts the process when
+ * it cannot append to its own log on a full disk; a file that is never appended to cannot fail.
+ * RocksDB has no name for that level, so it gives up on its OPTIONS file, which only people read,
+ * and leaves the begun one behind: sweep_options() removes it. */
+#include "common/kv/kv_rocksdb.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+#include "common/os/log.h"
+
+#define LOG_MODULE "kv"
+
+#define INFO_LOG_NOTHING  6 /* above every level that RocksDB logs at, also its headers */
+#define WAL_POINT_IN_TIME 2
+#define BLOOM_BITS        10
+#define BLOCK_BYTES       (8u << 10)
+#define FILTER_PART_BYTES (4u << 10)
+#define BLOB_MIN_BYTES    1024u
+#define BLOB_FILE_BYTES   (64u << 20)
+/* Of the oldest blob files every live value is written anew whenever a compaction meets it, however
+ * little garbage lies beside it: a larger share doubles what is written, and needs the room. */
+#define BLOB_GC_AGE        0.05
+#define BLOB_GC_FORCE      0.5
+#define OPEN_FILES_MAX     1024
+#define MANIFEST_PREALLOC  (64u << 10)
+#define MANIFEST_BYTES_MAX (16u << 20)
+#define RESERVE_NAME       "RESERVE"
+
+/* ---- error texts ---- */
+
+static bool starts_with(const char *text, const char *prefix)
+{
+	return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+static int error_number(const char *text)
+{
+	/* The C API gives only texts; these are of RocksDB 7.8, pinned by kv_test. */
+	if (strstr(text, "No space left on device") != NULL ||
+	    strstr(text, "Disk quota exceeded") != NULL)
+		return -ENOSPC;
+	if (strstr(text, "While lock file") != NULL || strstr(text, "lock hold by") != NULL)
+		return strstr(text, "Permission denied") != NULL ? -EACCES : -EBUSY;
+	if (starts_with(text, "Corruption"))
+		return -EUCLEAN;
+	if (strstr(text, "create_if_missing is false") != NULL)
+		return -ENOENT;
+	if (strstr(text, "Column families not opened") != NULL)
+		return -EUCLEAN;
+	if (strstr(text, "Permission denied") != NULL)
+		return -EACCES;
+	return -EIO;
+}
+
+int kv_rocksdb_error(char *text, char *error, size_t error_size)
+{
+	int rc;
+
+	if (text == NULL)
+		return 0;
+	rc = error_number(text);
+	if (error != NULL && error_size > 0) {
+		snprintf(error, error_size, "%s", text);
+		error[strcspn(error, "\n")] = '\0';
+	}
+	rocksdb_free(text);
+	return rc;
+}
+
+/* ---- options ---- */
+
+static rocksdb_block_based_table_options_t *table_options(struct kv_rocksdb *store)
+{
+	rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
+
+	rocksdb_block_based_options_set_block_cache(table, store->cache);
+	rocksdb_block_based_options_set_block_size(table, BLOCK_BYTES);
+	/* The filter policy belongs to the table options from here on. */
+	rocksdb_block_based_options_set_filter_policy(
+		table, rocksdb_filterpolicy_create_bloom_full(BLOOM_BITS));
+	/* Index and filters in the cache: then its size bounds the memory of a store of any size.
+	 * And in small parts: a whole filter may not even fit into a shard of a small cache, and
+	 * reading it again for each look-up costs more than all the rest. */
+	rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1);
+	rocksdb_block_based_options_set_index_type(
+		table, rocksdb_block_based_table_index_type_two_level_index_search);
+	rocksdb_block_based_options_set_partition_filters(table, 1);
+	rocksdb_block_based_options_set_metadata_block_size(table, FILTER_PART_BYTES);
+	rocksdb_block_based_options_set_pin_top_level_index_and_filter(table, 1);
+	rocksdb_block_based_options_set_cache_index_and_filter_blocks_with_high_priority(table, 1);
+	rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(table, 1);
+	rocksdb_block_based_options_set_data_block_index_type(
+		table, rocksdb_block_based_table_data_block_index_type_binary_search_and_hash);
+	rocksdb_block_based_options_set_format_version(table, 5);
+	return table;
+}
+
+static void set_family_options(struct kv_rocksdb *store, rocksdb_options_t *options, bool large)
+{
+	rocksdb_block_based_table_options_t *table = table_options(store);
+	size_t memtable = (size_t)(store->memtable_bytes / 2);
+	size_t arena = memtable / 8 / store->kv.family_count;
+
+	rocksdb_options_set_block_based_table_factory(options, table);
+	rocksdb_block_based_options_destroy(table);
+	rocksdb_options_set_write_buffer_size(options, memtable);
+	rocksdb_options_set_max_write_buffer_number(options, 4);
+	/* Empty memtables of many families must not use up the limit that all share. */
+	arena = arena < 4096 ? 4096 : arena > (1u << 20) ? 1u << 20 : arena & ~(size_t)4095;
+	rocksdb_options_set_arena_block_size(options, arena);
+	rocksdb_options_set_memtable_prefix_bloom_size_ratio(options, 0.05);
+	rocksdb_options_set_memtable_whole_key_filtering(options, 1);
+	rocksdb_options_set_compression(options, rocksdb_no_compression);
+	rocksdb_options_set_target_file_size_base(options, memtable);
+	rocksdb_options_set_max_bytes_for_level_base(options, 4 * store->memtable_bytes);
+	rocksdb_options_set_level_compaction_dynamic_level_bytes(options, 1);
+	rocksdb_options_set_level0_file_num_compaction_trigger(options, 4);
+	rocksdb_options_set_level0_slowdown_writes_trigger(options, 32);
+	rocksdb_options_set_level0_stop_writes_trigger(options, 64);
+	if (large) {
+		rocksdb_options_set_enable_blob_files(options, 1);
+		rocksdb_options_set_min_blob_size(options, BLOB_MIN_BYTES);
+		rocksdb_options_set_blob_file_size(options, store->memtable_bytes < BLOB_FILE_BYTES
+								    ? store->memtable_bytes
+								    : BLOB_FILE_BYTES);
+		rocksdb_options_set_blob_compression_type(options, rocksdb_no_compression);
+		rocksdb_options_set_enable_blob_gc(options, 1);
+		rocksdb_options_set_blob_gc_age_cutoff(options, BLOB_GC_AGE);
+		rocksdb_options_set_blob_gc_force_threshold(options, BLOB_GC_FORCE);
+	}
+}
+
+static void set_db_options(struct kv_rocksdb *store, rocksdb_options_t *options, bool create)
+{
+	rocksdb_options_set_create_if_missing(options, create);
+	rocksdb_options_set_create_missing_column_families(options, 1);
+	rocksdb_options_set_paranoid_checks(options, 1);
+	rocksdb_options_set_wal_recovery_mode(options, WAL_POINT_IN_TIME);
+	rocksdb_options_set_info_log_level(options, INFO_LOG_NOTHING);
+	rocksdb_options_set_keep_log_file_num(options, 1);
+	rocksdb_options_set_stats_dump_period_sec(options, 0);
+	rocksdb_options_set_stats_persist_period_sec(options, 0);
+	rocksdb_options_set_skip_stats_update_on_db_open(options, 1);
+	rocksdb_options_set_max_background_jobs(options, 2);
+	rocksdb_options_set_max_open_files(options, OPEN_FILES_MAX);
+	rocksdb_options_set_manifest_preallocation_size(options, MANIFEST_PREALLOC);
+	rocksdb_options_set_max_manifest_file_size(options, MANIFEST_BYTES_MAX);
+	rocksdb_options_set_db_write_buffer_size(options, (size_t)store->memtable_bytes);
+	rocksdb_options_set_max_total_wal_size(options, store->memtable_bytes);
+	/* Background writeback in small steps, so that a sync of the log finds the disk idle. */
+	rocksdb_options_set_bytes_per_sync(options, 1u << 20);
+}
+
+/* ---- what is there already ---- */
+
+static bool has_suffix(const char *name, const char *suffix)
+{
+	size_t n = strlen(name), s = strlen(suffix);
+
+	return n >= s && strcmp(name + n - s, suffix) == 0;
+}
+
+/* Does the directory hold data files of a database? Opening with "create" would delete them when
+ * CURRENT has been lost. */
+static int has_data_files(const char *path)
+{
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+	int found = 0;
+
+	if (dir == NULL)
+		return errno == ENOENT ? 0 : -errno;
+	while (found == 0 && (entry = readdir(dir)) != NULL)
+		found = has_suffix(entry->d_name, ".sst") || has_suffix(entry->d_name, ".blob");
+	closedir(dir);
+	return found;
+}
+
+static int check_place(struct kv_rocksdb *store, bool create, char *error, size_t error_size)
+{
+	char current[4096];
+	int rc;
+
+	if (snprintf(current, sizeof(current), "%s/CURRENT", store->path) >= (int)sizeof(current)) {
+		snprintf(error, error_size, "path too long");
+		return -ENAMETOOLONG;
+	}
+	if (access(current, F_OK) == 0)
+		return 0;
+	rc = has_data_files(store->path);
+	if (rc > 0) {
+		snprintf(error, error_size, "%s: data files without CURRENT", store->path);
+		return -EUCLEAN;
+	}
+	if (rc == 0 && !create) {
+		snprintf(error, error_size, "%s: no store here", store->path);
+		return -ENOENT;
+	}
+	if (rc < 0)
+		snprintf(error, error_size, "%s: %s", store->path, strerror(-rc));
+	return rc;
+}
+
+/* Only while the database is open by us: then no other process is about to rename one of these. */
+static void sweep_options(const struct kv_rocksdb *store)
+{
+	DIR *dir = opendir(store->path);
+	struct dirent *entry;
+
+	if (dir == NULL)
+		return;
+	while ((entry = readdir(dir)) != NULL)
+		if (starts_with(entry->d_name, "OPTIONS-") && has_suffix(entry->d_name, ".dbtmp"))
+			unlinkat(dirfd(dir), entry->d_name, 0);
+	closedir(dir);
+}
+
+/* ---- the reserve ---- */
+
+static int reserve_path(const struct kv_rocksdb *store, char *out, size_t size)
+{
+	return snprintf(out, size, "%s/" RESERVE_NAME, store->path) < (int)size ? 0 : -ENAMETOOLONG;
+}
+
+uint64_t kv_rocksdb_reserve_bytes(const struct kv_rocksdb *store)
+{
+	return 2 * store->memtable_bytes;
+}
+
+uint64_t kv_rocksdb_disk_free(const struct kv_rocksdb *store)
+{
+	struct statvfs fs;
+
+	if (statvfs(store->path, &fs) != 0)
+		return UINT64_MAX;
+	return (uint64_t)fs.f_bavail * fs.f_frsize;
+}
+
+void kv_rocksdb_reserve_make(struct kv_rocksdb *store)
+{
+	uint64_t bytes = kv_rocksdb_reserve_bytes(store);
+	char path[4096];
+	struct stat st;
+	int fd;
+
+	if (reserve_path(store, path, sizeof(path)) != 0)
+		return;
+	if (stat(path, &st) == 0 && (uint64_t)st.st_size >= bytes)
+		return;
+	/* Only when it leaves as much again: the reserve itself must not fill the disk. */
+	if (kv_rocksdb_disk_free(store) < 3 * bytes)
+		return;
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return;
+	if (posix_fallocate(fd, 0, (off_t)bytes) != 0)
+		unlink(path);
+	close(fd);
+}
+
+int kv_rocksdb_reserve_drop(struct kv_rocksdb *store)
+{
+	char path[4096];
+
+	if (reserve_path(store, path, sizeof(path)) != 0 || unlink(path) != 0)
+		return -ENOENT;
+	log_warn("space reserve given up path=%s", store->path);
+	return 0;
+}
+
+/* ---- open and close ---- */
+
+static int open_once(struct kv_rocksdb *store, bool create, char *error, size_t error_size)
+{
+	unsigned count = store->kv.family_count;
+	const rocksdb_options_t **family_options = calloc(count, sizeof(*family_options));
+	rocksdb_options_t *options = rocksdb_options_create();
+	char *text = NULL;
+	int rc;
+
+	if (family_options == NULL) {
+		rocksdb_options_destroy(options);
+		return -ENOMEM;
+	}
+	set_db_options(store, options, create);
+	for (unsigned i = 0; i < count; i++) {
+		rocksdb_options_t *own = rocksdb_options_create_copy(options);
+
+		set_family_options(store, own, store->large[i]);
+		family_options[i] = own;
+	}
+	store->db = rocksdb_open_column_families(options, store->path, (int)count,
+						 (const char *const *)store->names, family_options,
+						 store->handles, &text);
+	rc = kv_rocksdb_error(text, error, error_size);
+	if (rc != 0)
+		store->db = NULL;
+	for (unsigned i = 0; i < count; i++)
+		rocksdb_options_destroy((rocksdb_options_t *)family_options[i]);
+	free(family_options);
+	rocksdb_options_destroy(options);
+	return rc;
+}
+
+int kv_rocksdb_open_db(struct kv_rocksdb *store, bool create, char *error, size_t error_size)
+{
+	int rc = check_place(store, create, error, error_size);
+
+	if (rc != 0)
+		return rc;
+	rc = kv_rocksdb_cut_logs(store->path);
+	if (rc != 0) {
+		snprintf(error, error_size, "%s: %s", store->path,
+			 rc == -EBUSY ? "in use by another process" : strerror(-rc));
+		return rc;
+	}
+	rc = open_once(store, create, error, error_size);
+	if (rc == -ENOSPC && kv_rocksdb_reserve_drop(store) == 0)
+		rc = open_once(store, create, error, error_size);
+	if (rc == 0) {
+		sweep_options(store);
+		kv_rocksdb_reserve_make(store);
+		kv_log_ahead_open(&store->ahead, store->path);
+	}
+	return rc;
+}
+
+void kv_rocksdb_close_db(struct kv_rocksdb *store)
+{
+	if (store->db == NULL)
+		return;
+	kv_log_ahead_close(&store->ahead);
+	for (unsigned i = 0; i < store->kv.family_count; i++) {
+		rocksdb_column_family_handle_destroy(store->handles[i]);
+		store->handles[i] = NULL;
+	}
+	rocksdb_close(store->db);
+	store->db = NULL;
+}

@@ -1,0 +1,194 @@
+/* conn_internal.h - shared by conn*.c only.
+ *
+ * Who may touch what: everything outside struct conn_tx belongs to the loop's thread (between
+ * conn_detach() and conn_attach(): to nobody). In struct conn_tx the first part is guarded by its
+ * lock, the second belongs to whoever has set busy. No callback runs under the lock, and nothing
+ * that takes longer than waking the loop, but for the last words of a connection that closes.
+ *
+ * Sending: a frame goes into the ring; the first thread that finds nobody busy becomes the one
+ * that encrypts and writes, for frames of others too that come meanwhile, so threads never wait for
+ * each other's encryption. When the socket is full ("blocked"), the loop goes on when it is not.
+ *
+ * TLS: libssl is given no socket, but memory (conn_bio.c). Ciphertext is gathered in a block and
+ * written by one send(), and read into one by one recv(); neither happens under ssl_lock, which
+ * guards the SSL for the time of one record. Lock order: ssl_lock and tx.lock are never both held,
+ * except that tx.lock may be held over the close notification.
+ *
+ * Life: refs counts the owner (until closed() or conn_close()), each thread in conn_send(), a
+ * batch, a dispatch from the loop, and conn_ref()s. */
+#ifndef CATENA_COMMON_NET_CONN_INTERNAL_H
+#define CATENA_COMMON_NET_CONN_INTERNAL_H
+#include <netdb.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
+#include "common/net/conn.h"
+#include "common/os/log.h"
+
+#define CONN_LOG_PER_SECOND 5
+/* The largest record that libssl makes here; with the KeyUpdate that may come before it. */
+#define CONN_RECORD_PLAIN 16384u
+#define CONN_RECORD_MAX   (CONN_RECORD_PLAIN + 22)
+#define CONN_RECORD_ROOM  (CONN_RECORD_MAX + 64)
+/* A block: ciphertext, which one system call reads or writes, and one record's plain bytes. With
+ * half of this system calls cost 10 %, with more the cache misses what is gained. */
+#define CONN_CIPHER_BYTES (8 * CONN_RECORD_MAX + 64)
+#define CONN_BLOCK_BYTES  (CONN_CIPHER_BYTES + CONN_RECORD_PLAIN)
+/* A key protects at most this many records before a new one (RFC 8446, 5.5 says 2^24.5). */
+#define CONN_KEY_RECORDS (UINT64_C(1) << 23)
+/* At most this many blocks are read for one event: other connections of the loop wait. */
+#define CONN_READS_PER_EVENT 4
+/* A thread that sends for others hands over to the loop after this much. */
+#define CONN_PUMP_BYTES (8u << 20)
+/* In a batch frames wait for its end, but not more than this. */
+#define CONN_BATCH_BYTES      (64u << 10)
+#define CONN_STARVED_RETRY_MS 1
+
+enum conn_state {
+	CONN_RESOLVING,
+	CONN_CONNECTING,
+	CONN_HANDSHAKING,
+	CONN_OPEN,
+	CONN_CLOSED,
+};
+
+/* On the stack of the loop's callback. Once gone is set, the conn belongs to somebody else. */
+struct conn_dispatch {
+	bool gone;
+};
+
+struct tx_frame {
+	uint8_t header[FRAME_HEADER_BYTES];
+	struct buf *payload; /* a reference, or NULL */
+	const uint8_t *data;
+	const uint8_t *crcs;
+	uint32_t length, crc_bytes;
+};
+
+struct conn_tx {
+	/* Under the lock. */
+	pthread_mutex_t lock;
+	struct tx_frame *ring;
+	uint32_t ring_size, ring_head, ring_count; /* size is a power of two, or 0 */
+	bool open;                                 /* the handshake is done */
+	bool busy;                                 /* a thread encrypts and writes */
+	bool closing;                              /* nothing more is taken */
+	bool batched;      /* in some thread's batch, linked by batch_next */
+	bool owe_drained;  /* conn_send() has returned with much queued */
+	bool drained;      /* the loop has to call drained() */
+	bool want_drained; /* there is such a callback */
+	int failed;        /* -errno of the write that failed */
+	uv_async_t *async; /* NULL: no loop */
+	struct conn *batch_next;
+	atomic_bool blocked;  /* the socket is full; written under the lock */
+	atomic_size_t queued; /* bytes of frames not yet with the kernel */
+
+	/* Of the thread that is busy. */
+	uint64_t key_records, key_limit; /* made with this key, and how many may; tests lower it */
+	uint8_t *block;
+	size_t sealed, sent; /* in block: bytes of records, of these with the kernel */
+	size_t open_bytes;   /* plain bytes gathered for the next record */
+	size_t block_frames; /* bytes of frames that are in block */
+	struct tx_frame frame;
+	bool has_frame;
+	size_t frame_at; /* bytes of the frame that are in records */
+};
+
+enum rx_stage { RX_HEADER, RX_PAYLOAD, RX_CRCS };
+
+struct conn_rx {
+	uint8_t *block;
+	size_t at, end;             /* in block: ciphertext that libssl has not taken */
+	size_t plain_at, plain_end; /* in its plain part: decrypted, not yet used */
+	enum rx_stage stage;
+	uint32_t have; /* bytes of the stage */
+	uint8_t head[FRAME_HEADER_BYTES];
+	struct frame_header header;
+	struct buf *payload;
+	bool waiting; /* header is complete, its buffer is not there yet */
+	bool paused;  /* by the user */
+	bool starved; /* by the pool */
+};
+
+struct conn_resolve {
+	uv_getaddrinfo_t request;
+	struct conn *conn; /* NULL: closed meanwhile */
+};
+
+struct conn {
+	atomic_uint refs;
+	enum conn_state state;
+	bool server;
+	int fd;
+	uv_loop_t *loop;
+	uv_poll_t *poll;
+	uv_timer_t *timer;
+	int poll_events;
+	int start_error; /* found in conn_connect(), reported from the loop */
+	struct conn_dispatch *dispatch;
+
+	SSL_CTX *tls;
+	pthread_mutex_t ssl_lock;
+	SSL *ssl;
+	bool bio_gathers; /* ssl_lock: what libssl writes goes to tx.block */
+	enum tls_role server_role;
+	struct tls_identity peer;
+	char peer_name[128];
+	struct conn_resolve *resolve;
+	struct addrinfo *addresses, *next_address;
+
+	struct buf_pool *pool;
+	uint32_t receive_max;
+	struct conn_callbacks callbacks;
+	void *user;
+
+	struct conn_rx rx;
+	struct conn_tx tx;
+};
+
+/* conn.c */
+void conn_finish(struct conn *conn, int error);
+extern struct log_rate conn_log_rate; /* of conn_complain(); tests wipe it */
+/* Logs "@what peer=... reason=..." at most CONN_LOG_PER_SECOND times a second. */
+void conn_complain(const struct conn *conn, const char *what, const char *reason);
+int conn_poll_open(struct conn *conn);
+void conn_poll_close(struct conn *conn);
+
+/* conn_blocks.c: recycled blocks of CONN_BLOCK_BYTES, hot in the cache. Any thread. */
+uint8_t *conn_block_get(void); /* NULL: out of memory */
+void conn_block_put(uint8_t *block);
+
+/* conn_connect.c */
+void conn_address_name(const struct sockaddr *address, char *out, size_t size);
+/* For what is at the other end. Best before connect(): the timers of an algorithm that paces stay
+ * with a socket for good. */
+void conn_tune(int fd, const struct sockaddr *peer, socklen_t size);
+int conn_connect_start(struct conn *conn, const char *address);
+/* Socket writable, or failed. May end the conn. */
+void conn_connect_event(struct conn *conn, struct conn_dispatch *d);
+void conn_connect_end(struct conn *conn); /* gives up what is under way */
+
+/* conn_bio.c */
+BIO *conn_bio_new(struct conn *conn); /* NULL: out of memory */
+
+/* conn_handshake.c */
+int conn_handshake_start(struct conn *conn);
+void conn_handshake_step(struct conn *conn, struct conn_dispatch *d);
+
+/* conn_send.c */
+void conn_tx_init(struct conn_tx *tx);
+/* From the loop: sends what waits, calls drained(). May end the conn. */
+void conn_tx_run(struct conn *conn, struct conn_dispatch *d);
+/* Last words, then nothing more is taken; the socket is closed now or by the thread that is busy.
+ */
+void conn_tx_end(struct conn *conn);
+void conn_tx_free(struct conn_tx *tx);
+void conn_wake(struct conn *conn);        /* the loop's on_async() comes soon */
+void conn_wake_locked(struct conn *conn); /* the same, tx.lock held */
+
+/* conn_receive.c */
+/* Reads and delivers. May end the conn. */
+void conn_rx_run(struct conn *conn, struct conn_dispatch *d);
+bool conn_rx_pending(const struct conn *conn); /* something read waits for conn_rx_run() */
+void conn_rx_end(struct conn *conn);
+#endif

@@ -1,0 +1,13 @@
+/* ready.h - how a program tells who started it that it can be used: --ready-fd N.
+ *
+ * It writes one line to that descriptor and closes it. Nothing comes when the start fails. */
+#ifndef CATENA_COMMON_OS_READY_H
+#define CATENA_COMMON_OS_READY_H
+
+/* The number of a descriptor, or -EINVAL. */
+int ready_fd_parse(const char *text);
+
+/* Writes @text and a newline to @fd and closes it; that nobody reads it is only logged. -1: nobody
+ * asked. */
+void ready_tell(int fd, const char *text);
+#endif

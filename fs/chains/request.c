@@ -1,0 +1,550 @@
+/* request.c - requests from their beginning to their end, over as many attempts as it takes.
+ */
+#include "fs/chains/client.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include "common/os/clock.h"
+#include "common/os/log.h"
+#include "fs/chains/internal.h"
+
+#define LOG_MODULE "chain"
+
+#define SOFT_CHECK_NS    (100 * NS_PER_MSEC)
+#define FULL_PATIENCE_NS (3 * NS_PER_SEC)
+#define FULL_MEMORY_NS   (5 * NS_PER_SEC)
+#define SPACE_WINDOW_NS  (5 * NS_PER_SEC)
+
+uint64_t chain_client_now(struct chain_client *client)
+{
+	return client->transport->ops->now(client->transport);
+}
+
+void chain_client_wake(struct chain_client *client, uint64_t at_ns)
+{
+	client->transport->ops->wake(client->transport, 0, at_ns);
+}
+
+void chain_client_batch(struct chain_client *client, bool begin)
+{
+	client->transport->ops->batch(begin);
+}
+
+bool chain_client_stopping(struct chain_client *client)
+{
+	return atomic_load_explicit(&client->stopping, memory_order_acquire);
+}
+
+/* ---- the end of a request ---- */
+
+/* An update's id may be in the chunk's list, and nobody will say soon that it was answered, or the
+ * list is too full to wait for that. */
+static bool id_lingers(const struct chain_request *request, int error,
+		       const struct frame_header *answer)
+{
+	if (error == 0)
+		return answer != NULL && (answer->flags & FRAME_CROWDED) != 0;
+	if (request->closing)
+		return false;
+	/* One that was refused may have been made the first time that it was sent. */
+	return request->sends > (answer == NULL ? 0u : 1u);
+}
+
+void chain_request_finish(struct chain_client *client, struct chain_request *request, int error,
+			  const struct frame_header *answer, struct buf *payload)
+{
+	const struct chunk_key key = request->key;
+	uint64_t session = request->client_id;
+	bool close = false;
+
+	if (frame_is_update(request->op))
+		close = chain_op_forget(client, request, id_lingers(request, error, answer));
+	chain_health_end(client, request, answer != NULL);
+	chain_retry_finished(client, request, answer != NULL);
+	request->done(request, error, answer, payload);
+	if (close)
+		chain_close(client, &key, session);
+	if (atomic_fetch_sub_explicit(&client->active, 1, memory_order_acq_rel) > 1 ||
+	    !chain_client_stopping(client))
+		return;
+	pthread_mutex_lock(&client->stop_lock);
+	pthread_cond_broadcast(&client->stopped);
+	pthread_mutex_unlock(&client->stop_lock);
+}
+
+static void soft_tick(struct chain_client *client, uint64_t now)
+{
+	uint64_t before = now - client->soft_timeout_ns;
+
+	if (client->soft_timeout_ns == 0 || now <= client->soft_timeout_ns ||
+	    atomic_load_explicit(&client->active, memory_order_relaxed) == 0)
+		return;
+	if (now >= client->soft_check_ns) {
+		client->soft_check_ns = now + SOFT_CHECK_NS;
+		for (struct chain_link *link = atomic_load(&client->links); link != NULL;
+		     link = link->all_next) {
+			struct chain_request *list = chain_link_take_old(link, before);
+
+			while (list != NULL) {
+				struct chain_request *request = list;
+
+				list = request->next;
+				chain_retry_fail(client, request, -EIO);
+			}
+		}
+	}
+	chain_client_wake(client, client->soft_check_ns);
+}
+
+/* ---- attempts ---- */
+
+static struct chain_load load_of(void *user, uint64_t server_id, uint32_t worker)
+{
+	struct chain_link *link = chain_link_get(user, server_id, worker, false);
+
+	if (link == NULL)
+		return (struct chain_load){0};
+	return (struct chain_load){
+		.requests = atomic_load_explicit(&link->under_way, memory_order_relaxed),
+		.down = atomic_load_explicit(&link->down, memory_order_relaxed) ||
+			atomic_load_explicit(&link->silent, memory_order_relaxed),
+	};
+}
+
+struct chain_asker chain_client_asker(struct chain_client *client)
+{
+	return (struct chain_asker){
+		.near = {.host = client->host, .rack = client->rack, .zone = client->zone},
+		.load = load_of,
+		.user = client,
+	};
+}
+
+/* *nobody: not before another map. */
+static int choose(struct chain_client *client, struct chain_request *request,
+		  struct chain_route *route, bool *nobody)
+{
+	struct chain_asker asker = chain_client_asker(client);
+	const struct map_chain *chain;
+	int rc = -EAGAIN;
+
+	*nobody = false;
+	pthread_rwlock_rdlock(&client->lock);
+	request->map_count = atomic_load_explicit(&client->map_count, memory_order_relaxed);
+	if (client->map == NULL ||
+	    atomic_load_explicit(&client->session_id, memory_order_acquire) == 0)
+		goto out;
+	rc = chain_choose(client->map, request, &asker, route);
+	chain = cluster_map_chain(client->map, request->key.pool, request->key.partition);
+	/* Also when nobody can be asked: a map with another epoch is news then. */
+	request->epoch = chain == NULL ? 0 : chain->epoch;
+	*nobody = chain == NULL || chain_head(chain) < 0;
+out:
+	pthread_rwlock_unlock(&client->lock);
+	return rc;
+}
+
+void chain_request_route(struct chain_client *client, struct chain_request *request)
+{
+	struct chain_link *link;
+	struct chain_route route;
+	bool nobody;
+	int rc;
+
+	if (chain_client_stopping(client) || chain_op_void(client, request)) {
+		chain_retry_fail(client, request, -EIO);
+		return;
+	}
+	rc = choose(client, request, &route, &nobody);
+	if (rc == -EIO) {
+		chain_retry_fail(client, request, -EIO);
+		return;
+	}
+	if (rc == -ENOENT && request->op != FRAME_WRITE) {
+		request->absent = true;
+		chain_retry_at(client, request, 0);
+		return;
+	}
+	if (rc < 0 && nobody) {
+		chain_retry_with_map(client, request);
+		return;
+	}
+	link = rc < 0 ? NULL : chain_link_get(client, route.server_id, route.worker, true);
+	if (link == NULL) {
+		chain_retry_later(client, request);
+		return;
+	}
+	request->epoch = route.epoch;
+	request->target_id = route.target_id;
+	request->server_id = route.server_id;
+	chain_link_send(link, request);
+}
+
+static void add_target(uint32_t *targets, uint8_t *count, uint32_t target)
+{
+	if (*count < CHAIN_MEMBERS_MAX)
+		targets[(*count)++] = target;
+}
+
+void chain_request_elsewhere(struct chain_client *client, struct chain_request *request)
+{
+	add_target(request->tried, &request->tried_count, request->target_id);
+	chain_request_route(client, request);
+}
+
+void chain_request_lost(struct chain_client *client, struct chain_request *request)
+{
+	if (chain_role_of(request) == CHAIN_ANY && !chain_client_stopping(client) &&
+	    !atomic_load_explicit(&request->cancelled, memory_order_acquire))
+		chain_request_elsewhere(client, request);
+	else
+		chain_retry_later(client, request);
+}
+
+static bool read_is_good(struct chain_client *client, const struct chain_request *request,
+			 const struct frame_header *answer, const struct buf *payload)
+{
+	static struct log_rate rate;
+	int bad;
+
+	if (request->op != FRAME_READ || payload == NULL)
+		return true;
+	if (answer->offset == request->offset && answer->length <= request->range) {
+		bad = block_checksums_verify(buf_payload(payload), answer->offset, payload->length,
+					     payload->crcs);
+		if (bad < 0)
+			return true;
+	} else {
+		bad = 0;
+	}
+	atomic_fetch_add_explicit(&client->stat_bad, 1, memory_order_relaxed);
+	if (log_rate_ok(&rate, 10))
+		log_error("data does not match its checksum file=%016" PRIx64 " chunk=%" PRIu32
+			  " offset=%" PRIu64 " target=%" PRIu32 " partition=%" PRIu32,
+			  request->key.file_id, request->key.index,
+			  (uint64_t)request->offset + (uint64_t)bad * BLOCK_SIZE,
+			  request->target_id, request->key.partition);
+	return false;
+}
+
+static void note_space(struct chain_client *client, uint64_t bytes)
+{
+	uint64_t now = chain_client_now(client);
+
+	/* Two windows, so that the least of the last few seconds is known at any time. */
+	if (now - atomic_load_explicit(&client->space_since, memory_order_relaxed) >
+	    SPACE_WINDOW_NS) {
+		atomic_store_explicit(&client->space_since, now, memory_order_relaxed);
+		atomic_store_explicit(&client->space[1],
+				      atomic_load_explicit(&client->space[0], memory_order_relaxed),
+				      memory_order_relaxed);
+		atomic_store_explicit(&client->space[0], bytes, memory_order_relaxed);
+	} else if (bytes < atomic_load_explicit(&client->space[0], memory_order_relaxed)) {
+		atomic_store_explicit(&client->space[0], bytes, memory_order_relaxed);
+	}
+}
+
+uint64_t chain_client_space_left(struct chain_client *client)
+{
+	uint64_t a = atomic_load_explicit(&client->space[0], memory_order_relaxed);
+	uint64_t b = atomic_load_explicit(&client->space[1], memory_order_relaxed);
+
+	return a < b ? a : b;
+}
+
+/* A full disk is taken out of its chains when others have room, which takes a moment. When that has
+ * not helped, the cluster is full, and the next are told so at once. */
+static bool wait_for_space(struct chain_client *client, struct chain_request *request)
+{
+	uint64_t now = chain_client_now(client);
+	uint64_t told = atomic_load_explicit(&client->full_told_ns, memory_order_relaxed);
+
+	if (request->full_ns == 0)
+		request->full_ns = now;
+	if ((told == 0 || now > told + FULL_MEMORY_NS) && now < request->full_ns + FULL_PATIENCE_NS)
+		return true;
+	atomic_store_explicit(&client->full_told_ns, now, memory_order_relaxed);
+	return false;
+}
+
+/* The member says that what it got was damaged: on the way, or already here? */
+static void send_again(struct chain_client *client, struct chain_request *request)
+{
+	const struct buf *payload = request->payload;
+
+	log_warn("update arrived damaged file=%016" PRIx64 " chunk=%" PRIu32 " target=%" PRIu32,
+		 request->key.file_id, request->key.index, request->target_id);
+	request->checksum_failures++;
+	if (payload != NULL && block_checksums_verify(buf_payload(payload), request->offset,
+						      payload->length, payload->crcs) >= 0) {
+		log_error("an update's bytes have changed in this machine's memory");
+		chain_retry_fail(client, request, -EIO);
+		return;
+	}
+	chain_retry_later(client, request);
+}
+
+void chain_request_answered(struct chain_client *client, struct chain_request *request,
+			    const struct frame_header *answer, struct buf *payload)
+{
+	enum chain_verdict verdict;
+	int error;
+
+	if (frame_is_update(request->op) &&
+	    (answer->status == FRAME_OK || answer->status == ENOSPC))
+		note_space(client, answer->arg);
+	verdict = chain_judge(request, answer->status, &error);
+	if (verdict == CHAIN_DONE && error == -ENOSPC && wait_for_space(client, request))
+		verdict = CHAIN_RETRY;
+	/* Nobody waits for it, and what is damaged now may be mended. */
+	if (verdict == CHAIN_DONE && error != 0 && request->closing &&
+	    answer->status != FRAME_STATUS_FENCED)
+		verdict = CHAIN_RETRY;
+	if (verdict == CHAIN_DONE && error == 0 && !read_is_good(client, request, answer, payload))
+		verdict = CHAIN_BAD_COPY;
+	if (verdict == CHAIN_DONE) {
+		chain_request_finish(client, request, error, answer, payload);
+		return;
+	}
+	buf_unref(payload);
+	atomic_fetch_add_explicit(&client->stat_repeats, 1, memory_order_relaxed);
+	switch (verdict) {
+	case CHAIN_OTHER_MEMBER:
+		chain_request_elsewhere(client, request);
+		break;
+	case CHAIN_BAD_COPY:
+		/* On the way, or on its disk? The member looks, and if so, has it mended. */
+		if (answer->status == FRAME_OK && request->suspect != request->target_id)
+			request->suspect = request->target_id;
+		else
+			add_target(request->bad, &request->bad_count, request->target_id);
+		request->to_tail = false;
+		chain_request_route(client, request);
+		break;
+	case CHAIN_ASK_TAIL:
+		request->to_tail = true;
+		chain_request_route(client, request);
+		break;
+	case CHAIN_SEND_AGAIN:
+		send_again(client, request);
+		break;
+	case CHAIN_RETRY:
+	case CHAIN_DONE:
+		chain_retry_later(client, request);
+		break;
+	}
+}
+
+void chain_client_send(struct chain_client *client, struct chain_request *request)
+{
+	request->start_ns = chain_client_now(client);
+	atomic_fetch_add_explicit(&client->active, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&client->stat_requests, 1, memory_order_relaxed);
+	chain_health_begin(client, request);
+	if (client->soft_timeout_ns != 0)
+		chain_client_wake(client, request->start_ns + client->soft_timeout_ns);
+	chain_request_route(client, request);
+}
+
+void chain_client_cancel(struct chain_request *request)
+{
+	atomic_store_explicit(&request->cancelled, true, memory_order_release);
+}
+
+/* ---- map and session ---- */
+
+void chain_client_set_map(struct chain_client *client, struct cluster_map *map)
+{
+	struct cluster_map *old;
+	uint64_t count;
+
+	pthread_rwlock_wrlock(&client->lock);
+	old = client->map;
+	if (old != NULL && old->version > map->version && !client->any_map) {
+		pthread_rwlock_unlock(&client->lock);
+		return;
+	}
+	client->any_map = false;
+	client->map = cluster_map_ref(map);
+	count = atomic_fetch_add_explicit(&client->map_count, 1, memory_order_release) + 1;
+	pthread_rwlock_unlock(&client->lock);
+	for (struct chain_link *link = atomic_load(&client->links); link != NULL;
+	     link = link->all_next)
+		chain_link_new_map(link, old, map);
+	chain_retry_map(client, old, map, count);
+	cluster_map_unref(old);
+}
+
+void chain_client_other_master(struct chain_client *client)
+{
+	pthread_rwlock_wrlock(&client->lock);
+	client->any_map = true;
+	pthread_rwlock_unlock(&client->lock);
+}
+
+struct cluster_map *chain_client_map(struct chain_client *client)
+{
+	struct cluster_map *map;
+
+	pthread_rwlock_rdlock(&client->lock);
+	map = client->map == NULL ? NULL : cluster_map_ref(client->map);
+	pthread_rwlock_unlock(&client->lock);
+	return map;
+}
+
+void chain_client_set_session(struct chain_client *client, uint64_t session_id)
+{
+	uint64_t old = atomic_exchange(&client->session_id, session_id);
+
+	if (old == session_id)
+		return;
+	/* Connections have said in their HELLO whose they are. */
+	for (struct chain_link *link = atomic_load(&client->links); old != 0 && link != NULL;
+	     link = link->all_next)
+		chain_link_reset(link);
+	chain_retry_all(client);
+}
+
+uint64_t chain_client_session(struct chain_client *client)
+{
+	return atomic_load_explicit(&client->session_id, memory_order_acquire);
+}
+
+/* ---- life ---- */
+
+static void on_tick(void *user, unsigned loop)
+{
+	struct chain_client *client = user;
+	uint64_t now = chain_client_now(client);
+
+	for (struct chain_link *link = atomic_load(&client->links); link != NULL;
+	     link = link->all_next)
+		if (link->loop == loop)
+			chain_link_tick(link, now);
+	if (loop == 0) {
+		chain_retry_tick(client, now);
+		soft_tick(client, now);
+		if (client->tick != NULL)
+			client->tick(client->user, now);
+	}
+	if (!chain_client_stopping(client))
+		return;
+	pthread_mutex_lock(&client->stop_lock);
+	client->loops_ended |= UINT64_C(1) << loop;
+	pthread_cond_broadcast(&client->stopped);
+	pthread_mutex_unlock(&client->stop_lock);
+}
+
+static void copy_name(char out[MAP_NAME_MAX], const char *name)
+{
+	if (name != NULL)
+		strncpy(out, name, MAP_NAME_MAX - 1);
+}
+
+int chain_client_create(const struct chain_client_options *options, struct chain_client **out)
+{
+	struct chain_client *client;
+	int rc;
+
+	if (options->transport->loops < 1 || options->transport->loops > CHAIN_LOOPS_MAX)
+		return -EINVAL;
+	client = calloc(1, sizeof(*client));
+	if (client == NULL)
+		return -ENOMEM;
+	client->transport = options->transport;
+	client->pool = options->pool;
+	client->soft_timeout_ns = options->soft_timeout_ns;
+	client->tick = options->tick;
+	client->user = options->user;
+	copy_name(client->host, options->host);
+	copy_name(client->rack, options->rack);
+	copy_name(client->zone, options->zone);
+	client->space[0] = UINT64_MAX;
+	client->space[1] = UINT64_MAX;
+	pthread_rwlock_init(&client->lock, NULL);
+	pthread_mutex_init(&client->ops_lock, NULL);
+	pthread_mutex_init(&client->retry_lock, NULL);
+	pthread_mutex_init(&client->stop_lock, NULL);
+	pthread_cond_init(&client->stopped, NULL);
+	*out = client;
+	rc = client->transport->ops->start(client->transport, on_tick, client);
+	if (rc < 0)
+		chain_client_destroy(client);
+	return rc;
+}
+
+static bool all_ended(const struct chain_client *client)
+{
+	return atomic_load(&client->active) == 0 &&
+	       client->loops_ended == (UINT64_C(1) << client->transport->loops) - 1;
+}
+
+void chain_client_stop(struct chain_client *client)
+{
+	atomic_store_explicit(&client->stopping, true, memory_order_release);
+	for (unsigned loop = 0; loop < client->transport->loops; loop++)
+		client->transport->ops->wake(client->transport, loop, 0);
+	pthread_mutex_lock(&client->stop_lock);
+	while (!all_ended(client))
+		pthread_cond_wait(&client->stopped, &client->stop_lock);
+	pthread_mutex_unlock(&client->stop_lock);
+	client->transport->ops->stop(client->transport);
+}
+
+void chain_client_destroy(struct chain_client *client)
+{
+	struct chain_link *link;
+
+	if (client == NULL)
+		return;
+	link = atomic_load(&client->links);
+	while (link != NULL) {
+		struct chain_link *next = link->all_next;
+
+		pthread_mutex_destroy(&link->lock);
+		free(link->slots);
+		free(link);
+		link = next;
+	}
+	cluster_map_unref(client->map);
+	pthread_rwlock_destroy(&client->lock);
+	pthread_mutex_destroy(&client->ops_lock);
+	pthread_mutex_destroy(&client->retry_lock);
+	pthread_mutex_destroy(&client->stop_lock);
+	pthread_cond_destroy(&client->stopped);
+	free(client);
+}
+
+size_t chain_client_unreachable(struct chain_client *client, uint64_t *servers, size_t max)
+{
+	struct cluster_map *map = chain_client_map(client);
+	uint64_t now = chain_client_now(client);
+	size_t count = 0;
+
+	for (struct chain_link *link = atomic_load(&client->links);
+	     map != NULL && link != NULL && count < max; link = link->all_next) {
+		const struct map_server *server = cluster_map_server(map, link->server_id);
+		bool known = false;
+
+		if (server == NULL || !server->online || !chain_link_unreachable(link, now))
+			continue;
+		for (size_t i = 0; i < count; i++)
+			known = known || servers[i] == link->server_id;
+		if (!known)
+			servers[count++] = link->server_id;
+	}
+	cluster_map_unref(map);
+	return count;
+}
+
+void chain_client_stats(struct chain_client *client, struct chain_client_stats *out)
+{
+	*out = (struct chain_client_stats){
+		.requests = atomic_load(&client->stat_requests),
+		.repeats = atomic_load(&client->stat_repeats),
+		.resets = atomic_load(&client->stat_resets),
+		.bad_blocks = atomic_load(&client->stat_bad),
+		.hedges = atomic_load(&client->stat_hedges),
+	};
+}

@@ -1,0 +1,418 @@
+/* retry.c - requests that wait for another attempt: until a time, or until a map or an
+ * answer says that it is worth it. */
+#include <errno.h>
+#include <string.h>
+#include "common/os/clock.h"
+#include "fs/chains/internal.h"
+
+/* From here on a request is in the list that is looked at less often. */
+#define LONG_NS (100 * NS_PER_MSEC)
+/* So often it is, at least: a request may have been cancelled. */
+#define LOOK_NS (500 * NS_PER_MSEC)
+/* Times of that list are multiples of this, so that one look finds many. */
+#define ROUND_NS (25 * NS_PER_MSEC)
+#define PARK_NS  (5 * NS_PER_SEC)
+
+/* retry_lock held. When the list is to be looked at for it. */
+static uint64_t enlist(struct chain_client *client, struct chain_request *request, uint64_t at_ns,
+		       uint64_t now)
+{
+	bool later = at_ns >= now + LONG_NS;
+	struct retry_list *list = &client->retries[later ? 1 : 0];
+	uint64_t look;
+
+	if (later)
+		at_ns = (at_ns + ROUND_NS - 1) / ROUND_NS * ROUND_NS;
+	look = later && at_ns > now + LOOK_NS ? now + LOOK_NS : at_ns;
+	request->retry_ns = at_ns;
+	if (list->first == NULL || look < list->look_ns)
+		list->look_ns = look;
+	request->next = list->first;
+	list->first = request;
+	return look;
+}
+
+void chain_retry_at(struct chain_client *client, struct chain_request *request, uint64_t at_ns)
+{
+	uint64_t now = chain_client_now(client), look;
+
+	pthread_mutex_lock(&client->retry_lock);
+	look = enlist(client, request, at_ns, now);
+	pthread_mutex_unlock(&client->retry_lock);
+	chain_client_wake(client, look);
+}
+
+void chain_retry_fail(struct chain_client *client, struct chain_request *request, int error)
+{
+	request->failed = error;
+	chain_retry_at(client, request, 0);
+}
+
+/* ---- parked until others have found out; retry_lock held ---- */
+
+static bool same_chain(const struct chain_request *a, const struct chain_request *b)
+{
+	return a->key.pool == b->key.pool && a->key.partition == b->key.partition;
+}
+
+static void park(struct chain_progress *progress, struct chain_request *request)
+{
+	struct chain_request *last = progress->parked_last;
+
+	request->parked = true;
+	request->park_next = NULL;
+	request->park_prev = last;
+	if (last == NULL) {
+		progress->parked = request;
+		progress->parked_mixed = false;
+	} else {
+		last->park_next = request;
+		if (!same_chain(last, request))
+			progress->parked_mixed = true;
+	}
+	progress->parked_last = request;
+	atomic_fetch_add_explicit(&progress->parked_count, 1, memory_order_relaxed);
+}
+
+static void unpark(struct chain_progress *progress, struct chain_request *request)
+{
+	if (request->park_prev != NULL)
+		request->park_prev->park_next = request->park_next;
+	else
+		progress->parked = request->park_next;
+	if (request->park_next != NULL)
+		request->park_next->park_prev = request->park_prev;
+	else
+		progress->parked_last = request->park_prev;
+	request->parked = false;
+	atomic_fetch_sub_explicit(&progress->parked_count, 1, memory_order_relaxed);
+}
+
+/* True: it is one of the few of its chain that come again soon. */
+static bool is_probe(struct chain_progress *progress, struct chain_request *request)
+{
+	if (!request->probe && progress->probes < HEALTH_PROBES) {
+		request->probe = true;
+		progress->probes++;
+	}
+	return request->probe;
+}
+
+/* ---- to the list ---- */
+
+/* Whether a map that came after the choice has something for the request: those that come when it
+ * is in the list say so by themselves. @servers_count is the client's. */
+static bool map_is_news(struct chain_client *client, struct chain_request *request,
+			uint64_t servers_count)
+{
+	bool news = request->map_count == 0 ||
+		    (request->server_id != 0 && request->map_count < servers_count);
+	const struct map_chain *chain;
+
+	pthread_rwlock_rdlock(&client->lock);
+	chain = cluster_map_chain(client->map, request->key.pool, request->key.partition);
+	news = news || (chain != NULL && chain->epoch != request->epoch);
+	request->map_count = atomic_load_explicit(&client->map_count, memory_order_relaxed);
+	pthread_rwlock_unlock(&client->lock);
+	return news;
+}
+
+static void retry_after(struct chain_client *client, struct chain_request *request, uint64_t pause)
+{
+	struct chain_progress *progress = chain_progress_of(client, request);
+	uint64_t now = chain_client_now(client), servers_count, look;
+	bool news = false;
+
+	request->tried_count = 0;
+	request->to_tail = false;
+	pthread_mutex_lock(&client->retry_lock);
+	/* chain_retry_map() looks at the list after the count has grown: either it finds the
+	 * request there, or the count is seen here. */
+	while (!news && atomic_load_explicit(&client->map_count, memory_order_acquire) !=
+				request->map_count) {
+		servers_count = client->servers_count;
+		pthread_mutex_unlock(&client->retry_lock);
+		news = map_is_news(client, request, servers_count);
+		pthread_mutex_lock(&client->retry_lock);
+	}
+	if (news) {
+		request->attempts = 0;
+		pause = 0;
+	} else if (!is_probe(progress, request)) {
+		park(progress, request);
+		pause = PARK_NS;
+	}
+	look = enlist(client, request, now + pause, now);
+	pthread_mutex_unlock(&client->retry_lock);
+	chain_client_wake(client, look);
+}
+
+void chain_retry_later(struct chain_client *client, struct chain_request *request)
+{
+	uint64_t waited = chain_client_now(client) - request->start_ns;
+
+	retry_after(client, request, chain_pause_ns(request->attempts++, waited));
+}
+
+void chain_retry_with_map(struct chain_client *client, struct chain_request *request)
+{
+	retry_after(client, request, CHAIN_BACKOFF_MAX_NS);
+}
+
+/* ---- earlier than planned ---- */
+
+/* retry_lock held. */
+static void hurry_one(struct retry_list *list, struct chain_request *request)
+{
+	request->retry_ns = 0;
+	request->attempts = 0;
+	list->look_ns = 0;
+}
+
+static bool any(const struct chain_request *request, const void *arg)
+{
+	return true;
+}
+
+/* retry_lock held. */
+static bool hurry(struct chain_client *client,
+		  bool (*wanted)(const struct chain_request *request, const void *arg),
+		  const void *arg)
+{
+	bool found = false;
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct retry_list *list = &client->retries[i];
+
+		for (struct chain_request *r = list->first; r != NULL; r = r->next) {
+			if (!wanted(r, arg))
+				continue;
+			hurry_one(list, r);
+			found = true;
+		}
+	}
+	return found;
+}
+
+void chain_retry_all(struct chain_client *client)
+{
+	bool found;
+
+	pthread_mutex_lock(&client->retry_lock);
+	found = hurry(client, any, NULL);
+	pthread_mutex_unlock(&client->retry_lock);
+	if (found)
+		chain_client_wake(client, 0);
+}
+
+/* Who is parked is due late, so it is in the second list. retry_lock held. */
+static void hurry_parked(struct chain_client *client, struct chain_progress *progress,
+			 struct chain_request *request)
+{
+	unpark(progress, request);
+	hurry_one(&client->retries[1], request);
+}
+
+/* Those that wait for an answer like this one. retry_lock held. */
+static bool hurry_chain(struct chain_client *client, struct chain_progress *progress,
+			const struct chain_request *answered)
+{
+	struct chain_request *next, *kept = NULL;
+	bool found = false, mixed = false;
+
+	/* An answer costs nothing when another chain of the same number is stuck. */
+	if (progress->parked == NULL ||
+	    (!progress->parked_mixed && !same_chain(progress->parked, answered)))
+		return false;
+	for (struct chain_request *r = progress->parked; r != NULL; r = next) {
+		next = r->park_next;
+		if (same_chain(r, answered)) {
+			hurry_parked(client, progress, r);
+			found = true;
+			continue;
+		}
+		mixed = mixed || (kept != NULL && !same_chain(kept, r));
+		kept = r;
+	}
+	progress->parked_mixed = mixed;
+	return found;
+}
+
+/* retry_lock held. */
+static bool hand_on(struct chain_client *client, struct chain_progress *progress)
+{
+	struct chain_request *heir = progress->parked;
+
+	if (heir == NULL) {
+		progress->probes--;
+		return false;
+	}
+	hurry_parked(client, progress, heir);
+	heir->probe = true;
+	return true;
+}
+
+void chain_retry_finished(struct chain_client *client, struct chain_request *request, bool answered)
+{
+	struct chain_progress *progress = chain_progress_of(client, request);
+	bool found = false;
+
+	/* Whoever parks meanwhile has probes, and what they find out is not missed. */
+	if (!request->probe &&
+	    (!answered || atomic_load_explicit(&progress->parked_count, memory_order_relaxed) == 0))
+		return;
+	pthread_mutex_lock(&client->retry_lock);
+	if (answered)
+		found = hurry_chain(client, progress, request);
+	if (request->probe) {
+		request->probe = false;
+		found = hand_on(client, progress) || found;
+	}
+	pthread_mutex_unlock(&client->retry_lock);
+	if (found)
+		chain_client_wake(client, 0);
+}
+
+struct maps {
+	const struct cluster_map *old, *map;
+};
+
+static bool is_another(const struct map_server *was, const struct map_server *is)
+{
+	return was->online != is->online || strcmp(was->address, is->address) != 0;
+}
+
+static bool server_changed(const struct maps *maps, uint64_t id)
+{
+	const struct map_server *was, *is;
+
+	if (id == 0 || maps->old == NULL)
+		return true;
+	was = cluster_map_server(maps->old, id);
+	is = cluster_map_server(maps->map, id);
+	if (was == NULL || is == NULL)
+		return was != is;
+	return is_another(was, is);
+}
+
+static bool any_server_changed(const struct maps *maps)
+{
+	if (maps->old == NULL || maps->old->server_count != maps->map->server_count)
+		return true;
+	for (size_t i = 0; i < maps->map->server_count; i++) {
+		const struct map_server *was = &maps->old->servers[i];
+		const struct map_server *is = &maps->map->servers[i];
+
+		if (was->id != is->id || is_another(was, is))
+			return true;
+	}
+	return false;
+}
+
+static bool concerned(const struct chain_request *request, const void *arg)
+{
+	const struct maps *maps = arg;
+	const struct map_chain *chain =
+		cluster_map_chain(maps->map, request->key.pool, request->key.partition);
+
+	return (chain != NULL && chain->epoch != request->epoch) ||
+	       (request->server_id != 0 && server_changed(maps, request->server_id));
+}
+
+void chain_retry_map(struct chain_client *client, const struct cluster_map *old,
+		     const struct cluster_map *map, uint64_t map_count)
+{
+	struct maps maps = {old, map};
+	bool servers = any_server_changed(&maps), found;
+
+	pthread_mutex_lock(&client->retry_lock);
+	if (servers && map_count > client->servers_count)
+		client->servers_count = map_count;
+	found = hurry(client, old == NULL ? any : concerned, &maps);
+	pthread_mutex_unlock(&client->retry_lock);
+	if (found)
+		chain_client_wake(client, 0);
+}
+
+/* ---- when it is time ---- */
+
+bool chain_soft_expired(const struct chain_client *client, const struct chain_request *request,
+			uint64_t now)
+{
+	return client->soft_timeout_ns != 0 && !request->closing && now > request->start_ns &&
+	       now - request->start_ns >= client->soft_timeout_ns;
+}
+
+static void retry_one(struct chain_client *client, struct chain_request *request, uint64_t now)
+{
+	if (request->failed == 0 && request->absent) {
+		struct frame_header nothing = {.op = request->op, .key = request->key};
+
+		chain_request_finish(client, request, 0, &nothing, NULL);
+		return;
+	}
+	if (request->failed == 0 && atomic_load_explicit(&request->cancelled, memory_order_acquire))
+		request->failed = -ECANCELED;
+	if (request->failed == 0 &&
+	    (chain_client_stopping(client) || chain_soft_expired(client, request, now)))
+		request->failed = -EIO;
+	if (request->failed != 0)
+		chain_request_finish(client, request, request->failed, NULL, NULL);
+	else
+		chain_request_route(client, request);
+}
+
+/* Moves what is due to @due. */
+static void take_due(struct chain_client *client, struct retry_list *list, uint64_t now, bool all,
+		     struct chain_request **due)
+{
+	struct chain_request **at = &list->first;
+	uint64_t next = UINT64_MAX;
+
+	while (*at != NULL) {
+		struct chain_request *request = *at;
+
+		if (!all && request->retry_ns > now && !chain_soft_expired(client, request, now) &&
+		    !atomic_load_explicit(&request->cancelled, memory_order_acquire)) {
+			if (request->retry_ns < next)
+				next = request->retry_ns;
+			at = &request->next;
+			continue;
+		}
+		*at = request->next;
+		if (request->parked)
+			unpark(chain_progress_of(client, request), request);
+		request->next = *due;
+		*due = request;
+	}
+	list->look_ns = next > now + LOOK_NS ? now + LOOK_NS : next;
+}
+
+void chain_retry_tick(struct chain_client *client, uint64_t now)
+{
+	struct chain_request *due = NULL;
+	uint64_t next = UINT64_MAX;
+	bool all = chain_client_stopping(client);
+
+	pthread_mutex_lock(&client->retry_lock);
+	for (unsigned i = 0; i < 2; i++) {
+		struct retry_list *list = &client->retries[i];
+
+		if (list->first == NULL)
+			continue;
+		if (all || now >= list->look_ns ||
+		    (client->soft_timeout_ns != 0 && now >= client->soft_check_ns))
+			take_due(client, list, now, all, &due);
+		if (list->first != NULL && list->look_ns < next)
+			next = list->look_ns;
+	}
+	pthread_mutex_unlock(&client->retry_lock);
+	while (due != NULL) {
+		struct chain_request *request = due;
+
+		due = request->next;
+		retry_one(client, request, now);
+	}
+	if (next != UINT64_MAX)
+		chain_client_wake(client, next);
+}

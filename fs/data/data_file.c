@@ -1,0 +1,647 @@
+/* data_file.c - the files that have data here: the table of them, their lives, and the carrying out
+ * of what the write-back has decided. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include "common/os/clock.h"
+#include "common/os/log.h"
+#include "fs/data/data_internal.h"
+
+#define LOG_MODULE "data"
+
+#define TABLE_MIN 64u
+/* Lingering files that are synced by one tick. */
+#define LINGER_BATCH   256u
+#define LINGER_TICK_NS (NS_PER_SEC)
+
+/* ---- the table; files_lock held ---- */
+
+static size_t slot_of(const struct data *data, uint32_t pool, uint64_t file_id)
+{
+	return (size_t)((file_id * 0x9e3779b97f4a7c15ull >> 20) + pool) & (data->table_size - 1);
+}
+
+static struct data_file *table_find(const struct data *data, uint32_t pool, uint64_t file_id)
+{
+	struct data_file *file = data->table[slot_of(data, pool, file_id)];
+
+	while (file != NULL && (file->file_id != file_id || file->pool != pool))
+		file = file->hash_next;
+	return file;
+}
+
+static void table_add(struct data *data, struct data_file *file)
+{
+	struct data_file **slot = &data->table[slot_of(data, file->pool, file->file_id)];
+
+	file->hash_next = *slot;
+	*slot = file;
+	data->file_count++;
+}
+
+static void table_remove(struct data *data, struct data_file *file)
+{
+	struct data_file **at = &data->table[slot_of(data, file->pool, file->file_id)];
+
+	while (*at != file)
+		at = &(*at)->hash_next;
+	*at = file->hash_next;
+	data->file_count--;
+}
+
+/* When memory is short the chains get longer: no harm. */
+static void table_grow(struct data *data)
+{
+	size_t old_size = data->table_size;
+	struct data_file **old = data->table, **table;
+
+	if (data->file_count < old_size)
+		return;
+	table = calloc(old_size * 2, sizeof(struct data_file *));
+	if (table == NULL)
+		return;
+	data->table = table;
+	data->table_size = old_size * 2;
+	data->file_count = 0;
+	for (size_t i = 0; i < old_size; i++) {
+		while (old[i] != NULL) {
+			struct data_file *file = old[i];
+
+			old[i] = file->hash_next;
+			table_add(data, file);
+		}
+	}
+	free(old);
+}
+
+int data_files_create(struct data *data)
+{
+	data->table = calloc(TABLE_MIN, sizeof(struct data_file *));
+	data->table_size = TABLE_MIN;
+	return data->table == NULL ? -ENOMEM : 0;
+}
+
+/* ---- life ---- */
+
+static void file_free(struct data_file *file)
+{
+	struct data *data = file->data;
+
+	atomic_fetch_sub_explicit(&data->write_used, file->memory_seen, memory_order_relaxed);
+	writeback_destroy(file->wb);
+	pthread_mutex_destroy(&file->lock);
+	free(file);
+}
+
+/* Lock held, or nobody else has the file. */
+static atomic_size_t *count_of_chunk(void *arg, uint32_t index)
+{
+	struct data_file *file = arg;
+	struct chunk_key key = data_file_key(file, index);
+
+	return &file->data->chains[chain_slot(&key)].writing;
+}
+
+static int file_new(struct data *data, uint32_t pool, uint64_t file_id, struct data_file **out)
+{
+	struct cluster_map *map = chain_client_map(data->chain);
+	const struct map_pool *map_pool = map == NULL ? NULL : cluster_map_pool(map, pool);
+	struct data_file *file = NULL;
+	int rc = -EIO;
+
+	if (map_pool == NULL) {
+		log_error("file of an unknown pool pool=%" PRIu32 " file=%016" PRIx64, pool,
+			  file_id);
+		goto out;
+	}
+	rc = -ENOMEM;
+	file = calloc(1, sizeof(*file));
+	if (file == NULL)
+		goto out;
+	file->data = data;
+	file->pool = pool;
+	file->partitions = map_pool->partitions;
+	file->chunk_size = map_pool->chunk_size;
+	file->file_id = file_id;
+	file->session = chain_client_session(data->chain);
+	atomic_init(&file->refs, 1);
+	atomic_init(&file->users, 1);
+	pthread_mutex_init(&file->lock, NULL);
+	rc = writeback_create(file->chunk_size, DATA_UPDATES_PER_CHUNK, data->pool, &file->wb);
+	if (rc < 0) {
+		file_free(file);
+		goto out;
+	}
+	writeback_count(file->wb, count_of_chunk, file);
+	*out = file;
+out:
+	cluster_map_unref(map);
+	return rc;
+}
+
+static void linger_remove(struct data *data, struct data_file *file)
+{
+	if (file->linger_prev != NULL)
+		file->linger_prev->linger_next = file->linger_next;
+	else
+		data->linger_first = file->linger_next;
+	if (file->linger_next != NULL)
+		file->linger_next->linger_prev = file->linger_prev;
+	else
+		data->linger_last = file->linger_prev;
+	file->linger_prev = NULL;
+	file->linger_next = NULL;
+	file->lingering = false;
+	data->linger_count--;
+}
+
+static void linger_add(struct data *data, struct data_file *file)
+{
+	file->lingering = true;
+	file->linger_ns = chain_client_now(data->chain) + DATA_LINGER_NS;
+	file->linger_prev = data->linger_last;
+	file->linger_next = NULL;
+	if (data->linger_last != NULL)
+		data->linger_last->linger_next = file;
+	else
+		data->linger_first = file;
+	data->linger_last = file;
+	data->linger_count++;
+	chain_client_wake(data->chain, file->linger_ns);
+}
+
+int data_file_get(struct data *data, uint32_t pool, uint64_t file_id, struct data_file **out)
+{
+	struct data_file *file;
+	int rc = 0;
+
+	pthread_mutex_lock(&data->files_lock);
+	file = table_find(data, pool, file_id);
+	if (file != NULL) {
+		if (file->lingering)
+			linger_remove(data, file);
+		atomic_fetch_add_explicit(&file->refs, 1, memory_order_relaxed);
+		atomic_fetch_add_explicit(&file->users, 1, memory_order_relaxed);
+	} else {
+		rc = file_new(data, pool, file_id, &file);
+		if (rc == 0) {
+			table_grow(data);
+			table_add(data, file);
+		}
+	}
+	pthread_mutex_unlock(&data->files_lock);
+	if (rc == 0)
+		*out = file;
+	return rc;
+}
+
+void data_file_set_ino(struct data_file *file, uint64_t ino)
+{
+	atomic_store_explicit(&file->ino, ino, memory_order_relaxed);
+}
+
+struct data_file *data_file_ref(struct data_file *file)
+{
+	data_file_hold(file);
+	atomic_fetch_add_explicit(&file->users, 1, memory_order_relaxed);
+	return file;
+}
+
+void data_file_hold(struct data_file *file)
+{
+	atomic_fetch_add_explicit(&file->refs, 1, memory_order_relaxed);
+}
+
+void data_file_drop(struct data_file *file)
+{
+	struct data *data = file->data;
+	unsigned refs = atomic_load_explicit(&file->refs, memory_order_relaxed);
+
+	while (refs > 1)
+		if (atomic_compare_exchange_weak_explicit(&file->refs, &refs, refs - 1,
+							  memory_order_acq_rel,
+							  memory_order_relaxed))
+			return;
+	/* Perhaps the last one: the table must not give it out meanwhile. */
+	pthread_mutex_lock(&data->files_lock);
+	if (atomic_fetch_sub_explicit(&file->refs, 1, memory_order_acq_rel) == 1) {
+		if (writeback_has_unsynced(file->wb)) {
+			linger_add(data, file);
+		} else {
+			table_remove(data, file);
+			file_free(file);
+		}
+	}
+	pthread_mutex_unlock(&data->files_lock);
+}
+
+void data_file_send_all(struct data_file *file)
+{
+	struct data_work work;
+
+	pthread_mutex_lock(&file->lock);
+	file->send_all = true;
+	data_file_gather(file, &work);
+	pthread_mutex_unlock(&file->lock);
+	data_file_run(file, &work);
+}
+
+void data_file_put(struct data_file *file)
+{
+	if (file == NULL)
+		return;
+	if (atomic_fetch_sub_explicit(&file->users, 1, memory_order_acq_rel) == 1) {
+		pthread_mutex_lock(&file->lock);
+		data_fetch_unlist_range(file, 0, UINT64_MAX);
+		readahead_forget(&file->ra);
+		pthread_mutex_unlock(&file->lock);
+		data_file_send_all(file);
+	}
+	data_file_drop(file);
+}
+
+static void cancel_update(void *arg, struct wb_extent *extent)
+{
+	struct update *update = extent->user;
+
+	chain_client_cancel(&update->request);
+}
+
+/* Its bytes are not wanted any more. Lock held. */
+static void file_forget(struct data_file *file)
+{
+	writeback_each_in_flight(file->wb, cancel_update, NULL);
+	writeback_drop(file->wb);
+	data_fetch_unlist_range(file, 0, UINT64_MAX);
+	file->ra = (struct readahead){0};
+	file->generation++;
+}
+
+void data_file_replace(struct data_file *file, uint64_t file_id)
+{
+	struct data *data = file->data;
+	struct data_work work;
+
+	pthread_mutex_lock(&data->files_lock);
+	pthread_mutex_lock(&file->lock);
+	table_remove(data, file);
+	file_forget(file);
+	file->file_id = file_id;
+	table_add(data, file);
+	data_file_gather(file, &work);
+	pthread_mutex_unlock(&file->lock);
+	pthread_mutex_unlock(&data->files_lock);
+	data_file_run(file, &work);
+}
+
+void data_file_discard(struct data_file *file)
+{
+	struct data_work work;
+
+	pthread_mutex_lock(&file->lock);
+	file_forget(file);
+	data_file_gather(file, &work);
+	pthread_mutex_unlock(&file->lock);
+	data_file_run(file, &work);
+}
+
+/* ---- sessions ---- */
+
+bool data_file_enter_session(struct data_file *file, uint64_t session)
+{
+	uint64_t now = chain_client_session(file->data->chain);
+
+	if (file->session != now && file->session != 0) {
+		/* What is in flight fails by itself, see chain_client_set_session(). */
+		file->lost += writeback_bytes(file->wb) + (file->punches != NULL ? 1 : 0);
+		writeback_lose(file->wb, -EIO);
+		data_punch_lose(file, -EIO);
+	}
+	file->session = now;
+	return session == 0 || session == now;
+}
+
+void data_set_session(struct data *data, uint64_t session_id)
+{
+	chain_client_set_session(data->chain, session_id);
+}
+
+uint64_t data_lose(struct data_file *file)
+{
+	struct data_work work;
+	uint64_t lost;
+
+	pthread_mutex_lock(&file->lock);
+	data_file_enter_session(file, 0);
+	lost = file->lost;
+	file->lost = 0;
+	data_file_gather(file, &work);
+	pthread_mutex_unlock(&file->lock);
+	data_file_run(file, &work);
+	return lost;
+}
+
+uint64_t data_lose_all(struct data *data)
+{
+	struct data_file **files = NULL;
+	size_t count = 0;
+	uint64_t lost = 0;
+
+	if (data_files_collect(data, &files, &count) != 0) {
+		/* Each finds out when it is used next, and none sends anything before that. */
+		log_error("out of memory: what is lost with the session is told late");
+		return 0;
+	}
+	for (size_t i = 0; i < count; i++) {
+		lost += data_lose(files[i]);
+		data_file_drop(files[i]);
+	}
+	free(files);
+	return lost;
+}
+
+bool data_any_dirty(struct data *data)
+{
+	struct data_file **files = NULL;
+	size_t count = 0;
+	bool any = false;
+
+	if (data_files_collect(data, &files, &count) != 0)
+		return true;
+	for (size_t i = 0; i < count; i++) {
+		any = any || data_dirty(files[i]);
+		data_file_drop(files[i]);
+	}
+	free(files);
+	return any;
+}
+
+/* ---- work ---- */
+
+struct chunk_key data_file_key(const struct data_file *file, uint32_t index)
+{
+	return chunk_key_of(file->pool, file->partitions, file->file_id, index);
+}
+
+static void update_done(struct chain_request *request, int error, const struct frame_header *answer,
+			struct buf *payload);
+
+/* NULL: out of memory. */
+static struct update *next_update(struct data_file *file, bool all, bool sync, struct update *u)
+{
+	struct wb_extent *e = writeback_next(file->wb, all, sync);
+
+	if (e == NULL)
+		return NULL;
+	u->file = file;
+	u->extent = e;
+	u->payload = writeback_payload(file->wb, e);
+	if (u->payload == NULL) {
+		/* Nothing but to say so at the next flush. */
+		writeback_done(file->wb, e, -ENOMEM, 0, 0, false);
+		return NULL;
+	}
+	e->user = u;
+	u->request = (struct chain_request){
+		.op = FRAME_WRITE,
+		.sync = e->sync,
+		.session = file->session,
+		.known = writeback_known(e->chunk),
+		.key = data_file_key(file, (uint32_t)(e->offset / file->chunk_size)),
+		.offset = (uint32_t)(e->offset % file->chunk_size),
+		.payload = u->payload,
+		.done = update_done,
+		.user = u,
+	};
+	data_file_hold(file);
+	return u;
+}
+
+static void gather_updates(struct data_file *file, struct data_work *work)
+{
+	/* What a stuck chain has is not made less by sending more: then others go on gathering. */
+	bool all = file->send_all || file->waiting > 0 ||
+		   atomic_load_explicit(&file->data->hurry, memory_order_relaxed);
+	struct update *u;
+
+	while (writeback_has_dirty(file->wb)) {
+		u = calloc(1, sizeof(*u));
+		if (u == NULL)
+			break;
+		if (next_update(file, all, file->syncing > 0, u) == NULL) {
+			free(u);
+			break;
+		}
+		*work->updates_end = u;
+		work->updates_end = &u->next;
+		work->count++;
+	}
+}
+
+static void settle_memory(struct data_file *file, struct data_work *work)
+{
+	size_t memory = writeback_memory(file->wb);
+
+	if (memory > file->memory_seen)
+		atomic_fetch_add_explicit(&file->data->write_used, memory - file->memory_seen,
+					  memory_order_relaxed);
+	else if (memory < file->memory_seen) {
+		atomic_fetch_sub_explicit(&file->data->write_used, file->memory_seen - memory,
+					  memory_order_relaxed);
+		work->freed = true;
+	}
+	file->memory_seen = memory;
+}
+
+void data_file_gather(struct data_file *file, struct data_work *work)
+{
+	*work = (struct data_work){0};
+	work->updates_end = &work->updates;
+	data_punch_gather(file, work);
+	gather_updates(file, work);
+	if (!writeback_has_dirty(file->wb))
+		file->send_all = false;
+	else
+		data_dirty_join(file);
+	work->fired = writeback_fired(file->wb);
+	settle_memory(file, work);
+}
+
+void data_file_run(struct data_file *file, struct data_work *work)
+{
+	struct data *data = file->data;
+	bool batch = work->count > 1;
+
+	if (batch)
+		chain_client_batch(data->chain, true);
+	while (work->updates != NULL) {
+		struct update *u = work->updates;
+		struct buf *payload = u->payload;
+
+		work->updates = u->next;
+		atomic_fetch_add_explicit(&data->stat_updates, 1, memory_order_relaxed);
+		atomic_fetch_add_explicit(&data->stat_update_bytes, payload->length,
+					  memory_order_relaxed);
+		if (!u->extent->summed)
+			block_checksums(buf_payload(payload), u->request.offset, payload->length,
+					payload->crcs);
+		chain_client_send(data->chain, &u->request);
+	}
+	if (batch)
+		chain_client_batch(data->chain, false);
+	data_punch_run(data, work);
+	while (work->fired != NULL) {
+		struct data_waiter *waiter = (struct data_waiter *)work->fired;
+
+		work->fired = waiter->wait.next;
+		waiter->fired(waiter);
+	}
+	if (work->freed)
+		data_writes_admit(data);
+}
+
+static void report_loss(struct data_file *file, const struct update *u, int error)
+{
+	static struct log_rate rate;
+
+	atomic_fetch_add_explicit(&file->data->stat_lost, 1, memory_order_relaxed);
+	if (log_rate_ok(&rate, 5))
+		log_warn("written data is lost file=%016" PRIx64 " chunk=%" PRIu32
+			 " offset=%" PRIu32 " length=%" PRIu32 " error=\"%s\"",
+			 u->request.key.file_id, u->request.key.index, u->request.offset,
+			 u->payload->length,
+			 error == -ENODATA ? "what was written before is lost" : strerror(-error));
+}
+
+void data_tell_lost(struct data_file *file, uint64_t file_id, uint64_t bytes)
+{
+	struct data *data = file->data;
+	uint64_t ino = atomic_load_explicit(&file->ino, memory_order_relaxed);
+
+	if (data->lost != NULL)
+		data->lost(data->user, ino, file_id, bytes);
+	else
+		log_error("answered data is lost file=%016" PRIx64 " bytes=%" PRIu64, file_id,
+			  bytes);
+}
+
+static void update_done(struct chain_request *request, int error, const struct frame_header *answer,
+			struct buf *payload)
+{
+	struct update *u = request->user;
+	struct data_file *file = u->file;
+	struct data_work work;
+	bool synced = request->sync && !request->repeated;
+	const uint64_t file_id = request->key.file_id;
+	uint64_t lost = 0;
+
+	buf_unref(payload);
+	if (error == -ECANCELED)
+		error = 0; /* nobody wants these bytes any more */
+	else if (error != 0)
+		report_loss(file, u, error);
+	pthread_mutex_lock(&file->lock);
+	if (error == -ENODATA) {
+		lost = writeback_lost(file->wb, u->extent->chunk);
+		error = -EIO;
+	}
+	writeback_done(file->wb, u->extent, error, answer == NULL ? 0 : answer->version,
+		       answer == NULL ? 0 : answer->epoch, synced);
+	data_file_gather(file, &work);
+	pthread_mutex_unlock(&file->lock);
+	buf_unref(u->payload);
+	free(u);
+	data_file_run(file, &work);
+	if (lost > 0)
+		data_tell_lost(file, file_id, lost);
+	data_file_drop(file);
+}
+
+/* ---- files closed with something not yet durable ---- */
+
+static void linger_synced(void *user, int error)
+{
+	struct data_file *file = user;
+	uint64_t ino = atomic_load_explicit(&file->ino, memory_order_relaxed);
+
+	if (error != 0) {
+		log_warn("background sync of a closed file failed file=%016" PRIx64 " error=\"%s\"",
+			 file->file_id, strerror(-error));
+		/* Trying for ever would help nobody; who opens it next is told. */
+		pthread_mutex_lock(&file->lock);
+		writeback_forget_unsynced(file->wb);
+		pthread_mutex_unlock(&file->lock);
+		if (file->data->failed != NULL && ino != 0)
+			file->data->failed(file->data->user, ino, error);
+	}
+	data_file_drop(file);
+}
+
+void data_linger_tick(struct data *data, uint64_t now)
+{
+	struct data_file *list = NULL, *file;
+	unsigned count = 0;
+	uint64_t next = UINT64_MAX;
+
+	pthread_mutex_lock(&data->files_lock);
+	while ((file = data->linger_first) != NULL && count < LINGER_BATCH &&
+	       (file->linger_ns <= now || data->linger_count > DATA_LINGER_MAX)) {
+		linger_remove(data, file);
+		data_file_hold(file);
+		file->linger_next = list;
+		list = file;
+		count++;
+	}
+	if (data->linger_first != NULL)
+		next = count == LINGER_BATCH ? now + LINGER_TICK_NS / 10
+					     : data->linger_first->linger_ns;
+	pthread_mutex_unlock(&data->files_lock);
+	if (next != UINT64_MAX)
+		chain_client_wake(data->chain, next);
+	chain_client_batch(data->chain, true);
+	while (list != NULL) {
+		file = list;
+		list = file->linger_next;
+		file->linger_next = NULL;
+		data_flush(file, true, linger_synced, file);
+	}
+	chain_client_batch(data->chain, false);
+}
+
+/* All files, each with a reference. */
+int data_files_collect(struct data *data, struct data_file ***out, size_t *count)
+{
+	struct data_file **files, *file;
+	size_t found = 0;
+
+	pthread_mutex_lock(&data->files_lock);
+	files = calloc(data->file_count + 1, sizeof(struct data_file *));
+	for (size_t i = 0; files != NULL && i < data->table_size; i++) {
+		for (file = data->table[i]; file != NULL; file = file->hash_next) {
+			if (file->lingering)
+				linger_remove(data, file);
+			data_file_hold(file);
+			files[found++] = file;
+		}
+	}
+	pthread_mutex_unlock(&data->files_lock);
+	if (files == NULL)
+		return -ENOMEM;
+	*out = files;
+	*count = found;
+	return 0;
+}
+
+void data_files_destroy(struct data *data)
+{
+	for (size_t i = 0; i < data->table_size; i++) {
+		while (data->table[i] != NULL) {
+			struct data_file *file = data->table[i];
+
+			data->table[i] = file->hash_next;
+			file_free(file);
+		}
+	}
+	free(data->table);
+}

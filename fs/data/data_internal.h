@@ -1,0 +1,270 @@
+/* data_internal.h - shared by data*.c and their tests only.
+ *
+ * Lock order: data.files_lock, data_file.lock, then one of data.memory_lock, .dirty_lock,
+ * .cache_lock. Under a lock the chain client is only asked for the time, to wake and what is stuck,
+ * and there are no callbacks.
+ *
+ * A file's work is found under its lock (data_file_gather()) and done after it (data_file_run()):
+ * sending, and telling those who wait.
+ *
+ * A file lives while it has references: of users, of requests under way, and of the list of dirty
+ * files. Without any it stays in the table only while it has unsynced chunks ("lingering"), so that
+ * a later fsync or sync finds them; they are synced in the background after DATA_LINGER_NS. */
+#ifndef CATENA_FS_DATA_DATA_INTERNAL_H
+#define CATENA_FS_DATA_DATA_INTERNAL_H
+#include <pthread.h>
+#include <stdatomic.h>
+#include "fs/chains/client.h"
+#include "fs/data/data.h"
+#include "fs/data/readahead.h"
+#include "fs/data/writeback.h"
+
+#define DATA_LINGER_NS  (30 * UINT64_C(1000000000))
+#define DATA_LINGER_MAX 20000u /* files; the oldest are synced earlier */
+/* What was read ahead and not asked for so long is dropped. */
+#define DATA_CACHE_NS     (10 * UINT64_C(1000000000))
+#define DATA_EXTENTS_MAX  4096u /* small dirty extents of a file before they are sent */
+#define DATA_SPACE_MARGIN (16u << 20)
+
+struct data;
+struct data_file;
+struct fetch;
+struct flush;
+struct listing;
+struct punch;
+struct read;
+
+/* Waits of the write-back, and what to do when they fire. */
+struct data_waiter {
+	struct wb_wait wait; /* first */
+	void (*fired)(struct data_waiter *waiter);
+};
+
+/* One update under way. */
+struct update {
+	struct chain_request request;
+	struct data_file *file; /* a reference */
+	struct wb_extent *extent;
+	struct buf *payload;
+	struct update *next;
+};
+
+struct punch_op {
+	struct chain_request request;
+	struct punch *punch;
+	struct wb_chunk *chunk;
+	struct punch_op *next;
+};
+
+struct data_work {
+	struct update *updates, **updates_end;
+	unsigned count;
+	struct punch_op *ops;
+	struct punch *punched; /* complete */
+	struct wb_wait *fired;
+	bool freed; /* memory, for writes that wait */
+};
+
+struct data_file {
+	struct data *data;
+	uint32_t pool, partitions, chunk_size;
+	uint64_t file_id; /* written under files_lock and lock */
+	struct data_file *hash_next;
+	atomic_uint refs, users;
+	_Atomic uint64_t ino; /* whose it is; 0: nobody's */
+
+	/* Under files_lock, while lingering. */
+	bool lingering;
+	uint64_t linger_ns;
+	struct data_file *linger_prev, *linger_next;
+
+	/* Under dirty_lock. */
+	bool in_dirty_list;
+	uint64_t dirty_ns; /* to be written back then */
+	struct data_file *dirty_next;
+
+	pthread_mutex_t lock;
+	struct writeback *wb;
+	uint64_t session;    /* that all of it is of which is not answered yet */
+	uint64_t lost;       /* bytes that were of another, and data_lose() has not told yet */
+	size_t memory_seen;  /* of wb, as counted in data.write_used */
+	uint64_t generation; /* of the file id */
+	bool send_all;       /* until nothing is dirty */
+	unsigned waiting;    /* for what is dirty: everything is sent at once */
+	unsigned syncing;    /* of these: to be durable too */
+	/* Flushes that have an error in hand and have not told it yet; and, in order, those to be
+	 * durable that have none and must not say so before that. */
+	unsigned untold;
+	struct flush *behind, **behind_end;
+	bool discarded;
+	struct punch *punches;
+	struct readahead ra;
+	struct fetch *fetches; /* those that later reads may use */
+	unsigned fetch_count;
+};
+
+struct queued_write {
+	struct data_waiter waiter; /* when @through */
+	struct data_file *file;    /* a reference */
+	uint64_t session;          /* only within this one; 0: any */
+	uint64_t offset;
+	struct buf *payload;
+	bool through, summed;
+	uint32_t slots[2]; /* of the chains of its first and last byte */
+	data_done_fn *done;
+	void *user;
+	struct queued_write *next;
+};
+
+/* What one chain has of the mount's memory. */
+struct data_chain {
+	atomic_size_t writing; /* dirty, in flight, or being accepted */
+	atomic_size_t reading; /* asked for and not answered */
+};
+
+struct data {
+	struct buf_pool *pool;
+	struct chain_transport *transport;
+	struct chain_client *chain;
+	uint64_t write_limit, read_limit;
+	/* As in data_options. */
+	void (*ask_gone)(void *user, uint64_t ino, uint64_t file_id, data_gone_fn *answer,
+			 void *arg);
+	void (*lost)(void *user, uint64_t ino, uint64_t file_id, uint64_t bytes);
+	void (*failed)(void *user, uint64_t ino, int error);
+	void *user;
+
+	pthread_mutex_t files_lock;
+	struct data_file **table;
+	size_t table_size, file_count;
+	struct data_file *linger_first, *linger_last;
+	size_t linger_count;
+
+	pthread_mutex_t memory_lock;
+	_Atomic size_t write_used; /* buffers of dirty data and of data in flight */
+	struct queued_write *write_queue, **write_queue_end;
+	atomic_uint writes_waiting; /* in the queue */
+	atomic_bool pressure;       /* one of them for memory that anybody has: none passes it */
+	atomic_bool hurry;          /* one of them for memory that chains that work have */
+	bool admitting, admit_again;
+	struct read *read_queue, **read_queue_end;
+	atomic_uint reads_waiting; /* in the queue */
+
+	struct data_chain chains[CHAIN_SLOTS];
+	/* Of chains that are stuck, as last counted. */
+	_Atomic size_t stuck_writing, stuck_reading;
+	_Atomic uint64_t stuck_ns;
+
+	pthread_mutex_t listings_lock; /* before that of a listing */
+	struct listing *listings;      /* those with a deadline */
+
+	pthread_mutex_t dirty_lock;
+	struct data_file *dirty_first, **dirty_end;
+
+	pthread_mutex_t cache_lock;
+	struct fetch *cache_oldest, *cache_newest;
+	_Atomic size_t read_used; /* fetched, or being fetched */
+
+	_Atomic uint64_t stat_writes, stat_write_bytes, stat_updates, stat_update_bytes;
+	_Atomic uint64_t stat_reads, stat_read_bytes, stat_fetches, stat_fetch_bytes,
+		stat_ahead_bytes;
+	_Atomic uint64_t stat_flushes, stat_flush_frames, stat_waits, stat_lost;
+};
+
+/* data.c */
+/* Like data_open(), on a transport (taken over, also when it fails) and a pool (borrowed). */
+int data_open_on(const struct data_options *options, struct chain_transport *transport,
+		 struct buf_pool *pool, struct data **out);
+
+/* data_file.c */
+void data_file_hold(struct data_file *file);
+void data_file_drop(struct data_file *file);
+/* Answered data of the file is lost. No lock held. */
+void data_tell_lost(struct data_file *file, uint64_t file_id, uint64_t bytes);
+int data_files_collect(struct data *data, struct data_file ***out, size_t *count); /* references */
+struct chunk_key data_file_key(const struct data_file *file, uint32_t index);
+void data_file_gather(struct data_file *file, struct data_work *work); /* lock held */
+void data_file_run(struct data_file *file, struct data_work *work);    /* and not */
+/* From here on the file's work is of the present session: that of another is lost. True: so is
+ * @session (0: any). Lock held; gather and run must follow. */
+bool data_file_enter_session(struct data_file *file, uint64_t session);
+/* Everything dirty is sent from now on. */
+void data_file_send_all(struct data_file *file);
+void data_linger_tick(struct data *data, uint64_t now);
+int data_files_create(struct data *data);
+/* Whatever is left, after the chain client has stopped. */
+void data_files_destroy(struct data *data);
+
+/* data_room.c: memory for those that work, also while some chains are stuck */
+enum data_room {
+	DATA_ROOM,  /* there is some */
+	DATA_HELD,  /* its chain, which is stuck, has its part: others may go on */
+	DATA_FULL,  /* its chain, which works, has its part: others may go on */
+	DATA_SHORT, /* there is none for anybody */
+};
+/* For @length bytes to be written to the chain of @slot. */
+enum data_room data_write_room(struct data *data, uint32_t slot, uint32_t length);
+/* For @length bytes to be read. A read of a stuck chain takes no memory before it is answered, and
+ * is not to stand in the way of others. */
+bool data_read_room(struct data *data, uint32_t slot, uint32_t length);
+/* Bytes of the reads' memory that chains that work have, or nobody. */
+size_t data_read_used(struct data *data);
+/* Writes and reads that wait are looked at again: time alone makes a chain stuck. */
+void data_room_tick(struct data *data, uint64_t now);
+
+/* data_write.c */
+void data_writes_admit(struct data *data);
+void data_dirty_join(struct data_file *file); /* file's lock held */
+void data_dirty_tick(struct data *data, uint64_t now);
+void data_dirty_send_all(struct data *data);
+
+/* data_list.c */
+/* Ends the asking of listings whose patience is over. */
+void data_lists_tick(struct data *data, uint64_t now);
+
+/* data_punch.c */
+void data_punch_lose(struct data_file *file, int error); /* lock held */
+void data_punch_gather(struct data_file *file, struct data_work *work);
+void data_punch_run(struct data *data, struct data_work *work);
+
+/* data_fetch.c: what is being read, or was read ahead */
+struct fetch_part {
+	struct read *read;
+	struct fetch *fetch;
+	struct fetch_part *next; /* of those that wait for the fetch */
+};
+
+struct fetch {
+	struct chain_request request;
+	struct data_file *file; /* a reference, while under way */
+	uint64_t from, to;
+	struct buf *bytes; /* of the answer; what is missing is zeros */
+	int error;
+	bool done, listed;
+	atomic_uint refs;
+	uint64_t used; /* bytes given to readers, while listed */
+	uint64_t done_ns;
+	struct fetch_part *waiting;
+	struct fetch *next, *prev;             /* the file's list */
+	struct fetch *cache_next, *cache_prev; /* in order of completion */
+	struct fetch *send_next;
+};
+
+struct fetch *data_fetch_new(struct data_file *file, uint64_t from, uint64_t to, bool bulk);
+void data_fetch_unref(struct data *data, struct fetch *fetch);
+void data_fetch_send(struct data *data, struct fetch *list); /* by send_next; no lock held */
+/* lock held: */
+void data_fetch_list(struct data_file *file, struct fetch *fetch);
+void data_fetch_unlist(struct data_file *file, struct fetch *fetch);
+void data_fetch_unlist_range(struct data_file *file, uint64_t from, uint64_t to);
+/* The listed fetch that holds @at, or else the one that begins next behind it. */
+struct fetch *data_fetch_at(const struct data_file *file, uint64_t at);
+void data_cache_tick(struct data *data, uint64_t now);
+/* Makes room for @need bytes. True: something was dropped. */
+bool data_cache_shrink(struct data *data, uint32_t need);
+
+/* data_read.c */
+void data_reads_admit(struct data *data);
+/* parts of reads whose fetch has come */
+void data_read_parts_done(struct data *data, struct fetch_part *parts);
+#endif

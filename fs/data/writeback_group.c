@@ -1,0 +1,166 @@
+/* writeback_group.c - who waits for what: groups of dirty extents in the order of acceptance. */
+#include <errno.h>
+#include <stdlib.h>
+#include "fs/data/writeback_internal.h"
+
+/* The newest open group, or a new one; a write with a wait of its own gets one for itself. */
+int wb_group_open(struct writeback *wb, bool through, struct wb_group **out)
+{
+	struct wb_group *group = wb->newest;
+
+	if (!through && group != NULL && !group->closed) {
+		*out = group;
+		return 0;
+	}
+	group = calloc(1, sizeof(*group));
+	if (group == NULL)
+		return -ENOMEM;
+	if (wb->newest != NULL)
+		wb->newest->closed = true;
+	group->sequence = ++wb->group_sequence;
+	group->through = through;
+	group->closed = through;
+	group->prev = wb->newest;
+	if (wb->newest != NULL)
+		wb->newest->next = group;
+	else
+		wb->oldest = group;
+	wb->newest = group;
+	/* It may stay empty: everything may go to older groups. */
+	wb->unsettled = true;
+	*out = group;
+	return 0;
+}
+
+void wb_group_leave(struct writeback *wb, struct wb_group *group)
+{
+	group->pending--;
+	if (group->pending == 0)
+		wb->unsettled = true;
+}
+
+/* Bytes of one group replace bytes of the other, or become one with them. What waits for the newer
+ * alone would no longer see these, so it waits for all before it too. */
+struct wb_group *wb_group_older(struct wb_group *a, struct wb_group *b)
+{
+	struct wb_group *older = a->sequence <= b->sequence ? a : b;
+	struct wb_group *newer = older == a ? b : a;
+
+	if (older != newer)
+		for (struct wb_wait *wait = newer->waits; wait != NULL; wait = wait->next)
+			wait->prefix = true;
+	return older;
+}
+
+void wb_group_fail(struct writeback *wb, struct wb_group *group, int error)
+{
+	if (!group->through && wb->error == 0)
+		wb->error = error;
+	for (struct wb_group *g = group; g != NULL; g = g->next)
+		for (struct wb_wait *wait = g->waits; wait != NULL; wait = wait->next)
+			if (wait->error == 0 && (g == group || wait->prefix))
+				wait->error = error;
+}
+
+void wb_group_wait(struct writeback *wb, struct wb_group *group, struct wb_wait *wait)
+{
+	group->closed = true;
+	wait->next = group->waits;
+	group->waits = wait;
+	if (group->pending == 0)
+		wb->unsettled = true;
+}
+
+static void fire(struct writeback *wb, struct wb_wait *wait)
+{
+	wait->next = NULL;
+	*wb->fired_end = wait;
+	wb->fired_end = &wait->next;
+}
+
+static void fire_waits(struct writeback *wb, struct wb_group *group, bool prefix_too)
+{
+	struct wb_wait **at = &group->waits;
+
+	while (*at != NULL) {
+		struct wb_wait *wait = *at;
+
+		if (wait->prefix && !prefix_too) {
+			at = &wait->next;
+			continue;
+		}
+		*at = wait->next;
+		fire(wb, wait);
+	}
+}
+
+static void group_free(struct writeback *wb, struct wb_group *group)
+{
+	if (group->prev != NULL)
+		group->prev->next = group->next;
+	else
+		wb->oldest = group->next;
+	if (group->next != NULL)
+		group->next->prev = group->prev;
+	else
+		wb->newest = group->prev;
+	free(group);
+}
+
+void wb_group_settle(struct writeback *wb)
+{
+	struct wb_group *group, *next;
+	bool all_before = true;
+
+	if (!wb->unsettled)
+		return;
+	wb->unsettled = false;
+	for (group = wb->oldest; group != NULL; group = next) {
+		next = group->next;
+		if (group->pending > 0) {
+			all_before = false;
+			continue;
+		}
+		fire_waits(wb, group, all_before);
+		/* An empty group may still be named by nobody: all that is left are its waits. */
+		if (group->closed && group->waits == NULL)
+			group_free(wb, group);
+	}
+}
+
+int writeback_wait(struct writeback *wb, struct wb_wait *wait)
+{
+	struct wb_group *group = wb->newest;
+	int rc;
+
+	wait->next = NULL;
+	wait->prefix = true;
+	wait->error = 0;
+	if (group == NULL) {
+		rc = wb_group_open(wb, false, &group);
+		if (rc < 0)
+			return rc;
+	}
+	wb_group_wait(wb, group, wait);
+	/* Even an empty group goes through settle(), which knows what is before it. */
+	wb->unsettled = true;
+	wb_group_settle(wb);
+	return 0;
+}
+
+struct wb_wait *writeback_fired(struct writeback *wb)
+{
+	struct wb_wait *fired = wb->fired;
+
+	wb->fired = NULL;
+	wb->fired_end = &wb->fired;
+	return fired;
+}
+
+int writeback_take_error(struct writeback *wb)
+{
+	int error = wb->error;
+
+	wb->error = 0;
+	return error;
+}

@@ -1,0 +1,345 @@
+/* flush.c - one inode's way to the chunkservers and the master. The list is in flush_list.c. */
+#define LOG_MODULE "flush"
+#include "fs/flush/flush.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "common/os/log.h"
+#include "fs/flush/tail_trim.h"
+
+static struct log_rate noise;
+
+/* So many truncations by others during one flush are not believed. */
+#define REFUSALS_MAX 16u
+
+struct flush {
+	struct fs *fs;
+	struct inode *inode;
+	struct data_file *file;
+	struct inode_update update;
+	uint64_t generation, write_seq;
+	uint64_t session; /* of the update */
+	bool durable, settled;
+	struct meta_hold *hold; /* until the data is there */
+	bool held;              /* what it tells goes in front of what is held */
+	bool foreseen;          /* the version that it makes is in the inode already */
+	bool once;              /* what is in the way need not be settled: it only was to be told */
+	unsigned refusals;      /* because others truncated the file meanwhile */
+	int error;
+	flush_done_fn *done;
+	void *user;
+};
+
+static void send_update(struct flush *flush);
+
+static void finish(struct flush *flush)
+{
+	if (flush->done != NULL)
+		flush->done(flush->user, flush->error);
+	fs_data_put(flush->file);
+	inode_put(flush->fs->inodes, flush->inode);
+	free(flush);
+}
+
+static void fail(struct flush *flush, int error)
+{
+	if (flush->error == 0)
+		flush->error = error;
+}
+
+static void trim_settled(void *user, int error)
+{
+	struct flush *flush = user;
+
+	if (error != 0) {
+		fail(flush, error);
+		finish(flush);
+		return;
+	}
+	send_update(flush);
+}
+
+static void begin(struct flush *flush);
+
+/* Somebody truncated the file meanwhile (perhaps a program here), so the master did not take the
+ * size. What is still to be told after that, is. */
+static void update_refused(struct flush *flush, const Catena__Reply *reply)
+{
+	int error = fs_apply(flush->fs, flush->inode, reply->attr, flush->generation);
+
+	if (error == 0 && !flush->once && ++flush->refusals <= REFUSALS_MAX) {
+		begin(flush);
+		return;
+	}
+	if (!flush->once)
+		fail(flush, error != 0 ? error : -EIO);
+	finish(flush);
+}
+
+/* The file is gone. Times of one that somebody has removed are no loss. */
+static int update_stale(struct flush *flush)
+{
+	struct inode *inode = flush->inode;
+	bool ours;
+
+	pthread_mutex_lock(&inode->lock);
+	ours = inode->truncate_seq == flush->update.truncate_seq && inode->attr.nlink > 0 &&
+	       (flush->update.mask & CATENA__SET_MASK__SET_GROW);
+	inode->dirty = 0;
+	inode_distrust(inode);
+	pthread_mutex_unlock(&inode->lock);
+	return ours ? -EIO : 0;
+}
+
+/* The inode has a version now that the master does not give. */
+static void not_as_foreseen(struct flush *flush)
+{
+	if (!flush->foreseen)
+		return;
+	flush->foreseen = false;
+	pthread_mutex_lock(&flush->inode->lock);
+	inode_distrust(flush->inode);
+	pthread_mutex_unlock(&flush->inode->lock);
+}
+
+static void updated(void *user, int error, const Catena__Reply *reply)
+{
+	struct flush *flush = user;
+	struct inode *inode = flush->inode;
+
+	if (error == 0 && flush->durable)
+		fs_change_synced(inode);
+	else
+		fs_change_end(flush->fs, inode, reply != NULL);
+	if (error != 0)
+		not_as_foreseen(flush);
+	flush->foreseen = false;
+	if (error == -EBUSY && !flush->settled && !flush->once) {
+		/* A dead session's trim is in the way of our new size. */
+		flush->settled = true;
+		fs_apply(flush->fs, inode, reply->attr, flush->generation);
+		trim_settle(flush->fs, inode, trim_settled, flush);
+		return;
+	}
+	if (error == 0) {
+		error = fs_apply(flush->fs, inode, reply->attr, flush->generation);
+		pthread_mutex_lock(&inode->lock);
+		inode_update_done(inode, &flush->update);
+		pthread_mutex_unlock(&inode->lock);
+	} else if (error == -ESTALE && reply != NULL && reply->attr != NULL) {
+		update_refused(flush, reply);
+		return;
+	} else if (error == -ESTALE && reply != NULL) {
+		error = update_stale(flush);
+	} else if (log_rate_ok(&noise, 2)) {
+		log_warn("the master did not take size and times ino=%llu error=\"%s\"",
+			 (unsigned long long)inode->ino, strerror(-error));
+	}
+	fail(flush, error);
+	finish(flush);
+}
+
+static void send_update(struct flush *flush)
+{
+	Catena__SetattrReq setattr = CATENA__SETATTR_REQ__INIT;
+	Catena__Request request = CATENA__REQUEST__INIT;
+	struct inode *inode = flush->inode;
+	bool now = flush->held;
+
+	pthread_mutex_lock(&inode->lock);
+	inode_update_check(inode, &flush->update);
+	inode_update_fill(inode, &flush->update, &setattr);
+	now |= inode->changing == 0;
+	if (flush->update.mask != 0)
+		inode->changing++;
+	pthread_mutex_unlock(&inode->lock);
+	flush->held = false;
+	if (!inode_update_changes_version(&flush->update))
+		not_as_foreseen(flush);
+	if (flush->update.mask == 0) {
+		finish(flush);
+		return;
+	}
+	request.op_case = CATENA__REQUEST__OP_SETATTR;
+	request.setattr = &setattr;
+	request.sync = flush->durable;
+	flush->generation = meta_generation(flush->fs->meta);
+	/* What a session has not told is lost with it. */
+	meta_call_within(flush->fs->meta, flush->session, now, &request, updated, flush);
+}
+
+/* The data is there, or will not come. */
+static void tell(struct flush *flush)
+{
+	struct meta_hold *hold = flush->hold;
+
+	flush->hold = NULL;
+	if (hold != NULL)
+		meta_release(flush->fs->meta, hold); /* comes to send_update() */
+	else
+		send_update(flush);
+}
+
+static void held_until_now(void *user)
+{
+	send_update(user);
+}
+
+static void data_flushed(void *user, int error)
+{
+	struct flush *flush = user;
+	struct inode *inode = flush->inode;
+
+	pthread_mutex_lock(&inode->lock);
+	if (error != 0)
+		inode_writeback_failed(inode, error);
+	else if (flush->durable && inode->write_seq == flush->write_seq)
+		inode->synced = true;
+	pthread_mutex_unlock(&inode->lock);
+	/* The program hears of lost data; the size goes on all the same, with a hole there. */
+	fail(flush, error);
+	tell(flush);
+}
+
+static void begin(struct flush *flush)
+{
+	struct inode *inode = flush->inode;
+
+	flush->session = atomic_load(&flush->fs->session_id);
+	pthread_mutex_lock(&inode->lock);
+	inode_update_begin(inode, &flush->update);
+	flush->write_seq = inode->write_seq;
+	/* Commands that are held behind this foresee versions after its own. */
+	flush->foreseen = flush->held && inode_update_changes_version(&flush->update);
+	if (flush->foreseen)
+		inode->attr.version++;
+	if (inode->data != NULL && flush->file == NULL)
+		flush->file = data_file_ref(inode->data);
+	pthread_mutex_unlock(&inode->lock);
+	if (flush->file != NULL)
+		data_flush(flush->file, flush->durable, data_flushed, flush);
+	else
+		tell(flush);
+}
+
+bool flush_before_names(struct fs *fs, struct inode *inode)
+{
+	struct flush *flush = calloc(1, sizeof(*flush));
+
+	if (flush == NULL)
+		return false;
+	flush->hold = meta_hold(fs->meta, held_until_now, flush);
+	if (flush->hold == NULL) {
+		free(flush);
+		return false;
+	}
+	flush->fs = fs;
+	flush->inode = inode_ref(fs->inodes, inode);
+	flush->held = true;
+	begin(flush);
+	return true;
+}
+
+bool flush_unpublished(struct inode *inode)
+{
+	bool yes;
+
+	pthread_mutex_lock(&inode->lock);
+	yes = inode->known && attr_is_regular(&inode->attr) &&
+	      ((inode->dirty & INODE_DIRTY_SIZE) ||
+	       (inode->data != NULL && data_dirty(inode->data)));
+	pthread_mutex_unlock(&inode->lock);
+	return yes;
+}
+
+void flush_inode(struct fs *fs, struct inode *inode, bool durable, flush_done_fn *done, void *user)
+{
+	struct flush *flush = calloc(1, sizeof(*flush));
+
+	if (flush == NULL) {
+		done(user, -ENOMEM);
+		return;
+	}
+	flush->fs = fs;
+	flush->inode = inode_ref(fs->inodes, inode);
+	flush->durable = durable;
+	flush->done = done;
+	flush->user = user;
+	begin(flush);
+}
+
+void flush_attrs_now(struct fs *fs, struct inode *inode)
+{
+	struct flush *flush = calloc(1, sizeof(*flush));
+
+	if (flush == NULL)
+		return;
+	flush->fs = fs;
+	flush->inode = inode_ref(fs->inodes, inode);
+	flush->once = true;
+	flush->session = atomic_load(&flush->fs->session_id);
+	pthread_mutex_lock(&inode->lock);
+	inode_update_begin(inode, &flush->update);
+	/* The data may not be there yet: for others a version is still needed when it is. */
+	if (!meta_sole(fs->meta))
+		flush->update.write_seq = 0;
+	pthread_mutex_unlock(&inode->lock);
+	send_update(flush);
+}
+
+/* ---- orphans ---- */
+
+struct orphan {
+	struct fs *fs;
+	struct inode *inode;
+	struct data_file *file;
+	uint32_t registered;
+};
+
+/* Nothing is under way any more that could make a chunk: now it may go. */
+static void orphan_quiet(void *user, int error)
+{
+	struct orphan *orphan = user;
+	Catena__CloseReq close = CATENA__CLOSE_REQ__INIT;
+	Catena__Request request = CATENA__REQUEST__INIT;
+
+	if (orphan->registered > 0) {
+		/* How far its chunks go, then that it is closed. */
+		flush_attrs_now(orphan->fs, orphan->inode);
+		pthread_mutex_lock(&orphan->inode->lock);
+		orphan->inode->dirty = 0;
+		pthread_mutex_unlock(&orphan->inode->lock);
+		close.ino = orphan->inode->ino;
+		close.count = orphan->registered;
+		request.op_case = CATENA__REQUEST__OP_CLOSE;
+		request.close = &close;
+		meta_call_later(orphan->fs->meta, &request, NULL, NULL);
+	}
+	fs_data_put(orphan->file);
+	inode_put(orphan->fs->inodes, orphan->inode);
+	free(orphan);
+}
+
+void flush_orphan(struct fs *fs, struct inode *inode)
+{
+	struct orphan *orphan = malloc(sizeof(*orphan));
+
+	if (orphan == NULL) {
+		log_error("out of memory: an unlinked file stays until the mount ends");
+		return;
+	}
+	*orphan = (struct orphan){.fs = fs, .inode = inode_ref(fs->inodes, inode)};
+	pthread_mutex_lock(&inode->lock);
+	orphan->registered = inode->registered;
+	inode->registered = 0;
+	orphan->file = inode->data;
+	inode->data = NULL;
+	inode->synced = true;
+	pthread_mutex_unlock(&inode->lock);
+	if (orphan->file == NULL) {
+		orphan_quiet(orphan, 0);
+		return;
+	}
+	data_file_discard(orphan->file);
+	data_flush(orphan->file, false, orphan_quiet, orphan);
+}

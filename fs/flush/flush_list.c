@@ -1,0 +1,383 @@
+/* flush_list.c - which inodes have something to write back or to sync, and when it is due. */
+#define LOG_MODULE "flush"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "common/os/clock.h"
+#include "common/os/log.h"
+#include "fs/flush/flush.h"
+#include "fs/flush/housekeeper.h"
+
+static struct log_rate noise;
+
+struct flusher {
+	pthread_mutex_t lock;
+	pthread_cond_t ended;       /* a flush of the background or of flush_everything() */
+	struct inode *first, *last; /* each with a reference */
+	uint32_t count;
+	/* In the background. Those that take long do not count: they wait for a chain that does not
+	 * answer, and others need not. */
+	uint32_t under_way;
+	struct background *oldest, *newest; /* those that count */
+};
+
+int flusher_create(struct fs *fs, struct flusher **out)
+{
+	struct flusher *flusher = calloc(1, sizeof(*flusher));
+	pthread_condattr_t attr;
+
+	if (flusher == NULL)
+		return -ENOMEM;
+	pthread_mutex_init(&flusher->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&flusher->ended, &attr);
+	pthread_condattr_destroy(&attr);
+	*out = flusher;
+	return 0;
+}
+
+void flusher_destroy(struct flusher *flusher)
+{
+	if (flusher == NULL)
+		return;
+	pthread_cond_destroy(&flusher->ended);
+	pthread_mutex_destroy(&flusher->lock);
+	free(flusher);
+}
+
+uint32_t flusher_listed(struct flusher *flusher)
+{
+	uint32_t count;
+
+	pthread_mutex_lock(&flusher->lock);
+	count = flusher->count;
+	pthread_mutex_unlock(&flusher->lock);
+	return count;
+}
+
+/* ---- the list ---- */
+
+bool flush_mark(struct inode *inode)
+{
+	bool add = !inode->listed;
+
+	if (inode->dirty_since_ns == 0)
+		inode->dirty_since_ns = clock_monotonic_ns();
+	inode->listed = true;
+	return add;
+}
+
+bool flush_mark_written(struct inode *inode)
+{
+	inode->synced = false;
+	return flush_mark(inode);
+}
+
+void flusher_add(struct fs *fs, struct inode *inode)
+{
+	struct flusher *flusher = fs->flusher;
+	bool wake;
+
+	inode_ref(fs->inodes, inode);
+	pthread_mutex_lock(&flusher->lock);
+	inode->listed_prev = flusher->last;
+	inode->listed_next = NULL;
+	if (flusher->last != NULL)
+		flusher->last->listed_next = inode;
+	else
+		flusher->first = inode;
+	flusher->last = inode;
+	wake = flusher->count++ == 0;
+	pthread_mutex_unlock(&flusher->lock);
+	if (wake)
+		keeper_wake(fs->keeper);
+}
+
+static void take_out(struct fs *fs, struct inode *inode)
+{
+	struct flusher *flusher = fs->flusher;
+
+	pthread_mutex_lock(&flusher->lock);
+	if (inode->listed_prev != NULL)
+		inode->listed_prev->listed_next = inode->listed_next;
+	else
+		flusher->first = inode->listed_next;
+	if (inode->listed_next != NULL)
+		inode->listed_next->listed_prev = inode->listed_prev;
+	else
+		flusher->last = inode->listed_prev;
+	inode->listed_prev = inode->listed_next = NULL;
+	flusher->count--;
+	pthread_mutex_unlock(&flusher->lock);
+	fs_unused(fs, inode);
+	inode_put(fs->inodes, inode);
+}
+
+/* References to all that are listed, oldest first. NULL: out of memory. */
+static struct inode **list_all(struct fs *fs, uint32_t *count)
+{
+	struct flusher *flusher = fs->flusher;
+	struct inode **list;
+	uint32_t n = 0;
+
+	pthread_mutex_lock(&flusher->lock);
+	list = malloc((flusher->count + 1) * sizeof(*list));
+	for (struct inode *inode = flusher->first; list != NULL && inode != NULL;
+	     inode = inode->listed_next)
+		list[n++] = inode_ref(fs->inodes, inode);
+	pthread_mutex_unlock(&flusher->lock);
+	*count = n;
+	return list;
+}
+
+/* ---- in the background ---- */
+
+enum due { DUE_NOTHING, DUE_LATER, DUE_NOW };
+
+/* With the inode's lock held. */
+static enum due what_is_due(const struct inode *inode, uint64_t now_ns)
+{
+	if (inode->flushing || inode->setattrs > 0 || inode->gate_busy)
+		return DUE_LATER;
+	if (inode->dirty == 0 && (inode->data == NULL || !data_dirty(inode->data)))
+		return DUE_NOTHING;
+	return inode->opens == 0 || now_ns - inode->dirty_since_ns >= FLUSH_AGE_NS ? DUE_NOW
+										   : DUE_LATER;
+}
+
+struct background {
+	struct fs *fs;
+	struct inode *inode;
+	uint64_t begun_ns;
+	bool counts;
+	struct background *prev, *next;
+};
+
+/* With the flusher's lock held. */
+static void count_begin(struct flusher *flusher, struct background *b)
+{
+	b->counts = true;
+	b->prev = flusher->newest;
+	if (flusher->newest != NULL)
+		flusher->newest->next = b;
+	else
+		flusher->oldest = b;
+	flusher->newest = b;
+	flusher->under_way++;
+}
+
+static void count_end(struct flusher *flusher, struct background *b)
+{
+	if (!b->counts)
+		return;
+	if (b->prev != NULL)
+		b->prev->next = b->next;
+	else
+		flusher->oldest = b->next;
+	if (b->next != NULL)
+		b->next->prev = b->prev;
+	else
+		flusher->newest = b->prev;
+	b->counts = false;
+	flusher->under_way--;
+}
+
+static void background_done(void *user, int error)
+{
+	struct background *b = user;
+	struct flusher *flusher = b->fs->flusher;
+
+	if (error != 0 && log_rate_ok(&noise, 2))
+		log_warn("writing back failed ino=%llu error=\"%s\"",
+			 (unsigned long long)b->inode->ino, strerror(-error));
+	pthread_mutex_lock(&b->inode->lock);
+	b->inode->flushing = false;
+	if (error != 0)
+		b->inode->dirty_since_ns = clock_monotonic_ns(); /* not again at once */
+	pthread_mutex_unlock(&b->inode->lock);
+	pthread_mutex_lock(&flusher->lock);
+	count_end(flusher, b);
+	pthread_cond_broadcast(&flusher->ended);
+	pthread_mutex_unlock(&flusher->lock);
+	inode_put(b->fs->inodes, b->inode);
+	free(b);
+}
+
+static bool may_start(struct flusher *flusher, struct background *b)
+{
+	bool yes;
+
+	pthread_mutex_lock(&flusher->lock);
+	while (flusher->oldest != NULL && b->begun_ns > flusher->oldest->begun_ns + FLUSH_SLOW_NS)
+		count_end(flusher, flusher->oldest);
+	yes = flusher->under_way < FLUSH_AT_ONCE;
+	if (yes)
+		count_begin(flusher, b);
+	pthread_mutex_unlock(&flusher->lock);
+	return yes;
+}
+
+static void start_background(struct fs *fs, struct inode *inode)
+{
+	struct background *b = calloc(1, sizeof(*b));
+
+	if (b == NULL)
+		return;
+	b->fs = fs;
+	b->begun_ns = clock_monotonic_ns();
+	if (!may_start(fs->flusher, b)) {
+		free(b);
+		return;
+	}
+	b->inode = inode_ref(fs->inodes, inode);
+	pthread_mutex_lock(&inode->lock);
+	inode->flushing = true;
+	inode->dirty_since_ns = 0;
+	if (inode->dirty != 0)
+		inode->dirty_since_ns = clock_monotonic_ns();
+	pthread_mutex_unlock(&inode->lock);
+	flush_inode(fs, inode, false, background_done, b);
+}
+
+bool flusher_tick(struct fs *fs, uint64_t now_ns)
+{
+	uint32_t count;
+	struct inode **list = list_all(fs, &count);
+
+	for (uint32_t i = 0; list != NULL && i < count; i++) {
+		struct inode *inode = list[i];
+		enum due due;
+
+		pthread_mutex_lock(&inode->lock);
+		due = what_is_due(inode, now_ns);
+		if (due == DUE_NOTHING)
+			inode->listed = false;
+		pthread_mutex_unlock(&inode->lock);
+		if (due == DUE_NOTHING)
+			take_out(fs, inode);
+		else if (due == DUE_NOW)
+			start_background(fs, inode);
+		inode_put(fs->inodes, inode);
+	}
+	free(list);
+	return count > 0;
+}
+
+/* ---- everything ---- */
+
+bool flush_unsaved(const struct inode *inode)
+{
+	return (inode->dirty & ~(uint32_t)INODE_DIRTY_ATIME) != 0 ||
+	       (inode->data != NULL && data_dirty(inode->data));
+}
+
+bool flusher_unsaved(struct fs *fs)
+{
+	uint32_t count;
+	struct inode **list = list_all(fs, &count);
+	bool any = list == NULL;
+
+	for (uint32_t i = 0; list != NULL && i < count; i++) {
+		pthread_mutex_lock(&list[i]->lock);
+		any = any || flush_unsaved(list[i]);
+		pthread_mutex_unlock(&list[i]->lock);
+		inode_put(fs->inodes, list[i]);
+	}
+	free(list);
+	return any;
+}
+
+/* Waits for an end of some flush, at most a little while. */
+static void await_some(struct flusher *flusher, uint64_t deadline_ns)
+{
+	uint64_t until_ns = clock_monotonic_ns() + 20 * NS_PER_MSEC;
+	struct timespec at;
+
+	if (until_ns > deadline_ns)
+		until_ns = deadline_ns;
+	at = (struct timespec){.tv_sec = (time_t)(until_ns / NS_PER_SEC),
+			       .tv_nsec = (long)(until_ns % NS_PER_SEC)};
+	pthread_mutex_lock(&flusher->lock);
+	pthread_cond_timedwait(&flusher->ended, &flusher->lock, &at);
+	pthread_mutex_unlock(&flusher->lock);
+}
+
+struct everything {
+	struct fs *fs;
+	_Atomic uint32_t under_way;
+	atomic_int error;
+	atomic_int
+		refs; /* of the waiter, and of each flush: it may outlive a waiter that gives up */
+};
+
+static void everything_unref(struct everything *all)
+{
+	if (atomic_fetch_sub(&all->refs, 1) == 1)
+		free(all);
+}
+
+static void everything_one(void *user, int error)
+{
+	struct everything *all = user;
+	int none = 0;
+
+	if (error != 0)
+		atomic_compare_exchange_strong(&all->error, &none, error);
+	atomic_fetch_sub(&all->under_way, 1);
+	pthread_mutex_lock(&all->fs->flusher->lock);
+	pthread_cond_broadcast(&all->fs->flusher->ended);
+	pthread_mutex_unlock(&all->fs->flusher->lock);
+	everything_unref(all);
+}
+
+/* An inode whose times a program is setting right now is left for a moment: ours would undo them.
+ */
+static bool startable(struct inode *inode)
+{
+	bool yes;
+
+	pthread_mutex_lock(&inode->lock);
+	yes = inode->setattrs == 0 && !inode->gate_busy;
+	pthread_mutex_unlock(&inode->lock);
+	return yes;
+}
+
+int flush_everything(struct fs *fs, bool durable, uint64_t deadline_ns)
+{
+	struct everything *all = calloc(1, sizeof(*all));
+	uint32_t count = 0, next = 0;
+	struct inode **list = list_all(fs, &count);
+	int rc = 0;
+
+	if (all == NULL || list == NULL) {
+		rc = -ENOMEM;
+		goto out;
+	}
+	all->fs = fs;
+	atomic_store(&all->refs, 1);
+	while (next < count || atomic_load(&all->under_way) > 0) {
+		if (clock_monotonic_ns() >= deadline_ns) {
+			rc = -ETIMEDOUT;
+			break;
+		}
+		if (next < count && atomic_load(&all->under_way) < FLUSH_AT_ONCE &&
+		    startable(list[next])) {
+			atomic_fetch_add(&all->under_way, 1);
+			atomic_fetch_add(&all->refs, 1);
+			flush_inode(fs, list[next++], durable, everything_one, all);
+			continue;
+		}
+		await_some(fs->flusher, deadline_ns);
+	}
+	if (rc == 0)
+		rc = atomic_load(&all->error);
+out:
+	for (uint32_t i = 0; list != NULL && i < count; i++)
+		inode_put(fs->inodes, list[i]);
+	free(list);
+	if (all != NULL)
+		everything_unref(all);
+	return rc;
+}

@@ -1,0 +1,97 @@
+/* fsync_prediction.c - see fsync_prediction.h. */
+#include "fs/flush/fsync_prediction.h"
+#include <stdlib.h>
+#include "fs/inodes/fs.h"
+
+/* One under way; it has a reference to the inode, whose lock guards it. */
+struct sync_early {
+	struct fs *fs;
+	struct inode *inode;
+	uint64_t write_seq, change;
+	sync_done_fn *done; /* the fsync that waits for it, or NULL */
+	void *user;
+};
+
+static void early_done(void *user, int error)
+{
+	struct sync_early *early = user;
+	struct inode *inode = early->inode;
+	sync_done_fn *done;
+
+	pthread_mutex_lock(&inode->lock);
+	inode->early = NULL;
+	done = early->done;
+	if (error == 0) {
+		inode->early_seq = early->write_seq;
+		inode->early_change = early->change;
+	} else {
+		inode->sync_streak = 0;
+		/* The next fsync tells what nobody waits for now. */
+		if (done == NULL)
+			inode_writeback_failed(inode, error);
+	}
+	pthread_mutex_unlock(&inode->lock);
+	if (done != NULL)
+		done(early->user, error);
+	inode_put(early->fs->inodes, inode);
+	free(early);
+}
+
+void sync_habit_wrote(struct fs *fs, struct inode *inode, size_t length)
+{
+	struct sync_early *early = NULL;
+
+	pthread_mutex_lock(&inode->lock);
+	if (inode->write_seq != inode->fsync_seq + 1 || length > SYNC_HABIT_BYTES)
+		inode->sync_streak = 0;
+	/* Others may have something to say about the size otherwise. */
+	if (inode->sync_streak >= SYNC_HABIT_STREAK && inode->early == NULL &&
+	    inode->changing == 0 && meta_sole(fs->meta))
+		early = malloc(sizeof(*early));
+	if (early != NULL) {
+		*early = (struct sync_early){.fs = fs,
+					     .inode = inode_ref(fs->inodes, inode),
+					     .write_seq = inode->write_seq,
+					     .change = inode->last_change};
+		inode->early = early;
+	}
+	pthread_mutex_unlock(&inode->lock);
+	if (early != NULL)
+		sync_inode(fs, inode, false, early_done, early);
+}
+
+/* With the lock held: what an fsync is asked for now, and nothing else, is or was done. */
+static bool covers(const struct inode *inode, uint64_t write_seq, uint64_t change)
+{
+	return inode->write_seq == write_seq && inode->last_change == change &&
+	       inode->setattrs == 0 && inode->foreseen == 0;
+}
+
+void sync_habit_fsync(struct fs *fs, struct inode *inode, bool datasync, sync_done_fn *done,
+		      void *user)
+{
+	bool waits = false, was_done = false;
+
+	pthread_mutex_lock(&inode->lock);
+	if (inode->write_seq == inode->fsync_seq + 1)
+		inode->sync_streak++;
+	else if (inode->write_seq != inode->fsync_seq)
+		inode->sync_streak = 0;
+	inode->fsync_seq = inode->write_seq;
+	if (inode->early != NULL) {
+		waits = inode->early->done == NULL &&
+			covers(inode, inode->early->write_seq, inode->early->change);
+		if (waits) {
+			inode->early->done = done;
+			inode->early->user = user;
+		}
+	} else {
+		was_done = inode->early_seq != 0 && inode->changing == 0 &&
+			   covers(inode, inode->early_seq, inode->early_change);
+	}
+	pthread_mutex_unlock(&inode->lock);
+	if (was_done)
+		done(user, 0);
+	else if (!waits)
+		sync_inode(fs, inode, datasync, done, user);
+}

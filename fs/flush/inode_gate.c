@@ -1,0 +1,73 @@
+/* inode_gate.c - see inode_gate.h. */
+#include "fs/flush/inode_gate.h"
+#include <stddef.h>
+#include "fs/inodes/inode.h"
+
+static void queue(struct inode *inode, struct gate_entry *entry)
+{
+	entry->next = NULL;
+	if (inode->gate_tail != NULL)
+		inode->gate_tail->next = entry;
+	else
+		inode->gate_head = entry;
+	inode->gate_tail = entry;
+}
+
+static bool wait_or_go(struct inode *inode, struct gate_entry *entry, bool exclusive,
+		       void (*go)(struct gate_entry *entry))
+{
+	bool free;
+
+	entry->go = go;
+	entry->exclusive = exclusive;
+	pthread_mutex_lock(&inode->lock);
+	free = !inode->gate_busy;
+	if (!free)
+		queue(inode, entry);
+	else if (exclusive)
+		inode->gate_busy = true;
+	pthread_mutex_unlock(&inode->lock);
+	return free;
+}
+
+bool gate_enter(struct inode *inode, struct gate_entry *entry, void (*go)(struct gate_entry *entry))
+{
+	return wait_or_go(inode, entry, true, go);
+}
+
+bool gate_pass(struct inode *inode, struct gate_entry *entry, void (*go)(struct gate_entry *entry))
+{
+	return wait_or_go(inode, entry, false, go);
+}
+
+/* Those in front that only pass, and the first that wants to be alone: it is in at once. */
+static struct gate_entry *take_next(struct inode *inode)
+{
+	struct gate_entry *first = inode->gate_head, *last = first;
+
+	if (first == NULL) {
+		inode->gate_busy = false;
+		return NULL;
+	}
+	while (!last->exclusive && last->next != NULL)
+		last = last->next;
+	inode->gate_head = last->next;
+	if (inode->gate_head == NULL)
+		inode->gate_tail = NULL;
+	inode->gate_busy = last->exclusive;
+	last->next = NULL;
+	return first;
+}
+
+void gate_leave(struct inode *inode)
+{
+	struct gate_entry *entry, *next;
+
+	pthread_mutex_lock(&inode->lock);
+	entry = take_next(inode);
+	pthread_mutex_unlock(&inode->lock);
+	for (; entry != NULL; entry = next) {
+		next = entry->next; /* the entry may be gone when its function returns */
+		entry->go(entry);
+	}
+}

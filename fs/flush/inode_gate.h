@@ -1,0 +1,25 @@
+/* inode_gate.h - one truncation, punch or settling of a trim at a time on an inode; writes wait
+ * for it.
+ *
+ * The kernel orders these by itself, except after a program was interrupted: then the next
+ * operation comes while the one before is still under way. Nothing blocks: who cannot go on is
+ * queued, and its function is called when it can (by whoever leaves). */
+#ifndef CATENA_FS_FLUSH_INODE_GATE_H
+#define CATENA_FS_FLUSH_INODE_GATE_H
+#include <stdbool.h>
+
+struct inode;
+
+struct gate_entry {
+	struct gate_entry *next;
+	void (*go)(struct gate_entry *entry);
+	bool exclusive;
+};
+
+/* Alone. True: entered, go on; gate_leave() must follow. False: @go will be called, entered. */
+bool gate_enter(struct inode *inode, struct gate_entry *entry,
+		void (*go)(struct gate_entry *entry));
+void gate_leave(struct inode *inode);
+/* Waits until nobody is in, but does not keep anybody out. True: go on. False: @go comes. */
+bool gate_pass(struct inode *inode, struct gate_entry *entry, void (*go)(struct gate_entry *entry));
+#endif

@@ -1,0 +1,148 @@
+/* leave.c - everything written comes to where it is safe, or a deadline passes. */
+#define LOG_MODULE "fs"
+#include <errno.h>
+#include <stdlib.h>
+#include "common/os/clock.h"
+#include "common/os/log.h"
+#include "fs/flush/flush.h"
+#include "fs/inodes/fs.h"
+#include "fs/flush/fsync.h"
+
+#define LOOK_NS  (100 * NS_PER_MSEC)
+#define PIECE_NS NS_PER_SEC
+
+/* Shared by who waits and by the callbacks: those may come after the wait was given up. */
+struct waiter {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	int refs, parts, error;
+};
+
+static struct waiter *waiter_new(int parts)
+{
+	struct waiter *waiter = calloc(1, sizeof(*waiter));
+	pthread_condattr_t attr;
+
+	if (waiter == NULL)
+		return NULL;
+	pthread_mutex_init(&waiter->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&waiter->changed, &attr);
+	pthread_condattr_destroy(&attr);
+	waiter->parts = parts;
+	waiter->refs = parts + 1;
+	return waiter;
+}
+
+/* With the lock held; gives it back. */
+static void unref_and_unlock(struct waiter *waiter)
+{
+	bool last = --waiter->refs == 0;
+
+	pthread_mutex_unlock(&waiter->lock);
+	if (!last)
+		return;
+	pthread_cond_destroy(&waiter->changed);
+	pthread_mutex_destroy(&waiter->lock);
+	free(waiter);
+}
+
+static void part_done(void *user, int error)
+{
+	struct waiter *waiter = user;
+
+	pthread_mutex_lock(&waiter->lock);
+	waiter->parts--;
+	if (waiter->error == 0)
+		waiter->error = error;
+	pthread_cond_broadcast(&waiter->changed);
+	unref_and_unlock(waiter);
+}
+
+/* How long is waited. */
+struct patience {
+	struct fs *fs;
+	uint64_t deadline_ns;
+	uint64_t leaving_ns; /* from then on not for what is gone, when nothing is lost by it */
+};
+
+/* Programs were told that it is done, and nobody but we have it. */
+static bool anything_unsaved(struct fs *fs)
+{
+	return !ahead_idle(fs) || data_any_dirty(fs->data) || flusher_unsaved(fs);
+}
+
+static bool only_the_servers_word_is_missing(const struct patience *patience, uint64_t now_ns)
+{
+	return now_ns >= patience->leaving_ns && !meta_reachable(patience->fs->meta) &&
+	       !anything_unsaved(patience->fs);
+}
+
+static int out_of_patience(const struct patience *patience)
+{
+	uint64_t now_ns = clock_monotonic_ns();
+
+	if (only_the_servers_word_is_missing(patience, now_ns))
+		return -EHOSTDOWN;
+	return now_ns >= patience->deadline_ns ? -ETIMEDOUT : 0;
+}
+
+static struct timespec a_little_later(void)
+{
+	uint64_t at_ns = clock_monotonic_ns() + LOOK_NS;
+
+	return (struct timespec){.tv_sec = (time_t)(at_ns / NS_PER_SEC),
+				 .tv_nsec = (long)(at_ns % NS_PER_SEC)};
+}
+
+static int await(struct waiter *waiter, const struct patience *patience)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&waiter->lock);
+	while (waiter->parts > 0 && rc == 0) {
+		struct timespec at = a_little_later();
+
+		if (pthread_cond_timedwait(&waiter->changed, &waiter->lock, &at) != ETIMEDOUT)
+			continue;
+		pthread_mutex_unlock(&waiter->lock);
+		rc = out_of_patience(patience);
+		pthread_mutex_lock(&waiter->lock);
+	}
+	if (waiter->parts == 0)
+		rc = waiter->error;
+	unref_and_unlock(waiter);
+	return rc;
+}
+
+static int flush_what_is_listed(const struct patience *patience)
+{
+	int error, rc;
+
+	do {
+		error = flush_everything(patience->fs, true, clock_monotonic_ns() + PIECE_NS);
+		rc = error == -ETIMEDOUT ? out_of_patience(patience) : 0;
+	} while (error == -ETIMEDOUT && rc == 0);
+	return rc != 0 ? rc : error;
+}
+
+int fs_leave(struct fs *fs, uint64_t timeout_ns)
+{
+	uint64_t now_ns = clock_monotonic_ns();
+	const struct patience patience = {
+		.fs = fs, .deadline_ns = now_ns + timeout_ns, .leaving_ns = now_ns + FS_LEAVE_NS};
+	struct waiter *waiter;
+	int error, rc;
+
+	error = flush_what_is_listed(&patience);
+	if (error == -ETIMEDOUT || error == -EHOSTDOWN)
+		return error;
+	waiter = waiter_new(2);
+	if (waiter == NULL)
+		return -ENOMEM;
+	data_flush_all(fs->data, true, part_done, waiter);
+	sync_master(fs, part_done, waiter);
+	rc = await(waiter, &patience);
+	return error != 0 ? error : rc;
+}

@@ -1,0 +1,275 @@
+/* tail_trim.c - see tail_trim.h. */
+#define LOG_MODULE "trim"
+#include "fs/flush/tail_trim.h"
+#include <errno.h>
+#include <stdlib.h>
+#include "common/os/clock.h"
+#include "common/os/log.h"
+#include "fs/flush/housekeeper.h"
+
+#define RETRY_NS (100 * NS_PER_MSEC)
+
+bool trim_in_the_way(const struct inode *inode, uint64_t end)
+{
+	return attr_trim_pending(&inode->attr) && end > inode->attr.trim_from;
+}
+
+/* ---- punching what is said to be punched ---- */
+
+struct punch {
+	struct fs *fs;
+	struct inode *inode;
+	struct data_file *file;
+	uint64_t from, to;
+	uint64_t session;                /* whose trim it is */
+	uint64_t second_from, second_to; /* when something in the middle is ours to keep */
+	uint64_t truncate_seq, truncations;
+	bool until_durable; /* @done only then */
+	trim_done_fn *done; /* NULL: was called */
+	void *user;
+};
+
+static void punch_told(struct punch *punch, int error)
+{
+	trim_done_fn *done = punch->done;
+
+	punch->done = NULL;
+	if (done != NULL)
+		done(punch->user, error);
+}
+
+static void punch_end(struct punch *punch, int error)
+{
+	punch_told(punch, error);
+	fs_data_put(punch->file);
+	inode_put(punch->fs->inodes, punch->inode);
+	free(punch);
+}
+
+struct told {
+	struct fs *fs;
+	struct inode *inode;
+	uint64_t generation;
+};
+
+static void told_done(void *user, int error, const Catena__Reply *reply)
+{
+	struct told *told = user;
+
+	fs_change_end(told->fs, told->inode, reply != NULL);
+	if (error == 0)
+		fs_apply(told->fs, told->inode, reply->attr, told->generation);
+	inode_put(told->fs->inodes, told->inode);
+	free(told);
+}
+
+/* Nobody waits for the answer: later commands come after it. */
+static void tell_done(struct fs *fs, struct inode *inode, uint64_t from, uint64_t truncations)
+{
+	Catena__SetattrReq setattr = CATENA__SETATTR_REQ__INIT;
+	Catena__Request request = CATENA__REQUEST__INIT;
+	struct told *told = malloc(sizeof(*told));
+
+	if (told == NULL)
+		return; /* it stays pending, and is done once more when it is in the way */
+	*told = (struct told){.fs = fs,
+			      .inode = inode_ref(fs->inodes, inode),
+			      .generation = meta_generation(fs->meta)};
+	setattr.ino = inode->ino;
+	setattr.mask = CATENA__SET_MASK__SET_TRIM_DONE;
+	setattr.size = from;
+	setattr.truncations = truncations;
+	request.op_case = CATENA__REQUEST__OP_SETATTR;
+	request.setattr = &setattr;
+	fs_change_begin(inode);
+	meta_call(fs->meta, &request, told_done, told);
+}
+
+/* The bytes are gone from the disks of all copies, so the master may forget that there was
+ * something to do: power can go now. */
+static void punch_durable(void *user, int error)
+{
+	struct punch *punch = user;
+	struct inode *inode = punch->inode;
+	bool current;
+
+	if (error == 0) {
+		pthread_mutex_lock(&inode->lock);
+		/* Another truncation since then has a trim of its own. */
+		current = inode->truncate_seq == punch->truncate_seq &&
+			  inode->attr.trim_from == punch->from;
+		/* Known here at once; the master's answer says the same with a newer version. */
+		if (current)
+			inode->attr.trim_from = inode->attr.trim_to = 0;
+		pthread_mutex_unlock(&inode->lock);
+		if (current)
+			tell_done(punch->fs, inode, punch->from, punch->truncations);
+	} else {
+		/* Whatever was written before is in this, too. */
+		inode_tell_failed(inode, error);
+	}
+	punch_end(punch, error);
+}
+
+static void punched(void *user, int error)
+{
+	struct punch *punch = user;
+	struct inode *inode = punch->inode;
+
+	if (error == 0 && punch->second_to > punch->second_from) {
+		uint64_t from = punch->second_from, to = punch->second_to;
+
+		punch->second_from = punch->second_to = 0;
+		data_punch_within(punch->file, punch->session, from, to, punched, punch);
+		return;
+	}
+	if (error != 0) {
+		punch_end(punch, error);
+		return;
+	}
+	pthread_mutex_lock(&inode->lock);
+	inode->synced = false;
+	pthread_mutex_unlock(&inode->lock);
+	if (!punch->until_durable)
+		punch_told(punch, 0);
+	data_flush(punch->file, true, punch_durable, punch);
+}
+
+void trim_punch(struct fs *fs, struct inode *inode, uint64_t local_end, bool until_durable,
+		trim_done_fn *done, void *user)
+{
+	struct punch *punch = calloc(1, sizeof(*punch));
+	int rc = -ENOMEM;
+
+	if (punch == NULL)
+		goto failed;
+	punch->file = fs_data(fs, inode, &rc);
+	if (punch->file == NULL)
+		goto failed;
+	punch->fs = fs;
+	punch->inode = inode_ref(fs->inodes, inode);
+	punch->until_durable = until_durable;
+	punch->done = done;
+	punch->user = user;
+	pthread_mutex_lock(&inode->lock);
+	punch->truncate_seq = inode->truncate_seq;
+	punch->truncations = inode->attr.truncations;
+	punch->from = inode->attr.trim_from;
+	punch->session = inode->attr.trim_session;
+	punch->to = inode->attr.trim_to > local_end ? inode->attr.trim_to : local_end;
+	/* Writes of ours behind the trim, made while we did not know of it, are not what it is
+	 * about. */
+	if (local_end == 0 && (inode->dirty & INODE_DIRTY_SIZE) &&
+	    inode->local_size > punch->from && inode->local_low < punch->to) {
+		punch->second_from = inode->local_size;
+		punch->second_to = punch->to;
+		punch->to = inode->local_low > punch->from ? inode->local_low : punch->from;
+	}
+	pthread_mutex_unlock(&inode->lock);
+	if (punch->to > punch->from)
+		data_punch_within(punch->file, punch->session, punch->from, punch->to, punched,
+				  punch);
+	else
+		punched(punch, 0);
+	return;
+
+failed:
+	free(punch);
+	done(user, rc);
+}
+
+/* ---- settling ---- */
+
+struct settle {
+	struct gate_entry gate;
+	struct keeper_later later;
+	struct fs *fs;
+	struct inode *inode;
+	uint64_t generation;
+	trim_done_fn *done;
+	void *user;
+};
+
+static void settle_end(void *user, int error)
+{
+	struct settle *settle = user;
+
+	gate_leave(settle->inode);
+	settle->done(settle->user, error);
+	inode_put(settle->fs->inodes, settle->inode);
+	free(settle);
+}
+
+static void settle_look(struct settle *settle);
+
+static void settle_again(struct keeper_later *later)
+{
+	settle_look((struct settle *)((char *)later - offsetof(struct settle, later)));
+}
+
+static void taken(void *user, int error, const Catena__Reply *reply)
+{
+	struct settle *settle = user;
+
+	fs_change_end(settle->fs, settle->inode, reply != NULL);
+	if (reply != NULL)
+		fs_apply(settle->fs, settle->inode, reply->attr, settle->generation);
+	if (error == -EBUSY) /* its session lives, and will finish it */
+		keeper_later(settle->fs->keeper, &settle->later, RETRY_NS, settle_again);
+	else if (error != 0)
+		settle_end(settle, error);
+	else
+		settle_look(settle);
+}
+
+static void take(struct settle *settle)
+{
+	Catena__SetattrReq setattr = CATENA__SETATTR_REQ__INIT;
+	Catena__Request request = CATENA__REQUEST__INIT;
+
+	setattr.ino = settle->inode->ino;
+	setattr.mask = CATENA__SET_MASK__SET_TRIM_TAKE;
+	request.op_case = CATENA__REQUEST__OP_SETATTR;
+	request.setattr = &setattr;
+	settle->generation = meta_generation(settle->fs->meta);
+	fs_change_begin(settle->inode);
+	meta_call(settle->fs->meta, &request, taken, settle);
+}
+
+static void settle_look(struct settle *settle)
+{
+	struct inode *inode = settle->inode;
+	bool pending, ours;
+
+	pthread_mutex_lock(&inode->lock);
+	pending = attr_trim_pending(&inode->attr);
+	ours = inode->attr.trim_session == meta_session_id(settle->fs->meta);
+	pthread_mutex_unlock(&inode->lock);
+	if (!pending)
+		settle_end(settle, 0);
+	else if (ours)
+		trim_punch(settle->fs, inode, 0, true, settle_end, settle);
+	else
+		take(settle);
+}
+
+static void settle_entered(struct gate_entry *entry)
+{
+	settle_look((struct settle *)((char *)entry - offsetof(struct settle, gate)));
+}
+
+void trim_settle(struct fs *fs, struct inode *inode, trim_done_fn *done, void *user)
+{
+	struct settle *settle = calloc(1, sizeof(*settle));
+
+	if (settle == NULL) {
+		done(user, -ENOMEM);
+		return;
+	}
+	settle->fs = fs;
+	settle->inode = inode_ref(fs->inodes, inode);
+	settle->done = done;
+	settle->user = user;
+	if (gate_enter(inode, &settle->gate, settle_entered))
+		settle_look(settle);
+}

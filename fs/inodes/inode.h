@@ -1,0 +1,258 @@
+/* inode.h - the mount's inodes: what the master said of them, and what is newer here.
+ *
+ * The number that the kernel knows an inode by is the master's, so an inode here is only a cache
+ * entry: it can be dropped whenever nobody holds a reference, and made anew, empty, when the kernel
+ * names it again. (FORGET needs no bookkeeping for that reason.)
+ *
+ * attr is the newest that the master said, by its version. It is exact while attr_generation is the
+ * generation of the lease and the lease is held. Over it lies what this mount has done and the
+ * master does not know yet: the size and times of writes, the time of reads. What programs see is
+ * both together.
+ *
+ * Threading: the table has a lock of its own for refs, hash and order of use. Everything else of an
+ * inode is under its lock. Lock order: inode, then table; never two inodes. */
+#ifndef CATENA_FS_INODES_INODE_H
+#define CATENA_FS_INODES_INODE_H
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include "catena.pb-c.h"
+#include "fs/data/data.h"
+
+#define INODE_ROOT        1u
+#define INODE_CACHE_LIMIT 200000u
+
+struct gate_entry;
+
+static inline void fs_data_put(struct data_file *file) /* NULL is allowed */
+{
+	if (file != NULL)
+		data_file_put(file);
+}
+
+struct attr {
+	uint64_t ino;
+	uint32_t mode, nlink, uid, gid, rdev, pool;
+	uint64_t size;
+	int64_t atime, mtime, ctime;
+	uint64_t file_id, version, allocated, parent;
+	uint64_t trim_from, trim_to, trim_session; /* trim_to <= trim_from: none */
+	bool sparse;                               /* it may have holes */
+	uint64_t truncations;
+	int64_t truncated_at;
+};
+
+enum {
+	INODE_DIRTY_SIZE = 1,  /* local_size may be larger than the master's */
+	INODE_DIRTY_MTIME = 2, /* local_mtime is newer than the master's mtime and ctime */
+	INODE_DIRTY_ATIME = 4,
+	/* The master has given a version since the last writes that may not have their data: one
+	 * more is needed when that is there. */
+	INODE_DIRTY_VERSION = 8
+};
+
+/* Where writes ended that the master does not know, and when they were done: the later, the less
+ * far. Those in between do not count. */
+#define INODE_ENDS 4u
+struct inode_end {
+	uint64_t end;
+	int64_t at;
+};
+
+struct inode {
+	uint64_t ino;
+	/* the table's */
+	struct inode *hash_next, *lru_prev, *lru_next;
+	uint32_t refs;
+
+	pthread_mutex_t lock;
+	bool known; /* attr says something */
+	struct attr attr;
+	uint64_t attr_generation;
+
+	/* The size has changed, since the inode is known here, otherwise than by this mount. */
+	bool size_from_elsewhere;
+	/* Reads and writes of pages under way, which are locked as long. Without the lock. */
+	atomic_uint page_requests;
+	/* The kernel may have pages that a read of ours has filled. Without the lock. */
+	atomic_bool pages_read;
+	uint32_t dirty;
+	uint64_t local_size, local_low; /* writes that the master does not know: [low, size) */
+	struct inode_end ends[INODE_ENDS];
+	unsigned end_count;
+	int64_t local_mtime, local_atime;
+	uint64_t write_seq;    /* grows with each write */
+	uint64_t truncate_seq; /* grows with each truncation begun and ended */
+	uint32_t setattrs;     /* of programs, under way: no times of ours beside them */
+	uint32_t changing;     /* commands about this inode under way */
+	uint32_t foreseen;     /* of these, those that attr has in it already (early_answer.h) */
+	uint64_t last_change;  /* fs->changes at the last one answered */
+	/* fs->changes when something was learned that others may have done and not synced; 0:
+	 * nothing was, or a sync has been told that it is there. */
+	uint64_t learned;
+
+	/* Of a file that may have holes: what the chains held when they were asked last, in units
+	 * of 512 bytes, and what had been written here and known of the master then. */
+	bool local_sparse; /* a hole was made here that the master does not know of */
+	bool blocks_known, blocks_exact;
+	uint64_t blocks, blocks_seq, blocks_version;
+
+	uint32_t opens;         /* handles */
+	uint32_t opens_mapping; /* of these, those by which pages may be mapped and written */
+	uint32_t registered;    /* opens that the master counts for us */
+	bool removed;           /* the master has it no more, or is told so (removed.h) */
+	uint64_t held_until_ns; /* counted as open for a look-up, 0: not */
+	struct data_file *data; /* while open or dirty */
+	uint64_t data_file_id;
+	int writeback_error;       /* the last, and how many there were: each handle tells its */
+	uint32_t writeback_errors; /* program once */
+	bool error_told;           /* by a sync; else the next handle that is opened tells it */
+	/* Sessions that have ended with something of the inode unsent, the last of them, and
+	 * whether the kernel's pages are being dropped for that reason: handles from before write
+	 * no more. */
+	uint32_t losses;
+	uint64_t lost_in;
+	bool dropping;
+
+	/* Pages of the kernel are what the file has, while the lease's generation is this one, or
+	 * the master's version of the inode at open is this one. Only what has dropped the pages
+	 * that were there before says so (handle_used()). */
+	uint64_t page_generation, page_version;
+	uint64_t fetch_generation; /* of the lease under which our own read-ahead was asked for; or
+				      0 */
+
+	/* Truncations and punches, one at a time; writes wait for them (flush/inode_gate.h). */
+	bool gate_busy;
+	struct gate_entry *gate_head, *gate_tail;
+
+	/* What is to be written back by and by (flush.h); the links are under its lock. */
+	struct inode *listed_prev, *listed_next;
+	bool listed;
+	bool flushing; /* a background flush is under way */
+	uint64_t dirty_since_ns;
+	/* Nothing was written since the last flush to the disks of all copies. False also when that
+	 * is not known: the data layer knows. */
+	bool synced;
+
+	/* A program that syncs each of its writes (flush/fsync_prediction.h). */
+	uint32_t sync_streak; /* so many fsyncs in a row had one write before them */
+	uint64_t fsync_seq;   /* write_seq at the last fsync */
+	uint64_t early_seq,
+		early_change;     /* write_seq and last_change that one made in advance covers */
+	struct sync_early *early; /* under way */
+
+	char *symlink; /* the target never changes */
+	/* Names of all xattrs, each ended by NUL; exact like attr. */
+	char *xattrs;
+	uint32_t xattrs_size;
+	uint64_t xattrs_generation;
+	uint64_t xattrs_seq; /* grows with each change begun and ended */
+};
+
+struct inode_table;
+
+int inode_table_create(uint32_t limit, struct inode_table **out);
+void inode_table_destroy(struct inode_table *table);
+/* A reference to the inode, made empty when it is not there. NULL: out of memory. */
+struct inode *inode_table_get(struct inode_table *table, uint64_t ino);
+/* NULL: not there. */
+struct inode *inode_table_find(struct inode_table *table, uint64_t ino);
+struct inode *inode_ref(struct inode_table *table, struct inode *inode);
+void inode_put(struct inode_table *table, struct inode *inode); /* NULL is allowed */
+/* Calls @each for those that @wanted (called with the inode's lock held) chooses; with a reference
+ * and without locks. -ENOMEM: nothing was done. */
+int inode_table_each(struct inode_table *table, bool (*wanted)(const struct inode *inode),
+		     void (*each)(void *user, struct inode *inode), void *user);
+uint32_t inode_table_count(struct inode_table *table);
+
+/* -EIO: the message makes no sense. */
+int attr_decode(const Catena__Attr *message, struct attr *out);
+/* inode_writeback_failed() for who does not hold the lock. */
+void inode_tell_failed(struct inode *inode, int error);
+static inline bool attr_is_regular(const struct attr *attr)
+{
+	return S_ISREG(attr->mode);
+}
+static inline bool attr_trim_pending(const struct attr *attr)
+{
+	return attr->trim_to > attr->trim_from;
+}
+
+/* ---- all of these with the inode's lock held ---- */
+
+/* Takes over what the master said in answer to a request sent in @generation, unless something
+ * newer is known. When it tells of a truncation that was not known, what was written before that is
+ * cut off, and what was written after stays. */
+void inode_apply(struct inode *inode, const struct attr *attr, uint64_t generation);
+/* Something may have changed that we were not told of. */
+void inode_distrust(struct inode *inode);
+static inline bool inode_exact(const struct inode *inode, bool sole, uint64_t generation)
+{
+	return sole && inode->known && inode->attr_generation == generation;
+}
+uint64_t inode_size(const struct inode *inode);
+int64_t inode_mtime(const struct inode *inode);
+int64_t inode_ctime(const struct inode *inode);
+int64_t inode_atime(const struct inode *inode);
+void inode_stat(const struct inode *inode, struct stat *out);
+/* st_blocks of inode_stat() is an upper bound: the chains have to be asked for what is there. */
+bool inode_blocks_unknown(const struct inode *inode);
+/* A hole was made in the file. */
+void inode_made_hole(struct inode *inode);
+/* The chains were asked when write_seq and the version were these; they and what is on its way to
+ * them have so many bytes. @exact: nothing is. */
+void inode_set_blocks(struct inode *inode, uint64_t bytes, bool exact, uint64_t write_seq,
+		      uint64_t version);
+
+/* A write of [offset, end) was accepted. @exact: the size that we know is the file's. */
+void inode_wrote(struct inode *inode, uint64_t offset, uint64_t end, int64_t now, bool exact);
+/* Content was changed without changing the size. */
+void inode_touched(struct inode *inode, int64_t now);
+enum atime_mode { ATIME_RELATIVE, ATIME_STRICT, ATIME_NEVER };
+/* A program read; true: the time was changed. */
+bool inode_was_read(struct inode *inode, enum atime_mode mode, int64_t now);
+
+/* What the master should be told, as it was at one moment. */
+struct inode_update {
+	uint32_t mask; /* SET_*; 0: nothing */
+	uint64_t size, file_id;
+	int64_t mtime, ctime, atime;
+	uint64_t write_seq, truncate_seq, truncations;
+};
+void inode_update_begin(const struct inode *inode, struct inode_update *update);
+/* Time has passed between _begin() and sending: leaves out what does not hold any more. (What comes
+ * between this and the sending the master sees: by the number of truncations, by the times.) */
+void inode_update_check(const struct inode *inode, struct inode_update *update);
+/* Of times of reads nobody's copies depend on. */
+bool inode_update_changes_version(const struct inode_update *update);
+void inode_update_fill(const struct inode *inode, const struct inode_update *update,
+		       Catena__SetattrReq *setattr);
+/* The master has done it. */
+void inode_update_done(struct inode *inode, const struct inode_update *update);
+/* The inode is truncated, or its file is another: what was local is void. @shared: others may take
+ * the version that this gave for that of what was written before, and is not told yet. */
+void inode_update_forget(struct inode *inode, bool shared);
+/* A program has set mtime, with nothing written since it was asked for. */
+void inode_mtime_set(struct inode *inode, bool shared);
+
+void inode_set_symlink(struct inode *inode, const void *target, size_t size);
+/* The names of all xattrs are known; NULL and 0: none. */
+void inode_set_xattrs(struct inode *inode, const void *names, size_t size, uint64_t generation);
+/* Every file needs its own number of these, so they are not counted exactly. */
+void inode_writeback_failed(struct inode *inode, int error);
+/* Something is read in @generation of the lease (0: without it). True: what was read ahead before
+ * is not to be believed any more. */
+bool inode_fetched(struct inode *inode, uint64_t generation);
+/* What a new handle has been told of errors: all but the last one when nobody has heard that. */
+uint32_t inode_errors_seen(const struct inode *inode);
+/* The last error, if it came after what the handle has @seen; 0: none. */
+int inode_error(const struct inode *inode, uint32_t seen);
+/* The same once, for a sync: whoever opens it later need not be told. */
+int inode_take_error(struct inode *inode, uint32_t *seen);
+/* What of writes is not told yet has no meaning any more. */
+void inode_forget_unsent(struct inode *inode);
+/* The same, and it is a loss: with the session before @session. */
+void inode_lose(struct inode *inode, uint64_t session);
+#endif

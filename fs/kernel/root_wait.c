@@ -1,0 +1,66 @@
+/* root_wait.c - see root_wait.h. */
+#include "fs/kernel/root_wait.h"
+#include "common/os/clock.h"
+#include "fs/inodes/fs.h"
+#include "fs/flush/housekeeper.h"
+
+void root_wait_init(struct root_wait *wait)
+{
+	pthread_mutex_init(&wait->lock, NULL);
+}
+
+void root_wait_destroy(struct root_wait *wait)
+{
+	pthread_mutex_destroy(&wait->lock);
+}
+
+void root_wait_begin(struct task *task, void (*known)(struct task *task))
+{
+	struct root_wait *wait = &task->fs->root_wait;
+	bool wake;
+
+	task->root_since_ns = clock_monotonic_ns();
+	task->root_known = known;
+	pthread_mutex_lock(&wait->lock);
+	task->root_prev = NULL;
+	task->root_next = wait->first;
+	if (wait->first != NULL)
+		wait->first->root_prev = task;
+	wait->first = task;
+	wake = !wait->watched;
+	wait->watched = true;
+	pthread_mutex_unlock(&wait->lock);
+	if (wake)
+		keeper_wake(task->fs->keeper);
+}
+
+void root_wait_end(struct task *task)
+{
+	struct root_wait *wait = &task->fs->root_wait;
+
+	pthread_mutex_lock(&wait->lock);
+	if (task->root_prev != NULL)
+		task->root_prev->root_next = task->root_next;
+	else
+		wait->first = task->root_next;
+	if (task->root_next != NULL)
+		task->root_next->root_prev = task->root_prev;
+	pthread_mutex_unlock(&wait->lock);
+}
+
+bool root_wait_tick(struct fs *fs, uint64_t now_ns)
+{
+	struct root_wait *wait = &fs->root_wait;
+	bool more;
+
+	/* One that is answered so goes on waiting, for nobody: it cannot end while the lock is
+	 * held. */
+	pthread_mutex_lock(&wait->lock);
+	more = wait->watched = wait->first != NULL;
+	for (struct task *task = wait->first; task != NULL; task = task->root_next)
+		if (now_ns >= task->root_since_ns + ROOT_PATIENCE_NS && !meta_reachable(fs->meta) &&
+		    task_claim(task))
+			task->root_known(task);
+	pthread_mutex_unlock(&wait->lock);
+	return more;
+}

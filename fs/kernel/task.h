@@ -1,0 +1,103 @@
+/* task.h - one request of the kernel that is answered later than its handler returns.
+ *
+ * A task is answered exactly once: by whoever finishes it, or, when the program was interrupted and
+ * INTERRUPT_PATIENCE has passed, with EINTR by task_tick(). Programs here believe that they use a
+ * local disk, where a signal does not end a read; so a signal that is handled quickly never shows,
+ * and one that is there to end a program that waits for dead machines always works.
+ *
+ * A task lives until task_end(), answered or not: what it started still ends, and its effects on
+ * caches count. Memory of tasks is never given back while the table lives, and a task is named to
+ * libfuse by (generation, number), so an interrupt that comes too late finds that out.
+ *
+ * Threading: a task has one owner at a time (the handler, then the callback that goes on with it);
+ * only task_tick() and interrupts come from outside. */
+#ifndef CATENA_FS_KERNEL_TASK_H
+#define CATENA_FS_KERNEL_TASK_H
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "fs/kernel/fuse_api.h"
+#include "fs/flush/inode_gate.h"
+#include "fs/kernel/page_drops.h"
+
+#define INTERRUPT_PATIENCE_NS 1000000000ull
+#define TASK_NAME_MAX         255u
+
+struct fs;
+struct handle;
+struct dir_handle;
+struct inode;
+struct buf;
+
+struct task {
+	/* task.c's */
+	_Atomic uint64_t state; /* generation << 2 | flags */
+	uint32_t number;
+	struct task *next_free;
+	uint64_t interrupted_at_ns;
+	fuse_req_t req;
+
+	/* The operation's. Inodes are references, put by task_end(). */
+	struct fs *fs;
+	uint64_t session;                   /* in which it began */
+	struct task *root_next, *root_prev; /* root_wait.h */
+	uint64_t root_since_ns;
+	void (*root_known)(struct task *task);
+	struct inode *inode, *parent, *new_parent, *victim;
+	struct handle *handle;
+	struct dir_handle *dir;
+	uint64_t generation;    /* of the lease when the request to the master was sent */
+	uint64_t token, token2; /* of caches, by operation */
+	uint64_t seq;
+	uint64_t parent_ino, new_parent_ino;
+	atomic_int parts; /* what it waits for, when for several */
+	atomic_int error; /* the first of them */
+	struct gate_entry gate;
+	bool registers; /* the master is asked to count an open */
+	bool datasync, reread;
+	bool syncs;     /* fsync, not close */
+	bool alone;     /* counts among fs->appends_alone */
+	bool paged;     /* counts among inode->page_requests */
+	bool direct;    /* past the kernel's pages */
+	bool has_right; /* to append to task->inode */
+	uint32_t flags;
+	struct { /* setattr */
+		uint32_t mask, mode, uid, gid;
+		int64_t atime, mtime;
+	} set;
+	uint64_t offset, length, size, size_before;
+	uint64_t wanted; /* by the kernel, as the place of an append */
+	struct page_drop drop;
+	void (*appended)(struct task *task, int error);
+	void (*truncated)(struct task *task, int error);
+	void (*cleared)(struct task *task, int error);
+	void (*go)(struct task *task);
+	struct buf *payload;
+	char *text; /* malloc()ed */
+	struct fuse_file_info fi;
+	char name[TASK_NAME_MAX + 1], new_name[TASK_NAME_MAX + 1];
+};
+
+struct task_table;
+
+/* @interrupted (may be NULL) is called when task_tick() has something to wait for. */
+int task_table_create(void (*interrupted)(void *user), void *user, struct task_table **out);
+void task_table_destroy(struct task_table *table);
+
+/* NULL: out of memory, and @req has been answered so. */
+struct task *task_begin(struct fs *fs, fuse_req_t req);
+/* True: the caller, and nobody else, must answer task->req now. */
+bool task_claim(struct task *task);
+/* Its program waits for it no more. */
+bool task_answered(const struct task *task);
+void task_end(struct task *task);
+/* Claims, answers with @error (0 or -errno), ends. */
+void task_fail(struct task *task, int error);
+/* One of task->parts has ended. True: it was the last. */
+bool task_part_done(struct task *task, int error);
+
+/* Ends the waiting of interrupted tasks that are due; true: others are not yet. */
+bool task_tick(struct task_table *table, uint64_t now_ns);
+/* Tasks that have begun and not ended. */
+uint32_t task_count(struct task_table *table);
+#endif

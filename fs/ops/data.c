@@ -1,0 +1,402 @@
+/* data.c - read and write. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <string.h>
+#include "common/os/clock.h"
+#include "fs/ops/append.h"
+#include "fs/flush/flush.h"
+#include "fs/kernel/fuse_loop.h"
+#include "fs/ops/ops.h"
+#include "fs/ops/privileges.h"
+#include "fs/flush/fsync.h"
+#include "fs/flush/fsync_prediction.h"
+#include "fs/flush/tail_trim.h"
+
+/* Who reads or writes past the kernel's pages is named; pages are nobody's. */
+static void of_pages(struct task *task, const struct fuse_file_info *fi)
+{
+	struct inode *inode = task->handle->inode;
+
+	task->direct = fi->lock_owner != 0;
+	if (task->direct)
+		return;
+	task->paged = true;
+	atomic_fetch_add(&inode->page_requests, 1);
+}
+
+/* ---- read ---- */
+
+static void was_read(void *user, int error, const struct iovec *iov, int count)
+{
+	struct task *task = user;
+
+	if (task_claim(task)) {
+		if (error != 0)
+			fuse_reply_err(task->req, reply_error(error));
+		else
+			fuse_reply_iov(task->req, iov, count);
+	}
+	task_end(task);
+}
+
+/* The time of access is told to the master by and by. Once for each handle is enough. */
+static void note_access(struct fs *fs, struct handle *handle)
+{
+	struct inode *inode = handle->inode;
+	bool add = false;
+
+	handle->atime_done = fs->atime != ATIME_STRICT;
+	pthread_mutex_lock(&inode->lock);
+	if (inode_was_read(inode, fs->atime, clock_realtime_ns()))
+		add = flush_mark(inode);
+	pthread_mutex_unlock(&inode->lock);
+	if (add)
+		flusher_add(fs, inode);
+}
+
+static void read_go(struct task *task)
+{
+	struct fs *fs = task->fs;
+	struct inode *inode = task->handle->inode;
+	struct data_file *file;
+	struct view view = fs_view(fs);
+	uint64_t size, length = task->length;
+	int error;
+	bool old;
+
+	pthread_mutex_lock(&inode->lock);
+	size = inode_size(inode);
+	old = inode_fetched(inode, view.sole ? view.generation : 0);
+	pthread_mutex_unlock(&inode->lock);
+	if (task->offset >= size) {
+		was_read(task, 0, NULL, 0);
+		return;
+	}
+	if (length > size - task->offset)
+		length = size - task->offset;
+	file = fs_data(fs, inode, &error);
+	if (file == NULL) {
+		task_fail(task, error);
+		return;
+	}
+	if (old)
+		data_invalidate(file);
+	data_read(file, task->offset, (uint32_t)length, size, was_read, task);
+	fs_data_put(file);
+}
+
+static void read_sized(void *user, int error, const Catena__Reply *reply)
+{
+	struct task *task = user;
+
+	if (error == 0)
+		error = fs_apply(task->fs, task->inode, reply->attr, task->generation);
+	if (error != 0)
+		task_fail(task, error);
+	else
+		read_go(task);
+}
+
+void fs_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+	struct fs *fs = fuse_req_userdata(req);
+	struct handle *handle = handle_of(fi);
+	struct inode *inode = handle->inode;
+	struct task *task = task_begin(fs, req);
+	bool beyond;
+
+	handle_used(handle);
+	if (task == NULL)
+		return;
+	task->handle = handle_ref(handle);
+	task->offset = (uint64_t)offset;
+	task->length = size;
+	of_pages(task, fi);
+	if (task->paged)
+		atomic_store(&inode->pages_read, true);
+	if (!handle->atime_done && fs->atime != ATIME_NEVER && !(fi->flags & O_NOATIME) &&
+	    !atomic_load_explicit(&fs->read_only, memory_order_relaxed))
+		note_access(fs, handle);
+	if (!meta_sole(fs->meta)) {
+		/* The file may have grown since we were told of its size. */
+		pthread_mutex_lock(&inode->lock);
+		beyond = task->offset + size > inode_size(inode);
+		pthread_mutex_unlock(&inode->lock);
+		if (beyond) {
+			task->inode = inode_ref(fs->inodes, inode);
+			attr_fetch(task, read_sized);
+			return;
+		}
+	}
+	read_go(task);
+}
+
+/* ---- write ---- */
+
+static void answer_write(void *user, int error);
+
+static void pages_dropped(struct page_drop *drop)
+{
+	struct task *task = (struct task *)((char *)drop - offsetof(struct task, drop));
+
+	task->direct = false;
+	answer_write(task, 0);
+}
+
+/* The kernel drops the pages under a direct write before it comes here, but not those that a read
+ * has brought back since (behind an asynchronous write it never looks again). */
+static void drop_old_pages(struct task *task)
+{
+	task->drop.ino = task->inode->ino;
+	task->drop.from = task->offset;
+	task->drop.length = task->length;
+	task->drop.done = pages_dropped;
+	page_drops_add(task->fs->page_drops, &task->drop);
+}
+
+static void answer_write(void *user, int error)
+{
+	struct task *task = user;
+
+	if (error == 0 && task->direct && atomic_load(&task->inode->pages_read)) {
+		drop_old_pages(task);
+		return;
+	}
+	if (task_claim(task)) {
+		if (error != 0)
+			fuse_reply_err(task->req, reply_error(error));
+		else
+			fuse_reply_write(task->req, task->length);
+	}
+	task_end(task);
+}
+
+/* What the program is going to ask for next begins first: that takes longer than all that the
+ * program does until then, and woken it would take the CPU from this thread. */
+static void answer_habitual(struct task *task)
+{
+	sync_habit_wrote(task->fs, task->inode, task->length);
+	answer_write(task, 0);
+}
+
+/* What it has written may have been found lost by another sync. */
+static void write_synced(void *user, int error)
+{
+	struct task *task = user;
+	int before = handle_error(task->handle, true);
+
+	answer_write(task, error != 0 ? error : before);
+}
+
+static void answer_written(struct task *task)
+{
+	if (task->flags & O_DSYNC) /* O_SYNC has this bit too */
+		sync_inode(task->fs, task->inode, (task->flags & O_SYNC) != O_SYNC, write_synced,
+			   task);
+	else
+		answer_habitual(task);
+}
+
+int write_counts(struct task *task)
+{
+	struct fs *fs = task->fs;
+	struct inode *inode = task->inode;
+	bool add = false;
+	int error = 0;
+
+	pthread_mutex_lock(&inode->lock);
+	/* What ended meanwhile looks at the inode after it has set the session: either it finds
+	 * this write there, or this finds another session here. */
+	if (task->session != atomic_load(&fs->session_id) ||
+	    task->handle->losses != inode->losses) {
+		error = -EIO;
+	} else {
+		inode_wrote(inode, task->offset, task->offset + task->length, clock_realtime_ns(),
+			    meta_sole(fs->meta));
+		add = flush_mark_written(inode);
+	}
+	pthread_mutex_unlock(&inode->lock);
+	if (add)
+		flusher_add(fs, inode);
+	return error;
+}
+
+static void written(void *user, int error)
+{
+	struct task *task = user;
+
+	if (error == 0)
+		error = write_counts(task);
+	if (error != 0)
+		answer_write(task, error);
+	else
+		answer_written(task);
+}
+
+static void write_go(struct task *task)
+{
+	struct buf *payload = task->payload;
+	struct data_file *file;
+	int error;
+
+	file = fs_data(task->fs, task->inode, &error);
+	if (file == NULL) {
+		task_fail(task, error);
+		return;
+	}
+	task->payload = NULL;
+	data_write_within(file, task->session, task->offset, payload, (task->flags & O_DIRECT) != 0,
+			  written, task);
+	fs_data_put(file);
+}
+
+/* ---- what must come before a write ---- */
+
+static void write_look(struct task *task);
+
+static void trim_settled(void *user, int error)
+{
+	struct task *task = user;
+
+	if (error != 0)
+		task_fail(task, error);
+	else
+		write_look(task);
+}
+
+static void write_passed(struct gate_entry *entry)
+{
+	write_look((struct task *)((char *)entry - offsetof(struct task, gate)));
+}
+
+static void write_look(struct task *task)
+{
+	struct inode *inode = task->inode;
+	bool busy, in_the_way;
+
+	pthread_mutex_lock(&inode->lock);
+	busy = inode->gate_busy;
+	in_the_way = trim_in_the_way(inode, task->offset + task->length);
+	pthread_mutex_unlock(&inode->lock);
+	if (busy && !gate_pass(inode, &task->gate, write_passed))
+		return;
+	if (in_the_way && !busy)
+		trim_settle(task->fs, inode, trim_settled, task);
+	else if (busy)
+		write_look(task);
+	else
+		write_go(task);
+}
+
+/* It is at its place, and the inode knows. */
+static void appended(struct task *task, int error)
+{
+	if (error != 0)
+		answer_write(task, error);
+	else
+		answer_written(task);
+}
+
+/* While this mount is alone the kernel's offset is the end, unless the kernel may not know it. */
+static bool is_at_end(struct task *task)
+{
+	struct inode *inode = task->inode;
+	struct view view;
+	bool known;
+
+	atomic_fetch_add(&task->fs->appends_alone, 1);
+	task->alone = true;
+	view = fs_view(task->fs);
+	if (!view.sole)
+		append_is_shared(task);
+	pthread_mutex_lock(&inode->lock);
+	known = inode_exact(inode, view.sole, view.generation) && !inode->size_from_elsewhere;
+	pthread_mutex_unlock(&inode->lock);
+	return task->alone && known;
+}
+
+static void write_begin(struct task *task, int error)
+{
+	if (error != 0)
+		task_fail(task, error);
+	else if ((task->flags & O_APPEND) && !is_at_end(task))
+		append_write(task, appended);
+	else
+		write_look(task);
+}
+
+/* Something of the file was lost with a session since the handle was opened. Pages that the kernel
+ * writes because they are dropped for that reason go the same way: nobody knows when they were
+ * changed. */
+static bool is_lost(struct fs *fs, struct handle *handle, bool page)
+{
+	struct inode *inode = handle->inode;
+	bool lost;
+
+	pthread_mutex_lock(&inode->lock);
+	page = page && inode->dropping;
+	if (page)
+		inode_lose(inode, atomic_load(&fs->session_id));
+	lost = page || handle->losses != inode->losses;
+	pthread_mutex_unlock(&inode->lock);
+	return lost;
+}
+
+/* Small writes are copied; larger ones keep the buffer that the kernel's request came in. */
+static struct buf *payload_of(struct fs *fs, const char *data, size_t size, uint64_t offset)
+{
+	struct buf *payload = fuse_loop_steal(data_pool(fs->data), data, size);
+
+	if (payload != NULL)
+		return payload;
+	payload = buf_get(data_pool(fs->data), (uint32_t)size);
+	if (payload == NULL)
+		return NULL;
+	payload->start = (uint32_t)(offset % BLOCK_SIZE);
+	payload->length = (uint32_t)size;
+	memcpy(buf_payload(payload), data, size);
+	return payload;
+}
+
+void fs_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset,
+	      struct fuse_file_info *fi)
+{
+	struct fs *fs = fuse_req_userdata(req);
+	struct handle *handle = handle_of(fi);
+	struct task *task;
+
+	if (offset < 0 || (uint64_t)offset > FS_FILE_BYTES_MAX ||
+	    size > FS_FILE_BYTES_MAX - (uint64_t)offset || size > FRAME_PAYLOAD_MAX) {
+		fuse_reply_err(req, EFBIG);
+		return;
+	}
+	if (size == 0) {
+		fuse_reply_write(req, 0);
+		return;
+	}
+	handle_used(handle);
+	task = task_begin(fs, req);
+	if (task == NULL)
+		return;
+	if (is_lost(fs, handle, fi->writepage)) {
+		task_fail(task, -EIO);
+		return;
+	}
+	task->inode = inode_ref(fs->inodes, handle->inode);
+	task->handle = handle_ref(handle);
+	task->offset = (uint64_t)offset;
+	task->length = size;
+	/* A page of a shared mapping is written where it is, whatever handle it comes by. */
+	task->flags = fi->writepage ? 0 : (uint32_t)fi->flags;
+	of_pages(task, fi);
+	task->payload = payload_of(fs, data, size, task->offset);
+	if (task->payload == NULL) {
+		task_fail(task, -ENOMEM);
+		return;
+	}
+	if (privileges_asked() && privileges_lost(task->inode))
+		privileges_clear(task, write_begin);
+	else
+		write_begin(task, 0);
+}

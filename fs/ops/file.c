@@ -1,0 +1,341 @@
+/* file.c - open files: open, flush (close), release, fsync. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include "fs/flush/flush.h"
+#include "fs/ops/ops.h"
+#include "fs/inodes/removed.h"
+#include "fs/flush/fsync_prediction.h"
+
+/* ---- handles ---- */
+
+int handle_open(struct task *task)
+{
+	struct inode *inode = task->inode;
+	struct handle *handle = calloc(1, sizeof(*handle));
+
+	if (handle == NULL)
+		return -ENOMEM;
+	atomic_init(&handle->refs, 2); /* the kernel's, and the task's */
+	handle->inode = inode_ref(task->fs->inodes, inode);
+	handle->flags = (uint32_t)task->fi.flags;
+	pthread_mutex_lock(&inode->lock);
+	inode->opens++;
+	if ((handle->flags & O_ACCMODE) == O_RDWR)
+		inode->opens_mapping++;
+	handle->errors_seen = inode_errors_seen(inode);
+	handle->losses = inode->losses;
+	pthread_mutex_unlock(&inode->lock);
+	task->handle = handle;
+	task->fi.fh = (uint64_t)(uintptr_t)handle;
+	return 0;
+}
+
+struct handle *handle_ref(struct handle *handle)
+{
+	atomic_fetch_add(&handle->refs, 1);
+	return handle;
+}
+
+void handle_unref(struct fs *fs, struct handle *handle)
+{
+	if (handle == NULL || atomic_fetch_sub(&handle->refs, 1) != 1)
+		return;
+	inode_put(fs->inodes, handle->inode);
+	free(handle);
+}
+
+void handle_close(struct fs *fs, struct handle *handle)
+{
+	struct inode *inode = handle->inode;
+	bool last;
+
+	pthread_mutex_lock(&inode->lock);
+	last = --inode->opens == 0;
+	if ((handle->flags & O_ACCMODE) == O_RDWR)
+		inode->opens_mapping--;
+	pthread_mutex_unlock(&inode->lock);
+	if (last)
+		fs_unused(fs, inode);
+	handle_unref(fs, handle);
+}
+
+int handle_error(struct handle *handle, bool syncs)
+{
+	struct inode *inode = handle->inode;
+	int error;
+
+	pthread_mutex_lock(&inode->lock);
+	error = syncs ? inode_take_error(inode, &handle->errors_seen)
+		      : inode_error(inode, handle->errors_seen);
+	pthread_mutex_unlock(&inode->lock);
+	return error;
+}
+
+bool handle_lost(struct handle *handle)
+{
+	struct inode *inode = handle->inode;
+	bool lost;
+
+	pthread_mutex_lock(&inode->lock);
+	lost = handle->losses != inode->losses;
+	pthread_mutex_unlock(&inode->lock);
+	return lost;
+}
+
+/* ---- open ---- */
+
+static void answer_open(struct task *task)
+{
+	bool told = false;
+
+	/* Nothing is done at the close of a file that was only read. */
+	if ((task->fi.flags & O_ACCMODE) == O_RDONLY)
+		task->fi.noflush = 1;
+	if (task_claim(task))
+		told = fuse_reply_open(task->req, &task->fi) == 0;
+	if (!told)
+		handle_close(task->fs, task->handle);
+	task_end(task);
+}
+
+/* What the kernel and we have read of the file before may be old. Another open must not take this
+ * one's word for it before the kernel has heard it. */
+static void drop_pages(struct task *task, uint64_t generation, uint64_t version)
+{
+	struct handle *handle = task->handle;
+	struct data_file *file = fs_data_if_open(task->inode);
+
+	handle->page_generation = generation;
+	handle->page_version = version;
+	atomic_store(&handle->drops_pages, true);
+	if (file != NULL)
+		data_invalidate(file);
+	fs_data_put(file);
+}
+
+void handle_used(struct handle *handle)
+{
+	struct inode *inode = handle->inode;
+
+	if (!atomic_load_explicit(&handle->drops_pages, memory_order_relaxed) ||
+	    !atomic_exchange(&handle->drops_pages, false))
+		return;
+	pthread_mutex_lock(&inode->lock);
+	if (handle->page_generation > inode->page_generation)
+		inode->page_generation = handle->page_generation;
+	if (handle->page_version > inode->page_version)
+		inode->page_version = handle->page_version;
+	pthread_mutex_unlock(&inode->lock);
+}
+
+/* While sole, pages stay what they are. */
+static void open_sole(struct task *task, uint64_t generation)
+{
+	struct inode *inode = task->inode;
+
+	pthread_mutex_lock(&inode->lock);
+	task->fi.keep_cache = inode->page_generation == generation;
+	pthread_mutex_unlock(&inode->lock);
+	if (!task->fi.keep_cache)
+		drop_pages(task, generation, 0);
+	answer_open(task);
+}
+
+void open_appends(struct task *task)
+{
+	const int flags = task->fi.flags;
+
+	if ((flags & O_APPEND) && (flags & O_ACCMODE) == O_WRONLY)
+		task->fi.direct_io = 1;
+}
+
+/* Otherwise, if the inode has not been changed at all since the last open that looked. */
+static void open_shared(struct task *task)
+{
+	struct inode *inode = task->inode;
+	uint64_t version;
+
+	pthread_mutex_lock(&inode->lock);
+	version = inode->attr.version;
+	task->fi.keep_cache = inode->page_version == version;
+	inode->page_generation = 0;
+	pthread_mutex_unlock(&inode->lock);
+	if (!task->fi.keep_cache)
+		drop_pages(task, 0, version);
+	open_appends(task);
+	answer_open(task);
+}
+
+/* Its data is gone, or about to go. */
+static bool is_removed(struct inode *inode)
+{
+	bool removed;
+
+	pthread_mutex_lock(&inode->lock);
+	removed = inode->removed;
+	pthread_mutex_unlock(&inode->lock);
+	return removed;
+}
+
+static void opened(void *user, int error, const Catena__Reply *reply)
+{
+	struct task *task = user;
+	struct fs *fs = task->fs;
+
+	if (error == 0 && task->registers) {
+		pthread_mutex_lock(&task->inode->lock);
+		task->inode->registered++;
+		pthread_mutex_unlock(&task->inode->lock);
+	}
+	if (error == 0)
+		error = reply->attr == NULL
+				? -EIO
+				: fs_apply(fs, task->inode, reply->attr, task->generation);
+	removed_learn(task->inode, error, reply);
+	if (error == 0 && is_removed(task->inode))
+		error = -ESTALE;
+	if (error != 0) {
+		handle_close(fs, task->handle);
+		task_fail(task, error);
+	} else if (!task->registers && fs_current(fs, task->generation)) {
+		open_sole(task, task->generation);
+	} else {
+		open_shared(task);
+	}
+}
+
+static void send_open(struct task *task)
+{
+	Catena__OpenReq open = CATENA__OPEN_REQ__INIT;
+	Catena__Request request = CATENA__REQUEST__INIT;
+
+	open.ino = task->inode->ino;
+	request.op_case = CATENA__REQUEST__OP_OPEN;
+	request.open = &open;
+	task->registers = true;
+	task->generation = meta_generation(task->fs->meta);
+	meta_call(task->fs->meta, &request, opened, task);
+}
+
+/* The handle counts before the lease is looked at: a recall after that finds it and registers it,
+ * one before it shows here. */
+static void open_go(struct task *task)
+{
+	struct fs *fs = task->fs;
+	struct inode *inode = task->inode;
+	struct view view;
+	bool exact, registered, removed;
+
+	if (handle_open(task) != 0) {
+		task_fail(task, -ENOMEM);
+		return;
+	}
+	view = fs_view(fs);
+	pthread_mutex_lock(&inode->lock);
+	removed = inode->removed;
+	registered = inode->registered > 0;
+	/* One that loses its last name right now, unregistered, dies of it: the master, which
+	 * executes in order, says so. */
+	exact = inode_exact(inode, view.sole, view.generation) &&
+		inode->changing == inode->foreseen && (inode->attr.nlink > 0 || registered);
+	pthread_mutex_unlock(&inode->lock);
+	if (removed) {
+		handle_close(fs, task->handle);
+		task_fail(task, -ESTALE);
+	} else if (exact) {
+		open_sole(task, view.generation);
+	} else if (view.sole || registered) {
+		attr_fetch(task, opened);
+	} else {
+		send_open(task);
+	}
+}
+
+/* O_TRUNC does not come here: the kernel sets the size when the file is open (see fs_init()). */
+void fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct fs *fs = fuse_req_userdata(req);
+	struct task *task = task_begin(fs, req);
+
+	if (task == NULL)
+		return;
+	task->inode = inode_table_get(fs->inodes, ino);
+	if (task->inode == NULL) {
+		task_fail(task, -ENOMEM);
+		return;
+	}
+	task->fi = *fi;
+	open_go(task);
+}
+
+/* ---- close ---- */
+
+static void flushed(void *user, int error)
+{
+	struct task *task = user;
+	int before = handle_error(task->handle, task->syncs);
+
+	/* Whatever it is about, something that was written before is not in the file. */
+	if (error == 0 && task->syncs && handle_lost(task->handle))
+		error = -EIO;
+	if (error == 0)
+		error = before;
+	if (task_claim(task))
+		fuse_reply_err(task->req, error == 0 ? 0 : reply_error(error));
+	task_end(task);
+}
+
+/* While sole a close need not wait: nobody else is there to see the file half written. Unless space
+ * is short: then the program must hear of it. */
+void fs_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct fs *fs = fuse_req_userdata(req);
+	struct handle *handle = handle_of(fi);
+	struct inode *inode = handle->inode;
+	struct task *task;
+	bool dirty;
+	int error;
+
+	handle_used(handle);
+	pthread_mutex_lock(&inode->lock);
+	dirty = (inode->dirty & ~(uint32_t)INODE_DIRTY_ATIME) != 0 ||
+		(inode->data != NULL && data_dirty(inode->data));
+	pthread_mutex_unlock(&inode->lock);
+	if (!dirty || (meta_sole(fs->meta) && data_space_left(fs->data) >= FS_SPACE_CAREFUL)) {
+		error = handle_error(handle, false);
+		fuse_reply_err(req, error == 0 ? 0 : reply_error(error));
+		return;
+	}
+	task = task_begin(fs, req);
+	if (task == NULL)
+		return;
+	task->handle = handle_ref(handle);
+	flush_inode(fs, inode, false, flushed, task);
+}
+
+void fs_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct fs *fs = fuse_req_userdata(req);
+	struct handle *handle = handle_of(fi);
+
+	fuse_reply_err(req, 0); /* nobody waits for it */
+	handle_used(handle);
+	handle_close(fs, handle);
+}
+
+/* ---- fsync ---- */
+
+void fs_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	struct fs *fs = fuse_req_userdata(req);
+	struct handle *handle = handle_of(fi);
+	struct task *task = task_begin(fs, req);
+
+	handle_used(handle);
+	if (task == NULL)
+		return;
+	task->handle = handle_ref(handle);
+	task->syncs = true;
+	sync_habit_fsync(fs, handle->inode, datasync != 0, flushed, task);
+}

@@ -1,0 +1,77 @@
+/* ops.c - the table of handlers, and what is agreed with the kernel. */
+#define LOG_MODULE "fs"
+#include "fs/ops/ops.h"
+#include <linux/fuse.h>
+#include "common/os/buf.h"
+#include "common/os/log.h"
+#include "fs/kernel/fuse_loop.h"
+#include "fs/kernel/mount.h"
+
+#define BACKGROUND_MAX 128u
+
+void fs_init(void *userdata, struct fuse_conn_info *conn)
+{
+	const unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_EXPORT_SUPPORT |
+				FUSE_CAP_IOCTL_DIR | FUSE_CAP_CACHE_SYMLINKS |
+				FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
+				FUSE_CAP_PARALLEL_DIROPS;
+
+	/* Everything else is left out on purpose. The kernel's own write-back cache would keep
+	 * sizes from us, and splice cannot encrypt. With ATOMIC_O_TRUNC the kernel truncates
+	 * without its lock, and places appends by a size that has gone. With AUTO_INVAL_DATA it
+	 * drops pages when a time has changed, so after each write of its own. With
+	 * EXPLICIT_INVAL_DATA it keeps the last page, and zeros behind the old end, when a new size
+	 * comes; without, it drops the pages together with the new size. */
+	conn->want = conn->capable & wanted;
+	/* libfuse 3.14 does not tell the first, although it says so, and does not know the other
+	 * (see privileges.h). */
+	fuse_loop_want(FUSE_PARALLEL_DIROPS | FUSE_HANDLE_KILLPRIV_V2);
+	conn->max_write = FRAME_PAYLOAD_MAX;
+	/* More than the kernel offers: it takes the lesser of this and of what the mount is set to,
+	 * which mount_begin() raises, maybe before the kernel has this answer. */
+	conn->max_readahead = MOUNT_READ_AHEAD_K << 10;
+	conn->max_background = BACKGROUND_MAX;
+	conn->congestion_threshold = BACKGROUND_MAX * 3 / 4;
+	conn->time_gran = 1;
+	log_debug("kernel agreed protocol=%u.%u capable=%#x", conn->proto_major, conn->proto_minor,
+		  conn->capable);
+}
+
+/* What is not here is answered with ENOSYS once, and then done by the kernel: locks are the
+ * mount's own, copy_file_range copies by reading and writing, access goes by the mode. */
+const struct fuse_lowlevel_ops fs_operations = {
+	.init = fs_init,
+	.lookup = fs_lookup,
+	.forget = fs_forget,
+	.forget_multi = fs_forget_multi,
+	.getattr = fs_getattr,
+	.setattr = fs_setattr,
+	.readlink = fs_readlink,
+	.mknod = fs_mknod,
+	.mkdir = fs_mkdir,
+	.symlink = fs_symlink,
+	.create = fs_create_file,
+	.link = fs_link,
+	.unlink = fs_unlink,
+	.rmdir = fs_rmdir,
+	.rename = fs_rename,
+	.open = fs_open,
+	.read = fs_read,
+	.write = fs_write,
+	.flush = fs_flush,
+	.release = fs_release,
+	.fsync = fs_fsync,
+	.fallocate = fs_fallocate,
+	.lseek = fs_lseek,
+	.ioctl = fs_ioctl,
+	.opendir = fs_opendir,
+	.readdir = fs_readdir,
+	.readdirplus = fs_readdirplus,
+	.releasedir = fs_releasedir,
+	.fsyncdir = fs_fsyncdir,
+	.setxattr = fs_setxattr,
+	.getxattr = fs_getxattr,
+	.listxattr = fs_listxattr,
+	.removexattr = fs_removexattr,
+	.statfs = fs_statfs,
+};

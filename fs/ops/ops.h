@@ -1,0 +1,89 @@
+/* ops.h - the handlers, by subject; each is one line of fs_operations. libfuse describes them. */
+#ifndef CATENA_FS_OPS_OPS_H
+#define CATENA_FS_OPS_OPS_H
+#include "fs/inodes/fs.h"
+
+/* lookup.c */
+void fs_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
+void fs_forget(fuse_req_t req, fuse_ino_t ino, uint64_t lookups);
+void fs_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets);
+/* attr.c */
+void fs_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void fs_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
+		struct fuse_file_info *fi);
+/* Asks the master for the inode's attributes; @done with what came (NULL: nothing). */
+void attr_fetch(struct task *task, meta_done_fn *done);
+/* Sends what task->set (and ->size) say of task->inode; setattr_end() with what came. */
+void setattr_send(struct task *task, meta_done_fn *done);
+int setattr_end(struct task *task, int error, const Catena__Reply *reply);
+/* truncate.c: task->inode to task->size, with what else task->set says. @done when the bytes
+ * behind are gone; what the master said is applied. Enters and leaves the gate. */
+void truncate_begin(struct task *task, void (*done)(struct task *task, int error));
+/* namespace.c */
+void fs_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev);
+void fs_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
+void fs_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name);
+void fs_create_file(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+		    struct fuse_file_info *fi);
+void fs_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name);
+void fs_readlink(fuse_req_t req, fuse_ino_t ino);
+/* remove.c */
+void fs_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
+void fs_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
+void fs_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
+	       const char *new_name, unsigned int flags);
+/* What the master says of @victim (NULL: unexpected) after a command that took a name of it. */
+void victim_changed(struct fs *fs, struct inode *victim, const Catena__Attr *message,
+		    uint64_t generation);
+/* dir.c */
+void fs_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void fs_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+		struct fuse_file_info *fi);
+void fs_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+		    struct fuse_file_info *fi);
+void fs_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void fs_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
+/* file.c */
+void fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void fs_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void fs_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void fs_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
+/* A handle of task->inode that counts as open, in task->handle and task->fi. -ENOMEM. */
+int handle_open(struct task *task);
+/* Something that was not sent was lost with a session since it was opened: until it is closed
+ * nothing more is written by it. */
+bool handle_lost(struct handle *handle);
+/* What went wrong in the background since a sync by this handle told it last; @syncs: this one
+ * does. (Not a close: programs do not look at it, and a child's end is one of a parent's handle.)
+ */
+int handle_error(struct handle *handle, bool syncs);
+/* While others append too, the kernel does not know where an append goes, and must not put it into
+ * pages. (What can be read can be mapped as well, and needs them.) */
+void open_appends(struct task *task);
+/* The kernel has let go of it, or never knew it. */
+void handle_close(struct fs *fs, struct handle *handle);
+/* data.c */
+void fs_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi);
+void fs_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset,
+	      struct fuse_file_info *fi);
+/* The bytes of task's write are accepted: the inode's size and times know of them. -EIO: its
+ * session has ended meanwhile. */
+int write_counts(struct task *task);
+/* space.c */
+void fs_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
+		  struct fuse_file_info *fi);
+void fs_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi);
+void fs_statfs(fuse_req_t req, fuse_ino_t ino);
+/* xattr.c */
+void fs_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
+		 int flags);
+void fs_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
+void fs_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
+void fs_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
+/* ioctl.c */
+void fs_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int command, void *arg,
+	      struct fuse_file_info *fi, unsigned flags, const void *in, size_t in_size,
+	      size_t out_size);
+/* ops.c */
+void fs_init(void *userdata, struct fuse_conn_info *conn);
+#endif

@@ -1,0 +1,24 @@
+/* privileges.h - a file that is written to or given away loses its setuid and setgid bits.
+ *
+ * The kernel leaves the bits to us (FUSE_HANDLE_KILLPRIV_V2, linux/fuse.h): with a request it says
+ * whether its sender may keep them, and the master clears them (SET_KILL_PRIV), before the write is
+ * done. In return the kernel keeps in mind that a file has no capabilities, until it is told new
+ * attributes; else it would ask for them before each write. Those it removes itself, as it did. */
+#ifndef CATENA_FS_OPS_PRIVILEGES_H
+#define CATENA_FS_OPS_PRIVILEGES_H
+#include <stdbool.h>
+#include <stddef.h>
+#include "fs/inodes/fs.h"
+
+/* This thread is going to handle the kernel's @request of @size bytes, as it was read. */
+void privileges_request(const void *request, size_t size);
+/* Whether the bits go with that request. In its handler. */
+bool privileges_asked(void);
+
+/* Whether the file has such bits, as far as is known here. */
+bool privileges_lost(struct inode *inode);
+/* Has them cleared; @done with 0 or -errno. What the kernel knows is void then. */
+void privileges_clear(struct task *task, void (*done)(struct task *task, int error));
+/* They were cleared by a command that the kernel is not told the attributes of. */
+void privileges_cleared(struct fs *fs, struct inode *inode);
+#endif

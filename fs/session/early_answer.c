@@ -1,0 +1,388 @@
+/* early_answer.c - see early_answer.h. */
+#define LOG_MODULE "ahead"
+#include "fs/session/early_answer.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "common/os/clock.h"
+#include "common/os/log.h"
+#include "fs/ops/ops.h"
+
+#define RANGE_NUMBERS 4096u
+#define RANGE_LOW     1024u
+
+/* ---- how many, and when not ---- */
+
+void ahead_init(struct ahead *ahead)
+{
+	pthread_mutex_init(&ahead->lock, NULL);
+}
+
+void ahead_destroy(struct ahead *ahead)
+{
+	pthread_mutex_destroy(&ahead->lock);
+}
+
+/* In this order with the lease: whoever gives that back looks at under_way afterwards. */
+static bool begin(struct fs *fs, struct view *view)
+{
+	struct ahead *ahead = &fs->ahead;
+	uint64_t paused = atomic_load_explicit(&ahead->paused_until_ns, memory_order_relaxed);
+	bool room = atomic_fetch_add(&ahead->under_way, 1) < AHEAD_MAX;
+
+	*view = fs_view(fs);
+	view->grant = meta_grant(fs->meta);
+	/* The grant is that of the view only if no other came in between. */
+	if (room && view->sole && meta_generation(fs->meta) == view->generation &&
+	    (paused == 0 || clock_monotonic_ns() >= paused))
+		return true;
+	atomic_fetch_sub(&ahead->under_way, 1);
+	return false;
+}
+
+bool ahead_idle(struct fs *fs)
+{
+	return atomic_load(&fs->ahead.under_way) == 0;
+}
+
+static void pause_all(struct fs *fs)
+{
+	atomic_store(&fs->ahead.paused_until_ns, clock_monotonic_ns() + AHEAD_PAUSE_NS);
+}
+
+/* ---- numbers ---- */
+
+static void delegated(void *user, int error, const Catena__Reply *reply)
+{
+	struct fs *fs = user;
+	struct ahead *ahead = &fs->ahead;
+	const Catena__Delegation *d = error == 0 ? reply->delegation : NULL;
+
+	pthread_mutex_lock(&ahead->lock);
+	ahead->asking = false;
+	if (d != NULL && d->first_ino != 0 && d->first_file_id != 0) {
+		struct ahead_range *range = &ahead->ranges[!ahead->current];
+
+		range->ino = d->first_ino;
+		range->file_id = d->first_file_id;
+		range->left = d->count;
+	}
+	pthread_mutex_unlock(&ahead->lock);
+	/* For lack of space most likely: what waits for the master hears of it. */
+	if (reply != NULL && error != 0)
+		pause_all(fs);
+}
+
+static void ask(struct fs *fs)
+{
+	Catena__DelegateReq delegate = CATENA__DELEGATE_REQ__INIT;
+	Catena__Request request = CATENA__REQUEST__INIT;
+
+	delegate.count = RANGE_NUMBERS;
+	request.op_case = CATENA__REQUEST__OP_DELEGATE;
+	request.delegate = &delegate;
+	/* They must not be given to others after a power cut. */
+	request.sync = true;
+	meta_call(fs->meta, &request, delegated, fs);
+}
+
+/* With the lock held. The master remembers two ranges: one that is used up must have been sent
+ * whole before the next but one is asked for. */
+static bool should_ask(struct ahead *ahead)
+{
+	const struct ahead_range *now = &ahead->ranges[ahead->current];
+	const struct ahead_range *other = &ahead->ranges[!ahead->current];
+
+	if (ahead->asking || now->left >= RANGE_LOW || other->left > 0 || other->unsent > 0)
+		return false;
+	ahead->asking = true;
+	return true;
+}
+
+bool ahead_take_number(struct fs *fs, struct ahead_number *out)
+{
+	struct ahead *ahead = &fs->ahead;
+	struct ahead_range *range;
+	bool taken = false, wanted;
+
+	pthread_mutex_lock(&ahead->lock);
+	if (ahead->ranges[ahead->current].left == 0 && ahead->ranges[!ahead->current].left > 0)
+		ahead->current = !ahead->current;
+	range = &ahead->ranges[ahead->current];
+	if (range->left > 0) {
+		*out = (struct ahead_number){
+			.ino = range->ino++, .file_id = range->file_id++, .range = ahead->current};
+		range->left--;
+		range->unsent++;
+		taken = true;
+	}
+	wanted = should_ask(ahead);
+	pthread_mutex_unlock(&ahead->lock);
+	if (wanted)
+		ask(fs);
+	return taken;
+}
+
+void ahead_number_sent(struct fs *fs, const struct ahead_number *number)
+{
+	pthread_mutex_lock(&fs->ahead.lock);
+	fs->ahead.ranges[number->range].unsent--;
+	pthread_mutex_unlock(&fs->ahead.lock);
+}
+
+void ahead_forget_numbers(struct fs *fs)
+{
+	pthread_mutex_lock(&fs->ahead.lock);
+	fs->ahead.ranges[0].left = fs->ahead.ranges[1].left = 0;
+	pthread_mutex_unlock(&fs->ahead.lock);
+}
+
+void ahead_want_numbers(struct fs *fs)
+{
+	bool wanted;
+
+	pthread_mutex_lock(&fs->ahead.lock);
+	wanted = should_ask(&fs->ahead);
+	pthread_mutex_unlock(&fs->ahead.lock);
+	if (wanted)
+		ask(fs);
+}
+
+/* ---- commands ---- */
+
+struct ahead_command *ahead_start(struct fs *fs, const char *what)
+{
+	struct ahead_command *command;
+	struct view view;
+
+	if (!begin(fs, &view))
+		return NULL;
+	command = calloc(1, sizeof(*command));
+	if (command == NULL) {
+		atomic_fetch_sub(&fs->ahead.under_way, 1);
+		return NULL;
+	}
+	command->fs = fs;
+	command->view = view;
+	command->time = clock_realtime_ns();
+	command->what = what;
+	return command;
+}
+
+static void finish(struct ahead_command *command)
+{
+	struct fs *fs = command->fs;
+
+	for (int role = 0; role < AHEAD_ROLES; role++) {
+		struct inode *inode = command->inodes[role];
+
+		if (inode == NULL)
+			continue;
+		fs_unused(fs, inode);
+		inode_put(fs->inodes, inode);
+	}
+	free(command);
+	atomic_fetch_sub(&fs->ahead.under_way, 1);
+}
+
+/* With the inode's lock held. */
+static bool foreseeable(const struct ahead_command *command, const struct inode *inode)
+{
+	return inode->known && inode->attr_generation == command->view.generation &&
+	       inode->changing == inode->foreseen && inode->attr.nlink > 0;
+}
+
+bool ahead_set_times(struct ahead_command *command, struct inode *inode, uint32_t mask,
+		     int64_t atime, int64_t mtime)
+{
+	bool sure;
+
+	pthread_mutex_lock(&inode->lock);
+	sure = foreseeable(command, inode);
+	if (sure) {
+		inode->changing++;
+		inode->foreseen++;
+		inode->attr.version++;
+		inode->attr.ctime = command->time;
+		if (mask & CATENA__SET_MASK__SET_ATIME) {
+			inode->attr.atime = atime;
+			inode->dirty &= ~(uint32_t)INODE_DIRTY_ATIME;
+		}
+		if (mask & CATENA__SET_MASK__SET_MTIME) {
+			inode->attr.mtime = mtime;
+			inode_mtime_set(inode, false);
+		}
+	}
+	pthread_mutex_unlock(&inode->lock);
+	if (sure)
+		command->inodes[AHEAD_SET] = inode_ref(command->fs->inodes, inode);
+	return sure;
+}
+
+bool ahead_change(struct ahead_command *command, enum ahead_role role, struct inode *inode,
+		  int nlink_change)
+{
+	bool sure;
+
+	pthread_mutex_lock(&inode->lock);
+	sure = foreseeable(command, inode);
+	if (role == AHEAD_PARENT || role == AHEAD_NEW_PARENT)
+		sure = sure && S_ISDIR(inode->attr.mode);
+	else /* only the master sees that no directory is moved into itself, or removed with names
+	      */
+		sure = sure && !S_ISDIR(inode->attr.mode);
+	if (sure) {
+		inode->changing++;
+		inode->foreseen++;
+		inode->attr.version++;
+		inode->attr.nlink += (uint32_t)nlink_change;
+		inode->attr.ctime = command->time;
+		if (S_ISDIR(inode->attr.mode))
+			inode->attr.mtime = command->time;
+	}
+	pthread_mutex_unlock(&inode->lock);
+	if (!sure)
+		return false;
+	command->inodes[role] = inode_ref(command->fs->inodes, inode);
+	command->nlink_changes[role] = nlink_change;
+	return true;
+}
+
+void ahead_made(struct ahead_command *command, struct inode *inode)
+{
+	pthread_mutex_lock(&inode->lock);
+	inode->changing++;
+	inode->foreseen++;
+	pthread_mutex_unlock(&inode->lock);
+	command->inodes[AHEAD_MADE] = inode_ref(command->fs->inodes, inode);
+}
+
+void ahead_name(struct ahead_command *command, uint64_t parent, const char *name, uint64_t ino)
+{
+	int i = command->change_count++;
+
+	memcpy(command->names[i], name, strlen(name) + 1);
+	command->changes[i] =
+		(struct dircache_change){.parent = parent, .name = command->names[i], .ino = ino};
+}
+
+void ahead_cancel(struct ahead_command *command)
+{
+	if (command == NULL)
+		return;
+	for (int role = 0; role < AHEAD_ROLES; role++) {
+		struct inode *inode = command->inodes[role];
+
+		if (inode == NULL)
+			continue;
+		pthread_mutex_lock(&inode->lock);
+		inode->changing--;
+		inode->foreseen--;
+		inode->attr.nlink -= (uint32_t)command->nlink_changes[role];
+		inode->attr.version--;
+		inode_distrust(inode);
+		pthread_mutex_unlock(&inode->lock);
+	}
+	finish(command);
+}
+
+static void undo_names(struct ahead_command *command)
+{
+	for (int i = 0; i < command->change_count; i++)
+		command->changes[i].ino = DIRCACHE_CHANGED;
+	dircache_change_begin(command->fs->dirs, command->view.generation, command->changes,
+			      command->change_count);
+	dircache_change_end(command->fs->dirs, command->view.generation, command->changes,
+			    command->change_count);
+}
+
+/* @lost: with its session; nobody has answered. */
+static void refused(struct ahead_command *command, int error, bool lost)
+{
+	static struct log_rate rate;
+
+	pause_all(command->fs);
+	if (log_rate_ok(&rate, 5))
+		log_error("what was answered to a program could not be done what=%s name=\"%s\" "
+			  "error=\"%s\"",
+			  command->what, command->names[0], strerror(-error));
+	undo_names(command);
+	for (int role = 0; role < AHEAD_ROLES; role++) {
+		struct inode *inode = command->inodes[role];
+
+		if (inode == NULL)
+			continue;
+		pthread_mutex_lock(&inode->lock);
+		/* What is written to it now would be nobody's. */
+		if (role == AHEAD_MADE && lost)
+			inode_lose(inode, atomic_load(&command->fs->session_id));
+		else
+			inode_writeback_failed(inode, error);
+		inode_distrust(inode);
+		pthread_mutex_unlock(&inode->lock);
+	}
+}
+
+static void apply(struct ahead_command *command, const Catena__Reply *reply)
+{
+	const Catena__Attr *attrs[AHEAD_ROLES] = {
+		[AHEAD_PARENT] = reply->parent_attr, [AHEAD_NEW_PARENT] = reply->new_parent_attr,
+		[AHEAD_MOVED] = reply->moved,        [AHEAD_VICTIM] = reply->attr,
+		[AHEAD_MADE] = reply->attr,          [AHEAD_SET] = reply->attr,
+	};
+
+	for (int role = 0; role < AHEAD_ROLES; role++) {
+		struct inode *inode = command->inodes[role];
+
+		if (inode == NULL)
+			continue;
+		if (role == AHEAD_VICTIM)
+			victim_changed(command->fs, inode, attrs[role], command->view.generation);
+		else
+			fs_apply(command->fs, inode, attrs[role], command->view.generation);
+	}
+}
+
+static void confirmed(void *user, int error, const Catena__Reply *reply)
+{
+	struct ahead_command *command = user;
+
+	if (error != 0)
+		refused(command, error, reply == NULL);
+	else
+		apply(command, reply);
+	for (int role = 0; role < AHEAD_ROLES; role++) {
+		struct inode *inode = command->inodes[role];
+
+		if (inode == NULL)
+			continue;
+		pthread_mutex_lock(&inode->lock);
+		inode->foreseen--;
+		pthread_mutex_unlock(&inode->lock);
+		fs_change_end(command->fs, inode, error == 0);
+	}
+	finish(command);
+}
+
+void ahead_send(struct ahead_command *command, Catena__Request *request)
+{
+	struct fs *fs = command->fs;
+	uint64_t generation = command->view.generation;
+	struct dircache_change changes[2];
+	int count = command->change_count;
+	char names[2][256];
+
+	/* The command may be over when it has been sent. */
+	memcpy(names, command->names, sizeof(names));
+	for (int i = 0; i < count; i++) {
+		changes[i] = command->changes[i];
+		changes[i].name = names[i];
+	}
+	request->time = command->time;
+	request->lease_generation = command->view.grant;
+	/* What was asked of the master before it has done this must not be taken for true, so the
+	 * names change from before the sending until after it. */
+	dircache_change_begin(fs->dirs, generation, changes, count);
+	meta_call_later(fs->meta, request, confirmed, command);
+	dircache_change_end(fs->dirs, generation, changes, count);
+}

@@ -1,0 +1,137 @@
+/* meta_hold.c - pauses in the order of what is sent: see meta.h. */
+#define LOG_MODULE "meta"
+#include <errno.h>
+#include <stdlib.h>
+#include "common/os/clock.h"
+#include "common/os/log.h"
+#include "fs/session/meta_internal.h"
+
+static struct log_rate noise;
+
+/* With the lock held. What cannot be sent any more goes to @ended. */
+static void send_waiting(struct meta *meta, struct pending_list *waiting,
+			 struct pending_list *ended)
+{
+	struct pending *pending, *next;
+
+	for (pending = waiting->head; pending != NULL; pending = next) {
+		next = pending->next;
+		if (meta->link == LINK_ENDED || pending_add(&meta->pending, pending) != 0)
+			pending_list_add(ended, pending);
+		else
+			session_send_pending(meta, pending, session_queue);
+	}
+	pending_list_init(waiting);
+	session_send_later(meta);
+}
+
+/* With the lock held: the first is over, and with it the waiting of what came behind it. */
+static void pass_first(struct meta *meta, struct pending_list *ended)
+{
+	struct meta_hold *hold = meta->holds;
+
+	send_waiting(meta, &hold->waiting, ended);
+	meta->holds = hold->next;
+	if (meta->holds == NULL)
+		meta->last_hold = NULL;
+}
+
+/* With the lock held, which is free while functions of holds run. One thread at a time does this:
+ * whatever is released meanwhile is found by it. */
+static void pass_released(struct meta *meta, struct pending_list *ended)
+{
+	struct meta_hold *hold;
+
+	if (meta->passing)
+		return;
+	meta->passing = true;
+	while ((hold = meta->holds) != NULL && hold->released) {
+		pthread_mutex_unlock(&meta->lock);
+		hold->go(hold->user);
+		pthread_mutex_lock(&meta->lock);
+		pass_first(meta, ended);
+		free(hold);
+	}
+	meta->passing = false;
+}
+
+struct meta_hold *meta_hold(struct meta *meta, void (*go)(void *user), void *user)
+{
+	struct meta_hold *hold = calloc(1, sizeof(*hold));
+
+	if (hold == NULL)
+		return NULL;
+	hold->go = go;
+	hold->user = user;
+	hold->begun_ns = clock_monotonic_ns();
+	pending_list_init(&hold->waiting);
+	pthread_mutex_lock(&meta->lock);
+	if (meta->last_hold != NULL)
+		meta->last_hold->next = hold;
+	else
+		meta->holds = hold;
+	meta->last_hold = hold;
+	pthread_mutex_unlock(&meta->lock);
+	return hold;
+}
+
+void meta_release(struct meta *meta, struct meta_hold *hold)
+{
+	struct pending_list ended;
+	bool overdue;
+
+	pending_list_init(&ended);
+	pthread_mutex_lock(&meta->lock);
+	overdue = hold->overdue;
+	hold->released = true;
+	if (!overdue)
+		pass_released(meta, &ended);
+	pthread_mutex_unlock(&meta->lock);
+	if (overdue) {
+		hold->go(hold->user);
+		free(hold);
+	}
+	pending_list_end(&ended, -EIO);
+}
+
+void holds_expire(struct meta *meta, uint64_t now_ns, struct pending_list *ended)
+{
+	struct meta_hold *hold;
+
+	while (!meta->passing && (hold = meta->holds) != NULL && !hold->released &&
+	       now_ns >= hold->begun_ns + META_HOLD_MAX_NS) {
+		if (log_rate_ok(&noise, 2))
+			log_warn("data is not written back for too long: names that wait for it go "
+				 "before it");
+		hold->overdue = true; /* and belongs to who releases it */
+		pass_first(meta, ended);
+		pass_released(meta, ended);
+	}
+}
+
+bool hold_wait(struct meta *meta, struct pending *pending)
+{
+	if (meta->last_hold == NULL)
+		return false;
+	pending_list_add(&meta->last_hold->waiting, pending);
+	return true;
+}
+
+void holds_end(struct meta *meta, bool all, struct pending_list *ended)
+{
+	for (struct meta_hold *hold = meta->holds; hold != NULL; hold = hold->next) {
+		struct pending_list kept;
+		struct pending *pending, *next;
+
+		pending_list_init(&kept);
+		for (pending = hold->waiting.head; pending != NULL; pending = next) {
+			next = pending->next;
+			pending_list_add(all || !pending->repeatable ? ended : &kept, pending);
+		}
+		pending_list_init(&hold->waiting);
+		for (pending = kept.head; pending != NULL; pending = next) {
+			next = pending->next;
+			pending_list_add(&hold->waiting, pending);
+		}
+	}
+}

@@ -1,0 +1,156 @@
+/* meta_internal.h - inside of the session: meta.c (calls), meta_session.c (the stream and its
+ * handshake), meta_lease.c (the right to cache, by our own clock), meta_timer.c (what is due).
+ *
+ * One stream at a time: a new one is opened only after closed() of the one before. All fields are
+ * under the lock unless they say otherwise; no callback of the user runs under it. Times are boot
+ * time, but for soft timeouts. */
+#ifndef CATENA_FS_SESSION_META_INTERNAL_H
+#define CATENA_FS_SESSION_META_INTERNAL_H
+#include <pthread.h>
+#include <stdatomic.h>
+#include "fs/session/meta.h"
+#include "fs/session/meta_arena.h"
+#include "fs/session/meta_pending.h"
+
+#define META_PROTOCOL          1u
+#define META_PATH              "/catena.Master/Session"
+#define META_ANSWERED_EVERY    64u
+#define META_RESEND_BYTES      (512u << 10)
+#define META_CONNECT_NS        (5 * NS_PER_SEC)
+#define META_RETRY_MIN_NS      (20 * NS_PER_MSEC)
+#define META_RETRY_MAX_NS      (500 * NS_PER_MSEC)
+#define META_GOODBYE_NS        (3 * NS_PER_SEC)
+#define META_GOODBYE_CLEAN     1u
+#define META_GOODBYE_DIRTY     2u
+#define META_SOFT_TICK_NS      (100 * NS_PER_MSEC)
+#define META_RENEWS_REMEMBERED 32u
+#define META_LEASE_LOOK_NS     (100 * NS_PER_MSEC) /* a lease that slept away is noticed so soon */
+#define META_LATER_NS          NS_PER_MSEC
+#define META_LATER_BYTES       (32u << 10)
+#define META_LATER_COUNT       64u
+
+enum link_state {
+	LINK_DOWN,    /* the next attempt is due at retry_at_ns */
+	LINK_OPENING, /* stream started, SessionOpen sent */
+	LINK_UP,      /* requests go out */
+	LINK_CLOSING, /* rpc_stream_close() was called, closed() has not come */
+	LINK_ENDED    /* meta_close() */
+};
+
+struct renew_sent {
+	uint64_t sequence, at_ns;
+};
+
+/* The lease on the whole tree, by our clock (meta_lease.c). */
+struct lease {
+	atomic_bool sole; /* granted, neither recalled nor lost */
+	atomic_uint_fast64_t until_ns;
+	atomic_uint_fast64_t generation;
+	atomic_uint_fast64_t grant; /* sequence of the last one */
+	bool held;                  /* the master believes that we have it: something to return */
+	uint64_t sequence;          /* of the grant or recall to answer */
+	uint64_t length_ns;
+	uint64_t renew_sequence;
+	uint64_t renew_due_ns;
+	struct renew_sent sent[META_RENEWS_REMEMBERED];
+};
+
+/* Requests that end, or wait, together. */
+struct pending_list {
+	struct pending *head, **tail;
+};
+
+struct meta_hold {
+	struct meta_hold *next;
+	void (*go)(void *user);
+	void *user;
+	uint64_t begun_ns;
+	bool released, overdue;
+	struct pending_list waiting; /* called after it, and before the next */
+};
+
+struct meta {
+	struct meta_options options; /* strings are copies */
+	char *masters, *mount_name;
+	struct rpc_client *client;
+	pthread_mutex_t lock;
+	pthread_cond_t changed; /* link, closing, or something is due earlier */
+	pthread_t timer;
+	bool timer_started;
+
+	enum link_state link;
+	struct rpc_stream *stream;
+	uint64_t opened_ns; /* when the SessionOpen under way was sent */
+	uint64_t heard_ns;  /* last message of the master */
+	uint64_t retry_at_ns, retry_wait_ns;
+	int link_error;    /* of the last stream */
+	char message[256]; /* what the master said when it refused us; "" */
+	bool refused;      /* for good: no use in trying again while mounting */
+
+	uint64_t session_id, session_secret;
+	uint64_t instance; /* of the cluster; 0: no master has told it yet */
+	uint64_t life;     /* of the master; 0: none has told it yet */
+	uint32_t default_pool;
+	struct pending_ring pending;
+	uint64_t answered_told;
+	uint64_t command_done; /* the highest id of a command answered without error */
+	/* Encoded requests that wait for company; void when the link breaks, as pending has all. */
+	uint8_t later[META_LATER_BYTES];
+	uint32_t later_size, later_count;
+	uint64_t later_due_ns;
+	struct meta_hold *holds, *last_hold; /* in order */
+	bool passing;                        /* a thread passes those that are released */
+	struct lease lease;
+
+	struct arena arena; /* RPC thread only */
+};
+
+/* ---- meta.c ---- */
+/* Ends a list made of pending requests with @error. No lock held. */
+void pending_list_init(struct pending_list *list);
+void pending_list_add(struct pending_list *list, struct pending *pending);
+void pending_list_end(struct pending_list *list, int error);
+
+/* ---- meta_session.c ---- */
+/* Starts a stream. With the lock held (released and taken again). */
+void session_connect(struct meta *meta, uint64_t timeout_ns);
+/* Gives the stream up; a new one follows. With the lock held. */
+void session_break(struct meta *meta, const char *why);
+/* Sends one encoded ClientBatch behind what waits, when the link is up. With the lock held. */
+void session_send(struct meta *meta, const void *data, size_t size);
+/* The same, but it may wait for others (meta_call_later()). With the lock held. */
+void session_queue(struct meta *meta, const void *data, size_t size);
+/* Sends what waits. With the lock held. */
+void session_send_later(struct meta *meta);
+/* Gives @pending, which has its number, to @send (session_send or session_queue), and with it, now
+ * and then, up to where everything is answered. With the lock held. */
+void session_send_pending(struct meta *meta, struct pending *pending,
+			  void (*send)(struct meta *meta, const void *data, size_t size));
+
+/* ---- meta_lease.c ---- */
+void lease_init(struct lease *lease);
+/* With the lock held. The session is (again) alive for length_ns from @sent_ns. */
+void lease_session(struct lease *lease, uint64_t length_ns, uint64_t sent_ns);
+uint64_t lease_renew_begin(struct lease *lease, uint64_t now_ns);
+void lease_renewed(struct lease *lease, uint64_t sequence, uint64_t now_ns);
+/* True: this is news to the user. */
+bool lease_grant(struct lease *lease, uint64_t sequence, uint64_t now_ns);
+bool lease_recall(struct lease *lease, uint64_t sequence);
+/* Whatever was had is gone. True: it was had until now. */
+bool lease_drop(struct lease *lease);
+/* From here on what is asked for counts, also if it is older than what was known. */
+void lease_restarted(struct lease *lease);
+/* True: it has run out and the user must be told. */
+bool lease_expired(struct lease *lease, uint64_t now_ns);
+
+/* ---- meta_hold.c; with the lock held ---- */
+/* False: nothing is held, and it is to be sent. */
+bool hold_wait(struct meta *meta, struct pending *pending);
+/* Those that are held for too long let the rest go on. The lock may be free meanwhile. */
+void holds_expire(struct meta *meta, uint64_t now_ns, struct pending_list *ended);
+/* Moves what waits to @ended: all, or what must not be done in another session. */
+void holds_end(struct meta *meta, bool all, struct pending_list *ended);
+
+/* ---- meta_timer.c ---- */
+void *meta_timer_run(void *meta);
+#endif

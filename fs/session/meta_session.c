@@ -1,0 +1,444 @@
+/* meta_session.c - the stream to the master: its beginning, its messages, its end. */
+#define LOG_MODULE "meta"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "common/os/clock.h"
+#include "common/os/log.h"
+#include "fs/session/meta_internal.h"
+
+static struct log_rate noise;
+
+static void stream_send(struct meta *meta, const void *data, size_t size)
+{
+	int rc;
+
+	if (meta->link != LINK_UP)
+		return;
+	rc = rpc_stream_send(meta->stream, data, size);
+	/* -EPIPE: closed() is on its way, and the next stream sends everything unanswered again. */
+	if (rc != 0 && rc != -EPIPE)
+		session_break(meta, strerror(-rc));
+}
+
+void session_send_later(struct meta *meta)
+{
+	if (meta->later_size > 0)
+		stream_send(meta, meta->later, meta->later_size);
+	meta->later_size = meta->later_count = 0;
+}
+
+static bool append(struct meta *meta, const void *data, size_t size)
+{
+	if (size > META_LATER_BYTES - meta->later_size)
+		return false;
+	memcpy(meta->later + meta->later_size, data, size);
+	meta->later_size += (uint32_t)size;
+	return true;
+}
+
+void session_send(struct meta *meta, const void *data, size_t size)
+{
+	if (meta->later_size > 0 && append(meta, data, size)) {
+		session_send_later(meta);
+		return;
+	}
+	session_send_later(meta);
+	stream_send(meta, data, size);
+}
+
+void session_queue(struct meta *meta, const void *data, size_t size)
+{
+	if (meta->link != LINK_UP)
+		return;
+	if (meta->later_count >= META_LATER_COUNT || !append(meta, data, size)) {
+		session_send(meta, data, size);
+		return;
+	}
+	if (meta->later_count++ == 0) {
+		meta->later_due_ns = clock_boottime_ns() + META_LATER_NS;
+		pthread_cond_broadcast(&meta->changed);
+	}
+}
+
+void session_break(struct meta *meta, const char *why)
+{
+	if (meta->link != LINK_UP && meta->link != LINK_OPENING)
+		return;
+	if (log_rate_ok(&noise, 2))
+		log_warn("giving up the stream to the master reason=\"%s\"", why);
+	meta->link = LINK_CLOSING;
+	rpc_stream_close(meta->stream);
+}
+
+/* ---- a new session takes the place of one that the master does not know any more ---- */
+
+/* What only asks goes on, in its order, under new ids; what changes something ends: another may
+ * have changed the same since, and whether it was executed nobody can tell. Later calls come behind
+ * it. */
+static void keep_questions(struct meta *meta, struct pending_list *ended)
+{
+	struct pending_ring *ring = &meta->pending;
+	struct pending_list kept;
+	struct pending *pending, *next;
+
+	pending_list_init(&kept);
+	for (uint64_t id = ring->first, end = ring->next; id < end; id++) {
+		pending = pending_take(ring, id);
+		if (pending == NULL)
+			continue;
+		pending_list_add(pending->repeatable ? &kept : ended, pending);
+	}
+	holds_end(meta, false, ended);
+	ring->first = ring->next = 1;
+	meta->answered_told = meta->command_done = 0;
+	for (pending = kept.head; pending != NULL; pending = next) {
+		next = pending->next;
+		if (pending_add(ring, pending) != 0)
+			pending_list_add(ended, pending);
+	}
+}
+
+/* With the lock held; free meanwhile. */
+static void tell_restarted(struct meta *meta, bool lost)
+{
+	lease_restarted(&meta->lease);
+	if (lost)
+		meta->command_done = 0;
+	if (meta->options.callbacks.restarted == NULL)
+		return;
+	pthread_mutex_unlock(&meta->lock);
+	meta->options.callbacks.restarted(meta->options.user, lost);
+	pthread_mutex_lock(&meta->lock);
+}
+
+static void begin_session(struct meta *meta, const Catena__SessionOpened *opened, bool restarted)
+{
+	bool first = meta->session_id == 0;
+	struct pending_list ended;
+	bool lost = lease_drop(&meta->lease);
+
+	meta->lease.held = false;
+	pending_list_init(&ended);
+	/* What was done in the old session, and not synced, may be lost. */
+	if (!first && restarted)
+		tell_restarted(meta, true);
+	if (!first) {
+		log_warn("the session is gone, a new one begins old=%llu new=%llu",
+			 (unsigned long long)meta->session_id,
+			 (unsigned long long)opened->session_id);
+		keep_questions(meta, &ended);
+	}
+	meta->session_id = opened->session_id;
+	meta->session_secret = opened->session_secret;
+	meta->default_pool = opened->default_pool;
+	pthread_mutex_unlock(&meta->lock);
+	if (lost)
+		meta->options.callbacks.lost(meta->options.user);
+	meta->options.callbacks.session(meta->options.user, opened->session_id);
+	pending_list_end(&ended, -EIO);
+	pthread_mutex_lock(&meta->lock);
+}
+
+/* Whether the lease outlived the break is not ours to guess: the master grants again. */
+static void resume_session(struct meta *meta, bool restarted, bool forgotten)
+{
+	bool lost = lease_drop(&meta->lease);
+
+	meta->lease.held = false;
+	log_info("session resumed session=%llu unanswered=%llu",
+		 (unsigned long long)meta->session_id,
+		 (unsigned long long)(meta->pending.next - meta->pending.first));
+	if (restarted || forgotten)
+		tell_restarted(meta, forgotten);
+	if (!lost)
+		return;
+	pthread_mutex_unlock(&meta->lock);
+	meta->options.callbacks.lost(meta->options.user);
+	pthread_mutex_lock(&meta->lock);
+}
+
+static void resend(struct meta *meta)
+{
+	struct pending_ring *ring = &meta->pending;
+	uint8_t *batch = malloc(META_RESEND_BYTES);
+	size_t used = 0;
+
+	meta->later_size = meta->later_count = 0;
+	for (uint64_t id = ring->first; id < ring->next && meta->link == LINK_UP; id++) {
+		struct pending *pending = pending_find(ring, id);
+
+		if (pending == NULL)
+			continue;
+		if (batch == NULL || pending->size > META_RESEND_BYTES - used) {
+			if (used != 0)
+				session_send(meta, batch, used);
+			used = 0;
+		}
+		if (batch == NULL || pending->size > META_RESEND_BYTES) {
+			session_send(meta, pending->bytes + pending->start, pending->size);
+		} else {
+			memcpy(batch + used, pending->bytes + pending->start, pending->size);
+			used += pending->size;
+		}
+	}
+	if (used != 0)
+		session_send(meta, batch, used);
+	free(batch);
+}
+
+/* With the lock held. */
+static void refused(struct meta *meta, const Catena__SessionOpened *opened)
+{
+	if (opened->error == ESTALE) {
+		meta->session_secret = 0; /* and ask for a new session, see session_connect() */
+		session_break(meta, "the master does not know the session");
+		return;
+	}
+	snprintf(meta->message, sizeof(meta->message), "%s",
+		 opened->message[0] != '\0' ? opened->message : strerror(opened->error));
+	meta->refused = true;
+	session_break(meta, meta->message);
+}
+
+/* The numbers of inodes and files that we know mean others in another cluster. With the lock held.
+ */
+static bool same_cluster(struct meta *meta, uint64_t instance)
+{
+	if (meta->instance == 0)
+		meta->instance = instance;
+	if (meta->instance == instance)
+		return true;
+	snprintf(meta->message, sizeof(meta->message),
+		 "the cluster was made anew (catena-master --init) since this was mounted: unmount "
+		 "and mount again");
+	meta->refused = true;
+	session_break(meta, meta->message);
+	return false;
+}
+
+/* False: it cannot be taken. */
+static bool on_map(struct meta *meta, const Catena__ClusterMap *message)
+{
+	struct cluster_map *map = NULL;
+	size_t size = catena__cluster_map__get_packed_size(message);
+	uint8_t *data = malloc(size + 1);
+	int rc = -ENOMEM;
+
+	if (data != NULL) {
+		catena__cluster_map__pack(message, data);
+		rc = cluster_map_decode(data, size, &map);
+		free(data);
+	}
+	if (rc != 0) {
+		if (log_rate_ok(&noise, 2))
+			log_error("the master sent a bad map error=\"%s\"", strerror(-rc));
+		return false;
+	}
+	meta->options.callbacks.map(meta->options.user, map);
+	cluster_map_unref(map);
+	return true;
+}
+
+static void on_opened(struct meta *meta, const Catena__SessionOpened *opened,
+		      const Catena__ClientPush *push)
+{
+	bool restarted, taken = true;
+
+	pthread_mutex_lock(&meta->lock);
+	if (meta->link != LINK_OPENING)
+		goto out;
+	if (opened->error != 0) {
+		refused(meta, opened);
+		goto out;
+	}
+	if (opened->lease_ns < 20 * NS_PER_MSEC || opened->lease_ns > 86400 * NS_PER_SEC ||
+	    opened->session_id == 0) {
+		session_break(meta, "the master sent a senseless session");
+		goto out;
+	}
+	if (!same_cluster(meta, opened->instance))
+		goto out;
+	restarted = meta->life != 0 && meta->life != opened->life;
+	lease_session(&meta->lease, opened->lease_ns, meta->opened_ns);
+	if (opened->session_id == meta->session_id)
+		resume_session(meta, restarted, opened->forgotten);
+	else
+		begin_session(meta, opened, restarted);
+	/* Not before it has been told: it is told again if the stream breaks now. */
+	meta->life = opened->life;
+	/* Whoever waits for the session may ask for data at once. */
+	pthread_mutex_unlock(&meta->lock);
+	for (size_t i = 0; i < push->n_maps; i++)
+		taken = on_map(meta, push->maps[i]) && taken;
+	pthread_mutex_lock(&meta->lock);
+	if (!taken && meta->link == LINK_OPENING)
+		session_break(meta, "the master's map cannot be taken");
+	if (meta->link != LINK_OPENING) /* it ended while the lock was free */
+		goto out;
+	meta->link = LINK_UP;
+	meta->retry_wait_ns = 0;
+	meta->refused = false;
+	meta->message[0] = '\0';
+	resend(meta);
+	pthread_cond_broadcast(&meta->changed);
+out:
+	pthread_mutex_unlock(&meta->lock);
+}
+
+/* ---- messages ---- */
+
+static void on_reply(struct meta *meta, const Catena__Reply *reply)
+{
+	struct pending *pending;
+	int error = reply->error;
+
+	pthread_mutex_lock(&meta->lock);
+	pending = pending_take(&meta->pending, reply->id);
+	if (pending != NULL && pending->command && error == 0 && pending->id > meta->command_done)
+		meta->command_done = pending->id;
+	pthread_mutex_unlock(&meta->lock);
+	if (pending == NULL)
+		return; /* it was sent twice and answered twice */
+	if (error < 0 || error > 4095) {
+		if (log_rate_ok(&noise, 2))
+			log_error("the master answered with a senseless error error=%d", error);
+		error = EIO;
+	}
+	if (pending->done != NULL)
+		pending->done(pending->user, -error, reply);
+	free(pending);
+}
+
+static void on_grant(struct meta *meta, const Catena__Lease *grant)
+{
+	bool news;
+
+	if (grant->ino != 0 || grant->kind != CATENA__LEASE_KIND__LEASE_EXCLUSIVE)
+		return;
+	pthread_mutex_lock(&meta->lock);
+	news = meta->link == LINK_UP &&
+	       lease_grant(&meta->lease, grant->sequence, clock_boottime_ns());
+	if (news)
+		pthread_cond_broadcast(&meta->changed);
+	pthread_mutex_unlock(&meta->lock);
+	if (news)
+		meta->options.callbacks.granted(meta->options.user);
+}
+
+static void on_recall(struct meta *meta, const Catena__Lease *recall)
+{
+	bool news;
+
+	if (recall->ino != 0)
+		return;
+	pthread_mutex_lock(&meta->lock);
+	news = meta->link == LINK_UP && lease_recall(&meta->lease, recall->sequence);
+	pthread_mutex_unlock(&meta->lock);
+	if (news)
+		meta->options.callbacks.recalled(meta->options.user);
+}
+
+/* What the transport joined has lost its order across kinds: a recall comes last, so that whatever
+ * was answered before it is known first. */
+static void on_message(void *user, const uint8_t *data, size_t size)
+{
+	struct meta *meta = user;
+	Catena__ClientPush *push;
+
+	arena_reset(&meta->arena);
+	push = catena__client_push__unpack(&meta->arena.allocator, size, data);
+	pthread_mutex_lock(&meta->lock);
+	if (push == NULL)
+		session_break(meta, "the master sent what cannot be decoded");
+	meta->heard_ns = clock_boottime_ns();
+	for (size_t i = 0; push != NULL && i < push->n_renewed; i++)
+		lease_renewed(&meta->lease, push->renewed[i]->sequence, meta->heard_ns);
+	pthread_mutex_unlock(&meta->lock);
+	if (push == NULL)
+		return;
+	for (size_t i = 0; i < push->n_opened; i++)
+		on_opened(meta, push->opened[i], push);
+	for (size_t i = 0; i < push->n_maps && push->n_opened == 0; i++)
+		(void)on_map(meta, push->maps[i]);
+	for (size_t i = 0; i < push->n_replies; i++)
+		on_reply(meta, push->replies[i]);
+	for (size_t i = 0; i < push->n_grants; i++)
+		on_grant(meta, push->grants[i]);
+	for (size_t i = 0; i < push->n_recalls; i++)
+		on_recall(meta, push->recalls[i]);
+}
+
+/* ---- the stream's life ---- */
+
+static void on_closed(void *user, int error)
+{
+	struct meta *meta = user;
+	struct rpc_stream *stream;
+
+	pthread_mutex_lock(&meta->lock);
+	stream = meta->stream;
+	meta->stream = NULL;
+	meta->link_error = error;
+	if (meta->link != LINK_ENDED) {
+		if (meta->link == LINK_UP && log_rate_ok(&noise, 2))
+			log_warn("the stream to the master is over error=\"%s\"",
+				 rpc_strerror(error));
+		meta->link = LINK_DOWN;
+		meta->retry_at_ns = clock_boottime_ns() + meta->retry_wait_ns;
+		meta->retry_wait_ns = meta->retry_wait_ns * 2 + META_RETRY_MIN_NS;
+		if (meta->retry_wait_ns > META_RETRY_MAX_NS)
+			meta->retry_wait_ns = META_RETRY_MAX_NS;
+	}
+	pthread_cond_broadcast(&meta->changed);
+	pthread_mutex_unlock(&meta->lock);
+	rpc_stream_unref(stream);
+}
+
+static void send_open(struct meta *meta)
+{
+	Catena__SessionOpen open = CATENA__SESSION_OPEN__INIT;
+	Catena__SessionOpen *opens[1] = {&open};
+	Catena__ClientBatch batch = CATENA__CLIENT_BATCH__INIT;
+	uint8_t *data;
+	size_t size;
+
+	open.protocol = META_PROTOCOL;
+	open.mount = meta->mount_name;
+	open.instance = meta->instance;
+	if (meta->session_secret != 0) {
+		open.session_id = meta->session_id;
+		open.session_secret = meta->session_secret;
+		open.answered = meta->command_done;
+	}
+	batch.n_open = 1;
+	batch.open = opens;
+	size = catena__client_batch__get_packed_size(&batch);
+	data = malloc(size);
+	if (data == NULL) {
+		session_break(meta, "out of memory");
+		return;
+	}
+	catena__client_batch__pack(&batch, data);
+	meta->opened_ns = clock_boottime_ns();
+	rpc_stream_send(meta->stream, data, size); /* on failure closed() comes */
+	free(data);
+}
+
+void session_connect(struct meta *meta, uint64_t timeout_ns)
+{
+	static const struct rpc_stream_events events = {.message = on_message, .closed = on_closed};
+	int rc;
+
+	meta->link = LINK_OPENING;
+	/* closed() may come before this returns, and waits for the lock: stream is set by then. */
+	rc = rpc_stream_open(meta->client, META_PATH, &events, meta, timeout_ns, &meta->stream);
+	if (rc == 0) {
+		send_open(meta);
+		return;
+	}
+	meta->link = LINK_DOWN;
+	meta->link_error = rc;
+	meta->retry_at_ns = clock_boottime_ns() + META_RETRY_MAX_NS;
+}

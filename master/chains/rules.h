@@ -1,0 +1,56 @@
+/* rules.h - what has to change in one chain because of what its members are. Pure.
+ *
+ * Who is taken out, made equal, and in-sync; substitutes and moves are repair.h's. */
+#ifndef CATENA_MASTER_CHAINS_RULES_H
+#define CATENA_MASTER_CHAINS_RULES_H
+#include "master/chains/survey.h"
+
+/* What is remembered of a chain, beside the map. */
+struct chain_memory {
+	/* dark: no in-sync member of unbroken life was there. back_ns: since when one is, then; 0:
+	 * still dark. unbroken: and that one had forgotten nothing. */
+	bool dark, unbroken;
+	uint64_t back_ns;
+	/* Reports, for one epoch each. */
+	uint64_t synced_epoch, unfit_epoch;
+	bool owed; /* nobody becomes in-sync: see chain_manager_owes_chain() */
+	uint32_t synced_target;
+	uint64_t synced_life; /* of the tail that has said it */
+	uint32_t unfit[CHAIN_MEMBERS_MAX];
+	uint32_t unfit_count;
+	uint32_t accept; /* the member that an administrator lets begin again; 0: none */
+	struct {
+		uint32_t target;
+		uint64_t since_ns;    /* not in-sync */
+		uint64_t progress_ns; /* was seen getting nearer */
+	} lag[CHAIN_MEMBERS_MAX];
+};
+
+struct chain_case {
+	const struct survey *survey;
+	const struct map_pool *pool;
+	const struct map_chain *chain;
+	struct chain_memory *memory;
+	struct complaints *complaints;
+	bool waiting;   /* for more members to come back */
+	size_t change;  /* its place in the plan, plus one; 0: it does not change */
+	bool promoting; /* members that have been reported equal become in-sync now */
+};
+
+/* Brings the memory up to date, and *out for what follows. */
+void chain_rules_look(struct chain_case *out, uint64_t return_ns);
+/* Marks unsettled members that this chain cannot settle now as blocked. True: news. */
+bool chain_rules_block(const struct chain_case *in);
+/* True: @next is what the chain becomes, epoch included. */
+bool chain_rules_apply(const struct chain_case *in, struct map_chain *next);
+
+/* ---- chains ---- */
+
+uint32_t chain_edit_count(const struct map_chain *chain, enum member_state state);
+/* Gives a member, or a new one, this state, last among those of it. */
+void chain_edit_put(struct map_chain *chain, uint32_t target, enum member_state state);
+void chain_edit_remove(struct map_chain *chain, uint32_t target);
+/* A substitute of the right domains could be had for this chain. */
+bool chain_has_candidate(const struct survey *survey, const struct map_chain *chain,
+			 enum failure_domain level);
+#endif

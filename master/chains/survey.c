@@ -1,0 +1,159 @@
+/* survey.c - targets of the map and what is known of them; see survey.h. */
+#include "master/chains/survey.h"
+#include <errno.h>
+#include <stdlib.h>
+#include "master/chains/failure_domain.h"
+#include "master/chains/placement.h"
+
+#define CALM_NS UINT64_C(10000000000)
+
+static void look_at(struct survey_target *out, const struct map_target *target,
+		    const struct survey *survey, const struct liveness *live)
+{
+	const struct live_target *known = liveness_target(live, target->id);
+	const struct map_server *server;
+
+	out->map = target;
+	out->server = known != NULL ? known->server : target->server_id;
+	out->presence = liveness_presence(live, target->id, target->server_id, survey->now_ns,
+					  &out->certain);
+	server = cluster_map_server(survey->map, out->server);
+	for (unsigned level = 0; server != NULL && level <= FAILURE_DOMAIN_ZONE; level++)
+		out->domain[level] = failure_domain_of(server, (enum failure_domain)level);
+	if (known == NULL)
+		return;
+	out->known = known->listed;
+	out->life = known->life;
+	out->unsettled = known->listed && known->life != known->seen_life;
+	out->capacity = known->capacity;
+	out->full = known->full;
+	out->calm = known->error == 0 &&
+		    (known->failed_ns == 0 || survey->now_ns >= known->failed_ns + CALM_NS);
+}
+
+int survey_make(struct survey *survey, const struct cluster_map *map, const struct liveness *live,
+		const struct complaints *complaints, uint64_t now_ns)
+{
+	*survey = (struct survey){.map = map, .complaints = complaints, .now_ns = now_ns};
+	survey->targets = calloc(map->target_count + 1, sizeof(*survey->targets));
+	if (survey->targets == NULL)
+		return -ENOMEM;
+	survey->count = map->target_count;
+	for (size_t i = 0; i < survey->count; i++)
+		look_at(&survey->targets[i], &map->targets[i], survey, live);
+	return 0;
+}
+
+void survey_free(struct survey *survey)
+{
+	free(survey->targets);
+}
+
+struct survey_target *survey_of(const struct survey *survey, uint32_t target)
+{
+	return &survey->targets[cluster_map_target(survey->map, target) - survey->map->targets];
+}
+
+bool survey_fit(const struct survey_target *target)
+{
+	return target->presence == PRESENT_HERE && target->calm && !target->full;
+}
+
+bool survey_usable(const struct survey_target *target)
+{
+	return survey_fit(target) && !target->map->draining;
+}
+
+enum failure_domain survey_level(const struct map_pool *pool)
+{
+	return pool->failure_domain == FAILURE_DOMAIN_DEFAULT ? FAILURE_DOMAIN_HOST
+							      : pool->failure_domain;
+}
+
+/* ---- a pool ---- */
+
+/* A chain that has enough members and one more coming: one of its members is on its way out. */
+static void count_chain(struct survey *survey, const struct map_pool *pool,
+			const struct map_chain *chain)
+{
+	uint32_t in_sync = 0;
+	bool coming = false;
+
+	for (uint32_t i = 0; i < chain->count; i++) {
+		in_sync += chain->members[i].state == MEMBER_IN_SYNC ? 1 : 0;
+		coming |= chain->members[i].state == MEMBER_SYNCING;
+	}
+	for (uint32_t i = 0; i < chain->count; i++) {
+		struct survey_target *t = survey_of(survey, chain->members[i].target_id);
+
+		if (chain->members[i].state == MEMBER_OFFLINE)
+			continue;
+		t->load++;
+		if (i == 0)
+			t->heads++;
+		if (chain->members[i].state == MEMBER_SYNCING)
+			t->coming++;
+		else if (coming && in_sync >= pool->copies)
+			t->going++;
+	}
+}
+
+static int share(struct survey *survey, const struct map_pool *pool)
+{
+	struct placement_target *usable = calloc(survey->count + 1, sizeof(*usable));
+	double *fair = calloc(survey->count + 1, sizeof(*fair));
+	int rc = usable == NULL || fair == NULL ? -ENOMEM : 0;
+
+	for (int level = (int)survey_level(pool); rc == 0 && level > 0; level--) {
+		size_t n = 0;
+
+		for (size_t i = 0; i < survey->count; i++)
+			if (survey_usable(&survey->targets[i]))
+				usable[n++] = (struct placement_target){
+					.id = survey->targets[i].map->id,
+					.domain = survey->targets[i].domain[level],
+					.capacity = survey->targets[i].capacity};
+		rc = placement_quotas(usable, n, pool->copies, pool->partitions, fair);
+		for (size_t i = 0; rc == 0 && i < n; i++)
+			survey_of(survey, usable[i].id)->fair = fair[i];
+		if (rc != -ENODEV)
+			break;
+		rc = 0;
+	}
+	free(usable);
+	free(fair);
+	return rc;
+}
+
+int survey_pool(struct survey *survey, const struct map_pool *pool)
+{
+	for (size_t i = 0; i < survey->count; i++) {
+		struct survey_target *t = &survey->targets[i];
+
+		t->load = t->heads = t->coming = t->going = 0;
+		t->fair = 0;
+	}
+	for (uint32_t p = 0; p < pool->partitions; p++)
+		count_chain(survey, pool, &pool->chains[p]);
+	return share(survey, pool);
+}
+
+bool survey_may_join(const struct survey *survey, const struct map_chain *chain, uint32_t target,
+		     uint32_t instead, enum failure_domain level)
+{
+	const struct survey_target *t = survey_of(survey, target);
+
+	for (uint32_t i = 0; i < chain->count; i++) {
+		const struct chain_member *member = &chain->members[i];
+		const struct survey_target *other;
+
+		if (member->target_id == target || member->state == MEMBER_OFFLINE ||
+		    member->target_id == instead)
+			continue;
+		other = survey_of(survey, member->target_id);
+		if (other->domain[level] == t->domain[level] ||
+		    complaints_barred(survey->complaints, other->server, t->server, survey->now_ns))
+			return false;
+	}
+	return true;
+}

@@ -1,0 +1,48 @@
+/* command.c - a command and the function of the state machine that it stands for. */
+#include <errno.h>
+#include "master/log/command_log.h"
+
+int command_apply(struct state *state, uint64_t index, const struct command *command,
+		  struct command_result *result)
+{
+	switch (command->kind) {
+	case COMMAND_REQUEST:
+		return state_apply_request(state, index, command->session, command->request,
+					   &result->reply, &result->reply_size);
+	case COMMAND_ANSWERED:
+		return state_apply_answered(state, index, command->session,
+					    command->answered_through);
+	case COMMAND_SESSION_OPEN:
+		return state_apply_session_open(
+			state, index, command->session, command->session_open.secret,
+			command->session_open.mount, command->session_open.name);
+	case COMMAND_SESSION_CLOSE:
+		return state_apply_session_close(state, index, command->session);
+	case COMMAND_SESSION_FENCE:
+		return state_apply_session_fence(state, index, command->session);
+	case COMMAND_LEASE_GRANT:
+		return state_apply_lease_grant(state, index, command->session, &result->generation);
+	case COMMAND_LEASE_END:
+		return state_apply_lease_end(state, index, command->session, command->generation);
+	case COMMAND_FENCES_OWED:
+		return state_apply_fences_owed(state, index, command->owed);
+	case COMMAND_REGISTER:
+		return state_apply_register(state, index, command->registration.server,
+					    command->registration.targets,
+					    command->registration.target_count);
+	case COMMAND_CHAINS:
+		return state_apply_chains(state, index, command->chains.changes,
+					  command->chains.change_count, command->chains.lives,
+					  command->chains.life_count, command->chains.fenced,
+					  command->chains.fenced_count);
+	case COMMAND_DRAIN:
+		return state_apply_drain(state, index, command->drain.targets, command->drain.count,
+					 command->drain.draining);
+	case COMMAND_RECOVERY:
+		return state_apply_recovery(state, index, &command->recovery);
+	case COMMAND_REMOVED:
+		return state_apply_removed(state, index, command->removed.sequences,
+					   command->removed.count);
+	}
+	return -EINVAL;
+}

@@ -1,0 +1,486 @@
+/* chunkserver_register.c - registration: who may, and the ids it gets, told when they are durable.
+ */
+#define LOG_MODULE "chunkserver"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "common/os/clock.h"
+#include "common/os/log.h"
+#include "master/chains/manager.h"
+#include "master/shell/publisher.h"
+#include "master/sessions/chunkservers.h"
+#include "master/shell/removal.h"
+
+#define WORKERS_MAX 1024u
+#define TARGETS_MAX 256u
+
+static struct log_rate noise;
+
+struct registration {
+	struct command_sync sync;
+	struct master *master;
+	struct chunkserver_stream *stream; /* referenced */
+	struct map_server server;
+	/* Those that are taken, and behind them those that are refused. */
+	size_t count, refused_count;
+	struct map_target targets[TARGETS_MAX];
+	struct chain_manager_target states[TARGETS_MAX]; /* of the same */
+	char why_refused[300];
+};
+
+static void refuse(struct chunkserver_stream *stream, int error, const char *message)
+{
+	Catena__Registered registered = CATENA__REGISTERED__INIT;
+	struct push push = {0};
+
+	if (refusals_add(&stream->master->refusals, stream->name, message, clock_boottime_ns()) &&
+	    log_rate_ok(&noise, 5))
+		log_warn("registration refused name=%s reason=\"%s\"", stream->name, message);
+	registered.error = error;
+	registered.message = (char *)message;
+	registered.cluster = (char *)state_cluster(stream->master->state);
+	registered.instance = state_instance(stream->master->state);
+	push_message(&push, SERVER_PUSH_REGISTERED, &registered.base);
+	chunkserver_send(stream, &push);
+	push_free(&push);
+}
+
+/* ---- what was sent ---- */
+
+/* False: too long. */
+static bool take_text(char *out, size_t room, const char *text)
+{
+	size_t size = strlen(text);
+
+	if (size >= room)
+		return false;
+	memcpy(out, text, size + 1);
+	return true;
+}
+
+static bool take_targets(struct registration *r, const Catena__Register *message)
+{
+	for (size_t i = 0; i < message->n_targets; i++) {
+		const Catena__TargetReport *report = message->targets[i];
+		struct map_target *target = &r->targets[i];
+
+		if (report->uuid[0] == '\0' ||
+		    !take_text(target->uuid, sizeof(target->uuid), report->uuid))
+			return false;
+		for (size_t j = 0; j < i; j++)
+			if (strcmp(r->targets[j].uuid, target->uuid) == 0)
+				return false;
+		r->states[i] = (struct chain_manager_target){.life = report->life,
+							     .damaged = report->damaged != 0,
+							     .capacity = report->capacity,
+							     .used = report->used,
+							     .full = report->full != 0,
+							     .error = report->error};
+	}
+	r->count = message->n_targets;
+	return true;
+}
+
+static bool take(struct registration *r, const char *name, const Catena__Register *message)
+{
+	struct map_server *server = &r->server;
+
+	server->workers = message->workers;
+	return take_text(server->name, sizeof(server->name), name) && message->address[0] != '\0' &&
+	       take_text(server->address, sizeof(server->address), message->address) &&
+	       take_text(server->host, sizeof(server->host), message->host) &&
+	       take_text(server->rack, sizeof(server->rack), message->rack) &&
+	       take_text(server->zone, sizeof(server->zone), message->zone) &&
+	       take_targets(r, message);
+}
+
+/* A target belongs to one server: a copied data directory must not take it away from who may serve
+ * it still. */
+static bool is_held_by_another(struct master *master, const struct cluster_map *map,
+			       const struct registration *r, uint64_t now_ns)
+{
+	uint64_t self = state_server_id(master->state, r->server.name);
+
+	for (size_t i = 0; i < map->target_count; i++) {
+		const struct map_target *target = &map->targets[i];
+
+		if (target->server_id == self ||
+		    !chain_manager_holds(chains_manager(master), target->server_id, target->id,
+					 now_ns))
+			continue;
+		for (size_t j = 0; j < r->count; j++)
+			if (strcmp(target->uuid, r->targets[j].uuid) == 0)
+				return true;
+	}
+	return false;
+}
+
+static bool is_elsewhere(struct master *master, const struct cluster_map *map, const char *name,
+			 const char *address, uint64_t now_ns)
+{
+	uint64_t id = state_server_id(master->state, name);
+	const struct map_server *known = id == 0 ? NULL : cluster_map_server(map, id);
+
+	return known != NULL && strcmp(known->address, address) != 0 &&
+	       (chain_manager_online(chains_manager(master), id, now_ns) ||
+		!chain_manager_harmless(chains_manager(master), id, now_ns));
+}
+
+/* A target has seen what the store does not know: then the store, not the target, is the older. */
+static bool knows_more(struct master *master, const Catena__Register *message)
+{
+	char why[HEARING_TEXT_MAX];
+	struct state_life life;
+
+	state_life(master->state, &life);
+	for (size_t i = 0; i < message->n_targets; i++) {
+		const Catena__TargetReport *target = message->targets[i];
+		struct state_seen seen = {.life = target->seen_life,
+					  .chance = target->seen_chance,
+					  .version = target->seen_version,
+					  .index = target->seen_index};
+		enum state_seen_verdict verdict = state_check_seen(master->state, &seen);
+
+		if (verdict == STATE_SEEN_FINE)
+			continue;
+		snprintf(why, sizeof(why),
+			 "%s (target %.36s knows start %llu and map %llu, the store %llu and "
+			 "%llu): start the master on the newest store, or see "
+			 "--accept-older-store in catena-master(8)",
+			 verdict == STATE_SEEN_LATER ? "its store is an older copy"
+						     : "another copy of its store has been started",
+			 target->uuid, (unsigned long long)seen.life,
+			 (unsigned long long)(seen.version >> MAP_CHANGE_BITS),
+			 (unsigned long long)life.number,
+			 (unsigned long long)state_map_version(master->state));
+		hearing_is_behind(master, why);
+		return true;
+	}
+	return false;
+}
+
+/* New servers wait until it is known that the store is none of former times. */
+static bool is_early(const struct master *master, const struct cluster_map *map,
+		     const Catena__Register *message)
+{
+	const char *uuids[TARGETS_MAX];
+
+	if (hearing_may_serve(master))
+		return false;
+	for (size_t i = 0; i < message->n_targets; i++)
+		uuids[i] = message->targets[i]->uuid;
+	return !hearing_takes(map, uuids, message->n_targets);
+}
+
+/* 0, or why it may not. */
+static int check(struct chunkserver_stream *stream, const Catena__Register *message,
+		 const char **why)
+{
+	struct master *master = stream->master;
+	const struct cluster_map *map = chains_map(master);
+
+	if (message->protocol != MASTER_PROTOCOL) {
+		*why = "the master speaks protocol 1";
+		return EPROTONOSUPPORT;
+	}
+	if (message->cluster[0] != '\0' &&
+	    strcmp(message->cluster, state_cluster(master->state)) != 0) {
+		*why = "this is the master of another cluster";
+		return EXDEV;
+	}
+	if (message->instance != 0 && message->instance != state_instance(master->state)) {
+		*why = "the targets belong to another cluster of this name: the store of this "
+		       "master was made anew (catena-master --init) after them. Start the master "
+		       "on the store that they belong to, or make new targets with "
+		       "catena-chunkserver --init in empty directories";
+		return EXDEV;
+	}
+	if (knows_more(master, message) || master->hearing.behind[0] != '\0') {
+		*why = master->hearing.behind;
+		return HEARING_ERROR;
+	}
+	if (message->name[0] != '\0' && strcmp(message->name, stream->name) != 0) {
+		*why = "the name is not the certificate's";
+		return EACCES;
+	}
+	if (message->workers == 0 || message->workers > WORKERS_MAX || message->n_targets == 0 ||
+	    message->n_targets > TARGETS_MAX) {
+		*why = "too few or too many workers or targets";
+		return EINVAL;
+	}
+	if (command_log_error(master->log) != 0) {
+		*why = "the master's store does not work";
+		return -command_log_error(master->log);
+	}
+	if (map == NULL) {
+		*why = "out of memory";
+		return ENOMEM;
+	}
+	if (is_early(master, map, message)) {
+		*why = "the master has started, and hears the targets that it knows before it "
+		       "takes "
+		       "new ones: this takes seconds";
+		return HEARING_FIRST;
+	}
+	if (is_elsewhere(master, map, stream->name, message->address, clock_boottime_ns())) {
+		*why = "a chunkserver with this name is online at another address, or was a moment "
+		       "ago";
+		return EBUSY;
+	}
+	return 0;
+}
+
+/* What the state knows of its targets, for the chain manager. */
+static void look_up(struct registration *r)
+{
+	const struct state *state = r->master->state;
+
+	for (size_t i = 0; i < r->count; i++) {
+		r->states[i].id = state_target_id(state, r->targets[i].uuid);
+		r->states[i].seen_life = state_target_life(state, r->targets[i].uuid);
+	}
+}
+
+static void say_why(struct registration *r, size_t which)
+{
+	const struct chain_manager_target *state = &r->states[which];
+
+	if (state->damaged)
+		snprintf(r->why_refused, sizeof(r->why_refused),
+			 "target %s is damaged, records that it had synced are missing, and no "
+			 "other member of some chain has them",
+			 r->targets[which].uuid);
+	else
+		snprintf(r->why_refused, sizeof(r->why_refused),
+			 "target %s is an older copy of its disk (life %llu, life %llu was seen), "
+			 "and no other member of some chain has what was written since",
+			 r->targets[which].uuid, (unsigned long long)state->life,
+			 (unsigned long long)state->seen_life);
+}
+
+static void swap(struct registration *r, size_t a, size_t b)
+{
+	struct map_target target = r->targets[a];
+	struct chain_manager_target state = r->states[a];
+
+	r->targets[a] = r->targets[b];
+	r->states[a] = r->states[b];
+	r->targets[b] = target;
+	r->states[b] = state;
+}
+
+/* The copy of a disk from a backup must not take the place of the last that knows. The server's
+ * other targets are not to suffer for that. */
+static void refuse_old(struct registration *r, const struct cluster_map *map)
+{
+	bool refused[TARGETS_MAX];
+
+	look_up(r);
+	r->refused_count =
+		chain_manager_check(chains_manager(r->master), map, r->states, r->count, refused);
+	for (size_t i = r->count; i > 0; i--) {
+		hearing_target(r->master, r->states[i - 1].id, refused[i - 1]);
+		if (!refused[i - 1])
+			continue;
+		say_why(r, i - 1);
+		swap(r, i - 1, --r->count);
+	}
+}
+
+/* ---- when it is durable ---- */
+
+static struct chunkserver *adopt(struct master *master, const struct map_server *registered,
+				 uint64_t id)
+{
+	struct chunkserver *server = chunkserver_by_name(master, registered->name);
+
+	if (server == NULL) {
+		server = calloc(1, sizeof(*server));
+		if (server == NULL)
+			return NULL;
+		server->id = id;
+		snprintf(server->name, sizeof(server->name), "%s", registered->name);
+		HASH_ADD(hh, master->chunkservers, id, sizeof(server->id), server);
+	}
+	snprintf(server->address, sizeof(server->address), "%s", registered->address);
+	return server;
+}
+
+static void take_over(struct chunkserver *server, struct chunkserver_stream *stream)
+{
+	if (server->stream != NULL && server->stream != stream) {
+		server->stream->server = NULL;
+		rpc_stream_close(server->stream->rpc);
+	}
+	server->stream = stream;
+	server->unanswered = 0;
+	stream->server = server;
+}
+
+/* The one that everybody has; with this server in it, it comes when that is durable. */
+static void push_map(struct chunkserver *server)
+{
+	struct master *master = server->stream->master;
+	const struct view *view = &master->view;
+	struct push push = {0};
+
+	chains_push_fence(master, server);
+	if (view->hidden || !chain_manager_settled(chains_manager(master), server->id))
+		return;
+	push_bytes(&push, SERVER_PUSH_MAPS, view->encoded, view->encoded_size);
+	chunkserver_send(server->stream, &push);
+	push_free(&push);
+}
+
+static void tell_registered(struct registration *r)
+{
+	struct master *master = r->master;
+	Catena__Registered registered = CATENA__REGISTERED__INIT;
+	struct state_life life;
+	Catena__TargetReport reports[TARGETS_MAX], *pointers[TARGETS_MAX];
+	size_t count = r->count + r->refused_count;
+	struct push push = {0};
+
+	for (size_t i = 0; i < count; i++) {
+		catena__target_report__init(&reports[i]);
+		reports[i].uuid = r->targets[i].uuid;
+		reports[i].target_id = i < r->count ? r->states[i].id : 0;
+		reports[i].error = i < r->count ? 0 : ESTALE;
+		pointers[i] = &reports[i];
+	}
+	registered.message = r->why_refused;
+	registered.cluster = (char *)state_cluster(master->state);
+	registered.instance = state_instance(master->state);
+	state_life(master->state, &life);
+	registered.life = life.number;
+	registered.chance = life.chance;
+	registered.index = command_log_durable(master->log);
+	registered.server_id = r->stream->server->id;
+	registered.lease_ns = master->config.serving_lease_ns;
+	registered.map_version = view_version_of(state_map_version(master->state));
+	registered.n_targets = count;
+	registered.targets = pointers;
+	push_message(&push, SERVER_PUSH_REGISTERED, &registered.base);
+	chunkserver_send(r->stream, &push);
+	push_free(&push);
+}
+
+static void registered(struct registration *r)
+{
+	struct master *master = r->master;
+	uint64_t id = state_server_id(master->state, r->server.name);
+	uint64_t now_ns = clock_boottime_ns();
+	struct chunkserver *server;
+
+	if (r->stream->over)
+		return;
+	if (master->hearing.behind[0] != '\0') {
+		refuse(r->stream, HEARING_ERROR, master->hearing.behind);
+		return;
+	}
+	look_up(r);
+	server = adopt(master, &r->server, id);
+	if (server == NULL ||
+	    chain_manager_registered(chains_manager(master), id, r->states, r->count, now_ns) !=
+		    0 ||
+	    fences_acknowledged(master->fences, id, 0) != 0) {
+		refuse(r->stream, ENOMEM, "out of memory");
+		return;
+	}
+	take_over(server, r->stream);
+	refusals_forget(&master->refusals, server->name);
+	tell_registered(r);
+	chains_push_recovery(master, server);
+	log_info("registered name=%s server=%llu address=%s targets=%zu", server->name,
+		 (unsigned long long)server->id, server->address, r->count);
+	if (r->refused_count != 0)
+		log_warn("targets refused name=%s targets=%zu reason=\"%s\"", server->name,
+			 r->refused_count, r->why_refused);
+	hearing_look(master, now_ns);
+	push_map(server);
+	chains_act(master, now_ns);
+	removals_online(master->removals);
+}
+
+/* On the log's thread. */
+static void on_durable(struct command_sync *sync, int status)
+{
+	struct registration *r = (struct registration *)sync;
+	struct master *master = r->master;
+
+	master_lock(master);
+	r->stream->registering = false;
+	if (status == 0 && !master->stopping)
+		registered(r);
+	else if (status != 0)
+		refuse(r->stream, -status, "the master's store does not work");
+	chunkserver_stream_unref(r->stream);
+	master_unlock(master);
+	free(r);
+}
+
+static void on_applied(void *user, uint64_t index, int status, const struct command_result *result)
+{
+	struct registration *r = user;
+
+	r->sync.index = status == 0 ? index : 0;
+	if (status == 0)
+		chains_changed(r->master, index);
+}
+
+bool chunkserver_register(struct chunkserver_stream *stream, const Catena__Register *message)
+{
+	struct master *master = stream->master;
+	struct command command = {.kind = COMMAND_REGISTER};
+	const struct cluster_map *map;
+	const char *why = NULL;
+	struct registration *r;
+	int error;
+
+	if (stream->registering || stream->server != NULL)
+		return false;
+	error = check(stream, message, &why);
+	if (error != 0) {
+		refuse(stream, error, why);
+		return true;
+	}
+	r = calloc(1, sizeof(*r));
+	if (r == NULL) {
+		refuse(stream, ENOMEM, "out of memory");
+		return true;
+	}
+	r->sync.done = on_durable;
+	r->master = master;
+	if (!take(r, stream->name, message)) {
+		free(r);
+		return false;
+	}
+	map = chains_map(master);
+	if (map == NULL || is_held_by_another(master, map, r, clock_boottime_ns())) {
+		refuse(stream, EBUSY,
+		       "a target of this server is online at another server, or was a moment ago");
+		free(r);
+		return true;
+	}
+	refuse_old(r, map);
+	if (r->count == 0) {
+		refuse(stream, ESTALE, r->why_refused);
+		hearing_look(master, clock_boottime_ns());
+		free(r);
+		return true;
+	}
+	command.registration.server = &r->server;
+	command.registration.targets = r->targets;
+	command.registration.target_count = r->count;
+	command_log_propose(master->log, &command, on_applied, r);
+	if (r->sync.index == 0) {
+		refuse(stream, EIO, "the master's store does not work");
+		free(r);
+		return true;
+	}
+	r->stream = stream;
+	stream->refs++;
+	stream->registering = true;
+	command_log_sync(master->log, &r->sync);
+	return true;
+}

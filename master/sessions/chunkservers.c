@@ -1,0 +1,357 @@
+/* chunkservers.c - streams of chunkservers: heartbeats, liveness, removals' answers. */
+#define LOG_MODULE "chunkserver"
+#include "master/sessions/chunkservers.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "common/os/clock.h"
+#include "common/os/log.h"
+#include "master/chains/manager.h"
+#include "master/shell/publisher.h"
+#include "master/shell/probes.h"
+#include "master/shell/removal.h"
+#include "master/sessions/unpack.h"
+
+/* What one heartbeat may say; the rest is not looked at. */
+#define TARGETS_MAX     256u
+#define UNREACHABLE_MAX 256u
+
+static struct log_rate noise;
+
+void chunkserver_stream_unref(struct chunkserver_stream *stream)
+{
+	if (--stream->refs == 0)
+		free(stream);
+}
+
+void chunkserver_send(struct chunkserver_stream *stream, const struct push *push)
+{
+	int rc;
+
+	if (stream->over || push->size == 0)
+		return;
+	rc = push->failed ? -ENOMEM : rpc_stream_send(stream->rpc, push->data, push->size);
+	if (rc == 0 || rc == -EPIPE)
+		return;
+	if (log_rate_ok(&noise, 2))
+		log_warn("stream given up name=%s error=\"%s\"", stream->name, strerror(-rc));
+	rpc_stream_close(stream->rpc);
+}
+
+struct chunkserver *chunkserver_by_name(struct master *master, const char *name)
+{
+	for (struct chunkserver *s = master->chunkservers; s != NULL; s = s->hh.next)
+		if (strcmp(s->name, name) == 0)
+			return s;
+	return NULL;
+}
+
+/* ---- messages ---- */
+
+static size_t take_reports(struct master *master, uint64_t server, const Catena__Heartbeat *message,
+			   struct chain_manager_target *out)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < message->n_targets && count < TARGETS_MAX; i++) {
+		const Catena__TargetReport *report = message->targets[i];
+		const struct map_target *target =
+			cluster_map_target(master->view.map, report->target_id);
+
+		out[count++] = (struct chain_manager_target){.id = report->target_id,
+							     .capacity = report->capacity,
+							     .used = report->used,
+							     .full = report->full != 0,
+							     .error = report->error};
+		if (target != NULL && target->server_id == server)
+			view_set_usage(&master->view, report->target_id, report->capacity,
+				       report->used, report->full || report->error != 0);
+	}
+	return count;
+}
+
+/* The same walk has come further than it was. */
+static bool is_nearer(const struct chunkserver *server, const struct server_sync *now, size_t hint)
+{
+	for (size_t i = 0; i < server->sync_count; i++) {
+		const struct server_sync *was = &server->syncs[(hint + i) % server->sync_count];
+
+		if (was->pool == now->pool && was->partition == now->partition &&
+		    was->target == now->target && was->epoch == now->epoch)
+			return now->compared > was->compared || now->copied > was->copied;
+	}
+	return true;
+}
+
+static void take_syncs(struct master *master, struct chunkserver *server,
+		       const Catena__Heartbeat *message, uint64_t now_ns)
+{
+	size_t count = message->n_syncs < SERVER_SYNCS_MAX ? message->n_syncs : SERVER_SYNCS_MAX;
+	struct server_sync *syncs = calloc(count + 1, sizeof(*syncs));
+	const struct cluster_map *map = chains_map(master);
+
+	if (syncs == NULL || map == NULL) {
+		free(syncs);
+		return;
+	}
+	for (size_t i = 0; i < count; i++) {
+		const Catena__SyncProgress *from = message->syncs[i];
+		struct chain_manager_report said = {.server = server->id,
+						    .pool = from->pool,
+						    .partition = from->partition,
+						    .epoch = from->epoch,
+						    .target = from->target_id};
+
+		syncs[i] = (struct server_sync){.pool = from->pool,
+						.partition = from->partition,
+						.target = from->target_id,
+						.epoch = from->epoch,
+						.compared = from->compared,
+						.copied = from->copied,
+						.damaged = from->damaged != 0};
+		if (is_nearer(server, &syncs[i], i))
+			chain_manager_progress(chains_manager(master), map, &said, now_ns);
+	}
+	free(server->syncs);
+	server->syncs = syncs;
+	server->sync_count = count;
+}
+
+/* Ended sessions of clients, of which nothing is left there. */
+static void take_fence(struct master *master, const struct chunkserver *server, uint64_t version,
+		       uint64_t now_ns)
+{
+	if (fences_acknowledged(master->fences, server->id, version) != 0)
+		log_error("an acknowledgement is lost: out of memory");
+	if (fences_busy(master->fences) || fences_owed(master->fences))
+		fences_act(master, now_ns);
+	chain_manager_owes(chains_manager(master), server->id,
+			   !fences_may_renew(master->fences, server->id));
+}
+
+static void heartbeat(struct chunkserver_stream *stream, const Catena__Heartbeat *message,
+		      struct push *push, uint64_t now_ns)
+{
+	struct master *master = stream->master;
+	struct chunkserver *server = stream->server;
+	struct chain_manager_target targets[TARGETS_MAX];
+	size_t count = take_reports(master, server->id, message, targets);
+	Catena__Renew renew = CATENA__RENEW__INIT;
+
+	take_syncs(master, server, message, now_ns);
+	for (size_t i = 0; i < message->n_unreachable && i < UNREACHABLE_MAX; i++)
+		chain_manager_unreachable(chains_manager(master), server->id,
+					  message->unreachable[i], now_ns);
+	chains_seen(master, server->id, message->map_version);
+	take_fence(master, server, message->fence_version, now_ns);
+	if (!chain_manager_heartbeat(chains_manager(master), server->id, message->leaving != 0,
+				     targets, count, now_ns)) {
+		server->unanswered = message->sequence;
+		return;
+	}
+	server->unanswered = 0;
+	renew.sequence = message->sequence;
+	renew.index = command_log_durable(master->log);
+	push_message(push, SERVER_PUSH_RENEWED, &renew.base);
+}
+
+static void report(struct chunkserver_stream *stream, const Catena__ChainReport *message)
+{
+	struct chain_manager *manager = chains_manager(stream->master);
+	const struct cluster_map *map = chains_map(stream->master);
+	struct chain_manager_report said = {.server = stream->server->id,
+					    .pool = message->pool,
+					    .partition = message->partition,
+					    .epoch = message->epoch,
+					    .target = message->target_id};
+
+	if (map == NULL)
+		return; /* they report again */
+	if (message->kind == CATENA__CHAIN_REPORT_KIND__CHAIN_REPORT_SYNCED)
+		chain_manager_synced(manager, map, &said);
+	else if (message->kind == CATENA__CHAIN_REPORT_KIND__CHAIN_REPORT_UNFIT)
+		chain_manager_unfit(manager, map, &said);
+}
+
+/* False: the peer does what no chunkserver may do. */
+static bool handle(struct chunkserver_stream *stream, const Catena__ServerBatch *batch,
+		   struct push *push)
+{
+	uint64_t now_ns = clock_boottime_ns();
+
+	for (size_t i = 0; i < batch->n_registrations; i++)
+		if (!chunkserver_register(stream, batch->registrations[i]))
+			return false;
+	if (stream->server == NULL)
+		return batch->n_heartbeats == 0 && batch->n_removed == 0 && batch->n_reports == 0;
+	for (size_t i = 0; i < batch->n_heartbeats; i++)
+		heartbeat(stream, batch->heartbeats[i], push, now_ns);
+	for (size_t i = 0; i < batch->n_removed; i++)
+		removals_answer(stream->master->removals, batch->removed[i]->target_id,
+				batch->removed[i]->sequence, batch->removed[i]->error);
+	for (size_t i = 0; i < batch->n_reports; i++)
+		report(stream, batch->reports[i]);
+	/* What only time decides is looked at each tick. */
+	if (batch->n_heartbeats + batch->n_reports != 0 &&
+	    (chains_soon(stream->master, now_ns) ||
+	     chain_manager_pressing(chains_manager(stream->master))))
+		chains_act(stream->master, now_ns);
+	return true;
+}
+
+static void on_message(void *stream_user, struct rpc_stream *rpc, const uint8_t *data, size_t size)
+{
+	struct chunkserver_stream *stream = stream_user;
+	struct push push = {0};
+	struct unpack unpack;
+	Catena__ServerBatch *batch =
+		catena__server_batch__unpack(unpack_begin(&unpack), size, data);
+	bool orderly;
+
+	if (batch == NULL) {
+		if (log_rate_ok(&noise, 5))
+			log_warn("a chunkserver sent what cannot be decoded name=%s bytes=%zu",
+				 stream->name, size);
+		rpc_stream_close(rpc);
+		return;
+	}
+	master_lock(stream->master);
+	orderly = handle(stream, batch, &push);
+	chunkserver_send(stream, &push);
+	master_unlock(stream->master);
+	push_free(&push);
+	catena__server_batch__free_unpacked(batch, &unpack.allocator);
+	if (!orderly) {
+		if (log_rate_ok(&noise, 5))
+			log_warn("a chunkserver breaks the protocol name=%s", stream->name);
+		rpc_stream_close(rpc);
+	}
+}
+
+/* ---- the stream's life ---- */
+
+static int on_open(void *server_user, struct rpc_stream *rpc, const struct tls_identity *peer,
+		   void **stream_user)
+{
+	struct master *master = server_user;
+	struct chunkserver_stream *stream;
+
+	if (peer->role != TLS_ROLE_CHUNKSERVER ||
+	    strcmp(peer->cluster, master->self.cluster) != 0) {
+		if (log_rate_ok(&noise, 5))
+			log_warn("stream refused name=%s role=%s cluster=%s reason=\"not a "
+				 "chunkserver of this cluster\"",
+				 peer->name, tls_role_name(peer->role), peer->cluster);
+		return -EACCES;
+	}
+	stream = calloc(1, sizeof(*stream));
+	if (stream == NULL)
+		return -ENOMEM;
+	stream->master = master;
+	stream->rpc = rpc;
+	stream->refs = 1;
+	snprintf(stream->name, sizeof(stream->name), "%s", peer->name);
+	*stream_user = stream;
+	return 0;
+}
+
+static void on_closed(void *stream_user, struct rpc_stream *rpc, int error)
+{
+	struct chunkserver_stream *stream = stream_user;
+	struct master *master = stream->master;
+
+	master_lock(master);
+	stream->over = true;
+	if (stream->server != NULL) {
+		log_info("disconnected name=%s error=\"%s\"", stream->name, rpc_strerror(error));
+		stream->server->stream = NULL;
+		chain_manager_disconnected(chains_manager(master), stream->server->id,
+					   clock_boottime_ns());
+		stream->server = NULL;
+		removals_lost(master->removals);
+		probes_kick(master->probes);
+	}
+	chunkserver_stream_unref(stream);
+	master_unlock(master);
+}
+
+const struct rpc_stream_handler chunkserver_stream_handler = {
+	.open = on_open,
+	.message = on_message,
+	.closed = on_closed,
+};
+
+/* ---- all of them ---- */
+
+void chunkservers_renew_late(struct master *master, uint64_t now_ns)
+{
+	for (struct chunkserver *s = master->chunkservers; s != NULL; s = s->hh.next) {
+		Catena__Renew renew = CATENA__RENEW__INIT;
+		struct push push = {0};
+
+		if (s->stream == NULL || s->unanswered == 0)
+			continue;
+		chain_manager_owes(chains_manager(master), s->id,
+				   !fences_may_renew(master->fences, s->id));
+		if (!chain_manager_renew_late(chains_manager(master), s->id, now_ns))
+			continue;
+		renew.sequence = s->unanswered;
+		renew.index = command_log_durable(master->log);
+		s->unanswered = 0;
+		push_message(&push, SERVER_PUSH_RENEWED, &renew.base);
+		chunkserver_send(s->stream, &push);
+		push_free(&push);
+	}
+}
+
+bool chunkserver_online(struct master *master, const struct chunkserver *server)
+{
+	return chain_manager_online(chains_manager(master), server->id, clock_boottime_ns());
+}
+
+void chunkservers_turn_away(struct master *master)
+{
+	for (struct chunkserver *s = master->chunkservers; s != NULL; s = s->hh.next)
+		if (s->stream != NULL)
+			rpc_stream_close(s->stream->rpc);
+}
+
+void chunkservers_push_map(struct master *master)
+{
+	struct push push = {0};
+
+	if (master->view.hidden)
+		return;
+	push_bytes(&push, SERVER_PUSH_MAPS, master->view.encoded, master->view.encoded_size);
+	for (struct chunkserver *s = master->chunkservers; s != NULL; s = s->hh.next)
+		if (s->stream != NULL && chain_manager_settled(chains_manager(master), s->id))
+			chunkserver_send(s->stream, &push);
+	push_free(&push);
+}
+
+struct rpc_stream *chunkservers_stream_of(struct master *master, uint32_t target_id)
+{
+	const struct map_target *target = cluster_map_target(master->view.map, target_id);
+	struct chunkserver *server;
+
+	if (target == NULL)
+		return NULL;
+	HASH_FIND(hh, master->chunkservers, &target->server_id, sizeof(target->server_id), server);
+	if (server == NULL || server->stream == NULL || !chunkserver_online(master, server) ||
+	    !chain_manager_holds(chains_manager(master), server->id, target_id,
+				 clock_boottime_ns()))
+		return NULL;
+	return rpc_stream_ref(server->stream->rpc);
+}
+
+void chunkservers_free(struct master *master)
+{
+	struct chunkserver *server, *next;
+
+	HASH_ITER(hh, master->chunkservers, server, next)
+	{
+		HASH_DEL(master->chunkservers, server);
+		free(server->syncs);
+		free(server);
+	}
+}

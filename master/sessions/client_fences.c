@@ -1,0 +1,179 @@
+/* client_fences.c - carrying out what fences.h decides: sessions of clients are ended.
+ *
+ * That a session is over comes into the log first. When it is durable the map says so, servers
+ * acknowledge that, and when nothing of the session is left its record is closed. Should the master
+ * be started anew in between, it finds the session fenced in its store, and begins again. */
+#define LOG_MODULE "client"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "common/os/clock.h"
+#include "common/os/log.h"
+#include "master/chains/manager.h"
+#include "master/shell/publisher.h"
+#include "master/sessions/chunkservers.h"
+#include "master/sessions/clients.h"
+
+/* A member that does not acknowledge a session's end for so long loses its place. */
+#define OVERDUE_NS (10 * NS_PER_SEC)
+
+struct fencing {
+	struct command_sync sync;
+	struct master *master;
+	uint64_t session;
+};
+
+int fences_start(struct master *master)
+{
+	master->fences = fences_new(OVERDUE_NS, state_fences_owed(master->state));
+	return master->fences == NULL ? -ENOMEM : 0;
+}
+
+/* ---- beginning ---- */
+
+static void begun(struct master *master, uint64_t session)
+{
+	if (fences_begin(master->fences, session) != 0) {
+		leases_close_failed(master->leases, session);
+		return;
+	}
+	log_info("session fenced session=%llu", (unsigned long long)session);
+	chains_act(master, clock_boottime_ns());
+	/* The map may have said it already. */
+	fences_shown(master);
+	fences_act(master, clock_boottime_ns());
+}
+
+/* On the log's thread. */
+static void on_fence_durable(struct command_sync *sync, int status)
+{
+	struct fencing *fencing = (struct fencing *)sync;
+	struct master *master = fencing->master;
+
+	master_lock(master);
+	if (status != 0)
+		leases_close_failed(master->leases, fencing->session);
+	else if (!master->stopping)
+		begun(master, fencing->session);
+	master_unlock(master);
+	free(fencing);
+}
+
+static void note_index(void *user, uint64_t index, int status, const struct command_result *result)
+{
+	struct command_sync *sync = user;
+
+	sync->index = status == 0 ? index : 0;
+}
+
+void client_fence_session(struct master *master, struct client_session *session)
+{
+	struct command command = {.kind = COMMAND_SESSION_FENCE, .session = session->id};
+	struct fencing *fencing = calloc(1, sizeof(*fencing));
+
+	client_end_stream(master, session);
+	if (fencing != NULL) {
+		fencing->sync.done = on_fence_durable;
+		fencing->master = master;
+		fencing->session = session->id;
+		command_log_propose(master->log, &command, note_index, &fencing->sync);
+	}
+	if (fencing == NULL || fencing->sync.index == 0) {
+		free(fencing);
+		session->close_failed = true;
+		return;
+	}
+	chains_changed(master, fencing->sync.index);
+	command_log_sync(master->log, &fencing->sync);
+}
+
+/* ---- what servers say ---- */
+
+void fences_shown(struct master *master)
+{
+	if (!master->view.hidden &&
+	    fences_map(master->fences, master->view.map, view_version(&master->view),
+		       clock_boottime_ns()) != 0)
+		log_error("fences wait: out of memory");
+}
+
+/* While chains change nobody is: the next chain may have a member that is not. */
+static bool is_harmless(void *user, uint64_t server)
+{
+	struct master *master = user;
+
+	return chains_settled(master) &&
+	       chain_manager_harmless(chains_manager(master), server, clock_boottime_ns());
+}
+
+static bool log_owed(struct master *master, bool owed)
+{
+	struct command command = {.kind = COMMAND_FENCES_OWED, .owed = owed};
+	struct command_sync sync = {.index = 0};
+
+	if (state_fences_owed(master->state) != owed)
+		command_log_propose(master->log, &command, note_index, &sync);
+	return state_fences_owed(master->state) == owed;
+}
+
+/* What it went on without has to be known to the next life of the master, too: in the log before
+ * the session's end is. */
+static void complete(struct master *master, uint64_t id)
+{
+	struct client_session *session = client_session_find(master, id);
+
+	if (session == NULL)
+		fences_end(master->fences, id);
+	else if (fences_owed(master->fences) && !log_owed(master, true))
+		session->close_failed = true;
+	else
+		client_close_session(master, session, "fenced");
+}
+
+static void expel(struct master *master, const struct fence_action *action)
+{
+	const struct cluster_map *map = chains_map(master);
+	struct chain_manager_report report = {.server = action->server,
+					      .pool = action->pool,
+					      .partition = action->partition,
+					      .epoch = action->epoch,
+					      .target = action->target};
+
+	log_warn("target %u does not let go of a client whose session is over: partition=%u",
+		 action->target, action->partition);
+	if (map != NULL)
+		chain_manager_unfit(chains_manager(master), map, &report);
+}
+
+static void tell_manager(void *user, uint32_t pool, uint32_t partition, bool owed)
+{
+	chain_manager_owes_chain(user, pool, partition, owed);
+}
+
+void fences_act(struct master *master, uint64_t now_ns)
+{
+	struct fence_action action;
+	bool owed = fences_owed(master->fences);
+
+	if (!hearing_may_serve(master))
+		return;
+	while (fences_next(master->fences, now_ns, is_harmless, master, &action)) {
+		if (action.kind == FENCE_COMPLETE)
+			complete(master, action.session);
+		else
+			expel(master, &action);
+	}
+	if (owed || fences_owed(master->fences))
+		fences_each_chain(master->fences, tell_manager, chains_manager(master));
+	if (owed && !fences_owed(master->fences))
+		chunkservers_renew_late(master, now_ns);
+}
+
+void fences_tick(struct master *master, uint64_t now_ns)
+{
+	if (!hearing_may_serve(master))
+		return;
+	fences_act(master, now_ns);
+	if (!fences_owed(master->fences) && state_fences_owed(master->state))
+		(void)log_owed(master, false);
+}

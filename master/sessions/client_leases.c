@@ -1,0 +1,384 @@
+/* client_leases.c - carrying out what leases.h decides: admitting, granting, recalling, fencing.
+ *
+ * Sessions and leases begin and end in the log, and count only when that is durable; leases.h says
+ * why. */
+#define LOG_MODULE "client"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include "common/os/clock.h"
+#include "common/os/log.h"
+#include "master/sessions/clients.h"
+
+static void note_index(void *user, uint64_t index, int status, const struct command_result *result)
+{
+	struct command_sync *sync = user;
+
+	sync->index = status == 0 ? index : 0;
+}
+
+/* ---- admission ---- */
+
+struct admission {
+	struct command_sync sync;
+	struct master *master;
+	struct client_stream *stream; /* referenced */
+	struct client_session *session;
+	uint64_t secret;
+};
+
+static void admission_free(struct admission *admission)
+{
+	if (admission->stream != NULL)
+		client_stream_unref(admission->stream);
+	client_session_free(admission->session);
+	free(admission);
+}
+
+/* It is in the state, but nobody will use it. */
+static void abandon(struct master *master, uint64_t session)
+{
+	struct command command = {.kind = COMMAND_SESSION_CLOSE, .session = session};
+	struct command_sync sync;
+
+	command_log_propose(master->log, &command, note_index, &sync);
+}
+
+static void admitted(struct admission *admission)
+{
+	struct master *master = admission->master;
+	struct client_session *session = admission->session;
+	struct client_stream *stream = admission->stream;
+	uint64_t now_ns = clock_boottime_ns();
+
+	if (leases_admitted(master->leases, session->id, !stream->over, now_ns) != 0) {
+		client_refuse(stream, ENOMEM, "out of memory");
+		abandon(master, session->id);
+		return;
+	}
+	admission->session = NULL;
+	HASH_ADD(hh, master->clients, id, sizeof(session->id), session);
+	/* Without a client it runs out like any other. */
+	if (!stream->over)
+		client_attach(session, stream, admission->secret, now_ns);
+	log_info("session opened session=%llu name=%s mount=%s", (unsigned long long)session->id,
+		 session->name, session->mount);
+}
+
+/* On the log's thread. */
+static void on_admission_durable(struct command_sync *sync, int status)
+{
+	struct admission *admission = (struct admission *)sync;
+	struct master *master = admission->master;
+
+	master_lock(master);
+	if (status == 0) {
+		admitted(admission);
+	} else {
+		client_refuse(admission->stream, -status, "the master's store does not work");
+		leases_admit_failed(master->leases);
+		abandon(master, admission->session->id);
+	}
+	if (!master->stopping)
+		clients_act(master, clock_boottime_ns());
+	admission_free(admission);
+	master_unlock(master);
+}
+
+static int propose_session(struct admission *admission)
+{
+	struct master *master = admission->master;
+	struct command command = {.kind = COMMAND_SESSION_OPEN};
+	const char *mount = admission->stream->mount, *name = admission->stream->name;
+
+	if (getrandom(&admission->secret, sizeof(admission->secret), 0) !=
+	    sizeof(admission->secret))
+		return -EIO;
+	if (admission->secret == 0)
+		admission->secret = 1; /* 0 means none in SessionOpen */
+	command.session = state_next_session_id(master->state);
+	command.session_open.secret = admission->secret;
+	command.session_open.mount = mount;
+	command.session_open.name = name;
+	admission->session = client_session_new(command.session, mount, name);
+	if (admission->session == NULL)
+		return -ENOMEM;
+	command_log_propose(master->log, &command, note_index, &admission->sync);
+	return admission->sync.index != 0 ? 0 : -EIO;
+}
+
+static void admit(struct master *master, uint64_t waiter)
+{
+	struct admission *admission = calloc(1, sizeof(*admission));
+	struct client_stream *stream;
+	int rc = -ENOMEM;
+
+	HASH_FIND(hh, master->waiting, &waiter, sizeof(waiter), stream);
+	if (stream == NULL) {
+		free(admission);
+		leases_admit_failed(master->leases);
+		return;
+	}
+	HASH_DEL(master->waiting, stream);
+	stream->waiter = 0;
+	if (admission != NULL) {
+		stream->refs++;
+		*admission = (struct admission){
+			.sync.done = on_admission_durable, .master = master, .stream = stream};
+		rc = propose_session(admission);
+	}
+	if (rc == 0) {
+		command_log_sync(master->log, &admission->sync);
+		return;
+	}
+	if (command_log_error(master->log) != 0)
+		rc = command_log_error(master->log);
+	client_refuse(stream, -rc,
+		      rc == -ENOMEM ? "out of memory" : "the master's store does not work");
+	leases_admit_failed(master->leases);
+	if (admission != NULL)
+		admission_free(admission);
+}
+
+/* ---- the end of a session ---- */
+
+struct closing {
+	struct command_sync sync;
+	struct master *master;
+	uint64_t session;
+};
+
+/* On the log's thread. */
+static void on_close_durable(struct command_sync *sync, int status)
+{
+	struct closing *closing = (struct closing *)sync;
+	struct master *master = closing->master;
+
+	master_lock(master);
+	/* Not durable: the lease core goes on counting it, so that nobody is told to be alone; the
+	 * tick looks after it. */
+	if (status == 0) {
+		fences_end(master->fences, closing->session);
+		leases_closed(master->leases, closing->session);
+	} else {
+		leases_close_failed(master->leases, closing->session);
+	}
+	if (status == 0 && !master->stopping)
+		clients_act(master, clock_boottime_ns());
+	master_unlock(master);
+	free(closing);
+}
+
+static void sync_closing(struct master *master, uint64_t session, uint64_t index)
+{
+	struct closing *closing = calloc(1, sizeof(*closing));
+
+	if (closing == NULL) {
+		leases_close_failed(master->leases, session);
+		return;
+	}
+	closing->sync.done = on_close_durable;
+	closing->sync.index = index;
+	closing->master = master;
+	closing->session = session;
+	command_log_sync(master->log, &closing->sync);
+}
+
+void client_end_stream(struct master *master, struct client_session *session)
+{
+	if (session->stream == NULL)
+		return;
+	client_appends_forget(session->stream);
+	session->stream->session = NULL;
+	session->stream->ended = true;
+	rpc_stream_close(session->stream->rpc);
+	session->stream = NULL;
+	leases_disconnect(master->leases, session->id, clock_boottime_ns());
+}
+
+void client_close_session(struct master *master, struct client_session *session, const char *why)
+{
+	struct command command = {.kind = COMMAND_SESSION_CLOSE, .session = session->id};
+	struct command_sync result;
+
+	client_end_stream(master, session);
+	command_log_propose(master->log, &command, note_index, &result);
+	if (result.index == 0) {
+		session->close_failed = true;
+		return;
+	}
+	log_info("session closed session=%llu name=%s mount=%s reason=\"%s\"",
+		 (unsigned long long)session->id, session->name, session->mount, why);
+	sync_closing(master, session->id, result.index);
+	HASH_DEL(master->clients, session);
+	client_session_free(session);
+}
+
+static void fence(struct master *master, uint64_t id)
+{
+	struct client_session *session = client_session_find(master, id);
+
+	if (session != NULL)
+		client_fence_session(master, session);
+	else /* closed already, but that was not durable */
+		sync_closing(master, id, command_log_applied(master->log));
+}
+
+/* ---- leases ---- */
+
+struct granting {
+	struct command_sync sync;
+	struct master *master;
+	uint64_t session, generation;
+};
+
+static void note_grant(void *user, uint64_t index, int status, const struct command_result *result)
+{
+	struct granting *granting = user;
+
+	granting->sync.index = status == 0 ? index : 0;
+	granting->generation = result->generation;
+}
+
+/* On the log's thread. */
+static void on_grant_durable(struct command_sync *sync, int status)
+{
+	struct granting *granting = (struct granting *)sync;
+	struct master *master = granting->master;
+	uint64_t now_ns = clock_boottime_ns();
+
+	master_lock(master);
+	if (status == 0)
+		leases_granted(master->leases, granting->session, granting->generation);
+	else
+		leases_grant_failed(master->leases, granting->session, now_ns);
+	if (!master->stopping)
+		clients_act(master, now_ns);
+	master_unlock(master);
+	free(granting);
+}
+
+static void grant(struct master *master, uint64_t session, uint64_t now_ns)
+{
+	struct command command = {.kind = COMMAND_LEASE_GRANT, .session = session};
+	struct granting *granting = calloc(1, sizeof(*granting));
+
+	if (granting != NULL) {
+		granting->sync.done = on_grant_durable;
+		granting->master = master;
+		granting->session = session;
+		command_log_propose(master->log, &command, note_grant, granting);
+		if (granting->sync.index != 0) {
+			command_log_sync(master->log, &granting->sync);
+			return;
+		}
+	}
+	free(granting);
+	leases_grant_failed(master->leases, session, now_ns);
+}
+
+/* Whoever is let in is so by a command behind this one: it need not be durable by itself. */
+static void end(struct master *master, const struct lease_action *action, uint64_t now_ns)
+{
+	struct command command = {
+		.kind = COMMAND_LEASE_END, .session = action->id, .generation = action->number};
+	struct command_sync sync;
+
+	command_log_propose(master->log, &command, note_index, &sync);
+	if (sync.index != 0)
+		leases_ended(master->leases, action->id, action->number);
+	else
+		leases_end_failed(master->leases, action->id, now_ns);
+}
+
+static void send_lease(struct master *master, unsigned field, const struct lease_action *action)
+{
+	struct client_session *session = client_session_find(master, action->id);
+	Catena__Lease lease = CATENA__LEASE__INIT;
+	struct push push = {0};
+
+	if (session == NULL || session->stream == NULL)
+		return;
+	lease.kind = field == CLIENT_PUSH_GRANTS ? CATENA__LEASE_KIND__LEASE_EXCLUSIVE
+						 : CATENA__LEASE_KIND__LEASE_NONE;
+	lease.sequence = action->number;
+	push_message(&push, field, &lease.base);
+	client_send(session->stream, &push);
+	push_free(&push);
+	if (field == CLIENT_PUSH_RECALLS)
+		log_info("sole lease recalled session=%llu", (unsigned long long)action->id);
+}
+
+/* ---- after a failure of the store ---- */
+
+struct strangers {
+	struct master *master;
+	uint64_t ids[64];
+	size_t count;
+};
+
+static int note_stranger(void *user, uint64_t id, const char *mount, const char *name)
+{
+	struct strangers *strangers = user;
+
+	if (strangers->count < 64 && client_session_find(strangers->master, id) == NULL)
+		strangers->ids[strangers->count++] = id;
+	return 0;
+}
+
+void clients_reconcile(struct master *master)
+{
+	struct strangers strangers = {.master = master};
+	uint64_t generation, holder = state_tree_lease(master->state, &generation);
+
+	/* The end of a lease that was not durable: it has to be asked for once more. */
+	if (holder != 0 && leases_holder(master->leases) != holder)
+		leases_restore_lease(master->leases, holder, generation);
+	/* Admissions that failed half-way: nobody knows these sessions' secrets. Should there be
+	 * more, the next start gives them up. */
+	if (state_sessions(master->state, note_stranger, &strangers) != 0)
+		return;
+	for (size_t i = 0; i < strangers.count; i++)
+		abandon(master, strangers.ids[i]);
+}
+
+void clients_retry(struct master *master)
+{
+	for (struct client_session *s = master->clients; s != NULL; s = s->hh.next)
+		if (s->close_failed) {
+			s->close_failed = false;
+			leases_close_failed(master->leases, s->id);
+		}
+}
+
+void clients_act(struct master *master, uint64_t now_ns)
+{
+	/* What leases do not look at meanwhile does not count as time. */
+	if (!hearing_may_serve(master))
+		return;
+	struct lease_action action;
+
+	while (leases_next(master->leases, now_ns, &action)) {
+		switch (action.kind) {
+		case LEASE_ACTION_ADMIT:
+			admit(master, action.id);
+			break;
+		case LEASE_ACTION_GRANT:
+			grant(master, action.id, now_ns);
+			break;
+		case LEASE_ACTION_TELL:
+			send_lease(master, CLIENT_PUSH_GRANTS, &action);
+			break;
+		case LEASE_ACTION_END:
+			end(master, &action, now_ns);
+			break;
+		case LEASE_ACTION_RECALL:
+			send_lease(master, CLIENT_PUSH_RECALLS, &action);
+			break;
+		case LEASE_ACTION_FENCE:
+			fence(master, action.id);
+			break;
+		}
+	}
+}

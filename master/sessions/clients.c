@@ -1,0 +1,511 @@
+/* clients.c - streams of clients: admission, resumption, messages, ends. */
+#define LOG_MODULE "client"
+#include "master/sessions/clients.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+#include "common/os/clock.h"
+#include "common/os/log.h"
+#include "master/chains/manager.h"
+#include "master/shell/publisher.h"
+#include "master/sessions/unpack.h"
+
+/* After it is back, a client repeats requests without an answer; see client_requests.c. */
+#define LENIENT_NS     (2 * NS_PER_SEC)
+#define MOUNT_TEXT_MAX 1024u
+/* All it has sent was answered, and nothing is left to be sent. */
+#define GOODBYE_CLEAN 1u
+/* Servers that a client may complain of in one message. */
+#define UNREACHABLE_MAX 64u
+
+static struct log_rate noise;
+
+/* ---- small things ---- */
+
+void client_stream_unref(struct client_stream *stream)
+{
+	if (--stream->refs != 0)
+		return;
+	free(stream->mount);
+	free(stream->early);
+	free(stream);
+}
+
+void client_send(struct client_stream *stream, const struct push *push)
+{
+	int rc;
+
+	if (stream->over || push->size == 0)
+		return;
+	rc = push->failed ? -ENOMEM : rpc_stream_send(stream->rpc, push->data, push->size);
+	if (rc == 0 || rc == -EPIPE)
+		return;
+	/* It comes back on a new stream and asks again for what it did not get. */
+	if (log_rate_ok(&noise, 2))
+		log_warn("stream given up name=%s error=\"%s\"", stream->name, strerror(-rc));
+	rpc_stream_close(stream->rpc);
+}
+
+struct client_session *client_session_find(struct master *master, uint64_t id)
+{
+	struct client_session *session;
+
+	HASH_FIND(hh, master->clients, &id, sizeof(id), session);
+	return session;
+}
+
+struct client_session *client_session_new(uint64_t id, const char *mount, const char *name)
+{
+	struct client_session *session = calloc(1, sizeof(*session));
+
+	if (session == NULL)
+		return NULL;
+	session->id = id;
+	session->mount = strdup(mount);
+	if (session->mount == NULL) {
+		free(session);
+		return NULL;
+	}
+	snprintf(session->name, sizeof(session->name), "%s", name);
+	return session;
+}
+
+void client_session_free(struct client_session *session)
+{
+	if (session == NULL)
+		return;
+	free(session->mount);
+	free(session);
+}
+
+/* ---- beginning ---- */
+
+static void send_opened(struct client_stream *stream, Catena__SessionOpened *opened, bool with_map)
+{
+	struct master *master = stream->master;
+	struct push push = {0};
+
+	opened->cluster = (char *)state_cluster(master->state);
+	opened->instance = state_instance(master->state);
+	push_message(&push, CLIENT_PUSH_OPENED, &opened->base);
+	if (with_map && !master->view.hidden)
+		push_bytes(&push, CLIENT_PUSH_MAPS, master->view.encoded,
+			   master->view.encoded_size);
+	client_send(stream, &push);
+	push_free(&push);
+}
+
+void client_refuse(struct client_stream *stream, int error, const char *message)
+{
+	Catena__SessionOpened opened = CATENA__SESSION_OPENED__INIT;
+
+	if (log_rate_ok(&noise, 5))
+		log_warn("session refused name=%s reason=\"%s\"", stream->name, message);
+	opened.error = error;
+	opened.message = (char *)message;
+	send_opened(stream, &opened, false);
+}
+
+static void attach(struct client_session *session, struct client_stream *stream, uint64_t secret,
+		   bool forgotten, uint64_t now_ns)
+{
+	struct master *master = stream->master;
+	Catena__SessionOpened opened = CATENA__SESSION_OPENED__INIT;
+	struct state_life life;
+
+	if (session->stream != NULL) {
+		client_appends_forget(session->stream);
+		session->stream->session = NULL;
+		session->stream->ended = true;
+		rpc_stream_close(session->stream->rpc);
+	}
+	session->stream = stream;
+	session->lenient_until_ns = now_ns + LENIENT_NS;
+	stream->session = session;
+	opened.session_id = session->id;
+	opened.session_secret = secret;
+	opened.lease_ns = master->config.client_lease_ns;
+	opened.default_pool = master->view.map->pools[0].id;
+	opened.forgotten = forgotten;
+	state_life(master->state, &life);
+	opened.life = life.chance;
+	send_opened(stream, &opened, true);
+}
+
+void client_attach(struct client_session *session, struct client_stream *stream, uint64_t secret,
+		   uint64_t now_ns)
+{
+	attach(session, stream, secret, false, now_ns);
+}
+
+static void resume(struct client_stream *stream, const Catena__SessionOpen *open, uint64_t now_ns)
+{
+	struct master *master = stream->master;
+	struct client_session *session = client_session_find(master, open->session_id);
+	int rc = command_log_error(master->log);
+	uint64_t done;
+
+	if (rc != 0) {
+		client_refuse(stream, -rc, "the master's store does not work");
+		return;
+	}
+	rc = state_session_check(master->state, open->session_id, open->session_secret);
+	if (session == NULL || rc == -ENOENT) {
+		client_refuse(stream, ESTALE, "the session is gone");
+		return;
+	}
+	if (rc != 0 || strcmp(session->name, stream->name) != 0) {
+		client_refuse(stream, EACCES, "this is another client's session");
+		return;
+	}
+	done = state_session_done(master->state, session->id);
+	if (open->answered > done)
+		log_error("commands are lost that were answered and not synced session=%llu "
+			  "name=%s answered=%llu done=%llu: did this machine lose its power?",
+			  (unsigned long long)session->id, session->name,
+			  (unsigned long long)open->answered, (unsigned long long)done);
+	attach(session, stream, open->session_secret, open->answered > done, now_ns);
+	leases_resume(master->leases, session->id, now_ns);
+	log_info("session resumed session=%llu name=%s mount=%s", (unsigned long long)session->id,
+		 session->name, session->mount);
+}
+
+static void arrive(struct client_stream *stream, const Catena__SessionOpen *open)
+{
+	struct master *master = stream->master;
+	int rc;
+
+	stream->mount = strndup(open->mount, MOUNT_TEXT_MAX);
+	if (stream->mount == NULL) {
+		client_refuse(stream, ENOMEM, "out of memory");
+		return;
+	}
+	stream->waiter = ++master->next_waiter;
+	rc = leases_arrive(master->leases, stream->waiter);
+	if (rc != 0) {
+		stream->waiter = 0;
+		client_refuse(stream, -rc, rc == -EUSERS ? "too many clients" : strerror(-rc));
+		return;
+	}
+	HASH_ADD(hh, master->waiting, waiter, sizeof(stream->waiter), stream);
+}
+
+/* It is answered when the master may serve. */
+static void wait_for_hearing(struct client_stream *stream, const Catena__SessionOpen *open)
+{
+	stream->early_size = catena__session_open__get_packed_size(open);
+	stream->early = malloc(stream->early_size + 1);
+	if (stream->early == NULL) {
+		client_refuse(stream, ENOMEM, "out of memory");
+		return;
+	}
+	catena__session_open__pack(open, stream->early);
+	DL_APPEND(stream->master->early, stream);
+}
+
+static void forget_early(struct client_stream *stream)
+{
+	if (stream->early == NULL)
+		return;
+	DL_DELETE(stream->master->early, stream);
+	free(stream->early);
+	stream->early = NULL;
+}
+
+/* False: the client does what no client may do. */
+static bool open_session(struct client_stream *stream, const Catena__SessionOpen *open,
+			 uint64_t now_ns)
+{
+	struct master *master = stream->master;
+
+	if (stream->session != NULL || stream->waiter != 0 || stream->early != NULL)
+		return false;
+	if (master->hearing.behind[0] != '\0') {
+		client_refuse(stream, HEARING_ERROR, master->hearing.behind);
+		return true;
+	}
+	/* A new mount needs a map: without one it could tell of no file where it is. */
+	if (!hearing_may_serve(master) || (open->session_id == 0 && master->view.hidden)) {
+		wait_for_hearing(stream, open);
+		return true;
+	}
+	if (open->protocol != MASTER_PROTOCOL) {
+		client_refuse(stream, EPROTONOSUPPORT, "the master speaks protocol 1");
+	} else if (open->cluster[0] != '\0' &&
+		   strcmp(open->cluster, state_cluster(master->state)) != 0) {
+		client_refuse(stream, EXDEV, "this is the master of another cluster");
+	} else if (open->instance != 0 && open->instance != state_instance(master->state)) {
+		client_refuse(stream, EXDEV,
+			      "the cluster was made anew (catena-master --init) since this was "
+			      "mounted: unmount and mount again");
+	} else if (open->session_id >= STATE_ID_END) {
+		client_refuse(stream, EINVAL,
+			      "the session is one of another group of masters: this master knows "
+			      "of none");
+	} else if (open->session_id != 0) {
+		resume(stream, open, now_ns);
+	} else {
+		arrive(stream, open);
+	}
+	return true;
+}
+
+/* ---- messages ---- */
+
+static void renew(struct client_stream *stream, const Catena__ClientBatch *batch, struct push *push,
+		  uint64_t now_ns)
+{
+	for (size_t i = 0; i < batch->n_renews; i++)
+		if (leases_renew(stream->master->leases, stream->session->id, now_ns))
+			push_message(push, CLIENT_PUSH_RENEWED, &batch->renews[i]->base);
+}
+
+static void give_back(struct client_stream *stream, const Catena__ClientBatch *batch)
+{
+	for (size_t i = 0; i < batch->n_returns; i++)
+		if (batch->returns[i]->ino == 0 &&
+		    batch->returns[i]->kind == CATENA__LEASE_KIND__LEASE_NONE)
+			leases_return(stream->master->leases, stream->session->id,
+				      batch->returns[i]->sequence);
+}
+
+static void ignore_result(void *user, uint64_t index, int status,
+			  const struct command_result *result)
+{
+}
+
+static void forget_answered(struct client_stream *stream, const Catena__ClientBatch *batch)
+{
+	struct command command = {.kind = COMMAND_ANSWERED, .session = stream->session->id};
+
+	for (size_t i = 0; i < batch->n_answered; i++)
+		if (batch->answered[i] > command.answered_through)
+			command.answered_through = batch->answered[i];
+	if (command.answered_through != 0)
+		command_log_propose(stream->master->log, &command, ignore_result, NULL);
+}
+
+static void say_goodbye(struct client_stream *stream, uint32_t how)
+{
+	if (how == GOODBYE_CLEAN)
+		client_close_session(stream->master, stream->session, "goodbye");
+	else
+		leases_fence(stream->master->leases, stream->session->id);
+}
+
+/* False: the client does what no client may do. */
+static bool handle(struct client_stream *stream, const Catena__ClientBatch *batch,
+		   struct push *push)
+{
+	uint64_t now_ns = clock_boottime_ns();
+
+	for (size_t i = 0; i < batch->n_open; i++)
+		if (!open_session(stream, batch->open[i], now_ns))
+			return false;
+	if (stream->session == NULL)
+		return batch->n_requests == 0 && batch->n_returns == 0 && batch->n_renews == 0;
+	client_requests(stream, batch, push, now_ns);
+	client_appends_go(stream->master, now_ns);
+	renew(stream, batch, push, now_ns);
+	give_back(stream, batch);
+	forget_answered(stream, batch);
+	for (size_t i = 0; i < batch->n_unreachable && i < UNREACHABLE_MAX; i++)
+		chain_manager_client_unreachable(chains_manager(stream->master),
+						 stream->session->id, batch->unreachable[i],
+						 now_ns);
+	if (batch->n_goodbye != 0)
+		say_goodbye(stream, batch->goodbye[0]);
+	return true;
+}
+
+static void on_message(void *stream_user, struct rpc_stream *rpc, const uint8_t *data, size_t size)
+{
+	struct client_stream *stream = stream_user;
+	struct master *master = stream->master;
+	struct push push = {0};
+	struct unpack unpack;
+	Catena__ClientBatch *batch =
+		catena__client_batch__unpack(unpack_begin(&unpack), size, data);
+	bool orderly = false, over;
+
+	if (batch == NULL) {
+		if (log_rate_ok(&noise, 5))
+			log_warn("a client sent what cannot be decoded name=%s bytes=%zu",
+				 stream->name, size);
+		rpc_stream_close(rpc);
+		return;
+	}
+	master_lock(master);
+	over = stream->over || stream->ended;
+	if (stream->session != NULL && master->hearing.behind[0] != '\0') {
+		rpc_stream_close(rpc);
+		over = true;
+	}
+	if (!over) {
+		orderly = handle(stream, batch, &push);
+		if (batch->n_open + batch->n_renews + batch->n_returns + batch->n_goodbye != 0)
+			clients_act(master, clock_boottime_ns());
+	}
+	master_unlock(master);
+	catena__client_batch__free_unpacked(batch, &unpack.allocator);
+	/* On this thread the stream cannot be closed meanwhile. */
+	client_send(stream, &push);
+	push_free(&push);
+	if (!orderly && !over) {
+		if (log_rate_ok(&noise, 5))
+			log_warn("a client breaks the protocol name=%s", stream->name);
+		rpc_stream_close(rpc);
+	}
+}
+
+/* ---- the stream's life ---- */
+
+static int on_open(void *server_user, struct rpc_stream *rpc, const struct tls_identity *peer,
+		   void **stream_user)
+{
+	struct master *master = server_user;
+	struct client_stream *stream;
+
+	if (peer->role != TLS_ROLE_CLIENT || strcmp(peer->cluster, master->self.cluster) != 0) {
+		if (log_rate_ok(&noise, 5))
+			log_warn("session refused name=%s role=%s cluster=%s reason=\"not a client "
+				 "of "
+				 "this cluster\"",
+				 peer->name, tls_role_name(peer->role), peer->cluster);
+		return -EACCES;
+	}
+	stream = calloc(1, sizeof(*stream));
+	if (stream == NULL)
+		return -ENOMEM;
+	stream->master = master;
+	stream->rpc = rpc;
+	stream->refs = 1;
+	snprintf(stream->name, sizeof(stream->name), "%s", peer->name);
+	*stream_user = stream;
+	return 0;
+}
+
+static void on_closed(void *stream_user, struct rpc_stream *rpc, int error)
+{
+	struct client_stream *stream = stream_user;
+	struct master *master = stream->master;
+
+	master_lock(master);
+	stream->over = true;
+	client_appends_forget(stream);
+	forget_early(stream);
+	if (stream->waiter != 0) {
+		leases_depart(master->leases, stream->waiter);
+		HASH_DEL(master->waiting, stream);
+		stream->waiter = 0;
+	}
+	if (stream->session != NULL) {
+		stream->session->stream = NULL;
+		leases_disconnect(master->leases, stream->session->id, clock_boottime_ns());
+		log_info("disconnected session=%llu name=%s error=\"%s\"",
+			 (unsigned long long)stream->session->id, stream->name,
+			 rpc_strerror(error));
+		stream->session = NULL;
+	}
+	if (!master->stopping)
+		clients_act(master, clock_boottime_ns());
+	client_stream_unref(stream);
+	master_unlock(master);
+}
+
+const struct rpc_stream_handler client_stream_handler = {
+	.open = on_open,
+	.message = on_message,
+	.closed = on_closed,
+};
+
+void clients_heard(struct master *master, uint64_t now_ns)
+{
+	/* Some may have to wait on, behind the last. */
+	struct client_stream *last = master->early == NULL ? NULL : master->early->prev, *next;
+
+	for (struct client_stream *stream = master->early; stream != NULL; stream = next) {
+		Catena__SessionOpen *open =
+			catena__session_open__unpack(NULL, stream->early_size, stream->early);
+
+		next = stream == last ? NULL : stream->next;
+		forget_early(stream);
+		if (open == NULL)
+			client_refuse(stream, ENOMEM, "out of memory");
+		else
+			(void)open_session(stream, open, now_ns);
+		catena__session_open__free_unpacked(open, NULL);
+	}
+	clients_act(master, now_ns);
+}
+
+void clients_turn_away(struct master *master)
+{
+	struct client_stream *stream, *next, *hashed;
+
+	DL_FOREACH_SAFE(master->early, stream, next)
+	{
+		forget_early(stream);
+		client_refuse(stream, HEARING_ERROR, master->hearing.behind);
+	}
+	HASH_ITER(hh, master->waiting, stream, hashed)
+	{
+		rpc_stream_close(stream->rpc);
+	}
+	for (struct client_session *s = master->clients; s != NULL; s = s->hh.next)
+		if (s->stream != NULL)
+			rpc_stream_close(s->stream->rpc);
+}
+
+void clients_push_map(struct master *master)
+{
+	struct push push = {0};
+
+	push_bytes(&push, CLIENT_PUSH_MAPS, master->view.encoded, master->view.encoded_size);
+	for (struct client_session *s = master->clients; s != NULL; s = s->hh.next)
+		if (s->stream != NULL)
+			client_send(s->stream, &push);
+	push_free(&push);
+}
+
+/* ---- at start and at the end ---- */
+
+static int load_one(void *user, uint64_t id, const char *mount, const char *name)
+{
+	struct master *master = user;
+	struct client_session *session = client_session_new(id, mount, name);
+	int rc;
+
+	if (session == NULL)
+		return -ENOMEM;
+	rc = leases_restore(master->leases, id, state_session_is_fenced(master->state, id),
+			    clock_boottime_ns());
+	if (rc != 0) {
+		client_session_free(session);
+		return rc;
+	}
+	HASH_ADD(hh, master->clients, id, sizeof(session->id), session);
+	return 0;
+}
+
+int clients_load(struct master *master)
+{
+	uint64_t generation, holder = state_tree_lease(master->state, &generation);
+	int rc = state_sessions(master->state, load_one, master);
+
+	if (rc == 0 && holder != 0)
+		leases_restore_lease(master->leases, holder, generation);
+	return rc;
+}
+
+void clients_free(struct master *master)
+{
+	struct client_session *session, *next;
+
+	HASH_ITER(hh, master->clients, session, next)
+	{
+		HASH_DEL(master->clients, session);
+		client_session_free(session);
+	}
+}

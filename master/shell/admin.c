@@ -1,0 +1,243 @@
+/* admin.c - the Admin call: what administrators set. Answered when it is durable. */
+#define LOG_MODULE "admin"
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "common/os/clock.h"
+#include "common/os/log.h"
+#include "master/chains/manager.h"
+#include "master/shell/publisher.h"
+#include "master/sessions/unpack.h"
+
+#define DRAIN_MAX      4096u
+#define PARTITIONS_ALL UINT32_MAX
+#define MESSAGE_BYTES  256
+
+struct answer {
+	struct command_sync sync;
+	struct master *master;
+	struct rpc_call *call;
+	int error; /* positive */
+	char message[MESSAGE_BYTES];
+};
+
+static void say(struct answer *answer, int error, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(answer->message, sizeof(answer->message), format, args);
+	va_end(args);
+	answer->error = error;
+}
+
+static void send_answer(struct answer *answer)
+{
+	Catena__AdminReply reply = CATENA__ADMIN_REPLY__INIT;
+	uint8_t data[MESSAGE_BYTES + 64];
+	size_t size;
+
+	reply.error = answer->error;
+	reply.message = answer->message;
+	size = catena__admin_reply__pack(&reply, data);
+	rpc_call_reply(answer->call, 0, data, size);
+	free(answer);
+}
+
+/* On the log's thread. */
+static void on_durable(struct command_sync *sync, int status)
+{
+	struct answer *answer = (struct answer *)sync;
+	struct master *master = answer->master;
+
+	if (status != 0) {
+		say(answer, -status, "the master's store does not work: %s", strerror(-status));
+	} else {
+		master_lock(master);
+		if (!master->stopping)
+			chains_act(master, clock_boottime_ns());
+		master_unlock(master);
+	}
+	send_answer(answer);
+}
+
+static void on_applied(void *user, uint64_t index, int status, const struct command_result *result)
+{
+	struct answer *answer = user;
+
+	answer->sync.index = status == 0 ? index : 0;
+	if (status != 0)
+		say(answer, -status, "%s", strerror(-status));
+}
+
+/* ---- operations: each proposes, or says why not ---- */
+
+static void drain(struct answer *answer, const Catena__DrainRequest *request)
+{
+	struct command command = {.kind = COMMAND_DRAIN};
+	struct master *master = answer->master;
+	const struct cluster_map *map = chains_map(master);
+
+	if (request->n_target_ids == 0 || request->n_target_ids > DRAIN_MAX) {
+		say(answer, EINVAL, "name 1 to %u targets", DRAIN_MAX);
+		return;
+	}
+	for (size_t i = 0; map != NULL && i < request->n_target_ids; i++)
+		if (cluster_map_target(map, request->target_ids[i]) == NULL) {
+			say(answer, ENOENT, "there is no target %u", request->target_ids[i]);
+			return;
+		}
+	command.drain.targets = request->target_ids;
+	command.drain.count = request->n_target_ids;
+	command.drain.draining = request->undo == 0;
+	command_log_propose(master->log, &command, on_applied, answer);
+	if (answer->sync.index == 0)
+		return;
+	chains_changed(master, answer->sync.index);
+	say(answer, 0, "%zu targets %s", request->n_target_ids,
+	    request->undo ? "are used again" : "are being emptied");
+	log_info("drain targets=%zu first=%u undo=%d", request->n_target_ids,
+		 request->target_ids[0], request->undo);
+}
+
+static void recovery(struct answer *answer, const Catena__Recovery *request)
+{
+	struct command command = {.kind = COMMAND_RECOVERY};
+	struct master *master = answer->master;
+
+	command.recovery.rate = request->rate;
+	command.recovery.paused = request->paused != 0;
+	command_log_propose(master->log, &command, on_applied, answer);
+	if (answer->sync.index == 0)
+		return;
+	chain_manager_set_recovery(chains_manager(master), command.recovery.paused);
+	chains_push_recovery(master, NULL);
+	say(answer, 0, "recovery %s, rate %llu bytes/s", request->paused ? "is paused" : "goes on",
+	    (unsigned long long)request->rate);
+	log_info("recovery rate=%llu paused=%d", (unsigned long long)request->rate,
+		 request->paused);
+}
+
+static void accept_one(struct answer *answer, const Catena__AcceptDataLossRequest *request)
+{
+	struct master *master = answer->master;
+	int rc = chain_manager_accept_data_loss(chains_manager(master), chains_map(master),
+						request->pool, request->partition,
+						request->target_id);
+
+	if (rc == -ENOENT)
+		say(answer, ENOENT, "target %u is no member of partition %u of pool %u",
+		    request->target_id, request->partition, request->pool);
+	else if (rc == -EBUSY)
+		say(answer, EBUSY,
+		    "partition %u of pool %u has an in-sync member that is there: nothing is lost",
+		    request->partition, request->pool);
+	else if (rc == -EAGAIN)
+		say(answer, EAGAIN, "target %u is not there", request->target_id);
+	else
+		say(answer, 0, "partition %u of pool %u goes on with what target %u has",
+		    request->partition, request->pool, request->target_id);
+}
+
+static void accept_all(struct answer *answer, const Catena__AcceptDataLossRequest *request)
+{
+	struct master *master = answer->master;
+	const struct map_pool *pool = cluster_map_pool(chains_map(master), request->pool);
+	uint32_t count = 0;
+
+	if (pool == NULL) {
+		say(answer, ENOENT, "there is no pool %u", request->pool);
+		return;
+	}
+	for (uint32_t p = 0; p < pool->partitions; p++)
+		count += chain_manager_accept_data_loss(chains_manager(master), chains_map(master),
+							request->pool, p, request->target_id) == 0
+				 ? 1
+				 : 0;
+	if (count == 0)
+		say(answer, ENOENT,
+		    "no partition of pool %u has lost all in-sync members and has target %u, or "
+		    "that is not there",
+		    request->pool, request->target_id);
+	else
+		say(answer, 0, "%u partitions of pool %u go on with what target %u has", count,
+		    request->pool, request->target_id);
+}
+
+static void accept_loss(struct answer *answer, const Catena__AcceptDataLossRequest *request)
+{
+	if (chains_map(answer->master) == NULL)
+		say(answer, ENOMEM, "out of memory");
+	else if (request->partition == PARTITIONS_ALL)
+		accept_all(answer, request);
+	else
+		accept_one(answer, request);
+	log_warn("data loss accepted pool=%u partition=%u target=%u result=\"%s\"", request->pool,
+		 request->partition, request->target_id, answer->message);
+	if (answer->error == 0)
+		chains_act(answer->master, clock_boottime_ns());
+}
+
+static void execute(struct answer *answer, const Catena__AdminRequest *request)
+{
+	char why[HEARING_TEXT_MAX + 64];
+
+	if (hearing_describe(answer->master, why, sizeof(why))) {
+		say(answer, EAGAIN, "%s", why);
+		return;
+	}
+	switch (request->op_case) {
+	case CATENA__ADMIN_REQUEST__OP_DRAIN:
+		drain(answer, request->drain);
+		break;
+	case CATENA__ADMIN_REQUEST__OP_RECOVERY:
+		recovery(answer, request->recovery);
+		break;
+	case CATENA__ADMIN_REQUEST__OP_ACCEPT_DATA_LOSS:
+		accept_loss(answer, request->accept_data_loss);
+		break;
+	default:
+		say(answer, EINVAL, "the master does not know this request");
+	}
+}
+
+void admin_serve(void *server_user, struct rpc_call *call, const struct tls_identity *peer,
+		 const uint8_t *data, size_t size)
+{
+	static struct log_rate rate;
+	struct master *master = server_user;
+	Catena__AdminRequest *request;
+	struct answer *answer;
+	struct unpack unpack;
+	bool waits;
+
+	if (peer->role != TLS_ROLE_ADMIN || strcmp(peer->cluster, master->self.cluster) != 0) {
+		if (log_rate_ok(&rate, 5))
+			log_warn("administration refused name=%s role=%s", peer->name,
+				 tls_role_name(peer->role));
+		rpc_call_reply(call, -EACCES, NULL, 0);
+		return;
+	}
+	request = catena__admin_request__unpack(unpack_begin(&unpack), size, data);
+	answer = request == NULL ? NULL : calloc(1, sizeof(*answer));
+	if (answer == NULL) {
+		if (request != NULL)
+			catena__admin_request__free_unpacked(request, &unpack.allocator);
+		rpc_call_reply(call, request == NULL ? -EINVAL : -ENOMEM, NULL, 0);
+		return;
+	}
+	answer->sync.done = on_durable;
+	answer->master = master;
+	answer->call = call;
+	master_lock(master);
+	execute(answer, request);
+	master_unlock(master);
+	catena__admin_request__free_unpacked(request, &unpack.allocator);
+	waits = answer->sync.index != 0;
+	if (waits)
+		command_log_sync(master->log, &answer->sync);
+	else
+		send_answer(answer);
+}

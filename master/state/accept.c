@@ -1,0 +1,150 @@
+/* accept.c - the store goes on although targets have seen what comes after it. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "master/state/chain_faults.h"
+#include "master/chains/manager.h"
+#include "master/state/internal.h"
+
+/* What was given out after this store is not known: all numbers go on far above. And above those
+ * that were given when a store was accepted after this one was copied: every time lives jump, too,
+ * but for acceptances that nobody has heard of, from which chance keeps apart.
+ */
+static void jump(struct counters *counters, const struct state_accept *accept, uint64_t lives)
+{
+	uint64_t times = lives / ACCEPT_LIFE_GAP + (lives % ACCEPT_LIFE_GAP > ACCEPT_LIFE_GAP / 2);
+	uint64_t most = STATE_ID_END / ACCEPT_ID_GAP; /* there is no room for more */
+	uint64_t gap = ACCEPT_ID_GAP * (times < most ? times + 1 : most) +
+		       (accept->chance >> ACCEPT_CHANCE_SHIFT);
+	uint64_t version = accept->seen_version >> MAP_CHANGE_BITS;
+
+	if (!MANAGER_FAULTY(ACCEPT_IDS_SHORT)) {
+		counters->next_ino += gap;
+		counters->next_file_id += gap;
+		counters->next_session += gap;
+		counters->next_removal += gap;
+	}
+	if (counters->map_version < version)
+		counters->map_version = version;
+	counters->map_version += ACCEPT_VERSION_GAP;
+	if (counters->next_target <= accept->seen_target)
+		counters->next_target = accept->seen_target + 1;
+	if (counters->next_server <= accept->seen_server)
+		counters->next_server = accept->seen_server + 1;
+}
+
+static bool has_room(const struct counters *counters)
+{
+	return counters->next_ino < STATE_ID_END && counters->next_file_id < STATE_ID_END &&
+	       counters->next_session < STATE_ID_END &&
+	       counters->map_version < UINT64_C(1) << (64 - MAP_CHANGE_BITS);
+}
+
+/* Targets that the store does not know keep the numbers that they have in the chains. */
+static int take_targets(struct txn *txn, const struct state_accept *accept)
+{
+	for (size_t i = 0; i < accept->target_count; i++) {
+		const struct state_accepted_target *from = &accept->targets[i];
+		struct state_target target = {
+			.id = from->id, .server_id = from->server.id, .life = from->life};
+
+		if (from->id == 0 || from->server.id == 0 ||
+		    cluster_find_target(&txn->state->cluster, from->id) != NULL)
+			return -EINVAL;
+		memcpy(target.uuid, from->uuid, sizeof(target.uuid));
+		cluster_put_target(txn->batch, &target);
+		cluster_put_server(txn->batch, &from->server);
+	}
+	return 0;
+}
+
+static int take_lives(struct txn *txn, const struct state_accept *accept)
+{
+	for (size_t i = 0; i < accept->life_count; i++) {
+		const struct state_target *known =
+			cluster_find_target(&txn->state->cluster, accept->lives[i].target);
+		struct state_target target;
+
+		if (known == NULL)
+			return -EINVAL;
+		target = *known;
+		target.life = accept->lives[i].life;
+		cluster_put_target(txn->batch, &target);
+	}
+	return 0;
+}
+
+static bool is_known(struct state *state, const struct state_accept *accept, uint32_t target)
+{
+	for (size_t i = 0; i < accept->target_count; i++)
+		if (accept->targets[i].id == target)
+			return true;
+	return cluster_find_target(&state->cluster, target) != NULL;
+}
+
+static bool change_ok(struct state *state, const struct state_accept *accept,
+		      const struct chain_change *change)
+{
+	const struct state_pool *pool = cluster_find_pool(&state->cluster, change->pool);
+
+	if (pool == NULL || change->partition >= pool->partitions || change->chain.count == 0 ||
+	    change->chain.count > CHAIN_MEMBERS_MAX ||
+	    change->chain.members[0].state != MEMBER_IN_SYNC ||
+	    change->chain.epoch <= pool->chains[change->partition].epoch)
+		return false;
+	for (uint32_t i = 0; i < change->chain.count; i++)
+		if (!is_known(state, accept, change->chain.members[i].target_id) ||
+		    chain_index(&change->chain, change->chain.members[i].target_id) != (int)i)
+			return false;
+	return true;
+}
+
+int state_apply_accept(struct state *state, uint64_t index, const struct state_accept *accept)
+{
+	struct state_life last;
+	struct txn *txn;
+	int rc = state_ready(state);
+
+	if (rc != 0)
+		return rc;
+	if (accept->chance == 0)
+		return -EINVAL;
+	state_life(state, &last);
+	txn = txn_begin(state, NULL, 0);
+	jump(&txn->counters, accept,
+	     accept->seen_life > last.number ? accept->seen_life - last.number : 0);
+	if (!has_room(&txn->counters))
+		return -EOVERFLOW;
+	rc = take_targets(txn, accept);
+	if (rc == 0)
+		rc = take_lives(txn, accept);
+	if (rc != 0)
+		return rc;
+	for (size_t i = 0; i < accept->chain_count; i++) {
+		const struct chain_change *change = &accept->chains[i];
+
+		if (!change_ok(state, accept, change))
+			return -EINVAL;
+		cluster_put_chain(txn->batch, change->pool, change->partition, &change->chain);
+	}
+	rc = cluster_put_fence(txn->batch, NULL, 0);
+	/* Sessions were closed without anybody knowing whether something of them is still on its
+	 * way: nobody serves before all have said that nothing is. */
+	if (!MANAGER_FAULTY(ACCEPT_UNFENCED))
+		leases_put_owed(txn->batch, true);
+	/* The former lives are not this one's past any more, as some of them have been gone on with
+	 * elsewhere. */
+	lives_forget(txn);
+	if (rc == 0)
+		rc = lives_begin(
+			txn, index,
+			(accept->seen_life > last.number ? accept->seen_life : last.number) +
+				ACCEPT_LIFE_GAP,
+			accept->chance);
+	if (rc != 0)
+		return rc;
+	rc = txn_commit(txn, index);
+	/* Memory has not followed, and is read anew. */
+	state->stale = true;
+	return rc != 0 ? rc : state_ready(state);
+}

@@ -1,0 +1,221 @@
+/* cache.c - inodes and directory entries in front of the store.
+ *
+ * Set-associative: a key may be in the WAYS places of its set only, and takes the place used
+ * longest ago. So the size is fixed, nothing is allocated after the start, and a look-up touches a
+ * few neighbouring lines of memory. */
+#include <string.h>
+#include <sys/mman.h>
+#include "master/state/internal.h"
+
+#define WAYS        8u
+#define INODE_SETS  (1u << 14) /* 131,072 inodes, about 23 MiB when full */
+#define DENTRY_SETS (1u << 14) /* as many entries, about 12 MiB */
+#define SHORT_NAME  58u
+
+struct inode_cache {
+	uint64_t clock;
+	struct {
+		uint64_t ino[WAYS]; /* 0: free */
+		uint64_t used[WAYS];
+		struct inode inode[WAYS];
+	} sets[INODE_SETS];
+};
+
+struct cached_dentry {
+	uint64_t ino;
+	uint8_t type, name_size;
+	uint8_t name[SHORT_NAME];
+};
+
+struct dentry_cache {
+	uint64_t clock;
+	struct {
+		uint64_t parent[WAYS]; /* 0: free */
+		uint64_t cookie[WAYS];
+		uint64_t used[WAYS];
+		struct cached_dentry dentry[WAYS];
+	} sets[DENTRY_SETS];
+};
+
+static size_t spread(uint64_t x, size_t sets)
+{
+	x *= 0x9e3779b97f4a7c15ull;
+	return (size_t)(x >> 32) & (sets - 1);
+}
+
+static unsigned oldest(const uint64_t used[WAYS])
+{
+	unsigned way = 0;
+
+	for (unsigned i = 1; i < WAYS; i++)
+		if (used[i] < used[way])
+			way = i;
+	return way;
+}
+
+/* Of the system, zeroed and not touched: it costs what is used. calloc() would give memory that was
+ * freed before, and clear all of it. */
+static void *untouched_new(size_t size)
+{
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return memory == MAP_FAILED ? NULL : memory;
+}
+
+/* NULL is allowed. */
+static void untouched_free(void *memory, size_t size)
+{
+	if (memory != NULL)
+		(void)munmap(memory, size);
+}
+
+/* ---- inodes ---- */
+
+struct inode_cache *inode_cache_new(void)
+{
+	return untouched_new(sizeof(struct inode_cache));
+}
+
+void inode_cache_free(struct inode_cache *cache)
+{
+	untouched_free(cache, sizeof(*cache));
+}
+
+void inode_cache_clear(struct inode_cache *cache)
+{
+	if (cache->clock == 0)
+		return; /* never used: its memory shall stay untouched */
+	for (size_t i = 0; i < INODE_SETS; i++) {
+		memset(cache->sets[i].ino, 0, sizeof(cache->sets[i].ino));
+		memset(cache->sets[i].used, 0, sizeof(cache->sets[i].used));
+	}
+}
+
+const struct inode *inode_cache_get(struct inode_cache *cache, uint64_t ino)
+{
+	size_t set = spread(ino, INODE_SETS);
+
+	for (unsigned way = 0; way < WAYS; way++)
+		if (cache->sets[set].ino[way] == ino) {
+			cache->sets[set].used[way] = ++cache->clock;
+			return &cache->sets[set].inode[way];
+		}
+	return NULL;
+}
+
+void inode_cache_put(struct inode_cache *cache, const struct inode *inode)
+{
+	size_t set = spread(inode->ino, INODE_SETS);
+	unsigned way;
+
+	for (way = 0; way < WAYS; way++)
+		if (cache->sets[set].ino[way] == inode->ino)
+			break;
+	if (way == WAYS)
+		way = oldest(cache->sets[set].used);
+	cache->sets[set].ino[way] = inode->ino;
+	cache->sets[set].used[way] = ++cache->clock;
+	cache->sets[set].inode[way] = *inode;
+}
+
+void inode_cache_drop(struct inode_cache *cache, uint64_t ino)
+{
+	size_t set = spread(ino, INODE_SETS);
+
+	for (unsigned way = 0; way < WAYS; way++)
+		if (cache->sets[set].ino[way] == ino) {
+			cache->sets[set].ino[way] = 0;
+			cache->sets[set].used[way] = 0;
+		}
+}
+
+/* ---- directory entries ---- */
+
+struct dentry_cache *dentry_cache_new(void)
+{
+	return untouched_new(sizeof(struct dentry_cache));
+}
+
+void dentry_cache_free(struct dentry_cache *cache)
+{
+	untouched_free(cache, sizeof(*cache));
+}
+
+void dentry_cache_clear(struct dentry_cache *cache)
+{
+	if (cache->clock == 0)
+		return;
+	for (size_t i = 0; i < DENTRY_SETS; i++) {
+		memset(cache->sets[i].parent, 0, sizeof(cache->sets[i].parent));
+		memset(cache->sets[i].used, 0, sizeof(cache->sets[i].used));
+	}
+}
+
+static size_t dentry_set(uint64_t parent, uint64_t cookie)
+{
+	return spread(parent * 0xff51afd7ed558ccdull ^ cookie, DENTRY_SETS);
+}
+
+static unsigned dentry_way(const struct dentry_cache *cache, size_t set, uint64_t parent,
+			   uint64_t cookie)
+{
+	unsigned way;
+
+	for (way = 0; way < WAYS; way++)
+		if (cache->sets[set].parent[way] == parent &&
+		    cache->sets[set].cookie[way] == cookie)
+			break;
+	return way;
+}
+
+bool dentry_cache_get(struct dentry_cache *cache, uint64_t parent, uint64_t cookie,
+		      struct dentry *out)
+{
+	size_t set = dentry_set(parent, cookie);
+	unsigned way = dentry_way(cache, set, parent, cookie);
+	const struct cached_dentry *cached;
+
+	if (way == WAYS)
+		return false;
+	cache->sets[set].used[way] = ++cache->clock;
+	cached = &cache->sets[set].dentry[way];
+	out->ino = cached->ino;
+	out->type = cached->type;
+	out->name_size = cached->name_size;
+	memcpy(out->name, cached->name, cached->name_size);
+	return true;
+}
+
+void dentry_cache_put(struct dentry_cache *cache, uint64_t parent, uint64_t cookie,
+		      const struct dentry *dentry)
+{
+	size_t set = dentry_set(parent, cookie);
+	unsigned way = dentry_way(cache, set, parent, cookie);
+	struct cached_dentry *cached;
+
+	if (dentry->name_size > SHORT_NAME) {
+		dentry_cache_drop(cache, parent, cookie);
+		return;
+	}
+	if (way == WAYS)
+		way = oldest(cache->sets[set].used);
+	cache->sets[set].parent[way] = parent;
+	cache->sets[set].cookie[way] = cookie;
+	cache->sets[set].used[way] = ++cache->clock;
+	cached = &cache->sets[set].dentry[way];
+	cached->ino = dentry->ino;
+	cached->type = dentry->type;
+	cached->name_size = dentry->name_size;
+	memcpy(cached->name, dentry->name, dentry->name_size);
+}
+
+void dentry_cache_drop(struct dentry_cache *cache, uint64_t parent, uint64_t cookie)
+{
+	size_t set = dentry_set(parent, cookie);
+	unsigned way = dentry_way(cache, set, parent, cookie);
+
+	if (way == WAYS)
+		return;
+	cache->sets[set].parent[way] = 0;
+	cache->sets[set].used[way] = 0;
+}

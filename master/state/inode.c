@@ -1,0 +1,385 @@
+/* inode.c - attributes, truncation, open and close. docs/architecture.md explains trims. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "master/state/internal.h"
+
+#define SET_TRIM_MASK (CATENA__SET_MASK__SET_TRIM_DONE | CATENA__SET_MASK__SET_TRIM_TAKE)
+/* What may go together with times of our own reads and writes. */
+#define SET_OWN                                                                                    \
+	(CATENA__SET_MASK__SET_OWN_TIMES | CATENA__SET_MASK__SET_GROW |                            \
+	 CATENA__SET_MASK__SET_ATIME | CATENA__SET_MASK__SET_MTIME | CATENA__SET_MASK__SET_CTIME)
+#define SET_ALL                                                                                    \
+	(CATENA__SET_MASK__SET_MODE | CATENA__SET_MASK__SET_UID | CATENA__SET_MASK__SET_GID |      \
+	 CATENA__SET_MASK__SET_SIZE | CATENA__SET_MASK__SET_ATIME | CATENA__SET_MASK__SET_MTIME |  \
+	 CATENA__SET_MASK__SET_CTIME | CATENA__SET_MASK__SET_GROW |                                \
+	 CATENA__SET_MASK__SET_KILL_PRIV | CATENA__SET_MASK__SET_OWN_TIMES | SET_TRIM_MASK)
+
+void reply_attr(Catena__Attr *out, const struct inode *inode, Catena__Attr **place)
+{
+	static const Catena__Attr empty = CATENA__ATTR__INIT;
+
+	*out = empty;
+	out->ino = inode->ino;
+	out->mode = inode->mode;
+	out->nlink = inode->nlink;
+	out->uid = inode->uid;
+	out->gid = inode->gid;
+	out->size = inode->size;
+	out->atime = inode->atime;
+	out->mtime = inode->mtime;
+	out->ctime = inode->ctime;
+	out->rdev = inode->rdev;
+	out->file_id = inode->file_id;
+	out->pool = inode->pool;
+	out->version = inode->version;
+	out->allocated = inode->allocated;
+	out->parent = inode->parent;
+	out->trim_from = inode->trim_from;
+	out->trim_to = inode->trim_to;
+	out->trim_session = inode->trim_session;
+	out->truncations = inode->truncations;
+	out->truncated_at = inode->truncated_at;
+	out->sparse = (inode->flags & INODE_SPARSE) != 0;
+	*place = out;
+}
+
+int op_getattr(struct txn *txn, const Catena__GetattrReq *req, struct reply_room *room)
+{
+	struct inode *inode;
+	int rc = txn_inode(txn, req->ino, &inode);
+
+	if (rc == 0)
+		reply_attr(&room->attr, inode, &room->reply.attr);
+	return rc;
+}
+
+/* ---- size ---- */
+
+static bool trim_pending(const struct inode *inode)
+{
+	return inode->trim_to != 0;
+}
+
+static void trim_clear(struct inode *inode)
+{
+	inode->trim_from = inode->trim_to = inode->trim_session = 0;
+}
+
+int inode_set_size(struct txn *txn, struct inode *inode, uint64_t size)
+{
+	if (size > FILE_BYTES_MAX)
+		return -EFBIG;
+	if (size == 0 && !ids_left(&txn->counters, 1))
+		return -ENOSPC;
+	/* What lies between would be read as it was before the truncation. */
+	if (size > inode->size && trim_pending(inode))
+		return -EBUSY;
+	txn_touch(txn, inode);
+	if (size == 0) {
+		/* Also of an empty file: a client may have written what it has not reported yet,
+		 * and that must not come back. */
+		if (inode->allocated > 0)
+			txn_remove_chunks(txn, inode->pool, inode->file_id, inode->allocated);
+		inode->file_id = txn->counters.next_file_id++;
+		inode->allocated = 0;
+		inode->flags &= (uint8_t)~INODE_SPARSE;
+		trim_clear(inode);
+	} else if (size < inode->size) {
+		if (!trim_pending(inode) || size < inode->trim_from)
+			inode->trim_from = size;
+		if (inode->trim_to < inode->size)
+			inode->trim_to = inode->size;
+		inode->trim_session = txn->session->id;
+	} else if (inode->allocated < size) {
+		/* Writes below the size are not reported, so chunks may come into being up to it.
+		 */
+		inode->allocated = size;
+	}
+	if (size > inode->size)
+		inode->flags |= INODE_SPARSE;
+	inode->size = size;
+	/* Also when the size was the same here: a client may have written behind it what it has not
+	 * told yet. */
+	inode->truncations++;
+	inode->truncated_at = txn->time;
+	return 0;
+}
+
+static int inode_grow(struct txn *txn, struct inode *inode, const Catena__SetattrReq *req)
+{
+	bool past_trim = trim_pending(inode) && req->size > inode->trim_from;
+
+	if (req->append_done && state_append_holder(txn->state, inode->ino) != txn->session->id)
+		return -EPERM;
+	if (req->file_id != inode->file_id || req->truncations != inode->truncations)
+		return -ESTALE;
+	if (req->size > FILE_BYTES_MAX)
+		return -EFBIG;
+	if (past_trim && inode->trim_session != txn->session->id)
+		return -EBUSY;
+	txn_touch(txn, inode);
+	/* Its own session writes behind the trim only after it has done it. */
+	if (past_trim)
+		trim_clear(inode);
+	if (inode->size < req->size)
+		inode->size = req->size;
+	if (inode->allocated < req->size)
+		inode->allocated = req->size;
+	return 0;
+}
+
+static int trim_take(struct txn *txn, struct inode *inode)
+{
+	if (!trim_pending(inode) || inode->trim_session == txn->session->id)
+		return 0;
+	if (session_find(txn->state, inode->trim_session) != NULL)
+		return -EBUSY;
+	txn_touch(txn, inode);
+	inode->trim_session = txn->session->id;
+	return 0;
+}
+
+static void trim_done(struct txn *txn, struct inode *inode, const Catena__SetattrReq *req)
+{
+	/* Of another trim than the one that is pending now: late, or said twice. */
+	if (!trim_pending(inode) || inode->trim_from != req->size ||
+	    inode->trim_session != txn->session->id || inode->truncations != req->truncations)
+		return;
+	txn_touch(txn, inode);
+	/* allocated stays: what was cut off has left empty chunks, to be removed with the file. */
+	trim_clear(inode);
+}
+
+/* ---- setattr ---- */
+
+static int setattr_check(const struct inode *inode, const Catena__SetattrReq *req)
+{
+	const uint32_t sized = CATENA__SET_MASK__SET_SIZE | CATENA__SET_MASK__SET_GROW;
+
+	if (req->mask & ~(uint32_t)SET_ALL)
+		return -EINVAL;
+	if ((req->mask & sized) == sized)
+		return -EINVAL;
+	if ((req->mask & CATENA__SET_MASK__SET_OWN_TIMES) && (req->mask & ~(uint32_t)SET_OWN))
+		return -EINVAL;
+	if (req->sparse && !(req->mask & CATENA__SET_MASK__SET_OWN_TIMES))
+		return -EINVAL;
+	if (req->append_done && !(req->mask & CATENA__SET_MASK__SET_GROW))
+		return -EINVAL;
+	if ((req->mask & (sized | SET_TRIM_MASK)) && !inode_is(inode, S_IFREG))
+		return inode_is(inode, S_IFDIR) ? -EISDIR : -EINVAL;
+	if ((req->mask & CATENA__SET_MASK__SET_MODE) && inode_is(inode, S_IFLNK))
+		return -EOPNOTSUPP;
+	return 0;
+}
+
+/* Everything that can be refused. */
+static int setattr_size(struct txn *txn, struct inode *inode, const Catena__SetattrReq *req)
+{
+	int rc = 0;
+
+	if (req->mask & CATENA__SET_MASK__SET_TRIM_TAKE)
+		rc = trim_take(txn, inode);
+	if (rc == 0 && (req->mask & CATENA__SET_MASK__SET_TRIM_DONE))
+		trim_done(txn, inode, req);
+	if (rc == 0 && (req->mask & CATENA__SET_MASK__SET_SIZE))
+		rc = append_elsewhere(txn, inode->ino) ? -EAGAIN
+						       : inode_set_size(txn, inode, req->size);
+	if (rc == 0 && (req->mask & CATENA__SET_MASK__SET_GROW))
+		rc = inode_grow(txn, inode, req);
+	if (rc == 0 && req->append_done)
+		append_release(txn, inode->ino);
+	return rc;
+}
+
+/* Of everything but directories, where the bits mean something else. */
+static void kill_priv(struct inode *inode)
+{
+	if (inode_is(inode, S_IFDIR))
+		return;
+	inode->mode &= ~(uint32_t)S_ISUID;
+	if (inode->mode & S_IXGRP)
+		inode->mode &= ~(uint32_t)S_ISGID;
+}
+
+/* A time of a read or write of the past: is it later than all that counts against it? */
+static bool counts_still(int64_t told, int64_t known, int64_t set)
+{
+	return set != 0 ? told > set : told > known;
+}
+
+/* What a mount tells of its reads and writes comes late: a time that a program has set since then
+ * stays, and so does a later one of another mount. */
+static void own_times(struct txn *txn, struct inode *inode, const Catena__SetattrReq *req)
+{
+	if (req->mask & CATENA__SET_MASK__SET_MTIME) {
+		txn_touch(txn, inode);
+		if (counts_still(req->mtime, inode->mtime, inode->mtime_set)) {
+			inode->mtime = req->mtime;
+			inode->mtime_set = 0;
+		}
+	}
+	if ((req->mask & CATENA__SET_MASK__SET_CTIME) && req->ctime > inode->ctime) {
+		txn_touch(txn, inode);
+		inode->ctime = req->ctime;
+	}
+	if ((req->mask & CATENA__SET_MASK__SET_ATIME) &&
+	    counts_still(req->atime, inode->atime, inode->atime_set)) {
+		txn_touch_quietly(txn, inode);
+		inode->atime = req->atime;
+		inode->atime_set = 0;
+	}
+}
+
+static void note_hole(struct txn *txn, struct inode *inode, const Catena__SetattrReq *req)
+{
+	if (!req->sparse || !inode_is(inode, S_IFREG) || (inode->flags & INODE_SPARSE) != 0)
+		return;
+	txn_touch(txn, inode);
+	inode->flags |= INODE_SPARSE;
+}
+
+static void set_times(struct txn *txn, struct inode *inode, const Catena__SetattrReq *req)
+{
+	const uint32_t sized = CATENA__SET_MASK__SET_SIZE | CATENA__SET_MASK__SET_GROW;
+
+	if (req->mask & CATENA__SET_MASK__SET_ATIME) {
+		inode->atime = req->atime;
+		inode->atime_set = txn->time;
+	}
+	if (req->mask & CATENA__SET_MASK__SET_MTIME) {
+		inode->mtime = req->mtime;
+		inode->mtime_set = txn->time;
+	} else if (req->mask & sized) {
+		inode->mtime = txn->time;
+		inode->mtime_set = 0;
+	}
+	inode->ctime = req->mask & CATENA__SET_MASK__SET_CTIME ? req->ctime : txn->time;
+}
+
+static void setattr_plain(struct txn *txn, struct inode *inode, const Catena__SetattrReq *req)
+{
+	uint32_t mask = req->mask & ~(uint32_t)SET_TRIM_MASK;
+
+	if (mask == 0)
+		return;
+	if (mask & CATENA__SET_MASK__SET_OWN_TIMES) {
+		own_times(txn, inode, req);
+		note_hole(txn, inode, req);
+		return;
+	}
+	txn_touch(txn, inode);
+	if (mask & CATENA__SET_MASK__SET_KILL_PRIV)
+		kill_priv(inode);
+	if (mask & CATENA__SET_MASK__SET_MODE)
+		inode->mode = (inode->mode & S_IFMT) | (req->mode & 07777);
+	if (mask & CATENA__SET_MASK__SET_UID)
+		inode->uid = req->uid;
+	if (mask & CATENA__SET_MASK__SET_GID)
+		inode->gid = req->gid;
+	set_times(txn, inode, req);
+}
+
+int op_setattr(struct txn *txn, const Catena__SetattrReq *req, struct reply_room *room)
+{
+	struct inode *inode;
+	int rc = txn_inode(txn, req->ino, &inode);
+
+	if (rc != 0)
+		return rc;
+	rc = setattr_check(inode, req);
+	if (rc != 0)
+		return rc;
+	/* A refusal changes nothing, and tells the client what it did not know. */
+	reply_attr(&room->attr, inode, &room->reply.attr);
+	rc = setattr_size(txn, inode, req);
+	if (rc != 0)
+		return rc;
+	setattr_plain(txn, inode, req);
+	reply_attr(&room->attr, inode, &room->reply.attr);
+	return 0;
+}
+
+/* ---- open and close ---- */
+
+int op_open(struct txn *txn, const Catena__OpenReq *req, struct reply_room *room)
+{
+	struct inode *inode;
+	int rc = txn_inode(txn, req->ino, &inode);
+
+	if (rc == 0)
+		rc = txn_open_more(txn, req->ino);
+	if (rc != 0)
+		return rc;
+	if (req->truncate) {
+		if (!inode_is(inode, S_IFREG))
+			return inode_is(inode, S_IFDIR) ? -EISDIR : -EINVAL;
+		rc = append_elsewhere(txn, inode->ino) ? -EAGAIN : inode_set_size(txn, inode, 0);
+		if (rc != 0)
+			return rc;
+		inode->mtime = inode->ctime = txn->time;
+		inode->mtime_set = 0;
+	}
+	reply_attr(&room->attr, inode, &room->reply.attr);
+	return 0;
+}
+
+int op_close(struct txn *txn, const Catena__CloseReq *req, struct reply_room *room)
+{
+	uint32_t open = session_open_count(txn->session, req->ino);
+	uint32_t closed = req->count == 0 ? 1 : req->count;
+	struct inode *inode;
+	int rc;
+
+	if (open == 0)
+		return 0;
+	if (closed > open)
+		closed = open;
+	txn_open_count(txn, req->ino, open - closed);
+	if (state_open_total(txn->state, req->ino) > closed)
+		return 0;
+	rc = txn_inode(txn, req->ino, &inode);
+	if (rc == -ESTALE)
+		return 0;
+	if (rc == 0 && inode->nlink == 0) {
+		orphan_gone(txn, inode->ino);
+		txn_inode_free(txn, inode);
+	}
+	return rc;
+}
+
+/* ---- the rest ---- */
+
+int op_readlink(struct txn *txn, const Catena__ReadlinkReq *req, struct reply_room *room)
+{
+	uint8_t key[XATTR_KEY_MAX], *value;
+	struct inode *inode;
+	size_t size;
+	int rc = txn_inode(txn, req->ino, &inode);
+
+	if (rc != 0)
+		return rc;
+	if (!inode_is(inode, S_IFLNK))
+		return -EINVAL;
+	rc = kv_get(txn->state->kv, FAMILY_XATTRS, key, key_xattr(key, inode->ino, "", 1), &value,
+		    &size);
+	if (rc != 0)
+		return txn_failed(txn, rc == -ENOENT ? -EUCLEAN : rc);
+	room->owned = value;
+	room->reply.data.data = value;
+	room->reply.data.len = size;
+	return 0;
+}
+
+int op_statfs(struct txn *txn, struct reply_room *room)
+{
+	static const Catena__Statfs empty = CATENA__STATFS__INIT;
+	const struct cluster *cluster = &txn->state->cluster;
+
+	room->statfs = empty;
+	room->statfs.inodes = txn->counters.inodes;
+	room->statfs.copies = cluster->pool_count > 0 ? cluster->pools[0].copies : 1;
+	room->reply.statfs = &room->statfs;
+	return 0;
+}

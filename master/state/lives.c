@@ -1,0 +1,164 @@
+/* lives.c - the starts of the master that its store knows of, and what targets have seen of
+ * them.
+ *
+ * Each start is a life: a number, one above the last, and chance. Targets remember the highest they
+ * have had to do with, and the newest map. A store that was put back to an older copy, or is one of
+ * two copies of one directory, either does not have that life, or has another of the same number,
+ * or had begun the next one before it came to that map, or to the command that was on stable
+ * storage by then. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "common/base/bytes.h"
+#include "common/cluster/cluster_map.h"
+#include "master/state/chain_faults.h"
+#include "master/state/internal.h"
+
+#define LIFE_FORMAT   2
+#define LIFE_BYTES    (1 + 8 + 8 + 8)
+#define LIFE_BYTES_V1 (1 + 8 + 8) /* format 1: without the index */
+#define LIVES_KEPT    65536u
+
+static void put_life(struct kv_batch *batch, const struct state_life *life)
+{
+	uint8_t key[META_KEY_MAX], value[LIFE_BYTES];
+
+	value[0] = LIFE_FORMAT;
+	put_le64(value + 1, life->chance);
+	put_le64(value + 9, life->first_version);
+	put_le64(value + 17, life->first_index);
+	kv_batch_put(batch, FAMILY_META, key, key_meta(key, META_LIFE, life->number), value,
+		     sizeof(value));
+}
+
+static int add_life(struct state *state, const struct state_life *life)
+{
+	struct state_life *bigger =
+		realloc(state->lives, (state->life_count + 1) * sizeof(*bigger));
+
+	if (bigger == NULL)
+		return -ENOMEM;
+	state->lives = bigger;
+	state->lives[state->life_count++] = *life;
+	return 0;
+}
+
+int lives_load(struct state *state)
+{
+	static const uint8_t start = META_LIFE, end = META_LIFE + 1;
+	const uint8_t *key, *value;
+	size_t key_size, size;
+	struct kv_iter *iter;
+	int rc = kv_iter_open(state->kv, FAMILY_META, &start, 1, &end, 1, &iter);
+
+	if (rc != 0)
+		return rc;
+	while ((rc = kv_iter_next(iter, &key, &key_size, &value, &size)) == 1) {
+		struct state_life life;
+
+		rc = -EUCLEAN;
+		if (key_size != META_KEY_MAX || size == 0 ||
+		    !(value[0] == LIFE_FORMAT ? size == LIFE_BYTES
+					      : value[0] == 1 && size == LIFE_BYTES_V1))
+			break;
+		life = (struct state_life){.number = get_be64(key + 1),
+					   .chance = get_le64(value + 1),
+					   .first_version = get_le64(value + 9)};
+		if (size == LIFE_BYTES)
+			life.first_index = get_le64(value + 17);
+		rc = add_life(state, &life);
+		if (rc != 0)
+			break;
+	}
+	kv_iter_free(iter);
+	return rc;
+}
+
+void lives_unload(struct state *state)
+{
+	free(state->lives);
+	state->lives = NULL;
+	state->life_count = 0;
+}
+
+int lives_begin(struct txn *txn, uint64_t index, uint64_t number, uint64_t chance)
+{
+	struct state *state = txn->state;
+	struct state_life life = {.number = number,
+				  .chance = chance,
+				  .first_version = txn->counters.map_version,
+				  .first_index = index};
+	int rc = add_life(state, &life);
+
+	if (rc != 0)
+		return rc;
+	put_life(txn->batch, &life);
+	if (state->life_count > LIVES_KEPT) {
+		uint8_t key[META_KEY_MAX];
+		uint64_t oldest = state->lives[state->life_count - LIVES_KEPT - 1].number;
+
+		kv_batch_delete(txn->batch, FAMILY_META, key, key_meta(key, META_LIFE, oldest));
+	}
+	return 0;
+}
+
+void lives_forget(struct txn *txn)
+{
+	static const uint8_t start = META_LIFE, end = META_LIFE + 1;
+
+	kv_batch_delete_range(txn->batch, FAMILY_META, &start, 1, &end, 1);
+}
+
+void lives_begin_failed(struct state *state)
+{
+	state->life_count--;
+}
+
+void state_life(const struct state *state, struct state_life *out)
+{
+	memset(out, 0, sizeof(*out));
+	if (state->life_count != 0)
+		*out = state->lives[state->life_count - 1];
+}
+
+/* Index of the first life with a number not below @number. */
+static size_t life_at(const struct state *state, uint64_t number)
+{
+	size_t low = 0, high = state->life_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (state->lives[middle].number < number)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+enum state_seen_verdict state_check_seen(const struct state *state, const struct state_seen *seen)
+{
+	uint64_t version = seen->version >> MAP_CHANGE_BITS;
+	size_t at = life_at(state, seen->life);
+	const struct state_life *next;
+
+	if (seen->life == 0 || MANAGER_FAULTY(IGNORE_SEEN))
+		return STATE_SEEN_FINE; /* a target that has had to do with no master yet */
+	if (at == state->life_count)
+		return STATE_SEEN_LATER;
+	/* Not ours: too long ago, or of a life that an administrator has given up. */
+	if (state->lives[at].number != seen->life)
+		return STATE_SEEN_FINE;
+	if (state->lives[at].chance != seen->chance)
+		return STATE_SEEN_ANOTHER;
+	if (at + 1 == state->life_count)
+		return version > state->counters.map_version || seen->index > state->counters.index
+			       ? STATE_SEEN_LATER
+			       : STATE_SEEN_FINE;
+	next = &state->lives[at + 1];
+	return version >= next->first_version ||
+			       (next->first_index != 0 && seen->index >= next->first_index)
+		       ? STATE_SEEN_LATER
+		       : STATE_SEEN_FINE;
+}

@@ -1,0 +1,93 @@
+/* removal.c - chunks of files that are gone for good, until the chunkservers have removed
+ * them. Entries are made in the same batch that frees the inode or gives it another file id. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "common/base/bytes.h"
+#include "master/state/internal.h"
+
+static bool removal_decode(const uint8_t *key, size_t key_size, const uint8_t *value, size_t size,
+			   struct removal *out)
+{
+	if (key_size != 8 || size != 20)
+		return false;
+	out->sequence = get_be64(key);
+	out->pool = get_le32(value);
+	out->file_id = get_le64(value + 4);
+	out->size = get_le64(value + 12);
+	return true;
+}
+
+int state_removals(struct state *state, uint64_t after, struct removal *out, int max)
+{
+	const uint8_t *key, *value;
+	size_t key_size, size;
+	struct kv_iter *iter;
+	uint8_t start[8];
+	int count = 0, rc = state_ready(state);
+
+	if (rc != 0)
+		return rc;
+	if (state->counters.removals == 0 || after == UINT64_MAX)
+		return 0; /* nearly always, and no scan over what has been deleted */
+	key_u64(start, after + 1);
+	rc = kv_iter_open(state->kv, FAMILY_REMOVALS, start, sizeof(start), NULL, 0, &iter);
+	if (rc != 0)
+		return rc;
+	while (count < max && (rc = kv_iter_next(iter, &key, &key_size, &value, &size)) == 1) {
+		if (!removal_decode(key, key_size, value, size, &out[count])) {
+			rc = -EUCLEAN;
+			break;
+		}
+		count++;
+	}
+	kv_iter_free(iter);
+	return rc < 0 ? rc : count;
+}
+
+static int compare_numbers(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static int remove_entry(struct txn *txn, uint64_t sequence)
+{
+	uint8_t key[8], *value;
+	size_t size;
+	int rc;
+
+	key_u64(key, sequence);
+	rc = kv_get(txn->state->kv, FAMILY_REMOVALS, key, sizeof(key), &value, &size);
+	if (rc != 0)
+		return rc == -ENOENT ? 0 : rc;
+	free(value);
+	kv_batch_delete(txn->batch, FAMILY_REMOVALS, key, sizeof(key));
+	txn->counters.removals--;
+	return 0;
+}
+
+int state_apply_removed(struct state *state, uint64_t index, const uint64_t *sequences,
+			size_t count)
+{
+	struct txn *txn;
+	uint64_t *sorted;
+	int rc = state_ready(state);
+
+	if (rc != 0)
+		return rc;
+	/* What is said twice must not count twice: in one call, or in two. */
+	sorted = malloc((count + 1) * sizeof(*sorted));
+	if (sorted == NULL)
+		return -ENOMEM;
+	if (count > 0)
+		memcpy(sorted, sequences, count * sizeof(*sorted));
+	qsort(sorted, count, sizeof(*sorted), compare_numbers);
+	txn = txn_begin(state, NULL, 0);
+	for (size_t i = 0; i < count && rc == 0; i++)
+		if (i == 0 || sorted[i] != sorted[i - 1])
+			rc = remove_entry(txn, sorted[i]);
+	free(sorted);
+	return rc == 0 ? txn_commit(txn, index) : rc;
+}

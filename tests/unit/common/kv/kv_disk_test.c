@@ -1,0 +1,316 @@
+/* kv_disk_test.c - the store on RocksDB, when the process or the disk fails it.
+ *
+ * Goal: a store locked by another process is refused; what was written survives SIGKILL; no failure
+ * of the disk aborts the process, loses what was acknowledged or leaves the store latched for good.
+ * Method: this program runs itself again with the name of a child as argument (RocksDB's threads do
+ * not survive a fork, so a child must begin afresh). Write errors come from a file size limit, and
+ * from a small tmpfs in a private mount namespace (skipped where that is not permitted). */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include "common/base/bytes.h"
+#include "tests/unit/common/kv/kv_fixture.h"
+
+#define CHILD_SKIPPED 77
+
+/* ---- children: processes of their own ---- */
+
+#define CHECK(condition)                                                                           \
+	do {                                                                                       \
+		if (!(condition)) {                                                                \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);            \
+			return 1;                                                                  \
+		}                                                                                  \
+	} while (0)
+
+/* Expects the store to be locked by its parent. */
+static int child_busy(const char *dir)
+{
+	struct kv *kv;
+
+	CHECK(open_at(dir, true, &kv) == -EBUSY);
+	return 0;
+}
+
+/* Writes without sync and dies by SIGKILL. */
+static int child_killed(const char *dir)
+{
+	struct kv *kv;
+	char key[32];
+
+	CHECK(open_at(dir, true, &kv) == 0);
+	for (int i = 0; i < 1000; i++) {
+		snprintf(key, sizeof(key), "%d", i);
+		CHECK(put(kv, 1, key, "v", false) == 0);
+	}
+	kill(getpid(), SIGKILL);
+	return 1;
+}
+
+/* A write error that is not "no space": files may not grow beyond a limit for a while. */
+static int child_limit(const char *dir)
+{
+	struct rlimit limit, small;
+	struct kv *kv;
+	char key[32];
+	int rc = 0, acknowledged = 0;
+
+	signal(SIGXFSZ, SIG_IGN);
+	CHECK(getrlimit(RLIMIT_FSIZE, &limit) == 0);
+	CHECK(open_at(dir, true, &kv) == 0);
+	small = (struct rlimit){.rlim_cur = 100000, .rlim_max = limit.rlim_max};
+	CHECK(setrlimit(RLIMIT_FSIZE, &small) == 0);
+	for (; acknowledged < 100000; acknowledged++) {
+		snprintf(key, sizeof(key), "%d", acknowledged);
+		rc = put(kv, 1, key, "value", acknowledged % 64 == 0);
+		if (rc != 0)
+			break;
+	}
+	CHECK(rc == -EIO && kv_is_down(kv) && acknowledged > 0);
+	CHECK(put(kv, 1, "later", "v", false) == -EIO);
+	CHECK(get_is(kv, 1, "0", "value") == -EIO);
+	CHECK(kv_sync(kv) == -EIO);
+	CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+	CHECK(kv_recover(kv) == 0 && !kv_is_down(kv));
+	for (int i = 0; i < acknowledged; i++) {
+		snprintf(key, sizeof(key), "%d", i);
+		CHECK(get_is(kv, 1, key, "value") == 0);
+	}
+	CHECK(put(kv, 1, "later", "v", true) == 0);
+	kv_close(kv);
+	return 0;
+}
+
+#define FULL_DISK_MIB   48
+#define FULL_BALLAST    (12u << 20)
+#define FULL_ROUNDS     3
+#define FULL_WRITES_MAX 200000
+
+static int write_file(const char *path, size_t bytes)
+{
+	int fd = open(path, O_CREAT | O_WRONLY | O_TRUNC, 0600);
+	int rc = posix_fallocate(fd, 0, (off_t)bytes);
+
+	close(fd);
+	return -rc;
+}
+
+static uint64_t scrambled(int i)
+{
+	return (uint64_t)(unsigned)i * UINT64_C(0x9e3779b97f4a7c15);
+}
+
+/* Writes numbered values until the disk is full; returns how many were acknowledged. */
+static int fill_disk(struct kv *kv, int from, size_t value_size, int *error)
+{
+	struct kv_batch *batch = kv_batch_new();
+	uint8_t *value = malloc(value_size);
+	uint8_t key[8];
+	int i, rc = 0;
+
+	for (i = from; i < from + FULL_WRITES_MAX; i++) {
+		memset(value, i, value_size);
+		put_le64(key, scrambled(i));
+		kv_batch_clear(batch);
+		kv_batch_put(batch, value_size > 8192 ? 2 : 1, key, 8, value, value_size);
+		rc = kv_write(kv, batch, i % 32 == 0);
+		if (rc != 0)
+			break;
+	}
+	*error = rc;
+	free(value);
+	kv_batch_free(batch);
+	return i;
+}
+
+static int check_filled(struct kv *kv, int from, int to, size_t value_size)
+{
+	for (int i = from; i < to; i++) {
+		uint8_t key[8], *value;
+		size_t size;
+
+		put_le64(key, scrambled(i));
+		CHECK(kv_get(kv, value_size > 8192 ? 2 : 1, key, 8, &value, &size) == 0);
+		CHECK(size == value_size && value[0] == (uint8_t)i);
+		CHECK(value[size - 1] == (uint8_t)i);
+		free(value);
+	}
+	return 0;
+}
+
+/* RocksDB may take what has just become free for a compaction, and find that it is not enough: then
+ * the store is down once more, and comes back by and by, as the chunkserver makes it. */
+static int put_again(struct kv *kv, const struct kv_batch *batch)
+{
+	int rc = kv_write(kv, batch, true);
+
+	for (int i = 0; i < 1000 && rc == -ENOSPC; i++) {
+		usleep(10000);
+		if (kv_recover(kv) == 0)
+			rc = kv_write(kv, batch, true);
+	}
+	return rc;
+}
+
+/* One round: fill until ENOSPC, free space, recover, everything acknowledged is there. */
+static int full_round(const char *dir, int round)
+{
+	static const size_t sizes[FULL_ROUNDS] = {4096, 300, 20000};
+	char ballast[400], store[400];
+	size_t size = sizes[round];
+	int count, rc, more;
+	struct kv *kv;
+
+	snprintf(store, sizeof(store), "%s/store%d", dir, round);
+	snprintf(ballast, sizeof(ballast), "%s/ballast", dir);
+	CHECK(write_file(ballast, FULL_BALLAST) == 0);
+	CHECK(open_at(store, true, &kv) == 0);
+	CHECK(!kv_space_low(kv));
+	count = fill_disk(kv, 0, size, &rc);
+	CHECK(rc == -ENOSPC && kv_is_down(kv) && count > 100);
+	CHECK(kv_space_low(kv));
+	CHECK(put(kv, 1, "more", "v", false) == -ENOSPC);
+	CHECK(get_is(kv, 1, "more", "v") == -ENOSPC);
+
+	/* Still full: it may come up thanks to its reserve, or stay down; it must not die. */
+	rc = kv_recover(kv);
+	CHECK(rc == 0 || rc == -ENOSPC || rc == -EIO);
+	if (rc == 0) {
+		if (check_filled(kv, 0, count, size) != 0)
+			return 1;
+		count = fill_disk(kv, count, size, &rc);
+		CHECK(rc == -ENOSPC);
+	}
+	CHECK(unlink(ballast) == 0);
+	CHECK(kv_recover(kv) == 0);
+	if (check_filled(kv, 0, count, size) != 0)
+		return 1;
+	more = count + (int)((1u << 20) / size);
+	for (int i = count; i < more; i++) {
+		struct kv_batch *batch = kv_batch_new();
+		uint8_t key[8];
+
+		put_le64(key, (uint64_t)i);
+		kv_batch_put(batch, 1, key, 8, key, 8);
+		CHECK(put_again(kv, batch) == 0);
+		kv_batch_free(batch);
+	}
+	kv_close(kv);
+	CHECK(open_at(store, false, &kv) == 0);
+	if (check_filled(kv, 0, count, size) != 0)
+		return 1;
+	kv_close(kv);
+	tree_remove(store);
+	return 0;
+}
+
+static int child_full(const char *dir)
+{
+	char options[32];
+	int rc = 0;
+
+	if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
+		return CHILD_SKIPPED;
+	snprintf(options, sizeof(options), "size=%dm", FULL_DISK_MIB);
+	mkdir(dir, 0700);
+	if (mount("tmpfs", dir, "tmpfs", 0, options) != 0)
+		return CHILD_SKIPPED;
+	for (int round = 0; round < FULL_ROUNDS && rc == 0; round++) {
+		rc = full_round(dir, round);
+		if (rc != 0)
+			fprintf(stderr, "round %d\n", round);
+	}
+	umount2(dir, MNT_DETACH);
+	return rc;
+}
+
+static const struct child {
+	const char *name;
+	int (*run)(const char *dir);
+} children[] = {
+	{"busy", child_busy},
+	{"killed", child_killed},
+	{"limit", child_limit},
+	{"full", child_full},
+};
+
+/* Its wait status. */
+static int run_child(const char *name, const char *dir)
+{
+	pid_t pid = fork();
+	int status = -1;
+
+	if (pid == 0) {
+		execl("/proc/self/exe", "kv_disk_test", name, dir, (char *)NULL);
+		_exit(126);
+	}
+	assert_true(pid > 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+static void assert_child_passes(const char *name, const char *dir)
+{
+	int status = run_child(name, dir);
+
+	if (WIFEXITED(status) && WEXITSTATUS(status) == CHILD_SKIPPED)
+		skip();
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void a_store_of_another_process_is_ebusy(void **state)
+{
+	struct kv *kv = open_rocks("busy"), *second;
+
+	assert_child_passes("busy", place("busy"));
+	assert_int_equal(open_at(place("busy"), true, &second), -EBUSY);
+	kv_close(kv);
+}
+
+static void writes_without_sync_survive_sigkill(void **state)
+{
+	struct kv *kv;
+	char key[32];
+	int status = run_child("killed", place("killed"));
+
+	assert_true(WIFSIGNALED(status));
+	kv = open_rocks("killed");
+	for (int i = 0; i < 1000; i++) {
+		snprintf(key, sizeof(key), "%d", i);
+		assert_int_equal(get_is(kv, 1, key, "v"), 0);
+	}
+	kv_close(kv);
+}
+
+static void a_failed_write_takes_the_store_down_until_recovered(void **state)
+{
+	assert_child_passes("limit", place("limit"));
+}
+
+static void a_full_disk_aborts_nothing_and_loses_nothing(void **state)
+{
+	assert_child_passes("full", place("full"));
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_store_of_another_process_is_ebusy),
+		cmocka_unit_test(writes_without_sync_survive_sigkill),
+		cmocka_unit_test(a_failed_write_takes_the_store_down_until_recovered),
+		cmocka_unit_test(a_full_disk_aborts_nothing_and_loses_nothing),
+	};
+
+	for (size_t i = 0; argc == 3 && i < sizeof(children) / sizeof(children[0]); i++)
+		if (strcmp(argv[1], children[i].name) == 0)
+			return children[i].run(argv[2]);
+	return cmocka_run_group_tests_name("kv_disk", tests, make_work_dir, remove_work_dir);
+}

@@ -1,0 +1,234 @@
+/* Goal: the master's store knows its own starts, so that what targets have seen of another copy of
+ * it, or of a later state, is told from what is its own past. Method: the state machine on a store
+ * in memory; copies of it are made by doing the same from the same beginning. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include "tests/lib/state_fixture.h"
+
+static struct fixture f;
+static uint64_t chance;
+
+static int setup(void **state)
+{
+	chance = 0;
+	return fixture_init(&f, UINT64_MAX);
+}
+
+static int teardown(void **state)
+{
+	fixture_end(&f);
+	return 0;
+}
+
+static void start(void)
+{
+	struct state_start begin = {.instance = 7, .chance = ++chance};
+
+	assert_int_equal(state_apply_start(f.state, ++f.index, &begin), 0);
+}
+
+/* What a target has seen that has been told everything up to now. */
+static struct state_seen seen_now(void)
+{
+	struct state_life life;
+
+	state_life(f.state, &life);
+	return (struct state_seen){.life = life.number,
+				   .chance = life.chance,
+				   .version = state_map_version(f.state) << MAP_CHANGE_BITS | 3};
+}
+
+static void check(const struct state_seen *seen, enum state_seen_verdict verdict)
+{
+	assert_int_equal(state_check_seen(f.state, seen), verdict);
+	assert_int_equal(fixture_reopen(&f), 0);
+	assert_int_equal(state_check_seen(f.state, seen), verdict);
+}
+
+static void a_target_that_has_seen_no_master_is_welcome(void **state)
+{
+	struct state_seen seen = {0};
+
+	check(&seen, STATE_SEEN_FINE);
+	start();
+	check(&seen, STATE_SEEN_FINE);
+}
+
+static void its_own_past_is_fine_through_any_number_of_starts(void **state)
+{
+	struct state_seen seen[5];
+
+	for (unsigned i = 0; i < 5; i++) {
+		start();
+		seen[i] = seen_now();
+		assert_int_equal(seen[i].life, i + 1);
+		for (unsigned j = 0; j <= i; j++)
+			check(&seen[j], STATE_SEEN_FINE);
+	}
+}
+
+static void a_later_life_or_map_shows_an_older_copy(void **state)
+{
+	struct state_seen seen;
+
+	start();
+	seen = seen_now();
+	seen.version += UINT64_C(1) << MAP_CHANGE_BITS;
+	check(&seen, STATE_SEEN_LATER);
+	/* However often it is started: the next life began before that map. */
+	for (unsigned i = 0; i < 5; i++) {
+		start();
+		assert_true(state_map_version(f.state) >= seen.version >> MAP_CHANGE_BITS);
+		check(&seen, STATE_SEEN_LATER);
+	}
+	seen = seen_now();
+	seen.life++;
+	check(&seen, STATE_SEEN_LATER);
+}
+
+static void a_later_command_shows_an_older_copy(void **state)
+{
+	struct state_seen seen, later;
+
+	start();
+	assert_int_equal(do_create(&f, ROOT_INO, "before"), 0);
+	seen = seen_now();
+	seen.index = f.index;
+	check(&seen, STATE_SEEN_FINE);
+	later = seen;
+	later.index++; /* nothing else tells it from this store */
+	check(&later, STATE_SEEN_LATER);
+	for (unsigned i = 0; i < 5; i++) {
+		start();
+		assert_true(f.index >= later.index);
+		check(&seen, STATE_SEEN_FINE);
+		check(&later, STATE_SEEN_LATER);
+	}
+}
+
+/* Something of the sessions that ended with the store may be on its way still. */
+static void an_accepted_store_is_served_when_nothing_of_older_sessions_is_left(void **state)
+{
+	struct state_accept accept = {.chance = 99};
+	struct state_seen seen;
+
+	start();
+	seen = seen_now();
+	seen.version += UINT64_C(1) << MAP_CHANGE_BITS;
+	accept.seen_life = seen.life;
+	accept.seen_version = seen.version;
+	assert_false(state_fences_owed(f.state));
+	assert_int_equal(state_apply_accept(f.state, ++f.index, &accept), 0);
+	assert_true(state_fences_owed(f.state));
+	check(&seen, STATE_SEEN_FINE);
+	assert_true(state_fences_owed(f.state));
+}
+
+/* A copy from before another one was accepted gives no number that the other has given. */
+static void numbers_of_two_accepted_stores_differ(void **state)
+{
+	struct state_accept accept = {.chance = 99};
+	struct state_seen seen;
+	uint64_t first;
+	struct kv *copy;
+
+	start();
+	assert_int_equal(kv_memory_copy(f.kv, &copy), 0);
+	start(); /* nobody sees it */
+	accept.seen_life = seen_now().life;
+	assert_int_equal(state_apply_accept(f.state, ++f.index, &accept), 0);
+	first = state_next_session_id(f.state);
+	seen = seen_now();
+	state_close(f.state);
+	kv_close(f.kv);
+	f.kv = copy;
+	assert_int_equal(fixture_open_state(&f), 0);
+	accept.seen_life = seen.life;
+	assert_int_equal(state_apply_accept(f.state, ++f.index, &accept), 0);
+	assert_true(state_next_session_id(f.state) >= first + ACCEPT_ID_GAP / 2);
+	/* Garbage is refused, not taken for little. */
+	accept.seen_life = UINT64_MAX - ACCEPT_LIFE_GAP;
+	assert_int_equal(state_apply_accept(f.state, ++f.index, &accept), -EOVERFLOW);
+}
+
+/* Of two copies that nobody has heard of each other, each is accepted. */
+static void numbers_of_two_acceptances_differ_by_chance(void **state)
+{
+	struct state_accept accept = {.chance = UINT64_C(9) << 32};
+	uint64_t first;
+	struct kv *copy;
+
+	start();
+	assert_int_equal(kv_memory_copy(f.kv, &copy), 0);
+	assert_int_equal(state_apply_accept(f.state, ++f.index, &accept), 0);
+	first = state_next_session_id(f.state);
+	state_close(f.state);
+	kv_close(f.kv);
+	f.kv = copy;
+	assert_int_equal(fixture_open_state(&f), 0);
+	accept.chance = UINT64_C(8) << 32;
+	assert_int_equal(state_apply_accept(f.state, ++f.index, &accept), 0);
+	assert_int_equal(first - state_next_session_id(f.state), 1u << (32 - ACCEPT_CHANCE_SHIFT));
+}
+
+static void another_copy_is_told_by_chance(void **state)
+{
+	struct state_seen seen;
+
+	start();
+	start();
+	seen = seen_now();
+	seen.chance += 100;
+	check(&seen, STATE_SEEN_ANOTHER);
+	start();
+	start();
+	check(&seen, STATE_SEEN_ANOTHER);
+}
+
+/* Nobody hears of a map or a start before it is durable. */
+static void a_power_cut_of_the_master_makes_no_older_copy(void **state)
+{
+	struct state_seen seen;
+
+	start();
+	assert_int_equal(kv_sync(f.kv), 0);
+	seen = seen_now();
+	assert_int_equal(do_create(&f, ROOT_INO, "lost"), 0);
+	kv_memory_crash(f.kv);
+	assert_int_equal(fixture_reopen(&f), 0);
+	assert_int_equal(do_lookup(&f, ROOT_INO, "lost"), -ENOENT);
+	start();
+	check(&seen, STATE_SEEN_FINE);
+}
+
+static void maps_of_a_life_are_newer_than_all_before(void **state)
+{
+	uint64_t version = state_map_version(f.state);
+
+	for (unsigned i = 0; i < 3; i++) {
+		start();
+		assert_int_equal(state_map_version(f.state), ++version);
+	}
+}
+
+#define TEST(function_) cmocka_unit_test_setup_teardown(function_, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_target_that_has_seen_no_master_is_welcome),
+		TEST(its_own_past_is_fine_through_any_number_of_starts),
+		TEST(a_later_life_or_map_shows_an_older_copy),
+		TEST(a_later_command_shows_an_older_copy),
+		TEST(numbers_of_two_accepted_stores_differ),
+		TEST(an_accepted_store_is_served_when_nothing_of_older_sessions_is_left),
+		TEST(numbers_of_two_acceptances_differ_by_chance),
+		TEST(another_copy_is_told_by_chance),
+		TEST(a_power_cut_of_the_master_makes_no_older_copy),
+		TEST(maps_of_a_life_are_newer_than_all_before),
+	};
+
+	return cmocka_run_group_tests_name("lives", tests, NULL, NULL);
+}
