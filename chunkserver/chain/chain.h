@@ -13,13 +13,15 @@
  *              that was killed has lost nothing that others behind it may have shown
  *   link       to the successor: DOWN (no connection), WAIT (not yet), COMPARING (catchup.h), UP.
  *              To a successor that is in-sync, updates are forwarded while UP, and held back
- * before. syncing    a successor that is not in-sync yet is waited for only where the walk has
- * been: an update of a chunk behind the cursor is forwarded and must be answered, one ahead of it
- * is the walk's to copy. When the walk has ended, the link is strict: from then on nothing is
- * answered without that successor, whatever happens to it, until the epoch changes. Only then it is
- * reported (CHAIN_REPORT), so that the master may make it in-sync. resume     after a change of the
- * chain, or of the connection, members that have been equal before need no walk: what the successor
- * may lack is pending here.
+ *              before.
+ *   syncing    a successor that is not in-sync yet is waited for only where the walk has been: an
+ *              update of a chunk behind the cursor is forwarded and must be answered, one ahead of
+ *              it is the walk's to copy. When the walk has ended, the link is strict: from then on
+ *              nothing is answered without that successor, whatever happens to it, until the epoch
+ *              changes. Only then it is reported (CHAIN_REPORT), so that the master may make it
+ *              in-sync.
+ *   resume     after a change of the chain, or of the connection, members that have been equal
+ *              before need no walk: what the successor may lack is pending here.
  *
  * Use. All chains of one target in one worker share an env. After each call of a function that
  * takes an event, the caller takes actions with chain_next() until there is none, and executes
@@ -80,13 +82,13 @@ struct chain_request {
 	uint32_t offset, length; /* WRITE: payload bytes; READ, PUNCH: range */
 	struct buf *payload;
 	uint64_t epoch, version, client_id, op_id, answered;
-	/* At CHAIN_COMMIT: says which sessions are over, until the next chain_next(); may be NULL.
-	 */
+	/* At CHAIN_COMMIT: says which sessions are over, until the next chain_next().
+	 * May be NULL. */
 	const struct cluster_map *sessions;
 	struct chunk_key *keys; /* CHAIN_REMOVE */
 	uint32_t key_count;
-	void *shell; /* memory of the caller's (shell_bytes), zeroed, lives as long as the request
-		      */
+	/* Memory of the caller's (shell_bytes), zeroed, lives as long as the request. */
+	void *shell;
 };
 
 enum chain_action_kind {
@@ -203,8 +205,8 @@ void chain_gone(struct chain *chain, const struct chunk_key *keys, size_t count)
 
 /* ---- results of actions ---- */
 
-/* With an error: @touched says that bytes which the chunk has may have been gone over all the same.
- */
+/* With an error: @touched says that bytes which the chunk has may have been gone over all the
+ * same. */
 void chain_prepared(struct chain_request *request, int error, bool touched);
 void chain_committed(struct chain_request *request, int error, bool touched);
 void chain_synced(struct chain_request *request, int error);

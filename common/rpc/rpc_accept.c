@@ -9,7 +9,7 @@
  * accepted.
  *
  * - Descriptors are given lowest first, so a number from descriptors_for_peers() on says that so
- * many are in use: such a connection is closed at once.
+ *   many are in use: such a connection is closed at once.
  * - From half of that on, one address gets at most a quarter of them in a window of the handshake's
  *   length, so that one silent machine does not keep the others out.
  * - A spare descriptor is given up to take a connection off the queue when none is left at all. */

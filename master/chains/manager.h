@@ -6,30 +6,31 @@
  * puts that into the log, and publishes it when it is durable; nothing new is decided meanwhile.
  * docs/architecture.md, "Change of chains", has the argument for its safety. The rules:
  *
- *
- * - out: A target is out when its server's serving lease has surely run out (lease + margin after
- * it was last heard of, by our clock; the server counts from when it sent its heartbeat), when its
- *   process is certainly gone (nobody listens at its address any more), when it leaves, when its
- *   disk fails, or when its server has registered without it. Out of its chains, as long as another
- *   in-sync member is there.
- * - last: The last in-sync members of a chain are never taken out, whatever happens to them: only
- *   they know what was answered. When all are gone, the chain waits until one of them is back (and
- *   a little for the others), or an administrator accepts the loss.
- * - restart: A target of a new life (store_life()) has forgotten what was pending: it is out, and
- * in again as syncing, unless nobody of the chain has forgotten less. One of an older life than was
- *   seen is an old copy of a disk, and one that lacks what it had synced is as good as that: it is
- *   never the last.
- * - renewal: A server is not renewed between a decision that takes it out and the publication of
- * the map that says so, nor with a new life before what follows from it is published.
- * - fence: Who is alive and loses its place all the same (a move, a complaint, a full disk, damage,
- * its own end) may have a lease still. Nobody else hears of the new chain before it has it itself,
- * or its lease is over.
- * - in: An offline member that is there again is syncing, last in its chain, one at a time; it
- *   becomes in-sync when the chain's tail has reported so for this very epoch.
- * - repair: A member not in-sync for replace_after, or a draining or full target's, gets a
- *   substitute: added first, and when that is in-sync the old one goes.
- * - balance: Partitions move from targets that have more than their fair share by capacity to those
- *   that have less, a few at a time; heads are spread by moving a head to the end.
+ *   out      A target is out of its chains, as long as another in-sync member is there:
+ *            - when its server's serving lease has surely run out (lease + margin after it was last
+ *              heard of, by our clock; the server counts from when it sent its heartbeat),
+ *            - when its process is certainly gone (nobody listens at its address any more),
+ *            - when it leaves,
+ *            - when its disk fails,
+ *            - or when its server has registered without it.
+ *   last     The last in-sync members of a chain are never taken out, whatever happens to them:
+ *            only they know what was answered. When all are gone, the chain waits until one of them
+ *            is back (and a little for the others), or an administrator accepts the loss.
+ *   restart  A target of a new life (store_life()) has forgotten what was pending: it is out, and
+ *            in again as syncing, unless nobody of the chain has forgotten less. One of an older life
+ *            than was seen is an old copy of a disk, and one that lacks what it had synced is as
+ *            good as that: it is never the last.
+ *   renewal  A server is not renewed between a decision that takes it out and the publication of
+ *            the map that says so, nor with a new life before what follows from it is published.
+ *   fence    Who is alive and loses its place all the same (a move, a complaint, a full disk,
+ *            damage, its own end) may have a lease still. Nobody else hears of the new chain before
+ *            it has it itself, or its lease is over.
+ *   in       An offline member that is there again is syncing, last in its chain, one at a time; it
+ *            becomes in-sync when the chain's tail has reported so for this very epoch.
+ *   repair   A member not in-sync for replace_after, or a draining or full target's, gets a
+ *            substitute: added first, and when that is in-sync the old one goes.
+ *   balance  Partitions move from targets that have more than their fair share by capacity to those
+ *            that have less, a few at a time; heads are spread by moving a head to the end.
  *
  * Times are of one monotonic clock, in ns. Threading: one caller at a time. */
 #ifndef CATENA_MASTER_CHAINS_MANAGER_H
@@ -60,8 +61,8 @@ void chain_manager_free(struct chain_manager *manager);
 
 /* ---- what happens ---- */
 
-/* A server that was in the store when the master started: it may hold a lease of the former life.
- */
+/* A server that was in the store when the master started: it may hold a lease of the former
+ * life. */
 void chain_manager_restore(struct chain_manager *manager, uint64_t server, uint64_t now_ns);
 
 /* The lower half of a life counts the processes that began on the disk; the upper is chance, so
@@ -137,6 +138,7 @@ struct chain_manager_report {
 };
 /* What members say of a chain. It counts if it is of the very epoch that @map (the state's) has,
  * and of the server that must know: the chain's tail about its successor, a target's about that. */
+
 /* The successor has all that the tail has. */
 void chain_manager_synced(struct chain_manager *manager, const struct cluster_map *map,
 			  const struct chain_manager_report *report);

@@ -52,7 +52,7 @@ enum lease_action_kind {
 	LEASE_ACTION_END,    /* id: session; number: generation; put its end into the log, then
 			      * leases_ended() or leases_end_failed() */
 	LEASE_ACTION_FENCE,  /* id: session; when nothing of it can take effect any more and it is
-			      * out of  the store, durably: leases_closed(). Else
+			      * out of the store, durably: leases_closed(). Else
 			      * leases_close_failed() */
 };
 

@@ -5,9 +5,11 @@
  *   races cut DIR OTHER SECONDS         the same when the other mount truncates, without closing;
  *                                       what is written after that is not lost
  *   races pages DIR OTHER SECONDS       a file is rewritten and closed, with and without fsync, on
- * one mount; several processes open and read it on the other: who opens after a close sees that
- * version or a later one races times DIR OTHER SECONDS       files are written, closed and given
- * times, by either mount, and read: the times that were set are there when all is at rest
+ *                                       one mount; several processes open and read it on the other:
+ *                                       who opens after a close sees that version or a later one
+ *   races times DIR OTHER SECONDS       files are written, closed and given times, by either mount,
+ *                                       and read: the times that were set are there when all is at
+ *                                       rest
  *
  * Prints what was seen and in how many tries. Exit status: 0; 1 when something was wrong; 64 usage.
  */
