@@ -17,9 +17,9 @@
  *            only they know what was answered. When all are gone, the chain waits until one of them
  *            is back (and a little for the others), or an administrator accepts the loss.
  *   restart  A target of a new life (store_life()) has forgotten what was pending: it is out, and
- *            in again as syncing, unless nobody of the chain has forgotten less. One of an older life
- *            than was seen is an old copy of a disk, and one that lacks what it had synced is as
- *            good as that: it is never the last.
+ *            in again as syncing, unless nobody of the chain has forgotten less. One of an older
+ *            life than was seen is an old copy of a disk, and one that lacks what it had synced is
+ *            as good as that: it is never the last.
  *   renewal  A server is not renewed between a decision that takes it out and the publication of
  *            the map that says so, nor with a new life before what follows from it is published.
  *   fence    Who is alive and loses its place all the same (a move, a complaint, a full disk,
