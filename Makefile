@@ -3,11 +3,13 @@
 # BUILD=dir        where everything generated goes          (build)
 # DEVELOPER=1      warnings are errors
 # SANITIZE=list    address,undefined or thread
+# V=1              shows whole commands; make -s shows only what the compiler has to say
 # PREFIX= DESTDIR= for install
 BUILD     ?= build
 PREFIX    ?= /usr/local
 DEVELOPER ?= 0
 SANITIZE  ?=
+V         ?=
 CC        ?= gcc
 .DEFAULT_GOAL := all
 
@@ -32,6 +34,11 @@ LDFLAGS_ALL := -pthread -Wl,-z,relro,-z,now $(LDFLAGS)
 ifneq ($(SANITIZE),)
 CFLAGS_ALL  += -fsanitize=$(SANITIZE) -fno-sanitize-recover=undefined
 LDFLAGS_ALL += -fsanitize=$(SANITIZE)
+endif
+
+# Goes before a command: shows $(1) and $(2) instead of it.
+ifeq ($(filter-out 0,$(V))$(findstring s,$(firstword -$(MAKEFLAGS))),)
+short = @printf '%-3s %s\n' $(1) '$(2)';
 endif
 
 PARTS    := common master chunkserver fs
@@ -62,30 +69,30 @@ tests: $(UNIT) $(SIM) $(FUZZ) $(HELPERS)
 # --- generated code -------------------------------------------------------------------------
 $(BUILD)/gen/%.pb-c.c $(BUILD)/gen/%.pb-c.h: common/cluster/proto/%.proto
 	@mkdir -p $(@D)
-	protoc-c --proto_path=common/cluster/proto --c_out=$(BUILD)/gen $<
+	$(call short,GEN,$<)protoc-c --proto_path=common/cluster/proto --c_out=$(BUILD)/gen $<
 
 $(BUILD)/gen/%.pb-c.o: $(BUILD)/gen/%.pb-c.c
-	$(CC) $(filter-out -W%,$(CFLAGS_ALL)) -MMD -c -o $@ $<
+	$(call short,CC,$<)$(CC) $(filter-out -W%,$(CFLAGS_ALL)) -MMD -c -o $@ $<
 
 # --- objects and libraries ------------------------------------------------------------------
 $(BUILD)/%.o: %.c | $(GEN_H)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+	$(call short,CC,$<)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
 # Names of members repeat (store/read.o, chain/read.o). So an archive is always made anew: into one that is
 # there, ar would put a member in the place of another of its name.
 define part_lib
 $(BUILD)/lib$(1).a: $(patsubst %.c,$(BUILD)/%.o,$(call part_src,$(1))) $(if $(filter common,$(1)),$(GEN_C:.c=.o))
 	@rm -f $$@
-	ar rcs $$@ $$^
+	$$(call short,AR,$$@)ar rcs $$@ $$^
 endef
 $(foreach p,$(PARTS),$(eval $(call part_lib,$(p))))
 
 $(CLI): $(patsubst %.c,$(BUILD)/%.o,$(wildcard tools/cli/*.c))
 	@rm -f $@
-	ar rcs $@ $^
+	$(call short,AR,$@)ar rcs $@ $^
 
-link = $(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(PKG_LIBS)
+link = $(call short,LD,$@)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(PKG_LIBS)
 $(BUILD)/catena-master: $(BUILD)/master/shell/main.o $(BUILD)/libmaster.a $(BUILD)/libcommon.a
 	$(link)
 $(BUILD)/catena-chunkserver: $(BUILD)/chunkserver/server/main.o $(BUILD)/libchunkserver.a $(BUILD)/libcommon.a
@@ -110,7 +117,7 @@ $(foreach p,$(PLANTED_SRC),$(if $(wildcard $(p)),,$(error PLANTED_SRC: there is 
 PLANTED := $(patsubst %.c,$(BUILD)/planted/%.o,$(wildcard $(PLANTED_SRC)))
 $(BUILD)/planted/%.o: %.c | $(GEN_H)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -DCHAIN_PLANTED_FAULTS -MMD -MP -c -o $@ $<
+	$(call short,CC,$< with planted faults)$(CC) $(CFLAGS_ALL) -DCHAIN_PLANTED_FAULTS -MMD -MP -c -o $@ $<
 $(BUILD)/tests/sim/cluster/cluster_test: $(BUILD)/tests/sim/cluster/route.o $(PLANTED)
 $(BUILD)/tests/unit/master/log/command_log_test $(BUILD)/tests/unit/chunkserver/store/store_order_test: LDFLAGS_ALL += -Wl,--wrap=kv_sync
 $(BUILD)/tests/sim/cluster/cluster_test: LDFLAGS_ALL += -Wl,--wrap=log_write,--wrap=log_enabled,--wrap=log_rate_ok
