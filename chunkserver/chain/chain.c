@@ -373,7 +373,7 @@ bool chain_is_ready(const struct chain *chain)
 	if (FAULTY(SERVE_UNREADY))
 		return true;
 	return chain->in_sync && !chain->env->failed && !chain->unfit && !chain->outdated &&
-	       chain->removals == 0 && (chain->head || chain->in_ready) &&
+	       chain->removals_before == 0 && (chain->head || chain->in_ready) &&
 	       (chain->tail || chain->out_ready);
 }
 
@@ -404,7 +404,7 @@ void chain_frame(struct chain *chain, const struct chain_source *source,
 		   (source->server_id == 0 || (source->server_id != chain_previous_server(chain) &&
 					       !FAULTY(NO_EPOCH_CHECK)))) {
 		status = EACCES; /* only the predecessor passes on */
-	} else if (chain->removals > 0 && source->server_id == 0) {
+	} else if (chain->removals_before > 0 && source->server_id == 0) {
 		/* By its last predecessor. What came now might be removed with it. */
 		status = FRAME_STATUS_NOT_READY;
 	} else if ((frame_is_update(header->op) || header->op == FRAME_FLUSH) &&

@@ -218,6 +218,7 @@ void chain_configure(struct chain *chain, const struct chain_config *config)
 	if (config->epoch == chain->config.epoch)
 		return;
 	chain->config = *config;
+	chain->removals_before = chain->removals;
 	if (chain->env->ops->set_epoch != NULL)
 		chain->env->ops->set_epoch(chain->env->ctx, chain->pool, chain->partition,
 					   config->epoch);

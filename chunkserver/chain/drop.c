@@ -21,6 +21,9 @@ void drop_from(struct request *r, uint32_t for_client, uint32_t for_server)
 	DL_FOREACH(chunk->queue, r)
 	if (is_update(r) && !r->dropped && r->public.version > chunk->last)
 		chunk->last = r->public.version;
+	/* A removal that waits for these would wait for ever. */
+	if (chunk->queue == NULL)
+		gone_go_on(chunk->chain);
 	chunk_let_go(chunk);
 }
 
@@ -173,6 +176,7 @@ void retry_requests(struct chain *chain, bool drop)
 
 void drop_everything(struct chain *chain, uint32_t for_client, uint32_t for_server)
 {
+	inbound_end_refuse(chain);
 	/* Before there may be nobody to wait for. */
 	drop_pending(chain, for_client, for_server);
 	held_refuse(chain, for_client, for_server);

@@ -60,15 +60,20 @@ static void drop_held_forwards(struct chain *chain)
 		request_over(r);
 }
 
+void inbound_end_refuse(struct chain *chain)
+{
+	if (chain->end_wanted)
+		answer(chain, &chain->end_source, &chain->end_header, FRAME_STATUS_GAP, 0, NULL);
+	chain->end_wanted = false;
+}
+
 void inbound_lose(struct chain *chain)
 {
 	struct inbound_compare *c = chain->compare;
 
 	chain->inbound = INBOUND_LOST;
 	chain->in_conn = 0;
-	if (chain->end_wanted)
-		answer(chain, &chain->end_source, &chain->end_header, FRAME_STATUS_GAP, 0, NULL);
-	chain->end_wanted = false;
+	inbound_end_refuse(chain);
 	chain->all_sync = 0;
 	if (c != NULL)
 		answer(chain, &c->source, &c->header, FRAME_STATUS_GAP, 0, NULL);
@@ -153,6 +158,7 @@ static void remove_keys(struct chain *chain, const struct chain_source *source,
 		drop_chunk_pending(chain, &keys[i]);
 	r->state = REQUEST_READING;
 	r->waiting = true;
+	r->public.epoch = chain->config.epoch;
 	chain->removals++;
 	DL_APPEND2(chain->reading, r, chain_prev, chain_next);
 	gone_go_on(chain);
@@ -270,6 +276,8 @@ void chain_removed(struct chain_request *request, int error)
 		request_end(r, error == 0 ? FRAME_OK : FRAME_STATUS_NOT_READY, NULL);
 	} else if (chain != NULL) {
 		request_over(r);
+		if (error == -EIO)
+			trouble(chain);
 		if (chain->compare != NULL && chain->compare->removing) {
 			chain->compare->removing = false;
 			if (error != 0)
@@ -551,6 +559,9 @@ void inbound_end_go_on(struct chain *chain)
 
 static void wait_for_one(struct chain *chain, struct request *r)
 {
+	/* Who is not waited for is compared before it is taken to have anything. */
+	if (!link_strict(chain))
+		return;
 	r->end_waits = true;
 	chain->end_behind++;
 }

@@ -194,6 +194,7 @@ struct chain {
 	struct chain_chunk *chunks;
 	size_t aborting;         /* aborts that the store has not been told of yet */
 	size_t removals;         /* requests that remove what the predecessor does not have */
+	size_t removals_before;  /* of them, those of a former epoch's predecessor */
 	size_t queued;           /* requests in the queues of chunks: not yet committed */
 	struct request *pending; /* all, in the order in which they are to be forwarded */
 	struct request *held;
@@ -392,6 +393,8 @@ void inbound_end_answer(struct chain *chain);
 void inbound_end_go_on(struct chain *chain);
 /* The predecessor has to compare before it sends anything else. */
 void inbound_lose(struct chain *chain);
+/* SYNC_END is not answered as done any more: what it waits for ends otherwise. */
+void inbound_end_refuse(struct chain *chain);
 /* The chunk is in the range that the predecessor has sent to be compared. */
 bool inbound_compares(const struct chain *chain, const struct chunk_key *key);
 void inbound_changed(struct chain *chain);

@@ -261,6 +261,7 @@ static void resume_answered(struct chain *chain, uint32_t status)
 void chain_answer(struct chain *chain, uint64_t conn, const struct frame_header *header,
 		  const struct buf *payload)
 {
+	struct frame_header told = *header;
 	struct request *r;
 
 	if (conn == 0 || conn != chain->out_conn || header->request_id == 0)
@@ -280,11 +281,15 @@ void chain_answer(struct chain *chain, uint64_t conn, const struct frame_header 
 			space_told(chain, header->arg);
 		return;
 	}
+	/* It has gone on in a chain that we have not heard of, with what it had of this one or not.
+	 */
+	if (told.status == FRAME_OK && told.epoch > chain->config.epoch)
+		told.status = FRAME_STATUS_EPOCH;
 	if (header->request_id == chain->resume_id) {
-		resume_answered(chain, header->status);
+		resume_answered(chain, told.status);
 		return;
 	}
-	if (walk_answered(chain, header, payload))
+	if (walk_answered(chain, &told, payload))
 		return;
 	r = request_by_id(chain, header->request_id);
 	if (r == NULL || r->public.op != header->op)

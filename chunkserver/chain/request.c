@@ -187,8 +187,11 @@ static void unlink_request(struct request *r)
 		chain->held_count--;
 	} else if (r->state == REQUEST_READING) {
 		DL_DELETE2(chain->reading, r, chain_prev, chain_next);
-		if (r->public.key_count > 0)
+		if (r->public.key_count > 0) {
 			chain->removals--;
+			if (r->public.epoch != chain->config.epoch)
+				chain->removals_before--;
+		}
 	} else if (r->state == REQUEST_PENDING) {
 		DL_DELETE(r->chunk->pending, r);
 		DL_DELETE2(chain->pending, r, chain_prev, chain_next);

@@ -223,8 +223,9 @@ static void damaged_walk(struct chain *chain)
 	(void)report_unfit(chain);
 	/* The predecessor may mend it, as long as nobody has decided otherwise. */
 	if (!chain->head) {
+		inbound_end_refuse(chain);
 		drop_pending(chain, 0, FRAME_STATUS_GAP);
-		chain->in_ready = false;
+		chain->in_ready = chain->out_ready = false;
 		inbound_lose(chain);
 	}
 	link_retry(chain, FRAME_STATUS_NOT_READY);

@@ -370,8 +370,8 @@ static void test_only_a_member_that_was_ready_resumes(void **state)
 	rig_free_all(rig);
 }
 
-/* What it had passed on, and had no answer to, the one behind it need not have, and is not passed on
- * any more once that one has come before it. */
+/* What it had passed on, and had no answer to, the one behind it need not have, and is not passed
+ * on any more once that one has come before it. */
 static void test_what_was_dropped_is_shown_to_nobody_before_a_comparison(void **state)
 {
 	struct rig *rig = rig_up(0);
@@ -387,6 +387,73 @@ static void test_what_was_dropped_is_shown_to_nobody_before_a_comparison(void **
 	forget_sent(rig);
 	link_comes_up(rig);
 	assert_true(chain_is_ready(rig->chain));
+	rig_free_all(rig);
+}
+
+static void predecessor_removes(struct rig *rig)
+{
+	struct frame_header header = rig_header(rig, FRAME_SYNC_COMPARE, 0);
+	struct sync_key gone = {.file_id = rig_key(1).file_id};
+	struct buf *buf = model_buffer(NULL, SYNC_GONE_ALL_MAX);
+
+	buf->length = (uint32_t)sync_gone_encode(&gone, 1, buf->data);
+	header.flags = FRAME_FORWARD;
+	header.length = buf->length;
+	rig_ask(rig, BEFORE, &header, buf);
+}
+
+static void test_a_removal_does_not_wait_for_what_was_dropped(void **state)
+{
+	struct rig *rig = rig_up(1);
+
+	(void)state;
+	predecessor_writes(rig, 1, 0);
+	rig_end(rig, CHAIN_PREPARE, -ENOSPC);
+	predecessor_removes(rig);
+	assert_int_equal(rig_operations(rig, CHAIN_REMOVE), 0);
+	CHANGE(rig, 2, B, {B, IN});
+	assert_int_equal(rig_operations(rig, CHAIN_REMOVE), 1);
+	assert_false(chain_is_ready(rig->chain));
+	rig_end(rig, CHAIN_REMOVE, 0);
+	assert_true(chain_is_ready(rig->chain));
+	rig_free_all(rig);
+}
+
+static void test_a_removal_of_the_chain_as_it_is_keeps_nobody_from_reading(void **state)
+{
+	struct rig *rig = rig_up(1);
+
+	(void)state;
+	predecessor_removes(rig);
+	assert_int_equal(rig_operations(rig, CHAIN_REMOVE), 1);
+	assert_true(chain_is_ready(rig->chain));
+	rig_free_all(rig);
+}
+
+/* A middle whose predecessor has compared, and waits for what those behind have not answered. */
+static struct rig *ending(uint64_t *end)
+{
+	struct rig *rig = rig_up(1);
+	struct sync_compare compare;
+
+	predecessor_writes(rig, 1, 0);
+	rig_end(rig, CHAIN_PREPARE, 0);
+	compare = everything(rig);
+	(void)predecessor_compares(rig, &compare);
+	*end = predecessor_ends(rig);
+	assert_int_equal(answer_to(rig, *end), NO_ANSWER);
+	return rig;
+}
+
+/* Else the predecessor would take those behind to have it. */
+static void test_who_is_taken_out_does_not_say_that_those_behind_have_it(void **state)
+{
+	uint64_t end;
+	struct rig *rig = ending(&end);
+
+	(void)state;
+	CHANGE(rig, 2, B, {A, IN}, {C, IN}, {B, OUT});
+	assert_int_equal(answer_to(rig, end), FRAME_STATUS_GAP);
 	rig_free_all(rig);
 }
 
@@ -642,6 +709,9 @@ int main(void)
 		cmocka_unit_test(test_a_new_successor_is_compared),
 		cmocka_unit_test(test_only_a_member_that_was_ready_resumes),
 		cmocka_unit_test(test_what_was_dropped_is_shown_to_nobody_before_a_comparison),
+		cmocka_unit_test(test_a_removal_does_not_wait_for_what_was_dropped),
+		cmocka_unit_test(test_a_removal_of_the_chain_as_it_is_keeps_nobody_from_reading),
+		cmocka_unit_test(test_who_is_taken_out_does_not_say_that_those_behind_have_it),
 		cmocka_unit_test(test_a_head_that_is_put_behind_others_is_compared),
 		cmocka_unit_test(test_a_question_that_comes_before_the_map_is_kept),
 		cmocka_unit_test(test_a_lost_notice_of_removal_leads_to_a_comparison),
