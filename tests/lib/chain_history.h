@@ -29,6 +29,7 @@ struct entry {
 	bool committed;        /* write: by some copy, in its place among the others */
 	bool halved;           /* write: a copy has begun anew with it half in place */
 	uint64_t again;        /* write: first commit of all, after that; 0: there was none */
+	uint64_t perhaps;      /* write: likewise, but copies had it before, which may be lost */
 };
 
 struct history {
@@ -71,8 +72,12 @@ static inline void history_committed(struct history *h, uint64_t value, uint64_t
 
 	if (e == NULL)
 		return;
-	if (e->halved && !e->committed && e->ended == NEVER)
-		e->again = now;
+	if (e->halved && e->again == 0 && e->perhaps == 0 && e->ended == NEVER) {
+		if (e->committed)
+			e->perhaps = now;
+		else
+			e->again = now;
+	}
 	e->committed = true;
 }
 
@@ -151,6 +156,8 @@ static inline const char *history_deadlines(const struct history *h)
 		/* Applied once more after that it must change nothing. */
 		if (e->again > e->deadline)
 			e->again = 0;
+		if (e->perhaps > e->deadline)
+			e->perhaps = 0;
 		for (size_t j = 0; j < h->count && !seen; j++)
 			seen = e->value != 0 && !h->entries[j].write &&
 			       h->entries[j].value == e->value;
@@ -165,7 +172,7 @@ static inline const char *history_deadlines(const struct history *h)
 }
 
 /* NULL: all is well. */
-static inline const char *history_linearizable(const struct history *h)
+static inline const char *history_linearizable_once(const struct history *h)
 {
 	struct zone *zones = calloc(2 * h->count + 1, sizeof(*zones));
 	const char *problem;
@@ -257,6 +264,22 @@ static inline const char *history_ordered(const struct history *h, bool only_dur
 			return "a value was read that had been overwritten, or never was written";
 	}
 	return NULL;
+}
+
+/* Whether a copy that has been lost had it in its place nobody knows: either may be. */
+static inline const char *history_linearizable(const struct history *h)
+{
+	const char *wrong = history_linearizable_once(h);
+	bool other = false;
+
+	for (size_t i = 0; wrong != NULL && i < h->count; i++) {
+		struct entry *e = &h->entries[i];
+
+		other = other || e->perhaps != 0;
+		if (e->perhaps != 0)
+			e->again = e->perhaps;
+	}
+	return other ? history_linearizable_once(h) : wrong;
 }
 
 static inline void history_print(const struct history *h)
