@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "common/os/log.h"
+#include "master/chains/fence_map.h"
 
 static struct map_server *server_of(struct view *view, uint64_t id)
 {
@@ -113,8 +114,8 @@ int view_publish(struct view *view)
 	return 0;
 }
 
-int view_prepare(struct view *view, struct state *state, uint8_t **out, size_t *size,
-		 uint64_t *version)
+int view_prepare(struct view *view, struct state *state, uint64_t server, uint8_t **out,
+		 size_t *size)
 {
 	struct view next = *view;
 	int rc;
@@ -123,7 +124,7 @@ int view_prepare(struct view *view, struct state *state, uint8_t **out, size_t *
 	if (next.map == NULL)
 		return -ENOMEM;
 	carry_over(view->map, &next);
-	*version = shown_version(&next);
+	fence_map_restrict(next.map, view->map, server);
 	rc = encode(&next, out, size);
 	cluster_map_unref(next.map);
 	return rc;

@@ -28,10 +28,10 @@ int view_open(struct view *view, struct state *state);
 void view_close(struct view *view);
 /* Takes over what is in the state now; it must be durable. Publish afterwards. */
 int view_refresh(struct view *view, struct state *state);
-/* What that will make of it, encoded (malloc()ed), for those who are to know it first: nobody else
- * sees it before view_refresh(). */
-int view_prepare(struct view *view, struct state *state, uint8_t **out, size_t *size,
-		 uint64_t *version);
+/* What that will make of it, encoded (malloc()ed), as far as @server is to know it before the
+ * others (fence_map.h): nobody else sees it before view_refresh(). */
+int view_prepare(struct view *view, struct state *state, uint64_t server, uint8_t **out,
+		 size_t *size);
 /* The lowest version that is shown of the state's map with this version, or of a later one. */
 uint64_t view_version_of(uint64_t state_version);
 /* True: that is news; publish. */

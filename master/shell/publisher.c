@@ -34,8 +34,7 @@ struct chains {
 	struct fenced *fenced;
 	size_t fenced_count;
 	uint64_t fence_version;
-	uint8_t *fence_map; /* encoded: what the fenced are told */
-	size_t fence_map_size;
+	bool fence_blind; /* what the others were shown before is not known any more */
 };
 
 /* ---- maps ---- */
@@ -173,6 +172,7 @@ static void finish(struct master *master)
 	struct chains *chains = master->chains;
 
 	chains->phase = PHASE_IDLE;
+	chains->fence_blind = false;
 	master->view.hidden = false;
 	chain_manager_hold_leases(chains->manager, false);
 	/* Before it is shown, because those whose lives are settled by it get the map only then. */
@@ -211,31 +211,29 @@ void chains_push_fence(struct master *master, struct chunkserver *server)
 	struct chains *chains = master->chains;
 	struct push push = {0};
 	bool fenced = false;
+	uint8_t *map;
+	size_t size;
 
 	for (size_t i = 0; i < chains->fenced_count; i++)
 		fenced = fenced || chains->fenced[i].server == server->id;
 	if (chains->phase != PHASE_FENCE || !hearing_may_serve(master) || !fenced ||
-	    chains->fence_map == NULL || server->stream == NULL ||
+	    (chains->fence_blind && chains->fenced_count > 1) || server->stream == NULL ||
 	    !chain_manager_settled(chains->manager, server->id))
 		return;
-	push_bytes(&push, SERVER_PUSH_MAPS, chains->fence_map, chains->fence_map_size);
+	/* If not, it will have lost its lease before anybody else hears of it. */
+	if (view_prepare(&master->view, master->state, server->id, &map, &size) != 0)
+		return;
+	push_bytes(&push, SERVER_PUSH_MAPS, map, size);
 	chunkserver_send(server->stream, &push);
 	push_free(&push);
+	free(map);
 }
 
 static void tell_fenced(struct master *master)
 {
 	struct chains *chains = master->chains;
 
-	free(chains->fence_map);
-	chains->fence_map = NULL;
-	if (view_prepare(&master->view, master->state, &chains->fence_map, &chains->fence_map_size,
-			 &chains->fence_version) != 0) {
-		/* They will have lost their leases before anybody else hears of it. */
-		chains->fence_map = NULL;
-		chains->fence_version = UINT64_MAX;
-		return;
-	}
+	chains->fence_version = view_version_of(state_map_version(master->state));
 	for (size_t i = 0; i < chains->fenced_count; i++) {
 		struct chunkserver *server;
 
@@ -453,6 +451,7 @@ static int begin_with_fence(struct master *master)
 	master->view.hidden = true;
 	chain_manager_hold_leases(chains->manager, true);
 	chains->phase = PHASE_FENCE;
+	chains->fence_blind = true;
 	tell_fenced(master);
 	return 0;
 }
@@ -501,7 +500,6 @@ void chains_free(struct master *master)
 	chain_manager_free(chains->manager);
 	cluster_map_unref(chains->map);
 	free(chains->fenced);
-	free(chains->fence_map);
 	free(chains);
 	master->chains = NULL;
 }

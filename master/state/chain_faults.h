@@ -23,6 +23,7 @@ enum manager_fault {
 	MANAGER_FAULT_ACCEPT_UNFENCED,     /* sessions end with the store that knew them */
 	MANAGER_FAULT_ACCEPT_IDS_SHORT,    /* numbers go on where the accepted store was */
 	MANAGER_FAULT_REPORTS_OUTLIVE,     /* what a process has reported counts for the next */
+	MANAGER_FAULT_TELL_ALL_FENCED,     /* who has to know first is told all */
 	MANAGER_FAULT_ACCEPT_LIVES_OLD,    /* lives stay as the accepted store knows them */
 };
 #ifdef CHAIN_PLANTED_FAULTS

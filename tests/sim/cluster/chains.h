@@ -7,6 +7,7 @@
 #define CATENA_TESTS_SIM_CLUSTER_CHAINS_H
 #include "tests/sim/cluster/state.h"
 #include "master/state/chain_faults.h"
+#include "master/chains/fence_map.h"
 #include "master/chains/hearing_rules.h"
 
 #define HEAR_WAIT (10 * SEC)
@@ -116,6 +117,21 @@ static bool online_changed(struct world *w)
 static void consider_plan(struct world *w);
 
 /* Those who lose a place at which they may serve have it first. */
+/* To one that has to know first: as far as it has to. */
+static void tell_fenced(struct world *w, unsigned s)
+{
+	struct master *m = &w->master;
+	struct cluster_map *map;
+
+	if (m->map == NULL && m->fenced_count > 1)
+		return; /* what was shown before is not known */
+	map = map_now(w);
+	if (m->map != NULL && !MANAGER_FAULTY(TELL_ALL_FENCED))
+		fence_map_restrict(map, m->map, w->id_of[s]);
+	send_map_to_server(w, s, map);
+	cluster_map_unref(map);
+}
+
 static void fence_begins(struct world *w)
 {
 	struct master *m = &w->master;
@@ -129,7 +145,7 @@ static void fence_begins(struct world *w)
 		unsigned s = w->server_of[m->fenced[i]];
 
 		trace(w, "server %u has to know first", s);
-		send_map_to_server(w, s, m->fence_map);
+		tell_fenced(w, s);
 	}
 }
 

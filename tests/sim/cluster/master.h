@@ -155,8 +155,10 @@ static void registered(struct world *w, unsigned s)
 	event->map_version = shown_version_of(m->state_map->version);
 	event->report_count = said->report_count;
 	memcpy(event->reports, said->reports, sizeof(event->reports));
-	if (m->fence_map != NULL)
-		send_map_to_server(w, s, fence_has(w, s) ? m->fence_map : m->map);
+	if (m->fence_map != NULL && fence_has(w, s))
+		tell_fenced(w, s);
+	else if (m->fence_map != NULL)
+		send_map_to_server(w, s, m->map);
 	else if (m->planned_index != 0 && may_serve(w))
 		send_map_to_server(w, s, m->map); /* a plan has come before it just now */
 	hearing_looks(w);

@@ -56,6 +56,7 @@ static const struct {
 	{.name = "accept-epochs-short", .manager = MANAGER_FAULT_ACCEPT_EPOCHS_SHORT, .first = 500},
 	{.name = "accept-ids-short", .manager = MANAGER_FAULT_ACCEPT_IDS_SHORT},
 	{.name = "reports-outlive", .manager = MANAGER_FAULT_REPORTS_OUTLIVE, .rare = true},
+	{.name = "tell-all-fenced", .manager = MANAGER_FAULT_TELL_ALL_FENCED, .first = 1300117149},
 	{.name = "accept-lives-old", .manager = MANAGER_FAULT_ACCEPT_LIVES_OLD},
 	{.name = "accept-unfenced", .manager = MANAGER_FAULT_ACCEPT_UNFENCED, .rare = true},
 };
