@@ -151,6 +151,13 @@ tsan: ## the threaded unit tests under ThreadSanitizer
 bench: all tests ## measure DIR, or a cluster of its own: make bench [DIR=path]
 	tests/bench/run --build $(BUILD) $(DIR)
 
+# By whom files are compiled, for editors: all but generated ones are, with the same flags.
+compile_commands.json: $(GEN_H) ## what clangd and other tools of editors read
+	@for f in $$(git ls-files '*.c'); do \
+		printf '{"directory": "%s", "file": "%s", "command": "%s"},\n' "$(CURDIR)" "$$f" \
+			'$(subst ",\",$(CC) $(CFLAGS_ALL)) -c '"$$f"; \
+	done | sed '1s/^/[/; $$s/,$$/]/' >$@
+
 SOURCES = $(shell git ls-files '*.c' '*.h')
 lint: ## formatting, cppcheck and clang-tidy
 	tools/lint --build $(BUILD)
@@ -175,6 +182,6 @@ install: all ## PREFIX=/usr/local DESTDIR=
 clean:
 	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan compile_commands.json
 help:
-	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  make \1 - \2/p' Makefile
+	@sed -n 's/^\([a-z][a-z_.-]*\):.*## \(.*\)/  make \1 - \2/p' Makefile
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
