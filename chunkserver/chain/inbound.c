@@ -489,6 +489,7 @@ void inbound_complete(struct request *r)
 		log_warn("copy not completed pool=%u partition=%u chunk=%llu/%u error=%d",
 			 chain->pool, chain->partition, (unsigned long long)key.file_id, key.index,
 			 rc);
+	inbound_end_refuse(chain);
 	/* With those that have followed it. */
 	drop_from(r, FRAME_STATUS_NOT_READY, FRAME_STATUS_NOT_READY);
 	inbound_lose(chain);

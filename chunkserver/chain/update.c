@@ -274,6 +274,8 @@ static void not_applied(struct request *r, int error)
 			drop_from(r, 0, 0);
 		return;
 	}
+	/* Not as done, when nothing is left that it waits for. */
+	inbound_end_refuse(chain);
 	drop_from(r, FRAME_STATUS_NOT_READY, FRAME_STATUS_GAP);
 	inbound_lose(chain);
 }
