@@ -250,7 +250,7 @@ size_t accept_plan_unknown(const struct accept_plan *plan)
 	return unknown;
 }
 
-/* Of the pool with this number; its chains are those of @partition there is. */
+/* What is known of the chain. False: there is no such partition. */
 static bool find_known(const struct accept_plan *plan, uint32_t pool, uint32_t partition,
 		       struct known *out)
 {
@@ -420,11 +420,11 @@ static uint32_t next_heard(const struct accept_target *targets, size_t count, si
 	return 0;
 }
 
-/* Where none is known at all, whoever is missing may know them.
- *
- * The chains of a pool are all placed at once. Of which nothing is known though others are (from
- *  on), those begin empty: each at one target, and the master adds the others. They cannot be
- * left to be placed like a new pool's, since whoever comes later has gone by epochs of theirs. */
+/* The chains of a pool are all placed at once. Chains of which nothing is known, though others of
+ * the pool are (in @out from @first on), begin empty: each at one target, and the master adds the
+ * others. The same holds for all of them when none is known and a target is missing that may know
+ * them. They cannot be placed like a new pool's: a target that comes later has gone by epochs of
+ * theirs. */
 static void begin_unknown(const struct accept_plan *plan, const struct accept_target *targets,
 			  size_t count, size_t pool_index, size_t first,
 			  struct accept_decision *out)
