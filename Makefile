@@ -31,6 +31,9 @@ OPT ?= -O2 -g -fno-omit-frame-pointer
 CFLAGS_ALL := -std=gnu17 $(OPT) $(WARN) -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -pthread \
               -fstack-protector-strong -I. -I$(BUILD)/gen $(PKG_CFLAGS) $(CFLAGS)
 LDFLAGS_ALL := -pthread -Wl,-z,relro,-z,now $(LDFLAGS)
+ifneq ($(filter 1,$(DEVELOPER))$(SANITIZE),)
+CFLAGS_ALL  += -DCHECK_LOCKS
+endif
 ifneq ($(SANITIZE),)
 CFLAGS_ALL  += -fsanitize=$(SANITIZE) -fno-sanitize-recover=undefined
 LDFLAGS_ALL += -fsanitize=$(SANITIZE)

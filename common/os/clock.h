@@ -2,9 +2,7 @@
 #ifndef CATENA_COMMON_OS_CLOCK_H
 #define CATENA_COMMON_OS_CLOCK_H
 #include <stdint.h>
-
-#define NS_PER_SEC  1000000000ull
-#define NS_PER_MSEC 1000000ull
+#include "common/base/duration.h"
 
 /* Stands still while the machine sleeps. For deadlines, durations and every timed wait: a condition
  * variable knows no other. CLOCK_MONOTONIC. */

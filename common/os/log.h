@@ -9,7 +9,8 @@
 
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR };
 
-/* Sends later lines to @path (copied; NULL: stderr). 0, or -errno with the old sink kept. */
+/* Sends later lines to @path (copied; NULL: stderr), and those of broken expectations (expects.h)
+ * too. 0, or -errno with the old sink kept. */
 int log_open(const char *path);
 int log_reopen(void);
 void log_set_level(enum log_level level);
