@@ -9,9 +9,9 @@
 #include "common/os/log.h"
 #include "fs/flush/flush.h"
 #include "fs/flush/housekeeper.h"
-#include "fs/session/loss.h"
+#include "fs/lease/loss.h"
 #include "fs/kernel/page_drops.h"
-#include "fs/session/lease_return.h"
+#include "fs/lease/lease_return.h"
 #include "fs/flush/fsync.h"
 
 static struct log_rate noise;

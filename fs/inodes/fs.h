@@ -20,7 +20,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include "fs/session/early_answer.h"
+#include "fs/lease/early_answer.h"
 #include "fs/data/data.h"
 #include "fs/inodes/dircache.h"
 #include "fs/kernel/fuse_api.h"

@@ -17,7 +17,7 @@
 #include "fs/flush/housekeeper.h"
 #include "fs/kernel/mountpoint.h"
 #include "fs/kernel/page_drops.h"
-#include "fs/session/lease_return.h"
+#include "fs/lease/lease_return.h"
 
 #define DETACH_NS (5 * NS_PER_SEC) /* for the kernel to write its pages and to let go */
 #define QUIET_NS  (2 * NS_PER_SEC) /* for what is under way when all else is done */

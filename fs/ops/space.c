@@ -9,7 +9,7 @@
 #include "fs/flush/flush.h"
 #include "fs/ops/ops.h"
 #include "fs/ops/privileges.h"
-#include "fs/session/lease_return.h"
+#include "fs/lease/lease_return.h"
 #include "fs/flush/tail_trim.h"
 
 #define STATFS_BLOCK 4096u

@@ -20,7 +20,7 @@
 #include "fs/flush/flush.h"
 #include "fs/flush/housekeeper.h"
 #include "fs/ops/ops.h"
-#include "fs/session/lease_return.h"
+#include "fs/lease/lease_return.h"
 #include "master/state/state.h"
 #include "tests/lib/fs_data_fixture.h"
 #include "tests/lib/fs_events.h"

@@ -1,4 +1,4 @@
-/* ahead_test - commands that are answered before the master has.
+/* early_answer_test - commands that are answered before the master has.
  *
  * Goal: while the lease is held programs do not wait for names, and see everything as it will be;
  * what was answered is so in the end, and when it cannot be, fsync says so and nothing stays that

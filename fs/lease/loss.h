@@ -10,8 +10,8 @@
  * In two steps, because what is in flight ends by itself in between: first no inode has anything to
  * tell any more, then the data ends. Whoever began to write before the first step finds another
  * session in fs->session_id when it has written. */
-#ifndef CATENA_FS_SESSION_LOSS_H
-#define CATENA_FS_SESSION_LOSS_H
+#ifndef CATENA_FS_LEASE_LOSS_H
+#define CATENA_FS_LEASE_LOSS_H
 #include "fs/inodes/fs.h"
 
 /* Another session takes the place of the one that is over. In the session's callback. */

@@ -1,12 +1,12 @@
 /* loss.c - see loss.h. */
 #define LOG_MODULE "loss"
-#include "fs/session/loss.h"
+#include "fs/lease/loss.h"
 #include <inttypes.h>
 #include <time.h>
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "fs/flush/flush.h"
-#include "fs/session/lease_return.h"
+#include "fs/lease/lease_return.h"
 
 /* Finding a path takes a look at every name that is known. */
 #define PATHS_NS       NS_PER_SEC

@@ -17,8 +17,8 @@
  * something else changes at the same time is not foreseen: then the command waits for the master.
  *
  * Threading: a command is made and sent in a handler; its answer is applied on the RPC thread. */
-#ifndef CATENA_FS_SESSION_EARLY_ANSWER_H
-#define CATENA_FS_SESSION_EARLY_ANSWER_H
+#ifndef CATENA_FS_LEASE_EARLY_ANSWER_H
+#define CATENA_FS_LEASE_EARLY_ANSWER_H
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>

@@ -8,8 +8,8 @@
  * given back no earlier than META_KERNEL_TIMEOUT_MS after the last reply that allowed to keep any.
  *
  * Dropping pages can wait for requests that we serve: only this thread does it. */
-#ifndef CATENA_FS_SESSION_LEASE_RETURN_H
-#define CATENA_FS_SESSION_LEASE_RETURN_H
+#ifndef CATENA_FS_LEASE_LEASE_RETURN_H
+#define CATENA_FS_LEASE_LEASE_RETURN_H
 #include <stdbool.h>
 #include <stdint.h>
 #include "fs/inodes/fs.h"

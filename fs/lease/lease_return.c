@@ -1,6 +1,6 @@
 /* lease_return.c - see lease_return.h. */
 #define LOG_MODULE "recall"
-#include "fs/session/lease_return.h"
+#include "fs/lease/lease_return.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* early_answer.c - see early_answer.h. */
 #define LOG_MODULE "ahead"
-#include "fs/session/early_answer.h"
+#include "fs/lease/early_answer.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
