@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "master/state/chain_faults.h"
-#include "master/chains/manager.h"
+#include "master/state/chain_change.h"
 
 struct told {
 	struct map_chain chain; /* the newest; epoch 0: nobody has told it */

@@ -39,7 +39,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "common/cluster/cluster_map.h"
-#include "master/state/chain_faults.h"
+#include "master/state/chain_change.h"
 
 struct chain_manager;
 
@@ -64,13 +64,6 @@ void chain_manager_free(struct chain_manager *manager);
 /* A server that was in the store when the master started: it may hold a lease of the former
  * life. */
 void chain_manager_restore(struct chain_manager *manager, uint64_t server, uint64_t now_ns);
-
-/* The lower half of a life counts the processes that began on the disk; the upper is chance, so
- * that one that began on an old copy of the disk is not taken for another with the same count. */
-static inline bool chain_life_is_old(uint64_t life, uint64_t seen)
-{
-	return !MANAGER_FAULTY(OLD_COPY) && life != seen && (uint32_t)life <= (uint32_t)seen;
-}
 
 struct chain_manager_target {
 	uint32_t id;
@@ -164,14 +157,6 @@ bool chain_manager_pressing(const struct chain_manager *manager);
  * every 10 ms or so. */
 bool chain_manager_soon(const struct chain_manager *manager, uint64_t now_ns);
 
-struct chain_change {
-	uint32_t pool, partition;
-	struct map_chain chain; /* of the next epoch */
-};
-struct chain_life {
-	uint32_t target;
-	uint64_t life;
-};
 struct chain_plan {
 	struct chain_change *changes;
 	size_t change_count;

@@ -14,7 +14,7 @@
 #ifndef CATENA_MASTER_LOG_COMMAND_LOG_H
 #define CATENA_MASTER_LOG_COMMAND_LOG_H
 #include <pthread.h>
-#include "master/chains/manager.h"
+#include "master/state/chain_change.h"
 #include "master/state/state.h"
 
 enum command_kind {

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "master/state/chain_faults.h"
-#include "master/chains/manager.h"
+#include "master/state/chain_change.h"
 #include "master/state/internal.h"
 
 /* What was given out after this store is not known: all numbers go on far above. And above those

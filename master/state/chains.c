@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include "master/chains/manager.h"
+#include "master/state/chain_change.h"
 #include "master/state/internal.h"
 
 /* ---- chains ---- */
