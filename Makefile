@@ -114,7 +114,8 @@ $(BUILD)/tests/bench/state_bench: $(BUILD)/libmaster.a
 
 # The simulation of a cluster plants faults in these. One that is not found would be linked without them.
 PLANTED_SRC := chunkserver/chain/*.c chunkserver/store/ops.c $(addprefix chunkserver/worker/,client_connections.c target_entry.c) \
-               $(addprefix master/chains/,manager.c plan.c rules.c liveness.c repair.c accept_plan.c) \
+               $(addprefix master/chains/,manager.c plan.c rules.c repair.c) \
+               $(addprefix master/,servers/liveness.c older_store/accept_plan.c) \
                master/sessions/fences.c $(addprefix master/state/,accept.c lives.c)
 $(foreach p,$(PLANTED_SRC),$(if $(wildcard $(p)),,$(error PLANTED_SRC: there is no $(p))))
 PLANTED := $(patsubst %.c,$(BUILD)/planted/%.o,$(wildcard $(PLANTED_SRC)))

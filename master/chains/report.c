@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "master/chains/manager_internal.h"
-#include "master/chains/failure_domain.h"
+#include "master/servers/failure_domain.h"
 
 static uint64_t out_for(const struct chain_manager *manager, const struct map_target *target,
 			uint64_t now_ns)

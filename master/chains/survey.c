@@ -2,7 +2,7 @@
 #include "master/chains/survey.h"
 #include <errno.h>
 #include <stdlib.h>
-#include "master/chains/failure_domain.h"
+#include "master/servers/failure_domain.h"
 #include "master/chains/placement.h"
 
 #define CALM_NS UINT64_C(10000000000)

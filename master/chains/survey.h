@@ -2,8 +2,8 @@
  * of it now. Pure; lives as long as one plan. */
 #ifndef CATENA_MASTER_CHAINS_SURVEY_H
 #define CATENA_MASTER_CHAINS_SURVEY_H
-#include "master/chains/complaints.h"
-#include "master/chains/liveness.h"
+#include "master/servers/complaints.h"
+#include "master/servers/liveness.h"
 
 struct survey_target {
 	const struct map_target *map;

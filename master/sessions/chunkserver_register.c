@@ -7,9 +7,9 @@
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "master/chains/manager.h"
-#include "master/shell/publisher.h"
+#include "master/cluster/publisher.h"
 #include "master/sessions/chunkservers.h"
-#include "master/shell/removal.h"
+#include "master/cluster/removal.h"
 
 #define WORKERS_MAX 1024u
 #define TARGETS_MAX 256u

@@ -7,10 +7,10 @@
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "master/chains/manager.h"
-#include "master/shell/publisher.h"
-#include "master/shell/probes.h"
-#include "master/shell/removal.h"
-#include "master/sessions/unpack.h"
+#include "master/cluster/publisher.h"
+#include "master/cluster/probes.h"
+#include "master/cluster/removal.h"
+#include "master/shared/unpack.h"
 
 /* What one heartbeat may say; the rest is not looked at. */
 #define TARGETS_MAX     256u

@@ -1,7 +1,7 @@
 /* chunkservers.h - inside of the chunkservers' part of the master. With the state lock. */
 #ifndef CATENA_MASTER_SESSIONS_CHUNKSERVERS_H
 #define CATENA_MASTER_SESSIONS_CHUNKSERVERS_H
-#include "master/shell/master.h"
+#include "master/shared/master.h"
 
 struct chunkserver_stream;
 

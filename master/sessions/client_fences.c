@@ -10,7 +10,7 @@
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "master/chains/manager.h"
-#include "master/shell/publisher.h"
+#include "master/cluster/publisher.h"
 #include "master/sessions/chunkservers.h"
 #include "master/sessions/clients.h"
 

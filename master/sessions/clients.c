@@ -8,8 +8,8 @@
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "master/chains/manager.h"
-#include "master/shell/publisher.h"
-#include "master/sessions/unpack.h"
+#include "master/cluster/publisher.h"
+#include "master/shared/unpack.h"
 
 /* After it is back, a client repeats requests without an answer; see client_requests.c. */
 #define LENIENT_NS     (2 * NS_PER_SEC)

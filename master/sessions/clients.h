@@ -4,7 +4,7 @@
  * runs on the RPC thread's own data. */
 #ifndef CATENA_MASTER_SESSIONS_CLIENTS_H
 #define CATENA_MASTER_SESSIONS_CLIENTS_H
-#include "master/shell/master.h"
+#include "master/shared/master.h"
 
 /* A session of the store. */
 struct client_session {

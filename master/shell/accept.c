@@ -12,10 +12,10 @@
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "common/rpc/rpc.h"
-#include "master/chains/accept_plan.h"
-#include "master/shell/hearing.h"
-#include "master/shell/master.h"
-#include "master/sessions/unpack.h"
+#include "master/older_store/accept_plan.h"
+#include "master/cluster/hearing.h"
+#include "master/shared/master.h"
+#include "master/shared/unpack.h"
 
 #define TARGETS_MAX 65536u
 

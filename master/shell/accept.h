@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
-#include "master/shell/config.h"
+#include "master/shared/config.h"
 
 struct accept_options {
 	uint64_t wait_ns;     /* for all targets to be heard */

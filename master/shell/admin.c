@@ -8,8 +8,8 @@
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "master/chains/manager.h"
-#include "master/shell/publisher.h"
-#include "master/sessions/unpack.h"
+#include "master/cluster/publisher.h"
+#include "master/shared/unpack.h"
 
 #define DRAIN_MAX      4096u
 #define PARTITIONS_ALL UINT32_MAX

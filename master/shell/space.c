@@ -8,7 +8,7 @@
 #include <time.h>
 #include "common/os/clock.h"
 #include "common/os/log.h"
-#include "master/shell/master.h"
+#include "master/shared/master.h"
 
 #define LOOK_NS    NS_PER_SEC
 #define AGAIN_NS   (10 * NS_PER_SEC)

@@ -1,4 +1,4 @@
-/* chains.h - the master's way from decisions to maps that everybody has, as shell/publisher.c goes
+/* chains.h - the master's way from decisions to maps that everybody has, as cluster/publisher.c goes
  * it.
  *
  * A command is applied at once and durable when a sync has ended that began after it. Nobody hears
@@ -8,7 +8,7 @@
 #include "tests/sim/cluster/state.h"
 #include "master/state/chain_faults.h"
 #include "master/chains/fence_map.h"
-#include "master/chains/hearing_rules.h"
+#include "master/older_store/hearing_rules.h"
 
 #define HEAR_WAIT (10 * SEC)
 

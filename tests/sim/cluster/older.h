@@ -8,7 +8,7 @@
 #ifndef CATENA_TESTS_SIM_CLUSTER_OLDER_H
 #define CATENA_TESTS_SIM_CLUSTER_OLDER_H
 #include "tests/sim/cluster/master.h"
-#include "master/chains/accept_plan.h"
+#include "master/older_store/accept_plan.h"
 
 static void store_image_free(struct kv *image)
 {

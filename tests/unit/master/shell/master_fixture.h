@@ -14,7 +14,7 @@
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "common/rpc/rpc.h"
-#include "master/shell/master.h"
+#include "master/shared/master.h"
 #include "tests/lib/tree.h"
 #include "tests/lib/catena_ca.h"
 

@@ -1,0 +1,41 @@
+/* publisher.h - the chain manager in the master: it is told what happens, and what it decides is
+ * put into the log, made durable, and then shown. With the state lock held, unless said otherwise.
+ *
+ * A decision's way: planned, in the log, durable; then told to those who lose a place and could
+ * serve on without knowing it (the fenced), and when they have said that they know, or cannot serve
+ * any more, to everybody. Nothing new is decided meanwhile. */
+#ifndef CATENA_MASTER_CLUSTER_PUBLISHER_H
+#define CATENA_MASTER_CLUSTER_PUBLISHER_H
+#include "master/shared/master.h"
+
+struct chunkserver;
+
+int chains_start(struct master *master);
+/* NULL is allowed as master->chains. */
+void chains_free(struct master *master);
+struct chain_manager *chains_manager(struct master *master);
+/* Chains and targets as the state has them: what is decided next is based on this, durable or not.
+ * NULL: out of memory. */
+const struct cluster_map *chains_map(struct master *master);
+
+/* Does what can be done now; after anything that may have changed something. */
+void chains_act(struct master *master, uint64_t now_ns);
+/* Each tick, with what is to be done there and not every time. */
+void chains_tick(struct master *master, uint64_t now_ns, uint64_t gap_ns);
+/* chains_act() should be called again within 10 ms. */
+bool chains_soon(struct master *master, uint64_t now_ns);
+/* No change of chains is under way. */
+bool chains_settled(const struct master *master);
+/* A command that changes the map is in the log as @index: it is shown when it is durable. */
+void chains_changed(struct master *master, uint64_t index);
+/* The master may serve from now on. */
+void chains_heard(struct master *master, uint64_t now_ns);
+/* The store was opened again. */
+void chains_recovered(struct master *master);
+/* A server has said which map it has. */
+void chains_seen(struct master *master, uint64_t server, uint64_t version);
+/* To one of those who have to have the new map first, as long as that is so. */
+void chains_push_fence(struct master *master, struct chunkserver *server);
+/* The speed limits, to one server or (NULL) all. */
+void chains_push_recovery(struct master *master, struct chunkserver *server);
+#endif

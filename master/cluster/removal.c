@@ -1,0 +1,481 @@
+/* removal.c - walking the removal queue; see removal.h. */
+#define LOG_MODULE "removal"
+#include "master/cluster/removal.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "common/os/clock.h"
+#include "common/os/log.h"
+#include "master/cluster/publisher.h"
+#include "master/shared/master.h"
+
+#define BATCH_CHUNKS_MAX  1000u
+#define IN_FLIGHT_MAX     16384u /* chunks named and not answered, on all targets together */
+#define ROUND_CHUNKS_MAX  2048u  /* chunks looked at with the lock held */
+#define FETCH_MAX         128
+#define JOBS_MAX          4096u
+#define ANSWER_TIMEOUT_NS (30 * NS_PER_SEC)
+#define IDLE_NS           (200 * NS_PER_MSEC)
+#define BUSY_NS           NS_PER_MSEC
+#define PARKED_NS         (10 * NS_PER_MSEC) /* between looks at files that must wait */
+#define AGAIN_NS          (3 * NS_PER_SEC)   /* to look again at what could not be done */
+
+/* One file on its way out. */
+struct job {
+	uint64_t sequence;
+	struct removal removal;
+	uint64_t chunks, next; /* chunks in all, next to be named */
+	size_t outstanding;    /* named and not answered */
+	bool failed;           /* begin again later */
+	UT_hash_handle hh;
+};
+
+/* One message to one target. */
+struct batch {
+	uint64_t sequence;
+	uint32_t target_id;
+	struct rpc_stream *rpc; /* referenced: where it was sent */
+	uint64_t sent_ns;
+	uint32_t count;
+	struct {
+		uint64_t job, file_id, epoch;
+		uint32_t pool, partition, index;
+	} chunks[BATCH_CHUNKS_MAX];
+	UT_hash_handle hh;  /* of those in flight, by sequence */
+	struct batch *next; /* of those being filled */
+};
+
+struct removals {
+	struct master *master;
+	pthread_t thread;
+	pthread_cond_t wake; /* with the state lock */
+	bool stop, kicked;
+	bool parked; /* nothing of what was looked at last can be done now */
+	struct job *jobs;
+	struct batch *in_flight, *filling;
+	size_t chunks_out; /* in batches, filling or in flight */
+	uint64_t last_batch;
+	uint64_t cursor; /* last sequence looked at */
+	uint64_t again_ns;
+};
+
+/* ---- batches ---- */
+
+static void batch_free(struct removals *r, struct batch *batch)
+{
+	r->chunks_out -= batch->count;
+	rpc_stream_unref(batch->rpc);
+	free(batch);
+}
+
+/* One member may have got the chunk back from another that had not removed it yet, by a walk, and
+ * is told that it is gone by that one as long as the chain stays as it is. If it has changed since
+ * the chunk was named, everything is named again. */
+static bool has_changed(struct removals *r, const struct batch *batch, uint32_t i)
+{
+	const struct cluster_map *map = chains_map(r->master);
+	const struct map_chain *chain = map == NULL ? NULL
+						    : cluster_map_chain(map, batch->chunks[i].pool,
+									batch->chunks[i].partition);
+
+	return chain == NULL || chain->epoch != batch->chunks[i].epoch;
+}
+
+/* Its chunks are gone, or in doubt. */
+static void batch_end(struct removals *r, struct batch *batch, bool failed)
+{
+	for (uint32_t i = 0; i < batch->count; i++) {
+		struct job *job;
+
+		HASH_FIND(hh, r->jobs, &batch->chunks[i].job, sizeof(uint64_t), job);
+		if (job == NULL)
+			continue;
+		job->outstanding--;
+		job->failed |= failed || has_changed(r, batch, i);
+	}
+	batch_free(r, batch);
+	r->kicked = true;
+	pthread_cond_signal(&r->wake);
+}
+
+static void batch_fail(struct removals *r, struct batch *batch)
+{
+	HASH_DEL(r->in_flight, batch);
+	batch_end(r, batch, true);
+}
+
+void removals_answer(struct removals *r, uint32_t target_id, uint64_t sequence, int error)
+{
+	static struct log_rate rate;
+	struct batch *batch;
+
+	HASH_FIND(hh, r->in_flight, &sequence, sizeof(sequence), batch);
+	if (batch == NULL || batch->target_id != target_id)
+		return; /* late: it is being done again */
+	HASH_DEL(r->in_flight, batch);
+	if (error != 0 && log_rate_ok(&rate, 2))
+		log_warn("target cannot remove chunks target=%u error=\"%s\"", target_id,
+			 strerror(error < 0 ? -error : error));
+	batch_end(r, batch, error != 0);
+}
+
+/* What was sent on a stream that is not the target's any more, or too long ago. */
+static void fail_doubtful(struct removals *r)
+{
+	uint64_t now_ns = clock_monotonic_ns();
+	struct batch *batch, *next;
+
+	HASH_ITER(hh, r->in_flight, batch, next)
+	{
+		struct rpc_stream *rpc = chunkservers_stream_of(r->master, batch->target_id);
+
+		if (rpc != batch->rpc || now_ns > batch->sent_ns + ANSWER_TIMEOUT_NS)
+			batch_fail(r, batch);
+		rpc_stream_unref(rpc);
+	}
+}
+
+void removals_online(struct removals *r)
+{
+	if (r == NULL)
+		return;
+	fail_doubtful(r);
+	r->again_ns = 0;
+	r->kicked = true;
+	pthread_cond_signal(&r->wake);
+}
+
+void removals_lost(struct removals *r)
+{
+	if (r != NULL)
+		fail_doubtful(r);
+}
+
+static struct batch *batch_for(struct removals *r, uint32_t target_id)
+{
+	struct batch *batch;
+
+	for (batch = r->filling; batch != NULL; batch = batch->next)
+		if (batch->target_id == target_id && batch->count < BATCH_CHUNKS_MAX)
+			return batch;
+	batch = malloc(sizeof(*batch));
+	if (batch == NULL)
+		return NULL;
+	batch->sequence = ++r->last_batch;
+	batch->target_id = target_id;
+	batch->count = 0;
+	batch->rpc = chunkservers_stream_of(r->master, target_id);
+	if (batch->rpc == NULL) {
+		free(batch);
+		return NULL;
+	}
+	batch->next = r->filling;
+	r->filling = batch;
+	return batch;
+}
+
+/* ---- jobs ---- */
+
+static bool name_chunk(struct removals *r, struct job *job, uint32_t target_id, uint32_t partition,
+		       uint64_t epoch)
+{
+	struct batch *batch = batch_for(r, target_id);
+
+	if (batch == NULL)
+		return false;
+	batch->chunks[batch->count].job = job->sequence;
+	batch->chunks[batch->count].pool = job->removal.pool;
+	batch->chunks[batch->count].file_id = job->removal.file_id;
+	batch->chunks[batch->count].partition = partition;
+	batch->chunks[batch->count].epoch = epoch;
+	batch->chunks[batch->count].index = (uint32_t)job->next;
+	batch->count++;
+	job->outstanding++;
+	r->chunks_out++;
+	return true;
+}
+
+/* Names the job's next chunks; returns how many were looked at. */
+static unsigned advance(struct removals *r, struct job *job, unsigned budget)
+{
+	const struct map_pool *pool = cluster_map_pool(r->master->view.map, job->removal.pool);
+	unsigned looked = 0;
+
+	if (pool == NULL)
+		job->failed = true;
+	while (!job->failed && job->next < job->chunks && looked < budget &&
+	       r->chunks_out < IN_FLIGHT_MAX) {
+		uint32_t partition = chunk_partition(job->removal.file_id, (uint32_t)job->next,
+						     pool->partitions);
+		const struct map_chain *chain = &pool->chains[partition];
+
+		/* An offline member has no say: what it has too much, it loses when it is made
+		 * equal. */
+		for (uint32_t i = 0; i < chain->count; i++)
+			if (chain->members[i].state != MEMBER_OFFLINE &&
+			    !name_chunk(r, job, chain->members[i].target_id, partition,
+					chain->epoch))
+				job->failed = true;
+		job->next++;
+		looked++;
+	}
+	return looked;
+}
+
+static bool all_members_there(struct removals *r, const struct job *job)
+{
+	const struct map_pool *pool = cluster_map_pool(r->master->view.map, job->removal.pool);
+	const struct map_chain *chain;
+
+	if (pool == NULL)
+		return false;
+	if (job->chunks == 0)
+		return true;
+	/* The first chunk speaks for all; if others differ, the job fails on its way. */
+	chain = &pool->chains[chunk_partition(job->removal.file_id, 0, pool->partitions)];
+	for (uint32_t i = 0; i < chain->count; i++) {
+		struct rpc_stream *rpc;
+
+		if (chain->members[i].state == MEMBER_OFFLINE)
+			continue;
+		rpc = chunkservers_stream_of(r->master, chain->members[i].target_id);
+		if (rpc == NULL)
+			return false;
+		rpc_stream_unref(rpc);
+	}
+	return true;
+}
+
+/* False: it must wait. */
+static bool begin_job(struct removals *r, const struct removal *removal)
+{
+	const struct map_pool *pool = cluster_map_pool(r->master->view.map, removal->pool);
+	struct job *job;
+
+	HASH_FIND(hh, r->jobs, &removal->sequence, sizeof(removal->sequence), job);
+	if (job != NULL)
+		return false;
+	job = calloc(1, sizeof(*job));
+	if (job == NULL)
+		return false;
+	job->sequence = removal->sequence;
+	job->removal = *removal;
+	if (pool != NULL)
+		job->chunks = removal->size / pool->chunk_size +
+			      (removal->size % pool->chunk_size != 0 ? 1 : 0);
+	if (!all_members_there(r, job)) {
+		free(job);
+		return false;
+	}
+	HASH_ADD(hh, r->jobs, sequence, sizeof(job->sequence), job);
+	return true;
+}
+
+static void ignore_result(void *user, uint64_t index, int status,
+			  const struct command_result *result)
+{
+}
+
+/* Takes finished jobs out of the queue, and failed ones out of memory. */
+static void settle(struct removals *r)
+{
+	struct command command = {.kind = COMMAND_REMOVED};
+	uint64_t done[256];
+	size_t count = 0;
+	struct job *job, *next;
+
+	HASH_ITER(hh, r->jobs, job, next)
+	{
+		if (job->outstanding != 0 || (!job->failed && job->next < job->chunks))
+			continue;
+		if (!job->failed) {
+			if (count == sizeof(done) / sizeof(done[0]))
+				break;
+			done[count++] = job->sequence;
+		}
+		HASH_DEL(r->jobs, job);
+		free(job);
+	}
+	if (count == 0)
+		return;
+	r->kicked = true;
+	command.removed.sequences = done;
+	command.removed.count = count;
+	/* If it fails, or a power cut takes it back, they are removed once more. */
+	command_log_propose(r->master->log, &command, ignore_result, NULL);
+}
+
+/* More of the queue into memory. */
+static void fetch(struct removals *r)
+{
+	struct removal removals[FETCH_MAX];
+	uint64_t now_ns = clock_monotonic_ns();
+	int count;
+
+	if (HASH_COUNT(r->jobs) + FETCH_MAX > JOBS_MAX)
+		return;
+	if (now_ns >= r->again_ns) {
+		r->cursor = 0;
+		r->again_ns = now_ns + AGAIN_NS;
+	}
+	count = state_removals(r->master->state, r->cursor, removals, FETCH_MAX);
+	if (count < 0) {
+		command_log_failed(r->master->log, count);
+		return;
+	}
+	r->parked = true;
+	for (int i = 0; i < count; i++) {
+		if (begin_job(r, &removals[i]))
+			r->parked = false;
+		r->cursor = removals[i].sequence;
+	}
+	if (count == FETCH_MAX)
+		r->kicked = true;
+}
+
+/* ---- the thread ---- */
+
+static void encode(const struct batch *batch, struct push *push)
+{
+	Catena__RemoveChunk chunks[BATCH_CHUNKS_MAX], *pointers[BATCH_CHUNKS_MAX];
+	Catena__Remove remove = CATENA__REMOVE__INIT;
+
+	for (uint32_t i = 0; i < batch->count; i++) {
+		catena__remove_chunk__init(&chunks[i]);
+		chunks[i].pool = batch->chunks[i].pool;
+		chunks[i].partition = batch->chunks[i].partition;
+		chunks[i].file_id = batch->chunks[i].file_id;
+		chunks[i].index = batch->chunks[i].index;
+		pointers[i] = &chunks[i];
+	}
+	remove.sequence = batch->sequence;
+	remove.target_id = batch->target_id;
+	remove.n_chunks = batch->count;
+	remove.chunks = pointers;
+	push_message(push, SERVER_PUSH_REMOVES, &remove.base);
+}
+
+/* Sends what was filled. The state lock is given up meanwhile: requests come first. */
+static void send_filled(struct removals *r)
+{
+	struct batch *batch;
+
+	while ((batch = r->filling) != NULL) {
+		struct rpc_stream *rpc = rpc_stream_ref(batch->rpc);
+		uint64_t sequence = batch->sequence;
+		struct push push = {0};
+		int rc;
+
+		r->filling = batch->next;
+		batch->sent_ns = clock_monotonic_ns();
+		encode(batch, &push);
+		HASH_ADD(hh, r->in_flight, sequence, sizeof(batch->sequence), batch);
+		pthread_mutex_unlock(&r->master->lock);
+		rc = push.failed ? -ENOMEM : rpc_stream_send(rpc, push.data, push.size);
+		push_free(&push);
+		rpc_stream_unref(rpc);
+		pthread_mutex_lock(&r->master->lock);
+		if (rc == 0)
+			continue;
+		HASH_FIND(hh, r->in_flight, &sequence, sizeof(sequence), batch);
+		if (batch != NULL)
+			batch_fail(r, batch);
+	}
+}
+
+static void work(struct removals *r)
+{
+	unsigned budget = ROUND_CHUNKS_MAX;
+	struct state_counts counts;
+	struct job *job;
+
+	fail_doubtful(r);
+	settle(r);
+	state_counts(r->master->state, &counts);
+	if (counts.removals > HASH_COUNT(r->jobs))
+		fetch(r);
+	for (job = r->jobs; job != NULL && budget > 0; job = job->hh.next)
+		budget -= advance(r, job, budget);
+	if (budget == 0)
+		r->kicked = true;
+	send_filled(r);
+}
+
+static void wait_for(struct removals *r, uint64_t ns, bool kickable)
+{
+	uint64_t until = clock_monotonic_ns() + ns;
+	struct timespec ts = {.tv_sec = (time_t)(until / NS_PER_SEC),
+			      .tv_nsec = (long)(until % NS_PER_SEC)};
+	int rc = 0;
+
+	while (!r->stop && rc == 0 && !(kickable && r->kicked))
+		rc = pthread_cond_timedwait(&r->wake, &r->master->lock, &ts);
+}
+
+static void *removals_main(void *arg)
+{
+	struct removals *r = arg;
+
+	pthread_mutex_lock(&r->master->lock);
+	while (!r->stop) {
+		wait_for(r, IDLE_NS, true);
+		/* Even when busy it leaves time, and the lock, to others. */
+		wait_for(r, r->parked ? PARKED_NS : BUSY_NS, false);
+		r->kicked = r->parked = false;
+		if (!r->stop && hearing_may_serve(r->master) &&
+		    command_log_error(r->master->log) == 0)
+			work(r);
+	}
+	pthread_mutex_unlock(&r->master->lock);
+	return NULL;
+}
+
+int removals_start(struct master *master, struct removals **out)
+{
+	struct removals *r = calloc(1, sizeof(*r));
+	pthread_condattr_t attr;
+	int rc;
+
+	if (r == NULL)
+		return -ENOMEM;
+	r->master = master;
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&r->wake, &attr);
+	pthread_condattr_destroy(&attr);
+	rc = -pthread_create(&r->thread, NULL, removals_main, r);
+	if (rc != 0) {
+		pthread_cond_destroy(&r->wake);
+		free(r);
+		return rc;
+	}
+	*out = r;
+	return 0;
+}
+
+void removals_stop(struct removals *r)
+{
+	struct batch *batch, *next_batch;
+	struct job *job, *next_job;
+
+	if (r == NULL)
+		return;
+	pthread_mutex_lock(&r->master->lock);
+	r->stop = true;
+	pthread_cond_signal(&r->wake);
+	pthread_mutex_unlock(&r->master->lock);
+	pthread_join(r->thread, NULL);
+	HASH_ITER(hh, r->in_flight, batch, next_batch)
+	{
+		HASH_DEL(r->in_flight, batch);
+		batch_free(r, batch);
+	}
+	HASH_ITER(hh, r->jobs, job, next_job)
+	{
+		HASH_DEL(r->jobs, job);
+		free(job);
+	}
+	pthread_cond_destroy(&r->wake);
+	free(r);
+}

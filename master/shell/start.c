@@ -1,0 +1,324 @@
+/* master.c - the master's life: opening its parts in order, ticking, ending them in reverse. */
+#define LOG_MODULE "master"
+#include "master/shared/master.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include "common/os/clock.h"
+#include "common/os/log.h"
+#include "master/cluster/publisher.h"
+#include "master/servers/failure_domain.h"
+#include "master/cluster/hearing.h"
+#include "master/cluster/probes.h"
+#include "master/cluster/removal.h"
+#include "master/shell/space.h"
+
+#define SESSIONS_MAX 4096u
+#define RETRY_NS     NS_PER_SEC
+#define PATH_BYTES   4096
+/* A gap between ticks that only a stopped process explains. */
+#define PAUSE_NS NS_PER_SEC
+
+static const struct rpc_method methods[] = {
+	{.path = "/catena.Master/Session", .stream = &client_stream_handler},
+	{.path = "/catena.Master/Chunkserver", .stream = &chunkserver_stream_handler},
+	{.path = "/catena.Master/Status", .unary = status_serve},
+	{.path = "/catena.Master/Admin", .unary = admin_serve},
+	{0},
+};
+
+void master_lock(struct master *master)
+{
+	pthread_mutex_lock(&master->lock);
+}
+
+void master_unlock(struct master *master)
+{
+	pthread_mutex_unlock(&master->lock);
+}
+
+/* ---- the store ---- */
+
+static int open_store(const struct master_config *config, bool create, struct kv **out, char *error,
+		      size_t error_size)
+{
+	char path[PATH_BYTES], detail[256] = "";
+	struct kv_options options = {.path = path,
+				     .families = state_families,
+				     .family_count = state_family_count,
+				     .cache_bytes = config->cache_bytes,
+				     .create = create};
+	int rc;
+
+	if ((size_t)snprintf(path, sizeof(path), "%s/store", config->data) >= sizeof(path)) {
+		snprintf(error, error_size, "[master] data is too long");
+		return -ENAMETOOLONG;
+	}
+	rc = kv_open(&options, out, detail, sizeof(detail));
+	if (rc == -ENOENT && !create)
+		snprintf(error, error_size,
+			 "%s is not initialised: run catena-master with --init first",
+			 config->data);
+	else if (rc == -EBUSY)
+		snprintf(error, error_size, "%s is %sin use by another process", config->data,
+			 create ? "already initialised and " : "");
+	else if (rc != 0)
+		snprintf(error, error_size, "%s: %s", config->data,
+			 detail[0] != '\0' ? detail : strerror(-rc));
+	return rc;
+}
+
+int master_open_store(const struct master_config *config, struct kv **out, char *error,
+		      size_t error_size)
+{
+	return open_store(config, false, out, error, error_size);
+}
+
+int master_init(const struct master_config *config, char *error, size_t error_size)
+{
+	struct tls_files tls = master_config_tls(config);
+	struct state_options options = {.copies = (uint32_t)config->copies,
+					.partitions = (uint32_t)config->partitions,
+					.chunk_size = (uint32_t)config->chunk_size};
+	struct tls_identity self;
+	struct kv *kv;
+	int rc;
+
+	rc = failure_domain_parse(config->failure_domain, &options.failure_domain);
+	if (rc != 0) {
+		snprintf(error, error_size, "[pool] failure_domain is none");
+		return rc;
+	}
+	rc = tls_files_check(&tls, TLS_ROLE_MASTER, &self, error, error_size);
+	if (rc != 0)
+		return rc;
+	if (mkdir(config->data, 0700) != 0 && errno != EEXIST) {
+		rc = -errno;
+		snprintf(error, error_size, "cannot make %s: %s%s", config->data, strerror(-rc),
+			 rc == -ENOENT ? "; make the directory above it first, on the disk where "
+					 "it is to be"
+				       : "");
+		return rc;
+	}
+	rc = open_store(config, true, &kv, error, error_size);
+	if (rc != 0)
+		return rc;
+	rc = state_init(kv, self.cluster, &options);
+	kv_close(kv);
+	if (rc == -EEXIST)
+		snprintf(error, error_size, "%s is already initialised", config->data);
+	else if (rc != 0)
+		snprintf(error, error_size, "cannot initialise %s: %s", config->data,
+			 strerror(-rc));
+	else
+		log_info("initialised data=%s cluster=%s copies=%u partitions=%u chunk_size=%u",
+			 config->data, self.cluster, options.copies, options.partitions,
+			 options.chunk_size);
+	return rc;
+}
+
+/* The pool is made once; later changes of the file do not change it. */
+static void compare_pool(const struct master *master)
+{
+	const struct map_pool *pool = &master->view.map->pools[0];
+	const struct master_config *config = &master->config;
+
+	if (pool->copies != config->copies || pool->partitions != config->partitions ||
+	    pool->chunk_size != config->chunk_size ||
+	    strcmp(failure_domain_name(pool->failure_domain), config->failure_domain) != 0)
+		log_warn("the [pool] options count at --init only: the pool stays as it is "
+			 "copies=%u partitions=%u chunk_size=%u failure_domain=%s",
+			 pool->copies, pool->partitions, pool->chunk_size,
+			 failure_domain_name(pool->failure_domain));
+}
+
+static int draw(struct state_start *start)
+{
+	if (getrandom(start, sizeof(*start), 0) != (ssize_t)sizeof(*start))
+		return -EIO;
+	start->instance = start->instance == 0 ? 1 : start->instance;
+	start->chance = start->chance == 0 ? 1 : start->chance;
+	return 0;
+}
+
+static int open_state(struct master *master, char *error, size_t error_size)
+{
+	const char *data = master->config.data;
+	struct state_start start;
+	char detail[256] = "";
+	int rc;
+
+	rc = open_store(&master->config, false, &master->kv, error, error_size);
+	if (rc != 0)
+		return rc;
+	rc = state_open(master->kv, &master->state, detail, sizeof(detail));
+	if (rc == -ENOENT) {
+		snprintf(error, error_size,
+			 "%s is not initialised: run catena-master with --init first", data);
+		return rc;
+	}
+	if (rc != 0) {
+		snprintf(error, error_size, "%s: %s", data, detail);
+		return rc;
+	}
+	if (strcmp(state_cluster(master->state), master->self.cluster) != 0) {
+		snprintf(error, error_size,
+			 "%s belongs to another cluster (%s) than the certificate %s (%s)", data,
+			 state_cluster(master->state), master->config.cert, master->self.cluster);
+		return -EXDEV;
+	}
+	/* What a killed process wrote is read back, but a power cut could still take it: from here
+	 * on all that was loaded counts as durable. */
+	rc = draw(&start);
+	if (rc == 0)
+		rc = state_apply_start(master->state, state_applied_index(master->state) + 1,
+				       &start);
+	if (rc == 0)
+		rc = kv_sync(master->kv);
+	if (rc == 0)
+		rc = view_open(&master->view, master->state);
+	if (rc == 0 && master->view.map->pool_count == 0)
+		rc = -EUCLEAN;
+	if (rc != 0)
+		snprintf(error, error_size, "%s: %s", data, strerror(-rc));
+	return rc;
+}
+
+static void on_recovered(void *user)
+{
+	struct master *master = user;
+
+	clients_reconcile(master);
+	chains_recovered(master);
+}
+
+/* ---- start and stop ---- */
+
+static int start_parts(struct master *master, char *error, size_t error_size)
+{
+	struct leases_options leases = {.lease_ns = master->config.client_lease_ns,
+					.margin_ns = master->config.client_lease_ns / 10,
+					.session_timeout_ns = master->config.session_timeout_ns,
+					.recall_timeout_ns = master->config.recall_timeout_ns,
+					.first_recall = state_applied_index(master->state) << 20,
+					.sessions_max = SESSIONS_MAX};
+	struct command_log_options log = {.state = master->state,
+					  .kv = master->kv,
+					  .state_lock = &master->lock,
+					  .recovered = on_recovered,
+					  .user = master};
+	struct rpc_server_options rpc = {.listen = master->config.listen,
+					 .tls = master_config_tls(&master->config),
+					 .methods = methods,
+					 .user = master};
+	int rc;
+
+	rc = leases_create(&leases, &master->leases);
+	if (rc == 0)
+		rc = fences_start(master);
+	if (rc == 0)
+		rc = chains_start(master);
+	if (rc == 0)
+		rc = command_log_open(&log, &master->log);
+	if (rc == 0)
+		rc = clients_load(master);
+	if (rc == 0)
+		rc = removals_start(master, &master->removals);
+	if (rc == 0)
+		rc = probes_start(master, &master->probes);
+	if (rc == 0)
+		rc = space_start(master, &master->space);
+	if (rc != 0) {
+		snprintf(error, error_size, "cannot start: %s", strerror(-rc));
+		return rc;
+	}
+	master_lock(master);
+	hearing_start(master, clock_boottime_ns());
+	master_unlock(master);
+	return rpc_server_start(&rpc, &master->rpc, error, error_size);
+}
+
+int master_start(const struct master_config *config, struct master **out, char *error,
+		 size_t error_size)
+{
+	struct tls_files tls = master_config_tls(config);
+	struct master *master = calloc(1, sizeof(*master));
+	int rc;
+
+	if (master == NULL) {
+		snprintf(error, error_size, "out of memory");
+		return -ENOMEM;
+	}
+	master->config = *config;
+	pthread_mutex_init(&master->lock, NULL);
+	rc = tls_files_check(&tls, TLS_ROLE_MASTER, &master->self, error, error_size);
+	if (rc == 0)
+		rc = open_state(master, error, error_size);
+	if (rc == 0) {
+		compare_pool(master);
+		rc = start_parts(master, error, error_size);
+	}
+	if (rc != 0) {
+		master_stop(master);
+		return rc;
+	}
+	*out = master;
+	return 0;
+}
+
+void master_stop(struct master *master)
+{
+	if (master == NULL)
+		return;
+	master_lock(master);
+	master->stopping = true;
+	master_unlock(master);
+	rpc_server_stop(master->rpc);
+	probes_stop(master->probes);
+	space_stop(master->space);
+	removals_stop(master->removals);
+	command_log_close(master->log);
+	clients_free(master);
+	chunkservers_free(master);
+	chains_free(master);
+	leases_destroy(master->leases);
+	fences_free(master->fences);
+	hearing_free(master);
+	view_close(&master->view);
+	state_close(master->state);
+	kv_close(master->kv);
+	pthread_mutex_destroy(&master->lock);
+	free(master);
+}
+
+void master_tick(struct master *master)
+{
+	uint64_t now_ns = clock_boottime_ns();
+	uint64_t gap_ns;
+
+	master_lock(master);
+	/* If this process was stopped, heartbeats may be waiting unread. */
+	gap_ns = master->last_tick_ns == 0 ? 0 : now_ns - master->last_tick_ns;
+	hearing_look(master, now_ns);
+	chains_tick(master, now_ns, gap_ns > PAUSE_NS ? gap_ns : 0);
+	if (now_ns >= master->retry_ns && hearing_may_serve(master)) {
+		master->retry_ns = now_ns + RETRY_NS;
+		clients_retry(master);
+	}
+	fences_tick(master, now_ns);
+	client_appends_go(master, now_ns);
+	clients_act(master, now_ns);
+	master->last_tick_ns = now_ns;
+	master_unlock(master);
+}
+
+void master_address(const struct master *master, char *out, size_t size)
+{
+	const char *listen = master->config.listen, *colon = strrchr(listen, ':');
+
+	snprintf(out, size, "%.*s:%u", colon == NULL ? 0 : (int)(colon - listen), listen,
+		 rpc_server_port(master->rpc));
+}
