@@ -112,8 +112,9 @@ $(BUILD)/tests/lossyfs/lossyfs: $(BUILD)/tests/lossyfs/names.o $(BUILD)/tests/lo
 $(BUILD)/tests/bench/state_bench: $(BUILD)/libmaster.a
 .SECONDARY:
 
-# The simulation of a cluster plants faults in these. One that is not found would be linked without them.
-PLANTED_SRC := chunkserver/chain/*.c chunkserver/store/ops.c $(addprefix chunkserver/worker/,client_connections.c target_entry.c) \
+# The simulations of chains and clusters plant faults in these. One that is not found would be linked without them.
+PLANTED_SRC := chunkserver/base/chain_faults.c chunkserver/chain/*.c chunkserver/store/ops.c \
+               $(addprefix chunkserver/worker/,client_connections.c target_entry.c) \
                $(addprefix master/chains/,manager.c plan.c rules.c repair.c) \
                $(addprefix master/,servers/liveness.c older_store/accept_plan.c) \
                master/sessions/fences.c $(addprefix master/state/,accept.c lives.c)
@@ -122,6 +123,7 @@ PLANTED := $(patsubst %.c,$(BUILD)/planted/%.o,$(wildcard $(PLANTED_SRC)))
 $(BUILD)/planted/%.o: %.c | $(GEN_H)
 	@mkdir -p $(@D)
 	$(call short,CC,$< with planted faults)$(CC) $(CFLAGS_ALL) -DCHAIN_PLANTED_FAULTS -MMD -MP -c -o $@ $<
+$(BUILD)/tests/sim/chain/chain_test: $(filter $(BUILD)/planted/chunkserver/%,$(PLANTED))
 $(BUILD)/tests/sim/cluster/cluster_test: $(BUILD)/tests/sim/cluster/route.o $(PLANTED)
 $(BUILD)/tests/unit/master/log/command_log_test $(BUILD)/tests/unit/chunkserver/store/store_order_test: LDFLAGS_ALL += -Wl,--wrap=kv_sync
 $(BUILD)/tests/sim/cluster/cluster_test: LDFLAGS_ALL += -Wl,--wrap=log_write,--wrap=log_enabled,--wrap=log_rate_ok

@@ -8,10 +8,6 @@
 
 #define RING_MIN 64u
 
-#ifdef CHAIN_PLANTED_FAULTS
-enum chain_fault chain_planted_fault;
-#endif
-
 void *chain_alloc(size_t size)
 {
 	void *memory = calloc(1, size);

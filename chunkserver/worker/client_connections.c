@@ -1,7 +1,7 @@
 #include "chunkserver/worker/client_connections.h"
 #include <errno.h>
 #include <stdlib.h>
-#include "chunkserver/chain/internal.h"
+#include "chunkserver/base/chain_faults.h"
 
 struct client {
 	struct table_node node; /* first */

@@ -1,5 +1,5 @@
 #include "chunkserver/worker/target_entry.h"
-#include "chunkserver/chain/internal.h"
+#include "chunkserver/base/chain_faults.h"
 
 bool target_entry_registered(struct target_entry *entry, uint32_t target_id, uint64_t from_version)
 {

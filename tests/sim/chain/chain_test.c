@@ -4,25 +4,17 @@
  * wires and one simulated clock. Clients write, read, flush and repeat; the seed breaks wires,
  * kills servers (one or all), cuts power, freezes servers, fails and fills disks, lets leases run
  * out, changes chains. Then histories of all blocks are checked, and the copies compared. Can it
- * fail? Faults planted in the chain (chain/internal.h) must each be found.
+ * fail? Faults planted in the chain (chunkserver/base/chain_faults.h) must each be found.
  *
  *   chain_test [--seeds N] [--seed S] [--plant NAME] [--verbose]
  *
  * Without arguments: 300 seeds, and every planted fault until it is found; with CATENA_SIM_SEEDS in
  * the environment, so many seeds and no faults. */
 #define CHAIN_PLANTED_FAULTS
-#include "chunkserver/chain/chain.c"
-#include "chunkserver/chain/configure.c"
-#include "chunkserver/chain/drop.c"
-#include "chunkserver/chain/inbound.c"
-#include "chunkserver/chain/link.c"
-#include "chunkserver/chain/read.c"
-#include "chunkserver/chain/report.c"
-#include "chunkserver/chain/request.c"
-#include "chunkserver/chain/update.c"
-#include "chunkserver/chain/walk.c"
-#include "chunkserver/store/ops.c"
+#include "chunkserver/base/chain_faults.h"
+#include "chunkserver/chain/chain.h"
 #include <errno.h>
+#include "common/os/log.h"
 #include "tests/sim/chain/clients.h"
 
 #define OPS_EACH   150u

@@ -4,7 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include "chunkserver/chain/internal.h"
+#include "chunkserver/base/chain_faults.h"
 #include "common/os/log.h"
 #include "master/state/chain_faults.h"
 

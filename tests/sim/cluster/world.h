@@ -6,7 +6,8 @@
 #define CATENA_TESTS_SIM_CLUSTER_WORLD_H
 #include "tests/lib/chain_history.h"
 #include "tests/lib/chain_store.h"
-#include "chunkserver/chain/internal.h"
+#include "chunkserver/base/chain_faults.h"
+#include "chunkserver/chain/chain.h"
 #include "chunkserver/worker/client_connections.h"
 #include "chunkserver/worker/chain_reports.h"
 #include "chunkserver/worker/target_entry.h"
