@@ -228,6 +228,9 @@ load_stop() {
 	[ "$code" -eq 0 ] && [ ! -s "$T/load.err" ] || { cat "$T/load.err"; die "the load saw something wrong (exit status $code)"; }
 }
 
+keep_logs() { # where tests/run says
+	[ -z "${CATENA_KEEP:-}" ] || { mkdir -p "$CATENA_KEEP" && cp -r "$D/log" "$D/conf" "$CATENA_KEEP/"; } 2>/dev/null
+}
 cleanup() {
 	local status=$?
 	trap - EXIT INT TERM
@@ -238,6 +241,7 @@ cleanup() {
 	# An error that is none says nothing to who reads the log.
 	grep -H 'error="Success"' "$D"/log/*.log && status=1
 	if command -v extra_cleanup >/dev/null; then extra_cleanup; fi
+	case $status in 0|77) ;; *) keep_logs ;; esac
 	if grep -q " $T/" /proc/self/mounts; then
 		echo "FAILED: mounts left behind:"; grep " $T/" /proc/self/mounts
 		awk -v t="$T/" 'index($2, t) == 1 { print $2 }' /proc/self/mounts | tac | xargs -r -n 1 umount -l
