@@ -506,23 +506,33 @@ static void see_numbers(const struct accept_plan *plan, const struct accept_targ
 	}
 }
 
-static void decide_target(const struct accept_plan *plan, const struct state *state,
-			  const struct accept_target *from, struct accept_decision *out)
+static int decide_target(const struct accept_plan *plan, const struct state *state,
+			 const struct accept_target *from, struct accept_decision *out)
 {
 	struct state_accepted_target *to = &out->targets[out->accept.target_count];
 	struct state_accept *accept = &out->accept;
+	enum state_seen_verdict verdict;
+	int rc = state_check_seen(state, from->uuid, &from->seen, &verdict);
 
-	out->older |= state_check_seen(state, &from->seen) != STATE_SEEN_FINE;
+	if (rc != 0)
+		return rc;
+	out->older |= verdict != STATE_SEEN_FINE;
 	if (from->seen.life > accept->seen_life)
 		accept->seen_life = from->seen.life;
 	if (from->seen.version > accept->seen_version)
 		accept->seen_version = from->seen.version;
+	if (from->heard && from->seen.life != 0) {
+		struct state_accept_seen *seen = &out->seen[accept->seen_count++];
+
+		memcpy(seen->uuid, from->uuid, sizeof(seen->uuid));
+		seen->seen = from->seen;
+	}
 	if (!from->heard || from->id == 0 || from->server.id == 0)
-		return;
+		return 0;
 	if (cluster_map_target(plan->map, from->id) != NULL) {
 		out->lives[accept->life_count++] =
 			(struct chain_life){.target = from->id, .life = life_of(state, from)};
-		return;
+		return 0;
 	}
 	to->id = from->id;
 	to->life = life_of(state, from);
@@ -530,12 +540,14 @@ static void decide_target(const struct accept_plan *plan, const struct state *st
 	to->server = from->server;
 	to->server.id = server_id_of(plan, &from->server, out);
 	accept->target_count++;
+	return 0;
 }
 
 int accept_decide(const struct accept_plan *plan, struct state *state,
 		  const struct accept_target *targets, size_t count, struct accept_decision *out)
 {
 	size_t chains = 1;
+	int rc = 0;
 
 	memset(out, 0, sizeof(*out));
 	out->accept.chance = plan->chance;
@@ -544,11 +556,14 @@ int accept_decide(const struct accept_plan *plan, struct state *state,
 	out->chains = calloc(chains, sizeof(*out->chains));
 	out->targets = calloc(count + 1, sizeof(*out->targets));
 	out->lives = calloc(count + 1, sizeof(*out->lives));
-	if (out->chains == NULL || out->targets == NULL || out->lives == NULL)
+	out->seen = calloc(count + 1, sizeof(*out->seen));
+	if (out->chains == NULL || out->targets == NULL || out->lives == NULL || out->seen == NULL)
 		return -ENOMEM;
 	see_numbers(plan, targets, count, &out->accept);
-	for (size_t i = 0; i < count; i++)
-		decide_target(plan, state, &targets[i], out);
+	for (size_t i = 0; rc == 0 && i < count; i++)
+		rc = decide_target(plan, state, &targets[i], out);
+	if (rc != 0)
+		return rc;
 	for (size_t i = 0; i < plan->map->pool_count; i++) {
 		size_t before = out->accept.chain_count;
 
@@ -559,6 +574,7 @@ int accept_decide(const struct accept_plan *plan, struct state *state,
 	out->accept.chains = out->chains;
 	out->accept.targets = out->targets;
 	out->accept.lives = out->lives;
+	out->accept.seen = out->seen;
 	return 0;
 }
 
@@ -567,4 +583,5 @@ void accept_decision_free(struct accept_decision *decision)
 	free(decision->chains);
 	free(decision->targets);
 	free(decision->lives);
+	free(decision->seen);
 }

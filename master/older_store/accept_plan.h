@@ -91,11 +91,12 @@ struct accept_decision {
 	struct chain_change *chains;
 	struct state_accepted_target *targets;
 	struct chain_life *lives;
+	struct state_accept_seen *seen;
 	size_t newer, silent; /* chains */
 	size_t unknown;       /* chains that begin empty, though others of their pool are known */
 	bool older;           /* some target has seen more than the store */
 };
-/* @targets: all that have registered; the map of @plan is that of @state. -ENOMEM. In any case the
+/* @targets: all that have registered; the map of @plan is that of @state. -ENOMEM, or what the store says. In any case the
  * caller frees what is in @out. */
 int accept_decide(const struct accept_plan *plan, struct state *state,
 		  const struct accept_target *targets, size_t count, struct accept_decision *out);

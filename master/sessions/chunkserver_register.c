@@ -126,8 +126,9 @@ static bool is_elsewhere(struct master *master, const struct cluster_map *map, c
 		!chain_manager_harmless(chains_manager(master), id, now_ns));
 }
 
-/* A target has seen what the store does not know: then the store, not the target, is the older. */
-static bool knows_more(struct master *master, const Catena__Register *message)
+/* 1 when a target has seen what the store does not know: then the store, not the target, is the
+ * older. Else 0, or -errno when the store cannot be read. */
+static int knows_more(struct master *master, const Catena__Register *message)
 {
 	char why[HEARING_TEXT_MAX];
 	struct state_life life;
@@ -139,8 +140,11 @@ static bool knows_more(struct master *master, const Catena__Register *message)
 					  .chance = target->seen_chance,
 					  .version = target->seen_version,
 					  .index = target->seen_index};
-		enum state_seen_verdict verdict = state_check_seen(master->state, &seen);
+		enum state_seen_verdict verdict;
+		int rc = state_check_seen(master->state, target->uuid, &seen, &verdict);
 
+		if (rc != 0)
+			return rc;
 		if (verdict == STATE_SEEN_FINE)
 			continue;
 		snprintf(why, sizeof(why),
@@ -154,9 +158,9 @@ static bool knows_more(struct master *master, const Catena__Register *message)
 			 (unsigned long long)life.number,
 			 (unsigned long long)state_map_version(master->state));
 		hearing_is_behind(master, why);
-		return true;
+		return 1;
 	}
-	return false;
+	return 0;
 }
 
 /* New servers wait until it is known that the store is none of former times. */
@@ -178,6 +182,7 @@ static int check(struct chunkserver_stream *stream, const Catena__Register *mess
 {
 	struct master *master = stream->master;
 	const struct cluster_map *map = chains_map(master);
+	int more;
 
 	if (message->protocol != MASTER_PROTOCOL) {
 		*why = "the master speaks protocol 1";
@@ -195,7 +200,12 @@ static int check(struct chunkserver_stream *stream, const Catena__Register *mess
 		       "catena-chunkserver --init in empty directories";
 		return EXDEV;
 	}
-	if (knows_more(master, message) || master->hearing.behind[0] != '\0') {
+	more = knows_more(master, message);
+	if (more < 0) {
+		*why = "the master's store does not work";
+		return -more;
+	}
+	if (more != 0 || master->hearing.behind[0] != '\0') {
 		*why = master->hearing.behind;
 		return HEARING_ERROR;
 	}

@@ -135,6 +135,8 @@ int state_apply_accept(struct state *state, uint64_t index, const struct state_a
 	/* The former lives are not this one's past any more, as some of them have been gone on with
 	 * elsewhere. */
 	lives_forget(txn);
+	for (size_t i = 0; i < accept->seen_count; i++)
+		lives_give_up(txn, accept->seen[i].uuid, &accept->seen[i].seen);
 	if (rc == 0)
 		rc = lives_begin(
 			txn, index,

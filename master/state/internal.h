@@ -55,6 +55,7 @@ enum meta_tag {
 	META_ENDED = 'e',    /* id be64: of a session that was fenced */
 	META_OWED = 'w',     /* there: state_fences_owed() */
 	META_LIFE = 'L',     /* number be64: struct state_life */
+	META_GIVEN_UP = 'g', /* uuid: what the target had seen when the store was accepted */
 };
 
 #define META_KEY_MAX     9
@@ -379,8 +380,11 @@ void lives_unload(struct state *state);
  * -ENOMEM. */
 int lives_begin(struct txn *txn, uint64_t index, uint64_t number, uint64_t chance);
 void lives_begin_failed(struct state *state);
-/* Deletes all that are stored; the caller reads the state anew. */
+/* Deletes all that are stored, and what was given up with former ones; the caller reads the state
+ * anew. */
 void lives_forget(struct txn *txn);
+/* Notes what the target @uuid had seen of the lives that are given up. After lives_forget(). */
+void lives_give_up(struct txn *txn, const char *uuid, const struct state_seen *seen);
 
 /* 0, after reading anew when memory is stale. */
 int state_ready(struct state *state);

@@ -19,6 +19,10 @@
 #define LIFE_BYTES_V1 (1 + 8 + 8) /* format 1: without the index */
 #define LIVES_KEPT    65536u
 
+#define GIVEN_UP_FORMAT    1
+#define GIVEN_UP_BYTES     (1 + 4 * 8)
+#define GIVEN_UP_KEY_BYTES (1 + 36)
+
 static void put_life(struct kv_batch *batch, const struct state_life *life)
 {
 	uint8_t key[META_KEY_MAX], value[LIFE_BYTES];
@@ -105,8 +109,50 @@ int lives_begin(struct txn *txn, uint64_t index, uint64_t number, uint64_t chanc
 void lives_forget(struct txn *txn)
 {
 	static const uint8_t start = META_LIFE, end = META_LIFE + 1;
+	static const uint8_t given_up = META_GIVEN_UP, given_up_end = META_GIVEN_UP + 1;
 
 	kv_batch_delete_range(txn->batch, FAMILY_META, &start, 1, &end, 1);
+	kv_batch_delete_range(txn->batch, FAMILY_META, &given_up, 1, &given_up_end, 1);
+}
+
+static size_t given_up_key(uint8_t key[GIVEN_UP_KEY_BYTES], const char *uuid)
+{
+	memset(key, 0, GIVEN_UP_KEY_BYTES);
+	key[0] = META_GIVEN_UP;
+	memcpy(key + 1, uuid, strnlen(uuid, GIVEN_UP_KEY_BYTES - 1));
+	return GIVEN_UP_KEY_BYTES;
+}
+
+void lives_give_up(struct txn *txn, const char *uuid, const struct state_seen *seen)
+{
+	uint8_t key[GIVEN_UP_KEY_BYTES], value[GIVEN_UP_BYTES];
+
+	value[0] = GIVEN_UP_FORMAT;
+	put_le64(value + 1, seen->life);
+	put_le64(value + 9, seen->chance);
+	put_le64(value + 17, seen->version);
+	put_le64(value + 25, seen->index);
+	kv_batch_put(txn->batch, FAMILY_META, key, given_up_key(key, uuid), value, sizeof(value));
+}
+
+/* 0, 1 when nothing was given up with the target's word, or -errno. */
+static int given_up_seen(const struct state *state, const char *uuid, struct state_seen *out)
+{
+	uint8_t key[GIVEN_UP_KEY_BYTES], *value;
+	size_t size;
+	int rc = kv_get(state->kv, FAMILY_META, key, given_up_key(key, uuid), &value, &size);
+
+	if (rc != 0)
+		return rc == -ENOENT ? 1 : rc;
+	if (size != GIVEN_UP_BYTES || value[0] != GIVEN_UP_FORMAT)
+		rc = -EUCLEAN;
+	else
+		*out = (struct state_seen){.life = get_le64(value + 1),
+					   .chance = get_le64(value + 9),
+					   .version = get_le64(value + 17),
+					   .index = get_le64(value + 25)};
+	free(value);
+	return rc;
 }
 
 void lives_begin_failed(struct state *state)
@@ -137,19 +183,13 @@ static size_t life_at(const struct state *state, uint64_t number)
 	return low;
 }
 
-enum state_seen_verdict state_check_seen(const struct state *state, const struct state_seen *seen)
+/* By a life that is one of ours. */
+static enum state_seen_verdict check_own(const struct state *state, size_t at,
+					 const struct state_seen *seen)
 {
 	uint64_t version = seen->version >> MAP_CHANGE_BITS;
-	size_t at = life_at(state, seen->life);
 	const struct state_life *next;
 
-	if (seen->life == 0 || MANAGER_FAULTY(IGNORE_SEEN))
-		return STATE_SEEN_FINE; /* a target that has had to do with no master yet */
-	if (at == state->life_count)
-		return STATE_SEEN_LATER;
-	/* Not ours: too long ago, or of a life that an administrator has given up. */
-	if (state->lives[at].number != seen->life)
-		return STATE_SEEN_FINE;
 	if (state->lives[at].chance != seen->chance)
 		return STATE_SEEN_ANOTHER;
 	if (at + 1 == state->life_count)
@@ -161,4 +201,41 @@ enum state_seen_verdict state_check_seen(const struct state *state, const struct
 			       (next->first_index != 0 && seen->index >= next->first_index)
 		       ? STATE_SEEN_LATER
 		       : STATE_SEEN_FINE;
+}
+
+/* By a life that is none of ours: it is too long ago, or was given up by an administrator. The
+ * target said by then how far it had seen. */
+static enum state_seen_verdict check_given_up(const struct state_seen *then,
+					      const struct state_seen *seen)
+{
+	if (seen->life != then->life)
+		return seen->life > then->life ? STATE_SEEN_LATER : STATE_SEEN_FINE;
+	if (seen->chance != then->chance)
+		return STATE_SEEN_ANOTHER;
+	return seen->version > then->version || seen->index > then->index ? STATE_SEEN_LATER
+									  : STATE_SEEN_FINE;
+}
+
+int state_check_seen(const struct state *state, const char *uuid, const struct state_seen *seen,
+		     enum state_seen_verdict *verdict)
+{
+	size_t at = life_at(state, seen->life);
+	struct state_seen then;
+	int rc;
+
+	*verdict = STATE_SEEN_FINE;
+	if (seen->life == 0 || MANAGER_FAULTY(IGNORE_SEEN))
+		return 0; /* a target that has had to do with no master yet */
+	if (at == state->life_count) {
+		*verdict = STATE_SEEN_LATER;
+		return 0;
+	}
+	if (state->lives[at].number == seen->life) {
+		*verdict = check_own(state, at, seen);
+		return 0;
+	}
+	rc = given_up_seen(state, uuid, &then);
+	if (rc == 0)
+		*verdict = check_given_up(&then, seen);
+	return rc < 0 ? rc : 0;
 }

@@ -96,6 +96,11 @@ struct state_accepted_target {
 	uint64_t life;
 	struct map_server server;
 };
+/* What a target that was heard had seen by then. */
+struct state_accept_seen {
+	char uuid[37];
+	struct state_seen seen;
+};
 struct chain_change;
 struct chain_life;
 struct state_accept {
@@ -109,11 +114,17 @@ struct state_accept {
 	size_t chain_count;
 	const struct chain_life *lives; /* of targets that the store knows */
 	size_t life_count;
+	const struct state_accept_seen *seen;
+	size_t seen_count;
 };
 /* All sessions are closed. -EINVAL: it does not fit the store; -EOVERFLOW: accepted too often. */
 int state_apply_accept(struct state *state, uint64_t index, const struct state_accept *accept);
 
-enum state_seen_verdict state_check_seen(const struct state *state, const struct state_seen *seen);
+/* Whether the store knows all that the target @uuid has seen. Lives from before an acceptance were
+ * given up with it; but a target that was heard then, and has seen more of them since, says that
+ * another copy has gone on: LATER, or ANOTHER. -errno when the store cannot be read. */
+int state_check_seen(const struct state *state, const char *uuid, const struct state_seen *seen,
+		     enum state_seen_verdict *verdict);
 
 /* ---- requests of clients ---- */
 /* Does this request change anything (then it must go through the log)? */

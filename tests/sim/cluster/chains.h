@@ -341,8 +341,11 @@ static bool knows_more(struct world *w, const struct event *said)
 					      .chance = seen->chance,
 					      .version = seen->version,
 					      .index = seen->index};
+		enum state_seen_verdict verdict;
 
-		if (state_check_seen(w->master.state, &is) != STATE_SEEN_FINE)
+		if (state_check_seen(w->master.state, said->reports[i].uuid, &is, &verdict) != 0)
+			abort();
+		if (verdict != STATE_SEEN_FINE)
 			return true;
 	}
 	return false;

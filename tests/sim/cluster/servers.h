@@ -347,8 +347,11 @@ static void twin_met(struct world *w, unsigned s, const struct event *said)
 					      .chance = seen->chance,
 					      .version = seen->version,
 					      .index = seen->index};
+		enum state_seen_verdict verdict;
 
-		if (state_check_seen(w->twin.state, &is) == STATE_SEEN_FINE)
+		if (state_check_seen(w->twin.state, said->reports[i].uuid, &is, &verdict) != 0)
+			abort();
+		if (verdict == STATE_SEEN_FINE)
 			continue;
 		trace(w, "the other master is behind");
 		state_close(w->twin.state);

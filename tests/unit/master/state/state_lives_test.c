@@ -42,9 +42,13 @@ static struct state_seen seen_now(void)
 
 static void check(const struct state_seen *seen, enum state_seen_verdict verdict)
 {
-	assert_int_equal(state_check_seen(f.state, seen), verdict);
+	enum state_seen_verdict is;
+
+	assert_int_equal(state_check_seen(f.state, "uuid-1", seen, &is), 0);
+	assert_int_equal(is, verdict);
 	assert_int_equal(fixture_reopen(&f), 0);
-	assert_int_equal(state_check_seen(f.state, seen), verdict);
+	assert_int_equal(state_check_seen(f.state, "uuid-1", seen, &is), 0);
+	assert_int_equal(is, verdict);
 }
 
 static void a_target_that_has_seen_no_master_is_welcome(void **state)
@@ -173,6 +177,64 @@ static void numbers_of_two_acceptances_differ_by_chance(void **state)
 	assert_int_equal(first - state_next_session_id(f.state), 1u << (32 - ACCEPT_CHANCE_SHIFT));
 }
 
+/* What was given up with an acceptance is started again, and goes on: then the accepted store is put
+ * back, and is the older of the two. */
+static void a_given_up_copy_that_goes_on_shows_that_the_accepted_one_is_older(void **state)
+{
+	struct state_accept_seen heard = {.uuid = "uuid-1"};
+	struct state_accept accept = {.chance = 99, .seen = &heard, .seen_count = 1};
+	struct state_seen seen;
+
+	start();
+	start();
+	heard.seen = seen_now();
+	heard.seen.index = f.index;
+	accept.seen_life = heard.seen.life;
+	accept.seen_version = heard.seen.version;
+	assert_int_equal(state_apply_accept(f.state, ++f.index, &accept), 0);
+	seen = heard.seen;
+	check(&seen, STATE_SEEN_FINE);
+	seen.index--;
+	check(&seen, STATE_SEEN_FINE);
+	seen = heard.seen;
+	seen.life--;
+	check(&seen, STATE_SEEN_FINE);
+	seen = heard.seen;
+	seen.index++;
+	check(&seen, STATE_SEEN_LATER);
+	seen = heard.seen;
+	seen.version += UINT64_C(1) << MAP_CHANGE_BITS;
+	check(&seen, STATE_SEEN_LATER);
+	seen = heard.seen;
+	seen.chance++;
+	check(&seen, STATE_SEEN_ANOTHER);
+	seen = heard.seen;
+	seen.life++;
+	check(&seen, STATE_SEEN_LATER);
+	/* Accepted once more, that is given up too. */
+	heard.seen = seen;
+	accept.seen_life = seen.life;
+	assert_int_equal(state_apply_accept(f.state, ++f.index, &accept), 0);
+	check(&seen, STATE_SEEN_FINE);
+}
+
+/* It was away when the store was accepted: an administrator has given up what only it knows, and it
+ * is made equal when it comes back. */
+static void a_target_that_was_not_heard_keeps_no_accepted_store_from_serving(void **state)
+{
+	struct state_accept_seen heard = {.uuid = "uuid-2"};
+	struct state_accept accept = {.chance = 99, .seen = &heard, .seen_count = 1};
+	struct state_seen seen;
+
+	start();
+	heard.seen = seen = seen_now();
+	accept.seen_life = heard.seen.life;
+	accept.seen_version = heard.seen.version;
+	assert_int_equal(state_apply_accept(f.state, ++f.index, &accept), 0);
+	seen.version += UINT64_C(1) << MAP_CHANGE_BITS;
+	check(&seen, STATE_SEEN_FINE);
+}
+
 static void another_copy_is_told_by_chance(void **state)
 {
 	struct state_seen seen;
@@ -225,6 +287,8 @@ int main(void)
 		TEST(numbers_of_two_accepted_stores_differ),
 		TEST(an_accepted_store_is_served_when_nothing_of_older_sessions_is_left),
 		TEST(numbers_of_two_acceptances_differ_by_chance),
+		TEST(a_given_up_copy_that_goes_on_shows_that_the_accepted_one_is_older),
+		TEST(a_target_that_was_not_heard_keeps_no_accepted_store_from_serving),
 		TEST(another_copy_is_told_by_chance),
 		TEST(a_power_cut_of_the_master_makes_no_older_copy),
 		TEST(maps_of_a_life_are_newer_than_all_before),
