@@ -118,7 +118,7 @@ static void updated(void *user, int error, const Catena__Reply *reply)
 		/* A dead session's trim is in the way of our new size. */
 		flush->settled = true;
 		fs_apply(flush->fs, inode, reply->attr, flush->generation);
-		trim_settle(flush->fs, inode, trim_settled, flush);
+		tail_trim_settle(flush->fs, inode, trim_settled, flush);
 		return;
 	}
 	if (error == 0) {

@@ -21,14 +21,14 @@
 #define FLUSH_AT_ONCE 512u /* under way, but for those that take longer than FLUSH_SLOW */
 #define FLUSH_SLOW_NS 1000000000ull
 
-int flusher_create(struct fs *fs, struct flusher **out);
-void flusher_destroy(struct flusher *flusher);
+int flush_list_create(struct fs *fs, struct flush_list **out);
+void flush_list_destroy(struct flush_list *list);
 
-/* With the inode's lock held: it has something to tell. True: flusher_add() must follow, unlocked.
+/* With the inode's lock held: it has something to tell. True: flush_list_add() must follow, unlocked.
  */
 bool flush_mark(struct inode *inode);
 bool flush_mark_written(struct inode *inode); /* the same, and its data is not synced any more */
-void flusher_add(struct fs *fs, struct inode *inode);
+void flush_list_add(struct fs *fs, struct inode *inode);
 
 /* @done when all copies and the master have what was written before; @durable: on their disks. Any
  * thread; @done on any. */
@@ -48,15 +48,15 @@ bool flush_before_names(struct fs *fs, struct inode *inode);
 /* Unlinked and closed: what is dirty is dropped, then the master is told to forget the inode. */
 void flush_orphan(struct fs *fs, struct inode *inode);
 
-/* Starts what is due. True: there will be more. The keeper's thread. */
-bool flusher_tick(struct fs *fs, uint64_t now_ns);
+/* Starts what is due. True: there will be more. The housekeeper's thread. */
+bool flush_list_tick(struct fs *fs, uint64_t now_ns);
 /* All that was written before; waits until @deadline_ns (monotonic). -ETIMEDOUT, or the first
  * error. Not from a callback. */
 int flush_everything(struct fs *fs, bool durable, uint64_t deadline_ns);
-uint32_t flusher_listed(struct flusher *flusher);
+uint32_t flush_list_count(struct flush_list *list);
 /* With the inode's lock held: programs have written something of it that is nowhere but here. Times
  * of reads alone are no loss. */
 bool flush_unsaved(const struct inode *inode);
 /* Of any inode that is listed; true also when that is not known. */
-bool flusher_unsaved(struct fs *fs);
+bool flush_list_unsaved(struct fs *fs);
 #endif

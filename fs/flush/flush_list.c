@@ -11,7 +11,7 @@
 
 static struct log_rate noise;
 
-struct flusher {
+struct flush_list {
 	pthread_mutex_t lock;
 	pthread_cond_t ended;       /* a flush of the background or of flush_everything() */
 	struct inode *first, *last; /* each with a reference */
@@ -22,38 +22,38 @@ struct flusher {
 	struct background *oldest, *newest; /* those that count */
 };
 
-int flusher_create(struct fs *fs, struct flusher **out)
+int flush_list_create(struct fs *fs, struct flush_list **out)
 {
-	struct flusher *flusher = calloc(1, sizeof(*flusher));
+	struct flush_list *list = calloc(1, sizeof(*list));
 	pthread_condattr_t attr;
 
-	if (flusher == NULL)
+	if (list == NULL)
 		return -ENOMEM;
-	pthread_mutex_init(&flusher->lock, NULL);
+	pthread_mutex_init(&list->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&flusher->ended, &attr);
+	pthread_cond_init(&list->ended, &attr);
 	pthread_condattr_destroy(&attr);
-	*out = flusher;
+	*out = list;
 	return 0;
 }
 
-void flusher_destroy(struct flusher *flusher)
+void flush_list_destroy(struct flush_list *list)
 {
-	if (flusher == NULL)
+	if (list == NULL)
 		return;
-	pthread_cond_destroy(&flusher->ended);
-	pthread_mutex_destroy(&flusher->lock);
-	free(flusher);
+	pthread_cond_destroy(&list->ended);
+	pthread_mutex_destroy(&list->lock);
+	free(list);
 }
 
-uint32_t flusher_listed(struct flusher *flusher)
+uint32_t flush_list_count(struct flush_list *list)
 {
 	uint32_t count;
 
-	pthread_mutex_lock(&flusher->lock);
-	count = flusher->count;
-	pthread_mutex_unlock(&flusher->lock);
+	pthread_mutex_lock(&list->lock);
+	count = list->count;
+	pthread_mutex_unlock(&list->lock);
 	return count;
 }
 
@@ -75,42 +75,42 @@ bool flush_mark_written(struct inode *inode)
 	return flush_mark(inode);
 }
 
-void flusher_add(struct fs *fs, struct inode *inode)
+void flush_list_add(struct fs *fs, struct inode *inode)
 {
-	struct flusher *flusher = fs->flusher;
+	struct flush_list *list = fs->flush_list;
 	bool wake;
 
 	inode_ref(fs->inodes, inode);
-	pthread_mutex_lock(&flusher->lock);
-	inode->listed_prev = flusher->last;
+	pthread_mutex_lock(&list->lock);
+	inode->listed_prev = list->last;
 	inode->listed_next = NULL;
-	if (flusher->last != NULL)
-		flusher->last->listed_next = inode;
+	if (list->last != NULL)
+		list->last->listed_next = inode;
 	else
-		flusher->first = inode;
-	flusher->last = inode;
-	wake = flusher->count++ == 0;
-	pthread_mutex_unlock(&flusher->lock);
+		list->first = inode;
+	list->last = inode;
+	wake = list->count++ == 0;
+	pthread_mutex_unlock(&list->lock);
 	if (wake)
-		keeper_wake(fs->keeper);
+		housekeeper_wake(fs->housekeeper);
 }
 
 static void take_out(struct fs *fs, struct inode *inode)
 {
-	struct flusher *flusher = fs->flusher;
+	struct flush_list *list = fs->flush_list;
 
-	pthread_mutex_lock(&flusher->lock);
+	pthread_mutex_lock(&list->lock);
 	if (inode->listed_prev != NULL)
 		inode->listed_prev->listed_next = inode->listed_next;
 	else
-		flusher->first = inode->listed_next;
+		list->first = inode->listed_next;
 	if (inode->listed_next != NULL)
 		inode->listed_next->listed_prev = inode->listed_prev;
 	else
-		flusher->last = inode->listed_prev;
+		list->last = inode->listed_prev;
 	inode->listed_prev = inode->listed_next = NULL;
-	flusher->count--;
-	pthread_mutex_unlock(&flusher->lock);
+	list->count--;
+	pthread_mutex_unlock(&list->lock);
 	fs_unused(fs, inode);
 	inode_put(fs->inodes, inode);
 }
@@ -118,18 +118,18 @@ static void take_out(struct fs *fs, struct inode *inode)
 /* References to all that are listed, oldest first. NULL: out of memory. */
 static struct inode **list_all(struct fs *fs, uint32_t *count)
 {
-	struct flusher *flusher = fs->flusher;
-	struct inode **list;
+	struct flush_list *list = fs->flush_list;
+	struct inode **inodes;
 	uint32_t n = 0;
 
-	pthread_mutex_lock(&flusher->lock);
-	list = malloc((flusher->count + 1) * sizeof(*list));
-	for (struct inode *inode = flusher->first; list != NULL && inode != NULL;
+	pthread_mutex_lock(&list->lock);
+	inodes = malloc((list->count + 1) * sizeof(*inodes));
+	for (struct inode *inode = list->first; inodes != NULL && inode != NULL;
 	     inode = inode->listed_next)
-		list[n++] = inode_ref(fs->inodes, inode);
-	pthread_mutex_unlock(&flusher->lock);
+		inodes[n++] = inode_ref(fs->inodes, inode);
+	pthread_mutex_unlock(&list->lock);
 	*count = n;
-	return list;
+	return inodes;
 }
 
 /* ---- in the background ---- */
@@ -155,39 +155,39 @@ struct background {
 	struct background *prev, *next;
 };
 
-/* With the flusher's lock held. */
-static void count_begin(struct flusher *flusher, struct background *b)
+/* With the list's lock held. */
+static void count_begin(struct flush_list *list, struct background *b)
 {
 	b->counts = true;
-	b->prev = flusher->newest;
-	if (flusher->newest != NULL)
-		flusher->newest->next = b;
+	b->prev = list->newest;
+	if (list->newest != NULL)
+		list->newest->next = b;
 	else
-		flusher->oldest = b;
-	flusher->newest = b;
-	flusher->under_way++;
+		list->oldest = b;
+	list->newest = b;
+	list->under_way++;
 }
 
-static void count_end(struct flusher *flusher, struct background *b)
+static void count_end(struct flush_list *list, struct background *b)
 {
 	if (!b->counts)
 		return;
 	if (b->prev != NULL)
 		b->prev->next = b->next;
 	else
-		flusher->oldest = b->next;
+		list->oldest = b->next;
 	if (b->next != NULL)
 		b->next->prev = b->prev;
 	else
-		flusher->newest = b->prev;
+		list->newest = b->prev;
 	b->counts = false;
-	flusher->under_way--;
+	list->under_way--;
 }
 
 static void background_done(void *user, int error)
 {
 	struct background *b = user;
-	struct flusher *flusher = b->fs->flusher;
+	struct flush_list *list = b->fs->flush_list;
 
 	if (error != 0 && log_rate_ok(&noise, 2))
 		log_warn("writing back failed ino=%llu error=\"%s\"",
@@ -197,25 +197,25 @@ static void background_done(void *user, int error)
 	if (error != 0)
 		b->inode->dirty_since_ns = clock_monotonic_ns(); /* not again at once */
 	pthread_mutex_unlock(&b->inode->lock);
-	pthread_mutex_lock(&flusher->lock);
-	count_end(flusher, b);
-	pthread_cond_broadcast(&flusher->ended);
-	pthread_mutex_unlock(&flusher->lock);
+	pthread_mutex_lock(&list->lock);
+	count_end(list, b);
+	pthread_cond_broadcast(&list->ended);
+	pthread_mutex_unlock(&list->lock);
 	inode_put(b->fs->inodes, b->inode);
 	free(b);
 }
 
-static bool may_start(struct flusher *flusher, struct background *b)
+static bool may_start(struct flush_list *list, struct background *b)
 {
 	bool yes;
 
-	pthread_mutex_lock(&flusher->lock);
-	while (flusher->oldest != NULL && b->begun_ns > flusher->oldest->begun_ns + FLUSH_SLOW_NS)
-		count_end(flusher, flusher->oldest);
-	yes = flusher->under_way < FLUSH_AT_ONCE;
+	pthread_mutex_lock(&list->lock);
+	while (list->oldest != NULL && b->begun_ns > list->oldest->begun_ns + FLUSH_SLOW_NS)
+		count_end(list, list->oldest);
+	yes = list->under_way < FLUSH_AT_ONCE;
 	if (yes)
-		count_begin(flusher, b);
-	pthread_mutex_unlock(&flusher->lock);
+		count_begin(list, b);
+	pthread_mutex_unlock(&list->lock);
 	return yes;
 }
 
@@ -227,7 +227,7 @@ static void start_background(struct fs *fs, struct inode *inode)
 		return;
 	b->fs = fs;
 	b->begun_ns = clock_monotonic_ns();
-	if (!may_start(fs->flusher, b)) {
+	if (!may_start(fs->flush_list, b)) {
 		free(b);
 		return;
 	}
@@ -241,13 +241,13 @@ static void start_background(struct fs *fs, struct inode *inode)
 	flush_inode(fs, inode, false, background_done, b);
 }
 
-bool flusher_tick(struct fs *fs, uint64_t now_ns)
+bool flush_list_tick(struct fs *fs, uint64_t now_ns)
 {
 	uint32_t count;
-	struct inode **list = list_all(fs, &count);
+	struct inode **inodes = list_all(fs, &count);
 
-	for (uint32_t i = 0; list != NULL && i < count; i++) {
-		struct inode *inode = list[i];
+	for (uint32_t i = 0; inodes != NULL && i < count; i++) {
+		struct inode *inode = inodes[i];
 		enum due due;
 
 		pthread_mutex_lock(&inode->lock);
@@ -261,7 +261,7 @@ bool flusher_tick(struct fs *fs, uint64_t now_ns)
 			start_background(fs, inode);
 		inode_put(fs->inodes, inode);
 	}
-	free(list);
+	free(inodes);
 	return count > 0;
 }
 
@@ -273,24 +273,24 @@ bool flush_unsaved(const struct inode *inode)
 	       (inode->data != NULL && data_dirty(inode->data));
 }
 
-bool flusher_unsaved(struct fs *fs)
+bool flush_list_unsaved(struct fs *fs)
 {
 	uint32_t count;
-	struct inode **list = list_all(fs, &count);
-	bool any = list == NULL;
+	struct inode **inodes = list_all(fs, &count);
+	bool any = inodes == NULL;
 
-	for (uint32_t i = 0; list != NULL && i < count; i++) {
-		pthread_mutex_lock(&list[i]->lock);
-		any = any || flush_unsaved(list[i]);
-		pthread_mutex_unlock(&list[i]->lock);
-		inode_put(fs->inodes, list[i]);
+	for (uint32_t i = 0; inodes != NULL && i < count; i++) {
+		pthread_mutex_lock(&inodes[i]->lock);
+		any = any || flush_unsaved(inodes[i]);
+		pthread_mutex_unlock(&inodes[i]->lock);
+		inode_put(fs->inodes, inodes[i]);
 	}
-	free(list);
+	free(inodes);
 	return any;
 }
 
 /* Waits for an end of some flush, at most a little while. */
-static void await_some(struct flusher *flusher, uint64_t deadline_ns)
+static void await_some(struct flush_list *list, uint64_t deadline_ns)
 {
 	uint64_t until_ns = clock_monotonic_ns() + 20 * NS_PER_MSEC;
 	struct timespec at;
@@ -299,9 +299,9 @@ static void await_some(struct flusher *flusher, uint64_t deadline_ns)
 		until_ns = deadline_ns;
 	at = (struct timespec){.tv_sec = (time_t)(until_ns / NS_PER_SEC),
 			       .tv_nsec = (long)(until_ns % NS_PER_SEC)};
-	pthread_mutex_lock(&flusher->lock);
-	pthread_cond_timedwait(&flusher->ended, &flusher->lock, &at);
-	pthread_mutex_unlock(&flusher->lock);
+	pthread_mutex_lock(&list->lock);
+	pthread_cond_timedwait(&list->ended, &list->lock, &at);
+	pthread_mutex_unlock(&list->lock);
 }
 
 struct everything {
@@ -326,9 +326,9 @@ static void everything_one(void *user, int error)
 	if (error != 0)
 		atomic_compare_exchange_strong(&all->error, &none, error);
 	atomic_fetch_sub(&all->under_way, 1);
-	pthread_mutex_lock(&all->fs->flusher->lock);
-	pthread_cond_broadcast(&all->fs->flusher->ended);
-	pthread_mutex_unlock(&all->fs->flusher->lock);
+	pthread_mutex_lock(&all->fs->flush_list->lock);
+	pthread_cond_broadcast(&all->fs->flush_list->ended);
+	pthread_mutex_unlock(&all->fs->flush_list->lock);
 	everything_unref(all);
 }
 
@@ -348,10 +348,10 @@ int flush_everything(struct fs *fs, bool durable, uint64_t deadline_ns)
 {
 	struct everything *all = calloc(1, sizeof(*all));
 	uint32_t count = 0, next = 0;
-	struct inode **list = list_all(fs, &count);
+	struct inode **inodes = list_all(fs, &count);
 	int rc = 0;
 
-	if (all == NULL || list == NULL) {
+	if (all == NULL || inodes == NULL) {
 		rc = -ENOMEM;
 		goto out;
 	}
@@ -363,20 +363,20 @@ int flush_everything(struct fs *fs, bool durable, uint64_t deadline_ns)
 			break;
 		}
 		if (next < count && atomic_load(&all->under_way) < FLUSH_AT_ONCE &&
-		    startable(list[next])) {
+		    startable(inodes[next])) {
 			atomic_fetch_add(&all->under_way, 1);
 			atomic_fetch_add(&all->refs, 1);
-			flush_inode(fs, list[next++], durable, everything_one, all);
+			flush_inode(fs, inodes[next++], durable, everything_one, all);
 			continue;
 		}
-		await_some(fs->flusher, deadline_ns);
+		await_some(fs->flush_list, deadline_ns);
 	}
 	if (rc == 0)
 		rc = atomic_load(&all->error);
 out:
-	for (uint32_t i = 0; list != NULL && i < count; i++)
-		inode_put(fs->inodes, list[i]);
-	free(list);
+	for (uint32_t i = 0; inodes != NULL && i < count; i++)
+		inode_put(fs->inodes, inodes[i]);
+	free(inodes);
 	if (all != NULL)
 		everything_unref(all);
 	return rc;

@@ -25,7 +25,7 @@ struct sync {
 	uint64_t learned;  /* inode->learned when the master was asked; 0: it need not be */
 	unsigned refusals; /* because others truncated the file meanwhile */
 	atomic_int parts, error;
-	sync_done_fn *done;
+	fsync_done_fn *done;
 	void *user;
 };
 
@@ -151,7 +151,7 @@ static void updated(void *user, int error, const Catena__Reply *reply)
 	take_answer(sync, error, reply);
 	if (error == -EBUSY && !sync->settled) {
 		sync->settled = true;
-		trim_settle(sync->fs, inode, settled, sync);
+		tail_trim_settle(sync->fs, inode, settled, sync);
 		return;
 	}
 	if (error == -ESTALE && reply != NULL && reply->attr != NULL &&
@@ -252,7 +252,7 @@ static void send_to_master(struct sync *sync)
 		send_sync(sync);
 }
 
-static struct sync *sync_new(struct fs *fs, sync_done_fn *done, void *user)
+static struct sync *sync_new(struct fs *fs, fsync_done_fn *done, void *user)
 {
 	struct sync *sync = calloc(1, sizeof(*sync));
 
@@ -291,7 +291,7 @@ static void data_answered(void *user, int error)
 	begin_both(sync);
 }
 
-void sync_inode(struct fs *fs, struct inode *inode, bool datasync, sync_done_fn *done, void *user)
+void fsync_inode(struct fs *fs, struct inode *inode, bool datasync, fsync_done_fn *done, void *user)
 {
 	struct sync *sync = sync_new(fs, done, user);
 	uint64_t known;
@@ -326,7 +326,7 @@ void sync_inode(struct fs *fs, struct inode *inode, bool datasync, sync_done_fn 
 		begin_both(sync);
 }
 
-void sync_master(struct fs *fs, sync_done_fn *done, void *user)
+void fsync_master(struct fs *fs, fsync_done_fn *done, void *user)
 {
 	struct sync *sync = sync_new(fs, done, user);
 
@@ -360,7 +360,7 @@ static void look_again(void *user, struct inode *inode)
 		inode_writeback_failed(inode, -EIO);
 		restarted->count++;
 	}
-	/* Even if a sync of others is answered now: see sync_inode(). */
+	/* Even if a sync of others is answered now: see fsync_inode(). */
 	if (inode->learned > restarted->synced)
 		inode->learned = UINT64_MAX;
 	inode->removed = false;
@@ -371,7 +371,7 @@ static void look_again(void *user, struct inode *inode)
 	fs_data_put(file);
 }
 
-void sync_restarted(struct fs *fs, bool lost)
+void fsync_restarted(struct fs *fs, bool lost)
 {
 	struct restarted restarted = {.lost = lost, .synced = atomic_load(&fs->synced)};
 

@@ -4,13 +4,14 @@
 #define CATENA_FS_FLUSH_FSYNC_H
 #include "fs/inodes/fs.h"
 
-typedef void sync_done_fn(void *user, int error);
+typedef void fsync_done_fn(void *user, int error);
 /* @datasync: times alone need not be durable. @done on any thread. */
-void sync_inode(struct fs *fs, struct inode *inode, bool datasync, sync_done_fn *done, void *user);
+void fsync_inode(struct fs *fs, struct inode *inode, bool datasync, fsync_done_fn *done,
+		 void *user);
 /* Of everything that the master has answered until now, if it is not durable yet. */
-void sync_master(struct fs *fs, sync_done_fn *done, void *user);
+void fsync_master(struct fs *fs, fsync_done_fn *done, void *user);
 /* The master has begun anew, and what it had answered and not synced may be lost: whatever this and
  * other mounts had done to an inode is looked at again. @lost: so are commands of this mount, and
  * the next fsync by each handle of an inode that they had changed says -EIO. Locks: none. */
-void sync_restarted(struct fs *fs, bool lost);
+void fsync_restarted(struct fs *fs, bool lost);
 #endif

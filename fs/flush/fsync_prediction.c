@@ -4,19 +4,19 @@
 #include "fs/inodes/fs.h"
 
 /* One under way; it has a reference to the inode, whose lock guards it. */
-struct sync_early {
+struct fsync_prediction {
 	struct fs *fs;
 	struct inode *inode;
 	uint64_t write_seq, change;
-	sync_done_fn *done; /* the fsync that waits for it, or NULL */
+	fsync_done_fn *done; /* the fsync that waits for it, or NULL */
 	void *user;
 };
 
 static void early_done(void *user, int error)
 {
-	struct sync_early *early = user;
+	struct fsync_prediction *early = user;
 	struct inode *inode = early->inode;
-	sync_done_fn *done;
+	fsync_done_fn *done;
 
 	pthread_mutex_lock(&inode->lock);
 	inode->early = NULL;
@@ -37,27 +37,27 @@ static void early_done(void *user, int error)
 	free(early);
 }
 
-void sync_habit_wrote(struct fs *fs, struct inode *inode, size_t length)
+void fsync_prediction_wrote(struct fs *fs, struct inode *inode, size_t length)
 {
-	struct sync_early *early = NULL;
+	struct fsync_prediction *early = NULL;
 
 	pthread_mutex_lock(&inode->lock);
-	if (inode->write_seq != inode->fsync_seq + 1 || length > SYNC_HABIT_BYTES)
+	if (inode->write_seq != inode->fsync_seq + 1 || length > FSYNC_PREDICTION_BYTES)
 		inode->sync_streak = 0;
 	/* Others may have something to say about the size otherwise. */
-	if (inode->sync_streak >= SYNC_HABIT_STREAK && inode->early == NULL &&
+	if (inode->sync_streak >= FSYNC_PREDICTION_STREAK && inode->early == NULL &&
 	    inode->changing == 0 && meta_sole(fs->meta))
 		early = malloc(sizeof(*early));
 	if (early != NULL) {
-		*early = (struct sync_early){.fs = fs,
-					     .inode = inode_ref(fs->inodes, inode),
-					     .write_seq = inode->write_seq,
-					     .change = inode->last_change};
+		*early = (struct fsync_prediction){.fs = fs,
+						   .inode = inode_ref(fs->inodes, inode),
+						   .write_seq = inode->write_seq,
+						   .change = inode->last_change};
 		inode->early = early;
 	}
 	pthread_mutex_unlock(&inode->lock);
 	if (early != NULL)
-		sync_inode(fs, inode, false, early_done, early);
+		fsync_inode(fs, inode, false, early_done, early);
 }
 
 /* With the lock held: what an fsync is asked for now, and nothing else, is or was done. */
@@ -67,8 +67,8 @@ static bool covers(const struct inode *inode, uint64_t write_seq, uint64_t chang
 	       inode->setattrs == 0 && inode->foreseen == 0;
 }
 
-void sync_habit_fsync(struct fs *fs, struct inode *inode, bool datasync, sync_done_fn *done,
-		      void *user)
+void fsync_prediction_fsync(struct fs *fs, struct inode *inode, bool datasync, fsync_done_fn *done,
+			    void *user)
 {
 	bool waits = false, was_done = false;
 
@@ -93,5 +93,5 @@ void sync_habit_fsync(struct fs *fs, struct inode *inode, bool datasync, sync_do
 	if (was_done)
 		done(user, 0);
 	else if (!waits)
-		sync_inode(fs, inode, datasync, done, user);
+		fsync_inode(fs, inode, datasync, done, user);
 }

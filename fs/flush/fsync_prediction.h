@@ -13,12 +13,12 @@
 #include <stddef.h>
 #include "fs/flush/fsync.h"
 
-#define SYNC_HABIT_STREAK 3u
-#define SYNC_HABIT_BYTES  (64u << 10)
+#define FSYNC_PREDICTION_STREAK 3u
+#define FSYNC_PREDICTION_BYTES  (64u << 10)
 
 /* A write of @length is done. No lock held. */
-void sync_habit_wrote(struct fs *fs, struct inode *inode, size_t length);
-/* fsync(): like sync_inode(). */
-void sync_habit_fsync(struct fs *fs, struct inode *inode, bool datasync, sync_done_fn *done,
-		      void *user);
+void fsync_prediction_wrote(struct fs *fs, struct inode *inode, size_t length);
+/* fsync(): like fsync_inode(). */
+void fsync_prediction_fsync(struct fs *fs, struct inode *inode, bool datasync, fsync_done_fn *done,
+			    void *user);
 #endif

@@ -6,22 +6,22 @@
 #include <stdint.h>
 
 struct fs;
-struct keeper;
+struct housekeeper;
 
-/* Embedded by its owner; @go is called once on the keeper's thread. */
-struct keeper_later {
-	struct keeper_later *next;
+/* Embedded by its owner; @go is called once on the housekeeper's thread. */
+struct housekeeper_later {
+	struct housekeeper_later *next;
 	uint64_t due_ns;
-	void (*go)(struct keeper_later *later);
+	void (*go)(struct housekeeper_later *later);
 };
 
-int keeper_create(struct fs *fs, struct keeper **out);
-int keeper_start(struct keeper *keeper);
+int housekeeper_create(struct fs *fs, struct housekeeper **out);
+int housekeeper_start(struct housekeeper *housekeeper);
 /* Stops the thread; what was to be done later is done now, by the caller. */
-void keeper_stop(struct keeper *keeper);
-void keeper_destroy(struct keeper *keeper);
+void housekeeper_stop(struct housekeeper *housekeeper);
+void housekeeper_destroy(struct housekeeper *housekeeper);
 /* There is something new to look after. Any thread. */
-void keeper_wake(struct keeper *keeper);
-void keeper_later(struct keeper *keeper, struct keeper_later *later, uint64_t delay_ns,
-		  void (*go)(struct keeper_later *later));
+void housekeeper_wake(struct housekeeper *housekeeper);
+void housekeeper_later(struct housekeeper *housekeeper, struct housekeeper_later *later,
+		       uint64_t delay_ns, void (*go)(struct housekeeper_later *later));
 #endif

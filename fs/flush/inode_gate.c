@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include "fs/inodes/inode.h"
 
-static void queue(struct inode *inode, struct gate_entry *entry)
+static void queue(struct inode *inode, struct inode_gate_entry *entry)
 {
 	entry->next = NULL;
 	if (inode->gate_tail != NULL)
@@ -13,8 +13,8 @@ static void queue(struct inode *inode, struct gate_entry *entry)
 	inode->gate_tail = entry;
 }
 
-static bool wait_or_go(struct inode *inode, struct gate_entry *entry, bool exclusive,
-		       void (*go)(struct gate_entry *entry))
+static bool wait_or_go(struct inode *inode, struct inode_gate_entry *entry, bool exclusive,
+		       void (*go)(struct inode_gate_entry *entry))
 {
 	bool free;
 
@@ -30,20 +30,22 @@ static bool wait_or_go(struct inode *inode, struct gate_entry *entry, bool exclu
 	return free;
 }
 
-bool gate_enter(struct inode *inode, struct gate_entry *entry, void (*go)(struct gate_entry *entry))
+bool inode_gate_enter(struct inode *inode, struct inode_gate_entry *entry,
+		      void (*go)(struct inode_gate_entry *entry))
 {
 	return wait_or_go(inode, entry, true, go);
 }
 
-bool gate_pass(struct inode *inode, struct gate_entry *entry, void (*go)(struct gate_entry *entry))
+bool inode_gate_pass(struct inode *inode, struct inode_gate_entry *entry,
+		     void (*go)(struct inode_gate_entry *entry))
 {
 	return wait_or_go(inode, entry, false, go);
 }
 
 /* Those in front that only pass, and the first that wants to be alone: it is in at once. */
-static struct gate_entry *take_next(struct inode *inode)
+static struct inode_gate_entry *take_next(struct inode *inode)
 {
-	struct gate_entry *first = inode->gate_head, *last = first;
+	struct inode_gate_entry *first = inode->gate_head, *last = first;
 
 	if (first == NULL) {
 		inode->gate_busy = false;
@@ -59,9 +61,9 @@ static struct gate_entry *take_next(struct inode *inode)
 	return first;
 }
 
-void gate_leave(struct inode *inode)
+void inode_gate_leave(struct inode *inode)
 {
-	struct gate_entry *entry, *next;
+	struct inode_gate_entry *entry, *next;
 
 	pthread_mutex_lock(&inode->lock);
 	entry = take_next(inode);

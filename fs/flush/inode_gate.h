@@ -10,16 +10,17 @@
 
 struct inode;
 
-struct gate_entry {
-	struct gate_entry *next;
-	void (*go)(struct gate_entry *entry);
+struct inode_gate_entry {
+	struct inode_gate_entry *next;
+	void (*go)(struct inode_gate_entry *entry);
 	bool exclusive;
 };
 
-/* Alone. True: entered, go on; gate_leave() must follow. False: @go will be called, entered. */
-bool gate_enter(struct inode *inode, struct gate_entry *entry,
-		void (*go)(struct gate_entry *entry));
-void gate_leave(struct inode *inode);
+/* Alone. True: entered, go on; inode_gate_leave() must follow. False: @go will be called, entered. */
+bool inode_gate_enter(struct inode *inode, struct inode_gate_entry *entry,
+		      void (*go)(struct inode_gate_entry *entry));
+void inode_gate_leave(struct inode *inode);
 /* Waits until nobody is in, but does not keep anybody out. True: go on. False: @go comes. */
-bool gate_pass(struct inode *inode, struct gate_entry *entry, void (*go)(struct gate_entry *entry));
+bool inode_gate_pass(struct inode *inode, struct inode_gate_entry *entry,
+		     void (*go)(struct inode_gate_entry *entry));
 #endif

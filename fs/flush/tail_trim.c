@@ -9,7 +9,7 @@
 
 #define RETRY_NS (100 * NS_PER_MSEC)
 
-bool trim_in_the_way(const struct inode *inode, uint64_t end)
+bool tail_trim_in_the_way(const struct inode *inode, uint64_t end)
 {
 	return attr_trim_pending(&inode->attr) && end > inode->attr.trim_from;
 }
@@ -24,14 +24,14 @@ struct punch {
 	uint64_t session;                /* whose trim it is */
 	uint64_t second_from, second_to; /* when something in the middle is ours to keep */
 	uint64_t truncate_seq, truncations;
-	bool until_durable; /* @done only then */
-	trim_done_fn *done; /* NULL: was called */
+	bool until_durable;      /* @done only then */
+	tail_trim_done_fn *done; /* NULL: was called */
 	void *user;
 };
 
 static void punch_told(struct punch *punch, int error)
 {
-	trim_done_fn *done = punch->done;
+	tail_trim_done_fn *done = punch->done;
 
 	punch->done = NULL;
 	if (done != NULL)
@@ -135,8 +135,8 @@ static void punched(void *user, int error)
 	data_flush(punch->file, true, punch_durable, punch);
 }
 
-void trim_punch(struct fs *fs, struct inode *inode, uint64_t local_end, bool until_durable,
-		trim_done_fn *done, void *user)
+void tail_trim_punch(struct fs *fs, struct inode *inode, uint64_t local_end, bool until_durable,
+		     tail_trim_done_fn *done, void *user)
 {
 	struct punch *punch = calloc(1, sizeof(*punch));
 	int rc = -ENOMEM;
@@ -181,12 +181,12 @@ failed:
 /* ---- settling ---- */
 
 struct settle {
-	struct gate_entry gate;
-	struct keeper_later later;
+	struct inode_gate_entry gate;
+	struct housekeeper_later later;
 	struct fs *fs;
 	struct inode *inode;
 	uint64_t generation;
-	trim_done_fn *done;
+	tail_trim_done_fn *done;
 	void *user;
 };
 
@@ -194,7 +194,7 @@ static void settle_end(void *user, int error)
 {
 	struct settle *settle = user;
 
-	gate_leave(settle->inode);
+	inode_gate_leave(settle->inode);
 	settle->done(settle->user, error);
 	inode_put(settle->fs->inodes, settle->inode);
 	free(settle);
@@ -202,7 +202,7 @@ static void settle_end(void *user, int error)
 
 static void settle_look(struct settle *settle);
 
-static void settle_again(struct keeper_later *later)
+static void settle_again(struct housekeeper_later *later)
 {
 	settle_look((struct settle *)((char *)later - offsetof(struct settle, later)));
 }
@@ -215,7 +215,7 @@ static void taken(void *user, int error, const Catena__Reply *reply)
 	if (reply != NULL)
 		fs_apply(settle->fs, settle->inode, reply->attr, settle->generation);
 	if (error == -EBUSY) /* its session lives, and will finish it */
-		keeper_later(settle->fs->keeper, &settle->later, RETRY_NS, settle_again);
+		housekeeper_later(settle->fs->housekeeper, &settle->later, RETRY_NS, settle_again);
 	else if (error != 0)
 		settle_end(settle, error);
 	else
@@ -248,17 +248,17 @@ static void settle_look(struct settle *settle)
 	if (!pending)
 		settle_end(settle, 0);
 	else if (ours)
-		trim_punch(settle->fs, inode, 0, true, settle_end, settle);
+		tail_trim_punch(settle->fs, inode, 0, true, settle_end, settle);
 	else
 		take(settle);
 }
 
-static void settle_entered(struct gate_entry *entry)
+static void settle_entered(struct inode_gate_entry *entry)
 {
 	settle_look((struct settle *)((char *)entry - offsetof(struct settle, gate)));
 }
 
-void trim_settle(struct fs *fs, struct inode *inode, trim_done_fn *done, void *user)
+void tail_trim_settle(struct fs *fs, struct inode *inode, tail_trim_done_fn *done, void *user)
 {
 	struct settle *settle = calloc(1, sizeof(*settle));
 
@@ -270,6 +270,6 @@ void trim_settle(struct fs *fs, struct inode *inode, trim_done_fn *done, void *u
 	settle->inode = inode_ref(fs->inodes, inode);
 	settle->done = done;
 	settle->user = user;
-	if (gate_enter(inode, &settle->gate, settle_entered))
+	if (inode_gate_enter(inode, &settle->gate, settle_entered))
 		settle_look(settle);
 }

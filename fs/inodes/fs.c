@@ -22,7 +22,7 @@ static void on_interrupted(void *user)
 {
 	struct fs *fs = user;
 
-	keeper_wake(fs->keeper);
+	housekeeper_wake(fs->housekeeper);
 }
 
 /* ---- data that the copies do not have any more ---- */
@@ -78,7 +78,7 @@ int fs_create(const struct fs_settings *settings, struct fs **out, char *error, 
 	data.lost = loss_of_answered;
 	data.failed = loss_in_background;
 	data.user = fs;
-	ahead_init(&fs->ahead);
+	early_answer_init(&fs->early_answers);
 	root_wait_init(&fs->root_wait);
 	fs->atime = settings->atime;
 	fs->atime_directories = settings->atime_directories;
@@ -88,11 +88,11 @@ int fs_create(const struct fs_settings *settings, struct fs **out, char *error, 
 	if (rc == 0)
 		rc = task_table_create(on_interrupted, fs, &fs->tasks);
 	if (rc == 0)
-		rc = flusher_create(fs, &fs->flusher);
+		rc = flush_list_create(fs, &fs->flush_list);
 	if (rc == 0)
-		rc = keeper_create(fs, &fs->keeper);
+		rc = housekeeper_create(fs, &fs->housekeeper);
 	if (rc == 0)
-		rc = recaller_create(fs, &fs->recaller);
+		rc = lease_return_create(fs, &fs->lease_return);
 	if (rc == 0)
 		rc = page_drops_create(fs, &fs->page_drops);
 	if (rc != 0)
@@ -114,16 +114,16 @@ void fs_destroy(struct fs *fs)
 {
 	if (fs == NULL)
 		return;
-	recaller_destroy(fs->recaller);
+	lease_return_destroy(fs->lease_return);
 	page_drops_destroy(fs->page_drops);
-	keeper_destroy(fs->keeper);
-	flusher_destroy(fs->flusher);
+	housekeeper_destroy(fs->housekeeper);
+	flush_list_destroy(fs->flush_list);
 	inode_table_destroy(fs->inodes);
 	if (fs->data != NULL)
 		data_close(fs->data, NS_PER_SEC);
 	task_table_destroy(fs->tasks);
 	dircache_destroy(fs->dirs);
-	ahead_destroy(&fs->ahead);
+	early_answer_destroy(&fs->early_answers);
 	root_wait_destroy(&fs->root_wait);
 	free(fs);
 }
@@ -176,7 +176,7 @@ static void on_granted(void *user)
 
 	log_info("sole client: caching");
 	if (fs->meta != NULL) /* else the first create asks */
-		ahead_want_numbers(fs);
+		early_answer_want_numbers(fs);
 }
 
 static void on_recalled(void *user)
@@ -184,14 +184,14 @@ static void on_recalled(void *user)
 	struct fs *fs = user;
 
 	log_info("the lease is recalled");
-	recall_begin(fs->recaller, true);
+	lease_return_begin(fs->lease_return, true);
 }
 
 static void on_lost(void *user)
 {
 	struct fs *fs = user;
 
-	recall_begin(fs->recaller, false);
+	lease_return_begin(fs->lease_return, false);
 }
 
 static void on_restarted(void *user, bool lost)
@@ -201,9 +201,9 @@ static void on_restarted(void *user, bool lost)
 	if (fs->meta == NULL)
 		return;
 	data_other_master(fs->data);
-	sync_restarted(fs, lost);
+	fsync_restarted(fs, lost);
 	if (lost)
-		recall_register_again(fs);
+		lease_return_register_again(fs);
 }
 
 static size_t unreachable(void *user, uint64_t *servers, size_t max)

@@ -37,10 +37,10 @@
 #define FS_SYMLINK_MAX     4095u
 #define FS_DIRECTORY_BYTES 4096u /* what the master says is a directory's size */
 
-struct flusher;
+struct flush_list;
 struct page_drops;
-struct keeper;
-struct recaller;
+struct housekeeper;
+struct lease_return;
 
 struct fs {
 	struct fuse_session *session;
@@ -49,13 +49,13 @@ struct fs {
 	struct inode_table *inodes;
 	struct dircache *dirs;
 	struct task_table *tasks;
-	struct flusher *flusher;
-	struct keeper *keeper;
-	struct recaller *recaller;
+	struct flush_list *flush_list;
+	struct housekeeper *housekeeper;
+	struct lease_return *lease_return;
 	struct page_drops *page_drops;
 	enum atime_mode atime;
 	bool atime_directories;
-	struct ahead ahead;
+	struct early_answers early_answers;
 	struct root_wait root_wait;
 	/* The session that is. What was decided in another must not be done in this one: each task
 	 * has that of its beginning. */

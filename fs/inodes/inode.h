@@ -24,7 +24,7 @@
 #define INODE_ROOT        1u
 #define INODE_CACHE_LIMIT 200000u
 
-struct gate_entry;
+struct inode_gate_entry;
 
 static inline void fs_data_put(struct data_file *file) /* NULL is allowed */
 {
@@ -125,7 +125,7 @@ struct inode {
 
 	/* Truncations and punches, one at a time; writes wait for them (flush/inode_gate.h). */
 	bool gate_busy;
-	struct gate_entry *gate_head, *gate_tail;
+	struct inode_gate_entry *gate_head, *gate_tail;
 
 	/* What is to be written back by and by (flush.h); the links are under its lock. */
 	struct inode *listed_prev, *listed_next;
@@ -140,8 +140,8 @@ struct inode {
 	uint32_t sync_streak; /* so many fsyncs in a row had one write before them */
 	uint64_t fsync_seq;   /* write_seq at the last fsync */
 	uint64_t early_seq,
-		early_change;     /* write_seq and last_change that one made in advance covers */
-	struct sync_early *early; /* under way */
+		early_change; /* write_seq and last_change that one made in advance covers */
+	struct fsync_prediction *early; /* under way */
 
 	char *symlink; /* the target never changes */
 	/* Names of all xattrs, each ended by NUL; exact like attr. */

@@ -75,12 +75,12 @@ bool removed_holding(struct fs *fs)
 }
 
 struct held {
-	struct keeper_later later;
+	struct housekeeper_later later;
 	struct fs *fs;
 	struct inode *inode;
 };
 
-static void let_go(struct keeper_later *later)
+static void let_go(struct housekeeper_later *later)
 {
 	struct held *held = (struct held *)later; /* its first member */
 	struct fs *fs = held->fs;
@@ -125,6 +125,6 @@ bool removed_hold(struct fs *fs, struct inode *inode)
 	inode->opens++;
 	inode->held_until_ns = clock_monotonic_ns() + HELD_NS;
 	pthread_mutex_unlock(&inode->lock);
-	keeper_later(fs->keeper, &held->later, HELD_NS, let_go);
+	housekeeper_later(fs->housekeeper, &held->later, HELD_NS, let_go);
 	return true;
 }

@@ -131,9 +131,9 @@ static int start_threads(struct mount *mount)
 	int rc = fuse_loop_create(mount->session, threads, stolen, &mount->loop);
 
 	if (rc == 0)
-		rc = keeper_start(mount->fs->keeper);
+		rc = housekeeper_start(mount->fs->housekeeper);
 	if (rc == 0)
-		rc = recaller_start(mount->fs->recaller);
+		rc = lease_return_start(mount->fs->lease_return);
 	if (rc == 0)
 		rc = page_drops_start(mount->fs->page_drops);
 	return rc;
@@ -365,7 +365,7 @@ static int write_back(struct mount *mount)
 	else if (rc != 0)
 		log_error("not everything that was written could be saved path=%s error=\"%s\" "
 			  "files=%u",
-			  mount->path, strerror(-rc), flusher_listed(mount->fs->flusher));
+			  mount->path, strerror(-rc), flush_list_count(mount->fs->flush_list));
 	return rc;
 }
 
@@ -409,9 +409,9 @@ int mount_end(struct mount *mount)
 		detach_wait(detaching, QUIET_NS, true);
 	if (mount->fs != NULL) {
 		atomic_store(&mount->fs->leaving, true);
-		recaller_stop(mount->fs->recaller);
+		lease_return_stop(mount->fs->lease_return);
 		page_drops_stop(mount->fs->page_drops);
-		keeper_stop(mount->fs->keeper);
+		housekeeper_stop(mount->fs->housekeeper);
 		/* Requests of programs that still wait may have something under way too. */
 		clean = rc == 0 && task_count(mount->fs->tasks) == 0 &&
 			!data_any_dirty(mount->fs->data);

@@ -31,7 +31,7 @@ void root_wait_begin(struct task *task, void (*known)(struct task *task))
 	wait->watched = true;
 	pthread_mutex_unlock(&wait->lock);
 	if (wake)
-		keeper_wake(task->fs->keeper);
+		housekeeper_wake(task->fs->housekeeper);
 }
 
 void root_wait_end(struct task *task)

@@ -20,7 +20,7 @@ struct root_wait {
 	pthread_mutex_t lock; /* before an inode's and the session's */
 	struct task *first;
 	struct statvfs space; /* as it was told last; all 0 before */
-	bool watched;         /* the keeper looks at it by and by */
+	bool watched;         /* the housekeeper looks at it by and by */
 };
 
 void root_wait_init(struct root_wait *wait);
@@ -29,6 +29,6 @@ void root_wait_destroy(struct root_wait *wait);
 void root_wait_begin(struct task *task, void (*known)(struct task *task));
 /* Its answer is there, or there will be none. Before whatever ends it. */
 void root_wait_end(struct task *task);
-/* Answers those that have waited for too long. True: look again soon. The keeper's thread. */
+/* Answers those that have waited for too long. True: look again soon. The housekeeper's thread. */
 bool root_wait_tick(struct fs *fs, uint64_t now_ns);
 #endif

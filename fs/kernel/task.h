@@ -52,7 +52,7 @@ struct task {
 	uint64_t parent_ino, new_parent_ino;
 	atomic_int parts; /* what it waits for, when for several */
 	atomic_int error; /* the first of them */
-	struct gate_entry gate;
+	struct inode_gate_entry gate;
 	bool registers; /* the master is asked to count an open */
 	bool datasync, reread;
 	bool syncs;     /* fsync, not close */

@@ -1,5 +1,5 @@
 /* early_answer.c - see early_answer.h. */
-#define LOG_MODULE "ahead"
+#define LOG_MODULE "early"
 #include "fs/lease/early_answer.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -13,22 +13,22 @@
 
 /* ---- how many, and when not ---- */
 
-void ahead_init(struct ahead *ahead)
+void early_answer_init(struct early_answers *early)
 {
-	pthread_mutex_init(&ahead->lock, NULL);
+	pthread_mutex_init(&early->lock, NULL);
 }
 
-void ahead_destroy(struct ahead *ahead)
+void early_answer_destroy(struct early_answers *early)
 {
-	pthread_mutex_destroy(&ahead->lock);
+	pthread_mutex_destroy(&early->lock);
 }
 
 /* In this order with the lease: whoever gives that back looks at under_way afterwards. */
 static bool begin(struct fs *fs, struct view *view)
 {
-	struct ahead *ahead = &fs->ahead;
-	uint64_t paused = atomic_load_explicit(&ahead->paused_until_ns, memory_order_relaxed);
-	bool room = atomic_fetch_add(&ahead->under_way, 1) < AHEAD_MAX;
+	struct early_answers *early = &fs->early_answers;
+	uint64_t paused = atomic_load_explicit(&early->paused_until_ns, memory_order_relaxed);
+	bool room = atomic_fetch_add(&early->under_way, 1) < EARLY_ANSWER_MAX;
 
 	*view = fs_view(fs);
 	view->grant = meta_grant(fs->meta);
@@ -36,18 +36,19 @@ static bool begin(struct fs *fs, struct view *view)
 	if (room && view->sole && meta_generation(fs->meta) == view->generation &&
 	    (paused == 0 || clock_monotonic_ns() >= paused))
 		return true;
-	atomic_fetch_sub(&ahead->under_way, 1);
+	atomic_fetch_sub(&early->under_way, 1);
 	return false;
 }
 
-bool ahead_idle(struct fs *fs)
+bool early_answer_idle(struct fs *fs)
 {
-	return atomic_load(&fs->ahead.under_way) == 0;
+	return atomic_load(&fs->early_answers.under_way) == 0;
 }
 
 static void pause_all(struct fs *fs)
 {
-	atomic_store(&fs->ahead.paused_until_ns, clock_monotonic_ns() + AHEAD_PAUSE_NS);
+	atomic_store(&fs->early_answers.paused_until_ns,
+		     clock_monotonic_ns() + EARLY_ANSWER_PAUSE_NS);
 }
 
 /* ---- numbers ---- */
@@ -55,19 +56,19 @@ static void pause_all(struct fs *fs)
 static void delegated(void *user, int error, const Catena__Reply *reply)
 {
 	struct fs *fs = user;
-	struct ahead *ahead = &fs->ahead;
+	struct early_answers *early = &fs->early_answers;
 	const Catena__Delegation *d = error == 0 ? reply->delegation : NULL;
 
-	pthread_mutex_lock(&ahead->lock);
-	ahead->asking = false;
+	pthread_mutex_lock(&early->lock);
+	early->asking = false;
 	if (d != NULL && d->first_ino != 0 && d->first_file_id != 0) {
-		struct ahead_range *range = &ahead->ranges[!ahead->current];
+		struct early_range *range = &early->ranges[!early->current];
 
 		range->ino = d->first_ino;
 		range->file_id = d->first_file_id;
 		range->left = d->count;
 	}
-	pthread_mutex_unlock(&ahead->lock);
+	pthread_mutex_unlock(&early->lock);
 	/* For lack of space most likely: what waits for the master hears of it. */
 	if (reply != NULL && error != 0)
 		pause_all(fs);
@@ -88,78 +89,78 @@ static void ask(struct fs *fs)
 
 /* With the lock held. The master remembers two ranges: one that is used up must have been sent
  * whole before the next but one is asked for. */
-static bool should_ask(struct ahead *ahead)
+static bool should_ask(struct early_answers *early)
 {
-	const struct ahead_range *now = &ahead->ranges[ahead->current];
-	const struct ahead_range *other = &ahead->ranges[!ahead->current];
+	const struct early_range *now = &early->ranges[early->current];
+	const struct early_range *other = &early->ranges[!early->current];
 
-	if (ahead->asking || now->left >= RANGE_LOW || other->left > 0 || other->unsent > 0)
+	if (early->asking || now->left >= RANGE_LOW || other->left > 0 || other->unsent > 0)
 		return false;
-	ahead->asking = true;
+	early->asking = true;
 	return true;
 }
 
-bool ahead_take_number(struct fs *fs, struct ahead_number *out)
+bool early_answer_take_number(struct fs *fs, struct early_number *out)
 {
-	struct ahead *ahead = &fs->ahead;
-	struct ahead_range *range;
+	struct early_answers *early = &fs->early_answers;
+	struct early_range *range;
 	bool taken = false, wanted;
 
-	pthread_mutex_lock(&ahead->lock);
-	if (ahead->ranges[ahead->current].left == 0 && ahead->ranges[!ahead->current].left > 0)
-		ahead->current = !ahead->current;
-	range = &ahead->ranges[ahead->current];
+	pthread_mutex_lock(&early->lock);
+	if (early->ranges[early->current].left == 0 && early->ranges[!early->current].left > 0)
+		early->current = !early->current;
+	range = &early->ranges[early->current];
 	if (range->left > 0) {
-		*out = (struct ahead_number){
-			.ino = range->ino++, .file_id = range->file_id++, .range = ahead->current};
+		*out = (struct early_number){
+			.ino = range->ino++, .file_id = range->file_id++, .range = early->current};
 		range->left--;
 		range->unsent++;
 		taken = true;
 	}
-	wanted = should_ask(ahead);
-	pthread_mutex_unlock(&ahead->lock);
+	wanted = should_ask(early);
+	pthread_mutex_unlock(&early->lock);
 	if (wanted)
 		ask(fs);
 	return taken;
 }
 
-void ahead_number_sent(struct fs *fs, const struct ahead_number *number)
+void early_answer_number_sent(struct fs *fs, const struct early_number *number)
 {
-	pthread_mutex_lock(&fs->ahead.lock);
-	fs->ahead.ranges[number->range].unsent--;
-	pthread_mutex_unlock(&fs->ahead.lock);
+	pthread_mutex_lock(&fs->early_answers.lock);
+	fs->early_answers.ranges[number->range].unsent--;
+	pthread_mutex_unlock(&fs->early_answers.lock);
 }
 
-void ahead_forget_numbers(struct fs *fs)
+void early_answer_forget_numbers(struct fs *fs)
 {
-	pthread_mutex_lock(&fs->ahead.lock);
-	fs->ahead.ranges[0].left = fs->ahead.ranges[1].left = 0;
-	pthread_mutex_unlock(&fs->ahead.lock);
+	pthread_mutex_lock(&fs->early_answers.lock);
+	fs->early_answers.ranges[0].left = fs->early_answers.ranges[1].left = 0;
+	pthread_mutex_unlock(&fs->early_answers.lock);
 }
 
-void ahead_want_numbers(struct fs *fs)
+void early_answer_want_numbers(struct fs *fs)
 {
 	bool wanted;
 
-	pthread_mutex_lock(&fs->ahead.lock);
-	wanted = should_ask(&fs->ahead);
-	pthread_mutex_unlock(&fs->ahead.lock);
+	pthread_mutex_lock(&fs->early_answers.lock);
+	wanted = should_ask(&fs->early_answers);
+	pthread_mutex_unlock(&fs->early_answers.lock);
 	if (wanted)
 		ask(fs);
 }
 
 /* ---- commands ---- */
 
-struct ahead_command *ahead_start(struct fs *fs, const char *what)
+struct early_command *early_answer_start(struct fs *fs, const char *what)
 {
-	struct ahead_command *command;
+	struct early_command *command;
 	struct view view;
 
 	if (!begin(fs, &view))
 		return NULL;
 	command = calloc(1, sizeof(*command));
 	if (command == NULL) {
-		atomic_fetch_sub(&fs->ahead.under_way, 1);
+		atomic_fetch_sub(&fs->early_answers.under_way, 1);
 		return NULL;
 	}
 	command->fs = fs;
@@ -169,11 +170,11 @@ struct ahead_command *ahead_start(struct fs *fs, const char *what)
 	return command;
 }
 
-static void finish(struct ahead_command *command)
+static void finish(struct early_command *command)
 {
 	struct fs *fs = command->fs;
 
-	for (int role = 0; role < AHEAD_ROLES; role++) {
+	for (int role = 0; role < EARLY_ROLES; role++) {
 		struct inode *inode = command->inodes[role];
 
 		if (inode == NULL)
@@ -182,18 +183,18 @@ static void finish(struct ahead_command *command)
 		inode_put(fs->inodes, inode);
 	}
 	free(command);
-	atomic_fetch_sub(&fs->ahead.under_way, 1);
+	atomic_fetch_sub(&fs->early_answers.under_way, 1);
 }
 
 /* With the inode's lock held. */
-static bool foreseeable(const struct ahead_command *command, const struct inode *inode)
+static bool foreseeable(const struct early_command *command, const struct inode *inode)
 {
 	return inode->known && inode->attr_generation == command->view.generation &&
 	       inode->changing == inode->foreseen && inode->attr.nlink > 0;
 }
 
-bool ahead_set_times(struct ahead_command *command, struct inode *inode, uint32_t mask,
-		     int64_t atime, int64_t mtime)
+bool early_answer_set_times(struct early_command *command, struct inode *inode, uint32_t mask,
+			    int64_t atime, int64_t mtime)
 {
 	bool sure;
 
@@ -215,18 +216,18 @@ bool ahead_set_times(struct ahead_command *command, struct inode *inode, uint32_
 	}
 	pthread_mutex_unlock(&inode->lock);
 	if (sure)
-		command->inodes[AHEAD_SET] = inode_ref(command->fs->inodes, inode);
+		command->inodes[EARLY_SET] = inode_ref(command->fs->inodes, inode);
 	return sure;
 }
 
-bool ahead_change(struct ahead_command *command, enum ahead_role role, struct inode *inode,
-		  int nlink_change)
+bool early_answer_change(struct early_command *command, enum early_role role, struct inode *inode,
+			 int nlink_change)
 {
 	bool sure;
 
 	pthread_mutex_lock(&inode->lock);
 	sure = foreseeable(command, inode);
-	if (role == AHEAD_PARENT || role == AHEAD_NEW_PARENT)
+	if (role == EARLY_PARENT || role == EARLY_NEW_PARENT)
 		sure = sure && S_ISDIR(inode->attr.mode);
 	else /* only the master sees that no directory is moved into itself, or removed with names
 	      */
@@ -248,16 +249,17 @@ bool ahead_change(struct ahead_command *command, enum ahead_role role, struct in
 	return true;
 }
 
-void ahead_made(struct ahead_command *command, struct inode *inode)
+void early_answer_made(struct early_command *command, struct inode *inode)
 {
 	pthread_mutex_lock(&inode->lock);
 	inode->changing++;
 	inode->foreseen++;
 	pthread_mutex_unlock(&inode->lock);
-	command->inodes[AHEAD_MADE] = inode_ref(command->fs->inodes, inode);
+	command->inodes[EARLY_MADE] = inode_ref(command->fs->inodes, inode);
 }
 
-void ahead_name(struct ahead_command *command, uint64_t parent, const char *name, uint64_t ino)
+void early_answer_name(struct early_command *command, uint64_t parent, const char *name,
+		       uint64_t ino)
 {
 	int i = command->change_count++;
 
@@ -266,11 +268,11 @@ void ahead_name(struct ahead_command *command, uint64_t parent, const char *name
 		(struct dircache_change){.parent = parent, .name = command->names[i], .ino = ino};
 }
 
-void ahead_cancel(struct ahead_command *command)
+void early_answer_cancel(struct early_command *command)
 {
 	if (command == NULL)
 		return;
-	for (int role = 0; role < AHEAD_ROLES; role++) {
+	for (int role = 0; role < EARLY_ROLES; role++) {
 		struct inode *inode = command->inodes[role];
 
 		if (inode == NULL)
@@ -286,7 +288,7 @@ void ahead_cancel(struct ahead_command *command)
 	finish(command);
 }
 
-static void undo_names(struct ahead_command *command)
+static void undo_names(struct early_command *command)
 {
 	for (int i = 0; i < command->change_count; i++)
 		command->changes[i].ino = DIRCACHE_CHANGED;
@@ -297,7 +299,7 @@ static void undo_names(struct ahead_command *command)
 }
 
 /* @lost: with its session; nobody has answered. */
-static void refused(struct ahead_command *command, int error, bool lost)
+static void refused(struct early_command *command, int error, bool lost)
 {
 	static struct log_rate rate;
 
@@ -307,14 +309,14 @@ static void refused(struct ahead_command *command, int error, bool lost)
 			  "error=\"%s\"",
 			  command->what, command->names[0], strerror(-error));
 	undo_names(command);
-	for (int role = 0; role < AHEAD_ROLES; role++) {
+	for (int role = 0; role < EARLY_ROLES; role++) {
 		struct inode *inode = command->inodes[role];
 
 		if (inode == NULL)
 			continue;
 		pthread_mutex_lock(&inode->lock);
 		/* What is written to it now would be nobody's. */
-		if (role == AHEAD_MADE && lost)
+		if (role == EARLY_MADE && lost)
 			inode_lose(inode, atomic_load(&command->fs->session_id));
 		else
 			inode_writeback_failed(inode, error);
@@ -323,20 +325,20 @@ static void refused(struct ahead_command *command, int error, bool lost)
 	}
 }
 
-static void apply(struct ahead_command *command, const Catena__Reply *reply)
+static void apply(struct early_command *command, const Catena__Reply *reply)
 {
-	const Catena__Attr *attrs[AHEAD_ROLES] = {
-		[AHEAD_PARENT] = reply->parent_attr, [AHEAD_NEW_PARENT] = reply->new_parent_attr,
-		[AHEAD_MOVED] = reply->moved,        [AHEAD_VICTIM] = reply->attr,
-		[AHEAD_MADE] = reply->attr,          [AHEAD_SET] = reply->attr,
+	const Catena__Attr *attrs[EARLY_ROLES] = {
+		[EARLY_PARENT] = reply->parent_attr, [EARLY_NEW_PARENT] = reply->new_parent_attr,
+		[EARLY_MOVED] = reply->moved,        [EARLY_VICTIM] = reply->attr,
+		[EARLY_MADE] = reply->attr,          [EARLY_SET] = reply->attr,
 	};
 
-	for (int role = 0; role < AHEAD_ROLES; role++) {
+	for (int role = 0; role < EARLY_ROLES; role++) {
 		struct inode *inode = command->inodes[role];
 
 		if (inode == NULL)
 			continue;
-		if (role == AHEAD_VICTIM)
+		if (role == EARLY_VICTIM)
 			victim_changed(command->fs, inode, attrs[role], command->view.generation);
 		else
 			fs_apply(command->fs, inode, attrs[role], command->view.generation);
@@ -345,13 +347,13 @@ static void apply(struct ahead_command *command, const Catena__Reply *reply)
 
 static void confirmed(void *user, int error, const Catena__Reply *reply)
 {
-	struct ahead_command *command = user;
+	struct early_command *command = user;
 
 	if (error != 0)
 		refused(command, error, reply == NULL);
 	else
 		apply(command, reply);
-	for (int role = 0; role < AHEAD_ROLES; role++) {
+	for (int role = 0; role < EARLY_ROLES; role++) {
 		struct inode *inode = command->inodes[role];
 
 		if (inode == NULL)
@@ -364,7 +366,7 @@ static void confirmed(void *user, int error, const Catena__Reply *reply)
 	finish(command);
 }
 
-void ahead_send(struct ahead_command *command, Catena__Request *request)
+void early_answer_send(struct early_command *command, Catena__Request *request)
 {
 	struct fs *fs = command->fs;
 	uint64_t generation = command->view.generation;

@@ -10,7 +10,7 @@
  * What is lost when this process dies is what was not sent yet: as with data, fsync() says when
  * something is safe. Should the master refuse a command all the same (its store has failed, the
  * session is lost), what was answered is undone here, fsync() of the file and of its directory says
- * so, and for AHEAD_PAUSE_NS everything waits for the master again, so that programs hear of it.
+ * so, and for EARLY_ANSWER_PAUSE_NS everything waits for the master again, so that programs hear of it.
  *
  * What a command does to inodes is done here at once, their version included, so that they stay
  * exact; answers to older commands, which come later, are recognised by the version. An inode that
@@ -27,8 +27,8 @@
 #include "fs/session/meta.h"
 
 /* More than so many are not answered early: the master is behind, and programs shall feel it. */
-#define AHEAD_MAX      512
-#define AHEAD_PAUSE_NS (UINT64_C(5) * 1000000000u)
+#define EARLY_ANSWER_MAX      512
+#define EARLY_ANSWER_PAUSE_NS (UINT64_C(5) * 1000000000u)
 
 struct fs;
 struct inode;
@@ -40,58 +40,58 @@ struct view { /* what holds at one moment */
 };
 
 /* Numbers delegated by the master; two ranges, so that the next is there before one ends. */
-struct ahead_range {
+struct early_range {
 	uint64_t ino, file_id;
 	uint32_t left;
 	uint32_t unsent; /* taken, but their commands are not sent yet */
 };
 
-struct ahead {
+struct early_answers {
 	_Atomic uint32_t under_way;
 	_Atomic uint64_t paused_until_ns;
 	pthread_mutex_t lock; /* of what follows; takes no other but the session's */
-	struct ahead_range ranges[2];
+	struct early_range ranges[2];
 	unsigned current;
 	bool asking;
 };
 
-void ahead_init(struct ahead *ahead);
-void ahead_destroy(struct ahead *ahead);
+void early_answer_init(struct early_answers *early);
+void early_answer_destroy(struct early_answers *early);
 
 /* Nothing that was answered is still to be done. Once it is true after the lease has gone, it stays
  * so until the next. */
-bool ahead_idle(struct fs *fs);
+bool early_answer_idle(struct fs *fs);
 
 /* A number for a new inode. False: there is none now; more are asked for in any case when they get
- * few. Each that was taken is given to ahead_sent() when its command was sent (or will not be). */
-struct ahead_number {
+ * few. Each that was taken is given to early_answer_sent() when its command was sent (or will not be). */
+struct early_number {
 	uint64_t ino, file_id;
 	unsigned range;
 };
-bool ahead_take_number(struct fs *fs, struct ahead_number *out);
-void ahead_number_sent(struct fs *fs, const struct ahead_number *number);
+bool early_answer_take_number(struct fs *fs, struct early_number *out);
+void early_answer_number_sent(struct fs *fs, const struct early_number *number);
 /* Another session has begun, to which the numbers do not belong. */
-void ahead_forget_numbers(struct fs *fs);
+void early_answer_forget_numbers(struct fs *fs);
 /* The lease was granted: numbers will be wanted. */
-void ahead_want_numbers(struct fs *fs);
+void early_answer_want_numbers(struct fs *fs);
 
 /* What an inode is to a command. */
-enum ahead_role {
-	AHEAD_PARENT,
-	AHEAD_NEW_PARENT, /* of a rename to another directory */
-	AHEAD_MOVED,
-	AHEAD_VICTIM, /* loses a name */
-	AHEAD_MADE,
-	AHEAD_SET, /* its attributes are set */
-	AHEAD_ROLES
+enum early_role {
+	EARLY_PARENT,
+	EARLY_NEW_PARENT, /* of a rename to another directory */
+	EARLY_MOVED,
+	EARLY_VICTIM, /* loses a name */
+	EARLY_MADE,
+	EARLY_SET, /* its attributes are set */
+	EARLY_ROLES
 };
 
-struct ahead_command {
+struct early_command {
 	struct fs *fs;
 	struct view view;                  /* under which everything is foreseen */
 	int64_t time;                      /* of the request */
-	struct inode *inodes[AHEAD_ROLES]; /* references, or NULL */
-	int nlink_changes[AHEAD_ROLES];
+	struct inode *inodes[EARLY_ROLES]; /* references, or NULL */
+	int nlink_changes[EARLY_ROLES];
 	struct dircache_change changes[2];
 	int change_count;
 	const char *what; /* for the log */
@@ -99,21 +99,22 @@ struct ahead_command {
 };
 
 /* NULL: now everything waits for the master. */
-struct ahead_command *ahead_start(struct fs *fs, const char *what);
+struct early_command *early_answer_start(struct fs *fs, const char *what);
 /* The command changes @inode; what of it can be known is changed now. False: too much is under way
  * with it. @nlink_change: of its links. */
-bool ahead_change(struct ahead_command *command, enum ahead_role role, struct inode *inode,
-		  int nlink_change);
+bool early_answer_change(struct early_command *command, enum early_role role, struct inode *inode,
+			 int nlink_change);
 /* The command sets these times of @inode (SET_ATIME, SET_MTIME in @mask), of any type. False: as
  * above. */
-bool ahead_set_times(struct ahead_command *command, struct inode *inode, uint32_t mask,
-		     int64_t atime, int64_t mtime);
+bool early_answer_set_times(struct early_command *command, struct inode *inode, uint32_t mask,
+			    int64_t atime, int64_t mtime);
 /* A new inode, as it is going to be. */
-void ahead_made(struct ahead_command *command, struct inode *inode);
+void early_answer_made(struct early_command *command, struct inode *inode);
 /* Afterwards the name is @ino, or DIRCACHE_GONE. */
-void ahead_name(struct ahead_command *command, uint64_t parent, const char *name, uint64_t ino);
+void early_answer_name(struct early_command *command, uint64_t parent, const char *name,
+		       uint64_t ino);
 /* It will not be sent; nothing has happened. NULL is allowed. */
-void ahead_cancel(struct ahead_command *command);
+void early_answer_cancel(struct early_command *command);
 /* Sends it; its end comes by itself. */
-void ahead_send(struct ahead_command *command, Catena__Request *request);
+void early_answer_send(struct early_command *command, Catena__Request *request);
 #endif

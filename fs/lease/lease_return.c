@@ -1,5 +1,5 @@
 /* lease_return.c - see lease_return.h. */
-#define LOG_MODULE "recall"
+#define LOG_MODULE "lease"
 #include "fs/lease/lease_return.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -18,7 +18,7 @@ struct stale {
 	void *user;
 };
 
-struct recaller {
+struct lease_return {
 	struct fs *fs;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
@@ -31,44 +31,44 @@ struct recaller {
 	struct stale *stale;
 };
 
-int recaller_create(struct fs *fs, struct recaller **out)
+int lease_return_create(struct fs *fs, struct lease_return **out)
 {
-	struct recaller *recaller = calloc(1, sizeof(*recaller));
+	struct lease_return *lease_return = calloc(1, sizeof(*lease_return));
 	pthread_condattr_t attr;
 
-	if (recaller == NULL)
+	if (lease_return == NULL)
 		return -ENOMEM;
-	recaller->fs = fs;
-	recaller->slept_ns = (int64_t)(clock_boottime_ns() - clock_monotonic_ns());
-	pthread_mutex_init(&recaller->lock, NULL);
+	lease_return->fs = fs;
+	lease_return->slept_ns = (int64_t)(clock_boottime_ns() - clock_monotonic_ns());
+	pthread_mutex_init(&lease_return->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&recaller->changed, &attr);
+	pthread_cond_init(&lease_return->changed, &attr);
 	pthread_condattr_destroy(&attr);
-	*out = recaller;
+	*out = lease_return;
 	return 0;
 }
 
-void recall_begin(struct recaller *recaller, bool give_back)
+void lease_return_begin(struct lease_return *lease_return, bool give_back)
 {
-	pthread_mutex_lock(&recaller->lock);
-	recaller->wanted = true;
-	recaller->give_back |= give_back;
-	recaller->since_ns = clock_monotonic_ns();
-	pthread_cond_signal(&recaller->changed);
-	pthread_mutex_unlock(&recaller->lock);
+	pthread_mutex_lock(&lease_return->lock);
+	lease_return->wanted = true;
+	lease_return->give_back |= give_back;
+	lease_return->since_ns = clock_monotonic_ns();
+	pthread_cond_signal(&lease_return->changed);
+	pthread_mutex_unlock(&lease_return->lock);
 }
 
-void recall_session_lost(struct recaller *recaller)
+void lease_return_session_lost(struct lease_return *lease_return)
 {
-	pthread_mutex_lock(&recaller->lock);
-	recaller->session_lost = true;
-	pthread_mutex_unlock(&recaller->lock);
-	recall_begin(recaller, false);
+	pthread_mutex_lock(&lease_return->lock);
+	lease_return->session_lost = true;
+	pthread_mutex_unlock(&lease_return->lock);
+	lease_return_begin(lease_return, false);
 }
 
-void recall_pages(struct recaller *recaller, uint64_t ino, uint64_t offset,
-		  void (*done)(void *user), void *user)
+void lease_return_drop_pages(struct lease_return *lease_return, uint64_t ino, uint64_t offset,
+			     void (*done)(void *user), void *user)
 {
 	struct stale *stale = malloc(sizeof(*stale));
 
@@ -78,11 +78,11 @@ void recall_pages(struct recaller *recaller, uint64_t ino, uint64_t offset,
 		return;
 	}
 	*stale = (struct stale){.ino = ino, .offset = offset, .done = done, .user = user};
-	pthread_mutex_lock(&recaller->lock);
-	stale->next = recaller->stale;
-	recaller->stale = stale;
-	pthread_cond_signal(&recaller->changed);
-	pthread_mutex_unlock(&recaller->lock);
+	pthread_mutex_lock(&lease_return->lock);
+	stale->next = lease_return->stale;
+	lease_return->stale = stale;
+	pthread_cond_signal(&lease_return->changed);
+	pthread_mutex_unlock(&lease_return->lock);
 }
 
 /* ---- opens ---- */
@@ -109,7 +109,7 @@ static void forget_registration(void *user, struct inode *inode)
 	pthread_mutex_unlock(&inode->lock);
 }
 
-void recall_reopen(struct fs *fs)
+void lease_return_register_opens(struct fs *fs)
 {
 	if (inode_table_each(fs->inodes, was_registered, forget_registration, fs) != 0 ||
 	    inode_table_each(fs->inodes, open_and_unregistered, register_one, fs) != 0)
@@ -121,7 +121,7 @@ static bool open_and_registered(const struct inode *inode)
 	return inode->opens > 0 && inode->registered > 0;
 }
 
-void recall_register_again(struct fs *fs)
+void lease_return_register_again(struct fs *fs)
 {
 	if (inode_table_each(fs->inodes, open_and_registered, register_one, fs) != 0)
 		log_error("out of memory: open files may be unknown to the master");
@@ -175,14 +175,14 @@ static void drop_attributes(void *user, struct inode *inode)
 		fuse_lowlevel_notify_inval_inode(fs->session, inode->ino, -1, 0);
 }
 
-static void drop_stale(struct recaller *recaller, struct stale *stale, bool notify)
+static void drop_stale(struct lease_return *lease_return, struct stale *stale, bool notify)
 {
 	struct stale *next;
 
 	for (; stale != NULL; stale = next) {
 		next = stale->next;
-		if (notify && recaller->fs->session != NULL)
-			fuse_lowlevel_notify_inval_inode(recaller->fs->session, stale->ino,
+		if (notify && lease_return->fs->session != NULL)
+			fuse_lowlevel_notify_inval_inode(lease_return->fs->session, stale->ino,
 							 (off_t)stale->offset, 0);
 		if (stale->done != NULL)
 			stale->done(stale->user);
@@ -192,144 +192,144 @@ static void drop_stale(struct recaller *recaller, struct stale *stale, bool noti
 
 /* ---- the thread ---- */
 
-static bool stopping(struct recaller *recaller)
+static bool stopping(struct lease_return *lease_return)
 {
 	bool yes;
 
-	pthread_mutex_lock(&recaller->lock);
-	yes = recaller->stopping;
-	pthread_mutex_unlock(&recaller->lock);
+	pthread_mutex_lock(&lease_return->lock);
+	yes = lease_return->stopping;
+	pthread_mutex_unlock(&lease_return->lock);
 	return yes;
 }
 
-static void for_each(struct recaller *recaller, bool (*wanted)(const struct inode *inode),
+static void for_each(struct lease_return *lease_return, bool (*wanted)(const struct inode *inode),
 		     void (*each)(void *user, struct inode *inode))
 {
-	while (inode_table_each(recaller->fs->inodes, wanted, each, recaller->fs) != 0 &&
-	       !stopping(recaller))
+	while (inode_table_each(lease_return->fs->inodes, wanted, each, lease_return->fs) != 0 &&
+	       !stopping(lease_return))
 		nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
 }
 
 /* The kernel lets names and attributes go by itself when the lease ends, but its time stands still
  * while the machine sleeps. */
-static bool has_slept(struct recaller *recaller)
+static bool has_slept(struct lease_return *lease_return)
 {
 	int64_t slept_ns = (int64_t)(clock_boottime_ns() - clock_monotonic_ns());
-	bool yes = slept_ns > recaller->slept_ns + (int64_t)SLEPT_NS;
+	bool yes = slept_ns > lease_return->slept_ns + (int64_t)SLEPT_NS;
 
-	recaller->slept_ns = slept_ns;
+	lease_return->slept_ns = slept_ns;
 	return yes;
 }
 
 /* Waits for nobody but the kernel. */
-static void drop_caches(struct recaller *recaller, bool session_lost)
+static void drop_caches(struct lease_return *lease_return, bool session_lost)
 {
-	if (has_slept(recaller))
-		for_each(recaller, any, drop_attributes);
-	for_each(recaller, is_open, session_lost ? drop_lost_pages : drop_pages);
+	if (has_slept(lease_return))
+		for_each(lease_return, any, drop_attributes);
+	for_each(lease_return, is_open, session_lost ? drop_lost_pages : drop_pages);
 }
 
-static void write_back(struct recaller *recaller)
+static void write_back(struct lease_return *lease_return)
 {
-	struct fs *fs = recaller->fs;
+	struct fs *fs = lease_return->fs;
 	int rc;
 
 	/* What was answered before its time is done first, and appends whose place was found while
 	 * nobody else could append. */
-	while (!ahead_idle(fs) || atomic_load(&fs->appends_alone) > 0) {
-		if (stopping(recaller))
+	while (!early_answer_idle(fs) || atomic_load(&fs->appends_alone) > 0) {
+		if (stopping(lease_return))
 			return;
 		nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
 	}
-	for_each(recaller, open_and_unregistered, register_one);
+	for_each(lease_return, open_and_unregistered, register_one);
 	do
 		rc = flush_everything(fs, false, clock_monotonic_ns() + FLUSH_PIECE_NS);
-	while ((rc == -ETIMEDOUT || rc == -ENOMEM) && !stopping(recaller));
+	while ((rc == -ETIMEDOUT || rc == -ENOMEM) && !stopping(lease_return));
 	if (rc != 0)
 		log_warn("writing back for the recall failed error=\"%s\"", strerror(-rc));
 }
 
 /* With the lock held. Until the kernel has forgotten what it was allowed to keep. */
-static void wait_for_kernel(struct recaller *recaller)
+static void wait_for_kernel(struct lease_return *lease_return)
 {
-	uint64_t end_ns =
-		recaller->since_ns + (META_KERNEL_TIMEOUT_MS + RECALL_MARGIN_MS) * NS_PER_MSEC;
+	uint64_t end_ns = lease_return->since_ns +
+			  (META_KERNEL_TIMEOUT_MS + LEASE_RETURN_MARGIN_MS) * NS_PER_MSEC;
 	struct timespec at = {.tv_sec = (time_t)(end_ns / NS_PER_SEC),
 			      .tv_nsec = (long)(end_ns % NS_PER_SEC)};
 
-	while (!recaller->stopping && clock_monotonic_ns() < end_ns)
-		pthread_cond_timedwait(&recaller->changed, &recaller->lock, &at);
+	while (!lease_return->stopping && clock_monotonic_ns() < end_ns)
+		pthread_cond_timedwait(&lease_return->changed, &lease_return->lock, &at);
 }
 
-static void recall(struct recaller *recaller)
+static void recall(struct lease_return *lease_return)
 {
-	bool give_back = recaller->give_back, session_lost = recaller->session_lost;
+	bool give_back = lease_return->give_back, session_lost = lease_return->session_lost;
 
-	recaller->wanted = recaller->give_back = recaller->session_lost = false;
-	pthread_mutex_unlock(&recaller->lock);
-	drop_caches(recaller, session_lost);
-	for_each(recaller, open_and_unregistered, register_one);
+	lease_return->wanted = lease_return->give_back = lease_return->session_lost = false;
+	pthread_mutex_unlock(&lease_return->lock);
+	drop_caches(lease_return, session_lost);
+	for_each(lease_return, open_and_unregistered, register_one);
 	if (give_back)
-		write_back(recaller);
-	pthread_mutex_lock(&recaller->lock);
+		write_back(lease_return);
+	pthread_mutex_lock(&lease_return->lock);
 	if (!give_back)
 		return;
-	wait_for_kernel(recaller);
-	pthread_mutex_unlock(&recaller->lock);
-	meta_lease_return(recaller->fs->meta);
+	wait_for_kernel(lease_return);
+	pthread_mutex_unlock(&lease_return->lock);
+	meta_lease_return(lease_return->fs->meta);
 	log_info("the lease is given back");
-	pthread_mutex_lock(&recaller->lock);
+	pthread_mutex_lock(&lease_return->lock);
 }
 
 static void *run(void *user)
 {
-	struct recaller *recaller = user;
+	struct lease_return *lease_return = user;
 
-	pthread_mutex_lock(&recaller->lock);
-	while (!recaller->stopping) {
-		struct stale *stale = recaller->stale;
+	pthread_mutex_lock(&lease_return->lock);
+	while (!lease_return->stopping) {
+		struct stale *stale = lease_return->stale;
 
-		recaller->stale = NULL;
+		lease_return->stale = NULL;
 		if (stale != NULL) {
-			pthread_mutex_unlock(&recaller->lock);
-			drop_stale(recaller, stale, true);
-			pthread_mutex_lock(&recaller->lock);
-		} else if (recaller->wanted) {
-			recall(recaller);
+			pthread_mutex_unlock(&lease_return->lock);
+			drop_stale(lease_return, stale, true);
+			pthread_mutex_lock(&lease_return->lock);
+		} else if (lease_return->wanted) {
+			recall(lease_return);
 		} else {
-			pthread_cond_wait(&recaller->changed, &recaller->lock);
+			pthread_cond_wait(&lease_return->changed, &lease_return->lock);
 		}
 	}
-	pthread_mutex_unlock(&recaller->lock);
+	pthread_mutex_unlock(&lease_return->lock);
 	return NULL;
 }
 
-int recaller_start(struct recaller *recaller)
+int lease_return_start(struct lease_return *lease_return)
 {
-	int rc = -pthread_create(&recaller->thread, NULL, run, recaller);
+	int rc = -pthread_create(&lease_return->thread, NULL, run, lease_return);
 
-	recaller->started = rc == 0;
+	lease_return->started = rc == 0;
 	return rc;
 }
 
-void recaller_stop(struct recaller *recaller)
+void lease_return_stop(struct lease_return *lease_return)
 {
-	pthread_mutex_lock(&recaller->lock);
-	recaller->stopping = true;
-	pthread_cond_broadcast(&recaller->changed);
-	pthread_mutex_unlock(&recaller->lock);
-	if (recaller->started)
-		pthread_join(recaller->thread, NULL);
-	recaller->started = false;
+	pthread_mutex_lock(&lease_return->lock);
+	lease_return->stopping = true;
+	pthread_cond_broadcast(&lease_return->changed);
+	pthread_mutex_unlock(&lease_return->lock);
+	if (lease_return->started)
+		pthread_join(lease_return->thread, NULL);
+	lease_return->started = false;
 }
 
-void recaller_destroy(struct recaller *recaller)
+void lease_return_destroy(struct lease_return *lease_return)
 {
-	if (recaller == NULL)
+	if (lease_return == NULL)
 		return;
-	recaller_stop(recaller);
-	drop_stale(recaller, recaller->stale, false);
-	pthread_cond_destroy(&recaller->changed);
-	pthread_mutex_destroy(&recaller->lock);
-	free(recaller);
+	lease_return_stop(lease_return);
+	drop_stale(lease_return, lease_return->stale, false);
+	pthread_cond_destroy(&lease_return->changed);
+	pthread_mutex_destroy(&lease_return->lock);
+	free(lease_return);
 }

@@ -15,27 +15,27 @@
 #include "fs/inodes/fs.h"
 
 /* A handler that looked at the lease just before may reply this much later. */
-#define RECALL_MARGIN_MS 200
+#define LEASE_RETURN_MARGIN_MS 200
 
-struct recaller;
+struct lease_return;
 
-int recaller_create(struct fs *fs, struct recaller **out);
-int recaller_start(struct recaller *recaller);
-void recaller_stop(struct recaller *recaller);
-void recaller_destroy(struct recaller *recaller);
+int lease_return_create(struct fs *fs, struct lease_return **out);
+int lease_return_start(struct lease_return *lease_return);
+void lease_return_stop(struct lease_return *lease_return);
+void lease_return_destroy(struct lease_return *lease_return);
 
 /* The lease is recalled (@give_back), or was lost. Any thread; returns at once. */
-void recall_begin(struct recaller *recaller, bool give_back);
+void lease_return_begin(struct lease_return *lease_return, bool give_back);
 /* The session is over: pages that the kernel writes while it drops them are lost. Any thread. */
-void recall_session_lost(struct recaller *recaller);
+void lease_return_session_lost(struct lease_return *lease_return);
 /* A new session: what programs have open is told to the master again. In the session's callback. */
-void recall_reopen(struct fs *fs);
+void lease_return_register_opens(struct fs *fs);
 /* The master may have forgotten that it was told: once more. A close takes back all that it counts.
  */
-void recall_register_again(struct fs *fs);
+void lease_return_register_again(struct fs *fs);
 /* The kernel is to write back what programs have stored in mapped pages of the inode from @offset
- * on, and to drop these pages. @done is called then, on the recaller's thread (in the call when
+ * on, and to drop these pages. @done is called then, on the thread of the lease return (in the call when
  * memory is short, without the pages): it must not block. Any thread. */
-void recall_pages(struct recaller *recaller, uint64_t ino, uint64_t offset,
-		  void (*done)(void *user), void *user);
+void lease_return_drop_pages(struct lease_return *lease_return, uint64_t ino, uint64_t offset,
+			     void (*done)(void *user), void *user);
 #endif

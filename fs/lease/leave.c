@@ -70,7 +70,7 @@ struct patience {
 /* Programs were told that it is done, and nobody but we have it. */
 static bool anything_unsaved(struct fs *fs)
 {
-	return !ahead_idle(fs) || data_any_dirty(fs->data) || flusher_unsaved(fs);
+	return !early_answer_idle(fs) || data_any_dirty(fs->data) || flush_list_unsaved(fs);
 }
 
 static bool only_the_servers_word_is_missing(const struct patience *patience, uint64_t now_ns)
@@ -142,7 +142,7 @@ int fs_leave(struct fs *fs, uint64_t timeout_ns)
 	if (waiter == NULL)
 		return -ENOMEM;
 	data_flush_all(fs->data, true, part_done, waiter);
-	sync_master(fs, part_done, waiter);
+	fsync_master(fs, part_done, waiter);
 	rc = await(waiter, &patience);
 	return error != 0 ? error : rc;
 }

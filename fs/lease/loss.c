@@ -123,7 +123,7 @@ void loss_of_session(struct fs *fs, uint64_t session_id)
 	if (loss.files > 0 || loss.bytes > 0)
 		log_error("lost with the session files=%" PRIu64 " bytes=%" PRIu64, loss.files,
 			  loss.bytes);
-	ahead_forget_numbers(fs);
-	recall_reopen(fs);
-	recall_session_lost(fs->recaller);
+	early_answer_forget_numbers(fs);
+	lease_return_register_opens(fs);
+	lease_return_session_lost(fs->lease_return);
 }

@@ -16,7 +16,7 @@
 /* ---- the right ---- */
 
 struct asking {
-	struct keeper_later later;
+	struct housekeeper_later later;
 	struct task *task;
 	void (*done)(struct task *task, int error);
 };
@@ -42,7 +42,7 @@ void append_right_return(struct task *task)
 
 static void ask(struct asking *asking);
 
-static void ask_again(struct keeper_later *later)
+static void ask_again(struct housekeeper_later *later)
 {
 	ask((struct asking *)((char *)later - offsetof(struct asking, later)));
 }
@@ -61,7 +61,7 @@ static void asked(void *user, int error, const Catena__Reply *reply)
 	if (task_answered(task))
 		error = -EINTR;
 	if (error == -EAGAIN) {
-		keeper_later(fs->keeper, &asking->later, ASK_AGAIN_NS, ask_again);
+		housekeeper_later(fs->housekeeper, &asking->later, ASK_AGAIN_NS, ask_again);
 		return;
 	}
 	/* Without an answer we may have it, or get it by and by. */
@@ -104,7 +104,7 @@ static void drop_pages(struct task *task)
 
 static void leave(struct task *task, int error)
 {
-	gate_leave(task->inode);
+	inode_gate_leave(task->inode);
 	if (error == 0)
 		drop_pages(task);
 	task->appended(task, error);
@@ -217,8 +217,8 @@ static void settle(struct task *task)
 {
 	if (!task->alone)
 		append_right_return(task);
-	gate_leave(task->inode);
-	trim_settle(task->fs, task->inode, trim_settled, task);
+	inode_gate_leave(task->inode);
+	tail_trim_settle(task->fs, task->inode, trim_settled, task);
 }
 
 /* The inode's size is exact, and stays so: by the right to append, or since nobody else is there.
@@ -233,7 +233,7 @@ static void write_at_end(struct task *task)
 
 	pthread_mutex_lock(&inode->lock);
 	task->offset = inode_size(inode);
-	in_the_way = trim_in_the_way(inode, task->offset + task->length);
+	in_the_way = tail_trim_in_the_way(inode, task->offset + task->length);
 	pthread_mutex_unlock(&inode->lock);
 	if (in_the_way) {
 		settle(task);
@@ -317,14 +317,14 @@ static void looked(void *user, int error, const Catena__Reply *reply)
 		find_end(task);
 }
 
-static void entered(struct gate_entry *entry)
+static void entered(struct inode_gate_entry *entry)
 {
 	find_end((struct task *)((char *)entry - offsetof(struct task, gate)));
 }
 
 static void enter(struct task *task)
 {
-	if (gate_enter(task->inode, &task->gate, entered))
+	if (inode_gate_enter(task->inode, &task->gate, entered))
 		find_end(task);
 }
 

@@ -26,7 +26,7 @@ void append_is_shared(struct task *task);
 
 /* Waits for the right to append to @inode, as long as it takes, but not longer than @task has no
  * answer (-EINTR). With 0 the inode's attributes are the newest, and append_right_return() must
- * follow. @done may be called at once, or on the RPC or the keeper's thread. */
+ * follow. @done may be called at once, or on the RPC or the housekeeper's thread. */
 void append_right_take(struct task *task, void (*done)(struct task *task, int error));
 void append_right_return(struct task *task);
 #endif

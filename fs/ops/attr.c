@@ -207,19 +207,19 @@ static bool set_ahead(struct task *task)
 	const uint32_t times = CATENA__SET_MASK__SET_ATIME | CATENA__SET_MASK__SET_MTIME;
 	Catena__SetattrReq setattr = CATENA__SETATTR_REQ__INIT;
 	Catena__Request request = CATENA__REQUEST__INIT;
-	struct ahead_command *command;
+	struct early_command *command;
 
 	if (task->set.mask & ~times)
 		return false;
-	command = ahead_start(task->fs, "setattr");
-	if (command == NULL || !ahead_set_times(command, task->inode, task->set.mask,
-						task->set.atime, task->set.mtime)) {
-		ahead_cancel(command);
+	command = early_answer_start(task->fs, "setattr");
+	if (command == NULL || !early_answer_set_times(command, task->inode, task->set.mask,
+						       task->set.atime, task->set.mtime)) {
+		early_answer_cancel(command);
 		return false;
 	}
 	task->generation = command->view.generation;
 	fill_request(task, &setattr, &request);
-	ahead_send(command, &request);
+	early_answer_send(command, &request);
 	answer_attr(task, task->inode, fs_current(task->fs, task->generation));
 	return true;
 }

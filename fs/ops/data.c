@@ -52,7 +52,7 @@ static void note_access(struct fs *fs, struct handle *handle)
 		add = flush_mark(inode);
 	pthread_mutex_unlock(&inode->lock);
 	if (add)
-		flusher_add(fs, inode);
+		flush_list_add(fs, inode);
 }
 
 static void read_go(struct task *task)
@@ -176,7 +176,7 @@ static void answer_write(void *user, int error)
  * program does until then, and woken it would take the CPU from this thread. */
 static void answer_habitual(struct task *task)
 {
-	sync_habit_wrote(task->fs, task->inode, task->length);
+	fsync_prediction_wrote(task->fs, task->inode, task->length);
 	answer_write(task, 0);
 }
 
@@ -192,8 +192,8 @@ static void write_synced(void *user, int error)
 static void answer_written(struct task *task)
 {
 	if (task->flags & O_DSYNC) /* O_SYNC has this bit too */
-		sync_inode(task->fs, task->inode, (task->flags & O_SYNC) != O_SYNC, write_synced,
-			   task);
+		fsync_inode(task->fs, task->inode, (task->flags & O_SYNC) != O_SYNC, write_synced,
+			    task);
 	else
 		answer_habitual(task);
 }
@@ -218,7 +218,7 @@ int write_counts(struct task *task)
 	}
 	pthread_mutex_unlock(&inode->lock);
 	if (add)
-		flusher_add(fs, inode);
+		flush_list_add(fs, inode);
 	return error;
 }
 
@@ -265,7 +265,7 @@ static void trim_settled(void *user, int error)
 		write_look(task);
 }
 
-static void write_passed(struct gate_entry *entry)
+static void write_passed(struct inode_gate_entry *entry)
 {
 	write_look((struct task *)((char *)entry - offsetof(struct task, gate)));
 }
@@ -277,12 +277,12 @@ static void write_look(struct task *task)
 
 	pthread_mutex_lock(&inode->lock);
 	busy = inode->gate_busy;
-	in_the_way = trim_in_the_way(inode, task->offset + task->length);
+	in_the_way = tail_trim_in_the_way(inode, task->offset + task->length);
 	pthread_mutex_unlock(&inode->lock);
-	if (busy && !gate_pass(inode, &task->gate, write_passed))
+	if (busy && !inode_gate_pass(inode, &task->gate, write_passed))
 		return;
 	if (in_the_way && !busy)
-		trim_settle(task->fs, inode, trim_settled, task);
+		tail_trim_settle(task->fs, inode, trim_settled, task);
 	else if (busy)
 		write_look(task);
 	else

@@ -376,7 +376,7 @@ static void note_access(struct fs *fs, struct inode *inode)
 		add = flush_mark(inode);
 	pthread_mutex_unlock(&inode->lock);
 	if (add)
-		flusher_add(fs, inode);
+		flush_list_add(fs, inode);
 }
 
 static void read_directory(fuse_req_t req, size_t size, off_t offset, struct fuse_file_info *fi,
@@ -446,5 +446,5 @@ void fs_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_
 		return;
 	atomic_fetch_add(&dir->refs, 1);
 	task->dir = dir;
-	sync_inode(fs, dir->inode, datasync != 0, directory_synced, task);
+	fsync_inode(fs, dir->inode, datasync != 0, directory_synced, task);
 }

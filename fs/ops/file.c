@@ -337,5 +337,5 @@ void fs_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
 		return;
 	task->handle = handle_ref(handle);
 	task->syncs = true;
-	sync_habit_fsync(fs, handle->inode, datasync != 0, flushed, task);
+	fsync_prediction_fsync(fs, handle->inode, datasync != 0, flushed, task);
 }

@@ -107,7 +107,7 @@ static void created(void *user, int error, const Catena__Reply *reply)
 
 /* What the master is going to make of @create in @parent. */
 static struct attr foresee(const struct inode *parent, const Catena__CreateReq *create,
-			   const struct ahead_number *number, int64_t time)
+			   const struct early_number *number, int64_t time)
 {
 	struct attr attr = {.ino = number->ino,
 			    .mode = create->mode,
@@ -138,8 +138,8 @@ static struct attr foresee(const struct inode *parent, const Catena__CreateReq *
 }
 
 /* The new inode, in task->inode. */
-static bool make_inode(struct task *task, struct ahead_command *command,
-		       const Catena__CreateReq *create, const struct ahead_number *number)
+static bool make_inode(struct task *task, struct early_command *command,
+		       const Catena__CreateReq *create, const struct early_number *number)
 {
 	struct fs *fs = task->fs;
 	struct attr attr;
@@ -155,8 +155,8 @@ static bool make_inode(struct task *task, struct ahead_command *command,
 	pthread_mutex_unlock(&task->inode->lock);
 	task->generation = command->view.generation;
 	remember_new(task, task->inode);
-	ahead_made(command, task->inode);
-	ahead_name(command, task->parent_ino, task->name, number->ino);
+	early_answer_made(command, task->inode);
+	early_answer_name(command, task->parent_ino, task->name, number->ino);
 	return true;
 }
 
@@ -164,28 +164,28 @@ static bool make_inode(struct task *task, struct ahead_command *command,
 static bool create_ahead(struct task *task, Catena__Request *request)
 {
 	struct fs *fs = task->fs;
-	struct ahead_command *command = ahead_start(fs, "create");
-	struct ahead_number number = {0};
+	struct early_command *command = early_answer_start(fs, "create");
+	struct early_number number = {0};
 	uint64_t ino;
 
 	if (command == NULL || (request->create->mode & S_IFMT) == 0 ||
 	    dircache_lookup(fs->dirs, command->view.generation, task->parent_ino, task->name,
 			    &ino) != DIRCACHE_ABSENT ||
-	    !ahead_change(command, AHEAD_PARENT, task->parent,
-			  S_ISDIR(request->create->mode) ? 1 : 0) ||
-	    !ahead_take_number(fs, &number)) {
-		ahead_cancel(command);
+	    !early_answer_change(command, EARLY_PARENT, task->parent,
+				 S_ISDIR(request->create->mode) ? 1 : 0) ||
+	    !early_answer_take_number(fs, &number)) {
+		early_answer_cancel(command);
 		return false;
 	}
 	if (!make_inode(task, command, request->create, &number)) {
-		ahead_number_sent(fs, &number);
-		ahead_cancel(command);
+		early_answer_number_sent(fs, &number);
+		early_answer_cancel(command);
 		return false;
 	}
 	request->create->ino = number.ino;
 	task->registers = false;
-	ahead_send(command, request);
-	ahead_number_sent(fs, &number);
+	early_answer_send(command, request);
+	early_answer_number_sent(fs, &number);
 	return true;
 }
 

@@ -149,7 +149,7 @@ static void find_victim(struct task *task, uint64_t parent, const char *name,
 /* ---- before the master has answered (session/early_answer.h) ---- */
 
 /* It is known for sure that @name is @ino (0: nothing). */
-static bool is_surely(const struct ahead_command *command, uint64_t parent, const char *name,
+static bool is_surely(const struct early_command *command, uint64_t parent, const char *name,
 		      uint64_t ino)
 {
 	uint64_t known = 0;
@@ -161,11 +161,11 @@ static bool is_surely(const struct ahead_command *command, uint64_t parent, cons
 
 /* The victim loses this name. One whose size is news is told first, which only the master's
  * answer ends. */
-static bool victim_ahead(struct ahead_command *command, struct inode *victim)
+static bool victim_early(struct early_command *command, struct inode *victim)
 {
 	bool in_use, tell;
 
-	if (!ahead_change(command, AHEAD_VICTIM, victim, -1))
+	if (!early_answer_change(command, EARLY_VICTIM, victim, -1))
 		return false;
 	pthread_mutex_lock(&victim->lock);
 	tell = (victim->dirty & INODE_DIRTY_SIZE) != 0;
@@ -179,23 +179,23 @@ static bool victim_ahead(struct ahead_command *command, struct inode *victim)
 
 static bool unlink_ahead(struct task *task, Catena__Request *request)
 {
-	struct ahead_command *command =
-		task->victim == NULL ? NULL : ahead_start(task->fs, "unlink");
+	struct early_command *command =
+		task->victim == NULL ? NULL : early_answer_start(task->fs, "unlink");
 
 	if (command == NULL ||
 	    !is_surely(command, task->parent_ino, task->name, task->victim->ino) ||
-	    !ahead_change(command, AHEAD_PARENT, task->parent, 0) ||
-	    !victim_ahead(command, task->victim)) {
-		ahead_cancel(command);
+	    !early_answer_change(command, EARLY_PARENT, task->parent, 0) ||
+	    !victim_early(command, task->victim)) {
+		early_answer_cancel(command);
 		return false;
 	}
-	ahead_name(command, task->parent_ino, task->name, DIRCACHE_GONE);
-	ahead_send(command, request);
+	early_answer_name(command, task->parent_ino, task->name, DIRCACHE_GONE);
+	early_answer_send(command, request);
 	task_fail(task, 0);
 	return true;
 }
 
-static struct inode *inode_of_name(struct task *task, const struct ahead_command *command)
+static struct inode *inode_of_name(struct task *task, const struct early_command *command)
 {
 	uint64_t ino;
 
@@ -210,27 +210,27 @@ static bool rename_ahead(struct task *task, Catena__Request *request)
 {
 	struct fs *fs = task->fs;
 	bool plain = task->flags == 0 || (task->flags == RENAME_NOREPLACE_FLAG && !task->victim);
-	struct ahead_command *command = plain ? ahead_start(fs, "rename") : NULL;
+	struct early_command *command = plain ? early_answer_start(fs, "rename") : NULL;
 	struct inode *moved = command == NULL ? NULL : inode_of_name(task, command);
 	uint64_t victim = task->victim == NULL ? 0 : task->victim->ino;
 	bool sure;
 
 	sure = moved != NULL && moved != task->victim &&
 	       is_surely(command, task->new_parent_ino, task->new_name, victim) &&
-	       ahead_change(command, AHEAD_PARENT, task->parent, 0) &&
+	       early_answer_change(command, EARLY_PARENT, task->parent, 0) &&
 	       (task->new_parent == task->parent ||
-		ahead_change(command, AHEAD_NEW_PARENT, task->new_parent, 0)) &&
-	       ahead_change(command, AHEAD_MOVED, moved, 0) &&
-	       (task->victim == NULL || victim_ahead(command, task->victim)) &&
+		early_answer_change(command, EARLY_NEW_PARENT, task->new_parent, 0)) &&
+	       early_answer_change(command, EARLY_MOVED, moved, 0) &&
+	       (task->victim == NULL || victim_early(command, task->victim)) &&
 	       (!flush_unpublished(moved) || flush_before_names(fs, moved));
 	if (!sure) {
-		ahead_cancel(command);
+		early_answer_cancel(command);
 		inode_put(fs->inodes, moved);
 		return false;
 	}
-	ahead_name(command, task->parent_ino, task->name, DIRCACHE_GONE);
-	ahead_name(command, task->new_parent_ino, task->new_name, moved->ino);
-	ahead_send(command, request);
+	early_answer_name(command, task->parent_ino, task->name, DIRCACHE_GONE);
+	early_answer_name(command, task->new_parent_ino, task->new_name, moved->ino);
+	early_answer_send(command, request);
 	inode_put(fs->inodes, moved);
 	task_fail(task, 0);
 	return true;
@@ -443,7 +443,7 @@ static void publish(struct task *task)
 
 	if (view.sole)
 		known = dircache_lookup(fs->dirs, view.generation, parent, name, &ino);
-	if (known != DIRCACHE_UNKNOWN || flusher_listed(fs->flusher) == 0) {
+	if (known != DIRCACHE_UNKNOWN || flush_list_count(fs->flush_list) == 0) {
 		write_first(task, known == DIRCACHE_FOUND ? ino : 0);
 		return;
 	}

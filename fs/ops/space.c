@@ -18,7 +18,7 @@
 
 static void fallocate_end(struct task *task, int error)
 {
-	gate_leave(task->inode);
+	inode_gate_leave(task->inode);
 	if (task_claim(task))
 		fuse_reply_err(task->req, error == 0 ? 0 : reply_error(error));
 	task_end(task);
@@ -38,7 +38,7 @@ static void extend(struct task *task)
 	}
 	pthread_mutex_unlock(&inode->lock);
 	if (add)
-		flusher_add(task->fs, inode);
+		flush_list_add(task->fs, inode);
 	fallocate_end(task, 0);
 }
 
@@ -58,7 +58,7 @@ static void punched(void *user, int error)
 	add = flush_mark_written(inode);
 	pthread_mutex_unlock(&inode->lock);
 	if (add)
-		flusher_add(task->fs, inode);
+		flush_list_add(task->fs, inode);
 	extend(task);
 }
 
@@ -107,11 +107,11 @@ static void entered(struct task *task)
 
 	pthread_mutex_lock(&inode->lock);
 	in_the_way = !(task->flags & FALLOC_FL_KEEP_SIZE) &&
-		     trim_in_the_way(inode, task->offset + task->length);
+		     tail_trim_in_the_way(inode, task->offset + task->length);
 	pthread_mutex_unlock(&inode->lock);
 	if (in_the_way) {
-		gate_leave(inode);
-		trim_settle(task->fs, inode, settled, task);
+		inode_gate_leave(inode);
+		tail_trim_settle(task->fs, inode, settled, task);
 	} else if (task->flags & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) {
 		punch(task);
 	} else {
@@ -119,14 +119,14 @@ static void entered(struct task *task)
 	}
 }
 
-static void entered_later(struct gate_entry *entry)
+static void entered_later(struct inode_gate_entry *entry)
 {
 	entered((struct task *)((char *)entry - offsetof(struct task, gate)));
 }
 
 static void fallocate_begin(struct task *task)
 {
-	if (gate_enter(task->inode, &task->gate, entered_later))
+	if (inode_gate_enter(task->inode, &task->gate, entered_later))
 		entered(task);
 }
 
@@ -243,7 +243,7 @@ void fs_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct f
 	task->flags = (uint32_t)whence;
 	/* What was written to a mapped page is data, also before the kernel writes it back. */
 	if (mapped)
-		recall_pages(fs->recaller, ino, task->offset, seek, task);
+		lease_return_drop_pages(fs->lease_return, ino, task->offset, seek, task);
 	else
 		seek(task);
 }

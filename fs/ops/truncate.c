@@ -17,7 +17,7 @@ static void end(struct task *task, int error)
 	if (task->has_right)
 		append_right_return(task);
 	task->has_right = false;
-	gate_leave(task->inode);
+	inode_gate_leave(task->inode);
 	task->truncated(task, error);
 }
 
@@ -45,8 +45,8 @@ static void settle(struct task *task)
 	if (task->has_right)
 		append_right_return(task);
 	task->has_right = false;
-	gate_leave(task->inode);
-	trim_settle(task->fs, task->inode, settled, task);
+	inode_gate_leave(task->inode);
+	tail_trim_settle(task->fs, task->inode, settled, task);
 }
 
 /* Another mount was appending: what it writes must not come to lie behind the new end. */
@@ -84,7 +84,7 @@ static void sized(void *user, int error, const Catena__Reply *reply)
 	       inode->attr.trim_session == meta_session_id(task->fs->meta);
 	pthread_mutex_unlock(&inode->lock);
 	if (trim)
-		trim_punch(task->fs, inode, task->size_before, false, trimmed, task);
+		tail_trim_punch(task->fs, inode, task->size_before, false, trimmed, task);
 	else
 		end(task, error);
 }
@@ -130,7 +130,7 @@ static void entered(struct task *task)
 	fs_data_put(file);
 }
 
-static void entered_later(struct gate_entry *entry)
+static void entered_later(struct inode_gate_entry *entry)
 {
 	entered((struct task *)((char *)entry - offsetof(struct task, gate)));
 }
@@ -138,6 +138,6 @@ static void entered_later(struct gate_entry *entry)
 void truncate_begin(struct task *task, void (*done)(struct task *task, int error))
 {
 	task->truncated = done;
-	if (gate_enter(task->inode, &task->gate, entered_later))
+	if (inode_gate_enter(task->inode, &task->gate, entered_later))
 		entered(task);
 }

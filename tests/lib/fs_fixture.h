@@ -243,7 +243,7 @@ static inline uint64_t fs_inode_file_id(uint64_t ino)
 /* The housekeeping thread's work, at a time to come. */
 static inline void later(uint64_t seconds)
 {
-	flusher_tick(fs, clock_monotonic_ns() + seconds * NS_PER_SEC);
+	flush_list_tick(fs, clock_monotonic_ns() + seconds * NS_PER_SEC);
 }
 
 static int fixture_setup(void **state)
@@ -282,7 +282,7 @@ static int fixture_setup(void **state)
 static int fixture_teardown(void **state)
 {
 	(void)state;
-	recaller_stop(fs->recaller);
+	lease_return_stop(fs->lease_return);
 	release_replies(false);
 	release_data();
 	flush_everything(fs, true, clock_monotonic_ns() + NS_PER_SEC);

@@ -252,7 +252,7 @@ static void test_what_the_master_has_lost_is_told_by_the_next_fsync(void **state
 	fs_fsync(fresh(), old, 0, &synced);
 	assert_int_equal(last.error, 0);
 	new = do_create(1, "new", &changed);
-	sync_restarted(fs, true);
+	fsync_restarted(fs, true);
 	/* Another change of it, and another file's sync, do not hide that. */
 	do_write(new, &changed, "hello", 0);
 	fs_fsync(fresh(), old, 0, &synced);
@@ -272,7 +272,7 @@ static void test_each_handle_hears_what_the_master_has_lost(void **state)
 	(void)state;
 
 	do_open(file, O_RDWR | O_SYNC, &b);
-	sync_restarted(fs, true);
+	fsync_restarted(fs, true);
 	fs_fsync(fresh(), file, 0, &a);
 	assert_int_equal(last.error, EIO);
 	b.flags = O_RDWR | O_SYNC;
@@ -296,7 +296,7 @@ static void test_a_loss_waits_for_who_opens_next(void **state)
 	(void)state;
 
 	do_open(file, O_RDONLY, &reader);
-	sync_restarted(fs, true);
+	fsync_restarted(fs, true);
 	do_close(file, &reader);
 	assert_int_equal(do_close(file, &a), EIO);
 	do_open(file, O_RDWR, &b);
@@ -319,7 +319,7 @@ static void test_a_removal_that_the_master_has_lost_is_undone(void **state)
 	assert_int_equal(last.error, 0);
 	assert_true(inode->removed);
 	/* Also when it was somebody else's: then nothing of ours is lost. */
-	sync_restarted(fs, false);
+	fsync_restarted(fs, false);
 	assert_false(inode->removed);
 	assert_int_equal(inode->page_version, 0);
 	assert_int_equal(inode->writeback_errors, 0);
@@ -401,7 +401,7 @@ static void test_what_another_mount_has_made_may_be_lost(void **state)
 	set_sole(false);
 	file = made_by_another("theirs");
 	do_open(file, O_RDWR, &fi);
-	sync_restarted(fs, false);
+	fsync_restarted(fs, false);
 	/* That others' things are durable says nothing of what was lost before. */
 	mine = do_create(1, "mine", &own);
 	fs_fsync(fresh(), mine, 0, &own);
@@ -443,7 +443,7 @@ static void test_who_leaves_does_not_wait_for_a_lost_masters_word(void **state)
 	add = flush_mark(inode);
 	pthread_mutex_unlock(&inode->lock);
 	if (add)
-		flusher_add(fs, inode);
+		flush_list_add(fs, inode);
 	inode_put(fs->inodes, inode);
 	assert_int_equal(leave(30 * NS_PER_SEC, &took_ns), -EHOSTDOWN);
 	assert_in_range(took_ns, FS_LEAVE_NS, FS_LEAVE_NS + 5 * NS_PER_SEC);

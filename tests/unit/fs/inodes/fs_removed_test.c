@@ -139,7 +139,7 @@ static void test_what_was_replaced_once_is_held_for_the_next_attempt(void **stat
 	assert_int_equal(do_open(second, O_RDONLY, &fi), 0);
 	do_close(second, &fi);
 	assert_int_equal(counts().orphans, 1);
-	keeper_stop(fs->keeper);
+	housekeeper_stop(fs->housekeeper);
 	assert_int_equal(counts().orphans, 0);
 }
 
@@ -185,7 +185,7 @@ static void test_what_lost_its_name_here_is_not_opened(void **state)
 	replace_here("name");
 	assert_int_equal(do_open(second, O_RDONLY, &fi), 0);
 	do_close(second, &fi);
-	keeper_stop(fs->keeper);
+	housekeeper_stop(fs->housekeeper);
 	assert_int_equal(counts().orphans, 0);
 }
 

@@ -366,11 +366,11 @@ static void test_the_table_keeps_what_is_in_use_and_is_bounded_otherwise(void **
 static int order[8], order_count;
 
 struct passer {
-	struct gate_entry entry;
+	struct inode_gate_entry entry;
 	int number;
 };
 
-static void went(struct gate_entry *entry)
+static void went(struct inode_gate_entry *entry)
 {
 	order[order_count++] = ((struct passer *)entry)->number;
 }
@@ -383,25 +383,25 @@ static void test_the_gate_lets_one_alone_in_and_the_others_by_in_order(void **st
 	order_count = 0;
 	for (int i = 0; i < 6; i++)
 		p[i].number = i;
-	assert_true(gate_pass(inode, &p[0].entry, went));
-	assert_true(gate_enter(inode, &p[0].entry, went));
-	assert_false(gate_pass(inode, &p[1].entry, went));
-	assert_false(gate_pass(inode, &p[2].entry, went));
-	assert_false(gate_enter(inode, &p[3].entry, went));
-	assert_false(gate_pass(inode, &p[4].entry, went));
+	assert_true(inode_gate_pass(inode, &p[0].entry, went));
+	assert_true(inode_gate_enter(inode, &p[0].entry, went));
+	assert_false(inode_gate_pass(inode, &p[1].entry, went));
+	assert_false(inode_gate_pass(inode, &p[2].entry, went));
+	assert_false(inode_gate_enter(inode, &p[3].entry, went));
+	assert_false(inode_gate_pass(inode, &p[4].entry, went));
 	assert_int_equal(order_count, 0);
-	gate_leave(inode);
+	inode_gate_leave(inode);
 	assert_int_equal(order_count, 3);
 	assert_int_equal(order[0], 1);
 	assert_int_equal(order[1], 2);
 	assert_int_equal(order[2], 3);
-	assert_false(gate_pass(inode, &p[5].entry, went));
-	gate_leave(inode);
+	assert_false(inode_gate_pass(inode, &p[5].entry, went));
+	inode_gate_leave(inode);
 	assert_int_equal(order_count, 5);
 	assert_int_equal(order[3], 4);
 	assert_int_equal(order[4], 5);
-	assert_true(gate_enter(inode, &p[0].entry, went));
-	gate_leave(inode);
+	assert_true(inode_gate_enter(inode, &p[0].entry, went));
+	inode_gate_leave(inode);
 }
 
 #define WITH_INODE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)

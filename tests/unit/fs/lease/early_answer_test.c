@@ -114,7 +114,7 @@ static void test_programs_do_not_wait_for_new_names(void **state)
 	assert_as_the_master_has_it(sub);
 	assert_as_the_master_has_it(link);
 	do_close(file, &fi);
-	assert_true(ahead_idle(fs));
+	assert_true(early_answer_idle(fs));
 }
 
 static void test_answers_in_any_order_leave_the_newest(void **state)
@@ -411,7 +411,7 @@ static void test_programs_feel_a_master_that_is_behind(void **state)
 	(void)state;
 
 	hold_answers();
-	for (i = 0; i < 2 * AHEAD_MAX; i++) {
+	for (i = 0; i < 2 * EARLY_ANSWER_MAX; i++) {
 		snprintf(name, sizeof(name), "f%u", i);
 		fs_mknod(fresh(), dir, name, S_IFREG | 0600, 0);
 		if (last.answers == 0)
@@ -419,7 +419,7 @@ static void test_programs_feel_a_master_that_is_behind(void **state)
 		if (i % 100 == 0)
 			forget_events();
 	}
-	assert_int_equal(i, AHEAD_MAX);
+	assert_int_equal(i, EARLY_ANSWER_MAX);
 	release_replies(false);
 	assert_int_equal(last.answers, 1);
 	assert_as_the_master_has_it(dir);

@@ -219,12 +219,12 @@ static void test_the_next_that_asks_is_told_when_nobody_was_there(void **state)
 static void begin_kernel(void)
 {
 	fs->session = (struct fuse_session *)&last; /* only its address matters */
-	recaller_start(fs->recaller);
+	lease_return_start(fs->lease_return);
 }
 
 static void end_kernel(void)
 {
-	recaller_stop(fs->recaller);
+	lease_return_stop(fs->lease_return);
 	fs->session = NULL;
 }
 
@@ -246,11 +246,11 @@ static void test_the_lease_is_not_given_back_before_what_was_answered_early_is_d
 	master.hold = true;
 	fs_unlink(fresh(), dir, "a");
 	assert_int_equal(last.error, 0);
-	assert_false(ahead_idle(fs));
+	assert_false(early_answer_idle(fs));
 	begin_kernel();
 	set_sole(false);
-	recall_begin(fs->recaller, true);
-	assert_false(comes("return", META_KERNEL_TIMEOUT_MS + RECALL_MARGIN_MS + 800));
+	lease_return_begin(fs->lease_return, true);
+	assert_false(comes("return", META_KERNEL_TIMEOUT_MS + LEASE_RETURN_MARGIN_MS + 800));
 	release_replies(false);
 	assert_true(comes("return", 5000));
 	end_kernel();
@@ -264,13 +264,13 @@ static void test_pages_are_dropped_before_anything_waits_for_the_master(void **s
 	fs_mknod(fresh(), dir, "a", S_IFREG | 0600, 0); /* there are numbers for more then */
 	master.hold = true;
 	do_mkdir(dir, "early");
-	assert_false(ahead_idle(fs));
+	assert_false(early_answer_idle(fs));
 	forget_events();
 	begin_kernel();
 	set_sole(false);
 	fs_meta_callbacks.lost(fs);
 	assert_true(comes("pages", 5000));
-	assert_false(ahead_idle(fs));
+	assert_false(early_answer_idle(fs));
 	end_kernel();
 	release_replies(false);
 	do_close(file, &fi);

@@ -69,7 +69,7 @@ static uint64_t new_log(struct fuse_file_info *fi)
 /* What waits for the right asks again after a while. */
 static void ask_again(void)
 {
-	keeper_stop(fs->keeper);
+	housekeeper_stop(fs->housekeeper);
 }
 
 static void test_alone_an_append_asks_nobody(void **state)
@@ -262,16 +262,16 @@ static void test_the_lease_is_not_given_back_before_appends_are_where_they_go(vo
 
 	chunks.hold_writes = true;
 	fs_write(fresh(), file, "abc", 3, 0, &fi);
-	recaller_start(fs->recaller);
+	lease_return_start(fs->lease_return);
 	set_sole(false);
-	recall_begin(fs->recaller, true);
+	lease_return_begin(fs->lease_return, true);
 	while (clock_monotonic_ns() - began < 3 * NS_PER_SEC / 2)
 		usleep(1000);
 	assert_int_equal(count_events("return"), 0);
 	release_data();
 	while (count_events("return") == 0 && clock_monotonic_ns() - began < 5 * NS_PER_SEC)
 		usleep(1000);
-	recaller_stop(fs->recaller);
+	lease_return_stop(fs->lease_return);
 	assert_int_equal(count_events("return"), 1);
 	assert_int_equal(count_events("grow"), 1);
 	do_close(file, &fi);

@@ -164,7 +164,7 @@ static void test_what_was_stored_in_mapped_pages_is_written_back_before_data_is_
 	(void)state;
 
 	fs->session = (struct fuse_session *)&master; /* only that there is one */
-	assert_int_equal(recaller_start(fs->recaller), 0);
+	assert_int_equal(lease_return_start(fs->lease_return), 0);
 	do_truncate(file, 100000);
 	forget_events();
 	fs_lseek(fresh(), file, 0, SEEK_DATA, &fi);

@@ -326,7 +326,7 @@ static void test_the_size_is_told_after_the_data_was_flushed(void **state)
 	assert_string_equal(history(), "create write flush grow");
 	later(1);
 	assert_string_equal(history(), "create write flush grow");
-	assert_int_equal(flusher_listed(fs->flusher), 0);
+	assert_int_equal(flush_list_count(fs->flush_list), 0);
 	/* Whoever syncs it later syncs it, although it was closed meanwhile. */
 	do_open(file, O_RDONLY, &fi);
 	fs_fsync(fresh(), file, 0, &fi);
@@ -489,12 +489,12 @@ static void test_before_the_lease_is_given_back_all_is_told(void **state)
 	do_close(b, &closed);
 	forget_events();
 	fs->session = (struct fuse_session *)&last; /* only its address matters */
-	recaller_start(fs->recaller);
+	lease_return_start(fs->lease_return);
 	set_sole(false);
-	recall_begin(fs->recaller, true);
+	lease_return_begin(fs->lease_return, true);
 	while (count_events("return") == 0 && clock_monotonic_ns() - began < 5 * NS_PER_SEC)
 		usleep(1000);
-	recaller_stop(fs->recaller);
+	lease_return_stop(fs->lease_return);
 	fs->session = NULL;
 	assert_int_equal(count_events("return"), 1);
 	assert_true(clock_monotonic_ns() - began >= META_KERNEL_TIMEOUT_MS * NS_PER_MSEC);
