@@ -51,7 +51,7 @@ GEN_H    := $(GEN_C:.c=.h)
 # The inside of tools/catena.c, apart so that it can be tested.
 CLI      := $(BUILD)/libcli.a
 LIBS     := $(foreach p,$(PARTS),$(BUILD)/lib$(p).a) $(CLI)
-MAINS    := master/shell/main.c chunkserver/server/main.c fs/kernel/main.c
+MAINS    := master/shell/main.c chunkserver/server/main.c fs/mount/main.c
 part_src  = $(filter-out $(MAINS),$(sort $(shell find $(1) -name '*.c')))
 # The programs of tests: those of a folder, at any depth, whose names end so.
 tests_named = $(patsubst %.c,$(BUILD)/%,$(sort $(shell find tests/$(1) -name '$(2).c' 2>/dev/null)))
@@ -103,7 +103,7 @@ $(BUILD)/catena-master: $(BUILD)/master/shell/main.o $(BUILD)/libmaster.a $(BUIL
 	$(link)
 $(BUILD)/catena-chunkserver: $(BUILD)/chunkserver/server/main.o $(BUILD)/libchunkserver.a $(BUILD)/libcommon.a
 	$(link)
-$(BUILD)/mount.catena: $(BUILD)/fs/kernel/main.o $(BUILD)/libfs.a $(BUILD)/libcommon.a
+$(BUILD)/mount.catena: $(BUILD)/fs/mount/main.o $(BUILD)/libfs.a $(BUILD)/libcommon.a
 	$(link)
 $(TOOLS): $(BUILD)/tools/%: $(BUILD)/tools/%.o $(LIBS)
 	$(link)

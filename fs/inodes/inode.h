@@ -123,7 +123,7 @@ struct inode {
 	uint64_t fetch_generation; /* of the lease under which our own read-ahead was asked for; or
 				      0 */
 
-	/* Truncations and punches, one at a time; writes wait for them (flush/inode_gate.h). */
+	/* Truncations and punches, one at a time; writes wait for them (inode_gate.h). */
 	bool gate_busy;
 	struct inode_gate_entry *gate_head, *gate_tail;
 

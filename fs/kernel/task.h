@@ -17,7 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "fs/kernel/fuse_api.h"
-#include "fs/flush/inode_gate.h"
+#include "fs/inodes/inode_gate.h"
 #include "fs/kernel/page_drops.h"
 
 #define INTERRUPT_PATIENCE_NS 1000000000ull

@@ -6,9 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 #include "common/os/log.h"
-#include "fs/kernel/mount.h"
+#include "fs/mount/mount.h"
 #include "fs/ops/ops.h"
-#include "fs/kernel/remount.h"
+#include "fs/mount/remount.h"
 
 /* A thread of its own, because it waits. */
 static void *write_back(void *user)

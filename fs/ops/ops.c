@@ -5,7 +5,7 @@
 #include "common/os/buf.h"
 #include "common/os/log.h"
 #include "fs/kernel/fuse_loop.h"
-#include "fs/kernel/mount.h"
+#include "fs/mount/mount.h"
 
 #define BACKGROUND_MAX 128u
 

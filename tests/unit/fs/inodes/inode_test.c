@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include "fs/flush/inode_gate.h"
+#include "fs/inodes/inode_gate.h"
 #include "fs/inodes/inode.h"
 
 static struct inode_table *table;

@@ -1,6 +1,6 @@
 /* daemon.h - into the background, with the parent waiting until it is known how the start went. */
-#ifndef CATENA_FS_KERNEL_DAEMON_H
-#define CATENA_FS_KERNEL_DAEMON_H
+#ifndef CATENA_FS_MOUNT_DAEMON_H
+#define CATENA_FS_MOUNT_DAEMON_H
 #include <stdbool.h>
 
 /* Forks: the parent waits for daemon_ready() of the child, or for its end, and exits with what that

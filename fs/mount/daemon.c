@@ -1,5 +1,5 @@
 /* daemon.c - see daemon.h. */
-#include "fs/kernel/daemon.h"
+#include "fs/mount/daemon.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>

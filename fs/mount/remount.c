@@ -1,5 +1,5 @@
 /* remount.c - see remount.h. */
-#include "fs/kernel/remount.h"
+#include "fs/mount/remount.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <unistd.h>
-#include "fs/kernel/mountpoint.h"
+#include "fs/mount/mountpoint.h"
 
 static const struct {
 	const char *name;

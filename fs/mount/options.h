@@ -1,6 +1,6 @@
 /* options.h - the command line of mount.catena, as people and mount(8) write it. */
-#ifndef CATENA_FS_KERNEL_OPTIONS_H
-#define CATENA_FS_KERNEL_OPTIONS_H
+#ifndef CATENA_FS_MOUNT_OPTIONS_H
+#define CATENA_FS_MOUNT_OPTIONS_H
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -3,7 +3,7 @@
  * Three sources: the configuration file, over it -o, in the order given. What mount(8) and fstab(5)
  * put among the options for themselves is passed over; everything else that is unknown is an error,
  * because a misspelt option that is ignored would be found out too late. */
-#include "fs/kernel/options.h"
+#include "fs/mount/options.h"
 #include <errno.h>
 #include <getopt.h>
 #include <stdarg.h>

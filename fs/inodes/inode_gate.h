@@ -4,8 +4,8 @@
  * The kernel orders these by itself, except after a program was interrupted: then the next
  * operation comes while the one before is still under way. Nothing blocks: who cannot go on is
  * queued, and its function is called when it can (by whoever leaves). */
-#ifndef CATENA_FS_FLUSH_INODE_GATE_H
-#define CATENA_FS_FLUSH_INODE_GATE_H
+#ifndef CATENA_FS_INODES_INODE_GATE_H
+#define CATENA_FS_INODES_INODE_GATE_H
 #include <stdbool.h>
 
 struct inode;

@@ -1,6 +1,6 @@
 /* mountpoint.c - see mountpoint.h. */
 #define LOG_MODULE "mount"
-#include "fs/kernel/mountpoint.h"
+#include "fs/mount/mountpoint.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>

@@ -8,11 +8,11 @@
  * of all copies, as it does on a local filesystem.
  *
  * The serving process finds out by itself that it is read-only (mountpoint_read_only()). */
-#ifndef CATENA_FS_KERNEL_REMOUNT_H
-#define CATENA_FS_KERNEL_REMOUNT_H
+#ifndef CATENA_FS_MOUNT_REMOUNT_H
+#define CATENA_FS_MOUNT_REMOUNT_H
 #include <stddef.h>
 #include <sys/ioctl.h>
-#include "fs/kernel/options.h"
+#include "fs/mount/options.h"
 
 /* Of any inode of the mount, by root or who mounted: writes everything back, to the disks. */
 #define REMOUNT_IOC_WRITE_BACK _IO(0xCA, 1)

@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "fs/kernel/options.h"
-#include "fs/kernel/remount.h"
+#include "fs/mount/options.h"
+#include "fs/mount/remount.h"
 
 #include <sys/mount.h>
 

@@ -1,5 +1,5 @@
 /* inode_gate.c - see inode_gate.h. */
-#include "fs/flush/inode_gate.h"
+#include "fs/inodes/inode_gate.h"
 #include <stddef.h>
 #include "fs/inodes/inode.h"
 

@@ -13,11 +13,11 @@
 #include "common/os/log.h"
 #include "common/os/ready.h"
 #include "common/net/tls.h"
-#include "fs/kernel/daemon.h"
-#include "fs/kernel/mount.h"
-#include "fs/kernel/mountpoint.h"
-#include "fs/kernel/options.h"
-#include "fs/kernel/remount.h"
+#include "fs/mount/daemon.h"
+#include "fs/mount/mount.h"
+#include "fs/mount/mountpoint.h"
+#include "fs/mount/options.h"
+#include "fs/mount/remount.h"
 
 /* As mount(8) has them. */
 #define EXIT_USAGE  1

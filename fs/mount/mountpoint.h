@@ -1,6 +1,6 @@
 /* mountpoint.h - the directory that is mounted on, before, while and after it is. */
-#ifndef CATENA_FS_KERNEL_MOUNTPOINT_H
-#define CATENA_FS_KERNEL_MOUNTPOINT_H
+#ifndef CATENA_FS_MOUNT_MOUNTPOINT_H
+#define CATENA_FS_MOUNT_MOUNTPOINT_H
 #include <stdbool.h>
 #include <stddef.h>
 

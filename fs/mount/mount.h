@@ -1,9 +1,9 @@
 /* mount.h - a mount's life in a process: made, served, taken down with everything written. */
-#ifndef CATENA_FS_KERNEL_MOUNT_H
-#define CATENA_FS_KERNEL_MOUNT_H
+#ifndef CATENA_FS_MOUNT_MOUNT_H
+#define CATENA_FS_MOUNT_MOUNT_H
 #include <stddef.h>
 #include <stdint.h>
-#include "fs/kernel/options.h"
+#include "fs/mount/options.h"
 
 #define MOUNT_PATIENCE_NS  (10 * 1000000000ull) /* for the master, when mounting */
 #define MOUNT_FLUSH_NS     (30 * 1000000000ull) /* for writing back at the end */

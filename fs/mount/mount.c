@@ -1,6 +1,6 @@
 /* mount.c - see mount.h. */
 #define LOG_MODULE "mount"
-#include "fs/kernel/mount.h"
+#include "fs/mount/mount.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,7 +15,7 @@
 #include "fs/inodes/fs.h"
 #include "fs/kernel/fuse_loop.h"
 #include "fs/flush/housekeeper.h"
-#include "fs/kernel/mountpoint.h"
+#include "fs/mount/mountpoint.h"
 #include "fs/kernel/page_drops.h"
 #include "fs/lease/lease_return.h"
 
