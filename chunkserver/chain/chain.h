@@ -2,7 +2,7 @@
  *
  * Events go in by the functions here, actions come out of chain_next(); looking up the store's
  * records goes through ops. No sockets, files, threads or clocks, so that the same code runs in the
- * chunkserver and in tests/sim/chain. docs/architecture.md, "The chain", says why it is as
+ * chunkserver and in tests/sim/chain. docs/chain.md, "The chain", says why it is as
  * it is. In short:
  *
  *   head       gives updates of a chunk consecutive versions, in the order of their commits

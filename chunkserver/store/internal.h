@@ -176,7 +176,7 @@ static inline uint32_t pieces_of(uint32_t bytes)
 	return (uint32_t)(((uint64_t)bytes + PIECE_BYTES - 1) / PIECE_BYTES);
 }
 
-/* ---- formats (record.c; docs/architecture.md) ---- */
+/* ---- formats (record.c; docs/store-format.md) ---- */
 
 #define FAMILY_MAIN  0u /* records, pieces, marks, the state */
 #define FAMILY_INNER 1u /* inner blocks */

@@ -1,6 +1,6 @@
 /* store.h - one target: the chunks in one data directory, and their durability.
  *
- * On disk (docs/architecture.md has the format):
+ * On disk (docs/store-format.md has the format):
  *   identity          text: format version, cluster id, target uuid, written once by store_init()
  *   db/               RocksDB: chunk records, block checksums and presence in 1 MiB pieces,
  *                     and blocks kept inside (below)

@@ -1,5 +1,5 @@
 /* tail_trim.h - finishing truncations: the bytes behind a file's new end are removed from its
- * chunks before they could be seen again. docs/architecture.md, "Truncation". */
+ * chunks before they could be seen again. docs/names.md, "Truncation". */
 #ifndef CATENA_FS_FLUSH_TAIL_TRIM_H
 #define CATENA_FS_FLUSH_TAIL_TRIM_H
 #include <stdbool.h>

@@ -4,7 +4,7 @@
  * It is told what happens (registrations, heartbeats, lost streams, refused connections, reports of
  * members), looks at the chains of the state, and says which chains are to be changed. The caller
  * puts that into the log, and publishes it when it is durable; nothing new is decided meanwhile.
- * docs/architecture.md, "Change of chains", has the argument for its safety. The rules:
+ * docs/chain.md, "Change of chains", has the argument for its safety. The rules:
  *
  *   out      A target is out of its chains, as long as another in-sync member is there:
  *            - when its server's serving lease has surely run out (lease + margin after it was last

@@ -1,4 +1,4 @@
-/* inode.c - attributes, truncation, open and close. docs/architecture.md explains trims. */
+/* inode.c - attributes, truncation, open and close. docs/names.md explains trims. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -25,7 +25,7 @@ enum { XATTR_OP_GET = 1, XATTR_OP_SET = 2, XATTR_OP_LIST = 3, XATTR_OP_REMOVE = 
 #define RENAME_FLAG_NOREPLACE 1u
 #define RENAME_FLAG_EXCHANGE  2u
 
-/* ---- keys and values (keys.c); docs/architecture.md has the formats ---- */
+/* ---- keys and values (keys.c); docs/store-format.md has the formats ---- */
 
 /* The numbers of state_families[]; part of the format on disk only by the families' names. */
 enum family {

@@ -1,4 +1,4 @@
-/* keys.c - keys and values of the master's store. docs/architecture.md has the formats. */
+/* keys.c - keys and values of the master's store. docs/store-format.md has the formats. */
 #include <string.h>
 #include "common/base/bytes.h"
 #include "master/state/internal.h"

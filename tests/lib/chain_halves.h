@@ -1,6 +1,6 @@
 /* chain_halves.h - updates that are half in place when a process ends, or its disk fails. The bytes
  * stay: where nobody has lived on that copy may lead, and then they are seen before the client
- * repeats the update, which may be after others have written there (docs/architecture.md, Limits).
+ * repeats the update, which may be after others have written there (docs/limits.md).
  * Whoever includes this has history_of(). */
 #ifndef CATENA_TESTS_LIB_CHAIN_HALVES_H
 #define CATENA_TESTS_LIB_CHAIN_HALVES_H
