@@ -13,7 +13,7 @@ int listing_check(const Catena__Reply *reply, uint64_t from, size_t *name_bytes)
 	for (size_t i = 0; i < reply->n_entries; i++) {
 		const Catena__DirEntry *entry = reply->entries[i];
 
-		if (entry->name.len == 0 || entry->name.len > FS_NAME_MAX || entry->ino == 0 ||
+		if (entry->name.len == 0 || entry->name.len > NAME_BYTES_MAX || entry->ino == 0 ||
 		    memchr(entry->name.data, '\0', entry->name.len) != NULL ||
 		    entry->cookie <= from || entry->cookie < COOKIE_MIN ||
 		    entry->cookie > INT64_MAX)
@@ -34,7 +34,7 @@ struct fetch {
 static bool learn(const struct fetch *fetch, const Catena__DirEntry *entry)
 {
 	struct fs *fs = fetch->fs;
-	char name[FS_NAME_MAX + 1];
+	char name[NAME_BYTES_MAX + 1];
 	struct inode *inode = NULL;
 
 	memcpy(name, entry->name.data, entry->name.len);

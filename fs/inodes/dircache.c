@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/cluster/namespace_rules.h"
 
 struct directory;
 
@@ -586,7 +587,6 @@ uint32_t dircache_count(struct dircache *cache)
 /* ---- for people ---- */
 
 #define PATH_DEPTH 64u
-#define ROOT_INO   1u
 
 static const struct entry *entry_of(const struct dircache *cache, uint64_t ino)
 {

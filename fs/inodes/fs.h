@@ -32,10 +32,7 @@
 /* Below this much space left, close() writes back first, so that programs hear of a full disk. */
 #define FS_SPACE_CAREFUL (1ull << 30)
 /* As large as ext4's; also bounds the work of punching a sparse file. */
-#define FS_FILE_BYTES_MAX  (16ull << 40)
-#define FS_NAME_MAX        255u
-#define FS_SYMLINK_MAX     4095u
-#define FS_DIRECTORY_BYTES 4096u /* what the master says is a directory's size */
+#define FS_FILE_BYTES_MAX (16ull << 40)
 
 struct flush_list;
 struct page_drops;

@@ -2,6 +2,7 @@
 #include "fs/inodes/removed.h"
 #include <errno.h>
 #include <stdlib.h>
+#include "common/cluster/namespace_rules.h"
 #include "common/os/clock.h"
 #include "fs/flush/housekeeper.h"
 
@@ -26,15 +27,6 @@ bool removed_learn(struct inode *inode, int error, const Catena__Reply *reply)
 	return lives;
 }
 
-static void kill_privileges(struct attr *attr)
-{
-	if (S_ISDIR(attr->mode))
-		return;
-	attr->mode &= ~(uint32_t)S_ISUID;
-	if (attr->mode & S_IXGRP)
-		attr->mode &= ~(uint32_t)S_ISGID;
-}
-
 void removed_set(struct task *task)
 {
 	struct inode *inode = task->inode;
@@ -43,7 +35,7 @@ void removed_set(struct task *task)
 
 	pthread_mutex_lock(&inode->lock);
 	if (mask & CATENA__SET_MASK__SET_KILL_PRIV)
-		kill_privileges(attr);
+		attr->mode = namespace_rules_unprivileged(attr->mode);
 	if (mask & CATENA__SET_MASK__SET_MODE)
 		attr->mode = (attr->mode & S_IFMT) | (task->set.mode & 07777);
 	if (mask & CATENA__SET_MASK__SET_UID)

@@ -16,12 +16,12 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include "common/cluster/namespace_rules.h"
 #include "fs/kernel/fuse_api.h"
 #include "fs/inodes/inode_gate.h"
 #include "fs/kernel/page_drops.h"
 
 #define INTERRUPT_PATIENCE_NS 1000000000ull
-#define TASK_NAME_MAX         255u
 
 struct fs;
 struct handle;
@@ -75,7 +75,7 @@ struct task {
 	struct buf *payload;
 	char *text; /* malloc()ed */
 	struct fuse_file_info fi;
-	char name[TASK_NAME_MAX + 1], new_name[TASK_NAME_MAX + 1];
+	char name[NAME_BYTES_MAX + 1], new_name[NAME_BYTES_MAX + 1];
 };
 
 struct task_table;

@@ -203,7 +203,7 @@ void fs_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	bool dots = is_dots(name);
 	struct task *task;
 
-	if (size > FS_NAME_MAX) {
+	if (size > NAME_BYTES_MAX) {
 		fuse_reply_err(req, ENAMETOOLONG);
 		return;
 	}

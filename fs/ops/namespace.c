@@ -12,7 +12,7 @@ static struct task *begin(fuse_req_t req, fuse_ino_t parent, const char *name)
 	size_t size = strlen(name);
 	struct task *task;
 
-	if (size > FS_NAME_MAX) {
+	if (size > NAME_BYTES_MAX) {
 		fuse_reply_err(req, ENAMETOOLONG);
 		return NULL;
 	}
@@ -105,36 +105,37 @@ static void created(void *user, int error, const Catena__Reply *reply)
 		answer_made(task);
 }
 
-/* What the master is going to make of @create in @parent. */
+/* What the master is going to make of @create in @parent, by the same rules. */
 static struct attr foresee(const struct inode *parent, const Catena__CreateReq *create,
 			   const struct early_number *number, int64_t time)
 {
-	struct attr attr = {.ino = number->ino,
-			    .mode = create->mode,
-			    .nlink = 1,
-			    .uid = create->uid,
-			    .gid = create->gid,
-			    .pool = parent->attr.pool,
-			    .size = create->symlink.len,
-			    .atime = time,
-			    .mtime = time,
-			    .ctime = time,
-			    .version = 1};
+	const struct namespace_rules_request request = {.mode = create->mode,
+							.uid = create->uid,
+							.gid = create->gid,
+							.rdev = create->rdev,
+							.symlink_bytes = create->symlink.len};
+	const struct namespace_rules_place place = {.parent = parent->ino,
+						    .parent_mode = parent->attr.mode,
+						    .parent_gid = parent->attr.gid,
+						    .parent_pool = parent->attr.pool,
+						    .file_id = number->file_id};
+	struct namespace_rules_inode new;
 
-	if (parent->attr.mode & S_ISGID) {
-		attr.gid = parent->attr.gid;
-		attr.mode |= S_ISDIR(attr.mode) ? S_ISGID : 0;
-	}
-	if (S_ISREG(attr.mode)) {
-		attr.file_id = number->file_id;
-	} else if (S_ISDIR(attr.mode)) {
-		attr.nlink = 2;
-		attr.size = FS_DIRECTORY_BYTES;
-		attr.parent = parent->ino;
-	} else if (S_ISCHR(attr.mode) || S_ISBLK(attr.mode)) {
-		attr.rdev = create->rdev;
-	}
-	return attr;
+	namespace_rules_new_inode(&request, &place, &new);
+	return (struct attr){.ino = number->ino,
+			     .mode = new.mode,
+			     .nlink = new.nlink,
+			     .uid = new.uid,
+			     .gid = new.gid,
+			     .rdev = new.rdev,
+			     .pool = new.pool,
+			     .size = new.size,
+			     .file_id = new.file_id,
+			     .parent = new.parent,
+			     .atime = time,
+			     .mtime = time,
+			     .ctime = time,
+			     .version = 1};
 }
 
 /* The new inode, in task->inode. */
@@ -239,7 +240,7 @@ void fs_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const cha
 
 	if (task == NULL)
 		return;
-	if (strlen(target) > FS_SYMLINK_MAX) {
+	if (strlen(target) > SYMLINK_BYTES_MAX) {
 		task_fail(task, -ENAMETOOLONG);
 		return;
 	}
@@ -406,9 +407,9 @@ void fs_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name
 static void got_link(void *user, int error, const Catena__Reply *reply)
 {
 	struct task *task = user;
-	char target[FS_SYMLINK_MAX + 1];
+	char target[SYMLINK_BYTES_MAX + 1];
 
-	if (error == 0 && (reply->data.len == 0 || reply->data.len > FS_SYMLINK_MAX ||
+	if (error == 0 && (reply->data.len == 0 || reply->data.len > SYMLINK_BYTES_MAX ||
 			   memchr(reply->data.data, '\0', reply->data.len) != NULL))
 		error = -EIO;
 	if (error != 0) {
@@ -431,7 +432,7 @@ void fs_readlink(fuse_req_t req, fuse_ino_t ino)
 	Catena__Request request = CATENA__REQUEST__INIT;
 	struct fs *fs = fuse_req_userdata(req);
 	struct inode *inode = inode_table_get(fs->inodes, ino);
-	char target[FS_SYMLINK_MAX + 1] = "";
+	char target[SYMLINK_BYTES_MAX + 1] = "";
 	struct task *task;
 
 	if (inode == NULL) {

@@ -7,9 +7,6 @@
 #include "fs/flush/flush.h"
 #include "fs/ops/ops.h"
 
-#define RENAME_NOREPLACE_FLAG 1u
-#define RENAME_EXCHANGE_FLAG  2u
-
 /* ---- the victim ---- */
 
 /* With its size told too: the master removes chunks up to what it knows. */
@@ -209,7 +206,7 @@ static struct inode *inode_of_name(struct task *task, const struct early_command
 static bool rename_ahead(struct task *task, Catena__Request *request)
 {
 	struct fs *fs = task->fs;
-	bool plain = task->flags == 0 || (task->flags == RENAME_NOREPLACE_FLAG && !task->victim);
+	bool plain = task->flags == 0 || (task->flags == RENAME_FLAG_NOREPLACE && !task->victim);
 	struct early_command *command = plain ? early_answer_start(fs, "rename") : NULL;
 	struct inode *moved = command == NULL ? NULL : inode_of_name(task, command);
 	uint64_t victim = task->victim == NULL ? 0 : task->victim->ino;
@@ -287,7 +284,7 @@ static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name, boo
 	size_t size = strlen(name);
 	struct task *task;
 
-	if (size > FS_NAME_MAX) {
+	if (size > NAME_BYTES_MAX) {
 		fuse_reply_err(req, ENAMETOOLONG);
 		return;
 	}
@@ -346,7 +343,7 @@ static void renamed(void *user, int error, const Catena__Reply *reply)
 	struct task *task = user;
 	struct fs *fs = task->fs;
 	struct dircache_change changes[2];
-	bool exchange = (task->flags & RENAME_EXCHANGE_FLAG) != 0;
+	bool exchange = (task->flags & RENAME_FLAG_EXCHANGE) != 0;
 
 	victim_end(task, reply);
 	rename_changes(task, changes);
@@ -406,7 +403,7 @@ static void was_written(void *user, int error)
 {
 	struct task *task = user;
 
-	if (task->seq == 1 && (task->flags & RENAME_EXCHANGE_FLAG))
+	if (task->seq == 1 && (task->flags & RENAME_FLAG_EXCHANGE))
 		publish(task);
 	else
 		rename_now(task);
@@ -473,7 +470,7 @@ void fs_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
 	size_t size = strlen(name), new_size = strlen(new_name);
 	struct task *task;
 
-	if (size > FS_NAME_MAX || new_size > FS_NAME_MAX) {
+	if (size > NAME_BYTES_MAX || new_size > NAME_BYTES_MAX) {
 		fuse_reply_err(req, ENAMETOOLONG);
 		return;
 	}
@@ -489,7 +486,7 @@ void fs_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
 	task->new_parent = inode_table_get(fs->inodes, new_parent);
 	if (task->parent == NULL || task->new_parent == NULL)
 		task_fail(task, -ENOMEM);
-	else if (flags & RENAME_EXCHANGE_FLAG)
+	else if (flags & RENAME_FLAG_EXCHANGE)
 		send_rename(task);
 	else
 		find_victim(task, new_parent, task->new_name, send_rename);

@@ -270,7 +270,7 @@ static void got_statfs(void *user, int error, const Catena__Reply *reply)
 	/* Inodes are only limited by the master's disk. */
 	st.f_ffree = st.f_favail = UINT32_MAX;
 	st.f_files = reply->statfs->inodes + st.f_ffree;
-	st.f_namemax = FS_NAME_MAX;
+	st.f_namemax = NAME_BYTES_MAX;
 	pthread_mutex_lock(&wait->lock);
 	wait->space = st;
 	pthread_mutex_unlock(&wait->lock);

@@ -41,7 +41,7 @@ static struct task *begin(fuse_req_t req, fuse_ino_t ino, const char *name, size
 	struct fs *fs = fuse_req_userdata(req);
 	struct task *task;
 
-	if (name != NULL && strlen(name) > FS_NAME_MAX) {
+	if (name != NULL && strlen(name) > XATTR_NAME_BYTES_MAX) {
 		fuse_reply_err(req, ERANGE);
 		return NULL;
 	}

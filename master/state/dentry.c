@@ -10,18 +10,6 @@
 #define ENTRY_BYTES 48u
 #define ATTR_BYTES  224u
 
-int check_name(const ProtobufCBinaryData *name)
-{
-	if (name->len > NAME_BYTES_MAX)
-		return -ENAMETOOLONG;
-	if (name->len == 0 || memchr(name->data, '/', name->len) != NULL ||
-	    memchr(name->data, '\0', name->len) != NULL)
-		return -EINVAL;
-	if (name->data[0] == '.' && (name->len == 1 || (name->len == 2 && name->data[1] == '.')))
-		return -EINVAL;
-	return 0;
-}
-
 int txn_directory(struct txn *txn, uint64_t ino, struct inode **out)
 {
 	int rc = txn_inode(txn, ino, out);
@@ -95,7 +83,7 @@ int op_lookup(struct txn *txn, const Catena__LookupReq *req, struct reply_room *
 	if (name->len == 2 && memcmp(name->data, "..", 2) == 0) {
 		ino = directory->parent;
 	} else {
-		rc = check_name(name);
+		rc = namespace_rules_name(name->data, name->len);
 		if (rc == 0)
 			rc = txn_dentry_find(txn, directory, name->data, name->len, NULL, &dentry);
 		if (rc != 0)
@@ -112,35 +100,14 @@ int op_lookup(struct txn *txn, const Catena__LookupReq *req, struct reply_room *
 
 static int create_check(const Catena__CreateReq *req, uint32_t *mode)
 {
-	uint32_t type = req->mode & S_IFMT;
-	int rc = check_name(&req->name);
+	int rc = namespace_rules_new_name(req->name.data, req->name.len);
 
 	if (rc != 0)
-		return rc == -EINVAL && req->name.len > 0 && req->name.data[0] == '.' ? -EEXIST
-										      : rc;
-	if (type == 0)
-		type = S_IFREG;
-	switch (type) {
-	case S_IFLNK:
-		if (req->symlink.len == 0)
-			return -ENOENT;
-		if (req->symlink.len > SYMLINK_BYTES_MAX)
-			return -ENAMETOOLONG;
-		if (memchr(req->symlink.data, '\0', req->symlink.len) != NULL)
-			return -EINVAL;
-		break;
-	case S_IFREG:
-	case S_IFDIR:
-	case S_IFIFO:
-	case S_IFSOCK:
-	case S_IFCHR:
-	case S_IFBLK:
-		break;
-	default:
+		return rc;
+	*mode = namespace_rules_new_mode(req->mode);
+	if (*mode == 0)
 		return -EINVAL;
-	}
-	*mode = type | (type == S_IFLNK ? 0777 : req->mode & 07777);
-	return 0;
+	return S_ISLNK(*mode) ? namespace_rules_symlink(req->symlink.data, req->symlink.len) : 0;
 }
 
 /* The name is taken. open(O_CREAT) without O_EXCL takes what is there, if it is a file. */
@@ -173,35 +140,37 @@ static void put_symlink(struct txn *txn, struct inode *inode, const ProtobufCBin
 
 	kv_batch_put(txn->batch, FAMILY_XATTRS, key, key_xattr(key, inode->ino, "", 1),
 		     target->data, target->len);
-	inode->size = target->len;
 	inode->flags |= INODE_HAS_RECORDS;
 }
 
-static void fill_new(struct txn *txn, const Catena__CreateReq *req, uint32_t mode,
-		     const struct inode *directory, uint64_t file_id, struct inode *inode)
+static void fill_new(struct txn *txn, const Catena__CreateReq *req, const struct inode *directory,
+		     uint64_t file_id, struct inode *inode)
 {
-	inode->mode = mode;
-	inode->nlink = 1;
-	inode->uid = req->uid;
-	inode->gid = req->gid;
-	inode->pool = directory->pool;
+	const struct namespace_rules_request request = {.mode = req->mode,
+							.uid = req->uid,
+							.gid = req->gid,
+							.rdev = req->rdev,
+							.symlink_bytes = req->symlink.len};
+	const struct namespace_rules_place place = {.parent = directory->ino,
+						    .parent_mode = directory->mode,
+						    .parent_gid = directory->gid,
+						    .parent_pool = directory->pool,
+						    .file_id = file_id};
+	struct namespace_rules_inode new;
+
+	namespace_rules_new_inode(&request, &place, &new);
+	inode->mode = new.mode;
+	inode->nlink = new.nlink;
+	inode->uid = new.uid;
+	inode->gid = new.gid;
+	inode->rdev = new.rdev;
+	inode->pool = new.pool;
+	inode->size = new.size;
+	inode->file_id = new.file_id;
+	inode->parent = new.parent;
 	inode->atime = inode->mtime = inode->ctime = txn->time;
-	if (directory->mode & S_ISGID) {
-		inode->gid = directory->gid;
-		if (S_ISDIR(mode))
-			inode->mode |= S_ISGID;
-	}
-	if (S_ISREG(mode)) {
-		inode->file_id = file_id != 0 ? file_id : txn->counters.next_file_id++;
-	} else if (S_ISDIR(mode)) {
-		inode->nlink = 2;
-		inode->size = DIRECTORY_SIZE;
-		inode->parent = directory->ino;
-	} else if (S_ISLNK(mode)) {
+	if (S_ISLNK(new.mode))
 		put_symlink(txn, inode, &req->symlink);
-	} else if (S_ISCHR(mode) || S_ISBLK(mode)) {
-		inode->rdev = req->rdev;
-	}
 }
 
 static void dentry_name(struct dentry *dentry, const ProtobufCBinaryData *name,
@@ -241,7 +210,9 @@ int op_create(struct txn *txn, const Catena__CreateReq *req, struct reply_room *
 	rc = txn_inode_new(txn, req->ino, &inode);
 	if (rc != 0)
 		return rc;
-	fill_new(txn, req, mode, directory, file_id, inode);
+	if (S_ISREG(mode) && file_id == 0)
+		file_id = txn->counters.next_file_id++;
+	fill_new(txn, req, directory, file_id, inode);
 	dentry_name(&dentry, &req->name, inode);
 	rc = txn_dentry_put(txn, directory, cookie, &dentry);
 	if (rc != 0)
@@ -266,15 +237,13 @@ int op_link(struct txn *txn, const Catena__LinkReq *req, struct reply_room *room
 	int rc = txn_directory(txn, req->parent, &directory);
 
 	if (rc == 0)
-		rc = check_name(&req->name);
+		rc = namespace_rules_name(req->name.data, req->name.len);
 	if (rc == 0)
 		rc = txn_inode(txn, req->ino, &inode);
+	if (rc == 0)
+		rc = namespace_rules_link(inode->mode, inode->nlink);
 	if (rc != 0)
 		return rc;
-	if (inode_is(inode, S_IFDIR))
-		return -EPERM;
-	if (inode->nlink == 0)
-		return -ENOENT;
 	rc = txn_dentry_find(txn, directory, req->name.data, req->name.len, &cookie, &dentry);
 	if (rc != -ENOENT)
 		return rc == 0 ? -EEXIST : rc;
@@ -295,27 +264,6 @@ int op_link(struct txn *txn, const Catena__LinkReq *req, struct reply_room *room
 	return 0;
 }
 
-static int unlink_check(const struct inode *inode, bool directory)
-{
-	if (!directory)
-		return inode_is(inode, S_IFDIR) ? -EISDIR : 0;
-	if (!inode_is(inode, S_IFDIR))
-		return -ENOTDIR;
-	return inode->entries > 0 ? -ENOTEMPTY : 0;
-}
-
-/* rmdir(".") is EINVAL, rmdir("..") ENOTEMPTY, unlink() of either EISDIR. */
-static int unlink_name(const Catena__UnlinkReq *req)
-{
-	int rc = check_name(&req->name);
-
-	if (rc != -EINVAL || req->name.len == 0 || req->name.data[0] != '.')
-		return rc;
-	if (!req->directory)
-		return -EISDIR;
-	return req->name.len == 2 ? -ENOTEMPTY : -EINVAL;
-}
-
 int op_unlink(struct txn *txn, const Catena__UnlinkReq *req, struct reply_room *room)
 {
 	struct inode *directory, *inode;
@@ -324,7 +272,7 @@ int op_unlink(struct txn *txn, const Catena__UnlinkReq *req, struct reply_room *
 	int rc = txn_directory(txn, req->parent, &directory);
 
 	if (rc == 0)
-		rc = unlink_name(req);
+		rc = namespace_rules_removed_name(req->name.data, req->name.len, req->directory);
 	if (rc == 0)
 		rc = txn_dentry_find(txn, directory, req->name.data, req->name.len, &cookie,
 				     &dentry);
@@ -333,7 +281,7 @@ int op_unlink(struct txn *txn, const Catena__UnlinkReq *req, struct reply_room *
 	rc = txn_inode(txn, dentry.ino, &inode);
 	if (rc != 0)
 		return rc == -ESTALE ? -EIO : rc;
-	rc = unlink_check(inode, req->directory);
+	rc = namespace_rules_unlink(inode->mode, inode->entries, req->directory);
 	if (rc == 0)
 		rc = txn_dentry_delete(txn, directory, cookie);
 	if (rc != 0)

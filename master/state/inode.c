@@ -193,16 +193,6 @@ static int setattr_size(struct txn *txn, struct inode *inode, const Catena__Seta
 	return rc;
 }
 
-/* Of everything but directories, where the bits mean something else. */
-static void kill_priv(struct inode *inode)
-{
-	if (inode_is(inode, S_IFDIR))
-		return;
-	inode->mode &= ~(uint32_t)S_ISUID;
-	if (inode->mode & S_IXGRP)
-		inode->mode &= ~(uint32_t)S_ISGID;
-}
-
 /* A time of a read or write of the past: is it later than all that counts against it? */
 static bool counts_still(int64_t told, int64_t known, int64_t set)
 {
@@ -271,7 +261,7 @@ static void setattr_plain(struct txn *txn, struct inode *inode, const Catena__Se
 	}
 	txn_touch(txn, inode);
 	if (mask & CATENA__SET_MASK__SET_KILL_PRIV)
-		kill_priv(inode);
+		inode->mode = namespace_rules_unprivileged(inode->mode);
 	if (mask & CATENA__SET_MASK__SET_MODE)
 		inode->mode = (inode->mode & S_IFMT) | (req->mode & 07777);
 	if (mask & CATENA__SET_MASK__SET_UID)

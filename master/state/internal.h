@@ -13,17 +13,11 @@
 #include "common/kv/kv.h"
 #include "master/state/state.h"
 
-#define DEFAULT_POOL         1u
-#define FILE_BYTES_MAX       (UINT64_C(1) << 50) /* bounds the work of removing a sparse file */
-#define XATTR_NAME_BYTES_MAX 255u
-#define XATTR_TOTAL_MAX      (256u << 10)
-#define REPLIES_MAX          65536u /* kept of one session; a client answers long before */
-#define READDIR_LIMIT_MAX    4096u
-#define READDIR_BYTES_MAX    (512u << 10)
-#define DIRECTORY_SIZE       4096u /* what st_size of one says */
-enum { XATTR_OP_GET = 1, XATTR_OP_SET = 2, XATTR_OP_LIST = 3, XATTR_OP_REMOVE = 4 };
-#define RENAME_FLAG_NOREPLACE 1u
-#define RENAME_FLAG_EXCHANGE  2u
+#define DEFAULT_POOL      1u
+#define FILE_BYTES_MAX    (UINT64_C(1) << 50) /* bounds the work of removing a sparse file */
+#define REPLIES_MAX       65536u /* kept of one session; a client answers long before */
+#define READDIR_LIMIT_MAX 4096u
+#define READDIR_BYTES_MAX (512u << 10)
 
 /* ---- keys and values (keys.c); docs/store-format.md has the formats ---- */
 
@@ -453,7 +447,6 @@ static inline bool inode_is(const struct inode *inode, uint32_t type)
 
 /* A directory that takes entries: -ESTALE becomes -ENOENT; -ENOTDIR. */
 int txn_directory(struct txn *txn, uint64_t ino, struct inode **out);
-int check_name(const ProtobufCBinaryData *name);
 /* Entries of @directory changed now. */
 void directory_changed(struct txn *txn, struct inode *directory, int64_t entries_delta);
 /* nlink has become 0: frees it, or makes it an orphan while it is open. */

@@ -52,9 +52,9 @@ static int find_all(struct txn *txn, const Catena__RenameReq *req, struct renami
 	if (rc == 0)
 		rc = txn_directory(txn, req->new_parent, &r->to_dir);
 	if (rc == 0)
-		rc = check_name(&req->name);
+		rc = namespace_rules_name(req->name.data, req->name.len);
 	if (rc == 0)
-		rc = check_name(&req->new_name);
+		rc = namespace_rules_name(req->new_name.data, req->new_name.len);
 	if (rc == 0)
 		rc = find_entry(txn, r->from_dir, &req->name, &r->from_cookie, &r->from, &r->moved);
 	if (rc != 0)
@@ -83,11 +83,7 @@ static int check_fit(struct txn *txn, const struct renaming *r)
 		return rc > 0 ? -EINVAL : rc;
 	if (r->exchange || r->target == NULL)
 		return 0;
-	if (moved_dir && !target_dir)
-		return -ENOTDIR;
-	if (!moved_dir && target_dir)
-		return -EISDIR;
-	return target_dir && r->target->entries > 0 ? -ENOTEMPTY : 0;
+	return namespace_rules_replace(r->moved->mode, r->target->mode, r->target->entries);
 }
 
 static int check_links(const struct renaming *r)

@@ -40,7 +40,7 @@ static void put_root(struct kv_batch *batch)
 		.mode = S_IFDIR | 0755,
 		.nlink = 2,
 		.pool = DEFAULT_POOL,
-		.size = DIRECTORY_SIZE,
+		.size = DIRECTORY_BYTES,
 		.atime = now,
 		.mtime = now,
 		.ctime = now,

@@ -16,13 +16,8 @@
 #include "catena.pb-c.h"
 #include "common/cluster/chunk.h"
 #include "common/cluster/cluster_map.h"
+#include "common/cluster/namespace_rules.h"
 #include "common/kv/kv.h"
-
-#define NAME_BYTES_MAX    255
-#define SYMLINK_BYTES_MAX 4095
-#define XATTR_BYTES_MAX   65536
-#define LINKS_MAX         65000u
-#define ROOT_INO          1u
 
 /* The column families of the master's store, for kv_open(). */
 extern const struct kv_family state_families[];
