@@ -117,7 +117,7 @@ $(BUILD)/tests/bench/state_bench: $(BUILD)/libmaster.a
 .SECONDARY:
 
 # The simulations of chains and clusters plant faults in these. One that is not found would be linked without them.
-PLANTED_SRC := chunkserver/base/chain_faults.c chunkserver/chain/*.c chunkserver/store/ops.c \
+PLANTED_SRC := chunkserver/base/chain_faults.c chunkserver/chain/*.c chunkserver/record/op_ids.c \
                $(addprefix chunkserver/worker/,client_connections.c target_entry.c) \
                $(addprefix master/chains/,manager.c plan.c rules.c repair.c) \
                $(addprefix master/,servers/liveness.c older_store/accept_plan.c) \

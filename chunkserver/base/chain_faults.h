@@ -29,7 +29,7 @@ enum chain_fault {
 	CHAIN_FAULT_SEEN_NOT_DURABLE, /* what was seen of masters and maps ends with the process */
 	CHAIN_FAULT_TAKE_ANY_MASTER,  /* also one that another has overtaken */
 	CHAIN_FAULT_FORGET_LOSS,
-	CHAIN_FAULT_EVICT_UNANSWERED, /* store/ops.c */
+	CHAIN_FAULT_EVICT_UNANSWERED, /* record/op_ids.c */
 	CHAIN_FAULT_COUNT
 };
 #ifdef CHAIN_PLANTED_FAULTS

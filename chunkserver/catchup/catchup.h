@@ -57,7 +57,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "chunkserver/store/store.h"
+#include "chunkserver/record/chunk_info.h"
 #include "common/os/buf.h"
 #include "common/cluster/chunk.h"
 #include "common/net/frame.h"

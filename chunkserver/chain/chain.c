@@ -1,5 +1,6 @@
 /* chain.c - environment, actions and configuration of chain members. */
 #include "chunkserver/chain/internal.h"
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "common/os/log.h"

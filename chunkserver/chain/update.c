@@ -2,6 +2,7 @@
 #include "chunkserver/chain/internal.h"
 #include <errno.h>
 #include <string.h>
+#include "chunkserver/record/op_ids.h"
 #include "common/os/log.h"
 
 #define LOG_MODULE "chain"

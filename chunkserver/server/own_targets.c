@@ -1,6 +1,6 @@
 #include "chunkserver/server/own_targets.h"
 #include <inttypes.h>
-#include "chunkserver/store/seen.h"
+#include "chunkserver/record/seen.h"
 #include "common/os/log.h"
 
 #define LOG_MODULE "server"

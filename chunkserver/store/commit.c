@@ -5,6 +5,7 @@
 #include "chunkserver/store/internal.h"
 #include <errno.h>
 #include <stdlib.h>
+#include "chunkserver/record/op_ids.h"
 #include "common/os/clock.h"
 
 #define LOG_MODULE "store"

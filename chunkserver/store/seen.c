@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <uthash.h>
-#include "chunkserver/store/seen.h"
+#include "chunkserver/record/seen.h"
 
 #define LOG_MODULE "store"
 

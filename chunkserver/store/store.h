@@ -46,7 +46,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <uv.h>
-#include "chunkserver/store/chunk_history.h"
+#include "chunkserver/record/chunk_info.h"
+#include "chunkserver/record/seen.h"
 #include "common/os/buf.h"
 #include "common/cluster/chunk.h"
 #include "common/cluster/cluster_map.h"
@@ -59,8 +60,6 @@
 #define STORE_LOW_PART     32u         /* of the capacity: less than that is low, */
 #define STORE_LOW_MAX      (64u << 20) /* but not more than this */
 #define STORE_RESERVE_SYNC 4u          /* of the reserve, SYNC data leaves this part */
-#define STORE_OPS_KEPT     64u         /* operation ids kept per chunk, at most */
-#define STORE_BLOCKS_MAX   (CHUNK_SIZE_MAX / BLOCK_SIZE)
 
 struct store;
 struct store_view;
@@ -87,16 +86,6 @@ uint64_t store_instance(const struct store *store);
 /* A target that belongs to none belongs to @instance from now on: durable when it returns 0, which
  * may take as long as a sync. -EXDEV: it belongs to another one; or the file cannot be written. */
 int store_adopt(struct store *store, uint64_t instance);
-/* What a target remembers of masters: it tells it to the next one, which may have an older store.
- * Written before it is acted by, durable before anything that is synced later. For one thread,
- * which may do so while views are used by others. */
-struct store_seen {
-	uint64_t life, chance; /* of the master that registered it last; 0: none has */
-	uint64_t version;      /* of the newest map */
-	uint64_t server_id;    /* its server's, and its own, by that master */
-	uint64_t target_id;
-	uint64_t index; /* so far that master's log was on stable storage in that life */
-};
 void store_seen(const struct store *store, struct store_seen *out);
 /* -EIO, -ENOSPC: the target is down, and remembers what it did before; try again. */
 int store_see(struct store *store, const struct store_seen *seen);
@@ -134,38 +123,6 @@ int store_view_open(struct store *store, uv_loop_t *loop, struct store_view **ou
 /* No operation of the view may be under way. */
 void store_view_close(struct store_view *view);
 
-struct store_op_id {
-	uint64_t client_id, op_id, version;
-};
-
-struct chunk_info {
-	bool exists; /* else all below is 0 */
-	bool unsure; /* went through a crash while overwritten, not yet compared */
-	uint64_t epoch, version;
-	uint32_t length; /* end of the last present byte; 0 when empty */
-	struct chunk_history history;
-	uint32_t op_count;
-	struct store_op_id ops[STORE_OPS_KEPT]; /* oldest first */
-};
-/* A copy over a chunk has begun: none of the updates in @ops may be recognised from now on, since
- * of what they have made parts may be gone. How far the chunk had been, at least @version, stays
- * known (op 0 of client 0 is nobody's). Returns the new count, at most 1. */
-uint32_t store_ops_void(struct store_op_id *ops, uint32_t count, uint64_t version);
-/* Before an update of @client_id is committed, which says @answered: drops, in place, what nobody
- * can ask for again. That is what this client was answered, and, if @limit or more were left, what
- * is of sessions that are over by @sessions (NULL: none is known to be). Of a session that lives
- * nothing else ever goes: an update of it that comes again would be applied again, over what others
- * have written since. Returns the new count; @limit or more: there is no room for the update's own
- * id.
- *
- * Members need not agree on what is over: each drops by the map that it has. All that one may have
- * dropped and another not is of sessions that are over for good. A head refuses their updates if
- * its map says so, and it does: a session is over in the map before its fence is answered, every
- * map after that says so, and members hear of it before they hear of the chains of that map
- * (worker/members.c). Who has a list from another member, by a copy, is behind that one in a chain
- * which that member had heard of by its own map; to become the head it takes a later one. */
-uint32_t store_ops_drop(struct store_op_id *ops, uint32_t count, uint64_t client_id,
-			uint64_t answered, const struct cluster_map *sessions, uint32_t limit);
 /* From memory or RocksDB. 0 also when the chunk does not exist; -EIO, -EBADMSG. */
 int store_info(struct store_view *view, const struct chunk_key *key, struct chunk_info *info);
 /* CRC32C over length, presence and all block checksums: equal on equal copies. -EAGAIN: an

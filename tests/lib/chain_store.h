@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include "chunkserver/chain/chain.h"
+#include "chunkserver/record/op_ids.h"
+#include "chunkserver/record/seen.h"
 #include "tests/lib/random.h"
 
 #define MODEL_BLOCKS 8u

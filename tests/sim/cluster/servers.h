@@ -2,7 +2,7 @@
  * lease by their own clocks, and follow its maps. */
 #ifndef CATENA_TESTS_SIM_CLUSTER_SERVERS_H
 #define CATENA_TESTS_SIM_CLUSTER_SERVERS_H
-#include "chunkserver/store/seen.h"
+#include "chunkserver/record/seen.h"
 #include "tests/sim/cluster/disks.h"
 #include "tests/sim/cluster/sessions.h"
 #include "master/state/chain_faults.h"

@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <errno.h>
-#include "chunkserver/store/seen.h"
+#include "chunkserver/record/seen.h"
 #include "chunkserver/store/internal.h"
 #include "tests/lib/tree.h"
 

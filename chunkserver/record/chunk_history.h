@@ -11,8 +11,8 @@
  * and the next change makes that a turn at version 0: nothing answered before it can be relied on.
  *
  * The turns go with the record wherever it is copied to. */
-#ifndef CATENA_CHUNKSERVER_STORE_CHUNK_HISTORY_H
-#define CATENA_CHUNKSERVER_STORE_CHUNK_HISTORY_H
+#ifndef CATENA_CHUNKSERVER_RECORD_CHUNK_HISTORY_H
+#define CATENA_CHUNKSERVER_RECORD_CHUNK_HISTORY_H
 #include <stdbool.h>
 #include <stdint.h>
 

@@ -1,11 +1,21 @@
 /* seen.h - what follows from what a target remembers of masters, maps and chains (struct
  * store_seen). Pure. */
-#ifndef CATENA_CHUNKSERVER_STORE_SEEN_H
-#define CATENA_CHUNKSERVER_STORE_SEEN_H
+#ifndef CATENA_CHUNKSERVER_RECORD_SEEN_H
+#define CATENA_CHUNKSERVER_RECORD_SEEN_H
 #include <stdbool.h>
 #include <stdint.h>
-#include "chunkserver/store/store.h"
 #include "common/cluster/cluster_map.h"
+
+/* What a target remembers of masters: it tells it to the next one, which may have an older store.
+ * Written before it is acted by, durable before anything that is synced later. For one thread,
+ * which may do so while views are used by others. */
+struct store_seen {
+	uint64_t life, chance; /* of the master that registered it last; 0: none has */
+	uint64_t version;      /* of the newest map */
+	uint64_t server_id;    /* its server's, and its own, by that master */
+	uint64_t target_id;
+	uint64_t index; /* so far that master's log was on stable storage in that life */
+};
 
 /* The target has had to do with a later life of a master than this one, or with another that began
  * from the same store. */

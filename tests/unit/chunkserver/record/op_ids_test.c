@@ -7,7 +7,7 @@
 #include <cmocka.h>
 #include <stdlib.h>
 #include <string.h>
-#include "chunkserver/store/store.h"
+#include "chunkserver/record/op_ids.h"
 #include "tests/lib/random.h"
 
 #define CLIENTS 6u

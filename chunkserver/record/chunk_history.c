@@ -1,5 +1,5 @@
 /* chunk_history.c - the turns of a chunk's history; see chunk_history.h. */
-#include "chunkserver/store/chunk_history.h"
+#include "chunkserver/record/chunk_history.h"
 #include <string.h>
 #include "common/base/bytes.h"
 #include "common/base/crc32c.h"

@@ -7,7 +7,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <string.h>
-#include "chunkserver/store/chunk_history.h"
+#include "chunkserver/record/chunk_history.h"
 #include "tests/lib/random.h"
 
 static void test_numbers_that_were_given_again_are_told_apart(void **state)

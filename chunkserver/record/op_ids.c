@@ -1,7 +1,7 @@
-/* ops.c - which ids of updates a chunk goes on to know. Pure. */
+/* op_ids.c - which ids of updates a chunk goes on to know. Pure. */
+#include "chunkserver/record/op_ids.h"
 #include <string.h>
 #include "chunkserver/base/chain_faults.h"
-#include "chunkserver/store/store.h"
 
 uint32_t store_ops_void(struct store_op_id *ops, uint32_t count, uint64_t version)
 {
