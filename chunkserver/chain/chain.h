@@ -37,14 +37,15 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "chunkserver/catchup/catchup.h"
+#include "common/base/duration.h"
 #include "common/cluster/cluster_map.h"
 #include "common/net/frame.h"
 
 #define CHAIN_HELD_MAX    64u        /* requests held by a member while its link is not up */
 #define CHAIN_MARGIN      (1u << 20) /* bytes that stay free however full the chain */
-#define CHAIN_RETRY_NS    (100ull * 1000 * 1000)
-#define CHAIN_BACKOFF_NS  (1000ull * 1000 * 1000)
-#define CHAIN_PATIENCE_NS (30ull * 1000 * 1000 * 1000) /* with a successor that does not answer */
+#define CHAIN_RETRY_NS    (100 * NS_PER_MSEC)
+#define CHAIN_BACKOFF_NS  NS_PER_SEC
+#define CHAIN_PATIENCE_NS (30 * NS_PER_SEC) /* with a successor that does not answer */
 
 struct chain_env;
 struct chain;

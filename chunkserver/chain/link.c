@@ -2,13 +2,14 @@
 #include "chunkserver/chain/internal.h"
 #include <assert.h>
 #include <errno.h>
+#include "common/base/duration.h"
 #include "common/os/log.h"
 
 #define LOG_MODULE "chain"
 
 #define COPYING_WALKS_MAX 4u
-#define BACKOFF_MIN_NS    (20ull * 1000 * 1000)
-#define PROBE_NS          (200ull * 1000 * 1000)
+#define BACKOFF_MIN_NS    (20 * NS_PER_MSEC)
+#define PROBE_NS          (200 * NS_PER_MSEC)
 #define PROBE_BELOW       (256ull << 20)
 
 static struct log_rate retry_rate;

@@ -1,13 +1,14 @@
 /* walk.c - the walk that makes the successor equal, and what updates have to do with it. */
 #include "chunkserver/chain/internal.h"
 #include <errno.h>
+#include "common/base/duration.h"
 #include "common/os/log.h"
 
 #define LOG_MODULE "chain"
 
 #define WALK_CONTENT_MAX 2u /* frames */
-#define TELL_NS          (600ull * 1000 * 1000 * 1000)
-#define DAMAGED_NS       (10ull * 1000 * 1000 * 1000)
+#define TELL_NS          (600 * NS_PER_SEC)
+#define DAMAGED_NS       (10 * NS_PER_SEC)
 
 static struct log_rate skip_rate;
 

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <uv.h>
 #include "chunkserver/server/config.h"
+#include "common/base/duration.h"
 #include "common/net/tls.h"
 
 struct server;
@@ -24,7 +25,7 @@ unsigned server_targets(const struct server *server); /* how many are served */
 /* Asks the master to let others take over, and goes on serving meanwhile: @left is called on the
  * loop when no chain needs this server any more that has another member in-sync, when there is no
  * connection to the master, or after SERVER_LEAVE_NS. Then it is time for server_stop(). Once. */
-#define SERVER_LEAVE_NS (2000ull * 1000 * 1000)
+#define SERVER_LEAVE_NS (2 * NS_PER_SEC)
 void server_leave(struct server *server, void (*left)(void *user), void *user);
 /* The port is closed last: when connections are refused, nothing is served here any more.
  * Answers what is under way, syncs, closes; at most about 10 s. The loop must be run once more

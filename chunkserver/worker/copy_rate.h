@@ -16,10 +16,11 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include "common/base/duration.h"
 
-#define COPY_RATE_IDLE_NS  (1000ull * 1000 * 1000)
-#define COPY_RATE_TELL_NS  (10ull * 1000 * 1000)
-#define COPY_RATE_BURST_NS (100ull * 1000 * 1000)
+#define COPY_RATE_IDLE_NS  NS_PER_SEC
+#define COPY_RATE_TELL_NS  (10 * NS_PER_MSEC)
+#define COPY_RATE_BURST_NS (100 * NS_PER_MSEC)
 #define COPY_RATE_LEAST    (16u << 20) /* bytes a second */
 #define COPY_RATE_SHARE    4u          /* of what clients move, one part */
 #define COPY_RATE_WINDOWS  8u          /* of a second */

@@ -12,15 +12,16 @@
 #include "chunkserver/worker/client_connections.h"
 #include "chunkserver/worker/target_entry.h"
 #include "chunkserver/worker/worker.h"
+#include "common/base/duration.h"
 
 #define PEER_REQUESTS_MAX 256u        /* of one client connection, before it is paused */
 #define PEER_BYTES_MAX    (64u << 20) /* likewise, payloads */
 #define PEER_QUEUED_MAX   (64u << 20) /* answers that it has not read */
 /* A paused one goes on when its queue is empty at the latest, which is told of such queues only. */
 _Static_assert(PEER_QUEUED_MAX / 2 >= CONN_DRAINED_MIN, "drained() ends a pause");
-#define PEER_STUCK_NS      (60 * 1000ull * 1000 * 1000) /* without reading anything of them */
-#define LINK_RETRY_MIN_NS  (20ull * 1000 * 1000)
-#define LINK_RETRY_MAX_NS  (500ull * 1000 * 1000)
+#define PEER_STUCK_NS      (60 * NS_PER_SEC) /* without reading anything of them */
+#define LINK_RETRY_MIN_NS  (20 * NS_PER_MSEC)
+#define LINK_RETRY_MAX_NS  (500 * NS_PER_MSEC)
 #define LINK_PING_TICKS    10u  /* nothing heard: ask */
 #define LINK_SILENCE_TICKS 100u /* nothing heard: over */
 /* Not up, or nothing heard: the master is told, 1.5 s. */

@@ -5,12 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "common/base/duration.h"
 #include "common/net/conn_internal.h"
 #include "common/os/log.h"
 
 #define LOG_MODULE "conn"
 
-#define HANDSHAKE_TIMEOUT_NS (UINT64_C(5) * 1000000000)
+#define HANDSHAKE_TIMEOUT_NS (5 * NS_PER_SEC)
 
 struct log_rate conn_log_rate;
 
@@ -281,7 +282,7 @@ static void start_timer(struct conn *conn, uint64_t ns)
 {
 	/* The loop's idea of now may be old when the loop has not run lately. */
 	uv_update_time(conn->loop);
-	uv_timer_start(conn->timer, on_timer, (ns + 999999) / 1000000, 0);
+	uv_timer_start(conn->timer, on_timer, (ns + NS_PER_MSEC - 1) / NS_PER_MSEC, 0);
 }
 
 int conn_connect(const struct conn_options *options, const char *address, struct conn **out)

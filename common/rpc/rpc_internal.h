@@ -15,6 +15,7 @@
 #include <grpc/grpc_security.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include "common/base/duration.h"
 #include "common/rpc/rpc.h"
 
 /* Messages waiting behind an outstanding write are joined up to this size. */
@@ -26,11 +27,11 @@
  * once that it may send more when a read is begun after a message; behind an answer it tells that
  * along with it. Each of the two costs a message and a wake-up on both sides. */
 #define RPC_ALTERNATIONS 8u
-#define RPC_READ_HELD_NS (2 * 1000000ull)
+#define RPC_READ_HELD_NS (2 * NS_PER_MSEC)
 /* A connection that has not finished its TLS handshake until then is dropped. */
 #define RPC_HANDSHAKE_TIMEOUT_MS 5000
 /* An orderly end that the peer does not answer becomes a cancellation after this. */
-#define RPC_CLOSE_TIMEOUT_NS (2 * 1000000000ull)
+#define RPC_CLOSE_TIMEOUT_NS (2 * NS_PER_SEC)
 
 /* Before the first server is started; twice is no harm. Thread: any. */
 void rpc_accept_init(void);

@@ -23,19 +23,20 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "common/base/duration.h"
 #include "common/cluster/cluster_map.h"
 #include "common/net/frame.h"
 #include "fs/chains/answered.h"
 #include "fs/chains/transport.h"
 
-#define CHAIN_SILENCE_NS     (5 * UINT64_C(1000000000))
-#define CHAIN_BACKOFF_MAX_NS (500 * UINT64_C(1000000))
+#define CHAIN_SILENCE_NS     (5 * NS_PER_SEC)
+#define CHAIN_BACKOFF_MAX_NS (500 * NS_PER_MSEC)
 /* For the first seconds a request is tried again more often: most troubles are over by then. */
-#define CHAIN_BACKOFF_EARLY_NS (50 * UINT64_C(1000000))
-#define CHAIN_EARLY_NS         (3 * UINT64_C(1000000000))
-#define CHAIN_HEDGE_NS         (300 * UINT64_C(1000000))
+#define CHAIN_BACKOFF_EARLY_NS (50 * NS_PER_MSEC)
+#define CHAIN_EARLY_NS         (3 * NS_PER_SEC)
+#define CHAIN_HEDGE_NS         (300 * NS_PER_MSEC)
 /* Nothing of a chain was answered for so long although something is under way: it is stuck. */
-#define CHAIN_STUCK_NS (1000 * UINT64_C(1000000))
+#define CHAIN_STUCK_NS (1000 * NS_PER_MSEC)
 
 struct chain_client;
 struct chain_link;

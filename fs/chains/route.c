@@ -1,6 +1,7 @@
 /* route.c - whom to ask, and what an answer means. No I/O, no clock. */
 #include <errno.h>
 #include <string.h>
+#include "common/base/duration.h"
 #include "fs/chains/internal.h"
 
 /* A member is preferred for its chunks, so that each member's memory holds other ones, until it has
@@ -222,7 +223,7 @@ enum chain_verdict chain_judge(const struct chain_request *request, uint32_t sta
 
 uint64_t chain_backoff_ns(unsigned attempts)
 {
-	uint64_t ns = UINT64_C(1000000);
+	uint64_t ns = NS_PER_MSEC;
 
 	while (attempts-- > 0 && ns < CHAIN_BACKOFF_MAX_NS)
 		ns *= 2;

@@ -14,15 +14,16 @@
 #define CATENA_FS_DATA_DATA_INTERNAL_H
 #include <pthread.h>
 #include <stdatomic.h>
+#include "common/base/duration.h"
 #include "fs/chains/client.h"
 #include "fs/data/data.h"
 #include "fs/data/readahead.h"
 #include "fs/data/writeback.h"
 
-#define DATA_LINGER_NS  (30 * UINT64_C(1000000000))
+#define DATA_LINGER_NS  (30 * NS_PER_SEC)
 #define DATA_LINGER_MAX 20000u /* files; the oldest are synced earlier */
 /* What was read ahead and not asked for so long is dropped. */
-#define DATA_CACHE_NS     (10 * UINT64_C(1000000000))
+#define DATA_CACHE_NS     (10 * NS_PER_SEC)
 #define DATA_EXTENTS_MAX  4096u /* small dirty extents of a file before they are sent */
 #define DATA_SPACE_MARGIN (16u << 20)
 

@@ -14,12 +14,13 @@
 #define CATENA_FS_FLUSH_FLUSH_H
 #include <stdbool.h>
 #include <stdint.h>
+#include "common/base/duration.h"
 #include "fs/inodes/fs.h"
 
-#define FLUSH_TICK_NS (250 * 1000000ull)
-#define FLUSH_AGE_NS  1000000000ull
+#define FLUSH_TICK_NS (250 * NS_PER_MSEC)
+#define FLUSH_AGE_NS  NS_PER_SEC
 #define FLUSH_AT_ONCE 512u /* under way, but for those that take longer than FLUSH_SLOW */
-#define FLUSH_SLOW_NS 1000000000ull
+#define FLUSH_SLOW_NS NS_PER_SEC
 
 int flush_list_create(struct fs *fs, struct flush_list **out);
 void flush_list_destroy(struct flush_list *list);

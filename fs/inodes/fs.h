@@ -20,6 +20,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include "common/base/duration.h"
 #include "fs/lease/early_answer.h"
 #include "fs/data/data.h"
 #include "fs/inodes/dircache.h"
@@ -109,7 +110,7 @@ extern const struct fuse_lowlevel_ops fs_operations;
  * @timeout_ns: -ETIMEDOUT, or the first error. When only the word is missing that it is on the
  * disks, and the master from which it should come is away for FS_LEAVE_NS: -EHOSTDOWN. Nothing is
  * lost with this mount then. */
-#define FS_LEAVE_NS (2 * UINT64_C(1000000000))
+#define FS_LEAVE_NS (2 * NS_PER_SEC)
 int fs_leave(struct fs *fs, uint64_t timeout_ns);
 
 /* ---- the lease ---- */
@@ -130,7 +131,7 @@ static inline bool fs_current(const struct fs *fs, uint64_t generation)
  * never beyond the lease's end. */
 static inline double fs_timeout(const struct fs *fs, bool cacheable)
 {
-	uint64_t left_ms = cacheable ? meta_lease_left_ns(fs->meta) / 1000000 : 0;
+	uint64_t left_ms = cacheable ? meta_lease_left_ns(fs->meta) / NS_PER_MSEC : 0;
 
 	return (double)(left_ms < META_KERNEL_TIMEOUT_MS ? left_ms : META_KERNEL_TIMEOUT_MS) /
 	       1000.0;

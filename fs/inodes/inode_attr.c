@@ -10,7 +10,7 @@
 
 /* What cp and stdio use as buffer size. */
 #define PREFERRED_IO_BYTES (128u << 10)
-#define DAY_NS             (INT64_C(86400) * INT64_C(1000000000))
+#define DAY_NS             ((int64_t)(86400 * NS_PER_SEC))
 
 int attr_decode(const Catena__Attr *message, struct attr *out)
 {

@@ -14,6 +14,7 @@
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
+#include "common/base/duration.h"
 #include "common/os/log.h"
 #include "common/os/pages.h"
 #include "fs/ops/privileges.h"
@@ -277,10 +278,10 @@ void fuse_loop_stop(struct fuse_loop *loop)
 		do {
 			pthread_kill(loop->threads[i], WAKE_SIGNAL);
 			clock_gettime(CLOCK_REALTIME, &at);
-			at.tv_nsec += 20000000;
-			if (at.tv_nsec >= 1000000000) {
+			at.tv_nsec += 20 * (long)NS_PER_MSEC;
+			if (at.tv_nsec >= (long)NS_PER_SEC) {
 				at.tv_sec++;
-				at.tv_nsec -= 1000000000;
+				at.tv_nsec -= (long)NS_PER_SEC;
 			}
 		} while (pthread_timedjoin_np(loop->threads[i], NULL, &at) == ETIMEDOUT);
 	}

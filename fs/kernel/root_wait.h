@@ -10,8 +10,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/statvfs.h>
+#include "common/base/duration.h"
 
-#define ROOT_PATIENCE_NS UINT64_C(1000000000)
+#define ROOT_PATIENCE_NS NS_PER_SEC
 
 struct fs;
 struct task;

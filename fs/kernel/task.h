@@ -16,12 +16,13 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include "common/base/duration.h"
 #include "common/cluster/namespace_rules.h"
 #include "fs/kernel/fuse_api.h"
 #include "fs/inodes/inode_gate.h"
 #include "fs/kernel/page_drops.h"
 
-#define INTERRUPT_PATIENCE_NS 1000000000ull
+#define INTERRUPT_PATIENCE_NS NS_PER_SEC
 
 struct fs;
 struct handle;

@@ -23,12 +23,13 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include "common/base/duration.h"
 #include "fs/inodes/dircache.h"
 #include "fs/session/meta.h"
 
 /* More than so many are not answered early: the master is behind, and programs shall feel it. */
 #define EARLY_ANSWER_MAX      512
-#define EARLY_ANSWER_PAUSE_NS (UINT64_C(5) * 1000000000u)
+#define EARLY_ANSWER_PAUSE_NS (5 * NS_PER_SEC)
 
 struct fs;
 struct inode;

@@ -207,7 +207,7 @@ static void for_each(struct lease_return *lease_return, bool (*wanted)(const str
 {
 	while (inode_table_each(lease_return->fs->inodes, wanted, each, lease_return->fs) != 0 &&
 	       !stopping(lease_return))
-		nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+		nanosleep(&(struct timespec){.tv_nsec = 100 * NS_PER_MSEC}, NULL);
 }
 
 /* The kernel lets names and attributes go by itself when the lease ends, but its time stands still
@@ -239,7 +239,7 @@ static void write_back(struct lease_return *lease_return)
 	while (!early_answer_idle(fs) || atomic_load(&fs->appends_alone) > 0) {
 		if (stopping(lease_return))
 			return;
-		nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+		nanosleep(&(struct timespec){.tv_nsec = 2 * NS_PER_MSEC}, NULL);
 	}
 	for_each(lease_return, open_and_unregistered, register_one);
 	do

@@ -106,7 +106,7 @@ static void for_each(struct loss *loss, bool (*wanted)(const struct inode *inode
 {
 	while (inode_table_each(loss->fs->inodes, wanted, each, loss) != 0) {
 		log_error("out of memory: the end of a session waits");
-		nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+		nanosleep(&(struct timespec){.tv_nsec = 100 * NS_PER_MSEC}, NULL);
 	}
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
+#include "common/base/duration.h"
 #include "common/os/descriptors.h"
 #include "common/os/log.h"
 #include "common/os/ready.h"
@@ -25,7 +26,7 @@
 #define EXIT_MOUNT  32
 
 #define DEFAULT_LOG     "/var/log/mount.catena.log"
-#define SOFT_DEFAULT_NS (30 * 1000000000ull)
+#define SOFT_DEFAULT_NS (30 * NS_PER_SEC)
 
 static int fail(int status, const char *text)
 {

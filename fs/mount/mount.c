@@ -377,7 +377,7 @@ static bool quiet(struct mount *mount)
 	while (task_count(mount->fs->tasks) > 0) {
 		if (clock_monotonic_ns() > end_ns)
 			return false;
-		nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+		nanosleep(&(struct timespec){.tv_nsec = 5 * NS_PER_MSEC}, NULL);
 	}
 	return true;
 }

@@ -3,10 +3,11 @@
 #define CATENA_FS_MOUNT_MOUNT_H
 #include <stddef.h>
 #include <stdint.h>
+#include "common/base/duration.h"
 #include "fs/mount/options.h"
 
-#define MOUNT_PATIENCE_NS  (10 * 1000000000ull) /* for the master, when mounting */
-#define MOUNT_FLUSH_NS     (30 * 1000000000ull) /* for writing back at the end */
+#define MOUNT_PATIENCE_NS  (10 * NS_PER_SEC) /* for the master, when mounting */
+#define MOUNT_FLUSH_NS     (30 * NS_PER_SEC) /* for writing back at the end */
 #define MOUNT_READ_AHEAD_K 2048u
 
 struct mount;

@@ -24,6 +24,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "catena.pb-c.h"
+#include "common/base/duration.h"
 #include "common/cluster/cluster_map.h"
 #include "common/rpc/rpc.h"
 
@@ -88,7 +89,7 @@ void meta_call_later(struct meta *meta, Catena__Request *request, meta_done_fn *
  * commands, go on. After META_HOLD_MAX_NS the rest no longer waits: the file's machines may be
  * dead, and others are not to wait for them. NULL: out of memory. @go comes once, on the thread
  * that releases this one or one before it. Not released after meta_close(). */
-#define META_HOLD_MAX_NS (5 * UINT64_C(1000000000))
+#define META_HOLD_MAX_NS (5 * NS_PER_SEC)
 struct meta_hold;
 struct meta_hold *meta_hold(struct meta *meta, void (*go)(void *user), void *user);
 void meta_release(struct meta *meta, struct meta_hold *hold);

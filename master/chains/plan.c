@@ -3,16 +3,17 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/duration.h"
 #include "master/chains/manager_internal.h"
 #include "master/chains/placement.h"
 
-#define HEADS_EVERY_NS UINT64_C(300000000)
+#define HEADS_EVERY_NS (300 * NS_PER_MSEC)
 /* Those who are equal need not be in-sync at once, and each map is work for everybody. */
-#define PROMOTE_EVERY_NS UINT64_C(100000000)
-#define BALANCE_EVERY_NS UINT64_C(100000000)
-#define BALANCE_IDLE_NS  UINT64_C(1000000000) /* when there was nothing to move */
-#define BALANCE_LOOK_MAX 2000000u             /* bounds the work of one plan */
-#define ROTATE_EVERY_NS  UINT64_C(10000000000)
+#define PROMOTE_EVERY_NS (100 * NS_PER_MSEC)
+#define BALANCE_EVERY_NS (100 * NS_PER_MSEC)
+#define BALANCE_IDLE_NS  NS_PER_SEC /* when there was nothing to move */
+#define BALANCE_LOOK_MAX 2000000u   /* bounds the work of one plan */
+#define ROTATE_EVERY_NS  (10 * NS_PER_SEC)
 
 /* ---- the plan: room ---- */
 

@@ -2,10 +2,11 @@
 #include "master/chains/survey.h"
 #include <errno.h>
 #include <stdlib.h>
+#include "common/base/duration.h"
 #include "master/servers/failure_domain.h"
 #include "master/chains/placement.h"
 
-#define CALM_NS UINT64_C(10000000000)
+#define CALM_NS (10 * NS_PER_SEC)
 
 static void look_at(struct survey_target *out, const struct map_target *target,
 		    const struct survey *survey, const struct liveness *live)

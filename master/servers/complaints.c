@@ -1,10 +1,11 @@
 /* complaints.c - a small table; see complaints.h. */
 #include "master/servers/complaints.h"
 #include <string.h>
+#include "common/base/duration.h"
 
-#define FORGET_NS UINT64_C(1200000000)
+#define FORGET_NS (1200 * NS_PER_MSEC)
 /* Those who were parted do not complain any more; meeting again is tried not too often. */
-#define BARRED_NS UINT64_C(10000000000)
+#define BARRED_NS (10 * NS_PER_SEC)
 
 static struct complaint *find(const struct complaints *c, uint64_t from, uint64_t about,
 			      bool client)

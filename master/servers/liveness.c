@@ -2,13 +2,14 @@
 #include "master/servers/liveness.h"
 #include <errno.h>
 #include <stdlib.h>
+#include "common/base/duration.h"
 #include "master/state/chain_faults.h"
 
 /* A process that is being killed loses its connections a little before its port. */
-#define PROBE_QUICK_NS     UINT64_C(20000000)
-#define PROBE_SLOW_NS      UINT64_C(250000000)
-#define PROBE_QUICK_FOR_NS UINT64_C(1000000000)
-#define SOON_NS            UINT64_C(50000000)
+#define PROBE_QUICK_NS     (20 * NS_PER_MSEC)
+#define PROBE_SLOW_NS      (250 * NS_PER_MSEC)
+#define PROBE_QUICK_FOR_NS NS_PER_SEC
+#define SOON_NS            (50 * NS_PER_MSEC)
 
 struct live_server *liveness_server(const struct liveness *live, uint64_t id)
 {

@@ -4,12 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <uthash.h>
+#include "common/base/duration.h"
 #include "master/state/chain_faults.h"
 
 /* Looking at all chains is not done more often, for each. */
 #define LOOK_NS 250u
 /* Nor for who is late. */
-#define LATE_LOOK_NS 100000000ull
+#define LATE_LOOK_NS (100 * NS_PER_MSEC)
 
 struct fence {
 	uint64_t session;

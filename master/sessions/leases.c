@@ -3,13 +3,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/duration.h"
 
 /* A gap between two looks that only a stopped process explains; it looks ten times a second. */
-#define PAUSE_NS 1000000000ull
+#define PAUSE_NS NS_PER_SEC
 /* What could not be put into the log is tried again. */
-#define RETRY_NS 1000000000ull
+#define RETRY_NS NS_PER_SEC
 /* It is told ten times a second that others wait. */
-#define HURRY_NS 1000000000ull
+#define HURRY_NS NS_PER_SEC
 /* No number of a recall is a generation. */
 #define RECALL_BIT (1ull << 63)
 

@@ -9,12 +9,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "common/base/duration.h"
 #include "common/net/tls.h"
 
 #define REFUSALS_MAX       16u
 #define REFUSAL_REASON_MAX 400u
-#define REFUSAL_LASTS_NS   UINT64_C(10000000000) /* of one that does not come again */
-#define REFUSAL_LOG_NS     UINT64_C(60000000000) /* the same is not logged more often */
+#define REFUSAL_LASTS_NS   (10 * NS_PER_SEC) /* of one that does not come again */
+#define REFUSAL_LOG_NS     (60 * NS_PER_SEC) /* the same is not logged more often */
 
 struct refusal {
 	char name[TLS_NAME_MAX]; /* "": none */

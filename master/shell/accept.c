@@ -241,7 +241,7 @@ static void gather(struct accept *a)
 	bool done = false;
 
 	while ((!done && clock_monotonic_ns() < until_ns) || clock_monotonic_ns() < leases_ns) {
-		nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+		nanosleep(&(struct timespec){.tv_nsec = 50 * NS_PER_MSEC}, NULL);
 		pthread_mutex_lock(&a->lock);
 		done = a->clash[0] != '\0' || all_heard(a);
 		pthread_mutex_unlock(&a->lock);

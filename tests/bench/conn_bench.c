@@ -206,7 +206,7 @@ static void run(enum mode what, uint32_t size, uint64_t frames, double *seconds,
 	to_receive = what == MODE_UPLOAD ? 1 : what == MODE_BOTH ? frames + 1 : frames;
 	uv_async_send(&start);
 	sem_wait(&done);
-	*seconds = (double)(clock_monotonic_ns() - from) / 1e9;
+	*seconds = (double)(clock_monotonic_ns() - from) / (double)NS_PER_SEC;
 	*cpu = cpu_seconds() - cpu_from;
 }
 

@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#include "common/base/duration.h"
 
 #define JOBS_MAX 16
 #define MIB      (1u << 20)
@@ -46,7 +47,7 @@ static double now(void)
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+	return (double)t.tv_sec + (double)t.tv_nsec / (double)NS_PER_SEC;
 }
 
 static double machine_cpu(void)
@@ -212,7 +213,7 @@ static void rand_read(struct job *job)
 static void note(struct job *job, double started)
 {
 	if (job->done < job->latency_room)
-		job->latencies[job->done] = (uint64_t)((now() - started) * 1e9);
+		job->latencies[job->done] = (uint64_t)((now() - started) * (double)NS_PER_SEC);
 	job->done++;
 }
 

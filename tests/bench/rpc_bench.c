@@ -85,7 +85,7 @@ static double server_seconds(void)
 
 	if (clock_getcpuclockid(server_pid, &clock) == 0)
 		clock_gettime(clock, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+	return (double)ts.tv_sec + (double)ts.tv_nsec / (double)NS_PER_SEC;
 }
 
 static double cpu_seconds(void)
@@ -99,7 +99,7 @@ static double cpu_seconds(void)
 
 static void report(const char *name, unsigned long count, uint64_t ns, double cpu)
 {
-	double s = (double)ns / 1e9;
+	double s = (double)ns / (double)NS_PER_SEC;
 
 	printf("%s.rate %.0f msgs/s\n", name, (double)count / s);
 	printf("%s.cpu %.1f us/msg\n", name, cpu * 1e6 / (double)count);
@@ -121,7 +121,7 @@ static void measure_stream(struct rpc_client *client, const char *name, unsigned
 		exit(1);
 	cpu = cpu_seconds();
 	start = clock_monotonic_ns();
-	end = start + (uint64_t)(seconds * 1e9);
+	end = start + (uint64_t)(seconds * (double)NS_PER_SEC);
 	for (unsigned i = 0; i < in_flight; i++)
 		rpc_stream_send(c.stream, message, sizeof(message));
 	while (clock_monotonic_ns() < end) {
@@ -147,7 +147,8 @@ static void measure_stream(struct rpc_client *client, const char *name, unsigned
 static void measure_unary(struct rpc_client *client)
 {
 	uint8_t message[MESSAGE_BYTES] = {1}, *reply;
-	uint64_t start = clock_monotonic_ns(), end = start + (uint64_t)(seconds * 1e9);
+	uint64_t start = clock_monotonic_ns(),
+		 end = start + (uint64_t)(seconds * (double)NS_PER_SEC);
 	double cpu = cpu_seconds();
 	unsigned long count = 0;
 	size_t size;

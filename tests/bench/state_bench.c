@@ -199,7 +199,7 @@ static void measure(const char *name, void (*run)(unsigned i), unsigned calls, u
 	for (unsigned i = 0; i < calls; i++)
 		run(i);
 	took = clock_monotonic_ns() - start;
-	printf("state_%s %.0f per_s\n", name, (double)units * 1e9 / (double)took);
+	printf("state_%s %.0f per_s\n", name, (double)units * (double)NS_PER_SEC / (double)took);
 	printf("state_%s_cost %.2f us\n", name, (double)took / 1e3 / (double)units);
 	fflush(stdout);
 }

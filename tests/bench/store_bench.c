@@ -218,7 +218,7 @@ static void run(const struct test *which)
 	/* Operations may end at once; as in a server, each turn of the loop starts some. */
 	while (start_idle(lanes) || running > 0)
 		uv_run(&loop, running == test->lanes ? UV_RUN_ONCE : UV_RUN_NOWAIT);
-	report((double)(clock_monotonic_ns() - started) / 1e9, cpu_seconds() - cpu);
+	report((double)(clock_monotonic_ns() - started) / (double)NS_PER_SEC, cpu_seconds() - cpu);
 	for (uint32_t i = 0; i < test->lanes; i++)
 		buf_unref(lanes[i].buf);
 }
@@ -318,7 +318,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	if (argc > 2)
-		test_ns = (uint64_t)(atof(argv[2]) * 1e9);
+		test_ns = (uint64_t)(atof(argv[2]) * (double)NS_PER_SEC);
 	latencies = malloc(LATENCIES_MAX * sizeof(*latencies));
 	options.path = argv[1];
 	if (latencies == NULL || buf_pool_create(0, &pool) != 0 || uv_loop_init(&loop) != 0)

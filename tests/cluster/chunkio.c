@@ -291,7 +291,7 @@ static double cpu_seconds(void)
 
 static void report(struct job *job)
 {
-	double seconds = (double)job->ns / 1e9;
+	double seconds = (double)job->ns / (double)NS_PER_SEC;
 
 	if (job->count == 0) {
 		printf("%s_rate %.1f MiB/s\n", job->kind, (double)job->mib / seconds);

@@ -14,9 +14,8 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include "common/base/duration.h"
 #include "tests/lib/random.h"
-
-#define NS_PER_S INT64_C(1000000000)
 
 struct worker {
 	const char *dir;
@@ -33,7 +32,7 @@ static int64_t now_ns(void)
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * NS_PER_S + t.tv_nsec;
+	return t.tv_sec * (int64_t)NS_PER_SEC + t.tv_nsec;
 }
 
 static void say(const struct worker *w, const char *line, int size)
@@ -312,7 +311,8 @@ int main(int argc, char **argv)
 					   .id = count,
 					   .log = log,
 					   .rng = strtoull(argv[2], NULL, 10) * 1000 + count,
-					   .end_ns = now_ns() + atoi(argv[3]) * NS_PER_S};
+					   .end_ns =
+						   now_ns() + atoi(argv[3]) * (int64_t)NS_PER_SEC};
 
 			if (fork() == 0) {
 				work(&w);

@@ -13,6 +13,7 @@
  * Method for names, which are judged together: events in order of time, with all pairs of (state,
  * operations under way that have taken effect) that are possible so far. When an operation returns,
  * those remain in which it has. */
+#include "common/base/duration.h"
 #include "tests/fault/history.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -23,7 +24,7 @@
 
 /* How long requests of a mount that was killed may still be executed: its session's lease, and
  * more. */
-#define GONE_NS     INT64_C(20000000000)
+#define GONE_NS     (20 * (int64_t)NS_PER_SEC)
 #define OPEN_MAX_   64
 #define CONFIGS_MAX 400000u
 #define WORKERS_MAX 64

@@ -37,6 +37,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "common/base/crc32c.h"
+#include "common/base/duration.h"
 
 #define BLOCK        4096u
 #define PIECE        65536u
@@ -101,12 +102,12 @@ static uint64_t now_ns(void)
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+	return (uint64_t)t.tv_sec * NS_PER_SEC + (uint64_t)t.tv_nsec;
 }
 
 static void nap(uint64_t ns)
 {
-	struct timespec t = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
+	struct timespec t = {(time_t)(ns / NS_PER_SEC), (long)(ns % NS_PER_SEC)};
 
 	nanosleep(&t, NULL);
 }
@@ -172,7 +173,7 @@ static __attribute__((format(printf, 2, 3))) void complain(enum op op, const cha
 		va_end(args);
 		fprintf(stderr, "ERROR: %s: %s\n", op_names[op], line);
 	}
-	nap(10000000);
+	nap(10 * NS_PER_MSEC);
 }
 
 /* Ends the operation; true when it went well. */
@@ -219,7 +220,7 @@ static void report(void)
 		since = now;
 	else
 		printf("phase %u seconds %.2f written_mib %" PRIu64 "\n", ++phase,
-		       (double)(now - since) / 1e9, written - units);
+		       (double)(now - since) / (double)NS_PER_SEC, written - units);
 	since = now;
 	units = written;
 	fflush(stdout);
@@ -362,12 +363,13 @@ static void *run_writer(void *arg)
 		}
 		count++;
 		if (options.rate > 0) {
-			uint64_t due = started + (uint64_t)((double)count / options.rate * 1e9),
+			uint64_t due = started + (uint64_t)((double)count / options.rate *
+							    (double)NS_PER_SEC),
 				 now = now_ns();
 
 			if (now < due)
 				nap(due - now);
-			else if (now - due > 1000000000u) /* what was lost in a stall is lost */
+			else if (now - due > NS_PER_SEC) /* what was lost in a stall is lost */
 				started += now - due;
 		}
 	}
@@ -406,7 +408,7 @@ static void *run_reader(void *arg)
 		int *fd = &direct[unit % options.files];
 
 		if (acked[unit] == 0) {
-			nap(1000000);
+			nap(NS_PER_MSEC);
 			continue;
 		}
 		if (*fd < 0)
@@ -415,7 +417,7 @@ static void *run_reader(void *arg)
 			complain(OP_READ, "open: %s", strerror(errno));
 		else
 			read_piece(OP_READ, *fd, data, unit, at, size);
-		nap(1000000);
+		nap(NS_PER_MSEC);
 	}
 	for (uint32_t i = 0; i < FILES_MAX; i++)
 		if (direct[i] >= 0)
@@ -556,7 +558,7 @@ static void *run_meta(void *arg)
 			meta_list(first, next);
 		if (next % META_SYNC == 0)
 			meta_sync();
-		nap(2000000);
+		nap(2 * NS_PER_MSEC);
 	}
 	meta_list(first, next);
 	for (; first < next; first++)
@@ -663,11 +665,11 @@ static bool prepare(void)
 
 static void wait_for_signals(const sigset_t *signals)
 {
-	uint64_t end = now_ns() + (uint64_t)(options.seconds * 1e9);
+	uint64_t end = now_ns() + (uint64_t)(options.seconds * (double)NS_PER_SEC);
 
 	while (options.seconds <= 0 || now_ns() < end) {
-		uint64_t left = options.seconds > 0 ? end - now_ns() : 3600000000000u;
-		struct timespec t = {(time_t)(left / 1000000000u), (long)(left % 1000000000u)};
+		uint64_t left = options.seconds > 0 ? end - now_ns() : 3600 * NS_PER_SEC;
+		struct timespec t = {(time_t)(left / NS_PER_SEC), (long)(left % NS_PER_SEC)};
 		int number = sigtimedwait(signals, NULL, &t);
 
 		if (number == SIGUSR1)

@@ -23,6 +23,7 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#include "common/base/duration.h"
 
 #define NAME_MAX_BYTES 31u
 #define WRITERS_MAX    64u
@@ -33,7 +34,7 @@ static double now(void)
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+	return (double)t.tv_sec + (double)t.tv_nsec / (double)NS_PER_SEC;
 }
 
 static int fail(const char *what)

@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
+#include "common/base/duration.h"
 #include "tests/lib/store_faults.h"
 #include "tests/lib/store_model.h"
 
@@ -269,7 +270,7 @@ int main(int argc, char **argv)
 {
 	double seconds = argc > 1 ? atof(argv[1]) : 15;
 	uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 0) : (uint64_t)time(NULL);
-	uint64_t end = clock_monotonic_ns() + (uint64_t)(seconds * 1e9);
+	uint64_t end = clock_monotonic_ns() + (uint64_t)(seconds * (double)NS_PER_SEC);
 	unsigned rounds = 0;
 
 	log_set_level(LOG_LEVEL_ERROR);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "common/base/bytes.h"
+#include "common/base/duration.h"
 #include "common/cluster/cluster_map_internal.h"
 #include "common/net/hello.h"
 #include "fs/chains/transport.h"
@@ -24,7 +25,7 @@
 #define FAKE_POOL       1u
 #define FAKE_CLUSTER    "fake-cluster"
 #define FAKE_INSTANCE   0x1234u
-#define FAKE_MS         UINT64_C(1000000)
+#define FAKE_MS         NS_PER_MSEC
 #define FAKE_CHUNKS_MAX 128u
 #define FAKE_OPS_MAX    64u
 #define FAKE_LIST_MAX   3u /* few, so that lists go on */

@@ -7,6 +7,7 @@
  * be of one of the versions since then. */
 #ifndef CATENA_TESTS_LIB_STORE_MODEL_H
 #define CATENA_TESTS_LIB_STORE_MODEL_H
+#include "common/base/duration.h"
 #include "tests/lib/store_fixture.h"
 
 #define MODEL_CHUNKS 3u
@@ -317,9 +318,9 @@ static inline int model_run(struct fixture *f, struct model *m)
 	unsigned syncs = 0;
 	int rc = 0;
 
-	f->store->sync_after_ns = 20 * 1000000;
-	f->store->rest_after_ns = 10 * 1000000;
-	f->store->migrate_idle_ns = 5 * 1000000;
+	f->store->sync_after_ns = 20 * NS_PER_MSEC;
+	f->store->rest_after_ns = 10 * NS_PER_MSEC;
+	f->store->migrate_idle_ns = 5 * NS_PER_MSEC;
 	f->store->migrate_min = 4;
 	for (unsigned i = 0; i < MODEL_OPS && rc == 0 && !model_stopped(m); i++) {
 		rc = model_drain(f, m, lanes, &m->ops[i]);

@@ -3,6 +3,7 @@
  * Everything that takes time is an event; the seed decides how long it takes and what breaks. */
 #ifndef CATENA_TESTS_SIM_CHAIN_WORLD_H
 #define CATENA_TESTS_SIM_CHAIN_WORLD_H
+#include "common/base/duration.h"
 #include "tests/lib/chain_history.h"
 #include "tests/lib/chain_store.h"
 
@@ -16,7 +17,7 @@
 #define NARROW       4u /* ids in a short list */
 #define POOL         1u
 #define US           1000ull
-#define MS           1000000ull
+#define MS           NS_PER_MSEC
 
 enum event_kind {
 	EV_FREE,

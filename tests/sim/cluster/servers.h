@@ -3,6 +3,7 @@
 #ifndef CATENA_TESTS_SIM_CLUSTER_SERVERS_H
 #define CATENA_TESTS_SIM_CLUSTER_SERVERS_H
 #include "chunkserver/record/seen.h"
+#include "common/base/duration.h"
 #include "tests/sim/cluster/disks.h"
 #include "tests/sim/cluster/sessions.h"
 #include "master/state/chain_faults.h"
@@ -537,7 +538,7 @@ static void removed_by_master(struct world *w, unsigned s, const struct event *e
 
 static void schedule_local(struct world *w, unsigned s, uint64_t after, enum event_kind kind)
 {
-	int64_t less = (int64_t)(after / 1000000) * w->nodes[s].drift;
+	int64_t less = (int64_t)(after / NS_PER_MSEC) * w->nodes[s].drift;
 
 	schedule(w, w->now + after - (uint64_t)less, kind, s);
 }

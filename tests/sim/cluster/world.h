@@ -4,6 +4,7 @@
  * that is stopped wait until it goes on. The seed decides how long things take and what breaks. */
 #ifndef CATENA_TESTS_SIM_CLUSTER_WORLD_H
 #define CATENA_TESTS_SIM_CLUSTER_WORLD_H
+#include "common/base/duration.h"
 #include "tests/lib/chain_history.h"
 #include "tests/lib/chain_store.h"
 #include "chunkserver/base/chain_faults.h"
@@ -39,8 +40,8 @@
 #define IMAGES         3u
 #define SHOWN_MAX      256u
 #define US             1000ull
-#define MS             1000000ull
-#define SEC            1000000000ull
+#define MS             NS_PER_MSEC
+#define SEC            NS_PER_SEC
 
 #define FILE_EXACT     0u    /* writes only: histories are checked exactly */
 #define FILE_MIXED     100u  /* holes and truncations as well */
@@ -441,7 +442,7 @@ static uint64_t local(const struct world *w, unsigned node)
 {
 	const struct node *n = &w->nodes[node];
 
-	return n->clock_base + w->now + (uint64_t)((int64_t)(w->now / 1000000) * n->drift);
+	return n->clock_base + w->now + (uint64_t)((int64_t)(w->now / NS_PER_MSEC) * n->drift);
 }
 
 static bool earlier(const struct place *a, const struct place *b)

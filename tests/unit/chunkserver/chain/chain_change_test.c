@@ -2,6 +2,7 @@
  * only with who has been equal, waits for a syncing member exactly where the walk has been, lets
  * nobody be told "done" by a member that has lost its place, and says when it is not fit. Method:
  * one member alone, see chain_rig.h; the test is the master, too. */
+#include "common/base/duration.h"
 #include "tests/unit/chunkserver/chain/chain_change_rig.h"
 
 /* ---- a syncing successor ---- */
@@ -125,7 +126,7 @@ static void test_a_chunk_with_half_of_an_update_is_not_copied(void **state)
 	compared(rig, 1);
 	assert_int_equal(rig_operations(rig, CHAIN_WALK_READ), 0);
 	/* It is not held up by the walk that waits for it. */
-	rig->now += 1000000000;
+	rig->now += NS_PER_SEC;
 	chain_env_time(rig->env, rig->now, rig->lease_until);
 	chain_tick(rig->env);
 	rig_run(rig);

@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <errno.h>
+#include "common/base/duration.h"
 #include "tests/lib/chain_store.h"
 
 #define POOL      1u
@@ -359,7 +360,7 @@ static inline struct rig *rig_new(unsigned self, unsigned count)
 	struct rig *rig = calloc(1, sizeof(*rig));
 
 	assert_non_null(rig);
-	rig->now = 1000000;
+	rig->now = NS_PER_MSEC;
 	rig->lease_until = UINT64_MAX;
 	rig->free_bytes = 1ull << 40;
 	rig->env = chain_env_new(&rig_ops, rig, 0, 0);

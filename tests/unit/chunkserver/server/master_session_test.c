@@ -219,7 +219,7 @@ static int teardown(void **state)
 static void run_a_little(void)
 {
 	uv_run(&loop, UV_RUN_NOWAIT);
-	nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+	nanosleep(&(struct timespec){.tv_nsec = 2 * NS_PER_MSEC}, NULL);
 }
 
 static void wait_for(const unsigned *count, unsigned least)
@@ -309,7 +309,7 @@ static void test_a_lease_counts_from_the_heartbeat_however_late_the_answer(void 
 	master_session_heartbeat(session);
 	sent = clock_boottime_ns();
 	wait_for(&master.heartbeats, beats + 1);
-	nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
+	nanosleep(&(struct timespec){.tv_nsec = 300 * NS_PER_MSEC}, NULL);
 	later = clock_boottime_ns();
 	assert_true(later - sent >= 300 * NS_PER_MSEC);
 	say_map_and_renewal(false, beats + 1);

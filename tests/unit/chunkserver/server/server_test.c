@@ -99,7 +99,7 @@ static void run_for(uint64_t ns)
 
 	while (clock_monotonic_ns() < until) {
 		uv_run(&loop, UV_RUN_NOWAIT);
-		nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+		nanosleep(&(struct timespec){.tv_nsec = 2 * NS_PER_MSEC}, NULL);
 	}
 }
 

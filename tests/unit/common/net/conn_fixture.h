@@ -120,7 +120,7 @@ static inline void fx_on_tick(uv_timer_t *timer)
 /* Runs the loop until *@counter is at least @value. False: not within @seconds. */
 static inline bool fx_wait(const int *counter, int value, double seconds)
 {
-	uint64_t end = clock_monotonic_ns() + (uint64_t)(seconds * 1e9);
+	uint64_t end = clock_monotonic_ns() + (uint64_t)(seconds * (double)NS_PER_SEC);
 	uv_timer_t tick;
 
 	uv_timer_init(&fx.loop, &tick);
@@ -134,7 +134,7 @@ static inline bool fx_wait(const int *counter, int value, double seconds)
 
 static inline bool fx_wait_frames(const uint64_t *counter, uint64_t value, double seconds)
 {
-	uint64_t end = clock_monotonic_ns() + (uint64_t)(seconds * 1e9);
+	uint64_t end = clock_monotonic_ns() + (uint64_t)(seconds * (double)NS_PER_SEC);
 	uv_timer_t tick;
 
 	uv_timer_init(&fx.loop, &tick);

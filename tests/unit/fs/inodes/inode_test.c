@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/duration.h"
 #include "fs/inodes/inode_gate.h"
 #include "fs/inodes/inode.h"
 
@@ -300,7 +301,7 @@ static void test_times_that_a_program_sets_meanwhile_are_not_undone(void **state
 
 static void test_relative_atime_changes_when_it_is_older_than_the_content(void **state)
 {
-	const int64_t day = INT64_C(86400000000000);
+	const int64_t day = (int64_t)(86400 * NS_PER_SEC);
 	(void)state;
 
 	assert_false(inode_was_read(inode, ATIME_NEVER, 500));

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include "common/base/duration.h"
 #include "tests/lib/fs_fixture.h"
 
 static struct fuse_file_info fi;
@@ -270,8 +271,8 @@ static void test_times_that_a_program_sets_are_seen_at_once(void **state)
 	assert_as_the_master_has_it(file);
 	assert_as_the_master_has_it(dir);
 	assert_int_equal(master_attr(file).size, 5);
-	assert_int_equal(master_attr(file).mtime, INT64_C(4000000000) * INT64_C(1000000000));
-	assert_int_equal(master_attr(file).atime, INT64_C(5000000000));
+	assert_int_equal(master_attr(file).mtime, INT64_C(4000000000) * (int64_t)NS_PER_SEC);
+	assert_int_equal(master_attr(file).atime, 5 * NS_PER_SEC);
 	/* A write after that has a time of its own, though it is an earlier one. */
 	do_open(file, O_RDWR, &fi);
 	written = clock_realtime_ns();
@@ -280,7 +281,7 @@ static void test_times_that_a_program_sets_are_seen_at_once(void **state)
 	later(2);
 	assert_as_the_master_has_it(file);
 	assert_true(master_attr(file).mtime >= written);
-	assert_true(master_attr(file).mtime < INT64_C(4000000000) * INT64_C(1000000000));
+	assert_true(master_attr(file).mtime < INT64_C(4000000000) * (int64_t)NS_PER_SEC);
 	/* Modes wait; so do times while something else changes the inode. */
 	hold_answers();
 	st.st_mode = S_IFREG | 0600;

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "common/base/duration.h"
 #include "fs/mount/options.h"
 #include "fs/mount/remount.h"
 
@@ -103,7 +104,7 @@ static void test_every_option_does_what_it_says(void **state)
 			 0);
 	assert_int_equal(o.cache_bytes, 1ull << 30);
 	assert_true(o.soft);
-	assert_int_equal(o.timeout_ns, 2500000000ull);
+	assert_int_equal(o.timeout_ns, 2500 * NS_PER_MSEC);
 	assert_string_equal(o.log, "/l");
 	assert_int_equal(o.log_level, LOG_LEVEL_DEBUG);
 	assert_string_equal(o.host, "h");
@@ -173,7 +174,7 @@ static void test_the_file_is_read_and_the_line_overrules_it(void **state)
 	assert_string_equal(o.key, "/k");
 	assert_int_equal(o.cache_bytes, 32u << 20);
 	assert_true(o.soft);
-	assert_int_equal(o.timeout_ns, 9000000000ull);
+	assert_int_equal(o.timeout_ns, 9 * NS_PER_SEC);
 	assert_string_equal(o.master, "host:1");
 	options_free(&o);
 	fd = open(path, O_WRONLY | O_TRUNC);

@@ -8,9 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/duration.h"
 #include "master/chains/manager.h"
 
-#define MS             UINT64_C(1000000)
+#define MS             NS_PER_MSEC
 #define RIG_SERVERS    12u
 #define RIG_TARGETS    24u
 #define RIG_PARTITIONS 64u

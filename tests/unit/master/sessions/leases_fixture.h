@@ -1,9 +1,10 @@
 /* leases_fixture.h - the times by which sessions and the lease are tested. */
 #ifndef CATENA_TESTS_UNIT_MASTER_SESSIONS_LEASES_FIXTURE_H
 #define CATENA_TESTS_UNIT_MASTER_SESSIONS_LEASES_FIXTURE_H
+#include "common/base/duration.h"
 #include "master/sessions/leases.h"
 
-#define MS 1000000ull
+#define MS NS_PER_MSEC
 #define S  (1000 * MS)
 
 static const struct leases_options options = {

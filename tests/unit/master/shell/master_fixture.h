@@ -210,9 +210,9 @@ static inline void *peer_wait(struct peer *p, const ProtobufCMessageDescriptor *
 	int rc = 0;
 
 	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_nsec += (long)(ms % 1000) * 1000000;
-	until.tv_sec += ms / 1000 + until.tv_nsec / 1000000000;
-	until.tv_nsec %= 1000000000;
+	until.tv_nsec += (long)(ms % 1000) * (long)NS_PER_MSEC;
+	until.tv_sec += ms / 1000 + until.tv_nsec / (long)NS_PER_SEC;
+	until.tv_nsec %= (long)NS_PER_SEC;
 	pthread_mutex_lock(&p->lock);
 	for (;;) {
 		message = protobuf_c_message_unpack(type, NULL, p->size, p->bytes);
