@@ -421,7 +421,6 @@ static int open_db(struct store *store, char *error, size_t error_size)
 static struct store *store_alloc(const struct store_options *options)
 {
 	struct store *store = calloc(1, sizeof(*store));
-	pthread_condattr_t monotonic;
 
 	if (store == NULL)
 		return NULL;
@@ -437,10 +436,7 @@ static struct store *store_alloc(const struct store_options *options)
 	pthread_cond_init(&store->sync_cond, NULL);
 	pthread_cond_init(&store->sync_idle, NULL);
 	pthread_mutex_init(&store->synced.mutex, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&store->synced.cond, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	pthread_cond_init(&store->synced.cond, NULL);
 	store->sync_tail = &store->sync_head;
 	store->path = strdup(options->path);
 	if (store->path == NULL) {

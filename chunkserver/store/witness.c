@@ -21,9 +21,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 #include "common/os/clock.h"
+#include "common/os/cond.h"
 
 #define LOG_MODULE "store"
 
@@ -294,15 +294,11 @@ static void *synced_thread(void *arg)
 	bool stop;
 
 	do {
-		struct timespec until;
+		uint64_t until_ns;
 
 		pthread_mutex_lock(&synced->mutex);
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_sec +=
-			(time_t)((uint64_t)until.tv_nsec + synced->tick_ns) / (time_t)NS_PER_SEC;
-		until.tv_nsec = (long)(((uint64_t)until.tv_nsec + synced->tick_ns) % NS_PER_SEC);
-		while (!synced->stop &&
-		       pthread_cond_timedwait(&synced->cond, &synced->mutex, &until) == 0)
+		until_ns = clock_monotonic_ns() + synced->tick_ns;
+		while (!synced->stop && cond_wait_until(&synced->cond, &synced->mutex, until_ns))
 			;
 		stop = synced->stop;
 		pthread_mutex_unlock(&synced->mutex);

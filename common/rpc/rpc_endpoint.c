@@ -3,8 +3,8 @@
 #include <errno.h>
 #include <grpc/support/time.h>
 #include <string.h>
-#include <time.h>
 #include "common/os/clock.h"
+#include "common/os/cond.h"
 #include "common/os/log.h"
 #include "common/rpc/rpc_internal.h"
 
@@ -54,14 +54,10 @@ static void *endpoint_main(void *arg)
 
 int rpc_endpoint_start(struct rpc_endpoint *endpoint)
 {
-	pthread_condattr_t attr;
 	int rc;
 
 	pthread_mutex_init(&endpoint->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&endpoint->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	pthread_cond_init(&endpoint->changed, NULL);
 	endpoint->queue = grpc_completion_queue_create_for_next(NULL);
 	rc = -pthread_create(&endpoint->thread, NULL, endpoint_main, endpoint);
 	if (rc != 0) {
@@ -99,19 +95,12 @@ void rpc_endpoint_leave(struct rpc_endpoint *endpoint)
 
 bool rpc_endpoint_wait(struct rpc_endpoint *endpoint, unsigned live, uint64_t timeout_ns)
 {
-	uint64_t until = clock_monotonic_ns() + timeout_ns;
-	struct timespec ts = {.tv_sec = (time_t)(until / NS_PER_SEC),
-			      .tv_nsec = (long)(until % NS_PER_SEC)};
-	int rc = 0;
+	uint64_t until = timeout_ns == 0 ? UINT64_MAX : clock_monotonic_ns() + timeout_ns;
 	bool reached;
 
 	pthread_mutex_lock(&endpoint->lock);
-	while (endpoint->live > live && rc == 0) {
-		if (timeout_ns == 0)
-			rc = pthread_cond_wait(&endpoint->changed, &endpoint->lock);
-		else
-			rc = pthread_cond_timedwait(&endpoint->changed, &endpoint->lock, &ts);
-	}
+	while (endpoint->live > live && cond_wait_until(&endpoint->changed, &endpoint->lock, until))
+		;
 	reached = endpoint->live <= live;
 	pthread_mutex_unlock(&endpoint->lock);
 	return reached;

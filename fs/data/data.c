@@ -4,9 +4,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 #include "common/os/clock.h"
+#include "common/os/cond.h"
 #include "common/os/log.h"
 #include "fs/data/data_internal.h"
 
@@ -166,25 +166,16 @@ static void farewell_flushed(void *user, int error)
 static void flush_at_end(struct data *data, uint64_t timeout_ns)
 {
 	struct farewell *f = calloc(1, sizeof(*f));
-	pthread_condattr_t attr;
-	struct timespec until;
-	uint64_t at;
-	int rc = 0;
+	uint64_t until_ns = clock_monotonic_ns() + timeout_ns;
 
 	if (f == NULL)
 		return;
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_mutex_init(&f->lock, NULL);
-	pthread_cond_init(&f->changed, &attr);
-	pthread_condattr_destroy(&attr);
-	at = clock_monotonic_ns() + timeout_ns;
-	until.tv_sec = (time_t)(at / NS_PER_SEC);
-	until.tv_nsec = (long)(at % NS_PER_SEC);
+	pthread_cond_init(&f->changed, NULL);
 	data_flush_all(data, true, farewell_flushed, f);
 	pthread_mutex_lock(&f->lock);
-	while (!f->done && rc == 0)
-		rc = pthread_cond_timedwait(&f->changed, &f->lock, &until);
+	while (!f->done && cond_wait_until(&f->changed, &f->lock, until_ns))
+		;
 	if (f->done) {
 		if (f->error != 0)
 			log_error("writing back at the end failed error=%d", -f->error);

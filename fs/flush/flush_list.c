@@ -3,8 +3,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include "common/os/clock.h"
+#include "common/os/cond.h"
 #include "common/os/log.h"
 #include "fs/flush/flush.h"
 #include "fs/flush/housekeeper.h"
@@ -25,15 +25,11 @@ struct flush_list {
 int flush_list_create(struct fs *fs, struct flush_list **out)
 {
 	struct flush_list *list = calloc(1, sizeof(*list));
-	pthread_condattr_t attr;
 
 	if (list == NULL)
 		return -ENOMEM;
 	pthread_mutex_init(&list->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&list->ended, &attr);
-	pthread_condattr_destroy(&attr);
+	pthread_cond_init(&list->ended, NULL);
 	*out = list;
 	return 0;
 }
@@ -293,14 +289,11 @@ bool flush_list_unsaved(struct fs *fs)
 static void await_some(struct flush_list *list, uint64_t deadline_ns)
 {
 	uint64_t until_ns = clock_monotonic_ns() + 20 * NS_PER_MSEC;
-	struct timespec at;
 
 	if (until_ns > deadline_ns)
 		until_ns = deadline_ns;
-	at = (struct timespec){.tv_sec = (time_t)(until_ns / NS_PER_SEC),
-			       .tv_nsec = (long)(until_ns % NS_PER_SEC)};
 	pthread_mutex_lock(&list->lock);
-	pthread_cond_timedwait(&list->ended, &list->lock, &at);
+	cond_wait_until(&list->ended, &list->lock, until_ns);
 	pthread_mutex_unlock(&list->lock);
 }
 

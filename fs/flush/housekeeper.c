@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include "common/os/clock.h"
+#include "common/os/cond.h"
 #include "fs/flush/flush.h"
 #include "fs/inodes/fs.h"
 
@@ -21,16 +22,12 @@ struct housekeeper {
 int housekeeper_create(struct fs *fs, struct housekeeper **out)
 {
 	struct housekeeper *housekeeper = calloc(1, sizeof(*housekeeper));
-	pthread_condattr_t attr;
 
 	if (housekeeper == NULL)
 		return -ENOMEM;
 	housekeeper->fs = fs;
 	pthread_mutex_init(&housekeeper->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&housekeeper->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	pthread_cond_init(&housekeeper->changed, NULL);
 	*out = housekeeper;
 	return 0;
 }
@@ -72,7 +69,6 @@ static void *run(void *user)
 	pthread_mutex_lock(&housekeeper->lock);
 	while (!housekeeper->stopping) {
 		uint64_t now_ns = clock_monotonic_ns(), next_ns = now_ns + IDLE_NS;
-		struct timespec at;
 
 		housekeeper->woken = false;
 		pthread_mutex_unlock(&housekeeper->lock);
@@ -83,10 +79,8 @@ static void *run(void *user)
 		do_later(housekeeper, now_ns, &next_ns);
 		if (more && next_ns > now_ns + FLUSH_TICK_NS)
 			next_ns = now_ns + FLUSH_TICK_NS;
-		at = (struct timespec){.tv_sec = (time_t)(next_ns / NS_PER_SEC),
-				       .tv_nsec = (long)(next_ns % NS_PER_SEC)};
 		if (!housekeeper->stopping && !housekeeper->woken)
-			pthread_cond_timedwait(&housekeeper->changed, &housekeeper->lock, &at);
+			cond_wait_until(&housekeeper->changed, &housekeeper->lock, next_ns);
 	}
 	pthread_mutex_unlock(&housekeeper->lock);
 	return NULL;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "common/os/clock.h"
+#include "common/os/cond.h"
 #include "common/os/log.h"
 #include "fs/flush/flush.h"
 
@@ -34,17 +35,13 @@ struct lease_return {
 int lease_return_create(struct fs *fs, struct lease_return **out)
 {
 	struct lease_return *lease_return = calloc(1, sizeof(*lease_return));
-	pthread_condattr_t attr;
 
 	if (lease_return == NULL)
 		return -ENOMEM;
 	lease_return->fs = fs;
 	lease_return->slept_ns = (int64_t)(clock_boottime_ns() - clock_monotonic_ns());
 	pthread_mutex_init(&lease_return->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&lease_return->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	pthread_cond_init(&lease_return->changed, NULL);
 	*out = lease_return;
 	return 0;
 }
@@ -254,11 +251,9 @@ static void wait_for_kernel(struct lease_return *lease_return)
 {
 	uint64_t end_ns = lease_return->since_ns +
 			  (META_KERNEL_TIMEOUT_MS + LEASE_RETURN_MARGIN_MS) * NS_PER_MSEC;
-	struct timespec at = {.tv_sec = (time_t)(end_ns / NS_PER_SEC),
-			      .tv_nsec = (long)(end_ns % NS_PER_SEC)};
 
 	while (!lease_return->stopping && clock_monotonic_ns() < end_ns)
-		pthread_cond_timedwait(&lease_return->changed, &lease_return->lock, &at);
+		cond_wait_until(&lease_return->changed, &lease_return->lock, end_ns);
 }
 
 static void recall(struct lease_return *lease_return)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include "common/os/clock.h"
+#include "common/os/cond.h"
 #include "common/os/log.h"
 #include "fs/flush/flush.h"
 #include "fs/inodes/fs.h"
@@ -21,15 +22,11 @@ struct waiter {
 static struct waiter *waiter_new(int parts)
 {
 	struct waiter *waiter = calloc(1, sizeof(*waiter));
-	pthread_condattr_t attr;
 
 	if (waiter == NULL)
 		return NULL;
 	pthread_mutex_init(&waiter->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&waiter->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	pthread_cond_init(&waiter->changed, NULL);
 	waiter->parts = parts;
 	waiter->refs = parts + 1;
 	return waiter;
@@ -88,23 +85,14 @@ static int out_of_patience(const struct patience *patience)
 	return now_ns >= patience->deadline_ns ? -ETIMEDOUT : 0;
 }
 
-static struct timespec a_little_later(void)
-{
-	uint64_t at_ns = clock_monotonic_ns() + LOOK_NS;
-
-	return (struct timespec){.tv_sec = (time_t)(at_ns / NS_PER_SEC),
-				 .tv_nsec = (long)(at_ns % NS_PER_SEC)};
-}
-
 static int await(struct waiter *waiter, const struct patience *patience)
 {
 	int rc = 0;
 
 	pthread_mutex_lock(&waiter->lock);
 	while (waiter->parts > 0 && rc == 0) {
-		struct timespec at = a_little_later();
-
-		if (pthread_cond_timedwait(&waiter->changed, &waiter->lock, &at) != ETIMEDOUT)
+		if (cond_wait_until(&waiter->changed, &waiter->lock,
+				    clock_monotonic_ns() + LOOK_NS))
 			continue;
 		pthread_mutex_unlock(&waiter->lock);
 		rc = out_of_patience(patience);

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "common/os/clock.h"
+#include "common/os/cond.h"
 #include "common/os/log.h"
 #include "common/rpc/rpc.h"
 #include "fs/flush/flush.h"
@@ -283,7 +284,6 @@ static void *detach_run(void *user)
 static struct detaching *detach_begin(const char *path)
 {
 	struct detaching *d = calloc(1, sizeof(*d));
-	pthread_condattr_t attr;
 	pthread_t thread;
 
 	if (d == NULL)
@@ -291,10 +291,7 @@ static struct detaching *detach_begin(const char *path)
 	d->path = strdup(path);
 	d->refs = 2;
 	pthread_mutex_init(&d->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&d->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	pthread_cond_init(&d->changed, NULL);
 	if (d->path == NULL || pthread_create(&thread, NULL, detach_run, d) != 0) {
 		d->refs = 1;
 		pthread_mutex_lock(&d->lock);
@@ -309,12 +306,10 @@ static struct detaching *detach_begin(const char *path)
 static bool detach_wait(struct detaching *d, uint64_t timeout_ns, bool last)
 {
 	uint64_t end_ns = clock_monotonic_ns() + timeout_ns;
-	struct timespec at = {.tv_sec = (time_t)(end_ns / NS_PER_SEC),
-			      .tv_nsec = (long)(end_ns % NS_PER_SEC)};
 	bool done;
 
 	pthread_mutex_lock(&d->lock);
-	while (!d->done && pthread_cond_timedwait(&d->changed, &d->lock, &at) != ETIMEDOUT)
+	while (!d->done && cond_wait_until(&d->changed, &d->lock, end_ns))
 		;
 	done = d->done;
 	if (last)

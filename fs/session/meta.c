@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "common/os/clock.h"
+#include "common/os/cond.h"
 #include "common/os/log.h"
 #include "fs/session/meta_internal.h"
 
@@ -224,13 +225,11 @@ static void explain(struct meta *meta, uint64_t timeout_ns, char *error, size_t 
 static int wait_for_session(struct meta *meta, uint64_t timeout_ns)
 {
 	uint64_t end_ns = clock_monotonic_ns() + timeout_ns;
-	struct timespec at = {.tv_sec = (time_t)(end_ns / NS_PER_SEC),
-			      .tv_nsec = (long)(end_ns % NS_PER_SEC)};
 
 	while (meta->link != LINK_UP) {
 		if (meta->refused || meta->link_error == -EACCES)
 			return -EACCES;
-		if (pthread_cond_timedwait(&meta->changed, &meta->lock, &at) == ETIMEDOUT)
+		if (!cond_wait_until(&meta->changed, &meta->lock, end_ns))
 			return meta->link_error == -EHOSTUNREACH ? -EHOSTUNREACH : -ETIMEDOUT;
 	}
 	return 0;
@@ -239,7 +238,6 @@ static int wait_for_session(struct meta *meta, uint64_t timeout_ns)
 static struct meta *meta_new(const struct meta_options *options)
 {
 	struct meta *meta = calloc(1, sizeof(*meta));
-	pthread_condattr_t attr;
 
 	if (meta == NULL)
 		return NULL;
@@ -249,10 +247,7 @@ static struct meta *meta_new(const struct meta_options *options)
 	meta->options.masters = meta->masters;
 	meta->options.mount_name = meta->mount_name;
 	pthread_mutex_init(&meta->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&meta->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	pthread_cond_init(&meta->changed, NULL);
 	lease_init(&meta->lease);
 	arena_init(&meta->arena);
 	return meta;
@@ -331,8 +326,6 @@ static void say_goodbye(struct meta *meta, bool clean)
 {
 	Catena__ClientBatch batch = CATENA__CLIENT_BATCH__INIT;
 	uint64_t end_ns = clock_monotonic_ns() + META_GOODBYE_NS;
-	struct timespec at = {.tv_sec = (time_t)(end_ns / NS_PER_SEC),
-			      .tv_nsec = (long)(end_ns % NS_PER_SEC)};
 	uint32_t goodbye = clean ? META_GOODBYE_CLEAN : META_GOODBYE_DIRTY;
 	uint8_t data[16];
 
@@ -344,8 +337,7 @@ static void say_goodbye(struct meta *meta, bool clean)
 		if (meta->stream != NULL)
 			rpc_stream_close(meta->stream);
 		meta->link = LINK_ENDED;
-		while (meta->stream != NULL &&
-		       pthread_cond_timedwait(&meta->changed, &meta->lock, &at) != ETIMEDOUT)
+		while (meta->stream != NULL && cond_wait_until(&meta->changed, &meta->lock, end_ns))
 			;
 	}
 	pthread_mutex_unlock(&meta->lock);

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include "common/os/clock.h"
+#include "common/os/cond.h"
 #include "common/os/log.h"
 #include "fs/session/meta_internal.h"
 
@@ -166,13 +167,10 @@ static uint64_t work(struct meta *meta)
 static void wait_until(struct meta *meta, uint64_t wake_ns)
 {
 	uint64_t now_ns = clock_boottime_ns(), at_ns = clock_monotonic_ns();
-	struct timespec at;
 
 	if (wake_ns > now_ns)
 		at_ns += wake_ns - now_ns;
-	at = (struct timespec){.tv_sec = (time_t)(at_ns / NS_PER_SEC),
-			       .tv_nsec = (long)(at_ns % NS_PER_SEC)};
-	pthread_cond_timedwait(&meta->changed, &meta->lock, &at);
+	cond_wait_until(&meta->changed, &meta->lock, at_ns);
 }
 
 void *meta_timer_run(void *user)

@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include "common/os/clock.h"
+#include "common/os/cond.h"
 #include "common/os/log.h"
 #include "master/cluster/publisher.h"
 #include "master/shared/master.h"
@@ -405,12 +405,10 @@ static void work(struct removals *r)
 static void wait_for(struct removals *r, uint64_t ns, bool kickable)
 {
 	uint64_t until = clock_monotonic_ns() + ns;
-	struct timespec ts = {.tv_sec = (time_t)(until / NS_PER_SEC),
-			      .tv_nsec = (long)(until % NS_PER_SEC)};
-	int rc = 0;
 
-	while (!r->stop && rc == 0 && !(kickable && r->kicked))
-		rc = pthread_cond_timedwait(&r->wake, &r->master->lock, &ts);
+	while (!r->stop && !(kickable && r->kicked) &&
+	       cond_wait_until(&r->wake, &r->master->lock, until))
+		;
 }
 
 static void *removals_main(void *arg)
@@ -434,16 +432,12 @@ static void *removals_main(void *arg)
 int removals_start(struct master *master, struct removals **out)
 {
 	struct removals *r = calloc(1, sizeof(*r));
-	pthread_condattr_t attr;
 	int rc;
 
 	if (r == NULL)
 		return -ENOMEM;
 	r->master = master;
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&r->wake, &attr);
-	pthread_condattr_destroy(&attr);
+	pthread_cond_init(&r->wake, NULL);
 	rc = -pthread_create(&r->thread, NULL, removals_main, r);
 	if (rc != 0) {
 		pthread_cond_destroy(&r->wake);

@@ -6,8 +6,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include "common/os/clock.h"
+#include "common/os/cond.h"
 #include "common/os/log.h"
 #include "master/log/command_log.h"
 
@@ -185,13 +185,9 @@ static void recover(struct command_log *log)
 static void wait_for_work(struct command_log *log)
 {
 	uint64_t until = clock_monotonic_ns() + RECOVER_EVERY_NS;
-	struct timespec ts = {.tv_sec = (time_t)(until / NS_PER_SEC),
-			      .tv_nsec = (long)(until % NS_PER_SEC)};
-	int rc = 0;
 
-	while (log->first == NULL && !log->stop && rc == 0) {
-		rc = pthread_cond_timedwait(&log->wake, &log->lock, &ts);
-	}
+	while (log->first == NULL && !log->stop && cond_wait_until(&log->wake, &log->lock, until))
+		;
 }
 
 static void *log_main(void *arg)
@@ -249,7 +245,6 @@ void command_log_sync(struct command_log *log, struct command_sync *sync)
 int command_log_open(const struct command_log_options *options, struct command_log **out)
 {
 	struct command_log *log = calloc(1, sizeof(*log));
-	pthread_condattr_t attr;
 	int rc;
 
 	if (log == NULL)
@@ -262,10 +257,7 @@ int command_log_open(const struct command_log_options *options, struct command_l
 	atomic_init(&log->durable_stored, 0);
 	atomic_init(&log->error, 0);
 	pthread_mutex_init(&log->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&log->wake, &attr);
-	pthread_condattr_destroy(&attr);
+	pthread_cond_init(&log->wake, NULL);
 	rc = -pthread_create(&log->thread, NULL, log_main, log);
 	if (rc != 0) {
 		pthread_cond_destroy(&log->wake);

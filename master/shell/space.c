@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
-#include <time.h>
 #include "common/os/clock.h"
+#include "common/os/cond.h"
 #include "common/os/log.h"
 #include "master/shared/master.h"
 
@@ -69,11 +69,9 @@ static void *space_main(void *arg)
 
 	pthread_mutex_lock(&space->lock);
 	while (!space->stop) {
-		struct timespec ts = {.tv_sec = (time_t)(until / NS_PER_SEC),
-				      .tv_nsec = (long)(until % NS_PER_SEC)};
 		bool done;
 
-		if (pthread_cond_timedwait(&space->wake, &space->lock, &ts) == 0)
+		if (cond_wait_until(&space->wake, &space->lock, until))
 			continue;
 		pthread_mutex_unlock(&space->lock);
 		done = look(space->master);
@@ -87,17 +85,13 @@ static void *space_main(void *arg)
 int space_start(struct master *master, struct space **out)
 {
 	struct space *space = calloc(1, sizeof(*space));
-	pthread_condattr_t attr;
 	int rc;
 
 	if (space == NULL)
 		return -ENOMEM;
 	space->master = master;
 	pthread_mutex_init(&space->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&space->wake, &attr);
-	pthread_condattr_destroy(&attr);
+	pthread_cond_init(&space->wake, NULL);
 	rc = -pthread_create(&space->thread, NULL, space_main, space);
 	if (rc != 0) {
 		pthread_cond_destroy(&space->wake);

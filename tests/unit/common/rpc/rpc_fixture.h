@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "common/os/clock.h"
+#include "common/os/cond.h"
 #include "common/os/log.h"
 #include "common/rpc/rpc_internal.h"
 #include "tests/lib/tree.h"
@@ -193,16 +194,14 @@ static inline int open_stream(struct record *r, uint64_t timeout_ns)
 /* Waits for @size bytes (or, with 0, for the end). False: not within 8 s. */
 static inline bool wait_for(struct record *r, size_t size)
 {
-	struct timespec until;
-	int rc = 0;
+	uint64_t end_ns = clock_monotonic_ns() + 8 * NS_PER_SEC;
+	bool in_time = true;
 
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += 8;
 	pthread_mutex_lock(&r->lock);
-	while (rc == 0 && !(size != 0 ? r->size >= size : r->closed != 0))
-		rc = pthread_cond_timedwait(&r->changed, &r->lock, &until);
+	while (in_time && !(size != 0 ? r->size >= size : r->closed != 0))
+		in_time = cond_wait_until(&r->changed, &r->lock, end_ns);
 	pthread_mutex_unlock(&r->lock);
-	return rc == 0;
+	return in_time;
 }
 
 static inline void close_record(struct record *r)

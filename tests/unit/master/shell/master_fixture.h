@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include "catena.pb-c.h"
 #include "common/os/clock.h"
+#include "common/os/cond.h"
 #include "common/os/log.h"
 #include "common/rpc/rpc.h"
 #include "master/shared/master.h"
@@ -205,22 +206,18 @@ typedef bool peer_test(const void *message, uint64_t arg);
 static inline void *peer_wait(struct peer *p, const ProtobufCMessageDescriptor *type,
 			      peer_test *test, uint64_t arg, unsigned ms, bool forget)
 {
-	struct timespec until;
+	uint64_t end_ns = clock_monotonic_ns() + ms * NS_PER_MSEC;
 	ProtobufCMessage *message = NULL;
-	int rc = 0;
+	bool in_time = true;
 
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_nsec += (long)(ms % 1000) * (long)NS_PER_MSEC;
-	until.tv_sec += ms / 1000 + until.tv_nsec / (long)NS_PER_SEC;
-	until.tv_nsec %= (long)NS_PER_SEC;
 	pthread_mutex_lock(&p->lock);
 	for (;;) {
 		message = protobuf_c_message_unpack(type, NULL, p->size, p->bytes);
-		if (test(message, arg) || rc != 0)
+		if (test(message, arg) || !in_time)
 			break;
 		protobuf_c_message_free_unpacked(message, NULL);
 		message = NULL;
-		rc = pthread_cond_timedwait(&p->changed, &p->lock, &until);
+		in_time = cond_wait_until(&p->changed, &p->lock, end_ns);
 	}
 	if (message != NULL && !test(message, arg)) {
 		protobuf_c_message_free_unpacked(message, NULL);
