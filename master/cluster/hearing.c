@@ -8,8 +8,15 @@
 #include "common/os/log.h"
 #include "master/chains/manager.h"
 #include "master/cluster/publisher.h"
-#include "master/sessions/chunkservers.h"
 #include "master/cluster/removal.h"
+#include "master/older_store/hearing_rules.h"
+#include "master/shared/chunkserver_table.h"
+
+struct hearing {
+	uint32_t *refused; /* targets, each once */
+	size_t refused_count;
+	uint64_t begun_ns;
+};
 
 static size_t find_refused(const struct hearing *hearing, uint32_t target)
 {
@@ -24,13 +31,13 @@ static enum hearing_state state_of(const void *user, uint32_t target)
 {
 	const struct master *master = user;
 	const struct map_target *is = cluster_map_target(master->view.map, target);
-	struct chunkserver *server;
+	const struct chunkserver *server;
 
-	if (find_refused(&master->hearing, target) < master->hearing.refused_count)
+	if (find_refused(master->hearing, target) < master->hearing->refused_count)
 		return HEARING_REFUSED;
 	if (is == NULL)
 		return HEARING_SILENT;
-	HASH_FIND(hh, master->chunkservers, &is->server_id, sizeof(is->server_id), server);
+	server = chunkserver_find(master, is->server_id);
 	return server != NULL && server->stream != NULL ? HEARING_HERE : HEARING_SILENT;
 }
 
@@ -39,47 +46,46 @@ static struct heard who_was_heard(const struct master *master)
 	return hearing_count(master->view.map, state_of, master);
 }
 
-void hearing_start(struct master *master, uint64_t now_ns)
+int hearing_start(struct master *master, uint64_t now_ns)
 {
-	master->hearing.begun_ns = now_ns;
+	master->hearing = calloc(1, sizeof(*master->hearing));
+	if (master->hearing == NULL)
+		return -ENOMEM;
+	master->hearing->begun_ns = now_ns;
 	master->view.hidden = true;
-	chain_manager_hold_leases(chains_manager(master), true);
+	chain_manager_hold_leases(master->chain_manager, true);
 	hearing_look(master, now_ns);
-}
-
-bool hearing_may_serve(const struct master *master)
-{
-	return master->hearing.over && master->hearing.behind[0] == '\0';
+	return 0;
 }
 
 void hearing_look(struct master *master, uint64_t now_ns)
 {
-	struct hearing *hearing = &master->hearing;
+	struct hearing *hearing = master->hearing;
 	uint64_t waited_ns = now_ns - hearing->begun_ns;
 	struct heard heard;
 
-	if (hearing->over || hearing->behind[0] != '\0')
+	if (master->heard || master->behind[0] != '\0')
 		return;
 	heard = who_was_heard(master);
 	if (!hearing_is_enough(&heard, waited_ns, master->config.hear_wait_ns))
 		return;
-	hearing->over = true;
+	master->heard = true;
 	if (heard.missing != 0)
 		log_warn("serving although target %u has not been heard since the start "
 			 "waited_ms=%llu",
 			 heard.missing, (unsigned long long)(waited_ns / NS_PER_MSEC));
 	chains_heard(master, now_ns);
-	clients_heard(master, now_ns);
+	master->sessions->admitting(master, now_ns);
 	removals_online(master->removals);
 }
 
 void hearing_target(struct master *master, uint32_t target, bool refused)
 {
-	struct hearing *hearing = &master->hearing;
+	struct hearing *hearing = master->hearing;
 	size_t at = find_refused(hearing, target);
 	uint32_t *bigger;
 
-	if (hearing->over || target == 0 || refused == (at < hearing->refused_count))
+	if (master->heard || target == 0 || refused == (at < hearing->refused_count))
 		return;
 	if (!refused) {
 		hearing->refused[at] = hearing->refused[--hearing->refused_count];
@@ -94,32 +100,28 @@ void hearing_target(struct master *master, uint32_t target, bool refused)
 
 void hearing_free(struct master *master)
 {
-	free(master->hearing.refused);
-	master->hearing.refused = NULL;
-	master->hearing.refused_count = 0;
+	if (master->hearing != NULL)
+		free(master->hearing->refused);
+	free(master->hearing);
+	master->hearing = NULL;
 }
 
 void hearing_is_behind(struct master *master, const char *why)
 {
-	struct hearing *hearing = &master->hearing;
-
-	if (hearing->behind[0] != '\0')
+	if (master->behind[0] != '\0')
 		return;
-	snprintf(hearing->behind, sizeof(hearing->behind), "%s", why);
-	log_error("this master serves nobody from now on reason=\"%s\"", hearing->behind);
+	snprintf(master->behind, sizeof(master->behind), "%s", why);
+	log_error("this master serves nobody from now on reason=\"%s\"", master->behind);
 	master->view.hidden = true;
-	chain_manager_hold_leases(chains_manager(master), true);
-	clients_turn_away(master);
-	chunkservers_turn_away(master);
+	chain_manager_hold_leases(master->chain_manager, true);
+	master->sessions->turning_away(master);
 }
 
 bool hearing_describe(const struct master *master, char *out, size_t size)
 {
-	const struct hearing *hearing = &master->hearing;
-
-	if (hearing->behind[0] != '\0')
-		snprintf(out, size, "this master serves nobody: %s", hearing->behind);
-	else if (!hearing->over)
+	if (master->behind[0] != '\0')
+		snprintf(out, size, "this master serves nobody: %s", master->behind);
+	else if (!master->heard)
 		snprintf(out, size,
 			 "this master has started and does not serve yet: it waits for the targets "
 			 "of its chains, among them target %u",

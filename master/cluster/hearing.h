@@ -20,28 +20,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "master/older_store/hearing_rules.h"
-
-#define HEARING_TEXT_MAX 512
-/* To clients and chunkservers: the master's store is not fit to serve; it may be tomorrow. */
-#define HEARING_ERROR ENOTRECOVERABLE
 
 struct master;
-
-struct hearing {
-	bool over;
-	uint32_t *refused; /* targets, each once */
-	size_t refused_count;
-	uint64_t begun_ns;
-	char behind[HEARING_TEXT_MAX]; /* why nothing is served; "": the store is not behind */
-};
 
 /* To chunkservers: come again in a moment. */
 #define HEARING_FIRST EAGAIN
 
-/* At start, after chains_start(). */
-void hearing_start(struct master *master, uint64_t now_ns);
-bool hearing_may_serve(const struct master *master);
+/* At start, after chains_start(). -ENOMEM. */
+int hearing_start(struct master *master, uint64_t now_ns);
 /* Looks whether it is over; after a registration, and each tick. */
 void hearing_look(struct master *master, uint64_t now_ns);
 /* The target was registered, or has been refused alone or with its server, until it registers: an

@@ -49,7 +49,7 @@ static void refused(struct probes *probes, const struct probe *probe)
 	struct master *master = probes->master;
 
 	master_lock(master);
-	chain_manager_refused(chains_manager(master), probe->server, probe->asked_ns);
+	chain_manager_refused(master->chain_manager, probe->server, probe->asked_ns);
 	chains_act(master, clock_boottime_ns());
 	master_unlock(master);
 }
@@ -188,7 +188,7 @@ static bool begin_all(struct probes *probes)
 		master_lock(master);
 		now_ns = clock_boottime_ns();
 		any = !master->stopping &&
-		      chain_manager_probe(chains_manager(master), now_ns, &server);
+		      chain_manager_probe(master->chain_manager, now_ns, &server);
 		in_map = any ? cluster_map_server(master->view.map, server) : NULL;
 		if (in_map != NULL)
 			memcpy(address, in_map->address, sizeof(address));

@@ -7,7 +7,8 @@
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "master/chains/manager.h"
-#include "master/sessions/chunkservers.h"
+#include "master/shared/chains.h"
+#include "master/shared/chunkserver_table.h"
 #include "master/cluster/removal.h"
 
 enum phase {
@@ -24,8 +25,6 @@ struct fenced {
 
 struct chains {
 	struct master *master;
-	struct chain_manager *manager;
-	struct cluster_map *map; /* of the state */
 	enum phase phase;
 	struct command_sync plan_sync, show_sync;
 	bool doubtful;                      /* the plan was applied, and then the store failed */
@@ -39,26 +38,6 @@ struct chains {
 
 /* ---- maps ---- */
 
-struct chain_manager *chains_manager(struct master *master)
-{
-	return master->chains->manager;
-}
-
-const struct cluster_map *chains_map(struct master *master)
-{
-	struct chains *chains = master->chains;
-	struct cluster_map *map;
-
-	if (chains->map != NULL && chains->map->version == state_map_version(master->state))
-		return chains->map;
-	map = state_map(master->state);
-	if (map == NULL)
-		return NULL;
-	cluster_map_unref(chains->map);
-	chains->map = map;
-	return map;
-}
-
 void master_publish(struct master *master)
 {
 	/* A former life of this master may not have told everybody who has to know first. */
@@ -66,9 +45,7 @@ void master_publish(struct master *master)
 		return;
 	if (view_publish(&master->view) != 0)
 		return;
-	fences_shown(master);
-	clients_push_map(master);
-	chunkservers_push_map(master);
+	master->sessions->published(master);
 }
 
 static void fill_usage(struct master *master)
@@ -78,7 +55,7 @@ static void fill_usage(struct master *master)
 	for (size_t i = 0; i < map->target_count; i++) {
 		struct chain_manager_target t;
 
-		if (chain_manager_usage(master->chains->manager, map->targets[i].id, &t))
+		if (chain_manager_usage(master->chain_manager, map->targets[i].id, &t))
 			view_set_usage(&master->view, t.id, t.capacity, t.used,
 				       t.full || t.error != 0);
 	}
@@ -92,7 +69,7 @@ static bool fill_online(struct master *master, uint64_t now_ns)
 
 	for (size_t i = 0; i < map->server_count; i++) {
 		const struct map_server *server = &map->servers[i];
-		bool online = chain_manager_online(master->chains->manager, server->id, now_ns);
+		bool online = chain_manager_online(master->chain_manager, server->id, now_ns);
 
 		if (!view_set_online(&master->view, server->id, online))
 			continue;
@@ -174,14 +151,14 @@ static void finish(struct master *master)
 	chains->phase = PHASE_IDLE;
 	chains->fence_blind = false;
 	master->view.hidden = false;
-	chain_manager_hold_leases(chains->manager, false);
+	chain_manager_hold_leases(master->chain_manager, false);
 	/* Before it is shown, because those whose lives are settled by it get the map only then. */
-	chain_manager_published(chains->manager, !chains->doubtful);
+	chain_manager_published(master->chain_manager, !chains->doubtful);
 	show(master);
 	chains->doubtful = false;
 	chains->fenced_count = 0;
-	chunkservers_renew_late(master, clock_boottime_ns());
-	clients_heard(master, clock_boottime_ns());
+	master->sessions->renewable(master, clock_boottime_ns());
+	master->sessions->admitting(master, clock_boottime_ns());
 }
 
 static bool fence_holds(struct master *master, uint64_t now_ns)
@@ -190,7 +167,8 @@ static bool fence_holds(struct master *master, uint64_t now_ns)
 
 	for (size_t i = 0; i < chains->fenced_count; i++)
 		if (!chains->fenced[i].knows &&
-		    !chain_manager_harmless(chains->manager, chains->fenced[i].server, now_ns))
+		    !chain_manager_harmless(master->chain_manager, chains->fenced[i].server,
+					    now_ns))
 			return false;
 	return true;
 }
@@ -216,9 +194,9 @@ void chains_push_fence(struct master *master, struct chunkserver *server)
 
 	for (size_t i = 0; i < chains->fenced_count; i++)
 		fenced = fenced || chains->fenced[i].server == server->id;
-	if (chains->phase != PHASE_FENCE || !hearing_may_serve(master) || !fenced ||
+	if (chains->phase != PHASE_FENCE || !master_may_serve(master) || !fenced ||
 	    (chains->fence_blind && chains->fenced_count > 1) || server->stream == NULL ||
-	    !chain_manager_settled(chains->manager, server->id))
+	    !chain_manager_settled(master->chain_manager, server->id))
 		return;
 	/* If not, it will have lost its lease before anybody else hears of it. */
 	if (view_prepare(&master->view, master->state, server->id, &map, &size) != 0)
@@ -235,10 +213,8 @@ static void tell_fenced(struct master *master)
 
 	chains->fence_version = view_version_of(state_map_version(master->state));
 	for (size_t i = 0; i < chains->fenced_count; i++) {
-		struct chunkserver *server;
+		struct chunkserver *server = chunkserver_find(master, chains->fenced[i].server);
 
-		HASH_FIND(hh, master->chunkservers, &chains->fenced[i].server, sizeof(uint64_t),
-			  server);
 		if (server != NULL)
 			chains_push_fence(master, server);
 	}
@@ -317,7 +293,7 @@ static void decide(struct master *master, uint64_t now_ns)
 	if (chains->phase != PHASE_IDLE || command_log_error(master->log) != 0)
 		return;
 	map = chains_map(master);
-	if (map == NULL || !chain_manager_plan(chains->manager, map, now_ns, &plan) ||
+	if (map == NULL || !chain_manager_plan(master->chain_manager, map, now_ns, &plan) ||
 	    !take_fenced(chains, plan->fenced, plan->fenced_count))
 		return;
 	command.chains.changes = plan->changes;
@@ -333,7 +309,7 @@ static void decide(struct master *master, uint64_t now_ns)
 		 plan->fenced_count);
 	for (size_t i = 0; i < plan->change_count; i++)
 		log_change(&plan->changes[i]);
-	chain_manager_planned(chains->manager);
+	chain_manager_planned(master->chain_manager);
 	chains_changed(master, chains->plan_sync.index);
 	chains->phase = PHASE_LOG;
 	command_log_sync(master->log, &chains->plan_sync);
@@ -343,13 +319,11 @@ void chains_act(struct master *master, uint64_t now_ns)
 {
 	struct chains *chains = master->chains;
 
-	if (!hearing_may_serve(master))
+	if (!master_may_serve(master))
 		return;
 	if (fill_online(master, now_ns))
 		master_publish(master);
-	/* Before anything is decided about chains that are owed. */
-	if (fences_owed(master->fences))
-		fences_act(master, now_ns);
+	master->sessions->deciding(master, now_ns);
 	if (chains->phase == PHASE_DOUBT && command_log_error(master->log) == 0) {
 		/* The store is open again; whether the plan is in it, the state says. */
 		chains->phase = PHASE_LOG;
@@ -373,11 +347,11 @@ void chains_heard(struct master *master, uint64_t now_ns)
 		tell_fenced(master);
 	} else {
 		master->view.hidden = false;
-		chain_manager_hold_leases(chains->manager, false);
+		chain_manager_hold_leases(master->chain_manager, false);
 		fill_usage(master);
 		fill_online(master, now_ns);
 		master_publish(master);
-		chunkservers_renew_late(master, now_ns);
+		master->sessions->renewable(master, now_ns);
 	}
 	chains_act(master, now_ns);
 }
@@ -387,10 +361,9 @@ static void readmit(struct master *master)
 	const struct cluster_map *map = chains_map(master);
 	uint64_t id;
 
-	while (map != NULL && chain_manager_readmit(chains_manager(master), map, &id)) {
-		struct chunkserver *server;
+	while (map != NULL && chain_manager_readmit(master->chain_manager, map, &id)) {
+		const struct chunkserver *server = chunkserver_find(master, id);
 
-		HASH_FIND(hh, master->chunkservers, &id, sizeof(id), server);
 		if (server == NULL || server->stream == NULL)
 			continue;
 		log_info("has to register anew: a target that was refused may come name=%s",
@@ -402,8 +375,8 @@ static void readmit(struct master *master)
 void chains_tick(struct master *master, uint64_t now_ns, uint64_t gap_ns)
 {
 	if (gap_ns != 0)
-		chain_manager_paused(master->chains->manager, gap_ns);
-	if (hearing_may_serve(master))
+		chain_manager_paused(master->chain_manager, gap_ns);
+	if (master_may_serve(master))
 		readmit(master);
 	chains_act(master, now_ns);
 }
@@ -416,7 +389,7 @@ bool chains_settled(const struct master *master)
 bool chains_soon(struct master *master, uint64_t now_ns)
 {
 	return master->chains->phase == PHASE_FENCE ||
-	       chain_manager_soon(master->chains->manager, now_ns);
+	       chain_manager_soon(master->chain_manager, now_ns);
 }
 
 void chains_push_recovery(struct master *master, struct chunkserver *only)
@@ -449,7 +422,7 @@ static int begin_with_fence(struct master *master)
 	if (!take_fenced(chains, servers, count))
 		return -ENOMEM;
 	master->view.hidden = true;
-	chain_manager_hold_leases(chains->manager, true);
+	chain_manager_hold_leases(master->chain_manager, true);
 	chains->phase = PHASE_FENCE;
 	chains->fence_blind = true;
 	tell_fenced(master);
@@ -477,17 +450,15 @@ int chains_start(struct master *master)
 	chains->master = master;
 	chains->plan_sync.done = on_plan_durable;
 	chains->show_sync.done = on_show_durable;
-	chains->manager = chain_manager_new(&options);
-	if (chains->manager == NULL) {
-		free(chains);
-		return -ENOMEM;
-	}
 	master->chains = chains;
+	master->chain_manager = chain_manager_new(&options);
+	if (master->chain_manager == NULL)
+		return -ENOMEM;
 	for (size_t i = 0; i < master->view.map->server_count; i++)
-		chain_manager_restore(chains->manager, master->view.map->servers[i].id,
+		chain_manager_restore(master->chain_manager, master->view.map->servers[i].id,
 				      clock_boottime_ns());
 	state_recovery(master->state, &recovery);
-	chain_manager_set_recovery(chains->manager, recovery.paused);
+	chain_manager_set_recovery(master->chain_manager, recovery.paused);
 	return begin_with_fence(master);
 }
 
@@ -497,9 +468,11 @@ void chains_free(struct master *master)
 
 	if (chains == NULL)
 		return;
-	chain_manager_free(chains->manager);
-	cluster_map_unref(chains->map);
+	chain_manager_free(master->chain_manager);
+	cluster_map_unref(master->chains_map);
 	free(chains->fenced);
 	free(chains);
 	master->chains = NULL;
+	master->chain_manager = NULL;
+	master->chains_map = NULL;
 }

@@ -13,10 +13,8 @@ struct chunkserver;
 int chains_start(struct master *master);
 /* NULL is allowed as master->chains. */
 void chains_free(struct master *master);
-struct chain_manager *chains_manager(struct master *master);
-/* Chains and targets as the state has them: what is decided next is based on this, durable or not.
- * NULL: out of memory. */
-const struct cluster_map *chains_map(struct master *master);
+/* Publishes the view and pushes it to everyone. */
+void master_publish(struct master *master);
 
 /* Does what can be done now; after anything that may have changed something. */
 void chains_act(struct master *master, uint64_t now_ns);

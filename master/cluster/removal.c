@@ -7,8 +7,9 @@
 #include "common/os/clock.h"
 #include "common/os/cond.h"
 #include "common/os/log.h"
-#include "master/cluster/publisher.h"
-#include "master/shared/master.h"
+#include "master/chains/manager.h"
+#include "master/shared/chains.h"
+#include "master/shared/chunkserver_table.h"
 
 #define BATCH_CHUNKS_MAX  1000u
 #define IN_FLIGHT_MAX     16384u /* chunks named and not answered, on all targets together */
@@ -120,6 +121,26 @@ void removals_answer(struct removals *r, uint32_t target_id, uint64_t sequence, 
 	batch_end(r, batch, error != 0);
 }
 
+/* The stream to the server that has this target (referenced); NULL: not there now. */
+static struct rpc_stream *stream_of(const struct removals *r, uint32_t target_id)
+{
+	const struct master *master = r->master;
+	const struct map_target *target = cluster_map_target(master->view.map, target_id);
+	const struct chunkserver *server;
+	uint64_t now_ns;
+
+	if (target == NULL)
+		return NULL;
+	server = chunkserver_find(master, target->server_id);
+	if (server == NULL || server->stream == NULL)
+		return NULL;
+	now_ns = clock_boottime_ns();
+	if (!chain_manager_online(master->chain_manager, server->id, now_ns) ||
+	    !chain_manager_holds(master->chain_manager, server->id, target_id, now_ns))
+		return NULL;
+	return rpc_stream_ref(server->stream->rpc);
+}
+
 /* What was sent on a stream that is not the target's any more, or too long ago. */
 static void fail_doubtful(struct removals *r)
 {
@@ -128,7 +149,7 @@ static void fail_doubtful(struct removals *r)
 
 	HASH_ITER(hh, r->in_flight, batch, next)
 	{
-		struct rpc_stream *rpc = chunkservers_stream_of(r->master, batch->target_id);
+		struct rpc_stream *rpc = stream_of(r, batch->target_id);
 
 		if (rpc != batch->rpc || now_ns > batch->sent_ns + ANSWER_TIMEOUT_NS)
 			batch_fail(r, batch);
@@ -165,7 +186,7 @@ static struct batch *batch_for(struct removals *r, uint32_t target_id)
 	batch->sequence = ++r->last_batch;
 	batch->target_id = target_id;
 	batch->count = 0;
-	batch->rpc = chunkservers_stream_of(r->master, target_id);
+	batch->rpc = stream_of(r, target_id);
 	if (batch->rpc == NULL) {
 		free(batch);
 		return NULL;
@@ -239,7 +260,7 @@ static bool all_members_there(struct removals *r, const struct job *job)
 
 		if (chain->members[i].state == MEMBER_OFFLINE)
 			continue;
-		rpc = chunkservers_stream_of(r->master, chain->members[i].target_id);
+		rpc = stream_of(r, chain->members[i].target_id);
 		if (rpc == NULL)
 			return false;
 		rpc_stream_unref(rpc);
@@ -421,7 +442,7 @@ static void *removals_main(void *arg)
 		/* Even when busy it leaves time, and the lock, to others. */
 		wait_for(r, r->parked ? PARKED_NS : BUSY_NS, false);
 		r->kicked = r->parked = false;
-		if (!r->stop && hearing_may_serve(r->master) &&
+		if (!r->stop && master_may_serve(r->master) &&
 		    command_log_error(r->master->log) == 0)
 			work(r);
 	}

@@ -7,7 +7,10 @@
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "master/chains/manager.h"
+#include "master/cluster/hearing.h"
 #include "master/cluster/publisher.h"
+#include "master/older_store/hearing_rules.h"
+#include "master/shared/chains.h"
 #include "master/sessions/chunkservers.h"
 #include "master/cluster/removal.h"
 
@@ -105,7 +108,7 @@ static bool is_held_by_another(struct master *master, const struct cluster_map *
 		const struct map_target *target = &map->targets[i];
 
 		if (target->server_id == self ||
-		    !chain_manager_holds(chains_manager(master), target->server_id, target->id,
+		    !chain_manager_holds(master->chain_manager, target->server_id, target->id,
 					 now_ns))
 			continue;
 		for (size_t j = 0; j < r->count; j++)
@@ -122,15 +125,15 @@ static bool is_elsewhere(struct master *master, const struct cluster_map *map, c
 	const struct map_server *known = id == 0 ? NULL : cluster_map_server(map, id);
 
 	return known != NULL && strcmp(known->address, address) != 0 &&
-	       (chain_manager_online(chains_manager(master), id, now_ns) ||
-		!chain_manager_harmless(chains_manager(master), id, now_ns));
+	       (chain_manager_online(master->chain_manager, id, now_ns) ||
+		!chain_manager_harmless(master->chain_manager, id, now_ns));
 }
 
 /* 1 when a target has seen what the store does not know: then the store, not the target, is the
  * older. Else 0, or -errno when the store cannot be read. */
 static int knows_more(struct master *master, const Catena__Register *message)
 {
-	char why[HEARING_TEXT_MAX];
+	char why[MASTER_BEHIND_MAX];
 	struct state_life life;
 
 	state_life(master->state, &life);
@@ -169,7 +172,7 @@ static bool is_early(const struct master *master, const struct cluster_map *map,
 {
 	const char *uuids[TARGETS_MAX];
 
-	if (hearing_may_serve(master))
+	if (master_may_serve(master))
 		return false;
 	for (size_t i = 0; i < message->n_targets; i++)
 		uuids[i] = message->targets[i]->uuid;
@@ -205,9 +208,9 @@ static int check(struct chunkserver_stream *stream, const Catena__Register *mess
 		*why = "the master's store does not work";
 		return -more;
 	}
-	if (more != 0 || master->hearing.behind[0] != '\0') {
-		*why = master->hearing.behind;
-		return HEARING_ERROR;
+	if (more != 0 || master->behind[0] != '\0') {
+		*why = master->behind;
+		return MASTER_ERROR_BEHIND;
 	}
 	if (message->name[0] != '\0' && strcmp(message->name, stream->name) != 0) {
 		*why = "the name is not the certificate's";
@@ -287,7 +290,7 @@ static void refuse_old(struct registration *r, const struct cluster_map *map)
 
 	look_up(r);
 	r->refused_count =
-		chain_manager_check(chains_manager(r->master), map, r->states, r->count, refused);
+		chain_manager_check(r->master->chain_manager, map, r->states, r->count, refused);
 	for (size_t i = r->count; i > 0; i--) {
 		hearing_target(r->master, r->states[i - 1].id, refused[i - 1]);
 		if (!refused[i - 1])
@@ -335,7 +338,7 @@ static void push_map(struct chunkserver *server)
 	struct push push = {0};
 
 	chains_push_fence(master, server);
-	if (view->hidden || !chain_manager_settled(chains_manager(master), server->id))
+	if (view->hidden || !chain_manager_settled(master->chain_manager, server->id))
 		return;
 	push_bytes(&push, SERVER_PUSH_MAPS, view->encoded, view->encoded_size);
 	chunkserver_send(server->stream, &push);
@@ -384,15 +387,14 @@ static void registered(struct registration *r)
 
 	if (r->stream->over)
 		return;
-	if (master->hearing.behind[0] != '\0') {
-		refuse(r->stream, HEARING_ERROR, master->hearing.behind);
+	if (master->behind[0] != '\0') {
+		refuse(r->stream, MASTER_ERROR_BEHIND, master->behind);
 		return;
 	}
 	look_up(r);
 	server = adopt(master, &r->server, id);
 	if (server == NULL ||
-	    chain_manager_registered(chains_manager(master), id, r->states, r->count, now_ns) !=
-		    0 ||
+	    chain_manager_registered(master->chain_manager, id, r->states, r->count, now_ns) != 0 ||
 	    fences_acknowledged(master->fences, id, 0) != 0) {
 		refuse(r->stream, ENOMEM, "out of memory");
 		return;

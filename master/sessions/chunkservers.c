@@ -8,6 +8,7 @@
 #include "common/os/log.h"
 #include "master/chains/manager.h"
 #include "master/cluster/publisher.h"
+#include "master/shared/chains.h"
 #include "master/cluster/probes.h"
 #include "master/cluster/removal.h"
 #include "master/shared/unpack.h"
@@ -17,34 +18,6 @@
 #define UNREACHABLE_MAX 256u
 
 static struct log_rate noise;
-
-void chunkserver_stream_unref(struct chunkserver_stream *stream)
-{
-	if (--stream->refs == 0)
-		free(stream);
-}
-
-void chunkserver_send(struct chunkserver_stream *stream, const struct push *push)
-{
-	int rc;
-
-	if (stream->over || push->size == 0)
-		return;
-	rc = push->failed ? -ENOMEM : rpc_stream_send(stream->rpc, push->data, push->size);
-	if (rc == 0 || rc == -EPIPE)
-		return;
-	if (log_rate_ok(&noise, 2))
-		log_warn("stream given up name=%s error=\"%s\"", stream->name, strerror(-rc));
-	rpc_stream_close(stream->rpc);
-}
-
-struct chunkserver *chunkserver_by_name(struct master *master, const char *name)
-{
-	for (struct chunkserver *s = master->chunkservers; s != NULL; s = s->hh.next)
-		if (strcmp(s->name, name) == 0)
-			return s;
-	return NULL;
-}
 
 /* ---- messages ---- */
 
@@ -110,7 +83,7 @@ static void take_syncs(struct master *master, struct chunkserver *server,
 						.copied = from->copied,
 						.damaged = from->damaged != 0};
 		if (is_nearer(server, &syncs[i], i))
-			chain_manager_progress(chains_manager(master), map, &said, now_ns);
+			chain_manager_progress(master->chain_manager, map, &said, now_ns);
 	}
 	free(server->syncs);
 	server->syncs = syncs;
@@ -125,7 +98,7 @@ static void take_fence(struct master *master, const struct chunkserver *server, 
 		log_error("an acknowledgement is lost: out of memory");
 	if (fences_busy(master->fences) || fences_owed(master->fences))
 		fences_act(master, now_ns);
-	chain_manager_owes(chains_manager(master), server->id,
+	chain_manager_owes(master->chain_manager, server->id,
 			   !fences_may_renew(master->fences, server->id));
 }
 
@@ -140,11 +113,11 @@ static void heartbeat(struct chunkserver_stream *stream, const Catena__Heartbeat
 
 	take_syncs(master, server, message, now_ns);
 	for (size_t i = 0; i < message->n_unreachable && i < UNREACHABLE_MAX; i++)
-		chain_manager_unreachable(chains_manager(master), server->id,
+		chain_manager_unreachable(master->chain_manager, server->id,
 					  message->unreachable[i], now_ns);
 	chains_seen(master, server->id, message->map_version);
 	take_fence(master, server, message->fence_version, now_ns);
-	if (!chain_manager_heartbeat(chains_manager(master), server->id, message->leaving != 0,
+	if (!chain_manager_heartbeat(master->chain_manager, server->id, message->leaving != 0,
 				     targets, count, now_ns)) {
 		server->unanswered = message->sequence;
 		return;
@@ -157,7 +130,7 @@ static void heartbeat(struct chunkserver_stream *stream, const Catena__Heartbeat
 
 static void report(struct chunkserver_stream *stream, const Catena__ChainReport *message)
 {
-	struct chain_manager *manager = chains_manager(stream->master);
+	struct chain_manager *manager = stream->master->chain_manager;
 	const struct cluster_map *map = chains_map(stream->master);
 	struct chain_manager_report said = {.server = stream->server->id,
 					    .pool = message->pool,
@@ -194,7 +167,7 @@ static bool handle(struct chunkserver_stream *stream, const Catena__ServerBatch 
 	/* What only time decides is looked at each tick. */
 	if (batch->n_heartbeats + batch->n_reports != 0 &&
 	    (chains_soon(stream->master, now_ns) ||
-	     chain_manager_pressing(chains_manager(stream->master))))
+	     chain_manager_pressing(stream->master->chain_manager)))
 		chains_act(stream->master, now_ns);
 	return true;
 }
@@ -265,7 +238,7 @@ static void on_closed(void *stream_user, struct rpc_stream *rpc, int error)
 	if (stream->server != NULL) {
 		log_info("disconnected name=%s error=\"%s\"", stream->name, rpc_strerror(error));
 		stream->server->stream = NULL;
-		chain_manager_disconnected(chains_manager(master), stream->server->id,
+		chain_manager_disconnected(master->chain_manager, stream->server->id,
 					   clock_boottime_ns());
 		stream->server = NULL;
 		removals_lost(master->removals);
@@ -291,9 +264,9 @@ void chunkservers_renew_late(struct master *master, uint64_t now_ns)
 
 		if (s->stream == NULL || s->unanswered == 0)
 			continue;
-		chain_manager_owes(chains_manager(master), s->id,
+		chain_manager_owes(master->chain_manager, s->id,
 				   !fences_may_renew(master->fences, s->id));
-		if (!chain_manager_renew_late(chains_manager(master), s->id, now_ns))
+		if (!chain_manager_renew_late(master->chain_manager, s->id, now_ns))
 			continue;
 		renew.sequence = s->unanswered;
 		renew.index = command_log_durable(master->log);
@@ -302,11 +275,6 @@ void chunkservers_renew_late(struct master *master, uint64_t now_ns)
 		chunkserver_send(s->stream, &push);
 		push_free(&push);
 	}
-}
-
-bool chunkserver_online(struct master *master, const struct chunkserver *server)
-{
-	return chain_manager_online(chains_manager(master), server->id, clock_boottime_ns());
 }
 
 void chunkservers_turn_away(struct master *master)
@@ -324,34 +292,7 @@ void chunkservers_push_map(struct master *master)
 		return;
 	push_bytes(&push, SERVER_PUSH_MAPS, master->view.encoded, master->view.encoded_size);
 	for (struct chunkserver *s = master->chunkservers; s != NULL; s = s->hh.next)
-		if (s->stream != NULL && chain_manager_settled(chains_manager(master), s->id))
+		if (s->stream != NULL && chain_manager_settled(master->chain_manager, s->id))
 			chunkserver_send(s->stream, &push);
 	push_free(&push);
-}
-
-struct rpc_stream *chunkservers_stream_of(struct master *master, uint32_t target_id)
-{
-	const struct map_target *target = cluster_map_target(master->view.map, target_id);
-	struct chunkserver *server;
-
-	if (target == NULL)
-		return NULL;
-	HASH_FIND(hh, master->chunkservers, &target->server_id, sizeof(target->server_id), server);
-	if (server == NULL || server->stream == NULL || !chunkserver_online(master, server) ||
-	    !chain_manager_holds(chains_manager(master), server->id, target_id,
-				 clock_boottime_ns()))
-		return NULL;
-	return rpc_stream_ref(server->stream->rpc);
-}
-
-void chunkservers_free(struct master *master)
-{
-	struct chunkserver *server, *next;
-
-	HASH_ITER(hh, master->chunkservers, server, next)
-	{
-		HASH_DEL(master->chunkservers, server);
-		free(server->syncs);
-		free(server);
-	}
 }

@@ -11,6 +11,7 @@
 #include "common/os/log.h"
 #include "master/chains/manager.h"
 #include "master/cluster/publisher.h"
+#include "master/shared/chains.h"
 #include "master/sessions/chunkservers.h"
 #include "master/sessions/clients.h"
 
@@ -103,7 +104,7 @@ static bool is_harmless(void *user, uint64_t server)
 	struct master *master = user;
 
 	return chains_settled(master) &&
-	       chain_manager_harmless(chains_manager(master), server, clock_boottime_ns());
+	       chain_manager_harmless(master->chain_manager, server, clock_boottime_ns());
 }
 
 static bool log_owed(struct master *master, bool owed)
@@ -142,7 +143,7 @@ static void expel(struct master *master, const struct fence_action *action)
 	log_warn("target %u does not let go of a client whose session is over: partition=%u",
 		 action->target, action->partition);
 	if (map != NULL)
-		chain_manager_unfit(chains_manager(master), map, &report);
+		chain_manager_unfit(master->chain_manager, map, &report);
 }
 
 static void tell_manager(void *user, uint32_t pool, uint32_t partition, bool owed)
@@ -155,7 +156,7 @@ void fences_act(struct master *master, uint64_t now_ns)
 	struct fence_action action;
 	bool owed = fences_owed(master->fences);
 
-	if (!hearing_may_serve(master))
+	if (!master_may_serve(master))
 		return;
 	while (fences_next(master->fences, now_ns, is_harmless, master, &action)) {
 		if (action.kind == FENCE_COMPLETE)
@@ -164,14 +165,14 @@ void fences_act(struct master *master, uint64_t now_ns)
 			expel(master, &action);
 	}
 	if (owed || fences_owed(master->fences))
-		fences_each_chain(master->fences, tell_manager, chains_manager(master));
+		fences_each_chain(master->fences, tell_manager, master->chain_manager);
 	if (owed && !fences_owed(master->fences))
 		chunkservers_renew_late(master, now_ns);
 }
 
 void fences_tick(struct master *master, uint64_t now_ns)
 {
-	if (!hearing_may_serve(master))
+	if (!master_may_serve(master))
 		return;
 	fences_act(master, now_ns);
 	if (!fences_owed(master->fences) && state_fences_owed(master->state))

@@ -355,7 +355,7 @@ void clients_retry(struct master *master)
 void clients_act(struct master *master, uint64_t now_ns)
 {
 	/* What leases do not look at meanwhile does not count as time. */
-	if (!hearing_may_serve(master))
+	if (!master_may_serve(master))
 		return;
 	struct lease_action action;
 

@@ -221,12 +221,12 @@ static bool open_session(struct client_stream *stream, const Catena__SessionOpen
 
 	if (stream->session != NULL || stream->waiter != 0 || stream->early != NULL)
 		return false;
-	if (master->hearing.behind[0] != '\0') {
-		client_refuse(stream, HEARING_ERROR, master->hearing.behind);
+	if (master->behind[0] != '\0') {
+		client_refuse(stream, MASTER_ERROR_BEHIND, master->behind);
 		return true;
 	}
 	/* A new mount needs a map: without one it could tell of no file where it is. */
-	if (!hearing_may_serve(master) || (open->session_id == 0 && master->view.hidden)) {
+	if (!master_may_serve(master) || (open->session_id == 0 && master->view.hidden)) {
 		wait_for_hearing(stream, open);
 		return true;
 	}
@@ -311,9 +311,8 @@ static bool handle(struct client_stream *stream, const Catena__ClientBatch *batc
 	give_back(stream, batch);
 	forget_answered(stream, batch);
 	for (size_t i = 0; i < batch->n_unreachable && i < UNREACHABLE_MAX; i++)
-		chain_manager_client_unreachable(chains_manager(stream->master),
-						 stream->session->id, batch->unreachable[i],
-						 now_ns);
+		chain_manager_client_unreachable(stream->master->chain_manager, stream->session->id,
+						 batch->unreachable[i], now_ns);
 	if (batch->n_goodbye != 0)
 		say_goodbye(stream, batch->goodbye[0]);
 	return true;
@@ -338,7 +337,7 @@ static void on_message(void *stream_user, struct rpc_stream *rpc, const uint8_t 
 	}
 	master_lock(master);
 	over = stream->over || stream->ended;
-	if (stream->session != NULL && master->hearing.behind[0] != '\0') {
+	if (stream->session != NULL && master->behind[0] != '\0') {
 		rpc_stream_close(rpc);
 		over = true;
 	}
@@ -447,7 +446,7 @@ void clients_turn_away(struct master *master)
 	DL_FOREACH_SAFE(master->early, stream, next)
 	{
 		forget_early(stream);
-		client_refuse(stream, HEARING_ERROR, master->hearing.behind);
+		client_refuse(stream, MASTER_ERROR_BEHIND, master->behind);
 	}
 	HASH_ITER(hh, master->waiting, stream, hashed)
 	{

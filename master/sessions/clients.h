@@ -4,7 +4,11 @@
  * runs on the RPC thread's own data. */
 #ifndef CATENA_MASTER_SESSIONS_CLIENTS_H
 #define CATENA_MASTER_SESSIONS_CLIENTS_H
-#include "master/shared/master.h"
+#include <uthash.h>
+#include "master/sessions/fences.h"
+#include "master/sessions/leases.h"
+#include "master/sessions/sessions.h"
+#include "master/shared/push.h"
 
 /* A session of the store. */
 struct client_session {

@@ -4,39 +4,57 @@
  * main loop (ticks, signals), the log's thread (syncs that are done), the removal thread, the space
  * thread, the probing thread.
  *
- * One lock, the state lock, covers the state, the view, the leases, all sessions and the removal
- * queue's memory. Whoever sends leases, sessions or maps does so with it held, so that what a
- * client hears has the order in which it was decided; replies are sent without it. */
+ * Locks: the state lock alone. It covers the state, the view, the leases, all sessions and the
+ * removal queue's memory. Leases, sessions and maps are sent with it held, so that a client hears
+ * them in the order in which they were decided; replies are sent without it. */
 #ifndef CATENA_MASTER_SHARED_MASTER_H
 #define CATENA_MASTER_SHARED_MASTER_H
+#include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <uthash.h>
 #include "common/kv/kv.h"
-#include "common/rpc/rpc.h"
 #include "common/net/tls.h"
+#include "common/rpc/rpc.h"
 #include "master/log/command_log.h"
 #include "master/shared/config.h"
-#include "master/sessions/fences.h"
-#include "master/cluster/hearing.h"
-#include "master/sessions/leases.h"
-#include "master/shared/push.h"
+#include "master/shared/published_map.h"
 #include "master/shared/refusals.h"
 #include "master/state/state.h"
-#include "master/shared/published_map.h"
 
-#define MASTER_PROTOCOL 1u
-#define MASTER_TICK_MS  100
+#define MASTER_PROTOCOL   1u
+#define MASTER_BEHIND_MAX 512
+/* To clients and chunkservers: the master's store is not fit to serve; it may be tomorrow. */
+#define MASTER_ERROR_BEHIND ENOTRECOVERABLE
 
+struct append_wait;
+struct chain_manager;
 struct chains;
+struct chunkserver;
+struct client_session;
+struct client_stream;
+struct fences;
+struct hearing;
+struct leases;
+struct master;
 struct probes;
 struct removals;
 struct space;
-struct append_wait;
-struct client_session;
-struct client_stream;
-struct chunkserver;
+
+/* What the sessions do when something happens on a floor below them; handed in by master_start().
+ * Locks: the state lock held. */
+struct session_events {
+	/* The view was published: everyone gets it, and ended sessions are looked at anew. */
+	void (*published)(struct master *master);
+	/* A decision about chains is next: what ended sessions owe the chains comes first. */
+	void (*deciding)(struct master *master, uint64_t now_ns);
+	/* Leases of chunkservers that had to wait may be renewed. */
+	void (*renewable)(struct master *master, uint64_t now_ns);
+	/* The master may serve, or there is a map to show: early clients are let in. */
+	void (*admitting)(struct master *master, uint64_t now_ns);
+	/* The store is behind: all streams end. */
+	void (*turning_away)(struct master *master);
+};
 
 struct master {
 	struct master_config config;
@@ -48,9 +66,15 @@ struct master {
 	pthread_mutex_t lock; /* the state lock */
 	bool stopping;
 
-	struct hearing hearing;
+	bool heard;                     /* enough targets since the start (cluster/hearing.h) */
+	char behind[MASTER_BEHIND_MAX]; /* why nothing is served any more; "": it is */
+	struct hearing *hearing;
 	struct refusals refusals;
 	struct view view;
+	struct chain_manager *chain_manager;
+	struct cluster_map *chains_map; /* see chains.h */
+	struct chains *chains;
+	const struct session_events *sessions;
 	struct leases *leases;
 	struct fences *fences;
 	struct client_session *clients; /* by id: every session of the store */
@@ -60,78 +84,15 @@ struct master {
 	struct append_wait *append_waits; /* in the order in which they came */
 	size_t append_wait_count;
 	struct chunkserver *chunkservers; /* by server id: those that registered since the start */
-	struct chains *chains;
 	struct probes *probes;
 	uint64_t last_tick_ns, retry_ns;
 	struct removals *removals;
 	struct space *space;
 };
 
-/* ---- master.c ---- */
-/* Opens store, state and log and listens. One line in @error. */
-int master_start(const struct master_config *config, struct master **out, char *error,
-		 size_t error_size);
-struct kv;
-/* For those that use it without a master. */
-int master_open_store(const struct master_config *config, struct kv **out, char *error,
-		      size_t error_size);
-/* First start: makes the data directory. */
-int master_init(const struct master_config *config, char *error, size_t error_size);
-/* "host:port" as it is, with the real port. */
-void master_address(const struct master *master, char *out, size_t size);
-/* Every MASTER_TICK_MS. */
-void master_tick(struct master *master);
-void master_stop(struct master *master);
-
+/* Takes and releases the state lock. */
 void master_lock(struct master *master);
 void master_unlock(struct master *master);
-
-/* ---- client_fences.c ---- */
-int fences_start(struct master *master); /* -ENOMEM */
-/* The view was published. */
-void fences_shown(struct master *master);
-/* Does what the fences decide; after anything that may have changed them. */
-void fences_act(struct master *master, uint64_t now_ns);
-/* Each tick. */
-void fences_tick(struct master *master, uint64_t now_ns);
-
-/* ---- sessions/clients.c, client_requests.c, client_leases.c ---- */
-extern const struct rpc_stream_handler client_stream_handler;
-int clients_load(struct master *master); /* at start */
-void clients_free(struct master *master);
-/* Does what the leases decide; after anything that may have changed them. */
-void clients_act(struct master *master, uint64_t now_ns);
-/* The store was opened again: what it has and what memory has are made to agree. */
-void clients_reconcile(struct master *master);
-/* Looks again after sessions that could not be closed; now and then. */
-void clients_retry(struct master *master);
-/* Gives rights to append to those that wait for them, as far as they are free; after requests, when
- * a session has ended, and now and then. */
-void client_appends_go(struct master *master, uint64_t now_ns);
-void clients_push_map(struct master *master);
-/* The master may serve, or there is a map to be shown: whoever came too early is let in. */
-void clients_heard(struct master *master, uint64_t now_ns);
-/* Ends all streams. */
-void clients_turn_away(struct master *master);
-
-/* ---- sessions/chunkservers.c ---- */
-extern const struct rpc_stream_handler chunkserver_stream_handler;
-void chunkservers_free(struct master *master);
-void chunkservers_push_map(struct master *master);
-/* Ends the streams of all that have registered. */
-void chunkservers_turn_away(struct master *master);
-/* The stream to who has this target (referenced), or NULL: not there now. */
-struct rpc_stream *chunkservers_stream_of(struct master *master, uint32_t target_id);
-
-/* ---- publisher.c ---- */
-/* Publishes the view and pushes it to everyone. */
-void master_publish(struct master *master);
-
-/* ---- status.c ---- */
-void status_serve(void *server_user, struct rpc_call *call, const struct tls_identity *peer,
-		  const uint8_t *data, size_t size);
-
-/* ---- admin.c ---- */
-void admin_serve(void *server_user, struct rpc_call *call, const struct tls_identity *peer,
-		 const uint8_t *data, size_t size);
+/* True once enough targets were heard, unless the store is behind. Locks: the state lock held. */
+bool master_may_serve(const struct master *master);
 #endif

@@ -13,9 +13,10 @@
 #include "common/os/log.h"
 #include "common/rpc/rpc.h"
 #include "master/older_store/accept_plan.h"
-#include "master/cluster/hearing.h"
 #include "master/shared/master.h"
+#include "master/shared/push.h"
 #include "master/shared/unpack.h"
+#include "master/shell/start.h"
 
 #define TARGETS_MAX 65536u
 
@@ -86,7 +87,7 @@ static void take_registration(struct accept_stream *stream, struct rpc_stream *r
 	Catena__Registered answer = CATENA__REGISTERED__INIT;
 	struct push push = {0};
 
-	answer.error = HEARING_ERROR;
+	answer.error = MASTER_ERROR_BEHIND;
 	answer.message = (char *)"an administrator accepts an older store for this master: it "
 				 "serves when it is started after that";
 	answer.cluster = (char *)state_cluster(a->state);

@@ -1,5 +1,6 @@
 /* admin.c - the Admin call: what administrators set. Answered when it is durable. */
 #define LOG_MODULE "admin"
+#include "master/shell/admin.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -8,7 +9,9 @@
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "master/chains/manager.h"
+#include "master/cluster/hearing.h"
 #include "master/cluster/publisher.h"
+#include "master/shared/chains.h"
 #include "master/shared/unpack.h"
 
 #define DRAIN_MAX      4096u
@@ -112,7 +115,7 @@ static void recovery(struct answer *answer, const Catena__Recovery *request)
 	command_log_propose(master->log, &command, on_applied, answer);
 	if (answer->sync.index == 0)
 		return;
-	chain_manager_set_recovery(chains_manager(master), command.recovery.paused);
+	chain_manager_set_recovery(master->chain_manager, command.recovery.paused);
 	chains_push_recovery(master, NULL);
 	say(answer, 0, "recovery %s, rate %llu bytes/s", request->paused ? "is paused" : "goes on",
 	    (unsigned long long)request->rate);
@@ -123,7 +126,7 @@ static void recovery(struct answer *answer, const Catena__Recovery *request)
 static void accept_one(struct answer *answer, const Catena__AcceptDataLossRequest *request)
 {
 	struct master *master = answer->master;
-	int rc = chain_manager_accept_data_loss(chains_manager(master), chains_map(master),
+	int rc = chain_manager_accept_data_loss(master->chain_manager, chains_map(master),
 						request->pool, request->partition,
 						request->target_id);
 
@@ -152,7 +155,7 @@ static void accept_all(struct answer *answer, const Catena__AcceptDataLossReques
 		return;
 	}
 	for (uint32_t p = 0; p < pool->partitions; p++)
-		count += chain_manager_accept_data_loss(chains_manager(master), chains_map(master),
+		count += chain_manager_accept_data_loss(master->chain_manager, chains_map(master),
 							request->pool, p, request->target_id) == 0
 				 ? 1
 				 : 0;
@@ -182,7 +185,7 @@ static void accept_loss(struct answer *answer, const Catena__AcceptDataLossReque
 
 static void execute(struct answer *answer, const Catena__AdminRequest *request)
 {
-	char why[HEARING_TEXT_MAX + 64];
+	char why[MASTER_BEHIND_MAX + 64];
 
 	if (hearing_describe(answer->master, why, sizeof(why))) {
 		say(answer, EAGAIN, "%s", why);

@@ -15,7 +15,7 @@
 #include "common/os/ready.h"
 #include "common/rpc/rpc.h"
 #include "master/shell/accept.h"
-#include "master/shared/master.h"
+#include "master/shell/start.h"
 
 #define EXIT_USAGE  64
 #define EXIT_CONFIG 78

@@ -1,6 +1,6 @@
-/* master.c - the master's life: opening its parts in order, ticking, ending them in reverse. */
+/* start.c - the master's life: opening its parts in order, ticking, ending them in reverse. */
 #define LOG_MODULE "master"
-#include "master/shared/master.h"
+#include "master/shell/start.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +10,12 @@
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "master/cluster/publisher.h"
+#include "master/sessions/fences.h"
+#include "master/sessions/leases.h"
+#include "master/sessions/sessions.h"
+#include "master/shared/chunkserver_table.h"
+#include "master/shell/admin.h"
+#include "master/shell/status.h"
 #include "master/servers/failure_domain.h"
 #include "master/cluster/hearing.h"
 #include "master/cluster/probes.h"
@@ -29,16 +35,6 @@ static const struct rpc_method methods[] = {
 	{.path = "/catena.Master/Admin", .unary = admin_serve},
 	{0},
 };
-
-void master_lock(struct master *master)
-{
-	pthread_mutex_lock(&master->lock);
-}
-
-void master_unlock(struct master *master)
-{
-	pthread_mutex_unlock(&master->lock);
-}
 
 /* ---- the store ---- */
 
@@ -236,8 +232,12 @@ static int start_parts(struct master *master, char *error, size_t error_size)
 		return rc;
 	}
 	master_lock(master);
-	hearing_start(master, clock_boottime_ns());
+	rc = hearing_start(master, clock_boottime_ns());
 	master_unlock(master);
+	if (rc != 0) {
+		snprintf(error, error_size, "cannot start: %s", strerror(-rc));
+		return rc;
+	}
 	return rpc_server_start(&rpc, &master->rpc, error, error_size);
 }
 
@@ -253,6 +253,7 @@ int master_start(const struct master_config *config, struct master **out, char *
 		return -ENOMEM;
 	}
 	master->config = *config;
+	master->sessions = &session_events;
 	pthread_mutex_init(&master->lock, NULL);
 	rc = tls_files_check(&tls, TLS_ROLE_MASTER, &master->self, error, error_size);
 	if (rc == 0)
@@ -304,7 +305,7 @@ void master_tick(struct master *master)
 	gap_ns = master->last_tick_ns == 0 ? 0 : now_ns - master->last_tick_ns;
 	hearing_look(master, now_ns);
 	chains_tick(master, now_ns, gap_ns > PAUSE_NS ? gap_ns : 0);
-	if (now_ns >= master->retry_ns && hearing_may_serve(master)) {
+	if (now_ns >= master->retry_ns && master_may_serve(master)) {
 		master->retry_ns = now_ns + RETRY_NS;
 		clients_retry(master);
 	}

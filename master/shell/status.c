@@ -1,11 +1,13 @@
 /* status.c - the Status call: what there is and how it is. */
 #define LOG_MODULE "status"
+#include "master/shell/status.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "master/chains/manager.h"
+#include "master/cluster/hearing.h"
 #include "master/cluster/publisher.h"
 #include "master/sessions/chunkservers.h"
 #include "master/sessions/clients.h"
@@ -110,7 +112,7 @@ static int fill_targets(struct master *master, Catena__StatusReply *reply,
 		Catena__TargetStatus *out = &status->targets[i];
 		struct chain_manager_status is = {0};
 
-		chain_manager_target_status(chains_manager(master), map, map->targets[i].id, now_ns,
+		chain_manager_target_status(master->chain_manager, map, map->targets[i].id, now_ns,
 					    &is);
 		catena__target_status__init(out);
 		out->id = map->targets[i].id;
@@ -131,7 +133,7 @@ static int fill_targets(struct master *master, Catena__StatusReply *reply,
 static int fill_chains(struct master *master, Catena__StatusReply *reply,
 		       struct chains_status *status)
 {
-	char line[HEARING_TEXT_MAX + 64];
+	char line[MASTER_BEHIND_MAX + 64];
 	struct state_recovery recovery;
 	int rc = fill_syncs(master, reply, status);
 
@@ -144,9 +146,9 @@ static int fill_chains(struct master *master, Catena__StatusReply *reply,
 	reply->recovery = &status->recovery;
 	if (hearing_describe(master, line, sizeof(line)))
 		add_warning(status, line);
-	if (master->hearing.behind[0] == '\0') /* else that is why all are refused */
+	if (master->behind[0] == '\0') /* else that is why all are refused */
 		refusals_describe(&master->refusals, clock_boottime_ns(), add_warning, status);
-	chain_manager_warnings(chains_manager(master), master->view.map, clock_boottime_ns(),
+	chain_manager_warnings(master->chain_manager, master->view.map, clock_boottime_ns(),
 			       add_warning, status);
 	reply->n_warnings = status->warning_count;
 	reply->warnings = status->warnings;

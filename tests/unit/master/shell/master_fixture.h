@@ -15,7 +15,7 @@
 #include "common/os/cond.h"
 #include "common/os/log.h"
 #include "common/rpc/rpc.h"
-#include "master/shared/master.h"
+#include "master/shell/start.h"
 #include "tests/lib/tree.h"
 #include "tests/lib/catena_ca.h"
 

@@ -1,0 +1,47 @@
+/* chunkserver_table.h - the chunkservers that have registered since the master started, and their
+ * streams.
+ *
+ * Locks: the state lock held. */
+#ifndef CATENA_MASTER_SHARED_CHUNKSERVER_TABLE_H
+#define CATENA_MASTER_SHARED_CHUNKSERVER_TABLE_H
+#include <uthash.h>
+#include "master/shared/master.h"
+#include "master/shared/push.h"
+
+#define SERVER_SYNCS_MAX 512u
+struct server_sync {
+	uint32_t pool, partition, target;
+	uint64_t epoch, compared, copied;
+	bool damaged;
+};
+
+/* A server that has registered since the master started. */
+struct chunkserver {
+	uint64_t id;
+	char name[TLS_NAME_MAX];
+	char address[MAP_NAME_MAX];
+	struct chunkserver_stream *stream; /* NULL: not connected */
+	uint64_t unanswered;               /* sequence of a heartbeat; 0: none */
+	struct server_sync *syncs;         /* of its last heartbeat */
+	size_t sync_count;
+	UT_hash_handle hh;
+};
+
+struct chunkserver_stream {
+	struct master *master;
+	struct rpc_stream *rpc; /* valid until the stream is over */
+	unsigned refs;
+	bool over;
+	bool registering; /* in the log, not durable yet */
+	char name[TLS_NAME_MAX];
+	struct chunkserver *server; /* NULL: not registered, or not any more */
+};
+
+/* NULL: it has not registered. */
+struct chunkserver *chunkserver_find(const struct master *master, uint64_t id);
+struct chunkserver *chunkserver_by_name(const struct master *master, const char *name);
+/* Sends; a chunkserver that does not read loses its stream. */
+void chunkserver_send(struct chunkserver_stream *stream, const struct push *push);
+void chunkserver_stream_unref(struct chunkserver_stream *stream);
+void chunkservers_free(struct master *master); /* at the end */
+#endif
