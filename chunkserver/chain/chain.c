@@ -68,7 +68,7 @@ void operation_add(struct request *r, enum chain_action_kind kind)
 	struct chain_action *action = action_add(r->env, kind);
 
 	action->chain = r->chain;
-	action->request = &r->public;
+	action->request = &r->work;
 	r->refs++;
 	if (kind == CHAIN_ABORT)
 		abort_counts(r->chain);
@@ -117,7 +117,7 @@ static bool still_wanted(struct chain_action *action)
 	case CHAIN_PREPARE:
 		if (!r->dropped)
 			return true;
-		chain_prepared(&r->public, -ECANCELED, false);
+		chain_prepared(&r->work, -ECANCELED, false);
 		return false;
 	case CHAIN_COMMIT:
 		if (r->dropped) {
@@ -264,7 +264,7 @@ void chain_tick(struct chain_env *env)
 static void begin_anew(struct chain *chain)
 {
 	drop_everything(chain, FRAME_STATUS_NOT_READY, FRAME_STATUS_GAP);
-	chain->resumable = false;
+	chain->outbound.resumable = false;
 }
 
 void chain_store_failed(struct chain_env *env)
@@ -297,8 +297,8 @@ struct chain *chain_new(struct chain_env *env, uint32_t pool, uint32_t partition
 	chain->pool = pool;
 	chain->partition = partition;
 	chain->config.self = -1;
-	chain->next_index = chain->previous_index = -1;
-	chain->down_free = UINT64_MAX;
+	chain->role.next = chain->role.previous = -1;
+	chain->outbound.free_bytes = UINT64_MAX;
 	DL_APPEND(env->chains, chain);
 	return chain;
 }
@@ -312,7 +312,7 @@ void chain_free(struct chain *chain)
 	env = chain->env;
 	early_drop(chain, 0);
 	walk_drop(chain);
-	chain->copying = false;
+	chain->walk.copying = false;
 	inbound_lose(chain);
 	held_refuse(chain, 0, 0);
 	drop_queued(chain, 0, 0);
@@ -347,39 +347,39 @@ uint64_t chain_epoch(const struct chain *chain)
 
 uint64_t chain_next_server(const struct chain *chain, uint32_t *target_id)
 {
-	if (chain->next_index < 0)
+	if (chain->role.next < 0)
 		return 0;
 	if (target_id != NULL)
-		*target_id = chain->config.members[chain->next_index].target_id;
-	return chain->config.members[chain->next_index].server_id;
+		*target_id = chain->config.members[chain->role.next].target_id;
+	return chain->config.members[chain->role.next].server_id;
 }
 
 uint64_t chain_previous_server(const struct chain *chain)
 {
-	return chain->previous_index < 0 ? 0
-					 : chain->config.members[chain->previous_index].server_id;
+	return chain->role.previous < 0 ? 0 : chain->config.members[chain->role.previous].server_id;
 }
 
 bool chain_is_head(const struct chain *chain)
 {
-	return chain->head;
+	return chain->role.head;
 }
 
 bool chain_is_ready(const struct chain *chain)
 {
 	if (FAULTY(SERVE_UNREADY))
 		return true;
-	return chain->in_sync && !chain->env->failed && !chain->unfit && !chain->outdated &&
-	       chain->removals_before == 0 && (chain->head || chain->in_ready) &&
-	       (chain->tail || chain->out_ready);
+	return chain->role.in_sync && !chain->env->failed && chain->copy.state != COPY_UNFIT &&
+	       !chain->copy.outdated && chain->removals_before == 0 &&
+	       (chain->role.head || chain->inbound.ready) &&
+	       (chain->role.tail || chain->outbound.ready);
 }
 
 uint64_t chain_space(struct chain *chain)
 {
 	uint64_t free_bytes = chain->env->ops->free_bytes(chain->env->ctx);
 
-	if (link_strict(chain) && chain->down_free < free_bytes)
-		free_bytes = chain->down_free;
+	if (link_strict(chain) && chain->outbound.free_bytes < free_bytes)
+		free_bytes = chain->outbound.free_bytes;
 	return free_bytes;
 }
 
@@ -437,16 +437,16 @@ struct chain_counts chain_count(const struct chain *chain)
 {
 	struct chain_counts counts = chain->counts;
 
-	counts.link = chain->link;
+	counts.link = chain->outbound.link;
 	counts.queued = chain->queued;
 	counts.pending = chain->pending_count;
 	counts.held = chain->held_count;
 	counts.strict = link_strict(chain);
-	counts.walking = chain->walk != NULL;
-	counts.damaged = chain->damaged;
-	counts.outdated = chain->outdated;
-	if (chain->walk != NULL) {
-		struct sync_counts walk = sync_walk_counts(chain->walk);
+	counts.walking = chain->walk.catchup != NULL;
+	counts.damaged = chain->walk.damaged;
+	counts.outdated = chain->copy.outdated;
+	if (chain->walk.catchup != NULL) {
+		struct sync_counts walk = sync_walk_counts(chain->walk.catchup);
 
 		counts.walk_compared = walk.compared;
 		counts.walk_copied = walk.bytes;

@@ -75,7 +75,7 @@ struct chain_source {
 };
 
 /* A request inside the member. What stands here is for the caller to read. */
-struct chain_request {
+struct chain_work {
 	uint8_t op; /* enum frame_op */
 	bool sync;
 	bool closing; /* FRAME_CLOSING */
@@ -119,7 +119,7 @@ enum chain_report {
 struct chain_action {
 	enum chain_action_kind kind;
 	struct chain *chain;
-	struct chain_request *request; /* valid until the next chain_next() */
+	struct chain_work *request; /* valid until the next chain_next() */
 	uint64_t conn;
 	uint64_t serial;
 	enum chain_report report;
@@ -208,13 +208,12 @@ void chain_gone(struct chain *chain, const struct chunk_key *keys, size_t count)
 
 /* With an error: @touched says that bytes which the chunk has may have been gone over all the
  * same. */
-void chain_prepared(struct chain_request *request, int error, bool touched);
-void chain_committed(struct chain_request *request, int error, bool touched);
-void chain_synced(struct chain_request *request, int error);
+void chain_prepared(struct chain_work *request, int error, bool touched);
+void chain_committed(struct chain_work *request, int error, bool touched);
+void chain_synced(struct chain_work *request, int error);
 /* @payload (taken over) has what was read; length may be less than asked. */
-void chain_read_done(struct chain_request *request, int error, struct buf *payload,
-		     uint64_t version);
-void chain_removed(struct chain_request *request, int error);
+void chain_read_done(struct chain_work *request, int error, struct buf *payload, uint64_t version);
+void chain_removed(struct chain_work *request, int error);
 void chain_all_synced(struct chain_env *env, uint64_t serial, int error);
 /* Takes over @buf: start is 0, length what was asked, checksums filled in. */
 void chain_walk_read(struct chain_env *env, uint64_t serial, int error, struct buf *buf,

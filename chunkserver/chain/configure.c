@@ -34,11 +34,11 @@ static void find_neighbours(struct chain *chain, int tail)
 	for (int i = (int)config->count - 1; i >= 0; i--)
 		if (config->members[i].state == MEMBER_SYNCING)
 			first_syncing = i;
-	if (chain->in_sync) {
-		chain->next_index = chain->tail ? first_syncing : neighbour(config, 1);
-		chain->previous_index = chain->head ? -1 : neighbour(config, -1);
+	if (chain->role.in_sync) {
+		chain->role.next = chain->role.tail ? first_syncing : neighbour(config, 1);
+		chain->role.previous = chain->role.head ? -1 : neighbour(config, -1);
 	} else if (chain_is_member(chain) && first_syncing == config->self) {
-		chain->previous_index = tail;
+		chain->role.previous = tail;
 	}
 }
 
@@ -53,20 +53,20 @@ static void find_roles(struct chain *chain)
 		last = i;
 		first = first < 0 ? i : first;
 	}
-	chain->in_sync =
+	chain->role.in_sync =
 		chain_is_member(chain) && config->members[config->self].state == MEMBER_IN_SYNC;
-	chain->head = chain->in_sync && first == config->self;
-	chain->tail = chain->in_sync && last == config->self;
-	chain->next_index = chain->previous_index = -1;
+	chain->role.head = chain->role.in_sync && first == config->self;
+	chain->role.tail = chain->role.in_sync && last == config->self;
+	chain->role.next = chain->role.previous = -1;
 	find_neighbours(chain, last);
-	chain->next_in_sync = chain->next_index >= 0 &&
-			      config->members[chain->next_index].state == MEMBER_IN_SYNC;
+	chain->role.next_in_sync =
+		chain->role.next >= 0 && config->members[chain->role.next].state == MEMBER_IN_SYNC;
 }
 
 static void leave(struct chain *chain)
 {
 	drop_everything(chain, FRAME_STATUS_NOT_MINE, FRAME_STATUS_NOT_MINE);
-	chain->mixed = false;
+	chain->copy.state = COPY_WHOLE;
 }
 
 /* ---- what was said before its time ---- */
@@ -112,7 +112,7 @@ static void early_arrive(struct chain *chain)
 
 static void outdated(struct chain *chain, uint64_t epoch, const char *of)
 {
-	chain->outdated = true;
+	chain->copy.outdated = true;
 	if (log_rate_ok(&outdated_rate, 5))
 		log_error("the master's chain is older than %s here: this copy is kept as it is, "
 			  "and serves nothing pool=%u partition=%u epoch=%llu "
@@ -175,16 +175,16 @@ static bool follows(const struct chain *chain, const struct chain_config *old)
 		     old->members[before].state != MEMBER_IN_SYNC))
 			return false;
 	}
-	return chain->previous_index >= 0;
+	return chain->role.previous >= 0;
 }
 
 /* Did the new successor come behind us before, waited for by everyone between? */
 static bool precedes(const struct chain *chain, const struct chain_config *old, int old_next,
 		     bool was_strict)
 {
-	int next = !chain->next_in_sync
+	int next = !chain->role.next_in_sync
 			   ? -1
-			   : index_of(old, chain->config.members[chain->next_index].target_id);
+			   : index_of(old, chain->config.members[chain->role.next].target_id);
 
 	if (next < 0 || next < old->self || old->members[next].state == MEMBER_OFFLINE)
 		return false;
@@ -195,26 +195,25 @@ static void settle_readiness(struct chain *chain, const struct chain_config *old
 			     bool was_in_sync)
 {
 	if (!was_member)
-		chain->in_ready = chain->out_ready = false;
-	if (!chain->head && (!follows(chain, old) || (was_in_sync && !chain->in_sync)))
-		chain->in_ready = false;
+		chain->inbound.ready = chain->outbound.ready = false;
+	if (!chain->role.head && (!follows(chain, old) || (was_in_sync && !chain->role.in_sync)))
+		chain->inbound.ready = false;
 	/* Parts of our copy are the dead predecessor's: another member goes first, and makes us
 	 * whole again. If there is none, ours still has all that was ever answered. */
-	chain->unfit = chain->head && chain->mixed && report_unfit(chain);
-	if (chain->head && !chain->unfit)
-		chain->mixed = false;
+	if (chain->role.head && chain->copy.state != COPY_WHOLE)
+		chain->copy.state = report_unfit(chain) ? COPY_UNFIT : COPY_WHOLE;
 }
 
 void chain_configure(struct chain *chain, const struct chain_config *config)
 {
 	const struct chain_config old = chain->config;
-	bool was_head = chain->head, was_member = chain_is_member(chain);
-	bool was_in_sync = chain->in_sync, was_strict = link_strict(chain);
-	int old_next = chain->next_index;
+	bool was_head = chain->role.head, was_member = chain_is_member(chain);
+	bool was_in_sync = chain->role.in_sync, was_strict = link_strict(chain);
+	int old_next = chain->role.next;
 
 	if (is_outdated(chain, config))
 		return;
-	chain->outdated = false;
+	chain->copy.outdated = false;
 	if (config->epoch == chain->config.epoch)
 		return;
 	chain->config = *config;
@@ -223,7 +222,9 @@ void chain_configure(struct chain *chain, const struct chain_config *config)
 		chain->env->ops->set_epoch(chain->env->ctx, chain->pool, chain->partition,
 					   config->epoch);
 	find_roles(chain);
-	chain->strict = chain->unfit = false;
+	chain->outbound.strict = false;
+	if (chain->copy.state == COPY_UNFIT)
+		chain->copy.state = COPY_MIXED;
 	if (!chain_is_member(chain)) {
 		leave(chain);
 		early_arrive(chain);
@@ -232,26 +233,26 @@ void chain_configure(struct chain *chain, const struct chain_config *config)
 	log_debug("configured pool=%u partition=%u epoch=%llu self=%d of=%u", chain->pool,
 		  chain->partition, (unsigned long long)config->epoch, config->self, config->count);
 	settle_readiness(chain, &old, was_member, was_in_sync);
-	chain->resumable = precedes(chain, &old, old_next, was_strict);
+	chain->outbound.resumable = precedes(chain, &old, old_next, was_strict);
 	/* Frames of the old epoch are refused for their epoch, and because of this. */
 	if (!FAULTY(NO_EPOCH_CHECK))
 		inbound_lose(chain);
 	/* What we have committed is not known to be the chain's any more: those who come before us
 	 * now need not have it, nor do those behind us what they have not answered. */
-	if (!chain->in_sync || (!chain->head && !follows(chain, &old))) {
+	if (!chain->role.in_sync || (!chain->role.head && !follows(chain, &old))) {
 		drop_pending(chain, FRAME_STATUS_EPOCH, 0);
-		chain->out_ready = false;
+		chain->outbound.ready = false;
 	}
 	/* Those who come before us now have what was begun here, or nobody does: then we are the
 	 * head, and it is ours to give to the others. The rest was answered to nobody. */
-	if (!was_head && (chain->head || follows(chain, &old)) && chain->in_sync)
+	if (!was_head && (chain->role.head || follows(chain, &old)) && chain->role.in_sync)
 		drop_not_begun(chain, FRAME_STATUS_EPOCH);
-	else if (!was_head || !chain->head)
+	else if (!was_head || !chain->role.head)
 		drop_queued(chain, FRAME_STATUS_EPOCH, 0);
-	if (!was_head || !chain->head)
+	if (!was_head || !chain->role.head)
 		held_refuse(chain, FRAME_STATUS_EPOCH, 0);
 	/* Only now, since it may be that nobody has to be waited for. */
-	chain->out_conn = 0; /* the caller says which one it is now */
+	chain->outbound.conn = 0; /* the caller says which one it is now */
 	link_reset(chain);
 	if (!link_strict(chain)) {
 		pending_go_on(chain);

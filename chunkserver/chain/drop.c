@@ -19,8 +19,8 @@ void drop_from(struct request *r, uint32_t for_client, uint32_t for_server)
 	/* What comes next follows the last that stays. */
 	chunk->last = chunk->committed;
 	DL_FOREACH(chunk->queue, r)
-	if (is_update(r) && !r->dropped && r->public.version > chunk->last)
-		chunk->last = r->public.version;
+	if (is_update(r) && !r->dropped && r->work.version > chunk->last)
+		chunk->last = r->work.version;
 	/* A removal that waits for these would wait for ever. */
 	if (chunk->queue == NULL)
 		gone_go_on(chunk->chain);
@@ -36,7 +36,7 @@ static struct request *not_begun(const struct chain_chunk *chunk)
 	DL_FOREACH(chunk->queue, r)
 	{
 		/* What is copied has its end with the walk that it came by. */
-		if (!is_update(r) && r->public.op != FRAME_FLUSH)
+		if (!is_update(r) && r->work.op != FRAME_FLUSH)
 			return chunk->queue;
 		if (request_begun(r) && !r->dropped)
 			from = r->next;
@@ -108,7 +108,7 @@ static bool is_copied(const struct chain_chunk *chunk)
 	const struct request *r;
 
 	DL_FOREACH(chunk->queue, r)
-	if (!is_update(r) && r->public.op != FRAME_FLUSH)
+	if (!is_update(r) && r->work.op != FRAME_FLUSH)
 		return true;
 	return false;
 }
@@ -141,9 +141,9 @@ static void sync_again(struct chain *chain)
 
 	DL_FOREACH2(chain->pending, r, chain_next)
 	{
-		if (r->synced || r->syncing)
+		if (r->flush != FLUSH_WANTED)
 			continue;
-		r->syncing = true;
+		r->flush = FLUSH_UNDER_WAY;
 		operation_add(r, CHAIN_SYNC);
 	}
 }
@@ -183,5 +183,5 @@ void drop_everything(struct chain *chain, uint32_t for_client, uint32_t for_serv
 	drop_queued(chain, for_client, for_server);
 	inbound_lose(chain);
 	link_reset(chain);
-	chain->in_ready = chain->out_ready = false;
+	chain->inbound.ready = chain->outbound.ready = false;
 }

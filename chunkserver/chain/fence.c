@@ -14,8 +14,8 @@ bool fence_refuses(const struct chain_env *env, uint64_t client_id)
 
 void fence_count(struct request *r)
 {
-	if (r->fenced || r->dropped || r->env->sessions == NULL || !frame_is_update(r->public.op) ||
-	    !cluster_map_session_over(r->env->sessions, r->public.client_id))
+	if (r->fenced || r->dropped || r->env->sessions == NULL || !frame_is_update(r->work.op) ||
+	    !cluster_map_session_over(r->env->sessions, r->work.client_id))
 		return;
 	r->fenced = true;
 	r->env->fenced++;
@@ -92,9 +92,10 @@ void chain_env_sessions(struct chain_env *env, struct cluster_map *map)
  * and what a client had begun whose session is over would take effect after all. */
 static bool not_compared(const struct chain *chain)
 {
-	if (!chain_is_member(chain) || !chain->in_sync)
+	if (!chain_is_member(chain) || !chain->role.in_sync)
 		return false;
-	return chain->head ? !chain->tail && !chain->out_ready : !chain->in_ready;
+	return chain->role.head ? !chain->role.tail && !chain->outbound.ready
+				: !chain->inbound.ready;
 }
 
 size_t chain_env_fenced(const struct chain_env *env)

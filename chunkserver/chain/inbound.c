@@ -15,35 +15,36 @@ static struct log_rate bad_rate;
 
 void suspect_add(struct chain *chain, const struct chunk_key *key)
 {
-	for (unsigned i = 0; i < chain->suspect_count; i++)
-		if (chunk_key_equal(&chain->suspects[i], key))
+	for (unsigned i = 0; i < chain->copy.suspect_count; i++)
+		if (chunk_key_equal(&chain->copy.suspects[i], key))
 			return;
-	if (chain->suspect_count < SUSPECTS_MAX)
-		chain->suspects[chain->suspect_count++] = *key;
+	if (chain->copy.suspect_count < SUSPECTS_MAX)
+		chain->copy.suspects[chain->copy.suspect_count++] = *key;
 }
 
 void damage_found(struct chain *chain, const struct chunk_key *key)
 {
 	suspect_add(chain, key);
 	/* What comes from the predecessor now would find the damage again: it has to compare. */
-	if (!chain->head)
-		chain->in_ready = false;
+	if (!chain->role.head)
+		chain->inbound.ready = false;
 	(void)report_unfit(chain);
 }
 
 static void suspect_remove(struct chain *chain, const struct chunk_key *key)
 {
-	for (unsigned i = 0; i < chain->suspect_count; i++)
-		if (chunk_key_equal(&chain->suspects[i], key))
-			chain->suspects[i--] = chain->suspects[--chain->suspect_count];
+	for (unsigned i = 0; i < chain->copy.suspect_count; i++)
+		if (chunk_key_equal(&chain->copy.suspects[i], key))
+			chain->copy.suspects[i--] =
+				chain->copy.suspects[--chain->copy.suspect_count];
 }
 
 static bool is_suspect(void *arg, const struct chunk_key *key)
 {
 	const struct chain *chain = arg;
 
-	for (unsigned i = 0; i < chain->suspect_count; i++)
-		if (chunk_key_equal(&chain->suspects[i], key))
+	for (unsigned i = 0; i < chain->copy.suspect_count; i++)
+		if (chunk_key_equal(&chain->copy.suspects[i], key))
 			return true;
 	return false;
 }
@@ -62,29 +63,30 @@ static void drop_held_forwards(struct chain *chain)
 
 void inbound_end_refuse(struct chain *chain)
 {
-	if (chain->end_wanted)
-		answer(chain, &chain->end_source, &chain->end_header, FRAME_STATUS_GAP, 0, NULL);
-	chain->end_wanted = false;
+	if (chain->inbound.end.wanted)
+		answer(chain, &chain->inbound.end.source, &chain->inbound.end.header,
+		       FRAME_STATUS_GAP, 0, NULL);
+	chain->inbound.end.wanted = false;
 }
 
 void inbound_lose(struct chain *chain)
 {
-	struct inbound_compare *c = chain->compare;
+	struct inbound_compare *c = chain->inbound.compare;
 
-	chain->inbound = INBOUND_LOST;
-	chain->in_conn = 0;
+	chain->inbound.state = INBOUND_LOST;
+	chain->inbound.conn = 0;
 	inbound_end_refuse(chain);
-	chain->all_sync = 0;
+	chain->inbound.end.flush_serial = 0;
 	if (c != NULL)
 		answer(chain, &c->source, &c->header, FRAME_STATUS_GAP, 0, NULL);
 	free(c);
-	chain->compare = NULL;
+	chain->inbound.compare = NULL;
 	drop_held_forwards(chain);
 }
 
 void chain_source_lost(struct chain *chain, uint64_t conn)
 {
-	if (conn != 0 && chain->in_conn == conn)
+	if (conn != 0 && chain->inbound.conn == conn)
 		inbound_lose(chain);
 	if (conn != 0 && chain->early.source.conn == conn)
 		early_drop(chain, 0);
@@ -92,20 +94,20 @@ void chain_source_lost(struct chain *chain, uint64_t conn)
 
 void inbound_changed(struct chain *chain)
 {
-	chain->in_changed = true;
-	chain->out_ready = false;
-	chain->resumable = false;
-	if (chain->link == CHAIN_LINK_UP || chain->link == CHAIN_LINK_COMPARING)
+	chain->inbound.changed = true;
+	chain->outbound.ready = false;
+	chain->outbound.resumable = false;
+	if (chain->outbound.link == CHAIN_LINK_UP || chain->outbound.link == CHAIN_LINK_COMPARING)
 		link_set(chain, CHAIN_LINK_WAIT);
 }
 
 static void begin(struct chain *chain, uint64_t conn)
 {
 	inbound_lose(chain);
-	chain->inbound = INBOUND_SYNCING;
-	chain->in_conn = conn;
-	chain->in_ready = false;
-	chain->in_changed = false;
+	chain->inbound.state = INBOUND_SYNCING;
+	chain->inbound.conn = conn;
+	chain->inbound.ready = false;
+	chain->inbound.changed = false;
 	/* What waits for space would be waited for: it will come again. */
 	retry_requests(chain, true);
 }
@@ -114,11 +116,11 @@ static void begin(struct chain *chain, uint64_t conn)
 
 static void compare_answer(struct chain *chain, uint32_t status)
 {
-	struct inbound_compare *c = chain->compare;
+	struct inbound_compare *c = chain->inbound.compare;
 	uint32_t bytes = (c->compare.count + 7) / 8;
 	struct buf *buf = NULL;
 
-	chain->compare = NULL;
+	chain->inbound.compare = NULL;
 	if (status == FRAME_OK && bytes > 0) {
 		buf = chain->env->ops->store.buffer(chain->env->ctx, bytes);
 		if (buf == NULL) {
@@ -151,14 +153,14 @@ static void remove_keys(struct chain *chain, const struct chain_source *source,
 {
 	struct request *r = request_new(chain, source, header, NULL);
 
-	r->public.keys = chain_alloc(count * sizeof(*keys));
-	memcpy(r->public.keys, keys, count * sizeof(*keys));
-	r->public.key_count = count;
+	r->work.keys = chain_alloc(count * sizeof(*keys));
+	memcpy(r->work.keys, keys, count * sizeof(*keys));
+	r->work.key_count = count;
 	for (uint32_t i = 0; i < count; i++)
 		drop_chunk_pending(chain, &keys[i]);
 	r->state = REQUEST_READING;
 	r->waiting = true;
-	r->public.epoch = chain->config.epoch;
+	r->work.epoch = chain->config.epoch;
 	chain->removals++;
 	DL_APPEND2(chain->reading, r, chain_prev, chain_next);
 	gone_go_on(chain);
@@ -174,7 +176,7 @@ static bool in_range(const struct sync_compare *compare, const struct chunk_key 
 
 bool inbound_compares(const struct chain *chain, const struct chunk_key *key)
 {
-	return chain->compare != NULL && in_range(&chain->compare->compare, key);
+	return chain->inbound.compare != NULL && in_range(&chain->inbound.compare->compare, key);
 }
 
 /* The records of the range must be at rest. */
@@ -189,7 +191,7 @@ static bool range_busy(const struct chain *chain, const struct sync_compare *com
 }
 
 /* What came for these chunks before comes first, or it would make them anew. */
-static bool keys_busy(struct chain *chain, const struct chain_request *request)
+static bool keys_busy(struct chain *chain, const struct chain_work *request)
 {
 	for (uint32_t i = 0; i < request->key_count; i++) {
 		const struct chain_chunk *chunk = chunk_find(chain, &request->keys[i]);
@@ -206,7 +208,7 @@ void gone_go_on(struct chain *chain)
 
 	DL_FOREACH2(chain->reading, r, chain_next)
 	{
-		if (!r->waiting || keys_busy(chain, &r->public))
+		if (!r->waiting || keys_busy(chain, &r->work))
 			continue;
 		r->waiting = false;
 		operation_add(r, CHAIN_REMOVE);
@@ -216,7 +218,7 @@ void gone_go_on(struct chain *chain)
 /* Removes what the predecessor does not have. True: nothing (more) to remove. */
 static bool remove_extra(struct chain *chain)
 {
-	struct inbound_compare *c = chain->compare;
+	struct inbound_compare *c = chain->inbound.compare;
 	const struct chain_source nobody = {0};
 	struct chunk_key keys[REMOVE_BATCH];
 	int n = 0;
@@ -239,7 +241,7 @@ static bool remove_extra(struct chain *chain)
 
 void inbound_go_on(struct chain *chain)
 {
-	struct inbound_compare *c = chain->compare;
+	struct inbound_compare *c = chain->inbound.compare;
 	int rc;
 
 	/* What a former predecessor has had removed is not compared before it is gone. */
@@ -258,11 +260,11 @@ void inbound_go_on(struct chain *chain)
 	}
 	if (remove_extra(chain))
 		compare_answer(chain, FRAME_OK);
-	else if (chain->compare != NULL)
-		chain->compare->removing = true;
+	else if (chain->inbound.compare != NULL)
+		chain->inbound.compare->removing = true;
 }
 
-void chain_removed(struct chain_request *request, int error)
+void chain_removed(struct chain_work *request, int error)
 {
 	struct request *r = request_of(request);
 	struct chain *chain = r->chain;
@@ -270,7 +272,7 @@ void chain_removed(struct chain_request *request, int error)
 	r->env->operations--;
 	if (chain != NULL && r->source.conn != 0) {
 		if (error == 0)
-			chain_gone(chain, r->public.keys, r->public.key_count);
+			chain_gone(chain, r->work.keys, r->work.key_count);
 		else
 			trouble(chain);
 		request_end(r, error == 0 ? FRAME_OK : FRAME_STATUS_NOT_READY, NULL);
@@ -278,8 +280,8 @@ void chain_removed(struct chain_request *request, int error)
 		request_over(r);
 		if (error == -EIO)
 			trouble(chain);
-		if (chain->compare != NULL && chain->compare->removing) {
-			chain->compare->removing = false;
+		if (chain->inbound.compare != NULL && chain->inbound.compare->removing) {
+			chain->inbound.compare->removing = false;
 			if (error != 0)
 				compare_failed(chain, error);
 			else
@@ -304,14 +306,14 @@ static uint32_t compare_range(struct chain *chain, const struct chain_source *so
 	}
 	if (c->compare.first)
 		begin(chain, source->conn);
-	if (chain->inbound != INBOUND_SYNCING || chain->in_conn != source->conn ||
-	    chain->compare != NULL) {
+	if (chain->inbound.state != INBOUND_SYNCING || chain->inbound.conn != source->conn ||
+	    chain->inbound.compare != NULL) {
 		free(c);
 		return FRAME_STATUS_GAP;
 	}
 	c->source = *source;
 	c->header = *header;
-	chain->compare = c;
+	chain->inbound.compare = c;
 	inbound_go_on(chain);
 	return FRAME_OK;
 }
@@ -323,7 +325,7 @@ static uint32_t compare_gone(struct chain *chain, const struct chain_source *sou
 	struct chunk_key keys[SYNC_GONE_MAX];
 	int count;
 
-	if (chain->inbound == INBOUND_LOST || chain->in_conn != source->conn)
+	if (chain->inbound.state == INBOUND_LOST || chain->inbound.conn != source->conn)
 		return FRAME_STATUS_GAP;
 	count = sync_gone_decode(buf_payload(payload), payload->length, gone);
 	if (count < 0)
@@ -350,7 +352,7 @@ static uint32_t compare_blocks(struct chain *chain, const struct chain_source *s
 	uint32_t status = FRAME_STATUS_NOT_READY, bytes;
 	int rc;
 
-	if (chain->inbound != INBOUND_SYNCING || chain->in_conn != source->conn)
+	if (chain->inbound.state != INBOUND_SYNCING || chain->inbound.conn != source->conn)
 		return FRAME_STATUS_GAP;
 	blocks = chain_alloc(sizeof(*blocks));
 	if (sync_blocks_decode(buf_payload(payload), payload->length, blocks) < 0) {
@@ -385,15 +387,15 @@ out:
 static uint32_t resume_arrived(struct chain *chain, const struct chain_source *source,
 			       const struct frame_header *header)
 {
-	if (!chain->in_ready && !FAULTY(RESUME_UNEQUAL))
+	if (!chain->inbound.ready && !FAULTY(RESUME_UNEQUAL))
 		return FRAME_STATUS_GAP;
 	inbound_lose(chain);
-	chain->inbound = INBOUND_DONE;
-	chain->in_conn = source->conn;
-	chain->in_ready = true;
-	chain->end_wanted = true;
-	chain->end_source = *source;
-	chain->end_header = *header;
+	chain->inbound.state = INBOUND_DONE;
+	chain->inbound.conn = source->conn;
+	chain->inbound.ready = true;
+	chain->inbound.end.wanted = true;
+	chain->inbound.end.source = *source;
+	chain->inbound.end.header = *header;
 	link_consider(chain);
 	inbound_end_answer(chain);
 	return FRAME_OK;
@@ -437,7 +439,7 @@ static uint32_t copy_arrived(struct chain *chain, const struct chain_source *sou
 	int rc;
 
 	info.version = 0;
-	if (chain->inbound != INBOUND_SYNCING || chain->in_conn != source->conn)
+	if (chain->inbound.state != INBOUND_SYNCING || chain->inbound.conn != source->conn)
 		return FRAME_STATUS_GAP;
 	if (!at_blocks(header) ||
 	    (header->op == FRAME_SYNC_COMMIT &&
@@ -455,7 +457,8 @@ static uint32_t copy_arrived(struct chain *chain, const struct chain_source *sou
 	if (rc < 0)
 		return EIO;
 	r = request_new(chain, source, header, payload == NULL ? NULL : buf_ref(payload));
-	chain->mixed = true;
+	if (chain->copy.state == COPY_WHOLE)
+		chain->copy.state = COPY_MIXED;
 	/* Updates may follow it at once. */
 	if (header->op == FRAME_SYNC_COMMIT)
 		chunk->last = info.version;
@@ -467,12 +470,11 @@ void inbound_complete(struct request *r)
 {
 	struct chain *chain = r->chain;
 	struct chain_chunk *chunk = r->chunk;
-	const struct chunk_key key = r->public.key;
+	const struct chunk_key key = r->work.key;
 	struct chunk_info info;
-	int rc = sync_commit_decode(buf_payload(r->public.payload), r->public.payload->length,
-				    &info);
+	int rc = sync_commit_decode(buf_payload(r->work.payload), r->work.payload->length, &info);
 
-	if (rc == 0 && chain->inbound != INBOUND_SYNCING)
+	if (rc == 0 && chain->inbound.state != INBOUND_SYNCING)
 		rc = -ECANCELED;
 	if (rc == 0)
 		rc = chain->env->ops->store.complete(chain->env->ctx, &key, &info);
@@ -499,19 +501,20 @@ void inbound_complete(struct request *r)
 
 void inbound_end_answer(struct chain *chain)
 {
-	if (!chain->end_wanted || chain->end_waits > 0 || chain->end_behind > 0 ||
-	    chain->all_sync != 0 || link_holds(chain))
+	if (!chain->inbound.end.wanted || chain->inbound.end.uncommitted > 0 ||
+	    chain->inbound.end.unanswered > 0 || chain->inbound.end.flush_serial != 0 ||
+	    link_holds(chain))
 		return;
-	chain->end_wanted = false;
-	answer(chain, &chain->end_source, &chain->end_header, FRAME_OK, 0, NULL);
+	chain->inbound.end.wanted = false;
+	answer(chain, &chain->inbound.end.source, &chain->inbound.end.header, FRAME_OK, 0, NULL);
 }
 
 /* Equal from now on. */
 static void inbound_done(struct chain *chain)
 {
-	chain->inbound = INBOUND_DONE;
-	chain->in_ready = true;
-	chain->mixed = false;
+	chain->inbound.state = INBOUND_DONE;
+	chain->inbound.ready = true;
+	chain->copy.state = COPY_WHOLE;
 	link_consider(chain);
 	inbound_end_answer(chain);
 }
@@ -522,11 +525,11 @@ void chain_all_synced(struct chain_env *env, uint64_t serial, int error)
 
 	env->operations--;
 	DL_FOREACH(env->chains, chain)
-	if (chain->all_sync == serial)
+	if (chain->inbound.end.flush_serial == serial)
 		break;
 	if (chain == NULL)
 		return;
-	chain->all_sync = 0;
+	chain->inbound.end.flush_serial = 0;
 	if (error == 0) {
 		inbound_done(chain);
 		return;
@@ -541,18 +544,19 @@ static void sync_everything(struct chain *chain)
 {
 	struct chain_action *action = action_add(chain->env, CHAIN_SYNC_ALL);
 
-	chain->all_sync = ++chain->env->last_id;
+	chain->inbound.end.flush_serial = ++chain->env->last_id;
 	chain->env->operations++;
 	action->chain = chain;
-	action->serial = chain->all_sync;
+	action->serial = chain->inbound.end.flush_serial;
 	action->header.key = (struct chunk_key){.pool = chain->pool, .partition = chain->partition};
 }
 
 void inbound_end_go_on(struct chain *chain)
 {
-	if (chain->inbound != INBOUND_SYNCING || !chain->end_wanted || chain->all_sync != 0)
+	if (chain->inbound.state != INBOUND_SYNCING || !chain->inbound.end.wanted ||
+	    chain->inbound.end.flush_serial != 0)
 		return;
-	if ((!chain->in_sync || chain->in_changed) && !FAULTY(NO_SYNC_AT_END))
+	if ((!chain->role.in_sync || chain->inbound.changed) && !FAULTY(NO_SYNC_AT_END))
 		sync_everything(chain);
 	else
 		inbound_done(chain);
@@ -564,7 +568,7 @@ static void wait_for_one(struct chain *chain, struct request *r)
 	if (!link_strict(chain))
 		return;
 	r->end_waits = true;
-	chain->end_behind++;
+	chain->inbound.end.unanswered++;
 }
 
 /* The predecessor may have nothing of them pending itself: if this member died, it would take those
@@ -574,7 +578,7 @@ static void wait_for_queues(struct chain *chain)
 	struct chain_chunk *chunk;
 	struct request *r;
 
-	chain->end_waits = chain->end_behind = 0;
+	chain->inbound.end.uncommitted = chain->inbound.end.unanswered = 0;
 	DL_FOREACH2(chain->pending, r, chain_next)
 	wait_for_one(chain, r);
 	DL_FOREACH(chain->chunks, chunk)
@@ -582,7 +586,7 @@ static void wait_for_queues(struct chain *chain)
 		DL_FOREACH(chunk->queue, r)
 		{
 			r->before_end = true;
-			chain->end_waits++;
+			chain->inbound.end.uncommitted++;
 			wait_for_one(chain, r);
 		}
 	}
@@ -591,14 +595,14 @@ static void wait_for_queues(struct chain *chain)
 static uint32_t end_arrived(struct chain *chain, const struct chain_source *source,
 			    const struct frame_header *header)
 {
-	if (chain->inbound != INBOUND_SYNCING || chain->in_conn != source->conn ||
-	    chain->compare != NULL || chain->end_wanted)
+	if (chain->inbound.state != INBOUND_SYNCING || chain->inbound.conn != source->conn ||
+	    chain->inbound.compare != NULL || chain->inbound.end.wanted)
 		return FRAME_STATUS_GAP;
-	chain->end_wanted = true;
-	chain->end_source = *source;
-	chain->end_header = *header;
+	chain->inbound.end.wanted = true;
+	chain->inbound.end.source = *source;
+	chain->inbound.end.header = *header;
 	wait_for_queues(chain);
-	if (chain->end_waits == 0)
+	if (chain->inbound.end.uncommitted == 0)
 		inbound_end_go_on(chain);
 	return FRAME_OK;
 }
@@ -610,7 +614,7 @@ void sync_arrived(struct chain *chain, const struct chain_source *source,
 
 	if ((header->flags & FRAME_FORWARD) == 0)
 		status = EACCES;
-	else if (chain->env->failed || chain->env->stopped || chain->outdated)
+	else if (chain->env->failed || chain->env->stopped || chain->copy.outdated)
 		status = FRAME_STATUS_NOT_READY;
 	else if (header->op == FRAME_SYNC_COMPARE)
 		status = compare_arrived(chain, source, header, payload);

@@ -32,12 +32,25 @@ struct waiter {
 	struct chain_source source;
 };
 
+/* What a committed request needs of the successor. */
+enum request_successor {
+	SUCCESSOR_TO_SEND,
+	SUCCESSOR_SENT, /* with id, on the connection that stands */
+	SUCCESSOR_ANSWERED,
+	SUCCESSOR_NOT_ASKED /* the walk's to copy: its answer is not waited for */
+};
+
+/* Is it on this member's own disk, when it has to be? */
+enum request_flush { FLUSH_WANTED, FLUSH_UNDER_WAY, FLUSH_DONE };
+
 struct request {
-	struct chain_request public; /* first: the caller's pointers are to it */
+	struct chain_work work; /* first: the caller's pointers are to it */
 	struct chain_env *env;
 	struct chain *chain; /* NULL: over */
 	struct chain_chunk *chunk;
 	enum request_state state;
+	enum request_successor successor;
+	enum request_flush flush;
 	unsigned refs;
 	struct chain_source source;
 	struct waiter *waiters;
@@ -45,18 +58,13 @@ struct request {
 	bool fenced;     /* an update of a session that is over: counts in env->fenced */
 	bool touched;    /* broken off by the store, and its bytes may be in the copy */
 	bool duplicate;  /* applied before; is only passed on and answered */
-	bool forwarded;  /* with id, on the connection that stands */
-	bool down_done;  /* the successor has answered */
-	bool left;       /* the walk's to copy: nobody waits for the successor */
-	bool before_end; /* came before the SYNC_END that waits for it */
-	bool end_waits;  /* likewise, until those behind have it, too */
-	bool synced;     /* own disk, when it has to be */
+	bool before_end; /* came before the SYNC_END that waits for it: counts in end.uncommitted */
+	bool end_waits;  /* likewise, until those behind have it, too: counts in end.unanswered */
 	bool waiting;    /* removal: for its chunks' queues */
 	bool crowded;    /* an update: its client is to be told that the chunk's ids are many */
 	/* Of a client: the version that it was answered last, or 0, and in which epoch; 0: it does
 	 * not say. */
 	uint64_t wanted, wanted_epoch;
-	bool syncing;      /* store_sync() is under way */
 	uint64_t admitted; /* bytes that count in in_flight */
 	uint64_t id;
 	uint64_t sent_ns; /* when it was forwarded */
@@ -80,8 +88,65 @@ struct chain_chunk {
 	unsigned pins;                   /* of code that walks over the lists */
 };
 
-/* Of the link from the predecessor. */
-enum inbound { INBOUND_LOST, INBOUND_SYNCING, INBOUND_DONE };
+#define SUSPECTS_MAX 64u
+#define GONE_BIT     (1ull << 63) /* of request ids of notices of removal */
+
+/* What the member is by its configuration. */
+struct chain_role {
+	int next, previous; /* indexes of its neighbours; -1: none */
+	bool head, tail, in_sync;
+	bool next_in_sync; /* the successor is a member whose word counts */
+};
+
+enum copy_state {
+	COPY_WHOLE,
+	COPY_MIXED, /* copied to, and not made equal since: parts may be of two members */
+	COPY_UNFIT  /* likewise, at the head: another member goes before us */
+};
+
+/* What the store here holds. */
+struct chain_copy {
+	enum copy_state state;
+	bool outdated;           /* the chain that we are told of is older than our copy */
+	uint64_t reported_epoch; /* in which the master was told that the copy is unfit */
+	struct chunk_key suspects[SUSPECTS_MAX]; /* damaged here: to be copied by the next walk */
+	unsigned suspect_count;
+};
+
+/* The link to the successor. */
+struct chain_outbound {
+	enum chain_link link;
+	uint64_t conn;  /* 0: none */
+	bool ready;     /* was up since this member began, and the copy only changed by updates */
+	bool altered;   /* not so any more, which the link is to be told: see copy_altered() */
+	bool strict;    /* a syncing successor has everything, and is waited for in this epoch */
+	bool resumable; /* it has been equal before, as far as we know: no walk is needed */
+	uint64_t resume_id;           /* of the question whether that is so; 0: not asked */
+	unsigned removals_unanswered; /* notices of removal that it may not have got */
+	uint64_t tell_until_ns; /* the successor hears of removals until then, see chain_gone() */
+	uint64_t retry_at_ns, backoff_ns;
+	uint64_t free_bytes; /* of the members from the successor on, as told last */
+	uint64_t probe_id;   /* of the PING that asks for news of that; 0: none */
+	uint64_t probed_ns;
+};
+
+/* The walk that makes the successor equal. */
+struct chain_walk {
+	struct sync_walk *catchup; /* NULL: none */
+	bool running;              /* its steps are being taken */
+	bool counted;              /* among env->copying_walks */
+	bool damaged;              /* the last one that ended found chunks that cannot be read */
+	bool copying; /* no update of copy_key is begun: the walk copies it, or is about to */
+	struct chunk_key copy_key;
+	uint64_t serial;
+	struct {
+		uint64_t id;  /* of a frame of the walk not yet answered; 0: free */
+		bool content; /* it has blocks of a chunk */
+	} frames[SYNC_WINDOW + 1];
+	unsigned content; /* frames' worth of blocks being read, or not yet answered */
+};
+
+enum inbound_state { INBOUND_LOST, INBOUND_SYNCING, INBOUND_DONE };
 
 /* What a SYNC_COMPARE still has to do. */
 struct inbound_compare {
@@ -94,8 +159,25 @@ struct inbound_compare {
 	uint8_t bitmap[SYNC_BITMAP_MAX];
 };
 
-#define SUSPECTS_MAX 64u
-#define GONE_BIT     (1ull << 63) /* of request ids of notices of removal */
+/* A SYNC_END (or the question of a resume) that waits for its answer. */
+struct inbound_end {
+	bool wanted;           /* it is to be answered when our link is up */
+	size_t uncommitted;    /* updates that came before it, and are not committed yet */
+	size_t unanswered;     /* those that the members behind have not answered yet */
+	uint64_t flush_serial; /* of the flush of everything that comes before that; 0: none */
+	struct chain_source source;
+	struct frame_header header;
+};
+
+/* The link from the predecessor. */
+struct chain_inbound {
+	enum inbound_state state;
+	uint64_t conn;
+	bool ready;   /* was completed since this member began, and no new one has begun */
+	bool changed; /* this time something was copied to us or removed */
+	struct inbound_end end;
+	struct inbound_compare *compare; /* NULL: none */
+};
 
 struct chain {
 	struct chain_env *env;
@@ -103,60 +185,17 @@ struct chain {
 	struct chain *walk_prev, *walk_next; /* env->walking */
 	uint32_t pool, partition;
 	struct chain_config config;
-	int next_index, previous_index; /* -1: none */
-	bool head, tail, in_sync;
-	bool next_in_sync;    /* the successor is a member whose word counts */
-	bool mixed;           /* copied to, and not made equal since: parts may be of two members */
-	bool unfit;           /* mixed, and the head: another member goes before us */
-	bool outdated;        /* the chain that we are told of is older than our copy */
-	uint64_t unfit_epoch; /* in which the master was told */
+	struct chain_role role;
+	struct chain_copy copy;
+	struct chain_outbound outbound;
+	struct chain_walk walk;
+	struct chain_inbound inbound;
 	struct { /* what came for an epoch that we have not heard of yet; conn 0: none */
 		struct chain_source source;
 		struct frame_header header;
 		struct buf *payload;
 	} early;
-
-	/* Successor. */
-	enum chain_link link;
-	uint64_t out_conn; /* 0: none */
-	bool out_ready; /* was up since this member began, and the copy only changed by updates */
-	bool altered;   /* not so any more, which the link is to be told: see copy_altered() */
-	bool strict;    /* a syncing successor has everything, and is waited for in this epoch */
-	bool resumable; /* it has been equal before, as far as we know: no walk is needed */
-	unsigned gone_unanswered; /* notices of removal that it may not have got */
-	uint64_t resume_id;       /* of the question whether that is so; 0: not asked */
-	uint64_t tell_until_ns;   /* the successor hears of removals until then, see chain_gone() */
-	struct sync_walk *walk;
-	bool walk_running; /* its steps are being taken */
-	bool walk_counted; /* among copying_walks */
-	bool damaged;      /* so did the last one that ended */
-	bool copying;      /* no update of copy_key is begun: the walk copies it, or is about to */
-	struct chunk_key copy_key;
-	uint64_t walk_serial;
-	struct {
-		uint64_t id;  /* of a frame of the walk not yet answered; 0: free */
-		bool content; /* it has blocks of a chunk */
-	} walk_frames[SYNC_WINDOW + 1];
-	unsigned walk_content; /* frames' worth of blocks being read, or not yet answered */
-	uint64_t retry_at_ns, backoff_ns;
-	uint64_t down_free, down_free_ns, probed_ns;
-	uint64_t probe_id;
 	struct chain_counts counts;
-
-	/* Predecessor. */
-	enum inbound inbound;
-	uint64_t in_conn;
-	bool in_ready;     /* was completed since this member began, and no new one has begun */
-	bool in_changed;   /* this time something was copied to us or removed */
-	bool end_wanted;   /* SYNC_END is to be answered when our link is up */
-	size_t end_waits;  /* for updates that came before it, and are not committed yet */
-	size_t end_behind; /* for those that those behind have not answered yet */
-	uint64_t all_sync; /* serial of the sync of everything that comes before that; 0: none */
-	struct chain_source end_source;
-	struct frame_header end_header;
-	struct inbound_compare *compare;         /* NULL: none */
-	struct chunk_key suspects[SUSPECTS_MAX]; /* damaged here: to be copied by the next walk */
-	unsigned suspect_count;
 
 	struct chain_chunk *chunks;
 	size_t aborting;         /* aborts that the store has not been told of yet */
@@ -379,18 +418,19 @@ static inline bool leased(const struct chain_env *env)
 /* Nothing is answered without the successor. */
 static inline bool link_strict(const struct chain *chain)
 {
-	return chain->link != CHAIN_LINK_NONE && (chain->next_in_sync || chain->strict);
+	return chain->outbound.link != CHAIN_LINK_NONE &&
+	       (chain->role.next_in_sync || chain->outbound.strict);
 }
 
 /* Updates wait for the link before they get their place. */
 static inline bool link_holds(const struct chain *chain)
 {
-	return link_strict(chain) && chain->link != CHAIN_LINK_UP;
+	return link_strict(chain) && chain->outbound.link != CHAIN_LINK_UP;
 }
 
-static inline struct request *request_of(struct chain_request *public)
+static inline struct request *request_of(struct chain_work *work)
 {
-	return (struct request *)(void *)public;
+	return (struct request *)(void *)work;
 }
 
 /* The store has begun with it. */
@@ -408,6 +448,6 @@ static inline bool request_begun(const struct request *r)
 
 static inline bool is_update(const struct request *r)
 {
-	return frame_is_update(r->public.op);
+	return frame_is_update(r->work.op);
 }
 #endif

@@ -32,35 +32,35 @@ static void take_back(struct chain *chain)
 
 	DL_FOREACH2(chain->pending, r, chain_next)
 	{
-		if (r->forwarded)
+		if (r->successor == SUCCESSOR_SENT)
 			table_remove(&chain->env->ids, &r->id_node);
-		r->forwarded = false;
-		r->down_done = false;
+		if (r->successor != SUCCESSOR_NOT_ASKED)
+			r->successor = SUCCESSOR_TO_SEND;
 	}
-	chain->probe_id = 0;
+	chain->outbound.probe_id = 0;
 }
 
 static void came_up(struct chain *chain)
 {
 	struct request *r;
 
-	chain->out_ready = true;
-	chain->backoff_ns = 0;
-	if (!chain->next_in_sync && !FAULTY(NEVER_STRICT))
-		chain->strict = true;
+	chain->outbound.ready = true;
+	chain->outbound.backoff_ns = 0;
+	if (!chain->role.next_in_sync && !FAULTY(NEVER_STRICT))
+		chain->outbound.strict = true;
 	/* From now on what it lacks is pending here. */
-	chain->resumable = link_strict(chain);
+	chain->outbound.resumable = link_strict(chain);
 	DL_FOREACH2(chain->pending, r, chain_next)
 	forward(r);
 	held_accept(chain);
 	inbound_end_answer(chain);
-	if (!chain->next_in_sync)
+	if (!chain->role.next_in_sync)
 		report_synced(chain);
 }
 
 void link_set(struct chain *chain, enum chain_link link)
 {
-	enum chain_link old = chain->link;
+	enum chain_link old = chain->outbound.link;
 
 	if (link == old)
 		return;
@@ -68,11 +68,11 @@ void link_set(struct chain *chain, enum chain_link link)
 	log_debug("link pool=%u partition=%u epoch=%llu from=%s to=%s", chain->pool,
 		  chain->partition, (unsigned long long)chain->config.epoch, chain_link_name(old),
 		  chain_link_name(link));
-	chain->link = link;
-	chain->resume_id = 0;
-	if (link != CHAIN_LINK_UP && chain->gone_unanswered > 0) {
-		chain->gone_unanswered = 0;
-		chain->resumable = false;
+	chain->outbound.link = link;
+	chain->outbound.resume_id = 0;
+	if (link != CHAIN_LINK_UP && chain->outbound.removals_unanswered > 0) {
+		chain->outbound.removals_unanswered = 0;
+		chain->outbound.resumable = false;
 	}
 	if (old == CHAIN_LINK_COMPARING)
 		walk_drop(chain);
@@ -92,32 +92,32 @@ void link_set(struct chain *chain, enum chain_link link)
 
 void link_reset(struct chain *chain)
 {
-	if (chain->next_index < 0)
+	if (chain->role.next < 0)
 		link_set(chain, CHAIN_LINK_NONE);
 	else
-		link_set(chain, chain->out_conn == 0 ? CHAIN_LINK_DOWN : CHAIN_LINK_WAIT);
-	chain->retry_at_ns = 0;
-	chain->backoff_ns = 0;
-	chain->down_free = UINT64_MAX;
+		link_set(chain, chain->outbound.conn == 0 ? CHAIN_LINK_DOWN : CHAIN_LINK_WAIT);
+	chain->outbound.retry_at_ns = 0;
+	chain->outbound.backoff_ns = 0;
+	chain->outbound.free_bytes = UINT64_MAX;
 }
 
 void chain_connection(struct chain *chain, uint64_t conn)
 {
-	if (chain->next_index < 0 || conn == chain->out_conn)
+	if (chain->role.next < 0 || conn == chain->outbound.conn)
 		return;
-	if (chain->link != CHAIN_LINK_DOWN)
+	if (chain->outbound.link != CHAIN_LINK_DOWN)
 		link_set(chain, CHAIN_LINK_DOWN);
-	chain->out_conn = conn;
+	chain->outbound.conn = conn;
 	if (conn == 0)
 		return;
-	chain->retry_at_ns = 0;
+	chain->outbound.retry_at_ns = 0;
 	link_set(chain, CHAIN_LINK_WAIT);
 	link_consider(chain);
 }
 
 void link_retry(struct chain *chain, uint32_t status)
 {
-	if (chain->link != CHAIN_LINK_UP && chain->link != CHAIN_LINK_COMPARING)
+	if (chain->outbound.link != CHAIN_LINK_UP && chain->outbound.link != CHAIN_LINK_COMPARING)
 		return;
 	/* That a neighbour is not so far yet is nothing to tell. */
 	if (status != FRAME_OK && status != FRAME_STATUS_NOT_READY &&
@@ -125,30 +125,31 @@ void link_retry(struct chain *chain, uint32_t status)
 	    log_rate_ok(&retry_rate, 5))
 		log_warn(
 			"successor refuses pool=%u partition=%u link=%s status=%s: comparing again",
-			chain->pool, chain->partition, chain_link_name(chain->link),
+			chain->pool, chain->partition, chain_link_name(chain->outbound.link),
 			frame_status_name(status));
 	/* It is not what it was thought to be. */
 	if (status == FRAME_STATUS_GAP)
-		chain->resumable = false;
-	chain->backoff_ns = chain->backoff_ns == 0 ? BACKOFF_MIN_NS : 2 * chain->backoff_ns;
-	if (chain->backoff_ns > CHAIN_BACKOFF_NS)
-		chain->backoff_ns = CHAIN_BACKOFF_NS;
-	chain->retry_at_ns = chain->env->now_ns + chain->backoff_ns;
+		chain->outbound.resumable = false;
+	chain->outbound.backoff_ns =
+		chain->outbound.backoff_ns == 0 ? BACKOFF_MIN_NS : 2 * chain->outbound.backoff_ns;
+	if (chain->outbound.backoff_ns > CHAIN_BACKOFF_NS)
+		chain->outbound.backoff_ns = CHAIN_BACKOFF_NS;
+	chain->outbound.retry_at_ns = chain->env->now_ns + chain->outbound.backoff_ns;
 	link_set(chain, CHAIN_LINK_WAIT);
 }
 
 void copy_altered(struct chain *chain)
 {
-	chain->altered = true;
-	chain->out_ready = false;
+	chain->outbound.altered = true;
+	chain->outbound.ready = false;
 }
 
 void link_altered(struct chain *chain)
 {
-	if (!chain->altered)
+	if (!chain->outbound.altered)
 		return;
-	chain->altered = false;
-	chain->out_ready = false;
+	chain->outbound.altered = false;
+	chain->outbound.ready = false;
 	link_retry(chain, FRAME_OK);
 }
 
@@ -157,13 +158,13 @@ struct chain_action *send_to_next(struct chain *chain, uint8_t op)
 	struct chain_action *action = action_add(chain->env, CHAIN_SEND);
 
 	action->chain = chain;
-	action->conn = chain->out_conn;
+	action->conn = chain->outbound.conn;
 	action->header = (struct frame_header){
 		.op = op,
 		.request_id = ++chain->env->last_id,
 		.key = {.pool = chain->pool, .partition = chain->partition},
 		.epoch = chain->config.epoch,
-		.arg = chain->config.members[chain->next_index].target_id,
+		.arg = chain->config.members[chain->role.next].target_id,
 	};
 	return action;
 }
@@ -174,7 +175,8 @@ static bool waits_too_long(const struct chain *chain)
 {
 	const struct request *r = chain->pending;
 
-	return chain->link == CHAIN_LINK_UP && r != NULL && r->forwarded &&
+	return chain->outbound.link == CHAIN_LINK_UP && r != NULL &&
+	       r->successor == SUCCESSOR_SENT &&
 	       chain->env->now_ns - r->sent_ns > CHAIN_PATIENCE_NS;
 }
 
@@ -185,7 +187,8 @@ static bool resume(struct chain *chain)
 	struct chain_action *action;
 	struct buf *buf;
 
-	if (!chain->resumable || !chain->out_ready || !(chain->head || chain->in_ready))
+	if (!chain->outbound.resumable || !chain->outbound.ready ||
+	    !(chain->role.head || chain->inbound.ready))
 		return false;
 	buf = env->ops->store.buffer(env->ctx, SYNC_RESUME_BYTES);
 	if (buf == NULL)
@@ -199,7 +202,7 @@ static bool resume(struct chain *chain)
 	action->payload = buf;
 	action->header.flags = FRAME_FORWARD;
 	action->header.length = buf->length;
-	chain->resume_id = action->header.request_id;
+	chain->outbound.resume_id = action->header.request_id;
 	return true;
 }
 
@@ -210,10 +213,11 @@ void link_consider(struct chain *chain)
 	link_altered(chain);
 	if (waits_too_long(chain))
 		link_retry(chain, ETIMEDOUT);
-	if (chain->walk != NULL)
+	if (chain->walk.catchup != NULL)
 		walk_go_on(chain); /* it may have had to wait for its turn to copy */
-	if (chain->link != CHAIN_LINK_WAIT || env->failed || env->now_ns < chain->retry_at_ns ||
-	    chain->unfit || chain->outdated || resume(chain) || !(chain->head || chain->in_ready))
+	if (chain->outbound.link != CHAIN_LINK_WAIT || env->failed ||
+	    env->now_ns < chain->outbound.retry_at_ns || chain->copy.state == COPY_UNFIT ||
+	    chain->copy.outdated || resume(chain) || !(chain->role.head || chain->inbound.ready))
 		return;
 	/* A member that is in-sync is compared while nothing goes on here, since it is waited for;
 	 * others while everything does, but not too many at a time. */
@@ -228,7 +232,7 @@ void link_consider(struct chain *chain)
 
 static void space_told(struct chain *chain, uint64_t free_bytes)
 {
-	chain->down_free = free_bytes;
+	chain->outbound.free_bytes = free_bytes;
 }
 
 static struct request *request_by_id(struct chain *chain, uint64_t id)
@@ -247,11 +251,11 @@ static struct request *request_by_id(struct chain *chain, uint64_t id)
 
 static void resume_answered(struct chain *chain, uint32_t status)
 {
-	chain->resume_id = 0;
+	chain->outbound.resume_id = 0;
 	if (status == FRAME_OK) {
 		link_set(chain, CHAIN_LINK_UP);
 	} else if (status == FRAME_STATUS_GAP) {
-		chain->resumable = false;
+		chain->outbound.resumable = false;
 		link_set(chain, CHAIN_LINK_WAIT);
 		link_consider(chain);
 	} else {
@@ -265,19 +269,19 @@ void chain_answer(struct chain *chain, uint64_t conn, const struct frame_header 
 	struct frame_header told = *header;
 	struct request *r;
 
-	if (conn == 0 || conn != chain->out_conn || header->request_id == 0)
+	if (conn == 0 || conn != chain->outbound.conn || header->request_id == 0)
 		return;
 	link_altered(chain);
 	if ((header->request_id & GONE_BIT) != 0) {
-		chain->gone_unanswered -= chain->gone_unanswered > 0;
+		chain->outbound.removals_unanswered -= chain->outbound.removals_unanswered > 0;
 		if (header->status != FRAME_OK) {
-			chain->resumable = false;
+			chain->outbound.resumable = false;
 			link_retry(chain, header->status);
 		}
 		return;
 	}
-	if (header->request_id == chain->probe_id) {
-		chain->probe_id = 0;
+	if (header->request_id == chain->outbound.probe_id) {
+		chain->outbound.probe_id = 0;
 		if (header->status == FRAME_OK)
 			space_told(chain, header->arg);
 		return;
@@ -286,14 +290,14 @@ void chain_answer(struct chain *chain, uint64_t conn, const struct frame_header 
 	 */
 	if (told.status == FRAME_OK && told.epoch > chain->config.epoch)
 		told.status = FRAME_STATUS_EPOCH;
-	if (header->request_id == chain->resume_id) {
+	if (header->request_id == chain->outbound.resume_id) {
 		resume_answered(chain, told.status);
 		return;
 	}
 	if (walk_answered(chain, &told, payload))
 		return;
 	r = request_by_id(chain, header->request_id);
-	if (r == NULL || r->public.op != header->op)
+	if (r == NULL || r->work.op != header->op)
 		return;
 	/* Members behind it may have made it in the epoch that we have not heard of, and go by
 	 * that; our client would count from ours. It is asked again, or somebody else is. */
@@ -306,8 +310,7 @@ void chain_answer(struct chain *chain, uint64_t conn, const struct frame_header 
 		return;
 	}
 	table_remove(&chain->env->ids, &r->id_node);
-	r->forwarded = false;
-	r->down_done = true;
+	r->successor = SUCCESSOR_ANSWERED;
 	if (is_update(r))
 		space_told(chain, header->arg);
 	check_done(r);
@@ -317,11 +320,12 @@ void link_probe(struct chain *chain)
 {
 	struct chain_env *env = chain->env;
 
-	if (chain->link != CHAIN_LINK_UP || chain->probe_id != 0 ||
-	    chain->down_free >= PROBE_BELOW || env->now_ns < chain->probed_ns + PROBE_NS)
+	if (chain->outbound.link != CHAIN_LINK_UP || chain->outbound.probe_id != 0 ||
+	    chain->outbound.free_bytes >= PROBE_BELOW ||
+	    env->now_ns < chain->outbound.probed_ns + PROBE_NS)
 		return;
-	chain->probed_ns = env->now_ns;
-	chain->probe_id = send_to_next(chain, FRAME_PING)->header.request_id;
+	chain->outbound.probed_ns = env->now_ns;
+	chain->outbound.probe_id = send_to_next(chain, FRAME_PING)->header.request_id;
 }
 
 uint64_t chain_probe(struct chain *chain)
@@ -353,7 +357,7 @@ static bool gone_send(struct chain *chain, const struct sync_key *keys, uint32_t
 	action->header.flags = FRAME_FORWARD;
 	action->header.length = buf->length;
 	action->header.request_id |= GONE_BIT;
-	chain->gone_unanswered++;
+	chain->outbound.removals_unanswered++;
 	return true;
 }
 
@@ -363,11 +367,12 @@ void chain_gone(struct chain *chain, const struct chunk_key *keys, size_t count)
 
 	for (size_t i = 0; i < count; i++)
 		drop_removed(chain, &keys[i]);
-	if (chain->link != CHAIN_LINK_COMPARING && chain->env->now_ns >= chain->tell_until_ns)
+	if (chain->outbound.link != CHAIN_LINK_COMPARING &&
+	    chain->env->now_ns >= chain->outbound.tell_until_ns)
 		return;
 	/* Who cannot be told has to be compared. */
-	if (chain->link != CHAIN_LINK_COMPARING && chain->link != CHAIN_LINK_UP) {
-		chain->resumable = false;
+	if (chain->outbound.link != CHAIN_LINK_COMPARING && chain->outbound.link != CHAIN_LINK_UP) {
+		chain->outbound.resumable = false;
 		return;
 	}
 	for (size_t done = 0; done < count;) {

@@ -12,7 +12,7 @@ static bool file_is_changing(const struct chain *chain, uint64_t file_id)
 {
 	const struct chain_chunk *chunk;
 
-	if (chain->tail)
+	if (chain->role.tail)
 		return false;
 	DL_FOREACH(chain->chunks, chunk)
 	if (chunk->key.file_id == file_id && (chunk->queue != NULL || chunk->pending != NULL))

@@ -5,15 +5,15 @@
 
 bool overlaps(const struct request *r, uint32_t offset, uint32_t length)
 {
-	uint64_t first = r->public.offset / BLOCK_SIZE, end;
+	uint64_t first = r->work.offset / BLOCK_SIZE, end;
 	uint64_t other_first = offset / BLOCK_SIZE;
 	uint64_t other_end = ((uint64_t)offset + length + BLOCK_SIZE - 1) / BLOCK_SIZE;
 
-	if (r->public.op == FRAME_FLUSH || r->public.closing)
+	if (r->work.op == FRAME_FLUSH || r->work.closing)
 		return false;
-	if (r->public.op == FRAME_TRUNCATE)
+	if (r->work.op == FRAME_TRUNCATE)
 		return other_end > first;
-	end = ((uint64_t)r->public.offset + r->public.length + BLOCK_SIZE - 1) / BLOCK_SIZE;
+	end = ((uint64_t)r->work.offset + r->work.length + BLOCK_SIZE - 1) / BLOCK_SIZE;
 	return first < other_end && other_first < end;
 }
 
@@ -47,7 +47,7 @@ static uint32_t extent(uint8_t op, uint32_t range)
 static bool must_ask_tail(struct chain *chain, const struct chunk_key *key, uint32_t offset,
 			  uint32_t length)
 {
-	struct chain_chunk *chunk = chain->tail ? NULL : chunk_find(chain, key);
+	struct chain_chunk *chunk = chain->role.tail ? NULL : chunk_find(chain, key);
 
 	return chunk != NULL && (any_overlaps(chunk->queue, offset, length) ||
 				 any_overlaps(chunk->pending, offset, length));
@@ -74,7 +74,7 @@ static uint64_t version_reached(const struct request *r, uint64_t version)
 {
 	struct chunk_info info;
 
-	if (version != 0 || r->env->ops->store.info(r->env->ctx, &r->public.key, &info) < 0)
+	if (version != 0 || r->env->ops->store.info(r->env->ctx, &r->work.key, &info) < 0)
 		return version;
 	return sync_version_of(&info);
 }
@@ -86,11 +86,11 @@ static int stat_lookup(struct request *r, uint32_t *length, struct buf **bitmap)
 	const struct sync_store *store = &r->env->ops->store;
 	struct chunk_info info;
 	uint32_t bytes;
-	int rc = store->info(r->env->ctx, &r->public.key, &info);
+	int rc = store->info(r->env->ctx, &r->work.key, &info);
 
 	if (rc < 0)
 		return rc;
-	r->public.version = sync_version_of(&info);
+	r->work.version = sync_version_of(&info);
 	*length = info.length;
 	bytes = (info.length + 8 * BLOCK_SIZE - 1) / (8 * BLOCK_SIZE);
 	if (bytes == 0)
@@ -98,7 +98,7 @@ static int stat_lookup(struct request *r, uint32_t *length, struct buf **bitmap)
 	*bitmap = store->buffer(r->env->ctx, bytes);
 	if (*bitmap == NULL)
 		return -ENOMEM;
-	rc = store->presence(r->env->ctx, &r->public.key, (*bitmap)->data, &bytes);
+	rc = store->presence(r->env->ctx, &r->work.key, (*bitmap)->data, &bytes);
 	(*bitmap)->start = 0;
 	(*bitmap)->length = bytes;
 	if (rc == 0)
@@ -119,7 +119,7 @@ static void stat_answer(struct request *r)
 		trouble(chain);
 	header_of(r, &header);
 	header.arg = rc == 0 ? length : 0;
-	answer(chain, &source, &header, chain_read_status(rc), r->public.version, bitmap);
+	answer(chain, &source, &header, chain_read_status(rc), r->work.version, bitmap);
 	buf_unref(bitmap);
 	request_over(r);
 }
@@ -130,7 +130,7 @@ static void start(struct request *r)
 {
 	r->state = REQUEST_NEW;
 	r->chunk = NULL;
-	if (r->public.op == FRAME_STAT)
+	if (r->work.op == FRAME_STAT)
 		stat_answer(r);
 	else
 		request_reads(r, CHAIN_READ);
@@ -138,10 +138,10 @@ static void start(struct request *r)
 
 static bool must_wait(const struct chain_chunk *chunk, const struct request *r)
 {
-	uint32_t length = extent(r->public.op, r->public.length);
+	uint32_t length = extent(r->work.op, r->work.length);
 
-	return any_overlaps(chunk->queue, r->public.offset, length) ||
-	       any_overlaps(chunk->pending, r->public.offset, length);
+	return any_overlaps(chunk->queue, r->work.offset, length) ||
+	       any_overlaps(chunk->pending, r->work.offset, length);
 }
 
 /* An update of these blocks is under way at the tail: soon it will be the one to show. Pending ones
@@ -149,7 +149,7 @@ static bool must_wait(const struct chain_chunk *chunk, const struct request *r)
  * by a map that we have not got, so nothing is shown before it has it. */
 static bool defer(struct request *r)
 {
-	struct chain_chunk *chunk = chunk_find(r->chain, &r->public.key);
+	struct chain_chunk *chunk = chunk_find(r->chain, &r->work.key);
 
 	if (chunk == NULL || !must_wait(chunk, r))
 		return false;
@@ -213,7 +213,7 @@ void read_arrived(struct chain *chain, const struct chain_source *source,
 		return;
 	}
 	r = request_new(chain, source, header, NULL);
-	if (!chain->tail || !defer(r))
+	if (!chain->role.tail || !defer(r))
 		start(r);
 }
 
@@ -223,10 +223,10 @@ void read_arrived(struct chain *chain, const struct chain_source *source,
 static bool read_again(struct request *r)
 {
 	struct chain *chain = r->chain;
-	struct chain_chunk *chunk = chain->tail ? chunk_find(chain, &r->public.key) : NULL;
+	struct chain_chunk *chunk = chain->role.tail ? chunk_find(chain, &r->work.key) : NULL;
 
-	if (chunk == NULL || (!any_overlaps(chunk->pending, r->public.offset, r->public.length) &&
-			      !any_touched(chunk->queue, r->public.offset, r->public.length)))
+	if (chunk == NULL || (!any_overlaps(chunk->pending, r->work.offset, r->work.length) &&
+			      !any_touched(chunk->queue, r->work.offset, r->work.length)))
 		return false;
 	DL_DELETE2(chain->reading, r, chain_prev, chain_next);
 	return defer(r);
@@ -237,26 +237,25 @@ static uint32_t read_outcome(struct request *r, int error)
 	struct chain *chain = r->chain;
 
 	if (error == -EBADMSG) {
-		suspect_add(chain, &r->public.key);
+		suspect_add(chain, &r->work.key);
 		(void)report_unfit(chain);
 	} else if (error < 0 && error != -ENOMEM) {
 		trouble(chain);
 	}
 	if (!chain_is_ready(chain))
 		return FRAME_STATUS_NOT_READY;
-	if (must_ask_tail(chain, &r->public.key, r->public.offset, r->public.length))
+	if (must_ask_tail(chain, &r->work.key, r->work.offset, r->work.length))
 		return FRAME_STATUS_ASK_TAIL;
 	return chain_read_status(error);
 }
 
-void chain_read_done(struct chain_request *request, int error, struct buf *payload,
-		     uint64_t version)
+void chain_read_done(struct chain_work *request, int error, struct buf *payload, uint64_t version)
 {
 	struct request *r = request_of(request);
 
 	r->env->operations--;
 	if (r->chain != NULL && !read_again(r)) {
-		r->public.version = version_reached(r, version);
+		r->work.version = version_reached(r, version);
 		request_end(r, read_outcome(r, error), payload);
 	}
 	buf_unref(payload);

@@ -17,7 +17,7 @@ static void report(struct chain *chain, enum chain_report kind, uint32_t target_
 
 void report_synced(struct chain *chain)
 {
-	report(chain, CHAIN_SYNCED, chain->config.members[chain->next_index].target_id);
+	report(chain, CHAIN_SYNCED, chain->config.members[chain->role.next].target_id);
 }
 
 bool others_in_sync(const struct chain *chain)
@@ -30,11 +30,11 @@ bool others_in_sync(const struct chain *chain)
 
 bool report_unfit(struct chain *chain)
 {
-	if (!chain->in_sync || !others_in_sync(chain))
+	if (!chain->role.in_sync || !others_in_sync(chain))
 		return false;
-	if (chain->unfit_epoch == chain->config.epoch)
+	if (chain->copy.reported_epoch == chain->config.epoch)
 		return true;
-	chain->unfit_epoch = chain->config.epoch;
+	chain->copy.reported_epoch = chain->config.epoch;
 	log_warn("this copy has to be made good by another member pool=%u partition=%u epoch=%llu",
 		 chain->pool, chain->partition, (unsigned long long)chain->config.epoch);
 	report(chain, CHAIN_UNFIT, chain->config.members[chain->config.self].target_id);

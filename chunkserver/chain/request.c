@@ -27,7 +27,7 @@ struct request *request_new(struct chain *chain, const struct chain_source *sour
 	struct chain_env *env = chain->env;
 	struct request *r = chain_alloc(sizeof(*r) + env->shell_bytes);
 
-	r->public = (struct chain_request){
+	r->work = (struct chain_work){
 		.op = header->op,
 		.sync = (header->flags & FRAME_SYNC) != 0,
 		.closing = (header->flags & FRAME_CLOSING) != 0,
@@ -81,14 +81,14 @@ void request_unref(struct request *r)
 {
 	if (--r->refs > 0)
 		return;
-	buf_unref(r->public.payload);
-	free(r->public.keys);
+	buf_unref(r->work.payload);
+	free(r->work.keys);
 	free(r);
 }
 
 void header_of(const struct request *r, struct frame_header *header)
 {
-	const struct chain_request *p = &r->public;
+	const struct chain_work *p = &r->work;
 
 	*header = (struct frame_header){
 		.op = p->op,
@@ -131,11 +131,11 @@ static void tell(struct request *r, uint32_t for_client, uint32_t for_server, st
 	header_of(r, &header);
 	header.flags = r->crowded ? FRAME_CROWDED : 0;
 	if (status != UINT32_MAX)
-		answer(r->chain, &r->source, &header, status, r->public.version, payload);
+		answer(r->chain, &r->source, &header, status, r->work.version, payload);
 	for (struct waiter *w = r->waiters; w != NULL; w = w->next) {
 		status = w->source.server_id == 0 ? for_client : for_server;
 		if (status != UINT32_MAX)
-			answer(r->chain, &w->source, &header, status, r->public.version, payload);
+			answer(r->chain, &w->source, &header, status, r->work.version, payload);
 	}
 	nobody_waits(r);
 }
@@ -162,7 +162,7 @@ void request_unqueued(struct request *r)
 	if (!r->before_end)
 		return;
 	r->before_end = false;
-	if (--chain->end_waits == 0)
+	if (--chain->inbound.end.uncommitted == 0)
 		inbound_end_go_on(chain);
 }
 
@@ -171,7 +171,7 @@ static void end_waits_less(struct request *r)
 	if (!r->end_waits)
 		return;
 	r->end_waits = false;
-	if (--r->chain->end_behind == 0)
+	if (--r->chain->inbound.end.unanswered == 0)
 		inbound_end_answer(r->chain);
 }
 
@@ -179,24 +179,25 @@ static void unlink_request(struct request *r)
 {
 	struct chain *chain = r->chain;
 
-	if (r->forwarded)
+	if (r->successor == SUCCESSOR_SENT) {
 		table_remove(&r->env->ids, &r->id_node);
-	r->forwarded = false;
+		r->successor = SUCCESSOR_TO_SEND;
+	}
 	if (r->state == REQUEST_HELD) {
 		DL_DELETE2(chain->held, r, chain_prev, chain_next);
 		chain->held_count--;
 	} else if (r->state == REQUEST_READING) {
 		DL_DELETE2(chain->reading, r, chain_prev, chain_next);
-		if (r->public.key_count > 0) {
+		if (r->work.key_count > 0) {
 			chain->removals--;
-			if (r->public.epoch != chain->config.epoch)
+			if (r->work.epoch != chain->config.epoch)
 				chain->removals_before--;
 		}
 	} else if (r->state == REQUEST_PENDING) {
 		DL_DELETE(r->chunk->pending, r);
 		DL_DELETE2(chain->pending, r, chain_prev, chain_next);
 		chain->pending_count--;
-	} else if (in_queue(r) && (r->public.op == FRAME_READ || r->public.op == FRAME_STAT)) {
+	} else if (in_queue(r) && (r->work.op == FRAME_READ || r->work.op == FRAME_STAT)) {
 		DL_DELETE(r->chunk->deferred, r);
 	} else if (in_queue(r)) {
 		DL_DELETE(r->chunk->queue, r);

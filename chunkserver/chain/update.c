@@ -17,43 +17,45 @@ void forward(struct request *r)
 	struct chain_action *action;
 	enum follow follow;
 
-	if (r->forwarded || r->down_done || r->left)
+	if (r->successor != SUCCESSOR_TO_SEND)
 		return;
 	follow = follow_of(r);
-	r->left = follow == FOLLOW_LEAVE;
+	if (follow == FOLLOW_LEAVE)
+		r->successor = SUCCESSOR_NOT_ASKED;
 	if (follow != FOLLOW_SEND)
 		return;
 	action = action_add(chain->env, CHAIN_SEND);
 	r->id = ++chain->env->last_id;
-	r->forwarded = true;
+	r->successor = SUCCESSOR_SENT;
 	r->sent_ns = chain->env->now_ns;
 	chain_table_add(&chain->env->ids, &r->id_node, table_hash(r->id));
 	action->chain = chain;
-	action->conn = chain->out_conn;
+	action->conn = chain->outbound.conn;
 	header_of(r, &action->header);
 	action->header.request_id = r->id;
-	action->header.flags = FRAME_FORWARD | (r->public.closing ? FRAME_CLOSING : 0);
-	if (r->public.sync && walk_needs_sync(chain))
+	action->header.flags = FRAME_FORWARD | (r->work.closing ? FRAME_CLOSING : 0);
+	if (r->work.sync && walk_needs_sync(chain))
 		action->header.flags |= FRAME_SYNC;
 	action->header.epoch = chain->config.epoch;
-	action->header.arg = chain->config.members[chain->next_index].target_id;
-	if (r->public.op == FRAME_WRITE) {
-		action->header.length = r->public.length;
-		action->payload = buf_ref(r->public.payload);
+	action->header.arg = chain->config.members[chain->role.next].target_id;
+	if (r->work.op == FRAME_WRITE) {
+		action->header.length = r->work.length;
+		action->payload = buf_ref(r->work.payload);
 	}
 }
 
 void check_done(struct request *r)
 {
-	bool answered = r->down_done || r->left || FAULTY(ACK_BEFORE_SUCCESSOR);
+	bool answered = r->successor == SUCCESSOR_ANSWERED || r->successor == SUCCESSOR_NOT_ASKED ||
+			FAULTY(ACK_BEFORE_SUCCESSOR);
 
-	if (r->state == REQUEST_PENDING && answered && r->synced)
+	if (r->state == REQUEST_PENDING && answered && r->flush == FLUSH_DONE)
 		request_end(r, FRAME_OK, NULL);
 }
 
 static void sync_start(struct request *r)
 {
-	r->syncing = true;
+	r->flush = FLUSH_UNDER_WAY;
 	operation_add(r, CHAIN_SYNC);
 }
 
@@ -67,20 +69,20 @@ static void become_pending(struct request *r)
 	DL_APPEND2(chain->pending, r, chain_prev, chain_next);
 	chain->pending_count++;
 	forward(r);
-	r->synced = !r->public.sync && r->public.op != FRAME_FLUSH;
-	if (!r->synced)
+	if (r->work.sync || r->work.op == FRAME_FLUSH)
 		sync_start(r);
+	else
+		r->flush = FLUSH_DONE;
 	check_done(r);
 }
 
-void chain_synced(struct chain_request *request, int error)
+void chain_synced(struct chain_work *request, int error)
 {
 	struct request *r = request_of(request);
 
 	r->env->operations--;
-	r->syncing = false;
+	r->flush = error == 0 ? FLUSH_DONE : FLUSH_WANTED;
 	if (r->chain != NULL && error == 0) {
-		r->synced = true;
 		check_done(r);
 	} else if (r->chain != NULL) {
 		r->env->retry = true;
@@ -94,21 +96,21 @@ void chain_synced(struct chain_request *request, int error)
 /* TRUNCATE and PUNCH move the chunk's end: they go alone. So does what is copied, from updates. */
 static bool conflict(const struct request *a, const struct request *b)
 {
-	bool copy_a = a->public.op == FRAME_SYNC_DATA || a->public.op == FRAME_SYNC_COMMIT;
-	bool copy_b = b->public.op == FRAME_SYNC_DATA || b->public.op == FRAME_SYNC_COMMIT;
+	bool copy_a = a->work.op == FRAME_SYNC_DATA || a->work.op == FRAME_SYNC_COMMIT;
+	bool copy_b = b->work.op == FRAME_SYNC_DATA || b->work.op == FRAME_SYNC_COMMIT;
 
-	if (a->public.op == FRAME_FLUSH || b->public.op == FRAME_FLUSH)
+	if (a->work.op == FRAME_FLUSH || b->work.op == FRAME_FLUSH)
 		return false;
 	if (copy_a != copy_b)
 		return true;
 	if (copy_a)
-		return a->public.op == FRAME_SYNC_DATA && b->public.op == FRAME_SYNC_DATA &&
-		       overlaps(a, b->public.offset, b->public.length);
-	if (a->public.closing || b->public.closing)
+		return a->work.op == FRAME_SYNC_DATA && b->work.op == FRAME_SYNC_DATA &&
+		       overlaps(a, b->work.offset, b->work.length);
+	if (a->work.closing || b->work.closing)
 		return false;
-	if (a->public.op != FRAME_WRITE || b->public.op != FRAME_WRITE)
+	if (a->work.op != FRAME_WRITE || b->work.op != FRAME_WRITE)
 		return true;
-	return overlaps(a, b->public.offset, b->public.length);
+	return overlaps(a, b->work.offset, b->work.length);
 }
 
 /* What has been begun has to come to its end, and everything before it with it. */
@@ -136,8 +138,8 @@ static void start_prepares(struct chain_chunk *chunk)
 
 	DL_FOREACH(chunk->queue, r)
 	{
-		if (r->state != REQUEST_QUEUED || r->public.op == FRAME_FLUSH ||
-		    r->public.op == FRAME_SYNC_COMMIT || !may_prepare(chunk, r))
+		if (r->state != REQUEST_QUEUED || r->work.op == FRAME_FLUSH ||
+		    r->work.op == FRAME_SYNC_COMMIT || !may_prepare(chunk, r))
 			continue;
 		r->state = REQUEST_PREPARING;
 		operation_add(r, CHAIN_PREPARE);
@@ -146,9 +148,9 @@ static void start_prepares(struct chain_chunk *chunk)
 
 static void start_commit(struct request *r)
 {
-	if (r->chain->head) {
-		r->public.version = r->chunk->committed + 1;
-		r->public.epoch = r->chain->config.epoch;
+	if (r->chain->role.head) {
+		r->work.version = r->chunk->committed + 1;
+		r->work.epoch = r->chain->config.epoch;
 	}
 	r->state = REQUEST_COMMITTING;
 	operation_add(r, CHAIN_COMMIT);
@@ -167,7 +169,7 @@ static uint32_t answered_status(const struct request *r)
 		return FRAME_STATUS_LOST;
 	if (r->wanted_epoch == 0 || r->wanted_epoch >= r->chain->config.epoch)
 		return 0;
-	if (env->ops->store.info(env->ctx, &r->public.key, &info) < 0) {
+	if (env->ops->store.info(env->ctx, &r->work.key, &info) < 0) {
 		trouble(r->chain);
 		return FRAME_STATUS_NOT_READY;
 	}
@@ -195,11 +197,11 @@ static bool first_goes_on(struct chain_chunk *chunk)
 	}
 	if (r->state != REQUEST_QUEUED)
 		return false;
-	if (r->public.op == FRAME_SYNC_COMMIT) {
+	if (r->work.op == FRAME_SYNC_COMMIT) {
 		inbound_complete(r);
 		return true;
 	}
-	if (r->public.op != FRAME_FLUSH)
+	if (r->work.op != FRAME_FLUSH)
 		return false;
 	status = answered_status(r);
 	if (status != 0) {
@@ -208,7 +210,7 @@ static bool first_goes_on(struct chain_chunk *chunk)
 	}
 	DL_DELETE(chunk->queue, r);
 	request_unqueued(r);
-	r->public.version = chunk->committed;
+	r->work.version = chunk->committed;
 	become_pending(r);
 	return true;
 }
@@ -225,7 +227,7 @@ void chunk_go_on(struct chain_chunk *chunk)
 		gone_go_on(chain);
 	if (chunk->queue == NULL)
 		inbound_go_on(chain);
-	if (chain->copying)
+	if (chain->walk.copying)
 		walk_chunk_quiet(chunk);
 	chunk_let_go(chunk);
 	if (chain->queued == 0)
@@ -257,8 +259,8 @@ static void not_applied(struct request *r, int error)
 		return;
 	}
 	if (damaged)
-		damage_found(chain, &r->public.key);
-	if (chain->head && is_update(r) && (damaged || !r->touched)) {
+		damage_found(chain, &r->work.key);
+	if (chain->role.head && is_update(r) && (damaged || !r->touched)) {
 		if (r->touched)
 			copy_altered(chain);
 		request_end(r,
@@ -271,7 +273,7 @@ static void not_applied(struct request *r, int error)
 	if (!damaged) {
 		r->env->retry = true;
 		/* A new comparison does not wait for space: it sends everything again. */
-		if (inbound_compares(chain, &r->public.key))
+		if (inbound_compares(chain, &r->work.key))
 			drop_from(r, 0, 0);
 		return;
 	}
@@ -281,7 +283,7 @@ static void not_applied(struct request *r, int error)
 	inbound_lose(chain);
 }
 
-void chain_prepared(struct chain_request *request, int error, bool touched)
+void chain_prepared(struct chain_work *request, int error, bool touched)
 {
 	struct request *r = request_of(request);
 	struct chain_chunk *chunk = r->chunk;
@@ -313,12 +315,12 @@ static void committed(struct request *r)
 	struct chain_chunk *chunk = r->chunk;
 	struct chain *chain = r->chain;
 
-	if (r->public.op == FRAME_SYNC_DATA) {
+	if (r->work.op == FRAME_SYNC_DATA) {
 		inbound_changed(chain);
 		request_end(r, FRAME_OK, NULL);
 		return;
 	}
-	chunk->committed = r->public.version;
+	chunk->committed = r->work.version;
 	if (chunk->last < chunk->committed)
 		chunk->last = chunk->committed;
 	DL_DELETE(chunk->queue, r);
@@ -326,7 +328,7 @@ static void committed(struct request *r)
 	become_pending(r);
 }
 
-void chain_committed(struct chain_request *request, int error, bool touched)
+void chain_committed(struct chain_work *request, int error, bool touched)
 {
 	struct request *r = request_of(request);
 	struct chain_chunk *chunk = r->chunk;
@@ -362,14 +364,14 @@ static bool well_formed(const struct chain *chain, const struct frame_header *he
 /* 0, or why the update is refused. */
 static uint32_t check_client(struct chain *chain)
 {
-	if (!chain->head)
+	if (!chain->role.head)
 		return FRAME_STATUS_NOT_HEAD;
 	if (chain->env->failed || chain->env->stopped)
 		return FRAME_STATUS_NOT_READY;
 	if (!leased(chain->env))
 		return FRAME_STATUS_NO_LEASE;
-	if (chain->unfit || chain->outdated ||
-	    (chain->link == CHAIN_LINK_DOWN && link_strict(chain)))
+	if (chain->copy.state == COPY_UNFIT || chain->copy.outdated ||
+	    (chain->outbound.link == CHAIN_LINK_DOWN && link_strict(chain)))
 		return FRAME_STATUS_NOT_READY;
 	return 0;
 }
@@ -377,12 +379,12 @@ static uint32_t check_client(struct chain *chain)
 static uint32_t check_predecessor(struct chain *chain, const struct chain_source *source,
 				  const struct frame_header *header)
 {
-	if (chain->env->failed || chain->outdated)
+	if (chain->env->failed || chain->copy.outdated)
 		return FRAME_STATUS_GAP;
 	if (FAULTY(NO_GAP_CHECK))
 		return 0;
 	/* While we are made equal, what comes is behind the cursor. */
-	if (chain->inbound == INBOUND_LOST || chain->in_conn != source->conn)
+	if (chain->inbound.state == INBOUND_LOST || chain->inbound.conn != source->conn)
 		return FRAME_STATUS_GAP;
 	if (frame_is_update(header->op) && header->version == 0)
 		return EINVAL;
@@ -451,7 +453,7 @@ void held_refuse(struct chain *chain, uint32_t for_client, uint32_t for_server)
 	DL_FOREACH_SAFE2(chain->held, r, next, chain_next)
 	{
 		bool keep = for_server == 0 && r->source.server_id != 0 &&
-			    chain->inbound != INBOUND_LOST;
+			    chain->inbound.state != INBOUND_LOST;
 
 		if (!keep)
 			request_refuse(r, for_client, for_server);
@@ -470,8 +472,8 @@ static struct request *same_op(struct request *list, const struct request *r)
 	struct request *other;
 
 	DL_FOREACH(list, other)
-	if (is_update(other) && !other->dropped && other->public.op_id == r->public.op_id &&
-	    other->public.client_id == r->public.client_id)
+	if (is_update(other) && !other->dropped && other->work.op_id == r->work.op_id &&
+	    other->work.client_id == r->work.client_id)
 		return other;
 	return NULL;
 }
@@ -481,7 +483,7 @@ static struct request *same_version(struct request *list, const struct request *
 	struct request *other;
 
 	DL_FOREACH(list, other)
-	if (is_update(other) && !other->dropped && other->public.version == r->public.version)
+	if (is_update(other) && !other->dropped && other->work.version == r->work.version)
 		return other;
 	return NULL;
 }
@@ -490,8 +492,8 @@ static struct request *same_version(struct request *list, const struct request *
 static uint64_t version_of_op(const struct chunk_info *info, const struct request *r)
 {
 	for (uint32_t i = 0; i < info->op_count; i++)
-		if (info->ops[i].op_id == r->public.op_id &&
-		    info->ops[i].client_id == r->public.client_id)
+		if (info->ops[i].op_id == r->work.op_id &&
+		    info->ops[i].client_id == r->work.client_id)
 			return info->ops[i].version;
 	return 0;
 }
@@ -499,7 +501,7 @@ static uint64_t version_of_op(const struct chunk_info *info, const struct reques
 /* The same update is under way: who asks again waits for it, too. */
 static void join(struct request *r, struct request *first)
 {
-	if (r->public.sync && !first->public.sync)
+	if (r->work.sync && !first->work.sync)
 		request_refuse(r, FRAME_STATUS_NOT_READY, FRAME_STATUS_GAP);
 	else {
 		request_wait(first, &r->source);
@@ -512,7 +514,7 @@ static void pass_on(struct chain_chunk *chunk, struct request *r, uint64_t versi
 {
 	r->chunk = chunk;
 	r->duplicate = true;
-	r->public.version = version;
+	r->work.version = version;
 	become_pending(r);
 }
 
@@ -544,7 +546,7 @@ static bool duplicate_of_predecessor(struct chain_chunk *chunk, struct request *
 {
 	struct request *first;
 
-	if (r->public.version > chunk->last)
+	if (r->work.version > chunk->last)
 		return false;
 	first = same_version(chunk->queue, r);
 	if (first == NULL)
@@ -552,7 +554,7 @@ static bool duplicate_of_predecessor(struct chain_chunk *chunk, struct request *
 	if (first != NULL)
 		join(r, first);
 	else
-		pass_on(chunk, r, r->public.version);
+		pass_on(chunk, r, r->work.version);
 	return true;
 }
 
@@ -576,14 +578,14 @@ static uint32_t queued_ids(const struct chain_chunk *chunk)
 	uint32_t count = 0;
 
 	DL_FOREACH(chunk->queue, r)
-	count += is_update(r) && !r->public.closing && !r->dropped && r->public.op_id != 0;
+	count += is_update(r) && !r->work.closing && !r->dropped && r->work.op_id != 0;
 	return count;
 }
 
 /* @info is changed. */
 static bool has_room(const struct chain_chunk *chunk, struct request *r, struct chunk_info *info)
 {
-	const struct chain_request *p = &r->public;
+	const struct chain_work *p = &r->work;
 	uint32_t kept = ops_kept(r->env), queued = queued_ids(chunk), count;
 	uint32_t limit = p->op_id == p->answered + 1 ? kept : kept - kept / 4;
 
@@ -598,7 +600,7 @@ static bool has_room(const struct chain_chunk *chunk, struct request *r, struct 
 static uint32_t ids_status(const struct chain_chunk *chunk, struct request *r,
 			   struct chunk_info *info)
 {
-	if (!r->public.closing)
+	if (!r->work.closing)
 		return has_room(chunk, r, info) ? 0 : FRAME_STATUS_NOT_READY;
 	return info->exists ? 0 : FRAME_STATUS_NOT_READY;
 }
@@ -608,7 +610,7 @@ static uint32_t ids_status(const struct chain_chunk *chunk, struct request *r,
 static bool closes_nothing(const struct chain_chunk *chunk, const struct request *r,
 			   const struct chunk_info *info)
 {
-	return r->public.closing && !info->exists && chunk->queue == NULL;
+	return r->work.closing && !info->exists && chunk->queue == NULL;
 }
 
 /* ---- space ---- */
@@ -616,7 +618,7 @@ static bool closes_nothing(const struct chain_chunk *chunk, const struct request
 static bool admit(struct request *r)
 {
 	struct chain_env *env = r->env;
-	uint64_t blocks = block_count(r->public.offset, r->public.length) + 1;
+	uint64_t blocks = block_count(r->work.offset, r->work.length) + 1;
 	uint64_t space = chain_space(r->chain), sum;
 
 	r->admitted = blocks * BLOCK_SIZE;
@@ -631,11 +633,11 @@ static bool admit(struct request *r)
 
 static void accept_client(struct chain_chunk *chunk, struct request *r)
 {
-	bool named = r->public.op_id != 0;
+	bool named = r->work.op_id != 0;
 	struct chunk_info info;
 	uint32_t status;
 
-	if (named && r->env->ops->store.info(r->env->ctx, &r->public.key, &info) < 0) {
+	if (named && r->env->ops->store.info(r->env->ctx, &r->work.key, &info) < 0) {
 		trouble(r->chain);
 		request_refuse(r, FRAME_STATUS_NOT_READY, 0);
 		return;
@@ -652,7 +654,7 @@ static void accept_client(struct chain_chunk *chunk, struct request *r)
 		status = ids_status(chunk, r, &info);
 	if (status != 0)
 		request_end(r, status, NULL);
-	else if (r->public.op == FRAME_WRITE && !admit(r))
+	else if (r->work.op == FRAME_WRITE && !admit(r))
 		request_refuse(r, ENOSPC, 0);
 	else
 		queue_request(chunk, r);
@@ -665,23 +667,23 @@ static void accept_forwarded(struct chain_chunk *chunk, struct request *r)
 
 	if (duplicate_of_predecessor(chunk, r))
 		return;
-	if (r->public.closing && r->env->ops->store.info(r->env->ctx, &r->public.key, &info) == 0 &&
+	if (r->work.closing && r->env->ops->store.info(r->env->ctx, &r->work.key, &info) == 0 &&
 	    closes_nothing(chunk, r, &info)) {
-		pass_on(chunk, r, r->public.version);
+		pass_on(chunk, r, r->work.version);
 		return;
 	}
-	if (r->public.version != chunk->last + 1 && !FAULTY(NO_GAP_CHECK)) {
+	if (r->work.version != chunk->last + 1 && !FAULTY(NO_GAP_CHECK)) {
 		if (log_rate_ok(&gap_rate, 5))
 			log_warn("gap pool=%u partition=%u chunk=%llu/%u have=%llu got=%llu",
 				 chain->pool, chain->partition,
-				 (unsigned long long)r->public.key.file_id, r->public.key.index,
+				 (unsigned long long)r->work.key.file_id, r->work.key.index,
 				 (unsigned long long)chunk->last,
-				 (unsigned long long)r->public.version);
+				 (unsigned long long)r->work.version);
 		request_refuse(r, 0, FRAME_STATUS_GAP);
 		inbound_lose(chain);
 		return;
 	}
-	chunk->last = r->public.version;
+	chunk->last = r->work.version;
 	queue_request(chunk, r);
 }
 
@@ -689,13 +691,13 @@ static void accept_request(struct request *r)
 {
 	struct chain *chain = r->chain;
 	struct chain_chunk *chunk;
-	int rc = chunk_make(chain, &r->public.key, &chunk);
+	int rc = chunk_make(chain, &r->work.key, &chunk);
 
 	if (rc == -EBADMSG) {
-		damage_found(chain, &r->public.key);
+		damage_found(chain, &r->work.key);
 		request_refuse(r, report_unfit(chain) ? FRAME_STATUS_NOT_READY : EIO,
 			       FRAME_STATUS_GAP);
-		if (!chain->head)
+		if (!chain->role.head)
 			inbound_lose(chain);
 		return;
 	}
@@ -703,12 +705,12 @@ static void accept_request(struct request *r)
 		if (rc != -ESTALE)
 			trouble(chain);
 		request_refuse(r, FRAME_STATUS_NOT_READY, FRAME_STATUS_GAP);
-		if (!chain->head)
+		if (!chain->role.head)
 			inbound_lose(chain);
 		return;
 	}
 	chunk_hold(chunk);
-	if (r->public.op == FRAME_FLUSH)
+	if (r->work.op == FRAME_FLUSH)
 		queue_request(chunk, r);
 	else if (r->source.server_id == 0)
 		accept_client(chunk, r);

@@ -24,7 +24,7 @@ static uint64_t base_of(void *arg, const struct chunk_key *key, uint64_t version
 		return version;
 	for (;; r = r->prev) {
 		if (is_update(r) && !r->duplicate) {
-			if (r->public.version != version || r->left)
+			if (r->work.version != version || r->successor == SUCCESSOR_NOT_ASKED)
 				break;
 			version--;
 		}
@@ -53,14 +53,14 @@ static bool chunk_at_rest(void *arg, const struct chunk_key *key)
 	struct chain *chain = arg;
 	struct chain_chunk *last;
 
-	if (chain->copying && !chunk_key_equal(&chain->copy_key, key)) {
-		chain->copying = false;
-		last = chunk_find(chain, &chain->copy_key);
+	if (chain->walk.copying && !chunk_key_equal(&chain->walk.copy_key, key)) {
+		chain->walk.copying = false;
+		last = chunk_find(chain, &chain->walk.copy_key);
 		if (last != NULL)
 			chunk_go_on(last);
 	}
-	chain->copying = !FAULTY(COPY_WHILE_CHANGED);
-	chain->copy_key = *key;
+	chain->walk.copying = !FAULTY(COPY_WHILE_CHANGED);
+	chain->walk.copy_key = *key;
 	return chunk_quiet(chain, key);
 }
 
@@ -71,9 +71,9 @@ static bool may_copy(void *arg, uint32_t bytes)
 {
 	struct chain *chain = arg;
 	const struct chain_env *env = chain->env;
-	const struct chain_chunk *chunk = chunk_find(chain, &chain->copy_key);
-	bool awaited =
-		link_strict(chain) || (chain->copying && chunk != NULL && chunk->queue != NULL);
+	const struct chain_chunk *chunk = chunk_find(chain, &chain->walk.copy_key);
+	bool awaited = link_strict(chain) ||
+		       (chain->walk.copying && chunk != NULL && chunk->queue != NULL);
 
 	if (!awaited && env->walk_content >= WALK_CONTENT_MAX)
 		return false;
@@ -86,31 +86,33 @@ bool walk_blocks(const struct chain_chunk *chunk)
 {
 	const struct chain *chain = chunk->chain;
 
-	return chain->copying && chunk_key_equal(&chain->copy_key, &chunk->key);
+	return chain->walk.copying && chunk_key_equal(&chain->walk.copy_key, &chunk->key);
 }
 
 void walk_chunk_quiet(struct chain_chunk *chunk)
 {
 	struct chain *chain = chunk->chain;
 
-	if (chain->walk != NULL && walk_blocks(chunk) && chunk_quiet(chain, &chunk->key))
+	if (chain->walk.catchup != NULL && walk_blocks(chunk) && chunk_quiet(chain, &chunk->key))
 		walk_go_on(chain);
 }
 
 void walk_release(struct chain *chain)
 {
 	const struct chunk_key *open =
-		chain->walk == NULL ? NULL : sync_walk_open_chunk(chain->walk);
+		chain->walk.catchup == NULL ? NULL : sync_walk_open_chunk(chain->walk.catchup);
 	struct chain_chunk *chunk;
 
 	/* Not opened yet: the walk waits for it. */
-	if (!chain->copying || (open != NULL && chunk_key_equal(open, &chain->copy_key)) ||
-	    (chain->walk != NULL &&
-	     sync_walk_place(chain->walk, (struct sync_key){chain->copy_key.file_id,
-							    chain->copy_key.index}) == SYNC_AHEAD))
+	if (!chain->walk.copying ||
+	    (open != NULL && chunk_key_equal(open, &chain->walk.copy_key)) ||
+	    (chain->walk.catchup != NULL &&
+	     sync_walk_place(chain->walk.catchup, (struct sync_key){chain->walk.copy_key.file_id,
+								    chain->walk.copy_key.index}) ==
+		     SYNC_AHEAD))
 		return;
-	chain->copying = false;
-	chunk = chunk_find(chain, &chain->copy_key);
+	chain->walk.copying = false;
+	chunk = chunk_find(chain, &chain->walk.copy_key);
 	if (chunk != NULL)
 		chunk_go_on(chunk);
 }
@@ -119,21 +121,22 @@ void walk_release(struct chain *chain)
 
 bool walk_needs_sync(const struct chain *chain)
 {
-	return link_strict(chain) || chain->walk == NULL || sync_walk_is_ending(chain->walk);
+	return link_strict(chain) || chain->walk.catchup == NULL ||
+	       sync_walk_is_ending(chain->walk.catchup);
 }
 
 enum follow follow_of(const struct request *r)
 {
 	const struct chain *chain = r->chain;
-	const struct chunk_key *key = &r->public.key;
+	const struct chunk_key *key = &r->work.key;
 
-	if (chain->link == CHAIN_LINK_UP)
+	if (chain->outbound.link == CHAIN_LINK_UP)
 		return FOLLOW_SEND;
 	if (link_strict(chain))
 		return FOLLOW_LATER;
-	if (chain->walk == NULL || (r->public.op == FRAME_FLUSH && !walk_needs_sync(chain)))
+	if (chain->walk.catchup == NULL || (r->work.op == FRAME_FLUSH && !walk_needs_sync(chain)))
 		return FOLLOW_LEAVE;
-	switch (sync_walk_place(chain->walk, (struct sync_key){key->file_id, key->index})) {
+	switch (sync_walk_place(chain->walk.catchup, (struct sync_key){key->file_id, key->index})) {
 	case SYNC_BEHIND:
 		return FAULTY(FORGET_BEHIND_CURSOR) ? FOLLOW_LEAVE : FOLLOW_SEND;
 	case SYNC_NOW:
@@ -158,18 +161,18 @@ void pending_go_on(struct chain *chain)
 
 void walk_drop(struct chain *chain)
 {
-	if (chain->walk == NULL)
+	if (chain->walk.catchup == NULL)
 		return;
-	sync_walk_free(chain->walk);
-	chain->walk = NULL;
+	sync_walk_free(chain->walk.catchup);
+	chain->walk.catchup = NULL;
 	for (unsigned i = 0; i <= SYNC_WINDOW; i++)
-		chain->walk_frames[i].id = 0;
-	chain->env->walk_content -= chain->walk_content;
-	chain->walk_content = 0;
+		chain->walk.frames[i].id = 0;
+	chain->env->walk_content -= chain->walk.content;
+	chain->walk.content = 0;
 	DL_DELETE2(chain->env->walking, chain, walk_prev, walk_next);
-	if (chain->walk_counted)
+	if (chain->walk.counted)
 		chain->env->copying_walks--;
-	chain->walk_counted = false;
+	chain->walk.counted = false;
 }
 
 static void walk_send(struct chain *chain, const struct sync_action *step)
@@ -183,9 +186,9 @@ static void walk_send(struct chain *chain, const struct sync_action *step)
 	action->header.range = step->range;
 	action->header.length = step->payload == NULL ? 0 : step->payload->length;
 	for (unsigned i = 0; i <= SYNC_WINDOW; i++) {
-		if (chain->walk_frames[i].id == 0) {
-			chain->walk_frames[i].id = action->header.request_id;
-			chain->walk_frames[i].content =
+		if (chain->walk.frames[i].id == 0) {
+			chain->walk.frames[i].id = action->header.request_id;
+			chain->walk.frames[i].content =
 				step->op == FRAME_SYNC_DATA && step->payload != NULL;
 			break;
 		}
@@ -196,11 +199,11 @@ static void walk_read(struct chain *chain, const struct sync_action *step)
 {
 	struct chain_action *action = action_add(chain->env, CHAIN_WALK_READ);
 
-	chain->walk_content++;
+	chain->walk.content++;
 	chain->env->walk_content++;
 	chain->env->operations++;
 	action->chain = chain;
-	action->serial = chain->walk_serial;
+	action->serial = chain->walk.serial;
 	action->header.key = step->key;
 	action->header.offset = step->offset;
 	action->header.range = step->range;
@@ -210,9 +213,9 @@ static void walk_read(struct chain *chain, const struct sync_action *step)
 static void tell_after(struct chain *chain, const struct sync_counts *counts)
 {
 	if (counts->copied > 0)
-		chain->tell_until_ns = UINT64_MAX;
-	else if (counts->compared > 0 && chain->tell_until_ns < UINT64_MAX)
-		chain->tell_until_ns = chain->env->now_ns + TELL_NS;
+		chain->outbound.tell_until_ns = UINT64_MAX;
+	else if (counts->compared > 0 && chain->outbound.tell_until_ns < UINT64_MAX)
+		chain->outbound.tell_until_ns = chain->env->now_ns + TELL_NS;
 }
 
 /* What is damaged here, or was never completed, has to come from another member. Who was not sent
@@ -223,20 +226,20 @@ static void damaged_walk(struct chain *chain)
 
 	(void)report_unfit(chain);
 	/* The predecessor may mend it, as long as nobody has decided otherwise. */
-	if (!chain->head) {
+	if (!chain->role.head) {
 		inbound_end_refuse(chain);
 		drop_pending(chain, 0, FRAME_STATUS_GAP);
-		chain->in_ready = chain->out_ready = false;
+		chain->inbound.ready = chain->outbound.ready = false;
 		inbound_lose(chain);
 	}
 	link_retry(chain, FRAME_STATUS_NOT_READY);
 	if (!strict)
-		chain->retry_at_ns = chain->env->now_ns + DAMAGED_NS;
+		chain->outbound.retry_at_ns = chain->env->now_ns + DAMAGED_NS;
 }
 
 static void walk_done(struct chain *chain)
 {
-	struct sync_counts counts = sync_walk_counts(chain->walk);
+	struct sync_counts counts = sync_walk_counts(chain->walk.catchup);
 
 	chain->counts.walks++;
 	chain->counts.copied += counts.copied;
@@ -248,7 +251,7 @@ static void walk_done(struct chain *chain)
 	if (counts.skipped > 0 && log_rate_ok(&skip_rate, 5))
 		log_error("damaged chunks not copied pool=%u partition=%u count=%llu", chain->pool,
 			  chain->partition, (unsigned long long)counts.skipped);
-	chain->damaged = counts.skipped > 0;
+	chain->walk.damaged = counts.skipped > 0;
 	if (counts.skipped > 0) {
 		damaged_walk(chain);
 		return;
@@ -258,7 +261,7 @@ static void walk_done(struct chain *chain)
 
 static void walk_failed(struct chain *chain, uint32_t status)
 {
-	struct sync_counts counts = sync_walk_counts(chain->walk);
+	struct sync_counts counts = sync_walk_counts(chain->walk.catchup);
 
 	tell_after(chain, &counts);
 	if (status == EIO)
@@ -273,9 +276,9 @@ static void content_done(struct chain *chain)
 {
 	struct chain *other, *next;
 
-	if (chain->walk_content == 0)
+	if (chain->walk.content == 0)
 		return;
-	chain->walk_content--;
+	chain->walk.content--;
 	chain->env->walk_content--;
 	DL_FOREACH_SAFE2(chain->env->walking, other, next, walk_next)
 	{
@@ -290,17 +293,17 @@ static void content_dropped(struct chain *chain)
 	unsigned sent = 0;
 
 	for (unsigned i = 0; i <= SYNC_WINDOW; i++)
-		sent += chain->walk_frames[i].id != 0 && chain->walk_frames[i].content;
-	while (chain->walk_content > sent)
+		sent += chain->walk.frames[i].id != 0 && chain->walk.frames[i].content;
+	while (chain->walk.content > sent)
 		content_done(chain);
 }
 
 static void walk_steps(struct chain *chain)
 {
-	while (chain->walk != NULL) {
+	while (chain->walk.catchup != NULL) {
 		struct sync_action step;
 
-		sync_walk_next(chain->walk, &step);
+		sync_walk_next(chain->walk.catchup, &step);
 		switch (step.kind) {
 		case SYNC_SEND:
 			walk_send(chain, &step);
@@ -327,11 +330,11 @@ static void walk_steps(struct chain *chain)
 void walk_go_on(struct chain *chain)
 {
 	/* What is released below may call back. */
-	if (chain->walk_running)
+	if (chain->walk.running)
 		return;
-	chain->walk_running = true;
+	chain->walk.running = true;
 	walk_steps(chain);
-	chain->walk_running = false;
+	chain->walk.running = false;
 	walk_release(chain);
 	/* The cursor has moved: some updates have to be sent now, others need not be waited for. */
 	if (!link_strict(chain))
@@ -353,16 +356,16 @@ void walk_start(struct chain *chain)
 		link_set(chain, CHAIN_LINK_UP);
 		return;
 	}
-	chain->walk =
+	chain->walk.catchup =
 		sync_walk_new(&env->ops->store, env->ctx, chain->pool, chain->partition, &asker);
-	if (chain->walk == NULL) {
+	if (chain->walk.catchup == NULL) {
 		link_retry(chain, ENOMEM);
 		return;
 	}
-	chain->walk_serial = ++env->last_id;
+	chain->walk.serial = ++env->last_id;
 	DL_APPEND2(env->walking, chain, walk_prev, walk_next);
-	chain->walk_counted = !link_strict(chain);
-	if (chain->walk_counted)
+	chain->walk.counted = !link_strict(chain);
+	if (chain->walk.counted)
 		env->copying_walks++;
 	walk_go_on(chain);
 }
@@ -374,13 +377,13 @@ void chain_walk_read(struct chain_env *env, uint64_t serial, int error, struct b
 
 	env->operations--;
 	DL_FOREACH2(env->walking, chain, walk_next)
-	if (chain->walk_serial == serial)
+	if (chain->walk.serial == serial)
 		break;
 	if (chain == NULL) {
 		buf_unref(buf);
 		return;
 	}
-	sync_walk_read(chain->walk, error, buf, offset);
+	sync_walk_read(chain->walk.catchup, error, buf, offset);
 	if (error != 0)
 		content_done(chain);
 	walk_go_on(chain);
@@ -389,12 +392,12 @@ void chain_walk_read(struct chain_env *env, uint64_t serial, int error, struct b
 bool walk_answered(struct chain *chain, const struct frame_header *header,
 		   const struct buf *payload)
 {
-	for (unsigned i = 0; chain->walk != NULL && i <= SYNC_WINDOW; i++) {
-		if (chain->walk_frames[i].id != header->request_id)
+	for (unsigned i = 0; chain->walk.catchup != NULL && i <= SYNC_WINDOW; i++) {
+		if (chain->walk.frames[i].id != header->request_id)
 			continue;
-		chain->walk_frames[i].id = 0;
-		sync_walk_answer(chain->walk, header->op, header->status, payload);
-		if (chain->walk_frames[i].content)
+		chain->walk.frames[i].id = 0;
+		sync_walk_answer(chain->walk.catchup, header->op, header->status, payload);
+		if (chain->walk.frames[i].content)
 			content_done(chain);
 		walk_go_on(chain);
 		return true;

@@ -13,7 +13,7 @@
 /* Bytes of updates that heads of this process have admitted and not answered, on all targets. */
 static _Atomic uint64_t admitted;
 
-static struct shell *shell_of(struct chain_request *request)
+static struct shell *shell_of(struct chain_work *request)
 {
 	return request->shell;
 }
@@ -34,7 +34,7 @@ static void end_event(struct worker *worker)
 
 static void on_prepared(struct store_update *update, int error)
 {
-	struct chain_request *request = update->user;
+	struct chain_work *request = update->user;
 	struct worker *worker = shell_of(request)->target->worker;
 
 	begin_event(worker);
@@ -44,7 +44,7 @@ static void on_prepared(struct store_update *update, int error)
 
 static void on_synced(struct store_sync *sync, int error)
 {
-	struct chain_request *request = sync->user;
+	struct chain_work *request = sync->user;
 	struct worker *worker = shell_of(request)->target->worker;
 
 	begin_event(worker);
@@ -54,7 +54,7 @@ static void on_synced(struct store_sync *sync, int error)
 
 static void on_read(struct store_read *read, int error, uint32_t length, uint64_t version)
 {
-	struct chain_request *request = read->user;
+	struct chain_work *request = read->user;
 	struct worker *worker = shell_of(request)->target->worker;
 	struct buf *payload = read->into;
 
@@ -66,7 +66,7 @@ static void on_read(struct store_read *read, int error, uint32_t length, uint64_
 
 struct removal {
 	struct worker *worker;
-	struct chain_request *request;
+	struct chain_work *request;
 };
 
 static void on_removed(void *user, int error)
@@ -111,7 +111,7 @@ static void on_walk_read(struct store_read *read, int error, uint32_t length, ui
 
 /* ---- actions ---- */
 
-static void do_prepare(struct worker_target *target, struct chain_request *request)
+static void do_prepare(struct worker_target *target, struct chain_work *request)
 {
 	struct shell *shell = shell_of(request);
 	struct store_update *update = &shell->update;
@@ -148,7 +148,7 @@ static void do_prepare(struct worker_target *target, struct chain_request *reque
 }
 
 /* The version may be given between prepare and commit, at the head. */
-static void do_commit(struct worker_target *target, struct chain_request *request)
+static void do_commit(struct worker_target *target, struct chain_work *request)
 {
 	struct store_update *update = &shell_of(request)->update;
 	int error;
@@ -160,7 +160,7 @@ static void do_commit(struct worker_target *target, struct chain_request *reques
 	chain_committed(request, error, error != 0 && update->touched);
 }
 
-static void do_sync(struct worker_target *target, struct chain_request *request)
+static void do_sync(struct worker_target *target, struct chain_work *request)
 {
 	struct shell *shell = shell_of(request);
 
@@ -175,7 +175,7 @@ static void do_sync(struct worker_target *target, struct chain_request *request)
  * our CPU when it is woken. False: there were none. */
 static bool begin_syncs(struct worker *worker)
 {
-	struct chain_request *request = worker->syncs, *next;
+	struct chain_work *request = worker->syncs, *next;
 
 	if (request == NULL)
 		return false;
@@ -191,7 +191,7 @@ static bool begin_syncs(struct worker *worker)
 	return true;
 }
 
-static bool start_read(struct worker_target *target, struct chain_request *request)
+static bool start_read(struct worker_target *target, struct chain_work *request)
 {
 	struct shell *shell = shell_of(request);
 	struct buf *into = buf_get(target->worker->options.pool, request->length);
@@ -217,7 +217,7 @@ static void on_hungry(uv_timer_t *timer)
 	starved_retry(timer->data);
 }
 
-static void do_read(struct worker_target *target, struct chain_request *request)
+static void do_read(struct worker_target *target, struct chain_work *request)
 {
 	struct worker *worker = target->worker;
 	struct starved *starved;
@@ -255,7 +255,7 @@ void starved_retry(struct worker *worker)
 	end_event(worker);
 }
 
-static void do_remove(struct worker_target *target, struct chain_request *request)
+static void do_remove(struct worker_target *target, struct chain_work *request)
 {
 	struct removal *removal = calloc(1, sizeof(*removal));
 

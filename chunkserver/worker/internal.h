@@ -92,7 +92,7 @@ struct link {
 struct starved {
 	struct starved *next;
 	struct worker_target *target;
-	struct chain_request *request;
+	struct chain_work *request;
 };
 
 struct command;
@@ -129,7 +129,7 @@ struct worker {
 	unsigned status_ticks;
 	uint64_t last_conn_id;
 	bool running; /* actions are being taken: chain_next() must not be nested */
-	struct chain_request *syncs, **last_sync; /* to be begun when the others are done */
+	struct chain_work *syncs, **last_sync; /* to be begun when the others are done */
 	bool stopping, closed;
 	uint64_t stop_deadline_ns;
 };
@@ -139,7 +139,7 @@ struct shell {
 	struct worker_target *target;
 	struct store_update update;
 	struct store_sync sync;
-	struct chain_request *next_sync; /* of those to be begun */
+	struct chain_work *next_sync; /* of those to be begun */
 	struct store_read read;
 };
 

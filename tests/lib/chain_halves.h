@@ -21,7 +21,7 @@ static void halves_stay(struct world *w, const struct model_store *store)
 }
 
 /* A member has committed it. */
-static void halves_end(struct world *w, const struct chain_request *request)
+static void halves_end(struct world *w, const struct chain_work *request)
 {
 	uint32_t first = request->offset / BLOCK_SIZE, blocks = request->length / BLOCK_SIZE;
 	const uint64_t *numbers;

@@ -275,7 +275,7 @@ static inline struct buf *model_payload(const uint64_t *numbers, uint32_t blocks
 
 /* False: no room, and nothing has changed. */
 static inline bool model_op(const struct model_store *store, struct model_chunk *chunk,
-			    const struct chain_request *request)
+			    const struct chain_work *request)
 {
 	uint32_t limit = store->ops_kept != 0 ? store->ops_kept : STORE_OPS_KEPT, kept;
 	struct store_op_id ops[STORE_OPS_KEPT];
@@ -300,7 +300,7 @@ static inline void model_set(struct model_chunk *chunk, uint32_t block, uint64_t
 }
 
 /* 0 or -EBUSY, as store_commit(). */
-static inline int model_commit(struct model_store *store, const struct chain_request *request)
+static inline int model_commit(struct model_store *store, const struct chain_work *request)
 {
 	struct model_chunk *chunk = model_chunk(store, &request->key);
 	const uint64_t *numbers =
@@ -335,7 +335,7 @@ static inline int model_commit(struct model_store *store, const struct chain_req
 
 /* An update that was prepared, or begun to be, and will not be: it has gone over those of its first
  * @upto blocks that are there, in place, and they are taken as they are. Were there any? */
-static inline bool model_abort(struct model_store *store, const struct chain_request *request,
+static inline bool model_abort(struct model_store *store, const struct chain_work *request,
 			       uint32_t upto)
 {
 	struct model_chunk *chunk = model_chunk(store, &request->key);
@@ -361,7 +361,7 @@ static inline bool model_abort(struct model_store *store, const struct chain_req
 /* A prepare ends with @error now: it may have come half way. Damage is found before anything is
  * written. Not by a number of the world's chance, so that worlds without this are as they would be.
  */
-static inline bool model_broken_off(struct model_store *store, const struct chain_request *request,
+static inline bool model_broken_off(struct model_store *store, const struct chain_work *request,
 				    int error, uint64_t now)
 {
 	uint32_t dice = crc32c(&now, sizeof(now));

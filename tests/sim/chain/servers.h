@@ -229,7 +229,7 @@ static void reported(struct world *w, const struct chain_action *action)
 	report->target = (uint32_t)action->header.arg;
 }
 
-static void commit(struct world *w, struct server *s, struct chain_request *request)
+static void commit(struct world *w, struct server *s, struct chain_work *request)
 {
 	int error = s->store_down ? -EIO : model_commit(&s->store, request);
 

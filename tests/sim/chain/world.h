@@ -49,7 +49,7 @@ struct event {
 	uint64_t generation; /* of the wire, or incarnation of the server */
 	uint64_t number;
 	enum chain_action_kind action; /* EV_STORE */
-	struct chain_request *request;
+	struct chain_work *request;
 	struct frame_header header;
 	struct buf *payload;
 	uint64_t mark; /* of the store, when a sync began */

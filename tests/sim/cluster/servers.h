@@ -28,7 +28,7 @@ static void server_time(struct world *w, unsigned s)
 
 /* ---- actions ---- */
 
-static void commit(struct world *w, struct disk *disk, struct chain_request *request)
+static void commit(struct world *w, struct disk *disk, struct chain_work *request)
 {
 	int error = disk->down ? -EIO : model_commit(&disk->store, request);
 

@@ -121,7 +121,7 @@ struct event {
 	uint64_t conn, number;
 	unsigned side; /* MESSAGE, CLOSED: the receiver's */
 	enum chain_action_kind action;
-	struct chain_request *request;
+	struct chain_work *request;
 	struct frame_header header;
 	struct buf *payload;
 	uint64_t mark;        /* of the store, when a sync began */

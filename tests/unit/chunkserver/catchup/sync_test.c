@@ -538,7 +538,7 @@ static void apply(struct pair *pair, const struct sync_action *frame)
 	if (frame->op == FRAME_SYNC_COMPARE) {
 		answer = compare_at(pair, frame);
 	} else if (frame->op == FRAME_SYNC_DATA) {
-		struct chain_request request = {
+		struct chain_work request = {
 			.op = FRAME_SYNC_DATA,
 			.key = frame->key,
 			.offset = frame->offset,
