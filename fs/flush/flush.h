@@ -6,7 +6,7 @@
  * fsync of the sole client sends both at once, because it answers when both have.
  *
  * Every inode with something to tell is in one list until it has nothing more: closed ones are
- * flushed within FLUSH_TICK, open ones every FLUSH_AGE. (That data comes to the disks by and by is
+ * flushed within HOUSEKEEPER_TICK_NS, open ones every FLUSH_AGE. (That data comes to the disks by and by is
  * the data layer's business, which also remembers closed files that are not there yet.)
  *
  * Errors of the background are kept in the inode for the handles that are open. */
@@ -17,12 +17,11 @@
 #include "common/base/duration.h"
 #include "fs/inodes/fs.h"
 
-#define FLUSH_TICK_NS (250 * NS_PER_MSEC)
 #define FLUSH_AGE_NS  NS_PER_SEC
 #define FLUSH_AT_ONCE 512u /* under way, but for those that take longer than FLUSH_SLOW */
 #define FLUSH_SLOW_NS NS_PER_SEC
 
-int flush_list_create(struct fs *fs, struct flush_list **out);
+int flush_list_create(struct flush_list **out);
 void flush_list_destroy(struct flush_list *list);
 
 /* With the inode's lock held: it has something to tell. True: flush_list_add() must follow, unlocked.

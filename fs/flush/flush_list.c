@@ -22,7 +22,7 @@ struct flush_list {
 	struct background *oldest, *newest; /* those that count */
 };
 
-int flush_list_create(struct fs *fs, struct flush_list **out)
+int flush_list_create(struct flush_list **out)
 {
 	struct flush_list *list = calloc(1, sizeof(*list));
 

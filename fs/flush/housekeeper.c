@@ -3,15 +3,16 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include "common/base/expects.h"
 #include "common/os/clock.h"
 #include "common/os/cond.h"
-#include "fs/flush/flush.h"
-#include "fs/inodes/fs.h"
+#include "common/os/lock.h"
 
 #define IDLE_NS (60 * NS_PER_SEC)
 
 struct housekeeper {
-	struct fs *fs;
+	housekeeper_tick_fn *tick;
+	void *user;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	pthread_t thread;
@@ -19,25 +20,28 @@ struct housekeeper {
 	struct housekeeper_later *later; /* in no order: there are few */
 };
 
-int housekeeper_create(struct fs *fs, struct housekeeper **out)
+int housekeeper_create(housekeeper_tick_fn *tick, void *user, struct housekeeper **out)
 {
 	struct housekeeper *housekeeper = calloc(1, sizeof(*housekeeper));
 
 	if (housekeeper == NULL)
 		return -ENOMEM;
-	housekeeper->fs = fs;
+	housekeeper->tick = tick;
+	housekeeper->user = user;
 	pthread_mutex_init(&housekeeper->lock, NULL);
 	pthread_cond_init(&housekeeper->changed, NULL);
 	*out = housekeeper;
 	return 0;
 }
 
-/* One of those that are due, taken out; *next_ns: when the first of the others is. */
+/* Takes out one thing that is due at @now_ns, or returns NULL. *next_ns is lowered to when the first
+ * of the others is due. Locks: the housekeeper's. */
 static struct housekeeper_later *take_due(struct housekeeper *housekeeper, uint64_t now_ns,
 					  uint64_t *next_ns)
 {
 	struct housekeeper_later **link = &housekeeper->later, *later;
 
+	lock_held(&housekeeper->lock);
 	for (; (later = *link) != NULL; link = &later->next) {
 		if (later->due_ns <= now_ns) {
 			*link = later->next;
@@ -49,7 +53,7 @@ static struct housekeeper_later *take_due(struct housekeeper *housekeeper, uint6
 	return NULL;
 }
 
-/* With the lock held, which is free while things are done. */
+/* Does everything that is due. Locks: the housekeeper's, which is free while things are done. */
 static void do_later(struct housekeeper *housekeeper, uint64_t now_ns, uint64_t *next_ns)
 {
 	struct housekeeper_later *later;
@@ -72,13 +76,11 @@ static void *run(void *user)
 
 		housekeeper->woken = false;
 		pthread_mutex_unlock(&housekeeper->lock);
-		more = flush_list_tick(housekeeper->fs, now_ns);
-		more |= task_tick(housekeeper->fs->tasks, now_ns);
-		more |= root_wait_tick(housekeeper->fs, now_ns);
+		more = housekeeper->tick(housekeeper->user, now_ns);
 		pthread_mutex_lock(&housekeeper->lock);
 		do_later(housekeeper, now_ns, &next_ns);
-		if (more && next_ns > now_ns + FLUSH_TICK_NS)
-			next_ns = now_ns + FLUSH_TICK_NS;
+		if (more && next_ns > now_ns + HOUSEKEEPER_TICK_NS)
+			next_ns = now_ns + HOUSEKEEPER_TICK_NS;
 		if (!housekeeper->stopping && !housekeeper->woken)
 			cond_wait_until(&housekeeper->changed, &housekeeper->lock, next_ns);
 	}
@@ -131,6 +133,7 @@ void housekeeper_wake(struct housekeeper *housekeeper)
 void housekeeper_later(struct housekeeper *housekeeper, struct housekeeper_later *later,
 		       uint64_t delay_ns, void (*go)(struct housekeeper_later *later))
 {
+	expects(go != NULL);
 	later->go = go;
 	later->due_ns = clock_monotonic_ns() + delay_ns;
 	pthread_mutex_lock(&housekeeper->lock);

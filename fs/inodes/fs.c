@@ -25,6 +25,17 @@ static void on_interrupted(void *user)
 	housekeeper_wake(fs->housekeeper);
 }
 
+/* What the housekeeper looks after. */
+static bool on_tick(void *user, uint64_t now_ns)
+{
+	struct fs *fs = user;
+	bool more = flush_list_tick(fs, now_ns);
+
+	more |= task_tick(fs->tasks, now_ns);
+	more |= root_wait_tick(fs, now_ns);
+	return more;
+}
+
 /* ---- data that the copies do not have any more ---- */
 
 struct asking {
@@ -88,9 +99,9 @@ int fs_create(const struct fs_settings *settings, struct fs **out, char *error, 
 	if (rc == 0)
 		rc = task_table_create(on_interrupted, fs, &fs->tasks);
 	if (rc == 0)
-		rc = flush_list_create(fs, &fs->flush_list);
+		rc = flush_list_create(&fs->flush_list);
 	if (rc == 0)
-		rc = housekeeper_create(fs, &fs->housekeeper);
+		rc = housekeeper_create(on_tick, fs, &fs->housekeeper);
 	if (rc == 0)
 		rc = lease_return_create(fs, &fs->lease_return);
 	if (rc == 0)
