@@ -8,10 +8,10 @@
 static void fetch_done(struct chain_request *request, int error, const struct frame_header *answer,
 		       struct buf *payload);
 
-struct fetch *data_fetch_new(struct data_file *file, uint64_t from, uint64_t to, bool bulk)
+struct file_fetch *data_fetch_new(struct data_file *file, uint64_t from, uint64_t to, bool bulk)
 {
 	struct data *data = file->data;
-	struct fetch *fetch = calloc(1, sizeof(*fetch));
+	struct file_fetch *fetch = calloc(1, sizeof(*fetch));
 
 	if (fetch == NULL)
 		return NULL;
@@ -37,7 +37,7 @@ struct fetch *data_fetch_new(struct data_file *file, uint64_t from, uint64_t to,
 	return fetch;
 }
 
-void data_fetch_unref(struct data *data, struct fetch *fetch)
+void data_fetch_unref(struct data *data, struct file_fetch *fetch)
 {
 	if (atomic_fetch_sub_explicit(&fetch->refs, 1, memory_order_acq_rel) > 1)
 		return;
@@ -46,14 +46,14 @@ void data_fetch_unref(struct data *data, struct fetch *fetch)
 	free(fetch);
 }
 
-void data_fetch_send(struct data *data, struct fetch *list)
+void data_fetch_send(struct data *data, struct file_fetch *list)
 {
 	bool batch = list != NULL && list->send_next != NULL;
 
 	if (batch)
 		chain_client_batch(data->chain, true);
 	while (list != NULL) {
-		struct fetch *fetch = list;
+		struct file_fetch *fetch = list;
 
 		list = fetch->send_next;
 		chain_client_send(data->chain, &fetch->request);
@@ -64,7 +64,7 @@ void data_fetch_send(struct data *data, struct fetch *list)
 
 /* ---- the cache: listed fetches that are done, of all files, in order of completion ---- */
 
-static void cache_add(struct data *data, struct fetch *fetch)
+static void cache_add(struct data *data, struct file_fetch *fetch)
 {
 	bool first;
 
@@ -82,7 +82,7 @@ static void cache_add(struct data *data, struct fetch *fetch)
 		chain_client_wake(data->chain, fetch->done_ns + DATA_CACHE_NS);
 }
 
-static void cache_remove(struct data *data, struct fetch *fetch)
+static void cache_remove(struct data *data, struct file_fetch *fetch)
 {
 	pthread_mutex_lock(&data->cache_lock);
 	if (fetch->cache_prev != NULL)
@@ -100,7 +100,7 @@ static void cache_remove(struct data *data, struct fetch *fetch)
 static bool cache_drop_one(struct data *data, uint64_t before)
 {
 	struct data_file *file = NULL;
-	struct fetch *fetch;
+	struct file_fetch *fetch;
 
 	pthread_mutex_lock(&data->cache_lock);
 	fetch = data->cache_oldest;
@@ -149,7 +149,7 @@ void data_cache_tick(struct data *data, uint64_t now)
 
 /* ---- a file's list; its lock held ---- */
 
-void data_fetch_list(struct data_file *file, struct fetch *fetch)
+void data_fetch_list(struct data_file *file, struct file_fetch *fetch)
 {
 	atomic_fetch_add_explicit(&fetch->refs, 1, memory_order_relaxed);
 	fetch->listed = true;
@@ -160,7 +160,7 @@ void data_fetch_list(struct data_file *file, struct fetch *fetch)
 	file->fetches = fetch;
 }
 
-void data_fetch_unlist(struct data_file *file, struct fetch *fetch)
+void data_fetch_unlist(struct data_file *file, struct file_fetch *fetch)
 {
 	if (fetch->prev != NULL)
 		fetch->prev->next = fetch->next;
@@ -176,7 +176,7 @@ void data_fetch_unlist(struct data_file *file, struct fetch *fetch)
 
 void data_fetch_unlist_range(struct data_file *file, uint64_t from, uint64_t to)
 {
-	struct fetch *fetch, *next;
+	struct file_fetch *fetch, *next;
 
 	for (fetch = file->fetches; fetch != NULL; fetch = next) {
 		next = fetch->next;
@@ -185,11 +185,11 @@ void data_fetch_unlist_range(struct data_file *file, uint64_t from, uint64_t to)
 	}
 }
 
-struct fetch *data_fetch_at(const struct data_file *file, uint64_t at)
+struct file_fetch *data_fetch_at(const struct data_file *file, uint64_t at)
 {
-	struct fetch *best = NULL;
+	struct file_fetch *best = NULL;
 
-	for (struct fetch *fetch = file->fetches; fetch != NULL; fetch = fetch->next)
+	for (struct file_fetch *fetch = file->fetches; fetch != NULL; fetch = fetch->next)
 		if (fetch->to > at && (best == NULL || fetch->from < best->from))
 			best = fetch;
 	return best;
@@ -200,10 +200,10 @@ struct fetch *data_fetch_at(const struct data_file *file, uint64_t at)
 static void fetch_done(struct chain_request *request, int error, const struct frame_header *answer,
 		       struct buf *payload)
 {
-	struct fetch *fetch = request->user;
+	struct file_fetch *fetch = request->user;
 	struct data_file *file = fetch->file;
 	struct data *data = file->data;
-	struct fetch_part *parts;
+	struct file_fetch_part *parts;
 
 	atomic_fetch_sub_explicit(&data->chains[chain_slot(&request->key)].reading,
 				  fetch->to - fetch->from, memory_order_relaxed);

@@ -7,14 +7,14 @@
 
 #define LOG_MODULE "data"
 
-struct flush {
+struct file_flush {
 	struct data_waiter waiter;
 	struct data_file *file; /* a reference */
 	bool durable;
 	int error;
-	bool untold;         /* counted in the file's */
-	struct flush *next;  /* of the file's that are behind others */
-	uint64_t generation; /* of the file when the frames were sent */
+	bool untold;             /* counted in the file's */
+	struct file_flush *next; /* of the file's that are behind others */
+	uint64_t generation;     /* of the file when the frames were sent */
 	/* Of chunks whose copies have not all that they have answered. */
 	uint32_t lost_chunks;
 	uint64_t lost_file_id, lost_bytes;
@@ -26,14 +26,14 @@ struct flush {
 struct flush_frame {
 	struct chain_request request;
 	struct chain_answered answered;
-	struct flush *flush;
+	struct file_flush *flush;
 	struct wb_unsynced covers;
 };
 
 /* ---- what one has found is told before another is told that all is well ---- */
 
 /* There is an error, or will be. With the file's lock held. */
-static void flush_found(struct flush *flush, int error)
+static void flush_found(struct file_flush *flush, int error)
 {
 	if (flush->error == 0)
 		flush->error = error;
@@ -42,12 +42,12 @@ static void flush_found(struct flush *flush, int error)
 	flush->untold = true;
 }
 
-static void flush_tell(struct flush *flush);
+static void flush_tell(struct file_flush *flush);
 
 /* One of those that are untold has been told. A reference is the caller's. */
 static void file_told(struct data_file *file)
 {
-	struct flush *list = NULL, *next;
+	struct file_flush *list = NULL, *next;
 
 	pthread_mutex_lock(&file->lock);
 	if (--file->untold == 0) {
@@ -61,7 +61,7 @@ static void file_told(struct data_file *file)
 	}
 }
 
-static void flush_tell(struct flush *flush)
+static void flush_tell(struct file_flush *flush)
 {
 	struct data_file *file = flush->file;
 	bool untold = flush->untold;
@@ -76,7 +76,7 @@ static void flush_tell(struct flush *flush)
 /* What another flush of the file has found may be this one's, too, and each is found once. Its user
  * hears of it when that has been told. (Only those that have sent all they have to send wait:
  * others may be waited for by the master.) */
-static void flush_over(struct flush *flush)
+static void flush_over(struct file_flush *flush)
 {
 	struct data_file *file = flush->file;
 	bool waits;
@@ -98,7 +98,7 @@ static void flush_over(struct flush *flush)
  * its chunks. */
 static void flush_judged(void *arg, bool gone)
 {
-	struct flush *flush = arg;
+	struct file_flush *flush = arg;
 
 	if (!gone) {
 		data_tell_lost(flush->file, flush->lost_file_id, flush->lost_bytes);
@@ -108,7 +108,7 @@ static void flush_judged(void *arg, bool gone)
 	flush_over(flush);
 }
 
-static void flush_end(struct flush *flush)
+static void flush_end(struct file_flush *flush)
 {
 	struct data *data = flush->file->data;
 	uint64_t ino = atomic_load_explicit(&flush->file->ino, memory_order_relaxed);
@@ -131,7 +131,7 @@ static void frame_done(struct chain_request *request, int error, const struct fr
 		       struct buf *payload)
 {
 	struct flush_frame *frame = request->user;
-	struct flush *flush = frame->flush;
+	struct file_flush *flush = frame->flush;
 	struct data_file *file = flush->file;
 
 	buf_unref(payload);
@@ -156,7 +156,7 @@ static void frame_done(struct chain_request *request, int error, const struct fr
 		flush_end(flush);
 }
 
-static void send_frames(struct flush *flush, const struct wb_unsynced *list, size_t count,
+static void send_frames(struct file_flush *flush, const struct wb_unsynced *list, size_t count,
 			const struct chunk_key *keys)
 {
 	struct data *data = flush->file->data;
@@ -195,7 +195,7 @@ static void send_frames(struct flush *flush, const struct wb_unsynced *list, siz
 /* Everything has been answered. What has not been synced with the answers is synced now. */
 static void flush_fired(struct data_waiter *waiter)
 {
-	struct flush *flush = (struct flush *)waiter;
+	struct file_flush *flush = (struct file_flush *)waiter;
 	struct data_file *file = flush->file;
 	struct wb_unsynced *list = NULL;
 	struct chunk_key *keys = NULL;
@@ -236,7 +236,7 @@ static void flush_fired(struct data_waiter *waiter)
 
 void data_flush(struct data_file *file, bool durable, data_done_fn *done, void *user)
 {
-	struct flush *flush = NULL;
+	struct file_flush *flush = NULL;
 	struct data_work work;
 	bool needed;
 	int rc = 0;

@@ -29,11 +29,11 @@
 
 struct data;
 struct data_file;
-struct fetch;
-struct flush;
-struct listing;
-struct punch;
-struct read;
+struct file_fetch;
+struct file_flush;
+struct file_listing;
+struct file_punch;
+struct file_read;
 
 /* Waits of the write-back, and what to do when they fire. */
 struct data_waiter {
@@ -50,18 +50,18 @@ struct update {
 	struct update *next;
 };
 
-struct punch_op {
+struct file_punch_op {
 	struct chain_request request;
-	struct punch *punch;
+	struct file_punch *punch;
 	struct wb_chunk *chunk;
-	struct punch_op *next;
+	struct file_punch_op *next;
 };
 
 struct data_work {
 	struct update *updates, **updates_end;
 	unsigned count;
-	struct punch_op *ops;
-	struct punch *punched; /* complete */
+	struct file_punch_op *ops;
+	struct file_punch *punched; /* complete */
 	struct wb_wait *fired;
 	bool freed; /* memory, for writes that wait */
 };
@@ -96,11 +96,11 @@ struct data_file {
 	/* Flushes that have an error in hand and have not told it yet; and, in order, those to be
 	 * durable that have none and must not say so before that. */
 	unsigned untold;
-	struct flush *behind, **behind_end;
+	struct file_flush *behind, **behind_end;
 	bool discarded;
-	struct punch *punches;
+	struct file_punch *punches;
 	struct readahead ra;
-	struct fetch *fetches; /* those that later reads may use */
+	struct file_fetch *fetches; /* those that later reads may use */
 	unsigned fetch_count;
 };
 
@@ -148,7 +148,7 @@ struct data {
 	atomic_bool pressure;       /* one of them for memory that anybody has: none passes it */
 	atomic_bool hurry;          /* one of them for memory that chains that work have */
 	bool admitting, admit_again;
-	struct read *read_queue, **read_queue_end;
+	struct file_read *read_queue, **read_queue_end;
 	atomic_uint reads_waiting; /* in the queue */
 
 	struct data_chain chains[CHAIN_SLOTS];
@@ -157,13 +157,13 @@ struct data {
 	_Atomic uint64_t stuck_ns;
 
 	pthread_mutex_t listings_lock; /* before that of a listing */
-	struct listing *listings;      /* those with a deadline */
+	struct file_listing *listings; /* those with a deadline */
 
 	pthread_mutex_t dirty_lock;
 	struct data_file *dirty_first, **dirty_end;
 
 	pthread_mutex_t cache_lock;
-	struct fetch *cache_oldest, *cache_newest;
+	struct file_fetch *cache_oldest, *cache_newest;
 	_Atomic size_t read_used; /* fetched, or being fetched */
 
 	_Atomic uint64_t stat_writes, stat_write_bytes, stat_updates, stat_update_bytes;
@@ -229,13 +229,13 @@ void data_punch_gather(struct data_file *file, struct data_work *work);
 void data_punch_run(struct data *data, struct data_work *work);
 
 /* data_fetch.c: what is being read, or was read ahead */
-struct fetch_part {
-	struct read *read;
-	struct fetch *fetch;
-	struct fetch_part *next; /* of those that wait for the fetch */
+struct file_fetch_part {
+	struct file_read *read;
+	struct file_fetch *fetch;
+	struct file_fetch_part *next; /* of those that wait for the fetch */
 };
 
-struct fetch {
+struct file_fetch {
 	struct chain_request request;
 	struct data_file *file; /* a reference, while under way */
 	uint64_t from, to;
@@ -245,21 +245,21 @@ struct fetch {
 	atomic_uint refs;
 	uint64_t used; /* bytes given to readers, while listed */
 	uint64_t done_ns;
-	struct fetch_part *waiting;
-	struct fetch *next, *prev;             /* the file's list */
-	struct fetch *cache_next, *cache_prev; /* in order of completion */
-	struct fetch *send_next;
+	struct file_fetch_part *waiting;
+	struct file_fetch *next, *prev;             /* the file's list */
+	struct file_fetch *cache_next, *cache_prev; /* in order of completion */
+	struct file_fetch *send_next;
 };
 
-struct fetch *data_fetch_new(struct data_file *file, uint64_t from, uint64_t to, bool bulk);
-void data_fetch_unref(struct data *data, struct fetch *fetch);
-void data_fetch_send(struct data *data, struct fetch *list); /* by send_next; no lock held */
+struct file_fetch *data_fetch_new(struct data_file *file, uint64_t from, uint64_t to, bool bulk);
+void data_fetch_unref(struct data *data, struct file_fetch *fetch);
+void data_fetch_send(struct data *data, struct file_fetch *list); /* by send_next; no lock held */
 /* lock held: */
-void data_fetch_list(struct data_file *file, struct fetch *fetch);
-void data_fetch_unlist(struct data_file *file, struct fetch *fetch);
+void data_fetch_list(struct data_file *file, struct file_fetch *fetch);
+void data_fetch_unlist(struct data_file *file, struct file_fetch *fetch);
 void data_fetch_unlist_range(struct data_file *file, uint64_t from, uint64_t to);
 /* The listed fetch that holds @at, or else the one that begins next behind it. */
-struct fetch *data_fetch_at(const struct data_file *file, uint64_t at);
+struct file_fetch *data_fetch_at(const struct data_file *file, uint64_t at);
 void data_cache_tick(struct data *data, uint64_t now);
 /* Makes room for @need bytes. True: something was dropped. */
 bool data_cache_shrink(struct data *data, uint32_t need);
@@ -267,5 +267,5 @@ bool data_cache_shrink(struct data *data, uint32_t need);
 /* data_read.c */
 void data_reads_admit(struct data *data);
 /* parts of reads whose fetch has come */
-void data_read_parts_done(struct data *data, struct fetch_part *parts);
+void data_read_parts_done(struct data *data, struct file_fetch_part *parts);
 #endif

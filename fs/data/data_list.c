@@ -10,16 +10,16 @@
 
 struct list_ask {
 	struct chain_request request;
-	struct listing *listing;
+	struct file_listing *listing;
 	bool active;
 };
 
-struct listing {
-	struct data_file *file;      /* a reference */
-	uint64_t file_id;            /* as it was at the beginning */
-	uint32_t from, to;           /* chunks [from, to) */
-	uint64_t deadline_ns;        /* 0: none */
-	struct listing *prev, *next; /* of data.listings, when it has a deadline */
+struct file_listing {
+	struct data_file *file;           /* a reference */
+	uint64_t file_id;                 /* as it was at the beginning */
+	uint32_t from, to;                /* chunks [from, to) */
+	uint64_t deadline_ns;             /* 0: none */
+	struct file_listing *prev, *next; /* of data.listings, when it has a deadline */
 
 	pthread_mutex_t lock; /* of what follows */
 	uint8_t *wanted;      /* bit i%8 of byte i/8: partition i is still to be asked */
@@ -36,7 +36,7 @@ struct listing {
 
 /* ---- what is asked ---- */
 
-static void want(struct listing *listing)
+static void want(struct file_listing *listing)
 {
 	const struct data_file *file = listing->file;
 	uint32_t count = listing->to - listing->from;
@@ -53,7 +53,7 @@ static void want(struct listing *listing)
 }
 
 /* The lock is held. False: there is nothing more to ask. */
-static bool next_partition(struct listing *listing, struct list_ask *ask)
+static bool next_partition(struct file_listing *listing, struct list_ask *ask)
 {
 	const struct data_file *file = listing->file;
 	uint32_t p = listing->partition;
@@ -72,7 +72,7 @@ static bool next_partition(struct listing *listing, struct list_ask *ask)
 
 /* ---- answers; the lock is held ---- */
 
-static int add(struct listing *listing, uint32_t index, uint32_t blocks)
+static int add(struct file_listing *listing, uint32_t index, uint32_t blocks)
 {
 	uint32_t all = listing->file->chunk_size / BLOCK_SIZE;
 
@@ -91,7 +91,7 @@ static int add(struct listing *listing, uint32_t index, uint32_t blocks)
 	return 0;
 }
 
-static int take(struct listing *listing, const struct list_ask *ask,
+static int take(struct file_listing *listing, const struct list_ask *ask,
 		const struct frame_header *answer, const struct buf *payload)
 {
 	uint32_t length = payload == NULL ? 0 : payload->length;
@@ -137,7 +137,7 @@ static int by_index(const void *a, const void *b)
 	return (x->index > y->index) - (x->index < y->index);
 }
 
-static void listing_free(struct listing *listing)
+static void listing_free(struct file_listing *listing)
 {
 	pthread_mutex_destroy(&listing->lock);
 	free(listing->wanted);
@@ -145,7 +145,7 @@ static void listing_free(struct listing *listing)
 	free(listing);
 }
 
-static void listing_end(struct listing *listing)
+static void listing_end(struct file_listing *listing)
 {
 	struct data_file *file = listing->file;
 	struct data *data = file->data;
@@ -172,7 +172,7 @@ static void ask_done(struct chain_request *request, int error, const struct fram
 		     struct buf *payload)
 {
 	struct list_ask *ask = request->user;
-	struct listing *listing = ask->listing;
+	struct file_listing *listing = ask->listing;
 	uint32_t next = error == 0 && answer != NULL ? (uint32_t)answer->arg : 0;
 	bool more, over;
 
@@ -204,7 +204,8 @@ void data_lists_tick(struct data *data, uint64_t now)
 	uint64_t next_ns = UINT64_MAX;
 
 	pthread_mutex_lock(&data->listings_lock);
-	for (struct listing *listing = data->listings; listing != NULL; listing = listing->next) {
+	for (struct file_listing *listing = data->listings; listing != NULL;
+	     listing = listing->next) {
 		if (listing->deadline_ns > now) {
 			if (listing->deadline_ns < next_ns)
 				next_ns = listing->deadline_ns;
@@ -223,7 +224,7 @@ void data_lists_tick(struct data *data, uint64_t now)
 		chain_client_wake(data->chain, next_ns);
 }
 
-static void keep_deadline(struct listing *listing, uint64_t patience_ns)
+static void keep_deadline(struct file_listing *listing, uint64_t patience_ns)
 {
 	struct data *data = listing->file->data;
 
@@ -237,9 +238,9 @@ static void keep_deadline(struct listing *listing, uint64_t patience_ns)
 	chain_client_wake(data->chain, listing->deadline_ns);
 }
 
-static struct listing *listing_new(struct data_file *file, uint32_t from, uint32_t to)
+static struct file_listing *listing_new(struct data_file *file, uint32_t from, uint32_t to)
 {
-	struct listing *listing = calloc(1, sizeof(*listing));
+	struct file_listing *listing = calloc(1, sizeof(*listing));
 
 	if (listing == NULL)
 		return NULL;
@@ -261,7 +262,7 @@ static struct listing *listing_new(struct data_file *file, uint32_t from, uint32
 void data_list(struct data_file *file, uint32_t from, uint32_t to, uint64_t patience_ns,
 	       data_list_fn *done, void *user)
 {
-	struct listing *listing = from < to ? listing_new(file, from, to) : NULL;
+	struct file_listing *listing = from < to ? listing_new(file, from, to) : NULL;
 	unsigned count = 0;
 
 	if (listing == NULL) {

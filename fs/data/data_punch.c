@@ -14,7 +14,7 @@
 /* With more chunks than this it is asked first which of them exist. */
 #define LIST_MIN 32u
 
-struct punch {
+struct file_punch {
 	struct wb_hole hole;
 	struct data_file *file; /* a reference */
 	uint64_t at;            /* chunks before it have been sent */
@@ -28,14 +28,14 @@ struct punch {
 	size_t count, room, next;
 	data_done_fn *done;
 	void *user;
-	struct punch *next_punch;
+	struct file_punch *next_punch;
 };
 
 static void op_done(struct chain_request *request, int error, const struct frame_header *answer,
 		    struct buf *payload)
 {
-	struct punch_op *op = request->user;
-	struct punch *punch = op->punch;
+	struct file_punch_op *op = request->user;
+	struct file_punch *punch = op->punch;
 	struct data_file *file = punch->file;
 	struct data_work work;
 	uint64_t lost = 0;
@@ -64,7 +64,7 @@ static void op_done(struct chain_request *request, int error, const struct frame
 }
 
 /* Passes over chunks that do not exist. */
-static void skip_holes(const struct data_file *file, struct punch *punch)
+static void skip_holes(const struct data_file *file, struct file_punch *punch)
 {
 	uint64_t start;
 
@@ -83,12 +83,12 @@ static void skip_holes(const struct data_file *file, struct punch *punch)
 }
 
 /* False: not now. */
-static bool start_op(struct data_file *file, struct punch *punch, struct data_work *work)
+static bool start_op(struct data_file *file, struct file_punch *punch, struct data_work *work)
 {
 	uint32_t index = (uint32_t)(punch->at / file->chunk_size);
 	uint64_t start = (uint64_t)index * file->chunk_size, end = start + file->chunk_size;
 	uint64_t to = punch->hole.to < end ? punch->hole.to : end;
-	struct punch_op *op = calloc(1, sizeof(*op));
+	struct file_punch_op *op = calloc(1, sizeof(*op));
 	int rc = op == NULL ? -ENOMEM
 			    : writeback_hole_chunk(file->wb, &punch->hole, index, punch->at, to,
 						   &op->chunk);
@@ -120,10 +120,10 @@ static bool start_op(struct data_file *file, struct punch *punch, struct data_wo
 
 void data_punch_gather(struct data_file *file, struct data_work *work)
 {
-	struct punch **at = &file->punches;
+	struct file_punch **at = &file->punches;
 
 	while (*at != NULL) {
-		struct punch *punch = *at;
+		struct file_punch *punch = *at;
 
 		if (punch->listing) {
 			at = &punch->next_punch;
@@ -153,7 +153,7 @@ void data_punch_gather(struct data_file *file, struct data_work *work)
 
 void data_punch_lose(struct data_file *file, int error)
 {
-	for (struct punch *punch = file->punches; punch != NULL; punch = punch->next_punch)
+	for (struct file_punch *punch = file->punches; punch != NULL; punch = punch->next_punch)
 		if (punch->error == 0)
 			punch->error = error;
 }
@@ -161,13 +161,13 @@ void data_punch_lose(struct data_file *file, int error)
 void data_punch_run(struct data *data, struct data_work *work)
 {
 	while (work->ops != NULL) {
-		struct punch_op *op = work->ops;
+		struct file_punch_op *op = work->ops;
 
 		work->ops = op->next;
 		chain_client_send(data->chain, &op->request);
 	}
 	while (work->punched != NULL) {
-		struct punch *punch = work->punched;
+		struct file_punch *punch = work->punched;
 		struct data_file *file = punch->file;
 
 		work->punched = punch->next_punch;
@@ -180,7 +180,7 @@ void data_punch_run(struct data *data, struct data_work *work)
 
 /* ---- which chunks there are ---- */
 
-static bool punch_adds(struct punch *punch, uint32_t index)
+static bool punch_adds(struct file_punch *punch, uint32_t index)
 {
 	if (punch->count == punch->room) {
 		size_t room = punch->room == 0 ? 64 : punch->room * 2;
@@ -197,7 +197,7 @@ static bool punch_adds(struct punch *punch, uint32_t index)
 
 static void add_in_flight(void *arg, struct wb_extent *extent)
 {
-	struct punch *punch = arg;
+	struct file_punch *punch = arg;
 	uint32_t index = (uint32_t)(extent->offset / punch->file->chunk_size);
 
 	if (extent->offset < punch->hole.to && extent->offset + extent->length > punch->hole.from &&
@@ -214,7 +214,7 @@ static int by_number(const void *a, const void *b)
 
 static void punch_listed(void *user, int error, const struct data_listed *chunks, size_t count)
 {
-	struct punch *punch = user;
+	struct file_punch *punch = user;
 	struct data_file *file = punch->file;
 	struct data_work work;
 
@@ -243,9 +243,9 @@ static uint32_t chunks_of(const struct data_file *file, uint64_t from, uint64_t 
 }
 
 /* Under the file's lock: -ENOMEM, and nothing has changed. */
-static int punch_begin(struct data_file *file, struct punch *punch, uint64_t from, uint64_t to)
+static int punch_begin(struct data_file *file, struct file_punch *punch, uint64_t from, uint64_t to)
 {
-	struct punch **end;
+	struct file_punch **end;
 	int rc;
 
 	data_fetch_unlist_range(file, from, to);
@@ -269,7 +269,7 @@ void data_punch(struct data_file *file, uint64_t from, uint64_t to, data_done_fn
 void data_punch_within(struct data_file *file, uint64_t session, uint64_t from, uint64_t to,
 		       data_done_fn *done, void *user)
 {
-	struct punch *punch = NULL;
+	struct file_punch *punch = NULL;
 	struct data_work work;
 	bool listing;
 	int rc = 0;

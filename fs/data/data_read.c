@@ -11,7 +11,7 @@
 #define IOV_MOST    512
 #define ZEROS_BYTES (256u << 10)
 
-struct read {
+struct file_read {
 	struct data_file *file; /* a reference */
 	uint64_t offset, readahead_end;
 	uint32_t length;
@@ -19,11 +19,11 @@ struct read {
 	void *user;
 	struct wb_seg *segs; /* what was dirty when the read began */
 	size_t seg_count;
-	struct fetch_part *parts; /* in order; with references to their fetches */
+	struct file_fetch_part *parts; /* in order; with references to their fetches */
 	unsigned part_count;
 	atomic_uint pending;
 	atomic_int error;
-	struct read *next;
+	struct file_read *next;
 };
 
 /* Never written: holes are read from here. */
@@ -71,13 +71,13 @@ static int add_zeros(struct vectors *v, uint64_t length)
 }
 
 /* The chain's bytes of [from, to). */
-static int add_base(const struct read *read, unsigned *part, struct vectors *v, uint64_t from,
+static int add_base(const struct file_read *read, unsigned *part, struct vectors *v, uint64_t from,
 		    uint64_t to)
 {
 	int rc = 0;
 
 	while (rc == 0 && from < to) {
-		const struct fetch *fetch;
+		const struct file_fetch *fetch;
 		uint64_t end, have;
 
 		while (*part < read->part_count && read->parts[*part].fetch->to <= from)
@@ -101,7 +101,7 @@ static int add_base(const struct read *read, unsigned *part, struct vectors *v, 
 	return rc;
 }
 
-static int build(const struct read *read, struct vectors *v)
+static int build(const struct file_read *read, struct vectors *v)
 {
 	uint64_t at = read->offset, end = at + read->length;
 	unsigned part = 0;
@@ -143,13 +143,13 @@ static int flatten(struct vectors *v, uint32_t length, uint8_t **memory)
 }
 
 /* Read-ahead that has been given out whole is not needed any more. */
-static void use_up(struct read *read)
+static void use_up(struct file_read *read)
 {
 	struct data_file *file = read->file;
 	bool locked = false;
 
 	for (unsigned i = 0; i < read->part_count; i++) {
-		struct fetch *fetch = read->parts[i].fetch;
+		struct file_fetch *fetch = read->parts[i].fetch;
 		uint64_t from = read->offset > fetch->from ? read->offset : fetch->from;
 		uint64_t to = read->offset + read->length;
 
@@ -166,7 +166,7 @@ static void use_up(struct read *read)
 		pthread_mutex_unlock(&file->lock);
 }
 
-static void read_end(struct read *read)
+static void read_end(struct file_read *read)
 {
 	struct data_file *file = read->file;
 	struct data *data = file->data;
@@ -194,17 +194,17 @@ static void read_end(struct read *read)
 	data_file_drop(file);
 }
 
-static void read_step(struct read *read)
+static void read_step(struct file_read *read)
 {
 	if (atomic_fetch_sub_explicit(&read->pending, 1, memory_order_acq_rel) == 1)
 		read_end(read);
 }
 
-void data_read_parts_done(struct data *data, struct fetch_part *parts)
+void data_read_parts_done(struct data *data, struct file_fetch_part *parts)
 {
 	while (parts != NULL) {
-		struct fetch_part *part = parts;
-		struct read *read = part->read;
+		struct file_fetch_part *part = parts;
+		struct file_read *read = part->read;
 
 		parts = part->next;
 		if (part->fetch->error != 0)
@@ -218,17 +218,17 @@ void data_read_parts_done(struct data *data, struct fetch_part *parts)
 /* ---- the beginning ---- */
 
 struct fetches {
-	struct fetch *first, **end; /* to be sent */
+	struct file_fetch *first, **end; /* to be sent */
 };
 
-static void add_fetch(struct fetches *list, struct fetch *fetch)
+static void add_fetch(struct fetches *list, struct file_fetch *fetch)
 {
 	*list->end = fetch;
 	list->end = &fetch->send_next;
 }
 
 /* Lock held. */
-static void read_ahead(struct read *read, struct fetches *list)
+static void read_ahead(struct file_read *read, struct fetches *list)
 {
 	struct data_file *file = read->file;
 	struct data *data = file->data;
@@ -243,7 +243,7 @@ static void read_ahead(struct read *read, struct fetches *list)
 	count = readahead_access(&file->ra, read->offset, read->length, read->readahead_end,
 				 data->read_limit / 4, allowed, ranges);
 	for (unsigned i = 0; i < count; i++) {
-		struct fetch *other = data_fetch_at(file, ranges[i].from), *fetch;
+		struct file_fetch *other = data_fetch_at(file, ranges[i].from), *fetch;
 
 		/* What is dirty now would be stale here once it has been written back. */
 		if ((other != NULL && other->from < ranges[i].to) ||
@@ -260,7 +260,7 @@ static void read_ahead(struct read *read, struct fetches *list)
 }
 
 /* [*from, *to): from the first to the last byte that is not dirty, in whole blocks. */
-static void missing_range(const struct read *read, uint64_t *from, uint64_t *to)
+static void missing_range(const struct file_read *read, uint64_t *from, uint64_t *to)
 {
 	size_t first = 0, last = read->seg_count;
 
@@ -276,20 +276,21 @@ static void missing_range(const struct read *read, uint64_t *from, uint64_t *to)
 	*to = (*to + BLOCK_SIZE - 1) / BLOCK_SIZE * BLOCK_SIZE;
 }
 
-static int add_part(struct read *read, struct fetch *fetch)
+static int add_part(struct file_read *read, struct file_fetch *fetch)
 {
-	struct fetch_part *parts = reallocarray(read->parts, read->part_count + 1, sizeof(*parts));
+	struct file_fetch_part *parts =
+		reallocarray(read->parts, read->part_count + 1, sizeof(*parts));
 
 	if (parts == NULL)
 		return -ENOMEM;
 	read->parts = parts;
-	parts[read->part_count++] = (struct fetch_part){.read = read, .fetch = fetch};
+	parts[read->part_count++] = (struct file_fetch_part){.read = read, .fetch = fetch};
 	atomic_fetch_add_explicit(&fetch->refs, 1, memory_order_relaxed);
 	return 0;
 }
 
 /* Lock held. Finds or makes the fetches that cover what is missing. */
-static int find_parts(struct read *read, struct fetches *list)
+static int find_parts(struct file_read *read, struct fetches *list)
 {
 	struct data_file *file = read->file;
 	uint64_t at, end;
@@ -297,7 +298,7 @@ static int find_parts(struct read *read, struct fetches *list)
 
 	missing_range(read, &at, &end);
 	while (rc == 0 && at < end) {
-		struct fetch *fetch = data_fetch_at(file, at);
+		struct file_fetch *fetch = data_fetch_at(file, at);
 
 		if (fetch == NULL || fetch->from > at) {
 			uint64_t to = (at / FRAME_PAYLOAD_MAX + 1) * FRAME_PAYLOAD_MAX;
@@ -321,7 +322,7 @@ static int find_parts(struct read *read, struct fetches *list)
 	return rc;
 }
 
-static void read_start(struct read *read)
+static void read_start(struct file_read *read)
 {
 	struct data_file *file = read->file;
 	struct data *data = file->data;
@@ -337,7 +338,7 @@ static void read_start(struct read *read)
 		read_ahead(read, &list);
 	/* Only now do the parts stay where they are. */
 	for (unsigned i = 0; i < read->part_count; i++) {
-		struct fetch_part *part = &read->parts[i];
+		struct file_fetch_part *part = &read->parts[i];
 
 		if (part->fetch->done || rc < 0)
 			continue;
@@ -354,7 +355,7 @@ static void read_start(struct read *read)
 
 /* ---- as far as there is memory ---- */
 
-static bool read_fits(struct data *data, const struct read *read)
+static bool read_fits(struct data *data, const struct file_read *read)
 {
 	struct chunk_key key =
 		data_file_key(read->file, (uint32_t)(read->offset / read->file->chunk_size));
@@ -363,9 +364,9 @@ static bool read_fits(struct data *data, const struct read *read)
 }
 
 /* The first of the queue, when there is memory for it; else what it needs. */
-static struct read *next_waiting(struct data *data, uint32_t *need)
+static struct file_read *next_waiting(struct data *data, uint32_t *need)
 {
-	struct read *read;
+	struct file_read *read;
 
 	pthread_mutex_lock(&data->memory_lock);
 	read = data->read_queue;
@@ -385,7 +386,7 @@ static struct read *next_waiting(struct data *data, uint32_t *need)
 void data_reads_admit(struct data *data)
 {
 	static _Thread_local bool busy;
-	struct read *read;
+	struct file_read *read;
 	uint32_t need;
 
 	/* The loop further up goes on. */
@@ -406,7 +407,7 @@ void data_read(struct data_file *file, uint64_t offset, uint32_t length, uint64_
 	       data_read_fn *done, void *user)
 {
 	struct data *data = file->data;
-	struct read *read = NULL;
+	struct file_read *read = NULL;
 
 	if (length > 0 && offset <= (uint64_t)INT64_MAX - length)
 		read = calloc(1, sizeof(*read));
@@ -420,7 +421,7 @@ void data_read(struct data_file *file, uint64_t offset, uint32_t length, uint64_
 	}
 	atomic_fetch_add_explicit(&data->stat_reads, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&data->stat_read_bytes, length, memory_order_relaxed);
-	*read = (struct read){
+	*read = (struct file_read){
 		.file = file,
 		.offset = offset,
 		.length = length,

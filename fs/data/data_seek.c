@@ -8,14 +8,14 @@
 
 #define ASKED_AT_ONCE 16u
 
-struct seek_ask {
+struct file_seek_ask {
 	struct chain_request request;
-	struct seek *seek;
+	struct file_seek *seek;
 	struct buf *bitmap;
 	uint32_t length; /* of the chunk */
 };
 
-struct seek {
+struct file_seek {
 	struct data_waiter waiter;
 	struct data_file *file; /* a reference */
 	uint64_t offset, size;
@@ -27,15 +27,15 @@ struct seek {
 	atomic_uint pending;
 	atomic_int error;
 	unsigned count; /* asked together: one at first, which mostly does */
-	struct seek_ask asks[ASKED_AT_ONCE];
+	struct file_seek_ask asks[ASKED_AT_ONCE];
 	data_seek_fn *done;
 	void *user;
 };
 
-static void seek_ask(struct seek *seek);
-static void seek_list(struct seek *seek);
+static void seek_ask(struct file_seek *seek);
+static void seek_list(struct file_seek *seek);
 
-static void seek_end(struct seek *seek, int error, uint64_t result)
+static void seek_end(struct file_seek *seek, int error, uint64_t result)
 {
 	struct data_file *file = seek->file;
 
@@ -45,7 +45,7 @@ static void seek_end(struct seek *seek, int error, uint64_t result)
 	data_file_drop(file);
 }
 
-static bool block_present(const struct seek_ask *ask, uint32_t block)
+static bool block_present(const struct file_seek_ask *ask, uint32_t block)
 {
 	const struct buf *bitmap = ask->bitmap;
 
@@ -56,7 +56,7 @@ static bool block_present(const struct seek_ask *ask, uint32_t block)
 }
 
 /* Looks from seek->at to the end of the asked chunk. */
-static bool find_in(struct seek *seek, const struct seek_ask *ask, uint64_t *result)
+static bool find_in(struct file_seek *seek, const struct file_seek_ask *ask, uint64_t *result)
 {
 	uint32_t chunk_size = seek->file->chunk_size;
 	uint64_t start = (uint64_t)ask->request.key.index * chunk_size;
@@ -77,7 +77,7 @@ static bool find_in(struct seek *seek, const struct seek_ask *ask, uint64_t *res
 }
 
 /* All that were asked have answered. */
-static void seek_evaluate(struct seek *seek)
+static void seek_evaluate(struct file_seek *seek)
 {
 	uint64_t result = seek->size;
 	bool found = false;
@@ -103,7 +103,7 @@ static void seek_evaluate(struct seek *seek)
 
 static void seek_listed(void *user, int error, const struct data_listed *chunks, size_t count)
 {
-	struct seek *seek = user;
+	struct file_seek *seek = user;
 
 	if (error == 0 && count > 0) {
 		seek->chunks = malloc(count * sizeof(*seek->chunks));
@@ -120,7 +120,7 @@ static void seek_listed(void *user, int error, const struct data_listed *chunks,
 	seek_ask(seek);
 }
 
-static void seek_list(struct seek *seek)
+static void seek_list(struct file_seek *seek)
 {
 	uint32_t chunk_size = seek->file->chunk_size;
 
@@ -131,8 +131,8 @@ static void seek_list(struct seek *seek)
 static void ask_done(struct chain_request *request, int error, const struct frame_header *answer,
 		     struct buf *payload)
 {
-	struct seek_ask *ask = request->user;
-	struct seek *seek = ask->seek;
+	struct file_seek_ask *ask = request->user;
+	struct file_seek *seek = ask->seek;
 
 	if (error == 0 && payload != NULL &&
 	    block_checksums_verify(buf_payload(payload), 0, payload->length, payload->crcs) >= 0)
@@ -149,7 +149,7 @@ static void ask_done(struct chain_request *request, int error, const struct fram
 }
 
 /* To the next chunk that exists, which alone is asked. False: there is none. */
-static bool seek_jump(struct seek *seek)
+static bool seek_jump(struct file_seek *seek)
 {
 	uint32_t chunk_size = seek->file->chunk_size;
 	uint64_t start;
@@ -166,7 +166,7 @@ static bool seek_jump(struct seek *seek)
 	return true;
 }
 
-static void seek_ask(struct seek *seek)
+static void seek_ask(struct file_seek *seek)
 {
 	struct data_file *file = seek->file;
 	uint32_t index;
@@ -186,7 +186,7 @@ static void seek_ask(struct seek *seek)
 	atomic_store(&seek->pending, count);
 	pthread_mutex_lock(&file->lock);
 	for (unsigned i = 0; i < count; i++) {
-		seek->asks[i] = (struct seek_ask){
+		seek->asks[i] = (struct file_seek_ask){
 			.seek = seek,
 			.request =
 				{
@@ -205,7 +205,7 @@ static void seek_ask(struct seek *seek)
 
 static void seek_fired(struct data_waiter *waiter)
 {
-	struct seek *seek = (struct seek *)waiter;
+	struct file_seek *seek = (struct file_seek *)waiter;
 
 	pthread_mutex_lock(&seek->file->lock);
 	seek->file->waiting--;
@@ -217,7 +217,7 @@ void data_seek(struct data_file *file, uint64_t offset, uint64_t size, bool hole
 	       data_seek_fn *done, void *user)
 {
 	struct data_work work;
-	struct seek *seek;
+	struct file_seek *seek;
 	int rc;
 
 	if (offset >= size || (size - 1) / file->chunk_size > UINT32_MAX - 1) {
@@ -229,7 +229,7 @@ void data_seek(struct data_file *file, uint64_t offset, uint64_t size, bool hole
 		done(user, -ENOMEM, 0);
 		return;
 	}
-	*seek = (struct seek){
+	*seek = (struct file_seek){
 		.waiter = {.fired = seek_fired},
 		.file = file,
 		.offset = offset,

@@ -57,7 +57,7 @@ void writeback_destroy(struct writeback *wb)
 
 /* ---- accepting ---- */
 
-struct piece {
+struct write_piece {
 	uint64_t offset;
 	uint32_t length;
 	uint32_t skip; /* in the payload */
@@ -66,7 +66,7 @@ struct piece {
 };
 
 static unsigned pieces_of(const struct writeback *wb, uint64_t offset, uint32_t length,
-			  struct piece *out)
+			  struct write_piece *out)
 {
 	uint64_t end = offset + length;
 	unsigned count = 0;
@@ -79,7 +79,7 @@ static unsigned pieces_of(const struct writeback *wb, uint64_t offset, uint32_t 
 
 		if (!keep && window_end < to)
 			to = window_end;
-		out[count++] = (struct piece){
+		out[count++] = (struct write_piece){
 			.offset = at,
 			.length = (uint32_t)(to - at),
 			.skip = (uint32_t)(at - offset),
@@ -91,7 +91,7 @@ static unsigned pieces_of(const struct writeback *wb, uint64_t offset, uint32_t 
 }
 
 /* Everything that can fail, done before anything is changed. */
-static int prepare(struct writeback *wb, struct piece *pieces, unsigned count)
+static int prepare(struct writeback *wb, struct write_piece *pieces, unsigned count)
 {
 	/* Each piece may cut an older extent in two. */
 	int rc = wb_spare_fill(wb, 2 * count);
@@ -142,7 +142,7 @@ static bool grow(struct writeback *wb, struct wb_extent *e, uint32_t length)
 
 /* Copies the piece over and behind the bytes of an extent of ours that it overlaps or continues.
  * NULL: there is none that may be changed. */
-static struct wb_extent *merge(struct writeback *wb, const struct piece *piece, const uint8_t *from,
+static struct wb_extent *merge(struct writeback *wb, const struct write_piece *piece, const uint8_t *from,
 			       struct wb_group *group)
 {
 	uint64_t end = piece->offset + piece->length;
@@ -173,7 +173,7 @@ static struct wb_extent *merge(struct writeback *wb, const struct piece *piece, 
 
 /* A new extent; its bytes are copied unless the payload is worth keeping, or there is no memory to
  * copy them to. */
-static struct wb_extent *add(struct writeback *wb, const struct piece *piece,
+static struct wb_extent *add(struct writeback *wb, const struct write_piece *piece,
 			     const struct buf *payload, struct wb_mem *payload_mem,
 			     struct wb_group *group)
 {
@@ -226,7 +226,7 @@ static void mark_ready(struct wb_extent *e)
 int writeback_write(struct writeback *wb, uint64_t offset, struct buf *payload, bool summed,
 		    struct wb_wait *wait)
 {
-	struct piece pieces[PIECES_MAX];
+	struct write_piece pieces[PIECES_MAX];
 	struct wb_mem *mem = NULL;
 	struct wb_group *group;
 	unsigned count;

@@ -147,12 +147,12 @@ void writeback_drop(struct writeback *wb)
 
 /* ---- reading ---- */
 
-struct lookup {
+struct dirty_lookup {
 	struct wb_seg *segs;
 	size_t count, room;
 };
 
-static int emit(struct lookup *out, const struct wb_extent *e, uint64_t from, uint64_t to)
+static int emit(struct dirty_lookup *out, const struct wb_extent *e, uint64_t from, uint64_t to)
 {
 	struct wb_seg *segs = out->segs;
 
@@ -191,7 +191,7 @@ static const struct wb_extent *in_flight_at(const struct wb_chunk *chunk, uint64
 
 /* Dirty bytes are newer than bytes in flight. */
 static int lookup_chunk(const struct wb_chunk *chunk, uint64_t from, uint64_t to,
-			struct lookup *out)
+			struct dirty_lookup *out)
 {
 	size_t i = wb_dirty_find(chunk, from);
 	uint64_t at = from;
@@ -229,7 +229,7 @@ int writeback_lookup(struct writeback *wb, uint64_t offset, uint32_t length, str
 		     size_t *count)
 {
 	uint64_t end = offset + length;
-	struct lookup out = {0};
+	struct dirty_lookup out = {0};
 	int rc = 0;
 
 	*segs = NULL;

@@ -12,7 +12,7 @@ static struct log_rate noise;
 /* So many truncations by others during one flush are not believed. */
 #define REFUSALS_MAX 16u
 
-struct flush {
+struct inode_flush {
 	struct fs *fs;
 	struct inode *inode;
 	struct data_file *file;
@@ -30,9 +30,9 @@ struct flush {
 	void *user;
 };
 
-static void send_update(struct flush *flush);
+static void send_update(struct inode_flush *flush);
 
-static void finish(struct flush *flush)
+static void finish(struct inode_flush *flush)
 {
 	if (flush->done != NULL)
 		flush->done(flush->user, flush->error);
@@ -41,7 +41,7 @@ static void finish(struct flush *flush)
 	free(flush);
 }
 
-static void fail(struct flush *flush, int error)
+static void fail(struct inode_flush *flush, int error)
 {
 	if (flush->error == 0)
 		flush->error = error;
@@ -49,7 +49,7 @@ static void fail(struct flush *flush, int error)
 
 static void trim_settled(void *user, int error)
 {
-	struct flush *flush = user;
+	struct inode_flush *flush = user;
 
 	if (error != 0) {
 		fail(flush, error);
@@ -59,11 +59,11 @@ static void trim_settled(void *user, int error)
 	send_update(flush);
 }
 
-static void begin(struct flush *flush);
+static void begin(struct inode_flush *flush);
 
 /* Somebody truncated the file meanwhile (perhaps a program here), so the master did not take the
  * size. What is still to be told after that, is. */
-static void update_refused(struct flush *flush, const Catena__Reply *reply)
+static void update_refused(struct inode_flush *flush, const Catena__Reply *reply)
 {
 	int error = fs_apply(flush->fs, flush->inode, reply->attr, flush->generation);
 
@@ -77,7 +77,7 @@ static void update_refused(struct flush *flush, const Catena__Reply *reply)
 }
 
 /* The file is gone. Times of one that somebody has removed are no loss. */
-static int update_stale(struct flush *flush)
+static int update_stale(struct inode_flush *flush)
 {
 	struct inode *inode = flush->inode;
 	bool ours;
@@ -92,7 +92,7 @@ static int update_stale(struct flush *flush)
 }
 
 /* The inode has a version now that the master does not give. */
-static void not_as_foreseen(struct flush *flush)
+static void not_as_foreseen(struct inode_flush *flush)
 {
 	if (!flush->foreseen)
 		return;
@@ -104,7 +104,7 @@ static void not_as_foreseen(struct flush *flush)
 
 static void updated(void *user, int error, const Catena__Reply *reply)
 {
-	struct flush *flush = user;
+	struct inode_flush *flush = user;
 	struct inode *inode = flush->inode;
 
 	if (error == 0 && flush->durable)
@@ -139,7 +139,7 @@ static void updated(void *user, int error, const Catena__Reply *reply)
 	finish(flush);
 }
 
-static void send_update(struct flush *flush)
+static void send_update(struct inode_flush *flush)
 {
 	Catena__SetattrReq setattr = CATENA__SETATTR_REQ__INIT;
 	Catena__Request request = CATENA__REQUEST__INIT;
@@ -169,13 +169,13 @@ static void send_update(struct flush *flush)
 }
 
 /* The data is there, or will not come. */
-static void tell(struct flush *flush)
+static void tell(struct inode_flush *flush)
 {
 	struct meta_hold *hold = flush->hold;
 
 	flush->hold = NULL;
 	if (hold != NULL)
-		meta_release(flush->fs->meta, hold); /* comes to send_update() */
+		meta_hold_release(flush->fs->meta, hold); /* comes to send_update() */
 	else
 		send_update(flush);
 }
@@ -187,7 +187,7 @@ static void held_until_now(void *user)
 
 static void data_flushed(void *user, int error)
 {
-	struct flush *flush = user;
+	struct inode_flush *flush = user;
 	struct inode *inode = flush->inode;
 
 	pthread_mutex_lock(&inode->lock);
@@ -201,7 +201,7 @@ static void data_flushed(void *user, int error)
 	tell(flush);
 }
 
-static void begin(struct flush *flush)
+static void begin(struct inode_flush *flush)
 {
 	struct inode *inode = flush->inode;
 
@@ -224,7 +224,7 @@ static void begin(struct flush *flush)
 
 bool flush_before_names(struct fs *fs, struct inode *inode)
 {
-	struct flush *flush = calloc(1, sizeof(*flush));
+	struct inode_flush *flush = calloc(1, sizeof(*flush));
 
 	if (flush == NULL)
 		return false;
@@ -254,7 +254,7 @@ bool flush_unpublished(struct inode *inode)
 
 void flush_inode(struct fs *fs, struct inode *inode, bool durable, flush_done_fn *done, void *user)
 {
-	struct flush *flush = calloc(1, sizeof(*flush));
+	struct inode_flush *flush = calloc(1, sizeof(*flush));
 
 	if (flush == NULL) {
 		done(user, -ENOMEM);
@@ -270,7 +270,7 @@ void flush_inode(struct fs *fs, struct inode *inode, bool durable, flush_done_fn
 
 void flush_attrs_now(struct fs *fs, struct inode *inode)
 {
-	struct flush *flush = calloc(1, sizeof(*flush));
+	struct inode_flush *flush = calloc(1, sizeof(*flush));
 
 	if (flush == NULL)
 		return;

@@ -13,7 +13,7 @@
 /* So many truncations by others during one sync are not believed. */
 #define REFUSALS_MAX 16u
 
-struct sync {
+struct fsync_op {
 	struct fs *fs;
 	struct inode *inode; /* NULL: the master only */
 	struct data_file *file;
@@ -29,78 +29,78 @@ struct sync {
 	void *user;
 };
 
-static void part_done(struct sync *sync, int error)
+static void part_done(struct fsync_op *op, int error)
 {
 	int none = 0;
 
 	if (error != 0)
-		atomic_compare_exchange_strong(&sync->error, &none, error);
-	if (atomic_fetch_sub(&sync->parts, 1) != 1)
+		atomic_compare_exchange_strong(&op->error, &none, error);
+	if (atomic_fetch_sub(&op->parts, 1) != 1)
 		return;
-	error = atomic_load(&sync->error);
-	sync->done(sync->user, error);
-	fs_data_put(sync->file);
-	inode_put(sync->fs->inodes, sync->inode);
-	free(sync);
+	error = atomic_load(&op->error);
+	op->done(op->user, error);
+	fs_data_put(op->file);
+	inode_put(op->fs->inodes, op->inode);
+	free(op);
 }
 
 static void data_synced(void *user, int error)
 {
-	struct sync *sync = user;
-	struct inode *inode = sync->inode;
+	struct fsync_op *op = user;
+	struct inode *inode = op->inode;
 
 	pthread_mutex_lock(&inode->lock);
 	if (error != 0)
 		inode_writeback_failed(inode, error);
-	else if (inode->write_seq == sync->write_seq)
+	else if (inode->write_seq == op->write_seq)
 		inode->synced = true;
 	pthread_mutex_unlock(&inode->lock);
-	part_done(sync, error);
+	part_done(op, error);
 }
 
-static void master_synced(struct sync *sync)
+static void master_synced(struct fsync_op *op)
 {
-	uint64_t known = atomic_load(&sync->fs->synced);
+	uint64_t known = atomic_load(&op->fs->synced);
 
-	while (known < sync->changes &&
-	       !atomic_compare_exchange_weak(&sync->fs->synced, &known, sync->changes))
+	while (known < op->changes &&
+	       !atomic_compare_exchange_weak(&op->fs->synced, &known, op->changes))
 		;
 }
 
-static void send_update(struct sync *sync);
-static void send_to_master(struct sync *sync);
+static void send_update(struct fsync_op *op);
+static void send_to_master(struct fsync_op *op);
 
 /* What the master must be told. */
-static void take_update(struct sync *sync)
+static void take_update(struct fsync_op *op)
 {
-	sync->session = atomic_load(&sync->fs->session_id);
-	pthread_mutex_lock(&sync->inode->lock);
-	inode_update_begin(sync->inode, &sync->update);
-	if (sync->datasync && !(sync->update.mask & CATENA__SET_MASK__SET_GROW))
-		sync->update.mask = 0;
-	pthread_mutex_unlock(&sync->inode->lock);
+	op->session = atomic_load(&op->fs->session_id);
+	pthread_mutex_lock(&op->inode->lock);
+	inode_update_begin(op->inode, &op->update);
+	if (op->datasync && !(op->update.mask & CATENA__SET_MASK__SET_GROW))
+		op->update.mask = 0;
+	pthread_mutex_unlock(&op->inode->lock);
 }
 
 static void settled(void *user, int error)
 {
-	struct sync *sync = user;
+	struct fsync_op *op = user;
 
 	if (error != 0)
-		part_done(sync, error);
+		part_done(op, error);
 	else
-		send_update(sync);
+		send_update(op);
 }
 
 static void answered_again(void *user, int error)
 {
-	struct sync *sync = user;
+	struct fsync_op *op = user;
 	int none = 0;
 
 	if (error != 0) {
-		inode_tell_failed(sync->inode, error);
-		atomic_compare_exchange_strong(&sync->error, &none, error);
+		inode_tell_failed(op->inode, error);
+		atomic_compare_exchange_strong(&op->error, &none, error);
 	}
-	send_to_master(sync);
+	send_to_master(op);
 }
 
 static bool is_directory(struct inode *inode)
@@ -114,16 +114,16 @@ static bool is_directory(struct inode *inode)
 }
 
 /* What the master says of the inode, durable if it is no error. */
-static void take_answer(struct sync *sync, int error, const Catena__Reply *reply)
+static void take_answer(struct fsync_op *op, int error, const Catena__Reply *reply)
 {
-	struct inode *inode = sync->inode;
+	struct inode *inode = op->inode;
 	bool as_asked;
 
 	pthread_mutex_lock(&inode->lock);
-	as_asked = inode->learned == sync->learned;
+	as_asked = inode->learned == op->learned;
 	pthread_mutex_unlock(&inode->lock);
 	if (reply != NULL)
-		fs_apply(sync->fs, inode, reply->attr, sync->generation);
+		fs_apply(op->fs, inode, reply->attr, op->generation);
 	if (error != 0 || !as_asked)
 		return;
 	pthread_mutex_lock(&inode->lock);
@@ -132,105 +132,105 @@ static void take_answer(struct sync *sync, int error, const Catena__Reply *reply
 }
 
 /* -ESTALE: someone removed it: what was to be synced is gone. */
-static void inode_answered(struct sync *sync, int error, const Catena__Reply *reply)
+static void inode_answered(struct fsync_op *op, int error, const Catena__Reply *reply)
 {
-	if (removed_learn(sync->inode, error, reply) && is_directory(sync->inode))
+	if (removed_learn(op->inode, error, reply) && is_directory(op->inode))
 		error = 0; /* it has no contents any more */
-	part_done(sync, error == -ESTALE ? -EIO : error);
+	part_done(op, error == -ESTALE ? -EIO : error);
 }
 
 static void updated(void *user, int error, const Catena__Reply *reply)
 {
-	struct sync *sync = user;
-	struct inode *inode = sync->inode;
+	struct fsync_op *op = user;
+	struct inode *inode = op->inode;
 
 	if (error == 0)
 		fs_change_synced(inode);
 	else
-		fs_change_end(sync->fs, inode, reply != NULL);
-	take_answer(sync, error, reply);
-	if (error == -EBUSY && !sync->settled) {
-		sync->settled = true;
-		tail_trim_settle(sync->fs, inode, settled, sync);
+		fs_change_end(op->fs, inode, reply != NULL);
+	take_answer(op, error, reply);
+	if (error == -EBUSY && !op->settled) {
+		op->settled = true;
+		tail_trim_settle(op->fs, inode, settled, op);
 		return;
 	}
 	if (error == -ESTALE && reply != NULL && reply->attr != NULL &&
-	    ++sync->refusals <= REFUSALS_MAX) {
+	    ++op->refusals <= REFUSALS_MAX) {
 		/* Somebody truncated the file meanwhile: what is still to be told after that, is.
 		 */
-		take_update(sync);
-		if (sync->file != NULL)
-			data_flush(sync->file, false, answered_again, sync);
+		take_update(op);
+		if (op->file != NULL)
+			data_flush(op->file, false, answered_again, op);
 		else
-			send_to_master(sync);
+			send_to_master(op);
 		return;
 	}
 	if (error == 0) {
 		pthread_mutex_lock(&inode->lock);
-		inode_update_done(inode, &sync->update);
+		inode_update_done(inode, &op->update);
 		pthread_mutex_unlock(&inode->lock);
-		master_synced(sync);
+		master_synced(op);
 	}
-	inode_answered(sync, error, reply);
+	inode_answered(op, error, reply);
 }
 
-static void send_update(struct sync *sync)
+static void send_update(struct fsync_op *op)
 {
 	Catena__SetattrReq setattr = CATENA__SETATTR_REQ__INIT;
 	Catena__Request request = CATENA__REQUEST__INIT;
 	bool now;
 
-	pthread_mutex_lock(&sync->inode->lock);
-	inode_update_fill(sync->inode, &sync->update, &setattr);
-	now = sync->inode->changing++ == 0;
-	pthread_mutex_unlock(&sync->inode->lock);
+	pthread_mutex_lock(&op->inode->lock);
+	inode_update_fill(op->inode, &op->update, &setattr);
+	now = op->inode->changing++ == 0;
+	pthread_mutex_unlock(&op->inode->lock);
 	request.op_case = CATENA__REQUEST__OP_SETATTR;
 	request.setattr = &setattr;
 	request.sync = true;
-	sync->changes = atomic_load(&sync->fs->changes);
-	sync->generation = meta_generation(sync->fs->meta);
+	op->changes = atomic_load(&op->fs->changes);
+	op->generation = meta_generation(op->fs->meta);
 	/* What a session has not told is lost with it. */
-	meta_call_within(sync->fs->meta, sync->session, now, &request, updated, sync);
+	meta_call_within(op->fs->meta, op->session, now, &request, updated, op);
 }
 
 static void probed(void *user, int error, const Catena__Reply *reply)
 {
-	struct sync *sync = user;
+	struct fsync_op *op = user;
 
-	take_answer(sync, error, reply);
+	take_answer(op, error, reply);
 	if (error == 0)
-		master_synced(sync);
-	inode_answered(sync, error, reply);
+		master_synced(op);
+	inode_answered(op, error, reply);
 }
 
 /* Others may have made or changed the inode, and not synced that: is it still there? */
-static void send_probe(struct sync *sync)
+static void send_probe(struct fsync_op *op)
 {
 	Catena__GetattrReq getattr = CATENA__GETATTR_REQ__INIT;
 	Catena__Request request = CATENA__REQUEST__INIT;
 
-	getattr.ino = sync->inode->ino;
+	getattr.ino = op->inode->ino;
 	request.op_case = CATENA__REQUEST__OP_GETATTR;
 	request.getattr = &getattr;
 	request.sync = true;
-	sync->changes = atomic_load(&sync->fs->changes);
-	sync->generation = meta_generation(sync->fs->meta);
-	meta_call(sync->fs->meta, &request, probed, sync);
+	op->changes = atomic_load(&op->fs->changes);
+	op->generation = meta_generation(op->fs->meta);
+	meta_call(op->fs->meta, &request, probed, op);
 }
 
 static void only_synced(void *user, int error, const Catena__Reply *reply)
 {
-	struct sync *sync = user;
+	struct fsync_op *op = user;
 
 	if (error == 0)
-		master_synced(sync);
-	if (error == 0 && sync->learned != 0)
-		send_probe(sync);
+		master_synced(op);
+	if (error == 0 && op->learned != 0)
+		send_probe(op);
 	else
-		part_done(sync, error);
+		part_done(op, error);
 }
 
-static void send_sync(struct sync *sync)
+static void send_sync(struct fsync_op *op)
 {
 	Catena__SyncReq all = CATENA__SYNC_REQ__INIT;
 	Catena__Request request = CATENA__REQUEST__INIT;
@@ -238,102 +238,102 @@ static void send_sync(struct sync *sync)
 	request.op_case = CATENA__REQUEST__OP_SYNC_ALL;
 	request.sync_all = &all;
 	request.sync = true;
-	sync->changes = atomic_load(&sync->fs->changes);
-	meta_call(sync->fs->meta, &request, only_synced, sync);
+	op->changes = atomic_load(&op->fs->changes);
+	meta_call(op->fs->meta, &request, only_synced, op);
 }
 
-static void send_to_master(struct sync *sync)
+static void send_to_master(struct fsync_op *op)
 {
-	if (sync->update.mask != 0)
-		send_update(sync);
-	else if (sync->learned != 0 && !sync->own)
-		send_probe(sync);
+	if (op->update.mask != 0)
+		send_update(op);
+	else if (op->learned != 0 && !op->own)
+		send_probe(op);
 	else
-		send_sync(sync);
+		send_sync(op);
 }
 
-static struct sync *sync_new(struct fs *fs, fsync_done_fn *done, void *user)
+static struct fsync_op *fsync_new(struct fs *fs, fsync_done_fn *done, void *user)
 {
-	struct sync *sync = calloc(1, sizeof(*sync));
+	struct fsync_op *op = calloc(1, sizeof(*op));
 
-	if (sync == NULL)
+	if (op == NULL)
 		return NULL;
-	sync->fs = fs;
-	sync->done = done;
-	sync->user = user;
-	atomic_store(&sync->parts, 1);
-	return sync;
+	op->fs = fs;
+	op->done = done;
+	op->user = user;
+	atomic_store(&op->parts, 1);
+	return op;
 }
 
 /* The disks and the master at the same time; the chain first: its way is the longer one. */
-static void begin_both(struct sync *sync)
+static void begin_both(struct fsync_op *op)
 {
-	atomic_store(&sync->parts, 3);
-	if (sync->file != NULL)
-		data_flush(sync->file, true, data_synced, sync);
+	atomic_store(&op->parts, 3);
+	if (op->file != NULL)
+		data_flush(op->file, true, data_synced, op);
 	else
-		part_done(sync, 0);
-	if (sync->update.mask != 0 || sync->own || sync->learned != 0)
-		send_to_master(sync);
+		part_done(op, 0);
+	if (op->update.mask != 0 || op->own || op->learned != 0)
+		send_to_master(op);
 	else
-		part_done(sync, 0);
-	part_done(sync, 0);
+		part_done(op, 0);
+	part_done(op, 0);
 }
 
 static void data_answered(void *user, int error)
 {
-	struct sync *sync = user;
+	struct fsync_op *op = user;
 
 	if (error != 0) {
-		inode_tell_failed(sync->inode, error);
-		atomic_store(&sync->error, error);
+		inode_tell_failed(op->inode, error);
+		atomic_store(&op->error, error);
 	}
-	begin_both(sync);
+	begin_both(op);
 }
 
 void fsync_inode(struct fs *fs, struct inode *inode, bool datasync, fsync_done_fn *done, void *user)
 {
-	struct sync *sync = sync_new(fs, done, user);
+	struct fsync_op *op = fsync_new(fs, done, user);
 	uint64_t known;
 	int error = 0;
 	bool data;
 
-	if (sync == NULL) {
+	if (op == NULL) {
 		done(user, -ENOMEM);
 		return;
 	}
-	sync->inode = inode_ref(fs->inodes, inode);
-	sync->datasync = datasync;
-	take_update(sync);
+	op->inode = inode_ref(fs->inodes, inode);
+	op->datasync = datasync;
+	take_update(op);
 	pthread_mutex_lock(&inode->lock);
 	known = atomic_load(&fs->synced);
-	sync->own = inode->changing > 0 || inode->last_change > known;
+	op->own = inode->changing > 0 || inode->last_change > known;
 	/* What was done here later would be lost with it, and that is noticed. */
 	if (inode->learned > known && inode->learned > inode->last_change)
-		sync->learned = inode->learned;
-	sync->write_seq = inode->write_seq;
+		op->learned = inode->learned;
+	op->write_seq = inode->write_seq;
 	data = inode->known && attr_is_regular(&inode->attr) &&
 	       (!inode->synced || (inode->data != NULL && data_dirty(inode->data)));
 	pthread_mutex_unlock(&inode->lock);
 	if (data)
-		sync->file = fs_data(fs, inode, &error);
-	atomic_store(&sync->error, error);
+		op->file = fs_data(fs, inode, &error);
+	atomic_store(&op->error, error);
 	/* Other mounts go by the version and the size: those must not be known before all copies
 	 * have the data. (Their disks may still be writing it.) */
-	if (sync->file != NULL && sync->update.mask != 0 && !meta_sole(fs->meta))
-		data_flush(sync->file, false, data_answered, sync);
+	if (op->file != NULL && op->update.mask != 0 && !meta_sole(fs->meta))
+		data_flush(op->file, false, data_answered, op);
 	else
-		begin_both(sync);
+		begin_both(op);
 }
 
 void fsync_master(struct fs *fs, fsync_done_fn *done, void *user)
 {
-	struct sync *sync = sync_new(fs, done, user);
+	struct fsync_op *op = fsync_new(fs, done, user);
 
-	if (sync == NULL)
+	if (op == NULL)
 		done(user, -ENOMEM);
 	else
-		send_sync(sync);
+		send_sync(op);
 }
 
 /* ---- what the master has lost ---- */

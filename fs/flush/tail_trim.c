@@ -16,7 +16,7 @@ bool tail_trim_in_the_way(const struct inode *inode, uint64_t end)
 
 /* ---- punching what is said to be punched ---- */
 
-struct punch {
+struct tail_punch {
 	struct fs *fs;
 	struct inode *inode;
 	struct data_file *file;
@@ -29,7 +29,7 @@ struct punch {
 	void *user;
 };
 
-static void punch_told(struct punch *punch, int error)
+static void punch_told(struct tail_punch *punch, int error)
 {
 	tail_trim_done_fn *done = punch->done;
 
@@ -38,7 +38,7 @@ static void punch_told(struct punch *punch, int error)
 		done(punch->user, error);
 }
 
-static void punch_end(struct punch *punch, int error)
+static void punch_end(struct tail_punch *punch, int error)
 {
 	punch_told(punch, error);
 	fs_data_put(punch->file);
@@ -46,21 +46,21 @@ static void punch_end(struct punch *punch, int error)
 	free(punch);
 }
 
-struct told {
+struct trim_report {
 	struct fs *fs;
 	struct inode *inode;
 	uint64_t generation;
 };
 
-static void told_done(void *user, int error, const Catena__Reply *reply)
+static void report_done(void *user, int error, const Catena__Reply *reply)
 {
-	struct told *told = user;
+	struct trim_report *report = user;
 
-	fs_change_end(told->fs, told->inode, reply != NULL);
+	fs_change_end(report->fs, report->inode, reply != NULL);
 	if (error == 0)
-		fs_apply(told->fs, told->inode, reply->attr, told->generation);
-	inode_put(told->fs->inodes, told->inode);
-	free(told);
+		fs_apply(report->fs, report->inode, reply->attr, report->generation);
+	inode_put(report->fs->inodes, report->inode);
+	free(report);
 }
 
 /* Nobody waits for the answer: later commands come after it. */
@@ -68,13 +68,13 @@ static void tell_done(struct fs *fs, struct inode *inode, uint64_t from, uint64_
 {
 	Catena__SetattrReq setattr = CATENA__SETATTR_REQ__INIT;
 	Catena__Request request = CATENA__REQUEST__INIT;
-	struct told *told = malloc(sizeof(*told));
+	struct trim_report *report = malloc(sizeof(*report));
 
-	if (told == NULL)
+	if (report == NULL)
 		return; /* it stays pending, and is done once more when it is in the way */
-	*told = (struct told){.fs = fs,
-			      .inode = inode_ref(fs->inodes, inode),
-			      .generation = meta_generation(fs->meta)};
+	*report = (struct trim_report){.fs = fs,
+				       .inode = inode_ref(fs->inodes, inode),
+				       .generation = meta_generation(fs->meta)};
 	setattr.ino = inode->ino;
 	setattr.mask = CATENA__SET_MASK__SET_TRIM_DONE;
 	setattr.size = from;
@@ -82,14 +82,14 @@ static void tell_done(struct fs *fs, struct inode *inode, uint64_t from, uint64_
 	request.op_case = CATENA__REQUEST__OP_SETATTR;
 	request.setattr = &setattr;
 	fs_change_begin(inode);
-	meta_call(fs->meta, &request, told_done, told);
+	meta_call(fs->meta, &request, report_done, report);
 }
 
 /* The bytes are gone from the disks of all copies, so the master may forget that there was
  * something to do: power can go now. */
 static void punch_durable(void *user, int error)
 {
-	struct punch *punch = user;
+	struct tail_punch *punch = user;
 	struct inode *inode = punch->inode;
 	bool current;
 
@@ -113,7 +113,7 @@ static void punch_durable(void *user, int error)
 
 static void punched(void *user, int error)
 {
-	struct punch *punch = user;
+	struct tail_punch *punch = user;
 	struct inode *inode = punch->inode;
 
 	if (error == 0 && punch->second_to > punch->second_from) {
@@ -138,7 +138,7 @@ static void punched(void *user, int error)
 void tail_trim_punch(struct fs *fs, struct inode *inode, uint64_t local_end, bool until_durable,
 		     tail_trim_done_fn *done, void *user)
 {
-	struct punch *punch = calloc(1, sizeof(*punch));
+	struct tail_punch *punch = calloc(1, sizeof(*punch));
 	int rc = -ENOMEM;
 
 	if (punch == NULL)
@@ -180,7 +180,7 @@ failed:
 
 /* ---- settling ---- */
 
-struct settle {
+struct tail_settle {
 	struct inode_gate_entry gate;
 	struct housekeeper_later later;
 	struct fs *fs;
@@ -192,7 +192,7 @@ struct settle {
 
 static void settle_end(void *user, int error)
 {
-	struct settle *settle = user;
+	struct tail_settle *settle = user;
 
 	inode_gate_leave(settle->inode);
 	settle->done(settle->user, error);
@@ -200,16 +200,16 @@ static void settle_end(void *user, int error)
 	free(settle);
 }
 
-static void settle_look(struct settle *settle);
+static void settle_look(struct tail_settle *settle);
 
 static void settle_again(struct housekeeper_later *later)
 {
-	settle_look((struct settle *)((char *)later - offsetof(struct settle, later)));
+	settle_look((struct tail_settle *)((char *)later - offsetof(struct tail_settle, later)));
 }
 
 static void taken(void *user, int error, const Catena__Reply *reply)
 {
-	struct settle *settle = user;
+	struct tail_settle *settle = user;
 
 	fs_change_end(settle->fs, settle->inode, reply != NULL);
 	if (reply != NULL)
@@ -222,7 +222,7 @@ static void taken(void *user, int error, const Catena__Reply *reply)
 		settle_look(settle);
 }
 
-static void take(struct settle *settle)
+static void take(struct tail_settle *settle)
 {
 	Catena__SetattrReq setattr = CATENA__SETATTR_REQ__INIT;
 	Catena__Request request = CATENA__REQUEST__INIT;
@@ -236,7 +236,7 @@ static void take(struct settle *settle)
 	meta_call(settle->fs->meta, &request, taken, settle);
 }
 
-static void settle_look(struct settle *settle)
+static void settle_look(struct tail_settle *settle)
 {
 	struct inode *inode = settle->inode;
 	bool pending, ours;
@@ -255,12 +255,12 @@ static void settle_look(struct settle *settle)
 
 static void settle_entered(struct inode_gate_entry *entry)
 {
-	settle_look((struct settle *)((char *)entry - offsetof(struct settle, gate)));
+	settle_look((struct tail_settle *)((char *)entry - offsetof(struct tail_settle, gate)));
 }
 
 void tail_trim_settle(struct fs *fs, struct inode *inode, tail_trim_done_fn *done, void *user)
 {
-	struct settle *settle = calloc(1, sizeof(*settle));
+	struct tail_settle *settle = calloc(1, sizeof(*settle));
 
 	if (settle == NULL) {
 		done(user, -ENOMEM);

@@ -241,7 +241,7 @@ int fs_apply(struct fs *fs, struct inode *inode, const Catena__Attr *message, ui
 	struct data_file *file = NULL, *changed = NULL;
 	uint64_t file_id = 0, old_id = 0;
 	struct attr attr;
-	struct view view;
+	struct meta_view view;
 	bool elsewhere;
 
 	if (message == NULL)

@@ -114,10 +114,10 @@ extern const struct fuse_lowlevel_ops fs_operations;
 int fs_leave(struct fs *fs, uint64_t timeout_ns);
 
 /* ---- the lease ---- */
-static inline struct view fs_view(const struct fs *fs)
+static inline struct meta_view fs_view(const struct fs *fs)
 {
 	/* In this order: if the generation is still the same later, so was the lease. */
-	struct view view = {.generation = meta_generation(fs->meta)};
+	struct meta_view view = {.generation = meta_generation(fs->meta)};
 
 	view.sole = meta_sole(fs->meta);
 	return view;

@@ -24,7 +24,7 @@ void early_answer_destroy(struct early_answers *early)
 }
 
 /* In this order with the lease: whoever gives that back looks at under_way afterwards. */
-static bool begin(struct fs *fs, struct view *view)
+static bool begin(struct fs *fs, struct meta_view *view)
 {
 	struct early_answers *early = &fs->early_answers;
 	uint64_t paused = atomic_load_explicit(&early->paused_until_ns, memory_order_relaxed);
@@ -154,7 +154,7 @@ void early_answer_want_numbers(struct fs *fs)
 struct early_command *early_answer_start(struct fs *fs, const char *what)
 {
 	struct early_command *command;
-	struct view view;
+	struct meta_view view;
 
 	if (!begin(fs, &view))
 		return NULL;

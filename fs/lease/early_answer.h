@@ -34,7 +34,7 @@
 struct fs;
 struct inode;
 
-struct view { /* what holds at one moment */
+struct meta_view { /* what holds at one moment */
 	uint64_t generation;
 	bool sole;
 	uint64_t grant; /* of a command that is answered early: the master's number of that lease */
@@ -89,7 +89,7 @@ enum early_role {
 
 struct early_command {
 	struct fs *fs;
-	struct view view;                  /* under which everything is foreseen */
+	struct meta_view view;             /* under which everything is foreseen */
 	int64_t time;                      /* of the request */
 	struct inode *inodes[EARLY_ROLES]; /* references, or NULL */
 	int nlink_changes[EARLY_ROLES];

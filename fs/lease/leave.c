@@ -13,48 +13,48 @@
 #define PIECE_NS NS_PER_SEC
 
 /* Shared by who waits and by the callbacks: those may come after the wait was given up. */
-struct waiter {
+struct leave_wait {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	int refs, parts, error;
 };
 
-static struct waiter *waiter_new(int parts)
+static struct leave_wait *leave_wait_new(int parts)
 {
-	struct waiter *waiter = calloc(1, sizeof(*waiter));
+	struct leave_wait *wait = calloc(1, sizeof(*wait));
 
-	if (waiter == NULL)
+	if (wait == NULL)
 		return NULL;
-	pthread_mutex_init(&waiter->lock, NULL);
-	pthread_cond_init(&waiter->changed, NULL);
-	waiter->parts = parts;
-	waiter->refs = parts + 1;
-	return waiter;
+	pthread_mutex_init(&wait->lock, NULL);
+	pthread_cond_init(&wait->changed, NULL);
+	wait->parts = parts;
+	wait->refs = parts + 1;
+	return wait;
 }
 
 /* With the lock held; gives it back. */
-static void unref_and_unlock(struct waiter *waiter)
+static void unref_and_unlock(struct leave_wait *wait)
 {
-	bool last = --waiter->refs == 0;
+	bool last = --wait->refs == 0;
 
-	pthread_mutex_unlock(&waiter->lock);
+	pthread_mutex_unlock(&wait->lock);
 	if (!last)
 		return;
-	pthread_cond_destroy(&waiter->changed);
-	pthread_mutex_destroy(&waiter->lock);
-	free(waiter);
+	pthread_cond_destroy(&wait->changed);
+	pthread_mutex_destroy(&wait->lock);
+	free(wait);
 }
 
 static void part_done(void *user, int error)
 {
-	struct waiter *waiter = user;
+	struct leave_wait *wait = user;
 
-	pthread_mutex_lock(&waiter->lock);
-	waiter->parts--;
-	if (waiter->error == 0)
-		waiter->error = error;
-	pthread_cond_broadcast(&waiter->changed);
-	unref_and_unlock(waiter);
+	pthread_mutex_lock(&wait->lock);
+	wait->parts--;
+	if (wait->error == 0)
+		wait->error = error;
+	pthread_cond_broadcast(&wait->changed);
+	unref_and_unlock(wait);
 }
 
 /* How long is waited. */
@@ -85,22 +85,21 @@ static int out_of_patience(const struct patience *patience)
 	return now_ns >= patience->deadline_ns ? -ETIMEDOUT : 0;
 }
 
-static int await(struct waiter *waiter, const struct patience *patience)
+static int await(struct leave_wait *wait, const struct patience *patience)
 {
 	int rc = 0;
 
-	pthread_mutex_lock(&waiter->lock);
-	while (waiter->parts > 0 && rc == 0) {
-		if (cond_wait_until(&waiter->changed, &waiter->lock,
-				    clock_monotonic_ns() + LOOK_NS))
+	pthread_mutex_lock(&wait->lock);
+	while (wait->parts > 0 && rc == 0) {
+		if (cond_wait_until(&wait->changed, &wait->lock, clock_monotonic_ns() + LOOK_NS))
 			continue;
-		pthread_mutex_unlock(&waiter->lock);
+		pthread_mutex_unlock(&wait->lock);
 		rc = out_of_patience(patience);
-		pthread_mutex_lock(&waiter->lock);
+		pthread_mutex_lock(&wait->lock);
 	}
-	if (waiter->parts == 0)
-		rc = waiter->error;
-	unref_and_unlock(waiter);
+	if (wait->parts == 0)
+		rc = wait->error;
+	unref_and_unlock(wait);
 	return rc;
 }
 
@@ -120,17 +119,17 @@ int fs_leave(struct fs *fs, uint64_t timeout_ns)
 	uint64_t now_ns = clock_monotonic_ns();
 	const struct patience patience = {
 		.fs = fs, .deadline_ns = now_ns + timeout_ns, .leaving_ns = now_ns + FS_LEAVE_NS};
-	struct waiter *waiter;
+	struct leave_wait *wait;
 	int error, rc;
 
 	error = flush_what_is_listed(&patience);
 	if (error == -ETIMEDOUT || error == -EHOSTDOWN)
 		return error;
-	waiter = waiter_new(2);
-	if (waiter == NULL)
+	wait = leave_wait_new(2);
+	if (wait == NULL)
 		return -ENOMEM;
-	data_flush_all(fs->data, true, part_done, waiter);
-	fsync_master(fs, part_done, waiter);
-	rc = await(waiter, &patience);
+	data_flush_all(fs->data, true, part_done, wait);
+	fsync_master(fs, part_done, wait);
+	rc = await(wait, &patience);
 	return error != 0 ? error : rc;
 }

@@ -281,7 +281,7 @@ static void look(struct task *task)
 static void find_end(struct task *task)
 {
 	struct inode *inode = task->inode;
-	struct view view = fs_view(task->fs);
+	struct meta_view view = fs_view(task->fs);
 	bool exact;
 
 	if (task_answered(task)) {

@@ -104,7 +104,7 @@ static void answer_known(struct task *task)
 void fs_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct fs *fs = fuse_req_userdata(req);
-	struct view view = fs_view(fs);
+	struct meta_view view = fs_view(fs);
 	struct inode *inode = inode_table_get(fs->inodes, ino);
 	struct task *task;
 	struct stat st;

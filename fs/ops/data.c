@@ -60,7 +60,7 @@ static void read_go(struct task *task)
 	struct fs *fs = task->fs;
 	struct inode *inode = task->handle->inode;
 	struct data_file *file;
-	struct view view = fs_view(fs);
+	struct meta_view view = fs_view(fs);
 	uint64_t size, length = task->length;
 	int error;
 	bool old;
@@ -302,7 +302,7 @@ static void appended(struct task *task, int error)
 static bool is_at_end(struct task *task)
 {
 	struct inode *inode = task->inode;
-	struct view view;
+	struct meta_view view;
 	bool known;
 
 	atomic_fetch_add(&task->fs->appends_alone, 1);

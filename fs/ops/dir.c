@@ -319,7 +319,7 @@ static void fetch(struct task *task)
 	Catena__Request request = CATENA__REQUEST__INIT;
 	struct dir_handle *dir = task->dir;
 	struct fs *fs = task->fs;
-	struct view view = fs_view(fs);
+	struct meta_view view = fs_view(fs);
 	uint64_t cookie = task->length <= OFFSET_DOTDOT ? 0 : task->length;
 
 	task->generation = view.generation;

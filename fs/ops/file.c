@@ -224,7 +224,7 @@ static void open_go(struct task *task)
 {
 	struct fs *fs = task->fs;
 	struct inode *inode = task->inode;
-	struct view view;
+	struct meta_view view;
 	bool exact, registered, removed;
 
 	if (handle_open(task) != 0) {

@@ -182,7 +182,7 @@ static void send_lookup(struct task *task)
 	Catena__LookupReq lookup = CATENA__LOOKUP_REQ__INIT;
 	Catena__Request request = CATENA__REQUEST__INIT;
 	struct fs *fs = task->fs;
-	struct view view = fs_view(fs);
+	struct meta_view view = fs_view(fs);
 
 	task->generation = view.generation;
 	task->token = 0;
@@ -198,7 +198,7 @@ static void send_lookup(struct task *task)
 void fs_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct fs *fs = fuse_req_userdata(req);
-	struct view view = fs_view(fs);
+	struct meta_view view = fs_view(fs);
 	size_t size = strlen(name);
 	bool dots = is_dots(name);
 	struct task *task;

@@ -116,7 +116,7 @@ static void find_victim(struct task *task, uint64_t parent, const char *name,
 	Catena__LookupReq lookup = CATENA__LOOKUP_REQ__INIT;
 	Catena__Request request = CATENA__REQUEST__INIT;
 	struct fs *fs = task->fs;
-	struct view view = fs_view(fs);
+	struct meta_view view = fs_view(fs);
 	uint64_t ino;
 
 	switch (dircache_lookup(fs->dirs, view.generation, parent, name, &ino)) {
@@ -435,7 +435,7 @@ static void publish(struct task *task)
 	bool first = task->seq++ == 0;
 	const char *name = first ? task->name : task->new_name;
 	uint64_t parent = first ? task->parent_ino : task->new_parent_ino, ino = 0;
-	struct view view = fs_view(fs);
+	struct meta_view view = fs_view(fs);
 	enum dircache_answer known = DIRCACHE_UNKNOWN;
 
 	if (view.sole)

@@ -152,7 +152,7 @@ static void remember(struct task *task, const ProtobufCBinaryData *names)
 }
 
 /* A copy of the names, if they are exact; *found says so. *names may be NULL: none. */
-static int known_names(struct inode *inode, struct view view, bool *found, char **names,
+static int known_names(struct inode *inode, struct meta_view view, bool *found, char **names,
 		       size_t *size)
 {
 	int rc = 0;
@@ -186,7 +186,7 @@ static void listed(void *user, int error, const Catena__Reply *reply)
 	reply_list(task, reply->data.data, reply->data.len);
 }
 
-static void send_list(struct task *task, struct view view, meta_done_fn *done)
+static void send_list(struct task *task, struct meta_view view, meta_done_fn *done)
 {
 	task->generation = view.generation;
 	pthread_mutex_lock(&task->inode->lock);
@@ -198,7 +198,7 @@ static void send_list(struct task *task, struct view view, meta_done_fn *done)
 void fs_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
 	struct task *task = begin(req, ino, NULL, size);
-	struct view view;
+	struct meta_view view;
 	char *names;
 	bool found;
 	int rc;
@@ -250,7 +250,7 @@ static void listed_for_get(void *user, int error, const Catena__Reply *reply)
 /* True: the answer is that there is no such xattr, and no task was needed to find that out. */
 static bool known_absent(struct fs *fs, fuse_ino_t ino, const char *name)
 {
-	struct view view = fs_view(fs);
+	struct meta_view view = fs_view(fs);
 	struct inode *inode;
 	bool absent = false;
 
@@ -272,7 +272,7 @@ void fs_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 	struct fs *fs = fuse_req_userdata(req);
 	int error = check_name(name);
 	struct task *task;
-	struct view view;
+	struct meta_view view;
 	bool known;
 
 	if (error != 0) {

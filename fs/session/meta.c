@@ -12,22 +12,22 @@
 
 /* ---- lists of requests that end together ---- */
 
-void pending_list_init(struct pending_list *list)
+void meta_pending_list_init(struct meta_pending_list *list)
 {
 	list->head = NULL;
 	list->tail = &list->head;
 }
 
-void pending_list_add(struct pending_list *list, struct pending *pending)
+void meta_pending_list_add(struct meta_pending_list *list, struct meta_pending *pending)
 {
 	pending->next = NULL;
 	*list->tail = pending;
 	list->tail = &pending->next;
 }
 
-void pending_list_end(struct pending_list *list, int error)
+void meta_pending_list_end(struct meta_pending_list *list, int error)
 {
-	struct pending *pending, *next;
+	struct meta_pending *pending, *next;
 
 	for (pending = list->head; pending != NULL; pending = next) {
 		next = pending->next;
@@ -35,21 +35,21 @@ void pending_list_end(struct pending_list *list, int error)
 			pending->done(pending->user, error, NULL);
 		free(pending);
 	}
-	pending_list_init(list);
+	meta_pending_list_init(list);
 }
 
 /* ---- calls ---- */
 
-void session_send_pending(struct meta *meta, struct pending *pending,
-			  void (*send)(struct meta *meta, const void *data, size_t size))
+void meta_session_send_pending(struct meta *meta, struct meta_pending *pending,
+			       void (*send)(struct meta *meta, const void *data, size_t size))
 {
 	uint64_t answered = meta->pending.first - 1;
 	uint32_t start = pending->start;
 
-	if (meta->link != LINK_UP)
+	if (meta->stream_state != META_STREAM_UP)
 		return;
 	if (answered >= meta->answered_told + META_ANSWERED_EVERY) {
-		start = pending_prepend_answered(pending, answered);
+		start = meta_pending_prepend_answered(pending, answered);
 		meta->answered_told = answered;
 	}
 	send(meta, pending->bytes + start, pending->start + pending->size - start);
@@ -60,13 +60,13 @@ static void call(struct meta *meta, uint64_t session, Catena__Request *request, 
 		 void *user, void (*send)(struct meta *meta, const void *data, size_t size),
 		 bool waits)
 {
-	struct pending *pending;
+	struct meta_pending *pending;
 	int rc = -ENOMEM;
 
 	request->id = 0;
 	if (request->time == 0)
 		request->time = clock_realtime_ns();
-	pending = pending_new(request);
+	pending = meta_pending_new(request);
 	if (pending == NULL)
 		goto failed;
 	pending->done = done;
@@ -75,11 +75,14 @@ static void call(struct meta *meta, uint64_t session, Catena__Request *request, 
 		pending->deadline_ns = clock_monotonic_ns() + meta->options.soft_timeout_ns;
 	/* Ids in the order of sending: one lock around both. */
 	pthread_mutex_lock(&meta->lock);
-	rc = meta->link == LINK_ENDED || (session != 0 && session != meta->session_id) ? -EIO : 0;
-	if (rc == 0 && !(waits && hold_wait(meta, pending))) {
-		rc = pending_add(&meta->pending, pending);
+	rc = meta->stream_state == META_STREAM_ENDED ||
+			     (session != 0 && session != meta->session_id)
+		     ? -EIO
+		     : 0;
+	if (rc == 0 && !(waits && meta_hold_wait(meta, pending))) {
+		rc = meta_pending_add(&meta->pending, pending);
 		if (rc == 0)
-			session_send_pending(meta, pending, send);
+			meta_session_send_pending(meta, pending, send);
 	}
 	pthread_mutex_unlock(&meta->lock);
 	if (rc == 0)
@@ -92,23 +95,23 @@ failed:
 
 void meta_call(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user)
 {
-	call(meta, 0, request, done, user, session_send, true);
+	call(meta, 0, request, done, user, meta_session_send, true);
 }
 
 void meta_call_now(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user)
 {
-	call(meta, 0, request, done, user, session_send, false);
+	call(meta, 0, request, done, user, meta_session_send, false);
 }
 
 void meta_call_within(struct meta *meta, uint64_t session, bool now, Catena__Request *request,
 		      meta_done_fn *done, void *user)
 {
-	call(meta, session, request, done, user, session_send, !now);
+	call(meta, session, request, done, user, meta_session_send, !now);
 }
 
 void meta_call_later(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user)
 {
-	call(meta, 0, request, done, user, session_queue, true);
+	call(meta, 0, request, done, user, meta_session_queue, true);
 }
 
 bool meta_sole(const struct meta *meta)
@@ -142,7 +145,8 @@ bool meta_reachable(const struct meta *meta)
 	bool yes;
 
 	pthread_mutex_lock(&m->lock);
-	yes = m->link == LINK_UP && clock_boottime_ns() < m->heard_ns + m->lease.length_ns;
+	yes = m->stream_state == META_STREAM_UP &&
+	      clock_boottime_ns() < m->heard_ns + m->lease.length_ns;
 	pthread_mutex_unlock(&m->lock);
 	return yes;
 }
@@ -162,7 +166,7 @@ void meta_lease_return(struct meta *meta)
 	if (meta->lease.held) {
 		lease.sequence = meta->lease.sequence;
 		meta->lease.held = false;
-		session_send(meta, data, catena__client_batch__pack(&batch, data));
+		meta_session_send(meta, data, catena__client_batch__pack(&batch, data));
 	}
 	pthread_mutex_unlock(&meta->lock);
 }
@@ -199,7 +203,7 @@ uint32_t meta_default_pool(const struct meta *meta)
 static void explain(struct meta *meta, uint64_t timeout_ns, char *error, size_t error_size)
 {
 	char refusal[256];
-	int rc = meta->link_error;
+	int rc = meta->stream_error;
 
 	rpc_client_refusal(meta->client, refusal, sizeof(refusal));
 	if (meta->message[0] != '\0')
@@ -226,11 +230,11 @@ static int wait_for_session(struct meta *meta, uint64_t timeout_ns)
 {
 	uint64_t end_ns = clock_monotonic_ns() + timeout_ns;
 
-	while (meta->link != LINK_UP) {
-		if (meta->refused || meta->link_error == -EACCES)
+	while (meta->stream_state != META_STREAM_UP) {
+		if (meta->refused || meta->stream_error == -EACCES)
 			return -EACCES;
 		if (!cond_wait_until(&meta->changed, &meta->lock, end_ns))
-			return meta->link_error == -EHOSTUNREACH ? -EHOSTUNREACH : -ETIMEDOUT;
+			return meta->stream_error == -EHOSTUNREACH ? -EHOSTUNREACH : -ETIMEDOUT;
 	}
 	return 0;
 }
@@ -248,15 +252,15 @@ static struct meta *meta_new(const struct meta_options *options)
 	meta->options.mount_name = meta->mount_name;
 	pthread_mutex_init(&meta->lock, NULL);
 	pthread_cond_init(&meta->changed, NULL);
-	lease_init(&meta->lease);
-	arena_init(&meta->arena);
+	meta_lease_init(&meta->lease);
+	meta_arena_init(&meta->arena);
 	return meta;
 }
 
 static void meta_free(struct meta *meta)
 {
-	pending_ring_free(&meta->pending);
-	arena_free(&meta->arena);
+	meta_pending_ring_free(&meta->pending);
+	meta_arena_free(&meta->arena);
 	pthread_cond_destroy(&meta->changed);
 	pthread_mutex_destroy(&meta->lock);
 	free(meta->masters);
@@ -268,7 +272,7 @@ static void meta_free(struct meta *meta)
 static void stop_threads(struct meta *meta)
 {
 	pthread_mutex_lock(&meta->lock);
-	meta->link = LINK_ENDED;
+	meta->stream_state = META_STREAM_ENDED;
 	pthread_cond_broadcast(&meta->changed);
 	pthread_mutex_unlock(&meta->lock);
 	if (meta->timer_started)
@@ -285,7 +289,7 @@ int meta_open(const struct meta_options *options, uint64_t timeout_ns, struct me
 	int rc = -ENOMEM;
 
 	if (meta == NULL || meta->masters == NULL || meta->mount_name == NULL ||
-	    pending_ring_init(&meta->pending) != 0) {
+	    meta_pending_ring_init(&meta->pending) != 0) {
 		snprintf(error, error_size, "out of memory");
 		goto err_free;
 	}
@@ -294,7 +298,7 @@ int meta_open(const struct meta_options *options, uint64_t timeout_ns, struct me
 		goto err_free;
 	pthread_mutex_lock(&meta->lock);
 	/* A little less, so that its end says why. */
-	session_connect(meta, timeout_ns / 10 * 9);
+	meta_session_connect(meta, timeout_ns / 10 * 9);
 	pthread_mutex_unlock(&meta->lock);
 	rc = -pthread_create(&meta->timer, NULL, meta_timer_run, meta);
 	if (rc != 0) {
@@ -332,11 +336,11 @@ static void say_goodbye(struct meta *meta, bool clean)
 	batch.n_goodbye = 1;
 	batch.goodbye = &goodbye;
 	pthread_mutex_lock(&meta->lock);
-	if (meta->link == LINK_UP) {
-		session_send(meta, data, catena__client_batch__pack(&batch, data));
+	if (meta->stream_state == META_STREAM_UP) {
+		meta_session_send(meta, data, catena__client_batch__pack(&batch, data));
 		if (meta->stream != NULL)
 			rpc_stream_close(meta->stream);
-		meta->link = LINK_ENDED;
+		meta->stream_state = META_STREAM_ENDED;
 		while (meta->stream != NULL && cond_wait_until(&meta->changed, &meta->lock, end_ns))
 			;
 	}
@@ -345,20 +349,20 @@ static void say_goodbye(struct meta *meta, bool clean)
 
 void meta_close(struct meta *meta, bool clean)
 {
-	struct pending_list ended;
+	struct meta_pending_list ended;
 
 	if (meta == NULL)
 		return;
 	say_goodbye(meta, clean);
 	stop_threads(meta);
-	pending_list_init(&ended);
+	meta_pending_list_init(&ended);
 	for (uint64_t id = meta->pending.first, end = meta->pending.next; id < end; id++) {
-		struct pending *pending = pending_take(&meta->pending, id);
+		struct meta_pending *pending = meta_pending_take(&meta->pending, id);
 
 		if (pending != NULL)
-			pending_list_add(&ended, pending);
+			meta_pending_list_add(&ended, pending);
 	}
-	holds_end(meta, true, &ended);
-	pending_list_end(&ended, -EIO);
+	meta_hold_end_all(meta, true, &ended);
+	meta_pending_list_end(&ended, -EIO);
 	meta_free(meta);
 }

@@ -83,7 +83,7 @@ void meta_call_within(struct meta *meta, uint64_t session, bool now, Catena__Req
  * much more than a request in it. */
 void meta_call_later(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user);
 
-/* Pauses in the order. What is called after meta_hold() is not sent before meta_release(), nor
+/* Pauses in the order. What is called after meta_hold() is not sent before meta_hold_release(), nor
  * before those held earlier; then @go is called first, and what that calls with meta_call_now()
  * goes in front. So what must be known before a command can be waited for while programs, and later
  * commands, go on. After META_HOLD_MAX_NS the rest no longer waits: the file's machines may be
@@ -92,7 +92,7 @@ void meta_call_later(struct meta *meta, Catena__Request *request, meta_done_fn *
 #define META_HOLD_MAX_NS (5 * NS_PER_SEC)
 struct meta_hold;
 struct meta_hold *meta_hold(struct meta *meta, void (*go)(void *user), void *user);
-void meta_release(struct meta *meta, struct meta_hold *hold);
+void meta_hold_release(struct meta *meta, struct meta_hold *hold);
 /* A call that does not wait for what is held: of inodes that no command under way is about. */
 void meta_call_now(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user);
 

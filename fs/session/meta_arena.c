@@ -2,11 +2,11 @@
 #include "fs/session/meta_arena.h"
 #include <stdlib.h>
 
-static struct arena_block *add_block(struct arena *arena, size_t size)
+static struct meta_arena_block *add_block(struct meta_arena *arena, size_t size)
 {
-	struct arena_block *block;
+	struct meta_arena_block *block;
 
-	if (size > ARENA_BYTES_MAX - arena->total)
+	if (size > META_ARENA_BYTES_MAX - arena->total)
 		return NULL;
 	block = malloc(sizeof(*block) + size);
 	if (block == NULL)
@@ -21,15 +21,16 @@ static struct arena_block *add_block(struct arena *arena, size_t size)
 
 static void *arena_alloc(void *data, size_t size)
 {
-	struct arena *arena = data;
-	struct arena_block *block = arena->blocks;
+	struct meta_arena *arena = data;
+	struct meta_arena_block *block = arena->blocks;
 	void *result;
 
-	if (size > ARENA_BYTES_MAX)
+	if (size > META_ARENA_BYTES_MAX)
 		return NULL;
 	size = (size + 15) & ~(size_t)15;
 	if (block == NULL || size > block->size - arena->used) {
-		block = add_block(arena, size > ARENA_BLOCK_BYTES ? size : ARENA_BLOCK_BYTES);
+		block = add_block(arena,
+				  size > META_ARENA_BLOCK_BYTES ? size : META_ARENA_BLOCK_BYTES);
 		if (block == NULL)
 			return NULL;
 	}
@@ -42,18 +43,18 @@ static void arena_ignore(void *data, void *pointer)
 {
 }
 
-void arena_init(struct arena *arena)
+void meta_arena_init(struct meta_arena *arena)
 {
-	*arena = (struct arena){.allocator = {.alloc = arena_alloc, .free = arena_ignore}};
+	*arena = (struct meta_arena){.allocator = {.alloc = arena_alloc, .free = arena_ignore}};
 	arena->allocator.allocator_data = arena;
 }
 
-void arena_reset(struct arena *arena)
+void meta_arena_reset(struct meta_arena *arena)
 {
-	struct arena_block *block = arena->blocks;
+	struct meta_arena_block *block = arena->blocks;
 
 	while (block != NULL && block->next != NULL) {
-		struct arena_block *next = block->next;
+		struct meta_arena_block *next = block->next;
 
 		arena->total -= block->size;
 		free(block);
@@ -63,9 +64,9 @@ void arena_reset(struct arena *arena)
 	arena->used = 0;
 }
 
-void arena_free(struct arena *arena)
+void meta_arena_free(struct meta_arena *arena)
 {
-	arena_reset(arena);
+	meta_arena_reset(arena);
 	free(arena->blocks);
 	arena->blocks = NULL;
 	arena->total = 0;

@@ -7,23 +7,23 @@
 #include <protobuf-c/protobuf-c.h>
 #include <stddef.h>
 
-#define ARENA_BLOCK_BYTES (64u << 10)
-#define ARENA_BYTES_MAX   (128u << 20)
+#define META_ARENA_BLOCK_BYTES (64u << 10)
+#define META_ARENA_BYTES_MAX   (128u << 20)
 
-struct arena_block {
-	struct arena_block *next;
+struct meta_arena_block {
+	struct meta_arena_block *next;
 	size_t size;
 	_Alignas(16) unsigned char bytes[];
 };
 
-struct arena {
-	ProtobufCAllocator allocator; /* hand this to protobuf-c */
-	struct arena_block *blocks;   /* newest first; the last stays between messages */
-	size_t used;                  /* of the newest */
+struct meta_arena {
+	ProtobufCAllocator allocator;    /* hand this to protobuf-c */
+	struct meta_arena_block *blocks; /* newest first; the last stays between messages */
+	size_t used;                     /* of the newest */
 	size_t total;
 };
 
-void arena_init(struct arena *arena);
-void arena_reset(struct arena *arena); /* everything allocated is gone */
-void arena_free(struct arena *arena);
+void meta_arena_init(struct meta_arena *arena);
+void meta_arena_reset(struct meta_arena *arena); /* everything allocated is gone */
+void meta_arena_free(struct meta_arena *arena);
 #endif

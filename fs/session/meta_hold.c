@@ -9,24 +9,25 @@
 static struct log_rate noise;
 
 /* With the lock held. What cannot be sent any more goes to @ended. */
-static void send_waiting(struct meta *meta, struct pending_list *waiting,
-			 struct pending_list *ended)
+static void send_waiting(struct meta *meta, struct meta_pending_list *waiting,
+			 struct meta_pending_list *ended)
 {
-	struct pending *pending, *next;
+	struct meta_pending *pending, *next;
 
 	for (pending = waiting->head; pending != NULL; pending = next) {
 		next = pending->next;
-		if (meta->link == LINK_ENDED || pending_add(&meta->pending, pending) != 0)
-			pending_list_add(ended, pending);
+		if (meta->stream_state == META_STREAM_ENDED ||
+		    meta_pending_add(&meta->pending, pending) != 0)
+			meta_pending_list_add(ended, pending);
 		else
-			session_send_pending(meta, pending, session_queue);
+			meta_session_send_pending(meta, pending, meta_session_queue);
 	}
-	pending_list_init(waiting);
-	session_send_later(meta);
+	meta_pending_list_init(waiting);
+	meta_session_send_later(meta);
 }
 
 /* With the lock held: the first is over, and with it the waiting of what came behind it. */
-static void pass_first(struct meta *meta, struct pending_list *ended)
+static void pass_first(struct meta *meta, struct meta_pending_list *ended)
 {
 	struct meta_hold *hold = meta->holds;
 
@@ -38,7 +39,7 @@ static void pass_first(struct meta *meta, struct pending_list *ended)
 
 /* With the lock held, which is free while functions of holds run. One thread at a time does this:
  * whatever is released meanwhile is found by it. */
-static void pass_released(struct meta *meta, struct pending_list *ended)
+static void pass_released(struct meta *meta, struct meta_pending_list *ended)
 {
 	struct meta_hold *hold;
 
@@ -64,7 +65,7 @@ struct meta_hold *meta_hold(struct meta *meta, void (*go)(void *user), void *use
 	hold->go = go;
 	hold->user = user;
 	hold->begun_ns = clock_monotonic_ns();
-	pending_list_init(&hold->waiting);
+	meta_pending_list_init(&hold->waiting);
 	pthread_mutex_lock(&meta->lock);
 	if (meta->last_hold != NULL)
 		meta->last_hold->next = hold;
@@ -75,12 +76,12 @@ struct meta_hold *meta_hold(struct meta *meta, void (*go)(void *user), void *use
 	return hold;
 }
 
-void meta_release(struct meta *meta, struct meta_hold *hold)
+void meta_hold_release(struct meta *meta, struct meta_hold *hold)
 {
-	struct pending_list ended;
+	struct meta_pending_list ended;
 	bool overdue;
 
-	pending_list_init(&ended);
+	meta_pending_list_init(&ended);
 	pthread_mutex_lock(&meta->lock);
 	overdue = hold->overdue;
 	hold->released = true;
@@ -91,10 +92,10 @@ void meta_release(struct meta *meta, struct meta_hold *hold)
 		hold->go(hold->user);
 		free(hold);
 	}
-	pending_list_end(&ended, -EIO);
+	meta_pending_list_end(&ended, -EIO);
 }
 
-void holds_expire(struct meta *meta, uint64_t now_ns, struct pending_list *ended)
+void meta_hold_expire_all(struct meta *meta, uint64_t now_ns, struct meta_pending_list *ended)
 {
 	struct meta_hold *hold;
 
@@ -109,29 +110,29 @@ void holds_expire(struct meta *meta, uint64_t now_ns, struct pending_list *ended
 	}
 }
 
-bool hold_wait(struct meta *meta, struct pending *pending)
+bool meta_hold_wait(struct meta *meta, struct meta_pending *pending)
 {
 	if (meta->last_hold == NULL)
 		return false;
-	pending_list_add(&meta->last_hold->waiting, pending);
+	meta_pending_list_add(&meta->last_hold->waiting, pending);
 	return true;
 }
 
-void holds_end(struct meta *meta, bool all, struct pending_list *ended)
+void meta_hold_end_all(struct meta *meta, bool all, struct meta_pending_list *ended)
 {
 	for (struct meta_hold *hold = meta->holds; hold != NULL; hold = hold->next) {
-		struct pending_list kept;
-		struct pending *pending, *next;
+		struct meta_pending_list kept;
+		struct meta_pending *pending, *next;
 
-		pending_list_init(&kept);
+		meta_pending_list_init(&kept);
 		for (pending = hold->waiting.head; pending != NULL; pending = next) {
 			next = pending->next;
-			pending_list_add(all || !pending->repeatable ? ended : &kept, pending);
+			meta_pending_list_add(all || !pending->repeatable ? ended : &kept, pending);
 		}
-		pending_list_init(&hold->waiting);
+		meta_pending_list_init(&hold->waiting);
 		for (pending = kept.head; pending != NULL; pending = next) {
 			next = pending->next;
-			pending_list_add(&hold->waiting, pending);
+			meta_pending_list_add(&hold->waiting, pending);
 		}
 	}
 }

@@ -29,20 +29,20 @@
 #define META_LATER_BYTES       (32u << 10)
 #define META_LATER_COUNT       64u
 
-enum link_state {
-	LINK_DOWN,    /* the next attempt is due at retry_at_ns */
-	LINK_OPENING, /* stream started, SessionOpen sent */
-	LINK_UP,      /* requests go out */
-	LINK_CLOSING, /* rpc_stream_close() was called, closed() has not come */
-	LINK_ENDED    /* meta_close() */
+enum meta_stream_state {
+	META_STREAM_DOWN,    /* the next attempt is due at retry_at_ns */
+	META_STREAM_OPENING, /* stream started, SessionOpen sent */
+	META_STREAM_UP,      /* requests go out */
+	META_STREAM_CLOSING, /* rpc_stream_close() was called, closed() has not come */
+	META_STREAM_ENDED    /* meta_close() */
 };
 
-struct renew_sent {
+struct meta_renew_sent {
 	uint64_t sequence, at_ns;
 };
 
 /* The lease on the whole tree, by our clock (meta_lease.c). */
-struct lease {
+struct meta_lease {
 	atomic_bool sole; /* granted, neither recalled nor lost */
 	atomic_uint_fast64_t until_ns;
 	atomic_uint_fast64_t generation;
@@ -52,12 +52,12 @@ struct lease {
 	uint64_t length_ns;
 	uint64_t renew_sequence;
 	uint64_t renew_due_ns;
-	struct renew_sent sent[META_RENEWS_REMEMBERED];
+	struct meta_renew_sent sent[META_RENEWS_REMEMBERED];
 };
 
 /* Requests that end, or wait, together. */
-struct pending_list {
-	struct pending *head, **tail;
+struct meta_pending_list {
+	struct meta_pending *head, **tail;
 };
 
 struct meta_hold {
@@ -66,7 +66,7 @@ struct meta_hold {
 	void *user;
 	uint64_t begun_ns;
 	bool released, overdue;
-	struct pending_list waiting; /* called after it, and before the next */
+	struct meta_pending_list waiting; /* called after it, and before the next */
 };
 
 struct meta {
@@ -74,16 +74,16 @@ struct meta {
 	char *masters, *mount_name;
 	struct rpc_client *client;
 	pthread_mutex_t lock;
-	pthread_cond_t changed; /* link, closing, or something is due earlier */
+	pthread_cond_t changed; /* stream_state, or something is due earlier */
 	pthread_t timer;
 	bool timer_started;
 
-	enum link_state link;
+	enum meta_stream_state stream_state;
 	struct rpc_stream *stream;
 	uint64_t opened_ns; /* when the SessionOpen under way was sent */
 	uint64_t heard_ns;  /* last message of the master */
 	uint64_t retry_at_ns, retry_wait_ns;
-	int link_error;    /* of the last stream */
+	int stream_error;  /* of the last stream */
 	char message[256]; /* what the master said when it refused us; "" */
 	bool refused;      /* for good: no use in trying again while mounting */
 
@@ -91,65 +91,65 @@ struct meta {
 	uint64_t instance; /* of the cluster; 0: no master has told it yet */
 	uint64_t life;     /* of the master; 0: none has told it yet */
 	uint32_t default_pool;
-	struct pending_ring pending;
+	struct meta_pending_ring pending;
 	uint64_t answered_told;
 	uint64_t command_done; /* the highest id of a command answered without error */
-	/* Encoded requests that wait for company; void when the link breaks, as pending has all. */
+	/* Encoded requests that wait for company; void when the stream breaks, as pending has all. */
 	uint8_t later[META_LATER_BYTES];
 	uint32_t later_size, later_count;
 	uint64_t later_due_ns;
 	struct meta_hold *holds, *last_hold; /* in order */
 	bool passing;                        /* a thread passes those that are released */
-	struct lease lease;
+	struct meta_lease lease;
 
-	struct arena arena; /* RPC thread only */
+	struct meta_arena arena; /* RPC thread only */
 };
 
 /* ---- meta.c ---- */
 /* Ends a list made of pending requests with @error. No lock held. */
-void pending_list_init(struct pending_list *list);
-void pending_list_add(struct pending_list *list, struct pending *pending);
-void pending_list_end(struct pending_list *list, int error);
+void meta_pending_list_init(struct meta_pending_list *list);
+void meta_pending_list_add(struct meta_pending_list *list, struct meta_pending *pending);
+void meta_pending_list_end(struct meta_pending_list *list, int error);
 
 /* ---- meta_session.c ---- */
 /* Starts a stream. With the lock held (released and taken again). */
-void session_connect(struct meta *meta, uint64_t timeout_ns);
+void meta_session_connect(struct meta *meta, uint64_t timeout_ns);
 /* Gives the stream up; a new one follows. With the lock held. */
-void session_break(struct meta *meta, const char *why);
-/* Sends one encoded ClientBatch behind what waits, when the link is up. With the lock held. */
-void session_send(struct meta *meta, const void *data, size_t size);
+void meta_session_break(struct meta *meta, const char *why);
+/* Sends one encoded ClientBatch behind what waits, when the stream is up. With the lock held. */
+void meta_session_send(struct meta *meta, const void *data, size_t size);
 /* The same, but it may wait for others (meta_call_later()). With the lock held. */
-void session_queue(struct meta *meta, const void *data, size_t size);
+void meta_session_queue(struct meta *meta, const void *data, size_t size);
 /* Sends what waits. With the lock held. */
-void session_send_later(struct meta *meta);
-/* Gives @pending, which has its number, to @send (session_send or session_queue), and with it, now
+void meta_session_send_later(struct meta *meta);
+/* Gives @pending, which has its number, to @send (meta_session_send or meta_session_queue), and with it, now
  * and then, up to where everything is answered. With the lock held. */
-void session_send_pending(struct meta *meta, struct pending *pending,
-			  void (*send)(struct meta *meta, const void *data, size_t size));
+void meta_session_send_pending(struct meta *meta, struct meta_pending *pending,
+			       void (*send)(struct meta *meta, const void *data, size_t size));
 
 /* ---- meta_lease.c ---- */
-void lease_init(struct lease *lease);
+void meta_lease_init(struct meta_lease *lease);
 /* With the lock held. The session is (again) alive for length_ns from @sent_ns. */
-void lease_session(struct lease *lease, uint64_t length_ns, uint64_t sent_ns);
-uint64_t lease_renew_begin(struct lease *lease, uint64_t now_ns);
-void lease_renewed(struct lease *lease, uint64_t sequence, uint64_t now_ns);
+void meta_lease_session(struct meta_lease *lease, uint64_t length_ns, uint64_t sent_ns);
+uint64_t meta_lease_renew_begin(struct meta_lease *lease, uint64_t now_ns);
+void meta_lease_renewed(struct meta_lease *lease, uint64_t sequence, uint64_t now_ns);
 /* True: this is news to the user. */
-bool lease_grant(struct lease *lease, uint64_t sequence, uint64_t now_ns);
-bool lease_recall(struct lease *lease, uint64_t sequence);
+bool meta_lease_grant(struct meta_lease *lease, uint64_t sequence, uint64_t now_ns);
+bool meta_lease_recall(struct meta_lease *lease, uint64_t sequence);
 /* Whatever was had is gone. True: it was had until now. */
-bool lease_drop(struct lease *lease);
+bool meta_lease_drop(struct meta_lease *lease);
 /* From here on what is asked for counts, also if it is older than what was known. */
-void lease_restarted(struct lease *lease);
+void meta_lease_restarted(struct meta_lease *lease);
 /* True: it has run out and the user must be told. */
-bool lease_expired(struct lease *lease, uint64_t now_ns);
+bool meta_lease_expired(struct meta_lease *lease, uint64_t now_ns);
 
 /* ---- meta_hold.c; with the lock held ---- */
 /* False: nothing is held, and it is to be sent. */
-bool hold_wait(struct meta *meta, struct pending *pending);
+bool meta_hold_wait(struct meta *meta, struct meta_pending *pending);
 /* Those that are held for too long let the rest go on. The lock may be free meanwhile. */
-void holds_expire(struct meta *meta, uint64_t now_ns, struct pending_list *ended);
+void meta_hold_expire_all(struct meta *meta, uint64_t now_ns, struct meta_pending_list *ended);
 /* Moves what waits to @ended: all, or what must not be done in another session. */
-void holds_end(struct meta *meta, bool all, struct pending_list *ended);
+void meta_hold_end_all(struct meta *meta, bool all, struct meta_pending_list *ended);
 
 /* ---- meta_timer.c ---- */
 void *meta_timer_run(void *meta);

@@ -7,38 +7,38 @@
 #include "common/os/clock.h"
 #include "fs/session/meta_internal.h"
 
-void lease_init(struct lease *lease)
+void meta_lease_init(struct meta_lease *lease)
 {
 	memset(lease, 0, sizeof(*lease));
 	atomic_init(&lease->generation, 1);
 }
 
-static void extend(struct lease *lease, uint64_t until_ns)
+static void extend(struct meta_lease *lease, uint64_t until_ns)
 {
 	if (until_ns > atomic_load(&lease->until_ns))
 		atomic_store(&lease->until_ns, until_ns);
 }
 
-void lease_session(struct lease *lease, uint64_t length_ns, uint64_t sent_ns)
+void meta_lease_session(struct meta_lease *lease, uint64_t length_ns, uint64_t sent_ns)
 {
 	lease->length_ns = length_ns;
 	lease->renew_due_ns = sent_ns + length_ns / 4;
 	extend(lease, sent_ns + length_ns);
 }
 
-uint64_t lease_renew_begin(struct lease *lease, uint64_t now_ns)
+uint64_t meta_lease_renew_begin(struct meta_lease *lease, uint64_t now_ns)
 {
 	uint64_t sequence = ++lease->renew_sequence;
 
 	lease->sent[sequence % META_RENEWS_REMEMBERED] =
-		(struct renew_sent){.sequence = sequence, .at_ns = now_ns};
+		(struct meta_renew_sent){.sequence = sequence, .at_ns = now_ns};
 	lease->renew_due_ns = now_ns + lease->length_ns / 4;
 	return sequence;
 }
 
-void lease_renewed(struct lease *lease, uint64_t sequence, uint64_t now_ns)
+void meta_lease_renewed(struct meta_lease *lease, uint64_t sequence, uint64_t now_ns)
 {
-	const struct renew_sent *sent = &lease->sent[sequence % META_RENEWS_REMEMBERED];
+	const struct meta_renew_sent *sent = &lease->sent[sequence % META_RENEWS_REMEMBERED];
 
 	if (sent->sequence != sequence || sequence == 0)
 		return;
@@ -48,7 +48,7 @@ void lease_renewed(struct lease *lease, uint64_t sequence, uint64_t now_ns)
 	extend(lease, sent->at_ns + lease->length_ns);
 }
 
-bool lease_grant(struct lease *lease, uint64_t sequence, uint64_t now_ns)
+bool meta_lease_grant(struct meta_lease *lease, uint64_t sequence, uint64_t now_ns)
 {
 	if (now_ns >= atomic_load(&lease->until_ns))
 		return false; /* granted in the past: the master has to hear of us first */
@@ -65,15 +65,15 @@ bool lease_grant(struct lease *lease, uint64_t sequence, uint64_t now_ns)
 	return true;
 }
 
-bool lease_recall(struct lease *lease, uint64_t sequence)
+bool meta_lease_recall(struct meta_lease *lease, uint64_t sequence)
 {
 	lease->sequence = sequence;
 	lease->held = true;
-	lease_drop(lease);
+	meta_lease_drop(lease);
 	return true;
 }
 
-bool lease_drop(struct lease *lease)
+bool meta_lease_drop(struct meta_lease *lease)
 {
 	if (!atomic_exchange(&lease->sole, false))
 		return false;
@@ -81,13 +81,13 @@ bool lease_drop(struct lease *lease)
 	return true;
 }
 
-void lease_restarted(struct lease *lease)
+void meta_lease_restarted(struct meta_lease *lease)
 {
 	atomic_fetch_add(&lease->generation, 1);
 }
 
-bool lease_expired(struct lease *lease, uint64_t now_ns)
+bool meta_lease_expired(struct meta_lease *lease, uint64_t now_ns)
 {
 	return atomic_load(&lease->sole) && now_ns >= atomic_load(&lease->until_ns) &&
-	       lease_drop(lease);
+	       meta_lease_drop(lease);
 }

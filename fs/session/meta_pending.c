@@ -13,7 +13,7 @@
 #define TAG_BATCH_ANSWERED 0x2au /* 5, packed */
 #define TAG_REQUEST_ID     0x08u /* 1, varint */
 
-size_t varint_put(uint8_t *out, uint64_t value)
+size_t meta_pending_put_varint(uint8_t *out, uint64_t value)
 {
 	size_t n = 0;
 
@@ -25,7 +25,7 @@ size_t varint_put(uint8_t *out, uint64_t value)
 	return n;
 }
 
-int pending_ring_init(struct pending_ring *ring)
+int meta_pending_ring_init(struct meta_pending_ring *ring)
 {
 	ring->slots = calloc(RING_START, sizeof(*ring->slots));
 	if (ring->slots == NULL)
@@ -35,7 +35,7 @@ int pending_ring_init(struct pending_ring *ring)
 	return 0;
 }
 
-void pending_ring_free(struct pending_ring *ring)
+void meta_pending_ring_free(struct meta_pending_ring *ring)
 {
 	for (uint64_t id = ring->first; id < ring->next; id++)
 		free(ring->slots[id & ring->mask]);
@@ -43,10 +43,10 @@ void pending_ring_free(struct pending_ring *ring)
 	ring->slots = NULL;
 }
 
-static int grow(struct pending_ring *ring)
+static int grow(struct meta_pending_ring *ring)
 {
 	uint64_t mask = ring->mask * 2 + 1;
-	struct pending **slots = calloc(mask + 1, sizeof(*slots));
+	struct meta_pending **slots = calloc(mask + 1, sizeof(*slots));
 
 	if (slots == NULL)
 		return -ENOMEM;
@@ -58,26 +58,27 @@ static int grow(struct pending_ring *ring)
 	return 0;
 }
 
-struct pending *pending_new(const Catena__Request *request)
+struct meta_pending *meta_pending_new(const Catena__Request *request)
 {
 	size_t size = catena__request__get_packed_size(request);
-	struct pending *pending;
+	struct meta_pending *pending;
 
 	if (size > UINT32_MAX / 2)
 		return NULL;
-	pending = malloc(sizeof(*pending) + PENDING_HEADROOM + size);
+	pending = malloc(sizeof(*pending) + META_PENDING_HEADROOM + size);
 	if (pending == NULL)
 		return NULL;
 	memset(pending, 0, sizeof(*pending));
-	pending->body = PENDING_HEADROOM;
-	pending->start = PENDING_HEADROOM;
-	pending->size = (uint32_t)catena__request__pack(request, pending->bytes + PENDING_HEADROOM);
-	pending->repeatable = request_repeatable(request);
+	pending->body = META_PENDING_HEADROOM;
+	pending->start = META_PENDING_HEADROOM;
+	pending->size =
+		(uint32_t)catena__request__pack(request, pending->bytes + META_PENDING_HEADROOM);
+	pending->repeatable = meta_pending_repeatable(request);
 	pending->command = request_is_command(request);
 	return pending;
 }
 
-static void put_before(struct pending *pending, const uint8_t *data, size_t size)
+static void put_before(struct meta_pending *pending, const uint8_t *data, size_t size)
 {
 	pending->start -= (uint32_t)size;
 	memcpy(pending->bytes + pending->start, data, size);
@@ -85,19 +86,19 @@ static void put_before(struct pending *pending, const uint8_t *data, size_t size
 }
 
 /* Fields may come in any order, so the id goes in front of what is encoded already. */
-static void put_id(struct pending *pending, uint64_t id)
+static void put_id(struct meta_pending *pending, uint64_t id)
 {
 	uint8_t header[12] = {TAG_REQUEST_ID};
 
 	pending->id = id;
 	pending->size -= pending->body - pending->start;
 	pending->start = pending->body;
-	put_before(pending, header, 1 + varint_put(header + 1, id));
+	put_before(pending, header, 1 + meta_pending_put_varint(header + 1, id));
 	header[0] = TAG_BATCH_REQUESTS;
-	put_before(pending, header, 1 + varint_put(header + 1, pending->size));
+	put_before(pending, header, 1 + meta_pending_put_varint(header + 1, pending->size));
 }
 
-int pending_add(struct pending_ring *ring, struct pending *pending)
+int meta_pending_add(struct meta_pending_ring *ring, struct meta_pending *pending)
 {
 	if (ring->next - ring->first > ring->mask && grow(ring) != 0)
 		return -ENOMEM;
@@ -107,16 +108,16 @@ int pending_add(struct pending_ring *ring, struct pending *pending)
 	return 0;
 }
 
-struct pending *pending_find(const struct pending_ring *ring, uint64_t id)
+struct meta_pending *meta_pending_find(const struct meta_pending_ring *ring, uint64_t id)
 {
 	if (id < ring->first || id >= ring->next)
 		return NULL;
 	return ring->slots[id & ring->mask];
 }
 
-struct pending *pending_take(struct pending_ring *ring, uint64_t id)
+struct meta_pending *meta_pending_take(struct meta_pending_ring *ring, uint64_t id)
 {
-	struct pending *pending = pending_find(ring, id);
+	struct meta_pending *pending = meta_pending_find(ring, id);
 
 	if (pending == NULL)
 		return NULL;
@@ -126,17 +127,17 @@ struct pending *pending_take(struct pending_ring *ring, uint64_t id)
 	return pending;
 }
 
-uint32_t pending_prepend_answered(struct pending *pending, uint64_t through)
+uint32_t meta_pending_prepend_answered(struct meta_pending *pending, uint64_t through)
 {
 	uint8_t field[12] = {TAG_BATCH_ANSWERED};
-	size_t n = varint_put(field + 2, through);
+	size_t n = meta_pending_put_varint(field + 2, through);
 
 	field[1] = (uint8_t)n;
 	memcpy(pending->bytes + pending->start - 2 - n, field, 2 + n);
 	return pending->start - 2 - (uint32_t)n;
 }
 
-bool request_repeatable(const Catena__Request *request)
+bool meta_pending_repeatable(const Catena__Request *request)
 {
 	switch (request->op_case) {
 	case CATENA__REQUEST__OP_LOOKUP:

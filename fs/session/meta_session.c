@@ -14,15 +14,15 @@ static void stream_send(struct meta *meta, const void *data, size_t size)
 {
 	int rc;
 
-	if (meta->link != LINK_UP)
+	if (meta->stream_state != META_STREAM_UP)
 		return;
 	rc = rpc_stream_send(meta->stream, data, size);
 	/* -EPIPE: closed() is on its way, and the next stream sends everything unanswered again. */
 	if (rc != 0 && rc != -EPIPE)
-		session_break(meta, strerror(-rc));
+		meta_session_break(meta, strerror(-rc));
 }
 
-void session_send_later(struct meta *meta)
+void meta_session_send_later(struct meta *meta)
 {
 	if (meta->later_size > 0)
 		stream_send(meta, meta->later, meta->later_size);
@@ -38,22 +38,22 @@ static bool append(struct meta *meta, const void *data, size_t size)
 	return true;
 }
 
-void session_send(struct meta *meta, const void *data, size_t size)
+void meta_session_send(struct meta *meta, const void *data, size_t size)
 {
 	if (meta->later_size > 0 && append(meta, data, size)) {
-		session_send_later(meta);
+		meta_session_send_later(meta);
 		return;
 	}
-	session_send_later(meta);
+	meta_session_send_later(meta);
 	stream_send(meta, data, size);
 }
 
-void session_queue(struct meta *meta, const void *data, size_t size)
+void meta_session_queue(struct meta *meta, const void *data, size_t size)
 {
-	if (meta->link != LINK_UP)
+	if (meta->stream_state != META_STREAM_UP)
 		return;
 	if (meta->later_count >= META_LATER_COUNT || !append(meta, data, size)) {
-		session_send(meta, data, size);
+		meta_session_send(meta, data, size);
 		return;
 	}
 	if (meta->later_count++ == 0) {
@@ -62,13 +62,13 @@ void session_queue(struct meta *meta, const void *data, size_t size)
 	}
 }
 
-void session_break(struct meta *meta, const char *why)
+void meta_session_break(struct meta *meta, const char *why)
 {
-	if (meta->link != LINK_UP && meta->link != LINK_OPENING)
+	if (meta->stream_state != META_STREAM_UP && meta->stream_state != META_STREAM_OPENING)
 		return;
 	if (log_rate_ok(&noise, 2))
 		log_warn("giving up the stream to the master reason=\"%s\"", why);
-	meta->link = LINK_CLOSING;
+	meta->stream_state = META_STREAM_CLOSING;
 	rpc_stream_close(meta->stream);
 }
 
@@ -77,33 +77,33 @@ void session_break(struct meta *meta, const char *why)
 /* What only asks goes on, in its order, under new ids; what changes something ends: another may
  * have changed the same since, and whether it was executed nobody can tell. Later calls come behind
  * it. */
-static void keep_questions(struct meta *meta, struct pending_list *ended)
+static void keep_questions(struct meta *meta, struct meta_pending_list *ended)
 {
-	struct pending_ring *ring = &meta->pending;
-	struct pending_list kept;
-	struct pending *pending, *next;
+	struct meta_pending_ring *ring = &meta->pending;
+	struct meta_pending_list kept;
+	struct meta_pending *pending, *next;
 
-	pending_list_init(&kept);
+	meta_pending_list_init(&kept);
 	for (uint64_t id = ring->first, end = ring->next; id < end; id++) {
-		pending = pending_take(ring, id);
+		pending = meta_pending_take(ring, id);
 		if (pending == NULL)
 			continue;
-		pending_list_add(pending->repeatable ? &kept : ended, pending);
+		meta_pending_list_add(pending->repeatable ? &kept : ended, pending);
 	}
-	holds_end(meta, false, ended);
+	meta_hold_end_all(meta, false, ended);
 	ring->first = ring->next = 1;
 	meta->answered_told = meta->command_done = 0;
 	for (pending = kept.head; pending != NULL; pending = next) {
 		next = pending->next;
-		if (pending_add(ring, pending) != 0)
-			pending_list_add(ended, pending);
+		if (meta_pending_add(ring, pending) != 0)
+			meta_pending_list_add(ended, pending);
 	}
 }
 
 /* With the lock held; free meanwhile. */
 static void tell_restarted(struct meta *meta, bool lost)
 {
-	lease_restarted(&meta->lease);
+	meta_lease_restarted(&meta->lease);
 	if (lost)
 		meta->command_done = 0;
 	if (meta->options.callbacks.restarted == NULL)
@@ -116,11 +116,11 @@ static void tell_restarted(struct meta *meta, bool lost)
 static void begin_session(struct meta *meta, const Catena__SessionOpened *opened, bool restarted)
 {
 	bool first = meta->session_id == 0;
-	struct pending_list ended;
-	bool lost = lease_drop(&meta->lease);
+	struct meta_pending_list ended;
+	bool lost = meta_lease_drop(&meta->lease);
 
 	meta->lease.held = false;
-	pending_list_init(&ended);
+	meta_pending_list_init(&ended);
 	/* What was done in the old session, and not synced, may be lost. */
 	if (!first && restarted)
 		tell_restarted(meta, true);
@@ -137,14 +137,14 @@ static void begin_session(struct meta *meta, const Catena__SessionOpened *opened
 	if (lost)
 		meta->options.callbacks.lost(meta->options.user);
 	meta->options.callbacks.session(meta->options.user, opened->session_id);
-	pending_list_end(&ended, -EIO);
+	meta_pending_list_end(&ended, -EIO);
 	pthread_mutex_lock(&meta->lock);
 }
 
 /* Whether the lease outlived the break is not ours to guess: the master grants again. */
 static void resume_session(struct meta *meta, bool restarted, bool forgotten)
 {
-	bool lost = lease_drop(&meta->lease);
+	bool lost = meta_lease_drop(&meta->lease);
 
 	meta->lease.held = false;
 	log_info("session resumed session=%llu unanswered=%llu",
@@ -161,30 +161,31 @@ static void resume_session(struct meta *meta, bool restarted, bool forgotten)
 
 static void resend(struct meta *meta)
 {
-	struct pending_ring *ring = &meta->pending;
+	struct meta_pending_ring *ring = &meta->pending;
 	uint8_t *batch = malloc(META_RESEND_BYTES);
 	size_t used = 0;
 
 	meta->later_size = meta->later_count = 0;
-	for (uint64_t id = ring->first; id < ring->next && meta->link == LINK_UP; id++) {
-		struct pending *pending = pending_find(ring, id);
+	for (uint64_t id = ring->first; id < ring->next && meta->stream_state == META_STREAM_UP;
+	     id++) {
+		struct meta_pending *pending = meta_pending_find(ring, id);
 
 		if (pending == NULL)
 			continue;
 		if (batch == NULL || pending->size > META_RESEND_BYTES - used) {
 			if (used != 0)
-				session_send(meta, batch, used);
+				meta_session_send(meta, batch, used);
 			used = 0;
 		}
 		if (batch == NULL || pending->size > META_RESEND_BYTES) {
-			session_send(meta, pending->bytes + pending->start, pending->size);
+			meta_session_send(meta, pending->bytes + pending->start, pending->size);
 		} else {
 			memcpy(batch + used, pending->bytes + pending->start, pending->size);
 			used += pending->size;
 		}
 	}
 	if (used != 0)
-		session_send(meta, batch, used);
+		meta_session_send(meta, batch, used);
 	free(batch);
 }
 
@@ -192,14 +193,15 @@ static void resend(struct meta *meta)
 static void refused(struct meta *meta, const Catena__SessionOpened *opened)
 {
 	if (opened->error == ESTALE) {
-		meta->session_secret = 0; /* and ask for a new session, see session_connect() */
-		session_break(meta, "the master does not know the session");
+		meta->session_secret =
+			0; /* and ask for a new session, see meta_session_connect() */
+		meta_session_break(meta, "the master does not know the session");
 		return;
 	}
 	snprintf(meta->message, sizeof(meta->message), "%s",
 		 opened->message[0] != '\0' ? opened->message : strerror(opened->error));
 	meta->refused = true;
-	session_break(meta, meta->message);
+	meta_session_break(meta, meta->message);
 }
 
 /* The numbers of inodes and files that we know mean others in another cluster. With the lock held.
@@ -214,7 +216,7 @@ static bool same_cluster(struct meta *meta, uint64_t instance)
 		 "the cluster was made anew (catena-master --init) since this was mounted: unmount "
 		 "and mount again");
 	meta->refused = true;
-	session_break(meta, meta->message);
+	meta_session_break(meta, meta->message);
 	return false;
 }
 
@@ -247,7 +249,7 @@ static void on_opened(struct meta *meta, const Catena__SessionOpened *opened,
 	bool restarted, taken = true;
 
 	pthread_mutex_lock(&meta->lock);
-	if (meta->link != LINK_OPENING)
+	if (meta->stream_state != META_STREAM_OPENING)
 		goto out;
 	if (opened->error != 0) {
 		refused(meta, opened);
@@ -255,13 +257,13 @@ static void on_opened(struct meta *meta, const Catena__SessionOpened *opened,
 	}
 	if (opened->lease_ns < 20 * NS_PER_MSEC || opened->lease_ns > 86400 * NS_PER_SEC ||
 	    opened->session_id == 0) {
-		session_break(meta, "the master sent a senseless session");
+		meta_session_break(meta, "the master sent a senseless session");
 		goto out;
 	}
 	if (!same_cluster(meta, opened->instance))
 		goto out;
 	restarted = meta->life != 0 && meta->life != opened->life;
-	lease_session(&meta->lease, opened->lease_ns, meta->opened_ns);
+	meta_lease_session(&meta->lease, opened->lease_ns, meta->opened_ns);
 	if (opened->session_id == meta->session_id)
 		resume_session(meta, restarted, opened->forgotten);
 	else
@@ -273,11 +275,11 @@ static void on_opened(struct meta *meta, const Catena__SessionOpened *opened,
 	for (size_t i = 0; i < push->n_maps; i++)
 		taken = on_map(meta, push->maps[i]) && taken;
 	pthread_mutex_lock(&meta->lock);
-	if (!taken && meta->link == LINK_OPENING)
-		session_break(meta, "the master's map cannot be taken");
-	if (meta->link != LINK_OPENING) /* it ended while the lock was free */
+	if (!taken && meta->stream_state == META_STREAM_OPENING)
+		meta_session_break(meta, "the master's map cannot be taken");
+	if (meta->stream_state != META_STREAM_OPENING) /* it ended while the lock was free */
 		goto out;
-	meta->link = LINK_UP;
+	meta->stream_state = META_STREAM_UP;
 	meta->retry_wait_ns = 0;
 	meta->refused = false;
 	meta->message[0] = '\0';
@@ -291,11 +293,11 @@ out:
 
 static void on_reply(struct meta *meta, const Catena__Reply *reply)
 {
-	struct pending *pending;
+	struct meta_pending *pending;
 	int error = reply->error;
 
 	pthread_mutex_lock(&meta->lock);
-	pending = pending_take(&meta->pending, reply->id);
+	pending = meta_pending_take(&meta->pending, reply->id);
 	if (pending != NULL && pending->command && error == 0 && pending->id > meta->command_done)
 		meta->command_done = pending->id;
 	pthread_mutex_unlock(&meta->lock);
@@ -318,8 +320,8 @@ static void on_grant(struct meta *meta, const Catena__Lease *grant)
 	if (grant->ino != 0 || grant->kind != CATENA__LEASE_KIND__LEASE_EXCLUSIVE)
 		return;
 	pthread_mutex_lock(&meta->lock);
-	news = meta->link == LINK_UP &&
-	       lease_grant(&meta->lease, grant->sequence, clock_boottime_ns());
+	news = meta->stream_state == META_STREAM_UP &&
+	       meta_lease_grant(&meta->lease, grant->sequence, clock_boottime_ns());
 	if (news)
 		pthread_cond_broadcast(&meta->changed);
 	pthread_mutex_unlock(&meta->lock);
@@ -334,7 +336,8 @@ static void on_recall(struct meta *meta, const Catena__Lease *recall)
 	if (recall->ino != 0)
 		return;
 	pthread_mutex_lock(&meta->lock);
-	news = meta->link == LINK_UP && lease_recall(&meta->lease, recall->sequence);
+	news = meta->stream_state == META_STREAM_UP &&
+	       meta_lease_recall(&meta->lease, recall->sequence);
 	pthread_mutex_unlock(&meta->lock);
 	if (news)
 		meta->options.callbacks.recalled(meta->options.user);
@@ -347,14 +350,14 @@ static void on_message(void *user, const uint8_t *data, size_t size)
 	struct meta *meta = user;
 	Catena__ClientPush *push;
 
-	arena_reset(&meta->arena);
+	meta_arena_reset(&meta->arena);
 	push = catena__client_push__unpack(&meta->arena.allocator, size, data);
 	pthread_mutex_lock(&meta->lock);
 	if (push == NULL)
-		session_break(meta, "the master sent what cannot be decoded");
+		meta_session_break(meta, "the master sent what cannot be decoded");
 	meta->heard_ns = clock_boottime_ns();
 	for (size_t i = 0; push != NULL && i < push->n_renewed; i++)
-		lease_renewed(&meta->lease, push->renewed[i]->sequence, meta->heard_ns);
+		meta_lease_renewed(&meta->lease, push->renewed[i]->sequence, meta->heard_ns);
 	pthread_mutex_unlock(&meta->lock);
 	if (push == NULL)
 		return;
@@ -380,12 +383,12 @@ static void on_closed(void *user, int error)
 	pthread_mutex_lock(&meta->lock);
 	stream = meta->stream;
 	meta->stream = NULL;
-	meta->link_error = error;
-	if (meta->link != LINK_ENDED) {
-		if (meta->link == LINK_UP && log_rate_ok(&noise, 2))
+	meta->stream_error = error;
+	if (meta->stream_state != META_STREAM_ENDED) {
+		if (meta->stream_state == META_STREAM_UP && log_rate_ok(&noise, 2))
 			log_warn("the stream to the master is over error=\"%s\"",
 				 rpc_strerror(error));
-		meta->link = LINK_DOWN;
+		meta->stream_state = META_STREAM_DOWN;
 		meta->retry_at_ns = clock_boottime_ns() + meta->retry_wait_ns;
 		meta->retry_wait_ns = meta->retry_wait_ns * 2 + META_RETRY_MIN_NS;
 		if (meta->retry_wait_ns > META_RETRY_MAX_NS)
@@ -417,7 +420,7 @@ static void send_open(struct meta *meta)
 	size = catena__client_batch__get_packed_size(&batch);
 	data = malloc(size);
 	if (data == NULL) {
-		session_break(meta, "out of memory");
+		meta_session_break(meta, "out of memory");
 		return;
 	}
 	catena__client_batch__pack(&batch, data);
@@ -426,19 +429,19 @@ static void send_open(struct meta *meta)
 	free(data);
 }
 
-void session_connect(struct meta *meta, uint64_t timeout_ns)
+void meta_session_connect(struct meta *meta, uint64_t timeout_ns)
 {
 	static const struct rpc_stream_events events = {.message = on_message, .closed = on_closed};
 	int rc;
 
-	meta->link = LINK_OPENING;
+	meta->stream_state = META_STREAM_OPENING;
 	/* closed() may come before this returns, and waits for the lock: stream is set by then. */
 	rc = rpc_stream_open(meta->client, META_PATH, &events, meta, timeout_ns, &meta->stream);
 	if (rc == 0) {
 		send_open(meta);
 		return;
 	}
-	meta->link = LINK_DOWN;
-	meta->link_error = rc;
+	meta->stream_state = META_STREAM_DOWN;
+	meta->stream_error = rc;
 	meta->retry_at_ns = clock_boottime_ns() + META_RETRY_MAX_NS;
 }

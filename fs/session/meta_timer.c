@@ -27,7 +27,7 @@ static void send_renew(struct meta *meta, uint64_t now_ns, uint64_t *unreachable
 	uint64_t answered = meta->pending.first - 1;
 	uint8_t data[64 + META_UNREACHABLE_MAX * 10];
 
-	renew.sequence = lease_renew_begin(&meta->lease, now_ns);
+	renew.sequence = meta_lease_renew_begin(&meta->lease, now_ns);
 	batch.n_renews = 1;
 	batch.renews = renews;
 	if (answered > meta->answered_told) {
@@ -37,7 +37,7 @@ static void send_renew(struct meta *meta, uint64_t now_ns, uint64_t *unreachable
 	}
 	batch.n_unreachable = count;
 	batch.unreachable = unreachable;
-	session_send(meta, data, catena__client_batch__pack(&batch, data));
+	meta_session_send(meta, data, catena__client_batch__pack(&batch, data));
 }
 
 /* The network may be cut without a word, or the master frozen: then a new stream is tried. */
@@ -52,10 +52,10 @@ static bool unheard(const struct meta *meta, uint64_t now_ns)
 
 /* The first of those whose soft timeout is over. It stays in the ring, because it was sent and will
  * be answered, but nobody waits for it any more. With the lock held. */
-static struct pending *overdue(struct meta *meta, uint64_t now_ns)
+static struct meta_pending *overdue(struct meta *meta, uint64_t now_ns)
 {
 	for (uint64_t id = meta->pending.first; id < meta->pending.next; id++) {
-		struct pending *pending = pending_find(&meta->pending, id);
+		struct meta_pending *pending = meta_pending_find(&meta->pending, id);
 
 		if (pending == NULL || pending->deadline_ns == 0)
 			continue;
@@ -66,7 +66,7 @@ static struct pending *overdue(struct meta *meta, uint64_t now_ns)
 
 static void end_overdue(struct meta *meta, uint64_t now_ns)
 {
-	struct pending *pending;
+	struct meta_pending *pending;
 
 	while ((pending = overdue(meta, now_ns)) != NULL) {
 		meta_done_fn *done = pending->done;
@@ -84,18 +84,18 @@ static void end_overdue(struct meta *meta, uint64_t now_ns)
 /* Renewals wake this thread often enough for these. */
 static void end_overdue_holds(struct meta *meta)
 {
-	struct pending_list ended;
+	struct meta_pending_list ended;
 
-	pending_list_init(&ended);
-	holds_expire(meta, clock_monotonic_ns(), &ended);
+	meta_pending_list_init(&ended);
+	meta_hold_expire_all(meta, clock_monotonic_ns(), &ended);
 	if (ended.head == NULL)
 		return;
 	pthread_mutex_unlock(&meta->lock);
-	pending_list_end(&ended, -EIO);
+	meta_pending_list_end(&ended, -EIO);
 	pthread_mutex_lock(&meta->lock);
 }
 
-/* The lock is free meanwhile, so the link may be another after it. */
+/* The lock is free meanwhile, so the stream may be another after it. */
 static void renew(struct meta *meta, uint64_t now_ns)
 {
 	uint64_t servers[META_UNREACHABLE_MAX];
@@ -107,20 +107,20 @@ static void renew(struct meta *meta, uint64_t now_ns)
 							    META_UNREACHABLE_MAX);
 		pthread_mutex_lock(&meta->lock);
 	}
-	if (meta->link == LINK_UP)
+	if (meta->stream_state == META_STREAM_UP)
 		send_renew(meta, now_ns, servers, count);
 }
 
 static void on_up(struct meta *meta, uint64_t now_ns, uint64_t *wake_ns)
 {
 	if (unheard(meta, now_ns)) {
-		session_break(meta, "nothing was heard for too long");
+		meta_session_break(meta, "nothing was heard for too long");
 		return;
 	}
 	if (now_ns >= meta->lease.renew_due_ns)
 		renew(meta, now_ns);
 	if (meta->later_count > 0 && now_ns >= meta->later_due_ns)
-		session_send_later(meta);
+		meta_session_send_later(meta);
 	if (meta->later_count > 0)
 		earlier(wake_ns, meta->later_due_ns);
 	earlier(wake_ns, meta->lease.renew_due_ns);
@@ -129,8 +129,8 @@ static void on_up(struct meta *meta, uint64_t now_ns, uint64_t *wake_ns)
 static void on_down(struct meta *meta, uint64_t now_ns, uint64_t *wake_ns)
 {
 	if (now_ns >= meta->retry_at_ns)
-		session_connect(meta, META_CONNECT_NS);
-	if (meta->link == LINK_DOWN)
+		meta_session_connect(meta, META_CONNECT_NS);
+	if (meta->stream_state == META_STREAM_DOWN)
 		earlier(wake_ns, meta->retry_at_ns);
 }
 
@@ -140,7 +140,7 @@ static uint64_t work(struct meta *meta)
 	uint64_t now_ns = clock_boottime_ns();
 	uint64_t wake_ns = now_ns + 10 * NS_PER_SEC;
 
-	if (lease_expired(&meta->lease, now_ns)) {
+	if (meta_lease_expired(&meta->lease, now_ns)) {
 		log_warn("the lease has run out: caching stops");
 		pthread_mutex_unlock(&meta->lock);
 		meta->options.callbacks.lost(meta->options.user);
@@ -148,9 +148,9 @@ static uint64_t work(struct meta *meta)
 	}
 	if (meta->holds != NULL)
 		end_overdue_holds(meta);
-	if (meta->link == LINK_UP)
+	if (meta->stream_state == META_STREAM_UP)
 		on_up(meta, now_ns, &wake_ns);
-	else if (meta->link == LINK_DOWN)
+	else if (meta->stream_state == META_STREAM_DOWN)
 		on_down(meta, now_ns, &wake_ns);
 	if (atomic_load(&meta->lease.sole)) {
 		earlier(&wake_ns, atomic_load(&meta->lease.until_ns));
@@ -178,10 +178,10 @@ void *meta_timer_run(void *user)
 	struct meta *meta = user;
 
 	pthread_mutex_lock(&meta->lock);
-	while (meta->link != LINK_ENDED) {
+	while (meta->stream_state != META_STREAM_ENDED) {
 		uint64_t wake_ns = work(meta);
 
-		if (meta->link != LINK_ENDED)
+		if (meta->stream_state != META_STREAM_ENDED)
 			wait_until(meta, wake_ns);
 	}
 	pthread_mutex_unlock(&meta->lock);

@@ -264,7 +264,7 @@ static void pass_first_hold(void)
 	free(first);
 }
 
-void meta_release(struct meta *meta, struct meta_hold *hold)
+void meta_hold_release(struct meta *meta, struct meta_hold *hold)
 {
 	pthread_mutex_lock(&order.lock);
 	hold->released = true;

@@ -44,11 +44,11 @@ static void test_what_is_held_goes_in_its_order_with_its_own_in_front(void **sta
 	call_by(meta_call_now, CATENA__REQUEST__OP_GETATTR, &other);
 	assert_true(wait_for(one_done));
 	assert_int_equal(other, 1);
-	meta_release(meta, second);
+	meta_hold_release(meta, second);
 	usleep(50000);
 	assert_int_equal(held, 0);
 	assert_int_equal(went, 0);
-	meta_release(meta, first);
+	meta_hold_release(meta, first);
 	assert_int_equal(went, 2);
 	assert_true(wait_for(six_done));
 	assert_int_equal(held, 3);
@@ -76,7 +76,7 @@ static void test_nobody_waits_for_ever_for_what_is_held(void **state)
 	assert_int_equal(held, 1);
 	assert_true(clock_monotonic_ns() >= began + META_HOLD_MAX_NS);
 	assert_int_equal(went, 0);
-	meta_release(meta, hold);
+	meta_hold_release(meta, hold);
 	assert_int_equal(went, 1);
 }
 
@@ -98,7 +98,7 @@ static void test_in_a_new_session_held_changes_fail_too(void **state)
 	assert_int_equal(unlink, 1);
 	assert_int_equal(done_unanswered, 1);
 	assert_int_equal(getattr, 0);
-	meta_release(meta, hold);
+	meta_hold_release(meta, hold);
 	assert_true(wait_for(three_done));
 	assert_int_equal(getattr, 1);
 	assert_int_equal(seen(&master.requests), 2);

@@ -13,13 +13,13 @@
 
 #define LENGTH 1000u
 
-static struct lease lease;
+static struct meta_lease lease;
 
 static int setup(void **state)
 {
 	(void)state;
-	lease_init(&lease);
-	lease_session(&lease, LENGTH, 5000);
+	meta_lease_init(&lease);
+	meta_lease_session(&lease, LENGTH, 5000);
 	return 0;
 }
 
@@ -33,18 +33,18 @@ static void test_a_grant_begins_a_generation_and_its_repetition_does_not(void **
 	uint64_t before = generation();
 	(void)state;
 
-	assert_true(lease_grant(&lease, 7, 5100));
+	assert_true(meta_lease_grant(&lease, 7, 5100));
 	assert_true(atomic_load(&lease.sole));
 	assert_int_equal(generation(), before + 1);
-	assert_false(lease_grant(&lease, 7, 5200));
+	assert_false(meta_lease_grant(&lease, 7, 5200));
 	assert_int_equal(generation(), before + 1);
 	assert_int_equal(atomic_load(&lease.grant), 7);
 	/* Another grant: in between it was another's. */
-	assert_true(lease_grant(&lease, 8, 5300));
+	assert_true(meta_lease_grant(&lease, 8, 5300));
 	assert_int_equal(generation(), before + 2);
 	assert_int_equal(atomic_load(&lease.grant), 8);
 	/* A recall has a number of its own. */
-	lease_recall(&lease, UINT64_C(1) << 63);
+	meta_lease_recall(&lease, UINT64_C(1) << 63);
 	assert_int_equal(atomic_load(&lease.grant), 8);
 }
 
@@ -53,16 +53,16 @@ static void test_it_ends_a_length_after_the_renewal_was_sent(void **state)
 	uint64_t sequence;
 	(void)state;
 
-	assert_true(lease_grant(&lease, 1, 5100));
+	assert_true(meta_lease_grant(&lease, 1, 5100));
 	assert_int_equal(atomic_load(&lease.until_ns), 6000);
-	sequence = lease_renew_begin(&lease, 5250);
+	sequence = meta_lease_renew_begin(&lease, 5250);
 	assert_int_equal(lease.renew_due_ns, 5500);
-	lease_renewed(&lease, sequence, 5900);
+	meta_lease_renewed(&lease, sequence, 5900);
 	assert_int_equal(atomic_load(&lease.until_ns), 6250);
-	assert_false(lease_expired(&lease, 6249));
-	assert_true(lease_expired(&lease, 6250));
+	assert_false(meta_lease_expired(&lease, 6249));
+	assert_true(meta_lease_expired(&lease, 6250));
 	assert_false(atomic_load(&lease.sole));
-	assert_false(lease_expired(&lease, 6251));
+	assert_false(meta_lease_expired(&lease, 6251));
 }
 
 static void test_an_answer_that_comes_after_the_end_does_not_bring_it_back(void **state)
@@ -70,17 +70,17 @@ static void test_an_answer_that_comes_after_the_end_does_not_bring_it_back(void 
 	uint64_t sequence, before;
 	(void)state;
 
-	assert_true(lease_grant(&lease, 1, 5100));
-	sequence = lease_renew_begin(&lease, 5250);
+	assert_true(meta_lease_grant(&lease, 1, 5100));
+	sequence = meta_lease_renew_begin(&lease, 5250);
 	before = generation();
-	lease_renewed(&lease, sequence, 6001);
+	meta_lease_renewed(&lease, sequence, 6001);
 	assert_int_equal(atomic_load(&lease.until_ns), 6000);
-	assert_true(lease_expired(&lease, 6002));
+	assert_true(meta_lease_expired(&lease, 6002));
 	assert_int_equal(generation(), before + 1);
 	/* The next renewal shows that we live; the repeated grant then counts as new. */
-	sequence = lease_renew_begin(&lease, 6100);
-	lease_renewed(&lease, sequence, 6200);
-	assert_true(lease_grant(&lease, 1, 6201));
+	sequence = meta_lease_renew_begin(&lease, 6100);
+	meta_lease_renewed(&lease, sequence, 6200);
+	assert_true(meta_lease_grant(&lease, 1, 6201));
 	assert_int_equal(generation(), before + 2);
 	assert_int_equal(atomic_load(&lease.until_ns), 7100);
 }
@@ -88,17 +88,18 @@ static void test_an_answer_that_comes_after_the_end_does_not_bring_it_back(void 
 static void test_answers_to_what_was_not_sent_count_nothing(void **state)
 {
 	(void)state;
-	lease_renewed(&lease, 0, 5100);
-	lease_renewed(&lease, 77, 5100);
+	meta_lease_renewed(&lease, 0, 5100);
+	meta_lease_renewed(&lease, 77, 5100);
 	assert_int_equal(atomic_load(&lease.until_ns), 6000);
-	lease_renewed(&lease, lease_renew_begin(&lease, 5600) + META_RENEWS_REMEMBERED, 5700);
+	meta_lease_renewed(&lease, meta_lease_renew_begin(&lease, 5600) + META_RENEWS_REMEMBERED,
+			   5700);
 	assert_int_equal(atomic_load(&lease.until_ns), 6000);
 }
 
 static void test_a_grant_that_comes_too_late_is_not_taken(void **state)
 {
 	(void)state;
-	assert_false(lease_grant(&lease, 1, 6000));
+	assert_false(meta_lease_grant(&lease, 1, 6000));
 	assert_false(atomic_load(&lease.sole));
 }
 
@@ -107,15 +108,15 @@ static void test_a_recall_ends_it_at_once_and_says_what_to_return(void **state)
 	uint64_t before;
 	(void)state;
 
-	assert_true(lease_grant(&lease, 3, 5100));
+	assert_true(meta_lease_grant(&lease, 3, 5100));
 	before = generation();
-	assert_true(lease_recall(&lease, 4));
+	assert_true(meta_lease_recall(&lease, 4));
 	assert_false(atomic_load(&lease.sole));
 	assert_int_equal(generation(), before + 1);
 	assert_true(lease.held);
 	assert_int_equal(lease.sequence, 4);
 	/* Also when it was lost before by our clock. */
-	assert_true(lease_recall(&lease, 5));
+	assert_true(meta_lease_recall(&lease, 5));
 	assert_int_equal(generation(), before + 1);
 	assert_int_equal(lease.sequence, 5);
 }

@@ -16,11 +16,11 @@
 #include "fs/session/meta_arena.h"
 #include "fs/session/meta_pending.h"
 
-static struct pending *lookup_request(const char *name)
+static struct meta_pending *lookup_request(const char *name)
 {
 	Catena__LookupReq lookup = CATENA__LOOKUP_REQ__INIT;
 	Catena__Request request = CATENA__REQUEST__INIT;
-	struct pending *pending;
+	struct meta_pending *pending;
 
 	lookup.parent = 7;
 	lookup.name.data = (uint8_t *)(uintptr_t)name;
@@ -29,12 +29,12 @@ static struct pending *lookup_request(const char *name)
 	request.lookup = &lookup;
 	request.sync = true;
 	request.time = -5;
-	pending = pending_new(&request);
+	pending = meta_pending_new(&request);
 	assert_non_null(pending);
 	return pending;
 }
 
-static Catena__ClientBatch *decode(const struct pending *pending, uint32_t start)
+static Catena__ClientBatch *decode(const struct meta_pending *pending, uint32_t start)
 {
 	Catena__ClientBatch *batch = catena__client_batch__unpack(
 		NULL, pending->start + pending->size - start, pending->bytes + start);
@@ -49,13 +49,13 @@ static void test_a_request_is_encoded_as_the_generated_code_decodes_it(void **st
 	(void)state;
 
 	for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
-		struct pending *pending = lookup_request("name");
-		struct pending_ring ring;
+		struct meta_pending *pending = lookup_request("name");
+		struct meta_pending_ring ring;
 		Catena__ClientBatch *batch;
 
-		assert_int_equal(pending_ring_init(&ring), 0);
+		assert_int_equal(meta_pending_ring_init(&ring), 0);
 		ring.first = ring.next = ids[i];
-		assert_int_equal(pending_add(&ring, pending), 0);
+		assert_int_equal(meta_pending_add(&ring, pending), 0);
 		batch = decode(pending, pending->start);
 		assert_int_equal(batch->n_requests, 1);
 		assert_true(batch->requests[0]->id == ids[i]);
@@ -66,22 +66,22 @@ static void test_a_request_is_encoded_as_the_generated_code_decodes_it(void **st
 		assert_int_equal(batch->requests[0]->lookup->name.len, 4);
 		assert_int_equal(batch->n_answered, 0);
 		catena__client_batch__free_unpacked(batch, NULL);
-		free(pending_take(&ring, ids[i]));
-		pending_ring_free(&ring);
+		free(meta_pending_take(&ring, ids[i]));
+		meta_pending_ring_free(&ring);
 	}
 }
 
 static void test_what_is_answered_goes_in_front_and_only_once(void **state)
 {
-	struct pending *pending = lookup_request("x");
-	struct pending_ring ring;
+	struct meta_pending *pending = lookup_request("x");
+	struct meta_pending_ring ring;
 	Catena__ClientBatch *batch;
 	uint32_t start;
 	(void)state;
 
-	assert_int_equal(pending_ring_init(&ring), 0);
-	assert_int_equal(pending_add(&ring, pending), 0);
-	start = pending_prepend_answered(pending, UINT64_MAX);
+	assert_int_equal(meta_pending_ring_init(&ring), 0);
+	assert_int_equal(meta_pending_add(&ring, pending), 0);
+	start = meta_pending_prepend_answered(pending, UINT64_MAX);
 	batch = decode(pending, start);
 	assert_int_equal(batch->n_answered, 1);
 	assert_true(batch->answered[0] == UINT64_MAX);
@@ -92,20 +92,20 @@ static void test_what_is_answered_goes_in_front_and_only_once(void **state)
 	assert_int_equal(batch->n_answered, 0);
 	assert_int_equal(batch->n_requests, 1);
 	catena__client_batch__free_unpacked(batch, NULL);
-	pending_ring_free(&ring);
+	meta_pending_ring_free(&ring);
 }
 
 static void test_batches_concatenate(void **state)
 {
-	struct pending *a = lookup_request("a"), *b = lookup_request("bb");
-	struct pending_ring ring;
+	struct meta_pending *a = lookup_request("a"), *b = lookup_request("bb");
+	struct meta_pending_ring ring;
 	uint8_t joined[512];
 	Catena__ClientBatch *batch;
 	(void)state;
 
-	assert_int_equal(pending_ring_init(&ring), 0);
-	assert_int_equal(pending_add(&ring, a), 0);
-	assert_int_equal(pending_add(&ring, b), 0);
+	assert_int_equal(meta_pending_ring_init(&ring), 0);
+	assert_int_equal(meta_pending_add(&ring, a), 0);
+	assert_int_equal(meta_pending_add(&ring, b), 0);
 	memcpy(joined, a->bytes + a->start, a->size);
 	memcpy(joined + a->size, b->bytes + b->start, b->size);
 	batch = catena__client_batch__unpack(NULL, a->size + b->size, joined);
@@ -115,21 +115,21 @@ static void test_batches_concatenate(void **state)
 	assert_int_equal(batch->requests[1]->id, 2);
 	assert_int_equal(batch->requests[1]->lookup->name.len, 2);
 	catena__client_batch__free_unpacked(batch, NULL);
-	pending_ring_free(&ring);
+	meta_pending_ring_free(&ring);
 }
 
 static void test_each_answer_finds_its_request_once_in_any_order(void **state)
 {
 	enum { COUNT = 3000 };
-	struct pending_ring ring;
+	struct meta_pending_ring ring;
 	uint64_t order[COUNT];
 	unsigned seed = 4711;
 	(void)state;
 
 	printf("seed %u\n", seed);
-	assert_int_equal(pending_ring_init(&ring), 0);
+	assert_int_equal(meta_pending_ring_init(&ring), 0);
 	for (uint64_t i = 0; i < COUNT; i++) {
-		assert_int_equal(pending_add(&ring, lookup_request("n")), 0);
+		assert_int_equal(meta_pending_add(&ring, lookup_request("n")), 0);
 		order[i] = i + 1;
 	}
 	for (size_t i = COUNT - 1; i > 0; i--) {
@@ -140,40 +140,40 @@ static void test_each_answer_finds_its_request_once_in_any_order(void **state)
 		order[k] = swap;
 	}
 	for (size_t i = 0; i < COUNT; i++) {
-		struct pending *pending = pending_take(&ring, order[i]);
+		struct meta_pending *pending = meta_pending_take(&ring, order[i]);
 
 		assert_non_null(pending);
 		assert_true(pending->id == order[i]);
 		free(pending);
-		assert_null(pending_take(&ring, order[i]));
+		assert_null(meta_pending_take(&ring, order[i]));
 	}
 	assert_true(ring.first == COUNT + 1);
-	assert_null(pending_take(&ring, 0));
-	assert_null(pending_take(&ring, COUNT + 1));
-	assert_null(pending_take(&ring, UINT64_MAX));
-	pending_ring_free(&ring);
+	assert_null(meta_pending_take(&ring, 0));
+	assert_null(meta_pending_take(&ring, COUNT + 1));
+	assert_null(meta_pending_take(&ring, UINT64_MAX));
+	meta_pending_ring_free(&ring);
 }
 
 static void test_a_request_can_be_numbered_anew(void **state)
 {
-	struct pending_ring old, new;
-	struct pending *pending;
+	struct meta_pending_ring old, new;
+	struct meta_pending *pending;
 	Catena__ClientBatch *batch;
 	(void)state;
 
-	assert_int_equal(pending_ring_init(&old), 0);
-	assert_int_equal(pending_ring_init(&new), 0);
+	assert_int_equal(meta_pending_ring_init(&old), 0);
+	assert_int_equal(meta_pending_ring_init(&new), 0);
 	old.first = old.next = 1000000;
-	assert_int_equal(pending_add(&old, lookup_request("again")), 0);
-	pending = pending_take(&old, 1000000);
-	assert_int_equal(pending_add(&new, pending), 0);
+	assert_int_equal(meta_pending_add(&old, lookup_request("again")), 0);
+	pending = meta_pending_take(&old, 1000000);
+	assert_int_equal(meta_pending_add(&new, pending), 0);
 	assert_true(pending->id == 1);
 	batch = decode(pending, pending->start);
 	assert_int_equal(batch->requests[0]->id, 1);
 	assert_int_equal(batch->requests[0]->lookup->name.len, 5);
 	catena__client_batch__free_unpacked(batch, NULL);
-	pending_ring_free(&old);
-	pending_ring_free(&new);
+	meta_pending_ring_free(&old);
+	meta_pending_ring_free(&new);
 }
 
 static void test_only_what_does_no_harm_twice_is_repeated(void **state)
@@ -187,32 +187,32 @@ static void test_only_what_does_no_harm_twice_is_repeated(void **state)
 	request.op_case = CATENA__REQUEST__OP_SETATTR;
 	request.setattr = &setattr;
 	setattr.mask = CATENA__SET_MASK__SET_GROW | CATENA__SET_MASK__SET_MTIME;
-	assert_false(request_repeatable(&request));
+	assert_false(meta_pending_repeatable(&request));
 	setattr.mask = CATENA__SET_MASK__SET_SIZE;
-	assert_false(request_repeatable(&request));
+	assert_false(meta_pending_repeatable(&request));
 	request.op_case = CATENA__REQUEST__OP_OPEN;
 	request.open = &open;
-	assert_true(request_repeatable(&request));
+	assert_true(meta_pending_repeatable(&request));
 	open.truncate = true;
-	assert_false(request_repeatable(&request));
+	assert_false(meta_pending_repeatable(&request));
 	request.op_case = CATENA__REQUEST__OP_XATTR;
 	request.xattr = &xattr;
 	xattr.op = 1;
-	assert_true(request_repeatable(&request));
+	assert_true(meta_pending_repeatable(&request));
 	xattr.op = 2;
-	assert_false(request_repeatable(&request));
+	assert_false(meta_pending_repeatable(&request));
 	request.op_case = CATENA__REQUEST__OP_CREATE;
-	assert_false(request_repeatable(&request));
+	assert_false(meta_pending_repeatable(&request));
 	request.op_case = CATENA__REQUEST__OP_UNLINK;
-	assert_false(request_repeatable(&request));
+	assert_false(meta_pending_repeatable(&request));
 	request.op_case = CATENA__REQUEST__OP_RENAME;
-	assert_false(request_repeatable(&request));
+	assert_false(meta_pending_repeatable(&request));
 	request.op_case = CATENA__REQUEST__OP_LINK;
-	assert_false(request_repeatable(&request));
+	assert_false(meta_pending_repeatable(&request));
 	request.op_case = CATENA__REQUEST__OP_CLOSE;
-	assert_false(request_repeatable(&request));
+	assert_false(meta_pending_repeatable(&request));
 	request.op_case = CATENA__REQUEST__OP_READDIR;
-	assert_true(request_repeatable(&request));
+	assert_true(meta_pending_repeatable(&request));
 }
 
 static void test_decoding_has_a_bound_of_memory(void **state)
@@ -220,7 +220,7 @@ static void test_decoding_has_a_bound_of_memory(void **state)
 	size_t size = 4u << 20, count = size / 2;
 	uint8_t *bomb = malloc(size);
 	Catena__ClientPush *push;
-	struct arena arena;
+	struct meta_arena arena;
 	(void)state;
 
 	/* Empty replies: two bytes each on the wire, a hundred and more in memory. */
@@ -229,17 +229,17 @@ static void test_decoding_has_a_bound_of_memory(void **state)
 		bomb[2 * i] = 0x12;
 		bomb[2 * i + 1] = 0;
 	}
-	arena_init(&arena);
+	meta_arena_init(&arena);
 	push = catena__client_push__unpack(&arena.allocator, size, bomb);
 	assert_null(push);
-	assert_true(arena.total <= ARENA_BYTES_MAX);
-	arena_reset(&arena);
+	assert_true(arena.total <= META_ARENA_BYTES_MAX);
+	meta_arena_reset(&arena);
 	/* And it works again for one that is as it should be. */
 	push = catena__client_push__unpack(&arena.allocator, 2000, bomb);
 	assert_non_null(push);
 	assert_int_equal(push->n_replies, 1000);
-	arena_reset(&arena);
-	arena_free(&arena);
+	meta_arena_reset(&arena);
+	meta_arena_free(&arena);
 	free(bomb);
 }
 
