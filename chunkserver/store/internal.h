@@ -281,19 +281,16 @@ struct log_wait {
 /* What is known to have been synced, beside the db (witness.c). Under its mutex but for
  * opening and closing. */
 struct synced {
-	int fd;           /* -1: it is not kept */
-	unsigned slot;    /* of the file, to be written next */
-	uint64_t mark;    /* the last number used */
-	uint64_t put;     /* the last one that kv has accepted */
-	uint64_t seq;     /* its batch */
-	uint64_t told;    /* the last one in the file, */
-	uint64_t life;    /* and the life there; 0: none */
-	bool lives_lost;  /* there is damage, and nothing says which lives were used */
-	uint64_t tick_ns; /* from one look to the next */
-	pthread_t thread;
-	bool thread_runs, stop;
+	int fd;          /* -1: it is not kept */
+	unsigned slot;   /* of the file, to be written next */
+	uint64_t mark;   /* the last number used */
+	uint64_t put;    /* the last one that kv has accepted */
+	uint64_t seq;    /* its batch */
+	uint64_t told;   /* the last one in the file, */
+	uint64_t life;   /* and the life there; 0: none */
+	bool lives_lost; /* there is damage, and nothing says which lives were used */
+	struct periodic_thread *thread; /* of synced_start() */
 	pthread_mutex_t mutex;
-	pthread_cond_t cond;
 };
 
 struct store {

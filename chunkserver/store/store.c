@@ -436,7 +436,6 @@ static struct store *store_alloc(const struct store_options *options)
 	pthread_cond_init(&store->sync_cond, NULL);
 	pthread_cond_init(&store->sync_idle, NULL);
 	pthread_mutex_init(&store->synced.mutex, NULL);
-	pthread_cond_init(&store->synced.cond, NULL);
 	store->sync_tail = &store->sync_head;
 	store->path = strdup(options->path);
 	if (store->path == NULL) {
@@ -462,7 +461,6 @@ static void store_free(struct store *store)
 	pthread_cond_destroy(&store->sync_cond);
 	pthread_cond_destroy(&store->sync_idle);
 	pthread_mutex_destroy(&store->synced.mutex);
-	pthread_cond_destroy(&store->synced.cond);
 	seen_close(store);
 	free(store->path);
 	free(store);

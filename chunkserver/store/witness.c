@@ -23,7 +23,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "common/os/clock.h"
-#include "common/os/cond.h"
+#include "common/os/periodic_thread.h"
 
 #define LOG_MODULE "store"
 
@@ -287,49 +287,24 @@ void synced_tick(struct store *store)
 	pthread_mutex_unlock(&synced->mutex);
 }
 
-static void *synced_thread(void *arg)
+static uint64_t synced_round(void *user)
 {
-	struct store *store = arg;
-	struct synced *synced = &store->synced;
-	bool stop;
-
-	do {
-		uint64_t until_ns;
-
-		pthread_mutex_lock(&synced->mutex);
-		until_ns = clock_monotonic_ns() + synced->tick_ns;
-		while (!synced->stop && cond_wait_until(&synced->cond, &synced->mutex, until_ns))
-			;
-		stop = synced->stop;
-		pthread_mutex_unlock(&synced->mutex);
-		if (!stop)
-			synced_tick(store);
-	} while (!stop);
-	return NULL;
+	synced_tick(user);
+	return clock_monotonic_ns() + TICK_NS;
 }
 
 int synced_start(struct store *store)
 {
-	int rc;
-
-	store->synced.tick_ns = TICK_NS;
 	if (store->synced.fd < 0)
 		return 0;
-	rc = pthread_create(&store->synced.thread, NULL, synced_thread, store);
-	store->synced.thread_runs = rc == 0;
-	return -rc;
+	return periodic_thread_start(synced_round, store, clock_monotonic_ns() + TICK_NS,
+				     &store->synced.thread);
 }
 
 void synced_stop(struct store *store)
 {
-	if (!store->synced.thread_runs)
-		return;
-	pthread_mutex_lock(&store->synced.mutex);
-	store->synced.stop = true;
-	pthread_cond_signal(&store->synced.cond);
-	pthread_mutex_unlock(&store->synced.mutex);
-	pthread_join(store->synced.thread, NULL);
-	store->synced.thread_runs = false;
+	periodic_thread_stop(store->synced.thread);
+	store->synced.thread = NULL;
 }
 
 /* ---- when the master knows ---- */

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include "common/base/expects.h"
 #include "common/os/clock.h"
-#include "common/os/cond.h"
 #include "common/os/lock.h"
+#include "common/os/periodic_thread.h"
 
 #define IDLE_NS (60 * NS_PER_SEC)
 
@@ -14,9 +14,8 @@ struct housekeeper {
 	housekeeper_tick_fn *tick;
 	void *user;
 	pthread_mutex_t lock;
-	pthread_cond_t changed;
-	pthread_t thread;
-	bool started, stopping, woken;
+	struct periodic_thread *thread; /* NULL: not started, or stopped */
+	bool stopping;
 	struct housekeeper_later *later; /* in no order: there are few */
 };
 
@@ -29,7 +28,6 @@ int housekeeper_create(housekeeper_tick_fn *tick, void *user, struct housekeeper
 	housekeeper->tick = tick;
 	housekeeper->user = user;
 	pthread_mutex_init(&housekeeper->lock, NULL);
-	pthread_cond_init(&housekeeper->changed, NULL);
 	*out = housekeeper;
 	return 0;
 }
@@ -65,48 +63,42 @@ static void do_later(struct housekeeper *housekeeper, uint64_t now_ns, uint64_t 
 	}
 }
 
-static void *run(void *user)
+static uint64_t housekeeper_round(void *user)
 {
 	struct housekeeper *housekeeper = user;
-	bool more;
+	uint64_t now_ns = clock_monotonic_ns(), next_ns = now_ns + IDLE_NS;
+	bool more = housekeeper->tick(housekeeper->user, now_ns);
 
 	pthread_mutex_lock(&housekeeper->lock);
-	while (!housekeeper->stopping) {
-		uint64_t now_ns = clock_monotonic_ns(), next_ns = now_ns + IDLE_NS;
-
-		housekeeper->woken = false;
-		pthread_mutex_unlock(&housekeeper->lock);
-		more = housekeeper->tick(housekeeper->user, now_ns);
-		pthread_mutex_lock(&housekeeper->lock);
-		do_later(housekeeper, now_ns, &next_ns);
-		if (more && next_ns > now_ns + HOUSEKEEPER_TICK_NS)
-			next_ns = now_ns + HOUSEKEEPER_TICK_NS;
-		if (!housekeeper->stopping && !housekeeper->woken)
-			cond_wait_until(&housekeeper->changed, &housekeeper->lock, next_ns);
-	}
+	do_later(housekeeper, now_ns, &next_ns);
 	pthread_mutex_unlock(&housekeeper->lock);
-	return NULL;
+	if (more && next_ns > now_ns + HOUSEKEEPER_TICK_NS)
+		next_ns = now_ns + HOUSEKEEPER_TICK_NS;
+	return next_ns;
 }
 
 int housekeeper_start(struct housekeeper *housekeeper)
 {
-	int rc = -pthread_create(&housekeeper->thread, NULL, run, housekeeper);
+	int rc;
 
-	housekeeper->started = rc == 0;
+	/* With the lock: a wake meanwhile waits, and is not lost. */
+	pthread_mutex_lock(&housekeeper->lock);
+	rc = periodic_thread_start(housekeeper_round, housekeeper, 0, &housekeeper->thread);
+	pthread_mutex_unlock(&housekeeper->lock);
 	return rc;
 }
 
 void housekeeper_stop(struct housekeeper *housekeeper)
 {
 	uint64_t next_ns = UINT64_MAX;
+	struct periodic_thread *thread;
 
 	pthread_mutex_lock(&housekeeper->lock);
 	housekeeper->stopping = true;
-	pthread_cond_broadcast(&housekeeper->changed);
+	thread = housekeeper->thread;
+	housekeeper->thread = NULL;
 	pthread_mutex_unlock(&housekeeper->lock);
-	if (housekeeper->started)
-		pthread_join(housekeeper->thread, NULL);
-	housekeeper->started = false;
+	periodic_thread_stop(thread);
 	pthread_mutex_lock(&housekeeper->lock);
 	do_later(housekeeper, UINT64_MAX, &next_ns);
 	pthread_mutex_unlock(&housekeeper->lock);
@@ -117,16 +109,22 @@ void housekeeper_destroy(struct housekeeper *housekeeper)
 	if (housekeeper == NULL)
 		return;
 	housekeeper_stop(housekeeper);
-	pthread_cond_destroy(&housekeeper->changed);
 	pthread_mutex_destroy(&housekeeper->lock);
 	free(housekeeper);
+}
+
+/* Locks: the housekeeper's is held. */
+static void wake(struct housekeeper *housekeeper)
+{
+	lock_held(&housekeeper->lock);
+	if (housekeeper->thread != NULL)
+		periodic_thread_kick(housekeeper->thread);
 }
 
 void housekeeper_wake(struct housekeeper *housekeeper)
 {
 	pthread_mutex_lock(&housekeeper->lock);
-	housekeeper->woken = true;
-	pthread_cond_signal(&housekeeper->changed);
+	wake(housekeeper);
 	pthread_mutex_unlock(&housekeeper->lock);
 }
 
@@ -140,8 +138,7 @@ void housekeeper_later(struct housekeeper *housekeeper, struct housekeeper_later
 	if (!housekeeper->stopping) {
 		later->next = housekeeper->later;
 		housekeeper->later = later;
-		housekeeper->woken = true;
-		pthread_cond_signal(&housekeeper->changed);
+		wake(housekeeper);
 		pthread_mutex_unlock(&housekeeper->lock);
 		return;
 	}

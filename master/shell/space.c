@@ -6,8 +6,8 @@
 #include <string.h>
 #include <sys/statvfs.h>
 #include "common/os/clock.h"
-#include "common/os/cond.h"
 #include "common/os/log.h"
+#include "common/os/periodic_thread.h"
 #include "master/shared/master.h"
 
 #define LOOK_NS    NS_PER_SEC
@@ -17,10 +17,7 @@
 
 struct space {
 	struct master *master;
-	pthread_t thread;
-	pthread_mutex_t lock;
-	pthread_cond_t wake;
-	bool stop;
+	struct periodic_thread *thread;
 };
 
 static uint64_t living_bytes(struct master *master)
@@ -62,24 +59,12 @@ static bool look(struct master *master)
 	return true;
 }
 
-static void *space_main(void *arg)
+static uint64_t look_again(void *user)
 {
-	struct space *space = arg;
-	uint64_t until = clock_monotonic_ns() + LOOK_NS;
+	struct space *space = user;
+	bool done = look(space->master);
 
-	pthread_mutex_lock(&space->lock);
-	while (!space->stop) {
-		bool done;
-
-		if (cond_wait_until(&space->wake, &space->lock, until))
-			continue;
-		pthread_mutex_unlock(&space->lock);
-		done = look(space->master);
-		pthread_mutex_lock(&space->lock);
-		until = clock_monotonic_ns() + (done ? AGAIN_NS : LOOK_NS);
-	}
-	pthread_mutex_unlock(&space->lock);
-	return NULL;
+	return clock_monotonic_ns() + (done ? AGAIN_NS : LOOK_NS);
 }
 
 int space_start(struct master *master, struct space **out)
@@ -90,12 +75,9 @@ int space_start(struct master *master, struct space **out)
 	if (space == NULL)
 		return -ENOMEM;
 	space->master = master;
-	pthread_mutex_init(&space->lock, NULL);
-	pthread_cond_init(&space->wake, NULL);
-	rc = -pthread_create(&space->thread, NULL, space_main, space);
+	rc = periodic_thread_start(look_again, space, clock_monotonic_ns() + LOOK_NS,
+				   &space->thread);
 	if (rc != 0) {
-		pthread_cond_destroy(&space->wake);
-		pthread_mutex_destroy(&space->lock);
 		free(space);
 		return rc;
 	}
@@ -107,12 +89,6 @@ void space_stop(struct space *space)
 {
 	if (space == NULL)
 		return;
-	pthread_mutex_lock(&space->lock);
-	space->stop = true;
-	pthread_cond_signal(&space->wake);
-	pthread_mutex_unlock(&space->lock);
-	pthread_join(space->thread, NULL);
-	pthread_cond_destroy(&space->wake);
-	pthread_mutex_destroy(&space->lock);
+	periodic_thread_stop(space->thread);
 	free(space);
 }
