@@ -4,7 +4,10 @@
 #include <string.h>
 #include "master/state/chain_faults.h"
 #include "master/state/chain_change.h"
-#include "master/state/internal.h"
+#include "master/records/core.h"
+#include "master/state/fenced.h"
+#include "master/state/lives.h"
+#include "master/state/state.h"
 
 /* What was given out after this store is not known: all numbers go on far above. And above those
  * that were given when a store was accepted after this one was copied: every time lives jump, too,
@@ -103,7 +106,7 @@ int state_apply_accept(struct state *state, uint64_t index, const struct state_a
 {
 	struct state_life last;
 	struct txn *txn;
-	int rc = state_ready(state);
+	int rc = core_ready(state);
 
 	if (rc != 0)
 		return rc;
@@ -131,7 +134,7 @@ int state_apply_accept(struct state *state, uint64_t index, const struct state_a
 	/* Sessions were closed without anybody knowing whether something of them is still on its
 	 * way: nobody serves before all have said that nothing is. */
 	if (!MANAGER_FAULTY(ACCEPT_UNFENCED))
-		leases_put_owed(txn->batch, true);
+		fenced_put_owed(txn->batch, true);
 	/* The former lives are not this one's past any more, as some of them have been gone on with
 	 * elsewhere. */
 	lives_forget(txn);
@@ -148,5 +151,5 @@ int state_apply_accept(struct state *state, uint64_t index, const struct state_a
 	rc = txn_commit(txn, index);
 	/* Memory has not followed, and is read anew. */
 	state->stale = true;
-	return rc != 0 ? rc : state_ready(state);
+	return rc != 0 ? rc : core_ready(state);
 }

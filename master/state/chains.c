@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include "master/state/chain_change.h"
-#include "master/state/internal.h"
+#include "master/records/core.h"
+#include "master/state/state.h"
 
 /* ---- chains ---- */
 
@@ -86,7 +87,7 @@ int state_apply_chains(struct state *state, uint64_t index, const struct chain_c
 	struct cluster *cluster = &state->cluster;
 	uint64_t *kept;
 	struct txn *txn;
-	int rc = state_ready(state);
+	int rc = core_ready(state);
 
 	if (rc != 0)
 		return rc;
@@ -148,7 +149,7 @@ int state_apply_drain(struct state *state, uint64_t index, const uint32_t *targe
 	struct cluster *cluster = &state->cluster;
 	struct txn *txn;
 	bool news = false;
-	int rc = state_ready(state);
+	int rc = core_ready(state);
 
 	if (rc != 0)
 		return rc;
@@ -174,7 +175,7 @@ int state_apply_drain(struct state *state, uint64_t index, const uint32_t *targe
 int state_apply_recovery(struct state *state, uint64_t index, const struct state_recovery *recovery)
 {
 	struct txn *txn;
-	int rc = state_ready(state);
+	int rc = core_ready(state);
 
 	if (rc != 0)
 		return rc;

@@ -6,13 +6,14 @@
  * two copies of one directory, either does not have that life, or has another of the same number,
  * or had begun the next one before it came to that map, or to the command that was on stable
  * storage by then. */
+#include "master/state/lives.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "common/base/bytes.h"
 #include "common/cluster/cluster_map.h"
+#include "master/records/scan.h"
 #include "master/state/chain_faults.h"
-#include "master/state/internal.h"
 
 #define LIFE_FORMAT   2
 #define LIFE_BYTES    (1 + 8 + 8 + 8)
@@ -47,35 +48,24 @@ static int add_life(struct state *state, const struct state_life *life)
 	return 0;
 }
 
+static int load_life(void *user, const uint8_t *key, const uint8_t *value, size_t size)
+{
+	struct state_life life;
+
+	if (size == 0 || !(value[0] == LIFE_FORMAT ? size == LIFE_BYTES
+						   : value[0] == 1 && size == LIFE_BYTES_V1))
+		return -EUCLEAN;
+	life = (struct state_life){.number = get_be64(key + 1),
+				   .chance = get_le64(value + 1),
+				   .first_version = get_le64(value + 9)};
+	if (size == LIFE_BYTES)
+		life.first_index = get_le64(value + 17);
+	return add_life(user, &life);
+}
+
 int lives_load(struct state *state)
 {
-	static const uint8_t start = META_LIFE, end = META_LIFE + 1;
-	const uint8_t *key, *value;
-	size_t key_size, size;
-	struct kv_iter *iter;
-	int rc = kv_iter_open(state->kv, FAMILY_META, &start, 1, &end, 1, &iter);
-
-	if (rc != 0)
-		return rc;
-	while ((rc = kv_iter_next(iter, &key, &key_size, &value, &size)) == 1) {
-		struct state_life life;
-
-		rc = -EUCLEAN;
-		if (key_size != META_KEY_MAX || size == 0 ||
-		    !(value[0] == LIFE_FORMAT ? size == LIFE_BYTES
-					      : value[0] == 1 && size == LIFE_BYTES_V1))
-			break;
-		life = (struct state_life){.number = get_be64(key + 1),
-					   .chance = get_le64(value + 1),
-					   .first_version = get_le64(value + 9)};
-		if (size == LIFE_BYTES)
-			life.first_index = get_le64(value + 17);
-		rc = add_life(state, &life);
-		if (rc != 0)
-			break;
-	}
-	kv_iter_free(iter);
-	return rc;
+	return scan_tag(state->kv, META_LIFE, load_life, state);
 }
 
 void lives_unload(struct state *state)

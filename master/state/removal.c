@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include "common/base/bytes.h"
-#include "master/state/internal.h"
+#include "master/records/core.h"
+#include "master/state/state.h"
 
 static bool removal_decode(const uint8_t *key, size_t key_size, const uint8_t *value, size_t size,
 			   struct removal *out)
@@ -24,7 +25,7 @@ int state_removals(struct state *state, uint64_t after, struct removal *out, int
 	size_t key_size, size;
 	struct kv_iter *iter;
 	uint8_t start[8];
-	int count = 0, rc = state_ready(state);
+	int count = 0, rc = core_ready(state);
 
 	if (rc != 0)
 		return rc;
@@ -73,7 +74,7 @@ int state_apply_removed(struct state *state, uint64_t index, const uint64_t *seq
 {
 	struct txn *txn;
 	uint64_t *sorted;
-	int rc = state_ready(state);
+	int rc = core_ready(state);
 
 	if (rc != 0)
 		return rc;

@@ -1,4 +1,4 @@
-/* state.c - the state machine as its users see it: opening, requests in, replies out. */
+/* state.c - the state machine's store is made, read and closed. */
 #include "master/state/state.h"
 #include <errno.h>
 #include <stdio.h>
@@ -8,17 +8,15 @@
 #include <sys/stat.h>
 #include "common/base/bytes.h"
 #include "common/os/clock.h"
-#include "common/os/log.h"
-#include "common/cluster/request_kind.h"
-#include "master/state/internal.h"
-
-#define LOG_MODULE "state"
+#include "master/records/core.h"
+#include "master/state/fenced.h"
+#include "master/state/lives.h"
+#include "master/state/tree_lease.h"
 
 /* The first format has no instance. */
 #define SUPER_FORMAT   1
 #define SUPER_FORMAT_2 2
 #define SUPER_HEAD     (1 + NAME_KEY_BYTES + 8) /* before the cluster id */
-#define PARTITIONS_MAX 65536u
 
 /* ---- opening ---- */
 
@@ -68,6 +66,20 @@ static void put_super(struct kv_batch *batch, const uint8_t name_key[NAME_KEY_BY
 		     SUPER_HEAD + size);
 }
 
+static void put_default_pool(struct kv_batch *batch, const struct state_options *options)
+{
+	struct state_pool pool = {
+		.id = DEFAULT_POOL,
+		.copies = options->copies,
+		.partitions = options->partitions,
+		.chunk_size = options->chunk_size,
+		.failure_domain = options->failure_domain,
+		.name = "default",
+	};
+
+	cluster_put_pool(batch, &pool);
+}
+
 int state_init(struct kv *kv, const char *cluster, const struct state_options *options)
 {
 	struct counters counters = {
@@ -106,7 +118,7 @@ int state_init(struct kv *kv, const char *cluster, const struct state_options *o
 	kv_batch_put(batch, FAMILY_META, key, key_meta(key, META_COUNTERS, 0), value,
 		     sizeof(value));
 	put_root(batch);
-	cluster_put_default_pool(batch, options);
+	put_default_pool(batch, options);
 	rc = kv_write(kv, batch, true);
 	kv_batch_free(batch);
 	return rc;
@@ -152,13 +164,19 @@ static int load_counters(struct state *state)
 	return rc;
 }
 
-static void unload(struct state *state)
+static void free_tables(struct state *state)
 {
-	leases_unload(state);
+	tree_lease_unload(state);
+	fenced_unload(state);
 	appends_unload(state);
 	sessions_unload(state);
 	cluster_unload(state);
 	lives_unload(state);
+}
+
+static void unload(struct state *state)
+{
+	free_tables(state);
 	inode_cache_clear(state->inodes);
 	dentry_cache_clear(state->dentries);
 }
@@ -178,21 +196,13 @@ int state_reload(struct state *state)
 	if (rc == 0)
 		rc = sessions_load(state);
 	if (rc == 0)
-		rc = leases_load(state);
+		rc = tree_lease_load(state);
+	if (rc == 0)
+		rc = fenced_load(state);
 	if (rc == 0)
 		rc = appends_load(state);
 	state->stale = rc != 0;
 	return rc;
-}
-
-int state_ready(struct state *state)
-{
-	int rc;
-
-	if (!state->stale)
-		return 0;
-	rc = state_reload(state);
-	return rc == -ENOENT || rc == -EUCLEAN ? -EIO : rc;
 }
 
 int state_apply_start(struct state *state, uint64_t index, const struct state_start *start)
@@ -200,7 +210,7 @@ int state_apply_start(struct state *state, uint64_t index, const struct state_st
 	struct state_life last;
 	struct txn *txn;
 	uint64_t instance;
-	int rc = state_ready(state);
+	int rc = core_ready(state);
 
 	if (rc != 0)
 		return rc;
@@ -237,6 +247,7 @@ int state_open(struct kv *kv, struct state **out, char *error, size_t error_size
 	if (state == NULL)
 		goto out;
 	state->kv = kv;
+	state->reload = state_reload;
 	state->name_mask = UINT64_MAX;
 	state->inodes = inode_cache_new();
 	state->dentries = dentry_cache_new();
@@ -261,11 +272,7 @@ void state_close(struct state *state)
 {
 	if (state == NULL)
 		return;
-	leases_unload(state);
-	appends_unload(state);
-	sessions_unload(state);
-	cluster_unload(state);
-	lives_unload(state);
+	free_tables(state);
 	inode_cache_free(state->inodes);
 	dentry_cache_free(state->dentries);
 	kv_batch_free(state->txn.batch);
@@ -298,206 +305,4 @@ void state_counts(const struct state *state, struct state_counts *out)
 	out->orphans = state->counters.orphans;
 	out->removals = state->counters.removals;
 	out->allocated_bytes = state->counters.bytes;
-}
-
-/* ---- requests ---- */
-
-bool state_request_is_command(const Catena__Request *request)
-{
-	return request_is_command(request);
-}
-
-bool state_request_grows(const Catena__Request *request)
-{
-	switch (request->op_case) {
-	case CATENA__REQUEST__OP_CREATE:
-		return request->create->ino == 0; /* else room was promised with the number */
-	case CATENA__REQUEST__OP_LINK:
-	case CATENA__REQUEST__OP_DELEGATE:
-		return true;
-	case CATENA__REQUEST__OP_XATTR:
-		return request->xattr->op == XATTR_OP_SET;
-	default:
-		return false;
-	}
-}
-
-static int run_command(struct txn *txn, const Catena__Request *request, struct reply_room *room)
-{
-	switch (request->op_case) {
-	case CATENA__REQUEST__OP_SETATTR:
-		return op_setattr(txn, request->setattr, room);
-	case CATENA__REQUEST__OP_CREATE:
-		return op_create(txn, request->create, room);
-	case CATENA__REQUEST__OP_LINK:
-		return op_link(txn, request->link, room);
-	case CATENA__REQUEST__OP_UNLINK:
-		return op_unlink(txn, request->unlink, room);
-	case CATENA__REQUEST__OP_RENAME:
-		return op_rename(txn, request->rename, room);
-	case CATENA__REQUEST__OP_OPEN:
-		return op_open(txn, request->open, room);
-	case CATENA__REQUEST__OP_CLOSE:
-		return op_close(txn, request->close, room);
-	case CATENA__REQUEST__OP_XATTR:
-		return op_xattr(txn, request->xattr, room);
-	case CATENA__REQUEST__OP_DELEGATE:
-		return op_delegate(txn, request->delegate, room);
-	case CATENA__REQUEST__OP_APPEND:
-		return op_append(txn, request->append, room);
-	default:
-		return -EINVAL;
-	}
-}
-
-static int run_query(struct txn *txn, const Catena__Request *request, struct reply_room *room)
-{
-	switch (request->op_case) {
-	case CATENA__REQUEST__OP_LOOKUP:
-		return op_lookup(txn, request->lookup, room);
-	case CATENA__REQUEST__OP_GETATTR:
-		return op_getattr(txn, request->getattr, room);
-	case CATENA__REQUEST__OP_READLINK:
-		return op_readlink(txn, request->readlink, room);
-	case CATENA__REQUEST__OP_READDIR:
-		return op_readdir(txn, request->readdir, room);
-	case CATENA__REQUEST__OP_XATTR:
-		return op_xattr(txn, request->xattr, room);
-	case CATENA__REQUEST__OP_STATFS:
-		return op_statfs(txn, room);
-	case CATENA__REQUEST__OP_SYNC_ALL:
-		return 0; /* what it waits for is the log's business */
-	default:
-		return -EINVAL;
-	}
-}
-
-static void reply_begin(struct reply_room *room, uint64_t id)
-{
-	static const Catena__Reply empty = CATENA__REPLY__INIT;
-
-	room->reply = empty;
-	room->reply.id = id;
-	room->owned = NULL;
-}
-
-static int reply_pack(struct reply_room *room, uint8_t **out, size_t *size)
-{
-	size_t packed = catena__reply__get_packed_size(&room->reply);
-	uint8_t *data = malloc(packed == 0 ? 1 : packed);
-
-	if (data != NULL) {
-		catena__reply__pack(&room->reply, data);
-		*out = data;
-		*size = packed;
-	}
-	free(room->owned);
-	room->owned = NULL;
-	return data == NULL ? -ENOMEM : 0;
-}
-
-static int reply_error(uint64_t id, int rc, uint8_t **out, size_t *size)
-{
-	struct reply_room room;
-
-	reply_begin(&room, id);
-	room.reply.error = -rc;
-	return reply_pack(&room, out, size);
-}
-
-/* Effects, reply and index in one batch, or nothing. */
-static int apply_new(struct txn *txn, uint64_t index, const Catena__Request *request,
-		     uint8_t **reply, size_t *reply_size)
-{
-	struct session *session = txn->session;
-	struct reply_room room;
-	uint8_t key[16], *packed;
-	size_t size;
-	int rc;
-
-	reply_begin(&room, request->id);
-	rc = run_command(txn, request, &room);
-	if (txn->store_error != 0) {
-		free(room.owned);
-		return txn->store_error;
-	}
-	if (rc != 0) {
-		txn_reset(txn);
-		room.reply.error = -rc;
-	}
-	rc = reply_pack(&room, &packed, &size);
-	if (rc != 0)
-		return rc;
-	key_u64_u64(key, session->id, request->id);
-	kv_batch_put(txn->batch, FAMILY_REPLIES, key, sizeof(key), packed, size);
-	session_batch_prune(txn, session);
-	rc = txn_commit(txn, index);
-	if (rc != 0) {
-		free(packed);
-		return rc;
-	}
-	session_pruned(session);
-	if (session_keep_reply(session, request->id, packed, size) != 0)
-		txn->state->stale = true;
-	*reply = packed;
-	*reply_size = size;
-	return 0;
-}
-
-int state_apply_request(struct state *state, uint64_t index, uint64_t session_id,
-			const Catena__Request *request, uint8_t **reply, size_t *reply_size)
-{
-	const struct kept_reply *kept;
-	struct session *session;
-	int rc = state_ready(state);
-
-	if (rc != 0)
-		return rc;
-	session = session_find(state, session_id);
-	if (session == NULL || session->fenced)
-		return reply_error(request->id, -ESTALE, reply, reply_size);
-	kept = session_reply(session, request->id);
-	if (kept != NULL) {
-		uint8_t *copy = malloc(kept->size == 0 ? 1 : kept->size);
-
-		if (copy == NULL)
-			return -ENOMEM;
-		memcpy(copy, kept->data, kept->size);
-		*reply = copy;
-		*reply_size = kept->size;
-		return 0;
-	}
-	/* A copy of a request that came so late that its answer is forgotten: it must not be done
-	 * again, and nobody waits for the answer. */
-	if (request->id <= session->answered)
-		return reply_error(request->id, -EALREADY, reply, reply_size);
-	/* No lease comes again with its generation, so a repetition gets the same answer. */
-	if (!leases_allow(state, session, request->lease_generation))
-		return reply_error(request->id, -ESTALE, reply, reply_size);
-	if (session->reply_end - session->reply_first >= REPLIES_MAX)
-		return reply_error(request->id, -ENOBUFS, reply, reply_size);
-	return apply_new(txn_begin(state, session, request->time), index, request, reply,
-			 reply_size);
-}
-
-int state_query(struct state *state, uint64_t session_id, const Catena__Request *request,
-		uint8_t **reply, size_t *reply_size)
-{
-	struct session *session;
-	struct reply_room room;
-	struct txn *txn;
-	int rc = state_ready(state);
-
-	if (rc != 0)
-		return rc;
-	session = session_find(state, session_id);
-	txn = txn_begin(state, session, request->time);
-	reply_begin(&room, request->id);
-	rc = session == NULL || session->fenced ? -ESTALE : run_query(txn, request, &room);
-	if (txn->store_error != 0) {
-		free(room.owned);
-		return txn->store_error;
-	}
-	room.reply.error = -rc;
-	return reply_pack(&room, reply, reply_size);
 }

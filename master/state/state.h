@@ -18,10 +18,8 @@
 #include "common/cluster/cluster_map.h"
 #include "common/cluster/namespace_rules.h"
 #include "common/kv/kv.h"
-
-/* The column families of the master's store, for kv_open(). */
-extern const struct kv_family state_families[];
-extern const unsigned state_family_count;
+#include "master/records/keys.h"
+#include "master/records/types.h"
 
 struct state;
 struct state_options {
@@ -34,9 +32,6 @@ int state_init(struct kv *kv, const char *cluster, const struct state_options *o
 /* @kv is borrowed. -ENOENT: not initialised; -EUCLEAN. */
 int state_open(struct kv *kv, struct state **out, char *error, size_t error_size);
 void state_close(struct state *state);
-/* Numbers of inodes, files and sessions leave room for more than one group of masters: the upper 12
- * bits are the group's, and 0. */
-#define STATE_ID_END FILE_ID_END
 /* What chance gives to a start of the master, drawn by whoever proposes it. Not 0. */
 struct state_start {
 	uint64_t instance; /* of the cluster, for a store of a time when there was none */
@@ -57,11 +52,6 @@ uint64_t state_applied_index(const struct state *state);
 uint64_t state_stored_index(const struct state *state);
 
 /* ---- lives ---- */
-struct state_life {
-	uint64_t number, chance; /* 0: the store has not been started yet */
-	uint64_t first_version;  /* of the state's map in this life */
-	uint64_t first_index; /* its first command; 0: not known, it began before this was noted */
-};
 /* The one that state_apply_start() began last. */
 void state_life(const struct state *state, struct state_life *out);
 /* What a target remembers; life 0: nothing. */
@@ -207,10 +197,6 @@ const uint64_t *state_fenced(const struct state *state, size_t *count);
 /* -EINVAL: an unknown target; nothing was done. */
 int state_apply_drain(struct state *state, uint64_t index, const uint32_t *targets, size_t count,
 		      bool draining);
-struct state_recovery {
-	uint64_t rate; /* bytes a second and server; 0: as users leave room */
-	bool paused;
-};
 int state_apply_recovery(struct state *state, uint64_t index,
 			 const struct state_recovery *recovery);
 void state_recovery(const struct state *state, struct state_recovery *out);

@@ -13,7 +13,7 @@
 #include "common/base/bytes.h"
 #include "common/kv/kv.h"
 #include "master/state/state.h"
-#include "master/state/internal.h"
+#include "master/records/core.h"
 
 #define FIXTURE_SESSION 7u
 #define FIXTURE_SECRET  4711u
@@ -432,7 +432,7 @@ static inline bool check_one(struct state *state, const struct checked_inode *c)
 	STATE_CHECK(c->entries == i->entries, "ino %llu", ino);
 	STATE_CHECK(c->xattr_bytes == i->xattr_bytes, "ino %llu", ino);
 	STATE_CHECK(!c->records || (i->flags & INODE_HAS_RECORDS), "ino %llu", ino);
-	STATE_CHECK(c->opens == state_open_total(state, c->ino), "ino %llu", ino);
+	STATE_CHECK(c->opens == session_open_total(state, c->ino), "ino %llu", ino);
 	STATE_CHECK(c->orphan == (i->nlink == 0), "ino %llu", ino);
 	STATE_CHECK(i->nlink > 0 || c->opens > 0, "orphan %llu that nobody has open", ino);
 	if (inode_is(i, S_IFDIR) && i->nlink > 0) {

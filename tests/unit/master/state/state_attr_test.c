@@ -146,7 +146,7 @@ static void only_files_have_a_size_to_set(void **state)
 	assert_int_equal(do_setattr(&f, &set), -EOPNOTSUPP);
 	assert_int_equal(do_open(&f, dir, true), -EISDIR);
 	assert_int_equal(do_open(&f, link, true), -EINVAL);
-	assert_int_equal(state_open_total(f.state, link), 0);
+	assert_int_equal(session_open_total(f.state, link), 0);
 }
 
 static void growing_takes_the_greater_size_of_the_same_file(void **state)

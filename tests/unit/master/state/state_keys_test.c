@@ -13,7 +13,7 @@
 #include <string.h>
 #include <time.h>
 #include "common/base/bytes.h"
-#include "master/state/internal.h"
+#include "master/records/core.h"
 #include "tests/lib/random.h"
 
 static void the_hash_of_names_is_siphash_2_4(void **state)

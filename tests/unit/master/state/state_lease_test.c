@@ -174,7 +174,7 @@ static void a_fenced_session_changes_nothing(void **state)
 			state_apply_lease_grant(f.state, f.index + 1, f.session, &generation),
 			-ENOENT);
 		/* What it has stays until it is closed, and nobody begins. */
-		assert_int_equal(state_open_total(f.state, ino), 1);
+		assert_int_equal(session_open_total(f.state, ino), 1);
 		assert_int_equal(holder(), f.session);
 		assert_int_equal(open_session(8), -EBUSY);
 		assert_int_equal(fixture_reopen(&f), 0);
@@ -182,7 +182,7 @@ static void a_fenced_session_changes_nothing(void **state)
 	/* Once more, after a restart in the middle. */
 	assert_int_equal(state_apply_session_fence(f.state, ++f.index, f.session), 0);
 	assert_int_equal(state_apply_session_close(f.state, ++f.index, f.session), 0);
-	assert_int_equal(state_open_total(f.state, ino), 0);
+	assert_int_equal(session_open_total(f.state, ino), 0);
 	assert_int_equal(create_under(generation, "b"), -ESTALE);
 	assert_int_equal(open_session(8), 0);
 	f.index++;

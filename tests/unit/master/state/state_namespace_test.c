@@ -107,18 +107,18 @@ static void an_existing_name_is_opened_or_refused(void **state)
 	assert_int_equal(do_create(&f, ROOT_INO, "file"), -EEXIST);
 	assert_int_equal(do_mkdir(&f, ROOT_INO, "file"), -EEXIST);
 	assert_int_equal(do_create_full(&f, ROOT_INO, "file", S_IFREG | 0600, true, true), -EEXIST);
-	assert_int_equal(state_open_total(f.state, file), 0);
+	assert_int_equal(session_open_total(f.state, file), 0);
 	assert_int_equal(do_create_full(&f, ROOT_INO, "file", S_IFREG | 0600, true, false), 0);
 	assert_int_equal(reply_ino(&f), file);
 	assert_int_equal(f.reply->attr->mode, S_IFREG | 0644);
-	assert_int_equal(state_open_total(f.state, file), 1);
+	assert_int_equal(session_open_total(f.state, file), 1);
 	assert_int_equal(do_create_full(&f, ROOT_INO, "file", S_IFREG | 0600, false, false), 0);
-	assert_int_equal(state_open_total(f.state, file), 1);
+	assert_int_equal(session_open_total(f.state, file), 1);
 	assert_int_equal(do_create_full(&f, ROOT_INO, "dir", S_IFREG, true, false), -EISDIR);
 	/* Appeared since the client looked: it has to look again. */
 	assert_int_equal(do_create_full(&f, ROOT_INO, "link", S_IFREG, true, false), -ESTALE);
 	assert_int_equal(do_create_full(&f, ROOT_INO, "new", S_IFREG | 0600, true, false), 0);
-	assert_int_equal(state_open_total(f.state, reply_ino(&f)), 1);
+	assert_int_equal(session_open_total(f.state, reply_ino(&f)), 1);
 }
 
 static void all_types_can_be_made(void **state)

@@ -74,11 +74,11 @@ static void a_repeated_request_gets_the_identical_answer_and_no_effect(void **st
 	copy = copy_reply();
 	ino = reply_ino(&f);
 	assert_int_equal(create_as(5, "file"), 0);
-	assert_int_equal(state_open_total(f.state, ino), 1);
+	assert_int_equal(session_open_total(f.state, ino), 1);
 	assert_int_equal(fixture_reopen(&f), 0);
 	assert_int_equal(create_as(5, "file"), 0);
 	assert_same_reply(&copy);
-	assert_int_equal(state_open_total(f.state, ino), 1);
+	assert_int_equal(session_open_total(f.state, ino), 1);
 	/* Refusals are answers too. */
 	assert_int_equal(create_as(6, "file"), -EEXIST);
 	assert_int_equal(do_unlink(&f, ROOT_INO, "file"), 0);

@@ -1,8 +1,8 @@
-/* inode.c - attributes, truncation, open and close. docs/names.md explains trims. */
+/* setattr.c - attributes and sizes. docs/names.md explains trims. */
+#include "master/namespace/setattr.h"
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-#include "master/state/internal.h"
+#include "master/namespace/namespace.h"
+#include "master/records/core.h"
 
 #define SET_TRIM_MASK (CATENA__SET_MASK__SET_TRIM_DONE | CATENA__SET_MASK__SET_TRIM_TAKE)
 /* What may go together with times of our own reads and writes. */
@@ -14,45 +14,6 @@
 	 CATENA__SET_MASK__SET_SIZE | CATENA__SET_MASK__SET_ATIME | CATENA__SET_MASK__SET_MTIME |  \
 	 CATENA__SET_MASK__SET_CTIME | CATENA__SET_MASK__SET_GROW |                                \
 	 CATENA__SET_MASK__SET_KILL_PRIV | CATENA__SET_MASK__SET_OWN_TIMES | SET_TRIM_MASK)
-
-void reply_attr(Catena__Attr *out, const struct inode *inode, Catena__Attr **place)
-{
-	static const Catena__Attr empty = CATENA__ATTR__INIT;
-
-	*out = empty;
-	out->ino = inode->ino;
-	out->mode = inode->mode;
-	out->nlink = inode->nlink;
-	out->uid = inode->uid;
-	out->gid = inode->gid;
-	out->size = inode->size;
-	out->atime = inode->atime;
-	out->mtime = inode->mtime;
-	out->ctime = inode->ctime;
-	out->rdev = inode->rdev;
-	out->file_id = inode->file_id;
-	out->pool = inode->pool;
-	out->version = inode->version;
-	out->allocated = inode->allocated;
-	out->parent = inode->parent;
-	out->trim_from = inode->trim_from;
-	out->trim_to = inode->trim_to;
-	out->trim_session = inode->trim_session;
-	out->truncations = inode->truncations;
-	out->truncated_at = inode->truncated_at;
-	out->sparse = (inode->flags & INODE_SPARSE) != 0;
-	*place = out;
-}
-
-int op_getattr(struct txn *txn, const Catena__GetattrReq *req, struct reply_room *room)
-{
-	struct inode *inode;
-	int rc = txn_inode(txn, req->ino, &inode);
-
-	if (rc == 0)
-		reply_attr(&room->attr, inode, &room->reply.attr);
-	return rc;
-}
 
 /* ---- size ---- */
 
@@ -66,7 +27,7 @@ static void trim_clear(struct inode *inode)
 	inode->trim_from = inode->trim_to = inode->trim_session = 0;
 }
 
-int inode_set_size(struct txn *txn, struct inode *inode, uint64_t size)
+int setattr_truncate(struct txn *txn, struct inode *inode, uint64_t size)
 {
 	if (size > FILE_BYTES_MAX)
 		return -EFBIG;
@@ -110,7 +71,7 @@ static int inode_grow(struct txn *txn, struct inode *inode, const Catena__Setatt
 {
 	bool past_trim = trim_pending(inode) && req->size > inode->trim_from;
 
-	if (req->append_done && state_append_holder(txn->state, inode->ino) != txn->session->id)
+	if (req->append_done && append_holder(txn->state, inode->ino) != txn->session->id)
 		return -EPERM;
 	if (req->file_id != inode->file_id || req->truncations != inode->truncations)
 		return -ESTALE;
@@ -184,12 +145,13 @@ static int setattr_size(struct txn *txn, struct inode *inode, const Catena__Seta
 	if (rc == 0 && (req->mask & CATENA__SET_MASK__SET_TRIM_DONE))
 		trim_done(txn, inode, req);
 	if (rc == 0 && (req->mask & CATENA__SET_MASK__SET_SIZE))
-		rc = append_elsewhere(txn, inode->ino) ? -EAGAIN
-						       : inode_set_size(txn, inode, req->size);
+		rc = txn_append_elsewhere(txn, inode->ino)
+			     ? -EAGAIN
+			     : setattr_truncate(txn, inode, req->size);
 	if (rc == 0 && (req->mask & CATENA__SET_MASK__SET_GROW))
 		rc = inode_grow(txn, inode, req);
 	if (rc == 0 && req->append_done)
-		append_release(txn, inode->ino);
+		txn_append_release(txn, inode->ino);
 	return rc;
 }
 
@@ -288,88 +250,5 @@ int op_setattr(struct txn *txn, const Catena__SetattrReq *req, struct reply_room
 		return rc;
 	setattr_plain(txn, inode, req);
 	reply_attr(&room->attr, inode, &room->reply.attr);
-	return 0;
-}
-
-/* ---- open and close ---- */
-
-int op_open(struct txn *txn, const Catena__OpenReq *req, struct reply_room *room)
-{
-	struct inode *inode;
-	int rc = txn_inode(txn, req->ino, &inode);
-
-	if (rc == 0)
-		rc = txn_open_more(txn, req->ino);
-	if (rc != 0)
-		return rc;
-	if (req->truncate) {
-		if (!inode_is(inode, S_IFREG))
-			return inode_is(inode, S_IFDIR) ? -EISDIR : -EINVAL;
-		rc = append_elsewhere(txn, inode->ino) ? -EAGAIN : inode_set_size(txn, inode, 0);
-		if (rc != 0)
-			return rc;
-		inode->mtime = inode->ctime = txn->time;
-		inode->mtime_set = 0;
-	}
-	reply_attr(&room->attr, inode, &room->reply.attr);
-	return 0;
-}
-
-int op_close(struct txn *txn, const Catena__CloseReq *req, struct reply_room *room)
-{
-	uint32_t open = session_open_count(txn->session, req->ino);
-	uint32_t closed = req->count == 0 ? 1 : req->count;
-	struct inode *inode;
-	int rc;
-
-	if (open == 0)
-		return 0;
-	if (closed > open)
-		closed = open;
-	txn_open_count(txn, req->ino, open - closed);
-	if (state_open_total(txn->state, req->ino) > closed)
-		return 0;
-	rc = txn_inode(txn, req->ino, &inode);
-	if (rc == -ESTALE)
-		return 0;
-	if (rc == 0 && inode->nlink == 0) {
-		orphan_gone(txn, inode->ino);
-		txn_inode_free(txn, inode);
-	}
-	return rc;
-}
-
-/* ---- the rest ---- */
-
-int op_readlink(struct txn *txn, const Catena__ReadlinkReq *req, struct reply_room *room)
-{
-	uint8_t key[XATTR_KEY_MAX], *value;
-	struct inode *inode;
-	size_t size;
-	int rc = txn_inode(txn, req->ino, &inode);
-
-	if (rc != 0)
-		return rc;
-	if (!inode_is(inode, S_IFLNK))
-		return -EINVAL;
-	rc = kv_get(txn->state->kv, FAMILY_XATTRS, key, key_xattr(key, inode->ino, "", 1), &value,
-		    &size);
-	if (rc != 0)
-		return txn_failed(txn, rc == -ENOENT ? -EUCLEAN : rc);
-	room->owned = value;
-	room->reply.data.data = value;
-	room->reply.data.len = size;
-	return 0;
-}
-
-int op_statfs(struct txn *txn, struct reply_room *room)
-{
-	static const Catena__Statfs empty = CATENA__STATFS__INIT;
-	const struct cluster *cluster = &txn->state->cluster;
-
-	room->statfs = empty;
-	room->statfs.inodes = txn->counters.inodes;
-	room->statfs.copies = cluster->pool_count > 0 ? cluster->pools[0].copies : 1;
-	room->reply.statfs = &room->statfs;
 	return 0;
 }

@@ -4,7 +4,9 @@
 #include <string.h>
 #include <sys/xattr.h>
 #include "common/base/bytes.h"
-#include "master/state/internal.h"
+#include "master/namespace/namespace.h"
+#include "master/namespace/xattr.h"
+#include "master/records/core.h"
 
 static int check_xattr_name(const ProtobufCBinaryData *name)
 {

@@ -3,9 +3,9 @@
  * Set-associative: a key may be in the WAYS places of its set only, and takes the place used
  * longest ago. So the size is fixed, nothing is allocated after the start, and a look-up touches a
  * few neighbouring lines of memory. */
+#include "master/records/cache.h"
 #include <string.h>
 #include <sys/mman.h>
-#include "master/state/internal.h"
 
 #define WAYS        8u
 #define INODE_SETS  (1u << 14) /* 131,072 inodes, about 23 MiB when full */

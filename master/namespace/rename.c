@@ -1,7 +1,9 @@
 /* rename.c - rename, over what is there, or in exchange with it. */
 #include <errno.h>
 #include <string.h>
-#include "master/state/internal.h"
+#include "master/namespace/entry.h"
+#include "master/namespace/namespace.h"
+#include "master/records/core.h"
 
 #define DEPTH_MAX 1000000u /* of directories; more is a loop, which is damage */
 
@@ -47,10 +49,10 @@ static int find_entry(struct txn *txn, struct inode *directory, const ProtobufCB
 
 static int find_all(struct txn *txn, const Catena__RenameReq *req, struct renaming *r)
 {
-	int rc = txn_directory(txn, req->parent, &r->from_dir);
+	int rc = entry_directory(txn, req->parent, &r->from_dir);
 
 	if (rc == 0)
-		rc = txn_directory(txn, req->new_parent, &r->to_dir);
+		rc = entry_directory(txn, req->new_parent, &r->to_dir);
 	if (rc == 0)
 		rc = namespace_rules_name(req->name.data, req->name.len);
 	if (rc == 0)
@@ -109,29 +111,20 @@ static void reparent(struct inode *inode, struct inode *from, struct inode *to)
 	to->nlink++;
 }
 
-static void name_entry(struct dentry *dentry, const ProtobufCBinaryData *name, uint64_t ino,
-		       uint8_t type)
-{
-	dentry->ino = ino;
-	dentry->type = type;
-	dentry->name_size = (uint8_t)name->len;
-	memcpy(dentry->name, name->data, name->len);
-}
-
 static int do_exchange(struct txn *txn, const Catena__RenameReq *req, struct renaming *r)
 {
 	struct dentry at_from, at_to;
 	int rc;
 
-	name_entry(&at_from, &req->name, r->to.ino, r->to.type);
-	name_entry(&at_to, &req->new_name, r->from.ino, r->from.type);
+	entry_fill(&at_from, &req->name, r->to.ino, r->to.type);
+	entry_fill(&at_to, &req->new_name, r->from.ino, r->from.type);
 	rc = txn_dentry_put(txn, r->from_dir, r->from_cookie, &at_from);
 	if (rc == 0)
 		rc = txn_dentry_put(txn, r->to_dir, r->to_cookie, &at_to);
 	if (rc != 0)
 		return rc;
-	directory_changed(txn, r->from_dir, 0);
-	directory_changed(txn, r->to_dir, 0);
+	entry_directory_changed(txn, r->from_dir, 0);
+	entry_directory_changed(txn, r->to_dir, 0);
 	changed_now(txn, r->moved);
 	changed_now(txn, r->target);
 	reparent(r->moved, r->from_dir, r->to_dir);
@@ -144,15 +137,15 @@ static int do_rename(struct txn *txn, const Catena__RenameReq *req, struct renam
 	struct dentry at_to;
 	int rc;
 
-	name_entry(&at_to, &req->new_name, r->from.ino, r->from.type);
+	entry_fill(&at_to, &req->new_name, r->from.ino, r->from.type);
 	/* First the new entry: if it is in a slot behind the old one, the old one's stays taken. */
 	rc = txn_dentry_put(txn, r->to_dir, r->to_cookie, &at_to);
 	if (rc == 0)
 		rc = txn_dentry_delete(txn, r->from_dir, r->from_cookie);
 	if (rc != 0)
 		return rc;
-	directory_changed(txn, r->from_dir, -1);
-	directory_changed(txn, r->to_dir, r->target == NULL ? 1 : 0);
+	entry_directory_changed(txn, r->from_dir, -1);
+	entry_directory_changed(txn, r->to_dir, r->target == NULL ? 1 : 0);
 	changed_now(txn, r->moved);
 	reparent(r->moved, r->from_dir, r->to_dir);
 	if (r->target == NULL)
@@ -199,7 +192,7 @@ int op_rename(struct txn *txn, const Catena__RenameReq *req, struct reply_room *
 	if (r.target != NULL && !same) {
 		reply_attr(&room->attr, r.target, &room->reply.attr);
 		if (r.target->nlink == 0)
-			inode_unlinked(txn, r.target);
+			entry_last_gone(txn, r.target);
 	}
 	return 0;
 }

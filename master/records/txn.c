@@ -1,10 +1,11 @@
 /* txn.c - what one command reads and changes, and how it becomes one batch. */
+#include "master/records/txn.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "common/base/bytes.h"
 #include "common/os/log.h"
-#include "master/state/internal.h"
+#include "master/records/core.h"
 
 #define LOG_MODULE "state"
 
@@ -223,7 +224,8 @@ static int dentry_at(struct txn *txn, uint64_t parent, uint64_t cookie, struct d
 int txn_dentry_find(struct txn *txn, const struct inode *parent, const uint8_t *name, size_t size,
 		    uint64_t *cookie, struct dentry *out)
 {
-	uint64_t first = name_cookie(txn->state, name, size), slot, vacant = 0;
+	uint64_t first = name_cookie(txn->state->name_key, txn->state->name_mask, name, size), slot,
+		 vacant = 0;
 	int rc = 0;
 
 	for (slot = first; slot < first + DENTRY_SLOTS; slot++) {
@@ -288,6 +290,8 @@ int txn_dentry_delete(struct txn *txn, const struct inode *parent, uint64_t cook
 	return dentry_change(txn, parent->ino, cookie, rc == 0, &deleted);
 }
 
+/* ---- opens, rights to append ---- */
+
 void txn_open_count(struct txn *txn, uint64_t ino, uint32_t count)
 {
 	txn->open = (struct txn_open){.session = txn->session, .ino = ino, .count = count};
@@ -302,6 +306,19 @@ int txn_open_more(struct txn *txn, uint64_t ino)
 		return -ENFILE;
 	txn_open_count(txn, ino, count + 1);
 	return 0;
+}
+
+void txn_append_release(struct txn *txn, uint64_t ino)
+{
+	if (append_holder(txn->state, ino) == txn->session->id)
+		txn->append = (struct append_change){.changed = true, .ino = ino};
+}
+
+bool txn_append_elsewhere(const struct txn *txn, uint64_t ino)
+{
+	uint64_t holder = append_holder(txn->state, ino);
+
+	return holder != 0 && holder != txn->session->id;
 }
 
 /* ---- commit ---- */
@@ -379,7 +396,8 @@ static void tell_memory(struct txn *txn)
 	if (txn->open_changed &&
 	    session_set_open(state, txn->open.session, txn->open.ino, txn->open.count) != 0)
 		state->stale = true;
-	append_tell_memory(txn);
+	if (append_changed(state, txn->session, &txn->append) != 0)
+		state->stale = true;
 	if (txn->delegation.count != 0)
 		session_delegate(txn->session, &txn->delegation);
 }
@@ -392,9 +410,9 @@ int txn_commit(struct txn *txn, uint64_t index)
 	batch_inodes(txn);
 	batch_dentries(txn);
 	batch_open(txn);
-	append_batch(txn);
+	append_batch(txn->batch, txn->session, &txn->append);
 	if (txn->delegation.count != 0)
-		session_batch_delegate(txn, txn->session, &txn->delegation);
+		session_batch_delegate(txn->batch, txn->session, &txn->delegation);
 	txn->counters.index = index;
 	counters_encode(&txn->counters, value);
 	kv_batch_put(txn->batch, FAMILY_META, key, key_meta(key, META_COUNTERS, 0), value,

@@ -1,0 +1,18 @@
+/* entry.h - what all changes of directory entries have in common. */
+#ifndef CATENA_MASTER_NAMESPACE_ENTRY_H
+#define CATENA_MASTER_NAMESPACE_ENTRY_H
+#include <stdint.h>
+#include <protobuf-c/protobuf-c.h>
+#include "master/records/txn.h"
+
+/* A directory that takes entries: -ESTALE becomes -ENOENT; -ENOTDIR. */
+int entry_directory(struct txn *txn, uint64_t ino, struct inode **out);
+/* Entries of @directory changed now. */
+void entry_directory_changed(struct txn *txn, struct inode *directory, int64_t entries_delta);
+/* Fills an entry. @type: DT_*. */
+void entry_fill(struct dentry *dentry, const ProtobufCBinaryData *name, uint64_t ino, uint8_t type);
+/* nlink has become 0: frees the inode, or makes it an orphan while it is open. */
+void entry_last_gone(struct txn *txn, struct inode *inode);
+/* Forgets that the inode is an orphan. */
+void entry_orphan_gone(struct txn *txn, uint64_t ino);
+#endif

@@ -1,0 +1,54 @@
+/* core.h - all that the state machine has in memory. */
+#ifndef CATENA_MASTER_RECORDS_CORE_H
+#define CATENA_MASTER_RECORDS_CORE_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "common/kv/kv.h"
+#include "master/records/appends.h"
+#include "master/records/cache.h"
+#include "master/records/cluster.h"
+#include "master/records/sessions.h"
+#include "master/records/txn.h"
+#include "master/records/types.h"
+#include "master/records/values.h"
+
+struct tree_lease {
+	uint64_t generation; /* of the last one granted */
+	uint64_t session;    /* who has it; 0: nobody */
+};
+
+/* Fenced sessions, ascending: the open ones, and those not below the floor. */
+struct ended_sessions {
+	uint64_t *ids;
+	size_t count, capacity;
+};
+
+struct state {
+	struct kv *kv;
+	char cluster_id[64];
+	uint64_t instance;        /* 0: none yet */
+	struct state_life *lives; /* ascending */
+	size_t life_count;
+	uint8_t name_key[NAME_KEY_BYTES];
+	uint64_t name_mask; /* all ones, but in tests, which want many names with one hash */
+	struct counters counters;
+	uint64_t stored_index; /* counters.index as the store has it */
+	struct inode_cache *inodes;
+	struct dentry_cache *dentries;
+	struct session *sessions;
+	struct open_total *opens;
+	struct tree_lease lease;
+	struct ended_sessions ended;
+	bool fences_owed;
+	struct append_right *appends;
+	struct cluster cluster;
+	struct txn txn;
+	/* Reads memory anew from the store. */
+	int (*reload)(struct state *state);
+	bool stale; /* memory may not be what the store is: read anew before anything else */
+};
+
+/* Reads memory anew when it may not be what the store is. 0: the state may be used. */
+int core_ready(struct state *state);
+#endif

@@ -1,0 +1,24 @@
+/* types.h - what the state shows of its records as it keeps them. Pure. */
+#ifndef CATENA_MASTER_RECORDS_TYPES_H
+#define CATENA_MASTER_RECORDS_TYPES_H
+#include <stdbool.h>
+#include <stdint.h>
+#include "common/cluster/chunk.h"
+
+/* Numbers of inodes, files and sessions leave room for more than one group of masters: the upper 12
+ * bits are the group's, and 0. */
+#define STATE_ID_END FILE_ID_END
+
+/* A start of the master. */
+struct state_life {
+	uint64_t number, chance; /* 0: the store has not been started yet */
+	uint64_t first_version;  /* of the state's map in this life */
+	uint64_t first_index; /* its first command; 0: not known, it began before this was noted */
+};
+
+/* How fast members of chains are made equal. */
+struct state_recovery {
+	uint64_t rate; /* bytes a second and server; 0: as users leave room */
+	bool paused;
+};
+#endif

@@ -1,0 +1,181 @@
+/* requests.c - requests in, replies out, each exactly once. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "common/cluster/request_kind.h"
+#include "master/namespace/namespace.h"
+#include "master/records/core.h"
+#include "master/state/state.h"
+#include "master/state/tree_lease.h"
+
+bool state_request_is_command(const Catena__Request *request)
+{
+	return request_is_command(request);
+}
+
+bool state_request_grows(const Catena__Request *request)
+{
+	switch (request->op_case) {
+	case CATENA__REQUEST__OP_CREATE:
+		return request->create->ino == 0; /* else room was promised with the number */
+	case CATENA__REQUEST__OP_LINK:
+	case CATENA__REQUEST__OP_DELEGATE:
+		return true;
+	case CATENA__REQUEST__OP_XATTR:
+		return request->xattr->op == XATTR_OP_SET;
+	default:
+		return false;
+	}
+}
+
+static int run_command(struct txn *txn, const Catena__Request *request, struct reply_room *room)
+{
+	switch (request->op_case) {
+	case CATENA__REQUEST__OP_SETATTR:
+		return op_setattr(txn, request->setattr, room);
+	case CATENA__REQUEST__OP_CREATE:
+		return op_create(txn, request->create, room);
+	case CATENA__REQUEST__OP_LINK:
+		return op_link(txn, request->link, room);
+	case CATENA__REQUEST__OP_UNLINK:
+		return op_unlink(txn, request->unlink, room);
+	case CATENA__REQUEST__OP_RENAME:
+		return op_rename(txn, request->rename, room);
+	case CATENA__REQUEST__OP_OPEN:
+		return op_open(txn, request->open, room);
+	case CATENA__REQUEST__OP_CLOSE:
+		return op_close(txn, request->close, room);
+	case CATENA__REQUEST__OP_XATTR:
+		return op_xattr(txn, request->xattr, room);
+	case CATENA__REQUEST__OP_DELEGATE:
+		return op_delegate(txn, request->delegate, room);
+	case CATENA__REQUEST__OP_APPEND:
+		return op_append(txn, request->append, room);
+	default:
+		return -EINVAL;
+	}
+}
+
+static int run_query(struct txn *txn, const Catena__Request *request, struct reply_room *room)
+{
+	switch (request->op_case) {
+	case CATENA__REQUEST__OP_LOOKUP:
+		return op_lookup(txn, request->lookup, room);
+	case CATENA__REQUEST__OP_GETATTR:
+		return op_getattr(txn, request->getattr, room);
+	case CATENA__REQUEST__OP_READLINK:
+		return op_readlink(txn, request->readlink, room);
+	case CATENA__REQUEST__OP_READDIR:
+		return op_readdir(txn, request->readdir, room);
+	case CATENA__REQUEST__OP_XATTR:
+		return op_xattr(txn, request->xattr, room);
+	case CATENA__REQUEST__OP_STATFS:
+		return op_statfs(txn, room);
+	case CATENA__REQUEST__OP_SYNC_ALL:
+		return 0; /* what it waits for is the log's business */
+	default:
+		return -EINVAL;
+	}
+}
+
+/* Effects, reply and index in one batch, or nothing. */
+static int apply_new(struct txn *txn, uint64_t index, const Catena__Request *request,
+		     uint8_t **reply, size_t *reply_size)
+{
+	struct session *session = txn->session;
+	struct reply_room room;
+	uint8_t key[16], *packed;
+	size_t size;
+	int rc;
+
+	reply_begin(&room, request->id);
+	rc = run_command(txn, request, &room);
+	if (txn->store_error != 0) {
+		free(room.owned);
+		return txn->store_error;
+	}
+	if (rc != 0) {
+		txn_reset(txn);
+		room.reply.error = -rc;
+	}
+	rc = reply_pack(&room, &packed, &size);
+	if (rc != 0)
+		return rc;
+	key_u64_u64(key, session->id, request->id);
+	kv_batch_put(txn->batch, FAMILY_REPLIES, key, sizeof(key), packed, size);
+	session_batch_prune(txn->batch, session);
+	rc = txn_commit(txn, index);
+	if (rc != 0) {
+		free(packed);
+		return rc;
+	}
+	session_pruned(session);
+	if (session_keep_reply(session, request->id, packed, size) != 0)
+		txn->state->stale = true;
+	*reply = packed;
+	*reply_size = size;
+	return 0;
+}
+
+int state_apply_request(struct state *state, uint64_t index, uint64_t session_id,
+			const Catena__Request *request, uint8_t **reply, size_t *reply_size)
+{
+	const struct kept_reply *kept;
+	struct session *session;
+	int rc = core_ready(state);
+
+	if (rc != 0)
+		return rc;
+	session = session_find(state, session_id);
+	if (session == NULL || session->fenced)
+		return reply_error(request->id, -ESTALE, reply, reply_size);
+	kept = session_reply(session, request->id);
+	if (kept != NULL) {
+		uint8_t *copy = malloc(kept->size == 0 ? 1 : kept->size);
+
+		if (copy == NULL)
+			return -ENOMEM;
+		memcpy(copy, kept->data, kept->size);
+		*reply = copy;
+		*reply_size = kept->size;
+		return 0;
+	}
+	/* A copy of a request that came so late that its answer is forgotten: it must not be done
+	 * again, and nobody waits for the answer. */
+	if (request->id <= session->answered)
+		return reply_error(request->id, -EALREADY, reply, reply_size);
+	/* No lease comes again with its generation, so a repetition gets the same answer. */
+	if (!tree_lease_allows(state, session, request->lease_generation))
+		return reply_error(request->id, -ESTALE, reply, reply_size);
+	if (session_reply_count(session) >= REPLIES_MAX)
+		return reply_error(request->id, -ENOBUFS, reply, reply_size);
+	return apply_new(txn_begin(state, session, request->time), index, request, reply,
+			 reply_size);
+}
+
+int state_query(struct state *state, uint64_t session_id, const Catena__Request *request,
+		uint8_t **reply, size_t *reply_size)
+{
+	struct session *session;
+	struct reply_room room;
+	struct txn *txn;
+	int rc = core_ready(state);
+
+	if (rc != 0)
+		return rc;
+	session = session_find(state, session_id);
+	txn = txn_begin(state, session, request->time);
+	reply_begin(&room, request->id);
+	rc = session == NULL || session->fenced ? -ESTALE : run_query(txn, request, &room);
+	if (txn->store_error != 0) {
+		free(room.owned);
+		return txn->store_error;
+	}
+	room.reply.error = -rc;
+	return reply_pack(&room, reply, reply_size);
+}
+
+uint64_t state_append_holder(const struct state *state, uint64_t ino)
+{
+	return append_holder(state, ino);
+}
