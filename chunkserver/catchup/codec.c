@@ -2,6 +2,7 @@
 #include "chunkserver/catchup/catchup.h"
 #include <errno.h>
 #include <string.h>
+#include "common/base/bitmap.h"
 #include "common/base/bytes.h"
 
 enum { FLAG_FIRST = 1, FLAG_LAST = 2 };
@@ -159,7 +160,7 @@ int sync_gone_decode(const void *data, size_t size, struct sync_key out[SYNC_GON
 size_t sync_blocks_encode(const struct sync_blocks *blocks, uint8_t out[SYNC_BLOCKS_MAX])
 {
 	uint8_t *at = out + SYNC_BLOCKS_HEAD;
-	size_t bitmap = (blocks->count + 7) / 8;
+	size_t bitmap = BITMAP_BYTES(blocks->count);
 
 	memset(out, 0, SYNC_BLOCKS_HEAD);
 	out[0] = SYNC_KIND_BLOCKS;
@@ -187,11 +188,11 @@ int sync_blocks_decode(const void *data, size_t size, struct sync_blocks *out)
 		return -EBADMSG;
 	for (uint32_t i = 0; i < out->count; i++)
 		out->crcs[i] = reader_le32(&r);
-	bitmap = reader_bytes(&r, (out->count + 7) / 8);
+	bitmap = reader_bytes(&r, BITMAP_BYTES(out->count));
 	if (bitmap == NULL || !reader_done(&r))
 		return -EBADMSG;
 	memset(out->presence, 0, sizeof(out->presence));
-	memcpy(out->presence, bitmap, (out->count + 7) / 8);
+	memcpy(out->presence, bitmap, BITMAP_BYTES(out->count));
 	return 0;
 }
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/bitmap.h"
 
 static struct chunk_key whole_key(uint32_t pool, uint32_t partition, struct sync_key key)
 {
@@ -78,14 +79,9 @@ int sync_differs(const struct sync_store *store, void *ctx, uint32_t pool, uint3
 		if (rc < 0)
 			return rc;
 		if (rc > 0)
-			bitmap[i / 8] |= (uint8_t)(1u << i % 8);
+			bitmap_set(bitmap, i);
 	}
 	return 0;
-}
-
-static bool bit(const uint8_t *bitmap, uint32_t i)
-{
-	return (bitmap[i / 8] >> i % 8 & 1) != 0;
 }
 
 int sync_blocks_differ(const struct sync_store *store, void *ctx, const struct chunk_key *key,
@@ -95,7 +91,7 @@ int sync_blocks_differ(const struct sync_store *store, void *ctx, const struct c
 	uint32_t *crcs;
 	int rc;
 
-	memset(bitmap, 0xff, (blocks->count + 7) / 8);
+	memset(bitmap, 0xff, BITMAP_BYTES(blocks->count));
 	if (all)
 		return 0;
 	crcs = calloc(blocks->count, sizeof(*crcs));
@@ -103,10 +99,11 @@ int sync_blocks_differ(const struct sync_store *store, void *ctx, const struct c
 		return -ENOMEM;
 	rc = store->checksums(ctx, key, blocks->count, crcs, presence);
 	for (uint32_t i = 0; rc == 0 && i < blocks->count; i++) {
-		bool here = bit(presence, i);
+		bool here = bitmap_test(presence, i);
 
-		if (here == bit(blocks->presence, i) && (!here || crcs[i] == blocks->crcs[i]))
-			bitmap[i / 8] &= (uint8_t) ~(1u << i % 8);
+		if (here == bitmap_test(blocks->presence, i) &&
+		    (!here || crcs[i] == blocks->crcs[i]))
+			bitmap_clear(bitmap, i);
 	}
 	free(crcs);
 	return rc == -EBADMSG ? 0 : rc;

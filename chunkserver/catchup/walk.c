@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/bitmap.h"
 
 enum walk_state {
 	WALK_SCAN,    /* the next range is to be compared */
@@ -100,11 +101,6 @@ static void fail_errno(struct sync_walk *walk, int error)
 	fail(walk, error < 0 ? (uint32_t)-error : EIO);
 }
 
-static bool bit(const uint8_t *bitmap, uint32_t i)
-{
-	return (bitmap[i / 8] >> i % 8 & 1) != 0;
-}
-
 /* A frame with what @bytes hold as payload. */
 static bool send_bytes(struct sync_walk *walk, struct sync_action *action, uint8_t op,
 		       const struct chunk_key *key, const uint8_t *bytes, size_t size)
@@ -170,7 +166,7 @@ static int add_record(struct sync_walk *walk, const struct chunk_key *key)
 	if (rc == -EBADMSG) {
 		record->epoch = SYNC_EPOCH_DAMAGED;
 		walk->counts.skipped++;
-		walk->lost[walk->range.count / 8] |= (uint8_t)(1u << walk->range.count % 8);
+		bitmap_set(walk->lost, walk->range.count);
 		walk->range.count++;
 		return 0;
 	}
@@ -182,7 +178,7 @@ static int add_record(struct sync_walk *walk, const struct chunk_key *key)
 	record->history = chunk_history_digest(&info.history);
 	record->base = walk->asker.base(walk->asker.arg, key, info.version);
 	if (info.unsure)
-		walk->unsure[walk->range.count / 8] |= (uint8_t)(1u << walk->range.count % 8);
+		bitmap_set(walk->unsure, walk->range.count);
 	walk->range.count++;
 	return 0;
 }
@@ -242,7 +238,7 @@ static void compared(struct sync_walk *walk, const struct buf *payload)
 {
 	uint32_t size = payload == NULL ? 0 : payload->length;
 
-	if (walk->state != WALK_COMPARE || size != (walk->range.count + 7) / 8) {
+	if (walk->state != WALK_COMPARE || size != BITMAP_BYTES(walk->range.count)) {
 		fail(walk, EPROTO);
 		return;
 	}
@@ -293,7 +289,7 @@ static void blocks_told(struct sync_walk *walk, const struct buf *payload)
 {
 	uint32_t count = (walk->info.length + BLOCK_SIZE - 1) / BLOCK_SIZE;
 
-	if (payload->length != (count + 7) / 8) {
+	if (payload->length != BITMAP_BYTES(count)) {
 		fail(walk, EPROTO);
 		return;
 	}
@@ -328,13 +324,13 @@ static bool open_chunk(struct sync_walk *walk, uint32_t i, struct sync_action *a
 
 static bool present(const struct sync_walk *walk, uint32_t block)
 {
-	return block / 8 < walk->presence_bytes && bit(walk->presence, block);
+	return block / 8 < walk->presence_bytes && bitmap_test(walk->presence, block);
 }
 
 /* The first block from there on that the successor needs. */
 static void skip_equal(struct sync_walk *walk)
 {
-	while (walk->block < STORE_BLOCKS_MAX && !bit(walk->wanted, walk->block))
+	while (walk->block < STORE_BLOCKS_MAX && !bitmap_test(walk->wanted, walk->block))
 		walk->block += walk->block % 8 == 0 && walk->wanted[walk->block / 8] == 0 ? 8 : 1;
 }
 
@@ -352,7 +348,7 @@ static uint32_t run_end(const struct sync_walk *walk, uint32_t limit)
 	bool kind = present(walk, walk->block);
 	uint32_t end = walk->block + 1;
 
-	while (end < limit && bit(walk->wanted, end) && present(walk, end) == kind)
+	while (end < limit && bitmap_test(walk->wanted, end) && present(walk, end) == kind)
 		end += end % 8 == 0 && end + 8 <= limit && eight_alike(walk, end, kind) ? 8 : 1;
 	return end;
 }
@@ -446,7 +442,7 @@ static bool copy_chunk(struct sync_walk *walk, struct sync_action *action)
 	if (walk->damaged && walk->reading == 0) {
 		walk->open = false;
 		walk->counts.skipped++;
-		walk->lost[(walk->next - 1) / 8] |= (uint8_t)(1u << (walk->next - 1) % 8);
+		bitmap_set(walk->lost, walk->next - 1);
 		*action = (struct sync_action){.kind = SYNC_DAMAGED, .key = walk->key};
 		return true;
 	}
@@ -470,8 +466,8 @@ static void make_sure(struct sync_walk *walk)
 		struct chunk_key key = key_of(walk, walk->range.records[i].key);
 		struct chunk_info info;
 
-		if (!bit(walk->unsure, i) || walk->store->info(walk->ctx, &key, &info) < 0 ||
-		    !info.exists)
+		if (!bitmap_test(walk->unsure, i) ||
+		    walk->store->info(walk->ctx, &key, &info) < 0 || !info.exists)
 			continue;
 		info.unsure = false;
 		(void)walk->store->complete(walk->ctx, &key, &info);
@@ -485,7 +481,7 @@ static bool next_chunk(struct sync_walk *walk, struct sync_action *action, bool 
 	for (; walk->next < walk->range.count; walk->next++) {
 		struct chunk_key key = key_of(walk, walk->range.records[walk->next].key);
 
-		if (!bit(walk->bitmap, walk->next))
+		if (!bitmap_test(walk->bitmap, walk->next))
 			continue;
 		if (walk->unanswered >= SYNC_WINDOW)
 			return false;
@@ -631,9 +627,9 @@ enum sync_place sync_walk_place(const struct sync_walk *walk, struct sync_key ke
 	i = record_of(walk, key);
 	if (i < 0)
 		return SYNC_BEHIND; /* neither had it */
-	if (bit(walk->lost, (uint32_t)i))
+	if (bitmap_test(walk->lost, (uint32_t)i))
 		return SYNC_AHEAD;
-	if (walk->state != WALK_COPY || !bit(walk->bitmap, (uint32_t)i))
+	if (walk->state != WALK_COPY || !bitmap_test(walk->bitmap, (uint32_t)i))
 		return SYNC_BEHIND;
 	if (walk->open && i + 1 == (int)walk->next)
 		return SYNC_NOW;

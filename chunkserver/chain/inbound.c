@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/bitmap.h"
 #include "common/os/log.h"
 
 #define LOG_MODULE "chain"
@@ -117,7 +118,7 @@ static void begin(struct chain *chain, uint64_t conn)
 static void compare_answer(struct chain *chain, uint32_t status)
 {
 	struct inbound_compare *c = chain->inbound.compare;
-	uint32_t bytes = (c->compare.count + 7) / 8;
+	uint32_t bytes = BITMAP_BYTES(c->compare.count);
 	struct buf *buf = NULL;
 
 	chain->inbound.compare = NULL;
@@ -361,7 +362,7 @@ static uint32_t compare_blocks(struct chain *chain, const struct chain_source *s
 	}
 	key.file_id = blocks->key.file_id;
 	key.index = blocks->key.index;
-	bytes = (blocks->count + 7) / 8;
+	bytes = BITMAP_BYTES(blocks->count);
 	buf = ops->store.buffer(chain->env->ctx, bytes);
 	if (buf == NULL)
 		goto out;

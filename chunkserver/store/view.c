@@ -3,6 +3,7 @@
 #include "chunkserver/store/internal.h"
 #include <errno.h>
 #include <stdlib.h>
+#include "common/base/bitmap.h"
 #include "common/os/clock.h"
 
 #define LOG_MODULE "store"
@@ -256,7 +257,7 @@ int store_presence(struct store_view *view, const struct chunk_key *key, uint8_t
 	blocks = blocks_of(chunk->length);
 	if ((blocks + 7) / 8 > *bytes)
 		return -ENOSPC;
-	*bytes = (blocks + 7) / 8;
+	*bytes = BITMAP_BYTES(blocks);
 	memset(bitmap, 0, *bytes);
 	for (uint32_t i = 0; i < pieces_of(chunk->length); i++) {
 		struct piece *piece;
@@ -266,7 +267,7 @@ int store_presence(struct store_view *view, const struct chunk_key *key, uint8_t
 			return rc;
 		for (uint32_t b = 0; piece != NULL && b < bits_end(&piece->present); b++)
 			if (bits_test(&piece->present, b))
-				bitmap[(i * PIECE_BLOCKS + b) / 8] |= (uint8_t)(1u << (b % 8));
+				bitmap_set(bitmap, i * PIECE_BLOCKS + b);
 	}
 	return 0;
 }
@@ -282,7 +283,7 @@ int store_checksums(struct store_view *view, const struct chunk_key *key, uint32
 	if (rc != 0)
 		return rc;
 	memset(crcs, 0, count * sizeof(*crcs));
-	memset(bitmap, 0, (count + 7) / 8);
+	memset(bitmap, 0, BITMAP_BYTES(count));
 	for (uint32_t i = 0; i < pieces_of(chunk->length) && i * PIECE_BLOCKS < count; i++) {
 		struct piece *piece;
 
@@ -295,7 +296,7 @@ int store_checksums(struct store_view *view, const struct chunk_key *key, uint32
 			uint32_t block = i * PIECE_BLOCKS + b;
 
 			crcs[block] = piece->crcs[b];
-			bitmap[block / 8] |= (uint8_t)(1u << (block % 8));
+			bitmap_set(bitmap, block);
 		}
 	}
 	return 0;

@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include "common/base/bitmap.h"
 
 #define PAGE         4096u
 #define HUGE         (2u << 20)
@@ -23,7 +24,7 @@ struct region {
 	struct region *next;
 	uint8_t *base;
 	size_t taken_pages;
-	uint64_t taken[REGION_PAGES / 64]; /* a bit for each page */
+	uint8_t taken[BITMAP_BYTES(REGION_PAGES)];
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -41,20 +42,13 @@ static size_t pages_of(size_t size)
 
 /* ---- pages of a region ---- */
 
-static bool is_taken(const struct region *region, size_t page)
-{
-	return region->taken[page / 64] >> (page % 64) & 1;
-}
-
 static void mark(struct region *region, size_t first, size_t count, bool taken)
 {
 	for (size_t page = first; page < first + count; page++) {
-		uint64_t bit = 1ull << (page % 64);
-
 		if (taken)
-			region->taken[page / 64] |= bit;
+			bitmap_set(region->taken, page);
 		else
-			region->taken[page / 64] &= ~bit;
+			bitmap_clear(region->taken, page);
 	}
 	region->taken_pages += taken ? count : -count;
 }
@@ -67,7 +61,7 @@ static size_t find_free(const struct region *region, size_t count)
 	if (count > REGION_PAGES - region->taken_pages)
 		return REGION_PAGES;
 	for (size_t page = 0; page < REGION_PAGES; page++) {
-		row = is_taken(region, page) ? 0 : row + 1;
+		row = bitmap_test(region->taken, page) ? 0 : row + 1;
 		if (row == count)
 			return page + 1 - count;
 	}

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/bitmap.h"
 #include "common/base/bytes.h"
 #include "fs/data/data_internal.h"
 
@@ -42,13 +43,13 @@ static void want(struct file_listing *listing)
 	uint32_t count = listing->to - listing->from;
 
 	if (count / 2 >= file->partitions) {
-		memset(listing->wanted, 0xff, (file->partitions + 7) / 8);
+		memset(listing->wanted, 0xff, BITMAP_BYTES(file->partitions));
 		return;
 	}
 	for (uint32_t i = listing->from; i < listing->to; i++) {
 		uint32_t p = chunk_partition(listing->file_id, i, file->partitions);
 
-		listing->wanted[p / 8] |= (uint8_t)(1u << p % 8);
+		bitmap_set(listing->wanted, p);
 	}
 }
 
@@ -58,7 +59,7 @@ static bool next_partition(struct file_listing *listing, struct list_ask *ask)
 	const struct data_file *file = listing->file;
 	uint32_t p = listing->partition;
 
-	while (p < file->partitions && (listing->wanted[p / 8] >> p % 8 & 1) == 0)
+	while (p < file->partitions && !bitmap_test(listing->wanted, p))
 		p++;
 	listing->partition = p < file->partitions ? p + 1 : p;
 	if (p >= file->partitions || listing->error != 0)
@@ -244,7 +245,7 @@ static struct file_listing *listing_new(struct data_file *file, uint32_t from, u
 
 	if (listing == NULL)
 		return NULL;
-	listing->wanted = calloc(1, (file->partitions + 7) / 8);
+	listing->wanted = calloc(1, BITMAP_BYTES(file->partitions));
 	if (listing->wanted == NULL) {
 		free(listing);
 		return NULL;

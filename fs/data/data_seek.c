@@ -4,6 +4,7 @@
  * are passed over. */
 #include <errno.h>
 #include <stdlib.h>
+#include "common/base/bitmap.h"
 #include "fs/data/data_internal.h"
 
 #define ASKED_AT_ONCE 16u
@@ -52,7 +53,7 @@ static bool block_present(const struct file_seek_ask *ask, uint32_t block)
 	if (bitmap == NULL || block / 8 >= bitmap->length ||
 	    (uint64_t)block * BLOCK_SIZE >= ask->length)
 		return false;
-	return (buf_payload(bitmap)[block / 8] >> block % 8 & 1) != 0;
+	return bitmap_test(buf_payload(bitmap), block);
 }
 
 /* Looks from seek->at to the end of the asked chunk. */

@@ -2,6 +2,7 @@
  * nobody waits for. */
 #include <errno.h>
 #include <stdlib.h>
+#include "common/base/bitmap.h"
 #include "common/os/clock.h"
 #include "fs/data/data_internal.h"
 
@@ -145,19 +146,19 @@ static bool space_is_short(struct data *data, uint32_t length)
 /* Chains that have a write in the queue: later ones of them wait behind it, so that what overlaps
  * is accepted in order. */
 struct blocked {
-	uint64_t bits[CHAIN_SLOTS / 64];
+	uint8_t slots[BITMAP_BYTES(CHAIN_SLOTS)];
 };
 
 static void block(struct blocked *blocked, const struct queued_write *w)
 {
 	for (unsigned i = 0; i < 2; i++)
-		blocked->bits[w->slots[i] / 64] |= UINT64_C(1) << w->slots[i] % 64;
+		bitmap_set(blocked->slots, w->slots[i]);
 }
 
 static bool is_blocked(const struct blocked *blocked, const struct queued_write *w)
 {
 	for (unsigned i = 0; i < 2; i++)
-		if ((blocked->bits[w->slots[i] / 64] >> w->slots[i] % 64 & 1) != 0)
+		if (bitmap_test(blocked->slots, w->slots[i]))
 			return true;
 	return false;
 }

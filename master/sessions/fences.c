@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <uthash.h>
+#include "common/base/bitmap.h"
 #include "common/base/duration.h"
 #include "master/state/chain_faults.h"
 
@@ -334,10 +335,10 @@ static bool next_complete(struct fences *f, uint64_t now_ns, fences_harmless_fn 
 		if (fence->version == 0 || fence->told)
 			continue;
 		for (size_t i = 0; i < f->chain_count && fence->left != 0; i++) {
-			if ((fence->done[i / 8] & 1u << i % 8) != 0 ||
+			if (bitmap_test(fence->done, i) ||
 			    !done_in(f, &f->chains[i], fence, harmless, user))
 				continue;
-			fence->done[i / 8] |= (uint8_t)(1u << i % 8);
+			bitmap_set(fence->done, i);
 			fence->left--;
 		}
 		if (fence->left != 0)
@@ -360,7 +361,7 @@ static uint64_t waited_since(const struct fences *f, size_t at, uint64_t *versio
 	for (const struct fence *fence = f->list; fence != NULL; fence = fence->next) {
 		uint64_t shown_ns = later(fence->shown_ns, chain->shown_ns);
 
-		if (fence->version == 0 || fence->told || (fence->done[at / 8] & 1u << at % 8) != 0)
+		if (fence->version == 0 || fence->told || bitmap_test(fence->done, at))
 			continue;
 		*version = later(*version, fence->version);
 		if (since_ns == 0 || shown_ns < since_ns)

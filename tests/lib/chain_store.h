@@ -13,6 +13,7 @@
 #include "chunkserver/chain/chain.h"
 #include "chunkserver/record/op_ids.h"
 #include "chunkserver/record/seen.h"
+#include "common/base/bitmap.h"
 #include "tests/lib/random.h"
 
 #define MODEL_BLOCKS 8u
@@ -413,7 +414,7 @@ static int model_presence(void *ctx, const struct chunk_key *key, uint8_t *bitma
 	memset(bitmap, 0, *bytes);
 	for (uint32_t i = 0; i < MODEL_BLOCKS; i++)
 		if (chunk->blocks[i] != 0)
-			bitmap[i / 8] |= (uint8_t)(1u << i % 8);
+			bitmap_set(bitmap, i);
 	return 0;
 }
 
@@ -423,12 +424,12 @@ static inline int model_checksums(void *ctx, const struct chunk_key *key, uint32
 {
 	const struct model_chunk *chunk = model_chunk(ctx, key);
 
-	memset(bitmap, 0, (count + 7) / 8);
+	memset(bitmap, 0, BITMAP_BYTES(count));
 	memset(crcs, 0, count * sizeof(*crcs));
 	for (uint32_t i = 0; i < MODEL_BLOCKS && i < count; i++) {
 		if (chunk->blocks[i] == 0)
 			continue;
-		bitmap[i / 8] |= (uint8_t)(1u << i % 8);
+		bitmap_set(bitmap, i);
 		crcs[i] = crc32c(&chunk->blocks[i], sizeof(chunk->blocks[i]));
 	}
 	return 0;

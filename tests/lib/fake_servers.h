@@ -2,6 +2,7 @@
  */
 #ifndef CATENA_TESTS_LIB_FAKE_SERVERS_H
 #define CATENA_TESTS_LIB_FAKE_SERVERS_H
+#include "common/base/bitmap.h"
 #include "tests/lib/fake_chain.h"
 
 static inline struct fake_chunk *fake_chunk_get(struct fake *f, const struct chunk_key *key)
@@ -51,13 +52,13 @@ static inline void fake_apply(struct fake_chunk *chunk, const struct fake_update
 	if (u->header.op == FRAME_WRITE) {
 		memcpy(chunk->data + from, u->bytes, to - from);
 		for (uint32_t b = from / BLOCK_SIZE; b <= (to - 1) / BLOCK_SIZE; b++)
-			chunk->present[b / 8] |= (uint8_t)(1u << b % 8);
+			bitmap_set(chunk->present, b);
 		if (to > chunk->length)
 			chunk->length = to;
 	} else {
 		memset(chunk->data + from, 0, to - from);
 		for (uint32_t b = (from + BLOCK_SIZE - 1) / BLOCK_SIZE; b < to / BLOCK_SIZE; b++)
-			chunk->present[b / 8] &= (uint8_t) ~(1u << b % 8);
+			bitmap_clear(chunk->present, b);
 		if (u->header.op == FRAME_TRUNCATE && from < chunk->length)
 			chunk->length = from;
 	}

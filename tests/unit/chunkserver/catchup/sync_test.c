@@ -8,6 +8,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <stdio.h>
+#include "common/base/bitmap.h"
 #include "common/base/bytes.h"
 #define MODEL_CHUNKS 512u
 #include "tests/lib/random.h"
@@ -504,11 +505,11 @@ static struct buf *compare_at(struct pair *pair, const struct sync_action *frame
 	if (sync_blocks_decode(buf_payload(frame->payload), frame->payload->length, &blocks) == 0) {
 		struct chunk_key key = key_of(blocks.key.file_id, blocks.key.index);
 
-		bitmap = model_buffer(NULL, (blocks.count + 7) / 8);
+		bitmap = model_buffer(NULL, BITMAP_BYTES(blocks.count));
 		assert_int_equal(
 			sync_blocks_differ(&ops, &pair->to, &key, &blocks, false, bitmap->data), 0);
 		bitmap->start = 0;
-		bitmap->length = (blocks.count + 7) / 8;
+		bitmap->length = BITMAP_BYTES(blocks.count);
 		return bitmap;
 	}
 	assert_int_equal(
@@ -519,7 +520,7 @@ static struct buf *compare_at(struct pair *pair, const struct sync_action *frame
 		assert_int_equal(sync_differs(&ops, &pair->to, POOL, PART, &compare, 1, NULL, NULL,
 					      bitmap->data),
 				 0);
-		bitmap->length = (compare.count + 7) / 8;
+		bitmap->length = BITMAP_BYTES(compare.count);
 	}
 	while (!cursor.done) {
 		n = sync_extra(&ops, &pair->to, POOL, PART, &compare, UINT64_MAX, &cursor, extra,

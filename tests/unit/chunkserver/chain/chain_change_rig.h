@@ -2,6 +2,7 @@
  * master, too. */
 #ifndef CATENA_TESTS_UNIT_CHUNKSERVER_CHAIN_CHAIN_CHANGE_RIG_H
 #define CATENA_TESTS_UNIT_CHUNKSERVER_CHAIN_CHAIN_CHANGE_RIG_H
+#include "common/base/bitmap.h"
 #include "tests/unit/chunkserver/chain/chain_rig.h"
 
 enum { A = 1, B, C, D };
@@ -109,7 +110,7 @@ static inline void compared(struct rig *rig, uint8_t bits)
 	assert_int_equal(
 		sync_compare_decode(buf_payload(sent.payload), sent.payload->length, &compare), 0);
 	if (compare.count > 0) {
-		bitmap = model_buffer(NULL, (compare.count + 7) / 8);
+		bitmap = model_buffer(NULL, BITMAP_BYTES(compare.count));
 		bitmap->data[0] = bits;
 	}
 	header.flags = FRAME_REPLY;

@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <errno.h>
+#include "common/base/bitmap.h"
 #include "common/base/duration.h"
 #include "tests/lib/chain_store.h"
 
@@ -327,7 +328,7 @@ static inline void successor_answers(struct rig *rig, uint32_t status)
 		if (sync_compare_decode(buf_payload(sent.payload), sent.payload->length,
 					&compare) == 0 &&
 		    compare.count > 0)
-			bitmap = model_buffer(NULL, (compare.count + 7) / 8);
+			bitmap = model_buffer(NULL, BITMAP_BYTES(compare.count));
 	}
 	chain_env_time(rig->env, rig->now, rig->lease_until);
 	chain_answer(rig->chain, sent.conn, &header, bitmap);
