@@ -177,7 +177,7 @@ compile_commands.json: $(GEN_H) ## what clangd and other tools of editors read
 	done | sed '1s/^/[/; $$s/,$$/]/' >$@
 
 SOURCES = $(shell git ls-files '*.c' '*.h')
-lint: ## formatting, cppcheck and clang-tidy
+lint: all ## formatting, floors (tools/layers), cppcheck, clang-tidy, manuals
 	tools/lint --build $(BUILD)
 format:
 	clang-format -i $(SOURCES)
