@@ -20,6 +20,7 @@ struct accept_plan {
 	struct told **pools; /* as the map's, an array for each */
 	uint32_t *heard;
 	size_t heard_count;
+	uint64_t acceptances; /* there have been at least, by the lives that were seen */
 };
 
 struct accept_plan *accept_plan_new(const struct cluster_map *map, uint64_t chance)
@@ -272,10 +273,14 @@ uint64_t accept_plan_epoch(const struct accept_plan *plan, uint32_t pool, uint32
 
 static uint64_t next_line(const struct accept_plan *plan, uint64_t highest)
 {
+	uint64_t count = highest >> ACCEPT_COUNT_SHIFT;
+
 	if (MANAGER_FAULTY(ACCEPT_EPOCHS_SHORT))
 		return highest + 1;
-	return ((highest >> ACCEPT_COUNT_SHIFT) + 1) << ACCEPT_COUNT_SHIFT |
-	       (plan->chance >> ACCEPT_COUNT_SHIFT) << ACCEPT_LINE_SHIFT;
+	if (count < plan->acceptances)
+		count = plan->acceptances;
+	return (count + 1) << ACCEPT_COUNT_SHIFT | (plan->chance >> ACCEPT_COUNT_SHIFT)
+							   << ACCEPT_LINE_SHIFT;
 }
 
 /* Nobody goes on. Whoever of them comes first may not be the one that knows all; who is there, and
@@ -543,7 +548,24 @@ static int decide_target(const struct accept_plan *plan, const struct state *sta
 	return 0;
 }
 
-int accept_decide(const struct accept_plan *plan, struct state *state,
+/* Each acceptance makes lives jump. A target may have begun one of an accepted store without having
+ * gone by a chain of it: whoever else has is not heard now, and its chains are to be older. */
+static void see_acceptances(struct accept_plan *plan, const struct state *state,
+			    const struct accept_target *targets, size_t count)
+{
+	uint64_t most = (UINT64_MAX >> ACCEPT_COUNT_SHIFT) - 2;
+	struct state_life last;
+
+	state_life(state, &last);
+	for (size_t i = 0; i < count; i++)
+		if (targets[i].seen.life > last.number)
+			last.number = targets[i].seen.life;
+	plan->acceptances = last.number / ACCEPT_LIFE_GAP;
+	if (plan->acceptances > most)
+		plan->acceptances = most;
+}
+
+int accept_decide(struct accept_plan *plan, struct state *state,
 		  const struct accept_target *targets, size_t count, struct accept_decision *out)
 {
 	size_t chains = 1;
@@ -559,6 +581,7 @@ int accept_decide(const struct accept_plan *plan, struct state *state,
 	out->seen = calloc(count + 1, sizeof(*out->seen));
 	if (out->chains == NULL || out->targets == NULL || out->lives == NULL || out->seen == NULL)
 		return -ENOMEM;
+	see_acceptances(plan, state, targets, count);
 	see_numbers(plan, targets, count, &out->accept);
 	for (size_t i = 0; rc == 0 && i < count; i++)
 		rc = decide_target(plan, state, &targets[i], out);

@@ -98,7 +98,7 @@ struct accept_decision {
 };
 /* @targets: all that have registered; the map of @plan is that of @state. -ENOMEM, or what the store says. In any case the
  * caller frees what is in @out. */
-int accept_decide(const struct accept_plan *plan, struct state *state,
+int accept_decide(struct accept_plan *plan, struct state *state,
 		  const struct accept_target *targets, size_t count, struct accept_decision *out);
 void accept_decision_free(struct accept_decision *decision);
 #endif

@@ -130,6 +130,27 @@ static void who_has_gone_on_since_is_known_from_who_began_anew(void **state)
 	assert_false(chain_life_is_old(LIFE(2), life));
 }
 
+/* Another store was accepted, and had registered a target that has gone by no chain of it yet. Who
+ * has, and is not heard now, must find that its chains are older. */
+static void an_acceptance_that_is_known_by_its_life_alone_counts(void **state)
+{
+	struct map_chain later = chain_of(5);
+	struct accept_target targets[2];
+	struct cluster_map *after;
+
+	register_targets(3);
+	begin_plan();
+	told(PARTITIONS, &later);
+	targets[0] = target_of(1, LIFE(1), true);
+	targets[1] = target_of(2, LIFE(1), true);
+	targets[1].seen.life = 3 * ACCEPT_LIFE_GAP + 2;
+	accept_it(targets, 2);
+	after = state_map(f.state);
+	for (uint32_t p = 0; p < PARTITIONS; p++)
+		assert_int_equal(after->pools[0].chains[p].epoch >> ACCEPT_COUNT_SHIFT, 4);
+	cluster_map_unref(after);
+}
+
 static void a_pool_has_all_its_chains_or_none(void **state)
 {
 	struct map_chain later = chain_of(5);
@@ -234,6 +255,7 @@ int main(void)
 		TEST(who_has_gone_on_since_is_known_from_who_began_anew),
 		TEST(numbers_that_chains_name_do_not_come_again),
 		TEST(servers_are_who_they_are_by_name),
+		TEST(an_acceptance_that_is_known_by_its_life_alone_counts),
 		TEST(a_pool_has_all_its_chains_or_none),
 		TEST(a_pool_begins_empty_when_somebody_is_missing_who_may_know_it),
 		TEST(a_pool_that_nobody_knows_chains_of_is_placed_later),
