@@ -43,7 +43,7 @@ static void ring_grow(struct chain_env *env)
 	env->ring_first = 0;
 }
 
-struct chain_action *action_add(struct chain_env *env, enum chain_action_kind kind)
+struct chain_action *chain_action_add(struct chain_env *env, enum chain_action_kind kind)
 {
 	struct chain_action *action;
 
@@ -60,12 +60,12 @@ static void abort_counts(struct chain *chain)
 	if (chain == NULL)
 		return;
 	chain->aborting++;
-	copy_altered(chain);
+	chain_copy_altered(chain);
 }
 
-void operation_add(struct request *r, enum chain_action_kind kind)
+void chain_operation_add(struct request *r, enum chain_action_kind kind)
 {
-	struct chain_action *action = action_add(r->env, kind);
+	struct chain_action *action = chain_action_add(r->env, kind);
 
 	action->chain = r->chain;
 	action->request = &r->work;
@@ -79,9 +79,9 @@ void operation_add(struct request *r, enum chain_action_kind kind)
 	r->env->operations++;
 }
 
-void trouble(struct chain *chain)
+void chain_trouble(struct chain *chain)
 {
-	action_add(chain->env, CHAIN_TROUBLE)->chain = chain;
+	chain_action_add(chain->env, CHAIN_TROUBLE)->chain = chain;
 }
 
 static void action_release(struct chain_action *action)
@@ -90,12 +90,12 @@ static void action_release(struct chain_action *action)
 
 	buf_unref(action->payload);
 	if (action->request != NULL)
-		request_unref(request_of(action->request));
+		chain_request_unref(request_of_work(action->request));
 	/* What the store has of the chunk may be compared only now. */
 	if (chain == NULL || --chain->aborting > 0)
 		return;
-	inbound_go_on(chain);
-	link_consider(chain);
+	chain_inbound_advance(chain);
+	chain_outbound_consider(chain);
 }
 
 /* The caller has done with the action that it took last. */
@@ -110,7 +110,7 @@ static void current_release(struct chain_env *env)
 /* Between its choice and its execution an action may have become pointless. */
 static bool still_wanted(struct chain_action *action)
 {
-	struct request *r = action->request == NULL ? NULL : request_of(action->request);
+	struct request *r = action->request == NULL ? NULL : request_of_work(action->request);
 	struct chain_chunk *chunk;
 
 	switch (action->kind) {
@@ -125,20 +125,20 @@ static bool still_wanted(struct chain_action *action)
 			action->kind = CHAIN_ABORT;
 			abort_counts(action->chain);
 			if (chunk != NULL)
-				chunk_hold(chunk);
-			request_over(r);
+				chain_chunk_pin(chunk);
+			chain_request_end_silently(r);
 			if (chunk != NULL) {
-				chunk_go_on(chunk);
-				chunk_let_go(chunk);
+				chain_chunk_advance(chunk);
+				chain_chunk_unpin(chunk);
 			}
 		}
 		return true;
-	case CHAIN_SYNC:
+	case CHAIN_FLUSH:
 	case CHAIN_READ:
 		if (r->chain != NULL)
 			return true;
 		r->env->operations--;
-		request_unref(r);
+		chain_request_unref(r);
 		return false;
 	default:
 		return true;
@@ -162,16 +162,16 @@ const struct chain_action *chain_next(struct chain_env *env)
 	return NULL;
 }
 
-void answer(struct chain *chain, const struct chain_source *source,
-	    const struct frame_header *header, uint32_t status, uint64_t version,
-	    struct buf *payload)
+void chain_answer_source(struct chain *chain, const struct chain_source *source,
+			 const struct frame_header *header, uint32_t status, uint64_t version,
+			 struct buf *payload)
 {
 	struct chain_action *action;
 	struct frame_header *h;
 
 	if (source->conn == 0)
 		return;
-	action = action_add(chain->env, CHAIN_ANSWER);
+	action = chain_action_add(chain->env, CHAIN_ANSWER);
 	action->chain = chain;
 	action->conn = source->conn;
 	h = &action->header;
@@ -233,7 +233,7 @@ void chain_env_stop(struct chain_env *env)
 
 	env->stopped = true;
 	DL_FOREACH(env->chains, chain)
-	held_refuse(chain, FRAME_STATUS_NOT_READY, 0);
+	chain_held_refuse(chain, FRAME_STATUS_NOT_READY, 0);
 }
 
 size_t chain_env_operations(const struct chain_env *env)
@@ -255,15 +255,15 @@ void chain_tick(struct chain_env *env)
 	DL_FOREACH(env->chains, chain)
 	{
 		if (retry)
-			retry_requests(chain, false);
-		link_consider(chain);
+			chain_retry_requests(chain, false);
+		chain_outbound_consider(chain);
 	}
 }
 
 /* What the store holds is not certain any more: begin like a member that has just started. */
 static void begin_anew(struct chain *chain)
 {
-	drop_everything(chain, FRAME_STATUS_NOT_READY, FRAME_STATUS_GAP);
+	chain_drop_everything(chain, FRAME_STATUS_NOT_READY, FRAME_STATUS_GAP);
 	chain->outbound.resumable = false;
 }
 
@@ -284,7 +284,7 @@ void chain_store_back(struct chain_env *env)
 
 	env->failed = false;
 	DL_FOREACH(env->chains, chain)
-	link_consider(chain);
+	chain_outbound_consider(chain);
 }
 
 /* ---- one chain ---- */
@@ -310,23 +310,23 @@ void chain_free(struct chain *chain)
 	if (chain == NULL)
 		return;
 	env = chain->env;
-	early_drop(chain, 0);
-	walk_drop(chain);
+	chain_early_drop(chain, 0);
+	chain_walk_drop(chain);
 	chain->walk.copying = false;
-	inbound_lose(chain);
-	held_refuse(chain, 0, 0);
-	drop_queued(chain, 0, 0);
-	drop_pending(chain, 0, 0);
+	chain_inbound_lose(chain);
+	chain_held_refuse(chain, 0, 0);
+	chain_drop_queued(chain, 0, 0);
+	chain_drop_pending(chain, 0, 0);
 	/* What the store still works on goes when it has done so. */
 	while (chain->reading != NULL)
-		request_over(chain->reading);
+		chain_request_end_silently(chain->reading);
 	while (chain->chunks != NULL) {
 		struct chain_chunk *chunk = chain->chunks;
 
-		chunk_hold(chunk);
+		chain_chunk_pin(chunk);
 		while (chunk->queue != NULL)
-			request_over(chunk->queue);
-		chunk_let_go(chunk);
+			chain_request_end_silently(chunk->queue);
+		chain_chunk_unpin(chunk);
 	}
 	DL_DELETE(env->chains, chain);
 	for (size_t i = 0; i < env->ring_count; i++) {
@@ -378,7 +378,7 @@ uint64_t chain_space(struct chain *chain)
 {
 	uint64_t free_bytes = chain->env->ops->free_bytes(chain->env->ctx);
 
-	if (link_strict(chain) && chain->outbound.free_bytes < free_bytes)
+	if (chain_is_strict(chain) && chain->outbound.free_bytes < free_bytes)
 		free_bytes = chain->outbound.free_bytes;
 	return free_bytes;
 }
@@ -388,10 +388,10 @@ void chain_frame(struct chain *chain, const struct chain_source *source,
 {
 	uint32_t status = EACCES;
 
-	if (early_keep(chain, source, header, payload))
+	if (chain_early_keep(chain, source, header, payload))
 		return;
 	if (source->server_id == 0 && frame_is_update(header->op) &&
-	    fence_refuses(chain->env, header->client_id)) {
+	    chain_fence_refuses(chain->env, header->client_id)) {
 		status = FRAME_STATUS_FENCED;
 	} else if (!chain_is_member(chain)) {
 		status = FRAME_STATUS_NOT_MINE;
@@ -406,21 +406,21 @@ void chain_frame(struct chain *chain, const struct chain_source *source,
 		status = FRAME_STATUS_NOT_READY;
 	} else if ((frame_is_update(header->op) || header->op == FRAME_FLUSH) &&
 		   ((header->flags & FRAME_FORWARD) != 0) == (source->server_id != 0)) {
-		update_arrived(chain, source, header, payload);
+		chain_update_arrived(chain, source, header, payload);
 		return;
 	} else if (header->op == FRAME_LIST) {
 		buf_unref(payload);
-		list_arrived(chain, source, header);
+		chain_list_arrived(chain, source, header);
 		return;
 	} else if (frame_is_read(header->op)) {
 		buf_unref(payload);
-		read_arrived(chain, source, header);
+		chain_read_arrived(chain, source, header);
 		return;
 	} else if (header->op >= FRAME_SYNC_COMPARE && header->op <= FRAME_SYNC_END) {
-		sync_arrived(chain, source, header, payload);
+		chain_inbound_arrived(chain, source, header, payload);
 		return;
 	}
-	answer(chain, source, header, status, 0, NULL);
+	chain_answer_source(chain, source, header, status, 0, NULL);
 	buf_unref(payload);
 }
 
@@ -441,7 +441,7 @@ struct chain_counts chain_count(const struct chain *chain)
 	counts.queued = chain->queued;
 	counts.pending = chain->pending_count;
 	counts.held = chain->held_count;
-	counts.strict = link_strict(chain);
+	counts.strict = chain_is_strict(chain);
 	counts.walking = chain->walk.catchup != NULL;
 	counts.damaged = chain->walk.damaged;
 	counts.outdated = chain->copy.outdated;

@@ -76,8 +76,9 @@ struct chain_source {
 
 /* A request inside the member. What stands here is for the caller to read. */
 struct chain_work {
-	uint8_t op; /* enum frame_op */
-	bool sync;
+	uint8_t op;   /* enum frame_op */
+	bool flush;   /* FRAME_SYNC: durable before the answer */
+	bool verify;  /* FRAME_VERIFY */
 	bool closing; /* FRAME_CLOSING */
 	struct chunk_key key;
 	uint32_t offset, length; /* WRITE: payload bytes; READ, PUNCH: range */
@@ -96,24 +97,24 @@ enum chain_action_kind {
 	CHAIN_PREPARE,   /* store_prepare() of request, then chain_prepared() */
 	CHAIN_COMMIT,    /* store_commit(), then chain_committed() at once */
 	CHAIN_ABORT,     /* store_abort() of a prepared one; no event */
-	CHAIN_SYNC,      /* store_sync() of request->key, then chain_synced() */
+	CHAIN_FLUSH,     /* store_sync() of request->key, then chain_flushed() */
 	CHAIN_READ,      /* read [offset, offset+length), then chain_read_done() */
-	CHAIN_REMOVE,    /* store_remove() of request->keys, then chain_removed() */
+	CHAIN_REMOVE,    /* store_remove() of request->keys, then chain_remove_done() */
 	CHAIN_WALK_READ, /* read verified what key, offset, range of header say, then
-			  * chain_walk_read() with serial */
+			  * chain_walk_read_done() with serial */
 	CHAIN_SEND,      /* header and payload over conn, to the successor */
 	CHAIN_ANSWER,    /* header and payload over conn, to who asked */
 	CHAIN_TROUBLE,   /* an operation of the store failed: check it, and if it is down say
 			  * chain_store_failed() until it is back */
-	CHAIN_SYNC_ALL,  /* all that was ever committed in the partition of header.key is to be on
-			  * stable storage, also by earlier processes; then chain_all_synced() with
+	CHAIN_FLUSH_ALL, /* all that was ever committed in the partition of header.key is to be on
+			  * stable storage, also by earlier processes; then chain_all_flushed() with
 			  * serial */
 	CHAIN_REPORT,    /* to the master: report, for header.epoch and the target in header.arg */
 };
 
 enum chain_report {
-	CHAIN_SYNCED = 1, /* the successor has everything and is waited for */
-	CHAIN_UNFIT,      /* this member has to be made equal before it may go on in-sync */
+	CHAIN_CAUGHT_UP = 1, /* the successor has everything and is waited for */
+	CHAIN_UNFIT,         /* this member has to be made equal before it may go on in-sync */
 };
 
 struct chain_action {
@@ -202,7 +203,7 @@ void chain_answer(struct chain *chain, uint64_t conn, const struct frame_header 
 uint64_t chain_space(struct chain *chain);
 uint64_t chain_probe(struct chain *chain);
 /* Chunks were removed here by order of the master. */
-void chain_gone(struct chain *chain, const struct chunk_key *keys, size_t count);
+void chain_chunks_removed(struct chain *chain, const struct chunk_key *keys, size_t count);
 
 /* ---- results of actions ---- */
 
@@ -210,14 +211,14 @@ void chain_gone(struct chain *chain, const struct chunk_key *keys, size_t count)
  * same. */
 void chain_prepared(struct chain_work *request, int error, bool touched);
 void chain_committed(struct chain_work *request, int error, bool touched);
-void chain_synced(struct chain_work *request, int error);
+void chain_flushed(struct chain_work *request, int error);
 /* @payload (taken over) has what was read; length may be less than asked. */
 void chain_read_done(struct chain_work *request, int error, struct buf *payload, uint64_t version);
-void chain_removed(struct chain_work *request, int error);
-void chain_all_synced(struct chain_env *env, uint64_t serial, int error);
+void chain_remove_done(struct chain_work *request, int error);
+void chain_all_flushed(struct chain_env *env, uint64_t serial, int error);
 /* Takes over @buf: start is 0, length what was asked, checksums filled in. */
-void chain_walk_read(struct chain_env *env, uint64_t serial, int error, struct buf *buf,
-		     uint32_t offset);
+void chain_walk_read_done(struct chain_env *env, uint64_t serial, int error, struct buf *buf,
+			  uint32_t offset);
 
 /* ---- for logs and tests ---- */
 

@@ -65,31 +65,32 @@ static void find_roles(struct chain *chain)
 
 static void leave(struct chain *chain)
 {
-	drop_everything(chain, FRAME_STATUS_NOT_MINE, FRAME_STATUS_NOT_MINE);
+	chain_drop_everything(chain, FRAME_STATUS_NOT_MINE, FRAME_STATUS_NOT_MINE);
 	chain->copy.state = COPY_WHOLE;
 }
 
 /* ---- what was said before its time ---- */
 
-void early_drop(struct chain *chain, uint32_t status)
+void chain_early_drop(struct chain *chain, uint32_t status)
 {
 	if (chain->early.source.conn == 0)
 		return;
 	if (status != 0)
-		answer(chain, &chain->early.source, &chain->early.header, status, 0, NULL);
+		chain_answer_source(chain, &chain->early.source, &chain->early.header, status, 0,
+				    NULL);
 	buf_unref(chain->early.payload);
 	memset(&chain->early, 0, sizeof(chain->early));
 }
 
 /* The predecessor has heard of the change before us. It begins with one question, which is kept
  * until we have heard, too. */
-bool early_keep(struct chain *chain, const struct chain_source *source,
-		const struct frame_header *header, struct buf *payload)
+bool chain_early_keep(struct chain *chain, const struct chain_source *source,
+		      const struct frame_header *header, struct buf *payload)
 {
 	if (header->op != FRAME_SYNC_COMPARE || (header->flags & FRAME_FORWARD) == 0 ||
 	    source->server_id == 0 || header->epoch <= chain->config.epoch)
 		return false;
-	early_drop(chain, FRAME_STATUS_EPOCH);
+	chain_early_drop(chain, FRAME_STATUS_EPOCH);
 	chain->early.source = *source;
 	chain->early.header = *header;
 	chain->early.payload = payload;
@@ -120,19 +121,19 @@ static void outdated(struct chain *chain, uint64_t epoch, const char *of)
 			  of, chain->pool, chain->partition, (unsigned long long)epoch);
 }
 
-void outdated_found(struct chain *chain)
+void chain_outdated_found(struct chain *chain)
 {
 	outdated(chain, chain->config.epoch, "chunks");
 }
 
-bool chunk_is_later(struct chain *chain, const struct chunk_key *key)
+bool chain_chunk_is_later(struct chain *chain, const struct chunk_key *key)
 {
 	struct chunk_info info;
 
 	if (chain->env->ops->store.info(chain->env->ctx, key, &info) < 0 || !info.exists ||
 	    info.epoch <= chain->config.epoch)
 		return false;
-	outdated_found(chain);
+	chain_outdated_found(chain);
 	return true;
 }
 
@@ -201,14 +202,14 @@ static void settle_readiness(struct chain *chain, const struct chain_config *old
 	/* Parts of our copy are the dead predecessor's: another member goes first, and makes us
 	 * whole again. If there is none, ours still has all that was ever answered. */
 	if (chain->role.head && chain->copy.state != COPY_WHOLE)
-		chain->copy.state = report_unfit(chain) ? COPY_UNFIT : COPY_WHOLE;
+		chain->copy.state = chain_report_unfit(chain) ? COPY_UNFIT : COPY_WHOLE;
 }
 
 void chain_configure(struct chain *chain, const struct chain_config *config)
 {
 	const struct chain_config old = chain->config;
 	bool was_head = chain->role.head, was_member = chain_is_member(chain);
-	bool was_in_sync = chain->role.in_sync, was_strict = link_strict(chain);
+	bool was_in_sync = chain->role.in_sync, was_strict = chain_is_strict(chain);
 	int old_next = chain->role.next;
 
 	if (is_outdated(chain, config))
@@ -236,27 +237,27 @@ void chain_configure(struct chain *chain, const struct chain_config *config)
 	chain->outbound.resumable = precedes(chain, &old, old_next, was_strict);
 	/* Frames of the old epoch are refused for their epoch, and because of this. */
 	if (!FAULTY(NO_EPOCH_CHECK))
-		inbound_lose(chain);
+		chain_inbound_lose(chain);
 	/* What we have committed is not known to be the chain's any more: those who come before us
 	 * now need not have it, nor do those behind us what they have not answered. */
 	if (!chain->role.in_sync || (!chain->role.head && !follows(chain, &old))) {
-		drop_pending(chain, FRAME_STATUS_EPOCH, 0);
+		chain_drop_pending(chain, FRAME_STATUS_EPOCH, 0);
 		chain->outbound.ready = false;
 	}
 	/* Those who come before us now have what was begun here, or nobody does: then we are the
 	 * head, and it is ours to give to the others. The rest was answered to nobody. */
 	if (!was_head && (chain->role.head || follows(chain, &old)) && chain->role.in_sync)
-		drop_not_begun(chain, FRAME_STATUS_EPOCH);
+		chain_drop_not_begun(chain, FRAME_STATUS_EPOCH);
 	else if (!was_head || !chain->role.head)
-		drop_queued(chain, FRAME_STATUS_EPOCH, 0);
+		chain_drop_queued(chain, FRAME_STATUS_EPOCH, 0);
 	if (!was_head || !chain->role.head)
-		held_refuse(chain, FRAME_STATUS_EPOCH, 0);
+		chain_held_refuse(chain, FRAME_STATUS_EPOCH, 0);
 	/* Only now, since it may be that nobody has to be waited for. */
 	chain->outbound.conn = 0; /* the caller says which one it is now */
-	link_reset(chain);
-	if (!link_strict(chain)) {
-		pending_go_on(chain);
-		held_accept(chain);
+	chain_outbound_reset(chain);
+	if (!chain_is_strict(chain)) {
+		chain_pending_advance(chain);
+		chain_held_accept(chain);
 	}
 	early_arrive(chain);
 }

@@ -6,13 +6,13 @@
  * answered here. */
 #include "chunkserver/chain/internal.h"
 
-bool fence_refuses(const struct chain_env *env, uint64_t client_id)
+bool chain_fence_refuses(const struct chain_env *env, uint64_t client_id)
 {
 	return env->sessions != NULL && cluster_map_session_over(env->sessions, client_id) &&
 	       !FAULTY(ACCEPT_FENCED);
 }
 
-void fence_count(struct request *r)
+void chain_fence_count(struct request *r)
 {
 	if (r->fenced || r->dropped || r->env->sessions == NULL || !frame_is_update(r->work.op) ||
 	    !cluster_map_session_over(r->env->sessions, r->work.client_id))
@@ -21,7 +21,7 @@ void fence_count(struct request *r)
 	r->env->fenced++;
 }
 
-void fence_uncount(struct request *r)
+void chain_fence_uncount(struct request *r)
 {
 	if (r->fenced)
 		r->env->fenced--;
@@ -41,9 +41,9 @@ static void fence_held(struct chain *chain)
 
 	DL_FOREACH_SAFE2(chain->held, r, next, chain_next)
 	{
-		fence_count(r);
+		chain_fence_count(r);
 		if (r->fenced && not_begun(r) && !FAULTY(ACCEPT_FENCED))
-			request_refuse(r, FRAME_STATUS_FENCED, 0);
+			chain_request_refuse(r, FRAME_STATUS_FENCED, 0);
 	}
 }
 
@@ -52,20 +52,20 @@ static void fence_chunk(struct chain_chunk *chunk)
 	struct request *r, *next;
 	bool dropped = false;
 
-	chunk_hold(chunk);
+	chain_chunk_pin(chunk);
 	DL_FOREACH(chunk->pending, r)
-	fence_count(r);
+	chain_fence_count(r);
 	DL_FOREACH_SAFE(chunk->queue, r, next)
 	{
-		fence_count(r);
+		chain_fence_count(r);
 		if (!r->fenced || !not_begun(r) || FAULTY(ACCEPT_FENCED))
 			continue;
-		request_refuse(r, FRAME_STATUS_FENCED, 0);
+		chain_request_refuse(r, FRAME_STATUS_FENCED, 0);
 		dropped = true;
 	}
 	if (dropped)
-		chunk_go_on(chunk);
-	chunk_let_go(chunk);
+		chain_chunk_advance(chunk);
+	chain_chunk_unpin(chunk);
 }
 
 void chain_env_sessions(struct chain_env *env, struct cluster_map *map)

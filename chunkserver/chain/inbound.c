@@ -14,7 +14,7 @@ static struct log_rate bad_rate;
 
 /* ---- damaged chunks ---- */
 
-void suspect_add(struct chain *chain, const struct chunk_key *key)
+void chain_suspect_add(struct chain *chain, const struct chunk_key *key)
 {
 	for (unsigned i = 0; i < chain->copy.suspect_count; i++)
 		if (chunk_key_equal(&chain->copy.suspects[i], key))
@@ -23,13 +23,13 @@ void suspect_add(struct chain *chain, const struct chunk_key *key)
 		chain->copy.suspects[chain->copy.suspect_count++] = *key;
 }
 
-void damage_found(struct chain *chain, const struct chunk_key *key)
+void chain_damage_found(struct chain *chain, const struct chunk_key *key)
 {
-	suspect_add(chain, key);
+	chain_suspect_add(chain, key);
 	/* What comes from the predecessor now would find the damage again: it has to compare. */
 	if (!chain->role.head)
 		chain->inbound.ready = false;
-	(void)report_unfit(chain);
+	(void)chain_report_unfit(chain);
 }
 
 static void suspect_remove(struct chain *chain, const struct chunk_key *key)
@@ -59,27 +59,27 @@ static void drop_held_forwards(struct chain *chain)
 
 	DL_FOREACH_SAFE2(chain->held, r, next, chain_next)
 	if (r->source.server_id != 0)
-		request_over(r);
+		chain_request_end_silently(r);
 }
 
-void inbound_end_refuse(struct chain *chain)
+void chain_inbound_end_refuse(struct chain *chain)
 {
 	if (chain->inbound.end.wanted)
-		answer(chain, &chain->inbound.end.source, &chain->inbound.end.header,
-		       FRAME_STATUS_GAP, 0, NULL);
+		chain_answer_source(chain, &chain->inbound.end.source, &chain->inbound.end.header,
+				    FRAME_STATUS_GAP, 0, NULL);
 	chain->inbound.end.wanted = false;
 }
 
-void inbound_lose(struct chain *chain)
+void chain_inbound_lose(struct chain *chain)
 {
 	struct inbound_compare *c = chain->inbound.compare;
 
 	chain->inbound.state = INBOUND_LOST;
 	chain->inbound.conn = 0;
-	inbound_end_refuse(chain);
+	chain_inbound_end_refuse(chain);
 	chain->inbound.end.flush_serial = 0;
 	if (c != NULL)
-		answer(chain, &c->source, &c->header, FRAME_STATUS_GAP, 0, NULL);
+		chain_answer_source(chain, &c->source, &c->header, FRAME_STATUS_GAP, 0, NULL);
 	free(c);
 	chain->inbound.compare = NULL;
 	drop_held_forwards(chain);
@@ -88,29 +88,29 @@ void inbound_lose(struct chain *chain)
 void chain_source_lost(struct chain *chain, uint64_t conn)
 {
 	if (conn != 0 && chain->inbound.conn == conn)
-		inbound_lose(chain);
+		chain_inbound_lose(chain);
 	if (conn != 0 && chain->early.source.conn == conn)
-		early_drop(chain, 0);
+		chain_early_drop(chain, 0);
 }
 
-void inbound_changed(struct chain *chain)
+void chain_inbound_changed(struct chain *chain)
 {
 	chain->inbound.changed = true;
 	chain->outbound.ready = false;
 	chain->outbound.resumable = false;
 	if (chain->outbound.link == CHAIN_LINK_UP || chain->outbound.link == CHAIN_LINK_COMPARING)
-		link_set(chain, CHAIN_LINK_WAIT);
+		chain_outbound_set(chain, CHAIN_LINK_WAIT);
 }
 
 static void begin(struct chain *chain, uint64_t conn)
 {
-	inbound_lose(chain);
+	chain_inbound_lose(chain);
 	chain->inbound.state = INBOUND_SYNCING;
 	chain->inbound.conn = conn;
 	chain->inbound.ready = false;
 	chain->inbound.changed = false;
 	/* What waits for space would be waited for: it will come again. */
-	retry_requests(chain, true);
+	chain_retry_requests(chain, true);
 }
 
 /* ---- SYNC_COMPARE ---- */
@@ -133,7 +133,7 @@ static void compare_answer(struct chain *chain, uint32_t status)
 			block_checksums(buf->data, 0, bytes, buf->crcs);
 		}
 	}
-	answer(chain, &c->source, &c->header, status, 0, buf);
+	chain_answer_source(chain, &c->source, &c->header, status, 0, buf);
 	buf_unref(buf);
 	free(c);
 }
@@ -141,30 +141,30 @@ static void compare_answer(struct chain *chain, uint32_t status)
 static void compare_failed(struct chain *chain, int error)
 {
 	if (error == -EIO)
-		trouble(chain);
+		chain_trouble(chain);
 	else if (error == -ESTALE)
-		outdated_found(chain);
+		chain_outdated_found(chain);
 	compare_answer(chain, FRAME_STATUS_NOT_READY);
-	inbound_lose(chain);
+	chain_inbound_lose(chain);
 }
 
 static void remove_keys(struct chain *chain, const struct chain_source *source,
 			const struct frame_header *header, const struct chunk_key *keys,
 			uint32_t count)
 {
-	struct request *r = request_new(chain, source, header, NULL);
+	struct request *r = chain_request_new(chain, source, header, NULL);
 
 	r->work.keys = chain_alloc(count * sizeof(*keys));
 	memcpy(r->work.keys, keys, count * sizeof(*keys));
 	r->work.key_count = count;
 	for (uint32_t i = 0; i < count; i++)
-		drop_chunk_pending(chain, &keys[i]);
+		chain_drop_chunk_pending(chain, &keys[i]);
 	r->state = REQUEST_READING;
 	r->waiting = true;
 	r->work.epoch = chain->config.epoch;
 	chain->removals++;
 	DL_APPEND2(chain->reading, r, chain_prev, chain_next);
-	gone_go_on(chain);
+	chain_inbound_removals_advance(chain);
 }
 
 static bool in_range(const struct sync_compare *compare, const struct chunk_key *key)
@@ -175,7 +175,7 @@ static bool in_range(const struct sync_compare *compare, const struct chunk_key 
 	       sync_key_compare(inner, compare->to) <= 0;
 }
 
-bool inbound_compares(const struct chain *chain, const struct chunk_key *key)
+bool chain_inbound_compares(const struct chain *chain, const struct chunk_key *key)
 {
 	return chain->inbound.compare != NULL && in_range(&chain->inbound.compare->compare, key);
 }
@@ -195,7 +195,7 @@ static bool range_busy(const struct chain *chain, const struct sync_compare *com
 static bool keys_busy(struct chain *chain, const struct chain_work *request)
 {
 	for (uint32_t i = 0; i < request->key_count; i++) {
-		const struct chain_chunk *chunk = chunk_find(chain, &request->keys[i]);
+		const struct chain_chunk *chunk = chain_chunk_find(chain, &request->keys[i]);
 
 		if (chunk != NULL && chunk->queue != NULL)
 			return true;
@@ -203,7 +203,7 @@ static bool keys_busy(struct chain *chain, const struct chain_work *request)
 	return false;
 }
 
-void gone_go_on(struct chain *chain)
+void chain_inbound_removals_advance(struct chain *chain)
 {
 	struct request *r;
 
@@ -212,7 +212,7 @@ void gone_go_on(struct chain *chain)
 		if (!r->waiting || keys_busy(chain, &r->work))
 			continue;
 		r->waiting = false;
-		operation_add(r, CHAIN_REMOVE);
+		chain_operation_add(r, CHAIN_REMOVE);
 	}
 }
 
@@ -235,12 +235,12 @@ static bool remove_extra(struct chain *chain)
 	}
 	if (n == 0)
 		return true;
-	inbound_changed(chain);
+	chain_inbound_changed(chain);
 	remove_keys(chain, &nobody, &c->header, keys, (uint32_t)n);
 	return false;
 }
 
-void inbound_go_on(struct chain *chain)
+void chain_inbound_advance(struct chain *chain)
 {
 	struct inbound_compare *c = chain->inbound.compare;
 	int rc;
@@ -265,35 +265,35 @@ void inbound_go_on(struct chain *chain)
 		chain->inbound.compare->removing = true;
 }
 
-void chain_removed(struct chain_work *request, int error)
+void chain_remove_done(struct chain_work *request, int error)
 {
-	struct request *r = request_of(request);
+	struct request *r = request_of_work(request);
 	struct chain *chain = r->chain;
 
 	r->env->operations--;
 	if (chain != NULL && r->source.conn != 0) {
 		if (error == 0)
-			chain_gone(chain, r->work.keys, r->work.key_count);
+			chain_chunks_removed(chain, r->work.keys, r->work.key_count);
 		else
-			trouble(chain);
-		request_end(r, error == 0 ? FRAME_OK : FRAME_STATUS_NOT_READY, NULL);
+			chain_trouble(chain);
+		chain_request_end(r, error == 0 ? FRAME_OK : FRAME_STATUS_NOT_READY, NULL);
 	} else if (chain != NULL) {
-		request_over(r);
+		chain_request_end_silently(r);
 		if (error == -EIO)
-			trouble(chain);
+			chain_trouble(chain);
 		if (chain->inbound.compare != NULL && chain->inbound.compare->removing) {
 			chain->inbound.compare->removing = false;
 			if (error != 0)
 				compare_failed(chain, error);
 			else
-				inbound_go_on(chain);
+				chain_inbound_advance(chain);
 		}
 	}
-	request_unref(r);
+	chain_request_unref(r);
 	if (chain == NULL || chain->removals > 0)
 		return;
-	inbound_go_on(chain);
-	link_consider(chain);
+	chain_inbound_advance(chain);
+	chain_outbound_consider(chain);
 }
 
 static uint32_t compare_range(struct chain *chain, const struct chain_source *source,
@@ -315,7 +315,7 @@ static uint32_t compare_range(struct chain *chain, const struct chain_source *so
 	c->source = *source;
 	c->header = *header;
 	chain->inbound.compare = c;
-	inbound_go_on(chain);
+	chain_inbound_advance(chain);
 	return FRAME_OK;
 }
 
@@ -336,7 +336,7 @@ static uint32_t compare_gone(struct chain *chain, const struct chain_source *sou
 					     .partition = chain->partition,
 					     .file_id = gone[i].file_id,
 					     .index = gone[i].index};
-		if (chunk_is_later(chain, &keys[i]))
+		if (chain_chunk_is_later(chain, &keys[i]))
 			return FRAME_STATUS_NOT_READY;
 	}
 	remove_keys(chain, source, header, keys, (uint32_t)count);
@@ -369,13 +369,13 @@ static uint32_t compare_blocks(struct chain *chain, const struct chain_source *s
 	rc = sync_blocks_differ(&ops->store, chain->env->ctx, &key, blocks, is_suspect(chain, &key),
 				buf->data);
 	if (rc < 0) {
-		trouble(chain);
+		chain_trouble(chain);
 		goto out;
 	}
 	buf->start = 0;
 	buf->length = bytes;
 	block_checksums(buf->data, 0, bytes, buf->crcs);
-	answer(chain, source, header, FRAME_OK, 0, buf);
+	chain_answer_source(chain, source, header, FRAME_OK, 0, buf);
 	status = FRAME_OK;
 out:
 	buf_unref(buf);
@@ -390,15 +390,15 @@ static uint32_t resume_arrived(struct chain *chain, const struct chain_source *s
 {
 	if (!chain->inbound.ready && !FAULTY(RESUME_UNEQUAL))
 		return FRAME_STATUS_GAP;
-	inbound_lose(chain);
+	chain_inbound_lose(chain);
 	chain->inbound.state = INBOUND_DONE;
 	chain->inbound.conn = source->conn;
 	chain->inbound.ready = true;
 	chain->inbound.end.wanted = true;
 	chain->inbound.end.source = *source;
 	chain->inbound.end.header = *header;
-	link_consider(chain);
-	inbound_end_answer(chain);
+	chain_outbound_consider(chain);
+	chain_inbound_end_answer(chain);
 	return FRAME_OK;
 }
 
@@ -448,26 +448,26 @@ static uint32_t copy_arrived(struct chain *chain, const struct chain_source *sou
 	      info.epoch > chain->config.epoch)))
 		return EINVAL;
 	/* The predecessor's copy has them, or they were never answered to anyone. */
-	drop_chunk_pending(chain, &header->key);
-	rc = chunk_make(chain, &header->key, &chunk);
+	chain_drop_chunk_pending(chain, &header->key);
+	rc = chain_chunk_get(chain, &header->key, &chunk);
 	if (rc < 0 && rc != -EBADMSG) {
 		if (rc != -ESTALE)
-			trouble(chain);
+			chain_trouble(chain);
 		return FRAME_STATUS_NOT_READY;
 	}
 	if (rc < 0)
 		return EIO;
-	r = request_new(chain, source, header, payload == NULL ? NULL : buf_ref(payload));
+	r = chain_request_new(chain, source, header, payload == NULL ? NULL : buf_ref(payload));
 	if (chain->copy.state == COPY_WHOLE)
 		chain->copy.state = COPY_MIXED;
 	/* Updates may follow it at once. */
 	if (header->op == FRAME_SYNC_COMMIT)
 		chunk->last = info.version;
-	queue_request(chunk, r);
+	chain_update_queue(chunk, r);
 	return FRAME_OK;
 }
 
-void inbound_complete(struct request *r)
+void chain_inbound_complete(struct request *r)
 {
 	struct chain *chain = r->chain;
 	struct chain_chunk *chunk = r->chunk;
@@ -482,32 +482,33 @@ void inbound_complete(struct request *r)
 	if (rc == 0) {
 		chunk->committed = chunk->last = info.version;
 		suspect_remove(chain, &key);
-		inbound_changed(chain);
-		request_end(r, FRAME_OK, NULL);
+		chain_inbound_changed(chain);
+		chain_request_end(r, FRAME_OK, NULL);
 		return;
 	}
 	if (rc == -EIO)
-		trouble(chain);
+		chain_trouble(chain);
 	if (log_rate_ok(&bad_rate, 5))
 		log_warn("copy not completed pool=%u partition=%u chunk=%llu/%u error=%d",
 			 chain->pool, chain->partition, (unsigned long long)key.file_id, key.index,
 			 rc);
-	inbound_end_refuse(chain);
+	chain_inbound_end_refuse(chain);
 	/* With those that have followed it. */
-	drop_from(r, FRAME_STATUS_NOT_READY, FRAME_STATUS_NOT_READY);
-	inbound_lose(chain);
+	chain_drop_from(r, FRAME_STATUS_NOT_READY, FRAME_STATUS_NOT_READY);
+	chain_inbound_lose(chain);
 }
 
 /* ---- SYNC_END ---- */
 
-void inbound_end_answer(struct chain *chain)
+void chain_inbound_end_answer(struct chain *chain)
 {
 	if (!chain->inbound.end.wanted || chain->inbound.end.uncommitted > 0 ||
 	    chain->inbound.end.unanswered > 0 || chain->inbound.end.flush_serial != 0 ||
-	    link_holds(chain))
+	    chain_holds_updates(chain))
 		return;
 	chain->inbound.end.wanted = false;
-	answer(chain, &chain->inbound.end.source, &chain->inbound.end.header, FRAME_OK, 0, NULL);
+	chain_answer_source(chain, &chain->inbound.end.source, &chain->inbound.end.header, FRAME_OK,
+			    0, NULL);
 }
 
 /* Equal from now on. */
@@ -516,11 +517,11 @@ static void inbound_done(struct chain *chain)
 	chain->inbound.state = INBOUND_DONE;
 	chain->inbound.ready = true;
 	chain->copy.state = COPY_WHOLE;
-	link_consider(chain);
-	inbound_end_answer(chain);
+	chain_outbound_consider(chain);
+	chain_inbound_end_answer(chain);
 }
 
-void chain_all_synced(struct chain_env *env, uint64_t serial, int error)
+void chain_all_flushed(struct chain_env *env, uint64_t serial, int error)
 {
 	struct chain *chain;
 
@@ -535,15 +536,15 @@ void chain_all_synced(struct chain_env *env, uint64_t serial, int error)
 		inbound_done(chain);
 		return;
 	}
-	trouble(chain);
-	inbound_lose(chain);
+	chain_trouble(chain);
+	chain_inbound_lose(chain);
 }
 
 /* What was flushed while this member was away, or what it holds by copies, counts as durable at all
  * members from now on. So it has to be, whoever wrote it here. */
-static void sync_everything(struct chain *chain)
+static void flush_everything(struct chain *chain)
 {
-	struct chain_action *action = action_add(chain->env, CHAIN_SYNC_ALL);
+	struct chain_action *action = chain_action_add(chain->env, CHAIN_FLUSH_ALL);
 
 	chain->inbound.end.flush_serial = ++chain->env->last_id;
 	chain->env->operations++;
@@ -552,13 +553,13 @@ static void sync_everything(struct chain *chain)
 	action->header.key = (struct chunk_key){.pool = chain->pool, .partition = chain->partition};
 }
 
-void inbound_end_go_on(struct chain *chain)
+void chain_inbound_end_advance(struct chain *chain)
 {
 	if (chain->inbound.state != INBOUND_SYNCING || !chain->inbound.end.wanted ||
 	    chain->inbound.end.flush_serial != 0)
 		return;
 	if ((!chain->role.in_sync || chain->inbound.changed) && !FAULTY(NO_SYNC_AT_END))
-		sync_everything(chain);
+		flush_everything(chain);
 	else
 		inbound_done(chain);
 }
@@ -566,7 +567,7 @@ void inbound_end_go_on(struct chain *chain)
 static void wait_for_one(struct chain *chain, struct request *r)
 {
 	/* Who is not waited for is compared before it is taken to have anything. */
-	if (!link_strict(chain))
+	if (!chain_is_strict(chain))
 		return;
 	r->end_waits = true;
 	chain->inbound.end.unanswered++;
@@ -604,12 +605,12 @@ static uint32_t end_arrived(struct chain *chain, const struct chain_source *sour
 	chain->inbound.end.header = *header;
 	wait_for_queues(chain);
 	if (chain->inbound.end.uncommitted == 0)
-		inbound_end_go_on(chain);
+		chain_inbound_end_advance(chain);
 	return FRAME_OK;
 }
 
-void sync_arrived(struct chain *chain, const struct chain_source *source,
-		  const struct frame_header *header, struct buf *payload)
+void chain_inbound_arrived(struct chain *chain, const struct chain_source *source,
+			   const struct frame_header *header, struct buf *payload)
 {
 	uint32_t status;
 
@@ -624,7 +625,7 @@ void sync_arrived(struct chain *chain, const struct chain_source *source,
 	else
 		status = copy_arrived(chain, source, header, payload);
 	if (status != FRAME_OK)
-		answer(chain, source, header, status, 0, NULL);
+		chain_answer_source(chain, source, header, status, 0, NULL);
 	if (status == EINVAL && log_rate_ok(&bad_rate, 5))
 		log_warn("bad frame from predecessor op=%s pool=%u partition=%u",
 			 frame_op_name(header->op), chain->pool, chain->partition);

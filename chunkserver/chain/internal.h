@@ -116,14 +116,15 @@ struct chain_copy {
 /* The link to the successor. */
 struct chain_outbound {
 	enum chain_link link;
-	uint64_t conn;  /* 0: none */
-	bool ready;     /* was up since this member began, and the copy only changed by updates */
-	bool altered;   /* not so any more, which the link is to be told: see copy_altered() */
-	bool strict;    /* a syncing successor has everything, and is waited for in this epoch */
-	bool resumable; /* it has been equal before, as far as we know: no walk is needed */
-	uint64_t resume_id;           /* of the question whether that is so; 0: not asked */
+	uint64_t conn; /* 0: none */
+	bool ready;    /* was up since this member began, and the copy only changed by updates */
+	bool altered;  /* not so any more, which the link is to be told: see chain_copy_altered() */
+	bool strict;   /* a syncing successor has everything, and is waited for in this epoch */
+	bool resumable;     /* it has been equal before, as far as we know: no walk is needed */
+	uint64_t resume_id; /* of the question whether that is so; 0: not asked */
 	unsigned removals_unanswered; /* notices of removal that it may not have got */
-	uint64_t tell_until_ns; /* the successor hears of removals until then, see chain_gone() */
+	uint64_t
+		tell_until_ns; /* the successor hears of removals until then, see chain_chunks_removed() */
 	uint64_t retry_at_ns, backoff_ns;
 	uint64_t free_bytes; /* of the members from the successor on, as told last */
 	uint64_t probe_id;   /* of the PING that asks for news of that; 0: none */
@@ -236,93 +237,94 @@ struct chain_env {
 /* Zeroed; these two end the process when there is no memory. */
 void *chain_alloc(size_t size);
 void chain_table_add(struct table *table, struct table_node *node, uint64_t hash);
-struct chain_action *action_add(struct chain_env *env, enum chain_action_kind kind);
+struct chain_action *chain_action_add(struct chain_env *env, enum chain_action_kind kind);
 /* Of an operation of the store on the request, which is counted until its result. */
-void operation_add(struct request *r, enum chain_action_kind kind);
-void trouble(struct chain *chain);
-void answer(struct chain *chain, const struct chain_source *source,
-	    const struct frame_header *header, uint32_t status, uint64_t version,
-	    struct buf *payload);
+void chain_operation_add(struct request *r, enum chain_action_kind kind);
+void chain_trouble(struct chain *chain);
+void chain_answer_source(struct chain *chain, const struct chain_source *source,
+			 const struct frame_header *header, uint32_t status, uint64_t version,
+			 struct buf *payload);
 
 /* ---- configure.c ---- */
 bool chain_is_member(const struct chain *chain);
 /* True: the frame is of an epoch that we have not heard of yet, and waits until we have; then
  * @payload is taken over. */
-bool early_keep(struct chain *chain, const struct chain_source *source,
-		const struct frame_header *header, struct buf *payload);
+bool chain_early_keep(struct chain *chain, const struct chain_source *source,
+		      const struct frame_header *header, struct buf *payload);
 /* Something here is of a later epoch than the chain: see chain_configure(). */
-void outdated_found(struct chain *chain);
-/* The chunk is; then outdated_found(). One that cannot be read is not. */
-bool chunk_is_later(struct chain *chain, const struct chunk_key *key);
+void chain_outdated_found(struct chain *chain);
+/* The chunk is; then chain_outdated_found(). One that cannot be read is not. */
+bool chain_chunk_is_later(struct chain *chain, const struct chunk_key *key);
 /* @status 0: without answer. */
-void early_drop(struct chain *chain, uint32_t status);
+void chain_early_drop(struct chain *chain, uint32_t status);
 
 /* ---- request.c ---- */
-struct request *request_new(struct chain *chain, const struct chain_source *source,
-			    const struct frame_header *header, struct buf *payload);
-void request_unref(struct request *r);
+struct request *chain_request_new(struct chain *chain, const struct chain_source *source,
+				  const struct frame_header *header, struct buf *payload);
+void chain_request_unref(struct request *r);
 /* Begins its operation outside of any chunk's queue. */
-void request_reads(struct request *r, enum chain_action_kind kind);
-void header_of(const struct request *r, struct frame_header *header);
+void chain_request_begin_reading(struct request *r, enum chain_action_kind kind);
+void chain_request_fill_header(const struct request *r, struct frame_header *header);
 /* Answers everyone who waits for the request and takes it off its lists, which may free its chunk,
  * and the request unless someone else has a reference. */
-void request_end(struct request *r, uint32_t status, struct buf *payload);
-void request_over(struct request *r); /* the same without answer */
+void chain_request_end(struct request *r, uint32_t status, struct buf *payload);
+void chain_request_end_silently(struct request *r); /* the same without answer */
 /* The same with a status for clients and one for the predecessor; 0: no answer. While the store
  * works on it it stays in its chunk's queue, dropped. */
-void request_refuse(struct request *r, uint32_t for_client, uint32_t for_server);
+void chain_request_refuse(struct request *r, uint32_t for_client, uint32_t for_server);
 /* The same when its chunk has been removed: to the predecessor it is done. */
-void request_removed(struct request *r);
-void request_wait(struct request *r, const struct chain_source *source); /* one more asks for it */
+void chain_request_end_removed(struct request *r);
+void chain_request_add_waiter(struct request *r,
+			      const struct chain_source *source); /* one more asks for it */
 /* It is in no chunk's queue any more. */
-void request_unqueued(struct request *r);
-struct chain_chunk *chunk_find(struct chain *chain, const struct chunk_key *key);
+void chain_request_unqueued(struct request *r);
+struct chain_chunk *chain_chunk_find(struct chain *chain, const struct chunk_key *key);
 /* -ESTALE: it is of a later epoch than the chain; else as the store says. */
-int chunk_make(struct chain *chain, const struct chunk_key *key, struct chain_chunk **out);
+int chain_chunk_get(struct chain *chain, const struct chunk_key *key, struct chain_chunk **out);
 /* Who walks over the lists of a chunk pins it; the last to let go frees it when nothing is going
  * on. */
-void chunk_hold(struct chain_chunk *chunk);
-void chunk_let_go(struct chain_chunk *chunk);
+void chain_chunk_pin(struct chain_chunk *chunk);
+void chain_chunk_unpin(struct chain_chunk *chunk);
 
 /* ---- fence.c ---- */
 /* The client's session is over: no update of it is taken. */
-bool fence_refuses(const struct chain_env *env, uint64_t client_id);
-/* Counts the request if it is an update of such a session; until fence_uncount(). */
-void fence_count(struct request *r);
-void fence_uncount(struct request *r);
+bool chain_fence_refuses(const struct chain_env *env, uint64_t client_id);
+/* Counts the request if it is an update of such a session; until chain_fence_uncount(). */
+void chain_fence_count(struct request *r);
+void chain_fence_uncount(struct request *r);
 
 /* ---- update.c ---- */
-void update_arrived(struct chain *chain, const struct chain_source *source,
-		    const struct frame_header *header, struct buf *payload);
+void chain_update_arrived(struct chain *chain, const struct chain_source *source,
+			  const struct frame_header *header, struct buf *payload);
 /* Puts a request at the end of its chunk's queue, and goes on with the chunk. */
-void queue_request(struct chain_chunk *chunk, struct request *r);
+void chain_update_queue(struct chain_chunk *chunk, struct request *r);
 /* Commits, prepares, reads what can be; may free the chunk. */
-void chunk_go_on(struct chain_chunk *chunk);
-void forward(struct request *r);
-void check_done(struct request *r);
+void chain_chunk_advance(struct chain_chunk *chunk);
+void chain_update_forward(struct request *r);
+void chain_update_check_done(struct request *r);
 /* Requests held while the link was not up: take them in now, or refuse them. */
-void held_accept(struct chain *chain);
-void held_refuse(struct chain *chain, uint32_t for_client, uint32_t for_server);
+void chain_held_accept(struct chain *chain);
+void chain_held_refuse(struct chain *chain, uint32_t for_client, uint32_t for_server);
 
 /* ---- drop.c: what ends without having been done ---- */
 /* Everything not committed yet. Operations under way end later: chain->queued says. */
-void drop_queued(struct chain *chain, uint32_t for_client, uint32_t for_server);
+void chain_drop_queued(struct chain *chain, uint32_t for_client, uint32_t for_server);
 /* The same, but for updates that the store has begun with and those before them: these come to
  * their end. The bytes of a begun one may be in place already, where no comparison would find them.
  */
-void drop_not_begun(struct chain *chain, uint32_t for_client);
+void chain_drop_not_begun(struct chain *chain, uint32_t for_client);
 /* Of the request's chunk, from it on. */
-void drop_from(struct request *r, uint32_t for_client, uint32_t for_server);
-void drop_pending(struct chain *chain, uint32_t for_client, uint32_t for_server);
+void chain_drop_from(struct request *r, uint32_t for_client, uint32_t for_server);
+void chain_drop_pending(struct chain *chain, uint32_t for_client, uint32_t for_server);
 /* All of these; and the links to both sides, and what they had made certain, are lost, too. */
-void drop_everything(struct chain *chain, uint32_t for_client, uint32_t for_server);
+void chain_drop_everything(struct chain *chain, uint32_t for_client, uint32_t for_server);
 /* Committed updates of the chunk are superseded by a copy, or by its removal: done. */
-void drop_chunk_pending(struct chain *chain, const struct chunk_key *key);
+void chain_drop_chunk_pending(struct chain *chain, const struct chunk_key *key);
 /* The chunk has been removed by the master's order: what waits here would make it anew, and nobody
  * is there who wants it. What is copied stays: the predecessor passes its own removal on. */
-void drop_removed(struct chain *chain, const struct chunk_key *key);
+void chain_drop_removed(struct chain *chain, const struct chunk_key *key);
 /* Requests in RETRY begin again, or, with @drop, end with all behind them. */
-void retry_requests(struct chain *chain, bool drop);
+void chain_retry_requests(struct chain *chain, bool drop);
 
 /* ---- read.c ---- */
 /* 0: what looks without changing anything may be answered here; else the status that refuses it. */
@@ -330,123 +332,123 @@ uint32_t chain_read_refused(const struct chain *chain, const struct frame_header
 /* The status that tells of the store's @error (-errno; 0: OK). */
 uint32_t chain_read_status(int error);
 /* LIST; list.c. */
-void list_arrived(struct chain *chain, const struct chain_source *source,
-		  const struct frame_header *header);
-void read_arrived(struct chain *chain, const struct chain_source *source,
-		  const struct frame_header *header);
-void reads_go_on(struct chain_chunk *chunk);
+void chain_list_arrived(struct chain *chain, const struct chain_source *source,
+			const struct frame_header *header);
+void chain_read_arrived(struct chain *chain, const struct chain_source *source,
+			const struct frame_header *header);
+void chain_reads_advance(struct chain_chunk *chunk);
 /* Do they touch a block in common? Updates of unclear extent overlap everything. */
-bool overlaps(const struct request *r, uint32_t offset, uint32_t length);
+bool chain_read_overlaps(const struct request *r, uint32_t offset, uint32_t length);
 
 /* ---- walk.c ---- */
-void walk_start(struct chain *chain);
-void walk_go_on(struct chain *chain);
-void walk_drop(struct chain *chain); /* then walk_release() */
+void chain_walk_start(struct chain *chain);
+void chain_walk_advance(struct chain *chain);
+void chain_walk_drop(struct chain *chain); /* then chain_walk_release() */
 /* The chunk that was copied goes on, if the walk has done with it. */
-void walk_release(struct chain *chain);
+void chain_walk_release(struct chain *chain);
 /* An answer of the successor: was it to a frame of the walk? */
-bool walk_answered(struct chain *chain, const struct frame_header *header,
-		   const struct buf *payload);
+bool chain_walk_answered(struct chain *chain, const struct frame_header *header,
+			 const struct buf *payload);
 /* Nothing of the chunk may be begun now. */
-bool walk_blocks(const struct chain_chunk *chunk);
+bool chain_walk_blocks(const struct chain_chunk *chunk);
 /* The queue of the chunk has changed: the walk may have waited for that. */
-void walk_chunk_quiet(struct chain_chunk *chunk);
+void chain_walk_chunk_quiet(struct chain_chunk *chunk);
 /* What committed requests have to wait for. */
 enum follow {
 	FOLLOW_SEND,  /* the successor is to be sent it, and to answer */
 	FOLLOW_LEAVE, /* nobody behind has to answer */
 	FOLLOW_LATER  /* not decided yet */
 };
-enum follow follow_of(const struct request *r);
+enum follow chain_walk_follow(const struct request *r);
 /* Decides anew for all that is pending. */
-void pending_go_on(struct chain *chain);
+void chain_pending_advance(struct chain *chain);
 /* Must the successor's disk have it, too? Not before the end of the walk: that brings about a sync
  * of everything. */
-bool walk_needs_sync(const struct chain *chain);
+bool chain_walk_needs_flush(const struct chain *chain);
 
 /* ---- link.c ---- */
 /* A frame to the successor, to be filled in further. */
-struct chain_action *send_to_next(struct chain *chain, uint8_t op);
-void link_set(struct chain *chain, enum chain_link link);
+struct chain_action *chain_outbound_send(struct chain *chain, uint8_t op);
+void chain_outbound_set(struct chain *chain, enum chain_link link);
 /* Something may have changed that a new walk was waiting for. */
-void link_consider(struct chain *chain);
+void chain_outbound_consider(struct chain *chain);
 /* What was begun and is not to be may have gone over bytes of our copy, and of no other: it has to
  * be compared before it is read, and before anything is said to be equal. Only notes it, so that it
- * may be called from anywhere; link_altered() acts by it, before the link is used for anything. */
-void copy_altered(struct chain *chain);
-void link_altered(struct chain *chain);
+ * may be called from anywhere; act_on_alteration() acts by it, before the link is used for anything. */
+void chain_copy_altered(struct chain *chain);
+void act_on_alteration(struct chain *chain);
 /* Back to comparing, after a while. */
-void link_retry(struct chain *chain, uint32_t status);
-void link_reset(struct chain *chain);
-void link_probe(struct chain *chain);
+void chain_outbound_retry(struct chain *chain, uint32_t status);
+void chain_outbound_reset(struct chain *chain);
+void chain_outbound_probe(struct chain *chain);
 
 /* ---- report.c ---- */
-void report_synced(struct chain *chain);
+void chain_report_caught_up(struct chain *chain);
 /* This member has damage or parts of two members. Told once in an epoch, and only when another
  * member is in-sync. True: the master will do something about it. */
-bool report_unfit(struct chain *chain);
-bool others_in_sync(const struct chain *chain);
+bool chain_report_unfit(struct chain *chain);
+bool chain_others_in_sync(const struct chain *chain);
 
 /* ---- inbound.c ---- */
-void sync_arrived(struct chain *chain, const struct chain_source *source,
-		  const struct frame_header *header, struct buf *payload);
+void chain_inbound_arrived(struct chain *chain, const struct chain_source *source,
+			   const struct frame_header *header, struct buf *payload);
 /* The queue has run empty, or something was removed: a comparison may go on. */
-void inbound_go_on(struct chain *chain);
+void chain_inbound_advance(struct chain *chain);
 /* Removals that waited for what was going on in their chunks. */
-void gone_go_on(struct chain *chain);
-void inbound_end_answer(struct chain *chain);
+void chain_inbound_removals_advance(struct chain *chain);
+void chain_inbound_end_answer(struct chain *chain);
 /* Nothing of what came before SYNC_END is in a queue any more. */
-void inbound_end_go_on(struct chain *chain);
+void chain_inbound_end_advance(struct chain *chain);
 /* The predecessor has to compare before it sends anything else. */
-void inbound_lose(struct chain *chain);
+void chain_inbound_lose(struct chain *chain);
 /* SYNC_END is not answered as done any more: what it waits for ends otherwise. */
-void inbound_end_refuse(struct chain *chain);
+void chain_inbound_end_refuse(struct chain *chain);
 /* The chunk is in the range that the predecessor has sent to be compared. */
-bool inbound_compares(const struct chain *chain, const struct chunk_key *key);
-void inbound_changed(struct chain *chain);
+bool chain_inbound_compares(const struct chain *chain, const struct chunk_key *key);
+void chain_inbound_changed(struct chain *chain);
 /* A SYNC_COMMIT is first in its chunk's queue. */
-void inbound_complete(struct request *r);
-void suspect_add(struct chain *chain, const struct chunk_key *key);
+void chain_inbound_complete(struct request *r);
+void chain_suspect_add(struct chain *chain, const struct chunk_key *key);
 /* A chunk cannot be read here, or not be changed: it has to come anew from another member. */
-void damage_found(struct chain *chain, const struct chunk_key *key);
+void chain_damage_found(struct chain *chain, const struct chunk_key *key);
 
-static inline bool leased(const struct chain_env *env)
+static inline bool chain_is_leased(const struct chain_env *env)
 {
 	return env->now_ns < env->lease_until_ns || FAULTY(SERVE_WITHOUT_LEASE);
 }
 
 /* Nothing is answered without the successor. */
-static inline bool link_strict(const struct chain *chain)
+static inline bool chain_is_strict(const struct chain *chain)
 {
 	return chain->outbound.link != CHAIN_LINK_NONE &&
 	       (chain->role.next_in_sync || chain->outbound.strict);
 }
 
 /* Updates wait for the link before they get their place. */
-static inline bool link_holds(const struct chain *chain)
+static inline bool chain_holds_updates(const struct chain *chain)
 {
-	return link_strict(chain) && chain->outbound.link != CHAIN_LINK_UP;
+	return chain_is_strict(chain) && chain->outbound.link != CHAIN_LINK_UP;
 }
 
-static inline struct request *request_of(struct chain_work *work)
+static inline struct request *request_of_work(struct chain_work *work)
 {
 	return (struct request *)(void *)work;
 }
 
 /* The store has begun with it. */
-static inline bool request_in_work(const struct request *r)
+static inline bool request_is_in_work(const struct request *r)
 {
 	return r->state == REQUEST_PREPARING || r->state == REQUEST_PREPARED ||
 	       r->state == REQUEST_COMMITTING;
 }
 
 /* Also what was broken off when a part of it was in place, and waits to be tried again. */
-static inline bool request_begun(const struct request *r)
+static inline bool request_is_begun(const struct request *r)
 {
-	return request_in_work(r) || r->touched;
+	return request_is_in_work(r) || r->touched;
 }
 
-static inline bool is_update(const struct request *r)
+static inline bool request_is_update(const struct request *r)
 {
 	return frame_is_update(r->work.op);
 }

@@ -49,16 +49,16 @@ static void came_up(struct chain *chain)
 	if (!chain->role.next_in_sync && !FAULTY(NEVER_STRICT))
 		chain->outbound.strict = true;
 	/* From now on what it lacks is pending here. */
-	chain->outbound.resumable = link_strict(chain);
+	chain->outbound.resumable = chain_is_strict(chain);
 	DL_FOREACH2(chain->pending, r, chain_next)
-	forward(r);
-	held_accept(chain);
-	inbound_end_answer(chain);
+	chain_update_forward(r);
+	chain_held_accept(chain);
+	chain_inbound_end_answer(chain);
 	if (!chain->role.next_in_sync)
-		report_synced(chain);
+		chain_report_caught_up(chain);
 }
 
-void link_set(struct chain *chain, enum chain_link link)
+void chain_outbound_set(struct chain *chain, enum chain_link link)
 {
 	enum chain_link old = chain->outbound.link;
 
@@ -75,27 +75,28 @@ void link_set(struct chain *chain, enum chain_link link)
 		chain->outbound.resumable = false;
 	}
 	if (old == CHAIN_LINK_COMPARING)
-		walk_drop(chain);
+		chain_walk_drop(chain);
 	/* Behind the cursor of a walk updates are sent, too. */
 	if (old == CHAIN_LINK_UP || (old == CHAIN_LINK_COMPARING && link != CHAIN_LINK_UP))
 		take_back(chain);
 	if (link == CHAIN_LINK_UP)
 		came_up(chain);
 	else if (link == CHAIN_LINK_DOWN)
-		held_refuse(chain, FRAME_STATUS_NOT_READY, 0);
-	walk_release(chain);
-	if (!link_strict(chain)) {
-		pending_go_on(chain);
-		held_accept(chain);
+		chain_held_refuse(chain, FRAME_STATUS_NOT_READY, 0);
+	chain_walk_release(chain);
+	if (!chain_is_strict(chain)) {
+		chain_pending_advance(chain);
+		chain_held_accept(chain);
 	}
 }
 
-void link_reset(struct chain *chain)
+void chain_outbound_reset(struct chain *chain)
 {
 	if (chain->role.next < 0)
-		link_set(chain, CHAIN_LINK_NONE);
+		chain_outbound_set(chain, CHAIN_LINK_NONE);
 	else
-		link_set(chain, chain->outbound.conn == 0 ? CHAIN_LINK_DOWN : CHAIN_LINK_WAIT);
+		chain_outbound_set(chain,
+				   chain->outbound.conn == 0 ? CHAIN_LINK_DOWN : CHAIN_LINK_WAIT);
 	chain->outbound.retry_at_ns = 0;
 	chain->outbound.backoff_ns = 0;
 	chain->outbound.free_bytes = UINT64_MAX;
@@ -106,16 +107,16 @@ void chain_connection(struct chain *chain, uint64_t conn)
 	if (chain->role.next < 0 || conn == chain->outbound.conn)
 		return;
 	if (chain->outbound.link != CHAIN_LINK_DOWN)
-		link_set(chain, CHAIN_LINK_DOWN);
+		chain_outbound_set(chain, CHAIN_LINK_DOWN);
 	chain->outbound.conn = conn;
 	if (conn == 0)
 		return;
 	chain->outbound.retry_at_ns = 0;
-	link_set(chain, CHAIN_LINK_WAIT);
-	link_consider(chain);
+	chain_outbound_set(chain, CHAIN_LINK_WAIT);
+	chain_outbound_consider(chain);
 }
 
-void link_retry(struct chain *chain, uint32_t status)
+void chain_outbound_retry(struct chain *chain, uint32_t status)
 {
 	if (chain->outbound.link != CHAIN_LINK_UP && chain->outbound.link != CHAIN_LINK_COMPARING)
 		return;
@@ -135,27 +136,27 @@ void link_retry(struct chain *chain, uint32_t status)
 	if (chain->outbound.backoff_ns > CHAIN_BACKOFF_NS)
 		chain->outbound.backoff_ns = CHAIN_BACKOFF_NS;
 	chain->outbound.retry_at_ns = chain->env->now_ns + chain->outbound.backoff_ns;
-	link_set(chain, CHAIN_LINK_WAIT);
+	chain_outbound_set(chain, CHAIN_LINK_WAIT);
 }
 
-void copy_altered(struct chain *chain)
+void chain_copy_altered(struct chain *chain)
 {
 	chain->outbound.altered = true;
 	chain->outbound.ready = false;
 }
 
-void link_altered(struct chain *chain)
+void act_on_alteration(struct chain *chain)
 {
 	if (!chain->outbound.altered)
 		return;
 	chain->outbound.altered = false;
 	chain->outbound.ready = false;
-	link_retry(chain, FRAME_OK);
+	chain_outbound_retry(chain, FRAME_OK);
 }
 
-struct chain_action *send_to_next(struct chain *chain, uint8_t op)
+struct chain_action *chain_outbound_send(struct chain *chain, uint8_t op)
 {
-	struct chain_action *action = action_add(chain->env, CHAIN_SEND);
+	struct chain_action *action = chain_action_add(chain->env, CHAIN_SEND);
 
 	action->chain = chain;
 	action->conn = chain->outbound.conn;
@@ -197,8 +198,8 @@ static bool resume(struct chain *chain)
 	buf->length = SYNC_RESUME_BYTES;
 	sync_resume_encode(buf->data);
 	block_checksums(buf->data, 0, buf->length, buf->crcs);
-	link_set(chain, CHAIN_LINK_COMPARING);
-	action = send_to_next(chain, FRAME_SYNC_COMPARE);
+	chain_outbound_set(chain, CHAIN_LINK_COMPARING);
+	action = chain_outbound_send(chain, FRAME_SYNC_COMPARE);
 	action->payload = buf;
 	action->header.flags = FRAME_FORWARD;
 	action->header.length = buf->length;
@@ -206,15 +207,15 @@ static bool resume(struct chain *chain)
 	return true;
 }
 
-void link_consider(struct chain *chain)
+void chain_outbound_consider(struct chain *chain)
 {
 	struct chain_env *env = chain->env;
 
-	link_altered(chain);
+	act_on_alteration(chain);
 	if (waits_too_long(chain))
-		link_retry(chain, ETIMEDOUT);
+		chain_outbound_retry(chain, ETIMEDOUT);
 	if (chain->walk.catchup != NULL)
-		walk_go_on(chain); /* it may have had to wait for its turn to copy */
+		chain_walk_advance(chain); /* it may have had to wait for its turn to copy */
 	if (chain->outbound.link != CHAIN_LINK_WAIT || env->failed ||
 	    env->now_ns < chain->outbound.retry_at_ns || chain->copy.state == COPY_UNFIT ||
 	    chain->copy.outdated || resume(chain) || !(chain->role.head || chain->inbound.ready))
@@ -223,9 +224,9 @@ void link_consider(struct chain *chain)
 	 * others while everything does, but not too many at a time. */
 	if (chain->aborting > 0 || chain->removals > 0)
 		return;
-	if (link_strict(chain) ? chain->queued > 0 : env->copying_walks >= COPYING_WALKS_MAX)
+	if (chain_is_strict(chain) ? chain->queued > 0 : env->copying_walks >= COPYING_WALKS_MAX)
 		return;
-	walk_start(chain);
+	chain_walk_start(chain);
 }
 
 /* ---- answers of the successor ---- */
@@ -253,13 +254,13 @@ static void resume_answered(struct chain *chain, uint32_t status)
 {
 	chain->outbound.resume_id = 0;
 	if (status == FRAME_OK) {
-		link_set(chain, CHAIN_LINK_UP);
+		chain_outbound_set(chain, CHAIN_LINK_UP);
 	} else if (status == FRAME_STATUS_GAP) {
 		chain->outbound.resumable = false;
-		link_set(chain, CHAIN_LINK_WAIT);
-		link_consider(chain);
+		chain_outbound_set(chain, CHAIN_LINK_WAIT);
+		chain_outbound_consider(chain);
 	} else {
-		link_retry(chain, status);
+		chain_outbound_retry(chain, status);
 	}
 }
 
@@ -271,12 +272,12 @@ void chain_answer(struct chain *chain, uint64_t conn, const struct frame_header 
 
 	if (conn == 0 || conn != chain->outbound.conn || header->request_id == 0)
 		return;
-	link_altered(chain);
+	act_on_alteration(chain);
 	if ((header->request_id & GONE_BIT) != 0) {
 		chain->outbound.removals_unanswered -= chain->outbound.removals_unanswered > 0;
 		if (header->status != FRAME_OK) {
 			chain->outbound.resumable = false;
-			link_retry(chain, header->status);
+			chain_outbound_retry(chain, header->status);
 		}
 		return;
 	}
@@ -294,7 +295,7 @@ void chain_answer(struct chain *chain, uint64_t conn, const struct frame_header 
 		resume_answered(chain, told.status);
 		return;
 	}
-	if (walk_answered(chain, &told, payload))
+	if (chain_walk_answered(chain, &told, payload))
 		return;
 	r = request_by_id(chain, header->request_id);
 	if (r == NULL || r->work.op != header->op)
@@ -302,21 +303,21 @@ void chain_answer(struct chain *chain, uint64_t conn, const struct frame_header 
 	/* Members behind it may have made it in the epoch that we have not heard of, and go by
 	 * that; our client would count from ours. It is asked again, or somebody else is. */
 	if (header->status == FRAME_OK && header->epoch > chain->config.epoch) {
-		link_retry(chain, FRAME_STATUS_EPOCH);
+		chain_outbound_retry(chain, FRAME_STATUS_EPOCH);
 		return;
 	}
 	if (header->status != FRAME_OK) {
-		link_retry(chain, header->status);
+		chain_outbound_retry(chain, header->status);
 		return;
 	}
 	table_remove(&chain->env->ids, &r->id_node);
 	r->successor = SUCCESSOR_ANSWERED;
-	if (is_update(r))
+	if (request_is_update(r))
 		space_told(chain, header->arg);
-	check_done(r);
+	chain_update_check_done(r);
 }
 
-void link_probe(struct chain *chain)
+void chain_outbound_probe(struct chain *chain)
 {
 	struct chain_env *env = chain->env;
 
@@ -325,12 +326,12 @@ void link_probe(struct chain *chain)
 	    env->now_ns < chain->outbound.probed_ns + PROBE_NS)
 		return;
 	chain->outbound.probed_ns = env->now_ns;
-	chain->outbound.probe_id = send_to_next(chain, FRAME_PING)->header.request_id;
+	chain->outbound.probe_id = chain_outbound_send(chain, FRAME_PING)->header.request_id;
 }
 
 uint64_t chain_probe(struct chain *chain)
 {
-	link_probe(chain);
+	chain_outbound_probe(chain);
 	return chain_space(chain);
 }
 
@@ -352,7 +353,7 @@ static bool gone_send(struct chain *chain, const struct sync_key *keys, uint32_t
 	buf->start = 0;
 	buf->length = (uint32_t)sync_gone_encode(keys, count, buf->data);
 	block_checksums(buf->data, 0, buf->length, buf->crcs);
-	action = send_to_next(chain, FRAME_SYNC_COMPARE);
+	action = chain_outbound_send(chain, FRAME_SYNC_COMPARE);
 	action->payload = buf;
 	action->header.flags = FRAME_FORWARD;
 	action->header.length = buf->length;
@@ -361,12 +362,12 @@ static bool gone_send(struct chain *chain, const struct sync_key *keys, uint32_t
 	return true;
 }
 
-void chain_gone(struct chain *chain, const struct chunk_key *keys, size_t count)
+void chain_chunks_removed(struct chain *chain, const struct chunk_key *keys, size_t count)
 {
 	struct sync_key part[SYNC_GONE_MAX];
 
 	for (size_t i = 0; i < count; i++)
-		drop_removed(chain, &keys[i]);
+		chain_drop_removed(chain, &keys[i]);
 	if (chain->outbound.link != CHAIN_LINK_COMPARING &&
 	    chain->env->now_ns >= chain->outbound.tell_until_ns)
 		return;
@@ -382,7 +383,7 @@ void chain_gone(struct chain *chain, const struct chunk_key *keys, size_t count)
 			part[n] = (struct sync_key){keys[done].file_id, keys[done].index};
 		/* Without memory for the word: a new comparison finds them, too. */
 		if (!gone_send(chain, part, n)) {
-			link_retry(chain, ENOMEM);
+			chain_outbound_retry(chain, ENOMEM);
 			return;
 		}
 	}

@@ -96,8 +96,8 @@ static int list_chunks(const struct chain *chain, const struct chunk_key *from, 
 	return 0;
 }
 
-void list_arrived(struct chain *chain, const struct chain_source *source,
-		  const struct frame_header *header)
+void chain_list_arrived(struct chain *chain, const struct chain_source *source,
+			const struct frame_header *header)
 {
 	uint32_t status = chain_read_refused(chain, header), next = 0;
 	struct frame_header reply = *header;
@@ -113,8 +113,8 @@ void list_arrived(struct chain *chain, const struct chain_source *source,
 		status = chain_read_status(rc);
 	}
 	if (rc == -EIO)
-		trouble(chain);
+		chain_trouble(chain);
 	reply.arg = next;
-	answer(chain, source, &reply, status, 0, list);
+	chain_answer_source(chain, source, &reply, status, 0, list);
 	buf_unref(list);
 }

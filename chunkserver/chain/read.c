@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-bool overlaps(const struct request *r, uint32_t offset, uint32_t length)
+bool chain_read_overlaps(const struct request *r, uint32_t offset, uint32_t length)
 {
 	uint64_t first = r->work.offset / BLOCK_SIZE, end;
 	uint64_t other_first = offset / BLOCK_SIZE;
@@ -22,7 +22,7 @@ static bool any_overlaps(struct request *list, uint32_t offset, uint32_t length)
 	struct request *r;
 
 	DL_FOREACH(list, r)
-	if (!r->dropped && overlaps(r, offset, length))
+	if (!r->dropped && chain_read_overlaps(r, offset, length))
 		return true;
 	return false;
 }
@@ -32,7 +32,7 @@ static bool any_touched(struct request *list, uint32_t offset, uint32_t length)
 	struct request *r;
 
 	DL_FOREACH(list, r)
-	if (r->touched && overlaps(r, offset, length))
+	if (r->touched && chain_read_overlaps(r, offset, length))
 		return true;
 	return false;
 }
@@ -47,7 +47,7 @@ static uint32_t extent(uint8_t op, uint32_t range)
 static bool must_ask_tail(struct chain *chain, const struct chunk_key *key, uint32_t offset,
 			  uint32_t length)
 {
-	struct chain_chunk *chunk = chain->role.tail ? NULL : chunk_find(chain, key);
+	struct chain_chunk *chunk = chain->role.tail ? NULL : chain_chunk_find(chain, key);
 
 	return chunk != NULL && (any_overlaps(chunk->queue, offset, length) ||
 				 any_overlaps(chunk->pending, offset, length));
@@ -116,12 +116,13 @@ static void stat_answer(struct request *r)
 	int rc = stat_lookup(r, &length, &bitmap);
 
 	if (rc == -EIO)
-		trouble(chain);
-	header_of(r, &header);
+		chain_trouble(chain);
+	chain_request_fill_header(r, &header);
 	header.arg = rc == 0 ? length : 0;
-	answer(chain, &source, &header, chain_read_status(rc), r->work.version, bitmap);
+	chain_answer_source(chain, &source, &header, chain_read_status(rc), r->work.version,
+			    bitmap);
 	buf_unref(bitmap);
-	request_over(r);
+	chain_request_end_silently(r);
 }
 
 /* ---- READ ---- */
@@ -133,7 +134,7 @@ static void start(struct request *r)
 	if (r->work.op == FRAME_STAT)
 		stat_answer(r);
 	else
-		request_reads(r, CHAIN_READ);
+		chain_request_begin_reading(r, CHAIN_READ);
 }
 
 static bool must_wait(const struct chain_chunk *chunk, const struct request *r)
@@ -149,7 +150,7 @@ static bool must_wait(const struct chain_chunk *chunk, const struct request *r)
  * by a map that we have not got, so nothing is shown before it has it. */
 static bool defer(struct request *r)
 {
-	struct chain_chunk *chunk = chunk_find(r->chain, &r->work.key);
+	struct chain_chunk *chunk = chain_chunk_find(r->chain, &r->work.key);
 
 	if (chunk == NULL || !must_wait(chunk, r))
 		return false;
@@ -159,7 +160,7 @@ static bool defer(struct request *r)
 	return true;
 }
 
-void reads_go_on(struct chain_chunk *chunk)
+void chain_reads_advance(struct chain_chunk *chunk)
 {
 	struct request *r, *next;
 
@@ -173,7 +174,7 @@ void reads_go_on(struct chain_chunk *chunk)
 			continue;
 		}
 		r->state = REQUEST_NEW;
-		request_end(r, FRAME_STATUS_NOT_READY, NULL);
+		chain_request_end(r, FRAME_STATUS_NOT_READY, NULL);
 	}
 }
 
@@ -183,7 +184,7 @@ uint32_t chain_read_refused(const struct chain *chain, const struct frame_header
 		return EINVAL;
 	if (chain->env->failed || chain->env->stopped)
 		return FRAME_STATUS_NOT_READY;
-	if (!leased(chain->env))
+	if (!chain_is_leased(chain->env))
 		return FRAME_STATUS_NO_LEASE;
 	return chain_is_ready(chain) ? 0 : FRAME_STATUS_NOT_READY;
 }
@@ -202,17 +203,17 @@ static uint32_t check(struct chain *chain, const struct frame_header *header)
 	return 0;
 }
 
-void read_arrived(struct chain *chain, const struct chain_source *source,
-		  const struct frame_header *header)
+void chain_read_arrived(struct chain *chain, const struct chain_source *source,
+			const struct frame_header *header)
 {
 	uint32_t status = check(chain, header);
 	struct request *r;
 
 	if (status != 0) {
-		answer(chain, source, header, status, 0, NULL);
+		chain_answer_source(chain, source, header, status, 0, NULL);
 		return;
 	}
-	r = request_new(chain, source, header, NULL);
+	r = chain_request_new(chain, source, header, NULL);
 	if (!chain->role.tail || !defer(r))
 		start(r);
 }
@@ -223,7 +224,7 @@ void read_arrived(struct chain *chain, const struct chain_source *source,
 static bool read_again(struct request *r)
 {
 	struct chain *chain = r->chain;
-	struct chain_chunk *chunk = chain->role.tail ? chunk_find(chain, &r->work.key) : NULL;
+	struct chain_chunk *chunk = chain->role.tail ? chain_chunk_find(chain, &r->work.key) : NULL;
 
 	if (chunk == NULL || (!any_overlaps(chunk->pending, r->work.offset, r->work.length) &&
 			      !any_touched(chunk->queue, r->work.offset, r->work.length)))
@@ -237,10 +238,10 @@ static uint32_t read_outcome(struct request *r, int error)
 	struct chain *chain = r->chain;
 
 	if (error == -EBADMSG) {
-		suspect_add(chain, &r->work.key);
-		(void)report_unfit(chain);
+		chain_suspect_add(chain, &r->work.key);
+		(void)chain_report_unfit(chain);
 	} else if (error < 0 && error != -ENOMEM) {
-		trouble(chain);
+		chain_trouble(chain);
 	}
 	if (!chain_is_ready(chain))
 		return FRAME_STATUS_NOT_READY;
@@ -251,13 +252,13 @@ static uint32_t read_outcome(struct request *r, int error)
 
 void chain_read_done(struct chain_work *request, int error, struct buf *payload, uint64_t version)
 {
-	struct request *r = request_of(request);
+	struct request *r = request_of_work(request);
 
 	r->env->operations--;
 	if (r->chain != NULL && !read_again(r)) {
 		r->work.version = version_reached(r, version);
-		request_end(r, read_outcome(r, error), payload);
+		chain_request_end(r, read_outcome(r, error), payload);
 	}
 	buf_unref(payload);
-	request_unref(r);
+	chain_request_unref(r);
 }

@@ -6,7 +6,7 @@
 
 static void report(struct chain *chain, enum chain_report kind, uint32_t target_id)
 {
-	struct chain_action *action = action_add(chain->env, CHAIN_REPORT);
+	struct chain_action *action = chain_action_add(chain->env, CHAIN_REPORT);
 
 	action->chain = chain;
 	action->report = kind;
@@ -15,12 +15,12 @@ static void report(struct chain *chain, enum chain_report kind, uint32_t target_
 	action->header.arg = target_id;
 }
 
-void report_synced(struct chain *chain)
+void chain_report_caught_up(struct chain *chain)
 {
-	report(chain, CHAIN_SYNCED, chain->config.members[chain->role.next].target_id);
+	report(chain, CHAIN_CAUGHT_UP, chain->config.members[chain->role.next].target_id);
 }
 
-bool others_in_sync(const struct chain *chain)
+bool chain_others_in_sync(const struct chain *chain)
 {
 	for (int i = 0; i < (int)chain->config.count; i++)
 		if (i != chain->config.self && chain->config.members[i].state == MEMBER_IN_SYNC)
@@ -28,9 +28,9 @@ bool others_in_sync(const struct chain *chain)
 	return false;
 }
 
-bool report_unfit(struct chain *chain)
+bool chain_report_unfit(struct chain *chain)
 {
-	if (!chain->role.in_sync || !others_in_sync(chain))
+	if (!chain->role.in_sync || !chain_others_in_sync(chain))
 		return false;
 	if (chain->copy.reported_epoch == chain->config.epoch)
 		return true;

@@ -21,15 +21,16 @@ static bool of_client(const struct chain_source *source)
 	return source->conn != 0 && source->server_id == 0;
 }
 
-struct request *request_new(struct chain *chain, const struct chain_source *source,
-			    const struct frame_header *header, struct buf *payload)
+struct request *chain_request_new(struct chain *chain, const struct chain_source *source,
+				  const struct frame_header *header, struct buf *payload)
 {
 	struct chain_env *env = chain->env;
 	struct request *r = chain_alloc(sizeof(*r) + env->shell_bytes);
 
 	r->work = (struct chain_work){
 		.op = header->op,
-		.sync = (header->flags & FRAME_SYNC) != 0,
+		.flush = (header->flags & FRAME_SYNC) != 0 && !frame_is_read(header->op),
+		.verify = (header->flags & FRAME_VERIFY) != 0 && frame_is_read(header->op),
 		.closing = (header->flags & FRAME_CLOSING) != 0,
 		.key = header->key,
 		.offset = header->offset,
@@ -55,7 +56,7 @@ struct request *request_new(struct chain *chain, const struct chain_source *sour
 	r->crowded = frame_is_update(header->op) && source->server_id != 0;
 	if (of_client(source))
 		env->requests++;
-	fence_count(r);
+	chain_fence_count(r);
 	return r;
 }
 
@@ -77,7 +78,7 @@ static void nobody_waits(struct request *r)
 	}
 }
 
-void request_unref(struct request *r)
+void chain_request_unref(struct request *r)
 {
 	if (--r->refs > 0)
 		return;
@@ -86,7 +87,7 @@ void request_unref(struct request *r)
 	free(r);
 }
 
-void header_of(const struct request *r, struct frame_header *header)
+void chain_request_fill_header(const struct request *r, struct frame_header *header)
 {
 	const struct chain_work *p = &r->work;
 
@@ -103,7 +104,7 @@ void header_of(const struct request *r, struct frame_header *header)
 	};
 }
 
-void request_wait(struct request *r, const struct chain_source *source)
+void chain_request_add_waiter(struct request *r, const struct chain_source *source)
 {
 	struct waiter *waiter;
 
@@ -128,14 +129,16 @@ static void tell(struct request *r, uint32_t for_client, uint32_t for_server, st
 	struct frame_header header;
 	uint32_t status = r->source.server_id == 0 ? for_client : for_server;
 
-	header_of(r, &header);
+	chain_request_fill_header(r, &header);
 	header.flags = r->crowded ? FRAME_CROWDED : 0;
 	if (status != UINT32_MAX)
-		answer(r->chain, &r->source, &header, status, r->work.version, payload);
+		chain_answer_source(r->chain, &r->source, &header, status, r->work.version,
+				    payload);
 	for (struct waiter *w = r->waiters; w != NULL; w = w->next) {
 		status = w->source.server_id == 0 ? for_client : for_server;
 		if (status != UINT32_MAX)
-			answer(r->chain, &w->source, &header, status, r->work.version, payload);
+			chain_answer_source(r->chain, &w->source, &header, status, r->work.version,
+					    payload);
 	}
 	nobody_waits(r);
 }
@@ -154,7 +157,7 @@ static bool in_queue(const struct request *r)
 	}
 }
 
-void request_unqueued(struct request *r)
+void chain_request_unqueued(struct request *r)
 {
 	struct chain *chain = r->chain;
 
@@ -163,7 +166,7 @@ void request_unqueued(struct request *r)
 		return;
 	r->before_end = false;
 	if (--chain->inbound.end.uncommitted == 0)
-		inbound_end_go_on(chain);
+		chain_inbound_end_advance(chain);
 }
 
 static void end_waits_less(struct request *r)
@@ -172,7 +175,7 @@ static void end_waits_less(struct request *r)
 		return;
 	r->end_waits = false;
 	if (--r->chain->inbound.end.unanswered == 0)
-		inbound_end_answer(r->chain);
+		chain_inbound_end_answer(r->chain);
 }
 
 static void unlink_request(struct request *r)
@@ -201,17 +204,17 @@ static void unlink_request(struct request *r)
 		DL_DELETE(r->chunk->deferred, r);
 	} else if (in_queue(r)) {
 		DL_DELETE(r->chunk->queue, r);
-		request_unqueued(r);
+		chain_request_unqueued(r);
 	}
 	end_waits_less(r);
 }
 
-void request_reads(struct request *r, enum chain_action_kind kind)
+void chain_request_begin_reading(struct request *r, enum chain_action_kind kind)
 {
 	r->state = REQUEST_READING;
 	r->chunk = NULL;
 	DL_APPEND2(r->chain->reading, r, chain_prev, chain_next);
-	operation_add(r, kind);
+	chain_operation_add(r, kind);
 }
 
 /* Off its lists, answered or not. The chunk may be gone after it. */
@@ -220,21 +223,21 @@ static void finish(struct request *r)
 	struct chain_chunk *chunk = r->chunk;
 
 	if (chunk != NULL)
-		chunk_hold(chunk);
+		chain_chunk_pin(chunk);
 	unlink_request(r);
 	if (r->admitted)
 		r->env->ops->in_flight(r->env->ctx, -(int64_t)r->admitted);
 	r->admitted = 0;
-	fence_uncount(r);
+	chain_fence_uncount(r);
 	r->state = REQUEST_OVER;
 	r->chain = NULL;
 	r->chunk = NULL;
-	request_unref(r);
+	chain_request_unref(r);
 	if (chunk != NULL)
-		chunk_let_go(chunk);
+		chain_chunk_unpin(chunk);
 }
 
-void request_end(struct request *r, uint32_t status, struct buf *payload)
+void chain_request_end(struct request *r, uint32_t status, struct buf *payload)
 {
 	if (r->chain == NULL)
 		return;
@@ -242,7 +245,7 @@ void request_end(struct request *r, uint32_t status, struct buf *payload)
 	finish(r);
 }
 
-void request_over(struct request *r)
+void chain_request_end_silently(struct request *r)
 {
 	if (r->chain == NULL)
 		return;
@@ -255,13 +258,13 @@ static void let_go(struct request *r)
 	/* The store has it: it goes when that ends. */
 	if (r->state == REQUEST_PREPARING || r->state == REQUEST_COMMITTING) {
 		r->dropped = true;
-		fence_uncount(r);
+		chain_fence_uncount(r);
 	} else {
 		finish(r);
 	}
 }
 
-void request_refuse(struct request *r, uint32_t for_client, uint32_t for_server)
+void chain_request_refuse(struct request *r, uint32_t for_client, uint32_t for_server)
 {
 	if (r->chain == NULL)
 		return;
@@ -270,7 +273,7 @@ void request_refuse(struct request *r, uint32_t for_client, uint32_t for_server)
 	let_go(r);
 }
 
-void request_removed(struct request *r)
+void chain_request_end_removed(struct request *r)
 {
 	if (r->chain == NULL)
 		return;
@@ -280,7 +283,7 @@ void request_removed(struct request *r)
 
 /* ---- chunks ---- */
 
-struct chain_chunk *chunk_find(struct chain *chain, const struct chunk_key *key)
+struct chain_chunk *chain_chunk_find(struct chain *chain, const struct chunk_key *key)
 {
 	struct table_node *node = table_first(&chain->env->chunks, chunk_key_hash(key));
 
@@ -293,10 +296,10 @@ struct chain_chunk *chunk_find(struct chain *chain, const struct chunk_key *key)
 	return NULL;
 }
 
-int chunk_make(struct chain *chain, const struct chunk_key *key, struct chain_chunk **out)
+int chain_chunk_get(struct chain *chain, const struct chunk_key *key, struct chain_chunk **out)
 {
 	struct chain_env *env = chain->env;
-	struct chain_chunk *chunk = chunk_find(chain, key);
+	struct chain_chunk *chunk = chain_chunk_find(chain, key);
 	struct chunk_info info;
 	int rc;
 
@@ -307,7 +310,7 @@ int chunk_make(struct chain *chain, const struct chunk_key *key, struct chain_ch
 	if (rc < 0)
 		return rc;
 	if (info.exists && info.epoch > chain->config.epoch) {
-		outdated_found(chain);
+		chain_outdated_found(chain);
 		return -ESTALE;
 	}
 	chunk = chain_alloc(sizeof(*chunk));
@@ -320,15 +323,15 @@ int chunk_make(struct chain *chain, const struct chunk_key *key, struct chain_ch
 	return 0;
 }
 
-void chunk_hold(struct chain_chunk *chunk)
+void chain_chunk_pin(struct chain_chunk *chunk)
 {
 	chunk->pins++;
 }
 
-void chunk_let_go(struct chain_chunk *chunk)
+void chain_chunk_unpin(struct chain_chunk *chunk)
 {
 	if (chunk->pins == 1 && chunk->deferred != NULL)
-		reads_go_on(chunk);
+		chain_reads_advance(chunk);
 	if (--chunk->pins > 0 || chunk->queue != NULL || chunk->pending != NULL ||
 	    chunk->deferred != NULL)
 		return;

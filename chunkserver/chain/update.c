@@ -11,7 +11,7 @@ static struct log_rate gap_rate;
 
 /* ---- after the commit ---- */
 
-void forward(struct request *r)
+void chain_update_forward(struct request *r)
 {
 	struct chain *chain = r->chain;
 	struct chain_action *action;
@@ -19,22 +19,22 @@ void forward(struct request *r)
 
 	if (r->successor != SUCCESSOR_TO_SEND)
 		return;
-	follow = follow_of(r);
+	follow = chain_walk_follow(r);
 	if (follow == FOLLOW_LEAVE)
 		r->successor = SUCCESSOR_NOT_ASKED;
 	if (follow != FOLLOW_SEND)
 		return;
-	action = action_add(chain->env, CHAIN_SEND);
+	action = chain_action_add(chain->env, CHAIN_SEND);
 	r->id = ++chain->env->last_id;
 	r->successor = SUCCESSOR_SENT;
 	r->sent_ns = chain->env->now_ns;
 	chain_table_add(&chain->env->ids, &r->id_node, table_hash(r->id));
 	action->chain = chain;
 	action->conn = chain->outbound.conn;
-	header_of(r, &action->header);
+	chain_request_fill_header(r, &action->header);
 	action->header.request_id = r->id;
 	action->header.flags = FRAME_FORWARD | (r->work.closing ? FRAME_CLOSING : 0);
-	if (r->work.sync && walk_needs_sync(chain))
+	if (r->work.flush && chain_walk_needs_flush(chain))
 		action->header.flags |= FRAME_SYNC;
 	action->header.epoch = chain->config.epoch;
 	action->header.arg = chain->config.members[chain->role.next].target_id;
@@ -44,19 +44,19 @@ void forward(struct request *r)
 	}
 }
 
-void check_done(struct request *r)
+void chain_update_check_done(struct request *r)
 {
 	bool answered = r->successor == SUCCESSOR_ANSWERED || r->successor == SUCCESSOR_NOT_ASKED ||
 			FAULTY(ACK_BEFORE_SUCCESSOR);
 
 	if (r->state == REQUEST_PENDING && answered && r->flush == FLUSH_DONE)
-		request_end(r, FRAME_OK, NULL);
+		chain_request_end(r, FRAME_OK, NULL);
 }
 
-static void sync_start(struct request *r)
+static void flush_start(struct request *r)
 {
 	r->flush = FLUSH_UNDER_WAY;
-	operation_add(r, CHAIN_SYNC);
+	chain_operation_add(r, CHAIN_FLUSH);
 }
 
 /* Committed (a flush: its turn has come): for the successor to answer, and the disk to sync. */
@@ -68,27 +68,27 @@ static void become_pending(struct request *r)
 	DL_APPEND(r->chunk->pending, r);
 	DL_APPEND2(chain->pending, r, chain_prev, chain_next);
 	chain->pending_count++;
-	forward(r);
-	if (r->work.sync || r->work.op == FRAME_FLUSH)
-		sync_start(r);
+	chain_update_forward(r);
+	if (r->work.flush || r->work.op == FRAME_FLUSH)
+		flush_start(r);
 	else
 		r->flush = FLUSH_DONE;
-	check_done(r);
+	chain_update_check_done(r);
 }
 
-void chain_synced(struct chain_work *request, int error)
+void chain_flushed(struct chain_work *request, int error)
 {
-	struct request *r = request_of(request);
+	struct request *r = request_of_work(request);
 
 	r->env->operations--;
 	r->flush = error == 0 ? FLUSH_DONE : FLUSH_WANTED;
 	if (r->chain != NULL && error == 0) {
-		check_done(r);
+		chain_update_check_done(r);
 	} else if (r->chain != NULL) {
 		r->env->retry = true;
-		trouble(r->chain);
+		chain_trouble(r->chain);
 	}
-	request_unref(r);
+	chain_request_unref(r);
 }
 
 /* ---- the queue of a chunk ---- */
@@ -105,26 +105,26 @@ static bool conflict(const struct request *a, const struct request *b)
 		return true;
 	if (copy_a)
 		return a->work.op == FRAME_SYNC_DATA && b->work.op == FRAME_SYNC_DATA &&
-		       overlaps(a, b->work.offset, b->work.length);
+		       chain_read_overlaps(a, b->work.offset, b->work.length);
 	if (a->work.closing || b->work.closing)
 		return false;
 	if (a->work.op != FRAME_WRITE || b->work.op != FRAME_WRITE)
 		return true;
-	return overlaps(a, b->work.offset, b->work.length);
+	return chain_read_overlaps(a, b->work.offset, b->work.length);
 }
 
 /* What has been begun has to come to its end, and everything before it with it. */
 static bool has_to_end(const struct request *r)
 {
 	for (; r != NULL; r = r->next)
-		if (request_begun(r))
+		if (request_is_begun(r))
 			return true;
 	return false;
 }
 
 static bool may_prepare(const struct chain_chunk *chunk, const struct request *r)
 {
-	if (walk_blocks(chunk) && !has_to_end(r))
+	if (chain_walk_blocks(chunk) && !has_to_end(r))
 		return false;
 	for (const struct request *before = chunk->queue; before != r; before = before->next)
 		if (conflict(before, r))
@@ -142,7 +142,7 @@ static void start_prepares(struct chain_chunk *chunk)
 		    r->work.op == FRAME_SYNC_COMMIT || !may_prepare(chunk, r))
 			continue;
 		r->state = REQUEST_PREPARING;
-		operation_add(r, CHAIN_PREPARE);
+		chain_operation_add(r, CHAIN_PREPARE);
 	}
 }
 
@@ -153,7 +153,7 @@ static void start_commit(struct request *r)
 		r->work.epoch = r->chain->config.epoch;
 	}
 	r->state = REQUEST_COMMITTING;
-	operation_add(r, CHAIN_COMMIT);
+	chain_operation_add(r, CHAIN_COMMIT);
 }
 
 /* 0: all that the client was answered last is here. LOST: it went with the power of all copies, and
@@ -170,7 +170,7 @@ static uint32_t answered_status(const struct request *r)
 	if (r->wanted_epoch == 0 || r->wanted_epoch >= r->chain->config.epoch)
 		return 0;
 	if (env->ops->store.info(env->ctx, &r->work.key, &info) < 0) {
-		trouble(r->chain);
+		chain_trouble(r->chain);
 		return FRAME_STATUS_NOT_READY;
 	}
 	/* Version 0: parts of two copies. */
@@ -198,49 +198,49 @@ static bool first_goes_on(struct chain_chunk *chunk)
 	if (r->state != REQUEST_QUEUED)
 		return false;
 	if (r->work.op == FRAME_SYNC_COMMIT) {
-		inbound_complete(r);
+		chain_inbound_complete(r);
 		return true;
 	}
 	if (r->work.op != FRAME_FLUSH)
 		return false;
 	status = answered_status(r);
 	if (status != 0) {
-		request_end(r, status, NULL);
+		chain_request_end(r, status, NULL);
 		return true;
 	}
 	DL_DELETE(chunk->queue, r);
-	request_unqueued(r);
+	chain_request_unqueued(r);
 	r->work.version = chunk->committed;
 	become_pending(r);
 	return true;
 }
 
-void chunk_go_on(struct chain_chunk *chunk)
+void chain_chunk_advance(struct chain_chunk *chunk)
 {
 	struct chain *chain = chunk->chain;
 
-	chunk_hold(chunk);
+	chain_chunk_pin(chunk);
 	while (first_goes_on(chunk))
 		;
 	start_prepares(chunk);
 	if (chunk->queue == NULL && chain->reading != NULL)
-		gone_go_on(chain);
+		chain_inbound_removals_advance(chain);
 	if (chunk->queue == NULL)
-		inbound_go_on(chain);
+		chain_inbound_advance(chain);
 	if (chain->walk.copying)
-		walk_chunk_quiet(chunk);
-	chunk_let_go(chunk);
+		chain_walk_chunk_quiet(chunk);
+	chain_chunk_unpin(chunk);
 	if (chain->queued == 0)
-		link_consider(chain);
+		chain_outbound_consider(chain);
 }
 
-void queue_request(struct chain_chunk *chunk, struct request *r)
+void chain_update_queue(struct chain_chunk *chunk, struct request *r)
 {
 	r->chunk = chunk;
 	r->state = REQUEST_QUEUED;
 	DL_APPEND(chunk->queue, r);
 	chunk->chain->queued++;
-	chunk_go_on(chunk);
+	chain_chunk_advance(chunk);
 }
 
 /* The store could not do it. What was not forwarded yet the head can still refuse, unless parts of
@@ -255,59 +255,59 @@ static void not_applied(struct request *r, int error)
 	/* Room in the list of ids comes with a newer map, if not here then at the head before. */
 	if (!space && !damaged && error != -ENOMEM && error != -EBUSY) {
 		r->env->retry = true;
-		trouble(chain);
+		chain_trouble(chain);
 		return;
 	}
 	if (damaged)
-		damage_found(chain, &r->work.key);
-	if (chain->role.head && is_update(r) && (damaged || !r->touched)) {
+		chain_damage_found(chain, &r->work.key);
+	if (chain->role.head && request_is_update(r) && (damaged || !r->touched)) {
 		if (r->touched)
-			copy_altered(chain);
-		request_end(r,
-			    space                             ? ENOSPC
-			    : damaged && !report_unfit(chain) ? EIO
-							      : FRAME_STATUS_NOT_READY,
-			    NULL);
+			chain_copy_altered(chain);
+		chain_request_end(r,
+				  space                                   ? ENOSPC
+				  : damaged && !chain_report_unfit(chain) ? EIO
+									  : FRAME_STATUS_NOT_READY,
+				  NULL);
 		return;
 	}
 	if (!damaged) {
 		r->env->retry = true;
 		/* A new comparison does not wait for space: it sends everything again. */
-		if (inbound_compares(chain, &r->work.key))
-			drop_from(r, 0, 0);
+		if (chain_inbound_compares(chain, &r->work.key))
+			chain_drop_from(r, 0, 0);
 		return;
 	}
 	/* Not as done, when nothing is left that it waits for. */
-	inbound_end_refuse(chain);
-	drop_from(r, FRAME_STATUS_NOT_READY, FRAME_STATUS_GAP);
-	inbound_lose(chain);
+	chain_inbound_end_refuse(chain);
+	chain_drop_from(r, FRAME_STATUS_NOT_READY, FRAME_STATUS_GAP);
+	chain_inbound_lose(chain);
 }
 
 void chain_prepared(struct chain_work *request, int error, bool touched)
 {
-	struct request *r = request_of(request);
+	struct request *r = request_of_work(request);
 	struct chain_chunk *chunk = r->chunk;
 
 	r->env->operations--;
 	r->touched = r->touched || touched;
 	if (chunk != NULL)
-		chunk_hold(chunk);
+		chain_chunk_pin(chunk);
 	if (r->chain == NULL || r->dropped) {
 		if (error == 0)
-			operation_add(r, CHAIN_ABORT);
+			chain_operation_add(r, CHAIN_ABORT);
 		else if (r->touched && r->chain != NULL)
-			copy_altered(r->chain);
-		request_over(r);
+			chain_copy_altered(r->chain);
+		chain_request_end_silently(r);
 	} else if (error == 0) {
 		r->state = REQUEST_PREPARED;
 	} else {
 		not_applied(r, error);
 	}
 	if (chunk != NULL) {
-		chunk_go_on(chunk);
-		chunk_let_go(chunk);
+		chain_chunk_advance(chunk);
+		chain_chunk_unpin(chunk);
 	}
-	request_unref(r);
+	chain_request_unref(r);
 }
 
 static void committed(struct request *r)
@@ -316,31 +316,31 @@ static void committed(struct request *r)
 	struct chain *chain = r->chain;
 
 	if (r->work.op == FRAME_SYNC_DATA) {
-		inbound_changed(chain);
-		request_end(r, FRAME_OK, NULL);
+		chain_inbound_changed(chain);
+		chain_request_end(r, FRAME_OK, NULL);
 		return;
 	}
 	chunk->committed = r->work.version;
 	if (chunk->last < chunk->committed)
 		chunk->last = chunk->committed;
 	DL_DELETE(chunk->queue, r);
-	request_unqueued(r);
+	chain_request_unqueued(r);
 	become_pending(r);
 }
 
 void chain_committed(struct chain_work *request, int error, bool touched)
 {
-	struct request *r = request_of(request);
+	struct request *r = request_of_work(request);
 	struct chain_chunk *chunk = r->chunk;
 
-	chunk_hold(chunk);
+	chain_chunk_pin(chunk);
 	r->touched = r->touched || touched;
 	if (error == 0)
 		committed(r);
 	else
 		not_applied(r, error);
-	chunk_go_on(chunk);
-	chunk_let_go(chunk);
+	chain_chunk_advance(chunk);
+	chain_chunk_unpin(chunk);
 }
 
 /* ---- arrival ---- */
@@ -368,10 +368,10 @@ static uint32_t check_client(struct chain *chain)
 		return FRAME_STATUS_NOT_HEAD;
 	if (chain->env->failed || chain->env->stopped)
 		return FRAME_STATUS_NOT_READY;
-	if (!leased(chain->env))
+	if (!chain_is_leased(chain->env))
 		return FRAME_STATUS_NO_LEASE;
 	if (chain->copy.state == COPY_UNFIT || chain->copy.outdated ||
-	    (chain->outbound.link == CHAIN_LINK_DOWN && link_strict(chain)))
+	    (chain->outbound.link == CHAIN_LINK_DOWN && chain_is_strict(chain)))
 		return FRAME_STATUS_NOT_READY;
 	return 0;
 }
@@ -400,10 +400,10 @@ static void hold(struct request *r)
 	if (chain->held_count >= CHAIN_HELD_MAX) {
 		bool forwarded = r->source.server_id != 0;
 
-		request_refuse(r, FRAME_STATUS_NOT_READY, FRAME_STATUS_GAP);
+		chain_request_refuse(r, FRAME_STATUS_NOT_READY, FRAME_STATUS_GAP);
 		/* So that it stops sending until all of the chain stands. */
 		if (forwarded)
-			inbound_lose(chain);
+			chain_inbound_lose(chain);
 		return;
 	}
 	r->state = REQUEST_HELD;
@@ -411,8 +411,8 @@ static void hold(struct request *r)
 	chain->held_count++;
 }
 
-void update_arrived(struct chain *chain, const struct chain_source *source,
-		    const struct frame_header *header, struct buf *payload)
+void chain_update_arrived(struct chain *chain, const struct chain_source *source,
+			  const struct frame_header *header, struct buf *payload)
 {
 	bool forwarded = (header->flags & FRAME_FORWARD) != 0;
 	uint32_t status =
@@ -423,20 +423,20 @@ void update_arrived(struct chain *chain, const struct chain_source *source,
 			    header->key.partition != chain->partition))
 		status = EINVAL;
 	if (status != 0) {
-		answer(chain, source, header, status, 0, NULL);
+		chain_answer_source(chain, source, header, status, 0, NULL);
 		buf_unref(payload);
 		return;
 	}
-	r = request_new(chain, source, header, payload);
-	if (link_holds(chain))
+	r = chain_request_new(chain, source, header, payload);
+	if (chain_holds_updates(chain))
 		hold(r);
 	else
 		accept_request(r);
 }
 
-void held_accept(struct chain *chain)
+void chain_held_accept(struct chain *chain)
 {
-	while (chain->held != NULL && !link_holds(chain)) {
+	while (chain->held != NULL && !chain_holds_updates(chain)) {
 		struct request *r = chain->held;
 
 		DL_DELETE2(chain->held, r, chain_prev, chain_next);
@@ -446,7 +446,7 @@ void held_accept(struct chain *chain)
 	}
 }
 
-void held_refuse(struct chain *chain, uint32_t for_client, uint32_t for_server)
+void chain_held_refuse(struct chain *chain, uint32_t for_client, uint32_t for_server)
 {
 	struct request *r, *next;
 
@@ -456,7 +456,7 @@ void held_refuse(struct chain *chain, uint32_t for_client, uint32_t for_server)
 			    chain->inbound.state != INBOUND_LOST;
 
 		if (!keep)
-			request_refuse(r, for_client, for_server);
+			chain_request_refuse(r, for_client, for_server);
 	}
 }
 
@@ -472,7 +472,7 @@ static struct request *same_op(struct request *list, const struct request *r)
 	struct request *other;
 
 	DL_FOREACH(list, other)
-	if (is_update(other) && !other->dropped && other->work.op_id == r->work.op_id &&
+	if (request_is_update(other) && !other->dropped && other->work.op_id == r->work.op_id &&
 	    other->work.client_id == r->work.client_id)
 		return other;
 	return NULL;
@@ -483,7 +483,7 @@ static struct request *same_version(struct request *list, const struct request *
 	struct request *other;
 
 	DL_FOREACH(list, other)
-	if (is_update(other) && !other->dropped && other->work.version == r->work.version)
+	if (request_is_update(other) && !other->dropped && other->work.version == r->work.version)
 		return other;
 	return NULL;
 }
@@ -501,11 +501,11 @@ static uint64_t version_of_op(const struct chunk_info *info, const struct reques
 /* The same update is under way: who asks again waits for it, too. */
 static void join(struct request *r, struct request *first)
 {
-	if (r->work.sync && !first->work.sync)
-		request_refuse(r, FRAME_STATUS_NOT_READY, FRAME_STATUS_GAP);
+	if (r->work.flush && !first->work.flush)
+		chain_request_refuse(r, FRAME_STATUS_NOT_READY, FRAME_STATUS_GAP);
 	else {
-		request_wait(first, &r->source);
-		request_over(r);
+		chain_request_add_waiter(first, &r->source);
+		chain_request_end_silently(r);
 	}
 }
 
@@ -578,7 +578,7 @@ static uint32_t queued_ids(const struct chain_chunk *chunk)
 	uint32_t count = 0;
 
 	DL_FOREACH(chunk->queue, r)
-	count += is_update(r) && !r->work.closing && !r->dropped && r->work.op_id != 0;
+	count += request_is_update(r) && !r->work.closing && !r->dropped && r->work.op_id != 0;
 	return count;
 }
 
@@ -625,7 +625,7 @@ static bool admit(struct request *r)
 	sum = env->ops->in_flight(env->ctx, (int64_t)r->admitted);
 	if (sum + CHAIN_MARGIN <= space)
 		return true;
-	link_probe(r->chain);
+	chain_outbound_probe(r->chain);
 	return false;
 }
 
@@ -638,26 +638,26 @@ static void accept_client(struct chain_chunk *chunk, struct request *r)
 	uint32_t status;
 
 	if (named && r->env->ops->store.info(r->env->ctx, &r->work.key, &info) < 0) {
-		trouble(r->chain);
-		request_refuse(r, FRAME_STATUS_NOT_READY, 0);
+		chain_trouble(r->chain);
+		chain_request_refuse(r, FRAME_STATUS_NOT_READY, 0);
 		return;
 	}
 	if (named && duplicate_of_client(chunk, r, &info))
 		return;
 	r->chunk = chunk;
 	if (named && closes_nothing(chunk, r, &info)) {
-		request_end(r, FRAME_OK, NULL);
+		chain_request_end(r, FRAME_OK, NULL);
 		return;
 	}
 	status = answered_status(r);
 	if (status == 0 && named)
 		status = ids_status(chunk, r, &info);
 	if (status != 0)
-		request_end(r, status, NULL);
+		chain_request_end(r, status, NULL);
 	else if (r->work.op == FRAME_WRITE && !admit(r))
-		request_refuse(r, ENOSPC, 0);
+		chain_request_refuse(r, ENOSPC, 0);
 	else
-		queue_request(chunk, r);
+		chain_update_queue(chunk, r);
 }
 
 static void accept_forwarded(struct chain_chunk *chunk, struct request *r)
@@ -679,42 +679,42 @@ static void accept_forwarded(struct chain_chunk *chunk, struct request *r)
 				 (unsigned long long)r->work.key.file_id, r->work.key.index,
 				 (unsigned long long)chunk->last,
 				 (unsigned long long)r->work.version);
-		request_refuse(r, 0, FRAME_STATUS_GAP);
-		inbound_lose(chain);
+		chain_request_refuse(r, 0, FRAME_STATUS_GAP);
+		chain_inbound_lose(chain);
 		return;
 	}
 	chunk->last = r->work.version;
-	queue_request(chunk, r);
+	chain_update_queue(chunk, r);
 }
 
 static void accept_request(struct request *r)
 {
 	struct chain *chain = r->chain;
 	struct chain_chunk *chunk;
-	int rc = chunk_make(chain, &r->work.key, &chunk);
+	int rc = chain_chunk_get(chain, &r->work.key, &chunk);
 
 	if (rc == -EBADMSG) {
-		damage_found(chain, &r->work.key);
-		request_refuse(r, report_unfit(chain) ? FRAME_STATUS_NOT_READY : EIO,
-			       FRAME_STATUS_GAP);
+		chain_damage_found(chain, &r->work.key);
+		chain_request_refuse(r, chain_report_unfit(chain) ? FRAME_STATUS_NOT_READY : EIO,
+				     FRAME_STATUS_GAP);
 		if (!chain->role.head)
-			inbound_lose(chain);
+			chain_inbound_lose(chain);
 		return;
 	}
 	if (rc < 0) {
 		if (rc != -ESTALE)
-			trouble(chain);
-		request_refuse(r, FRAME_STATUS_NOT_READY, FRAME_STATUS_GAP);
+			chain_trouble(chain);
+		chain_request_refuse(r, FRAME_STATUS_NOT_READY, FRAME_STATUS_GAP);
 		if (!chain->role.head)
-			inbound_lose(chain);
+			chain_inbound_lose(chain);
 		return;
 	}
-	chunk_hold(chunk);
+	chain_chunk_pin(chunk);
 	if (r->work.op == FRAME_FLUSH)
-		queue_request(chunk, r);
+		chain_update_queue(chunk, r);
 	else if (r->source.server_id == 0)
 		accept_client(chunk, r);
 	else
 		accept_forwarded(chunk, r);
-	chunk_let_go(chunk);
+	chain_chunk_unpin(chunk);
 }

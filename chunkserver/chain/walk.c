@@ -17,13 +17,13 @@ static struct log_rate skip_rate;
 /* All updates of the chunk above this version are pending here. */
 static uint64_t base_of(void *arg, const struct chunk_key *key, uint64_t version)
 {
-	struct chain_chunk *chunk = chunk_find(arg, key);
+	struct chain_chunk *chunk = chain_chunk_find(arg, key);
 	struct request *r = chunk == NULL || chunk->pending == NULL ? NULL : chunk->pending->prev;
 
 	if (r == NULL || chunk->committed != version)
 		return version;
 	for (;; r = r->prev) {
-		if (is_update(r) && !r->duplicate) {
+		if (request_is_update(r) && !r->duplicate) {
 			if (r->work.version != version || r->successor == SUCCESSOR_NOT_ASKED)
 				break;
 			version--;
@@ -36,13 +36,13 @@ static uint64_t base_of(void *arg, const struct chunk_key *key, uint64_t version
 
 static bool chunk_quiet(struct chain *chain, const struct chunk_key *key)
 {
-	struct chain_chunk *chunk = chunk_find(chain, key);
+	struct chain_chunk *chunk = chain_chunk_find(chain, key);
 	struct request *r;
 
 	if (FAULTY(COPY_WHILE_CHANGED) || chunk == NULL)
 		return true;
 	DL_FOREACH(chunk->queue, r)
-	if (request_begun(r))
+	if (request_is_begun(r))
 		return false;
 	return true;
 }
@@ -55,9 +55,9 @@ static bool chunk_at_rest(void *arg, const struct chunk_key *key)
 
 	if (chain->walk.copying && !chunk_key_equal(&chain->walk.copy_key, key)) {
 		chain->walk.copying = false;
-		last = chunk_find(chain, &chain->walk.copy_key);
+		last = chain_chunk_find(chain, &chain->walk.copy_key);
 		if (last != NULL)
-			chunk_go_on(last);
+			chain_chunk_advance(last);
 	}
 	chain->walk.copying = !FAULTY(COPY_WHILE_CHANGED);
 	chain->walk.copy_key = *key;
@@ -71,8 +71,8 @@ static bool may_copy(void *arg, uint32_t bytes)
 {
 	struct chain *chain = arg;
 	const struct chain_env *env = chain->env;
-	const struct chain_chunk *chunk = chunk_find(chain, &chain->walk.copy_key);
-	bool awaited = link_strict(chain) ||
+	const struct chain_chunk *chunk = chain_chunk_find(chain, &chain->walk.copy_key);
+	bool awaited = chain_is_strict(chain) ||
 		       (chain->walk.copying && chunk != NULL && chunk->queue != NULL);
 
 	if (!awaited && env->walk_content >= WALK_CONTENT_MAX)
@@ -82,22 +82,23 @@ static bool may_copy(void *arg, uint32_t bytes)
 
 /* ---- a chunk that is copied ---- */
 
-bool walk_blocks(const struct chain_chunk *chunk)
+bool chain_walk_blocks(const struct chain_chunk *chunk)
 {
 	const struct chain *chain = chunk->chain;
 
 	return chain->walk.copying && chunk_key_equal(&chain->walk.copy_key, &chunk->key);
 }
 
-void walk_chunk_quiet(struct chain_chunk *chunk)
+void chain_walk_chunk_quiet(struct chain_chunk *chunk)
 {
 	struct chain *chain = chunk->chain;
 
-	if (chain->walk.catchup != NULL && walk_blocks(chunk) && chunk_quiet(chain, &chunk->key))
-		walk_go_on(chain);
+	if (chain->walk.catchup != NULL && chain_walk_blocks(chunk) &&
+	    chunk_quiet(chain, &chunk->key))
+		chain_walk_advance(chain);
 }
 
-void walk_release(struct chain *chain)
+void chain_walk_release(struct chain *chain)
 {
 	const struct chunk_key *open =
 		chain->walk.catchup == NULL ? NULL : sync_walk_open_chunk(chain->walk.catchup);
@@ -112,29 +113,30 @@ void walk_release(struct chain *chain)
 		     SYNC_AHEAD))
 		return;
 	chain->walk.copying = false;
-	chunk = chunk_find(chain, &chain->walk.copy_key);
+	chunk = chain_chunk_find(chain, &chain->walk.copy_key);
 	if (chunk != NULL)
-		chunk_go_on(chunk);
+		chain_chunk_advance(chunk);
 }
 
 /* ---- whom an update waits for ---- */
 
-bool walk_needs_sync(const struct chain *chain)
+bool chain_walk_needs_flush(const struct chain *chain)
 {
-	return link_strict(chain) || chain->walk.catchup == NULL ||
+	return chain_is_strict(chain) || chain->walk.catchup == NULL ||
 	       sync_walk_is_ending(chain->walk.catchup);
 }
 
-enum follow follow_of(const struct request *r)
+enum follow chain_walk_follow(const struct request *r)
 {
 	const struct chain *chain = r->chain;
 	const struct chunk_key *key = &r->work.key;
 
 	if (chain->outbound.link == CHAIN_LINK_UP)
 		return FOLLOW_SEND;
-	if (link_strict(chain))
+	if (chain_is_strict(chain))
 		return FOLLOW_LATER;
-	if (chain->walk.catchup == NULL || (r->work.op == FRAME_FLUSH && !walk_needs_sync(chain)))
+	if (chain->walk.catchup == NULL ||
+	    (r->work.op == FRAME_FLUSH && !chain_walk_needs_flush(chain)))
 		return FOLLOW_LEAVE;
 	switch (sync_walk_place(chain->walk.catchup, (struct sync_key){key->file_id, key->index})) {
 	case SYNC_BEHIND:
@@ -146,20 +148,20 @@ enum follow follow_of(const struct request *r)
 	}
 }
 
-void pending_go_on(struct chain *chain)
+void chain_pending_advance(struct chain *chain)
 {
 	struct request *r, *next;
 
 	DL_FOREACH_SAFE2(chain->pending, r, next, chain_next)
 	{
-		forward(r);
-		check_done(r);
+		chain_update_forward(r);
+		chain_update_check_done(r);
 	}
 }
 
 /* ---- its steps ---- */
 
-void walk_drop(struct chain *chain)
+void chain_walk_drop(struct chain *chain)
 {
 	if (chain->walk.catchup == NULL)
 		return;
@@ -177,7 +179,7 @@ void walk_drop(struct chain *chain)
 
 static void walk_send(struct chain *chain, const struct sync_action *step)
 {
-	struct chain_action *action = send_to_next(chain, step->op);
+	struct chain_action *action = chain_outbound_send(chain, step->op);
 
 	action->payload = step->payload;
 	action->header.flags = FRAME_FORWARD;
@@ -197,7 +199,7 @@ static void walk_send(struct chain *chain, const struct sync_action *step)
 
 static void walk_read(struct chain *chain, const struct sync_action *step)
 {
-	struct chain_action *action = action_add(chain->env, CHAIN_WALK_READ);
+	struct chain_action *action = chain_action_add(chain->env, CHAIN_WALK_READ);
 
 	chain->walk.content++;
 	chain->env->walk_content++;
@@ -209,7 +211,7 @@ static void walk_read(struct chain *chain, const struct sync_action *step)
 	action->header.range = step->range;
 }
 
-/* See chain_gone(). */
+/* See chain_chunks_removed(). */
 static void tell_after(struct chain *chain, const struct sync_counts *counts)
 {
 	if (counts->copied > 0)
@@ -222,17 +224,17 @@ static void tell_after(struct chain *chain, const struct sync_counts *counts)
  * it is not equal. */
 static void damaged_walk(struct chain *chain)
 {
-	bool strict = link_strict(chain);
+	bool strict = chain_is_strict(chain);
 
-	(void)report_unfit(chain);
+	(void)chain_report_unfit(chain);
 	/* The predecessor may mend it, as long as nobody has decided otherwise. */
 	if (!chain->role.head) {
-		inbound_end_refuse(chain);
-		drop_pending(chain, 0, FRAME_STATUS_GAP);
+		chain_inbound_end_refuse(chain);
+		chain_drop_pending(chain, 0, FRAME_STATUS_GAP);
 		chain->inbound.ready = chain->outbound.ready = false;
-		inbound_lose(chain);
+		chain_inbound_lose(chain);
 	}
-	link_retry(chain, FRAME_STATUS_NOT_READY);
+	chain_outbound_retry(chain, FRAME_STATUS_NOT_READY);
 	if (!strict)
 		chain->outbound.retry_at_ns = chain->env->now_ns + DAMAGED_NS;
 }
@@ -256,7 +258,7 @@ static void walk_done(struct chain *chain)
 		damaged_walk(chain);
 		return;
 	}
-	link_set(chain, CHAIN_LINK_UP);
+	chain_outbound_set(chain, CHAIN_LINK_UP);
 }
 
 static void walk_failed(struct chain *chain, uint32_t status)
@@ -265,10 +267,10 @@ static void walk_failed(struct chain *chain, uint32_t status)
 
 	tell_after(chain, &counts);
 	if (status == EIO)
-		trouble(chain);
+		chain_trouble(chain);
 	else if (status == ESTALE)
-		outdated_found(chain);
-	link_retry(chain, status);
+		chain_outdated_found(chain);
+	chain_outbound_retry(chain, status);
 }
 
 /* One frame's worth has arrived, or will not be sent: others may go on. */
@@ -283,7 +285,7 @@ static void content_done(struct chain *chain)
 	DL_FOREACH_SAFE2(chain->env->walking, other, next, walk_next)
 	{
 		if (other != chain)
-			walk_go_on(other);
+			chain_walk_advance(other);
 	}
 }
 
@@ -312,7 +314,7 @@ static void walk_steps(struct chain *chain)
 			walk_read(chain, &step);
 			break;
 		case SYNC_DAMAGED:
-			suspect_add(chain, &step.key);
+			chain_suspect_add(chain, &step.key);
 			content_dropped(chain);
 			break;
 		case SYNC_DONE:
@@ -327,7 +329,7 @@ static void walk_steps(struct chain *chain)
 	}
 }
 
-void walk_go_on(struct chain *chain)
+void chain_walk_advance(struct chain *chain)
 {
 	/* What is released below may call back. */
 	if (chain->walk.running)
@@ -335,13 +337,13 @@ void walk_go_on(struct chain *chain)
 	chain->walk.running = true;
 	walk_steps(chain);
 	chain->walk.running = false;
-	walk_release(chain);
+	chain_walk_release(chain);
 	/* The cursor has moved: some updates have to be sent now, others need not be waited for. */
-	if (!link_strict(chain))
-		pending_go_on(chain);
+	if (!chain_is_strict(chain))
+		chain_pending_advance(chain);
 }
 
-void walk_start(struct chain *chain)
+void chain_walk_start(struct chain *chain)
 {
 	static const struct sync_asker callbacks = {
 		.base = base_of, .quiet = chunk_at_rest, .may_copy = may_copy};
@@ -349,29 +351,29 @@ void walk_start(struct chain *chain)
 	struct sync_asker asker = callbacks;
 
 	asker.arg = chain;
-	asker.others = others_in_sync(chain);
+	asker.others = chain_others_in_sync(chain);
 	asker.epoch = chain->config.epoch;
-	link_set(chain, CHAIN_LINK_COMPARING);
+	chain_outbound_set(chain, CHAIN_LINK_COMPARING);
 	if (FAULTY(NO_GAP_CHECK)) {
-		link_set(chain, CHAIN_LINK_UP);
+		chain_outbound_set(chain, CHAIN_LINK_UP);
 		return;
 	}
 	chain->walk.catchup =
 		sync_walk_new(&env->ops->store, env->ctx, chain->pool, chain->partition, &asker);
 	if (chain->walk.catchup == NULL) {
-		link_retry(chain, ENOMEM);
+		chain_outbound_retry(chain, ENOMEM);
 		return;
 	}
 	chain->walk.serial = ++env->last_id;
 	DL_APPEND2(env->walking, chain, walk_prev, walk_next);
-	chain->walk.counted = !link_strict(chain);
+	chain->walk.counted = !chain_is_strict(chain);
 	if (chain->walk.counted)
 		env->copying_walks++;
-	walk_go_on(chain);
+	chain_walk_advance(chain);
 }
 
-void chain_walk_read(struct chain_env *env, uint64_t serial, int error, struct buf *buf,
-		     uint32_t offset)
+void chain_walk_read_done(struct chain_env *env, uint64_t serial, int error, struct buf *buf,
+			  uint32_t offset)
 {
 	struct chain *chain;
 
@@ -386,11 +388,11 @@ void chain_walk_read(struct chain_env *env, uint64_t serial, int error, struct b
 	sync_walk_read(chain->walk.catchup, error, buf, offset);
 	if (error != 0)
 		content_done(chain);
-	walk_go_on(chain);
+	chain_walk_advance(chain);
 }
 
-bool walk_answered(struct chain *chain, const struct frame_header *header,
-		   const struct buf *payload)
+bool chain_walk_answered(struct chain *chain, const struct frame_header *header,
+			 const struct buf *payload)
 {
 	for (unsigned i = 0; chain->walk.catchup != NULL && i <= SYNC_WINDOW; i++) {
 		if (chain->walk.frames[i].id != header->request_id)
@@ -399,7 +401,7 @@ bool walk_answered(struct chain *chain, const struct frame_header *header,
 		sync_walk_answer(chain->walk.catchup, header->op, header->status, payload);
 		if (chain->walk.frames[i].content)
 			content_done(chain);
-		walk_go_on(chain);
+		chain_walk_advance(chain);
 		return true;
 	}
 	return false;

@@ -197,7 +197,7 @@ static void fill_chain_reports(const struct report *reports, size_t count,
 /* What a heartbeat points to. */
 struct heartbeat {
 	struct server_status status;
-	Catena__SyncProgress syncs[MASTER_SYNCS_MAX], *sync_pointers[MASTER_SYNCS_MAX];
+	Catena__SyncProgress syncs[MASTER_CATCHUPS_MAX], *sync_pointers[MASTER_CATCHUPS_MAX];
 	Catena__ChainReport reports[MASTER_REPORTS_MAX], *report_pointers[MASTER_REPORTS_MAX];
 };
 
@@ -206,17 +206,17 @@ static void fill_status(struct heartbeat *heartbeat, Catena__Heartbeat *message,
 {
 	struct server_status *status = &heartbeat->status;
 
-	for (size_t i = 0; i < status->sync_count; i++) {
+	for (size_t i = 0; i < status->catchup_count; i++) {
 		Catena__SyncProgress *sync = &heartbeat->syncs[i];
 
 		catena__sync_progress__init(sync);
-		sync->pool = status->syncs[i].pool;
-		sync->partition = status->syncs[i].partition;
-		sync->epoch = status->syncs[i].epoch;
-		sync->target_id = status->syncs[i].target_id;
-		sync->compared = status->syncs[i].compared;
-		sync->copied = status->syncs[i].copied;
-		sync->damaged = status->syncs[i].damaged;
+		sync->pool = status->catchups[i].pool;
+		sync->partition = status->catchups[i].partition;
+		sync->epoch = status->catchups[i].epoch;
+		sync->target_id = status->catchups[i].target_id;
+		sync->compared = status->catchups[i].compared;
+		sync->copied = status->catchups[i].copied;
+		sync->damaged = status->catchups[i].damaged;
 		heartbeat->sync_pointers[i] = sync;
 	}
 	fill_chain_reports(status->reports, status->report_count, heartbeat->reports,
@@ -225,7 +225,7 @@ static void fill_status(struct heartbeat *heartbeat, Catena__Heartbeat *message,
 	message->unreachable = status->unreachable;
 	message->n_unreachable = status->unreachable_count;
 	message->syncs = heartbeat->sync_pointers;
-	message->n_syncs = status->sync_count;
+	message->n_syncs = status->catchup_count;
 	batch->reports = heartbeat->report_pointers;
 	batch->n_reports = status->report_count;
 }

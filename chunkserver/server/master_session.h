@@ -44,7 +44,7 @@ struct master_identity {
 };
 
 #define MASTER_UNREACHABLE_MAX 64u
-#define MASTER_SYNCS_MAX       64u
+#define MASTER_CATCHUPS_MAX    64u
 #define MASTER_REPORTS_MAX     256u
 
 /* What else a heartbeat says. */
@@ -52,9 +52,9 @@ struct server_status {
 	bool leaving;
 	uint64_t map_version;   /* by which all of the server goes */
 	uint64_t fence_version; /* worker_fence_version(), of all */
-	size_t unreachable_count, sync_count, report_count;
+	size_t unreachable_count, catchup_count, report_count;
 	uint64_t unreachable[MASTER_UNREACHABLE_MAX]; /* servers */
-	struct worker_sync syncs[MASTER_SYNCS_MAX];
+	struct worker_catchup catchups[MASTER_CATCHUPS_MAX];
 	struct report reports[MASTER_REPORTS_MAX]; /* once more */
 };
 

@@ -144,8 +144,9 @@ static void on_status(void *user, struct server_status *status)
 		worker_status(s->workers[w], &one);
 		for (size_t i = 0; i < one.unreachable_count; i++)
 			add_unreachable(status, one.unreachable[i]);
-		for (size_t i = 0; i < one.sync_count && status->sync_count < MASTER_SYNCS_MAX; i++)
-			status->syncs[status->sync_count++] = one.syncs[i];
+		for (size_t i = 0;
+		     i < one.catchup_count && status->catchup_count < MASTER_CATCHUPS_MAX; i++)
+			status->catchups[status->catchup_count++] = one.catchups[i];
 	}
 	status->report_count = reports_next(s->reports, status->reports, MASTER_REPORTS_MAX);
 }

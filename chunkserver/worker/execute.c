@@ -48,7 +48,7 @@ static void on_synced(struct store_sync *sync, int error)
 	struct worker *worker = shell_of(request)->target->worker;
 
 	begin_event(worker);
-	chain_synced(request, error);
+	chain_flushed(request, error);
 	end_event(worker);
 }
 
@@ -75,7 +75,7 @@ static void on_removed(void *user, int error)
 
 	free(user);
 	begin_event(removal.worker);
-	chain_removed(removal.request, error);
+	chain_remove_done(removal.request, error);
 	end_event(removal.worker);
 }
 
@@ -90,7 +90,7 @@ static void walk_read_end(struct worker_target *target, uint64_t serial, int err
 			  uint32_t offset)
 {
 	begin_event(target->worker);
-	chain_walk_read(target->env, serial, error, buf, offset);
+	chain_walk_read_done(target->env, serial, error, buf, offset);
 	end_event(target->worker);
 }
 
@@ -204,7 +204,7 @@ static bool start_read(struct worker_target *target, struct chain_work *request)
 		.offset = request->offset,
 		.length = request->length,
 		.into = into,
-		.verify = request->sync, /* FRAME_VERIFY */
+		.verify = request->verify,
 		.done = on_read,
 		.user = request,
 	};
@@ -260,7 +260,7 @@ static void do_remove(struct worker_target *target, struct chain_work *request)
 	struct removal *removal = calloc(1, sizeof(*removal));
 
 	if (removal == NULL) {
-		chain_removed(request, -ENOMEM);
+		chain_remove_done(request, -ENOMEM);
 		return;
 	}
 	removal->worker = target->worker;
@@ -276,7 +276,8 @@ static void do_walk_read(struct worker_target *target, const struct chain_action
 	if (walk == NULL || into == NULL) {
 		free(walk);
 		buf_unref(into);
-		chain_walk_read(target->env, action->serial, -ENOMEM, NULL, action->header.offset);
+		chain_walk_read_done(target->env, action->serial, -ENOMEM, NULL,
+				     action->header.offset);
 		return;
 	}
 	walk->target = target;
@@ -307,7 +308,7 @@ static void on_all_synced(void *user, int error)
 	free(user);
 	worker->background--;
 	begin_event(worker);
-	chain_all_synced(all.target->env, all.serial, error);
+	chain_all_flushed(all.target->env, all.serial, error);
 	end_event(worker);
 }
 
@@ -316,7 +317,7 @@ static void do_sync_all(struct worker_target *target, const struct chain_action 
 	struct all_sync *all = calloc(1, sizeof(*all));
 
 	if (all == NULL) {
-		chain_all_synced(target->env, action->serial, -ENOMEM);
+		chain_all_flushed(target->env, action->serial, -ENOMEM);
 		return;
 	}
 	all->target = target;
@@ -390,7 +391,7 @@ static void execute(struct worker_target *target, const struct chain_action *act
 	case CHAIN_ABORT:
 		store_abort(target->view, &shell_of(action->request)->update);
 		break;
-	case CHAIN_SYNC:
+	case CHAIN_FLUSH:
 		do_sync(target, action->request);
 		break;
 	case CHAIN_READ:
@@ -411,7 +412,7 @@ static void execute(struct worker_target *target, const struct chain_action *act
 	case CHAIN_TROUBLE:
 		check_store(target);
 		break;
-	case CHAIN_SYNC_ALL:
+	case CHAIN_FLUSH_ALL:
 		do_sync_all(target, action);
 		break;
 	case CHAIN_REPORT:

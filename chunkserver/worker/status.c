@@ -2,7 +2,7 @@
 #include <string.h>
 #include "chunkserver/worker/internal.h"
 
-#define SYNCS_TICKS 10u /* between looks at the walks */
+#define CATCHUPS_TICKS 10u /* between looks at the walks */
 
 static bool is_listed(const struct worker_status *status, uint64_t server_id)
 {
@@ -27,7 +27,7 @@ static void list_unreachable(const struct worker *worker, struct worker_status *
 }
 
 /* Those with damage first: they are the ones that somebody has to look after. */
-static void list_syncs(const struct worker *worker, bool damaged, struct worker_status *status)
+static void list_catchups(const struct worker *worker, bool damaged, struct worker_status *status)
 {
 	const struct member *member;
 
@@ -36,14 +36,14 @@ static void list_syncs(const struct worker *worker, bool damaged, struct worker_
 		struct chain_counts counts;
 		uint32_t target_id;
 
-		if (status->sync_count == WORKER_SYNCS_MAX)
+		if (status->catchup_count == WORKER_CATCHUPS_MAX)
 			return;
 		if (chain_next_server(member->chain, &target_id) == 0)
 			continue;
 		counts = chain_count(member->chain);
 		if (counts.damaged != damaged || !(counts.walking || counts.damaged))
 			continue;
-		status->syncs[status->sync_count++] = (struct worker_sync){
+		status->catchups[status->catchup_count++] = (struct worker_catchup){
 			.pool = member->pool,
 			.partition = member->partition,
 			.epoch = chain_epoch(member->chain),
@@ -86,10 +86,10 @@ void status_tick(struct worker *worker)
 
 	status->unreachable_count = 0;
 	list_unreachable(worker, status);
-	if (worker->status_ticks++ % SYNCS_TICKS == 0) {
-		status->sync_count = 0;
-		list_syncs(worker, true, status);
-		list_syncs(worker, false, status);
+	if (worker->status_ticks++ % CATCHUPS_TICKS == 0) {
+		status->catchup_count = 0;
+		list_catchups(worker, true, status);
+		list_catchups(worker, false, status);
 	}
 	pthread_mutex_lock(&worker->lock);
 	more = more_unreachable(&worker->status, status);

@@ -93,7 +93,7 @@ static void on_removed(void *user, int error)
 				    target->entry.target_id);
 
 		if (member != NULL)
-			chain_gone(member->chain, &command->keys[i], 1);
+			chain_chunks_removed(member->chain, &command->keys[i], 1);
 	}
 	actions_run(worker);
 	conn_batch_end();

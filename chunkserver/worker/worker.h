@@ -20,12 +20,12 @@
 #include "common/net/hello.h"
 
 #define WORKER_UNREACHABLE_MAX 64u
-#define WORKER_SYNCS_MAX       64u
+#define WORKER_CATCHUPS_MAX    64u
 
 struct worker;
 
 /* How far the making equal of a successor has come: see SyncProgress in catena.proto. */
-struct worker_sync {
+struct worker_catchup {
 	uint32_t pool, partition;
 	uint64_t epoch;
 	uint32_t target_id;
@@ -35,9 +35,9 @@ struct worker_sync {
 
 /* What the master wants to know with each heartbeat, some ticks old. */
 struct worker_status {
-	size_t unreachable_count, sync_count;
+	size_t unreachable_count, catchup_count;
 	uint64_t unreachable[WORKER_UNREACHABLE_MAX]; /* servers of successors */
-	struct worker_sync syncs[WORKER_SYNCS_MAX];
+	struct worker_catchup catchups[WORKER_CATCHUPS_MAX];
 };
 
 /* Called on the worker's thread. */

@@ -655,7 +655,7 @@ static bool take_in_partition(struct world *w, unsigned p)
 				return false;
 			config->members[i].state = MEMBER_SYNCING;
 		} else {
-			if (report->kind != CHAIN_SYNCED || report->epoch != config->epoch ||
+			if (report->kind != CHAIN_CAUGHT_UP || report->epoch != config->epoch ||
 			    report->target != config->members[i].target_id)
 				return false;
 			config->members[i].state = MEMBER_IN_SYNC;

@@ -244,11 +244,11 @@ static void execute(struct world *w, unsigned number, const struct chain_action 
 
 	switch (action->kind) {
 	case CHAIN_PREPARE:
-	case CHAIN_SYNC:
+	case CHAIN_FLUSH:
 	case CHAIN_READ:
 	case CHAIN_REMOVE:
 	case CHAIN_WALK_READ:
-	case CHAIN_SYNC_ALL:
+	case CHAIN_FLUSH_ALL:
 		start_operation(w, number, action);
 		break;
 	case CHAIN_COMMIT:
@@ -313,7 +313,7 @@ static void removed_by_master(struct world *w, struct event *event)
 	trace(w, "server %u has removed chunk %u/%llu", event->a, event->header.key.partition,
 	      (unsigned long long)event->header.key.file_id);
 	model_remove(&s->store, &event->header.key);
-	chain_gone(s->chains[event->header.key.partition], &event->header.key, 1);
+	chain_chunks_removed(s->chains[event->header.key.partition], &event->header.key, 1);
 	/* When the chain has changed meanwhile, one may have got it back from another that had not
 	 * removed it yet, and that is not before it any more. */
 	if (--w->removals[temporary].left == 0 &&
@@ -345,10 +345,10 @@ static void operation_ended(struct world *w, struct event *event)
 			       error == -ENOSPC &&
 				       model_broken_off(&s->store, event->request, error, w->now));
 		break;
-	case CHAIN_SYNC:
+	case CHAIN_FLUSH:
 		if (error == 0)
 			model_synced(&s->store, event->mark);
-		chain_synced(event->request, error);
+		chain_flushed(event->request, error);
 		break;
 	case CHAIN_READ:
 		if (error == 0 && *damage_of(s, &event->request->key))
@@ -361,7 +361,7 @@ static void operation_ended(struct world *w, struct event *event)
 	case CHAIN_REMOVE:
 		for (uint32_t i = 0; error == 0 && i < event->request->key_count; i++)
 			model_remove(&s->store, &event->request->keys[i]);
-		chain_removed(event->request, error);
+		chain_remove_done(event->request, error);
 		break;
 	case CHAIN_WALK_READ:
 		if (error == 0 && *damage_of(s, &event->header.key))
@@ -371,12 +371,12 @@ static void operation_ended(struct world *w, struct event *event)
 					       event->header.range, &version);
 		if (error == 0 && buf == NULL)
 			error = -EIO; /* removed meanwhile */
-		chain_walk_read(s->env, event->number, error, buf, event->header.offset);
+		chain_walk_read_done(s->env, event->number, error, buf, event->header.offset);
 		break;
-	case CHAIN_SYNC_ALL:
+	case CHAIN_FLUSH_ALL:
 		if (error == 0)
 			model_synced(&s->store, event->mark);
-		chain_all_synced(s->env, event->number, error);
+		chain_all_flushed(s->env, event->number, error);
 		break;
 	default:
 		abort();
@@ -449,16 +449,17 @@ static void drop_operations(struct world *w, unsigned number)
 			event->kind = EV_REMOVE; /* the master says it again */
 		else if (event->action == CHAIN_PREPARE)
 			chain_prepared(event->request, -ECANCELED, false);
-		else if (event->action == CHAIN_SYNC)
-			chain_synced(event->request, -ECANCELED);
+		else if (event->action == CHAIN_FLUSH)
+			chain_flushed(event->request, -ECANCELED);
 		else if (event->action == CHAIN_READ)
 			chain_read_done(event->request, -ECANCELED, NULL, 0);
 		else if (event->action == CHAIN_REMOVE)
-			chain_removed(event->request, -ECANCELED);
-		else if (event->action == CHAIN_SYNC_ALL)
-			chain_all_synced(w->servers[number].env, event->number, -ECANCELED);
+			chain_remove_done(event->request, -ECANCELED);
+		else if (event->action == CHAIN_FLUSH_ALL)
+			chain_all_flushed(w->servers[number].env, event->number, -ECANCELED);
 		else
-			chain_walk_read(w->servers[number].env, event->number, -ECANCELED, NULL, 0);
+			chain_walk_read_done(w->servers[number].env, event->number, -ECANCELED,
+					     NULL, 0);
 	}
 	while ((action = chain_next(w->servers[number].env)) != NULL)
 		if (action->kind == CHAIN_PREPARE || action->kind == CHAIN_COMMIT)

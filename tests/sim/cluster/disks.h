@@ -190,7 +190,7 @@ static void walk_read_ended(struct disk *disk, struct event *event, int error)
 				  event->header.range, &version);
 	if (error == 0 && buf == NULL)
 		error = -EIO; /* removed meanwhile */
-	chain_walk_read(disk->env, event->number, error, buf, event->header.offset);
+	chain_walk_read_done(disk->env, event->number, error, buf, event->header.offset);
 }
 
 static void operation_ended(struct world *w, struct event *event)
@@ -202,15 +202,15 @@ static void operation_ended(struct world *w, struct event *event)
 	case CHAIN_PREPARE:
 		prepare_ended(w, disk, event, error);
 		break;
-	case CHAIN_SYNC:
+	case CHAIN_FLUSH:
 		if (error == 0)
 			model_synced(&disk->store, event->mark);
-		chain_synced(event->request, error);
+		chain_flushed(event->request, error);
 		break;
-	case CHAIN_SYNC_ALL:
+	case CHAIN_FLUSH_ALL:
 		if (error == 0)
 			model_synced(&disk->store, event->mark);
-		chain_all_synced(disk->env, event->number, error);
+		chain_all_flushed(disk->env, event->number, error);
 		break;
 	case CHAIN_READ:
 		read_ended(disk, event, error);
@@ -218,7 +218,7 @@ static void operation_ended(struct world *w, struct event *event)
 	case CHAIN_REMOVE:
 		for (uint32_t i = 0; error == 0 && i < event->request->key_count; i++)
 			model_remove(&disk->store, &event->request->keys[i]);
-		chain_removed(event->request, error);
+		chain_remove_done(event->request, error);
 		break;
 	case CHAIN_WALK_READ:
 		walk_read_ended(disk, event, error);
@@ -243,20 +243,20 @@ static void operation_lost(struct world *w, struct event *event)
 		}
 		chain_prepared(event->request, -ECANCELED, false);
 		break;
-	case CHAIN_SYNC:
-		chain_synced(event->request, -ECANCELED);
+	case CHAIN_FLUSH:
+		chain_flushed(event->request, -ECANCELED);
 		break;
-	case CHAIN_SYNC_ALL:
-		chain_all_synced(disk->env, event->number, -ECANCELED);
+	case CHAIN_FLUSH_ALL:
+		chain_all_flushed(disk->env, event->number, -ECANCELED);
 		break;
 	case CHAIN_READ:
 		chain_read_done(event->request, -ECANCELED, NULL, 0);
 		break;
 	case CHAIN_REMOVE:
-		chain_removed(event->request, -ECANCELED);
+		chain_remove_done(event->request, -ECANCELED);
 		break;
 	default:
-		chain_walk_read(disk->env, event->number, -ECANCELED, NULL, 0);
+		chain_walk_read_done(disk->env, event->number, -ECANCELED, NULL, 0);
 		break;
 	}
 }
@@ -273,7 +273,7 @@ static void drop_operations(struct world *w, struct disk *disk)
 		if (event->kind != EV_STORE || event->a != number || event->node != disk->server)
 			continue;
 		if (event->request != NULL || event->action == CHAIN_WALK_READ ||
-		    event->action == CHAIN_SYNC_ALL)
+		    event->action == CHAIN_FLUSH_ALL)
 			operation_lost(w, event);
 		event->node = NOWHERE;
 		event->life = 0;

@@ -246,7 +246,7 @@ static void report_arrived(struct world *w, unsigned s, const struct event *even
 
 	if (w->master.streams[s].conn != event->conn)
 		return;
-	if (r->kind == CHAIN_SYNCED)
+	if (r->kind == CHAIN_CAUGHT_UP)
 		chain_manager_synced(w->master.manager, w->master.state_map, &said);
 	else
 		chain_manager_unfit(w->master.manager, w->master.state_map, &said);

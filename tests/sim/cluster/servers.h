@@ -57,8 +57,8 @@ static void report(struct world *w, unsigned s, const struct chain_action *actio
 				      .kind = action->report};
 
 	trace(w, "server %u partition %u epoch %llu reports %s of target %u", s, report.partition,
-	      (unsigned long long)report.epoch, action->report == CHAIN_SYNCED ? "synced" : "unfit",
-	      report.target_id);
+	      (unsigned long long)report.epoch,
+	      action->report == CHAIN_CAUGHT_UP ? "synced" : "unfit", report.target_id);
 	if (reports_add(w->servers[s].reports, &report) != 0)
 		abort();
 	if (w->servers[s].registered)
@@ -89,7 +89,8 @@ static void last_reports(struct world *w, struct disk *disk, const struct chain_
 {
 	struct event *event;
 
-	if (w->last != disk || action->report != CHAIN_SYNCED || w->healed || !is_copied(w, disk))
+	if (w->last != disk || action->report != CHAIN_CAUGHT_UP || w->healed ||
+	    !is_copied(w, disk))
 		return;
 	w->last = NULL;
 	event = schedule(w, w->now + chance(w, 20 * MS), EV_FAULT, NOWHERE);
@@ -102,8 +103,8 @@ static void execute(struct world *w, unsigned s, struct disk *disk,
 {
 	switch (action->kind) {
 	case CHAIN_PREPARE:
-	case CHAIN_SYNC:
-	case CHAIN_SYNC_ALL:
+	case CHAIN_FLUSH:
+	case CHAIN_FLUSH_ALL:
 	case CHAIN_READ:
 	case CHAIN_REMOVE:
 	case CHAIN_WALK_READ:
@@ -526,7 +527,8 @@ static void removed_by_master(struct world *w, unsigned s, const struct event *e
 	      (unsigned long long)event->header.key.file_id, disk->entry.target_id);
 	model_remove(&disk->store, &event->header.key);
 	if (disk->chains[event->header.key.partition] != NULL)
-		chain_gone(disk->chains[event->header.key.partition], &event->header.key, 1);
+		chain_chunks_removed(disk->chains[event->header.key.partition], &event->header.key,
+				     1);
 	told = conn_message(w, event->conn, 0, MSG_REMOVED);
 	if (told == NULL)
 		return;

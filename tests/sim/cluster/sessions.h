@@ -79,8 +79,7 @@ static void check_ends(struct world *w)
 }
 
 /* A member with a lease, in-sync by the chain that everybody knows of, commits an update. */
-static void check_commit(struct world *w, const struct disk *disk,
-			 const struct chain_work *request)
+static void check_commit(struct world *w, const struct disk *disk, const struct chain_work *request)
 {
 	const struct map_chain *chain;
 

@@ -97,7 +97,7 @@ static void test_a_chunk_that_is_copied_lets_its_updates_wait(void **state)
 	write = writes_to(rig, 10, 1);
 	assert_int_equal(rig_operations(rig, CHAIN_PREPARE), 0);
 	/* The block is read, sent, and the chunk committed there. */
-	chain_walk_read(rig->env, rig->operations[0].serial, 0, rig_payload(1), 0);
+	chain_walk_read_done(rig->env, rig->operations[0].serial, 0, rig_payload(1), 0);
 	rig->operation_count = 0;
 	rig_run(rig);
 	while (rig->sent_count > 0 && rig_operations(rig, CHAIN_PREPARE) == 0)
@@ -133,7 +133,7 @@ static void test_a_chunk_with_half_of_an_update_is_not_copied(void **state)
 	rig_end(rig, CHAIN_PREPARE, 0);
 	assert_int_equal(model_chunk(&rig->store, &key)->version, 2);
 	assert_int_equal(rig_operations(rig, CHAIN_WALK_READ), 1);
-	chain_walk_read(rig->env, rig->operations[0].serial, 0, rig_payload(1), 0);
+	chain_walk_read_done(rig->env, rig->operations[0].serial, 0, rig_payload(1), 0);
 	rig->operation_count = 0;
 	rig_run(rig);
 	while (rig->sent_count > 0)
@@ -151,7 +151,7 @@ static void test_after_the_walk_the_member_is_waited_for_and_reported(void **sta
 	link_comes_up(rig);
 	assert_true(chain_count(rig->chain).strict);
 	assert_int_equal(rig->reports, 1);
-	assert_int_equal(rig->report.report, CHAIN_SYNCED);
+	assert_int_equal(rig->report.report, CHAIN_CAUGHT_UP);
 	assert_int_equal(rig->report.header.epoch, 3);
 	assert_int_equal(rig->report.header.arg, D);
 	/* Whatever happens to it: it may be in-sync already by the master's word. */
@@ -198,7 +198,7 @@ static void test_a_syncing_member_is_durable_before_it_counts_as_equal(void **st
 	assert_int_equal(answer_to(rig, predecessor_compares(rig, &compare)), FRAME_OK);
 	end = predecessor_ends(rig);
 	assert_int_equal(answer_to(rig, end), NO_ANSWER);
-	rig_end(rig, CHAIN_SYNC_ALL, 0);
+	rig_end(rig, CHAIN_FLUSH_ALL, 0);
 	assert_int_equal(answer_to(rig, end), FRAME_OK);
 	rig_free_all(rig);
 }
@@ -500,7 +500,7 @@ static void test_a_lost_notice_of_removal_leads_to_a_comparison(void **state)
 	model_chunk(&rig->store, &key)->version = 1;
 	link_comes_up(rig);
 	model_remove(&rig->store, &key);
-	chain_gone(rig->chain, &key, 1);
+	chain_chunks_removed(rig->chain, &key, 1);
 	rig_run(rig);
 	chain_connection(rig->chain, 0);
 	rig_run(rig);

@@ -135,7 +135,7 @@ static void test_a_copy_that_came_in_is_passed_on_by_a_new_walk(void **state)
 	predecessor_ends(rig);
 	/* What came has to be durable before we count as equal. */
 	assert_int_equal(chain_count(rig->chain).link, CHAIN_LINK_WAIT);
-	rig_end(rig, CHAIN_SYNC_ALL, 0);
+	rig_end(rig, CHAIN_FLUSH_ALL, 0);
 	assert_int_equal(chain_count(rig->chain).link, CHAIN_LINK_COMPARING);
 	assert_false(chain_is_ready(rig->chain));
 	rig_free_all(rig);
@@ -611,7 +611,7 @@ static void test_removals_are_told_to_a_successor_that_may_have_got_a_copy(void 
 	model_chunk(&rig->store, &key)->version = 1;
 	link_comes_up(rig); /* the walk has seen the chunk */
 	model_remove(&rig->store, &key);
-	chain_gone(rig->chain, &key, 1);
+	chain_chunks_removed(rig->chain, &key, 1);
 	rig_run(rig);
 	assert_int_equal(rig->sent_count, 1);
 	assert_int_equal(sync_gone_decode(buf_payload(rig->sent[0].payload),
@@ -627,7 +627,7 @@ static void test_removals_in_a_fresh_partition_cost_nothing(void **state)
 	struct chunk_key key = rig_key(1);
 
 	(void)state;
-	chain_gone(rig->chain, &key, 1);
+	chain_chunks_removed(rig->chain, &key, 1);
 	rig_run(rig);
 	assert_int_equal(rig->sent_count, 0);
 	rig_free_all(rig);
@@ -651,7 +651,7 @@ static void test_what_waits_does_not_make_a_removed_chunk_anew(void **state)
 		if (step == 2)
 			rig_breaks_off(rig);
 		model_remove(&rig->store, &key);
-		chain_gone(rig->chain, &key, 1);
+		chain_chunks_removed(rig->chain, &key, 1);
 		rig_run(rig);
 		assert_int_equal(answer_to(rig, second), FRAME_OK);
 		assert_int_equal(answer_to(rig, third), FRAME_OK);

@@ -188,19 +188,19 @@ static inline void rig_end(struct rig *rig, enum chain_action_kind kind, int err
 	case CHAIN_PREPARE:
 		chain_prepared(action.request, error, false);
 		break;
-	case CHAIN_SYNC:
-		chain_synced(action.request, error);
+	case CHAIN_FLUSH:
+		chain_flushed(action.request, error);
 		break;
 	case CHAIN_READ:
 		chain_read_done(action.request, error, NULL, 0);
 		break;
-	case CHAIN_SYNC_ALL:
-		chain_all_synced(rig->env, action.serial, error);
+	case CHAIN_FLUSH_ALL:
+		chain_all_flushed(rig->env, action.serial, error);
 		break;
 	case CHAIN_REMOVE:
 		for (uint32_t i = 0; error == 0 && i < action.request->key_count; i++)
 			model_remove(&rig->store, &action.request->keys[i]);
-		chain_removed(action.request, error);
+		chain_remove_done(action.request, error);
 		break;
 	default:
 		fail();
@@ -396,16 +396,16 @@ static inline void rig_free_all(struct rig *rig)
 
 		if (action.kind == CHAIN_PREPARE)
 			chain_prepared(action.request, 0, false);
-		else if (action.kind == CHAIN_SYNC)
-			chain_synced(action.request, 0);
+		else if (action.kind == CHAIN_FLUSH)
+			chain_flushed(action.request, 0);
 		else if (action.kind == CHAIN_READ)
 			chain_read_done(action.request, 0, NULL, 0);
 		else if (action.kind == CHAIN_REMOVE)
-			chain_removed(action.request, 0);
-		else if (action.kind == CHAIN_SYNC_ALL)
-			chain_all_synced(rig->env, action.serial, -ECANCELED);
+			chain_remove_done(action.request, 0);
+		else if (action.kind == CHAIN_FLUSH_ALL)
+			chain_all_flushed(rig->env, action.serial, -ECANCELED);
 		else
-			chain_walk_read(rig->env, action.serial, -EIO, NULL, 0);
+			chain_walk_read_done(rig->env, action.serial, -EIO, NULL, 0);
 		rig_run(rig);
 	}
 	rig_forget_sent(rig);

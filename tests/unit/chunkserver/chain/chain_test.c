@@ -36,7 +36,7 @@ static void test_a_synced_write_waits_for_the_own_disk_too(void **state)
 	assert_int_equal(rig->sent[0].header.flags, FRAME_FORWARD | FRAME_SYNC);
 	successor_answers(rig, FRAME_OK);
 	assert_int_equal(answer_to(rig, write), NO_ANSWER);
-	rig_end(rig, CHAIN_SYNC, 0);
+	rig_end(rig, CHAIN_FLUSH, 0);
 	assert_int_equal(answer_to(rig, write), FRAME_OK);
 	rig_free_all(rig);
 }
@@ -48,7 +48,7 @@ static void test_a_failed_sync_is_never_acknowledged(void **state)
 
 	(void)state;
 	flush = rig_flush(rig, BEFORE);
-	rig_end(rig, CHAIN_SYNC, -EIO);
+	rig_end(rig, CHAIN_FLUSH, -EIO);
 	assert_int_equal(rig->troubles, 1);
 	assert_int_equal(answer_to(rig, flush), NO_ANSWER);
 	chain_store_failed(rig->env);
@@ -268,7 +268,7 @@ static void test_a_flush_waits_for_updates_before_it_and_is_forwarded_behind_the
 	(void)state;
 	client_writes(rig, 1, 0, 1, 0);
 	flush = rig_flush(rig, CLIENT);
-	assert_int_equal(rig_operations(rig, CHAIN_SYNC), 0);
+	assert_int_equal(rig_operations(rig, CHAIN_FLUSH), 0);
 	assert_int_equal(rig->sent_count, 0);
 	rig_end(rig, CHAIN_PREPARE, 0);
 	assert_int_equal(rig->sent_count, 2);
@@ -277,7 +277,7 @@ static void test_a_flush_waits_for_updates_before_it_and_is_forwarded_behind_the
 	successor_answers(rig, FRAME_OK);
 	assert_int_equal(answer_to(rig, flush), NO_ANSWER);
 	rig->answer_count = 0;
-	rig_end(rig, CHAIN_SYNC, 0);
+	rig_end(rig, CHAIN_FLUSH, 0);
 	assert_int_equal(rig->answers[0].header.request_id, flush);
 	assert_int_equal(rig->answers[0].header.version, 1);
 	rig_free_all(rig);
@@ -290,7 +290,7 @@ static void test_an_update_behind_a_flush_does_not_hold_it_up(void **state)
 
 	(void)state;
 	predecessor_writes(rig, 1, 0);
-	rig_end(rig, CHAIN_SYNC, 0);
+	rig_end(rig, CHAIN_FLUSH, 0);
 	assert_int_equal(answer_to(rig, flush), FRAME_OK);
 	rig_free_all(rig);
 }
@@ -307,7 +307,7 @@ static void test_a_flush_of_what_was_lost_with_the_power_fails(void **state)
 	assert_int_equal(answer_to(rig, rig_ask(rig, CLIENT, &header, NULL)), FRAME_STATUS_LOST);
 	header.version = 1;
 	assert_int_equal(answer_to(rig, rig_ask(rig, CLIENT, &header, NULL)), NO_ANSWER);
-	assert_int_equal(rig_operations(rig, CHAIN_SYNC), 1);
+	assert_int_equal(rig_operations(rig, CHAIN_FLUSH), 1);
 	rig_free_all(rig);
 }
 
@@ -354,8 +354,8 @@ static uint32_t flush_of(struct rig *rig, uint64_t version, uint64_t epoch)
 	header.version = version;
 	header.arg = epoch;
 	asked = rig_ask(rig, CLIENT, &header, NULL);
-	if (rig_operations(rig, CHAIN_SYNC) > 0)
-		rig_end(rig, CHAIN_SYNC, 0);
+	if (rig_operations(rig, CHAIN_FLUSH) > 0)
+		rig_end(rig, CHAIN_FLUSH, 0);
 	return answer_to(rig, asked);
 }
 

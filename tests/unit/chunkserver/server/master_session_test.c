@@ -348,14 +348,14 @@ static void test_a_heartbeat_can_be_sent_at_once_and_says_what_there_is(void **s
 	status_now.unreachable_count = 2;
 	status_now.unreachable[0] = 101;
 	status_now.unreachable[1] = 102;
-	status_now.sync_count = 1;
-	status_now.syncs[0] = (struct worker_sync){.pool = 1,
-						   .partition = 3,
-						   .epoch = 9,
-						   .target_id = 20,
-						   .compared = 5,
-						   .copied = 6,
-						   .damaged = true};
+	status_now.catchup_count = 1;
+	status_now.catchups[0] = (struct worker_catchup){.pool = 1,
+							 .partition = 3,
+							 .epoch = 9,
+							 .target_id = 20,
+							 .compared = 5,
+							 .copied = 6,
+							 .damaged = true};
 	status_now.report_count = 1;
 	status_now.reports[0] =
 		(struct report){.pool = 1, .partition = 3, .epoch = 9, .target_id = 20, .kind = 1};
