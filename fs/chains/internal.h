@@ -1,9 +1,9 @@
 /* internal.h - shared by the files of fs/chains/ and their tests only.
  *
- * Locks, none taken under another: chain_client.lock (map, links being added), .ops_lock (op ids),
+ * Locks, none taken under another: chains_client.lock (map, links being added), .ops_lock (op ids),
  * .retry_lock, and each link's lock.
  *
- * A request is found out to be in the wrong place in one of two ways: chain_client_set_map() looks
+ * A request is found out to be in the wrong place in one of two ways: chains_client_set_map() looks
  * at every link, and at those that wait, after the map has been exchanged; and whoever puts a
  * request there after that, with a member chosen by the map before, sees by map_count that it must
  * look again. */
@@ -14,25 +14,25 @@
 
 /* ---- pure decisions: route.c ---- */
 
-enum chain_role { CHAIN_HEAD, CHAIN_TAIL, CHAIN_ANY };
+enum chains_role { CHAINS_HEAD, CHAINS_TAIL, CHAINS_ANY };
 
-struct chain_near {
+struct chains_near {
 	const char *host, *rack, *zone; /* "": unknown */
 };
 
 /* What is known of the way to a server's worker. */
-struct chain_load {
+struct chains_load {
 	unsigned requests; /* under way */
 	bool down;         /* could not be reached last time, or is silent */
 };
 
-struct chain_asker {
-	struct chain_near near;
-	struct chain_load (*load)(void *user, uint64_t server_id, uint32_t worker);
+struct chains_asker {
+	struct chains_near near;
+	struct chains_load (*load)(void *user, uint64_t server_id, uint32_t worker);
 	void *user;
 };
 
-struct chain_route {
+struct chains_route {
 	uint64_t epoch;
 	uint64_t server_id;
 	uint32_t worker;
@@ -41,84 +41,85 @@ struct chain_route {
 
 /* 0; -ENOENT: no chain yet; -EAGAIN: nobody who can be asked now; -EIO: every
  * in-sync copy is known to be bad. */
-int chain_choose(const struct cluster_map *map, const struct chain_request *request,
-		 const struct chain_asker *asker, struct chain_route *out);
-enum chain_role chain_role_of(const struct chain_request *request);
+int chains_route_choose(const struct cluster_map *map, const struct chains_request *request,
+			const struct chains_asker *asker, struct chains_route *out);
+enum chains_role chains_route_role(const struct chains_request *request);
 
-enum chain_verdict {
-	CHAIN_DONE,         /* the answer stands, or the error *error does */
-	CHAIN_RETRY,        /* later, or with a newer map */
-	CHAIN_OTHER_MEMBER, /* now, of another member */
-	CHAIN_BAD_COPY,     /* the same, and never again of this one */
-	CHAIN_ASK_TAIL,
-	CHAIN_SEND_AGAIN, /* damaged on the way */
+enum chains_verdict {
+	CHAINS_DONE,         /* the answer stands, or the error *error does */
+	CHAINS_RETRY,        /* later, or with a newer map */
+	CHAINS_OTHER_MEMBER, /* now, of another member */
+	CHAINS_BAD_COPY,     /* the same, and never again of this one */
+	CHAINS_ASK_TAIL,
+	CHAINS_SEND_AGAIN, /* damaged on the way */
 };
 /* What an answer's status means for the request. */
-enum chain_verdict chain_judge(const struct chain_request *request, uint32_t status, int *error);
-uint64_t chain_backoff_ns(unsigned attempts);
+enum chains_verdict chains_route_judge(const struct chains_request *request, uint32_t status,
+				       int *error);
+uint64_t chains_route_backoff_ns(unsigned attempts);
 /* The same of a request that has waited for so long already. */
-uint64_t chain_pause_ns(unsigned attempts, uint64_t waited_ns);
+uint64_t chains_route_pause_ns(unsigned attempts, uint64_t waited_ns);
 /* Whether a member that was asked at another epoch is still the one to ask. Then the request may
  * stay: a head that stays head, and a member that stays in-sync, answer what they have got. */
-bool chain_still_right(const struct cluster_map *map, const struct chain_request *request,
-		       uint64_t server_id, uint32_t worker);
+bool chains_route_still_right(const struct cluster_map *map, const struct chains_request *request,
+			      uint64_t server_id, uint32_t worker);
 /* Whether there is another one that a read can be asked of now. */
-bool chain_has_other(const struct cluster_map *map, const struct chain_request *request,
-		     const struct chain_asker *asker);
+bool chains_route_has_other(const struct cluster_map *map, const struct chains_request *request,
+			    const struct chains_asker *asker);
 
-/* ---- chains, by chain_slot(): health.c ---- */
+/* ---- chains, by chains_slot(): health.c ---- */
 
 /* So many requests of a stuck chain are tried again by themselves; when one succeeds, all are.
  * Thousands that were refused and come again do good to nobody. While anybody is parked there are
  * as many probes as this: one that ends hands its place on. */
-#define HEALTH_PROBES 64u
+#define CHAINS_HEALTH_PROBES 64u
 
-struct chain_health {
-	struct chain_progress {
+struct chains_health {
+	struct chains_progress {
 		atomic_uint under_way;
 		_Atomic uint64_t progress_ns; /* of the last answer, or of the beginning */
 
 		/* Under retry_lock; parked_count is read without. */
 		unsigned probes;
 		atomic_uint parked_count;
-		struct chain_request *parked, *parked_last; /* as they came */
-		bool parked_mixed;                          /* of several chains */
-	} progress[2];                                      /* reads; updates and flushes */
+		struct chains_request *parked, *parked_last; /* as they came */
+		bool parked_mixed;                           /* of several chains */
+	} progress[2];                                       /* reads; updates and flushes */
 };
 
-struct chain_progress *chain_progress_of(struct chain_client *client,
-					 const struct chain_request *request);
-void chain_health_begin(struct chain_client *client, struct chain_request *request);
-void chain_health_end(struct chain_client *client, struct chain_request *request, bool answered);
+struct chains_progress *chains_health_progress(struct chains_client *client,
+					       const struct chains_request *request);
+void chains_health_begin(struct chains_client *client, struct chains_request *request);
+void chains_health_end(struct chains_client *client, struct chains_request *request, bool answered);
 
 /* ---- links ---- */
 
-#define LINK_BUCKETS 256u
-#define LINK_NO_SLOT UINT32_MAX
-#define OPS_BUCKETS  1024u
+#define CHAINS_LINK_BUCKETS 256u
+#define CHAINS_LINK_NO_SLOT UINT32_MAX
+#define CHAINS_OPS_BUCKETS  1024u
 
-enum link_state {
-	LINK_IDLE,       /* no connection, nobody wants one, or not yet again */
-	LINK_CONNECTING, /* until HELLO has been answered */
-	LINK_UP,
+enum chains_link_state {
+	CHAINS_LINK_IDLE,       /* no connection, nobody wants one, or not yet again */
+	CHAINS_LINK_CONNECTING, /* until HELLO has been answered */
+	CHAINS_LINK_UP,
 };
 
-struct link_slot {
-	struct chain_request *request; /* NULL: free */
+struct chains_link_slot {
+	struct chains_request *request; /* NULL: free */
 	uint32_t generation;
 	uint32_t next_free;
 };
 
 /* The way to one worker of one server. Never freed before the client. */
-struct chain_link {
-	struct chain_client *client;
-	struct chain_link *bucket_next, *all_next; /* set before it is published */
+struct chains_link {
+	struct chains_client *client;
+	struct chains_link *bucket_next, *all_next; /* set before it is published */
 	uint64_t server_id;
 	uint32_t worker;
 	unsigned loop;
 
 	pthread_mutex_t lock;
-	enum link_state state;
+	enum chains_link_state state;
 	bool reset;          /* the loop is to close the connection */
 	void *conn;          /* with the loop's reference */
 	uint64_t not_before; /* next try */
@@ -126,10 +127,10 @@ struct chain_link {
 	unsigned failures;
 	bool recheck; /* requests may have come with an old map */
 	uint64_t hedge_ns;
-	struct link_slot *slots;
+	struct chains_link_slot *slots;
 	uint32_t slot_count, free_slot;
-	struct chain_request *waiting, **waiting_end; /* for the connection */
-	uint64_t quiet_since;                         /* we have been waiting for a word */
+	struct chains_request *waiting, **waiting_end; /* for the connection */
+	uint64_t quiet_since;                          /* we have been waiting for a word */
 	bool pinged;
 	uint64_t pinged_ns;
 	char address[MAP_NAME_MAX]; /* of the connection */
@@ -138,8 +139,8 @@ struct chain_link {
 	atomic_bool down, silent;
 };
 
-struct chain_client {
-	struct chain_transport *transport;
+struct chains_client {
+	struct chains_transport *transport;
 	struct buf_pool *pool;
 	char host[MAP_NAME_MAX], rack[MAP_NAME_MAX], zone[MAP_NAME_MAX];
 	uint64_t soft_timeout_ns;
@@ -149,22 +150,24 @@ struct chain_client {
 	pthread_rwlock_t lock;
 	struct cluster_map *map;
 	unsigned link_count;
-	_Atomic(struct chain_link *) buckets[LINK_BUCKETS]; /* only ever grow; read without lock */
-	_Atomic(struct chain_link *) links;
+	_Atomic(struct chains_link *)
+		buckets[CHAINS_LINK_BUCKETS]; /* only ever grow; read without lock */
+	_Atomic(struct chains_link *) links;
 	_Atomic uint64_t session_id;
 	bool any_map;               /* the next one is taken, however old it is; under lock */
 	_Atomic uint64_t map_count; /* grows with each map; written under lock */
-	struct chain_health health[CHAIN_SLOTS];
+	struct chains_health health[CHAINS_SLOTS];
 
 	pthread_mutex_t ops_lock;
 	uint64_t op_session, last_op;
-	struct chain_request *ops[OPS_BUCKETS]; /* not yet answered, by chunk; oldest first */
+	struct chains_request
+		*ops[CHAINS_OPS_BUCKETS]; /* not yet answered, by chunk; oldest first */
 
 	pthread_mutex_t retry_lock;
 	/* Those that are due soon and those that are not, so that many of the latter cost little.
 	 */
 	struct retry_list {
-		struct chain_request *first;
+		struct chains_request *first;
 		uint64_t look_ns; /* the first may be due then */
 	} retries[2];
 	uint64_t servers_count; /* map_count of the last map in which a server is another */
@@ -182,74 +185,72 @@ struct chain_client {
 };
 
 /* table.c */
-struct chain_link *chain_link_get(struct chain_client *client, uint64_t server_id, uint32_t worker,
-				  bool make);
+struct chains_link *chains_link_get(struct chains_client *client, uint64_t server_id,
+				    uint32_t worker, bool make);
 
 /* link.c */
 /* The link owns the request then, until it gives it to one of the three below. */
-void chain_link_send(struct chain_link *link, struct chain_request *request);
-void chain_link_reset(struct chain_link *link);
-void chain_link_tick(struct chain_link *link, uint64_t now);
+void chains_link_send(struct chains_link *link, struct chains_request *request);
+void chains_link_reset(struct chains_link *link);
+void chains_link_tick(struct chains_link *link, uint64_t now);
 /* Requests under way since before @start_ns, linked by next. */
-struct chain_request *chain_link_take_old(struct chain_link *link, uint64_t start_ns);
+struct chains_request *chains_link_take_old(struct chains_link *link, uint64_t start_ns);
 /* All that @take wants; they are the caller's then. Lock held. */
-struct chain_request *chain_link_take(struct chain_link *link,
-				      bool (*take)(struct chain_request *request, const void *arg),
-				      const void *arg);
+struct chains_request *
+chains_link_take(struct chains_link *link,
+		 bool (*take)(struct chains_request *request, const void *arg), const void *arg);
 
 /* watch.c */
 /* Requests for whose chain this is not the member to ask any more are sent anew; a server that has
  * moved is connected to again. @old may be NULL. */
-void chain_link_new_map(struct chain_link *link, const struct cluster_map *old,
-			const struct cluster_map *map);
+void chains_watch_new_map(struct chains_link *link, const struct cluster_map *old,
+			  const struct cluster_map *map);
 /* Asks others what this one does not answer. When to look again; UINT64_MAX: no need. */
-uint64_t chain_link_hedge(struct chain_link *link, uint64_t now);
+uint64_t chains_watch_hedge(struct chains_link *link, uint64_t now);
 /* The link's server cannot be reached. */
-bool chain_link_unreachable(struct chain_link *link, uint64_t now);
+bool chains_watch_unreachable(struct chains_link *link, uint64_t now);
 
 /* retry.c */
-void chain_retry_at(struct chain_client *client, struct chain_request *request, uint64_t at_ns);
+void chains_retry_at(struct chains_client *client, struct chains_request *request, uint64_t at_ns);
 /* Ends with @error at the next tick. */
-void chain_retry_fail(struct chain_client *client, struct chain_request *request, int error);
-void chain_retry_later(struct chain_client *client, struct chain_request *request);
+void chains_retry_fail(struct chains_client *client, struct chains_request *request, int error);
+void chains_retry_later(struct chains_client *client, struct chains_request *request);
 /* The map says that nobody is there to be asked. */
-void chain_retry_with_map(struct chain_client *client, struct chain_request *request);
-void chain_retry_all(struct chain_client *client);
+void chains_retry_with_map(struct chains_client *client, struct chains_request *request);
+void chains_retry_all(struct chains_client *client);
 /* @request is over: what was parked until one of its chain is answered goes, and if it was a probe
  * there is another. */
-void chain_retry_finished(struct chain_client *client, struct chain_request *request,
-			  bool answered);
+void chains_retry_finished(struct chains_client *client, struct chains_request *request,
+			   bool answered);
 /* Those for which the new map, the @map_count'th, changes something. */
-void chain_retry_map(struct chain_client *client, const struct cluster_map *old,
-		     const struct cluster_map *map, uint64_t map_count);
-void chain_retry_tick(struct chain_client *client, uint64_t now);
-bool chain_soft_expired(const struct chain_client *client, const struct chain_request *request,
-			uint64_t now);
+void chains_retry_map(struct chains_client *client, const struct cluster_map *old,
+		      const struct cluster_map *map, uint64_t map_count);
+void chains_retry_tick(struct chains_client *client, uint64_t now);
 
 /* request.c */
-void chain_request_answered(struct chain_client *client, struct chain_request *request,
-			    const struct frame_header *answer, struct buf *payload);
+void chains_request_answered(struct chains_client *client, struct chains_request *request,
+			     const struct frame_header *answer, struct buf *payload);
 /* The connection was lost, or could not be made. */
-void chain_request_lost(struct chain_client *client, struct chain_request *request);
+void chains_request_lost(struct chains_client *client, struct chains_request *request);
 /* Another attempt, now. */
-void chain_request_route(struct chain_client *client, struct chain_request *request);
-void chain_request_finish(struct chain_client *client, struct chain_request *request, int error,
-			  const struct frame_header *answer, struct buf *payload);
+void chains_request_route(struct chains_client *client, struct chains_request *request);
+void chains_request_finish(struct chains_client *client, struct chains_request *request, int error,
+			   const struct frame_header *answer, struct buf *payload);
 /* Another attempt, of another member than the one asked last. */
-void chain_request_elsewhere(struct chain_client *client, struct chain_request *request);
-bool chain_client_stopping(struct chain_client *client);
-struct chain_asker chain_client_asker(struct chain_client *client);
+void chains_request_elsewhere(struct chains_client *client, struct chains_request *request);
+bool chains_client_stopping(struct chains_client *client);
+struct chains_asker chains_client_asker(struct chains_client *client);
 
 /* ops.c */
 /* An update that is over. @lingers: its id may stay with the chunk, where there is little room.
- * True: so may some, and none of the chunk's updates is open any more: chain_close(). */
-bool chain_op_forget(struct chain_client *client, struct chain_request *request, bool lingers);
+ * True: so may some, and none of the chunk's updates is open any more: chains_ops_close(). */
+bool chains_ops_forget(struct chains_client *client, struct chains_request *request, bool lingers);
 /* Tells the chunk's members that all updates of @session were answered; as long as that one lives.
  */
-void chain_close(struct chain_client *client, const struct chunk_key *key, uint64_t session);
+void chains_ops_close(struct chains_client *client, const struct chunk_key *key, uint64_t session);
 /* The session that the update is of is over: it must not be sent any more. */
-bool chain_op_void(struct chain_client *client, const struct chain_request *request);
-/* What goes out with an attempt. False: nothing may, see chain_op_void(). */
-bool chain_request_header(struct chain_client *client, struct chain_request *request,
-			  struct frame_header *header);
+bool chains_ops_void(struct chains_client *client, const struct chains_request *request);
+/* What goes out with an attempt. False: nothing may, see chains_ops_void(). */
+bool chains_ops_header(struct chains_client *client, struct chains_request *request,
+		       struct frame_header *header);
 #endif

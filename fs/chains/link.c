@@ -14,40 +14,40 @@
 #define PING_AFTER_NS (500 * NS_PER_MSEC)
 #define IDLE_PING_NS  (15 * NS_PER_SEC)
 /* The transport has its own deadline for the connection, but not for the answer to HELLO. */
-#define CONNECT_MAX_NS (CHAIN_SILENCE_NS + NS_PER_SEC)
+#define CONNECT_MAX_NS (CHAINS_SILENCE_NS + NS_PER_SEC)
 /* Request ids that are no slots. */
 #define HELLO_ID UINT64_MAX
 #define PING_ID  (UINT64_MAX - 1)
 
-static const struct chain_transport_ops *ops_of(const struct chain_link *link)
+static const struct chains_transport_ops *ops_of(const struct chains_link *link)
 {
 	return link->client->transport->ops;
 }
 
-static uint64_t link_now(const struct chain_link *link)
+static uint64_t link_now(const struct chains_link *link)
 {
 	return ops_of(link)->now(link->client->transport);
 }
 
-static void link_wake(struct chain_link *link, uint64_t at)
+static void link_wake(struct chains_link *link, uint64_t at)
 {
 	ops_of(link)->wake(link->client->transport, link->loop, at);
 }
 
 /* ---- requests under way; lock held ---- */
 
-static int slot_take(struct chain_link *link, struct chain_request *request, uint64_t *id)
+static int slot_take(struct chains_link *link, struct chains_request *request, uint64_t *id)
 {
-	struct link_slot *slot;
+	struct chains_link_slot *slot;
 
-	if (link->free_slot == LINK_NO_SLOT) {
+	if (link->free_slot == CHAINS_LINK_NO_SLOT) {
 		uint32_t count = link->slot_count == 0 ? 32 : link->slot_count * 2;
-		struct link_slot *slots = reallocarray(link->slots, count, sizeof(*slots));
+		struct chains_link_slot *slots = reallocarray(link->slots, count, sizeof(*slots));
 
 		if (slots == NULL)
 			return -ENOMEM;
 		for (uint32_t i = count; i-- > link->slot_count;) {
-			slots[i] = (struct link_slot){.next_free = link->free_slot};
+			slots[i] = (struct chains_link_slot){.next_free = link->free_slot};
 			link->free_slot = i;
 		}
 		link->slots = slots;
@@ -64,9 +64,9 @@ static int slot_take(struct chain_link *link, struct chain_request *request, uin
 	return 0;
 }
 
-static void slot_free(struct chain_link *link, uint32_t at)
+static void slot_free(struct chains_link *link, uint32_t at)
 {
-	struct link_slot *slot = &link->slots[at];
+	struct chains_link_slot *slot = &link->slots[at];
 
 	slot->request = NULL;
 	/* Late answers to this id will find another one; ids of ours never reach those above. */
@@ -76,23 +76,23 @@ static void slot_free(struct chain_link *link, uint32_t at)
 	atomic_fetch_sub_explicit(&link->under_way, 1, memory_order_relaxed);
 }
 
-static void wait_for_connection(struct chain_link *link, struct chain_request *request)
+static void wait_for_connection(struct chains_link *link, struct chains_request *request)
 {
 	request->next = NULL;
-	request->slot = LINK_NO_SLOT;
+	request->slot = CHAINS_LINK_NO_SLOT;
 	request->sent_ns = link_now(link);
 	*link->waiting_end = request;
 	link->waiting_end = &request->next;
 }
 
-struct chain_request *chain_link_take(struct chain_link *link,
-				      bool (*take)(struct chain_request *request, const void *arg),
-				      const void *arg)
+struct chains_request *
+chains_link_take(struct chains_link *link,
+		 bool (*take)(struct chains_request *request, const void *arg), const void *arg)
 {
-	struct chain_request *list = NULL, **end = &list, **at = &link->waiting;
+	struct chains_request *list = NULL, **end = &list, **at = &link->waiting;
 
 	while (*at != NULL) {
-		struct chain_request *request = *at;
+		struct chains_request *request = *at;
 
 		if (!take(request, arg)) {
 			at = &request->next;
@@ -104,7 +104,7 @@ struct chain_request *chain_link_take(struct chain_link *link,
 	}
 	link->waiting_end = at;
 	for (uint32_t i = 0; i < link->slot_count; i++) {
-		struct chain_request *request = link->slots[i].request;
+		struct chains_request *request = link->slots[i].request;
 
 		if (request == NULL || !take(request, arg))
 			continue;
@@ -116,41 +116,41 @@ struct chain_request *chain_link_take(struct chain_link *link,
 	return list;
 }
 
-static bool take_all(struct chain_request *request, const void *arg)
+static bool take_all(struct chains_request *request, const void *arg)
 {
 	return true;
 }
 
-static bool take_old(struct chain_request *request, const void *arg)
+static bool take_old(struct chains_request *request, const void *arg)
 {
 	const uint64_t *start_ns = arg;
 
 	return request->start_ns < *start_ns && !request->closing;
 }
 
-struct chain_request *chain_link_take_old(struct chain_link *link, uint64_t start_ns)
+struct chains_request *chains_link_take_old(struct chains_link *link, uint64_t start_ns)
 {
-	struct chain_request *list;
+	struct chains_request *list;
 
 	pthread_mutex_lock(&link->lock);
-	list = chain_link_take(link, take_old, &start_ns);
+	list = chains_link_take(link, take_old, &start_ns);
 	pthread_mutex_unlock(&link->lock);
 	return list;
 }
 
-static void all_lost(struct chain_link *link, struct chain_request *list)
+static void all_lost(struct chains_link *link, struct chains_request *list)
 {
 	while (list != NULL) {
-		struct chain_request *request = list;
+		struct chains_request *request = list;
 
 		list = request->next;
-		chain_request_lost(link->client, request);
+		chains_request_lost(link->client, request);
 	}
 }
 
 /* ---- sending ---- */
 
-static void send_now(struct chain_link *link, struct chain_request *request)
+static void send_now(struct chains_link *link, struct chains_request *request)
 {
 	struct frame_header header;
 	struct buf *payload = request->payload;
@@ -158,12 +158,12 @@ static void send_now(struct chain_link *link, struct chain_request *request)
 	void *conn;
 	int rc;
 
-	if (!chain_request_header(link->client, request, &header)) {
-		chain_retry_fail(link->client, request, -EIO);
+	if (!chains_ops_header(link->client, request, &header)) {
+		chains_retry_fail(link->client, request, -EIO);
 		return;
 	}
 	pthread_mutex_lock(&link->lock);
-	if (link->state != LINK_UP) {
+	if (link->state != CHAINS_LINK_UP) {
 		wait_for_connection(link, request);
 		pthread_mutex_unlock(&link->lock);
 		link_wake(link, link_now(link));
@@ -172,7 +172,7 @@ static void send_now(struct chain_link *link, struct chain_request *request)
 	rc = slot_take(link, request, &id);
 	if (rc < 0) {
 		pthread_mutex_unlock(&link->lock);
-		chain_request_lost(link->client, request);
+		chains_request_lost(link->client, request);
 		return;
 	}
 	header.request_id = id;
@@ -197,12 +197,12 @@ static void send_now(struct chain_link *link, struct chain_request *request)
 			slot_free(link, (uint32_t)id);
 		pthread_mutex_unlock(&link->lock);
 		if (ours)
-			chain_request_lost(link->client, request);
+			chains_request_lost(link->client, request);
 	}
 }
 
 /* A map may have come since the member was chosen, and looked at this link already. */
-static void check_map(struct chain_link *link, uint64_t map_count)
+static void check_map(struct chains_link *link, uint64_t map_count)
 {
 	if (atomic_load_explicit(&link->client->map_count, memory_order_acquire) == map_count)
 		return;
@@ -212,37 +212,37 @@ static void check_map(struct chain_link *link, uint64_t map_count)
 	link_wake(link, 0);
 }
 
-void chain_link_send(struct chain_link *link, struct chain_request *request)
+void chains_link_send(struct chains_link *link, struct chains_request *request)
 {
 	uint64_t now, map_count = request->map_count;
 	bool first, refused = false;
 
 	pthread_mutex_lock(&link->lock);
-	if (link->state == LINK_UP) {
+	if (link->state == CHAINS_LINK_UP) {
 		first = atomic_load_explicit(&link->under_way, memory_order_relaxed) == 0;
 		pthread_mutex_unlock(&link->lock);
 		send_now(link, request);
 		if (first)
-			link_wake(link, link_now(link) + CHAIN_HEDGE_NS);
+			link_wake(link, link_now(link) + CHAINS_HEDGE_NS);
 		check_map(link, map_count);
 		return;
 	}
 	now = link_now(link);
 	/* Not a moment after it has failed: another member may do. */
-	if (link->state == LINK_IDLE && now < link->not_before)
+	if (link->state == CHAINS_LINK_IDLE && now < link->not_before)
 		refused = true;
 	else
 		wait_for_connection(link, request);
 	pthread_mutex_unlock(&link->lock);
 	if (refused) {
-		chain_request_lost(link->client, request);
+		chains_request_lost(link->client, request);
 		return;
 	}
 	link_wake(link, now);
 	check_map(link, map_count);
 }
 
-static void send_control(struct chain_link *link, uint8_t op, uint64_t id, struct buf *payload)
+static void send_control(struct chains_link *link, uint8_t op, uint64_t id, struct buf *payload)
 {
 	struct frame_header header = {.op = op, .request_id = id};
 
@@ -255,10 +255,10 @@ static void send_control(struct chain_link *link, uint8_t op, uint64_t id, struc
 /* ---- the connection; the loop's thread ---- */
 
 /* The server as the newest map has it. */
-static int describe(struct chain_link *link, char address[MAP_NAME_MAX], char name[MAP_NAME_MAX],
+static int describe(struct chains_link *link, char address[MAP_NAME_MAX], char name[MAP_NAME_MAX],
 		    struct hello *hello)
 {
-	struct chain_client *client = link->client;
+	struct chains_client *client = link->client;
 	const struct map_server *server;
 	int rc = -ENOENT;
 
@@ -278,26 +278,26 @@ static int describe(struct chain_link *link, char address[MAP_NAME_MAX], char na
 }
 
 /* The connection is no more, or was never made. */
-static void link_down(struct chain_link *link, int error)
+static void link_down(struct chains_link *link, int error)
 {
 	static struct log_rate rate;
-	struct chain_request *list;
+	struct chains_request *list;
 	bool was_up, news;
 
 	pthread_mutex_lock(&link->lock);
-	was_up = link->state == LINK_UP;
+	was_up = link->state == CHAINS_LINK_UP;
 	news = was_up || link->failures == 0; /* else the same is tried again and again */
-	link->state = LINK_IDLE;
+	link->state = CHAINS_LINK_IDLE;
 	link->conn = NULL;
 	link->reset = false;
 	link->pinged = false;
-	link->not_before = link_now(link) + chain_backoff_ns(link->failures);
+	link->not_before = link_now(link) + chains_route_backoff_ns(link->failures);
 	if (!was_up && error != -ECANCELED) {
 		link->failed_ns = link_now(link);
 		if (link->failures < 10)
 			link->failures++;
 	}
-	list = chain_link_take(link, take_all, NULL);
+	list = chains_link_take(link, take_all, NULL);
 	pthread_mutex_unlock(&link->lock);
 	atomic_store_explicit(&link->down, true, memory_order_relaxed);
 	atomic_store_explicit(&link->silent, false, memory_order_relaxed);
@@ -308,7 +308,7 @@ static void link_down(struct chain_link *link, int error)
 	all_lost(link, list);
 }
 
-static void link_close(struct chain_link *link, int error)
+static void link_close(struct chains_link *link, int error)
 {
 	void *conn = link->conn;
 
@@ -318,16 +318,16 @@ static void link_close(struct chain_link *link, int error)
 	link_down(link, error);
 }
 
-static void link_connect(struct chain_link *link)
+static void link_connect(struct chains_link *link)
 {
-	struct chain_client *client = link->client;
+	struct chains_client *client = link->client;
 	char address[MAP_NAME_MAX], name[MAP_NAME_MAX];
 	struct hello hello;
 	void *conn = NULL;
 	int rc = describe(link, address, name, &hello);
 
 	pthread_mutex_lock(&link->lock);
-	link->state = LINK_CONNECTING;
+	link->state = CHAINS_LINK_CONNECTING;
 	link->quiet_since = link_now(link);
 	if (rc == 0)
 		memcpy(link->address, address, sizeof(link->address));
@@ -341,10 +341,10 @@ static void link_connect(struct chain_link *link)
 	pthread_mutex_lock(&link->lock);
 	link->conn = conn;
 	pthread_mutex_unlock(&link->lock);
-	link_wake(link, link_now(link) + CHAIN_HEDGE_NS);
+	link_wake(link, link_now(link) + CHAINS_HEDGE_NS);
 }
 
-void chain_link_ready(struct chain_link *link, const struct tls_identity *peer)
+void chains_link_ready(struct chains_link *link, const struct tls_identity *peer)
 {
 	char address[MAP_NAME_MAX], name[MAP_NAME_MAX];
 	struct hello hello;
@@ -370,15 +370,15 @@ void chain_link_ready(struct chain_link *link, const struct tls_identity *peer)
 	pthread_mutex_lock(&link->lock);
 	link->quiet_since = link_now(link);
 	pthread_mutex_unlock(&link->lock);
-	link_wake(link, link_now(link) + CHAIN_HEDGE_NS);
+	link_wake(link, link_now(link) + CHAINS_HEDGE_NS);
 }
 
-static void link_up(struct chain_link *link)
+static void link_up(struct chains_link *link)
 {
-	struct chain_request *list;
+	struct chains_request *list;
 
 	pthread_mutex_lock(&link->lock);
-	link->state = LINK_UP;
+	link->state = CHAINS_LINK_UP;
 	link->failures = 0;
 	link->not_before = 0;
 	link->quiet_since = link_now(link);
@@ -390,22 +390,22 @@ static void link_up(struct chain_link *link)
 	log_debug("connected to chunkserver server=%" PRIu64 " worker=%u address=%s",
 		  link->server_id, link->worker, link->address);
 	while (list != NULL) {
-		struct chain_request *request = list;
+		struct chains_request *request = list;
 
 		list = request->next;
 		send_now(link, request);
 	}
-	link_wake(link, link_now(link) + CHAIN_HEDGE_NS);
+	link_wake(link, link_now(link) + CHAINS_HEDGE_NS);
 }
 
-static void hello_answered(struct chain_link *link, const struct frame_header *header,
+static void hello_answered(struct chains_link *link, const struct frame_header *header,
 			   const struct buf *payload)
 {
 	char address[MAP_NAME_MAX], name[MAP_NAME_MAX];
 	struct hello hello = {0}, ours;
 	int rc = header->status == FRAME_OK ? -EPROTO : -EACCES;
 
-	if (link->state != LINK_CONNECTING) {
+	if (link->state != CHAINS_LINK_CONNECTING) {
 		link_close(link, -EPROTO);
 		return;
 	}
@@ -435,11 +435,11 @@ static void hello_answered(struct chain_link *link, const struct frame_header *h
 	link_up(link);
 }
 
-static struct chain_request *answered_request(struct chain_link *link,
-					      const struct frame_header *header)
+static struct chains_request *answered_request(struct chains_link *link,
+					       const struct frame_header *header)
 {
 	uint32_t at = (uint32_t)header->request_id;
-	struct chain_request *request = NULL;
+	struct chains_request *request = NULL;
 
 	pthread_mutex_lock(&link->lock);
 	link->quiet_since = link_now(link);
@@ -455,10 +455,10 @@ static struct chain_request *answered_request(struct chain_link *link,
 	return request;
 }
 
-void chain_link_frame(struct chain_link *link, const struct frame_header *header,
-		      struct buf *payload)
+void chains_link_frame(struct chains_link *link, const struct frame_header *header,
+		       struct buf *payload)
 {
-	struct chain_request *request = answered_request(link, header);
+	struct chains_request *request = answered_request(link, header);
 
 	if ((header->flags & FRAME_REPLY) == 0) {
 		if (header->op == FRAME_PING) {
@@ -484,35 +484,35 @@ void chain_link_frame(struct chain_link *link, const struct frame_header *header
 		log_warn("answer does not fit its request server=%" PRIu64 " op=%s expected=%s",
 			 link->server_id, frame_op_name(header->op), frame_op_name(request->op));
 		buf_unref(payload);
-		chain_request_lost(link->client, request);
+		chains_request_lost(link->client, request);
 		link_close(link, -EPROTO);
 		return;
 	}
-	chain_request_answered(link->client, request, header, payload);
+	chains_request_answered(link->client, request, header, payload);
 }
 
-void chain_link_closed(struct chain_link *link, int error)
+void chains_link_closed(struct chains_link *link, int error)
 {
 	link_down(link, error == 0 ? -ECONNRESET : error);
 }
 
-void chain_link_reset(struct chain_link *link)
+void chains_link_reset(struct chains_link *link)
 {
 	pthread_mutex_lock(&link->lock);
-	if (link->state != LINK_IDLE)
+	if (link->state != CHAINS_LINK_IDLE)
 		link->reset = true;
 	pthread_mutex_unlock(&link->lock);
 	link_wake(link, link_now(link));
 }
 
 /* What is due on a connection that is up. -ETIMEDOUT: the peer has been silent for too long. */
-static int watch(struct chain_link *link, uint64_t now, bool *ping, uint64_t *next)
+static int watch(struct chains_link *link, uint64_t now, bool *ping, uint64_t *next)
 {
 	bool busy = atomic_load_explicit(&link->under_way, memory_order_relaxed) > 0;
 
 	*ping = false;
 	if (link->pinged) {
-		*next = link->pinged_ns + CHAIN_SILENCE_NS - PING_AFTER_NS;
+		*next = link->pinged_ns + CHAINS_SILENCE_NS - PING_AFTER_NS;
 		return now >= *next ? -ETIMEDOUT : 0;
 	}
 	/* An idle one is asked too: it is not the next request that is to find out. */
@@ -522,11 +522,11 @@ static int watch(struct chain_link *link, uint64_t now, bool *ping, uint64_t *ne
 	*ping = true;
 	link->pinged = true;
 	link->pinged_ns = now;
-	*next = now + CHAIN_SILENCE_NS - PING_AFTER_NS;
+	*next = now + CHAINS_SILENCE_NS - PING_AFTER_NS;
 	return 0;
 }
 
-void chain_link_tick(struct chain_link *link, uint64_t now)
+void chains_link_tick(struct chains_link *link, uint64_t now)
 {
 	bool stopping = atomic_load_explicit(&link->client->stopping, memory_order_acquire);
 	bool ping = false, connect, recheck;
@@ -538,22 +538,22 @@ void chain_link_tick(struct chain_link *link, uint64_t now)
 	link->recheck = false;
 	pthread_mutex_unlock(&link->lock);
 	if (recheck) {
-		struct cluster_map *map = chain_client_map(link->client);
+		struct cluster_map *map = chains_client_map(link->client);
 
 		if (map != NULL)
-			chain_link_new_map(link, map, map);
+			chains_watch_new_map(link, map, map);
 		cluster_map_unref(map);
 	}
-	hedge = chain_link_hedge(link, now);
+	hedge = chains_watch_hedge(link, now);
 	pthread_mutex_lock(&link->lock);
-	connect = link->state == LINK_IDLE && link->waiting != NULL;
-	if (link->state == LINK_UP)
+	connect = link->state == CHAINS_LINK_IDLE && link->waiting != NULL;
+	if (link->state == CHAINS_LINK_UP)
 		rc = watch(link, now, &ping, &next);
-	else if (link->state == LINK_CONNECTING) {
+	else if (link->state == CHAINS_LINK_CONNECTING) {
 		next = link->quiet_since + CONNECT_MAX_NS;
 		rc = now >= next ? -ETIMEDOUT : 0;
 	}
-	if (link->state != LINK_IDLE && (link->reset || stopping))
+	if (link->state != CHAINS_LINK_IDLE && (link->reset || stopping))
 		rc = -ECANCELED;
 	pthread_mutex_unlock(&link->lock);
 

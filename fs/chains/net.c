@@ -23,7 +23,7 @@ struct net_loop {
 };
 
 struct net {
-	struct chain_transport base;
+	struct chains_transport base;
 	struct buf_pool *pool;
 	SSL_CTX *tls;
 	void (*tick)(void *user, unsigned loop);
@@ -34,7 +34,7 @@ struct net {
 /* The loop whose thread this is. */
 static _Thread_local struct net_loop *own_loop;
 
-static struct net *net_of(struct chain_transport *t)
+static struct net *net_of(struct chains_transport *t)
 {
 	return (struct net *)t;
 }
@@ -88,7 +88,7 @@ static void on_async(uv_async_t *async)
 	run_tick(loop);
 }
 
-static void net_wake(struct chain_transport *t, unsigned index, uint64_t at_ns)
+static void net_wake(struct chains_transport *t, unsigned index, uint64_t at_ns)
 {
 	struct net_loop *loop = &net_of(t)->loops[index];
 	uint64_t wanted = atomic_load_explicit(&loop->wanted, memory_order_relaxed);
@@ -106,7 +106,7 @@ static void net_wake(struct chain_transport *t, unsigned index, uint64_t at_ns)
 	}
 }
 
-static uint64_t net_now(struct chain_transport *t)
+static uint64_t net_now(struct chains_transport *t)
 {
 	return clock_monotonic_ns();
 }
@@ -115,22 +115,22 @@ static uint64_t net_now(struct chain_transport *t)
 
 static void on_ready(struct conn *conn, void *user, const struct tls_identity *peer)
 {
-	chain_link_ready(user, peer);
+	chains_link_ready(user, peer);
 }
 
 static void on_frame(struct conn *conn, void *user, const struct frame_header *header,
 		     struct buf *payload)
 {
-	chain_link_frame(user, header, payload);
+	chains_link_frame(user, header, payload);
 }
 
 static void on_closed(struct conn *conn, void *user, int error)
 {
-	chain_link_closed(user, error);
+	chains_link_closed(user, error);
 }
 
-static int net_connect(struct chain_transport *t, unsigned index, const char *address,
-		       struct chain_link *link, void **out)
+static int net_connect(struct chains_transport *t, unsigned index, const char *address,
+		       struct chains_link *link, void **out)
 {
 	struct net *net = net_of(t);
 	struct conn_options options = {
@@ -216,7 +216,7 @@ static void loop_end(struct net_loop *loop)
 	uv_async_send(&loop->async);
 }
 
-static void net_stop(struct chain_transport *t)
+static void net_stop(struct chains_transport *t)
 {
 	struct net *net = net_of(t);
 
@@ -228,7 +228,8 @@ static void net_stop(struct chain_transport *t)
 	}
 }
 
-static int net_start(struct chain_transport *t, void (*tick)(void *user, unsigned loop), void *user)
+static int net_start(struct chains_transport *t, void (*tick)(void *user, unsigned loop),
+		     void *user)
 {
 	struct net *net = net_of(t);
 	sigset_t all, old;
@@ -264,13 +265,13 @@ static int net_start(struct chain_transport *t, void (*tick)(void *user, unsigne
 	return rc;
 }
 
-static void net_destroy(struct chain_transport *t)
+static void net_destroy(struct chains_transport *t)
 {
 	SSL_CTX_free(net_of(t)->tls);
 	free(t);
 }
 
-static const struct chain_transport_ops net_ops = {
+static const struct chains_transport_ops net_ops = {
 	.start = net_start,
 	.stop = net_stop,
 	.destroy = net_destroy,
@@ -284,8 +285,8 @@ static const struct chain_transport_ops net_ops = {
 	.batch = net_batch,
 };
 
-int chain_transport_net(const struct tls_files *tls, struct buf_pool *pool, unsigned loops,
-			struct chain_transport **out, char *error, size_t error_size)
+int chains_net_create(const struct tls_files *tls, struct buf_pool *pool, unsigned loops,
+		      struct chains_transport **out, char *error, size_t error_size)
 {
 	struct net *net = calloc(1, sizeof(*net) + loops * sizeof(net->loops[0]));
 	int rc;
@@ -294,7 +295,7 @@ int chain_transport_net(const struct tls_files *tls, struct buf_pool *pool, unsi
 		snprintf(error, error_size, "out of memory");
 		return -ENOMEM;
 	}
-	net->base = (struct chain_transport){.ops = &net_ops, .loops = loops};
+	net->base = (struct chains_transport){.ops = &net_ops, .loops = loops};
 	net->pool = pool;
 	rc = tls_context(tls, &net->tls, error, error_size);
 	if (rc < 0) {

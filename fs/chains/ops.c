@@ -9,24 +9,24 @@
 #include <utlist.h>
 #include "fs/chains/internal.h"
 
-static struct chain_request **bucket_of(struct chain_client *client, const struct chunk_key *key)
+static struct chains_request **bucket_of(struct chains_client *client, const struct chunk_key *key)
 {
-	return &client->ops[chunk_key_hash(key) % OPS_BUCKETS];
+	return &client->ops[chunk_key_hash(key) % CHAINS_OPS_BUCKETS];
 }
 
 /* Of the chunk; NULL: none is open. Ids are given in the order of the lists. */
-static struct chain_request *oldest_of(struct chain_client *client, const struct chunk_key *key)
+static struct chains_request *oldest_of(struct chains_client *client, const struct chunk_key *key)
 {
-	struct chain_request *request = *bucket_of(client, key);
+	struct chains_request *request = *bucket_of(client, key);
 
 	while (request != NULL && !chunk_key_equal(&request->key, key))
 		request = request->op_next;
 	return request;
 }
 
-bool chain_op_forget(struct chain_client *client, struct chain_request *request, bool lingers)
+bool chains_ops_forget(struct chains_client *client, struct chains_request *request, bool lingers)
 {
-	struct chain_request **bucket = bucket_of(client, &request->key), *other;
+	struct chains_request **bucket = bucket_of(client, &request->key), *other;
 	bool close = false;
 
 	pthread_mutex_lock(&client->ops_lock);
@@ -45,21 +45,21 @@ out:
 	return close;
 }
 
-static void on_closed(struct chain_request *request, int error, const struct frame_header *answer,
+static void on_closed(struct chains_request *request, int error, const struct frame_header *answer,
 		      struct buf *payload)
 {
 	buf_unref(payload);
 	free(request);
 }
 
-void chain_close(struct chain_client *client, const struct chunk_key *key, uint64_t session)
+void chains_ops_close(struct chains_client *client, const struct chunk_key *key, uint64_t session)
 {
-	struct cluster_map *map = chain_client_map(client);
+	struct cluster_map *map = chains_client_map(client);
 	const struct map_pool *pool = map == NULL ? NULL : cluster_map_pool(map, key->pool);
-	struct chain_request *request = NULL;
+	struct chains_request *request = NULL;
 
-	if (pool != NULL && session == chain_client_session(client) &&
-	    !chain_client_stopping(client))
+	if (pool != NULL && session == chains_client_session(client) &&
+	    !chains_client_stopping(client))
 		request = calloc(1, sizeof(*request));
 	if (request != NULL) {
 		request->op = FRAME_TRUNCATE;
@@ -69,18 +69,18 @@ void chain_close(struct chain_client *client, const struct chunk_key *key, uint6
 		request->offset = pool->chunk_size;
 		request->session = session;
 		request->done = on_closed;
-		chain_client_send(client, request);
+		chains_client_send(client, request);
 	}
 	cluster_map_unref(map);
 }
 
 /* The session that the request is of; 0: any. */
-static uint64_t bound_to(const struct chain_request *request)
+static uint64_t bound_to(const struct chains_request *request)
 {
 	return request->client_id != 0 ? request->client_id : request->session;
 }
 
-bool chain_op_void(struct chain_client *client, const struct chain_request *request)
+bool chains_ops_void(struct chains_client *client, const struct chains_request *request)
 {
 	uint64_t session = atomic_load_explicit(&client->session_id, memory_order_acquire);
 
@@ -90,10 +90,10 @@ bool chain_op_void(struct chain_client *client, const struct chain_request *requ
 
 /* The same for all attempts: that is how members know a repeated update. False: its session is
  * over. */
-static bool op_assign(struct chain_client *client, struct chain_request *request,
+static bool op_assign(struct chains_client *client, struct chains_request *request,
 		      struct frame_header *header)
 {
-	struct chain_request **bucket = bucket_of(client, &request->key);
+	struct chains_request **bucket = bucket_of(client, &request->key);
 	uint64_t session;
 	bool ours;
 
@@ -122,8 +122,8 @@ out:
 	return ours;
 }
 
-bool chain_request_header(struct chain_client *client, struct chain_request *request,
-			  struct frame_header *header)
+bool chains_ops_header(struct chains_client *client, struct chains_request *request,
+		       struct frame_header *header)
 {
 	*header = (struct frame_header){
 		.op = request->op,

@@ -16,22 +16,22 @@
 #define FULL_MEMORY_NS   (5 * NS_PER_SEC)
 #define SPACE_WINDOW_NS  (5 * NS_PER_SEC)
 
-uint64_t chain_client_now(struct chain_client *client)
+uint64_t chains_client_now(struct chains_client *client)
 {
 	return client->transport->ops->now(client->transport);
 }
 
-void chain_client_wake(struct chain_client *client, uint64_t at_ns)
+void chains_client_wake(struct chains_client *client, uint64_t at_ns)
 {
 	client->transport->ops->wake(client->transport, 0, at_ns);
 }
 
-void chain_client_batch(struct chain_client *client, bool begin)
+void chains_client_batch(struct chains_client *client, bool begin)
 {
 	client->transport->ops->batch(begin);
 }
 
-bool chain_client_stopping(struct chain_client *client)
+bool chains_client_stopping(struct chains_client *client)
 {
 	return atomic_load_explicit(&client->stopping, memory_order_acquire);
 }
@@ -40,7 +40,7 @@ bool chain_client_stopping(struct chain_client *client)
 
 /* An update's id may be in the chunk's list, and nobody will say soon that it was answered, or the
  * list is too full to wait for that. */
-static bool id_lingers(const struct chain_request *request, int error,
+static bool id_lingers(const struct chains_request *request, int error,
 		       const struct frame_header *answer)
 {
 	if (error == 0)
@@ -51,29 +51,29 @@ static bool id_lingers(const struct chain_request *request, int error,
 	return request->sends > (answer == NULL ? 0u : 1u);
 }
 
-void chain_request_finish(struct chain_client *client, struct chain_request *request, int error,
-			  const struct frame_header *answer, struct buf *payload)
+void chains_request_finish(struct chains_client *client, struct chains_request *request, int error,
+			   const struct frame_header *answer, struct buf *payload)
 {
 	const struct chunk_key key = request->key;
 	uint64_t session = request->client_id;
 	bool close = false;
 
 	if (frame_is_update(request->op))
-		close = chain_op_forget(client, request, id_lingers(request, error, answer));
-	chain_health_end(client, request, answer != NULL);
-	chain_retry_finished(client, request, answer != NULL);
+		close = chains_ops_forget(client, request, id_lingers(request, error, answer));
+	chains_health_end(client, request, answer != NULL);
+	chains_retry_finished(client, request, answer != NULL);
 	request->done(request, error, answer, payload);
 	if (close)
-		chain_close(client, &key, session);
+		chains_ops_close(client, &key, session);
 	if (atomic_fetch_sub_explicit(&client->active, 1, memory_order_acq_rel) > 1 ||
-	    !chain_client_stopping(client))
+	    !chains_client_stopping(client))
 		return;
 	pthread_mutex_lock(&client->stop_lock);
 	pthread_cond_broadcast(&client->stopped);
 	pthread_mutex_unlock(&client->stop_lock);
 }
 
-static void soft_tick(struct chain_client *client, uint64_t now)
+static void soft_tick(struct chains_client *client, uint64_t now)
 {
 	uint64_t before = now - client->soft_timeout_ns;
 
@@ -82,39 +82,39 @@ static void soft_tick(struct chain_client *client, uint64_t now)
 		return;
 	if (now >= client->soft_check_ns) {
 		client->soft_check_ns = now + SOFT_CHECK_NS;
-		for (struct chain_link *link = atomic_load(&client->links); link != NULL;
+		for (struct chains_link *link = atomic_load(&client->links); link != NULL;
 		     link = link->all_next) {
-			struct chain_request *list = chain_link_take_old(link, before);
+			struct chains_request *list = chains_link_take_old(link, before);
 
 			while (list != NULL) {
-				struct chain_request *request = list;
+				struct chains_request *request = list;
 
 				list = request->next;
-				chain_retry_fail(client, request, -EIO);
+				chains_retry_fail(client, request, -EIO);
 			}
 		}
 	}
-	chain_client_wake(client, client->soft_check_ns);
+	chains_client_wake(client, client->soft_check_ns);
 }
 
 /* ---- attempts ---- */
 
-static struct chain_load load_of(void *user, uint64_t server_id, uint32_t worker)
+static struct chains_load load_of(void *user, uint64_t server_id, uint32_t worker)
 {
-	struct chain_link *link = chain_link_get(user, server_id, worker, false);
+	struct chains_link *link = chains_link_get(user, server_id, worker, false);
 
 	if (link == NULL)
-		return (struct chain_load){0};
-	return (struct chain_load){
+		return (struct chains_load){0};
+	return (struct chains_load){
 		.requests = atomic_load_explicit(&link->under_way, memory_order_relaxed),
 		.down = atomic_load_explicit(&link->down, memory_order_relaxed) ||
 			atomic_load_explicit(&link->silent, memory_order_relaxed),
 	};
 }
 
-struct chain_asker chain_client_asker(struct chain_client *client)
+struct chains_asker chains_client_asker(struct chains_client *client)
 {
-	return (struct chain_asker){
+	return (struct chains_asker){
 		.near = {.host = client->host, .rack = client->rack, .zone = client->zone},
 		.load = load_of,
 		.user = client,
@@ -122,10 +122,10 @@ struct chain_asker chain_client_asker(struct chain_client *client)
 }
 
 /* *nobody: not before another map. */
-static int choose(struct chain_client *client, struct chain_request *request,
-		  struct chain_route *route, bool *nobody)
+static int choose(struct chains_client *client, struct chains_request *request,
+		  struct chains_route *route, bool *nobody)
 {
-	struct chain_asker asker = chain_client_asker(client);
+	struct chains_asker asker = chains_client_asker(client);
 	const struct map_chain *chain;
 	int rc = -EAGAIN;
 
@@ -135,7 +135,7 @@ static int choose(struct chain_client *client, struct chain_request *request,
 	if (client->map == NULL ||
 	    atomic_load_explicit(&client->session_id, memory_order_acquire) == 0)
 		goto out;
-	rc = chain_choose(client->map, request, &asker, route);
+	rc = chains_route_choose(client->map, request, &asker, route);
 	chain = cluster_map_chain(client->map, request->key.pool, request->key.partition);
 	/* Also when nobody can be asked: a map with another epoch is news then. */
 	request->epoch = chain == NULL ? 0 : chain->epoch;
@@ -145,40 +145,40 @@ out:
 	return rc;
 }
 
-void chain_request_route(struct chain_client *client, struct chain_request *request)
+void chains_request_route(struct chains_client *client, struct chains_request *request)
 {
-	struct chain_link *link;
-	struct chain_route route;
+	struct chains_link *link;
+	struct chains_route route;
 	bool nobody;
 	int rc;
 
-	if (chain_client_stopping(client) || chain_op_void(client, request)) {
-		chain_retry_fail(client, request, -EIO);
+	if (chains_client_stopping(client) || chains_ops_void(client, request)) {
+		chains_retry_fail(client, request, -EIO);
 		return;
 	}
 	rc = choose(client, request, &route, &nobody);
 	if (rc == -EIO) {
-		chain_retry_fail(client, request, -EIO);
+		chains_retry_fail(client, request, -EIO);
 		return;
 	}
 	if (rc == -ENOENT && request->op != FRAME_WRITE) {
 		request->absent = true;
-		chain_retry_at(client, request, 0);
+		chains_retry_at(client, request, 0);
 		return;
 	}
 	if (rc < 0 && nobody) {
-		chain_retry_with_map(client, request);
+		chains_retry_with_map(client, request);
 		return;
 	}
-	link = rc < 0 ? NULL : chain_link_get(client, route.server_id, route.worker, true);
+	link = rc < 0 ? NULL : chains_link_get(client, route.server_id, route.worker, true);
 	if (link == NULL) {
-		chain_retry_later(client, request);
+		chains_retry_later(client, request);
 		return;
 	}
 	request->epoch = route.epoch;
 	request->target_id = route.target_id;
 	request->server_id = route.server_id;
-	chain_link_send(link, request);
+	chains_link_send(link, request);
 }
 
 static void add_target(uint32_t *targets, uint8_t *count, uint32_t target)
@@ -187,22 +187,22 @@ static void add_target(uint32_t *targets, uint8_t *count, uint32_t target)
 		targets[(*count)++] = target;
 }
 
-void chain_request_elsewhere(struct chain_client *client, struct chain_request *request)
+void chains_request_elsewhere(struct chains_client *client, struct chains_request *request)
 {
 	add_target(request->tried, &request->tried_count, request->target_id);
-	chain_request_route(client, request);
+	chains_request_route(client, request);
 }
 
-void chain_request_lost(struct chain_client *client, struct chain_request *request)
+void chains_request_lost(struct chains_client *client, struct chains_request *request)
 {
-	if (chain_role_of(request) == CHAIN_ANY && !chain_client_stopping(client) &&
+	if (chains_route_role(request) == CHAINS_ANY && !chains_client_stopping(client) &&
 	    !atomic_load_explicit(&request->cancelled, memory_order_acquire))
-		chain_request_elsewhere(client, request);
+		chains_request_elsewhere(client, request);
 	else
-		chain_retry_later(client, request);
+		chains_retry_later(client, request);
 }
 
-static bool read_is_good(struct chain_client *client, const struct chain_request *request,
+static bool read_is_good(struct chains_client *client, const struct chains_request *request,
 			 const struct frame_header *answer, const struct buf *payload)
 {
 	static struct log_rate rate;
@@ -228,9 +228,9 @@ static bool read_is_good(struct chain_client *client, const struct chain_request
 	return false;
 }
 
-static void note_space(struct chain_client *client, uint64_t bytes)
+static void note_space(struct chains_client *client, uint64_t bytes)
 {
-	uint64_t now = chain_client_now(client);
+	uint64_t now = chains_client_now(client);
 
 	/* Two windows, so that the least of the last few seconds is known at any time. */
 	if (now - atomic_load_explicit(&client->space_since, memory_order_relaxed) >
@@ -245,7 +245,7 @@ static void note_space(struct chain_client *client, uint64_t bytes)
 	}
 }
 
-uint64_t chain_client_space_left(struct chain_client *client)
+uint64_t chains_client_space_left(struct chains_client *client)
 {
 	uint64_t a = atomic_load_explicit(&client->space[0], memory_order_relaxed);
 	uint64_t b = atomic_load_explicit(&client->space[1], memory_order_relaxed);
@@ -255,9 +255,9 @@ uint64_t chain_client_space_left(struct chain_client *client)
 
 /* A full disk is taken out of its chains when others have room, which takes a moment. When that has
  * not helped, the cluster is full, and the next are told so at once. */
-static bool wait_for_space(struct chain_client *client, struct chain_request *request)
+static bool wait_for_space(struct chains_client *client, struct chains_request *request)
 {
-	uint64_t now = chain_client_now(client);
+	uint64_t now = chains_client_now(client);
 	uint64_t told = atomic_load_explicit(&client->full_told_ns, memory_order_relaxed);
 
 	if (request->full_ns == 0)
@@ -269,7 +269,7 @@ static bool wait_for_space(struct chain_client *client, struct chain_request *re
 }
 
 /* The member says that what it got was damaged: on the way, or already here? */
-static void send_again(struct chain_client *client, struct chain_request *request)
+static void send_again(struct chains_client *client, struct chains_request *request)
 {
 	const struct buf *payload = request->payload;
 
@@ -279,82 +279,82 @@ static void send_again(struct chain_client *client, struct chain_request *reques
 	if (payload != NULL && block_checksums_verify(buf_payload(payload), request->offset,
 						      payload->length, payload->crcs) >= 0) {
 		log_error("an update's bytes have changed in this machine's memory");
-		chain_retry_fail(client, request, -EIO);
+		chains_retry_fail(client, request, -EIO);
 		return;
 	}
-	chain_retry_later(client, request);
+	chains_retry_later(client, request);
 }
 
-void chain_request_answered(struct chain_client *client, struct chain_request *request,
-			    const struct frame_header *answer, struct buf *payload)
+void chains_request_answered(struct chains_client *client, struct chains_request *request,
+			     const struct frame_header *answer, struct buf *payload)
 {
-	enum chain_verdict verdict;
+	enum chains_verdict verdict;
 	int error;
 
 	if (frame_is_update(request->op) &&
 	    (answer->status == FRAME_OK || answer->status == ENOSPC))
 		note_space(client, answer->arg);
-	verdict = chain_judge(request, answer->status, &error);
-	if (verdict == CHAIN_DONE && error == -ENOSPC && wait_for_space(client, request))
-		verdict = CHAIN_RETRY;
+	verdict = chains_route_judge(request, answer->status, &error);
+	if (verdict == CHAINS_DONE && error == -ENOSPC && wait_for_space(client, request))
+		verdict = CHAINS_RETRY;
 	/* Nobody waits for it, and what is damaged now may be mended. */
-	if (verdict == CHAIN_DONE && error != 0 && request->closing &&
+	if (verdict == CHAINS_DONE && error != 0 && request->closing &&
 	    answer->status != FRAME_STATUS_FENCED)
-		verdict = CHAIN_RETRY;
-	if (verdict == CHAIN_DONE && error == 0 && !read_is_good(client, request, answer, payload))
-		verdict = CHAIN_BAD_COPY;
-	if (verdict == CHAIN_DONE) {
-		chain_request_finish(client, request, error, answer, payload);
+		verdict = CHAINS_RETRY;
+	if (verdict == CHAINS_DONE && error == 0 && !read_is_good(client, request, answer, payload))
+		verdict = CHAINS_BAD_COPY;
+	if (verdict == CHAINS_DONE) {
+		chains_request_finish(client, request, error, answer, payload);
 		return;
 	}
 	buf_unref(payload);
 	atomic_fetch_add_explicit(&client->stat_repeats, 1, memory_order_relaxed);
 	switch (verdict) {
-	case CHAIN_OTHER_MEMBER:
-		chain_request_elsewhere(client, request);
+	case CHAINS_OTHER_MEMBER:
+		chains_request_elsewhere(client, request);
 		break;
-	case CHAIN_BAD_COPY:
+	case CHAINS_BAD_COPY:
 		/* On the way, or on its disk? The member looks, and if so, has it mended. */
 		if (answer->status == FRAME_OK && request->suspect != request->target_id)
 			request->suspect = request->target_id;
 		else
 			add_target(request->bad, &request->bad_count, request->target_id);
 		request->to_tail = false;
-		chain_request_route(client, request);
+		chains_request_route(client, request);
 		break;
-	case CHAIN_ASK_TAIL:
+	case CHAINS_ASK_TAIL:
 		request->to_tail = true;
-		chain_request_route(client, request);
+		chains_request_route(client, request);
 		break;
-	case CHAIN_SEND_AGAIN:
+	case CHAINS_SEND_AGAIN:
 		send_again(client, request);
 		break;
-	case CHAIN_RETRY:
-	case CHAIN_DONE:
-		chain_retry_later(client, request);
+	case CHAINS_RETRY:
+	case CHAINS_DONE:
+		chains_retry_later(client, request);
 		break;
 	}
 }
 
-void chain_client_send(struct chain_client *client, struct chain_request *request)
+void chains_client_send(struct chains_client *client, struct chains_request *request)
 {
-	request->start_ns = chain_client_now(client);
+	request->start_ns = chains_client_now(client);
 	atomic_fetch_add_explicit(&client->active, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&client->stat_requests, 1, memory_order_relaxed);
-	chain_health_begin(client, request);
+	chains_health_begin(client, request);
 	if (client->soft_timeout_ns != 0)
-		chain_client_wake(client, request->start_ns + client->soft_timeout_ns);
-	chain_request_route(client, request);
+		chains_client_wake(client, request->start_ns + client->soft_timeout_ns);
+	chains_request_route(client, request);
 }
 
-void chain_client_cancel(struct chain_request *request)
+void chains_client_cancel(struct chains_request *request)
 {
 	atomic_store_explicit(&request->cancelled, true, memory_order_release);
 }
 
 /* ---- map and session ---- */
 
-void chain_client_set_map(struct chain_client *client, struct cluster_map *map)
+void chains_client_set_map(struct chains_client *client, struct cluster_map *map)
 {
 	struct cluster_map *old;
 	uint64_t count;
@@ -369,21 +369,21 @@ void chain_client_set_map(struct chain_client *client, struct cluster_map *map)
 	client->map = cluster_map_ref(map);
 	count = atomic_fetch_add_explicit(&client->map_count, 1, memory_order_release) + 1;
 	pthread_rwlock_unlock(&client->lock);
-	for (struct chain_link *link = atomic_load(&client->links); link != NULL;
+	for (struct chains_link *link = atomic_load(&client->links); link != NULL;
 	     link = link->all_next)
-		chain_link_new_map(link, old, map);
-	chain_retry_map(client, old, map, count);
+		chains_watch_new_map(link, old, map);
+	chains_retry_map(client, old, map, count);
 	cluster_map_unref(old);
 }
 
-void chain_client_other_master(struct chain_client *client)
+void chains_client_other_master(struct chains_client *client)
 {
 	pthread_rwlock_wrlock(&client->lock);
 	client->any_map = true;
 	pthread_rwlock_unlock(&client->lock);
 }
 
-struct cluster_map *chain_client_map(struct chain_client *client)
+struct cluster_map *chains_client_map(struct chains_client *client)
 {
 	struct cluster_map *map;
 
@@ -393,20 +393,20 @@ struct cluster_map *chain_client_map(struct chain_client *client)
 	return map;
 }
 
-void chain_client_set_session(struct chain_client *client, uint64_t session_id)
+void chains_client_set_session(struct chains_client *client, uint64_t session_id)
 {
 	uint64_t old = atomic_exchange(&client->session_id, session_id);
 
 	if (old == session_id)
 		return;
 	/* Connections have said in their HELLO whose they are. */
-	for (struct chain_link *link = atomic_load(&client->links); old != 0 && link != NULL;
+	for (struct chains_link *link = atomic_load(&client->links); old != 0 && link != NULL;
 	     link = link->all_next)
-		chain_link_reset(link);
-	chain_retry_all(client);
+		chains_link_reset(link);
+	chains_retry_all(client);
 }
 
-uint64_t chain_client_session(struct chain_client *client)
+uint64_t chains_client_session(struct chains_client *client)
 {
 	return atomic_load_explicit(&client->session_id, memory_order_acquire);
 }
@@ -415,20 +415,20 @@ uint64_t chain_client_session(struct chain_client *client)
 
 static void on_tick(void *user, unsigned loop)
 {
-	struct chain_client *client = user;
-	uint64_t now = chain_client_now(client);
+	struct chains_client *client = user;
+	uint64_t now = chains_client_now(client);
 
-	for (struct chain_link *link = atomic_load(&client->links); link != NULL;
+	for (struct chains_link *link = atomic_load(&client->links); link != NULL;
 	     link = link->all_next)
 		if (link->loop == loop)
-			chain_link_tick(link, now);
+			chains_link_tick(link, now);
 	if (loop == 0) {
-		chain_retry_tick(client, now);
+		chains_retry_tick(client, now);
 		soft_tick(client, now);
 		if (client->tick != NULL)
 			client->tick(client->user, now);
 	}
-	if (!chain_client_stopping(client))
+	if (!chains_client_stopping(client))
 		return;
 	pthread_mutex_lock(&client->stop_lock);
 	client->loops_ended |= UINT64_C(1) << loop;
@@ -442,12 +442,12 @@ static void copy_name(char out[MAP_NAME_MAX], const char *name)
 		strncpy(out, name, MAP_NAME_MAX - 1);
 }
 
-int chain_client_create(const struct chain_client_options *options, struct chain_client **out)
+int chains_client_create(const struct chains_client_options *options, struct chains_client **out)
 {
-	struct chain_client *client;
+	struct chains_client *client;
 	int rc;
 
-	if (options->transport->loops < 1 || options->transport->loops > CHAIN_LOOPS_MAX)
+	if (options->transport->loops < 1 || options->transport->loops > CHAINS_LOOPS_MAX)
 		return -EINVAL;
 	client = calloc(1, sizeof(*client));
 	if (client == NULL)
@@ -470,17 +470,17 @@ int chain_client_create(const struct chain_client_options *options, struct chain
 	*out = client;
 	rc = client->transport->ops->start(client->transport, on_tick, client);
 	if (rc < 0)
-		chain_client_destroy(client);
+		chains_client_destroy(client);
 	return rc;
 }
 
-static bool all_ended(const struct chain_client *client)
+static bool all_ended(const struct chains_client *client)
 {
 	return atomic_load(&client->active) == 0 &&
 	       client->loops_ended == (UINT64_C(1) << client->transport->loops) - 1;
 }
 
-void chain_client_stop(struct chain_client *client)
+void chains_client_stop(struct chains_client *client)
 {
 	atomic_store_explicit(&client->stopping, true, memory_order_release);
 	for (unsigned loop = 0; loop < client->transport->loops; loop++)
@@ -492,15 +492,15 @@ void chain_client_stop(struct chain_client *client)
 	client->transport->ops->stop(client->transport);
 }
 
-void chain_client_destroy(struct chain_client *client)
+void chains_client_destroy(struct chains_client *client)
 {
-	struct chain_link *link;
+	struct chains_link *link;
 
 	if (client == NULL)
 		return;
 	link = atomic_load(&client->links);
 	while (link != NULL) {
-		struct chain_link *next = link->all_next;
+		struct chains_link *next = link->all_next;
 
 		pthread_mutex_destroy(&link->lock);
 		free(link->slots);
@@ -516,18 +516,18 @@ void chain_client_destroy(struct chain_client *client)
 	free(client);
 }
 
-size_t chain_client_unreachable(struct chain_client *client, uint64_t *servers, size_t max)
+size_t chains_client_unreachable(struct chains_client *client, uint64_t *servers, size_t max)
 {
-	struct cluster_map *map = chain_client_map(client);
-	uint64_t now = chain_client_now(client);
+	struct cluster_map *map = chains_client_map(client);
+	uint64_t now = chains_client_now(client);
 	size_t count = 0;
 
-	for (struct chain_link *link = atomic_load(&client->links);
+	for (struct chains_link *link = atomic_load(&client->links);
 	     map != NULL && link != NULL && count < max; link = link->all_next) {
 		const struct map_server *server = cluster_map_server(map, link->server_id);
 		bool known = false;
 
-		if (server == NULL || !server->online || !chain_link_unreachable(link, now))
+		if (server == NULL || !server->online || !chains_watch_unreachable(link, now))
 			continue;
 		for (size_t i = 0; i < count; i++)
 			known = known || servers[i] == link->server_id;
@@ -538,9 +538,9 @@ size_t chain_client_unreachable(struct chain_client *client, uint64_t *servers, 
 	return count;
 }
 
-void chain_client_stats(struct chain_client *client, struct chain_client_stats *out)
+void chains_client_stats(struct chains_client *client, struct chains_client_stats *out)
 {
-	*out = (struct chain_client_stats){
+	*out = (struct chains_client_stats){
 		.requests = atomic_load(&client->stat_requests),
 		.repeats = atomic_load(&client->stat_repeats),
 		.resets = atomic_load(&client->stat_resets),

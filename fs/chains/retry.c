@@ -14,7 +14,7 @@
 #define PARK_NS  (5 * NS_PER_SEC)
 
 /* retry_lock held. When the list is to be looked at for it. */
-static uint64_t enlist(struct chain_client *client, struct chain_request *request, uint64_t at_ns,
+static uint64_t enlist(struct chains_client *client, struct chains_request *request, uint64_t at_ns,
 		       uint64_t now)
 {
 	bool later = at_ns >= now + LONG_NS;
@@ -32,32 +32,32 @@ static uint64_t enlist(struct chain_client *client, struct chain_request *reques
 	return look;
 }
 
-void chain_retry_at(struct chain_client *client, struct chain_request *request, uint64_t at_ns)
+void chains_retry_at(struct chains_client *client, struct chains_request *request, uint64_t at_ns)
 {
-	uint64_t now = chain_client_now(client), look;
+	uint64_t now = chains_client_now(client), look;
 
 	pthread_mutex_lock(&client->retry_lock);
 	look = enlist(client, request, at_ns, now);
 	pthread_mutex_unlock(&client->retry_lock);
-	chain_client_wake(client, look);
+	chains_client_wake(client, look);
 }
 
-void chain_retry_fail(struct chain_client *client, struct chain_request *request, int error)
+void chains_retry_fail(struct chains_client *client, struct chains_request *request, int error)
 {
 	request->failed = error;
-	chain_retry_at(client, request, 0);
+	chains_retry_at(client, request, 0);
 }
 
 /* ---- parked until others have found out; retry_lock held ---- */
 
-static bool same_chain(const struct chain_request *a, const struct chain_request *b)
+static bool same_chain(const struct chains_request *a, const struct chains_request *b)
 {
 	return a->key.pool == b->key.pool && a->key.partition == b->key.partition;
 }
 
-static void park(struct chain_progress *progress, struct chain_request *request)
+static void park(struct chains_progress *progress, struct chains_request *request)
 {
-	struct chain_request *last = progress->parked_last;
+	struct chains_request *last = progress->parked_last;
 
 	request->parked = true;
 	request->park_next = NULL;
@@ -74,7 +74,7 @@ static void park(struct chain_progress *progress, struct chain_request *request)
 	atomic_fetch_add_explicit(&progress->parked_count, 1, memory_order_relaxed);
 }
 
-static void unpark(struct chain_progress *progress, struct chain_request *request)
+static void unpark(struct chains_progress *progress, struct chains_request *request)
 {
 	if (request->park_prev != NULL)
 		request->park_prev->park_next = request->park_next;
@@ -89,9 +89,9 @@ static void unpark(struct chain_progress *progress, struct chain_request *reques
 }
 
 /* True: it is one of the few of its chain that come again soon. */
-static bool is_probe(struct chain_progress *progress, struct chain_request *request)
+static bool is_probe(struct chains_progress *progress, struct chains_request *request)
 {
-	if (!request->probe && progress->probes < HEALTH_PROBES) {
+	if (!request->probe && progress->probes < CHAINS_HEALTH_PROBES) {
 		request->probe = true;
 		progress->probes++;
 	}
@@ -102,7 +102,7 @@ static bool is_probe(struct chain_progress *progress, struct chain_request *requ
 
 /* Whether a map that came after the choice has something for the request: those that come when it
  * is in the list say so by themselves. @servers_count is the client's. */
-static bool map_is_news(struct chain_client *client, struct chain_request *request,
+static bool map_is_news(struct chains_client *client, struct chains_request *request,
 			uint64_t servers_count)
 {
 	bool news = request->map_count == 0 ||
@@ -117,16 +117,17 @@ static bool map_is_news(struct chain_client *client, struct chain_request *reque
 	return news;
 }
 
-static void retry_after(struct chain_client *client, struct chain_request *request, uint64_t pause)
+static void retry_after(struct chains_client *client, struct chains_request *request,
+			uint64_t pause)
 {
-	struct chain_progress *progress = chain_progress_of(client, request);
-	uint64_t now = chain_client_now(client), servers_count, look;
+	struct chains_progress *progress = chains_health_progress(client, request);
+	uint64_t now = chains_client_now(client), servers_count, look;
 	bool news = false;
 
 	request->tried_count = 0;
 	request->to_tail = false;
 	pthread_mutex_lock(&client->retry_lock);
-	/* chain_retry_map() looks at the list after the count has grown: either it finds the
+	/* chains_retry_map() looks at the list after the count has grown: either it finds the
 	 * request there, or the count is seen here. */
 	while (!news && atomic_load_explicit(&client->map_count, memory_order_acquire) !=
 				request->map_count) {
@@ -144,39 +145,39 @@ static void retry_after(struct chain_client *client, struct chain_request *reque
 	}
 	look = enlist(client, request, now + pause, now);
 	pthread_mutex_unlock(&client->retry_lock);
-	chain_client_wake(client, look);
+	chains_client_wake(client, look);
 }
 
-void chain_retry_later(struct chain_client *client, struct chain_request *request)
+void chains_retry_later(struct chains_client *client, struct chains_request *request)
 {
-	uint64_t waited = chain_client_now(client) - request->start_ns;
+	uint64_t waited = chains_client_now(client) - request->start_ns;
 
-	retry_after(client, request, chain_pause_ns(request->attempts++, waited));
+	retry_after(client, request, chains_route_pause_ns(request->attempts++, waited));
 }
 
-void chain_retry_with_map(struct chain_client *client, struct chain_request *request)
+void chains_retry_with_map(struct chains_client *client, struct chains_request *request)
 {
-	retry_after(client, request, CHAIN_BACKOFF_MAX_NS);
+	retry_after(client, request, CHAINS_BACKOFF_MAX_NS);
 }
 
 /* ---- earlier than planned ---- */
 
 /* retry_lock held. */
-static void hurry_one(struct retry_list *list, struct chain_request *request)
+static void hurry_one(struct retry_list *list, struct chains_request *request)
 {
 	request->retry_ns = 0;
 	request->attempts = 0;
 	list->look_ns = 0;
 }
 
-static bool any(const struct chain_request *request, const void *arg)
+static bool any(const struct chains_request *request, const void *arg)
 {
 	return true;
 }
 
 /* retry_lock held. */
-static bool hurry(struct chain_client *client,
-		  bool (*wanted)(const struct chain_request *request, const void *arg),
+static bool hurry(struct chains_client *client,
+		  bool (*wanted)(const struct chains_request *request, const void *arg),
 		  const void *arg)
 {
 	bool found = false;
@@ -184,7 +185,7 @@ static bool hurry(struct chain_client *client,
 	for (unsigned i = 0; i < 2; i++) {
 		struct retry_list *list = &client->retries[i];
 
-		for (struct chain_request *r = list->first; r != NULL; r = r->next) {
+		for (struct chains_request *r = list->first; r != NULL; r = r->next) {
 			if (!wanted(r, arg))
 				continue;
 			hurry_one(list, r);
@@ -194,7 +195,7 @@ static bool hurry(struct chain_client *client,
 	return found;
 }
 
-void chain_retry_all(struct chain_client *client)
+void chains_retry_all(struct chains_client *client)
 {
 	bool found;
 
@@ -202,29 +203,29 @@ void chain_retry_all(struct chain_client *client)
 	found = hurry(client, any, NULL);
 	pthread_mutex_unlock(&client->retry_lock);
 	if (found)
-		chain_client_wake(client, 0);
+		chains_client_wake(client, 0);
 }
 
 /* Who is parked is due late, so it is in the second list. retry_lock held. */
-static void hurry_parked(struct chain_client *client, struct chain_progress *progress,
-			 struct chain_request *request)
+static void hurry_parked(struct chains_client *client, struct chains_progress *progress,
+			 struct chains_request *request)
 {
 	unpark(progress, request);
 	hurry_one(&client->retries[1], request);
 }
 
 /* Those that wait for an answer like this one. retry_lock held. */
-static bool hurry_chain(struct chain_client *client, struct chain_progress *progress,
-			const struct chain_request *answered)
+static bool hurry_chain(struct chains_client *client, struct chains_progress *progress,
+			const struct chains_request *answered)
 {
-	struct chain_request *next, *kept = NULL;
+	struct chains_request *next, *kept = NULL;
 	bool found = false, mixed = false;
 
 	/* An answer costs nothing when another chain of the same number is stuck. */
 	if (progress->parked == NULL ||
 	    (!progress->parked_mixed && !same_chain(progress->parked, answered)))
 		return false;
-	for (struct chain_request *r = progress->parked; r != NULL; r = next) {
+	for (struct chains_request *r = progress->parked; r != NULL; r = next) {
 		next = r->park_next;
 		if (same_chain(r, answered)) {
 			hurry_parked(client, progress, r);
@@ -239,9 +240,9 @@ static bool hurry_chain(struct chain_client *client, struct chain_progress *prog
 }
 
 /* retry_lock held. */
-static bool hand_on(struct chain_client *client, struct chain_progress *progress)
+static bool hand_on(struct chains_client *client, struct chains_progress *progress)
 {
-	struct chain_request *heir = progress->parked;
+	struct chains_request *heir = progress->parked;
 
 	if (heir == NULL) {
 		progress->probes--;
@@ -252,9 +253,10 @@ static bool hand_on(struct chain_client *client, struct chain_progress *progress
 	return true;
 }
 
-void chain_retry_finished(struct chain_client *client, struct chain_request *request, bool answered)
+void chains_retry_finished(struct chains_client *client, struct chains_request *request,
+			   bool answered)
 {
-	struct chain_progress *progress = chain_progress_of(client, request);
+	struct chains_progress *progress = chains_health_progress(client, request);
 	bool found = false;
 
 	/* Whoever parks meanwhile has probes, and what they find out is not missed. */
@@ -270,7 +272,7 @@ void chain_retry_finished(struct chain_client *client, struct chain_request *req
 	}
 	pthread_mutex_unlock(&client->retry_lock);
 	if (found)
-		chain_client_wake(client, 0);
+		chains_client_wake(client, 0);
 }
 
 struct maps {
@@ -309,7 +311,7 @@ static bool any_server_changed(const struct maps *maps)
 	return false;
 }
 
-static bool concerned(const struct chain_request *request, const void *arg)
+static bool concerned(const struct chains_request *request, const void *arg)
 {
 	const struct maps *maps = arg;
 	const struct map_chain *chain =
@@ -319,8 +321,8 @@ static bool concerned(const struct chain_request *request, const void *arg)
 	       (request->server_id != 0 && server_changed(maps, request->server_id));
 }
 
-void chain_retry_map(struct chain_client *client, const struct cluster_map *old,
-		     const struct cluster_map *map, uint64_t map_count)
+void chains_retry_map(struct chains_client *client, const struct cluster_map *old,
+		      const struct cluster_map *map, uint64_t map_count)
 {
 	struct maps maps = {old, map};
 	bool servers = any_server_changed(&maps), found;
@@ -331,48 +333,48 @@ void chain_retry_map(struct chain_client *client, const struct cluster_map *old,
 	found = hurry(client, old == NULL ? any : concerned, &maps);
 	pthread_mutex_unlock(&client->retry_lock);
 	if (found)
-		chain_client_wake(client, 0);
+		chains_client_wake(client, 0);
 }
 
 /* ---- when it is time ---- */
 
-bool chain_soft_expired(const struct chain_client *client, const struct chain_request *request,
-			uint64_t now)
+static bool soft_expired(const struct chains_client *client, const struct chains_request *request,
+			 uint64_t now)
 {
 	return client->soft_timeout_ns != 0 && !request->closing && now > request->start_ns &&
 	       now - request->start_ns >= client->soft_timeout_ns;
 }
 
-static void retry_one(struct chain_client *client, struct chain_request *request, uint64_t now)
+static void retry_one(struct chains_client *client, struct chains_request *request, uint64_t now)
 {
 	if (request->failed == 0 && request->absent) {
 		struct frame_header nothing = {.op = request->op, .key = request->key};
 
-		chain_request_finish(client, request, 0, &nothing, NULL);
+		chains_request_finish(client, request, 0, &nothing, NULL);
 		return;
 	}
 	if (request->failed == 0 && atomic_load_explicit(&request->cancelled, memory_order_acquire))
 		request->failed = -ECANCELED;
 	if (request->failed == 0 &&
-	    (chain_client_stopping(client) || chain_soft_expired(client, request, now)))
+	    (chains_client_stopping(client) || soft_expired(client, request, now)))
 		request->failed = -EIO;
 	if (request->failed != 0)
-		chain_request_finish(client, request, request->failed, NULL, NULL);
+		chains_request_finish(client, request, request->failed, NULL, NULL);
 	else
-		chain_request_route(client, request);
+		chains_request_route(client, request);
 }
 
 /* Moves what is due to @due. */
-static void take_due(struct chain_client *client, struct retry_list *list, uint64_t now, bool all,
-		     struct chain_request **due)
+static void take_due(struct chains_client *client, struct retry_list *list, uint64_t now, bool all,
+		     struct chains_request **due)
 {
-	struct chain_request **at = &list->first;
+	struct chains_request **at = &list->first;
 	uint64_t next = UINT64_MAX;
 
 	while (*at != NULL) {
-		struct chain_request *request = *at;
+		struct chains_request *request = *at;
 
-		if (!all && request->retry_ns > now && !chain_soft_expired(client, request, now) &&
+		if (!all && request->retry_ns > now && !soft_expired(client, request, now) &&
 		    !atomic_load_explicit(&request->cancelled, memory_order_acquire)) {
 			if (request->retry_ns < next)
 				next = request->retry_ns;
@@ -381,18 +383,18 @@ static void take_due(struct chain_client *client, struct retry_list *list, uint6
 		}
 		*at = request->next;
 		if (request->parked)
-			unpark(chain_progress_of(client, request), request);
+			unpark(chains_health_progress(client, request), request);
 		request->next = *due;
 		*due = request;
 	}
 	list->look_ns = next > now + LOOK_NS ? now + LOOK_NS : next;
 }
 
-void chain_retry_tick(struct chain_client *client, uint64_t now)
+void chains_retry_tick(struct chains_client *client, uint64_t now)
 {
-	struct chain_request *due = NULL;
+	struct chains_request *due = NULL;
 	uint64_t next = UINT64_MAX;
-	bool all = chain_client_stopping(client);
+	bool all = chains_client_stopping(client);
 
 	pthread_mutex_lock(&client->retry_lock);
 	for (unsigned i = 0; i < 2; i++) {
@@ -408,11 +410,11 @@ void chain_retry_tick(struct chain_client *client, uint64_t now)
 	}
 	pthread_mutex_unlock(&client->retry_lock);
 	while (due != NULL) {
-		struct chain_request *request = due;
+		struct chains_request *request = due;
 
 		due = request->next;
 		retry_one(client, request, now);
 	}
 	if (next != UINT64_MAX)
-		chain_client_wake(client, next);
+		chains_client_wake(client, next);
 }

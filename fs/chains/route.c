@@ -13,11 +13,11 @@
 
 #define CHECKSUM_FAILURES_MAX 8u
 
-enum chain_role chain_role_of(const struct chain_request *request)
+enum chains_role chains_route_role(const struct chains_request *request)
 {
 	if (frame_is_update(request->op) || request->op == FRAME_FLUSH)
-		return CHAIN_HEAD;
-	return request->to_tail ? CHAIN_TAIL : CHAIN_ANY;
+		return CHAINS_HEAD;
+	return request->to_tail ? CHAINS_TAIL : CHAINS_ANY;
 }
 
 static bool listed(const uint32_t *targets, unsigned count, uint32_t target)
@@ -33,7 +33,7 @@ static bool same(const char *ours, const char *theirs)
 	return ours[0] != '\0' && strcmp(ours, theirs) == 0;
 }
 
-static unsigned distance(const struct chain_near *near, const struct map_server *server)
+static unsigned distance(const struct chains_near *near, const struct map_server *server)
 {
 	if (same(near->host, server->host))
 		return 0;
@@ -46,10 +46,10 @@ struct candidate {
 	const struct map_server *server;
 	uint32_t target_id, worker;
 	unsigned distance;
-	struct chain_load load;
+	struct chains_load load;
 };
 
-static int candidate_of(const struct cluster_map *map, const struct chain_request *request,
+static int candidate_of(const struct cluster_map *map, const struct chains_request *request,
 			uint32_t target_id, struct candidate *out)
 {
 	const struct map_server *server = cluster_map_target_server(map, target_id);
@@ -64,7 +64,7 @@ static int candidate_of(const struct cluster_map *map, const struct chain_reques
 	return 0;
 }
 
-static uint64_t preference(const struct chain_request *request)
+static uint64_t preference(const struct chains_request *request)
 {
 	struct chunk_key key = request->key;
 
@@ -78,7 +78,7 @@ static uint64_t preference(const struct chain_request *request)
 
 /* @count is at least 1. */
 static const struct candidate *pick(const struct candidate *all, unsigned count,
-				    const struct chain_request *request)
+				    const struct chains_request *request)
 {
 	unsigned slack = request->bulk ? SPREAD_BULK : SPREAD_SMALL;
 	unsigned near_count = 0, nearest = UINT32_MAX;
@@ -104,7 +104,7 @@ static const struct candidate *pick(const struct candidate *all, unsigned count,
 }
 
 static int choose_any(const struct cluster_map *map, const struct map_chain *chain,
-		      const struct chain_request *request, const struct chain_asker *asker,
+		      const struct chains_request *request, const struct chains_asker *asker,
 		      struct candidate *out)
 {
 	struct candidate all[CHAIN_MEMBERS_MAX];
@@ -141,12 +141,12 @@ static int choose_any(const struct cluster_map *map, const struct map_chain *cha
 	return 0;
 }
 
-int chain_choose(const struct cluster_map *map, const struct chain_request *request,
-		 const struct chain_asker *asker, struct chain_route *out)
+int chains_route_choose(const struct cluster_map *map, const struct chains_request *request,
+			const struct chains_asker *asker, struct chains_route *out)
 {
 	const struct map_chain *chain =
 		cluster_map_chain(map, request->key.pool, request->key.partition);
-	enum chain_role role = chain_role_of(request);
+	enum chains_role role = chains_route_role(request);
 	struct candidate chosen;
 	int rc, at;
 
@@ -154,10 +154,10 @@ int chain_choose(const struct cluster_map *map, const struct chain_request *requ
 		return -EAGAIN;
 	if (chain->epoch == 0)
 		return -ENOENT;
-	if (role == CHAIN_ANY) {
+	if (role == CHAINS_ANY) {
 		rc = choose_any(map, chain, request, asker, &chosen);
 	} else {
-		at = role == CHAIN_HEAD ? chain_head(chain) : chain_tail(chain);
+		at = role == CHAINS_HEAD ? chain_head(chain) : chain_tail(chain);
 		if (at < 0)
 			return -EAGAIN;
 		/* The tail's copy is bad, the others wait for updates: later, of the others. */
@@ -167,7 +167,7 @@ int chain_choose(const struct cluster_map *map, const struct chain_request *requ
 	}
 	if (rc < 0)
 		return rc;
-	*out = (struct chain_route){
+	*out = (struct chains_route){
 		.epoch = chain->epoch,
 		.server_id = chosen.server->id,
 		.worker = chosen.worker,
@@ -176,71 +176,72 @@ int chain_choose(const struct cluster_map *map, const struct chain_request *requ
 	return 0;
 }
 
-enum chain_verdict chain_judge(const struct chain_request *request, uint32_t status, int *error)
+enum chains_verdict chains_route_judge(const struct chains_request *request, uint32_t status,
+				       int *error)
 {
-	bool to_head = chain_role_of(request) == CHAIN_HEAD;
+	bool to_head = chains_route_role(request) == CHAINS_HEAD;
 
 	*error = 0;
 	switch (status) {
 	case FRAME_OK:
-		return CHAIN_DONE;
+		return CHAINS_DONE;
 	case FRAME_STATUS_EPOCH:
 	case FRAME_STATUS_NOT_HEAD:
 	case FRAME_STATUS_NOT_MINE:
-		return CHAIN_RETRY;
+		return CHAINS_RETRY;
 	case FRAME_STATUS_NOT_READY:
 	case FRAME_STATUS_NO_LEASE:
 	case FRAME_STATUS_GAP:
-		return to_head || request->to_tail ? CHAIN_RETRY : CHAIN_OTHER_MEMBER;
+		return to_head || request->to_tail ? CHAINS_RETRY : CHAINS_OTHER_MEMBER;
 	case FRAME_STATUS_ASK_TAIL:
-		return to_head || request->to_tail ? CHAIN_RETRY : CHAIN_ASK_TAIL;
+		return to_head || request->to_tail ? CHAINS_RETRY : CHAINS_ASK_TAIL;
 	case FRAME_STATUS_CHECKSUM:
 		if (request->checksum_failures + 1 < CHECKSUM_FAILURES_MAX)
-			return CHAIN_SEND_AGAIN;
+			return CHAINS_SEND_AGAIN;
 		*error = -EIO;
-		return CHAIN_DONE;
+		return CHAINS_DONE;
 	case FRAME_STATUS_LOST:
 		*error = -ENODATA;
-		return CHAIN_DONE;
+		return CHAINS_DONE;
 	case FRAME_STATUS_FENCED:
 		/* Our session is over, which we have not heard yet. Its updates end with it. */
 		if (!frame_is_update(request->op))
-			return CHAIN_RETRY;
+			return CHAINS_RETRY;
 		*error = -EIO;
-		return CHAIN_DONE;
+		return CHAINS_DONE;
 	default:
 		break;
 	}
 	/* One member's disk says nothing of the other copies. */
 	if (!to_head && (status == EIO || status == EBADMSG || status == EUCLEAN))
-		return CHAIN_BAD_COPY;
+		return CHAINS_BAD_COPY;
 	if (status == ENOSPC || status == EACCES || status == EDQUOT)
 		*error = -(int)status;
 	else
 		*error = -EIO;
-	return CHAIN_DONE;
+	return CHAINS_DONE;
 }
 
-uint64_t chain_backoff_ns(unsigned attempts)
+uint64_t chains_route_backoff_ns(unsigned attempts)
 {
 	uint64_t ns = NS_PER_MSEC;
 
-	while (attempts-- > 0 && ns < CHAIN_BACKOFF_MAX_NS)
+	while (attempts-- > 0 && ns < CHAINS_BACKOFF_MAX_NS)
 		ns *= 2;
-	return ns < CHAIN_BACKOFF_MAX_NS ? ns : CHAIN_BACKOFF_MAX_NS;
+	return ns < CHAINS_BACKOFF_MAX_NS ? ns : CHAINS_BACKOFF_MAX_NS;
 }
 
-uint64_t chain_pause_ns(unsigned attempts, uint64_t waited_ns)
+uint64_t chains_route_pause_ns(unsigned attempts, uint64_t waited_ns)
 {
-	uint64_t ns = chain_backoff_ns(attempts);
+	uint64_t ns = chains_route_backoff_ns(attempts);
 
-	if (waited_ns < CHAIN_EARLY_NS && ns > CHAIN_BACKOFF_EARLY_NS)
-		return CHAIN_BACKOFF_EARLY_NS;
+	if (waited_ns < CHAINS_EARLY_NS && ns > CHAINS_BACKOFF_EARLY_NS)
+		return CHAINS_BACKOFF_EARLY_NS;
 	return ns;
 }
 
-bool chain_still_right(const struct cluster_map *map, const struct chain_request *request,
-		       uint64_t server_id, uint32_t worker)
+bool chains_route_still_right(const struct cluster_map *map, const struct chains_request *request,
+			      uint64_t server_id, uint32_t worker)
 {
 	const struct map_chain *chain =
 		cluster_map_chain(map, request->key.pool, request->key.partition);
@@ -256,19 +257,19 @@ bool chain_still_right(const struct cluster_map *map, const struct chain_request
 	if (server == NULL || server->id != server_id || server->workers == 0 ||
 	    request->key.partition % server->workers != worker)
 		return false;
-	switch (chain_role_of(request)) {
-	case CHAIN_HEAD:
+	switch (chains_route_role(request)) {
+	case CHAINS_HEAD:
 		return at == chain_head(chain);
-	case CHAIN_TAIL:
+	case CHAINS_TAIL:
 		return at == chain_tail(chain);
-	case CHAIN_ANY:
+	case CHAINS_ANY:
 		break;
 	}
 	return chain->members[at].state == MEMBER_IN_SYNC;
 }
 
-bool chain_has_other(const struct cluster_map *map, const struct chain_request *request,
-		     const struct chain_asker *asker)
+bool chains_route_has_other(const struct cluster_map *map, const struct chains_request *request,
+			    const struct chains_asker *asker)
 {
 	const struct map_chain *chain =
 		cluster_map_chain(map, request->key.pool, request->key.partition);

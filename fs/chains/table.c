@@ -2,19 +2,21 @@
 #include <stdlib.h>
 #include "fs/chains/internal.h"
 
-static struct chain_link *find(struct chain_client *client, uint64_t server_id, uint32_t worker)
+static struct chains_link *find(struct chains_client *client, uint64_t server_id, uint32_t worker)
 {
-	struct chain_link *link = atomic_load_explicit(
-		&client->buckets[(server_id * 31 + worker) % LINK_BUCKETS], memory_order_acquire);
+	struct chains_link *link = atomic_load_explicit(
+		&client->buckets[(server_id * 31 + worker) % CHAINS_LINK_BUCKETS],
+		memory_order_acquire);
 
 	while (link != NULL && (link->server_id != server_id || link->worker != worker))
 		link = link->bucket_next;
 	return link;
 }
 
-static struct chain_link *link_new(struct chain_client *client, uint64_t server_id, uint32_t worker)
+static struct chains_link *link_new(struct chains_client *client, uint64_t server_id,
+				    uint32_t worker)
 {
-	struct chain_link *link = calloc(1, sizeof(*link));
+	struct chains_link *link = calloc(1, sizeof(*link));
 
 	if (link == NULL)
 		return NULL;
@@ -22,18 +24,18 @@ static struct chain_link *link_new(struct chain_client *client, uint64_t server_
 	link->server_id = server_id;
 	link->worker = worker;
 	link->loop = client->link_count++ % client->transport->loops;
-	link->free_slot = LINK_NO_SLOT;
+	link->free_slot = CHAINS_LINK_NO_SLOT;
 	link->waiting_end = &link->waiting;
 	pthread_mutex_init(&link->lock, NULL);
 	return link;
 }
 
-struct chain_link *chain_link_get(struct chain_client *client, uint64_t server_id, uint32_t worker,
-				  bool make)
+struct chains_link *chains_link_get(struct chains_client *client, uint64_t server_id,
+				    uint32_t worker, bool make)
 {
-	_Atomic(struct chain_link *) *bucket =
-		&client->buckets[(server_id * 31 + worker) % LINK_BUCKETS];
-	struct chain_link *link = find(client, server_id, worker);
+	_Atomic(struct chains_link *) *bucket =
+		&client->buckets[(server_id * 31 + worker) % CHAINS_LINK_BUCKETS];
+	struct chains_link *link = find(client, server_id, worker);
 
 	if (link != NULL || !make)
 		return link;

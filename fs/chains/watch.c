@@ -18,32 +18,32 @@
 #define FAILURE_COUNTED (5 * NS_PER_SEC)
 
 struct place {
-	const struct chain_link *link;
+	const struct chains_link *link;
 	const struct cluster_map *map;
 };
 
-static bool is_misplaced(struct chain_request *request, const void *arg)
+static bool is_misplaced(struct chains_request *request, const void *arg)
 {
 	const struct place *place = arg;
 	const struct map_chain *chain;
 
-	if (request->slot != LINK_NO_SLOT)
-		return !chain_still_right(place->map, request, place->link->server_id,
-					  place->link->worker);
+	if (request->slot != CHAINS_LINK_NO_SLOT)
+		return !chains_route_still_right(place->map, request, place->link->server_id,
+						 place->link->worker);
 	/* Not sent yet: then with the newest epoch. */
 	chain = cluster_map_chain(place->map, request->key.pool, request->key.partition);
 	return chain == NULL || chain->epoch != request->epoch;
 }
 
-static void route_all(struct chain_client *client, struct chain_request *list)
+static void route_all(struct chains_client *client, struct chains_request *list)
 {
 	while (list != NULL) {
-		struct chain_request *request = list;
+		struct chains_request *request = list;
 
 		list = request->next;
 		request->attempts = 0;
 		request->to_tail = false;
-		chain_request_route(client, request);
+		chains_request_route(client, request);
 	}
 }
 
@@ -57,26 +57,26 @@ static bool is_back(const struct cluster_map *old, const struct map_server *serv
 	       (!was->online || strcmp(was->address, server->address) != 0);
 }
 
-void chain_link_new_map(struct chain_link *link, const struct cluster_map *old,
-			const struct cluster_map *map)
+void chains_watch_new_map(struct chains_link *link, const struct cluster_map *old,
+			  const struct cluster_map *map)
 {
 	const struct map_server *server = cluster_map_server(map, link->server_id);
 	struct place place = {link, map};
-	struct chain_request *list;
+	struct chains_request *list;
 	bool moved;
 
 	pthread_mutex_lock(&link->lock);
-	moved = link->state != LINK_IDLE &&
+	moved = link->state != CHAINS_LINK_IDLE &&
 		(server == NULL || strcmp(server->address, link->address) != 0);
 	/* Perhaps because it is back. */
 	if (old != map)
 		link->not_before = 0;
-	list = chain_link_take(link, is_misplaced, &place);
+	list = chains_link_take(link, is_misplaced, &place);
 	pthread_mutex_unlock(&link->lock);
 	if (is_back(old, server))
 		atomic_store_explicit(&link->down, false, memory_order_relaxed);
 	if (moved)
-		chain_link_reset(link);
+		chains_link_reset(link);
 	route_all(link->client, list);
 }
 
@@ -84,24 +84,24 @@ void chain_link_new_map(struct chain_link *link, const struct cluster_map *old,
 
 struct hedge {
 	const struct cluster_map *map;
-	struct chain_asker asker;
+	struct chains_asker asker;
 	uint64_t now;
 	bool silent;
 };
 
-static bool wants_other(struct chain_request *request, const void *arg)
+static bool wants_other(struct chains_request *request, const void *arg)
 {
 	const struct hedge *hedge = arg;
-	uint64_t patience = hedge->silent ? CHAIN_HEDGE_NS : SLOW_NS;
+	uint64_t patience = hedge->silent ? CHAINS_HEDGE_NS : SLOW_NS;
 
-	if (chain_role_of(request) == CHAIN_HEAD || request->hedges >= HEDGES_MAX)
+	if (chains_route_role(request) == CHAINS_HEAD || request->hedges >= HEDGES_MAX)
 		return false;
 	/* It may have been sent after "now". */
 	return hedge->now >= request->sent_ns + (patience << request->hedges) &&
-	       chain_has_other(hedge->map, request, &hedge->asker);
+	       chains_route_has_other(hedge->map, request, &hedge->asker);
 }
 
-static bool is_forgotten(struct chain_request *request, const void *arg)
+static bool is_forgotten(struct chains_request *request, const void *arg)
 {
 	const struct hedge *hedge = arg;
 	const struct map_chain *chain =
@@ -112,33 +112,33 @@ static bool is_forgotten(struct chain_request *request, const void *arg)
 }
 
 /* The answer of the member may still come: by the slot's generation it is nobody's then. */
-static void ask_others(struct chain_link *link, struct chain_request *list)
+static void ask_others(struct chains_link *link, struct chains_request *list)
 {
-	struct chain_client *client = link->client;
+	struct chains_client *client = link->client;
 
 	while (list != NULL) {
-		struct chain_request *request = list;
+		struct chains_request *request = list;
 
 		list = request->next;
 		request->hedges++;
 		request->tried_count = 0;
 		request->to_tail = false;
 		atomic_fetch_add_explicit(&client->stat_hedges, 1, memory_order_relaxed);
-		chain_request_elsewhere(client, request);
+		chains_request_elsewhere(client, request);
 	}
 }
 
-static bool has_something(const struct chain_link *link)
+static bool has_something(const struct chains_link *link)
 {
-	return link->state != LINK_IDLE &&
+	return link->state != CHAINS_LINK_IDLE &&
 	       (link->waiting != NULL ||
 		atomic_load_explicit(&link->under_way, memory_order_relaxed) > 0);
 }
 
-uint64_t chain_link_hedge(struct chain_link *link, uint64_t now)
+uint64_t chains_watch_hedge(struct chains_link *link, uint64_t now)
 {
-	struct hedge hedge = {.asker = chain_client_asker(link->client), .now = now};
-	struct chain_request *slow, *forgotten;
+	struct hedge hedge = {.asker = chains_client_asker(link->client), .now = now};
+	struct chains_request *slow, *forgotten;
 	struct cluster_map *map;
 	bool due, busy;
 
@@ -146,8 +146,8 @@ uint64_t chain_link_hedge(struct chain_link *link, uint64_t now)
 	busy = has_something(link);
 	due = busy && now >= link->hedge_ns;
 	if (busy && due) {
-		hedge.silent = now >= link->quiet_since + CHAIN_HEDGE_NS;
-		link->hedge_ns = hedge.silent ? now + LOOK_NS : link->quiet_since + CHAIN_HEDGE_NS;
+		hedge.silent = now >= link->quiet_since + CHAINS_HEDGE_NS;
+		link->hedge_ns = hedge.silent ? now + LOOK_NS : link->quiet_since + CHAINS_HEDGE_NS;
 		if (link->hedge_ns < now + LOOK_MIN_NS)
 			link->hedge_ns = now + LOOK_MIN_NS;
 	}
@@ -157,13 +157,13 @@ uint64_t chain_link_hedge(struct chain_link *link, uint64_t now)
 	/* Before the choice: reads that come now are not for this one either. */
 	if (hedge.silent)
 		atomic_store_explicit(&link->silent, true, memory_order_relaxed);
-	map = chain_client_map(link->client);
+	map = chains_client_map(link->client);
 	if (map == NULL)
 		return link->hedge_ns;
 	hedge.map = map;
 	pthread_mutex_lock(&link->lock);
-	slow = chain_link_take(link, wants_other, &hedge);
-	forgotten = chain_link_take(link, is_forgotten, &hedge);
+	slow = chains_link_take(link, wants_other, &hedge);
+	forgotten = chains_link_take(link, is_forgotten, &hedge);
 	pthread_mutex_unlock(&link->lock);
 	cluster_map_unref(map);
 	ask_others(link, slow);
@@ -171,12 +171,12 @@ uint64_t chain_link_hedge(struct chain_link *link, uint64_t now)
 	return link->hedge_ns;
 }
 
-bool chain_link_unreachable(struct chain_link *link, uint64_t now)
+bool chains_watch_unreachable(struct chains_link *link, uint64_t now)
 {
 	bool failed, silent;
 
 	pthread_mutex_lock(&link->lock);
-	failed = link->state != LINK_UP && link->failures > 0 &&
+	failed = link->state != CHAINS_LINK_UP && link->failures > 0 &&
 		 now < link->failed_ns + FAILURE_COUNTED;
 	silent = has_something(link) && now >= link->quiet_since + UNREACHABLE_NS;
 	pthread_mutex_unlock(&link->lock);

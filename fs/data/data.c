@@ -35,7 +35,7 @@ static void on_tick(void *user, uint64_t now)
 
 static void data_free(struct data *data)
 {
-	chain_client_destroy(data->chain);
+	chains_client_destroy(data->chain);
 	if (data->table != NULL)
 		data_files_destroy(data);
 	data->transport->ops->destroy(data->transport);
@@ -47,12 +47,12 @@ static void data_free(struct data *data)
 	free(data);
 }
 
-int data_open_on(const struct data_options *options, struct chain_transport *transport,
+int data_open_on(const struct data_options *options, struct chains_transport *transport,
 		 struct buf_pool *pool, struct data **out)
 {
 	struct data *data = calloc(1, sizeof(*data));
 	uint64_t limit = limit_of(options);
-	struct chain_client_options chain = {
+	struct chains_client_options chain = {
 		.transport = transport,
 		.pool = pool,
 		.host = options->host,
@@ -86,7 +86,7 @@ int data_open_on(const struct data_options *options, struct chain_transport *tra
 	pthread_mutex_init(&data->cache_lock, NULL);
 	rc = data_files_create(data);
 	if (rc == 0)
-		rc = chain_client_create(&chain, &data->chain);
+		rc = chains_client_create(&chain, &data->chain);
 	if (rc < 0) {
 		data->chain = NULL;
 		data_free(data);
@@ -103,12 +103,12 @@ static unsigned loops_wanted(unsigned asked)
 
 	if (loops == 0)
 		loops = cores < 4 ? 1 : cores >= 8 ? 4 : (unsigned)cores / 2;
-	return loops < CHAIN_LOOPS_MAX ? loops : CHAIN_LOOPS_MAX;
+	return loops < CHAINS_LOOPS_MAX ? loops : CHAINS_LOOPS_MAX;
 }
 
 int data_open(const struct data_options *options, struct data **out, char *error, size_t error_size)
 {
-	struct chain_transport *transport;
+	struct chains_transport *transport;
 	struct buf_pool *pool;
 	int rc;
 
@@ -119,8 +119,8 @@ int data_open(const struct data_options *options, struct data **out, char *error
 		snprintf(error, error_size, "out of memory");
 		return rc;
 	}
-	rc = chain_transport_net(&options->tls, pool, loops_wanted(options->loops), &transport,
-				 error, error_size);
+	rc = chains_net_create(&options->tls, pool, loops_wanted(options->loops), &transport, error,
+			       error_size);
 	if (rc == 0) {
 		rc = data_open_on(options, transport, pool, out);
 		if (rc < 0)
@@ -193,7 +193,7 @@ void data_close(struct data *data, uint64_t timeout_ns)
 	struct buf_pool *pool = data->pool;
 
 	flush_at_end(data, timeout_ns);
-	chain_client_stop(data->chain);
+	chains_client_stop(data->chain);
 	data_free(data);
 	buf_pool_destroy(pool);
 }
@@ -202,12 +202,12 @@ void data_close(struct data *data, uint64_t timeout_ns)
 
 void data_set_map(struct data *data, struct cluster_map *map)
 {
-	chain_client_set_map(data->chain, map);
+	chains_client_set_map(data->chain, map);
 }
 
 void data_other_master(struct data *data)
 {
-	chain_client_other_master(data->chain);
+	chains_client_other_master(data->chain);
 }
 
 struct buf_pool *data_pool(struct data *data)
@@ -217,19 +217,19 @@ struct buf_pool *data_pool(struct data *data)
 
 uint64_t data_space_left(const struct data *data)
 {
-	return chain_client_space_left(data->chain);
+	return chains_client_space_left(data->chain);
 }
 
 size_t data_unreachable(struct data *data, uint64_t *servers, size_t max)
 {
-	return chain_client_unreachable(data->chain, servers, max);
+	return chains_client_unreachable(data->chain, servers, max);
 }
 
 void data_stats(struct data *data, char *out, size_t size)
 {
-	struct chain_client_stats chain;
+	struct chains_client_stats chain;
 
-	chain_client_stats(data->chain, &chain);
+	chains_client_stats(data->chain, &chain);
 	snprintf(out, size,
 		 "writes %" PRIu64 " write_bytes %" PRIu64 " updates %" PRIu64
 		 " update_bytes %" PRIu64 " reads %" PRIu64 " read_bytes %" PRIu64

@@ -60,7 +60,7 @@ int data_open(const struct data_options *options, struct data **out, char *error
 void data_close(struct data *data, uint64_t timeout_ns);
 /* New requests, and those waiting, go by it. */
 void data_set_map(struct data *data, struct cluster_map *map);
-/* See chain_client_other_master(). */
+/* See chains_client_other_master(). */
 void data_other_master(struct data *data);
 /* Writes and punches belong to the session that they were accepted in. With another session, what
  * of the one before has not been answered is lost: it ends with -EIO and is not sent any more. Who

@@ -5,7 +5,7 @@
 #include "common/os/clock.h"
 #include "fs/data/data_internal.h"
 
-static void fetch_done(struct chain_request *request, int error, const struct frame_header *answer,
+static void fetch_done(struct chains_request *request, int error, const struct frame_header *answer,
 		       struct buf *payload);
 
 struct file_fetch *data_fetch_new(struct data_file *file, uint64_t from, uint64_t to, bool bulk)
@@ -19,7 +19,7 @@ struct file_fetch *data_fetch_new(struct data_file *file, uint64_t from, uint64_
 	fetch->from = from;
 	fetch->to = to;
 	atomic_init(&fetch->refs, 1); /* of the request */
-	fetch->request = (struct chain_request){
+	fetch->request = (struct chains_request){
 		.op = FRAME_READ,
 		.bulk = bulk,
 		.key = data_file_key(file, (uint32_t)(from / file->chunk_size)),
@@ -29,8 +29,8 @@ struct file_fetch *data_fetch_new(struct data_file *file, uint64_t from, uint64_
 		.user = fetch,
 	};
 	data_file_hold(file);
-	atomic_fetch_add_explicit(&data->chains[chain_slot(&fetch->request.key)].reading, to - from,
-				  memory_order_relaxed);
+	atomic_fetch_add_explicit(&data->chains[chains_slot(&fetch->request.key)].reading,
+				  to - from, memory_order_relaxed);
 	atomic_fetch_add_explicit(&data->read_used, to - from, memory_order_relaxed);
 	atomic_fetch_add_explicit(&data->stat_fetches, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&data->stat_fetch_bytes, to - from, memory_order_relaxed);
@@ -51,15 +51,15 @@ void data_fetch_send(struct data *data, struct file_fetch *list)
 	bool batch = list != NULL && list->send_next != NULL;
 
 	if (batch)
-		chain_client_batch(data->chain, true);
+		chains_client_batch(data->chain, true);
 	while (list != NULL) {
 		struct file_fetch *fetch = list;
 
 		list = fetch->send_next;
-		chain_client_send(data->chain, &fetch->request);
+		chains_client_send(data->chain, &fetch->request);
 	}
 	if (batch)
-		chain_client_batch(data->chain, false);
+		chains_client_batch(data->chain, false);
 }
 
 /* ---- the cache: listed fetches that are done, of all files, in order of completion ---- */
@@ -79,7 +79,7 @@ static void cache_add(struct data *data, struct file_fetch *fetch)
 	data->cache_newest = fetch;
 	pthread_mutex_unlock(&data->cache_lock);
 	if (first)
-		chain_client_wake(data->chain, fetch->done_ns + DATA_CACHE_NS);
+		chains_client_wake(data->chain, fetch->done_ns + DATA_CACHE_NS);
 }
 
 static void cache_remove(struct data *data, struct file_fetch *fetch)
@@ -144,7 +144,7 @@ void data_cache_tick(struct data *data, uint64_t now)
 		next = data->cache_oldest->done_ns + DATA_CACHE_NS + NS_PER_MSEC;
 	pthread_mutex_unlock(&data->cache_lock);
 	if (next != 0)
-		chain_client_wake(data->chain, next);
+		chains_client_wake(data->chain, next);
 }
 
 /* ---- a file's list; its lock held ---- */
@@ -197,7 +197,7 @@ struct file_fetch *data_fetch_at(const struct data_file *file, uint64_t at)
 
 /* ---- answers ---- */
 
-static void fetch_done(struct chain_request *request, int error, const struct frame_header *answer,
+static void fetch_done(struct chains_request *request, int error, const struct frame_header *answer,
 		       struct buf *payload)
 {
 	struct file_fetch *fetch = request->user;
@@ -205,7 +205,7 @@ static void fetch_done(struct chain_request *request, int error, const struct fr
 	struct data *data = file->data;
 	struct file_fetch_part *parts;
 
-	atomic_fetch_sub_explicit(&data->chains[chain_slot(&request->key)].reading,
+	atomic_fetch_sub_explicit(&data->chains[chains_slot(&request->key)].reading,
 				  fetch->to - fetch->from, memory_order_relaxed);
 	pthread_mutex_lock(&file->lock);
 	if (fetch->listed && error != 0)
@@ -216,7 +216,7 @@ static void fetch_done(struct chain_request *request, int error, const struct fr
 	parts = fetch->waiting;
 	fetch->waiting = NULL;
 	if (fetch->listed) {
-		fetch->done_ns = chain_client_now(data->chain);
+		fetch->done_ns = chains_client_now(data->chain);
 		cache_add(data, fetch);
 	}
 	pthread_mutex_unlock(&file->lock);

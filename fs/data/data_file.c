@@ -100,12 +100,12 @@ static atomic_size_t *count_of_chunk(void *arg, uint32_t index)
 	struct data_file *file = arg;
 	struct chunk_key key = data_file_key(file, index);
 
-	return &file->data->chains[chain_slot(&key)].writing;
+	return &file->data->chains[chains_slot(&key)].writing;
 }
 
 static int file_new(struct data *data, uint32_t pool, uint64_t file_id, struct data_file **out)
 {
-	struct cluster_map *map = chain_client_map(data->chain);
+	struct cluster_map *map = chains_client_map(data->chain);
 	const struct map_pool *map_pool = map == NULL ? NULL : cluster_map_pool(map, pool);
 	struct data_file *file = NULL;
 	int rc = -EIO;
@@ -124,7 +124,7 @@ static int file_new(struct data *data, uint32_t pool, uint64_t file_id, struct d
 	file->partitions = map_pool->partitions;
 	file->chunk_size = map_pool->chunk_size;
 	file->file_id = file_id;
-	file->session = chain_client_session(data->chain);
+	file->session = chains_client_session(data->chain);
 	atomic_init(&file->refs, 1);
 	atomic_init(&file->users, 1);
 	pthread_mutex_init(&file->lock, NULL);
@@ -159,7 +159,7 @@ static void linger_remove(struct data *data, struct data_file *file)
 static void linger_add(struct data *data, struct data_file *file)
 {
 	file->lingering = true;
-	file->linger_ns = chain_client_now(data->chain) + DATA_LINGER_NS;
+	file->linger_ns = chains_client_now(data->chain) + DATA_LINGER_NS;
 	file->linger_prev = data->linger_last;
 	file->linger_next = NULL;
 	if (data->linger_last != NULL)
@@ -168,7 +168,7 @@ static void linger_add(struct data *data, struct data_file *file)
 		data->linger_first = file;
 	data->linger_last = file;
 	data->linger_count++;
-	chain_client_wake(data->chain, file->linger_ns);
+	chains_client_wake(data->chain, file->linger_ns);
 }
 
 int data_file_get(struct data *data, uint32_t pool, uint64_t file_id, struct data_file **out)
@@ -265,7 +265,7 @@ static void cancel_update(void *arg, struct wb_extent *extent)
 {
 	struct update *update = extent->user;
 
-	chain_client_cancel(&update->request);
+	chains_client_cancel(&update->request);
 }
 
 /* Its bytes are not wanted any more. Lock held. */
@@ -310,10 +310,10 @@ void data_file_discard(struct data_file *file)
 
 bool data_file_enter_session(struct data_file *file, uint64_t session)
 {
-	uint64_t now = chain_client_session(file->data->chain);
+	uint64_t now = chains_client_session(file->data->chain);
 
 	if (file->session != now && file->session != 0) {
-		/* What is in flight fails by itself, see chain_client_set_session(). */
+		/* What is in flight fails by itself, see chains_client_set_session(). */
 		file->lost += writeback_bytes(file->wb) + (file->punches != NULL ? 1 : 0);
 		writeback_lose(file->wb, -EIO);
 		data_punch_lose(file, -EIO);
@@ -324,7 +324,7 @@ bool data_file_enter_session(struct data_file *file, uint64_t session)
 
 void data_set_session(struct data *data, uint64_t session_id)
 {
-	chain_client_set_session(data->chain, session_id);
+	chains_client_set_session(data->chain, session_id);
 }
 
 uint64_t data_lose(struct data_file *file)
@@ -384,8 +384,8 @@ struct chunk_key data_file_key(const struct data_file *file, uint32_t index)
 	return chunk_key_of(file->pool, file->partitions, file->file_id, index);
 }
 
-static void update_done(struct chain_request *request, int error, const struct frame_header *answer,
-			struct buf *payload);
+static void update_done(struct chains_request *request, int error,
+			const struct frame_header *answer, struct buf *payload);
 
 /* NULL: out of memory. */
 static struct update *next_update(struct data_file *file, bool all, bool sync, struct update *u)
@@ -403,7 +403,7 @@ static struct update *next_update(struct data_file *file, bool all, bool sync, s
 		return NULL;
 	}
 	e->user = u;
-	u->request = (struct chain_request){
+	u->request = (struct chains_request){
 		.op = FRAME_WRITE,
 		.sync = e->sync,
 		.session = file->session,
@@ -474,7 +474,7 @@ void data_file_run(struct data_file *file, struct data_work *work)
 	bool batch = work->count > 1;
 
 	if (batch)
-		chain_client_batch(data->chain, true);
+		chains_client_batch(data->chain, true);
 	while (work->updates != NULL) {
 		struct update *u = work->updates;
 		struct buf *payload = u->payload;
@@ -486,10 +486,10 @@ void data_file_run(struct data_file *file, struct data_work *work)
 		if (!u->extent->summed)
 			block_checksums(buf_payload(payload), u->request.offset, payload->length,
 					payload->crcs);
-		chain_client_send(data->chain, &u->request);
+		chains_client_send(data->chain, &u->request);
 	}
 	if (batch)
-		chain_client_batch(data->chain, false);
+		chains_client_batch(data->chain, false);
 	data_punch_run(data, work);
 	while (work->fired != NULL) {
 		struct data_waiter *waiter = (struct data_waiter *)work->fired;
@@ -526,8 +526,8 @@ void data_tell_lost(struct data_file *file, uint64_t file_id, uint64_t bytes)
 			  bytes);
 }
 
-static void update_done(struct chain_request *request, int error, const struct frame_header *answer,
-			struct buf *payload)
+static void update_done(struct chains_request *request, int error,
+			const struct frame_header *answer, struct buf *payload)
 {
 	struct update *u = request->user;
 	struct data_file *file = u->file;
@@ -598,15 +598,15 @@ void data_linger_tick(struct data *data, uint64_t now)
 					     : data->linger_first->linger_ns;
 	pthread_mutex_unlock(&data->files_lock);
 	if (next != UINT64_MAX)
-		chain_client_wake(data->chain, next);
-	chain_client_batch(data->chain, true);
+		chains_client_wake(data->chain, next);
+	chains_client_batch(data->chain, true);
 	while (list != NULL) {
 		file = list;
 		list = file->linger_next;
 		file->linger_next = NULL;
 		data_flush(file, true, linger_synced, file);
 	}
-	chain_client_batch(data->chain, false);
+	chains_client_batch(data->chain, false);
 }
 
 /* All files, each with a reference. */

@@ -24,8 +24,8 @@ struct file_flush {
 };
 
 struct flush_frame {
-	struct chain_request request;
-	struct chain_answered answered;
+	struct chains_request request;
+	struct chains_answered answered;
 	struct file_flush *flush;
 	struct wb_unsynced covers;
 };
@@ -127,7 +127,7 @@ static bool is_lost(const struct flush_frame *frame, int error, const struct fra
 	return error == -ENODATA || (error == 0 && answer->version < frame->covers.version);
 }
 
-static void frame_done(struct chain_request *request, int error, const struct frame_header *answer,
+static void frame_done(struct chains_request *request, int error, const struct frame_header *answer,
 		       struct buf *payload)
 {
 	struct flush_frame *frame = request->user;
@@ -163,7 +163,7 @@ static void send_frames(struct file_flush *flush, const struct wb_unsynced *list
 
 	/* Ours until all have been sent. */
 	atomic_store(&flush->pending, count + 1);
-	chain_client_batch(data->chain, true);
+	chains_client_batch(data->chain, true);
 	for (size_t i = 0; i < count; i++) {
 		struct flush_frame *frame = calloc(1, sizeof(*frame));
 
@@ -176,8 +176,8 @@ static void send_frames(struct file_flush *flush, const struct wb_unsynced *list
 		}
 		frame->flush = flush;
 		frame->covers = list[i];
-		chain_answered_set(&frame->answered, list[i].version, list[i].epoch);
-		frame->request = (struct chain_request){
+		chains_answered_set(&frame->answered, list[i].version, list[i].epoch);
+		frame->request = (struct chains_request){
 			.op = FRAME_FLUSH,
 			.known = &frame->answered,
 			.key = keys[i],
@@ -185,9 +185,9 @@ static void send_frames(struct file_flush *flush, const struct wb_unsynced *list
 			.user = frame,
 		};
 		atomic_fetch_add_explicit(&data->stat_flush_frames, 1, memory_order_relaxed);
-		chain_client_send(data->chain, &frame->request);
+		chains_client_send(data->chain, &frame->request);
 	}
-	chain_client_batch(data->chain, false);
+	chains_client_batch(data->chain, false);
 	if (atomic_fetch_sub_explicit(&flush->pending, 1, memory_order_acq_rel) == 1)
 		flush_end(flush);
 }
@@ -316,12 +316,12 @@ void data_flush_all(struct data *data, bool durable, data_done_fn *done, void *u
 	all->done = done;
 	all->user = user;
 	atomic_init(&all->pending, count + 1);
-	chain_client_batch(data->chain, true);
+	chains_client_batch(data->chain, true);
 	for (size_t i = 0; i < count; i++) {
 		data_flush(files[i], durable, flush_all_one, all);
 		data_file_drop(files[i]);
 	}
-	chain_client_batch(data->chain, false);
+	chains_client_batch(data->chain, false);
 	free(files);
 	flush_all_one(all, 0);
 }

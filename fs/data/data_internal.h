@@ -43,7 +43,7 @@ struct data_waiter {
 
 /* One update under way. */
 struct update {
-	struct chain_request request;
+	struct chains_request request;
 	struct data_file *file; /* a reference */
 	struct wb_extent *extent;
 	struct buf *payload;
@@ -51,7 +51,7 @@ struct update {
 };
 
 struct file_punch_op {
-	struct chain_request request;
+	struct chains_request request;
 	struct file_punch *punch;
 	struct wb_chunk *chunk;
 	struct file_punch_op *next;
@@ -125,8 +125,8 @@ struct data_chain {
 
 struct data {
 	struct buf_pool *pool;
-	struct chain_transport *transport;
-	struct chain_client *chain;
+	struct chains_transport *transport;
+	struct chains_client *chain;
 	uint64_t write_limit, read_limit;
 	/* As in data_options. */
 	void (*ask_gone)(void *user, uint64_t ino, uint64_t file_id, data_gone_fn *answer,
@@ -151,7 +151,7 @@ struct data {
 	struct file_read *read_queue, **read_queue_end;
 	atomic_uint reads_waiting; /* in the queue */
 
-	struct data_chain chains[CHAIN_SLOTS];
+	struct data_chain chains[CHAINS_SLOTS];
 	/* Of chains that are stuck, as last counted. */
 	_Atomic size_t stuck_writing, stuck_reading;
 	_Atomic uint64_t stuck_ns;
@@ -174,7 +174,7 @@ struct data {
 
 /* data.c */
 /* Like data_open(), on a transport (taken over, also when it fails) and a pool (borrowed). */
-int data_open_on(const struct data_options *options, struct chain_transport *transport,
+int data_open_on(const struct data_options *options, struct chains_transport *transport,
 		 struct buf_pool *pool, struct data **out);
 
 /* data_file.c */
@@ -236,7 +236,7 @@ struct file_fetch_part {
 };
 
 struct file_fetch {
-	struct chain_request request;
+	struct chains_request request;
 	struct data_file *file; /* a reference, while under way */
 	uint64_t from, to;
 	struct buf *bytes; /* of the answer; what is missing is zeros */

@@ -10,7 +10,7 @@
 #define ASKED_AT_ONCE 16u
 
 struct list_ask {
-	struct chain_request request;
+	struct chains_request request;
 	struct file_listing *listing;
 	bool active;
 };
@@ -119,13 +119,13 @@ static int take(struct file_listing *listing, const struct list_ask *ask,
 
 /* ---- the way of a listing ---- */
 
-static void ask_done(struct chain_request *request, int error, const struct frame_header *answer,
+static void ask_done(struct chains_request *request, int error, const struct frame_header *answer,
 		     struct buf *payload);
 
 /* The request's key is set; the lock is held, and what is made ready is sent without it. */
 static void ask_prepare(struct list_ask *ask)
 {
-	ask->request = (struct chain_request){
+	ask->request = (struct chains_request){
 		.op = FRAME_LIST, .key = ask->request.key, .done = ask_done, .user = ask};
 	ask->active = true;
 	ask->listing->active++;
@@ -169,7 +169,7 @@ static void listing_end(struct file_listing *listing)
 	data_file_drop(file);
 }
 
-static void ask_done(struct chain_request *request, int error, const struct frame_header *answer,
+static void ask_done(struct chains_request *request, int error, const struct frame_header *answer,
 		     struct buf *payload)
 {
 	struct list_ask *ask = request->user;
@@ -195,7 +195,7 @@ static void ask_done(struct chain_request *request, int error, const struct fram
 	pthread_mutex_unlock(&listing->lock);
 	buf_unref(payload);
 	if (more)
-		chain_client_send(listing->file->data->chain, &ask->request);
+		chains_client_send(listing->file->data->chain, &ask->request);
 	else if (over)
 		listing_end(listing);
 }
@@ -217,26 +217,26 @@ void data_lists_tick(struct data *data, uint64_t now)
 			listing->error = -ETIMEDOUT;
 		for (unsigned i = 0; i < ASKED_AT_ONCE; i++)
 			if (listing->asks[i].active)
-				chain_client_cancel(&listing->asks[i].request);
+				chains_client_cancel(&listing->asks[i].request);
 		pthread_mutex_unlock(&listing->lock);
 	}
 	pthread_mutex_unlock(&data->listings_lock);
 	if (next_ns != UINT64_MAX)
-		chain_client_wake(data->chain, next_ns);
+		chains_client_wake(data->chain, next_ns);
 }
 
 static void keep_deadline(struct file_listing *listing, uint64_t patience_ns)
 {
 	struct data *data = listing->file->data;
 
-	listing->deadline_ns = chain_client_now(data->chain) + patience_ns;
+	listing->deadline_ns = chains_client_now(data->chain) + patience_ns;
 	pthread_mutex_lock(&data->listings_lock);
 	listing->next = data->listings;
 	if (listing->next != NULL)
 		listing->next->prev = listing;
 	data->listings = listing;
 	pthread_mutex_unlock(&data->listings_lock);
-	chain_client_wake(data->chain, listing->deadline_ns);
+	chains_client_wake(data->chain, listing->deadline_ns);
 }
 
 static struct file_listing *listing_new(struct data_file *file, uint32_t from, uint32_t to)
@@ -284,7 +284,7 @@ void data_list(struct data_file *file, uint32_t from, uint32_t to, uint64_t pati
 	pthread_mutex_unlock(&listing->lock);
 	/* Once the last one has been sent the listing may be gone. */
 	for (unsigned i = 0; i < count; i++)
-		chain_client_send(file->data->chain, &listing->asks[i].request);
+		chains_client_send(file->data->chain, &listing->asks[i].request);
 }
 
 uint64_t data_chunks(const struct data_file *file, uint64_t size)

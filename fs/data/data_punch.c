@@ -31,7 +31,7 @@ struct file_punch {
 	struct file_punch *next_punch;
 };
 
-static void op_done(struct chain_request *request, int error, const struct frame_header *answer,
+static void op_done(struct chains_request *request, int error, const struct frame_header *answer,
 		    struct buf *payload)
 {
 	struct file_punch_op *op = request->user;
@@ -100,7 +100,7 @@ static bool start_op(struct data_file *file, struct file_punch *punch, struct da
 		return false;
 	}
 	op->punch = punch;
-	op->request = (struct chain_request){
+	op->request = (struct chains_request){
 		.op = to == end ? FRAME_TRUNCATE : FRAME_PUNCH,
 		.sync = punch->sync,
 		.session = file->session,
@@ -164,7 +164,7 @@ void data_punch_run(struct data *data, struct data_work *work)
 		struct file_punch_op *op = work->ops;
 
 		work->ops = op->next;
-		chain_client_send(data->chain, &op->request);
+		chains_client_send(data->chain, &op->request);
 	}
 	while (work->punched != NULL) {
 		struct file_punch *punch = work->punched;

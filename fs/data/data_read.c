@@ -360,7 +360,7 @@ static bool read_fits(struct data *data, const struct file_read *read)
 	struct chunk_key key =
 		data_file_key(read->file, (uint32_t)(read->offset / read->file->chunk_size));
 
-	return data_read_room(data, chain_slot(&key), read->length);
+	return data_read_room(data, chains_slot(&key), read->length);
 }
 
 /* The first of the queue, when there is memory for it; else what it needs. */
@@ -439,7 +439,7 @@ void data_read(struct data_file *file, uint64_t offset, uint32_t length, uint64_
 		pthread_mutex_unlock(&data->memory_lock);
 		/* What it waits for may have happened just before. */
 		data_reads_admit(data);
-		data_room_tick(data, chain_client_now(data->chain));
+		data_room_tick(data, chains_client_now(data->chain));
 	} else {
 		read_start(read);
 	}

@@ -15,21 +15,21 @@
 
 static void count_stuck(struct data *data)
 {
-	uint64_t now = chain_client_now(data->chain);
+	uint64_t now = chains_client_now(data->chain);
 	uint64_t counted = atomic_load_explicit(&data->stuck_ns, memory_order_relaxed);
 	size_t sums[2] = {0, 0};
 
 	if (now - counted < COUNT_NS ||
 	    !atomic_compare_exchange_strong(&data->stuck_ns, &counted, now))
 		return;
-	for (uint32_t i = 0; i < CHAIN_SLOTS; i++) {
+	for (uint32_t i = 0; i < CHAINS_SLOTS; i++) {
 		const struct data_chain *chain = &data->chains[i];
 		size_t reading = atomic_load_explicit(&chain->reading, memory_order_relaxed);
 		size_t writing = atomic_load_explicit(&chain->writing, memory_order_relaxed);
 
-		if (reading > 0 && chain_client_stuck(data->chain, i, false))
+		if (reading > 0 && chains_client_stuck(data->chain, i, false))
 			sums[0] += reading;
-		if (writing > 0 && chain_client_stuck(data->chain, i, true))
+		if (writing > 0 && chains_client_stuck(data->chain, i, true))
 			sums[1] += writing;
 	}
 	atomic_store_explicit(&data->stuck_reading, sums[0], memory_order_relaxed);
@@ -50,12 +50,12 @@ enum data_room data_write_room(struct data *data, uint32_t slot, uint32_t length
 	if (used == 0)
 		return DATA_ROOM;
 	if (own > 0 && own + length > half)
-		return chain_client_stuck(data->chain, slot, true) ? DATA_HELD : DATA_FULL;
+		return chains_client_stuck(data->chain, slot, true) ? DATA_HELD : DATA_FULL;
 	if (used + length <= half)
 		return DATA_ROOM;
 	count_stuck(data);
 	stuck = atomic_load_explicit(&data->stuck_writing, memory_order_relaxed);
-	if (chain_client_stuck(data->chain, slot, true) &&
+	if (chains_client_stuck(data->chain, slot, true) &&
 	    (stuck + length > half || used + length > data->write_limit))
 		return DATA_HELD;
 	return used + length <= data->write_limit || without(used, stuck) + length <= half
@@ -79,7 +79,7 @@ bool data_read_room(struct data *data, uint32_t slot, uint32_t length)
 
 	return used == 0 || used + length <= data->read_limit ||
 	       data_read_used(data) + length <= data->read_limit / 2 ||
-	       chain_client_stuck(data->chain, slot, false);
+	       chains_client_stuck(data->chain, slot, false);
 }
 
 void data_room_tick(struct data *data, uint64_t now)
@@ -87,7 +87,7 @@ void data_room_tick(struct data *data, uint64_t now)
 	if (atomic_load_explicit(&data->writes_waiting, memory_order_acquire) == 0 &&
 	    atomic_load_explicit(&data->reads_waiting, memory_order_acquire) == 0)
 		return;
-	chain_client_wake(data->chain, now + LOOK_NS);
+	chains_client_wake(data->chain, now + LOOK_NS);
 	data_writes_admit(data);
 	data_reads_admit(data);
 }

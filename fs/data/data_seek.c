@@ -10,7 +10,7 @@
 #define ASKED_AT_ONCE 16u
 
 struct file_seek_ask {
-	struct chain_request request;
+	struct chains_request request;
 	struct file_seek *seek;
 	struct buf *bitmap;
 	uint32_t length; /* of the chunk */
@@ -129,7 +129,7 @@ static void seek_list(struct file_seek *seek)
 		  (uint32_t)((seek->size - 1) / chunk_size) + 1, 0, seek_listed, seek);
 }
 
-static void ask_done(struct chain_request *request, int error, const struct frame_header *answer,
+static void ask_done(struct chains_request *request, int error, const struct frame_header *answer,
 		     struct buf *payload)
 {
 	struct file_seek_ask *ask = request->user;
@@ -201,7 +201,7 @@ static void seek_ask(struct file_seek *seek)
 	pthread_mutex_unlock(&file->lock);
 	/* After the last one has been sent the seek may be gone. */
 	for (unsigned i = 0; i < count; i++)
-		chain_client_send(file->data->chain, &seek->asks[i].request);
+		chains_client_send(file->data->chain, &seek->asks[i].request);
 }
 
 static void seek_fired(struct data_waiter *waiter)

@@ -18,7 +18,7 @@ void data_dirty_join(struct data_file *file)
 	pthread_mutex_lock(&data->dirty_lock);
 	if (!file->in_dirty_list) {
 		data_file_hold(file);
-		at = chain_client_now(data->chain) + DELAY_NS;
+		at = chains_client_now(data->chain) + DELAY_NS;
 		file->in_dirty_list = true;
 		file->dirty_ns = at;
 		file->dirty_next = NULL;
@@ -27,7 +27,7 @@ void data_dirty_join(struct data_file *file)
 	}
 	pthread_mutex_unlock(&data->dirty_lock);
 	if (at != 0)
-		chain_client_wake(data->chain, at);
+		chains_client_wake(data->chain, at);
 }
 
 static struct data_file *dirty_take(struct data *data, uint64_t until)
@@ -37,7 +37,7 @@ static struct data_file *dirty_take(struct data *data, uint64_t until)
 	pthread_mutex_lock(&data->dirty_lock);
 	file = data->dirty_first;
 	if (file != NULL && file->dirty_ns > until) {
-		chain_client_wake(data->chain, file->dirty_ns);
+		chains_client_wake(data->chain, file->dirty_ns);
 		file = NULL;
 	}
 	if (file != NULL) {
@@ -68,7 +68,7 @@ void data_dirty_tick(struct data *data, uint64_t now)
 
 void data_dirty_send_all(struct data *data)
 {
-	dirty_send(data, chain_client_now(data->chain) + DELAY_NS - 1);
+	dirty_send(data, chains_client_now(data->chain) + DELAY_NS - 1);
 }
 
 /* ---- accepting ---- */
@@ -136,7 +136,7 @@ static void accept_write(struct data *data, struct queued_write *w)
 /* Near the end of the space a write that is accepted may fail later: let it wait. */
 static bool space_is_short(struct data *data, uint32_t length)
 {
-	uint64_t left = chain_client_space_left(data->chain);
+	uint64_t left = chains_client_space_left(data->chain);
 
 	return left != UINT64_MAX &&
 	       left < atomic_load_explicit(&data->write_used, memory_order_relaxed) + length +
@@ -146,7 +146,7 @@ static bool space_is_short(struct data *data, uint32_t length)
 /* Chains that have a write in the queue: later ones of them wait behind it, so that what overlaps
  * is accepted in order. */
 struct blocked {
-	uint8_t slots[BITMAP_BYTES(CHAIN_SLOTS)];
+	uint8_t slots[BITMAP_BYTES(CHAINS_SLOTS)];
 };
 
 static void block(struct blocked *blocked, const struct queued_write *w)
@@ -281,7 +281,7 @@ static uint32_t slot_at(const struct data_file *file, uint64_t offset)
 {
 	struct chunk_key key = data_file_key(file, (uint32_t)(offset / file->chunk_size));
 
-	return chain_slot(&key);
+	return chains_slot(&key);
 }
 
 void data_write(struct data_file *file, uint64_t offset, struct buf *payload, bool through,
@@ -337,7 +337,7 @@ void data_write_within(struct data_file *file, uint64_t session, uint64_t offset
 	data_dirty_send_all(data);
 	/* What was in flight may have been answered before this one stood in the queue. */
 	data_writes_admit(data);
-	data_room_tick(data, chain_client_now(data->chain));
+	data_room_tick(data, chains_client_now(data->chain));
 }
 
 bool data_dirty(const struct data_file *file)

@@ -102,8 +102,8 @@ int writeback_write(struct writeback *wb, uint64_t offset, struct buf *payload, 
  * not ready. Extents that lie side by side in a window are made one. @sync: the last one of each
  * chunk is marked so. */
 struct wb_extent *writeback_next(struct writeback *wb, bool all, bool sync);
-/* For chain_request.known, as long as something of the chunk is under way. */
-const struct chain_answered *writeback_known(const struct wb_chunk *chunk);
+/* For chains_request.known, as long as something of the chunk is under way. */
+const struct chains_answered *writeback_known(const struct wb_chunk *chunk);
 /* The payload of an extent in flight, start and length set, checksums only when summed; a new
  * reference. NULL: out of memory. */
 struct buf *writeback_payload(struct writeback *wb, struct wb_extent *extent);

@@ -131,7 +131,7 @@ void wb_chunk_failed(struct wb_chunk *chunk, int error)
 	chunk->answered_epoch = 0;
 	chunk->synced = 0;
 	chunk->unsynced_bytes = 0;
-	chain_answered_set(&chunk->known, 0, 0);
+	chains_answered_set(&chunk->known, 0, 0);
 }
 
 uint64_t writeback_lost(struct writeback *wb, struct wb_chunk *chunk)
@@ -148,8 +148,8 @@ uint64_t writeback_lost(struct writeback *wb, struct wb_chunk *chunk)
 
 void wb_chunk_tell(struct wb_chunk *chunk)
 {
-	chain_answered_set(&chunk->known, wb_unsynced(chunk) ? chunk->answered : 0,
-			   chunk->answered_epoch);
+	chains_answered_set(&chunk->known, wb_unsynced(chunk) ? chunk->answered : 0,
+			    chunk->answered_epoch);
 }
 
 void wb_chunk_synced(struct writeback *wb, struct wb_chunk *chunk, uint64_t version)
@@ -165,7 +165,7 @@ void wb_chunk_synced(struct writeback *wb, struct wb_chunk *chunk, uint64_t vers
 	wb_chunk_tell(chunk);
 }
 
-const struct chain_answered *writeback_known(const struct wb_chunk *chunk)
+const struct chains_answered *writeback_known(const struct wb_chunk *chunk)
 {
 	return &chunk->known;
 }

@@ -33,8 +33,8 @@ struct wb_chunk {
 	size_t dirty_count, dirty_room, ready_count;
 	struct wb_extent **dirty; /* by offset, never overlapping */
 	uint64_t answered, answered_epoch, synced;
-	uint64_t unsynced_bytes;     /* answered since all was synced */
-	struct chain_answered known; /* for who sends: answered if not synced, else 0 */
+	uint64_t unsynced_bytes;      /* answered since all was synced */
+	struct chains_answered known; /* for who sends: answered if not synced, else 0 */
 };
 
 struct writeback {

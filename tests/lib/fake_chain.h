@@ -34,7 +34,7 @@ struct fake;
 
 struct fake_conn {
 	struct fake *fake;
-	struct chain_link *link;
+	struct chains_link *link;
 	unsigned refs, loop, server, worker;
 	bool open; /* for the client */
 	bool cut;  /* for the server */
@@ -88,7 +88,7 @@ struct fake_event {
 };
 
 struct fake {
-	struct chain_transport base;
+	struct chains_transport base;
 	struct buf_pool *pool;
 	uint64_t now, order;
 	uint64_t wanted[FAKE_LOOPS];
@@ -135,7 +135,7 @@ static inline bool fake_chance(struct fake *f, unsigned of_thousand)
 	return of_thousand > 0 && fake_random(f) % 1000 < of_thousand;
 }
 
-static inline struct fake *fake_of(struct chain_transport *t)
+static inline struct fake *fake_of(struct chains_transport *t)
 {
 	return (struct fake *)t;
 }
@@ -291,7 +291,7 @@ static inline void fake_kill(struct fake *f, unsigned server)
 
 /* ---- the transport ---- */
 
-static inline int fake_start(struct chain_transport *t, void (*tick)(void *user, unsigned loop),
+static inline int fake_start(struct chains_transport *t, void (*tick)(void *user, unsigned loop),
 			     void *user)
 {
 	fake_of(t)->tick = tick;
@@ -300,21 +300,21 @@ static inline int fake_start(struct chain_transport *t, void (*tick)(void *user,
 	return 0;
 }
 
-static inline void fake_stop(struct chain_transport *t)
+static inline void fake_stop(struct chains_transport *t)
 {
 	fake_of(t)->started = false;
 }
 
-static inline void fake_destroy(struct chain_transport *t)
+static inline void fake_destroy(struct chains_transport *t)
 {
 }
 
-static inline uint64_t fake_now(struct chain_transport *t)
+static inline uint64_t fake_now(struct chains_transport *t)
 {
 	return fake_of(t)->now;
 }
 
-static inline void fake_wake(struct chain_transport *t, unsigned loop, uint64_t at_ns)
+static inline void fake_wake(struct chains_transport *t, unsigned loop, uint64_t at_ns)
 {
 	struct fake *f = fake_of(t);
 
@@ -332,8 +332,8 @@ static inline void fake_wake(struct chain_transport *t, unsigned loop, uint64_t 
 	f->in_tick = false;
 }
 
-static inline int fake_connect(struct chain_transport *t, unsigned loop, const char *address,
-			       struct chain_link *link, void **out)
+static inline int fake_connect(struct chains_transport *t, unsigned loop, const char *address,
+			       struct chains_link *link, void **out)
 {
 	struct fake *f = fake_of(t);
 	struct fake_conn *conn = calloc(1, sizeof(*conn));
@@ -408,7 +408,7 @@ static inline void fake_batch(bool begin)
 	}
 }
 
-static const struct chain_transport_ops fake_ops = {
+static const struct chains_transport_ops fake_ops = {
 	.start = fake_start,
 	.stop = fake_stop,
 	.destroy = fake_destroy,
@@ -426,7 +426,7 @@ static inline struct fake *fake_new(uint64_t seed)
 {
 	struct fake *f = calloc(1, sizeof(*f));
 
-	f->base = (struct chain_transport){.ops = &fake_ops, .loops = FAKE_LOOPS};
+	f->base = (struct chains_transport){.ops = &fake_ops, .loops = FAKE_LOOPS};
 	buf_pool_create(0, &f->pool);
 	f->rng = seed;
 	f->now = 1000 * FAKE_MS;
@@ -495,14 +495,14 @@ static inline void fake_run_event(struct fake *f, struct fake_event *event)
 	case FAKE_READY:
 		snprintf(peer.name, sizeof(peer.name), "server-%u", conn->server);
 		if (conn->open && !conn->cut)
-			chain_link_ready(conn->link, &peer);
+			chains_link_ready(conn->link, &peer);
 		break;
 	case FAKE_CLOSED:
 		conn->cut = true;
 		if (!conn->open)
 			break;
 		conn->open = false;
-		chain_link_closed(conn->link, event->error);
+		chains_link_closed(conn->link, event->error);
 		fake_conn_unref(conn);
 		break;
 	case FAKE_TO_SERVER:
@@ -522,7 +522,7 @@ static inline void fake_run_event(struct fake *f, struct fake_event *event)
 	case FAKE_TO_CLIENT:
 		if (!conn->open || conn->cut)
 			break;
-		chain_link_frame(conn->link, &event->header, event->payload);
+		chains_link_frame(conn->link, &event->header, event->payload);
 		event->payload = NULL;
 		break;
 	case FAKE_COMMIT:

@@ -143,7 +143,7 @@ static void test_many_stuck_chains_leave_half_to_the_others(void **state)
 		assert_true(wait_for(&world, &r[i], 5 * SEC));
 	assert_int_equal(flush_now(&world, sick, true), 0);
 	assert_int_equal(flush_now(&world, well, true), 0);
-	for (uint32_t i = 0; i < CHAIN_SLOTS; i++)
+	for (uint32_t i = 0; i < CHAINS_SLOTS; i++)
 		assert_int_equal(world.data->chains[i].writing, 0);
 	data_file_put(sick);
 	data_file_put(well);

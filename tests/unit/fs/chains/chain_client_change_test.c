@@ -12,7 +12,7 @@
 
 struct fixture {
 	struct fake *fake;
-	struct chain_client *client;
+	struct chains_client *client;
 };
 
 static struct fixture fixture;
@@ -21,24 +21,24 @@ static void publish(struct fixture *f)
 {
 	struct cluster_map *map = fake_map(f->fake);
 
-	chain_client_set_map(f->client, map);
+	chains_client_set_map(f->client, map);
 	cluster_map_unref(map);
 }
 
 static int setup_with(uint64_t soft_timeout_ns)
 {
 	struct fixture *f = &fixture;
-	struct chain_client_options options;
+	struct chains_client_options options;
 
 	*f = (struct fixture){.fake = fake_new(3)};
-	options = (struct chain_client_options){
+	options = (struct chains_client_options){
 		.transport = &f->fake->base,
 		.pool = f->fake->pool,
 		.soft_timeout_ns = soft_timeout_ns,
 	};
-	assert_int_equal(chain_client_create(&options, &f->client), 0);
+	assert_int_equal(chains_client_create(&options, &f->client), 0);
 	publish(f);
-	chain_client_set_session(f->client, 5);
+	chains_client_set_session(f->client, 5);
 	return 0;
 }
 
@@ -59,8 +59,8 @@ static int teardown(void **state)
 	struct fixture *f = *state;
 
 	f->fake->inline_ticks = true;
-	chain_client_stop(f->client);
-	chain_client_destroy(f->client);
+	chains_client_stop(f->client);
+	chains_client_destroy(f->client);
 	if (f->fake->broken != NULL)
 		fail_msg("%s", f->fake->broken);
 	assert_true(fake_free(f->fake));
@@ -68,14 +68,14 @@ static int teardown(void **state)
 }
 
 struct asked {
-	struct chain_request request;
+	struct chains_request request;
 	struct fixture *fixture;
 	bool done;
 	int error;
 	uint64_t done_ns;
 };
 
-static void on_done(struct chain_request *request, int error, const struct frame_header *answer,
+static void on_done(struct chains_request *request, int error, const struct frame_header *answer,
 		    struct buf *payload)
 {
 	struct asked *asked = request->user;
@@ -96,7 +96,7 @@ static void ask(struct fixture *f, struct asked *asked, uint8_t op, uint32_t ind
 			    .user = asked},
 		.fixture = f,
 	};
-	chain_client_send(f->client, &asked->request);
+	chains_client_send(f->client, &asked->request);
 }
 
 static void run_for(struct fixture *f, uint64_t ns)
@@ -111,12 +111,12 @@ static void run_for(struct fixture *f, uint64_t ns)
 /* What happens between a request's choice of a member and its place among those that wait: the
  * clock is read there. */
 static struct {
-	struct chain_transport_ops ops;
+	struct chains_transport_ops ops;
 	bool (*now)(void); /* whether this is the moment */
 	void (*meanwhile)(struct fixture *f);
 } between;
 
-static uint64_t now_and_more(struct chain_transport *t)
+static uint64_t now_and_more(struct chains_transport *t)
 {
 	if (between.now != NULL && between.now()) {
 		between.now = NULL;
@@ -197,14 +197,14 @@ static void test_updates_and_flushes_move_to_the_new_head_with_the_map(void **st
 		run_for(f, 100 * FAKE_MS);
 		assert_false(asked.done);
 		if (ops[i] == FRAME_PUNCH) {
-			chain_request_header(f->client, &asked.request, &header);
+			chains_ops_header(f->client, &asked.request, &header);
 			id = header.op_id;
 		}
 		fake_change_chain(f->fake, asked.request.key.partition);
 		publish(f);
 		start = f->fake->now;
 		if (id != 0) {
-			chain_request_header(f->client, &asked.request, &header);
+			chains_ops_header(f->client, &asked.request, &header);
 			assert_int_equal(header.op_id, id);
 		}
 		run_for(f, 100 * FAKE_MS);
@@ -275,7 +275,7 @@ static void publish_without(struct fixture *f, unsigned partition)
 	chain = &map->pools[0].chains[partition];
 	for (unsigned i = 0; i < chain->count; i++)
 		chain->members[i].state = MEMBER_OFFLINE;
-	chain_client_set_map(f->client, map);
+	chains_client_set_map(f->client, map);
 	cluster_map_unref(map);
 }
 
@@ -284,13 +284,13 @@ static void publish_version(struct fixture *f, uint64_t version)
 	struct cluster_map *map = fake_map(f->fake);
 
 	map->version = version;
-	chain_client_set_map(f->client, map);
+	chains_client_set_map(f->client, map);
 	cluster_map_unref(map);
 }
 
 static uint64_t version_now(struct fixture *f)
 {
-	struct cluster_map *map = chain_client_map(f->client);
+	struct cluster_map *map = chains_client_map(f->client);
 	uint64_t version = map->version;
 
 	cluster_map_unref(map);
@@ -305,7 +305,7 @@ static void test_an_older_map_is_taken_from_another_master(void **state)
 	publish_version(f, 1000);
 	publish_version(f, 900);
 	assert_int_equal(version_now(f), 1000);
-	chain_client_other_master(f->client);
+	chains_client_other_master(f->client);
 	publish_version(f, 900);
 	assert_int_equal(version_now(f), 900);
 	publish_version(f, 800);
@@ -349,7 +349,7 @@ static void test_a_map_that_comes_just_before_a_request_waits_is_not_missed(void
 /* As if chosen just now; it is for the caller to let it wait. */
 static void choose(struct fixture *f, struct asked *asked, uint32_t index)
 {
-	struct chain_request *request = &asked->request;
+	struct chains_request *request = &asked->request;
 
 	*asked = (struct asked){
 		.request = {.op = FRAME_PUNCH,
@@ -366,7 +366,7 @@ static void choose(struct fixture *f, struct asked *asked, uint32_t index)
 	request->server_id = request->target_id;
 	request->attempts = 20;
 	atomic_fetch_add(&f->client->active, 1);
-	chain_health_begin(f->client, request);
+	chains_health_begin(f->client, request);
 }
 
 static void test_a_server_that_is_back_just_before_a_request_waits_is_not_missed(void **state)
@@ -385,8 +385,8 @@ static void test_a_server_that_is_back_just_before_a_request_waits_is_not_missed
 	f->fake->epochs[(not_concerned.request.key.partition + 1) % FAKE_PARTITIONS]++;
 	publish(f);
 	start = f->fake->now;
-	chain_retry_later(f->client, &missed.request);
-	chain_retry_later(f->client, &not_concerned.request);
+	chains_retry_later(f->client, &missed.request);
+	chains_retry_later(f->client, &not_concerned.request);
 	run_for(f, SEC);
 	assert_true(missed.done && missed.done_ns - start < 20 * FAKE_MS);
 	/* Maps alone are no reason to hurry. */
@@ -397,7 +397,7 @@ static void test_a_read_of_a_silent_member_is_asked_of_another(void **state)
 {
 	struct fixture *f = *state;
 	struct asked read;
-	struct chain_client_stats stats;
+	struct chains_client_stats stats;
 	uint64_t start;
 	unsigned favourite;
 
@@ -428,7 +428,7 @@ static void test_a_read_of_a_silent_member_is_asked_of_another(void **state)
 	run_for(f, SEC);
 	assert_true(read.done);
 	assert_int_equal(read.request.target_id - 1, favourite);
-	chain_client_stats(f->client, &stats);
+	chains_client_stats(f->client, &stats);
 	assert_int_equal(stats.hedges, 1);
 }
 
@@ -457,33 +457,33 @@ static void test_servers_that_cannot_be_reached_are_known(void **state)
 	ask(f, &update, FRAME_PUNCH, 0);
 	run_for(f, 100 * FAKE_MS);
 	head = head_of(f, &update);
-	assert_int_equal(chain_client_unreachable(f->client, servers, 4), 0);
+	assert_int_equal(chains_client_unreachable(f->client, servers, 4), 0);
 	f->fake->servers[head].frozen = true;
 	ask(f, &update, FRAME_PUNCH, 0);
 	run_for(f, SEC);
-	assert_int_equal(chain_client_unreachable(f->client, servers, 4), 0);
+	assert_int_equal(chains_client_unreachable(f->client, servers, 4), 0);
 	run_for(f, SEC);
-	assert_int_equal(chain_client_unreachable(f->client, servers, 4), 1);
+	assert_int_equal(chains_client_unreachable(f->client, servers, 4), 1);
 	assert_int_equal(servers[0], head + 1);
 	/* Also after the connection was given up, until it is back. */
 	run_for(f, 10 * SEC);
-	assert_int_equal(chain_client_unreachable(f->client, servers, 4), 1);
+	assert_int_equal(chains_client_unreachable(f->client, servers, 4), 1);
 	f->fake->servers[head].frozen = false;
 	run_for(f, 8 * SEC);
 	assert_true(update.done);
-	assert_int_equal(chain_client_unreachable(f->client, servers, 4), 0);
+	assert_int_equal(chains_client_unreachable(f->client, servers, 4), 0);
 	/* One that refuses; and not any more once nobody wants it, or the map knows. */
 	fake_kill(f->fake, head);
 	ask(f, &other, FRAME_PUNCH, 0);
 	run_for(f, SEC);
-	assert_int_equal(chain_client_unreachable(f->client, servers, 4), 1);
+	assert_int_equal(chains_client_unreachable(f->client, servers, 4), 1);
 	publish(f);
-	assert_int_equal(chain_client_unreachable(f->client, servers, 4), 0);
+	assert_int_equal(chains_client_unreachable(f->client, servers, 4), 0);
 	f->fake->servers[head].up = true;
 	publish(f);
 	run_for(f, SEC);
 	assert_true(other.done);
-	assert_int_equal(chain_client_unreachable(f->client, servers, 4), 0);
+	assert_int_equal(chains_client_unreachable(f->client, servers, 4), 0);
 }
 
 static void test_a_chain_that_refuses_thousands_is_asked_by_few(void **state)
@@ -508,19 +508,19 @@ static void test_a_chain_that_refuses_thousands_is_asked_by_few(void **state)
 	f->fake->broken = NULL;
 }
 
-#define PROBED (HEALTH_PROBES + 1)
+#define PROBED (CHAINS_HEALTH_PROBES + 1)
 static struct asked probed[PROBED];
 
 static bool last_was_refused(void)
 {
-	return probed[HEALTH_PROBES].request.attempts == 1;
+	return probed[CHAINS_HEALTH_PROBES].request.attempts == 1;
 }
 
 static void probes_are_answered(struct fixture *f)
 {
 	f->fake->fail_updates = 0;
 	run_for(f, 200 * FAKE_MS);
-	for (unsigned i = 0; i < HEALTH_PROBES; i++)
+	for (unsigned i = 0; i < CHAINS_HEALTH_PROBES; i++)
 		assert_true(probed[i].done);
 }
 
@@ -530,16 +530,16 @@ static void test_who_parks_while_the_last_probe_succeeds_is_not_forgotten(void *
 	uint64_t start;
 
 	f->fake->fail_updates = FRAME_STATUS_NOT_READY;
-	for (unsigned i = 0; i < HEALTH_PROBES; i++)
+	for (unsigned i = 0; i < CHAINS_HEALTH_PROBES; i++)
 		ask(f, &probed[i], FRAME_PUNCH, 0);
 	run_for(f, 100 * FAKE_MS);
 	do_between(f, last_was_refused, probes_are_answered);
-	ask(f, &probed[HEALTH_PROBES], FRAME_PUNCH, 0);
+	ask(f, &probed[CHAINS_HEALTH_PROBES], FRAME_PUNCH, 0);
 	start = f->fake->now;
 	run_for(f, SEC);
 	assert_null(between.now);
-	assert_true(probed[HEALTH_PROBES].done);
-	assert_true(probed[HEALTH_PROBES].done_ns - start < 300 * FAKE_MS);
+	assert_true(probed[CHAINS_HEALTH_PROBES].done);
+	assert_true(probed[CHAINS_HEALTH_PROBES].done_ns - start < 300 * FAKE_MS);
 	f->fake->broken = NULL; /* they overlap */
 }
 
@@ -552,63 +552,64 @@ static void test_a_probe_that_is_given_up_has_a_successor(void **state)
 	for (unsigned i = 0; i < PROBED; i++)
 		ask(f, &probed[i], FRAME_PUNCH, 0);
 	run_for(f, 100 * FAKE_MS);
-	assert_true(probed[HEALTH_PROBES].request.parked);
-	chain_client_cancel(&probed[7].request);
+	assert_true(probed[CHAINS_HEALTH_PROBES].request.parked);
+	chains_client_cancel(&probed[7].request);
 	run_for(f, SEC);
 	assert_int_equal(probed[7].error, -ECANCELED);
-	assert_true(probed[HEALTH_PROBES].request.probe);
-	for (unsigned i = 0; i < HEALTH_PROBES; i++)
-		chain_client_cancel(&probed[i].request);
+	assert_true(probed[CHAINS_HEALTH_PROBES].request.probe);
+	for (unsigned i = 0; i < CHAINS_HEALTH_PROBES; i++)
+		chains_client_cancel(&probed[i].request);
 	run_for(f, SEC);
 	f->fake->fail_updates = 0;
 	start = f->fake->now;
 	run_for(f, SEC);
-	assert_true(probed[HEALTH_PROBES].done);
-	assert_int_equal(probed[HEALTH_PROBES].error, 0);
-	assert_true(probed[HEALTH_PROBES].done_ns - start < 100 * FAKE_MS);
+	assert_true(probed[CHAINS_HEALTH_PROBES].done);
+	assert_int_equal(probed[CHAINS_HEALTH_PROBES].error, 0);
+	assert_true(probed[CHAINS_HEALTH_PROBES].done_ns - start < 100 * FAKE_MS);
 	f->fake->broken = NULL;
 }
 
 /* What is known of chains is known by a number, and two may have the same. */
 static void test_answers_of_another_chain_wake_nobody(void **state)
 {
-	static struct asked stuck[2 * HEALTH_PROBES];
+	static struct asked stuck[2 * CHAINS_HEALTH_PROBES];
 	struct fixture *f = *state;
 	struct asked well;
 	uint64_t due;
 
-	for (unsigned i = 0; i < 2 * HEALTH_PROBES; i++) {
+	for (unsigned i = 0; i < 2 * CHAINS_HEALTH_PROBES; i++) {
 		choose(f, &stuck[i], 0);
-		stuck[i].request.key.partition += CHAIN_SLOTS;
-		chain_retry_with_map(f->client, &stuck[i].request);
+		stuck[i].request.key.partition += CHAINS_SLOTS;
+		chains_retry_with_map(f->client, &stuck[i].request);
 	}
 	run_for(f, 100 * FAKE_MS);
-	due = stuck[2 * HEALTH_PROBES - 1].request.retry_ns;
-	assert_true(stuck[2 * HEALTH_PROBES - 1].request.parked);
+	due = stuck[2 * CHAINS_HEALTH_PROBES - 1].request.retry_ns;
+	assert_true(stuck[2 * CHAINS_HEALTH_PROBES - 1].request.parked);
 	for (unsigned i = 0; i < 10; i++) {
 		ask(f, &well, FRAME_PUNCH, 0);
-		assert_int_equal(chain_slot(&well.request.key), chain_slot(&stuck[0].request.key));
+		assert_int_equal(chains_slot(&well.request.key),
+				 chains_slot(&stuck[0].request.key));
 		run_for(f, 10 * FAKE_MS);
 		assert_true(well.done);
 	}
-	assert_int_equal(stuck[2 * HEALTH_PROBES - 1].request.retry_ns, due);
+	assert_int_equal(stuck[2 * CHAINS_HEALTH_PROBES - 1].request.retry_ns, due);
 }
 
 /* Each wakes its own, in whatever order they stand. */
 static void test_chains_of_one_number_are_told_apart(void **state)
 {
-	static struct asked other[4], own[2 * HEALTH_PROBES];
+	static struct asked other[4], own[2 * CHAINS_HEALTH_PROBES];
 	struct fixture *f = *state;
 	uint64_t start, due;
 
 	f->fake->fail_updates = FRAME_STATUS_NOT_READY;
-	for (unsigned i = 0; i < 2 * HEALTH_PROBES; i++) {
-		if (i >= HEALTH_PROBES && i % 16 == 0) {
-			struct asked *o = &other[(i - HEALTH_PROBES) / 16];
+	for (unsigned i = 0; i < 2 * CHAINS_HEALTH_PROBES; i++) {
+		if (i >= CHAINS_HEALTH_PROBES && i % 16 == 0) {
+			struct asked *o = &other[(i - CHAINS_HEALTH_PROBES) / 16];
 
 			choose(f, o, 0);
-			o->request.key.partition += CHAIN_SLOTS;
-			chain_retry_with_map(f->client, &o->request);
+			o->request.key.partition += CHAINS_SLOTS;
+			chains_retry_with_map(f->client, &o->request);
 		}
 		ask(f, &own[i], FRAME_PUNCH, 0);
 		run_for(f, 5 * FAKE_MS);
@@ -617,7 +618,7 @@ static void test_chains_of_one_number_are_told_apart(void **state)
 	f->fake->fail_updates = 0;
 	start = f->fake->now;
 	run_for(f, SEC);
-	for (unsigned i = 0; i < 2 * HEALTH_PROBES; i++)
+	for (unsigned i = 0; i < 2 * CHAINS_HEALTH_PROBES; i++)
 		assert_true(own[i].done && own[i].done_ns - start < 100 * FAKE_MS);
 	/* They have taken the places of the probes. */
 	for (unsigned i = 0; i < 4; i++)
@@ -634,17 +635,17 @@ static void test_a_stuck_chain_is_known_and_the_others_are_not(void **state)
 	f->fake->fail_updates = FRAME_STATUS_NOT_READY;
 	ask(f, &stuck, FRAME_PUNCH, 0);
 	run_for(f, 900 * FAKE_MS);
-	assert_false(chain_client_stuck(f->client, chain_slot(&stuck.request.key), true));
+	assert_false(chains_client_stuck(f->client, chains_slot(&stuck.request.key), true));
 	run_for(f, 200 * FAKE_MS);
-	assert_true(chain_client_stuck(f->client, chain_slot(&stuck.request.key), true));
-	assert_false(chain_client_stuck(f->client, chain_slot(&stuck.request.key), false));
+	assert_true(chains_client_stuck(f->client, chains_slot(&stuck.request.key), true));
+	assert_false(chains_client_stuck(f->client, chains_slot(&stuck.request.key), false));
 	ask(f, &well, FRAME_READ, 1);
 	assert_int_not_equal(well.request.key.partition, stuck.request.key.partition);
-	assert_false(chain_client_stuck(f->client, chain_slot(&well.request.key), true));
+	assert_false(chains_client_stuck(f->client, chains_slot(&well.request.key), true));
 	f->fake->fail_updates = 0;
 	run_for(f, SEC);
 	assert_true(stuck.done);
-	assert_false(chain_client_stuck(f->client, chain_slot(&stuck.request.key), true));
+	assert_false(chains_client_stuck(f->client, chains_slot(&stuck.request.key), true));
 }
 
 /* Soft: wherever the request is when its time is over. */
@@ -703,10 +704,10 @@ static void test_a_hard_mount_waits_for_hours(void **state)
 
 static void test_pauses_stay_short_at_first(void **state)
 {
-	assert_int_equal(chain_pause_ns(0, 0), FAKE_MS);
-	assert_int_equal(chain_pause_ns(4, 30 * FAKE_MS), 16 * FAKE_MS);
-	assert_int_equal(chain_pause_ns(20, SEC), 50 * FAKE_MS);
-	assert_int_equal(chain_pause_ns(20, 10 * SEC), 500 * FAKE_MS);
+	assert_int_equal(chains_route_pause_ns(0, 0), FAKE_MS);
+	assert_int_equal(chains_route_pause_ns(4, 30 * FAKE_MS), 16 * FAKE_MS);
+	assert_int_equal(chains_route_pause_ns(20, SEC), 50 * FAKE_MS);
+	assert_int_equal(chains_route_pause_ns(20, 10 * SEC), 500 * FAKE_MS);
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

@@ -14,19 +14,19 @@
 /* ---- whom to ask ---- */
 
 struct loads {
-	struct chain_load of[FAKE_SERVERS];
+	struct chains_load of[FAKE_SERVERS];
 };
 
-static struct chain_load load_of(void *user, uint64_t server_id, uint32_t worker)
+static struct chains_load load_of(void *user, uint64_t server_id, uint32_t worker)
 {
 	const struct loads *loads = user;
 
 	return loads->of[server_id - 1];
 }
 
-static struct chain_request request_of(uint8_t op, uint64_t file_id, uint32_t index)
+static struct chains_request request_of(uint8_t op, uint64_t file_id, uint32_t index)
 {
-	return (struct chain_request){
+	return (struct chains_request){
 		.op = op,
 		.key = chunk_key_of(FAKE_POOL, FAKE_PARTITIONS, file_id, index),
 		.range = BLOCK_SIZE,
@@ -37,8 +37,8 @@ struct fixture {
 	struct fake *fake;
 	struct cluster_map *map;
 	struct loads loads;
-	struct chain_asker asker;
-	struct chain_client *client;
+	struct chains_asker asker;
+	struct chains_client *client;
 };
 
 static struct fixture fixture;
@@ -46,20 +46,20 @@ static struct fixture fixture;
 static int setup(void **state)
 {
 	struct fixture *f = &fixture;
-	struct chain_client_options options;
+	struct chains_client_options options;
 
 	*f = (struct fixture){.fake = fake_new(3)};
 	f->map = fake_map(f->fake);
-	f->asker = (struct chain_asker){
+	f->asker = (struct chains_asker){
 		.near = {.host = "", .rack = "", .zone = ""},
 		.load = load_of,
 		.user = &f->loads,
 	};
-	options = (struct chain_client_options){
+	options = (struct chains_client_options){
 		.transport = &f->fake->base,
 		.pool = f->fake->pool,
 	};
-	assert_int_equal(chain_client_create(&options, &f->client), 0);
+	assert_int_equal(chains_client_create(&options, &f->client), 0);
 	*state = f;
 	return 0;
 }
@@ -69,8 +69,8 @@ static int teardown(void **state)
 	struct fixture *f = *state;
 
 	f->fake->inline_ticks = true;
-	chain_client_stop(f->client);
-	chain_client_destroy(f->client);
+	chains_client_stop(f->client);
+	chains_client_destroy(f->client);
 	cluster_map_unref(f->map);
 	if (f->fake->broken != NULL)
 		fail_msg("%s", f->fake->broken);
@@ -78,11 +78,11 @@ static int teardown(void **state)
 	return 0;
 }
 
-static uint32_t target_chosen(struct fixture *f, const struct chain_request *request)
+static uint32_t target_chosen(struct fixture *f, const struct chains_request *request)
 {
-	struct chain_route route;
+	struct chains_route route;
 
-	assert_int_equal(chain_choose(f->map, request, &f->asker, &route), 0);
+	assert_int_equal(chains_route_choose(f->map, request, &f->asker, &route), 0);
 	assert_int_equal(route.server_id, route.target_id);
 	assert_int_equal(route.worker, request->key.partition % FAKE_WORKERS);
 	assert_int_equal(route.epoch, 1);
@@ -95,7 +95,7 @@ static void test_updates_and_flushes_go_to_the_head(void **state)
 
 	for (uint32_t index = 0; index < 20; index++) {
 		for (size_t i = 0; i < 4; i++) {
-			struct chain_request r = request_of(ops[i], 1, index);
+			struct chains_request r = request_of(ops[i], 1, index);
 
 			assert_int_equal(target_chosen(*state, &r),
 					 r.key.partition % FAKE_SERVERS + 1);
@@ -106,7 +106,7 @@ static void test_updates_and_flushes_go_to_the_head(void **state)
 static void test_the_tail_is_asked_when_it_must_be(void **state)
 {
 	for (uint32_t index = 0; index < 20; index++) {
-		struct chain_request r = request_of(FRAME_READ, 1, index);
+		struct chains_request r = request_of(FRAME_READ, 1, index);
 
 		r.to_tail = true;
 		assert_int_equal(target_chosen(*state, &r),
@@ -119,7 +119,7 @@ static void test_reads_of_many_chunks_are_spread_but_each_chunk_stays_with_one(v
 	unsigned asked[FAKE_SERVERS + 1] = {0};
 
 	for (uint32_t index = 0; index < 300; index++) {
-		struct chain_request r = request_of(FRAME_READ, 1, index);
+		struct chains_request r = request_of(FRAME_READ, 1, index);
 		uint32_t target = target_chosen(*state, &r);
 
 		asked[target]++;
@@ -135,7 +135,7 @@ static void test_bulk_reads_of_one_chunk_are_spread(void **state)
 	unsigned asked[FAKE_SERVERS + 1] = {0};
 
 	for (uint32_t piece = 0; piece < 15; piece++) {
-		struct chain_request r = request_of(FRAME_READ, 1, 0);
+		struct chains_request r = request_of(FRAME_READ, 1, 0);
 
 		r.bulk = true;
 		r.offset = piece << 22;
@@ -150,17 +150,17 @@ static void test_the_near_member_is_preferred_unless_it_is_down(void **state)
 	struct fixture *f = *state;
 
 	for (uint32_t index = 0; index < 20; index++) {
-		struct chain_request r = request_of(FRAME_READ, 1, index);
+		struct chains_request r = request_of(FRAME_READ, 1, index);
 
-		f->asker.near = (struct chain_near){.host = "host-1", .rack = "", .zone = ""};
+		f->asker.near = (struct chains_near){.host = "host-1", .rack = "", .zone = ""};
 		assert_int_equal(target_chosen(f, &r), 2);
 		f->loads.of[1].requests = 1000;
 		assert_int_equal(target_chosen(f, &r), 2);
-		f->loads.of[1] = (struct chain_load){.down = true};
+		f->loads.of[1] = (struct chains_load){.down = true};
 		assert_int_not_equal(target_chosen(f, &r), 2);
-		f->loads.of[1] = (struct chain_load){0};
+		f->loads.of[1] = (struct chains_load){0};
 		f->asker.near =
-			(struct chain_near){.host = "elsewhere", .rack = "rack-1", .zone = ""};
+			(struct chains_near){.host = "elsewhere", .rack = "rack-1", .zone = ""};
 		assert_int_equal(target_chosen(f, &r), 3);
 	}
 }
@@ -168,7 +168,7 @@ static void test_the_near_member_is_preferred_unless_it_is_down(void **state)
 static void test_a_busy_member_is_left_to_others(void **state)
 {
 	struct fixture *f = *state;
-	struct chain_request r = request_of(FRAME_READ, 1, 0);
+	struct chains_request r = request_of(FRAME_READ, 1, 0);
 	uint32_t favourite = target_chosen(f, &r);
 
 	f->loads.of[favourite - 1].requests = 4;
@@ -180,8 +180,8 @@ static void test_a_busy_member_is_left_to_others(void **state)
 static void test_members_that_failed_are_not_asked_again(void **state)
 {
 	struct fixture *f = *state;
-	struct chain_request r = request_of(FRAME_READ, 1, 0);
-	struct chain_route route;
+	struct chains_request r = request_of(FRAME_READ, 1, 0);
+	struct chains_route route;
 
 	for (uint8_t i = 0; i < FAKE_SERVERS; i++) {
 		uint32_t target = target_chosen(f, &r);
@@ -190,29 +190,29 @@ static void test_members_that_failed_are_not_asked_again(void **state)
 			assert_int_not_equal(target, r.tried[k]);
 		r.tried[r.tried_count++] = target;
 	}
-	assert_int_equal(chain_choose(f->map, &r, &f->asker, &route), -EAGAIN);
+	assert_int_equal(chains_route_choose(f->map, &r, &f->asker, &route), -EAGAIN);
 	r.tried_count = 0;
 	for (uint8_t i = 0; i < FAKE_SERVERS; i++)
 		r.bad[r.bad_count++] = i + 1u;
-	assert_int_equal(chain_choose(f->map, &r, &f->asker, &route), -EIO);
+	assert_int_equal(chains_route_choose(f->map, &r, &f->asker, &route), -EIO);
 }
 
 static void test_a_chain_without_members_cannot_be_asked(void **state)
 {
 	struct fixture *f = *state;
-	struct chain_request r = request_of(FRAME_WRITE, 1, 0);
+	struct chains_request r = request_of(FRAME_WRITE, 1, 0);
 	struct map_chain *chain = &f->map->pools[0].chains[r.key.partition];
-	struct chain_route route;
+	struct chains_route route;
 
 	for (uint32_t i = 0; i < chain->count; i++)
 		chain->members[i].state = MEMBER_OFFLINE;
-	assert_int_equal(chain_choose(f->map, &r, &f->asker, &route), -EAGAIN);
+	assert_int_equal(chains_route_choose(f->map, &r, &f->asker, &route), -EAGAIN);
 	r.op = FRAME_READ;
-	assert_int_equal(chain_choose(f->map, &r, &f->asker, &route), -EAGAIN);
+	assert_int_equal(chains_route_choose(f->map, &r, &f->asker, &route), -EAGAIN);
 	chain->epoch = 0;
-	assert_int_equal(chain_choose(f->map, &r, &f->asker, &route), -ENOENT);
+	assert_int_equal(chains_route_choose(f->map, &r, &f->asker, &route), -ENOENT);
 	r.key.pool = 99;
-	assert_int_equal(chain_choose(f->map, &r, &f->asker, &route), -EAGAIN);
+	assert_int_equal(chains_route_choose(f->map, &r, &f->asker, &route), -EAGAIN);
 }
 
 static void test_each_status_has_its_consequence(void **state)
@@ -220,43 +220,43 @@ static void test_each_status_has_its_consequence(void **state)
 	static const struct {
 		uint8_t op;
 		uint32_t status;
-		enum chain_verdict verdict;
+		enum chains_verdict verdict;
 		int error;
 	} cases[] = {
-		{FRAME_WRITE, FRAME_OK, CHAIN_DONE, 0},
-		{FRAME_WRITE, ENOSPC, CHAIN_DONE, -ENOSPC},
-		{FRAME_WRITE, EIO, CHAIN_DONE, -EIO},
-		{FRAME_WRITE, ENOENT, CHAIN_DONE, -EIO},
-		{FRAME_WRITE, FRAME_STATUS_EPOCH, CHAIN_RETRY, 0},
-		{FRAME_WRITE, FRAME_STATUS_NOT_HEAD, CHAIN_RETRY, 0},
-		{FRAME_WRITE, FRAME_STATUS_NOT_READY, CHAIN_RETRY, 0},
-		{FRAME_WRITE, FRAME_STATUS_NO_LEASE, CHAIN_RETRY, 0},
-		{FRAME_WRITE, FRAME_STATUS_NOT_MINE, CHAIN_RETRY, 0},
-		{FRAME_WRITE, FRAME_STATUS_GAP, CHAIN_RETRY, 0},
-		{FRAME_WRITE, FRAME_STATUS_FENCED, CHAIN_DONE, -EIO},
-		{FRAME_WRITE, FRAME_STATUS_LOST, CHAIN_DONE, -ENODATA},
-		{FRAME_FLUSH, FRAME_STATUS_LOST, CHAIN_DONE, -ENODATA},
-		{FRAME_FLUSH, FRAME_STATUS_FENCED, CHAIN_RETRY, 0},
-		{FRAME_READ, FRAME_STATUS_FENCED, CHAIN_RETRY, 0},
-		{FRAME_WRITE, FRAME_STATUS_CHECKSUM, CHAIN_SEND_AGAIN, 0},
-		{FRAME_FLUSH, FRAME_STATUS_NOT_READY, CHAIN_RETRY, 0},
-		{FRAME_FLUSH, EIO, CHAIN_DONE, -EIO},
-		{FRAME_READ, FRAME_OK, CHAIN_DONE, 0},
-		{FRAME_READ, EIO, CHAIN_BAD_COPY, 0},
-		{FRAME_READ, EBADMSG, CHAIN_BAD_COPY, 0},
-		{FRAME_READ, FRAME_STATUS_ASK_TAIL, CHAIN_ASK_TAIL, 0},
-		{FRAME_READ, FRAME_STATUS_NOT_READY, CHAIN_OTHER_MEMBER, 0},
-		{FRAME_READ, FRAME_STATUS_NO_LEASE, CHAIN_OTHER_MEMBER, 0},
-		{FRAME_READ, FRAME_STATUS_EPOCH, CHAIN_RETRY, 0},
-		{FRAME_READ, EACCES, CHAIN_DONE, -EACCES},
-		{FRAME_STAT, EIO, CHAIN_BAD_COPY, 0},
+		{FRAME_WRITE, FRAME_OK, CHAINS_DONE, 0},
+		{FRAME_WRITE, ENOSPC, CHAINS_DONE, -ENOSPC},
+		{FRAME_WRITE, EIO, CHAINS_DONE, -EIO},
+		{FRAME_WRITE, ENOENT, CHAINS_DONE, -EIO},
+		{FRAME_WRITE, FRAME_STATUS_EPOCH, CHAINS_RETRY, 0},
+		{FRAME_WRITE, FRAME_STATUS_NOT_HEAD, CHAINS_RETRY, 0},
+		{FRAME_WRITE, FRAME_STATUS_NOT_READY, CHAINS_RETRY, 0},
+		{FRAME_WRITE, FRAME_STATUS_NO_LEASE, CHAINS_RETRY, 0},
+		{FRAME_WRITE, FRAME_STATUS_NOT_MINE, CHAINS_RETRY, 0},
+		{FRAME_WRITE, FRAME_STATUS_GAP, CHAINS_RETRY, 0},
+		{FRAME_WRITE, FRAME_STATUS_FENCED, CHAINS_DONE, -EIO},
+		{FRAME_WRITE, FRAME_STATUS_LOST, CHAINS_DONE, -ENODATA},
+		{FRAME_FLUSH, FRAME_STATUS_LOST, CHAINS_DONE, -ENODATA},
+		{FRAME_FLUSH, FRAME_STATUS_FENCED, CHAINS_RETRY, 0},
+		{FRAME_READ, FRAME_STATUS_FENCED, CHAINS_RETRY, 0},
+		{FRAME_WRITE, FRAME_STATUS_CHECKSUM, CHAINS_SEND_AGAIN, 0},
+		{FRAME_FLUSH, FRAME_STATUS_NOT_READY, CHAINS_RETRY, 0},
+		{FRAME_FLUSH, EIO, CHAINS_DONE, -EIO},
+		{FRAME_READ, FRAME_OK, CHAINS_DONE, 0},
+		{FRAME_READ, EIO, CHAINS_BAD_COPY, 0},
+		{FRAME_READ, EBADMSG, CHAINS_BAD_COPY, 0},
+		{FRAME_READ, FRAME_STATUS_ASK_TAIL, CHAINS_ASK_TAIL, 0},
+		{FRAME_READ, FRAME_STATUS_NOT_READY, CHAINS_OTHER_MEMBER, 0},
+		{FRAME_READ, FRAME_STATUS_NO_LEASE, CHAINS_OTHER_MEMBER, 0},
+		{FRAME_READ, FRAME_STATUS_EPOCH, CHAINS_RETRY, 0},
+		{FRAME_READ, EACCES, CHAINS_DONE, -EACCES},
+		{FRAME_STAT, EIO, CHAINS_BAD_COPY, 0},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct chain_request r = {.op = cases[i].op};
+		struct chains_request r = {.op = cases[i].op};
 		int error = 1;
 
-		assert_int_equal(chain_judge(&r, cases[i].status, &error), cases[i].verdict);
+		assert_int_equal(chains_route_judge(&r, cases[i].status, &error), cases[i].verdict);
 		assert_int_equal(error, cases[i].error);
 	}
 }
@@ -265,10 +265,10 @@ static void test_pauses_grow_to_half_a_second(void **state)
 {
 	uint64_t before = 0;
 
-	assert_int_equal(chain_backoff_ns(0), FAKE_MS);
+	assert_int_equal(chains_route_backoff_ns(0), FAKE_MS);
 	for (unsigned i = 0; i < 100; i++) {
-		assert_true(chain_backoff_ns(i) >= before);
-		before = chain_backoff_ns(i);
+		assert_true(chains_route_backoff_ns(i) >= before);
+		before = chains_route_backoff_ns(i);
 	}
 	assert_int_equal(before, 500 * FAKE_MS);
 }
@@ -276,13 +276,13 @@ static void test_pauses_grow_to_half_a_second(void **state)
 /* ---- requests from beginning to end ---- */
 
 struct asked {
-	struct chain_request request;
+	struct chains_request request;
 	bool done;
 	int error;
 	uint64_t version;
 };
 
-static void on_done(struct chain_request *request, int error, const struct frame_header *answer,
+static void on_done(struct chains_request *request, int error, const struct frame_header *answer,
 		    struct buf *payload)
 {
 	struct asked *asked = request->user;
@@ -300,13 +300,13 @@ static void ask(struct fixture *f, struct asked *asked, uint8_t op, uint32_t ind
 	asked->request.user = asked;
 	if (frame_is_update(op) || op == FRAME_FLUSH)
 		asked->request.range = op == FRAME_PUNCH ? BLOCK_SIZE : 0;
-	chain_client_send(f->client, &asked->request);
+	chains_client_send(f->client, &asked->request);
 }
 
 static void begin(struct fixture *f)
 {
-	chain_client_set_map(f->client, f->map);
-	chain_client_set_session(f->client, 5);
+	chains_client_set_map(f->client, f->map);
+	chains_client_set_session(f->client, 5);
 }
 
 static void run_for(struct fixture *f, uint64_t ns)
@@ -325,10 +325,10 @@ static void test_nothing_is_sent_before_there_is_a_map_and_a_session(void **stat
 
 	ask(f, &asked, FRAME_PUNCH, 0);
 	run_for(f, 10 * SEC);
-	chain_client_set_map(f->client, f->map);
+	chains_client_set_map(f->client, f->map);
 	run_for(f, 10 * SEC);
 	assert_int_equal(f->fake->connects, 0);
-	chain_client_set_session(f->client, 5);
+	chains_client_set_session(f->client, 5);
 	run_for(f, 100 * FAKE_MS);
 	assert_true(asked.done);
 	assert_int_equal(asked.error, 0);
@@ -370,7 +370,7 @@ static void test_done_is_never_called_in_the_call(void **state)
 static void test_an_update_keeps_its_id_until_it_is_answered(void **state)
 {
 	struct fixture *f = *state;
-	static struct chain_answered known = {3, 2};
+	static struct chains_answered known = {3, 2};
 	struct asked first, second, third;
 	struct frame_header header;
 	uint64_t id;
@@ -384,24 +384,24 @@ static void test_an_update_keeps_its_id_until_it_is_answered(void **state)
 	third.request.offset = BLOCK_SIZE;
 	third.request.done = on_done;
 	third.request.user = &third;
-	chain_client_send(f->client, &third.request);
-	chain_request_header(f->client, &first.request, &header);
+	chains_client_send(f->client, &third.request);
+	chains_ops_header(f->client, &first.request, &header);
 	assert_int_equal(header.version, 0);
 	first.request.known = &known;
-	chain_request_header(f->client, &first.request, &header);
+	chains_ops_header(f->client, &first.request, &header);
 	assert_int_equal(header.version, 3);
 	assert_int_equal(header.arg, 2);
-	chain_answered_set(&known, 4, 3);
+	chains_answered_set(&known, 4, 3);
 	id = header.op_id;
 	assert_int_equal(header.client_id, 5);
 	assert_int_equal(header.answered, id - 1);
 	/* The first of its chunk is still open; another chunk's are nothing to it. */
-	chain_request_header(f->client, &third.request, &header);
+	chains_ops_header(f->client, &third.request, &header);
 	assert_int_equal(header.answered, id - 1);
-	chain_request_header(f->client, &second.request, &header);
+	chains_ops_header(f->client, &second.request, &header);
 	assert_int_equal(header.answered, header.op_id - 1);
 	run_for(f, 3 * SEC);
-	assert_true(chain_request_header(f->client, &first.request, &header));
+	assert_true(chains_ops_header(f->client, &first.request, &header));
 	assert_int_equal(header.op_id, id);
 	assert_int_equal(header.version, 4);
 	assert_int_equal(header.arg, 3);
@@ -432,7 +432,7 @@ static void test_a_crowded_chunk_is_closed(void **state)
 	asked[1].request.offset = BLOCK_SIZE;
 	asked[1].request.done = on_done;
 	asked[1].request.user = &asked[1];
-	chain_client_send(f->client, &asked[1].request);
+	chains_client_send(f->client, &asked[1].request);
 	run_for(f, 100 * FAKE_MS);
 	for (unsigned i = 0; i < f->fake->chunk_count; i++)
 		if (f->fake->chunks[i].pending != NULL)
@@ -463,12 +463,12 @@ static void test_a_chunk_is_closed_behind_what_has_no_answer(void **state)
 	f->fake->hold_commits = true;
 	ask(f, &asked[0], FRAME_PUNCH, 0);
 	run_for(f, 100 * FAKE_MS);
-	chain_client_cancel(&asked[0].request);
+	chains_client_cancel(&asked[0].request);
 	for (unsigned i = 0; i < FAKE_SERVERS; i++)
 		fake_kill(f->fake, i);
 	/* One that was never sent has none. */
 	ask(f, &asked[1], FRAME_PUNCH, 1);
-	chain_client_cancel(&asked[1].request);
+	chains_client_cancel(&asked[1].request);
 	run_for(f, 3 * SEC);
 	assert_int_equal(asked[0].error, -ECANCELED);
 	assert_int_equal(asked[1].error, -ECANCELED);
@@ -496,7 +496,7 @@ static void test_a_closing_ends_with_its_session(void **state)
 	run_for(f, 3 * SEC);
 	assert_int_equal(f->fake->closed, 0);
 	assert_int_equal(atomic_load(&f->client->active), 1);
-	chain_client_set_session(f->client, 6);
+	chains_client_set_session(f->client, 6);
 	run_for(f, SEC);
 	assert_int_equal(atomic_load(&f->client->active), 0);
 	for (unsigned i = 0; i < FAKE_SERVERS; i++)
@@ -529,10 +529,10 @@ static void test_updates_end_with_their_session(void **state)
 	ask(f, &flush, FRAME_FLUSH, 2);
 	run_for(f, 3 * SEC);
 	assert_false(sent.done || waiting.done || flush.done);
-	assert_true(chain_request_header(f->client, &waiting.request, &header));
+	assert_true(chains_ops_header(f->client, &waiting.request, &header));
 	/* Also while nobody can be asked. */
-	chain_client_set_session(f->client, 6);
-	assert_false(chain_request_header(f->client, &waiting.request, &header));
+	chains_client_set_session(f->client, 6);
+	assert_false(chains_ops_header(f->client, &waiting.request, &header));
 	run_for(f, 3 * SEC);
 	assert_true(sent.done && waiting.done);
 	assert_int_equal(sent.error, -EIO);
@@ -548,7 +548,7 @@ static void test_updates_end_with_their_session(void **state)
 	bound.request.user = &bound;
 	bound.request.range = BLOCK_SIZE;
 	bound.request.session = 5;
-	chain_client_send(f->client, &bound.request);
+	chains_client_send(f->client, &bound.request);
 	run_for(f, 3 * SEC);
 	assert_int_equal(bound.error, -EIO);
 	assert_int_equal(f->fake->seen[FRAME_PUNCH], seen);
@@ -556,7 +556,7 @@ static void test_updates_end_with_their_session(void **state)
 	assert_true(flush.done);
 	assert_int_equal(flush.error, 0);
 	ask(f, &later, FRAME_PUNCH, 0);
-	assert_true(chain_request_header(f->client, &later.request, &header));
+	assert_true(chains_ops_header(f->client, &later.request, &header));
 	assert_int_equal(header.client_id, 6);
 	assert_int_equal(header.op_id, 1);
 	assert_int_equal(header.answered, 0);
@@ -606,7 +606,7 @@ static void test_a_cancelled_request_ends_instead_of_being_tried_again(void **st
 	ask(f, &asked, FRAME_PUNCH, 0);
 	run_for(f, SEC);
 	assert_false(asked.done);
-	chain_client_cancel(&asked.request);
+	chains_client_cancel(&asked.request);
 	run_for(f, SEC);
 	assert_true(asked.done);
 	assert_int_equal(asked.error, -ECANCELED);
@@ -615,18 +615,18 @@ static void test_a_cancelled_request_ends_instead_of_being_tried_again(void **st
 static void test_idle_connections_are_watched(void **state)
 {
 	struct fixture *f = *state;
-	struct chain_client_stats stats;
+	struct chains_client_stats stats;
 	struct asked asked;
 
 	begin(f);
 	ask(f, &asked, FRAME_PUNCH, 0);
 	run_for(f, 60 * SEC);
-	chain_client_stats(f->client, &stats);
+	chains_client_stats(f->client, &stats);
 	assert_int_equal(stats.resets, 0);
 	for (unsigned i = 0; i < FAKE_SERVERS; i++)
 		f->fake->servers[i].frozen = true;
 	run_for(f, 30 * SEC);
-	chain_client_stats(f->client, &stats);
+	chains_client_stats(f->client, &stats);
 	assert_int_equal(stats.resets, 1);
 }
 
