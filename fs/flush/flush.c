@@ -6,6 +6,7 @@
 #include <string.h>
 #include "common/os/log.h"
 #include "fs/flush/tail_trim.h"
+#include "fs/inodes/inode_apply.h"
 
 static struct log_rate noise;
 
@@ -285,61 +286,4 @@ void flush_attrs_now(struct fs *fs, struct inode *inode)
 		flush->update.write_seq = 0;
 	pthread_mutex_unlock(&inode->lock);
 	send_update(flush);
-}
-
-/* ---- orphans ---- */
-
-struct orphan {
-	struct fs *fs;
-	struct inode *inode;
-	struct data_file *file;
-	uint32_t registered;
-};
-
-/* Nothing is under way any more that could make a chunk: now it may go. */
-static void orphan_quiet(void *user, int error)
-{
-	struct orphan *orphan = user;
-	Catena__CloseReq close = CATENA__CLOSE_REQ__INIT;
-	Catena__Request request = CATENA__REQUEST__INIT;
-
-	if (orphan->registered > 0) {
-		/* How far its chunks go, then that it is closed. */
-		flush_attrs_now(orphan->fs, orphan->inode);
-		pthread_mutex_lock(&orphan->inode->lock);
-		orphan->inode->dirty = 0;
-		pthread_mutex_unlock(&orphan->inode->lock);
-		close.ino = orphan->inode->ino;
-		close.count = orphan->registered;
-		request.op_case = CATENA__REQUEST__OP_CLOSE;
-		request.close = &close;
-		meta_call_later(orphan->fs->meta, &request, NULL, NULL);
-	}
-	fs_data_put(orphan->file);
-	inode_put(orphan->fs->inodes, orphan->inode);
-	free(orphan);
-}
-
-void flush_orphan(struct fs *fs, struct inode *inode)
-{
-	struct orphan *orphan = malloc(sizeof(*orphan));
-
-	if (orphan == NULL) {
-		log_error("out of memory: an unlinked file stays until the mount ends");
-		return;
-	}
-	*orphan = (struct orphan){.fs = fs, .inode = inode_ref(fs->inodes, inode)};
-	pthread_mutex_lock(&inode->lock);
-	orphan->registered = inode->registered;
-	inode->registered = 0;
-	orphan->file = inode->data;
-	inode->data = NULL;
-	inode->synced = true;
-	pthread_mutex_unlock(&inode->lock);
-	if (orphan->file == NULL) {
-		orphan_quiet(orphan, 0);
-		return;
-	}
-	data_file_discard(orphan->file);
-	data_flush(orphan->file, false, orphan_quiet, orphan);
 }

@@ -45,8 +45,6 @@ bool flush_unpublished(struct inode *inode);
  * the size is told (meta_hold()). The program need not. False: no memory. The inode is not what
  * another command changes that is not foreseen. */
 bool flush_before_names(struct fs *fs, struct inode *inode);
-/* Unlinked and closed: what is dirty is dropped, then the master is told to forget the inode. */
-void flush_orphan(struct fs *fs, struct inode *inode);
 
 /* Starts what is due. True: there will be more. The housekeeper's thread. */
 bool flush_list_tick(struct fs *fs, uint64_t now_ns);

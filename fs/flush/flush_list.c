@@ -8,6 +8,7 @@
 #include "common/os/log.h"
 #include "fs/flush/flush.h"
 #include "fs/flush/housekeeper.h"
+#include "fs/flush/opens.h"
 
 static struct log_rate noise;
 

@@ -7,6 +7,8 @@
 #include "common/os/log.h"
 #include "fs/inodes/removed.h"
 #include "fs/flush/tail_trim.h"
+#include "fs/inodes/inode_apply.h"
+#include "fs/inodes/inode_data.h"
 
 #define LOG_MODULE "sync"
 

@@ -6,6 +6,9 @@
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "fs/flush/housekeeper.h"
+#include "fs/inodes/inode_apply.h"
+#include "fs/inodes/inode_data.h"
+#include "fs/inodes/inode_gate.h"
 
 #define RETRY_NS (100 * NS_PER_MSEC)
 

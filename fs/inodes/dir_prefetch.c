@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "fs/inodes/inode_apply.h"
+#include "common/cluster/namespace_rules.h"
 
 /* 1 and 2 are "." and "..", see ops/dir.c. */
 #define COOKIE_MIN 3u

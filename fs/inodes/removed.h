@@ -18,13 +18,9 @@
 
 /* A request for the inode was answered with @error; true: what is known of it lives on here. */
 bool removed_learn(struct inode *inode, int error, const Catena__Reply *reply);
-/* Sets what task->set says, but for the size, of an inode that lives on here. */
-void removed_set(struct task *task);
 
 /* A request of the kernel is answered with ESTALE. */
 void removed_missed(struct fs *fs);
 /* Look-ups are to hold what they find. */
 bool removed_holding(struct fs *fs);
-/* Counts the inode as open for a while. False: there are too many, or no memory. */
-bool removed_hold(struct fs *fs, struct inode *inode);
 #endif

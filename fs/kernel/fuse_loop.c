@@ -17,7 +17,7 @@
 #include "common/base/duration.h"
 #include "common/os/log.h"
 #include "common/os/pages.h"
-#include "fs/ops/privileges.h"
+#include "fs/kernel/request_privileges.h"
 
 #define PAGE        4096u
 #define WAKE_SIGNAL SIGUSR1
@@ -144,7 +144,7 @@ static void look_at_request(const void *request, size_t size)
 	if (size >= sizeof(*in) + offsetof(struct fuse_init_in, flags) + sizeof(init->flags) &&
 	    in->opcode == FUSE_INIT)
 		atomic_store(&offered_flags, init->flags);
-	privileges_request(request, size);
+	request_privileges_note(request, size);
 }
 
 static void patch_init(struct iovec *iov, int count)

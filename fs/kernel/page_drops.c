@@ -8,6 +8,7 @@
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "fs/inodes/fs.h"
+#include "fs/kernel/fuse_api.h"
 
 #define THREADS         4u
 #define REQUESTS_END_NS NS_PER_SEC

@@ -1,15 +1,6 @@
-/* reply.c - answers to the kernel that several operations give. */
-#include <errno.h>
+/* reply.c - see reply.h. */
+#include "fs/kernel/reply.h"
 #include <string.h>
-#include "fs/inodes/fs.h"
-
-int reply_error(int error)
-{
-	/* Ours inside; programs know nothing of them. */
-	if (error == -EUCLEAN || error == -EBADMSG || error == -EPROTO || error == -ECANCELED)
-		return EIO;
-	return error < 0 && error >= -4095 ? -error : EIO;
-}
 
 void entry_of(struct fs *fs, struct inode *inode, bool cacheable, struct fuse_entry_param *entry)
 {

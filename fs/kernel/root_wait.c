@@ -1,22 +1,43 @@
 /* root_wait.c - see root_wait.h. */
 #include "fs/kernel/root_wait.h"
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
 #include "common/os/clock.h"
 #include "fs/inodes/fs.h"
-#include "fs/flush/housekeeper.h"
+#include "fs/kernel/task.h"
 
-void root_wait_init(struct root_wait *wait)
+struct root_wait {
+	pthread_mutex_t lock; /* before an inode's and the session's */
+	struct task *first;
+	struct statvfs space; /* as it was told last; all 0 before */
+	bool watched;         /* root_wait_tick() is going to look */
+	void (*wake)(struct fs *fs);
+};
+
+int root_wait_create(void (*wake)(struct fs *fs), struct root_wait **out)
 {
+	struct root_wait *wait = calloc(1, sizeof(*wait));
+
+	if (wait == NULL)
+		return -ENOMEM;
 	pthread_mutex_init(&wait->lock, NULL);
+	wait->wake = wake;
+	*out = wait;
+	return 0;
 }
 
 void root_wait_destroy(struct root_wait *wait)
 {
+	if (wait == NULL)
+		return;
 	pthread_mutex_destroy(&wait->lock);
+	free(wait);
 }
 
 void root_wait_begin(struct task *task, void (*known)(struct task *task))
 {
-	struct root_wait *wait = &task->fs->root_wait;
+	struct root_wait *wait = task->fs->root_wait;
 	bool wake;
 
 	task->root_since_ns = clock_monotonic_ns();
@@ -31,12 +52,12 @@ void root_wait_begin(struct task *task, void (*known)(struct task *task))
 	wait->watched = true;
 	pthread_mutex_unlock(&wait->lock);
 	if (wake)
-		housekeeper_wake(task->fs->housekeeper);
+		wait->wake(task->fs);
 }
 
 void root_wait_end(struct task *task)
 {
-	struct root_wait *wait = &task->fs->root_wait;
+	struct root_wait *wait = task->fs->root_wait;
 
 	pthread_mutex_lock(&wait->lock);
 	if (task->root_prev != NULL)
@@ -48,9 +69,21 @@ void root_wait_end(struct task *task)
 	pthread_mutex_unlock(&wait->lock);
 }
 
+void root_wait_set_space(struct fs *fs, const struct statvfs *space)
+{
+	pthread_mutex_lock(&fs->root_wait->lock);
+	fs->root_wait->space = *space;
+	pthread_mutex_unlock(&fs->root_wait->lock);
+}
+
+const struct statvfs *root_wait_space(const struct fs *fs)
+{
+	return &fs->root_wait->space;
+}
+
 bool root_wait_tick(struct fs *fs, uint64_t now_ns)
 {
-	struct root_wait *wait = &fs->root_wait;
+	struct root_wait *wait = fs->root_wait;
 	bool more;
 
 	/* One that is answered so goes on waiting, for nobody: it cannot end while the lock is

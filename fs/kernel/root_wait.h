@@ -6,7 +6,6 @@
  * the kernel may not keep it. All else waits. */
 #ifndef CATENA_FS_KERNEL_ROOT_WAIT_H
 #define CATENA_FS_KERNEL_ROOT_WAIT_H
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/statvfs.h>
@@ -15,21 +14,20 @@
 #define ROOT_PATIENCE_NS NS_PER_SEC
 
 struct fs;
+struct root_wait;
 struct task;
 
-struct root_wait {
-	pthread_mutex_t lock; /* before an inode's and the session's */
-	struct task *first;
-	struct statvfs space; /* as it was told last; all 0 before */
-	bool watched;         /* the housekeeper looks at it by and by */
-};
-
-void root_wait_init(struct root_wait *wait);
-void root_wait_destroy(struct root_wait *wait);
+/* @wake is called when there is something to look at by and by (root_wait_tick()). */
+int root_wait_create(void (*wake)(struct fs *fs), struct root_wait **out);
+void root_wait_destroy(struct root_wait *wait); /* NULL is allowed */
 /* The task asks the master now. @known answers it, claimed, with what is known (under the lock). */
 void root_wait_begin(struct task *task, void (*known)(struct task *task));
 /* Its answer is there, or there will be none. Before whatever ends it. */
 void root_wait_end(struct task *task);
+/* Remembers what the master has told of the filesystem's space. */
+void root_wait_set_space(struct fs *fs, const struct statvfs *space);
+/* The space that was told last; all 0 before. Only in a @known of root_wait_begin(). */
+const struct statvfs *root_wait_space(const struct fs *fs);
 /* Answers those that have waited for too long. True: look again soon. The housekeeper's thread. */
 bool root_wait_tick(struct fs *fs, uint64_t now_ns);
 #endif

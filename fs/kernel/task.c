@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include "common/os/buf.h"
+#include "fs/inodes/dir_handle.h"
+#include "fs/inodes/handle.h"
 #include "fs/inodes/removed.h"
 
 #define SLAB_TASKS 128u
@@ -169,22 +171,21 @@ void task_end(struct task *task)
 	pthread_mutex_unlock(&table->lock);
 }
 
+int task_errno(int error)
+{
+	/* Ours inside; programs know nothing of them. */
+	if (error == -EUCLEAN || error == -EBADMSG || error == -EPROTO || error == -ECANCELED)
+		return EIO;
+	return error < 0 && error >= -4095 ? -error : EIO;
+}
+
 void task_fail(struct task *task, int error)
 {
 	if (error == -ESTALE)
 		removed_missed(task->fs);
 	if (task_claim(task))
-		fuse_reply_err(task->req, error == 0 ? 0 : reply_error(error));
+		fuse_reply_err(task->req, error == 0 ? 0 : task_errno(error));
 	task_end(task);
-}
-
-bool task_part_done(struct task *task, int error)
-{
-	int none = 0;
-
-	if (error != 0)
-		atomic_compare_exchange_strong(&task->error, &none, error);
-	return atomic_fetch_sub(&task->parts, 1) == 1;
 }
 
 /* The pointer is read before the claim: if the claim succeeds, it was this task's all the time. */

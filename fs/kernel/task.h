@@ -51,8 +51,6 @@ struct task {
 	uint64_t token, token2; /* of caches, by operation */
 	uint64_t seq;
 	uint64_t parent_ino, new_parent_ino;
-	atomic_int parts; /* what it waits for, when for several */
-	atomic_int error; /* the first of them */
 	struct inode_gate_entry gate;
 	bool registers; /* the master is asked to count an open */
 	bool datasync, reread;
@@ -92,10 +90,10 @@ bool task_claim(struct task *task);
 /* Its program waits for it no more. */
 bool task_answered(const struct task *task);
 void task_end(struct task *task);
+/* The errno that programs get for @error (-errno): some are ours only. */
+int task_errno(int error);
 /* Claims, answers with @error (0 or -errno), ends. */
 void task_fail(struct task *task, int error);
-/* One of task->parts has ended. True: it was the last. */
-bool task_part_done(struct task *task, int error);
 
 /* Ends the waiting of interrupted tasks that are due; true: others are not yet. */
 bool task_tick(struct task_table *table, uint64_t now_ns);

@@ -6,27 +6,53 @@
 #include <string.h>
 #include "common/os/clock.h"
 #include "common/os/log.h"
-#include "fs/ops/ops.h"
+#include "fs/inodes/inode_apply.h"
+#include "fs/flush/opens.h"
 
 #define RANGE_NUMBERS 4096u
 #define RANGE_LOW     1024u
 
 /* ---- how many, and when not ---- */
 
-void early_answer_init(struct early_answers *early)
+/* Numbers delegated by the master; two ranges, so that the next is there before one ends. */
+struct early_range {
+	uint64_t ino, file_id;
+	uint32_t left;
+	uint32_t unsent; /* taken, but their commands are not sent yet */
+};
+
+struct early_answers {
+	_Atomic uint32_t under_way;
+	_Atomic uint64_t paused_until_ns;
+	pthread_mutex_t lock; /* of what follows; takes no other but the session's */
+	struct early_range ranges[2];
+	unsigned current;
+	bool asking;
+};
+
+int early_answer_create(struct early_answers **out)
 {
+	struct early_answers *early = calloc(1, sizeof(*early));
+
+	if (early == NULL)
+		return -ENOMEM;
 	pthread_mutex_init(&early->lock, NULL);
+	*out = early;
+	return 0;
 }
 
 void early_answer_destroy(struct early_answers *early)
 {
+	if (early == NULL)
+		return;
 	pthread_mutex_destroy(&early->lock);
+	free(early);
 }
 
 /* In this order with the lease: whoever gives that back looks at under_way afterwards. */
 static bool begin(struct fs *fs, struct meta_view *view)
 {
-	struct early_answers *early = &fs->early_answers;
+	struct early_answers *early = fs->early_answers;
 	uint64_t paused = atomic_load_explicit(&early->paused_until_ns, memory_order_relaxed);
 	bool room = atomic_fetch_add(&early->under_way, 1) < EARLY_ANSWER_MAX;
 
@@ -42,12 +68,12 @@ static bool begin(struct fs *fs, struct meta_view *view)
 
 bool early_answer_idle(struct fs *fs)
 {
-	return atomic_load(&fs->early_answers.under_way) == 0;
+	return atomic_load(&fs->early_answers->under_way) == 0;
 }
 
 static void pause_all(struct fs *fs)
 {
-	atomic_store(&fs->early_answers.paused_until_ns,
+	atomic_store(&fs->early_answers->paused_until_ns,
 		     clock_monotonic_ns() + EARLY_ANSWER_PAUSE_NS);
 }
 
@@ -56,7 +82,7 @@ static void pause_all(struct fs *fs)
 static void delegated(void *user, int error, const Catena__Reply *reply)
 {
 	struct fs *fs = user;
-	struct early_answers *early = &fs->early_answers;
+	struct early_answers *early = fs->early_answers;
 	const Catena__Delegation *d = error == 0 ? reply->delegation : NULL;
 
 	pthread_mutex_lock(&early->lock);
@@ -102,7 +128,7 @@ static bool should_ask(struct early_answers *early)
 
 bool early_answer_take_number(struct fs *fs, struct early_number *out)
 {
-	struct early_answers *early = &fs->early_answers;
+	struct early_answers *early = fs->early_answers;
 	struct early_range *range;
 	bool taken = false, wanted;
 
@@ -126,25 +152,25 @@ bool early_answer_take_number(struct fs *fs, struct early_number *out)
 
 void early_answer_number_sent(struct fs *fs, const struct early_number *number)
 {
-	pthread_mutex_lock(&fs->early_answers.lock);
-	fs->early_answers.ranges[number->range].unsent--;
-	pthread_mutex_unlock(&fs->early_answers.lock);
+	pthread_mutex_lock(&fs->early_answers->lock);
+	fs->early_answers->ranges[number->range].unsent--;
+	pthread_mutex_unlock(&fs->early_answers->lock);
 }
 
 void early_answer_forget_numbers(struct fs *fs)
 {
-	pthread_mutex_lock(&fs->early_answers.lock);
-	fs->early_answers.ranges[0].left = fs->early_answers.ranges[1].left = 0;
-	pthread_mutex_unlock(&fs->early_answers.lock);
+	pthread_mutex_lock(&fs->early_answers->lock);
+	fs->early_answers->ranges[0].left = fs->early_answers->ranges[1].left = 0;
+	pthread_mutex_unlock(&fs->early_answers->lock);
 }
 
 void early_answer_want_numbers(struct fs *fs)
 {
 	bool wanted;
 
-	pthread_mutex_lock(&fs->early_answers.lock);
-	wanted = should_ask(&fs->early_answers);
-	pthread_mutex_unlock(&fs->early_answers.lock);
+	pthread_mutex_lock(&fs->early_answers->lock);
+	wanted = should_ask(fs->early_answers);
+	pthread_mutex_unlock(&fs->early_answers->lock);
 	if (wanted)
 		ask(fs);
 }
@@ -160,7 +186,7 @@ struct early_command *early_answer_start(struct fs *fs, const char *what)
 		return NULL;
 	command = calloc(1, sizeof(*command));
 	if (command == NULL) {
-		atomic_fetch_sub(&fs->early_answers.under_way, 1);
+		atomic_fetch_sub(&fs->early_answers->under_way, 1);
 		return NULL;
 	}
 	command->fs = fs;
@@ -183,7 +209,7 @@ static void finish(struct early_command *command)
 		inode_put(fs->inodes, inode);
 	}
 	free(command);
-	atomic_fetch_sub(&fs->early_answers.under_way, 1);
+	atomic_fetch_sub(&fs->early_answers->under_way, 1);
 }
 
 /* With the inode's lock held. */

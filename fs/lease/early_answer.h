@@ -19,45 +19,19 @@
  * Threading: a command is made and sent in a handler; its answer is applied on the RPC thread. */
 #ifndef CATENA_FS_LEASE_EARLY_ANSWER_H
 #define CATENA_FS_LEASE_EARLY_ANSWER_H
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include "common/base/duration.h"
-#include "fs/inodes/dircache.h"
-#include "fs/session/meta.h"
+#include "fs/inodes/fs.h"
 
 /* More than so many are not answered early: the master is behind, and programs shall feel it. */
 #define EARLY_ANSWER_MAX      512
 #define EARLY_ANSWER_PAUSE_NS (5 * NS_PER_SEC)
 
-struct fs;
-struct inode;
+struct early_answers;
 
-struct meta_view { /* what holds at one moment */
-	uint64_t generation;
-	bool sole;
-	uint64_t grant; /* of a command that is answered early: the master's number of that lease */
-};
-
-/* Numbers delegated by the master; two ranges, so that the next is there before one ends. */
-struct early_range {
-	uint64_t ino, file_id;
-	uint32_t left;
-	uint32_t unsent; /* taken, but their commands are not sent yet */
-};
-
-struct early_answers {
-	_Atomic uint32_t under_way;
-	_Atomic uint64_t paused_until_ns;
-	pthread_mutex_t lock; /* of what follows; takes no other but the session's */
-	struct early_range ranges[2];
-	unsigned current;
-	bool asking;
-};
-
-void early_answer_init(struct early_answers *early);
-void early_answer_destroy(struct early_answers *early);
+int early_answer_create(struct early_answers **out);
+void early_answer_destroy(struct early_answers *early); /* NULL is allowed */
 
 /* Nothing that was answered is still to be done. Once it is true after the lease has gone, it stays
  * so until the next. */

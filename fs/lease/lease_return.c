@@ -8,6 +8,10 @@
 #include "common/os/cond.h"
 #include "common/os/log.h"
 #include "fs/flush/flush.h"
+#include "fs/inodes/inode_data.h"
+#include "fs/flush/opens.h"
+#include "fs/lease/early_answer.h"
+#include "fs/kernel/fuse_api.h"
 
 #define FLUSH_PIECE_NS (2 * NS_PER_SEC)
 #define SLEPT_NS       (50 * NS_PER_MSEC)

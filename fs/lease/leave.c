@@ -1,13 +1,14 @@
 /* leave.c - everything written comes to where it is safe, or a deadline passes. */
 #define LOG_MODULE "fs"
+#include "fs/lease/leave.h"
 #include <errno.h>
 #include <stdlib.h>
 #include "common/os/clock.h"
 #include "common/os/cond.h"
 #include "common/os/log.h"
 #include "fs/flush/flush.h"
-#include "fs/inodes/fs.h"
 #include "fs/flush/fsync.h"
+#include "fs/lease/early_answer.h"
 
 #define LOOK_NS  (100 * NS_PER_MSEC)
 #define PIECE_NS NS_PER_SEC
@@ -114,11 +115,11 @@ static int flush_what_is_listed(const struct patience *patience)
 	return rc != 0 ? rc : error;
 }
 
-int fs_leave(struct fs *fs, uint64_t timeout_ns)
+int leave_write_back(struct fs *fs, uint64_t timeout_ns)
 {
 	uint64_t now_ns = clock_monotonic_ns();
 	const struct patience patience = {
-		.fs = fs, .deadline_ns = now_ns + timeout_ns, .leaving_ns = now_ns + FS_LEAVE_NS};
+		.fs = fs, .deadline_ns = now_ns + timeout_ns, .leaving_ns = now_ns + LEAVE_AWAY_NS};
 	struct leave_wait *wait;
 	int error, rc;
 

@@ -7,6 +7,8 @@
 #include "common/os/log.h"
 #include "fs/flush/flush.h"
 #include "fs/lease/lease_return.h"
+#include "fs/inodes/inode_data.h"
+#include "fs/lease/early_answer.h"
 
 /* Finding a path takes a look at every name that is known. */
 #define PATHS_NS       NS_PER_SEC

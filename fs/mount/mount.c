@@ -13,12 +13,15 @@
 #include "common/os/log.h"
 #include "common/rpc/rpc.h"
 #include "fs/flush/flush.h"
-#include "fs/inodes/fs.h"
 #include "fs/kernel/fuse_loop.h"
 #include "fs/flush/housekeeper.h"
 #include "fs/mount/mountpoint.h"
 #include "fs/kernel/page_drops.h"
+#include "fs/kernel/task.h"
 #include "fs/lease/lease_return.h"
+#include "fs/lease/leave.h"
+#include "fs/mount/filesystem.h"
+#include "fs/ops/ops.h"
 
 #define DETACH_NS (5 * NS_PER_SEC) /* for the kernel to write its pages and to let go */
 #define QUIET_NS  (2 * NS_PER_SEC) /* for what is under way when all else is done */
@@ -208,7 +211,7 @@ int mount_begin(const struct mount_options *options, const char *mountpoint, str
 		mount_end(mount);
 		return rc;
 	}
-	mountpoint_set_read_ahead(mount->path, MOUNT_READ_AHEAD_K);
+	mountpoint_set_read_ahead(mount->path, OPS_READ_AHEAD_KIB);
 	log_info("mounted path=%s master=%s session=%llu", mount->path, options->master,
 		 (unsigned long long)meta_session_id(mount->meta));
 	*out = mount;
@@ -352,7 +355,7 @@ static int write_back(struct mount *mount)
 
 	if (mount->meta == NULL || !mount->mounted)
 		return 0;
-	rc = fs_leave(mount->fs, MOUNT_FLUSH_NS);
+	rc = leave_write_back(mount->fs, LEAVE_TIMEOUT_NS);
 	if (rc == -EHOSTDOWN)
 		log_warn("the servers have everything, but the master is away and does not say "
 			 "whether it is on its disk path=%s",

@@ -6,9 +6,7 @@
 #include "common/base/duration.h"
 #include "fs/mount/options.h"
 
-#define MOUNT_PATIENCE_NS  (10 * NS_PER_SEC) /* for the master, when mounting */
-#define MOUNT_FLUSH_NS     (30 * NS_PER_SEC) /* for writing back at the end */
-#define MOUNT_READ_AHEAD_K 2048u
+#define MOUNT_PATIENCE_NS (10 * NS_PER_SEC) /* for the master, when mounting */
 
 struct mount;
 

@@ -9,6 +9,7 @@
 #include <sys/mount.h>
 #include <unistd.h>
 #include "fs/mount/mountpoint.h"
+#include "fs/ops/ioctl.h"
 
 static const struct {
 	const char *name;
@@ -43,7 +44,7 @@ static int write_back(int fd, const char *path, char *error, size_t error_size)
 {
 	int rc;
 
-	if (ioctl(fd, REMOUNT_IOC_WRITE_BACK) == 0)
+	if (ioctl(fd, IOCTL_WRITE_BACK) == 0)
 		return 0;
 	rc = -errno;
 	if (rc == -EHOSTDOWN)

@@ -11,11 +11,7 @@
 #ifndef CATENA_FS_MOUNT_REMOUNT_H
 #define CATENA_FS_MOUNT_REMOUNT_H
 #include <stddef.h>
-#include <sys/ioctl.h>
 #include "fs/mount/options.h"
-
-/* Of any inode of the mount, by root or who mounted: writes everything back, to the disks. */
-#define REMOUNT_IOC_WRITE_BACK _IO(0xCA, 1)
 
 /* 0, or -errno with a line in @error. When not everything could be written the mount stays as it
  * was, or, if that is found out after the change, read-only. */

@@ -9,6 +9,8 @@
 #include "fs/ops/ops.h"
 #include "fs/kernel/page_drops.h"
 #include "fs/flush/tail_trim.h"
+#include "fs/inodes/inode_apply.h"
+#include "fs/inodes/inode_data.h"
 
 /* The master lets a request wait; one that comes back at once is not to be a loop. */
 #define ASK_AGAIN_NS (20 * NS_PER_MSEC)

@@ -16,6 +16,7 @@
 #ifndef CATENA_FS_OPS_APPEND_H
 #define CATENA_FS_OPS_APPEND_H
 #include "fs/inodes/fs.h"
+#include "fs/kernel/task.h"
 
 /* Writes task->payload behind the end of task->inode; task->offset says then where that was. What
  * was done for it counts as any write (inode_wrote()), or is told to the master already. */

@@ -6,6 +6,10 @@
 #include "fs/ops/ops.h"
 #include "fs/ops/privileges.h"
 #include "fs/inodes/removed.h"
+#include "fs/lease/early_answer.h"
+#include "fs/kernel/root_wait.h"
+#include "fs/kernel/request_privileges.h"
+#include "common/cluster/namespace_rules.h"
 
 void attr_fetch(struct task *task, meta_done_fn *done)
 {
@@ -224,13 +228,40 @@ static bool set_ahead(struct task *task)
 	return true;
 }
 
+/* ---- of an inode that the master has no more ---- */
+
+static void set_removed(struct task *task)
+{
+	struct inode *inode = task->inode;
+	struct attr *attr = &inode->attr;
+	uint32_t mask = task->set.mask;
+
+	pthread_mutex_lock(&inode->lock);
+	if (mask & CATENA__SET_MASK__SET_KILL_PRIV)
+		attr->mode = namespace_rules_unprivileged(attr->mode);
+	if (mask & CATENA__SET_MASK__SET_MODE)
+		attr->mode = (attr->mode & S_IFMT) | (task->set.mode & 07777);
+	if (mask & CATENA__SET_MASK__SET_UID)
+		attr->uid = task->set.uid;
+	if (mask & CATENA__SET_MASK__SET_GID)
+		attr->gid = task->set.gid;
+	if (mask & CATENA__SET_MASK__SET_ATIME)
+		attr->atime = task->set.atime;
+	if (mask & CATENA__SET_MASK__SET_MTIME)
+		attr->mtime = task->set.mtime;
+	attr->ctime = clock_realtime_ns();
+	/* Of reads and writes before; there is nobody to tell them to. */
+	inode->dirty = 0;
+	pthread_mutex_unlock(&inode->lock);
+}
+
 static void was_set(void *user, int error, const Catena__Reply *reply)
 {
 	struct task *task = user;
 
 	error = setattr_end(task, error, reply);
 	if (removed_learn(task->inode, error, reply)) {
-		removed_set(task);
+		set_removed(task);
 		error = 0;
 	}
 	if (error != 0)
@@ -277,7 +308,7 @@ static void fill_set(struct task *task, const struct stat *st, int to_set)
 		mask |= CATENA__SET_MASK__SET_ATIME;
 	if (to_set & (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW))
 		mask |= CATENA__SET_MASK__SET_MTIME;
-	if (mask != 0 && privileges_asked())
+	if (mask != 0 && request_privileges_drop())
 		mask |= CATENA__SET_MASK__SET_KILL_PRIV;
 	task->set.mask = mask;
 	task->set.mode = st->st_mode & 07777;

@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include "common/os/clock.h"
 #include "fs/inodes/fs.h"
+#include "fs/inodes/inode_data.h"
+#include "fs/kernel/reply.h"
+#include "fs/kernel/task.h"
 
 /* A program that looks at a directory is not to wait for chains that are stuck. */
 #define PATIENCE_NS NS_PER_SEC

@@ -12,6 +12,7 @@
 #include "fs/flush/fsync.h"
 #include "fs/flush/fsync_prediction.h"
 #include "fs/flush/tail_trim.h"
+#include "fs/kernel/request_privileges.h"
 
 /* Who reads or writes past the kernel's pages is named; pages are nobody's. */
 static void of_pages(struct task *task, const struct fuse_file_info *fi)
@@ -33,7 +34,7 @@ static void was_read(void *user, int error, const struct iovec *iov, int count)
 
 	if (task_claim(task)) {
 		if (error != 0)
-			fuse_reply_err(task->req, reply_error(error));
+			fuse_reply_err(task->req, task_errno(error));
 		else
 			fuse_reply_iov(task->req, iov, count);
 	}
@@ -165,7 +166,7 @@ static void answer_write(void *user, int error)
 	}
 	if (task_claim(task)) {
 		if (error != 0)
-			fuse_reply_err(task->req, reply_error(error));
+			fuse_reply_err(task->req, task_errno(error));
 		else
 			fuse_reply_write(task->req, task->length);
 	}
@@ -395,7 +396,7 @@ void fs_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
 		task_fail(task, -ENOMEM);
 		return;
 	}
-	if (privileges_asked() && privileges_lost(task->inode))
+	if (request_privileges_drop() && privileges_lost(task->inode))
 		privileges_clear(task, write_begin);
 	else
 		write_begin(task, 0);

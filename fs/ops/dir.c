@@ -13,48 +13,16 @@
 #include "fs/inodes/dir_prefetch.h"
 #include "fs/ops/ops.h"
 #include "fs/flush/fsync.h"
+#include "fs/inodes/dir_handle.h"
 
 #define OFFSET_DOT    1
 #define OFFSET_DOTDOT 2
 /* So large is what the kernel asks for at most. */
 #define REPLY_MAX (1u << 20)
 
-struct dir_entry {
-	uint64_t ino, cookie;
-	uint32_t type, name;
-	bool plus; /* its attributes came too */
-};
-
-struct dir_handle {
-	atomic_uint refs;
-	pthread_mutex_t lock;
-	struct inode *inode;
-	uint32_t errors_seen; /* of the inode's */
-	bool noatime;         /* as it was opened */
-	/* The batch: entries behind cookie `from`. */
-	struct dir_entry *entries;
-	char *names;
-	uint32_t count;
-	uint64_t from, generation;
-	bool eof, filled;
-	/* A listing from the start, without a gap, so far. */
-	uint64_t token, token_generation, listed_to;
-};
-
 static struct dir_handle *dir_of(const struct fuse_file_info *fi)
 {
 	return (struct dir_handle *)(uintptr_t)fi->fh;
-}
-
-void dir_handle_unref(struct fs *fs, struct dir_handle *dir)
-{
-	if (dir == NULL || atomic_fetch_sub(&dir->refs, 1) != 1)
-		return;
-	inode_put(fs->inodes, dir->inode);
-	pthread_mutex_destroy(&dir->lock);
-	free(dir->entries);
-	free(dir->names);
-	free(dir);
 }
 
 void fs_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -432,7 +400,7 @@ static void directory_synced(void *user, int error)
 		error = before;
 
 	if (task_claim(task))
-		fuse_reply_err(task->req, error == 0 ? 0 : reply_error(error));
+		fuse_reply_err(task->req, error == 0 ? 0 : task_errno(error));
 	task_end(task);
 }
 

@@ -6,6 +6,7 @@
 #include "fs/ops/ops.h"
 #include "fs/inodes/removed.h"
 #include "fs/flush/fsync_prediction.h"
+#include "fs/flush/opens.h"
 
 /* ---- handles ---- */
 
@@ -31,20 +32,6 @@ int handle_open(struct task *task)
 	return 0;
 }
 
-struct handle *handle_ref(struct handle *handle)
-{
-	atomic_fetch_add(&handle->refs, 1);
-	return handle;
-}
-
-void handle_unref(struct fs *fs, struct handle *handle)
-{
-	if (handle == NULL || atomic_fetch_sub(&handle->refs, 1) != 1)
-		return;
-	inode_put(fs->inodes, handle->inode);
-	free(handle);
-}
-
 void handle_close(struct fs *fs, struct handle *handle)
 {
 	struct inode *inode = handle->inode;
@@ -58,29 +45,6 @@ void handle_close(struct fs *fs, struct handle *handle)
 	if (last)
 		fs_unused(fs, inode);
 	handle_unref(fs, handle);
-}
-
-int handle_error(struct handle *handle, bool syncs)
-{
-	struct inode *inode = handle->inode;
-	int error;
-
-	pthread_mutex_lock(&inode->lock);
-	error = syncs ? inode_take_error(inode, &handle->errors_seen)
-		      : inode_error(inode, handle->errors_seen);
-	pthread_mutex_unlock(&inode->lock);
-	return error;
-}
-
-bool handle_lost(struct handle *handle)
-{
-	struct inode *inode = handle->inode;
-	bool lost;
-
-	pthread_mutex_lock(&inode->lock);
-	lost = handle->losses != inode->losses;
-	pthread_mutex_unlock(&inode->lock);
-	return lost;
 }
 
 /* ---- open ---- */
@@ -112,21 +76,6 @@ static void drop_pages(struct task *task, uint64_t generation, uint64_t version)
 	if (file != NULL)
 		data_invalidate(file);
 	fs_data_put(file);
-}
-
-void handle_used(struct handle *handle)
-{
-	struct inode *inode = handle->inode;
-
-	if (!atomic_load_explicit(&handle->drops_pages, memory_order_relaxed) ||
-	    !atomic_exchange(&handle->drops_pages, false))
-		return;
-	pthread_mutex_lock(&inode->lock);
-	if (handle->page_generation > inode->page_generation)
-		inode->page_generation = handle->page_generation;
-	if (handle->page_version > inode->page_version)
-		inode->page_version = handle->page_version;
-	pthread_mutex_unlock(&inode->lock);
 }
 
 /* While sole, pages stay what they are. */
@@ -282,7 +231,7 @@ static void flushed(void *user, int error)
 	if (error == 0)
 		error = before;
 	if (task_claim(task))
-		fuse_reply_err(task->req, error == 0 ? 0 : reply_error(error));
+		fuse_reply_err(task->req, error == 0 ? 0 : task_errno(error));
 	task_end(task);
 }
 
@@ -304,7 +253,7 @@ void fs_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	pthread_mutex_unlock(&inode->lock);
 	if (!dirty || (meta_sole(fs->meta) && data_space_left(fs->data) >= FS_SPACE_CAREFUL)) {
 		error = handle_error(handle, false);
-		fuse_reply_err(req, error == 0 ? 0 : reply_error(error));
+		fuse_reply_err(req, error == 0 ? 0 : task_errno(error));
 		return;
 	}
 	task = task_begin(fs, req);

@@ -1,20 +1,20 @@
-/* ioctl.c - what mount.catena asks of the process that serves the mount (remount.h). */
+/* ioctl.c - what mount.catena asks of the process that serves the mount (mount/remount.h). */
 #define LOG_MODULE "fs"
+#include "fs/ops/ioctl.h"
 #include <errno.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <string.h>
 #include <unistd.h>
 #include "common/os/log.h"
-#include "fs/mount/mount.h"
+#include "fs/lease/leave.h"
 #include "fs/ops/ops.h"
-#include "fs/mount/remount.h"
 
 /* A thread of its own, because it waits. */
 static void *write_back(void *user)
 {
 	struct task *task = user;
-	int rc = fs_leave(task->fs, MOUNT_FLUSH_NS);
+	int rc = leave_write_back(task->fs, LEAVE_TIMEOUT_NS);
 
 	if (rc != 0 && rc != -EHOSTDOWN)
 		log_error("not everything that was written could be saved error=\"%s\"",
@@ -23,7 +23,7 @@ static void *write_back(void *user)
 		if (rc == 0)
 			fuse_reply_ioctl(task->req, 0, NULL, 0);
 		else
-			fuse_reply_err(task->req, reply_error(rc));
+			fuse_reply_err(task->req, task_errno(rc));
 	}
 	task_end(task);
 	return NULL;
@@ -39,7 +39,7 @@ void fs_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int command, void *arg,
 	pthread_t thread;
 	int rc;
 
-	if (command != REMOUNT_IOC_WRITE_BACK) {
+	if (command != IOCTL_WRITE_BACK) {
 		fuse_reply_err(req, ENOTTY);
 		return;
 	}

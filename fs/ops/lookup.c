@@ -5,6 +5,8 @@
 #include "fs/inodes/dir_prefetch.h"
 #include "fs/ops/ops.h"
 #include "fs/inodes/removed.h"
+#include "fs/flush/opens.h"
+#include "fs/ops/lookup_hold.h"
 
 /* Of attempts to hold what a name is that is replaced all the time. */
 #define HOLD_ATTEMPTS 50
@@ -63,7 +65,7 @@ static void hold_found(struct task *task)
 	struct fs *fs = task->fs;
 	bool there;
 
-	if (!removed_hold(fs, inode)) {
+	if (!lookup_hold(fs, inode)) {
 		answer_found(task);
 		return;
 	}
@@ -158,7 +160,7 @@ static bool known(struct fs *fs, fuse_req_t req, uint64_t generation, uint64_t p
 	inode = inode_table_find(fs->inodes, ino);
 	if (inode == NULL)
 		return false;
-	hold = removed_holding(fs) && removed_hold(fs, inode);
+	hold = removed_holding(fs) && lookup_hold(fs, inode);
 	pthread_mutex_lock(&inode->lock);
 	exact = inode_exact(inode, true, generation) &&
 		(!hold || (inode->changing == inode->foreseen && inode->attr.nlink > 0));
@@ -189,7 +191,7 @@ static void send_lookup(struct task *task)
 	if (view.sole && !is_dots(task->name))
 		task->token = dircache_read_begin(fs->dirs, view.generation, task->parent_ino);
 	lookup.parent = task->parent_ino;
-	lookup.name = bytes_of(task->name, strlen(task->name));
+	lookup.name = fs_bytes_of(task->name, strlen(task->name));
 	request.op_case = CATENA__REQUEST__OP_LOOKUP;
 	request.lookup = &lookup;
 	meta_call(fs->meta, &request, looked_up, task);

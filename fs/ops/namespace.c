@@ -4,6 +4,8 @@
 #include <string.h>
 #include "fs/flush/flush.h"
 #include "fs/ops/ops.h"
+#include "fs/flush/opens.h"
+#include "fs/lease/early_answer.h"
 
 /* A task for a change of @name in @parent, which is held; NULL: answered already. */
 static struct task *begin(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -199,13 +201,13 @@ static void send_create(struct task *task, uint32_t mode, uint32_t rdev,
 	const struct fuse_ctx *ctx = fuse_req_ctx(task->req);
 
 	create.parent = task->parent_ino;
-	create.name = bytes_of(task->name, strlen(task->name));
+	create.name = fs_bytes_of(task->name, strlen(task->name));
 	create.mode = mode;
 	create.uid = ctx->uid;
 	create.gid = ctx->gid;
 	create.rdev = rdev;
 	if (task->text != NULL)
-		create.symlink = bytes_of(task->text, strlen(task->text));
+		create.symlink = fs_bytes_of(task->text, strlen(task->text));
 	create.exclusive = true;
 	request.op_case = CATENA__REQUEST__OP_CREATE;
 	request.create = &create;
@@ -373,7 +375,7 @@ static void link_now(struct task *task)
 
 	link.ino = task->inode->ino;
 	link.parent = task->parent_ino;
-	link.name = bytes_of(task->name, strlen(task->name));
+	link.name = fs_bytes_of(task->name, strlen(task->name));
 	request.op_case = CATENA__REQUEST__OP_LINK;
 	request.link = &link;
 	fs_change_begin(task->inode);

@@ -5,7 +5,6 @@
 #include "common/os/buf.h"
 #include "common/os/log.h"
 #include "fs/kernel/fuse_loop.h"
-#include "fs/mount/mount.h"
 
 #define BACKGROUND_MAX 128u
 
@@ -29,7 +28,7 @@ void fs_init(void *userdata, struct fuse_conn_info *conn)
 	conn->max_write = FRAME_PAYLOAD_MAX;
 	/* More than the kernel offers: it takes the lesser of this and of what the mount is set to,
 	 * which mount_begin() raises, maybe before the kernel has this answer. */
-	conn->max_readahead = MOUNT_READ_AHEAD_K << 10;
+	conn->max_readahead = OPS_READ_AHEAD_KIB << 10;
 	conn->max_background = BACKGROUND_MAX;
 	conn->congestion_threshold = BACKGROUND_MAX * 3 / 4;
 	conn->time_gran = 1;

@@ -2,6 +2,23 @@
 #ifndef CATENA_FS_OPS_OPS_H
 #define CATENA_FS_OPS_OPS_H
 #include "fs/inodes/fs.h"
+#include "fs/inodes/handle.h"
+#include "fs/inodes/inode_apply.h"
+#include "fs/inodes/inode_data.h"
+#include "fs/kernel/fuse_api.h"
+#include "fs/kernel/reply.h"
+#include "fs/kernel/task.h"
+
+/* The kernel reads ahead so much. */
+#define OPS_READ_AHEAD_KIB 2048u
+
+/* All handlers; the session's userdata is the struct fs. */
+extern const struct fuse_lowlevel_ops fs_operations;
+
+static inline struct handle *handle_of(const struct fuse_file_info *fi)
+{
+	return (struct handle *)(uintptr_t)fi->fh;
+}
 
 /* lookup.c */
 void fs_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
@@ -32,9 +49,6 @@ void fs_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
 void fs_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
 void fs_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
 	       const char *new_name, unsigned int flags);
-/* What the master says of @victim (NULL: unexpected) after a command that took a name of it. */
-void victim_changed(struct fs *fs, struct inode *victim, const Catena__Attr *message,
-		    uint64_t generation);
 /* dir.c */
 void fs_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void fs_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
@@ -50,13 +64,6 @@ void fs_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void fs_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
 /* A handle of task->inode that counts as open, in task->handle and task->fi. -ENOMEM. */
 int handle_open(struct task *task);
-/* Something that was not sent was lost with a session since it was opened: until it is closed
- * nothing more is written by it. */
-bool handle_lost(struct handle *handle);
-/* What went wrong in the background since a sync by this handle told it last; @syncs: this one
- * does. (Not a close: programs do not look at it, and a child's end is one of a parent's handle.)
- */
-int handle_error(struct handle *handle, bool syncs);
 /* While others append too, the kernel does not know where an append goes, and must not put it into
  * pages. (What can be read can be mapped as well, and needs them.) */
 void open_appends(struct task *task);

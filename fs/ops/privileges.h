@@ -9,11 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include "fs/inodes/fs.h"
-
-/* This thread is going to handle the kernel's @request of @size bytes, as it was read. */
-void privileges_request(const void *request, size_t size);
-/* Whether the bits go with that request. In its handler. */
-bool privileges_asked(void);
+#include "fs/kernel/task.h"
 
 /* Whether the file has such bits, as far as is known here. */
 bool privileges_lost(struct inode *inode);

@@ -6,6 +6,8 @@
 #include <string.h>
 #include "fs/flush/flush.h"
 #include "fs/ops/ops.h"
+#include "fs/flush/opens.h"
+#include "fs/lease/early_answer.h"
 
 /* ---- the victim ---- */
 
@@ -24,57 +26,6 @@ static void protect(struct fs *fs, struct inode *victim)
 		fs_register(fs, victim);
 	if (tell)
 		flush_attrs_now(fs, victim);
-}
-
-/* The last name is gone. What the master does not count as open for us is gone with it. */
-static void note_removed(struct inode *inode)
-{
-	pthread_mutex_lock(&inode->lock);
-	if (inode->attr.nlink == 0 && inode->registered == 0)
-		inode->removed = true;
-	pthread_mutex_unlock(&inode->lock);
-}
-
-/* Written, closed and gone before it came to the disks. */
-static void forget_closed(struct fs *fs, struct inode *victim)
-{
-	uint64_t file_id = 0;
-	uint32_t pool;
-
-	pthread_mutex_lock(&victim->lock);
-	if (victim->data == NULL && victim->opens == 0 && !victim->synced)
-		file_id = victim->attr.file_id;
-	pool = victim->attr.pool;
-	victim->synced = true;
-	pthread_mutex_unlock(&victim->lock);
-	if (file_id != 0)
-		fs_discard(fs, pool, file_id);
-}
-
-void victim_changed(struct fs *fs, struct inode *victim, const Catena__Attr *message,
-		    uint64_t generation)
-{
-	if (message == NULL)
-		return;
-	if (victim == NULL || victim->ino != message->ino) {
-		/* Not the one that was expected: nothing of it is in use while sole. */
-		struct inode *other = fs_inode_of(fs, message, generation);
-
-		if (other != NULL)
-			note_removed(other);
-		if (other != NULL && message->nlink == 0 && S_ISREG(message->mode))
-			forget_closed(fs, other);
-		if (other != NULL)
-			fs_unused(fs, other);
-		inode_put(fs->inodes, other);
-		return;
-	}
-	fs_apply(fs, victim, message, generation);
-	note_removed(victim);
-	if (message->nlink == 0 && S_ISDIR(message->mode))
-		dircache_drop(fs->dirs, victim->ino);
-	if (message->nlink == 0 && S_ISREG(message->mode))
-		forget_closed(fs, victim);
 }
 
 static void victim_begin(struct task *task)
@@ -137,7 +88,7 @@ static void find_victim(struct task *task, uint64_t parent, const char *name,
 	task->go = next;
 	task->generation = view.generation;
 	lookup.parent = parent;
-	lookup.name = bytes_of(name, strlen(name));
+	lookup.name = fs_bytes_of(name, strlen(name));
 	request.op_case = CATENA__REQUEST__OP_LOOKUP;
 	request.lookup = &lookup;
 	meta_call(fs->meta, &request, found_victim, task);
@@ -254,7 +205,7 @@ static void unlinked(void *user, int error, const Catena__Reply *reply)
 		change.ino = DIRCACHE_CHANGED;
 	dircache_change_end(fs->dirs, task->generation, &change, 1);
 	if (task_claim(task))
-		fuse_reply_err(task->req, error == 0 ? 0 : reply_error(error));
+		fuse_reply_err(task->req, error == 0 ? 0 : task_errno(error));
 	task_end(task);
 }
 
@@ -265,7 +216,7 @@ static void send_unlink(struct task *task)
 	struct dircache_change change = {.parent = task->parent_ino, .name = task->name};
 
 	unlink.parent = task->parent_ino;
-	unlink.name = bytes_of(task->name, strlen(task->name));
+	unlink.name = fs_bytes_of(task->name, strlen(task->name));
 	unlink.directory = task->flags != 0;
 	request.op_case = CATENA__REQUEST__OP_UNLINK;
 	request.unlink = &unlink;
@@ -363,16 +314,16 @@ static void renamed(void *user, int error, const Catena__Reply *reply)
 	fs_change_end(fs, task->new_parent, reply != NULL);
 	dircache_change_end(fs->dirs, task->generation, changes, 2);
 	if (task_claim(task))
-		fuse_reply_err(task->req, error == 0 ? 0 : reply_error(error));
+		fuse_reply_err(task->req, error == 0 ? 0 : task_errno(error));
 	task_end(task);
 }
 
 static void fill_rename(struct task *task, Catena__RenameReq *rename, Catena__Request *request)
 {
 	rename->parent = task->parent_ino;
-	rename->name = bytes_of(task->name, strlen(task->name));
+	rename->name = fs_bytes_of(task->name, strlen(task->name));
 	rename->new_parent = task->new_parent_ino;
-	rename->new_name = bytes_of(task->new_name, strlen(task->new_name));
+	rename->new_name = fs_bytes_of(task->new_name, strlen(task->new_name));
 	rename->flags = task->flags;
 	request->op_case = CATENA__REQUEST__OP_RENAME;
 	request->rename = rename;
@@ -445,7 +396,7 @@ static void publish(struct task *task)
 		return;
 	}
 	lookup.parent = parent;
-	lookup.name = bytes_of(name, strlen(name));
+	lookup.name = fs_bytes_of(name, strlen(name));
 	request.op_case = CATENA__REQUEST__OP_LOOKUP;
 	request.lookup = &lookup;
 	meta_call(fs->meta, &request, found_moved, task);

@@ -11,6 +11,8 @@
 #include "fs/ops/privileges.h"
 #include "fs/lease/lease_return.h"
 #include "fs/flush/tail_trim.h"
+#include "fs/kernel/root_wait.h"
+#include "fs/kernel/request_privileges.h"
 
 #define STATFS_BLOCK 4096u
 
@@ -20,7 +22,7 @@ static void fallocate_end(struct task *task, int error)
 {
 	inode_gate_leave(task->inode);
 	if (task_claim(task))
-		fuse_reply_err(task->req, error == 0 ? 0 : reply_error(error));
+		fuse_reply_err(task->req, error == 0 ? 0 : task_errno(error));
 	task_end(task);
 }
 
@@ -176,7 +178,7 @@ void fs_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t 
 	task->offset = (uint64_t)offset;
 	task->length = (uint64_t)length;
 	task->flags = (uint32_t)mode;
-	if (privileges_asked() && privileges_lost(task->inode))
+	if (request_privileges_drop() && privileges_lost(task->inode))
 		privileges_clear(task, allowed);
 	else
 		allowed(task, 0);
@@ -192,7 +194,7 @@ static void sought(void *user, int error, uint64_t result)
 		error = -ENXIO; /* only holes from there on */
 	if (task_claim(task)) {
 		if (error != 0)
-			fuse_reply_err(task->req, reply_error(error));
+			fuse_reply_err(task->req, task_errno(error));
 		else
 			fuse_reply_lseek(task->req, (off_t)result);
 	}
@@ -253,7 +255,6 @@ void fs_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct f
 static void got_statfs(void *user, int error, const Catena__Reply *reply)
 {
 	struct task *task = user;
-	struct root_wait *wait = &task->fs->root_wait;
 	struct statvfs st;
 
 	root_wait_end(task);
@@ -271,9 +272,7 @@ static void got_statfs(void *user, int error, const Catena__Reply *reply)
 	st.f_ffree = st.f_favail = UINT32_MAX;
 	st.f_files = reply->statfs->inodes + st.f_ffree;
 	st.f_namemax = NAME_BYTES_MAX;
-	pthread_mutex_lock(&wait->lock);
-	wait->space = st;
-	pthread_mutex_unlock(&wait->lock);
+	root_wait_set_space(task->fs, &st);
 	if (task_claim(task))
 		fuse_reply_statfs(task->req, &st);
 	task_end(task);
@@ -281,7 +280,7 @@ static void got_statfs(void *user, int error, const Catena__Reply *reply)
 
 static void answer_known_space(struct task *task)
 {
-	fuse_reply_statfs(task->req, &task->fs->root_wait.space);
+	fuse_reply_statfs(task->req, root_wait_space(task->fs));
 }
 
 void fs_statfs(fuse_req_t req, fuse_ino_t ino)

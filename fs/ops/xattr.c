@@ -67,8 +67,8 @@ static void send_xattr(struct task *task, uint32_t op, const char *value, size_t
 	Catena__Request request = CATENA__REQUEST__INIT;
 
 	xattr.ino = task->inode->ino;
-	xattr.name = bytes_of(task->name, strlen(task->name));
-	xattr.value = bytes_of(value, size);
+	xattr.name = fs_bytes_of(task->name, strlen(task->name));
+	xattr.value = fs_bytes_of(value, size);
 	xattr.op = op;
 	xattr.flags = (uint32_t)flags;
 	request.op_case = CATENA__REQUEST__OP_XATTR;

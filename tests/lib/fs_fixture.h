@@ -25,6 +25,11 @@
 #include "tests/lib/fs_data_fixture.h"
 #include "tests/lib/fs_events.h"
 #include "tests/lib/fs_master_fixture.h"
+#include "fs/mount/filesystem.h"
+#include "fs/lease/leave.h"
+#include "fs/kernel/root_wait.h"
+#include "fs/kernel/page_drops.h"
+#include "fs/lease/early_answer.h"
 
 #define SESSION 7u
 

@@ -48,7 +48,7 @@ static int64_t master_has(uint64_t dir, const char *name)
 	int64_t result;
 
 	lookup.parent = dir;
-	lookup.name = bytes_of(name, strlen(name));
+	lookup.name = fs_bytes_of(name, strlen(name));
 	request.op_case = CATENA__REQUEST__OP_LOOKUP;
 	request.lookup = &lookup;
 	request.id = 1;

@@ -418,7 +418,7 @@ static void test_what_another_mount_has_made_may_be_lost(void **state)
 static int leave(uint64_t timeout_ns, uint64_t *took_ns)
 {
 	uint64_t began_ns = clock_monotonic_ns();
-	int rc = fs_leave(fs, timeout_ns);
+	int rc = leave_write_back(fs, timeout_ns);
 
 	*took_ns = clock_monotonic_ns() - began_ns;
 	return rc;
@@ -435,7 +435,7 @@ static void test_who_leaves_does_not_wait_for_a_lost_masters_word(void **state)
 	master.hold = true;
 	master.unreachable = true;
 	assert_int_equal(leave(30 * NS_PER_SEC, &took_ns), -EHOSTDOWN);
-	assert_in_range(took_ns, FS_LEAVE_NS, FS_LEAVE_NS + 5 * NS_PER_SEC);
+	assert_in_range(took_ns, LEAVE_AWAY_NS, LEAVE_AWAY_NS + 5 * NS_PER_SEC);
 	/* That it was read is nothing to wait for either. */
 	pthread_mutex_lock(&inode->lock);
 	inode->local_atime = clock_realtime_ns();
@@ -446,7 +446,7 @@ static void test_who_leaves_does_not_wait_for_a_lost_masters_word(void **state)
 		flush_list_add(fs, inode);
 	inode_put(fs->inodes, inode);
 	assert_int_equal(leave(30 * NS_PER_SEC, &took_ns), -EHOSTDOWN);
-	assert_in_range(took_ns, FS_LEAVE_NS, FS_LEAVE_NS + 5 * NS_PER_SEC);
+	assert_in_range(took_ns, LEAVE_AWAY_NS, LEAVE_AWAY_NS + 5 * NS_PER_SEC);
 	release_replies(false);
 	do_close(file, &fi);
 }
@@ -462,12 +462,12 @@ static void test_who_leaves_waits_for_the_master_with_what_only_we_have(void **s
 	master.hold = true;
 	fs_mknod(fresh(), dir, "answered early", S_IFREG | 0600, 0);
 	assert_int_equal(last.answers, 1);
-	assert_int_equal(leave(FS_LEAVE_NS + NS_PER_SEC, &took_ns), -ETIMEDOUT);
+	assert_int_equal(leave(LEAVE_AWAY_NS + NS_PER_SEC, &took_ns), -ETIMEDOUT);
 	release_replies(false);
 	master.hold = true;
 	do_write(file, &fi, "hello", 0);
-	assert_int_equal(leave(FS_LEAVE_NS + NS_PER_SEC, &took_ns), -ETIMEDOUT);
-	assert_true(took_ns >= FS_LEAVE_NS + NS_PER_SEC);
+	assert_int_equal(leave(LEAVE_AWAY_NS + NS_PER_SEC, &took_ns), -ETIMEDOUT);
+	assert_true(took_ns >= LEAVE_AWAY_NS + NS_PER_SEC);
 	release_replies(false);
 	assert_int_equal(leave(NS_PER_SEC, &took_ns), 0);
 	do_close(file, &fi);
@@ -480,7 +480,7 @@ static void test_who_leaves_waits_for_a_master_that_is_there(void **state)
 
 	do_mkdir(1, "dir");
 	master.hold = true;
-	assert_int_equal(leave(FS_LEAVE_NS + NS_PER_SEC, &took_ns), -ETIMEDOUT);
+	assert_int_equal(leave(LEAVE_AWAY_NS + NS_PER_SEC, &took_ns), -ETIMEDOUT);
 	release_replies(false);
 	assert_int_equal(leave(NS_PER_SEC, &took_ns), 0);
 }

@@ -22,7 +22,7 @@ static int other_removes(const char *name, bool directory)
 	Catena__Request request = CATENA__REQUEST__INIT;
 
 	unlink.parent = 1;
-	unlink.name = bytes_of(name, strlen(name));
+	unlink.name = fs_bytes_of(name, strlen(name));
 	unlink.directory = directory;
 	request.op_case = CATENA__REQUEST__OP_UNLINK;
 	request.unlink = &unlink;
@@ -37,13 +37,13 @@ static void other_replaces(const char *name)
 	Catena__Request request = CATENA__REQUEST__INIT;
 
 	create.parent = rename.parent = rename.new_parent = 1;
-	create.name = rename.name = bytes_of("new", 3);
+	create.name = rename.name = fs_bytes_of("new", 3);
 	create.mode = S_IFREG | 0644;
 	create.exclusive = true;
 	request.op_case = CATENA__REQUEST__OP_CREATE;
 	request.create = &create;
 	assert_int_equal(other_session(OTHER, &request), 0);
-	rename.new_name = bytes_of(name, strlen(name));
+	rename.new_name = fs_bytes_of(name, strlen(name));
 	request.op_case = CATENA__REQUEST__OP_RENAME;
 	request.rename = &rename;
 	assert_int_equal(other_session(OTHER, &request), 0);

@@ -207,7 +207,7 @@ static void test_times_of_a_file_removed_elsewhere_are_no_loss(void **state)
 	assert_int_equal(inode->dirty, INODE_DIRTY_ATIME);
 	state_apply_session_open(master.state, ++master.index, 8, 1, "other:/mnt", "c2");
 	unlink.parent = 1;
-	unlink.name = bytes_of("file", 4);
+	unlink.name = fs_bytes_of("file", 4);
 	request.op_case = CATENA__REQUEST__OP_UNLINK;
 	request.unlink = &unlink;
 	assert_int_equal(other_session(8, &request), 0);

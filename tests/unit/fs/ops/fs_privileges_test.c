@@ -9,8 +9,8 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <linux/fuse.h>
-#include "fs/ops/privileges.h"
 #include "tests/lib/fs_fixture.h"
+#include "fs/kernel/request_privileges.h"
 
 /* ---- what the kernel says ---- */
 
@@ -28,8 +28,8 @@ static void *begin(uint32_t opcode)
 
 static bool asks(size_t argument_size)
 {
-	privileges_request(&request, sizeof(request.in) + argument_size);
-	return privileges_asked();
+	request_privileges_note(&request, sizeof(request.in) + argument_size);
+	return request_privileges_drop();
 }
 
 static void kernel_writes(bool kills)
@@ -69,8 +69,8 @@ static void test_the_kernels_requests_are_understood(void **state)
 	assert_true(asks(sizeof(struct fuse_fallocate_in)));
 	request.in.opcode = FUSE_READ;
 	assert_false(asks(sizeof(struct fuse_read_in)));
-	privileges_request(&request, sizeof(request.in) - 1);
-	assert_false(privileges_asked());
+	request_privileges_note(&request, sizeof(request.in) - 1);
+	assert_false(request_privileges_drop());
 }
 
 /* ---- what is done ---- */
@@ -85,7 +85,7 @@ static void change_mode(uint64_t ino, mode_t mode)
 {
 	struct stat st = {.st_mode = mode};
 
-	privileges_request(NULL, 0);
+	request_privileges_note(NULL, 0);
 	fs_setattr(fresh(), ino, &st, FUSE_SET_ATTR_MODE, NULL);
 	assert_int_equal(last.error, 0);
 	forget_events();
@@ -100,7 +100,7 @@ static uint64_t new_file(struct fuse_file_info *fi)
 
 static int teardown(void **state)
 {
-	privileges_request(NULL, 0);
+	request_privileges_note(NULL, 0);
 	return fixture_teardown(state);
 }
 

@@ -1,0 +1,22 @@
+/* filesystem.h - the mounted filesystem made of its parts, and what the session tells it.
+ *
+ * All floors come together here: struct fs is made from below to above and freed from above to
+ * below, and each event of the session goes to the parts that it concerns. */
+#ifndef CATENA_FS_MOUNT_FILESYSTEM_H
+#define CATENA_FS_MOUNT_FILESYSTEM_H
+#include <stdbool.h>
+#include <stddef.h>
+#include "fs/inodes/fs.h"
+
+struct fs_settings {
+	struct data_options data;
+	enum atime_mode atime;
+	bool atime_directories;
+};
+/* Without a master yet: fs->meta is the caller's to set, and to close before fs_destroy(). Errors:
+ * -errno, with a line in @error. */
+int fs_create(const struct fs_settings *settings, struct fs **out, char *error, size_t error_size);
+void fs_destroy(struct fs *fs); /* NULL is allowed */
+/* What the session calls; the user of all of them is the fs. */
+extern const struct meta_callbacks fs_meta_callbacks;
+#endif
