@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <string.h>
 #include "common/base/duration.h"
-#include "fs/chains/internal.h"
+#include "fs/chains/route.h"
 
 /* A member is preferred for its chunks, so that each member's memory holds other ones, until it has
  * so many more requests under way than another. */

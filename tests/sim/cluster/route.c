@@ -1,7 +1,7 @@
 /* route.c - see route.h. */
 #include "tests/sim/cluster/route.h"
 #include <string.h>
-#include "fs/chains/internal.h"
+#include "fs/chains/route.h"
 
 struct user {
 	int (*load)(void *user, uint64_t server_id);
