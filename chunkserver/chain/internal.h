@@ -8,9 +8,9 @@
  */
 #ifndef CATENA_CHUNKSERVER_CHAIN_INTERNAL_H
 #define CATENA_CHUNKSERVER_CHAIN_INTERNAL_H
-#include <utlist.h>
 #include "chunkserver/base/chain_faults.h"
 #include "chunkserver/chain/chain.h"
+#include "common/base/list.h"
 #include "common/base/table.h"
 
 enum request_state {

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include <utlist.h>
+#include "common/base/list.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
 

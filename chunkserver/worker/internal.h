@@ -7,12 +7,12 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <uthash.h>
-#include <utlist.h>
 #include "chunkserver/chain/chain.h"
 #include "chunkserver/worker/client_connections.h"
 #include "chunkserver/worker/target_entry.h"
 #include "chunkserver/worker/worker.h"
 #include "common/base/duration.h"
+#include "common/base/list.h"
 
 #define PEER_REQUESTS_MAX 256u        /* of one client connection, before it is paused */
 #define PEER_BYTES_MAX    (64u << 20) /* likewise, payloads */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <grpc/support/time.h>
 #include <string.h>
+#include "common/base/list.h"
 #include "common/os/clock.h"
 #include "common/os/cond.h"
 #include "common/os/log.h"
@@ -117,22 +118,13 @@ void rpc_endpoint_cancel_streams(struct rpc_endpoint *endpoint, int cancel_error
 void rpc_unary_link(struct rpc_endpoint *endpoint, struct rpc_unary *unary)
 {
 	pthread_mutex_lock(&endpoint->lock);
-	unary->prev = NULL;
-	unary->next = endpoint->unaries;
-	if (unary->next != NULL)
-		unary->next->prev = unary;
-	endpoint->unaries = unary;
+	DL_PREPEND(endpoint->unaries, unary);
 	pthread_mutex_unlock(&endpoint->lock);
 }
 
 void rpc_unary_unlink_locked(struct rpc_endpoint *endpoint, struct rpc_unary *unary)
 {
-	if (unary->prev != NULL)
-		unary->prev->next = unary->next;
-	else
-		endpoint->unaries = unary->next;
-	if (unary->next != NULL)
-		unary->next->prev = unary->prev;
+	DL_DELETE(endpoint->unaries, unary);
 }
 
 void rpc_unary_unlink(struct rpc_endpoint *endpoint, struct rpc_unary *unary)

@@ -9,6 +9,7 @@
 #include <grpc/slice.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/list.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "common/rpc/rpc_internal.h"
@@ -23,12 +24,7 @@ static void unlink_stream(struct rpc_stream *s)
 	struct rpc_endpoint *endpoint = s->endpoint;
 
 	pthread_mutex_lock(&endpoint->lock);
-	if (s->prev != NULL)
-		s->prev->next = s->next;
-	else
-		endpoint->streams = s->next;
-	if (s->next != NULL)
-		s->next->prev = s->prev;
+	DL_DELETE(endpoint->streams, s);
 	pthread_mutex_unlock(&endpoint->lock);
 }
 
@@ -481,10 +477,7 @@ void rpc_stream_start(struct rpc_stream *s, uint64_t connect_timeout_ns)
 	pthread_mutex_unlock(&s->lock);
 
 	pthread_mutex_lock(&endpoint->lock);
-	s->next = endpoint->streams;
-	if (s->next != NULL)
-		s->next->prev = s;
-	endpoint->streams = s;
+	DL_PREPEND(endpoint->streams, s);
 	pthread_mutex_unlock(&endpoint->lock);
 
 	if (s->server)

@@ -6,7 +6,7 @@
  * about: it is never sent under another session's id. */
 #include <stdlib.h>
 #include <string.h>
-#include <utlist.h>
+#include "common/base/list.h"
 #include "fs/chains/internal.h"
 
 static struct chains_request **bucket_of(struct chains_client *client, const struct chunk_key *key)

@@ -2,6 +2,7 @@
  * answer says that it is worth it. */
 #include <errno.h>
 #include <string.h>
+#include "common/base/list.h"
 #include "common/os/clock.h"
 #include "fs/chains/internal.h"
 
@@ -76,14 +77,7 @@ static void park(struct chains_progress *progress, struct chains_request *reques
 
 static void unpark(struct chains_progress *progress, struct chains_request *request)
 {
-	if (request->park_prev != NULL)
-		request->park_prev->park_next = request->park_next;
-	else
-		progress->parked = request->park_next;
-	if (request->park_next != NULL)
-		request->park_next->park_prev = request->park_prev;
-	else
-		progress->parked_last = request->park_prev;
+	DL_DELETE2(progress->parked, request, park_prev, park_next);
 	request->parked = false;
 	atomic_fetch_sub_explicit(&progress->parked_count, 1, memory_order_relaxed);
 }

@@ -2,6 +2,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include "common/base/list.h"
 #include "common/os/clock.h"
 #include "fs/data/data_internal.h"
 
@@ -70,13 +71,7 @@ static void cache_add(struct data *data, struct file_fetch *fetch)
 
 	pthread_mutex_lock(&data->cache_lock);
 	first = data->cache_oldest == NULL;
-	fetch->cache_prev = data->cache_newest;
-	fetch->cache_next = NULL;
-	if (data->cache_newest != NULL)
-		data->cache_newest->cache_next = fetch;
-	else
-		data->cache_oldest = fetch;
-	data->cache_newest = fetch;
+	DL_APPEND2(data->cache_oldest, fetch, cache_prev, cache_next);
 	pthread_mutex_unlock(&data->cache_lock);
 	if (first)
 		chains_client_wake(data->chain, fetch->done_ns + DATA_CACHE_NS);
@@ -85,14 +80,7 @@ static void cache_add(struct data *data, struct file_fetch *fetch)
 static void cache_remove(struct data *data, struct file_fetch *fetch)
 {
 	pthread_mutex_lock(&data->cache_lock);
-	if (fetch->cache_prev != NULL)
-		fetch->cache_prev->cache_next = fetch->cache_next;
-	else
-		data->cache_oldest = fetch->cache_next;
-	if (fetch->cache_next != NULL)
-		fetch->cache_next->cache_prev = fetch->cache_prev;
-	else
-		data->cache_newest = fetch->cache_prev;
+	DL_DELETE2(data->cache_oldest, fetch, cache_prev, cache_next);
 	pthread_mutex_unlock(&data->cache_lock);
 }
 
@@ -153,21 +141,12 @@ void data_fetch_list(struct data_file *file, struct file_fetch *fetch)
 {
 	atomic_fetch_add_explicit(&fetch->refs, 1, memory_order_relaxed);
 	fetch->listed = true;
-	fetch->prev = NULL;
-	fetch->next = file->fetches;
-	if (file->fetches != NULL)
-		file->fetches->prev = fetch;
-	file->fetches = fetch;
+	DL_PREPEND(file->fetches, fetch);
 }
 
 void data_fetch_unlist(struct data_file *file, struct file_fetch *fetch)
 {
-	if (fetch->prev != NULL)
-		fetch->prev->next = fetch->next;
-	else
-		file->fetches = fetch->next;
-	if (fetch->next != NULL)
-		fetch->next->prev = fetch->prev;
+	DL_DELETE(file->fetches, fetch);
 	fetch->listed = false;
 	if (fetch->done)
 		cache_remove(file->data, fetch);

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/list.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "fs/data/data_internal.h"
@@ -142,16 +143,7 @@ out:
 
 static void linger_remove(struct data *data, struct data_file *file)
 {
-	if (file->linger_prev != NULL)
-		file->linger_prev->linger_next = file->linger_next;
-	else
-		data->linger_first = file->linger_next;
-	if (file->linger_next != NULL)
-		file->linger_next->linger_prev = file->linger_prev;
-	else
-		data->linger_last = file->linger_prev;
-	file->linger_prev = NULL;
-	file->linger_next = NULL;
+	DL_DELETE2(data->linger_first, file, linger_prev, linger_next);
 	file->lingering = false;
 	data->linger_count--;
 }
@@ -160,13 +152,7 @@ static void linger_add(struct data *data, struct data_file *file)
 {
 	file->lingering = true;
 	file->linger_ns = chains_client_now(data->chain) + DATA_LINGER_NS;
-	file->linger_prev = data->linger_last;
-	file->linger_next = NULL;
-	if (data->linger_last != NULL)
-		data->linger_last->linger_next = file;
-	else
-		data->linger_first = file;
-	data->linger_last = file;
+	DL_APPEND2(data->linger_first, file, linger_prev, linger_next);
 	data->linger_count++;
 	chains_client_wake(data->chain, file->linger_ns);
 }

@@ -138,7 +138,7 @@ struct data {
 	pthread_mutex_t files_lock;
 	struct data_file **table;
 	size_t table_size, file_count;
-	struct data_file *linger_first, *linger_last;
+	struct data_file *linger_first;
 	size_t linger_count;
 
 	pthread_mutex_t memory_lock;
@@ -163,7 +163,7 @@ struct data {
 	struct data_file *dirty_first, **dirty_end;
 
 	pthread_mutex_t cache_lock;
-	struct file_fetch *cache_oldest, *cache_newest;
+	struct file_fetch *cache_oldest;
 	_Atomic size_t read_used; /* fetched, or being fetched */
 
 	_Atomic uint64_t stat_writes, stat_write_bytes, stat_updates, stat_update_bytes;

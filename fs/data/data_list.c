@@ -5,6 +5,7 @@
 #include <string.h>
 #include "common/base/bitmap.h"
 #include "common/base/bytes.h"
+#include "common/base/list.h"
 #include "fs/data/data_internal.h"
 
 #define ASKED_AT_ONCE 16u
@@ -153,12 +154,7 @@ static void listing_end(struct file_listing *listing)
 
 	if (listing->deadline_ns != 0) {
 		pthread_mutex_lock(&data->listings_lock);
-		if (listing->prev != NULL)
-			listing->prev->next = listing->next;
-		else
-			data->listings = listing->next;
-		if (listing->next != NULL)
-			listing->next->prev = listing->prev;
+		DL_DELETE(data->listings, listing);
 		pthread_mutex_unlock(&data->listings_lock);
 	}
 	if (listing->error == 0 && listing->count > 0)
@@ -231,10 +227,7 @@ static void keep_deadline(struct file_listing *listing, uint64_t patience_ns)
 
 	listing->deadline_ns = chains_client_now(data->chain) + patience_ns;
 	pthread_mutex_lock(&data->listings_lock);
-	listing->next = data->listings;
-	if (listing->next != NULL)
-		listing->next->prev = listing;
-	data->listings = listing;
+	DL_PREPEND(data->listings, listing);
 	pthread_mutex_unlock(&data->listings_lock);
 	chains_client_wake(data->chain, listing->deadline_ns);
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/list.h"
 #include "common/cluster/chunk.h"
 #include "fs/data/writeback_internal.h"
 
@@ -308,11 +309,7 @@ void wb_dirty_insert(struct writeback *wb, struct wb_chunk *chunk, size_t at, st
 	wb->dirty_total++;
 	if (chunk->dirty_count++ > 0)
 		return;
-	chunk->prev = NULL;
-	chunk->next = wb->dirty;
-	if (wb->dirty != NULL)
-		wb->dirty->prev = chunk;
-	wb->dirty = chunk;
+	DL_PREPEND(wb->dirty, chunk);
 }
 
 /* They are the caller's then. */
@@ -329,14 +326,7 @@ void wb_dirty_take(struct writeback *wb, struct wb_chunk *chunk, size_t at, size
 		(chunk->dirty_count - at) * sizeof(struct wb_extent *));
 	if (chunk->dirty_count > 0)
 		return;
-	if (chunk->prev != NULL)
-		chunk->prev->next = chunk->next;
-	else
-		wb->dirty = chunk->next;
-	if (chunk->next != NULL)
-		chunk->next->prev = chunk->prev;
-	chunk->prev = NULL;
-	chunk->next = NULL;
+	DL_DELETE(wb->dirty, chunk);
 }
 
 void wb_dirty_ready(struct wb_extent *e)

@@ -1,12 +1,18 @@
 /* writeback_group.c - who waits for what: groups of dirty extents in the order of acceptance. */
 #include <errno.h>
 #include <stdlib.h>
+#include "common/base/list.h"
 #include "fs/data/writeback_internal.h"
+
+static struct wb_group *newest(const struct writeback *wb)
+{
+	return wb->oldest == NULL ? NULL : wb->oldest->prev;
+}
 
 /* The newest open group, or a new one; a write with a wait of its own gets one for itself. */
 int wb_group_open(struct writeback *wb, bool through, struct wb_group **out)
 {
-	struct wb_group *group = wb->newest;
+	struct wb_group *group = newest(wb);
 
 	if (!through && group != NULL && !group->closed) {
 		*out = group;
@@ -15,17 +21,12 @@ int wb_group_open(struct writeback *wb, bool through, struct wb_group **out)
 	group = calloc(1, sizeof(*group));
 	if (group == NULL)
 		return -ENOMEM;
-	if (wb->newest != NULL)
-		wb->newest->closed = true;
+	if (wb->oldest != NULL)
+		newest(wb)->closed = true;
 	group->sequence = ++wb->group_sequence;
 	group->through = through;
 	group->closed = through;
-	group->prev = wb->newest;
-	if (wb->newest != NULL)
-		wb->newest->next = group;
-	else
-		wb->oldest = group;
-	wb->newest = group;
+	DL_APPEND(wb->oldest, group);
 	/* It may stay empty: everything may go to older groups. */
 	wb->unsettled = true;
 	*out = group;
@@ -96,14 +97,7 @@ static void fire_waits(struct writeback *wb, struct wb_group *group, bool prefix
 
 static void group_free(struct writeback *wb, struct wb_group *group)
 {
-	if (group->prev != NULL)
-		group->prev->next = group->next;
-	else
-		wb->oldest = group->next;
-	if (group->next != NULL)
-		group->next->prev = group->prev;
-	else
-		wb->newest = group->prev;
+	DL_DELETE(wb->oldest, group);
 	free(group);
 }
 
@@ -130,7 +124,7 @@ void wb_group_settle(struct writeback *wb)
 
 int writeback_wait(struct writeback *wb, struct wb_wait *wait)
 {
-	struct wb_group *group = wb->newest;
+	struct wb_group *group = newest(wb);
 	int rc;
 
 	wait->next = NULL;

@@ -46,7 +46,7 @@ struct writeback {
 	struct wb_chunk **table;
 	size_t table_size, chunk_count;
 	struct wb_chunk *dirty; /* list; writeback_next() begins at its head */
-	struct wb_group *oldest, *newest;
+	struct wb_group *oldest;
 	uint64_t group_sequence;
 	struct wb_hole *holes; /* in order of their beginning */
 	struct wb_wait *fired, **fired_end;

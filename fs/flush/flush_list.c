@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/list.h"
 #include "common/os/clock.h"
 #include "common/os/cond.h"
 #include "common/os/log.h"
@@ -14,13 +15,13 @@ static struct log_rate noise;
 
 struct flush_list {
 	pthread_mutex_t lock;
-	pthread_cond_t ended;       /* a flush of the background or of flush_everything() */
-	struct inode *first, *last; /* each with a reference */
+	pthread_cond_t ended; /* a flush of the background or of flush_everything() */
+	struct inode *first;  /* each with a reference */
 	uint32_t count;
 	/* In the background. Those that take long do not count: they wait for a chain that does not
 	 * answer, and others need not. */
 	uint32_t under_way;
-	struct background *oldest, *newest; /* those that count */
+	struct background *oldest; /* those that count */
 };
 
 int flush_list_create(struct flush_list **out)
@@ -79,13 +80,7 @@ void flush_list_add(struct fs *fs, struct inode *inode)
 
 	inode_ref(fs->inodes, inode);
 	pthread_mutex_lock(&list->lock);
-	inode->listed_prev = list->last;
-	inode->listed_next = NULL;
-	if (list->last != NULL)
-		list->last->listed_next = inode;
-	else
-		list->first = inode;
-	list->last = inode;
+	DL_APPEND2(list->first, inode, listed_prev, listed_next);
 	wake = list->count++ == 0;
 	pthread_mutex_unlock(&list->lock);
 	if (wake)
@@ -97,15 +92,7 @@ static void take_out(struct fs *fs, struct inode *inode)
 	struct flush_list *list = fs->flush_list;
 
 	pthread_mutex_lock(&list->lock);
-	if (inode->listed_prev != NULL)
-		inode->listed_prev->listed_next = inode->listed_next;
-	else
-		list->first = inode->listed_next;
-	if (inode->listed_next != NULL)
-		inode->listed_next->listed_prev = inode->listed_prev;
-	else
-		list->last = inode->listed_prev;
-	inode->listed_prev = inode->listed_next = NULL;
+	DL_DELETE2(list->first, inode, listed_prev, listed_next);
 	list->count--;
 	pthread_mutex_unlock(&list->lock);
 	fs_unused(fs, inode);
@@ -156,12 +143,7 @@ struct background {
 static void count_begin(struct flush_list *list, struct background *b)
 {
 	b->counts = true;
-	b->prev = list->newest;
-	if (list->newest != NULL)
-		list->newest->next = b;
-	else
-		list->oldest = b;
-	list->newest = b;
+	DL_APPEND(list->oldest, b);
 	list->under_way++;
 }
 
@@ -169,14 +151,7 @@ static void count_end(struct flush_list *list, struct background *b)
 {
 	if (!b->counts)
 		return;
-	if (b->prev != NULL)
-		b->prev->next = b->next;
-	else
-		list->oldest = b->next;
-	if (b->next != NULL)
-		b->next->prev = b->prev;
-	else
-		list->newest = b->prev;
+	DL_DELETE(list->oldest, b);
 	b->counts = false;
 	list->under_way--;
 }

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/list.h"
 #include "common/cluster/namespace_rules.h"
 
 struct directory;
@@ -43,8 +44,8 @@ struct dircache {
 	struct entry **entries;
 	uint32_t dir_mask, entry_mask;
 	uint32_t dir_count, entry_count, limit;
-	struct entry *oldest_entry, *newest_entry;
-	struct directory *oldest_dir, *newest_dir;
+	struct entry *oldest_entry;
+	struct directory *oldest_dir;
 	uint64_t next_token;
 };
 
@@ -93,25 +94,12 @@ static uint32_t entry_hash(uint64_t parent, const char *name, size_t size)
 
 static void entry_unlink_lru(struct dircache *cache, struct entry *e)
 {
-	if (e->lru_prev != NULL)
-		e->lru_prev->lru_next = e->lru_next;
-	else
-		cache->oldest_entry = e->lru_next;
-	if (e->lru_next != NULL)
-		e->lru_next->lru_prev = e->lru_prev;
-	else
-		cache->newest_entry = e->lru_prev;
+	DL_DELETE2(cache->oldest_entry, e, lru_prev, lru_next);
 }
 
 static void entry_append_lru(struct dircache *cache, struct entry *e)
 {
-	e->lru_prev = cache->newest_entry;
-	e->lru_next = NULL;
-	if (cache->newest_entry != NULL)
-		cache->newest_entry->lru_next = e;
-	else
-		cache->oldest_entry = e;
-	cache->newest_entry = e;
+	DL_APPEND2(cache->oldest_entry, e, lru_prev, lru_next);
 }
 
 static struct entry *entry_find(struct dircache *cache, const struct directory *dir, uint32_t hash,
@@ -133,12 +121,7 @@ static void entry_remove(struct dircache *cache, struct entry *e)
 		link = &(*link)->hash_next;
 	*link = e->hash_next;
 	entry_unlink_lru(cache, e);
-	if (e->dir_prev != NULL)
-		e->dir_prev->dir_next = e->dir_next;
-	else
-		e->dir->entries = e->dir_next;
-	if (e->dir_next != NULL)
-		e->dir_next->dir_prev = e->dir_prev;
+	DL_DELETE2(e->dir->entries, e, dir_prev, dir_next);
 	cache->entry_count--;
 	free(e);
 }
@@ -152,25 +135,12 @@ static struct directory **dir_bucket(struct dircache *cache, uint64_t ino)
 
 static void dir_unlink_lru(struct dircache *cache, struct directory *dir)
 {
-	if (dir->lru_prev != NULL)
-		dir->lru_prev->lru_next = dir->lru_next;
-	else
-		cache->oldest_dir = dir->lru_next;
-	if (dir->lru_next != NULL)
-		dir->lru_next->lru_prev = dir->lru_prev;
-	else
-		cache->newest_dir = dir->lru_prev;
+	DL_DELETE2(cache->oldest_dir, dir, lru_prev, lru_next);
 }
 
 static void dir_append_lru(struct dircache *cache, struct directory *dir)
 {
-	dir->lru_prev = cache->newest_dir;
-	dir->lru_next = NULL;
-	if (cache->newest_dir != NULL)
-		cache->newest_dir->lru_next = dir;
-	else
-		cache->oldest_dir = dir;
-	cache->newest_dir = dir;
+	DL_APPEND2(cache->oldest_dir, dir, lru_prev, lru_next);
 }
 
 static void dir_forget(struct dircache *cache, struct directory *dir)
@@ -297,11 +267,7 @@ static void put_entry(struct dircache *cache, struct directory *dir, const char 
 	bucket = &cache->entries[hash & cache->entry_mask];
 	e->hash_next = *bucket;
 	*bucket = e;
-	e->dir_prev = NULL;
-	e->dir_next = dir->entries;
-	if (dir->entries != NULL)
-		dir->entries->dir_prev = e;
-	dir->entries = e;
+	DL_PREPEND2(dir->entries, e, dir_prev, dir_next);
 	entry_append_lru(cache, e);
 	cache->entry_count++;
 	shrink_entries(cache);
@@ -590,11 +556,17 @@ uint32_t dircache_count(struct dircache *cache)
 
 static const struct entry *entry_of(const struct dircache *cache, uint64_t ino)
 {
-	const struct entry *e = cache->newest_entry;
+	const struct entry *oldest = cache->oldest_entry, *e = oldest;
 
-	while (e != NULL && e->ino != ino)
+	if (oldest == NULL)
+		return NULL;
+	/* From the newest on: that is before the oldest. */
+	do {
 		e = e->lru_prev;
-	return e;
+		if (e->ino == ino)
+			return e;
+	} while (e != oldest);
+	return NULL;
 }
 
 void dircache_path(struct dircache *cache, uint64_t ino, char *out, size_t size)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/list.h"
 
 struct inode_table {
 	pthread_mutex_t lock;
@@ -10,7 +11,7 @@ struct inode_table {
 	uint32_t bucket_mask;
 	uint32_t count, limit;
 	/* Those without references, the longest unused first. */
-	struct inode *lru_first, *lru_last;
+	struct inode *lru_first;
 };
 
 int inode_table_create(uint32_t limit, struct inode_table **out)
@@ -67,26 +68,12 @@ static struct inode **bucket_of(struct inode_table *table, uint64_t ino)
 
 static void lru_remove(struct inode_table *table, struct inode *inode)
 {
-	if (inode->lru_prev != NULL)
-		inode->lru_prev->lru_next = inode->lru_next;
-	else
-		table->lru_first = inode->lru_next;
-	if (inode->lru_next != NULL)
-		inode->lru_next->lru_prev = inode->lru_prev;
-	else
-		table->lru_last = inode->lru_prev;
-	inode->lru_prev = inode->lru_next = NULL;
+	DL_DELETE2(table->lru_first, inode, lru_prev, lru_next);
 }
 
 static void lru_append(struct inode_table *table, struct inode *inode)
 {
-	inode->lru_prev = table->lru_last;
-	inode->lru_next = NULL;
-	if (table->lru_last != NULL)
-		table->lru_last->lru_next = inode;
-	else
-		table->lru_first = inode;
-	table->lru_last = inode;
+	DL_APPEND2(table->lru_first, inode, lru_prev, lru_next);
 }
 
 static struct inode *lookup(struct inode_table *table, uint64_t ino)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include "common/base/list.h"
 #include "common/os/clock.h"
 #include "fs/inodes/fs.h"
 #include "fs/kernel/task.h"
@@ -43,11 +44,7 @@ void root_wait_begin(struct task *task, void (*known)(struct task *task))
 	task->root_since_ns = clock_monotonic_ns();
 	task->root_known = known;
 	pthread_mutex_lock(&wait->lock);
-	task->root_prev = NULL;
-	task->root_next = wait->first;
-	if (wait->first != NULL)
-		wait->first->root_prev = task;
-	wait->first = task;
+	DL_PREPEND2(wait->first, task, root_prev, root_next);
 	wake = !wait->watched;
 	wait->watched = true;
 	pthread_mutex_unlock(&wait->lock);
@@ -60,12 +57,7 @@ void root_wait_end(struct task *task)
 	struct root_wait *wait = task->fs->root_wait;
 
 	pthread_mutex_lock(&wait->lock);
-	if (task->root_prev != NULL)
-		task->root_prev->root_next = task->root_next;
-	else
-		wait->first = task->root_next;
-	if (task->root_next != NULL)
-		task->root_next->root_prev = task->root_prev;
+	DL_DELETE2(wait->first, task, root_prev, root_next);
 	pthread_mutex_unlock(&wait->lock);
 }
 

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <utlist.h>
+#include "common/base/list.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "master/chains/manager.h"
