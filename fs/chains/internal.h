@@ -28,9 +28,9 @@ struct chains_health {
 		/* Under retry_lock; parked_count is read without. */
 		unsigned probes;
 		atomic_uint parked_count;
-		struct chains_request *parked, *parked_last; /* as they came */
-		bool parked_mixed;                           /* of several chains */
-	} progress[2];                                       /* reads; updates and flushes */
+		struct chains_request *parked; /* as they came */
+		bool parked_mixed;             /* of several chains */
+	} progress[2];                         /* reads; updates and flushes */
 };
 
 struct chains_progress *chains_health_progress(struct chains_client *client,

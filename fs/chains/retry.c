@@ -58,20 +58,14 @@ static bool same_chain(const struct chains_request *a, const struct chains_reque
 
 static void park(struct chains_progress *progress, struct chains_request *request)
 {
-	struct chains_request *last = progress->parked_last;
+	const struct chains_request *first = progress->parked;
 
 	request->parked = true;
-	request->park_next = NULL;
-	request->park_prev = last;
-	if (last == NULL) {
-		progress->parked = request;
+	if (first == NULL)
 		progress->parked_mixed = false;
-	} else {
-		last->park_next = request;
-		if (!same_chain(last, request))
-			progress->parked_mixed = true;
-	}
-	progress->parked_last = request;
+	else if (!same_chain(first->park_prev, request))
+		progress->parked_mixed = true;
+	DL_APPEND2(progress->parked, request, park_prev, park_next);
 	atomic_fetch_add_explicit(&progress->parked_count, 1, memory_order_relaxed);
 }
 
