@@ -285,7 +285,7 @@ static bool take_fenced(struct chains *chains, const uint64_t *servers, size_t c
 
 static void decide(struct master *master, uint64_t now_ns)
 {
-	struct command command = {.kind = COMMAND_CHAINS};
+	struct log_command command = {.kind = COMMAND_CHAINS};
 	struct chains *chains = master->chains;
 	const struct cluster_map *map;
 	const struct chain_plan *plan;

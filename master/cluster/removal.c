@@ -25,7 +25,7 @@
 /* One file on its way out. */
 struct job {
 	uint64_t sequence;
-	struct removal removal;
+	struct state_removal removal;
 	uint64_t chunks, next; /* chunks in all, next to be named */
 	size_t outstanding;    /* named and not answered */
 	bool failed;           /* begin again later */
@@ -269,7 +269,7 @@ static bool all_members_there(struct removals *r, const struct job *job)
 }
 
 /* False: it must wait. */
-static bool begin_job(struct removals *r, const struct removal *removal)
+static bool begin_job(struct removals *r, const struct state_removal *removal)
 {
 	const struct map_pool *pool = cluster_map_pool(r->master->view.map, removal->pool);
 	struct job *job;
@@ -301,7 +301,7 @@ static void ignore_result(void *user, uint64_t index, int status,
 /* Takes finished jobs out of the queue, and failed ones out of memory. */
 static void settle(struct removals *r)
 {
-	struct command command = {.kind = COMMAND_REMOVED};
+	struct log_command command = {.kind = COMMAND_REMOVED};
 	uint64_t done[256];
 	size_t count = 0;
 	struct job *job, *next;
@@ -330,7 +330,7 @@ static void settle(struct removals *r)
 /* More of the queue into memory. */
 static void fetch(struct removals *r)
 {
-	struct removal removals[FETCH_MAX];
+	struct state_removal removals[FETCH_MAX];
 	uint64_t now_ns = clock_monotonic_ns();
 	int count;
 

@@ -2,7 +2,7 @@
 #include <errno.h>
 #include "master/log/command_log.h"
 
-int command_apply(struct state *state, uint64_t index, const struct command *command,
+int command_apply(struct state *state, uint64_t index, const struct log_command *command,
 		  struct command_result *result)
 {
 	switch (command->kind) {

@@ -34,7 +34,7 @@ enum command_kind {
 };
 
 /* Everything it points to is borrowed for the time of the call. */
-struct command {
+struct log_command {
 	enum command_kind kind;
 	uint64_t session; /* REQUEST, ANSWERED, SESSION_*, LEASE_* */
 	union {
@@ -77,7 +77,7 @@ struct command_result {
 };
 
 /* Applies it to @state as the entry @index: what every replica of the log does. */
-int command_apply(struct state *state, uint64_t index, const struct command *command,
+int command_apply(struct state *state, uint64_t index, const struct log_command *command,
 		  struct command_result *result);
 
 struct command_log;
@@ -99,7 +99,7 @@ void command_log_close(struct command_log *log);
  * propose() returns. */
 typedef void command_done_fn(void *user, uint64_t index, int status,
 			     const struct command_result *result);
-void command_log_propose(struct command_log *log, const struct command *command,
+void command_log_propose(struct command_log *log, const struct log_command *command,
 			 command_done_fn *done, void *user);
 
 /* 0, or why the store does not work now. Look before reading the state. */

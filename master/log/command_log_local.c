@@ -69,7 +69,7 @@ static bool recover_at_once(struct command_log *log, int error)
 	return kv_recover(log->options.kv) == 0 && reload(log) == 0;
 }
 
-void command_log_propose(struct command_log *log, const struct command *command,
+void command_log_propose(struct command_log *log, const struct log_command *command,
 			 command_done_fn *done, void *user)
 {
 	struct command_result result = {0};

@@ -13,10 +13,10 @@
 /* Of one session: a mount has one for each file that a program of its is appending to. */
 #define APPENDS_MAX 65536u
 
-int op_append(struct txn *txn, const Catena__AppendReq *req, struct reply_room *room)
+int namespace_append(struct txn *txn, const Catena__AppendReq *req, struct reply_room *room)
 {
 	uint64_t holder = append_holder(txn->state, req->ino);
-	struct inode *inode;
+	struct inode_record *inode;
 	int rc;
 
 	if (req->release) {

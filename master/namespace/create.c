@@ -19,9 +19,10 @@ static int create_check(const Catena__CreateReq *req, uint32_t *mode)
 
 /* The name is taken. open(O_CREAT) without O_EXCL takes what is there, if it is a file. */
 static int create_existing(struct txn *txn, const Catena__CreateReq *req, uint32_t mode,
-			   const struct inode *directory, uint64_t ino, struct reply_room *room)
+			   const struct inode_record *directory, uint64_t ino,
+			   struct reply_room *room)
 {
-	struct inode *inode;
+	struct inode_record *inode;
 	int rc;
 
 	if (req->exclusive || !S_ISREG(mode))
@@ -41,7 +42,8 @@ static int create_existing(struct txn *txn, const Catena__CreateReq *req, uint32
 	return rc;
 }
 
-static void put_symlink(struct txn *txn, struct inode *inode, const ProtobufCBinaryData *target)
+static void put_symlink(struct txn *txn, struct inode_record *inode,
+			const ProtobufCBinaryData *target)
 {
 	uint8_t key[XATTR_KEY_MAX];
 
@@ -50,8 +52,9 @@ static void put_symlink(struct txn *txn, struct inode *inode, const ProtobufCBin
 	inode->flags |= INODE_HAS_RECORDS;
 }
 
-static void fill_new(struct txn *txn, const Catena__CreateReq *req, const struct inode *directory,
-		     uint64_t file_id, struct inode *inode)
+static void fill_new(struct txn *txn, const Catena__CreateReq *req,
+		     const struct inode_record *directory, uint64_t file_id,
+		     struct inode_record *inode)
 {
 	const struct namespace_rules_request request = {.mode = req->mode,
 							.uid = req->uid,
@@ -80,9 +83,9 @@ static void fill_new(struct txn *txn, const Catena__CreateReq *req, const struct
 		put_symlink(txn, inode, &req->symlink);
 }
 
-int op_create(struct txn *txn, const Catena__CreateReq *req, struct reply_room *room)
+int namespace_create(struct txn *txn, const Catena__CreateReq *req, struct reply_room *room)
 {
-	struct inode *directory, *inode;
+	struct inode_record *directory, *inode;
 	struct dentry dentry;
 	uint64_t cookie, file_id = 0;
 	uint32_t mode;
@@ -125,14 +128,14 @@ int op_create(struct txn *txn, const Catena__CreateReq *req, struct reply_room *
 	return 0;
 }
 
-int op_delegate(struct txn *txn, const Catena__DelegateReq *req, struct reply_room *room)
+int namespace_delegate(struct txn *txn, const Catena__DelegateReq *req, struct reply_room *room)
 {
 	static const Catena__Delegation empty = CATENA__DELEGATION__INIT;
 	struct delegation *delegation = &txn->delegation;
 
 	if (req->count == 0 || req->count > DELEGATION_MAX)
 		return -EINVAL;
-	if (!ids_left(&txn->counters, req->count))
+	if (!counters_have_ids(&txn->counters, req->count))
 		return -ENOSPC;
 	delegation->first_ino = txn->counters.next_ino;
 	delegation->first_file_id = txn->counters.next_file_id;

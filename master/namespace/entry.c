@@ -4,7 +4,7 @@
 #include <string.h>
 #include "master/records/core.h"
 
-int entry_directory(struct txn *txn, uint64_t ino, struct inode **out)
+int entry_directory(struct txn *txn, uint64_t ino, struct inode_record **out)
 {
 	int rc = txn_inode(txn, ino, out);
 
@@ -18,7 +18,7 @@ int entry_directory(struct txn *txn, uint64_t ino, struct inode **out)
 	return (*out)->nlink == 0 ? -ENOENT : 0;
 }
 
-void entry_directory_changed(struct txn *txn, struct inode *directory, int64_t entries_delta)
+void entry_directory_changed(struct txn *txn, struct inode_record *directory, int64_t entries_delta)
 {
 	txn_touch(txn, directory);
 	directory->entries += (uint64_t)entries_delta;
@@ -49,7 +49,7 @@ void entry_orphan_gone(struct txn *txn, uint64_t ino)
 	txn->counters.orphans--;
 }
 
-void entry_last_gone(struct txn *txn, struct inode *inode)
+void entry_last_gone(struct txn *txn, struct inode_record *inode)
 {
 	if (session_open_total(txn->state, inode->ino) > 0)
 		put_orphan(txn, inode->ino);

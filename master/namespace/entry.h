@@ -6,13 +6,14 @@
 #include "master/records/txn.h"
 
 /* A directory that takes entries: -ESTALE becomes -ENOENT; -ENOTDIR. */
-int entry_directory(struct txn *txn, uint64_t ino, struct inode **out);
+int entry_directory(struct txn *txn, uint64_t ino, struct inode_record **out);
 /* Entries of @directory changed now. */
-void entry_directory_changed(struct txn *txn, struct inode *directory, int64_t entries_delta);
+void entry_directory_changed(struct txn *txn, struct inode_record *directory,
+			     int64_t entries_delta);
 /* Fills an entry. @type: DT_*. */
 void entry_fill(struct dentry *dentry, const ProtobufCBinaryData *name, uint64_t ino, uint8_t type);
 /* nlink has become 0: frees the inode, or makes it an orphan while it is open. */
-void entry_last_gone(struct txn *txn, struct inode *inode);
+void entry_last_gone(struct txn *txn, struct inode_record *inode);
 /* Forgets that the inode is an orphan. */
 void entry_orphan_gone(struct txn *txn, uint64_t ino);
 #endif

@@ -3,9 +3,9 @@
 #include "master/namespace/entry.h"
 #include "master/namespace/namespace.h"
 
-int op_link(struct txn *txn, const Catena__LinkReq *req, struct reply_room *room)
+int namespace_link(struct txn *txn, const Catena__LinkReq *req, struct reply_room *room)
 {
-	struct inode *directory, *inode;
+	struct inode_record *directory, *inode;
 	struct dentry dentry;
 	uint64_t cookie;
 	int rc = entry_directory(txn, req->parent, &directory);
@@ -38,9 +38,9 @@ int op_link(struct txn *txn, const Catena__LinkReq *req, struct reply_room *room
 	return 0;
 }
 
-int op_unlink(struct txn *txn, const Catena__UnlinkReq *req, struct reply_room *room)
+int namespace_unlink(struct txn *txn, const Catena__UnlinkReq *req, struct reply_room *room)
 {
-	struct inode *directory, *inode;
+	struct inode_record *directory, *inode;
 	struct dentry dentry;
 	uint64_t cookie;
 	int rc = entry_directory(txn, req->parent, &directory);

@@ -6,19 +6,19 @@
 #include "master/records/txn.h"
 
 /* Each: 0 or -errno of the request; when txn->store_error is set, of the store. */
-int op_lookup(struct txn *txn, const Catena__LookupReq *req, struct reply_room *room);
-int op_getattr(struct txn *txn, const Catena__GetattrReq *req, struct reply_room *room);
-int op_readlink(struct txn *txn, const Catena__ReadlinkReq *req, struct reply_room *room);
-int op_readdir(struct txn *txn, const Catena__ReaddirReq *req, struct reply_room *room);
-int op_statfs(struct txn *txn, struct reply_room *room);
-int op_create(struct txn *txn, const Catena__CreateReq *req, struct reply_room *room);
-int op_delegate(struct txn *txn, const Catena__DelegateReq *req, struct reply_room *room);
-int op_link(struct txn *txn, const Catena__LinkReq *req, struct reply_room *room);
-int op_unlink(struct txn *txn, const Catena__UnlinkReq *req, struct reply_room *room);
-int op_rename(struct txn *txn, const Catena__RenameReq *req, struct reply_room *room);
-int op_setattr(struct txn *txn, const Catena__SetattrReq *req, struct reply_room *room);
-int op_open(struct txn *txn, const Catena__OpenReq *req, struct reply_room *room);
-int op_close(struct txn *txn, const Catena__CloseReq *req, struct reply_room *room);
-int op_append(struct txn *txn, const Catena__AppendReq *req, struct reply_room *room);
-int op_xattr(struct txn *txn, const Catena__XattrReq *req, struct reply_room *room);
+int namespace_lookup(struct txn *txn, const Catena__LookupReq *req, struct reply_room *room);
+int namespace_getattr(struct txn *txn, const Catena__GetattrReq *req, struct reply_room *room);
+int namespace_readlink(struct txn *txn, const Catena__ReadlinkReq *req, struct reply_room *room);
+int namespace_readdir(struct txn *txn, const Catena__ReaddirReq *req, struct reply_room *room);
+int namespace_statfs(struct txn *txn, struct reply_room *room);
+int namespace_create(struct txn *txn, const Catena__CreateReq *req, struct reply_room *room);
+int namespace_delegate(struct txn *txn, const Catena__DelegateReq *req, struct reply_room *room);
+int namespace_link(struct txn *txn, const Catena__LinkReq *req, struct reply_room *room);
+int namespace_unlink(struct txn *txn, const Catena__UnlinkReq *req, struct reply_room *room);
+int namespace_rename(struct txn *txn, const Catena__RenameReq *req, struct reply_room *room);
+int namespace_setattr(struct txn *txn, const Catena__SetattrReq *req, struct reply_room *room);
+int namespace_open(struct txn *txn, const Catena__OpenReq *req, struct reply_room *room);
+int namespace_close(struct txn *txn, const Catena__CloseReq *req, struct reply_room *room);
+int namespace_append(struct txn *txn, const Catena__AppendReq *req, struct reply_room *room);
+int namespace_xattr(struct txn *txn, const Catena__XattrReq *req, struct reply_room *room);
 #endif

@@ -5,9 +5,9 @@
 #include "master/namespace/setattr.h"
 #include "master/records/core.h"
 
-int op_open(struct txn *txn, const Catena__OpenReq *req, struct reply_room *room)
+int namespace_open(struct txn *txn, const Catena__OpenReq *req, struct reply_room *room)
 {
-	struct inode *inode;
+	struct inode_record *inode;
 	int rc = txn_inode(txn, req->ino, &inode);
 
 	if (rc == 0)
@@ -28,11 +28,11 @@ int op_open(struct txn *txn, const Catena__OpenReq *req, struct reply_room *room
 	return 0;
 }
 
-int op_close(struct txn *txn, const Catena__CloseReq *req, struct reply_room *room)
+int namespace_close(struct txn *txn, const Catena__CloseReq *req, struct reply_room *room)
 {
 	uint32_t open = session_open_count(txn->session, req->ino);
 	uint32_t closed = req->count == 0 ? 1 : req->count;
-	struct inode *inode;
+	struct inode_record *inode;
 	int rc;
 
 	if (open == 0)

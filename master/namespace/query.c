@@ -9,7 +9,7 @@
  * -ESTALE: it is gone. */
 static int lookup_itself(struct txn *txn, uint64_t ino, struct reply_room *room)
 {
-	struct inode *inode;
+	struct inode_record *inode;
 	int rc = txn_inode(txn, ino, &inode);
 
 	if (rc == 0)
@@ -17,10 +17,10 @@ static int lookup_itself(struct txn *txn, uint64_t ino, struct reply_room *room)
 	return rc;
 }
 
-int op_lookup(struct txn *txn, const Catena__LookupReq *req, struct reply_room *room)
+int namespace_lookup(struct txn *txn, const Catena__LookupReq *req, struct reply_room *room)
 {
 	const ProtobufCBinaryData *name = &req->name;
-	struct inode *directory, *inode;
+	struct inode_record *directory, *inode;
 	struct dentry dentry;
 	uint64_t ino;
 	int rc;
@@ -46,9 +46,9 @@ int op_lookup(struct txn *txn, const Catena__LookupReq *req, struct reply_room *
 	return rc == -ESTALE ? -EIO : rc; /* an entry without inode is damage */
 }
 
-int op_getattr(struct txn *txn, const Catena__GetattrReq *req, struct reply_room *room)
+int namespace_getattr(struct txn *txn, const Catena__GetattrReq *req, struct reply_room *room)
 {
-	struct inode *inode;
+	struct inode_record *inode;
 	int rc = txn_inode(txn, req->ino, &inode);
 
 	if (rc == 0)
@@ -56,10 +56,10 @@ int op_getattr(struct txn *txn, const Catena__GetattrReq *req, struct reply_room
 	return rc;
 }
 
-int op_readlink(struct txn *txn, const Catena__ReadlinkReq *req, struct reply_room *room)
+int namespace_readlink(struct txn *txn, const Catena__ReadlinkReq *req, struct reply_room *room)
 {
 	uint8_t key[XATTR_KEY_MAX], *value;
-	struct inode *inode;
+	struct inode_record *inode;
 	size_t size;
 	int rc = txn_inode(txn, req->ino, &inode);
 
@@ -77,7 +77,7 @@ int op_readlink(struct txn *txn, const Catena__ReadlinkReq *req, struct reply_ro
 	return 0;
 }
 
-int op_statfs(struct txn *txn, struct reply_room *room)
+int namespace_statfs(struct txn *txn, struct reply_room *room)
 {
 	static const Catena__Statfs empty = CATENA__STATFS__INIT;
 	const struct cluster *cluster = &txn->state->cluster;

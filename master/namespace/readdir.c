@@ -14,7 +14,7 @@
 #define ATTR_BYTES  224u
 
 /* One block of memory for a whole answer. */
-struct listing {
+struct directory_listing {
 	Catena__DirEntry **pointers;
 	Catena__DirEntry *entries;
 	Catena__Attr *attrs;
@@ -23,7 +23,7 @@ struct listing {
 	bool plus;
 };
 
-static int listing_begin(struct listing *list, const Catena__ReaddirReq *req,
+static int listing_begin(struct directory_listing *list, const Catena__ReaddirReq *req,
 			 struct reply_room *room)
 {
 	size_t names;
@@ -50,19 +50,19 @@ static int listing_begin(struct listing *list, const Catena__ReaddirReq *req,
 	return 0;
 }
 
-static bool listing_has_room(const struct listing *list, size_t name_size)
+static bool listing_has_room(const struct directory_listing *list, size_t name_size)
 {
 	size_t entry = name_size + ENTRY_BYTES + (list->plus ? ATTR_BYTES : 0);
 
 	return list->count < list->limit && list->bytes + entry <= READDIR_BYTES_MAX;
 }
 
-static int listing_add(struct txn *txn, struct listing *list, uint64_t cookie,
+static int listing_add(struct txn *txn, struct directory_listing *list, uint64_t cookie,
 		       const struct dentry *dentry)
 {
 	static const Catena__DirEntry empty = CATENA__DIR_ENTRY__INIT;
 	Catena__DirEntry *entry = &list->entries[list->count];
-	struct inode inode;
+	struct inode_record inode;
 	int rc;
 
 	*entry = empty;
@@ -86,7 +86,8 @@ static int listing_add(struct txn *txn, struct listing *list, uint64_t cookie,
 }
 
 /* *eof: the last entry was reached. */
-static int list_entries(struct txn *txn, struct kv_iter *iter, struct listing *list, bool *eof)
+static int list_entries(struct txn *txn, struct kv_iter *iter, struct directory_listing *list,
+			bool *eof)
 {
 	const uint8_t *key, *value;
 	size_t key_size, size;
@@ -95,7 +96,7 @@ static int list_entries(struct txn *txn, struct kv_iter *iter, struct listing *l
 
 	*eof = false;
 	while ((rc = kv_iter_next(iter, &key, &key_size, &value, &size)) == 1) {
-		if (key_size != 16 || !dentry_decode(value, size, &dentry))
+		if (key_size != 16 || !value_decode_dentry(value, size, &dentry))
 			return txn_failed(txn, -EUCLEAN);
 		if (dentry.ino == 0)
 			continue;
@@ -111,12 +112,12 @@ static int list_entries(struct txn *txn, struct kv_iter *iter, struct listing *l
 	return 0;
 }
 
-int op_readdir(struct txn *txn, const Catena__ReaddirReq *req, struct reply_room *room)
+int namespace_readdir(struct txn *txn, const Catena__ReaddirReq *req, struct reply_room *room)
 {
 	uint8_t start[16], end[16];
-	struct inode *directory;
+	struct inode_record *directory;
 	struct kv_iter *iter;
-	struct listing list;
+	struct directory_listing list;
 	bool eof;
 	int rc = txn_inode(txn, req->ino, &directory);
 

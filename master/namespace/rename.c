@@ -8,8 +8,8 @@
 #define DEPTH_MAX 1000000u /* of directories; more is a loop, which is damage */
 
 struct renaming {
-	struct inode *from_dir, *to_dir;
-	struct inode *moved, *target; /* target NULL: the new name is free */
+	struct inode_record *from_dir, *to_dir;
+	struct inode_record *moved, *target; /* target NULL: the new name is free */
 	uint64_t from_cookie, to_cookie;
 	struct dentry from, to;
 	bool exchange;
@@ -18,7 +18,7 @@ struct renaming {
 /* 1: directory @ancestor is @ino or above it. */
 static int is_above(struct txn *txn, uint64_t ancestor, uint64_t ino)
 {
-	struct inode inode;
+	struct inode_record inode;
 	int rc;
 
 	for (unsigned depth = 0; depth < DEPTH_MAX; depth++) {
@@ -34,8 +34,9 @@ static int is_above(struct txn *txn, uint64_t ancestor, uint64_t ino)
 	return -EIO;
 }
 
-static int find_entry(struct txn *txn, struct inode *directory, const ProtobufCBinaryData *name,
-		      uint64_t *cookie, struct dentry *dentry, struct inode **inode)
+static int find_entry(struct txn *txn, struct inode_record *directory,
+		      const ProtobufCBinaryData *name, uint64_t *cookie, struct dentry *dentry,
+		      struct inode_record **inode)
 {
 	int rc = txn_dentry_find(txn, directory, name->data, name->len, cookie, dentry);
 
@@ -95,14 +96,14 @@ static int check_links(const struct renaming *r)
 	return gains && r->to_dir->nlink == UINT32_MAX ? -EMLINK : 0;
 }
 
-static void changed_now(struct txn *txn, struct inode *inode)
+static void changed_now(struct txn *txn, struct inode_record *inode)
 {
 	txn_touch(txn, inode);
 	inode->ctime = txn->time;
 }
 
 /* A directory has another parent now. */
-static void reparent(struct inode *inode, struct inode *from, struct inode *to)
+static void reparent(struct inode_record *inode, struct inode_record *from, struct inode_record *to)
 {
 	if (!inode_is(inode, S_IFDIR) || from == to)
 		return;
@@ -160,7 +161,7 @@ static int do_rename(struct txn *txn, const Catena__RenameReq *req, struct renam
 	return 0;
 }
 
-int op_rename(struct txn *txn, const Catena__RenameReq *req, struct reply_room *room)
+int namespace_rename(struct txn *txn, const Catena__RenameReq *req, struct reply_room *room)
 {
 	const uint32_t known = RENAME_FLAG_NOREPLACE | RENAME_FLAG_EXCHANGE;
 	struct renaming r = {.exchange = (req->flags & RENAME_FLAG_EXCHANGE) != 0};

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-void reply_attr(Catena__Attr *out, const struct inode *inode, Catena__Attr **place)
+void reply_attr(Catena__Attr *out, const struct inode_record *inode, Catena__Attr **place)
 {
 	static const Catena__Attr empty = CATENA__ATTR__INIT;
 

@@ -15,7 +15,7 @@ struct reply_room {
 	void *owned; /* free()d after packing */
 };
 
-void reply_attr(Catena__Attr *out, const struct inode *inode, Catena__Attr **place);
+void reply_attr(Catena__Attr *out, const struct inode_record *inode, Catena__Attr **place);
 
 void reply_begin(struct reply_room *room, uint64_t id);
 /* Encodes the reply to malloc()ed memory, and frees what the room owns. -ENOMEM. */

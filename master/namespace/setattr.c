@@ -17,21 +17,21 @@
 
 /* ---- size ---- */
 
-static bool trim_pending(const struct inode *inode)
+static bool trim_pending(const struct inode_record *inode)
 {
 	return inode->trim_to != 0;
 }
 
-static void trim_clear(struct inode *inode)
+static void trim_clear(struct inode_record *inode)
 {
 	inode->trim_from = inode->trim_to = inode->trim_session = 0;
 }
 
-int setattr_truncate(struct txn *txn, struct inode *inode, uint64_t size)
+int setattr_truncate(struct txn *txn, struct inode_record *inode, uint64_t size)
 {
 	if (size > FILE_BYTES_MAX)
 		return -EFBIG;
-	if (size == 0 && !ids_left(&txn->counters, 1))
+	if (size == 0 && !counters_have_ids(&txn->counters, 1))
 		return -ENOSPC;
 	/* What lies between would be read as it was before the truncation. */
 	if (size > inode->size && trim_pending(inode))
@@ -67,7 +67,7 @@ int setattr_truncate(struct txn *txn, struct inode *inode, uint64_t size)
 	return 0;
 }
 
-static int inode_grow(struct txn *txn, struct inode *inode, const Catena__SetattrReq *req)
+static int inode_grow(struct txn *txn, struct inode_record *inode, const Catena__SetattrReq *req)
 {
 	bool past_trim = trim_pending(inode) && req->size > inode->trim_from;
 
@@ -90,7 +90,7 @@ static int inode_grow(struct txn *txn, struct inode *inode, const Catena__Setatt
 	return 0;
 }
 
-static int trim_take(struct txn *txn, struct inode *inode)
+static int trim_take(struct txn *txn, struct inode_record *inode)
 {
 	if (!trim_pending(inode) || inode->trim_session == txn->session->id)
 		return 0;
@@ -101,7 +101,7 @@ static int trim_take(struct txn *txn, struct inode *inode)
 	return 0;
 }
 
-static void trim_done(struct txn *txn, struct inode *inode, const Catena__SetattrReq *req)
+static void trim_done(struct txn *txn, struct inode_record *inode, const Catena__SetattrReq *req)
 {
 	/* Of another trim than the one that is pending now: late, or said twice. */
 	if (!trim_pending(inode) || inode->trim_from != req->size ||
@@ -114,7 +114,7 @@ static void trim_done(struct txn *txn, struct inode *inode, const Catena__Setatt
 
 /* ---- setattr ---- */
 
-static int setattr_check(const struct inode *inode, const Catena__SetattrReq *req)
+static int setattr_check(const struct inode_record *inode, const Catena__SetattrReq *req)
 {
 	const uint32_t sized = CATENA__SET_MASK__SET_SIZE | CATENA__SET_MASK__SET_GROW;
 
@@ -136,7 +136,7 @@ static int setattr_check(const struct inode *inode, const Catena__SetattrReq *re
 }
 
 /* Everything that can be refused. */
-static int setattr_size(struct txn *txn, struct inode *inode, const Catena__SetattrReq *req)
+static int setattr_size(struct txn *txn, struct inode_record *inode, const Catena__SetattrReq *req)
 {
 	int rc = 0;
 
@@ -163,7 +163,7 @@ static bool counts_still(int64_t told, int64_t known, int64_t set)
 
 /* What a mount tells of its reads and writes comes late: a time that a program has set since then
  * stays, and so does a later one of another mount. */
-static void own_times(struct txn *txn, struct inode *inode, const Catena__SetattrReq *req)
+static void own_times(struct txn *txn, struct inode_record *inode, const Catena__SetattrReq *req)
 {
 	if (req->mask & CATENA__SET_MASK__SET_MTIME) {
 		txn_touch(txn, inode);
@@ -184,7 +184,7 @@ static void own_times(struct txn *txn, struct inode *inode, const Catena__Setatt
 	}
 }
 
-static void note_hole(struct txn *txn, struct inode *inode, const Catena__SetattrReq *req)
+static void note_hole(struct txn *txn, struct inode_record *inode, const Catena__SetattrReq *req)
 {
 	if (!req->sparse || !inode_is(inode, S_IFREG) || (inode->flags & INODE_SPARSE) != 0)
 		return;
@@ -192,7 +192,7 @@ static void note_hole(struct txn *txn, struct inode *inode, const Catena__Setatt
 	inode->flags |= INODE_SPARSE;
 }
 
-static void set_times(struct txn *txn, struct inode *inode, const Catena__SetattrReq *req)
+static void set_times(struct txn *txn, struct inode_record *inode, const Catena__SetattrReq *req)
 {
 	const uint32_t sized = CATENA__SET_MASK__SET_SIZE | CATENA__SET_MASK__SET_GROW;
 
@@ -210,7 +210,8 @@ static void set_times(struct txn *txn, struct inode *inode, const Catena__Setatt
 	inode->ctime = req->mask & CATENA__SET_MASK__SET_CTIME ? req->ctime : txn->time;
 }
 
-static void setattr_plain(struct txn *txn, struct inode *inode, const Catena__SetattrReq *req)
+static void setattr_plain(struct txn *txn, struct inode_record *inode,
+			  const Catena__SetattrReq *req)
 {
 	uint32_t mask = req->mask & ~(uint32_t)SET_TRIM_MASK;
 
@@ -233,9 +234,9 @@ static void setattr_plain(struct txn *txn, struct inode *inode, const Catena__Se
 	set_times(txn, inode, req);
 }
 
-int op_setattr(struct txn *txn, const Catena__SetattrReq *req, struct reply_room *room)
+int namespace_setattr(struct txn *txn, const Catena__SetattrReq *req, struct reply_room *room)
 {
-	struct inode *inode;
+	struct inode_record *inode;
 	int rc = txn_inode(txn, req->ino, &inode);
 
 	if (rc != 0)

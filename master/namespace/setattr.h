@@ -5,5 +5,5 @@
 #include "master/records/txn.h"
 
 /* The truncation of SET_SIZE and of open. */
-int setattr_truncate(struct txn *txn, struct inode *inode, uint64_t size);
+int setattr_truncate(struct txn *txn, struct inode_record *inode, uint64_t size);
 #endif

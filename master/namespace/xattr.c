@@ -18,8 +18,8 @@ static int check_xattr_name(const ProtobufCBinaryData *name)
 }
 
 /* -ENODATA; *value is malloc()ed. */
-static int get_value(struct txn *txn, const struct inode *inode, const ProtobufCBinaryData *name,
-		     uint8_t **value, size_t *size)
+static int get_value(struct txn *txn, const struct inode_record *inode,
+		     const ProtobufCBinaryData *name, uint8_t **value, size_t *size)
 {
 	uint8_t key[XATTR_KEY_MAX];
 	int rc;
@@ -33,7 +33,7 @@ static int get_value(struct txn *txn, const struct inode *inode, const ProtobufC
 	return rc == 0 ? 0 : txn_failed(txn, rc);
 }
 
-static int xattr_get(struct txn *txn, const struct inode *inode, const Catena__XattrReq *req,
+static int xattr_get(struct txn *txn, const struct inode_record *inode, const Catena__XattrReq *req,
 		     struct reply_room *room)
 {
 	uint8_t *value;
@@ -49,7 +49,7 @@ static int xattr_get(struct txn *txn, const struct inode *inode, const Catena__X
 }
 
 /* The old value's size; 0 with *exists false. */
-static int old_size(struct txn *txn, const struct inode *inode, const Catena__XattrReq *req,
+static int old_size(struct txn *txn, const struct inode_record *inode, const Catena__XattrReq *req,
 		    bool *exists, size_t *size)
 {
 	uint8_t *value;
@@ -64,7 +64,7 @@ static int old_size(struct txn *txn, const struct inode *inode, const Catena__Xa
 	return rc == -ENODATA ? 0 : rc;
 }
 
-static int xattr_set(struct txn *txn, struct inode *inode, const Catena__XattrReq *req,
+static int xattr_set(struct txn *txn, struct inode_record *inode, const Catena__XattrReq *req,
 		     struct reply_room *room)
 {
 	uint8_t key[XATTR_KEY_MAX];
@@ -98,7 +98,7 @@ static int xattr_set(struct txn *txn, struct inode *inode, const Catena__XattrRe
 	return 0;
 }
 
-static int xattr_remove(struct txn *txn, struct inode *inode, const Catena__XattrReq *req,
+static int xattr_remove(struct txn *txn, struct inode_record *inode, const Catena__XattrReq *req,
 			struct reply_room *room)
 {
 	uint8_t key[XATTR_KEY_MAX];
@@ -119,7 +119,7 @@ static int xattr_remove(struct txn *txn, struct inode *inode, const Catena__Xatt
 	return 0;
 }
 
-int xattr_drop_capabilities(struct txn *txn, struct inode *inode)
+int xattr_drop_capabilities(struct txn *txn, struct inode_record *inode)
 {
 	static const char name[] = "security.capability";
 	const Catena__XattrReq req = {
@@ -158,7 +158,7 @@ static int collect_names(struct txn *txn, struct kv_iter *iter, uint8_t *names, 
 	return rc == 0 ? 0 : txn_failed(txn, rc);
 }
 
-static int xattr_list(struct txn *txn, const struct inode *inode, struct reply_room *room)
+static int xattr_list(struct txn *txn, const struct inode_record *inode, struct reply_room *room)
 {
 	/* Each name has at least one byte, so with the zeros it is at most twice as much. */
 	size_t size = 2 * (size_t)inode->xattr_bytes + 1;
@@ -187,9 +187,9 @@ static int xattr_list(struct txn *txn, const struct inode *inode, struct reply_r
 	return rc;
 }
 
-int op_xattr(struct txn *txn, const Catena__XattrReq *req, struct reply_room *room)
+int namespace_xattr(struct txn *txn, const Catena__XattrReq *req, struct reply_room *room)
 {
-	struct inode *inode;
+	struct inode_record *inode;
 	int rc = txn_inode(txn, req->ino, &inode);
 
 	if (rc == 0 && req->op != XATTR_OP_LIST)

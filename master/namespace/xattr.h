@@ -4,5 +4,5 @@
 #include "master/records/txn.h"
 
 /* Removes the inode's "security.capability", if it has one. -errno as all reads of the store. */
-int xattr_drop_capabilities(struct txn *txn, struct inode *inode);
+int xattr_drop_capabilities(struct txn *txn, struct inode_record *inode);
 #endif

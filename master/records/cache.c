@@ -17,7 +17,7 @@ struct inode_cache {
 	struct {
 		uint64_t ino[WAYS]; /* 0: free */
 		uint64_t used[WAYS];
-		struct inode inode[WAYS];
+		struct inode_record inode[WAYS];
 	} sets[INODE_SETS];
 };
 
@@ -71,17 +71,17 @@ static void untouched_free(void *memory, size_t size)
 
 /* ---- inodes ---- */
 
-struct inode_cache *inode_cache_new(void)
+struct inode_cache *cache_inode_new(void)
 {
 	return untouched_new(sizeof(struct inode_cache));
 }
 
-void inode_cache_free(struct inode_cache *cache)
+void cache_inode_free(struct inode_cache *cache)
 {
 	untouched_free(cache, sizeof(*cache));
 }
 
-void inode_cache_clear(struct inode_cache *cache)
+void cache_inode_clear(struct inode_cache *cache)
 {
 	if (cache->clock == 0)
 		return; /* never used: its memory shall stay untouched */
@@ -91,7 +91,7 @@ void inode_cache_clear(struct inode_cache *cache)
 	}
 }
 
-const struct inode *inode_cache_get(struct inode_cache *cache, uint64_t ino)
+const struct inode_record *cache_inode_get(struct inode_cache *cache, uint64_t ino)
 {
 	size_t set = spread(ino, INODE_SETS);
 
@@ -103,7 +103,7 @@ const struct inode *inode_cache_get(struct inode_cache *cache, uint64_t ino)
 	return NULL;
 }
 
-void inode_cache_put(struct inode_cache *cache, const struct inode *inode)
+void cache_inode_put(struct inode_cache *cache, const struct inode_record *inode)
 {
 	size_t set = spread(inode->ino, INODE_SETS);
 	unsigned way;
@@ -118,7 +118,7 @@ void inode_cache_put(struct inode_cache *cache, const struct inode *inode)
 	cache->sets[set].inode[way] = *inode;
 }
 
-void inode_cache_drop(struct inode_cache *cache, uint64_t ino)
+void cache_inode_drop(struct inode_cache *cache, uint64_t ino)
 {
 	size_t set = spread(ino, INODE_SETS);
 
@@ -131,17 +131,17 @@ void inode_cache_drop(struct inode_cache *cache, uint64_t ino)
 
 /* ---- directory entries ---- */
 
-struct dentry_cache *dentry_cache_new(void)
+struct dentry_cache *cache_dentry_new(void)
 {
 	return untouched_new(sizeof(struct dentry_cache));
 }
 
-void dentry_cache_free(struct dentry_cache *cache)
+void cache_dentry_free(struct dentry_cache *cache)
 {
 	untouched_free(cache, sizeof(*cache));
 }
 
-void dentry_cache_clear(struct dentry_cache *cache)
+void cache_dentry_clear(struct dentry_cache *cache)
 {
 	if (cache->clock == 0)
 		return;
@@ -168,7 +168,7 @@ static unsigned dentry_way(const struct dentry_cache *cache, size_t set, uint64_
 	return way;
 }
 
-bool dentry_cache_get(struct dentry_cache *cache, uint64_t parent, uint64_t cookie,
+bool cache_dentry_get(struct dentry_cache *cache, uint64_t parent, uint64_t cookie,
 		      struct dentry *out)
 {
 	size_t set = dentry_set(parent, cookie);
@@ -186,7 +186,7 @@ bool dentry_cache_get(struct dentry_cache *cache, uint64_t parent, uint64_t cook
 	return true;
 }
 
-void dentry_cache_put(struct dentry_cache *cache, uint64_t parent, uint64_t cookie,
+void cache_dentry_put(struct dentry_cache *cache, uint64_t parent, uint64_t cookie,
 		      const struct dentry *dentry)
 {
 	size_t set = dentry_set(parent, cookie);
@@ -194,7 +194,7 @@ void dentry_cache_put(struct dentry_cache *cache, uint64_t parent, uint64_t cook
 	struct cached_dentry *cached;
 
 	if (dentry->name_size > SHORT_NAME) {
-		dentry_cache_drop(cache, parent, cookie);
+		cache_dentry_drop(cache, parent, cookie);
 		return;
 	}
 	if (way == WAYS)
@@ -209,7 +209,7 @@ void dentry_cache_put(struct dentry_cache *cache, uint64_t parent, uint64_t cook
 	memcpy(cached->name, dentry->name, dentry->name_size);
 }
 
-void dentry_cache_drop(struct dentry_cache *cache, uint64_t parent, uint64_t cookie)
+void cache_dentry_drop(struct dentry_cache *cache, uint64_t parent, uint64_t cookie)
 {
 	size_t set = dentry_set(parent, cookie);
 	unsigned way = dentry_way(cache, set, parent, cookie);

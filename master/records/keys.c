@@ -3,13 +3,13 @@
 #include <string.h>
 #include "common/base/bytes.h"
 
-const struct kv_family state_families[] = {
+const struct kv_family records_families[] = {
 	[FAMILY_META] = {.name = "default"},      [FAMILY_INODES] = {.name = "inodes"},
 	[FAMILY_DENTRIES] = {.name = "dentries"}, [FAMILY_XATTRS] = {.name = "xattrs"},
 	[FAMILY_REPLIES] = {.name = "replies"},   [FAMILY_OPENS] = {.name = "opens"},
 	[FAMILY_REMOVALS] = {.name = "removals"},
 };
-const unsigned state_family_count = FAMILY_COUNT;
+const unsigned records_family_count = FAMILY_COUNT;
 
 static uint64_t rotate(uint64_t x, unsigned bits)
 {
@@ -34,7 +34,7 @@ static void sip_rounds(uint64_t v[4], unsigned rounds)
 
 /* SipHash-2-4 (Aumasson, Bernstein 2012): whoever makes names in a directory of others must not be
  * able to make many with one hash, though he sees the hashes of his own. */
-uint64_t name_hash(const uint8_t key[NAME_KEY_BYTES], const uint8_t *name, size_t size)
+uint64_t key_name_hash(const uint8_t key[NAME_KEY_BYTES], const uint8_t *name, size_t size)
 {
 	uint64_t k0 = get_le64(key), k1 = get_le64(key + 8), word;
 	uint64_t v[4] = {k0 ^ 0x736f6d6570736575ull, k1 ^ 0x646f72616e646f6dull,
@@ -60,10 +60,10 @@ uint64_t name_hash(const uint8_t key[NAME_KEY_BYTES], const uint8_t *name, size_
 	return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
-uint64_t name_cookie(const uint8_t key[NAME_KEY_BYTES], uint64_t mask, const uint8_t *name,
-		     size_t size)
+uint64_t key_name_cookie(const uint8_t key[NAME_KEY_BYTES], uint64_t mask, const uint8_t *name,
+			 size_t size)
 {
-	uint64_t hash = name_hash(key, name, size) & mask;
+	uint64_t hash = key_name_hash(key, name, size) & mask;
 
 	/* In [2^62, 2^63): a positive off_t, above the cookies of the client's own entries. The low
 	 * bits are the slots: those of one hash never meet those of another. */

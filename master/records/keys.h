@@ -7,13 +7,13 @@
 #include "common/kv/kv.h"
 
 /* The column families, for kv_open(). */
-extern const struct kv_family state_families[];
-extern const unsigned state_family_count;
+extern const struct kv_family records_families[];
+extern const unsigned records_family_count;
 
-/* The numbers of state_families[]; part of the format on disk only by the families' names. */
+/* The numbers of records_families[]; part of the format on disk only by the families' names. */
 enum family {
 	FAMILY_META,     /* "default": tag byte, then by tag */
-	FAMILY_INODES,   /* ino be64 -> struct inode */
+	FAMILY_INODES,   /* ino be64 -> struct inode_record */
 	FAMILY_DENTRIES, /* parent be64, cookie be64 -> struct dentry */
 	FAMILY_XATTRS,   /* ino be64, name -> value; ino be64, 0 -> symlink's target */
 	FAMILY_REPLIES,  /* session be64, request id be64 -> reply */
@@ -47,11 +47,11 @@ enum meta_tag {
 #define DENTRY_SLOTS   64u /* for names of one directory with one hash */
 
 /* Returns the hash of a name: part of the format on disk, pinned by a test. */
-uint64_t name_hash(const uint8_t key[NAME_KEY_BYTES], const uint8_t *name, size_t size);
+uint64_t key_name_hash(const uint8_t key[NAME_KEY_BYTES], const uint8_t *name, size_t size);
 /* Returns the first slot of a name; the others of its hash follow. @mask is all ones, but in tests
  * that want many names with one hash. */
-uint64_t name_cookie(const uint8_t key[NAME_KEY_BYTES], uint64_t mask, const uint8_t *name,
-		     size_t size);
+uint64_t key_name_cookie(const uint8_t key[NAME_KEY_BYTES], uint64_t mask, const uint8_t *name,
+			 size_t size);
 
 /* Each writes one key, and returns its size where that varies. */
 void key_u64(uint8_t key[8], uint64_t a);

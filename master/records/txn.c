@@ -48,17 +48,17 @@ int txn_failed(struct txn *txn, int rc)
 
 /* ---- inodes ---- */
 
-int txn_read_inode(struct txn *txn, uint64_t ino, struct inode *out)
+int txn_read_inode(struct txn *txn, uint64_t ino, struct inode_record *out)
 {
 	struct state *state = txn->state;
-	const struct inode *cached;
+	const struct inode_record *cached;
 	uint8_t key[8], *value;
 	size_t size;
 	int rc;
 
 	if (ino == 0)
 		return -ESTALE; /* of no inode, and of free places in the cache */
-	cached = inode_cache_get(state->inodes, ino);
+	cached = cache_inode_get(state->inodes, ino);
 	if (cached != NULL) {
 		*out = *cached;
 		return 0;
@@ -69,15 +69,15 @@ int txn_read_inode(struct txn *txn, uint64_t ino, struct inode *out)
 		return -ESTALE;
 	if (rc != 0)
 		return txn_failed(txn, rc);
-	rc = inode_decode(ino, value, size, out) ? 0 : -EUCLEAN;
+	rc = value_decode_inode(ino, value, size, out) ? 0 : -EUCLEAN;
 	free(value);
 	if (rc != 0)
 		return txn_failed(txn, rc);
-	inode_cache_put(state->inodes, out);
+	cache_inode_put(state->inodes, out);
 	return 0;
 }
 
-int txn_inode(struct txn *txn, uint64_t ino, struct inode **out)
+int txn_inode(struct txn *txn, uint64_t ino, struct inode_record **out)
 {
 	struct txn_inode *slot;
 	int rc;
@@ -100,12 +100,12 @@ int txn_inode(struct txn *txn, uint64_t ino, struct inode **out)
 }
 
 /* inode is the first member of its slot. */
-static struct txn_inode *slot_of(struct inode *inode)
+static struct txn_inode *slot_of(struct inode_record *inode)
 {
 	return (struct txn_inode *)inode;
 }
 
-void txn_touch_quietly(struct txn *txn, struct inode *inode)
+void txn_touch_quietly(struct txn *txn, struct inode_record *inode)
 {
 	struct txn_inode *slot = slot_of(inode);
 
@@ -115,27 +115,27 @@ void txn_touch_quietly(struct txn *txn, struct inode *inode)
 	slot->before = *inode;
 }
 
-void txn_touch(struct txn *txn, struct inode *inode)
+void txn_touch(struct txn *txn, struct inode_record *inode)
 {
 	txn_touch_quietly(txn, inode);
 	if (inode->version == slot_of(inode)->before.version)
 		inode->version++;
 }
 
-int txn_inode_new(struct txn *txn, uint64_t ino, struct inode **out)
+int txn_inode_new(struct txn *txn, uint64_t ino, struct inode_record **out)
 {
 	struct txn_inode *slot;
 
 	if (txn->inode_count == TXN_INODES_MAX)
 		return -EIO;
 	if (ino != 0) {
-		struct inode other;
+		struct inode_record other;
 		int rc = txn_read_inode(txn, ino, &other);
 
 		if (rc != -ESTALE)
 			return rc == 0 ? -EEXIST : rc;
 	}
-	if (ino == 0 && !ids_left(&txn->counters, 1))
+	if (ino == 0 && !counters_have_ids(&txn->counters, 1))
 		return -ENOSPC;
 	slot = &txn->inodes[txn->inode_count++];
 	memset(slot, 0, sizeof(*slot));
@@ -159,7 +159,7 @@ void txn_remove_chunks(struct txn *txn, uint32_t pool, uint64_t file_id, uint64_
 	txn->counters.removals++;
 }
 
-void txn_free_records(struct txn *txn, const struct inode *inode, uint64_t counted)
+void txn_free_records(struct txn *txn, const struct inode_record *inode, uint64_t counted)
 {
 	uint8_t key[16], end[16];
 
@@ -182,7 +182,7 @@ void txn_free_records(struct txn *txn, const struct inode *inode, uint64_t count
 	txn->counters.inodes--;
 }
 
-void txn_inode_free(struct txn *txn, struct inode *inode)
+void txn_inode_free(struct txn *txn, struct inode_record *inode)
 {
 	struct txn_inode *slot = slot_of(inode);
 
@@ -205,7 +205,7 @@ static int dentry_at(struct txn *txn, uint64_t parent, uint64_t cookie, struct d
 			*out = txn->dentries[i].dentry;
 			return txn->dentries[i].present ? 0 : -ENOENT;
 		}
-	if (dentry_cache_get(state->dentries, parent, cookie, out))
+	if (cache_dentry_get(state->dentries, parent, cookie, out))
 		return 0;
 	key_u64_u64(key, parent, cookie);
 	rc = kv_get(state->kv, FAMILY_DENTRIES, key, sizeof(key), &value, &size);
@@ -213,19 +213,19 @@ static int dentry_at(struct txn *txn, uint64_t parent, uint64_t cookie, struct d
 		return rc;
 	if (rc != 0)
 		return txn_failed(txn, rc);
-	rc = dentry_decode(value, size, out) ? 0 : -EUCLEAN;
+	rc = value_decode_dentry(value, size, out) ? 0 : -EUCLEAN;
 	free(value);
 	if (rc != 0)
 		return txn_failed(txn, rc);
-	dentry_cache_put(state->dentries, parent, cookie, out);
+	cache_dentry_put(state->dentries, parent, cookie, out);
 	return 0;
 }
 
-int txn_dentry_find(struct txn *txn, const struct inode *parent, const uint8_t *name, size_t size,
-		    uint64_t *cookie, struct dentry *out)
+int txn_dentry_find(struct txn *txn, const struct inode_record *parent, const uint8_t *name,
+		    size_t size, uint64_t *cookie, struct dentry *out)
 {
-	uint64_t first = name_cookie(txn->state->name_key, txn->state->name_mask, name, size), slot,
-		 vacant = 0;
+	uint64_t first = key_name_cookie(txn->state->name_key, txn->state->name_mask, name, size),
+		 slot, vacant = 0;
 	int rc = 0;
 
 	for (slot = first; slot < first + DENTRY_SLOTS; slot++) {
@@ -265,7 +265,7 @@ static int dentry_change(struct txn *txn, uint64_t parent, uint64_t cookie, bool
 	return 0;
 }
 
-int txn_dentry_put(struct txn *txn, struct inode *parent, uint64_t cookie,
+int txn_dentry_put(struct txn *txn, struct inode_record *parent, uint64_t cookie,
 		   const struct dentry *dentry)
 {
 	if ((cookie & (DENTRY_SLOTS - 1)) != 0) {
@@ -275,7 +275,7 @@ int txn_dentry_put(struct txn *txn, struct inode *parent, uint64_t cookie,
 	return dentry_change(txn, parent->ino, cookie, true, dentry);
 }
 
-int txn_dentry_delete(struct txn *txn, const struct inode *parent, uint64_t cookie)
+int txn_dentry_delete(struct txn *txn, const struct inode_record *parent, uint64_t cookie)
 {
 	struct dentry next, deleted = {.ino = 0};
 	int rc = -ENOENT;
@@ -335,7 +335,7 @@ static void batch_inodes(struct txn *txn)
 		if (inode_is(&slot->inode, S_IFREG))
 			txn->counters.bytes += slot->inode.size - slot->before.size;
 		key_u64(key, slot->inode.ino);
-		inode_encode(&slot->inode, value);
+		value_encode_inode(&slot->inode, value);
 		kv_batch_put(txn->batch, FAMILY_INODES, key, sizeof(key), value, sizeof(value));
 	}
 }
@@ -350,7 +350,7 @@ static void batch_dentries(struct txn *txn)
 		key_u64_u64(key, change->parent, change->cookie);
 		if (change->present)
 			kv_batch_put(txn->batch, FAMILY_DENTRIES, key, sizeof(key), value,
-				     dentry_encode(&change->dentry, value));
+				     value_encode_dentry(&change->dentry, value));
 		else
 			kv_batch_delete(txn->batch, FAMILY_DENTRIES, key, sizeof(key));
 	}
@@ -380,18 +380,18 @@ static void tell_memory(struct txn *txn)
 		const struct txn_inode *slot = &txn->inodes[i];
 
 		if (slot->freed)
-			inode_cache_drop(state->inodes, slot->inode.ino);
+			cache_inode_drop(state->inodes, slot->inode.ino);
 		else if (slot->changed)
-			inode_cache_put(state->inodes, &slot->inode);
+			cache_inode_put(state->inodes, &slot->inode);
 	}
 	for (unsigned i = 0; i < txn->dentry_count; i++) {
 		const struct txn_dentry *change = &txn->dentries[i];
 
 		if (change->present)
-			dentry_cache_put(state->dentries, change->parent, change->cookie,
+			cache_dentry_put(state->dentries, change->parent, change->cookie,
 					 &change->dentry);
 		else
-			dentry_cache_drop(state->dentries, change->parent, change->cookie);
+			cache_dentry_drop(state->dentries, change->parent, change->cookie);
 	}
 	if (txn->open_changed &&
 	    session_set_open(state, txn->open.session, txn->open.ino, txn->open.count) != 0)
@@ -414,7 +414,7 @@ int txn_commit(struct txn *txn, uint64_t index)
 	if (txn->delegation.count != 0)
 		session_batch_delegate(txn->batch, txn->session, &txn->delegation);
 	txn->counters.index = index;
-	counters_encode(&txn->counters, value);
+	value_encode_counters(&txn->counters, value);
 	kv_batch_put(txn->batch, FAMILY_META, key, key_meta(key, META_COUNTERS, 0), value,
 		     sizeof(value));
 	rc = kv_write(txn->state->kv, txn->batch, false);

@@ -18,7 +18,7 @@ struct state;
 #define TXN_DENTRIES_MAX 8
 
 struct txn_inode {
-	struct inode inode, before;
+	struct inode_record inode, before;
 	bool changed, freed;
 };
 
@@ -62,32 +62,32 @@ int txn_failed(struct txn *txn, int rc);
 
 /* An inode to read and change; it lives as long as the transaction. -ESTALE: there is none.
  * -EIO: damaged. */
-int txn_inode(struct txn *txn, uint64_t ino, struct inode **out);
+int txn_inode(struct txn *txn, uint64_t ino, struct inode_record **out);
 /* To be called before the first change of an inode. */
-void txn_touch(struct txn *txn, struct inode *inode);
+void txn_touch(struct txn *txn, struct inode_record *inode);
 /* The same, but what changes is nothing that anybody's copies of it depend on: its version stays.
  */
-void txn_touch_quietly(struct txn *txn, struct inode *inode);
+void txn_touch_quietly(struct txn *txn, struct inode_record *inode);
 /* A new inode, with the number @ino or (0) the next; type and fields are the caller's. -EEXIST. */
-int txn_inode_new(struct txn *txn, uint64_t ino, struct inode **out);
+int txn_inode_new(struct txn *txn, uint64_t ino, struct inode_record **out);
 /* The inode, its xattrs and its data go. */
-void txn_inode_free(struct txn *txn, struct inode *inode);
+void txn_inode_free(struct txn *txn, struct inode_record *inode);
 /* The same for an inode that is not of the transaction and whose size counts as @counted so far;
  * the caller drops it from the cache. */
-void txn_free_records(struct txn *txn, const struct inode *inode, uint64_t counted);
+void txn_free_records(struct txn *txn, const struct inode_record *inode, uint64_t counted);
 /* Only to read, and not from the changes of the transaction. */
-int txn_read_inode(struct txn *txn, uint64_t ino, struct inode *out);
+int txn_read_inode(struct txn *txn, uint64_t ino, struct inode_record *out);
 /* Queues chunks for removal. */
 void txn_remove_chunks(struct txn *txn, uint32_t pool, uint64_t file_id, uint64_t size);
 
 /* An entry by name: *cookie is its slot. -ENOENT; then *cookie (if not NULL) is the slot for a new
  * one, or 0 when all slots of the name's hash are taken. */
-int txn_dentry_find(struct txn *txn, const struct inode *parent, const uint8_t *name, size_t size,
-		    uint64_t *cookie, struct dentry *out);
+int txn_dentry_find(struct txn *txn, const struct inode_record *parent, const uint8_t *name,
+		    size_t size, uint64_t *cookie, struct dentry *out);
 /* Changes only the entry, not the directory's inode. */
-int txn_dentry_put(struct txn *txn, struct inode *parent, uint64_t cookie,
+int txn_dentry_put(struct txn *txn, struct inode_record *parent, uint64_t cookie,
 		   const struct dentry *dentry);
-int txn_dentry_delete(struct txn *txn, const struct inode *parent, uint64_t cookie);
+int txn_dentry_delete(struct txn *txn, const struct inode_record *parent, uint64_t cookie);
 
 /* One more open of the transaction's session. -ENFILE. */
 int txn_open_more(struct txn *txn, uint64_t ino);

@@ -18,7 +18,7 @@ static uint8_t *add64(uint8_t *at, uint64_t value)
 	return at + 8;
 }
 
-void inode_encode(const struct inode *inode, uint8_t out[INODE_VALUE_BYTES])
+void value_encode_inode(const struct inode_record *inode, uint8_t out[INODE_VALUE_BYTES])
 {
 	uint8_t *at = out;
 
@@ -49,7 +49,7 @@ void inode_encode(const struct inode *inode, uint8_t out[INODE_VALUE_BYTES])
 	add64(at, (uint64_t)inode->mtime_set);
 }
 
-bool inode_decode(uint64_t ino, const uint8_t *data, size_t size, struct inode *inode)
+bool value_decode_inode(uint64_t ino, const uint8_t *data, size_t size, struct inode_record *inode)
 {
 	struct reader r = reader_on(data, size);
 	uint8_t format = reader_u8(&r);
@@ -84,7 +84,7 @@ bool inode_decode(uint64_t ino, const uint8_t *data, size_t size, struct inode *
 	return reader_done(&r);
 }
 
-size_t dentry_encode(const struct dentry *dentry, uint8_t out[DENTRY_VALUE_MAX])
+size_t value_encode_dentry(const struct dentry *dentry, uint8_t out[DENTRY_VALUE_MAX])
 {
 	put_le64(out, dentry->ino);
 	out[8] = dentry->type;
@@ -92,7 +92,7 @@ size_t dentry_encode(const struct dentry *dentry, uint8_t out[DENTRY_VALUE_MAX])
 	return 9 + (size_t)dentry->name_size;
 }
 
-bool dentry_decode(const uint8_t *data, size_t size, struct dentry *dentry)
+bool value_decode_dentry(const uint8_t *data, size_t size, struct dentry *dentry)
 {
 	if (size < 9 || size > DENTRY_VALUE_MAX)
 		return false;
@@ -104,7 +104,7 @@ bool dentry_decode(const uint8_t *data, size_t size, struct dentry *dentry)
 	return (dentry->ino == 0) == (dentry->name_size == 0);
 }
 
-void counters_encode(const struct counters *counters, uint8_t out[COUNTERS_VALUE_BYTES])
+void value_encode_counters(const struct counters *counters, uint8_t out[COUNTERS_VALUE_BYTES])
 {
 	uint8_t *at = out;
 
@@ -123,7 +123,7 @@ void counters_encode(const struct counters *counters, uint8_t out[COUNTERS_VALUE
 	add32(at, counters->next_target);
 }
 
-bool counters_decode(const uint8_t *data, size_t size, struct counters *counters)
+bool value_decode_counters(const uint8_t *data, size_t size, struct counters *counters)
 {
 	struct reader r = reader_on(data, size);
 

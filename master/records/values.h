@@ -1,4 +1,4 @@
-/* values.h - the records of inodes, directory entries and counters, and their values in the store. */
+/* values.h - inodes, directory entries and counters, and how the store has them. */
 #ifndef CATENA_MASTER_RECORDS_VALUES_H
 #define CATENA_MASTER_RECORDS_VALUES_H
 #include <stdbool.h>
@@ -8,7 +8,7 @@
 #include "master/records/keys.h"
 #include "master/records/types.h"
 
-struct inode {
+struct inode_record {
 	uint64_t ino;
 	uint32_t mode, nlink, uid, gid, rdev, pool;
 	uint64_t size;
@@ -47,14 +47,14 @@ struct counters {
 #define COUNTERS_VALUE_BYTES (1 + 11 * 8 + 4)
 
 /* Are there @count numbers for inodes and files each? */
-static inline bool ids_left(const struct counters *counters, uint64_t count)
+static inline bool counters_have_ids(const struct counters *counters, uint64_t count)
 {
 	return counters->next_ino < STATE_ID_END && STATE_ID_END - counters->next_ino >= count &&
 	       counters->next_file_id < STATE_ID_END &&
 	       STATE_ID_END - counters->next_file_id >= count;
 }
 
-static inline bool inode_is(const struct inode *inode, uint32_t type)
+static inline bool inode_is(const struct inode_record *inode, uint32_t type)
 {
 	return (inode->mode & S_IFMT) == type;
 }
@@ -62,10 +62,10 @@ static inline bool inode_is(const struct inode *inode, uint32_t type)
 #define DENTRY_VALUE_MAX (9 + NAME_BYTES_MAX)
 
 /* Each decoder returns false for what no encoder made. */
-void inode_encode(const struct inode *inode, uint8_t out[INODE_VALUE_BYTES]);
-bool inode_decode(uint64_t ino, const uint8_t *data, size_t size, struct inode *inode);
-size_t dentry_encode(const struct dentry *dentry, uint8_t out[DENTRY_VALUE_MAX]);
-bool dentry_decode(const uint8_t *data, size_t size, struct dentry *dentry);
-void counters_encode(const struct counters *counters, uint8_t out[COUNTERS_VALUE_BYTES]);
-bool counters_decode(const uint8_t *data, size_t size, struct counters *counters);
+void value_encode_inode(const struct inode_record *inode, uint8_t out[INODE_VALUE_BYTES]);
+bool value_decode_inode(uint64_t ino, const uint8_t *data, size_t size, struct inode_record *inode);
+size_t value_encode_dentry(const struct dentry *dentry, uint8_t out[DENTRY_VALUE_MAX]);
+bool value_decode_dentry(const uint8_t *data, size_t size, struct dentry *dentry);
+void value_encode_counters(const struct counters *counters, uint8_t out[COUNTERS_VALUE_BYTES]);
+bool value_decode_counters(const uint8_t *data, size_t size, struct counters *counters);
 #endif

@@ -443,7 +443,7 @@ static void on_applied(void *user, uint64_t index, int status, const struct comm
 bool chunkserver_register(struct chunkserver_stream *stream, const Catena__Register *message)
 {
 	struct master *master = stream->master;
-	struct command command = {.kind = COMMAND_REGISTER};
+	struct log_command command = {.kind = COMMAND_REGISTER};
 	const struct cluster_map *map;
 	const char *why = NULL;
 	struct registration *r;

@@ -69,7 +69,7 @@ static void note_index(void *user, uint64_t index, int status, const struct comm
 
 void client_fence_session(struct master *master, struct client_session *session)
 {
-	struct command command = {.kind = COMMAND_SESSION_FENCE, .session = session->id};
+	struct log_command command = {.kind = COMMAND_SESSION_FENCE, .session = session->id};
 	struct fencing *fencing = calloc(1, sizeof(*fencing));
 
 	client_end_stream(master, session);
@@ -109,7 +109,7 @@ static bool is_harmless(void *user, uint64_t server)
 
 static bool log_owed(struct master *master, bool owed)
 {
-	struct command command = {.kind = COMMAND_FENCES_OWED, .owed = owed};
+	struct log_command command = {.kind = COMMAND_FENCES_OWED, .owed = owed};
 	struct command_sync sync = {.index = 0};
 
 	if (state_fences_owed(master->state) != owed)

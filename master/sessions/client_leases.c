@@ -39,7 +39,7 @@ static void admission_free(struct admission *admission)
 /* It is in the state, but nobody will use it. */
 static void abandon(struct master *master, uint64_t session)
 {
-	struct command command = {.kind = COMMAND_SESSION_CLOSE, .session = session};
+	struct log_command command = {.kind = COMMAND_SESSION_CLOSE, .session = session};
 	struct command_sync sync;
 
 	command_log_propose(master->log, &command, note_index, &sync);
@@ -89,7 +89,7 @@ static void on_admission_durable(struct command_sync *sync, int status)
 static int propose_session(struct admission *admission)
 {
 	struct master *master = admission->master;
-	struct command command = {.kind = COMMAND_SESSION_OPEN};
+	struct log_command command = {.kind = COMMAND_SESSION_OPEN};
 	const char *mount = admission->stream->mount, *name = admission->stream->name;
 
 	if (getrandom(&admission->secret, sizeof(admission->secret), 0) !=
@@ -199,7 +199,7 @@ void client_end_stream(struct master *master, struct client_session *session)
 
 void client_close_session(struct master *master, struct client_session *session, const char *why)
 {
-	struct command command = {.kind = COMMAND_SESSION_CLOSE, .session = session->id};
+	struct log_command command = {.kind = COMMAND_SESSION_CLOSE, .session = session->id};
 	struct command_sync result;
 
 	client_end_stream(master, session);
@@ -261,7 +261,7 @@ static void on_grant_durable(struct command_sync *sync, int status)
 
 static void grant(struct master *master, uint64_t session, uint64_t now_ns)
 {
-	struct command command = {.kind = COMMAND_LEASE_GRANT, .session = session};
+	struct log_command command = {.kind = COMMAND_LEASE_GRANT, .session = session};
 	struct granting *granting = calloc(1, sizeof(*granting));
 
 	if (granting != NULL) {
@@ -281,7 +281,7 @@ static void grant(struct master *master, uint64_t session, uint64_t now_ns)
 /* Whoever is let in is so by a command behind this one: it need not be durable by itself. */
 static void end(struct master *master, const struct lease_action *action, uint64_t now_ns)
 {
-	struct command command = {
+	struct log_command command = {
 		.kind = COMMAND_LEASE_END, .session = action->id, .generation = action->number};
 	struct command_sync sync;
 

@@ -92,7 +92,7 @@ static void defer(struct master *master, struct deferred *deferred, struct push 
 
 /* ---- executing ---- */
 
-struct answer {
+struct request_answer {
 	int status;
 	uint8_t *reply;
 	size_t size;
@@ -100,7 +100,7 @@ struct answer {
 
 static void on_applied(void *user, uint64_t index, int status, const struct command_result *result)
 {
-	struct answer *answer = user;
+	struct request_answer *answer = user;
 
 	answer->status = status;
 	answer->reply = result->reply;
@@ -119,9 +119,10 @@ static bool refused_for_space(struct client_session *session, struct master *mas
 }
 
 static void run_command(struct client_session *session, struct master *master,
-			const Catena__Request *request, uint64_t now_ns, struct answer *answer)
+			const Catena__Request *request, uint64_t now_ns,
+			struct request_answer *answer)
 {
-	struct command command = {
+	struct log_command command = {
 		.kind = COMMAND_REQUEST, .session = session->id, .request = request};
 
 	if (refused_for_space(session, master, request, now_ns)) {
@@ -131,7 +132,8 @@ static void run_command(struct client_session *session, struct master *master,
 	command_log_propose(master->log, &command, on_applied, answer);
 }
 
-static void run_statfs(struct master *master, const Catena__Request *request, struct answer *answer)
+static void run_statfs(struct master *master, const Catena__Request *request,
+		       struct request_answer *answer)
 {
 	Catena__Reply reply = CATENA__REPLY__INIT;
 	Catena__Statfs statfs = CATENA__STATFS__INIT;
@@ -155,7 +157,7 @@ static void run_statfs(struct master *master, const Catena__Request *request, st
 }
 
 static void run_query(struct client_session *session, struct master *master,
-		      const Catena__Request *request, struct answer *answer)
+		      const Catena__Request *request, struct request_answer *answer)
 {
 	answer->status = command_log_error(master->log);
 	if (answer->status != 0)
@@ -173,7 +175,7 @@ static void run_query(struct client_session *session, struct master *master,
 static void run(struct client_session *session, struct master *master,
 		const Catena__Request *request, uint64_t now_ns, struct push *push)
 {
-	struct answer answer = {0};
+	struct request_answer answer = {0};
 
 	if (state_request_is_command(request))
 		run_command(session, master, request, now_ns, &answer);

@@ -277,7 +277,7 @@ static void ignore_result(void *user, uint64_t index, int status,
 
 static void forget_answered(struct client_stream *stream, const Catena__ClientBatch *batch)
 {
-	struct command command = {.kind = COMMAND_ANSWERED, .session = stream->session->id};
+	struct log_command command = {.kind = COMMAND_ANSWERED, .session = stream->session->id};
 
 	for (size_t i = 0; i < batch->n_answered; i++)
 		if (batch->answered[i] > command.answered_through)

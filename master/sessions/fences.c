@@ -23,7 +23,7 @@ struct fence {
 	struct fence *next;
 };
 
-struct member {
+struct fence_member {
 	uint32_t target;
 	uint64_t server;
 };
@@ -35,7 +35,7 @@ struct shown_chain {
 	uint64_t version; /* by which this epoch was shown first */
 	uint64_t shown_ns, expelled_ns;
 	uint32_t count;
-	struct member members[CHAIN_MEMBERS_MAX]; /* those in-sync */
+	struct fence_member members[CHAIN_MEMBERS_MAX]; /* those in-sync */
 	bool owed;
 	uint64_t owed_version; /* of the last fence that went on without it */
 };
@@ -205,9 +205,9 @@ static void show_chain(struct shown_chain *to, const struct map_chain *from,
 			cluster_map_target(map, from->members[i].target_id);
 
 		if (from->members[i].state == MEMBER_IN_SYNC)
-			to->members[to->count++] =
-				(struct member){.target = from->members[i].target_id,
-						.server = target == NULL ? 0 : target->server_id};
+			to->members[to->count++] = (struct fence_member){
+				.target = from->members[i].target_id,
+				.server = target == NULL ? 0 : target->server_id};
 	}
 }
 

@@ -14,7 +14,7 @@
 /* No number of a recall is a generation. */
 #define RECALL_BIT (1ull << 63)
 
-struct entry {
+struct lease_entry {
 	uint64_t session;
 	uint64_t until_ns; /* by the master's clock, without the margin */
 	uint64_t gone_ns;  /* disconnected then */
@@ -27,7 +27,7 @@ struct entry {
 struct leases {
 	struct leases_options options;
 	uint64_t last_look_ns;
-	struct entry *entries;
+	struct lease_entry *entries;
 	size_t count, capacity;
 	uint64_t *waiters; /* in the order they came */
 	size_t waiter_count, waiter_capacity;
@@ -66,7 +66,7 @@ void leases_destroy(struct leases *l)
 	free(l);
 }
 
-static struct entry *find(const struct leases *l, uint64_t session)
+static struct lease_entry *find(const struct leases *l, uint64_t session)
 {
 	for (size_t i = 0; i < l->count; i++)
 		if (l->entries[i].session == session)
@@ -75,14 +75,14 @@ static struct entry *find(const struct leases *l, uint64_t session)
 }
 
 /* Surely over, whatever the client's clock says. */
-static bool lapsed(const struct leases *l, const struct entry *e, uint64_t now_ns)
+static bool lapsed(const struct leases *l, const struct lease_entry *e, uint64_t now_ns)
 {
 	return now_ns > e->until_ns + l->options.margin_ns;
 }
 
 static int add(struct leases *l, uint64_t session, bool connected, uint64_t now_ns)
 {
-	struct entry *bigger;
+	struct lease_entry *bigger;
 	size_t capacity;
 
 	if (l->count == l->capacity) {
@@ -93,10 +93,10 @@ static int add(struct leases *l, uint64_t session, bool connected, uint64_t now_
 		l->entries = bigger;
 		l->capacity = capacity;
 	}
-	l->entries[l->count++] = (struct entry){.session = session,
-						.until_ns = now_ns + l->options.lease_ns,
-						.gone_ns = now_ns,
-						.connected = connected};
+	l->entries[l->count++] = (struct lease_entry){.session = session,
+						      .until_ns = now_ns + l->options.lease_ns,
+						      .gone_ns = now_ns,
+						      .connected = connected};
 	return 0;
 }
 
@@ -174,7 +174,7 @@ void leases_admit_failed(struct leases *l)
 
 void leases_resume(struct leases *l, uint64_t session, uint64_t now_ns)
 {
-	struct entry *e = find(l, session);
+	struct lease_entry *e = find(l, session);
 
 	if (e == NULL)
 		return;
@@ -192,7 +192,7 @@ void leases_resume(struct leases *l, uint64_t session, uint64_t now_ns)
 
 void leases_disconnect(struct leases *l, uint64_t session, uint64_t now_ns)
 {
-	struct entry *e = find(l, session);
+	struct lease_entry *e = find(l, session);
 
 	if (e == NULL)
 		return;
@@ -202,7 +202,7 @@ void leases_disconnect(struct leases *l, uint64_t session, uint64_t now_ns)
 
 bool leases_renew(struct leases *l, uint64_t session, uint64_t now_ns)
 {
-	struct entry *e = find(l, session);
+	struct lease_entry *e = find(l, session);
 
 	if (e == NULL || e->fencing || e->unwanted)
 		return false;
@@ -218,7 +218,7 @@ bool leases_renew(struct leases *l, uint64_t session, uint64_t now_ns)
 
 void leases_hurry(struct leases *l, uint64_t session, uint64_t now_ns)
 {
-	struct entry *e = find(l, session);
+	struct lease_entry *e = find(l, session);
 
 	if (e != NULL)
 		e->hurry_ns = now_ns;
@@ -262,7 +262,7 @@ void leases_end_failed(struct leases *l, uint64_t session, uint64_t now_ns)
 
 void leases_fence(struct leases *l, uint64_t session)
 {
-	struct entry *e = find(l, session);
+	struct lease_entry *e = find(l, session);
 
 	if (e != NULL)
 		e->unwanted = true;
@@ -270,7 +270,7 @@ void leases_fence(struct leases *l, uint64_t session)
 
 void leases_closed(struct leases *l, uint64_t session)
 {
-	struct entry *e = find(l, session);
+	struct lease_entry *e = find(l, session);
 
 	if (e == NULL)
 		return;
@@ -281,7 +281,7 @@ void leases_closed(struct leases *l, uint64_t session)
 
 void leases_close_failed(struct leases *l, uint64_t session)
 {
-	struct entry *e = find(l, session);
+	struct lease_entry *e = find(l, session);
 
 	if (e != NULL)
 		e->fencing = false;
@@ -315,7 +315,7 @@ static bool next_admission(struct leases *l, struct lease_action *out)
 
 static bool next_recall(struct leases *l, uint64_t now_ns, struct lease_action *out)
 {
-	const struct entry *e = find(l, l->holder);
+	const struct lease_entry *e = find(l, l->holder);
 
 	if (l->waiter_count == 0 || e == NULL || !e->connected || e->fencing || l->recall_told ||
 	    l->returned || l->generation == 0)
@@ -336,7 +336,7 @@ static bool next_recall(struct leases *l, uint64_t now_ns, struct lease_action *
 
 static bool next_end(struct leases *l, uint64_t now_ns, struct lease_action *out)
 {
-	const struct entry *e = find(l, l->holder);
+	const struct lease_entry *e = find(l, l->holder);
 
 	if (!l->returned || l->ending || e == NULL || e->fencing || now_ns < l->retry_ns)
 		return false;
@@ -349,9 +349,9 @@ static bool next_end(struct leases *l, uint64_t now_ns, struct lease_action *out
 /* Also again, of one whose putting into the log had failed: it may be in the store. */
 static bool next_grant(struct leases *l, uint64_t now_ns, struct lease_action *out)
 {
-	const struct entry *e = l->holder != 0  ? find(l, l->holder)
-				: l->count == 1 ? &l->entries[0]
-						: NULL;
+	const struct lease_entry *e = l->holder != 0  ? find(l, l->holder)
+				      : l->count == 1 ? &l->entries[0]
+						      : NULL;
 	bool wanted = l->waiter_count == 0 && l->admitting == 0;
 
 	if (e == NULL || e->fencing || e->unwanted || l->generation != 0 || l->granting ||
@@ -367,7 +367,7 @@ static bool next_grant(struct leases *l, uint64_t now_ns, struct lease_action *o
 
 static bool next_tell(struct leases *l, uint64_t now_ns, struct lease_action *out)
 {
-	const struct entry *e = find(l, l->holder);
+	const struct lease_entry *e = find(l, l->holder);
 
 	if (e == NULL || l->generation == 0 || l->waiter_count != 0 || !e->connected ||
 	    e->fencing || e->unwanted || lapsed(l, e, now_ns) || l->grant_told ||
@@ -379,7 +379,7 @@ static bool next_tell(struct leases *l, uint64_t now_ns, struct lease_action *ou
 	return true;
 }
 
-static bool in_the_way(const struct leases *l, const struct entry *e, uint64_t now_ns)
+static bool in_the_way(const struct leases *l, const struct lease_entry *e, uint64_t now_ns)
 {
 	if (e->unwanted)
 		return true;
@@ -400,7 +400,7 @@ static bool in_the_way(const struct leases *l, const struct entry *e, uint64_t n
 static bool next_fence(struct leases *l, uint64_t now_ns, struct lease_action *out)
 {
 	for (size_t i = 0; i < l->count; i++) {
-		struct entry *e = &l->entries[i];
+		struct lease_entry *e = &l->entries[i];
 
 		if (e->fencing || !in_the_way(l, e, now_ns))
 			continue;
@@ -421,7 +421,7 @@ bool leases_next(struct leases *l, uint64_t now_ns, struct lease_action *out)
 
 bool leases_lapsed(const struct leases *l, uint64_t session, uint64_t now_ns)
 {
-	const struct entry *e = find(l, session);
+	const struct lease_entry *e = find(l, session);
 
 	return e == NULL || lapsed(l, e, now_ns);
 }

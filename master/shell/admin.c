@@ -79,7 +79,7 @@ static void on_applied(void *user, uint64_t index, int status, const struct comm
 
 static void drain(struct answer *answer, const Catena__DrainRequest *request)
 {
-	struct command command = {.kind = COMMAND_DRAIN};
+	struct log_command command = {.kind = COMMAND_DRAIN};
 	struct master *master = answer->master;
 	const struct cluster_map *map = chains_map(master);
 
@@ -107,7 +107,7 @@ static void drain(struct answer *answer, const Catena__DrainRequest *request)
 
 static void recovery(struct answer *answer, const Catena__Recovery *request)
 {
-	struct command command = {.kind = COMMAND_RECOVERY};
+	struct log_command command = {.kind = COMMAND_RECOVERY};
 	struct master *master = answer->master;
 
 	command.recovery.rate = request->rate;

@@ -35,7 +35,7 @@ static void compact(struct master *master, uint64_t free_bytes)
 	struct statvfs vfs;
 	int rc = 0;
 
-	for (unsigned i = 0; i < state_family_count && rc == 0; i++)
+	for (unsigned i = 0; i < records_family_count && rc == 0; i++)
 		rc = kv_compact(master->kv, i);
 	if (rc != 0 || statvfs(master->config.data, &vfs) != 0)
 		return;

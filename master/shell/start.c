@@ -43,8 +43,8 @@ static int open_store(const struct master_config *config, bool create, struct kv
 {
 	char path[PATH_BYTES], detail[256] = "";
 	struct kv_options options = {.path = path,
-				     .families = state_families,
-				     .family_count = state_family_count,
+				     .families = records_families,
+				     .family_count = records_family_count,
 				     .cache_bytes = config->cache_bytes,
 				     .create = create};
 	int rc;

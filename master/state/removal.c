@@ -8,7 +8,7 @@
 #include "master/state/state.h"
 
 static bool removal_decode(const uint8_t *key, size_t key_size, const uint8_t *value, size_t size,
-			   struct removal *out)
+			   struct state_removal *out)
 {
 	if (key_size != 8 || size != 20)
 		return false;
@@ -19,7 +19,7 @@ static bool removal_decode(const uint8_t *key, size_t key_size, const uint8_t *v
 	return true;
 }
 
-int state_removals(struct state *state, uint64_t after, struct removal *out, int max)
+int state_removals(struct state *state, uint64_t after, struct state_removal *out, int max)
 {
 	const uint8_t *key, *value;
 	size_t key_size, size;

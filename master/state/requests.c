@@ -32,25 +32,25 @@ static int run_command(struct txn *txn, const Catena__Request *request, struct r
 {
 	switch (request->op_case) {
 	case CATENA__REQUEST__OP_SETATTR:
-		return op_setattr(txn, request->setattr, room);
+		return namespace_setattr(txn, request->setattr, room);
 	case CATENA__REQUEST__OP_CREATE:
-		return op_create(txn, request->create, room);
+		return namespace_create(txn, request->create, room);
 	case CATENA__REQUEST__OP_LINK:
-		return op_link(txn, request->link, room);
+		return namespace_link(txn, request->link, room);
 	case CATENA__REQUEST__OP_UNLINK:
-		return op_unlink(txn, request->unlink, room);
+		return namespace_unlink(txn, request->unlink, room);
 	case CATENA__REQUEST__OP_RENAME:
-		return op_rename(txn, request->rename, room);
+		return namespace_rename(txn, request->rename, room);
 	case CATENA__REQUEST__OP_OPEN:
-		return op_open(txn, request->open, room);
+		return namespace_open(txn, request->open, room);
 	case CATENA__REQUEST__OP_CLOSE:
-		return op_close(txn, request->close, room);
+		return namespace_close(txn, request->close, room);
 	case CATENA__REQUEST__OP_XATTR:
-		return op_xattr(txn, request->xattr, room);
+		return namespace_xattr(txn, request->xattr, room);
 	case CATENA__REQUEST__OP_DELEGATE:
-		return op_delegate(txn, request->delegate, room);
+		return namespace_delegate(txn, request->delegate, room);
 	case CATENA__REQUEST__OP_APPEND:
-		return op_append(txn, request->append, room);
+		return namespace_append(txn, request->append, room);
 	default:
 		return -EINVAL;
 	}
@@ -60,17 +60,17 @@ static int run_query(struct txn *txn, const Catena__Request *request, struct rep
 {
 	switch (request->op_case) {
 	case CATENA__REQUEST__OP_LOOKUP:
-		return op_lookup(txn, request->lookup, room);
+		return namespace_lookup(txn, request->lookup, room);
 	case CATENA__REQUEST__OP_GETATTR:
-		return op_getattr(txn, request->getattr, room);
+		return namespace_getattr(txn, request->getattr, room);
 	case CATENA__REQUEST__OP_READLINK:
-		return op_readlink(txn, request->readlink, room);
+		return namespace_readlink(txn, request->readlink, room);
 	case CATENA__REQUEST__OP_READDIR:
-		return op_readdir(txn, request->readdir, room);
+		return namespace_readdir(txn, request->readdir, room);
 	case CATENA__REQUEST__OP_XATTR:
-		return op_xattr(txn, request->xattr, room);
+		return namespace_xattr(txn, request->xattr, room);
 	case CATENA__REQUEST__OP_STATFS:
-		return op_statfs(txn, room);
+		return namespace_statfs(txn, room);
 	case CATENA__REQUEST__OP_SYNC_ALL:
 		return 0; /* what it waits for is the log's business */
 	default:

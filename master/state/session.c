@@ -77,7 +77,7 @@ static int free_orphans(struct txn *txn, const struct session *session, uint64_t
 	const struct open_file *file;
 
 	for (file = session->opens; file != NULL; file = file->hh.next) {
-		struct inode inode;
+		struct inode_record inode;
 		int rc;
 
 		if (session_open_total(txn->state, file->ino) > file->count)
@@ -122,7 +122,7 @@ int state_apply_session_close(struct state *state, uint64_t index, uint64_t id)
 	if (rc != 0)
 		goto out;
 	while (freed_count > 0)
-		inode_cache_drop(state->inodes, freed[--freed_count]);
+		cache_inode_drop(state->inodes, freed[--freed_count]);
 	append_closed(state, session);
 	session_remove(state, session);
 	tree_lease_closed(state, id);

@@ -33,7 +33,7 @@ static bool options_ok(const char *cluster, const struct state_options *options)
 static void put_root(struct kv_batch *batch)
 {
 	int64_t now = clock_realtime_ns();
-	struct inode root = {
+	struct inode_record root = {
 		.ino = ROOT_INO,
 		.mode = S_IFDIR | 0755,
 		.nlink = 2,
@@ -48,7 +48,7 @@ static void put_root(struct kv_batch *batch)
 	uint8_t key[8], value[INODE_VALUE_BYTES];
 
 	key_u64(key, ROOT_INO);
-	inode_encode(&root, value);
+	value_encode_inode(&root, value);
 	kv_batch_put(batch, FAMILY_INODES, key, sizeof(key), value, sizeof(value));
 }
 
@@ -114,7 +114,7 @@ int state_init(struct kv *kv, const char *cluster, const struct state_options *o
 	if (batch == NULL)
 		return -ENOMEM;
 	put_super(batch, name_key, instance == 0 ? 1 : instance, cluster);
-	counters_encode(&counters, value);
+	value_encode_counters(&counters, value);
 	kv_batch_put(batch, FAMILY_META, key, key_meta(key, META_COUNTERS, 0), value,
 		     sizeof(value));
 	put_root(batch);
@@ -157,7 +157,7 @@ static int load_counters(struct state *state)
 
 	if (rc != 0)
 		return rc == -ENOENT ? -EUCLEAN : rc;
-	if (!counters_decode(value, size, &state->counters))
+	if (!value_decode_counters(value, size, &state->counters))
 		rc = -EUCLEAN;
 	state->stored_index = state->counters.index;
 	free(value);
@@ -177,8 +177,8 @@ static void free_tables(struct state *state)
 static void unload(struct state *state)
 {
 	free_tables(state);
-	inode_cache_clear(state->inodes);
-	dentry_cache_clear(state->dentries);
+	cache_inode_clear(state->inodes);
+	cache_dentry_clear(state->dentries);
 }
 
 int state_reload(struct state *state)
@@ -249,8 +249,8 @@ int state_open(struct kv *kv, struct state **out, char *error, size_t error_size
 	state->kv = kv;
 	state->reload = state_reload;
 	state->name_mask = UINT64_MAX;
-	state->inodes = inode_cache_new();
-	state->dentries = dentry_cache_new();
+	state->inodes = cache_inode_new();
+	state->dentries = cache_dentry_new();
 	state->txn.batch = kv_batch_new();
 	if (state->inodes == NULL || state->dentries == NULL || state->txn.batch == NULL)
 		goto out;
@@ -273,8 +273,8 @@ void state_close(struct state *state)
 	if (state == NULL)
 		return;
 	free_tables(state);
-	inode_cache_free(state->inodes);
-	dentry_cache_free(state->dentries);
+	cache_inode_free(state->inodes);
+	cache_dentry_free(state->dentries);
 	kv_batch_free(state->txn.batch);
 	free(state);
 }

@@ -211,7 +211,7 @@ uint64_t state_map_version(const struct state *state);
 struct cluster_map *state_map(struct state *state);
 
 /* ---- removal ---- */
-struct removal {
+struct state_removal {
 	uint64_t sequence; /* of the queue entry */
 	uint32_t pool;
 	uint64_t file_id;
@@ -219,7 +219,7 @@ struct removal {
 };
 /* Up to @max entries in order from @after; returns the count or -errno. Entries only of files that
  * no session has open. */
-int state_removals(struct state *state, uint64_t after, struct removal *out, int max);
+int state_removals(struct state *state, uint64_t after, struct state_removal *out, int max);
 int state_apply_removed(struct state *state, uint64_t index, const uint64_t *sequences,
 			size_t count);
 

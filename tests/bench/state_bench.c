@@ -210,8 +210,8 @@ static int open_all(const char *path)
 		.copies = 3, .partitions = 256, .chunk_size = 16u << 20};
 	const struct kv_options kv_options = {
 		.path = path,
-		.families = state_families,
-		.family_count = state_family_count,
+		.families = records_families,
+		.family_count = records_family_count,
 		.create = true,
 	};
 	char error[256] = "";

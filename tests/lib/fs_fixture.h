@@ -270,7 +270,7 @@ static int fixture_setup(void **state)
 	chunks.hold_flushes = chunks.hold_writes = false;
 	chunks.write_error = 0;
 	chunks.space = UINT64_MAX;
-	if (kv_open_memory(state_families, state_family_count, &master.kv) != 0 ||
+	if (kv_open_memory(records_families, records_family_count, &master.kv) != 0 ||
 	    state_init(master.kv, "cluster", &options) != 0 ||
 	    state_open(master.kv, &master.state, error, sizeof(error)) != 0)
 		return -1;

@@ -51,7 +51,7 @@ static inline int fixture_init(struct fixture *f, uint64_t name_mask)
 	f->name_mask = name_mask;
 	f->time = 1000;
 	f->session = FIXTURE_SESSION;
-	rc = kv_open_memory(state_families, state_family_count, &f->kv);
+	rc = kv_open_memory(records_families, records_family_count, &f->kv);
 	if (rc == 0)
 		rc = state_init(f->kv, "cluster-1", &options);
 	if (rc == 0)
@@ -308,7 +308,7 @@ static inline uint64_t reply_ino(const struct fixture *f)
 
 struct checked_inode {
 	uint64_t ino;
-	struct inode inode;
+	struct inode_record inode;
 	uint64_t names, subdirs, entries, xattr_bytes, opens;
 	bool records, orphan;
 	UT_hash_handle hh;
@@ -344,7 +344,7 @@ static inline bool check_record(struct checked_inode **all, unsigned family, con
 	case FAMILY_INODES:
 		inode = calloc(1, sizeof(*inode));
 		inode->ino = ino;
-		STATE_CHECK(inode_decode(ino, value, size, &inode->inode), "inode");
+		STATE_CHECK(value_decode_inode(ino, value, size, &inode->inode), "inode");
 		HASH_ADD(hh, *all, ino, sizeof(ino), inode);
 		sum->inodes++;
 		if (inode_is(&inode->inode, S_IFREG))
@@ -353,7 +353,7 @@ static inline bool check_record(struct checked_inode **all, unsigned family, con
 	case FAMILY_DENTRIES:
 		STATE_CHECK(inode != NULL && inode_is(&inode->inode, S_IFDIR), "directory %llu",
 			    (unsigned long long)ino);
-		STATE_CHECK(dentry_decode(value, size, &dentry), "dentry");
+		STATE_CHECK(value_decode_dentry(value, size, &dentry), "dentry");
 		if (dentry.ino == 0)
 			return true;
 		child = checked_find(*all, dentry.ino);
@@ -427,7 +427,7 @@ static inline bool check_orphans(struct kv *kv, struct checked_inode *all, struc
 static inline bool check_one(struct state *state, const struct checked_inode *c)
 {
 	unsigned long long ino = (unsigned long long)c->ino;
-	const struct inode *i = &c->inode;
+	const struct inode_record *i = &c->inode;
 
 	STATE_CHECK(c->entries == i->entries, "ino %llu", ino);
 	STATE_CHECK(c->xattr_bytes == i->xattr_bytes, "ino %llu", ino);

@@ -48,7 +48,7 @@ static void master_init(struct world *w)
 					      .chunk_size = CHUNK_SIZE_MIN};
 	struct master *m = &w->master;
 
-	if (kv_open_memory(state_families, state_family_count, &m->kv) != 0 ||
+	if (kv_open_memory(records_families, records_family_count, &m->kv) != 0 ||
 	    state_init(m->kv, "c", &options) != 0 || kv_sync(m->kv) != 0)
 		abort();
 }

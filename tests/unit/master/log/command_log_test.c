@@ -65,7 +65,7 @@ static int setup(void **state)
 	log_set_level(getenv("TEST_LOG") != NULL ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR);
 	memset(&fx, 0, sizeof(fx));
 	pthread_mutex_init(&fx.lock, NULL);
-	if (kv_open_memory(state_families, state_family_count, &fx.kv) != 0 ||
+	if (kv_open_memory(records_families, records_family_count, &fx.kv) != 0 ||
 	    state_init(fx.kv, "cluster", &options) != 0 ||
 	    state_open(fx.kv, &fx.state, error, sizeof(error)) != 0)
 		return -1;
@@ -100,7 +100,7 @@ static void on_done(void *user, uint64_t index, int status, const struct command
 
 static struct outcome open_session(uint64_t session)
 {
-	struct command command = {.kind = COMMAND_SESSION_OPEN, .session = session};
+	struct log_command command = {.kind = COMMAND_SESSION_OPEN, .session = session};
 	struct outcome outcome = {0};
 
 	command.session_open.secret = 1;
@@ -201,7 +201,7 @@ static void test_a_failing_store_fails_all_until_it_is_open_again(void **state)
 /* Commands that take places, but leave nothing in the store. Returns the last one's index. */
 static uint64_t leave_no_trace(void)
 {
-	struct command command = {.kind = COMMAND_ANSWERED, .session = 1};
+	struct log_command command = {.kind = COMMAND_ANSWERED, .session = 1};
 	struct outcome outcome = {0};
 
 	for (int i = 0; i < 5; i++) {

@@ -105,11 +105,11 @@ static void ignore(void *user, uint64_t index, int status, const struct command_
 static void restart_with_fence(uint64_t server)
 {
 	struct chain_change change = {.pool = 1};
-	struct command command = {.kind = COMMAND_CHAINS,
-				  .chains = {.changes = &change,
-					     .change_count = 1,
-					     .fenced = &server,
-					     .fenced_count = 1}};
+	struct log_command command = {.kind = COMMAND_CHAINS,
+				      .chains = {.changes = &change,
+						 .change_count = 1,
+						 .fenced = &server,
+						 .fenced_count = 1}};
 
 	restart_with_chains();
 	master_lock(fx.master);
@@ -304,7 +304,8 @@ static void on_synced(struct command_sync *sync, int status)
 /* Of a command that leaves nothing in the store its index comes again. */
 static void test_what_leaves_no_trace_in_the_store_is_not_missed_after_a_restart(void **state)
 {
-	struct command command = {.kind = COMMAND_ANSWERED, .session = 9, .answered_through = 1};
+	struct log_command command = {
+		.kind = COMMAND_ANSWERED, .session = 9, .answered_through = 1};
 	struct waiting waiting = {.sync.done = on_synced};
 	struct peer *server, *client;
 	uint32_t target;

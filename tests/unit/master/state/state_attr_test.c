@@ -69,7 +69,7 @@ static uint64_t file_with(uint64_t size)
 	return ino;
 }
 
-static int removals(struct removal out[16])
+static int removals(struct state_removal out[16])
 {
 	return state_removals(f.state, 0, out, 16);
 }
@@ -286,7 +286,7 @@ static void a_trim_is_not_ended_by_the_end_of_the_one_before(void **state)
 static void truncation_to_zero_gives_a_fresh_file_id_and_queues_the_old(void **state)
 {
 	uint64_t ino = file_with(5 * MIB), id = f.reply->attr->file_id, fresh;
-	struct removal queue[16];
+	struct state_removal queue[16];
 
 	f.time = 2000;
 	assert_int_equal(do_size(&f, ino, SIZE, 0, 0), 0);
@@ -310,7 +310,7 @@ static void truncation_to_zero_gives_a_fresh_file_id_and_queues_the_old(void **s
 static void truncation_to_more_than_zero_records_a_trim(void **state)
 {
 	uint64_t ino = file_with(5 * MIB), id = f.reply->attr->file_id;
-	struct removal queue[16];
+	struct state_removal queue[16];
 
 	assert_int_equal(do_size(&f, ino, SIZE, MIB, 0), 0);
 	assert_int_equal(f.reply->attr->file_id, id);
@@ -347,7 +347,7 @@ static void truncation_to_more_than_zero_records_a_trim(void **state)
 static void an_unfinished_trim_is_removed_whole_with_the_file(void **state)
 {
 	uint64_t ino = file_with(5 * MIB);
-	struct removal queue[16];
+	struct state_removal queue[16];
 
 	assert_int_equal(do_size(&f, ino, SIZE, 10, 0), 0);
 	assert_int_equal(do_unlink(&f, ROOT_INO, "file"), 0);
@@ -407,7 +407,7 @@ static void an_unlinked_file_lives_until_its_last_close(void **state)
 {
 	uint64_t ino = file_with(MIB);
 	struct state_counts counts;
-	struct removal queue[16];
+	struct state_removal queue[16];
 
 	assert_int_equal(do_open(&f, ino, false), 0);
 	assert_int_equal(do_open(&f, ino, false), 0);
@@ -447,7 +447,7 @@ static void the_end_of_a_session_closes_its_files(void **state)
 	uint64_t shared = file_with(MIB);
 	uint64_t own = made(do_create_full(&f, ROOT_INO, "own", S_IFREG, true, true));
 	uint64_t dir = made(do_mkdir(&f, ROOT_INO, "dir"));
-	struct removal queue[16];
+	struct state_removal queue[16];
 
 	assert_int_equal(do_open(&f, kept, false), 0);
 	assert_int_equal(do_open(&f, shared, false), 0);
@@ -488,7 +488,7 @@ static void a_file_replaced_by_rename_lives_while_it_is_open(void **state)
 
 static void removed_chunks_leave_the_queue_once(void **state)
 {
-	struct removal queue[16];
+	struct state_removal queue[16];
 	uint64_t sequences[4];
 	char name[16];
 

@@ -25,21 +25,21 @@ static void the_hash_of_names_is_siphash_2_4(void **state)
 	for (unsigned i = 0; i < 15; i++)
 		text[i] = (uint8_t)i;
 	/* Appendix A of the paper, and the first of the authors' vectors. */
-	assert_true(name_hash(key, text, 15) == 0xa129ca6149be45e5ull);
-	assert_true(name_hash(key, text, 0) == 0x726fdb47dd0e0e31ull);
-	assert_true(name_hash(key, text, 8) == 0x93f5f5799a932462ull);
+	assert_true(key_name_hash(key, text, 15) == 0xa129ca6149be45e5ull);
+	assert_true(key_name_hash(key, text, 0) == 0x726fdb47dd0e0e31ull);
+	assert_true(key_name_hash(key, text, 8) == 0x93f5f5799a932462ull);
 }
 
 static void inodes_are_read_as_they_were_written(void **state)
 {
 	uint8_t data[INODE_VALUE_BYTES + 1];
-	struct inode in, out;
+	struct inode_record in, out;
 
 	/* Every byte of every field differs from its neighbours. */
 	for (size_t i = 0; i < sizeof(in); i++)
 		((uint8_t *)&in)[i] = (uint8_t)(i * 7 + 1);
-	inode_encode(&in, data);
-	assert_true(inode_decode(in.ino, data, INODE_VALUE_BYTES, &out));
+	value_encode_inode(&in, data);
+	assert_true(value_decode_inode(in.ino, data, INODE_VALUE_BYTES, &out));
 	assert_int_equal(in.mode, out.mode);
 	assert_int_equal(in.nlink, out.nlink);
 	assert_int_equal(in.uid, out.uid);
@@ -56,16 +56,16 @@ static void inodes_are_read_as_they_were_written(void **state)
 	assert_true(in.truncations == out.truncations && in.truncated_at == out.truncated_at);
 	assert_true(in.atime_set == out.atime_set && in.mtime_set == out.mtime_set);
 	for (size_t size = 0; size < INODE_VALUE_BYTES; size++)
-		assert_false(inode_decode(1, data, size, &out));
-	assert_false(inode_decode(1, data, INODE_VALUE_BYTES + 1, &out));
+		assert_false(value_decode_inode(1, data, size, &out));
+	assert_false(value_decode_inode(1, data, INODE_VALUE_BYTES + 1, &out));
 	data[0]++;
-	assert_false(inode_decode(1, data, INODE_VALUE_BYTES, &out));
+	assert_false(value_decode_inode(1, data, INODE_VALUE_BYTES, &out));
 	data[0] = 0;
-	assert_false(inode_decode(1, data, INODE_VALUE_BYTES, &out));
+	assert_false(value_decode_inode(1, data, INODE_VALUE_BYTES, &out));
 	/* Those of the first format end before what counts truncations. */
 	data[0] = 1;
-	assert_false(inode_decode(1, data, INODE_VALUE_BYTES, &out));
-	assert_true(inode_decode(in.ino, data, INODE_VALUE_BYTES - 32, &out));
+	assert_false(value_decode_inode(1, data, INODE_VALUE_BYTES, &out));
+	assert_true(value_decode_inode(in.ino, data, INODE_VALUE_BYTES - 32, &out));
 	assert_true(in.xattr_bytes == out.xattr_bytes && out.truncations == 0);
 	assert_true(out.truncated_at == 0 && out.atime_set == 0 && out.mtime_set == 0);
 }
@@ -89,11 +89,11 @@ static void counters_are_read_as_they_were_written(void **state)
 	in.orphans = 10;
 	in.removals = 11;
 	in.bytes = UINT64_MAX;
-	counters_encode(&in, data);
-	assert_true(counters_decode(data, sizeof(data), &out));
+	value_encode_counters(&in, data);
+	assert_true(value_decode_counters(data, sizeof(data), &out));
 	assert_memory_equal(&in, &out, sizeof(in));
 	for (size_t size = 0; size < sizeof(data); size++)
-		assert_false(counters_decode(data, size, &out));
+		assert_false(value_decode_counters(data, size, &out));
 }
 
 static void entries_are_read_as_they_were_written(void **state)
@@ -103,19 +103,19 @@ static void entries_are_read_as_they_were_written(void **state)
 	size_t size;
 
 	memset(in.name, 'x', sizeof(in.name));
-	size = dentry_encode(&in, data);
+	size = value_encode_dentry(&in, data);
 	assert_int_equal(size, DENTRY_VALUE_MAX);
-	assert_true(dentry_decode(data, size, &out));
+	assert_true(value_decode_dentry(data, size, &out));
 	assert_int_equal(out.ino, 77);
 	assert_int_equal(out.type, 8);
 	assert_int_equal(out.name_size, 255);
 	assert_memory_equal(in.name, out.name, 255);
-	assert_false(dentry_decode(data, size + 1, &out));
-	assert_false(dentry_decode(data, 9, &out)); /* an inode without a name */
-	assert_false(dentry_decode(data, 8, &out));
+	assert_false(value_decode_dentry(data, size + 1, &out));
+	assert_false(value_decode_dentry(data, 9, &out)); /* an inode without a name */
+	assert_false(value_decode_dentry(data, 8, &out));
 	put_le64(data, 0);
-	assert_false(dentry_decode(data, size, &out)); /* a name without an inode */
-	assert_true(dentry_decode(data, 9, &out));
+	assert_false(value_decode_dentry(data, size, &out)); /* a name without an inode */
+	assert_true(value_decode_dentry(data, 9, &out));
 }
 
 static void keys_sort_as_their_numbers_do(void **state)
@@ -136,27 +136,27 @@ static void the_inode_cache_forgets_but_never_lies(void **state)
 {
 	uint64_t seed = (uint64_t)time(NULL) | 1;
 	uint64_t *versions = calloc(CACHED, sizeof(*versions)); /* 0: must not be there */
-	struct inode_cache *cache = inode_cache_new();
+	struct inode_cache *cache = cache_inode_new();
 	unsigned hits = 0, asked = 0;
 
 	print_message("seed %llu\n", (unsigned long long)seed);
 	for (unsigned i = 0; i < 4 * CACHED; i++) {
 		uint64_t r = random_u64(&seed), ino = 1 + r % (CACHED - 1);
-		struct inode inode = {.ino = ino, .version = i + 1};
-		const struct inode *found;
+		struct inode_record inode = {.ino = ino, .version = i + 1};
+		const struct inode_record *found;
 
 		switch (r >> 40 & 7) {
 		case 0:
-			inode_cache_drop(cache, ino);
+			cache_inode_drop(cache, ino);
 			versions[ino] = 0;
 			break;
 		case 1:
 		case 2:
-			inode_cache_put(cache, &inode);
+			cache_inode_put(cache, &inode);
 			versions[ino] = inode.version;
 			break;
 		default:
-			found = inode_cache_get(cache, ino);
+			found = cache_inode_get(cache, ino);
 			asked += versions[ino] != 0;
 			hits += found != NULL;
 			if (found != NULL) {
@@ -166,45 +166,45 @@ static void the_inode_cache_forgets_but_never_lies(void **state)
 		}
 	}
 	assert_true(hits > asked / 4);
-	inode_cache_clear(cache);
+	cache_inode_clear(cache);
 	for (uint64_t ino = 1; ino < CACHED; ino++)
-		assert_null(inode_cache_get(cache, ino));
-	inode_cache_free(cache);
+		assert_null(cache_inode_get(cache, ino));
+	cache_inode_free(cache);
 	free(versions);
 }
 
 static void the_entry_cache_forgets_but_never_lies(void **state)
 {
-	struct dentry_cache *cache = dentry_cache_new();
+	struct dentry_cache *cache = cache_dentry_new();
 	struct dentry in = {.ino = 5, .type = 4, .name_size = 3, .name = "abc"}, out;
 
-	dentry_cache_put(cache, 1, 64, &in);
-	assert_true(dentry_cache_get(cache, 1, 64, &out));
+	cache_dentry_put(cache, 1, 64, &in);
+	assert_true(cache_dentry_get(cache, 1, 64, &out));
 	assert_int_equal(out.ino, 5);
 	assert_int_equal(out.type, 4);
 	assert_int_equal(out.name_size, 3);
 	assert_memory_equal(out.name, "abc", 3);
-	assert_false(dentry_cache_get(cache, 64, 1, &out));
-	assert_false(dentry_cache_get(cache, 1, 65, &out));
+	assert_false(cache_dentry_get(cache, 64, 1, &out));
+	assert_false(cache_dentry_get(cache, 1, 65, &out));
 	/* A long name is not kept, and what was there before is no longer true. */
 	in.name_size = 255;
-	dentry_cache_put(cache, 1, 64, &in);
-	assert_false(dentry_cache_get(cache, 1, 64, &out));
+	cache_dentry_put(cache, 1, 64, &in);
+	assert_false(cache_dentry_get(cache, 1, 64, &out));
 	in.name_size = 3;
 	for (uint64_t i = 0; i < CACHED; i++) {
 		in.ino = i + 1;
-		dentry_cache_put(cache, 2, i * 64, &in);
+		cache_dentry_put(cache, 2, i * 64, &in);
 	}
 	for (uint64_t i = 0; i < CACHED; i++)
-		if (dentry_cache_get(cache, 2, i * 64, &out))
+		if (cache_dentry_get(cache, 2, i * 64, &out))
 			assert_true(out.ino == i + 1);
-	assert_true(dentry_cache_get(cache, 2, (CACHED - 1) * UINT64_C(64), &out));
-	dentry_cache_drop(cache, 2, (CACHED - 1) * UINT64_C(64));
-	assert_false(dentry_cache_get(cache, 2, (CACHED - 1) * UINT64_C(64), &out));
-	dentry_cache_clear(cache);
+	assert_true(cache_dentry_get(cache, 2, (CACHED - 1) * UINT64_C(64), &out));
+	cache_dentry_drop(cache, 2, (CACHED - 1) * UINT64_C(64));
+	assert_false(cache_dentry_get(cache, 2, (CACHED - 1) * UINT64_C(64), &out));
+	cache_dentry_clear(cache);
 	for (uint64_t i = 0; i < CACHED; i++)
-		assert_false(dentry_cache_get(cache, 2, i * 64, &out));
-	dentry_cache_free(cache);
+		assert_false(cache_dentry_get(cache, 2, i * 64, &out));
+	cache_dentry_free(cache);
 }
 
 int main(void)

@@ -303,7 +303,7 @@ static void a_store_is_initialised_once(void **state)
 
 	assert_int_equal(state_init(f.kv, "other", &options), -EEXIST);
 	assert_string_equal(state_cluster(f.state), "cluster-1");
-	assert_int_equal(kv_open_memory(state_families, state_family_count, &kv), 0);
+	assert_int_equal(kv_open_memory(records_families, records_family_count, &kv), 0);
 	assert_int_equal(state_open(kv, &second, error, sizeof(error)), -ENOENT);
 	assert_true(strlen(error) > 0);
 	options.copies = 0;
