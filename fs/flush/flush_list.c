@@ -6,6 +6,7 @@
 #include "common/base/list.h"
 #include "common/os/clock.h"
 #include "common/os/cond.h"
+#include "common/os/lock.h"
 #include "common/os/log.h"
 #include "fs/flush/flush.h"
 #include "fs/flush/housekeeper.h"
@@ -87,16 +88,16 @@ void flush_list_add(struct fs *fs, struct inode *inode)
 		housekeeper_wake(fs->housekeeper);
 }
 
-static void take_out(struct fs *fs, struct inode *inode)
+/* Takes the inode off the list. Its reference is the caller's then. Locks: the inode's, so that
+ * flush_mark() cannot have it added once more before it is off. */
+static void take_off(struct flush_list *list, struct inode *inode)
 {
-	struct flush_list *list = fs->flush_list;
-
+	lock_held(&inode->lock);
+	inode->listed = false;
 	pthread_mutex_lock(&list->lock);
 	DL_DELETE2(list->first, inode, listed_prev, listed_next);
 	list->count--;
 	pthread_mutex_unlock(&list->lock);
-	fs_unused(fs, inode);
-	inode_put(fs->inodes, inode);
 }
 
 /* References to all that are listed, oldest first. NULL: out of memory. */
@@ -225,12 +226,14 @@ bool flush_list_tick(struct fs *fs, uint64_t now_ns)
 		pthread_mutex_lock(&inode->lock);
 		due = what_is_due(inode, now_ns);
 		if (due == DUE_NOTHING)
-			inode->listed = false;
+			take_off(fs->flush_list, inode);
 		pthread_mutex_unlock(&inode->lock);
-		if (due == DUE_NOTHING)
-			take_out(fs, inode);
-		else if (due == DUE_NOW)
+		if (due == DUE_NOTHING) {
+			fs_unused(fs, inode);
+			inode_put(fs->inodes, inode); /* the list's reference */
+		} else if (due == DUE_NOW) {
 			start_background(fs, inode);
+		}
 		inode_put(fs->inodes, inode);
 	}
 	free(inodes);
