@@ -121,7 +121,7 @@ PLANTED_SRC := chunkserver/base/chain_faults.c chunkserver/chain/*.c chunkserver
                $(addprefix chunkserver/worker/,client_connections.c target_entry.c) \
                $(addprefix master/chains/,manager.c plan.c rules.c repair.c) \
                $(addprefix master/,servers/liveness.c older_store/accept_plan.c) \
-               master/sessions/fences.c $(addprefix master/state/,accept.c lives.c)
+               master/leases/fences.c $(addprefix master/state/,accept.c lives.c)
 $(foreach p,$(PLANTED_SRC),$(if $(wildcard $(p)),,$(error PLANTED_SRC: there is no $(p))))
 PLANTED := $(patsubst %.c,$(BUILD)/planted/%.o,$(wildcard $(PLANTED_SRC)))
 $(BUILD)/planted/%.o: %.c | $(GEN_H)

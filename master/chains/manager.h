@@ -100,7 +100,7 @@ bool chain_manager_heartbeat(struct chain_manager *manager, uint64_t server, boo
 			     uint64_t now_ns);
 /* A heartbeat that was not answered with true may be now: the lease runs from when it was sent. */
 bool chain_manager_renew_late(struct chain_manager *manager, uint64_t server, uint64_t now_ns);
-/* Nor is this one as long as it owes something (sessions/fences.h). */
+/* Nor is this one as long as it owes something (leases/fences.h). */
 void chain_manager_owes(struct chain_manager *manager, uint64_t server, bool owes);
 /* Nor does anybody become in-sync in this chain. */
 void chain_manager_owes_chain(struct chain_manager *manager, uint32_t pool, uint32_t partition,

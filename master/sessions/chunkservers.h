@@ -1,7 +1,7 @@
 /* chunkservers.h - inside of the chunkservers' part of the master. With the state lock. */
 #ifndef CATENA_MASTER_SESSIONS_CHUNKSERVERS_H
 #define CATENA_MASTER_SESSIONS_CHUNKSERVERS_H
-#include "master/sessions/fences.h"
+#include "master/leases/fences.h"
 #include "master/sessions/sessions.h"
 #include "master/shared/chunkserver_table.h"
 

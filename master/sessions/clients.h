@@ -5,8 +5,8 @@
 #ifndef CATENA_MASTER_SESSIONS_CLIENTS_H
 #define CATENA_MASTER_SESSIONS_CLIENTS_H
 #include <uthash.h>
-#include "master/sessions/fences.h"
-#include "master/sessions/leases.h"
+#include "master/leases/fences.h"
+#include "master/leases/leases.h"
 #include "master/sessions/sessions.h"
 #include "master/shared/push.h"
 

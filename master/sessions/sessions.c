@@ -1,6 +1,6 @@
 /* sessions.c - what both kinds of sessions do when something happens below them; see sessions.h. */
 #include "master/sessions/sessions.h"
-#include "master/sessions/fences.h"
+#include "master/leases/fences.h"
 
 static void on_published(struct master *master)
 {

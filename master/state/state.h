@@ -159,7 +159,7 @@ int state_sessions(struct state *state,
 uint64_t state_next_session_id(const struct state *state);
 
 /* Members of chains may have something of an ended session still, and are to have no lease before
- * they have said that they have not (sessions/fences.h). */
+ * they have said that they have not (leases/fences.h). */
 int state_apply_fences_owed(struct state *state, uint64_t index, bool owed);
 bool state_fences_owed(const struct state *state);
 

@@ -15,7 +15,7 @@
 #include "tests/sim/cluster/route.h"
 #include "common/cluster/cluster_map.h"
 #include "master/chains/manager.h"
-#include "master/sessions/fences.h"
+#include "master/leases/fences.h"
 #include "master/state/state.h"
 
 #define SERVERS_MAX    6u

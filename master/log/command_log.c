@@ -1,4 +1,4 @@
-/* command_log_local.c - the log of a single master: the store's own log, with group commit.
+/* command_log.c - the log of a single master: the store's own log, with group commit.
  *
  * One thread syncs for all who wait, and reopens the store when it is down. */
 #define LOG_MODULE "log"

@@ -25,8 +25,8 @@
  * waiting unread.
  *
  * Threading: one caller at a time. */
-#ifndef CATENA_MASTER_SESSIONS_LEASES_H
-#define CATENA_MASTER_SESSIONS_LEASES_H
+#ifndef CATENA_MASTER_LEASES_LEASES_H
+#define CATENA_MASTER_LEASES_LEASES_H
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -9,7 +9,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <stdint.h>
-#include "tests/unit/master/sessions/leases_fixture.h"
+#include "tests/unit/master/leases/leases_fixture.h"
 
 static struct leases *make(void)
 {

@@ -1,5 +1,5 @@
 /* fences.c - when is nothing left of a session that was ended; see fences.h. */
-#include "master/sessions/fences.h"
+#include "master/leases/fences.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

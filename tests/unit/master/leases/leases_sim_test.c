@@ -16,7 +16,7 @@
 #include <string.h>
 #include <time.h>
 #include "tests/lib/random.h"
-#include "tests/unit/master/sessions/leases_fixture.h"
+#include "tests/unit/master/leases/leases_fixture.h"
 
 enum { CLIENTS = 4, MESSAGES = 64 };
 enum kind { M_OPEN, M_RENEW, M_RETURN, M_OPENED, M_RENEWED, M_GRANT, M_RECALL };

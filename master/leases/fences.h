@@ -19,8 +19,8 @@
  * Only when a fence is complete everywhere may others get what the session had.
  *
  * Threading: one caller at a time. */
-#ifndef CATENA_MASTER_SESSIONS_FENCES_H
-#define CATENA_MASTER_SESSIONS_FENCES_H
+#ifndef CATENA_MASTER_LEASES_FENCES_H
+#define CATENA_MASTER_LEASES_FENCES_H
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -10,7 +10,7 @@
 #include <cmocka.h>
 #include <stdlib.h>
 #include "common/os/clock.h"
-#include "master/sessions/fences.h"
+#include "master/leases/fences.h"
 
 #define S       NS_PER_SEC
 #define OVERDUE (10 * S)

@@ -1,5 +1,5 @@
 /* leases.c - sessions' time, and the lease of a sole client; see leases.h. */
-#include "master/sessions/leases.h"
+#include "master/leases/leases.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
