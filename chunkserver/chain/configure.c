@@ -1,8 +1,14 @@
 /* configure.c - what a member is in its chain, and what becomes of its work when that
  * changes.
  */
-#include "chunkserver/chain/internal.h"
+#include "chunkserver/chain/configure.h"
 #include <string.h>
+#include "chunkserver/chain/accept.h"
+#include "chunkserver/chain/actions.h"
+#include "chunkserver/chain/drop.h"
+#include "chunkserver/chain/inbound.h"
+#include "chunkserver/chain/outbound.h"
+#include "chunkserver/chain/walk.h"
 #include "common/os/log.h"
 
 #define LOG_MODULE "chain"

@@ -1,5 +1,11 @@
 /* drop.c - requests that end without having been done, or are to be tried again. */
-#include "chunkserver/chain/internal.h"
+#include "chunkserver/chain/drop.h"
+#include "chunkserver/chain/accept.h"
+#include "chunkserver/chain/actions.h"
+#include "chunkserver/chain/inbound.h"
+#include "chunkserver/chain/outbound.h"
+#include "chunkserver/chain/request.h"
+#include "chunkserver/chain/update.h"
 
 void chain_drop_from(struct request *r, uint32_t for_client, uint32_t for_server)
 {

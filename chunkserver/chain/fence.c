@@ -4,7 +4,10 @@
  * end: other members may have it by then. So they are counted, until none is queued or pending;
  * those that a predecessor had begun and passes on, too: it is not clean either before they are
  * answered here. */
-#include "chunkserver/chain/internal.h"
+#include "chunkserver/chain/fence.h"
+#include "chunkserver/chain/configure.h"
+#include "chunkserver/chain/request.h"
+#include "chunkserver/chain/update.h"
 
 bool chain_fence_refuses(const struct chain_env *env, uint64_t client_id)
 {

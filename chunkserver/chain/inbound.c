@@ -1,8 +1,14 @@
 /* inbound.c - the link from the predecessor: being compared, being made equal. */
-#include "chunkserver/chain/internal.h"
+#include "chunkserver/chain/inbound.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "chunkserver/chain/actions.h"
+#include "chunkserver/chain/configure.h"
+#include "chunkserver/chain/drop.h"
+#include "chunkserver/chain/outbound.h"
+#include "chunkserver/chain/request.h"
+#include "chunkserver/chain/update.h"
 #include "common/base/bitmap.h"
 #include "common/os/log.h"
 

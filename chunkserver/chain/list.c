@@ -1,8 +1,9 @@
 /* list.c - LIST: which chunks of a file a partition holds, so that holes cost nothing to
  * whoever shrinks, punches, seeks in or measures a sparse file. */
-#include "chunkserver/chain/internal.h"
+#include "chunkserver/chain/read.h"
 #include <errno.h>
 #include <string.h>
+#include "chunkserver/chain/actions.h"
 #include "common/base/bytes.h"
 
 /* Readers have not been shown by the tail what is under way here. At the tail itself the answer is

@@ -1,7 +1,10 @@
 /* read.c - reads, from any member that is ready. */
-#include "chunkserver/chain/internal.h"
+#include "chunkserver/chain/read.h"
 #include <errno.h>
 #include <string.h>
+#include "chunkserver/chain/actions.h"
+#include "chunkserver/chain/inbound.h"
+#include "chunkserver/chain/request.h"
 
 bool chain_read_overlaps(const struct request *r, uint32_t offset, uint32_t length)
 {

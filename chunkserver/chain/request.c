@@ -1,8 +1,13 @@
 /* request.c - lives of requests, and the chunks that they are about. */
-#include "chunkserver/chain/internal.h"
+#include "chunkserver/chain/request.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "chunkserver/chain/actions.h"
+#include "chunkserver/chain/configure.h"
+#include "chunkserver/chain/fence.h"
+#include "chunkserver/chain/inbound.h"
+#include "chunkserver/chain/read.h"
 
 static uint32_t length_of(const struct frame_header *header)
 {

@@ -1,6 +1,13 @@
 /* walk.c - the walk that makes the successor equal, and what updates have to do with it. */
-#include "chunkserver/chain/internal.h"
+#include "chunkserver/chain/walk.h"
 #include <errno.h>
+#include "chunkserver/chain/actions.h"
+#include "chunkserver/chain/configure.h"
+#include "chunkserver/chain/drop.h"
+#include "chunkserver/chain/inbound.h"
+#include "chunkserver/chain/outbound.h"
+#include "chunkserver/chain/request.h"
+#include "chunkserver/chain/update.h"
 #include "common/base/duration.h"
 #include "common/os/log.h"
 

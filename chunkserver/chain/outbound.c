@@ -1,7 +1,13 @@
-/* link.c - the link to the successor: down -> wait -> comparing -> up. */
-#include "chunkserver/chain/internal.h"
+/* outbound.c - the link to the successor: down -> wait -> comparing -> up. */
+#include "chunkserver/chain/outbound.h"
 #include <assert.h>
 #include <errno.h>
+#include "chunkserver/chain/accept.h"
+#include "chunkserver/chain/actions.h"
+#include "chunkserver/chain/drop.h"
+#include "chunkserver/chain/inbound.h"
+#include "chunkserver/chain/update.h"
+#include "chunkserver/chain/walk.h"
 #include "common/base/duration.h"
 #include "common/os/log.h"
 
@@ -145,7 +151,7 @@ void chain_copy_altered(struct chain *chain)
 	chain->outbound.ready = false;
 }
 
-void act_on_alteration(struct chain *chain)
+static void act_on_alteration(struct chain *chain)
 {
 	if (!chain->outbound.altered)
 		return;
