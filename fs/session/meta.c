@@ -10,50 +10,7 @@
 #include "common/os/log.h"
 #include "fs/session/meta_internal.h"
 
-/* ---- lists of requests that end together ---- */
-
-void meta_pending_list_init(struct meta_pending_list *list)
-{
-	list->head = NULL;
-	list->tail = &list->head;
-}
-
-void meta_pending_list_add(struct meta_pending_list *list, struct meta_pending *pending)
-{
-	pending->next = NULL;
-	*list->tail = pending;
-	list->tail = &pending->next;
-}
-
-void meta_pending_list_end(struct meta_pending_list *list, int error)
-{
-	struct meta_pending *pending, *next;
-
-	for (pending = list->head; pending != NULL; pending = next) {
-		next = pending->next;
-		if (pending->done != NULL)
-			pending->done(pending->user, error, NULL);
-		free(pending);
-	}
-	meta_pending_list_init(list);
-}
-
 /* ---- calls ---- */
-
-void meta_session_send_pending(struct meta *meta, struct meta_pending *pending,
-			       void (*send)(struct meta *meta, const void *data, size_t size))
-{
-	uint64_t answered = meta->pending.first - 1;
-	uint32_t start = pending->start;
-
-	if (meta->stream_state != META_STREAM_UP)
-		return;
-	if (answered >= meta->answered_told + META_ANSWERED_EVERY) {
-		start = meta_pending_prepend_answered(pending, answered);
-		meta->answered_told = answered;
-	}
-	send(meta, pending->bytes + start, pending->start + pending->size - start);
-}
 
 /* @session 0: any. */
 static void call(struct meta *meta, uint64_t session, Catena__Request *request, meta_done_fn *done,
@@ -362,7 +319,7 @@ void meta_close(struct meta *meta, bool clean)
 		if (pending != NULL)
 			meta_pending_list_add(&ended, pending);
 	}
-	meta_hold_end_all(meta, true, &ended);
+	meta_session_end_held(meta, true, &ended);
 	meta_pending_list_end(&ended, -EIO);
 	meta_free(meta);
 }

@@ -117,22 +117,3 @@ bool meta_hold_wait(struct meta *meta, struct meta_pending *pending)
 	meta_pending_list_add(&meta->last_hold->waiting, pending);
 	return true;
 }
-
-void meta_hold_end_all(struct meta *meta, bool all, struct meta_pending_list *ended)
-{
-	for (struct meta_hold *hold = meta->holds; hold != NULL; hold = hold->next) {
-		struct meta_pending_list kept;
-		struct meta_pending *pending, *next;
-
-		meta_pending_list_init(&kept);
-		for (pending = hold->waiting.head; pending != NULL; pending = next) {
-			next = pending->next;
-			meta_pending_list_add(all || !pending->repeatable ? ended : &kept, pending);
-		}
-		meta_pending_list_init(&hold->waiting);
-		for (pending = kept.head; pending != NULL; pending = next) {
-			next = pending->next;
-			meta_pending_list_add(&hold->waiting, pending);
-		}
-	}
-}

@@ -55,11 +55,6 @@ struct meta_lease {
 	struct meta_renew_sent sent[META_RENEWS_REMEMBERED];
 };
 
-/* Requests that end, or wait, together. */
-struct meta_pending_list {
-	struct meta_pending *head, **tail;
-};
-
 struct meta_hold {
 	struct meta_hold *next;
 	void (*go)(void *user);
@@ -105,12 +100,6 @@ struct meta {
 	struct meta_arena arena; /* RPC thread only */
 };
 
-/* ---- meta.c ---- */
-/* Ends a list made of pending requests with @error. No lock held. */
-void meta_pending_list_init(struct meta_pending_list *list);
-void meta_pending_list_add(struct meta_pending_list *list, struct meta_pending *pending);
-void meta_pending_list_end(struct meta_pending_list *list, int error);
-
 /* ---- meta_session.c ---- */
 /* Starts a stream. With the lock held (released and taken again). */
 void meta_session_connect(struct meta *meta, uint64_t timeout_ns);
@@ -126,6 +115,10 @@ void meta_session_send_later(struct meta *meta);
  * and then, up to where everything is answered. With the lock held. */
 void meta_session_send_pending(struct meta *meta, struct meta_pending *pending,
 			       void (*send)(struct meta *meta, const void *data, size_t size));
+
+/* Takes out of the holds what waits behind them, and adds it to @ended: all of it, or only what must
+ * not be done in another session. Locks: the session's. */
+void meta_session_end_held(struct meta *meta, bool all, struct meta_pending_list *ended);
 
 /* ---- meta_lease.c ---- */
 void meta_lease_init(struct meta_lease *lease);
@@ -148,8 +141,6 @@ bool meta_lease_expired(struct meta_lease *lease, uint64_t now_ns);
 bool meta_hold_wait(struct meta *meta, struct meta_pending *pending);
 /* Those that are held for too long let the rest go on. The lock may be free meanwhile. */
 void meta_hold_expire_all(struct meta *meta, uint64_t now_ns, struct meta_pending_list *ended);
-/* Moves what waits to @ended: all, or what must not be done in another session. */
-void meta_hold_end_all(struct meta *meta, bool all, struct meta_pending_list *ended);
 
 /* ---- meta_timer.c ---- */
 void *meta_timer_run(void *meta);

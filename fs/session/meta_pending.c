@@ -13,7 +13,8 @@
 #define TAG_BATCH_ANSWERED 0x2au /* 5, packed */
 #define TAG_REQUEST_ID     0x08u /* 1, varint */
 
-size_t meta_pending_put_varint(uint8_t *out, uint64_t value)
+/* Writes a protobuf varint; returns how many bytes it takes, at most 10. */
+static size_t put_varint(uint8_t *out, uint64_t value)
 {
 	size_t n = 0;
 
@@ -93,9 +94,9 @@ static void put_id(struct meta_pending *pending, uint64_t id)
 	pending->id = id;
 	pending->size -= pending->body - pending->start;
 	pending->start = pending->body;
-	put_before(pending, header, 1 + meta_pending_put_varint(header + 1, id));
+	put_before(pending, header, 1 + put_varint(header + 1, id));
 	header[0] = TAG_BATCH_REQUESTS;
-	put_before(pending, header, 1 + meta_pending_put_varint(header + 1, pending->size));
+	put_before(pending, header, 1 + put_varint(header + 1, pending->size));
 }
 
 int meta_pending_add(struct meta_pending_ring *ring, struct meta_pending *pending)
@@ -130,7 +131,7 @@ struct meta_pending *meta_pending_take(struct meta_pending_ring *ring, uint64_t 
 uint32_t meta_pending_prepend_answered(struct meta_pending *pending, uint64_t through)
 {
 	uint8_t field[12] = {TAG_BATCH_ANSWERED};
-	size_t n = meta_pending_put_varint(field + 2, through);
+	size_t n = put_varint(field + 2, through);
 
 	field[1] = (uint8_t)n;
 	memcpy(pending->bytes + pending->start - 2 - n, field, 2 + n);
@@ -155,4 +156,32 @@ bool meta_pending_repeatable(const Catena__Request *request)
 		/* A close of another session's open has no meaning in the new one. */
 		return false;
 	}
+}
+
+/* ---- lists of requests that end together ---- */
+
+void meta_pending_list_init(struct meta_pending_list *list)
+{
+	list->head = NULL;
+	list->tail = &list->head;
+}
+
+void meta_pending_list_add(struct meta_pending_list *list, struct meta_pending *pending)
+{
+	pending->next = NULL;
+	*list->tail = pending;
+	list->tail = &pending->next;
+}
+
+void meta_pending_list_end(struct meta_pending_list *list, int error)
+{
+	struct meta_pending *pending, *next;
+
+	for (pending = list->head; pending != NULL; pending = next) {
+		next = pending->next;
+		if (pending->done != NULL)
+			pending->done(pending->user, error, NULL);
+		free(pending);
+	}
+	meta_pending_list_init(list);
 }

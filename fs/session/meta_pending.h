@@ -51,6 +51,14 @@ uint32_t meta_pending_prepend_answered(struct meta_pending *pending, uint64_t th
  * others did something in between: it only asks, or registers an open. */
 bool meta_pending_repeatable(const Catena__Request *request);
 
-/* Protobuf varints; returns the bytes written (at most 10). */
-size_t meta_pending_put_varint(uint8_t *out, uint64_t value);
+/* Requests that end, or wait, together; in order. */
+struct meta_pending_list {
+	struct meta_pending *head, **tail;
+};
+
+void meta_pending_list_init(struct meta_pending_list *list);
+/* Appends @pending, which now belongs to the list. */
+void meta_pending_list_add(struct meta_pending_list *list, struct meta_pending *pending);
+/* Ends every request of the list with @error, and empties it. Locks: none, since done() is called. */
+void meta_pending_list_end(struct meta_pending_list *list, int error);
 #endif

@@ -72,7 +72,41 @@ void meta_session_break(struct meta *meta, const char *why)
 	rpc_stream_close(meta->stream);
 }
 
+void meta_session_send_pending(struct meta *meta, struct meta_pending *pending,
+			       void (*send)(struct meta *meta, const void *data, size_t size))
+{
+	uint64_t answered = meta->pending.first - 1;
+	uint32_t start = pending->start;
+
+	if (meta->stream_state != META_STREAM_UP)
+		return;
+	if (answered >= meta->answered_told + META_ANSWERED_EVERY) {
+		start = meta_pending_prepend_answered(pending, answered);
+		meta->answered_told = answered;
+	}
+	send(meta, pending->bytes + start, pending->start + pending->size - start);
+}
+
 /* ---- a new session takes the place of one that the master does not know any more ---- */
+
+void meta_session_end_held(struct meta *meta, bool all, struct meta_pending_list *ended)
+{
+	for (struct meta_hold *hold = meta->holds; hold != NULL; hold = hold->next) {
+		struct meta_pending_list kept;
+		struct meta_pending *pending, *next;
+
+		meta_pending_list_init(&kept);
+		for (pending = hold->waiting.head; pending != NULL; pending = next) {
+			next = pending->next;
+			meta_pending_list_add(all || !pending->repeatable ? ended : &kept, pending);
+		}
+		meta_pending_list_init(&hold->waiting);
+		for (pending = kept.head; pending != NULL; pending = next) {
+			next = pending->next;
+			meta_pending_list_add(&hold->waiting, pending);
+		}
+	}
+}
 
 /* What only asks goes on, in its order, under new ids; what changes something ends: another may
  * have changed the same since, and whether it was executed nobody can tell. Later calls come behind
@@ -90,7 +124,7 @@ static void keep_questions(struct meta *meta, struct meta_pending_list *ended)
 			continue;
 		meta_pending_list_add(pending->repeatable ? &kept : ended, pending);
 	}
-	meta_hold_end_all(meta, false, ended);
+	meta_session_end_held(meta, false, ended);
 	ring->first = ring->next = 1;
 	meta->answered_told = meta->command_done = 0;
 	for (pending = kept.head; pending != NULL; pending = next) {
