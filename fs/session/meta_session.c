@@ -258,15 +258,8 @@ static bool same_cluster(struct meta *meta, uint64_t instance)
 static bool on_map(struct meta *meta, const Catena__ClusterMap *message)
 {
 	struct cluster_map *map = NULL;
-	size_t size = catena__cluster_map__get_packed_size(message);
-	uint8_t *data = malloc(size + 1);
-	int rc = -ENOMEM;
+	int rc = cluster_map_from_message(message, &map);
 
-	if (data != NULL) {
-		catena__cluster_map__pack(message, data);
-		rc = cluster_map_decode(data, size, &map);
-		free(data);
-	}
 	if (rc != 0) {
 		if (log_rate_ok(&noise, 2))
 			log_error("the master sent a bad map error=\"%s\"", strerror(-rc));
