@@ -26,9 +26,9 @@ struct fenced {
 struct chains {
 	struct master *master;
 	enum phase phase;
-	struct command_sync plan_sync, show_sync;
+	struct command_flush plan_flush, show_flush;
 	bool doubtful;                      /* the plan was applied, and then the store failed */
-	bool showing;                       /* show_sync is under way */
+	bool showing;                       /* show_flush is under way */
 	uint64_t shown_index, wanted_index; /* of commands that change the map */
 	struct fenced *fenced;
 	size_t fenced_count;
@@ -99,10 +99,10 @@ static void show(struct master *master)
 }
 
 /* On the log's thread. */
-static void on_show_durable(struct command_sync *sync, int status)
+static void on_show_durable(struct command_flush *flush, int status)
 {
 	struct chains *chains =
-		(struct chains *)((char *)sync - offsetof(struct chains, show_sync));
+		(struct chains *)((char *)flush - offsetof(struct chains, show_flush));
 	struct master *master = chains->master;
 
 	master_lock(master);
@@ -121,8 +121,8 @@ static bool is_durable(struct master *master)
 		return true;
 	if (!chains->showing && command_log_error(master->log) == 0) {
 		chains->showing = true;
-		chains->show_sync.index = chains->wanted_index;
-		command_log_sync(master->log, &chains->show_sync);
+		chains->show_flush.index = chains->wanted_index;
+		command_log_flush(master->log, &chains->show_flush);
 	}
 	return false;
 }
@@ -221,10 +221,10 @@ static void tell_fenced(struct master *master)
 }
 
 /* On the log's thread. */
-static void on_plan_durable(struct command_sync *sync, int status)
+static void on_plan_durable(struct command_flush *flush, int status)
 {
 	struct chains *chains =
-		(struct chains *)((char *)sync - offsetof(struct chains, plan_sync));
+		(struct chains *)((char *)flush - offsetof(struct chains, plan_flush));
 	struct master *master = chains->master;
 
 	master_lock(master);
@@ -235,7 +235,7 @@ static void on_plan_durable(struct command_sync *sync, int status)
 		chains->doubtful = true;
 	} else if (!command_log_is_durable(master->log, chains->wanted_index)) {
 		/* What has come behind it would be shown with it. */
-		command_log_sync(master->log, sync);
+		command_log_flush(master->log, flush);
 	} else {
 		chains->phase = PHASE_FENCE;
 		if (chains->fenced_count != 0)
@@ -249,7 +249,7 @@ static void on_applied(void *user, uint64_t index, int status, const struct comm
 {
 	struct chains *chains = user;
 
-	chains->plan_sync.index = status == 0 ? index : 0;
+	chains->plan_flush.index = status == 0 ? index : 0;
 	if (status != 0)
 		log_error("chains cannot be changed error=\"%s\"", strerror(-status));
 }
@@ -303,16 +303,16 @@ static void decide(struct master *master, uint64_t now_ns)
 	command.chains.fenced = plan->fenced;
 	command.chains.fenced_count = plan->fenced_count;
 	command_log_propose(master->log, &command, on_applied, chains);
-	if (chains->plan_sync.index == 0)
+	if (chains->plan_flush.index == 0)
 		return;
 	log_info("chains change=%zu lives=%zu fenced=%zu", plan->change_count, plan->life_count,
 		 plan->fenced_count);
 	for (size_t i = 0; i < plan->change_count; i++)
 		log_change(&plan->changes[i]);
 	chain_manager_planned(master->chain_manager);
-	chains_changed(master, chains->plan_sync.index);
+	chains_changed(master, chains->plan_flush.index);
 	chains->phase = PHASE_LOG;
-	command_log_sync(master->log, &chains->plan_sync);
+	command_log_flush(master->log, &chains->plan_flush);
 }
 
 void chains_act(struct master *master, uint64_t now_ns)
@@ -327,7 +327,7 @@ void chains_act(struct master *master, uint64_t now_ns)
 	if (chains->phase == PHASE_DOUBT && command_log_error(master->log) == 0) {
 		/* The store is open again; whether the plan is in it, the state says. */
 		chains->phase = PHASE_LOG;
-		command_log_sync(master->log, &chains->plan_sync);
+		command_log_flush(master->log, &chains->plan_flush);
 	}
 	if (chains->phase == PHASE_FENCE && fence_holds(master, now_ns) && is_durable(master))
 		finish(master);
@@ -448,8 +448,8 @@ int chains_start(struct master *master)
 	if (chains == NULL)
 		return -ENOMEM;
 	chains->master = master;
-	chains->plan_sync.done = on_plan_durable;
-	chains->show_sync.done = on_show_durable;
+	chains->plan_flush.done = on_plan_durable;
+	chains->show_flush.done = on_show_durable;
 	master->chains = chains;
 	master->chain_manager = chain_manager_new(&options);
 	if (master->chain_manager == NULL)

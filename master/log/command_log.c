@@ -1,6 +1,6 @@
 /* command_log.c - the log of a single master: the store's own log, with group commit.
  *
- * One thread syncs for all who wait, and reopens the store when it is down. */
+ * One thread flushes for all who wait, and reopens the store when it is down. */
 #define LOG_MODULE "log"
 #include <errno.h>
 #include <stdatomic.h>
@@ -25,7 +25,7 @@ struct command_log {
 	pthread_t thread;
 	pthread_mutex_t lock; /* of what follows; taken after the state lock */
 	pthread_cond_t wake;
-	struct command_sync *first, **last;
+	struct command_flush *first, **last;
 	bool stop;
 };
 
@@ -126,22 +126,22 @@ uint64_t command_log_durable(const struct command_log *log)
 
 /* ---- the thread ---- */
 
-static void end_all(struct command_sync *sync, int status)
+static void end_all(struct command_flush *flush, int status)
 {
-	while (sync != NULL) {
-		struct command_sync *next = sync->next;
+	while (flush != NULL) {
+		struct command_flush *next = flush->next;
 
-		sync->done(sync, status);
-		sync = next;
+		flush->done(flush, status);
+		flush = next;
 	}
 }
 
-static int sync_store(struct command_log *log)
+static int flush_store(struct command_log *log)
 {
 	uint64_t applied, stored, reloads;
 	int rc = command_log_error(log);
 
-	/* Read before the sync: whoever waits has been applied by now. */
+	/* Read before the flush: whoever waits has been applied by now. */
 	pthread_mutex_lock(&log->lock);
 	applied = atomic_load(&log->applied);
 	stored = atomic_load(&log->stored);
@@ -197,7 +197,7 @@ static void *log_main(void *arg)
 
 	pthread_mutex_lock(&log->lock);
 	for (;;) {
-		struct command_sync *first;
+		struct command_flush *first;
 
 		wait_for_work(log);
 		if (log->stop)
@@ -208,10 +208,10 @@ static void *log_main(void *arg)
 		pthread_mutex_unlock(&log->lock);
 		/* What nobody waits for is synced about once in a second all the same. */
 		if (first != NULL)
-			end_all(first, sync_store(log));
+			end_all(first, flush_store(log));
 		else if (command_log_error(log) == 0 &&
 			 !command_log_is_durable(log, command_log_applied(log)))
-			(void)sync_store(log);
+			(void)flush_store(log);
 		if (command_log_error(log) != 0 && clock_monotonic_ns() >= recover_ns) {
 			recover(log);
 			recover_ns = clock_monotonic_ns() + RECOVER_EVERY_NS;
@@ -222,20 +222,20 @@ static void *log_main(void *arg)
 	return NULL;
 }
 
-void command_log_sync(struct command_log *log, struct command_sync *sync)
+void command_log_flush(struct command_log *log, struct command_flush *flush)
 {
 	bool stopped;
 
-	sync->next = NULL;
+	flush->next = NULL;
 	pthread_mutex_lock(&log->lock);
 	stopped = log->stop;
 	if (!stopped) {
-		*log->last = sync;
-		log->last = &sync->next;
+		*log->last = flush;
+		log->last = &flush->next;
 	}
 	pthread_mutex_unlock(&log->lock);
 	if (stopped)
-		sync->done(sync, -ECANCELED);
+		flush->done(flush, -ECANCELED);
 	else /* unlocked, or it wakes only to wait for the lock */
 		pthread_cond_signal(&log->wake);
 }
@@ -279,7 +279,7 @@ void command_log_close(struct command_log *log)
 	pthread_mutex_unlock(&log->lock);
 	pthread_join(log->thread, NULL);
 	if (log->first != NULL)
-		end_all(log->first, sync_store(log));
+		end_all(log->first, flush_store(log));
 	pthread_cond_destroy(&log->wake);
 	pthread_mutex_destroy(&log->lock);
 	free(log);

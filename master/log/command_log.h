@@ -2,7 +2,7 @@
  *
  * Whoever wants to change the state proposes a command; when it has its place in the log and has
  * been applied, the proposer is told its index and result. Durability is asked for separately, by
- * index, so that many wait for one sync. The header fits a log that is replicated between masters;
+ * index, so that many wait for one flush. The header fits a log that is replicated between masters;
  * this form is local: a command is applied at once, its effects and index in one batch of the
  * store, and RocksDB's own log is the log.
  *
@@ -92,7 +92,7 @@ struct command_log_options {
 };
 
 int command_log_open(const struct command_log_options *options, struct command_log **out);
-/* Those who wait for a sync get it, or -ECANCELED. NULL is allowed. */
+/* Those who wait for a flush get it, or -ECANCELED. NULL is allowed. */
 void command_log_close(struct command_log *log);
 
 /* @status 0 and the result, or -errno: then nothing was applied. The local form calls it before
@@ -118,10 +118,10 @@ uint64_t command_log_durable(const struct command_log *log);
 
 /* Embedded in what waits; it must live until done() is called, from the log's thread, without any
  * lock. status 0: everything up to index is on stable storage. */
-struct command_sync {
-	void (*done)(struct command_sync *sync, int status);
+struct command_flush {
+	void (*done)(struct command_flush *flush, int status);
 	uint64_t index;
-	struct command_sync *next; /* private */
+	struct command_flush *next; /* private */
 };
-void command_log_sync(struct command_log *log, struct command_sync *sync);
+void command_log_flush(struct command_log *log, struct command_flush *flush);
 #endif

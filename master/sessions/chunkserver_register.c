@@ -1,6 +1,7 @@
 /* chunkserver_register.c - registration: who may, and the ids it gets, told when they are durable.
  */
 #define LOG_MODULE "chunkserver"
+#include "master/sessions/chunkserver_register.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,8 +12,8 @@
 #include "master/cluster/publisher.h"
 #include "master/older_store/hearing_rules.h"
 #include "master/shared/chains.h"
-#include "master/sessions/chunkservers.h"
 #include "master/cluster/removal.h"
+#include "master/leases/fences.h"
 
 #define WORKERS_MAX 1024u
 #define TARGETS_MAX 256u
@@ -20,7 +21,7 @@
 static struct log_rate noise;
 
 struct registration {
-	struct command_sync sync;
+	struct command_flush flush;
 	struct master *master;
 	struct chunkserver_stream *stream; /* referenced */
 	struct map_server server;
@@ -415,9 +416,9 @@ static void registered(struct registration *r)
 }
 
 /* On the log's thread. */
-static void on_durable(struct command_sync *sync, int status)
+static void on_durable(struct command_flush *flush, int status)
 {
-	struct registration *r = (struct registration *)sync;
+	struct registration *r = (struct registration *)flush;
 	struct master *master = r->master;
 
 	master_lock(master);
@@ -435,7 +436,7 @@ static void on_applied(void *user, uint64_t index, int status, const struct comm
 {
 	struct registration *r = user;
 
-	r->sync.index = status == 0 ? index : 0;
+	r->flush.index = status == 0 ? index : 0;
 	if (status == 0)
 		chains_changed(r->master, index);
 }
@@ -461,7 +462,7 @@ bool chunkserver_register(struct chunkserver_stream *stream, const Catena__Regis
 		refuse(stream, ENOMEM, "out of memory");
 		return true;
 	}
-	r->sync.done = on_durable;
+	r->flush.done = on_durable;
 	r->master = master;
 	if (!take(r, stream->name, message)) {
 		free(r);
@@ -485,7 +486,7 @@ bool chunkserver_register(struct chunkserver_stream *stream, const Catena__Regis
 	command.registration.targets = r->targets;
 	command.registration.target_count = r->count;
 	command_log_propose(master->log, &command, on_applied, r);
-	if (r->sync.index == 0) {
+	if (r->flush.index == 0) {
 		refuse(stream, EIO, "the master's store does not work");
 		free(r);
 		return true;
@@ -493,6 +494,6 @@ bool chunkserver_register(struct chunkserver_stream *stream, const Catena__Regis
 	r->stream = stream;
 	stream->refs++;
 	stream->registering = true;
-	command_log_sync(master->log, &r->sync);
+	command_log_flush(master->log, &r->flush);
 	return true;
 }

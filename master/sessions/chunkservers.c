@@ -12,6 +12,8 @@
 #include "master/cluster/probes.h"
 #include "master/cluster/removal.h"
 #include "master/shared/unpack.h"
+#include "master/sessions/chunkserver_register.h"
+#include "master/sessions/client_fences.h"
 
 /* What one heartbeat may say; the rest is not looked at. */
 #define TARGETS_MAX     256u
@@ -44,10 +46,12 @@ static size_t take_reports(struct master *master, uint64_t server, const Catena_
 }
 
 /* The same walk has come further than it was. */
-static bool is_nearer(const struct chunkserver *server, const struct server_sync *now, size_t hint)
+static bool is_nearer(const struct chunkserver *server, const struct server_catchup *now,
+		      size_t hint)
 {
-	for (size_t i = 0; i < server->sync_count; i++) {
-		const struct server_sync *was = &server->syncs[(hint + i) % server->sync_count];
+	for (size_t i = 0; i < server->catchup_count; i++) {
+		const struct server_catchup *was =
+			&server->catchups[(hint + i) % server->catchup_count];
 
 		if (was->pool == now->pool && was->partition == now->partition &&
 		    was->target == now->target && was->epoch == now->epoch)
@@ -56,15 +60,16 @@ static bool is_nearer(const struct chunkserver *server, const struct server_sync
 	return true;
 }
 
-static void take_syncs(struct master *master, struct chunkserver *server,
-		       const Catena__Heartbeat *message, uint64_t now_ns)
+static void take_catchups(struct master *master, struct chunkserver *server,
+			  const Catena__Heartbeat *message, uint64_t now_ns)
 {
-	size_t count = message->n_syncs < SERVER_SYNCS_MAX ? message->n_syncs : SERVER_SYNCS_MAX;
-	struct server_sync *syncs = calloc(count + 1, sizeof(*syncs));
+	size_t count =
+		message->n_syncs < SERVER_CATCHUPS_MAX ? message->n_syncs : SERVER_CATCHUPS_MAX;
+	struct server_catchup *catchups = calloc(count + 1, sizeof(*catchups));
 	const struct cluster_map *map = chains_map(master);
 
-	if (syncs == NULL || map == NULL) {
-		free(syncs);
+	if (catchups == NULL || map == NULL) {
+		free(catchups);
 		return;
 	}
 	for (size_t i = 0; i < count; i++) {
@@ -75,19 +80,19 @@ static void take_syncs(struct master *master, struct chunkserver *server,
 						    .epoch = from->epoch,
 						    .target = from->target_id};
 
-		syncs[i] = (struct server_sync){.pool = from->pool,
-						.partition = from->partition,
-						.target = from->target_id,
-						.epoch = from->epoch,
-						.compared = from->compared,
-						.copied = from->copied,
-						.damaged = from->damaged != 0};
-		if (is_nearer(server, &syncs[i], i))
+		catchups[i] = (struct server_catchup){.pool = from->pool,
+						      .partition = from->partition,
+						      .target = from->target_id,
+						      .epoch = from->epoch,
+						      .compared = from->compared,
+						      .copied = from->copied,
+						      .damaged = from->damaged != 0};
+		if (is_nearer(server, &catchups[i], i))
 			chain_manager_progress(master->chain_manager, map, &said, now_ns);
 	}
-	free(server->syncs);
-	server->syncs = syncs;
-	server->sync_count = count;
+	free(server->catchups);
+	server->catchups = catchups;
+	server->catchup_count = count;
 }
 
 /* Ended sessions of clients, of which nothing is left there. */
@@ -97,7 +102,7 @@ static void take_fence(struct master *master, const struct chunkserver *server, 
 	if (fences_acknowledged(master->fences, server->id, version) != 0)
 		log_error("an acknowledgement is lost: out of memory");
 	if (fences_busy(master->fences) || fences_owed(master->fences))
-		fences_act(master, now_ns);
+		client_fences_act(master, now_ns);
 	chain_manager_owes(master->chain_manager, server->id,
 			   !fences_may_renew(master->fences, server->id));
 }
@@ -111,7 +116,7 @@ static void heartbeat(struct chunkserver_stream *stream, const Catena__Heartbeat
 	size_t count = take_reports(master, server->id, message, targets);
 	Catena__Renew renew = CATENA__RENEW__INIT;
 
-	take_syncs(master, server, message, now_ns);
+	take_catchups(master, server, message, now_ns);
 	for (size_t i = 0; i < message->n_unreachable && i < UNREACHABLE_MAX; i++)
 		chain_manager_unreachable(master->chain_manager, server->id,
 					  message->unreachable[i], now_ns);

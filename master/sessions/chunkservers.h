@@ -1,10 +1,15 @@
-/* chunkservers.h - inside of the chunkservers' part of the master. With the state lock. */
+/* chunkservers.h - the streams of chunkservers.
+ *
+ * Locks: the state lock held. */
 #ifndef CATENA_MASTER_SESSIONS_CHUNKSERVERS_H
 #define CATENA_MASTER_SESSIONS_CHUNKSERVERS_H
-#include "master/leases/fences.h"
-#include "master/sessions/sessions.h"
 #include "master/shared/chunkserver_table.h"
 
-/* Answers sooner or later. False: the peer does what no chunkserver may do. */
-bool chunkserver_register(struct chunkserver_stream *stream, const Catena__Register *message);
+extern const struct rpc_stream_handler chunkserver_stream_handler;
+
+void chunkservers_push_map(struct master *master);
+/* Ends the streams of all that have registered. */
+void chunkservers_turn_away(struct master *master);
+/* Answers the heartbeats that could not be answered before something was published. */
+void chunkservers_renew_late(struct master *master, uint64_t now_ns);
 #endif

@@ -5,9 +5,12 @@
  * answered EAGAIN, so that its client can give up, and does not keep the answers of all that came
  * behind it; who still wants the right asks again. A stream that ends takes along what waits on it;
  * the client repeats it on the next. */
+#include "master/sessions/client_appends.h"
 #include <errno.h>
 #include <stdlib.h>
 #include "common/os/clock.h"
+#include "master/leases/leases.h"
+#include "master/sessions/client_requests.h"
 #include "master/sessions/clients.h"
 
 #define APPEND_PATIENCE_NS NS_PER_SEC

@@ -4,6 +4,7 @@
  * acknowledge that, and when nothing of the session is left its record is closed. Should the master
  * be started anew in between, it finds the session fenced in its store, and begins again. */
 #define LOG_MODULE "client"
+#include "master/sessions/client_fences.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,18 +14,19 @@
 #include "master/cluster/publisher.h"
 #include "master/shared/chains.h"
 #include "master/sessions/chunkservers.h"
+#include "master/sessions/client_leases.h"
 #include "master/sessions/clients.h"
 
 /* A member that does not acknowledge a session's end for so long loses its place. */
 #define OVERDUE_NS (10 * NS_PER_SEC)
 
 struct fencing {
-	struct command_sync sync;
+	struct command_flush flush;
 	struct master *master;
 	uint64_t session;
 };
 
-int fences_start(struct master *master)
+int client_fences_start(struct master *master)
 {
 	master->fences = fences_new(OVERDUE_NS, state_fences_owed(master->state));
 	return master->fences == NULL ? -ENOMEM : 0;
@@ -41,14 +43,14 @@ static void begun(struct master *master, uint64_t session)
 	log_info("session fenced session=%llu", (unsigned long long)session);
 	chains_act(master, clock_boottime_ns());
 	/* The map may have said it already. */
-	fences_shown(master);
-	fences_act(master, clock_boottime_ns());
+	client_fences_shown(master);
+	client_fences_act(master, clock_boottime_ns());
 }
 
 /* On the log's thread. */
-static void on_fence_durable(struct command_sync *sync, int status)
+static void on_fence_durable(struct command_flush *flush, int status)
 {
-	struct fencing *fencing = (struct fencing *)sync;
+	struct fencing *fencing = (struct fencing *)flush;
 	struct master *master = fencing->master;
 
 	master_lock(master);
@@ -62,35 +64,35 @@ static void on_fence_durable(struct command_sync *sync, int status)
 
 static void note_index(void *user, uint64_t index, int status, const struct command_result *result)
 {
-	struct command_sync *sync = user;
+	struct command_flush *flush = user;
 
-	sync->index = status == 0 ? index : 0;
+	flush->index = status == 0 ? index : 0;
 }
 
-void client_fence_session(struct master *master, struct client_session *session)
+void client_fences_begin(struct master *master, struct client_session *session)
 {
 	struct log_command command = {.kind = COMMAND_SESSION_FENCE, .session = session->id};
 	struct fencing *fencing = calloc(1, sizeof(*fencing));
 
-	client_end_stream(master, session);
+	client_stream_end(master, session);
 	if (fencing != NULL) {
-		fencing->sync.done = on_fence_durable;
+		fencing->flush.done = on_fence_durable;
 		fencing->master = master;
 		fencing->session = session->id;
-		command_log_propose(master->log, &command, note_index, &fencing->sync);
+		command_log_propose(master->log, &command, note_index, &fencing->flush);
 	}
-	if (fencing == NULL || fencing->sync.index == 0) {
+	if (fencing == NULL || fencing->flush.index == 0) {
 		free(fencing);
 		session->close_failed = true;
 		return;
 	}
-	chains_changed(master, fencing->sync.index);
-	command_log_sync(master->log, &fencing->sync);
+	chains_changed(master, fencing->flush.index);
+	command_log_flush(master->log, &fencing->flush);
 }
 
 /* ---- what servers say ---- */
 
-void fences_shown(struct master *master)
+void client_fences_shown(struct master *master)
 {
 	if (!master->view.hidden &&
 	    fences_map(master->fences, master->view.map, view_version(&master->view),
@@ -110,10 +112,10 @@ static bool is_harmless(void *user, uint64_t server)
 static bool log_owed(struct master *master, bool owed)
 {
 	struct log_command command = {.kind = COMMAND_FENCES_OWED, .owed = owed};
-	struct command_sync sync = {.index = 0};
+	struct command_flush flush = {.index = 0};
 
 	if (state_fences_owed(master->state) != owed)
-		command_log_propose(master->log, &command, note_index, &sync);
+		command_log_propose(master->log, &command, note_index, &flush);
 	return state_fences_owed(master->state) == owed;
 }
 
@@ -128,7 +130,7 @@ static void complete(struct master *master, uint64_t id)
 	else if (fences_owed(master->fences) && !log_owed(master, true))
 		session->close_failed = true;
 	else
-		client_close_session(master, session, "fenced");
+		client_lease_close_session(master, session, "fenced");
 }
 
 static void expel(struct master *master, const struct fence_action *action)
@@ -151,7 +153,7 @@ static void tell_manager(void *user, uint32_t pool, uint32_t partition, bool owe
 	chain_manager_owes_chain(user, pool, partition, owed);
 }
 
-void fences_act(struct master *master, uint64_t now_ns)
+void client_fences_act(struct master *master, uint64_t now_ns)
 {
 	struct fence_action action;
 	bool owed = fences_owed(master->fences);
@@ -170,11 +172,11 @@ void fences_act(struct master *master, uint64_t now_ns)
 		chunkservers_renew_late(master, now_ns);
 }
 
-void fences_tick(struct master *master, uint64_t now_ns)
+void client_fences_tick(struct master *master, uint64_t now_ns)
 {
 	if (!master_may_serve(master))
 		return;
-	fences_act(master, now_ns);
+	client_fences_act(master, now_ns);
 	if (!fences_owed(master->fences) && state_fences_owed(master->state))
 		(void)log_owed(master, false);
 }

@@ -3,25 +3,28 @@
  * Sessions and leases begin and end in the log, and count only when that is durable; leases.h says
  * why. */
 #define LOG_MODULE "client"
+#include "master/sessions/client_leases.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include "common/os/clock.h"
 #include "common/os/log.h"
+#include "master/sessions/client_appends.h"
+#include "master/sessions/client_fences.h"
 #include "master/sessions/clients.h"
 
 static void note_index(void *user, uint64_t index, int status, const struct command_result *result)
 {
-	struct command_sync *sync = user;
+	struct command_flush *flush = user;
 
-	sync->index = status == 0 ? index : 0;
+	flush->index = status == 0 ? index : 0;
 }
 
 /* ---- admission ---- */
 
 struct admission {
-	struct command_sync sync;
+	struct command_flush flush;
 	struct master *master;
 	struct client_stream *stream; /* referenced */
 	struct client_session *session;
@@ -40,9 +43,9 @@ static void admission_free(struct admission *admission)
 static void abandon(struct master *master, uint64_t session)
 {
 	struct log_command command = {.kind = COMMAND_SESSION_CLOSE, .session = session};
-	struct command_sync sync;
+	struct command_flush flush;
 
-	command_log_propose(master->log, &command, note_index, &sync);
+	command_log_propose(master->log, &command, note_index, &flush);
 }
 
 static void admitted(struct admission *admission)
@@ -67,9 +70,9 @@ static void admitted(struct admission *admission)
 }
 
 /* On the log's thread. */
-static void on_admission_durable(struct command_sync *sync, int status)
+static void on_admission_durable(struct command_flush *flush, int status)
 {
-	struct admission *admission = (struct admission *)sync;
+	struct admission *admission = (struct admission *)flush;
 	struct master *master = admission->master;
 
 	master_lock(master);
@@ -81,7 +84,7 @@ static void on_admission_durable(struct command_sync *sync, int status)
 		abandon(master, admission->session->id);
 	}
 	if (!master->stopping)
-		clients_act(master, clock_boottime_ns());
+		client_leases_act(master, clock_boottime_ns());
 	admission_free(admission);
 	master_unlock(master);
 }
@@ -104,8 +107,8 @@ static int propose_session(struct admission *admission)
 	admission->session = client_session_new(command.session, mount, name);
 	if (admission->session == NULL)
 		return -ENOMEM;
-	command_log_propose(master->log, &command, note_index, &admission->sync);
-	return admission->sync.index != 0 ? 0 : -EIO;
+	command_log_propose(master->log, &command, note_index, &admission->flush);
+	return admission->flush.index != 0 ? 0 : -EIO;
 }
 
 static void admit(struct master *master, uint64_t waiter)
@@ -125,11 +128,11 @@ static void admit(struct master *master, uint64_t waiter)
 	if (admission != NULL) {
 		stream->refs++;
 		*admission = (struct admission){
-			.sync.done = on_admission_durable, .master = master, .stream = stream};
+			.flush.done = on_admission_durable, .master = master, .stream = stream};
 		rc = propose_session(admission);
 	}
 	if (rc == 0) {
-		command_log_sync(master->log, &admission->sync);
+		command_log_flush(master->log, &admission->flush);
 		return;
 	}
 	if (command_log_error(master->log) != 0)
@@ -144,15 +147,15 @@ static void admit(struct master *master, uint64_t waiter)
 /* ---- the end of a session ---- */
 
 struct closing {
-	struct command_sync sync;
+	struct command_flush flush;
 	struct master *master;
 	uint64_t session;
 };
 
 /* On the log's thread. */
-static void on_close_durable(struct command_sync *sync, int status)
+static void on_close_durable(struct command_flush *flush, int status)
 {
-	struct closing *closing = (struct closing *)sync;
+	struct closing *closing = (struct closing *)flush;
 	struct master *master = closing->master;
 
 	master_lock(master);
@@ -165,12 +168,12 @@ static void on_close_durable(struct command_sync *sync, int status)
 		leases_close_failed(master->leases, closing->session);
 	}
 	if (status == 0 && !master->stopping)
-		clients_act(master, clock_boottime_ns());
+		client_leases_act(master, clock_boottime_ns());
 	master_unlock(master);
 	free(closing);
 }
 
-static void sync_closing(struct master *master, uint64_t session, uint64_t index)
+static void flush_closing(struct master *master, uint64_t session, uint64_t index)
 {
 	struct closing *closing = calloc(1, sizeof(*closing));
 
@@ -178,31 +181,20 @@ static void sync_closing(struct master *master, uint64_t session, uint64_t index
 		leases_close_failed(master->leases, session);
 		return;
 	}
-	closing->sync.done = on_close_durable;
-	closing->sync.index = index;
+	closing->flush.done = on_close_durable;
+	closing->flush.index = index;
 	closing->master = master;
 	closing->session = session;
-	command_log_sync(master->log, &closing->sync);
+	command_log_flush(master->log, &closing->flush);
 }
 
-void client_end_stream(struct master *master, struct client_session *session)
-{
-	if (session->stream == NULL)
-		return;
-	client_appends_forget(session->stream);
-	session->stream->session = NULL;
-	session->stream->ended = true;
-	rpc_stream_close(session->stream->rpc);
-	session->stream = NULL;
-	leases_disconnect(master->leases, session->id, clock_boottime_ns());
-}
-
-void client_close_session(struct master *master, struct client_session *session, const char *why)
+void client_lease_close_session(struct master *master, struct client_session *session,
+				const char *why)
 {
 	struct log_command command = {.kind = COMMAND_SESSION_CLOSE, .session = session->id};
-	struct command_sync result;
+	struct command_flush result;
 
-	client_end_stream(master, session);
+	client_stream_end(master, session);
 	command_log_propose(master->log, &command, note_index, &result);
 	if (result.index == 0) {
 		session->close_failed = true;
@@ -210,7 +202,7 @@ void client_close_session(struct master *master, struct client_session *session,
 	}
 	log_info("session closed session=%llu name=%s mount=%s reason=\"%s\"",
 		 (unsigned long long)session->id, session->name, session->mount, why);
-	sync_closing(master, session->id, result.index);
+	flush_closing(master, session->id, result.index);
 	HASH_DEL(master->clients, session);
 	client_session_free(session);
 }
@@ -220,15 +212,15 @@ static void fence(struct master *master, uint64_t id)
 	struct client_session *session = client_session_find(master, id);
 
 	if (session != NULL)
-		client_fence_session(master, session);
+		client_fences_begin(master, session);
 	else /* closed already, but that was not durable */
-		sync_closing(master, id, command_log_applied(master->log));
+		flush_closing(master, id, command_log_applied(master->log));
 }
 
 /* ---- leases ---- */
 
 struct granting {
-	struct command_sync sync;
+	struct command_flush flush;
 	struct master *master;
 	uint64_t session, generation;
 };
@@ -237,14 +229,14 @@ static void note_grant(void *user, uint64_t index, int status, const struct comm
 {
 	struct granting *granting = user;
 
-	granting->sync.index = status == 0 ? index : 0;
+	granting->flush.index = status == 0 ? index : 0;
 	granting->generation = result->generation;
 }
 
 /* On the log's thread. */
-static void on_grant_durable(struct command_sync *sync, int status)
+static void on_grant_durable(struct command_flush *flush, int status)
 {
-	struct granting *granting = (struct granting *)sync;
+	struct granting *granting = (struct granting *)flush;
 	struct master *master = granting->master;
 	uint64_t now_ns = clock_boottime_ns();
 
@@ -254,7 +246,7 @@ static void on_grant_durable(struct command_sync *sync, int status)
 	else
 		leases_grant_failed(master->leases, granting->session, now_ns);
 	if (!master->stopping)
-		clients_act(master, now_ns);
+		client_leases_act(master, now_ns);
 	master_unlock(master);
 	free(granting);
 }
@@ -265,12 +257,12 @@ static void grant(struct master *master, uint64_t session, uint64_t now_ns)
 	struct granting *granting = calloc(1, sizeof(*granting));
 
 	if (granting != NULL) {
-		granting->sync.done = on_grant_durable;
+		granting->flush.done = on_grant_durable;
 		granting->master = master;
 		granting->session = session;
 		command_log_propose(master->log, &command, note_grant, granting);
-		if (granting->sync.index != 0) {
-			command_log_sync(master->log, &granting->sync);
+		if (granting->flush.index != 0) {
+			command_log_flush(master->log, &granting->flush);
 			return;
 		}
 	}
@@ -283,10 +275,10 @@ static void end(struct master *master, const struct lease_action *action, uint64
 {
 	struct log_command command = {
 		.kind = COMMAND_LEASE_END, .session = action->id, .generation = action->number};
-	struct command_sync sync;
+	struct command_flush flush;
 
-	command_log_propose(master->log, &command, note_index, &sync);
-	if (sync.index != 0)
+	command_log_propose(master->log, &command, note_index, &flush);
+	if (flush.index != 0)
 		leases_ended(master->leases, action->id, action->number);
 	else
 		leases_end_failed(master->leases, action->id, now_ns);
@@ -327,7 +319,7 @@ static int note_stranger(void *user, uint64_t id, const char *mount, const char 
 	return 0;
 }
 
-void clients_reconcile(struct master *master)
+void client_leases_reconcile(struct master *master)
 {
 	struct strangers strangers = {.master = master};
 	uint64_t generation, holder = state_tree_lease(master->state, &generation);
@@ -343,7 +335,7 @@ void clients_reconcile(struct master *master)
 		abandon(master, strangers.ids[i]);
 }
 
-void clients_retry(struct master *master)
+void client_leases_retry(struct master *master)
 {
 	for (struct client_session *s = master->clients; s != NULL; s = s->hh.next)
 		if (s->close_failed) {
@@ -352,7 +344,7 @@ void clients_retry(struct master *master)
 		}
 }
 
-void clients_act(struct master *master, uint64_t now_ns)
+void client_leases_act(struct master *master, uint64_t now_ns)
 {
 	/* What leases do not look at meanwhile does not count as time. */
 	if (!master_may_serve(master))

@@ -1,18 +1,20 @@
 /* client_requests.c - requests of clients: executed in order, answered at once or when durable. */
 #define LOG_MODULE "client"
+#include "master/sessions/client_requests.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "common/os/clock.h"
 #include "common/os/log.h"
+#include "master/sessions/client_appends.h"
 #include "master/sessions/clients.h"
 
 /* Replies are sent when so much has come together, so that no message grows too large. */
 #define PUSH_BYTES_MAX (1u << 20)
 
-/* Replies that wait for a sync. */
+/* Replies that wait for a flush. */
 struct deferred {
-	struct command_sync sync;
+	struct command_flush flush;
 	struct rpc_stream *rpc; /* referenced */
 	struct push push;
 	uint64_t *ids; /* to say of each that it failed */
@@ -39,9 +41,9 @@ static void deferred_free(struct deferred *deferred)
 }
 
 /* On the log's thread. */
-static void on_durable(struct command_sync *sync, int status)
+static void on_durable(struct command_flush *flush, int status)
 {
-	struct deferred *deferred = (struct deferred *)sync;
+	struct deferred *deferred = (struct deferred *)flush;
 	int rc;
 
 	if (status != 0) {
@@ -67,7 +69,7 @@ static struct deferred *deferred_new(struct client_stream *stream, size_t room)
 		return NULL;
 	}
 	deferred->rpc = rpc_stream_ref(stream->rpc);
-	deferred->sync.done = on_durable;
+	deferred->flush.done = on_durable;
 	return deferred;
 }
 
@@ -86,8 +88,8 @@ static void defer(struct master *master, struct deferred *deferred, struct push 
 		deferred_free(deferred);
 		return;
 	}
-	deferred->sync.index = index;
-	command_log_sync(master->log, &deferred->sync);
+	deferred->flush.index = index;
+	command_log_flush(master->log, &deferred->flush);
 }
 
 /* ---- executing ---- */
@@ -190,7 +192,7 @@ static void run(struct client_session *session, struct master *master,
 		session->last_request = request->id;
 }
 
-static size_t count_sync(const Catena__ClientBatch *batch)
+static size_t count_flushes(const Catena__ClientBatch *batch)
 {
 	size_t count = 0;
 
@@ -203,10 +205,10 @@ void client_requests(struct client_stream *stream, const Catena__ClientBatch *ba
 		     struct push *push, uint64_t now_ns)
 {
 	struct master *master = stream->master;
-	size_t syncs = count_sync(batch);
-	struct deferred *deferred = syncs == 0 ? NULL : deferred_new(stream, syncs);
+	size_t flushes = count_flushes(batch);
+	struct deferred *deferred = flushes == 0 ? NULL : deferred_new(stream, flushes);
 
-	if (syncs != 0 && deferred == NULL) {
+	if (flushes != 0 && deferred == NULL) {
 		rpc_stream_close(stream->rpc);
 		return;
 	}

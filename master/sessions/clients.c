@@ -10,6 +10,9 @@
 #include "master/chains/manager.h"
 #include "master/cluster/publisher.h"
 #include "master/shared/unpack.h"
+#include "master/sessions/client_appends.h"
+#include "master/sessions/client_leases.h"
+#include "master/sessions/client_requests.h"
 
 /* After it is back, a client repeats requests without an answer; see client_requests.c. */
 #define LENIENT_NS     (2 * NS_PER_SEC)
@@ -45,6 +48,18 @@ void client_send(struct client_stream *stream, const struct push *push)
 	if (log_rate_ok(&noise, 2))
 		log_warn("stream given up name=%s error=\"%s\"", stream->name, strerror(-rc));
 	rpc_stream_close(stream->rpc);
+}
+
+void client_stream_end(struct master *master, struct client_session *session)
+{
+	if (session->stream == NULL)
+		return;
+	client_appends_forget(session->stream);
+	session->stream->session = NULL;
+	session->stream->ended = true;
+	rpc_stream_close(session->stream->rpc);
+	session->stream = NULL;
+	leases_disconnect(master->leases, session->id, clock_boottime_ns());
 }
 
 struct client_session *client_session_find(struct master *master, uint64_t id)
@@ -289,7 +304,7 @@ static void forget_answered(struct client_stream *stream, const Catena__ClientBa
 static void say_goodbye(struct client_stream *stream, uint32_t how)
 {
 	if (how == GOODBYE_CLEAN)
-		client_close_session(stream->master, stream->session, "goodbye");
+		client_lease_close_session(stream->master, stream->session, "goodbye");
 	else
 		leases_fence(stream->master->leases, stream->session->id);
 }
@@ -344,7 +359,7 @@ static void on_message(void *stream_user, struct rpc_stream *rpc, const uint8_t 
 	if (!over) {
 		orderly = handle(stream, batch, &push);
 		if (batch->n_open + batch->n_renews + batch->n_returns + batch->n_goodbye != 0)
-			clients_act(master, clock_boottime_ns());
+			client_leases_act(master, clock_boottime_ns());
 	}
 	master_unlock(master);
 	catena__client_batch__free_unpacked(batch, &unpack.allocator);
@@ -408,7 +423,7 @@ static void on_closed(void *stream_user, struct rpc_stream *rpc, int error)
 		stream->session = NULL;
 	}
 	if (!master->stopping)
-		clients_act(master, clock_boottime_ns());
+		client_leases_act(master, clock_boottime_ns());
 	client_stream_unref(stream);
 	master_unlock(master);
 }
@@ -436,7 +451,7 @@ void clients_heard(struct master *master, uint64_t now_ns)
 			(void)open_session(stream, open, now_ns);
 		catena__session_open__free_unpacked(open, NULL);
 	}
-	clients_act(master, now_ns);
+	client_leases_act(master, now_ns);
 }
 
 void clients_turn_away(struct master *master)

@@ -1,10 +1,12 @@
-/* sessions.c - what both kinds of sessions do when something happens below them; see sessions.h. */
 #include "master/sessions/sessions.h"
-#include "master/leases/fences.h"
+#include "master/sessions/chunkservers.h"
+#include "master/sessions/client_fences.h"
+#include "master/sessions/clients.h"
+/* sessions.c - what both kinds of sessions do when something happens below them; see sessions.h. */
 
 static void on_published(struct master *master)
 {
-	fences_shown(master);
+	client_fences_shown(master);
 	clients_push_map(master);
 	chunkservers_push_map(master);
 }
@@ -12,7 +14,7 @@ static void on_published(struct master *master)
 static void on_deciding(struct master *master, uint64_t now_ns)
 {
 	if (fences_owed(master->fences))
-		fences_act(master, now_ns);
+		client_fences_act(master, now_ns);
 }
 
 static void on_turning_away(struct master *master)

@@ -50,7 +50,7 @@ void chunkservers_free(struct master *master)
 	HASH_ITER(hh, master->chunkservers, server, next)
 	{
 		HASH_DEL(master->chunkservers, server);
-		free(server->syncs);
+		free(server->catchups);
 		free(server);
 	}
 }

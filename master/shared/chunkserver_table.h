@@ -8,8 +8,8 @@
 #include "master/shared/master.h"
 #include "master/shared/push.h"
 
-#define SERVER_SYNCS_MAX 512u
-struct server_sync {
+#define SERVER_CATCHUPS_MAX 512u
+struct server_catchup {
 	uint32_t pool, partition, target;
 	uint64_t epoch, compared, copied;
 	bool damaged;
@@ -22,8 +22,8 @@ struct chunkserver {
 	char address[MAP_NAME_MAX];
 	struct chunkserver_stream *stream; /* NULL: not connected */
 	uint64_t unanswered;               /* sequence of a heartbeat; 0: none */
-	struct server_sync *syncs;         /* of its last heartbeat */
-	size_t sync_count;
+	struct server_catchup *catchups;   /* of its last heartbeat */
+	size_t catchup_count;
 	UT_hash_handle hh;
 };
 

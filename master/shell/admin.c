@@ -19,7 +19,7 @@
 #define MESSAGE_BYTES  256
 
 struct answer {
-	struct command_sync sync;
+	struct command_flush flush;
 	struct master *master;
 	struct rpc_call *call;
 	int error; /* positive */
@@ -50,9 +50,9 @@ static void send_answer(struct answer *answer)
 }
 
 /* On the log's thread. */
-static void on_durable(struct command_sync *sync, int status)
+static void on_durable(struct command_flush *flush, int status)
 {
-	struct answer *answer = (struct answer *)sync;
+	struct answer *answer = (struct answer *)flush;
 	struct master *master = answer->master;
 
 	if (status != 0) {
@@ -70,7 +70,7 @@ static void on_applied(void *user, uint64_t index, int status, const struct comm
 {
 	struct answer *answer = user;
 
-	answer->sync.index = status == 0 ? index : 0;
+	answer->flush.index = status == 0 ? index : 0;
 	if (status != 0)
 		say(answer, -status, "%s", strerror(-status));
 }
@@ -96,9 +96,9 @@ static void drain(struct answer *answer, const Catena__DrainRequest *request)
 	command.drain.count = request->n_target_ids;
 	command.drain.draining = request->undo == 0;
 	command_log_propose(master->log, &command, on_applied, answer);
-	if (answer->sync.index == 0)
+	if (answer->flush.index == 0)
 		return;
-	chains_changed(master, answer->sync.index);
+	chains_changed(master, answer->flush.index);
 	say(answer, 0, "%zu targets %s", request->n_target_ids,
 	    request->undo ? "are used again" : "are being emptied");
 	log_info("drain targets=%zu first=%u undo=%d", request->n_target_ids,
@@ -113,7 +113,7 @@ static void recovery(struct answer *answer, const Catena__Recovery *request)
 	command.recovery.rate = request->rate;
 	command.recovery.paused = request->paused != 0;
 	command_log_propose(master->log, &command, on_applied, answer);
-	if (answer->sync.index == 0)
+	if (answer->flush.index == 0)
 		return;
 	chain_manager_set_recovery(master->chain_manager, command.recovery.paused);
 	chains_push_recovery(master, NULL);
@@ -135,7 +135,7 @@ static void accept_one(struct answer *answer, const Catena__AcceptDataLossReques
 		    request->target_id, request->partition, request->pool);
 	else if (rc == -EBUSY)
 		say(answer, EBUSY,
-		    "partition %u of pool %u has an in-sync member that is there: nothing is lost",
+		    "partition %u of pool %u has an in-flush member that is there: nothing is lost",
 		    request->partition, request->pool);
 	else if (rc == -EAGAIN)
 		say(answer, EAGAIN, "target %u is not there", request->target_id);
@@ -161,7 +161,7 @@ static void accept_all(struct answer *answer, const Catena__AcceptDataLossReques
 				 : 0;
 	if (count == 0)
 		say(answer, ENOENT,
-		    "no partition of pool %u has lost all in-sync members and has target %u, or "
+		    "no partition of pool %u has lost all in-flush members and has target %u, or "
 		    "that is not there",
 		    request->pool, request->target_id);
 	else
@@ -231,16 +231,16 @@ void admin_serve(void *server_user, struct rpc_call *call, const struct tls_iden
 		rpc_call_reply(call, request == NULL ? -EINVAL : -ENOMEM, NULL, 0);
 		return;
 	}
-	answer->sync.done = on_durable;
+	answer->flush.done = on_durable;
 	answer->master = master;
 	answer->call = call;
 	master_lock(master);
 	execute(answer, request);
 	master_unlock(master);
 	catena__admin_request__free_unpacked(request, &unpack.allocator);
-	waits = answer->sync.index != 0;
+	waits = answer->flush.index != 0;
 	if (waits)
-		command_log_sync(master->log, &answer->sync);
+		command_log_flush(master->log, &answer->flush);
 	else
 		send_answer(answer);
 }

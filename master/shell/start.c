@@ -10,9 +10,6 @@
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "master/cluster/publisher.h"
-#include "master/leases/fences.h"
-#include "master/leases/leases.h"
-#include "master/sessions/sessions.h"
 #include "master/shared/chunkserver_table.h"
 #include "master/shell/admin.h"
 #include "master/shell/status.h"
@@ -21,6 +18,12 @@
 #include "master/cluster/probes.h"
 #include "master/cluster/removal.h"
 #include "master/shell/space.h"
+#include "master/sessions/chunkservers.h"
+#include "master/sessions/client_appends.h"
+#include "master/sessions/client_fences.h"
+#include "master/sessions/client_leases.h"
+#include "master/sessions/clients.h"
+#include "master/sessions/sessions.h"
 
 #define SESSIONS_MAX 4096u
 #define RETRY_NS     NS_PER_SEC
@@ -187,7 +190,7 @@ static void on_recovered(void *user)
 {
 	struct master *master = user;
 
-	clients_reconcile(master);
+	client_leases_reconcile(master);
 	chains_recovered(master);
 }
 
@@ -214,7 +217,7 @@ static int start_parts(struct master *master, char *error, size_t error_size)
 
 	rc = leases_create(&leases, &master->leases);
 	if (rc == 0)
-		rc = fences_start(master);
+		rc = client_fences_start(master);
 	if (rc == 0)
 		rc = chains_start(master);
 	if (rc == 0)
@@ -307,11 +310,11 @@ void master_tick(struct master *master)
 	chains_tick(master, now_ns, gap_ns > PAUSE_NS ? gap_ns : 0);
 	if (now_ns >= master->retry_ns && master_may_serve(master)) {
 		master->retry_ns = now_ns + RETRY_NS;
-		clients_retry(master);
+		client_leases_retry(master);
 	}
-	fences_tick(master, now_ns);
+	client_fences_tick(master, now_ns);
 	client_appends_go(master, now_ns);
-	clients_act(master, now_ns);
+	client_leases_act(master, now_ns);
 	master->last_tick_ns = now_ns;
 	master_unlock(master);
 }

@@ -9,7 +9,8 @@
 #include "master/chains/manager.h"
 #include "master/cluster/hearing.h"
 #include "master/cluster/publisher.h"
-#include "master/sessions/chunkservers.h"
+#include "master/leases/leases.h"
+#include "master/shared/chunkserver_table.h"
 #include "master/sessions/clients.h"
 
 static void fill_sessions(struct master *master, Catena__StatusReply *reply,
@@ -38,7 +39,7 @@ static void fill_sessions(struct master *master, Catena__StatusReply *reply,
 /* What a reply points to. */
 struct chains_status {
 	Catena__Recovery recovery;
-	Catena__SyncProgress *syncs, **sync_pointers;
+	Catena__SyncProgress *catchups, **sync_pointers;
 	Catena__TargetStatus *targets, **target_pointers;
 	char *warnings[WARNINGS_MAX];
 	size_t warning_count;
@@ -46,7 +47,7 @@ struct chains_status {
 
 static void chains_status_free(struct chains_status *status)
 {
-	free(status->syncs);
+	free(status->catchups);
 	free(status->sync_pointers);
 	free(status->targets);
 	free(status->target_pointers);
@@ -71,25 +72,25 @@ static int fill_syncs(struct master *master, Catena__StatusReply *reply,
 	size_t count = 0, n = 0;
 
 	for (struct chunkserver *s = master->chunkservers; s != NULL; s = s->hh.next)
-		count += s->sync_count;
-	status->syncs = calloc(count + 1, sizeof(*status->syncs));
+		count += s->catchup_count;
+	status->catchups = calloc(count + 1, sizeof(*status->catchups));
 	status->sync_pointers = calloc(count + 1, sizeof(*status->sync_pointers));
-	if (status->syncs == NULL || status->sync_pointers == NULL)
+	if (status->catchups == NULL || status->sync_pointers == NULL)
 		return -ENOMEM;
 	for (struct chunkserver *s = master->chunkservers; s != NULL; s = s->hh.next) {
 		if (s->stream == NULL)
 			continue;
-		for (size_t i = 0; i < s->sync_count; i++, n++) {
-			Catena__SyncProgress *out = &status->syncs[n];
+		for (size_t i = 0; i < s->catchup_count; i++, n++) {
+			Catena__SyncProgress *out = &status->catchups[n];
 
 			catena__sync_progress__init(out);
-			out->pool = s->syncs[i].pool;
-			out->partition = s->syncs[i].partition;
-			out->epoch = s->syncs[i].epoch;
-			out->target_id = s->syncs[i].target;
-			out->compared = s->syncs[i].compared;
-			out->copied = s->syncs[i].copied;
-			out->damaged = s->syncs[i].damaged;
+			out->pool = s->catchups[i].pool;
+			out->partition = s->catchups[i].partition;
+			out->epoch = s->catchups[i].epoch;
+			out->target_id = s->catchups[i].target;
+			out->compared = s->catchups[i].compared;
+			out->copied = s->catchups[i].copied;
+			out->damaged = s->catchups[i].damaged;
 			status->sync_pointers[n] = out;
 		}
 	}

@@ -27,7 +27,7 @@ struct fixture {
 
 static struct fixture fx;
 
-/* Called once, by the log's thread, before or after it syncs the store. */
+/* Called once, by the log's thread, before or after it flushes the store. */
 static void (*before_sync)(void), (*after_sync)(void);
 
 static void call_once(void (**what)(void))
@@ -114,14 +114,14 @@ static struct outcome open_session(uint64_t session)
 }
 
 struct waiter {
-	struct command_sync sync;
+	struct command_flush flush;
 	sem_t done;
 	int status;
 };
 
-static void on_synced(struct command_sync *sync, int status)
+static void on_flushed(struct command_flush *flush, int status)
 {
-	struct waiter *waiter = (struct waiter *)sync;
+	struct waiter *waiter = (struct waiter *)flush;
 
 	waiter->status = status;
 	sem_post(&waiter->done);
@@ -129,10 +129,10 @@ static void on_synced(struct command_sync *sync, int status)
 
 static int wait_durable(uint64_t index)
 {
-	struct waiter waiter = {.sync.done = on_synced, .sync.index = index};
+	struct waiter waiter = {.flush.done = on_flushed, .flush.index = index};
 
 	sem_init(&waiter.done, 0, 0);
-	command_log_sync(fx.log, &waiter.sync);
+	command_log_flush(fx.log, &waiter.flush);
 	sem_wait(&waiter.done);
 	sem_destroy(&waiter.done);
 	return waiter.status;
@@ -234,7 +234,7 @@ static void full_for_a_moment(void)
 	assert_int_equal(open_session(2).status, 0);
 }
 
-/* What comes after the sync, with an index from before it. */
+/* What comes after the flush, with an index from before it. */
 static struct outcome synced_too_late;
 static void open_another(void)
 {
@@ -275,9 +275,9 @@ static void test_closing_answers_those_who_wait(void **state)
 	struct waiter waiters[8];
 
 	for (int i = 0; i < 8; i++) {
-		waiters[i] = (struct waiter){.sync.done = on_synced, .status = 77};
+		waiters[i] = (struct waiter){.flush.done = on_flushed, .status = 77};
 		sem_init(&waiters[i].done, 0, 0);
-		command_log_sync(fx.log, &waiters[i].sync);
+		command_log_flush(fx.log, &waiters[i].flush);
 	}
 	command_log_close(fx.log);
 	fx.log = NULL;

@@ -291,14 +291,14 @@ static void test_what_a_target_has_seen_of_it_is_fine(void **state)
 }
 
 struct waiting {
-	struct command_sync sync;
+	struct command_flush flush;
 	atomic_bool done;
 };
 
-static void on_synced(struct command_sync *sync, int status)
+static void on_flushed(struct command_flush *flush, int status)
 {
 	assert_int_equal(status, 0);
-	atomic_store(&((struct waiting *)sync)->done, true);
+	atomic_store(&((struct waiting *)flush)->done, true);
 }
 
 /* Of a command that leaves nothing in the store its index comes again. */
@@ -306,7 +306,7 @@ static void test_what_leaves_no_trace_in_the_store_is_not_missed_after_a_restart
 {
 	struct log_command command = {
 		.kind = COMMAND_ANSWERED, .session = 9, .answered_through = 1};
-	struct waiting waiting = {.sync.done = on_synced};
+	struct waiting waiting = {.flush.done = on_flushed};
 	struct peer *server, *client;
 	uint32_t target;
 	uint64_t id;
@@ -315,7 +315,7 @@ static void test_what_leaves_no_trace_in_the_store_is_not_missed_after_a_restart
 	master_lock(fx.master);
 	command_log_propose(fx.master->log, &command, ignore, NULL);
 	master_unlock(fx.master);
-	command_log_sync(fx.master->log, &waiting.sync);
+	command_log_flush(fx.master->log, &waiting.flush);
 	while (!atomic_load(&waiting.done))
 		usleep(1000);
 	told_seen = seen_now();
