@@ -54,7 +54,7 @@ static inline bool seen_chain_is_news(const struct store_seen *seen, const uint6
 				      const struct map_chain *chain)
 {
 	if (epoch == NULL)
-		return chain_index(chain, (uint32_t)seen->target_id) >= 0;
+		return cluster_map_chain_index(chain, (uint32_t)seen->target_id) >= 0;
 	return chain->epoch > *epoch;
 }
 #endif

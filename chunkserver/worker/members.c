@@ -55,7 +55,7 @@ static void fill_config(const struct cluster_map *map, const struct map_pool *po
 	memset(config, 0, sizeof(*config));
 	config->epoch = chain->epoch;
 	config->chunk_size = pool->chunk_size;
-	config->self = chain_index(chain, target_id);
+	config->self = cluster_map_chain_index(chain, target_id);
 	config->count = chain->count;
 	for (uint32_t i = 0; i < chain->count; i++) {
 		const struct map_target *target =

@@ -100,8 +100,8 @@ static enum verdict judge(const struct worker_target *target, const struct purge
 	const struct member *member;
 	struct chain_counts counts;
 
-	if (chain == NULL || chain->epoch == 0 || chain_head(chain) < 0 ||
-	    chain_index(chain, target->entry.target_id) >= 0)
+	if (chain == NULL || chain->epoch == 0 || cluster_map_chain_head(chain) < 0 ||
+	    cluster_map_chain_index(chain, target->entry.target_id) >= 0)
 		return PURGE_NEVER;
 	if (!is_kept_elsewhere(worker->map, chain))
 		return PURGE_NOT_NOW;

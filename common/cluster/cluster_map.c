@@ -118,7 +118,7 @@ bool cluster_map_session_over(const struct cluster_map *map, uint64_t session)
 	return false;
 }
 
-int chain_head(const struct map_chain *chain)
+int cluster_map_chain_head(const struct map_chain *chain)
 {
 	for (uint32_t i = 0; i < chain->count; i++) {
 		if (chain->members[i].state == MEMBER_IN_SYNC)
@@ -127,7 +127,7 @@ int chain_head(const struct map_chain *chain)
 	return -1;
 }
 
-int chain_tail(const struct map_chain *chain)
+int cluster_map_chain_tail(const struct map_chain *chain)
 {
 	for (uint32_t i = chain->count; i > 0; i--) {
 		if (chain->members[i - 1].state == MEMBER_IN_SYNC)
@@ -136,7 +136,7 @@ int chain_tail(const struct map_chain *chain)
 	return -1;
 }
 
-int chain_index(const struct map_chain *chain, uint32_t target_id)
+int cluster_map_chain_index(const struct map_chain *chain, uint32_t target_id)
 {
 	for (uint32_t i = 0; i < chain->count; i++) {
 		if (chain->members[i].target_id == target_id)

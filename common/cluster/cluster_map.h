@@ -104,8 +104,8 @@ const struct map_server *cluster_map_target_server(const struct cluster_map *map
  * session. */
 bool cluster_map_session_over(const struct cluster_map *map, uint64_t session);
 /* Index of the first / last in-sync member; -1: none. */
-int chain_head(const struct map_chain *chain);
-int chain_tail(const struct map_chain *chain);
+int cluster_map_chain_head(const struct map_chain *chain);
+int cluster_map_chain_tail(const struct map_chain *chain);
 /* Index of a target in the chain; -1: not a member. */
-int chain_index(const struct map_chain *chain, uint32_t target_id);
+int cluster_map_chain_index(const struct map_chain *chain, uint32_t target_id);
 #endif

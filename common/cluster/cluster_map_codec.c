@@ -106,7 +106,7 @@ static int chain_get(const Catena__Chain *from, const struct cluster_map *map, s
 			return -EBADMSG;
 		others = member->state != MEMBER_IN_SYNC;
 		if (cluster_map_target(map, member->target_id) == NULL ||
-		    chain_index(to, member->target_id) >= 0)
+		    cluster_map_chain_index(to, member->target_id) >= 0)
 			return -EBADMSG;
 		to->members[i].target_id = member->target_id;
 		to->members[i].state = (enum member_state)member->state;

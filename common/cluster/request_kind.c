@@ -3,7 +3,7 @@
 /* XattrReq.op */
 enum { XATTR_SET = 2, XATTR_REMOVE = 4 };
 
-bool request_is_command(const Catena__Request *request)
+bool request_kind_is_command(const Catena__Request *request)
 {
 	switch (request->op_case) {
 	case CATENA__REQUEST__OP_SETATTR:

@@ -5,5 +5,5 @@
 #include "catena.pb-c.h"
 
 /* True: it changes something, and leaves a reply in the session's record. Else it only asks. */
-bool request_is_command(const Catena__Request *request);
+bool request_kind_is_command(const Catena__Request *request);
 #endif

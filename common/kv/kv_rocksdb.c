@@ -498,7 +498,7 @@ static void rocks_close(struct kv *kv)
 	store_free(store);
 }
 
-const struct kv_ops kv_rocksdb_ops = {
+static const struct kv_ops rocksdb_ops = {
 	.close = rocks_close,
 	.recover = rocks_recover,
 	.is_down = rocks_is_down,
@@ -562,7 +562,7 @@ static int store_new(const struct kv_options *options, struct kv_rocksdb **out)
 
 	if (store == NULL)
 		return -ENOMEM;
-	store->kv.ops = &kv_rocksdb_ops;
+	store->kv.ops = &rocksdb_ops;
 	store->kv.family_count = count;
 	pthread_rwlock_init(&store->lock, NULL);
 	pthread_rwlock_init(&store->log_lock, NULL);

@@ -80,11 +80,7 @@ void kv_log_ahead_fill(struct kv_log_ahead *ahead);
 /* The reserve: a file that keeps room on the disk for opening and compacting when everything else
  * is full. */
 void kv_rocksdb_reserve_make(struct kv_rocksdb *store);
-/* 0, or -ENOENT. */
-int kv_rocksdb_reserve_drop(struct kv_rocksdb *store);
 uint64_t kv_rocksdb_reserve_bytes(const struct kv_rocksdb *store);
 /* Free bytes of the disk for us; UINT64_MAX when it cannot be told. */
 uint64_t kv_rocksdb_disk_free(const struct kv_rocksdb *store);
-
-extern const struct kv_ops kv_rocksdb_ops;
 #endif

@@ -266,7 +266,7 @@ void kv_rocksdb_reserve_make(struct kv_rocksdb *store)
 	close(fd);
 }
 
-int kv_rocksdb_reserve_drop(struct kv_rocksdb *store)
+static int reserve_drop(struct kv_rocksdb *store)
 {
 	char path[4096];
 
@@ -323,7 +323,7 @@ int kv_rocksdb_open_db(struct kv_rocksdb *store, bool create, char *error, size_
 		return rc;
 	}
 	rc = open_once(store, create, error, error_size);
-	if (rc == -ENOSPC && kv_rocksdb_reserve_drop(store) == 0)
+	if (rc == -ENOSPC && reserve_drop(store) == 0)
 		rc = open_once(store, create, error, error_size);
 	if (rc == 0) {
 		sweep_options(store);

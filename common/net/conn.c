@@ -20,8 +20,8 @@ struct log_rate conn_log_rate;
 static void conn_free(struct conn *conn)
 {
 	conn_connect_end(conn);
-	conn_rx_end(conn);
-	conn_tx_free(&conn->tx);
+	conn_receive_end(conn);
+	conn_send_free(&conn->tx);
 	SSL_free(conn->ssl);
 	pthread_mutex_destroy(&conn->ssl_lock);
 	free(conn);
@@ -158,6 +158,21 @@ static void poll_update(struct conn *conn)
 		uv_poll_start(conn->poll, events, on_poll);
 }
 
+/* ---- waking the loop ---- */
+
+void conn_wake_locked(struct conn *conn)
+{
+	if (conn->tx.async != NULL)
+		uv_async_send(conn->tx.async);
+}
+
+void conn_wake(struct conn *conn)
+{
+	pthread_mutex_lock(&conn->tx.lock);
+	conn_wake_locked(conn);
+	pthread_mutex_unlock(&conn->tx.lock);
+}
+
 /* ---- what the loop calls ---- */
 
 static void enter(struct conn *conn, struct conn_dispatch *d)
@@ -196,9 +211,9 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 		conn_handshake_step(conn, &d);
 	} else if (conn->state == CONN_OPEN) {
 		if ((events & UV_READABLE) != 0 && !conn->rx.paused)
-			conn_rx_run(conn, &d);
+			conn_receive_run(conn, &d);
 		if (!d.gone && (events & UV_WRITABLE) != 0)
-			conn_tx_run(conn, &d);
+			conn_send_run(conn, &d);
 	}
 	leave(conn, &d);
 }
@@ -212,10 +227,10 @@ static void on_async(uv_async_t *async)
 	if (conn->start_error != 0) {
 		conn_finish(conn, conn->start_error);
 	} else if (conn->state == CONN_OPEN) {
-		if (conn_rx_pending(conn))
-			conn_rx_run(conn, &d);
+		if (conn_receive_pending(conn))
+			conn_receive_run(conn, &d);
 		if (!d.gone)
-			conn_tx_run(conn, &d);
+			conn_send_run(conn, &d);
 	}
 	leave(conn, &d);
 }
@@ -261,7 +276,7 @@ static int conn_create(const struct conn_options *options, bool server, struct c
 	conn->user = options->user;
 	conn->server_role = options->server_role;
 	conn->receive_max = options->receive_max == 0 ? FRAME_PAYLOAD_MAX : options->receive_max;
-	conn_tx_init(&conn->tx);
+	conn_send_init(&conn->tx);
 	ssl_lock_init(&conn->ssl_lock);
 	rc = handles_open(conn, options->loop);
 	if (rc < 0) {
@@ -322,7 +337,7 @@ int conn_accept(const struct conn_options *options, int fd, struct conn **out)
 		goto fail;
 	}
 	conn_address_name((struct sockaddr *)&address, conn->peer_name, sizeof(conn->peer_name));
-	conn_tune(fd, (struct sockaddr *)&address, size);
+	conn_address_tune(fd, (struct sockaddr *)&address, size);
 	rc = conn_poll_open(conn);
 	if (rc == 0)
 		rc = conn_handshake_start(conn);
@@ -348,8 +363,8 @@ static void conn_shut(struct conn *conn)
 	conn_connect_end(conn);
 	/* No poll handle may have the descriptor when it is closed. */
 	handles_close(conn);
-	conn_tx_end(conn);
-	conn_rx_end(conn);
+	conn_send_end(conn);
+	conn_receive_end(conn);
 }
 
 void conn_finish(struct conn *conn, int error)
@@ -406,7 +421,7 @@ void conn_pause(struct conn *conn, bool pause)
 	if (conn->state == CONN_CLOSED || conn->rx.paused == pause)
 		return;
 	conn->rx.paused = pause;
-	if (conn_rx_pending(conn))
+	if (conn_receive_pending(conn))
 		conn_wake(conn);
 	if (conn->dispatch == NULL)
 		poll_update(conn);

@@ -86,7 +86,7 @@ static bool within_machine(const struct sockaddr *peer, socklen_t size)
 	return within;
 }
 
-void conn_tune(int fd, const struct sockaddr *peer, socklen_t size)
+void conn_address_tune(int fd, const struct sockaddr *peer, socklen_t size)
 {
 	static const char plain[] = "reno";
 

@@ -21,7 +21,7 @@ static int try_next(struct conn *conn, int error)
 			error = -errno;
 			continue;
 		}
-		conn_tune(fd, at->ai_addr, at->ai_addrlen);
+		conn_address_tune(fd, at->ai_addr, at->ai_addrlen);
 		if (connect(fd, at->ai_addr, at->ai_addrlen) < 0 && errno != EINPROGRESS) {
 			error = -errno;
 			close(fd);

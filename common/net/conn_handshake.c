@@ -73,7 +73,7 @@ static void handshake_done(struct conn *conn, struct conn_dispatch *d)
 		  tls_role_name(conn->peer.role), conn->peer.name);
 	conn->callbacks.ready(conn, conn->user, &conn->peer);
 	if (!d->gone)
-		conn_tx_run(conn, d);
+		conn_send_run(conn, d);
 }
 
 void conn_handshake_step(struct conn *conn, struct conn_dispatch *d)

@@ -151,6 +151,10 @@ void conn_finish(struct conn *conn, int error);
 extern struct log_rate conn_log_rate; /* of conn_complain(); tests wipe it */
 /* Logs "@what peer=... reason=..." at most CONN_LOG_PER_SECOND times a second. */
 void conn_complain(const struct conn *conn, const char *what, const char *reason);
+/* The loop's on_async() comes soon. Thread: any. */
+void conn_wake(struct conn *conn);
+/* The same. Locks: tx.lock held. */
+void conn_wake_locked(struct conn *conn);
 int conn_poll_open(struct conn *conn);
 void conn_poll_close(struct conn *conn);
 
@@ -162,7 +166,7 @@ void conn_block_put(uint8_t *block);
 void conn_address_name(const struct sockaddr *address, char *out, size_t size);
 /* For what is at the other end. Best before connect(): the timers of an algorithm that paces stay
  * with a socket for good. */
-void conn_tune(int fd, const struct sockaddr *peer, socklen_t size);
+void conn_address_tune(int fd, const struct sockaddr *peer, socklen_t size);
 int conn_connect_start(struct conn *conn, const char *address);
 /* Socket writable, or failed. May end the conn. */
 void conn_connect_event(struct conn *conn, struct conn_dispatch *d);
@@ -176,19 +180,18 @@ int conn_handshake_start(struct conn *conn);
 void conn_handshake_step(struct conn *conn, struct conn_dispatch *d);
 
 /* conn_send.c */
-void conn_tx_init(struct conn_tx *tx);
+void conn_send_init(struct conn_tx *tx);
 /* From the loop: sends what waits, calls drained(). May end the conn. */
-void conn_tx_run(struct conn *conn, struct conn_dispatch *d);
+void conn_send_run(struct conn *conn, struct conn_dispatch *d);
 /* Last words, then nothing more is taken; the socket is closed now or by the thread that is busy.
  */
-void conn_tx_end(struct conn *conn);
-void conn_tx_free(struct conn_tx *tx);
-void conn_wake(struct conn *conn);        /* the loop's on_async() comes soon */
-void conn_wake_locked(struct conn *conn); /* the same, tx.lock held */
+void conn_send_end(struct conn *conn);
+void conn_send_free(struct conn_tx *tx);
 
 /* conn_receive.c */
 /* Reads and delivers. May end the conn. */
-void conn_rx_run(struct conn *conn, struct conn_dispatch *d);
-bool conn_rx_pending(const struct conn *conn); /* something read waits for conn_rx_run() */
-void conn_rx_end(struct conn *conn);
+void conn_receive_run(struct conn *conn, struct conn_dispatch *d);
+bool conn_receive_pending(
+	const struct conn *conn); /* something read waits for conn_receive_run() */
+void conn_receive_end(struct conn *conn);
 #endif

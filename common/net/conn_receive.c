@@ -273,7 +273,7 @@ static void wait_for_pool(struct conn *conn)
 	uv_timer_start(conn->timer, on_starved, CONN_STARVED_RETRY_MS, 0);
 }
 
-void conn_rx_run(struct conn *conn, struct conn_dispatch *d)
+void conn_receive_run(struct conn *conn, struct conn_dispatch *d)
 {
 	struct conn_rx *rx = &conn->rx;
 	enum rx_result result = process(conn, d);
@@ -306,7 +306,7 @@ static void on_starved(uv_timer_t *timer)
 	conn_wake(conn);
 }
 
-bool conn_rx_pending(const struct conn *conn)
+bool conn_receive_pending(const struct conn *conn)
 {
 	const struct conn_rx *rx = &conn->rx;
 
@@ -314,7 +314,7 @@ bool conn_rx_pending(const struct conn *conn)
 	return !rx->paused && !rx->starved && (rx->waiting || rx->block != NULL);
 }
 
-void conn_rx_end(struct conn *conn)
+void conn_receive_end(struct conn *conn)
 {
 	struct conn_rx *rx = &conn->rx;
 

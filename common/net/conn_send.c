@@ -21,29 +21,16 @@ static _Thread_local struct {
 	struct conn *first;
 } batch;
 
-void conn_tx_init(struct conn_tx *tx)
+void conn_send_init(struct conn_tx *tx)
 {
 	tx->key_limit = CONN_KEY_RECORDS;
 	pthread_mutex_init(&tx->lock, NULL);
 }
 
-void conn_tx_free(struct conn_tx *tx)
+void conn_send_free(struct conn_tx *tx)
 {
 	free(tx->ring);
 	pthread_mutex_destroy(&tx->lock);
-}
-
-void conn_wake_locked(struct conn *conn)
-{
-	if (conn->tx.async != NULL)
-		uv_async_send(conn->tx.async);
-}
-
-void conn_wake(struct conn *conn)
-{
-	pthread_mutex_lock(&conn->tx.lock);
-	conn_wake_locked(conn);
-	pthread_mutex_unlock(&conn->tx.lock);
 }
 
 /* ---- the ring ---- */
@@ -421,7 +408,7 @@ size_t conn_queued(const struct conn *conn)
 
 /* ---- for the loop ---- */
 
-void conn_tx_run(struct conn *conn, struct conn_dispatch *d)
+void conn_send_run(struct conn *conn, struct conn_dispatch *d)
 {
 	struct conn_tx *tx = &conn->tx;
 	bool drained;
@@ -443,7 +430,7 @@ void conn_tx_run(struct conn *conn, struct conn_dispatch *d)
 		return;
 	/* What the peer said last tells more than that it no longer listens. */
 	if (!conn->rx.paused)
-		conn_rx_run(conn, d);
+		conn_receive_run(conn, d);
 	if (!d->gone)
 		conn_finish(conn, failed);
 }
@@ -463,7 +450,7 @@ static void send_close_notify(struct conn *conn)
 	write_block(conn);
 }
 
-void conn_tx_end(struct conn *conn)
+void conn_send_end(struct conn *conn)
 {
 	struct conn_tx *tx = &conn->tx;
 

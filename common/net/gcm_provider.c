@@ -328,7 +328,7 @@ static void make_library(void)
 	OSSL_LIB_CTX_free(made);
 }
 
-OSSL_LIB_CTX *gcm_library(void)
+OSSL_LIB_CTX *gcm_provider_library(void)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -336,7 +336,7 @@ OSSL_LIB_CTX *gcm_library(void)
 	return library;
 }
 #else
-OSSL_LIB_CTX *gcm_library(void)
+OSSL_LIB_CTX *gcm_provider_library(void)
 {
 	return NULL;
 }

@@ -10,6 +10,6 @@
 /* What to make an SSL_CTX with: the library context, or NULL where there is no such provider (other
  * CPUs; built without ipsec-mb), and the properties that prefer it. Lives as long as the process.
  * Any thread. */
-OSSL_LIB_CTX *gcm_library(void);
+OSSL_LIB_CTX *gcm_provider_library(void);
 #define GCM_PROPERTIES "?provider=catena-gcm"
 #endif

@@ -90,7 +90,7 @@ static int bind_one(const struct addrinfo *at, uint16_t *port)
 		return -errno;
 	/* What is accepted inherits it, before it is established. */
 	if (only_within(at->ai_addr))
-		conn_tune(fd, at->ai_addr, at->ai_addrlen);
+		conn_address_tune(fd, at->ai_addr, at->ai_addrlen);
 	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
 	    bind(fd, at->ai_addr, at->ai_addrlen) < 0 || listen(fd, BACKLOG) < 0 ||
 	    getsockname(fd, (struct sockaddr *)&bound, &size) < 0) {

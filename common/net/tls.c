@@ -167,7 +167,7 @@ int tls_context(const struct tls_files *files, SSL_CTX **out, char *error, size_
 	int rc = -EINVAL;
 
 	ERR_clear_error();
-	ctx = SSL_CTX_new_ex(gcm_library(), GCM_PROPERTIES, TLS_method());
+	ctx = SSL_CTX_new_ex(gcm_provider_library(), GCM_PROPERTIES, TLS_method());
 	if (ctx == NULL) {
 		rc = -ENOMEM;
 		goto fail;

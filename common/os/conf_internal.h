@@ -3,7 +3,6 @@
 #define CATENA_COMMON_OS_CONF_INTERNAL_H
 #include "common/os/conf.h"
 
-void *conf_field(const struct conf_option *option, void *target);
 /* Puts @text into the field; a list grows. -EINVAL, -ERANGE, -ENOMEM: the field is as before. */
 int conf_value_set(const struct conf_option *option, void *target, const char *text);
 /* Empties the field; with @release it frees what the field owns. */

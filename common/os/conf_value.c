@@ -160,14 +160,14 @@ static int number_get(const struct conf_option *option, const char *text, uint64
 	return 0;
 }
 
-void *conf_field(const struct conf_option *option, void *target)
+static void *field_of(const struct conf_option *option, void *target)
 {
 	return (char *)target + option->offset;
 }
 
 int conf_value_set(const struct conf_option *option, void *target, const char *text)
 {
-	void *field = conf_field(option, target);
+	void *field = field_of(option, target);
 
 	switch (option->type) {
 	case CONF_STRING:
@@ -186,8 +186,8 @@ int conf_value_set(const struct conf_option *option, void *target, const char *t
 
 void conf_value_clear(const struct conf_option *option, void *target, bool release)
 {
-	struct conf_list *list = conf_field(option, target);
-	char **string = conf_field(option, target);
+	struct conf_list *list = field_of(option, target);
+	char **string = field_of(option, target);
 
 	switch (option->type) {
 	case CONF_STRING:
@@ -203,12 +203,12 @@ void conf_value_clear(const struct conf_option *option, void *target, bool relea
 		*list = (struct conf_list){0};
 		break;
 	case CONF_BOOL:
-		*(bool *)conf_field(option, target) = false;
+		*(bool *)field_of(option, target) = false;
 		break;
 	case CONF_UINT:
 	case CONF_SIZE:
 	case CONF_DURATION:
-		*(uint64_t *)conf_field(option, target) = 0;
+		*(uint64_t *)field_of(option, target) = 0;
 		break;
 	}
 }

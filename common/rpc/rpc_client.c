@@ -311,7 +311,7 @@ int rpc_call(struct rpc_client *client, const char *path, const void *data, size
 	return rc == GRPC_CALL_OK ? 0 : -EPROTO;
 }
 
-struct waiter {
+struct call_wait {
 	pthread_mutex_t lock;
 	pthread_cond_t done;
 	bool ended;
@@ -322,7 +322,7 @@ struct waiter {
 
 static void on_waited(void *user, int status, const uint8_t *data, size_t size)
 {
-	struct waiter *w = user;
+	struct call_wait *w = user;
 
 	pthread_mutex_lock(&w->lock);
 	w->status = status;
@@ -342,7 +342,7 @@ static void on_waited(void *user, int status, const uint8_t *data, size_t size)
 int rpc_call_wait(struct rpc_client *client, const char *path, const void *data, size_t size,
 		  uint64_t timeout_ns, uint8_t **reply, size_t *reply_size)
 {
-	struct waiter w = {.lock = PTHREAD_MUTEX_INITIALIZER, .done = PTHREAD_COND_INITIALIZER};
+	struct call_wait w = {.lock = PTHREAD_MUTEX_INITIALIZER, .done = PTHREAD_COND_INITIALIZER};
 	int rc = rpc_call(client, path, data, size, timeout_ns, on_waited, &w);
 
 	if (rc != 0)

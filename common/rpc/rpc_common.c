@@ -279,7 +279,8 @@ int rpc_status_errno(grpc_status_code status, grpc_slice details)
 
 /* ---- files and credentials ---- */
 
-int rpc_read_file(const char *path, char **out, char *error, size_t error_size)
+/* Reads a whole file, NUL-terminated, malloc()ed. @error gets one line. */
+static int read_file(const char *path, char **out, char *error, size_t error_size)
 {
 	struct stat st;
 	char *data = NULL;
@@ -328,11 +329,11 @@ int rpc_pem_load(const struct tls_files *files, struct rpc_pem *out, char *error
 	struct rpc_pem pem = {0};
 	int rc;
 
-	rc = rpc_read_file(files->ca, &pem.ca, error, error_size);
+	rc = read_file(files->ca, &pem.ca, error, error_size);
 	if (rc == 0)
-		rc = rpc_read_file(files->cert, &pem.cert, error, error_size);
+		rc = read_file(files->cert, &pem.cert, error, error_size);
 	if (rc == 0)
-		rc = rpc_read_file(files->key, &pem.key, error, error_size);
+		rc = read_file(files->key, &pem.key, error, error_size);
 	if (rc != 0) {
 		rpc_pem_free(&pem);
 		return rc;

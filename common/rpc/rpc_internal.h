@@ -162,8 +162,6 @@ grpc_status_code rpc_status_of(int error); /* -errno */
 /* The text that goes with it and carries the errno itself; release with grpc_slice_unref(). */
 grpc_slice rpc_status_text(int error);
 int rpc_status_errno(grpc_status_code status, grpc_slice details);
-/* Whole file, NUL-terminated, malloc()ed. One line in @error. */
-int rpc_read_file(const char *path, char **out, char *error, size_t error_size);
 struct rpc_pem {
 	char *ca, *cert, *key;
 };

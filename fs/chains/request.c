@@ -139,7 +139,7 @@ static int choose(struct chains_client *client, struct chains_request *request,
 	chain = cluster_map_chain(client->map, request->key.pool, request->key.partition);
 	/* Also when nobody can be asked: a map with another epoch is news then. */
 	request->epoch = chain == NULL ? 0 : chain->epoch;
-	*nobody = chain == NULL || chain_head(chain) < 0;
+	*nobody = chain == NULL || cluster_map_chain_head(chain) < 0;
 out:
 	pthread_rwlock_unlock(&client->lock);
 	return rc;

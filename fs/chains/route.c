@@ -157,7 +157,8 @@ int chains_route_choose(const struct cluster_map *map, const struct chains_reque
 	if (role == CHAINS_ANY) {
 		rc = choose_any(map, chain, request, asker, &chosen);
 	} else {
-		at = role == CHAINS_HEAD ? chain_head(chain) : chain_tail(chain);
+		at = role == CHAINS_HEAD ? cluster_map_chain_head(chain)
+					 : cluster_map_chain_tail(chain);
 		if (at < 0)
 			return -EAGAIN;
 		/* The tail's copy is bad, the others wait for updates: later, of the others. */
@@ -252,16 +253,16 @@ bool chains_route_still_right(const struct cluster_map *map, const struct chains
 		return false;
 	if (chain->epoch == request->epoch)
 		return true;
-	at = chain_index(chain, request->target_id);
+	at = cluster_map_chain_index(chain, request->target_id);
 	server = at < 0 ? NULL : cluster_map_target_server(map, request->target_id);
 	if (server == NULL || server->id != server_id || server->workers == 0 ||
 	    request->key.partition % server->workers != worker)
 		return false;
 	switch (chains_route_role(request)) {
 	case CHAINS_HEAD:
-		return at == chain_head(chain);
+		return at == cluster_map_chain_head(chain);
 	case CHAINS_TAIL:
-		return at == chain_tail(chain);
+		return at == cluster_map_chain_tail(chain);
 	case CHAINS_ANY:
 		break;
 	}

@@ -75,7 +75,7 @@ struct meta_pending *meta_pending_new(const Catena__Request *request)
 	pending->size =
 		(uint32_t)catena__request__pack(request, pending->bytes + META_PENDING_HEADROOM);
 	pending->repeatable = meta_pending_repeatable(request);
-	pending->command = request_is_command(request);
+	pending->command = request_kind_is_command(request);
 	return pending;
 }
 

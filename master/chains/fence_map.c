@@ -8,7 +8,7 @@ static bool loses(const struct cluster_map *map, const struct map_chain *next,
 	for (uint32_t i = 0; i < shown->count; i++) {
 		uint32_t target = shown->members[i].target_id;
 		const struct map_target *is = cluster_map_target(map, target);
-		int at = chain_index(next, target);
+		int at = cluster_map_chain_index(next, target);
 
 		if (shown->members[i].state == MEMBER_IN_SYNC && is != NULL &&
 		    is->server_id == server &&

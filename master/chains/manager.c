@@ -160,7 +160,7 @@ static struct chain_memory *believed(const struct chain_manager *manager,
 				     uint64_t *life)
 {
 	const struct map_chain *chain = cluster_map_chain(map, report->pool, report->partition);
-	int tail = chain == NULL ? -1 : chain_tail(chain);
+	int tail = chain == NULL ? -1 : cluster_map_chain_tail(chain);
 	const struct map_target *reporter;
 	const struct live_target *known;
 
@@ -271,7 +271,7 @@ bool chain_manager_harmless(const struct chain_manager *manager, uint64_t server
 static bool would_be_last(const struct chain_manager *manager, const struct map_chain *chain,
 			  uint32_t target)
 {
-	int at = chain_index(chain, target);
+	int at = cluster_map_chain_index(chain, target);
 
 	if (at < 0 || chain->members[at].state != MEMBER_IN_SYNC)
 		return false;
@@ -375,7 +375,7 @@ int chain_manager_accept_data_loss(struct chain_manager *manager, const struct c
 	const struct map_chain *chain = cluster_map_chain(map, pool, partition);
 	struct chain_memory *memory = chain_memory_of(manager, pool, partition);
 	struct live_target *known = liveness_target(&manager->live, target);
-	int at = chain == NULL ? -1 : chain_index(chain, target);
+	int at = chain == NULL ? -1 : cluster_map_chain_index(chain, target);
 
 	if (chain == NULL || chain->epoch == 0 || memory == NULL ||
 	    (at < 0 && any_member_listed(manager, chain)))

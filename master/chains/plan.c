@@ -110,7 +110,7 @@ static bool change(struct planning *p, struct chain_case *in, uint32_t partition
 	for (uint32_t i = 0; i < in->chain->count; i++) {
 		uint32_t target = in->chain->members[i].target_id;
 		const struct survey_target *t = survey_of(&p->survey, target);
-		int at = chain_index(next, target);
+		int at = cluster_map_chain_index(next, target);
 		struct live_server *server;
 
 		if (in->chain->members[i].state != MEMBER_IN_SYNC ||
@@ -183,7 +183,7 @@ static bool stays_in_sync(const struct planning *p, uint32_t target)
 			const struct map_chain *chain =
 				in->change == 0 ? in->chain
 						: &p->manager->plan.changes[in->change - 1].chain;
-			int at = chain_index(chain, target);
+			int at = cluster_map_chain_index(chain, target);
 
 			if (at >= 0 && chain->members[at].state == MEMBER_IN_SYNC)
 				return true;

@@ -22,7 +22,7 @@ static struct survey_target *candidate_at(const struct repair *r, const struct m
 		struct survey_target *t = &r->survey->targets[i];
 
 		if (!survey_usable(t) || t->coming >= r->moves_max ||
-		    chain_index(chain, t->map->id) >= 0 ||
+		    cluster_map_chain_index(chain, t->map->id) >= 0 ||
 		    !survey_may_join(r->survey, chain, t->map->id, instead, level))
 			continue;
 		if (best == NULL || surplus(t) < surplus(best))
@@ -46,8 +46,9 @@ static struct survey_target *candidate(const struct repair *r, const struct map_
 
 		if (found != NULL)
 			return found;
-		if (instead != 0 && chain_index(chain, instead) >= 0)
-			without.members[chain_index(chain, instead)].state = MEMBER_OFFLINE;
+		if (instead != 0 && cluster_map_chain_index(chain, instead) >= 0)
+			without.members[cluster_map_chain_index(chain, instead)].state =
+				MEMBER_OFFLINE;
 		if (chain_has_candidate(r->survey, &without, (enum failure_domain)level))
 			return NULL;
 	}
@@ -321,7 +322,7 @@ static double best_move(const struct repair *r, const struct map_chain *chain,
 			if (!survey_usable(to) || to->coming >= r->moves_max)
 				continue;
 			worth = mend ? 1e9 - surplus(to) : gain(from, to);
-			if (worth <= best || chain_index(chain, to->map->id) >= 0 ||
+			if (worth <= best || cluster_map_chain_index(chain, to->map->id) >= 0 ||
 			    !survey_may_join(r->survey, chain, to->map->id, from->map->id, level))
 				continue;
 			best = worth;

@@ -38,13 +38,13 @@ int chain_manager_target_status(const struct chain_manager *manager, const struc
 	for (size_t i = 0; i < map->pool_count; i++)
 		for (uint32_t p = 0; p < map->pools[i].partitions; p++) {
 			const struct map_chain *chain = &map->pools[i].chains[p];
-			int at = chain_index(chain, id);
+			int at = cluster_map_chain_index(chain, id);
 
 			if (at < 0)
 				continue;
 			out->partitions++;
 			out->in_sync += chain->members[at].state == MEMBER_IN_SYNC ? 1 : 0;
-			out->heads += chain_head(chain) == at ? 1 : 0;
+			out->heads += cluster_map_chain_head(chain) == at ? 1 : 0;
 		}
 	if (known != NULL) {
 		out->error = known->error;

@@ -16,7 +16,7 @@ uint32_t chain_edit_count(const struct map_chain *chain, enum member_state state
 
 void chain_edit_remove(struct map_chain *chain, uint32_t target)
 {
-	int at = chain_index(chain, target);
+	int at = cluster_map_chain_index(chain, target);
 
 	if (at < 0)
 		return;
@@ -219,7 +219,7 @@ static void demote_unfit(const struct chain_case *in, struct map_chain *next)
 {
 	for (uint32_t i = 0; i < in->chain->count; i++) {
 		uint32_t target = in->chain->members[i].target_id;
-		int at = chain_index(next, target);
+		int at = cluster_map_chain_index(next, target);
 
 		if (at >= 0 && next->members[at].state == MEMBER_IN_SYNC && is_unfit(in, target) &&
 		    witness(in, next, target))
@@ -236,9 +236,10 @@ static void part(const struct chain_case *in, struct map_chain *next, uint32_t i
 	const struct survey *survey = in->survey;
 	uint32_t goes = about->target_id;
 
-	if (chain_index(next, from->target_id) < 0 || chain_index(next, about->target_id) < 0 ||
-	    next->members[chain_index(next, from->target_id)].state == MEMBER_OFFLINE ||
-	    next->members[chain_index(next, about->target_id)].state == MEMBER_OFFLINE)
+	if (cluster_map_chain_index(next, from->target_id) < 0 ||
+	    cluster_map_chain_index(next, about->target_id) < 0 ||
+	    next->members[cluster_map_chain_index(next, from->target_id)].state == MEMBER_OFFLINE ||
+	    next->members[cluster_map_chain_index(next, about->target_id)].state == MEMBER_OFFLINE)
 		return;
 	if (about->state == MEMBER_IN_SYNC &&
 	    complaints_of(in->complaints, from_server, survey->now_ns) >
@@ -269,7 +270,7 @@ static void part_neighbours(const struct chain_case *in, struct map_chain *next)
  * waits for the successor may have answered without it. */
 static bool reporter_lives(const struct chain_case *in)
 {
-	int tail = chain_tail(in->chain);
+	int tail = cluster_map_chain_tail(in->chain);
 
 	return MANAGER_FAULTY(REPORTS_OUTLIVE) ||
 	       (tail >= 0 && member_of(in, (uint32_t)tail)->life == in->memory->synced_life);
@@ -278,7 +279,7 @@ static bool reporter_lives(const struct chain_case *in)
 static void promote(const struct chain_case *in, struct map_chain *next)
 {
 	uint32_t target = in->memory->synced_target;
-	int at = chain_index(next, target);
+	int at = cluster_map_chain_index(next, target);
 	const struct survey_target *t;
 
 	if (!in->promoting || in->memory->owed || target == 0 || !reporter_lives(in) ||
@@ -297,7 +298,7 @@ bool chain_has_candidate(const struct survey *survey, const struct map_chain *ch
 {
 	for (size_t i = 0; i < survey->count; i++)
 		if (survey_usable(&survey->targets[i]) &&
-		    chain_index(chain, survey->targets[i].map->id) < 0 &&
+		    cluster_map_chain_index(chain, survey->targets[i].map->id) < 0 &&
 		    survey_may_join(survey, chain, survey->targets[i].map->id, 0, level))
 			return true;
 	return false;
@@ -359,7 +360,7 @@ static bool begin_again(const struct chain_case *in, struct map_chain *next)
 	for (uint32_t i = 0; i < next->count; i++)
 		next->members[i].state = MEMBER_OFFLINE;
 	/* Room for one that was no member. */
-	if (next->count == CHAIN_MEMBERS_MAX && chain_index(next, target) < 0)
+	if (next->count == CHAIN_MEMBERS_MAX && cluster_map_chain_index(next, target) < 0)
 		chain_edit_remove(next, next->members[next->count - 1].target_id);
 	chain_edit_put(next, target, MEMBER_IN_SYNC);
 	return true;

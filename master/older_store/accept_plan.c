@@ -130,7 +130,7 @@ int accept_plan_chain(struct accept_plan *plan, uint32_t target, uint32_t pool, 
 		told->chain = *chain;
 		told->version = version;
 	}
-	if (chain_index(chain, target) < 0)
+	if (cluster_map_chain_index(chain, target) < 0)
 		return 0;
 	return add_to(&told->members, &told->member_count, target);
 }

@@ -161,7 +161,7 @@ static double share_of(const struct map_pool *pool, uint32_t target_id)
 	uint32_t in = 0;
 
 	for (uint32_t p = 0; p < pool->partitions; p++) {
-		int at = chain_index(&pool->chains[p], target_id);
+		int at = cluster_map_chain_index(&pool->chains[p], target_id);
 
 		/* Who is out of a chain gets nothing of what is written to it. */
 		if (at >= 0 && pool->chains[p].members[at].state != MEMBER_OFFLINE)

@@ -97,7 +97,8 @@ static bool change_ok(struct state *state, const struct state_accept *accept,
 		return false;
 	for (uint32_t i = 0; i < change->chain.count; i++)
 		if (!is_known(state, accept, change->chain.members[i].target_id) ||
-		    chain_index(&change->chain, change->chain.members[i].target_id) != (int)i)
+		    cluster_map_chain_index(&change->chain, change->chain.members[i].target_id) !=
+			    (int)i)
 			return false;
 	return true;
 }

@@ -22,7 +22,7 @@ static bool chain_ok(struct cluster *cluster, const struct map_chain *chain)
 
 		if (member->state < last || member->state > MEMBER_OFFLINE ||
 		    cluster_find_target(cluster, member->target_id) == NULL ||
-		    chain_index(chain, member->target_id) != (int)i)
+		    cluster_map_chain_index(chain, member->target_id) != (int)i)
 			return false;
 		last = member->state;
 		syncing += member->state == MEMBER_SYNCING ? 1 : 0;

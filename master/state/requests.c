@@ -10,7 +10,7 @@
 
 bool state_request_is_command(const Catena__Request *request)
 {
-	return request_is_command(request);
+	return request_kind_is_command(request);
 }
 
 bool state_request_grows(const Catena__Request *request)

@@ -13,7 +13,7 @@ static uint64_t accepted, refused;
 
 static bool check_chain(const struct cluster_map *map, const struct map_chain *chain)
 {
-	int head = chain_head(chain), tail = chain_tail(chain);
+	int head = cluster_map_chain_head(chain), tail = cluster_map_chain_tail(chain);
 
 	FUZZ_CHECK(chain->count <= CHAIN_MEMBERS_MAX);
 	FUZZ_CHECK(chain->epoch != 0 || chain->count == 0);
@@ -25,7 +25,7 @@ static bool check_chain(const struct cluster_map *map, const struct map_chain *c
 		FUZZ_CHECK(m->state >= MEMBER_IN_SYNC && m->state <= MEMBER_OFFLINE);
 		FUZZ_CHECK((m->state == MEMBER_IN_SYNC) == ((int)i <= tail));
 		FUZZ_CHECK(cluster_map_target_server(map, m->target_id) != NULL);
-		FUZZ_CHECK(chain_index(chain, m->target_id) == (int)i); /* not twice */
+		FUZZ_CHECK(cluster_map_chain_index(chain, m->target_id) == (int)i); /* not twice */
 	}
 	return true;
 }

@@ -170,7 +170,7 @@ static void check_wiped(struct world *w, const struct disk *disk)
 
 static bool in_sync_in(const struct map_chain *chain, uint32_t target)
 {
-	int at = chain_index(chain, target);
+	int at = cluster_map_chain_index(chain, target);
 
 	return at >= 0 && chain->members[at].state == MEMBER_IN_SYNC;
 }
@@ -259,7 +259,7 @@ static void check_published(struct world *w, unsigned p, const struct map_chain 
 	check_excluded(w, p, chain);
 	for (uint32_t t = 0; t < TARGETS_MAX; t++) {
 		struct copy *copy = &part->copies[t];
-		int at = chain_index(chain, t);
+		int at = cluster_map_chain_index(chain, t);
 		enum member_state state = at < 0 ? MEMBER_OFFLINE : chain->members[at].state;
 		unsigned d = w->disk_of[t];
 
@@ -334,7 +334,7 @@ static bool members_quiet(struct world *w, unsigned p, const struct map_chain *c
 static bool is_in_use(const struct map_pool *pool, unsigned partitions, uint32_t target)
 {
 	for (unsigned p = 0; p < partitions; p++)
-		if (chain_index(&pool->chains[p], target) >= 0)
+		if (cluster_map_chain_index(&pool->chains[p], target) >= 0)
 			return true;
 	return false;
 }

@@ -195,10 +195,11 @@ static void configure_chain(struct world *w, unsigned s, struct disk *disk, unsi
 	const struct cluster_map *map = w->servers[s].map;
 	const struct map_pool *pool = cluster_map_pool(map, POOL);
 	const struct map_chain *chain = &pool->chains[p];
-	struct chain_config config = {.epoch = chain->epoch,
-				      .chunk_size = MODEL_BYTES,
-				      .count = chain->count,
-				      .self = chain_index(chain, disk->entry.target_id)};
+	struct chain_config config = {
+		.epoch = chain->epoch,
+		.chunk_size = MODEL_BYTES,
+		.count = chain->count,
+		.self = cluster_map_chain_index(chain, disk->entry.target_id)};
 	uint64_t noted;
 
 	if (disk->chains[p] == NULL && config.self < 0)

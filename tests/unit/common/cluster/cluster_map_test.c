@@ -495,16 +495,16 @@ static void test_head_and_tail_are_the_first_and_last_in_sync(void **state)
 		for (uint32_t j = 0; j < 4; j++)
 			chain.members[j] = (struct chain_member){.target_id = j + 5,
 								 .state = cases[i].states[j]};
-		assert_int_equal(chain_head(&chain), cases[i].head);
-		assert_int_equal(chain_tail(&chain), cases[i].tail);
+		assert_int_equal(cluster_map_chain_head(&chain), cases[i].head);
+		assert_int_equal(cluster_map_chain_tail(&chain), cases[i].tail);
 	}
-	assert_int_equal(chain_index(&chain, 5), 0);
-	assert_int_equal(chain_index(&chain, 8), 3);
-	assert_int_equal(chain_index(&chain, 9), -1);
+	assert_int_equal(cluster_map_chain_index(&chain, 5), 0);
+	assert_int_equal(cluster_map_chain_index(&chain, 8), 3);
+	assert_int_equal(cluster_map_chain_index(&chain, 9), -1);
 	chain.count = 0;
-	assert_int_equal(chain_head(&chain), -1);
-	assert_int_equal(chain_tail(&chain), -1);
-	assert_int_equal(chain_index(&chain, 5), -1);
+	assert_int_equal(cluster_map_chain_head(&chain), -1);
+	assert_int_equal(cluster_map_chain_tail(&chain), -1);
+	assert_int_equal(cluster_map_chain_index(&chain, 5), -1);
 }
 
 static void *ref_and_unref(void *map)

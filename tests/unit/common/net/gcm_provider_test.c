@@ -183,11 +183,11 @@ int main(void)
 	};
 	int rc;
 
-	if (gcm_library() == NULL) {
+	if (gcm_provider_library() == NULL) {
 		printf("this CPU is served by OpenSSL itself\n");
 		return 77;
 	}
-	ours = EVP_CIPHER_fetch(gcm_library(), "AES-128-GCM", GCM_PROPERTIES);
+	ours = EVP_CIPHER_fetch(gcm_provider_library(), "AES-128-GCM", GCM_PROPERTIES);
 	theirs = EVP_CIPHER_fetch(NULL, "AES-128-GCM", NULL);
 	if (ours == NULL || theirs == NULL ||
 	    strcmp(EVP_CIPHER_get0_description(ours), "ipsec-mb") != 0)

@@ -183,7 +183,7 @@ static inline bool rig_there(struct rig *r, uint32_t target)
 
 static inline bool rig_in_sync(const struct map_chain *chain, uint32_t target)
 {
-	int at = chain_index(chain, target);
+	int at = cluster_map_chain_index(chain, target);
 
 	return at >= 0 && chain->members[at].state == MEMBER_IN_SYNC;
 }
@@ -198,7 +198,7 @@ static inline void rig_check(struct rig *r, const struct chain_change *change)
 	if (is->count == 0 || is->members[0].state != MEMBER_IN_SYNC)
 		r->broken = "no in-sync member";
 	for (uint32_t i = 0; i < is->count; i++) {
-		if (chain_index(is, is->members[i].target_id) != (int)i)
+		if (cluster_map_chain_index(is, is->members[i].target_id) != (int)i)
 			r->broken = "a member twice";
 		if (i > 0 && is->members[i].state < is->members[i - 1].state)
 			r->broken = "the order of states";
@@ -244,7 +244,7 @@ static inline struct chain_manager_report rig_said(const struct rig *r, uint32_t
 						   bool by_tail)
 {
 	const struct map_chain *chain = &r->chains[p];
-	uint32_t by = by_tail ? chain->members[chain_tail(chain)].target_id : target;
+	uint32_t by = by_tail ? chain->members[cluster_map_chain_tail(chain)].target_id : target;
 
 	return (struct chain_manager_report){.server = r->targets[by - 1].server_id,
 					     .pool = r->pool.id,
@@ -339,7 +339,7 @@ static inline uint32_t rig_load(const struct rig *r, uint32_t target)
 	uint32_t n = 0;
 
 	for (uint32_t p = 0; p < r->pool.partitions; p++)
-		n += chain_index(&r->chains[p], target) >= 0 ? 1 : 0;
+		n += cluster_map_chain_index(&r->chains[p], target) >= 0 ? 1 : 0;
 	return n;
 }
 

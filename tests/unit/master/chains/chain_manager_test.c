@@ -163,7 +163,7 @@ static void test_a_target_that_its_server_lost_is_out(void **state)
 	rig_register(&r, 0);
 	rig_run(&r, 500);
 	for (uint32_t p = 0; p < 8; p++) {
-		int at = chain_index(&r.chains[p], 1);
+		int at = cluster_map_chain_index(&r.chains[p], 1);
 
 		assert_true(at < 0 || r.chains[p].members[at].state == MEMBER_OFFLINE);
 	}

@@ -171,7 +171,7 @@ static void a_namesake_is_missing_where_it_would_be_the_only_one(void **state)
 	assert_int_equal(accept_plan_missing(plan, 0), 3);
 	assert_int_equal(accept_plan_missing(plan, 3), 0);
 	assert_int_equal(accept_plan_result(plan, 1, 0, &out), ACCEPT_SILENT);
-	assert_int_equal(chain_index(&out, 3), -1);
+	assert_int_equal(cluster_map_chain_index(&out, 3), -1);
 }
 
 /* By how far epochs have jumped nobody can tell which is the newer. */
