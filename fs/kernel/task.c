@@ -134,6 +134,15 @@ struct task *task_begin(struct fs *fs, fuse_req_t req)
 	return task;
 }
 
+void task_of_pages(struct task *task, const struct fuse_file_info *fi)
+{
+	task->direct = fi->lock_owner != 0;
+	if (task->direct)
+		return;
+	task->paged = true;
+	atomic_fetch_add(&task->handle->inode->page_requests, 1);
+}
+
 bool task_claim(struct task *task)
 {
 	return (atomic_fetch_or(&task->state, ANSWERED) & ANSWERED) == 0;

@@ -85,6 +85,9 @@ void task_table_destroy(struct task_table *table);
 
 /* NULL: out of memory, and @req has been answered so. */
 struct task *task_begin(struct fs *fs, fuse_req_t req);
+/* Notes whether the read or write by task->handle is of the kernel's pages. The kernel names who
+ * reads or writes past its pages; pages are nobody's. */
+void task_of_pages(struct task *task, const struct fuse_file_info *fi);
 /* True: the caller, and nobody else, must answer task->req now. */
 bool task_claim(struct task *task);
 /* Its program waits for it no more. */

@@ -7,6 +7,10 @@
 #include "fs/inodes/removed.h"
 #include "fs/flush/opens.h"
 #include "fs/ops/lookup_hold.h"
+#include "fs/files/truncate.h"
+#include "fs/inodes/inode_apply.h"
+#include "fs/kernel/reply.h"
+#include "fs/kernel/task.h"
 
 /* Of attempts to hold what a name is that is replaced all the time. */
 #define HOLD_ATTEMPTS 50

@@ -6,6 +6,12 @@
 #include "fs/ops/ops.h"
 #include "fs/flush/opens.h"
 #include "fs/lease/early_answer.h"
+#include "fs/files/truncate.h"
+#include "fs/ops/open.h"
+#include "fs/inodes/inode_apply.h"
+#include "fs/inodes/handle.h"
+#include "fs/kernel/reply.h"
+#include "fs/kernel/task.h"
 
 /* A task for a change of @name in @parent, which is held; NULL: answered already. */
 static struct task *begin(fuse_req_t req, fuse_ino_t parent, const char *name)

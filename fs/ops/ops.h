@@ -24,18 +24,10 @@ static inline struct handle *handle_of(const struct fuse_file_info *fi)
 void fs_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
 void fs_forget(fuse_req_t req, fuse_ino_t ino, uint64_t lookups);
 void fs_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets);
-/* attr.c */
+/* attr.c, setattr.c */
 void fs_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void fs_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
 		struct fuse_file_info *fi);
-/* Asks the master for the inode's attributes; @done with what came (NULL: nothing). */
-void attr_fetch(struct task *task, meta_done_fn *done);
-/* Sends what task->set (and ->size) say of task->inode; setattr_end() with what came. */
-void setattr_send(struct task *task, meta_done_fn *done);
-int setattr_end(struct task *task, int error, const Catena__Reply *reply);
-/* truncate.c: task->inode to task->size, with what else task->set says. @done when the bytes
- * behind are gone; what the master said is applied. Enters and leaves the gate. */
-void truncate_begin(struct task *task, void (*done)(struct task *task, int error));
 /* namespace.c */
 void fs_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev);
 void fs_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
@@ -57,25 +49,15 @@ void fs_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 		    struct fuse_file_info *fi);
 void fs_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void fs_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
-/* file.c */
+/* open.c, close.c */
 void fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void fs_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void fs_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void fs_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
-/* A handle of task->inode that counts as open, in task->handle and task->fi. -ENOMEM. */
-int handle_open(struct task *task);
-/* While others append too, the kernel does not know where an append goes, and must not put it into
- * pages. (What can be read can be mapped as well, and needs them.) */
-void open_appends(struct task *task);
-/* The kernel has let go of it, or never knew it. */
-void handle_close(struct fs *fs, struct handle *handle);
-/* data.c */
+/* read.c, write.c */
 void fs_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi);
 void fs_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset,
 	      struct fuse_file_info *fi);
-/* The bytes of task's write are accepted: the inode's size and times know of them. -EIO: its
- * session has ended meanwhile. */
-int write_counts(struct task *task);
 /* space.c */
 void fs_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
 		  struct fuse_file_info *fi);

@@ -8,11 +8,14 @@
 #include "common/os/clock.h"
 #include "fs/flush/flush.h"
 #include "fs/ops/ops.h"
-#include "fs/ops/privileges.h"
+#include "fs/files/privileges.h"
 #include "fs/lease/lease_return.h"
 #include "fs/flush/tail_trim.h"
 #include "fs/kernel/root_wait.h"
 #include "fs/kernel/request_privileges.h"
+#include "fs/files/truncate.h"
+#include "fs/inodes/inode_data.h"
+#include "fs/kernel/task.h"
 
 #define STATFS_BLOCK 4096u
 

@@ -7,6 +7,9 @@
 #include <string.h>
 #include <sys/xattr.h>
 #include "fs/ops/ops.h"
+#include "fs/files/truncate.h"
+#include "fs/inodes/inode_apply.h"
+#include "fs/kernel/task.h"
 
 enum { OP_GET = 1, OP_SET = 2, OP_LIST = 3, OP_REMOVE = 4 }; /* XattrReq.op */
 

@@ -3,8 +3,8 @@
  * The master knows only whether a file may have holes. One that has none is full up to its size; of
  * the others the chains are asked, when a program looks, which chunks they hold and how much is in
  * each. The answer counts until the inode changes. */
-#ifndef CATENA_FS_OPS_BLOCKS_H
-#define CATENA_FS_OPS_BLOCKS_H
+#ifndef CATENA_FS_FILES_BLOCKS_H
+#define CATENA_FS_FILES_BLOCKS_H
 #include <stdbool.h>
 
 struct task;

@@ -1,7 +1,9 @@
 /* privileges.c - see privileges.h. */
-#include "fs/ops/privileges.h"
+#include "fs/files/privileges.h"
 #include <linux/fuse.h>
-#include "fs/ops/ops.h"
+#include "fs/files/attr_request.h"
+#include "fs/files/truncate.h"
+#include "fs/kernel/task.h"
 
 bool privileges_lost(struct inode *inode)
 {

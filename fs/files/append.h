@@ -13,8 +13,8 @@
  * Who has the right keeps it until it says so or its session is over, so it is given back on every
  * way out; a request whose end is not known counts as granted. All of it is bound to the session in
  * which the program asked: none arrives after the right has gone to others. */
-#ifndef CATENA_FS_OPS_APPEND_H
-#define CATENA_FS_OPS_APPEND_H
+#ifndef CATENA_FS_FILES_APPEND_H
+#define CATENA_FS_FILES_APPEND_H
 #include "fs/inodes/fs.h"
 #include "fs/kernel/task.h"
 

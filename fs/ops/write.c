@@ -1,139 +1,22 @@
-/* data.c - read and write. */
+/* write.c - writes of open files. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
 #include <string.h>
 #include "common/os/clock.h"
-#include "fs/ops/append.h"
-#include "fs/flush/flush.h"
+#include "fs/files/append.h"
 #include "fs/kernel/fuse_loop.h"
 #include "fs/ops/ops.h"
-#include "fs/ops/privileges.h"
+#include "fs/files/privileges.h"
 #include "fs/flush/fsync.h"
 #include "fs/flush/fsync_prediction.h"
 #include "fs/flush/tail_trim.h"
 #include "fs/kernel/request_privileges.h"
-
-/* Who reads or writes past the kernel's pages is named; pages are nobody's. */
-static void of_pages(struct task *task, const struct fuse_file_info *fi)
-{
-	struct inode *inode = task->handle->inode;
-
-	task->direct = fi->lock_owner != 0;
-	if (task->direct)
-		return;
-	task->paged = true;
-	atomic_fetch_add(&inode->page_requests, 1);
-}
-
-/* ---- read ---- */
-
-static void was_read(void *user, int error, const struct iovec *iov, int count)
-{
-	struct task *task = user;
-
-	if (task_claim(task)) {
-		if (error != 0)
-			fuse_reply_err(task->req, task_errno(error));
-		else
-			fuse_reply_iov(task->req, iov, count);
-	}
-	task_end(task);
-}
-
-/* The time of access is told to the master by and by. Once for each handle is enough. */
-static void note_access(struct fs *fs, struct handle *handle)
-{
-	struct inode *inode = handle->inode;
-	bool add = false;
-
-	handle->atime_done = fs->atime != ATIME_STRICT;
-	pthread_mutex_lock(&inode->lock);
-	if (inode_was_read(inode, fs->atime, clock_realtime_ns()))
-		add = flush_mark(inode);
-	pthread_mutex_unlock(&inode->lock);
-	if (add)
-		flush_list_add(fs, inode);
-}
-
-static void read_go(struct task *task)
-{
-	struct fs *fs = task->fs;
-	struct inode *inode = task->handle->inode;
-	struct data_file *file;
-	struct meta_view view = fs_view(fs);
-	uint64_t size, length = task->length;
-	int error;
-	bool old;
-
-	pthread_mutex_lock(&inode->lock);
-	size = inode_size(inode);
-	old = inode_fetched(inode, view.sole ? view.generation : 0);
-	pthread_mutex_unlock(&inode->lock);
-	if (task->offset >= size) {
-		was_read(task, 0, NULL, 0);
-		return;
-	}
-	if (length > size - task->offset)
-		length = size - task->offset;
-	file = fs_data(fs, inode, &error);
-	if (file == NULL) {
-		task_fail(task, error);
-		return;
-	}
-	if (old)
-		data_invalidate(file);
-	data_read(file, task->offset, (uint32_t)length, size, was_read, task);
-	fs_data_put(file);
-}
-
-static void read_sized(void *user, int error, const Catena__Reply *reply)
-{
-	struct task *task = user;
-
-	if (error == 0)
-		error = fs_apply(task->fs, task->inode, reply->attr, task->generation);
-	if (error != 0)
-		task_fail(task, error);
-	else
-		read_go(task);
-}
-
-void fs_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
-{
-	struct fs *fs = fuse_req_userdata(req);
-	struct handle *handle = handle_of(fi);
-	struct inode *inode = handle->inode;
-	struct task *task = task_begin(fs, req);
-	bool beyond;
-
-	handle_used(handle);
-	if (task == NULL)
-		return;
-	task->handle = handle_ref(handle);
-	task->offset = (uint64_t)offset;
-	task->length = size;
-	of_pages(task, fi);
-	if (task->paged)
-		atomic_store(&inode->pages_read, true);
-	if (!handle->atime_done && fs->atime != ATIME_NEVER && !(fi->flags & O_NOATIME) &&
-	    !atomic_load_explicit(&fs->read_only, memory_order_relaxed))
-		note_access(fs, handle);
-	if (!meta_sole(fs->meta)) {
-		/* The file may have grown since we were told of its size. */
-		pthread_mutex_lock(&inode->lock);
-		beyond = task->offset + size > inode_size(inode);
-		pthread_mutex_unlock(&inode->lock);
-		if (beyond) {
-			task->inode = inode_ref(fs->inodes, inode);
-			attr_fetch(task, read_sized);
-			return;
-		}
-	}
-	read_go(task);
-}
-
-/* ---- write ---- */
+#include "fs/files/written.h"
+#include "fs/files/truncate.h"
+#include "fs/inodes/inode_data.h"
+#include "fs/inodes/handle.h"
+#include "fs/kernel/task.h"
 
 static void answer_write(void *user, int error);
 
@@ -197,30 +80,6 @@ static void answer_written(struct task *task)
 			    task);
 	else
 		answer_habitual(task);
-}
-
-int write_counts(struct task *task)
-{
-	struct fs *fs = task->fs;
-	struct inode *inode = task->inode;
-	bool add = false;
-	int error = 0;
-
-	pthread_mutex_lock(&inode->lock);
-	/* What ended meanwhile looks at the inode after it has set the session: either it finds
-	 * this write there, or this finds another session here. */
-	if (task->session != atomic_load(&fs->session_id) ||
-	    task->handle->losses != inode->losses) {
-		error = -EIO;
-	} else {
-		inode_wrote(inode, task->offset, task->offset + task->length, clock_realtime_ns(),
-			    meta_sole(fs->meta));
-		add = flush_mark_written(inode);
-	}
-	pthread_mutex_unlock(&inode->lock);
-	if (add)
-		flush_list_add(fs, inode);
-	return error;
 }
 
 static void written(void *user, int error)
@@ -390,7 +249,7 @@ void fs_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
 	task->length = size;
 	/* A page of a shared mapping is written where it is, whatever handle it comes by. */
 	task->flags = fi->writepage ? 0 : (uint32_t)fi->flags;
-	of_pages(task, fi);
+	task_of_pages(task, fi);
 	task->payload = payload_of(fs, data, size, task->offset);
 	if (task->payload == NULL) {
 		task_fail(task, -ENOMEM);

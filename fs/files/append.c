@@ -1,16 +1,18 @@
 /* append.c - see append.h. */
-#include "fs/ops/append.h"
+#include "fs/files/append.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include "common/os/clock.h"
 #include "fs/flush/housekeeper.h"
-#include "fs/ops/ops.h"
 #include "fs/kernel/page_drops.h"
 #include "fs/flush/tail_trim.h"
 #include "fs/inodes/inode_apply.h"
 #include "fs/inodes/inode_data.h"
+#include "fs/files/written.h"
+#include "fs/files/truncate.h"
+#include "fs/kernel/task.h"
 
 /* The master lets a request wait; one that comes back at once is not to be a loop. */
 #define ASK_AGAIN_NS (20 * NS_PER_MSEC)

@@ -4,8 +4,8 @@
  * whether its sender may keep them, and the master clears them (SET_KILL_PRIV), before the write is
  * done. In return the kernel keeps in mind that a file has no capabilities, until it is told new
  * attributes; else it would ask for them before each write. Those it removes itself, as it did. */
-#ifndef CATENA_FS_OPS_PRIVILEGES_H
-#define CATENA_FS_OPS_PRIVILEGES_H
+#ifndef CATENA_FS_FILES_PRIVILEGES_H
+#define CATENA_FS_FILES_PRIVILEGES_H
 #include <stdbool.h>
 #include <stddef.h>
 #include "fs/inodes/fs.h"

@@ -5,12 +5,15 @@
  * punched; only then the program has its answer. The trim stays recorded until the punch is on the
  * disks too, whatever fails in between; who wants to extend the file before that waits for it. All
  * of it behind the inode's gate. */
+#include "fs/files/truncate.h"
 #include <errno.h>
 #include <stddef.h>
-#include "fs/ops/append.h"
+#include "fs/files/append.h"
 #include "fs/flush/flush.h"
-#include "fs/ops/ops.h"
 #include "fs/flush/tail_trim.h"
+#include "fs/files/attr_request.h"
+#include "fs/inodes/inode_data.h"
+#include "fs/kernel/task.h"
 
 static void end(struct task *task, int error)
 {

@@ -1,0 +1,81 @@
+/* attr_request.c - see attr_request.h. */
+#include "fs/files/attr_request.h"
+#include <errno.h>
+#include "fs/inodes/inode_apply.h"
+#include "fs/files/truncate.h"
+#include "fs/kernel/task.h"
+
+void attr_fetch(struct task *task, meta_done_fn *done)
+{
+	Catena__GetattrReq getattr = CATENA__GETATTR_REQ__INIT;
+	Catena__Request request = CATENA__REQUEST__INIT;
+	bool now;
+
+	getattr.ino = task->inode->ino;
+	request.op_case = CATENA__REQUEST__OP_GETATTR;
+	request.getattr = &getattr;
+	pthread_mutex_lock(&task->inode->lock);
+	now = task->inode->changing == 0;
+	pthread_mutex_unlock(&task->inode->lock);
+	task->generation = meta_generation(task->fs->meta);
+	if (now)
+		meta_call_now(task->fs->meta, &request, done, task);
+	else
+		meta_call(task->fs->meta, &request, done, task);
+}
+
+void fill_request(const struct task *task, Catena__SetattrReq *setattr, Catena__Request *request)
+{
+	setattr->ino = task->inode->ino;
+	setattr->mask = task->set.mask;
+	setattr->mode = task->set.mode;
+	setattr->uid = task->set.uid;
+	setattr->gid = task->set.gid;
+	setattr->atime = task->set.atime;
+	setattr->mtime = task->set.mtime;
+	setattr->size = task->size;
+	request->op_case = CATENA__REQUEST__OP_SETATTR;
+	request->setattr = setattr;
+}
+
+void setattr_send(struct task *task, meta_done_fn *done)
+{
+	Catena__SetattrReq setattr = CATENA__SETATTR_REQ__INIT;
+	Catena__Request request = CATENA__REQUEST__INIT;
+	struct inode *inode = task->inode;
+	bool now;
+
+	fill_request(task, &setattr, &request);
+	pthread_mutex_lock(&inode->lock);
+	now = inode->changing++ == 0;
+	inode->setattrs++;
+	task->seq = inode->write_seq;
+	pthread_mutex_unlock(&inode->lock);
+	task->generation = meta_generation(task->fs->meta);
+	if (now)
+		meta_call_now(task->fs->meta, &request, done, task);
+	else
+		meta_call(task->fs->meta, &request, done, task);
+}
+
+int setattr_end(struct task *task, int error, const Catena__Reply *reply)
+{
+	struct inode *inode = task->inode;
+
+	fs_change_end(task->fs, inode, reply != NULL);
+	pthread_mutex_lock(&inode->lock);
+	inode->setattrs--;
+	if (error == 0) {
+		/* Times of our own writes and reads, made before, are overruled. */
+		if ((task->set.mask & CATENA__SET_MASK__SET_MTIME) && inode->write_seq == task->seq)
+			inode_mtime_set(inode, !meta_sole(task->fs->meta));
+		if (task->set.mask & CATENA__SET_MASK__SET_ATIME)
+			inode->dirty &= ~(uint32_t)INODE_DIRTY_ATIME;
+	}
+	pthread_mutex_unlock(&inode->lock);
+	if (error == 0 && reply->attr == NULL)
+		error = -EIO;
+	if (reply != NULL && fs_apply(task->fs, inode, reply->attr, task->generation) != 0)
+		error = -EIO;
+	return error;
+}
