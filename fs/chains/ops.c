@@ -64,7 +64,7 @@ void chains_ops_close(struct chains_client *client, const struct chunk_key *key,
 	if (request != NULL) {
 		request->op = FRAME_TRUNCATE;
 		request->closing = true;
-		request->sync = true; /* or the power of the members takes it away again */
+		request->durable = true; /* or the power of the members takes it away again */
 		request->key = *key;
 		request->offset = pool->chunk_size;
 		request->session = session;
@@ -127,7 +127,7 @@ bool chains_ops_header(struct chains_client *client, struct chains_request *requ
 {
 	*header = (struct frame_header){
 		.op = request->op,
-		.flags = (uint16_t)((request->sync ? FRAME_SYNC : 0) |
+		.flags = (uint16_t)((request->durable ? FRAME_SYNC : 0) |
 				    (request->closing ? FRAME_CLOSING : 0) |
 				    (request->suspect != 0 && request->suspect == request->target_id
 					     ? FRAME_VERIFY

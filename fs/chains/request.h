@@ -31,9 +31,9 @@ typedef void chains_done_fn(struct chains_request *request, int error,
 
 struct chains_request {
 	/* The caller's, before chains_client_send(); everything else zero. */
-	uint8_t op; /* WRITE, PUNCH, TRUNCATE, FLUSH, READ, STAT */
-	bool sync;  /* update: FRAME_SYNC */
-	bool bulk;  /* read: one of many in a row, spread them over the members */
+	uint8_t op;   /* WRITE, PUNCH, TRUNCATE, FLUSH, READ, STAT */
+	bool durable; /* update: FRAME_SYNC */
+	bool bulk;    /* read: one of many in a row, spread them over the members */
 	struct chunk_key key;
 	uint32_t offset, range;
 	struct buf *payload; /* WRITE: borrowed until done, crcs filled */

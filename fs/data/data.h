@@ -48,7 +48,7 @@ struct data_options {
 	/* So many bytes of the file, at most, were answered and are not there any more, which a
 	 * data_flush() is told as -EIO. From any thread. NULL: the log has it without a path. */
 	void (*lost)(void *user, uint64_t ino, uint64_t file_id, uint64_t bytes);
-	/* A file that nobody uses could not be synced in the background, and is not any more. Any
+	/* A file that nobody uses could not be flushed in the background, and is not any more. Any
 	 * thread; may be NULL. */
 	void (*failed)(void *user, uint64_t ino, int error);
 	void *user;

@@ -12,7 +12,7 @@
 #define LOG_MODULE "data"
 
 #define TABLE_MIN 64u
-/* Lingering files that are synced by one tick. */
+/* Lingering files that are flushed by one tick. */
 #define LINGER_BATCH   256u
 #define LINGER_TICK_NS (NS_PER_SEC)
 
@@ -212,7 +212,7 @@ void data_file_drop(struct data_file *file)
 	/* Perhaps the last one: the table must not give it out meanwhile. */
 	pthread_mutex_lock(&data->files_lock);
 	if (atomic_fetch_sub_explicit(&file->refs, 1, memory_order_acq_rel) == 1) {
-		if (writeback_has_unsynced(file->wb)) {
+		if (writeback_has_unflushed(file->wb)) {
 			linger_add(data, file);
 		} else {
 			table_remove(data, file);
@@ -247,7 +247,7 @@ void data_file_put(struct data_file *file)
 	data_file_drop(file);
 }
 
-static void cancel_update(void *arg, struct wb_extent *extent)
+static void cancel_update(void *arg, struct writeback_extent *extent)
 {
 	struct update *update = extent->user;
 
@@ -374,9 +374,9 @@ static void update_done(struct chains_request *request, int error,
 			const struct frame_header *answer, struct buf *payload);
 
 /* NULL: out of memory. */
-static struct update *next_update(struct data_file *file, bool all, bool sync, struct update *u)
+static struct update *next_update(struct data_file *file, bool all, bool durable, struct update *u)
 {
-	struct wb_extent *e = writeback_next(file->wb, all, sync);
+	struct writeback_extent *e = writeback_next(file->wb, all, durable);
 
 	if (e == NULL)
 		return NULL;
@@ -391,7 +391,7 @@ static struct update *next_update(struct data_file *file, bool all, bool sync, s
 	e->user = u;
 	u->request = (struct chains_request){
 		.op = FRAME_WRITE,
-		.sync = e->sync,
+		.durable = e->durable,
 		.session = file->session,
 		.known = writeback_known(e->chunk),
 		.key = data_file_key(file, (uint32_t)(e->offset / file->chunk_size)),
@@ -415,7 +415,7 @@ static void gather_updates(struct data_file *file, struct data_work *work)
 		u = calloc(1, sizeof(*u));
 		if (u == NULL)
 			break;
-		if (next_update(file, all, file->syncing > 0, u) == NULL) {
+		if (next_update(file, all, file->flushing > 0, u) == NULL) {
 			free(u);
 			break;
 		}
@@ -518,7 +518,7 @@ static void update_done(struct chains_request *request, int error,
 	struct update *u = request->user;
 	struct data_file *file = u->file;
 	struct data_work work;
-	bool synced = request->sync && !request->repeated;
+	bool flushed = request->durable && !request->repeated;
 	const uint64_t file_id = request->key.file_id;
 	uint64_t lost = 0;
 
@@ -533,7 +533,7 @@ static void update_done(struct chains_request *request, int error,
 		error = -EIO;
 	}
 	writeback_done(file->wb, u->extent, error, answer == NULL ? 0 : answer->version,
-		       answer == NULL ? 0 : answer->epoch, synced);
+		       answer == NULL ? 0 : answer->epoch, flushed);
 	data_file_gather(file, &work);
 	pthread_mutex_unlock(&file->lock);
 	buf_unref(u->payload);
@@ -546,17 +546,18 @@ static void update_done(struct chains_request *request, int error,
 
 /* ---- files closed with something not yet durable ---- */
 
-static void linger_synced(void *user, int error)
+static void linger_flushed(void *user, int error)
 {
 	struct data_file *file = user;
 	uint64_t ino = atomic_load_explicit(&file->ino, memory_order_relaxed);
 
 	if (error != 0) {
-		log_warn("background sync of a closed file failed file=%016" PRIx64 " error=\"%s\"",
+		log_warn("background flush of a closed file failed file=%016" PRIx64
+			 " error=\"%s\"",
 			 file->file_id, strerror(-error));
 		/* Trying for ever would help nobody; who opens it next is told. */
 		pthread_mutex_lock(&file->lock);
-		writeback_forget_unsynced(file->wb);
+		writeback_forget_unflushed(file->wb);
 		pthread_mutex_unlock(&file->lock);
 		if (file->data->failed != NULL && ino != 0)
 			file->data->failed(file->data->user, ino, error);
@@ -590,7 +591,7 @@ void data_linger_tick(struct data *data, uint64_t now)
 		file = list;
 		list = file->linger_next;
 		file->linger_next = NULL;
-		data_flush(file, true, linger_synced, file);
+		data_flush(file, true, linger_flushed, file);
 	}
 	chains_client_batch(data->chain, false);
 }

@@ -27,7 +27,7 @@ struct flush_frame {
 	struct chains_request request;
 	struct chains_answered answered;
 	struct file_flush *flush;
-	struct wb_unsynced covers;
+	struct writeback_unflushed covers;
 };
 
 /* ---- what one has found is told before another is told that all is well ---- */
@@ -94,7 +94,7 @@ static void flush_over(struct file_flush *flush)
 		flush_tell(flush);
 }
 
-/* Copies have lost power with answered updates that were not synced yet; or the file is gone, with
+/* Copies have lost power with answered updates that were not flushed yet; or the file is gone, with
  * its chunks. */
 static void flush_judged(void *arg, bool gone)
 {
@@ -143,12 +143,12 @@ static void frame_done(struct chains_request *request, int error, const struct f
 			flush->lost_chunks++;
 			flush->lost_file_id = request->key.file_id;
 			flush->lost_bytes += frame->covers.bytes;
-			writeback_synced(file->wb, frame->covers.index, frame->covers.version);
+			writeback_flushed(file->wb, frame->covers.index, frame->covers.version);
 		}
 	} else if (error != 0) {
 		flush_found(flush, error);
 	} else if (file->generation == flush->generation) {
-		writeback_synced(file->wb, frame->covers.index, frame->covers.version);
+		writeback_flushed(file->wb, frame->covers.index, frame->covers.version);
 	}
 	pthread_mutex_unlock(&file->lock);
 	free(frame);
@@ -156,8 +156,8 @@ static void frame_done(struct chains_request *request, int error, const struct f
 		flush_end(flush);
 }
 
-static void send_frames(struct file_flush *flush, const struct wb_unsynced *list, size_t count,
-			const struct chunk_key *keys)
+static void send_frames(struct file_flush *flush, const struct writeback_unflushed *list,
+			size_t count, const struct chunk_key *keys)
 {
 	struct data *data = flush->file->data;
 
@@ -192,12 +192,12 @@ static void send_frames(struct file_flush *flush, const struct wb_unsynced *list
 		flush_end(flush);
 }
 
-/* Everything has been answered. What has not been synced with the answers is synced now. */
+/* Everything has been answered. What has not been flushed with the answers is flushed now. */
 static void flush_fired(struct data_waiter *waiter)
 {
 	struct file_flush *flush = (struct file_flush *)waiter;
 	struct data_file *file = flush->file;
-	struct wb_unsynced *list = NULL;
+	struct writeback_unflushed *list = NULL;
 	struct chunk_key *keys = NULL;
 	size_t count = 0;
 	int rc = 0;
@@ -205,8 +205,8 @@ static void flush_fired(struct data_waiter *waiter)
 	pthread_mutex_lock(&file->lock);
 	file->waiting--;
 	if (flush->durable) {
-		file->syncing--;
-		rc = writeback_unsynced(file->wb, &list, &count);
+		file->flushing--;
+		rc = writeback_unflushed(file->wb, &list, &count);
 	}
 	if (count > 0) {
 		keys = calloc(count, sizeof(*keys));
@@ -244,7 +244,7 @@ void data_flush(struct data_file *file, bool durable, data_done_fn *done, void *
 	atomic_fetch_add_explicit(&file->data->stat_flushes, 1, memory_order_relaxed);
 	pthread_mutex_lock(&file->lock);
 	needed = writeback_busy(file->wb) ||
-		 (durable && (writeback_has_unsynced(file->wb) || file->untold > 0));
+		 (durable && (writeback_has_unflushed(file->wb) || file->untold > 0));
 	if (needed) {
 		flush = calloc(1, sizeof(*flush));
 		rc = flush == NULL ? -ENOMEM : writeback_wait(file->wb, &flush->waiter.wait);
@@ -273,7 +273,7 @@ void data_flush(struct data_file *file, bool durable, data_done_fn *done, void *
 	data_file_hold(file);
 	file->waiting++;
 	if (durable)
-		file->syncing++;
+		file->flushing++;
 	data_file_gather(file, &work);
 	pthread_mutex_unlock(&file->lock);
 	data_file_run(file, &work);

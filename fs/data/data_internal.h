@@ -8,8 +8,8 @@
  * sending, and telling those who wait.
  *
  * A file lives while it has references: of users, of requests under way, and of the list of dirty
- * files. Without any it stays in the table only while it has unsynced chunks ("lingering"), so that
- * a later fsync or sync finds them; they are synced in the background after DATA_LINGER_NS. */
+ * files. Without any it stays in the table only while it has unflushed chunks ("lingering"), so
+ * that a later fsync finds them; they are flushed in the background after DATA_LINGER_NS. */
 #ifndef CATENA_FS_DATA_DATA_INTERNAL_H
 #define CATENA_FS_DATA_DATA_INTERNAL_H
 #include <pthread.h>
@@ -21,7 +21,7 @@
 #include "fs/data/writeback.h"
 
 #define DATA_LINGER_NS  (30 * NS_PER_SEC)
-#define DATA_LINGER_MAX 20000u /* files; the oldest are synced earlier */
+#define DATA_LINGER_MAX 20000u /* files; the oldest are flushed earlier */
 /* What was read ahead and not asked for so long is dropped. */
 #define DATA_CACHE_NS     (10 * NS_PER_SEC)
 #define DATA_EXTENTS_MAX  4096u /* small dirty extents of a file before they are sent */
@@ -37,7 +37,7 @@ struct file_read;
 
 /* Waits of the write-back, and what to do when they fire. */
 struct data_waiter {
-	struct wb_wait wait; /* first */
+	struct writeback_wait wait; /* first */
 	void (*fired)(struct data_waiter *waiter);
 };
 
@@ -45,7 +45,7 @@ struct data_waiter {
 struct update {
 	struct chains_request request;
 	struct data_file *file; /* a reference */
-	struct wb_extent *extent;
+	struct writeback_extent *extent;
 	struct buf *payload;
 	struct update *next;
 };
@@ -53,7 +53,7 @@ struct update {
 struct file_punch_op {
 	struct chains_request request;
 	struct file_punch *punch;
-	struct wb_chunk *chunk;
+	struct writeback_chunk *chunk;
 	struct file_punch_op *next;
 };
 
@@ -62,7 +62,7 @@ struct data_work {
 	unsigned count;
 	struct file_punch_op *ops;
 	struct file_punch *punched; /* complete */
-	struct wb_wait *fired;
+	struct writeback_wait *fired;
 	bool freed; /* memory, for writes that wait */
 };
 
@@ -92,7 +92,7 @@ struct data_file {
 	uint64_t generation; /* of the file id */
 	bool send_all;       /* until nothing is dirty */
 	unsigned waiting;    /* for what is dirty: everything is sent at once */
-	unsigned syncing;    /* of these: to be durable too */
+	unsigned flushing;   /* of these: to be durable too */
 	/* Flushes that have an error in hand and have not told it yet; and, in order, those to be
 	 * durable that have none and must not say so before that. */
 	unsigned untold;

@@ -15,11 +15,11 @@
 #define LIST_MIN 32u
 
 struct file_punch {
-	struct wb_hole hole;
+	struct writeback_hole hole;
 	struct data_file *file; /* a reference */
 	uint64_t at;            /* chunks before it have been sent */
 	unsigned active;
-	bool sync;
+	bool durable;
 	int error;
 	uint64_t generation;
 	bool listing;     /* not known yet which chunks exist */
@@ -48,7 +48,7 @@ static void op_done(struct chains_request *request, int error, const struct fram
 	}
 	writeback_hole_answered(file->wb, op->chunk, error, answer == NULL ? 0 : answer->version,
 				answer == NULL ? 0 : answer->epoch,
-				request->sync && !request->repeated);
+				request->durable && !request->repeated);
 	if (error != 0 && punch->error == 0)
 		punch->error = error;
 	punch->active--;
@@ -102,7 +102,7 @@ static bool start_op(struct data_file *file, struct file_punch *punch, struct da
 	op->punch = punch;
 	op->request = (struct chains_request){
 		.op = to == end ? FRAME_TRUNCATE : FRAME_PUNCH,
-		.sync = punch->sync,
+		.durable = punch->durable,
 		.session = file->session,
 		.known = writeback_known(op->chunk),
 		.key = data_file_key(file, index),
@@ -195,7 +195,7 @@ static bool punch_adds(struct file_punch *punch, uint32_t index)
 	return true;
 }
 
-static void add_in_flight(void *arg, struct wb_extent *extent)
+static void add_in_flight(void *arg, struct writeback_extent *extent)
 {
 	struct file_punch *punch = arg;
 	uint32_t index = (uint32_t)(extent->offset / punch->file->chunk_size);
@@ -226,7 +226,7 @@ static void punch_listed(void *user, int error, const struct data_listed *chunks
 		punch->error = error;
 	if (punch->count > 0)
 		qsort(punch->chunks, punch->count, sizeof(*punch->chunks), by_number);
-	punch->sync = punch->count > REMEMBER_MAX;
+	punch->durable = punch->count > REMEMBER_MAX;
 	punch->listing = false;
 	punch->listed = true;
 	/* The punch may be gone after this. */

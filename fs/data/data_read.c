@@ -17,7 +17,7 @@ struct file_read {
 	uint32_t length;
 	data_read_fn *done;
 	void *user;
-	struct wb_seg *segs; /* what was dirty when the read began */
+	struct writeback_segment *segs; /* what was dirty when the read began */
 	size_t seg_count;
 	struct file_fetch_part *parts; /* in order; with references to their fetches */
 	unsigned part_count;
@@ -109,7 +109,7 @@ static int build(const struct file_read *read, struct vectors *v)
 	int rc = 0;
 
 	while (rc == 0 && at < end) {
-		const struct wb_seg *s = seg < read->seg_count ? &read->segs[seg] : NULL;
+		const struct writeback_segment *s = seg < read->seg_count ? &read->segs[seg] : NULL;
 
 		if (s != NULL && s->offset == at) {
 			rc = add_vector(v, s->data, s->length);
@@ -184,7 +184,7 @@ static void read_end(struct file_read *read)
 	free(v.iov);
 	free(memory);
 	for (size_t i = 0; i < read->seg_count; i++)
-		wb_mem_unpin(read->segs[i].mem);
+		writeback_buffer_unpin(read->segs[i].mem);
 	free(read->segs);
 	for (unsigned i = 0; i < read->part_count; i++)
 		data_fetch_unref(data, read->parts[i].fetch);

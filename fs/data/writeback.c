@@ -40,13 +40,13 @@ void writeback_destroy(struct writeback *wb)
 		return;
 	writeback_drop(wb);
 	while (wb->spare != NULL) {
-		struct wb_extent *next = wb->spare->user;
+		struct writeback_extent *next = wb->spare->user;
 
 		free(wb->spare);
 		wb->spare = next;
 	}
 	while (wb->oldest != NULL) {
-		struct wb_group *next = wb->oldest->next;
+		struct writeback_group *next = wb->oldest->next;
 
 		free(wb->oldest);
 		wb->oldest = next;
@@ -62,7 +62,7 @@ struct write_piece {
 	uint32_t length;
 	uint32_t skip; /* in the payload */
 	bool keep;
-	struct wb_chunk *chunk;
+	struct writeback_chunk *chunk;
 };
 
 static unsigned pieces_of(const struct writeback *wb, uint64_t offset, uint32_t length,
@@ -94,18 +94,18 @@ static unsigned pieces_of(const struct writeback *wb, uint64_t offset, uint32_t 
 static int prepare(struct writeback *wb, struct write_piece *pieces, unsigned count)
 {
 	/* Each piece may cut an older extent in two. */
-	int rc = wb_spare_fill(wb, 2 * count);
+	int rc = writeback_extent_spare(wb, 2 * count);
 
 	for (unsigned i = 0; rc == 0 && i < count; i++) {
-		rc = wb_chunk_get(wb, (uint32_t)(pieces[i].offset / wb->chunk_size),
-				  &pieces[i].chunk);
+		rc = writeback_chunk_get(wb, (uint32_t)(pieces[i].offset / wb->chunk_size),
+					 &pieces[i].chunk);
 		if (rc == 0)
-			rc = wb_dirty_room(pieces[i].chunk, 2 * PIECES_MAX);
+			rc = writeback_dirty_room(pieces[i].chunk, 2 * PIECES_MAX);
 	}
 	return rc;
 }
 
-static bool changeable(const struct wb_extent *e)
+static bool changeable(const struct writeback_extent *e)
 {
 	/* Acquire: a reader that has just let go has read before we write. */
 	return e->mem->own && e->mem->extents == 1 &&
@@ -113,12 +113,12 @@ static bool changeable(const struct wb_extent *e)
 }
 
 /* A larger buffer for the extent, to hold @length bytes. */
-static bool grow(struct writeback *wb, struct wb_extent *e, uint32_t length)
+static bool grow(struct writeback *wb, struct writeback_extent *e, uint32_t length)
 {
 	uint32_t start = (uint32_t)(e->offset % BLOCK_SIZE);
 	uint64_t room = WRITEBACK_WINDOW - e->offset % WRITEBACK_WINDOW;
 	uint64_t want = (uint64_t)e->length * 4;
-	struct wb_mem *mem;
+	struct writeback_buffer *mem;
 	struct buf *buf;
 
 	if (want < length)
@@ -128,32 +128,34 @@ static bool grow(struct writeback *wb, struct wb_extent *e, uint32_t length)
 	buf = buf_get(wb->pool, (uint32_t)want);
 	if (buf == NULL)
 		return false;
-	mem = wb_mem_new(buf, buf->capacity, true);
+	mem = writeback_buffer_new(buf, buf->capacity, true);
 	if (mem == NULL) {
 		buf_unref(buf);
 		return false;
 	}
 	memcpy(buf->data + start, e->mem->buf->data + e->at, e->length);
-	wb_mem_detach(wb, e);
-	wb_mem_attach(wb, e, mem);
+	writeback_buffer_detach(wb, e);
+	writeback_buffer_attach(wb, e, mem);
 	e->at = start;
 	return true;
 }
 
 /* Copies the piece over and behind the bytes of an extent of ours that it overlaps or continues.
  * NULL: there is none that may be changed. */
-static struct wb_extent *merge(struct writeback *wb, const struct write_piece *piece, const uint8_t *from,
-			       struct wb_group *group)
+static struct writeback_extent *merge(struct writeback *wb, const struct write_piece *piece,
+				      const uint8_t *from, struct writeback_group *group)
 {
 	uint64_t end = piece->offset + piece->length;
-	size_t at = wb_dirty_find(piece->chunk, piece->offset == 0 ? 0 : piece->offset - 1);
-	struct wb_extent *e = at < piece->chunk->dirty_count ? piece->chunk->dirty[at] : NULL;
+	size_t at = writeback_dirty_find(piece->chunk, piece->offset == 0 ? 0 : piece->offset - 1);
+	struct writeback_extent *e =
+		at < piece->chunk->dirty_count ? piece->chunk->dirty[at] : NULL;
 	uint32_t skip;
 
 	/* The one that ends here may be of another window; the next may begin here. */
-	if (e != NULL && wb_end(e) == piece->offset && piece->offset % WRITEBACK_WINDOW == 0)
+	if (e != NULL && writeback_extent_end(e) == piece->offset &&
+	    piece->offset % WRITEBACK_WINDOW == 0)
 		e = at + 1 < piece->chunk->dirty_count ? piece->chunk->dirty[at + 1] : NULL;
-	if (e == NULL || e->offset > piece->offset || wb_end(e) < piece->offset)
+	if (e == NULL || e->offset > piece->offset || writeback_extent_end(e) < piece->offset)
 		return NULL;
 	if (e->offset / WRITEBACK_WINDOW != piece->offset / WRITEBACK_WINDOW || !changeable(e))
 		return NULL;
@@ -161,32 +163,32 @@ static struct wb_extent *merge(struct writeback *wb, const struct write_piece *p
 	if (e->at + skip + piece->length > e->mem->buf->capacity &&
 	    !grow(wb, e, skip + piece->length))
 		return NULL;
-	group = wb_group_older(group, e->group);
-	if (end > wb_end(e)) {
-		wb_supersede(wb, piece->chunk, wb_end(e), end, &group);
+	group = writeback_group_older(group, e->group);
+	if (end > writeback_extent_end(e)) {
+		writeback_dirty_supersede(wb, piece->chunk, writeback_extent_end(e), end, &group);
 		e->length = (uint32_t)(end - e->offset);
 	}
 	memcpy(e->mem->buf->data + e->at + skip, from, piece->length);
-	wb_extent_join(wb, e, group);
+	writeback_extent_join(wb, e, group);
 	return e;
 }
 
 /* A new extent; its bytes are copied unless the payload is worth keeping, or there is no memory to
  * copy them to. */
-static struct wb_extent *add(struct writeback *wb, const struct write_piece *piece,
-			     const struct buf *payload, struct wb_mem *payload_mem,
-			     struct wb_group *group)
+static struct writeback_extent *add(struct writeback *wb, const struct write_piece *piece,
+				    const struct buf *payload, struct writeback_buffer *payload_mem,
+				    struct writeback_group *group)
 {
-	size_t at = wb_supersede(wb, piece->chunk, piece->offset, piece->offset + piece->length,
-				 &group);
-	struct wb_extent *e = wb_extent_new(wb, piece->chunk, group);
-	struct wb_mem *mem = NULL;
+	size_t at = writeback_dirty_supersede(wb, piece->chunk, piece->offset,
+					      piece->offset + piece->length, &group);
+	struct writeback_extent *e = writeback_extent_new(wb, piece->chunk, group);
+	struct writeback_buffer *mem = NULL;
 	struct buf *buf = piece->keep ? NULL : buf_get(wb->pool, piece->length);
 
 	e->offset = piece->offset;
 	e->length = piece->length;
 	if (buf != NULL) {
-		mem = wb_mem_new(buf, buf->capacity, true);
+		mem = writeback_buffer_new(buf, buf->capacity, true);
 		if (mem == NULL)
 			buf_unref(buf);
 	}
@@ -197,38 +199,38 @@ static struct wb_extent *add(struct writeback *wb, const struct write_piece *pie
 		mem = payload_mem;
 		e->at = payload->start + piece->skip;
 	}
-	wb_mem_attach(wb, e, mem);
+	writeback_buffer_attach(wb, e, mem);
 	e->ready = piece->keep;
-	wb_dirty_insert(wb, piece->chunk, at, e);
+	writeback_dirty_insert(wb, piece->chunk, at, e);
 	return e;
 }
 
 /* A window that has become full goes at once, and so does a run that cannot grow on any more. */
-static void mark_ready(struct wb_extent *e)
+static void mark_ready(struct writeback_extent *e)
 {
-	const struct wb_chunk *chunk = e->chunk;
+	const struct writeback_chunk *chunk = e->chunk;
 	uint64_t window = e->offset / WRITEBACK_WINDOW * WRITEBACK_WINDOW;
 	uint64_t window_end = window + WRITEBACK_WINDOW, covered = window;
-	size_t first = wb_dirty_find(chunk, window), at;
+	size_t first = writeback_dirty_find(chunk, window), at;
 
-	if (wb_end(e) == window_end && e->length >= WRITEBACK_RUN_MIN)
-		wb_dirty_ready(e);
+	if (writeback_extent_end(e) == window_end && e->length >= WRITEBACK_RUN_MIN)
+		writeback_dirty_ready(e);
 	for (at = first;
 	     at < chunk->dirty_count && chunk->dirty[at]->offset <= covered && covered < window_end;
 	     at++)
-		covered = wb_end(chunk->dirty[at]);
+		covered = writeback_extent_end(chunk->dirty[at]);
 	if (covered < window_end)
 		return;
 	while (at-- > first)
-		wb_dirty_ready(chunk->dirty[at]);
+		writeback_dirty_ready(chunk->dirty[at]);
 }
 
 int writeback_write(struct writeback *wb, uint64_t offset, struct buf *payload, bool summed,
-		    struct wb_wait *wait)
+		    struct writeback_wait *wait)
 {
 	struct write_piece pieces[PIECES_MAX];
-	struct wb_mem *mem = NULL;
-	struct wb_group *group;
+	struct writeback_buffer *mem = NULL;
+	struct writeback_group *group;
 	unsigned count;
 	int rc = -EINVAL;
 
@@ -240,19 +242,19 @@ int writeback_write(struct writeback *wb, uint64_t offset, struct buf *payload, 
 	if (rc < 0)
 		goto out;
 	rc = -ENOMEM;
-	mem = wb_mem_new(payload, payload->length, false);
+	mem = writeback_buffer_new(payload, payload->length, false);
 	if (mem == NULL)
 		goto out;
-	rc = wb_group_open(wb, wait != NULL, &group);
+	rc = writeback_group_open(wb, wait != NULL, &group);
 	if (rc < 0)
 		goto out;
 	/* Our own hold on the payload, while pieces of it are taken or not. */
 	atomic_fetch_add_explicit(&mem->refs, 1, memory_order_relaxed);
 	if (wait != NULL)
-		*wait = (struct wb_wait){0};
+		*wait = (struct writeback_wait){0};
 	for (unsigned i = 0; i < count; i++) {
 		const uint8_t *from = buf_payload(payload) + pieces[i].skip;
-		struct wb_extent *e = NULL;
+		struct writeback_extent *e = NULL;
 
 		if (!pieces[i].keep)
 			e = merge(wb, &pieces[i], from, group);
@@ -265,9 +267,9 @@ int writeback_write(struct writeback *wb, uint64_t offset, struct buf *payload, 
 			wait->prefix = true;
 	}
 	if (wait != NULL)
-		wb_group_wait(wb, group, wait);
-	wb_mem_unpin(mem);
-	wb_group_settle(wb);
+		writeback_group_wait(wb, group, wait);
+	writeback_buffer_unpin(mem);
+	writeback_group_settle(wb);
 	return 0;
 out:
 	free(mem);
@@ -277,43 +279,47 @@ out:
 
 /* ---- sending ---- */
 
-static bool sendable(const struct writeback *wb, const struct wb_extent *e, bool all)
+static bool sendable(const struct writeback *wb, const struct writeback_extent *e, bool all)
 {
-	return (all || e->ready) && !wb_in_flight_overlaps(e->chunk, e->offset, wb_end(e)) &&
-	       !wb_hole_overlaps(wb, e->offset, wb_end(e), NULL);
+	return (all || e->ready) &&
+	       !writeback_chunk_in_flight_overlaps(e->chunk, e->offset, writeback_extent_end(e)) &&
+	       !writeback_hole_overlaps(wb, e->offset, writeback_extent_end(e), NULL);
 }
 
 /* How many extents from @first on lie side by side in one window and may go as one. */
-static size_t run_length(const struct writeback *wb, const struct wb_chunk *chunk, size_t first,
-			 bool all)
+static size_t run_length(const struct writeback *wb, const struct writeback_chunk *chunk,
+			 size_t first, bool all)
 {
-	const struct wb_extent *e = chunk->dirty[first];
+	const struct writeback_extent *e = chunk->dirty[first];
 	uint64_t window_end = (e->offset / WRITEBACK_WINDOW + 1) * WRITEBACK_WINDOW;
-	uint64_t end = wb_end(e);
+	uint64_t end = writeback_extent_end(e);
 	size_t count = 1;
 
 	if (e->group->through)
 		return 1;
 	for (size_t i = first + 1; i < chunk->dirty_count && end < window_end; i++, count++) {
-		const struct wb_extent *next = chunk->dirty[i];
+		const struct writeback_extent *next = chunk->dirty[i];
 
-		if (next->offset != end || wb_end(next) > window_end || next->group->through ||
-		    !sendable(wb, next, all))
+		if (next->offset != end || writeback_extent_end(next) > window_end ||
+		    next->group->through || !sendable(wb, next, all))
 			break;
-		end = wb_end(next);
+		end = writeback_extent_end(next);
 	}
 	return end <= window_end ? count : 1;
 }
 
 /* Makes @count neighbours one extent, the first. Does nothing when memory is short: each goes by
  * itself then. */
-static size_t coalesce(struct writeback *wb, struct wb_chunk *chunk, size_t first, size_t count)
+static size_t coalesce(struct writeback *wb, struct writeback_chunk *chunk, size_t first,
+		       size_t count)
 {
-	struct wb_extent *e = chunk->dirty[first];
-	uint32_t length = (uint32_t)(wb_end(chunk->dirty[first + count - 1]) - e->offset);
-	struct wb_group *group = e->group;
+	struct writeback_extent *e = chunk->dirty[first];
+	uint32_t length =
+		(uint32_t)(writeback_extent_end(chunk->dirty[first + count - 1]) - e->offset);
+	struct writeback_group *group = e->group;
 	struct buf *buf = buf_get(wb->pool, length);
-	struct wb_mem *mem = buf == NULL ? NULL : wb_mem_new(buf, buf->capacity, true);
+	struct writeback_buffer *mem =
+		buf == NULL ? NULL : writeback_buffer_new(buf, buf->capacity, true);
 	uint8_t *to;
 
 	if (mem == NULL) {
@@ -322,49 +328,50 @@ static size_t coalesce(struct writeback *wb, struct wb_chunk *chunk, size_t firs
 	}
 	to = buf->data + e->offset % BLOCK_SIZE;
 	for (size_t i = first; i < first + count; i++) {
-		struct wb_extent *from = chunk->dirty[i];
+		struct writeback_extent *from = chunk->dirty[i];
 
-		group = wb_group_older(group, from->group);
+		group = writeback_group_older(group, from->group);
 		memcpy(to, from->mem->buf->data + from->at, from->length);
 		to += from->length;
 	}
-	wb_mem_detach(wb, e);
-	wb_mem_attach(wb, e, mem);
+	writeback_buffer_detach(wb, e);
+	writeback_buffer_attach(wb, e, mem);
 	e->at = (uint32_t)(e->offset % BLOCK_SIZE);
 	e->length = length;
 	e->summed = false;
-	wb_extent_join(wb, e, group);
+	writeback_extent_join(wb, e, group);
 	return count;
 }
 
-static struct wb_extent *send_from(struct writeback *wb, struct wb_chunk *chunk, size_t at,
-				   bool all)
+static struct writeback_extent *send_from(struct writeback *wb, struct writeback_chunk *chunk,
+					  size_t at, bool all)
 {
-	struct wb_extent *e = chunk->dirty[at];
+	struct writeback_extent *e = chunk->dirty[at];
 	size_t count = run_length(wb, chunk, at, all);
 
 	if (count > 1)
 		count = coalesce(wb, chunk, at, count);
 	/* The others' bytes are in the first now. */
 	for (size_t i = at + 1; i < at + count; i++) {
-		struct wb_extent *other = chunk->dirty[at + 1];
+		struct writeback_extent *other = chunk->dirty[at + 1];
 
-		wb_dirty_take(wb, chunk, at + 1, 1);
-		wb_extent_free(wb, other);
+		writeback_dirty_take(wb, chunk, at + 1, 1);
+		writeback_extent_free(wb, other);
 	}
-	wb_dirty_take(wb, chunk, at, 1);
+	writeback_dirty_take(wb, chunk, at, 1);
 	e->user = NULL;
 	chunk->in_flight[chunk->in_flight_count++] = e;
 	wb->in_flight_total++;
 	return e;
 }
 
-static struct wb_extent *next_of(struct writeback *wb, struct wb_chunk *chunk, bool all)
+static struct writeback_extent *next_of(struct writeback *wb, struct writeback_chunk *chunk,
+					bool all)
 {
 	if (chunk->in_flight_count >= wb->in_flight_max || (!all && chunk->ready_count == 0))
 		return NULL;
 	if (chunk->in_flight == NULL) {
-		chunk->in_flight = calloc(wb->in_flight_max, sizeof(struct wb_extent *));
+		chunk->in_flight = calloc(wb->in_flight_max, sizeof(struct writeback_extent *));
 		if (chunk->in_flight == NULL)
 			return NULL;
 	}
@@ -374,15 +381,15 @@ static struct wb_extent *next_of(struct writeback *wb, struct wb_chunk *chunk, b
 	return NULL;
 }
 
-struct wb_extent *writeback_next(struct writeback *wb, bool all, bool sync)
+struct writeback_extent *writeback_next(struct writeback *wb, bool all, bool durable)
 {
-	for (struct wb_chunk *chunk = wb->dirty; chunk != NULL; chunk = chunk->next) {
-		struct wb_extent *e = next_of(wb, chunk, all);
+	for (struct writeback_chunk *chunk = wb->dirty; chunk != NULL; chunk = chunk->next) {
+		struct writeback_extent *e = next_of(wb, chunk, all);
 
 		if (e == NULL)
 			continue;
-		e->sync = sync && chunk->dirty_count == 0;
-		wb_group_settle(wb);
+		e->durable = durable && chunk->dirty_count == 0;
+		writeback_group_settle(wb);
 		return e;
 	}
 	return NULL;
@@ -393,7 +400,7 @@ static void payload_unref(void *arg)
 	buf_unref(arg);
 }
 
-struct buf *writeback_payload(struct writeback *wb, struct wb_extent *e)
+struct buf *writeback_payload(struct writeback *wb, struct writeback_extent *e)
 {
 	struct buf *buf = e->mem->buf, *slice;
 
@@ -410,10 +417,10 @@ struct buf *writeback_payload(struct writeback *wb, struct wb_extent *e)
 	return slice;
 }
 
-void writeback_done(struct writeback *wb, struct wb_extent *e, int error, uint64_t version,
-		    uint64_t epoch, bool synced)
+void writeback_done(struct writeback *wb, struct writeback_extent *e, int error, uint64_t version,
+		    uint64_t epoch, bool flushed)
 {
-	struct wb_chunk *chunk = e->chunk;
+	struct writeback_chunk *chunk = e->chunk;
 	unsigned at = 0;
 
 	while (chunk->in_flight[at] != e)
@@ -422,20 +429,21 @@ void writeback_done(struct writeback *wb, struct wb_extent *e, int error, uint64
 	wb->in_flight_total--;
 	/* What a former self of the file loses, nobody asks for. */
 	if (error == 0)
-		wb_chunk_answered(wb, chunk, version, epoch, e->length, synced);
+		writeback_chunk_answered(wb, chunk, version, epoch, e->length, flushed);
 	else if (!chunk->forgotten)
-		wb_group_fail(wb, e->group, error);
-	wb_chunk_failed(chunk, error);
-	wb_extent_free(wb, e);
-	wb_chunk_settle(wb, chunk);
-	wb_group_settle(wb);
+		writeback_group_fail(wb, e->group, error);
+	writeback_chunk_failed(chunk, error);
+	writeback_extent_free(wb, e);
+	writeback_chunk_settle(wb, chunk);
+	writeback_group_settle(wb);
 }
 
 void writeback_each_in_flight(struct writeback *wb,
-			      void (*each)(void *arg, struct wb_extent *extent), void *arg)
+			      void (*each)(void *arg, struct writeback_extent *extent), void *arg)
 {
 	for (size_t i = 0; i < wb->table_size; i++)
-		for (struct wb_chunk *chunk = wb->table[i]; chunk != NULL; chunk = chunk->hash_next)
+		for (struct writeback_chunk *chunk = wb->table[i]; chunk != NULL;
+		     chunk = chunk->hash_next)
 			for (unsigned k = 0; k < chunk->in_flight_count; k++)
 				each(arg, chunk->in_flight[k]);
 }

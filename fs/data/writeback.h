@@ -1,7 +1,7 @@
 /* writeback.h - the dirty bytes of one file: what is where, what may be sent now, who waits for it.
  *
- * Pure: no I/O, locks or clocks; the owner serialises all calls. Memory is wb_mem (one payload
- * buffer, counted); an extent is a range of the file and where in a wb_mem its bytes are.
+ * Pure: no I/O, locks or clocks; the owner serialises all calls. Memory is a writeback_buffer (one
+ * payload buffer, counted). An extent is a range of the file, and where in a buffer its bytes are.
  *
  *   dirty       accepted, not sent. Dirty extents of a chunk never overlap: a newer write cuts the
  *               older. Small writes are copied together into buffers of our own, at most one window
@@ -19,7 +19,7 @@
  * ones in their place have been answered.
  *
  * Durability is counted per chunk in versions: `answered` is the highest version answered,
- * `synced` the highest known to be on the disks of all copies. */
+ * `flushed` the highest known to be on the disks of all copies. */
 #ifndef CATENA_FS_DATA_WRITEBACK_H
 #define CATENA_FS_DATA_WRITEBACK_H
 #include <stdatomic.h>
@@ -37,45 +37,45 @@
 #define WRITEBACK_RUN_MIN (WRITEBACK_WINDOW / 16)
 
 struct writeback;
-struct wb_chunk;
-struct wb_group;
-struct wb_mem;
+struct writeback_chunk;
+struct writeback_group;
+struct writeback_buffer;
 
-struct wb_extent {
+struct writeback_extent {
 	uint64_t offset; /* in the file */
 	uint32_t length;
-	uint32_t at; /* first byte: mem->buf->data + at */
-	bool ready;  /* worth sending without being asked */
-	bool summed; /* its payload's crcs are filled */
-	bool sync;   /* in flight: to be durable when answered */
-	struct wb_mem *mem;
-	struct wb_group *group;
-	struct wb_chunk *chunk;
+	uint32_t at;  /* first byte: mem->buf->data + at */
+	bool ready;   /* worth sending without being asked */
+	bool summed;  /* its payload's crcs are filled */
+	bool durable; /* in flight: to be durable when answered */
+	struct writeback_buffer *mem;
+	struct writeback_group *group;
+	struct writeback_chunk *chunk;
 	void *user; /* the owner's, while in flight */
 };
 
 /* Waits for a group, and with prefix for all before it too. The owner's memory. */
-struct wb_wait {
-	struct wb_wait *next;
+struct writeback_wait {
+	struct writeback_wait *next;
 	bool prefix;
 	int error; /* first that hit what is waited for */
 };
 
-struct wb_hole {
-	struct wb_hole *next;
+struct writeback_hole {
+	struct writeback_hole *next;
 	uint64_t from, to;
-	struct wb_group *group;
+	struct writeback_group *group;
 };
 
 /* Bytes that a read finds here. */
-struct wb_seg {
+struct writeback_segment {
 	uint64_t offset;
 	uint32_t length;
 	const uint8_t *data;
-	struct wb_mem *mem; /* pinned: wb_mem_unpin() */
+	struct writeback_buffer *mem; /* pinned: writeback_buffer_unpin() */
 };
 
-struct wb_unsynced {
+struct writeback_unflushed {
 	uint32_t index;
 	uint64_t version; /* a flush sent from now on covers this, */
 	uint64_t epoch;   /* which was answered in this epoch of the chain; 0: whenever */
@@ -96,47 +96,48 @@ void writeback_destroy(struct writeback *wb);
  * changed). @summed: its crcs are filled. @wait (may be NULL) fires when the bytes have been
  * answered. */
 int writeback_write(struct writeback *wb, uint64_t offset, struct buf *payload, bool summed,
-		    struct wb_wait *wait);
+		    struct writeback_wait *wait);
 
 /* The next extent to send, which is in flight from now on; NULL: none that may. @all: also those
- * not ready. Extents that lie side by side in a window are made one. @sync: the last one of each
+ * not ready. Extents that lie side by side in a window are made one. @durable: the last one of each
  * chunk is marked so. */
-struct wb_extent *writeback_next(struct writeback *wb, bool all, bool sync);
+struct writeback_extent *writeback_next(struct writeback *wb, bool all, bool durable);
 /* For chains_request.known, as long as something of the chunk is under way. */
-const struct chains_answered *writeback_known(const struct wb_chunk *chunk);
+const struct chains_answered *writeback_known(const struct writeback_chunk *chunk);
 /* The payload of an extent in flight, start and length set, checksums only when summed; a new
  * reference. NULL: out of memory. */
-struct buf *writeback_payload(struct writeback *wb, struct wb_extent *extent);
+struct buf *writeback_payload(struct writeback *wb, struct writeback_extent *extent);
 /* Answered, in @epoch of the chain: with @error (-errno) its bytes are lost and the error is kept;
- * else @version is the update's, and with @synced everything of the chunk up to it is durable.
+ * else @version is the update's, and with @flushed everything of the chunk up to it is durable.
  * Frees
  * @extent. */
-void writeback_done(struct writeback *wb, struct wb_extent *extent, int error, uint64_t version,
-		    uint64_t epoch, bool synced);
+void writeback_done(struct writeback *wb, struct writeback_extent *extent, int error,
+		    uint64_t version, uint64_t epoch, bool flushed);
 /* The copies have not all that was answered of the chunk, of which something is still under way:
  * the error is kept, and from now on the versions that they have count, of which nothing is known
  * to be durable. Returns how many bytes that may be. */
-uint64_t writeback_lost(struct writeback *wb, struct wb_chunk *chunk);
+uint64_t writeback_lost(struct writeback *wb, struct writeback_chunk *chunk);
 void writeback_each_in_flight(struct writeback *wb,
-			      void (*each)(void *arg, struct wb_extent *extent), void *arg);
+			      void (*each)(void *arg, struct writeback_extent *extent), void *arg);
 
 /* Fires when everything accepted so far has been answered. -ENOMEM. */
-int writeback_wait(struct writeback *wb, struct wb_wait *wait);
+int writeback_wait(struct writeback *wb, struct writeback_wait *wait);
 /* The waits that have fired since the last call, for the owner to report without its lock. */
-struct wb_wait *writeback_fired(struct writeback *wb);
+struct writeback_wait *writeback_fired(struct writeback *wb);
 /* The first error since the last call; 0: none. Errors of writes with a wait of their own go there
  * instead. */
 int writeback_take_error(struct writeback *wb);
 
 /* [from, to) is going to become a hole. -ENOMEM: nothing has changed. */
-int writeback_hole_begin(struct writeback *wb, struct wb_hole *hole, uint64_t from, uint64_t to);
+int writeback_hole_begin(struct writeback *wb, struct writeback_hole *hole, uint64_t from,
+			 uint64_t to);
 /* 0: chunk @index may be punched now, *out is its until writeback_hole_answered(). -EAGAIN:
  * something that overlaps in [from, to) is under way. -ENOMEM. */
-int writeback_hole_chunk(struct writeback *wb, struct wb_hole *hole, uint32_t index, uint64_t from,
-			 uint64_t to, struct wb_chunk **out);
-void writeback_hole_answered(struct writeback *wb, struct wb_chunk *chunk, int error,
-			     uint64_t version, uint64_t epoch, bool synced);
-void writeback_hole_end(struct writeback *wb, struct wb_hole *hole);
+int writeback_hole_chunk(struct writeback *wb, struct writeback_hole *hole, uint32_t index,
+			 uint64_t from, uint64_t to, struct writeback_chunk **out);
+void writeback_hole_answered(struct writeback *wb, struct writeback_chunk *chunk, int error,
+			     uint64_t version, uint64_t epoch, bool flushed);
+void writeback_hole_end(struct writeback *wb, struct writeback_hole *hole);
 
 /* The file's bytes are someone else's now: dirty ones are dropped, chunks forgotten. What is in
  * flight still has to be done. */
@@ -150,9 +151,9 @@ uint64_t writeback_bytes(const struct writeback *wb);
 
 /* The pieces of [offset, offset+length) that are here, in order, newest bytes; the rest is the
  * chain's. *segs is malloc()ed (NULL when *count is 0). -ENOMEM. */
-int writeback_lookup(struct writeback *wb, uint64_t offset, uint32_t length, struct wb_seg **segs,
-		     size_t *count);
-void wb_mem_unpin(struct wb_mem *mem); /* any thread */
+int writeback_lookup(struct writeback *wb, uint64_t offset, uint32_t length,
+		     struct writeback_segment **segs, size_t *count);
+void writeback_buffer_unpin(struct writeback_buffer *mem); /* any thread */
 /* Whether anything dirty, in flight or being punched overlaps. */
 bool writeback_overlaps(const struct writeback *wb, uint64_t from, uint64_t to);
 
@@ -162,10 +163,10 @@ bool writeback_busy(const struct writeback *wb);
 size_t writeback_extents(const struct writeback *wb); /* dirty ones */
 size_t writeback_memory(const struct writeback *wb);  /* bytes of buffers held */
 
-bool writeback_has_unsynced(const struct writeback *wb);
-/* Chunks that have answered more than is synced. *out is malloc()ed. -ENOMEM. */
-int writeback_unsynced(struct writeback *wb, struct wb_unsynced **out, size_t *count);
-void writeback_synced(struct writeback *wb, uint32_t index, uint64_t version);
-/* Whoever wrote is gone and nothing more will be asked: no chunk counts as unsynced. */
-void writeback_forget_unsynced(struct writeback *wb);
+bool writeback_has_unflushed(const struct writeback *wb);
+/* Chunks that have answered more than is flushed. *out is malloc()ed. -ENOMEM. */
+int writeback_unflushed(struct writeback *wb, struct writeback_unflushed **out, size_t *count);
+void writeback_flushed(struct writeback *wb, uint32_t index, uint64_t version);
+/* Whoever wrote is gone and nothing more will be asked: no chunk counts as unflushed. */
+void writeback_forget_unflushed(struct writeback *wb);
 #endif

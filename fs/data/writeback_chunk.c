@@ -1,4 +1,4 @@
-/* writeback_chunk.c - the chunks of a file that have something to write or to sync, their extents
+/* writeback_chunk.c - the chunks of a file that have something to write or to flush, their extents
  * and the memory of these. */
 #include <errno.h>
 #include <stdlib.h>
@@ -16,9 +16,9 @@ static size_t slot_of(const struct writeback *wb, uint32_t index)
 	return (index * 2654435761u >> 7) & (wb->table_size - 1);
 }
 
-struct wb_chunk *wb_chunk_find(const struct writeback *wb, uint32_t index)
+struct writeback_chunk *writeback_chunk_find(const struct writeback *wb, uint32_t index)
 {
-	struct wb_chunk *chunk = wb->table_size == 0 ? NULL : wb->table[slot_of(wb, index)];
+	struct writeback_chunk *chunk = wb->table_size == 0 ? NULL : wb->table[slot_of(wb, index)];
 
 	while (chunk != NULL && chunk->index != index)
 		chunk = chunk->hash_next;
@@ -28,7 +28,8 @@ struct wb_chunk *wb_chunk_find(const struct writeback *wb, uint32_t index)
 static int table_grow(struct writeback *wb)
 {
 	size_t old_size = wb->table_size, size = old_size == 0 ? TABLE_MIN : old_size * 2;
-	struct wb_chunk **old = wb->table, **table = calloc(size, sizeof(struct wb_chunk *));
+	struct writeback_chunk **old = wb->table,
+			       **table = calloc(size, sizeof(struct writeback_chunk *));
 
 	if (table == NULL)
 		return -ENOMEM;
@@ -36,7 +37,7 @@ static int table_grow(struct writeback *wb)
 	wb->table_size = size;
 	for (size_t i = 0; i < old_size; i++) {
 		while (old[i] != NULL) {
-			struct wb_chunk *chunk = old[i], **to;
+			struct writeback_chunk *chunk = old[i], **to;
 
 			old[i] = chunk->hash_next;
 			to = &table[slot_of(wb, chunk->index)];
@@ -48,9 +49,9 @@ static int table_grow(struct writeback *wb)
 	return 0;
 }
 
-int wb_chunk_get(struct writeback *wb, uint32_t index, struct wb_chunk **out)
+int writeback_chunk_get(struct writeback *wb, uint32_t index, struct writeback_chunk **out)
 {
-	struct wb_chunk *chunk = wb_chunk_find(wb, index), **slot;
+	struct writeback_chunk *chunk = writeback_chunk_find(wb, index), **slot;
 	int rc;
 
 	if (chunk != NULL) {
@@ -74,21 +75,21 @@ int wb_chunk_get(struct writeback *wb, uint32_t index, struct wb_chunk **out)
 	return 0;
 }
 
-void wb_chunk_free(struct wb_chunk *chunk)
+void writeback_chunk_free(struct writeback_chunk *chunk)
 {
 	free(chunk->dirty);
 	free(chunk->in_flight);
 	free(chunk);
 }
 
-void wb_chunk_settle(struct writeback *wb, struct wb_chunk *chunk)
+void writeback_chunk_settle(struct writeback *wb, struct writeback_chunk *chunk)
 {
-	struct wb_chunk **at;
+	struct writeback_chunk **at;
 
 	if (chunk->dirty_count > 0 || chunk->in_flight_count > 0 || chunk->holes > 0)
 		return;
 	if (!chunk->forgotten) {
-		if (wb_unsynced(chunk)) {
+		if (writeback_chunk_unflushed(chunk)) {
 			/* Many of these may wait for a flush: keep them small. */
 			free(chunk->dirty);
 			free(chunk->in_flight);
@@ -103,80 +104,80 @@ void wb_chunk_settle(struct writeback *wb, struct wb_chunk *chunk)
 		*at = chunk->hash_next;
 		wb->chunk_count--;
 	}
-	wb_chunk_free(chunk);
+	writeback_chunk_free(chunk);
 }
 
-void wb_chunk_answered(struct writeback *wb, struct wb_chunk *chunk, uint64_t version,
-		       uint64_t epoch, uint64_t bytes, bool synced)
+void writeback_chunk_answered(struct writeback *wb, struct writeback_chunk *chunk, uint64_t version,
+			      uint64_t epoch, uint64_t bytes, bool flushed)
 {
 	if (chunk->forgotten)
 		return;
 	if (version > chunk->answered) {
-		if (!wb_unsynced(chunk))
-			wb->unsynced_total++;
+		if (!writeback_chunk_unflushed(chunk))
+			wb->unflushed_total++;
 		chunk->answered = version;
 		chunk->answered_epoch = epoch;
 	}
-	chunk->unsynced_bytes += bytes;
-	if (synced)
-		wb_chunk_synced(wb, chunk, version);
+	chunk->unflushed_bytes += bytes;
+	if (flushed)
+		writeback_chunk_flushed(wb, chunk, version);
 	else
-		wb_chunk_tell(chunk);
+		writeback_chunk_tell(chunk);
 }
 
-void wb_chunk_failed(struct wb_chunk *chunk, int error)
+void writeback_chunk_failed(struct writeback_chunk *chunk, int error)
 {
-	if (error != -EIO || !wb_unsynced(chunk))
+	if (error != -EIO || !writeback_chunk_unflushed(chunk))
 		return;
 	chunk->answered = 1;
 	chunk->answered_epoch = 0;
-	chunk->synced = 0;
-	chunk->unsynced_bytes = 0;
+	chunk->flushed = 0;
+	chunk->unflushed_bytes = 0;
 	chains_answered_set(&chunk->known, 0, 0);
 }
 
-uint64_t writeback_lost(struct writeback *wb, struct wb_chunk *chunk)
+uint64_t writeback_lost(struct writeback *wb, struct writeback_chunk *chunk)
 {
-	uint64_t bytes = chunk->unsynced_bytes;
+	uint64_t bytes = chunk->unflushed_bytes;
 
-	if (chunk->forgotten || !wb_unsynced(chunk))
+	if (chunk->forgotten || !writeback_chunk_unflushed(chunk))
 		return 0;
 	if (wb->error == 0)
 		wb->error = -EIO;
-	wb_chunk_failed(chunk, -EIO);
+	writeback_chunk_failed(chunk, -EIO);
 	return bytes;
 }
 
-void wb_chunk_tell(struct wb_chunk *chunk)
+void writeback_chunk_tell(struct writeback_chunk *chunk)
 {
-	chains_answered_set(&chunk->known, wb_unsynced(chunk) ? chunk->answered : 0,
+	chains_answered_set(&chunk->known, writeback_chunk_unflushed(chunk) ? chunk->answered : 0,
 			    chunk->answered_epoch);
 }
 
-void wb_chunk_synced(struct writeback *wb, struct wb_chunk *chunk, uint64_t version)
+void writeback_chunk_flushed(struct writeback *wb, struct writeback_chunk *chunk, uint64_t version)
 {
-	bool was = wb_unsynced(chunk);
+	bool was = writeback_chunk_unflushed(chunk);
 
-	if (version > chunk->synced)
-		chunk->synced = version;
-	if (was && !wb_unsynced(chunk))
-		wb->unsynced_total--;
-	if (!wb_unsynced(chunk))
-		chunk->unsynced_bytes = 0;
-	wb_chunk_tell(chunk);
+	if (version > chunk->flushed)
+		chunk->flushed = version;
+	if (was && !writeback_chunk_unflushed(chunk))
+		wb->unflushed_total--;
+	if (!writeback_chunk_unflushed(chunk))
+		chunk->unflushed_bytes = 0;
+	writeback_chunk_tell(chunk);
 }
 
-const struct chains_answered *writeback_known(const struct wb_chunk *chunk)
+const struct chains_answered *writeback_known(const struct writeback_chunk *chunk)
 {
 	return &chunk->known;
 }
 
 /* ---- extents and memory ---- */
 
-int wb_spare_fill(struct writeback *wb, unsigned count)
+int writeback_extent_spare(struct writeback *wb, unsigned count)
 {
 	while (wb->spare_count < count) {
-		struct wb_extent *e = malloc(sizeof(*e));
+		struct writeback_extent *e = malloc(sizeof(*e));
 
 		if (e == NULL)
 			return -ENOMEM;
@@ -187,45 +188,47 @@ int wb_spare_fill(struct writeback *wb, unsigned count)
 	return 0;
 }
 
-struct wb_extent *wb_extent_new(struct writeback *wb, struct wb_chunk *chunk,
-				struct wb_group *group)
+struct writeback_extent *writeback_extent_new(struct writeback *wb, struct writeback_chunk *chunk,
+					      struct writeback_group *group)
 {
-	struct wb_extent *e = wb->spare;
+	struct writeback_extent *e = wb->spare;
 
 	wb->spare = e->user;
 	wb->spare_count--;
-	*e = (struct wb_extent){.chunk = chunk, .group = group};
+	*e = (struct writeback_extent){.chunk = chunk, .group = group};
 	group->pending++;
 	return e;
 }
 
-void wb_extent_free(struct writeback *wb, struct wb_extent *e)
+void writeback_extent_free(struct writeback *wb, struct writeback_extent *e)
 {
-	wb_mem_detach(wb, e);
-	wb_group_leave(wb, e->group);
+	writeback_buffer_detach(wb, e);
+	writeback_group_leave(wb, e->group);
 	free(e);
 }
 
-void wb_extent_join(struct writeback *wb, struct wb_extent *e, struct wb_group *group)
+void writeback_extent_join(struct writeback *wb, struct writeback_extent *e,
+			   struct writeback_group *group)
 {
 	if (group == e->group)
 		return;
 	group->pending++;
-	wb_group_leave(wb, e->group);
+	writeback_group_leave(wb, e->group);
 	e->group = group;
 }
 
-struct wb_mem *wb_mem_new(struct buf *buf, size_t charge, bool own)
+struct writeback_buffer *writeback_buffer_new(struct buf *buf, size_t charge, bool own)
 {
-	struct wb_mem *mem = malloc(sizeof(*mem));
+	struct writeback_buffer *mem = malloc(sizeof(*mem));
 
 	if (mem == NULL)
 		return NULL;
-	*mem = (struct wb_mem){.buf = buf, .charge = charge, .own = own};
+	*mem = (struct writeback_buffer){.buf = buf, .charge = charge, .own = own};
 	return mem;
 }
 
-void wb_mem_attach(struct writeback *wb, struct wb_extent *e, struct wb_mem *mem)
+void writeback_buffer_attach(struct writeback *wb, struct writeback_extent *e,
+			     struct writeback_buffer *mem)
 {
 	atomic_fetch_add_explicit(&mem->refs, 1, memory_order_relaxed);
 	if (mem->extents++ == 0) {
@@ -239,9 +242,9 @@ void wb_mem_attach(struct writeback *wb, struct wb_extent *e, struct wb_mem *mem
 	e->mem = mem;
 }
 
-void wb_mem_detach(struct writeback *wb, struct wb_extent *e)
+void writeback_buffer_detach(struct writeback *wb, struct writeback_extent *e)
 {
-	struct wb_mem *mem = e->mem;
+	struct writeback_buffer *mem = e->mem;
 
 	if (mem == NULL)
 		return;
@@ -251,10 +254,10 @@ void wb_mem_detach(struct writeback *wb, struct wb_extent *e)
 		if (mem->counter != NULL)
 			atomic_fetch_sub_explicit(mem->counter, mem->charge, memory_order_relaxed);
 	}
-	wb_mem_unpin(mem);
+	writeback_buffer_unpin(mem);
 }
 
-void wb_mem_unpin(struct wb_mem *mem)
+void writeback_buffer_unpin(struct writeback_buffer *mem)
 {
 	if (atomic_fetch_sub_explicit(&mem->refs, 1, memory_order_acq_rel) > 1)
 		return;
@@ -264,16 +267,16 @@ void wb_mem_unpin(struct wb_mem *mem)
 
 /* ---- the dirty extents of a chunk ---- */
 
-int wb_dirty_room(struct wb_chunk *chunk, size_t more)
+int writeback_dirty_room(struct writeback_chunk *chunk, size_t more)
 {
 	size_t room = chunk->dirty_room == 0 ? 8 : chunk->dirty_room;
-	struct wb_extent **dirty;
+	struct writeback_extent **dirty;
 
 	while (room < chunk->dirty_count + more)
 		room *= 2;
 	if (room == chunk->dirty_room)
 		return 0;
-	dirty = reallocarray(chunk->dirty, room, sizeof(struct wb_extent *));
+	dirty = reallocarray(chunk->dirty, room, sizeof(struct writeback_extent *));
 	if (dirty == NULL)
 		return -ENOMEM;
 	chunk->dirty = dirty;
@@ -281,17 +284,17 @@ int wb_dirty_room(struct wb_chunk *chunk, size_t more)
 	return 0;
 }
 
-size_t wb_dirty_find(const struct wb_chunk *chunk, uint64_t offset)
+size_t writeback_dirty_find(const struct writeback_chunk *chunk, uint64_t offset)
 {
 	size_t low = 0, high = chunk->dirty_count;
 
 	/* Most writers go upwards. */
-	if (high > 0 && wb_end(chunk->dirty[high - 1]) <= offset)
+	if (high > 0 && writeback_extent_end(chunk->dirty[high - 1]) <= offset)
 		return high;
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
-		if (wb_end(chunk->dirty[middle]) > offset)
+		if (writeback_extent_end(chunk->dirty[middle]) > offset)
 			high = middle;
 		else
 			low = middle + 1;
@@ -299,10 +302,11 @@ size_t wb_dirty_find(const struct wb_chunk *chunk, uint64_t offset)
 	return low;
 }
 
-void wb_dirty_insert(struct writeback *wb, struct wb_chunk *chunk, size_t at, struct wb_extent *e)
+void writeback_dirty_insert(struct writeback *wb, struct writeback_chunk *chunk, size_t at,
+			    struct writeback_extent *e)
 {
 	memmove(&chunk->dirty[at + 1], &chunk->dirty[at],
-		(chunk->dirty_count - at) * sizeof(struct wb_extent *));
+		(chunk->dirty_count - at) * sizeof(struct writeback_extent *));
 	chunk->dirty[at] = e;
 	if (e->ready)
 		chunk->ready_count++;
@@ -313,7 +317,8 @@ void wb_dirty_insert(struct writeback *wb, struct wb_chunk *chunk, size_t at, st
 }
 
 /* They are the caller's then. */
-void wb_dirty_take(struct writeback *wb, struct wb_chunk *chunk, size_t at, size_t count)
+void writeback_dirty_take(struct writeback *wb, struct writeback_chunk *chunk, size_t at,
+			  size_t count)
 {
 	if (count == 0)
 		return;
@@ -323,13 +328,13 @@ void wb_dirty_take(struct writeback *wb, struct wb_chunk *chunk, size_t at, size
 	chunk->dirty_count -= count;
 	wb->dirty_total -= count;
 	memmove(&chunk->dirty[at], &chunk->dirty[at + count],
-		(chunk->dirty_count - at) * sizeof(struct wb_extent *));
+		(chunk->dirty_count - at) * sizeof(struct writeback_extent *));
 	if (chunk->dirty_count > 0)
 		return;
 	DL_DELETE(wb->dirty, chunk);
 }
 
-void wb_dirty_ready(struct wb_extent *e)
+void writeback_dirty_ready(struct writeback_extent *e)
 {
 	if (!e->ready) {
 		e->ready = true;
@@ -337,7 +342,7 @@ void wb_dirty_ready(struct wb_extent *e)
 	}
 }
 
-static void cut_front(struct wb_extent *e, uint64_t to)
+static void cut_front(struct writeback_extent *e, uint64_t to)
 {
 	uint32_t cut = (uint32_t)(to - e->offset);
 
@@ -347,71 +352,74 @@ static void cut_front(struct wb_extent *e, uint64_t to)
 	e->length -= cut;
 }
 
-size_t wb_supersede(struct writeback *wb, struct wb_chunk *chunk, uint64_t from, uint64_t to,
-		    struct wb_group **group)
+size_t writeback_dirty_supersede(struct writeback *wb, struct writeback_chunk *chunk, uint64_t from,
+				 uint64_t to, struct writeback_group **group)
 {
-	size_t at = wb_dirty_find(chunk, from), gone = 0;
+	size_t at = writeback_dirty_find(chunk, from), gone = 0;
 
 	if (at < chunk->dirty_count && chunk->dirty[at]->offset < from) {
-		struct wb_extent *left = chunk->dirty[at++];
-		uint64_t end = wb_end(left);
+		struct writeback_extent *left = chunk->dirty[at++];
+		uint64_t end = writeback_extent_end(left);
 
-		*group = wb_group_older(*group, left->group);
+		*group = writeback_group_older(*group, left->group);
 		left->summed = false;
 		left->length = (uint32_t)(from - left->offset);
 		if (end > to) {
-			struct wb_extent *right = wb_extent_new(wb, chunk, left->group);
+			struct writeback_extent *right =
+				writeback_extent_new(wb, chunk, left->group);
 
 			right->offset = to;
 			right->length = (uint32_t)(end - to);
 			right->at = left->at + (uint32_t)(to - left->offset);
 			right->ready = left->ready;
-			wb_mem_attach(wb, right, left->mem);
-			wb_dirty_insert(wb, chunk, at, right);
+			writeback_buffer_attach(wb, right, left->mem);
+			writeback_dirty_insert(wb, chunk, at, right);
 			return at;
 		}
 	}
 	while (at + gone < chunk->dirty_count && chunk->dirty[at + gone]->offset < to) {
-		struct wb_extent *e = chunk->dirty[at + gone];
+		struct writeback_extent *e = chunk->dirty[at + gone];
 
-		*group = wb_group_older(*group, e->group);
-		if (wb_end(e) > to) {
+		*group = writeback_group_older(*group, e->group);
+		if (writeback_extent_end(e) > to) {
 			cut_front(e, to);
 			break;
 		}
 		gone++;
 	}
 	if (gone > 0) {
-		struct wb_extent *first = chunk->dirty[at];
+		struct writeback_extent *first = chunk->dirty[at];
 
 		/* Usually it is one; the array closes over all of them at once. */
 		for (size_t i = at + 1; i < at + gone; i++) {
 			chunk->dirty[i]->user = first->user;
 			first->user = chunk->dirty[i];
 		}
-		wb_dirty_take(wb, chunk, at, gone);
+		writeback_dirty_take(wb, chunk, at, gone);
 		while (first != NULL) {
-			struct wb_extent *next = first->user;
+			struct writeback_extent *next = first->user;
 
-			wb_extent_free(wb, first);
+			writeback_extent_free(wb, first);
 			first = next;
 		}
 	}
 	return at;
 }
 
-bool wb_in_flight_overlaps(const struct wb_chunk *chunk, uint64_t from, uint64_t to)
+bool writeback_chunk_in_flight_overlaps(const struct writeback_chunk *chunk, uint64_t from,
+					uint64_t to)
 {
 	for (unsigned i = 0; i < chunk->in_flight_count; i++)
-		if (chunk->in_flight[i]->offset < to && wb_end(chunk->in_flight[i]) > from)
+		if (chunk->in_flight[i]->offset < to &&
+		    writeback_extent_end(chunk->in_flight[i]) > from)
 			return true;
 	return false;
 }
 
-bool wb_hole_overlaps(const struct writeback *wb, uint64_t from, uint64_t to,
-		      const struct wb_hole *before)
+bool writeback_hole_overlaps(const struct writeback *wb, uint64_t from, uint64_t to,
+			     const struct writeback_hole *before)
 {
-	for (const struct wb_hole *hole = wb->holes; hole != NULL && hole != before;
+	for (const struct writeback_hole *hole = wb->holes; hole != NULL && hole != before;
 	     hole = hole->next)
 		if (hole->from < to && hole->to > from)
 			return true;

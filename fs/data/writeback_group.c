@@ -4,15 +4,15 @@
 #include "common/base/list.h"
 #include "fs/data/writeback_internal.h"
 
-static struct wb_group *newest(const struct writeback *wb)
+static struct writeback_group *newest(const struct writeback *wb)
 {
 	return wb->oldest == NULL ? NULL : wb->oldest->prev;
 }
 
 /* The newest open group, or a new one; a write with a wait of its own gets one for itself. */
-int wb_group_open(struct writeback *wb, bool through, struct wb_group **out)
+int writeback_group_open(struct writeback *wb, bool through, struct writeback_group **out)
 {
-	struct wb_group *group = newest(wb);
+	struct writeback_group *group = newest(wb);
 
 	if (!through && group != NULL && !group->closed) {
 		*out = group;
@@ -33,7 +33,7 @@ int wb_group_open(struct writeback *wb, bool through, struct wb_group **out)
 	return 0;
 }
 
-void wb_group_leave(struct writeback *wb, struct wb_group *group)
+void writeback_group_leave(struct writeback *wb, struct writeback_group *group)
 {
 	group->pending--;
 	if (group->pending == 0)
@@ -42,28 +42,29 @@ void wb_group_leave(struct writeback *wb, struct wb_group *group)
 
 /* Bytes of one group replace bytes of the other, or become one with them. What waits for the newer
  * alone would no longer see these, so it waits for all before it too. */
-struct wb_group *wb_group_older(struct wb_group *a, struct wb_group *b)
+struct writeback_group *writeback_group_older(struct writeback_group *a, struct writeback_group *b)
 {
-	struct wb_group *older = a->sequence <= b->sequence ? a : b;
-	struct wb_group *newer = older == a ? b : a;
+	struct writeback_group *older = a->sequence <= b->sequence ? a : b;
+	struct writeback_group *newer = older == a ? b : a;
 
 	if (older != newer)
-		for (struct wb_wait *wait = newer->waits; wait != NULL; wait = wait->next)
+		for (struct writeback_wait *wait = newer->waits; wait != NULL; wait = wait->next)
 			wait->prefix = true;
 	return older;
 }
 
-void wb_group_fail(struct writeback *wb, struct wb_group *group, int error)
+void writeback_group_fail(struct writeback *wb, struct writeback_group *group, int error)
 {
 	if (!group->through && wb->error == 0)
 		wb->error = error;
-	for (struct wb_group *g = group; g != NULL; g = g->next)
-		for (struct wb_wait *wait = g->waits; wait != NULL; wait = wait->next)
+	for (struct writeback_group *g = group; g != NULL; g = g->next)
+		for (struct writeback_wait *wait = g->waits; wait != NULL; wait = wait->next)
 			if (wait->error == 0 && (g == group || wait->prefix))
 				wait->error = error;
 }
 
-void wb_group_wait(struct writeback *wb, struct wb_group *group, struct wb_wait *wait)
+void writeback_group_wait(struct writeback *wb, struct writeback_group *group,
+			  struct writeback_wait *wait)
 {
 	group->closed = true;
 	wait->next = group->waits;
@@ -72,19 +73,19 @@ void wb_group_wait(struct writeback *wb, struct wb_group *group, struct wb_wait 
 		wb->unsettled = true;
 }
 
-static void fire(struct writeback *wb, struct wb_wait *wait)
+static void fire(struct writeback *wb, struct writeback_wait *wait)
 {
 	wait->next = NULL;
 	*wb->fired_end = wait;
 	wb->fired_end = &wait->next;
 }
 
-static void fire_waits(struct writeback *wb, struct wb_group *group, bool prefix_too)
+static void fire_waits(struct writeback *wb, struct writeback_group *group, bool prefix_too)
 {
-	struct wb_wait **at = &group->waits;
+	struct writeback_wait **at = &group->waits;
 
 	while (*at != NULL) {
-		struct wb_wait *wait = *at;
+		struct writeback_wait *wait = *at;
 
 		if (wait->prefix && !prefix_too) {
 			at = &wait->next;
@@ -95,15 +96,15 @@ static void fire_waits(struct writeback *wb, struct wb_group *group, bool prefix
 	}
 }
 
-static void group_free(struct writeback *wb, struct wb_group *group)
+static void group_free(struct writeback *wb, struct writeback_group *group)
 {
 	DL_DELETE(wb->oldest, group);
 	free(group);
 }
 
-void wb_group_settle(struct writeback *wb)
+void writeback_group_settle(struct writeback *wb)
 {
-	struct wb_group *group, *next;
+	struct writeback_group *group, *next;
 	bool all_before = true;
 
 	if (!wb->unsettled)
@@ -122,29 +123,29 @@ void wb_group_settle(struct writeback *wb)
 	}
 }
 
-int writeback_wait(struct writeback *wb, struct wb_wait *wait)
+int writeback_wait(struct writeback *wb, struct writeback_wait *wait)
 {
-	struct wb_group *group = newest(wb);
+	struct writeback_group *group = newest(wb);
 	int rc;
 
 	wait->next = NULL;
 	wait->prefix = true;
 	wait->error = 0;
 	if (group == NULL) {
-		rc = wb_group_open(wb, false, &group);
+		rc = writeback_group_open(wb, false, &group);
 		if (rc < 0)
 			return rc;
 	}
-	wb_group_wait(wb, group, wait);
+	writeback_group_wait(wb, group, wait);
 	/* Even an empty group goes through settle(), which knows what is before it. */
 	wb->unsettled = true;
-	wb_group_settle(wb);
+	writeback_group_settle(wb);
 	return 0;
 }
 
-struct wb_wait *writeback_fired(struct writeback *wb)
+struct writeback_wait *writeback_fired(struct writeback *wb)
 {
-	struct wb_wait *fired = wb->fired;
+	struct writeback_wait *fired = wb->fired;
 
 	wb->fired = NULL;
 	wb->fired_end = &wb->fired;

@@ -7,52 +7,54 @@
 
 /* ---- holes ---- */
 
-static uint64_t chunk_start(const struct writeback *wb, const struct wb_chunk *chunk)
+static uint64_t chunk_start(const struct writeback *wb, const struct writeback_chunk *chunk)
 {
 	return (uint64_t)chunk->index * wb->chunk_size;
 }
 
-int writeback_hole_begin(struct writeback *wb, struct wb_hole *hole, uint64_t from, uint64_t to)
+int writeback_hole_begin(struct writeback *wb, struct writeback_hole *hole, uint64_t from,
+			 uint64_t to)
 {
-	struct wb_chunk *first = wb_chunk_find(wb, (uint32_t)(from / wb->chunk_size)), *next;
-	struct wb_hole **end = &wb->holes;
-	struct wb_group *group;
+	struct writeback_chunk *first = writeback_chunk_find(wb, (uint32_t)(from / wb->chunk_size)),
+			       *next;
+	struct writeback_hole **end = &wb->holes;
+	struct writeback_group *group;
 	int rc;
 
 	/* Only one extent can be cut in two: that in which the whole hole is. */
-	rc = wb_spare_fill(wb, 1);
+	rc = writeback_extent_spare(wb, 1);
 	if (rc == 0 && first != NULL)
-		rc = wb_dirty_room(first, 1);
+		rc = writeback_dirty_room(first, 1);
 	if (rc == 0)
-		rc = wb_group_open(wb, false, &group);
+		rc = writeback_group_open(wb, false, &group);
 	if (rc < 0)
 		return rc;
-	for (struct wb_chunk *chunk = wb->dirty; chunk != NULL; chunk = next) {
+	for (struct writeback_chunk *chunk = wb->dirty; chunk != NULL; chunk = next) {
 		next = chunk->next;
 		if (chunk_start(wb, chunk) >= to || chunk_start(wb, chunk) + wb->chunk_size <= from)
 			continue;
-		wb_supersede(wb, chunk, from, to, &group);
-		wb_chunk_settle(wb, chunk);
+		writeback_dirty_supersede(wb, chunk, from, to, &group);
+		writeback_chunk_settle(wb, chunk);
 	}
 	group->pending++;
-	*hole = (struct wb_hole){.from = from, .to = to, .group = group};
+	*hole = (struct writeback_hole){.from = from, .to = to, .group = group};
 	while (*end != NULL)
 		end = &(*end)->next;
 	*end = hole;
-	wb_group_settle(wb);
+	writeback_group_settle(wb);
 	return 0;
 }
 
-int writeback_hole_chunk(struct writeback *wb, struct wb_hole *hole, uint32_t index, uint64_t from,
-			 uint64_t to, struct wb_chunk **out)
+int writeback_hole_chunk(struct writeback *wb, struct writeback_hole *hole, uint32_t index,
+			 uint64_t from, uint64_t to, struct writeback_chunk **out)
 {
-	struct wb_chunk *chunk = wb_chunk_find(wb, index);
+	struct writeback_chunk *chunk = writeback_chunk_find(wb, index);
 	int rc;
 
-	if (wb_hole_overlaps(wb, from, to, hole) ||
-	    (chunk != NULL && wb_in_flight_overlaps(chunk, from, to)))
+	if (writeback_hole_overlaps(wb, from, to, hole) ||
+	    (chunk != NULL && writeback_chunk_in_flight_overlaps(chunk, from, to)))
 		return -EAGAIN;
-	rc = wb_chunk_get(wb, index, &chunk);
+	rc = writeback_chunk_get(wb, index, &chunk);
 	if (rc < 0)
 		return rc;
 	chunk->holes++;
@@ -60,24 +62,24 @@ int writeback_hole_chunk(struct writeback *wb, struct wb_hole *hole, uint32_t in
 	return 0;
 }
 
-void writeback_hole_answered(struct writeback *wb, struct wb_chunk *chunk, int error,
-			     uint64_t version, uint64_t epoch, bool synced)
+void writeback_hole_answered(struct writeback *wb, struct writeback_chunk *chunk, int error,
+			     uint64_t version, uint64_t epoch, bool flushed)
 {
 	chunk->holes--;
 	if (error == 0)
-		wb_chunk_answered(wb, chunk, version, epoch, 0, synced);
-	wb_chunk_settle(wb, chunk);
+		writeback_chunk_answered(wb, chunk, version, epoch, 0, flushed);
+	writeback_chunk_settle(wb, chunk);
 }
 
-void writeback_hole_end(struct writeback *wb, struct wb_hole *hole)
+void writeback_hole_end(struct writeback *wb, struct writeback_hole *hole)
 {
-	struct wb_hole **at = &wb->holes;
+	struct writeback_hole **at = &wb->holes;
 
 	while (*at != hole)
 		at = &(*at)->next;
 	*at = hole->next;
-	wb_group_leave(wb, hole->group);
-	wb_group_settle(wb);
+	writeback_group_leave(wb, hole->group);
+	writeback_group_settle(wb);
 }
 
 /* ---- forgetting ---- */
@@ -86,28 +88,28 @@ void writeback_hole_end(struct writeback *wb, struct wb_hole *hole)
 static void drop_dirty(struct writeback *wb, int error)
 {
 	while (wb->dirty != NULL) {
-		struct wb_chunk *chunk = wb->dirty;
+		struct writeback_chunk *chunk = wb->dirty;
 
 		while (chunk->dirty_count > 0) {
-			struct wb_extent *e = chunk->dirty[chunk->dirty_count - 1];
+			struct writeback_extent *e = chunk->dirty[chunk->dirty_count - 1];
 
 			if (error != 0)
-				wb_group_fail(wb, e->group, error);
-			wb_dirty_take(wb, chunk, chunk->dirty_count - 1, 1);
-			wb_extent_free(wb, e);
+				writeback_group_fail(wb, e->group, error);
+			writeback_dirty_take(wb, chunk, chunk->dirty_count - 1, 1);
+			writeback_extent_free(wb, e);
 		}
 		if (error != 0)
-			wb_chunk_settle(wb, chunk);
+			writeback_chunk_settle(wb, chunk);
 	}
 }
 
 void writeback_lose(struct writeback *wb, int error)
 {
 	drop_dirty(wb, error);
-	wb_group_settle(wb);
+	writeback_group_settle(wb);
 }
 
-static uint64_t length_of(struct wb_extent *const *list, size_t count)
+static uint64_t length_of(struct writeback_extent *const *list, size_t count)
 {
 	uint64_t bytes = 0;
 
@@ -121,7 +123,7 @@ uint64_t writeback_bytes(const struct writeback *wb)
 	uint64_t bytes = 0;
 
 	for (size_t i = 0; i < wb->table_size; i++)
-		for (const struct wb_chunk *c = wb->table[i]; c != NULL; c = c->hash_next)
+		for (const struct writeback_chunk *c = wb->table[i]; c != NULL; c = c->hash_next)
 			bytes += length_of(c->dirty, c->dirty_count) +
 				 length_of(c->in_flight, c->in_flight_count);
 	return bytes;
@@ -132,29 +134,30 @@ void writeback_drop(struct writeback *wb)
 	drop_dirty(wb, 0);
 	for (size_t i = 0; i < wb->table_size; i++) {
 		while (wb->table[i] != NULL) {
-			struct wb_chunk *chunk = wb->table[i];
+			struct writeback_chunk *chunk = wb->table[i];
 
 			wb->table[i] = chunk->hash_next;
-			if (wb_unsynced(chunk))
-				wb->unsynced_total--;
+			if (writeback_chunk_unflushed(chunk))
+				wb->unflushed_total--;
 			chunk->forgotten = true;
 			wb->chunk_count--;
-			wb_chunk_settle(wb, chunk);
+			writeback_chunk_settle(wb, chunk);
 		}
 	}
-	wb_group_settle(wb);
+	writeback_group_settle(wb);
 }
 
 /* ---- reading ---- */
 
 struct dirty_lookup {
-	struct wb_seg *segs;
+	struct writeback_segment *segs;
 	size_t count, room;
 };
 
-static int emit(struct dirty_lookup *out, const struct wb_extent *e, uint64_t from, uint64_t to)
+static int emit(struct dirty_lookup *out, const struct writeback_extent *e, uint64_t from,
+		uint64_t to)
 {
-	struct wb_seg *segs = out->segs;
+	struct writeback_segment *segs = out->segs;
 
 	if (out->count == out->room) {
 		size_t room = out->room == 0 ? 8 : out->room * 2;
@@ -166,7 +169,7 @@ static int emit(struct dirty_lookup *out, const struct wb_extent *e, uint64_t fr
 		out->room = room;
 	}
 	atomic_fetch_add_explicit(&e->mem->refs, 1, memory_order_relaxed);
-	segs[out->count++] = (struct wb_seg){
+	segs[out->count++] = (struct writeback_segment){
 		.offset = from,
 		.length = (uint32_t)(to - from),
 		.data = e->mem->buf->data + e->at + (from - e->offset),
@@ -176,40 +179,43 @@ static int emit(struct dirty_lookup *out, const struct wb_extent *e, uint64_t fr
 }
 
 /* The extent in flight that holds @at, or else the one that begins next behind it. */
-static const struct wb_extent *in_flight_at(const struct wb_chunk *chunk, uint64_t at)
+static const struct writeback_extent *in_flight_at(const struct writeback_chunk *chunk, uint64_t at)
 {
-	const struct wb_extent *best = NULL;
+	const struct writeback_extent *best = NULL;
 
 	for (unsigned i = 0; i < chunk->in_flight_count; i++) {
-		const struct wb_extent *e = chunk->in_flight[i];
+		const struct writeback_extent *e = chunk->in_flight[i];
 
-		if (wb_end(e) > at && (best == NULL || e->offset < best->offset))
+		if (writeback_extent_end(e) > at && (best == NULL || e->offset < best->offset))
 			best = e;
 	}
 	return best;
 }
 
 /* Dirty bytes are newer than bytes in flight. */
-static int lookup_chunk(const struct wb_chunk *chunk, uint64_t from, uint64_t to,
+static int lookup_chunk(const struct writeback_chunk *chunk, uint64_t from, uint64_t to,
 			struct dirty_lookup *out)
 {
-	size_t i = wb_dirty_find(chunk, from);
+	size_t i = writeback_dirty_find(chunk, from);
 	uint64_t at = from;
 
 	while (at < to) {
-		const struct wb_extent *dirty = i < chunk->dirty_count ? chunk->dirty[i] : NULL;
-		const struct wb_extent *flight = in_flight_at(chunk, at), *e;
+		const struct writeback_extent *dirty =
+			i < chunk->dirty_count ? chunk->dirty[i] : NULL;
+		const struct writeback_extent *flight = in_flight_at(chunk, at), *e;
 		uint64_t next_dirty = dirty == NULL ? UINT64_MAX : dirty->offset;
 		uint64_t end;
 		int rc;
 
 		if (next_dirty <= at) {
 			e = dirty;
-			end = wb_end(dirty);
+			end = writeback_extent_end(dirty);
 			i++;
 		} else if (flight != NULL && flight->offset <= at) {
 			e = flight;
-			end = wb_end(flight) < next_dirty ? wb_end(flight) : next_dirty;
+			end = writeback_extent_end(flight) < next_dirty
+				      ? writeback_extent_end(flight)
+				      : next_dirty;
 		} else {
 			at = flight != NULL && flight->offset < next_dirty ? flight->offset
 									   : next_dirty;
@@ -225,8 +231,8 @@ static int lookup_chunk(const struct wb_chunk *chunk, uint64_t from, uint64_t to
 	return 0;
 }
 
-int writeback_lookup(struct writeback *wb, uint64_t offset, uint32_t length, struct wb_seg **segs,
-		     size_t *count)
+int writeback_lookup(struct writeback *wb, uint64_t offset, uint32_t length,
+		     struct writeback_segment **segs, size_t *count)
 {
 	uint64_t end = offset + length;
 	struct dirty_lookup out = {0};
@@ -239,7 +245,8 @@ int writeback_lookup(struct writeback *wb, uint64_t offset, uint32_t length, str
 	for (uint64_t at = offset; rc == 0 && at < end;) {
 		uint64_t chunk_end = (at / wb->chunk_size + 1) * wb->chunk_size;
 		uint64_t to = end < chunk_end ? end : chunk_end;
-		const struct wb_chunk *chunk = wb_chunk_find(wb, (uint32_t)(at / wb->chunk_size));
+		const struct writeback_chunk *chunk =
+			writeback_chunk_find(wb, (uint32_t)(at / wb->chunk_size));
 
 		if (chunk != NULL)
 			rc = lookup_chunk(chunk, at, to, &out);
@@ -247,7 +254,7 @@ int writeback_lookup(struct writeback *wb, uint64_t offset, uint32_t length, str
 	}
 	if (rc < 0) {
 		for (size_t i = 0; i < out.count; i++)
-			wb_mem_unpin(out.segs[i].mem);
+			writeback_buffer_unpin(out.segs[i].mem);
 		free(out.segs);
 		return rc;
 	}
@@ -256,22 +263,23 @@ int writeback_lookup(struct writeback *wb, uint64_t offset, uint32_t length, str
 	return 0;
 }
 
-static bool chunk_overlaps(const struct wb_chunk *chunk, uint64_t from, uint64_t to)
+static bool chunk_overlaps(const struct writeback_chunk *chunk, uint64_t from, uint64_t to)
 {
-	size_t at = wb_dirty_find(chunk, from);
+	size_t at = writeback_dirty_find(chunk, from);
 
 	return (at < chunk->dirty_count && chunk->dirty[at]->offset < to) ||
-	       wb_in_flight_overlaps(chunk, from, to);
+	       writeback_chunk_in_flight_overlaps(chunk, from, to);
 }
 
 bool writeback_overlaps(const struct writeback *wb, uint64_t from, uint64_t to)
 {
-	if (wb_hole_overlaps(wb, from, to, NULL))
+	if (writeback_hole_overlaps(wb, from, to, NULL))
 		return true;
 	if (wb->dirty_total == 0 && wb->in_flight_total == 0)
 		return false;
 	for (uint64_t at = from; at < to;) {
-		const struct wb_chunk *chunk = wb_chunk_find(wb, (uint32_t)(at / wb->chunk_size));
+		const struct writeback_chunk *chunk =
+			writeback_chunk_find(wb, (uint32_t)(at / wb->chunk_size));
 
 		if (chunk != NULL && chunk_overlaps(chunk, from, to))
 			return true;
@@ -282,56 +290,57 @@ bool writeback_overlaps(const struct writeback *wb, uint64_t from, uint64_t to)
 
 /* ---- durability ---- */
 
-bool writeback_has_unsynced(const struct writeback *wb)
+bool writeback_has_unflushed(const struct writeback *wb)
 {
-	return wb->unsynced_total > 0;
+	return wb->unflushed_total > 0;
 }
 
-int writeback_unsynced(struct writeback *wb, struct wb_unsynced **out, size_t *count)
+int writeback_unflushed(struct writeback *wb, struct writeback_unflushed **out, size_t *count)
 {
-	struct wb_unsynced *list;
+	struct writeback_unflushed *list;
 	size_t found = 0;
 
 	*out = NULL;
 	*count = 0;
-	if (wb->unsynced_total == 0)
+	if (wb->unflushed_total == 0)
 		return 0;
-	list = calloc(wb->unsynced_total, sizeof(*list));
+	list = calloc(wb->unflushed_total, sizeof(*list));
 	if (list == NULL)
 		return -ENOMEM;
 	for (size_t i = 0; i < wb->table_size; i++)
-		for (struct wb_chunk *chunk = wb->table[i]; chunk != NULL; chunk = chunk->hash_next)
-			if (wb_unsynced(chunk))
-				list[found++] = (struct wb_unsynced){
+		for (struct writeback_chunk *chunk = wb->table[i]; chunk != NULL;
+		     chunk = chunk->hash_next)
+			if (writeback_chunk_unflushed(chunk))
+				list[found++] = (struct writeback_unflushed){
 					.index = chunk->index,
 					.version = chunk->answered,
 					.epoch = chunk->answered_epoch,
-					.bytes = chunk->unsynced_bytes,
+					.bytes = chunk->unflushed_bytes,
 				};
 	*out = list;
 	*count = found;
 	return 0;
 }
 
-void writeback_synced(struct writeback *wb, uint32_t index, uint64_t version)
+void writeback_flushed(struct writeback *wb, uint32_t index, uint64_t version)
 {
-	struct wb_chunk *chunk = wb_chunk_find(wb, index);
+	struct writeback_chunk *chunk = writeback_chunk_find(wb, index);
 
 	if (chunk == NULL)
 		return;
-	wb_chunk_synced(wb, chunk, version);
-	wb_chunk_settle(wb, chunk);
+	writeback_chunk_flushed(wb, chunk, version);
+	writeback_chunk_settle(wb, chunk);
 }
 
-void writeback_forget_unsynced(struct writeback *wb)
+void writeback_forget_unflushed(struct writeback *wb)
 {
-	for (size_t i = 0; i < wb->table_size && wb->unsynced_total > 0; i++) {
-		struct wb_chunk *chunk = wb->table[i], *next;
+	for (size_t i = 0; i < wb->table_size && wb->unflushed_total > 0; i++) {
+		struct writeback_chunk *chunk = wb->table[i], *next;
 
 		for (; chunk != NULL; chunk = next) {
 			next = chunk->hash_next;
-			wb_chunk_synced(wb, chunk, chunk->answered);
-			wb_chunk_settle(wb, chunk);
+			writeback_chunk_flushed(wb, chunk, chunk->answered);
+			writeback_chunk_settle(wb, chunk);
 		}
 	}
 }

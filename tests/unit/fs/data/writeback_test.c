@@ -82,7 +82,7 @@ static void test_a_large_payload_goes_at_once_and_is_not_copied(void **state)
 {
 	struct fixture *f = *state;
 	struct buf *payload = payload_of(f->pool, MIB, 1), *sent;
-	struct wb_extent *e;
+	struct writeback_extent *e;
 
 	buf_ref(payload);
 	assert_int_equal(writeback_write(f->wb, 12345, payload, false, NULL), 0);
@@ -101,7 +101,7 @@ static void test_a_large_payload_goes_at_once_and_is_not_copied(void **state)
 static void test_small_writes_become_one_update_when_the_window_is_full(void **state)
 {
 	struct fixture *f = *state;
-	struct wb_extent *e;
+	struct writeback_extent *e;
 
 	for (uint32_t at = 0; at < MIB; at += 4096) {
 		assert_null(writeback_next(f->wb, false, false));
@@ -118,7 +118,7 @@ static void test_small_writes_become_one_update_when_the_window_is_full(void **s
 static void test_writes_in_any_order_are_made_one_update_when_sent(void **state)
 {
 	struct fixture *f = *state;
-	struct wb_extent *e;
+	struct writeback_extent *e;
 	struct buf *sent;
 
 	for (uint32_t i = 10; i-- > 0;)
@@ -128,20 +128,20 @@ static void test_writes_in_any_order_are_made_one_update_when_sent(void **state)
 	e = writeback_next(f->wb, true, true);
 	assert_int_equal(e->offset, 8192);
 	assert_int_equal(e->length, 10000);
-	assert_true(e->sync);
+	assert_true(e->durable);
 	sent = writeback_payload(f->wb, e);
 	for (uint32_t i = 0; i < 10000; i++)
 		assert_int_equal(buf_payload(sent)[i], i / 1000);
 	buf_unref(sent);
 	writeback_done(f->wb, e, 0, 7, 1, true);
-	assert_false(writeback_has_unsynced(f->wb));
+	assert_false(writeback_has_unflushed(f->wb));
 }
 
 static void test_a_rewrite_waits_for_the_update_in_flight(void **state)
 {
 	struct fixture *f = *state;
-	struct wb_extent *first, *second;
-	struct wb_seg *segs;
+	struct writeback_extent *first, *second;
+	struct writeback_segment *segs;
 	size_t count;
 
 	put(f, 0, 4096, 1);
@@ -157,7 +157,7 @@ static void test_a_rewrite_waits_for_the_update_in_flight(void **state)
 	assert_int_equal(segs[2].offset, 150);
 	assert_int_equal(segs[2].length, 4096 - 150);
 	for (size_t i = 0; i < count; i++)
-		wb_mem_unpin(segs[i].mem);
+		writeback_buffer_unpin(segs[i].mem);
 	free(segs);
 	writeback_done(f->wb, first, 0, 1, 1, false);
 	second = writeback_next(f->wb, true, false);
@@ -169,7 +169,7 @@ static void test_a_rewrite_waits_for_the_update_in_flight(void **state)
 static void test_bytes_that_a_reader_holds_are_not_changed(void **state)
 {
 	struct fixture *f = *state;
-	struct wb_seg *segs;
+	struct writeback_segment *segs;
 	size_t count;
 
 	put(f, 0, 100, 1);
@@ -177,19 +177,19 @@ static void test_bytes_that_a_reader_holds_are_not_changed(void **state)
 	put(f, 0, 100, 2);
 	assert_int_equal(segs[0].data[0], 1);
 	assert_int_equal(segs[0].data[99], 1);
-	wb_mem_unpin(segs[0].mem);
+	writeback_buffer_unpin(segs[0].mem);
 	free(segs);
 	assert_int_equal(writeback_lookup(f->wb, 0, 100, &segs, &count), 0);
 	assert_int_equal(segs[0].data[0], 2);
-	wb_mem_unpin(segs[0].mem);
+	writeback_buffer_unpin(segs[0].mem);
 	free(segs);
 }
 
 static void test_a_wait_outlives_bytes_that_newer_ones_replaced(void **state)
 {
 	struct fixture *f = *state;
-	struct wb_wait wait;
-	struct wb_extent *e;
+	struct writeback_wait wait;
+	struct writeback_extent *e;
 
 	put(f, 0, 4096, 1);
 	assert_int_equal(writeback_wait(f->wb, &wait), 0);
@@ -204,8 +204,8 @@ static void test_a_wait_outlives_bytes_that_newer_ones_replaced(void **state)
 static void test_a_wait_does_not_wait_for_later_writes(void **state)
 {
 	struct fixture *f = *state;
-	struct wb_wait wait;
-	struct wb_extent *first, *second;
+	struct writeback_wait wait;
+	struct writeback_extent *first, *second;
 
 	put(f, 0, 4096, 1);
 	first = writeback_next(f->wb, true, false);
@@ -221,8 +221,8 @@ static void test_a_wait_does_not_wait_for_later_writes(void **state)
 static void test_a_write_with_its_own_wait_needs_no_other(void **state)
 {
 	struct fixture *f = *state;
-	struct wb_wait a, b, c;
-	struct wb_extent *ea, *eb, *ec;
+	struct writeback_wait a, b, c;
+	struct writeback_extent *ea, *eb, *ec;
 
 	assert_int_equal(writeback_write(f->wb, 0, payload_of(f->pool, 4096, 1), false, &a), 0);
 	ea = writeback_next(f->wb, true, false);
@@ -247,73 +247,73 @@ static void test_a_write_with_its_own_wait_needs_no_other(void **state)
 static void test_an_error_is_kept_once(void **state)
 {
 	struct fixture *f = *state;
-	struct wb_extent *e;
+	struct writeback_extent *e;
 
 	put(f, 0, 4096, 1);
 	e = writeback_next(f->wb, true, false);
 	writeback_done(f->wb, e, -ENOSPC, 0, 1, false);
 	assert_int_equal(writeback_take_error(f->wb), -ENOSPC);
 	assert_int_equal(writeback_take_error(f->wb), 0);
-	assert_false(writeback_has_unsynced(f->wb));
+	assert_false(writeback_has_unflushed(f->wb));
 }
 
 static void test_durability_is_counted_in_versions(void **state)
 {
 	struct fixture *f = *state;
-	struct wb_extent *a, *b;
-	struct wb_unsynced *list;
+	struct writeback_extent *a, *b;
+	struct writeback_unflushed *list;
 	size_t count;
 
 	put(f, 0, 4096, 1);
 	put(f, MIB, 4096, 1);
 	a = writeback_next(f->wb, true, true);
 	b = writeback_next(f->wb, true, true);
-	assert_false(a->sync);
-	assert_true(b->sync);
-	/* The synced one was applied after the other, whose answer comes later. */
+	assert_false(a->durable);
+	assert_true(b->durable);
+	/* The flushed one was applied after the other, whose answer comes later. */
 	writeback_done(f->wb, b, 0, 2, 1, true);
 	writeback_done(f->wb, a, 0, 1, 1, false);
-	assert_false(writeback_has_unsynced(f->wb));
+	assert_false(writeback_has_unflushed(f->wb));
 
 	put(f, 0, 4096, 1);
 	a = writeback_next(f->wb, true, false);
 	writeback_done(f->wb, a, 0, 3, 1, false);
-	assert_int_equal(writeback_unsynced(f->wb, &list, &count), 0);
+	assert_int_equal(writeback_unflushed(f->wb, &list, &count), 0);
 	assert_int_equal(count, 1);
 	assert_int_equal(list[0].version, 3);
 	free(list);
 	put(f, 0, 4096, 1);
 	a = writeback_next(f->wb, true, false);
 	writeback_done(f->wb, a, 0, 4, 1, false);
-	writeback_synced(f->wb, 0, 3);
-	assert_true(writeback_has_unsynced(f->wb));
-	writeback_synced(f->wb, 0, 4);
-	assert_false(writeback_has_unsynced(f->wb));
+	writeback_flushed(f->wb, 0, 3);
+	assert_true(writeback_has_unflushed(f->wb));
+	writeback_flushed(f->wb, 0, 4);
+	assert_false(writeback_has_unflushed(f->wb));
 }
 
 /* What an update tells that its copies must have. */
-static uint64_t known_to_the_next(struct fixture *f, struct wb_extent **e)
+static uint64_t known_to_the_next(struct fixture *f, struct writeback_extent **e)
 {
 	put(f, 0, 4096, 1);
 	*e = writeback_next(f->wb, true, false);
 	return atomic_load(&writeback_known((*e)->chunk)->version);
 }
 
-static uint64_t epoch_known(const struct wb_extent *e)
+static uint64_t epoch_known(const struct writeback_extent *e)
 {
 	return atomic_load(&writeback_known(e->chunk)->epoch);
 }
 
-static void test_an_update_tells_what_was_answered_and_not_synced(void **state)
+static void test_an_update_tells_what_was_answered_and_not_flushed(void **state)
 {
 	struct fixture *f = *state;
-	struct wb_extent *e, *other;
+	struct writeback_extent *e, *other;
 
 	assert_int_equal(known_to_the_next(f, &e), 0);
 	writeback_done(f->wb, e, 0, 7, 1, false);
 	assert_int_equal(known_to_the_next(f, &e), 7);
 	/* What is answered while it is under way counts when it goes out again. */
-	writeback_synced(f->wb, 0, 7);
+	writeback_flushed(f->wb, 0, 7);
 	assert_int_equal(atomic_load(&writeback_known(e->chunk)->version), 0);
 	writeback_done(f->wb, e, 0, 8, 3, false);
 	assert_int_equal(known_to_the_next(f, &e), 8);
@@ -327,7 +327,7 @@ static void test_an_update_tells_what_was_answered_and_not_synced(void **state)
 	assert_int_equal(writeback_lost(f->wb, e->chunk), 8192);
 	assert_int_equal(writeback_lost(f->wb, e->chunk), 0);
 	writeback_done(f->wb, e, -EIO, 0, 0, false);
-	assert_true(writeback_has_unsynced(f->wb));
+	assert_true(writeback_has_unflushed(f->wb));
 	assert_int_equal(writeback_take_error(f->wb), -EIO);
 	assert_int_equal(writeback_take_error(f->wb), 0);
 	assert_int_equal(known_to_the_next(f, &e), 0);
@@ -335,15 +335,15 @@ static void test_an_update_tells_what_was_answered_and_not_synced(void **state)
 	assert_int_equal(known_to_the_next(f, &e), 5);
 	assert_int_equal(epoch_known(e), 6);
 	writeback_done(f->wb, e, 0, 6, 6, true);
-	assert_false(writeback_has_unsynced(f->wb));
+	assert_false(writeback_has_unflushed(f->wb));
 }
 
 /* A write with a wait of its own hears of its own error alone; what it has found is for all. */
 static void test_what_an_o_direct_write_finds_lost_the_next_flush_is_told(void **state)
 {
 	struct fixture *f = *state;
-	struct wb_wait wait;
-	struct wb_extent *e;
+	struct writeback_wait wait;
+	struct writeback_extent *e;
 
 	assert_int_equal(known_to_the_next(f, &e), 0);
 	writeback_done(f->wb, e, 0, 7, 2, false);
@@ -359,8 +359,8 @@ static void test_what_an_o_direct_write_finds_lost_the_next_flush_is_told(void *
 static void test_a_dropped_file_forgets_all_but_what_is_in_flight(void **state)
 {
 	struct fixture *f = *state;
-	struct wb_wait wait;
-	struct wb_extent *e;
+	struct writeback_wait wait;
+	struct writeback_extent *e;
 
 	put(f, 0, 4096, 1);
 	e = writeback_next(f->wb, true, false);
@@ -379,20 +379,20 @@ static void test_a_dropped_file_forgets_all_but_what_is_in_flight(void **state)
 /* ---- the random run ---- */
 
 struct sent {
-	struct wb_extent *e;
+	struct writeback_extent *e;
 	uint32_t *stamps; /* number of the write that each byte is from */
 	bool applied;
 };
 
 struct watcher {
-	struct wb_wait wait;
+	struct writeback_wait wait;
 	bool used, through;
 	uint32_t from, to;
 	uint32_t *stamps; /* what the chain must have when it fires */
 };
 
 struct punch {
-	struct wb_hole hole;
+	struct writeback_hole hole;
 	bool active;
 	uint32_t stamp;
 	uint32_t next_chunk;
@@ -425,9 +425,9 @@ static const char *trouble;
 
 static bool check_fired(struct world *w)
 {
-	struct wb_wait *next;
+	struct writeback_wait *next;
 
-	for (struct wb_wait *wait = writeback_fired(w->wb); wait != NULL; wait = next) {
+	for (struct writeback_wait *wait = writeback_fired(w->wb); wait != NULL; wait = next) {
 		struct watcher *watcher = (struct watcher *)wait;
 
 		next = wait->next;
@@ -487,7 +487,7 @@ static bool do_write(struct world *w)
 
 static bool do_send(struct world *w, bool all)
 {
-	struct wb_extent *e;
+	struct writeback_extent *e;
 
 	while (w->sent_count < IN_FLIGHT * 3 && (e = writeback_next(w->wb, all, false)) != NULL) {
 		struct sent *s = &w->sent[w->sent_count];
@@ -585,7 +585,7 @@ static bool do_punch(struct world *w)
 	from = (uint32_t)(p->hole.from > index * CHUNK ? p->hole.from : index * CHUNK);
 	to = (uint32_t)(p->hole.to < (index + 1) * CHUNK ? p->hole.to : (index + 1) * CHUNK);
 	if (from < to) {
-		struct wb_chunk *chunk;
+		struct writeback_chunk *chunk;
 
 		rc = writeback_hole_chunk(w->wb, &p->hole, index, from, to, &chunk);
 		if (rc == -EAGAIN)
@@ -610,7 +610,7 @@ static bool do_read(struct world *w)
 {
 	uint32_t length = 1 + below(MIB), offset = below(FILE_BYTES - length + 1);
 	uint8_t *got = malloc(length);
-	struct wb_seg *segs;
+	struct writeback_segment *segs;
 	uint64_t behind = offset;
 	bool same = true;
 	size_t count;
@@ -622,7 +622,7 @@ static bool do_read(struct world *w)
 		behind = segs[i].offset + segs[i].length;
 		CHECK(behind <= offset + length);
 		memcpy(got + (segs[i].offset - offset), segs[i].data, segs[i].length);
-		wb_mem_unpin(segs[i].mem);
+		writeback_buffer_unpin(segs[i].mem);
 	}
 	CHECK(count == 0 || writeback_overlaps(w->wb, offset, offset + length));
 	free(segs);
@@ -704,7 +704,7 @@ static bool run(uint64_t seed)
 	}
 	ok = ok && finish(&w);
 	if (ok) {
-		writeback_forget_unsynced(w.wb);
+		writeback_forget_unflushed(w.wb);
 		writeback_destroy(w.wb);
 		ok = buf_pool_used(w.pool) == 0;
 		buf_pool_destroy(w.pool);
@@ -743,7 +743,7 @@ int main(int argc, char **argv)
 		CASE(test_a_write_with_its_own_wait_needs_no_other),
 		CASE(test_an_error_is_kept_once),
 		CASE(test_durability_is_counted_in_versions),
-		CASE(test_an_update_tells_what_was_answered_and_not_synced),
+		CASE(test_an_update_tells_what_was_answered_and_not_flushed),
 		CASE(test_what_an_o_direct_write_finds_lost_the_next_flush_is_told),
 		CASE(test_a_dropped_file_forgets_all_but_what_is_in_flight),
 		cmocka_unit_test(test_random_runs_agree_with_plain_bytes),
