@@ -4,9 +4,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "chunkserver/record/chunk_history.h"
+#include "common/base/crc32c.h"
 #include "common/cluster/chunk.h"
 
-#define STORE_OPS_KEPT   64u /* operation ids kept per chunk, at most */
+#define STORE_INNER_MAX  32768u /* bytes of a chunk that may stay inside the db */
+#define STORE_OPS_KEPT   64u    /* operation ids kept per chunk, at most */
 #define STORE_BLOCKS_MAX (CHUNK_SIZE_MAX / BLOCK_SIZE)
 
 struct store_op_id {

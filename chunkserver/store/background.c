@@ -3,10 +3,21 @@
  * In this order: an overwrite that was broken off is looked at (repair); the file is synced when it
  * has been dirty for long, so that a crash leaves little to replay; file blocks that are no more
  * are given back to the filesystem (punch); and when nothing is open, the marks are deleted. */
-#include "chunkserver/store/internal.h"
+#include "chunkserver/store/background.h"
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+#include "chunkserver/disk/db.h"
+#include "chunkserver/disk/health.h"
+#include "chunkserver/disk/log_flush.h"
+#include "chunkserver/disk/space.h"
+#include "chunkserver/record/key.h"
+#include "chunkserver/store/change.h"
+#include "chunkserver/store/chunk_flush.h"
+#include "chunkserver/store/plan.h"
+#include "common/base/crc32c.h"
 #include "common/os/clock.h"
+#include "common/os/log.h"
 
 #define LOG_MODULE "store"
 
@@ -15,26 +26,10 @@
 
 static struct log_rate settle_rate;
 
-void bg_begin(struct chunk *chunk, enum bg_kind kind, uint32_t first, uint32_t end,
-	      struct bits *changed)
-{
-	chunk->bg = kind;
-	chunk->bg_first = first;
-	chunk->bg_end = end;
-	chunk->bg_changed = changed;
-	chunk_pin(chunk);
-}
-
-void bg_finish(struct chunk *chunk)
-{
-	chunk->bg = BG_NONE;
-	chunk->bg_changed = NULL;
-}
-
 static void bg_leave(struct store_view *view, struct chunk *chunk)
 {
 	chunk_wake(chunk);
-	settle(view, chunk, clock_monotonic_ns());
+	background_step(view, chunk, clock_monotonic_ns());
 	chunk_unpin(chunk);
 }
 
@@ -110,15 +105,15 @@ static void repair_after(struct job *job)
 	int rc;
 
 	file_unref(repair->file);
-	if (job->view->closing)
+	if (view_of(job)->jobs.closing)
 		goto out;
-	bg_finish(chunk);
+	chunk_bg_finish(chunk);
 	rc = repair_apply(repair, chunk);
 	mark = chunk_mark(chunk, repair->index, false);
 	/* Blocks that cannot be read stay what they are: bad. */
 	if ((rc == 0 || rc == -EBADMSG) && mark != NULL)
 		mark->repair = bits_without(mark->repair, &repair->blocks);
-	bg_leave(job->view, chunk);
+	bg_leave(view_of(job), chunk);
 out:
 	free(repair->block);
 	free(repair);
@@ -141,8 +136,8 @@ static void repair_start(struct store_view *view, struct chunk *chunk, uint32_t 
 	repair->file = file_ref(chunk->file);
 	repair->index = index;
 	repair->blocks = mark->repair;
-	bg_begin(chunk, BG_REPAIR, index, index + 1, repair->changed);
-	job_start(view, &repair->job, repair_run, repair_after);
+	chunk_bg_begin(chunk, BG_REPAIR, index, index + 1, repair->changed);
+	jobs_start(&view->jobs, &repair->job, repair_run, repair_after);
 }
 
 /* ---- punch: space that is not used any more ---- */
@@ -175,13 +170,13 @@ static void punch_run(struct job *job)
 static void punch_after(struct job *job)
 {
 	struct punch *punch = container_of(job, struct punch, job);
-	struct store_view *view = job->view;
+	struct store_view *view = view_of(job);
 	struct chunk *chunk = punch->chunk;
 	struct mark *mark;
 
 	file_unref(punch->file);
-	if (!view->closing) {
-		bg_finish(chunk);
+	if (!view->jobs.closing) {
+		chunk_bg_finish(chunk);
 		mark = chunk_mark(chunk, punch->index, false);
 		if (mark != NULL)
 			mark->reclaim = bits_without(mark->reclaim, &punch->blocks);
@@ -208,8 +203,8 @@ static void punch_start(struct store_view *view, struct chunk *chunk, uint32_t i
 	punch->file = file_ref(chunk->file);
 	punch->index = index;
 	punch->blocks = mark->reclaim;
-	bg_begin(chunk, BG_PUNCH, index, index + 1, NULL);
-	job_start(view, &punch->job, punch_run, punch_after);
+	chunk_bg_begin(chunk, BG_PUNCH, index, index + 1, NULL);
+	jobs_start(&view->jobs, &punch->job, punch_run, punch_after);
 }
 
 /* ---- the order of it ---- */
@@ -255,35 +250,35 @@ static void come_to_rest(struct store_view *view, struct chunk *chunk)
 	delete_marks(chunk, batch);
 	/* The deletion is behind all commits in the log: no sync is needed in between. */
 	if (kv_batch_count(batch) > 0)
-		rc = store_kv_write(view->store, batch, NULL);
+		rc = db_write(&view->store->disk, batch, NULL);
 	if (rc == 0)
 		chunk_clean(chunk);
 	else if (log_rate_ok(&settle_rate, 1))
-		log_warn("marks not deleted path=%s error=\"%s\"", view->store->path,
+		log_warn("marks not deleted path=%s error=\"%s\"", view->store->disk.path,
 			 strerror(-rc));
 }
 
-void settle(struct store_view *view, struct chunk *chunk, uint64_t now)
+void background_step(struct store_view *view, struct chunk *chunk, uint64_t now)
 {
 	struct dirty *dirty = chunk->dirty;
-	bool many = view->dirty_count > DIRTY_MANY || space_is_short(view->store);
+	bool many = view->dirty_count > DIRTY_MANY || space_is_short(&view->store->disk);
 	bool synced;
 	int index;
 
-	if (dirty == NULL || view->closing || store_check(view->store) != 0 || chunk->removing ||
-	    chunk->bg != BG_NONE)
+	if (dirty == NULL || view->jobs.closing || health_check(&view->store->disk) != 0 ||
+	    chunk->removing || chunk->bg != BG_NONE)
 		return;
 	index = find_mark(chunk, offsetof(struct mark, repair));
 	if (index >= 0) {
 		repair_start(view, chunk, (uint32_t)index);
 		return;
 	}
-	synced = log_synced(view->store, chunk->last_seq);
+	synced = log_flush_covers(&view->store->disk, chunk->last_seq);
 	index = find_mark(chunk, offsetof(struct mark, reclaim));
 	if (dirty->file_dirty || (index >= 0 && !synced)) {
 		if (!chunk->fsync_running && view->settling < SETTLING_MAX &&
-		    (many || now - dirty->since_ns > view->store->sync_after_ns))
-			sync_quietly(view, chunk);
+		    (many || now - dirty->since_ns > view->store->flush_after_ns))
+			chunk_flush_quietly(view, chunk);
 		return;
 	}
 	if (chunk->fsync_running || file_plans(chunk))
@@ -294,9 +289,9 @@ void settle(struct store_view *view, struct chunk *chunk, uint64_t now)
 		come_to_rest(view, chunk);
 }
 
-void settle_all(struct store_view *view, uint64_t now)
+void background_round(struct store_view *view, uint64_t now)
 {
-	bool down = store_check(view->store) != 0;
+	bool down = health_check(&view->store->disk) != 0;
 
 	/* Once around; what is called may take others out of the list. */
 	for (unsigned n = view->dirty_count; n > 0 && !list_empty(&view->dirty); n--) {
@@ -308,22 +303,20 @@ void settle_all(struct store_view *view, uint64_t now)
 		if (down)
 			chunk_wake(dirty->chunk);
 		else
-			settle(view, dirty->chunk, now);
+			background_step(view, dirty->chunk, now);
 	}
 }
 
-void settle_more(struct store_view *view)
+void background_more(struct store_view *view, uint64_t now)
 {
-	uint64_t now = clock_monotonic_ns();
-
-	if (view->closing || view->dirty_count <= DIRTY_MANY)
+	if (view->jobs.closing || view->dirty_count <= DIRTY_MANY)
 		return;
 	for (unsigned n = view->dirty_count; n > 0 && view->settling < SETTLING_MAX; n--) {
 		struct dirty *dirty = container_of(view->dirty.next, struct dirty, link);
 
 		list_del(&dirty->link);
 		list_add(&view->dirty, &dirty->link);
-		settle(view, dirty->chunk, now);
+		background_step(view, dirty->chunk, now);
 		if (list_empty(&view->dirty))
 			break;
 	}
@@ -339,7 +332,7 @@ static bool finish_chunk(struct chunk *chunk)
 	return chunk_file_of(chunk) != NULL && file_sync(chunk->file) == 0;
 }
 
-void settle_finally(struct store_view *view)
+void background_end(struct store_view *view)
 {
 	struct kv_batch *batch = view->change->batch;
 
@@ -348,10 +341,10 @@ void settle_finally(struct store_view *view)
 		struct chunk *chunk = container_of(view->dirty.next, struct dirty, link)->chunk;
 
 		/* What is not finished keeps its marks, for the next open. */
-		if (store_check(view->store) == 0 && finish_chunk(chunk))
+		if (health_check(&view->store->disk) == 0 && finish_chunk(chunk))
 			delete_marks(chunk, batch);
 		chunk_clean(chunk);
 	}
-	if (store_check(view->store) == 0 && kv_batch_count(batch) > 0)
-		store_kv_write(view->store, batch, NULL);
+	if (health_check(&view->store->disk) == 0 && kv_batch_count(batch) > 0)
+		db_write(&view->store->disk, batch, NULL);
 }

@@ -1,12 +1,13 @@
 /* change.c - changing a chunk: the new state is made beside the old one, written as one
  * batch, and taken over only when that has succeeded. */
-#include "chunkserver/store/internal.h"
+#include "chunkserver/store/change.h"
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+#include "chunkserver/disk/db.h"
+#include "chunkserver/record/key.h"
 #include "chunkserver/record/op_ids.h"
 #include "common/os/clock.h"
-
-#define LOG_MODULE "store"
 
 struct change *change_new(void)
 {
@@ -154,8 +155,8 @@ void change_inner(struct change *change, struct piece *piece, uint32_t block, co
 	uint32_t i = block % PIECE_BLOCKS, start = block * BLOCK_SIZE;
 	uint32_t length = change->next.length - start;
 	uint8_t key[KEY_BYTES_MAX];
-	size_t size =
-		inner_encode(crc, bytes, length < BLOCK_SIZE ? length : BLOCK_SIZE, change->value);
+	size_t size = value_inner_encode(crc, bytes, length < BLOCK_SIZE ? length : BLOCK_SIZE,
+					 change->value);
 
 	touched(change, block);
 	kv_batch_put(change->batch, FAMILY_INNER, key, key_inner(&change->chunk->key, block, key),
@@ -373,7 +374,8 @@ static int put_marks(struct change *change)
 		if (mark->in_kv && bits_equal(&over, &mark->over))
 			continue;
 		kv_batch_put(change->batch, FAMILY_MAIN, key, key_mark(&chunk->key, i, key),
-			     change->value, mark_encode(&chunk->key, i, &over, change->value));
+			     change->value,
+			     value_mark_encode(&chunk->key, i, &over, change->value));
 	}
 	return 0;
 }
@@ -491,7 +493,7 @@ int change_write(struct change *change)
 	if (rc == 0)
 		rc = put_record(change);
 	if (rc == 0)
-		rc = store_kv_write(change->chunk->store, change->batch, &seq);
+		rc = db_write(&change->chunk->store->disk, change->batch, &seq);
 	if (rc == 0)
 		take_over(change, seq);
 	drop_scratch(change);

@@ -1,8 +1,14 @@
 /* chunk.c - chunks in memory: a view's cache of records and pieces, and their open files. */
-#include "chunkserver/store/internal.h"
+#include "chunkserver/store/chunk.h"
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+#include "chunkserver/record/key.h"
+#include "chunkserver/record/record.h"
+#include "chunkserver/store/timer.h"
+#include "common/kv/kv.h"
 #include "common/os/clock.h"
+#include "common/os/log.h"
 
 #define LOG_MODULE "store"
 
@@ -18,6 +24,15 @@ static void forget_pieces(struct chunk *chunk)
 		free(chunk->slots[i].piece);
 		chunk->slots[i] = (struct slot){0};
 	}
+}
+
+void chunk_forget(struct chunk *chunk)
+{
+	forget_pieces(chunk);
+	chunk->exists = chunk->unsure = chunk->has_file = false;
+	chunk->epoch = chunk->version = 0;
+	chunk->history = (struct chunk_history){0};
+	chunk->length = chunk->inner_count = chunk->op_count = 0;
 }
 
 struct chunk *chunk_new(struct store *store, const struct chunk_key *key)
@@ -111,10 +126,10 @@ static int take_record(struct chunk *chunk, const struct record *record, const s
 	return 0;
 }
 
-static void damaged(const struct chunk *chunk, const char *what)
+static void log_damage(const struct chunk *chunk, const char *what)
 {
 	if (log_rate_ok(&damage_rate, 5))
-		log_error("damaged %s path=%s chunk=%u/%u/%llu/%u", what, chunk->store->path,
+		log_error("damaged %s path=%s chunk=%u/%u/%llu/%u", what, chunk->store->disk.path,
 			  chunk->key.pool, chunk->key.partition,
 			  (unsigned long long)chunk->key.file_id, chunk->key.index);
 }
@@ -128,14 +143,10 @@ int chunk_load(struct chunk *chunk)
 	int rc;
 
 	/* Before the read: a batch of another time may be counted twice, never missed. */
-	chunk->generation = atomic_load(&chunk->store->generation);
-	chunk->last_seq = atomic_load(&chunk->store->written_seq);
-	forget_pieces(chunk);
-	chunk->exists = chunk->unsure = chunk->has_file = false;
-	chunk->epoch = chunk->version = 0;
-	chunk->history = (struct chunk_history){0};
-	chunk->length = chunk->inner_count = chunk->op_count = 0;
-	rc = kv_get(chunk->store->kv, FAMILY_MAIN, key, key_record(&chunk->key, key), &value,
+	chunk->generation = atomic_load(&chunk->store->disk.generation);
+	chunk->last_seq = atomic_load(&chunk->store->disk.written_seq);
+	chunk_forget(chunk);
+	rc = kv_get(chunk->store->disk.kv, FAMILY_MAIN, key, key_record(&chunk->key, key), &value,
 		    &size);
 	if (rc == -ENOENT)
 		return 0;
@@ -145,7 +156,7 @@ int chunk_load(struct chunk *chunk)
 	if (rc == 0)
 		rc = take_record(chunk, &record, &piece);
 	else
-		damaged(chunk, "record");
+		log_damage(chunk, "record");
 	free(value);
 	return rc;
 }
@@ -155,7 +166,7 @@ int chunk_current(struct chunk *chunk)
 	int rc;
 
 	if (chunk->generation ==
-	    atomic_load_explicit(&chunk->store->generation, memory_order_acquire))
+	    atomic_load_explicit(&chunk->store->disk.generation, memory_order_acquire))
 		return 0;
 	rc = chunk_load(chunk);
 	if (rc != 0)
@@ -180,10 +191,10 @@ int chunk_piece(struct chunk *chunk, uint32_t index, struct piece **out)
 	*out = slot->piece;
 	if (slot->piece != NULL)
 		return 0;
-	rc = kv_get(chunk->store->kv, FAMILY_MAIN, key, key_piece(&chunk->key, index, key), &value,
-		    &size);
+	rc = kv_get(chunk->store->disk.kv, FAMILY_MAIN, key, key_piece(&chunk->key, index, key),
+		    &value, &size);
 	if (rc == -ENOENT) {
-		damaged(chunk, "piece (absent)");
+		log_damage(chunk, "piece (absent)");
 		return -EBADMSG;
 	}
 	if (rc != 0)
@@ -194,7 +205,7 @@ int chunk_piece(struct chunk *chunk, uint32_t index, struct piece **out)
 	if (rc == 0 && piece_digest(piece) != slot->digest)
 		rc = -EBADMSG;
 	if (rc == -EBADMSG)
-		damaged(chunk, "piece");
+		log_damage(chunk, "piece");
 	if (rc != 0) {
 		free(piece);
 		return rc;
@@ -305,7 +316,7 @@ static int insert(struct store_view *view, const struct chunk_key *key, struct c
 	view->chunk_count++;
 	list_add(&view->lru, &chunk->lru);
 	chunk_account(chunk);
-	migrate_consider(chunk);
+	chunk_consider_move(chunk);
 	*out = chunk;
 	return 0;
 }
@@ -340,9 +351,37 @@ void chunk_unpin(struct chunk *chunk)
 		list_add(&chunk->view->lru, &chunk->lru);
 }
 
+/* ---- the queue of those whose inner blocks are to be moved ---- */
+
+bool chunk_must_move(const struct chunk *chunk)
+{
+	return chunk->exists && !record_is_inline(chunk->length) &&
+	       chunk->inner_count > chunk->store->migrate_min;
+}
+
+void chunk_consider_move(struct chunk *chunk)
+{
+	struct store_view *view = chunk->view;
+
+	if (!list_empty(&chunk->migrate) || view->jobs.closing || !chunk_must_move(chunk))
+		return;
+	chunk_pin(chunk);
+	list_add(&view->migrate, &chunk->migrate);
+	timer_start(view);
+}
+
+void chunk_unqueue_move(struct chunk *chunk)
+{
+	if (list_empty(&chunk->migrate))
+		return;
+	list_del(&chunk->migrate);
+	chunk_unpin(chunk);
+}
+
 /* ---- waiting ---- */
 
-void chunk_wait(struct chunk *chunk, struct waiter *waiter, void (*run)(struct waiter *))
+void chunk_wait(struct chunk *chunk, struct chunk_waiter *waiter,
+		void (*run)(struct chunk_waiter *))
 {
 	waiter->run = run;
 	list_add(&chunk->waiters, &waiter->link);
@@ -358,7 +397,7 @@ void chunk_wake(struct chunk *chunk)
 	list_move(&chunk->waiters, &ready);
 	chunk_pin(chunk);
 	while (!list_empty(&ready)) {
-		struct waiter *waiter = container_of(ready.next, struct waiter, link);
+		struct chunk_waiter *waiter = container_of(ready.next, struct chunk_waiter, link);
 
 		list_del(&waiter->link);
 		waiter->run(waiter);
@@ -398,7 +437,7 @@ static void close_some(struct store_view *view)
 	}
 }
 
-void cache_trim(struct store_view *view)
+void chunk_cache_trim(struct store_view *view)
 {
 	shrink(view);
 	close_some(view);
@@ -417,7 +456,7 @@ struct chunk_file *chunk_file_of(struct chunk *chunk)
 	}
 	if (view != NULL && view->file_count >= view->store->files_max)
 		close_some(view);
-	chunk->file = file_new(chunk->store, &chunk->key);
+	chunk->file = file_new(&chunk->store->disk, &chunk->key);
 	if (chunk->file == NULL)
 		return NULL;
 	chunk->file->owner = chunk;
@@ -446,7 +485,7 @@ struct dirty *chunk_dirty(struct chunk *chunk)
 	chunk->view->dirty_count++;
 	chunk->dirty = dirty;
 	chunk_pin(chunk);
-	view_timer(chunk->view);
+	timer_start(chunk->view);
 	return dirty;
 }
 
@@ -474,4 +513,40 @@ void chunk_clean(struct chunk *chunk)
 		free(dirty->marks[i]);
 	free(dirty);
 	chunk_unpin(chunk);
+}
+
+bool chunk_repairs(const struct chunk *chunk, uint32_t first, uint32_t end)
+{
+	if (chunk->dirty == NULL || first >= end)
+		return false;
+	for (uint32_t i = first >> PIECE_SHIFT; i <= (end - 1) >> PIECE_SHIFT; i++) {
+		const struct mark *mark = chunk->dirty->marks[i];
+		struct bits range;
+
+		if (mark == NULL || !bits_any(&mark->repair))
+			continue;
+		range = bits_range(i, first, end);
+		range = bits_and(range, &mark->repair);
+		if (bits_any(&range))
+			return true;
+	}
+	return false;
+}
+
+/* ---- background work on its file ---- */
+
+void chunk_bg_begin(struct chunk *chunk, enum bg_kind kind, uint32_t first, uint32_t end,
+		    struct bits *changed)
+{
+	chunk->bg = kind;
+	chunk->bg_first = first;
+	chunk->bg_end = end;
+	chunk->bg_changed = changed;
+	chunk_pin(chunk);
+}
+
+void chunk_bg_finish(struct chunk *chunk)
+{
+	chunk->bg = BG_NONE;
+	chunk->bg_changed = NULL;
 }

@@ -2,11 +2,17 @@
  *
  * What an update does is decided here, by the state that all updates of lower version have made,
  * and not by what prepare saw: so equal copies stay equal. */
-#include "chunkserver/store/internal.h"
 #include <errno.h>
-#include <stdlib.h>
+#include <string.h>
+#include "chunkserver/disk/health.h"
+#include "chunkserver/disk/space.h"
 #include "chunkserver/record/op_ids.h"
+#include "chunkserver/store/change.h"
+#include "chunkserver/store/edge.h"
+#include "chunkserver/store/plan.h"
+#include "common/base/crc32c.h"
 #include "common/os/clock.h"
+#include "common/os/log.h"
 
 #define LOG_MODULE "store"
 
@@ -126,7 +132,7 @@ static int commit_plan(struct plan *plan)
 	const struct store_update *update = plan->update;
 	struct change *change = plan->view->change;
 	struct store_op_id id = {update->client_id, update->op_id, update->version};
-	int rc = store_check(plan->view->store);
+	int rc = health_check(&plan->view->store->disk);
 
 	if (rc == 0)
 		rc = chunk_current(plan->chunk);
@@ -196,7 +202,7 @@ int store_commit(struct store_view *view, struct store_update *update)
 	if (rc != 0) {
 		if (log_rate_ok(&commit_rate, 5))
 			log_warn("commit failed path=%s chunk=%u/%u/%llu/%u error=\"%s\"",
-				 view->store->path, chunk->key.pool, chunk->key.partition,
+				 view->store->disk.path, chunk->key.pool, chunk->key.partition,
 				 (unsigned long long)chunk->key.file_id, chunk->key.index,
 				 strerror(-rc));
 		plan_drop(plan);
@@ -205,12 +211,12 @@ int store_commit(struct store_view *view, struct store_update *update)
 	update->store_private = NULL;
 	plan->linked = false;
 	list_del(&plan->link);
-	space_release(view->store, plan->promised, plan->promised);
+	space_release(&view->store->disk, plan->promised, plan->promised);
 	mark_stale(plan);
 	chunk->last_write_ns = clock_monotonic_ns();
 	wake = plan_uses_file(plan);
 	plan_free(plan);
-	migrate_consider(chunk);
+	chunk_consider_move(chunk);
 	if (wake)
 		chunk_wake(chunk);
 	chunk_unpin(chunk);
@@ -255,7 +261,7 @@ int store_complete(struct store_view *view, const struct chunk_key *key,
 {
 	struct change *change = view->change;
 	struct chunk *chunk;
-	int rc = store_check(view->store);
+	int rc = health_check(&view->store->disk);
 
 	if (!info->exists || info->length > CHUNK_SIZE_MAX || info->op_count > STORE_OPS_KEPT ||
 	    !chunk_history_is_sound(&info->history))

@@ -4,14 +4,18 @@
  * has no O_DIRECT. Small reads go through the page cache all the same: Linux drops the pages that a
  * direct write covers, and nothing reads a block while it is written (prepare.c), so what
  * is cached is never older than the file. */
-#include "chunkserver/store/internal.h"
+#include "chunkserver/store/file.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
+#include "chunkserver/disk/health.h"
+#include "common/base/crc32c.h"
+#include "common/os/log.h"
 
 #define LOG_MODULE "store"
 
@@ -66,7 +70,7 @@ bool file_name_parse(const char *name, struct chunk_key *key)
 
 /* ---- descriptors ---- */
 
-struct chunk_file *file_new(struct store *store, const struct chunk_key *key)
+struct chunk_file *file_new(struct disk *disk, const struct chunk_key *key)
 {
 	struct chunk_file *file = calloc(1, sizeof(*file));
 
@@ -75,7 +79,7 @@ struct chunk_file *file_new(struct store *store, const struct chunk_key *key)
 	atomic_init(&file->refs, 1);
 	atomic_init(&file->direct, -1);
 	atomic_init(&file->buffered, -1);
-	file->store = store;
+	file->disk = disk;
 	file_name(key, file->name);
 	return file;
 }
@@ -110,7 +114,7 @@ static int keep_fd(atomic_int *place, int fd)
 
 static int open_existing(struct chunk_file *file, int flags, int *fd)
 {
-	*fd = openat(file->store->chunks_fd, file->name, flags | O_CLOEXEC | O_NOFOLLOW);
+	*fd = openat(file->disk->chunks_fd, file->name, flags | O_CLOEXEC | O_NOFOLLOW);
 	return *fd < 0 ? -errno : 0;
 }
 
@@ -120,7 +124,7 @@ static int open_or_create(struct chunk_file *file, int flags, bool create, int *
 
 	if (rc != -ENOENT || !create)
 		return rc;
-	*fd = openat(file->store->chunks_fd, file->name,
+	*fd = openat(file->disk->chunks_fd, file->name,
 		     flags | O_CLOEXEC | O_NOFOLLOW | O_CREAT | O_EXCL, 0600);
 	if (*fd >= 0) {
 		atomic_store(&file->created, true);
@@ -131,20 +135,20 @@ static int open_or_create(struct chunk_file *file, int flags, bool create, int *
 
 int file_direct(struct chunk_file *file, bool create, int *fd)
 {
-	struct store *store = file->store;
+	struct disk *disk = file->disk;
 	int rc;
 
 	*fd = atomic_load_explicit(&file->direct, memory_order_acquire);
 	if (*fd >= 0)
 		return 0;
-	if (!atomic_load(&store->no_direct)) {
+	if (!atomic_load(&disk->no_direct)) {
 		rc = open_or_create(file, O_RDWR | O_DIRECT, create, fd);
 		if (rc == 0)
 			goto opened;
 		if (rc != -EINVAL)
 			return rc;
-		atomic_store(&store->no_direct, true);
-		log_info("filesystem has no O_DIRECT path=%s", store->path);
+		atomic_store(&disk->no_direct, true);
+		log_info("filesystem has no O_DIRECT path=%s", disk->path);
 	}
 	/* A failed O_DIRECT open may have made the file, of which we then know nothing. */
 	rc = open_or_create(file, O_RDWR, create, fd);
@@ -181,8 +185,8 @@ static int leave_direct(struct chunk_file *file, int fd)
 		return -EINVAL;
 	if (fcntl(fd, F_SETFL, flags & ~O_DIRECT) != 0)
 		return -errno;
-	if (!atomic_exchange(&file->store->no_direct, true))
-		log_warn("O_DIRECT refused, going on without path=%s", file->store->path);
+	if (!atomic_exchange(&file->disk->no_direct, true))
+		log_warn("O_DIRECT refused, going on without path=%s", file->disk->path);
 	return 0;
 }
 
@@ -242,7 +246,7 @@ int file_write(struct chunk_file *file, const uint8_t *data, uint32_t bytes, uin
 
 	if (rc != 0)
 		return rc;
-	if (is_aligned(data) || atomic_load_explicit(&file->store->no_direct, memory_order_relaxed))
+	if (is_aligned(data) || atomic_load_explicit(&file->disk->no_direct, memory_order_relaxed))
 		return write_all(file, fd, data, bytes, offset);
 	return write_bounced(file, fd, data, bytes, offset);
 }
@@ -292,7 +296,7 @@ int file_read_cached(struct chunk_file *file, uint8_t *data, uint32_t bytes, uin
 static int sync_directory(struct chunk_file *file)
 {
 	char directory[3] = {file->name[0], file->name[1], '\0'};
-	int fd = openat(file->store->chunks_fd, directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = openat(file->disk->chunks_fd, directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int rc;
 
 	if (fd < 0)
@@ -317,7 +321,7 @@ int file_sync(struct chunk_file *file)
 			atomic_store(&file->created, false);
 	}
 	if (rc != 0)
-		store_poison(file->store, "fdatasync", rc);
+		health_poison(file->disk, "fdatasync", rc);
 	return rc == 0 ? 0 : -EIO;
 }
 
@@ -333,12 +337,12 @@ void file_punch(struct chunk_file *file, uint64_t offset, uint64_t bytes)
 		log_warn("no hole punched file=%s error=\"%s\"", file->name, strerror(errno));
 }
 
-int file_unlink(struct store *store, const struct chunk_key *key)
+int file_unlink(struct disk *disk, const struct chunk_key *key)
 {
 	char name[3 + 2 * CHUNK_KEY_BYTES + 1];
 
 	file_name(key, name);
-	if (unlinkat(store->chunks_fd, name, 0) == 0 || errno == ENOENT)
+	if (unlinkat(disk->chunks_fd, name, 0) == 0 || errno == ENOENT)
 		return 0;
 	if (log_rate_ok(&file_rate, 5))
 		log_error("file not removed file=%s error=\"%s\"", name, strerror(errno));

@@ -1,10 +1,13 @@
 /* list.c - every chunk of a target that is not in use, with its content read back. */
-#include "chunkserver/store/internal.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#define LOG_MODULE "store"
+#include <string.h>
+#include "chunkserver/record/key.h"
+#include "chunkserver/store/chunk.h"
+#include "chunkserver/store/inner.h"
+#include "common/base/crc32c.h"
+#include "common/kv/kv.h"
 
 static int read_piece(struct chunk *chunk, uint32_t index, const struct piece *piece, uint8_t *data)
 {
@@ -17,8 +20,8 @@ static int read_piece(struct chunk *chunk, uint32_t index, const struct piece *p
 	if (rc == -ENOENT || (rc == 0 && got < bytes))
 		return -EBADMSG;
 	if (rc == 0 && bits_any(&piece->inner))
-		rc = inner_read(chunk->store, &chunk->key, index * PIECE_BLOCKS, &piece->inner,
-				piece->crcs, data);
+		rc = inner_read(&chunk->store->disk, &chunk->key, index * PIECE_BLOCKS,
+				&piece->inner, piece->crcs, data);
 	for (uint32_t i = 0; rc == 0 && i < PIECE_BLOCKS; i++) {
 		uint8_t *block = data + (size_t)i * BLOCK_SIZE;
 
@@ -97,7 +100,7 @@ static int list_all(struct listing *listing)
 	struct kv_iter *iter;
 	const uint8_t *name;
 	size_t size;
-	int rc = kv_iter_open(listing->store->kv, FAMILY_MAIN, start, sizeof(start), end,
+	int rc = kv_iter_open(listing->store->disk.kv, FAMILY_MAIN, start, sizeof(start), end,
 			      sizeof(end), &iter);
 
 	if (rc != 0)

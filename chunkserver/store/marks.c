@@ -4,8 +4,14 @@
  * their piece, which names them, is made durable. Fresh blocks (put into the file since the last
  * sync began) need none: a power cut may lose them anyway, and the mark that came with the commit
  * that made them present says that. When a sync begins, fresh blocks cease to be fresh. */
-#include "chunkserver/store/internal.h"
+#include "chunkserver/store/marks.h"
 #include <errno.h>
+#include <string.h>
+#include "chunkserver/disk/db.h"
+#include "chunkserver/disk/log_flush.h"
+#include "chunkserver/record/key.h"
+#include "chunkserver/record/value.h"
+#include "chunkserver/store/change.h"
 
 #define MARKS_AHEAD 3u /* pieces marked together, for a writer who goes on */
 
@@ -24,7 +30,7 @@ static int mark_put(struct chunk *chunk, struct kv_batch *batch, uint32_t index,
 	mark->in_kv = true;
 	mark->over_seq = UINT64_MAX; /* until it is written */
 	kv_batch_put(batch, FAMILY_MAIN, key, key_mark(&chunk->key, index, key), value,
-		     mark_encode(&chunk->key, index, &mark->over, value));
+		     value_mark_encode(&chunk->key, index, &mark->over, value));
 	return 0;
 }
 
@@ -76,7 +82,7 @@ static void marks_written(struct chunk *chunk, uint64_t seq)
 	}
 }
 
-int plan_marks(struct plan *plan)
+int marks_for_plan(struct plan *plan)
 {
 	struct chunk *chunk = plan->chunk;
 	struct store *store = plan->view->store;
@@ -105,7 +111,7 @@ int plan_marks(struct plan *plan)
 		}
 		mark = chunk->dirty->marks[index];
 		need = bits_without(need, &mark->fresh);
-		if (bits_any(&need) && !log_synced(store, mark->over_seq))
+		if (bits_any(&need) && !log_flush_covers(&store->disk, mark->over_seq))
 			wait = true;
 	}
 	if (rc == 0 && kv_batch_count(batch) == 0)
@@ -114,7 +120,7 @@ int plan_marks(struct plan *plan)
 		marks_written(chunk, 0);
 		return rc;
 	}
-	rc = store_kv_write(store, batch, &seq);
+	rc = db_write(&store->disk, batch, &seq);
 	marks_written(chunk, rc == 0 ? seq : 0);
 	return rc != 0 ? rc : 1;
 }
@@ -145,12 +151,13 @@ int marks_guard(struct chunk *chunk)
 			mark->over = bits_or(mark->over, &lacks);
 			mark->over_seq = UINT64_MAX;
 			kv_batch_put(batch, FAMILY_MAIN, key, key_mark(&chunk->key, index, key),
-				     value, mark_encode(&chunk->key, index, &mark->over, value));
+				     value,
+				     value_mark_encode(&chunk->key, index, &mark->over, value));
 		}
 	}
 	if (kv_batch_count(batch) == 0)
 		return 0;
-	rc = store_kv_write(chunk->store, batch, &seq);
+	rc = db_write(&chunk->store->disk, batch, &seq);
 	marks_written(chunk, rc == 0 ? seq : 0);
 	if (rc == 0)
 		chunk->last_seq = seq;

@@ -2,14 +2,14 @@
  *
  * What earlier processes wrote is durable since the target was opened: whatever they had not synced
  * has a mark, and replaying it syncs the file. */
-#include "chunkserver/store/internal.h"
 #include <errno.h>
 #include <stdlib.h>
-
-#define LOG_MODULE "store"
+#include "chunkserver/disk/health.h"
+#include "chunkserver/disk/log_flush.h"
+#include "chunkserver/store/chunk.h"
 
 struct partition_sync {
-	struct log_wait wait; /* for what has no file */
+	struct flush_wait wait; /* for what has no file */
 	void (*done)(void *user, int error);
 	void *user;
 	size_t pending;
@@ -37,7 +37,7 @@ static void on_chunk(struct store_sync *sync, int error)
 	part_done(sync->user, error);
 }
 
-static void on_log(struct log_wait *wait)
+static void on_log(struct flush_wait *wait)
 {
 	part_done(container_of(wait, struct partition_sync, wait), wait->error);
 }
@@ -53,7 +53,7 @@ void store_sync_partition(struct store_view *view, uint32_t pool, uint32_t parti
 {
 	struct partition_sync *all = NULL;
 	size_t count = 0;
-	int rc = store_check(view->store);
+	int rc = health_check(&view->store->disk);
 
 	for (struct list *at = view->dirty.next; at != &view->dirty; at = at->next)
 		count += belongs(container_of(at, struct dirty, link), pool, partition);
@@ -74,7 +74,7 @@ void store_sync_partition(struct store_view *view, uint32_t pool, uint32_t parti
 				.key = dirty->chunk->key, .done = on_chunk, .user = all};
 	}
 	all->wait.done = on_log;
-	log_sync(view, &all->wait);
+	log_flush(&view->store->disk, &view->jobs, &all->wait);
 	/* The last of them may free it. */
 	for (size_t i = 0; i < count; i++)
 		store_sync(view, &all->syncs[i]);

@@ -6,140 +6,25 @@
  * file: the rest. Of these, blocks that are not live in the file can be written at once: nobody
  * sees them before the commit. Live ones are overwritten in place, which takes a durable mark
  * first, unless they are fresh: never synced, so that a power cut may lose them anyway. */
-#include "chunkserver/store/internal.h"
 #include <errno.h>
-#include <stdlib.h>
+#include <string.h>
+#include "chunkserver/disk/health.h"
+#include "chunkserver/disk/log_flush.h"
+#include "chunkserver/disk/space.h"
+#include "chunkserver/store/compact.h"
+#include "chunkserver/store/edge.h"
+#include "chunkserver/store/file.h"
+#include "chunkserver/store/marks.h"
+#include "chunkserver/store/plan.h"
+#include "common/base/crc32c.h"
+#include "common/net/frame.h"
+#include "common/os/log.h"
 
 #define LOG_MODULE "store"
 
-#define FREE_PLANS_MAX 256u
-
 static struct log_rate prepare_rate;
 
-static struct plan *plan_new(struct store_view *view, struct store_update *update)
-{
-	struct plan *plan = view->free_plans;
-
-	if (plan != NULL) {
-		view->free_plans = plan->next_free;
-		view->free_plan_count--;
-	} else {
-		plan = malloc(sizeof(*plan));
-		if (plan == NULL)
-			return NULL;
-	}
-	memset(plan, 0, sizeof(*plan));
-	list_init(&plan->link);
-	plan->view = view;
-	plan->update = update;
-	return plan;
-}
-
-void plan_free(struct plan *plan)
-{
-	struct store_view *view = plan->view;
-
-	for (unsigned i = 0; i < plan->edge_count; i++)
-		free(plan->edges[i].bytes);
-	buf_unref(plan->payload);
-	file_unref(plan->file);
-	if (view->free_plan_count >= FREE_PLANS_MAX) {
-		free(plan);
-		return;
-	}
-	plan->next_free = view->free_plans;
-	view->free_plans = plan;
-	view->free_plan_count++;
-}
-
-/* ---- conflicts ---- */
-
-bool chunk_repairs(const struct chunk *chunk, uint32_t first, uint32_t end)
-{
-	if (chunk->dirty == NULL || first >= end)
-		return false;
-	for (uint32_t i = first >> PIECE_SHIFT; i <= (end - 1) >> PIECE_SHIFT; i++) {
-		const struct mark *mark = chunk->dirty->marks[i];
-		struct bits range;
-
-		if (mark == NULL || !bits_any(&mark->repair))
-			continue;
-		range = bits_range(i, first, end);
-		range = bits_and(range, &mark->repair);
-		if (bits_any(&range))
-			return true;
-	}
-	return false;
-}
-
-static bool overwrites(const struct plan *plan, uint32_t first, uint32_t end)
-{
-	for (uint32_t i = 0; i < 2; i++) {
-		struct bits range = bits_range(plan->first_piece + i, first, end);
-
-		range = bits_and(range, &plan->in_place[i]);
-		if (bits_any(&range))
-			return true;
-	}
-	return false;
-}
-
-bool chunk_conflict(struct chunk *chunk, uint32_t first, uint32_t end, bool for_read)
-{
-	if (chunk_repairs(chunk, first, end))
-		return true;
-	if (!for_read)
-		return chunk->removing ||
-		       (chunk->bg != BG_NONE && chunk->bg_end > first >> PIECE_SHIFT &&
-			chunk->bg_first <= (end - 1) >> PIECE_SHIFT);
-	for (struct list *at = chunk->prepared.next; at != &chunk->prepared; at = at->next)
-		if (overwrites(container_of(at, struct plan, link), first, end))
-			return true;
-	return false;
-}
-
 /* ---- the end of a prepare ---- */
-
-static void plan_unlink(struct plan *plan)
-{
-	if (!plan->linked)
-		return;
-	plan->linked = false;
-	list_del(&plan->link);
-	space_release(plan->view->store, plan->promised, 0);
-	plan->promised = 0;
-}
-
-void plan_drop(struct plan *plan)
-{
-	struct chunk *chunk = plan->chunk;
-	bool wrote = plan->wrote;
-
-	plan->update->store_private = NULL;
-	plan_unlink(plan);
-	for (uint32_t i = 0; wrote && i < 2; i++) {
-		struct bits fresh = bits_without(plan->to_file[i], &plan->in_place[i]);
-		struct mark *mark;
-
-		if (!bits_any(&plan->to_file[i]))
-			continue;
-		plan->update->touched |= bits_any(&plan->in_place[i]);
-		mark = chunk_mark(chunk, plan->first_piece + i, true);
-		if (mark == NULL) /* the mark in kv has it repaired at the next open */
-			continue;
-		mark->repair = bits_or(mark->repair, &plan->in_place[i]);
-		mark->reclaim = bits_or(mark->reclaim, &fresh);
-		chunk->dirty->file_dirty = true;
-	}
-	if (wrote && !chunk->has_file)
-		atomic_store(&plan->view->store->leftovers, true);
-	chunk->change++;
-	if (chunk->dirty != NULL)
-		settle(plan->view, chunk, chunk->dirty->last_ns);
-	chunk_wake(chunk);
-	chunk_unpin(chunk);
-	plan_free(plan);
-}
 
 static void plan_finish(struct plan *plan, int rc)
 {
@@ -152,107 +37,6 @@ static void plan_finish(struct plan *plan, int rc)
 	else
 		plan_drop(plan);
 	update->done(update, rc);
-}
-
-/* ---- blocks set in part ---- */
-
-/* Where the bytes of the payload for this block begin. */
-static const uint8_t *payload_at(const struct plan *plan, uint32_t block, uint32_t from)
-{
-	return buf_payload(plan->payload) + (block * BLOCK_SIZE + from - plan->update->offset);
-}
-
-int edge_base(struct plan *plan, struct edge *edge)
-{
-	struct chunk *chunk = plan->chunk;
-	uint32_t i = edge->block % PIECE_BLOCKS;
-	struct bits set = {{1}};
-	struct piece *piece;
-	int rc = chunk_piece(chunk, edge->block >> PIECE_SHIFT, &piece);
-
-	if (rc != 0)
-		return rc;
-	edge->stale = false;
-	edge->in_file = false;
-	if (piece == NULL || !bits_test(&piece->present, i)) {
-		memset(edge->bytes, 0, BLOCK_SIZE);
-		return 0;
-	}
-	edge->base_crc = piece->crcs[i];
-	if (!bits_test(&piece->inner, i)) {
-		edge->in_file = true;
-		return 1;
-	}
-	rc = inner_read(plan->view->store, &chunk->key, edge->block, &set, &edge->base_crc,
-			edge->bytes);
-	if (rc == 0 && crc32c(edge->bytes, BLOCK_SIZE) != edge->base_crc)
-		rc = -EBADMSG;
-	return rc;
-}
-
-int edge_merge(struct plan *plan, struct edge *edge)
-{
-	uint32_t size = edge->to - edge->from;
-
-	if (plan->update->op == STORE_WRITE) {
-		const uint8_t *from = payload_at(plan, edge->block, edge->from);
-
-		memcpy(edge->bytes + edge->from, from, size);
-		/* The writer's checksum holds up to here; from here on it is the whole block's. */
-		if (crc32c(edge->bytes + edge->from, size) !=
-		    plan->payload->crcs[edge->block - plan->first])
-			return -EBADMSG;
-	} else {
-		memset(edge->bytes + edge->from, 0, size);
-	}
-	edge->crc = crc32c(edge->bytes, BLOCK_SIZE);
-	return 0;
-}
-
-static int edge_add(struct plan *plan, uint32_t block, uint32_t from, uint32_t to)
-{
-	struct edge *edge = &plan->edges[plan->edge_count];
-	uint8_t *bytes = aligned_alloc(BLOCK_SIZE, BLOCK_SIZE);
-
-	if (bytes == NULL)
-		return -ENOMEM;
-	*edge = (struct edge){.block = block, .from = from, .to = to, .bytes = bytes};
-	plan->edge_count++;
-	return 0;
-}
-
-/* Making a hole in part of a block that is one already takes nothing. */
-static int edge_needed(struct plan *plan, uint32_t block)
-{
-	struct piece *piece;
-	int rc = chunk_piece(plan->chunk, block >> PIECE_SHIFT, &piece);
-
-	if (rc != 0 || plan->update->op == STORE_WRITE)
-		return rc != 0 ? rc : 1;
-	return piece != NULL && bits_test(&piece->present, block % PIECE_BLOCKS) ? 1 : 0;
-}
-
-static int edges_make(struct plan *plan, uint64_t offset, uint64_t end)
-{
-	uint32_t head = (uint32_t)offset % BLOCK_SIZE, tail = (uint32_t)end % BLOCK_SIZE;
-	uint32_t first = (uint32_t)(offset >> BLOCK_SHIFT), last = (uint32_t)(end >> BLOCK_SHIFT);
-	int rc;
-
-	if (head != 0 && first < STORE_BLOCKS_MAX) {
-		rc = edge_needed(plan, first);
-		if (rc > 0)
-			rc = edge_add(plan, first, head, first == last ? tail : BLOCK_SIZE);
-		if (rc != 0)
-			return rc;
-	}
-	if (tail != 0 && (head == 0 || first != last)) {
-		rc = edge_needed(plan, last);
-		if (rc > 0)
-			rc = edge_add(plan, last, 0, tail);
-		if (rc != 0)
-			return rc;
-	}
-	return 0;
 }
 
 /* ---- what goes where ---- */
@@ -314,11 +98,11 @@ static int plan_space(struct plan *plan)
 	/* An inner block is for a while in the log and in a file of the db. */
 	bytes = (uint64_t)(in_file - in_place) * BLOCK_SIZE +
 		(uint64_t)(plan->end - plan->first - in_file) * 2 * BLOCK_SIZE;
-	rc = space_promise(plan->view->store, bytes, update->syncing);
+	rc = space_promise(&plan->view->store->disk, bytes, update->syncing);
 	if (rc == 0)
 		plan->promised = bytes;
 	else
-		space_reclaim(plan->view, true);
+		compact_consider(plan->view, true);
 	return rc;
 }
 
@@ -367,7 +151,7 @@ static int each_run(struct plan *plan, const struct bits set[2],
 
 static int write_run(struct plan *plan, uint32_t block, uint32_t count)
 {
-	return file_write(plan->file, payload_at(plan, block, 0), count * BLOCK_SIZE,
+	return file_write(plan->file, plan_payload_at(plan, block, 0), count * BLOCK_SIZE,
 			  (uint64_t)block * BLOCK_SIZE);
 }
 
@@ -423,10 +207,11 @@ static void plan_after(struct job *job)
 		if (log_rate_ok(&prepare_rate, 5))
 			log_warn("update not prepared path=%s chunk=%u/%u/%llu/%u offset=%u "
 				 "length=%u error=\"%s\"",
-				 plan->view->store->path, chunk->key.pool, chunk->key.partition,
-				 (unsigned long long)chunk->key.file_id, chunk->key.index,
-				 plan->update->offset, plan->update->length, strerror(-rc));
-		rc = store_write_failed(plan->view->store, rc, "prepare");
+				 plan->view->store->disk.path, chunk->key.pool,
+				 chunk->key.partition, (unsigned long long)chunk->key.file_id,
+				 chunk->key.index, plan->update->offset, plan->update->length,
+				 strerror(-rc));
+		rc = health_write_failed(&plan->view->store->disk, rc, "prepare");
 	}
 	chunk_wake(chunk);
 	plan_finish(plan, rc);
@@ -434,10 +219,10 @@ static void plan_after(struct job *job)
 
 static void plan_io(struct plan *plan)
 {
-	job_start(plan->view, &plan->job, plan_run, plan_after);
+	jobs_start(&plan->view->jobs, &plan->job, plan_run, plan_after);
 }
 
-static void on_marks_synced(struct log_wait *wait)
+static void on_marks_synced(struct flush_wait *wait)
 {
 	struct plan *plan = container_of(wait, struct plan, wait);
 
@@ -501,7 +286,7 @@ static void plan_start(struct plan *plan)
 	if (rc == 0 && plan_uses_file(plan)) {
 		/* Readers of these blocks wait from now on. */
 		chunk->change++;
-		rc = plan_marks(plan);
+		rc = marks_for_plan(plan);
 	}
 	if (rc < 0) {
 		plan_finish(plan, rc);
@@ -510,7 +295,7 @@ static void plan_start(struct plan *plan)
 	chunk->io_plans++;
 	if (rc > 0) {
 		plan->wait.done = on_marks_synced;
-		log_sync(plan->view, &plan->wait);
+		log_flush(&plan->view->store->disk, &plan->view->jobs, &plan->wait);
 	} else {
 		plan_io(plan);
 	}
@@ -518,7 +303,7 @@ static void plan_start(struct plan *plan)
 
 static void plan_begin(struct plan *plan);
 
-static void on_wake(struct waiter *waiter)
+static void on_wake(struct chunk_waiter *waiter)
 {
 	plan_begin(container_of(waiter, struct plan, waiter));
 }
@@ -528,7 +313,7 @@ static bool plan_must_wait(struct plan *plan)
 {
 	struct chunk *chunk = plan->chunk;
 
-	if (plan_uses_file(plan) && chunk_conflict(chunk, plan->first, plan->end, false))
+	if (plan_uses_file(plan) && plan_conflicts(chunk, plan->first, plan->end, false))
 		return true;
 	for (unsigned i = 0; i < plan->edge_count; i++)
 		if (chunk_repairs(chunk, plan->edges[i].block, plan->edges[i].block + 1))
@@ -540,17 +325,17 @@ static void plan_begin(struct plan *plan)
 {
 	const struct store_update *update = plan->update;
 	struct chunk *chunk = plan->chunk;
-	int rc = store_check(plan->view->store);
+	int rc = health_check(&plan->view->store->disk);
 
 	if (rc == 0)
 		rc = chunk_current(chunk);
 	if (rc == 0)
 		rc = plan_file_blocks(plan);
 	if (rc == 0 && plan->edge_count == 0)
-		rc = edges_make(plan, update->offset,
-				update->op == STORE_TRUNCATE
-					? plan->end * (uint64_t)BLOCK_SIZE
-					: (uint64_t)update->offset + update->length);
+		rc = edge_make_all(plan, update->offset,
+				   update->op == STORE_TRUNCATE
+					   ? plan->end * (uint64_t)BLOCK_SIZE
+					   : (uint64_t)update->offset + update->length);
 	if (rc == 0 && plan_must_wait(plan)) {
 		memset(plan->to_file, 0, sizeof(plan->to_file));
 		memset(plan->in_place, 0, sizeof(plan->in_place));
@@ -589,7 +374,7 @@ void store_prepare(struct store_view *view, struct store_update *update)
 {
 	struct chunk *chunk = NULL;
 	struct plan *plan;
-	int rc = update_ok(update) ? store_check(view->store) : -EINVAL;
+	int rc = update_ok(update) ? health_check(&view->store->disk) : -EINVAL;
 
 	update->store_private = NULL;
 	update->touched = false;

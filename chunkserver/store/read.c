@@ -3,9 +3,16 @@
  * A read takes a picture of where each block is, gets the bytes, and looks whether the chunk has
  * changed meanwhile. If so, the bytes are checked against what the checksums are now, and read
  * again where they differ; blocks being overwritten in place are waited for. */
-#include "chunkserver/store/internal.h"
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+#include "chunkserver/disk/health.h"
+#include "chunkserver/store/chunk.h"
+#include "chunkserver/store/inner.h"
+#include "chunkserver/store/plan.h"
+#include "common/base/crc32c.h"
+#include "common/net/frame.h"
+#include "common/os/log.h"
 
 #define LOG_MODULE "store"
 
@@ -19,7 +26,7 @@ static struct log_rate read_rate;
 
 struct read_op {
 	struct job job;
-	struct waiter waiter;
+	struct chunk_waiter waiter;
 	struct store_view *view;
 	struct store_read *read;
 	struct chunk *chunk; /* pinned */
@@ -133,7 +140,7 @@ static int read_rest(struct read_op *op)
 			memset(block_at(op, i), 0, BLOCK_SIZE);
 	if (op->inner_blocks == 0)
 		return 0;
-	return inner_read(op->view->store, &op->read->key, op->first, &op->inner, op->crcs,
+	return inner_read(&op->view->store->disk, &op->read->key, op->first, &op->inner, op->crcs,
 			  op->read->into->data);
 }
 
@@ -164,7 +171,7 @@ static void op_run(struct job *job)
 
 static void op_start(struct read_op *op);
 
-static void on_wake(struct waiter *waiter)
+static void on_wake(struct chunk_waiter *waiter)
 {
 	op_start(container_of(waiter, struct read_op, waiter));
 }
@@ -176,7 +183,7 @@ static void log_bad(struct read_op *op)
 
 	if (log_rate_ok(&read_rate, 5))
 		log_error("damaged block path=%s chunk=%u/%u/%llu/%u block=%u",
-			  op->view->store->path, key->pool, key->partition,
+			  op->view->store->disk.path, key->pool, key->partition,
 			  (unsigned long long)key->file_id, key->index,
 			  op->first + (bad < 0 ? 0 : (uint32_t)bad));
 }
@@ -235,7 +242,7 @@ static int op_prepare(struct read_op *op)
 	const struct store_read *read = op->read;
 	struct chunk *chunk = op->chunk;
 	uint32_t blocks, want = read->length >> BLOCK_SHIFT;
-	int rc = store_check(op->view->store);
+	int rc = health_check(&op->view->store->disk);
 
 	if (rc == 0)
 		rc = chunk_current(chunk);
@@ -265,7 +272,7 @@ static void op_start(struct read_op *op)
 	int rc = op_prepare(op);
 
 	if (rc == 0 && op->count > 0 &&
-	    chunk_conflict(op->chunk, op->first, op->first + op->count, true)) {
+	    plan_conflicts(op->chunk, op->first, op->first + op->count, true)) {
 		chunk_wait(op->chunk, &op->waiter, on_wake);
 		return;
 	}
@@ -278,14 +285,14 @@ static void op_start(struct read_op *op)
 	else if (read_at_once(op))
 		op_finish(op);
 	else
-		job_start(op->view, &op->job, op_run, op_after);
+		jobs_start(&op->view->jobs, &op->job, op_run, op_after);
 }
 
 void store_read(struct store_view *view, struct store_read *read)
 {
 	struct chunk *chunk = NULL;
 	struct read_op *op = NULL;
-	int rc = store_check(view->store);
+	int rc = health_check(&view->store->disk);
 
 	read->store_private = NULL;
 	if ((read->offset | read->length) % BLOCK_SIZE != 0 || read->length > FRAME_PAYLOAD_MAX ||

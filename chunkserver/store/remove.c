@@ -6,12 +6,22 @@
  *
  * Unlinking many megabytes can keep a disk busy for long (where the file system tells it at once
  * what it need not keep), so it is done a little at a time while others wait for the disk. */
-#include "chunkserver/store/internal.h"
+#include "chunkserver/store/remove.h"
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+#include "chunkserver/disk/db.h"
+#include "chunkserver/disk/health.h"
+#include "chunkserver/disk/log_flush.h"
+#include "chunkserver/disk/space.h"
+#include "chunkserver/record/key.h"
+#include "chunkserver/record/record.h"
+#include "chunkserver/store/change.h"
+#include "chunkserver/store/chunk.h"
+#include "chunkserver/store/compact.h"
+#include "chunkserver/store/plan.h"
+#include "chunkserver/store/timer.h"
 #include "common/os/clock.h"
-
-#define LOG_MODULE "store"
 
 /* No new file is begun after this. */
 #define UNLINK_PIECE_NS (2 * NS_PER_MSEC)
@@ -24,7 +34,7 @@
 struct removal;
 
 struct remove_key {
-	struct waiter waiter;
+	struct chunk_waiter waiter;
 	struct removal *removal;
 	struct chunk *chunk; /* pinned; NULL: nothing in memory */
 	struct chunk_key key;
@@ -33,7 +43,7 @@ struct remove_key {
 
 struct removal {
 	struct job job;
-	struct log_wait wait;
+	struct flush_wait wait;
 	struct store_view *view;
 	void (*done)(void *user, int error);
 	void *user;
@@ -109,7 +119,7 @@ static int delete_from_kv(struct store_view *view, const struct chunk_key *key, 
 	if (rc != 0)
 		return rc;
 	kv_batch_delete(batch, FAMILY_MAIN, name, key_record(key, name));
-	return store_kv_write(view->store, batch, seq);
+	return db_write(&view->store->disk, batch, seq);
 }
 
 /* In memory it is a chunk that never was. An update prepared for the old one becomes the first of a
@@ -124,20 +134,10 @@ static void forget(struct chunk *chunk, uint64_t seq)
 		for (unsigned i = 0; i < plan->edge_count; i++)
 			plan->edges[i].stale = true;
 	}
-	if (!list_empty(&chunk->migrate)) {
-		list_del(&chunk->migrate);
-		chunk_unpin(chunk);
-	}
+	chunk_unqueue_move(chunk);
 	chunk_clean(chunk);
 	chunk_file_drop(chunk);
-	for (uint32_t i = 0; i < chunk->slot_room; i++) {
-		free(chunk->slots[i].piece);
-		chunk->slots[i] = (struct slot){0};
-	}
-	chunk->exists = chunk->unsure = chunk->has_file = false;
-	chunk->epoch = chunk->version = 0;
-	chunk->history = (struct chunk_history){0};
-	chunk->length = chunk->inner_count = chunk->op_count = 0;
+	chunk_forget(chunk);
 	chunk->last_seq = seq;
 	chunk->change++;
 	chunk_account(chunk);
@@ -168,8 +168,8 @@ static void finish(struct removal *removal)
 	int rc = removal->error;
 
 	release(removal, removal->count);
-	space_refresh(removal->view->store, true);
-	space_reclaim(removal->view, false);
+	space_refresh(&removal->view->store->disk, true);
+	compact_consider(removal->view, false);
 	free(removal);
 	done(user, rc);
 }
@@ -183,8 +183,8 @@ static void unlink_run(struct job *job)
 	do {
 		struct remove_key *key = &removal->keys[removal->at++];
 
-		if (key->unlink && file_unlink(store, &key->key) != 0)
-			atomic_store(&store->leftovers, true);
+		if (key->unlink && file_unlink(&store->disk, &key->key) != 0)
+			atomic_store(&store->disk.leftovers, true);
 		removal->spent_ns = clock_monotonic_ns() - start_ns;
 	} while (removal->at < removal->count && removal->spent_ns < UNLINK_PIECE_NS);
 }
@@ -202,37 +202,35 @@ static void unlink_after(struct job *job)
 	release(removal, removal->at);
 	if (removal->at == removal->count) {
 		list_del(&removal->link);
-		/* The handle keeps the loop alive just while someone waits. */
-		if (--view->waits == 0)
-			uv_unref((uv_handle_t *)&view->async);
+		jobs_let_go(&view->jobs);
 		finish(removal);
 	}
-	unlink_next(view, now);
+	remove_unlink_next(view, now);
 }
 
 static bool take_turn(struct store *store, uint64_t now)
 {
 	uint64_t after = atomic_load(&store->unlink_after_ns);
 
-	if (!store_is_waited_for(store, now) || space_is_short(store))
+	if (!store_is_waited_for(store, now) || space_is_short(&store->disk))
 		return true;
 	return now >= after && atomic_compare_exchange_strong(&store->unlink_after_ns, &after,
 							      now + UNLINK_TURN_NS);
 }
 
-void unlink_next(struct store_view *view, uint64_t now)
+void remove_unlink_next(struct store_view *view, uint64_t now)
 {
 	struct removal *removal;
 
-	if (view->unlinking || view->closing || list_empty(&view->unlinks))
+	if (view->unlinking || view->jobs.closing || list_empty(&view->unlinks))
 		return;
 	if (!take_turn(view->store, now)) {
-		view_timer(view);
+		timer_start(view);
 		return;
 	}
 	removal = container_of(view->unlinks.next, struct removal, link);
 	view->unlinking = true;
-	job_start(view, &removal->job, unlink_run, unlink_after);
+	jobs_start(&view->jobs, &removal->job, unlink_run, unlink_after);
 }
 
 static void unlink_begin(struct removal *removal)
@@ -240,12 +238,11 @@ static void unlink_begin(struct removal *removal)
 	struct store_view *view = removal->view;
 
 	list_add(&view->unlinks, &removal->link);
-	if (view->waits++ == 0)
-		uv_ref((uv_handle_t *)&view->async);
-	unlink_next(view, clock_monotonic_ns());
+	jobs_hold(&view->jobs);
+	remove_unlink_next(view, clock_monotonic_ns());
 }
 
-static void on_synced(struct log_wait *wait)
+static void on_synced(struct flush_wait *wait)
 {
 	struct removal *removal = container_of(wait, struct removal, wait);
 	bool unlink = false;
@@ -256,7 +253,7 @@ static void on_synced(struct log_wait *wait)
 		unlink = unlink || removal->keys[i].unlink;
 	/* Not certain that the db has forgotten them: the files stay for the next open. */
 	if (wait->error != 0)
-		atomic_store(&removal->view->store->leftovers, true);
+		atomic_store(&removal->view->store->disk.leftovers, true);
 	if (unlink && wait->error == 0)
 		unlink_begin(removal);
 	else
@@ -272,12 +269,12 @@ static void key_done(struct remove_key *key, int rc)
 	if (--removal->waiting > 0)
 		return;
 	removal->wait.done = on_synced;
-	log_sync(removal->view, &removal->wait);
+	log_flush(&removal->view->store->disk, &removal->view->jobs, &removal->wait);
 }
 
 static void remove_one(struct remove_key *key);
 
-static void on_wake(struct waiter *waiter)
+static void on_wake(struct chunk_waiter *waiter)
 {
 	remove_one(container_of(waiter, struct remove_key, waiter));
 }
@@ -288,7 +285,7 @@ static void remove_one(struct remove_key *key)
 	struct chunk *chunk = key->chunk;
 	bool has_file;
 	uint64_t seq;
-	int rc = store_check(view->store);
+	int rc = health_check(&view->store->disk);
 
 	if (rc != 0 || chunk_current(chunk) != 0) {
 		key_done(key, rc != 0 ? rc : -EIO);
@@ -327,7 +324,7 @@ void store_remove(struct store_view *view, const struct chunk_key *keys, size_t 
 		  void (*done)(void *user, int error), void *user)
 {
 	struct removal *removal;
-	int rc = store_check(view->store);
+	int rc = health_check(&view->store->disk);
 
 	removal = rc == 0 ? calloc(1, sizeof(*removal) + count * sizeof(removal->keys[0])) : NULL;
 	if (removal == NULL) {
@@ -358,6 +355,6 @@ void store_remove(struct store_view *view, const struct chunk_key *keys, size_t 
 	}
 	if (--removal->waiting == 0) {
 		removal->wait.done = on_synced;
-		log_sync(view, &removal->wait);
+		log_flush(&view->store->disk, &view->jobs, &removal->wait);
 	}
 }

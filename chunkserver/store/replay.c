@@ -12,12 +12,22 @@
  * Files without a record are of updates that were never committed, or of removed chunks; in a
  * target with a damaged log also of chunks whose record is lost, so there they stay until the
  * master knows of the damage and another opening looks again. */
-#include "chunkserver/store/internal.h"
+#include "chunkserver/store/replay.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
+#include "chunkserver/disk/db.h"
+#include "chunkserver/disk/witness.h"
+#include "chunkserver/record/key.h"
+#include "chunkserver/record/value.h"
+#include "chunkserver/store/change.h"
+#include "chunkserver/store/chunk.h"
+#include "common/base/crc32c.h"
+#include "common/kv/kv.h"
+#include "common/os/log.h"
 
 #define LOG_MODULE "store"
 
@@ -80,7 +90,7 @@ static int judge(struct replay *replay, uint32_t index, const struct piece *piec
 		return rc;
 	live = bits_without(live, &bad); /* that stays damage */
 	for (uint32_t i = bits_next(&live, 0); i < PIECE_BLOCKS; i = bits_next(&live, i + 1)) {
-		bool old = replay->store->same_boot || bits_test(&replay->over[index], i);
+		bool old = replay->store->disk.same_boot || bits_test(&replay->over[index], i);
 
 		if (bits_test(&there, i))
 			verdict->crcs[i] =
@@ -89,7 +99,7 @@ static int judge(struct replay *replay, uint32_t index, const struct piece *piec
 			continue;
 		if (bits_test(&there, i) && old)
 			bits_set(&verdict->adopt, i);
-		else if (!replay->store->same_boot)
+		else if (!replay->store->disk.same_boot)
 			bits_set(&verdict->lose, i);
 	}
 	return 0;
@@ -125,7 +135,7 @@ static int replay_piece(struct replay *replay, uint32_t index)
 			bits_clear(&piece->present, i);
 	}
 	replay->change->next.unsure = true;
-	if (!replay->store->same_boot)
+	if (!replay->store->disk.same_boot)
 		record_lost(&replay->change->next);
 	replay->adopted += bits_count(&verdict.adopt);
 	replay->lost += bits_count(&verdict.lose);
@@ -189,7 +199,7 @@ static int delete_marks(struct replay *replay, const struct chunk_key *chunk)
 		if ((replay->marked >> i & 1) != 0)
 			kv_batch_delete(replay->change->batch, FAMILY_MAIN, key,
 					key_mark(chunk, i, key));
-	return store_kv_write(replay->store, replay->change->batch, NULL);
+	return db_write(&replay->store->disk, replay->change->batch, NULL);
 }
 
 static int replay_chunk(struct replay *replay, const struct chunk_key *key)
@@ -208,7 +218,7 @@ static int replay_chunk(struct replay *replay, const struct chunk_key *key)
 		rc = -ENOMEM;
 	/* What is found to be right or taken as it is shall also last, and its name: the process
 	 * that made the file may have ended before it synced the directory. */
-	if (rc == 0 && !replay->store->was_clean)
+	if (rc == 0 && !replay->store->disk.was_clean)
 		atomic_store(&replay->chunk->file->created, true);
 	if (rc == 0)
 		rc = file_sync(replay->chunk->file);
@@ -234,9 +244,9 @@ static int take_mark(struct replay *replay, const struct chunk_key *key, uint32_
 		return 0;
 	replay->marked |= UINT64_C(1) << index;
 	/* Unreadable: nothing is excused by it. */
-	if (mark_decode(key, index, value, size, &replay->over[index]) != 0 &&
+	if (value_mark_decode(key, index, value, size, &replay->over[index]) != 0 &&
 	    log_rate_ok(&replay_rate, 5))
-		log_error("damaged mark path=%s chunk=%u/%u/%llu/%u", replay->store->path,
+		log_error("damaged mark path=%s chunk=%u/%u/%llu/%u", replay->store->disk.path,
 			  key->pool, key->partition, (unsigned long long)key->file_id, key->index);
 	return 0;
 }
@@ -248,7 +258,7 @@ static int replay_marks(struct replay *replay)
 	struct kv_iter *iter;
 	const uint8_t *name, *value;
 	size_t name_size, value_size;
-	int more, rc = kv_iter_open(replay->store->kv, FAMILY_MAIN, start, sizeof(start), end,
+	int more, rc = kv_iter_open(replay->store->disk.kv, FAMILY_MAIN, start, sizeof(start), end,
 				    sizeof(end), &iter);
 
 	if (rc != 0)
@@ -292,7 +302,7 @@ static int wanted(struct store *store, const struct chunk_key *key, bool *yes)
 static int sweep_directory(struct store *store, unsigned number, uint64_t *swept)
 {
 	char name[3] = {"0123456789abcdef"[number >> 4], "0123456789abcdef"[number & 15], '\0'};
-	int rc = 0, fd = openat(store->chunks_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int rc = 0, fd = openat(store->disk.chunks_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *entry;
 
@@ -321,7 +331,7 @@ static int sweep(struct store *store, uint64_t *swept)
 	return rc;
 }
 
-int store_replay(struct store *store)
+int replay_all(struct store *store)
 {
 	struct replay *replay = calloc(1, sizeof(*replay));
 	uint64_t swept = 0;
@@ -334,19 +344,19 @@ int store_replay(struct store *store)
 	replay->data = aligned_alloc(BLOCK_SIZE, PIECE_BYTES);
 	if (replay->change != NULL && replay->data != NULL)
 		rc = replay_marks(replay);
-	if (rc == 0 && store_damaged(store))
-		atomic_store(&store->leftovers, true);
-	else if (rc == 0 && !store->was_clean)
+	if (rc == 0 && witness_is_damaged(&store->disk))
+		atomic_store(&store->disk.leftovers, true);
+	else if (rc == 0 && !store->disk.was_clean)
 		rc = sweep(store, &swept);
 	if (rc == 0)
-		rc = kv_sync(store->kv);
+		rc = kv_sync(store->disk.kv);
 	if (replay->chunks > 0 || swept > 0)
 		log_info("replayed path=%s chunks=%llu pieces=%llu adopted=%llu lost=%llu "
 			 "files_swept=%llu same_boot=%d",
-			 store->path, (unsigned long long)replay->chunks,
+			 store->disk.path, (unsigned long long)replay->chunks,
 			 (unsigned long long)replay->pieces, (unsigned long long)replay->adopted,
 			 (unsigned long long)replay->lost, (unsigned long long)swept,
-			 store->same_boot);
+			 store->disk.same_boot);
 	if (replay->change != NULL)
 		change_free(replay->change);
 	free(replay->data);

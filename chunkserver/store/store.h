@@ -52,14 +52,7 @@
 #include "common/cluster/chunk.h"
 #include "common/cluster/cluster_map.h"
 
-#define STORE_INNER_MAX    32768u      /* bytes of a chunk that may stay inside RocksDB */
-#define STORE_SMALL_WRITE  32768u      /* updates up to this size become inner blocks */
-#define STORE_RESERVE_PART 20u         /* of the capacity is kept free, */
-#define STORE_RESERVE_MIN  (8u << 20)  /* at least this */
-#define STORE_RESERVE_MAX  (1u << 30)  /* and at most this; */
-#define STORE_LOW_PART     32u         /* of the capacity: less than that is low, */
-#define STORE_LOW_MAX      (64u << 20) /* but not more than this */
-#define STORE_RESERVE_SYNC 4u          /* of the reserve, SYNC data leaves this part */
+#define STORE_SMALL_WRITE 32768u /* updates up to this size become inner blocks */
 
 struct store;
 struct store_view;

@@ -40,7 +40,7 @@ static void give_up(const char *what, int error)
 /* Between the steps of the model: marks come and are told. */
 static bool tick(void)
 {
-	synced_tick(fx.store);
+	witness_tick(&fx.store->disk);
 	return false;
 }
 

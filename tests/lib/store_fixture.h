@@ -9,8 +9,15 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "chunkserver/store/internal.h"
+#include "chunkserver/disk/db.h"
+#include "chunkserver/disk/witness.h"
+#include "chunkserver/disk/space.h"
+#include "chunkserver/record/key.h"
+#include "chunkserver/record/value.h"
+#include "chunkserver/store/chunk.h"
+#include "common/base/bytes.h"
 #include "common/os/clock.h"
+#include "common/os/log.h"
 
 struct fixture {
 	char dir[256];
@@ -78,7 +85,7 @@ static inline int fixture_start(struct fixture *f, bool memory)
 	if (rc == 0)
 		rc = store_init(f->dir, "test", f->error, sizeof(f->error));
 	if (rc == 0 && memory)
-		rc = kv_open_memory(store_families, FAMILY_COUNT, &f->kv);
+		rc = kv_open_memory(db_families, FAMILY_COUNT, &f->kv);
 	uv_loop_init(&f->loop);
 	return rc != 0 ? rc : fixture_open(f);
 }

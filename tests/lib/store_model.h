@@ -318,7 +318,7 @@ static inline int model_run(struct fixture *f, struct model *m)
 	unsigned syncs = 0;
 	int rc = 0;
 
-	f->store->sync_after_ns = 20 * NS_PER_MSEC;
+	f->store->flush_after_ns = 20 * NS_PER_MSEC;
 	f->store->rest_after_ns = 10 * NS_PER_MSEC;
 	f->store->migrate_idle_ns = 5 * NS_PER_MSEC;
 	f->store->migrate_min = 4;

@@ -28,9 +28,9 @@ static uint64_t random_next(void)
 static bool is_off(void)
 {
 	if (faults.stopped)
-		atomic_store(&fx.store->poisoned, true);
+		atomic_store(&fx.store->disk.poisoned, true);
 	else if (ticks++ % 3 == 0)
-		synced_tick(fx.store);
+		witness_tick(&fx.store->disk);
 	return faults.stopped;
 }
 
@@ -38,7 +38,7 @@ static bool is_off(void)
 static void pull_the_plug(void)
 {
 	faults.stopped = true;
-	atomic_store(&fx.store->poisoned, true);
+	atomic_store(&fx.store->disk.poisoned, true);
 	fixture_close(&fx);
 	faults.stopped = false;
 	faults.stop_at = 0;
@@ -51,7 +51,7 @@ static void set_boot_id(const char *boot_id)
 	uint8_t value[STATE_VALUE_MAX];
 
 	kv_batch_put(batch, FAMILY_MAIN, key, sizeof(key), value,
-		     state_encode(false, boot_id, value));
+		     value_state_encode(false, boot_id, value));
 	assert_int_equal(kv_write(fx.kv, batch, true), 0);
 	kv_batch_free(batch);
 }
@@ -85,7 +85,7 @@ static int round_setup(uint64_t number)
 	fault_remove(synced);
 	fault_forget(NULL);
 	faults.name_count = 0;
-	rc = kv_open_memory(store_families, FAMILY_COUNT, &fx.kv);
+	rc = kv_open_memory(db_families, FAMILY_COUNT, &fx.kv);
 	if (rc == 0)
 		rc = fixture_open(&fx);
 	faults.steps = 0;
@@ -128,7 +128,7 @@ static void crash_rounds(bool power)
 		}
 		assert_int_equal(fixture_open(&fx), 0);
 		assert_false(store_damaged(fx.store));
-		told += fx.store->synced.told > 2; /* besides those of opening */
+		told += fx.store->disk.witness.told > 2; /* besides those of opening */
 		unsure += any_unsure();
 		for (uint32_t c = 0; c < MODEL_CHUNKS; c++)
 			if (model_judge_chunk(&fx, &model, c,

@@ -87,7 +87,7 @@ static void test_a_damaged_record_is_an_error_and_can_be_removed(void **state)
 	assert_int_equal(do_write(&fx, &key, 0, data, 100, 2), 0);
 	kv_batch_put(batch, FAMILY_MAIN, name, key_record(&key, name), "garbage", 7);
 	assert_int_equal(fixture_reopen(&fx), 0);
-	assert_int_equal(kv_write(fx.store->kv, batch, false), 0);
+	assert_int_equal(kv_write(fx.store->disk.kv, batch, false), 0);
 	assert_int_equal(store_info(fx.view, &key, &info), -EBADMSG);
 	assert_int_equal(do_read(&fx, &key, 0, 4096, true, out, NULL), -EBADMSG);
 	assert_int_equal(do_write(&fx, &key, 0, data, 4096, 3), -EBADMSG);
@@ -109,7 +109,7 @@ static void test_a_damaged_piece_spares_the_others(void **state)
 		assert_int_equal(do_write(&fx, &key, i * MIB, data + i * MIB, MIB, i + 1), 0);
 	kv_batch_put(batch, FAMILY_MAIN, name, key_piece(&key, 1, name), "garbage", 7);
 	assert_int_equal(fixture_reopen(&fx), 0);
-	assert_int_equal(kv_write(fx.store->kv, batch, false), 0);
+	assert_int_equal(kv_write(fx.store->disk.kv, batch, false), 0);
 	assert_content(&key, 0, data, MIB);
 	assert_int_equal(do_read(&fx, &key, MIB, MIB, true, out, NULL), -EBADMSG);
 	assert_content(&key, 2 * MIB, data + 2 * MIB, MIB);

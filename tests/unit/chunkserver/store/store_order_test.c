@@ -76,7 +76,7 @@ int fdatasync(int fd)
 
 int unlinkat(int dir, const char *name, int flags)
 {
-	if (fx.store != NULL && dir == fx.store->chunks_fd) {
+	if (fx.store != NULL && dir == fx.store->disk.chunks_fd) {
 		pthread_mutex_lock(&disk.mutex);
 		disk.unlinked++;
 		pthread_mutex_unlock(&disk.mutex);

@@ -8,7 +8,11 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include "chunkserver/store/internal.h"
+#include "chunkserver/record/key.h"
+#include "chunkserver/record/record.h"
+#include "chunkserver/record/value.h"
+#include "chunkserver/store/file.h"
+#include "common/base/bytes.h"
 #include "tests/lib/random.h"
 
 static const struct chunk_key key = {.pool = 3, .partition = 17, .file_id = 77, .index = 2};
@@ -173,12 +177,12 @@ static void test_a_changed_or_cut_value_is_refused(void **state)
 		value[i] ^= 0x10;
 		assert_int_equal(record_decode(&key, value, i, &record, &out_piece), -EBADMSG);
 	}
-	size = mark_encode(&key, 1, &over, value);
-	assert_int_equal(mark_decode(&key, 1, value, size, &out), 0);
+	size = value_mark_encode(&key, 1, &over, value);
+	assert_int_equal(value_mark_decode(&key, 1, value, size, &out), 0);
 	assert_true(bits_equal(&over, &out));
 	for (size_t i = 0; i < size; i++) {
 		value[i] ^= 1;
-		assert_int_equal(mark_decode(&key, 1, value, size, &out), -EBADMSG);
+		assert_int_equal(value_mark_decode(&key, 1, value, size, &out), -EBADMSG);
 		value[i] ^= 1;
 	}
 }
@@ -210,7 +214,7 @@ static void test_garbage_with_a_right_seal_does_no_harm(void **state)
 		n = reseal(name, key_piece(&key, 0, name), value, size);
 		(void)piece_decode(&key, 0, value, n, &piece);
 		n = reseal(name, key_mark(&key, 0, name), value, size);
-		(void)mark_decode(&key, 0, value, n, &bits);
+		(void)value_mark_decode(&key, 0, value, n, &bits);
 	}
 }
 
@@ -220,14 +224,14 @@ static void test_inner_blocks_lose_their_trailing_zeros_and_get_them_back(void *
 
 	memcpy(expect, "hello", 5);
 	memset(block, 0xff, sizeof(block));
-	assert_int_equal(inner_encode(42, expect, 5, value), INNER_HEAD + 5);
-	assert_int_equal(inner_decode(value, INNER_HEAD + 5, 42, block), 0);
+	assert_int_equal(value_inner_encode(42, expect, 5, value), INNER_HEAD + 5);
+	assert_int_equal(value_inner_decode(value, INNER_HEAD + 5, 42, block), 0);
 	assert_memory_equal(block, expect, sizeof(block));
-	assert_int_equal(inner_decode(value, INNER_HEAD + 5, 43, block), -EBADMSG);
-	assert_int_equal(inner_decode(value, 3, 42, block), -EBADMSG);
-	assert_int_equal(inner_decode(value, sizeof(value) + 1, 42, block), -EBADMSG);
+	assert_int_equal(value_inner_decode(value, INNER_HEAD + 5, 43, block), -EBADMSG);
+	assert_int_equal(value_inner_decode(value, 3, 42, block), -EBADMSG);
+	assert_int_equal(value_inner_decode(value, sizeof(value) + 1, 42, block), -EBADMSG);
 	value[0] = 9;
-	assert_int_equal(inner_decode(value, INNER_HEAD + 5, 42, block), -EBADMSG);
+	assert_int_equal(value_inner_decode(value, INNER_HEAD + 5, 42, block), -EBADMSG);
 }
 
 static void test_the_state_comes_back(void **state)
@@ -235,13 +239,13 @@ static void test_the_state_comes_back(void **state)
 	uint8_t value[STATE_VALUE_MAX];
 	char boot_id[BOOT_ID_BYTES];
 	bool clean = false;
-	size_t size = state_encode(true, "36d3a6b0-1111-2222-3333-444444444444", value);
+	size_t size = value_state_encode(true, "36d3a6b0-1111-2222-3333-444444444444", value);
 
-	assert_int_equal(state_decode(value, size, &clean, boot_id), 0);
+	assert_int_equal(value_state_decode(value, size, &clean, boot_id), 0);
 	assert_true(clean);
 	assert_string_equal(boot_id, "36d3a6b0-1111-2222-3333-444444444444");
 	value[1] ^= 1;
-	assert_int_equal(state_decode(value, size, &clean, boot_id), -EBADMSG);
+	assert_int_equal(value_state_decode(value, size, &clean, boot_id), -EBADMSG);
 }
 
 static void test_a_file_name_says_its_chunk(void **state)

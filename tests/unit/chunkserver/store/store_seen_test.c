@@ -8,7 +8,14 @@
 #include <cmocka.h>
 #include <errno.h>
 #include "chunkserver/record/seen.h"
-#include "chunkserver/store/internal.h"
+#include "chunkserver/disk/db.h"
+#include "chunkserver/disk/witness.h"
+#include "chunkserver/record/key.h"
+#include "chunkserver/record/value.h"
+#include "chunkserver/store/chunk.h"
+#include "common/base/bytes.h"
+#include "common/os/clock.h"
+#include "common/os/log.h"
 #include "tests/lib/tree.h"
 
 #define US     7u
@@ -44,7 +51,7 @@ static int setup(void **state)
 	snprintf(path, sizeof(path), "%s/target", dir);
 	assert_int_equal(buf_pool_create(0, &pool), 0);
 	assert_int_equal(store_init(path, "c1", error, sizeof(error)), 0);
-	assert_int_equal(kv_open_memory(store_families, FAMILY_COUNT, &kv), 0);
+	assert_int_equal(kv_open_memory(db_families, FAMILY_COUNT, &kv), 0);
 	memset(chains, 0, sizeof(chains));
 	map.version = 0;
 	open_it();
@@ -162,10 +169,10 @@ static void what_was_seen_before_there_was_an_index_is_read(void **state)
 {
 	struct store_seen seen = {.life = 1, .chance = 2, .version = 3, .server_id = 4, .index = 9};
 	uint8_t value[SEEN_VALUE_MAX], key[] = {KEY_SEEN};
-	size_t size = seen_encode(&seen, value) - sizeof(uint32_t) - sizeof(uint64_t);
+	size_t size = value_seen_encode(&seen, value) - sizeof(uint32_t) - sizeof(uint64_t);
 
 	put_le32(value + size, crc32c_extend(crc32c(key, sizeof(key)), value, size));
-	assert_int_equal(seen_decode(value, size + sizeof(uint32_t), &seen), 0);
+	assert_int_equal(value_seen_decode(value, size + sizeof(uint32_t), &seen), 0);
 	assert_int_equal(seen.index, 0);
 	assert_int_equal(seen.server_id, 4);
 }
@@ -193,11 +200,11 @@ static void changes_of_liveness_are_not_written(void **state)
 	see(4, 44);
 	set_chain(1, 10, US, 8);
 	see_map(20);
-	written = atomic_load(&store->written_seq);
+	written = atomic_load(&store->disk.written_seq);
 	map.version += 7;
 	assert_int_equal(store_see_map(store, &map), 0);
 	see(4, 44);
-	assert_int_equal(atomic_load(&store->written_seq), written);
+	assert_int_equal(atomic_load(&store->disk.written_seq), written);
 }
 
 static void damaged_records_are_refused(void **state)
@@ -205,29 +212,30 @@ static void damaged_records_are_refused(void **state)
 	uint8_t value[SEEN_VALUE_MAX], key[] = {KEY_SEEN_CHAIN, 0, 0, 0, 3, 0, 0, 0, 1};
 	struct store_seen seen = {.life = 1, .chance = 2, .version = 3, .index = 4}, back;
 	struct map_chain chain;
-	size_t size = seen_encode(&seen, value);
+	size_t size = value_seen_encode(&seen, value);
 
-	assert_int_equal(seen_decode(value, size, &back), 0);
+	assert_int_equal(value_seen_decode(value, size, &back), 0);
 	assert_memory_equal(&seen, &back, sizeof(seen));
 	for (size_t i = 0; i < size; i++) {
 		value[i] ^= 0x10;
-		assert_int_equal(seen_decode(value, size, &back), -EBADMSG);
+		assert_int_equal(value_seen_decode(value, size, &back), -EBADMSG);
 		value[i] ^= 0x10;
-		assert_int_equal(seen_decode(value, i, &back), -EBADMSG);
+		assert_int_equal(value_seen_decode(value, i, &back), -EBADMSG);
 	}
 	set_chain(0, 5, 1, 2);
-	size = seen_chain_encode(key, sizeof(key), &chains[0], value);
-	assert_int_equal(seen_chain_decode(key, sizeof(key), value, size, &chain), 0);
+	size = value_seen_chain_encode(key, sizeof(key), &chains[0], value);
+	assert_int_equal(value_seen_chain_decode(key, sizeof(key), value, size, &chain), 0);
 	assert_memory_equal(&chain, &chains[0], sizeof(chain));
 	for (size_t i = 0; i < size; i++) {
 		value[i] ^= 0x10;
-		assert_int_equal(seen_chain_decode(key, sizeof(key), value, size, &chain),
+		assert_int_equal(value_seen_chain_decode(key, sizeof(key), value, size, &chain),
 				 -EBADMSG);
 		value[i] ^= 0x10;
-		assert_int_equal(seen_chain_decode(key, sizeof(key), value, i, &chain), -EBADMSG);
+		assert_int_equal(value_seen_chain_decode(key, sizeof(key), value, i, &chain),
+				 -EBADMSG);
 	}
 	key[8]++; /* of another partition */
-	assert_int_equal(seen_chain_decode(key, sizeof(key), value, size, &chain), -EBADMSG);
+	assert_int_equal(value_seen_chain_decode(key, sizeof(key), value, size, &chain), -EBADMSG);
 }
 
 #define TEST(function_) cmocka_unit_test_setup_teardown(function_, setup, teardown)

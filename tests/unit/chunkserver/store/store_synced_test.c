@@ -146,10 +146,10 @@ static void test_a_target_that_was_closed_has_all_of_it(void **state)
 
 	fill_target();
 	for (unsigned i = 0; i < 3; i++) {
-		told = fx.store->synced.told;
+		told = fx.store->disk.witness.told;
 		assert_int_equal(fixture_reopen(&fx), 0);
 		assert_false(store_damaged(fx.store));
-		assert_true(fx.store->synced.told > told);
+		assert_true(fx.store->disk.witness.told > told);
 		assert_int_equal(chunks_there(), CHUNKS);
 	}
 }
@@ -210,7 +210,7 @@ static void test_of_two_slots_the_later_life_counts(void **state)
 		fixture_close(&fx);
 		put_bytes(path, 0, slot, sizeof(slot));
 		assert_int_equal(fixture_open(&fx), 0);
-		assert_int_equal((uint32_t)fx.store->synced.life, last);
+		assert_int_equal((uint32_t)fx.store->disk.witness.life, last);
 	}
 }
 
@@ -292,7 +292,7 @@ static void test_a_target_of_a_time_without_marks_gets_one(void **state)
 	struct kv_batch *batch = kv_batch_new();
 	char path[300], db[300], error[256];
 	struct kv_options options = {
-		.path = db, .families = store_families, .family_count = FAMILY_COUNT};
+		.path = db, .families = db_families, .family_count = FAMILY_COUNT};
 	struct kv *kv;
 
 	fixture_close(&fx);
@@ -306,7 +306,7 @@ static void test_a_target_of_a_time_without_marks_gets_one(void **state)
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(fixture_open(&fx), 0);
 	assert_false(store_damaged(fx.store));
-	assert_true(fx.store->synced.told > 0);
+	assert_true(fx.store->disk.witness.told > 0);
 }
 
 static void test_marks_follow_what_is_synced_and_rest_when_nothing_is(void **state)
@@ -314,19 +314,19 @@ static void test_marks_follow_what_is_synced_and_rest_when_nothing_is(void **sta
 	struct chunk_key key = test_key(1);
 	uint64_t told, seq;
 
-	synced_stop(fx.store);
+	witness_stop(&fx.store->disk);
 	assert_int_equal(write_small(1), 0);
-	synced_tick(fx.store);
-	told = fx.store->synced.told;
+	witness_tick(&fx.store->disk);
+	told = fx.store->disk.witness.told;
 	assert_int_equal(do_sync(&fx, &key), 0);
 	for (unsigned i = 0; i < 2; i++)
-		synced_tick(fx.store);
-	assert_int_equal(fx.store->synced.told, told + 1);
-	seq = atomic_load(&fx.store->written_seq);
+		witness_tick(&fx.store->disk);
+	assert_int_equal(fx.store->disk.witness.told, told + 1);
+	seq = atomic_load(&fx.store->disk.written_seq);
 	for (unsigned i = 0; i < 10; i++)
-		synced_tick(fx.store);
-	assert_int_equal(fx.store->synced.told, told + 1);
-	assert_int_equal(atomic_load(&fx.store->written_seq), seq);
+		witness_tick(&fx.store->disk);
+	assert_int_equal(fx.store->disk.witness.told, told + 1);
+	assert_int_equal(atomic_load(&fx.store->disk.written_seq), seq);
 }
 
 /* The same process would go on with the same life. */
@@ -335,7 +335,7 @@ static void test_what_is_missing_after_a_recovery_poisons_the_target(void **stat
 	struct fixture own;
 
 	assert_int_equal(fixture_start(&own, true), 0);
-	own.store->synced.put += 1000;
+	own.store->disk.witness.put += 1000;
 	kv_memory_fail_write(own.kv, 1, -EIO);
 	for (unsigned i = 0; i < 3 && !store_is_down(own.store); i++) {
 		struct chunk_key key = test_key(i);
@@ -362,7 +362,7 @@ static int child_write(uint32_t from, uint32_t to, bool sync)
 		if (rc == 0 && sync && i % 3 == 0)
 			rc = do_sync(&fx, &key);
 		if (rc == 0 && sync && i % 7 == 0)
-			synced_tick(fx.store);
+			witness_tick(&fx.store->disk);
 	}
 	return rc;
 }
@@ -379,13 +379,13 @@ static int child(const char *dir, bool told)
 	uv_loop_init(&fx.loop);
 	if (buf_pool_create(0, &fx.pool) != 0 || fixture_open(&fx) != 0)
 		return 1;
-	synced_stop(fx.store);
+	witness_stop(&fx.store->disk);
 	if (child_write(0, SYNCED, true) != 0)
 		return 1;
 	/* Either the mark's own sync is the last one, or a mark is on its way unsynced. */
 	if (told) {
-		synced_tick(fx.store);
-		synced_tick(fx.store);
+		witness_tick(&fx.store->disk);
+		witness_tick(&fx.store->disk);
 	}
 	if (do_sync(&fx, &last) != 0)
 		return 1;
@@ -396,8 +396,8 @@ static int child(const char *dir, bool told)
 		return 1;
 	if (child_write(SYNCED, SYNCED + 20, false) != 0)
 		return 1;
-	if (fx.store->synced.put == fx.store->synced.told)
-		synced_tick(fx.store);
+	if (fx.store->disk.witness.put == fx.store->disk.witness.told)
+		witness_tick(&fx.store->disk);
 	if (child_write(SYNCED + 20, CHUNKS, false) != 0)
 		return 1;
 	kill(getpid(), SIGKILL);

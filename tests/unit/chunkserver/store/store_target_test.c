@@ -230,7 +230,7 @@ static void write_life(const void *value, size_t size)
 	struct kv_batch *batch = kv_batch_new();
 	char db[320];
 	struct kv_options options = {
-		.path = db, .families = store_families, .family_count = FAMILY_COUNT};
+		.path = db, .families = db_families, .family_count = FAMILY_COUNT};
 	struct kv *kv;
 
 	snprintf(db, sizeof(db), "%s/db", path);
@@ -268,11 +268,11 @@ static void test_each_opening_is_another_life(void **state)
 	assert_int_equal(open_as("c1", &store), -EUCLEAN);
 	assert_non_null(strstr(error, path));
 	assert_non_null(strstr(error, "damaged"));
-	write_life(value, life_encode(41, value));
+	write_life(value, value_number_encode(KEY_LIFE, 41, value));
 	assert_int_equal(open_as("c1", &store), 0);
 	assert_int_equal((uint32_t)store_life(store), 42);
 	store_close(store);
-	write_life(value, life_encode(UINT64_MAX, value));
+	write_life(value, value_number_encode(KEY_LIFE, UINT64_MAX, value));
 	assert_int_equal(open_as("c1", &store), -EUCLEAN);
 }
 
@@ -431,9 +431,9 @@ static void take_the_disk(const char *mount_point)
 		update_fill(&u, &w, STORE_WRITE, &key, (i % 2) << 20, sizeof(data), 0);
 		u.syncing = true;
 		u.payload = payload_of(&fx, data, 0, sizeof(data));
-		fx.store->reserve = 0; /* as if the disk had filled in this moment */
-		atomic_store(&fx.store->available, UINT64_C(1) << 40);
-		atomic_store(&fx.store->space_ns, clock_monotonic_ns());
+		fx.store->disk.space.reserve = 0; /* as if the disk had filled in this moment */
+		atomic_store(&fx.store->disk.space.available, UINT64_C(1) << 40);
+		atomic_store(&fx.store->disk.space.asked_ns, clock_monotonic_ns());
 		rc = prepare_wait(&fx, &u);
 		if (rc == 0)
 			rc = store_commit(fx.view, &u);
@@ -444,8 +444,8 @@ static void take_the_disk(const char *mount_point)
 	for (uint32_t i = 0; i < 20000; i++) {
 		struct chunk_key other = test_key(100 + i);
 
-		atomic_store(&fx.store->available, UINT64_C(1) << 40);
-		atomic_store(&fx.store->space_ns, clock_monotonic_ns());
+		atomic_store(&fx.store->disk.space.available, UINT64_C(1) << 40);
+		atomic_store(&fx.store->disk.space.asked_ns, clock_monotonic_ns());
 		rc = do_write(&fx, &other, 0, data, 16384, 1);
 		if (rc != 0 && store_is_down(fx.store))
 			break;

@@ -555,10 +555,10 @@ static void test_removed_chunks_are_gone_with_their_files(void **state)
 		assert_false(info_of(&keys[i]).exists);
 		assert_false(has_file(&keys[i]));
 	}
-	assert_int_equal(kv_get(fx.store->kv, FAMILY_INNER, name, key_inner(&keys[1], 1, name),
+	assert_int_equal(kv_get(fx.store->disk.kv, FAMILY_INNER, name, key_inner(&keys[1], 1, name),
 				&value, &size),
 			 -ENOENT);
-	assert_int_equal(kv_get(fx.store->kv, FAMILY_MAIN, name, key_piece(&keys[1], 0, name),
+	assert_int_equal(kv_get(fx.store->disk.kv, FAMILY_MAIN, name, key_piece(&keys[1], 0, name),
 				&value, &size),
 			 -ENOENT);
 	/* And can be made again. */
@@ -662,7 +662,7 @@ static void test_files_go_a_little_at_a_time_while_the_disk_is_waited_for(void *
 		assert_int_equal(files_there(), COUNT);
 		/* In the second round somebody syncs all the time. */
 		if (round == 1)
-			atomic_store(&fx.store->last_sync_ns,
+			atomic_store(&fx.store->last_flush_ns,
 				     clock_monotonic_ns() + 60 * NS_PER_SEC);
 		store_remove(fx.view, keys, COUNT, remove_done, &w);
 		while (!w.done) {
@@ -680,7 +680,7 @@ static void test_files_go_a_little_at_a_time_while_the_disk_is_waited_for(void *
 		assert_int_equal(w.error, 0);
 		assert_int_equal(files_there(), paused ? 1 : 0);
 	}
-	atomic_store(&fx.store->last_sync_ns, 0);
+	atomic_store(&fx.store->last_flush_ns, 0);
 	assert_true(paused);
 	assert_content(&keys[0], 0, data, 131072);
 	assert_int_equal(do_remove(&fx, keys, 1), 0);
@@ -725,10 +725,10 @@ static void test_the_epochs_of_partitions_are_kept(void **state)
 	assert_int_equal(epoch, 9);
 	assert_int_equal(store_epoch(fx.view, 1, 1, &epoch), 0);
 	assert_int_equal(epoch, 0);
-	atomic_store(&fx.store->down, -EIO);
+	atomic_store(&fx.store->disk.down, -EIO);
 	assert_int_equal(store_epoch(fx.view, 1, 2, &epoch), -EIO);
 	assert_int_equal(store_set_epoch(fx.view, 1, 2, 8), -EIO);
-	atomic_store(&fx.store->down, 0);
+	atomic_store(&fx.store->disk.down, 0);
 }
 
 int main(void)

@@ -406,10 +406,10 @@ static void test_a_purge_that_fails_is_tried_again(void **state)
 	put_chunks(1, 0, 3, 4);
 	chain_is(0, 5, IN_SYNC(2), NOBODY);
 	publish();
-	atomic_store(&fx.store->down, -EIO);
+	atomic_store(&fx.store->disk.down, -EIO);
 	purge_tick(&worker, clock_monotonic_ns());
 	assert_null(target()->purging);
-	atomic_store(&fx.store->down, 0);
+	atomic_store(&fx.store->disk.down, 0);
 	purge_all();
 	assert_int_equal(chunks(1, 0), 3); /* not at once */
 	target()->purge_at_ns = 0;
@@ -705,12 +705,12 @@ static void test_the_master_hears_at_once_of_a_target_that_fails(void **state)
 	chain_is(0, 5, IN_SYNC(1), NOBODY);
 	chain_is(1, 5, IN_SYNC(2), NOBODY);
 	publish();
-	atomic_store(&fx.store->down, -EIO);
+	atomic_store(&fx.store->disk.down, -EIO);
 	for (unsigned i = 0; i < 3; i++)
 		check_store(target());
 	assert_int_equal(changes, 1);
 	assert_false(chain_is_ready(member_find(&worker, 1, 0, OUR_TARGET)->chain));
-	atomic_store(&fx.store->down, 0);
+	atomic_store(&fx.store->disk.down, 0);
 	check_store(target());
 	assert_int_equal(changes, 2);
 	assert_true(chain_is_ready(member_find(&worker, 1, 0, OUR_TARGET)->chain));

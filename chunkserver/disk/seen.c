@@ -5,13 +5,19 @@
  * follows in the background.
  *
  * The front loop alone calls what is here. */
-#include "chunkserver/store/internal.h"
+#include "chunkserver/disk/seen.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uthash.h>
-#include "chunkserver/record/seen.h"
+#include "chunkserver/disk/db.h"
+#include "chunkserver/disk/health.h"
+#include "chunkserver/disk/log_flush.h"
+#include "chunkserver/record/key.h"
+#include "chunkserver/record/value.h"
+#include "common/base/bytes.h"
+#include "common/kv/kv.h"
 
 #define LOG_MODULE "store"
 
@@ -34,13 +40,13 @@ static size_t key_seen_chain(uint32_t pool, uint32_t partition, uint8_t out[KEY_
 
 /* ---- reading ---- */
 
-static int read_chains(struct store *store, store_seen_each *each, void *user)
+static int read_chains(struct disk *disk, seen_each *each, void *user)
 {
 	static const uint8_t start = KEY_SEEN_CHAIN, end = KEY_SEEN_CHAIN + 1;
 	const uint8_t *key, *value;
 	size_t key_size, size;
 	struct kv_iter *iter;
-	int rc = kv_iter_open(store->kv, FAMILY_MAIN, &start, 1, &end, 1, &iter);
+	int rc = kv_iter_open(disk->kv, FAMILY_MAIN, &start, 1, &end, 1, &iter);
 
 	if (rc != 0)
 		return rc;
@@ -49,7 +55,7 @@ static int read_chains(struct store *store, store_seen_each *each, void *user)
 
 		rc = key_size == SEEN_CHAIN_KEY_BYTES ? 0 : -EBADMSG;
 		if (rc == 0)
-			rc = seen_chain_decode(key, key_size, value, size, &chain);
+			rc = value_seen_chain_decode(key, key_size, value, size, &chain);
 		if (rc == 0)
 			rc = each(user, get_be32(key + 1), get_be32(key + 5), &chain);
 		if (rc != 0)
@@ -59,17 +65,17 @@ static int read_chains(struct store *store, store_seen_each *each, void *user)
 	return rc;
 }
 
-static int remember(struct store *store, uint64_t key, uint64_t epoch)
+static int remember(struct disk *disk, uint64_t key, uint64_t epoch)
 {
 	struct seen_chain *chain;
 
-	HASH_FIND(hh, store->seen_chains, &key, sizeof(key), chain);
+	HASH_FIND(hh, disk->seen_chains, &key, sizeof(key), chain);
 	if (chain == NULL) {
 		chain = calloc(1, sizeof(*chain));
 		if (chain == NULL)
 			return -ENOMEM;
 		chain->key = key;
-		HASH_ADD(hh, store->seen_chains, key, sizeof(chain->key), chain);
+		HASH_ADD(hh, disk->seen_chains, key, sizeof(chain->key), chain);
 	}
 	chain->epoch = epoch;
 	return 0;
@@ -80,43 +86,43 @@ static int load_one(void *user, uint32_t pool, uint32_t partition, const struct 
 	return remember(user, (uint64_t)pool << 32 | partition, chain->epoch);
 }
 
-int seen_open(struct store *store)
+int seen_open(struct disk *disk)
 {
 	static const uint8_t key[] = {KEY_SEEN};
 	uint8_t *value;
 	size_t size;
-	int rc = kv_get(store->kv, FAMILY_MAIN, key, sizeof(key), &value, &size);
+	int rc = kv_get(disk->kv, FAMILY_MAIN, key, sizeof(key), &value, &size);
 
 	if (rc == 0) {
-		rc = seen_decode(value, size, &store->seen);
+		rc = value_seen_decode(value, size, &disk->seen);
 		free(value);
 	} else if (rc == -ENOENT) {
 		rc = 0; /* new, or of a time without */
 	}
 	if (rc == 0)
-		rc = read_chains(store, load_one, store);
+		rc = read_chains(disk, load_one, disk);
 	return rc == -EBADMSG ? -EUCLEAN : rc;
 }
 
-void seen_close(struct store *store)
+void seen_close(struct disk *disk)
 {
 	struct seen_chain *chain, *next = NULL;
 
-	HASH_ITER(hh, store->seen_chains, chain, next)
+	HASH_ITER(hh, disk->seen_chains, chain, next)
 	{
-		HASH_DEL(store->seen_chains, chain);
+		HASH_DEL(disk->seen_chains, chain);
 		free(chain);
 	}
 }
 
-void store_seen(const struct store *store, struct store_seen *out)
+void seen_get(const struct disk *disk, struct store_seen *out)
 {
-	*out = store->seen;
+	*out = disk->seen;
 }
 
-int store_seen_chains(struct store *store, store_seen_each *each, void *user)
+int seen_chains(struct disk *disk, seen_each *each, void *user)
 {
-	return read_chains(store, each, user);
+	return read_chains(disk, each, user);
 }
 
 /* ---- writing ---- */
@@ -126,43 +132,43 @@ static void put_seen(struct kv_batch *batch, const struct store_seen *seen)
 	static const uint8_t key[] = {KEY_SEEN};
 	uint8_t value[SEEN_VALUE_MAX];
 
-	kv_batch_put(batch, FAMILY_MAIN, key, sizeof(key), value, seen_encode(seen, value));
+	kv_batch_put(batch, FAMILY_MAIN, key, sizeof(key), value, value_seen_encode(seen, value));
 }
 
-static int write_and_sync_later(struct store *store, const struct kv_batch *batch)
+static int write_and_sync_later(struct disk *disk, const struct kv_batch *batch)
 {
-	int rc = store_check(store);
+	int rc = health_check(disk);
 
 	if (rc == 0)
-		rc = store_kv_write(store, batch, NULL);
+		rc = db_write(disk, batch, NULL);
 	if (rc == 0)
-		log_sync_soon(store);
+		log_flush_soon(disk);
 	return rc;
 }
 
-int store_see(struct store *store, const struct store_seen *seen)
+int seen_set(struct disk *disk, const struct store_seen *seen)
 {
 	struct kv_batch *batch;
 	int rc;
 
-	if (memcmp(seen, &store->seen, sizeof(*seen)) == 0)
+	if (memcmp(seen, &disk->seen, sizeof(*seen)) == 0)
 		return 0;
 	batch = kv_batch_new();
 	if (batch == NULL)
 		return -ENOMEM;
 	put_seen(batch, seen);
-	rc = write_and_sync_later(store, batch);
+	rc = write_and_sync_later(disk, batch);
 	kv_batch_free(batch);
 	if (rc == 0)
-		store->seen = *seen;
+		disk->seen = *seen;
 	return rc;
 }
 
-int store_see_index(struct store *store, uint64_t index)
+int seen_set_index(struct disk *disk, uint64_t index)
 {
-	struct store_seen seen = store->seen;
+	struct store_seen seen = disk->seen;
 	struct kv_batch *batch;
-	int rc = store_check(store);
+	int rc = health_check(disk);
 
 	if (rc != 0 || index <= seen.index)
 		return rc;
@@ -171,23 +177,23 @@ int store_see_index(struct store *store, uint64_t index)
 		return -ENOMEM;
 	seen.index = index;
 	put_seen(batch, &seen);
-	rc = store_kv_write(store, batch, NULL);
+	rc = db_write(disk, batch, NULL);
 	kv_batch_free(batch);
 	if (rc == 0)
-		store->seen = seen;
+		disk->seen = seen;
 	return rc;
 }
 
-static bool is_news(const struct store *store, uint64_t key, const struct map_chain *chain)
+static bool is_news(const struct disk *disk, uint64_t key, const struct map_chain *chain)
 {
 	struct seen_chain *seen;
 
-	HASH_FIND(hh, store->seen_chains, &key, sizeof(key), seen);
-	return seen_chain_is_news(&store->seen, seen != NULL ? &seen->epoch : NULL, chain);
+	HASH_FIND(hh, disk->seen_chains, &key, sizeof(key), seen);
+	return seen_chain_is_news(&disk->seen, seen != NULL ? &seen->epoch : NULL, chain);
 }
 
 /* Calls for each chain of @map that the target has not seen so yet. */
-static int each_news(struct store *store, const struct cluster_map *map, struct kv_batch *batch)
+static int each_news(struct disk *disk, const struct cluster_map *map, struct kv_batch *batch)
 {
 	uint8_t key[KEY_BYTES_MAX], value[SEEN_VALUE_MAX];
 	int rc = 0;
@@ -199,23 +205,23 @@ static int each_news(struct store *store, const struct cluster_map *map, struct 
 			uint64_t number = (uint64_t)pool->id << 32 | p;
 			size_t size;
 
-			if (!is_news(store, number, &pool->chains[p]))
+			if (!is_news(disk, number, &pool->chains[p]))
 				continue;
 			if (batch == NULL) {
-				rc = remember(store, number, pool->chains[p].epoch);
+				rc = remember(disk, number, pool->chains[p].epoch);
 				continue;
 			}
 			size = key_seen_chain(pool->id, p, key);
 			kv_batch_put(batch, FAMILY_MAIN, key, size, value,
-				     seen_chain_encode(key, size, &pool->chains[p], value));
+				     value_seen_chain_encode(key, size, &pool->chains[p], value));
 		}
 	}
 	return rc;
 }
 
-int store_see_map(struct store *store, const struct cluster_map *map)
+int seen_set_map(struct disk *disk, const struct cluster_map *map)
 {
-	struct store_seen seen = store->seen;
+	struct store_seen seen = disk->seen;
 	struct kv_batch *batch;
 	int rc;
 
@@ -227,13 +233,13 @@ int store_see_map(struct store *store, const struct cluster_map *map)
 	if (batch == NULL)
 		return -ENOMEM;
 	put_seen(batch, &seen);
-	rc = each_news(store, map, batch);
+	rc = each_news(disk, map, batch);
 	if (rc == 0)
-		rc = write_and_sync_later(store, batch);
+		rc = write_and_sync_later(disk, batch);
 	kv_batch_free(batch);
 	if (rc == 0)
-		rc = each_news(store, map, NULL);
+		rc = each_news(disk, map, NULL);
 	if (rc == 0)
-		store->seen = seen;
+		disk->seen = seen;
 	return rc;
 }

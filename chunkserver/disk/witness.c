@@ -17,12 +17,20 @@
  * File: two slots of 4096 bytes, written in turns, each in place: text "catsync1", mark le64, life
  * le64, CRC32C le32 of these, zeros. The valid one of the greater mark counts; one is always valid,
  * as a power cut can take only the one that is being written. */
-#include "chunkserver/store/internal.h"
+#include "chunkserver/disk/witness.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
+#include "chunkserver/disk/db.h"
+#include "chunkserver/disk/health.h"
+#include "chunkserver/disk/log_flush.h"
+#include "chunkserver/record/value.h"
+#include "common/base/bytes.h"
+#include "common/base/crc32c.h"
 #include "common/os/clock.h"
+#include "common/os/log.h"
 #include "common/os/periodic_thread.h"
 
 #define LOG_MODULE "store"
@@ -62,22 +70,22 @@ static bool slot_read(int fd, unsigned slot, uint64_t *mark, uint64_t *life)
 }
 
 /* False: no slot is valid. */
-static bool file_read_slots(struct synced *synced)
+static bool file_read_slots(struct witness *witness)
 {
 	bool any = false;
 
 	for (unsigned i = 0; i < SLOTS; i++) {
 		uint64_t mark, life;
 
-		if (!slot_read(synced->fd, i, &mark, &life))
+		if (!slot_read(witness->fd, i, &mark, &life))
 			continue;
-		/* Only the lower half counts; see store_life(). */
-		if ((uint32_t)life > (uint32_t)synced->life)
-			synced->life = life;
-		if (any && mark <= synced->told)
+		/* Only the lower half counts; see life.h. */
+		if ((uint32_t)life > (uint32_t)witness->life)
+			witness->life = life;
+		if (any && mark <= witness->told)
 			continue;
-		synced->told = mark;
-		synced->slot = (i + 1) % SLOTS;
+		witness->told = mark;
+		witness->slot = (i + 1) % SLOTS;
 		any = true;
 	}
 	return any;
@@ -85,12 +93,12 @@ static bool file_read_slots(struct synced *synced)
 
 /* Whole and durable before it has its name. When there had been one, it wants more than is in kv:
  * until the damage is noted there, each opening sees it again. */
-static int file_make(struct store *store, uint64_t mark)
+static int file_make(struct disk *disk, uint64_t mark)
 {
 	const uint64_t wanted = mark == 0 ? 0 : mark + 1;
 	static const uint8_t zeros[SLOTS * SLOT_ROOM - SLOT_BYTES];
 	uint8_t bytes[SLOT_BYTES];
-	int fd = openat(store->root_fd, NAME_BEGUN, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	int fd = openat(disk->root_fd, NAME_BEGUN, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	int rc = 0;
 
 	if (fd < 0)
@@ -99,81 +107,81 @@ static int file_make(struct store *store, uint64_t mark)
 	errno = 0;
 	if (pwrite(fd, bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes) ||
 	    pwrite(fd, zeros, sizeof(zeros), SLOT_BYTES) != (ssize_t)sizeof(zeros) ||
-	    fsync(fd) != 0 || renameat(store->root_fd, NAME_BEGUN, store->root_fd, NAME) != 0 ||
-	    fsync(store->root_fd) != 0)
+	    fsync(fd) != 0 || renameat(disk->root_fd, NAME_BEGUN, disk->root_fd, NAME) != 0 ||
+	    fsync(disk->root_fd) != 0)
 		rc = errno == 0 ? -ENOSPC : -errno;
 	if (rc != 0) {
 		close(fd);
-		unlinkat(store->root_fd, NAME_BEGUN, 0);
+		unlinkat(disk->root_fd, NAME_BEGUN, 0);
 		return rc;
 	}
-	store->synced.fd = fd;
-	store->synced.slot = 1;
-	store->synced.told = wanted;
+	disk->witness.fd = fd;
+	disk->witness.slot = 1;
+	disk->witness.told = wanted;
 	return 0;
 }
 
-int synced_tell(struct store *store)
+int witness_note(struct disk *disk)
 {
-	struct synced *synced = &store->synced;
+	struct witness *witness = &disk->witness;
 	uint8_t bytes[SLOT_BYTES];
 	int rc;
 
-	if (synced->fd < 0)
+	if (witness->fd < 0)
 		return 0;
-	slot_encode(synced->put, store->life, bytes);
+	slot_encode(witness->put, disk->life, bytes);
 	errno = 0;
-	if (pwrite(synced->fd, bytes, sizeof(bytes), (off_t)synced->slot * (off_t)SLOT_ROOM) !=
+	if (pwrite(witness->fd, bytes, sizeof(bytes), (off_t)witness->slot * (off_t)SLOT_ROOM) !=
 		    (ssize_t)sizeof(bytes) ||
-	    fdatasync(synced->fd) != 0) {
+	    fdatasync(witness->fd) != 0) {
 		rc = errno == 0 ? -ENOSPC : -errno;
 		if (log_rate_ok(&tell_rate, 1))
-			log_warn("what was synced cannot be noted path=%s error=\"%s\"",
-				 store->path, strerror(-rc));
+			log_warn("what was synced cannot be noted path=%s error=\"%s\"", disk->path,
+				 strerror(-rc));
 		return rc;
 	}
-	synced->slot = (synced->slot + 1) % SLOTS;
-	synced->told = synced->put;
+	witness->slot = (witness->slot + 1) % SLOTS;
+	witness->told = witness->put;
 	return 0;
 }
 
 /* ---- the mark in kv ---- */
 
 /* 0: there is none. */
-static int mark_read(struct store *store, uint64_t *mark, bool *readable)
+static int mark_read(struct disk *disk, uint64_t *mark, bool *readable)
 {
 	static const uint8_t key[] = {KEY_SYNCED};
 	uint8_t *value;
 	size_t size;
-	int rc = kv_get(store->kv, FAMILY_MAIN, key, sizeof(key), &value, &size);
+	int rc = kv_get(disk->kv, FAMILY_MAIN, key, sizeof(key), &value, &size);
 
 	*mark = 0;
 	*readable = true;
 	if (rc != 0)
 		return rc == -ENOENT ? 0 : rc;
-	*readable = synced_decode(value, size, mark) == 0;
+	*readable = value_number_decode(KEY_SYNCED, value, size, mark) == 0;
 	free(value);
 	return 0;
 }
 
-void synced_put(struct store *store, struct kv_batch *batch)
+void witness_put(struct disk *disk, struct kv_batch *batch)
 {
 	static const uint8_t key[] = {KEY_SYNCED};
 	uint8_t value[NUMBER_VALUE_MAX];
 
-	if (store->synced.fd < 0)
+	if (disk->witness.fd < 0)
 		return;
-	store->synced.mark++;
+	disk->witness.mark++;
 	kv_batch_put(batch, FAMILY_MAIN, key, sizeof(key), value,
-		     synced_encode(store->synced.mark, value));
+		     value_number_encode(KEY_SYNCED, disk->witness.mark, value));
 }
 
-static int note_read(struct store *store, bool *there)
+static int note_read(struct disk *disk, bool *there)
 {
 	static const uint8_t key[] = {KEY_DAMAGE};
 	uint8_t *value;
 	size_t size;
-	int rc = kv_get(store->kv, FAMILY_MAIN, key, sizeof(key), &value, &size);
+	int rc = kv_get(disk->kv, FAMILY_MAIN, key, sizeof(key), &value, &size);
 
 	*there = rc == 0; /* whatever it says */
 	if (rc == 0)
@@ -183,29 +191,28 @@ static int note_read(struct store *store, bool *there)
 
 /* ---- opening ---- */
 
-static void tell_damage(const struct store *store, const char *what, uint64_t mark)
+static void tell_damage(const struct disk *disk, const char *what, uint64_t mark)
 {
 	log_error(
 		"target is damaged: records that were synced are missing path=%s what=\"%s\" "
 		"mark=%llu wanted=%llu consequence=\"it serves nothing until the master has put it "
 		"behind the others, then it is made equal to them; its files are kept until then\"",
-		store->path, what, (unsigned long long)mark,
-		(unsigned long long)store->synced.told);
+		disk->path, what, (unsigned long long)mark, (unsigned long long)disk->witness.told);
 }
 
-static int judge(struct store *store, const char **damage, uint64_t *mark)
+static int judge(struct disk *disk, const char **damage, uint64_t *mark)
 {
-	struct synced *synced = &store->synced;
+	struct witness *witness = &disk->witness;
 	bool readable, valid = true;
-	int rc = mark_read(store, mark, &readable);
+	int rc = mark_read(disk, mark, &readable);
 
 	if (rc != 0)
 		return rc;
-	synced->fd = openat(store->root_fd, NAME, O_RDWR | O_CLOEXEC);
-	if (synced->fd >= 0) {
-		valid = file_read_slots(synced);
+	witness->fd = openat(disk->root_fd, NAME, O_RDWR | O_CLOEXEC);
+	if (witness->fd >= 0) {
+		valid = file_read_slots(witness);
 	} else if (errno == ENOENT) {
-		rc = file_make(store, *mark);
+		rc = file_make(disk, *mark);
 		/* What opens with a full disk is to open; from the next time on it is kept. */
 		if (rc == -ENOSPC || rc == -EDQUOT)
 			rc = 0;
@@ -218,103 +225,103 @@ static int judge(struct store *store, const char **damage, uint64_t *mark)
 		*damage = "the file " NAME " is damaged";
 	else if (!readable)
 		*damage = "the mark in the db is damaged";
-	else if (*mark < synced->told)
+	else if (*mark < witness->told)
 		*damage = "the log ends before what was synced";
 	return rc;
 }
 
-int synced_open(struct store *store)
+int witness_open(struct disk *disk)
 {
 	const char *damage = NULL;
 	uint64_t mark;
 	bool noted;
-	int rc = judge(store, &damage, &mark);
+	int rc = judge(disk, &damage, &mark);
 
 	if (rc == 0)
-		rc = note_read(store, &noted);
+		rc = note_read(disk, &noted);
 	if (rc != 0)
 		return rc;
-	store->synced.mark = mark > store->synced.told ? mark : store->synced.told;
-	store->synced.put = store->synced.mark;
-	store->synced.lives_lost = damage != NULL && store->synced.life == 0;
+	disk->witness.mark = mark > disk->witness.told ? mark : disk->witness.told;
+	disk->witness.put = disk->witness.mark;
+	disk->witness.lives_lost = damage != NULL && disk->witness.life == 0;
 	if (damage != NULL)
-		tell_damage(store, damage, mark);
+		tell_damage(disk, damage, mark);
 	else if (noted)
-		log_warn("target is still counted as damaged path=%s", store->path);
-	atomic_store(&store->damaged, damage != NULL || noted);
+		log_warn("target is still counted as damaged path=%s", disk->path);
+	atomic_store(&disk->damaged, damage != NULL || noted);
 	return 0;
 }
 
-bool synced_is_whole(struct store *store)
+bool witness_is_whole(struct disk *disk)
 {
 	bool readable, whole;
 	uint64_t mark;
 
-	pthread_mutex_lock(&store->synced.mutex);
-	whole = mark_read(store, &mark, &readable) == 0 && readable && mark >= store->synced.put;
-	pthread_mutex_unlock(&store->synced.mutex);
+	pthread_mutex_lock(&disk->witness.mutex);
+	whole = mark_read(disk, &mark, &readable) == 0 && readable && mark >= disk->witness.put;
+	pthread_mutex_unlock(&disk->witness.mutex);
 	return whole;
 }
 
 /* ---- while it is open ---- */
 
-static void put_mark(struct store *store)
+static void put_mark(struct disk *disk)
 {
 	struct kv_batch *batch = kv_batch_new();
 
 	if (batch == NULL)
 		return;
-	synced_put(store, batch);
+	witness_put(disk, batch);
 	/* One that failed may be in kv all the same: its number is not used again. */
-	if (store_kv_write(store, batch, &store->synced.seq) == 0)
-		store->synced.put = store->synced.mark;
+	if (db_write(disk, batch, &disk->witness.seq) == 0)
+		disk->witness.put = disk->witness.mark;
 	kv_batch_free(batch);
 }
 
-void synced_tick(struct store *store)
+void witness_tick(struct disk *disk)
 {
-	struct synced *synced = &store->synced;
+	struct witness *witness = &disk->witness;
 
-	if (synced->fd < 0 || store_check(store) != 0)
+	if (witness->fd < 0 || health_check(disk) != 0)
 		return;
-	pthread_mutex_lock(&synced->mutex);
-	if (synced->put == synced->told) {
-		if (atomic_load(&store->synced_seq) > synced->seq)
-			put_mark(store);
-	} else if (log_synced(store, synced->seq) || log_sync_now(store, synced->seq) == 0) {
-		synced_tell(store);
+	pthread_mutex_lock(&witness->mutex);
+	if (witness->put == witness->told) {
+		if (atomic_load(&disk->flushed_seq) > witness->seq)
+			put_mark(disk);
+	} else if (log_flush_covers(disk, witness->seq) || log_flush_now(disk, witness->seq) == 0) {
+		witness_note(disk);
 	}
-	pthread_mutex_unlock(&synced->mutex);
+	pthread_mutex_unlock(&witness->mutex);
 }
 
-static uint64_t synced_round(void *user)
+static uint64_t witness_round(void *user)
 {
-	synced_tick(user);
+	witness_tick(user);
 	return clock_monotonic_ns() + TICK_NS;
 }
 
-int synced_start(struct store *store)
+int witness_start(struct disk *disk)
 {
-	if (store->synced.fd < 0)
+	if (disk->witness.fd < 0)
 		return 0;
-	return periodic_thread_start(synced_round, store, clock_monotonic_ns() + TICK_NS,
-				     &store->synced.thread);
+	return periodic_thread_start(witness_round, disk, clock_monotonic_ns() + TICK_NS,
+				     &disk->witness.thread);
 }
 
-void synced_stop(struct store *store)
+void witness_stop(struct disk *disk)
 {
-	periodic_thread_stop(store->synced.thread);
-	store->synced.thread = NULL;
+	periodic_thread_stop(disk->witness.thread);
+	disk->witness.thread = NULL;
 }
 
 /* ---- when the master knows ---- */
 
-bool store_damaged(const struct store *store)
+bool witness_is_damaged(const struct disk *disk)
 {
-	return atomic_load(&store->damaged);
+	return atomic_load(&disk->damaged);
 }
 
-int store_damage_settled(struct store *store)
+int witness_damage_settled(struct disk *disk)
 {
 	static const uint8_t key[] = {KEY_DAMAGE};
 	struct kv_batch *batch = kv_batch_new();
@@ -324,13 +331,13 @@ int store_damage_settled(struct store *store)
 	if (batch == NULL)
 		return -ENOMEM;
 	kv_batch_delete(batch, FAMILY_MAIN, key, sizeof(key));
-	rc = store_kv_write(store, batch, &seq);
+	rc = db_write(disk, batch, &seq);
 	kv_batch_free(batch);
 	if (rc == 0)
-		rc = log_sync_now(store, seq);
-	if (rc == 0 && atomic_exchange(&store->damaged, false))
+		rc = log_flush_now(disk, seq);
+	if (rc == 0 && atomic_exchange(&disk->damaged, false))
 		log_info("damage is known to the master, target is made equal where others have "
 			 "its chunks path=%s",
-			 store->path);
+			 disk->path);
 	return rc;
 }

@@ -1,80 +1,31 @@
-/* small_blocks.c - blocks kept inside the db, and their move to the file.
+/* migrate.c - moving inner blocks of long chunks to their files.
  *
  * A move writes the copies to the file, where the blocks are not live, makes them durable, and only
  * then deletes the inner ones: at every moment one of the two is whole and counts. Blocks changed
  * meanwhile stay inside. */
-#include "chunkserver/store/internal.h"
+#include "chunkserver/store/migrate.h"
 #include <errno.h>
 #include <stdlib.h>
+#include "chunkserver/disk/health.h"
+#include "chunkserver/disk/space.h"
+#include "chunkserver/store/background.h"
+#include "chunkserver/store/change.h"
+#include "chunkserver/store/chunk.h"
+#include "chunkserver/store/inner.h"
+#include "chunkserver/store/timer.h"
+#include "common/os/buf.h"
+#include "common/base/crc32c.h"
 #include "common/os/clock.h"
+#include "common/os/log.h"
 
 #define LOG_MODULE "store"
 
-#define SCAN_MIN       4u    /* from so many blocks on, a scan is cheaper than single reads */
 #define MIGRATE_BUSY   1024u /* so many are moved although the chunk is being written */
 #define MIGRATE_URGENT 8192u
 #define MIGRATE_BLOCKS 256u /* at a time */
 #define RETRY_NS       NS_PER_SEC
 
 static struct log_rate inner_rate;
-
-/* ---- reading ---- */
-
-static int scan_blocks(struct store *store, const struct chunk_key *key, uint32_t first,
-		       const struct bits *set, const uint32_t *crcs, uint8_t *data)
-{
-	uint8_t start[KEY_BYTES_MAX], end[KEY_BYTES_MAX];
-	size_t start_size = key_inner(key, first + bits_next(set, 0), start);
-	size_t end_size = key_inner(key, first + bits_end(set), end);
-	uint32_t missing = bits_count(set);
-	struct kv_iter *iter;
-	const uint8_t *name, *value;
-	size_t name_size, value_size;
-	int rc = kv_iter_open(store->kv, FAMILY_INNER, start, start_size, end, end_size, &iter);
-
-	if (rc != 0)
-		return rc;
-	while ((rc = kv_iter_next(iter, &name, &name_size, &value, &value_size)) > 0) {
-		uint32_t i;
-
-		if (name_size != CHUNK_KEY_BYTES + 4)
-			continue;
-		i = get_be32(name + CHUNK_KEY_BYTES) - first;
-		if (i >= PIECE_BLOCKS || !bits_test(set, i))
-			continue;
-		rc = inner_decode(value, value_size, crcs[i], data + (size_t)i * BLOCK_SIZE);
-		if (rc != 0)
-			break;
-		missing--;
-	}
-	kv_iter_free(iter);
-	return rc == 0 && missing > 0 ? -EBADMSG : rc;
-}
-
-int inner_read(struct store *store, const struct chunk_key *key, uint32_t first,
-	       const struct bits *set, const uint32_t *crcs, uint8_t *data)
-{
-	if (bits_count(set) >= SCAN_MIN)
-		return scan_blocks(store, key, first, set, crcs, data);
-	for (uint32_t i = bits_next(set, 0); i < PIECE_BLOCKS; i = bits_next(set, i + 1)) {
-		uint8_t name[KEY_BYTES_MAX], *value;
-		size_t size;
-		int rc = kv_get(store->kv, FAMILY_INNER, name, key_inner(key, first + i, name),
-				&value, &size);
-
-		if (rc == -ENOENT)
-			return -EBADMSG;
-		if (rc != 0)
-			return rc;
-		rc = inner_decode(value, size, crcs[i], data + (size_t)i * BLOCK_SIZE);
-		free(value);
-		if (rc != 0)
-			return rc;
-	}
-	return 0;
-}
-
-/* ---- moving ---- */
 
 struct migration {
 	struct job job;
@@ -91,29 +42,6 @@ struct migration {
 	int error;
 };
 
-static bool must_migrate(const struct chunk *chunk)
-{
-	return chunk->exists && !record_is_inline(chunk->length) &&
-	       chunk->inner_count > chunk->store->migrate_min;
-}
-
-void migrate_consider(struct chunk *chunk)
-{
-	struct store_view *view = chunk->view;
-
-	if (!list_empty(&chunk->migrate) || view->closing || !must_migrate(chunk))
-		return;
-	chunk_pin(chunk);
-	list_add(&view->migrate, &chunk->migrate);
-	view_timer(view);
-}
-
-static void unqueue(struct chunk *chunk)
-{
-	list_del(&chunk->migrate);
-	chunk_unpin(chunk);
-}
-
 static uint32_t run_length(const struct migration *m, uint32_t i)
 {
 	uint32_t n = 1;
@@ -125,10 +53,10 @@ static uint32_t run_length(const struct migration *m, uint32_t i)
 
 static int read_run(struct migration *m, uint32_t i, uint32_t n)
 {
-	struct store *store = m->file->store;
+	struct disk *disk = m->file->disk;
 	uint8_t *data = m->buf->data + (size_t)i * BLOCK_SIZE;
 	struct bits set = bits_range(0, 0, n);
-	int rc = inner_read(store, &m->key, m->blocks[i], &set, m->crcs + i, data);
+	int rc = inner_read(disk, &m->key, m->blocks[i], &set, m->crcs + i, data);
 
 	if (rc != 0 && rc != -EBADMSG)
 		return rc;
@@ -138,7 +66,7 @@ static int read_run(struct migration *m, uint32_t i, uint32_t n)
 		/* One bad or changed block shall not keep the others. */
 		data = m->buf->data + (size_t)j * BLOCK_SIZE;
 		if (rc != 0 &&
-		    inner_read(store, &m->key, m->blocks[j], &one, m->crcs + j, data) != 0)
+		    inner_read(disk, &m->key, m->blocks[j], &one, m->crcs + j, data) != 0)
 			continue;
 		m->good[j] = crc32c(data, BLOCK_SIZE) == m->crcs[j];
 	}
@@ -225,7 +153,7 @@ static int move_all(struct migration *m, uint32_t *moved)
 
 static void migration_free(struct migration *m)
 {
-	space_release(m->file->store, m->promised, m->promised);
+	space_release(m->file->disk, m->promised, m->promised);
 	file_unref(m->file);
 	buf_unref(m->buf);
 	free(m);
@@ -234,23 +162,23 @@ static void migration_free(struct migration *m)
 static void migrate_after(struct job *job)
 {
 	struct migration *m = container_of(job, struct migration, job);
-	struct store_view *view = job->view;
+	struct store_view *view = view_of(job);
 	struct chunk *chunk = m->chunk;
 	uint64_t now = clock_monotonic_ns();
 	uint32_t moved = 0;
 	int rc = m->error;
 
 	view->migrating = false;
-	if (view->closing) {
+	if (view->jobs.closing) {
 		migration_free(m);
 		return;
 	}
-	bg_finish(chunk);
+	chunk_bg_finish(chunk);
 	if (rc == 0)
 		rc = move_all(m, &moved);
 	view->migrate_after_ns = now;
 	if (rc != 0) {
-		store_write_failed(view->store, rc, "migrate");
+		health_write_failed(&view->store->disk, rc, "migrate");
 		view->migrate_after_ns = now + RETRY_NS;
 	} else if (store_is_waited_for(view->store, now)) {
 		view->migrate_after_ns +=
@@ -258,16 +186,16 @@ static void migrate_after(struct job *job)
 	}
 	if (rc == 0 && moved == 0 && log_rate_ok(&inner_rate, 1))
 		log_warn("no inner block could be moved path=%s chunk=%u/%u/%llu/%u",
-			 view->store->path, chunk->key.pool, chunk->key.partition,
+			 view->store->disk.path, chunk->key.pool, chunk->key.partition,
 			 (unsigned long long)chunk->key.file_id, chunk->key.index);
-	if (!must_migrate(chunk) || (rc == 0 && moved == 0))
-		unqueue(chunk);
+	if (!chunk_must_move(chunk) || (rc == 0 && moved == 0))
+		chunk_unqueue_move(chunk);
 	migration_free(m);
 	chunk_wake(chunk);
-	settle(view, chunk, now);
+	background_step(view, chunk, now);
 	chunk_unpin(chunk);
 	migrate_next(view, now);
-	view_timer(view);
+	timer_start(view);
 }
 
 static int list_blocks(struct migration *m, struct chunk *chunk)
@@ -300,7 +228,7 @@ static int migrate_start(struct store_view *view, struct chunk *chunk, uint64_t 
 	m->buf = buf_get(store->pool, m->count * BLOCK_SIZE);
 	if (m->buf == NULL || chunk_file_of(chunk) == NULL)
 		goto fail;
-	rc = space_promise(store, (uint64_t)m->count * BLOCK_SIZE, true);
+	rc = space_promise(&store->disk, (uint64_t)m->count * BLOCK_SIZE, true);
 	if (rc != 0)
 		goto fail;
 	m->promised = (uint64_t)m->count * BLOCK_SIZE;
@@ -309,9 +237,9 @@ static int migrate_start(struct store_view *view, struct chunk *chunk, uint64_t 
 	m->file = file_ref(chunk->file);
 	m->started_ns = now;
 	view->migrating = true;
-	bg_begin(chunk, BG_MIGRATE, m->blocks[0] >> PIECE_SHIFT,
-		 (m->blocks[m->count - 1] >> PIECE_SHIFT) + 1, m->changed);
-	job_start(view, &m->job, migrate_run, migrate_after);
+	chunk_bg_begin(chunk, BG_MIGRATE, m->blocks[0] >> PIECE_SHIFT,
+		       (m->blocks[m->count - 1] >> PIECE_SHIFT) + 1, m->changed);
+	jobs_start(&view->jobs, &m->job, migrate_run, migrate_after);
 	return 0;
 fail:
 	if (m != NULL)
@@ -331,16 +259,16 @@ void migrate_next(struct store_view *view, uint64_t now)
 {
 	struct list *at = view->migrate.next, *next;
 
-	if (view->migrating || view->closing || now < view->migrate_after_ns ||
-	    store_check(view->store) != 0)
+	if (view->migrating || view->jobs.closing || now < view->migrate_after_ns ||
+	    health_check(&view->store->disk) != 0)
 		return;
 	for (; at != &view->migrate; at = next) {
 		struct chunk *chunk = container_of(at, struct chunk, migrate);
 		int rc;
 
 		next = at->next;
-		if (!must_migrate(chunk)) {
-			unqueue(chunk);
+		if (!chunk_must_move(chunk)) {
+			chunk_unqueue_move(chunk);
 			continue;
 		}
 		if (!is_ready(chunk, now))
@@ -349,7 +277,7 @@ void migrate_next(struct store_view *view, uint64_t now)
 		if (rc == 0)
 			return;
 		if (rc == -ENOENT || rc == -EBADMSG)
-			unqueue(chunk);
+			chunk_unqueue_move(chunk);
 		else
 			view->migrate_after_ns = now + RETRY_NS;
 		return;

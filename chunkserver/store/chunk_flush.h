@@ -1,0 +1,8 @@
+/* chunk_flush.h - making the committed updates of one chunk durable. */
+#ifndef CATENA_CHUNKSERVER_STORE_CHUNK_FLUSH_H
+#define CATENA_CHUNKSERVER_STORE_CHUNK_FLUSH_H
+#include "chunkserver/store/chunk.h"
+
+/* Flushes the chunk as store_sync() does, in the background; counts in view->settling meanwhile. */
+void chunk_flush_quietly(struct store_view *view, struct chunk *chunk);
+#endif

@@ -1,0 +1,50 @@
+/* view.h - struct store_view: what one loop has of a target. Thread: the loop's alone. */
+#ifndef CATENA_CHUNKSERVER_STORE_VIEW_H
+#define CATENA_CHUNKSERVER_STORE_VIEW_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+#include "chunkserver/base/list.h"
+#include "chunkserver/disk/jobs.h"
+#include "chunkserver/store/shared.h"
+
+struct change;
+struct chunk;
+struct plan;
+
+struct store_view {
+	struct store *store;
+	struct jobs jobs; /* of the view's loop */
+	uv_timer_t timer;
+	unsigned timer_ms; /* 0: it does not run */
+
+	void (*tick)(struct store_view *view, uint64_t now); /* what the timer does */
+	bool round_due;    /* at the next tick all dirty chunks are looked at, */
+	uint64_t round_ns; /* or from this time on */
+
+	struct chunk **buckets;
+	size_t bucket_count, chunk_count;
+	struct list lru;
+	size_t cache_used;
+
+	struct list files;
+	unsigned file_count;
+	struct list dirty;
+	unsigned dirty_count, settling;
+	struct list migrate;
+	bool migrating;
+	uint64_t migrate_after_ns;
+	struct list unlinks; /* struct removal, with files that are there still */
+	bool unlinking;
+
+	struct change *change; /* scratch of change_begin() */
+	struct plan *free_plans;
+	unsigned free_plan_count;
+};
+
+static inline struct store_view *view_of(const struct job *job)
+{
+	return container_of(job->jobs, struct store_view, jobs);
+}
+#endif
