@@ -120,7 +120,7 @@ $(BUILD)/tests/bench/state_bench: $(BUILD)/libmaster.a
 PLANTED_SRC := chunkserver/base/chain_faults.c chunkserver/chain/*.c chunkserver/record/op_ids.c \
                $(addprefix chunkserver/worker/,client_connections.c target_entry.c) \
                $(addprefix master/chains/,manager.c plan.c rules.c repair.c) \
-               $(addprefix master/,servers/liveness.c older_store/accept_plan.c) \
+               $(addprefix master/,servers/liveness.c older_store/accept_plan.c older_store/accept_decision.c) \
                master/leases/fences.c $(addprefix master/state/,accept.c lives.c)
 $(foreach p,$(PLANTED_SRC),$(if $(wildcard $(p)),,$(error PLANTED_SRC: there is no $(p))))
 PLANTED := $(patsubst %.c,$(BUILD)/planted/%.o,$(wildcard $(PLANTED_SRC)))

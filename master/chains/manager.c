@@ -49,8 +49,7 @@ void chain_manager_restore(struct chain_manager *manager, uint64_t server, uint6
 }
 
 int chain_manager_registered(struct chain_manager *manager, uint64_t server,
-			     const struct chain_manager_target *targets, size_t count,
-			     uint64_t now_ns)
+			     const struct liveness_report *targets, size_t count, uint64_t now_ns)
 {
 	return liveness_registered(&manager->live, server, targets, count, now_ns);
 }
@@ -79,8 +78,7 @@ static bool renew(const struct chain_manager *manager, struct live_server *serve
 }
 
 bool chain_manager_heartbeat(struct chain_manager *manager, uint64_t id, bool leaving,
-			     const struct chain_manager_target *targets, size_t count,
-			     uint64_t now_ns)
+			     const struct liveness_report *targets, size_t count, uint64_t now_ns)
 {
 	struct live_server *server =
 		liveness_heartbeat(&manager->live, id, leaving, targets, count, now_ns);
@@ -99,7 +97,7 @@ void chain_manager_owes(struct chain_manager *manager, uint64_t id, bool owes)
 void chain_manager_owes_chain(struct chain_manager *manager, uint32_t pool, uint32_t partition,
 			      bool owes)
 {
-	struct chain_memory *memory = chain_memory_of(manager, pool, partition);
+	struct chain_memory *memory = chain_manager_memory(manager, pool, partition);
 
 	if (memory != NULL)
 		memory->owed = owes;
@@ -142,8 +140,8 @@ void chain_manager_client_unreachable(struct chain_manager *manager, uint64_t se
 		complaints_add(&manager->complaints, session, about, true, now_ns);
 }
 
-struct chain_memory *chain_memory_of(const struct chain_manager *manager, uint32_t pool,
-				     uint32_t partition)
+struct chain_memory *chain_manager_memory(const struct chain_manager *manager, uint32_t pool,
+					  uint32_t partition)
 {
 	for (struct pool_memory *p = manager->pools; p != NULL; p = p->next)
 		if (p->id == pool)
@@ -175,11 +173,11 @@ static struct chain_memory *believed(const struct chain_manager *manager,
 	if (known == NULL || !known->listed || known->life != known->seen_life)
 		return NULL;
 	*life = known->life;
-	return chain_memory_of(manager, report->pool, report->partition);
+	return chain_manager_memory(manager, report->pool, report->partition);
 }
 
-void chain_manager_synced(struct chain_manager *manager, const struct cluster_map *map,
-			  const struct chain_manager_report *report)
+void chain_manager_caught_up(struct chain_manager *manager, const struct cluster_map *map,
+			     const struct chain_manager_report *report)
 {
 	uint64_t life;
 	struct chain_memory *memory = believed(manager, map, report, true, &life);
@@ -187,9 +185,9 @@ void chain_manager_synced(struct chain_manager *manager, const struct cluster_ma
 	if (memory == NULL)
 		return;
 	manager->live.changed = true;
-	memory->synced_life = life;
-	memory->synced_epoch = report->epoch;
-	memory->synced_target = report->target;
+	memory->caught_up_life = life;
+	memory->caught_up_epoch = report->epoch;
+	memory->caught_up_target = report->target;
 }
 
 void chain_manager_unfit(struct chain_manager *manager, const struct cluster_map *map,
@@ -280,7 +278,7 @@ static bool would_be_last(const struct chain_manager *manager, const struct map_
 			liveness_target(&manager->live, chain->members[i].target_id);
 
 		if ((int)i != at && chain->members[i].state == MEMBER_IN_SYNC &&
-		    (other == NULL || !other->listed || !liveness_is_old(other)))
+		    (other == NULL || !other->listed || !liveness_target_is_old(other)))
 			return false;
 	}
 	return true;
@@ -309,14 +307,14 @@ static struct live_target *remember_refused(struct chain_manager *manager,
 }
 
 size_t chain_manager_check(struct chain_manager *manager, const struct cluster_map *map,
-			   const struct chain_manager_target *targets, size_t count, bool *refused)
+			   const struct liveness_report *targets, size_t count, bool *refused)
 {
 	size_t n = 0;
 
 	for (size_t i = 0; i < count; i++) {
 		struct live_target *known = liveness_target(&manager->live, targets[i].id);
 
-		refused[i] = chain_manager_is_old(targets[i].life, targets[i].seen_life,
+		refused[i] = liveness_life_is_old(targets[i].life, targets[i].seen_life,
 						  targets[i].damaged) &&
 			     (known == NULL || !known->forgiven) &&
 			     last_of_any(manager, map, targets[i].id);
@@ -373,7 +371,7 @@ int chain_manager_accept_data_loss(struct chain_manager *manager, const struct c
 				   uint32_t pool, uint32_t partition, uint32_t target)
 {
 	const struct map_chain *chain = cluster_map_chain(map, pool, partition);
-	struct chain_memory *memory = chain_memory_of(manager, pool, partition);
+	struct chain_memory *memory = chain_manager_memory(manager, pool, partition);
 	struct live_target *known = liveness_target(&manager->live, target);
 	int at = chain == NULL ? -1 : cluster_map_chain_index(chain, target);
 
@@ -385,7 +383,7 @@ int chain_manager_accept_data_loss(struct chain_manager *manager, const struct c
 			liveness_target(&manager->live, chain->members[i].target_id);
 
 		if (chain->members[i].state == MEMBER_IN_SYNC && other != NULL && other->listed &&
-		    other->error == 0 && !liveness_is_old(other) &&
+		    other->error == 0 && !liveness_target_is_old(other) &&
 		    is_there(manager, other->server))
 			return -EBUSY;
 	}
@@ -403,7 +401,7 @@ int chain_manager_accept_data_loss(struct chain_manager *manager, const struct c
 
 /* ---- a plan's way ---- */
 
-void chain_withhold_nobody(struct chain_manager *manager)
+void chain_manager_withhold_nobody(struct chain_manager *manager)
 {
 	for (struct live_server *s = manager->live.servers; s != NULL; s = s->hh.next)
 		s->withheld = false;
@@ -417,7 +415,7 @@ void chain_manager_planned(struct chain_manager *manager)
 void chain_manager_published(struct chain_manager *manager, bool ok)
 {
 	manager->pending = manager->live.lives_held = false;
-	chain_withhold_nobody(manager);
+	chain_manager_withhold_nobody(manager);
 	for (size_t i = 0; ok && i < manager->plan.life_count; i++) {
 		struct live_target *target =
 			liveness_target(&manager->live, manager->plan.lives[i].target);

@@ -39,6 +39,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "common/cluster/cluster_map.h"
+#include "master/servers/liveness.h"
 #include "master/state/chain_change.h"
 
 struct chain_manager;
@@ -65,39 +66,22 @@ void chain_manager_free(struct chain_manager *manager);
  * life. */
 void chain_manager_restore(struct chain_manager *manager, uint64_t server, uint64_t now_ns);
 
-struct chain_manager_target {
-	uint32_t id;
-	uint64_t life;      /* as the target says */
-	uint64_t seen_life; /* as the store says; 0: never seen */
-	uint64_t capacity, used;
-	bool damaged; /* something synced is missing, says the target */
-	bool full;
-	int error; /* 0, or why it cannot serve */
-};
-/* Such a target is an old copy of its disk, or as good as one: it does not have all it said it had.
- * Once the chains reflect its life (as @seen), they reflect that too. */
-static inline bool chain_manager_is_old(uint64_t life, uint64_t seen, bool damaged)
-{
-	return chain_life_is_old(life, seen) || (damaged && life != seen);
-}
 /* With which of these may a server not register? @refused (of each): it is an older copy of a disk
  * than was seen, or damaged, and nobody else knows what was answered in some chain of it. Returns
  * how many are refused. */
 size_t chain_manager_check(struct chain_manager *manager, const struct cluster_map *map,
-			   const struct chain_manager_target *targets, size_t count, bool *refused);
+			   const struct liveness_report *targets, size_t count, bool *refused);
 /* True: *server is there without a target that was refused, and that may be taken now: it is to
  * register anew. It is named once. */
 bool chain_manager_readmit(struct chain_manager *manager, const struct cluster_map *map,
 			   uint64_t *server);
 /* All targets that the server has now; what it had before and is not among them is out. -ENOMEM. */
 int chain_manager_registered(struct chain_manager *manager, uint64_t server,
-			     const struct chain_manager_target *targets, size_t count,
-			     uint64_t now_ns);
+			     const struct liveness_report *targets, size_t count, uint64_t now_ns);
 /* True: renew its lease. @leaving: it is about to end. Of each target id,
  * capacity, used, full, error count. */
 bool chain_manager_heartbeat(struct chain_manager *manager, uint64_t server, bool leaving,
-			     const struct chain_manager_target *targets, size_t count,
-			     uint64_t now_ns);
+			     const struct liveness_report *targets, size_t count, uint64_t now_ns);
 /* A heartbeat that was not answered with true may be now: the lease runs from when it was sent. */
 bool chain_manager_renew_late(struct chain_manager *manager, uint64_t server, uint64_t now_ns);
 /* Nor is this one as long as it owes something (leases/fences.h). */
@@ -133,8 +117,8 @@ struct chain_manager_report {
  * and of the server that must know: the chain's tail about its successor, a target's about that. */
 
 /* The successor has all that the tail has. */
-void chain_manager_synced(struct chain_manager *manager, const struct cluster_map *map,
-			  const struct chain_manager_report *report);
+void chain_manager_caught_up(struct chain_manager *manager, const struct cluster_map *map,
+			     const struct chain_manager_report *report);
 /* This one does not have all that it should. */
 void chain_manager_unfit(struct chain_manager *manager, const struct cluster_map *map,
 			 const struct chain_manager_report *report);
@@ -197,7 +181,7 @@ int chain_manager_accept_data_loss(struct chain_manager *manager, const struct c
 bool chain_manager_online(const struct chain_manager *manager, uint64_t server, uint64_t now_ns);
 /* As last reported. False: unknown. */
 bool chain_manager_usage(const struct chain_manager *manager, uint32_t target,
-			 struct chain_manager_target *out);
+			 struct liveness_report *out);
 struct chain_manager_status {
 	int error;
 	uint32_t partitions, in_sync, heads, fair;

@@ -1,6 +1,7 @@
 /* manager_internal.h - inside of the chain manager: manager.c, report.c. */
 #ifndef CATENA_MASTER_CHAINS_MANAGER_INTERNAL_H
 #define CATENA_MASTER_CHAINS_MANAGER_INTERNAL_H
+#include "master/chains/manager.h"
 #include "master/chains/rules.h"
 #include "master/chains/repair.h"
 
@@ -28,8 +29,8 @@ struct chain_manager {
 };
 
 /* NULL: nothing is known of it. */
-struct chain_memory *chain_memory_of(const struct chain_manager *manager, uint32_t pool,
-				     uint32_t partition);
+struct chain_memory *chain_manager_memory(const struct chain_manager *manager, uint32_t pool,
+					  uint32_t partition);
 /* Whatever kept servers from being renewed is over. */
-void chain_withhold_nobody(struct chain_manager *manager);
+void chain_manager_withhold_nobody(struct chain_manager *manager);
 #endif

@@ -9,15 +9,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct plan_target {
+struct placement_share {
 	uint32_t id;
 	size_t domain; /* index */
 	double quota;
 	double chains, heads, tails; /* given so far */
 };
 
-struct plan {
-	struct plan_target *targets;
+struct placement_plan {
+	struct placement_share *targets;
 	size_t count, domains;
 	uint32_t copies, partitions;
 	uint32_t *shared; /* count x count: chains that two targets are both in */
@@ -33,7 +33,7 @@ static int by_id(const void *a, const void *b)
 
 /* A domain can be in a chain once, so no domain gets more than one chain per partition; what is
  * above goes to the others, by capacity. */
-static void share_domains(struct plan *plan, const double *capacity)
+static void share_domains(struct placement_plan *plan, const double *capacity)
 {
 	double chains = (double)plan->copies * plan->partitions, weight = 0;
 	size_t full = 0;
@@ -64,14 +64,15 @@ static void share_domains(struct plan *plan, const double *capacity)
 				capacity[d] / weight * (chains - (double)full * plan->partitions);
 }
 
-static void plan_free(struct plan *plan)
+static void plan_free(struct placement_plan *plan)
 {
 	free(plan->targets);
 	free(plan->shared);
 	free(plan->domain_quota);
 }
 
-static int plan_make(struct plan *plan, const struct placement_target *sorted, size_t count)
+static int plan_make(struct placement_plan *plan, const struct placement_target *sorted,
+		     size_t count)
 {
 	double *capacity = calloc(count, sizeof(*capacity));
 	uint64_t *domains = calloc(count, sizeof(*domains));
@@ -95,7 +96,7 @@ static int plan_make(struct plan *plan, const struct placement_target *sorted, s
 			domains[plan->domains++] = sorted[i].domain;
 		/* One more byte, so that a target which reports nothing is a target still. */
 		capacity[d] += (double)sorted[i].capacity + 1;
-		plan->targets[i] = (struct plan_target){.id = sorted[i].id, .domain = d};
+		plan->targets[i] = (struct placement_share){.id = sorted[i].id, .domain = d};
 	}
 	if (plan->domains < plan->copies) {
 		rc = -ENODEV;
@@ -114,7 +115,8 @@ out:
 	return rc;
 }
 
-static bool domain_taken(const struct plan *plan, const size_t *chosen, uint32_t n, size_t domain)
+static bool domain_taken(const struct placement_plan *plan, const size_t *chosen, uint32_t n,
+			 size_t domain)
 {
 	for (uint32_t i = 0; i < n; i++)
 		if (plan->targets[chosen[i]].domain == domain)
@@ -123,7 +125,8 @@ static bool domain_taken(const struct plan *plan, const size_t *chosen, uint32_t
 }
 
 /* How much more than its part target @t shares with those chosen. */
-static double crowding(const struct plan *plan, const size_t *chosen, uint32_t n, size_t t)
+static double crowding(const struct placement_plan *plan, const size_t *chosen, uint32_t n,
+		       size_t t)
 {
 	double sum = 0;
 
@@ -134,7 +137,7 @@ static double crowding(const struct plan *plan, const size_t *chosen, uint32_t n
 }
 
 /* The domain as a whole may be behind although each of its targets is not by a whole chain. */
-static double domain_behind(const struct plan *plan, size_t domain, double progress)
+static double domain_behind(const struct placement_plan *plan, size_t domain, double progress)
 {
 	double given = 0;
 
@@ -145,13 +148,14 @@ static double domain_behind(const struct plan *plan, size_t domain, double progr
 }
 
 /* The next member for a partition; @progress is the part of all partitions done after this one. */
-static size_t choose(const struct plan *plan, const size_t *chosen, uint32_t n, double progress)
+static size_t choose(const struct placement_plan *plan, const size_t *chosen, uint32_t n,
+		     double progress)
 {
 	size_t best = plan->count;
 	double best_rank = 0, best_crowding = 0, best_behind = 0;
 
 	for (size_t t = 0; t < plan->count; t++) {
-		const struct plan_target *target = &plan->targets[t];
+		const struct placement_share *target = &plan->targets[t];
 		double behind, rank, crowd;
 
 		if (domain_taken(plan, chosen, n, target->domain))
@@ -183,13 +187,13 @@ static void move_to(size_t *chosen, uint32_t from, uint32_t to)
 }
 
 /* The one with the fewest heads for its weight leads, the one with the fewest tails ends. */
-static void order(struct plan *plan, size_t *chosen)
+static void order(struct placement_plan *plan, size_t *chosen)
 {
 	uint32_t head = 0, tail = 1;
 
 	for (uint32_t i = 1; i < plan->copies; i++) {
-		const struct plan_target *a = &plan->targets[chosen[i]];
-		const struct plan_target *b = &plan->targets[chosen[head]];
+		const struct placement_share *a = &plan->targets[chosen[i]];
+		const struct placement_share *b = &plan->targets[chosen[head]];
 
 		if (a->heads / a->quota < b->heads / b->quota - 1e-12)
 			head = i;
@@ -199,8 +203,8 @@ static void order(struct plan *plan, size_t *chosen)
 	if (plan->copies == 1)
 		return;
 	for (uint32_t i = 2; i < plan->copies; i++) {
-		const struct plan_target *a = &plan->targets[chosen[i]];
-		const struct plan_target *b = &plan->targets[chosen[tail]];
+		const struct placement_share *a = &plan->targets[chosen[i]];
+		const struct placement_share *b = &plan->targets[chosen[tail]];
 
 		if (a->tails / a->quota < b->tails / b->quota - 1e-12)
 			tail = i;
@@ -209,7 +213,7 @@ static void order(struct plan *plan, size_t *chosen)
 	move_to(chosen, tail, plan->copies - 1);
 }
 
-static void place(struct plan *plan, uint32_t partition, struct map_chain *out)
+static void place(struct placement_plan *plan, uint32_t partition, struct map_chain *out)
 {
 	double progress = ((double)partition + 1) / plan->partitions;
 	size_t chosen[CHAIN_MEMBERS_MAX] = {0};
@@ -230,7 +234,8 @@ static void place(struct plan *plan, uint32_t partition, struct map_chain *out)
 }
 
 /* In order of ids; *plan is to be freed in any case. */
-static int plan_of(struct plan *plan, const struct placement_target *targets, size_t count)
+static int plan_of(struct placement_plan *plan, const struct placement_target *targets,
+		   size_t count)
 {
 	struct placement_target *sorted;
 	int rc = 0;
@@ -256,7 +261,7 @@ static int plan_of(struct plan *plan, const struct placement_target *targets, si
 int placement_quotas(const struct placement_target *targets, size_t count, uint32_t copies,
 		     uint32_t partitions, double *out)
 {
-	struct plan plan = {.copies = copies, .partitions = partitions};
+	struct placement_plan plan = {.copies = copies, .partitions = partitions};
 	int rc = plan_of(&plan, targets, count);
 
 	for (size_t i = 0; rc == 0 && i < count; i++)
@@ -270,7 +275,7 @@ int placement_quotas(const struct placement_target *targets, size_t count, uint3
 int placement_compute(const struct placement_target *targets, size_t count, uint32_t copies,
 		      uint32_t partitions, struct map_chain *out)
 {
-	struct plan plan = {.copies = copies, .partitions = partitions};
+	struct placement_plan plan = {.copies = copies, .partitions = partitions};
 	int rc = plan_of(&plan, targets, count);
 
 	for (uint32_t p = 0; rc == 0 && p < partitions; p++)

@@ -76,7 +76,7 @@ static int remember_pools(struct chain_manager *manager, const struct cluster_ma
 	for (size_t i = 0; i < map->pool_count; i++) {
 		struct pool_memory *pool;
 
-		if (chain_memory_of(manager, map->pools[i].id, 0) != NULL)
+		if (chain_manager_memory(manager, map->pools[i].id, 0) != NULL)
 			continue;
 		pool = calloc(1, sizeof(*pool));
 		if (pool == NULL)
@@ -151,7 +151,7 @@ static int make_cases(struct planning *p)
 				.survey = &p->survey,
 				.pool = pool,
 				.chain = &pool->chains[n],
-				.memory = chain_memory_of(p->manager, pool->id, n),
+				.memory = chain_manager_memory(p->manager, pool->id, n),
 				.complaints = &p->manager->complaints,
 				.promoting = p->survey.now_ns >= p->manager->promote_ns,
 			};
@@ -303,7 +303,8 @@ static bool avoid_head(struct planning *p, const struct chain_case *in, struct m
 /* What is done with a chain in this plan. */
 enum busy { BUSY_NOT, BUSY_RULES, BUSY_ROTATED };
 
-static int avoid_heads(struct planning *p, size_t at, const struct repair *repair, enum busy *busy)
+static int avoid_heads(struct planning *p, size_t at, const struct pool_repair *repair,
+		       enum busy *busy)
 {
 	if (p->manager->complaints.count == 0)
 		return 0;
@@ -326,10 +327,10 @@ static int avoid_heads(struct planning *p, size_t at, const struct repair *repai
 	return 0;
 }
 
-static int balance(struct planning *p, size_t at, const struct repair *repair)
+static int balance(struct planning *p, size_t at, const struct pool_repair *repair)
 {
 	struct map_pool pool = *repair->pool;
-	struct repair after = *repair;
+	struct pool_repair after = *repair;
 	uint64_t looked_at = (uint64_t)pool.partitions * pool.copies * (p->survey.count + 1);
 	uint64_t left = BALANCE_LOOK_MAX / looked_at;
 	struct map_chain next;
@@ -356,7 +357,7 @@ static int balance(struct planning *p, size_t at, const struct repair *repair)
 }
 
 /* What has time, when all is well. */
-static int improve(struct planning *p, size_t at, const struct repair *repair)
+static int improve(struct planning *p, size_t at, const struct pool_repair *repair)
 {
 	struct chain_manager *manager = p->manager;
 	uint64_t now_ns = p->survey.now_ns;
@@ -384,11 +385,11 @@ static int plan_pool(struct planning *p, size_t at)
 {
 	const struct map_pool *pool = &p->survey.map->pools[at];
 	struct chain_manager *manager = p->manager;
-	struct repair repair = {.survey = &p->survey,
-				.pool = pool,
-				.replace_after_ns = manager->options.replace_after_ns,
-				.moves_max = manager->options.moves_max,
-				.paused = manager->recovery_paused};
+	struct pool_repair repair = {.survey = &p->survey,
+				     .pool = pool,
+				     .replace_after_ns = manager->options.replace_after_ns,
+				     .moves_max = manager->options.moves_max,
+				     .paused = manager->recovery_paused};
 	size_t before = manager->plan.change_count;
 	struct map_chain next;
 	enum busy *busy;
@@ -464,7 +465,7 @@ bool chain_manager_plan(struct chain_manager *manager, const struct cluster_map 
 		return false;
 	manager->live.changed = false;
 	manager->plan.change_count = manager->plan.life_count = manager->plan.fenced_count = 0;
-	chain_withhold_nobody(manager);
+	chain_manager_withhold_nobody(manager);
 	forget_fair(manager);
 	liveness_update(&manager->live, now_ns);
 	complaints_expire(&manager->complaints, now_ns);
@@ -479,7 +480,7 @@ bool chain_manager_plan(struct chain_manager *manager, const struct cluster_map 
 	survey_free(&p.survey);
 	/* Out of memory: half a plan is none. */
 	if (rc != 0)
-		chain_withhold_nobody(manager);
+		chain_manager_withhold_nobody(manager);
 	if (rc != 0 || manager->plan.change_count + manager->plan.life_count == 0)
 		return false;
 	*out = &manager->plan;

@@ -13,8 +13,9 @@ static double surplus(const struct survey_target *t)
 }
 
 /* The one that is furthest below its fair part. NULL: none. */
-static struct survey_target *candidate_at(const struct repair *r, const struct map_chain *chain,
-					  uint32_t instead, enum failure_domain level)
+static struct survey_target *candidate_at(const struct pool_repair *r,
+					  const struct map_chain *chain, uint32_t instead,
+					  enum failure_domain level)
 {
 	struct survey_target *best = NULL;
 
@@ -33,7 +34,7 @@ static struct survey_target *candidate_at(const struct repair *r, const struct m
 
 /* Who may come into @chain so that @instead can go. Coarse domains are given up, one after the
  * other, where nobody at all would keep them; being busy is no reason. */
-static struct survey_target *candidate(const struct repair *r, const struct map_chain *chain,
+static struct survey_target *candidate(const struct pool_repair *r, const struct map_chain *chain,
 				       uint32_t instead)
 {
 	/* One must go before another can come: not without losing a copy meanwhile. */
@@ -49,7 +50,7 @@ static struct survey_target *candidate(const struct repair *r, const struct map_
 		if (instead != 0 && cluster_map_chain_index(chain, instead) >= 0)
 			without.members[cluster_map_chain_index(chain, instead)].state =
 				MEMBER_OFFLINE;
-		if (chain_has_candidate(r->survey, &without, (enum failure_domain)level))
+		if (survey_has_candidate(r->survey, &without, (enum failure_domain)level))
 			return NULL;
 	}
 	return NULL;
@@ -67,7 +68,7 @@ static void add(struct map_chain *next, struct survey_target *t)
 	t->load++;
 }
 
-static bool all_here(const struct repair *r, const struct map_chain *chain)
+static bool all_here(const struct pool_repair *r, const struct map_chain *chain)
 {
 	for (uint32_t i = 0; i < chain->count; i++)
 		if (chain->members[i].state == MEMBER_IN_SYNC &&
@@ -76,7 +77,7 @@ static bool all_here(const struct repair *r, const struct map_chain *chain)
 	return true;
 }
 
-static bool shares_domain(const struct repair *r, const struct map_chain *chain, uint32_t i)
+static bool shares_domain(const struct pool_repair *r, const struct map_chain *chain, uint32_t i)
 {
 	enum failure_domain level = survey_level(r->pool);
 	uint64_t domain = survey_of(r->survey, chain->members[i].target_id)->domain[level];
@@ -91,7 +92,7 @@ static bool shares_domain(const struct repair *r, const struct map_chain *chain,
 /* ---- dropping ---- */
 
 /* What the chain would be better without; the highest goes. */
-static double burden(const struct repair *r, const struct map_chain *chain, uint32_t i)
+static double burden(const struct pool_repair *r, const struct map_chain *chain, uint32_t i)
 {
 	const struct survey_target *t = survey_of(r->survey, chain->members[i].target_id);
 	double sum = surplus(t);
@@ -106,7 +107,7 @@ static double burden(const struct repair *r, const struct map_chain *chain, uint
 }
 
 /* A chain that is whole needs nobody else. */
-static void drop(const struct repair *r, struct map_chain *next)
+static void drop(const struct pool_repair *r, struct map_chain *next)
 {
 	while (chain_edit_count(next, MEMBER_OFFLINE) != 0)
 		chain_edit_remove(next, next->members[next->count - 1].target_id);
@@ -125,7 +126,7 @@ static void drop(const struct repair *r, struct map_chain *next)
 /* ---- substitutes ---- */
 
 /* Not in-sync for too long, as far as that is known: its place is to be given to another. */
-static bool given_up(const struct repair *r, const struct chain_case *in, uint32_t i)
+static bool given_up(const struct pool_repair *r, const struct chain_case *in, uint32_t i)
 {
 	uint32_t target = in->chain->members[i].target_id;
 	const struct survey_target *t = survey_of(r->survey, target);
@@ -146,7 +147,8 @@ static bool given_up(const struct repair *r, const struct chain_case *in, uint32
 }
 
 /* Of a chain with too few in-sync members. */
-static bool substitute(const struct repair *r, const struct chain_case *in, struct map_chain *next)
+static bool substitute(const struct pool_repair *r, const struct chain_case *in,
+		       struct map_chain *next)
 {
 	uint32_t in_sync = chain_edit_count(next, MEMBER_IN_SYNC), hoped = 0, stuck = 0;
 	struct survey_target *found;
@@ -174,7 +176,7 @@ static bool substitute(const struct repair *r, const struct chain_case *in, stru
 }
 
 /* A whole chain with a member that is to go. */
-static bool empty_out(const struct repair *r, struct map_chain *next)
+static bool empty_out(const struct pool_repair *r, struct map_chain *next)
 {
 	for (uint32_t i = 0; i < next->count; i++) {
 		struct survey_target *t = survey_of(r->survey, next->members[i].target_id), *found;
@@ -193,7 +195,7 @@ static bool empty_out(const struct repair *r, struct map_chain *next)
 
 /* A full target makes all writes of its chains fail: it is out of them at once, where another can
  * come. */
-static bool relieve(const struct repair *r, struct map_chain *next)
+static bool relieve(const struct pool_repair *r, struct map_chain *next)
 {
 	for (uint32_t i = 0; i < next->count; i++) {
 		struct survey_target *t = survey_of(r->survey, next->members[i].target_id), *found;
@@ -216,7 +218,7 @@ static bool relieve(const struct repair *r, struct map_chain *next)
 	return false;
 }
 
-bool repair_chain(const struct repair *r, const struct chain_case *in, struct map_chain *next)
+bool repair_chain(const struct pool_repair *r, const struct chain_case *in, struct map_chain *next)
 {
 	const struct map_chain *chain = in->chain;
 	uint32_t in_sync = chain_edit_count(chain, MEMBER_IN_SYNC);
@@ -247,7 +249,7 @@ bool repair_chain(const struct repair *r, const struct chain_case *in, struct ma
 
 /* ---- balance ---- */
 
-bool repair_is_whole(const struct repair *r)
+bool repair_is_whole(const struct pool_repair *r)
 {
 	for (uint32_t p = 0; p < r->pool->partitions; p++) {
 		const struct map_chain *chain = &r->pool->chains[p];
@@ -303,7 +305,7 @@ static bool is_uneven(const struct survey *survey)
 }
 
 /* The best move of a whole chain: *from's member gives way to *to. */
-static double best_move(const struct repair *r, const struct map_chain *chain,
+static double best_move(const struct pool_repair *r, const struct map_chain *chain,
 			struct survey_target **from_out, struct survey_target **to_out)
 {
 	enum failure_domain level = survey_level(r->pool);
@@ -333,7 +335,7 @@ static double best_move(const struct repair *r, const struct map_chain *chain,
 	return best;
 }
 
-static bool any_shared(const struct repair *r)
+static bool any_shared(const struct pool_repair *r)
 {
 	for (uint32_t p = 0; p < r->pool->partitions; p++)
 		for (uint32_t i = 0; i < r->pool->chains[p].count; i++)
@@ -342,7 +344,7 @@ static bool any_shared(const struct repair *r)
 	return false;
 }
 
-bool repair_balance(const struct repair *r, uint32_t *partition, struct map_chain *next)
+bool repair_balance(const struct pool_repair *r, uint32_t *partition, struct map_chain *next)
 {
 	struct survey_target *from = NULL, *to = NULL;
 	double best = 0;
@@ -381,7 +383,7 @@ struct head_count {
 };
 
 /* Of the server of @t: its targets' heads, and the part of all heads that fits its chains. */
-static struct head_count heads_of(const struct repair *r, const struct survey_target *t)
+static struct head_count heads_of(const struct pool_repair *r, const struct survey_target *t)
 {
 	struct head_count sum = {0};
 
@@ -408,7 +410,7 @@ static void rotate(struct map_chain *next, uint32_t head)
 		chain_edit_put(next, next->members[0].target_id, MEMBER_IN_SYNC);
 }
 
-bool repair_heads(const struct repair *r, uint32_t *partition, struct map_chain *next)
+bool repair_heads(const struct pool_repair *r, uint32_t *partition, struct map_chain *next)
 {
 	uint64_t session;
 

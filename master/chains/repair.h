@@ -8,7 +8,7 @@
 #define CATENA_MASTER_CHAINS_REPAIR_H
 #include "master/chains/rules.h"
 
-struct repair {
+struct pool_repair {
 	struct survey *survey; /* survey_pool() was done */
 	const struct map_pool *pool;
 	uint64_t replace_after_ns;
@@ -17,12 +17,13 @@ struct repair {
 };
 
 /* A chain that the rules leave as it is. True: @next is what it becomes. */
-bool repair_chain(const struct repair *repair, const struct chain_case *in, struct map_chain *next);
+bool repair_chain(const struct pool_repair *repair, const struct chain_case *in,
+		  struct map_chain *next);
 
 /* All chains have enough members and nobody of them is missing. */
-bool repair_is_whole(const struct repair *repair);
+bool repair_is_whole(const struct pool_repair *repair);
 /* The next move for balance, or to mend failure domains, if there is one. */
-bool repair_balance(const struct repair *repair, uint32_t *partition, struct map_chain *next);
+bool repair_balance(const struct pool_repair *repair, uint32_t *partition, struct map_chain *next);
 /* A chain that another member should lead; clients' complaints count. */
-bool repair_heads(const struct repair *repair, uint32_t *partition, struct map_chain *next);
+bool repair_heads(const struct pool_repair *repair, uint32_t *partition, struct map_chain *next);
 #endif

@@ -55,19 +55,19 @@ int chain_manager_target_status(const struct chain_manager *manager, const struc
 }
 
 bool chain_manager_usage(const struct chain_manager *manager, uint32_t target,
-			 struct chain_manager_target *out)
+			 struct liveness_report *out)
 {
 	const struct live_target *known = liveness_target(&manager->live, target);
 
 	if (known == NULL || !known->listed)
 		return false;
-	*out = (struct chain_manager_target){.id = target,
-					     .life = known->life,
-					     .seen_life = known->seen_life,
-					     .capacity = known->capacity,
-					     .used = known->used,
-					     .full = known->full,
-					     .error = known->error};
+	*out = (struct liveness_report){.id = target,
+					.life = known->life,
+					.seen_life = known->seen_life,
+					.capacity = known->capacity,
+					.used = known->used,
+					.full = known->full,
+					.error = known->error};
 	return true;
 }
 

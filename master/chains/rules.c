@@ -3,42 +3,6 @@
 #include <string.h>
 #include "master/state/chain_faults.h"
 
-/* ---- chains ---- */
-
-uint32_t chain_edit_count(const struct map_chain *chain, enum member_state state)
-{
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; i < chain->count; i++)
-		n += chain->members[i].state == state ? 1 : 0;
-	return n;
-}
-
-void chain_edit_remove(struct map_chain *chain, uint32_t target)
-{
-	int at = cluster_map_chain_index(chain, target);
-
-	if (at < 0)
-		return;
-	chain->count--;
-	memmove(&chain->members[at], &chain->members[at + 1],
-		(chain->count - (uint32_t)at) * sizeof(chain->members[0]));
-	chain->members[chain->count] = (struct chain_member){0};
-}
-
-void chain_edit_put(struct map_chain *chain, uint32_t target, enum member_state state)
-{
-	uint32_t at = 0;
-
-	chain_edit_remove(chain, target);
-	while (at < chain->count && chain->members[at].state <= state)
-		at++;
-	memmove(&chain->members[at + 1], &chain->members[at],
-		(chain->count - at) * sizeof(chain->members[0]));
-	chain->members[at] = (struct chain_member){.target_id = target, .state = state};
-	chain->count++;
-}
-
 /* ---- who is there ---- */
 
 static const struct survey_target *member_of(const struct chain_case *in, uint32_t i)
@@ -54,7 +18,8 @@ static bool stands(const struct chain_case *in, const struct map_chain *next, ui
 }
 
 /* Somebody stands but @target. */
-static bool witness(const struct chain_case *in, const struct map_chain *next, uint32_t target)
+static bool another_stands(const struct chain_case *in, const struct map_chain *next,
+			   uint32_t target)
 {
 	for (uint32_t i = 0; i < next->count; i++)
 		if (next->members[i].target_id != target && stands(in, next, i))
@@ -173,7 +138,7 @@ static bool is_unfit(const struct chain_case *in, uint32_t target)
 /* To be made equal to the others: now, if nobody else is. */
 static void demote(const struct chain_case *in, struct map_chain *next, uint32_t target)
 {
-	bool now = chain_edit_count(next, MEMBER_SYNCING) == 0 && witness(in, next, target);
+	bool now = chain_edit_count(next, MEMBER_SYNCING) == 0 && another_stands(in, next, target);
 
 	chain_edit_put(next, target, now ? MEMBER_SYNCING : MEMBER_OFFLINE);
 }
@@ -192,7 +157,7 @@ static bool take_out(const struct chain_case *in, struct map_chain *next)
 		if (member->state == MEMBER_OFFLINE)
 			continue;
 		if (t->presence == PRESENT_OUT || t->presence == PRESENT_FAILED) {
-			if (!in_sync || (witness(in, next, member->target_id) &&
+			if (!in_sync || (another_stands(in, next, member->target_id) &&
 					 (!in->waiting || (t->certain && in->memory->unbroken))))
 				chain_edit_put(next, member->target_id, MEMBER_OFFLINE);
 		} else if (t->presence == PRESENT_RESTARTED && settled &&
@@ -200,7 +165,7 @@ static bool take_out(const struct chain_case *in, struct map_chain *next)
 			/* What was reported of its former life is void. And where nobody has an
 			 * unbroken one, what was answered may be lost with the power: the epochs
 			 * tell clients and copies apart what was given the same version again. */
-			if (in_sync && witness(in, next, member->target_id))
+			if (in_sync && another_stands(in, next, member->target_id))
 				demote(in, next, member->target_id);
 			else
 				bump = bump || !in_sync || !MANAGER_FAULTY(REPORTS_OUTLIVE);
@@ -222,7 +187,7 @@ static void demote_unfit(const struct chain_case *in, struct map_chain *next)
 		int at = cluster_map_chain_index(next, target);
 
 		if (at >= 0 && next->members[at].state == MEMBER_IN_SYNC && is_unfit(in, target) &&
-		    witness(in, next, target))
+		    another_stands(in, next, target))
 			demote(in, next, target);
 	}
 }
@@ -245,7 +210,7 @@ static void part(const struct chain_case *in, struct map_chain *next, uint32_t i
 	    complaints_of(in->complaints, from_server, survey->now_ns) >
 		    complaints_of(in->complaints, about_server, survey->now_ns))
 		goes = from->target_id;
-	if (!witness(in, next, goes))
+	if (!another_stands(in, next, goes))
 		return;
 	chain_edit_put(next, goes, MEMBER_OFFLINE);
 	complaints_bar(in->complaints, from_server, about_server, survey->now_ns);
@@ -273,17 +238,17 @@ static bool reporter_lives(const struct chain_case *in)
 	int tail = cluster_map_chain_tail(in->chain);
 
 	return MANAGER_FAULTY(REPORTS_OUTLIVE) ||
-	       (tail >= 0 && member_of(in, (uint32_t)tail)->life == in->memory->synced_life);
+	       (tail >= 0 && member_of(in, (uint32_t)tail)->life == in->memory->caught_up_life);
 }
 
 static void promote(const struct chain_case *in, struct map_chain *next)
 {
-	uint32_t target = in->memory->synced_target;
+	uint32_t target = in->memory->caught_up_target;
 	int at = cluster_map_chain_index(next, target);
 	const struct survey_target *t;
 
 	if (!in->promoting || in->memory->owed || target == 0 || !reporter_lives(in) ||
-	    (in->memory->synced_epoch != in->chain->epoch &&
+	    (in->memory->caught_up_epoch != in->chain->epoch &&
 	     !MANAGER_FAULTY(PROMOTE_ON_OLD_EPOCH)) ||
 	    at < 0 || next->members[at].state != MEMBER_SYNCING)
 		return;
@@ -291,17 +256,6 @@ static void promote(const struct chain_case *in, struct map_chain *next)
 	/* In another life it may lack what has been answered since. */
 	if (!t->unsettled && (t->presence == PRESENT_HERE || t->presence == PRESENT_QUIET))
 		chain_edit_put(next, target, MEMBER_IN_SYNC);
-}
-
-bool chain_has_candidate(const struct survey *survey, const struct map_chain *chain,
-			 enum failure_domain level)
-{
-	for (size_t i = 0; i < survey->count; i++)
-		if (survey_usable(&survey->targets[i]) &&
-		    cluster_map_chain_index(chain, survey->targets[i].map->id) < 0 &&
-		    survey_may_join(survey, chain, survey->targets[i].map->id, 0, level))
-			return true;
-	return false;
 }
 
 /* An offline member may be made equal again, unless a better one could be had. */
@@ -315,12 +269,12 @@ static bool may_return(const struct chain_case *in, const struct map_chain *next
 		return false;
 	if (!t->map->draining && survey_may_join(in->survey, next, target, 0, level))
 		return true;
-	return !chain_has_candidate(in->survey, next, level);
+	return !survey_has_candidate(in->survey, next, level);
 }
 
 static void let_in(const struct chain_case *in, struct map_chain *next)
 {
-	if (chain_edit_count(next, MEMBER_SYNCING) != 0 || !witness(in, next, 0) ||
+	if (chain_edit_count(next, MEMBER_SYNCING) != 0 || !another_stands(in, next, 0) ||
 	    chain_edit_count(next, MEMBER_IN_SYNC) >= in->pool->copies)
 		return;
 	for (uint32_t i = 0; i < next->count; i++) {

@@ -3,6 +3,7 @@
  * Who is taken out, made equal, and in-sync; substitutes and moves are repair.h's. */
 #ifndef CATENA_MASTER_CHAINS_RULES_H
 #define CATENA_MASTER_CHAINS_RULES_H
+#include "master/chains/chain_edit.h"
 #include "master/chains/survey.h"
 
 /* What is remembered of a chain, beside the map. */
@@ -12,10 +13,10 @@ struct chain_memory {
 	bool dark, unbroken;
 	uint64_t back_ns;
 	/* Reports, for one epoch each. */
-	uint64_t synced_epoch, unfit_epoch;
+	uint64_t caught_up_epoch, unfit_epoch;
 	bool owed; /* nobody becomes in-sync: see chain_manager_owes_chain() */
-	uint32_t synced_target;
-	uint64_t synced_life; /* of the tail that has said it */
+	uint32_t caught_up_target;
+	uint64_t caught_up_life; /* of the tail that has said it */
 	uint32_t unfit[CHAIN_MEMBERS_MAX];
 	uint32_t unfit_count;
 	uint32_t accept; /* the member that an administrator lets begin again; 0: none */
@@ -43,14 +44,4 @@ void chain_rules_look(struct chain_case *out, uint64_t return_ns);
 bool chain_rules_block(const struct chain_case *in);
 /* True: @next is what the chain becomes, epoch included. */
 bool chain_rules_apply(const struct chain_case *in, struct map_chain *next);
-
-/* ---- chains ---- */
-
-uint32_t chain_edit_count(const struct map_chain *chain, enum member_state state);
-/* Gives a member, or a new one, this state, last among those of it. */
-void chain_edit_put(struct map_chain *chain, uint32_t target, enum member_state state);
-void chain_edit_remove(struct map_chain *chain, uint32_t target);
-/* A substitute of the right domains could be had for this chain. */
-bool chain_has_candidate(const struct survey *survey, const struct map_chain *chain,
-			 enum failure_domain level);
 #endif

@@ -158,3 +158,14 @@ bool survey_may_join(const struct survey *survey, const struct map_chain *chain,
 	}
 	return true;
 }
+
+bool survey_has_candidate(const struct survey *survey, const struct map_chain *chain,
+			  enum failure_domain level)
+{
+	for (size_t i = 0; i < survey->count; i++)
+		if (survey_usable(&survey->targets[i]) &&
+		    cluster_map_chain_index(chain, survey->targets[i].map->id) < 0 &&
+		    survey_may_join(survey, chain, survey->targets[i].map->id, 0, level))
+			return true;
+	return false;
+}

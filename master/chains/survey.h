@@ -47,6 +47,9 @@ int survey_pool(struct survey *survey, const struct map_pool *pool);
  * in it and not offline; no complaint keeps them apart. */
 bool survey_may_join(const struct survey *survey, const struct map_chain *chain, uint32_t target,
 		     uint32_t instead, enum failure_domain level);
+/* True when a substitute of the right domains could be had for @chain. */
+bool survey_has_candidate(const struct survey *survey, const struct map_chain *chain,
+			  enum failure_domain level);
 /* The level that a pool really has. */
 enum failure_domain survey_level(const struct map_pool *pool);
 #endif

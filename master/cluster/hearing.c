@@ -8,9 +8,9 @@
 #include "common/os/log.h"
 #include "master/chains/manager.h"
 #include "master/cluster/publisher.h"
-#include "master/cluster/removal.h"
+#include "master/cluster/removals.h"
 #include "master/older_store/hearing_rules.h"
-#include "master/shared/chunkserver_table.h"
+#include "master/shared/chunkserver.h"
 
 struct hearing {
 	uint32_t *refused; /* targets, each once */
@@ -30,7 +30,7 @@ static size_t find_refused(const struct hearing *hearing, uint32_t target)
 static enum hearing_state state_of(const void *user, uint32_t target)
 {
 	const struct master *master = user;
-	const struct map_target *is = cluster_map_target(master->view.map, target);
+	const struct map_target *is = cluster_map_target(master->published.map, target);
 	const struct chunkserver *server;
 
 	if (find_refused(master->hearing, target) < master->hearing->refused_count)
@@ -43,7 +43,7 @@ static enum hearing_state state_of(const void *user, uint32_t target)
 
 static struct heard who_was_heard(const struct master *master)
 {
-	return hearing_count(master->view.map, state_of, master);
+	return hearing_rules_count(master->published.map, state_of, master);
 }
 
 int hearing_start(struct master *master, uint64_t now_ns)
@@ -52,7 +52,7 @@ int hearing_start(struct master *master, uint64_t now_ns)
 	if (master->hearing == NULL)
 		return -ENOMEM;
 	master->hearing->begun_ns = now_ns;
-	master->view.hidden = true;
+	master->published.hidden = true;
 	chain_manager_hold_leases(master->chain_manager, true);
 	hearing_look(master, now_ns);
 	return 0;
@@ -67,14 +67,14 @@ void hearing_look(struct master *master, uint64_t now_ns)
 	if (master->heard || master->behind[0] != '\0')
 		return;
 	heard = who_was_heard(master);
-	if (!hearing_is_enough(&heard, waited_ns, master->config.hear_wait_ns))
+	if (!hearing_rules_enough(&heard, waited_ns, master->config.hear_wait_ns))
 		return;
 	master->heard = true;
 	if (heard.missing != 0)
 		log_warn("serving although target %u has not been heard since the start "
 			 "waited_ms=%llu",
 			 heard.missing, (unsigned long long)(waited_ns / NS_PER_MSEC));
-	chains_heard(master, now_ns);
+	publisher_heard(master, now_ns);
 	master->sessions->admitting(master, now_ns);
 	removals_online(master->removals);
 }
@@ -106,13 +106,13 @@ void hearing_free(struct master *master)
 	master->hearing = NULL;
 }
 
-void hearing_is_behind(struct master *master, const char *why)
+void hearing_found_behind(struct master *master, const char *why)
 {
 	if (master->behind[0] != '\0')
 		return;
 	snprintf(master->behind, sizeof(master->behind), "%s", why);
 	log_error("this master serves nobody from now on reason=\"%s\"", master->behind);
-	master->view.hidden = true;
+	master->published.hidden = true;
 	chain_manager_hold_leases(master->chain_manager, true);
 	master->sessions->turning_away(master);
 }

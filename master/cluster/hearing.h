@@ -26,7 +26,7 @@ struct master;
 /* To chunkservers: come again in a moment. */
 #define HEARING_FIRST EAGAIN
 
-/* At start, after chains_start(). -ENOMEM. */
+/* At start, after publisher_start(). -ENOMEM. */
 int hearing_start(struct master *master, uint64_t now_ns);
 /* Looks whether it is over; after a registration, and each tick. */
 void hearing_look(struct master *master, uint64_t now_ns);
@@ -35,7 +35,7 @@ void hearing_look(struct master *master, uint64_t now_ns);
 void hearing_target(struct master *master, uint32_t target, bool refused);
 void hearing_free(struct master *master);
 /* A target knows more: @why, for people. */
-void hearing_is_behind(struct master *master, const char *why);
+void hearing_found_behind(struct master *master, const char *why);
 /* One line about it for the status; false: nothing to say. */
 bool hearing_describe(const struct master *master, char *out, size_t size);
 #endif

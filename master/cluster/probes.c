@@ -24,15 +24,15 @@
 
 /* A name that is being looked up, by a thread of the C library's: it may take many seconds, and
  * decisions must not wait for it. */
-struct lookup {
+struct probe_lookup {
 	struct gaicb request;
 	struct addrinfo hints;
 	char host[MAP_NAME_MAX], port[MAP_NAME_MAX];
 };
 
 struct probe {
-	struct lookup *lookup; /* NULL: over */
-	int fd;                /* -1: not connecting; then, and without a lookup, it is free */
+	struct probe_lookup *lookup; /* NULL: over */
+	int fd; /* -1: not connecting; then, and without a lookup, it is free */
 	uint64_t server, asked_ns, until_ns;
 };
 
@@ -50,7 +50,7 @@ static void refused(struct probes *probes, const struct probe *probe)
 
 	master_lock(master);
 	chain_manager_refused(master->chain_manager, probe->server, probe->asked_ns);
-	chains_act(master, clock_boottime_ns());
+	publisher_act(master, clock_boottime_ns());
 	master_unlock(master);
 }
 
@@ -85,7 +85,7 @@ static void begin_connecting(struct probes *probes, struct probe *probe,
 }
 
 /* False: not an address. */
-static bool split(const char *address, struct lookup *out)
+static bool split(const char *address, struct probe_lookup *out)
 {
 	const char *colon = strrchr(address, ':');
 	size_t size;
@@ -105,7 +105,7 @@ static bool split(const char *address, struct lookup *out)
 static void begin(struct probes *probes, struct probe *probe, uint64_t server, uint64_t asked_ns,
 		  const char *address)
 {
-	struct lookup *lookup = calloc(1, sizeof(*lookup));
+	struct probe_lookup *lookup = calloc(1, sizeof(*lookup));
 	struct addrinfo *info = NULL;
 
 	if (lookup == NULL || !split(address, lookup)) {
@@ -134,7 +134,7 @@ static void begin(struct probes *probes, struct probe *probe, uint64_t server, u
 
 static void finish_lookup(struct probes *probes, struct probe *probe)
 {
-	struct lookup *lookup = probe->lookup;
+	struct probe_lookup *lookup = probe->lookup;
 	int error = gai_error(&lookup->request);
 
 	if (error == EAI_INPROGRESS)
@@ -148,7 +148,7 @@ static void finish_lookup(struct probes *probes, struct probe *probe)
 }
 
 /* What the C library is doing cannot be ended: it keeps its memory. */
-static void give_up_lookup(struct lookup *lookup)
+static void give_up_lookup(struct probe_lookup *lookup)
 {
 	if (gai_cancel(&lookup->request) == EAI_NOTCANCELED)
 		return;
@@ -189,7 +189,7 @@ static bool begin_all(struct probes *probes)
 		now_ns = clock_boottime_ns();
 		any = !master->stopping &&
 		      chain_manager_probe(master->chain_manager, now_ns, &server);
-		in_map = any ? cluster_map_server(master->view.map, server) : NULL;
+		in_map = any ? cluster_map_server(master->published.map, server) : NULL;
 		if (in_map != NULL)
 			memcpy(address, in_map->address, sizeof(address));
 		master_unlock(master);
@@ -226,9 +226,9 @@ static bool look(struct probes *probes)
 
 	master_lock(master);
 	if (!master->stopping) {
-		soon = chains_soon(master, now_ns);
+		soon = publisher_soon(master, now_ns);
 		if (soon)
-			chains_act(master, now_ns);
+			publisher_act(master, now_ns);
 	}
 	master_unlock(master);
 	return soon;

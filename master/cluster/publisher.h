@@ -10,30 +10,30 @@
 
 struct chunkserver;
 
-int chains_start(struct master *master);
-/* NULL is allowed as master->chains. */
-void chains_free(struct master *master);
+int publisher_start(struct master *master);
+/* NULL is allowed as master->publisher. */
+void publisher_free(struct master *master);
 /* Publishes the view and pushes it to everyone. */
 void master_publish(struct master *master);
 
 /* Does what can be done now; after anything that may have changed something. */
-void chains_act(struct master *master, uint64_t now_ns);
+void publisher_act(struct master *master, uint64_t now_ns);
 /* Each tick, with what is to be done there and not every time. */
-void chains_tick(struct master *master, uint64_t now_ns, uint64_t gap_ns);
-/* chains_act() should be called again within 10 ms. */
-bool chains_soon(struct master *master, uint64_t now_ns);
+void publisher_tick(struct master *master, uint64_t now_ns, uint64_t gap_ns);
+/* publisher_act() should be called again within 10 ms. */
+bool publisher_soon(struct master *master, uint64_t now_ns);
 /* No change of chains is under way. */
-bool chains_settled(const struct master *master);
+bool publisher_settled(const struct master *master);
 /* A command that changes the map is in the log as @index: it is shown when it is durable. */
-void chains_changed(struct master *master, uint64_t index);
+void publisher_changed(struct master *master, uint64_t index);
 /* The master may serve from now on. */
-void chains_heard(struct master *master, uint64_t now_ns);
+void publisher_heard(struct master *master, uint64_t now_ns);
 /* The store was opened again. */
-void chains_recovered(struct master *master);
+void publisher_recovered(struct master *master);
 /* A server has said which map it has. */
-void chains_seen(struct master *master, uint64_t server, uint64_t version);
+void publisher_seen(struct master *master, uint64_t server, uint64_t version);
 /* To one of those who have to have the new map first, as long as that is so. */
-void chains_push_fence(struct master *master, struct chunkserver *server);
+void publisher_push_fence(struct master *master, struct chunkserver *server);
 /* The speed limits, to one server or (NULL) all. */
-void chains_push_recovery(struct master *master, struct chunkserver *server);
+void publisher_push_recovery(struct master *master, struct chunkserver *server);
 #endif

@@ -20,7 +20,6 @@
 #define CATENA_MASTER_OLDER_STORE_ACCEPT_PLAN_H
 #include <stdbool.h>
 #include "common/cluster/cluster_map.h"
-#include "master/state/state.h"
 
 #define ACCEPT_LINE_SHIFT  32
 #define ACCEPT_COUNT_SHIFT 48
@@ -68,37 +67,15 @@ enum accept_kind {
 enum accept_kind accept_plan_result(const struct accept_plan *plan, uint32_t pool,
 				    uint32_t partition, struct map_chain *out);
 
-/* A target that has registered, and told what it has seen. */
-struct accept_target {
-	char uuid[37];
-	uint32_t id;   /* by the last master; 0: none has given it one */
-	bool heard;    /* all its chains are told */
-	uint64_t life; /* as it says */
-	bool settled;  /* by a master whose map its process has gone by */
-	struct state_seen seen;
-	struct map_server server;
-};
+/* ---- for accept_decision.h ---- */
 
-/* The uuid of whom else, in the store or among @targets, the number of target @which is; NULL:
- * nobody's. Masters have given numbers from this store, or from several copies, since, and it
- * cannot be accepted with these two: by the number nobody could say who of them is in a chain. */
-const char *accept_clashes(const struct accept_plan *plan, const struct accept_target *targets,
-			   size_t count, size_t which);
-
-/* What is to become of the store. */
-struct accept_decision {
-	struct state_accept accept;
-	struct chain_change *chains;
-	struct state_accepted_target *targets;
-	struct chain_life *lives;
-	struct state_accept_seen *seen;
-	size_t newer, silent; /* chains */
-	size_t unknown;       /* chains that begin empty, though others of their pool are known */
-	bool older;           /* some target has seen more than the store */
-};
-/* @targets: all that have registered; the map of @plan is that of @state. -ENOMEM, or what the store says. In any case the
- * caller frees what is in @out. */
-int accept_decide(struct accept_plan *plan, struct state *state,
-		  const struct accept_target *targets, size_t count, struct accept_decision *out);
-void accept_decision_free(struct accept_decision *decision);
+const struct cluster_map *accept_plan_map(const struct accept_plan *plan);
+uint64_t accept_plan_chance(const struct accept_plan *plan);
+/* So many acceptances there have been at least: the next one's line is a later one. */
+void accept_plan_set_acceptances(struct accept_plan *plan, uint64_t acceptances);
+/* The newest chain that is known, of a pool by its place in the map; epoch 0: none is. */
+const struct map_chain *accept_plan_known(const struct accept_plan *plan, size_t pool_index,
+					  uint32_t partition);
+/* The first epoch of the line that this acceptance begins, where nothing older is known. */
+uint64_t accept_plan_first_epoch(const struct accept_plan *plan);
 #endif

@@ -33,9 +33,9 @@ static bool map_has_chain(const struct cluster_map *map)
 }
 
 /* While nothing is placed yet, which a copy of the store may be older than, all targets count. */
-struct heard hearing_count(const struct cluster_map *map,
-			   enum hearing_state (*state_of)(const void *user, uint32_t target),
-			   const void *user)
+struct heard hearing_rules_count(const struct cluster_map *map,
+				 enum hearing_state (*state_of)(const void *user, uint32_t target),
+				 const void *user)
 {
 	struct heard heard = {0};
 
@@ -50,7 +50,7 @@ struct heard hearing_count(const struct cluster_map *map,
 	return heard;
 }
 
-bool hearing_takes(const struct cluster_map *map, const char *const *uuids, size_t count)
+bool hearing_rules_take(const struct cluster_map *map, const char *const *uuids, size_t count)
 {
 	for (size_t i = 0; i < map->target_count; i++)
 		for (size_t j = 0; j < count; j++)
@@ -59,7 +59,7 @@ bool hearing_takes(const struct cluster_map *map, const char *const *uuids, size
 	return map->target_count == 0;
 }
 
-bool hearing_is_enough(const struct heard *heard, uint64_t waited_ns, uint64_t wait_ns)
+bool hearing_rules_enough(const struct heard *heard, uint64_t waited_ns, uint64_t wait_ns)
 {
 	if (heard->missing == 0 || waited_ns >= wait_ns)
 		return true;

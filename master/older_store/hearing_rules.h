@@ -20,13 +20,13 @@ struct heard {
 	bool chain_silent; /* some chain has no in-sync member that is here */
 };
 /* By the map of the state; @state_of says what is known of a target. */
-struct heard hearing_count(const struct cluster_map *map,
-			   enum hearing_state (*state_of)(const void *user, uint32_t target),
-			   const void *user);
+struct heard hearing_rules_count(const struct cluster_map *map,
+				 enum hearing_state (*state_of)(const void *user, uint32_t target),
+				 const void *user);
 /* @waited_ns: since the start; @wait_ns: [recovery] hear_wait. */
-bool hearing_is_enough(const struct heard *heard, uint64_t waited_ns, uint64_t wait_ns);
+bool hearing_rules_enough(const struct heard *heard, uint64_t waited_ns, uint64_t wait_ns);
 /* May a server register whose targets' uuids are @uuids before enough was heard? Not one that the
  * store knows no target of, if it knows any: by what it says nobody can tell how old the store is,
  * and an old store would give it numbers that are others'. */
-bool hearing_takes(const struct cluster_map *map, const char *const *uuids, size_t count);
+bool hearing_rules_take(const struct cluster_map *map, const char *const *uuids, size_t count);
 #endif

@@ -84,8 +84,7 @@ void liveness_restore(struct liveness *live, uint64_t id, uint64_t now_ns)
 	live->changed = true;
 }
 
-static void report(struct live_target *target, const struct chain_manager_target *from,
-		   uint64_t now_ns)
+static void report(struct live_target *target, const struct liveness_report *from, uint64_t now_ns)
 {
 	target->capacity = from->capacity;
 	target->used = from->used;
@@ -96,8 +95,7 @@ static void report(struct live_target *target, const struct chain_manager_target
 }
 
 static void unlist_missing(struct liveness *live, uint64_t server,
-			   const struct chain_manager_target *targets, size_t count,
-			   uint64_t now_ns)
+			   const struct liveness_report *targets, size_t count, uint64_t now_ns)
 {
 	for (struct live_target *t = live->targets; t != NULL; t = t->hh.next) {
 		bool among = false;
@@ -113,8 +111,8 @@ static void unlist_missing(struct liveness *live, uint64_t server,
 	}
 }
 
-int liveness_registered(struct liveness *live, uint64_t id,
-			const struct chain_manager_target *targets, size_t count, uint64_t now_ns)
+int liveness_registered(struct liveness *live, uint64_t id, const struct liveness_report *targets,
+			size_t count, uint64_t now_ns)
 {
 	struct live_server *server = server_make(live, id);
 
@@ -146,7 +144,7 @@ int liveness_registered(struct liveness *live, uint64_t id,
 }
 
 struct live_server *liveness_heartbeat(struct liveness *live, uint64_t id, bool leaving,
-				       const struct chain_manager_target *targets, size_t count,
+				       const struct liveness_report *targets, size_t count,
 				       uint64_t now_ns)
 {
 	struct live_server *server = liveness_server(live, id);
@@ -243,9 +241,9 @@ static enum presence out_since(const struct liveness *live, uint64_t since_ns, u
 	return now_ns < since_ns + live->gather_ns ? PRESENT_QUIET : PRESENT_OUT;
 }
 
-bool liveness_is_old(const struct live_target *target)
+bool liveness_target_is_old(const struct live_target *target)
 {
-	return chain_manager_is_old(target->life, target->seen_life, target->damaged);
+	return liveness_life_is_old(target->life, target->seen_life, target->damaged);
 }
 
 enum presence liveness_presence(const struct liveness *live, uint32_t id, uint64_t map_server,
@@ -269,7 +267,7 @@ enum presence liveness_presence(const struct liveness *live, uint32_t id, uint64
 	if (!target->listed)
 		return out_since(live, target->unlisted_ns, now_ns);
 	/* First, or its life would be settled as that of a disk that only fails. */
-	if (liveness_is_old(target) && !target->forgiven)
+	if (liveness_target_is_old(target) && !target->forgiven)
 		return PRESENT_OLD;
 	if (target->error != 0)
 		return PRESENT_FAILED;

@@ -6,7 +6,26 @@
 #ifndef CATENA_MASTER_SERVERS_LIVENESS_H
 #define CATENA_MASTER_SERVERS_LIVENESS_H
 #include <uthash.h>
-#include "master/chains/manager.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "master/state/chain_change.h"
+
+struct liveness_report {
+	uint32_t id;
+	uint64_t life;      /* as the target says */
+	uint64_t seen_life; /* as the store says; 0: never seen */
+	uint64_t capacity, used;
+	bool damaged; /* something synced is missing, says the target */
+	bool full;
+	int error; /* 0, or why it cannot serve */
+};
+/* Such a target is an old copy of its disk, or as good as one: it does not have all it said it had.
+ * Once the chains reflect its life (as @seen), they reflect that too. */
+static inline bool liveness_life_is_old(uint64_t life, uint64_t seen, bool damaged)
+{
+	return chain_life_is_old(life, seen) || (damaged && life != seen);
+}
 
 enum presence {
 	PRESENT_HERE,      /* alive, heard of lately, has forgotten nothing */
@@ -63,11 +82,11 @@ struct live_target *liveness_target_make(struct liveness *live, uint32_t id);
 /* The chain manager's functions of these names. */
 void liveness_restore(struct liveness *live, uint64_t server, uint64_t now_ns);
 int liveness_registered(struct liveness *live, uint64_t server,
-			const struct chain_manager_target *targets, size_t count, uint64_t now_ns);
+			const struct liveness_report *targets, size_t count, uint64_t now_ns);
 /* Whether its lease is to be renewed is the manager's to say. NULL:
  * unknown. */
 struct live_server *liveness_heartbeat(struct liveness *live, uint64_t server, bool leaving,
-				       const struct chain_manager_target *targets, size_t count,
+				       const struct liveness_report *targets, size_t count,
 				       uint64_t now_ns);
 void liveness_disconnected(struct liveness *live, uint64_t server, uint64_t now_ns);
 void liveness_refused(struct liveness *live, uint64_t server, uint64_t asked_ns);
@@ -80,7 +99,7 @@ void liveness_update(struct liveness *live, uint64_t now_ns);
 enum presence liveness_presence(const struct liveness *live, uint32_t target, uint64_t server,
 				uint64_t now_ns, bool *certain);
 /* It does not have all that it said it had, and the chains do not reflect that yet. */
-bool liveness_is_old(const struct live_target *target);
+bool liveness_target_is_old(const struct live_target *target);
 /* Its lease has surely run out, or nothing of it is left to use it. */
 bool liveness_harmless(const struct liveness *live, uint64_t server, uint64_t now_ns);
 bool liveness_holds(const struct liveness *live, uint64_t server, uint32_t target, uint64_t now_ns);

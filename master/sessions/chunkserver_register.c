@@ -12,7 +12,7 @@
 #include "master/cluster/publisher.h"
 #include "master/older_store/hearing_rules.h"
 #include "master/shared/chains.h"
-#include "master/cluster/removal.h"
+#include "master/cluster/removals.h"
 #include "master/leases/fences.h"
 
 #define WORKERS_MAX 1024u
@@ -28,7 +28,7 @@ struct registration {
 	/* Those that are taken, and behind them those that are refused. */
 	size_t count, refused_count;
 	struct map_target targets[TARGETS_MAX];
-	struct chain_manager_target states[TARGETS_MAX]; /* of the same */
+	struct liveness_report states[TARGETS_MAX]; /* of the same */
 	char why_refused[300];
 };
 
@@ -74,12 +74,12 @@ static bool take_targets(struct registration *r, const Catena__Register *message
 		for (size_t j = 0; j < i; j++)
 			if (strcmp(r->targets[j].uuid, target->uuid) == 0)
 				return false;
-		r->states[i] = (struct chain_manager_target){.life = report->life,
-							     .damaged = report->damaged != 0,
-							     .capacity = report->capacity,
-							     .used = report->used,
-							     .full = report->full != 0,
-							     .error = report->error};
+		r->states[i] = (struct liveness_report){.life = report->life,
+							.damaged = report->damaged != 0,
+							.capacity = report->capacity,
+							.used = report->used,
+							.full = report->full != 0,
+							.error = report->error};
 	}
 	r->count = message->n_targets;
 	return true;
@@ -161,7 +161,7 @@ static int knows_more(struct master *master, const Catena__Register *message)
 			 (unsigned long long)(seen.version >> MAP_CHANGE_BITS),
 			 (unsigned long long)life.number,
 			 (unsigned long long)state_map_version(master->state));
-		hearing_is_behind(master, why);
+		hearing_found_behind(master, why);
 		return 1;
 	}
 	return 0;
@@ -177,7 +177,7 @@ static bool is_early(const struct master *master, const struct cluster_map *map,
 		return false;
 	for (size_t i = 0; i < message->n_targets; i++)
 		uuids[i] = message->targets[i]->uuid;
-	return !hearing_takes(map, uuids, message->n_targets);
+	return !hearing_rules_take(map, uuids, message->n_targets);
 }
 
 /* 0, or why it may not. */
@@ -257,7 +257,7 @@ static void look_up(struct registration *r)
 
 static void say_why(struct registration *r, size_t which)
 {
-	const struct chain_manager_target *state = &r->states[which];
+	const struct liveness_report *state = &r->states[which];
 
 	if (state->damaged)
 		snprintf(r->why_refused, sizeof(r->why_refused),
@@ -275,7 +275,7 @@ static void say_why(struct registration *r, size_t which)
 static void swap(struct registration *r, size_t a, size_t b)
 {
 	struct map_target target = r->targets[a];
-	struct chain_manager_target state = r->states[a];
+	struct liveness_report state = r->states[a];
 
 	r->targets[a] = r->targets[b];
 	r->states[a] = r->states[b];
@@ -335,10 +335,10 @@ static void take_over(struct chunkserver *server, struct chunkserver_stream *str
 static void push_map(struct chunkserver *server)
 {
 	struct master *master = server->stream->master;
-	const struct view *view = &master->view;
+	const struct published_map *view = &master->published;
 	struct push push = {0};
 
-	chains_push_fence(master, server);
+	publisher_push_fence(master, server);
 	if (view->hidden || !chain_manager_settled(master->chain_manager, server->id))
 		return;
 	push_bytes(&push, SERVER_PUSH_MAPS, view->encoded, view->encoded_size);
@@ -371,7 +371,7 @@ static void tell_registered(struct registration *r)
 	registered.index = command_log_durable(master->log);
 	registered.server_id = r->stream->server->id;
 	registered.lease_ns = master->config.serving_lease_ns;
-	registered.map_version = view_version_of(state_map_version(master->state));
+	registered.map_version = published_map_version_of(state_map_version(master->state));
 	registered.n_targets = count;
 	registered.targets = pointers;
 	push_message(&push, SERVER_PUSH_REGISTERED, &registered.base);
@@ -403,7 +403,7 @@ static void registered(struct registration *r)
 	take_over(server, r->stream);
 	refusals_forget(&master->refusals, server->name);
 	tell_registered(r);
-	chains_push_recovery(master, server);
+	publisher_push_recovery(master, server);
 	log_info("registered name=%s server=%llu address=%s targets=%zu", server->name,
 		 (unsigned long long)server->id, server->address, r->count);
 	if (r->refused_count != 0)
@@ -411,7 +411,7 @@ static void registered(struct registration *r)
 			 r->refused_count, r->why_refused);
 	hearing_look(master, now_ns);
 	push_map(server);
-	chains_act(master, now_ns);
+	publisher_act(master, now_ns);
 	removals_online(master->removals);
 }
 
@@ -438,7 +438,7 @@ static void on_applied(void *user, uint64_t index, int status, const struct comm
 
 	r->flush.index = status == 0 ? index : 0;
 	if (status == 0)
-		chains_changed(r->master, index);
+		publisher_changed(r->master, index);
 }
 
 bool chunkserver_register(struct chunkserver_stream *stream, const Catena__Register *message)

@@ -10,7 +10,7 @@
 #include "master/cluster/publisher.h"
 #include "master/shared/chains.h"
 #include "master/cluster/probes.h"
-#include "master/cluster/removal.h"
+#include "master/cluster/removals.h"
 #include "master/shared/unpack.h"
 #include "master/sessions/chunkserver_register.h"
 #include "master/sessions/client_fences.h"
@@ -24,23 +24,24 @@ static struct log_rate noise;
 /* ---- messages ---- */
 
 static size_t take_reports(struct master *master, uint64_t server, const Catena__Heartbeat *message,
-			   struct chain_manager_target *out)
+			   struct liveness_report *out)
 {
 	size_t count = 0;
 
 	for (size_t i = 0; i < message->n_targets && count < TARGETS_MAX; i++) {
 		const Catena__TargetReport *report = message->targets[i];
 		const struct map_target *target =
-			cluster_map_target(master->view.map, report->target_id);
+			cluster_map_target(master->published.map, report->target_id);
 
-		out[count++] = (struct chain_manager_target){.id = report->target_id,
-							     .capacity = report->capacity,
-							     .used = report->used,
-							     .full = report->full != 0,
-							     .error = report->error};
+		out[count++] = (struct liveness_report){.id = report->target_id,
+							.capacity = report->capacity,
+							.used = report->used,
+							.full = report->full != 0,
+							.error = report->error};
 		if (target != NULL && target->server_id == server)
-			view_set_usage(&master->view, report->target_id, report->capacity,
-				       report->used, report->full || report->error != 0);
+			published_map_set_usage(&master->published, report->target_id,
+						report->capacity, report->used,
+						report->full || report->error != 0);
 	}
 	return count;
 }
@@ -112,7 +113,7 @@ static void heartbeat(struct chunkserver_stream *stream, const Catena__Heartbeat
 {
 	struct master *master = stream->master;
 	struct chunkserver *server = stream->server;
-	struct chain_manager_target targets[TARGETS_MAX];
+	struct liveness_report targets[TARGETS_MAX];
 	size_t count = take_reports(master, server->id, message, targets);
 	Catena__Renew renew = CATENA__RENEW__INIT;
 
@@ -120,7 +121,7 @@ static void heartbeat(struct chunkserver_stream *stream, const Catena__Heartbeat
 	for (size_t i = 0; i < message->n_unreachable && i < UNREACHABLE_MAX; i++)
 		chain_manager_unreachable(master->chain_manager, server->id,
 					  message->unreachable[i], now_ns);
-	chains_seen(master, server->id, message->map_version);
+	publisher_seen(master, server->id, message->map_version);
 	take_fence(master, server, message->fence_version, now_ns);
 	if (!chain_manager_heartbeat(master->chain_manager, server->id, message->leaving != 0,
 				     targets, count, now_ns)) {
@@ -146,7 +147,7 @@ static void report(struct chunkserver_stream *stream, const Catena__ChainReport 
 	if (map == NULL)
 		return; /* they report again */
 	if (message->kind == CATENA__CHAIN_REPORT_KIND__CHAIN_REPORT_SYNCED)
-		chain_manager_synced(manager, map, &said);
+		chain_manager_caught_up(manager, map, &said);
 	else if (message->kind == CATENA__CHAIN_REPORT_KIND__CHAIN_REPORT_UNFIT)
 		chain_manager_unfit(manager, map, &said);
 }
@@ -171,9 +172,9 @@ static bool handle(struct chunkserver_stream *stream, const Catena__ServerBatch 
 		report(stream, batch->reports[i]);
 	/* What only time decides is looked at each tick. */
 	if (batch->n_heartbeats + batch->n_reports != 0 &&
-	    (chains_soon(stream->master, now_ns) ||
+	    (publisher_soon(stream->master, now_ns) ||
 	     chain_manager_pressing(stream->master->chain_manager)))
-		chains_act(stream->master, now_ns);
+		publisher_act(stream->master, now_ns);
 	return true;
 }
 
@@ -293,9 +294,10 @@ void chunkservers_push_map(struct master *master)
 {
 	struct push push = {0};
 
-	if (master->view.hidden)
+	if (master->published.hidden)
 		return;
-	push_bytes(&push, SERVER_PUSH_MAPS, master->view.encoded, master->view.encoded_size);
+	push_bytes(&push, SERVER_PUSH_MAPS, master->published.encoded,
+		   master->published.encoded_size);
 	for (struct chunkserver *s = master->chunkservers; s != NULL; s = s->hh.next)
 		if (s->stream != NULL && chain_manager_settled(master->chain_manager, s->id))
 			chunkserver_send(s->stream, &push);

@@ -3,7 +3,7 @@
  * Locks: the state lock held. */
 #ifndef CATENA_MASTER_SESSIONS_CHUNKSERVERS_H
 #define CATENA_MASTER_SESSIONS_CHUNKSERVERS_H
-#include "master/shared/chunkserver_table.h"
+#include "master/shared/chunkserver.h"
 
 extern const struct rpc_stream_handler chunkserver_stream_handler;
 

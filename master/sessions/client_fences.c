@@ -41,7 +41,7 @@ static void begun(struct master *master, uint64_t session)
 		return;
 	}
 	log_info("session fenced session=%llu", (unsigned long long)session);
-	chains_act(master, clock_boottime_ns());
+	publisher_act(master, clock_boottime_ns());
 	/* The map may have said it already. */
 	client_fences_shown(master);
 	client_fences_act(master, clock_boottime_ns());
@@ -86,7 +86,7 @@ void client_fences_begin(struct master *master, struct client_session *session)
 		session->close_failed = true;
 		return;
 	}
-	chains_changed(master, fencing->flush.index);
+	publisher_changed(master, fencing->flush.index);
 	command_log_flush(master->log, &fencing->flush);
 }
 
@@ -94,9 +94,9 @@ void client_fences_begin(struct master *master, struct client_session *session)
 
 void client_fences_shown(struct master *master)
 {
-	if (!master->view.hidden &&
-	    fences_map(master->fences, master->view.map, view_version(&master->view),
-		       clock_boottime_ns()) != 0)
+	if (!master->published.hidden &&
+	    fences_map(master->fences, master->published.map,
+		       published_map_version(&master->published), clock_boottime_ns()) != 0)
 		log_error("fences wait: out of memory");
 }
 
@@ -105,7 +105,7 @@ static bool is_harmless(void *user, uint64_t server)
 {
 	struct master *master = user;
 
-	return chains_settled(master) &&
+	return publisher_settled(master) &&
 	       chain_manager_harmless(master->chain_manager, server, clock_boottime_ns());
 }
 

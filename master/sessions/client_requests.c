@@ -140,10 +140,10 @@ static void run_statfs(struct master *master, const Catena__Request *request,
 	Catena__Reply reply = CATENA__REPLY__INIT;
 	Catena__Statfs statfs = CATENA__STATFS__INIT;
 	struct state_counts counts;
-	struct view_space space;
+	struct published_map_space space;
 
 	state_counts(master->state, &counts);
-	view_space(&master->view, &space);
+	published_map_space(&master->published, &space);
 	statfs.inodes = counts.inodes;
 	statfs.copies = space.copies;
 	statfs.total_bytes = space.total;

@@ -104,9 +104,9 @@ static void send_opened(struct client_stream *stream, Catena__SessionOpened *ope
 	opened->cluster = (char *)state_cluster(master->state);
 	opened->instance = state_instance(master->state);
 	push_message(&push, CLIENT_PUSH_OPENED, &opened->base);
-	if (with_map && !master->view.hidden)
-		push_bytes(&push, CLIENT_PUSH_MAPS, master->view.encoded,
-			   master->view.encoded_size);
+	if (with_map && !master->published.hidden)
+		push_bytes(&push, CLIENT_PUSH_MAPS, master->published.encoded,
+			   master->published.encoded_size);
 	client_send(stream, &push);
 	push_free(&push);
 }
@@ -141,7 +141,7 @@ static void attach(struct client_session *session, struct client_stream *stream,
 	opened.session_id = session->id;
 	opened.session_secret = secret;
 	opened.lease_ns = master->config.client_lease_ns;
-	opened.default_pool = master->view.map->pools[0].id;
+	opened.default_pool = master->published.map->pools[0].id;
 	opened.forgotten = forgotten;
 	state_life(master->state, &life);
 	opened.life = life.chance;
@@ -241,7 +241,7 @@ static bool open_session(struct client_stream *stream, const Catena__SessionOpen
 		return true;
 	}
 	/* A new mount needs a map: without one it could tell of no file where it is. */
-	if (!master_may_serve(master) || (open->session_id == 0 && master->view.hidden)) {
+	if (!master_may_serve(master) || (open->session_id == 0 && master->published.hidden)) {
 		wait_for_hearing(stream, open);
 		return true;
 	}
@@ -476,7 +476,8 @@ void clients_push_map(struct master *master)
 {
 	struct push push = {0};
 
-	push_bytes(&push, CLIENT_PUSH_MAPS, master->view.encoded, master->view.encoded_size);
+	push_bytes(&push, CLIENT_PUSH_MAPS, master->published.encoded,
+		   master->published.encoded_size);
 	for (struct client_session *s = master->clients; s != NULL; s = s->hh.next)
 		if (s->stream != NULL)
 			client_send(s->stream, &push);

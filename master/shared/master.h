@@ -29,7 +29,7 @@
 
 struct append_wait;
 struct chain_manager;
-struct chains;
+struct publisher;
 struct chunkserver;
 struct client_session;
 struct client_stream;
@@ -70,10 +70,10 @@ struct master {
 	char behind[MASTER_BEHIND_MAX]; /* why nothing is served any more; "": it is */
 	struct hearing *hearing;
 	struct refusals refusals;
-	struct view view;
+	struct published_map published;
 	struct chain_manager *chain_manager;
 	struct cluster_map *chains_map; /* see chains.h */
-	struct chains *chains;
+	struct publisher *publisher;
 	const struct session_events *sessions;
 	struct leases *leases;
 	struct fences *fences;

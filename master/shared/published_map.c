@@ -7,21 +7,21 @@
 #include "common/os/log.h"
 #include "master/chains/fence_map.h"
 
-static struct map_server *server_of(struct view *view, uint64_t id)
+static struct map_server *server_of(struct published_map *published, uint64_t id)
 {
-	return (struct map_server *)cluster_map_server(view->map, id);
+	return (struct map_server *)cluster_map_server(published->map, id);
 }
 
-static struct map_target *target_of(struct view *view, uint32_t id)
+static struct map_target *target_of(struct published_map *published, uint32_t id)
 {
-	return (struct map_target *)cluster_map_target(view->map, id);
+	return (struct map_target *)cluster_map_target(published->map, id);
 }
 
 /* What is known in memory only goes from one map to the next. */
-static void carry_over(const struct cluster_map *from, struct view *view)
+static void carry_over(const struct cluster_map *from, struct published_map *published)
 {
 	for (size_t i = 0; i < from->server_count; i++) {
-		struct map_server *server = server_of(view, from->servers[i].id);
+		struct map_server *server = server_of(published, from->servers[i].id);
 
 		if (server != NULL)
 			server->online = from->servers[i].online;
@@ -29,26 +29,26 @@ static void carry_over(const struct cluster_map *from, struct view *view)
 	for (size_t i = 0; i < from->target_count; i++) {
 		const struct map_target *was = &from->targets[i];
 
-		view_set_usage(view, was->id, was->capacity, was->used, was->full);
+		published_map_set_usage(published, was->id, was->capacity, was->used, was->full);
 	}
 }
 
-int view_refresh(struct view *view, struct state *state)
+int published_map_refresh(struct published_map *published, struct state *state)
 {
-	struct cluster_map *map = state_map(state), *old = view->map;
+	struct cluster_map *map = state_map(state), *old = published->map;
 
 	if (map == NULL)
 		return -ENOMEM;
-	view->map = map;
+	published->map = map;
 	if (old != NULL)
-		carry_over(old, view);
+		carry_over(old, published);
 	cluster_map_unref(old);
 	return 0;
 }
 
-bool view_set_online(struct view *view, uint64_t server_id, bool online)
+bool published_map_set_online(struct published_map *published, uint64_t server_id, bool online)
 {
-	struct map_server *server = server_of(view, server_id);
+	struct map_server *server = server_of(published, server_id);
 
 	if (server == NULL || server->online == online)
 		return false;
@@ -56,10 +56,10 @@ bool view_set_online(struct view *view, uint64_t server_id, bool online)
 	return true;
 }
 
-void view_set_usage(struct view *view, uint32_t target_id, uint64_t capacity, uint64_t used,
-		    bool full)
+void published_map_set_usage(struct published_map *published, uint32_t target_id, uint64_t capacity,
+			     uint64_t used, bool full)
 {
-	struct map_target *target = target_of(view, target_id);
+	struct map_target *target = target_of(published, target_id);
 
 	if (target == NULL)
 		return;
@@ -68,91 +68,91 @@ void view_set_usage(struct view *view, uint32_t target_id, uint64_t capacity, ui
 	target->full = full;
 }
 
-uint64_t view_version_of(uint64_t state_version)
+uint64_t published_map_version_of(uint64_t state_version)
 {
 	return state_version << MAP_CHANGE_BITS;
 }
 
-static uint64_t shown_version(const struct view *view)
+static uint64_t shown_version(const struct published_map *published)
 {
-	return view_version_of(view->map->version) |
-	       (view->changes & ((1ull << MAP_CHANGE_BITS) - 1));
+	return published_map_version_of(published->map->version) |
+	       (published->changes & ((1ull << MAP_CHANGE_BITS) - 1));
 }
 
-uint64_t view_version(const struct view *view)
+uint64_t published_map_version(const struct published_map *published)
 {
-	return shown_version(view);
+	return shown_version(published);
 }
 
 /* Encodes with the version that fits; the map itself keeps the state's. */
-static int encode(struct view *view, uint8_t **out, size_t *size)
+static int encode(struct published_map *published, uint8_t **out, size_t *size)
 {
-	uint64_t stored = view->map->version;
+	uint64_t stored = published->map->version;
 	int rc;
 
-	view->map->version = shown_version(view);
-	rc = cluster_map_encode(view->map, out, size);
-	view->map->version = stored;
+	published->map->version = shown_version(published);
+	rc = cluster_map_encode(published->map, out, size);
+	published->map->version = stored;
 	return rc;
 }
 
-int view_publish(struct view *view)
+int published_map_publish(struct published_map *published)
 {
 	uint8_t *encoded;
 	size_t size;
 	int rc;
 
-	view->changes++;
-	rc = encode(view, &encoded, &size);
+	published->changes++;
+	rc = encode(published, &encoded, &size);
 	if (rc != 0) {
 		log_error("the cluster map cannot be encoded error=\"%s\"", strerror(-rc));
 		return rc;
 	}
-	free(view->encoded);
-	view->encoded = encoded;
-	view->encoded_size = size;
+	free(published->encoded);
+	published->encoded = encoded;
+	published->encoded_size = size;
 	return 0;
 }
 
-int view_prepare(struct view *view, struct state *state, uint64_t server, uint8_t **out,
-		 size_t *size)
+int published_map_prepare(struct published_map *published, struct state *state, uint64_t server,
+			  uint8_t **out, size_t *size)
 {
-	struct view next = *view;
+	struct published_map next = *published;
 	int rc;
 
 	next.map = state_map(state);
 	if (next.map == NULL)
 		return -ENOMEM;
-	carry_over(view->map, &next);
-	fence_map_restrict(next.map, view->map, server);
+	carry_over(published->map, &next);
+	fence_map_restrict(next.map, published->map, server);
 	rc = encode(&next, out, size);
 	cluster_map_unref(next.map);
 	return rc;
 }
 
-int view_encode_now(struct view *view, uint8_t **out, size_t *size)
+int published_map_encode_now(struct published_map *published, uint8_t **out, size_t *size)
 {
-	return encode(view, out, size);
+	return encode(published, out, size);
 }
 
-int view_open(struct view *view, struct state *state)
+int published_map_open(struct published_map *published, struct state *state)
 {
 	int rc;
 
-	memset(view, 0, sizeof(*view));
-	rc = view_refresh(view, state);
+	memset(published, 0, sizeof(*published));
+	rc = published_map_refresh(published, state);
 	if (rc == 0)
-		rc = view_publish(view);
+		rc = published_map_publish(published);
 	if (rc != 0)
-		view_close(view);
+		published_map_close(published);
 	return rc;
 }
 
-void view_close(struct view *view)
+void published_map_close(struct published_map *published)
 {
-	cluster_map_unref(view->map);
-	free(view->encoded);
-	memset(view, 0, sizeof(*view));
+	cluster_map_unref(published->map);
+	free(published->encoded);
+	memset(published, 0, sizeof(*published));
 }
 
 /* The part of all partitions that a target holds. */
@@ -170,17 +170,17 @@ static double share_of(const struct map_pool *pool, uint32_t target_id)
 	return (double)in / pool->partitions;
 }
 
-void view_space(const struct view *view, struct view_space *out)
+void published_map_space(const struct published_map *published, struct published_map_space *out)
 {
-	const struct map_pool *pool = &view->map->pools[0];
+	const struct map_pool *pool = &published->map->pools[0];
 	double total = -1, left = -1;
 
 	memset(out, 0, sizeof(*out));
-	if (view->map->pool_count == 0)
+	if (published->map->pool_count == 0)
 		return;
 	out->copies = pool->copies;
-	for (size_t i = 0; i < view->map->target_count; i++) {
-		const struct map_target *target = &view->map->targets[i];
+	for (size_t i = 0; i < published->map->target_count; i++) {
+		const struct map_target *target = &published->map->targets[i];
 		double share = share_of(pool, target->id), capacity, room;
 
 		if (share == 0)

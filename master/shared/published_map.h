@@ -15,7 +15,7 @@
 #include "common/cluster/cluster_map.h"
 #include "master/state/state.h"
 
-struct view {
+struct published_map {
 	struct cluster_map *map; /* read it; change it by the functions below */
 	uint8_t *encoded;        /* as last published */
 	size_t encoded_size;
@@ -24,31 +24,31 @@ struct view {
 };
 
 /* After state_apply_start(). */
-int view_open(struct view *view, struct state *state);
-void view_close(struct view *view);
+int published_map_open(struct published_map *published, struct state *state);
+void published_map_close(struct published_map *published);
 /* Takes over what is in the state now; it must be durable. Publish afterwards. */
-int view_refresh(struct view *view, struct state *state);
+int published_map_refresh(struct published_map *published, struct state *state);
 /* What that will make of it, encoded (malloc()ed), as far as @server is to know it before the
- * others (fence_map.h): nobody else sees it before view_refresh(). */
-int view_prepare(struct view *view, struct state *state, uint64_t server, uint8_t **out,
-		 size_t *size);
+ * others (fence_map.h): nobody else sees it before published_map_refresh(). */
+int published_map_prepare(struct published_map *published, struct state *state, uint64_t server,
+			  uint8_t **out, size_t *size);
 /* The lowest version that is shown of the state's map with this version, or of a later one. */
-uint64_t view_version_of(uint64_t state_version);
+uint64_t published_map_version_of(uint64_t state_version);
 /* True: that is news; publish. */
-bool view_set_online(struct view *view, uint64_t server_id, bool online);
-void view_set_usage(struct view *view, uint32_t target_id, uint64_t capacity, uint64_t used,
-		    bool full);
+bool published_map_set_online(struct published_map *published, uint64_t server_id, bool online);
+void published_map_set_usage(struct published_map *published, uint32_t target_id, uint64_t capacity,
+			     uint64_t used, bool full);
 /* A new version, encoded anew. */
-int view_publish(struct view *view);
+int published_map_publish(struct published_map *published);
 /* Of what was published last, unless it was refreshed since. */
-uint64_t view_version(const struct view *view);
+uint64_t published_map_version(const struct published_map *published);
 /* The same with today's usage, malloc()ed, for those who only look. */
-int view_encode_now(struct view *view, uint8_t **out, size_t *size);
+int published_map_encode_now(struct published_map *published, uint8_t **out, size_t *size);
 
-struct view_space {
+struct published_map_space {
 	uint64_t total, free; /* bytes of user data */
 	uint32_t copies;
 };
 /* Of the default pool: what fits before the first target is full. */
-void view_space(const struct view *view, struct view_space *out);
+void published_map_space(const struct published_map *published, struct published_map_space *out);
 #endif

@@ -12,7 +12,7 @@
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "common/rpc/rpc.h"
-#include "master/older_store/accept_plan.h"
+#include "master/older_store/accept_decision.h"
 #include "master/shared/master.h"
 #include "master/shared/push.h"
 #include "master/shared/unpack.h"
@@ -131,7 +131,7 @@ static bool chain_from(const Catena__Chain *from, struct map_chain *out)
 static void look_for_clash(struct accept *a, const struct accept_target *target)
 {
 	const char *other =
-		accept_clashes(a->plan, a->targets, a->count, (size_t)(target - a->targets));
+		accept_decision_clash(a->plan, a->targets, a->count, (size_t)(target - a->targets));
 
 	if (other == NULL)
 		return;
@@ -344,7 +344,7 @@ static int decide(struct accept *a, char *error, size_t error_size)
 		snprintf(error, error_size, "%s", a->clash);
 		return -EEXIST;
 	}
-	rc = accept_decide(a->plan, a->state, a->targets, a->count, &r);
+	rc = accept_decision_make(a->plan, a->state, a->targets, a->count, &r);
 	if (rc != 0)
 		goto out;
 	if (!all_heard(a))

@@ -18,7 +18,7 @@
 #define PARTITIONS_ALL UINT32_MAX
 #define MESSAGE_BYTES  256
 
-struct answer {
+struct admin_answer {
 	struct command_flush flush;
 	struct master *master;
 	struct rpc_call *call;
@@ -26,7 +26,7 @@ struct answer {
 	char message[MESSAGE_BYTES];
 };
 
-static void say(struct answer *answer, int error, const char *format, ...)
+static void say(struct admin_answer *answer, int error, const char *format, ...)
 {
 	va_list args;
 
@@ -36,7 +36,7 @@ static void say(struct answer *answer, int error, const char *format, ...)
 	answer->error = error;
 }
 
-static void send_answer(struct answer *answer)
+static void send_answer(struct admin_answer *answer)
 {
 	Catena__AdminReply reply = CATENA__ADMIN_REPLY__INIT;
 	uint8_t data[MESSAGE_BYTES + 64];
@@ -52,7 +52,7 @@ static void send_answer(struct answer *answer)
 /* On the log's thread. */
 static void on_durable(struct command_flush *flush, int status)
 {
-	struct answer *answer = (struct answer *)flush;
+	struct admin_answer *answer = (struct admin_answer *)flush;
 	struct master *master = answer->master;
 
 	if (status != 0) {
@@ -60,7 +60,7 @@ static void on_durable(struct command_flush *flush, int status)
 	} else {
 		master_lock(master);
 		if (!master->stopping)
-			chains_act(master, clock_boottime_ns());
+			publisher_act(master, clock_boottime_ns());
 		master_unlock(master);
 	}
 	send_answer(answer);
@@ -68,7 +68,7 @@ static void on_durable(struct command_flush *flush, int status)
 
 static void on_applied(void *user, uint64_t index, int status, const struct command_result *result)
 {
-	struct answer *answer = user;
+	struct admin_answer *answer = user;
 
 	answer->flush.index = status == 0 ? index : 0;
 	if (status != 0)
@@ -77,7 +77,7 @@ static void on_applied(void *user, uint64_t index, int status, const struct comm
 
 /* ---- operations: each proposes, or says why not ---- */
 
-static void drain(struct answer *answer, const Catena__DrainRequest *request)
+static void drain(struct admin_answer *answer, const Catena__DrainRequest *request)
 {
 	struct log_command command = {.kind = COMMAND_DRAIN};
 	struct master *master = answer->master;
@@ -98,14 +98,14 @@ static void drain(struct answer *answer, const Catena__DrainRequest *request)
 	command_log_propose(master->log, &command, on_applied, answer);
 	if (answer->flush.index == 0)
 		return;
-	chains_changed(master, answer->flush.index);
+	publisher_changed(master, answer->flush.index);
 	say(answer, 0, "%zu targets %s", request->n_target_ids,
 	    request->undo ? "are used again" : "are being emptied");
 	log_info("drain targets=%zu first=%u undo=%d", request->n_target_ids,
 		 request->target_ids[0], request->undo);
 }
 
-static void recovery(struct answer *answer, const Catena__Recovery *request)
+static void recovery(struct admin_answer *answer, const Catena__Recovery *request)
 {
 	struct log_command command = {.kind = COMMAND_RECOVERY};
 	struct master *master = answer->master;
@@ -116,14 +116,14 @@ static void recovery(struct answer *answer, const Catena__Recovery *request)
 	if (answer->flush.index == 0)
 		return;
 	chain_manager_set_recovery(master->chain_manager, command.recovery.paused);
-	chains_push_recovery(master, NULL);
+	publisher_push_recovery(master, NULL);
 	say(answer, 0, "recovery %s, rate %llu bytes/s", request->paused ? "is paused" : "goes on",
 	    (unsigned long long)request->rate);
 	log_info("recovery rate=%llu paused=%d", (unsigned long long)request->rate,
 		 request->paused);
 }
 
-static void accept_one(struct answer *answer, const Catena__AcceptDataLossRequest *request)
+static void accept_one(struct admin_answer *answer, const Catena__AcceptDataLossRequest *request)
 {
 	struct master *master = answer->master;
 	int rc = chain_manager_accept_data_loss(master->chain_manager, chains_map(master),
@@ -144,7 +144,7 @@ static void accept_one(struct answer *answer, const Catena__AcceptDataLossReques
 		    request->partition, request->pool, request->target_id);
 }
 
-static void accept_all(struct answer *answer, const Catena__AcceptDataLossRequest *request)
+static void accept_all(struct admin_answer *answer, const Catena__AcceptDataLossRequest *request)
 {
 	struct master *master = answer->master;
 	const struct map_pool *pool = cluster_map_pool(chains_map(master), request->pool);
@@ -169,7 +169,7 @@ static void accept_all(struct answer *answer, const Catena__AcceptDataLossReques
 		    request->pool, request->target_id);
 }
 
-static void accept_loss(struct answer *answer, const Catena__AcceptDataLossRequest *request)
+static void accept_loss(struct admin_answer *answer, const Catena__AcceptDataLossRequest *request)
 {
 	if (chains_map(answer->master) == NULL)
 		say(answer, ENOMEM, "out of memory");
@@ -180,10 +180,10 @@ static void accept_loss(struct answer *answer, const Catena__AcceptDataLossReque
 	log_warn("data loss accepted pool=%u partition=%u target=%u result=\"%s\"", request->pool,
 		 request->partition, request->target_id, answer->message);
 	if (answer->error == 0)
-		chains_act(answer->master, clock_boottime_ns());
+		publisher_act(answer->master, clock_boottime_ns());
 }
 
-static void execute(struct answer *answer, const Catena__AdminRequest *request)
+static void execute(struct admin_answer *answer, const Catena__AdminRequest *request)
 {
 	char why[MASTER_BEHIND_MAX + 64];
 
@@ -212,7 +212,7 @@ void admin_serve(void *server_user, struct rpc_call *call, const struct tls_iden
 	static struct log_rate rate;
 	struct master *master = server_user;
 	Catena__AdminRequest *request;
-	struct answer *answer;
+	struct admin_answer *answer;
 	struct unpack unpack;
 	bool waits;
 

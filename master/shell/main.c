@@ -22,7 +22,7 @@
 /* For all targets to say what they have seen. */
 #define ACCEPT_WAIT_NS (30 * NS_PER_SEC)
 
-struct arguments {
+struct master_arguments {
 	const char *config;
 	bool init;
 	bool accept;          /* an older store */
@@ -51,7 +51,7 @@ static void usage(FILE *out)
 		"  --help\n");
 }
 
-static int parse(int argc, char **argv, struct arguments *out)
+static int parse(int argc, char **argv, struct master_arguments *out)
 {
 	static const struct option options[] = {
 		{"config", required_argument, NULL, 'c'},
@@ -65,7 +65,7 @@ static int parse(int argc, char **argv, struct arguments *out)
 	};
 	int c;
 
-	*out = (struct arguments){.ready_fd = -1};
+	*out = (struct master_arguments){.ready_fd = -1};
 	while ((c = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
 		switch (c) {
 		case 'c':
@@ -177,7 +177,7 @@ static int open_log(const struct master_config *config)
 	return rc;
 }
 
-static int serve(const struct master_config *config, const struct arguments *arguments)
+static int serve(const struct master_config *config, const struct master_arguments *arguments)
 {
 	char error[512] = "";
 	struct master *master;
@@ -197,7 +197,8 @@ static int serve(const struct master_config *config, const struct arguments *arg
 	return rc == 0 ? 0 : 1;
 }
 
-static int accept_older(const struct master_config *config, const struct arguments *arguments)
+static int accept_older(const struct master_config *config,
+			const struct master_arguments *arguments)
 {
 	struct accept_options options = {.wait_ns = ACCEPT_WAIT_NS,
 					 .without_missing = arguments->without_missing,
@@ -215,7 +216,7 @@ static int accept_older(const struct master_config *config, const struct argumen
 
 int main(int argc, char **argv)
 {
-	struct arguments arguments;
+	struct master_arguments arguments;
 	struct master_config config;
 	char error[512] = "";
 	int status;

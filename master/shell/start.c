@@ -10,13 +10,13 @@
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "master/cluster/publisher.h"
-#include "master/shared/chunkserver_table.h"
+#include "master/shared/chunkserver.h"
 #include "master/shell/admin.h"
 #include "master/shell/status.h"
 #include "master/servers/failure_domain.h"
 #include "master/cluster/hearing.h"
 #include "master/cluster/probes.h"
-#include "master/cluster/removal.h"
+#include "master/cluster/removals.h"
 #include "master/shell/space.h"
 #include "master/sessions/chunkservers.h"
 #include "master/sessions/client_appends.h"
@@ -122,7 +122,7 @@ int master_init(const struct master_config *config, char *error, size_t error_si
 /* The pool is made once; later changes of the file do not change it. */
 static void compare_pool(const struct master *master)
 {
-	const struct map_pool *pool = &master->view.map->pools[0];
+	const struct map_pool *pool = &master->published.map->pools[0];
 	const struct master_config *config = &master->config;
 
 	if (pool->copies != config->copies || pool->partitions != config->partitions ||
@@ -178,8 +178,8 @@ static int open_state(struct master *master, char *error, size_t error_size)
 	if (rc == 0)
 		rc = kv_sync(master->kv);
 	if (rc == 0)
-		rc = view_open(&master->view, master->state);
-	if (rc == 0 && master->view.map->pool_count == 0)
+		rc = published_map_open(&master->published, master->state);
+	if (rc == 0 && master->published.map->pool_count == 0)
 		rc = -EUCLEAN;
 	if (rc != 0)
 		snprintf(error, error_size, "%s: %s", data, strerror(-rc));
@@ -191,7 +191,7 @@ static void on_recovered(void *user)
 	struct master *master = user;
 
 	client_leases_reconcile(master);
-	chains_recovered(master);
+	publisher_recovered(master);
 }
 
 /* ---- start and stop ---- */
@@ -219,7 +219,7 @@ static int start_parts(struct master *master, char *error, size_t error_size)
 	if (rc == 0)
 		rc = client_fences_start(master);
 	if (rc == 0)
-		rc = chains_start(master);
+		rc = publisher_start(master);
 	if (rc == 0)
 		rc = command_log_open(&log, &master->log);
 	if (rc == 0)
@@ -287,11 +287,11 @@ void master_stop(struct master *master)
 	command_log_close(master->log);
 	clients_free(master);
 	chunkservers_free(master);
-	chains_free(master);
+	publisher_free(master);
 	leases_destroy(master->leases);
 	fences_free(master->fences);
 	hearing_free(master);
-	view_close(&master->view);
+	published_map_close(&master->published);
 	state_close(master->state);
 	kv_close(master->kv);
 	pthread_mutex_destroy(&master->lock);
@@ -307,7 +307,7 @@ void master_tick(struct master *master)
 	/* If this process was stopped, heartbeats may be waiting unread. */
 	gap_ns = master->last_tick_ns == 0 ? 0 : now_ns - master->last_tick_ns;
 	hearing_look(master, now_ns);
-	chains_tick(master, now_ns, gap_ns > PAUSE_NS ? gap_ns : 0);
+	publisher_tick(master, now_ns, gap_ns > PAUSE_NS ? gap_ns : 0);
 	if (now_ns >= master->retry_ns && master_may_serve(master)) {
 		master->retry_ns = now_ns + RETRY_NS;
 		client_leases_retry(master);

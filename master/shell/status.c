@@ -10,7 +10,7 @@
 #include "master/cluster/hearing.h"
 #include "master/cluster/publisher.h"
 #include "master/leases/leases.h"
-#include "master/shared/chunkserver_table.h"
+#include "master/shared/chunkserver.h"
 #include "master/sessions/clients.h"
 
 static void fill_sessions(struct master *master, Catena__StatusReply *reply,
@@ -102,7 +102,7 @@ static int fill_syncs(struct master *master, Catena__StatusReply *reply,
 static int fill_targets(struct master *master, Catena__StatusReply *reply,
 			struct chains_status *status)
 {
-	const struct cluster_map *map = master->view.map;
+	const struct cluster_map *map = master->published.map;
 	uint64_t now_ns = clock_boottime_ns();
 
 	status->targets = calloc(map->target_count + 1, sizeof(*status->targets));
@@ -149,7 +149,7 @@ static int fill_chains(struct master *master, Catena__StatusReply *reply,
 		add_warning(status, line);
 	if (master->behind[0] == '\0') /* else that is why all are refused */
 		refusals_describe(&master->refusals, clock_boottime_ns(), add_warning, status);
-	chain_manager_warnings(master->chain_manager, master->view.map, clock_boottime_ns(),
+	chain_manager_warnings(master->chain_manager, master->published.map, clock_boottime_ns(),
 			       add_warning, status);
 	reply->n_warnings = status->warning_count;
 	reply->warnings = status->warnings;
@@ -189,7 +189,7 @@ static int build(struct master *master, struct push *push)
 	if (rest == NULL)
 		goto out;
 	catena__status_reply__pack(&reply, rest);
-	rc = view_encode_now(&master->view, &map, &map_size);
+	rc = published_map_encode_now(&master->published, &map, &map_size);
 	if (rc != 0)
 		goto out;
 	push_bytes(push, STATUS_REPLY_MAP, map, map_size);

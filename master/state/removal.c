@@ -1,4 +1,4 @@
-/* removal.c - chunks of files that are gone for good, until the chunkservers have removed
+/* removals.c - chunks of files that are gone for good, until the chunkservers have removed
  * them. Entries are made in the same batch that frees the inode or gives it another file id. */
 #include <errno.h>
 #include <stdlib.h>

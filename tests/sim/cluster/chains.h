@@ -290,12 +290,12 @@ static void hearing_looks(struct world *w)
 
 	if (!w->options.older || m->heard || m->behind)
 		return;
-	heard = hearing_count(m->state_map, heard_state, w);
+	heard = hearing_rules_count(m->state_map, heard_state, w);
 	/* What is said first is a map that shows all of the state: nobody is renewed without one.
 	 */
 	if (m->durable != m->applied)
 		return;
-	if (!hearing_is_enough(&heard, local(w, NODE_MASTER) - m->begun, HEAR_WAIT))
+	if (!hearing_rules_enough(&heard, local(w, NODE_MASTER) - m->begun, HEAR_WAIT))
 		return;
 	trace(w, "the master has heard enough");
 	m->heard = true;

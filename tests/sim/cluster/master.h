@@ -10,13 +10,12 @@
 
 /* ---- chunkservers ---- */
 
-static size_t targets_said(struct world *w, const struct event *event,
-			   struct chain_manager_target *out)
+static size_t targets_said(struct world *w, const struct event *event, struct liveness_report *out)
 {
 	for (unsigned i = 0; i < event->report_count; i++) {
 		const struct disk_report *r = &event->reports[i];
 
-		out[i] = (struct chain_manager_target){
+		out[i] = (struct liveness_report){
 			.id = r->target_id,
 			.life = r->life,
 			.seen_life = state_target_life(w->master.state, r->uuid),
@@ -35,7 +34,8 @@ static bool is_early(struct world *w, const struct event *event)
 
 	for (unsigned i = 0; i < event->report_count; i++)
 		uuids[i] = event->reports[i].uuid;
-	return !may_serve(w) && !hearing_takes(w->master.state_map, uuids, event->report_count);
+	return !may_serve(w) &&
+	       !hearing_rules_take(w->master.state_map, uuids, event->report_count);
 }
 
 static void register_arrived(struct world *w, unsigned s, struct event *event)
@@ -107,7 +107,7 @@ static void store_copied(struct world *w);
 static void registered(struct world *w, unsigned s)
 {
 	struct master *m = &w->master;
-	struct chain_manager_target targets[DISKS_EACH];
+	struct liveness_report targets[DISKS_EACH];
 	struct event *said = &m->streams[s].said, *event;
 	struct state_life life;
 	uint64_t conn = m->streams[s].wait_conn;
@@ -207,7 +207,7 @@ static void renew(struct world *w, unsigned s, uint64_t sequence)
 static void heartbeat_arrived(struct world *w, unsigned s, const struct event *event)
 {
 	struct master *m = &w->master;
-	struct chain_manager_target targets[DISKS_EACH];
+	struct liveness_report targets[DISKS_EACH];
 	size_t count = targets_said(w, event, targets);
 
 	if (m->streams[s].conn != event->conn)
@@ -247,7 +247,7 @@ static void report_arrived(struct world *w, unsigned s, const struct event *even
 	if (w->master.streams[s].conn != event->conn)
 		return;
 	if (r->kind == CHAIN_CAUGHT_UP)
-		chain_manager_synced(w->master.manager, w->master.state_map, &said);
+		chain_manager_caught_up(w->master.manager, w->master.state_map, &said);
 	else
 		chain_manager_unfit(w->master.manager, w->master.state_map, &said);
 	consider_plan(w);

@@ -8,7 +8,7 @@
 #ifndef CATENA_TESTS_SIM_CLUSTER_OLDER_H
 #define CATENA_TESTS_SIM_CLUSTER_OLDER_H
 #include "tests/sim/cluster/master.h"
-#include "master/older_store/accept_plan.h"
+#include "master/older_store/accept_decision.h"
 
 static void store_image_free(struct kv *image)
 {
@@ -154,9 +154,9 @@ static void gather(struct world *w, struct gathered *g)
 		g->count++;
 	}
 	for (size_t i = 0; i < g->count; i++)
-		if (accept_clashes(g->plan, g->targets, g->count, i) != NULL)
+		if (accept_decision_clash(g->plan, g->targets, g->count, i) != NULL)
 			g->clash = g->targets[i].id;
-	if (accept_decide(g->plan, g->state, g->targets, g->count, &g->decision) != 0)
+	if (accept_decision_make(g->plan, g->state, g->targets, g->count, &g->decision) != 0)
 		abort();
 }
 

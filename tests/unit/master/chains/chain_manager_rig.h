@@ -19,7 +19,7 @@
 #define RIG_MARGIN_MS  500u
 
 struct rig_target {
-	struct chain_manager_target report;
+	struct liveness_report report;
 	uint32_t server; /* index */
 	bool listed;
 };
@@ -96,7 +96,7 @@ static inline void rig_end(struct rig *r)
 	chain_manager_free(r->manager);
 }
 
-static inline size_t rig_reports(struct rig *r, uint32_t s, struct chain_manager_target *out)
+static inline size_t rig_reports(struct rig *r, uint32_t s, struct liveness_report *out)
 {
 	size_t n = 0;
 
@@ -112,7 +112,7 @@ static inline size_t rig_reports(struct rig *r, uint32_t s, struct chain_manager
 
 static inline int rig_register(struct rig *r, uint32_t s)
 {
-	struct chain_manager_target reports[RIG_TARGETS] = {0};
+	struct liveness_report reports[RIG_TARGETS] = {0};
 	size_t n = rig_reports(r, s, reports), taken = 0;
 	bool refused[RIG_TARGETS];
 
@@ -130,7 +130,7 @@ static inline int rig_register(struct rig *r, uint32_t s)
 
 static inline bool rig_beat(struct rig *r, uint32_t s, bool leaving)
 {
-	struct chain_manager_target reports[RIG_TARGETS] = {0};
+	struct liveness_report reports[RIG_TARGETS] = {0};
 	size_t n = rig_reports(r, s, reports);
 
 	r->server[s].renewed =
@@ -257,7 +257,7 @@ static inline void rig_synced(struct rig *r, uint32_t p, uint32_t target)
 {
 	struct chain_manager_report said = rig_said(r, p, target, true);
 
-	chain_manager_synced(r->manager, &r->map, &said);
+	chain_manager_caught_up(r->manager, &r->map, &said);
 }
 
 static inline void rig_unfit(struct rig *r, uint32_t p, uint32_t target)

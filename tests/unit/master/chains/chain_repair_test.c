@@ -130,7 +130,7 @@ static void test_balance_follows_capacity_and_comes_to_rest(void **state)
 	for (uint32_t s = 5; s < 7; s++) {
 		r.servers[s].id = s + 1;
 		r.targets[s] = (struct map_target){.id = s + 1, .server_id = s + 1};
-		r.target[s].report = (struct chain_manager_target){
+		r.target[s].report = (struct liveness_report){
 			.id = s + 1, .life = 1, .capacity = s == 5 ? 1u << 31 : 1u << 29};
 		r.target[s].server = s;
 		r.target[s].listed = true;

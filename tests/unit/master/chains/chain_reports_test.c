@@ -30,7 +30,7 @@ static void begin_with_a_syncing_member(void)
 
 static void say_synced(struct chain_manager_report said)
 {
-	chain_manager_synced(r.manager, &r.map, &said);
+	chain_manager_caught_up(r.manager, &r.map, &said);
 }
 
 static void test_promotion_counts_for_the_epoch_only(void **state)

@@ -5,7 +5,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include "common/cluster/cluster_map.h"
-#include "master/older_store/accept_plan.h"
+#include "master/older_store/accept_decision.h"
 #include "master/chains/manager.h"
 #include "tests/lib/state_fixture.h"
 
@@ -93,7 +93,7 @@ static struct accept_target target_of(uint32_t id, uint64_t life, bool settled)
 
 static void accept_it(const struct accept_target *targets, size_t count)
 {
-	assert_int_equal(accept_decide(plan, f.state, targets, count, &decision), 0);
+	assert_int_equal(accept_decision_make(plan, f.state, targets, count, &decision), 0);
 	assert_int_equal(state_apply_accept(f.state, ++f.index, &decision.accept), 0);
 	assert_int_equal(fixture_reopen(&f), 0);
 }

@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <errno.h>
-#include "master/older_store/accept_plan.h"
+#include "master/older_store/accept_decision.h"
 
 #define IN_SYNC(id)                                                                                \
 	{                                                                                          \
@@ -218,7 +218,7 @@ static void copies_that_know_nothing_of_each_other_go_on_in_other_epochs(void **
 
 static void expect_clash(const char *with, const struct accept_target *all, size_t which)
 {
-	const char *is = accept_clashes(plan, all, 2, which);
+	const char *is = accept_decision_clash(plan, all, 2, which);
 
 	if (with == NULL)
 		assert_null(is);

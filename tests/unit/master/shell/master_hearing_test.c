@@ -113,7 +113,7 @@ static void restart_with_fence(uint64_t server)
 
 	restart_with_chains();
 	master_lock(fx.master);
-	change.chain = *cluster_map_chain(fx.master->view.map, 1, 0);
+	change.chain = *cluster_map_chain(fx.master->published.map, 1, 0);
 	change.chain.epoch++;
 	command_log_propose(fx.master->log, &command, ignore, NULL);
 	master_unlock(fx.master);

@@ -1,9 +1,9 @@
-/* chunkserver_table.h - the chunkservers that have registered since the master started, and their
+/* chunkserver.h - the chunkservers that have registered since the master started, and their
  * streams.
  *
  * Locks: the state lock held. */
-#ifndef CATENA_MASTER_SHARED_CHUNKSERVER_TABLE_H
-#define CATENA_MASTER_SHARED_CHUNKSERVER_TABLE_H
+#ifndef CATENA_MASTER_SHARED_CHUNKSERVER_H
+#define CATENA_MASTER_SHARED_CHUNKSERVER_H
 #include <uthash.h>
 #include "master/shared/master.h"
 #include "master/shared/push.h"

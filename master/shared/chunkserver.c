@@ -1,6 +1,6 @@
-/* chunkserver_table.c - see chunkserver_table.h. */
+/* chunkserver.c - see chunkserver.h. */
 #define LOG_MODULE "chunkserver"
-#include "master/shared/chunkserver_table.h"
+#include "master/shared/chunkserver.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
-/* removal.c - walking the removal queue; see removal.h. */
+/* removals.c - walking the removal queue; see removals.h. */
 #define LOG_MODULE "removal"
-#include "master/cluster/removal.h"
+#include "master/cluster/removals.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 #include "common/os/log.h"
 #include "master/chains/manager.h"
 #include "master/shared/chains.h"
-#include "master/shared/chunkserver_table.h"
+#include "master/shared/chunkserver.h"
 
 #define BATCH_CHUNKS_MAX  1000u
 #define IN_FLIGHT_MAX     16384u /* chunks named and not answered, on all targets together */
@@ -23,7 +23,7 @@
 #define AGAIN_NS          (3 * NS_PER_SEC)   /* to look again at what could not be done */
 
 /* One file on its way out. */
-struct job {
+struct removal_job {
 	uint64_t sequence;
 	struct state_removal removal;
 	uint64_t chunks, next; /* chunks in all, next to be named */
@@ -33,7 +33,7 @@ struct job {
 };
 
 /* One message to one target. */
-struct batch {
+struct removal_batch {
 	uint64_t sequence;
 	uint32_t target_id;
 	struct rpc_stream *rpc; /* referenced: where it was sent */
@@ -43,8 +43,8 @@ struct batch {
 		uint64_t job, file_id, epoch;
 		uint32_t pool, partition, index;
 	} chunks[BATCH_CHUNKS_MAX];
-	UT_hash_handle hh;  /* of those in flight, by sequence */
-	struct batch *next; /* of those being filled */
+	UT_hash_handle hh;          /* of those in flight, by sequence */
+	struct removal_batch *next; /* of those being filled */
 };
 
 struct removals {
@@ -53,8 +53,8 @@ struct removals {
 	pthread_cond_t wake; /* with the state lock */
 	bool stop, kicked;
 	bool parked; /* nothing of what was looked at last can be done now */
-	struct job *jobs;
-	struct batch *in_flight, *filling;
+	struct removal_job *jobs;
+	struct removal_batch *in_flight, *filling;
 	size_t chunks_out; /* in batches, filling or in flight */
 	uint64_t last_batch;
 	uint64_t cursor; /* last sequence looked at */
@@ -63,7 +63,7 @@ struct removals {
 
 /* ---- batches ---- */
 
-static void batch_free(struct removals *r, struct batch *batch)
+static void batch_free(struct removals *r, struct removal_batch *batch)
 {
 	r->chunks_out -= batch->count;
 	rpc_stream_unref(batch->rpc);
@@ -73,7 +73,7 @@ static void batch_free(struct removals *r, struct batch *batch)
 /* One member may have got the chunk back from another that had not removed it yet, by a walk, and
  * is told that it is gone by that one as long as the chain stays as it is. If it has changed since
  * the chunk was named, everything is named again. */
-static bool has_changed(struct removals *r, const struct batch *batch, uint32_t i)
+static bool has_changed(struct removals *r, const struct removal_batch *batch, uint32_t i)
 {
 	const struct cluster_map *map = chains_map(r->master);
 	const struct map_chain *chain = map == NULL ? NULL
@@ -84,10 +84,10 @@ static bool has_changed(struct removals *r, const struct batch *batch, uint32_t 
 }
 
 /* Its chunks are gone, or in doubt. */
-static void batch_end(struct removals *r, struct batch *batch, bool failed)
+static void batch_end(struct removals *r, struct removal_batch *batch, bool failed)
 {
 	for (uint32_t i = 0; i < batch->count; i++) {
-		struct job *job;
+		struct removal_job *job;
 
 		HASH_FIND(hh, r->jobs, &batch->chunks[i].job, sizeof(uint64_t), job);
 		if (job == NULL)
@@ -100,7 +100,7 @@ static void batch_end(struct removals *r, struct batch *batch, bool failed)
 	pthread_cond_signal(&r->wake);
 }
 
-static void batch_fail(struct removals *r, struct batch *batch)
+static void batch_fail(struct removals *r, struct removal_batch *batch)
 {
 	HASH_DEL(r->in_flight, batch);
 	batch_end(r, batch, true);
@@ -109,7 +109,7 @@ static void batch_fail(struct removals *r, struct batch *batch)
 void removals_answer(struct removals *r, uint32_t target_id, uint64_t sequence, int error)
 {
 	static struct log_rate rate;
-	struct batch *batch;
+	struct removal_batch *batch;
 
 	HASH_FIND(hh, r->in_flight, &sequence, sizeof(sequence), batch);
 	if (batch == NULL || batch->target_id != target_id)
@@ -125,7 +125,7 @@ void removals_answer(struct removals *r, uint32_t target_id, uint64_t sequence, 
 static struct rpc_stream *stream_of(const struct removals *r, uint32_t target_id)
 {
 	const struct master *master = r->master;
-	const struct map_target *target = cluster_map_target(master->view.map, target_id);
+	const struct map_target *target = cluster_map_target(master->published.map, target_id);
 	const struct chunkserver *server;
 	uint64_t now_ns;
 
@@ -145,7 +145,7 @@ static struct rpc_stream *stream_of(const struct removals *r, uint32_t target_id
 static void fail_doubtful(struct removals *r)
 {
 	uint64_t now_ns = clock_monotonic_ns();
-	struct batch *batch, *next;
+	struct removal_batch *batch, *next;
 
 	HASH_ITER(hh, r->in_flight, batch, next)
 	{
@@ -173,9 +173,9 @@ void removals_lost(struct removals *r)
 		fail_doubtful(r);
 }
 
-static struct batch *batch_for(struct removals *r, uint32_t target_id)
+static struct removal_batch *batch_for(struct removals *r, uint32_t target_id)
 {
-	struct batch *batch;
+	struct removal_batch *batch;
 
 	for (batch = r->filling; batch != NULL; batch = batch->next)
 		if (batch->target_id == target_id && batch->count < BATCH_CHUNKS_MAX)
@@ -198,10 +198,10 @@ static struct batch *batch_for(struct removals *r, uint32_t target_id)
 
 /* ---- jobs ---- */
 
-static bool name_chunk(struct removals *r, struct job *job, uint32_t target_id, uint32_t partition,
-		       uint64_t epoch)
+static bool name_chunk(struct removals *r, struct removal_job *job, uint32_t target_id,
+		       uint32_t partition, uint64_t epoch)
 {
-	struct batch *batch = batch_for(r, target_id);
+	struct removal_batch *batch = batch_for(r, target_id);
 
 	if (batch == NULL)
 		return false;
@@ -218,9 +218,9 @@ static bool name_chunk(struct removals *r, struct job *job, uint32_t target_id, 
 }
 
 /* Names the job's next chunks; returns how many were looked at. */
-static unsigned advance(struct removals *r, struct job *job, unsigned budget)
+static unsigned advance(struct removals *r, struct removal_job *job, unsigned budget)
 {
-	const struct map_pool *pool = cluster_map_pool(r->master->view.map, job->removal.pool);
+	const struct map_pool *pool = cluster_map_pool(r->master->published.map, job->removal.pool);
 	unsigned looked = 0;
 
 	if (pool == NULL)
@@ -244,9 +244,9 @@ static unsigned advance(struct removals *r, struct job *job, unsigned budget)
 	return looked;
 }
 
-static bool all_members_there(struct removals *r, const struct job *job)
+static bool all_members_there(struct removals *r, const struct removal_job *job)
 {
-	const struct map_pool *pool = cluster_map_pool(r->master->view.map, job->removal.pool);
+	const struct map_pool *pool = cluster_map_pool(r->master->published.map, job->removal.pool);
 	const struct map_chain *chain;
 
 	if (pool == NULL)
@@ -271,8 +271,8 @@ static bool all_members_there(struct removals *r, const struct job *job)
 /* False: it must wait. */
 static bool begin_job(struct removals *r, const struct state_removal *removal)
 {
-	const struct map_pool *pool = cluster_map_pool(r->master->view.map, removal->pool);
-	struct job *job;
+	const struct map_pool *pool = cluster_map_pool(r->master->published.map, removal->pool);
+	struct removal_job *job;
 
 	HASH_FIND(hh, r->jobs, &removal->sequence, sizeof(removal->sequence), job);
 	if (job != NULL)
@@ -304,7 +304,7 @@ static void settle(struct removals *r)
 	struct log_command command = {.kind = COMMAND_REMOVED};
 	uint64_t done[256];
 	size_t count = 0;
-	struct job *job, *next;
+	struct removal_job *job, *next;
 
 	HASH_ITER(hh, r->jobs, job, next)
 	{
@@ -357,7 +357,7 @@ static void fetch(struct removals *r)
 
 /* ---- the thread ---- */
 
-static void encode(const struct batch *batch, struct push *push)
+static void encode(const struct removal_batch *batch, struct push *push)
 {
 	Catena__RemoveChunk chunks[BATCH_CHUNKS_MAX], *pointers[BATCH_CHUNKS_MAX];
 	Catena__Remove remove = CATENA__REMOVE__INIT;
@@ -380,7 +380,7 @@ static void encode(const struct batch *batch, struct push *push)
 /* Sends what was filled. The state lock is given up meanwhile: requests come first. */
 static void send_filled(struct removals *r)
 {
-	struct batch *batch;
+	struct removal_batch *batch;
 
 	while ((batch = r->filling) != NULL) {
 		struct rpc_stream *rpc = rpc_stream_ref(batch->rpc);
@@ -409,7 +409,7 @@ static void work(struct removals *r)
 {
 	unsigned budget = ROUND_CHUNKS_MAX;
 	struct state_counts counts;
-	struct job *job;
+	struct removal_job *job;
 
 	fail_doubtful(r);
 	settle(r);
@@ -471,8 +471,8 @@ int removals_start(struct master *master, struct removals **out)
 
 void removals_stop(struct removals *r)
 {
-	struct batch *batch, *next_batch;
-	struct job *job, *next_job;
+	struct removal_batch *batch, *next_batch;
+	struct removal_job *job, *next_job;
 
 	if (r == NULL)
 		return;

@@ -1,4 +1,4 @@
-/* removal.h - the chunks of files that are gone are removed from the targets, in the background.
+/* removals.h - the chunks of files that are gone are removed from the targets, in the background.
  *
  * The durable queue of the state (files by sequence) is walked with a cursor. Each chunk of a file
  * is named to every member of its chain that is not offline, in batches per target; a file leaves
@@ -8,8 +8,8 @@
  * overtake it. What an offline member has too much is removed when it is made equal.
  *
  * Threading: one thread of its own. All functions but start and stop with the state lock held. */
-#ifndef CATENA_MASTER_CLUSTER_REMOVAL_H
-#define CATENA_MASTER_CLUSTER_REMOVAL_H
+#ifndef CATENA_MASTER_CLUSTER_REMOVALS_H
+#define CATENA_MASTER_CLUSTER_REMOVALS_H
 #include <stdint.h>
 
 struct master;

@@ -1,0 +1,47 @@
+/* accept_decision.h - an accepted store as a whole: its chains, targets, numbers and lives. Pure
+ * but for reads of the state.
+ *
+ * accept_plan.h says what is known of each chain; this makes the one command of it that the state
+ * applies (state_apply_accept()).
+ *
+ * Threading: one caller at a time. */
+#ifndef CATENA_MASTER_OLDER_STORE_ACCEPT_DECISION_H
+#define CATENA_MASTER_OLDER_STORE_ACCEPT_DECISION_H
+#include "master/older_store/accept_plan.h"
+#include "master/state/state.h"
+
+/* A target that has registered, and told what it has seen. */
+struct accept_target {
+	char uuid[37];
+	uint32_t id;   /* by the last master; 0: none has given it one */
+	bool heard;    /* all its chains are told */
+	uint64_t life; /* as it says */
+	bool settled;  /* by a master whose map its process has gone by */
+	struct state_seen seen;
+	struct map_server server;
+};
+
+/* The uuid of whom else, in the store or among @targets, the number of target @which is; NULL:
+ * nobody's. Masters have given numbers from this store, or from several copies, since, and it
+ * cannot be accepted with these two: by the number nobody could say who of them is in a chain. */
+const char *accept_decision_clash(const struct accept_plan *plan,
+				  const struct accept_target *targets, size_t count, size_t which);
+
+/* What is to become of the store. */
+struct accept_decision {
+	struct state_accept accept;
+	struct chain_change *chains;
+	struct state_accepted_target *targets;
+	struct chain_life *lives;
+	struct state_accept_seen *seen;
+	size_t newer, silent; /* chains */
+	size_t unknown;       /* chains that begin empty, though others of their pool are known */
+	bool older;           /* some target has seen more than the store */
+};
+/* @targets: all that have registered; the map of @plan is that of @state. -ENOMEM, or what the store says. In any case the
+ * caller frees what is in @out. */
+int accept_decision_make(struct accept_plan *plan, struct state *state,
+			 const struct accept_target *targets, size_t count,
+			 struct accept_decision *out);
+void accept_decision_free(struct accept_decision *decision);
+#endif
