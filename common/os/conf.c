@@ -276,20 +276,6 @@ done:
 	return rc;
 }
 
-int conf_set(const struct conf_option *options, void *target, const char *section, const char *name,
-	     const char *value, char *error, size_t error_size)
-{
-	struct parse p = {
-		.options = options,
-		.target = target,
-		.error = error,
-		.error_size = error_size,
-	};
-	const struct conf_option *option = find(&p, section, name, value);
-
-	return option == NULL ? p.rc : set(&p, option, value);
-}
-
 int conf_defaults(const struct conf_option *options, void *target, char *error, size_t error_size)
 {
 	struct parse p = {

@@ -39,10 +39,6 @@ struct conf_option {
  * has one line for people, and nothing of @target needs freeing. */
 int conf_load(const char *path, const struct conf_option *options, void *target, char *error,
 	      size_t error_size);
-/* The same for one "name=value" from a command line, over what is there; a list grows. On failure
- * the field is as before. */
-int conf_set(const struct conf_option *options, void *target, const char *section, const char *name,
-	     const char *value, char *error, size_t error_size);
 /* All defaults, no file. Required options stay empty. */
 int conf_defaults(const struct conf_option *options, void *target, char *error, size_t error_size);
 void conf_free(const struct conf_option *options, void *target);

@@ -306,31 +306,6 @@ static void test_an_error_that_does_not_fit_is_cut(void **state)
 	}
 }
 
-static void test_the_command_line_goes_over_the_file(void **state)
-{
-	char error[400];
-	struct sample s;
-
-	assert_int_equal(load("[server]\nlisten=x\nworkers=2\n[storage]\ntarget=/a\n", &s, error,
-			      sizeof(error)),
-			 0);
-	assert_int_equal(conf_set(options, &s, "server", "listen", "y", error, sizeof(error)), 0);
-	assert_int_equal(conf_set(options, &s, "server", "workers", "3", error, sizeof(error)), 0);
-	assert_int_equal(conf_set(options, &s, "storage", "target", "/b", error, sizeof(error)), 0);
-	assert_string_equal(s.listen, "y");
-	assert_int_equal(s.workers, 3);
-	assert_int_equal(s.targets.count, 2);
-
-	assert_int_equal(conf_set(options, &s, "server", "workers", "99", error, sizeof(error)),
-			 -EINVAL);
-	assert_string_equal(error, "[server] workers = 99: must be a number, from 1 to 64");
-	assert_int_equal(s.workers, 3);
-	assert_int_equal(conf_set(options, &s, "server", "wrokers", "9", error, sizeof(error)),
-			 -EINVAL);
-	assert_string_equal(error, "[server] wrokers = 9: unknown option; did you mean workers?");
-	conf_free(options, &s);
-}
-
 static void test_sizes_and_durations_are_read_exactly_or_not_at_all(void **state)
 {
 	static const struct {
@@ -418,7 +393,6 @@ int main(void)
 		cmocka_unit_test(test_binary_files_are_refused),
 		cmocka_unit_test(test_files_that_cannot_be_read_are_named),
 		cmocka_unit_test(test_an_error_that_does_not_fit_is_cut),
-		cmocka_unit_test(test_the_command_line_goes_over_the_file),
 		cmocka_unit_test(test_sizes_and_durations_are_read_exactly_or_not_at_all),
 		cmocka_unit_test(test_a_bad_default_is_noticed),
 	};
