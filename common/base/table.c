@@ -1,6 +1,7 @@
 #include "common/base/table.h"
 #include <errno.h>
 #include <stdlib.h>
+#include "common/base/expects.h"
 
 #define TABLE_SIZE_MIN 64u
 
@@ -48,10 +49,14 @@ int table_add(struct table *table, struct table_node *node, uint64_t hash)
 
 void table_remove(struct table *table, struct table_node *node)
 {
-	struct table_node **at = &table->slots[node->hash & (table->size - 1)];
+	struct table_node **at;
 
-	while (*at != node)
+	expects(table->count > 0);
+	at = &table->slots[node->hash & (table->size - 1)];
+	while (*at != node) {
+		expects(*at != NULL);
 		at = &(*at)->next;
+	}
 	*at = node->next;
 	node->next = NULL;
 	table->count--;

@@ -1,7 +1,7 @@
 #include "common/cluster/cluster_map.h"
-#include <assert.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include "common/base/expects.h"
 #include "common/cluster/cluster_map_internal.h"
 
 /* map stands first, so that a pointer to it is one to its box. */
@@ -25,8 +25,7 @@ struct cluster_map *cluster_map_ref(struct cluster_map *map)
 	struct map_box *box = (struct map_box *)map;
 	unsigned before = atomic_fetch_add_explicit(&box->refs, 1, memory_order_relaxed);
 
-	assert(before > 0);
-	(void)before;
+	expects(before > 0);
 	return map;
 }
 
@@ -38,7 +37,7 @@ void cluster_map_unref(struct cluster_map *map)
 	if (map == NULL)
 		return;
 	before = atomic_fetch_sub_explicit(&box->refs, 1, memory_order_acq_rel);
-	assert(before > 0);
+	expects(before > 0);
 	if (before > 1)
 		return;
 	for (size_t i = 0; map->pools != NULL && i < map->pool_count; i++)

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
+#include "common/base/expects.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
 
@@ -197,6 +198,7 @@ static void rocks_iter_free(struct kv_iter *iter)
 	rocksdb_readoptions_destroy(it->options);
 	free(it);
 	pthread_mutex_lock(&store->iter_lock);
+	expects(store->iters > 0);
 	if (--store->iters == 0)
 		pthread_cond_broadcast(&store->iter_gone);
 	pthread_mutex_unlock(&store->iter_lock);
@@ -389,6 +391,7 @@ static int rocks_sync(struct kv *kv)
 			rc = flush_log(store);
 			pthread_mutex_lock(&store->sync_lock);
 			store->sync_running = false;
+			expects(store->sync_finished <= target);
 			if (rc == 0 && store->generation == generation)
 				store->sync_finished = target;
 			pthread_cond_broadcast(&store->sync_done);

@@ -1,12 +1,13 @@
 /* Life of a connection, and what the loop calls. conn_internal.h has the overview. */
 #include "common/net/conn.h"
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "common/base/duration.h"
+#include "common/base/expects.h"
 #include "common/net/conn_internal.h"
+#include "common/os/lock.h"
 #include "common/os/log.h"
 
 #define LOG_MODULE "conn"
@@ -29,7 +30,9 @@ static void conn_free(struct conn *conn)
 
 struct conn *conn_ref(struct conn *conn)
 {
-	atomic_fetch_add_explicit(&conn->refs, 1, memory_order_relaxed);
+	unsigned before = atomic_fetch_add_explicit(&conn->refs, 1, memory_order_relaxed);
+
+	expects(before > 0);
 	return conn;
 }
 
@@ -162,6 +165,7 @@ static void poll_update(struct conn *conn)
 
 void conn_wake_locked(struct conn *conn)
 {
+	lock_held(&conn->tx.lock);
 	if (conn->tx.async != NULL)
 		uv_async_send(conn->tx.async);
 }
@@ -356,6 +360,7 @@ fail:
 
 static void conn_shut(struct conn *conn)
 {
+	expects(conn->state != CONN_CLOSED);
 	conn->state = CONN_CLOSED;
 	if (conn->dispatch != NULL)
 		conn->dispatch->gone = true;
@@ -387,7 +392,7 @@ void conn_close(struct conn *conn)
 
 void conn_detach(struct conn *conn)
 {
-	assert(conn->state == CONN_OPEN);
+	expects(conn->state == CONN_OPEN);
 	if (conn->dispatch != NULL)
 		conn->dispatch->gone = true;
 	conn->dispatch = NULL;
@@ -399,6 +404,7 @@ int conn_attach(struct conn *conn, uv_loop_t *loop, const struct conn_callbacks 
 {
 	int rc;
 
+	expects(conn->state == CONN_OPEN && conn->loop == NULL);
 	conn->callbacks = *callbacks;
 	conn->user = user;
 	rc = handles_open(conn, loop);

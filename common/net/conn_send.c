@@ -1,11 +1,12 @@
 /* Sending: the ring of frames, records made of them, batches. conn_internal.h has the overview. */
-#include <assert.h>
 #include <errno.h>
 #include <openssl/err.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "common/base/expects.h"
 #include "common/net/conn_internal.h"
+#include "common/os/lock.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 	       "checksums go out as they are in memory, and little-endian is the format");
@@ -56,6 +57,7 @@ static int ring_grow(struct conn_tx *tx)
 
 static int ring_push(struct conn_tx *tx, const struct tx_frame *frame)
 {
+	lock_held(&tx->lock);
 	if (tx->ring_count == tx->ring_size) {
 		int rc = ring_grow(tx);
 
@@ -68,6 +70,8 @@ static int ring_push(struct conn_tx *tx, const struct tx_frame *frame)
 
 static void ring_pop(struct conn_tx *tx, struct tx_frame *frame)
 {
+	lock_held(&tx->lock);
+	expects(tx->ring_count > 0);
 	*frame = tx->ring[tx->ring_head];
 	tx->ring_head = (tx->ring_head + 1) & (tx->ring_size - 1);
 	tx->ring_count--;
@@ -244,9 +248,10 @@ static bool tx_idle(const struct conn_tx *tx)
 	return tx->ring_count == 0 && !tx->has_frame && tx->block == NULL;
 }
 
-/* Lock held. Something waits that this thread may send. */
+/* Something waits that this thread may send. Locks: tx.lock. */
 static bool tx_ready(const struct conn_tx *tx)
 {
+	lock_held(&tx->lock);
 	return tx->open && !tx->busy && !tx->closing && tx->failed == 0 &&
 	       !atomic_load_explicit(&tx->blocked, memory_order_relaxed) && !tx_idle(tx);
 }
@@ -267,18 +272,20 @@ static void drop_frames(struct conn_tx *tx)
 	atomic_store_explicit(&tx->queued, 0, memory_order_relaxed);
 }
 
-/* Lock held, nobody busy, closing: nobody will be. */
+/* Drops everything and closes the socket. No thread is busy, and none will be. Locks: tx.lock. */
 static void release(struct conn *conn)
 {
+	lock_held(&conn->tx.lock);
+	expects(conn->tx.closing && !conn->tx.busy);
 	drop_frames(&conn->tx);
 	if (conn->fd >= 0)
 		close(conn->fd);
 	conn->fd = -1;
 }
 
-/* Lock held and tx_ready(); the lock is given up meanwhile; the caller has a reference. @from_loop:
- * the caller looks at blocked, failed and drained afterwards, so the loop need not be woken for
- * them. */
+/* Encrypts and writes what waits, until nothing does or the socket is full. tx_ready() holds, and
+ * the caller has a reference. @from_loop: the caller looks at blocked, failed and drained
+ * afterwards, so the loop need not be woken for them. Locks: tx.lock, which is free meanwhile. */
 static void pump(struct conn *conn, bool from_loop)
 {
 	struct conn_tx *tx = &conn->tx;
@@ -286,6 +293,8 @@ static void pump(struct conn *conn, bool from_loop)
 	bool wake = false;
 	int rc = 0;
 
+	lock_held(&tx->lock);
+	expects(tx->open && !tx->busy);
 	tx->busy = true;
 	while (!tx->closing && !tx_idle(tx)) {
 		if (done >= CONN_PUMP_BYTES) {
@@ -320,11 +329,12 @@ static void pump(struct conn *conn, bool from_loop)
 		conn_wake_locked(conn);
 }
 
-/* Lock held. True: the frame waits for the end of this thread's batch. */
+/* Returns true when the frame waits for the end of this thread's batch. Locks: tx.lock. */
 static bool join_batch(struct conn *conn)
 {
 	struct conn_tx *tx = &conn->tx;
 
+	lock_held(&tx->lock);
 	if (batch.depth == 0 ||
 	    atomic_load_explicit(&tx->queued, memory_order_relaxed) >= CONN_BATCH_BYTES)
 		return false;
@@ -360,7 +370,7 @@ void conn_batch_flush(void)
 
 void conn_batch_end(void)
 {
-	assert(batch.depth > 0);
+	expects(batch.depth > 0);
 	if (--batch.depth == 0)
 		conn_batch_flush();
 }
@@ -371,7 +381,7 @@ int conn_send(struct conn *conn, const struct frame_header *header, struct buf *
 	struct tx_frame frame = {.payload = payload};
 	int rc = -EPIPE;
 
-	assert(header->length == (payload == NULL ? 0 : payload->length));
+	expects(header->length == (payload == NULL ? 0 : payload->length));
 	frame_header_encode(header, frame.header);
 	if (payload != NULL) {
 		frame.data = buf_payload(payload);
@@ -435,9 +445,12 @@ void conn_send_run(struct conn *conn, struct conn_dispatch *d)
 		conn_finish(conn, failed);
 }
 
-/* tx.lock held, nobody busy, nothing waits. */
+/* Tells the peer that the connection ends in order. No thread is busy and nothing waits. Locks:
+ * tx.lock. */
 static void send_close_notify(struct conn *conn)
 {
+	lock_held(&conn->tx.lock);
+	expects(conn->tx.block == NULL && conn->tx.sealed == 0);
 	conn->tx.block = conn_block_get();
 	if (conn->tx.block == NULL)
 		return;

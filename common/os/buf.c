@@ -1,9 +1,10 @@
 #include "common/os/buf.h"
-#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include "common/base/expects.h"
+#include "common/os/lock.h"
 #include "common/os/pages.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -96,7 +97,7 @@ void buf_pool_destroy(struct buf_pool *pool)
 	if (pool == NULL)
 		return;
 	/* A buffer still out there would come back to freed memory. */
-	assert(atomic_load(&pool->used) == 0);
+	expects(atomic_load(&pool->used) == 0);
 	for (int i = 0; i < CLASS_COUNT; i++)
 		buf_free_list(pool->idle[i]);
 	pthread_mutex_destroy(&pool->lock);
@@ -104,16 +105,19 @@ void buf_pool_destroy(struct buf_pool *pool)
 }
 
 /* Takes idle buffers off their lists, largest first, until @need more bytes fit into the limit.
- * They fit in the end, because handed out + @need do. Lock held; the caller frees them later. */
+ * They fit in the end, because handed out + @need do. The caller frees the buffers. Locks: the
+ * pool's. */
 static struct buf *evict(struct buf_pool *pool, size_t need)
 {
 	struct buf *out = NULL;
 
+	lock_held(&pool->lock);
 	for (int i = CLASS_COUNT - 1; i >= 0; i--) {
 		while (pool->idle[i] != NULL && pool->limit - need < pool->allocated) {
 			struct buf *buf = pool->idle[i];
 
 			pool->idle[i] = buf->next;
+			expects(pool->allocated >= buf->capacity);
 			pool->allocated -= buf->capacity;
 			buf->next = out;
 			out = buf;
@@ -194,8 +198,7 @@ struct buf *buf_ref(struct buf *buf)
 {
 	unsigned before = atomic_fetch_add_explicit(&buf->refs, 1, memory_order_relaxed);
 
-	assert(before > 0);
-	(void)before;
+	expects(before > 0);
 	return buf;
 }
 
@@ -209,6 +212,7 @@ static void buf_recycle(struct buf *buf)
 	buf->next = pool->idle[buf->size_class];
 	pool->idle[buf->size_class] = buf;
 	used = atomic_load_explicit(&pool->used, memory_order_relaxed);
+	expects(used >= buf->capacity && used <= pool->allocated);
 	atomic_store_explicit(&pool->used, used - buf->capacity, memory_order_relaxed);
 	pthread_mutex_unlock(&pool->lock);
 }
@@ -220,7 +224,7 @@ void buf_unref(struct buf *buf)
 	if (buf == NULL)
 		return;
 	before = atomic_fetch_sub_explicit(&buf->refs, 1, memory_order_acq_rel);
-	assert(before > 0);
+	expects(before > 0);
 	if (before > 1)
 		return;
 	if (buf->size_class != CLASS_WRAPPED) {

@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include "common/base/expects.h"
 #include "common/os/clock.h"
+#include "common/os/lock.h"
 
 #define LINE_MAX_BYTES 4096
 
@@ -35,12 +36,13 @@ static pthread_mutex_t open_lock = PTHREAD_MUTEX_INITIALIZER;
 static int file_fd = -1;
 static char *file_path;
 
-/* open_lock held. */
+/* Opens @path, and lets the sink's descriptor mean it. Locks: open_lock. */
 static int sink_file(const char *path)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0640);
 	int rc = 0;
 
+	lock_held(&open_lock);
 	if (fd < 0)
 		return -errno;
 	if (file_fd < 0) {
@@ -57,8 +59,7 @@ static void broken_expectation(const char *file, int line, const char *condition
 {
 	log_write(LOG_LEVEL_ERROR, "expects",
 		  "%s:%d: expected %s; this is a fault of the program, which ends here so that "
-		  "nothing "
-		  "is built on it",
+		  "nothing is built on it",
 		  file, line, condition);
 }
 

@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include "common/base/bitmap.h"
+#include "common/base/expects.h"
+#include "common/base/list.h"
+#include "common/os/lock.h"
 
 #define PAGE         4096u
 #define HUGE         (2u << 20)
@@ -44,6 +47,9 @@ static size_t pages_of(size_t size)
 
 static void mark(struct region *region, size_t first, size_t count, bool taken)
 {
+	lock_held(&lock);
+	expects(first + count <= REGION_PAGES);
+	expects(taken || region->taken_pages >= count);
 	for (size_t page = first; page < first + count; page++) {
 		if (taken)
 			bitmap_set(region->taken, page);
@@ -103,11 +109,8 @@ static struct region *region_new(void)
 
 static void region_free(struct region *region)
 {
-	struct region **link = &regions;
-
-	while (*link != region)
-		link = &(*link)->next;
-	*link = region->next;
+	lock_held(&lock);
+	LL_DELETE(regions, region);
 	munmap(region->base, REGION_BYTES);
 	free(region);
 }
@@ -143,6 +146,7 @@ void pages_put(void *memory, size_t size)
 {
 	const size_t count = pages_of(size);
 	struct region *region;
+	size_t at = 0;
 
 	if (memory == NULL)
 		return;
@@ -154,15 +158,14 @@ void pages_put(void *memory, size_t size)
 	(void)madvise(memory, count * PAGE, MADV_DONTNEED);
 	pthread_mutex_lock(&lock);
 	for (region = regions; region != NULL; region = region->next) {
-		size_t at = (size_t)((uintptr_t)memory - (uintptr_t)region->base);
-
-		if (at >= REGION_BYTES)
-			continue;
-		mark(region, at / PAGE, count, false);
-		if (region->taken_pages == 0)
-			region_free(region);
-		break;
+		at = (size_t)((uintptr_t)memory - (uintptr_t)region->base);
+		if (at < REGION_BYTES)
+			break;
 	}
+	expects(region != NULL);
+	mark(region, at / PAGE, count, false);
+	if (region->taken_pages == 0)
+		region_free(region);
 	pthread_mutex_unlock(&lock);
 }
 

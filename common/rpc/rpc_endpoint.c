@@ -3,9 +3,11 @@
 #include <errno.h>
 #include <grpc/support/time.h>
 #include <string.h>
+#include "common/base/expects.h"
 #include "common/base/list.h"
 #include "common/os/clock.h"
 #include "common/os/cond.h"
+#include "common/os/lock.h"
 #include "common/os/log.h"
 #include "common/rpc/rpc_internal.h"
 
@@ -89,6 +91,7 @@ bool rpc_endpoint_enter(struct rpc_endpoint *endpoint)
 void rpc_endpoint_leave(struct rpc_endpoint *endpoint)
 {
 	pthread_mutex_lock(&endpoint->lock);
+	expects(endpoint->live > 0);
 	endpoint->live--;
 	pthread_cond_broadcast(&endpoint->changed);
 	pthread_mutex_unlock(&endpoint->lock);
@@ -124,6 +127,7 @@ void rpc_unary_link(struct rpc_endpoint *endpoint, struct rpc_unary *unary)
 
 void rpc_unary_unlink_locked(struct rpc_endpoint *endpoint, struct rpc_unary *unary)
 {
+	lock_held(&endpoint->lock);
 	DL_DELETE(endpoint->unaries, unary);
 }
 

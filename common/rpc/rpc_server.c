@@ -9,7 +9,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "common/base/expects.h"
 #include "common/os/clock.h"
+#include "common/os/lock.h"
 #include "common/os/log.h"
 #include "common/rpc/rpc_internal.h"
 
@@ -66,12 +68,15 @@ static void server_unref(struct rpc_server *server)
 
 /* ---- unary calls ---- */
 
-/* With call->lock held; unlocks. */
+/* Gives one reference up. Locks: the call's, which is free afterwards. */
 static void call_drop_and_unlock(struct rpc_call *call)
 {
 	struct rpc_server *server = call->server;
-	bool last = --call->refs == 0, abandoned = call->abandoned;
+	bool last, abandoned = call->abandoned;
 
+	lock_held(&call->lock);
+	expects(call->refs > 0);
+	last = --call->refs == 0;
 	pthread_mutex_unlock(&call->lock);
 	if (!last)
 		return;

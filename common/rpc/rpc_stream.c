@@ -9,8 +9,10 @@
 #include <grpc/slice.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/expects.h"
 #include "common/base/list.h"
 #include "common/os/clock.h"
+#include "common/os/lock.h"
 #include "common/os/log.h"
 #include "common/rpc/rpc_internal.h"
 
@@ -53,11 +55,12 @@ static void release_call(struct rpc_stream *s, grpc_call *call)
 	rpc_stream_unref(s);
 }
 
-/* With s->lock held: the call, if it is this thread that must release it. */
+/* Returns the call when it is this thread that must release it, else NULL. Locks: the stream's. */
 static grpc_call *take_call(struct rpc_stream *s)
 {
 	grpc_call *call = s->call;
 
+	lock_held(&s->lock);
 	if (!s->closed_told || s->pins != 0)
 		return NULL;
 	s->call = NULL;
@@ -69,6 +72,7 @@ static void unpin(struct rpc_stream *s)
 	grpc_call *call;
 
 	pthread_mutex_lock(&s->lock);
+	expects(s->pins > 0);
 	s->pins--;
 	call = take_call(s);
 	pthread_mutex_unlock(&s->lock);
@@ -93,9 +97,11 @@ void rpc_stream_unref(struct rpc_stream *s)
 
 /* ---- starting operations ---- */
 
-/* With s->lock held; every call is followed by start(). */
+/* Counts an operation that start() must begin next. Locks: the stream's. */
 static void reserve(struct rpc_stream *s)
 {
+	lock_held(&s->lock);
+	expects(s->call != NULL);
 	s->outstanding++;
 	s->pins++;
 }
@@ -161,12 +167,13 @@ static void free_segment(void *segment)
 	free(segment);
 }
 
-/* Takes s->lock held and gives it back released; starts whatever is to be sent next. */
+/* Starts whatever is to be sent next. Locks: the stream's, which is free afterwards. */
 static void send_next_and_unlock(struct rpc_stream *s)
 {
 	struct rpc_segment *segment = s->queue_head;
 	int error = s->error;
 
+	lock_held(&s->lock);
 	if (s->writing || s->over || (segment == NULL && (!s->closing || s->end_started))) {
 		pthread_mutex_unlock(&s->lock);
 		return;
@@ -218,6 +225,7 @@ static void completed(struct rpc_stream *s)
 	bool last;
 
 	pthread_mutex_lock(&s->lock);
+	expects(s->outstanding > 0);
 	s->outstanding--;
 	last = s->outstanding == 0 && s->over;
 	pthread_mutex_unlock(&s->lock);
@@ -314,9 +322,10 @@ static void read_again(struct rpc_stream *s)
 		start_read(s);
 }
 
-/* With s->lock held; true: start_read() must follow. */
+/* Returns true when start_read() must follow. Locks: the stream's. */
 static bool release_read(struct rpc_stream *s)
 {
+	lock_held(&s->lock);
 	if (!s->read_held)
 		return false;
 	s->read_held = false;
@@ -622,6 +631,7 @@ void rpc_stream_tick(struct rpc_stream *s, uint64_t now_ns)
 {
 	int error = 0;
 
+	lock_held(&s->endpoint->lock);
 	pthread_mutex_lock(&s->lock);
 	if (s->deadline_ns != 0) {
 		bool late = now_ns >= s->deadline_ns;
