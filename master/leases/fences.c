@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <uthash.h>
+#include "common/base/expects.h"
 #include "common/base/bitmap.h"
 #include "common/base/duration.h"
 #include "master/state/chain_faults.h"
@@ -334,6 +335,7 @@ static bool next_complete(struct fences *f, uint64_t now_ns, fences_harmless_fn 
 	for (struct fence *fence = f->list; fence != NULL; fence = fence->next) {
 		if (fence->version == 0 || fence->told)
 			continue;
+		expects(fence->left <= f->chain_count);
 		for (size_t i = 0; i < f->chain_count && fence->left != 0; i++) {
 			if (bitmap_test(fence->done, i) ||
 			    !done_in(f, &f->chains[i], fence, harmless, user))
@@ -420,6 +422,7 @@ bool fences_next(struct fences *f, uint64_t now_ns, fences_harmless_fn *harmless
 {
 	if (f->version == 0 || (f->owed_count == 0 && !fences_busy(f)))
 		return false;
+	expects(f->owed_count <= f->chain_count);
 	if (now_ns < f->looked_ns + f->chain_count * LOOK_NS)
 		return false;
 	pay(f);

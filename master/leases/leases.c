@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/expects.h"
 #include "common/base/duration.h"
 
 /* A gap between two looks that only a stopped process explains; it looks ten times a second. */
@@ -148,6 +149,7 @@ int leases_arrive(struct leases *l, uint64_t waiter)
 
 static void drop_waiter(struct leases *l, size_t at)
 {
+	expects(at < l->waiter_count);
 	l->waiter_count--;
 	memmove(&l->waiters[at], &l->waiters[at + 1], (l->waiter_count - at) * sizeof(*l->waiters));
 }
@@ -163,12 +165,14 @@ void leases_depart(struct leases *l, uint64_t waiter)
 
 int leases_admitted(struct leases *l, uint64_t session, bool connected, uint64_t now_ns)
 {
+	expects(l->admitting > 0);
 	l->admitting--;
 	return add(l, session, connected, now_ns);
 }
 
 void leases_admit_failed(struct leases *l)
 {
+	expects(l->admitting > 0);
 	l->admitting--;
 }
 
@@ -413,6 +417,8 @@ static bool next_fence(struct leases *l, uint64_t now_ns, struct lease_action *o
 
 bool leases_next(struct leases *l, uint64_t now_ns, struct lease_action *out)
 {
+	expects(l->holder != 0 || (l->generation == 0 && !l->granting && !l->ending &&
+				   !l->returned && l->recall_ns == 0));
 	look(l, now_ns);
 	return next_fence(l, now_ns, out) || next_admission(l, out) ||
 	       next_recall(l, now_ns, out) || next_end(l, now_ns, out) ||

@@ -6,6 +6,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/expects.h"
+#include "common/os/lock.h"
 #include "common/os/clock.h"
 #include "common/os/cond.h"
 #include "common/os/log.h"
@@ -39,8 +41,10 @@ static bool is_store_error(int rc)
 /* With the state lock held: opens the store again and reads the state anew. */
 static int reload(struct command_log *log)
 {
-	int rc = state_reload(log->options.state);
+	int rc;
 
+	lock_held(log->options.state_lock);
+	rc = state_reload(log->options.state);
 	if (rc != 0)
 		return rc;
 	/* Indices that left no trace in the store come again. */
@@ -76,6 +80,7 @@ void command_log_propose(struct command_log *log, const struct log_command *comm
 	uint64_t index = atomic_load(&log->applied) + 1;
 	int rc = command_log_error(log);
 
+	lock_held(log->options.state_lock);
 	if (rc == 0) {
 		rc = command_apply(log->options.state, index, command, &result);
 		if (is_store_error(rc) && recover_at_once(log, rc)) {
@@ -156,6 +161,7 @@ static int flush_store(struct command_log *log)
 	/* After a reload this index may be one that comes again. */
 	pthread_mutex_lock(&log->lock);
 	if (log->reloads == reloads) {
+		expects(atomic_load(&log->durable) <= applied);
 		atomic_store(&log->durable, applied);
 		atomic_store(&log->durable_stored, stored);
 	}

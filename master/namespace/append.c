@@ -1,16 +1,17 @@
-/* append.c - the right to append: which session alone may write behind a file's end.
+/* append.c - the right to append: one session alone may write behind a file's end.
  *
- * A mount that appends gets the right, and with it the file's size; writes there; then tells the
- * new size and gives the right back, in one request. So two mounts never append at the same place.
- * The right is part of the state, since whoever has it must keep it over a restart of the master;
- * it ends with its session, which is when nothing of it can come to the chunkservers any more. Who
- * waits for it is not part of the state (client_appends.c). */
+ * A mount that appends gets the right, and with it the file's size. It writes there; then one
+ * request tells the new size and gives the right back. So two mounts never append at one place.
+ *
+ * The right is part of the state: its holder keeps it over a restart of the master. It ends with
+ * its session, when nothing of that can come to the chunkservers any more. The queue for it is in
+ * memory only (sessions/client_appends.c). */
 #include <errno.h>
 #include "master/namespace/namespace.h"
 #include "master/namespace/xattr.h"
 #include "master/records/core.h"
 
-/* Of one session: a mount has one for each file that a program of its is appending to. */
+/* A mount has one right for each file to which its programs append. */
 #define APPENDS_MAX 65536u
 
 int namespace_append(struct txn *txn, const Catena__AppendReq *req, struct reply_room *room)
@@ -35,8 +36,8 @@ int namespace_append(struct txn *txn, const Catena__AppendReq *req, struct reply
 		return -EAGAIN;
 	if (txn->session->appends >= APPENDS_MAX)
 		return -ENFILE;
-	/* Who writes takes a program's capabilities away (capabilities(7)). The kernel of this
-	 * mount leaves that to us: it passes its pages by. */
+	/* A write takes a program's capabilities away (capabilities(7)). The kernel leaves that to
+	 * us here, as these writes pass its pages by. */
 	rc = xattr_drop_capabilities(txn, inode);
 	if (rc != 0)
 		return rc;

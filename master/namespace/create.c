@@ -17,7 +17,8 @@ static int create_check(const Catena__CreateReq *req, uint32_t *mode)
 	return S_ISLNK(*mode) ? namespace_rules_symlink(req->symlink.data, req->symlink.len) : 0;
 }
 
-/* The name is taken. open(O_CREAT) without O_EXCL takes what is there, if it is a file. */
+/* Answers for a name that is taken: open(O_CREAT) without O_EXCL takes what is there, if it is a
+ * file. */
 static int create_existing(struct txn *txn, const Catena__CreateReq *req, uint32_t mode,
 			   const struct inode_record *directory, uint64_t ino,
 			   struct reply_room *room)

@@ -2,6 +2,7 @@
 #include "master/namespace/entry.h"
 #include <errno.h>
 #include <string.h>
+#include "common/base/expects.h"
 #include "master/records/core.h"
 
 int entry_directory(struct txn *txn, uint64_t ino, struct inode_record **out)
@@ -14,7 +15,7 @@ int entry_directory(struct txn *txn, uint64_t ino, struct inode_record **out)
 		return rc;
 	if (!inode_is(*out, S_IFDIR))
 		return -ENOTDIR;
-	/* Removed, though somebody still has it open. */
+	/* A removed directory takes no entries, though it may still be open. */
 	return (*out)->nlink == 0 ? -ENOENT : 0;
 }
 
@@ -27,6 +28,7 @@ void entry_directory_changed(struct txn *txn, struct inode_record *directory, in
 
 void entry_fill(struct dentry *dentry, const ProtobufCBinaryData *name, uint64_t ino, uint8_t type)
 {
+	expects(name->len > 0 && name->len <= NAME_BYTES_MAX);
 	dentry->ino = ino;
 	dentry->type = type;
 	dentry->name_size = (uint8_t)name->len;
@@ -51,6 +53,7 @@ void entry_orphan_gone(struct txn *txn, uint64_t ino)
 
 void entry_last_gone(struct txn *txn, struct inode_record *inode)
 {
+	expects(inode->nlink == 0);
 	if (session_open_total(txn->state, inode->ino) > 0)
 		put_orphan(txn, inode->ino);
 	else

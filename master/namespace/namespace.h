@@ -1,11 +1,14 @@
-/* namespace.h - what requests of clients do with names, inodes and their attributes. */
+/* namespace.h - what requests of clients do with names, inodes and their attributes.
+ *
+ * Each reads and changes through the transaction, and fills the reply. The rules of names are those
+ * of common/cluster/namespace_rules.h. */
 #ifndef CATENA_MASTER_NAMESPACE_NAMESPACE_H
 #define CATENA_MASTER_NAMESPACE_NAMESPACE_H
 #include "catena.pb-c.h"
 #include "master/namespace/reply.h"
 #include "master/records/txn.h"
 
-/* Each: 0 or -errno of the request; when txn->store_error is set, of the store. */
+/* Errors: -errno of the request; of the store when txn->store_error is set. */
 int namespace_lookup(struct txn *txn, const Catena__LookupReq *req, struct reply_room *room);
 int namespace_getattr(struct txn *txn, const Catena__GetattrReq *req, struct reply_room *room);
 int namespace_readlink(struct txn *txn, const Catena__ReadlinkReq *req, struct reply_room *room);

@@ -5,8 +5,7 @@
 #include "master/namespace/namespace.h"
 #include "master/records/core.h"
 
-/* "." of any inode, by its number alone: for those who hold a file handle and know no name of it.
- * -ESTALE: it is gone. */
+/* Finds any inode by its number alone, as ".": a file handle has no name. -ESTALE: it is gone. */
 static int lookup_itself(struct txn *txn, uint64_t ino, struct reply_room *room)
 {
 	struct inode_record *inode;

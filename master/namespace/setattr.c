@@ -60,8 +60,8 @@ int setattr_truncate(struct txn *txn, struct inode_record *inode, uint64_t size)
 	if (size > inode->size)
 		inode->flags |= INODE_SPARSE;
 	inode->size = size;
-	/* Also when the size was the same here: a client may have written behind it what it has not
-	 * told yet. */
+	/* Counts also when the size was the same here: a client may have written behind it without
+	 * having told yet. */
 	inode->truncations++;
 	inode->truncated_at = txn->time;
 	return 0;
@@ -80,7 +80,7 @@ static int inode_grow(struct txn *txn, struct inode_record *inode, const Catena_
 	if (past_trim && inode->trim_session != txn->session->id)
 		return -EBUSY;
 	txn_touch(txn, inode);
-	/* Its own session writes behind the trim only after it has done it. */
+	/* The trim's own session writes behind it only after having done it. */
 	if (past_trim)
 		trim_clear(inode);
 	if (inode->size < req->size)
@@ -103,7 +103,7 @@ static int trim_take(struct txn *txn, struct inode_record *inode)
 
 static void trim_done(struct txn *txn, struct inode_record *inode, const Catena__SetattrReq *req)
 {
-	/* Of another trim than the one that is pending now: late, or said twice. */
+	/* A report about another trim than the pending one is late, or said twice. */
 	if (!trim_pending(inode) || inode->trim_from != req->size ||
 	    inode->trim_session != txn->session->id || inode->truncations != req->truncations)
 		return;
@@ -135,7 +135,7 @@ static int setattr_check(const struct inode_record *inode, const Catena__Setattr
 	return 0;
 }
 
-/* Everything that can be refused. */
+/* Does all that can be refused. */
 static int setattr_size(struct txn *txn, struct inode_record *inode, const Catena__SetattrReq *req)
 {
 	int rc = 0;
@@ -155,14 +155,14 @@ static int setattr_size(struct txn *txn, struct inode_record *inode, const Caten
 	return rc;
 }
 
-/* A time of a read or write of the past: is it later than all that counts against it? */
+/* True when the time of a past read or write is later than all that counts against it. */
 static bool counts_still(int64_t told, int64_t known, int64_t set)
 {
 	return set != 0 ? told > set : told > known;
 }
 
-/* What a mount tells of its reads and writes comes late: a time that a program has set since then
- * stays, and so does a later one of another mount. */
+/* Takes the times of a mount's reads and writes, which come late. A time that a program has set
+ * since then stays, and so does a later one of another mount. */
 static void own_times(struct txn *txn, struct inode_record *inode, const Catena__SetattrReq *req)
 {
 	if (req->mask & CATENA__SET_MASK__SET_MTIME) {

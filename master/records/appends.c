@@ -2,6 +2,7 @@
 #include "master/records/appends.h"
 #include <errno.h>
 #include <stdlib.h>
+#include "common/base/expects.h"
 #include "common/base/bytes.h"
 #include "master/records/core.h"
 #include "master/records/scan.h"
@@ -37,6 +38,7 @@ static int add_right(struct state *state, uint64_t ino, struct session *session)
 
 static void drop_right(struct state *state, struct append_right *right)
 {
+	expects(right->session->appends > 0);
 	right->session->appends--;
 	HASH_DEL(state->appends, right);
 	free(right);
@@ -98,6 +100,7 @@ void append_closed(struct state *state, const struct session *session)
 		if (right->session == session)
 			drop_right(state, right);
 	}
+	expects(session->appends == 0);
 }
 
 static int load_right(void *user, const uint8_t *key, const uint8_t *value, size_t size)

@@ -27,10 +27,10 @@ uint64_t append_holder(const struct state *state, uint64_t ino);
 /* Adds a change by @session to the batch; append_changed() after it was written. */
 void append_batch(struct kv_batch *batch, const struct session *session,
 		  const struct append_change *change);
-/* -ENOMEM. */
+/* Makes memory follow. -ENOMEM. */
 int append_changed(struct state *state, struct session *session,
 		   const struct append_change *change);
-/* The same for the end of a session: all that it has. */
+/* The same two for the end of a session: it gives back all rights that it has. */
 void append_batch_close(const struct state *state, struct kv_batch *batch,
 			const struct session *session);
 void append_closed(struct state *state, const struct session *session);

@@ -6,6 +6,7 @@
 #include "master/records/cache.h"
 #include <string.h>
 #include <sys/mman.h>
+#include "common/base/expects.h"
 
 #define WAYS        8u
 #define INODE_SETS  (1u << 14) /* 131,072 inodes, about 23 MiB when full */
@@ -53,8 +54,8 @@ static unsigned oldest(const uint64_t used[WAYS])
 	return way;
 }
 
-/* Of the system, zeroed and not touched: it costs what is used. calloc() would give memory that was
- * freed before, and clear all of it. */
+/* Maps zeroed memory that costs only what is used. calloc() would give memory that was freed
+ * before, and clear all of it. */
 static void *untouched_new(size_t size)
 {
 	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -108,6 +109,7 @@ void cache_inode_put(struct inode_cache *cache, const struct inode_record *inode
 	size_t set = spread(inode->ino, INODE_SETS);
 	unsigned way;
 
+	expects(inode->ino != 0); /* a free place has 0 */
 	for (way = 0; way < WAYS; way++)
 		if (cache->sets[set].ino[way] == inode->ino)
 			break;
@@ -193,6 +195,7 @@ void cache_dentry_put(struct dentry_cache *cache, uint64_t parent, uint64_t cook
 	unsigned way = dentry_way(cache, set, parent, cookie);
 	struct cached_dentry *cached;
 
+	expects(parent != 0); /* a free place has 0 */
 	if (dentry->name_size > SHORT_NAME) {
 		cache_dentry_drop(cache, parent, cookie);
 		return;

@@ -1,6 +1,7 @@
 /* cluster.h - pools, servers, targets and chains: their tables and records.
  *
- * All of it is in memory. A change is made in a copy of the record, written, and then taken over. */
+ * All of it is in memory. A change is made in a copy of the record, written, and then taken over.
+ */
 #ifndef CATENA_MASTER_RECORDS_CLUSTER_H
 #define CATENA_MASTER_RECORDS_CLUSTER_H
 #include <stdbool.h>
@@ -36,12 +37,14 @@ struct cluster {
 	struct state_target *targets;
 	size_t pool_count, server_count, target_count;
 	struct state_recovery recovery;
-	uint64_t *fenced;
+	uint64_t *fenced; /* servers that had to be told first of the last change */
 	size_t fenced_count;
 };
 
+/* NULL: there is none. */
 struct state_pool *cluster_find_pool(struct cluster *cluster, uint32_t id);
 struct state_target *cluster_find_target(struct cluster *cluster, uint32_t id);
+/* Each adds a record to the batch. */
 void cluster_put_server(struct kv_batch *batch, const struct map_server *server);
 void cluster_put_target(struct kv_batch *batch, const struct state_target *target);
 void cluster_put_chain(struct kv_batch *batch, uint32_t pool, uint32_t partition,

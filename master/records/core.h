@@ -15,10 +15,10 @@
 
 struct tree_lease {
 	uint64_t generation; /* of the last one granted */
-	uint64_t session;    /* who has it; 0: nobody */
+	uint64_t session;    /* its holder; 0: none */
 };
 
-/* Fenced sessions, ascending: the open ones, and those not below the floor. */
+/* The fenced sessions, ascending: the open ones, and those not below the floor. */
 struct ended_sessions {
 	uint64_t *ids;
 	size_t count, capacity;
@@ -46,7 +46,7 @@ struct state {
 	struct txn txn;
 	/* Reads memory anew from the store. */
 	int (*reload)(struct state *state);
-	bool stale; /* memory may not be what the store is: read anew before anything else */
+	bool stale; /* memory may differ from the store: read anew before anything else */
 };
 
 /* Reads memory anew when it may not be what the store is. 0: the state may be used. */

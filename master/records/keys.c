@@ -32,8 +32,8 @@ static void sip_rounds(uint64_t v[4], unsigned rounds)
 	}
 }
 
-/* SipHash-2-4 (Aumasson, Bernstein 2012): whoever makes names in a directory of others must not be
- * able to make many with one hash, though he sees the hashes of his own. */
+/* SipHash-2-4 (Aumasson, Bernstein 2012). A user who sees the hashes of his own names must not be
+ * able to make many names with one hash. */
 uint64_t key_name_hash(const uint8_t key[NAME_KEY_BYTES], const uint8_t *name, size_t size)
 {
 	uint64_t k0 = get_le64(key), k1 = get_le64(key + 8), word;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/expects.h"
 #include "common/base/bytes.h"
 #include "master/records/core.h"
 #include "master/records/scan.h"
@@ -154,12 +155,14 @@ int session_keep_reply(struct session *session, uint64_t id, const void *data, s
 	uint8_t *copy = malloc(size == 0 ? 1 : size);
 	size_t at;
 
+	expects(id > session->answered);
 	if (copy == NULL || reply_room(session) != 0) {
 		free(copy);
 		return -ENOMEM;
 	}
 	memcpy(copy, data, size);
 	at = reply_at(session, id);
+	expects(at == session->reply_end || session->replies[at].id != id);
 	memmove(session->replies + at + 1, session->replies + at,
 		(session->reply_end - at) * sizeof(*session->replies));
 	session->replies[at] = (struct kept_reply){.id = id, .data = copy, .size = size};
@@ -169,6 +172,7 @@ int session_keep_reply(struct session *session, uint64_t id, const void *data, s
 
 void session_answered(struct session *session, uint64_t through)
 {
+	expects(through > session->answered);
 	session->answered = through;
 	drop_replies(session, through);
 }
@@ -203,6 +207,7 @@ static int add_total(struct state *state, uint64_t ino, int64_t delta)
 		total->ino = ino;
 		HASH_ADD(hh, state->opens, ino, sizeof(total->ino), total);
 	}
+	expects(delta >= 0 || total->count >= (uint64_t)-delta);
 	total->count += (uint64_t)delta;
 	if (total->count == 0) {
 		HASH_DEL(state->opens, total);

@@ -42,9 +42,9 @@ struct session {
 	char *mount, *name;
 	struct delegation delegations[DELEGATIONS]; /* the newest first */
 	uint64_t answered;                          /* replies up to here are forgotten */
-	uint64_t pruned;                            /* and up to here also in the store */
+	uint64_t pruned;                            /* up to here in the store, too */
 	uint64_t pruning;                           /* the same when the transaction is written */
-	bool fenced;                                /* it does nothing more */
+	bool fenced;                                /* it changes nothing any more */
 	/* Replies by ascending id, in a window [reply_first, reply_end) of an array. */
 	struct kept_reply *replies;
 	size_t reply_first, reply_end, reply_capacity;
@@ -56,10 +56,11 @@ struct session {
 #define SESSION_TEXT_MAX 4096u
 #define REPLIES_MAX      65536u /* kept of one session; a client answers long before */
 
+/* NULL: there is none. */
 struct session *session_find(const struct state *state, uint64_t id);
 /* Copies the texts. NULL: out of memory. It is in no table yet. */
 struct session *session_new(uint64_t id, uint64_t secret, const char *mount, const char *name);
-/* Of a session that is in no table. */
+/* Frees a session that is in no table. */
 void session_free(struct session *session);
 void session_add(struct state *state, struct session *session);
 /* Takes the session out of the tables, with all that it has open, and frees it. */
@@ -71,7 +72,7 @@ const struct kept_reply *session_reply(const struct session *session, uint64_t i
 size_t session_reply_count(const struct session *session);
 /* The highest id of a kept reply; 0: there is none. */
 uint64_t session_last_reply(const struct session *session);
-/* Copies @data. -ENOMEM. */
+/* Keeps a copy of the reply @data. -ENOMEM. */
 int session_keep_reply(struct session *session, uint64_t id, const void *data, size_t size);
 /* Forgets the replies up to @through, which grows. */
 void session_answered(struct session *session, uint64_t through);
@@ -83,7 +84,7 @@ void session_pruned(struct session *session);
 /* ---- open files ---- */
 
 uint32_t session_open_count(const struct session *session, uint64_t ino);
-/* Of all sessions. */
+/* How often all sessions together have the inode open. */
 uint64_t session_open_total(const struct state *state, uint64_t ino);
 /* Makes the tables say that @session has @ino open @count times. -ENOMEM. */
 int session_set_open(struct state *state, struct session *session, uint64_t ino, uint32_t count);

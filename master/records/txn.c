@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/expects.h"
 #include "common/base/bytes.h"
 #include "common/os/log.h"
 #include "master/records/core.h"
@@ -34,7 +35,6 @@ void txn_reset(struct txn *txn)
 	kv_batch_clear(txn->batch);
 }
 
-/* A damaged record refuses the request and says so; everything else is the store's failure. */
 int txn_failed(struct txn *txn, int rc)
 {
 	if (rc == -EUCLEAN) {
@@ -57,7 +57,7 @@ int txn_read_inode(struct txn *txn, uint64_t ino, struct inode_record *out)
 	int rc;
 
 	if (ino == 0)
-		return -ESTALE; /* of no inode, and of free places in the cache */
+		return -ESTALE; /* no inode has it; free places in the cache do */
 	cached = cache_inode_get(state->inodes, ino);
 	if (cached != NULL) {
 		*out = *cached;
@@ -99,15 +99,19 @@ int txn_inode(struct txn *txn, uint64_t ino, struct inode_record **out)
 	return 0;
 }
 
-/* inode is the first member of its slot. */
-static struct txn_inode *slot_of(struct inode_record *inode)
+/* An inode of the transaction is the first member of its slot. */
+static struct txn_inode *slot_of(struct txn *txn, struct inode_record *inode)
 {
-	return (struct txn_inode *)inode;
+	struct txn_inode *slot = (struct txn_inode *)inode;
+
+	expects(slot >= txn->inodes && slot < txn->inodes + txn->inode_count);
+	expects(!slot->freed);
+	return slot;
 }
 
 void txn_touch_quietly(struct txn *txn, struct inode_record *inode)
 {
-	struct txn_inode *slot = slot_of(inode);
+	struct txn_inode *slot = slot_of(txn, inode);
 
 	if (slot->changed)
 		return;
@@ -118,7 +122,7 @@ void txn_touch_quietly(struct txn *txn, struct inode_record *inode)
 void txn_touch(struct txn *txn, struct inode_record *inode)
 {
 	txn_touch_quietly(txn, inode);
-	if (inode->version == slot_of(inode)->before.version)
+	if (inode->version == slot_of(txn, inode)->before.version)
 		inode->version++;
 }
 
@@ -184,7 +188,7 @@ void txn_free_records(struct txn *txn, const struct inode_record *inode, uint64_
 
 void txn_inode_free(struct txn *txn, struct inode_record *inode)
 {
-	struct txn_inode *slot = slot_of(inode);
+	struct txn_inode *slot = slot_of(txn, inode);
 
 	slot->freed = true;
 	txn_free_records(txn, inode, slot->changed ? slot->before.size : inode->size);
@@ -192,7 +196,7 @@ void txn_inode_free(struct txn *txn, struct inode_record *inode)
 
 /* ---- directory entries ---- */
 
-/* One slot. -ENOENT: nothing there; a deleted entry has ino 0. */
+/* Reads one slot. -ENOENT: nothing is there; a deleted entry has ino 0. */
 static int dentry_at(struct txn *txn, uint64_t parent, uint64_t cookie, struct dentry *out)
 {
 	struct state *state = txn->state;
@@ -254,6 +258,7 @@ static int dentry_change(struct txn *txn, uint64_t parent, uint64_t cookie, bool
 {
 	struct txn_dentry *change;
 
+	expects(cookie >> 62 == 1); /* what no name has is in no directory */
 	if (txn->dentry_count == TXN_DENTRIES_MAX)
 		return -EIO; /* no request changes so many */
 	change = &txn->dentries[txn->dentry_count++];
@@ -268,6 +273,7 @@ static int dentry_change(struct txn *txn, uint64_t parent, uint64_t cookie, bool
 int txn_dentry_put(struct txn *txn, struct inode_record *parent, uint64_t cookie,
 		   const struct dentry *dentry)
 {
+	expects(dentry->ino != 0 && dentry->name_size != 0);
 	if ((cookie & (DENTRY_SLOTS - 1)) != 0) {
 		txn_touch(txn, parent);
 		parent->flags |= INODE_CROWDED;
@@ -294,6 +300,7 @@ int txn_dentry_delete(struct txn *txn, const struct inode_record *parent, uint64
 
 void txn_open_count(struct txn *txn, uint64_t ino, uint32_t count)
 {
+	expects(txn->session != NULL);
 	txn->open = (struct txn_open){.session = txn->session, .ino = ino, .count = count};
 	txn->open_changed = true;
 }
@@ -407,6 +414,8 @@ int txn_commit(struct txn *txn, uint64_t index)
 	uint8_t key[META_KEY_MAX], value[COUNTERS_VALUE_BYTES];
 	int rc;
 
+	expects(txn->store_error == 0);
+	expects(index > txn->state->counters.index);
 	batch_inodes(txn);
 	batch_dentries(txn);
 	batch_open(txn);

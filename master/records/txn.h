@@ -51,50 +51,53 @@ struct txn {
 	struct delegation delegation; /* count 0: none is made */
 };
 
-/* The state's only transaction, empty. */
+/* Empties the state's only transaction, and hands it out. */
 struct txn *txn_begin(struct state *state, struct session *session, int64_t time);
 /* Forgets the changes, as if the command had done nothing. */
 void txn_reset(struct txn *txn);
-/* Writes the changes and the applied index as one batch; then tells the memory. */
+/* Writes the changes and the applied index as one batch; then memory follows. When the write fails,
+ * memory is read anew before anything else (core_ready()). */
 int txn_commit(struct txn *txn, uint64_t index);
-/* For failures of the store inside a command: remembers it, returns it. */
+/* Takes down that the store failed inside a command, and returns the error. A damaged record only
+ * refuses the request: -EIO. */
 int txn_failed(struct txn *txn, int rc);
 
-/* An inode to read and change; it lives as long as the transaction. -ESTALE: there is none.
- * -EIO: damaged. */
+/* Takes an inode into the transaction, to read and change; it lives as long. -ESTALE: there is
+ * none. -EIO: damaged. */
 int txn_inode(struct txn *txn, uint64_t ino, struct inode_record **out);
-/* To be called before the first change of an inode. */
+/* Marks an inode as changed, before its first change: its version grows. */
 void txn_touch(struct txn *txn, struct inode_record *inode);
-/* The same, but what changes is nothing that anybody's copies of it depend on: its version stays.
- */
+/* The same for a change on which no copy of the inode depends: its version stays. */
 void txn_touch_quietly(struct txn *txn, struct inode_record *inode);
-/* A new inode, with the number @ino or (0) the next; type and fields are the caller's. -EEXIST. */
+/* Makes an inode with the number @ino or (0) the next; the caller fills it. -EEXIST. -ENOSPC: no
+ * numbers are left. */
 int txn_inode_new(struct txn *txn, uint64_t ino, struct inode_record **out);
-/* The inode, its xattrs and its data go. */
+/* Removes the inode and its xattrs, and queues its chunks for removal. */
 void txn_inode_free(struct txn *txn, struct inode_record *inode);
 /* The same for an inode that is not of the transaction and whose size counts as @counted so far;
  * the caller drops it from the cache. */
 void txn_free_records(struct txn *txn, const struct inode_record *inode, uint64_t counted);
-/* Only to read, and not from the changes of the transaction. */
+/* Reads an inode as it was before the transaction. */
 int txn_read_inode(struct txn *txn, uint64_t ino, struct inode_record *out);
 /* Queues chunks for removal. */
 void txn_remove_chunks(struct txn *txn, uint32_t pool, uint64_t file_id, uint64_t size);
 
-/* An entry by name: *cookie is its slot. -ENOENT; then *cookie (if not NULL) is the slot for a new
- * one, or 0 when all slots of the name's hash are taken. */
+/* Finds an entry by name: *cookie is its slot. -ENOENT; then *cookie (if not NULL) is the slot for
+ * a new one, or 0 when all slots of the name's hash are taken. */
 int txn_dentry_find(struct txn *txn, const struct inode_record *parent, const uint8_t *name,
 		    size_t size, uint64_t *cookie, struct dentry *out);
-/* Changes only the entry, not the directory's inode. */
+/* Each changes only the entry. Of the directory's inode, put may set INODE_CROWDED. */
 int txn_dentry_put(struct txn *txn, struct inode_record *parent, uint64_t cookie,
 		   const struct dentry *dentry);
 int txn_dentry_delete(struct txn *txn, const struct inode_record *parent, uint64_t cookie);
 
-/* One more open of the transaction's session. -ENFILE. */
+/* Counts one more open of the transaction's session. -ENFILE. */
 int txn_open_more(struct txn *txn, uint64_t ino);
+/* Sets how often the transaction's session has the inode open. */
 void txn_open_count(struct txn *txn, uint64_t ino, uint32_t count);
 
-/* The transaction's session gives the right to append back, if it has it. */
+/* Gives back the right to append, if the transaction's session has it. */
 void txn_append_release(struct txn *txn, uint64_t ino);
-/* Another session than the transaction's has the right. */
+/* True when another session than the transaction's has the right. */
 bool txn_append_elsewhere(const struct txn *txn, uint64_t ino);
 #endif

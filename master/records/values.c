@@ -1,6 +1,7 @@
 /* values.c - values of the master's store. docs/architecture.md has the formats. */
 #include "master/records/values.h"
 #include <string.h>
+#include "common/base/expects.h"
 #include "common/base/bytes.h"
 
 #define INODE_FORMAT    2 /* 1: without what counts and dates truncations and set times */
@@ -22,6 +23,7 @@ void value_encode_inode(const struct inode_record *inode, uint8_t out[INODE_VALU
 {
 	uint8_t *at = out;
 
+	expects(inode->ino != 0);
 	*at++ = INODE_FORMAT;
 	*at++ = inode->flags;
 	at = add32(at, inode->mode);
@@ -86,6 +88,7 @@ bool value_decode_inode(uint64_t ino, const uint8_t *data, size_t size, struct i
 
 size_t value_encode_dentry(const struct dentry *dentry, uint8_t out[DENTRY_VALUE_MAX])
 {
+	expects((dentry->ino == 0) == (dentry->name_size == 0));
 	put_le64(out, dentry->ino);
 	out[8] = dentry->type;
 	memcpy(out + 9, dentry->name, dentry->name_size);

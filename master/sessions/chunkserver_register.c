@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/os/lock.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "master/chains/manager.h"
@@ -450,6 +451,7 @@ bool chunkserver_register(struct chunkserver_stream *stream, const Catena__Regis
 	struct registration *r;
 	int error;
 
+	lock_held(&master->lock);
 	if (stream->registering || stream->server != NULL)
 		return false;
 	error = check(stream, message, &why);

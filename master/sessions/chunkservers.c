@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/os/lock.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "master/chains/manager.h"
@@ -264,6 +265,7 @@ const struct rpc_stream_handler chunkserver_stream_handler = {
 
 void chunkservers_renew_late(struct master *master, uint64_t now_ns)
 {
+	lock_held(&master->lock);
 	for (struct chunkserver *s = master->chunkservers; s != NULL; s = s->hh.next) {
 		Catena__Renew renew = CATENA__RENEW__INIT;
 		struct push push = {0};
@@ -294,6 +296,7 @@ void chunkservers_push_map(struct master *master)
 {
 	struct push push = {0};
 
+	lock_held(&master->lock);
 	if (master->published.hidden)
 		return;
 	push_bytes(&push, SERVER_PUSH_MAPS, master->published.encoded,

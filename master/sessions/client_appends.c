@@ -8,6 +8,7 @@
 #include "master/sessions/client_appends.h"
 #include <errno.h>
 #include <stdlib.h>
+#include "common/os/lock.h"
 #include "common/os/clock.h"
 #include "master/leases/leases.h"
 #include "master/sessions/client_requests.h"
@@ -119,6 +120,7 @@ void client_appends_go(struct master *master, uint64_t now_ns)
 {
 	struct append_wait **link = &master->append_waits, *wait;
 
+	lock_held(&master->lock);
 	while ((wait = *link) != NULL) {
 		bool free_now = is_free_for(master, wait->ino, wait->stream->session->id);
 

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/os/lock.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "master/chains/manager.h"
@@ -158,6 +159,7 @@ void client_fences_act(struct master *master, uint64_t now_ns)
 	struct fence_action action;
 	bool owed = fences_owed(master->fences);
 
+	lock_held(&master->lock);
 	if (!master_may_serve(master))
 		return;
 	while (fences_next(master->fences, now_ns, is_harmless, master, &action)) {

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include "common/os/lock.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "master/sessions/client_appends.h"
@@ -346,6 +347,7 @@ void client_leases_retry(struct master *master)
 
 void client_leases_act(struct master *master, uint64_t now_ns)
 {
+	lock_held(&master->lock);
 	/* What leases do not look at meanwhile does not count as time. */
 	if (!master_may_serve(master))
 		return;

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/expects.h"
+#include "common/os/lock.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "master/sessions/client_appends.h"
@@ -208,6 +210,7 @@ void client_requests(struct client_stream *stream, const Catena__ClientBatch *ba
 	size_t flushes = count_flushes(batch);
 	struct deferred *deferred = flushes == 0 ? NULL : deferred_new(stream, flushes);
 
+	lock_held(&master->lock);
 	if (flushes != 0 && deferred == NULL) {
 		rpc_stream_close(stream->rpc);
 		return;
@@ -228,6 +231,7 @@ void client_requests(struct client_stream *stream, const Catena__ClientBatch *ba
 			push_clear(push);
 		}
 	}
+	expects(deferred == NULL || deferred->count <= flushes);
 	if (deferred != NULL)
 		defer(master, deferred, push);
 }

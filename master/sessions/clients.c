@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/expects.h"
+#include "common/os/lock.h"
 #include "common/base/list.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
@@ -28,6 +30,8 @@ static struct log_rate noise;
 
 void client_stream_unref(struct client_stream *stream)
 {
+	lock_held(&stream->master->lock);
+	expects(stream->refs > 0);
 	if (--stream->refs != 0)
 		return;
 	free(stream->mount);
@@ -476,6 +480,7 @@ void clients_push_map(struct master *master)
 {
 	struct push push = {0};
 
+	lock_held(&master->lock);
 	push_bytes(&push, CLIENT_PUSH_MAPS, master->published.encoded,
 		   master->published.encoded_size);
 	for (struct client_session *s = master->clients; s != NULL; s = s->hh.next)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/expects.h"
 #include "master/state/chain_change.h"
 #include "master/records/core.h"
 #include "master/state/state.h"
@@ -127,9 +128,13 @@ int state_apply_chains(struct state *state, uint64_t index, const struct chain_c
 	} else {
 		free(kept);
 	}
-	for (size_t i = 0; i < change_count; i++)
-		cluster_find_pool(cluster, changes[i].pool)->chains[changes[i].partition] =
-			changes[i].chain;
+	for (size_t i = 0; i < change_count; i++) {
+		struct map_chain *chain =
+			&cluster_find_pool(cluster, changes[i].pool)->chains[changes[i].partition];
+
+		expects(chain->epoch + 1 == changes[i].chain.epoch);
+		*chain = changes[i].chain;
+	}
 	for (size_t i = 0; i < life_count; i++)
 		cluster_find_target(cluster, lives[i].target)->life = lives[i].life;
 	return 0;

@@ -1,12 +1,13 @@
 /* fenced.c - which sessions were ended by fence.
  *
  * Each is a record, so that it holds over a restart of the master: a fenced session does nothing
- * more, whatever of it is still on its way. Ids of sessions that were closed without a fence need no
- * record: nothing of them was under way. */
+ * more, whatever of it is still on its way. Ids of sessions that were closed without a fence need
+ * no record: nothing of them was under way. */
 #include "master/state/fenced.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/expects.h"
 #include "common/base/bytes.h"
 #include "master/records/scan.h"
 #include "master/state/state.h"
@@ -55,6 +56,7 @@ static void ended_add(struct ended_sessions *ended, uint64_t id)
 
 	if (at < ended->count && ended->ids[at] == id)
 		return;
+	expects(ended->count < ended->capacity);
 	memmove(&ended->ids[at + 1], &ended->ids[at], (ended->count - at) * sizeof(*ended->ids));
 	ended->ids[at] = id;
 	ended->count++;

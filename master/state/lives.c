@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/expects.h"
 #include "common/base/bytes.h"
 #include "common/cluster/cluster_map.h"
 #include "master/records/scan.h"
@@ -147,6 +148,7 @@ static int given_up_seen(const struct state *state, const char *uuid, struct sta
 
 void lives_begin_failed(struct state *state)
 {
+	expects(state->life_count > 0);
 	state->life_count--;
 }
 

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/expects.h"
 #include "common/cluster/request_kind.h"
 #include "master/namespace/namespace.h"
 #include "master/records/core.h"
@@ -88,6 +89,8 @@ static int apply_new(struct txn *txn, uint64_t index, const Catena__Request *req
 	size_t size;
 	int rc;
 
+	expects(session != NULL && !session->fenced);
+	expects(request->id > session->answered);
 	reply_begin(&room, request->id);
 	rc = run_command(txn, request, &room);
 	if (txn->store_error != 0) {
