@@ -75,7 +75,7 @@ struct server {
 	struct copy_rate copy_rate;
 	uint64_t told_version;   /* of the map, in the last heartbeat */
 	uint64_t told_fence;     /* likewise */
-	struct reports *reports; /* to be repeated */
+	struct chain_reports *reports; /* to be repeated */
 	uint64_t leave_until_ns; /* 0: we stay */
 	uv_timer_t leave_timer;
 	void (*left)(void *user);
@@ -148,7 +148,7 @@ static void on_status(void *user, struct server_status *status)
 		     i < one.catchup_count && status->catchup_count < MASTER_CATCHUPS_MAX; i++)
 			status->catchups[status->catchup_count++] = one.catchups[i];
 	}
-	status->report_count = reports_next(s->reports, status->reports, MASTER_REPORTS_MAX);
+	status->report_count = chain_reports_next(s->reports, status->reports, MASTER_REPORTS_MAX);
 }
 
 static uint64_t on_instance(void *user)
@@ -235,7 +235,7 @@ static void on_map(void *user, struct cluster_map *map)
 	for (unsigned i = 0; i < s->target_count; i++)
 		(void)target_entry_map(&s->targets[i].entry, map->version);
 	note_map(s);
-	reports_map(s->reports, map);
+	chain_reports_map(s->reports, map);
 	for (uint32_t i = 0; i < s->worker_count; i++)
 		worker_set_map(s->workers[i], map);
 }
@@ -387,7 +387,7 @@ static void send_reports(struct server *s, struct queued_report *queued)
 	while (queued != NULL) {
 		struct queued_report *next = queued->next;
 
-		if (reports_add(s->reports, &queued->report) < 0)
+		if (chain_reports_add(s->reports, &queued->report) < 0)
 			abort(); /* as above */
 		batch[count++] = queued->report;
 		free(queued);
@@ -657,7 +657,7 @@ int server_open(uv_loop_t *loop, const struct config *config, const struct tls_i
 	s->last_report = &s->new_reports;
 	rc = uv_async_init(loop, &s->async, on_async);
 	s->async.data = s;
-	s->reports = reports_new();
+	s->reports = chain_reports_new();
 	if (rc == 0 && s->reports == NULL)
 		rc = -ENOMEM;
 	if (rc == 0)
@@ -749,7 +749,7 @@ void server_free(struct server *server)
 	on_async(&server->async); /* frees what came too late to be answered */
 	for (unsigned i = 0; i < server->target_count; i++)
 		store_close(server->stores[i]);
-	reports_free(server->reports);
+	chain_reports_free(server->reports);
 	cluster_map_unref(server->map);
 	free(server->target_ids);
 	free(server->stores);

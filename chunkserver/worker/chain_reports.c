@@ -8,31 +8,31 @@ struct subject {
 	uint32_t pool, partition, target_id, kind;
 };
 
-struct entry {
+struct chain_report_entry {
 	struct subject subject;
 	uint64_t epoch;
 	UT_hash_handle hh;
 };
 
 /* The table keeps the order in which entries were added: the first ones are next. */
-struct reports {
-	struct entry *entries;
+struct chain_reports {
+	struct chain_report_entry *entries;
 };
 
-struct reports *reports_new(void)
+struct chain_reports *chain_reports_new(void)
 {
-	return calloc(1, sizeof(struct reports));
+	return calloc(1, sizeof(struct chain_reports));
 }
 
-static void drop(struct reports *reports, struct entry *entry)
+static void drop(struct chain_reports *reports, struct chain_report_entry *entry)
 {
 	HASH_DEL(reports->entries, entry);
 	free(entry);
 }
 
-void reports_free(struct reports *reports)
+void chain_reports_free(struct chain_reports *reports)
 {
-	struct entry *entry, *next = NULL;
+	struct chain_report_entry *entry, *next = NULL;
 
 	if (reports == NULL)
 		return;
@@ -43,10 +43,10 @@ void reports_free(struct reports *reports)
 	free(reports);
 }
 
-int reports_add(struct reports *reports, const struct report *report)
+int chain_reports_add(struct chain_reports *reports, const struct report *report)
 {
 	struct subject subject = {report->pool, report->partition, report->target_id, report->kind};
-	struct entry *entry;
+	struct chain_report_entry *entry;
 
 	/* The analyzer does not see that four numbers have no room between them.
 	 * NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult) */
@@ -63,9 +63,9 @@ int reports_add(struct reports *reports, const struct report *report)
 	return 0;
 }
 
-void reports_map(struct reports *reports, const struct cluster_map *map)
+void chain_reports_map(struct chain_reports *reports, const struct cluster_map *map)
 {
-	struct entry *entry, *next = NULL;
+	struct chain_report_entry *entry, *next = NULL;
 
 	HASH_ITER(hh, reports->entries, entry, next)
 	{
@@ -77,12 +77,12 @@ void reports_map(struct reports *reports, const struct cluster_map *map)
 	}
 }
 
-size_t reports_next(struct reports *reports, struct report *out, size_t max)
+size_t chain_reports_next(struct chain_reports *reports, struct report *out, size_t max)
 {
 	size_t count = HASH_COUNT(reports->entries), n;
 
 	for (n = 0; n < max && n < count; n++) {
-		struct entry *entry = reports->entries;
+		struct chain_report_entry *entry = reports->entries;
 
 		out[n] = (struct report){
 			.pool = entry->subject.pool,
@@ -97,7 +97,7 @@ size_t reports_next(struct reports *reports, struct report *out, size_t max)
 	return n;
 }
 
-size_t reports_count(const struct reports *reports)
+size_t chain_reports_count(const struct chain_reports *reports)
 {
 	return HASH_COUNT(reports->entries);
 }

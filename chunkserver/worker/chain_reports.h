@@ -18,15 +18,15 @@ struct report {
 	uint32_t kind; /* enum chain_report; the same numbers as in catena.proto */
 };
 
-struct reports;
+struct chain_reports;
 
-struct reports *reports_new(void);          /* NULL: out of memory */
-void reports_free(struct reports *reports); /* NULL is allowed */
+struct chain_reports *chain_reports_new(void);          /* NULL: out of memory */
+void chain_reports_free(struct chain_reports *reports); /* NULL is allowed */
 /* One of an epoch lower than what is known is ignored. 0 or -ENOMEM. */
-int reports_add(struct reports *reports, const struct report *report);
+int chain_reports_add(struct chain_reports *reports, const struct report *report);
 /* Forgets what is over by this map. */
-void reports_map(struct reports *reports, const struct cluster_map *map);
+void chain_reports_map(struct chain_reports *reports, const struct cluster_map *map);
 /* Up to @max of them, other ones first next time. Returns how many. */
-size_t reports_next(struct reports *reports, struct report *out, size_t max);
-size_t reports_count(const struct reports *reports);
+size_t chain_reports_next(struct chain_reports *reports, struct report *out, size_t max);
+size_t chain_reports_count(const struct chain_reports *reports);
 #endif

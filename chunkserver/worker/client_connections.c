@@ -9,7 +9,7 @@ struct client {
 	uint64_t connection;
 };
 
-struct client_name client_name(uint64_t id, const char *certificate)
+struct client_name client_connections_name(uint64_t id, const char *certificate)
 {
 	uint64_t hash = 14695981039346656037u; /* FNV-1a */
 
@@ -23,7 +23,7 @@ static uint64_t hash_of(struct client_name name)
 	return table_hash(name.id ^ name.certificate);
 }
 
-static struct client *find(const struct clients *clients, struct client_name name)
+static struct client *find(const struct client_connections *clients, struct client_name name)
 {
 	struct table_node *node = table_first(&clients->table, hash_of(name));
 
@@ -36,8 +36,8 @@ static struct client *find(const struct clients *clients, struct client_name nam
 	return NULL;
 }
 
-int clients_join(struct clients *clients, struct client_name name, uint64_t connection,
-		 uint64_t *older)
+int client_connections_join(struct client_connections *clients, struct client_name name,
+			    uint64_t connection, uint64_t *older)
 {
 	struct client *client = find(clients, name);
 
@@ -59,7 +59,8 @@ int clients_join(struct clients *clients, struct client_name name, uint64_t conn
 	return 0;
 }
 
-void clients_leave(struct clients *clients, struct client_name name, uint64_t connection)
+void client_connections_leave(struct client_connections *clients, struct client_name name,
+			      uint64_t connection)
 {
 	struct client *client = find(clients, name);
 

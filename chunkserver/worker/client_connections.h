@@ -19,17 +19,18 @@ struct client_name {
 	uint64_t certificate; /* a hash of its name: clients cannot end others' connections */
 };
 /* @certificate: the name that it has (copied). */
-struct client_name client_name(uint64_t id, const char *certificate);
+struct client_name client_connections_name(uint64_t id, const char *certificate);
 
 /* All zero is one without any. */
-struct clients {
+struct client_connections {
 	struct table table;
 };
 
 /* A client has connected, as @connection (not 0). *older: its connection that is to end now; 0:
  * none. 0 or -ENOMEM. */
-int clients_join(struct clients *clients, struct client_name name, uint64_t connection,
-		 uint64_t *older);
+int client_connections_join(struct client_connections *clients, struct client_name name,
+			    uint64_t connection, uint64_t *older);
 /* This connection is over. */
-void clients_leave(struct clients *clients, struct client_name name, uint64_t connection);
+void client_connections_leave(struct client_connections *clients, struct client_name name,
+			      uint64_t connection);
 #endif

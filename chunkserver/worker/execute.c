@@ -1,8 +1,12 @@
 /* Executes what the chains decide: the store, and frames to send. */
+#include "chunkserver/worker/execute.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include "chunkserver/worker/internal.h"
+#include "chunkserver/worker/fence.h"
+#include "chunkserver/worker/links.h"
+#include "chunkserver/worker/peers.h"
+#include "chunkserver/worker/status.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
 
@@ -20,26 +24,14 @@ static struct shell *shell_of(struct chain_work *request)
 
 /* ---- events from the store ---- */
 
-static void begin_event(struct worker *worker)
-{
-	conn_batch_begin();
-	actions_time(worker);
-}
-
-static void end_event(struct worker *worker)
-{
-	actions_run(worker);
-	conn_batch_end();
-}
-
 static void on_prepared(struct store_update *update, int error)
 {
 	struct chain_work *request = update->user;
 	struct worker *worker = shell_of(request)->target->worker;
 
-	begin_event(worker);
+	worker_event_begin(worker);
 	chain_prepared(request, error, error != 0 && update->touched);
-	end_event(worker);
+	worker_event_end(worker);
 }
 
 static void on_synced(struct store_sync *sync, int error)
@@ -47,9 +39,9 @@ static void on_synced(struct store_sync *sync, int error)
 	struct chain_work *request = sync->user;
 	struct worker *worker = shell_of(request)->target->worker;
 
-	begin_event(worker);
+	worker_event_begin(worker);
 	chain_flushed(request, error);
-	end_event(worker);
+	worker_event_end(worker);
 }
 
 static void on_read(struct store_read *read, int error, uint32_t length, uint64_t version)
@@ -58,25 +50,25 @@ static void on_read(struct store_read *read, int error, uint32_t length, uint64_
 	struct worker *worker = shell_of(request)->target->worker;
 	struct buf *payload = read->into;
 
-	begin_event(worker);
+	worker_event_begin(worker);
 	payload->length = error == 0 ? length : 0;
 	chain_read_done(request, error, payload, version);
-	end_event(worker);
+	worker_event_end(worker);
 }
 
-struct removal {
+struct execute_removal {
 	struct worker *worker;
 	struct chain_work *request;
 };
 
 static void on_removed(void *user, int error)
 {
-	struct removal removal = *(struct removal *)user;
+	struct execute_removal removal = *(struct execute_removal *)user;
 
 	free(user);
-	begin_event(removal.worker);
+	worker_event_begin(removal.worker);
 	chain_remove_done(removal.request, error);
-	end_event(removal.worker);
+	worker_event_end(removal.worker);
 }
 
 /* A read of the walk has no request: this is its memory. */
@@ -89,9 +81,9 @@ struct walk_read {
 static void walk_read_end(struct worker_target *target, uint64_t serial, int error, struct buf *buf,
 			  uint32_t offset)
 {
-	begin_event(target->worker);
+	worker_event_begin(target->worker);
 	chain_walk_read_done(target->env, serial, error, buf, offset);
-	end_event(target->worker);
+	worker_event_end(target->worker);
 }
 
 static void on_walk_read(struct store_read *read, int error, uint32_t length, uint64_t version)
@@ -212,6 +204,25 @@ static bool start_read(struct worker_target *target, struct chain_work *request)
 	return true;
 }
 
+static void starved_retry(struct worker *worker)
+{
+	struct starved *starved;
+
+	worker_event_begin(worker);
+	while ((starved = worker->starved) != NULL) {
+		/* The request may end inside, and its memory with it: off the list first. */
+		LL_DELETE(worker->starved, starved);
+		if (!start_read(starved->target, starved->request)) {
+			LL_PREPEND(worker->starved, starved);
+			break;
+		}
+		free(starved);
+	}
+	if (worker->starved == NULL)
+		uv_timer_stop(&worker->hungry);
+	worker_event_end(worker);
+}
+
 static void on_hungry(uv_timer_t *timer)
 {
 	starved_retry(timer->data);
@@ -236,28 +247,9 @@ static void do_read(struct worker_target *target, struct chain_work *request)
 		uv_timer_start(&worker->hungry, on_hungry, HUNGRY_MS, HUNGRY_MS);
 }
 
-void starved_retry(struct worker *worker)
-{
-	struct starved *starved;
-
-	begin_event(worker);
-	while ((starved = worker->starved) != NULL) {
-		/* The request may end inside, and its memory with it: off the list first. */
-		LL_DELETE(worker->starved, starved);
-		if (!start_read(starved->target, starved->request)) {
-			LL_PREPEND(worker->starved, starved);
-			break;
-		}
-		free(starved);
-	}
-	if (worker->starved == NULL)
-		uv_timer_stop(&worker->hungry);
-	end_event(worker);
-}
-
 static void do_remove(struct worker_target *target, struct chain_work *request)
 {
-	struct removal *removal = calloc(1, sizeof(*removal));
+	struct execute_removal *removal = calloc(1, sizeof(*removal));
 
 	if (removal == NULL) {
 		chain_remove_done(request, -ENOMEM);
@@ -307,9 +299,9 @@ static void on_all_synced(void *user, int error)
 
 	free(user);
 	worker->background--;
-	begin_event(worker);
+	worker_event_begin(worker);
 	chain_all_flushed(all.target->env, all.serial, error);
-	end_event(worker);
+	worker_event_end(worker);
 }
 
 static void do_sync_all(struct worker_target *target, const struct chain_action *action)
@@ -344,7 +336,7 @@ static void do_answer(struct worker *worker, const struct chain_action *action)
 		peer_answer(peer, &action->header, action->payload);
 }
 
-void check_store(struct worker_target *target)
+void execute_check_store(struct worker_target *target)
 {
 	bool down = store_is_down(target->store);
 
@@ -410,7 +402,7 @@ static void execute(struct worker_target *target, const struct chain_action *act
 		do_answer(target->worker, action);
 		break;
 	case CHAIN_TROUBLE:
-		check_store(target);
+		execute_check_store(target);
 		break;
 	case CHAIN_FLUSH_ALL:
 		do_sync_all(target, action);
@@ -421,24 +413,12 @@ static void execute(struct worker_target *target, const struct chain_action *act
 	}
 }
 
-/* The time that leases are counted in: a machine that has slept wakes without its right to serve.
- */
-void actions_time(struct worker *worker)
-{
-	uint64_t now = clock_boottime_ns();
-
-	for (unsigned i = 0; i < worker->options.store_count; i++)
-		chain_env_time(worker->targets[i].env, now, worker->lease_until_ns);
-}
-
-void actions_run(struct worker *worker)
+void execute_actions(struct worker *worker)
 {
 	const struct chain_action *action;
 	bool any = true;
 
-	if (worker->running)
-		return; /* the caller up the stack takes what has been added */
-	worker->running = true;
+	worker->executing = true;
 	while (any) {
 		any = false;
 		for (unsigned i = 0; i < worker->options.store_count; i++) {
@@ -449,8 +429,8 @@ void actions_run(struct worker *worker)
 		}
 		any = begin_syncs(worker) || any;
 	}
-	worker->running = false;
-	fence_look(worker);
+	worker->executing = false;
+	worker_fence_look(worker);
 }
 
 /* ---- what the chains look up ---- */
@@ -540,7 +520,7 @@ static void set_epoch(void *ctx, uint32_t pool, uint32_t partition, uint64_t epo
 			  pool, partition);
 }
 
-const struct chain_ops worker_chain_ops = {
+const struct chain_ops execute_chain_ops = {
 	.store = {.info = look_info,
 		  .digest = look_digest,
 		  .presence = look_presence,

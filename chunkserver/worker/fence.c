@@ -1,25 +1,26 @@
 /* Sessions of clients that are over, by the map: their connections end, and the master is told when
  * nothing of them is left here. */
-#include "chunkserver/worker/internal.h"
+#include "chunkserver/worker/fence.h"
+#include "chunkserver/worker/peers.h"
 
-void fence_map(struct worker *worker)
+void worker_fence_map(struct worker *worker)
 {
-	actions_time(worker);
+	worker_time(worker);
 	for (unsigned i = 0; i < worker->options.store_count; i++)
 		chain_env_sessions(worker->targets[i].env, worker->map);
 	peers_close_fenced(worker);
-	actions_run(worker);
+	worker_execute(worker);
 }
 
-void fence_placed(struct worker *worker)
+void worker_fence_placed(struct worker *worker)
 {
 	worker->fence_due = true;
-	fence_look(worker);
+	worker_fence_look(worker);
 }
 
-void fence_look(struct worker *worker)
+void worker_fence_look(struct worker *worker)
 {
-	if (!worker->fence_due || worker->running || worker->placed != worker->map)
+	if (!worker->fence_due || worker->executing || worker->placed != worker->map)
 		return;
 	for (unsigned i = 0; i < worker->options.store_count; i++) {
 		if (chain_env_fenced(worker->targets[i].env) != 0)

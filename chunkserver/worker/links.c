@@ -1,11 +1,11 @@
 /* Connections to the successors' servers. One for each worker of each server, shared by all chains
  * whose next member is there; made when the first chain wants it, tried again for as long as one
  * does. */
+#include "chunkserver/worker/links.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include "chunkserver/worker/internal.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
 
@@ -28,15 +28,13 @@ static void link_tell(struct link *link)
 	struct worker *worker = link->worker;
 	struct member *member;
 
-	conn_batch_begin();
-	actions_time(worker);
+	worker_event_begin(worker);
 	DL_FOREACH(worker->member_list, member)
 	{
 		if (member->link == link)
 			chain_connection(member->chain, link->id);
 	}
-	actions_run(worker);
-	conn_batch_end();
+	worker_event_end(worker);
 }
 
 static void link_lost(struct link *link)
@@ -148,12 +146,12 @@ static void on_frame(struct conn *conn, void *user, const struct frame_header *h
 		link->unheard = 0;
 		/* Each chain knows its own requests. */
 		member = member_find(worker, header->key.pool, header->key.partition, 0);
-		actions_time(worker);
+		worker_time(worker);
 		for (; member != NULL; member = member->hash_next) {
 			if (member->link == link)
 				chain_answer(member->chain, link->id, header, payload);
 		}
-		actions_run(worker);
+		worker_execute(worker);
 	}
 	buf_unref(payload);
 }
@@ -281,5 +279,21 @@ void links_close(struct worker *worker)
 		link->conn = NULL;
 		link->id = 0;
 		conn_close(conn);
+	}
+}
+
+void links_free(struct worker *worker)
+{
+	struct member *member;
+	struct link *link, *next;
+
+	DL_FOREACH(worker->member_list, member)
+	{
+		member->link = NULL;
+	}
+	DL_FOREACH_SAFE(worker->links, link, next)
+	{
+		DL_DELETE(worker->links, link);
+		free(link);
 	}
 }

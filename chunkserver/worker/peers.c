@@ -4,11 +4,12 @@
  * not read until something has been answered. Payloads from chunkservers come from a pool without
  * limit of its own: a member that stopped reading its predecessor could wait in a ring with others
  * for ever. What is in it is bounded by what heads have taken from their clients. */
+#include "chunkserver/worker/peers.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include "chunkserver/worker/internal.h"
+#include "chunkserver/worker/members.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
 
@@ -28,16 +29,14 @@ static void peer_forget(struct peer *peer)
 	struct member *member;
 
 	HASH_DEL(worker->peers, peer);
-	conn_batch_begin();
-	actions_time(worker);
+	worker_event_begin(worker);
 	DL_FOREACH(worker->member_list, member)
 	{
 		chain_source_lost(member->chain, peer->id);
 	}
-	actions_run(worker);
-	conn_batch_end();
+	worker_event_end(worker);
 	if (peer->server_id == 0)
-		clients_leave(&worker->clients, peer->client, peer->id);
+		client_connections_leave(&worker->clients, peer->client, peer->id);
 	free(peer);
 }
 
@@ -214,10 +213,10 @@ static void on_frame(struct conn *conn, void *user, const struct frame_header *h
 	}
 	member = member_meant(worker, header);
 	if (header->op == FRAME_PING) {
-		actions_time(worker);
+		worker_time(worker);
 		answer_status(peer, header, FRAME_OK,
 			      member != NULL ? chain_probe(member->chain) : 0);
-		actions_run(worker);
+		worker_execute(worker);
 		buf_unref(payload);
 		return;
 	}
@@ -239,9 +238,9 @@ static void on_frame(struct conn *conn, void *user, const struct frame_header *h
 	peer->requests++;
 	peer->bytes += header->length;
 	peer_throttle(peer);
-	actions_time(worker);
+	worker_time(worker);
 	chain_frame(member->chain, &source, header, payload);
-	actions_run(worker);
+	worker_execute(worker);
 }
 
 static void on_closed(struct conn *conn, void *user, int error)
@@ -269,13 +268,13 @@ static int client_joins(struct peer *peer, const struct hello *hello)
 	uint64_t older;
 	int rc;
 
-	peer->client = client_name(hello->id, conn_identity(peer->conn)->name);
+	peer->client = client_connections_name(hello->id, conn_identity(peer->conn)->name);
 	if (hello->id == 0)
 		return 0;
 	/* It has ended since its HELLO was answered: the next one will be refused. */
 	if (is_over(worker, hello->id))
 		return -ESTALE;
-	rc = clients_join(&worker->clients, peer->client, peer->id, &older);
+	rc = client_connections_join(&worker->clients, peer->client, peer->id, &older);
 	if (rc == 0 && older != 0)
 		refuse(peer_find(worker, older), "the client has connected anew");
 	return rc;

@@ -8,11 +8,13 @@
  * partition may become the target's again while a batch is being removed: its chain hears of that
  * when the batch has ended (purge_holds()), so that nothing that is copied to it then is deleted.
  */
+#include "chunkserver/worker/purge.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include "chunkserver/worker/internal.h"
+#include "chunkserver/worker/members.h"
+#include "chunkserver/worker/place.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
 
@@ -22,63 +24,7 @@
 #define SCANS_A_TICK 8u /* of partitions that turn out to be empty */
 #define TRY_AGAIN_NS NS_PER_SEC
 
-struct purge {
-	uint32_t pool, partition;
-	uint64_t key;
-	uint64_t removed; /* chunks */
-	bool removed_now; /* in this pass: another one has to find nothing */
-	bool begun;       /* after is valid */
-	bool wanted;      /* the map has spoken while a batch was under way */
-	struct chunk_key after;
-	UT_hash_handle hh;
-};
-
 enum verdict { PURGE_NEVER, PURGE_NOT_NOW, PURGE_NOW };
-
-static uint64_t purge_key(uint32_t pool, uint32_t partition)
-{
-	return (uint64_t)pool << 32 | partition;
-}
-
-bool purge_holds(struct worker_target *target, uint32_t pool, uint32_t partition)
-{
-	struct purge *purge = target->purging;
-
-	if (purge == NULL || purge->key != purge_key(pool, partition))
-		return false;
-	purge->wanted = true;
-	return true;
-}
-
-void purge_consider(struct worker_target *target, uint32_t pool, uint32_t partition)
-{
-	uint64_t key = purge_key(pool, partition);
-	struct purge *purge;
-
-	HASH_FIND(hh, target->purges, &key, sizeof(key), purge);
-	if (purge != NULL)
-		return;
-	purge = calloc(1, sizeof(*purge));
-	if (purge == NULL)
-		return; /* the chunks stay until the partition changes again, or the next start */
-	purge->pool = pool;
-	purge->partition = partition;
-	purge->key = key;
-	HASH_ADD(hh, target->purges, key, sizeof(purge->key), purge);
-}
-
-static void drop(struct worker_target *target, struct purge *purge)
-{
-	HASH_DEL(target->purges, purge);
-	free(purge);
-}
-
-/* Others have their turn first. */
-static void put_last(struct worker_target *target, struct purge *purge)
-{
-	HASH_DEL(target->purges, purge);
-	HASH_ADD(hh, target->purges, key, sizeof(purge->key), purge);
-}
 
 static bool is_kept_elsewhere(const struct cluster_map *map, const struct map_chain *chain)
 {
@@ -131,7 +77,7 @@ static bool map_is_newer(struct worker_target *target, const struct chunk_key *k
 	return true;
 }
 
-struct batch {
+struct purge_batch {
 	struct worker_target *target;
 	int count;
 	struct chunk_key last;
@@ -139,7 +85,7 @@ struct batch {
 
 static void on_removed(void *user, int error)
 {
-	struct batch *batch = user;
+	struct purge_batch *batch = user;
 	struct worker_target *target = batch->target;
 	struct worker *worker = target->worker;
 	struct purge *purge = target->purging;
@@ -160,17 +106,15 @@ static void on_removed(void *user, int error)
 	free(batch);
 	if (!wanted || worker->stopping)
 		return;
-	conn_batch_begin();
-	actions_time(worker);
+	worker_event_begin(worker);
 	place_again(worker, pool, partition);
-	actions_run(worker);
-	conn_batch_end();
+	worker_event_end(worker);
 }
 
 static void remove_batch(struct worker_target *target, struct purge *purge,
 			 const struct chunk_key *keys, int count)
 {
-	struct batch *batch = calloc(1, sizeof(*batch));
+	struct purge_batch *batch = calloc(1, sizeof(*batch));
 
 	if (batch == NULL)
 		return;
@@ -188,7 +132,7 @@ static void finish(struct worker_target *target, struct purge *purge)
 		log_info("partition purged: it is kept elsewhere uuid=%s pool=%" PRIu32
 			 " partition=%" PRIu32 " chunks=%" PRIu64,
 			 store_uuid(target->store), purge->pool, purge->partition, purge->removed);
-	drop(target, purge);
+	purge_forget(target, purge);
 }
 
 /* 1: the target has been told of a later chain. -errno */
@@ -215,10 +159,10 @@ static bool step(struct worker_target *target, struct purge *purge, uint64_t now
 
 	switch (judge(target, purge)) {
 	case PURGE_NEVER:
-		drop(target, purge);
+		purge_forget(target, purge);
 		return true;
 	case PURGE_NOT_NOW:
-		put_last(target, purge);
+		purge_put_last(target, purge);
 		return true;
 	case PURGE_NOW:
 		break;
@@ -229,7 +173,7 @@ static bool step(struct worker_target *target, struct purge *purge, uint64_t now
 		return false;
 	}
 	if (outdated > 0) {
-		drop(target, purge);
+		purge_forget(target, purge);
 		return true;
 	}
 	count = store_scan(target->view, purge->pool, purge->partition,
@@ -252,7 +196,7 @@ static bool step(struct worker_target *target, struct purge *purge, uint64_t now
 			  "later epoch than the cluster map uuid=%s pool=%" PRIu32
 			  " partition=%" PRIu32,
 			  store_uuid(target->store), purge->pool, purge->partition);
-		drop(target, purge);
+		purge_forget(target, purge);
 		return true;
 	}
 	remove_batch(target, purge, keys, count);
@@ -272,15 +216,5 @@ void purge_tick(struct worker *worker, uint64_t now_ns)
 			if (!step(target, target->purges, now_ns))
 				break;
 		}
-	}
-}
-
-void purges_free(struct worker_target *target)
-{
-	struct purge *purge, *next = NULL;
-
-	HASH_ITER(hh, target->purges, purge, next)
-	{
-		drop(target, purge);
 	}
 }

@@ -1,6 +1,8 @@
 /* What the master is told of a worker with each heartbeat: a copy that the front loop may read. */
+#include "chunkserver/worker/status.h"
 #include <string.h>
-#include "chunkserver/worker/internal.h"
+#include "chunkserver/worker/links.h"
+#include "chunkserver/worker/members.h"
 
 #define CATCHUPS_TICKS 10u /* between looks at the walks */
 

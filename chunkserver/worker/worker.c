@@ -4,7 +4,15 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include "chunkserver/worker/internal.h"
+#include "chunkserver/worker/execute.h"
+#include "chunkserver/worker/fence.h"
+#include "chunkserver/worker/links.h"
+#include "chunkserver/worker/loop.h"
+#include "chunkserver/worker/members.h"
+#include "chunkserver/worker/peers.h"
+#include "chunkserver/worker/place.h"
+#include "chunkserver/worker/purge.h"
+#include "chunkserver/worker/status.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
 
@@ -13,8 +21,8 @@
 #define TICK_MS 50u
 
 /* What the front loop wants done here. */
-struct command {
-	struct command *next;
+struct worker_command {
+	struct worker_command *next;
 	enum {
 		COMMAND_INSTANCE,
 		COMMAND_IDENTITY,
@@ -40,7 +48,7 @@ struct command {
 
 /* ---- commands ---- */
 
-static void command_free(struct command *command)
+static void command_free(struct worker_command *command)
 {
 	free(command->target_ids);
 	free(command->keys);
@@ -48,7 +56,7 @@ static void command_free(struct command *command)
 	free(command);
 }
 
-static void post(struct worker *worker, struct command *command)
+static void post(struct worker *worker, struct worker_command *command)
 {
 	pthread_mutex_lock(&worker->lock);
 	*worker->last_command = command;
@@ -57,9 +65,9 @@ static void post(struct worker *worker, struct command *command)
 	pthread_mutex_unlock(&worker->lock);
 }
 
-static struct command *command_new(int kind)
+static struct worker_command *command_new(int kind)
 {
-	struct command *command = calloc(1, sizeof(*command));
+	struct worker_command *command = calloc(1, sizeof(*command));
 
 	if (command == NULL)
 		abort(); /* maps and leases must not get lost; a crash is survived */
@@ -67,7 +75,7 @@ static struct command *command_new(int kind)
 	return command;
 }
 
-static void run_map(struct worker *worker, struct command *command)
+static void run_map(struct worker *worker, struct worker_command *command)
 {
 	if (!place_map(worker, command->map))
 		return;
@@ -80,13 +88,12 @@ static void run_map(struct worker *worker, struct command *command)
  * otherwise take the chunks for ones to be copied back. */
 static void on_removed(void *user, int error)
 {
-	struct command *command = user;
+	struct worker_command *command = user;
 	struct worker *worker = command->worker;
 	struct worker_target *target = &worker->targets[command->store];
 
 	worker->background--;
-	conn_batch_begin();
-	actions_time(worker);
+	worker_event_begin(worker);
 	for (size_t i = 0; error == 0 && i < command->key_count; i++) {
 		struct member *member =
 			member_find(worker, command->keys[i].pool, command->keys[i].partition,
@@ -95,13 +102,12 @@ static void on_removed(void *user, int error)
 		if (member != NULL)
 			chain_chunks_removed(member->chain, &command->keys[i], 1);
 	}
-	actions_run(worker);
-	conn_batch_end();
+	worker_event_end(worker);
 	command->done(command->user, error);
 	command_free(command);
 }
 
-static void run_remove(struct worker *worker, struct command *command)
+static void run_remove(struct worker *worker, struct worker_command *command)
 {
 	command->worker = worker;
 	worker->background++;
@@ -109,16 +115,16 @@ static void run_remove(struct worker *worker, struct command *command)
 		     on_removed, command);
 }
 
-static void run_stop(struct worker *worker, const struct command *command)
+static void run_stop(struct worker *worker, const struct worker_command *command)
 {
 	worker->stopping = true;
 	worker->stop_deadline_ns = command->number;
 	for (unsigned i = 0; i < worker->options.store_count; i++)
 		chain_env_stop(worker->targets[i].env);
-	actions_run(worker);
+	worker_execute(worker);
 }
 
-static void run_command(struct worker *worker, struct command *command)
+static void run_command(struct worker *worker, struct worker_command *command)
 {
 	switch (command->kind) {
 	case COMMAND_INSTANCE:
@@ -146,7 +152,7 @@ static void run_command(struct worker *worker, struct command *command)
 
 static void run_commands(struct worker *worker)
 {
-	struct command *command, *next;
+	struct worker_command *command, *next;
 
 	pthread_mutex_lock(&worker->lock);
 	command = worker->commands;
@@ -169,7 +175,7 @@ static void run_commands(struct worker *worker)
 /* What was posted after the loop ended. */
 static void drop_commands(struct worker *worker)
 {
-	struct command *command, *next;
+	struct worker_command *command, *next;
 
 	for (command = worker->commands; command != NULL; command = next) {
 		next = command->next;
@@ -214,7 +220,7 @@ static void stop_by_and_by(struct worker *worker, uint64_t now_ns)
 		worker->closed = true;
 		peers_close(worker);
 		links_close(worker);
-		actions_run(worker);
+		worker_execute(worker);
 	}
 	if (worker->closed && operations(worker) == 0 && worker->starved == NULL)
 		uv_stop(&worker->loop);
@@ -226,13 +232,12 @@ static void on_tick(uv_timer_t *timer)
 	uint64_t now = clock_monotonic_ns();
 
 	copy_rate_tell(worker->options.copy_rate, &worker->moved, now);
-	conn_batch_begin();
-	actions_time(worker);
+	worker_event_begin(worker);
 	for (unsigned i = 0; i < worker->options.store_count; i++) {
-		check_store(&worker->targets[i]);
+		execute_check_store(&worker->targets[i]);
 		chain_tick(worker->targets[i].env);
 	}
-	actions_run(worker);
+	worker_execute(worker);
 	if (worker->stopping) {
 		stop_by_and_by(worker, now);
 	} else {
@@ -241,14 +246,14 @@ static void on_tick(uv_timer_t *timer)
 		purge_tick(worker, now);
 		status_tick(worker);
 	}
-	conn_batch_end();
+	worker_event_end(worker);
 }
 
 /* ---- the thread ---- */
 
 static void close_target(struct worker_target *target)
 {
-	purges_free(target);
+	purge_list_free(target);
 	if (target->env != NULL)
 		chain_env_free(target->env);
 	if (target->view != NULL)
@@ -257,6 +262,7 @@ static void close_target(struct worker_target *target)
 
 static void close_all(struct worker *worker)
 {
+	links_free(worker);
 	members_free(worker);
 	for (unsigned i = 0; i < worker->options.store_count; i++)
 		close_target(&worker->targets[i]);
@@ -294,7 +300,7 @@ static int open_targets(struct worker *worker)
 		rc = store_view_open(target->store, &worker->loop, &target->view);
 		if (rc < 0)
 			return rc;
-		target->env = chain_env_new(&worker_chain_ops, target, sizeof(struct shell),
+		target->env = chain_env_new(&execute_chain_ops, target, sizeof(struct shell),
 					    (uint64_t)(i + 1) << 48);
 	}
 	return 0;
@@ -310,6 +316,7 @@ int worker_start(const struct worker_options *options, struct worker **out)
 	worker->options = *options;
 	worker->last_sync = &worker->syncs;
 	worker->last_command = &worker->commands;
+	worker->execute = execute_actions;
 	rc = uv_loop_init(&worker->loop);
 	if (rc < 0) {
 		free(worker);
@@ -347,7 +354,7 @@ int worker_start(const struct worker_options *options, struct worker **out)
 void worker_set_identity(struct worker *worker, uint64_t server_id, const uint32_t *target_ids,
 			 uint64_t map_version)
 {
-	struct command *command = command_new(COMMAND_IDENTITY);
+	struct worker_command *command = command_new(COMMAND_IDENTITY);
 	size_t count = worker->options.store_count;
 
 	command->number = server_id;
@@ -361,7 +368,7 @@ void worker_set_identity(struct worker *worker, uint64_t server_id, const uint32
 
 void worker_set_instance(struct worker *worker, uint64_t instance)
 {
-	struct command *command = command_new(COMMAND_INSTANCE);
+	struct worker_command *command = command_new(COMMAND_INSTANCE);
 
 	command->number = instance;
 	post(worker, command);
@@ -369,7 +376,7 @@ void worker_set_instance(struct worker *worker, uint64_t instance)
 
 void worker_set_map(struct worker *worker, struct cluster_map *map)
 {
-	struct command *command = command_new(COMMAND_MAP);
+	struct worker_command *command = command_new(COMMAND_MAP);
 
 	command->map = cluster_map_ref(map);
 	post(worker, command);
@@ -382,7 +389,7 @@ uint64_t worker_map_version(const struct worker *worker)
 
 void worker_set_lease(struct worker *worker, uint64_t until_ns)
 {
-	struct command *command = command_new(COMMAND_LEASE);
+	struct worker_command *command = command_new(COMMAND_LEASE);
 
 	command->number = until_ns;
 	post(worker, command);
@@ -390,7 +397,7 @@ void worker_set_lease(struct worker *worker, uint64_t until_ns)
 
 void worker_adopt(struct worker *worker, struct conn *conn, const struct hello *hello)
 {
-	struct command *command = command_new(COMMAND_ADOPT);
+	struct worker_command *command = command_new(COMMAND_ADOPT);
 
 	command->conn = conn;
 	command->hello = *hello;
@@ -400,7 +407,7 @@ void worker_adopt(struct worker *worker, struct conn *conn, const struct hello *
 void worker_remove(struct worker *worker, unsigned store, const struct chunk_key *keys,
 		   size_t count, void (*done)(void *user, int error), void *user)
 {
-	struct command *command = command_new(COMMAND_REMOVE);
+	struct worker_command *command = command_new(COMMAND_REMOVE);
 
 	command->keys = calloc(count, sizeof(*keys));
 	if (command->keys == NULL)
@@ -415,7 +422,7 @@ void worker_remove(struct worker *worker, unsigned store, const struct chunk_key
 
 void worker_stop(struct worker *worker, uint64_t timeout_ns)
 {
-	struct command *command = command_new(COMMAND_STOP);
+	struct worker_command *command = command_new(COMMAND_STOP);
 
 	command->number = clock_monotonic_ns() + timeout_ns;
 	post(worker, command);

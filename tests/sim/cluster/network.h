@@ -204,7 +204,7 @@ static void connect_refused(struct world *w, const struct event *from, uint64_t 
 
 static struct client_name name_of(const struct conn *c)
 {
-	return client_name(c->session, "client");
+	return client_connections_name(c->session, "client");
 }
 
 /* The server knows that this session is over. */
@@ -223,7 +223,7 @@ static void client_joins(struct world *w, unsigned from, unsigned to, uint64_t c
 	struct event *event;
 
 	conn_of(w, conn)->session = w->clients[from - NODE_CLIENT].session;
-	if (clients_join(&w->servers[to].clients, name_of(conn_of(w, conn)), conn, &older) != 0)
+	if (client_connections_join(&w->servers[to].clients, name_of(conn_of(w, conn)), conn, &older) != 0)
 		abort();
 	if (older == 0)
 		return;

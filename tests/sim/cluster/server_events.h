@@ -138,7 +138,7 @@ static void server_closed(struct world *w, unsigned s, const struct event *event
 
 	if (event->side == 1) {
 		if (is_client(c->node[0]))
-			clients_leave(&w->servers[s].clients, name_of(c), event->conn);
+			client_connections_leave(&w->servers[s].clients, name_of(c), event->conn);
 		EACH_DISK(w, s, disk)
 		for (unsigned p = 0; p < w->options.partitions; p++)
 			if (disk->chains[p] != NULL)

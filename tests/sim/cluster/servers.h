@@ -59,7 +59,7 @@ static void report(struct world *w, unsigned s, const struct chain_action *actio
 	trace(w, "server %u partition %u epoch %llu reports %s of target %u", s, report.partition,
 	      (unsigned long long)report.epoch,
 	      action->report == CHAIN_CAUGHT_UP ? "synced" : "unfit", report.target_id);
-	if (reports_add(w->servers[s].reports, &report) != 0)
+	if (chain_reports_add(w->servers[s].reports, &report) != 0)
 		abort();
 	if (w->servers[s].registered)
 		say_report(w, s, &report);
@@ -332,7 +332,7 @@ static void heartbeat(struct world *w, unsigned s)
 		if (way->wanted && now - since > UNREACHABLE_NS)
 			event->unreachable[event->unreachable_count++] = w->id_of[peer];
 	}
-	count = reports_next(server->reports, reports, 16);
+	count = chain_reports_next(server->reports, reports, 16);
 	for (size_t i = 0; i < count; i++)
 		say_report(w, s, &reports[i]);
 }
@@ -452,7 +452,7 @@ static void server_fences(struct world *w, unsigned s)
 		if (c->node[1] != s || !is_client(c->node[0]) || !c->open[1] ||
 		    !is_over_at(w, s, c->session))
 			continue;
-		clients_leave(&w->servers[s].clients, name_of(c), id);
+		client_connections_leave(&w->servers[s].clients, name_of(c), id);
 		EACH_DISK(w, s, disk)
 		for (unsigned p = 0; p < w->options.partitions; p++)
 			if (disk->chains[p] != NULL)
@@ -497,7 +497,7 @@ static void session_map(struct world *w, unsigned s, struct cluster_map *map)
 		if (target_entry_is_in(&disk->entry))
 			disk->old = false;
 	}
-	reports_map(server->reports, map);
+	chain_reports_map(server->reports, map);
 	server_fences(w, s);
 	server_configure(w, s);
 }
@@ -553,7 +553,7 @@ static void server_start(struct world *w, unsigned s)
 	trace(w, "server %u starts", s);
 	memset(server, 0, sizeof(*server));
 	server->there = true;
-	server->reports = reports_new();
+	server->reports = chain_reports_new();
 	if (server->reports == NULL)
 		abort();
 	w->nodes[s].alive = w->nodes[s].powered = true;
@@ -598,7 +598,7 @@ static void clients_forget(struct world *w, unsigned s)
 		const struct conn *c = conn_of(w, id);
 
 		if (c->node[1] == s && is_client(c->node[0]))
-			clients_leave(&w->servers[s].clients, name_of(c), id);
+			client_connections_leave(&w->servers[s].clients, name_of(c), id);
 	}
 }
 
@@ -615,7 +615,7 @@ static void server_kill(struct world *w, unsigned s, bool power)
 			problem(w, "bytes are still counted as in flight");
 		cluster_map_unref(server->map);
 		server->map = NULL;
-		reports_free(server->reports);
+		chain_reports_free(server->reports);
 		server->reports = NULL;
 	}
 	conns_end(w, s, power);

@@ -215,9 +215,9 @@ struct server {
 	uint64_t sequence, sent[SENT_KEPT], lease_until; /* by its own clock */
 	uint64_t lease_ns, index_noted;
 	struct cluster_map *map;
-	struct reports *reports; /* of its chains, to the master */
+	struct chain_reports *reports; /* of its chains, to the master */
 	uint64_t in_flight;
-	struct clients clients;
+	struct client_connections clients;
 	uint64_t fence_version; /* the highest map of whose ended sessions nothing was left */
 };
 

@@ -7,21 +7,21 @@
 #include <cmocka.h>
 #include "chunkserver/worker/client_connections.h"
 
-static struct clients clients;
+static struct client_connections clients;
 
 /* The connection that is to end. */
 static uint64_t join(uint64_t id, const char *certificate, uint64_t connection)
 {
 	uint64_t older = 4711;
 
-	assert_int_equal(clients_join(&clients, client_name(id, certificate), connection, &older),
+	assert_int_equal(client_connections_join(&clients, client_connections_name(id, certificate), connection, &older),
 			 0);
 	return older;
 }
 
 static void leave(uint64_t id, const char *certificate, uint64_t connection)
 {
-	clients_leave(&clients, client_name(id, certificate), connection);
+	client_connections_leave(&clients, client_connections_name(id, certificate), connection);
 }
 
 static void test_a_newer_connection_ends_the_older_one(void **state)

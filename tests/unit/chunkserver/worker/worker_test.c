@@ -8,7 +8,13 @@
 #include <cmocka.h>
 #include "tests/lib/store_fixture.h"
 #include "chunkserver/server/acceptor.h"
-#include "chunkserver/worker/internal.h"
+#include "chunkserver/worker/execute.h"
+#include "chunkserver/worker/links.h"
+#include "chunkserver/worker/members.h"
+#include "chunkserver/worker/peers.h"
+#include "chunkserver/worker/place.h"
+#include "chunkserver/worker/purge.h"
+#include "chunkserver/worker/status.h"
 #include "tests/lib/catena_ca.h"
 
 #define US         100u /* server */
@@ -142,13 +148,14 @@ static int setup(void **state)
 	worker.server_id = US;
 	worker.last_command = &worker.commands;
 	worker.last_sync = &worker.syncs;
+	worker.execute = execute_actions;
 	pthread_mutex_init(&worker.lock, NULL);
 	uv_loop_init(&worker.loop);
 	target.worker = &worker;
 	target.store = fx.store;
 	target.view = fx.view;
 	target.entry.target_id = OUR_TARGET;
-	target.env = chain_env_new(&worker_chain_ops, &target, sizeof(struct shell), 1ull << 48);
+	target.env = chain_env_new(&execute_chain_ops, &target, sizeof(struct shell), 1ull << 48);
 	map_start();
 	return buf_pool_create(0, &worker.peer_pool);
 }
@@ -156,10 +163,11 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	links_close(&worker);
-	actions_run(&worker);
+	worker_execute(&worker);
 	uv_run(&worker.loop, UV_RUN_DEFAULT);
+	links_free(&worker);
 	members_free(&worker);
-	purges_free(worker.targets);
+	purge_list_free(worker.targets);
 	chain_env_free(worker.targets->env);
 	cluster_map_unref(worker.map);
 	cluster_map_unref(worker.placed);
@@ -318,10 +326,10 @@ static void asks(uint16_t flags, uint64_t client)
 				      .op_id = 1,
 				      .length = 1};
 
-	actions_time(&worker);
+	worker_time(&worker);
 	chain_frame(member_find(&worker, 1, 0, OUR_TARGET)->chain, &source, &header,
 		    payload_of(&fx, "x", 0, 1));
-	actions_run(&worker);
+	worker_execute(&worker);
 }
 
 static void test_the_master_is_told_when_nothing_of_an_ended_session_is_left(void **state)
@@ -360,6 +368,7 @@ static void test_nothing_is_purged_on_the_word_of_an_older_chain(void **state)
 	chain_is(1, 9, IN_SYNC(1), NOBODY);
 	publish();
 	/* Another process, and an older copy of the master's store. */
+	links_free(&worker);
 	members_free(&worker);
 	chain_is(0, 8, IN_SYNC(2), NOBODY);
 	chain_is(1, 8, IN_SYNC(1), NOBODY);
@@ -707,20 +716,20 @@ static void test_the_master_hears_at_once_of_a_target_that_fails(void **state)
 	publish();
 	atomic_store(&fx.store->disk.down, -EIO);
 	for (unsigned i = 0; i < 3; i++)
-		check_store(target());
+		execute_check_store(target());
 	assert_int_equal(changes, 1);
 	assert_false(chain_is_ready(member_find(&worker, 1, 0, OUR_TARGET)->chain));
 	atomic_store(&fx.store->disk.down, 0);
-	check_store(target());
+	execute_check_store(target());
 	assert_int_equal(changes, 2);
 	assert_true(chain_is_ready(member_find(&worker, 1, 0, OUR_TARGET)->chain));
 }
 
 static void test_copies_ask_the_rate_of_the_process(void **state)
 {
-	assert_true(worker_chain_ops.may_copy(target(), 1 << 20));
+	assert_true(execute_chain_ops.may_copy(target(), 1 << 20));
 	copy_rate_set(&copy_rate, 0, true);
-	assert_false(worker_chain_ops.may_copy(target(), 1));
+	assert_false(execute_chain_ops.may_copy(target(), 1));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

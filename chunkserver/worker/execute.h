@@ -1,0 +1,27 @@
+/* execute.h - what the chains decide becomes calls of the store and frames. */
+#ifndef CATENA_CHUNKSERVER_WORKER_EXECUTE_H
+#define CATENA_CHUNKSERVER_WORKER_EXECUTE_H
+#include "chunkserver/worker/loop.h"
+
+/* A read that found no buffer; tried again when one is free. */
+struct starved {
+	struct starved *next;
+	struct worker_target *target;
+	struct chain_work *request;
+};
+
+/* What the store needs while it works on a request. */
+struct shell {
+	struct worker_target *target;
+	struct store_update update;
+	struct store_sync sync;
+	struct chain_work *next_sync; /* of those to be begun */
+	struct store_read read;
+};
+
+extern const struct chain_ops execute_chain_ops; /* ctx: struct worker_target */
+/* Takes and executes all actions of all targets: worker->execute. */
+void execute_actions(struct worker *worker);
+/* Tells the chains when the target's store is down, or back. */
+void execute_check_store(struct worker_target *target);
+#endif

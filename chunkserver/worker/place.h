@@ -1,0 +1,14 @@
+/* place.h - the chains that a worker has by the cluster map. See place.c. */
+#ifndef CATENA_CHUNKSERVER_WORKER_PLACE_H
+#define CATENA_CHUNKSERVER_WORKER_PLACE_H
+#include "chunkserver/worker/loop.h"
+
+/* Takes what the master has registered this server as, and its targets by these numbers (0: refused);
+ * see worker_set_identity(). */
+void place_registered(struct worker *worker, uint64_t server_id, const uint32_t *target_ids,
+		      uint64_t map_version);
+/* Takes a new map. False: it is older than the worker's, and passed over. */
+bool place_map(struct worker *worker, struct cluster_map *map);
+/* Places one partition, whatever was said before. */
+void place_again(struct worker *worker, uint32_t pool, uint32_t partition);
+#endif

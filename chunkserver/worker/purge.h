@@ -1,0 +1,31 @@
+/* purge.h - chunks of partitions that a target has no part in any more. See purge.c.
+ *
+ * purge_list.c has the partitions that may have to be purged, purge.c removes their chunks. */
+#ifndef CATENA_CHUNKSERVER_WORKER_PURGE_H
+#define CATENA_CHUNKSERVER_WORKER_PURGE_H
+#include "chunkserver/worker/loop.h"
+
+struct purge {
+	uint32_t pool, partition;
+	uint64_t key;
+	uint64_t removed; /* chunks */
+	bool removed_now; /* in this pass: another one has to find nothing */
+	bool begun;       /* after is valid */
+	bool wanted;      /* the map has spoken while a batch was under way */
+	struct chunk_key after;
+	UT_hash_handle hh;
+};
+
+/* Lists the partition, whose chain does not name the target: its chunks go, if the target has any. */
+void purge_consider(struct worker_target *target, uint32_t pool, uint32_t partition);
+/* True while chunks of the partition are being deleted, so that its chain must not become a member.
+ * place_again() is called when it may. */
+bool purge_holds(struct worker_target *target, uint32_t pool, uint32_t partition);
+/* Takes a partition off the list. */
+void purge_forget(struct worker_target *target, struct purge *purge);
+/* Gives the others on the list their turn first. */
+void purge_put_last(struct worker_target *target, struct purge *purge);
+void purge_list_free(struct worker_target *target);
+/* Removes a batch of each target's chunks, where it is time. */
+void purge_tick(struct worker *worker, uint64_t now_ns);
+#endif
