@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "chunkserver/record/chunk_history.h"
-#include "common/base/crc32c.h"
+#include "common/base/block.h"
 #include "common/cluster/chunk.h"
 
 #define STORE_INNER_MAX  32768u /* bytes of a chunk that may stay inside the db */

@@ -6,7 +6,7 @@
 #include "chunkserver/record/bits.h"
 #include "chunkserver/record/chunk_info.h"
 #include "chunkserver/record/seal.h"
-#include "common/base/crc32c.h"
+#include "common/base/block.h"
 #include "common/cluster/chunk.h"
 
 #define PIECE_BYTES     (PIECE_BLOCKS * BLOCK_SIZE)

@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include "chunkserver/record/bits.h"
 #include "chunkserver/record/seen.h"
-#include "common/base/crc32c.h"
+#include "common/base/block.h"
 #include "common/cluster/chunk.h"
 #include "common/cluster/cluster_map.h"
 

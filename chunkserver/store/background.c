@@ -15,6 +15,7 @@
 #include "chunkserver/store/change.h"
 #include "chunkserver/store/chunk_flush.h"
 #include "chunkserver/store/plan.h"
+#include "common/base/block.h"
 #include "common/base/crc32c.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"

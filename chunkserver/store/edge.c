@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "chunkserver/store/inner.h"
+#include "common/base/block.h"
 #include "common/base/crc32c.h"
 
 int edge_base(struct plan *plan, struct edge *edge)

@@ -14,6 +14,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 #include "chunkserver/disk/health.h"
+#include "common/base/block.h"
 #include "common/base/crc32c.h"
 #include "common/os/log.h"
 

@@ -6,6 +6,7 @@
 #include "chunkserver/record/key.h"
 #include "chunkserver/store/chunk.h"
 #include "chunkserver/store/inner.h"
+#include "common/base/block.h"
 #include "common/base/crc32c.h"
 #include "common/kv/kv.h"
 

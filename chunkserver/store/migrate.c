@@ -13,6 +13,7 @@
 #include "chunkserver/store/chunk.h"
 #include "chunkserver/store/inner.h"
 #include "chunkserver/store/timer.h"
+#include "common/base/block.h"
 #include "common/os/buf.h"
 #include "common/base/crc32c.h"
 #include "common/os/clock.h"

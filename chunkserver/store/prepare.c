@@ -16,6 +16,7 @@
 #include "chunkserver/store/file.h"
 #include "chunkserver/store/marks.h"
 #include "chunkserver/store/plan.h"
+#include "common/base/block.h"
 #include "common/base/crc32c.h"
 #include "common/net/frame.h"
 #include "common/os/log.h"

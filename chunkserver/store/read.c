@@ -10,7 +10,7 @@
 #include "chunkserver/store/chunk.h"
 #include "chunkserver/store/inner.h"
 #include "chunkserver/store/plan.h"
-#include "common/base/crc32c.h"
+#include "common/base/block.h"
 #include "common/net/frame.h"
 #include "common/os/log.h"
 

@@ -25,6 +25,7 @@
 #include "chunkserver/record/value.h"
 #include "chunkserver/store/change.h"
 #include "chunkserver/store/chunk.h"
+#include "common/base/block.h"
 #include "common/base/crc32c.h"
 #include "common/kv/kv.h"
 #include "common/os/log.h"

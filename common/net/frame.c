@@ -1,6 +1,7 @@
 #include "common/net/frame.h"
 #include <errno.h>
 #include <stddef.h>
+#include "common/base/block.h"
 #include "common/base/bytes.h"
 #include "common/base/crc32c.h"
 #include "common/net/hello.h"

@@ -14,7 +14,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "common/base/crc32c.h"
+#include "common/base/block.h"
 
 #define FRAME_PAYLOAD_MAX (1u << 20)
 

@@ -1,7 +1,7 @@
 #include "fs/data/readahead.h"
 #include <stdbool.h>
 #include <stddef.h>
-#include "common/base/crc32c.h"
+#include "common/base/block.h"
 
 /* How far out of order a read may come, in lengths of itself; single blocks only in order, since
  * random reads are mostly these. */

@@ -7,8 +7,8 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include "chunkserver/store/store.h"
+#include "common/base/block.h"
 #include "common/os/clock.h"
-#include "common/base/crc32c.h"
 #include "tests/lib/tree.h"
 
 #define CHUNK  (16u << 20)

@@ -14,6 +14,7 @@
 #include "chunkserver/record/op_ids.h"
 #include "chunkserver/record/seen.h"
 #include "common/base/bitmap.h"
+#include "common/base/crc32c.h"
 #include "tests/lib/random.h"
 
 #define MODEL_BLOCKS 8u

@@ -6,6 +6,7 @@
  */
 #ifndef CATENA_TESTS_SIM_CLUSTER_CHECKS_H
 #define CATENA_TESTS_SIM_CLUSTER_CHECKS_H
+#include "common/base/crc32c.h"
 #include "tests/sim/cluster/network.h"
 
 static int file_index(const struct chunk_key *key)

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include "common/base/crc32c.h"
 #include "tests/unit/chunkserver/store/store_content.h"
 
 /* For tests that look at the target as a whole. */

@@ -13,6 +13,7 @@
 #include "chunkserver/record/value.h"
 #include "chunkserver/store/file.h"
 #include "common/base/bytes.h"
+#include "common/base/crc32c.h"
 #include "tests/lib/random.h"
 
 static const struct chunk_key key = {.pool = 3, .partition = 17, .file_id = 77, .index = 2};

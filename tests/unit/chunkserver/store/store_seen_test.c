@@ -14,6 +14,7 @@
 #include "chunkserver/record/value.h"
 #include "chunkserver/store/chunk.h"
 #include "common/base/bytes.h"
+#include "common/base/crc32c.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "tests/lib/tree.h"

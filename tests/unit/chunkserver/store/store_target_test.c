@@ -10,6 +10,7 @@
 #include <sys/mount.h>
 #include <sys/wait.h>
 #undef BLOCK_SIZE /* of <sys/mount.h> */
+#include "common/base/crc32c.h"
 #include "tests/lib/store_fixture.h"
 
 /* For children, which must not jump out of a test. */

@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <dirent.h>
+#include "common/base/crc32c.h"
 #include "tests/unit/chunkserver/store/store_content.h"
 
 static uint8_t zeros[MIB];

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/block.h"
 #include "common/base/crc32c.h"
 #include "tests/lib/random.h"
 

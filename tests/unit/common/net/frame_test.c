@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "common/base/bytes.h"
+#include "common/base/crc32c.h"
 #include "common/net/frame.h"
 #include "common/net/hello.h"
 #include "tests/lib/frame_gen.h"

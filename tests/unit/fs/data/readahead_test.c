@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include "common/base/crc32c.h"
+#include "common/base/block.h"
 #include "fs/data/readahead.h"
 #include "tests/lib/random.h"
 
