@@ -1,6 +1,6 @@
 /* jobs.c - a loop's work in the thread pool and with the log-flush thread. */
 #include "chunkserver/disk/jobs.h"
-#include "chunkserver/base/list.h"
+#include "common/base/list.h"
 
 void jobs_ref(struct jobs *jobs)
 {

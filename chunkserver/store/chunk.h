@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "chunkserver/base/list.h"
+#include "common/base/list.h"
 #include "chunkserver/record/chunk_history.h"
 #include "chunkserver/record/chunk_info.h"
 #include "chunkserver/record/piece.h"

@@ -4,7 +4,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include "chunkserver/base/list.h"
+#include "common/base/list.h"
 #include "chunkserver/disk/disk.h"
 #include "common/cluster/chunk.h"
 

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <uv.h>
-#include "chunkserver/base/list.h"
+#include "common/base/list.h"
 #include "chunkserver/disk/jobs.h"
 #include "chunkserver/store/shared.h"
 
