@@ -9,9 +9,9 @@
 #include "common/base/duration.h"
 #include "master/state/chain_faults.h"
 
-/* Looking at all chains is not done more often, for each. */
+/* All chains are looked at no more often than this, for each. */
 #define LOOK_NS 250u
-/* Nor for who is late. */
+/* Late members are looked for no more often than this. */
 #define LATE_LOOK_NS (100 * NS_PER_MSEC)
 
 struct fence {
@@ -155,7 +155,7 @@ static size_t count_chains(const struct cluster_map *map)
 	return count;
 }
 
-/* The first map, or other pools: nothing is known of the chains' places. */
+/* Begins anew, with the first map or with other pools. */
 static int make_chains(struct fences *f, const struct cluster_map *map)
 {
 	size_t count = count_chains(map), n = 0;
@@ -275,7 +275,7 @@ static bool all_have(const struct fences *f, const struct shown_chain *chain, ui
 	return true;
 }
 
-/* Nobody can be served by it now. */
+/* True when the chain can serve nobody now. */
 static bool is_dark(const struct shown_chain *chain, fences_harmless_fn *harmless, void *user)
 {
 	for (uint32_t i = 0; i < chain->count; i++)
@@ -284,7 +284,7 @@ static bool is_dark(const struct shown_chain *chain, fences_harmless_fn *harmles
 	return true;
 }
 
-/* Those without a lease need not say anything. */
+/* True when all members that have a lease have acknowledged. */
 static bool others_have(const struct fences *f, const struct shown_chain *chain, uint64_t version,
 			fences_harmless_fn *harmless, void *user)
 {
@@ -315,7 +315,7 @@ static void pay(struct fences *f)
 	}
 }
 
-/* False: it is not, yet. */
+/* False: the fence is not complete in the chain, yet. */
 static bool done_in(struct fences *f, struct shown_chain *chain, const struct fence *fence,
 		    fences_harmless_fn *harmless, void *user)
 {
@@ -353,7 +353,7 @@ static bool next_complete(struct fences *f, uint64_t now_ns, fences_harmless_fn 
 	return false;
 }
 
-/* Since when is the chain waited for, and for what? 0: it is not. */
+/* Returns since when the chain is waited for, and for what version; 0: it is not. */
 static uint64_t waited_since(const struct fences *f, size_t at, uint64_t *version)
 {
 	const struct shown_chain *chain = &f->chains[at];
@@ -373,7 +373,7 @@ static uint64_t waited_since(const struct fences *f, size_t at, uint64_t *versio
 	return since_ns;
 }
 
-/* Who is late, when another one has acknowledged; CHAIN_MEMBERS_MAX: nobody. */
+/* Returns the member that is late, when another one has acknowledged; else CHAIN_MEMBERS_MAX. */
 static uint32_t late_member(const struct fences *f, const struct shown_chain *chain,
 			    uint64_t version)
 {

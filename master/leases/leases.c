@@ -6,20 +6,20 @@
 #include "common/base/expects.h"
 #include "common/base/duration.h"
 
-/* A gap between two looks that only a stopped process explains; it looks ten times a second. */
+/* Only a stopped process explains such a gap between two looks, of which there are ten a second. */
 #define PAUSE_NS NS_PER_SEC
-/* What could not be put into the log is tried again. */
+/* A command that the log refused is tried again after this. */
 #define RETRY_NS NS_PER_SEC
-/* It is told ten times a second that others wait. */
+/* The caller says ten times a second that clients wait. */
 #define HURRY_NS NS_PER_SEC
-/* No number of a recall is a generation. */
+/* Marks the numbers of recalls: none is a generation. */
 #define RECALL_BIT (1ull << 63)
 
 struct lease_entry {
 	uint64_t session;
 	uint64_t until_ns; /* by the master's clock, without the margin */
 	uint64_t gone_ns;  /* disconnected then */
-	uint64_t hurry_ns; /* others waited for what it has; 0: never */
+	uint64_t hurry_ns; /* clients waited then for something that it has; 0: never */
 	bool connected;
 	bool unwanted; /* to be fenced, whatever its time */
 	bool fencing;  /* told to the caller */
@@ -75,7 +75,7 @@ static struct lease_entry *find(const struct leases *l, uint64_t session)
 	return NULL;
 }
 
-/* Surely over, whatever the client's clock says. */
+/* True when the session's time is surely over, whatever the client's clock says. */
 static bool lapsed(const struct leases *l, const struct lease_entry *e, uint64_t now_ns)
 {
 	return now_ns > e->until_ns + l->options.margin_ns;
@@ -140,7 +140,7 @@ int leases_arrive(struct leases *l, uint64_t waiter)
 		l->waiters = bigger;
 		l->waiter_capacity = capacity;
 	}
-	/* Who asked before has gone: the holder was in no hurry. */
+	/* The client that waited before has gone: the holder was in no hurry. */
 	if (l->waiter_count == 0 && l->recall_ns != 0)
 		l->recall_ns = l->last_look_ns;
 	l->waiters[l->waiter_count++] = waiter;
@@ -188,7 +188,7 @@ void leases_resume(struct leases *l, uint64_t session, uint64_t now_ns)
 		return;
 	l->grant_told = l->recall_told = false;
 	if (l->waiter_count == 0) {
-		/* Nobody wants it back any more. */
+		/* No client waits for it any more. */
 		l->recall_ns = 0;
 		l->recall_number = 0;
 	}
@@ -350,7 +350,7 @@ static bool next_end(struct leases *l, uint64_t now_ns, struct lease_action *out
 	return true;
 }
 
-/* Also again, of one whose putting into the log had failed: it may be in the store. */
+/* A grant that the log refused is tried again: it may be in the store. */
 static bool next_grant(struct leases *l, uint64_t now_ns, struct lease_action *out)
 {
 	const struct lease_entry *e = l->holder != 0  ? find(l, l->holder)

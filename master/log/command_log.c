@@ -19,7 +19,7 @@ struct command_log {
 	struct command_log_options options;
 	/* Going back, and reloads: changed with the lock held, too. */
 	_Atomic uint64_t applied, durable;
-	/* Of the last command by then that is in the store: some leave nothing there. */
+	/* The last command by then that has left something in the store. */
 	_Atomic uint64_t stored, durable_stored;
 	uint64_t reloads;
 	_Atomic int error;   /* the store is down with it */
@@ -60,8 +60,8 @@ static int reload(struct command_log *log)
 	return 0;
 }
 
-/* A full disk mostly gives way at once, to the store's reserve: then whoever deletes should not
- * hear of it. Not more often than the thread would try, which takes over if this fails. */
+/* Opens a full store again at once: mostly its reserve gives way, and a program that deletes need
+ * not hear of it. Not more often than the thread would try, which takes over if this fails. */
 static bool recover_at_once(struct command_log *log, int error)
 {
 	uint64_t now_ns = clock_monotonic_ns();
@@ -146,7 +146,7 @@ static int flush_store(struct command_log *log)
 	uint64_t applied, stored, reloads;
 	int rc = command_log_error(log);
 
-	/* Read before the flush: whoever waits has been applied by now. */
+	/* Read before the flush: the commands of all waiters have been applied by now. */
 	pthread_mutex_lock(&log->lock);
 	applied = atomic_load(&log->applied);
 	stored = atomic_load(&log->stored);
@@ -174,7 +174,7 @@ static void recover(struct command_log *log)
 	static struct log_rate rate;
 	int rc = kv_recover(log->options.kv);
 
-	/* Nobody uses the state meanwhile, because the error is still set. */
+	/* The state is not used meanwhile: the error is still set. */
 	if (rc == 0) {
 		pthread_mutex_lock(log->options.state_lock);
 		rc = reload(log);
@@ -212,7 +212,7 @@ static void *log_main(void *arg)
 		log->first = NULL;
 		log->last = &log->first;
 		pthread_mutex_unlock(&log->lock);
-		/* What nobody waits for is synced about once in a second all the same. */
+		/* Commands without a waiter are flushed about once a second all the same. */
 		if (first != NULL)
 			end_all(first, flush_store(log));
 		else if (command_log_error(log) == 0 &&

@@ -1,16 +1,17 @@
 /* command_log.h - the ordered log of commands that make the master's state.
  *
- * Whoever wants to change the state proposes a command; when it has its place in the log and has
- * been applied, the proposer is told its index and result. Durability is asked for separately, by
- * index, so that many wait for one flush. The header fits a log that is replicated between masters;
- * this form is local: a command is applied at once, its effects and index in one batch of the
- * store, and RocksDB's own log is the log.
+ * A change of the state is proposed as a command. When it has its place in the log and has been
+ * applied, its proposer is told index and result. Durability is asked for separately, by index, so
+ * that many wait for one flush.
  *
- * Failure: when the store fails, everything returns that error (-EIO, -ENOSPC) and the log is down.
- * It tries by itself, once a second, to open the store again; what had been applied is there then.
+ * The header fits a log that is replicated between masters. This form is local: a command is
+ * applied at once, its effects and index in one batch of the store, and RocksDB's own log is the
+ * log.
  *
- * Threading: propose() and what reads the state with the state lock held, which is the caller's and
- * given at opening. The other functions with or without it. */
+ * Errors: when the store fails, everything returns that error (-EIO, -ENOSPC) and the log is down.
+ * Once a second it tries to open the store again; what had been applied is there then.
+ * Locks: command_log_propose(), and readers of the state, with the state lock held, which is given
+ * at opening. The other functions with or without it. */
 #ifndef CATENA_MASTER_LOG_COMMAND_LOG_H
 #define CATENA_MASTER_LOG_COMMAND_LOG_H
 #include <pthread.h>
@@ -33,7 +34,7 @@ enum command_kind {
 	COMMAND_RECOVERY,
 };
 
-/* Everything it points to is borrowed for the time of the call. */
+/* A command. Everything it points to is borrowed for the time of the call. */
 struct log_command {
 	enum command_kind kind;
 	uint64_t session; /* REQUEST, ANSWERED, SESSION_*, LEASE_* */
@@ -76,7 +77,7 @@ struct command_result {
 	uint64_t generation; /* LEASE_GRANT */
 };
 
-/* Applies it to @state as the entry @index: what every replica of the log does. */
+/* Applies a command to @state as the entry @index, as every replica of the log does. */
 int command_apply(struct state *state, uint64_t index, const struct log_command *command,
 		  struct command_result *result);
 
@@ -92,32 +93,32 @@ struct command_log_options {
 };
 
 int command_log_open(const struct command_log_options *options, struct command_log **out);
-/* Those who wait for a flush get it, or -ECANCELED. NULL is allowed. */
+/* Ends the log. Waiters get their flush, or -ECANCELED. NULL is allowed. */
 void command_log_close(struct command_log *log);
 
-/* @status 0 and the result, or -errno: then nothing was applied. The local form calls it before
- * propose() returns. */
+/* Gets @status 0 and the result, or -errno: then nothing was applied. The local form calls it
+ * before command_log_propose() returns. */
 typedef void command_done_fn(void *user, uint64_t index, int status,
 			     const struct command_result *result);
 void command_log_propose(struct command_log *log, const struct log_command *command,
 			 command_done_fn *done, void *user);
 
-/* 0, or why the store does not work now. Look before reading the state. */
+/* Why the store does not work now; 0: it does. Readers of the state look here before. */
 int command_log_error(const struct command_log *log);
 /* Tells the log that the store failed under a query. */
 void command_log_failed(struct command_log *log, int error);
 
-/* Index of the last command applied. */
+/* The index of the last command applied. */
 uint64_t command_log_applied(const struct command_log *log);
-/* Is everything up to @index on stable storage? */
+/* True when everything up to @index is on stable storage. */
 bool command_log_is_durable(const struct command_log *log, uint64_t index);
-/* Index of the last command that is in the store, on stable storage: whatever happens, the state is
- * never of an earlier one again. Commands behind it may be durable that have left nothing to store.
- * For a while it may say 0 after the store has failed. */
+/* The index of the last command that is in the store, on stable storage: the state is never of an
+ * earlier one again. Commands behind it may be durable that have left nothing to store. After the
+ * store has failed this may be 0 for a while. */
 uint64_t command_log_durable(const struct command_log *log);
 
-/* Embedded in what waits; it must live until done() is called, from the log's thread, without any
- * lock. status 0: everything up to index is on stable storage. */
+/* A waiter for durability, embedded in its owner's struct. It must live until done() is called.
+ * @status 0: everything up to index is on stable storage. Thread: the log's. Locks: none. */
 struct command_flush {
 	void (*done)(struct command_flush *flush, int status);
 	uint64_t index;

@@ -1,10 +1,10 @@
-/* client_appends.c - who waits for the right to append: in memory, first come, first served.
+/* client_appends.c - the queue for the right to append: in memory, first come, first served.
  *
- * A request for a right that another session has, or waits for, is not put into the log; it is when
- * its turn comes. Later requests of its session overtake it. After APPEND_PATIENCE_NS it is
- * answered EAGAIN, so that its client can give up, and does not keep the answers of all that came
- * behind it; who still wants the right asks again. A stream that ends takes along what waits on it;
- * the client repeats it on the next. */
+ * A request for a right that is held or wanted by another session waits here, and goes into the log
+ * when its turn comes. Later requests of its session overtake it. After APPEND_PATIENCE_NS it is
+ * answered EAGAIN, so that its client can give up, and other answers are not kept behind it; a
+ * client that still wants the right asks again. A stream that ends takes its waiting requests along;
+ * the client repeats them on the next. */
 #include "master/sessions/client_appends.h"
 #include <errno.h>
 #include <stdlib.h>

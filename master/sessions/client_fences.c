@@ -1,8 +1,22 @@
 /* client_fences.c - carrying out what fences.h decides: sessions of clients are ended.
  *
- * That a session is over comes into the log first. When it is durable the map says so, servers
- * acknowledge that, and when nothing of the session is left its record is closed. Should the master
- * be started anew in between, it finds the session fenced in its store, and begins again. */
+ * 1. The session's stream ends, and the log gets the fence. From here on nothing of the session is
+ * executed.
+ * 2. When that is durable, the map names the session, and is published.
+ * 3. Chunkservers acknowledge that map (take_fence() in chunkservers.c) when nothing of the session
+ * is left with them.
+ * 4. When the fence is complete for all chains, the session's record is closed: its opens, its
+ *    lease
+ * and its rights go, and others get what it had.
+ *
+ * Failures:
+ * - The log refuses the fence or the close: it is tried again (client_leases_retry()).
+ * - A member does not acknowledge in time: the chain manager is told that it is unfit.
+ * - A chain has no member with a lease: it is owed. That is in the log before the session is
+ *   closed,
+ * as the next life of the master must know it, too.
+ * - The master is started anew in between: it finds the session fenced in its store, and begins
+ * again. */
 #define LOG_MODULE "client"
 #include "master/sessions/client_fences.h"
 #include <errno.h>
@@ -101,7 +115,7 @@ void client_fences_shown(struct master *master)
 		log_error("fences wait: out of memory");
 }
 
-/* While chains change nobody is: the next chain may have a member that is not. */
+/* While chains change no server is harmless: the next chain may have a member that is not. */
 static bool is_harmless(void *user, uint64_t server)
 {
 	struct master *master = user;
@@ -120,8 +134,8 @@ static bool log_owed(struct master *master, bool owed)
 	return state_fences_owed(master->state) == owed;
 }
 
-/* What it went on without has to be known to the next life of the master, too: in the log before
- * the session's end is. */
+/* Closes a session whose fence is complete. What chains owe is in the log before: the next life of
+ * the master has to know it, too. */
 static void complete(struct master *master, uint64_t id)
 {
 	struct client_session *session = client_session_find(master, id);

@@ -1,7 +1,22 @@
 /* client_leases.c - carrying out what leases.h decides: admitting, granting, recalling, fencing.
  *
- * Sessions and leases begin and end in the log, and count only when that is durable; leases.h says
- * why. */
+ * The tree lease comes and goes:
+ * 1. Grant. One session exists, and no client waits: the log gets the grant, with a new generation.
+ * When it is durable the client is told. From then on it caches the tree and answers early.
+ * 2. Renewal. The client renews by its stream, and is told of the grant again.
+ * 3. Recall. Another client waits: the holder is sent a recall with a number. It sends all that it
+ * answered early, then returns the lease with that number.
+ * 4. End. The log gets the end of the lease; the waiting client's admission comes behind it, so the
+ * end needs no flush of its own.
+ *
+ * Failures:
+ * - The log refuses a grant, an end or an admission: it is tried again, or the client refused.
+ * - The store fails before a session is durable: the session is abandoned, since no client knows
+ *   its
+ * secret (client_leases_reconcile()).
+ * - The holder does not return in time, or is gone: its session is fenced (client_fences.c), which
+ * ends the lease, too.
+ * - A return crosses a grant: it has no number, or another, and does not count. */
 #define LOG_MODULE "client"
 #include "master/sessions/client_leases.h"
 #include <errno.h>
@@ -40,7 +55,7 @@ static void admission_free(struct admission *admission)
 	free(admission);
 }
 
-/* It is in the state, but nobody will use it. */
+/* Closes a session that is in the state, and that no client will use. */
 static void abandon(struct master *master, uint64_t session)
 {
 	struct log_command command = {.kind = COMMAND_SESSION_CLOSE, .session = session};
@@ -63,7 +78,7 @@ static void admitted(struct admission *admission)
 	}
 	admission->session = NULL;
 	HASH_ADD(hh, master->clients, id, sizeof(session->id), session);
-	/* Without a client it runs out like any other. */
+	/* A session without a client runs out like any other. */
 	if (!stream->over)
 		client_attach(session, stream, admission->secret, now_ns);
 	log_info("session opened session=%llu name=%s mount=%s", (unsigned long long)session->id,
@@ -271,7 +286,8 @@ static void grant(struct master *master, uint64_t session, uint64_t now_ns)
 	leases_grant_failed(master->leases, session, now_ns);
 }
 
-/* Whoever is let in is so by a command behind this one: it need not be durable by itself. */
+/* Ends the lease. The next client is let in by a command behind this one, so this one needs no
+ * flush of its own. */
 static void end(struct master *master, const struct lease_action *action, uint64_t now_ns)
 {
 	struct log_command command = {
@@ -328,7 +344,7 @@ void client_leases_reconcile(struct master *master)
 	/* The end of a lease that was not durable: it has to be asked for once more. */
 	if (holder != 0 && leases_holder(master->leases) != holder)
 		leases_restore_lease(master->leases, holder, generation);
-	/* Admissions that failed half-way: nobody knows these sessions' secrets. Should there be
+	/* Admissions that failed half-way: no client knows these sessions' secrets. Should there be
 	 * more, the next start gives them up. */
 	if (state_sessions(master->state, note_stranger, &strangers) != 0)
 		return;

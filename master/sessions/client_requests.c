@@ -11,7 +11,7 @@
 #include "master/sessions/client_appends.h"
 #include "master/sessions/clients.h"
 
-/* Replies are sent when so much has come together, so that no message grows too large. */
+/* Replies are sent once they are so large together: no message may grow too large. */
 #define PUSH_BYTES_MAX (1u << 20)
 
 /* Replies that wait for a flush. */
@@ -75,7 +75,7 @@ static struct deferred *deferred_new(struct client_stream *stream, size_t room)
 	return deferred;
 }
 
-/* All of the batch has been applied: its replies go when everything so far is durable. */
+/* Sends the replies of a batch, which has been applied, when everything so far is durable. */
 static void defer(struct master *master, struct deferred *deferred, struct push *push)
 {
 	uint64_t index = command_log_applied(master->log);
@@ -111,9 +111,9 @@ static void on_applied(void *user, uint64_t index, int status, const struct comm
 	answer->size = result->reply_size;
 }
 
-/* The store's disk is nearly full: what is left is for those who delete. A repetition of what is
- * done already must not be refused; it is one when its id is not new, and may be one soon after the
- * client has come back. */
+/* True when the store's disk is nearly full: what is left is for programs that delete. A repetition
+ * of what is done already must not be refused. A request is one when its id is not new, and may be
+ * one soon after the client has come back. */
 static bool refused_for_space(struct client_session *session, struct master *master,
 			      const Catena__Request *request, uint64_t now_ns)
 {

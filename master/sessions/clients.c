@@ -1,4 +1,24 @@
-/* clients.c - streams of clients: admission, resumption, messages, ends. */
+/* clients.c - streams of clients: sessions are opened and resumed, and messages come in.
+ *
+ * A session opens:
+ * 1. SessionOpen without a session comes on a new stream; the client waits (leases_arrive()).
+ * 2. The leases admit it when the tree lease is back, and the log gets the session
+ *    (client_leases.c).
+ * 3. When that is durable, the client gets SessionOpened with id and secret, and the map.
+ *
+ * A session resumes:
+ * 1. SessionOpen names a session and its secret; both are checked against the state.
+ * 2. The old stream, if there is one, ends; the new one is the session's, and its time is renewed.
+ * 3. The client sends again all requests without an answer. The state machine answers repetitions
+ *    with their kept replies.
+ *
+ * Failures:
+ * - The master hears its targets first, or has no map to show: the SessionOpen waits.
+ * - The store is behind: the stream is refused, and so are all others.
+ * - The session is fenced or closed: ESTALE. The client drops what it had and opens a new one.
+ * - Answered commands are lost in a power cut: SessionOpened says "forgotten".
+ * - A client does not read its stream, or breaks the protocol: the stream ends; the session stays
+ *   until its time is over (leases/leases.h), then it is fenced (client_fences.c). */
 #define LOG_MODULE "client"
 #include "master/sessions/clients.h"
 #include <errno.h>
@@ -19,7 +39,7 @@
 /* After it is back, a client repeats requests without an answer; see client_requests.c. */
 #define LENIENT_NS     (2 * NS_PER_SEC)
 #define MOUNT_TEXT_MAX 1024u
-/* All it has sent was answered, and nothing is left to be sent. */
+/* The client has an answer to all it has sent, and nothing left to send. */
 #define GOODBYE_CLEAN 1u
 /* Servers that a client may complain of in one message. */
 #define UNREACHABLE_MAX 64u
@@ -48,7 +68,7 @@ void client_send(struct client_stream *stream, const struct push *push)
 	rc = push->failed ? -ENOMEM : rpc_stream_send(stream->rpc, push->data, push->size);
 	if (rc == 0 || rc == -EPIPE)
 		return;
-	/* It comes back on a new stream and asks again for what it did not get. */
+	/* The client comes back on a new stream and asks again for what it did not get. */
 	if (log_rate_ok(&noise, 2))
 		log_warn("stream given up name=%s error=\"%s\"", stream->name, strerror(-rc));
 	rpc_stream_close(stream->rpc);
@@ -210,7 +230,7 @@ static void arrive(struct client_stream *stream, const Catena__SessionOpen *open
 	HASH_ADD(hh, master->waiting, waiter, sizeof(stream->waiter), stream);
 }
 
-/* It is answered when the master may serve. */
+/* Keeps a SessionOpen that is answered when the master may serve. */
 static void wait_for_hearing(struct client_stream *stream, const Catena__SessionOpen *open)
 {
 	stream->early_size = catena__session_open__get_packed_size(open);
@@ -244,7 +264,7 @@ static bool open_session(struct client_stream *stream, const Catena__SessionOpen
 		client_refuse(stream, MASTER_ERROR_BEHIND, master->behind);
 		return true;
 	}
-	/* A new mount needs a map: without one it could tell of no file where it is. */
+	/* A new mount needs a map: without one it could find no file. */
 	if (!master_may_serve(master) || (open->session_id == 0 && master->published.hidden)) {
 		wait_for_hearing(stream, open);
 		return true;

@@ -15,7 +15,7 @@ struct client_session {
 	char *mount;
 	char name[TLS_NAME_MAX];      /* of the certificate */
 	struct client_stream *stream; /* NULL: not connected */
-	uint64_t last_request;        /* highest id seen on this run of the master */
+	uint64_t last_request;        /* highest id seen in this life of the master */
 	uint64_t lenient_until_ns;    /* requests may be repetitions that are done already */
 	bool close_failed;            /* closing it is to be tried again */
 	UT_hash_handle hh;
@@ -29,9 +29,9 @@ struct client_stream {
 	bool over;
 	char name[TLS_NAME_MAX];
 	struct client_session *session; /* NULL: none */
-	bool ended;                     /* its session has gone elsewhere or is closed */
+	bool ended;                     /* its session is on another stream, or closed */
 	uint64_t waiter;                /* not 0: waits to be admitted */
-	uint8_t *early;                 /* its SessionOpen, when it came before we may serve */
+	uint8_t *early;                 /* its SessionOpen, when that came too early */
 	size_t early_size;
 	struct client_stream *prev, *next; /* of master->early, then */
 	char *mount;

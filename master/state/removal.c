@@ -1,5 +1,16 @@
-/* removals.c - chunks of files that are gone for good, until the chunkservers have removed
- * them. Entries are made in the same batch that frees the inode or gives it another file id. */
+/* removal.c - the queue of files whose chunks are to be removed.
+ *
+ * 1. The last name of a file goes while no session has it open, or the last session closes it. The
+ *    batch that frees the inode adds an entry to the queue (txn_remove_chunks()). A truncation to 0
+ *    gives the inode a new file id, and queues the old one the same way.
+ * 2. The removal thread (cluster/removal.c) reads the queue, names the chunks to all members of
+ *    their chains, and waits for their answers.
+ * 3. The log gets the entries whose chunks are gone, and they are dropped here.
+ *
+ * Failures:
+ * - A member is away, or the chain changes meanwhile: the entry stays, and is walked again.
+ * - The entry's end is lost in a power cut: the chunks are removed once more, which does no harm.
+ * - The same entry is reported twice: it counts once. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,26 @@
-/* requests.c - requests in, replies out, each exactly once. */
+/* requests.c - requests of clients, each executed exactly once.
+ *
+ * A name command, from the stream to the store and its answer:
+ * 1. sessions/clients.c decodes a batch of the client's stream, and takes the state lock.
+ * 2. sessions/client_requests.c proposes each command to the log, in the order sent. Only requests
+ *    for the right to append may wait beside it (sessions/client_appends.c).
+ * 3. The log gives the command the next index, and state_apply_request() applies it.
+ * 4. Session, id and lease generation are checked, and the transaction begins.
+ * 5. A function of namespace/ reads inodes and entries, checks the rules, and changes its copies.
+ * 6. The reply is encoded. Changed records, reply and index are written as one batch, unflushed.
+ *    Then caches and tables follow.
+ * 7. client_requests.c sends the reply, at once or, if the request wants that, when it is durable.
+ * 8. The client says what it has received; the replies are forgotten (state_apply_answered()).
+ *
+ * Failures:
+ * - A rule refuses the request: the transaction is emptied, and only the reply is written.
+ * - The request comes twice: the kept reply is the answer. If that is forgotten: -EALREADY.
+ * - The session is fenced, or the lease has ended under which it was answered early: -ESTALE.
+ * - A record is damaged: the request gets -EIO, and the log of the program says so.
+ * - The store fails: nothing is applied, the client gets the error, and memory is read anew. The
+ *   command log opens the store again.
+ * - A power cut takes the tail of the log: at resume the session hears that answered commands are
+ *   lost (state_session_done()). Commands that were to be durable are not answered before. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
