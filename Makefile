@@ -62,8 +62,9 @@ TOOLS    := $(patsubst tools/%.c,$(BUILD)/tools/%,$(wildcard tools/*.c))
 UNIT     := $(call tests_in,unit,test)
 SIM      := $(call tests_in,sim,test)
 FUZZ     := $(call tests_in,fuzz,fuzz)
-HELPERS  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/cluster/*.c tests/posix/*.c tests/fault/*.c tests/bench/*.c)) \
-            $(BUILD)/tests/lossyfs/lossyfs
+# What belongs to a header is no program.
+HELPERS  := $(foreach c,$(wildcard tests/cluster/*.c tests/posix/*.c tests/fault/*.c tests/bench/*.c), \
+              $(if $(wildcard $(c:.c=.h)),,$(c:%.c=$(BUILD)/%))) $(BUILD)/tests/lossyfs/lossyfs
 
 .PHONY: all programs tests check unit sim fuzz cluster asan asan-units tsan lint tidy format bench demo demo-stop install clean help
 all: programs $(TOOLS) ## build every program into $(BUILD)/
@@ -114,6 +115,9 @@ $(HELPERS): $(BUILD)/%: $(BUILD)/%.o $(LIBS)
 	$(link)
 $(BUILD)/tests/lossyfs/lossyfs: $(BUILD)/tests/lossyfs/names.o $(BUILD)/tests/lossyfs/data.o
 $(BUILD)/tests/bench/state_bench: $(BUILD)/libmaster.a
+# The objects of tests that each program has in it.
+$(shell mkdir -p $(BUILD)/tests && awk -v build=$(BUILD) -f tests/pairs $$(find tests -name '*.[ch]') >$(BUILD)/tests/pairs.mk)
+include $(BUILD)/tests/pairs.mk
 .SECONDARY:
 
 # The simulations of chains and clusters plant faults in these. One that is not found would be linked without them.
@@ -128,7 +132,7 @@ $(BUILD)/planted/%.o: %.c | $(GEN_H)
 	@mkdir -p $(@D)
 	$(call short,CC,$< with planted faults)$(CC) $(CFLAGS_ALL) -DCHAIN_PLANTED_FAULTS -MMD -MP -c -o $@ $<
 $(BUILD)/tests/sim/chain/chain_test: $(filter $(BUILD)/planted/chunkserver/%,$(PLANTED))
-$(BUILD)/tests/sim/cluster/cluster_test: $(BUILD)/tests/sim/cluster/route.o $(PLANTED)
+$(BUILD)/tests/sim/cluster/cluster_test: $(PLANTED)
 $(BUILD)/tests/unit/master/log/command_log_test $(BUILD)/tests/unit/chunkserver/store/store_order_test: LDFLAGS_ALL += -Wl,--wrap=kv_sync
 $(BUILD)/tests/sim/cluster/cluster_test: LDFLAGS_ALL += -Wl,--wrap=log_write,--wrap=log_enabled,--wrap=log_rate_ok
 

@@ -1,9 +1,9 @@
 /* history - programs that change and look at a few files and names through several mounts at once.
  *   history LOG SEED SECONDS WORKERS DIR...      so many workers in each DIR (the same directory)
- * Each operation's beginning and end go to LOG (history.h), for linearizable to judge. Errors are
+ * Each operation's beginning and end go to LOG (history_log.h), for linearizable to judge. Errors are
  * no failure here: mounts are killed, stopped and cut off meanwhile. Exit 0, or 1: could not begin.
  */
-#include "tests/fault/history.h"
+#include "tests/fault/history_log.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>

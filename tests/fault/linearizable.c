@@ -1,4 +1,4 @@
-/* linearizable - judges a log of history.h. Exit 0: all is right; 1: it is not, and where; 2: bad
+/* linearizable - judges a log of history_log.h. Exit 0: all is right; 1: it is not, and where; 2: bad
  * log. linearizable LOG
  *
  * Names are linearizable (Herlihy & Wing 1990): there is one order of all operations, each between
@@ -14,7 +14,7 @@
  * operations under way that have taken effect) that are possible so far. When an operation returns,
  * those remain in which it has. */
 #include "common/base/duration.h"
-#include "tests/fault/history.h"
+#include "tests/fault/history_log.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdbool.h>
