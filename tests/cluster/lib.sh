@@ -129,9 +129,18 @@ wait_removed() { # SECONDS: no chunks of removed files wait for their removal
 	done
 	die "$(status .removal_queue) removals are left after $1 s"
 }
+# A target that has left a chain removes what it has of it by and by.
+wait_purged() { # SECONDS COPIES: no chunk of a file of its own is on more targets
+	for _ in $(seq $(($1 * 5))); do
+		[ -n "$(find "$D"/data/*/ -path '*/chunks/*' -type f -printf '%f\n' | sort | uniq -c | awk -v n="$2" '$1 > n')" ] || return 0
+		sleep 0.2
+	done
+	echo "some chunks are on more than $2 targets after $1 s" # compare_copies says which
+}
 down_and_compare() { # COPIES [NAME...]: and fails if the load stalled
 	wait_whole 60
-	wait_removed 20
+	wait_removed 60
+	wait_purged 60 "$1"
 	lc down || die "down"
 	compare_copies "$@"
 	[ ! -s "$T/stalled" ] || { cat "$T/stalled"; die "too long without progress"; }
