@@ -29,453 +29,56 @@ struct fixture {
 	size_t size;
 };
 
-static inline int fixture_open_state(struct fixture *f)
-{
-	char error[128];
-	int rc = state_open(f->kv, &f->state, error, sizeof(error));
-
-	if (rc == 0) {
-		f->state->name_mask = f->name_mask;
-		f->index = state_applied_index(f->state);
-	}
-	return rc;
-}
-
-static inline int fixture_init(struct fixture *f, uint64_t name_mask)
-{
-	const struct state_options options = {
-		.copies = 3, .partitions = 16, .chunk_size = 16u << 20};
-	int rc;
-
-	memset(f, 0, sizeof(*f));
-	f->name_mask = name_mask;
-	f->time = 1000;
-	f->session = FIXTURE_SESSION;
-	rc = kv_open_memory(records_families, records_family_count, &f->kv);
-	if (rc == 0)
-		rc = state_init(f->kv, "cluster-1", &options);
-	if (rc == 0)
-		rc = fixture_open_state(f);
-	if (rc == 0)
-		rc = state_apply_session_open(f->state, ++f->index, f->session, FIXTURE_SECRET,
-					      "host:/mnt", "client-1");
-	return rc;
-}
-
-static inline void fixture_forget_reply(struct fixture *f)
-{
-	if (f->reply != NULL)
-		catena__reply__free_unpacked(f->reply, NULL);
-	free(f->bytes);
-	f->reply = NULL;
-	f->bytes = NULL;
-}
-
-static inline void fixture_end(struct fixture *f)
-{
-	fixture_forget_reply(f);
-	state_close(f->state);
-	kv_close(f->kv);
-}
+int fixture_open_state(struct fixture *f);
+int fixture_init(struct fixture *f, uint64_t name_mask);
+void fixture_end(struct fixture *f);
 
 /* Opens the state again on what the store has. */
-static inline int fixture_reopen(struct fixture *f)
-{
-	state_close(f->state);
-	f->state = NULL;
-	return fixture_open_state(f);
-}
+int fixture_reopen(struct fixture *f);
 
 /* 0, -errno of the reply, or -EREMOTEIO: the store failed (then f->reply is NULL). */
-static inline int fixture_send(struct fixture *f, Catena__Request *request)
-{
-	int rc;
+int fixture_send(struct fixture *f, Catena__Request *request);
 
-	fixture_forget_reply(f);
-	request->time = f->time;
-	if (request->id == 0)
-		request->id = ++f->request_id;
-	if (state_request_is_command(request))
-		rc = state_apply_request(f->state, f->index + 1, f->session, request, &f->bytes,
-					 &f->size);
-	else
-		rc = state_query(f->state, f->session, request, &f->bytes, &f->size);
-	if (rc != 0)
-		return -EREMOTEIO;
-	f->index = state_applied_index(f->state);
-	f->reply = catena__reply__unpack(NULL, f->size, f->bytes);
-	if (f->reply == NULL || f->reply->id != request->id)
-		return -EBADMSG;
-	return -f->reply->error;
-}
-
-static inline ProtobufCBinaryData bytes_of(const char *text)
-{
-	return (ProtobufCBinaryData){.len = strlen(text), .data = (uint8_t *)text};
-}
+ProtobufCBinaryData bytes_of(const char *text);
 
 #define FIXTURE_REQUEST(type_, TYPE_, field_)                                                      \
 	Catena__Request request = CATENA__REQUEST__INIT;                                           \
 	Catena__##type_ req = CATENA__##TYPE_##__INIT;                                             \
 	request.op_case = CATENA__REQUEST__OP_##field_
 
-static inline int do_lookup(struct fixture *f, uint64_t parent, const char *name)
-{
-	FIXTURE_REQUEST(LookupReq, LOOKUP_REQ, LOOKUP);
-	request.lookup = &req;
-	req.parent = parent;
-	req.name = bytes_of(name);
-	return fixture_send(f, &request);
-}
-
-static inline int do_getattr(struct fixture *f, uint64_t ino)
-{
-	FIXTURE_REQUEST(GetattrReq, GETATTR_REQ, GETATTR);
-	request.getattr = &req;
-	req.ino = ino;
-	return fixture_send(f, &request);
-}
-
-static inline int do_create_full(struct fixture *f, uint64_t parent, const char *name,
-				 uint32_t mode, bool open, bool exclusive)
-{
-	FIXTURE_REQUEST(CreateReq, CREATE_REQ, CREATE);
-	request.create = &req;
-	req.parent = parent;
-	req.name = bytes_of(name);
-	req.mode = mode;
-	req.uid = 1000;
-	req.gid = 100;
-	req.open = open;
-	req.exclusive = exclusive;
-	return fixture_send(f, &request);
-}
-
-static inline int do_create(struct fixture *f, uint64_t parent, const char *name)
-{
-	return do_create_full(f, parent, name, S_IFREG | 0644, false, true);
-}
-
-static inline int do_mkdir(struct fixture *f, uint64_t parent, const char *name)
-{
-	return do_create_full(f, parent, name, S_IFDIR | 0755, false, true);
-}
-
-static inline int do_symlink(struct fixture *f, uint64_t parent, const char *name,
-			     const char *target)
-{
-	FIXTURE_REQUEST(CreateReq, CREATE_REQ, CREATE);
-	request.create = &req;
-	req.parent = parent;
-	req.name = bytes_of(name);
-	req.mode = S_IFLNK;
-	req.symlink = bytes_of(target);
-	return fixture_send(f, &request);
-}
-
-static inline int do_link(struct fixture *f, uint64_t ino, uint64_t parent, const char *name)
-{
-	FIXTURE_REQUEST(LinkReq, LINK_REQ, LINK);
-	request.link = &req;
-	req.ino = ino;
-	req.parent = parent;
-	req.name = bytes_of(name);
-	return fixture_send(f, &request);
-}
-
-static inline int do_unlink(struct fixture *f, uint64_t parent, const char *name)
-{
-	FIXTURE_REQUEST(UnlinkReq, UNLINK_REQ, UNLINK);
-	request.unlink = &req;
-	req.parent = parent;
-	req.name = bytes_of(name);
-	return fixture_send(f, &request);
-}
-
-static inline int do_rmdir(struct fixture *f, uint64_t parent, const char *name)
-{
-	FIXTURE_REQUEST(UnlinkReq, UNLINK_REQ, UNLINK);
-	request.unlink = &req;
-	req.parent = parent;
-	req.name = bytes_of(name);
-	req.directory = true;
-	return fixture_send(f, &request);
-}
-
-static inline int do_rename(struct fixture *f, uint64_t parent, const char *name,
-			    uint64_t new_parent, const char *new_name, uint32_t flags)
-{
-	FIXTURE_REQUEST(RenameReq, RENAME_REQ, RENAME);
-	request.rename = &req;
-	req.parent = parent;
-	req.name = bytes_of(name);
-	req.new_parent = new_parent;
-	req.new_name = bytes_of(new_name);
-	req.flags = flags;
-	return fixture_send(f, &request);
-}
-
-static inline int do_readlink(struct fixture *f, uint64_t ino)
-{
-	FIXTURE_REQUEST(ReadlinkReq, READLINK_REQ, READLINK);
-	request.readlink = &req;
-	req.ino = ino;
-	return fixture_send(f, &request);
-}
-
-static inline int do_readdir(struct fixture *f, uint64_t ino, uint64_t cookie, uint32_t limit,
-			     bool plus)
-{
-	FIXTURE_REQUEST(ReaddirReq, READDIR_REQ, READDIR);
-	request.readdir = &req;
-	req.ino = ino;
-	req.cookie = cookie;
-	req.limit = limit;
-	req.plus = plus;
-	return fixture_send(f, &request);
-}
-
-static inline int do_open(struct fixture *f, uint64_t ino, bool truncate)
-{
-	FIXTURE_REQUEST(OpenReq, OPEN_REQ, OPEN);
-	request.open = &req;
-	req.ino = ino;
-	req.truncate = truncate;
-	return fixture_send(f, &request);
-}
-
-static inline int do_close(struct fixture *f, uint64_t ino, uint32_t count)
-{
-	FIXTURE_REQUEST(CloseReq, CLOSE_REQ, CLOSE);
-	request.close = &req;
-	req.ino = ino;
-	req.count = count;
-	return fixture_send(f, &request);
-}
-
-static inline int do_setattr(struct fixture *f, const Catena__SetattrReq *values)
-{
-	FIXTURE_REQUEST(SetattrReq, SETATTR_REQ, SETATTR);
-	req = *values;
-	request.setattr = &req;
-	return fixture_send(f, &request);
-}
+int do_lookup(struct fixture *f, uint64_t parent, const char *name);
+int do_getattr(struct fixture *f, uint64_t ino);
+int do_create_full(struct fixture *f, uint64_t parent, const char *name, uint32_t mode, bool open,
+		   bool exclusive);
+int do_create(struct fixture *f, uint64_t parent, const char *name);
+int do_mkdir(struct fixture *f, uint64_t parent, const char *name);
+int do_symlink(struct fixture *f, uint64_t parent, const char *name, const char *target);
+int do_link(struct fixture *f, uint64_t ino, uint64_t parent, const char *name);
+int do_unlink(struct fixture *f, uint64_t parent, const char *name);
+int do_rmdir(struct fixture *f, uint64_t parent, const char *name);
+int do_rename(struct fixture *f, uint64_t parent, const char *name, uint64_t new_parent,
+	      const char *new_name, uint32_t flags);
+int do_readlink(struct fixture *f, uint64_t ino);
+int do_readdir(struct fixture *f, uint64_t ino, uint64_t cookie, uint32_t limit, bool plus);
+int do_open(struct fixture *f, uint64_t ino, bool truncate);
+int do_close(struct fixture *f, uint64_t ino, uint32_t count);
+int do_setattr(struct fixture *f, const Catena__SetattrReq *values);
 
 /* SET_SIZE, SET_GROW (for the file's own id) and the SET_TRIM_* ones, of one who knows of
  * @truncations. */
-static inline int do_size_at(struct fixture *f, uint64_t ino, uint32_t mask, uint64_t size,
-			     uint64_t file_id, uint64_t truncations)
-{
-	Catena__SetattrReq req = CATENA__SETATTR_REQ__INIT;
-
-	req.ino = ino;
-	req.mask = mask;
-	req.size = size;
-	req.file_id = file_id;
-	req.truncations = truncations;
-	return do_setattr(f, &req);
-}
+int do_size_at(struct fixture *f, uint64_t ino, uint32_t mask, uint64_t size, uint64_t file_id,
+	       uint64_t truncations);
 
 /* The same of one who knows of all. */
-static inline int do_size(struct fixture *f, uint64_t ino, uint32_t mask, uint64_t size,
-			  uint64_t file_id)
-{
-	uint64_t truncations = do_getattr(f, ino) == 0 ? f->reply->attr->truncations : 0;
-
-	return do_size_at(f, ino, mask, size, file_id, truncations);
-}
-
-static inline int do_xattr(struct fixture *f, uint64_t ino, uint32_t op, const char *name,
-			   const char *value, uint32_t flags)
-{
-	FIXTURE_REQUEST(XattrReq, XATTR_REQ, XATTR);
-	request.xattr = &req;
-	req.ino = ino;
-	req.op = op;
-	req.name = bytes_of(name);
-	req.value = bytes_of(value);
-	req.flags = flags;
-	return fixture_send(f, &request);
-}
+int do_size(struct fixture *f, uint64_t ino, uint32_t mask, uint64_t size, uint64_t file_id);
+int do_xattr(struct fixture *f, uint64_t ino, uint32_t op, const char *name, const char *value,
+	     uint32_t flags);
 
 /* The inode of what the last request made or found; 0: it failed. */
-static inline uint64_t reply_ino(const struct fixture *f)
-{
-	return f->reply == NULL || f->reply->attr == NULL ? 0 : f->reply->attr->ino;
-}
+uint64_t reply_ino(const struct fixture *f);
 
 /* ---- what must always hold ---- */
 
-struct checked_inode {
-	uint64_t ino;
-	struct inode_record inode;
-	uint64_t names, subdirs, entries, xattr_bytes, opens;
-	bool records, orphan;
-	UT_hash_handle hh;
-};
-
-#define STATE_CHECK(condition, ...)                                                                \
-	do {                                                                                       \
-		if (!(condition)) {                                                                \
-			fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #condition);            \
-			fprintf(stderr, __VA_ARGS__);                                              \
-			fprintf(stderr, "\n");                                                     \
-			return false;                                                              \
-		}                                                                                  \
-	} while (0)
-
-static inline struct checked_inode *checked_find(struct checked_inode *all, uint64_t ino)
-{
-	struct checked_inode *found;
-
-	HASH_FIND(hh, all, &ino, sizeof(ino), found);
-	return found;
-}
-
-static inline bool check_record(struct checked_inode **all, unsigned family, const uint8_t *key,
-				size_t key_size, const uint8_t *value, size_t size,
-				struct counters *sum)
-{
-	uint64_t ino = key_size >= 8 ? get_be64(key) : 0;
-	struct checked_inode *inode = checked_find(*all, ino), *child;
-	struct dentry dentry;
-
-	switch (family) {
-	case FAMILY_INODES:
-		inode = calloc(1, sizeof(*inode));
-		inode->ino = ino;
-		STATE_CHECK(value_decode_inode(ino, value, size, &inode->inode), "inode");
-		HASH_ADD(hh, *all, ino, sizeof(ino), inode);
-		sum->inodes++;
-		if (inode_is(&inode->inode, S_IFREG))
-			sum->bytes += inode->inode.size;
-		return true;
-	case FAMILY_DENTRIES:
-		STATE_CHECK(inode != NULL && inode_is(&inode->inode, S_IFDIR), "directory %llu",
-			    (unsigned long long)ino);
-		STATE_CHECK(value_decode_dentry(value, size, &dentry), "dentry");
-		if (dentry.ino == 0)
-			return true;
-		child = checked_find(*all, dentry.ino);
-		STATE_CHECK(child != NULL, "child %llu", (unsigned long long)dentry.ino);
-		STATE_CHECK(dentry.type == (child->inode.mode & S_IFMT) >> 12, "type");
-		child->names++;
-		inode->entries++;
-		if (inode_is(&child->inode, S_IFDIR)) {
-			inode->subdirs++;
-			STATE_CHECK(child->inode.parent == ino, "parent");
-		}
-		return true;
-	case FAMILY_XATTRS:
-		STATE_CHECK(inode != NULL, "xattr of nothing");
-		inode->records = true;
-		if (key_size > 9 || key[8] != 0)
-			inode->xattr_bytes += key_size - 8 + size;
-		return true;
-	case FAMILY_OPENS:
-		inode = checked_find(*all, get_be64(key + 8));
-		STATE_CHECK(inode != NULL, "open of nothing");
-		STATE_CHECK(size == 4 && get_le32(value) > 0, "open count");
-		inode->opens += get_le32(value);
-		return true;
-	case FAMILY_REMOVALS:
-		sum->removals++;
-		return true;
-	default:
-		return true;
-	}
-}
-
-static inline bool check_family(struct kv *kv, unsigned family, struct checked_inode **all,
-				struct counters *sum)
-{
-	const uint8_t *key, *value;
-	size_t key_size, size;
-	struct kv_iter *iter;
-	bool ok = true;
-
-	if (kv_iter_open(kv, family, "", 0, NULL, 0, &iter) != 0)
-		return false;
-	while (ok && kv_iter_next(iter, &key, &key_size, &value, &size) == 1)
-		ok = check_record(all, family, key, key_size, value, size, sum);
-	kv_iter_free(iter);
-	return ok;
-}
-
-static inline bool check_orphans(struct kv *kv, struct checked_inode *all, struct counters *sum)
-{
-	const uint8_t start = META_ORPHAN, end = META_ORPHAN + 1;
-	const uint8_t *key;
-	struct kv_iter *iter;
-	size_t key_size;
-	bool ok = true;
-
-	if (kv_iter_open(kv, FAMILY_META, &start, 1, &end, 1, &iter) != 0)
-		return false;
-	while (ok && kv_iter_next(iter, &key, &key_size, NULL, NULL) == 1) {
-		struct checked_inode *inode = checked_find(all, get_be64(key + 1));
-
-		ok = inode != NULL;
-		if (ok)
-			inode->orphan = true;
-		sum->orphans++;
-	}
-	kv_iter_free(iter);
-	return ok;
-}
-
-static inline bool check_one(struct state *state, const struct checked_inode *c)
-{
-	unsigned long long ino = (unsigned long long)c->ino;
-	const struct inode_record *i = &c->inode;
-
-	STATE_CHECK(c->entries == i->entries, "ino %llu", ino);
-	STATE_CHECK(c->xattr_bytes == i->xattr_bytes, "ino %llu", ino);
-	STATE_CHECK(!c->records || (i->flags & INODE_HAS_RECORDS), "ino %llu", ino);
-	STATE_CHECK(c->opens == session_open_total(state, c->ino), "ino %llu", ino);
-	STATE_CHECK(c->orphan == (i->nlink == 0), "ino %llu", ino);
-	STATE_CHECK(i->nlink > 0 || c->opens > 0, "orphan %llu that nobody has open", ino);
-	if (inode_is(i, S_IFDIR) && i->nlink > 0) {
-		STATE_CHECK(c->names == (c->ino == ROOT_INO ? 0 : 1), "ino %llu", ino);
-		STATE_CHECK(i->nlink == 2 + c->subdirs, "ino %llu", ino);
-	} else {
-		STATE_CHECK(c->names == i->nlink, "ino %llu", ino);
-	}
-	if (inode_is(i, S_IFREG)) {
-		STATE_CHECK(i->allocated >= i->size, "ino %llu", ino);
-		STATE_CHECK((i->trim_to == 0) == (i->trim_session == 0), "ino %llu", ino);
-		STATE_CHECK(i->trim_to == 0 || i->size <= i->trim_from, "ino %llu", ino);
-		STATE_CHECK(i->trim_to <= i->allocated, "ino %llu", ino);
-		STATE_CHECK(i->file_id > 0 && i->file_id < state->counters.next_file_id, "id");
-	}
-	return true;
-}
-
 /* Every record fits every other, and the counters fit the records. */
-static inline bool state_is_sound(struct fixture *f)
-{
-	struct checked_inode *all = NULL, *one, *next;
-	struct counters sum = {0};
-	const struct counters *is = &f->state->counters;
-	bool ok = true;
-
-	for (unsigned family = FAMILY_INODES; ok && family < FAMILY_COUNT; family++)
-		ok = check_family(f->kv, family, &all, &sum);
-	ok = ok && check_orphans(f->kv, all, &sum);
-	HASH_ITER(hh, all, one, next)
-	{
-		ok = ok && check_one(f->state, one);
-		HASH_DEL(all, one);
-		free(one);
-	}
-	if (ok && (sum.inodes != is->inodes || sum.orphans != is->orphans ||
-		   sum.removals != is->removals || sum.bytes != is->bytes)) {
-		fprintf(stderr, "counters: %llu/%llu inodes, %llu/%llu orphans, %llu/%llu bytes\n",
-			(unsigned long long)is->inodes, (unsigned long long)sum.inodes,
-			(unsigned long long)is->orphans, (unsigned long long)sum.orphans,
-			(unsigned long long)is->bytes, (unsigned long long)sum.bytes);
-		ok = false;
-	}
-	return ok;
-}
+bool state_is_sound(struct fixture *f);
 #endif

@@ -111,7 +111,7 @@ static void store_back(struct world *w, const struct event *event)
 			return;
 		}
 	s->store_down = false;
-	halves_stay(w, &s->store);
+	halves_stay(history_of, w, &s->store);
 	server_time(w, event->a);
 	chain_store_back(s->env);
 	server_run(w, event->a);

@@ -3,8 +3,9 @@
 #define CATENA_TESTS_SIM_CHAIN_SERVERS_H
 #include "tests/sim/chain/world.h"
 
-static struct history *history_of(struct world *w, const struct chunk_key *key, uint32_t block)
+static struct history *history_of(void *world, const struct chunk_key *key, uint32_t block)
 {
+	struct world *w = world;
 	return key->file_id < REGISTERS ? &w->histories[key->partition][key->file_id][block] : NULL;
 }
 #include "tests/lib/chain_halves.h"
@@ -234,7 +235,7 @@ static void commit(struct world *w, struct server *s, struct chain_work *request
 	int error = s->store_down ? -EIO : model_commit(&s->store, request);
 
 	if (error == 0)
-		halves_end(w, request);
+		halves_end(history_of, w, request, w->now);
 	chain_committed(request, error, false);
 }
 
@@ -471,7 +472,7 @@ static void server_kill(struct world *w, unsigned number, bool power)
 	struct server *s = &w->servers[number];
 
 	if (s->alive) {
-		halves_stay(w, &s->store);
+		halves_stay(history_of, w, &s->store);
 		for (unsigned p = 0; p < PARTITIONS; p++)
 			chain_free(s->chains[p]);
 		drop_operations(w, number);

@@ -14,8 +14,9 @@ static int file_index(const struct chunk_key *key)
 	return key->file_id == FILE_EXACT ? 0 : key->file_id == FILE_MIXED ? 1 : -1;
 }
 
-static struct history *history_of(struct world *w, const struct chunk_key *key, uint32_t block)
+static struct history *history_of(void *world, const struct chunk_key *key, uint32_t block)
 {
+	struct world *w = world;
 	int file = file_index(key);
 
 	return file < 0 ? NULL : &w->partitions[key->partition].histories[file][block];

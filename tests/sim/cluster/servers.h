@@ -34,7 +34,7 @@ static void commit(struct world *w, struct disk *disk, struct chain_work *reques
 
 	if (error == 0) {
 		check_commit(w, disk, request);
-		halves_end(w, request);
+		halves_end(history_of, w, request, w->now);
 	}
 	chain_committed(request, error, false);
 }
@@ -631,7 +631,7 @@ static void server_kill(struct world *w, unsigned s, bool power)
 	for (unsigned d = s * DISKS_EACH; d < (s + 1) * DISKS_EACH; d++) {
 		if (!w->disks[d].used)
 			continue;
-		halves_stay(w, &w->disks[d].store);
+		halves_stay(history_of, w, &w->disks[d].store);
 		if (power)
 			disk_power_cut(w, &w->disks[d]);
 		check_process_ended(w, &w->disks[d], power);
@@ -675,7 +675,7 @@ static void disk_back(struct world *w, struct disk *disk)
 		}
 	trace(w, "disk %u works again", number);
 	disk->down = false;
-	halves_stay(w, &disk->store);
+	halves_stay(history_of, w, &disk->store);
 	server_time(w, disk->server);
 	chain_store_back(disk->env);
 	server_run(w, disk->server);

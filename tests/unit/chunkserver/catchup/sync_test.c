@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include "common/base/bitmap.h"
 #include "common/base/bytes.h"
-#define MODEL_CHUNKS 512u
 #include "tests/lib/random.h"
 #include "tests/lib/chain_store.h"
 

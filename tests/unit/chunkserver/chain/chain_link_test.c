@@ -1,6 +1,5 @@
 /* Goal: a chain member keeps its links, serves reads and takes changes of the chain as it should,
  * case by case. Method: one member alone, see chain_rig.h. Its updates are in chain_test.c. */
-#define MODEL_CHUNKS 128u
 #include "common/base/bytes.h"
 #include "tests/unit/chunkserver/chain/chain_rig.h"
 

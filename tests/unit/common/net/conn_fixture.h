@@ -1,6 +1,6 @@
 /* conn_fixture.h - two ends of a connection for tests, on one loop in the test's thread unless the
  * test says otherwise. Callbacks only note what happened: cmocka's assertions may not leave a
- * callback of libuv. Header only. */
+ * callback of libuv. */
 #ifndef CATENA_TESTS_UNIT_COMMON_NET_CONN_FIXTURE_H
 #define CATENA_TESTS_UNIT_COMMON_NET_CONN_FIXTURE_H
 #include <stdarg.h>

@@ -81,12 +81,12 @@ static void push(struct rpc_stream *stream, const Catena__ClientPush *message)
 static void answer_open(struct rpc_stream *stream, const Catena__SessionOpen *open)
 {
 	Catena__SessionOpened opened = CATENA__SESSION_OPENED__INIT, *list[1] = {&opened};
-	Catena__ClusterMap map = CATENA__CLUSTER_MAP__INIT, *maps[1] = {&map};
+	Catena__ClusterMap map = CATENA__CLUSTER_MAP__INIT, *map_list[1] = {&map};
 	Catena__ClientPush message = CATENA__CLIENT_PUSH__INIT;
 
 	map.version = 1;
 	message.n_maps = 1;
-	message.maps = maps;
+	message.maps = map_list;
 	message.n_opened = 1;
 	message.opened = list;
 	opened.lease_ns = LEASE_NS;
