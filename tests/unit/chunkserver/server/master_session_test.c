@@ -196,7 +196,7 @@ static int setup(void **state)
 	};
 	char error[256];
 
-	if (master_start(&master_cert.files, address, sizeof(address)) != 0)
+	if (server_master_start(&master_cert.files, address, sizeof(address)) != 0)
 		return -1;
 	own_instance = 0;
 	said_instance = 5;
@@ -212,7 +212,7 @@ static int teardown(void **state)
 	master_session_close(session);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	uv_loop_close(&loop);
-	master_stop();
+	server_master_stop();
 	return 0;
 }
 

@@ -54,7 +54,7 @@ static int setup(void **state)
 	memset(&config, 0, sizeof(config));
 	has_left = false;
 	server = NULL;
-	if (master_start(&master_cert.files, address, sizeof(address)) != 0)
+	if (server_master_start(&master_cert.files, address, sizeof(address)) != 0)
 		return -1;
 	config.listen = (char *)(uintptr_t) "127.0.0.1:0";
 	config.advertise = config.host = config.rack = config.zone = (char *)(uintptr_t) "";
@@ -89,7 +89,7 @@ static int teardown(void **state)
 		uv_run(&loop, UV_RUN_DEFAULT);
 		server_free(server);
 	}
-	master_stop();
+	server_master_stop();
 	return uv_loop_close(&loop);
 }
 

@@ -7,11 +7,5 @@
 #define MS NS_PER_MSEC
 #define S  (1000 * MS)
 
-static const struct leases_options options = {
-	.lease_ns = 4 * S,
-	.margin_ns = 400 * MS,
-	.session_timeout_ns = 30 * S,
-	.recall_timeout_ns = 10 * S,
-	.sessions_max = 8,
-};
+extern const struct leases_options options;
 #endif
