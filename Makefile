@@ -131,6 +131,7 @@ PLANTED := $(patsubst %.c,$(BUILD)/planted/%.o,$(wildcard $(PLANTED_SRC)))
 $(BUILD)/planted/%.o: %.c | $(GEN_H)
 	@mkdir -p $(@D)
 	$(call short,CC,$< with planted faults)$(CC) $(CFLAGS_ALL) -DCHAIN_PLANTED_FAULTS -MMD -MP -c -o $@ $<
+$(BUILD)/tests/sim/chain/%.o $(BUILD)/tests/sim/cluster/%.o: CFLAGS_ALL += -DCHAIN_PLANTED_FAULTS
 $(BUILD)/tests/sim/chain/chain_test: $(filter $(BUILD)/planted/chunkserver/%,$(PLANTED))
 $(BUILD)/tests/sim/cluster/cluster_test: $(PLANTED)
 $(BUILD)/tests/unit/master/log/command_log_test $(BUILD)/tests/unit/chunkserver/store/store_order_test: LDFLAGS_ALL += -Wl,--wrap=kv_sync

@@ -10,7 +10,6 @@
  *
  * Without arguments: 300 seeds, and every planted fault until it is found; with CATENA_SIM_SEEDS in
  * the environment, so many seeds and no faults. */
-#define CHAIN_PLANTED_FAULTS
 #include "chunkserver/base/chain_faults.h"
 #include "chunkserver/chain/chain.h"
 #include <errno.h>

@@ -12,8 +12,6 @@
  * arguments: 3000 seeds, those kept, and every planted fault until it is found, but resume-unequal,
  * which is rare here and found by chain_test; with CATENA_SIM_SEEDS in the environment, so many
  * seeds and no faults (under sanitizers each takes much longer). */
-#define CHAIN_PLANTED_FAULTS
-#define MODEL_CHUNKS 32u
 #include "tests/sim/cluster/faults.h"
 #include "tests/sim/cluster/plants.h"
 
@@ -231,8 +229,8 @@ static void world_start(struct world *w)
 	for (unsigned c = 0; c < CLIENTS; c++)
 		w->clients[c].session = c + 1;
 	place_disks(w);
-	master_init(w);
-	master_start(w);
+	sim_master_init(w);
+	sim_master_start(w);
 	for (unsigned s = 0; s < w->options.servers; s++)
 		server_start(w, s);
 	for (unsigned c = 0; c < CLIENTS; c++) {
@@ -313,7 +311,7 @@ static int find_plants(uint64_t first, uint64_t seeds)
 {
 	int missed = 0;
 
-	for (size_t i = 0; i < PLANTS; i++) {
+	for (size_t i = 0; i < plant_count; i++) {
 		const char *wrong = NULL;
 		uint64_t begin = plants[i].first != 0 ? plants[i].first : first, seed = begin;
 
@@ -322,7 +320,7 @@ static int find_plants(uint64_t first, uint64_t seeds)
 		plant(i);
 		for (; seed < begin + seeds && wrong == NULL; seed++)
 			wrong = run_seed(seed, false);
-		plant(PLANTS);
+		plant(plant_count);
 		if (wrong == NULL) {
 			printf("planted %s: NOT FOUND in %llu seeds\n", plants[i].name,
 			       (unsigned long long)seeds);
@@ -398,7 +396,7 @@ int main(int argc, char **argv)
 		} else if (strcmp(argv[i], "--plant") == 0) {
 			size_t p = plant_by_name(planted = argv[++i]);
 
-			if (p == PLANTS)
+			if (p == plant_count)
 				return usage();
 			plant(p);
 		} else {
