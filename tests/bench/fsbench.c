@@ -115,9 +115,26 @@ static void print(const char *name, double value, const char *unit)
 	fflush(stdout);
 }
 
+static const char *const phases[] = {
+	"write", "read", "randread", "fdatasync", "append", "meta", "small",
+};
+
 static bool wanted(const char *name)
 {
 	return only == NULL || strncmp(name, only, strlen(only)) == 0;
+}
+
+/* Ends the program when no phase begins with what is wanted. */
+static void check_wanted(void)
+{
+	for (size_t i = 0; i < sizeof(phases) / sizeof(phases[0]); i++)
+		if (wanted(phases[i]))
+			return;
+	fprintf(stderr, "fsbench: --only %s: no phase begins so; there are", only);
+	for (size_t i = 0; i < sizeof(phases) / sizeof(phases[0]); i++)
+		fprintf(stderr, " %s", phases[i]);
+	fprintf(stderr, "\n");
+	exit(64);
 }
 
 static char *name_in(char *out, size_t size, const char *sub, uint64_t a, uint64_t b)
@@ -480,6 +497,7 @@ int main(int argc, char **argv)
 		else if (strcmp(argv[i], "--cold") == 0)
 			cold_command = argv[i + 1];
 	}
+	check_wanted();
 	if (wanted("write") || wanted("read") || wanted("randread") || wanted("fdatasync")) {
 		run(seq_write, 1, &done, NULL); /* warm up */
 		remove_big(1);
