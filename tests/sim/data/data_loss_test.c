@@ -207,7 +207,7 @@ static void test_a_punch_that_is_not_begun_is_lost_with_its_session(void **state
 	data_file_put(file);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name) WORLD_CASE(name, setup, teardown)
 
 int main(void)
 {

@@ -270,7 +270,7 @@ static void test_writes_that_wait_for_a_stuck_chain_hurry_nobody(void **state)
 	data_file_put(well);
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name) WORLD_CASE(name, setup, teardown)
 
 int main(void)
 {

@@ -625,7 +625,7 @@ static void test_closing_without_servers_gives_up_and_leaks_nothing(void **state
 	assert_true(fake_free(w.fake));
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE(name) WORLD_CASE(name, setup, teardown)
 
 int main(void)
 {
@@ -647,7 +647,7 @@ int main(void)
 		CASE(test_what_was_read_ahead_is_not_stale_after_a_write),
 		CASE(test_a_silent_server_is_given_up_and_asked_again),
 		CASE(test_an_update_moves_to_the_new_head),
-		cmocka_unit_test_setup_teardown(test_a_soft_mount_gives_up, setup_soft, teardown),
+		WORLD_CASE(test_a_soft_mount_gives_up, setup_soft, teardown),
 		CASE(test_seek_finds_data_and_holes),
 		CASE(test_punching_a_large_range_goes_chunk_by_chunk),
 		CASE(test_cutting_off_a_hole_costs_what_is_in_it),

@@ -20,8 +20,18 @@ void run_for(struct world *w, uint64_t ns);
  * wait for this very thread. */
 bool world_close(struct world *w);
 
-/* The same for a case that has passed so far: it fails if anything was broken. */
+/* The same at the end of a case: it fails if anything was broken. When the case itself has failed
+ * the world is left as it is. Its files may be open then, and requests under way: data_close()
+ * would wait for them for ever. */
 void world_end(struct world *w);
+
+/* A case for cmocka, as cmocka_unit_test_setup_teardown(), that tells world_end() whether it has
+ * failed. */
+#define WORLD_CASE(name, setup, teardown)                                                          \
+	{                                                                                          \
+#name, world_run_case, setup, teardown, (void *)(name)                             \
+	}
+void world_run_case(void **state);
 
 struct result {
 	bool done;
