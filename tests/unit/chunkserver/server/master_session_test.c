@@ -13,6 +13,7 @@
 #include "common/os/clock.h"
 #include "tests/lib/catena_ca.h"
 #include "tests/unit/chunkserver/server/server_master.h"
+#include "tests/lib/rpc_end.h"
 
 #define WAIT_NS (10 * NS_PER_SEC)
 
@@ -167,7 +168,7 @@ static int group_setup(void **state)
 
 static int group_teardown(void **state)
 {
-	rpc_shutdown();
+	rpc_end();
 	tree_remove(dir);
 	return 0;
 }

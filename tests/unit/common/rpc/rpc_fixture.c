@@ -1,4 +1,5 @@
 #include "tests/unit/common/rpc/rpc_fixture.h"
+#include "tests/lib/rpc_end.h"
 
 #define ECHO "/catena.Test/Echo"
 
@@ -193,7 +194,7 @@ int group_setup(void **state)
 
 int group_teardown(void **state)
 {
-	rpc_shutdown();
+	rpc_end();
 	tree_remove(dir);
 	return 0;
 }

@@ -1,4 +1,5 @@
 #include "tests/unit/fs/session/meta_fixture.h"
+#include "tests/lib/rpc_end.h"
 
 /* ---- the master ---- */
 
@@ -378,7 +379,7 @@ int group_teardown(void **state)
 {
 	(void)state;
 	rpc_server_stop(master.server);
-	rpc_shutdown();
+	rpc_end();
 	tree_remove(dir);
 	return 0;
 }

@@ -1,4 +1,5 @@
 #include "tests/unit/master/shell/master_fixture.h"
+#include "tests/lib/rpc_end.h"
 
 struct fixture fx;
 
@@ -89,7 +90,7 @@ int fixture_group_setup(void **state)
 
 int fixture_group_teardown(void **state)
 {
-	rpc_shutdown();
+	rpc_end();
 	tree_remove(fx.dir);
 	return 0;
 }
