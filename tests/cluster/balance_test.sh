@@ -3,6 +3,7 @@
 # meanwhile. Method: four chunkservers with data; a fifth is added under a load that checks everything,
 # which may lose less than half its rate; then the second is drained and stopped. DATA_GIB (0.6),
 # BALANCE_SECONDS: how long a move of everything may take.
+# Run: alone; rates are compared.
 . "$(dirname "$0")/lib.sh"
 mib=$(awk -v gib="${DATA_GIB:-0.6}" 'BEGIN { printf "%d", gib * 1000 }')
 seconds=${BALANCE_SECONDS:-$((60 + mib / 10))}

@@ -31,13 +31,13 @@ load_phase "a full disk" 4000 write fsync read create
 [ "$(status '.servers[] | select(.name == "chunkserver-1") | .online')" = true ] || die "chunkserver-1 is not there any more"
 step "and it has space again"
 rm -f "$D/data/chunkserver-1/ballast" "$M"/more.*
-sleep 3
+wait_until 60 "chunkserver-1 gets its share" has_some chunkserver-1
 wait_whole 90
 load_phase "space again" 4000 write fsync read create
 
 step "the disk of chunkserver-3 fails"
 mount -o remount,abort "$D/data/chunkserver-3" || die "cannot make it fail"
-sleep 4
+wait_until 60 "chunkserver-3 is replaced" has_none chunkserver-3
 wait_whole 90
 load_phase "a failed disk" 4000 write fsync read create
 kill -0 "$(pid chunkserver-3)" || die "chunkserver-3 died of it"
@@ -47,7 +47,7 @@ umount "$D/data/chunkserver-3" && mkfs.ext4 -q -F -m 0 "$T/disk" && mount -o loo
 rmdir "$D/data/chunkserver-3/lost+found"
 "$CATENA_BUILD/catena-chunkserver" --config "$D/conf/chunkserver-3.conf" --init >/dev/null || die "init"
 lc start chunkserver-3 || die "start"
-sleep 3
+wait_until 60 "the new disk gets its share" has_some chunkserver-3
 wait_whole 90
 load_phase "a new disk" 4000 write fsync read create
 load_stop

@@ -3,6 +3,7 @@
 # are there and equal. Method: four chunkservers, three copies; a load that checks everything and fio
 # with verification run while each chunkserver in turn is killed, one is frozen, and two are killed at
 # once. KILLS: which are killed in turn. CATENA_STALL_MS: see lib.sh.
+# Run: alone; half a second without progress is too long here.
 . "$(dirname "$0")/lib.sh"
 cluster_up -n 4 -c 3
 fio_loop() { # until $T/fio.stop is there

@@ -4,6 +4,7 @@
 #   lc COMMAND ...                      tools/localcluster on it
 #   step TEXT                           says what comes (and how long the last took)
 #   die TEXT                            fails the test, with the ends of the cluster's logs
+#   wait_until SECONDS TEXT COMMAND...  until the command succeeds; TEXT says what was waited for
 #   wait_whole SECONDS                  until every chain has all its copies, and nothing moves
 #   compare_copies COPIES [NAME...]     offline: every chunk on so many targets, equal on all
 #   down_and_compare COPIES [NAME...]   the same when all is whole, and down for that
@@ -40,6 +41,15 @@ die() {
 	logs
 	exit 1
 }
+wait_until() { # SECONDS TEXT COMMAND...
+	local end=$((SECONDS + $1))
+	until "${@:3}"; do
+		[ $SECONDS -lt $end ] || die "$2: not within $1 s"
+		sleep 0.1
+	done
+}
+has_line() { grep -q -- "$1" "$2"; } # PATTERN FILE
+exists() { [ -e "$1" ]; }
 need() { # FILE is not as expected: the expected line, then the file
 	grep -q -- "$1" "$2" || { cat "$2"; die "expected '$1' in ${2##*/}"; }
 }
@@ -92,6 +102,10 @@ wait_whole() { # SECONDS: whole for a whole second
 	catena status
 	die "not whole after $1 s"
 }
+# How many partitions a server's targets have.
+partitions_at() { status '[.servers[] | select(.name == $name) | .targets[].partitions // 0] | add // 0' --arg name "$1"; }
+has_none() { [ "$(partitions_at "$1")" = 0 ]; }
+has_some() { [ "$(partitions_at "$1")" -gt 0 ] 2>/dev/null; }
 server_names() { basename -a -s .conf "$D"/conf/chunkserver-*.conf; }
 target_dirs() { sed -n 's/^path = //p' "$D/conf/$1.conf"; }
 # Lists the chunks of every target of NAME... (all chunkservers) offline, and compares: a chunk is on

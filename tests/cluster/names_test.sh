@@ -32,7 +32,7 @@ step "a second mount comes in the middle"
 mkdir "$M/two"
 burst "$M/two" 0 1500 &
 running=$!
-sleep 0.3
+wait_until 30 "names are made" exists "$M/two/n99"
 lc mount other || die "second mount"
 O=$D/other
 wait "$running" || die "an operation failed while a second mount came"
@@ -46,7 +46,7 @@ step "the master is killed in the middle"
 mkdir "$M/killed"
 burst "$M/killed" 0 1500 &
 running=$!
-sleep 0.3
+wait_until 30 "names are made" exists "$M/killed/n99"
 lc kill master || die "kill"
 sleep 0.5
 lc start master || die "start"
@@ -57,7 +57,7 @@ step "the master stands still in the middle"
 mkdir "$M/frozen"
 burst "$M/frozen" 0 1500 &
 running=$!
-sleep 0.3
+wait_until 30 "names are made" exists "$M/frozen/n99"
 lc freeze master || die "freeze"
 sleep 6 # longer than the lease
 lc thaw master || die "thaw"

@@ -37,10 +37,9 @@ write_files new
 lc kill chunkserver-2 || die "kill"
 mv "$dir" "$T/right" && mv "$T/image" "$dir" || die "exchange"
 lc start chunkserver-2 || die "start"
-sleep 5
-need 'master refuses a target' "$D/log/chunkserver-2.log"
-catena status >"$T/status" || die "status"
-need 'WARNING .*older copy' "$T/status"
+wait_until 30 "the old copy is refused" has_line 'master refuses a target' "$D/log/chunkserver-2.log"
+is_told() { catena status >"$T/status" && has_line 'WARNING .*older copy' "$T/status"; }
+wait_until 30 "the status tells of the old copy" is_told
 count=$(readable new) || die "$count"
 echo "$count of $files files can be read"
 [ "$count" -ge $((files / 8)) ] || die "the disk beside it does not go on"

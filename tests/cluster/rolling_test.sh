@@ -2,6 +2,7 @@
 # Goal: every process can be restarted, one at a time, while programs work: no error, and no stall
 # above half a second when it is a chunkserver. Method: SIGTERM and start of each chunkserver and of the
 # master under a load that checks everything; the mount last, with its programs ended.
+# Run: alone; half a second without progress is too long here.
 . "$(dirname "$0")/lib.sh"
 cluster_up -n 4 -c 3
 wait_whole 30
