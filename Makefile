@@ -66,10 +66,11 @@ FUZZ     := $(call tests_in,fuzz,fuzz)
 HELPERS  := $(foreach c,$(wildcard tests/cluster/*.c tests/posix/*.c tests/fault/*.c tests/bench/*.c), \
               $(if $(wildcard $(c:.c=.h)),,$(c:%.c=$(BUILD)/%))) $(BUILD)/tests/lossyfs/lossyfs
 
-.PHONY: all programs tests check unit sim fuzz cluster asan asan-units tsan lint tidy format bench demo demo-stop install clean help
+.PHONY: all programs tests test-programs check unit sim fuzz cluster asan asan-units tsan lint tidy format bench demo demo-stop install clean help
 all: programs $(TOOLS) ## build every program into $(BUILD)/
 programs: $(PROGRAMS)
-tests: $(UNIT) $(SIM) $(FUZZ) $(HELPERS)
+tests: test-programs $(HELPERS)
+test-programs: $(UNIT) $(SIM) $(FUZZ)
 
 # --- generated code -------------------------------------------------------------------------
 $(BUILD)/gen/%.pb-c.c $(BUILD)/gen/%.pb-c.h: common/cluster/proto/%.proto
@@ -166,10 +167,10 @@ asan: ## unit, sim, fuzz and cluster tests under AddressSanitizer and UBSan
 	$(MAKE) BUILD=$(BUILD)-asan SANITIZE=address,undefined OPT="-O1 -g -fno-omit-frame-pointer" all tests
 	CATENA_SIM_SEEDS=$(SANITIZED_SEEDS) tests/run --build $(BUILD)-asan unit sim fuzz cluster-smoke
 asan-units: ## the same without clusters
-	$(MAKE) BUILD=$(BUILD)-asan SANITIZE=address,undefined OPT="-O1 -g -fno-omit-frame-pointer" all tests
+	$(MAKE) BUILD=$(BUILD)-asan SANITIZE=address,undefined OPT="-O1 -g -fno-omit-frame-pointer" test-programs
 	CATENA_SIM_SEEDS=$(SANITIZED_SEEDS) tests/run --build $(BUILD)-asan unit sim fuzz
 tsan: ## the threaded unit tests under ThreadSanitizer
-	$(MAKE) BUILD=$(BUILD)-tsan SANITIZE=thread OPT="-O1 -g" tests
+	$(MAKE) BUILD=$(BUILD)-tsan SANITIZE=thread OPT="-O1 -g" $$(tests/run --build $(BUILD)-tsan --list unit-threaded)
 	tests/run --build $(BUILD)-tsan unit-threaded
 bench: all tests ## measure DIR, or a cluster of its own: make bench [DIR=path]
 	tests/bench/run --build $(BUILD) $(DIR)
