@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/os/lock.h"
 #include "common/os/log.h"
 #include "master/chains/manager.h"
 #include "master/cluster/publisher.h"
@@ -48,6 +49,7 @@ static struct heard who_was_heard(const struct master *master)
 
 int hearing_start(struct master *master, uint64_t now_ns)
 {
+	lock_held(&master->lock);
 	master->hearing = calloc(1, sizeof(*master->hearing));
 	if (master->hearing == NULL)
 		return -ENOMEM;
@@ -64,6 +66,7 @@ void hearing_look(struct master *master, uint64_t now_ns)
 	uint64_t waited_ns = now_ns - hearing->begun_ns;
 	struct heard heard;
 
+	lock_held(&master->lock);
 	if (master->heard || master->behind[0] != '\0')
 		return;
 	heard = who_was_heard(master);
@@ -85,6 +88,7 @@ void hearing_target(struct master *master, uint32_t target, bool refused)
 	size_t at = find_refused(hearing, target);
 	uint32_t *bigger;
 
+	lock_held(&master->lock);
 	if (master->heard || target == 0 || refused == (at < hearing->refused_count))
 		return;
 	if (!refused) {
@@ -108,6 +112,7 @@ void hearing_free(struct master *master)
 
 void hearing_found_behind(struct master *master, const char *why)
 {
+	lock_held(&master->lock);
 	if (master->behind[0] != '\0')
 		return;
 	snprintf(master->behind, sizeof(master->behind), "%s", why);
@@ -119,14 +124,19 @@ void hearing_found_behind(struct master *master, const char *why)
 
 bool hearing_describe(const struct master *master, char *out, size_t size)
 {
-	if (master->behind[0] != '\0')
+	struct heard heard;
+
+	lock_held(&master->lock);
+	if (master->behind[0] != '\0') {
 		snprintf(out, size, "this master serves nobody: %s", master->behind);
-	else if (!master->heard)
-		snprintf(out, size,
-			 "this master has started and does not serve yet: it waits for the targets "
-			 "of its chains, among them target %u",
-			 who_was_heard(master).missing);
-	else
+		return true;
+	}
+	if (master->heard)
 		return false;
+	heard = who_was_heard(master);
+	snprintf(out, size,
+		 "this master has started and does not serve yet: it waits for the targets %s, "
+		 "among them target %u",
+		 heard.placed ? "of its chains" : "that it knows", heard.missing);
 	return true;
 }

@@ -42,7 +42,8 @@ struct heard hearing_rules_count(const struct cluster_map *map,
 	for (size_t i = 0; i < map->pool_count; i++)
 		for (uint32_t p = 0; p < map->pools[i].partitions; p++)
 			look_at(&map->pools[i].chains[p], state_of, user, &heard);
-	if (map_has_chain(map))
+	heard.placed = map_has_chain(map);
+	if (heard.placed)
 		return heard;
 	for (size_t i = 0; i < map->target_count; i++)
 		if (state_of(user, map->targets[i].id) == HEARING_SILENT)

@@ -17,6 +17,7 @@ enum hearing_state {
 
 struct heard {
 	uint32_t missing;  /* one of the targets that are waited for; 0: none */
+	bool placed;       /* some chain is placed: the targets of chains are waited for */
 	bool chain_silent; /* some chain has no in-sync member that is here */
 };
 /* By the map of the state; @state_of says what is known of a target. */

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include "master/cluster/hearing.h"
 #include "master/older_store/hearing_rules.h"
 #include "tests/unit/master/shell/master_fixture.h"
 #include "tests/unit/master/shell/master_servers_fixture.h"
@@ -143,6 +144,17 @@ static void test_a_mount_is_let_in_when_there_is_a_map_for_it(void **state)
 	peer_close(client);
 }
 
+static void expect_described(const char *text)
+{
+	char line[MASTER_BEHIND_MAX + 64] = "";
+
+	master_lock(fx.master);
+	(void)hearing_describe(fx.master, line, sizeof(line));
+	master_unlock(fx.master);
+	if (strstr(line, text) == NULL)
+		fail_msg("\"%s\" does not say \"%s\"", line, text);
+}
+
 /* By what it says nobody can tell how old the store is, and its number may be another's. */
 static void test_a_new_server_waits_until_those_that_are_known_were_heard(void **state)
 {
@@ -155,6 +167,7 @@ static void test_a_new_server_waits_until_those_that_are_known_were_heard(void *
 	fx.config.hear_wait_ns = 60 * NS_PER_SEC;
 	restart_with_chains();
 	expect_refused(&r, EAGAIN);
+	expect_described("waits for the targets of its chains, among them target");
 	for (int i = 0; i < 3; i++)
 		servers[i] = server_up(i + 1, &server, &target);
 	peer_close(server_up(4, &server, &target));
@@ -177,6 +190,7 @@ static void test_a_store_without_chains_waits_for_its_targets_somewhat(void **st
 	from = clock_boottime_ns();
 	assert_int_equal(fixture_start(), 0);
 	expect_refused(&r, EAGAIN);
+	expect_described("waits for the targets that it knows, among them target 1");
 	client = client_open_stream(0, 0);
 	assert_true(is_opened_within(client, 8000, 0));
 	assert_true(clock_boottime_ns() - from >= HEARING_SHORT_NS);
