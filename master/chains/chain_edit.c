@@ -1,6 +1,7 @@
 /* chain_edit.c - see chain_edit.h. */
 #include "master/chains/chain_edit.h"
 #include <string.h>
+#include "common/base/expects.h"
 
 uint32_t chain_edit_count(const struct map_chain *chain, enum member_state state)
 {
@@ -28,6 +29,7 @@ void chain_edit_put(struct map_chain *chain, uint32_t target, enum member_state 
 	uint32_t at = 0;
 
 	chain_edit_remove(chain, target);
+	expects(chain->count < CHAIN_MEMBERS_MAX);
 	while (at < chain->count && chain->members[at].state <= state)
 		at++;
 	memmove(&chain->members[at + 1], &chain->members[at],

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/expects.h"
 #include "master/state/chain_faults.h"
 #include "master/chains/manager_internal.h"
 
@@ -409,6 +410,7 @@ void chain_manager_withhold_nobody(struct chain_manager *manager)
 
 void chain_manager_planned(struct chain_manager *manager)
 {
+	expects(!manager->pending);
 	manager->pending = manager->live.lives_held = true;
 }
 

@@ -1,8 +1,8 @@
 /* plan.c - what has to change, found out from all that is known; see manager.h. */
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/expects.h"
 #include "common/base/duration.h"
 #include "master/chains/manager_internal.h"
 #include "master/chains/placement.h"
@@ -127,8 +127,10 @@ static bool change(struct planning *p, struct chain_case *in, uint32_t partition
 		    !add_fenced(p->manager, t->server))
 			return false;
 	}
-	assert(next->members[0].state == MEMBER_IN_SYNC);
-	assert(chain_edit_count(next, MEMBER_SYNCING) <= 1);
+	expects(next->members[0].state == MEMBER_IN_SYNC);
+	expects(chain_edit_count(next, MEMBER_SYNCING) <= 1);
+	expects(next->epoch == in->chain->epoch + 1);
+	expects(in->change == 0); /* no chain changes twice in one plan */
 	in->change = p->manager->plan.change_count + 1;
 	return add_change(p->manager, in->pool->id, partition, next);
 }

@@ -1,6 +1,7 @@
 /* rules.c - one chain: out, restarted, unfit, promoted, in; see rules.h. */
 #include "master/chains/rules.h"
 #include <string.h>
+#include "common/base/expects.h"
 #include "master/state/chain_faults.h"
 
 /* ---- who is there ---- */
@@ -320,6 +321,19 @@ static bool begin_again(const struct chain_case *in, struct map_chain *next)
 	return true;
 }
 
+/* True when some member is in-sync in both: what was answered is not lost. */
+static bool keeps_one(const struct map_chain *chain, const struct map_chain *next)
+{
+	for (uint32_t i = 0; i < next->count; i++) {
+		int was = cluster_map_chain_index(chain, next->members[i].target_id);
+
+		if (next->members[i].state == MEMBER_IN_SYNC && was >= 0 &&
+		    chain->members[was].state == MEMBER_IN_SYNC)
+			return true;
+	}
+	return false;
+}
+
 bool chain_rules_apply(const struct chain_case *in, struct map_chain *next)
 {
 	bool bump;
@@ -333,6 +347,7 @@ bool chain_rules_apply(const struct chain_case *in, struct map_chain *next)
 		let_in(in, next);
 		if (!bump && memcmp(next->members, in->chain->members, sizeof(next->members)) == 0)
 			return false;
+		expects(keeps_one(in->chain, next));
 	}
 	next->epoch = in->chain->epoch + 1;
 	return true;

@@ -11,6 +11,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "common/base/expects.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "master/chains/manager.h"
@@ -112,6 +113,7 @@ static void begin(struct probes *probes, struct probe *probe, uint64_t server, u
 		free(lookup);
 		return;
 	}
+	expects(is_free(probe));
 	probe->server = server;
 	probe->asked_ns = asked_ns;
 	lookup->hints.ai_socktype = SOCK_STREAM;

@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/expects.h"
 #include "common/os/clock.h"
+#include "common/os/lock.h"
 #include "common/os/log.h"
 #include "master/chains/manager.h"
 #include "master/shared/chains.h"
@@ -40,6 +42,7 @@ struct publisher {
 
 static void publish(struct master *master)
 {
+	lock_held(&master->lock);
 	/* A former life of this master may not have told everybody who has to know first. */
 	if (master->published.hidden)
 		return;
@@ -88,6 +91,8 @@ static void show(struct master *master)
 {
 	struct publisher *publisher = master->publisher;
 
+	/* What is decided and not told to those who lose by it is in the state already. */
+	expects(publisher->phase == PHASE_IDLE);
 	if (published_map_refresh(&master->published, master->state) != 0) {
 		log_error("the cluster map cannot be shown: out of memory");
 		return;
@@ -129,11 +134,13 @@ static bool is_durable(struct master *master)
 
 void publisher_changed(struct master *master, uint64_t index)
 {
+	lock_held(&master->lock);
 	master->publisher->wanted_index = index;
 }
 
 void publisher_recovered(struct master *master)
 {
+	lock_held(&master->lock);
 	/* A plan that was on its way may have left no trace either. */
 	if (master->publisher->phase == PHASE_LOG)
 		master->publisher->doubtful = true;
@@ -148,6 +155,7 @@ static void finish(struct master *master)
 {
 	struct publisher *publisher = master->publisher;
 
+	expects(publisher->phase == PHASE_FENCE);
 	publisher->phase = PHASE_IDLE;
 	publisher->fence_blind = false;
 	master->published.hidden = false;
@@ -177,6 +185,7 @@ void publisher_seen(struct master *master, uint64_t server, uint64_t version)
 {
 	struct publisher *publisher = master->publisher;
 
+	lock_held(&master->lock);
 	if (publisher->phase != PHASE_FENCE || version < publisher->fence_version)
 		return;
 	for (size_t i = 0; i < publisher->fenced_count; i++)
@@ -192,6 +201,7 @@ void publisher_push_fence(struct master *master, struct chunkserver *server)
 	uint8_t *map;
 	size_t size;
 
+	lock_held(&master->lock);
 	for (size_t i = 0; i < publisher->fenced_count; i++)
 		fenced = fenced || publisher->fenced[i].server == server->id;
 	if (publisher->phase != PHASE_FENCE || !master_may_serve(master) || !fenced ||
@@ -211,6 +221,7 @@ static void tell_fenced(struct master *master)
 {
 	struct publisher *publisher = master->publisher;
 
+	expects(publisher->phase == PHASE_FENCE);
 	publisher->fence_version = published_map_version_of(state_map_version(master->state));
 	for (size_t i = 0; i < publisher->fenced_count; i++) {
 		struct chunkserver *server = chunkserver_find(master, publisher->fenced[i].server);
@@ -230,7 +241,11 @@ static void on_plan_durable(struct command_flush *flush, int status)
 	master_lock(master);
 	if (master->stopping) {
 		/* the next life of the master reads what has become of it */
-	} else if (status != 0) {
+		master_unlock(master);
+		return;
+	}
+	expects(publisher->phase == PHASE_LOG);
+	if (status != 0) {
 		publisher->phase = PHASE_DOUBT;
 		publisher->doubtful = true;
 	} else if (!command_log_is_durable(master->log, publisher->wanted_index)) {
@@ -274,6 +289,7 @@ static bool take_fenced(struct publisher *publisher, const uint64_t *servers, si
 {
 	struct fenced *fenced = realloc(publisher->fenced, (count + 1) * sizeof(*fenced));
 
+	expects(publisher->phase == PHASE_IDLE);
 	if (fenced == NULL)
 		return false;
 	publisher->fenced = fenced;
@@ -296,6 +312,7 @@ static void decide(struct master *master, uint64_t now_ns)
 	if (map == NULL || !chain_manager_plan(master->chain_manager, map, now_ns, &plan) ||
 	    !take_fenced(publisher, plan->fenced, plan->fenced_count))
 		return;
+	expects(plan->change_count + plan->life_count != 0);
 	command.chains.changes = plan->changes;
 	command.chains.change_count = plan->change_count;
 	command.chains.lives = plan->lives;
@@ -319,6 +336,7 @@ void publisher_act(struct master *master, uint64_t now_ns)
 {
 	struct publisher *publisher = master->publisher;
 
+	lock_held(&master->lock);
 	if (!master_may_serve(master))
 		return;
 	if (fill_online(master, now_ns))
@@ -342,6 +360,7 @@ void publisher_heard(struct master *master, uint64_t now_ns)
 {
 	struct publisher *publisher = master->publisher;
 
+	lock_held(&master->lock);
 	if (publisher->phase == PHASE_FENCE) {
 		/* Those who have to know first may have come meanwhile. */
 		tell_fenced(master);
@@ -374,6 +393,7 @@ static void readmit(struct master *master)
 
 void publisher_tick(struct master *master, uint64_t now_ns, uint64_t gap_ns)
 {
+	lock_held(&master->lock);
 	if (gap_ns != 0)
 		chain_manager_paused(master->chain_manager, gap_ns);
 	if (master_may_serve(master))
@@ -383,17 +403,20 @@ void publisher_tick(struct master *master, uint64_t now_ns, uint64_t gap_ns)
 
 bool publisher_settled(const struct master *master)
 {
+	lock_held(&master->lock);
 	return master->publisher->phase == PHASE_IDLE;
 }
 
 bool publisher_soon(struct master *master, uint64_t now_ns)
 {
+	lock_held(&master->lock);
 	return master->publisher->phase == PHASE_FENCE ||
 	       chain_manager_soon(master->chain_manager, now_ns);
 }
 
 void publisher_push_recovery(struct master *master, struct chunkserver *only)
 {
+	lock_held(&master->lock);
 	Catena__Recovery message = CATENA__RECOVERY__INIT;
 	struct state_recovery recovery;
 	struct push push = {0};

@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/expects.h"
 #include "common/os/clock.h"
+#include "common/os/lock.h"
 #include "common/os/cond.h"
 #include "common/os/log.h"
 #include "master/chains/manager.h"
@@ -65,6 +67,7 @@ struct removals {
 
 static void batch_free(struct removals *r, struct removal_batch *batch)
 {
+	expects(r->chunks_out >= batch->count);
 	r->chunks_out -= batch->count;
 	rpc_stream_unref(batch->rpc);
 	free(batch);
@@ -92,6 +95,7 @@ static void batch_end(struct removals *r, struct removal_batch *batch, bool fail
 		HASH_FIND(hh, r->jobs, &batch->chunks[i].job, sizeof(uint64_t), job);
 		if (job == NULL)
 			continue;
+		expects(job->outstanding > 0);
 		job->outstanding--;
 		job->failed |= failed || has_changed(r, batch, i);
 	}
@@ -111,6 +115,7 @@ void removals_answer(struct removals *r, uint32_t target_id, uint64_t sequence, 
 	static struct log_rate rate;
 	struct removal_batch *batch;
 
+	lock_held(&r->master->lock);
 	HASH_FIND(hh, r->in_flight, &sequence, sizeof(sequence), batch);
 	if (batch == NULL || batch->target_id != target_id)
 		return; /* late: it is being done again */
@@ -147,6 +152,7 @@ static void fail_doubtful(struct removals *r)
 	uint64_t now_ns = clock_monotonic_ns();
 	struct removal_batch *batch, *next;
 
+	lock_held(&r->master->lock);
 	HASH_ITER(hh, r->in_flight, batch, next)
 	{
 		struct rpc_stream *rpc = stream_of(r, batch->target_id);
@@ -306,6 +312,7 @@ static void settle(struct removals *r)
 	size_t count = 0;
 	struct removal_job *job, *next;
 
+	lock_held(&r->master->lock);
 	HASH_ITER(hh, r->jobs, job, next)
 	{
 		if (job->outstanding != 0 || (!job->failed && job->next < job->chunks))
@@ -315,6 +322,7 @@ static void settle(struct removals *r)
 				break;
 			done[count++] = job->sequence;
 		}
+		expects(job->next <= job->chunks || job->failed);
 		HASH_DEL(r->jobs, job);
 		free(job);
 	}
@@ -411,6 +419,7 @@ static void work(struct removals *r)
 	struct state_counts counts;
 	struct removal_job *job;
 
+	lock_held(&r->master->lock);
 	fail_doubtful(r);
 	settle(r);
 	state_counts(r->master->state, &counts);
