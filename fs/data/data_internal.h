@@ -217,7 +217,6 @@ void data_room_tick(struct data *data, uint64_t now);
 void data_writes_admit(struct data *data);
 void data_dirty_join(struct data_file *file); /* file's lock held */
 void data_dirty_tick(struct data *data, uint64_t now);
-void data_dirty_send_all(struct data *data);
 
 /* data_list.c */
 /* Ends the asking of listings whose patience is over. */

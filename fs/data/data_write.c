@@ -66,7 +66,7 @@ void data_dirty_tick(struct data *data, uint64_t now)
 	dirty_send(data, now);
 }
 
-void data_dirty_send_all(struct data *data)
+static void dirty_send_all(struct data *data)
 {
 	dirty_send(data, chains_client_now(data->chain) + DELAY_NS - 1);
 }
@@ -334,7 +334,7 @@ void data_write_within(struct data_file *file, uint64_t session, uint64_t offset
 		return;
 	}
 	atomic_fetch_add_explicit(&data->stat_waits, 1, memory_order_relaxed);
-	data_dirty_send_all(data);
+	dirty_send_all(data);
 	/* What was in flight may have been answered before this one stood in the queue. */
 	data_writes_admit(data);
 	data_room_tick(data, chains_client_now(data->chain));

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/expects.h"
 #include "common/cluster/chunk.h"
 #include "fs/data/writeback_internal.h"
 
@@ -360,6 +361,7 @@ static struct writeback_extent *send_from(struct writeback *wb, struct writeback
 	}
 	writeback_dirty_take(wb, chunk, at, 1);
 	e->user = NULL;
+	expects(chunk->in_flight_count < wb->in_flight_max);
 	chunk->in_flight[chunk->in_flight_count++] = e;
 	wb->in_flight_total++;
 	return e;
@@ -423,8 +425,11 @@ void writeback_done(struct writeback *wb, struct writeback_extent *e, int error,
 	struct writeback_chunk *chunk = e->chunk;
 	unsigned at = 0;
 
-	while (chunk->in_flight[at] != e)
+	expects(chunk->in_flight_count > 0 && wb->in_flight_total > 0);
+	while (chunk->in_flight[at] != e) {
 		at++;
+		expects(at < chunk->in_flight_count);
+	}
 	chunk->in_flight[at] = chunk->in_flight[--chunk->in_flight_count];
 	wb->in_flight_total--;
 	/* What a former self of the file loses, nobody asks for. */

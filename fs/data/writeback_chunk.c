@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/expects.h"
 #include "common/base/list.h"
 #include "common/cluster/chunk.h"
 #include "fs/data/writeback_internal.h"
@@ -75,8 +76,9 @@ int writeback_chunk_get(struct writeback *wb, uint32_t index, struct writeback_c
 	return 0;
 }
 
-void writeback_chunk_free(struct writeback_chunk *chunk)
+static void chunk_free(struct writeback_chunk *chunk)
 {
+	expects(chunk->dirty_count == 0 && chunk->in_flight_count == 0 && chunk->holes == 0);
 	free(chunk->dirty);
 	free(chunk->in_flight);
 	free(chunk);
@@ -99,12 +101,22 @@ void writeback_chunk_settle(struct writeback *wb, struct writeback_chunk *chunk)
 			return;
 		}
 		at = &wb->table[slot_of(wb, chunk->index)];
-		while (*at != chunk)
+		while (*at != chunk) {
+			expects(*at != NULL);
 			at = &(*at)->hash_next;
+		}
 		*at = chunk->hash_next;
+		expects(wb->chunk_count > 0);
 		wb->chunk_count--;
 	}
-	writeback_chunk_free(chunk);
+	chunk_free(chunk);
+}
+
+/* Sets what senders say was answered and is not flushed. */
+static void chunk_tell(struct writeback_chunk *chunk)
+{
+	chains_answered_set(&chunk->known, writeback_chunk_unflushed(chunk) ? chunk->answered : 0,
+			    chunk->answered_epoch);
 }
 
 void writeback_chunk_answered(struct writeback *wb, struct writeback_chunk *chunk, uint64_t version,
@@ -122,7 +134,7 @@ void writeback_chunk_answered(struct writeback *wb, struct writeback_chunk *chun
 	if (flushed)
 		writeback_chunk_flushed(wb, chunk, version);
 	else
-		writeback_chunk_tell(chunk);
+		chunk_tell(chunk);
 }
 
 void writeback_chunk_failed(struct writeback_chunk *chunk, int error)
@@ -148,23 +160,19 @@ uint64_t writeback_lost(struct writeback *wb, struct writeback_chunk *chunk)
 	return bytes;
 }
 
-void writeback_chunk_tell(struct writeback_chunk *chunk)
-{
-	chains_answered_set(&chunk->known, writeback_chunk_unflushed(chunk) ? chunk->answered : 0,
-			    chunk->answered_epoch);
-}
-
 void writeback_chunk_flushed(struct writeback *wb, struct writeback_chunk *chunk, uint64_t version)
 {
 	bool was = writeback_chunk_unflushed(chunk);
 
 	if (version > chunk->flushed)
 		chunk->flushed = version;
-	if (was && !writeback_chunk_unflushed(chunk))
+	if (was && !writeback_chunk_unflushed(chunk)) {
+		expects(wb->unflushed_total > 0);
 		wb->unflushed_total--;
+	}
 	if (!writeback_chunk_unflushed(chunk))
 		chunk->unflushed_bytes = 0;
-	writeback_chunk_tell(chunk);
+	chunk_tell(chunk);
 }
 
 const struct chains_answered *writeback_known(const struct writeback_chunk *chunk)
@@ -193,6 +201,7 @@ struct writeback_extent *writeback_extent_new(struct writeback *wb, struct write
 {
 	struct writeback_extent *e = wb->spare;
 
+	expects(e != NULL && wb->spare_count > 0);
 	wb->spare = e->user;
 	wb->spare_count--;
 	*e = (struct writeback_extent){.chunk = chunk, .group = group};
@@ -230,6 +239,7 @@ struct writeback_buffer *writeback_buffer_new(struct buf *buf, size_t charge, bo
 void writeback_buffer_attach(struct writeback *wb, struct writeback_extent *e,
 			     struct writeback_buffer *mem)
 {
+	expects(e->mem == NULL);
 	atomic_fetch_add_explicit(&mem->refs, 1, memory_order_relaxed);
 	if (mem->extents++ == 0) {
 		wb->memory += mem->charge;
@@ -248,6 +258,7 @@ void writeback_buffer_detach(struct writeback *wb, struct writeback_extent *e)
 
 	if (mem == NULL)
 		return;
+	expects(mem->extents > 0 && wb->memory >= mem->charge);
 	e->mem = NULL;
 	if (--mem->extents == 0) {
 		wb->memory -= mem->charge;
@@ -305,6 +316,10 @@ size_t writeback_dirty_find(const struct writeback_chunk *chunk, uint64_t offset
 void writeback_dirty_insert(struct writeback *wb, struct writeback_chunk *chunk, size_t at,
 			    struct writeback_extent *e)
 {
+	expects(chunk->dirty_count < chunk->dirty_room);
+	/* Dirty extents of a chunk never overlap, and are in order. */
+	expects(at == 0 || writeback_extent_end(chunk->dirty[at - 1]) <= e->offset);
+	expects(at == chunk->dirty_count || writeback_extent_end(e) <= chunk->dirty[at]->offset);
 	memmove(&chunk->dirty[at + 1], &chunk->dirty[at],
 		(chunk->dirty_count - at) * sizeof(struct writeback_extent *));
 	chunk->dirty[at] = e;
@@ -316,12 +331,13 @@ void writeback_dirty_insert(struct writeback *wb, struct writeback_chunk *chunk,
 	DL_PREPEND(wb->dirty, chunk);
 }
 
-/* They are the caller's then. */
+/* Takes @count extents out; they are the caller's then. */
 void writeback_dirty_take(struct writeback *wb, struct writeback_chunk *chunk, size_t at,
 			  size_t count)
 {
 	if (count == 0)
 		return;
+	expects(at + count <= chunk->dirty_count && count <= wb->dirty_total);
 	for (size_t i = at; i < at + count; i++)
 		if (chunk->dirty[i]->ready)
 			chunk->ready_count--;

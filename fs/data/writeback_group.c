@@ -1,6 +1,7 @@
 /* writeback_group.c - who waits for what: groups of dirty extents in the order of acceptance. */
 #include <errno.h>
 #include <stdlib.h>
+#include "common/base/expects.h"
 #include "common/base/list.h"
 #include "fs/data/writeback_internal.h"
 
@@ -35,6 +36,7 @@ int writeback_group_open(struct writeback *wb, bool through, struct writeback_gr
 
 void writeback_group_leave(struct writeback *wb, struct writeback_group *group)
 {
+	expects(group->pending > 0);
 	group->pending--;
 	if (group->pending == 0)
 		wb->unsettled = true;
@@ -98,6 +100,7 @@ static void fire_waits(struct writeback *wb, struct writeback_group *group, bool
 
 static void group_free(struct writeback *wb, struct writeback_group *group)
 {
+	expects(group->pending == 0 && group->waits == NULL);
 	DL_DELETE(wb->oldest, group);
 	free(group);
 }

@@ -73,7 +73,6 @@ struct writeback_chunk *writeback_chunk_find(const struct writeback *wb, uint32_
 int writeback_chunk_get(struct writeback *wb, uint32_t index, struct writeback_chunk **out);
 void writeback_chunk_settle(struct writeback *wb,
 			    struct writeback_chunk *chunk); /* frees it when idle */
-void writeback_chunk_free(struct writeback_chunk *chunk);
 void writeback_chunk_answered(struct writeback *wb, struct writeback_chunk *chunk, uint64_t version,
 			      uint64_t epoch, uint64_t bytes, bool flushed);
 void writeback_chunk_flushed(struct writeback *wb, struct writeback_chunk *chunk, uint64_t version);
@@ -81,7 +80,6 @@ void writeback_chunk_flushed(struct writeback *wb, struct writeback_chunk *chunk
  * kept. From now on the versions that they have count, and there is still something to be flushed.
  */
 void writeback_chunk_failed(struct writeback_chunk *chunk, int error);
-void writeback_chunk_tell(struct writeback_chunk *chunk); /* sets known */
 /* Makes sure that so many writeback_extent_new() succeed. */
 int writeback_extent_spare(struct writeback *wb, unsigned count);
 struct writeback_extent *writeback_extent_new(struct writeback *wb, struct writeback_chunk *chunk,

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/expects.h"
 #include "fs/data/writeback_internal.h"
 
 /* ---- holes ---- */
@@ -65,6 +66,7 @@ int writeback_hole_chunk(struct writeback *wb, struct writeback_hole *hole, uint
 void writeback_hole_answered(struct writeback *wb, struct writeback_chunk *chunk, int error,
 			     uint64_t version, uint64_t epoch, bool flushed)
 {
+	expects(chunk->holes > 0);
 	chunk->holes--;
 	if (error == 0)
 		writeback_chunk_answered(wb, chunk, version, epoch, 0, flushed);
@@ -75,8 +77,10 @@ void writeback_hole_end(struct writeback *wb, struct writeback_hole *hole)
 {
 	struct writeback_hole **at = &wb->holes;
 
-	while (*at != hole)
+	while (*at != hole) {
+		expects(*at != NULL);
 		at = &(*at)->next;
+	}
 	*at = hole->next;
 	writeback_group_leave(wb, hole->group);
 	writeback_group_settle(wb);
@@ -139,11 +143,13 @@ void writeback_drop(struct writeback *wb)
 			wb->table[i] = chunk->hash_next;
 			if (writeback_chunk_unflushed(chunk))
 				wb->unflushed_total--;
+			expects(!chunk->forgotten);
 			chunk->forgotten = true;
 			wb->chunk_count--;
 			writeback_chunk_settle(wb, chunk);
 		}
 	}
+	expects(wb->chunk_count == 0 && wb->unflushed_total == 0 && wb->dirty_total == 0);
 	writeback_group_settle(wb);
 }
 
