@@ -1,5 +1,6 @@
 /* health.c - which chains answer: so that one that does not can be told apart from the
  * others, and costs no more than a part of anything. */
+#include "common/base/expects.h"
 #include "fs/chains/internal.h"
 
 struct chains_progress *chains_health_progress(struct chains_client *client,
@@ -21,11 +22,13 @@ void chains_health_begin(struct chains_client *client, struct chains_request *re
 void chains_health_end(struct chains_client *client, struct chains_request *request, bool answered)
 {
 	struct chains_progress *progress = chains_health_progress(client, request);
+	unsigned before;
 
 	if (answered)
 		atomic_store_explicit(&progress->progress_ns, chains_client_now(client),
 				      memory_order_relaxed);
-	atomic_fetch_sub_explicit(&progress->under_way, 1, memory_order_relaxed);
+	before = atomic_fetch_sub_explicit(&progress->under_way, 1, memory_order_relaxed);
+	expects(before > 0);
 }
 
 bool chains_client_stuck(struct chains_client *client, uint32_t slot, bool update)

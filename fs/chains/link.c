@@ -7,6 +7,8 @@
 #include "common/os/clock.h"
 #include "common/net/hello.h"
 #include "common/os/log.h"
+#include "common/base/expects.h"
+#include "common/os/lock.h"
 #include "fs/chains/internal.h"
 
 #define LOG_MODULE "chain"
@@ -95,6 +97,7 @@ static int slot_take(struct chains_link *link, struct chains_request *request, u
 {
 	struct chains_link_slot *slot;
 
+	lock_held(&link->lock);
 	if (link->free_slot == CHAINS_LINK_NO_SLOT) {
 		uint32_t count = link->slot_count == 0 ? 32 : link->slot_count * 2;
 		struct chains_link_slot *slots = reallocarray(link->slots, count, sizeof(*slots));
@@ -111,6 +114,7 @@ static int slot_take(struct chains_link *link, struct chains_request *request, u
 	request->slot = link->free_slot;
 	request->sent_ns = link_now(link);
 	slot = &link->slots[request->slot];
+	expects(slot->request == NULL);
 	link->free_slot = slot->next_free;
 	slot->request = request;
 	*id = (uint64_t)slot->generation << 32 | request->slot;
@@ -123,6 +127,8 @@ static void slot_free(struct chains_link *link, uint32_t at)
 {
 	struct chains_link_slot *slot = &link->slots[at];
 
+	lock_held(&link->lock);
+	expects(slot->request != NULL);
 	slot->request = NULL;
 	/* Late answers to this id will find another one; ids of ours never reach those above. */
 	slot->generation = (slot->generation + 1) & 0x7fffffff;
@@ -146,6 +152,7 @@ chains_link_take(struct chains_link *link,
 {
 	struct chains_request *list = NULL, **end = &list, **at = &link->waiting;
 
+	lock_held(&link->lock);
 	while (*at != NULL) {
 		struct chains_request *request = *at;
 

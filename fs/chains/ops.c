@@ -6,6 +6,7 @@
  * about: it is never sent under another session's id. */
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/expects.h"
 #include "common/base/list.h"
 #include "fs/chains/internal.h"
 
@@ -33,6 +34,7 @@ bool chains_ops_forget(struct chains_client *client, struct chains_request *requ
 	if (request->client_id != client->op_session || request->op_id == 0)
 		goto out;
 	DL_DELETE2(*bucket, request, op_prev, op_next);
+	expects(request->op_id <= client->last_op);
 	request->op_id = 0;
 	lingers = lingers || request->lingers;
 	other = oldest_of(client, &request->key);
@@ -93,7 +95,7 @@ bool chains_ops_void(struct chains_client *client, const struct chains_request *
 static bool op_assign(struct chains_client *client, struct chains_request *request,
 		      struct frame_header *header)
 {
-	struct chains_request **bucket = bucket_of(client, &request->key);
+	struct chains_request **bucket = bucket_of(client, &request->key), *oldest;
 	uint64_t session;
 	bool ours;
 
@@ -116,7 +118,10 @@ static bool op_assign(struct chains_client *client, struct chains_request *reque
 	}
 	header->client_id = request->client_id;
 	header->op_id = request->op_id;
-	header->answered = oldest_of(client, &request->key)->op_id - 1;
+	oldest = oldest_of(client, &request->key);
+	/* It is in the list itself, and ids are given in the order of the lists. */
+	expects(oldest != NULL && oldest->op_id <= request->op_id);
+	header->answered = oldest->op_id - 1;
 out:
 	pthread_mutex_unlock(&client->ops_lock);
 	return ours;

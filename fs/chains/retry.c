@@ -2,8 +2,10 @@
  * answer says that it is worth it. */
 #include <errno.h>
 #include <string.h>
+#include "common/base/expects.h"
 #include "common/base/list.h"
 #include "common/os/clock.h"
+#include "common/os/lock.h"
 #include "fs/chains/internal.h"
 
 /* From here on a request is in the list that is looked at less often. */
@@ -22,6 +24,7 @@ static uint64_t enlist(struct chains_client *client, struct chains_request *requ
 	struct retry_list *list = &client->retries[later ? 1 : 0];
 	uint64_t look;
 
+	lock_held(&client->retry_lock);
 	if (later)
 		at_ns = (at_ns + ROUND_NS - 1) / ROUND_NS * ROUND_NS;
 	look = later && at_ns > now + LOOK_NS ? now + LOOK_NS : at_ns;
@@ -60,6 +63,7 @@ static void park(struct chains_progress *progress, struct chains_request *reques
 {
 	const struct chains_request *first = progress->parked;
 
+	expects(!request->parked);
 	request->parked = true;
 	if (first == NULL)
 		progress->parked_mixed = false;
@@ -71,6 +75,7 @@ static void park(struct chains_progress *progress, struct chains_request *reques
 
 static void unpark(struct chains_progress *progress, struct chains_request *request)
 {
+	expects(request->parked);
 	DL_DELETE2(progress->parked, request, park_prev, park_next);
 	request->parked = false;
 	atomic_fetch_sub_explicit(&progress->parked_count, 1, memory_order_relaxed);
@@ -170,6 +175,7 @@ static bool hurry(struct chains_client *client,
 {
 	bool found = false;
 
+	lock_held(&client->retry_lock);
 	for (unsigned i = 0; i < 2; i++) {
 		struct retry_list *list = &client->retries[i];
 
@@ -198,6 +204,7 @@ void chains_retry_all(struct chains_client *client)
 static void hurry_parked(struct chains_client *client, struct chains_progress *progress,
 			 struct chains_request *request)
 {
+	lock_held(&client->retry_lock);
 	unpark(progress, request);
 	hurry_one(&client->retries[1], request);
 }
@@ -209,6 +216,7 @@ static bool hurry_chain(struct chains_client *client, struct chains_progress *pr
 	struct chains_request *next, *kept = NULL;
 	bool found = false, mixed = false;
 
+	lock_held(&client->retry_lock);
 	/* An answer costs nothing when another chain of the same number is stuck. */
 	if (progress->parked == NULL ||
 	    (!progress->parked_mixed && !same_chain(progress->parked, answered)))
@@ -232,6 +240,8 @@ static bool hand_on(struct chains_client *client, struct chains_progress *progre
 {
 	struct chains_request *heir = progress->parked;
 
+	lock_held(&client->retry_lock);
+	expects(progress->probes > 0);
 	if (heir == NULL) {
 		progress->probes--;
 		return false;

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include "common/base/list.h"
 #include "common/os/clock.h"
+#include "common/os/lock.h"
+#include "common/base/expects.h"
 #include "fs/data/data_internal.h"
 
 static void fetch_done(struct chains_request *request, int error, const struct frame_header *answer,
@@ -139,6 +141,8 @@ void data_cache_tick(struct data *data, uint64_t now)
 
 void data_fetch_list(struct data_file *file, struct file_fetch *fetch)
 {
+	lock_held(&file->lock);
+	expects(!fetch->listed);
 	atomic_fetch_add_explicit(&fetch->refs, 1, memory_order_relaxed);
 	fetch->listed = true;
 	DL_PREPEND(file->fetches, fetch);
@@ -146,6 +150,8 @@ void data_fetch_list(struct data_file *file, struct file_fetch *fetch)
 
 void data_fetch_unlist(struct data_file *file, struct file_fetch *fetch)
 {
+	lock_held(&file->lock);
+	expects(fetch->listed);
 	DL_DELETE(file->fetches, fetch);
 	fetch->listed = false;
 	if (fetch->done)
@@ -157,6 +163,7 @@ void data_fetch_unlist_range(struct data_file *file, uint64_t from, uint64_t to)
 {
 	struct file_fetch *fetch, *next;
 
+	lock_held(&file->lock);
 	for (fetch = file->fetches; fetch != NULL; fetch = next) {
 		next = fetch->next;
 		if (fetch->from < to && fetch->to > from)

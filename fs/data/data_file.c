@@ -7,6 +7,7 @@
 #include "common/base/list.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
+#include "common/os/lock.h"
 #include "fs/data/data_internal.h"
 
 #define LOG_MODULE "data"
@@ -257,6 +258,7 @@ static void cancel_update(void *arg, struct writeback_extent *extent)
 /* Its bytes are not wanted any more. Lock held. */
 static void file_forget(struct data_file *file)
 {
+	lock_held(&file->lock);
 	writeback_each_in_flight(file->wb, cancel_update, NULL);
 	writeback_drop(file->wb);
 	data_fetch_unlist_range(file, 0, UINT64_MAX);
@@ -298,6 +300,7 @@ bool data_file_enter_session(struct data_file *file, uint64_t session)
 {
 	uint64_t now = chains_client_session(file->data->chain);
 
+	lock_held(&file->lock);
 	if (file->session != now && file->session != 0) {
 		/* What is in flight fails by itself, see chains_client_set_session(). */
 		file->lost += writeback_bytes(file->wb) + (file->punches != NULL ? 1 : 0);
@@ -442,6 +445,7 @@ static void settle_memory(struct data_file *file, struct data_work *work)
 
 void data_file_gather(struct data_file *file, struct data_work *work)
 {
+	lock_held(&file->lock);
 	*work = (struct data_work){0};
 	work->updates_end = &work->updates;
 	data_punch_gather(file, work);

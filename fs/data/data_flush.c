@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include "common/os/log.h"
+#include "common/os/lock.h"
 #include "fs/data/data_internal.h"
 
 #define LOG_MODULE "data"
@@ -35,6 +36,7 @@ struct flush_frame {
 /* There is an error, or will be. With the file's lock held. */
 static void flush_found(struct file_flush *flush, int error)
 {
+	lock_held(&flush->file->lock);
 	if (flush->error == 0)
 		flush->error = error;
 	if (!flush->untold)

@@ -5,6 +5,7 @@
  * not be in that answer, so their chunks count as existing. Later ones wait for the punch. */
 #include <errno.h>
 #include <stdlib.h>
+#include "common/os/lock.h"
 #include "fs/data/data_internal.h"
 
 #define OPS_MAX 32u /* of one punch under way */
@@ -122,6 +123,7 @@ void data_punch_gather(struct data_file *file, struct data_work *work)
 {
 	struct file_punch **at = &file->punches;
 
+	lock_held(&file->lock);
 	while (*at != NULL) {
 		struct file_punch *punch = *at;
 
@@ -153,6 +155,7 @@ void data_punch_gather(struct data_file *file, struct data_work *work)
 
 void data_punch_lose(struct data_file *file, int error)
 {
+	lock_held(&file->lock);
 	for (struct file_punch *punch = file->punches; punch != NULL; punch = punch->next_punch)
 		if (punch->error == 0)
 			punch->error = error;

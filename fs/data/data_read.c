@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/os/lock.h"
 #include "fs/data/data_internal.h"
 
 /* From this length on, a read is likely one of many. */
@@ -237,6 +238,7 @@ static void read_ahead(struct file_read *read, struct fetches *list)
 	uint64_t allowed = used < data->read_limit ? data->read_limit - used : 0;
 	unsigned count;
 
+	lock_held(&read->file->lock);
 	if (read->readahead_end == 0)
 		return;
 	/* One stream is not to take it all. */
@@ -296,6 +298,7 @@ static int find_parts(struct file_read *read, struct fetches *list)
 	uint64_t at, end;
 	int rc = 0;
 
+	lock_held(&read->file->lock);
 	missing_range(read, &at, &end);
 	while (rc == 0 && at < end) {
 		struct file_fetch *fetch = data_fetch_at(file, at);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include "common/base/bitmap.h"
 #include "common/os/clock.h"
+#include "common/os/lock.h"
 #include "fs/data/data_internal.h"
 
 #define DELAY_NS (DATA_WRITEBACK_DELAY_MS * NS_PER_MSEC)
@@ -15,6 +16,7 @@ void data_dirty_join(struct data_file *file)
 	struct data *data = file->data;
 	uint64_t at = 0;
 
+	lock_held(&file->lock);
 	pthread_mutex_lock(&data->dirty_lock);
 	if (!file->in_dirty_list) {
 		data_file_hold(file);
@@ -189,6 +191,7 @@ static struct queued_write *next_write(struct data *data)
 	struct queued_write **at = &data->write_queue;
 	bool pressure = false, hurry = false;
 
+	lock_held(&data->memory_lock);
 	for (; *at != NULL && !pressure; at = &(*at)->next) {
 		struct queued_write *w = *at;
 		enum data_room room = is_blocked(&blocked, w) ? DATA_HELD : room_of(data, w);
@@ -241,6 +244,7 @@ static bool must_follow(const struct data *data, const struct queued_write *w)
 {
 	struct blocked blocked = {0};
 
+	lock_held(&data->memory_lock);
 	/* One that has been taken out may not have been accepted yet. */
 	if (data->admitting)
 		return true;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/expects.h"
 #include "common/base/list.h"
 #include "common/os/clock.h"
 #include "common/os/cond.h"
@@ -62,6 +63,7 @@ bool flush_mark(struct inode *inode)
 {
 	bool add = !inode->listed;
 
+	lock_held(&inode->lock);
 	if (inode->dirty_since_ns == 0)
 		inode->dirty_since_ns = clock_monotonic_ns();
 	inode->listed = true;
@@ -95,6 +97,7 @@ static void take_off(struct flush_list *list, struct inode *inode)
 	lock_held(&inode->lock);
 	inode->listed = false;
 	pthread_mutex_lock(&list->lock);
+	expects(list->count > 0);
 	DL_DELETE2(list->first, inode, listed_prev, listed_next);
 	list->count--;
 	pthread_mutex_unlock(&list->lock);
@@ -124,6 +127,7 @@ enum due { DUE_NOTHING, DUE_LATER, DUE_NOW };
 /* With the inode's lock held. */
 static enum due what_is_due(const struct inode *inode, uint64_t now_ns)
 {
+	lock_held(&inode->lock);
 	if (inode->flushing || inode->setattrs > 0 || inode->gate_busy)
 		return DUE_LATER;
 	if (inode->dirty == 0 && (inode->data == NULL || !data_dirty(inode->data)))
@@ -143,6 +147,7 @@ struct background {
 /* With the list's lock held. */
 static void count_begin(struct flush_list *list, struct background *b)
 {
+	lock_held(&list->lock);
 	b->counts = true;
 	DL_APPEND(list->oldest, b);
 	list->under_way++;
@@ -150,6 +155,7 @@ static void count_begin(struct flush_list *list, struct background *b)
 
 static void count_end(struct flush_list *list, struct background *b)
 {
+	lock_held(&list->lock);
 	if (!b->counts)
 		return;
 	DL_DELETE(list->oldest, b);
@@ -244,6 +250,7 @@ bool flush_list_tick(struct fs *fs, uint64_t now_ns)
 
 bool flush_unsaved(const struct inode *inode)
 {
+	lock_held(&inode->lock);
 	return (inode->dirty & ~(uint32_t)INODE_DIRTY_ATIME) != 0 ||
 	       (inode->data != NULL && data_dirty(inode->data));
 }

@@ -1,6 +1,7 @@
 /* fsync_prediction.c - see fsync_prediction.h. */
 #include "fs/flush/fsync_prediction.h"
 #include <stdlib.h>
+#include "common/os/lock.h"
 #include "fs/inodes/fs.h"
 
 /* One under way; it has a reference to the inode, whose lock guards it. */
@@ -63,6 +64,7 @@ void fsync_prediction_wrote(struct fs *fs, struct inode *inode, size_t length)
 /* With the lock held: what an fsync is asked for now, and nothing else, is or was done. */
 static bool covers(const struct inode *inode, uint64_t write_seq, uint64_t change)
 {
+	lock_held(&inode->lock);
 	return inode->write_seq == write_seq && inode->last_change == change &&
 	       inode->setattrs == 0 && inode->foreseen == 0;
 }

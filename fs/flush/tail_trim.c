@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include "common/os/clock.h"
 #include "common/os/log.h"
+#include "common/os/lock.h"
 #include "fs/flush/housekeeper.h"
 #include "fs/inodes/inode_apply.h"
 #include "fs/inodes/inode_data.h"
@@ -14,6 +15,7 @@
 
 bool tail_trim_in_the_way(const struct inode *inode, uint64_t end)
 {
+	lock_held(&inode->lock);
 	return attr_trim_pending(&inode->attr) && end > inode->attr.trim_from;
 }
 

@@ -4,8 +4,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/expects.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
+#include "common/os/lock.h"
 #include "fs/inodes/inode_apply.h"
 #include "fs/flush/opens.h"
 
@@ -120,6 +122,7 @@ static bool should_ask(struct early_answers *early)
 	const struct early_range *now = &early->ranges[early->current];
 	const struct early_range *other = &early->ranges[!early->current];
 
+	lock_held(&early->lock);
 	if (early->asking || now->left >= RANGE_LOW || other->left > 0 || other->unsent > 0)
 		return false;
 	early->asking = true;
@@ -153,6 +156,7 @@ bool early_answer_take_number(struct fs *fs, struct early_number *out)
 void early_answer_number_sent(struct fs *fs, const struct early_number *number)
 {
 	pthread_mutex_lock(&fs->early_answers->lock);
+	expects(fs->early_answers->ranges[number->range].unsent > 0);
 	fs->early_answers->ranges[number->range].unsent--;
 	pthread_mutex_unlock(&fs->early_answers->lock);
 }
@@ -199,6 +203,7 @@ struct early_command *early_answer_start(struct fs *fs, const char *what)
 static void finish(struct early_command *command)
 {
 	struct fs *fs = command->fs;
+	uint32_t under_way;
 
 	for (int role = 0; role < EARLY_ROLES; role++) {
 		struct inode *inode = command->inodes[role];
@@ -209,12 +214,14 @@ static void finish(struct early_command *command)
 		inode_put(fs->inodes, inode);
 	}
 	free(command);
-	atomic_fetch_sub(&fs->early_answers->under_way, 1);
+	under_way = atomic_fetch_sub(&fs->early_answers->under_way, 1);
+	expects(under_way > 0);
 }
 
 /* With the inode's lock held. */
 static bool foreseeable(const struct early_command *command, const struct inode *inode)
 {
+	lock_held(&inode->lock);
 	return inode->known && inode->attr_generation == command->view.generation &&
 	       inode->changing == inode->foreseen && inode->attr.nlink > 0;
 }
@@ -289,6 +296,7 @@ void early_answer_name(struct early_command *command, uint64_t parent, const cha
 {
 	int i = command->change_count++;
 
+	expects(i < 2 && strlen(name) < sizeof(command->names[i]));
 	memcpy(command->names[i], name, strlen(name) + 1);
 	command->changes[i] =
 		(struct dircache_change){.parent = parent, .name = command->names[i], .ino = ino};
@@ -304,6 +312,7 @@ void early_answer_cancel(struct early_command *command)
 		if (inode == NULL)
 			continue;
 		pthread_mutex_lock(&inode->lock);
+		expects(inode->foreseen > 0 && inode->changing >= inode->foreseen);
 		inode->changing--;
 		inode->foreseen--;
 		inode->attr.nlink -= (uint32_t)command->nlink_changes[role];
@@ -385,6 +394,7 @@ static void confirmed(void *user, int error, const Catena__Reply *reply)
 		if (inode == NULL)
 			continue;
 		pthread_mutex_lock(&inode->lock);
+		expects(inode->foreseen > 0 && inode->changing >= inode->foreseen);
 		inode->foreseen--;
 		pthread_mutex_unlock(&inode->lock);
 		fs_change_end(command->fs, inode, error == 0);

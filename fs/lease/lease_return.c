@@ -7,6 +7,7 @@
 #include "common/os/clock.h"
 #include "common/os/cond.h"
 #include "common/os/log.h"
+#include "common/os/lock.h"
 #include "fs/flush/flush.h"
 #include "fs/inodes/inode_data.h"
 #include "fs/flush/opens.h"
@@ -256,6 +257,7 @@ static void wait_for_kernel(struct lease_return *lease_return)
 	uint64_t end_ns = lease_return->since_ns +
 			  (META_KERNEL_TIMEOUT_MS + LEASE_RETURN_MARGIN_MS) * NS_PER_MSEC;
 
+	lock_held(&lease_return->lock);
 	while (!lease_return->stopping && clock_monotonic_ns() < end_ns)
 		cond_wait_until(&lease_return->changed, &lease_return->lock, end_ns);
 }

@@ -6,6 +6,7 @@
 #include "common/os/clock.h"
 #include "common/os/cond.h"
 #include "common/os/log.h"
+#include "common/os/lock.h"
 #include "fs/flush/flush.h"
 #include "fs/flush/fsync.h"
 #include "fs/lease/early_answer.h"
@@ -38,6 +39,7 @@ static void unref_and_unlock(struct leave_wait *wait)
 {
 	bool last = --wait->refs == 0;
 
+	lock_held(&wait->lock);
 	pthread_mutex_unlock(&wait->lock);
 	if (!last)
 		return;

@@ -8,6 +8,7 @@
 #include "common/os/clock.h"
 #include "common/os/cond.h"
 #include "common/os/log.h"
+#include "common/os/lock.h"
 #include "fs/session/meta_internal.h"
 
 /* ---- calls ---- */
@@ -187,6 +188,7 @@ static int wait_for_session(struct meta *meta, uint64_t timeout_ns)
 {
 	uint64_t end_ns = clock_monotonic_ns() + timeout_ns;
 
+	lock_held(&meta->lock);
 	while (meta->stream_state != META_STREAM_UP) {
 		if (meta->refused || meta->stream_error == -EACCES)
 			return -EACCES;
@@ -319,7 +321,9 @@ void meta_close(struct meta *meta, bool clean)
 		if (pending != NULL)
 			meta_pending_list_add(&ended, pending);
 	}
+	pthread_mutex_lock(&meta->lock);
 	meta_session_end_held(meta, true, &ended);
+	pthread_mutex_unlock(&meta->lock);
 	meta_pending_list_end(&ended, -EIO);
 	meta_free(meta);
 }

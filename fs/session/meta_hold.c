@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include "common/os/clock.h"
 #include "common/os/log.h"
+#include "common/os/lock.h"
+#include "common/base/expects.h"
 #include "fs/session/meta_internal.h"
 
 static struct log_rate noise;
@@ -14,6 +16,7 @@ static void send_waiting(struct meta *meta, struct meta_pending_list *waiting,
 {
 	struct meta_pending *pending, *next;
 
+	lock_held(&meta->lock);
 	for (pending = waiting->head; pending != NULL; pending = next) {
 		next = pending->next;
 		if (meta->stream_state == META_STREAM_ENDED ||
@@ -31,6 +34,8 @@ static void pass_first(struct meta *meta, struct meta_pending_list *ended)
 {
 	struct meta_hold *hold = meta->holds;
 
+	lock_held(&meta->lock);
+	expects(hold != NULL);
 	send_waiting(meta, &hold->waiting, ended);
 	meta->holds = hold->next;
 	if (meta->holds == NULL)
@@ -43,6 +48,7 @@ static void pass_released(struct meta *meta, struct meta_pending_list *ended)
 {
 	struct meta_hold *hold;
 
+	lock_held(&meta->lock);
 	if (meta->passing)
 		return;
 	meta->passing = true;
@@ -83,6 +89,7 @@ void meta_hold_release(struct meta *meta, struct meta_hold *hold)
 
 	meta_pending_list_init(&ended);
 	pthread_mutex_lock(&meta->lock);
+	expects(!hold->released);
 	overdue = hold->overdue;
 	hold->released = true;
 	if (!overdue)
@@ -99,6 +106,7 @@ void meta_hold_expire_all(struct meta *meta, uint64_t now_ns, struct meta_pendin
 {
 	struct meta_hold *hold;
 
+	lock_held(&meta->lock);
 	while (!meta->passing && (hold = meta->holds) != NULL && !hold->released &&
 	       now_ns >= hold->begun_ns + META_HOLD_MAX_NS) {
 		if (log_rate_ok(&noise, 2))
@@ -112,6 +120,7 @@ void meta_hold_expire_all(struct meta *meta, uint64_t now_ns, struct meta_pendin
 
 bool meta_hold_wait(struct meta *meta, struct meta_pending *pending)
 {
+	lock_held(&meta->lock);
 	if (meta->last_hold == NULL)
 		return false;
 	meta_pending_list_add(&meta->last_hold->waiting, pending);

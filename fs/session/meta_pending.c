@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/expects.h"
 #include "common/cluster/request_kind.h"
 
 #define RING_START 256u
@@ -81,6 +82,7 @@ struct meta_pending *meta_pending_new(const Catena__Request *request)
 
 static void put_before(struct meta_pending *pending, const uint8_t *data, size_t size)
 {
+	expects(size <= pending->start);
 	pending->start -= (uint32_t)size;
 	memcpy(pending->bytes + pending->start, data, size);
 	pending->size += (uint32_t)size;
@@ -103,6 +105,7 @@ int meta_pending_add(struct meta_pending_ring *ring, struct meta_pending *pendin
 {
 	if (ring->next - ring->first > ring->mask && grow(ring) != 0)
 		return -ENOMEM;
+	expects(ring->slots[ring->next & ring->mask] == NULL);
 	put_id(pending, ring->next);
 	ring->slots[ring->next & ring->mask] = pending;
 	ring->next++;
@@ -122,6 +125,7 @@ struct meta_pending *meta_pending_take(struct meta_pending_ring *ring, uint64_t 
 
 	if (pending == NULL)
 		return NULL;
+	expects(pending->id == id);
 	ring->slots[id & ring->mask] = NULL;
 	while (ring->first < ring->next && ring->slots[ring->first & ring->mask] == NULL)
 		ring->first++;
@@ -133,6 +137,7 @@ uint32_t meta_pending_prepend_answered(struct meta_pending *pending, uint64_t th
 	uint8_t field[12] = {TAG_BATCH_ANSWERED};
 	size_t n = put_varint(field + 2, through);
 
+	expects(2 + n <= pending->start);
 	field[1] = (uint8_t)n;
 	memcpy(pending->bytes + pending->start - 2 - n, field, 2 + n);
 	return pending->start - 2 - (uint32_t)n;

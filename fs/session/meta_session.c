@@ -6,6 +6,8 @@
 #include <string.h>
 #include "common/os/clock.h"
 #include "common/os/log.h"
+#include "common/os/lock.h"
+#include "common/base/expects.h"
 #include "fs/session/meta_internal.h"
 
 static struct log_rate noise;
@@ -24,6 +26,7 @@ static void stream_send(struct meta *meta, const void *data, size_t size)
 
 void meta_session_send_later(struct meta *meta)
 {
+	lock_held(&meta->lock);
 	if (meta->later_size > 0)
 		stream_send(meta, meta->later, meta->later_size);
 	meta->later_size = meta->later_count = 0;
@@ -40,6 +43,7 @@ static bool append(struct meta *meta, const void *data, size_t size)
 
 void meta_session_send(struct meta *meta, const void *data, size_t size)
 {
+	lock_held(&meta->lock);
 	if (meta->later_size > 0 && append(meta, data, size)) {
 		meta_session_send_later(meta);
 		return;
@@ -50,6 +54,7 @@ void meta_session_send(struct meta *meta, const void *data, size_t size)
 
 void meta_session_queue(struct meta *meta, const void *data, size_t size)
 {
+	lock_held(&meta->lock);
 	if (meta->stream_state != META_STREAM_UP)
 		return;
 	if (meta->later_count >= META_LATER_COUNT || !append(meta, data, size)) {
@@ -64,6 +69,7 @@ void meta_session_queue(struct meta *meta, const void *data, size_t size)
 
 void meta_session_break(struct meta *meta, const char *why)
 {
+	lock_held(&meta->lock);
 	if (meta->stream_state != META_STREAM_UP && meta->stream_state != META_STREAM_OPENING)
 		return;
 	if (log_rate_ok(&noise, 2))
@@ -78,6 +84,7 @@ void meta_session_send_pending(struct meta *meta, struct meta_pending *pending,
 	uint64_t answered = meta->pending.first - 1;
 	uint32_t start = pending->start;
 
+	lock_held(&meta->lock);
 	if (meta->stream_state != META_STREAM_UP)
 		return;
 	if (answered >= meta->answered_told + META_ANSWERED_EVERY) {
@@ -91,6 +98,7 @@ void meta_session_send_pending(struct meta *meta, struct meta_pending *pending,
 
 void meta_session_end_held(struct meta *meta, bool all, struct meta_pending_list *ended)
 {
+	lock_held(&meta->lock);
 	for (struct meta_hold *hold = meta->holds; hold != NULL; hold = hold->next) {
 		struct meta_pending_list kept;
 		struct meta_pending *pending, *next;
@@ -137,6 +145,7 @@ static void keep_questions(struct meta *meta, struct meta_pending_list *ended)
 /* With the lock held; free meanwhile. */
 static void tell_restarted(struct meta *meta, bool lost)
 {
+	lock_held(&meta->lock);
 	meta_lease_restarted(&meta->lease);
 	if (lost)
 		meta->command_done = 0;
@@ -153,6 +162,7 @@ static void begin_session(struct meta *meta, const Catena__SessionOpened *opened
 	struct meta_pending_list ended;
 	bool lost = meta_lease_drop(&meta->lease);
 
+	lock_held(&meta->lock);
 	meta->lease.held = false;
 	meta_pending_list_init(&ended);
 	/* What was done in the old session, and not synced, may be lost. */
@@ -180,6 +190,7 @@ static void resume_session(struct meta *meta, bool restarted, bool forgotten)
 {
 	bool lost = meta_lease_drop(&meta->lease);
 
+	lock_held(&meta->lock);
 	meta->lease.held = false;
 	log_info("session resumed session=%llu unanswered=%llu",
 		 (unsigned long long)meta->session_id,
@@ -199,6 +210,7 @@ static void resend(struct meta *meta)
 	uint8_t *batch = malloc(META_RESEND_BYTES);
 	size_t used = 0;
 
+	lock_held(&meta->lock);
 	meta->later_size = meta->later_count = 0;
 	for (uint64_t id = ring->first; id < ring->next && meta->stream_state == META_STREAM_UP;
 	     id++) {
@@ -226,6 +238,7 @@ static void resend(struct meta *meta)
 /* With the lock held. */
 static void refused(struct meta *meta, const Catena__SessionOpened *opened)
 {
+	lock_held(&meta->lock);
 	if (opened->error == ESTALE) {
 		meta->session_secret =
 			0; /* and ask for a new session, see meta_session_connect() */
@@ -242,6 +255,7 @@ static void refused(struct meta *meta, const Catena__SessionOpened *opened)
  */
 static bool same_cluster(struct meta *meta, uint64_t instance)
 {
+	lock_held(&meta->lock);
 	if (meta->instance == 0)
 		meta->instance = instance;
 	if (meta->instance == instance)
@@ -461,6 +475,8 @@ void meta_session_connect(struct meta *meta, uint64_t timeout_ns)
 	static const struct rpc_stream_events events = {.message = on_message, .closed = on_closed};
 	int rc;
 
+	lock_held(&meta->lock);
+	expects(meta->stream == NULL);
 	meta->stream_state = META_STREAM_OPENING;
 	/* closed() may come before this returns, and waits for the lock: stream is set by then. */
 	rc = rpc_stream_open(meta->client, META_PATH, &events, meta, timeout_ns, &meta->stream);

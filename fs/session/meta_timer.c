@@ -11,6 +11,7 @@
 #include "common/os/clock.h"
 #include "common/os/cond.h"
 #include "common/os/log.h"
+#include "common/os/lock.h"
 #include "fs/session/meta_internal.h"
 
 static void earlier(uint64_t *wake_ns, uint64_t at_ns)
@@ -54,6 +55,7 @@ static bool unheard(const struct meta *meta, uint64_t now_ns)
  * be answered, but nobody waits for it any more. With the lock held. */
 static struct meta_pending *overdue(struct meta *meta, uint64_t now_ns)
 {
+	lock_held(&meta->lock);
 	for (uint64_t id = meta->pending.first; id < meta->pending.next; id++) {
 		struct meta_pending *pending = meta_pending_find(&meta->pending, id);
 
@@ -140,6 +142,7 @@ static uint64_t work(struct meta *meta)
 	uint64_t now_ns = clock_boottime_ns();
 	uint64_t wake_ns = now_ns + 10 * NS_PER_SEC;
 
+	lock_held(&meta->lock);
 	if (meta_lease_expired(&meta->lease, now_ns)) {
 		log_warn("the lease has run out: caching stops");
 		pthread_mutex_unlock(&meta->lock);
@@ -168,6 +171,7 @@ static void wait_until(struct meta *meta, uint64_t wake_ns)
 {
 	uint64_t now_ns = clock_boottime_ns(), at_ns = clock_monotonic_ns();
 
+	lock_held(&meta->lock);
 	if (wake_ns > now_ns)
 		at_ns += wake_ns - now_ns;
 	cond_wait_until(&meta->changed, &meta->lock, at_ns);
