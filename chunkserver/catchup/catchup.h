@@ -2,11 +2,11 @@
  * predecessor, and the comparison at the successor. Pure: no sockets, threads, clocks or files.
  *
  * Whenever the link between two members is new, the predecessor walks the partition in key order.
- * It sends its records in batches (SYNC_COMPARE), each for a range of keys that begins where the
+ * It sends its records in batches (CATCHUP_COMPARE), each for a range of keys that begins where the
  * last one ended; the successor answers which of them differ from its own and removes chunks in the
- * range that it alone has. What differs is copied: SYNC_DATA for each run of blocks present and for
- * each hole, then SYNC_COMMIT with the record. SYNC_END closes the walk. No update is sent
- * meanwhile. Frames go over one connection in order; up to SYNC_WINDOW are unanswered at a time.
+ * range that it alone has. What differs is copied: CATCHUP_DATA for each run of blocks present and for
+ * each hole, then CATCHUP_COMMIT with the record. CATCHUP_END closes the walk. No update is sent
+ * meanwhile. Frames go over one connection in order; up to CATCHUP_WINDOW are unanswered at a time.
  *
  * A chunk whose latest updates are still pending at the predecessor need not be copied when the
  * successor lacks only those: they are sent again after the walk. "base" in the record says so.
@@ -14,10 +14,10 @@
  * All of these frames have FORWARD set, the key's pool and partition, the epoch of the chain, and
  * the successor's target id in arg. Integers are little-endian.
  *
- * SYNC_COMPARE, kind 1, records of a range (32 bytes, then 48 for each record):
+ * CATCHUP_COMPARE, kind 1, records of a range (32 bytes, then 48 for each record):
  *    0 u8  kind = 1
  *    1 u8  flags: 1 FIRST (a walk begins; from is 0/0), 2 LAST (to is the highest key)
- *    2 u16 count, at most SYNC_RECORDS_MAX
+ *    2 u16 count, at most CATCHUP_RECORDS_MAX
  *    4 u32 0
  *    8 u64 from: file id     16 u32 from: index
  *   20 u32 to: index         24 u64 to: file id; both ends included
@@ -28,30 +28,30 @@
  *   Answer: bit i%8 of byte i/8 is set when record i differs; no payload when count is 0.
  *   base <= version: all updates above base are pending at the predecessor. Epoch 2^64-1: the
  *   predecessor cannot read its record; the successor leaves its own alone.
- * SYNC_COMPARE, kind 2, chunks that have been removed (8 bytes, then 12 for each):
- *    0 u8  kind = 2   1 u8 0   2 u16 count, at most SYNC_GONE_MAX, not 0   4 u32 0
+ * CATCHUP_COMPARE, kind 2, chunks that have been removed (8 bytes, then 12 for each):
+ *    0 u8  kind = 2   1 u8 0   2 u16 count, at most CATCHUP_GONE_MAX, not 0   4 u32 0
  *    then  u64 file id, u32 index
  *   Answer: no payload. May come at any time on a link, not only during a walk.
- * SYNC_COMPARE, kind 3, the blocks of one chunk that differs (24 bytes, then 4 for each block, then
+ * CATCHUP_COMPARE, kind 3, the blocks of one chunk that differs (24 bytes, then 4 for each block, then
  * the bitmap):
- *    0 u8  kind = 3   1 u8 0   2 u16 0   4 u32 count of blocks, at most STORE_BLOCKS_MAX, not 0
+ *    0 u8  kind = 3   1 u8 0   2 u16 0   4 u32 count of blocks, at most CHUNK_BLOCKS_MAX, not 0
  *    8 u64 file id   16 u32 index   20 u32 0
  *    then for each block its u32 checksum (0 when absent), then presence, bit i%8 of byte i/8
  *   Answer: a bitmap of the blocks that differ from the successor's own; what it has behind them it
  *   expects to be told of as a hole.
- * SYNC_COMPARE, kind 4, resume (8 bytes): 0 u8 kind = 4, then zeros.
+ * CATCHUP_COMPARE, kind 4, resume (8 bytes): 0 u8 kind = 4, then zeros.
  *   In place of a walk, when the predecessor knows that it has been equal with everyone behind it:
  *   what the successor lacks is pending at the predecessor. OK: so it is at the successor, too, and
  *   updates may follow. GAP: a walk is needed.
- * SYNC_DATA: key, offset; payload: whole blocks with their checksums, all present; or range and no
+ * CATCHUP_DATA: key, offset; payload: whole blocks with their checksums, all present; or range and no
  *   payload: a hole. Offset, range and length are multiples of BLOCK_SIZE.
- * SYNC_COMMIT: key; payload (32 bytes, then 16 for each turn of its history and 24 for each
+ * CATCHUP_COMMIT: key; payload (32 bytes, then 16 for each turn of its history and 24 for each
  * operation id, both oldest first):
- *    0 u64 epoch   8 u64 version   16 u32 length   20 u32 count of ids, at most STORE_OPS_KEPT
+ *    0 u64 epoch   8 u64 version   16 u32 length   20 u32 count of ids, at most OP_IDS_KEPT
  *   24 u32 1: lost, else 0         28 u32 count of turns, at most HISTORY_TURNS
  *    then  u64 epoch, u64 version
  *    then  u64 client id, u64 op id, u64 version
- * SYNC_END: nothing. Answered when the successor has its own successor equal, too. */
+ * CATCHUP_END: nothing. Answered when the successor has its own successor equal, too. */
 #ifndef CATENA_CHUNKSERVER_CATCHUP_CATCHUP_H
 #define CATENA_CHUNKSERVER_CATCHUP_CATCHUP_H
 #include <stdbool.h>
@@ -62,83 +62,85 @@
 #include "common/cluster/chunk.h"
 #include "common/net/frame.h"
 
-#define SYNC_RECORDS_MAX   128u
-#define SYNC_GONE_MAX      1024u
-#define SYNC_WINDOW        8u
-#define SYNC_HEAD_BYTES    32u
-#define SYNC_RECORD_BYTES  48u
-#define SYNC_GONE_BYTES    12u
-#define SYNC_COMPARE_MAX   (SYNC_HEAD_BYTES + SYNC_RECORDS_MAX * SYNC_RECORD_BYTES)
-#define SYNC_GONE_ALL_MAX  (8u + SYNC_GONE_MAX * SYNC_GONE_BYTES)
-#define SYNC_BLOCKS_HEAD   24u
-#define SYNC_BLOCKS_MAX    (SYNC_BLOCKS_HEAD + STORE_BLOCKS_MAX * 4 + STORE_BLOCKS_MAX / 8)
-#define SYNC_RESUME_BYTES  8u
-#define SYNC_COMMIT_HEAD   32u
-#define SYNC_COMMIT_MAX    (SYNC_COMMIT_HEAD + HISTORY_TURNS * 16u + STORE_OPS_KEPT * 24u)
-#define SYNC_BITMAP_MAX    (SYNC_RECORDS_MAX / 8)
-#define SYNC_EPOCH_DAMAGED UINT64_MAX
+#define CATCHUP_RECORDS_MAX   128u
+#define CATCHUP_GONE_MAX      1024u
+#define CATCHUP_WINDOW        8u
+#define CATCHUP_HEAD_BYTES    32u
+#define CATCHUP_RECORD_BYTES  48u
+#define CATCHUP_GONE_BYTES    12u
+#define CATCHUP_COMPARE_MAX   (CATCHUP_HEAD_BYTES + CATCHUP_RECORDS_MAX * CATCHUP_RECORD_BYTES)
+#define CATCHUP_GONE_ALL_MAX  (8u + CATCHUP_GONE_MAX * CATCHUP_GONE_BYTES)
+#define CATCHUP_BLOCKS_HEAD   24u
+#define CATCHUP_BLOCKS_MAX    (CATCHUP_BLOCKS_HEAD + CHUNK_BLOCKS_MAX * 4 + CHUNK_BLOCKS_MAX / 8)
+#define CATCHUP_RESUME_BYTES  8u
+#define CATCHUP_COMMIT_HEAD   32u
+#define CATCHUP_COMMIT_MAX    (CATCHUP_COMMIT_HEAD + HISTORY_TURNS * 16u + OP_IDS_KEPT * 24u)
+#define CATCHUP_BITMAP_MAX    (CATCHUP_RECORDS_MAX / 8)
+#define CATCHUP_EPOCH_DAMAGED UINT64_MAX
 
 /* Key inside a partition. */
-struct sync_key {
+struct catchup_key {
 	uint64_t file_id;
 	uint32_t index;
 };
-#define SYNC_KEY_MAX ((struct sync_key){UINT64_MAX, UINT32_MAX})
+#define CATCHUP_KEY_MAX ((struct catchup_key){UINT64_MAX, UINT32_MAX})
 
-int sync_key_compare(struct sync_key a, struct sync_key b);
+int catchup_key_compare(struct catchup_key a, struct catchup_key b);
 /* What an update's version has to follow. A copy that was not completed has none; when its source
  * is gone for good and we are to go on with it, we do so above all that it is known to have held
- * (see store_ops_void()). All members that have it agree on that. */
-uint64_t sync_version_of(const struct chunk_info *info);
+ * (see op_ids_void()). All members that have it agree on that. */
+uint64_t catchup_version_of(const struct chunk_info *info);
 
-struct sync_record {
-	struct sync_key key;
+struct catchup_record {
+	struct catchup_key key;
 	uint64_t epoch, version, base;
 	uint32_t length, digest, history;
 };
 
-struct sync_compare {
+struct catchup_compare {
 	bool first, last;
-	struct sync_key from, to;
+	struct catchup_key from, to;
 	uint32_t count;
-	struct sync_record records[SYNC_RECORDS_MAX];
+	struct catchup_record records[CATCHUP_RECORDS_MAX];
 };
 
 /* ---- payloads ---- */
 
-enum sync_kind {
-	SYNC_KIND_RANGE = 1,
-	SYNC_KIND_GONE = 2,
-	SYNC_KIND_BLOCKS = 3,
-	SYNC_KIND_RESUME = 4
+enum catchup_kind {
+	CATCHUP_KIND_RANGE = 1,
+	CATCHUP_KIND_GONE = 2,
+	CATCHUP_KIND_BLOCKS = 3,
+	CATCHUP_KIND_RESUME = 4
 };
 
-/* Which SYNC_COMPARE it is; -EBADMSG. */
-int sync_compare_kind(const void *data, size_t size);
+/* Which CATCHUP_COMPARE it is; -EBADMSG. */
+int catchup_compare_kind(const void *data, size_t size);
 /* Returns the bytes written. */
-size_t sync_compare_encode(const struct sync_compare *compare, uint8_t out[SYNC_COMPARE_MAX]);
-int sync_compare_decode(const void *data, size_t size, struct sync_compare *out); /* -EBADMSG */
-/* @count at most SYNC_GONE_MAX. */
-size_t sync_gone_encode(const struct sync_key *keys, uint32_t count,
-			uint8_t out[SYNC_GONE_ALL_MAX]);
+size_t catchup_compare_encode(const struct catchup_compare *compare,
+			      uint8_t out[CATCHUP_COMPARE_MAX]);
+int catchup_compare_decode(const void *data, size_t size,
+			   struct catchup_compare *out); /* -EBADMSG */
+/* @count at most CATCHUP_GONE_MAX. */
+size_t catchup_gone_encode(const struct catchup_key *keys, uint32_t count,
+			   uint8_t out[CATCHUP_GONE_ALL_MAX]);
 /* Returns the count, or -EBADMSG. */
-int sync_gone_decode(const void *data, size_t size, struct sync_key out[SYNC_GONE_MAX]);
+int catchup_gone_decode(const void *data, size_t size, struct catchup_key out[CATCHUP_GONE_MAX]);
 /* The blocks of one chunk. */
-struct sync_blocks {
-	struct sync_key key;
+struct catchup_blocks {
+	struct catchup_key key;
 	uint32_t count;
-	uint32_t crcs[STORE_BLOCKS_MAX];
-	uint8_t presence[STORE_BLOCKS_MAX / 8];
+	uint32_t crcs[CHUNK_BLOCKS_MAX];
+	uint8_t presence[CHUNK_BLOCKS_MAX / 8];
 };
-size_t sync_blocks_encode(const struct sync_blocks *blocks, uint8_t out[SYNC_BLOCKS_MAX]);
-int sync_blocks_decode(const void *data, size_t size, struct sync_blocks *out); /* -EBADMSG */
-void sync_resume_encode(uint8_t out[SYNC_RESUME_BYTES]);
-size_t sync_commit_encode(const struct chunk_info *info, uint8_t out[SYNC_COMMIT_MAX]);
-int sync_commit_decode(const void *data, size_t size, struct chunk_info *out); /* -EBADMSG */
+size_t catchup_blocks_encode(const struct catchup_blocks *blocks, uint8_t out[CATCHUP_BLOCKS_MAX]);
+int catchup_blocks_decode(const void *data, size_t size, struct catchup_blocks *out); /* -EBADMSG */
+void catchup_resume_encode(uint8_t out[CATCHUP_RESUME_BYTES]);
+size_t catchup_commit_encode(const struct chunk_info *info, uint8_t out[CATCHUP_COMMIT_MAX]);
+int catchup_commit_decode(const void *data, size_t size, struct chunk_info *out); /* -EBADMSG */
 
 /* ---- what both sides look up; all synchronous, -errno; -EAGAIN: later ---- */
 
-struct sync_store {
+struct catchup_store {
 	int (*info)(void *ctx, const struct chunk_key *key, struct chunk_info *info);
 	int (*digest)(void *ctx, const struct chunk_key *key, uint32_t *digest);
 	int (*presence)(void *ctx, const struct chunk_key *key, uint8_t *bitmap, uint32_t *bytes);
@@ -152,47 +154,47 @@ struct sync_store {
 	struct buf *(*buffer)(void *ctx, uint32_t size);
 };
 
-/* ---- the successor's side of SYNC_COMPARE ---- */
+/* ---- the successor's side of CATCHUP_COMPARE ---- */
 
 /* Sets the bits of records that differ from the member's own, which it may cover by pending updates
  * of @epoch. A copy that is equal but was unsure is sure from now on; one of another epoch may have
  * had other updates, whose ids differ. @suspect (may be NULL): a
  * chunk to be copied whatever its record says. -ESTALE: the member has one of a later epoch. Else
  * -errno: the store failed. */
-int sync_differs(const struct sync_store *store, void *ctx, uint32_t pool, uint32_t partition,
-		 const struct sync_compare *compare, uint64_t epoch,
-		 bool (*suspect)(void *arg, const struct chunk_key *key), void *arg,
-		 uint8_t bitmap[SYNC_BITMAP_MAX]);
+int catchup_differs(const struct catchup_store *store, void *ctx, uint32_t pool, uint32_t partition,
+		    const struct catchup_compare *compare, uint64_t epoch,
+		    bool (*suspect)(void *arg, const struct chunk_key *key), void *arg,
+		    uint8_t bitmap[CATCHUP_BITMAP_MAX]);
 /* Sets the bits of blocks that are not the member's own ((count + 7) / 8 bytes). @all: whatever it
  * has is not to be relied on. -errno: the store failed. */
-int sync_blocks_differ(const struct sync_store *store, void *ctx, const struct chunk_key *key,
-		       const struct sync_blocks *blocks, bool all, uint8_t *bitmap);
+int catchup_blocks_differ(const struct catchup_store *store, void *ctx, const struct chunk_key *key,
+			  const struct catchup_blocks *blocks, bool all, uint8_t *bitmap);
 /* Own chunks of the range that are not among the records: up to @max of them into @out. *@cursor
  * (zero-initialised) is where to go on; done is true when the range has been covered. -ESTALE: one
  * is of a later epoch than @epoch. */
-struct sync_cursor {
+struct catchup_cursor {
 	bool begun, done;
 	struct chunk_key after;
 };
-int sync_extra(const struct sync_store *store, void *ctx, uint32_t pool, uint32_t partition,
-	       const struct sync_compare *compare, uint64_t epoch, struct sync_cursor *cursor,
-	       struct chunk_key *out, int max);
+int catchup_extra(const struct catchup_store *store, void *ctx, uint32_t pool, uint32_t partition,
+		  const struct catchup_compare *compare, uint64_t epoch,
+		  struct catchup_cursor *cursor, struct chunk_key *out, int max);
 
 /* ---- the predecessor's walk ---- */
 
-struct sync_walk;
+struct catchup_walk;
 
-enum sync_action_kind {
-	SYNC_NONE,    /* nothing to do until the next event */
-	SYNC_SEND,    /* send op, key, offset, range and payload (a reference for the callee) */
-	SYNC_READ,    /* read [offset, offset+range) of key, verified, then sync_walk_read() */
-	SYNC_DAMAGED, /* told once: key cannot be read here and was not copied */
-	SYNC_DONE,    /* the successor is equal */
-	SYNC_FAILED,  /* give up: status says why (a frame status or errno) */
+enum catchup_action_kind {
+	CATCHUP_NONE, /* nothing to do until the next event */
+	CATCHUP_SEND, /* send op, key, offset, range and payload (a reference for the callee) */
+	CATCHUP_READ, /* read [offset, offset+range) of key, verified, then catchup_walk_read() */
+	CATCHUP_DAMAGED, /* told once: key cannot be read here and was not copied */
+	CATCHUP_DONE,    /* the successor is equal */
+	CATCHUP_FAILED,  /* give up: status says why (a frame status or errno) */
 };
 
-struct sync_action {
-	enum sync_action_kind kind;
+struct catchup_action {
+	enum catchup_action_kind kind;
 	uint8_t op;
 	struct chunk_key key;
 	uint32_t offset, range;
@@ -201,7 +203,7 @@ struct sync_action {
 };
 
 /* What the walk asks of who owns it. */
-struct sync_asker {
+struct catchup_owner {
 	/* The lowest version from which on all updates of the chunk are pending (at most @version;
 	 * @version itself when none is). */
 	uint64_t (*base)(void *arg, const struct chunk_key *key, uint64_t version);
@@ -219,33 +221,33 @@ struct sync_asker {
 };
 
 /* @store and @ctx are borrowed, @asker is copied. NULL: out of memory. */
-struct sync_walk *sync_walk_new(const struct sync_store *store, void *ctx, uint32_t pool,
-				uint32_t partition, const struct sync_asker *asker);
-void sync_walk_free(struct sync_walk *walk); /* NULL is allowed */
-/* To be called until it says SYNC_NONE, DONE or FAILED, at first and after each event. */
-void sync_walk_next(struct sync_walk *walk, struct sync_action *action);
+struct catchup_walk *catchup_walk_new(const struct catchup_store *store, void *ctx, uint32_t pool,
+				      uint32_t partition, const struct catchup_owner *asker);
+void catchup_walk_free(struct catchup_walk *walk); /* NULL is allowed */
+/* To be called until it says CATCHUP_NONE, DONE or FAILED, at first and after each event. */
+void catchup_walk_next(struct catchup_walk *walk, struct catchup_action *action);
 /* An answer to a frame sent. @payload is borrowed, may be NULL. */
-void sync_walk_answer(struct sync_walk *walk, uint8_t op, uint32_t status,
-		      const struct buf *payload);
-/* A SYNC_READ has ended; takes over @buf (NULL when @error is set). start is 0 and length what was
+void catchup_walk_answer(struct catchup_walk *walk, uint8_t op, uint32_t status,
+			 const struct buf *payload);
+/* A CATCHUP_READ has ended; takes over @buf (NULL when @error is set). start is 0 and length what was
  * asked; checksums are filled in. -EBADMSG: this chunk is left alone, the walk goes on. */
-void sync_walk_read(struct sync_walk *walk, int error, struct buf *buf, uint32_t offset);
+void catchup_walk_read(struct catchup_walk *walk, int error, struct buf *buf, uint32_t offset);
 /* Has anything been copied? And how many chunks were compared, copied, skipped as damaged. */
 /* Where the walk is, seen from a chunk. */
-enum sync_place {
-	SYNC_BEHIND, /* compared or copied: the successor has it, and may be sent updates of it */
-	SYNC_NOW,    /* under way */
-	SYNC_AHEAD   /* still to be looked at: what is changed now will be seen then */
+enum catchup_place {
+	CATCHUP_BEHIND, /* compared or copied: the successor has it, and may be sent updates of it */
+	CATCHUP_NOW,    /* under way */
+	CATCHUP_AHEAD   /* still to be looked at: what is changed now will be seen then */
 };
-enum sync_place sync_walk_place(const struct sync_walk *walk, struct sync_key key);
-/* SYNC_END has been sent: what follows it is not covered by the sync that it brings about. */
-bool sync_walk_is_ending(const struct sync_walk *walk);
+enum catchup_place catchup_walk_place(const struct catchup_walk *walk, struct catchup_key key);
+/* CATCHUP_END has been sent: what follows it is not covered by the sync that it brings about. */
+bool catchup_walk_is_ending(const struct catchup_walk *walk);
 /* The chunk that is being copied now; NULL: none. */
-const struct chunk_key *sync_walk_open_chunk(const struct sync_walk *walk);
+const struct chunk_key *catchup_walk_open_chunk(const struct catchup_walk *walk);
 
-struct sync_counts {
+struct catchup_counts {
 	uint64_t compared, copied, skipped; /* chunks */
 	uint64_t bytes;                     /* copied */
 };
-struct sync_counts sync_walk_counts(const struct sync_walk *walk);
+struct catchup_counts catchup_walk_counts(const struct catchup_walk *walk);
 #endif

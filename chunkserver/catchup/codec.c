@@ -1,4 +1,4 @@
-/* codec.c - payloads of the SYNC frames; catchup.h has the layout. */
+/* codec.c - payloads of the CATCHUP frames; catchup.h has the layout. */
 #include "chunkserver/catchup/catchup.h"
 #include <errno.h>
 #include <string.h>
@@ -7,7 +7,7 @@
 
 enum { FLAG_FIRST = 1, FLAG_LAST = 2 };
 
-int sync_key_compare(struct sync_key a, struct sync_key b)
+int catchup_key_compare(struct catchup_key a, struct catchup_key b)
 {
 	if (a.file_id != b.file_id)
 		return a.file_id < b.file_id ? -1 : 1;
@@ -16,7 +16,7 @@ int sync_key_compare(struct sync_key a, struct sync_key b)
 	return 0;
 }
 
-uint64_t sync_version_of(const struct chunk_info *info)
+uint64_t catchup_version_of(const struct chunk_info *info)
 {
 	uint64_t version = info->version;
 
@@ -28,32 +28,33 @@ uint64_t sync_version_of(const struct chunk_info *info)
 	return version > 0 ? version : 1;
 }
 
-int sync_compare_kind(const void *data, size_t size)
+int catchup_compare_kind(const void *data, size_t size)
 {
 	const uint8_t *bytes = data;
 
-	if (size < 8 || bytes[0] < SYNC_KIND_RANGE || bytes[0] > SYNC_KIND_RESUME)
+	if (size < 8 || bytes[0] < CATCHUP_KIND_RANGE || bytes[0] > CATCHUP_KIND_RESUME)
 		return -EBADMSG;
 	return bytes[0];
 }
 
 /* ---- kind 1 ---- */
 
-size_t sync_compare_encode(const struct sync_compare *compare, uint8_t out[SYNC_COMPARE_MAX])
+size_t catchup_compare_encode(const struct catchup_compare *compare,
+			      uint8_t out[CATCHUP_COMPARE_MAX])
 {
 	uint8_t *at = out;
 
-	memset(out, 0, SYNC_HEAD_BYTES);
-	at[0] = SYNC_KIND_RANGE;
+	memset(out, 0, CATCHUP_HEAD_BYTES);
+	at[0] = CATCHUP_KIND_RANGE;
 	at[1] = (uint8_t)((compare->first ? FLAG_FIRST : 0) | (compare->last ? FLAG_LAST : 0));
 	put_le16(at + 2, (uint16_t)compare->count);
 	put_le64(at + 8, compare->from.file_id);
 	put_le32(at + 16, compare->from.index);
 	put_le32(at + 20, compare->to.index);
 	put_le64(at + 24, compare->to.file_id);
-	at += SYNC_HEAD_BYTES;
-	for (uint32_t i = 0; i < compare->count; i++, at += SYNC_RECORD_BYTES) {
-		const struct sync_record *record = &compare->records[i];
+	at += CATCHUP_HEAD_BYTES;
+	for (uint32_t i = 0; i < compare->count; i++, at += CATCHUP_RECORD_BYTES) {
+		const struct catchup_record *record = &compare->records[i];
 
 		put_le64(at, record->key.file_id);
 		put_le32(at + 8, record->key.index);
@@ -67,7 +68,7 @@ size_t sync_compare_encode(const struct sync_compare *compare, uint8_t out[SYNC_
 	return (size_t)(at - out);
 }
 
-static void record_get(struct reader *r, struct sync_record *record)
+static void record_get(struct reader *r, struct catchup_record *record)
 {
 	record->key.file_id = reader_le64(r);
 	record->key.index = reader_le32(r);
@@ -79,27 +80,27 @@ static void record_get(struct reader *r, struct sync_record *record)
 	record->history = reader_le32(r);
 }
 
-static bool compare_ok(const struct sync_compare *c)
+static bool compare_ok(const struct catchup_compare *c)
 {
-	const struct sync_key lowest = {0, 0};
+	const struct catchup_key lowest = {0, 0};
 
-	if (sync_key_compare(c->from, c->to) > 0 ||
-	    (c->first && sync_key_compare(c->from, lowest) != 0) ||
-	    (c->last && sync_key_compare(c->to, SYNC_KEY_MAX) != 0))
+	if (catchup_key_compare(c->from, c->to) > 0 ||
+	    (c->first && catchup_key_compare(c->from, lowest) != 0) ||
+	    (c->last && catchup_key_compare(c->to, CATCHUP_KEY_MAX) != 0))
 		return false;
 	for (uint32_t i = 0; i < c->count; i++) {
-		const struct sync_record *record = &c->records[i];
+		const struct catchup_record *record = &c->records[i];
 
 		if (record->length > CHUNK_SIZE_MAX || record->base > record->version ||
-		    sync_key_compare(record->key, c->from) < 0 ||
-		    sync_key_compare(record->key, c->to) > 0 ||
-		    (i > 0 && sync_key_compare(record[-1].key, record->key) >= 0))
+		    catchup_key_compare(record->key, c->from) < 0 ||
+		    catchup_key_compare(record->key, c->to) > 0 ||
+		    (i > 0 && catchup_key_compare(record[-1].key, record->key) >= 0))
 			return false;
 	}
 	return true;
 }
 
-int sync_compare_decode(const void *data, size_t size, struct sync_compare *out)
+int catchup_compare_decode(const void *data, size_t size, struct catchup_compare *out)
 {
 	struct reader r = reader_on(data, size);
 	uint8_t kind = reader_u8(&r), flags = reader_u8(&r);
@@ -113,8 +114,8 @@ int sync_compare_decode(const void *data, size_t size, struct sync_compare *out)
 	out->to.file_id = reader_le64(&r);
 	out->first = (flags & FLAG_FIRST) != 0;
 	out->last = (flags & FLAG_LAST) != 0;
-	if (!reader_ok(&r) || kind != SYNC_KIND_RANGE || reserved != 0 ||
-	    (flags & ~(FLAG_FIRST | FLAG_LAST)) != 0 || out->count > SYNC_RECORDS_MAX)
+	if (!reader_ok(&r) || kind != CATCHUP_KIND_RANGE || reserved != 0 ||
+	    (flags & ~(FLAG_FIRST | FLAG_LAST)) != 0 || out->count > CATCHUP_RECORDS_MAX)
 		return -EBADMSG;
 	for (uint32_t i = 0; i < out->count; i++)
 		record_get(&r, &out->records[i]);
@@ -123,30 +124,31 @@ int sync_compare_decode(const void *data, size_t size, struct sync_compare *out)
 
 /* ---- kind 2 ---- */
 
-size_t sync_gone_encode(const struct sync_key *keys, uint32_t count, uint8_t out[SYNC_GONE_ALL_MAX])
+size_t catchup_gone_encode(const struct catchup_key *keys, uint32_t count,
+			   uint8_t out[CATCHUP_GONE_ALL_MAX])
 {
 	uint8_t *at = out;
 
 	memset(at, 0, 8);
-	at[0] = SYNC_KIND_GONE;
+	at[0] = CATCHUP_KIND_GONE;
 	put_le16(at + 2, (uint16_t)count);
 	at += 8;
-	for (uint32_t i = 0; i < count; i++, at += SYNC_GONE_BYTES) {
+	for (uint32_t i = 0; i < count; i++, at += CATCHUP_GONE_BYTES) {
 		put_le64(at, keys[i].file_id);
 		put_le32(at + 8, keys[i].index);
 	}
 	return (size_t)(at - out);
 }
 
-int sync_gone_decode(const void *data, size_t size, struct sync_key out[SYNC_GONE_MAX])
+int catchup_gone_decode(const void *data, size_t size, struct catchup_key out[CATCHUP_GONE_MAX])
 {
 	struct reader r = reader_on(data, size);
 	uint8_t kind = reader_u8(&r), flags = reader_u8(&r);
 	uint16_t count = reader_le16(&r);
 	uint32_t reserved = reader_le32(&r);
 
-	if (!reader_ok(&r) || kind != SYNC_KIND_GONE || flags != 0 || reserved != 0 || count == 0 ||
-	    count > SYNC_GONE_MAX)
+	if (!reader_ok(&r) || kind != CATCHUP_KIND_GONE || flags != 0 || reserved != 0 ||
+	    count == 0 || count > CATCHUP_GONE_MAX)
 		return -EBADMSG;
 	for (uint32_t i = 0; i < count; i++) {
 		out[i].file_id = reader_le64(&r);
@@ -157,13 +159,13 @@ int sync_gone_decode(const void *data, size_t size, struct sync_key out[SYNC_GON
 
 /* ---- kind 3 ---- */
 
-size_t sync_blocks_encode(const struct sync_blocks *blocks, uint8_t out[SYNC_BLOCKS_MAX])
+size_t catchup_blocks_encode(const struct catchup_blocks *blocks, uint8_t out[CATCHUP_BLOCKS_MAX])
 {
-	uint8_t *at = out + SYNC_BLOCKS_HEAD;
+	uint8_t *at = out + CATCHUP_BLOCKS_HEAD;
 	size_t bitmap = BITMAP_BYTES(blocks->count);
 
-	memset(out, 0, SYNC_BLOCKS_HEAD);
-	out[0] = SYNC_KIND_BLOCKS;
+	memset(out, 0, CATCHUP_BLOCKS_HEAD);
+	out[0] = CATCHUP_KIND_BLOCKS;
 	put_le32(out + 4, blocks->count);
 	put_le64(out + 8, blocks->key.file_id);
 	put_le32(out + 16, blocks->key.index);
@@ -173,7 +175,7 @@ size_t sync_blocks_encode(const struct sync_blocks *blocks, uint8_t out[SYNC_BLO
 	return (size_t)(at - out) + bitmap;
 }
 
-int sync_blocks_decode(const void *data, size_t size, struct sync_blocks *out)
+int catchup_blocks_decode(const void *data, size_t size, struct catchup_blocks *out)
 {
 	struct reader r = reader_on(data, size);
 	uint8_t kind = reader_u8(&r), flags = reader_u8(&r);
@@ -183,8 +185,8 @@ int sync_blocks_decode(const void *data, size_t size, struct sync_blocks *out)
 	out->count = reader_le32(&r);
 	out->key.file_id = reader_le64(&r);
 	out->key.index = reader_le32(&r);
-	if (reader_le32(&r) != 0 || !reader_ok(&r) || kind != SYNC_KIND_BLOCKS || flags != 0 ||
-	    reserved != 0 || out->count == 0 || out->count > STORE_BLOCKS_MAX)
+	if (reader_le32(&r) != 0 || !reader_ok(&r) || kind != CATCHUP_KIND_BLOCKS || flags != 0 ||
+	    reserved != 0 || out->count == 0 || out->count > CHUNK_BLOCKS_MAX)
 		return -EBADMSG;
 	for (uint32_t i = 0; i < out->count; i++)
 		out->crcs[i] = reader_le32(&r);
@@ -198,15 +200,15 @@ int sync_blocks_decode(const void *data, size_t size, struct sync_blocks *out)
 
 /* ---- kind 4 ---- */
 
-void sync_resume_encode(uint8_t out[SYNC_RESUME_BYTES])
+void catchup_resume_encode(uint8_t out[CATCHUP_RESUME_BYTES])
 {
-	memset(out, 0, SYNC_RESUME_BYTES);
-	out[0] = SYNC_KIND_RESUME;
+	memset(out, 0, CATCHUP_RESUME_BYTES);
+	out[0] = CATCHUP_KIND_RESUME;
 }
 
-/* ---- SYNC_COMMIT ---- */
+/* ---- CATCHUP_COMMIT ---- */
 
-size_t sync_commit_encode(const struct chunk_info *info, uint8_t out[SYNC_COMMIT_MAX])
+size_t catchup_commit_encode(const struct chunk_info *info, uint8_t out[CATCHUP_COMMIT_MAX])
 {
 	uint8_t *at = out;
 
@@ -216,7 +218,7 @@ size_t sync_commit_encode(const struct chunk_info *info, uint8_t out[SYNC_COMMIT
 	put_le32(at + 20, info->op_count);
 	put_le32(at + 24, info->history.lost ? 1 : 0);
 	put_le32(at + 28, info->history.count);
-	at += SYNC_COMMIT_HEAD;
+	at += CATCHUP_COMMIT_HEAD;
 	for (uint32_t i = 0; i < info->history.count; i++, at += 16) {
 		put_le64(at, info->history.turns[i].epoch);
 		put_le64(at + 8, info->history.turns[i].version);
@@ -244,7 +246,7 @@ static bool history_get(struct reader *r, struct chunk_history *history)
 	return reader_ok(r) && chunk_history_is_sound(history);
 }
 
-int sync_commit_decode(const void *data, size_t size, struct chunk_info *out)
+int catchup_commit_decode(const void *data, size_t size, struct chunk_info *out)
 {
 	struct reader r = reader_on(data, size);
 
@@ -255,7 +257,7 @@ int sync_commit_decode(const void *data, size_t size, struct chunk_info *out)
 	out->length = reader_le32(&r);
 	out->op_count = reader_le32(&r);
 	if (!history_get(&r, &out->history) || out->length > CHUNK_SIZE_MAX ||
-	    out->op_count > STORE_OPS_KEPT)
+	    out->op_count > OP_IDS_KEPT)
 		return -EBADMSG;
 	for (uint32_t i = 0; i < out->op_count; i++) {
 		out->ops[i].client_id = reader_le64(&r);

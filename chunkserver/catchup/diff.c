@@ -5,20 +5,21 @@
 #include <string.h>
 #include "common/base/bitmap.h"
 
-static struct chunk_key whole_key(uint32_t pool, uint32_t partition, struct sync_key key)
+static struct chunk_key whole_key(uint32_t pool, uint32_t partition, struct catchup_key key)
 {
 	return (struct chunk_key){
 		.pool = pool, .partition = partition, .file_id = key.file_id, .index = key.index};
 }
 
-static struct sync_key inner_key(const struct chunk_key *key)
+static struct catchup_key inner_key(const struct chunk_key *key)
 {
-	return (struct sync_key){.file_id = key->file_id, .index = key->index};
+	return (struct catchup_key){.file_id = key->file_id, .index = key->index};
 }
 
 /* Are all updates that the member lacks among those that are sent again after the walk? Only of
  * this epoch is it certain that equal versions are equal updates. */
-static bool covered(const struct sync_record *record, const struct chunk_info *own, uint64_t epoch)
+static bool covered(const struct catchup_record *record, const struct chunk_info *own,
+		    uint64_t epoch)
 {
 	if (own->unsure || own->version >= record->version || own->version < record->base)
 		return false;
@@ -26,14 +27,14 @@ static bool covered(const struct sync_record *record, const struct chunk_info *o
 }
 
 /* 1: differs. 0: equal, or soon. -errno */
-static int differs(const struct sync_store *store, void *ctx, const struct chunk_key *key,
-		   const struct sync_record *record, uint64_t epoch)
+static int differs(const struct catchup_store *store, void *ctx, const struct chunk_key *key,
+		   const struct catchup_record *record, uint64_t epoch)
 {
 	struct chunk_info own;
 	uint32_t digest;
 	int rc;
 
-	if (record->epoch == SYNC_EPOCH_DAMAGED)
+	if (record->epoch == CATCHUP_EPOCH_DAMAGED)
 		return 0;
 	rc = store->info(ctx, key, &own);
 	if (rc == -EBADMSG)
@@ -63,18 +64,18 @@ static int differs(const struct sync_store *store, void *ctx, const struct chunk
 	return store->complete(ctx, key, &own);
 }
 
-int sync_differs(const struct sync_store *store, void *ctx, uint32_t pool, uint32_t partition,
-		 const struct sync_compare *compare, uint64_t epoch,
-		 bool (*suspect)(void *arg, const struct chunk_key *key), void *arg,
-		 uint8_t bitmap[SYNC_BITMAP_MAX])
+int catchup_differs(const struct catchup_store *store, void *ctx, uint32_t pool, uint32_t partition,
+		    const struct catchup_compare *compare, uint64_t epoch,
+		    bool (*suspect)(void *arg, const struct chunk_key *key), void *arg,
+		    uint8_t bitmap[CATCHUP_BITMAP_MAX])
 {
-	memset(bitmap, 0, SYNC_BITMAP_MAX);
+	memset(bitmap, 0, CATCHUP_BITMAP_MAX);
 	for (uint32_t i = 0; i < compare->count; i++) {
 		struct chunk_key key = whole_key(pool, partition, compare->records[i].key);
 		int rc = 1;
 
 		if (suspect == NULL || !suspect(arg, &key) ||
-		    compare->records[i].epoch == SYNC_EPOCH_DAMAGED)
+		    compare->records[i].epoch == CATCHUP_EPOCH_DAMAGED)
 			rc = differs(store, ctx, &key, &compare->records[i], epoch);
 		if (rc < 0)
 			return rc;
@@ -84,10 +85,10 @@ int sync_differs(const struct sync_store *store, void *ctx, uint32_t pool, uint3
 	return 0;
 }
 
-int sync_blocks_differ(const struct sync_store *store, void *ctx, const struct chunk_key *key,
-		       const struct sync_blocks *blocks, bool all, uint8_t *bitmap)
+int catchup_blocks_differ(const struct catchup_store *store, void *ctx, const struct chunk_key *key,
+			  const struct catchup_blocks *blocks, bool all, uint8_t *bitmap)
 {
-	uint8_t presence[STORE_BLOCKS_MAX / 8] = {0};
+	uint8_t presence[CHUNK_BLOCKS_MAX / 8] = {0};
 	uint32_t *crcs;
 	int rc;
 
@@ -109,13 +110,13 @@ int sync_blocks_differ(const struct sync_store *store, void *ctx, const struct c
 	return rc == -EBADMSG ? 0 : rc;
 }
 
-static bool has_record(const struct sync_compare *compare, struct sync_key key)
+static bool has_record(const struct catchup_compare *compare, struct catchup_key key)
 {
 	uint32_t low = 0, high = compare->count;
 
 	while (low < high) {
 		uint32_t mid = low + (high - low) / 2;
-		int order = sync_key_compare(compare->records[mid].key, key);
+		int order = catchup_key_compare(compare->records[mid].key, key);
 
 		if (order == 0)
 			return true;
@@ -128,9 +129,9 @@ static bool has_record(const struct sync_compare *compare, struct sync_key key)
 }
 
 /* The key before the range's first; false: the range begins with the lowest. */
-static bool before(const struct sync_compare *compare, struct chunk_key *key)
+static bool before(const struct catchup_compare *compare, struct chunk_key *key)
 {
-	struct sync_key from = compare->from;
+	struct catchup_key from = compare->from;
 
 	if (from.index == 0 && from.file_id == 0)
 		return false;
@@ -139,9 +140,9 @@ static bool before(const struct sync_compare *compare, struct chunk_key *key)
 	return true;
 }
 
-int sync_extra(const struct sync_store *store, void *ctx, uint32_t pool, uint32_t partition,
-	       const struct sync_compare *compare, uint64_t epoch, struct sync_cursor *cursor,
-	       struct chunk_key *out, int max)
+int catchup_extra(const struct catchup_store *store, void *ctx, uint32_t pool, uint32_t partition,
+		  const struct catchup_compare *compare, uint64_t epoch,
+		  struct catchup_cursor *cursor, struct chunk_key *out, int max)
 {
 	struct chunk_info info;
 	bool from_start = false;
@@ -157,9 +158,9 @@ int sync_extra(const struct sync_store *store, void *ctx, uint32_t pool, uint32_
 		return n;
 	cursor->done = n < max;
 	for (int i = 0; i < n; i++) {
-		struct sync_key key = inner_key(&out[i]);
+		struct catchup_key key = inner_key(&out[i]);
 
-		if (sync_key_compare(key, compare->to) > 0) {
+		if (catchup_key_compare(key, compare->to) > 0) {
 			cursor->done = true;
 			break;
 		}

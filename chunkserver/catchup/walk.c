@@ -9,51 +9,51 @@ enum walk_state {
 	WALK_SCAN,    /* the next range is to be compared */
 	WALK_COMPARE, /* waiting for what differs in it */
 	WALK_COPY,    /* the chunks of it that differ */
-	WALK_END,     /* everything sent: SYNC_END when all is answered */
+	WALK_END,     /* everything sent: CATCHUP_END when all is answered */
 	WALK_ENDING,  /* waiting for its answer */
 	WALK_OVER,
 };
 
-struct sync_walk {
-	const struct sync_store *store;
+struct catchup_walk {
+	const struct catchup_store *store;
 	void *ctx;
 	uint32_t pool, partition;
-	struct sync_asker asker;
-	struct sync_counts counts;
+	struct catchup_owner asker;
+	struct catchup_counts counts;
 
 	enum walk_state state;
 	bool begun;
 	uint32_t failure;    /* status, once it has failed */
 	bool told;           /* its end has been given to the caller */
 	uint32_t unanswered; /* frames */
-	struct sync_compare range;
-	uint8_t unsure[SYNC_BITMAP_MAX]; /* records of the range whose chunks are unsure here */
-	uint8_t bitmap[SYNC_BITMAP_MAX]; /* and that differ there */
-	uint8_t lost[SYNC_BITMAP_MAX];   /* and that cannot be read here */
-	uint32_t next;                   /* record to look at */
+	struct catchup_compare range;
+	uint8_t unsure[CATCHUP_BITMAP_MAX]; /* records of the range whose chunks are unsure here */
+	uint8_t bitmap[CATCHUP_BITMAP_MAX]; /* and that differ there */
+	uint8_t lost[CATCHUP_BITMAP_MAX];   /* and that cannot be read here */
+	uint32_t next;                      /* record to look at */
 
 	/* The chunk being copied. */
 	bool open, damaged;
 	bool asking; /* which of its blocks differ */
 	struct chunk_key key;
 	struct chunk_info info;
-	struct sync_blocks *blocks;           /* ours; only while asking */
-	uint8_t wanted[STORE_BLOCKS_MAX / 8]; /* blocks that the successor needs */
+	struct catchup_blocks *blocks;        /* ours; only while asking */
+	uint8_t wanted[CHUNK_BLOCKS_MAX / 8]; /* blocks that the successor needs */
 	uint32_t block;                       /* next one to be sent */
 	uint32_t reading;                     /* reads under way */
 	uint32_t ready_count;
 	struct {
 		struct buf *buf;
 		uint32_t offset;
-	} ready[SYNC_WINDOW];
+	} ready[CATCHUP_WINDOW];
 	uint32_t presence_bytes;
-	uint8_t presence[STORE_BLOCKS_MAX / 8];
+	uint8_t presence[CHUNK_BLOCKS_MAX / 8];
 };
 
-struct sync_walk *sync_walk_new(const struct sync_store *store, void *ctx, uint32_t pool,
-				uint32_t partition, const struct sync_asker *asker)
+struct catchup_walk *catchup_walk_new(const struct catchup_store *store, void *ctx, uint32_t pool,
+				      uint32_t partition, const struct catchup_owner *asker)
 {
-	struct sync_walk *walk = calloc(1, sizeof(*walk));
+	struct catchup_walk *walk = calloc(1, sizeof(*walk));
 
 	if (walk == NULL)
 		return NULL;
@@ -66,13 +66,13 @@ struct sync_walk *sync_walk_new(const struct sync_store *store, void *ctx, uint3
 	return walk;
 }
 
-static void drop_ready(struct sync_walk *walk)
+static void drop_ready(struct catchup_walk *walk)
 {
 	while (walk->ready_count > 0)
 		buf_unref(walk->ready[--walk->ready_count].buf);
 }
 
-void sync_walk_free(struct sync_walk *walk)
+void catchup_walk_free(struct catchup_walk *walk)
 {
 	if (walk == NULL)
 		return;
@@ -81,12 +81,12 @@ void sync_walk_free(struct sync_walk *walk)
 	free(walk);
 }
 
-struct sync_counts sync_walk_counts(const struct sync_walk *walk)
+struct catchup_counts catchup_walk_counts(const struct catchup_walk *walk)
 {
 	return walk->counts;
 }
 
-static void fail(struct sync_walk *walk, uint32_t status)
+static void fail(struct catchup_walk *walk, uint32_t status)
 {
 	if (walk->state == WALK_OVER)
 		return;
@@ -96,13 +96,13 @@ static void fail(struct sync_walk *walk, uint32_t status)
 	drop_ready(walk);
 }
 
-static void fail_errno(struct sync_walk *walk, int error)
+static void fail_errno(struct catchup_walk *walk, int error)
 {
 	fail(walk, error < 0 ? (uint32_t)-error : EIO);
 }
 
 /* A frame with what @bytes hold as payload. */
-static bool send_bytes(struct sync_walk *walk, struct sync_action *action, uint8_t op,
+static bool send_bytes(struct catchup_walk *walk, struct catchup_action *action, uint8_t op,
 		       const struct chunk_key *key, const uint8_t *bytes, size_t size)
 {
 	struct buf *buf = walk->store->buffer(walk->ctx, (uint32_t)size);
@@ -116,13 +116,14 @@ static bool send_bytes(struct sync_walk *walk, struct sync_action *action, uint8
 	buf->length = (uint32_t)size;
 	block_checksums(buf->data, 0, (uint32_t)size, buf->crcs);
 	walk->unanswered++;
-	*action = (struct sync_action){.kind = SYNC_SEND, .op = op, .key = *key, .payload = buf};
+	*action = (struct catchup_action){
+		.kind = CATCHUP_SEND, .op = op, .key = *key, .payload = buf};
 	return true;
 }
 
 /* ---- comparing ---- */
 
-static struct chunk_key key_of(const struct sync_walk *walk, struct sync_key key)
+static struct chunk_key key_of(const struct catchup_walk *walk, struct catchup_key key)
 {
 	return (struct chunk_key){.pool = walk->pool,
 				  .partition = walk->partition,
@@ -130,26 +131,26 @@ static struct chunk_key key_of(const struct sync_walk *walk, struct sync_key key
 				  .index = key.index};
 }
 
-static struct sync_key key_after(struct sync_key key)
+static struct catchup_key key_after(struct catchup_key key)
 {
 	if (key.index < UINT32_MAX)
-		return (struct sync_key){key.file_id, key.index + 1};
-	return (struct sync_key){key.file_id + 1, 0};
+		return (struct catchup_key){key.file_id, key.index + 1};
+	return (struct catchup_key){key.file_id + 1, 0};
 }
 
-static int never_completed(struct sync_walk *walk, const struct chunk_key *key,
+static int never_completed(struct catchup_walk *walk, const struct chunk_key *key,
 			   struct chunk_info *info)
 {
 	if (walk->asker.others)
 		return -EBADMSG;
-	info->version = sync_version_of(info);
+	info->version = catchup_version_of(info);
 	info->history.lost = true;
 	return walk->store->complete(walk->ctx, key, info);
 }
 
-static int add_record(struct sync_walk *walk, const struct chunk_key *key)
+static int add_record(struct catchup_walk *walk, const struct chunk_key *key)
 {
-	struct sync_record *record = &walk->range.records[walk->range.count];
+	struct catchup_record *record = &walk->range.records[walk->range.count];
 	struct chunk_info info;
 	int rc = walk->store->info(walk->ctx, key, &info);
 
@@ -158,13 +159,13 @@ static int add_record(struct sync_walk *walk, const struct chunk_key *key)
 	if (rc == 0 && walk->asker.epoch != 0 && info.epoch > walk->asker.epoch)
 		return -ESTALE;
 	memset(record, 0, sizeof(*record));
-	record->key = (struct sync_key){key->file_id, key->index};
+	record->key = (struct catchup_key){key->file_id, key->index};
 	if (rc == 0 && info.version == 0)
 		rc = never_completed(walk, key, &info);
 	if (rc == 0)
 		rc = walk->store->digest(walk->ctx, key, &record->digest);
 	if (rc == -EBADMSG) {
-		record->epoch = SYNC_EPOCH_DAMAGED;
+		record->epoch = CATCHUP_EPOCH_DAMAGED;
 		walk->counts.skipped++;
 		bitmap_set(walk->lost, walk->range.count);
 		walk->range.count++;
@@ -183,21 +184,21 @@ static int add_record(struct sync_walk *walk, const struct chunk_key *key)
 	return 0;
 }
 
-static int fill_range(struct sync_walk *walk)
+static int fill_range(struct catchup_walk *walk)
 {
-	struct chunk_key keys[SYNC_RECORDS_MAX];
-	struct sync_compare *range = &walk->range;
+	struct chunk_key keys[CATCHUP_RECORDS_MAX];
+	struct catchup_compare *range = &walk->range;
 	struct chunk_key after = key_of(walk, range->to);
 	bool first = !walk->begun;
 	int n = walk->store->scan(walk->ctx, walk->pool, walk->partition, first ? NULL : &after,
-				  keys, SYNC_RECORDS_MAX);
+				  keys, CATCHUP_RECORDS_MAX);
 
 	if (n < 0)
 		return n;
-	range->from = first ? (struct sync_key){0, 0} : key_after(range->to);
+	range->from = first ? (struct catchup_key){0, 0} : key_after(range->to);
 	range->first = first;
 	range->count = 0;
-	range->last = n < (int)SYNC_RECORDS_MAX;
+	range->last = n < (int)CATCHUP_RECORDS_MAX;
 	memset(walk->unsure, 0, sizeof(walk->unsure));
 	memset(walk->lost, 0, sizeof(walk->lost));
 	for (int i = 0; i < n; i++) {
@@ -206,21 +207,21 @@ static int fill_range(struct sync_walk *walk)
 		if (rc < 0)
 			return rc;
 	}
-	range->to = range->last ? SYNC_KEY_MAX
-				: (struct sync_key){keys[n - 1].file_id, keys[n - 1].index};
+	range->to = range->last ? CATCHUP_KEY_MAX
+				: (struct catchup_key){keys[n - 1].file_id, keys[n - 1].index};
 	walk->counts.compared += range->count;
 	walk->begun = true;
 	return 0;
 }
 
-static bool send_range(struct sync_walk *walk, struct sync_action *action)
+static bool send_range(struct catchup_walk *walk, struct catchup_action *action)
 {
-	uint8_t bytes[SYNC_COMPARE_MAX];
+	uint8_t bytes[CATCHUP_COMPARE_MAX];
 	struct chunk_key key = {.pool = walk->pool, .partition = walk->partition};
 	size_t size;
 	int rc;
 
-	/* Only one kind of SYNC_COMPARE may be unanswered at a time: the answers do not say which.
+	/* Only one kind of CATCHUP_COMPARE may be unanswered at a time: the answers do not say which.
 	 */
 	if (walk->unanswered > 0)
 		return false;
@@ -230,11 +231,11 @@ static bool send_range(struct sync_walk *walk, struct sync_action *action)
 		return false;
 	}
 	walk->state = WALK_COMPARE;
-	size = sync_compare_encode(&walk->range, bytes);
-	return send_bytes(walk, action, FRAME_SYNC_COMPARE, &key, bytes, size);
+	size = catchup_compare_encode(&walk->range, bytes);
+	return send_bytes(walk, action, FRAME_CATCHUP_COMPARE, &key, bytes, size);
 }
 
-static void compared(struct sync_walk *walk, const struct buf *payload)
+static void compared(struct catchup_walk *walk, const struct buf *payload)
 {
 	uint32_t size = payload == NULL ? 0 : payload->length;
 
@@ -254,10 +255,10 @@ static void compared(struct sync_walk *walk, const struct buf *payload)
 /* Small chunks are not worth a question. */
 #define ASK_FROM (4 * BLOCK_SIZE)
 
-static bool ask_blocks(struct sync_walk *walk, struct sync_action *action)
+static bool ask_blocks(struct catchup_walk *walk, struct catchup_action *action)
 {
 	struct chunk_key where = {.pool = walk->pool, .partition = walk->partition};
-	uint8_t *bytes = malloc(SYNC_BLOCKS_MAX);
+	uint8_t *bytes = malloc(CATCHUP_BLOCKS_MAX);
 	bool sent = false;
 	int rc = -ENOMEM;
 
@@ -265,7 +266,7 @@ static bool ask_blocks(struct sync_walk *walk, struct sync_action *action)
 	walk->blocks = malloc(sizeof(*walk->blocks));
 	if (bytes == NULL || walk->blocks == NULL)
 		goto out;
-	walk->blocks->key = (struct sync_key){walk->key.file_id, walk->key.index};
+	walk->blocks->key = (struct catchup_key){walk->key.file_id, walk->key.index};
 	walk->blocks->count = (walk->info.length + BLOCK_SIZE - 1) / BLOCK_SIZE;
 	memset(walk->blocks->presence, 0, sizeof(walk->blocks->presence));
 	rc = walk->store->checksums(walk->ctx, &walk->key, walk->blocks->count, walk->blocks->crcs,
@@ -274,8 +275,8 @@ static bool ask_blocks(struct sync_walk *walk, struct sync_action *action)
 	if (rc == -EBADMSG)
 		walk->asking = false;
 	else if (rc == 0)
-		sent = send_bytes(walk, action, FRAME_SYNC_COMPARE, &where, bytes,
-				  sync_blocks_encode(walk->blocks, bytes));
+		sent = send_bytes(walk, action, FRAME_CATCHUP_COMPARE, &where, bytes,
+				  catchup_blocks_encode(walk->blocks, bytes));
 out:
 	if (rc < 0 && rc != -EBADMSG)
 		fail_errno(walk, rc);
@@ -285,7 +286,7 @@ out:
 	return sent;
 }
 
-static void blocks_told(struct sync_walk *walk, const struct buf *payload)
+static void blocks_told(struct catchup_walk *walk, const struct buf *payload)
 {
 	uint32_t count = (walk->info.length + BLOCK_SIZE - 1) / BLOCK_SIZE;
 
@@ -301,7 +302,7 @@ static void blocks_told(struct sync_walk *walk, const struct buf *payload)
 }
 
 /* True: there is something to be sent at once. */
-static bool open_chunk(struct sync_walk *walk, uint32_t i, struct sync_action *action)
+static bool open_chunk(struct catchup_walk *walk, uint32_t i, struct catchup_action *action)
 {
 	int rc;
 
@@ -322,20 +323,20 @@ static bool open_chunk(struct sync_walk *walk, uint32_t i, struct sync_action *a
 	return walk->info.exists && walk->info.length >= ASK_FROM && ask_blocks(walk, action);
 }
 
-static bool present(const struct sync_walk *walk, uint32_t block)
+static bool present(const struct catchup_walk *walk, uint32_t block)
 {
 	return block / 8 < walk->presence_bytes && bitmap_test(walk->presence, block);
 }
 
 /* The first block from there on that the successor needs. */
-static void skip_equal(struct sync_walk *walk)
+static void skip_equal(struct catchup_walk *walk)
 {
-	while (walk->block < STORE_BLOCKS_MAX && !bitmap_test(walk->wanted, walk->block))
+	while (walk->block < CHUNK_BLOCKS_MAX && !bitmap_test(walk->wanted, walk->block))
 		walk->block += walk->block % 8 == 0 && walk->wanted[walk->block / 8] == 0 ? 8 : 1;
 }
 
 /* Are the eight blocks from @block on all wanted, and all there (@kind) or all holes? */
-static bool eight_alike(const struct sync_walk *walk, uint32_t block, bool kind)
+static bool eight_alike(const struct catchup_walk *walk, uint32_t block, bool kind)
 {
 	uint32_t at = block / 8;
 	uint8_t there = at < walk->presence_bytes ? walk->presence[at] : 0;
@@ -343,7 +344,7 @@ static bool eight_alike(const struct sync_walk *walk, uint32_t block, bool kind)
 	return walk->wanted[at] == 0xff && there == (kind ? 0xff : 0);
 }
 
-static uint32_t run_end(const struct sync_walk *walk, uint32_t limit)
+static uint32_t run_end(const struct catchup_walk *walk, uint32_t limit)
 {
 	bool kind = present(walk, walk->block);
 	uint32_t end = walk->block + 1;
@@ -353,61 +354,61 @@ static uint32_t run_end(const struct sync_walk *walk, uint32_t limit)
 	return end;
 }
 
-static void send_hole(struct sync_walk *walk, struct sync_action *action)
+static void send_hole(struct catchup_walk *walk, struct catchup_action *action)
 {
-	uint32_t end = run_end(walk, STORE_BLOCKS_MAX);
+	uint32_t end = run_end(walk, CHUNK_BLOCKS_MAX);
 
-	*action = (struct sync_action){.kind = SYNC_SEND,
-				       .op = FRAME_SYNC_DATA,
-				       .key = walk->key,
-				       .offset = walk->block * BLOCK_SIZE,
-				       .range = (end - walk->block) * BLOCK_SIZE};
+	*action = (struct catchup_action){.kind = CATCHUP_SEND,
+					  .op = FRAME_CATCHUP_DATA,
+					  .key = walk->key,
+					  .offset = walk->block * BLOCK_SIZE,
+					  .range = (end - walk->block) * BLOCK_SIZE};
 	walk->block = end;
 	walk->unanswered++;
 }
 
-static bool read_run(struct sync_walk *walk, struct sync_action *action)
+static bool read_run(struct catchup_walk *walk, struct catchup_action *action)
 {
 	uint32_t limit = walk->block + FRAME_PAYLOAD_MAX / BLOCK_SIZE;
-	uint32_t end = run_end(walk, limit < STORE_BLOCKS_MAX ? limit : STORE_BLOCKS_MAX);
+	uint32_t end = run_end(walk, limit < CHUNK_BLOCKS_MAX ? limit : CHUNK_BLOCKS_MAX);
 	uint32_t bytes = (end - walk->block) * BLOCK_SIZE;
 
 	if (walk->asker.may_copy != NULL && !walk->asker.may_copy(walk->asker.arg, bytes))
 		return false;
-	*action = (struct sync_action){.kind = SYNC_READ,
-				       .key = walk->key,
-				       .offset = walk->block * BLOCK_SIZE,
-				       .range = bytes};
+	*action = (struct catchup_action){.kind = CATCHUP_READ,
+					  .key = walk->key,
+					  .offset = walk->block * BLOCK_SIZE,
+					  .range = bytes};
 	walk->block = end;
 	walk->reading++;
 	walk->counts.bytes += bytes;
 	return true;
 }
 
-static bool send_commit(struct sync_walk *walk, struct sync_action *action)
+static bool send_commit(struct catchup_walk *walk, struct catchup_action *action)
 {
-	uint8_t bytes[SYNC_COMMIT_MAX];
-	size_t size = sync_commit_encode(&walk->info, bytes);
+	uint8_t bytes[CATCHUP_COMMIT_MAX];
+	size_t size = catchup_commit_encode(&walk->info, bytes);
 
 	walk->open = false;
 	walk->counts.copied++;
-	return send_bytes(walk, action, FRAME_SYNC_COMMIT, &walk->key, bytes, size);
+	return send_bytes(walk, action, FRAME_CATCHUP_COMMIT, &walk->key, bytes, size);
 }
 
 /* The chunk was removed after the comparison. */
-static bool send_gone(struct sync_walk *walk, struct sync_action *action)
+static bool send_gone(struct catchup_walk *walk, struct catchup_action *action)
 {
-	struct sync_key key = {walk->key.file_id, walk->key.index};
+	struct catchup_key key = {walk->key.file_id, walk->key.index};
 	struct chunk_key where = {.pool = walk->pool, .partition = walk->partition};
-	uint8_t bytes[SYNC_GONE_ALL_MAX];
-	size_t size = sync_gone_encode(&key, 1, bytes);
+	uint8_t bytes[CATCHUP_GONE_ALL_MAX];
+	size_t size = catchup_gone_encode(&key, 1, bytes);
 
 	walk->open = false;
-	return send_bytes(walk, action, FRAME_SYNC_COMPARE, &where, bytes, size);
+	return send_bytes(walk, action, FRAME_CATCHUP_COMPARE, &where, bytes, size);
 }
 
 /* Is the chunk still there at its end? It may have been removed while it was read. */
-static bool finish_chunk(struct sync_walk *walk, struct sync_action *action)
+static bool finish_chunk(struct catchup_walk *walk, struct catchup_action *action)
 {
 	int rc = walk->store->info(walk->ctx, &walk->key, &walk->info);
 
@@ -419,21 +420,21 @@ static bool finish_chunk(struct sync_walk *walk, struct sync_action *action)
 	return walk->info.exists ? send_commit(walk, action) : send_gone(walk, action);
 }
 
-static bool send_ready(struct sync_walk *walk, struct sync_action *action)
+static bool send_ready(struct catchup_walk *walk, struct catchup_action *action)
 {
 	if (walk->ready_count == 0)
 		return false;
 	walk->ready_count--;
 	walk->unanswered++;
-	*action = (struct sync_action){.kind = SYNC_SEND,
-				       .op = FRAME_SYNC_DATA,
-				       .key = walk->key,
-				       .offset = walk->ready[walk->ready_count].offset,
-				       .payload = walk->ready[walk->ready_count].buf};
+	*action = (struct catchup_action){.kind = CATCHUP_SEND,
+					  .op = FRAME_CATCHUP_DATA,
+					  .key = walk->key,
+					  .offset = walk->ready[walk->ready_count].offset,
+					  .payload = walk->ready[walk->ready_count].buf};
 	return true;
 }
 
-static bool copy_chunk(struct sync_walk *walk, struct sync_action *action)
+static bool copy_chunk(struct catchup_walk *walk, struct catchup_action *action)
 {
 	if (walk->asking)
 		return false;
@@ -443,15 +444,15 @@ static bool copy_chunk(struct sync_walk *walk, struct sync_action *action)
 		walk->open = false;
 		walk->counts.skipped++;
 		bitmap_set(walk->lost, walk->next - 1);
-		*action = (struct sync_action){.kind = SYNC_DAMAGED, .key = walk->key};
+		*action = (struct catchup_action){.kind = CATCHUP_DAMAGED, .key = walk->key};
 		return true;
 	}
-	if (walk->unanswered + walk->reading >= SYNC_WINDOW || walk->damaged)
+	if (walk->unanswered + walk->reading >= CATCHUP_WINDOW || walk->damaged)
 		return false;
 	skip_equal(walk);
-	if (!walk->info.exists || (walk->block == STORE_BLOCKS_MAX && walk->reading == 0))
+	if (!walk->info.exists || (walk->block == CHUNK_BLOCKS_MAX && walk->reading == 0))
 		return finish_chunk(walk, action);
-	if (walk->block == STORE_BLOCKS_MAX)
+	if (walk->block == CHUNK_BLOCKS_MAX)
 		return false;
 	if (present(walk, walk->block))
 		return read_run(walk, action);
@@ -460,7 +461,7 @@ static bool copy_chunk(struct sync_walk *walk, struct sync_action *action)
 }
 
 /* Compared or copied, an unsure chunk is now what the chain says it is. */
-static void make_sure(struct sync_walk *walk)
+static void make_sure(struct catchup_walk *walk)
 {
 	for (uint32_t i = 0; i < walk->range.count; i++) {
 		struct chunk_key key = key_of(walk, walk->range.records[i].key);
@@ -475,7 +476,7 @@ static void make_sure(struct sync_walk *walk)
 }
 
 /* True: the next one that differs is open, or something is to be sent for it. */
-static bool next_chunk(struct sync_walk *walk, struct sync_action *action, bool *sent)
+static bool next_chunk(struct catchup_walk *walk, struct catchup_action *action, bool *sent)
 {
 	*sent = false;
 	for (; walk->next < walk->range.count; walk->next++) {
@@ -483,7 +484,7 @@ static bool next_chunk(struct sync_walk *walk, struct sync_action *action, bool 
 
 		if (!bitmap_test(walk->bitmap, walk->next))
 			continue;
-		if (walk->unanswered >= SYNC_WINDOW)
+		if (walk->unanswered >= CATCHUP_WINDOW)
 			return false;
 		if (walk->asker.quiet != NULL && !walk->asker.quiet(walk->asker.arg, &key))
 			return false;
@@ -495,7 +496,7 @@ static bool next_chunk(struct sync_walk *walk, struct sync_action *action, bool 
 	return false;
 }
 
-static bool send_end(struct sync_walk *walk, struct sync_action *action)
+static bool send_end(struct catchup_walk *walk, struct catchup_action *action)
 {
 	if (walk->unanswered > 0)
 		return false;
@@ -506,13 +507,14 @@ static bool send_end(struct sync_walk *walk, struct sync_action *action)
 	}
 	walk->unanswered++;
 	walk->state = WALK_ENDING;
-	*action = (struct sync_action){.kind = SYNC_SEND,
-				       .op = FRAME_SYNC_END,
-				       .key = {.pool = walk->pool, .partition = walk->partition}};
+	*action =
+		(struct catchup_action){.kind = CATCHUP_SEND,
+					.op = FRAME_CATCHUP_END,
+					.key = {.pool = walk->pool, .partition = walk->partition}};
 	return true;
 }
 
-static bool step(struct sync_walk *walk, struct sync_action *action, enum walk_state *before)
+static bool step(struct catchup_walk *walk, struct catchup_action *action, enum walk_state *before)
 {
 	bool sent;
 
@@ -536,13 +538,13 @@ static bool step(struct sync_walk *walk, struct sync_action *action, enum walk_s
 	return false;
 }
 
-void sync_walk_next(struct sync_walk *walk, struct sync_action *action)
+void catchup_walk_next(struct catchup_walk *walk, struct catchup_action *action)
 {
 	enum walk_state before;
 	bool was_open;
 
 	memset(action, 0, sizeof(*action));
-	action->kind = SYNC_NONE;
+	action->kind = CATCHUP_NONE;
 	do {
 		was_open = walk->open;
 		if (step(walk, action, &before))
@@ -551,12 +553,12 @@ void sync_walk_next(struct sync_walk *walk, struct sync_action *action)
 	if (walk->state != WALK_OVER || walk->told)
 		return;
 	walk->told = true;
-	action->kind = walk->failure == 0 ? SYNC_DONE : SYNC_FAILED;
+	action->kind = walk->failure == 0 ? CATCHUP_DONE : CATCHUP_FAILED;
 	action->status = walk->failure;
 }
 
-void sync_walk_answer(struct sync_walk *walk, uint8_t op, uint32_t status,
-		      const struct buf *payload)
+void catchup_walk_answer(struct catchup_walk *walk, uint8_t op, uint32_t status,
+			 const struct buf *payload)
 {
 	if (walk->unanswered == 0 || walk->state == WALK_OVER)
 		return;
@@ -565,15 +567,15 @@ void sync_walk_answer(struct sync_walk *walk, uint8_t op, uint32_t status,
 		fail(walk, status);
 		return;
 	}
-	if (op == FRAME_SYNC_COMPARE && walk->state == WALK_COMPARE)
+	if (op == FRAME_CATCHUP_COMPARE && walk->state == WALK_COMPARE)
 		compared(walk, payload);
-	else if (op == FRAME_SYNC_COMPARE && walk->asking && payload != NULL)
+	else if (op == FRAME_CATCHUP_COMPARE && walk->asking && payload != NULL)
 		blocks_told(walk, payload); /* that chunks are gone is answered without payload */
-	else if (op == FRAME_SYNC_END && walk->state == WALK_ENDING)
+	else if (op == FRAME_CATCHUP_END && walk->state == WALK_ENDING)
 		walk->state = WALK_OVER;
 }
 
-void sync_walk_read(struct sync_walk *walk, int error, struct buf *buf, uint32_t offset)
+void catchup_walk_read(struct catchup_walk *walk, int error, struct buf *buf, uint32_t offset)
 {
 	if (walk->state == WALK_OVER || !walk->open) {
 		buf_unref(buf);
@@ -596,13 +598,13 @@ void sync_walk_read(struct sync_walk *walk, int error, struct buf *buf, uint32_t
 	walk->ready[walk->ready_count++].offset = offset;
 }
 
-static int record_of(const struct sync_walk *walk, struct sync_key key)
+static int record_of(const struct catchup_walk *walk, struct catchup_key key)
 {
 	uint32_t low = 0, high = walk->range.count;
 
 	while (low < high) {
 		uint32_t mid = low + (high - low) / 2;
-		int order = sync_key_compare(walk->range.records[mid].key, key);
+		int order = catchup_key_compare(walk->range.records[mid].key, key);
 
 		if (order == 0)
 			return (int)mid;
@@ -614,34 +616,34 @@ static int record_of(const struct sync_walk *walk, struct sync_key key)
 	return -1;
 }
 
-enum sync_place sync_walk_place(const struct sync_walk *walk, struct sync_key key)
+enum catchup_place catchup_walk_place(const struct catchup_walk *walk, struct catchup_key key)
 {
 	int i;
 
-	if (!walk->begun || sync_key_compare(key, walk->range.to) > 0)
-		return SYNC_AHEAD;
-	if (sync_key_compare(key, walk->range.from) < 0)
-		return SYNC_BEHIND;
+	if (!walk->begun || catchup_key_compare(key, walk->range.to) > 0)
+		return CATCHUP_AHEAD;
+	if (catchup_key_compare(key, walk->range.from) < 0)
+		return CATCHUP_BEHIND;
 	if (walk->state == WALK_COMPARE)
-		return SYNC_NOW;
+		return CATCHUP_NOW;
 	i = record_of(walk, key);
 	if (i < 0)
-		return SYNC_BEHIND; /* neither had it */
+		return CATCHUP_BEHIND; /* neither had it */
 	if (bitmap_test(walk->lost, (uint32_t)i))
-		return SYNC_AHEAD;
+		return CATCHUP_AHEAD;
 	if (walk->state != WALK_COPY || !bitmap_test(walk->bitmap, (uint32_t)i))
-		return SYNC_BEHIND;
+		return CATCHUP_BEHIND;
 	if (walk->open && i + 1 == (int)walk->next)
-		return SYNC_NOW;
-	return i < (int)walk->next ? SYNC_BEHIND : SYNC_AHEAD;
+		return CATCHUP_NOW;
+	return i < (int)walk->next ? CATCHUP_BEHIND : CATCHUP_AHEAD;
 }
 
-bool sync_walk_is_ending(const struct sync_walk *walk)
+bool catchup_walk_is_ending(const struct catchup_walk *walk)
 {
 	return walk->state == WALK_ENDING;
 }
 
-const struct chunk_key *sync_walk_open_chunk(const struct sync_walk *walk)
+const struct chunk_key *catchup_walk_open_chunk(const struct catchup_walk *walk)
 {
 	return walk->open ? &walk->key : NULL;
 }

@@ -135,7 +135,7 @@ void chain_held_refuse(struct chain *chain, uint32_t for_client, uint32_t for_se
 
 static uint32_t ops_kept(const struct chain_env *env)
 {
-	return env->ops->ops_kept != 0 ? env->ops->ops_kept : STORE_OPS_KEPT;
+	return env->ops->ops_kept != 0 ? env->ops->ops_kept : OP_IDS_KEPT;
 }
 
 static struct request *same_op(struct request *list, const struct request *r)
@@ -261,8 +261,8 @@ static bool has_room(const struct chain_chunk *chunk, struct request *r, struct 
 	uint32_t limit = p->op_id == p->answered + 1 ? kept : kept - kept / 4;
 
 	limit = limit > queued ? limit - queued : 0;
-	count = store_ops_drop(info->ops, info->op_count, p->client_id, p->answered,
-			       r->env->sessions, limit);
+	count = op_ids_drop(info->ops, info->op_count, p->client_id, p->answered, r->env->sessions,
+			    limit);
 	r->crowded = count + queued >= kept / 2;
 	return count < limit || FAULTY(EVICT_UNANSWERED);
 }

@@ -238,7 +238,7 @@ void chain_frame(struct chain *chain, const struct chain_source *source,
 		buf_unref(payload);
 		chain_read_arrived(chain, source, header);
 		return;
-	} else if (header->op >= FRAME_SYNC_COMPARE && header->op <= FRAME_SYNC_END) {
+	} else if (header->op >= FRAME_CATCHUP_COMPARE && header->op <= FRAME_CATCHUP_END) {
 		chain_inbound_arrived(chain, source, header, payload);
 		return;
 	}
@@ -268,7 +268,7 @@ struct chain_counts chain_count(const struct chain *chain)
 	counts.damaged = chain->walk.damaged;
 	counts.outdated = chain->copy.outdated;
 	if (chain->walk.catchup != NULL) {
-		struct sync_counts walk = sync_walk_counts(chain->walk.catchup);
+		struct catchup_counts walk = catchup_walk_counts(chain->walk.catchup);
 
 		counts.walk_compared = walk.compared;
 		counts.walk_copied = walk.bytes;

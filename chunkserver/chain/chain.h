@@ -51,7 +51,7 @@ struct chain_env;
 struct chain;
 
 struct chain_ops {
-	struct sync_store store;
+	struct catchup_store store;
 	uint64_t (*free_bytes)(void *ctx); /* that this target's WRITEs may still take */
 	/* Adds @delta to the bytes of updates admitted by heads of this server and not yet
 	 * answered; returns the sum. */
@@ -64,7 +64,7 @@ struct chain_ops {
 	 * Both or none may be NULL. */
 	uint64_t (*epoch)(void *ctx, uint32_t pool, uint32_t partition);
 	void (*set_epoch)(void *ctx, uint32_t pool, uint32_t partition, uint64_t epoch);
-	uint32_t ops_kept; /* ids of updates that the store keeps of a chunk; 0: STORE_OPS_KEPT */
+	uint32_t ops_kept; /* ids of updates that the store keeps of a chunk; 0: OP_IDS_KEPT */
 };
 
 /* Who asked, and where the answer goes. */
@@ -97,7 +97,7 @@ enum chain_action_kind {
 	CHAIN_PREPARE,   /* store_prepare() of request, then chain_prepared() */
 	CHAIN_COMMIT,    /* store_commit(), then chain_committed() at once */
 	CHAIN_ABORT,     /* store_abort() of a prepared one; no event */
-	CHAIN_FLUSH,     /* store_sync() of request->key, then chain_flushed() */
+	CHAIN_FLUSH,     /* store_flush() of request->key, then chain_flushed() */
 	CHAIN_READ,      /* read [offset, offset+length), then chain_read_done() */
 	CHAIN_REMOVE,    /* store_remove() of request->keys, then chain_remove_done() */
 	CHAIN_WALK_READ, /* read verified what key, offset, range of header say, then

@@ -93,7 +93,7 @@ void chain_early_drop(struct chain *chain, uint32_t status)
 bool chain_early_keep(struct chain *chain, const struct chain_source *source,
 		      const struct frame_header *header, struct buf *payload)
 {
-	if (header->op != FRAME_SYNC_COMPARE || (header->flags & FRAME_FORWARD) == 0 ||
+	if (header->op != FRAME_CATCHUP_COMPARE || (header->flags & FRAME_FORWARD) == 0 ||
 	    source->server_id == 0 || header->epoch <= chain->config.epoch)
 		return false;
 	chain_early_drop(chain, FRAME_STATUS_EPOCH);

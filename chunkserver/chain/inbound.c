@@ -119,7 +119,7 @@ static void begin(struct chain *chain, uint64_t conn)
 	chain_retry_requests(chain, true);
 }
 
-/* ---- SYNC_COMPARE ---- */
+/* ---- CATCHUP_COMPARE ---- */
 
 static void compare_answer(struct chain *chain, uint32_t status)
 {
@@ -173,12 +173,12 @@ static void remove_keys(struct chain *chain, const struct chain_source *source,
 	chain_inbound_removals_advance(chain);
 }
 
-static bool in_range(const struct sync_compare *compare, const struct chunk_key *key)
+static bool in_range(const struct catchup_compare *compare, const struct chunk_key *key)
 {
-	struct sync_key inner = {key->file_id, key->index};
+	struct catchup_key inner = {key->file_id, key->index};
 
-	return sync_key_compare(inner, compare->from) >= 0 &&
-	       sync_key_compare(inner, compare->to) <= 0;
+	return catchup_key_compare(inner, compare->from) >= 0 &&
+	       catchup_key_compare(inner, compare->to) <= 0;
 }
 
 bool chain_inbound_compares(const struct chain *chain, const struct chunk_key *key)
@@ -187,7 +187,7 @@ bool chain_inbound_compares(const struct chain *chain, const struct chunk_key *k
 }
 
 /* The records of the range must be at rest. */
-static bool range_busy(const struct chain *chain, const struct sync_compare *compare)
+static bool range_busy(const struct chain *chain, const struct catchup_compare *compare)
 {
 	const struct chain_chunk *chunk;
 
@@ -231,9 +231,9 @@ static bool remove_extra(struct chain *chain)
 	int n = 0;
 
 	while (n == 0 && !c->cursor.done) {
-		n = sync_extra(&chain->env->ops->store, chain->env->ctx, chain->pool,
-			       chain->partition, &c->compare, chain->config.epoch, &c->cursor, keys,
-			       REMOVE_BATCH);
+		n = catchup_extra(&chain->env->ops->store, chain->env->ctx, chain->pool,
+				  chain->partition, &c->compare, chain->config.epoch, &c->cursor,
+				  keys, REMOVE_BATCH);
 		if (n < 0) {
 			compare_failed(chain, n);
 			return false;
@@ -257,9 +257,9 @@ void chain_inbound_advance(struct chain *chain)
 		return;
 	if (!c->begun) {
 		c->begun = true;
-		rc = sync_differs(&chain->env->ops->store, chain->env->ctx, chain->pool,
-				  chain->partition, &c->compare, chain->config.epoch, is_suspect,
-				  chain, c->bitmap);
+		rc = catchup_differs(&chain->env->ops->store, chain->env->ctx, chain->pool,
+				     chain->partition, &c->compare, chain->config.epoch, is_suspect,
+				     chain, c->bitmap);
 		if (rc < 0) {
 			compare_failed(chain, rc);
 			return;
@@ -307,7 +307,7 @@ static uint32_t compare_range(struct chain *chain, const struct chain_source *so
 {
 	struct inbound_compare *c = chain_alloc(sizeof(*c));
 
-	if (sync_compare_decode(buf_payload(payload), payload->length, &c->compare) < 0) {
+	if (catchup_compare_decode(buf_payload(payload), payload->length, &c->compare) < 0) {
 		free(c);
 		return EINVAL;
 	}
@@ -328,13 +328,13 @@ static uint32_t compare_range(struct chain *chain, const struct chain_source *so
 static uint32_t compare_gone(struct chain *chain, const struct chain_source *source,
 			     const struct frame_header *header, const struct buf *payload)
 {
-	struct sync_key gone[SYNC_GONE_MAX];
-	struct chunk_key keys[SYNC_GONE_MAX];
+	struct catchup_key gone[CATCHUP_GONE_MAX];
+	struct chunk_key keys[CATCHUP_GONE_MAX];
 	int count;
 
 	if (chain->inbound.state == INBOUND_LOST || chain->inbound.conn != source->conn)
 		return FRAME_STATUS_GAP;
-	count = sync_gone_decode(buf_payload(payload), payload->length, gone);
+	count = catchup_gone_decode(buf_payload(payload), payload->length, gone);
 	if (count < 0)
 		return EINVAL;
 	for (int i = 0; i < count; i++) {
@@ -353,7 +353,7 @@ static uint32_t compare_blocks(struct chain *chain, const struct chain_source *s
 			       const struct frame_header *header, const struct buf *payload)
 {
 	const struct chain_ops *ops = chain->env->ops;
-	struct sync_blocks *blocks;
+	struct catchup_blocks *blocks;
 	struct chunk_key key = {.pool = chain->pool, .partition = chain->partition};
 	struct buf *buf = NULL;
 	uint32_t status = FRAME_STATUS_NOT_READY, bytes;
@@ -362,7 +362,7 @@ static uint32_t compare_blocks(struct chain *chain, const struct chain_source *s
 	if (chain->inbound.state != INBOUND_SYNCING || chain->inbound.conn != source->conn)
 		return FRAME_STATUS_GAP;
 	blocks = chain_alloc(sizeof(*blocks));
-	if (sync_blocks_decode(buf_payload(payload), payload->length, blocks) < 0) {
+	if (catchup_blocks_decode(buf_payload(payload), payload->length, blocks) < 0) {
 		free(blocks);
 		return EINVAL;
 	}
@@ -372,8 +372,8 @@ static uint32_t compare_blocks(struct chain *chain, const struct chain_source *s
 	buf = ops->store.buffer(chain->env->ctx, bytes);
 	if (buf == NULL)
 		goto out;
-	rc = sync_blocks_differ(&ops->store, chain->env->ctx, &key, blocks, is_suspect(chain, &key),
-				buf->data);
+	rc = catchup_blocks_differ(&ops->store, chain->env->ctx, &key, blocks,
+				   is_suspect(chain, &key), buf->data);
 	if (rc < 0) {
 		chain_trouble(chain);
 		goto out;
@@ -412,26 +412,26 @@ static uint32_t compare_arrived(struct chain *chain, const struct chain_source *
 				const struct frame_header *header, const struct buf *payload)
 {
 	int kind = payload == NULL ? -EBADMSG
-				   : sync_compare_kind(buf_payload(payload), payload->length);
+				   : catchup_compare_kind(buf_payload(payload), payload->length);
 
-	if (kind == SYNC_KIND_RANGE)
+	if (kind == CATCHUP_KIND_RANGE)
 		return compare_range(chain, source, header, payload);
-	if (kind == SYNC_KIND_GONE)
+	if (kind == CATCHUP_KIND_GONE)
 		return compare_gone(chain, source, header, payload);
-	if (kind == SYNC_KIND_BLOCKS)
+	if (kind == CATCHUP_KIND_BLOCKS)
 		return compare_blocks(chain, source, header, payload);
-	if (kind == SYNC_KIND_RESUME)
+	if (kind == CATCHUP_KIND_RESUME)
 		return resume_arrived(chain, source, header);
 	return EINVAL;
 }
 
-/* ---- SYNC_DATA, SYNC_COMMIT ---- */
+/* ---- CATCHUP_DATA, CATCHUP_COMMIT ---- */
 
 static bool at_blocks(const struct frame_header *header)
 {
 	uint32_t length = header->length > 0 ? header->length : header->range;
 
-	if (header->op == FRAME_SYNC_COMMIT)
+	if (header->op == FRAME_CATCHUP_COMMIT)
 		return header->length > 0;
 	return length > 0 && header->offset % BLOCK_SIZE == 0 && length % BLOCK_SIZE == 0 &&
 	       (header->length == 0 || header->range == 0);
@@ -449,8 +449,8 @@ static uint32_t copy_arrived(struct chain *chain, const struct chain_source *sou
 	if (chain->inbound.state != INBOUND_SYNCING || chain->inbound.conn != source->conn)
 		return FRAME_STATUS_GAP;
 	if (!at_blocks(header) ||
-	    (header->op == FRAME_SYNC_COMMIT &&
-	     (sync_commit_decode(buf_payload(payload), payload->length, &info) < 0 ||
+	    (header->op == FRAME_CATCHUP_COMMIT &&
+	     (catchup_commit_decode(buf_payload(payload), payload->length, &info) < 0 ||
 	      info.epoch > chain->config.epoch)))
 		return EINVAL;
 	/* The predecessor's copy has them, or they were never answered to anyone. */
@@ -467,7 +467,7 @@ static uint32_t copy_arrived(struct chain *chain, const struct chain_source *sou
 	if (chain->copy.state == COPY_WHOLE)
 		chain->copy.state = COPY_MIXED;
 	/* Updates may follow it at once. */
-	if (header->op == FRAME_SYNC_COMMIT)
+	if (header->op == FRAME_CATCHUP_COMMIT)
 		chunk->last = info.version;
 	chain_update_queue(chunk, r);
 	return FRAME_OK;
@@ -479,7 +479,8 @@ void chain_inbound_complete(struct request *r)
 	struct chain_chunk *chunk = r->chunk;
 	const struct chunk_key key = r->work.key;
 	struct chunk_info info;
-	int rc = sync_commit_decode(buf_payload(r->work.payload), r->work.payload->length, &info);
+	int rc =
+		catchup_commit_decode(buf_payload(r->work.payload), r->work.payload->length, &info);
 
 	if (rc == 0 && chain->inbound.state != INBOUND_SYNCING)
 		rc = -ECANCELED;
@@ -504,7 +505,7 @@ void chain_inbound_complete(struct request *r)
 	chain_inbound_lose(chain);
 }
 
-/* ---- SYNC_END ---- */
+/* ---- CATCHUP_END ---- */
 
 void chain_inbound_end_answer(struct chain *chain)
 {
@@ -624,9 +625,9 @@ void chain_inbound_arrived(struct chain *chain, const struct chain_source *sourc
 		status = EACCES;
 	else if (chain->env->failed || chain->env->stopped || chain->copy.outdated)
 		status = FRAME_STATUS_NOT_READY;
-	else if (header->op == FRAME_SYNC_COMPARE)
+	else if (header->op == FRAME_CATCHUP_COMPARE)
 		status = compare_arrived(chain, source, header, payload);
-	else if (header->op == FRAME_SYNC_END)
+	else if (header->op == FRAME_CATCHUP_END)
 		status = end_arrived(chain, source, header);
 	else
 		status = copy_arrived(chain, source, header, payload);

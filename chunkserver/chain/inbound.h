@@ -10,18 +10,18 @@ void chain_inbound_arrived(struct chain *chain, const struct chain_source *sourc
 void chain_inbound_advance(struct chain *chain);
 /* Begins removals that waited for what was going on in their chunks. */
 void chain_inbound_removals_advance(struct chain *chain);
-/* Answers SYNC_END (or a resume) if nothing is left that it waits for. */
+/* Answers CATCHUP_END (or a resume) if nothing is left that it waits for. */
 void chain_inbound_end_answer(struct chain *chain);
-/* Goes on with SYNC_END: nothing of what came before it is in a queue any more. */
+/* Goes on with CATCHUP_END: nothing of what came before it is in a queue any more. */
 void chain_inbound_end_advance(struct chain *chain);
-/* Answers SYNC_END as not done: what it waits for ends otherwise. */
+/* Answers CATCHUP_END as not done: what it waits for ends otherwise. */
 void chain_inbound_end_refuse(struct chain *chain);
 /* Gives the link up: the predecessor has to compare before it sends anything else. */
 void chain_inbound_lose(struct chain *chain);
 /* Notes that something was copied to this member or removed from it by its predecessor: those
  * behind it have to be compared, too. */
 void chain_inbound_changed(struct chain *chain);
-/* Completes a copied chunk: its SYNC_COMMIT is first in the chunk's queue. */
+/* Completes a copied chunk: its CATCHUP_COMMIT is first in the chunk's queue. */
 void chain_inbound_complete(struct request *r);
 /* True when the chunk is in the range that the predecessor is comparing. */
 bool chain_inbound_compares(const struct chain *chain, const struct chunk_key *key);

@@ -23,7 +23,7 @@ static bool file_is_changing(const struct chain *chain, uint64_t file_id)
 
 static int count_blocks(const struct chain *chain, const struct chunk_key *key, uint32_t *blocks)
 {
-	uint8_t bitmap[STORE_BLOCKS_MAX / 8];
+	uint8_t bitmap[CHUNK_BLOCKS_MAX / 8];
 	uint32_t bytes = sizeof(bitmap);
 	int rc = chain->env->ops->store.presence(chain->env->ctx, key, bitmap, &bytes);
 

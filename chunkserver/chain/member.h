@@ -54,14 +54,14 @@ struct request {
 	unsigned refs;
 	struct chain_source source;
 	struct waiter *waiters;
-	bool dropped;    /* while the store works on it: abort as soon as possible */
-	bool fenced;     /* an update of a session that is over: counts in env->fenced */
-	bool touched;    /* broken off by the store, and its bytes may be in the copy */
-	bool duplicate;  /* applied before; is only passed on and answered */
-	bool before_end; /* came before the SYNC_END that waits for it: counts in end.uncommitted */
-	bool end_waits;  /* likewise, until those behind have it, too: counts in end.unanswered */
-	bool waiting;    /* removal: for its chunks' queues */
-	bool crowded;    /* an update: its client is to be told that the chunk's ids are many */
+	bool dropped;   /* while the store works on it: abort as soon as possible */
+	bool fenced;    /* an update of a session that is over: counts in env->fenced */
+	bool touched;   /* broken off by the store, and its bytes may be in the copy */
+	bool duplicate; /* applied before; is only passed on and answered */
+	bool before_end; /* came before the CATCHUP_END that waits for it: counts in end.uncommitted */
+	bool end_waits; /* likewise, until those behind have it, too: counts in end.unanswered */
+	bool waiting;   /* removal: for its chunks' queues */
+	bool crowded;   /* an update: its client is to be told that the chunk's ids are many */
 	/* Of a client: the version that it was answered last, or 0, and in which epoch; 0: it does
 	 * not say. */
 	uint64_t wanted, wanted_epoch;
@@ -133,34 +133,34 @@ struct chain_outbound {
 
 /* The walk that makes the successor equal. */
 struct chain_walk {
-	struct sync_walk *catchup; /* NULL: none */
-	bool running;              /* its steps are being taken */
-	bool counted;              /* among env->copying_walks */
-	bool damaged;              /* the last one that ended found chunks that cannot be read */
+	struct catchup_walk *catchup; /* NULL: none */
+	bool running;                 /* its steps are being taken */
+	bool counted;                 /* among env->copying_walks */
+	bool damaged;                 /* the last one that ended found chunks that cannot be read */
 	bool copying; /* no update of copy_key is begun: the walk copies it, or is about to */
 	struct chunk_key copy_key;
 	uint64_t serial;
 	struct {
 		uint64_t id;  /* of a frame of the walk not yet answered; 0: free */
 		bool content; /* it has blocks of a chunk */
-	} frames[SYNC_WINDOW + 1];
+	} frames[CATCHUP_WINDOW + 1];
 	unsigned content; /* frames' worth of blocks being read, or not yet answered */
 };
 
 enum inbound_state { INBOUND_LOST, INBOUND_SYNCING, INBOUND_DONE };
 
-/* What a SYNC_COMPARE still has to do. */
+/* What a CATCHUP_COMPARE still has to do. */
 struct inbound_compare {
 	struct chain_source source;
 	struct frame_header header;
-	struct sync_compare compare;
-	struct sync_cursor cursor;
+	struct catchup_compare compare;
+	struct catchup_cursor cursor;
 	bool begun;    /* bitmap is made */
 	bool removing; /* chunks of ours, in the store */
-	uint8_t bitmap[SYNC_BITMAP_MAX];
+	uint8_t bitmap[CATCHUP_BITMAP_MAX];
 };
 
-/* A SYNC_END (or the question of a resume) that waits for its answer. */
+/* A CATCHUP_END (or the question of a resume) that waits for its answer. */
 struct inbound_end {
 	bool wanted;           /* it is to be answered when our link is up */
 	size_t uncommitted;    /* updates that came before it, and are not committed yet */

@@ -197,15 +197,15 @@ static bool resume(struct chain *chain)
 	if (!chain->outbound.resumable || !chain->outbound.ready ||
 	    !(chain->role.head || chain->inbound.ready))
 		return false;
-	buf = env->ops->store.buffer(env->ctx, SYNC_RESUME_BYTES);
+	buf = env->ops->store.buffer(env->ctx, CATCHUP_RESUME_BYTES);
 	if (buf == NULL)
 		return false;
 	buf->start = 0;
-	buf->length = SYNC_RESUME_BYTES;
-	sync_resume_encode(buf->data);
+	buf->length = CATCHUP_RESUME_BYTES;
+	catchup_resume_encode(buf->data);
 	block_checksums(buf->data, 0, buf->length, buf->crcs);
 	chain_outbound_set(chain, CHAIN_LINK_COMPARING);
-	action = chain_outbound_send(chain, FRAME_SYNC_COMPARE);
+	action = chain_outbound_send(chain, FRAME_CATCHUP_COMPARE);
 	action->payload = buf;
 	action->header.flags = FRAME_FORWARD;
 	action->header.length = buf->length;
@@ -348,18 +348,18 @@ uint64_t chain_probe(struct chain *chain)
  * anything, and for a while after one that found anything (the copy may have been made before we
  * were started), removals are passed on along the chain. */
 
-static bool gone_send(struct chain *chain, const struct sync_key *keys, uint32_t count)
+static bool gone_send(struct chain *chain, const struct catchup_key *keys, uint32_t count)
 {
 	struct chain_env *env = chain->env;
-	struct buf *buf = env->ops->store.buffer(env->ctx, SYNC_GONE_ALL_MAX);
+	struct buf *buf = env->ops->store.buffer(env->ctx, CATCHUP_GONE_ALL_MAX);
 	struct chain_action *action;
 
 	if (buf == NULL)
 		return false;
 	buf->start = 0;
-	buf->length = (uint32_t)sync_gone_encode(keys, count, buf->data);
+	buf->length = (uint32_t)catchup_gone_encode(keys, count, buf->data);
 	block_checksums(buf->data, 0, buf->length, buf->crcs);
-	action = chain_outbound_send(chain, FRAME_SYNC_COMPARE);
+	action = chain_outbound_send(chain, FRAME_CATCHUP_COMPARE);
 	action->payload = buf;
 	action->header.flags = FRAME_FORWARD;
 	action->header.length = buf->length;
@@ -370,7 +370,7 @@ static bool gone_send(struct chain *chain, const struct sync_key *keys, uint32_t
 
 void chain_chunks_removed(struct chain *chain, const struct chunk_key *keys, size_t count)
 {
-	struct sync_key part[SYNC_GONE_MAX];
+	struct catchup_key part[CATCHUP_GONE_MAX];
 
 	for (size_t i = 0; i < count; i++)
 		chain_drop_removed(chain, &keys[i]);
@@ -385,8 +385,8 @@ void chain_chunks_removed(struct chain *chain, const struct chunk_key *keys, siz
 	for (size_t done = 0; done < count;) {
 		uint32_t n = 0;
 
-		for (; n < SYNC_GONE_MAX && done < count; n++, done++)
-			part[n] = (struct sync_key){keys[done].file_id, keys[done].index};
+		for (; n < CATCHUP_GONE_MAX && done < count; n++, done++)
+			part[n] = (struct catchup_key){keys[done].file_id, keys[done].index};
 		/* Without memory for the word: a new comparison finds them, too. */
 		if (!gone_send(chain, part, n)) {
 			chain_outbound_retry(chain, ENOMEM);

@@ -79,21 +79,21 @@ static uint64_t version_reached(const struct request *r, uint64_t version)
 
 	if (version != 0 || r->env->ops->store.info(r->env->ctx, &r->work.key, &info) < 0)
 		return version;
-	return sync_version_of(&info);
+	return catchup_version_of(&info);
 }
 
 /* ---- STAT: the store knows it at once ---- */
 
 static int stat_lookup(struct request *r, uint32_t *length, struct buf **bitmap)
 {
-	const struct sync_store *store = &r->env->ops->store;
+	const struct catchup_store *store = &r->env->ops->store;
 	struct chunk_info info;
 	uint32_t bytes;
 	int rc = store->info(r->env->ctx, &r->work.key, &info);
 
 	if (rc < 0)
 		return rc;
-	r->work.version = sync_version_of(&info);
+	r->work.version = catchup_version_of(&info);
 	*length = info.length;
 	bytes = (info.length + 8 * BLOCK_SIZE - 1) / (8 * BLOCK_SIZE);
 	if (bytes == 0)

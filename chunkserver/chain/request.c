@@ -14,7 +14,7 @@ static uint32_t length_of(const struct frame_header *header)
 	switch (header->op) {
 	case FRAME_WRITE:
 		return header->length;
-	case FRAME_SYNC_DATA:
+	case FRAME_CATCHUP_DATA:
 		return header->length > 0 ? header->length : header->range;
 	default:
 		return header->range;
@@ -321,7 +321,7 @@ int chain_chunk_get(struct chain *chain, const struct chunk_key *key, struct cha
 	chunk = chain_alloc(sizeof(*chunk));
 	chunk->key = *key;
 	chunk->chain = chain;
-	chunk->committed = chunk->last = sync_version_of(&info);
+	chunk->committed = chunk->last = catchup_version_of(&info);
 	chain_table_add(&env->chunks, &chunk->node, chunk_key_hash(key));
 	DL_APPEND(chain->chunks, chunk);
 	*out = chunk;

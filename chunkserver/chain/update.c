@@ -100,15 +100,15 @@ void chain_flushed(struct chain_work *request, int error)
 /* TRUNCATE and PUNCH move the chunk's end: they go alone. So does what is copied, from updates. */
 static bool conflict(const struct request *a, const struct request *b)
 {
-	bool copy_a = a->work.op == FRAME_SYNC_DATA || a->work.op == FRAME_SYNC_COMMIT;
-	bool copy_b = b->work.op == FRAME_SYNC_DATA || b->work.op == FRAME_SYNC_COMMIT;
+	bool copy_a = a->work.op == FRAME_CATCHUP_DATA || a->work.op == FRAME_CATCHUP_COMMIT;
+	bool copy_b = b->work.op == FRAME_CATCHUP_DATA || b->work.op == FRAME_CATCHUP_COMMIT;
 
 	if (a->work.op == FRAME_FLUSH || b->work.op == FRAME_FLUSH)
 		return false;
 	if (copy_a != copy_b)
 		return true;
 	if (copy_a)
-		return a->work.op == FRAME_SYNC_DATA && b->work.op == FRAME_SYNC_DATA &&
+		return a->work.op == FRAME_CATCHUP_DATA && b->work.op == FRAME_CATCHUP_DATA &&
 		       chain_read_overlaps(a, b->work.offset, b->work.length);
 	if (a->work.closing || b->work.closing)
 		return false;
@@ -143,7 +143,7 @@ static void start_prepares(struct chain_chunk *chunk)
 	DL_FOREACH(chunk->queue, r)
 	{
 		if (r->state != REQUEST_QUEUED || r->work.op == FRAME_FLUSH ||
-		    r->work.op == FRAME_SYNC_COMMIT || !may_prepare(chunk, r))
+		    r->work.op == FRAME_CATCHUP_COMMIT || !may_prepare(chunk, r))
 			continue;
 		r->state = REQUEST_PREPARING;
 		chain_operation_add(r, CHAIN_PREPARE);
@@ -201,7 +201,7 @@ static bool first_goes_on(struct chain_chunk *chunk)
 	}
 	if (r->state != REQUEST_QUEUED)
 		return false;
-	if (r->work.op == FRAME_SYNC_COMMIT) {
+	if (r->work.op == FRAME_CATCHUP_COMMIT) {
 		chain_inbound_complete(r);
 		return true;
 	}
@@ -319,7 +319,7 @@ static void committed(struct request *r)
 	struct chain_chunk *chunk = r->chunk;
 	struct chain *chain = r->chain;
 
-	if (r->work.op == FRAME_SYNC_DATA) {
+	if (r->work.op == FRAME_CATCHUP_DATA) {
 		chain_inbound_changed(chain);
 		chain_request_end(r, FRAME_OK, NULL);
 		return;

@@ -108,16 +108,16 @@ void chain_walk_chunk_quiet(struct chain_chunk *chunk)
 void chain_walk_release(struct chain *chain)
 {
 	const struct chunk_key *open =
-		chain->walk.catchup == NULL ? NULL : sync_walk_open_chunk(chain->walk.catchup);
+		chain->walk.catchup == NULL ? NULL : catchup_walk_open_chunk(chain->walk.catchup);
 	struct chain_chunk *chunk;
 
 	/* Not opened yet: the walk waits for it. */
 	if (!chain->walk.copying ||
 	    (open != NULL && chunk_key_equal(open, &chain->walk.copy_key)) ||
 	    (chain->walk.catchup != NULL &&
-	     sync_walk_place(chain->walk.catchup, (struct sync_key){chain->walk.copy_key.file_id,
-								    chain->walk.copy_key.index}) ==
-		     SYNC_AHEAD))
+	     catchup_walk_place(chain->walk.catchup,
+				(struct catchup_key){chain->walk.copy_key.file_id,
+						     chain->walk.copy_key.index}) == CATCHUP_AHEAD))
 		return;
 	chain->walk.copying = false;
 	chunk = chain_chunk_find(chain, &chain->walk.copy_key);
@@ -130,7 +130,7 @@ void chain_walk_release(struct chain *chain)
 bool chain_walk_needs_flush(const struct chain *chain)
 {
 	return chain_is_strict(chain) || chain->walk.catchup == NULL ||
-	       sync_walk_is_ending(chain->walk.catchup);
+	       catchup_walk_is_ending(chain->walk.catchup);
 }
 
 enum follow chain_walk_follow(const struct request *r)
@@ -145,10 +145,11 @@ enum follow chain_walk_follow(const struct request *r)
 	if (chain->walk.catchup == NULL ||
 	    (r->work.op == FRAME_FLUSH && !chain_walk_needs_flush(chain)))
 		return FOLLOW_LEAVE;
-	switch (sync_walk_place(chain->walk.catchup, (struct sync_key){key->file_id, key->index})) {
-	case SYNC_BEHIND:
+	switch (catchup_walk_place(chain->walk.catchup,
+				   (struct catchup_key){key->file_id, key->index})) {
+	case CATCHUP_BEHIND:
 		return FAULTY(FORGET_BEHIND_CURSOR) ? FOLLOW_LEAVE : FOLLOW_SEND;
-	case SYNC_NOW:
+	case CATCHUP_NOW:
 		return FOLLOW_LATER;
 	default:
 		return FOLLOW_LEAVE;
@@ -172,9 +173,9 @@ void chain_walk_drop(struct chain *chain)
 {
 	if (chain->walk.catchup == NULL)
 		return;
-	sync_walk_free(chain->walk.catchup);
+	catchup_walk_free(chain->walk.catchup);
 	chain->walk.catchup = NULL;
-	for (unsigned i = 0; i <= SYNC_WINDOW; i++)
+	for (unsigned i = 0; i <= CATCHUP_WINDOW; i++)
 		chain->walk.frames[i].id = 0;
 	chain->env->walk_content -= chain->walk.content;
 	chain->walk.content = 0;
@@ -184,7 +185,7 @@ void chain_walk_drop(struct chain *chain)
 	chain->walk.counted = false;
 }
 
-static void walk_send(struct chain *chain, const struct sync_action *step)
+static void walk_send(struct chain *chain, const struct catchup_action *step)
 {
 	struct chain_action *action = chain_outbound_send(chain, step->op);
 
@@ -194,17 +195,17 @@ static void walk_send(struct chain *chain, const struct sync_action *step)
 	action->header.offset = step->offset;
 	action->header.range = step->range;
 	action->header.length = step->payload == NULL ? 0 : step->payload->length;
-	for (unsigned i = 0; i <= SYNC_WINDOW; i++) {
+	for (unsigned i = 0; i <= CATCHUP_WINDOW; i++) {
 		if (chain->walk.frames[i].id == 0) {
 			chain->walk.frames[i].id = action->header.request_id;
 			chain->walk.frames[i].content =
-				step->op == FRAME_SYNC_DATA && step->payload != NULL;
+				step->op == FRAME_CATCHUP_DATA && step->payload != NULL;
 			break;
 		}
 	}
 }
 
-static void walk_read(struct chain *chain, const struct sync_action *step)
+static void walk_read(struct chain *chain, const struct catchup_action *step)
 {
 	struct chain_action *action = chain_action_add(chain->env, CHAIN_WALK_READ);
 
@@ -219,7 +220,7 @@ static void walk_read(struct chain *chain, const struct sync_action *step)
 }
 
 /* See chain_chunks_removed(). */
-static void tell_after(struct chain *chain, const struct sync_counts *counts)
+static void tell_after(struct chain *chain, const struct catchup_counts *counts)
 {
 	if (counts->copied > 0)
 		chain->outbound.tell_until_ns = UINT64_MAX;
@@ -248,7 +249,7 @@ static void damaged_walk(struct chain *chain)
 
 static void walk_done(struct chain *chain)
 {
-	struct sync_counts counts = sync_walk_counts(chain->walk.catchup);
+	struct catchup_counts counts = catchup_walk_counts(chain->walk.catchup);
 
 	chain->counts.walks++;
 	chain->counts.copied += counts.copied;
@@ -270,7 +271,7 @@ static void walk_done(struct chain *chain)
 
 static void walk_failed(struct chain *chain, uint32_t status)
 {
-	struct sync_counts counts = sync_walk_counts(chain->walk.catchup);
+	struct catchup_counts counts = catchup_walk_counts(chain->walk.catchup);
 
 	tell_after(chain, &counts);
 	if (status == EIO)
@@ -301,7 +302,7 @@ static void content_dropped(struct chain *chain)
 {
 	unsigned sent = 0;
 
-	for (unsigned i = 0; i <= SYNC_WINDOW; i++)
+	for (unsigned i = 0; i <= CATCHUP_WINDOW; i++)
 		sent += chain->walk.frames[i].id != 0 && chain->walk.frames[i].content;
 	while (chain->walk.content > sent)
 		content_done(chain);
@@ -310,27 +311,27 @@ static void content_dropped(struct chain *chain)
 static void walk_steps(struct chain *chain)
 {
 	while (chain->walk.catchup != NULL) {
-		struct sync_action step;
+		struct catchup_action step;
 
-		sync_walk_next(chain->walk.catchup, &step);
+		catchup_walk_next(chain->walk.catchup, &step);
 		switch (step.kind) {
-		case SYNC_SEND:
+		case CATCHUP_SEND:
 			walk_send(chain, &step);
 			break;
-		case SYNC_READ:
+		case CATCHUP_READ:
 			walk_read(chain, &step);
 			break;
-		case SYNC_DAMAGED:
+		case CATCHUP_DAMAGED:
 			chain_suspect_add(chain, &step.key);
 			content_dropped(chain);
 			break;
-		case SYNC_DONE:
+		case CATCHUP_DONE:
 			walk_done(chain);
 			break;
-		case SYNC_FAILED:
+		case CATCHUP_FAILED:
 			walk_failed(chain, step.status);
 			break;
-		case SYNC_NONE:
+		case CATCHUP_NONE:
 			return;
 		}
 	}
@@ -352,10 +353,10 @@ void chain_walk_advance(struct chain *chain)
 
 void chain_walk_start(struct chain *chain)
 {
-	static const struct sync_asker callbacks = {
+	static const struct catchup_owner callbacks = {
 		.base = base_of, .quiet = chunk_at_rest, .may_copy = may_copy};
 	struct chain_env *env = chain->env;
-	struct sync_asker asker = callbacks;
+	struct catchup_owner asker = callbacks;
 
 	asker.arg = chain;
 	asker.others = chain_others_in_sync(chain);
@@ -366,7 +367,7 @@ void chain_walk_start(struct chain *chain)
 		return;
 	}
 	chain->walk.catchup =
-		sync_walk_new(&env->ops->store, env->ctx, chain->pool, chain->partition, &asker);
+		catchup_walk_new(&env->ops->store, env->ctx, chain->pool, chain->partition, &asker);
 	if (chain->walk.catchup == NULL) {
 		chain_outbound_retry(chain, ENOMEM);
 		return;
@@ -392,7 +393,7 @@ void chain_walk_read_done(struct chain_env *env, uint64_t serial, int error, str
 		buf_unref(buf);
 		return;
 	}
-	sync_walk_read(chain->walk.catchup, error, buf, offset);
+	catchup_walk_read(chain->walk.catchup, error, buf, offset);
 	if (error != 0)
 		content_done(chain);
 	chain_walk_advance(chain);
@@ -401,11 +402,11 @@ void chain_walk_read_done(struct chain_env *env, uint64_t serial, int error, str
 bool chain_walk_answered(struct chain *chain, const struct frame_header *header,
 			 const struct buf *payload)
 {
-	for (unsigned i = 0; chain->walk.catchup != NULL && i <= SYNC_WINDOW; i++) {
+	for (unsigned i = 0; chain->walk.catchup != NULL && i <= CATCHUP_WINDOW; i++) {
 		if (chain->walk.frames[i].id != header->request_id)
 			continue;
 		chain->walk.frames[i].id = 0;
-		sync_walk_answer(chain->walk.catchup, header->op, header->status, payload);
+		catchup_walk_answer(chain->walk.catchup, header->op, header->status, payload);
 		if (chain->walk.frames[i].content)
 			content_done(chain);
 		chain_walk_advance(chain);

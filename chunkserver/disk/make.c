@@ -106,7 +106,7 @@ static int make_db(int root_fd, const char *path, char *error, size_t error_size
 	return rc;
 }
 
-static void sync_parent(const char *path)
+static void flush_parent(const char *path)
 {
 	char copy[4096];
 	int fd;
@@ -188,7 +188,7 @@ int disk_make(const char *path, const char *cluster, char *error, size_t error_s
 	if (rc == 0)
 		rc = make_target(root_fd, path, cluster, error, error_size);
 	if (rc == 0)
-		sync_parent(path);
+		flush_parent(path);
 out:
 	if (lock_fd >= 0)
 		close(lock_fd);

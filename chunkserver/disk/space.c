@@ -43,12 +43,13 @@ uint64_t space_left(const struct disk *disk)
 	return available > taken ? available - taken : 0;
 }
 
-int space_promise(struct disk *disk, uint64_t bytes, bool syncing)
+int space_promise(struct disk *disk, uint64_t bytes, bool catching_up)
 {
-	uint64_t floor = syncing ? disk->space.reserve / STORE_RESERVE_SYNC : disk->space.reserve;
+	uint64_t floor =
+		catching_up ? disk->space.reserve / SPACE_RESERVE_CATCHUP : disk->space.reserve;
 
 	space_refresh(disk, false);
-	if (space_left(disk) < floor + bytes || (!syncing && kv_space_low(disk->kv)))
+	if (space_left(disk) < floor + bytes || (!catching_up && kv_space_low(disk->kv)))
 		return -ENOSPC;
 	atomic_fetch_add_explicit(&disk->space.promised, bytes, memory_order_relaxed);
 	return 0;
@@ -68,8 +69,8 @@ bool space_is_short(const struct disk *disk)
 void space_start(struct disk *disk)
 {
 	space_refresh(disk, true);
-	disk->space.reserve = clamp(atomic_load(&disk->space.capacity) / STORE_RESERVE_PART,
-				    STORE_RESERVE_MIN, STORE_RESERVE_MAX);
+	disk->space.reserve = clamp(atomic_load(&disk->space.capacity) / SPACE_RESERVE_PART,
+				    SPACE_RESERVE_MIN, SPACE_RESERVE_MAX);
 }
 
 void space_tell(struct disk *disk, uint64_t *capacity, uint64_t *used, uint64_t *free_bytes)
@@ -96,7 +97,7 @@ bool space_is_low(struct disk *disk, bool was)
 	if (space_is_full(disk))
 		return true;
 	space_tell(disk, &capacity, &used, &left);
-	limit = capacity / STORE_LOW_PART < STORE_LOW_MAX ? capacity / STORE_LOW_PART
-							  : STORE_LOW_MAX;
+	limit = capacity / SPACE_LOW_PART < SPACE_LOW_MAX ? capacity / SPACE_LOW_PART
+							  : SPACE_LOW_MAX;
 	return left < (was ? 2 * limit : limit);
 }

@@ -6,17 +6,17 @@
 #include <stdint.h>
 #include "chunkserver/disk/disk.h"
 
-#define STORE_RESERVE_PART 20u         /* of the capacity is kept free, */
-#define STORE_RESERVE_MIN  (8u << 20)  /* at least this */
-#define STORE_RESERVE_MAX  (1u << 30)  /* and at most this; */
-#define STORE_LOW_PART     32u         /* of the capacity: less than that is low, */
-#define STORE_LOW_MAX      (64u << 20) /* but not more than this */
-#define STORE_RESERVE_SYNC 4u          /* of the reserve, SYNC data leaves this part */
+#define SPACE_RESERVE_PART    20u         /* of the capacity is kept free, */
+#define SPACE_RESERVE_MIN     (8u << 20)  /* at least this */
+#define SPACE_RESERVE_MAX     (1u << 30)  /* and at most this; */
+#define SPACE_LOW_PART        32u         /* of the capacity: less than that is low, */
+#define SPACE_LOW_MAX         (64u << 20) /* but not more than this */
+#define SPACE_RESERVE_CATCHUP 4u          /* of the reserve, catch-up data leaves this part */
 
 /* Asks the filesystem, and sets the reserve by what it says. */
 void space_start(struct disk *disk);
 /* Promises room for @bytes to come. Errors: -ENOSPC. */
-int space_promise(struct disk *disk, uint64_t bytes, bool syncing);
+int space_promise(struct disk *disk, uint64_t bytes, bool catching_up);
 void space_release(struct disk *disk, uint64_t promised, uint64_t written);
 /* Asks the filesystem again: when much was written since the last time or some time has passed, or
  * @now. */

@@ -150,7 +150,7 @@ int witness_note(struct disk *disk)
 /* 0: there is none. */
 static int mark_read(struct disk *disk, uint64_t *mark, bool *readable)
 {
-	static const uint8_t key[] = {KEY_SYNCED};
+	static const uint8_t key[] = {KEY_WITNESS};
 	uint8_t *value;
 	size_t size;
 	int rc = kv_get(disk->kv, FAMILY_MAIN, key, sizeof(key), &value, &size);
@@ -159,21 +159,21 @@ static int mark_read(struct disk *disk, uint64_t *mark, bool *readable)
 	*readable = true;
 	if (rc != 0)
 		return rc == -ENOENT ? 0 : rc;
-	*readable = value_number_decode(KEY_SYNCED, value, size, mark) == 0;
+	*readable = value_number_decode(KEY_WITNESS, value, size, mark) == 0;
 	free(value);
 	return 0;
 }
 
 void witness_put(struct disk *disk, struct kv_batch *batch)
 {
-	static const uint8_t key[] = {KEY_SYNCED};
+	static const uint8_t key[] = {KEY_WITNESS};
 	uint8_t value[NUMBER_VALUE_MAX];
 
 	if (disk->witness.fd < 0)
 		return;
 	disk->witness.mark++;
 	kv_batch_put(batch, FAMILY_MAIN, key, sizeof(key), value,
-		     value_number_encode(KEY_SYNCED, disk->witness.mark, value));
+		     value_number_encode(KEY_WITNESS, disk->witness.mark, value));
 }
 
 static int note_read(struct disk *disk, bool *there)

@@ -7,11 +7,11 @@
 #include "common/base/block.h"
 #include "common/cluster/chunk.h"
 
-#define STORE_INNER_MAX  32768u /* bytes of a chunk that may stay inside the db */
-#define STORE_OPS_KEPT   64u    /* operation ids kept per chunk, at most */
-#define STORE_BLOCKS_MAX (CHUNK_SIZE_MAX / BLOCK_SIZE)
+#define CHUNK_INNER_MAX  32768u /* bytes of a chunk that may stay inside the db */
+#define OP_IDS_KEPT      64u    /* operation ids kept per chunk, at most */
+#define CHUNK_BLOCKS_MAX (CHUNK_SIZE_MAX / BLOCK_SIZE)
 
-struct store_op_id {
+struct op_id {
 	uint64_t client_id, op_id, version;
 };
 
@@ -22,6 +22,6 @@ struct chunk_info {
 	uint32_t length; /* end of the last present byte; 0 when empty */
 	struct chunk_history history;
 	uint32_t op_count;
-	struct store_op_id ops[STORE_OPS_KEPT]; /* oldest first */
+	struct op_id ops[OP_IDS_KEPT]; /* oldest first */
 };
 #endif

@@ -14,7 +14,7 @@
 #define KEY_MARK       'm'
 #define KEY_STATE      's'
 #define KEY_LIFE       'l'
-#define KEY_SYNCED     'y'
+#define KEY_WITNESS    'y'
 #define KEY_DAMAGE     'd'
 #define KEY_EPOCH      'e'
 #define KEY_SEEN       'w' /* struct store_seen */

@@ -3,24 +3,24 @@
 #include <string.h>
 #include "chunkserver/base/chain_faults.h"
 
-uint32_t store_ops_void(struct store_op_id *ops, uint32_t count, uint64_t version)
+uint32_t op_ids_void(struct op_id *ops, uint32_t count, uint64_t version)
 {
 	for (uint32_t i = 0; i < count; i++)
 		if (ops[i].version > version)
 			version = ops[i].version;
 	if (version == 0)
 		return 0;
-	ops[0] = (struct store_op_id){.version = version};
+	ops[0] = (struct op_id){.version = version};
 	return 1;
 }
 
-static uint32_t drop_answered(struct store_op_id *ops, uint32_t count, uint64_t client_id,
+static uint32_t drop_answered(struct op_id *ops, uint32_t count, uint64_t client_id,
 			      uint64_t answered)
 {
 	uint32_t kept = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
-		bool nobodys = ops[i].client_id == 0; /* of store_ops_void() */
+		bool nobodys = ops[i].client_id == 0; /* of op_ids_void() */
 
 		if (!nobodys && (ops[i].client_id != client_id || ops[i].op_id > answered))
 			ops[kept++] = ops[i];
@@ -28,8 +28,7 @@ static uint32_t drop_answered(struct store_op_id *ops, uint32_t count, uint64_t 
 	return kept;
 }
 
-static uint32_t drop_over(struct store_op_id *ops, uint32_t count,
-			  const struct cluster_map *sessions)
+static uint32_t drop_over(struct op_id *ops, uint32_t count, const struct cluster_map *sessions)
 {
 	uint32_t kept = 0;
 
@@ -39,8 +38,8 @@ static uint32_t drop_over(struct store_op_id *ops, uint32_t count,
 	return kept;
 }
 
-uint32_t store_ops_drop(struct store_op_id *ops, uint32_t count, uint64_t client_id,
-			uint64_t answered, const struct cluster_map *sessions, uint32_t limit)
+uint32_t op_ids_drop(struct op_id *ops, uint32_t count, uint64_t client_id, uint64_t answered,
+		     const struct cluster_map *sessions, uint32_t limit)
 {
 	count = drop_answered(ops, count, client_id, answered);
 	if (count >= limit && sessions != NULL)

@@ -7,7 +7,7 @@
 /* A copy over a chunk has begun: none of the updates in @ops may be recognised from now on, since
  * of what they have made parts may be gone. How far the chunk had been, at least @version, stays
  * known (op 0 of client 0 is nobody's). Returns the new count, at most 1. */
-uint32_t store_ops_void(struct store_op_id *ops, uint32_t count, uint64_t version);
+uint32_t op_ids_void(struct op_id *ops, uint32_t count, uint64_t version);
 /* Before an update of @client_id is committed, which says @answered: drops, in place, what nobody
  * can ask for again. That is what this client was answered, and, if @limit or more were left, what
  * is of sessions that are over by @sessions (NULL: none is known to be). Of a session that lives
@@ -21,6 +21,6 @@ uint32_t store_ops_void(struct store_op_id *ops, uint32_t count, uint64_t versio
  * map after that says so, and members hear of it before they hear of the chains of that map
  * (worker/members.c). Who has a list from another member, by a copy, is behind that one in a chain
  * which that member had heard of by its own map; to become the head it takes a later one. */
-uint32_t store_ops_drop(struct store_op_id *ops, uint32_t count, uint64_t client_id,
-			uint64_t answered, const struct cluster_map *sessions, uint32_t limit);
+uint32_t op_ids_drop(struct op_id *ops, uint32_t count, uint64_t client_id, uint64_t answered,
+		     const struct cluster_map *sessions, uint32_t limit);
 #endif

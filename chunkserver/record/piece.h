@@ -10,7 +10,7 @@
 #include "common/cluster/chunk.h"
 
 #define PIECE_BYTES     (PIECE_BLOCKS * BLOCK_SIZE)
-#define PIECES_MAX      (STORE_BLOCKS_MAX / PIECE_BLOCKS)
+#define PIECES_MAX      (CHUNK_BLOCKS_MAX / PIECE_BLOCKS)
 #define PIECE_VALUE_MAX (1 + 2 + 2 * (PIECE_BLOCKS / 8) + 4 * PIECE_BLOCKS + 4)
 
 struct piece {

@@ -32,11 +32,11 @@ static uint64_t delta_apply(uint64_t delta, uint64_t before)
 
 static void write_ops(struct writer *w, const struct record *record)
 {
-	struct store_op_id before = {.version = record->version};
+	struct op_id before = {.version = record->version};
 
 	seal_write_varint(w, record->op_count);
 	for (uint32_t i = 0; i < record->op_count; i++) {
-		const struct store_op_id *op = &record->ops[i];
+		const struct op_id *op = &record->ops[i];
 
 		seal_write_varint(w, delta_of(op->client_id, before.client_id));
 		seal_write_varint(w, delta_of(op->op_id, before.op_id));
@@ -47,10 +47,10 @@ static void write_ops(struct writer *w, const struct record *record)
 
 static void read_ops(struct reader *r, struct record *record)
 {
-	struct store_op_id before = {.version = record->version};
+	struct op_id before = {.version = record->version};
 	uint64_t count = seal_read_varint(r);
 
-	if (count > STORE_OPS_KEPT) {
+	if (count > OP_IDS_KEPT) {
 		r->failed = true;
 		return;
 	}
@@ -163,7 +163,7 @@ int record_decode(const struct chunk_key *key, const void *data, size_t size, st
 	record->version = seal_read_varint(&r);
 	length = seal_read_varint(&r);
 	inner = seal_read_varint(&r);
-	if (!reader_ok(&r) || length > CHUNK_SIZE_MAX || inner > STORE_BLOCKS_MAX ||
+	if (!reader_ok(&r) || length > CHUNK_SIZE_MAX || inner > CHUNK_BLOCKS_MAX ||
 	    (flags & ~RECORD_FLAGS) != 0)
 		return -EBADMSG;
 	record->length = (uint32_t)length;

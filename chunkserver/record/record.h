@@ -19,13 +19,13 @@ struct record {
 	uint32_t inner_count;         /* inner blocks of the chunk */
 	uint32_t digests[PIECES_MAX]; /* pieces_of(length) of them; 0: no block present */
 	uint32_t op_count;
-	struct store_op_id ops[STORE_OPS_KEPT];
+	struct op_id ops[OP_IDS_KEPT];
 };
 
 /* A chunk of this length has its only piece in the record itself. */
 static inline bool record_is_inline(uint32_t length)
 {
-	return length <= STORE_INNER_MAX;
+	return length <= CHUNK_INNER_MAX;
 }
 
 /* Returns the bytes written. @piece: piece 0, used when the record is inline (NULL: nothing

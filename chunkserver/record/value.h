@@ -32,7 +32,7 @@ int value_inner_decode(const void *data, size_t size, uint32_t crc, uint8_t out[
 /* The state: was the target closed, and in which boot of the machine was it used? */
 size_t value_state_encode(bool clean, const char *boot_id, uint8_t out[STATE_VALUE_MAX]);
 int value_state_decode(const void *data, size_t size, bool *clean, char boot_id[BOOT_ID_BYTES]);
-/* A number that is not 0, under the one-letter @key: KEY_LIFE; KEY_SYNCED, the witness's mark;
+/* A number that is not 0, under the one-letter @key: KEY_LIFE; KEY_WITNESS, the witness's mark;
  * KEY_DAMAGE, the life that noticed damage; KEY_EPOCH, the highest epoch of a partition's chain. */
 size_t value_number_encode(uint8_t key, uint64_t number, uint8_t out[NUMBER_VALUE_MAX]);
 int value_number_decode(uint8_t key, const void *data, size_t size, uint64_t *number);

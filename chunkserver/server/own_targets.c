@@ -62,7 +62,7 @@ bool own_targets_see_master(struct store *const *stores, const uint32_t *ids, un
 			seen.server_id = server_id;
 			seen.target_id = ids[i];
 		}
-		if (store_see(stores[i], &seen) < 0)
+		if (store_set_seen(stores[i], &seen) < 0)
 			all = false;
 	}
 	return all;
@@ -71,7 +71,8 @@ bool own_targets_see_master(struct store *const *stores, const uint32_t *ids, un
 void own_targets_see_index(struct store *const *stores, unsigned count, uint64_t index)
 {
 	for (unsigned i = 0; i < count; i++)
-		(void)store_see_index(stores[i], index); /* a target that is down need not know */
+		(void)store_set_seen_index(stores[i],
+					   index); /* a target that is down need not know */
 }
 
 bool own_targets_see_map(struct store *const *stores, const uint32_t *ids, unsigned count,
@@ -80,7 +81,7 @@ bool own_targets_see_map(struct store *const *stores, const uint32_t *ids, unsig
 	bool all = true;
 
 	for (unsigned i = 0; i < count; i++)
-		if (ids[i] != 0 && store_see_map(stores[i], map) < 0)
+		if (ids[i] != 0 && store_set_seen_map(stores[i], map) < 0)
 			all = false;
 	return all;
 }

@@ -1,6 +1,6 @@
 /* background.c - bringing dirty chunks to rest, in the background.
  *
- * In this order: an overwrite that was broken off is looked at (repair); the file is synced when it
+ * In this order: an overwrite that was broken off is looked at (repair); the file is flushed when it
  * has been dirty for long, so that a crash leaves little to replay; file blocks that are no more
  * are given back to the filesystem (punch); and when nothing is open, the marks are deleted. */
 #include "chunkserver/store/background.h"
@@ -249,7 +249,7 @@ static void come_to_rest(struct store_view *view, struct chunk *chunk)
 
 	kv_batch_clear(batch);
 	delete_marks(chunk, batch);
-	/* The deletion is behind all commits in the log: no sync is needed in between. */
+	/* The deletion is behind all commits in the log: no flush is needed in between. */
 	if (kv_batch_count(batch) > 0)
 		rc = db_write(&view->store->disk, batch, NULL);
 	if (rc == 0)
@@ -263,7 +263,7 @@ void background_step(struct store_view *view, struct chunk *chunk, uint64_t now)
 {
 	struct dirty *dirty = chunk->dirty;
 	bool many = view->dirty_count > DIRTY_MANY || space_is_short(&view->store->disk);
-	bool synced;
+	bool flushed;
 	int index;
 
 	if (dirty == NULL || view->jobs.closing || health_check(&view->store->disk) != 0 ||
@@ -274,15 +274,15 @@ void background_step(struct store_view *view, struct chunk *chunk, uint64_t now)
 		repair_start(view, chunk, (uint32_t)index);
 		return;
 	}
-	synced = log_flush_covers(&view->store->disk, chunk->last_seq);
+	flushed = log_flush_covers(&view->store->disk, chunk->last_seq);
 	index = find_mark(chunk, offsetof(struct mark, reclaim));
-	if (dirty->file_dirty || (index >= 0 && !synced)) {
-		if (!chunk->fsync_running && view->settling < SETTLING_MAX &&
+	if (dirty->file_dirty || (index >= 0 && !flushed)) {
+		if (!chunk->file_flush_running && view->settling < SETTLING_MAX &&
 		    (many || now - dirty->since_ns > view->store->flush_after_ns))
 			chunk_flush_quietly(view, chunk);
 		return;
 	}
-	if (chunk->fsync_running || file_plans(chunk))
+	if (chunk->file_flush_running || file_plans(chunk))
 		return;
 	if (index >= 0)
 		punch_start(view, chunk, (uint32_t)index);
@@ -328,9 +328,9 @@ static bool finish_chunk(struct chunk *chunk)
 	if (find_mark(chunk, offsetof(struct mark, repair)) >= 0 ||
 	    find_mark(chunk, offsetof(struct mark, reclaim)) >= 0)
 		return false;
-	if (!chunk->dirty->file_dirty && !chunk->fsync_running)
+	if (!chunk->dirty->file_dirty && !chunk->file_flush_running)
 		return true;
-	return chunk_file_of(chunk) != NULL && file_sync(chunk->file) == 0;
+	return chunk_file_of(chunk) != NULL && file_flush(chunk->file) == 0;
 }
 
 void background_end(struct store_view *view)

@@ -120,16 +120,15 @@ static void touched(struct change *change, uint32_t block)
 		bits_set(&chunk->bg_changed[block >> PIECE_SHIFT], block % PIECE_BLOCKS);
 }
 
-int change_op(struct change *change, const struct store_op_id *id,
-	      const struct store_update *update)
+int change_op(struct change *change, const struct op_id *id, const struct store_update *update)
 {
 	struct record *next = &change->next;
 
-	next->op_count = store_ops_drop(next->ops, next->op_count, id->client_id, update->answered,
-					update->sessions, STORE_OPS_KEPT);
+	next->op_count = op_ids_drop(next->ops, next->op_count, id->client_id, update->answered,
+				     update->sessions, OP_IDS_KEPT);
 	if (update->closing)
 		return 0;
-	if (next->op_count >= STORE_OPS_KEPT)
+	if (next->op_count >= OP_IDS_KEPT)
 		return -EBUSY;
 	next->ops[next->op_count++] = *id;
 	return 0;
@@ -468,7 +467,7 @@ static int make_room(struct change *change)
 
 	if (rc == 0 && change->next.op_count > chunk->op_room) {
 		uint32_t room = change->next.op_count + 4;
-		struct store_op_id *ops = realloc(chunk->ops, room * sizeof(*ops));
+		struct op_id *ops = realloc(chunk->ops, room * sizeof(*ops));
 
 		if (ops == NULL)
 			return -ENOMEM;

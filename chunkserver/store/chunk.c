@@ -47,8 +47,8 @@ struct chunk *chunk_new(struct store *store, const struct chunk_key *key)
 	list_init(&chunk->lru);
 	list_init(&chunk->prepared);
 	list_init(&chunk->waiters);
-	list_init(&chunk->fsync_now);
-	list_init(&chunk->fsync_next);
+	list_init(&chunk->file_flush_now);
+	list_init(&chunk->file_flush_next);
 	list_init(&chunk->migrate);
 	return chunk;
 }
@@ -83,7 +83,7 @@ int chunk_slots(struct chunk *chunk, uint32_t count)
 static int take_ops(struct chunk *chunk, const struct record *record)
 {
 	if (record->op_count > chunk->op_room) {
-		struct store_op_id *ops = realloc(chunk->ops, record->op_count * sizeof(*ops));
+		struct op_id *ops = realloc(chunk->ops, record->op_count * sizeof(*ops));
 
 		if (ops == NULL)
 			return -ENOMEM;
@@ -422,7 +422,7 @@ void chunk_file_drop(struct chunk *chunk)
 	file_unref(file);
 }
 
-/* Closes files that nobody uses. One whose writes are not synced stays open, so that its sync
+/* Closes files that nobody uses. One whose writes are not flushed stays open, so that its flush
  * learns of every error; settling such chunks is what makes room then. */
 static void close_some(struct store_view *view)
 {

@@ -22,7 +22,7 @@ struct mark {
 	bool in_kv;
 	struct bits over;  /* in kv's mark: live file blocks that may be half overwritten */
 	uint64_t over_seq; /* batch that last added to it */
-	struct bits fresh; /* put into the file since the last sync began, not live there before */
+	struct bits fresh; /* put into the file since the last flush began, not live there before */
 	struct bits reclaim; /* was live in the file and is no more: hole to be punched */
 	struct bits repair;  /* overwrite broken off: checksums to be taken from the file */
 };
@@ -32,7 +32,7 @@ struct dirty {
 	struct list link; /* view->dirty, oldest first */
 	struct chunk *chunk;
 	uint64_t since_ns, last_ns;
-	bool file_dirty; /* the file was written since the last fsync began */
+	bool file_dirty; /* the file was written since the last flush of it began */
 	struct mark *marks[PIECES_MAX];
 };
 
@@ -59,7 +59,7 @@ struct chunk {
 	struct chunk_history history;
 	uint32_t length, inner_count;
 	uint32_t op_count, op_room;
-	struct store_op_id *ops;
+	struct op_id *ops;
 	uint32_t slot_room;
 	struct slot *slots; /* pieces_of(length) are valid */
 
@@ -78,9 +78,9 @@ struct chunk {
 	uint32_t bg_first, bg_end;
 	struct bits *bg_changed; /* by piece: blocks changed meanwhile; NULL: nobody asks */
 
-	bool fsync_running;
-	struct list fsync_now, fsync_next; /* struct sync_op */
-	struct list migrate;               /* view->migrate; empty: not queued */
+	bool file_flush_running;
+	struct list file_flush_now, file_flush_next; /* struct flush_op */
+	struct list migrate;                         /* view->migrate; empty: not queued */
 };
 
 /* The chunk, read if need be; it may not exist in the store. Not pinned. */

@@ -104,7 +104,7 @@ static int commit_truncate(struct plan *plan, struct change *change)
 	if (edge != NULL && at % BLOCK_SIZE != 0)
 		rc = commit_edge(change, edge);
 	if (rc == 0)
-		rc = change_punch(change, blocks_of(at), STORE_BLOCKS_MAX);
+		rc = change_punch(change, blocks_of(at), CHUNK_BLOCKS_MAX);
 	if (rc == 0)
 		rc = change_last(change, at, &last);
 	if (rc == 0)
@@ -132,7 +132,7 @@ static int commit_plan(struct plan *plan)
 {
 	const struct store_update *update = plan->update;
 	struct change *change = plan->view->change;
-	struct store_op_id id = {update->client_id, update->op_id, update->version};
+	struct op_id id = {update->client_id, update->op_id, update->version};
 	int rc = health_check(&plan->view->store->disk);
 
 	if (rc == 0)
@@ -156,10 +156,10 @@ static int commit_plan(struct plan *plan)
 	}
 	if (rc != 0)
 		return rc;
-	if (update->syncing) {
+	if (update->catching_up) {
 		change->next.epoch = update->epoch;
-		change->next.op_count = store_ops_void(change->next.ops, change->next.op_count,
-						       change->next.version);
+		change->next.op_count =
+			op_ids_void(change->next.ops, change->next.op_count, change->next.version);
 		change->next.version = 0;
 		return change_write(change);
 	}
@@ -245,7 +245,7 @@ static int complete_length(struct change *change, uint32_t length)
 	int rc;
 
 	if (length < change->chunk->length) {
-		rc = change_punch(change, blocks_of(length), STORE_BLOCKS_MAX);
+		rc = change_punch(change, blocks_of(length), CHUNK_BLOCKS_MAX);
 		if (rc != 0)
 			return rc;
 	}
@@ -264,7 +264,7 @@ int store_complete(struct store_view *view, const struct chunk_key *key,
 	struct chunk *chunk;
 	int rc = health_check(&view->store->disk);
 
-	if (!info->exists || info->length > CHUNK_SIZE_MAX || info->op_count > STORE_OPS_KEPT ||
+	if (!info->exists || info->length > CHUNK_SIZE_MAX || info->op_count > OP_IDS_KEPT ||
 	    !chunk_history_is_sound(&info->history))
 		return -EINVAL;
 	if (rc == 0)

@@ -83,7 +83,7 @@ int edge_make_all(struct plan *plan, uint64_t offset, uint64_t end)
 	uint32_t first = (uint32_t)(offset >> BLOCK_SHIFT), last = (uint32_t)(end >> BLOCK_SHIFT);
 	int rc;
 
-	if (head != 0 && first < STORE_BLOCKS_MAX) {
+	if (head != 0 && first < CHUNK_BLOCKS_MAX) {
 		rc = edge_needed(plan, first);
 		if (rc > 0)
 			rc = edge_add(plan, first, head, first == last ? tail : BLOCK_SIZE);

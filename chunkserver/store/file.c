@@ -1,4 +1,4 @@
-/* file.c - the plain files of larger chunks: names, descriptors, reading, writing, syncing.
+/* file.c - the plain files of larger chunks: names, descriptors, reading, writing, catching_up.
  *
  * All writes of a target go the same way: past the page cache, or through it where the filesystem
  * has no O_DIRECT. Small reads go through the page cache all the same: Linux drops the pages that a
@@ -294,7 +294,7 @@ int file_read_cached(struct chunk_file *file, uint8_t *data, uint32_t bytes, uin
 
 /* ---- durability and space ---- */
 
-static int sync_directory(struct chunk_file *file)
+static int flush_directory(struct chunk_file *file)
 {
 	char directory[3] = {file->name[0], file->name[1], '\0'};
 	int fd = openat(file->disk->chunks_fd, directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -307,17 +307,17 @@ static int sync_directory(struct chunk_file *file)
 	return rc;
 }
 
-int file_sync(struct chunk_file *file)
+int file_flush(struct chunk_file *file)
 {
 	int fd, rc = file_direct(file, false, &fd);
 
-	/* Not to be had (no descriptors left): nothing was lost, only not synced. */
+	/* Not to be had (no descriptors left): nothing was lost, only not flushed. */
 	if (rc != 0)
 		return rc;
 	if (fdatasync(fd) != 0)
 		rc = -errno;
 	if (rc == 0 && atomic_load(&file->created)) {
-		rc = sync_directory(file);
+		rc = flush_directory(file);
 		if (rc == 0)
 			atomic_store(&file->created, false);
 	}

@@ -13,7 +13,7 @@ struct chunk;
 struct chunk_file {
 	atomic_uint refs;
 	atomic_int direct, buffered; /* fds or -1 */
-	atomic_bool created;         /* its directory has not been synced since */
+	atomic_bool created;         /* its directory has not been flushed since */
 	struct disk *disk;
 	struct chunk *owner;                    /* of the loop's thread; NULL: let go */
 	struct list link;                       /* of the view: recently used ones last */
@@ -38,7 +38,7 @@ int file_read(struct chunk_file *file, uint8_t *data, uint32_t bytes, uint64_t o
 /* From the page cache only: 0 when all of it was there, else -EAGAIN. Any thread. */
 int file_read_cached(struct chunk_file *file, uint8_t *data, uint32_t bytes, uint64_t offset);
 /* Data, and the directory of a new file. Poisons the store on failure. */
-int file_sync(struct chunk_file *file);
+int file_flush(struct chunk_file *file);
 /* Gives the space of whole blocks back; best effort. */
 void file_punch(struct chunk_file *file, uint64_t offset, uint64_t bytes);
 int file_unlink(struct disk *disk, const struct chunk_key *key);

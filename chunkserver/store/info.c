@@ -20,7 +20,7 @@ int store_info(struct store_view *view, const struct chunk_key *key, struct chun
 		return 0;
 	info->exists = true;
 	/* An overwrite that was broken off and has not been looked at yet counts too. */
-	info->unsure = chunk->unsure || chunk_repairs(chunk, 0, STORE_BLOCKS_MAX);
+	info->unsure = chunk->unsure || chunk_repairs(chunk, 0, CHUNK_BLOCKS_MAX);
 	info->epoch = chunk->epoch;
 	info->version = chunk->version;
 	info->history = chunk->history;
@@ -38,7 +38,7 @@ int store_digest(struct store_view *view, const struct chunk_key *key, uint32_t 
 	uint32_t crc;
 	int rc = chunk_get(view, key, &chunk);
 
-	if (rc == 0 && chunk_repairs(chunk, 0, STORE_BLOCKS_MAX))
+	if (rc == 0 && chunk_repairs(chunk, 0, CHUNK_BLOCKS_MAX))
 		rc = -EAGAIN;
 	if (rc != 0)
 		return rc;
@@ -85,7 +85,7 @@ int store_checksums(struct store_view *view, const struct chunk_key *key, uint32
 	struct chunk *chunk;
 	int rc = chunk_get(view, key, &chunk);
 
-	if (rc == 0 && chunk_repairs(chunk, 0, STORE_BLOCKS_MAX))
+	if (rc == 0 && chunk_repairs(chunk, 0, CHUNK_BLOCKS_MAX))
 		rc = -EAGAIN;
 	if (rc != 0)
 		return rc;

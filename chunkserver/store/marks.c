@@ -1,9 +1,9 @@
 /* marks.c - the marks that make overwriting in place safe.
  *
- * Before live blocks of a file are overwritten for the first time since they were synced, a mark on
+ * Before live blocks of a file are overwritten for the first time since they were flushed, a mark on
  * their piece, which names them, is made durable. Fresh blocks (put into the file since the last
- * sync began) need none: a power cut may lose them anyway, and the mark that came with the commit
- * that made them present says that. When a sync begins, fresh blocks cease to be fresh. */
+ * flush began) need none: a power cut may lose them anyway, and the mark that came with the commit
+ * that made them present says that. When a flush begins, fresh blocks cease to be fresh. */
 #include "chunkserver/store/marks.h"
 #include <errno.h>
 #include <string.h>
@@ -44,7 +44,7 @@ static struct bits mark_lacks(const struct chunk *chunk, uint32_t index, struct 
 	return bits_without(blocks, &mark->over);
 }
 
-/* The writer is likely to go on: the next pieces too, while a sync is paid for anyway. */
+/* The writer is likely to go on: the next pieces too, while a flush is paid for anyway. */
 static int marks_ahead(struct plan *plan, struct kv_batch *batch, uint32_t index)
 {
 	struct chunk *chunk = plan->chunk;
@@ -126,7 +126,7 @@ int marks_for_plan(struct plan *plan)
 }
 
 /* Blocks that are being overwritten now were fresh when that began, so they have no durable mark.
- * The sync will make the old bytes something that may not get lost: it takes the mark along. */
+ * The flush will make the old bytes something that may not get lost: it takes the mark along. */
 int marks_guard(struct chunk *chunk)
 {
 	struct kv_batch *batch = chunk->view->change->batch;

@@ -106,7 +106,7 @@ static void migrate_run(struct job *job)
 			rc = write_good(m, i, n);
 	}
 	if (rc == 0)
-		rc = file_sync(m->file);
+		rc = file_flush(m->file);
 	m->error = rc;
 }
 

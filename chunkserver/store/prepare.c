@@ -5,7 +5,7 @@
  * already, because only there the old bytes stay whole until the new ones are durable. Into the
  * file: the rest. Of these, blocks that are not live in the file can be written at once: nobody
  * sees them before the commit. Live ones are overwritten in place, which takes a durable mark
- * first, unless they are fresh: never synced, so that a power cut may lose them anyway. */
+ * first, unless they are fresh: never flushed, so that a power cut may lose them anyway. */
 #include <errno.h>
 #include <string.h>
 #include "chunkserver/disk/health.h"
@@ -54,7 +54,7 @@ static void plan_blocks(struct plan *plan)
 		plan->end = (uint32_t)((end + BLOCK_SIZE - 1) >> BLOCK_SHIFT);
 		break;
 	case STORE_TRUNCATE:
-		plan->end = STORE_BLOCKS_MAX;
+		plan->end = CHUNK_BLOCKS_MAX;
 		break;
 	}
 	plan->first_piece = plan->first >> PIECE_SHIFT;
@@ -99,7 +99,7 @@ static int plan_space(struct plan *plan)
 	/* An inner block is for a while in the log and in a file of the db. */
 	bytes = (uint64_t)(in_file - in_place) * BLOCK_SIZE +
 		(uint64_t)(plan->end - plan->first - in_file) * 2 * BLOCK_SIZE;
-	rc = space_promise(&plan->view->store->disk, bytes, update->syncing);
+	rc = space_promise(&plan->view->store->disk, bytes, update->catching_up);
 	if (rc == 0)
 		plan->promised = bytes;
 	else
@@ -223,7 +223,7 @@ static void plan_io(struct plan *plan)
 	jobs_start(&plan->view->jobs, &plan->job, plan_run, plan_after);
 }
 
-static void on_marks_synced(struct flush_wait *wait)
+static void on_marks_flushed(struct flush_wait *wait)
 {
 	struct plan *plan = container_of(wait, struct plan, wait);
 
@@ -295,7 +295,7 @@ static void plan_start(struct plan *plan)
 	}
 	chunk->io_plans++;
 	if (rc > 0) {
-		plan->wait.done = on_marks_synced;
+		plan->wait.done = on_marks_flushed;
 		log_flush(&plan->view->store->disk, &plan->view->jobs, &plan->wait);
 	} else {
 		plan_io(plan);

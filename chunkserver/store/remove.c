@@ -242,7 +242,7 @@ static void unlink_begin(struct removal *removal)
 	remove_unlink_next(view, clock_monotonic_ns());
 }
 
-static void on_synced(struct flush_wait *wait)
+static void on_flushed(struct flush_wait *wait)
 {
 	struct removal *removal = container_of(wait, struct removal, wait);
 	bool unlink = false;
@@ -268,7 +268,7 @@ static void key_done(struct remove_key *key, int rc)
 		removal->error = rc;
 	if (--removal->waiting > 0)
 		return;
-	removal->wait.done = on_synced;
+	removal->wait.done = on_flushed;
 	log_flush(&removal->view->store->disk, &removal->view->jobs, &removal->wait);
 }
 
@@ -291,7 +291,7 @@ static void remove_one(struct remove_key *key)
 		key_done(key, rc != 0 ? rc : -EIO);
 		return;
 	}
-	if (chunk->bg != BG_NONE || chunk->fsync_running || chunk->io_plans > 0 ||
+	if (chunk->bg != BG_NONE || chunk->file_flush_running || chunk->io_plans > 0 ||
 	    chunk->removing) {
 		chunk_wait(chunk, &key->waiter, on_wake);
 		return;
@@ -354,7 +354,7 @@ void store_remove(struct store_view *view, const struct chunk_key *keys, size_t 
 		}
 	}
 	if (--removal->waiting == 0) {
-		removal->wait.done = on_synced;
+		removal->wait.done = on_flushed;
 		log_flush(&view->store->disk, &view->jobs, &removal->wait);
 	}
 }

@@ -4,7 +4,7 @@
  * not match its checksum
  *   is taken as it is, when it may have been overwritten in place (it is in the mark), or when
  *   only the process has died (then nothing that was written is lost);
- *   becomes absent otherwise: it was new, never synced, and what the file holds there is not it.
+ *   becomes absent otherwise: it was new, never flushed, and what the file holds there is not it.
  * Either way the chunk is unsure, and after a power cut its record says that something is lost (see
  * chunk_history.h), with the bytes' change in one batch. A block that the file is too short for has
  * become absent in a power cut; when only the process has died that is damage, and stays so.
@@ -218,11 +218,11 @@ static int replay_chunk(struct replay *replay, const struct chunk_key *key)
 	if (rc == 0 && chunk_file_of(replay->chunk) == NULL)
 		rc = -ENOMEM;
 	/* What is found to be right or taken as it is shall also last, and its name: the process
-	 * that made the file may have ended before it synced the directory. */
+	 * that made the file may have ended before it flushed the directory. */
 	if (rc == 0 && !replay->store->disk.was_clean)
 		atomic_store(&replay->chunk->file->created, true);
 	if (rc == 0)
-		rc = file_sync(replay->chunk->file);
+		rc = file_flush(replay->chunk->file);
 	if (rc == -ENOENT)
 		rc = 0;
 	for (uint32_t i = 0; rc == 0 && i < PIECES_MAX; i++) {

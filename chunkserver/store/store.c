@@ -142,17 +142,17 @@ void store_seen(const struct store *store, struct store_seen *out)
 	seen_get(&store->disk, out);
 }
 
-int store_see(struct store *store, const struct store_seen *seen)
+int store_set_seen(struct store *store, const struct store_seen *seen)
 {
 	return seen_set(&store->disk, seen);
 }
 
-int store_see_index(struct store *store, uint64_t index)
+int store_set_seen_index(struct store *store, uint64_t index)
 {
 	return seen_set_index(&store->disk, index);
 }
 
-int store_see_map(struct store *store, const struct cluster_map *map)
+int store_set_seen_map(struct store *store, const struct cluster_map *map)
 {
 	return seen_set_map(&store->disk, map);
 }
@@ -179,7 +179,7 @@ void store_space(struct store *store, uint64_t *capacity, uint64_t *used, uint64
 	space_tell(&store->disk, capacity, used, free_bytes);
 }
 
-bool store_full(struct store *store)
+bool store_is_full(struct store *store)
 {
 	return space_is_full(&store->disk);
 }

@@ -5,21 +5,21 @@
  *   db/               RocksDB: chunk records, block checksums and presence in 1 MiB pieces,
  *                     and blocks kept inside (below)
  *   chunks/xx/...     one plain sparse file for each larger chunk, chunk data at offset 0
- *   synced            up to where the db is known to have been synced, and the life
+ *   flushed            up to where the db is known to have been flushed, and the life
  *   lock              held while open
  *
  * Where bytes live. Each present block of a chunk is either in the chunk's file or, as a 4 KiB
  * value, in RocksDB ("inner block"); RocksDB wins. Small writes become inner blocks: one log
- * write makes data, checksum and record durable together. A chunk of up to STORE_INNER_MAX bytes
+ * write makes data, checksum and record durable together. A chunk of up to CHUNK_INNER_MAX bytes
  * stays inside for good; a larger one has its inner blocks moved to the file in the background
  * (file written and fdatasync()ed before they are deleted). Large writes go to the file directly,
  * by O_DIRECT where the filesystem has it. A block that is absent reads as zeros whatever the file
  * holds there.
  *
  * Crash safety. Fresh blocks: file first, then the record that makes them present, so a crash
- * leaves garbage that is absent. Overwritten file blocks: before the first one since the last sync
+ * leaves garbage that is absent. Overwritten file blocks: before the first one since the last flush
  * a durable "dirty" mark is put on the 1 MiB piece; after a crash, blocks of a dirty piece whose
- * checksum does not match hold an unacknowledged or unsynced overwrite: they are taken as they are
+ * checksum does not match hold an unacknowledged or unflushed overwrite: they are taken as they are
  * (checksum computed anew) and the chunk's record is marked unsure, so that the chain compares it.
  * In a piece without mark, a mismatch is corruption and is never served (-EBADMSG).
  *
@@ -27,16 +27,16 @@
  *   store_prepare()  writes the bytes; any order; overlapping ones one after another (the caller's
  *                    duty), done comes later or at once
  *   store_commit()   makes it the chunk's state, in version order (the caller's duty); cheap,
- *                    synchronous, survives SIGKILL; durable after store_sync()
+ *                    synchronous, survives SIGKILL; durable after store_flush()
  *
  * Failure. -ENOSPC from prepare or commit: the chunk is as before. -EBUSY from commit: so
  * it is, and the ids of updates that may come again fill its list. -EIO: target is down; it says
  * so from then on until store_recover(). A failed fdatasync poisons the target: -EIO until the
  * process opens it again.
  *
- * Space. A reserve is kept (STORE_RESERVE_*): when free space minus what is promised falls below
- * it, store_full() is true and WRITE fails with -ENOSPC, while PUNCH, TRUNCATE, remove, sync and
- * SYNC data go on.
+ * Space. A reserve is kept (SPACE_RESERVE_*): when free space minus what is promised falls below
+ * it, store_is_full() is true and WRITE fails with -ENOSPC, while PUNCH, TRUNCATE, remove, flush and
+ * catch-up data go on.
  *
  * Threading: a store is shared; each loop works through its own view, for partitions that are its
  * own alone. Functions taking a view are called on its loop's thread, and their callbacks come
@@ -77,16 +77,16 @@ const char *store_uuid(const struct store *store);
 /* Of the cluster that the target belongs to; 0: it is new, or of a time without instances. */
 uint64_t store_instance(const struct store *store);
 /* A target that belongs to none belongs to @instance from now on: durable when it returns 0, which
- * may take as long as a sync. -EXDEV: it belongs to another one; or the file cannot be written. */
+ * may take as long as a flush. -EXDEV: it belongs to another one; or the file cannot be written. */
 int store_adopt(struct store *store, uint64_t instance);
 void store_seen(const struct store *store, struct store_seen *out);
 /* -EIO, -ENOSPC: the target is down, and remembers what it did before; try again. */
-int store_see(struct store *store, const struct store_seen *seen);
-/* The same for the index alone, if it has grown. It waits for the next sync of the db, because
+int store_set_seen(struct store *store, const struct store_seen *seen);
+/* The same for the index alone, if it has grown. It waits for the next flush of the db, because
  * nothing is done by it. */
-int store_see_index(struct store *store, uint64_t index);
+int store_set_seen_index(struct store *store, uint64_t index);
 /* The same for the version and the chains of @map that it is a member of, or was. */
-int store_see_map(struct store *store, const struct cluster_map *map);
+int store_set_seen_map(struct store *store, const struct cluster_map *map);
 /* The chains that it remembers, in order of pool and partition. @each returns 0, or ends it. */
 typedef int store_seen_each(void *user, uint32_t pool, uint32_t partition,
 			    const struct map_chain *chain);
@@ -95,17 +95,17 @@ int store_seen_chains(struct store *store, store_seen_each *each, void *user);
  * from 1 on; the upper are chance: two processes that began from the same state of the disk (one
  * from a copy of it, put back) have the same count, and are not the same. */
 uint64_t store_life(const struct store *store);
-/* Something that had been synced was missing when it was opened, now or earlier: what is there is
+/* Something that had been flushed was missing when it was opened, now or earlier: what is there is
  * right, but it does not show that what is not there never was. So it may be nobody's source until
  * it has been made equal to others. Its life is above all before; files without a record are kept.
  */
 bool store_damaged(const struct store *store);
 /* The master has put this life's target behind the others in all its chains: from here on it counts
- * like any other. Durable when it returns 0; from any thread, may take as long as a sync. */
+ * like any other. Durable when it returns 0; from any thread, may take as long as a flush. */
 int store_damage_settled(struct store *store);
 /* *free_bytes is what WRITE may still take: free, less the reserve and what is promised. */
 void store_space(struct store *store, uint64_t *capacity, uint64_t *used, uint64_t *free_bytes);
-bool store_full(struct store *store);
+bool store_is_full(struct store *store);
 /* So little is left that others should take over before anything has to be refused. @was: what was
  * said last, so that it does not go to and fro. */
 bool store_is_low(struct store *store, bool was);
@@ -143,8 +143,8 @@ struct store_update {
 		       * at all of a chunk that does not exist */
 	/* Which are over: at the commit, borrowed. NULL: not known. */
 	const struct cluster_map *sessions;
-	bool syncing; /* copy of a chunk at rest: version stays 0 (incomplete) until
-		       * store_complete(); store_ops_void(); allowed into the reserve */
+	bool catching_up; /* copy of a chunk at rest: version stays 0 (incomplete) until
+		       * store_complete(); op_ids_void(); allowed into the reserve */
 	bool touched; /* with an error: blocks that are there may have been gone over in the file */
 	void (*done)(struct store_update *update, int error);
 	void *user;
@@ -154,7 +154,7 @@ void store_prepare(struct store_view *view, struct store_update *update);
 int store_commit(struct store_view *view, struct store_update *update);
 /* Instead of commit, for a prepared update that will not be. */
 void store_abort(struct store_view *view, struct store_update *update);
-/* Ends the copy of a chunk: sets what a syncing one has become. */
+/* Ends the copy of a chunk: sets what a catching_up one has become. */
 int store_complete(struct store_view *view, const struct chunk_key *key,
 		   const struct chunk_info *info);
 
@@ -174,19 +174,19 @@ struct store_read {
 void store_read(struct store_view *view, struct store_read *read);
 
 /* All committed updates of the chunk are on stable storage when done says 0. Requests of all views
- * share syncs of the log. */
-struct store_sync {
+ * share flushes of the log. */
+struct store_flush {
 	struct chunk_key key;
-	void (*done)(struct store_sync *sync, int error);
+	void (*done)(struct store_flush *flush, int error);
 	void *user;
 	void *store_private;
 };
-void store_sync(struct store_view *view, struct store_sync *sync);
+void store_flush(struct store_view *view, struct store_flush *flush);
 
 /* Everything committed in this partition, by whichever process, is on stable storage when done says
  * 0. Comes on the view's loop. */
-void store_sync_partition(struct store_view *view, uint32_t pool, uint32_t partition,
-			  void (*done)(void *user, int error), void *user);
+void store_flush_partition(struct store_view *view, uint32_t pool, uint32_t partition,
+			   void (*done)(void *user, int error), void *user);
 
 /* The highest epoch of the partition's chain that this target knows of; *epoch 0: none. -EIO,
  * -EBADMSG. */

@@ -34,7 +34,7 @@ static void on_prepared(struct store_update *update, int error)
 	worker_event_end(worker);
 }
 
-static void on_synced(struct store_sync *sync, int error)
+static void on_synced(struct store_flush *sync, int error)
 {
 	struct chain_work *request = sync->user;
 	struct worker *worker = shell_of(request)->target->worker;
@@ -129,9 +129,9 @@ static void do_prepare(struct worker_target *target, struct chain_work *request)
 	case FRAME_TRUNCATE:
 		update->op = STORE_TRUNCATE;
 		break;
-	case FRAME_SYNC_DATA:
+	case FRAME_CATCHUP_DATA:
 		update->op = request->payload != NULL ? STORE_WRITE : STORE_PUNCH;
-		update->syncing = true;
+		update->catching_up = true;
 		break;
 	default:
 		update->op = STORE_WRITE;
@@ -158,7 +158,7 @@ static void do_sync(struct worker_target *target, struct chain_work *request)
 
 	shell->target = target;
 	shell->next_sync = NULL;
-	shell->sync = (struct store_sync){.key = request->key, .done = on_synced, .user = request};
+	shell->sync = (struct store_flush){.key = request->key, .done = on_synced, .user = request};
 	*target->worker->last_sync = request;
 	target->worker->last_sync = &shell->next_sync;
 }
@@ -178,7 +178,7 @@ static bool begin_syncs(struct worker *worker)
 		struct shell *shell = shell_of(request);
 
 		next = shell->next_sync; /* it may be over at once */
-		store_sync(shell->target->view, &shell->sync);
+		store_flush(shell->target->view, &shell->sync);
 	}
 	return true;
 }
@@ -315,8 +315,8 @@ static void do_sync_all(struct worker_target *target, const struct chain_action 
 	all->target = target;
 	all->serial = action->serial;
 	target->worker->background++;
-	store_sync_partition(target->view, action->header.key.pool, action->header.key.partition,
-			     on_all_synced, all);
+	store_flush_partition(target->view, action->header.key.pool, action->header.key.partition,
+			      on_all_synced, all);
 }
 
 static void do_send(struct worker *worker, const struct chain_action *action)
@@ -477,7 +477,7 @@ static uint64_t free_bytes(void *ctx)
 	struct worker_target *target = ctx;
 	uint64_t capacity, used, left = 0;
 
-	if (store_full(target->store))
+	if (store_is_full(target->store))
 		return 0;
 	store_space(target->store, &capacity, &used, &left);
 	return left;

@@ -14,7 +14,7 @@ struct starved {
 struct shell {
 	struct worker_target *target;
 	struct store_update update;
-	struct store_sync sync;
+	struct store_flush sync;
 	struct chain_work *next_sync; /* of those to be begun */
 	struct store_read read;
 };

@@ -119,8 +119,8 @@ static void refuse_file(struct peer *peer, const struct frame_header *header)
  * off. */
 static bool is_of_no_file(const struct frame_header *header)
 {
-	bool stores = frame_is_update(header->op) || header->op == FRAME_SYNC_DATA ||
-		      header->op == FRAME_SYNC_COMMIT;
+	bool stores = frame_is_update(header->op) || header->op == FRAME_CATCHUP_DATA ||
+		      header->op == FRAME_CATCHUP_COMMIT;
 	bool names = (header->flags & FRAME_FORWARD) == 0 && header->op != FRAME_PING;
 
 	return (stores || names) && header->key.file_id >= FILE_ID_END;

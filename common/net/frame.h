@@ -4,7 +4,7 @@
  *
  * The checksums are one CRC32C for each block of the chunk that the payload touches
  * (block_count(offset, length) of 4 bytes). They are made once, by the writing client, and travel
- * with the data. Ops whose payload is not chunk data (HELLO, SYNC_COMPARE, ...) use offset 0.
+ * with the data. Ops whose payload is not chunk data (HELLO, CATCHUP_COMPARE, ...) use offset 0.
  *
  * frame_header_decode() is the only judge of what comes from the network: it refuses, with a word
  * for the log, everything that a correct peer never sends. */
@@ -30,10 +30,10 @@ enum frame_op {
 			  * the bytes and checksums, shorter when the chunk ends before */
 	FRAME_STAT,      /* answer: version, arg = chunk length; payload: presence bitmap, bit i of
 			  * byte i/8 set when block i holds data, up to the chunk's length */
-	FRAME_SYNC_COMPARE, /* to the successor: records of a key range, see catchup/catchup.h */
-	FRAME_SYNC_DATA,    /* to the successor: blocks of one chunk at rest */
-	FRAME_SYNC_COMMIT,  /* to the successor: the chunk is now version/length as said */
-	FRAME_SYNC_END,     /* the partition is equal; arg = 0 */
+	FRAME_CATCHUP_COMPARE, /* to the successor: records of a key range, see catchup/catchup.h */
+	FRAME_CATCHUP_DATA,    /* to the successor: blocks of one chunk at rest */
+	FRAME_CATCHUP_COMMIT,  /* to the successor: the chunk is now version/length as said */
+	FRAME_CATCHUP_END,     /* the partition is equal; arg = 0 */
 	FRAME_PING,
 	FRAME_LIST, /* which chunks of the key's file, from its index on, are in the partition;
 		     * payload of the answer: entries of FRAME_LIST_ENTRY_BYTES; arg: ask on from

@@ -49,7 +49,7 @@ static double cpu_seconds(void)
 
 struct lane {
 	struct store_update update;
-	struct store_sync sync;
+	struct store_flush sync;
 	struct store_read read;
 	struct buf *buf;
 	uint64_t begun;
@@ -83,7 +83,7 @@ static void lane_end(struct lane *lane)
 	lane->busy = false;
 }
 
-static void on_sync(struct store_sync *sync, int error)
+static void on_sync(struct store_flush *sync, int error)
 {
 	if (error != 0)
 		die("sync", error);
@@ -102,8 +102,8 @@ static void on_prepared(struct store_update *update, int error)
 		lane_end(lane);
 		return;
 	}
-	lane->sync = (struct store_sync){.key = update->key, .done = on_sync, .user = lane};
-	store_sync(view, &lane->sync);
+	lane->sync = (struct store_flush){.key = update->key, .done = on_sync, .user = lane};
+	store_flush(view, &lane->sync);
 }
 
 static void on_read(struct store_read *read, int error, uint32_t length, uint64_t unused)

@@ -216,17 +216,16 @@ struct buf *model_payload(const uint64_t *numbers, uint32_t blocks)
 static bool model_op(const struct model_store *store, struct model_chunk *chunk,
 		     const struct chain_work *request)
 {
-	uint32_t limit = store->ops_kept != 0 ? store->ops_kept : STORE_OPS_KEPT, kept;
-	struct store_op_id ops[STORE_OPS_KEPT];
+	uint32_t limit = store->ops_kept != 0 ? store->ops_kept : OP_IDS_KEPT, kept;
+	struct op_id ops[OP_IDS_KEPT];
 
 	memcpy(ops, chunk->ops, chunk->op_count * sizeof(*ops));
-	kept = store_ops_drop(ops, chunk->op_count, request->client_id, request->answered,
-			      request->sessions, limit);
+	kept = op_ids_drop(ops, chunk->op_count, request->client_id, request->answered,
+			   request->sessions, limit);
 	if (!request->closing && kept >= limit)
 		return false;
 	if (!request->closing)
-		ops[kept++] =
-			(struct store_op_id){request->client_id, request->op_id, request->version};
+		ops[kept++] = (struct op_id){request->client_id, request->op_id, request->version};
 	memcpy(chunk->ops, ops, kept * sizeof(*ops));
 	chunk->op_count = kept;
 	return true;
@@ -250,19 +249,19 @@ int model_commit(struct model_store *store, const struct chain_work *request)
 
 	if (request->closing && !chunk->exists)
 		return 0;
-	if (request->op != FRAME_SYNC_DATA && request->op_id != 0 &&
+	if (request->op != FRAME_CATCHUP_DATA && request->op_id != 0 &&
 	    !model_op(store, chunk, request))
 		return -EBUSY;
 	for (uint64_t i = first; i < end && i < MODEL_BLOCKS; i++)
 		model_set(chunk, (uint32_t)i, numbers == NULL ? 0 : numbers[i - first]);
-	if (request->op != FRAME_SYNC_DATA) {
+	if (request->op != FRAME_CATCHUP_DATA) {
 		chunk->history.lost |= chunk->exists && chunk->version == 0;
 		chunk_history_change(&chunk->history, chunk->epoch, chunk->version, request->epoch);
 	}
 	chunk->exists = true;
 	chunk->epoch = request->epoch;
-	if (request->op == FRAME_SYNC_DATA) {
-		chunk->op_count = store_ops_void(chunk->ops, chunk->op_count, chunk->version);
+	if (request->op == FRAME_CATCHUP_DATA) {
+		chunk->op_count = op_ids_void(chunk->ops, chunk->op_count, chunk->version);
 		chunk->version = 0;
 	} else {
 		chunk->version = request->version;

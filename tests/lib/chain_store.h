@@ -30,7 +30,7 @@ struct model_chunk {
 	struct chunk_history history;
 	uint64_t blocks[MODEL_BLOCKS]; /* 0: a hole */
 	uint32_t op_count;
-	struct store_op_id ops[STORE_OPS_KEPT]; /* last: only op_count of them are ever copied */
+	struct op_id ops[OP_IDS_KEPT]; /* last: only op_count of them are ever copied */
 };
 
 /* What a target remembers beside its chunks. */

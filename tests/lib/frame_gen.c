@@ -34,7 +34,7 @@ static void gen_request(uint64_t *state, struct frame_header *h)
 		h->length = HELLO_BYTES;
 		break;
 	case FRAME_WRITE:
-	case FRAME_SYNC_DATA:
+	case FRAME_CATCHUP_DATA:
 		gen_span(state, h, &h->length, 1);
 		break;
 	case FRAME_PUNCH:
@@ -46,8 +46,8 @@ static void gen_request(uint64_t *state, struct frame_header *h)
 	case FRAME_READ:
 		gen_span(state, h, &h->range, BLOCK_SIZE);
 		break;
-	case FRAME_SYNC_COMPARE:
-	case FRAME_SYNC_COMMIT:
+	case FRAME_CATCHUP_COMPARE:
+	case FRAME_CATCHUP_COMMIT:
 		h->length = gen_below(state, FRAME_PAYLOAD_MAX + 1);
 		break;
 	default:
@@ -59,7 +59,7 @@ static void gen_request(uint64_t *state, struct frame_header *h)
 		h->flags |= (uint16_t)(fuzz_random(state) & (FRAME_FORWARD | FRAME_SYNC));
 		if (h->op == FRAME_TRUNCATE)
 			h->flags |= (uint16_t)(fuzz_random(state) & FRAME_CLOSING);
-	} else if (h->op == FRAME_FLUSH || h->op >= FRAME_SYNC_COMPARE) {
+	} else if (h->op == FRAME_FLUSH || h->op >= FRAME_CATCHUP_COMPARE) {
 		if (h->op != FRAME_PING && h->op != FRAME_LIST)
 			h->flags |= (uint16_t)(fuzz_random(state) & FRAME_FORWARD);
 	}
@@ -81,7 +81,7 @@ static void gen_answer(uint64_t *state, struct frame_header *h)
 		h->length = gen_below(state, h->range + 1);
 	else if (h->op == FRAME_STAT)
 		h->length = gen_below(state, CHUNK_SIZE_MAX / BLOCK_SIZE / 8 + 1);
-	else if (h->op == FRAME_SYNC_COMPARE)
+	else if (h->op == FRAME_CATCHUP_COMPARE)
 		h->length = gen_below(state, FRAME_PAYLOAD_MAX + 1);
 	else if (h->op == FRAME_LIST)
 		h->length = gen_below(state, FRAME_LIST_MAX + 1) * FRAME_LIST_ENTRY_BYTES;

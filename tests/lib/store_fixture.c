@@ -229,7 +229,7 @@ int do_read(struct fixture *f, const struct chunk_key *key, uint32_t offset, uin
 	return rc;
 }
 
-void sync_done(struct store_sync *sync, int error)
+void sync_done(struct store_flush *sync, int error)
 {
 	struct waited *w = sync->user;
 
@@ -240,9 +240,9 @@ void sync_done(struct store_sync *sync, int error)
 int do_sync(struct fixture *f, const struct chunk_key *key)
 {
 	struct waited w = {0};
-	struct store_sync sync = {.key = *key, .done = sync_done, .user = &w};
+	struct store_flush sync = {.key = *key, .done = sync_done, .user = &w};
 
-	store_sync(f->view, &sync);
+	store_flush(f->view, &sync);
 	run_until(f, &w.done);
 	return w.error;
 }
@@ -259,7 +259,7 @@ int do_sync_partition(struct fixture *f, const struct chunk_key *key)
 {
 	struct waited w = {0};
 
-	store_sync_partition(f->view, key->pool, key->partition, remove_done, &w);
+	store_flush_partition(f->view, key->pool, key->partition, remove_done, &w);
 	run_until(f, &w.done);
 	return w.error;
 }

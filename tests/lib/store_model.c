@@ -92,7 +92,7 @@ struct model_lane {
 };
 
 struct model_sync {
-	struct store_sync sync;
+	struct store_flush sync;
 	struct model *model;
 	uint32_t chunk;
 	uint64_t version;
@@ -110,7 +110,7 @@ static void model_bytes(const struct model_op *op, uint8_t *out)
 	fill_random(out, op->length, op->bytes_seed);
 }
 
-static void model_synced(struct store_sync *sync, int error)
+static void model_synced(struct store_flush *sync, int error)
 {
 	struct model_sync *s = sync->user;
 	volatile uint64_t *synced = &s->model->progress->synced[s->chunk];
@@ -239,14 +239,14 @@ static int model_other(struct fixture *f, struct model *m, const struct model_op
 		s->chunk = op->chunk;
 		s->version = m->progress->kept[op->chunk];
 		s->count = syncs;
-		s->sync = (struct store_sync){.key = key, .done = model_synced, .user = s};
+		s->sync = (struct store_flush){.key = key, .done = model_synced, .user = s};
 		(*syncs)++;
 		for (uint32_t c = 0; c < MODEL_CHUNKS; c++)
 			s->all[c] = m->progress->kept[c];
 		if (op->version % 3 == 0)
-			store_sync_partition(f->view, test_pool, 7, model_synced_all, s);
+			store_flush_partition(f->view, test_pool, 7, model_synced_all, s);
 		else
-			store_sync(f->view, &s->sync);
+			store_flush(f->view, &s->sync);
 		return 0;
 	}
 	if (op->kind == MODEL_PAUSE) {

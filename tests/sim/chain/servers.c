@@ -333,7 +333,7 @@ void operation_ended(struct world *w, struct event *event)
 	case CHAIN_PREPARE:
 		if (error == 0 && s->no_space_until > w->now && event->request->op == FRAME_WRITE)
 			error = -ENOSPC;
-		else if (error == 0 && event->request->op != FRAME_SYNC_DATA &&
+		else if (error == 0 && event->request->op != FRAME_CATCHUP_DATA &&
 			 *damage_of(s, &event->request->key))
 			error = -EBADMSG;
 		/* Nobody takes a failed disk out of its chains here, so that the others' copies

@@ -153,7 +153,7 @@ static void prepare_ended(struct world *w, struct disk *disk, struct event *even
 {
 	if (error == 0 && disk->full_until > w->now && event->request->op == FRAME_WRITE)
 		error = -ENOSPC;
-	else if (error == 0 && event->request->op != FRAME_SYNC_DATA &&
+	else if (error == 0 && event->request->op != FRAME_CATCHUP_DATA &&
 		 *damage_of(disk, &event->request->key))
 		error = -EBADMSG;
 	chain_prepared(event->request, error,

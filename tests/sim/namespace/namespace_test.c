@@ -104,7 +104,7 @@ static void forget_sent(uint64_t session, uint64_t id)
 	sim.log_count = kept;
 }
 
-static void sync_store(void)
+static void catchup_store(void)
 {
 	assert_int_equal(kv_sync(sim.f.kv), 0);
 	memcpy(sim.synced_ids, sim.request_ids, sizeof(sim.synced_ids));
@@ -160,7 +160,7 @@ static void keep_command(const Catena__Request *request, uint64_t session, uint6
 
 	if (sim.log_count == LOG_MAX) {
 		/* Not of the request at hand: it is not in the log yet. */
-		sync_store();
+		catchup_store();
 		for (int who = 0; who < MODEL_SESSIONS; who++)
 			if (sim.sessions[who] != session)
 				say_answered(who);
@@ -494,7 +494,7 @@ static void play_session(int who)
 	sim.request_ids[who] = 0;
 	assert_int_equal(
 		state_apply_session_open(f->state, ++f->index, sim.sessions[who], 1, "", ""), 0);
-	sync_store();
+	catchup_store();
 }
 
 static void operate(void)
@@ -510,7 +510,7 @@ static void operate(void)
 			play_session(who);
 		break;
 	case 2:
-		sync_store();
+		catchup_store();
 		break;
 	case 3:
 		if (draw(4) == 0)
@@ -571,7 +571,7 @@ static void run(uint64_t seed, uint64_t name_mask)
 							  sim.sessions[s], 1, "", ""),
 				 0);
 	}
-	sync_store();
+	catchup_store();
 	for (int i = 0; i < OPERATIONS && sim.model.inode_count < MODEL_INODES; i++) {
 		operate();
 		if (i % 300 == 299)

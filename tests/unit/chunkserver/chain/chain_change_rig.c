@@ -66,8 +66,8 @@ int sent_kind(const struct rig *rig)
 	const struct chain_action *sent = &rig->sent[rig->sent_count - 1];
 
 	assert_true(rig->sent_count > 0);
-	assert_int_equal(sent->header.op, FRAME_SYNC_COMPARE);
-	return sync_compare_kind(buf_payload(sent->payload), sent->payload->length);
+	assert_int_equal(sent->header.op, FRAME_CATCHUP_COMPARE);
+	return catchup_compare_kind(buf_payload(sent->payload), sent->payload->length);
 }
 
 void forget_sent(struct rig *rig)
@@ -81,11 +81,12 @@ void compared(struct rig *rig, uint8_t bits)
 {
 	struct chain_action sent = take(rig->sent, &rig->sent_count, 0);
 	struct frame_header header = sent.header;
-	static struct sync_compare compare;
+	static struct catchup_compare compare;
 	struct buf *bitmap = NULL;
 
 	assert_int_equal(
-		sync_compare_decode(buf_payload(sent.payload), sent.payload->length, &compare), 0);
+		catchup_compare_decode(buf_payload(sent.payload), sent.payload->length, &compare),
+		0);
 	if (compare.count > 0) {
 		bitmap = model_buffer(NULL, BITMAP_BYTES(compare.count));
 		bitmap->data[0] = bits;

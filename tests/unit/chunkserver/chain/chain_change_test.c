@@ -24,7 +24,7 @@ static void test_ahead_of_the_cursor_nobody_waits_for_a_syncing_member(void **st
 static void test_what_is_left_to_the_walk_is_not_promised_for_later(void **state)
 {
 	struct rig *rig = with_syncing(0);
-	static struct sync_compare compare;
+	static struct catchup_compare compare;
 	struct frame_header header = rig_header(rig, FRAME_WRITE, 10);
 
 	(void)state;
@@ -36,9 +36,9 @@ static void test_what_is_left_to_the_walk_is_not_promised_for_later(void **state
 	rig_end(rig, CHAIN_PREPARE, 0);
 	assert_int_equal(chain_count(rig->chain).pending, 1); /* its own disk has not got it yet */
 	successor_connects(rig);
-	assert_int_equal(sent_kind(rig), SYNC_KIND_RANGE);
-	assert_int_equal(sync_compare_decode(buf_payload(rig->sent[0].payload),
-					     rig->sent[0].payload->length, &compare),
+	assert_int_equal(sent_kind(rig), CATCHUP_KIND_RANGE);
+	assert_int_equal(catchup_compare_decode(buf_payload(rig->sent[0].payload),
+						rig->sent[0].payload->length, &compare),
 			 0);
 	assert_int_equal(compare.count, 1);
 	assert_int_equal(compare.records[0].version, 1);
@@ -190,7 +190,7 @@ static void test_an_update_waits_no_longer_when_the_syncing_member_is_gone(void 
 static void test_a_syncing_member_is_durable_before_it_counts_as_equal(void **state)
 {
 	struct rig *rig = rig_new(0, 1);
-	struct sync_compare compare = {.first = true, .last = true, .to = SYNC_KEY_MAX};
+	struct catchup_compare compare = {.first = true, .last = true, .to = CATCHUP_KEY_MAX};
 	uint64_t end;
 
 	(void)state;
@@ -206,7 +206,7 @@ static void test_a_syncing_member_is_durable_before_it_counts_as_equal(void **st
 static void test_a_syncing_member_takes_updates_behind_the_cursor(void **state)
 {
 	struct rig *rig = rig_new(0, 1);
-	struct sync_compare compare = {.first = true, .to = {5, 0}};
+	struct catchup_compare compare = {.first = true, .to = {5, 0}};
 
 	(void)state;
 	CHANGE(rig, 2, D, {A, IN}, {D, SYN});
@@ -221,11 +221,11 @@ static void test_a_syncing_member_takes_updates_behind_the_cursor(void **state)
 
 static uint64_t predecessor_resumes(struct rig *rig)
 {
-	struct frame_header header = rig_header(rig, FRAME_SYNC_COMPARE, 0);
-	struct buf *buf = model_buffer(NULL, SYNC_RESUME_BYTES);
+	struct frame_header header = rig_header(rig, FRAME_CATCHUP_COMPARE, 0);
+	struct buf *buf = model_buffer(NULL, CATCHUP_RESUME_BYTES);
 
-	sync_resume_encode(buf->data);
-	buf->length = header.length = SYNC_RESUME_BYTES;
+	catchup_resume_encode(buf->data);
+	buf->length = header.length = CATCHUP_RESUME_BYTES;
 	header.flags = FRAME_FORWARD;
 	return rig_ask(rig, BEFORE, &header, buf);
 }
@@ -240,7 +240,7 @@ static void test_when_the_middle_is_gone_what_is_pending_goes_to_the_next(void *
 	forget_sent(rig);
 	CHANGE(rig, 2, A, {A, IN}, {C, IN}, {B, OUT});
 	successor_connects(rig);
-	assert_int_equal(sent_kind(rig), SYNC_KIND_RESUME);
+	assert_int_equal(sent_kind(rig), CATCHUP_KIND_RESUME);
 	successor_answers(rig, FRAME_OK);
 	assert_int_equal(last_sent(rig), FRAME_WRITE);
 	assert_int_equal(rig->sent[0].header.version, 1);
@@ -321,7 +321,7 @@ static void test_what_was_broken_off_is_compared_with_those_behind(void **state)
 		assert_false(chain_is_ready(rig->chain));
 		forget_sent(rig);
 		successor_connects(rig);
-		assert_int_equal(sent_kind(rig), SYNC_KIND_RANGE);
+		assert_int_equal(sent_kind(rig), CATCHUP_KIND_RANGE);
 		rig_free_all(rig);
 	}
 }
@@ -334,7 +334,7 @@ static void test_who_has_forgotten_is_compared(void **state)
 	CHANGE(rig, 2, A, {A, IN}, {C, IN}, {B, OUT});
 	successor_connects(rig);
 	successor_answers(rig, FRAME_STATUS_GAP);
-	assert_int_equal(sent_kind(rig), SYNC_KIND_RANGE);
+	assert_int_equal(sent_kind(rig), CATCHUP_KIND_RANGE);
 	rig_free_all(rig);
 }
 
@@ -345,12 +345,12 @@ static void test_a_new_successor_is_compared(void **state)
 	(void)state;
 	CHANGE(rig, 2, A, {A, IN}, {B, IN}, {D, SYN});
 	successor_connects(rig);
-	assert_int_equal(sent_kind(rig), SYNC_KIND_RESUME); /* B */
+	assert_int_equal(sent_kind(rig), CATCHUP_KIND_RESUME); /* B */
 	rig_free_all(rig);
 	rig = rig_up(1);
 	CHANGE(rig, 2, B, {A, IN}, {B, IN}, {D, SYN});
 	successor_connects(rig);
-	assert_int_equal(sent_kind(rig), SYNC_KIND_RANGE); /* D */
+	assert_int_equal(sent_kind(rig), CATCHUP_KIND_RANGE); /* D */
 	rig_free_all(rig);
 }
 
@@ -393,11 +393,11 @@ static void test_what_was_dropped_is_shown_to_nobody_before_a_comparison(void **
 
 static void predecessor_removes(struct rig *rig)
 {
-	struct frame_header header = rig_header(rig, FRAME_SYNC_COMPARE, 0);
-	struct sync_key gone = {.file_id = rig_key(1).file_id};
-	struct buf *buf = model_buffer(NULL, SYNC_GONE_ALL_MAX);
+	struct frame_header header = rig_header(rig, FRAME_CATCHUP_COMPARE, 0);
+	struct catchup_key gone = {.file_id = rig_key(1).file_id};
+	struct buf *buf = model_buffer(NULL, CATCHUP_GONE_ALL_MAX);
 
-	buf->length = (uint32_t)sync_gone_encode(&gone, 1, buf->data);
+	buf->length = (uint32_t)catchup_gone_encode(&gone, 1, buf->data);
 	header.flags = FRAME_FORWARD;
 	header.length = buf->length;
 	rig_ask(rig, BEFORE, &header, buf);
@@ -435,7 +435,7 @@ static void test_a_removal_of_the_chain_as_it_is_keeps_nobody_from_reading(void 
 static struct rig *ending(uint64_t *end)
 {
 	struct rig *rig = rig_up(1);
-	struct sync_compare compare;
+	struct catchup_compare compare;
 
 	predecessor_writes(rig, 1, 0);
 	rig_end(rig, CHAIN_PREPARE, 0);
@@ -472,14 +472,14 @@ static void test_a_head_that_is_put_behind_others_is_compared(void **state)
 static void test_a_question_that_comes_before_the_map_is_kept(void **state)
 {
 	struct rig *rig = rig_up(2);
-	struct frame_header header = rig_header(rig, FRAME_SYNC_COMPARE, 0);
-	struct buf *buf = model_buffer(NULL, SYNC_RESUME_BYTES);
+	struct frame_header header = rig_header(rig, FRAME_CATCHUP_COMPARE, 0);
+	struct buf *buf = model_buffer(NULL, CATCHUP_RESUME_BYTES);
 	struct chain_source source = {
 		.conn = BEFORE, .request_id = header.request_id, .server_id = A};
 
 	(void)state;
-	sync_resume_encode(buf->data);
-	buf->length = header.length = SYNC_RESUME_BYTES;
+	catchup_resume_encode(buf->data);
+	buf->length = header.length = CATCHUP_RESUME_BYTES;
 	header.flags = FRAME_FORWARD;
 	header.epoch = 2;
 	chain_frame(rig->chain, &source, &header, buf);
@@ -506,7 +506,7 @@ static void test_a_lost_notice_of_removal_leads_to_a_comparison(void **state)
 	rig_run(rig);
 	forget_sent(rig);
 	successor_connects(rig);
-	assert_int_equal(sent_kind(rig), SYNC_KIND_RANGE);
+	assert_int_equal(sent_kind(rig), CATCHUP_KIND_RANGE);
 	rig_free_all(rig);
 }
 
@@ -582,17 +582,18 @@ static void test_what_was_held_is_not_done_by_who_is_out(void **state)
 
 static void copy_begins(struct rig *rig)
 {
-	struct sync_compare compare = {.first = true, .last = true, .to = SYNC_KEY_MAX, .count = 1};
+	struct catchup_compare compare = {
+		.first = true, .last = true, .to = CATCHUP_KEY_MAX, .count = 1};
 	struct frame_header header;
 
-	compare.records[0] = (struct sync_record){.key = {1, 0},
-						  .epoch = 1,
-						  .version = 4,
-						  .base = 4,
-						  .length = 2 * BLOCK_SIZE,
-						  .digest = 9};
+	compare.records[0] = (struct catchup_record){.key = {1, 0},
+						     .epoch = 1,
+						     .version = 4,
+						     .base = 4,
+						     .length = 2 * BLOCK_SIZE,
+						     .digest = 9};
 	(void)predecessor_compares(rig, &compare);
-	header = rig_header(rig, FRAME_SYNC_DATA, 1);
+	header = rig_header(rig, FRAME_CATCHUP_DATA, 1);
 	header.flags = FRAME_FORWARD;
 	header.length = BLOCK_SIZE;
 	(void)rig_ask(rig, BEFORE, &header, rig_payload(1));

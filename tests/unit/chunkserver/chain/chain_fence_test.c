@@ -150,7 +150,7 @@ static void test_a_new_head_counts_what_it_has_to_pass_on(void **state)
 static void test_a_head_that_is_put_behind_another_is_clean_when_it_has_been_compared(void **state)
 {
 	struct rig *rig = rig_up(0);
-	struct sync_compare compare;
+	struct catchup_compare compare;
 
 	client_writes(rig, 1, 0, 1, 0);
 	rig_end(rig, CHAIN_PREPARE, 0);

@@ -14,8 +14,8 @@ static void test_updates_are_held_while_comparing(void **state)
 	successor_connects(rig);
 	held = client_writes(rig, 1, 0, 1, 0);
 	assert_int_equal(rig_operations(rig, CHAIN_PREPARE), 0);
-	successor_answers(rig, FRAME_OK); /* SYNC_COMPARE */
-	successor_answers(rig, FRAME_OK); /* SYNC_END */
+	successor_answers(rig, FRAME_OK); /* CATCHUP_COMPARE */
+	successor_answers(rig, FRAME_OK); /* CATCHUP_END */
 	assert_int_equal(rig_operations(rig, CHAIN_PREPARE), 1);
 	rig_end(rig, CHAIN_PREPARE, 0);
 	successor_answers(rig, FRAME_OK);
@@ -76,14 +76,14 @@ static void test_a_gap_at_the_successor_leads_to_a_comparison(void **state)
 	chain_tick(rig->env);
 	rig_run(rig);
 	assert_int_equal(chain_count(rig->chain).link, CHAIN_LINK_COMPARING);
-	assert_int_equal(rig->sent[0].header.op, FRAME_SYNC_COMPARE);
+	assert_int_equal(rig->sent[0].header.op, FRAME_CATCHUP_COMPARE);
 	rig_free_all(rig);
 }
 
 static void test_the_end_is_answered_when_the_own_link_is_up(void **state)
 {
 	struct rig *rig = rig_new(1, 3);
-	struct sync_compare compare = everything(rig);
+	struct catchup_compare compare = everything(rig);
 	uint64_t end;
 
 	(void)state;
@@ -103,30 +103,30 @@ static void test_the_end_is_answered_when_the_own_link_is_up(void **state)
 static void test_a_copy_that_came_in_is_passed_on_by_a_new_walk(void **state)
 {
 	struct rig *rig = rig_up(1);
-	struct sync_compare compare = everything(rig);
+	struct catchup_compare compare = everything(rig);
 	struct frame_header header;
 	struct chunk_info info = {.epoch = 1, .version = 4, .length = BLOCK_SIZE};
-	struct buf *buf = model_buffer(NULL, SYNC_COMMIT_MAX);
+	struct buf *buf = model_buffer(NULL, CATCHUP_COMMIT_MAX);
 
 	(void)state;
 	compare.count = 1;
-	compare.records[0] = (struct sync_record){.key = {1, 0},
-						  .epoch = 1,
-						  .version = 4,
-						  .base = 4,
-						  .length = BLOCK_SIZE,
-						  .digest = 9};
+	compare.records[0] = (struct catchup_record){.key = {1, 0},
+						     .epoch = 1,
+						     .version = 4,
+						     .base = 4,
+						     .length = BLOCK_SIZE,
+						     .digest = 9};
 	predecessor_compares(rig, &compare);
 	assert_false(chain_is_ready(rig->chain));
 	assert_int_equal(rig->answers[0].header.length, 1);
 	assert_int_equal(buf_payload(rig->answers[0].payload)[0], 1);
-	header = rig_header(rig, FRAME_SYNC_DATA, 1);
+	header = rig_header(rig, FRAME_CATCHUP_DATA, 1);
 	header.flags = FRAME_FORWARD;
 	header.length = BLOCK_SIZE;
 	rig_ask(rig, BEFORE, &header, rig_payload(1));
-	header = rig_header(rig, FRAME_SYNC_COMMIT, 1);
+	header = rig_header(rig, FRAME_CATCHUP_COMMIT, 1);
 	header.flags = FRAME_FORWARD;
-	buf->length = header.length = (uint32_t)sync_commit_encode(&info, buf->data);
+	buf->length = header.length = (uint32_t)catchup_commit_encode(&info, buf->data);
 	rig_ask(rig, BEFORE, &header, buf);
 	assert_int_equal(rig->store.count == 0 ? 0 : rig->store.chunks[0]->version, 0);
 	rig_end(rig, CHAIN_PREPARE, 0);
@@ -143,7 +143,7 @@ static void test_a_copy_that_came_in_is_passed_on_by_a_new_walk(void **state)
 static void test_chunks_the_predecessor_lacks_are_removed(void **state)
 {
 	struct rig *rig = rig_up(2);
-	struct sync_compare nothing = {.first = true, .last = true, .to = SYNC_KEY_MAX};
+	struct catchup_compare nothing = {.first = true, .last = true, .to = CATCHUP_KEY_MAX};
 	uint64_t compare;
 
 	(void)state;
@@ -161,7 +161,7 @@ static void test_chunks_the_predecessor_lacks_are_removed(void **state)
 static void test_a_comparison_ends_when_those_behind_have_it_too(void **state)
 {
 	struct rig *rig = rig_up(1);
-	struct sync_compare compare;
+	struct catchup_compare compare;
 	uint64_t end;
 
 	(void)state;
@@ -180,7 +180,7 @@ static void test_a_comparison_ends_when_those_behind_have_it_too(void **state)
 static struct rig *removing(void)
 {
 	struct rig *rig = rig_up(1);
-	struct sync_compare nothing = {.first = true, .last = true, .to = SYNC_KEY_MAX};
+	struct catchup_compare nothing = {.first = true, .last = true, .to = CATCHUP_KEY_MAX};
 
 	predecessor_writes(rig, 1, 0);
 	rig_end(rig, CHAIN_PREPARE, 0);
@@ -194,7 +194,7 @@ static struct rig *removing(void)
 static void test_what_is_being_removed_is_not_compared(void **state)
 {
 	struct rig *rig = removing();
-	struct sync_compare compare = everything(rig);
+	struct catchup_compare compare = everything(rig);
 	uint64_t again;
 
 	(void)state;
@@ -242,7 +242,7 @@ static void test_a_head_compares_when_all_that_it_removes_is_gone(void **state)
 static void test_a_comparison_waits_for_updates_under_way(void **state)
 {
 	struct rig *rig = rig_up(2);
-	struct sync_compare nothing = {.first = true, .last = true, .to = SYNC_KEY_MAX};
+	struct catchup_compare nothing = {.first = true, .last = true, .to = CATCHUP_KEY_MAX};
 	uint64_t compare;
 
 	(void)state;
@@ -276,12 +276,12 @@ static void test_frames_from_a_connection_without_comparison_are_refused(void **
 static void test_a_bad_comparison_is_refused(void **state)
 {
 	struct rig *rig = rig_up(2);
-	struct sync_compare compare = everything(rig);
+	struct catchup_compare compare = everything(rig);
 
 	(void)state;
 	compare.first = false;
 	assert_int_equal(answer_to(rig, predecessor_compares(rig, &compare)), FRAME_STATUS_GAP);
-	compare.to = (struct sync_key){0, 0};
+	compare.to = (struct catchup_key){0, 0};
 	assert_int_equal(answer_to(rig, predecessor_compares(rig, &compare)), EINVAL);
 	rig_free_all(rig);
 }
@@ -336,7 +336,7 @@ static void test_the_tail_lets_a_read_wait_for_its_own_commit(void **state)
 static void test_nothing_is_read_before_the_member_is_ready(void **state)
 {
 	struct rig *rig = rig_new(2, 3);
-	struct sync_compare compare = everything(rig);
+	struct catchup_compare compare = everything(rig);
 
 	(void)state;
 	assert_int_equal(answer_to(rig, client_reads(rig, 0)), FRAME_STATUS_NOT_READY);
@@ -481,7 +481,7 @@ static void test_a_damaged_block_is_an_error_for_the_client(void **state)
 static void test_a_damaged_chunk_is_copied_by_the_next_comparison(void **state)
 {
 	struct rig *rig = rig_up(2);
-	struct sync_compare compare;
+	struct catchup_compare compare;
 
 	(void)state;
 	predecessor_writes(rig, 1, 0);
@@ -603,7 +603,7 @@ static void test_removals_are_told_to_a_successor_that_may_have_got_a_copy(void 
 {
 	struct rig *rig = rig_new(0, 2);
 	struct chunk_key key = rig_key(1);
-	static struct sync_key gone[SYNC_GONE_MAX];
+	static struct catchup_key gone[CATCHUP_GONE_MAX];
 
 	(void)state;
 	model_chunk(&rig->store, &key)->exists = true;
@@ -613,8 +613,8 @@ static void test_removals_are_told_to_a_successor_that_may_have_got_a_copy(void 
 	chain_chunks_removed(rig->chain, &key, 1);
 	rig_run(rig);
 	assert_int_equal(rig->sent_count, 1);
-	assert_int_equal(sync_gone_decode(buf_payload(rig->sent[0].payload),
-					  rig->sent[0].payload->length, gone),
+	assert_int_equal(catchup_gone_decode(buf_payload(rig->sent[0].payload),
+					     rig->sent[0].payload->length, gone),
 			 1);
 	assert_int_equal(gone[0].file_id, 1);
 	rig_free_all(rig);

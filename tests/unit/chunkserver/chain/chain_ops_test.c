@@ -3,8 +3,8 @@
  * one member alone, whose chunk begins with chosen ids (chain_rig.h). */
 #include "tests/unit/chunkserver/chain/chain_rig.h"
 
-#define LAST_QUARTER (STORE_OPS_KEPT - STORE_OPS_KEPT / 4)
-#define CROWDED      (STORE_OPS_KEPT / 2)
+#define LAST_QUARTER (OP_IDS_KEPT - OP_IDS_KEPT / 4)
+#define CROWDED      (OP_IDS_KEPT / 2)
 
 /* The chunk has @count ids more, of @client, from 1 on. */
 static struct model_chunk *knows(struct rig *rig, uint64_t client, uint32_t count)
@@ -15,8 +15,7 @@ static struct model_chunk *knows(struct rig *rig, uint64_t client, uint32_t coun
 	chunk->exists = true;
 	chunk->epoch = 1;
 	for (uint32_t i = 0; i < count; i++)
-		chunk->ops[chunk->op_count++] =
-			(struct store_op_id){client, i + 1, ++chunk->version};
+		chunk->ops[chunk->op_count++] = (struct op_id){client, i + 1, ++chunk->version};
 	return chunk;
 }
 
@@ -82,7 +81,7 @@ static void test_without_room_nothing_happens_until_there_is_some(void **state)
 	id = asks(rig, 5, 9, 8);
 	goes_through(rig);
 	assert_int_equal(flags_of(rig, id), FRAME_REPLY | FRAME_CROWDED);
-	knows(rig, 8, STORE_OPS_KEPT - chunk->op_count);
+	knows(rig, 8, OP_IDS_KEPT - chunk->op_count);
 	assert_int_equal(answer_to(rig, asks(rig, 6, 1, 0)), FRAME_STATUS_NOT_READY);
 	/* One that came before is known. */
 	id = asks(rig, 7, 1, 0);
@@ -93,13 +92,13 @@ static void test_without_room_nothing_happens_until_there_is_some(void **state)
 	id = asks(rig, 5, 10, 9);
 	goes_through(rig);
 	assert_int_equal(flags_of(rig, id), FRAME_REPLY | FRAME_CROWDED);
-	assert_int_equal(chunk->op_count, STORE_OPS_KEPT);
+	assert_int_equal(chunk->op_count, OP_IDS_KEPT);
 	/* And what only makes some always passes. */
 	header = closing_of(rig, 7, LAST_QUARTER + 1);
 	id = rig_ask(rig, CLIENT, &header, NULL);
 	goes_through(rig);
 	assert_int_equal(flags_of(rig, id), FRAME_REPLY);
-	assert_int_equal(chunk->op_count, STORE_OPS_KEPT - LAST_QUARTER);
+	assert_int_equal(chunk->op_count, OP_IDS_KEPT - LAST_QUARTER);
 	id = asks(rig, 6, 1, 0);
 	goes_through(rig);
 	assert_int_equal(flags_of(rig, id), FRAME_REPLY);
@@ -157,7 +156,7 @@ static void sessions_end(struct rig *rig, uint64_t fenced)
 static void test_sessions_that_are_over_make_room(void **state)
 {
 	struct rig *rig = rig_up(0);
-	struct model_chunk *chunk = knows(rig, 7, STORE_OPS_KEPT - 1);
+	struct model_chunk *chunk = knows(rig, 7, OP_IDS_KEPT - 1);
 	uint64_t id;
 
 	knows(rig, 8, 1);
@@ -176,7 +175,7 @@ static void test_sessions_that_are_over_make_room(void **state)
 static void test_a_member_without_room_waits_for_its_map(void **state)
 {
 	struct rig *rig = rig_new(2, 3);
-	struct model_chunk *chunk = knows(rig, 7, STORE_OPS_KEPT);
+	struct model_chunk *chunk = knows(rig, 7, OP_IDS_KEPT);
 	uint64_t version = chunk->version, id;
 
 	inbound_comes_up(rig);

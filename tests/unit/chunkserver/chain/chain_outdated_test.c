@@ -88,10 +88,10 @@ static void test_a_walk_ends_at_a_chunk_of_a_later_epoch(void **state)
 /* @file_id is compared as a chunk of the chain's epoch; 0: as one that is not there. */
 static void compares_with(struct rig *rig, uint64_t file_id)
 {
-	struct sync_compare compare = {.first = true, .last = true, .to = SYNC_KEY_MAX};
+	struct catchup_compare compare = {.first = true, .last = true, .to = CATCHUP_KEY_MAX};
 
 	if (file_id != 0)
-		compare.records[compare.count++] = (struct sync_record){
+		compare.records[compare.count++] = (struct catchup_record){
 			.key = {file_id, 0}, .epoch = 3, .version = 5, .base = 5, .length = 1};
 	assert_int_equal(answer_to(rig, predecessor_compares(rig, &compare)),
 			 FRAME_STATUS_NOT_READY);
@@ -116,8 +116,8 @@ static void test_a_chunk_of_a_later_epoch_is_not_copied_over(void **state)
 static void test_a_chunk_of_a_later_epoch_is_not_removed(void **state)
 {
 	struct rig *rig = alone(D);
-	struct sync_compare compare = {.first = true, .last = true, .to = SYNC_KEY_MAX};
-	struct sync_key key = {20, 0};
+	struct catchup_compare compare = {.first = true, .last = true, .to = CATCHUP_KEY_MAX};
+	struct catchup_key key = {20, 0};
 	struct frame_header header;
 	struct buf *buf;
 
@@ -125,9 +125,9 @@ static void test_a_chunk_of_a_later_epoch_is_not_removed(void **state)
 	CHANGE(rig, 3, D, {A, IN}, {D, SYN});
 	assert_int_equal(answer_to(rig, predecessor_compares(rig, &compare)), FRAME_OK);
 	(void)of_later_epoch(rig, 20);
-	buf = model_buffer(NULL, SYNC_GONE_ALL_MAX);
-	buf->length = (uint32_t)sync_gone_encode(&key, 1, buf->data);
-	header = rig_header(rig, FRAME_SYNC_COMPARE, 0);
+	buf = model_buffer(NULL, CATCHUP_GONE_ALL_MAX);
+	buf->length = (uint32_t)catchup_gone_encode(&key, 1, buf->data);
+	header = rig_header(rig, FRAME_CATCHUP_COMPARE, 0);
 	header.flags = FRAME_FORWARD;
 	header.length = buf->length;
 	assert_int_equal(answer_to(rig, rig_ask(rig, BEFORE, &header, buf)),

@@ -282,11 +282,11 @@ void successor_answers(struct rig *rig, uint32_t status)
 	header.status = status;
 	header.length = 0;
 	header.arg = UINT64_MAX;
-	if (header.op == FRAME_SYNC_COMPARE && status == FRAME_OK) {
-		static struct sync_compare compare;
+	if (header.op == FRAME_CATCHUP_COMPARE && status == FRAME_OK) {
+		static struct catchup_compare compare;
 
-		if (sync_compare_decode(buf_payload(sent.payload), sent.payload->length,
-					&compare) == 0 &&
+		if (catchup_compare_decode(buf_payload(sent.payload), sent.payload->length,
+					   &compare) == 0 &&
 		    compare.count > 0)
 			bitmap = model_buffer(NULL, BITMAP_BYTES(compare.count));
 	}
@@ -390,12 +390,12 @@ void link_comes_up(struct rig *rig)
 	assert_int_equal(chain_count(rig->chain).link, CHAIN_LINK_UP);
 }
 
-uint64_t predecessor_compares(struct rig *rig, const struct sync_compare *compare)
+uint64_t predecessor_compares(struct rig *rig, const struct catchup_compare *compare)
 {
-	struct frame_header header = rig_header(rig, FRAME_SYNC_COMPARE, 0);
-	struct buf *buf = model_buffer(NULL, SYNC_COMPARE_MAX);
+	struct frame_header header = rig_header(rig, FRAME_CATCHUP_COMPARE, 0);
+	struct buf *buf = model_buffer(NULL, CATCHUP_COMPARE_MAX);
 
-	buf->length = (uint32_t)sync_compare_encode(compare, buf->data);
+	buf->length = (uint32_t)catchup_compare_encode(compare, buf->data);
 	header.flags = FRAME_FORWARD;
 	header.length = buf->length;
 	return rig_ask(rig, BEFORE, &header, buf);
@@ -403,15 +403,15 @@ uint64_t predecessor_compares(struct rig *rig, const struct sync_compare *compar
 
 uint64_t predecessor_ends(struct rig *rig)
 {
-	struct frame_header header = rig_header(rig, FRAME_SYNC_END, 0);
+	struct frame_header header = rig_header(rig, FRAME_CATCHUP_END, 0);
 
 	header.flags = FRAME_FORWARD;
 	return rig_ask(rig, BEFORE, &header, NULL);
 }
 
-struct sync_compare everything(struct rig *rig)
+struct catchup_compare everything(struct rig *rig)
 {
-	struct sync_compare compare = {.first = true, .last = true, .to = SYNC_KEY_MAX};
+	struct catchup_compare compare = {.first = true, .last = true, .to = CATCHUP_KEY_MAX};
 
 	for (unsigned i = 0; i < rig->store.count; i++) {
 		const struct model_chunk *chunk = rig->store.chunks[i];
@@ -419,19 +419,19 @@ struct sync_compare everything(struct rig *rig)
 		if (!chunk->exists)
 			continue;
 		compare.records[compare.count++] =
-			(struct sync_record){.key = {chunk->key.file_id, chunk->key.index},
-					     .epoch = chunk->epoch,
-					     .version = chunk->version,
-					     .base = chunk->version,
-					     .length = model_length(chunk),
-					     .digest = model_digest(chunk)};
+			(struct catchup_record){.key = {chunk->key.file_id, chunk->key.index},
+						.epoch = chunk->epoch,
+						.version = chunk->version,
+						.base = chunk->version,
+						.length = model_length(chunk),
+						.digest = model_digest(chunk)};
 	}
 	return compare;
 }
 
 void inbound_comes_up(struct rig *rig)
 {
-	struct sync_compare compare = everything(rig);
+	struct catchup_compare compare = everything(rig);
 
 	assert_int_equal(answer_to(rig, predecessor_compares(rig, &compare)), FRAME_OK);
 	(void)predecessor_ends(rig);

@@ -82,11 +82,11 @@ void successor_connects(struct rig *rig);
 
 /* The successor answers everything until the walk is over. */
 void link_comes_up(struct rig *rig);
-uint64_t predecessor_compares(struct rig *rig, const struct sync_compare *compare);
+uint64_t predecessor_compares(struct rig *rig, const struct catchup_compare *compare);
 uint64_t predecessor_ends(struct rig *rig);
 
 /* An equal partition is compared: everything the member has is said to be so there, too. */
-struct sync_compare everything(struct rig *rig);
+struct catchup_compare everything(struct rig *rig);
 void inbound_comes_up(struct rig *rig);
 
 /* Head, middle or tail of three, with all links up. */

@@ -19,12 +19,12 @@ static uint64_t below(uint64_t limit)
 	return random_u64(&seed) % limit;
 }
 
-static uint32_t random_ops(struct store_op_id ops[STORE_OPS_KEPT])
+static uint32_t random_ops(struct op_id ops[OP_IDS_KEPT])
 {
-	uint32_t count = (uint32_t)below(STORE_OPS_KEPT + 1);
+	uint32_t count = (uint32_t)below(OP_IDS_KEPT + 1);
 
 	for (uint32_t i = 0; i < count; i++)
-		ops[i] = (struct store_op_id){
+		ops[i] = (struct op_id){
 			.client_id = below(CLIENTS), .op_id = 1 + below(40), .version = i + 1};
 	return count;
 }
@@ -39,27 +39,27 @@ static struct cluster_map random_map(uint64_t fenced[CLIENTS])
 	return map;
 }
 
-static bool is_answered(const struct store_op_id *op, uint64_t client, uint64_t answered)
+static bool is_answered(const struct op_id *op, uint64_t client, uint64_t answered)
 {
 	return op->client_id == 0 || (op->client_id == client && op->op_id <= answered);
 }
 
 static void test_nothing_goes_that_may_come_again(void **state)
 {
-	struct store_op_id before[STORE_OPS_KEPT], after[STORE_OPS_KEPT];
+	struct op_id before[OP_IDS_KEPT], after[OP_IDS_KEPT];
 	uint64_t fenced[CLIENTS];
 
 	for (unsigned round = 0; round < 20000; round++) {
 		const struct cluster_map map = random_map(fenced);
 		const struct cluster_map *sessions = below(4) == 0 ? NULL : &map;
-		uint32_t count = random_ops(before), limit = (uint32_t)below(STORE_OPS_KEPT + 1);
+		uint32_t count = random_ops(before), limit = (uint32_t)below(OP_IDS_KEPT + 1);
 		uint64_t client = 1 + below(CLIENTS - 1), answered = below(40);
 		uint32_t kept, at = 0, unanswered = 0;
 
 		for (uint32_t i = 0; i < count; i++)
 			unanswered += !is_answered(&before[i], client, answered);
 		memcpy(after, before, sizeof(after));
-		kept = store_ops_drop(after, count, client, answered, sessions, limit);
+		kept = op_ids_drop(after, count, client, answered, sessions, limit);
 		for (uint32_t i = 0; i < count; i++) {
 			bool gone = is_answered(&before[i], client, answered) ||
 				    (unanswered >= limit && sessions != NULL &&
@@ -77,21 +77,21 @@ static void test_nothing_goes_that_may_come_again(void **state)
 /* What a head drops and what a member does, by another map, differ in sessions that are over. */
 static void test_by_a_later_map_no_less_goes(void **state)
 {
-	struct store_op_id by_old[STORE_OPS_KEPT], by_new[STORE_OPS_KEPT];
+	struct op_id by_old[OP_IDS_KEPT], by_new[OP_IDS_KEPT];
 	uint64_t fenced[CLIENTS];
 
 	for (unsigned round = 0; round < 20000; round++) {
 		const struct cluster_map map = random_map(fenced);
 		struct cluster_map old = map;
-		uint32_t count = random_ops(by_old), limit = (uint32_t)below(STORE_OPS_KEPT + 1);
+		uint32_t count = random_ops(by_old), limit = (uint32_t)below(OP_IDS_KEPT + 1);
 		uint64_t client = 1 + below(CLIENTS - 1), answered = below(40);
 		uint32_t at = 0, kept;
 
 		old.session_floor = below(map.session_floor + 1);
 		old.fenced_count = below(map.fenced_count + 1);
 		memcpy(by_new, by_old, sizeof(by_new));
-		kept = store_ops_drop(by_new, count, client, answered, &map, limit);
-		count = store_ops_drop(by_old, count, client, answered, &old, limit);
+		kept = op_ids_drop(by_new, count, client, answered, &map, limit);
+		count = op_ids_drop(by_old, count, client, answered, &old, limit);
 		assert_true(kept <= count);
 		for (uint32_t i = 0; i < count; i++) {
 			if (at < kept && memcmp(&by_new[at], &by_old[i], sizeof(by_new[at])) == 0)

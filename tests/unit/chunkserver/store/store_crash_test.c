@@ -464,7 +464,7 @@ static void test_those_who_sync_a_partition_at_the_same_time_share_the_work(void
 	write_at(0, 131072, 5, 1);
 	before = faults.steps;
 	for (unsigned i = 0; i < 100; i++)
-		store_sync_partition(fx.view, test_pool, 7, note_sync, &ended);
+		store_flush_partition(fx.view, test_pool, 7, note_sync, &ended);
 	while (ended < 100)
 		uv_run(&fx.loop, UV_RUN_ONCE);
 	assert_in_range(faults.steps - before, 1, 10);

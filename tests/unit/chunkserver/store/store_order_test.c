@@ -2,7 +2,7 @@
  * away.
  *
  * Goal: a sync covers everything that was committed before it was asked for, though the disk may be
- * syncing already; a chunk's file goes only when the db has durably forgotten the chunk. Method:
+ * catching_up already; a chunk's file goes only when the db has durably forgotten the chunk. Method:
  * this program's own fdatasync() and unlinkat(), and kv_sync() wrapped by the linker: a disk whose
  * syncs last as long as the test wants, and that notes what began before what. */
 #include <stdarg.h>
@@ -127,7 +127,7 @@ static void write_part(uint32_t part, uint32_t length)
 /* ---- a sync that is asked for while the disk syncs ---- */
 
 struct asked {
-	struct store_sync sync;
+	struct store_flush sync;
 	struct waited waited;
 	unsigned file, log; /* a sync with a number beyond these must have ended; 0: none */
 };
@@ -136,8 +136,8 @@ static void ask(struct asked *asked)
 {
 	memset(asked, 0, sizeof(*asked));
 	asked->sync =
-		(struct store_sync){.key = test_key(0), .done = sync_done, .user = &asked->waited};
-	store_sync(fx.view, &asked->sync);
+		(struct store_flush){.key = test_key(0), .done = sync_done, .user = &asked->waited};
+	store_flush(fx.view, &asked->sync);
 }
 
 static void test_a_sync_does_not_join_one_of_the_file_that_began_before_the_write(void **state)

@@ -98,9 +98,9 @@ static void random_record(struct record *record, struct piece *piece, bool small
 	record->has_file = random_u64(&seed) % 2 == 0;
 	record->epoch = random_u64(&seed) >> (random_u64(&seed) % 64);
 	record->version = random_u64(&seed) >> (random_u64(&seed) % 64);
-	record->inner_count = (uint32_t)(random_u64(&seed) % STORE_BLOCKS_MAX);
+	record->inner_count = (uint32_t)(random_u64(&seed) % CHUNK_BLOCKS_MAX);
 	record->length =
-		(uint32_t)(random_u64(&seed) % (small ? STORE_INNER_MAX : CHUNK_SIZE_MAX) + 1);
+		(uint32_t)(random_u64(&seed) % (small ? CHUNK_INNER_MAX : CHUNK_SIZE_MAX) + 1);
 	for (uint32_t i = 0; i < pieces_of(record->length); i++)
 		record->digests[i] = (uint32_t)random_u64(&seed) | 1;
 	if (record_is_inline(record->length)) {
@@ -114,10 +114,10 @@ static void random_record(struct record *record, struct piece *piece, bool small
 		record->history.turns[i] =
 			(struct history_turn){(UINT64_MAX >> 4) * i + random_u64(&seed) % 9 + 1,
 					      (UINT64_MAX >> 5) * i + random_u64(&seed) % 9};
-	record->op_count = (uint32_t)(random_u64(&seed) % (STORE_OPS_KEPT + 1));
+	record->op_count = (uint32_t)(random_u64(&seed) % (OP_IDS_KEPT + 1));
 	for (uint32_t i = 0; i < record->op_count; i++)
-		record->ops[i] = (struct store_op_id){random_u64(&seed), random_u64(&seed),
-						      random_u64(&seed)};
+		record->ops[i] =
+			(struct op_id){random_u64(&seed), random_u64(&seed), random_u64(&seed)};
 }
 
 static void test_records_come_back(void **state)
@@ -156,7 +156,7 @@ static void test_the_record_of_a_small_file_is_small(void **state)
 	struct piece piece = {0};
 	uint8_t value[RECORD_VALUE_MAX];
 
-	record.ops[0] = (struct store_op_id){0x123456789abcdef0, 100000, 1};
+	record.ops[0] = (struct op_id){0x123456789abcdef0, 100000, 1};
 	bits_set(&piece.present, 0);
 	bits_set(&piece.inner, 0);
 	assert_in_range(record_encode(&key, &record, &piece, value), 1, 48);
@@ -210,7 +210,7 @@ static void test_garbage_with_a_right_seal_does_no_harm(void **state)
 		n = reseal(name, key_record(&key, name), value, size);
 		if (record_decode(&key, value, n, &record, &piece) == 0) {
 			assert_true(record.length <= CHUNK_SIZE_MAX);
-			assert_true(record.op_count <= STORE_OPS_KEPT);
+			assert_true(record.op_count <= OP_IDS_KEPT);
 		}
 		n = reseal(name, key_piece(&key, 0, name), value, size);
 		(void)piece_decode(&key, 0, value, n, &piece);

@@ -77,7 +77,7 @@ static void set_chain(uint32_t partition, uint64_t epoch, uint32_t a, uint32_t b
 static void see_map(uint64_t version)
 {
 	map.version = version << MAP_CHANGE_BITS | 5;
-	assert_int_equal(store_see_map(store, &map), 0);
+	assert_int_equal(store_set_seen_map(store, &map), 0);
 }
 
 static void see(uint64_t life, uint64_t chance)
@@ -89,7 +89,7 @@ static void see(uint64_t life, uint64_t chance)
 	seen.chance = chance;
 	seen.server_id = 100;
 	seen.target_id = US;
-	assert_int_equal(store_see(store, &seen), 0);
+	assert_int_equal(store_set_seen(store, &seen), 0);
 }
 
 static char said[256];
@@ -154,8 +154,8 @@ static void how_far_the_log_was_is_told_after_a_restart(void **state)
 	struct store_seen seen;
 
 	see(4, 44);
-	assert_int_equal(store_see_index(store, 70), 0);
-	assert_int_equal(store_see_index(store, 60), 0); /* comes late */
+	assert_int_equal(store_set_seen_index(store, 70), 0);
+	assert_int_equal(store_set_seen_index(store, 60), 0); /* comes late */
 	reopen();
 	store_seen(store, &seen);
 	assert_int_equal(seen.index, 70);
@@ -203,7 +203,7 @@ static void changes_of_liveness_are_not_written(void **state)
 	see_map(20);
 	written = atomic_load(&store->disk.written_seq);
 	map.version += 7;
-	assert_int_equal(store_see_map(store, &map), 0);
+	assert_int_equal(store_set_seen_map(store, &map), 0);
 	see(4, 44);
 	assert_int_equal(atomic_load(&store->disk.written_seq), written);
 }

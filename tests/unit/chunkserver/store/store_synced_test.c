@@ -288,7 +288,7 @@ static void test_one_torn_slot_of_the_mark_is_no_damage(void **state)
 
 static void test_a_target_of_a_time_without_marks_gets_one(void **state)
 {
-	static const uint8_t key[] = {KEY_SYNCED};
+	static const uint8_t key[] = {KEY_WITNESS};
 	struct kv_batch *batch = kv_batch_new();
 	char path[300], db[300], error[256];
 	struct kv_options options = {

@@ -362,7 +362,7 @@ static void fill_the_disk(const char *mount_point, bool small)
 	CHECK(fixture_start(&fx, false) == 0);
 	store_space(fx.store, &capacity, &used, &left);
 	CHECK(capacity == 48u << 20);
-	CHECK(left < capacity - STORE_RESERVE_MIN);
+	CHECK(left < capacity - SPACE_RESERVE_MIN);
 	/* Twice, so that a slow loss of room shows itself. */
 	for (unsigned round = 0; round < 2; round++) {
 		n = fill_up(length, 1000);
@@ -381,14 +381,15 @@ static void fill_the_disk(const char *mount_point, bool small)
 		remove_chunks(1000, n, 1);
 		CHECK(!store_is_down(fx.store));
 		/* What the db lets go comes back by and by. */
-		for (unsigned i = 0; i < 200 && (store_full(fx.store) || fx.store->compacting); i++)
+		for (unsigned i = 0; i < 200 && (store_is_full(fx.store) || fx.store->compacting);
+		     i++)
 			run_for(&fx, 50);
-		CHECK(!store_full(fx.store));
+		CHECK(!store_is_full(fx.store));
 	}
 	/* Every second one: what is left lies between what is gone. */
 	n = fill_up(length, 1000);
 	remove_chunks(1000, n, 2);
-	for (unsigned i = 0; i < 100 && (store_full(fx.store) || fx.store->compacting); i++)
+	for (unsigned i = 0; i < 100 && (store_is_full(fx.store) || fx.store->compacting); i++)
 		run_for(&fx, 50);
 	/* The rest of it comes when the db has compacted what was written meanwhile. */
 	before = 0;
@@ -424,13 +425,13 @@ static void take_the_disk(const char *mount_point)
 	while (write(fd, data, 4096) > 0)
 		;
 	CHECK(errno == ENOSPC);
-	/* SYNC data may go into the reserve, which is not there any more either. */
+	/* catch-up data may go into the reserve, which is not there any more either. */
 	for (uint32_t i = 1; i < 200 && rc == 0; i++) {
 		struct store_update u;
 		struct waited w;
 
 		update_fill(&u, &w, STORE_WRITE, &key, (i % 2) << 20, sizeof(data), 0);
-		u.syncing = true;
+		u.catching_up = true;
 		u.payload = payload_of(&fx, data, 0, sizeof(data));
 		fx.store->disk.space.reserve = 0; /* as if the disk had filled in this moment */
 		atomic_store(&fx.store->disk.space.available, UINT64_C(1) << 40);

@@ -369,14 +369,14 @@ static void test_operations_are_remembered_until_they_are_answered(void **state)
 	struct store_update u;
 	struct waited w;
 
-	for (uint64_t v = 1; v <= STORE_OPS_KEPT; v++)
+	for (uint64_t v = 1; v <= OP_IDS_KEPT; v++)
 		assert_int_equal(do_write(&fx, &key, 0, data, 10, v), 0);
 	/* There is no room for one more, and nothing of it is done. */
 	assert_int_equal(do_write(&fx, &key, 0, data + 50, 10, 65), -EBUSY);
 	assert_content(&key, 0, data, 10);
 	info = info_of(&key);
 	assert_int_equal(info.version, 64);
-	assert_int_equal(info.op_count, STORE_OPS_KEPT);
+	assert_int_equal(info.op_count, OP_IDS_KEPT);
 	assert_int_equal(info.ops[0].version, 1);
 	assert_int_equal(info.ops[63].version, 64);
 	assert_int_equal(info.ops[63].client_id, 99);
@@ -490,7 +490,7 @@ static void test_a_copy_is_incomplete_until_it_is_completed(void **state)
 		update_fill(&u, &w, STORE_WRITE, &to, at, got, 0);
 		buf = payload_of(&fx, out, at, got);
 		u.payload = buf;
-		u.syncing = true;
+		u.catching_up = true;
 		assert_int_equal(prepare_wait(&fx, &u), 0);
 		assert_int_equal(store_commit(fx.view, &u), 0);
 		buf_unref(buf);
@@ -502,7 +502,7 @@ static void test_a_copy_is_incomplete_until_it_is_completed(void **state)
 		assert_int_equal(info_of(&to).ops[0].version, 3);
 	}
 	update_fill(&u, &w, STORE_PUNCH, &to, 303104, MIB - 303104, 0);
-	u.syncing = true;
+	u.catching_up = true;
 	assert_int_equal(prepare_wait(&fx, &u), 0);
 	assert_int_equal(store_commit(fx.view, &u), 0);
 	assert_int_equal(store_complete(fx.view, &to, &info), 0);
@@ -594,7 +594,7 @@ static void test_a_removal_may_come_while_everything_else_is_under_way(void **st
 	struct chunk_key key = test_key(1);
 	struct store_update u[3];
 	struct waited w[3], rw = {0}, sw = {0};
-	struct store_sync sync = {.key = key, .done = sync_done, .user = &sw};
+	struct store_flush sync = {.key = key, .done = sync_done, .user = &sw};
 
 	assert_int_equal(do_write(&fx, &key, 0, data, MIB, 1), 0);
 	for (uint32_t i = 0; i < 3; i++) {
@@ -602,7 +602,7 @@ static void test_a_removal_may_come_while_everything_else_is_under_way(void **st
 		u[i].payload = payload_of(&fx, data + i * MIB, i * MIB, MIB);
 		store_prepare(fx.view, &u[i]);
 		if (i == 1) {
-			store_sync(fx.view, &sync);
+			store_flush(fx.view, &sync);
 			store_remove(fx.view, &key, 1, remove_done, &rw);
 		}
 	}
