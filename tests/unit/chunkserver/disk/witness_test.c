@@ -1,4 +1,4 @@
-/* store_synced_test - damage in a target's log is noticed, a crash is not taken for it.
+/* witness_test - damage in a target's log is noticed, a crash is not taken for it.
  *
  * Goal: a target that lacks anything that was synced says so, in a life above all before, keeps the
  * files of lost records, and says so until it is told otherwise; after a power cut, whichever pages
@@ -415,7 +415,7 @@ static size_t run_child(bool told)
 	fixture_close(&fx);
 	pid = fork();
 	if (pid == 0) {
-		execl("/proc/self/exe", "store_synced_test", "child", fx.dir, told ? "told" : "on",
+		execl("/proc/self/exe", "witness_test", "child", fx.dir, told ? "told" : "on",
 		      (char *)NULL);
 		_exit(1);
 	}
