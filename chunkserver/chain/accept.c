@@ -77,7 +77,7 @@ static void hold(struct request *r)
 			chain_inbound_lose(chain);
 		return;
 	}
-	r->state = REQUEST_HELD;
+	chain_request_move(r, REQUEST_HELD);
 	DL_APPEND2(chain->held, r, chain_prev, chain_next);
 	chain->held_count++;
 }
@@ -111,8 +111,9 @@ void chain_held_accept(struct chain *chain)
 		struct request *r = chain->held;
 
 		DL_DELETE2(chain->held, r, chain_prev, chain_next);
+		expects(chain->held_count > 0);
 		chain->held_count--;
-		r->state = REQUEST_NEW;
+		chain_request_move(r, REQUEST_NEW);
 		accept_request(r);
 	}
 }

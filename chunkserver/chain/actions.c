@@ -96,7 +96,10 @@ static void action_release(struct chain_action *action)
 	if (action->request != NULL)
 		chain_request_unref(request_of_work(action->request));
 	/* What the store has of the chunk may be compared only now. */
-	if (chain == NULL || --chain->aborting > 0)
+	if (chain == NULL)
+		return;
+	expects(chain->aborting > 0);
+	if (--chain->aborting > 0)
 		return;
 	chain_inbound_advance(chain);
 	chain_outbound_consider(chain);
@@ -141,6 +144,7 @@ static bool still_wanted(struct chain_action *action)
 	case CHAIN_READ:
 		if (r->chain != NULL)
 			return true;
+		expects(r->env->operations > 0);
 		r->env->operations--;
 		chain_request_unref(r);
 		return false;

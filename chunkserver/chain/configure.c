@@ -223,6 +223,7 @@ void chain_configure(struct chain *chain, const struct chain_config *config)
 	chain->copy.outdated = false;
 	if (config->epoch == chain->config.epoch)
 		return;
+	expects(config->count <= CHAIN_MEMBERS_MAX && config->self < (int)config->count);
 	chain->config = *config;
 	chain->removals_before = chain->removals;
 	if (chain->env->ops->set_epoch != NULL)

@@ -171,7 +171,7 @@ void chain_retry_requests(struct chain *chain, bool drop)
 			chain_drop_from(r, 0, 0);
 		for (r = chunk->queue; r != NULL; r = r->next)
 			if (r->state == REQUEST_RETRY)
-				r->state = REQUEST_QUEUED;
+				chain_request_move(r, REQUEST_QUEUED);
 		if (again)
 			chain_chunk_advance(chunk);
 		chain_chunk_unpin(chunk);

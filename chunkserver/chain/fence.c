@@ -26,6 +26,7 @@ void chain_fence_count(struct request *r)
 
 void chain_fence_uncount(struct request *r)
 {
+	expects(!r->fenced || r->env->fenced > 0);
 	if (r->fenced)
 		r->env->fenced--;
 	r->fenced = false;

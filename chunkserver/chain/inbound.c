@@ -111,6 +111,7 @@ void chain_inbound_changed(struct chain *chain)
 static void begin(struct chain *chain, uint64_t conn)
 {
 	chain_inbound_lose(chain);
+	expects(chain->inbound.compare == NULL && !chain->inbound.end.wanted);
 	chain->inbound.state = INBOUND_SYNCING;
 	chain->inbound.conn = conn;
 	chain->inbound.ready = false;
@@ -165,7 +166,7 @@ static void remove_keys(struct chain *chain, const struct chain_source *source,
 	r->work.key_count = count;
 	for (uint32_t i = 0; i < count; i++)
 		chain_drop_chunk_pending(chain, &keys[i]);
-	r->state = REQUEST_READING;
+	chain_request_move(r, REQUEST_READING);
 	r->waiting = true;
 	r->work.epoch = chain->config.epoch;
 	chain->removals++;
@@ -276,6 +277,7 @@ void chain_remove_done(struct chain_work *request, int error)
 	struct request *r = request_of_work(request);
 	struct chain *chain = r->chain;
 
+	expects(r->env->operations > 0);
 	r->env->operations--;
 	if (chain != NULL && r->source.conn != 0) {
 		if (error == 0)
@@ -532,6 +534,7 @@ void chain_all_flushed(struct chain_env *env, uint64_t serial, int error)
 {
 	struct chain *chain;
 
+	expects(env->operations > 0);
 	env->operations--;
 	DL_FOREACH(env->chains, chain)
 	if (chain->inbound.end.flush_serial == serial)
@@ -553,6 +556,7 @@ static void flush_everything(struct chain *chain)
 {
 	struct chain_action *action = chain_action_add(chain->env, CHAIN_FLUSH_ALL);
 
+	expects(chain->inbound.end.wanted && chain->inbound.end.uncommitted == 0);
 	chain->inbound.end.flush_serial = ++chain->env->last_id;
 	chain->env->operations++;
 	action->chain = chain;

@@ -10,6 +10,7 @@
 #define CATENA_CHUNKSERVER_CHAIN_MEMBER_H
 #include "chunkserver/base/chain_faults.h"
 #include "chunkserver/chain/chain.h"
+#include "common/base/expects.h"
 #include "common/base/list.h"
 #include "common/base/table.h"
 

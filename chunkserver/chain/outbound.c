@@ -1,6 +1,5 @@
 /* outbound.c - the link to the successor: down -> wait -> comparing -> up. */
 #include "chunkserver/chain/outbound.h"
-#include <assert.h>
 #include <errno.h>
 #include "chunkserver/chain/accept.h"
 #include "chunkserver/chain/actions.h"
@@ -70,7 +69,7 @@ void chain_outbound_set(struct chain *chain, enum chain_link link)
 
 	if (link == old)
 		return;
-	assert((link_allowed[old] & BIT(link)) != 0);
+	expects((link_allowed[old] & BIT(link)) != 0);
 	log_debug("link pool=%u partition=%u epoch=%llu from=%s to=%s", chain->pool,
 		  chain->partition, (unsigned long long)chain->config.epoch, chain_link_name(old),
 		  chain_link_name(link));
@@ -162,7 +161,10 @@ static void act_on_alteration(struct chain *chain)
 
 struct chain_action *chain_outbound_send(struct chain *chain, uint8_t op)
 {
-	struct chain_action *action = chain_action_add(chain->env, CHAIN_SEND);
+	struct chain_action *action;
+
+	expects(chain->role.next >= 0 && chain->outbound.conn != 0);
+	action = chain_action_add(chain->env, CHAIN_SEND);
 
 	action->chain = chain;
 	action->conn = chain->outbound.conn;

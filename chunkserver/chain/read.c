@@ -132,7 +132,6 @@ static void stat_answer(struct request *r)
 
 static void start(struct request *r)
 {
-	r->state = REQUEST_NEW;
 	r->chunk = NULL;
 	if (r->work.op == FRAME_STAT)
 		stat_answer(r);
@@ -157,7 +156,7 @@ static bool defer(struct request *r)
 
 	if (chunk == NULL || !must_wait(chunk, r))
 		return false;
-	r->state = REQUEST_QUEUED;
+	chain_request_move(r, REQUEST_QUEUED);
 	r->chunk = chunk;
 	DL_APPEND(chunk->deferred, r);
 	return true;
@@ -172,11 +171,11 @@ void chain_reads_advance(struct chain_chunk *chunk)
 		if (must_wait(chunk, r))
 			continue;
 		DL_DELETE(chunk->deferred, r);
+		chain_request_move(r, REQUEST_NEW);
 		if (chain_is_ready(r->chain)) {
 			start(r);
 			continue;
 		}
-		r->state = REQUEST_NEW;
 		chain_request_end(r, FRAME_STATUS_NOT_READY, NULL);
 	}
 }
@@ -257,6 +256,7 @@ void chain_read_done(struct chain_work *request, int error, struct buf *payload,
 {
 	struct request *r = request_of_work(request);
 
+	expects(r->env->operations > 0);
 	r->env->operations--;
 	if (r->chain != NULL && !read_again(r)) {
 		r->work.version = version_reached(r, version);

@@ -9,6 +9,29 @@
 #include "chunkserver/chain/inbound.h"
 #include "chunkserver/chain/read.h"
 
+#define BIT(state) (1u << (state))
+#define OVER       BIT(REQUEST_OVER)
+/* Which states may follow each. The lives of requests are told in member.h. */
+static const unsigned allowed[] = {
+	[REQUEST_NEW] = BIT(REQUEST_HELD) | BIT(REQUEST_QUEUED) | BIT(REQUEST_PENDING) |
+			BIT(REQUEST_READING) | OVER,
+	[REQUEST_HELD] = BIT(REQUEST_NEW) | OVER,
+	[REQUEST_QUEUED] = BIT(REQUEST_PREPARING) | BIT(REQUEST_PENDING) | BIT(REQUEST_NEW) | OVER,
+	[REQUEST_PREPARING] = BIT(REQUEST_PREPARED) | BIT(REQUEST_RETRY) | OVER,
+	[REQUEST_PREPARED] = BIT(REQUEST_COMMITTING) | OVER,
+	[REQUEST_COMMITTING] = BIT(REQUEST_PENDING) | BIT(REQUEST_RETRY) | OVER,
+	[REQUEST_PENDING] = OVER,
+	[REQUEST_RETRY] = BIT(REQUEST_QUEUED) | OVER,
+	[REQUEST_READING] = BIT(REQUEST_QUEUED) | OVER,
+	[REQUEST_OVER] = 0,
+};
+
+void chain_request_move(struct request *r, enum request_state state)
+{
+	expects((allowed[r->state] & BIT(state)) != 0);
+	r->state = state;
+}
+
 static uint32_t length_of(const struct frame_header *header)
 {
 	switch (header->op) {
@@ -85,8 +108,10 @@ static void nobody_waits(struct request *r)
 
 void chain_request_unref(struct request *r)
 {
+	expects(r->refs > 0);
 	if (--r->refs > 0)
 		return;
+	expects(r->chain == NULL && r->successor != SUCCESSOR_SENT);
 	buf_unref(r->work.payload);
 	free(r->work.keys);
 	free(r);
@@ -166,10 +191,12 @@ void chain_request_unqueued(struct request *r)
 {
 	struct chain *chain = r->chain;
 
+	expects(chain->queued > 0);
 	chain->queued--;
 	if (!r->before_end)
 		return;
 	r->before_end = false;
+	expects(chain->inbound.end.uncommitted > 0);
 	if (--chain->inbound.end.uncommitted == 0)
 		chain_inbound_end_advance(chain);
 }
@@ -179,6 +206,7 @@ static void end_waits_less(struct request *r)
 	if (!r->end_waits)
 		return;
 	r->end_waits = false;
+	expects(r->chain->inbound.end.unanswered > 0);
 	if (--r->chain->inbound.end.unanswered == 0)
 		chain_inbound_end_answer(r->chain);
 }
@@ -193,17 +221,22 @@ static void unlink_request(struct request *r)
 	}
 	if (r->state == REQUEST_HELD) {
 		DL_DELETE2(chain->held, r, chain_prev, chain_next);
+		expects(chain->held_count > 0);
 		chain->held_count--;
 	} else if (r->state == REQUEST_READING) {
 		DL_DELETE2(chain->reading, r, chain_prev, chain_next);
 		if (r->work.key_count > 0) {
+			expects(chain->removals > 0);
 			chain->removals--;
-			if (r->work.epoch != chain->config.epoch)
+			if (r->work.epoch != chain->config.epoch) {
+				expects(chain->removals_before > 0);
 				chain->removals_before--;
+			}
 		}
 	} else if (r->state == REQUEST_PENDING) {
 		DL_DELETE(r->chunk->pending, r);
 		DL_DELETE2(chain->pending, r, chain_prev, chain_next);
+		expects(chain->pending_count > 0);
 		chain->pending_count--;
 	} else if (in_queue(r) && (r->work.op == FRAME_READ || r->work.op == FRAME_STAT)) {
 		DL_DELETE(r->chunk->deferred, r);
@@ -216,7 +249,7 @@ static void unlink_request(struct request *r)
 
 void chain_request_begin_reading(struct request *r, enum chain_action_kind kind)
 {
-	r->state = REQUEST_READING;
+	chain_request_move(r, REQUEST_READING);
 	r->chunk = NULL;
 	DL_APPEND2(r->chain->reading, r, chain_prev, chain_next);
 	chain_operation_add(r, kind);
@@ -234,7 +267,7 @@ static void finish(struct request *r)
 		r->env->ops->in_flight(r->env->ctx, -(int64_t)r->admitted);
 	r->admitted = 0;
 	chain_fence_uncount(r);
-	r->state = REQUEST_OVER;
+	chain_request_move(r, REQUEST_OVER);
 	r->chain = NULL;
 	r->chunk = NULL;
 	chain_request_unref(r);
@@ -335,6 +368,7 @@ void chain_chunk_pin(struct chain_chunk *chunk)
 
 void chain_chunk_unpin(struct chain_chunk *chunk)
 {
+	expects(chunk->pins > 0);
 	if (chunk->pins == 1 && chunk->deferred != NULL)
 		chain_reads_advance(chunk);
 	if (--chunk->pins > 0 || chunk->queue != NULL || chunk->pending != NULL ||

@@ -10,6 +10,8 @@
 struct request *chain_request_new(struct chain *chain, const struct chain_source *source,
 				  const struct frame_header *header, struct buf *payload);
 void chain_request_unref(struct request *r);
+/* Moves the request to @state, which must be one that may follow the one it has. */
+void chain_request_move(struct request *r, enum request_state state);
 /* Begins the request's operation of the store outside of any chunk's queue. */
 void chain_request_begin_reading(struct request *r, enum chain_action_kind kind);
 /* Fills in a frame that says what the request says, without id, flags and length. */

@@ -21,6 +21,7 @@ void chain_update_forward(struct request *r)
 	struct chain_action *action;
 	enum follow follow;
 
+	expects(r->state == REQUEST_PENDING);
 	if (r->successor != SUCCESSOR_TO_SEND)
 		return;
 	follow = chain_walk_follow(r);
@@ -28,6 +29,7 @@ void chain_update_forward(struct request *r)
 		r->successor = SUCCESSOR_NOT_ASKED;
 	if (follow != FOLLOW_SEND)
 		return;
+	expects(chain->role.next >= 0 && chain->outbound.conn != 0);
 	action = chain_action_add(chain->env, CHAIN_SEND);
 	r->id = ++chain->env->last_id;
 	r->successor = SUCCESSOR_SENT;
@@ -68,7 +70,8 @@ void chain_update_become_pending(struct request *r)
 {
 	struct chain *chain = r->chain;
 
-	r->state = REQUEST_PENDING;
+	expects(r->chunk != NULL && r->successor == SUCCESSOR_TO_SEND);
+	chain_request_move(r, REQUEST_PENDING);
 	DL_APPEND(r->chunk->pending, r);
 	DL_APPEND2(chain->pending, r, chain_prev, chain_next);
 	chain->pending_count++;
@@ -84,6 +87,7 @@ void chain_flushed(struct chain_work *request, int error)
 {
 	struct request *r = request_of_work(request);
 
+	expects(r->env->operations > 0);
 	r->env->operations--;
 	r->flush = error == 0 ? FLUSH_DONE : FLUSH_WANTED;
 	if (r->chain != NULL && error == 0) {
@@ -145,7 +149,7 @@ static void start_prepares(struct chain_chunk *chunk)
 		if (r->state != REQUEST_QUEUED || r->work.op == FRAME_FLUSH ||
 		    r->work.op == FRAME_CATCHUP_COMMIT || !may_prepare(chunk, r))
 			continue;
-		r->state = REQUEST_PREPARING;
+		chain_request_move(r, REQUEST_PREPARING);
 		chain_operation_add(r, CHAIN_PREPARE);
 	}
 }
@@ -156,7 +160,7 @@ static void start_commit(struct request *r)
 		r->work.version = r->chunk->committed + 1;
 		r->work.epoch = r->chain->config.epoch;
 	}
-	r->state = REQUEST_COMMITTING;
+	chain_request_move(r, REQUEST_COMMITTING);
 	chain_operation_add(r, CHAIN_COMMIT);
 }
 
@@ -241,7 +245,7 @@ void chain_chunk_advance(struct chain_chunk *chunk)
 void chain_update_queue(struct chain_chunk *chunk, struct request *r)
 {
 	r->chunk = chunk;
-	r->state = REQUEST_QUEUED;
+	chain_request_move(r, REQUEST_QUEUED);
 	DL_APPEND(chunk->queue, r);
 	chunk->chain->queued++;
 	chain_chunk_advance(chunk);
@@ -255,7 +259,7 @@ static void not_applied(struct request *r, int error)
 	struct chain *chain = r->chain;
 	bool space = error == -ENOSPC, damaged = error == -EBADMSG;
 
-	r->state = REQUEST_RETRY; /* the store is done with it */
+	chain_request_move(r, REQUEST_RETRY); /* the store is done with it */
 	/* Room in the list of ids comes with a newer map, if not here then at the head before. */
 	if (!space && !damaged && error != -ENOMEM && error != -EBUSY) {
 		r->env->retry = true;
@@ -292,6 +296,7 @@ void chain_prepared(struct chain_work *request, int error, bool touched)
 	struct request *r = request_of_work(request);
 	struct chain_chunk *chunk = r->chunk;
 
+	expects(r->env->operations > 0);
 	r->env->operations--;
 	r->touched = r->touched || touched;
 	if (chunk != NULL)
@@ -303,7 +308,7 @@ void chain_prepared(struct chain_work *request, int error, bool touched)
 			chain_copy_altered(r->chain);
 		chain_request_end_silently(r);
 	} else if (error == 0) {
-		r->state = REQUEST_PREPARED;
+		chain_request_move(r, REQUEST_PREPARED);
 	} else {
 		not_applied(r, error);
 	}

@@ -177,9 +177,11 @@ void chain_walk_drop(struct chain *chain)
 	chain->walk.catchup = NULL;
 	for (unsigned i = 0; i <= CATCHUP_WINDOW; i++)
 		chain->walk.frames[i].id = 0;
+	expects(chain->env->walk_content >= chain->walk.content);
 	chain->env->walk_content -= chain->walk.content;
 	chain->walk.content = 0;
 	DL_DELETE2(chain->env->walking, chain, walk_prev, walk_next);
+	expects(!chain->walk.counted || chain->env->copying_walks > 0);
 	if (chain->walk.counted)
 		chain->env->copying_walks--;
 	chain->walk.counted = false;
@@ -372,6 +374,7 @@ void chain_walk_start(struct chain *chain)
 		chain_outbound_retry(chain, ENOMEM);
 		return;
 	}
+	expects(chain->walk.content == 0);
 	chain->walk.serial = ++env->last_id;
 	DL_APPEND2(env->walking, chain, walk_prev, walk_next);
 	chain->walk.counted = !chain_is_strict(chain);
@@ -385,6 +388,7 @@ void chain_walk_read_done(struct chain_env *env, uint64_t serial, int error, str
 {
 	struct chain *chain;
 
+	expects(env->operations > 0);
 	env->operations--;
 	DL_FOREACH2(env->walking, chain, walk_next)
 	if (chain->walk.serial == serial)
