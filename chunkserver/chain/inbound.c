@@ -578,10 +578,8 @@ void chain_inbound_end_advance(struct chain *chain)
 static void wait_for_one(struct chain *chain, struct request *r)
 {
 	/* Who is not waited for is compared before it is taken to have anything. */
-	if (!chain_is_strict(chain))
-		return;
-	r->end_waits = true;
-	chain->inbound.end.unanswered++;
+	r->end_waits = chain_is_strict(chain);
+	chain->inbound.end.unanswered += r->end_waits;
 }
 
 /* The predecessor may have nothing of them pending itself: if this member died, it would take those
