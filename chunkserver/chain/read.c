@@ -144,6 +144,7 @@ static bool must_wait(const struct chain_chunk *chunk, const struct request *r)
 	uint32_t length = extent(r->work.op, r->work.length);
 
 	return any_overlaps(chunk->queue, r->work.offset, length) ||
+	       any_touched(chunk->queue, r->work.offset, length) ||
 	       any_overlaps(chunk->pending, r->work.offset, length);
 }
 

@@ -690,6 +690,28 @@ static void test_a_damaged_chunk_at_the_head_is_no_error_while_others_have_it(vo
 	rig_free_all(rig);
 }
 
+/* A read that ends while the store still works on an update whose bytes are in place in part, and which
+ * is not wanted any more: the read waits until the store has done with it. */
+static void test_a_read_meets_an_update_that_is_dropped(void **state)
+{
+	struct rig *rig = alone(A);
+	uint64_t read = client_reads(rig, 0);
+
+	(void)state;
+	(void)writes_to(rig, 1, 1);
+	rig_breaks_off(rig);
+	chain_tick(rig->env);
+	rig_run(rig);
+	assert_int_equal(rig_operations(rig, CHAIN_PREPARE), 1);
+	chain_store_failed(rig->env);
+	rig_run(rig);
+	rig_end(rig, CHAIN_READ, 0);
+	assert_int_equal(answer_to(rig, read), NO_ANSWER);
+	rig_end(rig, CHAIN_PREPARE, -EIO);
+	assert_int_equal(answer_to(rig, read), FRAME_STATUS_NOT_READY);
+	rig_free_all(rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -723,6 +745,7 @@ int main(void)
 		cmocka_unit_test(test_what_was_held_is_not_done_by_who_is_out),
 		cmocka_unit_test(test_a_member_with_parts_of_another_is_not_fit_to_lead),
 		cmocka_unit_test(test_the_last_one_leads_with_what_it_has),
+		cmocka_unit_test(test_a_read_meets_an_update_that_is_dropped),
 		cmocka_unit_test(test_what_a_copy_has_gone_over_is_done_again),
 		cmocka_unit_test(test_damage_that_a_read_finds_is_reported_once),
 		cmocka_unit_test(test_a_damaged_chunk_at_the_head_is_no_error_while_others_have_it),
