@@ -60,7 +60,7 @@ static void asked(void *user, int error, const Catena__Reply *reply)
 
 	if (error == 0 && reply->attr == NULL)
 		error = -EIO;
-	if (reply != NULL && fs_apply(fs, task->inode, reply->attr, task->generation) != 0)
+	if (reply != NULL && inode_apply(fs, task->inode, reply->attr, task->generation) != 0)
 		error = -EIO;
 	if (task_answered(task))
 		error = -EINTR;
@@ -127,8 +127,8 @@ static void published(void *user, int error, const Catena__Reply *reply)
 	struct task *task = user;
 	struct fs *fs = task->fs;
 
-	fs_change_end(fs, task->inode, reply != NULL);
-	if (reply != NULL && fs_apply(fs, task->inode, reply->attr, task->generation) != 0)
+	inode_change_end(fs, task->inode, reply != NULL);
+	if (reply != NULL && inode_apply(fs, task->inode, reply->attr, task->generation) != 0)
 		error = -EIO;
 	/* Others cannot have truncated it, and we have not: whatever it is, it is no success. */
 	if (error != 0)
@@ -182,7 +182,7 @@ static void written_shared(void *user, int error)
 	}
 	pthread_mutex_lock(&inode->lock);
 	inode->write_seq++;
-	inode->synced = false;
+	inode->flushed = false;
 	/* Other writes of ours lie before it, which the new size would tell of too. */
 	if ((inode->dirty & INODE_DIRTY_SIZE) && inode->data != NULL)
 		file = data_file_ref(inode->data);
@@ -191,14 +191,14 @@ static void written_shared(void *user, int error)
 		data_flush(file, false, earlier_flushed, task);
 	else
 		publish(task);
-	fs_data_put(file);
+	inode_data_put(file);
 }
 
 static void written_alone(void *user, int error)
 {
 	struct task *task = user;
 
-	leave(task, error == 0 ? write_counts(task) : error);
+	leave(task, error == 0 ? written_count(task) : error);
 }
 
 /* ---- to the end ---- */
@@ -243,8 +243,9 @@ static void write_at_end(struct task *task)
 		settle(task);
 		return;
 	}
-	file = task->offset > FS_FILE_BYTES_MAX - task->length ? NULL
-							       : fs_data(task->fs, inode, &error);
+	file = task->offset > FS_FILE_BYTES_MAX - task->length
+		       ? NULL
+		       : inode_data_get(task->fs, inode, &error);
 	if (file == NULL) {
 		if (task->alone)
 			leave(task, error);
@@ -256,7 +257,7 @@ static void write_at_end(struct task *task)
 	data_write_within(file, task->session, task->offset, payload,
 			  !task->alone || (task->flags & O_DIRECT) != 0,
 			  task->alone ? written_alone : written_shared, task);
-	fs_data_put(file);
+	inode_data_put(file);
 }
 
 static void have_right(struct task *task, int error)
@@ -314,7 +315,7 @@ static void looked(void *user, int error, const Catena__Reply *reply)
 	if (error == 0)
 		error = reply->attr == NULL
 				? -EIO
-				: fs_apply(task->fs, task->inode, reply->attr, task->generation);
+				: inode_apply(task->fs, task->inode, reply->attr, task->generation);
 	if (error != 0)
 		leave(task, error);
 	else

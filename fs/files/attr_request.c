@@ -5,7 +5,7 @@
 #include "fs/files/truncate.h"
 #include "fs/kernel/task.h"
 
-void attr_fetch(struct task *task, meta_done_fn *done)
+void attr_request_fetch(struct task *task, meta_done_fn *done)
 {
 	Catena__GetattrReq getattr = CATENA__GETATTR_REQ__INIT;
 	Catena__Request request = CATENA__REQUEST__INIT;
@@ -24,7 +24,8 @@ void attr_fetch(struct task *task, meta_done_fn *done)
 		meta_call(task->fs->meta, &request, done, task);
 }
 
-void fill_request(const struct task *task, Catena__SetattrReq *setattr, Catena__Request *request)
+void attr_request_fill(const struct task *task, Catena__SetattrReq *setattr,
+		       Catena__Request *request)
 {
 	setattr->ino = task->inode->ino;
 	setattr->mask = task->set.mask;
@@ -38,14 +39,14 @@ void fill_request(const struct task *task, Catena__SetattrReq *setattr, Catena__
 	request->setattr = setattr;
 }
 
-void setattr_send(struct task *task, meta_done_fn *done)
+void attr_request_set(struct task *task, meta_done_fn *done)
 {
 	Catena__SetattrReq setattr = CATENA__SETATTR_REQ__INIT;
 	Catena__Request request = CATENA__REQUEST__INIT;
 	struct inode *inode = task->inode;
 	bool now;
 
-	fill_request(task, &setattr, &request);
+	attr_request_fill(task, &setattr, &request);
 	pthread_mutex_lock(&inode->lock);
 	now = inode->changing++ == 0;
 	inode->setattrs++;
@@ -58,11 +59,11 @@ void setattr_send(struct task *task, meta_done_fn *done)
 		meta_call(task->fs->meta, &request, done, task);
 }
 
-int setattr_end(struct task *task, int error, const Catena__Reply *reply)
+int attr_request_set_end(struct task *task, int error, const Catena__Reply *reply)
 {
 	struct inode *inode = task->inode;
 
-	fs_change_end(task->fs, inode, reply != NULL);
+	inode_change_end(task->fs, inode, reply != NULL);
 	pthread_mutex_lock(&inode->lock);
 	inode->setattrs--;
 	if (error == 0) {
@@ -75,7 +76,7 @@ int setattr_end(struct task *task, int error, const Catena__Reply *reply)
 	pthread_mutex_unlock(&inode->lock);
 	if (error == 0 && reply->attr == NULL)
 		error = -EIO;
-	if (reply != NULL && fs_apply(task->fs, inode, reply->attr, task->generation) != 0)
+	if (reply != NULL && inode_apply(task->fs, inode, reply->attr, task->generation) != 0)
 		error = -EIO;
 	return error;
 }

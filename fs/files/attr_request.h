@@ -8,11 +8,12 @@
 #include "fs/session/meta.h"
 
 /* Asks for the inode's attributes. */
-void attr_fetch(struct task *task, meta_done_fn *done);
+void attr_request_fetch(struct task *task, meta_done_fn *done);
 /* Encodes what task->set and task->size say of the inode. All pointers are borrowed. */
-void fill_request(const struct task *task, Catena__SetattrReq *setattr, Catena__Request *request);
-/* Sends what task->set and task->size say of the inode. setattr_end() follows in @done. */
-void setattr_send(struct task *task, meta_done_fn *done);
+void attr_request_fill(const struct task *task, Catena__SetattrReq *setattr,
+		       Catena__Request *request);
+/* Sends what task->set and task->size say of the inode. attr_request_set_end() follows in @done. */
+void attr_request_set(struct task *task, meta_done_fn *done);
 /* Applies what came. The result is @error, or -EIO when the reply makes no sense. */
-int setattr_end(struct task *task, int error, const Catena__Reply *reply);
+int attr_request_set_end(struct task *task, int error, const Catena__Reply *reply);
 #endif

@@ -37,8 +37,8 @@ static void counted(void *user, int error, const struct data_listed *chunks, siz
 		inode_set_blocks(inode, bytes + dirty, dirty == 0, counting->write_seq,
 				 counting->version);
 	pthread_mutex_unlock(&inode->lock);
-	answer_attr(counting->task, inode, counting->cacheable);
-	fs_data_put(counting->file);
+	reply_with_attr(counting->task, inode, counting->cacheable);
+	inode_data_put(counting->file);
 	free(counting);
 }
 
@@ -55,10 +55,10 @@ void blocks_answer_attr(struct task *task, struct inode *inode, bool cacheable)
 	pthread_mutex_unlock(&inode->lock);
 	counting = unknown && size > 0 ? calloc(1, sizeof(*counting)) : NULL;
 	if (counting != NULL)
-		counting->file = fs_data(task->fs, inode, &error);
+		counting->file = inode_data_get(task->fs, inode, &error);
 	if (counting == NULL || counting->file == NULL) {
 		free(counting);
-		answer_attr(task, inode, cacheable);
+		reply_with_attr(task, inode, cacheable);
 		return;
 	}
 	counting->task = task;

@@ -10,7 +10,7 @@
 struct task;
 struct inode;
 
-/* answer_attr() with the true number of blocks, which the chains are asked for unless it is known.
+/* reply_with_attr() with the true number of blocks, which the chains are asked for unless it is known.
  * When they do not answer within a second the file counts as full. Ends the task. */
 void blocks_answer_attr(struct task *task, struct inode *inode, bool cacheable);
 #endif

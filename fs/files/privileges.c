@@ -5,7 +5,7 @@
 #include "fs/files/truncate.h"
 #include "fs/kernel/task.h"
 
-bool privileges_lost(struct inode *inode)
+bool privileges_are_set(struct inode *inode)
 {
 	const uint32_t set_group = S_ISGID | S_IXGRP;
 	bool lost;
@@ -29,7 +29,7 @@ static void cleared(void *user, int error, const Catena__Reply *reply)
 {
 	struct task *task = user;
 
-	error = setattr_end(task, error, reply);
+	error = attr_request_set_end(task, error, reply);
 	if (error == 0)
 		privileges_cleared(task->fs, task->inode);
 	task->cleared(task, error);
@@ -39,5 +39,5 @@ void privileges_clear(struct task *task, void (*done)(struct task *task, int err
 {
 	task->cleared = done;
 	task->set.mask = CATENA__SET_MASK__SET_KILL_PRIV;
-	setattr_send(task, cleared);
+	attr_request_set(task, cleared);
 }

@@ -12,7 +12,7 @@
 #include "fs/kernel/task.h"
 
 /* Whether the file has such bits, as far as is known here. */
-bool privileges_lost(struct inode *inode);
+bool privileges_are_set(struct inode *inode);
 /* Has them cleared; @done with 0 or -errno. What the kernel knows is void then. */
 void privileges_clear(struct task *task, void (*done)(struct task *task, int error));
 /* They were cleared by a command that the kernel is not told the attributes of. */

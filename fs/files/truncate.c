@@ -73,7 +73,7 @@ static void sized(void *user, int error, const Catena__Reply *reply)
 	if (error == 0)
 		inode_update_forget(inode, !meta_sole(task->fs->meta));
 	pthread_mutex_unlock(&inode->lock);
-	error = setattr_end(task, error, reply);
+	error = attr_request_set_end(task, error, reply);
 	if (error == -EBUSY) {
 		settle(task);
 		return;
@@ -108,7 +108,7 @@ static void send(struct task *task)
 	}
 	if (announce)
 		flush_attrs_now(task->fs, inode);
-	setattr_send(task, sized);
+	attr_request_set(task, sized);
 }
 
 static void written_back(void *user, int error)
@@ -124,13 +124,13 @@ static void written_back(void *user, int error)
  * make them anew, and then nobody would remove them. */
 static void entered(struct task *task)
 {
-	struct data_file *file = fs_data_if_open(task->inode);
+	struct data_file *file = inode_data_find(task->inode);
 
 	if (task->size == 0 && file != NULL && data_dirty(file))
 		data_flush(file, false, written_back, task);
 	else
 		send(task);
-	fs_data_put(file);
+	inode_data_put(file);
 }
 
 static void entered_later(struct inode_gate_entry *entry)

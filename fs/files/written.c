@@ -6,7 +6,7 @@
 #include "fs/inodes/handle.h"
 #include "fs/kernel/task.h"
 
-int write_counts(struct task *task)
+int written_count(struct task *task)
 {
 	struct fs *fs = task->fs;
 	struct inode *inode = task->inode;

@@ -7,5 +7,5 @@
 
 /* The inode's size and times know of the task's write; they are told to the master by and by.
  * Errors: -EIO when the task's session has ended meanwhile, or its handle has lost something. */
-int write_counts(struct task *task);
+int written_count(struct task *task);
 #endif

@@ -37,7 +37,7 @@ static void finish(struct inode_flush *flush)
 {
 	if (flush->done != NULL)
 		flush->done(flush->user, flush->error);
-	fs_data_put(flush->file);
+	inode_data_put(flush->file);
 	inode_put(flush->fs->inodes, flush->inode);
 	free(flush);
 }
@@ -66,7 +66,7 @@ static void begin(struct inode_flush *flush);
  * size. What is still to be told after that, is. */
 static void update_refused(struct inode_flush *flush, const Catena__Reply *reply)
 {
-	int error = fs_apply(flush->fs, flush->inode, reply->attr, flush->generation);
+	int error = inode_apply(flush->fs, flush->inode, reply->attr, flush->generation);
 
 	if (error == 0 && !flush->once && ++flush->refusals <= REFUSALS_MAX) {
 		begin(flush);
@@ -109,21 +109,21 @@ static void updated(void *user, int error, const Catena__Reply *reply)
 	struct inode *inode = flush->inode;
 
 	if (error == 0 && flush->durable)
-		fs_change_synced(inode);
+		inode_change_flushed(inode);
 	else
-		fs_change_end(flush->fs, inode, reply != NULL);
+		inode_change_end(flush->fs, inode, reply != NULL);
 	if (error != 0)
 		not_as_foreseen(flush);
 	flush->foreseen = false;
 	if (error == -EBUSY && !flush->settled && !flush->once) {
 		/* A dead session's trim is in the way of our new size. */
 		flush->settled = true;
-		fs_apply(flush->fs, inode, reply->attr, flush->generation);
+		inode_apply(flush->fs, inode, reply->attr, flush->generation);
 		tail_trim_settle(flush->fs, inode, trim_settled, flush);
 		return;
 	}
 	if (error == 0) {
-		error = fs_apply(flush->fs, inode, reply->attr, flush->generation);
+		error = inode_apply(flush->fs, inode, reply->attr, flush->generation);
 		pthread_mutex_lock(&inode->lock);
 		inode_update_done(inode, &flush->update);
 		pthread_mutex_unlock(&inode->lock);
@@ -195,7 +195,7 @@ static void data_flushed(void *user, int error)
 	if (error != 0)
 		inode_writeback_failed(inode, error);
 	else if (flush->durable && inode->write_seq == flush->write_seq)
-		inode->synced = true;
+		inode->flushed = true;
 	pthread_mutex_unlock(&inode->lock);
 	/* The program hears of lost data; the size goes on all the same, with a hole there. */
 	fail(flush, error);

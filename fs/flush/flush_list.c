@@ -72,7 +72,7 @@ bool flush_mark(struct inode *inode)
 
 bool flush_mark_written(struct inode *inode)
 {
-	inode->synced = false;
+	inode->flushed = false;
 	return flush_mark(inode);
 }
 
@@ -235,7 +235,7 @@ bool flush_list_tick(struct fs *fs, uint64_t now_ns)
 			take_off(fs->flush_list, inode);
 		pthread_mutex_unlock(&inode->lock);
 		if (due == DUE_NOTHING) {
-			fs_unused(fs, inode);
+			opens_release(fs, inode);
 			inode_put(fs->inodes, inode); /* the list's reference */
 		} else if (due == DUE_NOW) {
 			start_background(fs, inode);

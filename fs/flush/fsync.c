@@ -41,7 +41,7 @@ static void part_done(struct fsync_op *op, int error)
 		return;
 	error = atomic_load(&op->error);
 	op->done(op->user, error);
-	fs_data_put(op->file);
+	inode_data_put(op->file);
 	inode_put(op->fs->inodes, op->inode);
 	free(op);
 }
@@ -55,17 +55,17 @@ static void data_synced(void *user, int error)
 	if (error != 0)
 		inode_writeback_failed(inode, error);
 	else if (inode->write_seq == op->write_seq)
-		inode->synced = true;
+		inode->flushed = true;
 	pthread_mutex_unlock(&inode->lock);
 	part_done(op, error);
 }
 
 static void master_synced(struct fsync_op *op)
 {
-	uint64_t known = atomic_load(&op->fs->synced);
+	uint64_t known = atomic_load(&op->fs->changes_flushed);
 
 	while (known < op->changes &&
-	       !atomic_compare_exchange_weak(&op->fs->synced, &known, op->changes))
+	       !atomic_compare_exchange_weak(&op->fs->changes_flushed, &known, op->changes))
 		;
 }
 
@@ -125,7 +125,7 @@ static void take_answer(struct fsync_op *op, int error, const Catena__Reply *rep
 	as_asked = inode->learned == op->learned;
 	pthread_mutex_unlock(&inode->lock);
 	if (reply != NULL)
-		fs_apply(op->fs, inode, reply->attr, op->generation);
+		inode_apply(op->fs, inode, reply->attr, op->generation);
 	if (error != 0 || !as_asked)
 		return;
 	pthread_mutex_lock(&inode->lock);
@@ -147,9 +147,9 @@ static void updated(void *user, int error, const Catena__Reply *reply)
 	struct inode *inode = op->inode;
 
 	if (error == 0)
-		fs_change_synced(inode);
+		inode_change_flushed(inode);
 	else
-		fs_change_end(op->fs, inode, reply != NULL);
+		inode_change_end(op->fs, inode, reply != NULL);
 	take_answer(op, error, reply);
 	if (error == -EBUSY && !op->settled) {
 		op->settled = true;
@@ -308,17 +308,17 @@ void fsync_inode(struct fs *fs, struct inode *inode, bool datasync, fsync_done_f
 	op->datasync = datasync;
 	take_update(op);
 	pthread_mutex_lock(&inode->lock);
-	known = atomic_load(&fs->synced);
+	known = atomic_load(&fs->changes_flushed);
 	op->own = inode->changing > 0 || inode->last_change > known;
 	/* What was done here later would be lost with it, and that is noticed. */
 	if (inode->learned > known && inode->learned > inode->last_change)
 		op->learned = inode->learned;
 	op->write_seq = inode->write_seq;
 	data = inode->known && attr_is_regular(&inode->attr) &&
-	       (!inode->synced || (inode->data != NULL && data_dirty(inode->data)));
+	       (!inode->flushed || (inode->data != NULL && data_dirty(inode->data)));
 	pthread_mutex_unlock(&inode->lock);
 	if (data)
-		op->file = fs_data(fs, inode, &error);
+		op->file = inode_data_get(fs, inode, &error);
 	atomic_store(&op->error, error);
 	/* Other mounts go by the version and the size: those must not be known before all copies
 	 * have the data. (Their disks may still be writing it.) */
@@ -355,7 +355,7 @@ struct restarted {
 static void look_again(void *user, struct inode *inode)
 {
 	struct restarted *restarted = user;
-	struct data_file *file = fs_data_if_open(inode);
+	struct data_file *file = inode_data_find(inode);
 
 	pthread_mutex_lock(&inode->lock);
 	if (restarted->lost && inode->last_change > restarted->synced) {
@@ -370,12 +370,12 @@ static void look_again(void *user, struct inode *inode)
 	pthread_mutex_unlock(&inode->lock);
 	if (file != NULL)
 		data_invalidate(file);
-	fs_data_put(file);
+	inode_data_put(file);
 }
 
 void fsync_restarted(struct fs *fs, bool lost)
 {
-	struct restarted restarted = {.lost = lost, .synced = atomic_load(&fs->synced)};
+	struct restarted restarted = {.lost = lost, .synced = atomic_load(&fs->changes_flushed)};
 
 	/* Not doing it would let fsync confirm what is lost. */
 	while (inode_table_each(fs->inodes, any, look_again, &restarted) != 0) {

@@ -36,17 +36,17 @@ static void registered(void *user, int error, const Catena__Reply *reply)
 		pthread_mutex_lock(&r->inode->lock);
 		r->inode->registered++;
 		pthread_mutex_unlock(&r->inode->lock);
-		fs_apply(r->fs, r->inode, reply->attr, r->generation);
+		inode_apply(r->fs, r->inode, reply->attr, r->generation);
 	} else if (reply != NULL && log_rate_ok(&noise, 2)) {
 		log_warn("an open file is unknown to the master ino=%llu error=\"%s\"",
 			 (unsigned long long)r->inode->ino, strerror(-error));
 	}
-	fs_unused(r->fs, r->inode); /* it may have been closed meanwhile */
+	opens_release(r->fs, r->inode); /* it may have been closed meanwhile */
 	inode_put(r->fs->inodes, r->inode);
 	free(r);
 }
 
-void fs_register(struct fs *fs, struct inode *inode)
+void opens_register(struct fs *fs, struct inode *inode)
 {
 	Catena__OpenReq open = CATENA__OPEN_REQ__INIT;
 	Catena__Request request = CATENA__REQUEST__INIT;
@@ -93,7 +93,7 @@ static void orphan_quiet(void *user, int error)
 		request.close = &close;
 		meta_call_later(orphan->fs->meta, &request, NULL, NULL);
 	}
-	fs_data_put(orphan->file);
+	inode_data_put(orphan->file);
 	inode_put(orphan->fs->inodes, orphan->inode);
 	free(orphan);
 }
@@ -112,7 +112,7 @@ static void flush_orphan(struct fs *fs, struct inode *inode)
 	inode->registered = 0;
 	orphan->file = inode->data;
 	inode->data = NULL;
-	inode->synced = true;
+	inode->flushed = true;
 	pthread_mutex_unlock(&inode->lock);
 	if (orphan->file == NULL) {
 		orphan_quiet(orphan, 0);
@@ -124,7 +124,7 @@ static void flush_orphan(struct fs *fs, struct inode *inode)
 
 /* ---- no handle is left ---- */
 
-void fs_unused(struct fs *fs, struct inode *inode)
+void opens_release(struct fs *fs, struct inode *inode)
 {
 	struct data_file *file = NULL;
 	uint32_t count = 0;
@@ -146,7 +146,7 @@ void fs_unused(struct fs *fs, struct inode *inode)
 		}
 	}
 	pthread_mutex_unlock(&inode->lock);
-	fs_data_put(file);
+	inode_data_put(file);
 	if (count > 0)
 		send_close(fs, inode->ino, count);
 	if (orphan)
@@ -171,34 +171,34 @@ static void forget_closed(struct fs *fs, struct inode *victim)
 	uint32_t pool;
 
 	pthread_mutex_lock(&victim->lock);
-	if (victim->data == NULL && victim->opens == 0 && !victim->synced)
+	if (victim->data == NULL && victim->opens == 0 && !victim->flushed)
 		file_id = victim->attr.file_id;
 	pool = victim->attr.pool;
-	victim->synced = true;
+	victim->flushed = true;
 	pthread_mutex_unlock(&victim->lock);
 	if (file_id != 0)
-		fs_discard(fs, pool, file_id);
+		inode_data_discard(fs, pool, file_id);
 }
 
-void victim_changed(struct fs *fs, struct inode *victim, const Catena__Attr *message,
-		    uint64_t generation)
+void opens_name_lost(struct fs *fs, struct inode *victim, const Catena__Attr *message,
+		     uint64_t generation)
 {
 	if (message == NULL)
 		return;
 	if (victim == NULL || victim->ino != message->ino) {
 		/* Not the one that was expected: nothing of it is in use while sole. */
-		struct inode *other = fs_inode_of(fs, message, generation);
+		struct inode *other = inode_apply_get(fs, message, generation);
 
 		if (other != NULL)
 			note_removed(other);
 		if (other != NULL && message->nlink == 0 && S_ISREG(message->mode))
 			forget_closed(fs, other);
 		if (other != NULL)
-			fs_unused(fs, other);
+			opens_release(fs, other);
 		inode_put(fs->inodes, other);
 		return;
 	}
-	fs_apply(fs, victim, message, generation);
+	inode_apply(fs, victim, message, generation);
 	note_removed(victim);
 	if (message->nlink == 0 && S_ISDIR(message->mode))
 		dircache_drop(fs->dirs, victim->ino);

@@ -10,11 +10,11 @@
 #include "fs/inodes/fs.h"
 
 /* The master counts one open more. Does not wait; later commands come after it. */
-void fs_register(struct fs *fs, struct inode *inode);
+void opens_register(struct fs *fs, struct inode *inode);
 /* Releases the data file and the registered opens once no handle is left. What was written of an
  * inode without names is dropped, and the master told to forget it. */
-void fs_unused(struct fs *fs, struct inode *inode);
+void opens_release(struct fs *fs, struct inode *inode);
 /* Applies what the master says of @victim (NULL: unexpected) after a command took a name of it. */
-void victim_changed(struct fs *fs, struct inode *victim, const Catena__Attr *message,
-		    uint64_t generation);
+void opens_name_lost(struct fs *fs, struct inode *victim, const Catena__Attr *message,
+		     uint64_t generation);
 #endif

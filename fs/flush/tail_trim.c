@@ -46,7 +46,7 @@ static void punch_told(struct tail_punch *punch, int error)
 static void punch_end(struct tail_punch *punch, int error)
 {
 	punch_told(punch, error);
-	fs_data_put(punch->file);
+	inode_data_put(punch->file);
 	inode_put(punch->fs->inodes, punch->inode);
 	free(punch);
 }
@@ -61,9 +61,9 @@ static void report_done(void *user, int error, const Catena__Reply *reply)
 {
 	struct trim_report *report = user;
 
-	fs_change_end(report->fs, report->inode, reply != NULL);
+	inode_change_end(report->fs, report->inode, reply != NULL);
 	if (error == 0)
-		fs_apply(report->fs, report->inode, reply->attr, report->generation);
+		inode_apply(report->fs, report->inode, reply->attr, report->generation);
 	inode_put(report->fs->inodes, report->inode);
 	free(report);
 }
@@ -86,7 +86,7 @@ static void tell_done(struct fs *fs, struct inode *inode, uint64_t from, uint64_
 	setattr.truncations = truncations;
 	request.op_case = CATENA__REQUEST__OP_SETATTR;
 	request.setattr = &setattr;
-	fs_change_begin(inode);
+	inode_change_begin(inode);
 	meta_call(fs->meta, &request, report_done, report);
 }
 
@@ -133,7 +133,7 @@ static void punched(void *user, int error)
 		return;
 	}
 	pthread_mutex_lock(&inode->lock);
-	inode->synced = false;
+	inode->flushed = false;
 	pthread_mutex_unlock(&inode->lock);
 	if (!punch->until_durable)
 		punch_told(punch, 0);
@@ -148,7 +148,7 @@ void tail_trim_punch(struct fs *fs, struct inode *inode, uint64_t local_end, boo
 
 	if (punch == NULL)
 		goto failed;
-	punch->file = fs_data(fs, inode, &rc);
+	punch->file = inode_data_get(fs, inode, &rc);
 	if (punch->file == NULL)
 		goto failed;
 	punch->fs = fs;
@@ -216,9 +216,9 @@ static void taken(void *user, int error, const Catena__Reply *reply)
 {
 	struct tail_settle *settle = user;
 
-	fs_change_end(settle->fs, settle->inode, reply != NULL);
+	inode_change_end(settle->fs, settle->inode, reply != NULL);
 	if (reply != NULL)
-		fs_apply(settle->fs, settle->inode, reply->attr, settle->generation);
+		inode_apply(settle->fs, settle->inode, reply->attr, settle->generation);
 	if (error == -EBUSY) /* its session lives, and will finish it */
 		housekeeper_later(settle->fs->housekeeper, &settle->later, RETRY_NS, settle_again);
 	else if (error != 0)
@@ -237,7 +237,7 @@ static void take(struct tail_settle *settle)
 	request.op_case = CATENA__REQUEST__OP_SETATTR;
 	request.setattr = &setattr;
 	settle->generation = meta_generation(settle->fs->meta);
-	fs_change_begin(settle->inode);
+	inode_change_begin(settle->inode);
 	meta_call(settle->fs->meta, &request, taken, settle);
 }
 

@@ -9,7 +9,7 @@
 /* 1 and 2 are "." and "..", see ops/dir.c. */
 #define COOKIE_MIN 3u
 
-int listing_check(const Catena__Reply *reply, uint64_t from, size_t *name_bytes)
+int dir_prefetch_check(const Catena__Reply *reply, uint64_t from, size_t *name_bytes)
 {
 	*name_bytes = 0;
 	for (size_t i = 0; i < reply->n_entries; i++) {
@@ -42,7 +42,7 @@ static bool learn(const struct fetch *fetch, const Catena__DirEntry *entry)
 	memcpy(name, entry->name.data, entry->name.len);
 	name[entry->name.len] = '\0';
 	if (entry->attr != NULL && entry->attr->ino == entry->ino)
-		inode = fs_inode_of(fs, entry->attr, fetch->generation);
+		inode = inode_apply_get(fs, entry->attr, fetch->generation);
 	inode_put(fs->inodes, inode);
 	return dircache_add(fs->dirs, fetch->generation, fetch->at.token, fetch->parent, name,
 			    entry->ino);
@@ -59,7 +59,7 @@ static void fetched(void *user, int error, const Catena__Reply *reply)
 	size_t name_bytes;
 
 	if (error == 0)
-		error = listing_check(reply, fetch->at.cookie, &name_bytes);
+		error = dir_prefetch_check(reply, fetch->at.cookie, &name_bytes);
 	for (size_t i = 0; error == 0 && i < reply->n_entries; i++) {
 		last = reply->entries[i]->cookie;
 		if (!learn(fetch, reply->entries[i]))
@@ -84,14 +84,14 @@ static void send_fetch(struct fetch *fetch)
 
 	readdir.ino = fetch->parent;
 	readdir.cookie = fetch->at.cookie;
-	readdir.limit = LISTING_BATCH;
+	readdir.limit = DIR_PREFETCH_BATCH;
 	readdir.plus = true;
 	request.op_case = CATENA__REQUEST__OP_READDIR;
 	request.readdir = &readdir;
 	meta_call(fetch->fs->meta, &request, fetched, fetch);
 }
 
-void listing_missed(struct fs *fs, uint64_t generation, uint64_t parent)
+void dir_prefetch_missed(struct fs *fs, uint64_t generation, uint64_t parent)
 {
 	struct dircache_fetch at;
 	struct fetch *fetch;

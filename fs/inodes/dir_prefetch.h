@@ -12,11 +12,11 @@
 #include <stdint.h>
 #include "fs/inodes/fs.h"
 
-#define LISTING_BATCH 1000u
+#define DIR_PREFETCH_BATCH 1000u
 
 /* Entries of @reply are behind cookie @from, in order, and make sense; *name_bytes: all names with
  * a NUL each. -EIO. */
-int listing_check(const Catena__Reply *reply, uint64_t from, size_t *name_bytes);
+int dir_prefetch_check(const Catena__Reply *reply, uint64_t from, size_t *name_bytes);
 /* A look-up in @parent under @generation had to be asked of the master. */
-void listing_missed(struct fs *fs, uint64_t generation, uint64_t parent);
+void dir_prefetch_missed(struct fs *fs, uint64_t generation, uint64_t parent);
 #endif

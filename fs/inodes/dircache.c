@@ -554,7 +554,7 @@ uint32_t dircache_count(struct dircache *cache)
 
 #define PATH_DEPTH 64u
 
-static const struct entry *entry_of(const struct dircache *cache, uint64_t ino)
+static const struct entry *reply_fill_entry(const struct dircache *cache, uint64_t ino)
 {
 	const struct entry *oldest = cache->oldest_entry, *e = oldest;
 
@@ -577,7 +577,7 @@ void dircache_path(struct dircache *cache, uint64_t ino, char *out, size_t size)
 	out[at] = '\0';
 	pthread_mutex_lock(&cache->lock);
 	for (unsigned depth = 0; ino != ROOT_INO && depth < PATH_DEPTH; depth++) {
-		e = entry_of(cache, ino);
+		e = reply_fill_entry(cache, ino);
 		if (e == NULL || at < e->name_size + 2u)
 			break;
 		at -= e->name_size;

@@ -64,7 +64,7 @@ struct fs {
 	_Atomic uint64_t holding_until_ns;
 	_Atomic uint32_t held;
 	/* Commands answered, and how many of them the master has made durable. */
-	_Atomic uint64_t changes, synced;
+	_Atomic uint64_t changes, changes_flushed;
 	/* Appends under way that nobody else can get in the way of: the lease is not given back
 	 * before they are where they go. */
 	atomic_uint appends_alone;
@@ -93,7 +93,7 @@ static inline bool fs_current(const struct fs *fs, uint64_t generation)
 }
 /* For how long the kernel may keep what a reply says: it goes on by itself when we stand still, so
  * never beyond the lease's end. */
-static inline double fs_timeout(const struct fs *fs, bool cacheable)
+static inline double fs_kernel_timeout_s(const struct fs *fs, bool cacheable)
 {
 	uint64_t left_ms = cacheable ? meta_lease_left_ns(fs->meta) / NS_PER_MSEC : 0;
 

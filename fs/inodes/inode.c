@@ -37,7 +37,7 @@ int inode_table_create(uint32_t limit, struct inode_table **out)
 
 static void inode_free(struct inode *inode)
 {
-	fs_data_put(inode->data);
+	inode_data_put(inode->data);
 	pthread_mutex_destroy(&inode->lock);
 	free(inode->symlink);
 	free(inode->xattrs);

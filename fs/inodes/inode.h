@@ -26,7 +26,7 @@
 
 struct inode_gate_entry;
 
-static inline void fs_data_put(struct data_file *file) /* NULL is allowed */
+static inline void inode_data_put(struct data_file *file) /* NULL is allowed */
 {
 	if (file != NULL)
 		data_file_put(file);
@@ -134,7 +134,7 @@ struct inode {
 	uint64_t dirty_since_ns;
 	/* Nothing was written since the last flush to the disks of all copies. False also when that
 	 * is not known: the data layer knows. */
-	bool synced;
+	bool flushed;
 
 	/* A program that syncs each of its writes (flush/fsync_prediction.h). */
 	uint32_t sync_streak; /* so many fsyncs in a row had one write before them */
@@ -168,7 +168,7 @@ int inode_table_each(struct inode_table *table, bool (*wanted)(const struct inod
 uint32_t inode_table_count(struct inode_table *table);
 
 /* -EIO: the message makes no sense. */
-int attr_decode(const Catena__Attr *message, struct attr *out);
+int inode_attr_decode(const Catena__Attr *message, struct attr *out);
 /* inode_writeback_failed() for who does not hold the lock. */
 void inode_tell_failed(struct inode *inode, int error);
 static inline bool attr_is_regular(const struct attr *attr)
@@ -185,7 +185,7 @@ static inline bool attr_trim_pending(const struct attr *attr)
 /* Takes over what the master said in answer to a request sent in @generation, unless something
  * newer is known. When it tells of a truncation that was not known, what was written before that is
  * cut off, and what was written after stays. */
-void inode_apply(struct inode *inode, const struct attr *attr, uint64_t generation);
+void inode_attr_apply(struct inode *inode, const struct attr *attr, uint64_t generation);
 /* Something may have changed that we were not told of. */
 void inode_distrust(struct inode *inode);
 static inline bool inode_exact(const struct inode *inode, bool sole, uint64_t generation)

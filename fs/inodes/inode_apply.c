@@ -7,7 +7,8 @@
 
 static struct log_rate noise;
 
-int fs_apply(struct fs *fs, struct inode *inode, const Catena__Attr *message, uint64_t generation)
+int inode_apply(struct fs *fs, struct inode *inode, const Catena__Attr *message,
+		uint64_t generation)
 {
 	struct data_file *file = NULL, *changed = NULL;
 	uint64_t file_id = 0, old_id = 0;
@@ -17,7 +18,7 @@ int fs_apply(struct fs *fs, struct inode *inode, const Catena__Attr *message, ui
 
 	if (message == NULL)
 		return 0;
-	if (attr_decode(message, &attr) != 0 || attr.ino != inode->ino) {
+	if (inode_attr_decode(message, &attr) != 0 || attr.ino != inode->ino) {
 		if (log_rate_ok(&noise, 2))
 			log_error("the master sent a senseless inode ino=%llu expected=%llu",
 				  (unsigned long long)message->ino, (unsigned long long)inode->ino);
@@ -25,7 +26,7 @@ int fs_apply(struct fs *fs, struct inode *inode, const Catena__Attr *message, ui
 	}
 	view = fs_view(fs);
 	pthread_mutex_lock(&inode->lock);
-	if (inode->known && inode->data == NULL && !inode->synced)
+	if (inode->known && inode->data == NULL && !inode->flushed)
 		old_id = inode->attr.file_id;
 	/* Only what was exact has changed by nobody else's doing. */
 	elsewhere = !inode->known || (attr.version > inode->attr.version &&
@@ -38,7 +39,7 @@ int fs_apply(struct fs *fs, struct inode *inode, const Catena__Attr *message, ui
 		if (inode->data != NULL)
 			changed = data_file_ref(inode->data);
 	}
-	inode_apply(inode, &attr, generation);
+	inode_attr_apply(inode, &attr, generation);
 	if (old_id == inode->attr.file_id)
 		old_id = 0;
 	if (inode->data != NULL && inode->data_file_id != inode->attr.file_id) {
@@ -54,38 +55,38 @@ int fs_apply(struct fs *fs, struct inode *inode, const Catena__Attr *message, ui
 	/* What was read ahead is of an earlier version, and zeros behind its end. */
 	if (changed != NULL)
 		data_invalidate(changed);
-	fs_data_put(changed);
+	inode_data_put(changed);
 	if (file != NULL) {
 		data_file_replace(file, file_id);
-		fs_data_put(file);
+		inode_data_put(file);
 	}
 	if (old_id != 0)
-		fs_discard(fs, attr.pool, old_id);
+		inode_data_discard(fs, attr.pool, old_id);
 	return 0;
 }
 
-struct inode *fs_inode_of(struct fs *fs, const Catena__Attr *message, uint64_t generation)
+struct inode *inode_apply_get(struct fs *fs, const Catena__Attr *message, uint64_t generation)
 {
 	struct inode *inode;
 
 	if (message == NULL || message->ino == 0)
 		return NULL;
 	inode = inode_table_get(fs->inodes, message->ino);
-	if (inode != NULL && fs_apply(fs, inode, message, generation) != 0) {
+	if (inode != NULL && inode_apply(fs, inode, message, generation) != 0) {
 		inode_put(fs->inodes, inode);
 		return NULL;
 	}
 	return inode;
 }
 
-void fs_change_begin(struct inode *inode)
+void inode_change_begin(struct inode *inode)
 {
 	pthread_mutex_lock(&inode->lock);
 	inode->changing++;
 	pthread_mutex_unlock(&inode->lock);
 }
 
-void fs_change_end(struct fs *fs, struct inode *inode, bool answered)
+void inode_change_end(struct fs *fs, struct inode *inode, bool answered)
 {
 	uint64_t change = atomic_fetch_add(&fs->changes, 1) + 1;
 
@@ -97,7 +98,7 @@ void fs_change_end(struct fs *fs, struct inode *inode, bool answered)
 	pthread_mutex_unlock(&inode->lock);
 }
 
-void fs_change_synced(struct inode *inode)
+void inode_change_flushed(struct inode *inode)
 {
 	pthread_mutex_lock(&inode->lock);
 	inode->changing--;

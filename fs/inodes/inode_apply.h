@@ -12,14 +12,15 @@
 
 /* Applies what the master said to the inode of that number. The result is a new reference; NULL:
  * no memory, or the message is senseless (NULL too). */
-struct inode *fs_inode_of(struct fs *fs, const Catena__Attr *message, uint64_t generation);
+struct inode *inode_apply_get(struct fs *fs, const Catena__Attr *message, uint64_t generation);
 /* Applies what the master said to @inode. A @message of NULL says nothing. Errors: -EIO when it is
  * senseless or of another inode. */
-int fs_apply(struct fs *fs, struct inode *inode, const Catena__Attr *message, uint64_t generation);
+int inode_apply(struct fs *fs, struct inode *inode, const Catena__Attr *message,
+		uint64_t generation);
 /* A command about the inode is sent. */
-void fs_change_begin(struct inode *inode);
+void inode_change_begin(struct inode *inode);
 /* The command has been answered. Without an answer the inode is not exact any more. */
-void fs_change_end(struct fs *fs, struct inode *inode, bool answered);
+void inode_change_end(struct fs *fs, struct inode *inode, bool answered);
 /* The command was durable when it was answered. */
-void fs_change_synced(struct inode *inode);
+void inode_change_flushed(struct inode *inode);
 #endif

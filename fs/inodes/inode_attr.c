@@ -12,7 +12,7 @@
 #define PREFERRED_IO_BYTES (128u << 10)
 #define DAY_NS             ((int64_t)(86400 * NS_PER_SEC))
 
-int attr_decode(const Catena__Attr *message, struct attr *out)
+int inode_attr_decode(const Catena__Attr *message, struct attr *out)
 {
 	if (message == NULL || message->ino == 0 || (message->mode & S_IFMT) == 0 ||
 	    message->size > INT64_MAX || message->allocated > INT64_MAX ||
@@ -84,7 +84,7 @@ static void cut_off(struct inode *inode)
 	inode->local_size = inode->ends[0].end;
 }
 
-void inode_apply(struct inode *inode, const struct attr *attr, uint64_t generation)
+void inode_attr_apply(struct inode *inode, const struct attr *attr, uint64_t generation)
 {
 	bool truncated;
 

@@ -2,7 +2,7 @@
 #include "fs/inodes/inode_data.h"
 #include <errno.h>
 
-struct data_file *fs_data_if_open(struct inode *inode)
+struct data_file *inode_data_find(struct inode *inode)
 {
 	struct data_file *file = NULL;
 
@@ -13,7 +13,7 @@ struct data_file *fs_data_if_open(struct inode *inode)
 	return file;
 }
 
-struct data_file *fs_data(struct fs *fs, struct inode *inode, int *error)
+struct data_file *inode_data_get(struct fs *fs, struct inode *inode, int *error)
 {
 	struct data_file *file = NULL;
 	int rc = 0;
@@ -39,7 +39,7 @@ struct data_file *fs_data(struct fs *fs, struct inode *inode, int *error)
 	return file;
 }
 
-void fs_discard(struct fs *fs, uint32_t pool, uint64_t file_id)
+void inode_data_discard(struct fs *fs, uint32_t pool, uint64_t file_id)
 {
 	struct data_file *file;
 

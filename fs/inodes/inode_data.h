@@ -9,9 +9,9 @@
 
 /* The inode's data file, opened when it is not yet. The reference is the caller's. NULL with
  * *error (-errno). */
-struct data_file *fs_data(struct fs *fs, struct inode *inode, int *error);
+struct data_file *inode_data_get(struct fs *fs, struct inode *inode, int *error);
 /* The inode's data file if it is open; NULL: it is not. The reference is the caller's. */
-struct data_file *fs_data_if_open(struct inode *inode);
+struct data_file *inode_data_find(struct inode *inode);
 /* The bytes of a closed file are gone for good: they need not come to any disk. */
-void fs_discard(struct fs *fs, uint32_t pool, uint64_t file_id);
+void inode_data_discard(struct fs *fs, uint32_t pool, uint64_t file_id);
 #endif

@@ -2,13 +2,14 @@
 #include "fs/kernel/reply.h"
 #include <string.h>
 
-void entry_of(struct fs *fs, struct inode *inode, bool cacheable, struct fuse_entry_param *entry)
+void reply_fill_entry(struct fs *fs, struct inode *inode, bool cacheable,
+		      struct fuse_entry_param *entry)
 {
 	memset(entry, 0, sizeof(*entry));
 	entry->ino = inode->ino;
 	/* The kernel knows the root as 0, before it asks. */
 	entry->generation = inode->ino == INODE_ROOT ? 0 : fs->handle_generation;
-	entry->attr_timeout = entry->entry_timeout = fs_timeout(fs, cacheable);
+	entry->attr_timeout = entry->entry_timeout = fs_kernel_timeout_s(fs, cacheable);
 	pthread_mutex_lock(&inode->lock);
 	inode_stat(inode, &entry->attr);
 	if (inode_blocks_unknown(inode))
@@ -16,17 +17,17 @@ void entry_of(struct fs *fs, struct inode *inode, bool cacheable, struct fuse_en
 	pthread_mutex_unlock(&inode->lock);
 }
 
-void answer_entry(struct task *task, struct inode *inode, bool cacheable)
+void reply_with_entry(struct task *task, struct inode *inode, bool cacheable)
 {
 	struct fuse_entry_param entry;
 
-	entry_of(task->fs, inode, cacheable, &entry);
+	reply_fill_entry(task->fs, inode, cacheable, &entry);
 	if (task_claim(task))
 		fuse_reply_entry(task->req, &entry);
 	task_end(task);
 }
 
-void answer_attr(struct task *task, struct inode *inode, bool cacheable)
+void reply_with_attr(struct task *task, struct inode *inode, bool cacheable)
 {
 	struct stat st;
 
@@ -36,6 +37,6 @@ void answer_attr(struct task *task, struct inode *inode, bool cacheable)
 		cacheable = false;
 	pthread_mutex_unlock(&inode->lock);
 	if (task_claim(task))
-		fuse_reply_attr(task->req, &st, fs_timeout(task->fs, cacheable));
+		fuse_reply_attr(task->req, &st, fs_kernel_timeout_s(task->fs, cacheable));
 	task_end(task);
 }

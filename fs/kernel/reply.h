@@ -10,8 +10,9 @@
 
 /* Claims, answers and ends the task. @cacheable: the kernel may keep the answer while the lease
  * lasts. */
-void answer_entry(struct task *task, struct inode *inode, bool cacheable);
-void answer_attr(struct task *task, struct inode *inode, bool cacheable);
+void reply_with_entry(struct task *task, struct inode *inode, bool cacheable);
+void reply_with_attr(struct task *task, struct inode *inode, bool cacheable);
 /* Fills *entry for a reply of the caller's. */
-void entry_of(struct fs *fs, struct inode *inode, bool cacheable, struct fuse_entry_param *entry);
+void reply_fill_entry(struct fs *fs, struct inode *inode, bool cacheable,
+		      struct fuse_entry_param *entry);
 #endif

@@ -54,7 +54,7 @@ struct task {
 	struct inode_gate_entry gate;
 	bool registers; /* the master is asked to count an open */
 	bool datasync, reread;
-	bool syncs;     /* fsync, not close */
+	bool is_fsync;  /* fsync, not close */
 	bool alone;     /* counts among fs->appends_alone */
 	bool paged;     /* counts among inode->page_requests */
 	bool direct;    /* past the kernel's pages */

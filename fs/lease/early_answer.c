@@ -210,7 +210,7 @@ static void finish(struct early_command *command)
 
 		if (inode == NULL)
 			continue;
-		fs_unused(fs, inode);
+		opens_release(fs, inode);
 		inode_put(fs->inodes, inode);
 	}
 	free(command);
@@ -374,9 +374,9 @@ static void apply(struct early_command *command, const Catena__Reply *reply)
 		if (inode == NULL)
 			continue;
 		if (role == EARLY_VICTIM)
-			victim_changed(command->fs, inode, attrs[role], command->view.generation);
+			opens_name_lost(command->fs, inode, attrs[role], command->view.generation);
 		else
-			fs_apply(command->fs, inode, attrs[role], command->view.generation);
+			inode_apply(command->fs, inode, attrs[role], command->view.generation);
 	}
 }
 
@@ -397,7 +397,7 @@ static void confirmed(void *user, int error, const Catena__Reply *reply)
 		expects(inode->foreseen > 0 && inode->changing >= inode->foreseen);
 		inode->foreseen--;
 		pthread_mutex_unlock(&inode->lock);
-		fs_change_end(command->fs, inode, error == 0);
+		inode_change_end(command->fs, inode, error == 0);
 	}
 	finish(command);
 }

@@ -96,7 +96,7 @@ static bool open_and_unregistered(const struct inode *inode)
 
 static void register_one(void *user, struct inode *inode)
 {
-	fs_register(user, inode);
+	opens_register(user, inode);
 }
 
 static bool was_registered(const struct inode *inode)
@@ -146,11 +146,11 @@ static void set_dropping(struct inode *inode, bool dropping)
 static void drop_pages(void *user, struct inode *inode)
 {
 	struct fs *fs = user;
-	struct data_file *file = fs_data_if_open(inode);
+	struct data_file *file = inode_data_find(inode);
 
 	if (file != NULL)
 		data_invalidate(file);
-	fs_data_put(file);
+	inode_data_put(file);
 	if (fs->session != NULL)
 		fuse_lowlevel_notify_inval_inode(fs->session, inode->ino, 0, 0);
 }

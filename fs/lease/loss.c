@@ -88,7 +88,7 @@ static bool has_data_or_was_lost(const struct inode *inode)
 static void end_data(void *user, struct inode *inode)
 {
 	struct loss *loss = user;
-	struct data_file *file = fs_data_if_open(inode);
+	struct data_file *file = inode_data_find(inode);
 	uint64_t bytes = file == NULL ? 0 : data_lose(file);
 	bool lost;
 
@@ -99,7 +99,7 @@ static void end_data(void *user, struct inode *inode)
 	pthread_mutex_unlock(&inode->lock);
 	if (lost)
 		report(loss, inode, bytes);
-	fs_data_put(file);
+	inode_data_put(file);
 }
 
 /* Not doing it would let something of the old session happen in the new one. */

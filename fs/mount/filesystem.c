@@ -82,7 +82,8 @@ static void ask_gone(void *user, uint64_t ino, uint64_t file_id, data_gone_fn *a
 	meta_call(fs->meta, &request, told_gone, asking);
 }
 
-int fs_create(const struct fs_settings *settings, struct fs **out, char *error, size_t error_size)
+int filesystem_create(const struct filesystem_settings *settings, struct fs **out, char *error,
+		      size_t error_size)
 {
 	struct fs *fs = calloc(1, sizeof(*fs));
 	struct data_options data = settings->data;
@@ -124,11 +125,11 @@ int fs_create(const struct fs_settings *settings, struct fs **out, char *error, 
 failed:
 	snprintf(error, error_size, "%s", strerror(-rc));
 failed_told:
-	fs_destroy(fs);
+	filesystem_destroy(fs);
 	return rc;
 }
 
-void fs_destroy(struct fs *fs)
+void filesystem_destroy(struct fs *fs)
 {
 	if (fs == NULL)
 		return;
@@ -175,11 +176,11 @@ static bool has_pages(const struct inode *inode)
 static void drop_pages(void *user, struct inode *inode)
 {
 	struct fs *fs = user;
-	struct data_file *file = fs_data_if_open(inode);
+	struct data_file *file = inode_data_find(inode);
 
 	if (file != NULL)
 		data_invalidate(file);
-	fs_data_put(file);
+	inode_data_put(file);
 	page_drops_ino(fs->page_drops, inode->ino, 0);
 }
 
@@ -231,7 +232,7 @@ static size_t unreachable(void *user, uint64_t *servers, size_t max)
 	return data_unreachable(fs->data, servers, max);
 }
 
-const struct meta_callbacks fs_meta_callbacks = {
+const struct meta_callbacks filesystem_meta_callbacks = {
 	.map = on_map,
 	.session = on_session,
 	.granted = on_granted,

@@ -8,15 +8,16 @@
 #include <stddef.h>
 #include "fs/inodes/fs.h"
 
-struct fs_settings {
+struct filesystem_settings {
 	struct data_options data;
 	enum atime_mode atime;
 	bool atime_directories;
 };
-/* Without a master yet: fs->meta is the caller's to set, and to close before fs_destroy(). Errors:
+/* Without a master yet: fs->meta is the caller's to set, and to close before filesystem_destroy(). Errors:
  * -errno, with a line in @error. */
-int fs_create(const struct fs_settings *settings, struct fs **out, char *error, size_t error_size);
-void fs_destroy(struct fs *fs); /* NULL is allowed */
+int filesystem_create(const struct filesystem_settings *settings, struct fs **out, char *error,
+		      size_t error_size);
+void filesystem_destroy(struct fs *fs); /* NULL is allowed */
 /* What the session calls; the user of all of them is the fs. */
-extern const struct meta_callbacks fs_meta_callbacks;
+extern const struct meta_callbacks filesystem_meta_callbacks;
 #endif

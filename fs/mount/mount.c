@@ -51,7 +51,7 @@ static const char *text_or_null(const char *text)
 static int open_fs(struct mount *mount, char *error, size_t error_size)
 {
 	const struct mount_options *o = &mount->options;
-	struct fs_settings settings = {
+	struct filesystem_settings settings = {
 		.data = {.tls = files_of(o),
 			 .memory_limit = o->cache_bytes,
 			 .soft_timeout_ns = o->soft ? o->timeout_ns : 0,
@@ -62,7 +62,7 @@ static int open_fs(struct mount *mount, char *error, size_t error_size)
 		.atime_directories = o->atime_directories,
 	};
 
-	return fs_create(&settings, &mount->fs, error, error_size);
+	return filesystem_create(&settings, &mount->fs, error, error_size);
 }
 
 static int open_meta(struct mount *mount, char *error, size_t error_size)
@@ -76,7 +76,7 @@ static int open_meta(struct mount *mount, char *error, size_t error_size)
 		.tls = files_of(o),
 		.mount_name = name,
 		.soft_timeout_ns = o->soft ? o->timeout_ns : 0,
-		.callbacks = fs_meta_callbacks,
+		.callbacks = filesystem_meta_callbacks,
 		.user = mount->fs,
 	};
 	int rc;
@@ -116,7 +116,7 @@ static int open_session(struct mount *mount, char *error, size_t error_size)
 	snprintf(options, sizeof(options), "fsname=%s,subtype=catena,default_permissions%s%s%s",
 		 source, root ? ",allow_other,dev,suid" : "",
 		 mount->options.kernel[0] != '\0' ? "," : "", mount->options.kernel);
-	mount->session = fuse_session_new(&args, &fs_operations, sizeof(fs_operations), mount->fs);
+	mount->session = fuse_session_new(&args, &ops_table, sizeof(ops_table), mount->fs);
 	fuse_opt_free_args(&args);
 	if (mount->session == NULL) {
 		snprintf(error, error_size, "libfuse does not take the options %s", options);
@@ -386,7 +386,7 @@ static void free_all(struct mount *mount)
 		fuse_session_destroy(mount->session);
 	if (mount->fs != NULL) {
 		mount->fs->session = NULL;
-		fs_destroy(mount->fs);
+		filesystem_destroy(mount->fs);
 	}
 	fuse_loop_destroy(mount->loop);
 	rpc_shutdown();

@@ -54,13 +54,13 @@ static void got_attr(void *user, int error, const Catena__Reply *reply)
 	if (task->root_since_ns != 0)
 		root_wait_end(task);
 	if (removed_learn(task->inode, error, reply)) {
-		answer_attr(task, task->inode, true);
+		reply_with_attr(task, task->inode, true);
 		return;
 	}
 	if (error == 0)
 		error = reply->attr == NULL
 				? -EIO
-				: fs_apply(task->fs, task->inode, reply->attr, task->generation);
+				: inode_apply(task->fs, task->inode, reply->attr, task->generation);
 	if (error != 0) {
 		task_fail(task, error);
 	} else if (pages_are_old(task)) {
@@ -75,7 +75,7 @@ static void got_attr(void *user, int error, const Catena__Reply *reply)
 
 void attr_answer_fetched(struct task *task)
 {
-	attr_fetch(task, got_attr);
+	attr_request_fetch(task, got_attr);
 }
 
 static void answer_known(struct task *task)
@@ -95,7 +95,7 @@ static void answer_known(struct task *task)
 		fuse_reply_err(task->req, EIO);
 }
 
-void fs_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct fs *fs = fuse_req_userdata(req);
 	struct meta_view view = fs_view(fs);
@@ -117,7 +117,7 @@ void fs_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	}
 	pthread_mutex_unlock(&inode->lock);
 	if (exact && counted) {
-		fuse_reply_attr(req, &st, fs_timeout(fs, true));
+		fuse_reply_attr(req, &st, fs_kernel_timeout_s(fs, true));
 		inode_put(fs->inodes, inode);
 		return;
 	}
@@ -133,5 +133,5 @@ void fs_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	}
 	if (ino == INODE_ROOT)
 		root_wait_begin(task, answer_known);
-	attr_fetch(task, got_attr);
+	attr_request_fetch(task, got_attr);
 }

@@ -15,10 +15,10 @@
 static void flushed(void *user, int error)
 {
 	struct task *task = user;
-	int before = handle_error(task->handle, task->syncs);
+	int before = handle_error(task->handle, task->is_fsync);
 
 	/* Whatever it is about, something that was written before is not in the file. */
-	if (error == 0 && task->syncs && handle_lost(task->handle))
+	if (error == 0 && task->is_fsync && handle_lost(task->handle))
 		error = -EIO;
 	if (error == 0)
 		error = before;
@@ -29,10 +29,10 @@ static void flushed(void *user, int error)
 
 /* While sole a close need not wait: nobody else is there to see the file half written. Unless space
  * is short: then the program must hear of it. */
-void fs_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+void ops_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct fs *fs = fuse_req_userdata(req);
-	struct handle *handle = handle_of(fi);
+	struct handle *handle = ops_handle_of(fi);
 	struct inode *inode = handle->inode;
 	struct task *task;
 	bool dirty;
@@ -55,28 +55,28 @@ void fs_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	flush_inode(fs, inode, false, flushed, task);
 }
 
-void fs_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct fs *fs = fuse_req_userdata(req);
-	struct handle *handle = handle_of(fi);
+	struct handle *handle = ops_handle_of(fi);
 
 	fuse_reply_err(req, 0); /* nobody waits for it */
 	handle_used(handle);
-	handle_close(fs, handle);
+	open_handle_close(fs, handle);
 }
 
 /* ---- fsync ---- */
 
-void fs_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+void ops_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
 	struct fs *fs = fuse_req_userdata(req);
-	struct handle *handle = handle_of(fi);
+	struct handle *handle = ops_handle_of(fi);
 	struct task *task = task_begin(fs, req);
 
 	handle_used(handle);
 	if (task == NULL)
 		return;
 	task->handle = handle_ref(handle);
-	task->syncs = true;
+	task->is_fsync = true;
 	fsync_prediction_fsync(fs, handle->inode, datasync != 0, flushed, task);
 }

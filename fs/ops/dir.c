@@ -29,7 +29,7 @@ static struct dir_handle *dir_of(const struct fuse_file_info *fi)
 	return (struct dir_handle *)(uintptr_t)fi->fh;
 }
 
-void fs_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct fs *fs = fuse_req_userdata(req);
 	struct dir_handle *dir = calloc(1, sizeof(*dir));
@@ -55,7 +55,7 @@ void fs_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		dir_handle_unref(fs, dir);
 }
 
-void fs_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+void ops_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct fs *fs = fuse_req_userdata(req);
 
@@ -93,7 +93,7 @@ static int take_batch(struct task *task, struct dir_handle *dir, const Catena__R
 	struct dir_entry *entries;
 	size_t name_bytes, used = 0;
 	char *names;
-	int rc = listing_check(reply, task->offset, &name_bytes);
+	int rc = dir_prefetch_check(reply, task->offset, &name_bytes);
 
 	if (rc != 0)
 		return rc;
@@ -109,7 +109,7 @@ static int take_batch(struct task *task, struct dir_handle *dir, const Catena__R
 		struct inode *inode = NULL;
 
 		if (entry->attr != NULL && entry->attr->ino == entry->ino)
-			inode = fs_inode_of(task->fs, entry->attr, task->generation);
+			inode = inode_apply_get(task->fs, entry->attr, task->generation);
 		entries[i] = (struct dir_entry){.ino = entry->ino,
 						.cookie = entry->cookie,
 						.type = entry->type,
@@ -203,7 +203,7 @@ static bool put_entry(struct filling *f, struct dir_handle *dir, const struct di
 		pthread_mutex_unlock(&inode->lock);
 	}
 	if (exact) {
-		entry_of(f->task->fs, inode, true, &entry);
+		reply_fill_entry(f->task->fs, inode, true, &entry);
 	} else {
 		memset(&entry, 0, sizeof(entry));
 		entry.attr.st_ino = e->ino;
@@ -308,7 +308,7 @@ static void fetch(struct task *task)
 	pthread_mutex_unlock(&dir->lock);
 	readdir.ino = dir->inode->ino;
 	readdir.cookie = cookie;
-	readdir.limit = LISTING_BATCH;
+	readdir.limit = DIR_PREFETCH_BATCH;
 	readdir.plus = task->flags != 0 && view.sole;
 	request.op_case = CATENA__REQUEST__OP_READDIR;
 	request.readdir = &readdir;
@@ -376,14 +376,14 @@ static void read_directory(fuse_req_t req, size_t size, off_t offset, struct fus
 	list(task);
 }
 
-void fs_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
-		struct fuse_file_info *fi)
+void ops_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+		 struct fuse_file_info *fi)
 {
 	read_directory(req, size, offset, fi, false);
 }
 
-void fs_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
-		    struct fuse_file_info *fi)
+void ops_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+		     struct fuse_file_info *fi)
 {
 	read_directory(req, size, offset, fi, true);
 }
@@ -408,7 +408,7 @@ static void directory_synced(void *user, int error)
 	task_end(task);
 }
 
-void fs_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+void ops_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
 	struct fs *fs = fuse_req_userdata(req);
 	struct dir_handle *dir = dir_of(fi);

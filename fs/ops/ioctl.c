@@ -31,9 +31,9 @@ static void *write_back(void *user)
 	return NULL;
 }
 
-void fs_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int command, void *arg,
-	      struct fuse_file_info *fi, unsigned flags, const void *in, size_t in_size,
-	      size_t out_size)
+void ops_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int command, void *arg,
+	       struct fuse_file_info *fi, unsigned flags, const void *in, size_t in_size,
+	       size_t out_size)
 {
 	struct fs *fs = fuse_req_userdata(req);
 	uid_t uid = fuse_req_ctx(req)->uid;

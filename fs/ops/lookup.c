@@ -25,7 +25,7 @@ static void reply_absent(struct fs *fs, fuse_req_t req, bool cacheable)
 		return;
 	}
 	memset(&entry, 0, sizeof(entry));
-	entry.entry_timeout = fs_timeout(fs, true);
+	entry.entry_timeout = fs_kernel_timeout_s(fs, true);
 	fuse_reply_entry(req, &entry);
 }
 
@@ -35,7 +35,7 @@ static void send_lookup(struct task *task);
 
 static void answer_found(struct task *task)
 {
-	answer_entry(task, task->inode, false);
+	reply_with_entry(task, task->inode, false);
 }
 
 static void held(void *user, int error, const Catena__Reply *reply)
@@ -47,8 +47,8 @@ static void held(void *user, int error, const Catena__Reply *reply)
 		pthread_mutex_lock(&inode->lock);
 		inode->registered++;
 		pthread_mutex_unlock(&inode->lock);
-		fs_apply(task->fs, inode, reply->attr, task->generation);
-		fs_unused(task->fs, inode); /* the hold may have ended meanwhile */
+		inode_apply(task->fs, inode, reply->attr, task->generation);
+		opens_release(task->fs, inode); /* the hold may have ended meanwhile */
 	} else if (error == -ESTALE && ++task->length < HOLD_ATTEMPTS) {
 		/* Replaced since: again. The hold of this one ends by itself. */
 		inode_put(task->fs->inodes, inode);
@@ -115,7 +115,7 @@ static void looked_up(void *user, int error, const Catena__Reply *reply)
 		return;
 	}
 	if (error == 0) {
-		task->inode = fs_inode_of(fs, reply->attr, task->generation);
+		task->inode = inode_apply_get(fs, reply->attr, task->generation);
 		if (task->inode == NULL) {
 			task_fail(task, -EIO);
 			return;
@@ -135,7 +135,7 @@ static void looked_up(void *user, int error, const Catena__Reply *reply)
 					 task->name, ino);
 	cacheable = cacheable && fs_current(fs, task->generation);
 	if (error == 0) {
-		answer_entry(task, task->inode, cacheable);
+		reply_with_entry(task, task->inode, cacheable);
 		return;
 	}
 	if (task_claim(task))
@@ -170,7 +170,7 @@ static bool known(struct fs *fs, fuse_req_t req, uint64_t generation, uint64_t p
 		(!hold || (inode->changing == inode->foreseen && inode->attr.nlink > 0));
 	pthread_mutex_unlock(&inode->lock);
 	if (exact) {
-		entry_of(fs, inode, true, &entry);
+		reply_fill_entry(fs, inode, true, &entry);
 		fuse_reply_entry(req, &entry);
 	}
 	inode_put(fs->inodes, inode);
@@ -201,7 +201,7 @@ static void send_lookup(struct task *task)
 	meta_call(fs->meta, &request, looked_up, task);
 }
 
-void fs_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct fs *fs = fuse_req_userdata(req);
 	struct meta_view view = fs_view(fs);
@@ -222,16 +222,16 @@ void fs_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	memcpy(task->name, name, size + 1);
 	send_lookup(task);
 	if (view.sole && !dots)
-		listing_missed(fs, view.generation, parent);
+		dir_prefetch_missed(fs, view.generation, parent);
 }
 
 /* Inodes are only cached here, so it does not matter whether the kernel still knows them. */
-void fs_forget(fuse_req_t req, fuse_ino_t ino, uint64_t lookups)
+void ops_forget(fuse_req_t req, fuse_ino_t ino, uint64_t lookups)
 {
 	fuse_reply_none(req);
 }
 
-void fs_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
+void ops_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
 {
 	fuse_reply_none(req);
 }

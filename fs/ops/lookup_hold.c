@@ -27,7 +27,7 @@ static void let_go(struct housekeeper_later *later)
 	last = --inode->opens == 0;
 	pthread_mutex_unlock(&inode->lock);
 	if (last)
-		fs_unused(fs, inode);
+		opens_release(fs, inode);
 	inode_put(fs->inodes, inode);
 	free(held);
 	atomic_fetch_sub(&fs->held, 1);

@@ -43,7 +43,7 @@ static void change_begin(struct task *task)
 
 	task->generation = meta_generation(task->fs->meta);
 	dircache_change_begin(task->fs->dirs, task->generation, &change, 1);
-	fs_change_begin(task->parent);
+	inode_change_begin(task->parent);
 }
 
 /* @ino: what the name is now. */
@@ -53,8 +53,8 @@ static void change_end(struct task *task, const Catena__Reply *reply, uint64_t i
 		.parent = task->parent_ino, .name = task->name, .ino = ino};
 
 	if (reply != NULL)
-		fs_apply(task->fs, task->parent, reply->parent_attr, task->generation);
-	fs_change_end(task->fs, task->parent, reply != NULL);
+		inode_apply(task->fs, task->parent, reply->parent_attr, task->generation);
+	inode_change_end(task->fs, task->parent, reply != NULL);
 	dircache_change_end(task->fs->dirs, task->generation, &change, 1);
 }
 
@@ -71,7 +71,7 @@ static void remember_new(struct task *task, struct inode *inode)
 		inode_set_symlink(inode, task->text, strlen(task->text));
 	inode->last_change = atomic_load(&fs->changes);
 	inode->page_generation = task->generation;
-	inode->synced = true; /* nothing is written yet */
+	inode->flushed = true; /* nothing is written yet */
 	pthread_mutex_unlock(&inode->lock);
 	if (S_ISDIR(inode->attr.mode))
 		dircache_new(fs->dirs, task->generation, inode->ino);
@@ -84,7 +84,7 @@ static struct inode *made(struct task *task, int error, const Catena__Reply *rep
 	struct fs *fs = task->fs;
 
 	if (error == 0) {
-		task->inode = fs_inode_of(fs, reply->attr, task->generation);
+		task->inode = inode_apply_get(fs, reply->attr, task->generation);
 		if (task->inode == NULL)
 			error = -EIO;
 	}
@@ -102,7 +102,7 @@ static struct inode *made(struct task *task, int error, const Catena__Reply *rep
 
 static void answer_made(struct task *task)
 {
-	answer_entry(task, task->inode, fs_current(task->fs, task->generation));
+	reply_with_entry(task, task->inode, fs_current(task->fs, task->generation));
 }
 
 static void created(void *user, int error, const Catena__Reply *reply)
@@ -160,7 +160,7 @@ static bool make_inode(struct task *task, struct early_command *command,
 	attr = foresee(task->parent, create, number, command->time);
 	pthread_mutex_unlock(&task->parent->lock);
 	pthread_mutex_lock(&task->inode->lock);
-	inode_apply(task->inode, &attr, command->view.generation);
+	inode_attr_apply(task->inode, &attr, command->view.generation);
 	pthread_mutex_unlock(&task->inode->lock);
 	task->generation = command->view.generation;
 	remember_new(task, task->inode);
@@ -226,7 +226,7 @@ static void send_create(struct task *task, uint32_t mode, uint32_t rdev,
 	meta_call(task->fs->meta, &request, done, task);
 }
 
-void fs_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
+void ops_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
 {
 	struct task *task = begin(req, parent, name);
 
@@ -234,7 +234,7 @@ void fs_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, 
 		send_create(task, mode, (uint32_t)rdev, answer_made, created);
 }
 
-void fs_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+void ops_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
 	struct task *task = begin(req, parent, name);
 
@@ -242,7 +242,7 @@ void fs_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 		send_create(task, S_IFDIR | (mode & 07777), 0, answer_made, created);
 }
 
-void fs_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
+void ops_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
 {
 	struct task *task = begin(req, parent, name);
 
@@ -269,14 +269,14 @@ static void answer_create(struct task *task)
 	struct fuse_entry_param entry;
 	bool told = false;
 
-	entry_of(fs, task->inode, fs_current(fs, task->generation), &entry);
+	reply_fill_entry(fs, task->inode, fs_current(fs, task->generation), &entry);
 	task->fi.keep_cache = 1;
 	if (!fs_current(task->fs, task->generation))
 		open_appends(task);
 	if (task_claim(task))
 		told = fuse_reply_create(task->req, &entry, &task->fi) == 0;
 	if (!told) /* the kernel will not release what it does not know of */
-		handle_close(fs, handle);
+		open_handle_close(fs, handle);
 	task_end(task);
 }
 
@@ -289,13 +289,13 @@ static void opened_late(void *user, int error, const Catena__Reply *reply)
 		pthread_mutex_lock(&task->inode->lock);
 		task->inode->registered++;
 		pthread_mutex_unlock(&task->inode->lock);
-		error = fs_apply(task->fs, task->inode, reply->attr, task->generation);
+		error = inode_apply(task->fs, task->inode, reply->attr, task->generation);
 	}
 	if (error == 0) {
 		answer_create(task);
 		return;
 	}
-	handle_close(task->fs, task->handle);
+	open_handle_close(task->fs, task->handle);
 	task_fail(task, error);
 }
 
@@ -315,8 +315,8 @@ static void open_made(struct task *task)
 {
 	struct fs *fs = task->fs;
 
-	if (handle_open(task) != 0) {
-		fs_unused(fs, task->inode);
+	if (open_handle(task) != 0) {
+		opens_release(fs, task->inode);
 		task_fail(task, -ENOMEM);
 		return;
 	}
@@ -342,8 +342,8 @@ static void created_open(void *user, int error, const Catena__Reply *reply)
 	open_made(task);
 }
 
-void fs_create_file(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
-		    struct fuse_file_info *fi)
+void ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+		struct fuse_file_info *fi)
 {
 	struct task *task = begin(req, parent, name);
 
@@ -365,13 +365,13 @@ static void linked(void *user, int error, const Catena__Reply *reply)
 	if (error == 0)
 		error = reply->attr == NULL
 				? -EIO
-				: fs_apply(fs, task->inode, reply->attr, task->generation);
-	fs_change_end(fs, task->inode, reply != NULL);
+				: inode_apply(fs, task->inode, reply->attr, task->generation);
+	inode_change_end(fs, task->inode, reply != NULL);
 	change_end(task, reply, error == 0 ? task->inode->ino : DIRCACHE_CHANGED);
 	if (error != 0)
 		task_fail(task, error);
 	else
-		answer_entry(task, task->inode, fs_current(fs, task->generation));
+		reply_with_entry(task, task->inode, fs_current(fs, task->generation));
 }
 
 static void link_now(struct task *task)
@@ -384,7 +384,7 @@ static void link_now(struct task *task)
 	link.name = fs_bytes_of(task->name, strlen(task->name));
 	request.op_case = CATENA__REQUEST__OP_LINK;
 	request.link = &link;
-	fs_change_begin(task->inode);
+	inode_change_begin(task->inode);
 	change_begin(task);
 	meta_call(task->fs->meta, &request, linked, task);
 }
@@ -395,7 +395,7 @@ static void link_published(void *user, int error)
 	link_now(user);
 }
 
-void fs_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
+void ops_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
 {
 	struct task *task = begin(req, parent, name);
 
@@ -434,7 +434,7 @@ static void got_link(void *user, int error, const Catena__Reply *reply)
 	task_end(task);
 }
 
-void fs_readlink(fuse_req_t req, fuse_ino_t ino)
+void ops_readlink(fuse_req_t req, fuse_ino_t ino)
 {
 	Catena__ReadlinkReq readlink = CATENA__READLINK_REQ__INIT;
 	Catena__Request request = CATENA__REQUEST__INIT;

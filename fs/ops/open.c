@@ -15,7 +15,7 @@
 
 /* ---- handles ---- */
 
-int handle_open(struct task *task)
+int open_handle(struct task *task)
 {
 	struct inode *inode = task->inode;
 	struct handle *handle = calloc(1, sizeof(*handle));
@@ -37,7 +37,7 @@ int handle_open(struct task *task)
 	return 0;
 }
 
-void handle_close(struct fs *fs, struct handle *handle)
+void open_handle_close(struct fs *fs, struct handle *handle)
 {
 	struct inode *inode = handle->inode;
 	bool last;
@@ -48,7 +48,7 @@ void handle_close(struct fs *fs, struct handle *handle)
 		inode->opens_mapping--;
 	pthread_mutex_unlock(&inode->lock);
 	if (last)
-		fs_unused(fs, inode);
+		opens_release(fs, inode);
 	handle_unref(fs, handle);
 }
 
@@ -64,7 +64,7 @@ static void answer_open(struct task *task)
 	if (task_claim(task))
 		told = fuse_reply_open(task->req, &task->fi) == 0;
 	if (!told)
-		handle_close(task->fs, task->handle);
+		open_handle_close(task->fs, task->handle);
 	task_end(task);
 }
 
@@ -73,14 +73,14 @@ static void answer_open(struct task *task)
 static void drop_pages(struct task *task, uint64_t generation, uint64_t version)
 {
 	struct handle *handle = task->handle;
-	struct data_file *file = fs_data_if_open(task->inode);
+	struct data_file *file = inode_data_find(task->inode);
 
 	handle->page_generation = generation;
 	handle->page_version = version;
 	atomic_store(&handle->drops_pages, true);
 	if (file != NULL)
 		data_invalidate(file);
-	fs_data_put(file);
+	inode_data_put(file);
 }
 
 /* While sole, pages stay what they are. */
@@ -145,12 +145,12 @@ static void opened(void *user, int error, const Catena__Reply *reply)
 	if (error == 0)
 		error = reply->attr == NULL
 				? -EIO
-				: fs_apply(fs, task->inode, reply->attr, task->generation);
+				: inode_apply(fs, task->inode, reply->attr, task->generation);
 	removed_learn(task->inode, error, reply);
 	if (error == 0 && is_removed(task->inode))
 		error = -ESTALE;
 	if (error != 0) {
-		handle_close(fs, task->handle);
+		open_handle_close(fs, task->handle);
 		task_fail(task, error);
 	} else if (!task->registers && fs_current(fs, task->generation)) {
 		open_sole(task, task->generation);
@@ -181,7 +181,7 @@ static void open_go(struct task *task)
 	struct meta_view view;
 	bool exact, registered, removed;
 
-	if (handle_open(task) != 0) {
+	if (open_handle(task) != 0) {
 		task_fail(task, -ENOMEM);
 		return;
 	}
@@ -195,19 +195,19 @@ static void open_go(struct task *task)
 		inode->changing == inode->foreseen && (inode->attr.nlink > 0 || registered);
 	pthread_mutex_unlock(&inode->lock);
 	if (removed) {
-		handle_close(fs, task->handle);
+		open_handle_close(fs, task->handle);
 		task_fail(task, -ESTALE);
 	} else if (exact) {
 		open_sole(task, view.generation);
 	} else if (view.sole || registered) {
-		attr_fetch(task, opened);
+		attr_request_fetch(task, opened);
 	} else {
 		send_open(task);
 	}
 }
 
-/* O_TRUNC does not come here: the kernel sets the size when the file is open (see fs_init()). */
-void fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+/* O_TRUNC does not come here: the kernel sets the size when the file is open (see ops_init()). */
+void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct fs *fs = fuse_req_userdata(req);
 	struct task *task = task_begin(fs, req);

@@ -5,10 +5,10 @@
 #include "fs/kernel/task.h"
 
 /* A handle of task->inode that counts as open, in task->handle and task->fi. -ENOMEM. */
-int handle_open(struct task *task);
+int open_handle(struct task *task);
 /* While others append too, the kernel does not know where an append goes, and must not put it into
  * pages. (What can be read can be mapped as well, and needs them.) */
 void open_appends(struct task *task);
 /* The kernel has let go of it, or never knew it. */
-void handle_close(struct fs *fs, struct handle *handle);
+void open_handle_close(struct fs *fs, struct handle *handle);
 #endif

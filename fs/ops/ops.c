@@ -10,7 +10,7 @@
 
 #define BACKGROUND_MAX 128u
 
-void fs_init(void *userdata, struct fuse_conn_info *conn)
+void ops_init(void *userdata, struct fuse_conn_info *conn)
 {
 	const unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_EXPORT_SUPPORT |
 				FUSE_CAP_IOCTL_DIR | FUSE_CAP_CACHE_SYMLINKS |
@@ -40,39 +40,39 @@ void fs_init(void *userdata, struct fuse_conn_info *conn)
 
 /* What is not here is answered with ENOSYS once, and then done by the kernel: locks are the
  * mount's own, copy_file_range copies by reading and writing, access goes by the mode. */
-const struct fuse_lowlevel_ops fs_operations = {
-	.init = fs_init,
-	.lookup = fs_lookup,
-	.forget = fs_forget,
-	.forget_multi = fs_forget_multi,
-	.getattr = fs_getattr,
-	.setattr = fs_setattr,
-	.readlink = fs_readlink,
-	.mknod = fs_mknod,
-	.mkdir = fs_mkdir,
-	.symlink = fs_symlink,
-	.create = fs_create_file,
-	.link = fs_link,
-	.unlink = fs_unlink,
-	.rmdir = fs_rmdir,
-	.rename = fs_rename,
-	.open = fs_open,
-	.read = fs_read,
-	.write = fs_write,
-	.flush = fs_flush,
-	.release = fs_release,
-	.fsync = fs_fsync,
-	.fallocate = fs_fallocate,
-	.lseek = fs_lseek,
-	.ioctl = fs_ioctl,
-	.opendir = fs_opendir,
-	.readdir = fs_readdir,
-	.readdirplus = fs_readdirplus,
-	.releasedir = fs_releasedir,
-	.fsyncdir = fs_fsyncdir,
-	.setxattr = fs_setxattr,
-	.getxattr = fs_getxattr,
-	.listxattr = fs_listxattr,
-	.removexattr = fs_removexattr,
-	.statfs = fs_statfs,
+const struct fuse_lowlevel_ops ops_table = {
+	.init = ops_init,
+	.lookup = ops_lookup,
+	.forget = ops_forget,
+	.forget_multi = ops_forget_multi,
+	.getattr = ops_getattr,
+	.setattr = ops_setattr,
+	.readlink = ops_readlink,
+	.mknod = ops_mknod,
+	.mkdir = ops_mkdir,
+	.symlink = ops_symlink,
+	.create = ops_create,
+	.link = ops_link,
+	.unlink = ops_unlink,
+	.rmdir = ops_rmdir,
+	.rename = ops_rename,
+	.open = ops_open,
+	.read = ops_read,
+	.write = ops_write,
+	.flush = ops_flush,
+	.release = ops_release,
+	.fsync = ops_fsync,
+	.fallocate = ops_fallocate,
+	.lseek = ops_lseek,
+	.ioctl = ops_ioctl,
+	.opendir = ops_opendir,
+	.readdir = ops_readdir,
+	.readdirplus = ops_readdirplus,
+	.releasedir = ops_releasedir,
+	.fsyncdir = ops_fsyncdir,
+	.setxattr = ops_setxattr,
+	.getxattr = ops_getxattr,
+	.listxattr = ops_listxattr,
+	.removexattr = ops_removexattr,
+	.statfs = ops_statfs,
 };

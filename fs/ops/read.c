@@ -63,7 +63,7 @@ static void read_go(struct task *task)
 	}
 	if (length > size - task->offset)
 		length = size - task->offset;
-	file = fs_data(fs, inode, &error);
+	file = inode_data_get(fs, inode, &error);
 	if (file == NULL) {
 		task_fail(task, error);
 		return;
@@ -71,7 +71,7 @@ static void read_go(struct task *task)
 	if (old)
 		data_invalidate(file);
 	data_read(file, task->offset, (uint32_t)length, size, was_read, task);
-	fs_data_put(file);
+	inode_data_put(file);
 }
 
 static void read_sized(void *user, int error, const Catena__Reply *reply)
@@ -79,17 +79,17 @@ static void read_sized(void *user, int error, const Catena__Reply *reply)
 	struct task *task = user;
 
 	if (error == 0)
-		error = fs_apply(task->fs, task->inode, reply->attr, task->generation);
+		error = inode_apply(task->fs, task->inode, reply->attr, task->generation);
 	if (error != 0)
 		task_fail(task, error);
 	else
 		read_go(task);
 }
 
-void fs_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
+void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
 {
 	struct fs *fs = fuse_req_userdata(req);
-	struct handle *handle = handle_of(fi);
+	struct handle *handle = ops_handle_of(fi);
 	struct inode *inode = handle->inode;
 	struct task *task = task_begin(fs, req);
 	bool beyond;
@@ -113,7 +113,7 @@ void fs_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct f
 		pthread_mutex_unlock(&inode->lock);
 		if (beyond) {
 			task->inode = inode_ref(fs->inodes, inode);
-			attr_fetch(task, read_sized);
+			attr_request_fetch(task, read_sized);
 			return;
 		}
 	}

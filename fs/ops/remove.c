@@ -26,7 +26,7 @@ static void protect(struct fs *fs, struct inode *victim)
 	tell = (victim->dirty & INODE_DIRTY_SIZE) != 0;
 	pthread_mutex_unlock(&victim->lock);
 	if (in_use)
-		fs_register(fs, victim);
+		opens_register(fs, victim);
 	if (tell)
 		flush_attrs_now(fs, victim);
 }
@@ -35,18 +35,18 @@ static void victim_begin(struct task *task)
 {
 	if (task->victim == NULL)
 		return;
-	fs_change_begin(task->victim);
+	inode_change_begin(task->victim);
 	protect(task->fs, task->victim);
 }
 
 static void victim_end(struct task *task, const Catena__Reply *reply)
 {
 	if (reply != NULL)
-		victim_changed(task->fs, task->victim, reply->attr, task->generation);
+		opens_name_lost(task->fs, task->victim, reply->attr, task->generation);
 	if (task->victim == NULL)
 		return;
-	fs_change_end(task->fs, task->victim, reply != NULL);
-	fs_unused(task->fs, task->victim);
+	inode_change_end(task->fs, task->victim, reply != NULL);
+	opens_release(task->fs, task->victim);
 }
 
 /* Finds out what @name of @parent is: task->victim (NULL: nothing, or it does not matter), then
@@ -56,7 +56,7 @@ static void found_victim(void *user, int error, const Catena__Reply *reply)
 	struct task *task = user;
 
 	if (error == 0)
-		task->victim = fs_inode_of(task->fs, reply->attr, task->generation);
+		task->victim = inode_apply_get(task->fs, reply->attr, task->generation);
 	else if (error != -ENOENT) {
 		task_fail(task, error);
 		return;
@@ -124,7 +124,7 @@ static bool victim_early(struct early_command *command, struct inode *victim)
 		 (victim->opens > 0 || victim->dirty != 0 || victim->data != NULL);
 	pthread_mutex_unlock(&victim->lock);
 	if (in_use)
-		fs_register(command->fs, victim);
+		opens_register(command->fs, victim);
 	return !tell;
 }
 
@@ -197,8 +197,8 @@ static void unlinked(void *user, int error, const Catena__Reply *reply)
 
 	victim_end(task, reply);
 	if (reply != NULL)
-		fs_apply(fs, task->parent, reply->parent_attr, task->generation);
-	fs_change_end(fs, task->parent, reply != NULL);
+		inode_apply(fs, task->parent, reply->parent_attr, task->generation);
+	inode_change_end(fs, task->parent, reply != NULL);
 	/* Refused: everything is as it was. */
 	if (error == 0)
 		change.ino = DIRCACHE_GONE;
@@ -228,7 +228,7 @@ static void send_unlink(struct task *task)
 	victim_begin(task);
 	task->generation = meta_generation(task->fs->meta);
 	dircache_change_begin(task->fs->dirs, task->generation, &change, 1);
-	fs_change_begin(task->parent);
+	inode_change_begin(task->parent);
 	meta_call(task->fs->meta, &request, unlinked, task);
 }
 
@@ -255,12 +255,12 @@ static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name, boo
 		find_victim(task, parent, task->name, send_unlink);
 }
 
-void fs_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+void ops_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	remove_name(req, parent, name, false);
 }
 
-void fs_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+void ops_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	remove_name(req, parent, name, true);
 }
@@ -279,16 +279,16 @@ static void rename_applied(struct task *task, const Catena__Reply *reply)
 {
 	struct fs *fs = task->fs;
 
-	fs_apply(fs, task->parent, reply->parent_attr, task->generation);
-	fs_apply(fs, task->new_parent,
-		 reply->new_parent_attr != NULL     ? reply->new_parent_attr
-		 : task->new_parent == task->parent ? reply->parent_attr
-						    : NULL,
-		 task->generation);
-	task->inode = fs_inode_of(fs, reply->moved, task->generation);
+	inode_apply(fs, task->parent, reply->parent_attr, task->generation);
+	inode_apply(fs, task->new_parent,
+		    reply->new_parent_attr != NULL     ? reply->new_parent_attr
+		    : task->new_parent == task->parent ? reply->parent_attr
+						       : NULL,
+		    task->generation);
+	task->inode = inode_apply_get(fs, reply->moved, task->generation);
 	if (task->inode != NULL) {
-		fs_change_begin(task->inode);
-		fs_change_end(fs, task->inode, true);
+		inode_change_begin(task->inode);
+		inode_change_end(fs, task->inode, true);
 	}
 }
 
@@ -313,8 +313,8 @@ static void renamed(void *user, int error, const Catena__Reply *reply)
 		if (!exchange && task->inode != NULL && task->victim == task->inode)
 			changes[0].ino = task->inode->ino;
 	}
-	fs_change_end(fs, task->parent, reply != NULL);
-	fs_change_end(fs, task->new_parent, reply != NULL);
+	inode_change_end(fs, task->parent, reply != NULL);
+	inode_change_end(fs, task->new_parent, reply != NULL);
 	dircache_change_end(fs->dirs, task->generation, changes, 2);
 	if (task_claim(task))
 		fuse_reply_err(task->req, error == 0 ? 0 : task_errno(error));
@@ -343,8 +343,8 @@ static void rename_now(struct task *task)
 	rename_changes(task, changes);
 	task->generation = meta_generation(task->fs->meta);
 	dircache_change_begin(task->fs->dirs, task->generation, changes, 2);
-	fs_change_begin(task->parent);
-	fs_change_begin(task->new_parent);
+	inode_change_begin(task->parent);
+	inode_change_begin(task->new_parent);
 	meta_call(task->fs->meta, &request, renamed, task);
 }
 
@@ -417,8 +417,8 @@ static void send_rename(struct task *task)
 	publish(task);
 }
 
-void fs_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
-	       const char *new_name, unsigned int flags)
+void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
+		const char *new_name, unsigned int flags)
 {
 	struct fs *fs = fuse_req_userdata(req);
 	size_t size = strlen(name), new_size = strlen(new_name);

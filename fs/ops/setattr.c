@@ -32,9 +32,9 @@ static bool set_ahead(struct task *task)
 		return false;
 	}
 	task->generation = command->view.generation;
-	fill_request(task, &setattr, &request);
+	attr_request_fill(task, &setattr, &request);
 	early_answer_send(command, &request);
-	answer_attr(task, task->inode, fs_current(task->fs, task->generation));
+	reply_with_attr(task, task->inode, fs_current(task->fs, task->generation));
 	return true;
 }
 
@@ -69,7 +69,7 @@ static void was_set(void *user, int error, const Catena__Reply *reply)
 {
 	struct task *task = user;
 
-	error = setattr_end(task, error, reply);
+	error = attr_request_set_end(task, error, reply);
 	if (removed_learn(task->inode, error, reply)) {
 		set_removed(task);
 		error = 0;
@@ -77,7 +77,7 @@ static void was_set(void *user, int error, const Catena__Reply *reply)
 	if (error != 0)
 		task_fail(task, error);
 	else
-		answer_attr(task, task->inode, fs_current(task->fs, task->generation));
+		reply_with_attr(task, task->inode, fs_current(task->fs, task->generation));
 }
 
 static void was_truncated(struct task *task, int error)
@@ -85,7 +85,7 @@ static void was_truncated(struct task *task, int error)
 	if (error != 0)
 		task_fail(task, error);
 	else
-		answer_attr(task, task->inode, fs_current(task->fs, task->generation));
+		reply_with_attr(task, task->inode, fs_current(task->fs, task->generation));
 }
 
 /* Times are kept in nanoseconds, so those before 1677 and after 2262 become the first and the last
@@ -129,8 +129,8 @@ static void fill_set(struct task *task, const struct stat *st, int to_set)
 	task->size = (uint64_t)st->st_size;
 }
 
-void fs_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
-		struct fuse_file_info *fi)
+void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
+		 struct fuse_file_info *fi)
 {
 	struct fs *fs = fuse_req_userdata(req);
 	struct task *task;
@@ -153,5 +153,5 @@ void fs_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
 	else if (task->set.mask == 0)
 		attr_answer_fetched(task);
 	else if (!set_ahead(task))
-		setattr_send(task, was_set);
+		attr_request_set(task, was_set);
 }

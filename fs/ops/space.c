@@ -84,13 +84,13 @@ static void punch(struct task *task)
 		extend(task);
 		return;
 	}
-	file = fs_data(task->fs, inode, &error);
+	file = inode_data_get(task->fs, inode, &error);
 	if (file == NULL) {
 		fallocate_end(task, error);
 		return;
 	}
 	data_punch_within(file, task->session, task->offset, end, punched, task);
-	fs_data_put(file);
+	inode_data_put(file);
 }
 
 static void fallocate_begin(struct task *task);
@@ -163,8 +163,8 @@ static int fallocate_check(struct fs *fs, int mode, off_t offset, off_t length)
 	return 0;
 }
 
-void fs_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
-		  struct fuse_file_info *fi)
+void ops_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
+		   struct fuse_file_info *fi)
 {
 	struct fs *fs = fuse_req_userdata(req);
 	int error = fallocate_check(fs, mode, offset, length);
@@ -177,11 +177,11 @@ void fs_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t 
 	task = task_begin(fs, req);
 	if (task == NULL)
 		return;
-	task->inode = inode_ref(fs->inodes, handle_of(fi)->inode);
+	task->inode = inode_ref(fs->inodes, ops_handle_of(fi)->inode);
 	task->offset = (uint64_t)offset;
 	task->length = (uint64_t)length;
 	task->flags = (uint32_t)mode;
-	if (request_privileges_drop() && privileges_lost(task->inode))
+	if (request_privileges_drop() && privileges_are_set(task->inode))
 		privileges_clear(task, allowed);
 	else
 		allowed(task, 0);
@@ -210,19 +210,19 @@ static void seek(void *user)
 	struct data_file *file;
 	int error;
 
-	file = fs_data(task->fs, task->inode, &error);
+	file = inode_data_get(task->fs, task->inode, &error);
 	if (file == NULL) {
 		task_fail(task, error);
 		return;
 	}
 	data_seek(file, task->offset, task->size, task->flags == SEEK_HOLE, sought, task);
-	fs_data_put(file);
+	inode_data_put(file);
 }
 
-void fs_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi)
+void ops_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi)
 {
 	struct fs *fs = fuse_req_userdata(req);
-	struct inode *inode = handle_of(fi)->inode;
+	struct inode *inode = ops_handle_of(fi)->inode;
 	struct task *task;
 	uint64_t size;
 	bool mapped;
@@ -286,7 +286,7 @@ static void answer_known_space(struct task *task)
 	fuse_reply_statfs(task->req, root_wait_space(task->fs));
 }
 
-void fs_statfs(fuse_req_t req, fuse_ino_t ino)
+void ops_statfs(fuse_req_t req, fuse_ino_t ino)
 {
 	Catena__StatfsReq statfs = CATENA__STATFS_REQ__INIT;
 	Catena__Request request = CATENA__REQUEST__INIT;

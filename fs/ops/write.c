@@ -87,7 +87,7 @@ static void written(void *user, int error)
 	struct task *task = user;
 
 	if (error == 0)
-		error = write_counts(task);
+		error = written_count(task);
 	if (error != 0)
 		answer_write(task, error);
 	else
@@ -100,7 +100,7 @@ static void write_go(struct task *task)
 	struct data_file *file;
 	int error;
 
-	file = fs_data(task->fs, task->inode, &error);
+	file = inode_data_get(task->fs, task->inode, &error);
 	if (file == NULL) {
 		task_fail(task, error);
 		return;
@@ -108,7 +108,7 @@ static void write_go(struct task *task)
 	task->payload = NULL;
 	data_write_within(file, task->session, task->offset, payload, (task->flags & O_DIRECT) != 0,
 			  written, task);
-	fs_data_put(file);
+	inode_data_put(file);
 }
 
 /* ---- what must come before a write ---- */
@@ -219,11 +219,11 @@ static struct buf *payload_of(struct fs *fs, const char *data, size_t size, uint
 	return payload;
 }
 
-void fs_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset,
-	      struct fuse_file_info *fi)
+void ops_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset,
+	       struct fuse_file_info *fi)
 {
 	struct fs *fs = fuse_req_userdata(req);
-	struct handle *handle = handle_of(fi);
+	struct handle *handle = ops_handle_of(fi);
 	struct task *task;
 
 	if (offset < 0 || (uint64_t)offset > FS_FILE_BYTES_MAX ||
@@ -255,7 +255,7 @@ void fs_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
 		task_fail(task, -ENOMEM);
 		return;
 	}
-	if (request_privileges_drop() && privileges_lost(task->inode))
+	if (request_privileges_drop() && privileges_are_set(task->inode))
 		privileges_clear(task, write_begin);
 	else
 		write_begin(task, 0);

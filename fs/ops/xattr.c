@@ -198,7 +198,7 @@ static void send_list(struct task *task, struct meta_view view, meta_done_fn *do
 	send_xattr(task, OP_LIST, NULL, 0, 0, done);
 }
 
-void fs_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+void ops_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
 	struct task *task = begin(req, ino, NULL, size);
 	struct meta_view view;
@@ -270,7 +270,7 @@ static bool known_absent(struct fs *fs, fuse_ino_t ino, const char *name)
 	return absent;
 }
 
-void fs_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+void ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
 	struct fs *fs = fuse_req_userdata(req);
 	int error = check_name(name);
@@ -316,8 +316,8 @@ static void changed(void *user, int error, const Catena__Reply *reply)
 	struct task *task = user;
 
 	changing(task->inode);
-	fs_change_end(task->fs, task->inode, reply != NULL);
-	if (reply != NULL && fs_apply(task->fs, task->inode, reply->attr, task->generation) != 0)
+	inode_change_end(task->fs, task->inode, reply != NULL);
+	if (reply != NULL && inode_apply(task->fs, task->inode, reply->attr, task->generation) != 0)
 		error = -EIO;
 	task_fail(task, error);
 }
@@ -341,17 +341,17 @@ static void change(fuse_req_t req, fuse_ino_t ino, const char *name, uint32_t op
 	}
 	task->generation = meta_generation(task->fs->meta);
 	changing(task->inode);
-	fs_change_begin(task->inode);
+	inode_change_begin(task->inode);
 	send_xattr(task, op, value, size, flags, changed);
 }
 
-void fs_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
-		 int flags)
+void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
+		  int flags)
 {
 	change(req, ino, name, OP_SET, value, size, flags);
 }
 
-void fs_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+void ops_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
 	change(req, ino, name, OP_REMOVE, NULL, 0, 0);
 }

@@ -134,7 +134,7 @@ fuse_req_t fresh(void)
 
 uint64_t do_mkdir(uint64_t parent, const char *name)
 {
-	fs_mkdir(fresh(), parent, name, 0755);
+	ops_mkdir(fresh(), parent, name, 0755);
 	return last.entry.ino;
 }
 
@@ -142,7 +142,7 @@ uint64_t do_create(uint64_t parent, const char *name, struct fuse_file_info *fi)
 {
 	memset(fi, 0, sizeof(*fi));
 	fi->flags = O_RDWR;
-	fs_create_file(fresh(), parent, name, 0644, fi);
+	ops_create(fresh(), parent, name, 0644, fi);
 	*fi = last.fi;
 	fi->flags = O_RDWR;
 	return last.entry.ino;
@@ -152,7 +152,7 @@ int do_open(uint64_t ino, int flags, struct fuse_file_info *fi)
 {
 	memset(fi, 0, sizeof(*fi));
 	fi->flags = flags;
-	fs_open(fresh(), ino, fi);
+	ops_open(fresh(), ino, fi);
 	*fi = last.fi;
 	fi->flags = flags;
 	return last.error;
@@ -160,7 +160,7 @@ int do_open(uint64_t ino, int flags, struct fuse_file_info *fi)
 
 int do_write(uint64_t ino, struct fuse_file_info *fi, const char *text, off_t offset)
 {
-	fs_write(fresh(), ino, text, strlen(text), offset, fi);
+	ops_write(fresh(), ino, text, strlen(text), offset, fi);
 	return last.error;
 }
 
@@ -168,9 +168,9 @@ int do_close(uint64_t ino, struct fuse_file_info *fi)
 {
 	int error;
 
-	fs_flush(fresh(), ino, fi);
+	ops_flush(fresh(), ino, fi);
 	error = last.error;
-	fs_release(fresh(), ino, fi);
+	ops_release(fresh(), ino, fi);
 	return error;
 }
 
@@ -178,13 +178,13 @@ int do_truncate(uint64_t ino, off_t size)
 {
 	struct stat st = {.st_size = size};
 
-	fs_setattr(fresh(), ino, &st, FUSE_SET_ATTR_SIZE, NULL);
+	ops_setattr(fresh(), ino, &st, FUSE_SET_ATTR_SIZE, NULL);
 	return last.error;
 }
 
 off_t do_size(uint64_t ino)
 {
-	fs_getattr(fresh(), ino, NULL);
+	ops_getattr(fresh(), ino, NULL);
 	return last.error == 0 ? last.attr.st_size : -last.error;
 }
 
@@ -206,7 +206,7 @@ int fixture_setup(void **state)
 {
 	const struct state_options options = {
 		.copies = 3, .partitions = 16, .chunk_size = 16u << 20};
-	struct fs_settings settings = {.atime = ATIME_NEVER};
+	struct filesystem_settings settings = {.atime = ATIME_NEVER};
 	char error[256];
 	(void)state;
 
@@ -227,9 +227,9 @@ int fixture_setup(void **state)
 		return -1;
 	master.index = state_applied_index(master.state);
 	state_apply_session_open(master.state, ++master.index, SESSION, 1, "host:/mnt", "c1");
-	if (fs_create(&settings, &fs, error, sizeof(error)) != 0)
+	if (filesystem_create(&settings, &fs, error, sizeof(error)) != 0)
 		return -1;
-	fs_meta_callbacks.session(fs, SESSION);
+	filesystem_meta_callbacks.session(fs, SESSION);
 	fs->meta = (struct meta *)&master; /* only its address matters */
 	set_sole(true);
 	return 0;
@@ -243,7 +243,7 @@ int fixture_teardown(void **state)
 	release_data();
 	flush_everything(fs, true, clock_monotonic_ns() + NS_PER_SEC);
 	later(1000);
-	fs_destroy(fs);
+	filesystem_destroy(fs);
 	fs = NULL;
 	state_close(master.state);
 	kv_close(master.kv);

@@ -97,7 +97,7 @@ static void test_with_others_each_append_has_the_right_and_is_told_first(void **
 	set_sole(false);
 	file = new_log(&fi);
 	chunks.hold_writes = true;
-	fs_write(fresh(), file, "abc", 3, 0, &fi);
+	ops_write(fresh(), file, "abc", 3, 0, &fi);
 	assert_string_equal(history(), "append write+through");
 	assert_int_equal(holder_of(file), SESSION);
 	assert_int_equal(other_append(file, false), -EAGAIN);
@@ -126,7 +126,7 @@ static void test_an_append_waits_for_the_right_and_goes_behind_what_came_first(v
 	file = new_log(&fi);
 	do_write(file, &fi, "abc", 0);
 	assert_int_equal(other_append(file, false), 0);
-	fs_write(fresh(), file, "XYZ", 3, 3, &fi);
+	ops_write(fresh(), file, "XYZ", 3, 3, &fi);
 	assert_int_equal(last.answers, 0);
 	assert_int_equal(other_grow(file, 10, true), 0);
 	ask_again();
@@ -149,7 +149,7 @@ static void test_who_does_not_wait_any_more_writes_nothing(void **state)
 	file = new_log(&fi);
 	assert_int_equal(other_append(file, false), 0);
 	memset(&written, 0, sizeof(written));
-	fs_write(&written, file, "abc", 3, 0, &fi);
+	ops_write(&written, file, "abc", 3, 0, &fi);
 	written.interrupt(&written, written.interrupt_data);
 	task_tick(fs->tasks, now);
 	task_tick(fs->tasks, now + INTERRUPT_PATIENCE_NS + 1);
@@ -179,7 +179,7 @@ static void test_a_failed_append_gives_the_right_back(void **state)
 	chunks.write_error = 0;
 	/* The same when the size could not be told. */
 	chunks.hold_writes = true;
-	fs_write(fresh(), file, "abc", 3, 0, &fi);
+	ops_write(fresh(), file, "abc", 3, 0, &fi);
 	master.fail = EHOSTUNREACH;
 	release_data();
 	assert_int_equal(last.error, EHOSTUNREACH);
@@ -200,7 +200,7 @@ static void test_what_a_lost_session_was_allowed_is_not_written(void **state)
 	do_write(file, &fi, "abc", 0);
 	/* It gets the right; before the bytes go out, another session has begun. */
 	master.hold = true;
-	fs_write(fresh(), file, "XYZ", 3, 3, &fi);
+	ops_write(fresh(), file, "XYZ", 3, 3, &fi);
 	assert_int_equal(holder_of(file), SESSION);
 	chunks.session = OTHER;
 	release_replies(false);
@@ -221,7 +221,7 @@ static void test_a_truncation_waits_for_who_appends(void **state)
 	file = new_log(&fi);
 	do_write(file, &fi, "abc", 0);
 	assert_int_equal(other_append(file, false), 0);
-	fs_setattr(fresh(), file, &st, FUSE_SET_ATTR_SIZE, NULL);
+	ops_setattr(fresh(), file, &st, FUSE_SET_ATTR_SIZE, NULL);
 	assert_int_equal(last.answers, 0);
 	assert_int_equal(other_grow(file, 10, true), 0);
 	ask_again();
@@ -261,7 +261,7 @@ static void test_the_lease_is_not_given_back_before_appends_are_where_they_go(vo
 	(void)state;
 
 	chunks.hold_writes = true;
-	fs_write(fresh(), file, "abc", 3, 0, &fi);
+	ops_write(fresh(), file, "abc", 3, 0, &fi);
 	lease_return_start(fs->lease_return);
 	set_sole(false);
 	lease_return_begin(fs->lease_return, true);
@@ -288,14 +288,14 @@ static void test_new_attributes_come_after_old_pages_have_gone(void **state)
 	set_sole(false);
 	file = do_create(1, "file", &fi);
 	do_write(file, &fi, "abc", 0);
-	fs_flush(fresh(), file, &fi);
-	fs_read(fresh(), file, 3, 0, &fi);
+	ops_flush(fresh(), file, &fi);
+	ops_read(fresh(), file, 3, 0, &fi);
 	do_size(file);
 	fs->session = (struct fuse_session *)&last; /* only its address matters */
 	page_drops_start(fs->page_drops);
 	assert_int_equal(other_grow(file, 3, false), 0); /* rewritten, of the same size */
 	forget_events();
-	fs_getattr(fresh(), file, NULL);
+	ops_getattr(fresh(), file, NULL);
 	for (int i = 0; i < 1000 && last.answers == 0; i++)
 		usleep(1000);
 	assert_int_equal(last.answers, 1);
@@ -318,12 +318,12 @@ static void test_alone_again_open_files_lose_their_pages(void **state)
 	set_sole(false);
 	file = do_create(1, "file", &fi);
 	do_write(file, &fi, "abc", 0);
-	fs_read(fresh(), file, 3, 0, &fi);
+	ops_read(fresh(), file, 3, 0, &fi);
 	fs->session = (struct fuse_session *)&last; /* only its address matters */
 	page_drops_start(fs->page_drops);
 	set_sole(true);
 	forget_events();
-	fs_meta_callbacks.granted(fs);
+	filesystem_meta_callbacks.granted(fs);
 	for (int i = 0; i < 1000 && count_events("pages") == 0; i++)
 		usleep(1000);
 	assert_int_equal(count_events("pages"), 1);
@@ -347,10 +347,10 @@ static void test_a_direct_write_is_answered_when_old_pages_have_gone(void **stat
 	do_write(file, &fi, "abc", 0);
 	assert_string_equal(history(), "write+through");
 	fi.lock_owner = 0;
-	fs_read(fresh(), file, 3, 0, &fi);
+	ops_read(fresh(), file, 3, 0, &fi);
 	forget_events();
 	fi.lock_owner = 1;
-	fs_write(fresh(), file, "xyz", 3, 0, &fi);
+	ops_write(fresh(), file, "xyz", 3, 0, &fi);
 	for (int i = 0; i < 1000 && last.answers == 0; i++)
 		usleep(1000);
 	assert_int_equal(last.answers, 1);

@@ -11,7 +11,7 @@
 
 static blkcnt_t blocks_of(uint64_t ino)
 {
-	fs_getattr(fresh(), ino, NULL);
+	ops_getattr(fresh(), ino, NULL);
 	assert_int_equal(last.error, 0);
 	return last.attr.st_blocks;
 }
@@ -85,7 +85,7 @@ static void test_extending_and_punching_make_holes_and_emptying_ends_them(void *
 	forget_events();
 	assert_int_equal(blocks_of(file), 1);
 	assert_int_equal(count_events("list"), 0);
-	fs_fallocate(fresh(), file, 3, 0, 10, &fi);
+	ops_fallocate(fresh(), file, 3, 0, 10, &fi);
 	assert_int_equal(last.error, 0);
 	do_close(file, &fi);
 	later(2);
@@ -101,7 +101,7 @@ static void test_the_kernel_asks_again_as_long_as_it_is_not_known(void **state)
 
 	do_write(file, &fi, "data", 500000);
 	do_close(file, &fi);
-	fs_lookup(fresh(), 1, "file");
+	ops_lookup(fresh(), 1, "file");
 	assert_int_equal(last.error, 0);
 	assert_true(last.entry.attr_timeout <= 0);
 	assert_true(last.entry.entry_timeout > 0);
@@ -167,7 +167,7 @@ static void test_what_was_stored_in_mapped_pages_is_written_back_before_data_is_
 	assert_int_equal(lease_return_start(fs->lease_return), 0);
 	do_truncate(file, 100000);
 	forget_events();
-	fs_lseek(fresh(), file, 0, SEEK_DATA, &fi);
+	ops_lseek(fresh(), file, 0, SEEK_DATA, &fi);
 	for (unsigned i = 0; i < 1000 && __atomic_load_n(&last.answers, __ATOMIC_ACQUIRE) == 0; i++)
 		usleep(1000);
 	assert_int_equal(last.answers, 1);
@@ -175,7 +175,7 @@ static void test_what_was_stored_in_mapped_pages_is_written_back_before_data_is_
 	do_close(file, &fi);
 	forget_events();
 	do_open(file, O_RDONLY, &fi);
-	fs_lseek(fresh(), file, 0, SEEK_DATA, &fi);
+	ops_lseek(fresh(), file, 0, SEEK_DATA, &fi);
 	assert_string_equal(history(), "seek");
 	do_close(file, &fi);
 	fs->session = NULL;

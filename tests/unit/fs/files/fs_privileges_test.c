@@ -77,7 +77,7 @@ static void test_the_kernels_requests_are_understood(void **state)
 
 static uint32_t mode_of(uint64_t ino)
 {
-	fs_getattr(fresh(), ino, NULL);
+	ops_getattr(fresh(), ino, NULL);
 	return last.attr.st_mode & 07777;
 }
 
@@ -86,7 +86,7 @@ static void change_mode(uint64_t ino, mode_t mode)
 	struct stat st = {.st_mode = mode};
 
 	request_privileges_note(NULL, 0);
-	fs_setattr(fresh(), ino, &st, FUSE_SET_ATTR_MODE, NULL);
+	ops_setattr(fresh(), ino, &st, FUSE_SET_ATTR_MODE, NULL);
 	assert_int_equal(last.error, 0);
 	forget_events();
 }
@@ -174,7 +174,7 @@ static void test_truncation_and_allocation_take_them_too(void **state)
 	begin(FUSE_FALLOCATE);
 	request.in.uid = 1000;
 	asks(sizeof(struct fuse_fallocate_in));
-	fs_fallocate(fresh(), file, 0, 0, 100, &fi);
+	ops_fallocate(fresh(), file, 0, 0, 100, &fi);
 	assert_int_equal(last.error, 0);
 	assert_string_equal(history(), "clear attributes");
 	assert_int_equal(mode_of(file), 0755);

@@ -24,7 +24,7 @@ static void test_a_shorter_file_is_announced_recorded_punched_answered_reported(
 	forget_events();
 	assert_int_equal(do_truncate(file, 8), 0);
 	assert_string_equal(history(), "size");
-	fs_read(fresh(), file, 100, 0, &fi);
+	ops_read(fresh(), file, 100, 0, &fi);
 	assert_int_equal(last.size, 8);
 	assert_memory_equal(last.bytes, "0123\0\0\0\0", 8);
 	do_close(file, &fi);
@@ -43,9 +43,9 @@ static void test_what_is_lost_before_a_cut_is_told_by_fsync(void **state)
 	later(2);
 	file_of(fs_inode_file_id(file))->error = -EIO;
 	assert_int_equal(do_truncate(file, 4), 0);
-	fs_fsync(fresh(), file, 0, &fi);
+	ops_fsync(fresh(), file, 0, &fi);
 	assert_int_equal(last.error, EIO);
-	fs_fsync(fresh(), file, 0, &fi);
+	ops_fsync(fresh(), file, 0, &fi);
 	assert_int_equal(last.error, 0);
 	do_close(file, &fi);
 }
@@ -85,9 +85,9 @@ static void test_a_write_waits_for_a_truncation_under_way(void **state)
 	later(2);
 	master.hold = true;
 	memset(&cut, 0, sizeof(cut));
-	fs_setattr(&cut, file, &st, FUSE_SET_ATTR_SIZE, NULL);
+	ops_setattr(&cut, file, &st, FUSE_SET_ATTR_SIZE, NULL);
 	forget_events();
-	fs_write(fresh(), file, "X", 1, 5, &fi);
+	ops_write(fresh(), file, "X", 1, 5, &fi);
 	assert_int_equal(last.answers, 0);
 	assert_string_equal(history(), "");
 	release_replies(false);
@@ -96,7 +96,7 @@ static void test_a_write_waits_for_a_truncation_under_way(void **state)
 	/* It extends the file: the punch must be on the disks, and reported, before. */
 	assert_non_null(strstr(history(), "flush+sync trimmed write"));
 	assert_int_equal(count_events("trimmed"), 1);
-	fs_read(fresh(), file, 100, 0, &fi);
+	ops_read(fresh(), file, 100, 0, &fi);
 	assert_int_equal(last.size, 6);
 	assert_memory_equal(last.bytes, "01\0\0\0X", 6);
 	do_close(file, &fi);
@@ -136,7 +136,7 @@ static void test_who_extends_a_file_finishes_a_dead_sessions_truncation_first(vo
 	assert_string_equal(history(), "write");
 	assert_int_equal(do_write(file, &fi, "X", 6), 0);
 	assert_string_equal(history(), "write take punch flush+sync trimmed write");
-	fs_read(fresh(), file, 100, 0, &fi);
+	ops_read(fresh(), file, 100, 0, &fi);
 	assert_int_equal(last.size, 7);
 	assert_memory_equal(last.bytes, "0ab\0\0\0X", 7);
 	/* And for truncation upwards, also when its attributes were not known. */
@@ -146,7 +146,7 @@ static void test_who_extends_a_file_finishes_a_dead_sessions_truncation_first(vo
 	set_sole(false);
 	assert_int_equal(do_truncate(file, 5), 0);
 	do_open(file, O_RDWR, &fi);
-	fs_read(fresh(), file, 100, 0, &fi);
+	ops_read(fresh(), file, 100, 0, &fi);
 	assert_int_equal(last.size, 5);
 	assert_memory_equal(last.bytes, "0a\0\0\0", 5);
 	do_close(file, &fi);
@@ -196,7 +196,7 @@ static void test_a_flush_under_way_does_not_undo_a_truncation(void **state)
 	flush_inode(fs, inode, false, note_error, &error);
 	/* The master has done the truncation, but its answer is not there when the data's is. */
 	master.hold = true;
-	fs_setattr(fresh(), file, &st, FUSE_SET_ATTR_SIZE, NULL);
+	ops_setattr(fresh(), file, &st, FUSE_SET_ATTR_SIZE, NULL);
 	release_data();
 	assert_int_equal(count_events("grow"), 2);
 	assert_int_equal(master_size(file), 4);
@@ -222,15 +222,15 @@ static void test_neither_does_a_sync_under_way(void **state)
 
 	do_write(file, &fi, "0123456789", 0);
 	master.hold = true;
-	fs_setattr(fresh(), file, &st, FUSE_SET_ATTR_SIZE, NULL);
-	fs_fsync(&sync, file, 0, &fi);
+	ops_setattr(fresh(), file, &st, FUSE_SET_ATTR_SIZE, NULL);
+	ops_fsync(&sync, file, 0, &fi);
 	assert_int_equal(master_size(file), 4);
 	release_replies(false);
 	assert_int_equal(sync.answers, 1);
 	assert_int_equal(sync.error, 0);
 	assert_int_equal(do_size(file), 4);
 	do_write(file, &fi, "X", 5);
-	fs_fsync(&sync, file, 0, &fi);
+	ops_fsync(&sync, file, 0, &fi);
 	assert_int_equal(sync.error, 0);
 	assert_int_equal(master_size(file), 6);
 	do_close(file, &fi);
@@ -265,14 +265,14 @@ static void test_a_truncation_elsewhere_is_not_undone_and_loses_no_later_write(v
 	set_sole(false);
 	do_write(file, &fi, "0123456789", 0);
 	truncate_elsewhere(file, 4);
-	fs_fsync(fresh(), file, 0, &fi);
+	ops_fsync(fresh(), file, 0, &fi);
 	assert_int_equal(last.error, 0);
 	assert_int_equal(master_size(file), 4);
 	/* Written without knowing of the next one: before it, and after it. */
 	do_write(file, &fi, "56789", 5);
 	truncate_elsewhere(file, 2);
 	do_write(file, &fi, "X", 6);
-	fs_flush(fresh(), file, &fi);
+	ops_flush(fresh(), file, &fi);
 	assert_int_equal(last.error, 0);
 	assert_int_equal(master_size(file), 7);
 	assert_int_equal(do_size(file), 7);
@@ -289,13 +289,13 @@ static void test_what_was_written_to_a_file_replaced_elsewhere_is_told(void **st
 	do_write(file, &fi, "0123456789", 0);
 	truncate_elsewhere(file, 4);
 	truncate_elsewhere(file, 0);
-	fs_flush(fresh(), file, &fi);
+	ops_flush(fresh(), file, &fi);
 	assert_int_equal(last.error, 0);
 	assert_int_equal(master_size(file), 0);
 	do_write(file, &fi, "0123456789", 0);
 	truncate_elsewhere(file, 0);
 	do_write(file, &fi, "lost", 0);
-	fs_flush(fresh(), file, &fi);
+	ops_flush(fresh(), file, &fi);
 	assert_int_equal(last.error, EIO);
 	assert_int_equal(master_size(file), 0);
 	do_close(file, &fi);
@@ -309,22 +309,22 @@ static void test_holes_are_punched_inside_the_file_only(void **state)
 
 	do_write(file, &fi, "0123456789", 0);
 	forget_events();
-	fs_fallocate(fresh(), file, 3, 2, 3, &fi);
+	ops_fallocate(fresh(), file, 3, 2, 3, &fi);
 	assert_int_equal(last.error, 0);
-	fs_fallocate(fresh(), file, 3, 20, 30, &fi);
+	ops_fallocate(fresh(), file, 3, 20, 30, &fi);
 	assert_int_equal(last.error, 0);
 	assert_string_equal(history(), "punch");
 	assert_int_equal(do_size(file), 10);
-	fs_fallocate(fresh(), file, 16, 8, 12, &fi); /* zero range: grows */
+	ops_fallocate(fresh(), file, 16, 8, 12, &fi); /* zero range: grows */
 	assert_int_equal(do_size(file), 20);
-	fs_fallocate(fresh(), file, 0, 0, 30, &fi);
+	ops_fallocate(fresh(), file, 0, 0, 30, &fi);
 	assert_int_equal(do_size(file), 30);
-	fs_fallocate(fresh(), file, 8, 0, 10, &fi);
+	ops_fallocate(fresh(), file, 8, 0, 10, &fi);
 	assert_int_equal(last.error, EOPNOTSUPP);
 	chunks.space = 100;
-	fs_fallocate(fresh(), file, 0, 0, 1000, &fi);
+	ops_fallocate(fresh(), file, 0, 0, 1000, &fi);
 	assert_int_equal(last.error, ENOSPC);
-	fs_read(fresh(), file, 100, 0, &fi);
+	ops_read(fresh(), file, 100, 0, &fi);
 	assert_memory_equal(last.bytes,
 			    "01\0\0\0"
 			    "567\0\0",

@@ -16,7 +16,7 @@ static uint64_t directory(void)
 {
 	uint64_t dir = do_mkdir(1, "dir");
 
-	fs_mknod(fresh(), dir, "old", S_IFREG | 0600, 0);
+	ops_mknod(fresh(), dir, "old", S_IFREG | 0600, 0);
 	return dir;
 }
 
@@ -33,7 +33,7 @@ static uint64_t written(uint64_t dir, const char *name)
 
 static uint64_t look(uint64_t dir, const char *name)
 {
-	fs_lookup(fresh(), dir, name);
+	ops_lookup(fresh(), dir, name);
 	return last.error == 0 ? last.entry.ino : 0;
 }
 
@@ -95,7 +95,7 @@ static void test_a_rename_goes_when_the_data_is_there_and_the_program_before(voi
 	uint64_t dir = directory(), file = written(dir, "new");
 	(void)state;
 
-	fs_rename(fresh(), dir, "new", dir, "old", 0);
+	ops_rename(fresh(), dir, "new", dir, "old", 0);
 	assert_int_equal(last.answers, 1);
 	assert_int_equal(last.error, 0);
 	assert_int_equal(look(dir, "old"), file);
@@ -110,7 +110,7 @@ static void test_a_rename_goes_when_the_data_is_there_and_the_program_before(voi
 	assert_at_rest(file, 5);
 	/* Nothing of it is dirty now. */
 	forget_events();
-	fs_rename(fresh(), dir, "old", dir, "last", 0);
+	ops_rename(fresh(), dir, "old", dir, "last", 0);
 	assert_string_equal(history(), "rename");
 }
 
@@ -123,24 +123,24 @@ static void test_what_comes_after_the_rename_waits_behind_it(void **state)
 	(void)state;
 
 	other = do_create(1, "other", &other_fi);
-	fs_opendir(fresh(), dir, &dir_fi);
+	ops_opendir(fresh(), dir, &dir_fi);
 	dir_fi = last.fi;
 	file = written(dir, "new");
-	fs_rename(fresh(), dir, "new", dir, "old", 0);
+	ops_rename(fresh(), dir, "new", dir, "old", 0);
 	/* Answered at once, and done in this order. */
-	fs_mknod(fresh(), dir, "new", S_IFREG | 0600, 0);
+	ops_mknod(fresh(), dir, "new", S_IFREG | 0600, 0);
 	assert_int_equal(last.answers, 1);
 	unlinked = last.entry.ino;
-	fs_unlink(fresh(), dir, "new");
+	ops_unlink(fresh(), dir, "new");
 	assert_int_equal(last.answers, 1);
-	fs_mknod(fresh(), dir, "new", S_IFDIR | 0700, 0);
+	ops_mknod(fresh(), dir, "new", S_IFDIR | 0700, 0);
 	assert_int_equal(last.answers, 1);
 	assert_string_equal(history(), "flush");
 	/* What is not foreseen waits, a sync of what is held too; another inode's affairs do not.
 	 */
-	fs_unlink(&gone, dir, "old");
-	fs_fsyncdir(&sync, dir, 0, &dir_fi);
-	fs_setattr(&chmod, other, &st, FUSE_SET_ATTR_MODE, NULL);
+	ops_unlink(&gone, dir, "old");
+	ops_fsyncdir(&sync, dir, 0, &dir_fi);
+	ops_setattr(&chmod, other, &st, FUSE_SET_ATTR_MODE, NULL);
 	assert_int_equal(chmod.answers, 1);
 	assert_int_equal(gone.answers, 0);
 	assert_int_equal(sync.answers, 0);
@@ -155,7 +155,7 @@ static void test_what_comes_after_the_rename_waits_behind_it(void **state)
 	assert_int_equal(look(dir, "old"), 0);
 	assert_int_not_equal(look(dir, "new"), unlinked);
 	assert_int_not_equal(look(dir, "new"), file);
-	fs_releasedir(fresh(), dir, &dir_fi);
+	ops_releasedir(fresh(), dir, &dir_fi);
 	do_close(other, &other_fi);
 	later(2);
 	assert_int_equal(counts().inodes, 4); /* root, dir, new, other */
@@ -168,11 +168,11 @@ static void test_several_go_in_their_order_whichever_is_ready_first(void **state
 	(void)state;
 
 	first = written(dir, "first");
-	fs_rename(fresh(), dir, "first", dir, "old", 0);
+	ops_rename(fresh(), dir, "first", dir, "old", 0);
 	second = do_create(dir, "second", &fi);
 	do_write(second, &fi, "0123456789", 0);
 	do_close(second, &fi);
-	fs_rename(fresh(), dir, "second", dir, "last", 0);
+	ops_rename(fresh(), dir, "second", dir, "last", 0);
 	assert_int_equal(last.answers, 1);
 	assert_int_equal(look(dir, "last"), second);
 	assert_int_equal(count_events("rename"), 0);
@@ -201,9 +201,9 @@ static void test_what_a_held_rename_has_changed_is_exact_meanwhile_and_after(voi
 	int64_t ctime;
 	(void)state;
 
-	fs_rename(fresh(), dir, "new", dir, "old", 0);
+	ops_rename(fresh(), dir, "new", dir, "old", 0);
 	usleep(10);
-	fs_rename(fresh(), dir, "old", dir, "last", 0);
+	ops_rename(fresh(), dir, "old", dir, "last", 0);
 	assert_int_equal(last.answers, 1);
 	master.hold = true;
 	release_data();
@@ -232,10 +232,10 @@ static void test_a_rename_whose_data_is_lost_goes_all_the_same_and_is_told(void 
 
 	do_write(file, &fi, "hello", 0);
 	file_of(fs_inode_file_id(file))->error = -EIO;
-	fs_rename(fresh(), dir, "new", dir, "old", 0);
+	ops_rename(fresh(), dir, "new", dir, "old", 0);
 	assert_int_equal(last.error, 0);
 	assert_int_equal(master_has(dir, "old"), 5);
-	fs_fsync(fresh(), file, 0, &fi);
+	ops_fsync(fresh(), file, 0, &fi);
 	assert_int_equal(last.error, EIO);
 	do_close(file, &fi);
 }
@@ -250,7 +250,7 @@ static void test_who_waits_for_the_master_waits_for_the_data(void **state)
 	do_write(file, &fi, "hello", 0);
 	forget_events();
 	chunks.hold_flushes = true;
-	fs_rename(fresh(), dir, "new", dir, "old", 0);
+	ops_rename(fresh(), dir, "new", dir, "old", 0);
 	assert_int_equal(last.answers, 0);
 	assert_string_equal(order_seen(), "lookup flush");
 	release_data();
@@ -259,23 +259,23 @@ static void test_who_waits_for_the_master_waits_for_the_data(void **state)
 	do_write(file, &fi, "HELLO WORLD", 0);
 	forget_events();
 	chunks.hold_flushes = true;
-	fs_link(fresh(), file, dir, "link");
+	ops_link(fresh(), file, dir, "link");
 	assert_int_equal(last.answers, 0);
 	release_data();
 	assert_int_equal(last.error, 0);
 	assert_string_equal(order_seen(), "flush grow link");
 	/* Of two that are exchanged both. */
-	fs_mknod(fresh(), dir, "empty", S_IFREG | 0600, 0);
+	ops_mknod(fresh(), dir, "empty", S_IFREG | 0600, 0);
 	do_write(file, &fi, "HELLO", 0);
 	forget_events();
-	fs_rename(fresh(), dir, "empty", dir, "link", 2);
+	ops_rename(fresh(), dir, "empty", dir, "link", 2);
 	assert_int_equal(last.error, 0);
 	assert_string_equal(order_seen(), "lookup lookup flush grow rename");
 	do_close(file, &fi);
 	later(2);
 	/* Where nothing was written, nothing is asked. */
 	forget_events();
-	fs_rename(fresh(), dir, "empty", dir, "final", 0);
+	ops_rename(fresh(), dir, "empty", dir, "final", 0);
 	assert_string_equal(order_seen(), "rename");
 }
 
@@ -284,7 +284,7 @@ static void test_a_link_waits_for_the_data_with_the_lease_too(void **state)
 	uint64_t dir = directory(), file = written(dir, "new");
 	(void)state;
 
-	fs_link(fresh(), file, dir, "link");
+	ops_link(fresh(), file, dir, "link");
 	assert_int_equal(last.answers, 0);
 	assert_string_equal(history(), "flush");
 	release_data();

@@ -20,7 +20,7 @@ static void test_fsync_waits_for_the_disks_and_the_master_at_the_same_time(void 
 	forget_events();
 	chunks.hold_flushes = true;
 	master.hold = true;
-	fs_fsync(fresh(), file, 0, &fi);
+	ops_fsync(fresh(), file, 0, &fi);
 	assert_string_equal(history(), "flush+sync grow+sync");
 	assert_int_equal(last.answers, 0);
 	release_data();
@@ -29,7 +29,7 @@ static void test_fsync_waits_for_the_disks_and_the_master_at_the_same_time(void 
 	assert_int_equal(last.answers, 1);
 	assert_int_equal(last.error, 0);
 	forget_events();
-	fs_fsync(fresh(), file, 0, &fi);
+	ops_fsync(fresh(), file, 0, &fi);
 	assert_int_equal(last.answers, 1);
 	assert_string_equal(history(), "");
 	do_close(file, &fi);
@@ -41,13 +41,13 @@ static void test_fsync_of_an_empty_new_file_syncs_its_creation(void **state)
 	uint64_t file = do_create(1, "file", &fi);
 	(void)state;
 
-	fs_fsync(fresh(), file, 0, &fi);
+	ops_fsync(fresh(), file, 0, &fi);
 	assert_string_equal(history(), "create sync");
-	fs_fsync(fresh(), file, 0, &fi);
+	ops_fsync(fresh(), file, 0, &fi);
 	assert_string_equal(history(), "create sync");
 	/* Another file's sync covers what was answered before it. */
 	do_mkdir(1, "dir");
-	fs_fsync(fresh(), file, 0, &fi);
+	ops_fsync(fresh(), file, 0, &fi);
 	assert_string_equal(history(), "create sync create");
 	do_close(file, &fi);
 }
@@ -59,13 +59,13 @@ static void test_fdatasync_leaves_times_for_later(void **state)
 	(void)state;
 
 	do_write(file, &fi, "hello", 0);
-	fs_fsync(fresh(), file, 1, &fi);
+	ops_fsync(fresh(), file, 1, &fi);
 	forget_events();
 	do_write(file, &fi, "HELLO", 0);
-	fs_fsync(fresh(), file, 1, &fi);
+	ops_fsync(fresh(), file, 1, &fi);
 	assert_string_equal(history(), "write flush+sync");
 	forget_events();
-	fs_fsync(fresh(), file, 0, &fi);
+	ops_fsync(fresh(), file, 0, &fi);
 	assert_string_equal(history(), "times+sync");
 	do_close(file, &fi);
 }
@@ -79,7 +79,7 @@ static void test_a_synchronous_write_is_synced_before_it_is_answered(void **stat
 	fi.flags = O_RDWR | O_SYNC;
 	forget_events();
 	chunks.hold_flushes = true;
-	fs_write(fresh(), file, "hello", 5, 0, &fi);
+	ops_write(fresh(), file, "hello", 5, 0, &fi);
 	assert_int_equal(last.answers, 0);
 	release_data();
 	assert_int_equal(last.answers, 1);
@@ -87,7 +87,7 @@ static void test_a_synchronous_write_is_synced_before_it_is_answered(void **stat
 	assert_string_equal(history(), "write flush+sync grow+sync");
 	fi.flags = O_RDWR | O_DIRECT;
 	forget_events();
-	fs_write(fresh(), file, "hello", 5, 0, &fi);
+	ops_write(fresh(), file, "hello", 5, 0, &fi);
 	assert_string_equal(history(), "write+through");
 	do_close(file, &fi);
 }
@@ -102,14 +102,14 @@ static void test_a_write_during_a_sync_is_not_synced_by_it(void **state)
 
 	do_write(file, &fi, "hello", 0);
 	chunks.hold_flushes = true;
-	fs_fsync(&sync, file, 0, &fi);
+	ops_fsync(&sync, file, 0, &fi);
 	do_write(file, &fi, "HELLO", 0);
 	release_data();
 	assert_int_equal(sync.answers, 1);
 	/* It comes to all copies in the background, but not to their disks. */
 	flush_inode(fs, inode, false, NULL, NULL);
 	forget_events();
-	fs_fsync(&sync, file, 1, &fi);
+	ops_fsync(&sync, file, 1, &fi);
 	assert_int_equal(count_events("flush+sync"), 1);
 	assert_int_equal(sync.error, 0);
 	inode_put(fs->inodes, inode);
@@ -127,7 +127,7 @@ static void test_others_hear_of_a_version_when_all_copies_have_its_data(void **s
 	do_write(file, &fi, "hello", 0);
 	forget_events();
 	chunks.hold_flushes = true;
-	fs_fsync(fresh(), file, 0, &fi);
+	ops_fsync(fresh(), file, 0, &fi);
 	assert_string_equal(history(), "flush");
 	release_data();
 	assert_int_equal(last.answers, 1);
@@ -136,25 +136,25 @@ static void test_others_hear_of_a_version_when_all_copies_have_its_data(void **s
 	do_write(file, &fi, "HELLO", 0);
 	forget_events();
 	chunks.hold_flushes = true;
-	fs_flush(fresh(), file, &fi);
+	ops_flush(fresh(), file, &fi);
 	do_write(file, &fi, "hello", 0);
 	release_data();
 	assert_string_equal(history(), "flush write grow invalidate");
-	fs_flush(fresh(), file, &fi);
+	ops_flush(fresh(), file, &fi);
 	assert_string_equal(history(), "flush write grow invalidate flush times invalidate");
 	/* Nor is the version that a program makes by setting times, or by a truncation. */
 	do_write(file, &fi, "HELLO", 0);
 	forget_events();
-	fs_setattr(fresh(), file, &st, FUSE_SET_ATTR_MTIME, NULL);
+	ops_setattr(fresh(), file, &st, FUSE_SET_ATTR_MTIME, NULL);
 	assert_int_equal(last.attr.st_mtim.tv_sec, 5);
-	fs_flush(fresh(), file, &fi);
+	ops_flush(fresh(), file, &fi);
 	assert_string_equal(history(), "times invalidate flush grow invalidate");
-	fs_getattr(fresh(), file, NULL);
+	ops_getattr(fresh(), file, NULL);
 	assert_int_equal(last.attr.st_mtim.tv_sec, 5);
 	do_write(file, &fi, "hello", 0);
 	forget_events();
 	assert_int_equal(do_truncate(file, 9), 0);
-	fs_flush(fresh(), file, &fi);
+	ops_flush(fresh(), file, &fi);
 	assert_string_equal(history(), "grow invalidate size invalidate flush times invalidate");
 	do_close(file, &fi);
 }
@@ -166,7 +166,7 @@ static uint64_t habitual(struct fuse_file_info *fi)
 
 	for (unsigned i = 0; i < 4; i++) {
 		do_write(file, fi, "x", i);
-		fs_fsync(fresh(), file, 0, fi);
+		ops_fsync(fresh(), file, 0, fi);
 		assert_int_equal(last.error, 0);
 	}
 	forget_events();
@@ -182,13 +182,13 @@ static void test_who_syncs_each_write_finds_the_next_sync_begun(void **state)
 
 	do_write(file, &fi, "y", 4);
 	assert_string_equal(history(), "write flush+sync grow+sync");
-	fs_fsync(fresh(), file, 0, &fi);
+	ops_fsync(fresh(), file, 0, &fi);
 	assert_int_equal(last.answers, 1);
 	assert_string_equal(history(), "write flush+sync grow+sync");
 	/* It is not answered before that is done. */
 	chunks.hold_flushes = true;
 	do_write(file, &fi, "z", 5);
-	fs_fsync(&sync, file, 0, &fi);
+	ops_fsync(&sync, file, 0, &fi);
 	assert_int_equal(sync.answers, 0);
 	release_data();
 	assert_int_equal(sync.answers, 1);
@@ -206,7 +206,7 @@ static void test_a_broken_habit_costs_one_sync(void **state)
 	for (unsigned i = 0; i < 10; i++)
 		do_write(file, &fi, "y", 4 + i);
 	assert_int_equal(count_events("flush+sync"), 1);
-	fs_fsync(fresh(), file, 0, &fi);
+	ops_fsync(fresh(), file, 0, &fi);
 	assert_int_equal(last.error, 0);
 	assert_int_equal(count_events("flush+sync"), 2);
 	assert_int_equal(do_size(file), 14);
@@ -221,9 +221,9 @@ static void test_a_sync_in_advance_covers_nothing_that_came_after(void **state)
 	(void)state;
 
 	do_write(file, &fi, "y", 4);
-	fs_setattr(fresh(), file, &st, FUSE_SET_ATTR_MODE, NULL);
+	ops_setattr(fresh(), file, &st, FUSE_SET_ATTR_MODE, NULL);
 	forget_events();
-	fs_fsync(fresh(), file, 0, &fi);
+	ops_fsync(fresh(), file, 0, &fi);
 	assert_string_equal(history(), "sync");
 	do_close(file, &fi);
 }
@@ -236,9 +236,9 @@ static void test_a_failed_sync_in_advance_is_told(void **state)
 
 	file_of(fs_inode_file_id(file))->error = -EIO;
 	do_write(file, &fi, "y", 4);
-	fs_fsync(fresh(), file, 0, &fi);
+	ops_fsync(fresh(), file, 0, &fi);
 	assert_int_equal(last.error, EIO);
-	fs_fsync(fresh(), file, 0, &fi);
+	ops_fsync(fresh(), file, 0, &fi);
 	assert_int_equal(last.error, 0);
 	do_close(file, &fi);
 }
@@ -249,17 +249,17 @@ static void test_what_the_master_has_lost_is_told_by_the_next_fsync(void **state
 	uint64_t old = do_create(1, "old", &synced), new;
 	(void)state;
 
-	fs_fsync(fresh(), old, 0, &synced);
+	ops_fsync(fresh(), old, 0, &synced);
 	assert_int_equal(last.error, 0);
 	new = do_create(1, "new", &changed);
 	fsync_restarted(fs, true);
 	/* Another change of it, and another file's sync, do not hide that. */
 	do_write(new, &changed, "hello", 0);
-	fs_fsync(fresh(), old, 0, &synced);
+	ops_fsync(fresh(), old, 0, &synced);
 	assert_int_equal(last.error, 0);
-	fs_fsync(fresh(), new, 0, &changed);
+	ops_fsync(fresh(), new, 0, &changed);
 	assert_int_equal(last.error, EIO);
-	fs_fsync(fresh(), new, 0, &changed);
+	ops_fsync(fresh(), new, 0, &changed);
 	assert_int_equal(last.error, 0);
 	do_close(old, &synced);
 	do_close(new, &changed);
@@ -273,15 +273,15 @@ static void test_each_handle_hears_what_the_master_has_lost(void **state)
 
 	do_open(file, O_RDWR | O_SYNC, &b);
 	fsync_restarted(fs, true);
-	fs_fsync(fresh(), file, 0, &a);
+	ops_fsync(fresh(), file, 0, &a);
 	assert_int_equal(last.error, EIO);
 	b.flags = O_RDWR | O_SYNC;
-	fs_write(fresh(), file, "hello", 5, 0, &b);
+	ops_write(fresh(), file, "hello", 5, 0, &b);
 	assert_int_equal(last.error, EIO);
-	fs_write(fresh(), file, "hello", 5, 0, &b);
+	ops_write(fresh(), file, "hello", 5, 0, &b);
 	assert_int_equal(last.error, 0);
 	do_open(file, O_RDWR, &later);
-	fs_fsync(fresh(), file, 0, &later);
+	ops_fsync(fresh(), file, 0, &later);
 	assert_int_equal(last.error, 0);
 	do_close(file, &a);
 	do_close(file, &b);
@@ -300,9 +300,9 @@ static void test_a_loss_waits_for_who_opens_next(void **state)
 	do_close(file, &reader);
 	assert_int_equal(do_close(file, &a), EIO);
 	do_open(file, O_RDWR, &b);
-	fs_fsync(fresh(), file, 0, &b);
+	ops_fsync(fresh(), file, 0, &b);
 	assert_int_equal(last.error, EIO);
-	fs_fsync(fresh(), file, 0, &b);
+	ops_fsync(fresh(), file, 0, &b);
 	assert_int_equal(last.error, 0);
 	do_close(file, &b);
 }
@@ -315,7 +315,7 @@ static void test_a_removal_that_the_master_has_lost_is_undone(void **state)
 	(void)state;
 
 	do_close(file, &fi);
-	fs_unlink(fresh(), 1, "file");
+	ops_unlink(fresh(), 1, "file");
 	assert_int_equal(last.error, 0);
 	assert_true(inode->removed);
 	/* Also when it was somebody else's: then nothing of ours is lost. */
@@ -333,10 +333,10 @@ static void test_a_failed_sync_is_not_taken_for_one(void **state)
 	(void)state;
 
 	master.fail = EIO;
-	fs_fsync(fresh(), file, 0, &fi);
+	ops_fsync(fresh(), file, 0, &fi);
 	assert_int_equal(last.error, EIO);
 	forget_events();
-	fs_fsync(fresh(), file, 0, &fi);
+	ops_fsync(fresh(), file, 0, &fi);
 	assert_int_equal(last.error, 0);
 	assert_string_equal(history(), "sync");
 	do_close(file, &fi);
@@ -359,7 +359,7 @@ static uint64_t made_by_another(const char *name)
 	request.op_case = CATENA__REQUEST__OP_CREATE;
 	request.create = &create;
 	assert_int_equal(other_session(OTHER, &request), 0);
-	fs_lookup(fresh(), 1, name);
+	ops_lookup(fresh(), 1, name);
 	assert_int_equal(last.error, 0);
 	return last.entry.ino;
 }
@@ -374,18 +374,18 @@ static void test_what_another_mount_has_made_is_asked_for_once(void **state)
 	file = made_by_another("theirs");
 	do_open(file, O_RDWR, &fi);
 	forget_events();
-	fs_fsync(fresh(), file, 1, &fi);
+	ops_fsync(fresh(), file, 1, &fi);
 	assert_int_equal(last.error, 0);
 	assert_string_equal(history(), "flush+sync getattr");
 	assert_int_equal(master.syncs, 1);
-	fs_fsync(fresh(), file, 1, &fi);
+	ops_fsync(fresh(), file, 1, &fi);
 	assert_string_equal(history(), "flush+sync getattr");
 	/* What was synced for another inode was there then, too. */
 	file = made_by_another("others");
 	mine = do_create(1, "mine", &own);
-	fs_fsync(fresh(), mine, 0, &own);
+	ops_fsync(fresh(), mine, 0, &own);
 	forget_events();
-	fs_fsync(fresh(), file, 1, &fi);
+	ops_fsync(fresh(), file, 1, &fi);
 	assert_int_equal(last.error, 0);
 	assert_string_equal(history(), "");
 	do_close(mine, &own);
@@ -404,10 +404,10 @@ static void test_what_another_mount_has_made_may_be_lost(void **state)
 	fsync_restarted(fs, false);
 	/* That others' things are durable says nothing of what was lost before. */
 	mine = do_create(1, "mine", &own);
-	fs_fsync(fresh(), mine, 0, &own);
+	ops_fsync(fresh(), mine, 0, &own);
 	assert_int_equal(last.error, 0);
 	master.fail = ESTALE;
-	fs_fsync(fresh(), file, 1, &fi);
+	ops_fsync(fresh(), file, 1, &fi);
 	assert_int_equal(last.error, EIO);
 	do_close(mine, &own);
 	do_close(file, &fi);
@@ -457,10 +457,10 @@ static void test_who_leaves_waits_for_the_master_with_what_only_we_have(void **s
 	uint64_t dir = do_mkdir(1, "dir"), file = do_create(1, "file", &fi), took_ns;
 	(void)state;
 
-	fs_mknod(fresh(), dir, "that gets numbers", S_IFREG | 0600, 0);
+	ops_mknod(fresh(), dir, "that gets numbers", S_IFREG | 0600, 0);
 	master.unreachable = true;
 	master.hold = true;
-	fs_mknod(fresh(), dir, "answered early", S_IFREG | 0600, 0);
+	ops_mknod(fresh(), dir, "answered early", S_IFREG | 0600, 0);
 	assert_int_equal(last.answers, 1);
 	assert_int_equal(leave(LEAVE_AWAY_NS + NS_PER_SEC, &took_ns), -ETIMEDOUT);
 	release_replies(false);

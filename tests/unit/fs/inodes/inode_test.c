@@ -35,7 +35,7 @@ static int setup(void **state)
 			     .atime = 100,
 			     .file_id = 50,
 			     .version = 10};
-	inode_apply(inode, &attr, 1);
+	inode_attr_apply(inode, &attr, 1);
 	return 0;
 }
 
@@ -56,8 +56,8 @@ static void test_an_overtaken_answer_changes_nothing(void **state)
 	newer.size = 3000;
 	old.version = 11;
 	old.size = 2000;
-	inode_apply(inode, &newer, 1);
-	inode_apply(inode, &old, 1);
+	inode_attr_apply(inode, &newer, 1);
+	inode_attr_apply(inode, &old, 1);
 	assert_int_equal(inode_size(inode), 3000);
 	assert_true(inode_exact(inode, true, 1));
 }
@@ -69,7 +69,7 @@ static void test_a_new_generation_is_believed_whatever_its_version(void **state)
 
 	restored.version = 3; /* a master that lost what was never synced */
 	restored.size = 10;
-	inode_apply(inode, &restored, 2);
+	inode_attr_apply(inode, &restored, 2);
 	assert_int_equal(inode_size(inode), 10);
 	assert_true(inode_exact(inode, true, 2));
 	assert_false(inode_exact(inode, true, 1));
@@ -81,9 +81,9 @@ static void test_an_answer_of_an_older_lease_is_not_exact(void **state)
 	struct attr late = attr;
 	(void)state;
 
-	inode_apply(inode, &attr, 7);
+	inode_attr_apply(inode, &attr, 7);
 	late.version = 11;
-	inode_apply(inode, &late, 6);
+	inode_attr_apply(inode, &late, 6);
 	assert_false(inode_exact(inode, true, 7));
 }
 
@@ -109,7 +109,7 @@ static void test_a_write_is_seen_at_once_and_told_once(void **state)
 	answer.version = 11;
 	answer.size = 1500;
 	answer.mtime = answer.ctime = 200;
-	inode_apply(inode, &answer, 1);
+	inode_attr_apply(inode, &answer, 1);
 	inode_update_done(inode, &update);
 	assert_int_equal(inode->dirty, 0);
 	assert_int_equal(inode_size(inode), 1500);
@@ -163,7 +163,7 @@ static void test_a_truncation_voids_what_was_to_be_told(void **state)
 	inode_update_forget(inode, false);
 	cut.size = 10;
 	cut.version = 20;
-	inode_apply(inode, &cut, 1);
+	inode_attr_apply(inode, &cut, 1);
 	inode_update_check(inode, &update);
 	assert_int_equal(update.mask, 0);
 	assert_int_equal(inode_size(inode), 10);
@@ -183,7 +183,7 @@ static void truncated_elsewhere(uint64_t size, uint64_t truncations, int64_t at)
 	cut.version += 1;
 	cut.truncations = truncations;
 	cut.truncated_at = at;
-	inode_apply(inode, &cut, 1);
+	inode_attr_apply(inode, &cut, 1);
 }
 
 static void test_a_truncation_elsewhere_cuts_off_what_was_written_before_it(void **state)
@@ -277,7 +277,7 @@ static void test_times_that_a_program_sets_meanwhile_are_not_undone(void **state
 	set.version = 11;
 	set.mtime = 42;
 	set.ctime = 250;
-	inode_apply(inode, &set, 1);
+	inode_attr_apply(inode, &set, 1);
 	inode->dirty &= ~(uint32_t)INODE_DIRTY_MTIME; /* what setattr does when it is answered */
 	inode_update_check(inode, &update);
 	assert_int_equal(update.mask, 0);
@@ -323,7 +323,7 @@ static void test_times_before_1970_are_times(void **state)
 
 	old.version = 11;
 	old.mtime = -1;
-	inode_apply(inode, &old, 1);
+	inode_attr_apply(inode, &old, 1);
 	inode_stat(inode, &st);
 	assert_int_equal(st.st_mtim.tv_sec, -1);
 	assert_int_equal(st.st_mtim.tv_nsec, 999999999);
@@ -335,13 +335,13 @@ static void test_senseless_attributes_are_refused(void **state)
 	struct attr out;
 	(void)state;
 
-	assert_int_equal(attr_decode(NULL, &out), -EIO);
+	assert_int_equal(inode_attr_decode(NULL, &out), -EIO);
 	message.ino = 5;
-	assert_int_equal(attr_decode(&message, &out), -EIO);
+	assert_int_equal(inode_attr_decode(&message, &out), -EIO);
 	message.mode = S_IFREG | 0600;
-	assert_int_equal(attr_decode(&message, &out), 0);
+	assert_int_equal(inode_attr_decode(&message, &out), 0);
 	message.size = UINT64_MAX;
-	assert_int_equal(attr_decode(&message, &out), -EIO);
+	assert_int_equal(inode_attr_decode(&message, &out), -EIO);
 }
 
 static void test_the_table_keeps_what_is_in_use_and_is_bounded_otherwise(void **state)

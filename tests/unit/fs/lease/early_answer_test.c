@@ -23,15 +23,15 @@ static uint64_t known_directory(void)
 {
 	uint64_t dir = do_mkdir(1, "dir");
 
-	fs_mknod(fresh(), dir, "first", S_IFREG | 0600, 0);
-	fs_unlink(fresh(), dir, "first");
+	ops_mknod(fresh(), dir, "first", S_IFREG | 0600, 0);
+	ops_unlink(fresh(), dir, "first");
 	forget_events();
 	return dir;
 }
 
 static uint64_t look(uint64_t dir, const char *name)
 {
-	fs_lookup(fresh(), dir, name);
+	ops_lookup(fresh(), dir, name);
 	return last.error == 0 ? last.entry.ino : 0;
 }
 
@@ -94,7 +94,7 @@ static void test_programs_do_not_wait_for_new_names(void **state)
 	sub = do_mkdir(dir, "sub");
 	assert_int_equal(last.answers, 1);
 	assert_int_equal(last.entry.attr.st_nlink, 2);
-	fs_symlink(fresh(), "file", dir, "link");
+	ops_symlink(fresh(), "file", dir, "link");
 	link = last.entry.ino;
 	assert_int_equal(last.answers, 1);
 	assert_int_equal(last.entry.attr.st_size, 4);
@@ -126,8 +126,8 @@ static void test_answers_in_any_order_leave_the_newest(void **state)
 	hold_answers();
 	do_mkdir(dir, "a");
 	do_mkdir(dir, "b");
-	fs_mknod(fresh(), dir, "c", S_IFREG | 0600, 0);
-	fs_unlink(fresh(), dir, "c");
+	ops_mknod(fresh(), dir, "c", S_IFREG | 0600, 0);
+	ops_unlink(fresh(), dir, "c");
 	release_replies(true);
 	assert_as_the_master_has_it(dir);
 	do_size(dir);
@@ -140,7 +140,7 @@ static void test_a_group_directory_gives_its_group(void **state)
 	struct stat st = {.st_mode = S_IFDIR | S_ISGID | 0775, .st_gid = 50};
 	(void)state;
 
-	fs_setattr(fresh(), dir, &st, FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_GID, NULL);
+	ops_setattr(fresh(), dir, &st, FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_GID, NULL);
 	hold_answers();
 	file = do_create(dir, "file", &fi);
 	assert_int_equal(last.entry.attr.st_gid, 50);
@@ -157,17 +157,17 @@ static void test_programs_do_not_wait_for_names_that_go(void **state)
 	uint64_t dir = known_directory(), file;
 	(void)state;
 
-	fs_mknod(fresh(), dir, "file", S_IFREG | 0600, 0);
+	ops_mknod(fresh(), dir, "file", S_IFREG | 0600, 0);
 	file = last.entry.ino;
-	fs_link(fresh(), file, dir, "other");
+	ops_link(fresh(), file, dir, "other");
 	hold_answers();
-	fs_unlink(fresh(), dir, "file");
+	ops_unlink(fresh(), dir, "file");
 	assert_int_equal(last.answers, 1);
 	assert_int_equal(last.error, 0);
 	assert_int_equal(look(dir, "file"), 0);
 	do_size(file);
 	assert_int_equal(last.attr.st_nlink, 1);
-	fs_unlink(fresh(), dir, "other");
+	ops_unlink(fresh(), dir, "other");
 	assert_int_equal(last.answers, 1);
 	release_replies(false);
 	assert_as_the_master_has_it(dir);
@@ -180,11 +180,11 @@ static void test_the_last_name_of_an_open_file_may_go(void **state)
 	(void)state;
 
 	file = do_create(dir, "file", &fi);
-	fs_link(fresh(), file, dir, "other");
+	ops_link(fresh(), file, dir, "other");
 	forget_events();
 	hold_answers();
-	fs_unlink(fresh(), dir, "file");
-	fs_unlink(fresh(), dir, "other");
+	ops_unlink(fresh(), dir, "file");
+	ops_unlink(fresh(), dir, "other");
 	/* The master is told before that it is open. */
 	assert_string_equal(history(), "unlink open unlink");
 	release_replies(false);
@@ -202,17 +202,17 @@ static void test_a_rename_is_seen_at_once(void **state)
 	(void)state;
 
 	sub = do_mkdir(dir, "sub");
-	fs_mknod(fresh(), dir, "new", S_IFREG | 0600, 0);
+	ops_mknod(fresh(), dir, "new", S_IFREG | 0600, 0);
 	file = last.entry.ino;
-	fs_mknod(fresh(), sub, "old", S_IFREG | 0600, 0);
+	ops_mknod(fresh(), sub, "old", S_IFREG | 0600, 0);
 	old = last.entry.ino;
 	hold_answers();
-	fs_rename(fresh(), dir, "new", sub, "old", 0);
+	ops_rename(fresh(), dir, "new", sub, "old", 0);
 	assert_int_equal(last.answers, 1);
 	assert_int_equal(last.error, 0);
 	assert_int_equal(look(sub, "old"), file);
 	assert_int_equal(look(dir, "new"), 0);
-	fs_rename(fresh(), sub, "old", sub, "last", 0);
+	ops_rename(fresh(), sub, "old", sub, "last", 0);
 	assert_int_equal(last.answers, 1);
 	assert_int_equal(look(sub, "last"), file);
 	release_replies(false);
@@ -227,15 +227,15 @@ static void test_a_rename_that_must_not_replace_is_seen_at_once_where_nothing_is
 	uint64_t dir = known_directory(), file;
 	(void)state;
 
-	fs_mknod(fresh(), dir, "a", S_IFREG | 0600, 0);
+	ops_mknod(fresh(), dir, "a", S_IFREG | 0600, 0);
 	file = last.entry.ino;
-	fs_mknod(fresh(), dir, "b", S_IFREG | 0600, 0);
+	ops_mknod(fresh(), dir, "b", S_IFREG | 0600, 0);
 	hold_answers();
-	fs_rename(fresh(), dir, "a", dir, "c", 1);
+	ops_rename(fresh(), dir, "a", dir, "c", 1);
 	assert_int_equal(last.answers, 1);
 	assert_int_equal(last.error, 0);
 	assert_int_equal(look(dir, "c"), file);
-	fs_rename(fresh(), dir, "c", dir, "b", 1);
+	ops_rename(fresh(), dir, "c", dir, "b", 1);
 	assert_int_equal(last.answers, 0);
 	release_replies(false);
 	assert_int_equal(last.answers, 1);
@@ -255,14 +255,14 @@ static void test_times_that_a_program_sets_are_seen_at_once(void **state)
 
 	do_write(file, &fi, "hello", 0);
 	hold_answers();
-	fs_setattr(fresh(), file, &st, FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME, NULL);
+	ops_setattr(fresh(), file, &st, FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME, NULL);
 	assert_int_equal(last.answers, 1);
 	assert_int_equal(last.attr.st_atim.tv_sec, 5);
 	assert_int_equal(last.attr.st_mtim.tv_sec, INT64_C(4000000000));
 	assert_int_equal(last.attr.st_size, 5);
-	fs_setattr(fresh(), dir, &st, FUSE_SET_ATTR_MTIME, NULL);
+	ops_setattr(fresh(), dir, &st, FUSE_SET_ATTR_MTIME, NULL);
 	assert_int_equal(last.answers, 1);
-	fs_rename(fresh(), dir, "file", dir, "other", 0);
+	ops_rename(fresh(), dir, "file", dir, "other", 0);
 	assert_int_equal(last.answers, 1);
 	release_replies(false);
 	do_close(file, &fi);
@@ -286,8 +286,8 @@ static void test_times_that_a_program_sets_are_seen_at_once(void **state)
 	hold_answers();
 	st.st_mode = S_IFREG | 0600;
 	memset(&mode, 0, sizeof(mode));
-	fs_setattr(&mode, file, &st, FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_MTIME, NULL);
-	fs_setattr(fresh(), file, &st, FUSE_SET_ATTR_MTIME, NULL);
+	ops_setattr(&mode, file, &st, FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_MTIME, NULL);
+	ops_setattr(fresh(), file, &st, FUSE_SET_ATTR_MTIME, NULL);
 	assert_int_equal(mode.answers, 0);
 	assert_int_equal(last.answers, 0);
 	release_replies(false);
@@ -306,20 +306,20 @@ static void test_what_only_the_master_can_know_waits(void **state)
 	do_mkdir(dir, "a");
 	do_mkdir(dir, "b");
 	hold_answers();
-	fs_rename(fresh(), dir, "a", dir, "c", 0);
+	ops_rename(fresh(), dir, "a", dir, "c", 0);
 	assert_int_equal(last.answers, 0);
 	release_replies(false);
 	assert_int_equal(last.answers, 1);
 	hold_answers();
-	fs_rmdir(fresh(), dir, "b");
+	ops_rmdir(fresh(), dir, "b");
 	assert_int_equal(last.answers, 0);
 	release_replies(false);
 	assert_int_equal(last.answers, 1);
 	/* While something else changes the directory. */
 	hold_answers();
 	memset(&first, 0, sizeof(first));
-	fs_setattr(&first, dir, &st, FUSE_SET_ATTR_MODE, NULL);
-	fs_mknod(fresh(), dir, "d", S_IFREG | 0600, 0);
+	ops_setattr(&first, dir, &st, FUSE_SET_ATTR_MODE, NULL);
+	ops_mknod(fresh(), dir, "d", S_IFREG | 0600, 0);
 	assert_int_equal(last.answers, 0);
 	release_replies(false);
 	assert_int_equal(last.answers, 1);
@@ -333,7 +333,7 @@ static void test_without_the_lease_everything_waits(void **state)
 
 	set_sole(false);
 	hold_answers();
-	fs_mknod(fresh(), dir, "file", S_IFREG | 0600, 0);
+	ops_mknod(fresh(), dir, "file", S_IFREG | 0600, 0);
 	assert_int_equal(last.answers, 0);
 	release_replies(false);
 	assert_int_equal(last.answers, 1);
@@ -349,22 +349,22 @@ static void test_what_was_refused_is_told_by_fsync_and_does_not_stay(void **stat
 	file = do_create(dir, "file", &fi);
 	assert_true(file > 1);
 	assert_int_equal(last.error, 0);
-	fs_fsync(fresh(), file, 0, &fi);
+	ops_fsync(fresh(), file, 0, &fi);
 	assert_int_equal(last.error, ENOSPC);
-	fs_opendir(fresh(), dir, &dir_fi);
+	ops_opendir(fresh(), dir, &dir_fi);
 	dir_fi = last.fi;
-	fs_fsyncdir(fresh(), dir, 0, &dir_fi);
+	ops_fsyncdir(fresh(), dir, 0, &dir_fi);
 	assert_int_equal(last.error, ENOSPC);
-	fs_fsyncdir(fresh(), dir, 0, &dir_fi);
+	ops_fsyncdir(fresh(), dir, 0, &dir_fi);
 	assert_int_equal(last.error, 0); /* told once */
-	fs_releasedir(fresh(), dir, &dir_fi);
+	ops_releasedir(fresh(), dir, &dir_fi);
 	do_close(file, &fi);
 	assert_int_equal(look(dir, "file"), 0);
 	/* Now programs hear of it themselves. */
 	master.fail = ENOSPC;
-	fs_mknod(fresh(), dir, "other", S_IFREG | 0600, 0);
+	ops_mknod(fresh(), dir, "other", S_IFREG | 0600, 0);
 	assert_int_equal(last.error, ENOSPC);
-	fs_mknod(fresh(), dir, "other", S_IFREG | 0600, 0);
+	ops_mknod(fresh(), dir, "other", S_IFREG | 0600, 0);
 	assert_int_equal(last.error, 0);
 	assert_as_the_master_has_it(dir);
 }
@@ -374,10 +374,10 @@ static void test_a_refused_unlink_leaves_the_name(void **state)
 	uint64_t dir = known_directory(), file;
 	(void)state;
 
-	fs_mknod(fresh(), dir, "file", S_IFREG | 0600, 0);
+	ops_mknod(fresh(), dir, "file", S_IFREG | 0600, 0);
 	file = last.entry.ino;
 	master.fail = EIO;
-	fs_unlink(fresh(), dir, "file");
+	ops_unlink(fresh(), dir, "file");
 	assert_int_equal(last.error, 0);
 	assert_int_equal(look(dir, "file"), file);
 	assert_int_equal(do_size(file), 0);
@@ -393,9 +393,9 @@ static void test_numbers_are_there_before_they_are_needed(void **state)
 
 	for (unsigned i = 0; i < 20000; i++) {
 		snprintf(name, sizeof(name), "f%u", i);
-		fs_mknod(fresh(), dir, name, S_IFREG | 0600, 0);
+		ops_mknod(fresh(), dir, name, S_IFREG | 0600, 0);
 		assert_int_equal(last.error, 0);
-		fs_unlink(fresh(), dir, name);
+		ops_unlink(fresh(), dir, name);
 		assert_int_equal(last.error, 0);
 		if (i % 100 == 0)
 			forget_events();
@@ -414,7 +414,7 @@ static void test_programs_feel_a_master_that_is_behind(void **state)
 	hold_answers();
 	for (i = 0; i < 2 * EARLY_ANSWER_MAX; i++) {
 		snprintf(name, sizeof(name), "f%u", i);
-		fs_mknod(fresh(), dir, name, S_IFREG | 0600, 0);
+		ops_mknod(fresh(), dir, name, S_IFREG | 0600, 0);
 		if (last.answers == 0)
 			break;
 		if (i % 100 == 0)
@@ -434,12 +434,12 @@ static void test_the_numbers_of_another_session_are_not_used(void **state)
 	known_directory();
 	state_apply_session_open(master.state, ++master.index, SESSION + 1, 1, "host:/mnt", "c1");
 	master.session = SESSION + 1;
-	fs_meta_callbacks.session(fs, SESSION + 1);
+	filesystem_meta_callbacks.session(fs, SESSION + 1);
 	set_sole(true);
 	do_mkdir(1, "again"); /* asks for new ones */
 	dir = do_mkdir(1, "dir2");
 	hold_answers();
-	fs_mknod(fresh(), dir, "file", S_IFREG | 0600, 0);
+	ops_mknod(fresh(), dir, "file", S_IFREG | 0600, 0);
 	assert_int_equal(last.error, 0);
 	release_replies(false);
 	assert_int_equal(last.answers, 1);

@@ -35,13 +35,13 @@ static void session_ends(uint64_t next)
 	state_apply_session_open(master.state, ++master.index, next, 1, "host:/mnt", "c1");
 	master.session = next;
 	master.id = 0;
-	fs_meta_callbacks.session(fs, next);
+	filesystem_meta_callbacks.session(fs, next);
 	end_unanswered();
 }
 
 static int fsync_of(uint64_t file, struct fuse_file_info *handle)
 {
-	fs_fsync(fresh(), file, 0, handle);
+	ops_fsync(fresh(), file, 0, handle);
 	return last.error;
 }
 
@@ -116,7 +116,7 @@ static void test_a_size_under_way_is_not_told_in_the_next_session(void **state)
 	set_sole(false);
 	do_write(file, &fi, "hello", 0);
 	chunks.hold_flushes = true;
-	fs_fsync(&sync, file, 0, &fi); /* tells the size when the chains have answered */
+	ops_fsync(&sync, file, 0, &fi); /* tells the size when the chains have answered */
 	assert_int_equal(sync.answers, 0);
 	session_ends(8);
 	forget_events();
@@ -138,7 +138,7 @@ static void test_a_write_from_before_does_not_land_after(void **state)
 	(void)state;
 
 	chunks.hold_writes = true;
-	fs_write(&write, file, "hello", 5, 0, &fi);
+	ops_write(&write, file, "hello", 5, 0, &fi);
 	assert_int_equal(write.answers, 0);
 	session_ends(8);
 	release_data();
@@ -155,9 +155,9 @@ static void test_commands_answered_early_are_undone_and_told(void **state)
 	uint64_t dir = do_mkdir(1, "dir"), old, file;
 	(void)state;
 
-	fs_mknod(fresh(), dir, "old", S_IFREG | 0600, 0);
+	ops_mknod(fresh(), dir, "old", S_IFREG | 0600, 0);
 	old = last.entry.ino;
-	fs_opendir(fresh(), dir, &dir_a);
+	ops_opendir(fresh(), dir, &dir_a);
 	dir_a = last.fi;
 	master.grant = 41;
 	master.hold = true;
@@ -166,28 +166,28 @@ static void test_commands_answered_early_are_undone_and_told(void **state)
 	assert_int_equal(last.error, 0);
 	assert_int_equal(master.last_generation, 41);
 	do_write(file, &made, "hello", 0);
-	fs_unlink(fresh(), dir, "old");
+	ops_unlink(fresh(), dir, "old");
 	assert_int_equal(last.error, 0);
 	master.lose = false;
 	session_ends(8);
-	fs_lookup(fresh(), dir, "new");
+	ops_lookup(fresh(), dir, "new");
 	assert_int_equal(last.error, ENOENT);
-	fs_lookup(fresh(), dir, "old");
+	ops_lookup(fresh(), dir, "old");
 	assert_int_equal(last.error, 0);
 	assert_int_equal(last.entry.ino, old);
 	assert_int_equal(do_write(file, &made, "more", 0), EIO);
 	assert_int_equal(fsync_of(file, &made), EIO);
 	do_close(file, &made);
-	fs_fsyncdir(fresh(), dir, 0, &dir_a);
+	ops_fsyncdir(fresh(), dir, 0, &dir_a);
 	assert_int_equal(last.error, EIO);
-	fs_fsyncdir(fresh(), dir, 0, &dir_a);
+	ops_fsyncdir(fresh(), dir, 0, &dir_a);
 	assert_int_equal(last.error, 0);
-	fs_releasedir(fresh(), dir, &dir_a);
-	fs_opendir(fresh(), dir, &dir_b);
+	ops_releasedir(fresh(), dir, &dir_a);
+	ops_opendir(fresh(), dir, &dir_b);
 	dir_b = last.fi;
-	fs_fsyncdir(fresh(), dir, 0, &dir_b);
+	ops_fsyncdir(fresh(), dir, 0, &dir_b);
 	assert_int_equal(last.error, 0);
-	fs_releasedir(fresh(), dir, &dir_b);
+	ops_releasedir(fresh(), dir, &dir_b);
 }
 
 /* Nobody had the directory open when its change was lost: who opens it next is told. */
@@ -197,20 +197,20 @@ static void test_the_next_that_asks_is_told_when_nobody_was_there(void **state)
 	uint64_t dir = do_mkdir(1, "dir");
 	(void)state;
 
-	fs_mknod(fresh(), dir, "a", S_IFREG | 0600, 0);
+	ops_mknod(fresh(), dir, "a", S_IFREG | 0600, 0);
 	master.hold = master.lose = true;
-	fs_rename(fresh(), dir, "a", dir, "b", 0);
+	ops_rename(fresh(), dir, "a", dir, "b", 0);
 	assert_int_equal(last.error, 0);
 	master.lose = false;
 	session_ends(8);
 	for (int i = 0; i < 2; i++) {
-		fs_opendir(fresh(), dir, &dir_fi);
+		ops_opendir(fresh(), dir, &dir_fi);
 		dir_fi = last.fi;
-		fs_fsyncdir(fresh(), dir, 0, &dir_fi);
+		ops_fsyncdir(fresh(), dir, 0, &dir_fi);
 		assert_int_equal(last.error, i == 0 ? EIO : 0);
-		fs_releasedir(fresh(), dir, &dir_fi);
+		ops_releasedir(fresh(), dir, &dir_fi);
 	}
-	fs_lookup(fresh(), dir, "a");
+	ops_lookup(fresh(), dir, "a");
 	assert_int_equal(last.error, 0);
 }
 
@@ -242,9 +242,9 @@ static void test_the_lease_is_not_given_back_before_what_was_answered_early_is_d
 	uint64_t dir = do_mkdir(1, "dir");
 	(void)state;
 
-	fs_mknod(fresh(), dir, "a", S_IFREG | 0600, 0);
+	ops_mknod(fresh(), dir, "a", S_IFREG | 0600, 0);
 	master.hold = true;
-	fs_unlink(fresh(), dir, "a");
+	ops_unlink(fresh(), dir, "a");
 	assert_int_equal(last.error, 0);
 	assert_false(early_answer_idle(fs));
 	begin_kernel();
@@ -261,14 +261,14 @@ static void test_pages_are_dropped_before_anything_waits_for_the_master(void **s
 	uint64_t file = do_create(1, "file", &fi), dir = do_mkdir(1, "dir");
 	(void)state;
 
-	fs_mknod(fresh(), dir, "a", S_IFREG | 0600, 0); /* there are numbers for more then */
+	ops_mknod(fresh(), dir, "a", S_IFREG | 0600, 0); /* there are numbers for more then */
 	master.hold = true;
 	do_mkdir(dir, "early");
 	assert_false(early_answer_idle(fs));
 	forget_events();
 	begin_kernel();
 	set_sole(false);
-	fs_meta_callbacks.lost(fs);
+	filesystem_meta_callbacks.lost(fs);
 	assert_true(comes("pages", 5000));
 	assert_false(early_answer_idle(fs));
 	end_kernel();
@@ -286,7 +286,7 @@ static void kernel_writes_a_page(void)
 	struct fuse_file_info page = mapped;
 
 	page.writepage = 1;
-	fs_write(&req, mapped_file, "page", 4, 0, &page);
+	ops_write(&req, mapped_file, "page", 4, 0, &page);
 	page_error = req.error;
 }
 
@@ -300,7 +300,7 @@ static void test_pages_written_while_they_are_dropped_are_lost_only_with_the_ses
 	begin_kernel();
 	set_sole(false);
 	forget_events();
-	fs_meta_callbacks.lost(fs);
+	filesystem_meta_callbacks.lost(fs);
 	assert_true(comes("pages", 5000));
 	assert_int_equal(page_error, 0);
 	assert_int_equal(count_events("write"), 1);
@@ -323,16 +323,16 @@ static void test_what_was_read_ahead_under_the_lease_is_not_read_without_it(void
 	(void)state;
 
 	do_write(file, &fi, "hello", 0);
-	fs_read(fresh(), file, 5, 0, &fi);
+	ops_read(fresh(), file, 5, 0, &fi);
 	forget_events();
-	fs_read(fresh(), file, 5, 0, &fi);
+	ops_read(fresh(), file, 5, 0, &fi);
 	assert_string_equal(history(), "read");
 	/* Run out by the clock; nobody has noticed yet. */
 	pthread_mutex_lock(&master.lock);
 	master.sole = false;
 	pthread_mutex_unlock(&master.lock);
 	forget_events();
-	fs_read(fresh(), file, 5, 0, &fi);
+	ops_read(fresh(), file, 5, 0, &fi);
 	assert_int_equal(count_events("invalidate"), 1);
 	do_close(file, &fi);
 }
@@ -346,9 +346,9 @@ static void test_the_root_is_known_without_the_master(void **state)
 	do_size(1);
 	set_sole(false);
 	master.hold = true;
-	fs_getattr(&root, 1, NULL);
-	fs_getattr(&other, dir, NULL);
-	fs_statfs(&space, 1);
+	ops_getattr(&root, 1, NULL);
+	ops_getattr(&other, dir, NULL);
+	ops_statfs(&space, 1);
 	/* Not while the master is there, however slow. */
 	assert_true(root_wait_tick(fs, now_ns + 10 * NS_PER_SEC));
 	assert_int_equal(root.answers, 0);
@@ -363,7 +363,7 @@ static void test_the_root_is_known_without_the_master(void **state)
 	assert_int_equal(space.answers, 1);
 	assert_int_equal(space.error, 0);
 	assert_int_equal(other.answers, 0);
-	fs_getattr(&early, 1, NULL);
+	ops_getattr(&early, 1, NULL);
 	master.unreachable = false;
 	release_replies(false);
 	assert_int_equal(root.answers, 1);

@@ -26,14 +26,14 @@ static void test_what_was_made_here_is_not_asked_for(void **state)
 	assert_int_equal(do_close(file, &fi), 0);
 	assert_string_equal(history(), "create delegate create");
 	forget_events();
-	fs_lookup(fresh(), dir, "file");
+	ops_lookup(fresh(), dir, "file");
 	assert_int_equal(last.entry.ino, file);
-	fs_lookup(fresh(), dir, "nothing");
+	ops_lookup(fresh(), dir, "nothing");
 	assert_int_equal(last.error, 0);
 	assert_int_equal(last.entry.ino, 0); /* known not to exist */
 	assert_int_equal(do_size(file), 0);
 	assert_true(last.timeout > 0);
-	fs_getxattr(fresh(), file, "security.capability", 100);
+	ops_getxattr(fresh(), file, "security.capability", 100);
 	assert_int_equal(last.error, ENODATA);
 	assert_int_equal(do_open(file, O_RDWR, &fi), 0);
 	assert_true(last.fi.keep_cache);
@@ -53,13 +53,13 @@ static void test_without_the_lease_everything_is_asked_for(void **state)
 	assert_true(last.entry.attr_timeout == 0);
 	assert_int_equal(do_close(file, &fi), 0);
 	forget_events();
-	fs_lookup(fresh(), 1, "file");
+	ops_lookup(fresh(), 1, "file");
 	assert_int_equal(last.entry.ino, file);
-	fs_lookup(fresh(), 1, "nothing");
+	ops_lookup(fresh(), 1, "nothing");
 	assert_int_equal(last.error, ENOENT);
 	do_size(file);
 	assert_int_equal(do_open(file, O_RDONLY, &fi), 0);
-	fs_release(fresh(), file, &fi);
+	ops_release(fresh(), file, &fi);
 	assert_string_equal(history(), "lookup lookup getattr open close");
 }
 
@@ -118,7 +118,7 @@ static void test_pages_are_kept_only_when_the_kernel_has_dropped_the_old_ones(vo
 	/* The answer to the first may not have come to its program yet. */
 	do_open(file, O_RDONLY, &second);
 	assert_false(last.fi.keep_cache);
-	fs_read(fresh(), file, 10, 0, &first);
+	ops_read(fresh(), file, 10, 0, &first);
 	do_open(file, O_RDONLY, &third);
 	assert_true(last.fi.keep_cache);
 	do_close(file, &third);
@@ -154,9 +154,9 @@ static void test_what_was_read_ahead_is_dropped_with_the_pages(void **state)
 	set_sole(false);
 	file = do_create(1, "file", &fi);
 	do_write(file, &fi, "hello", 0);
-	fs_flush(fresh(), file, &fi);
+	ops_flush(fresh(), file, &fi);
 	do_open(file, O_RDONLY, &other);
-	fs_read(fresh(), file, 10, 0, &other);
+	ops_read(fresh(), file, 10, 0, &other);
 	do_close(file, &other);
 	forget_events();
 	do_open(file, O_RDONLY, &other);
@@ -197,10 +197,10 @@ static void test_times_of_a_file_removed_elsewhere_are_no_loss(void **state)
 	fs->atime = ATIME_STRICT;
 	file = do_create(1, "file", &fi);
 	do_write(file, &fi, "abc", 0);
-	fs_read(fresh(), file, 3, 0, &fi);
+	ops_read(fresh(), file, 3, 0, &fi);
 	assert_int_equal(do_close(file, &fi), 0);
 	do_open(file, O_RDONLY, &fi);
-	fs_read(fresh(), file, 3, 0, &fi);
+	ops_read(fresh(), file, 3, 0, &fi);
 	assert_int_equal(do_close(file, &fi), 0);
 	inode = inode_table_find(fs->inodes, file);
 	assert_non_null(inode);
@@ -251,11 +251,11 @@ static void test_a_removed_directory_still_has_attributes(void **state)
 
 	set_sole(false);
 	dir = do_mkdir(1, "dir");
-	fs_rmdir(fresh(), 1, "dir");
+	ops_rmdir(fresh(), 1, "dir");
 	assert_int_equal(last.error, 0);
 	assert_int_equal(do_size(dir), 4096);
 	assert_int_equal(last.attr.st_nlink, 0);
-	fs_lookup(fresh(), dir, "x");
+	ops_lookup(fresh(), dir, "x");
 	assert_int_equal(last.error, ENOENT);
 }
 
@@ -268,20 +268,20 @@ static void test_a_directory_listed_whole_answers_lookups(void **state)
 	do_mkdir(1, "a");
 	do_mkdir(1, "b");
 	set_sole(true); /* another generation: all is forgotten */
-	fs_opendir(fresh(), 1, &fi);
+	ops_opendir(fresh(), 1, &fi);
 	fi = last.fi;
 	forget_events();
-	fs_readdirplus(fresh(), 1, 4096, 0, &fi);
+	ops_readdirplus(fresh(), 1, 4096, 0, &fi);
 	assert_true(last.size > 4 * 128);
 	assert_string_equal(history(), "readdir");
-	fs_lookup(fresh(), 1, "a");
+	ops_lookup(fresh(), 1, "a");
 	ino = last.entry.ino;
 	assert_true(ino > 1);
-	fs_lookup(fresh(), 1, "c");
+	ops_lookup(fresh(), 1, "c");
 	assert_int_equal(last.entry.ino, 0);
 	do_size(ino);
 	assert_string_equal(history(), "readdir");
-	fs_releasedir(fresh(), 1, &fi);
+	ops_releasedir(fresh(), 1, &fi);
 }
 
 /* ---- sizes ---- */
@@ -294,17 +294,17 @@ static void test_a_directory_of_many_lookups_is_listed(void **state)
 
 	for (unsigned i = 0; i < 100; i++) {
 		snprintf(name, sizeof(name), "f%u", i);
-		fs_mknod(fresh(), dir, name, S_IFREG | 0600, 0);
+		ops_mknod(fresh(), dir, name, S_IFREG | 0600, 0);
 	}
 	set_sole(true); /* nothing is known any more */
 	forget_events();
 	for (unsigned i = 0; i < 100; i++) {
 		snprintf(name, sizeof(name), "f%u", i);
-		fs_lookup(fresh(), dir, name);
+		ops_lookup(fresh(), dir, name);
 		assert_int_equal(last.error, 0);
 		assert_true(last.entry.entry_timeout > 0);
 	}
-	fs_lookup(fresh(), dir, "nothing");
+	ops_lookup(fresh(), dir, "nothing");
 	assert_int_equal(last.entry.ino, 0);
 	assert_string_equal(history(), "lookup lookup lookup lookup readdir");
 }
@@ -329,7 +329,7 @@ static void test_the_size_is_told_after_the_data_was_flushed(void **state)
 	assert_int_equal(flush_list_count(fs->flush_list), 0);
 	/* Whoever syncs it later syncs it, although it was closed meanwhile. */
 	do_open(file, O_RDONLY, &fi);
-	fs_fsync(fresh(), file, 0, &fi);
+	ops_fsync(fresh(), file, 0, &fi);
 	assert_string_equal(history(), "create write flush grow flush+sync sync");
 	do_close(file, &fi);
 	assert_int_equal(do_size(file), 5);
@@ -347,12 +347,12 @@ static void test_without_the_lease_close_waits_for_data_and_size(void **state)
 	do_write(file, &fi, "hello", 0);
 	forget_events();
 	chunks.hold_flushes = true;
-	fs_flush(fresh(), file, &fi);
+	ops_flush(fresh(), file, &fi);
 	assert_int_equal(last.answers, 0);
 	release_data();
 	assert_int_equal(last.answers, 1);
 	assert_string_equal(history(), "flush grow invalidate");
-	fs_release(fresh(), file, &fi);
+	ops_release(fresh(), file, &fi);
 	assert_string_equal(history(), "flush grow invalidate close");
 }
 
@@ -379,12 +379,12 @@ static void test_an_error_of_the_background_is_told_once_to_each_handle(void **s
 	file_of(fs_inode_file_id(file))->error = -EIO;
 	later(2);
 	/* Who was there may go without a sync: the end of a child closes, too. */
-	fs_flush(fresh(), file, &b);
+	ops_flush(fresh(), file, &b);
 	assert_int_equal(last.error, EIO);
 	do_open(file, O_RDWR, &c);
-	fs_fsync(fresh(), file, 0, &b);
+	ops_fsync(fresh(), file, 0, &b);
 	assert_int_equal(last.error, EIO);
-	fs_fsync(fresh(), file, 0, &b);
+	ops_fsync(fresh(), file, 0, &b);
 	assert_int_equal(last.error, 0);
 	do_open(file, O_RDWR, &d);
 	assert_int_equal(do_close(file, &a), EIO);
@@ -403,12 +403,12 @@ static void test_an_unlinked_open_file_lives_until_it_is_closed(void **state)
 
 	do_write(file, &fi, "hello", 0);
 	forget_events();
-	fs_unlink(fresh(), 1, "file");
+	ops_unlink(fresh(), 1, "file");
 	assert_int_equal(last.error, 0);
 	assert_string_equal(history(), "open grow unlink");
 	assert_int_equal(counts().orphans, 1);
 	do_write(file, &fi, "more", 5);
-	fs_read(fresh(), file, 100, 0, &fi);
+	ops_read(fresh(), file, 100, 0, &fi);
 	assert_int_equal(last.size, 9);
 	assert_int_equal(do_size(file), 9);
 	assert_int_equal(last.attr.st_nlink, 0);
@@ -429,7 +429,7 @@ static void test_a_file_unlinked_while_it_is_dirty_is_not_written(void **state)
 	do_write(file, &fi, "hello", 0);
 	do_close(file, &fi);
 	forget_events();
-	fs_unlink(fresh(), 1, "file");
+	ops_unlink(fresh(), 1, "file");
 	assert_string_equal(history(), "open grow unlink discard flush close");
 	assert_int_equal(counts().orphans, 0);
 	later(100);
@@ -446,13 +446,13 @@ static void test_a_file_replaced_by_rename_while_open_lives_on(void **state)
 
 	do_close(new, &other);
 	forget_events();
-	fs_rename(fresh(), 1, "new", 1, "old", 0);
+	ops_rename(fresh(), 1, "new", 1, "old", 0);
 	assert_int_equal(last.error, 0);
 	assert_string_equal(history(), "open rename");
 	assert_int_equal(counts().orphans, 1);
-	fs_lookup(fresh(), 1, "old");
+	ops_lookup(fresh(), 1, "old");
 	assert_int_equal(last.entry.ino, new);
-	fs_lookup(fresh(), 1, "new");
+	ops_lookup(fresh(), 1, "new");
 	assert_int_equal(last.entry.ino, 0);
 	do_close(old, &fi);
 	assert_int_equal(counts().orphans, 0);
@@ -467,8 +467,8 @@ static void test_answers_in_the_wrong_order_lose_no_open(void **state)
 
 	master.hold = true;
 	memset(&removed, 0, sizeof(removed));
-	fs_unlink(&removed, 1, "file");
-	fs_release(fresh(), file, &fi);
+	ops_unlink(&removed, 1, "file");
+	ops_release(fresh(), file, &fi);
 	release_replies(true);
 	assert_int_equal(removed.answers, 1);
 	assert_int_equal(counts().orphans, 0);
@@ -506,7 +506,7 @@ static void test_before_the_lease_is_given_back_all_is_told(void **state)
 	assert_int_equal(counts().allocated_bytes, 6);
 	/* Another's unlink does not take the open file away. */
 	forget_events();
-	fs_release(fresh(), a, &open);
+	ops_release(fresh(), a, &open);
 	assert_string_equal(history(), "close");
 }
 
@@ -523,11 +523,11 @@ static void test_a_new_session_is_told_what_is_open(void **state)
 	master.id = 0;
 	state_apply_session_open(master.state, ++master.index, 8, 1, "host:/mnt", "c1");
 	forget_events();
-	fs_meta_callbacks.session(fs, 8);
+	filesystem_meta_callbacks.session(fs, 8);
 	assert_string_equal(history(), "open");
-	fs_unlink(fresh(), 1, "file");
+	ops_unlink(fresh(), 1, "file");
 	assert_int_equal(counts().orphans, 1);
-	fs_release(fresh(), file, &fi);
+	ops_release(fresh(), file, &fi);
 	assert_int_equal(counts().orphans, 0);
 }
 
@@ -544,7 +544,7 @@ static void test_a_short_interruption_does_not_show(void **state)
 	(void)state;
 
 	master.hold = true;
-	fs_mkdir(fresh(), 1, "dir", 0755);
+	ops_mkdir(fresh(), 1, "dir", 0755);
 	interrupt(&last);
 	assert_true(task_tick(fs->tasks, now));
 	assert_true(task_tick(fs->tasks, now + INTERRUPT_PATIENCE_NS / 2));
@@ -565,7 +565,7 @@ static void test_a_long_one_ends_the_call_and_the_answer_still_counts(void **sta
 
 	memset(&made, 0, sizeof(made));
 	master.hold = true;
-	fs_create_file(&made, 1, "file", 0644, &fi);
+	ops_create(&made, 1, "file", 0644, &fi);
 	interrupt(&made);
 	task_tick(fs->tasks, now);
 	task_tick(fs->tasks, now + INTERRUPT_PATIENCE_NS + 1);
@@ -577,14 +577,14 @@ static void test_a_long_one_ends_the_call_and_the_answer_still_counts(void **sta
 	assert_int_equal(task_count(fs->tasks), 0);
 	/* The file is there, and nobody has it open. */
 	forget_events();
-	fs_lookup(fresh(), 1, "file");
+	ops_lookup(fresh(), 1, "file");
 	assert_true(last.entry.ino > 1);
 	assert_string_equal(history(), "");
-	fs_unlink(fresh(), 1, "file");
+	ops_unlink(fresh(), 1, "file");
 	assert_string_equal(history(), "unlink");
 	/* An interrupt that comes late means another request by now. */
 	master.hold = true;
-	fs_mkdir(fresh(), 1, "dir", 0755);
+	ops_mkdir(fresh(), 1, "dir", 0755);
 	interrupt(&made);
 	assert_false(task_tick(fs->tasks, now + 9 * INTERRUPT_PATIENCE_NS));
 	release_replies(false);
@@ -600,12 +600,12 @@ static void test_a_handle_closed_under_an_interrupted_write_is_not_used_after(vo
 
 	memset(&written, 0, sizeof(written));
 	chunks.hold_writes = true;
-	fs_write(&written, file, "hello", 5, 0, &fi);
+	ops_write(&written, file, "hello", 5, 0, &fi);
 	interrupt(&written);
 	task_tick(fs->tasks, now);
 	task_tick(fs->tasks, now + INTERRUPT_PATIENCE_NS + 1);
 	assert_int_equal(written.error, EINTR);
-	fs_release(fresh(), file, &fi);
+	ops_release(fresh(), file, &fi);
 	release_data();
 	assert_int_equal(written.answers, 1);
 	later(2);
@@ -620,10 +620,10 @@ static void test_create_of_what_exists_makes_the_kernel_look_again(void **state)
 	(void)state;
 
 	do_mkdir(1, "taken");
-	fs_create_file(fresh(), 1, "taken", 0644, &fi);
+	ops_create(fresh(), 1, "taken", 0644, &fi);
 	assert_int_equal(last.error, ESTALE);
 	fi.flags = O_RDWR | O_EXCL;
-	fs_create_file(fresh(), 1, "taken", 0644, &fi);
+	ops_create(fresh(), 1, "taken", 0644, &fi);
 	assert_int_equal(last.error, EEXIST);
 }
 
@@ -634,23 +634,23 @@ static void test_links_and_symlinks(void **state)
 	(void)state;
 
 	do_close(file, &fi);
-	fs_link(fresh(), file, 1, "second");
+	ops_link(fresh(), file, 1, "second");
 	assert_int_equal(last.entry.ino, file);
 	assert_int_equal(last.entry.attr.st_nlink, 2);
-	fs_unlink(fresh(), 1, "file");
-	fs_lookup(fresh(), 1, "second");
+	ops_unlink(fresh(), 1, "file");
+	ops_lookup(fresh(), 1, "second");
 	assert_int_equal(last.entry.attr.st_nlink, 1);
-	fs_symlink(fresh(), "some/where", 1, "symlink");
+	ops_symlink(fresh(), "some/where", 1, "symlink");
 	link = last.entry.ino;
 	forget_events();
-	fs_readlink(fresh(), link);
+	ops_readlink(fresh(), link);
 	assert_string_equal(last.bytes, "some/where");
 	assert_string_equal(history(), "");
-	fs_rename(fresh(), 1, "second", 1, "symlink", 2); /* exchange */
+	ops_rename(fresh(), 1, "second", 1, "symlink", 2); /* exchange */
 	assert_int_equal(last.error, 0);
-	fs_lookup(fresh(), 1, "symlink");
+	ops_lookup(fresh(), 1, "symlink");
 	assert_int_equal(last.entry.ino, file);
-	fs_lookup(fresh(), 1, "second");
+	ops_lookup(fresh(), 1, "second");
 	assert_int_equal(last.entry.ino, link);
 	assert_string_equal(history(), "rename");
 }
@@ -661,16 +661,16 @@ static void test_a_directory_that_is_not_empty_stays_known(void **state)
 	(void)state;
 
 	do_mkdir(dir, "sub");
-	fs_rmdir(fresh(), 1, "dir");
+	ops_rmdir(fresh(), 1, "dir");
 	assert_int_equal(last.error, ENOTEMPTY);
 	forget_events();
-	fs_lookup(fresh(), 1, "dir");
+	ops_lookup(fresh(), 1, "dir");
 	assert_int_equal(last.entry.ino, dir);
 	assert_string_equal(history(), "");
-	fs_rmdir(fresh(), dir, "sub");
-	fs_rmdir(fresh(), 1, "dir");
+	ops_rmdir(fresh(), dir, "sub");
+	ops_rmdir(fresh(), 1, "dir");
 	assert_int_equal(last.error, 0);
-	fs_lookup(fresh(), 1, "dir");
+	ops_lookup(fresh(), 1, "dir");
 	assert_int_equal(last.entry.ino, 0);
 	assert_int_equal(counts().inodes, 1);
 }
@@ -682,30 +682,30 @@ static void test_xattrs_are_remembered_by_name_only(void **state)
 	(void)state;
 
 	do_close(file, &fi);
-	fs_setxattr(fresh(), file, "user.a", "value", 5, 0);
+	ops_setxattr(fresh(), file, "user.a", "value", 5, 0);
 	assert_int_equal(last.error, 0);
-	fs_getxattr(fresh(), file, "user.a", 100);
+	ops_getxattr(fresh(), file, "user.a", 100);
 	assert_int_equal(last.size, 5);
 	assert_memory_equal(last.bytes, "value", 5);
-	fs_getxattr(fresh(), file, "user.a", 0);
+	ops_getxattr(fresh(), file, "user.a", 0);
 	assert_int_equal(last.size, 5);
-	fs_getxattr(fresh(), file, "user.a", 3);
+	ops_getxattr(fresh(), file, "user.a", 3);
 	assert_int_equal(last.error, ERANGE);
 	forget_events();
-	fs_getxattr(fresh(), file, "user.b", 100);
+	ops_getxattr(fresh(), file, "user.b", 100);
 	assert_int_equal(last.error, ENODATA);
 	assert_string_equal(history(), "");
-	fs_setxattr(fresh(), file, "trusted.t", "x", 1, 0);
-	fs_listxattr(fresh(), file, 100);
+	ops_setxattr(fresh(), file, "trusted.t", "x", 1, 0);
+	ops_listxattr(fresh(), file, 100);
 	assert_int_equal(last.size, 7 + 10);
 	context.uid = 1000;
-	fs_listxattr(fresh(), file, 100);
+	ops_listxattr(fresh(), file, 100);
 	assert_int_equal(last.size, 7);
 	context.uid = 0;
-	fs_removexattr(fresh(), file, "user.a");
-	fs_getxattr(fresh(), file, "user.a", 100);
+	ops_removexattr(fresh(), file, "user.a");
+	ops_getxattr(fresh(), file, "user.a", 100);
 	assert_int_equal(last.error, ENODATA);
-	fs_getxattr(fresh(), file, "system.posix_acl_access", 100);
+	ops_getxattr(fresh(), file, "system.posix_acl_access", 100);
 	assert_int_equal(last.error, EOPNOTSUPP);
 }
 
@@ -720,10 +720,10 @@ static void test_the_kernel_keeps_nothing_beyond_the_lease(void **state)
 	master.lease_left_ns = 250 * NS_PER_MSEC;
 	do_size(file);
 	assert_true(last.timeout > 0 && last.timeout <= 0.25);
-	fs_lookup(fresh(), 1, "file");
+	ops_lookup(fresh(), 1, "file");
 	assert_true(last.entry.entry_timeout > 0 && last.entry.entry_timeout <= 0.25);
 	assert_true(last.entry.attr_timeout <= 0.25);
-	fs_lookup(fresh(), 1, "nothing");
+	ops_lookup(fresh(), 1, "nothing");
 	assert_true(last.entry.entry_timeout <= 0.25);
 	do_close(file, &fi);
 }

@@ -51,7 +51,7 @@ static void other_replaces(const char *name)
 
 static uint64_t do_lookup(uint64_t parent, const char *name)
 {
-	fs_lookup(fresh(), parent, name);
+	ops_lookup(fresh(), parent, name);
 	return last.error == 0 ? last.entry.ino : 0;
 }
 
@@ -59,7 +59,7 @@ static int do_chmod(uint64_t ino, mode_t mode)
 {
 	struct stat st = {.st_mode = mode};
 
-	fs_setattr(fresh(), ino, &st, FUSE_SET_ATTR_MODE, NULL);
+	ops_setattr(fresh(), ino, &st, FUSE_SET_ATTR_MODE, NULL);
 	return last.error;
 }
 
@@ -77,21 +77,21 @@ static void test_a_directory_removed_elsewhere_lives_on(void **state)
 	assert_int_equal(last.attr.st_nlink, 0);
 	assert_int_equal(do_chmod(dir, 0700), 0);
 	assert_int_equal(last.attr.st_mode, S_IFDIR | 0700);
-	fs_setattr(fresh(), dir, &st, FUSE_SET_ATTR_MTIME, NULL);
+	ops_setattr(fresh(), dir, &st, FUSE_SET_ATTR_MTIME, NULL);
 	assert_int_equal(last.error, 0);
 	assert_int_equal(do_size(dir), 4096);
 	assert_int_equal(last.attr.st_mode, S_IFDIR | 0700);
 	assert_int_equal(last.attr.st_mtim.tv_sec, 7);
-	fs_listxattr(fresh(), dir, 100);
+	ops_listxattr(fresh(), dir, 100);
 	assert_int_equal(last.error, 0);
 	assert_int_equal(last.size, 0);
-	fs_getxattr(fresh(), dir, "user.x", 100);
+	ops_getxattr(fresh(), dir, "user.x", 100);
 	assert_int_equal(last.error, ENODATA);
-	fs_setxattr(fresh(), dir, "user.x", "1", 1, 0);
+	ops_setxattr(fresh(), dir, "user.x", "1", 1, 0);
 	assert_int_equal(last.error, ENOENT);
-	fs_lookup(fresh(), dir, "x");
+	ops_lookup(fresh(), dir, "x");
 	assert_int_equal(last.error, ENOENT);
-	fs_mkdir(fresh(), dir, "x", 0755);
+	ops_mkdir(fresh(), dir, "x", 0755);
 	assert_int_equal(last.error, ENOENT);
 }
 
@@ -104,17 +104,17 @@ static void test_a_directory_is_listed_empty_after_its_removal(void **state)
 	set_sole(false);
 	other_comes();
 	dir = do_mkdir(1, "dir");
-	fs_opendir(fresh(), dir, &fi);
+	ops_opendir(fresh(), dir, &fi);
 	fi = last.fi;
-	fs_readdir(fresh(), dir, 4096, 0, &fi);
+	ops_readdir(fresh(), dir, 4096, 0, &fi);
 	assert_true(last.size > 0); /* "." and ".." */
 	assert_int_equal(other_removes("dir", true), 0);
-	fs_readdir(fresh(), dir, 4096, 0, &fi);
+	ops_readdir(fresh(), dir, 4096, 0, &fi);
 	assert_int_equal(last.error, 0);
 	assert_int_equal(last.size, 0);
-	fs_fsyncdir(fresh(), dir, 0, &fi);
+	ops_fsyncdir(fresh(), dir, 0, &fi);
 	assert_int_equal(last.error, 0);
-	fs_releasedir(fresh(), dir, &fi);
+	ops_releasedir(fresh(), dir, &fi);
 }
 
 /* The kernel tries twice: the second time it must succeed, whatever comes between. */
@@ -164,7 +164,7 @@ static void replace_here(const char *name)
 	uint64_t file = do_create(1, "new", &fi);
 
 	do_close(file, &fi);
-	fs_rename(fresh(), 1, "new", 1, name, 0);
+	ops_rename(fresh(), 1, "new", 1, name, 0);
 	assert_int_equal(last.error, 0);
 }
 
@@ -196,9 +196,9 @@ static void open_while_unlinking(uint64_t file, bool answered)
 	struct fuse_req unlinking = {.error = -1}, opening = {0};
 
 	master.hold = true;
-	fs_unlink(&unlinking, 1, "name");
+	ops_unlink(&unlinking, 1, "name");
 	assert_int_equal(unlinking.error == 0, answered);
-	fs_open(&opening, file, &fi);
+	ops_open(&opening, file, &fi);
 	release_replies(false);
 	assert_int_equal(opening.error, ESTALE);
 }
@@ -236,9 +236,9 @@ static void test_an_open_file_without_a_name_can_be_opened_again(void **state)
 
 	file = do_create(1, "name", &fi);
 	do_write(file, &fi, "data", 0);
-	fs_unlink(fresh(), 1, "name");
+	ops_unlink(fresh(), 1, "name");
 	assert_int_equal(do_open(file, O_RDONLY, &again), 0); /* by /proc/self/fd */
-	fs_read(fresh(), file, 10, 0, &again);
+	ops_read(fresh(), file, 10, 0, &again);
 	assert_int_equal(last.size, 4);
 	do_close(file, &again);
 	chunks.hold_flushes = true;
@@ -272,7 +272,7 @@ static void test_a_file_handle_finds_any_inode_until_it_is_gone(void **state)
 	other_comes();
 	file = do_create(1, "name", &fi);
 	dir = do_mkdir(1, "dir");
-	fs_mknod(fresh(), 1, "fifo", S_IFIFO | 0600, 0);
+	ops_mknod(fresh(), 1, "fifo", S_IFIFO | 0600, 0);
 	fifo = last.entry.ino;
 	fs->handle_generation = 77; /* as mounted in one of the clusters that there may be */
 	assert_int_equal(do_lookup(file, "."), file);
