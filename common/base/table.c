@@ -79,6 +79,20 @@ struct table_node *table_more(const struct table_node *node)
 	return match(node->next, node->hash);
 }
 
+struct table_node *table_walk(const struct table *table, const struct table_node *at)
+{
+	size_t slot = 0;
+
+	if (at != NULL) {
+		if (at->next != NULL)
+			return at->next;
+		slot = (at->hash & (table->size - 1)) + 1;
+	}
+	while (slot < table->size && table->slots[slot] == NULL)
+		slot++;
+	return slot < table->size ? table->slots[slot] : NULL;
+}
+
 void table_free(struct table *table)
 {
 	free(table->slots);

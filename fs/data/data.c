@@ -36,8 +36,7 @@ static void on_tick(void *user, uint64_t now)
 static void data_free(struct data *data)
 {
 	chains_client_destroy(data->chain);
-	if (data->table != NULL)
-		data_files_destroy(data);
+	data_files_destroy(data);
 	data->transport->ops->destroy(data->transport);
 	pthread_mutex_destroy(&data->files_lock);
 	pthread_mutex_destroy(&data->memory_lock);
@@ -84,9 +83,7 @@ int data_open_on(const struct data_options *options, struct chains_transport *tr
 	pthread_mutex_init(&data->dirty_lock, NULL);
 	pthread_mutex_init(&data->listings_lock, NULL);
 	pthread_mutex_init(&data->cache_lock, NULL);
-	rc = data_files_create(data);
-	if (rc == 0)
-		rc = chains_client_create(&chain, &data->chain);
+	rc = chains_client_create(&chain, &data->chain);
 	if (rc < 0) {
 		data->chain = NULL;
 		data_free(data);

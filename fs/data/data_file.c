@@ -12,76 +12,33 @@
 
 #define LOG_MODULE "data"
 
-#define TABLE_MIN 64u
 /* Lingering files that are flushed by one tick. */
 #define LINGER_BATCH   256u
 #define LINGER_TICK_NS (NS_PER_SEC)
 
 /* ---- the table; files_lock held ---- */
 
-static size_t slot_of(const struct data *data, uint32_t pool, uint64_t file_id)
+static uint64_t hash_of(uint32_t pool, uint64_t file_id)
 {
-	return (size_t)((file_id * 0x9e3779b97f4a7c15ull >> 20) + pool) & (data->table_size - 1);
+	return table_hash(file_id) + pool;
 }
 
-static struct data_file *table_find(const struct data *data, uint32_t pool, uint64_t file_id)
+static struct data_file *file_find(const struct data *data, uint32_t pool, uint64_t file_id)
 {
-	struct data_file *file = data->table[slot_of(data, pool, file_id)];
+	struct table_node *node = table_first(&data->files, hash_of(pool, file_id));
 
-	while (file != NULL && (file->file_id != file_id || file->pool != pool))
-		file = file->hash_next;
-	return file;
-}
+	for (; node != NULL; node = table_more(node)) {
+		struct data_file *file = container_of(node, struct data_file, node);
 
-static void table_add(struct data *data, struct data_file *file)
-{
-	struct data_file **slot = &data->table[slot_of(data, file->pool, file->file_id)];
-
-	file->hash_next = *slot;
-	*slot = file;
-	data->file_count++;
-}
-
-static void table_remove(struct data *data, struct data_file *file)
-{
-	struct data_file **at = &data->table[slot_of(data, file->pool, file->file_id)];
-
-	while (*at != file)
-		at = &(*at)->hash_next;
-	*at = file->hash_next;
-	data->file_count--;
-}
-
-/* When memory is short the chains get longer: no harm. */
-static void table_grow(struct data *data)
-{
-	size_t old_size = data->table_size;
-	struct data_file **old = data->table, **table;
-
-	if (data->file_count < old_size)
-		return;
-	table = calloc(old_size * 2, sizeof(struct data_file *));
-	if (table == NULL)
-		return;
-	data->table = table;
-	data->table_size = old_size * 2;
-	data->file_count = 0;
-	for (size_t i = 0; i < old_size; i++) {
-		while (old[i] != NULL) {
-			struct data_file *file = old[i];
-
-			old[i] = file->hash_next;
-			table_add(data, file);
-		}
+		if (file->file_id == file_id && file->pool == pool)
+			return file;
 	}
-	free(old);
+	return NULL;
 }
 
-int data_files_create(struct data *data)
+static int file_add(struct data *data, struct data_file *file)
 {
-	data->table = calloc(TABLE_MIN, sizeof(struct data_file *));
-	data->table_size = TABLE_MIN;
-	return data->table == NULL ? -ENOMEM : 0;
+	return table_add(&data->files, &file->node, hash_of(file->pool, file->file_id));
 }
 
 /* ---- life ---- */
@@ -164,7 +121,7 @@ int data_file_get(struct data *data, uint32_t pool, uint64_t file_id, struct dat
 	int rc = 0;
 
 	pthread_mutex_lock(&data->files_lock);
-	file = table_find(data, pool, file_id);
+	file = file_find(data, pool, file_id);
 	if (file != NULL) {
 		if (file->lingering)
 			linger_remove(data, file);
@@ -173,8 +130,9 @@ int data_file_get(struct data *data, uint32_t pool, uint64_t file_id, struct dat
 	} else {
 		rc = file_new(data, pool, file_id, &file);
 		if (rc == 0) {
-			table_grow(data);
-			table_add(data, file);
+			rc = file_add(data, file);
+			if (rc != 0)
+				file_free(file);
 		}
 	}
 	pthread_mutex_unlock(&data->files_lock);
@@ -216,7 +174,7 @@ void data_file_drop(struct data_file *file)
 		if (writeback_has_unflushed(file->wb)) {
 			linger_add(data, file);
 		} else {
-			table_remove(data, file);
+			table_remove(&data->files, &file->node);
 			file_free(file);
 		}
 	}
@@ -273,10 +231,10 @@ void data_file_replace(struct data_file *file, uint64_t file_id)
 
 	pthread_mutex_lock(&data->files_lock);
 	pthread_mutex_lock(&file->lock);
-	table_remove(data, file);
+	table_remove(&data->files, &file->node);
 	file_forget(file);
 	file->file_id = file_id;
-	table_add(data, file);
+	(void)file_add(data, file); /* there is memory: it was in the table just now */
 	data_file_gather(file, &work);
 	pthread_mutex_unlock(&file->lock);
 	pthread_mutex_unlock(&data->files_lock);
@@ -603,18 +561,19 @@ void data_linger_tick(struct data *data, uint64_t now)
 /* All files, each with a reference. */
 int data_files_collect(struct data *data, struct data_file ***out, size_t *count)
 {
-	struct data_file **files, *file;
+	struct table_node *node = NULL;
+	struct data_file **files;
 	size_t found = 0;
 
 	pthread_mutex_lock(&data->files_lock);
-	files = calloc(data->file_count + 1, sizeof(struct data_file *));
-	for (size_t i = 0; files != NULL && i < data->table_size; i++) {
-		for (file = data->table[i]; file != NULL; file = file->hash_next) {
-			if (file->lingering)
-				linger_remove(data, file);
-			data_file_hold(file);
-			files[found++] = file;
-		}
+	files = calloc(data->files.count + 1, sizeof(struct data_file *));
+	while (files != NULL && (node = table_walk(&data->files, node)) != NULL) {
+		struct data_file *file = container_of(node, struct data_file, node);
+
+		if (file->lingering)
+			linger_remove(data, file);
+		data_file_hold(file);
+		files[found++] = file;
 	}
 	pthread_mutex_unlock(&data->files_lock);
 	if (files == NULL)
@@ -626,13 +585,13 @@ int data_files_collect(struct data *data, struct data_file ***out, size_t *count
 
 void data_files_destroy(struct data *data)
 {
-	for (size_t i = 0; i < data->table_size; i++) {
-		while (data->table[i] != NULL) {
-			struct data_file *file = data->table[i];
+	struct table_node *node = table_walk(&data->files, NULL);
 
-			data->table[i] = file->hash_next;
-			file_free(file);
-		}
+	while (node != NULL) {
+		struct data_file *file = container_of(node, struct data_file, node);
+
+		node = table_walk(&data->files, node);
+		file_free(file);
 	}
-	free(data->table);
+	table_free(&data->files);
 }

@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include "common/base/duration.h"
+#include "common/base/table.h"
 #include "fs/chains/client.h"
 #include "fs/data/data.h"
 #include "fs/data/readahead.h"
@@ -69,8 +70,8 @@ struct data_work {
 struct data_file {
 	struct data *data;
 	uint32_t pool, partitions, chunk_size;
-	uint64_t file_id; /* written under files_lock and lock */
-	struct data_file *hash_next;
+	uint64_t file_id;       /* written under files_lock and lock */
+	struct table_node node; /* data.files */
 	atomic_uint refs, users;
 	_Atomic uint64_t ino; /* whose it is; 0: nobody's */
 
@@ -136,8 +137,7 @@ struct data {
 	void *user;
 
 	pthread_mutex_t files_lock;
-	struct data_file **table;
-	size_t table_size, file_count;
+	struct table files; /* struct data_file */
 	struct data_file *linger_first;
 	size_t linger_count;
 
@@ -192,7 +192,6 @@ bool data_file_enter_session(struct data_file *file, uint64_t session);
 /* Everything dirty is sent from now on. */
 void data_file_send_all(struct data_file *file);
 void data_linger_tick(struct data *data, uint64_t now);
-int data_files_create(struct data *data);
 /* Whatever is left, after the chain client has stopped. */
 void data_files_destroy(struct data *data);
 
