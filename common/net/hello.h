@@ -24,5 +24,6 @@ struct hello {
 };
 
 void hello_encode(const struct hello *hello, uint8_t out[HELLO_BYTES]);
-int hello_decode(const void *data, size_t size, struct hello *out); /* -EINVAL, -EPROTONOSUPPORT */
+/* Errors: -EINVAL, -EPROTONOSUPPORT. */
+int hello_decode(const void *data, size_t size, struct hello *out);
 #endif

@@ -1,4 +1,4 @@
-/* tls.h - mutual TLS 1.3, and who the peer is.
+/* tls.h - mutual TLS 1.3, and the identity of the peer.
  *
  * A cluster has a CA of its own. Every certificate it gives out has the subject
  *   O=<cluster id>, OU=<role>, CN=<name>   and the DNS name <role>.catena
@@ -33,25 +33,26 @@ struct tls_files {
 const char *tls_role_name(enum tls_role role); /* "master", ... */
 enum tls_role tls_role_parse(const char *name);
 
-/* Checks before anything starts: files readable, key not open to group or others, key fits the
- * certificate, certificate signed by the CA, not expired, role as wanted. On failure -errno and
- * @error has one line that names the file and what to do. @self may be NULL. */
+/* Checks the files before anything starts. They must be readable, and the key closed to group and
+ * others. The key must fit the certificate; the certificate must be signed by the CA, not expired,
+ * and of the wanted role. @self may be NULL. Errors: -errno, and @error names the file and the
+ * remedy in one line. */
 int tls_files_check(const struct tls_files *files, enum tls_role want, struct tls_identity *self,
 		    char *error, size_t error_size);
 
-/* One context serves connections both ways. Ends with SSL_CTX_free(). */
+/* Makes a context, which serves connections both ways. SSL_CTX_free() ends it. */
 int tls_context(const struct tls_files *files, SSL_CTX **out, char *error, size_t error_size);
-/* A session on @fd (which stays the caller's; -1: none, the caller sets BIOs), as client or server,
- * handshake not yet begun. As a client it insists that the server's certificate has the DNS name
+/* Makes a session on @fd, as client or server; its handshake is not begun. @fd stays the caller's;
+ * -1: the caller sets BIOs. A client insists that the server's certificate has the DNS name
  * "<role>.catena". */
 int tls_session(SSL_CTX *ctx, int fd, bool server, enum tls_role server_role, SSL **out);
 
-/* One line for the log that says why SSL_do_handshake() failed; empties the error queue. Returns
- * the negative errno that fits: -EACCES: one side does not accept the other's certificate;
- * -EPROTO: the peer does not speak TLS 1.3. Call it at once, in the same thread. */
+/* Says why SSL_do_handshake() failed, in one line for the log, and empties the error queue. Returns
+ * -EACCES when one side does not accept the other's certificate, or -EPROTO when the peer does not
+ * speak TLS 1.3. Thread: the one of the handshake, at once. */
 int tls_handshake_error(const SSL *ssl, char *out, size_t size);
 
-/* From a verified certificate. -EPROTO: not one of ours. */
+/* Reads the identity in a verified certificate. Errors: -EPROTO when it is not one of ours. */
 int tls_identity_of(X509 *cert, struct tls_identity *out);
 int tls_identity_of_pem(const char *pem, size_t size, struct tls_identity *out);
 /* Empties OpenSSL's error queue into one line. */

@@ -1,14 +1,14 @@
 /* buf.h - pooled, aligned, reference-counted payload buffers.
  *
- * First touch of a page is the dearest copy there is, so buffers are recycled, and returned to the
- * system only when another size needs their room in the limit, or with the pool. data is aligned to
- * BLOCK_SIZE (O_DIRECT), and holds one payload of up to FRAME_PAYLOAD_MAX bytes that may start
- * anywhere in its first block: a payload at chunk offset o is put at data + o % BLOCK_SIZE, so that
- * block boundaries in the chunk are aligned addresses. Beside it stands room for the payload's
- * block checksums.
+ * Buffers are recycled: the first touch of a page is the dearest copy there is. They return to the
+ * system only when another size needs their room in the limit, or with the pool.
  *
- * Threading: get, ref, unref from any thread. The bytes belong to whoever holds the only
- * reference; once shared they are read-only. */
+ * data is aligned to BLOCK_SIZE (for O_DIRECT). It holds one payload of up to FRAME_PAYLOAD_MAX
+ * bytes, which may start anywhere in the first block. A payload at chunk offset o is put at
+ * data + o % BLOCK_SIZE, so that block boundaries in the chunk are aligned addresses. Beside it
+ * there is room for the payload's block checksums.
+ *
+ * Thread: any. The holder of the only reference may write; a shared buffer is read-only. */
 #ifndef CATENA_COMMON_OS_BUF_H
 #define CATENA_COMMON_OS_BUF_H
 #include <stdatomic.h>
@@ -34,17 +34,18 @@ struct buf {
 	void *wrapped_arg;
 };
 
-/* At most @limit bytes are handed out at a time (0: no limit); a buffer counts with its whole
- * capacity, and what is kept for reuse never goes beyond the limit either. -ENOMEM. */
+/* Makes a pool that hands out at most @limit bytes at a time (0: no limit). A buffer counts with its
+ * whole capacity. Idle buffers never go beyond the limit either. Errors: -ENOMEM. */
 int buf_pool_create(size_t limit, struct buf_pool **out);
-/* All buffers must have been returned. NULL is allowed. */
+/* Frees the pool. All its buffers must have been returned. NULL is allowed. */
 void buf_pool_destroy(struct buf_pool *pool);
-/* A buffer with room for @size payload bytes at any start below BLOCK_SIZE; size at most
- * FRAME_PAYLOAD_MAX. start and length are 0. NULL: limit reached or out of memory (never waits). */
+/* Returns a buffer with room for @size payload bytes (at most FRAME_PAYLOAD_MAX) at any start below
+ * BLOCK_SIZE. Its start and length are 0. NULL: the limit is reached, or out of memory. Never waits.
+ */
 struct buf *buf_get(struct buf_pool *pool, uint32_t size);
-/* A buffer struct (with room for checksums at any chunk offset) around memory of the caller's, not
- * counted in the limit; start is 0, length is @size. free(arg) is called when the last reference
- * goes, from that thread; @free and @pool may be NULL. NULL: out of memory, @free is not called. */
+/* Returns a buffer around memory of the caller's, with room for checksums at any chunk offset. It does
+ * not count in the limit; start is 0, length is @size. free(arg) is called when the last reference
+ * goes, on that thread. @free and @pool may be NULL. NULL: out of memory; @free is not called. */
 struct buf *buf_wrap(struct buf_pool *pool, void *data, uint32_t size, void (*free)(void *arg),
 		     void *arg);
 struct buf *buf_ref(struct buf *buf);

@@ -4,11 +4,13 @@
 #include <stdint.h>
 #include "common/base/duration.h"
 
-/* Stands still while the machine sleeps. For deadlines, durations and every timed wait: a condition
- * variable knows no other. CLOCK_MONOTONIC. */
+/* Reads CLOCK_MONOTONIC, which stands still while the machine sleeps. It is for deadlines, durations
+ * and timed waits (cond.h). */
 uint64_t clock_monotonic_ns(void);
-/* Goes on while the machine sleeps: for leases, which end for others meanwhile. A thread may sleep
- * by the monotonic clock, but whether a lease holds is decided by this one. CLOCK_BOOTTIME. */
+/* Reads CLOCK_BOOTTIME, which goes on while the machine sleeps. It is for leases, which end for the
+ * other machines meanwhile. A thread may sleep by the monotonic clock; this one decides whether a
+ * lease holds. */
 uint64_t clock_boottime_ns(void);
-int64_t clock_realtime_ns(void); /* for file times only */
+/* Reads CLOCK_REALTIME. It is for the times of files only. */
+int64_t clock_realtime_ns(void);
 #endif

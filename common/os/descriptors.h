@@ -7,7 +7,7 @@
 #define DESCRIPTORS_MAX 1048576u
 void descriptors_raise(void);
 
-/* The number from which on a descriptor may not be a stranger's: the rest is kept for files and for
- * our own connections. */
+/* Returns the number below which a peer's descriptor must be. The rest of the limit is kept for files
+ * and for connections of our own. Thread: any. */
 int descriptors_for_peers(void);
 #endif

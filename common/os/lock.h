@@ -1,6 +1,6 @@
-/* lock.h - whether this thread has a lock, checked where a function needs one to be held.
+/* lock.h - checks that the calling thread has a lock, in functions that need it.
  *
- * Builds of developers and of tests check it (CHECK_LOCKS); in others nothing is done. */
+ * Builds with CHECK_LOCKS check it: DEVELOPER=1 and SANITIZE. Other builds do nothing. */
 #ifndef CATENA_COMMON_OS_LOCK_H
 #define CATENA_COMMON_OS_LOCK_H
 #include <pthread.h>

@@ -88,7 +88,7 @@ static uint8_t *map_aligned(void)
 	if (before > 0)
 		munmap(memory, before);
 	munmap(memory + before + REGION_BYTES, HUGE - before);
-	/* Refused where there are none: then they are small. */
+	/* Refused where the system has no huge pages: then these are small. */
 	(void)madvise(memory + before, REGION_BYTES, MADV_HUGEPAGE);
 	return memory + before;
 }
@@ -154,7 +154,7 @@ void pages_put(void *memory, size_t size)
 		free(memory);
 		return;
 	}
-	/* While it is still ours: whoever gets it next may have written to it. */
+	/* While it is still ours: its next owner may write to it as soon as it is free. */
 	(void)madvise(memory, count * PAGE, MADV_DONTNEED);
 	pthread_mutex_lock(&lock);
 	for (region = regions; region != NULL; region = region->next) {
