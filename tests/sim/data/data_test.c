@@ -92,7 +92,7 @@ static void test_a_closed_file_becomes_durable_by_itself(void **state)
 	assert_int_equal(world.fake->seen[FRAME_FLUSH], 0);
 	run_for(&world, 30 * SEC);
 	assert_int_equal(world.fake->seen[FRAME_FLUSH], 1);
-	assert_int_equal(world.data->file_count, 0);
+	assert_int_equal(world.data->files.count, 0);
 }
 
 static void test_a_partial_write_is_sent_after_the_delay(void **state)
@@ -596,7 +596,7 @@ static void test_a_discarded_file_is_not_written_back(void **state)
 	data_file_put(file);
 	run_for(&world, 40 * SEC);
 	assert_int_equal(world.fake->seen[FRAME_WRITE], 0);
-	assert_int_equal(world.data->file_count, 0);
+	assert_int_equal(world.data->files.count, 0);
 }
 
 static void test_closing_without_servers_gives_up_and_leaks_nothing(void **state)
