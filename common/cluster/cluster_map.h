@@ -1,7 +1,8 @@
-/* cluster_map.h - who holds what: pools, servers, targets and chains, as one immutable value.
+/* cluster_map.h - the cluster map: pools, servers, targets and chains, as one immutable value. Pure.
  *
- * The master makes it, everyone else gets it whole on their session and swaps the pointer; a newer
- * version replaces an older one, never the other way. Reference counted; any thread. */
+ * The master makes it. Each client and chunkserver gets it whole on its session and swaps the
+ * pointer. A newer version replaces an older one, never the other way. Maps are reference counted.
+ * Thread: any. */
 #ifndef CATENA_COMMON_CLUSTER_CLUSTER_MAP_H
 #define CATENA_COMMON_CLUSTER_CLUSTER_MAP_H
 #include <stdbool.h>
@@ -27,8 +28,8 @@ struct map_chain {
 	struct chain_member members[CHAIN_MEMBERS_MAX]; /* head first; in-sync ones before others */
 };
 
-/* Of which a chain has at most one member. What a server has no label for is told apart by the next
- * finer one. */
+/* The kind of place of which a chain has at most one member. A server without the label counts by the
+ * next finer one. */
 enum failure_domain {
 	FAILURE_DOMAIN_DEFAULT, /* as host */
 	FAILURE_DOMAIN_SERVER,
@@ -88,11 +89,11 @@ int cluster_map_encode(const struct cluster_map *map, uint8_t **out, size_t *siz
  * nothing of it is kept. */
 struct Catena__ClusterMap;
 int cluster_map_from_message(const struct Catena__ClusterMap *message, struct cluster_map **out);
-/* Only of maps that decode made. */
+/* Give and take references. @map must come from decode. */
 struct cluster_map *cluster_map_ref(struct cluster_map *map);
 void cluster_map_unref(struct cluster_map *map); /* NULL is allowed */
 
-/* NULL: unknown. */
+/* Find a part of the map; NULL: it has none of that id. */
 const struct map_pool *cluster_map_pool(const struct cluster_map *map, uint32_t pool);
 const struct map_chain *cluster_map_chain(const struct cluster_map *map, uint32_t pool,
 					  uint32_t partition);
@@ -100,12 +101,12 @@ const struct map_target *cluster_map_target(const struct cluster_map *map, uint3
 const struct map_server *cluster_map_server(const struct cluster_map *map, uint64_t server_id);
 const struct map_server *cluster_map_target_server(const struct cluster_map *map,
 						   uint32_t target_id);
-/* This client's session is over: nothing of it may take effect any more. Not of id 0, which is no
+/* True when this client's session is over: no update of it may take effect any more. Id 0 is no
  * session. */
 bool cluster_map_session_over(const struct cluster_map *map, uint64_t session);
-/* Index of the first / last in-sync member; -1: none. */
+/* Return the index of the first and of the last in-sync member; -1: none. */
 int cluster_map_chain_head(const struct map_chain *chain);
 int cluster_map_chain_tail(const struct map_chain *chain);
-/* Index of a target in the chain; -1: not a member. */
+/* Returns the index of a target in the chain; -1: it is not a member. */
 int cluster_map_chain_index(const struct map_chain *chain, uint32_t target_id);
 #endif

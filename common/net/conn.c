@@ -1,4 +1,4 @@
-/* Life of a connection, and what the loop calls. conn_internal.h has the overview. */
+/* conn.c - the life of a connection, and the callbacks of its loop. conn_internal.h has the story. */
 #include "common/net/conn.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -193,7 +193,7 @@ static void leave(struct conn *conn, struct conn_dispatch *d)
 		conn->dispatch = NULL;
 		poll_update(conn);
 	}
-	/* Sends, on which the peer waits; by their own references. */
+	/* Writes the batch, for which peers wait. Its conns have references of their own. */
 	conn_batch_end();
 	conn_unref(conn);
 }
@@ -253,7 +253,7 @@ static void on_timer(uv_timer_t *timer)
 
 /* ---- begin ---- */
 
-/* It is held for some microseconds: looking again is cheaper than going to sleep. */
+/* Makes a lock that spins a little: it is held for microseconds, and sleeping costs more. */
 static void ssl_lock_init(pthread_mutex_t *lock)
 {
 	pthread_mutexattr_t attr;
@@ -381,7 +381,7 @@ void conn_finish(struct conn *conn, int error)
 
 void conn_close(struct conn *conn)
 {
-	/* CLOSED: in closed(), after which the conn goes by itself. */
+	/* CLOSED: closed() is running, and the conn is freed after it. */
 	if (conn == NULL || conn->state == CONN_CLOSED)
 		return;
 	conn_shut(conn);

@@ -1,3 +1,4 @@
+/* conn_address.c - addresses: their texts, and the socket's options for the way to one. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -65,7 +66,7 @@ static bool same_address(const struct sockaddr_storage *a, const struct sockaddr
 	       memcmp(&a6->sin6_addr, &b6->sin6_addr, sizeof(a6->sin6_addr)) == 0;
 }
 
-/* Asks the routing table, by a socket that sends nothing. */
+/* Whether @peer is on this machine. Asks the routing table, by a socket that sends nothing. */
 static bool within_machine(const struct sockaddr *peer, socklen_t size)
 {
 	struct sockaddr_storage to = {0}, own = {0};

@@ -1,3 +1,4 @@
+/* conn_blocks.c - the recycled blocks in which all connections gather and read ciphertext. */
 #include <stdlib.h>
 #include "common/net/conn_internal.h"
 

@@ -1,4 +1,5 @@
-/* The TLS handshake, and who may come in. Only the loop's thread knows the SSL until it is done. */
+/* conn_handshake.c - the TLS handshake, and the check of the peer's identity. Until it is done only
+ * the loop's thread knows the SSL. */
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -36,7 +37,7 @@ static void handshake_failed(struct conn *conn, const char *reason, int error)
 	conn_finish(conn, error);
 }
 
-/* Who the peer is, beyond what OpenSSL has checked. NULL, or why not. */
+/* Checks the peer's identity, beyond what OpenSSL has checked. Returns NULL, or why it is refused. */
 static const char *check_peer(struct conn *conn)
 {
 	X509 *cert = SSL_get0_peer_certificate(conn->ssl);
@@ -105,7 +106,7 @@ void conn_handshake_step(struct conn *conn, struct conn_dispatch *d)
 		break;
 	}
 	ERR_clear_error();
-	/* Somebody has looked whether anybody listens here, as the master does. */
+	/* A probe, like the master's: it only looks whether anything listens here. */
 	if (conn->server && error == 0 && SSL_get_state(conn->ssl) == TLS_ST_BEFORE) {
 		log_debug("closed without a word peer=%s", conn->peer_name);
 		conn_finish(conn, -ECONNRESET);

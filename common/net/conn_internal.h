@@ -1,18 +1,24 @@
-/* conn_internal.h - shared by conn*.c only.
+/* conn_internal.h - shared by conn*.c only, which call each other in a circle: what any part of a
+ * connection meets may send, deliver or end it.
  *
- * Who may touch what: everything outside struct conn_tx belongs to the loop's thread (between
- * conn_detach() and conn_attach(): to nobody). In struct conn_tx the first part is guarded by its
- * lock, the second belongs to whoever has set busy. No callback runs under the lock, and nothing
- * that takes longer than waking the loop, but for the last words of a connection that closes.
+ * A frame that is sent: conn_send() puts it into the ring. A thread that finds the conn not busy
+ * becomes the busy one: it encrypts and writes until the ring is empty, for frames of other threads
+ * too. So threads never wait for each other's encryption. When the socket is full ("blocked"), the
+ * loop goes on as soon as it is not. When a write fails, tx.failed keeps the error, and the loop
+ * ends the connection (conn_send_run()).
  *
- * Sending: a frame goes into the ring; the first thread that finds nobody busy becomes the one
- * that encrypts and writes, for frames of others too that come meanwhile, so threads never wait for
- * each other's encryption. When the socket is full ("blocked"), the loop goes on when it is not.
+ * A frame that comes: the loop reads ciphertext into a block (conn_receive_run()), decrypts it record
+ * by record, and delivers each whole frame. Without a buffer for a payload it is "starved": reading
+ * pauses and is tried again. A frame of wrong form, or the end of the socket, ends the connection.
  *
- * TLS: libssl is given no socket, but memory (conn_bio.c). Ciphertext is gathered in a block and
- * written by one send(), and read into one by one recv(); neither happens under ssl_lock, which
- * guards the SSL for the time of one record. Lock order: ssl_lock and tx.lock are never both held,
- * except that tx.lock may be held over the close notification.
+ * TLS: libssl is given memory, not the socket (conn_bio.c). Ciphertext is gathered in a block and
+ * written by one send(), and read into a block by one recv().
+ *
+ * Locks: tx.lock guards the first part of struct conn_tx; the second part belongs to the busy thread.
+ * Everything else belongs to the loop's thread, and to no thread between conn_detach() and
+ * conn_attach(). No callback runs under a lock, and nothing that takes longer than waking the loop,
+ * except the close notification. ssl_lock guards the SSL for the time of one record, not over a
+ * system call. Lock order: tx.lock before ssl_lock, and both only for the close notification.
  *
  * Life: refs counts the owner (until closed() or conn_close()), each thread in conn_send(), a
  * batch, a dispatch from the loop, and conn_ref()s. */
@@ -52,7 +58,8 @@ enum conn_state {
 	CONN_CLOSED,
 };
 
-/* On the stack of the loop's callback. Once gone is set, the conn belongs to somebody else. */
+/* On the stack of the loop's callback. Once gone is set, the callback must not touch the conn: it has
+ * ended, or moves to another loop. */
 struct conn_dispatch {
 	bool gone;
 };
@@ -66,7 +73,7 @@ struct tx_frame {
 };
 
 struct conn_tx {
-	/* Under the lock. */
+	/* Guarded by lock. */
 	pthread_mutex_t lock;
 	struct tx_frame *ring;
 	uint32_t ring_size, ring_head, ring_count; /* size is a power of two, or 0 */
@@ -83,7 +90,7 @@ struct conn_tx {
 	atomic_bool blocked;  /* the socket is full; written under the lock */
 	atomic_size_t queued; /* bytes of frames not yet with the kernel */
 
-	/* Of the thread that is busy. */
+	/* Belong to the busy thread. */
 	uint64_t key_records, key_limit; /* made with this key, and how many may; tests lower it */
 	uint8_t *block;
 	size_t sealed, sent; /* in block: bytes of records, of these with the kernel */
@@ -164,13 +171,14 @@ void conn_block_put(uint8_t *block);
 
 /* conn_connect.c */
 void conn_address_name(const struct sockaddr *address, char *out, size_t size);
-/* For what is at the other end. Best before connect(): the timers of an algorithm that paces stay
- * with a socket for good. */
+/* Sets the socket's options for the way to @peer. Best before connect(): the timers of an algorithm
+ * that paces stay with a socket for good. */
 void conn_address_tune(int fd, const struct sockaddr *peer, socklen_t size);
 int conn_connect_start(struct conn *conn, const char *address);
 /* Socket writable, or failed. May end the conn. */
 void conn_connect_event(struct conn *conn, struct conn_dispatch *d);
-void conn_connect_end(struct conn *conn); /* gives up what is under way */
+/* Gives up a look-up or an attempt that is under way. */
+void conn_connect_end(struct conn *conn);
 
 /* conn_bio.c */
 BIO *conn_bio_new(struct conn *conn); /* NULL: out of memory */
@@ -181,15 +189,15 @@ void conn_handshake_step(struct conn *conn, struct conn_dispatch *d);
 
 /* conn_send.c */
 void conn_send_init(struct conn_tx *tx);
-/* From the loop: sends what waits, calls drained(). May end the conn. */
+/* Sends what waits, and calls drained(). May end the conn. Thread: the loop's. */
 void conn_send_run(struct conn *conn, struct conn_dispatch *d);
-/* Last words, then nothing more is taken; the socket is closed now or by the thread that is busy.
- */
+/* Sends the close notification where it is possible, then takes nothing more. The socket is closed
+ * now, or by the busy thread. */
 void conn_send_end(struct conn *conn);
 void conn_send_free(struct conn_tx *tx);
 
 /* conn_receive.c */
-/* Reads and delivers. May end the conn. */
+/* Reads from the socket and delivers frames. May end the conn. Thread: the loop's. */
 void conn_receive_run(struct conn *conn, struct conn_dispatch *d);
 bool conn_receive_pending(
 	const struct conn *conn); /* something read waits for conn_receive_run() */

@@ -1,8 +1,8 @@
-/* Receiving: records into plain bytes, these into frames.
+/* conn_receive.c - receiving: records become plain bytes, and these become frames.
  *
- * The middle of a payload is read straight to its place in the payload's buffer, everything else
- * by way of the block's plain part, so that a record of small frames costs one SSL_read(). Nothing
- * of a header is believed before its checksum is good. */
+ * The middle of a payload is decrypted straight into the payload's buffer. Everything else goes
+ * through the block's plain part, so that a record of small frames costs one SSL_read(). No field of
+ * a header is believed before its checksum is good. */
 #include <errno.h>
 #include <openssl/err.h>
 #include <string.h>
@@ -19,7 +19,7 @@ enum rx_result {
 	RX_GO_ON,
 	RX_NEED,  /* bytes from the socket */
 	RX_STOP,  /* paused or starved */
-	RX_ENDED, /* the conn is somebody else's, or no more */
+	RX_ENDED, /* the conn has ended or moved: it must not be touched */
 };
 
 static enum rx_result refuse(struct conn *conn, const char *reason, int error)
@@ -221,7 +221,8 @@ static enum rx_result process(struct conn *conn, struct conn_dispatch *d)
 
 /* ---- the socket ---- */
 
-/* Bytes read; 0: the peer closed; -EAGAIN: nothing there. *full: there may be more. */
+/* Reads once from the socket. Returns the bytes; 0: the peer closed; -EAGAIN: nothing is there.
+ * *full: there may be more. */
 static ssize_t read_block(struct conn *conn, bool *full)
 {
 	struct conn_rx *rx = &conn->rx;

@@ -1,4 +1,5 @@
-/* Sending: the ring of frames, records made of them, batches. conn_internal.h has the overview. */
+/* conn_send.c - sending: the ring of frames, records made of them, batches. conn_internal.h has the
+ * story. */
 #include <errno.h>
 #include <openssl/err.h>
 #include <stdlib.h>
@@ -11,12 +12,12 @@
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 	       "checksums go out as they are in memory, and little-endian is the format");
 
-/* What is longer is encrypted where it lies; shorter pieces share a record with their neighbours,
- * for a record costs about as much as copying this. */
+/* Longer pieces are encrypted where they lie. Shorter ones share a record with their neighbours: a
+ * record costs about as much as copying this many bytes. */
 #define COPY_MAX 8192u
 #define RING_MIN 16u
 
-/* What conn_batch_begin() of this thread has gathered. */
+/* The conns that this thread's bracket has gathered. */
 static _Thread_local struct {
 	unsigned depth;
 	struct conn *first;
@@ -136,7 +137,7 @@ static ssize_t append(struct conn *conn, const uint8_t *data, size_t size)
 	return rc < 0 ? rc : (ssize_t)size;
 }
 
-/* A record straight from where the payload lies. The same results. */
+/* Makes a record straight from where the payload lies. Returns the same as append(). */
 static ssize_t seal_direct(struct conn *conn, const uint8_t *data, size_t size)
 {
 	int rc = seal_open(conn);
@@ -390,7 +391,7 @@ int conn_send(struct conn *conn, const struct frame_header *header, struct buf *
 		frame.crc_bytes = frame_crc_bytes(header);
 	}
 
-	/* Of our own, because conn_close() may come while this thread is busy. */
+	/* A reference of our own: conn_close() may come while this thread is busy. */
 	conn_ref(conn);
 	pthread_mutex_lock(&tx->lock);
 	if (tx->closing || tx->failed != 0)

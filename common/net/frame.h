@@ -1,4 +1,4 @@
-/* frame.h - the data plane's frames: codec, no I/O. docs/protocol.md has the layout byte by byte.
+/* frame.h - the data plane's frames: their codec, no I/O. docs/protocol.md has the layout byte by byte.
  *
  *   header (104 bytes, little-endian, last 4 its CRC32C) | payload (length) | checksums
  *
@@ -60,7 +60,7 @@ enum frame_flag {
 	FRAME_CROWDED = 1 << 5, /* answer to an update: the client is to close the chunk */
 };
 
-/* Answers' status: 0 or a positive errno (EIO, ENOSPC, EINVAL, ENOENT, EACCES), or one of these. */
+/* The status of answers: 0 or a positive errno (EIO, ENOSPC, EINVAL, ENOENT, EACCES), or one of these. */
 enum frame_status {
 	FRAME_OK = 0,
 	FRAME_STATUS_EPOCH = 1000, /* other epoch than mine: get the newest map, try again */
@@ -93,16 +93,16 @@ struct frame_header {
 };
 
 void frame_header_encode(const struct frame_header *header, uint8_t out[FRAME_HEADER_BYTES]);
-/* -EBADMSG: magic or CRC; -EPROTONOSUPPORT: version; -EINVAL: an op, flag or field no peer may
- * send. *why (may be NULL) is then a static text, and *header untouched. An answer may repeat its
- * request's fields, except status and length. */
+/* Decodes and checks a header. An answer may repeat its request's fields, except status and length.
+ * Errors: -EBADMSG: magic or CRC; -EPROTONOSUPPORT: version; -EINVAL: an op, flag or field that no
+ * correct peer sends. *why (may be NULL) is then a static text, and *header is untouched. */
 int frame_header_decode(const uint8_t in[FRAME_HEADER_BYTES], struct frame_header *header,
 			const char **why);
-/* Bytes of checksums behind the payload. */
+/* Returns the bytes of checksums behind the payload. */
 uint32_t frame_crc_bytes(const struct frame_header *header);
-bool frame_is_update(uint8_t op); /* WRITE, PUNCH, TRUNCATE */
-/* Looks without changing anything, so that any member that is ready may answer: READ, STAT, LIST.
- */
+/* True for WRITE, PUNCH and TRUNCATE. */
+bool frame_is_update(uint8_t op);
+/* True for READ, STAT and LIST, which change nothing: any member that is ready may answer them. */
 bool frame_is_read(uint8_t op);
 const char *frame_op_name(uint8_t op);
 const char *frame_status_name(uint32_t status);
