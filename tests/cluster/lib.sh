@@ -152,10 +152,15 @@ wait_purged() { # SECONDS COPIES: no chunk of a file of its own is on more targe
 	echo "some chunks are on more than $2 targets after $1 s" # compare_copies says which
 }
 down_and_compare() { # COPIES [NAME...]: and fails if the load stalled
+	local name
 	wait_whole 60
 	wait_removed 60
 	wait_purged 60 "$1"
-	lc down || die "down"
+	for name in "$D"/run/mount-*.pid; do
+		[ ! -e "$name" ] || { name=$(basename "$name" .pid) && lc umount "${name#mount-}" || die "umount"; }
+	done
+	# While the chunkservers end, one after the other, a master would have the first replaced.
+	lc stop master && lc down || die "down"
 	compare_copies "$@"
 	[ ! -s "$T/stalled" ] || { cat "$T/stalled"; die "too long without progress"; }
 }
