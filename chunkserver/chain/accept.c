@@ -1,4 +1,39 @@
-/* accept.c - updates and flushes, from their arrival to their place in a chunk's queue. */
+/* accept.c - updates and flushes, from their arrival to their place in a chunk's queue.
+ *
+ * A write through the chain:
+ *
+ * 1. The head gets the frame from a client (chain_update_arrived()). It checks its role, the lease,
+ *    the epoch and the link. The update is a repetition, or its ids and bytes must have room.
+ * 2. The update takes its place in the queue of its chunk (chain_update_queue(), update.c). It has
+ *    no version yet.
+ * 3. The store prepares it as soon as no earlier one overlaps: the bytes are written, and shown to
+ *    nobody.
+ * 4. The store commits it when it is first in the queue. The head gives it the chunk's next
+ *    version.
+ * 5. It is pending: it is forwarded, and the own disk is flushed meanwhile if the client asked for
+ *    that.
+ * 6. The middle does 1 to 5 with what its predecessor forwards. The version must follow the last
+ *    one.
+ * 7. The tail has no successor: its answer needs only its own commit, and its flush.
+ * 8. Each member answers when its successor has answered and its own disk is flushed. The head's
+ *    answer goes to the client.
+ *
+ * A flush takes the same way without 3 and 4: its turn is when all updates before it are committed.
+ *
+ * What may fail:
+ * - The link is not up: requests are held (64 a chain), and accepted when it is. More, or no
+ *   connection at all: NOT_READY, and GAP for the predecessor, which compares again.
+ * - A version does not follow the last: GAP, and the predecessor has to compare.
+ * - The space is short: the head refuses with ENOSPC before anything happens (admit()).
+ * - The disk is full all the same: the update waits and is tried again; the head alone may still
+ *   refuse it, as long as no bytes of the chunk were gone over (not_applied(), update.c).
+ * - A chunk cannot be read: the master is told, and lets another member go first (NOT_READY). EIO
+ *   only when there is no other.
+ * - The client asks twice: the second one joins the first, or is passed on like a new one under the
+ *   version that the first one got. It is never applied again.
+ * - The chain changes: see configure.c.
+ *
+ * Errors: statuses of frames. Nothing here returns an error to the caller. */
 #include "chunkserver/chain/accept.h"
 #include <errno.h>
 #include <string.h>
@@ -72,7 +107,7 @@ static void hold(struct request *r)
 		bool forwarded = r->source.server_id != 0;
 
 		chain_request_refuse(r, FRAME_STATUS_NOT_READY, FRAME_STATUS_GAP);
-		/* So that it stops sending until all of the chain stands. */
+		/* It stops sending then until all of the chain stands. */
 		if (forwarded)
 			chain_inbound_lose(chain);
 		return;
@@ -160,7 +195,7 @@ static struct request *same_version(struct request *list, const struct request *
 	return NULL;
 }
 
-/* The version that the update got when it came before; 0: it did not. */
+/* Returns the version that the update got when it came before; 0: it did not come. */
 static uint64_t version_of_op(const struct chunk_info *info, const struct request *r)
 {
 	for (uint32_t i = 0; i < info->op_count; i++)
@@ -170,7 +205,7 @@ static uint64_t version_of_op(const struct chunk_info *info, const struct reques
 	return 0;
 }
 
-/* The same update is under way: who asks again waits for it, too. */
+/* Lets the source of @r wait for @first, the same update, which is under way. */
 static void join(struct request *r, struct request *first)
 {
 	if (r->work.flush && !first->work.flush)
@@ -181,7 +216,7 @@ static void join(struct request *r, struct request *first)
 	}
 }
 
-/* Applied before, but it is not certain that all others have it: passed on like a new one. */
+/* Passes on an update that was applied before, like a new one: not all others may have it. */
 static void pass_on(struct chain_chunk *chunk, struct request *r, uint64_t version)
 {
 	r->chunk = chunk;
@@ -190,7 +225,7 @@ static void pass_on(struct chain_chunk *chunk, struct request *r, uint64_t versi
 	chain_update_become_pending(r);
 }
 
-/* True: it was one, and has been dealt with. */
+/* Deals with an update that has come before. False: it is new. */
 static bool duplicate_of_client(struct chain_chunk *chunk, struct request *r,
 				const struct chunk_info *info)
 {
@@ -243,7 +278,7 @@ static bool duplicate_of_predecessor(struct chain_chunk *chunk, struct request *
  *   under way there. Who was not leaves ids: no more than half of the list, since at the time when
  *   the last of these got there all of them were. */
 
-/* Those will be in the list, too. */
+/* Counts the queued updates whose ids will be in the list, too. */
 static uint32_t queued_ids(const struct chain_chunk *chunk)
 {
 	const struct request *r;
@@ -254,7 +289,7 @@ static uint32_t queued_ids(const struct chain_chunk *chunk)
 	return count;
 }
 
-/* @info is changed. */
+/* True when the list of ids has room for one more. Drops from @info what may go. */
 static bool has_room(const struct chain_chunk *chunk, struct request *r, struct chunk_info *info)
 {
 	const struct chain_work *p = &r->work;
@@ -268,7 +303,7 @@ static bool has_room(const struct chain_chunk *chunk, struct request *r, struct 
 	return count < limit || FAULTY(EVICT_UNANSWERED);
 }
 
-/* 0: the update may be taken, as far as its id goes. */
+/* Returns 0 when the update may be taken as far as its id goes, else why not. */
 static uint32_t ids_status(const struct chain_chunk *chunk, struct request *r,
 			   struct chunk_info *info)
 {
@@ -277,8 +312,8 @@ static uint32_t ids_status(const struct chain_chunk *chunk, struct request *r,
 	return info->exists ? 0 : FRAME_STATUS_NOT_READY;
 }
 
-/* Its chunk has been removed here, or was never made: there is nothing to close, and a record would
- * stay for good. */
+/* True for a closing of a chunk that was removed here, or never made. There is nothing to close, and
+ * a record would stay for good. */
 static bool closes_nothing(const struct chain_chunk *chunk, const struct request *r,
 			   const struct chunk_info *info)
 {

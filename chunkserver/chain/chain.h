@@ -2,35 +2,35 @@
  *
  * Events go in by the functions here, actions come out of chain_next(); looking up the store's
  * records goes through ops. No sockets, files, threads or clocks, so that the same code runs in the
- * chunkserver and in tests/sim/chain. docs/chain.md, "The chain", says why it is as
- * it is. In short:
+ * chunkserver and in tests/sim/chain. docs/chain.md, "The chain", says why it is as it is. In
+ * short:
  *
- *   head       gives updates of a chunk consecutive versions, in the order of their commits
+ *   head       gives the updates of a chunk consecutive versions, in the order of its commits
  *   any member prepares updates that do not overlap at the same time, commits in version order,
- *              forwards what it has committed, answers when it has committed and its successor has
- *              answered (and, with SYNC, its own disk is synced)
- *   so         what a member has committed, every member before it has committed, too; a member
- *              that was killed has lost nothing that others behind it may have shown
+ *              forwards what it has committed, and answers when its successor has answered and,
+ *              where the client asked for that, its own disk is flushed
+ *   so         what a member has committed, every member before it has committed, too: a member
+ *              that was killed has lost nothing that members behind it may have shown
  *   link       to the successor: DOWN (no connection), WAIT (not yet), COMPARING (catchup.h), UP.
- *              To a successor that is in-sync, updates are forwarded while UP, and held back
- *              before.
- *   syncing    a successor that is not in-sync yet is waited for only where the walk has been: an
- *              update of a chunk behind the cursor is forwarded and must be answered, one ahead of
- *              it is the walk's to copy. When the walk has ended, the link is strict: from then on
- *              nothing is answered without that successor, whatever happens to it, until the epoch
- *              changes. Only then it is reported (CHAIN_REPORT), so that the master may make it
- *              in-sync.
- *   resume     after a change of the chain, or of the connection, members that have been equal
- *              before need no walk: what the successor may lack is pending here.
+ *              To an in-sync successor updates are forwarded while UP, and held before.
+ *   syncing    a successor that is not in-sync yet is waited for only where the walk has been. An
+ *              update behind the cursor is forwarded and must be answered; one ahead of it is the
+ *              walk's to copy. When the walk has ended, the link is strict: nothing is answered
+ *              without that successor until the epoch changes. Only then it is reported
+ *              (CHAIN_REPORT), so that the master may make it in-sync.
+ *   resume     after a change of the chain or of the connection, members that have been equal need
+ *              no walk: what the successor may lack is pending here.
  *
- * Use. All chains of one target in one worker share an env. After each call of a function that
- * takes an event, the caller takes actions with chain_next() until there is none, and executes
- * each; an execution may lead to further events at once. chain_next() itself must not be nested.
+ * Each flow has its story: a write in accept.c, a read in read.c, catching up in outbound.c and
+ * inbound.c, a change of the chain in configure.c.
  *
- * Out of memory for bookkeeping ends the process: a crash is what the chain is made to survive, a
- * lost action is not.
+ * Use. All chains of one target in one worker share an env. The caller tells an event, then takes
+ * actions with chain_next() until there is none, and executes each. An execution may lead to
+ * further events at once. chain_next() itself must not be nested.
  *
- * Threading: one thread per env. */
+ * Errors: out of memory for bookkeeping ends the process. A chain is made to survive a crash, not a
+ * lost action.
+ * Thread: one for each env. Locks: none. */
 #ifndef CATENA_CHUNKSERVER_CHAIN_CHAIN_H
 #define CATENA_CHUNKSERVER_CHAIN_CHAIN_H
 #include <stdbool.h>
@@ -53,28 +53,27 @@ struct chain;
 struct chain_ops {
 	struct catchup_store store;
 	uint64_t (*free_bytes)(void *ctx); /* that this target's WRITEs may still take */
-	/* Adds @delta to the bytes of updates admitted by heads of this server and not yet
-	 * answered; returns the sum. */
+	/* Adds @delta to the bytes that heads of this server have admitted and not answered yet, and
+	 * returns the sum. */
 	uint64_t (*in_flight)(void *ctx, int64_t delta);
-	/* Bytes that walks of this target may copy now; they are taken from the caller's budget.
-	 * False: not now, a tick asks again. */
+	/* Takes @bytes for a walk from the budget for copies. False: not now, a tick asks again. */
 	bool (*may_copy)(void *ctx, uint32_t bytes);
-	/* The highest epoch of the partition's chain that this target knows of, whichever process
-	 * was told; 0: none. And that it is this one, durably before what is changed from now on.
-	 * Both or none may be NULL. */
+	/* Returns the highest epoch of the partition's chain that this target was told of, by any of
+	 * its processes; 0: none. set_epoch() notes it, durably before any later change is. Both or
+	 * none may be NULL. */
 	uint64_t (*epoch)(void *ctx, uint32_t pool, uint32_t partition);
 	void (*set_epoch)(void *ctx, uint32_t pool, uint32_t partition, uint64_t epoch);
 	uint32_t ops_kept; /* ids of updates that the store keeps of a chunk; 0: OP_IDS_KEPT */
 };
 
-/* Who asked, and where the answer goes. */
+/* The source of a frame: its answer goes there. */
 struct chain_source {
 	uint64_t conn; /* 0: nobody waits */
 	uint64_t request_id;
 	uint64_t server_id; /* of the chunkserver that asks; 0: a client */
 };
 
-/* A request inside the member. What stands here is for the caller to read. */
+/* What the store is to do for a request. The caller may read it, and write only to shell. */
 struct chain_work {
 	uint8_t op;   /* enum frame_op */
 	bool flush;   /* FRAME_SYNC: durable before the answer */
@@ -148,71 +147,69 @@ struct chain_env *chain_env_new(const struct chain_ops *ops, void *ctx, size_t s
 				uint64_t id_base);
 /* All chains must be gone and no operation of the store under way. */
 void chain_env_free(struct chain_env *env);
-/* Before events: what time it is, and until when this server may serve clients. */
+/* Tells the time, and until when this server may serve clients. Called before events. */
 void chain_env_time(struct chain_env *env, uint64_t now_ns, uint64_t lease_until_ns);
-/* The oldest action, borrowed until the next call; NULL: there is none. */
+/* Returns the oldest action, borrowed until the next call; NULL: there is none. */
 const struct chain_action *chain_next(struct chain_env *env);
-/* Which sessions of clients are over, says @map (referenced): of such nothing new is taken, and
- * what is not begun is refused. */
+/* Takes @map (referenced), which says which sessions of clients are over. Nothing new of these is
+ * accepted, and what is not begun is refused. */
 void chain_env_sessions(struct chain_env *env, struct cluster_map *map);
-/* What may still come of sessions that are over: their updates that are queued or pending, and
- * in-sync members whose copies have not been compared with their predecessors'. */
+/* Counts what may still come of sessions that are over: their updates that are queued or pending,
+ * and in-sync members whose copies have not been compared with their predecessors'. */
 size_t chain_env_fenced(const struct chain_env *env);
-/* About every CHAIN_RETRY_NS. */
+/* Tries again what waits for space, the store or a pause. Called about every CHAIN_RETRY_NS. */
 void chain_tick(struct chain_env *env);
-/* The target is down: no chain of it serves, links are given up. Back: everything begins anew as
- * after a start. Predecessors learn of it when their connections are closed, which is the caller's
- * duty at both. */
+/* Tells that the target is down: its chains serve nothing and give their links up. When it is back,
+ * everything begins as after a start. The caller closes the predecessors' connections at both. */
 void chain_store_failed(struct chain_env *env);
 void chain_store_back(struct chain_env *env);
-/* Orderly end: requests of clients are answered NOT_READY from now on. */
+/* Begins the orderly end: requests of clients are answered NOT_READY from now on. */
 void chain_env_stop(struct chain_env *env);
-/* Operations of the store under way; requests of clients not yet answered. */
+/* Counts operations of the store under way, and requests of clients not yet answered. */
 size_t chain_env_operations(const struct chain_env *env);
 size_t chain_env_requests(const struct chain_env *env);
 
 /* ---- one chain ---- */
 
 struct chain *chain_new(struct chain_env *env, uint32_t pool, uint32_t partition);
-/* Requests are dropped without answer; operations of the store may be under way. */
+/* Frees the chain. Its requests get no answer; operations of the store may be under way. */
 void chain_free(struct chain *chain);
-/* The newest word of the master; an epoch not above the known one is ignored. A chain that is older
- * than what this target has been in is refused, and the log says so: its copy would be overwritten
- * by what others had before, or they by it. The same goes, later, when chunks of a later epoch are
- * met: nothing is served, copied or removed then before the epoch changes. */
+/* Takes the newest chain that the master has told. An epoch not above the known one is ignored. A
+ * chain older than what this target has been in is refused, with a line in the log: its copy would
+ * be overwritten by what others had before, or they by it. The same goes when chunks of a later
+ * epoch are met. Nothing is served, copied or removed then before the epoch changes. */
 void chain_configure(struct chain *chain, const struct chain_config *config);
 uint64_t chain_epoch(const struct chain *chain);
-/* Who is next or before me; 0: nobody. *target_id may be NULL. */
+/* Return the neighbour's server; 0: there is none. @target_id may be NULL. */
 uint64_t chain_next_server(const struct chain *chain, uint32_t *target_id);
 uint64_t chain_previous_server(const struct chain *chain);
 bool chain_is_head(const struct chain *chain);
 bool chain_is_ready(const struct chain *chain); /* may serve reads */
 
-/* The connection to the successor's server stands (@conn is not 0), or is gone (0). */
+/* Tells that the connection to the successor's server stands (@conn), or is gone (0). */
 void chain_connection(struct chain *chain, uint64_t conn);
-/* A connection is gone on which frames had come. */
+/* Tells that a connection is gone on which frames had come. */
 void chain_source_lost(struct chain *chain, uint64_t conn);
-/* A request but HELLO and PING; checksums have been verified. Takes over @payload. */
+/* Takes a request other than HELLO and PING, its checksums verified. Takes over @payload. */
 void chain_frame(struct chain *chain, const struct chain_source *source,
 		 const struct frame_header *header, struct buf *payload);
-/* An answer from the successor, PING's too. @payload is borrowed. */
+/* Takes an answer of the successor, also to a PING. @payload is borrowed. */
 void chain_answer(struct chain *chain, uint64_t conn, const struct frame_header *header,
 		  const struct buf *payload);
-/* The least free space from here on, as far as known. chain_probe() also asks the successor for
- * next time when there is little: for answers to PING. */
+/* Returns the least free space of the members from here on, as far as known. chain_probe(), for
+ * answers to PING, also asks the successor for news when there is little. */
 uint64_t chain_space(struct chain *chain);
 uint64_t chain_probe(struct chain *chain);
-/* Chunks were removed here by order of the master. */
+/* Tells that chunks were removed here by order of the master. */
 void chain_chunks_removed(struct chain *chain, const struct chunk_key *keys, size_t count);
 
 /* ---- results of actions ---- */
 
-/* With an error: @touched says that bytes which the chunk has may have been gone over all the
- * same. */
+/* @touched, with an error: bytes that the chunk has may have been gone over all the same. */
 void chain_prepared(struct chain_work *request, int error, bool touched);
 void chain_committed(struct chain_work *request, int error, bool touched);
 void chain_flushed(struct chain_work *request, int error);
-/* @payload (taken over) has what was read; length may be less than asked. */
+/* Takes over @payload, which has what was read. Its length may be less than asked. */
 void chain_read_done(struct chain_work *request, int error, struct buf *payload, uint64_t version);
 void chain_remove_done(struct chain_work *request, int error);
 void chain_all_flushed(struct chain_env *env, uint64_t serial, int error);

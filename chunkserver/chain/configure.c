@@ -1,6 +1,33 @@
-/* configure.c - what a member is in its chain, and what becomes of its work when that
- * changes.
- */
+/* configure.c - what a member is in its chain, and what becomes of its work when that changes.
+ *
+ * A change of the chain:
+ *
+ * 1. The newest map has a later epoch of the chain: chain_configure(). An older one is ignored; one
+ *    that is older than this copy makes the member outdated, and it serves nothing.
+ * 2. The epoch is noted in the store before anything is done by it.
+ * 3. Roles and neighbours are found: head, tail, who comes before and behind.
+ * 4. The link from the predecessor is lost: frames of the old epoch are void.
+ * 5. Pending and queued work is kept or dropped, by what the member was and is:
+ *
+ *    a member that                        | with pending work     | with queued work
+ *    stays the head                       | keeps it              | keeps it
+ *    becomes the head                     | keeps it: others lack | ends what the store has begun
+ *    stays behind members it was behind   | keeps it              | ends what the store has begun
+ *    is put behind another, or is syncing | drops it, EPOCH       | drops it
+ *    is out                               | drops it, NOT_MINE    | drops it, NOT_MINE
+ *
+ * 6. The link to the successor begins anew (outbound.c), by a resume where the two were equal
+ *    before.
+ *
+ * What a client hears meanwhile: EPOCH when its map is older or newer than the member's; NOT_HEAD
+ * or NOT_MINE when the member is not what the client's map says; NOT_READY while links are not up
+ * or the copy is not fit; NO_LEASE without the master; FENCED when its session is over; LOST when
+ * all copies lost what it was answered. All but the last two lead to another attempt with the same
+ * operation id.
+ *
+ * What may fail: a frame of the new epoch comes before the map: the predecessor's first question is
+ * kept (chain_early_keep()), all else is answered EPOCH and comes again. The head has parts of two
+ * members when its predecessor is gone: it serves nothing, and the master lets another go first. */
 #include "chunkserver/chain/configure.h"
 #include <string.h>
 #include "chunkserver/chain/accept.h"
@@ -31,7 +58,7 @@ static int neighbour(const struct chain_config *config, int step)
 	return at >= 0 && at < (int)config->count ? at : -1;
 }
 
-/* A syncing member is made equal by the tail, one at a time; nobody comes behind it. */
+/* The tail makes syncing members equal, one at a time; none comes behind a syncing one. */
 static void find_neighbours(struct chain *chain, int tail)
 {
 	const struct chain_config *config = &chain->config;
@@ -143,7 +170,7 @@ bool chain_chunk_is_later(struct chain *chain, const struct chunk_key *key)
 	return true;
 }
 
-/* Of what an earlier process was told: this one goes by its configuration. */
+/* True for a chain older than what this target was told of, by this process or an earlier one. */
 static bool is_outdated(struct chain *chain, const struct chain_config *config)
 {
 	const struct chain_env *env = chain->env;
@@ -185,7 +212,8 @@ static bool follows(const struct chain *chain, const struct chain_config *old)
 	return chain->role.previous >= 0;
 }
 
-/* Did the new successor come behind us before, waited for by everyone between? */
+/* True when the new successor came behind this member before, and every member between waited for
+ * it. */
 static bool precedes(const struct chain *chain, const struct chain_config *old, int old_next,
 		     bool was_strict)
 {

@@ -13,7 +13,7 @@ bool chain_early_keep(struct chain *chain, const struct chain_source *source,
 void chain_early_drop(struct chain *chain, uint32_t status);
 /* Notes that something here is of a later epoch than the chain: see chain_configure(). */
 void chain_outdated_found(struct chain *chain);
-/* True when the chunk's record is of a later epoch than the chain, which is noted as above. A record
- * that cannot be read counts as not later. */
+/* True when the chunk's record is of a later epoch than the chain, which is noted as above. A
+ * record that cannot be read counts as not later. */
 bool chain_chunk_is_later(struct chain *chain, const struct chunk_key *key);
 #endif

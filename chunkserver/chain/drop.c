@@ -33,8 +33,8 @@ void chain_drop_from(struct request *r, uint32_t for_client, uint32_t for_server
 	chain_chunk_unpin(chunk);
 }
 
-/* The first of what may be dropped: behind all that the store has begun with, also when it could
- * not end it yet. NULL: nothing. */
+/* Returns the first request that may be dropped: the one behind all that the store has begun with,
+ * ended or not. NULL: there is none. */
 static struct request *not_begun(const struct chain_chunk *chunk)
 {
 	struct request *from = chunk->queue, *r;

@@ -18,7 +18,8 @@ void chain_drop_from(struct request *r, uint32_t for_client, uint32_t for_server
 void chain_drop_pending(struct chain *chain, uint32_t for_client, uint32_t for_server);
 /* Drops all of these, and the links to both sides with what they had made certain. */
 void chain_drop_everything(struct chain *chain, uint32_t for_client, uint32_t for_server);
-/* Answers the chunk's pending updates as done: a copy, or the chunk's removal, has superseded them. */
+/* Answers the chunk's pending updates as done: a copy, or the chunk's removal, has superseded them.
+ */
 void chain_drop_chunk_pending(struct chain *chain, const struct chunk_key *key);
 /* Drops what waits in a chunk that the master had removed: it would make the chunk anew, for no
  * client. What is copied stays: the predecessor passes its own removal on. */

@@ -1,4 +1,22 @@
-/* inbound.c - the link from the predecessor: being compared, being made equal. */
+/* inbound.c - the link from the predecessor: being compared, being made equal.
+ *
+ * Catching up, as the successor sees it:
+ *
+ * 1. SYNC_COMPARE, first of a walk: the link begins anew (begin()). Updates that wait for space are
+ *    dropped: they come again.
+ * 2. SYNC_COMPARE of a range: when its queues are empty, the answer says which records differ.
+ *    Chunks that the predecessor does not have are removed first.
+ * 3. SYNC_DATA and SYNC_COMMIT of chunks that differ take their places in the chunks' queues. Until
+ *    the link is done the copy counts as mixed: parts of it may be of two members.
+ * 4. SYNC_END is answered when all that came before it is committed, durable here (a flush of
+ *    everything, if anything was copied or this member is not in-sync), and answered by those
+ *    behind.
+ *
+ * In place of 1 to 4, a resume asks whether this member has been ready since it began: OK or GAP.
+ *
+ * What may fail: the connection is lost, or anything is refused: the link is lost, and begins at 1.
+ * A chunk is damaged: it is copied whatever its record says. A record is of a later epoch than the
+ * chain: nothing is copied or removed (outdated). The store fails: SYNC_END is refused. */
 #include "chunkserver/chain/inbound.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -58,7 +76,7 @@ static bool is_suspect(void *arg, const struct chunk_key *key)
 
 /* ---- states ---- */
 
-/* Requests of the predecessor that are held come again after the comparison. */
+/* Drops held requests of the predecessor: they come again after the comparison. */
 static void drop_held_forwards(struct chain *chain)
 {
 	struct request *r, *next;
@@ -187,7 +205,7 @@ bool chain_inbound_compares(const struct chain *chain, const struct chunk_key *k
 	return chain->inbound.compare != NULL && in_range(&chain->inbound.compare->compare, key);
 }
 
-/* The records of the range must be at rest. */
+/* True when a record of the range is not at rest. */
 static bool range_busy(const struct chain *chain, const struct catchup_compare *compare)
 {
 	const struct chain_chunk *chunk;
@@ -198,7 +216,7 @@ static bool range_busy(const struct chain *chain, const struct catchup_compare *
 	return false;
 }
 
-/* What came for these chunks before comes first, or it would make them anew. */
+/* True when something is queued in one of the chunks: it comes first, or it would make them anew. */
 static bool keys_busy(struct chain *chain, const struct chain_work *request)
 {
 	for (uint32_t i = 0; i < request->key_count; i++) {
@@ -223,7 +241,8 @@ void chain_inbound_removals_advance(struct chain *chain)
 	}
 }
 
-/* Removes what the predecessor does not have. True: nothing (more) to remove. */
+/* Removes chunks of the range that the predecessor does not have, a batch at a time. True: there are
+ * no more. */
 static bool remove_extra(struct chain *chain)
 {
 	struct inbound_compare *c = chain->inbound.compare;
@@ -391,8 +410,8 @@ out:
 	return status;
 }
 
-/* The predecessor has been equal with us, and has pending whatever we lack. Are we still what we
- * were? */
+/* Answers whether this member is what it was when the predecessor was equal with it: the predecessor
+ * has pending whatever is lacking here. */
 static uint32_t resume_arrived(struct chain *chain, const struct chain_source *source,
 			       const struct frame_header *header)
 {
@@ -520,7 +539,7 @@ void chain_inbound_end_answer(struct chain *chain)
 			    0, NULL);
 }
 
-/* Equal from now on. */
+/* Ends the comparison: this member is equal with its predecessor from now on. */
 static void inbound_done(struct chain *chain)
 {
 	chain->inbound.state = INBOUND_DONE;
@@ -582,8 +601,8 @@ static void wait_for_one(struct chain *chain, struct request *r)
 	chain->inbound.end.unanswered += r->end_waits;
 }
 
-/* The predecessor may have nothing of them pending itself: if this member died, it would take those
- * behind, which are waited for, to have all that it has. */
+/* Marks what SYNC_END waits for. The predecessor may have none of these updates pending itself: if
+ * this member died, it would take the members behind to have all that it has. */
 static void wait_for_queues(struct chain *chain)
 {
 	struct chain_chunk *chunk;

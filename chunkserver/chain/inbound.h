@@ -6,7 +6,8 @@
 /* Takes a SYNC frame of the predecessor, or answers why not. @payload is taken over. */
 void chain_inbound_arrived(struct chain *chain, const struct chain_source *source,
 			   const struct frame_header *header, struct buf *payload);
-/* Goes on with a comparison, when the queues of its range are empty and nothing is being removed. */
+/* Goes on with a comparison, when the queues of its range are empty and nothing is being removed.
+ */
 void chain_inbound_advance(struct chain *chain);
 /* Begins removals that waited for what was going on in their chunks. */
 void chain_inbound_removals_advance(struct chain *chain);

@@ -1,11 +1,13 @@
 /* member.h - the state of chain members, shared by the files of this folder alone.
  *
- * Lives of a request. An update: HELD (link not up) -> QUEUED (something overlaps) -> PREPARING ->
- * PREPARED (others before it) -> COMMITTING -> PENDING (until the successor has answered and, with
- * SYNC, the disk is synced) -> over. RETRY: its prepare found no space, try again. A flush: HELD ->
- * QUEUED (updates before it) -> PENDING. A read: QUEUED (the tail waits for an update) -> READING.
- * One reference belongs to the list it is on, one to each operation of the store and each action.
- */
+ * Lives of requests (chain_request_move() has the table):
+ *   update   HELD (link not up) -> QUEUED (one before it overlaps) -> PREPARING -> PREPARED (others
+ *            before it) -> COMMITTING -> PENDING (until the successor has answered and, where asked
+ *            for, the own disk is flushed) -> OVER. RETRY: the store had no space; it is tried
+ *            again.
+ *   flush    HELD -> QUEUED (updates before it) -> PENDING -> OVER
+ *   read     QUEUED (the tail waits for an update) -> READING -> OVER
+ *   removal  READING -> OVER */
 #ifndef CATENA_CHUNKSERVER_CHAIN_MEMBER_H
 #define CATENA_CHUNKSERVER_CHAIN_MEMBER_H
 #include "chunkserver/base/chain_faults.h"
@@ -27,9 +29,9 @@ enum request_state {
 	REQUEST_OVER,
 };
 
-/* One more who waits for the same update. */
-struct waiter {
-	struct waiter *next;
+/* One more source that waits for the same update. */
+struct request_waiter {
+	struct request_waiter *next;
 	struct chain_source source;
 };
 
@@ -54,7 +56,7 @@ struct request {
 	enum request_flush flush;
 	unsigned refs;
 	struct chain_source source;
-	struct waiter *waiters;
+	struct request_waiter *waiters;
 	bool dropped;   /* while the store works on it: abort as soon as possible */
 	bool fenced;    /* an update of a session that is over: counts in env->fenced */
 	bool touched;   /* broken off by the store, and its bytes may be in the copy */

@@ -1,4 +1,25 @@
-/* outbound.c - the link to the successor: down -> wait -> comparing -> up. */
+/* outbound.c - the link to the successor: down -> wait -> comparing -> up.
+ *
+ * Catching up, as the predecessor sees it:
+ *
+ * 1. The connection stands (chain_connection()): the link is in WAIT.
+ * 2. The two were equal before, and remember it: one question is enough (resume()). OK: the link is
+ *    up.
+ * 3. Else a walk begins (walk.c). It needs that this member is the head, or equal with its own
+ *    predecessor. Before a walk to an in-sync successor, nothing may be uncommitted here.
+ * 4. The walk ends with SYNC_END. Its answer says that the successor, and all behind it, have
+ *    everything: the link is up.
+ * 5. Everything pending is forwarded again, then the held requests are accepted (came_up()).
+ * 6. A successor that was syncing is waited for from now on (strict), and only then reported to the
+ *    master.
+ *
+ * The other side is told in inbound.c.
+ *
+ * What may fail: the connection is lost: down, and what was forwarded will be sent again. The
+ * successor refuses anything: back to WAIT, and after a pause that grows from 20 ms to 1 s to
+ * comparing. It says GAP: it has forgotten, so that a resume is not tried again. It answers nothing
+ * for 30 s: comparing again. An update was broken off with bytes in place (chain_copy_altered()):
+ * comparing again. */
 #include "chunkserver/chain/outbound.h"
 #include <errno.h>
 #include "chunkserver/chain/accept.h"
@@ -29,8 +50,8 @@ static const unsigned link_allowed[] = {
 	[CHAIN_LINK_UP] = BIT(CHAIN_LINK_NONE) | BIT(CHAIN_LINK_DOWN) | BIT(CHAIN_LINK_WAIT),
 };
 
-/* What was forwarded and not answered will have to be sent again; so will what was answered and is
- * still here: the successor may have lost its memory. */
+/* Takes back what was forwarded: it has to be sent again, answered or not, because the successor may
+ * have lost its memory. */
 static void take_back(struct chain *chain)
 {
 	struct request *r;
@@ -125,7 +146,7 @@ void chain_outbound_retry(struct chain *chain, uint32_t status)
 {
 	if (chain->outbound.link != CHAIN_LINK_UP && chain->outbound.link != CHAIN_LINK_COMPARING)
 		return;
-	/* That a neighbour is not so far yet is nothing to tell. */
+	/* A neighbour that is not so far yet is no news. */
 	if (status != FRAME_OK && status != FRAME_STATUS_NOT_READY &&
 	    status != FRAME_STATUS_EPOCH && status != FRAME_STATUS_NOT_MINE &&
 	    log_rate_ok(&retry_rate, 5))
@@ -133,7 +154,7 @@ void chain_outbound_retry(struct chain *chain, uint32_t status)
 			"successor refuses pool=%u partition=%u link=%s status=%s: comparing again",
 			chain->pool, chain->partition, chain_link_name(chain->outbound.link),
 			frame_status_name(status));
-	/* It is not what it was thought to be. */
+	/* The successor is not what it was thought to be. */
 	if (status == FRAME_STATUS_GAP)
 		chain->outbound.resumable = false;
 	chain->outbound.backoff_ns =
@@ -178,8 +199,8 @@ struct chain_action *chain_outbound_send(struct chain *chain, uint8_t op)
 	return action;
 }
 
-/* Everything that is forwarded is answered, or the connection ends. Should it ever be otherwise,
- * comparing again puts it right. */
+/* True when the oldest forwarded request has no answer for too long. Each is answered, or the
+ * connection ends; should it ever be otherwise, comparing again puts it right. */
 static bool waits_too_long(const struct chain *chain)
 {
 	const struct request *r = chain->pending;
@@ -189,7 +210,8 @@ static bool waits_too_long(const struct chain *chain)
 	       chain->env->now_ns - r->sent_ns > CHAIN_PATIENCE_NS;
 }
 
-/* Has it been equal, so that all it may lack is pending here? Then it need not be compared. */
+/* Asks the successor whether it is as it was, when the two have been equal and all that it may lack is
+ * pending here. False: a walk is needed. */
 static bool resume(struct chain *chain)
 {
 	struct chain_env *env = chain->env;

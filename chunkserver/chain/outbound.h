@@ -9,9 +9,9 @@ struct chain_action *chain_outbound_send(struct chain *chain, uint8_t op);
 void chain_outbound_set(struct chain *chain, enum chain_link link);
 /* Looks whether the link can go on: a resume, a new walk, or the next step of one. */
 void chain_outbound_consider(struct chain *chain);
-/* Notes that bytes of this copy, and of no other, may have been gone over by an update that will not
- * be done. The copy has to be compared before it is read, and before it counts as equal. Only notes
- * it, so that it may be called from anywhere; the link acts by it before its next use. */
+/* Notes that bytes of this copy, and of no other, may have been gone over by an update that will
+ * not be done. The copy has to be compared before it is read, and before it counts as equal. Only
+ * notes it, so that it may be called from anywhere; the link acts by it before its next use. */
 void chain_copy_altered(struct chain *chain);
 /* Takes the link back to comparing after a pause that grows with each time. @status: the reason. */
 void chain_outbound_retry(struct chain *chain, uint32_t status);

@@ -1,4 +1,21 @@
-/* read.c - reads, from any member that is ready. */
+/* read.c - reads, from any member that is ready.
+ *
+ * A read at a member:
+ *
+ * 1. The member must be ready, and the server must have its lease (chain_read_refused()).
+ * 2. No update of the same blocks may be queued or pending here. A member before the tail says
+ *    ASK_TAIL then; the tail lets the read wait in the chunk (defer()).
+ * 3. The store reads (CHAIN_READ).
+ * 4. The member looks again when the bytes are there: an update may have been committed meanwhile.
+ *    ASK_TAIL, or at the tail: wait and read again.
+ * 5. Bytes and version go to the client.
+ *
+ * So a reader never sees an update that another reader, asking later, might not see: what the tail
+ * has committed, all members have.
+ *
+ * What may fail: a block does not match its checksum: EIO, the client asks another member, and the
+ * chunk is remembered as damaged. The store fails: NOT_READY, and the caller is told to look at it.
+ * The member is ready no longer when the bytes come: NOT_READY. */
 #include "chunkserver/chain/read.h"
 #include <errno.h>
 #include <string.h>
@@ -40,13 +57,14 @@ static bool any_touched(struct request *list, uint32_t offset, uint32_t length)
 	return false;
 }
 
-/* STAT looks at the whole chunk. */
+/* Returns the bytes that @op looks at: STAT looks at the whole chunk. */
 static uint32_t extent(uint8_t op, uint32_t range)
 {
 	return op == FRAME_STAT ? CHUNK_SIZE_MAX : range;
 }
 
-/* Behind the tail nobody has shown to readers what is pending here. */
+/* True when only the tail can answer: an update of these bytes is queued or pending here, and no
+ * member behind has shown it to readers yet. */
 static bool must_ask_tail(struct chain *chain, const struct chunk_key *key, uint32_t offset,
 			  uint32_t length)
 {
@@ -71,8 +89,8 @@ uint32_t chain_read_status(int error)
 	}
 }
 
-/* How far the chunk has come. The store has no version for one that was being copied over when its
- * predecessor went, and what was answered is in it all the same. */
+/* Returns how far the chunk has come. The store has no version for a chunk that was being copied over
+ * when its predecessor went, although what was answered is in it. */
 static uint64_t version_reached(const struct request *r, uint64_t version)
 {
 	struct chunk_info info;
@@ -148,9 +166,9 @@ static bool must_wait(const struct chain_chunk *chunk, const struct request *r)
 	       any_overlaps(chunk->pending, r->work.offset, length);
 }
 
-/* An update of these blocks is under way at the tail: soon it will be the one to show. Pending ones
- * the tail has only while a member behind it is being made equal: that one may be the tail already
- * by a map that we have not got, so nothing is shown before it has it. */
+/* Lets the read wait while an update of its blocks is under way at the tail. The tail has pending
+ * updates only while it makes a member behind it equal. That member may be the tail already by a map
+ * that has not come here: nothing is shown before it has it. False: the read need not wait. */
 static bool defer(struct request *r)
 {
 	struct chain_chunk *chunk = chain_chunk_find(r->chain, &r->work.key);
@@ -221,9 +239,8 @@ void chain_read_arrived(struct chain *chain, const struct chain_source *source,
 		start(r);
 }
 
-/* What was committed here while the store read nobody else may have shown yet. At the tail: read
- * again when the member behind it has it. Likewise what was put in place in part, and waits for
- * space to come to its end. */
+/* Lets the tail read again: an update was committed while the store read, and the member behind has
+ * not answered it yet; or it was put in place in part, and waits for space. */
 static bool read_again(struct request *r)
 {
 	struct chain *chain = r->chain;

@@ -90,14 +90,14 @@ struct request *chain_request_new(struct chain *chain, const struct chain_source
 
 static void nobody_waits(struct request *r)
 {
-	struct waiter *waiter = r->waiters;
+	struct request_waiter *waiter = r->waiters;
 
 	if (of_client(&r->source))
 		r->env->requests--;
 	r->source = (struct chain_source){0};
 	r->waiters = NULL;
 	while (waiter != NULL) {
-		struct waiter *next = waiter->next;
+		struct request_waiter *next = waiter->next;
 
 		if (of_client(&waiter->source))
 			r->env->requests--;
@@ -136,7 +136,7 @@ void chain_request_fill_header(const struct request *r, struct frame_header *hea
 
 void chain_request_add_waiter(struct request *r, const struct chain_source *source)
 {
-	struct waiter *waiter;
+	struct request_waiter *waiter;
 
 	/* The predecessor's old connection is gone when it asks again. */
 	if (source->server_id != 0 || r->source.conn == 0) {
@@ -164,7 +164,7 @@ static void tell(struct request *r, uint32_t for_client, uint32_t for_server, st
 	if (status != UINT32_MAX)
 		chain_answer_source(r->chain, &r->source, &header, status, r->work.version,
 				    payload);
-	for (struct waiter *w = r->waiters; w != NULL; w = w->next) {
+	for (struct request_waiter *w = r->waiters; w != NULL; w = w->next) {
 		status = w->source.server_id == 0 ? for_client : for_server;
 		if (status != UINT32_MAX)
 			chain_answer_source(r->chain, &w->source, &header, status, r->work.version,

@@ -1,4 +1,8 @@
-/* update.c - updates and flushes, from their arrival to their answer. */
+/* update.c - updates and flushes, from their place in a chunk's queue to their answer.
+ *
+ * The story of a write is told in accept.c. Requests of a chunk stand in its queue in the order of
+ * their acceptance. Any number is prepared at a time as long as they do not overlap; commits keep
+ * the order. */
 #include "chunkserver/chain/update.h"
 #include <errno.h>
 #include <string.h>
@@ -65,7 +69,6 @@ static void flush_start(struct request *r)
 	chain_operation_add(r, CHAIN_FLUSH);
 }
 
-/* Committed (a flush: its turn has come): for the successor to answer, and the disk to sync. */
 void chain_update_become_pending(struct request *r)
 {
 	struct chain *chain = r->chain;
@@ -101,7 +104,8 @@ void chain_flushed(struct chain_work *request, int error)
 
 /* ---- the queue of a chunk ---- */
 
-/* TRUNCATE and PUNCH move the chunk's end: they go alone. So does what is copied, from updates. */
+/* TRUNCATE and PUNCH move the chunk's end: they go alone. Copies of blocks and updates exclude each
+ * other. */
 static bool conflict(const struct request *a, const struct request *b)
 {
 	bool copy_a = a->work.op == FRAME_CATCHUP_DATA || a->work.op == FRAME_CATCHUP_COMMIT;
@@ -121,7 +125,7 @@ static bool conflict(const struct request *a, const struct request *b)
 	return chain_read_overlaps(a, b->work.offset, b->work.length);
 }
 
-/* What has been begun has to come to its end, and everything before it with it. */
+/* True when the store has begun with @r or one behind it: these come to their end, and @r first. */
 static bool has_to_end(const struct request *r)
 {
 	for (; r != NULL; r = r->next)
@@ -164,8 +168,6 @@ static void start_commit(struct request *r)
 	chain_operation_add(r, CHAIN_COMMIT);
 }
 
-/* 0: all that the client was answered last is here. LOST: it went with the power of all copies, and
- * an update must not take its number. */
 uint32_t chain_update_answered_status(const struct request *r)
 {
 	struct chain_env *env = r->env;
@@ -188,7 +190,7 @@ uint32_t chain_update_answered_status(const struct request *r)
 	return 0;
 }
 
-/* False: the first of the queue has to wait for something. */
+/* Advances the first request of the queue. False: it has to wait for something. */
 static bool first_goes_on(struct chain_chunk *chunk)
 {
 	struct request *r = chunk->queue;
@@ -251,9 +253,10 @@ void chain_update_queue(struct chain_chunk *chunk, struct request *r)
 	chain_chunk_advance(chunk);
 }
 
-/* The store could not do it. What was not forwarded yet the head can still refuse, unless parts of
- * it are in place: readers would see them here and nowhere else, and perhaps the client repeats it
- * after others have written there. The others have to follow those before them. */
+/* Goes on with an update that the store could not do. The head can still refuse it, because it was
+ * not forwarded yet, unless parts of it are in place: readers would see them here and nowhere else,
+ * and the client might repeat it after others have written there. Members behind the head have no
+ * choice: they try again. */
 static void not_applied(struct request *r, int error)
 {
 	struct chain *chain = r->chain;

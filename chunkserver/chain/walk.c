@@ -1,4 +1,9 @@
-/* walk.c - the walk that makes the successor equal, and what updates have to do with it. */
+/* walk.c - the walk that makes the successor equal, and which updates have to wait for it.
+ *
+ * The walk itself (catchup/) goes through the partition in key order and says what to send and
+ * read. Here it is driven, and an update is told what it has to do with it: ahead of the cursor it
+ * is the walk's to copy, behind it the successor must answer it, at the cursor it waits. A chunk
+ * that is copied is at rest: its updates wait until the walk has done with it. */
 #include "chunkserver/chain/walk.h"
 #include <errno.h>
 #include "chunkserver/chain/actions.h"
@@ -21,7 +26,7 @@ static struct log_rate skip_rate;
 
 /* ---- what the walk asks ---- */
 
-/* All updates of the chunk above this version are pending here. */
+/* Returns the version above which all updates of the chunk are pending here. */
 static uint64_t base_of(void *arg, const struct chunk_key *key, uint64_t version)
 {
 	struct chain_chunk *chunk = chain_chunk_find(arg, key);
@@ -71,9 +76,9 @@ static bool chunk_at_rest(void *arg, const struct chunk_key *key)
 	return chunk_quiet(chain, key);
 }
 
-/* What is on its way to the successor's server stands before everything else that goes there, so
- * all walks together have little of it. Who waits for the walk, or for the chunk that it copies, is
- * not made to wait for others' bandwidth, too. */
+/* True when @bytes may be read and sent now. Frames on their way to the successor's server stand
+ * before everything else that goes there, so all walks together have few of them. A walk that
+ * requests wait for need not wait for bandwidth, too. */
 static bool may_copy(void *arg, uint32_t bytes)
 {
 	struct chain *chain = arg;
@@ -230,8 +235,8 @@ static void tell_after(struct chain *chain, const struct catchup_counts *counts)
 		chain->outbound.tell_until_ns = chain->env->now_ns + TELL_NS;
 }
 
-/* What is damaged here, or was never completed, has to come from another member. Who was not sent
- * it is not equal. */
+/* Ends a walk that met chunks which are damaged or were never completed here. Another member has to
+ * bring them; the successor was not sent them, so it is not equal. */
 static void damaged_walk(struct chain *chain)
 {
 	bool strict = chain_is_strict(chain);
@@ -283,7 +288,7 @@ static void walk_failed(struct chain *chain, uint32_t status)
 	chain_outbound_retry(chain, status);
 }
 
-/* One frame's worth has arrived, or will not be sent: others may go on. */
+/* Counts that a frame's worth has arrived, or will not be sent: other walks may go on. */
 static void content_done(struct chain *chain)
 {
 	struct chain *other, *next;
@@ -299,7 +304,7 @@ static void content_done(struct chain *chain)
 	}
 }
 
-/* Of a chunk that is damaged nothing more is sent: what was read of it is gone. */
+/* Gives back what was counted for blocks that are not sent: their chunk is damaged. */
 static void content_dropped(struct chain *chain)
 {
 	unsigned sent = 0;
