@@ -13,6 +13,7 @@
 #include "master/cluster/probes.h"
 #include "master/cluster/removals.h"
 #include "master/shared/unpack.h"
+#include "master/leases/fences.h"
 #include "master/sessions/chunkserver_register.h"
 #include "master/sessions/client_fences.h"
 

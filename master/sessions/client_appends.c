@@ -10,30 +10,19 @@
 #include <stdlib.h>
 #include "common/os/lock.h"
 #include "common/os/clock.h"
-#include "master/leases/leases.h"
-#include "master/sessions/client_requests.h"
-#include "master/sessions/clients.h"
+#include "master/sessions/client.h"
 
 #define APPEND_PATIENCE_NS NS_PER_SEC
 #define APPEND_WAITS_MAX   65536u
 
-struct append_wait {
-	struct append_wait *next;
-	struct client_stream *stream; /* its session's */
-	uint64_t ino, request;
-	int64_t time;
-	bool sync;
-	uint64_t until_ns;
-};
-
-static bool is_free_for(struct master *master, uint64_t ino, uint64_t session)
+bool client_append_is_free(struct master *master, uint64_t ino, uint64_t session)
 {
 	uint64_t holder = state_append_holder(master->state, ino);
 
 	return holder == 0 || holder == session;
 }
 
-static void answer_again(struct append_wait *wait)
+void client_append_answer_again(struct append_wait *wait)
 {
 	struct push push = {0};
 	Catena__Reply reply = CATENA__REPLY__INIT;
@@ -43,20 +32,6 @@ static void answer_again(struct append_wait *wait)
 	push_message(&push, CLIENT_PUSH_REPLIES, &reply.base);
 	client_send(wait->stream, &push);
 	push_free(&push);
-}
-
-static void answer_now(struct append_wait *wait, uint64_t now_ns)
-{
-	Catena__AppendReq append = CATENA__APPEND_REQ__INIT;
-	Catena__Request request = CATENA__REQUEST__INIT;
-
-	append.ino = wait->ino;
-	request.id = wait->request;
-	request.time = wait->time;
-	request.sync = wait->sync;
-	request.op_case = CATENA__REQUEST__OP_APPEND;
-	request.append = &append;
-	client_request_now(wait->stream, &request, now_ns);
 }
 
 /* Takes out those of @stream (and of @ino, if it is not 0). */
@@ -72,7 +47,7 @@ static void take_out(struct client_stream *stream, uint64_t ino, bool answer)
 		*link = wait->next;
 		stream->master->append_wait_count--;
 		if (answer)
-			answer_again(wait);
+			client_append_answer_again(wait);
 		free(wait);
 	}
 }
@@ -94,7 +69,7 @@ bool client_append_waits(struct client_stream *stream, const Catena__Request *re
 	}
 	for (; *end != NULL; end = &(*end)->next)
 		others |= (*end)->ino == ino;
-	if ((!others && is_free_for(master, ino, stream->session->id)) ||
+	if ((!others && client_append_is_free(master, ino, stream->session->id)) ||
 	    master->append_wait_count >= APPEND_WAITS_MAX)
 		return false;
 	wait = malloc(sizeof(*wait));
@@ -114,29 +89,4 @@ bool client_append_waits(struct client_stream *stream, const Catena__Request *re
 void client_appends_forget(struct client_stream *stream)
 {
 	take_out(stream, 0, false);
-}
-
-void client_appends_go(struct master *master, uint64_t now_ns)
-{
-	struct append_wait **link = &master->append_waits, *wait;
-
-	lock_held(&master->lock);
-	while ((wait = *link) != NULL) {
-		bool free_now = is_free_for(master, wait->ino, wait->stream->session->id);
-
-		if (!free_now)
-			leases_hurry(master->leases, state_append_holder(master->state, wait->ino),
-				     now_ns);
-		if (!free_now && now_ns < wait->until_ns) {
-			link = &wait->next;
-			continue;
-		}
-		*link = wait->next;
-		master->append_wait_count--;
-		if (free_now)
-			answer_now(wait, now_ns);
-		else
-			answer_again(wait);
-		free(wait);
-	}
 }

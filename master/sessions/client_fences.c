@@ -28,9 +28,10 @@
 #include "master/chains/manager.h"
 #include "master/cluster/publisher.h"
 #include "master/shared/chains.h"
-#include "master/sessions/chunkservers.h"
-#include "master/sessions/client_leases.h"
-#include "master/sessions/clients.h"
+#include "master/leases/fences.h"
+#include "master/leases/leases.h"
+#include "master/sessions/client.h"
+#include "master/sessions/client_session.h"
 
 /* A member that does not acknowledge a session's end for so long loses its place. */
 #define OVERDUE_NS (10 * NS_PER_SEC)
@@ -89,7 +90,7 @@ void client_fences_begin(struct master *master, struct client_session *session)
 	struct log_command command = {.kind = COMMAND_SESSION_FENCE, .session = session->id};
 	struct fencing *fencing = calloc(1, sizeof(*fencing));
 
-	client_stream_end(master, session);
+	client_session_end_stream(master, session);
 	if (fencing != NULL) {
 		fencing->flush.done = on_fence_durable;
 		fencing->master = master;
@@ -145,7 +146,7 @@ static void complete(struct master *master, uint64_t id)
 	else if (fences_owed(master->fences) && !log_owed(master, true))
 		session->close_failed = true;
 	else
-		client_lease_close_session(master, session, "fenced");
+		client_session_close(master, session, "fenced");
 }
 
 static void expel(struct master *master, const struct fence_action *action)
@@ -185,7 +186,7 @@ void client_fences_act(struct master *master, uint64_t now_ns)
 	if (owed || fences_owed(master->fences))
 		fences_each_chain(master->fences, tell_manager, master->chain_manager);
 	if (owed && !fences_owed(master->fences))
-		chunkservers_renew_late(master, now_ns);
+		master->sessions->renewable(master, now_ns);
 }
 
 void client_fences_tick(struct master *master, uint64_t now_ns)

@@ -4,7 +4,7 @@
 #ifndef CATENA_MASTER_SESSIONS_CLIENT_FENCES_H
 #define CATENA_MASTER_SESSIONS_CLIENT_FENCES_H
 #include "master/leases/fences.h"
-#include "master/sessions/clients.h"
+#include "master/sessions/client.h"
 
 int client_fences_start(struct master *master); /* -ENOMEM */
 /* Ends the session, so that nothing of it can take effect; then it is closed. */

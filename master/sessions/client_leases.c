@@ -26,9 +26,10 @@
 #include "common/os/lock.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
-#include "master/sessions/client_appends.h"
+#include "master/leases/leases.h"
+#include "master/sessions/client.h"
 #include "master/sessions/client_fences.h"
-#include "master/sessions/clients.h"
+#include "master/sessions/client_session.h"
 
 static void note_index(void *user, uint64_t index, int status, const struct command_result *result)
 {
@@ -55,15 +56,6 @@ static void admission_free(struct admission *admission)
 	free(admission);
 }
 
-/* Closes a session that is in the state, and that no client will use. */
-static void abandon(struct master *master, uint64_t session)
-{
-	struct log_command command = {.kind = COMMAND_SESSION_CLOSE, .session = session};
-	struct command_flush flush;
-
-	command_log_propose(master->log, &command, note_index, &flush);
-}
-
 static void admitted(struct admission *admission)
 {
 	struct master *master = admission->master;
@@ -72,15 +64,15 @@ static void admitted(struct admission *admission)
 	uint64_t now_ns = clock_boottime_ns();
 
 	if (leases_admitted(master->leases, session->id, !stream->over, now_ns) != 0) {
-		client_refuse(stream, ENOMEM, "out of memory");
-		abandon(master, session->id);
+		client_session_refuse(stream, ENOMEM, "out of memory");
+		client_session_abandon(master, session->id);
 		return;
 	}
 	admission->session = NULL;
 	HASH_ADD(hh, master->clients, id, sizeof(session->id), session);
 	/* A session without a client runs out like any other. */
 	if (!stream->over)
-		client_attach(session, stream, admission->secret, now_ns);
+		client_session_attach(session, stream, admission->secret, false, now_ns);
 	log_info("session opened session=%llu name=%s mount=%s", (unsigned long long)session->id,
 		 session->name, session->mount);
 }
@@ -95,9 +87,10 @@ static void on_admission_durable(struct command_flush *flush, int status)
 	if (status == 0) {
 		admitted(admission);
 	} else {
-		client_refuse(admission->stream, -status, "the master's store does not work");
+		client_session_refuse(admission->stream, -status,
+				      "the master's store does not work");
 		leases_admit_failed(master->leases);
-		abandon(master, admission->session->id);
+		client_session_abandon(master, admission->session->id);
 	}
 	if (!master->stopping)
 		client_leases_act(master, clock_boottime_ns());
@@ -153,75 +146,14 @@ static void admit(struct master *master, uint64_t waiter)
 	}
 	if (command_log_error(master->log) != 0)
 		rc = command_log_error(master->log);
-	client_refuse(stream, -rc,
-		      rc == -ENOMEM ? "out of memory" : "the master's store does not work");
+	client_session_refuse(stream, -rc,
+			      rc == -ENOMEM ? "out of memory" : "the master's store does not work");
 	leases_admit_failed(master->leases);
 	if (admission != NULL)
 		admission_free(admission);
 }
 
 /* ---- the end of a session ---- */
-
-struct closing {
-	struct command_flush flush;
-	struct master *master;
-	uint64_t session;
-};
-
-/* On the log's thread. */
-static void on_close_durable(struct command_flush *flush, int status)
-{
-	struct closing *closing = (struct closing *)flush;
-	struct master *master = closing->master;
-
-	master_lock(master);
-	/* Not durable: the lease core goes on counting it, so that nobody is told to be alone; the
-	 * tick looks after it. */
-	if (status == 0) {
-		fences_end(master->fences, closing->session);
-		leases_closed(master->leases, closing->session);
-	} else {
-		leases_close_failed(master->leases, closing->session);
-	}
-	if (status == 0 && !master->stopping)
-		client_leases_act(master, clock_boottime_ns());
-	master_unlock(master);
-	free(closing);
-}
-
-static void flush_closing(struct master *master, uint64_t session, uint64_t index)
-{
-	struct closing *closing = calloc(1, sizeof(*closing));
-
-	if (closing == NULL) {
-		leases_close_failed(master->leases, session);
-		return;
-	}
-	closing->flush.done = on_close_durable;
-	closing->flush.index = index;
-	closing->master = master;
-	closing->session = session;
-	command_log_flush(master->log, &closing->flush);
-}
-
-void client_lease_close_session(struct master *master, struct client_session *session,
-				const char *why)
-{
-	struct log_command command = {.kind = COMMAND_SESSION_CLOSE, .session = session->id};
-	struct command_flush result;
-
-	client_stream_end(master, session);
-	command_log_propose(master->log, &command, note_index, &result);
-	if (result.index == 0) {
-		session->close_failed = true;
-		return;
-	}
-	log_info("session closed session=%llu name=%s mount=%s reason=\"%s\"",
-		 (unsigned long long)session->id, session->name, session->mount, why);
-	flush_closing(master, session->id, result.index);
-	HASH_DEL(master->clients, session);
-	client_session_free(session);
-}
 
 static void fence(struct master *master, uint64_t id)
 {
@@ -230,7 +162,7 @@ static void fence(struct master *master, uint64_t id)
 	if (session != NULL)
 		client_fences_begin(master, session);
 	else /* closed already, but that was not durable */
-		flush_closing(master, id, command_log_applied(master->log));
+		client_session_flush_close(master, id, command_log_applied(master->log));
 }
 
 /* ---- leases ---- */
@@ -349,7 +281,7 @@ void client_leases_reconcile(struct master *master)
 	if (state_sessions(master->state, note_stranger, &strangers) != 0)
 		return;
 	for (size_t i = 0; i < strangers.count; i++)
-		abandon(master, strangers.ids[i]);
+		client_session_abandon(master, strangers.ids[i]);
 }
 
 void client_leases_retry(struct master *master)

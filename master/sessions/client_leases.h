@@ -4,7 +4,7 @@
 #ifndef CATENA_MASTER_SESSIONS_CLIENT_LEASES_H
 #define CATENA_MASTER_SESSIONS_CLIENT_LEASES_H
 #include "master/leases/leases.h"
-#include "master/sessions/clients.h"
+#include "master/shared/master.h"
 
 /* Does what the leases decide; after anything that may have changed them. */
 void client_leases_act(struct master *master, uint64_t now_ns);
@@ -12,7 +12,4 @@ void client_leases_act(struct master *master, uint64_t now_ns);
 void client_leases_reconcile(struct master *master);
 /* Tries again to close the sessions that could not be closed. */
 void client_leases_retry(struct master *master);
-/* Closes the session in the store; nothing of it may be under way. */
-void client_lease_close_session(struct master *master, struct client_session *session,
-				const char *why);
 #endif

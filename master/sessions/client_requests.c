@@ -8,8 +8,9 @@
 #include "common/os/lock.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
+#include "master/leases/leases.h"
+#include "master/sessions/client.h"
 #include "master/sessions/client_appends.h"
-#include "master/sessions/clients.h"
 
 /* Replies are sent once they are so large together: no message may grow too large. */
 #define PUSH_BYTES_MAX (1u << 20)
@@ -236,8 +237,7 @@ void client_requests(struct client_stream *stream, const Catena__ClientBatch *ba
 		defer(master, deferred, push);
 }
 
-void client_request_now(struct client_stream *stream, const Catena__Request *request,
-			uint64_t now_ns)
+static void run_now(struct client_stream *stream, const Catena__Request *request, uint64_t now_ns)
 {
 	struct master *master = stream->master;
 	struct deferred *deferred = request->sync ? deferred_new(stream, 1) : NULL;
@@ -254,4 +254,45 @@ void client_request_now(struct client_stream *stream, const Catena__Request *req
 		defer(master, deferred, &push);
 	client_send(stream, &push);
 	push_free(&push);
+}
+
+/* ---- the right to append ---- */
+
+static void answer_now(struct append_wait *wait, uint64_t now_ns)
+{
+	Catena__AppendReq append = CATENA__APPEND_REQ__INIT;
+	Catena__Request request = CATENA__REQUEST__INIT;
+
+	append.ino = wait->ino;
+	request.id = wait->request;
+	request.time = wait->time;
+	request.sync = wait->sync;
+	request.op_case = CATENA__REQUEST__OP_APPEND;
+	request.append = &append;
+	run_now(wait->stream, &request, now_ns);
+}
+
+void client_requests_go(struct master *master, uint64_t now_ns)
+{
+	struct append_wait **link = &master->append_waits, *wait;
+
+	lock_held(&master->lock);
+	while ((wait = *link) != NULL) {
+		bool free_now = client_append_is_free(master, wait->ino, wait->stream->session->id);
+
+		if (!free_now)
+			leases_hurry(master->leases, state_append_holder(master->state, wait->ino),
+				     now_ns);
+		if (!free_now && now_ns < wait->until_ns) {
+			link = &wait->next;
+			continue;
+		}
+		*link = wait->next;
+		master->append_wait_count--;
+		if (free_now)
+			answer_now(wait, now_ns);
+		else
+			client_append_answer_again(wait);
+		free(wait);
+	}
 }

@@ -32,12 +32,13 @@
 #include "master/chains/manager.h"
 #include "master/cluster/publisher.h"
 #include "master/shared/unpack.h"
+#include "master/leases/leases.h"
+#include "master/sessions/client.h"
 #include "master/sessions/client_appends.h"
 #include "master/sessions/client_leases.h"
 #include "master/sessions/client_requests.h"
+#include "master/sessions/client_session.h"
 
-/* After it is back, a client repeats requests without an answer; see client_requests.c. */
-#define LENIENT_NS     (2 * NS_PER_SEC)
 #define MOUNT_TEXT_MAX 1024u
 /* The client has an answer to all it has sent, and nothing left to send. */
 #define GOODBYE_CLEAN 1u
@@ -48,135 +49,7 @@ static struct log_rate noise;
 
 /* ---- small things ---- */
 
-void client_stream_unref(struct client_stream *stream)
-{
-	lock_held(&stream->master->lock);
-	expects(stream->refs > 0);
-	if (--stream->refs != 0)
-		return;
-	free(stream->mount);
-	free(stream->early);
-	free(stream);
-}
-
-void client_send(struct client_stream *stream, const struct push *push)
-{
-	int rc;
-
-	if (stream->over || push->size == 0)
-		return;
-	rc = push->failed ? -ENOMEM : rpc_stream_send(stream->rpc, push->data, push->size);
-	if (rc == 0 || rc == -EPIPE)
-		return;
-	/* The client comes back on a new stream and asks again for what it did not get. */
-	if (log_rate_ok(&noise, 2))
-		log_warn("stream given up name=%s error=\"%s\"", stream->name, strerror(-rc));
-	rpc_stream_close(stream->rpc);
-}
-
-void client_stream_end(struct master *master, struct client_session *session)
-{
-	if (session->stream == NULL)
-		return;
-	client_appends_forget(session->stream);
-	session->stream->session = NULL;
-	session->stream->ended = true;
-	rpc_stream_close(session->stream->rpc);
-	session->stream = NULL;
-	leases_disconnect(master->leases, session->id, clock_boottime_ns());
-}
-
-struct client_session *client_session_find(struct master *master, uint64_t id)
-{
-	struct client_session *session;
-
-	HASH_FIND(hh, master->clients, &id, sizeof(id), session);
-	return session;
-}
-
-struct client_session *client_session_new(uint64_t id, const char *mount, const char *name)
-{
-	struct client_session *session = calloc(1, sizeof(*session));
-
-	if (session == NULL)
-		return NULL;
-	session->id = id;
-	session->mount = strdup(mount);
-	if (session->mount == NULL) {
-		free(session);
-		return NULL;
-	}
-	snprintf(session->name, sizeof(session->name), "%s", name);
-	return session;
-}
-
-void client_session_free(struct client_session *session)
-{
-	if (session == NULL)
-		return;
-	free(session->mount);
-	free(session);
-}
-
 /* ---- beginning ---- */
-
-static void send_opened(struct client_stream *stream, Catena__SessionOpened *opened, bool with_map)
-{
-	struct master *master = stream->master;
-	struct push push = {0};
-
-	opened->cluster = (char *)state_cluster(master->state);
-	opened->instance = state_instance(master->state);
-	push_message(&push, CLIENT_PUSH_OPENED, &opened->base);
-	if (with_map && !master->published.hidden)
-		push_bytes(&push, CLIENT_PUSH_MAPS, master->published.encoded,
-			   master->published.encoded_size);
-	client_send(stream, &push);
-	push_free(&push);
-}
-
-void client_refuse(struct client_stream *stream, int error, const char *message)
-{
-	Catena__SessionOpened opened = CATENA__SESSION_OPENED__INIT;
-
-	if (log_rate_ok(&noise, 5))
-		log_warn("session refused name=%s reason=\"%s\"", stream->name, message);
-	opened.error = error;
-	opened.message = (char *)message;
-	send_opened(stream, &opened, false);
-}
-
-static void attach(struct client_session *session, struct client_stream *stream, uint64_t secret,
-		   bool forgotten, uint64_t now_ns)
-{
-	struct master *master = stream->master;
-	Catena__SessionOpened opened = CATENA__SESSION_OPENED__INIT;
-	struct state_life life;
-
-	if (session->stream != NULL) {
-		client_appends_forget(session->stream);
-		session->stream->session = NULL;
-		session->stream->ended = true;
-		rpc_stream_close(session->stream->rpc);
-	}
-	session->stream = stream;
-	session->lenient_until_ns = now_ns + LENIENT_NS;
-	stream->session = session;
-	opened.session_id = session->id;
-	opened.session_secret = secret;
-	opened.lease_ns = master->config.client_lease_ns;
-	opened.default_pool = master->published.map->pools[0].id;
-	opened.forgotten = forgotten;
-	state_life(master->state, &life);
-	opened.life = life.chance;
-	send_opened(stream, &opened, true);
-}
-
-void client_attach(struct client_session *session, struct client_stream *stream, uint64_t secret,
-		   uint64_t now_ns)
-{
-	attach(session, stream, secret, false, now_ns);
-}
 
 static void resume(struct client_stream *stream, const Catena__SessionOpen *open, uint64_t now_ns)
 {
@@ -186,16 +59,16 @@ static void resume(struct client_stream *stream, const Catena__SessionOpen *open
 	uint64_t done;
 
 	if (rc != 0) {
-		client_refuse(stream, -rc, "the master's store does not work");
+		client_session_refuse(stream, -rc, "the master's store does not work");
 		return;
 	}
 	rc = state_session_check(master->state, open->session_id, open->session_secret);
 	if (session == NULL || rc == -ENOENT) {
-		client_refuse(stream, ESTALE, "the session is gone");
+		client_session_refuse(stream, ESTALE, "the session is gone");
 		return;
 	}
 	if (rc != 0 || strcmp(session->name, stream->name) != 0) {
-		client_refuse(stream, EACCES, "this is another client's session");
+		client_session_refuse(stream, EACCES, "this is another client's session");
 		return;
 	}
 	done = state_session_done(master->state, session->id);
@@ -204,7 +77,7 @@ static void resume(struct client_stream *stream, const Catena__SessionOpen *open
 			  "name=%s answered=%llu done=%llu: did this machine lose its power?",
 			  (unsigned long long)session->id, session->name,
 			  (unsigned long long)open->answered, (unsigned long long)done);
-	attach(session, stream, open->session_secret, open->answered > done, now_ns);
+	client_session_attach(session, stream, open->session_secret, open->answered > done, now_ns);
 	leases_resume(master->leases, session->id, now_ns);
 	log_info("session resumed session=%llu name=%s mount=%s", (unsigned long long)session->id,
 		 session->name, session->mount);
@@ -217,14 +90,15 @@ static void arrive(struct client_stream *stream, const Catena__SessionOpen *open
 
 	stream->mount = strndup(open->mount, MOUNT_TEXT_MAX);
 	if (stream->mount == NULL) {
-		client_refuse(stream, ENOMEM, "out of memory");
+		client_session_refuse(stream, ENOMEM, "out of memory");
 		return;
 	}
 	stream->waiter = ++master->next_waiter;
 	rc = leases_arrive(master->leases, stream->waiter);
 	if (rc != 0) {
 		stream->waiter = 0;
-		client_refuse(stream, -rc, rc == -EUSERS ? "too many clients" : strerror(-rc));
+		client_session_refuse(stream, -rc,
+				      rc == -EUSERS ? "too many clients" : strerror(-rc));
 		return;
 	}
 	HASH_ADD(hh, master->waiting, waiter, sizeof(stream->waiter), stream);
@@ -236,7 +110,7 @@ static void wait_for_hearing(struct client_stream *stream, const Catena__Session
 	stream->early_size = catena__session_open__get_packed_size(open);
 	stream->early = malloc(stream->early_size + 1);
 	if (stream->early == NULL) {
-		client_refuse(stream, ENOMEM, "out of memory");
+		client_session_refuse(stream, ENOMEM, "out of memory");
 		return;
 	}
 	catena__session_open__pack(open, stream->early);
@@ -261,7 +135,7 @@ static bool open_session(struct client_stream *stream, const Catena__SessionOpen
 	if (stream->session != NULL || stream->waiter != 0 || stream->early != NULL)
 		return false;
 	if (master->behind[0] != '\0') {
-		client_refuse(stream, MASTER_ERROR_BEHIND, master->behind);
+		client_session_refuse(stream, MASTER_ERROR_BEHIND, master->behind);
 		return true;
 	}
 	/* A new mount needs a map: without one it could find no file. */
@@ -270,18 +144,20 @@ static bool open_session(struct client_stream *stream, const Catena__SessionOpen
 		return true;
 	}
 	if (open->protocol != MASTER_PROTOCOL) {
-		client_refuse(stream, EPROTONOSUPPORT, "the master speaks protocol 1");
+		client_session_refuse(stream, EPROTONOSUPPORT, "the master speaks protocol 1");
 	} else if (open->cluster[0] != '\0' &&
 		   strcmp(open->cluster, state_cluster(master->state)) != 0) {
-		client_refuse(stream, EXDEV, "this is the master of another cluster");
+		client_session_refuse(stream, EXDEV, "this is the master of another cluster");
 	} else if (open->instance != 0 && open->instance != state_instance(master->state)) {
-		client_refuse(stream, EXDEV,
-			      "the cluster was made anew (catena-master --init) since this was "
-			      "mounted: unmount and mount again");
+		client_session_refuse(
+			stream, EXDEV,
+			"the cluster was made anew (catena-master --init) since this was "
+			"mounted: unmount and mount again");
 	} else if (open->session_id >= STATE_ID_END) {
-		client_refuse(stream, EINVAL,
-			      "the session is one of another group of masters: this master knows "
-			      "of none");
+		client_session_refuse(
+			stream, EINVAL,
+			"the session is one of another group of masters: this master knows "
+			"of none");
 	} else if (open->session_id != 0) {
 		resume(stream, open, now_ns);
 	} else {
@@ -328,7 +204,7 @@ static void forget_answered(struct client_stream *stream, const Catena__ClientBa
 static void say_goodbye(struct client_stream *stream, uint32_t how)
 {
 	if (how == GOODBYE_CLEAN)
-		client_lease_close_session(stream->master, stream->session, "goodbye");
+		client_session_close(stream->master, stream->session, "goodbye");
 	else
 		leases_fence(stream->master->leases, stream->session->id);
 }
@@ -345,7 +221,7 @@ static bool handle(struct client_stream *stream, const Catena__ClientBatch *batc
 	if (stream->session == NULL)
 		return batch->n_requests == 0 && batch->n_returns == 0 && batch->n_renews == 0;
 	client_requests(stream, batch, push, now_ns);
-	client_appends_go(stream->master, now_ns);
+	client_requests_go(stream->master, now_ns);
 	renew(stream, batch, push, now_ns);
 	give_back(stream, batch);
 	forget_answered(stream, batch);
@@ -470,7 +346,7 @@ void clients_heard(struct master *master, uint64_t now_ns)
 		next = stream == last ? NULL : stream->next;
 		forget_early(stream);
 		if (open == NULL)
-			client_refuse(stream, ENOMEM, "out of memory");
+			client_session_refuse(stream, ENOMEM, "out of memory");
 		else
 			(void)open_session(stream, open, now_ns);
 		catena__session_open__free_unpacked(open, NULL);
@@ -485,7 +361,7 @@ void clients_turn_away(struct master *master)
 	DL_FOREACH_SAFE(master->early, stream, next)
 	{
 		forget_early(stream);
-		client_refuse(stream, MASTER_ERROR_BEHIND, master->behind);
+		client_session_refuse(stream, MASTER_ERROR_BEHIND, master->behind);
 	}
 	HASH_ITER(hh, master->waiting, stream, hashed)
 	{

@@ -1,8 +1,10 @@
+/* sessions.c - what both kinds of sessions do when something happens below them; see sessions.h. */
 #include "master/sessions/sessions.h"
+#include "master/leases/fences.h"
 #include "master/sessions/chunkservers.h"
 #include "master/sessions/client_fences.h"
+#include "master/sessions/client_leases.h"
 #include "master/sessions/clients.h"
-/* sessions.c - what both kinds of sessions do when something happens below them; see sessions.h. */
 
 static void on_published(struct master *master)
 {
@@ -29,4 +31,5 @@ const struct session_events session_events = {
 	.renewable = chunkservers_renew_late,
 	.admitting = clients_heard,
 	.turning_away = on_turning_away,
+	.closed = client_leases_act,
 };

@@ -54,6 +54,8 @@ struct session_events {
 	void (*admitting)(struct master *master, uint64_t now_ns);
 	/* The store is behind: all streams end. */
 	void (*turning_away)(struct master *master);
+	/* A client's session is closed, durably: what follows for the others is decided. */
+	void (*closed)(struct master *master, uint64_t now_ns);
 };
 
 struct master {

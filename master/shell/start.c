@@ -19,7 +19,7 @@
 #include "master/cluster/removals.h"
 #include "master/shell/space.h"
 #include "master/sessions/chunkservers.h"
-#include "master/sessions/client_appends.h"
+#include "master/sessions/client_requests.h"
 #include "master/sessions/client_fences.h"
 #include "master/sessions/client_leases.h"
 #include "master/sessions/clients.h"
@@ -313,7 +313,7 @@ void master_tick(struct master *master)
 		client_leases_retry(master);
 	}
 	client_fences_tick(master, now_ns);
-	client_appends_go(master, now_ns);
+	client_requests_go(master, now_ns);
 	client_leases_act(master, now_ns);
 	master->last_tick_ns = now_ns;
 	master_unlock(master);

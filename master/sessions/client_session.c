@@ -1,0 +1,161 @@
+/* client_session.c - a client's session gets a stream, loses it, and is closed. */
+#define LOG_MODULE "client"
+#include "master/sessions/client_session.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "common/os/clock.h"
+#include "common/os/log.h"
+#include "master/leases/fences.h"
+#include "master/leases/leases.h"
+#include "master/sessions/client.h"
+#include "master/sessions/client_appends.h"
+
+/* After it is back, a client repeats requests without an answer; see client_requests.c. */
+#define LENIENT_NS (2 * NS_PER_SEC)
+
+static struct log_rate noise;
+
+/* ---- streams ---- */
+
+void client_session_end_stream(struct master *master, struct client_session *session)
+{
+	if (session->stream == NULL)
+		return;
+	client_appends_forget(session->stream);
+	session->stream->session = NULL;
+	session->stream->ended = true;
+	rpc_stream_close(session->stream->rpc);
+	session->stream = NULL;
+	leases_disconnect(master->leases, session->id, clock_boottime_ns());
+}
+
+static void send_opened(struct client_stream *stream, Catena__SessionOpened *opened, bool with_map)
+{
+	struct master *master = stream->master;
+	struct push push = {0};
+
+	opened->cluster = (char *)state_cluster(master->state);
+	opened->instance = state_instance(master->state);
+	push_message(&push, CLIENT_PUSH_OPENED, &opened->base);
+	if (with_map && !master->published.hidden)
+		push_bytes(&push, CLIENT_PUSH_MAPS, master->published.encoded,
+			   master->published.encoded_size);
+	client_send(stream, &push);
+	push_free(&push);
+}
+
+void client_session_refuse(struct client_stream *stream, int error, const char *message)
+{
+	Catena__SessionOpened opened = CATENA__SESSION_OPENED__INIT;
+
+	if (log_rate_ok(&noise, 5))
+		log_warn("session refused name=%s reason=\"%s\"", stream->name, message);
+	opened.error = error;
+	opened.message = (char *)message;
+	send_opened(stream, &opened, false);
+}
+
+void client_session_attach(struct client_session *session, struct client_stream *stream,
+			   uint64_t secret, bool forgotten, uint64_t now_ns)
+{
+	struct master *master = stream->master;
+	Catena__SessionOpened opened = CATENA__SESSION_OPENED__INIT;
+	struct state_life life;
+
+	if (session->stream != NULL) {
+		client_appends_forget(session->stream);
+		session->stream->session = NULL;
+		session->stream->ended = true;
+		rpc_stream_close(session->stream->rpc);
+	}
+	session->stream = stream;
+	session->lenient_until_ns = now_ns + LENIENT_NS;
+	stream->session = session;
+	opened.session_id = session->id;
+	opened.session_secret = secret;
+	opened.lease_ns = master->config.client_lease_ns;
+	opened.default_pool = master->published.map->pools[0].id;
+	opened.forgotten = forgotten;
+	state_life(master->state, &life);
+	opened.life = life.chance;
+	send_opened(stream, &opened, true);
+}
+
+/* ---- the end ---- */
+
+static void note_index(void *user, uint64_t index, int status, const struct command_result *result)
+{
+	struct command_flush *flush = user;
+
+	flush->index = status == 0 ? index : 0;
+}
+
+/* Closes a session that is in the state, and that no client will use. */
+void client_session_abandon(struct master *master, uint64_t session)
+{
+	struct log_command command = {.kind = COMMAND_SESSION_CLOSE, .session = session};
+	struct command_flush flush;
+
+	command_log_propose(master->log, &command, note_index, &flush);
+}
+
+struct closing {
+	struct command_flush flush;
+	struct master *master;
+	uint64_t session;
+};
+
+/* On the log's thread. */
+static void on_close_durable(struct command_flush *flush, int status)
+{
+	struct closing *closing = (struct closing *)flush;
+	struct master *master = closing->master;
+
+	master_lock(master);
+	/* Not durable: the lease core goes on counting it, so that nobody is told to be alone; the
+	 * tick looks after it. */
+	if (status == 0) {
+		fences_end(master->fences, closing->session);
+		leases_closed(master->leases, closing->session);
+	} else {
+		leases_close_failed(master->leases, closing->session);
+	}
+	if (status == 0 && !master->stopping)
+		master->sessions->closed(master, clock_boottime_ns());
+	master_unlock(master);
+	free(closing);
+}
+
+void client_session_flush_close(struct master *master, uint64_t session, uint64_t index)
+{
+	struct closing *closing = calloc(1, sizeof(*closing));
+
+	if (closing == NULL) {
+		leases_close_failed(master->leases, session);
+		return;
+	}
+	closing->flush.done = on_close_durable;
+	closing->flush.index = index;
+	closing->master = master;
+	closing->session = session;
+	command_log_flush(master->log, &closing->flush);
+}
+
+void client_session_close(struct master *master, struct client_session *session, const char *why)
+{
+	struct log_command command = {.kind = COMMAND_SESSION_CLOSE, .session = session->id};
+	struct command_flush result;
+
+	client_session_end_stream(master, session);
+	command_log_propose(master->log, &command, note_index, &result);
+	if (result.index == 0) {
+		session->close_failed = true;
+		return;
+	}
+	log_info("session closed session=%llu name=%s mount=%s reason=\"%s\"",
+		 (unsigned long long)session->id, session->name, session->mount, why);
+	client_session_flush_close(master, session->id, result.index);
+	HASH_DEL(master->clients, session);
+	client_session_free(session);
+}
