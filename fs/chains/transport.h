@@ -24,7 +24,8 @@ struct chains_transport_ops {
 	uint64_t (*now)(struct chains_transport *t); /* monotonic ns, any thread */
 	/* tick(loop) at @at_ns or earlier. Any thread, cheap when it would come earlier anyway. */
 	void (*wake)(struct chains_transport *t, unsigned loop, uint64_t at_ns);
-	/* On the loop's thread. Then one of chains_link_ready() and chains_link_closed() follows. */
+	/* On the loop's thread. Then one of chains_link_ready() and chains_link_closed()
+	 * follows. */
 	int (*connect)(struct chains_transport *t, unsigned loop, const char *address,
 		       struct chains_link *link, void **conn);
 	/* On the loop's thread; no event comes after it. */

@@ -1,4 +1,18 @@
-/* flush.c - one inode's way to the chunkservers and the master. The list is in flush_list.c. */
+/* flush.c - one inode's way to the chunkservers and the master. The list is in flush_list.c.
+ *
+ * The story of a flush in the background: the housekeeper's tick finds an inode of the list that is
+ * due (flush_list.c). begin() takes what the master must be told, and sends the data. When all
+ * copies have it, data_flushed() tells the master size and times (send_update()), and updated()
+ * takes its answer. The next tick finds nothing left to tell, and takes the inode off the list.
+ *
+ * Before a name (flush_before_names()) the order is kept by meta_hold(): commands that follow wait
+ * in the session, while the program goes on. The update goes out in front of them.
+ *
+ * Failures. The data is lost: its program hears of it, and the size is told all the same, with a
+ * hole there. A trim of a dead session is in the way (-EBUSY): it is settled, and the update sent
+ * again. The file was truncated meanwhile (-ESTALE with attributes): what is left to tell is taken
+ * again. The inode is gone (-ESTALE alone): an error only if data of ours went with it. The session
+ * is over: the update is not sent in the next one, and loss.h says what is lost. */
 #define LOG_MODULE "flush"
 #include "fs/flush/flush.h"
 #include <errno.h>
@@ -10,7 +24,8 @@
 
 static struct log_rate noise;
 
-/* So many truncations by others during one flush are not believed. */
+/* More truncations by other mounts during one flush than this are taken for a fault of the
+ * master. */
 #define REFUSALS_MAX 16u
 
 struct inode_flush {
@@ -19,7 +34,7 @@ struct inode_flush {
 	struct data_file *file;
 	struct inode_update update;
 	uint64_t generation, write_seq;
-	uint64_t session; /* of the update */
+	uint64_t session; /* that the update belongs to */
 	bool durable, settled;
 	struct meta_hold *hold; /* until the data is there */
 	bool held;              /* what it tells goes in front of what is held */
@@ -62,8 +77,8 @@ static void trim_settled(void *user, int error)
 
 static void begin(struct inode_flush *flush);
 
-/* Somebody truncated the file meanwhile (perhaps a program here), so the master did not take the
- * size. What is still to be told after that, is. */
+/* The master did not take the size, because the file was truncated meanwhile, perhaps by a program
+ * here. Tells what is still to be told after that. */
 static void update_refused(struct inode_flush *flush, const Catena__Reply *reply)
 {
 	int error = inode_apply(flush->fs, flush->inode, reply->attr, flush->generation);
@@ -77,7 +92,8 @@ static void update_refused(struct inode_flush *flush, const Catena__Reply *reply
 	finish(flush);
 }
 
-/* The file is gone. Times of one that somebody has removed are no loss. */
+/* The file is gone. Returns -EIO if a size of ours is lost with it: times of a removed file are no
+ * loss. */
 static int update_stale(struct inode_flush *flush)
 {
 	struct inode *inode = flush->inode;
@@ -92,7 +108,7 @@ static int update_stale(struct inode_flush *flush)
 	return ours ? -EIO : 0;
 }
 
-/* The inode has a version now that the master does not give. */
+/* Distrusts the inode if its version was counted up for this update: the master gives another. */
 static void not_as_foreseen(struct inode_flush *flush)
 {
 	if (!flush->foreseen)
@@ -169,7 +185,7 @@ static void send_update(struct inode_flush *flush)
 	meta_call_within(flush->fs->meta, flush->session, now, &request, updated, flush);
 }
 
-/* The data is there, or will not come. */
+/* Tells the master, now that the data is there or will not come. */
 static void tell(struct inode_flush *flush)
 {
 	struct meta_hold *hold = flush->hold;

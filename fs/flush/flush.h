@@ -1,15 +1,16 @@
-/* flush.h - what was written here comes to the chunkservers, and its size and times to the master.
+/* flush.h - brings what was written here to the chunkservers, and its size and times to the master.
  *
- * A flush of an inode: its data (data_flush), then what the master must know of it. In that order,
- * so that after a crash of everything a file never has a size beyond data that was written before
- * it, and so that other mounts, which go by version and size, find the data of what they see; only
- * fsync of the sole client sends both at once, because it answers when both have.
+ * A flush of an inode sends its data (data_flush()), and then what the master must know of it. This
+ * order gives two things. After a crash of everything no file has a size beyond data that was
+ * written before it. Other mounts go by version and size, and find the data of what they see. Only
+ * the sole client's fsync sends both at once: it answers when both have.
  *
- * Every inode with something to tell is in one list until it has nothing more: closed ones are
- * flushed within HOUSEKEEPER_TICK_NS, open ones every FLUSH_AGE. (That data comes to the disks by and by is
- * the data layer's business, which also remembers closed files that are not there yet.)
+ * One list has every inode with something to tell, until nothing is left. Closed ones are flushed
+ * within HOUSEKEEPER_TICK_NS, open ones every FLUSH_AGE_NS. The data layer brings data to the disks
+ * later, and remembers closed files whose data is not there yet.
  *
- * Errors of the background are kept in the inode for the handles that are open. */
+ * Thread: any, unless a function says otherwise. Errors: those of the background are kept in the
+ * inode, for the handles that are open. */
 #ifndef CATENA_FS_FLUSH_FLUSH_H
 #define CATENA_FS_FLUSH_FLUSH_H
 #include <stdbool.h>
@@ -18,43 +19,45 @@
 #include "fs/inodes/fs.h"
 
 #define FLUSH_AGE_NS  NS_PER_SEC
-#define FLUSH_AT_ONCE 512u /* under way, but for those that take longer than FLUSH_SLOW */
+#define FLUSH_AT_ONCE 512u /* under way; those that take longer than FLUSH_SLOW_NS do not count */
 #define FLUSH_SLOW_NS NS_PER_SEC
 
 int flush_list_create(struct flush_list **out);
 void flush_list_destroy(struct flush_list *list);
 
-/* With the inode's lock held: it has something to tell. True: flush_list_add() must follow, unlocked.
- */
+/* Marks the inode as one with something to tell. True: it is not in the list yet, and
+ * flush_list_add() must follow without the lock. Locks: the inode's. */
 bool flush_mark(struct inode *inode);
-bool flush_mark_written(struct inode *inode); /* the same, and its data is not synced any more */
+/* Does the same, and notes that the inode's data is not durable any more. Locks: the inode's. */
+bool flush_mark_written(struct inode *inode);
+/* Appends a marked inode to the list, with a reference, and wakes the housekeeper. Locks: none. */
 void flush_list_add(struct fs *fs, struct inode *inode);
 
-/* @done when all copies and the master have what was written before; @durable: on their disks. Any
- * thread; @done on any. */
+/* Flushes one inode. @done is called when all copies and the master have what was written before;
+ * with @durable, when it is on their disks. Thread: any, @done's too. Locks: none. */
 typedef void flush_done_fn(void *user, int error);
 void flush_inode(struct fs *fs, struct inode *inode, bool durable, flush_done_fn *done, void *user);
-/* Sends size and times that the master does not know, without waiting: later commands come after.
- */
+/* Sends size and times that the master does not know. Nothing waits for the answer; the master
+ * executes later commands after it. Locks: none. */
 void flush_attrs_now(struct fs *fs, struct inode *inode);
-/* A name that is given to a file publishes it: programs that replace a file by a new one, by rename
- * or link, rely on finding the one or the other whatever dies. So what was written of it goes
- * first. True: it has something to go first. */
+/* Says whether something was written of the inode and is not with the copies yet. A new name (by
+ * rename or link) publishes a file: programs rely on finding the old file or the whole new one,
+ * whatever dies. So this must go before the name does. Locks: none. */
 bool flush_unpublished(struct inode *inode);
-/* Begins that; what is called of the master after this waits until the data is with all copies and
- * the size is told (meta_hold()). The program need not. False: no memory. The inode is not what
- * another command changes that is not foreseen. */
+/* Sends what flush_unpublished() is about. Later calls of the master wait (meta_hold()) until all
+ * copies have the data and the size is told; the program does not. No command that is not foreseen
+ * may be changing the inode. False: out of memory. Locks: none. */
 bool flush_before_names(struct fs *fs, struct inode *inode);
 
-/* Starts what is due. True: there will be more. The housekeeper's thread. */
+/* Starts the flushes that are due. True: there will be more. Thread: the housekeeper's. */
 bool flush_list_tick(struct fs *fs, uint64_t now_ns);
-/* All that was written before; waits until @deadline_ns (monotonic). -ETIMEDOUT, or the first
- * error. Not from a callback. */
+/* Flushes every inode of the list, and waits for that until @deadline_ns (monotonic). Errors:
+ * -ETIMEDOUT, -ENOMEM, or the first flush's. Thread: one that may wait, so no callback's. */
 int flush_everything(struct fs *fs, bool durable, uint64_t deadline_ns);
 uint32_t flush_list_count(struct flush_list *list);
-/* With the inode's lock held: programs have written something of it that is nowhere but here. Times
- * of reads alone are no loss. */
+/* Says whether only this mount has something that programs have written of the inode. Times of
+ * reads alone do not count. Locks: the inode's. */
 bool flush_unsaved(const struct inode *inode);
-/* Of any inode that is listed; true also when that is not known. */
+/* Says the same of the whole list; true also when memory is short. */
 bool flush_list_unsaved(struct fs *fs);
 #endif

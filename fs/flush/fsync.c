@@ -1,5 +1,25 @@
-/* fsync.c - see fsync.h. Data and metadata are made durable at the same time; but what other mounts
- * go by is told only when all copies have answered. */
+/* fsync.c - see fsync.h. The story of an fsync:
+ *
+ * 1. fsync_prediction_fsync() looks whether the work was begun with the last write. If it covers
+ *    what is asked for, this fsync waits for it or is answered at once. Else fsync_inode() begins.
+ * 2. What the master must be told (size, times) is taken from the inode, and whether anything that
+ *    was done to it is not durable on the master.
+ * 3. Both halves go out at the same time, first the longer one. To the chains: data_flush(), which
+ *    sends everything dirty, and a FLUSH for chunks whose answered version is not on all disks. To
+ *    the master: SETATTR with sync; or a sync alone; or GETATTR with sync, when other mounts may
+ *    have changed the inode; or nothing.
+ * 4. When both have answered, so does the fsync.
+ *
+ * With other mounts step 3 has an order. They go by version and size, so all copies have the data
+ * before the master is told of it.
+ *
+ * Failures. A chain's error is kept in the inode, and each open handle hears it once. The copies
+ * may have lost their power with what they had answered: the chain says LOST, and data_flush() ends
+ * with -EIO. A trim of another session is in the way (-EBUSY): it is settled, and the master is
+ * told again. Another mount truncated the file meanwhile (-ESTALE with attributes): what is left to
+ * tell is taken again, at most REFUSALS_MAX times. The inode is gone (-ESTALE alone): -EIO, for a
+ * directory success. The master's process is another: fsync_restarted() looks at every inode
+ * again. */
 #include "fs/flush/fsync.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -12,7 +32,8 @@
 
 #define LOG_MODULE "sync"
 
-/* So many truncations by others during one sync are not believed. */
+/* More truncations by other mounts during one fsync than this are taken for a fault of the
+ * master. */
 #define REFUSALS_MAX 16u
 
 struct fsync_op {
@@ -21,8 +42,9 @@ struct fsync_op {
 	struct data_file *file;
 	struct inode_update update;
 	uint64_t generation, write_seq, changes;
-	uint64_t session; /* of the update */
-	bool datasync, settled;
+	uint64_t session;  /* that the update belongs to */
+	bool datasync;     /* times alone need not be durable */
+	bool settled;      /* the trim in the way was settled once */
 	bool own;          /* something that was done to the inode here is not durable there */
 	uint64_t learned;  /* inode->learned when the master was asked; 0: it need not be */
 	unsigned refusals; /* because others truncated the file meanwhile */
@@ -72,7 +94,7 @@ static void master_synced(struct fsync_op *op)
 static void send_update(struct fsync_op *op);
 static void send_to_master(struct fsync_op *op);
 
-/* What the master must be told. */
+/* Takes from the inode what the master must be told. */
 static void take_update(struct fsync_op *op)
 {
 	op->session = atomic_load(&op->fs->session_id);
@@ -115,7 +137,7 @@ static bool is_directory(struct inode *inode)
 	return directory;
 }
 
-/* What the master says of the inode, durable if it is no error. */
+/* Applies what the master says of the inode; without an error that is durable. */
 static void take_answer(struct fsync_op *op, int error, const Catena__Reply *reply)
 {
 	struct inode *inode = op->inode;
@@ -133,7 +155,7 @@ static void take_answer(struct fsync_op *op, int error, const Catena__Reply *rep
 	pthread_mutex_unlock(&inode->lock);
 }
 
-/* -ESTALE: someone removed it: what was to be synced is gone. */
+/* Ends the master's half. -ESTALE: the inode was removed, and what was to be durable with it. */
 static void inode_answered(struct fsync_op *op, int error, const Catena__Reply *reply)
 {
 	if (removed_learn(op->inode, error, reply) && is_directory(op->inode))
@@ -205,7 +227,7 @@ static void probed(void *user, int error, const Catena__Reply *reply)
 	inode_answered(op, error, reply);
 }
 
-/* Others may have made or changed the inode, and not synced that: is it still there? */
+/* Asks for the inode, durable. Another mount may have made or changed it, and not synced that. */
 static void send_probe(struct fsync_op *op)
 {
 	Catena__GetattrReq getattr = CATENA__GETATTR_REQ__INIT;
@@ -267,7 +289,7 @@ static struct fsync_op *fsync_new(struct fs *fs, fsync_done_fn *done, void *user
 	return op;
 }
 
-/* The disks and the master at the same time; the chain first: its way is the longer one. */
+/* Sends both halves, the chains' first: its way is the longer one. */
 static void begin_both(struct fsync_op *op)
 {
 	atomic_store(&op->parts, 3);
@@ -351,7 +373,8 @@ struct restarted {
 	unsigned count;
 };
 
-/* A removal may be undone, and what was given a version may become another with the same. */
+/* Distrusts what is known of one inode: its removal may be undone, and its version may come to mean
+ * another state. */
 static void look_again(void *user, struct inode *inode)
 {
 	struct restarted *restarted = user;
@@ -362,7 +385,7 @@ static void look_again(void *user, struct inode *inode)
 		inode_writeback_failed(inode, -EIO);
 		restarted->count++;
 	}
-	/* Even if a sync of others is answered now: see fsync_inode(). */
+	/* Also when an fsync that is under way is answered now: see fsync_inode(). */
 	if (inode->learned > restarted->synced)
 		inode->learned = UINT64_MAX;
 	inode->removed = false;

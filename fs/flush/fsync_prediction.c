@@ -4,7 +4,8 @@
 #include "common/os/lock.h"
 #include "fs/inodes/fs.h"
 
-/* One under way; it has a reference to the inode, whose lock guards it. */
+/* An fsync that was begun before it was asked for. It has a reference to the inode, whose lock
+ * guards it. */
 struct fsync_prediction {
 	struct fs *fs;
 	struct inode *inode;
@@ -27,7 +28,7 @@ static void early_done(void *user, int error)
 		inode->early_change = early->change;
 	} else {
 		inode->sync_streak = 0;
-		/* The next fsync tells what nobody waits for now. */
+		/* No fsync waits for this one: the next tells its error. */
 		if (done == NULL)
 			inode_writeback_failed(inode, error);
 	}
@@ -45,7 +46,7 @@ void fsync_prediction_wrote(struct fs *fs, struct inode *inode, size_t length)
 	pthread_mutex_lock(&inode->lock);
 	if (inode->write_seq != inode->fsync_seq + 1 || length > FSYNC_PREDICTION_BYTES)
 		inode->sync_streak = 0;
-	/* Others may have something to say about the size otherwise. */
+	/* With other mounts the size may not be what is known here. */
 	if (inode->sync_streak >= FSYNC_PREDICTION_STREAK && inode->early == NULL &&
 	    inode->changing == 0 && meta_sole(fs->meta))
 		early = malloc(sizeof(*early));
@@ -61,7 +62,8 @@ void fsync_prediction_wrote(struct fs *fs, struct inode *inode, size_t length)
 		fsync_inode(fs, inode, false, early_done, early);
 }
 
-/* With the lock held: what an fsync is asked for now, and nothing else, is or was done. */
+/* Says whether the fsync begun at @write_seq and @change does all that one asked for now must do,
+ * and nothing less. Locks: the inode's. */
 static bool covers(const struct inode *inode, uint64_t write_seq, uint64_t change)
 {
 	lock_held(&inode->lock);

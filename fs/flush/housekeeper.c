@@ -32,8 +32,8 @@ int housekeeper_create(housekeeper_tick_fn *tick, void *user, struct housekeeper
 	return 0;
 }
 
-/* Takes out one thing that is due at @now_ns, or returns NULL. *next_ns is lowered to when the first
- * of the others is due. Locks: the housekeeper's. */
+/* Takes out one thing that is due at @now_ns, or returns NULL. *next_ns is lowered to when the
+ * first of the others is due. Locks: the housekeeper's. */
 static struct housekeeper_later *take_due(struct housekeeper *housekeeper, uint64_t now_ns,
 					  uint64_t *next_ns)
 {

@@ -34,7 +34,8 @@ void housekeeper_stop(struct housekeeper *housekeeper);
 void housekeeper_destroy(struct housekeeper *housekeeper);
 /* Makes the thread tick now, because there is something new to look after. Thread: any. */
 void housekeeper_wake(struct housekeeper *housekeeper);
-/* Has @go called after @delay_ns; in this call when the housekeeper has been stopped. Thread: any. */
+/* Has @go called after @delay_ns; in this call when the housekeeper has been stopped. Thread:
+ * any. */
 void housekeeper_later(struct housekeeper *housekeeper, struct housekeeper_later *later,
 		       uint64_t delay_ns, void (*go)(struct housekeeper_later *later));
 #endif

@@ -68,7 +68,8 @@ static void report_done(void *user, int error, const Catena__Reply *reply)
 	free(report);
 }
 
-/* Nobody waits for the answer: later commands come after it. */
+/* Tells the master that the trim is done. Nothing waits for the answer: later commands come after
+ * it. */
 static void tell_done(struct fs *fs, struct inode *inode, uint64_t from, uint64_t truncations)
 {
 	Catena__SetattrReq setattr = CATENA__SETATTR_REQ__INIT;

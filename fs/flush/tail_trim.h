@@ -1,5 +1,7 @@
-/* tail_trim.h - finishing truncations: the bytes behind a file's new end are removed from its
- * chunks before they could be seen again. docs/names.md, "Truncation". */
+/* tail_trim.h - finishes truncations: removes the bytes behind a file's new end from its chunks,
+ * before a longer file could show them again. The flow is in docs/architecture.md, "Truncation".
+ *
+ * Thread: any; @done on any. Locks: none, unless a function says otherwise. */
 #ifndef CATENA_FS_FLUSH_TAIL_TRIM_H
 #define CATENA_FS_FLUSH_TAIL_TRIM_H
 #include <stdbool.h>
@@ -7,16 +9,16 @@
 
 typedef void tail_trim_done_fn(void *user, int error);
 
-/* The inode's gate is entered by the caller. Punches what the pending trim of our own session says,
- * and all up to @local_end. @done when the bytes are gone from all copies, with @until_durable from
- * their disks. The master is told when they are gone from the disks; until then the trim stays
- * pending, and nobody extends the file. */
+/* Punches what the pending trim of our own session says, and everything from the new end up to
+ * @local_end. The caller has entered the inode's gate. @done is called when the bytes are gone from
+ * all copies; with @until_durable, from their disks. The master is told when the disks are done.
+ * Until then the trim stays pending, and no client extends the file. */
 void tail_trim_punch(struct fs *fs, struct inode *inode, uint64_t local_end, bool until_durable,
 		     tail_trim_done_fn *done, void *user);
 
-/* Whatever trim is pending is finished: ours, or one of a session that is gone; with another live
- * session's it waits until that is through. Enters the gate itself. */
+/* Finishes whatever trim is pending: ours, or one of a session that is gone. A live session's is
+ * waited for. Enters the inode's gate itself. */
 void tail_trim_settle(struct fs *fs, struct inode *inode, tail_trim_done_fn *done, void *user);
-/* Must tail_trim_settle() come before writing up to @end? With the inode's lock held. */
+/* Says whether tail_trim_settle() must come before a write up to @end. Locks: the inode's. */
 bool tail_trim_in_the_way(const struct inode *inode, uint64_t end);
 #endif

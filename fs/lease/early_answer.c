@@ -51,7 +51,8 @@ void early_answer_destroy(struct early_answers *early)
 	free(early);
 }
 
-/* In this order with the lease: whoever gives that back looks at under_way afterwards. */
+/* Counts a command and takes a view of the lease, in this order: the return of the lease looks at
+ * under_way after the lease has gone. */
 static bool begin(struct fs *fs, struct meta_view *view)
 {
 	struct early_answers *early = fs->early_answers;
@@ -115,8 +116,8 @@ static void ask(struct fs *fs)
 	meta_call(fs->meta, &request, delegated, fs);
 }
 
-/* With the lock held. The master remembers two ranges: one that is used up must have been sent
- * whole before the next but one is asked for. */
+/* Says whether another range is to be asked for. The master remembers two: all numbers of the one
+ * that is used up must have been sent before. Locks: the early answers'. */
 static bool should_ask(struct early_answers *early)
 {
 	const struct early_range *now = &early->ranges[early->current];
@@ -218,7 +219,8 @@ static void finish(struct early_command *command)
 	expects(under_way > 0);
 }
 
-/* With the inode's lock held. */
+/* Says whether the inode's next state is known: it is exact, and only commands answered early
+ * change it. Locks: the inode's. */
 static bool foreseeable(const struct early_command *command, const struct inode *inode)
 {
 	lock_held(&inode->lock);
@@ -333,7 +335,8 @@ static void undo_names(struct early_command *command)
 			    command->change_count);
 }
 
-/* @lost: with its session; nobody has answered. */
+/* Undoes a command that the master did not execute. @lost: its session is over, and no answer
+ * came. */
 static void refused(struct early_command *command, int error, bool lost)
 {
 	static struct log_rate rate;

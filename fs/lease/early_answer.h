@@ -1,22 +1,27 @@
-/* early_answer.h - commands that are answered before the master has: what the sole client may.
+/* early_answer.h - answers commands before the master has, while this mount is the sole client.
  *
- * While the lease is held, nobody else can change the tree, so the outcome of most commands is
- * known when they are sent. Then the program is answered at once, and the master's answer is only
- * awaited in the background. The master executes a session's requests in the order sent, so what
- * comes later (a lookup, a sync, the return of the lease) finds the command done; and an unanswered
- * command is sent again after a broken stream like every other. New inodes get numbers that were
- * delegated to the session in advance; room for their records was promised with them.
+ * While the lease is held no other client can change the tree. So the outcome of most commands is
+ * known when they are sent. The story of a create:
  *
- * What is lost when this process dies is what was not sent yet: as with data, fsync() says when
- * something is safe. Should the master refuse a command all the same (its store has failed, the
- * session is lost), what was answered is undone here, fsync() of the file and of its directory says
- * so, and for EARLY_ANSWER_PAUSE_NS everything waits for the master again, so that programs hear of it.
+ * 1. early_answer_start() looks that the lease is held and that the master is not behind.
+ * 2. early_answer_change() and its sisters do to the inodes what the command will do, versions
+ *    included. early_answer_take_number() gives the new inode a number that was delegated before;
+ *    room for its record was promised with it.
+ * 3. early_answer_send() sends the command, and the handler answers the program.
+ * 4. The command is in the session's lane: the master executes a session's requests in the order
+ *    sent. A later look-up, an fsync, or the return of the lease finds it done.
+ * 5. The master's answer is applied on the RPC thread. Answers to older commands, which come later,
+ *    are recognised by their version.
  *
- * What a command does to inodes is done here at once, their version included, so that they stay
- * exact; answers to older commands, which come later, are recognised by the version. An inode that
- * something else changes at the same time is not foreseen: then the command waits for the master.
+ * Failures. Something else changes an inode at the same time: nothing is foreseen, and the command
+ * waits for the master. The stream breaks: the command is sent again, like every other. This
+ * process dies: what was not sent yet is lost; as with data, fsync() says when something is safe.
+ * The master refuses the command all the same (its store has failed) or the session is over: what
+ * was answered is undone here, and fsync() of the file and of its directory says so. Then
+ * everything waits for the master for EARLY_ANSWER_PAUSE_NS, so that programs hear of it.
  *
- * Threading: a command is made and sent in a handler; its answer is applied on the RPC thread. */
+ * Thread: a handler's makes and sends a command; the RPC thread applies its answer. Locks: none
+ * held by the caller. */
 #ifndef CATENA_FS_LEASE_EARLY_ANSWER_H
 #define CATENA_FS_LEASE_EARLY_ANSWER_H
 #include <stdbool.h>
@@ -33,21 +38,23 @@ struct early_answers;
 int early_answer_create(struct early_answers **out);
 void early_answer_destroy(struct early_answers *early); /* NULL is allowed */
 
-/* Nothing that was answered is still to be done. Once it is true after the lease has gone, it stays
- * so until the next. */
+/* Says whether everything that was answered early is done. Once true after the lease has gone, it
+ * stays true until the next lease. */
 bool early_answer_idle(struct fs *fs);
 
-/* A number for a new inode. False: there is none now; more are asked for in any case when they get
- * few. Each that was taken is given to early_answer_sent() when its command was sent (or will not be). */
+/* The number and file id of a new inode, out of a range that the master delegated. */
 struct early_number {
 	uint64_t ino, file_id;
 	unsigned range;
 };
+/* Takes a number, and asks the master for more when few are left. False: there is none now. Each
+ * number taken is given to early_answer_number_sent() once, when its command was sent or will not
+ * be. */
 bool early_answer_take_number(struct fs *fs, struct early_number *out);
 void early_answer_number_sent(struct fs *fs, const struct early_number *number);
-/* Another session has begun, to which the numbers do not belong. */
+/* Drops all numbers: another session has begun, to which they do not belong. */
 void early_answer_forget_numbers(struct fs *fs);
-/* The lease was granted: numbers will be wanted. */
+/* Asks for numbers, because the lease was granted. */
 void early_answer_want_numbers(struct fs *fs);
 
 /* What an inode is to a command. */
@@ -73,23 +80,22 @@ struct early_command {
 	char names[2][256];
 };
 
-/* NULL: now everything waits for the master. */
+/* Begins a command. NULL: it must wait for the master. @what names it in the log, and is kept. */
 struct early_command *early_answer_start(struct fs *fs, const char *what);
-/* The command changes @inode; what of it can be known is changed now. False: too much is under way
- * with it. @nlink_change: of its links. */
+/* Does to @inode what the command will: its version, times, and @nlink_change links more. False: it
+ * cannot be foreseen, because something else changes the inode. */
 bool early_answer_change(struct early_command *command, enum early_role role, struct inode *inode,
 			 int nlink_change);
-/* The command sets these times of @inode (SET_ATIME, SET_MTIME in @mask), of any type. False: as
- * above. */
+/* Sets those times of @inode that @mask names (SET_ATIME, SET_MTIME). False: as above. */
 bool early_answer_set_times(struct early_command *command, struct inode *inode, uint32_t mask,
 			    int64_t atime, int64_t mtime);
-/* A new inode, as it is going to be. */
+/* Adds the inode that the command makes; the caller has filled it. */
 void early_answer_made(struct early_command *command, struct inode *inode);
-/* Afterwards the name is @ino, or DIRCACHE_GONE. */
+/* Adds a name that the command changes, at most two; afterwards it is @ino, or DIRCACHE_GONE. */
 void early_answer_name(struct early_command *command, uint64_t parent, const char *name,
 		       uint64_t ino);
-/* It will not be sent; nothing has happened. NULL is allowed. */
+/* Ends a command that is not sent, and undoes what was done to its inodes. NULL is allowed. */
 void early_answer_cancel(struct early_command *command);
-/* Sends it; its end comes by itself. */
+/* Sends the command, which belongs to its answer from then on. */
 void early_answer_send(struct early_command *command, Catena__Request *request);
 #endif

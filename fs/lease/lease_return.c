@@ -20,7 +20,7 @@
 struct stale {
 	struct stale *next;
 	uint64_t ino, offset;
-	void (*done)(void *user); /* NULL: nobody waits */
+	void (*done)(void *user); /* NULL: nothing waits for it */
 	void *user;
 };
 
@@ -31,8 +31,8 @@ struct lease_return {
 	pthread_t thread;
 	bool started, stopping;
 	bool wanted, give_back, session_lost;
-	int64_t slept_ns;  /* by boot time and not by the monotonic clock, when caches were dropped
-			      last */
+	/* How much boot time was ahead of the monotonic clock when caches were dropped last. */
+	int64_t slept_ns;
 	uint64_t since_ns; /* the last time something was wanted */
 	struct stale *stale;
 };
@@ -223,7 +223,7 @@ static bool has_slept(struct lease_return *lease_return)
 	return yes;
 }
 
-/* Waits for nobody but the kernel. */
+/* Drops what the kernel keeps; waits for the kernel only. */
 static void drop_caches(struct lease_return *lease_return, bool session_lost)
 {
 	if (has_slept(lease_return))
@@ -236,8 +236,8 @@ static void write_back(struct lease_return *lease_return)
 	struct fs *fs = lease_return->fs;
 	int rc;
 
-	/* What was answered before its time is done first, and appends whose place was found while
-	 * nobody else could append. */
+	/* Early answers are kept first, and appends whose place was found while no other mount
+	 * could append. */
 	while (!early_answer_idle(fs) || atomic_load(&fs->appends_alone) > 0) {
 		if (stopping(lease_return))
 			return;
@@ -251,7 +251,8 @@ static void write_back(struct lease_return *lease_return)
 		log_warn("writing back for the recall failed error=\"%s\"", strerror(-rc));
 }
 
-/* With the lock held. Until the kernel has forgotten what it was allowed to keep. */
+/* Waits until the kernel has forgotten what it was allowed to keep. Locks: the lease return's, free
+ * meanwhile. */
 static void wait_for_kernel(struct lease_return *lease_return)
 {
 	uint64_t end_ns = lease_return->since_ns +

@@ -10,7 +10,7 @@
 #include "fs/inodes/inode_data.h"
 #include "fs/lease/early_answer.h"
 
-/* Finding a path takes a look at every name that is known. */
+/* For so long paths are looked for: each takes a look at every name that is known. */
 #define PATHS_NS       NS_PER_SEC
 #define PATH_BYTES     1024u
 #define ANSWERED_LINES 20 /* a second */
@@ -102,7 +102,8 @@ static void end_data(void *user, struct inode *inode)
 	inode_data_put(file);
 }
 
-/* Not doing it would let something of the old session happen in the new one. */
+/* Calls @each for all wanted inodes, however long memory is short: leaving one out would let
+ * something of the old session happen in the new one. */
 static void for_each(struct loss *loss, bool (*wanted)(const struct inode *inode),
 		     void (*each)(void *user, struct inode *inode))
 {

@@ -89,7 +89,8 @@ struct meta {
 	struct meta_pending_ring pending;
 	uint64_t answered_told;
 	uint64_t command_done; /* the highest id of a command answered without error */
-	/* Encoded requests that wait for company; void when the stream breaks, as pending has all. */
+	/* Encoded requests that wait for company; void when the stream breaks, as pending has
+	 * all. */
 	uint8_t later[META_LATER_BYTES];
 	uint32_t later_size, later_count;
 	uint64_t later_due_ns;
@@ -111,13 +112,13 @@ void meta_session_send(struct meta *meta, const void *data, size_t size);
 void meta_session_queue(struct meta *meta, const void *data, size_t size);
 /* Sends what waits. With the lock held. */
 void meta_session_send_later(struct meta *meta);
-/* Gives @pending, which has its number, to @send (meta_session_send or meta_session_queue), and with it, now
- * and then, up to where everything is answered. With the lock held. */
+/* Gives @pending, which has its number, to @send (meta_session_send or meta_session_queue), and
+ * with it, now and then, up to where everything is answered. With the lock held. */
 void meta_session_send_pending(struct meta *meta, struct meta_pending *pending,
 			       void (*send)(struct meta *meta, const void *data, size_t size));
 
-/* Takes out of the holds what waits behind them, and adds it to @ended: all of it, or only what must
- * not be done in another session. Locks: the session's. */
+/* Takes out of the holds what waits behind them, and adds it to @ended: all of it, or only what
+ * must not be done in another session. Locks: the session's. */
 void meta_session_end_held(struct meta *meta, bool all, struct meta_pending_list *ended);
 
 /* ---- meta_lease.c ---- */

@@ -59,6 +59,7 @@ struct meta_pending_list {
 void meta_pending_list_init(struct meta_pending_list *list);
 /* Appends @pending, which now belongs to the list. */
 void meta_pending_list_add(struct meta_pending_list *list, struct meta_pending *pending);
-/* Ends every request of the list with @error, and empties it. Locks: none, since done() is called. */
+/* Ends every request of the list with @error, and empties it. Locks: none, since done() is
+ * called. */
 void meta_pending_list_end(struct meta_pending_list *list, int error);
 #endif
