@@ -9,8 +9,8 @@
  * acknowledged is there. RocksDB's own info log goes to our log (level FATAL kept off the data
  * disk: it aborts the process on a full one).
  *
- * Threading: all functions from any thread; kv_recover() and kv_close() wait for readers. Iterators
- * hold a snapshot and must be freed soon. */
+ * Thread: any; kv_recover() and kv_close() wait for readers. Iterators hold a snapshot and must be
+ * freed soon. */
 #ifndef CATENA_COMMON_KV_KV_H
 #define CATENA_COMMON_KV_KV_H
 #include <stdbool.h>
@@ -43,17 +43,16 @@ int kv_open_memory(const struct kv_family *families, unsigned family_count, stru
 void kv_close(struct kv *kv); /* NULL is allowed */
 int kv_recover(struct kv *kv);
 bool kv_is_down(const struct kv *kv);
-/* The disk has less free than the store may need to go on (then it would be down, and deleting
- * could not make room): refuse what makes it grow. Cheap enough to ask for each request. */
+/* True when the disk has less free than the store may need to go on. Refuse then what makes it grow:
+ * once it is down for lack of space, deleting cannot make room. Cheap enough for each request. */
 bool kv_space_low(struct kv *kv);
-/* Gives the space of deleted and overwritten values back now, where the disk is short of it; else
- * it comes back by and by. Reads and writes much of the family: takes its time, so not on a loop.
- */
+/* Gives the space of deleted and overwritten values back now; otherwise it comes back by and by. It
+ * reads and writes much of the family, so it takes long. Thread: any but a loop's. */
 int kv_compact(struct kv *kv, unsigned family);
-/* The one under way returns soon, and later ones at once: the end is near. */
+/* Ends kv_compact() for good: the one under way returns soon, and later ones at once. */
 void kv_compact_stop(struct kv *kv);
 
-/* *value is malloc()ed. -ENOENT. */
+/* Reads one value; *value is malloc()ed. Errors: -ENOENT. */
 int kv_get(struct kv *kv, unsigned family, const void *key, size_t key_size, uint8_t **value,
 	   size_t *value_size);
 
@@ -64,30 +63,32 @@ size_t kv_batch_count(const struct kv_batch *batch);
 void kv_batch_put(struct kv_batch *batch, unsigned family, const void *key, size_t key_size,
 		  const void *value, size_t value_size);
 void kv_batch_delete(struct kv_batch *batch, unsigned family, const void *key, size_t key_size);
-/* [start, end) */
+/* Deletes the keys in [start, end). */
 void kv_batch_delete_range(struct kv_batch *batch, unsigned family, const void *start,
 			   size_t start_size, const void *end, size_t end_size);
-/* The batch is left as it is; clear or free it. */
+/* Writes the batch, all of it or nothing. It is left as it is, to be cleared or freed. */
 int kv_write(struct kv *kv, const struct kv_batch *batch, bool sync);
-/* Everything written before is on stable storage. Calls from several threads share one sync. */
+/* Makes everything written before durable. Calls from several threads share one sync. */
 int kv_sync(struct kv *kv);
 
-/* Keys in [start, end) in order; end NULL: to the last.
- */
+/* Opens an iterator over the keys in [start, end), in order; end NULL: to the last one. */
 int kv_iter_open(struct kv *kv, unsigned family, const void *start, size_t start_size,
 		 const void *end, size_t end_size, struct kv_iter **out);
-/* 1: *key and *value (borrowed until the next call); 0: end; -errno. Either pair may be NULL. */
+/* Returns 1 with *key and *value, borrowed until the next call; 0 at the end; -errno. Either pair may
+ * be NULL. */
 int kv_iter_next(struct kv_iter *iter, const uint8_t **key, size_t *key_size, const uint8_t **value,
 		 size_t *value_size);
 void kv_iter_free(struct kv_iter *iter);
 
-/* A consistent copy by hard links, openable by kv_open(). @path must not exist. */
+/* Makes a consistent copy by hard links, for kv_open(). @path must not exist. */
 int kv_checkpoint(struct kv *kv, const char *path);
 
-/* Memory twin only: forget everything not synced, as a power cut would; fail the nth coming write.
- */
+/* ---- the twin in memory only ---- */
+
+/* Forgets everything not synced, as a power cut would. */
 void kv_memory_crash(struct kv *kv);
-/* Another store with what readers see of this one now, all of it synced. -ENOMEM. */
+/* Makes another store with what readers see of this one now, all of it synced. Errors: -ENOMEM. */
 int kv_memory_copy(struct kv *kv, struct kv **out);
+/* Makes the nth coming write fail with @error. */
 void kv_memory_fail_write(struct kv *kv, int nth, int error);
 #endif

@@ -34,7 +34,7 @@ struct kv_rocksdb {
 	rocksdb_writeoptions_t *write_options;
 	rocksdb_readoptions_t *read_options;
 
-	/* Held shared by whoever uses db and handles, exclusively by whoever replaces them. */
+	/* Held shared to use db and handles, and exclusively to replace them. */
 	pthread_rwlock_t lock;
 	rocksdb_t *db; /* NULL: could not be opened again */
 	rocksdb_column_family_handle_t **handles;
@@ -48,8 +48,8 @@ struct kv_rocksdb {
 	bool sync_running;
 	uint64_t generation; /* of db; also under sync_lock */
 
-	/* Held shared by whoever writes, exclusively by whoever makes room ahead of the log, who
-	 * does without when somebody writes. Inside of lock. */
+	/* Held shared to write, and exclusively to make room ahead of the log; that is only tried,
+	 * and left out while a write is under way. Lock order: lock, then log_lock. */
 	pthread_rwlock_t log_lock;
 	struct kv_log_ahead ahead;
 
@@ -68,13 +68,13 @@ void kv_rocksdb_close_db(struct kv_rocksdb *store);
 /* RocksDB's error text as -errno; 0 for NULL. Copies it into @error (may be NULL), frees it. */
 int kv_rocksdb_error(char *text, char *error, size_t error_size);
 
-/* Cuts the logs below @path at their first zeros; before they are opened. -EBUSY: somebody has
- * them open; -errno. */
+/* Cuts the logs below @path at their first zeros. Comes before the store is opened. Errors: -EBUSY
+ * when another process has them open; -errno. */
 int kv_rocksdb_cut_logs(const char *path);
-/* After it was opened; failures only leave it out. */
+/* Begins to keep room ahead, after the store was opened. After a failure there is none. */
 void kv_log_ahead_open(struct kv_log_ahead *ahead, const char *path);
 void kv_log_ahead_close(struct kv_log_ahead *ahead);
-/* Makes room if it is due. While nobody writes, before a sync. */
+/* Makes room if it is due. Comes before a sync. Locks: log_lock exclusively. */
 void kv_log_ahead_fill(struct kv_log_ahead *ahead);
 
 /* The reserve: a file that keeps room on the disk for opening and compacting when everything else

@@ -20,12 +20,12 @@
 
 /* Messages waiting behind an outstanding write are joined up to this size. */
 #define RPC_COALESCE_MAX (256u << 10)
-/* The queue's thread looks at deadlines this often. */
+/* The endpoint's thread looks at deadlines this often. */
 #define RPC_TICK_MS 100
-/* A peer that waits for an answer before it sends again has alternated this often: then the next
- * read is begun with the answer, or after the time at the latest. gRPC (1.51) tells the peer at
- * once that it may send more when a read is begun after a message; behind an answer it tells that
- * along with it. Each of the two costs a message and a wake-up on both sides. */
+/* After this many alternations the peer is taken to wait for each answer before it sends again. The
+ * next read then begins together with the answer, at the latest after RPC_READ_HELD_NS. Otherwise
+ * gRPC (1.51) tells the peer in a message of its own that it may send more, which costs a wake-up on
+ * both sides. With the answer it tells that along. */
 #define RPC_ALTERNATIONS 8u
 #define RPC_READ_HELD_NS (2 * NS_PER_MSEC)
 /* A connection that has not finished its TLS handshake until then is dropped. */
@@ -33,7 +33,7 @@
 /* An orderly end that the peer does not answer becomes a cancellation after this. */
 #define RPC_CLOSE_TIMEOUT_NS (2 * NS_PER_SEC)
 
-/* Before the first server is started; twice is no harm. Thread: any. */
+/* Prepares accept4(). Comes before the first server; calling it again does no harm. Thread: any. */
 void rpc_accept_init(void);
 
 struct rpc_op {
@@ -41,8 +41,8 @@ struct rpc_op {
 	atomic_bool started; /* see rpc_op_started() */
 };
 
-/* Before an operation is given to gRPC. Its queue orders what we wrote before what the queue's
- * thread reads; this says so to thread checkers, which do not see into gRPC. */
+/* Comes before an operation is given to gRPC. gRPC's queue orders our writes before the reads of the
+ * queue's thread. This says so to thread checkers, which do not see into gRPC. */
 static inline void rpc_op_started(struct rpc_op *op)
 {
 	atomic_store_explicit(&op->started, true, memory_order_release);
@@ -146,16 +146,17 @@ struct rpc_stream *rpc_stream_new(struct rpc_endpoint *endpoint, grpc_call *call
 /* Starts the operations of the beginning: until then nothing of gRPC knows the stream. The user's
  * pointers must be set. */
 void rpc_stream_start(struct rpc_stream *stream, uint64_t connect_timeout_ns);
-/* With endpoint.lock held. */
+/* Cancels the stream when its deadline has passed. Locks: the endpoint's. */
 void rpc_stream_tick(struct rpc_stream *stream, uint64_t now_ns);
-/* On the endpoint's thread: begins the reads that were held long enough; says until when the next
- * one may be, or UINT64_MAX. */
+/* Begins the reads that were held long enough. Returns until when the next one may be held, or
+ * UINT64_MAX. Thread: the endpoint's. */
 uint64_t rpc_stream_held_until(struct rpc_endpoint *endpoint, uint64_t now_ns);
 /* Ends with the error given, without waiting for what is queued. */
 void rpc_stream_cancel(struct rpc_stream *stream, int error);
 
 /* ---- rpc_common.c ---- */
-/* Why TLS refused a connection of this process since then; NULL: it did not. Static text. */
+/* Returns why TLS refused a connection of this process since then, as a static text; NULL: it did not.
+ */
 const char *rpc_refusal_since(uint64_t since_ns);
 void rpc_refusal_forget(void);             /* a connection has succeeded */
 grpc_status_code rpc_status_of(int error); /* -errno */
