@@ -1,9 +1,9 @@
-/* placement.h - which targets hold which partition. Pure and deterministic.
+/* placement.h - places the partitions of a new pool on targets. Pure and deterministic.
  *
  * Every chain has members of different failure domains. Targets get partitions in proportion to
- * their capacity (as far as the domains allow), heads and tails are spread alike, and every pair of
- * targets shares about as many partitions as any other pair of such weights, so that the work of a
- * dead target spreads over all. */
+ * their capacity, as far as the domains allow. Heads and tails are spread alike. Every pair of
+ * targets shares about as many partitions as any other pair of such weights, so the work of a dead
+ * target spreads over all. */
 #ifndef CATENA_MASTER_CHAINS_PLACEMENT_H
 #define CATENA_MASTER_CHAINS_PLACEMENT_H
 #include <stddef.h>
@@ -20,7 +20,7 @@ struct placement_target {
  * @targets does not matter. -ENODEV: fewer domains than copies. -EINVAL, -ENOMEM. */
 int placement_compute(const struct placement_target *targets, size_t count, uint32_t copies,
 		      uint32_t partitions, struct map_chain *out);
-/* How many chains each should be in, in the order of @targets. Errors as above. */
+/* Computes how many chains each target should be in, in the order of @targets. Errors as above. */
 int placement_quotas(const struct placement_target *targets, size_t count, uint32_t copies,
 		     uint32_t partitions, double *out);
 #endif

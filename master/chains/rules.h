@@ -1,6 +1,7 @@
-/* rules.h - what has to change in one chain because of what its members are. Pure.
+/* rules.h - what has to change in one chain because of the state of its members. Pure.
  *
- * Who is taken out, made equal, and in-sync; substitutes and moves are repair.h's. */
+ * The rules say which members go out, which catch up, and which become in-sync. Substitutes and
+ * moves are repair.h's. */
 #ifndef CATENA_MASTER_CHAINS_RULES_H
 #define CATENA_MASTER_CHAINS_RULES_H
 #include "master/chains/chain_edit.h"
@@ -8,13 +9,13 @@
 
 /* What is remembered of a chain, beside the map. */
 struct chain_memory {
-	/* dark: no in-sync member of unbroken life was there. back_ns: since when one is, then; 0:
-	 * still dark. unbroken: and that one had forgotten nothing. */
+	/* dark: no in-sync member of unbroken life was there. back_ns: when the first one came
+	 * back; 0: still dark. unbroken: that one had forgotten nothing. */
 	bool dark, unbroken;
 	uint64_t back_ns;
 	/* Reports, for one epoch each. */
 	uint64_t caught_up_epoch, unfit_epoch;
-	bool owed; /* nobody becomes in-sync: see chain_manager_owes_chain() */
+	bool owed; /* no member becomes in-sync: see chain_manager_owes_chain() */
 	uint32_t caught_up_target;
 	uint64_t caught_up_life; /* of the tail that has said it */
 	uint32_t unfit[CHAIN_MEMBERS_MAX];
@@ -38,10 +39,10 @@ struct chain_case {
 	bool promoting; /* members that have been reported equal become in-sync now */
 };
 
-/* Brings the memory up to date, and *out for what follows. */
+/* Brings the chain's memory up to date, and @out with it. To be called before the rest. */
 void chain_rules_look(struct chain_case *out, uint64_t return_ns);
-/* Marks unsettled members that this chain cannot settle now as blocked. True: news. */
+/* Marks unsettled members that this chain cannot settle now as blocked. True: some are new. */
 bool chain_rules_block(const struct chain_case *in);
-/* True: @next is what the chain becomes, epoch included. */
+/* Applies all rules. True: @next is what the chain becomes, epoch included. */
 bool chain_rules_apply(const struct chain_case *in, struct map_chain *next);
 #endif

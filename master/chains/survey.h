@@ -1,5 +1,5 @@
-/* survey.h - what a plan of the chain manager looks at: every target of the map, with what is known
- * of it now. Pure; lives as long as one plan. */
+/* survey.h - a survey of every target in the map, with all that is known of it now: what one plan
+ * is made from. Pure. It lives as long as the plan. */
 #ifndef CATENA_MASTER_CHAINS_SURVEY_H
 #define CATENA_MASTER_CHAINS_SURVEY_H
 #include "master/servers/complaints.h"
@@ -32,24 +32,24 @@ struct survey {
 int survey_make(struct survey *survey, const struct cluster_map *map, const struct liveness *live,
 		const struct complaints *complaints, uint64_t now_ns);
 void survey_free(struct survey *survey);
-/* A member of a chain of this map. */
+/* Gives what is known of a member of some chain of this map. */
 struct survey_target *survey_of(const struct survey *survey, uint32_t target);
 
-/* Fit to be made equal and to serve. */
+/* True when the target can catch up and serve. */
 bool survey_fit(const struct survey_target *target);
-/* And to be given more. */
+/* True when it is fit, and may be given more partitions. */
 bool survey_usable(const struct survey_target *target);
 
-/* Counts loads, heads, comings and goings of a pool, and the fair parts of what is usable. -ENOMEM.
- */
+/* Counts loads, heads, comings and goings of a pool, and the fair parts of usable targets. Errors:
+ * -ENOMEM. */
 int survey_pool(struct survey *survey, const struct map_pool *pool);
-/* May @target join @chain (or be in it again): nobody else of its domain (but @instead, 0: none) is
- * in it and not offline; no complaint keeps them apart. */
+/* True when @target may join @chain, or be in it again. No member but @instead (0: none) that is
+ * not offline has its domain, and no complaint keeps it apart from one. */
 bool survey_may_join(const struct survey *survey, const struct map_chain *chain, uint32_t target,
 		     uint32_t instead, enum failure_domain level);
 /* True when a substitute of the right domains could be had for @chain. */
 bool survey_has_candidate(const struct survey *survey, const struct map_chain *chain,
 			  enum failure_domain level);
-/* The level that a pool really has. */
+/* Gives the level of failure domains that a pool really has. */
 enum failure_domain survey_level(const struct map_pool *pool);
 #endif

@@ -1,20 +1,28 @@
-/* hearing.h - may this master serve? It may when it has heard the targets of its chains since it
- * started, and none of them has seen anything that its store does not know.
+/* hearing.h - after its start a master hears its targets before it serves.
  *
- * Until then nobody is shown a map or gets a lease, no client is let in, nothing is decided about
- * chains, and nothing is removed: an older copy of the store would have all of that done by what
- * was true once. Heard is enough when
- *   - every target that is in some chain, and not offline there, has registered, or was refused
- *     (it has told what it has seen); or
- *   - HEARING_SHORT_NS are over, and each chain has an in-sync member that has registered; or
- *   - the time of [recovery] hear_wait is over.
- * Before, no server is registered that has only targets which the store does not know, if it knows
- * any. While nothing is placed yet, all targets are waited for in place of those of
- * chains.
- * A target that knows more than the store, at whatever time it comes, ends all service for good:
- * only an administrator can say which of the two is to go on (catena-master(8)).
+ * A master's store may be an older copy, put back or started by mistake. By what was true once it
+ * would have old copies overwrite newer ones. So the master first hears its targets:
+ *   1. At the start nothing is served: no map is shown, no lease given, no client let in, nothing
+ *      decided about chains, nothing removed.
+ *   2. Each target tells at registration what it has seen: the newest life of a master and the
+ *      newest map. The store knows all of that, or it is behind (hearing_found_behind()).
+ *   3. Enough was heard when one of these is so (older_store/hearing_rules.h):
+ *      - Every target that is in some chain, and not offline there, has registered, or was refused:
+ *        then it has told what it has seen.
+ *      - HEARING_SHORT_NS are over, and each chain has an in-sync member that has registered.
+ *      - The time of [recovery] hear_wait is over.
+ *      While nothing is placed yet, all targets count in place of those of chains.
+ *   4. The master serves: maps are shown, leases renewed, clients let in, removals begun.
  *
- * Threading: with the state lock held. */
+ * When something fails:
+ *   - A server that has only targets which the store does not know waits until then
+ *     (HEARING_FIRST), unless the store knows none.
+ *   - A target that knows more than the store ends all service for good, whenever it comes. Only an
+ *     administrator can say which of the two is to go on (catena-master(8)).
+ *   - A change that the last life of the master had not told to all fenced servers is told to them
+ *     first; maps stay hidden until then (publisher.h).
+ *
+ * Locks: the state lock held. */
 #ifndef CATENA_MASTER_CLUSTER_HEARING_H
 #define CATENA_MASTER_CLUSTER_HEARING_H
 #include <stdbool.h>
@@ -23,19 +31,19 @@
 
 struct master;
 
-/* To chunkservers: come again in a moment. */
+/* Tells a chunkserver to come again in a moment. */
 #define HEARING_FIRST EAGAIN
 
-/* At start, after publisher_start(). -ENOMEM. */
+/* Begins to hear; after publisher_start(). Errors: -ENOMEM. */
 int hearing_start(struct master *master, uint64_t now_ns);
-/* Looks whether it is over; after a registration, and each tick. */
+/* Looks whether enough was heard; after a registration, and each tick. */
 void hearing_look(struct master *master, uint64_t now_ns);
-/* The target was registered, or has been refused alone or with its server, until it registers: an
- * old copy of a disk must not keep an administrator waiting who could help. */
+/* Notes that the target was refused, alone or with its server, or that it registers now. A refused
+ * one counts as heard: an old copy of a disk must not delay the help of an administrator. */
 void hearing_target(struct master *master, uint32_t target, bool refused);
 void hearing_free(struct master *master);
-/* A target knows more: @why, for people. */
+/* Ends all service: a target knows more than the store. @why: for people. */
 void hearing_found_behind(struct master *master, const char *why);
-/* One line about it for the status; false: nothing to say. */
+/* Describes in one line, for the status, why the master does not serve. False: it serves. */
 bool hearing_describe(const struct master *master, char *out, size_t size);
 #endif

@@ -1,13 +1,22 @@
-/* removals.h - the chunks of files that are gone are removed from the targets, in the background.
+/* removals.h - removes the chunks of files that are gone from their targets, in the background.
  *
- * The durable queue of the state (files by sequence) is walked with a cursor. Each chunk of a file
- * is named to every member of its chain that is not offline, in batches per target; a file leaves
- * the queue when all have answered that its chunks are gone, durably. Removing is idempotent, so
- * whatever is in doubt (a lost connection, an error, no answer) is done again from the start of the
- * file. A file with a member that is not there, but is not out of its chain either, waits; others
- * overtake it. What an offline member has too much is removed when it is made equal.
+ *   1. A file's last name and last open go: the state puts it into its durable queue.
+ *   2. The removal thread walks the queue with a cursor, and makes a job of each file whose members
+ *      are there. The file's size says its chunks; the map says their chains.
+ *   3. Each chunk is named to every member of its chain that is not offline, in batches per target.
+ *      The number of unanswered chunks is bounded.
+ *   4. A member answers a batch when its chunks are gone, durably.
+ *   5. When all have answered, the file leaves the queue, by a command of the log.
  *
- * Threading: one thread of its own. All functions but start and stop with the state lock held. */
+ * When something fails:
+ *   - An answer is an error, or none comes; a stream breaks; a chain changes before the answer: the
+ *     job begins again from the start of the file. Removing is idempotent.
+ *   - A member is away, but not out of its chain: the file waits, and others overtake it.
+ *   - A member is offline: it is not asked. What it has too much goes when it catches up.
+ *   - The master ends, or the command is lost with the power: the file is in the queue still.
+ *
+ * Thread: one of its own.
+ * Locks: the state lock held, but for removals_start() and removals_stop(). */
 #ifndef CATENA_MASTER_CLUSTER_REMOVALS_H
 #define CATENA_MASTER_CLUSTER_REMOVALS_H
 #include <stdint.h>
@@ -18,11 +27,11 @@ struct removals;
 int removals_start(struct master *master, struct removals **out);
 /* Joins the thread; without the state lock. NULL is allowed. */
 void removals_stop(struct removals *removals);
-/* A batch was answered. */
+/* Takes the answer to a batch. */
 void removals_answer(struct removals *removals, uint32_t target_id, uint64_t sequence, int error);
-/* A server is there (again): what waited for it is tried, what it was asked on an older stream too.
- * NULL is allowed. */
+/* Notes that a server is there, perhaps again. What waited for it is tried; what it was asked on an
+ * older stream is asked again. NULL is allowed. */
 void removals_online(struct removals *removals);
-/* A stream is lost: what it was asked is in doubt. NULL is allowed. */
+/* Notes that a stream is lost: what was asked on it is in doubt. NULL is allowed. */
 void removals_lost(struct removals *removals);
 #endif

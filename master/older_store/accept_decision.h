@@ -21,13 +21,14 @@ struct accept_target {
 	struct map_server server;
 };
 
-/* The uuid of whom else, in the store or among @targets, the number of target @which is; NULL:
- * nobody's. Masters have given numbers from this store, or from several copies, since, and it
- * cannot be accepted with these two: by the number nobody could say who of them is in a chain. */
+/* Gives the uuid of another target, of the store or among @targets, that has the number of target
+ * @which; NULL: none has it. Masters on this store, or on copies of it, have given out numbers
+ * since. The store cannot be accepted with both: the number does not say which of them is in a
+ * chain. */
 const char *accept_decision_clash(const struct accept_plan *plan,
 				  const struct accept_target *targets, size_t count, size_t which);
 
-/* What is to become of the store. */
+/* What the store becomes. */
 struct accept_decision {
 	struct state_accept accept;
 	struct chain_change *chains;
@@ -38,8 +39,8 @@ struct accept_decision {
 	size_t unknown;       /* chains that begin empty, though others of their pool are known */
 	bool older;           /* some target has seen more than the store */
 };
-/* @targets: all that have registered; the map of @plan is that of @state. -ENOMEM, or what the store says. In any case the
- * caller frees what is in @out. */
+/* Decides. @targets: all that have registered; the map of @plan is that of @state. The caller frees
+ * *out in any case. Errors: -ENOMEM, and errors of the store. */
 int accept_decision_make(struct accept_plan *plan, struct state *state,
 			 const struct accept_target *targets, size_t count,
 			 struct accept_decision *out);

@@ -140,7 +140,7 @@ int accept_plan_heard(struct accept_plan *plan, uint32_t target)
 	return add_to(&plan->heard, &plan->heard_count, target);
 }
 
-bool accept_plan_has_heard(const struct accept_plan *plan, uint32_t target)
+static bool has_heard(const struct accept_plan *plan, uint32_t target)
 {
 	return is_in(plan->heard, plan->heard_count, target);
 }
@@ -187,7 +187,7 @@ static struct known known_of(const struct accept_plan *plan, size_t pool, uint32
 /* Is it there, and the one that is meant? */
 static bool is_meant(const struct accept_plan *plan, const struct known *known, uint32_t target)
 {
-	return accept_plan_has_heard(plan, target) &&
+	return has_heard(plan, target) &&
 	       (known->told == NULL ||
 		is_in(known->told->members, known->told->member_count, target));
 }
@@ -218,7 +218,7 @@ uint32_t accept_plan_missing(const struct accept_plan *plan, uint32_t after)
 	uint32_t missing = 0;
 
 	for (size_t i = 0; i < plan->map->target_count; i++)
-		if (!accept_plan_has_heard(plan, plan->map->targets[i].id))
+		if (!has_heard(plan, plan->map->targets[i].id))
 			take_missing(plan->map->targets[i].id, after, &missing);
 	for (size_t i = 0; i < plan->map->pool_count; i++) {
 		for (uint32_t p = 0; p < plan->map->pools[i].partitions; p++) {
@@ -228,7 +228,7 @@ uint32_t accept_plan_missing(const struct accept_plan *plan, uint32_t after)
 			for (uint32_t m = 0; m < known.chain->count; m++) {
 				const struct chain_member *member = &known.chain->members[m];
 
-				if (!accept_plan_has_heard(plan, member->target_id) ||
+				if (!has_heard(plan, member->target_id) ||
 				    (alone && member->state == MEMBER_IN_SYNC &&
 				     !is_meant(plan, &known, member->target_id)))
 					take_missing(member->target_id, after, &missing);
@@ -292,8 +292,7 @@ static void wait_for_members(const struct accept_plan *plan, const struct known 
 	for (uint32_t i = 0; i < known->chain->count; i++) {
 		const struct chain_member *member = &known->chain->members[i];
 
-		if (!accept_plan_has_heard(plan, member->target_id) ||
-		    is_meant(plan, known, member->target_id))
+		if (!has_heard(plan, member->target_id) || is_meant(plan, known, member->target_id))
 			out->members[out->count++] = *member;
 	}
 }

@@ -1,8 +1,10 @@
-/* liveness.h - which servers and targets are there, as the chain manager sees it. Pure.
+/* liveness.h - says which servers and targets are there, for the chain manager. Pure.
  *
- * A server is out when its serving lease has surely run out, or when it is certain that nothing of
- * it serves. Between "heard of just now" and "out" it is quiet: it may not be taken out yet, and it
- * is nobody's reason to take others out. */
+ * A server is out when its serving lease has surely run out, or when certainly nothing of it
+ * serves. Between "heard of just now" and "out" it is quiet. A quiet server may not be taken out
+ * yet, and is no reason to take others out.
+ *
+ * Threading: one caller at a time. */
 #ifndef CATENA_MASTER_SERVERS_LIVENESS_H
 #define CATENA_MASTER_SERVERS_LIVENESS_H
 #include <uthash.h>
@@ -20,8 +22,8 @@ struct liveness_report {
 	bool full;
 	int error; /* 0, or why it cannot serve */
 };
-/* Such a target is an old copy of its disk, or as good as one: it does not have all it said it had.
- * Once the chains reflect its life (as @seen), they reflect that too. */
+/* True when a target of @life does not have all that it said it had: it is an old copy of its disk,
+ * or damaged. Once the chains reflect its life (as @seen), they reflect that too. */
 static inline bool liveness_life_is_old(uint64_t life, uint64_t seen, bool damaged)
 {
 	return chain_life_is_old(life, seen) || (damaged && life != seen);
@@ -29,7 +31,7 @@ static inline bool liveness_life_is_old(uint64_t life, uint64_t seen, bool damag
 
 enum presence {
 	PRESENT_HERE,      /* alive, heard of lately, has forgotten nothing */
-	PRESENT_QUIET,     /* perhaps */
+	PRESENT_QUIET,     /* not heard of for a moment: it may be there or not */
 	PRESENT_RESTARTED, /* alive, of a new life that is not settled yet */
 	PRESENT_OLD,    /* alive, of an older life than was seen; or its log lost what was synced */
 	PRESENT_FAILED, /* its disk */
@@ -79,12 +81,11 @@ struct live_target *liveness_target(const struct liveness *live, uint32_t id);
 /* The one that is known, or a new one; NULL: out of memory. */
 struct live_target *liveness_target_make(struct liveness *live, uint32_t id);
 
-/* The chain manager's functions of these names. */
+/* These do what the chain manager's functions of the same names say (chains/manager.h). */
 void liveness_restore(struct liveness *live, uint64_t server, uint64_t now_ns);
 int liveness_registered(struct liveness *live, uint64_t server,
 			const struct liveness_report *targets, size_t count, uint64_t now_ns);
-/* Whether its lease is to be renewed is the manager's to say. NULL:
- * unknown. */
+/* Takes a heartbeat; the manager decides about the lease. NULL: the server is unknown. */
 struct live_server *liveness_heartbeat(struct liveness *live, uint64_t server, bool leaving,
 				       const struct liveness_report *targets, size_t count,
 				       uint64_t now_ns);
@@ -93,17 +94,19 @@ void liveness_refused(struct liveness *live, uint64_t server, uint64_t asked_ns)
 void liveness_paused(struct liveness *live, uint64_t gap_ns);
 bool liveness_probe(struct liveness *live, uint64_t now_ns, uint64_t *server);
 
-/* Finds out who is out now; before liveness_presence() is asked. */
+/* Finds out which servers are out now; before liveness_presence() is asked. */
 void liveness_update(struct liveness *live, uint64_t now_ns);
-/* Of a target that the map says to be @server's. *certain: it will not come back as it was. */
+/* Says whether a target, which the map gives to @server, is there. *certain: it will not come back
+ * as it was. */
 enum presence liveness_presence(const struct liveness *live, uint32_t target, uint64_t server,
 				uint64_t now_ns, bool *certain);
-/* It does not have all that it said it had, and the chains do not reflect that yet. */
+/* True when the target does not have all that it said it had, and the chains do not reflect that
+ * yet. */
 bool liveness_target_is_old(const struct live_target *target);
-/* Its lease has surely run out, or nothing of it is left to use it. */
+/* True when the server's lease has surely run out, or no process is left that could use it. */
 bool liveness_harmless(const struct liveness *live, uint64_t server, uint64_t now_ns);
 bool liveness_holds(const struct liveness *live, uint64_t server, uint32_t target, uint64_t now_ns);
-/* Somebody has just gone, or may have. */
+/* True when some server has just gone, or may have. */
 bool liveness_soon(const struct liveness *live, uint64_t now_ns);
 bool liveness_online(const struct liveness *live, uint64_t server, uint64_t now_ns);
 #endif

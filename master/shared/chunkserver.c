@@ -43,7 +43,7 @@ void chunkserver_stream_unref(struct chunkserver_stream *stream)
 		free(stream);
 }
 
-void chunkservers_free(struct master *master)
+void chunkserver_free_all(struct master *master)
 {
 	struct chunkserver *server, *next;
 

@@ -1,5 +1,5 @@
-/* chunkserver.h - the chunkservers that have registered since the master started, and their
- * streams.
+/* chunkserver.h - the table of chunkservers that have registered since the master started, and
+ * their streams.
  *
  * Locks: the state lock held. */
 #ifndef CATENA_MASTER_SHARED_CHUNKSERVER_H
@@ -37,11 +37,11 @@ struct chunkserver_stream {
 	struct chunkserver *server; /* NULL: not registered, or not any more */
 };
 
-/* NULL: it has not registered. */
+/* Finds a chunkserver. NULL: it has not registered. */
 struct chunkserver *chunkserver_find(const struct master *master, uint64_t id);
 struct chunkserver *chunkserver_by_name(const struct master *master, const char *name);
 /* Sends; a chunkserver that does not read loses its stream. */
 void chunkserver_send(struct chunkserver_stream *stream, const struct push *push);
 void chunkserver_stream_unref(struct chunkserver_stream *stream);
-void chunkservers_free(struct master *master); /* at the end */
+void chunkserver_free_all(struct master *master); /* at the end */
 #endif

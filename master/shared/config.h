@@ -1,4 +1,5 @@
-/* config.h - the master's configuration file; docs/man/catena-master.8 explains each option. */
+/* config.h - reads the master's configuration file; docs/man/catena-master.8 explains each
+ * option. */
 #ifndef CATENA_MASTER_SHARED_CONFIG_H
 #define CATENA_MASTER_SHARED_CONFIG_H
 #include <stddef.h>

@@ -1,10 +1,10 @@
 /* master.h - the running master: what its parts share.
  *
  * Threads: the RPC thread (callbacks of sessions/clients.c, sessions/chunkservers.c, status.c), the
- * main loop (ticks, signals), the log's thread (syncs that are done), the removal thread, the space
- * thread, the probing thread.
+ * main loop (ticks, signals), the log's thread (flushes that are done), the removal thread, the
+ * space thread, the probing thread.
  *
- * Locks: the state lock alone. It covers the state, the view, the leases, all sessions and the
+ * Locks: the state lock alone. It covers the state, the published map, leases, all sessions and the
  * removal queue's memory. Leases, sessions and maps are sent with it held, so that a client hears
  * them in the order in which they were decided; replies are sent without it. */
 #ifndef CATENA_MASTER_SHARED_MASTER_H
@@ -44,7 +44,7 @@ struct space;
 /* What the sessions do when something happens on a floor below them; handed in by master_start().
  * Locks: the state lock held. */
 struct session_events {
-	/* The view was published: everyone gets it, and ended sessions are looked at anew. */
+	/* The map was published: everyone gets it, and ended sessions are looked at anew. */
 	void (*published)(struct master *master);
 	/* A decision about chains is next: what ended sessions owe the chains comes first. */
 	void (*deciding)(struct master *master, uint64_t now_ns);

@@ -1,10 +1,10 @@
 /* space.h - gives a nearly full disk back what was deleted from the store.
  *
- * Deleted records keep their space until a compaction meets them, which may be never when nothing
- * is written any more because the disk is full. So while space is low, and what lives is small
- * enough to be written anew into what is left, the store is compacted.
+ * Deleted records keep their space until a compaction meets them. On a full disk that may be never,
+ * as nothing is written any more. So the store is compacted while space is low, if what lives in it
+ * fits into what is left.
  *
- * Threading: a thread of its own, because it takes its time. */
+ * Thread: one of its own, because a compaction takes its time. */
 #ifndef CATENA_MASTER_SHELL_SPACE_H
 #define CATENA_MASTER_SHELL_SPACE_H
 struct master;

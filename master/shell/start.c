@@ -286,7 +286,7 @@ void master_stop(struct master *master)
 	removals_stop(master->removals);
 	command_log_close(master->log);
 	clients_free(master);
-	chunkservers_free(master);
+	chunkserver_free_all(master);
 	publisher_free(master);
 	leases_destroy(master->leases);
 	fences_free(master->fences);
