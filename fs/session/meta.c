@@ -183,7 +183,7 @@ static void explain(struct meta *meta, uint64_t timeout_ns, char *error, size_t 
 			 meta->masters, (double)timeout_ns / (double)NS_PER_SEC);
 }
 
-/* Until the session is there, for at most @timeout_ns. With the lock held. */
+/* Waits until the session is there, for at most @timeout_ns. Locks: the session's. */
 static int wait_for_session(struct meta *meta, uint64_t timeout_ns)
 {
 	uint64_t end_ns = clock_monotonic_ns() + timeout_ns;

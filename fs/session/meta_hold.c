@@ -10,7 +10,8 @@
 
 static struct log_rate noise;
 
-/* With the lock held. What cannot be sent any more goes to @ended. */
+/* Sends what waited behind a hold. What cannot be sent any more goes to @ended. Locks: the
+ * session's. */
 static void send_waiting(struct meta *meta, struct meta_pending_list *waiting,
 			 struct meta_pending_list *ended)
 {
@@ -29,7 +30,7 @@ static void send_waiting(struct meta *meta, struct meta_pending_list *waiting,
 	meta_session_send_later(meta);
 }
 
-/* With the lock held: the first is over, and with it the waiting of what came behind it. */
+/* Takes out the first hold, and sends what waited behind it. Locks: the session's. */
 static void pass_first(struct meta *meta, struct meta_pending_list *ended)
 {
 	struct meta_hold *hold = meta->holds;
@@ -42,8 +43,8 @@ static void pass_first(struct meta *meta, struct meta_pending_list *ended)
 		meta->last_hold = NULL;
 }
 
-/* With the lock held, which is free while functions of holds run. One thread at a time does this:
- * whatever is released meanwhile is found by it. */
+/* Passes the holds that are released. One thread at a time does this, and finds whatever is
+ * released meanwhile. Locks: the session's, free while functions of holds run. */
 static void pass_released(struct meta *meta, struct meta_pending_list *ended)
 {
 	struct meta_hold *hold;

@@ -1,9 +1,11 @@
-/* meta_internal.h - inside of the session: meta.c (calls), meta_session.c (the stream and its
- * handshake), meta_lease.c (the right to cache, by our own clock), meta_timer.c (what is due).
+/* meta_internal.h - the inside of the session, for meta*.c and their tests. From the ground up:
+ * meta_pending.c (unanswered requests), meta_lease.c (the right to cache, by our own clock),
+ * meta_session.c (the stream and its handshake), meta_hold.c (pauses in the order), meta_timer.c
+ * (what is due), meta.c (calls, opening and closing).
  *
- * One stream at a time: a new one is opened only after closed() of the one before. All fields are
- * under the lock unless they say otherwise; no callback of the user runs under it. Times are boot
- * time, but for soft timeouts. */
+ * There is one stream at a time: a new one is opened only after closed() of the one before. Times
+ * are boot time, but for soft timeouts. Locks: all fields are under meta.lock unless they say
+ * otherwise; no callback of the user runs under it. */
 #ifndef CATENA_FS_SESSION_META_INTERNAL_H
 #define CATENA_FS_SESSION_META_INTERNAL_H
 #include <pthread.h>
@@ -102,18 +104,18 @@ struct meta {
 };
 
 /* ---- meta_session.c ---- */
-/* Starts a stream. With the lock held (released and taken again). */
+/* Starts a stream. Locks: the session's. */
 void meta_session_connect(struct meta *meta, uint64_t timeout_ns);
-/* Gives the stream up; a new one follows. With the lock held. */
+/* Gives the stream up; the timer opens a new one. Locks: the session's. */
 void meta_session_break(struct meta *meta, const char *why);
-/* Sends one encoded ClientBatch behind what waits, when the stream is up. With the lock held. */
+/* Sends one encoded ClientBatch behind what waits, when the stream is up. Locks: the session's. */
 void meta_session_send(struct meta *meta, const void *data, size_t size);
-/* The same, but it may wait for others (meta_call_later()). With the lock held. */
+/* Does the same, but may let it wait for company (meta_call_later()). Locks: the session's. */
 void meta_session_queue(struct meta *meta, const void *data, size_t size);
-/* Sends what waits. With the lock held. */
+/* Sends what waits for company. Locks: the session's. */
 void meta_session_send_later(struct meta *meta);
-/* Gives @pending, which has its number, to @send (meta_session_send or meta_session_queue), and
- * with it, now and then, up to where everything is answered. With the lock held. */
+/* Gives @pending, which has its id, to @send (meta_session_send or meta_session_queue). Now and
+ * then the message also says up to where everything is answered. Locks: the session's. */
 void meta_session_send_pending(struct meta *meta, struct meta_pending *pending,
 			       void (*send)(struct meta *meta, const void *data, size_t size));
 
@@ -121,26 +123,27 @@ void meta_session_send_pending(struct meta *meta, struct meta_pending *pending,
  * must not be done in another session. Locks: the session's. */
 void meta_session_end_held(struct meta *meta, bool all, struct meta_pending_list *ended);
 
-/* ---- meta_lease.c ---- */
+/* ---- meta_lease.c. Locks: the session's ---- */
+/* Begins without a lease, in generation 1. */
 void meta_lease_init(struct meta_lease *lease);
-/* With the lock held. The session is (again) alive for length_ns from @sent_ns. */
+/* The session is alive, or alive again, for @length_ns from @sent_ns. */
 void meta_lease_session(struct meta_lease *lease, uint64_t length_ns, uint64_t sent_ns);
 uint64_t meta_lease_renew_begin(struct meta_lease *lease, uint64_t now_ns);
 void meta_lease_renewed(struct meta_lease *lease, uint64_t sequence, uint64_t now_ns);
-/* True: this is news to the user. */
+/* Take a grant or a recall. True: it is news to the user. */
 bool meta_lease_grant(struct meta_lease *lease, uint64_t sequence, uint64_t now_ns);
 bool meta_lease_recall(struct meta_lease *lease, uint64_t sequence);
-/* Whatever was had is gone. True: it was had until now. */
+/* Drops the lease. True: it was held until now. */
 bool meta_lease_drop(struct meta_lease *lease);
-/* From here on what is asked for counts, also if it is older than what was known. */
+/* Begins a generation: from here on answers count even if they are older than what was known. */
 void meta_lease_restarted(struct meta_lease *lease);
-/* True: it has run out and the user must be told. */
+/* Drops a lease that has run out by @now_ns. True: the user must be told. */
 bool meta_lease_expired(struct meta_lease *lease, uint64_t now_ns);
 
-/* ---- meta_hold.c; with the lock held ---- */
-/* False: nothing is held, and it is to be sent. */
+/* ---- meta_hold.c. Locks: the session's ---- */
+/* Puts @pending behind the last hold. False: nothing is held, and it is to be sent. */
 bool meta_hold_wait(struct meta *meta, struct meta_pending *pending);
-/* Those that are held for too long let the rest go on. The lock may be free meanwhile. */
+/* Lets the rest go on where a hold takes too long. The lock may be free meanwhile. */
 void meta_hold_expire_all(struct meta *meta, uint64_t now_ns, struct meta_pending_list *ended);
 
 /* ---- meta_timer.c ---- */

@@ -116,9 +116,9 @@ void meta_session_end_held(struct meta *meta, bool all, struct meta_pending_list
 	}
 }
 
-/* What only asks goes on, in its order, under new ids; what changes something ends: another may
- * have changed the same since, and whether it was executed nobody can tell. Later calls come behind
- * it. */
+/* Keeps requests that only ask, in their order, under new ids. Those that change something end:
+ * another client may have changed the same since, and whether they were executed is not known.
+ * Later calls come behind what is kept. */
 static void keep_questions(struct meta *meta, struct meta_pending_list *ended)
 {
 	struct meta_pending_ring *ring = &meta->pending;
@@ -142,7 +142,7 @@ static void keep_questions(struct meta *meta, struct meta_pending_list *ended)
 	}
 }
 
-/* With the lock held; free meanwhile. */
+/* Tells the user that the master is another process. Locks: the session's, free meanwhile. */
 static void tell_restarted(struct meta *meta, bool lost)
 {
 	lock_held(&meta->lock);
@@ -235,7 +235,7 @@ static void resend(struct meta *meta)
 	free(batch);
 }
 
-/* With the lock held. */
+/* Gives the stream up, because the master did not open the session. Locks: the session's. */
 static void refused(struct meta *meta, const Catena__SessionOpened *opened)
 {
 	lock_held(&meta->lock);
@@ -251,8 +251,8 @@ static void refused(struct meta *meta, const Catena__SessionOpened *opened)
 	meta_session_break(meta, meta->message);
 }
 
-/* The numbers of inodes and files that we know mean others in another cluster. With the lock held.
- */
+/* The numbers of inodes and files that we know mean others in another cluster. Locks: the
+ * session's. */
 static bool same_cluster(struct meta *meta, uint64_t instance)
 {
 	lock_held(&meta->lock);
@@ -268,7 +268,7 @@ static bool same_cluster(struct meta *meta, uint64_t instance)
 	return false;
 }
 
-/* False: it cannot be taken. */
+/* Gives the map to the user. False: it makes no sense, or memory is short. */
 static bool on_map(struct meta *meta, const Catena__ClusterMap *message)
 {
 	struct cluster_map *map = NULL;
@@ -384,8 +384,8 @@ static void on_recall(struct meta *meta, const Catena__Lease *recall)
 		meta->options.callbacks.recalled(meta->options.user);
 }
 
-/* What the transport joined has lost its order across kinds: a recall comes last, so that whatever
- * was answered before it is known first. */
+/* Takes one message apart. Joined messages have lost their order across kinds. Recalls come last,
+ * so that whatever was answered before one is known first. */
 static void on_message(void *user, const uint8_t *data, size_t size)
 {
 	struct meta *meta = user;

@@ -51,8 +51,8 @@ static bool unheard(const struct meta *meta, uint64_t now_ns)
 	return now_ns > meta->heard_ns + patience_ns;
 }
 
-/* The first of those whose soft timeout is over. It stays in the ring, because it was sent and will
- * be answered, but nobody waits for it any more. With the lock held. */
+/* Returns the first request whose soft timeout is over. It stays in the ring, because it was sent
+ * and will be answered; its program no longer waits. Locks: the session's. */
 static struct meta_pending *overdue(struct meta *meta, uint64_t now_ns)
 {
 	lock_held(&meta->lock);
@@ -136,7 +136,7 @@ static void on_down(struct meta *meta, uint64_t now_ns, uint64_t *wake_ns)
 		earlier(wake_ns, meta->retry_at_ns);
 }
 
-/* What is due now; returns when to look again (boot time). With the lock held. */
+/* Does what is due now, and returns when to look again (boot time). Locks: the session's. */
 static uint64_t work(struct meta *meta)
 {
 	uint64_t now_ns = clock_boottime_ns();
@@ -166,7 +166,7 @@ static uint64_t work(struct meta *meta)
 	return wake_ns;
 }
 
-/* Until @wake_ns of boot time, if the machine does not sleep. With the lock held. */
+/* Waits until @wake_ns of boot time, if the machine does not sleep. Locks: the session's. */
 static void wait_until(struct meta *meta, uint64_t wake_ns)
 {
 	uint64_t now_ns = clock_boottime_ns(), at_ns = clock_monotonic_ns();
