@@ -13,12 +13,17 @@ write_files() { # TEXT
 		printf '%s %s\n' "$1" "$n" >"$M/file$n" && sync "$M/file$n" || die "writing file$n"
 	done
 }
-# How many of them can be read now; none may have something else in it.
-readable() { # TEXT
+# How many of them can be read within some seconds; none may have something else in it.
+readable() { # TEXT SECONDS
 	local n count=0 text
 	remount
 	for n in $(seq $files); do
-		text=$(timeout -s KILL 0.3 cat "$M/file$n" 2>/dev/null) || continue
+		{ timeout -s KILL "$2" cat "$M/file$n" >"$T/read.$n" 2>/dev/null || rm -f "$T/read.$n"; } &
+	done
+	wait
+	for n in $(seq $files); do
+		[ -e "$T/read.$n" ] || continue
+		text=$(cat "$T/read.$n")
 		[ "$text" = "$1 $n" ] || die "file$n has '$text'"
 		count=$((count + 1))
 	done
@@ -40,7 +45,7 @@ lc start chunkserver-2 || die "start"
 wait_until 30 "the old copy is refused" has_line 'master refuses a target' "$D/log/chunkserver-2.log"
 is_told() { catena status >"$T/status" && has_line 'WARNING .*older copy' "$T/status"; }
 wait_until 30 "the status tells of the old copy" is_told
-count=$(readable new) || die "$count"
+count=$(readable new 5) || die "$count"
 echo "$count of $files files can be read"
 [ "$count" -ge $((files / 8)) ] || die "the disk beside it does not go on"
 [ "$count" -le $((files - files / 8)) ] || die "the old disk is used"
@@ -50,6 +55,6 @@ lc stop chunkserver-2 || die "stop"
 rm -rf "$dir" && mv "$T/right" "$dir" || die "exchange"
 lc start chunkserver-2 && lc start chunkserver-1 || die "start"
 wait_whole 60
-count=$(readable new) || die "$count"
+count=$(readable new 60) || die "$count"
 [ "$count" = $files ] || die "$count of $files files are there"
 down_and_compare 2

@@ -1,5 +1,5 @@
 /* checks.h - what the programs that check a directory have in common: each check is a function that
- * works in a directory of its own and leaves it empty. One file only includes this. */
+ * works in a directory of its own and leaves it empty. */
 #ifndef CATENA_TESTS_POSIX_CHECKS_H
 #define CATENA_TESTS_POSIX_CHECKS_H
 #include <errno.h>
@@ -11,8 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int failures;
-static const char *current;
+extern int failures;
+extern const char *current;
 
 #define CHECK(condition)                                                                           \
 	do {                                                                                       \
@@ -29,16 +29,7 @@ static const char *current;
 		CHECK((call) == -1 && errno == (wanted));                                          \
 	} while (0)
 
-static int make(const char *name, const char *text)
-{
-	int fd = open(name, O_RDWR | O_CREAT | O_TRUNC, 0644);
-
-	if (fd >= 0 && text != NULL && write(fd, text, strlen(text)) != (ssize_t)strlen(text)) {
-		close(fd);
-		return -1;
-	}
-	return fd;
-}
+int make(const char *name, const char *text);
 
 struct check {
 	const char *name;
@@ -46,36 +37,5 @@ struct check {
 };
 
 /* Those named (none: all), each in a new directory below the working directory. The exit status. */
-static int run_checks(const char *program, const struct check *checks, size_t count, char **names)
-{
-	int ran = 0;
-
-	umask(022);
-	for (size_t i = 0; i < count; i++) {
-		bool chosen = names[0] == NULL;
-		int before = failures;
-		char work[64];
-
-		for (char **name = names; *name != NULL; name++)
-			chosen |= strcmp(*name, checks[i].name) == 0;
-		if (!chosen)
-			continue;
-		snprintf(work, sizeof(work), "check-%zu", i);
-		if (mkdir(work, 0755) != 0 || chdir(work) != 0) {
-			perror(work);
-			return 1;
-		}
-		current = checks[i].name;
-		checks[i].run();
-		if (chdir("..") != 0)
-			return 1;
-		if (failures == before && rmdir(work) != 0) {
-			printf("FAILED %s: left something behind (%s)\n", current, strerror(errno));
-			failures++;
-		}
-		ran++;
-	}
-	printf("%s: %d checks, %d failed\n", program, ran, failures);
-	return failures != 0 || ran == 0;
-}
+int run_checks(const char *program, const struct check *checks, size_t count, char **names);
 #endif

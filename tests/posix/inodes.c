@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <time.h>
-#include "checks.h"
+#include "tests/posix/checks.h"
 
 static const char *other; /* NULL: none */
 

@@ -24,7 +24,7 @@
 #include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
-#include "checks.h"
+#include "tests/posix/checks.h"
 
 static bool holds(int fd, off_t at, const char *text)
 {
