@@ -1,4 +1,5 @@
 #include "tests/sim/cluster/checks.h"
+#include "master/older_store/accept_plan.h"
 
 static int file_index(const struct chunk_key *key)
 {
@@ -231,6 +232,7 @@ void check_shown(struct world *w, unsigned p, const struct map_chain *chain)
 void check_published(struct world *w, unsigned p, const struct map_chain *chain)
 {
 	struct partition *part = &w->partitions[p];
+	bool accepted = chain->epoch >> ACCEPT_LINE_SHIFT != part->epoch >> ACCEPT_LINE_SHIFT;
 
 	check_shown(w, p, chain);
 	if (chain->epoch <= part->epoch)
@@ -249,11 +251,19 @@ void check_published(struct world *w, unsigned p, const struct map_chain *chain)
 		/* One that becomes in-sync behind its death is in its former process's place, as
 		 * are those of a chain that is accepted although there were later ones. */
 		if (state == MEMBER_SYNCING ||
-		    (state == MEMBER_IN_SYNC && !copy->in_sync && !copy->syncing))
+		    (state == MEMBER_IN_SYNC && !copy->in_sync && (!copy->syncing || accepted)))
 			copy->continuous = d < DISKS_MAX && w->nodes[w->disks[d].server].alive &&
 					   (state == MEMBER_SYNCING || !part->forgotten);
-		if (state == MEMBER_SYNCING)
+		if (state == MEMBER_IN_SYNC && copy->syncing) {
+			/* Nobody has made it equal when that was to be in a forgotten chain. */
+			copy->lost =
+				copy->lost || (accepted && part->forgotten && copy->lost_before);
+			copy->lost_before = false;
+		}
+		if (state == MEMBER_SYNCING) {
+			copy->lost_before = copy->lost_before || copy->lost;
 			copy->lost = copy->replaced = false;
+		}
 		copy->in_sync = state == MEMBER_IN_SYNC;
 		copy->syncing = state == MEMBER_SYNCING;
 	}
