@@ -1,5 +1,5 @@
-/* bitmap.h - a bit for each of a row of things, in bytes: bit i % 8 of byte i / 8. So it is the same in
- * memory, on the wire and in a store. */
+/* bitmap.h - a bit for each of a row of things, in bytes: bit i % 8 of byte i / 8. So it is the
+ * same in memory, on the wire and in a store. */
 #ifndef CATENA_COMMON_BASE_BITMAP_H
 #define CATENA_COMMON_BASE_BITMAP_H
 #include <stdbool.h>

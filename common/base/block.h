@@ -1,7 +1,8 @@
 /* block.h - the blocks of a chunk, and their checksums (CRC32C).
  *
- * Blocks are BLOCK_SIZE bytes at multiples of BLOCK_SIZE from the chunk's start. A range that begins
- * or ends inside a block has a checksum over just its own bytes of that block. Thread: any. */
+ * Blocks are BLOCK_SIZE bytes at multiples of BLOCK_SIZE from the chunk's start. A range that
+ * begins or ends inside a block has a checksum over just its own bytes of that block. Thread: any.
+ */
 #ifndef CATENA_COMMON_BASE_BLOCK_H
 #define CATENA_COMMON_BASE_BLOCK_H
 #include <stdint.h>

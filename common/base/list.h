@@ -1,11 +1,12 @@
 /* list.h - linked lists through members of the user's structs. Pure.
  *
  * Three kinds, by what a member must be able to do:
- * - DL_ (utlist.h of uthash): members leave from the middle, and queues. Each operation takes constant
- *   time; head->prev is the last member. A struct that may be in several lists at once names its links
- *   (DL_APPEND2 and so on).
+ * - DL_ (utlist.h of uthash): members leave from the middle, and queues. Each operation takes
+ *   constant time; head->prev is the last member. A struct that may be in several lists at once
+ *   names its links (DL_APPEND2 and so on).
  * - LL_ (utlist.h): stacks, and lists so short that a walk costs nothing.
- * - struct list: a member leaves without knowing which list it is in, and knows whether it is in one. */
+ * - struct list: a member leaves without knowing which list it is in, and knows whether it is in
+ *   one. */
 #ifndef CATENA_COMMON_BASE_LIST_H
 #define CATENA_COMMON_BASE_LIST_H
 #include <stdbool.h>

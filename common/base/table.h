@@ -1,7 +1,7 @@
 /* table.h - an intrusive hash table. The nodes' memory and keys are the user's. Pure.
  *
- * It is for tables that hot paths look into, and wherever a lack of memory must be an error: uthash,
- * which small tables with simple keys use, ends the process then. Locks: the user's. */
+ * It is for tables that hot paths look into, and wherever a lack of memory must be an error:
+ * uthash, which small tables with simple keys use, ends the process then. Locks: the user's. */
 #ifndef CATENA_COMMON_BASE_TABLE_H
 #define CATENA_COMMON_BASE_TABLE_H
 #include <stddef.h>
@@ -24,7 +24,8 @@ struct table {
 int table_add(struct table *table, struct table_node *node, uint64_t hash);
 /* Takes @node out of its table. */
 void table_remove(struct table *table, struct table_node *node);
-/* Return the nodes of equal hash, one after another; NULL: no (more). The user compares the keys. */
+/* Return the nodes of equal hash, one after another; NULL: no (more). The user compares the keys.
+ */
 struct table_node *table_first(const struct table *table, uint64_t hash);
 struct table_node *table_more(const struct table_node *node);
 /* Returns the node after @at, NULL: the first one, of all in no order; NULL: no more. What changes

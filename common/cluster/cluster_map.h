@@ -1,4 +1,5 @@
-/* cluster_map.h - the cluster map: pools, servers, targets and chains, as one immutable value. Pure.
+/* cluster_map.h - the cluster map: pools, servers, targets and chains, as one immutable value.
+ * Pure.
  *
  * The master makes it. Each client and chunkserver gets it whole on its session and swaps the
  * pointer. A newer version replaces an older one, never the other way. Maps are reference counted.
@@ -28,8 +29,8 @@ struct map_chain {
 	struct chain_member members[CHAIN_MEMBERS_MAX]; /* head first; in-sync ones before others */
 };
 
-/* The kind of place of which a chain has at most one member. A server without the label counts by the
- * next finer one. */
+/* The kind of place of which a chain has at most one member. A server without the label counts by
+ * the next finer one. */
 enum failure_domain {
 	FAILURE_DOMAIN_DEFAULT, /* as host */
 	FAILURE_DOMAIN_SERVER,

@@ -43,8 +43,9 @@ int kv_open_memory(const struct kv_family *families, unsigned family_count, stru
 void kv_close(struct kv *kv); /* NULL is allowed */
 int kv_recover(struct kv *kv);
 bool kv_is_down(const struct kv *kv);
-/* True when the disk has less free than the store may need to go on. Refuse then what makes it grow:
- * once it is down for lack of space, deleting cannot make room. Cheap enough for each request. */
+/* True when the disk has less free than the store may need to go on. Refuse then what makes it
+ * grow: once it is down for lack of space, deleting cannot make room. Cheap enough for each
+ * request. */
 bool kv_space_low(struct kv *kv);
 /* Gives the space of deleted and overwritten values back now; otherwise it comes back by and by. It
  * reads and writes much of the family, so it takes long. Thread: any but a loop's. */
@@ -74,8 +75,8 @@ int kv_sync(struct kv *kv);
 /* Opens an iterator over the keys in [start, end), in order; end NULL: to the last one. */
 int kv_iter_open(struct kv *kv, unsigned family, const void *start, size_t start_size,
 		 const void *end, size_t end_size, struct kv_iter **out);
-/* Returns 1 with *key and *value, borrowed until the next call; 0 at the end; -errno. Either pair may
- * be NULL. */
+/* Returns 1 with *key and *value, borrowed until the next call; 0 at the end; -errno. Either pair
+ * may be NULL. */
 int kv_iter_next(struct kv_iter *iter, const uint8_t **key, size_t *key_size, const uint8_t **value,
 		 size_t *value_size);
 void kv_iter_free(struct kv_iter *iter);

@@ -99,7 +99,7 @@ static struct node *node_new(const void *key, size_t key_size, const void *value
 	return node;
 }
 
-/* Takes the reference @node; gives one to a node with the same content that nobody else sees. */
+/* Takes the reference @node; gives one to a node with the same content and no other reference. */
 static struct node *node_own(struct node *node)
 {
 	struct node *copy;

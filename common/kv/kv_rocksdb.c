@@ -40,7 +40,7 @@ static struct kv_rocksdb *of(const struct kv *kv)
 /* ---- the state of the store ---- */
 
 /* RocksDB counts for each thread what it does, down to each comparison of two keys, and unless it
- * is told otherwise a tenth of the time of a write goes into counters that nobody reads. */
+ * is told otherwise a tenth of the time of a write goes into counters that are never read. */
 static void count_nothing(void)
 {
 	static _Thread_local bool told;
@@ -432,7 +432,7 @@ out:
 
 /* ---- opening and closing ---- */
 
-/* Nobody uses db after this: new uses are refused by down, iterators have gone. */
+/* Waits until no thread uses db: down refuses new uses, and the iterators have gone. */
 static void close_and_lock(struct kv_rocksdb *store)
 {
 	int expected = 0;

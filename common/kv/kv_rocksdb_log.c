@@ -102,7 +102,7 @@ static int cut_one(int dir_fd, const char *name)
 	return rc;
 }
 
-/* RocksDB's own lock, which it takes at opening: whoever holds it may be writing a log. -EBUSY. */
+/* Takes RocksDB's own lock, as it does at opening: its holder may be writing a log. -EBUSY. */
 static int take_lock(int dir_fd, int *fd)
 {
 	struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET};

@@ -1,4 +1,5 @@
-/* conn.c - the life of a connection, and the callbacks of its loop. conn_internal.h has the story. */
+/* conn.c - the life of a connection, and the callbacks of its loop. conn_internal.h has the story.
+ */
 #include "common/net/conn.h"
 #include <errno.h>
 #include <stdlib.h>

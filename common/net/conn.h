@@ -2,14 +2,15 @@
  *
  * A conn owns socket, SSL and queues. First comes the handshake, then the user's exchange of HELLO,
  * then frames go both ways. Many frames may be queued; they go out in the order of conn_send().
- * Received frames are checked for form only (header CRC, bounds). The user verifies block checksums,
- * where the data is used.
+ * Received frames are checked for form only (header CRC, bounds). The user verifies block
+ * checksums, where the data is used.
  *
  * Thread: the loop's. Callbacks run there and may call any function here, conn_close() included.
  * conn_send() alone may be called from any thread with a reference (conn_ref()). It encrypts and
  * writes at once when nothing is queued, else it queues.
  *
- * Deadlines: connect and handshake end within handshake_timeout_ns. The user PINGs idle connections.
+ * Deadlines: connect and handshake end within handshake_timeout_ns. The user PINGs idle
+ * connections.
  */
 #ifndef CATENA_COMMON_NET_CONN_H
 #define CATENA_COMMON_NET_CONN_H
@@ -63,8 +64,8 @@ int conn_send(struct conn *conn, const struct frame_header *header, struct buf *
 /* Returns the bytes queued and not yet given to the kernel. Thread: any. */
 size_t conn_queued(const struct conn *conn);
 /* Bracket several calls of conn_send() by this thread. In between each only queues, up to 64 KiB a
- * conn, and the end writes: so small frames share one system call. Brackets nest. The callbacks here
- * are inside one already. */
+ * conn, and the end writes: so small frames share one system call. Brackets nest. The callbacks
+ * here are inside one already. */
 void conn_batch_begin(void);
 void conn_batch_end(void);
 /* Writes what the bracket has gathered so far. Call it before work that takes long or gives up the
@@ -78,8 +79,8 @@ void conn_unref(struct conn *conn); /* NULL is allowed */
 void conn_pause(struct conn *conn, bool pause);
 
 /* Moves the conn, with everything queued or already read, to another loop. conn_detach() stops it
- * here, after ready(); then the other loop's thread calls conn_attach(). In between only conn_close()
- * may be called. After a failed conn_attach() it must be. */
+ * here, after ready(); then the other loop's thread calls conn_attach(). In between only
+ * conn_close() may be called. After a failed conn_attach() it must be. */
 void conn_detach(struct conn *conn);
 int conn_attach(struct conn *conn, uv_loop_t *loop, const struct conn_callbacks *callbacks,
 		void *user);
@@ -102,7 +103,7 @@ int listener_open(uv_loop_t *loop, const char *address, void (*accepted)(void *u
 uint16_t listener_port(const struct listener *listener);
 void listener_close(struct listener *listener);
 
-/* Takes "host:port" or "[IPv6]:port" apart. Errors: -EINVAL when it is something else, or the port is
- * not a number. */
+/* Takes "host:port" or "[IPv6]:port" apart. Errors: -EINVAL when it is something else, or the port
+ * is not a number. */
 int conn_address_split(const char *address, char host[256], char port[8]);
 #endif

@@ -1,5 +1,5 @@
-/* conn_bio.c - the BIO from which libssl reads and to which it writes. During the handshake it is the
- * socket, without SIGPIPE; after it the blocks of conn_receive.c and conn_send.c. */
+/* conn_bio.c - the BIO from which libssl reads and to which it writes. During the handshake it is
+ * the socket, without SIGPIPE; after it the blocks of conn_receive.c and conn_send.c. */
 #include <errno.h>
 #include <openssl/bio.h>
 #include <string.h>

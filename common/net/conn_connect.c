@@ -1,5 +1,5 @@
-/* conn_connect.c - from "host:port" to a connected socket. Each address of the name is tried in turn;
- * when none is left, the last one's error ends the conn. */
+/* conn_connect.c - from "host:port" to a connected socket. Each address of the name is tried in
+ * turn; when none is left, the last one's error ends the conn. */
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -118,8 +118,8 @@ int conn_connect_start(struct conn *conn, const char *address)
 	return resolve_start(conn, host, port, &hints);
 }
 
-/* Whether the socket is connected to itself. That happens within one machine, when nothing listens and
- * the system gives the socket the very port that it connects to. */
+/* Whether the socket is connected to itself. That happens within one machine, when nothing listens
+ * and the system gives the socket the very port that it connects to. */
 static bool met_itself(int fd)
 {
 	struct sockaddr_storage a = {0}, b = {0};

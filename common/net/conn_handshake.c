@@ -37,7 +37,8 @@ static void handshake_failed(struct conn *conn, const char *reason, int error)
 	conn_finish(conn, error);
 }
 
-/* Checks the peer's identity, beyond what OpenSSL has checked. Returns NULL, or why it is refused. */
+/* Checks the peer's identity, beyond what OpenSSL has checked. Returns NULL, or why it is refused.
+ */
 static const char *check_peer(struct conn *conn)
 {
 	X509 *cert = SSL_get0_peer_certificate(conn->ssl);

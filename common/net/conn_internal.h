@@ -7,15 +7,16 @@
  * loop goes on as soon as it is not. When a write fails, tx.failed keeps the error, and the loop
  * ends the connection (conn_send_run()).
  *
- * A frame that comes: the loop reads ciphertext into a block (conn_receive_run()), decrypts it record
- * by record, and delivers each whole frame. Without a buffer for a payload it is "starved": reading
- * pauses and is tried again. A frame of wrong form, or the end of the socket, ends the connection.
+ * A frame that comes: the loop reads ciphertext into a block (conn_receive_run()), decrypts it
+ * record by record, and delivers each whole frame. Without a buffer for a payload it is "starved":
+ * reading pauses and is tried again. A frame of wrong form, or the end of the socket, ends the
+ * connection.
  *
  * TLS: libssl is given memory, not the socket (conn_bio.c). Ciphertext is gathered in a block and
  * written by one send(), and read into a block by one recv().
  *
- * Locks: tx.lock guards the first part of struct conn_tx; the second part belongs to the busy thread.
- * Everything else belongs to the loop's thread, and to no thread between conn_detach() and
+ * Locks: tx.lock guards the first part of struct conn_tx; the second part belongs to the busy
+ * thread. Everything else belongs to the loop's thread, and to no thread between conn_detach() and
  * conn_attach(). No callback runs under a lock, and nothing that takes longer than waking the loop,
  * except the close notification. ssl_lock guards the SSL for the time of one record, not over a
  * system call. Lock order: tx.lock before ssl_lock, and both only for the close notification.
@@ -58,8 +59,8 @@ enum conn_state {
 	CONN_CLOSED,
 };
 
-/* On the stack of the loop's callback. Once gone is set, the callback must not touch the conn: it has
- * ended, or moves to another loop. */
+/* On the stack of the loop's callback. Once gone is set, the callback must not touch the conn: it
+ * has ended, or moves to another loop. */
 struct conn_dispatch {
 	bool gone;
 };

@@ -1,8 +1,8 @@
 /* conn_receive.c - receiving: records become plain bytes, and these become frames.
  *
  * The middle of a payload is decrypted straight into the payload's buffer. Everything else goes
- * through the block's plain part, so that a record of small frames costs one SSL_read(). No field of
- * a header is believed before its checksum is good. */
+ * through the block's plain part, so that a record of small frames costs one SSL_read(). No field
+ * of a header is believed before its checksum is good. */
 #include <errno.h>
 #include <openssl/err.h>
 #include <string.h>

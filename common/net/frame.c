@@ -155,7 +155,7 @@ static const char *check_request(const struct frame_header *h, const struct op_r
 	/* The answer has to fit into one payload. */
 	if (h->op == FRAME_READ && h->range > FRAME_PAYLOAD_MAX)
 		return "read too long";
-	/* Nobody asks for what he has an answer to. */
+	/* A correct peer never asks again for what it has an answer to. */
 	if (frame_is_update(h->op) && h->answered != 0 && h->answered >= h->op_id)
 		return "update that was answered already";
 	return NULL;

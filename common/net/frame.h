@@ -1,4 +1,5 @@
-/* frame.h - the data plane's frames: their codec, no I/O. docs/protocol.md has the layout byte by byte.
+/* frame.h - the data plane's frames: their codec, no I/O. docs/protocol.md has the layout byte by
+ * byte.
  *
  *   header (104 bytes, little-endian, last 4 its CRC32C) | payload (length) | checksums
  *
@@ -60,7 +61,8 @@ enum frame_flag {
 	FRAME_CROWDED = 1 << 5, /* answer to an update: the client is to close the chunk */
 };
 
-/* The status of answers: 0 or a positive errno (EIO, ENOSPC, EINVAL, ENOENT, EACCES), or one of these. */
+/* The status of answers: 0 or a positive errno (EIO, ENOSPC, EINVAL, ENOENT, EACCES), or one of
+ * these. */
 enum frame_status {
 	FRAME_OK = 0,
 	FRAME_STATUS_EPOCH = 1000, /* other epoch than mine: get the newest map, try again */

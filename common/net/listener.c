@@ -1,3 +1,4 @@
+/* listener.c - listening sockets; see conn.h. */
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -33,7 +34,7 @@ static void on_retry(uv_timer_t *timer)
 	uv_poll_start(&listener->poll, UV_READABLE, on_event);
 }
 
-/* The peer has gone meanwhile, or the like: the next one may be fine. */
+/* True for errors of one connection, like a peer that has gone meanwhile: the next may be fine. */
 static bool is_passing(int error)
 {
 	return error == ECONNABORTED || error == EINTR || error == EPROTO || error == EPERM ||
@@ -66,7 +67,7 @@ static void on_event(uv_poll_t *poll, int status, int events)
 	}
 }
 
-/* Whoever connects there is on this machine. */
+/* True when only this machine can connect to @address. */
 static bool only_within(const struct sockaddr *address)
 {
 	if (address->sa_family == AF_INET)

@@ -34,18 +34,20 @@ struct buf {
 	void *wrapped_arg;
 };
 
-/* Makes a pool that hands out at most @limit bytes at a time (0: no limit). A buffer counts with its
- * whole capacity. Idle buffers never go beyond the limit either. Errors: -ENOMEM. */
+/* Makes a pool that hands out at most @limit bytes at a time (0: no limit). A buffer counts with
+ * its whole capacity. Idle buffers never go beyond the limit either. Errors: -ENOMEM. */
 int buf_pool_create(size_t limit, struct buf_pool **out);
 /* Frees the pool. All its buffers must have been returned. NULL is allowed. */
 void buf_pool_destroy(struct buf_pool *pool);
 /* Returns a buffer with room for @size payload bytes (at most FRAME_PAYLOAD_MAX) at any start below
- * BLOCK_SIZE. Its start and length are 0. NULL: the limit is reached, or out of memory. Never waits.
+ * BLOCK_SIZE. Its start and length are 0. NULL: the limit is reached, or out of memory. Never
+ * waits.
  */
 struct buf *buf_get(struct buf_pool *pool, uint32_t size);
-/* Returns a buffer around memory of the caller's, with room for checksums at any chunk offset. It does
- * not count in the limit; start is 0, length is @size. free(arg) is called when the last reference
- * goes, on that thread. @free and @pool may be NULL. NULL: out of memory; @free is not called. */
+/* Returns a buffer around memory of the caller's, with room for checksums at any chunk offset. It
+ * does not count in the limit; start is 0, length is @size. free(arg) is called when the last
+ * reference goes, on that thread. @free and @pool may be NULL. NULL: out of memory; @free is not
+ * called. */
 struct buf *buf_wrap(struct buf_pool *pool, void *data, uint32_t size, void (*free)(void *arg),
 		     void *arg);
 struct buf *buf_ref(struct buf *buf);

@@ -4,8 +4,8 @@
 #include <stdint.h>
 #include "common/base/duration.h"
 
-/* Reads CLOCK_MONOTONIC, which stands still while the machine sleeps. It is for deadlines, durations
- * and timed waits (cond.h). */
+/* Reads CLOCK_MONOTONIC, which stands still while the machine sleeps. It is for deadlines,
+ * durations and timed waits (cond.h). */
 uint64_t clock_monotonic_ns(void);
 /* Reads CLOCK_BOOTTIME, which goes on while the machine sleeps. It is for leases, which end for the
  * other machines meanwhile. A thread may sleep by the monotonic clock; this one decides whether a

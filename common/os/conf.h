@@ -1,10 +1,10 @@
 /* conf.h - configuration files in INI form (inih), by one table per program.
  *
- * The table gives section, name, type, bounds and default of each option. An unknown section or name,
- * a value out of bounds and a repeated single option are errors. They name file, line, option, value
- * and what is allowed, and the nearest known name when a name looks mistyped. Lines are at most 198
- * characters long (inih's limit); longer ones are an error. Comments begin with # or ; at the start
- * of a line, or with a space or tab before either behind a value. */
+ * The table gives section, name, type, bounds and default of each option. An unknown section or
+ * name, a value out of bounds and a repeated single option are errors. They name file, line,
+ * option, value and what is allowed, and the nearest known name when a name looks mistyped. Lines
+ * are at most 198 characters long (inih's limit); longer ones are an error. Comments begin with #
+ * or ; at the start of a line, or with a space or tab before either behind a value. */
 #ifndef CATENA_COMMON_OS_CONF_H
 #define CATENA_COMMON_OS_CONF_H
 #include <stdbool.h>

@@ -7,7 +7,7 @@
 #define DESCRIPTORS_MAX 1048576u
 void descriptors_raise(void);
 
-/* Returns the number below which a peer's descriptor must be. The rest of the limit is kept for files
- * and for connections of our own. Thread: any. */
+/* Returns the number below which a peer's descriptor must be. The rest of the limit is kept for
+ * files and for connections of our own. Thread: any. */
 int descriptors_for_peers(void);
 #endif

@@ -159,7 +159,7 @@ static void write_all(int fd, const char *data, size_t size)
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		/* Nobody to tell: the log's own disk is full or gone. */
+		/* There is no place to tell it: the log's own disk is full or gone. */
 		if (n <= 0)
 			return;
 		data += n;

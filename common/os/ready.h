@@ -7,6 +7,7 @@
 /* Returns the number of a descriptor, or -EINVAL. */
 int ready_fd_parse(const char *text);
 
-/* Writes @text and a newline to @fd and closes it. A failure is only logged. @fd -1: does nothing. */
+/* Writes @text and a newline to @fd and closes it. A failure is only logged. @fd -1: does nothing.
+ */
 void ready_tell(int fd, const char *text);
 #endif

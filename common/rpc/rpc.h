@@ -3,9 +3,9 @@
  * No grpc type leaves common/rpc/. Messages are opaque bytes here (protobuf above).
  *
  * Streams coalesce. gRPC allows one outstanding write per call; messages sent meanwhile wait, and
- * then go out CONCATENATED as one. In protobuf the concatenation of encoded messages is their merge.
- * So every message type of a stream consists of repeated fields only (a batch): the receiver sees
- * one batch with all of them, in order.
+ * then go out CONCATENATED as one. In protobuf the concatenation of encoded messages is their
+ * merge. So every message type of a stream consists of repeated fields only (a batch): the receiver
+ * sees one batch with all of them, in order.
  *
  * Thread: rpc_init() comes once, after the process has forked for the last time. Callbacks run on
  * this module's threads, one per server or client, and must not block on the network.
@@ -32,13 +32,15 @@ struct rpc_call;
 /* ---- server ---- */
 struct rpc_stream_handler {
 	/* Returns 0 to accept, or -errno to refuse the peer. *stream_user comes back in the other
-	 * callbacks. @stream is borrowed until closed() has returned, or longer by rpc_stream_ref().
+	 * callbacks. @stream is borrowed until closed() has returned, or longer by
+	 * rpc_stream_ref().
 	 */
 	int (*open)(void *server_user, struct rpc_stream *stream, const struct tls_identity *peer,
 		    void **stream_user);
 	void (*message)(void *stream_user, struct rpc_stream *stream, const uint8_t *data,
 			size_t size);
-	/* The stream is over, ended by either side. Called exactly once for every accepted stream. */
+	/* The stream is over, ended by either side. Called exactly once for every accepted stream.
+	 */
 	void (*closed)(void *stream_user, struct rpc_stream *stream, int error);
 };
 
@@ -61,10 +63,12 @@ struct rpc_server_options {
 int rpc_server_start(const struct rpc_server_options *options, struct rpc_server **out, char *error,
 		     size_t error_size);
 uint16_t rpc_server_port(const struct rpc_server *server);
-/* Ends all calls (closed() comes for each), joins the thread and frees. Takes a few seconds at most. */
+/* Ends all calls (closed() comes for each), joins the thread and frees. Takes a few seconds at
+ * most. */
 void rpc_server_stop(struct rpc_server *server);
 
-/* Ends a call with @status 0 and the reply, or with -errno and no reply. Frees @call. Thread: any. */
+/* Ends a call with @status 0 and the reply, or with -errno and no reply. Frees @call. Thread: any.
+ */
 void rpc_call_reply(struct rpc_call *call, int status, const void *data, size_t size);
 
 /* ---- client ---- */
@@ -81,8 +85,8 @@ void rpc_client_close(struct rpc_client *client);
 
 struct rpc_stream_events {
 	void (*message)(void *user, const uint8_t *data, size_t size);
-	/* The stream is over. Called exactly once; no callback comes after it. The user reconnects by
-	 * a new stream, from any thread, inside this callback too. */
+	/* The stream is over. Called exactly once; no callback comes after it. The user reconnects
+	 * by a new stream, from any thread, inside this callback too. */
 	void (*closed)(void *user, int error);
 };
 /* Starts a stream. *out is set before the first callback. It is a reference of the caller's, for
@@ -97,8 +101,8 @@ int rpc_stream_open(struct rpc_client *client, const char *path,
 /* Says in one line why TLS of either side refused the last attempt to connect; "" if it did not. */
 void rpc_client_refusal(struct rpc_client *client, char *out, size_t size);
 
-/* Starts a call. @done is called exactly once: status 0 with the reply, or -errno. @timeout_ns counts
- * from now. */
+/* Starts a call. @done is called exactly once: status 0 with the reply, or -errno. @timeout_ns
+ * counts from now. */
 int rpc_call(struct rpc_client *client, const char *path, const void *data, size_t size,
 	     uint64_t timeout_ns,
 	     void (*done)(void *user, int status, const uint8_t *data, size_t size), void *user);
@@ -110,8 +114,8 @@ int rpc_call_wait(struct rpc_client *client, const char *path, const void *data,
 const char *rpc_strerror(int error);
 
 /* ---- both ---- */
-/* Copies @data, and sends it now or, coalesced, after the write under way. Thread: any. Errors: -EPIPE
- * when the stream is over, -ENOBUFS when the peer has not read RPC_QUEUE_MAX bytes. */
+/* Copies @data, and sends it now or, coalesced, after the write under way. Thread: any. Errors:
+ * -EPIPE when the stream is over, -ENOBUFS when the peer has not read RPC_QUEUE_MAX bytes. */
 #define RPC_QUEUE_MAX (64u << 20)
 int rpc_stream_send(struct rpc_stream *stream, const void *data, size_t size);
 /* Sends what is queued (for at most 2 s), then ends the stream; closed() still comes. */

@@ -1,11 +1,11 @@
 /* rpc_accept.c - the accept4() that gRPC's server calls: its port outlives a shortage of
  * descriptors.
  *
- * gRPC 1.51 never looks at its listener again once accept4() has failed with EMFILE, and it offers no
- * hook. So a machine that opens enough silent connections would close the port for good. A program's
- * own function goes before the C library's, for shared libraries too: this one. It refuses
- * connections while some descriptors are left, and never fails with EMFILE. The handshake's deadline
- * (rpc_server.c) ends silent connections; then new ones are accepted again.
+ * gRPC 1.51 never looks at its listener again once accept4() has failed with EMFILE, and it offers
+ * no hook. So a machine that opens enough silent connections would close the port for good. A
+ * program's own function goes before the C library's, for shared libraries too: this one. It
+ * refuses connections while some descriptors are left, and never fails with EMFILE. The handshake's
+ * deadline (rpc_server.c) ends silent connections; then new ones are accepted again.
  *
  * - Descriptors are given lowest first, so a number from descriptors_for_peers() on says that so
  *   many are in use: such a connection is closed at once.

@@ -24,8 +24,8 @@
 #define RPC_TICK_MS 100
 /* After this many alternations the peer is taken to wait for each answer before it sends again. The
  * next read then begins together with the answer, at the latest after RPC_READ_HELD_NS. Otherwise
- * gRPC (1.51) tells the peer in a message of its own that it may send more, which costs a wake-up on
- * both sides. With the answer it tells that along. */
+ * gRPC (1.51) tells the peer in a message of its own that it may send more, which costs a wake-up
+ * on both sides. With the answer it tells that along. */
 #define RPC_ALTERNATIONS 8u
 #define RPC_READ_HELD_NS (2 * NS_PER_MSEC)
 /* A connection that has not finished its TLS handshake until then is dropped. */
@@ -41,8 +41,8 @@ struct rpc_op {
 	atomic_bool started; /* see rpc_op_started() */
 };
 
-/* Comes before an operation is given to gRPC. gRPC's queue orders our writes before the reads of the
- * queue's thread. This says so to thread checkers, which do not see into gRPC. */
+/* Comes before an operation is given to gRPC. gRPC's queue orders our writes before the reads of
+ * the queue's thread. This says so to thread checkers, which do not see into gRPC. */
 static inline void rpc_op_started(struct rpc_op *op)
 {
 	atomic_store_explicit(&op->started, true, memory_order_release);
@@ -155,7 +155,8 @@ uint64_t rpc_stream_held_until(struct rpc_endpoint *endpoint, uint64_t now_ns);
 void rpc_stream_cancel(struct rpc_stream *stream, int error);
 
 /* ---- rpc_common.c ---- */
-/* Returns why TLS refused a connection of this process since then, as a static text; NULL: it did not.
+/* Returns why TLS refused a connection of this process since then, as a static text; NULL: it did
+ * not.
  */
 const char *rpc_refusal_since(uint64_t since_ns);
 void rpc_refusal_forget(void);             /* a connection has succeeded */

@@ -18,7 +18,7 @@
 /* Requests kept armed per method: calls that come while all are busy wait in gRPC. */
 #define ARMED_PER_METHOD 8
 #define METHODS_MAX      16
-/* How long rpc_server_stop() waits for unary calls that nobody has answered yet. */
+/* How long rpc_server_stop() waits for unary calls without an answer. */
 #define STOP_TIMEOUT_NS (2 * NS_PER_SEC)
 
 struct armed {

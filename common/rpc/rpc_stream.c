@@ -44,7 +44,7 @@ static void drop_queue(struct rpc_stream *s)
 	s->queued = 0;
 }
 
-/* Gives back the call and the endpoint's hold; nobody is inside gRPC with it any more. */
+/* Gives back the call and the endpoint's hold. No thread is inside gRPC with it any more. */
 static void release_call(struct rpc_stream *s, grpc_call *call)
 {
 	grpc_call_unref(call);
@@ -201,8 +201,8 @@ static void finish(struct rpc_stream *s)
 {
 	grpc_call *call;
 
-	/* First out of the list: whoever holds the endpoint's lock and pins streams of the list
-	 * then can never be the one who must release the call. */
+	/* Out of the list first: a thread that pins streams of the list, under the endpoint's lock,
+	 * must never be the one to release the call. */
 	unlink_stream(s);
 	if (s->server) {
 		if (s->handler != NULL)
@@ -583,7 +583,7 @@ void rpc_stream_close(struct rpc_stream *s)
 		pthread_mutex_unlock(&s->lock);
 		return;
 	}
-	/* Nobody is there yet and nobody was told anything: no reason to wait. */
+	/* There is no peer yet, and nothing was sent: no reason to wait. */
 	idle = !s->server && s->deadline_ns != 0 && !s->writing && s->queue_head == NULL;
 	s->closing = true;
 	s->deadline_ns = clock_monotonic_ns() + RPC_CLOSE_TIMEOUT_NS;

@@ -1,5 +1,6 @@
 /* expects_test.c - goal: a broken expectation ends the process and says where, in the log too; a
- * lock that is not held is noticed. Method: children that break one, whose stderr or log is read. */
+ * lock that is not held is noticed. Method: children that break one, whose stderr or log is read.
+ */
 #include "common/base/expects.h"
 #include <fcntl.h>
 #include <pthread.h>

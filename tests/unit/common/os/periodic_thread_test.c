@@ -1,6 +1,6 @@
 /* Goal: a periodic thread does its rounds when they are due, loses no kick and ends when it is told
- * to; waits for a condition variable end at their time. Method: a round that counts, says when it is
- * due next, and can be held. */
+ * to; waits for a condition variable end at their time. Method: a round that counts, says when it
+ * is due next, and can be held. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
