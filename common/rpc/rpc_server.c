@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "common/base/expects.h"
+#include "common/base/list.h"
 #include "common/os/clock.h"
 #include "common/os/lock.h"
 #include "common/os/log.h"
@@ -58,7 +59,7 @@ struct rpc_call {
 	int cancelled;
 };
 
-#define call_of(op, member) ((struct rpc_call *)((char *)(op)-offsetof(struct rpc_call, member)))
+#define call_of(op, member) container_of(op, struct rpc_call, member)
 
 static void server_unref(struct rpc_server *server)
 {

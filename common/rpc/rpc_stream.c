@@ -16,8 +16,7 @@
 #include "common/os/log.h"
 #include "common/rpc/rpc_internal.h"
 
-#define stream_of(op, member)                                                                      \
-	((struct rpc_stream *)((char *)(op)-offsetof(struct rpc_stream, member)))
+#define stream_of(op, member) container_of(op, struct rpc_stream, member)
 
 /* ---- life ---- */
 
