@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include "common/base/expects.h"
 #include "common/os/clock.h"
 #include "fs/flush/housekeeper.h"
 #include "fs/kernel/page_drops.h"
@@ -335,6 +336,7 @@ static void enter(struct task *task)
 
 void append_is_shared(struct task *task)
 {
+	expects(task->alone);
 	atomic_fetch_sub(&task->fs->appends_alone, 1);
 	task->alone = false;
 }

@@ -1,6 +1,7 @@
 /* attr_request.c - see attr_request.h. */
 #include "fs/files/attr_request.h"
 #include <errno.h>
+#include "common/base/expects.h"
 #include "fs/inodes/inode_apply.h"
 #include "fs/files/truncate.h"
 #include "fs/kernel/task.h"
@@ -65,6 +66,7 @@ int attr_request_set_end(struct task *task, int error, const Catena__Reply *repl
 
 	inode_change_end(task->fs, inode, reply != NULL);
 	pthread_mutex_lock(&inode->lock);
+	expects(inode->setattrs > 0);
 	inode->setattrs--;
 	if (error == 0) {
 		/* Times of our own writes and reads, made before, are overruled. */

@@ -1,6 +1,7 @@
 /* handle.c - see handle.h. */
 #include "fs/inodes/handle.h"
 #include <stdlib.h>
+#include "common/base/expects.h"
 
 struct handle *handle_ref(struct handle *handle)
 {
@@ -10,7 +11,13 @@ struct handle *handle_ref(struct handle *handle)
 
 void handle_unref(struct fs *fs, struct handle *handle)
 {
-	if (handle == NULL || atomic_fetch_sub(&handle->refs, 1) != 1)
+	unsigned refs;
+
+	if (handle == NULL)
+		return;
+	refs = atomic_fetch_sub(&handle->refs, 1);
+	expects(refs > 0);
+	if (refs != 1)
 		return;
 	inode_put(fs->inodes, handle->inode);
 	free(handle);

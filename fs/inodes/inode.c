@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/os/lock.h"
+#include "common/base/expects.h"
 #include "common/base/list.h"
 
 struct inode_table {
@@ -94,6 +96,7 @@ static struct inode *evict(struct inode_table *table)
 
 	if (table->count <= table->limit || victim == NULL)
 		return NULL;
+	expects(victim->refs == 0);
 	lru_remove(table, victim);
 	for (link = bucket_of(table, victim->ino); *link != victim; link = &(*link)->hash_next)
 		;
@@ -162,6 +165,7 @@ void inode_put(struct inode_table *table, struct inode *inode)
 	if (inode == NULL)
 		return;
 	pthread_mutex_lock(&table->lock);
+	expects(inode->refs > 0);
 	if (--inode->refs == 0) {
 		lru_append(table, inode);
 		victim = evict(table);

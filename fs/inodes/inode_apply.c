@@ -2,6 +2,7 @@
 #define LOG_MODULE "fs"
 #include "fs/inodes/inode_apply.h"
 #include <errno.h>
+#include "common/base/expects.h"
 #include "common/os/log.h"
 #include "fs/inodes/inode_data.h"
 
@@ -91,6 +92,7 @@ void inode_change_end(struct fs *fs, struct inode *inode, bool answered)
 	uint64_t change = atomic_fetch_add(&fs->changes, 1) + 1;
 
 	pthread_mutex_lock(&inode->lock);
+	expects(inode->changing > inode->foreseen);
 	inode->changing--;
 	inode->last_change = change;
 	if (!answered)
@@ -101,6 +103,7 @@ void inode_change_end(struct fs *fs, struct inode *inode, bool answered)
 void inode_change_flushed(struct inode *inode)
 {
 	pthread_mutex_lock(&inode->lock);
+	expects(inode->changing > inode->foreseen);
 	inode->changing--;
 	pthread_mutex_unlock(&inode->lock);
 }

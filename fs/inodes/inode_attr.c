@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
+#include "common/os/lock.h"
+#include "common/base/expects.h"
 #include "common/cluster/chunk.h"
 #include "common/os/clock.h"
 #include "fs/inodes/inode.h"
@@ -49,6 +51,7 @@ static void end_add(struct inode *inode, uint64_t end, int64_t at)
 {
 	while (inode->end_count > 0 && inode->ends[inode->end_count - 1].end <= end)
 		inode->end_count--;
+	expects(inode->end_count <= INODE_ENDS);
 	/* The two oldest become one: rather too much is kept than too little. */
 	if (inode->end_count == INODE_ENDS) {
 		inode->ends[1].end = inode->ends[0].end;
@@ -88,6 +91,7 @@ void inode_attr_apply(struct inode *inode, const struct attr *attr, uint64_t gen
 {
 	bool truncated;
 
+	lock_held(&inode->lock);
 	if (inode->known && generation <= inode->attr_generation &&
 	    attr->version < inode->attr.version)
 		return; /* overtaken by a newer answer */
@@ -106,6 +110,7 @@ void inode_attr_apply(struct inode *inode, const struct attr *attr, uint64_t gen
 
 void inode_distrust(struct inode *inode)
 {
+	lock_held(&inode->lock);
 	inode->attr_generation = 0;
 }
 
@@ -164,6 +169,7 @@ bool inode_blocks_unknown(const struct inode *inode)
 
 void inode_made_hole(struct inode *inode)
 {
+	lock_held(&inode->lock);
 	if (!inode->attr.sparse)
 		inode->local_sparse = true;
 	inode->blocks_known = false;
@@ -172,6 +178,7 @@ void inode_made_hole(struct inode *inode)
 void inode_set_blocks(struct inode *inode, uint64_t bytes, bool exact, uint64_t write_seq,
 		      uint64_t version)
 {
+	lock_held(&inode->lock);
 	inode->blocks_known = true;
 	inode->blocks_exact = exact;
 	inode->blocks = (bytes + 511) / 512;
@@ -208,6 +215,7 @@ void inode_stat(const struct inode *inode, struct stat *out)
 {
 	const struct attr *attr = &inode->attr;
 
+	lock_held(&inode->lock);
 	memset(out, 0, sizeof(*out));
 	out->st_ino = inode->ino;
 	out->st_mode = attr->mode;
@@ -225,6 +233,7 @@ void inode_stat(const struct inode *inode, struct stat *out)
 
 void inode_touched(struct inode *inode, int64_t now)
 {
+	lock_held(&inode->lock);
 	inode->write_seq++;
 	inode->local_mtime = now;
 	inode->dirty |= INODE_DIRTY_MTIME;
@@ -232,6 +241,8 @@ void inode_touched(struct inode *inode, int64_t now)
 
 void inode_wrote(struct inode *inode, uint64_t offset, uint64_t end, int64_t now, bool exact)
 {
+	lock_held(&inode->lock);
+	expects(offset <= end);
 	if (offset > inode_size(inode))
 		inode_made_hole(inode);
 	inode_touched(inode, now);
@@ -251,6 +262,7 @@ bool inode_was_read(struct inode *inode, enum atime_mode mode, int64_t now)
 {
 	int64_t atime = inode_atime(inode);
 
+	lock_held(&inode->lock);
 	if (mode == ATIME_NEVER || !inode->known)
 		return false;
 	if (mode == ATIME_RELATIVE && atime > inode_mtime(inode) && atime > inode_ctime(inode) &&
@@ -273,6 +285,7 @@ static void take_times(const struct inode *inode, struct inode_update *update)
 
 void inode_update_begin(const struct inode *inode, struct inode_update *update)
 {
+	lock_held(&inode->lock);
 	*update = (struct inode_update){
 		.size = inode->local_size,
 		.file_id = inode->attr.file_id,
@@ -295,6 +308,7 @@ void inode_update_check(const struct inode *inode, struct inode_update *update)
 {
 	const uint32_t grow = CATENA__SET_MASK__SET_GROW, mtime = CATENA__SET_MASK__SET_MTIME;
 
+	lock_held(&inode->lock);
 	if (update->truncate_seq != inode->truncate_seq ||
 	    update->truncations != inode->attr.truncations)
 		update->mask &= ~grow;
@@ -332,6 +346,7 @@ void inode_update_fill(const struct inode *inode, const struct inode_update *upd
 
 void inode_update_done(struct inode *inode, const struct inode_update *update)
 {
+	lock_held(&inode->lock);
 	if (update->truncate_seq != inode->truncate_seq)
 		return; /* whatever is dirty now is of later writes */
 	/* The answer says so too, but may be passed over where later commands are foreseen. */
@@ -352,6 +367,7 @@ void inode_update_done(struct inode *inode, const struct inode_update *update)
 
 void inode_update_forget(struct inode *inode, bool shared)
 {
+	lock_held(&inode->lock);
 	inode->truncate_seq++;
 	forget_size(inode);
 	inode_mtime_set(inode, shared);
@@ -359,6 +375,7 @@ void inode_update_forget(struct inode *inode, bool shared)
 
 void inode_mtime_set(struct inode *inode, bool shared)
 {
+	lock_held(&inode->lock);
 	if (shared && (inode->dirty & INODE_DIRTY_MTIME))
 		inode->dirty |= INODE_DIRTY_VERSION;
 	inode->dirty &= ~(uint32_t)INODE_DIRTY_MTIME;
@@ -368,6 +385,7 @@ void inode_mtime_set(struct inode *inode, bool shared)
 
 void inode_set_symlink(struct inode *inode, const void *target, size_t size)
 {
+	lock_held(&inode->lock);
 	if (inode->symlink == NULL)
 		inode->symlink = strndup(target, size);
 }
@@ -376,6 +394,7 @@ void inode_set_xattrs(struct inode *inode, const void *names, size_t size, uint6
 {
 	char *copy = NULL;
 
+	lock_held(&inode->lock);
 	if (size > UINT32_MAX)
 		return;
 	if (size != 0) {
@@ -392,6 +411,7 @@ void inode_set_xattrs(struct inode *inode, const void *names, size_t size, uint6
 
 void inode_writeback_failed(struct inode *inode, int error)
 {
+	lock_held(&inode->lock);
 	inode->writeback_error = error;
 	inode->writeback_errors++;
 	/* Those that are open now may be closed without asking. */
@@ -419,6 +439,7 @@ int inode_error(const struct inode *inode, uint32_t seen)
 
 int inode_take_error(struct inode *inode, uint32_t *seen)
 {
+	lock_held(&inode->lock);
 	if (*seen == inode->writeback_errors)
 		return 0;
 	*seen = inode->writeback_errors;
@@ -434,6 +455,7 @@ void inode_forget_unsent(struct inode *inode)
 
 void inode_lose(struct inode *inode, uint64_t session)
 {
+	lock_held(&inode->lock);
 	inode_forget_unsent(inode);
 	if (inode->lost_in == session)
 		return;
@@ -446,6 +468,7 @@ bool inode_fetched(struct inode *inode, uint64_t generation)
 {
 	bool old = inode->fetch_generation != generation;
 
+	lock_held(&inode->lock);
 	inode->fetch_generation = generation;
 	return old;
 }

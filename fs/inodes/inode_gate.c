@@ -1,6 +1,8 @@
 /* inode_gate.c - see inode_gate.h. */
 #include "fs/inodes/inode_gate.h"
 #include <stddef.h>
+#include "common/os/lock.h"
+#include "common/base/expects.h"
 #include "fs/inodes/inode.h"
 
 static void queue(struct inode *inode, struct inode_gate_entry *entry)
@@ -47,6 +49,7 @@ static struct inode_gate_entry *take_next(struct inode *inode)
 {
 	struct inode_gate_entry *first = inode->gate_head, *last = first;
 
+	lock_held(&inode->lock);
 	if (first == NULL) {
 		inode->gate_busy = false;
 		return NULL;
@@ -66,6 +69,7 @@ void inode_gate_leave(struct inode *inode)
 	struct inode_gate_entry *entry, *next;
 
 	pthread_mutex_lock(&inode->lock);
+	expects(inode->gate_busy);
 	entry = take_next(inode);
 	pthread_mutex_unlock(&inode->lock);
 	for (; entry != NULL; entry = next) {

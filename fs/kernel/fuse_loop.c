@@ -14,6 +14,7 @@
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
+#include "common/base/expects.h"
 #include "common/base/duration.h"
 #include "common/os/log.h"
 #include "common/os/pages.h"
@@ -81,6 +82,7 @@ static void give_back(struct receive_buffer *buffer, bool stolen)
 	pthread_mutex_lock(&loop->lock);
 	buffer->next = loop->idle;
 	loop->idle = buffer;
+	expects(!stolen || loop->stolen > 0);
 	if (stolen)
 		loop->stolen--;
 	pthread_mutex_unlock(&loop->lock);

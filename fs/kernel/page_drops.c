@@ -60,7 +60,8 @@ static void do_drop(struct page_drops *drops, struct page_drop *drop)
 	drop->done(drop);
 }
 
-/* With the lock held. NULL: there is none. */
+/* Takes the first drop out of the queue; NULL: there is none. Locks: drops->lock, unless no thread is
+ * left. */
 static struct page_drop *take(struct page_drops *drops)
 {
 	struct page_drop *drop = drops->first;

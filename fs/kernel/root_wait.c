@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include "common/base/expects.h"
 #include "common/base/list.h"
 #include "common/os/clock.h"
 #include "fs/inodes/fs.h"
@@ -57,6 +58,7 @@ void root_wait_end(struct task *task)
 	struct root_wait *wait = task->fs->root_wait;
 
 	pthread_mutex_lock(&wait->lock);
+	expects(wait->first != NULL && task->root_prev != NULL);
 	DL_DELETE2(wait->first, task, root_prev, root_next);
 	pthread_mutex_unlock(&wait->lock);
 }

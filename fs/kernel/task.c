@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/os/lock.h"
+#include "common/base/expects.h"
 #include "common/os/buf.h"
 #include "fs/inodes/dir_handle.h"
 #include "fs/inodes/handle.h"
@@ -62,6 +64,7 @@ static void add_slab(struct task_table *table)
 	uint32_t slab = table->slab_count;
 	struct task *tasks;
 
+	lock_held(&table->lock);
 	if (slab == SLABS_MAX)
 		return;
 	tasks = calloc(SLAB_TASKS, sizeof(*tasks));
@@ -159,6 +162,8 @@ void task_end(struct task *task)
 	struct task_table *table = fs->tasks;
 	uint64_t state = atomic_load(&task->state);
 
+	/* Nobody answers it any more, and its program would wait for ever. */
+	expects((state & ANSWERED) != 0);
 	if (task->alone)
 		atomic_fetch_sub(&fs->appends_alone, 1);
 	if (task->paged)
@@ -176,6 +181,7 @@ void task_end(struct task *task)
 	pthread_mutex_lock(&table->lock);
 	task->next_free = table->free;
 	table->free = task;
+	expects(table->used > 0);
 	table->used--;
 	pthread_mutex_unlock(&table->lock);
 }

@@ -1,6 +1,7 @@
 /* lookup_hold.c - see lookup_hold.h. */
 #include "fs/ops/lookup_hold.h"
 #include <stdlib.h>
+#include "common/base/expects.h"
 #include "common/os/clock.h"
 #include "fs/flush/housekeeper.h"
 #include "fs/flush/opens.h"
@@ -24,6 +25,7 @@ static void let_go(struct housekeeper_later *later)
 	bool last;
 
 	pthread_mutex_lock(&inode->lock);
+	expects(inode->opens > 0);
 	last = --inode->opens == 0;
 	pthread_mutex_unlock(&inode->lock);
 	if (last)

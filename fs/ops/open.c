@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include "common/base/expects.h"
 #include "fs/ops/open.h"
 #include "fs/ops/ops.h"
 #include "fs/files/attr_request.h"
@@ -43,6 +44,7 @@ void open_handle_close(struct fs *fs, struct handle *handle)
 	bool last;
 
 	pthread_mutex_lock(&inode->lock);
+	expects(inode->opens > 0 && inode->opens_mapping <= inode->opens);
 	last = --inode->opens == 0;
 	if ((handle->flags & O_ACCMODE) == O_RDWR)
 		inode->opens_mapping--;

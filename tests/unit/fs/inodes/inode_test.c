@@ -35,6 +35,7 @@ static int setup(void **state)
 			     .atime = 100,
 			     .file_id = 50,
 			     .version = 10};
+	pthread_mutex_lock(&inode->lock);
 	inode_attr_apply(inode, &attr, 1);
 	return 0;
 }
@@ -42,6 +43,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
+	pthread_mutex_unlock(&inode->lock);
 	inode_put(table, inode);
 	inode_table_destroy(table);
 	return 0;
@@ -381,6 +383,7 @@ static void test_the_gate_lets_one_alone_in_and_the_others_by_in_order(void **st
 	struct passer p[6];
 	(void)state;
 
+	pthread_mutex_unlock(&inode->lock);
 	order_count = 0;
 	for (int i = 0; i < 6; i++)
 		p[i].number = i;
@@ -403,6 +406,7 @@ static void test_the_gate_lets_one_alone_in_and_the_others_by_in_order(void **st
 	assert_int_equal(order[4], 5);
 	assert_true(inode_gate_enter(inode, &p[0].entry, went));
 	inode_gate_leave(inode);
+	pthread_mutex_lock(&inode->lock);
 }
 
 #define WITH_INODE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
