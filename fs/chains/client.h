@@ -1,22 +1,16 @@
-/* client.h - requests to the chains: which member to ask, on which connection, and what to do
- * when it does not work out.
+/* client.h - requests to the chains: to which member each goes, on which connection, and what
+ * happens when it is not answered.
  *
- * Updates and flushes go to the head, reads and stats to the nearest or least busy in-sync member.
- * What can pass by itself (an epoch that has changed, a member not ready, a broken connection, a
- * peer that says nothing for CHAINS_SILENCE_NS) is tried again with the newest map and the same
- * operation id, 1 ms to 500 ms apart, until the soft timeout or for ever; at once when a map comes
- * in which the chain is another. What is under way with a member that has kept its place stays
- * there: it answers. A read that a member has not answered for CHAINS_HEDGE_NS is asked of another.
- * A read that does not match its checksums is asked of the other members; -EIO only when all are
- * bad.
- *
- * A partition that has no chain yet has never been written: its chunks are absent.
+ * Updates and flushes go to the head; reads and stats to the nearest or least busy in-sync member.
+ * The story of a request is in request.c. A partition without a chain has never been written: its
+ * chunks are absent.
  *
  * A chunk keeps the ids of updates until their client says of a later one that they were answered.
- * When that may never be, and the head says that there are many, the chunk is closed: an update is
- * sent that says only this. Nobody waits for it.
+ * When no later one may come, and the head says that there are many, the chunk is closed: an update
+ * is sent that says only this. No program waits for it.
  *
- * Threading: any thread; done() is called on a loop's thread, never in the call, no lock held. */
+ * Thread: any; done() is called on a loop's thread, never in the call. Locks: none held by the
+ * caller, and none during done(). */
 #ifndef CATENA_FS_CHAINS_CLIENT_H
 #define CATENA_FS_CHAINS_CLIENT_H
 #include <stdbool.h>
@@ -53,29 +47,30 @@ void chains_client_set_map(struct chains_client *client, struct cluster_map *map
 /* The master is another process, and its store may be an older one, whose maps have lower versions:
  * the next map is taken whatever its version. */
 void chains_client_other_master(struct chains_client *client);
-/* Nothing is sent before there is a session and a map. Updates belong to their session for good:
- * those of another that are not answered end with -EIO, and none is ever sent under the new id.
+/* Sets the session. Nothing is sent before there is a session and a map. Updates belong to their
+ * session for good: unanswered ones of another end with -EIO, and none is sent under the new id.
  * Reads and flushes go on. */
 void chains_client_set_session(struct chains_client *client, uint64_t session_id);
 uint64_t chains_client_session(struct chains_client *client); /* 0: none yet */
-/* A reference to the newest map; NULL: none yet. */
+/* Returns a reference to the newest map; NULL: there is none yet. */
 struct cluster_map *chains_client_map(struct chains_client *client);
 
 void chains_client_send(struct chains_client *client, struct chains_request *request);
-/* The caller does not care for the result any more: instead of being tried again the request ends
- * with -ECANCELED. Only between send and done. */
+/* Makes the request end with -ECANCELED instead of being tried again: its result is not wanted any
+ * more. Allowed between send and done only. */
 void chains_client_cancel(struct chains_request *request);
-/* Between the two, small frames sent by this thread are gathered. */
+/* Gathers small frames that this thread sends, between a call with @begin and one without. */
 void chains_client_batch(struct chains_client *client, bool begin);
 
 uint64_t chains_client_now(struct chains_client *client);
 void chains_client_wake(struct chains_client *client, uint64_t at_ns);
-/* Whether updates (@update; else reads) of these chains are under way and none was answered for
- * CHAINS_STUCK_NS. */
+/* Says whether updates (@update; else reads) of the chains of @slot are under way and none was
+ * answered for CHAINS_STUCK_NS. */
 bool chains_client_stuck(struct chains_client *client, uint32_t slot, bool update);
-/* Servers, online by the map, that something here wants and cannot reach; at most @max. */
+/* Lists at most @max servers, online by the map, that a request here wants and cannot reach. */
 size_t chains_client_unreachable(struct chains_client *client, uint64_t *servers, size_t max);
-/* Free bytes of the fullest member that has answered an update lately; UINT64_MAX: none has. */
+/* Returns the free bytes of the fullest member that has answered an update lately; UINT64_MAX: none
+ * has. */
 uint64_t chains_client_space_left(struct chains_client *client);
 
 struct chains_client_stats {

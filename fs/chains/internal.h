@@ -45,7 +45,7 @@ void chains_health_end(struct chains_client *client, struct chains_request *requ
 #define CHAINS_OPS_BUCKETS  1024u
 
 enum chains_link_state {
-	CHAINS_LINK_IDLE,       /* no connection, nobody wants one, or not yet again */
+	CHAINS_LINK_IDLE,       /* no connection: none is wanted, or the next try is not due */
 	CHAINS_LINK_CONNECTING, /* until HELLO has been answered */
 	CHAINS_LINK_UP,
 };
@@ -134,40 +134,41 @@ struct chains_link *chains_link_get(struct chains_client *client, uint64_t serve
 				    uint32_t worker, bool make);
 
 /* link.c */
-/* The link owns the request then, until it gives it to one of the three below. */
+/* Sends the request, which the link owns from then on. */
 void chains_link_send(struct chains_link *link, struct chains_request *request);
 void chains_link_reset(struct chains_link *link);
 void chains_link_tick(struct chains_link *link, uint64_t now);
-/* Requests under way since before @start_ns, linked by next. */
+/* Takes out the requests under way since before @start_ns; they are linked by next. */
 struct chains_request *chains_link_take_old(struct chains_link *link, uint64_t start_ns);
-/* All that @take wants; they are the caller's then. Lock held. */
+/* Takes out all requests that @take wants; they are the caller's then. Locks: the link's. */
 struct chains_request *
 chains_link_take(struct chains_link *link,
 		 bool (*take)(struct chains_request *request, const void *arg), const void *arg);
 
 /* watch.c */
-/* Requests for whose chain this is not the member to ask any more are sent anew; a server that has
- * moved is connected to again. @old may be NULL. */
+/* Sends those requests anew that this member is not to be asked any more, and connects again to a
+ * server that has moved. @old may be NULL. */
 void chains_watch_new_map(struct chains_link *link, const struct cluster_map *old,
 			  const struct cluster_map *map);
-/* Asks others what this one does not answer. When to look again; UINT64_MAX: no need. */
+/* Asks other members what this one does not answer. Returns when to look again; UINT64_MAX:
+ * never. */
 uint64_t chains_watch_hedge(struct chains_link *link, uint64_t now);
-/* The link's server cannot be reached. */
+/* Says whether the link's server cannot be reached. */
 bool chains_watch_unreachable(struct chains_link *link, uint64_t now);
 
 /* retry.c */
 void chains_retry_at(struct chains_client *client, struct chains_request *request, uint64_t at_ns);
-/* Ends with @error at the next tick. */
+/* Ends the request with @error at the next tick. */
 void chains_retry_fail(struct chains_client *client, struct chains_request *request, int error);
 void chains_retry_later(struct chains_client *client, struct chains_request *request);
-/* The map says that nobody is there to be asked. */
+/* Waits for a map, because this one has no member that can be asked. */
 void chains_retry_with_map(struct chains_client *client, struct chains_request *request);
 void chains_retry_all(struct chains_client *client);
-/* @request is over: what was parked until one of its chain is answered goes, and if it was a probe
- * there is another. */
+/* Notes that @request is over. Requests parked until one of its chain is answered go on; a probe
+ * hands its place to the next. */
 void chains_retry_finished(struct chains_client *client, struct chains_request *request,
 			   bool answered);
-/* Those for which the new map, the @map_count'th, changes something. */
+/* Tries those requests at once for which the new map, the @map_count'th, changes something. */
 void chains_retry_map(struct chains_client *client, const struct cluster_map *old,
 		      const struct cluster_map *map, uint64_t map_count);
 void chains_retry_tick(struct chains_client *client, uint64_t now);
@@ -175,27 +176,28 @@ void chains_retry_tick(struct chains_client *client, uint64_t now);
 /* request.c */
 void chains_request_answered(struct chains_client *client, struct chains_request *request,
 			     const struct frame_header *answer, struct buf *payload);
-/* The connection was lost, or could not be made. */
+/* Tries the request again after its connection was lost, or could not be made. */
 void chains_request_lost(struct chains_client *client, struct chains_request *request);
-/* Another attempt, now. */
+/* Makes another attempt, now. */
 void chains_request_route(struct chains_client *client, struct chains_request *request);
 void chains_request_finish(struct chains_client *client, struct chains_request *request, int error,
 			   const struct frame_header *answer, struct buf *payload);
-/* Another attempt, of another member than the one asked last. */
+/* Makes another attempt, with another member than the one asked last. */
 void chains_request_elsewhere(struct chains_client *client, struct chains_request *request);
 bool chains_client_stopping(struct chains_client *client);
 struct chains_asker chains_client_asker(struct chains_client *client);
 
 /* ops.c */
-/* An update that is over. @lingers: its id may stay with the chunk, where there is little room.
- * True: so may some, and none of the chunk's updates is open any more: chains_ops_close(). */
+/* Ends an update's id. @lingers: the chunk may keep it, and has little room for ids. True: the
+ * chunk may keep some, and no update of it is open any more; then chains_ops_close() should
+ * follow. */
 bool chains_ops_forget(struct chains_client *client, struct chains_request *request, bool lingers);
-/* Tells the chunk's members that all updates of @session were answered; as long as that one lives.
- */
+/* Tells the chunk's members that all updates of @session were answered, if it is the session
+ * still. */
 void chains_ops_close(struct chains_client *client, const struct chunk_key *key, uint64_t session);
-/* The session that the update is of is over: it must not be sent any more. */
+/* Says whether the update's session is over: then it must not be sent any more. */
 bool chains_ops_void(struct chains_client *client, const struct chains_request *request);
-/* What goes out with an attempt. False: nothing may, see chains_ops_void(). */
+/* Fills the header of an attempt. False: nothing may go out, see chains_ops_void(). */
 bool chains_ops_header(struct chains_client *client, struct chains_request *request,
 		       struct frame_header *header);
 #endif

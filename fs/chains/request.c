@@ -1,5 +1,22 @@
 /* request.c - requests from their beginning to their end, over as many attempts as it takes.
- */
+ *
+ * The story of a request:
+ *
+ * 1. chains_client_send() counts it, and chains_request_route() chooses a member by the newest map
+ *    (route.c): the head for updates and flushes, a near in-sync member for the rest.
+ * 2. The link to that member's worker sends it (link.c), with the header that ops.c fills. An
+ *    update has one operation id for all of its attempts.
+ * 3. The answer comes on the link's loop. chains_route_judge() says what it means; mostly that the
+ *    request is done. chains_request_finish() ends it and calls done().
+ *
+ * Failures. What passes by itself (another epoch, a member not ready, a broken connection, a peer
+ * silent for CHAINS_SILENCE_NS) is tried again with the newest map, 1 to 500 ms apart (retry.c). It
+ * is tried until the soft timeout, or for ever, and at once when a map comes in which the chain is
+ * another. Of a stuck chain only a few requests probe; the others are parked. A request under way
+ * with a member that keeps its place stays there. A read not answered for CHAINS_HEDGE_NS is asked
+ * of another member (watch.c). A read that does not match its checksums is asked of the other
+ * members; -EIO only when all copies are bad. Members that recognise a repeated update answer it
+ * without doing it again. The session ends: unanswered updates end with -EIO (ops.c). */
 #include "fs/chains/client.h"
 #include <errno.h>
 #include <inttypes.h>

@@ -180,19 +180,22 @@ int data_open_on(const struct data_options *options, struct chains_transport *tr
 /* data_file.c */
 void data_file_hold(struct data_file *file);
 void data_file_drop(struct data_file *file);
-/* Answered data of the file is lost. No lock held. */
+/* Tells the owner that answered data of the file is lost. Locks: none. */
 void data_tell_lost(struct data_file *file, uint64_t file_id, uint64_t bytes);
-int data_files_collect(struct data *data, struct data_file ***out, size_t *count); /* references */
+/* Lists all files, with a reference to each. -ENOMEM. */
+int data_files_collect(struct data *data, struct data_file ***out, size_t *count);
 struct chunk_key data_file_key(const struct data_file *file, uint32_t index);
-void data_file_gather(struct data_file *file, struct data_work *work); /* lock held */
-void data_file_run(struct data_file *file, struct data_work *work);    /* and not */
-/* From here on the file's work is of the present session: that of another is lost. True: so is
- * @session (0: any). Lock held; gather and run must follow. */
+/* Finds what is to be sent and told now. Locks: the file's. */
+void data_file_gather(struct data_file *file, struct data_work *work);
+/* Sends and tells it. Locks: none. */
+void data_file_run(struct data_file *file, struct data_work *work);
+/* Makes the file's work belong to the present session; unanswered work of another is lost. True:
+ * @session is the present one (0: any). Gather and run must follow. Locks: the file's. */
 bool data_file_enter_session(struct data_file *file, uint64_t session);
-/* Everything dirty is sent from now on. */
+/* Sends everything dirty, now and until nothing is. */
 void data_file_send_all(struct data_file *file);
 void data_linger_tick(struct data *data, uint64_t now);
-/* Whatever is left, after the chain client has stopped. */
+/* Frees whatever is left, after the chains' client has stopped. */
 void data_files_destroy(struct data *data);
 
 /* data_room.c: memory for those that work, also while some chains are stuck */
@@ -200,21 +203,22 @@ enum data_room {
 	DATA_ROOM,  /* there is some */
 	DATA_HELD,  /* its chain, which is stuck, has its part: others may go on */
 	DATA_FULL,  /* its chain, which works, has its part: others may go on */
-	DATA_SHORT, /* there is none for anybody */
+	DATA_SHORT, /* no chain gets any */
 };
-/* For @length bytes to be written to the chain of @slot. */
+/* Says whether @length bytes may be accepted for the chain of @slot. */
 enum data_room data_write_room(struct data *data, uint32_t slot, uint32_t length);
-/* For @length bytes to be read. A read of a stuck chain takes no memory before it is answered, and
- * is not to stand in the way of others. */
+/* Says whether @length bytes may be read. A read of a stuck chain takes no memory before it is
+ * answered, and must not stand in the way of others. */
 bool data_read_room(struct data *data, uint32_t slot, uint32_t length);
 /* Bytes of the reads' memory that chains that work have, or nobody. */
 size_t data_read_used(struct data *data);
-/* Writes and reads that wait are looked at again: time alone makes a chain stuck. */
+/* Looks again at writes and reads that wait: time alone makes a chain stuck. */
 void data_room_tick(struct data *data, uint64_t now);
 
 /* data_write.c */
 void data_writes_admit(struct data *data);
-void data_dirty_join(struct data_file *file); /* file's lock held */
+/* Puts the file into the list of dirty files, unless it is there. Locks: the file's. */
+void data_dirty_join(struct data_file *file);
 void data_dirty_tick(struct data *data, uint64_t now);
 
 /* data_list.c */
@@ -222,7 +226,8 @@ void data_dirty_tick(struct data *data, uint64_t now);
 void data_lists_tick(struct data *data, uint64_t now);
 
 /* data_punch.c */
-void data_punch_lose(struct data_file *file, int error); /* lock held */
+/* Gives every punch under way @error, unless it has one. Locks: the file's. */
+void data_punch_lose(struct data_file *file, int error);
 void data_punch_gather(struct data_file *file, struct data_work *work);
 void data_punch_run(struct data *data, struct data_work *work);
 
@@ -251,12 +256,13 @@ struct file_fetch {
 
 struct file_fetch *data_fetch_new(struct data_file *file, uint64_t from, uint64_t to, bool bulk);
 void data_fetch_unref(struct data *data, struct file_fetch *fetch);
-void data_fetch_send(struct data *data, struct file_fetch *list); /* by send_next; no lock held */
-/* lock held: */
+/* Sends fetches that are linked by send_next. Locks: none. */
+void data_fetch_send(struct data *data, struct file_fetch *list);
+/* Put a fetch into the file's list, and take it or a range's out. Locks: the file's. */
 void data_fetch_list(struct data_file *file, struct file_fetch *fetch);
 void data_fetch_unlist(struct data_file *file, struct file_fetch *fetch);
 void data_fetch_unlist_range(struct data_file *file, uint64_t from, uint64_t to);
-/* The listed fetch that holds @at, or else the one that begins next behind it. */
+/* Returns the listed fetch that holds @at, or else the one that begins next behind it. */
 struct file_fetch *data_fetch_at(const struct data_file *file, uint64_t at);
 void data_cache_tick(struct data *data, uint64_t now);
 /* Makes room for @need bytes. True: something was dropped. */

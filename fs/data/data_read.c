@@ -1,4 +1,16 @@
-/* data_read.c - a read: what is dirty here, over what was read ahead, over what the chains have. */
+/* data_read.c - a read: what is dirty here, over what was read ahead, over what the chains have.
+ *
+ * The story of a read: data_read() waits for memory if there is none. Under the file's lock it
+ * takes what is dirty, finds the fetches that cover the rest, and makes those that are missing
+ * (find_parts()). Then readahead_access() says whether the read belongs to a sequential stream, and
+ * what to fetch ahead (read_ahead()); these fetches wait in the file's list until they are asked
+ * for. All are sent without the lock. When the last one is answered, the pieces are given to the
+ * caller as vectors.
+ *
+ * Failures. A fetch fails: each read that needs it ends with its error, and it leaves the list, so
+ * that a later read tries again. Another mount may have written: data_invalidate() takes all
+ * fetches off the list. What was fetched ahead and not asked for is dropped after DATA_CACHE_NS, or
+ * when memory is short, oldest first. */
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -228,7 +240,7 @@ static void add_fetch(struct fetches *list, struct file_fetch *fetch)
 	list->end = &fetch->send_next;
 }
 
-/* Lock held. */
+/* Makes the fetches that the read's stream is to have ahead. Locks: the file's. */
 static void read_ahead(struct file_read *read, struct fetches *list)
 {
 	struct data_file *file = read->file;
@@ -291,7 +303,7 @@ static int add_part(struct file_read *read, struct file_fetch *fetch)
 	return 0;
 }
 
-/* Lock held. Finds or makes the fetches that cover what is missing. */
+/* Finds or makes the fetches that cover what is missing. Locks: the file's. */
 static int find_parts(struct file_read *read, struct fetches *list)
 {
 	struct data_file *file = read->file;

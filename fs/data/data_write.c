@@ -1,5 +1,23 @@
-/* data_write.c - accepting writes, as far as there is memory, and when dirty data is sent that
- * nobody waits for. */
+/* data_write.c - accepts writes as far as there is memory, and sends dirty data in the background.
+ *
+ * The story of written bytes, from the page to the chain:
+ *
+ * 1. data_write() looks for memory (data_room.c). Without it the write waits in a queue, and with
+ *    it its program. Near the end of the space a write also waits for its answer.
+ * 2. accept_write() gives the bytes to the file's write-back (writeback.c), which copies small ones
+ *    into windows of 1 MiB and keeps large payloads where they are. The program is answered.
+ * 3. data_file_gather() asks under the file's lock what may be sent: full windows, and windows that
+ *    their writer has left. The rest goes after DATA_WRITEBACK_DELAY_MS, with a flush, or when
+ *    memory is short.
+ * 4. data_file_run() sends it without the lock: checksums, then a request to the chunk's chain
+ *    (chains/request.c).
+ * 5. The answer ends the update. The version is noted as answered and not flushed, the memory is
+ *    free, and data_writes_admit() lets queued writes in.
+ *
+ * Failures. The chain answers an error: the bytes are lost, and the next data_flush() of the file
+ * says so, once. The session ends: unanswered bytes are lost with it (data_lose()). The copies lost
+ * their power with what they had answered: see data_flush.c. A chain is stuck: its writes get only
+ * a part of the memory, so that those of other chains go on. */
 #include <errno.h>
 #include <stdlib.h>
 #include "common/base/bitmap.h"
@@ -135,7 +153,7 @@ static void accept_write(struct data *data, struct queued_write *w)
 	data_file_drop(file);
 }
 
-/* Near the end of the space a write that is accepted may fail later: let it wait. */
+/* Says whether a write is to wait for its answer: near the end of the space it may fail later. */
 static bool space_is_short(struct data *data, uint32_t length)
 {
 	uint64_t left = chains_client_space_left(data->chain);
@@ -184,7 +202,8 @@ static void queue_remove(struct data *data, struct queued_write **at)
 	atomic_fetch_sub_explicit(&data->writes_waiting, 1, memory_order_relaxed);
 }
 
-/* The first that there is room for, out of the queue and counted; NULL: none. Lock held. */
+/* Takes the first write out of the queue that there is room for, and counts it; NULL: there is
+ * none. Locks: data.memory_lock. */
 static struct queued_write *next_write(struct data *data)
 {
 	struct blocked blocked = {0};
@@ -239,7 +258,7 @@ void data_writes_admit(struct data *data)
 	pthread_mutex_unlock(&data->memory_lock);
 }
 
-/* Something in the queue must come before it. Lock held. */
+/* Says whether a write of the queue must be accepted before @w. Locks: data.memory_lock. */
 static bool must_follow(const struct data *data, const struct queued_write *w)
 {
 	struct blocked blocked = {0};
@@ -257,7 +276,7 @@ static bool must_follow(const struct data *data, const struct queued_write *w)
 	return is_blocked(&blocked, w);
 }
 
-/* True: counted. False: @w waits in the queue. */
+/* Counts @w, or puts it into the queue. False: it waits there. */
 static bool admit_or_queue(struct data *data, struct queued_write *w)
 {
 	enum data_room room = DATA_HELD;

@@ -32,13 +32,13 @@ struct readahead_range {
 	uint64_t from, to;
 };
 
-/* A read of [offset, offset+length). Fills @out with what to fetch now, behind the read itself, in
- * order: multiples of BLOCK_SIZE, none across a multiple of READAHEAD_PIECE, none at or behind
- * @end, together at most @allowed bytes, at most @window (READAHEAD_WINDOW_MAX) ahead. Returns how
- * many. */
+/* Notes a read of [offset, offset+length). Fills @out with what to fetch now, behind the read
+ * itself, in order: multiples of BLOCK_SIZE, none across a multiple of READAHEAD_PIECE, none at or
+ * behind @end, together at most @allowed bytes, at most @window (READAHEAD_WINDOW_MAX) ahead.
+ * Returns how many. */
 unsigned readahead_access(struct readahead *ra, uint64_t offset, uint32_t length, uint64_t end,
 			  uint64_t window, uint64_t allowed,
 			  struct readahead_range out[READAHEAD_RANGES_MAX]);
-/* What was fetched ahead has been thrown away. */
+/* Notes that what was fetched ahead has been thrown away. */
 void readahead_forget(struct readahead *ra);
 #endif
