@@ -256,12 +256,15 @@ void check_published(struct world *w, unsigned p, const struct map_chain *chain)
 					   (state == MEMBER_SYNCING || !part->forgotten);
 		if (state == MEMBER_IN_SYNC && copy->syncing) {
 			/* Nobody has made it equal when that was to be in a forgotten chain. */
-			copy->lost =
-				copy->lost || (accepted && part->forgotten && copy->lost_before);
-			copy->lost_before = false;
+			if (accepted && part->forgotten) {
+				copy->lost = copy->lost || copy->lost_before;
+				copy->replaced = copy->replaced || copy->replaced_before;
+			}
+			copy->lost_before = copy->replaced_before = false;
 		}
 		if (state == MEMBER_SYNCING) {
 			copy->lost_before = copy->lost_before || copy->lost;
+			copy->replaced_before = copy->replaced_before || copy->replaced;
 			copy->lost = copy->replaced = false;
 		}
 		copy->in_sync = state == MEMBER_IN_SYNC;

@@ -353,6 +353,8 @@ static const uint64_t kept[] = {
 	2000161787, /* a copy went on that an accepted store had given up, and then that one served */
 	2001026262, /* an accepted store was known by its life alone, and another got as high epochs */
 	2002633517, /* a member that only a forgotten chain made equal had lost what was not synced */
+	2002677672, /* an administrator had accepted a store without all disks of a chain */
+	2002710277, /* a disk was to be emptied by a master that had placed nothing */
 };
 
 static unsigned seed_fails(uint64_t seed, bool verbose, const char *program, const char *planted)

@@ -335,7 +335,8 @@ static void drain_disk(struct world *w, struct disk *disk)
 	struct master *m = &w->master;
 
 	if (!w->nodes[NODE_MASTER].alive || w->nodes[NODE_MASTER].frozen_until > w->now ||
-	    servers_left(w) <= COPIES + 1 || w->partitions[0].epoch == 0 ||
+	    servers_left(w) <= COPIES + 1 ||
+	    cluster_map_pool(m->state_map, POOL)->chains[0].epoch == 0 ||
 	    disk->entry.target_id == 0)
 		return;
 	trace(w, "disk %u is to be emptied", disk_number(w, disk));
@@ -572,6 +573,27 @@ static void repair_damage(struct world *w, unsigned p, const struct map_chain *c
 	}
 }
 
+/* What all that are there of the chain lack is given up: with one of them, or empty with another. */
+static void accept_loss(struct world *w, unsigned p, const struct map_chain *chain)
+{
+	const struct cluster_map *map = w->master.state_map;
+
+	for (uint32_t i = 0; i < chain->count; i++)
+		if (chain_manager_accept_data_loss(w->master.manager, map, POOL, p,
+						   chain->members[i].target_id) == 0) {
+			trace(w, "loss is accepted in partition %u", p);
+			w->partitions[p].accepted = true;
+			return;
+		}
+	for (size_t i = 0; i < map->target_count; i++)
+		if (chain_manager_accept_data_loss(w->master.manager, map, POOL, p,
+						   map->targets[i].id) == 0) {
+			trace(w, "partition %u begins empty", p);
+			w->partitions[p].accepted = true;
+			return;
+		}
+}
+
 void administrator_looks(struct world *w)
 {
 	const struct map_pool *pool;
@@ -584,22 +606,7 @@ void administrator_looks(struct world *w)
 	for (unsigned p = 0; p < w->options.partitions; p++) {
 		if (w->options.damage)
 			repair_damage(w, p, &pool->chains[p]);
-		for (uint32_t i = 0; is_lost(w, p) && i < pool->chains[p].count; i++)
-			if (chain_manager_accept_data_loss(
-				    w->master.manager, w->master.state_map, POOL, p,
-				    pool->chains[p].members[i].target_id) == 0) {
-				trace(w, "loss is accepted in partition %u", p);
-				w->partitions[p].accepted = true;
-				break;
-			}
-		for (size_t i = 0; !w->partitions[p].accepted && is_lost(w, p) &&
-				   i < w->master.state_map->target_count;
-		     i++)
-			if (chain_manager_accept_data_loss(
-				    w->master.manager, w->master.state_map, POOL, p,
-				    w->master.state_map->targets[i].id) == 0) {
-				trace(w, "partition %u begins empty", p);
-				w->partitions[p].accepted = true;
-			}
+		if (is_lost(w, p))
+			accept_loss(w, p, &pool->chains[p]);
 	}
 }

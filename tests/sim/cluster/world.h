@@ -288,11 +288,11 @@ struct master {
 
 /* What the checks know of one copy of one partition. */
 struct copy {
-	bool in_sync, syncing; /* by the last chain that became durable */
-	bool continuous;       /* the same process since it became that */
-	bool lost;             /* power was cut since then */
-	bool lost_before;      /* and before it was to be made equal */
-	bool replaced;         /* by an empty disk, or an old copy of it, since then */
+	bool in_sync, syncing;             /* by the last chain that became durable */
+	bool continuous;                   /* the same process since it became that */
+	bool lost;                         /* power was cut since then */
+	bool lost_before, replaced_before; /* until it was to be made equal */
+	bool replaced;                     /* by an empty disk, or an old copy of it, since then */
 };
 
 struct partition {
