@@ -150,9 +150,9 @@ struct chain_memory *chain_manager_memory(const struct chain_manager *manager, u
 	return NULL;
 }
 
-/* NULL: it is not to be believed. @by_tail: it is the tail that must say it, not the target. *life:
- * of whoever has said it; one whose life is not settled has been told no map that it could speak
- * of. */
+/* Gives the memory of the chain that a report is about; NULL: the report is not to be believed.
+ * @by_tail: the tail must have sent it, not the target itself. *life: the sender's. A sender whose
+ * life is not settled has been told no map yet, so it cannot speak of one. */
 static struct chain_memory *believed(const struct chain_manager *manager,
 				     const struct cluster_map *map,
 				     const struct chain_manager_report *report, bool by_tail,
@@ -266,7 +266,7 @@ bool chain_manager_harmless(const struct chain_manager *manager, uint64_t server
 
 /* ---- old copies of disks ---- */
 
-/* It is in-sync in this chain, and so is nobody whose disk is not an old copy, too. */
+/* True when the target is in-sync in this chain, and all other in-sync members are old copies. */
 static bool would_be_last(const struct chain_manager *manager, const struct map_chain *chain,
 			  uint32_t target)
 {
@@ -295,7 +295,7 @@ static bool last_of_any(const struct chain_manager *manager, const struct cluste
 	return false;
 }
 
-/* Only to know it when an administrator says that it may come. */
+/* Remembers a refused target, for when an administrator lets it come. */
 static struct live_target *remember_refused(struct chain_manager *manager,
 					    const struct cluster_map *map, uint32_t id)
 {
@@ -347,7 +347,7 @@ bool chain_manager_readmit(struct chain_manager *manager, const struct cluster_m
 	return false;
 }
 
-/* As it was when it was last looked. */
+/* True when the server was there when liveness was last looked at. */
 static bool is_there(const struct chain_manager *manager, uint64_t id)
 {
 	const struct live_server *server = liveness_server(&manager->live, id);
@@ -355,7 +355,7 @@ static bool is_there(const struct chain_manager *manager, uint64_t id)
 	return server != NULL && server->registered && server->out_ns == 0;
 }
 
-/* Some member, whatever it has, is there. */
+/* True when some member is there, whatever it has. */
 static bool any_member_listed(const struct chain_manager *manager, const struct map_chain *chain)
 {
 	for (uint32_t i = 0; i < chain->count; i++) {

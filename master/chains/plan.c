@@ -1,4 +1,11 @@
-/* plan.c - what has to change, found out from all that is known; see manager.h. */
+/* plan.c - makes a plan from all that is known; see manager.h.
+ *
+ *   1. A survey says of each target what is known now, and each chain gets its case.
+ *   2. Lives that some chain cannot settle now are blocked, in all chains of the target.
+ *   3. Of each pool: the rules change chains; heads that clients cannot reach move; chains that the
+ *      rules leave alone are repaired. If nothing had to change, balance and heads are improved.
+ *   4. The lives that the changed chains reflect are settled by the same plan.
+ * Out of memory anywhere: there is no plan, and the next tick makes one. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +15,7 @@
 #include "master/chains/placement.h"
 
 #define HEADS_EVERY_NS (300 * NS_PER_MSEC)
-/* Those who are equal need not be in-sync at once, and each map is work for everybody. */
+/* A member that has caught up can wait a moment, and each map is work for everybody. */
 #define PROMOTE_EVERY_NS (100 * NS_PER_MSEC)
 #define BALANCE_EVERY_NS (100 * NS_PER_MSEC)
 #define BALANCE_IDLE_NS  NS_PER_SEC /* when there was nothing to move */
@@ -96,14 +103,15 @@ static int remember_pools(struct chain_manager *manager, const struct cluster_ma
 
 /* ---- the plan: chains ---- */
 
-/* Everything of one plan. */
+/* What one plan is made with. */
 struct planning {
 	struct chain_manager *manager;
 	struct survey survey;
 	struct chain_case **cases; /* by pool: one for each chain */
 };
 
-/* Puts a change into the plan; who loses its place is not renewed, and fenced if it may serve. */
+/* Puts a change into the plan. A server that loses a place is not renewed, and is fenced if it may
+ * serve. */
 static bool change(struct planning *p, struct chain_case *in, uint32_t partition,
 		   const struct map_chain *next)
 {
@@ -194,8 +202,9 @@ static bool stays_in_sync(const struct planning *p, uint32_t target)
 	return false;
 }
 
-/* Has it been decided in this plan, for all of its chains, what follows from its life? Of one that
- * is on its way out (quiet now), or whose disk does not work, only if nothing can follow. */
+/* True when this plan has decided, for all chains of the target, what follows from its life. While
+ * a target is on its way out (quiet now), or its disk does not work, that is so only if nothing can
+ * follow. */
 static bool is_decided(const struct planning *p, const struct survey_target *t)
 {
 	switch (t->presence) {
@@ -252,8 +261,8 @@ static int first_chains(struct planning *p, const struct map_pool *pool)
 	return rc == -ENODEV ? 0 : rc;
 }
 
-/* Clients that cannot reach a head whose chain has others: another one leads. Not for one server
- * again and again. */
+/* True when a head that clients cannot reach may give way to another member. One server's heads are
+ * not moved again and again. */
 static bool may_rotate(struct chain_manager *manager, uint64_t server, uint64_t now_ns)
 {
 	void *bigger;
@@ -358,7 +367,7 @@ static int balance(struct planning *p, size_t at, const struct pool_repair *repa
 	return 0;
 }
 
-/* What has time, when all is well. */
+/* Improves what has time, when all is well. */
 static int improve(struct planning *p, size_t at, const struct pool_repair *repair)
 {
 	struct chain_manager *manager = p->manager;

@@ -1,4 +1,4 @@
-/* repair.c - who comes instead of whom; see repair.h. */
+/* repair.c - chooses substitutes and moves; see repair.h. */
 #include "master/chains/repair.h"
 
 /* Differences of load that are left alone: chains, and parts of the fair part. */
@@ -12,7 +12,7 @@ static double surplus(const struct survey_target *t)
 	return t->load - t->fair;
 }
 
-/* The one that is furthest below its fair part. NULL: none. */
+/* Finds the usable target that is furthest below its fair part. NULL: none. */
 static struct survey_target *candidate_at(const struct pool_repair *r,
 					  const struct map_chain *chain, uint32_t instead,
 					  enum failure_domain level)
@@ -32,8 +32,8 @@ static struct survey_target *candidate_at(const struct pool_repair *r,
 	return best;
 }
 
-/* Who may come into @chain so that @instead can go. Coarse domains are given up, one after the
- * other, where nobody at all would keep them; being busy is no reason. */
+/* Finds a target that may come into @chain so that @instead can go. Coarse domains are given up one
+ * after the other, but only where no target would keep them, busy or not. */
 static struct survey_target *candidate(const struct pool_repair *r, const struct map_chain *chain,
 				       uint32_t instead)
 {
@@ -91,7 +91,7 @@ static bool shares_domain(const struct pool_repair *r, const struct map_chain *c
 
 /* ---- dropping ---- */
 
-/* What the chain would be better without; the highest goes. */
+/* Says how much better the chain would be without member @i; the highest goes. */
 static double burden(const struct pool_repair *r, const struct map_chain *chain, uint32_t i)
 {
 	const struct survey_target *t = survey_of(r->survey, chain->members[i].target_id);
@@ -106,7 +106,7 @@ static double burden(const struct pool_repair *r, const struct map_chain *chain,
 	return sum;
 }
 
-/* A chain that is whole needs nobody else. */
+/* Drops what a whole chain does not need. */
 static void drop(const struct pool_repair *r, struct map_chain *next)
 {
 	while (chain_edit_count(next, MEMBER_OFFLINE) != 0)
@@ -125,7 +125,7 @@ static void drop(const struct pool_repair *r, struct map_chain *next)
 
 /* ---- substitutes ---- */
 
-/* Not in-sync for too long, as far as that is known: its place is to be given to another. */
+/* True when member @i has been out of sync for too long: its place is given to another target. */
 static bool given_up(const struct pool_repair *r, const struct chain_case *in, uint32_t i)
 {
 	uint32_t target = in->chain->members[i].target_id;
@@ -146,7 +146,7 @@ static bool given_up(const struct pool_repair *r, const struct chain_case *in, u
 	return false;
 }
 
-/* Of a chain with too few in-sync members. */
+/* Adds a substitute to a chain with too few in-sync members. */
 static bool substitute(const struct pool_repair *r, const struct chain_case *in,
 		       struct map_chain *next)
 {
@@ -175,7 +175,7 @@ static bool substitute(const struct pool_repair *r, const struct chain_case *in,
 	return true;
 }
 
-/* A whole chain with a member that is to go. */
+/* Adds a member to a whole chain, so that one on a draining target can go. */
 static bool empty_out(const struct pool_repair *r, struct map_chain *next)
 {
 	for (uint32_t i = 0; i < next->count; i++) {
@@ -193,8 +193,8 @@ static bool empty_out(const struct pool_repair *r, struct map_chain *next)
 	return false;
 }
 
-/* A full target makes all writes of its chains fail: it is out of them at once, where another can
- * come. */
+/* Takes a full target out at once, where another can come: it makes all writes of its chains
+ * fail. */
 static bool relieve(const struct pool_repair *r, struct map_chain *next)
 {
 	for (uint32_t i = 0; i < next->count; i++) {
@@ -234,7 +234,7 @@ bool repair_chain(const struct pool_repair *r, const struct chain_case *in, stru
 		return true;
 	}
 	if (r->paused) {
-		/* Nobody can be getting nearer. */
+		/* No member can be getting nearer. */
 		for (uint32_t i = 0; i < CHAIN_MEMBERS_MAX; i++)
 			in->memory->lag[i].progress_ns = r->survey->now_ns;
 		return false;
@@ -261,7 +261,7 @@ bool repair_is_whole(const struct pool_repair *r)
 	return true;
 }
 
-/* Until every target has said how large it is, nobody's fair part is known. */
+/* False: some target has not said how large it is, so no fair part is known. */
 static bool sizes_known(const struct survey *survey)
 {
 	bool some = false, none = false;
@@ -275,7 +275,7 @@ static bool sizes_known(const struct survey *survey)
 	return !(some && none);
 }
 
-/* How much better it is to have @to than @from in a chain; 0: not worth it. */
+/* Says how much better it is to have @to than @from in a chain; 0: not worth it. */
 static double gain(const struct survey_target *from, const struct survey_target *to)
 {
 	double difference = surplus(from) - from->going - surplus(to);
@@ -286,7 +286,7 @@ static double gain(const struct survey_target *from, const struct survey_target 
 	return difference;
 }
 
-/* Is anybody so far above anybody else that looking through all chains is worth it? */
+/* True when some target is so far above another that looking through all chains is worth it. */
 static bool is_uneven(const struct survey *survey)
 {
 	const struct survey_target *most = NULL, *least = NULL;
@@ -304,7 +304,7 @@ static bool is_uneven(const struct survey *survey)
 	return most != NULL && gain(most, least) > 0;
 }
 
-/* The best move of a whole chain: *from's member gives way to *to. */
+/* Finds the best move of a whole chain: *from's member gives way to *to. Returns its worth. */
 static double best_move(const struct pool_repair *r, const struct map_chain *chain,
 			struct survey_target **from_out, struct survey_target **to_out)
 {
@@ -382,7 +382,7 @@ struct head_count {
 	double heads, fair;
 };
 
-/* Of the server of @t: its targets' heads, and the part of all heads that fits its chains. */
+/* Counts the heads of the server that has @t, and the part of all heads that fits its chains. */
 static struct head_count heads_of(const struct pool_repair *r, const struct survey_target *t)
 {
 	struct head_count sum = {0};

@@ -11,14 +11,14 @@ static const struct survey_target *member_of(const struct chain_case *in, uint32
 	return survey_of(in->survey, in->chain->members[i].target_id);
 }
 
-/* Still in-sync in @next, and there with all it ever had. */
+/* True when member @i is still in-sync in @next, and there with all it ever had. */
 static bool stands(const struct chain_case *in, const struct map_chain *next, uint32_t i)
 {
 	return next->members[i].state == MEMBER_IN_SYNC &&
 	       survey_of(in->survey, next->members[i].target_id)->presence == PRESENT_HERE;
 }
 
-/* Somebody stands but @target. */
+/* True when another member than @target stands. */
 static bool another_stands(const struct chain_case *in, const struct map_chain *next,
 			   uint32_t target)
 {
@@ -81,8 +81,8 @@ void chain_rules_look(struct chain_case *in, uint64_t return_ns)
 
 /* ---- new lives ---- */
 
-/* Whether the unsettled in-sync member @i must wait, for it is not known yet whether it is the last
- * that has what was answered. */
+/* True when the unsettled in-sync member @i must wait: it may be the last that has what was
+ * answered. */
 static bool must_wait(const struct chain_case *in, uint32_t i)
 {
 	const struct survey_target *t = member_of(in, i);
@@ -136,7 +136,7 @@ static bool is_unfit(const struct chain_case *in, uint32_t target)
 	return false;
 }
 
-/* To be made equal to the others: now, if nobody else is. */
+/* Lets a member catch up: now, if no other does; else later. */
 static void demote(const struct chain_case *in, struct map_chain *next, uint32_t target)
 {
 	bool now = chain_edit_count(next, MEMBER_SYNCING) == 0 && another_stands(in, next, target);
@@ -144,7 +144,7 @@ static void demote(const struct chain_case *in, struct map_chain *next, uint32_t
 	chain_edit_put(next, target, now ? MEMBER_SYNCING : MEMBER_OFFLINE);
 }
 
-/* True: the epoch has to grow though nobody's state may change. */
+/* Takes members out. True: the epoch has to grow, though no member's state may change. */
 static bool take_out(const struct chain_case *in, struct map_chain *next)
 {
 	bool bump = false;
@@ -180,7 +180,7 @@ static bool take_out(const struct chain_case *in, struct map_chain *next)
 	return bump;
 }
 
-/* Members that say so themselves; the last one stays, whatever it says. */
+/* Demotes members that say themselves that they are unfit. The last one stays, whatever it says. */
 static void demote_unfit(const struct chain_case *in, struct map_chain *next)
 {
 	for (uint32_t i = 0; i < in->chain->count; i++) {
@@ -193,7 +193,7 @@ static void demote_unfit(const struct chain_case *in, struct map_chain *next)
 	}
 }
 
-/* One of two neighbours that cannot talk though both are alive. */
+/* Takes out one of two neighbours that cannot talk though both are alive. */
 static void part(const struct chain_case *in, struct map_chain *next, uint32_t i)
 {
 	const struct chain_member *from = &in->chain->members[i], *about = from + 1;
@@ -232,8 +232,8 @@ static void part_neighbours(const struct chain_case *in, struct map_chain *next)
 
 /* ---- in ---- */
 
-/* The tail that has reported it has not begun anew since: a process that has forgotten that it
- * waits for the successor may have answered without it. */
+/* True when the tail that reported has not begun anew since. A new process has forgotten that it
+ * waits for the successor, and may have answered without it. */
 static bool reporter_lives(const struct chain_case *in)
 {
 	int tail = cluster_map_chain_tail(in->chain);
@@ -259,7 +259,7 @@ static void promote(const struct chain_case *in, struct map_chain *next)
 		chain_edit_put(next, target, MEMBER_IN_SYNC);
 }
 
-/* An offline member may be made equal again, unless a better one could be had. */
+/* True when an offline member may catch up again; false when a better one could be had. */
 static bool may_return(const struct chain_case *in, const struct map_chain *next, uint32_t target)
 {
 	const struct survey_target *t = survey_of(in->survey, target);
@@ -302,7 +302,7 @@ static bool anybody_in_sync(const struct chain_case *in)
 	return false;
 }
 
-/* An administrator's word counts as long as nobody of the last in-sync members is back. */
+/* Begins a chain again by an administrator's word, as long as no last in-sync member is back. */
 static bool begin_again(const struct chain_case *in, struct map_chain *next)
 {
 	uint32_t target = in->memory->accept;

@@ -55,7 +55,7 @@ static void refused(struct probes *probes, const struct probe *probe)
 	master_unlock(master);
 }
 
-/* Closes without lingering: whoever listens there has nothing of it. */
+/* Closes without lingering: a process that listens there has nothing of it. */
 static void end(struct probe *probe)
 {
 	close(probe->fd);
@@ -67,7 +67,7 @@ static bool is_free(const struct probe *probe)
 	return probe->fd < 0 && probe->lookup == NULL;
 }
 
-/* The first address only: that is where the others connect to, too. */
+/* Connects to the first address only, as chunkservers and mounts do. */
 static void begin_connecting(struct probes *probes, struct probe *probe,
 			     const struct addrinfo *info)
 {
@@ -159,7 +159,7 @@ static void give_up_lookup(struct probe_lookup *lookup)
 	free(lookup);
 }
 
-/* NULL: all are busy, or one is asking this server. */
+/* Finds a free probe. NULL: all are busy, or one is looking up this server. */
 static struct probe *free_probe(struct probes *probes, uint64_t server)
 {
 	struct probe *found = NULL;
@@ -173,7 +173,7 @@ static struct probe *free_probe(struct probes *probes, uint64_t server)
 	return found;
 }
 
-/* Whom to ask now. True: somebody was asked. */
+/* Asks each server that is to be asked now. True: there was one. */
 static bool begin_all(struct probes *probes)
 {
 	struct master *master = probes->master;
@@ -219,7 +219,7 @@ static void finish(struct probes *probes, struct probe *probe, bool ready)
 		refused(probes, probe);
 }
 
-/* Decisions that wait for milliseconds only. True: there are more to come. */
+/* Looks after decisions that are due within milliseconds. True: more are to come. */
 static bool look(struct probes *probes)
 {
 	struct master *master = probes->master;
@@ -260,13 +260,13 @@ static void *probes_main(void *arg)
 		if (poll(fds, count, soon || looking_up ? SOON_MS : IDLE_MS) < 0)
 			continue;
 		if (fds[0].revents != 0 && read(probes->wake, &kicks, sizeof(kicks)) < 0)
-			log_debug("nobody has called");
+			log_debug("the probing thread was not called");
 		for (nfds_t i = 1; i < count; i++)
 			finish(probes, of[i], fds[i].revents != 0);
 		for (int i = 0; i < PROBES_MAX; i++)
 			if (probes->list[i].lookup != NULL)
 				finish_lookup(probes, &probes->list[i]);
-		/* Who was asked is asked again, and soon. */
+		/* A server that was asked is asked again, and soon. */
 		if (begin_all(probes))
 			quick_until_ns = clock_boottime_ns() + QUICK_NS;
 		soon = look(probes);

@@ -17,7 +17,7 @@ enum phase {
 	PHASE_IDLE,
 	PHASE_LOG,   /* a plan is in the log, and on its way to the disk */
 	PHASE_DOUBT, /* the disk has failed meanwhile */
-	PHASE_FENCE, /* durable; those who lose a place are told */
+	PHASE_FENCE, /* durable; the fenced are told */
 };
 
 struct fenced {
@@ -35,7 +35,7 @@ struct publisher {
 	struct fenced *fenced;
 	size_t fenced_count;
 	uint64_t fence_version;
-	bool fence_blind; /* what the others were shown before is not known any more */
+	bool fence_blind; /* since a restart: the map that was shown before is not known */
 };
 
 /* ---- maps ---- */
@@ -43,7 +43,7 @@ struct publisher {
 static void publish(struct master *master)
 {
 	lock_held(&master->lock);
-	/* A former life of this master may not have told everybody who has to know first. */
+	/* A former life of this master may not have told all fenced servers. */
 	if (master->published.hidden)
 		return;
 	if (published_map_publish(&master->published) != 0)
@@ -64,7 +64,7 @@ static void fill_usage(struct master *master)
 	}
 }
 
-/* True: somebody has come or gone. */
+/* Brings the published liveness up to date. True: some server has come or gone. */
 static bool fill_online(struct master *master, uint64_t now_ns)
 {
 	const struct cluster_map *map = master->published.map;
@@ -86,12 +86,12 @@ static bool fill_online(struct master *master, uint64_t now_ns)
 	return news;
 }
 
-/* Everything of the state is durable, and may be seen. */
+/* Shows the state as it is: all of it is durable. */
 static void show(struct master *master)
 {
 	struct publisher *publisher = master->publisher;
 
-	/* What is decided and not told to those who lose by it is in the state already. */
+	/* In another phase the state has a plan that the fenced do not know. */
 	expects(publisher->phase == PHASE_IDLE);
 	if (published_map_refresh(&master->published, master->state) != 0) {
 		log_error("the cluster map cannot be shown: out of memory");
@@ -117,7 +117,8 @@ static void on_show_durable(struct command_flush *flush, int status)
 	master_unlock(master);
 }
 
-/* Everything that changes the map is. If not, it is going to be, and then it is looked again. */
+/* True when all commands that change the map are durable. If not, a flush is begun, and its end
+ * looks again. */
 static bool is_durable(struct master *master)
 {
 	struct publisher *publisher = master->publisher;
@@ -349,7 +350,7 @@ void publisher_act(struct master *master, uint64_t now_ns)
 	}
 	if (publisher->phase == PHASE_FENCE && fence_holds(master, now_ns) && is_durable(master))
 		finish(master);
-	/* Chains may be in the state that nobody may know of yet: then all waits for them. */
+	/* The state may have changes that are not durable yet: then all waits for them. */
 	if (publisher->phase == PHASE_IDLE && publisher->shown_index != publisher->wanted_index &&
 	    is_durable(master))
 		show(master);
@@ -362,7 +363,7 @@ void publisher_heard(struct master *master, uint64_t now_ns)
 
 	lock_held(&master->lock);
 	if (publisher->phase == PHASE_FENCE) {
-		/* Those who have to know first may have come meanwhile. */
+		/* Fenced servers may have come meanwhile. */
 		tell_fenced(master);
 	} else {
 		master->published.hidden = false;
@@ -433,7 +434,8 @@ void publisher_push_recovery(struct master *master, struct chunkserver *only)
 
 /* ---- life ---- */
 
-/* The last change may not have been told yet to those who have to know it first. */
+/* Begins as the last life of the master ended: its last change may not have been told to all fenced
+ * servers. */
 static int begin_with_fence(struct master *master)
 {
 	struct publisher *publisher = master->publisher;

@@ -24,7 +24,7 @@
 #define PARKED_NS         (10 * NS_PER_MSEC) /* between looks at files that must wait */
 #define AGAIN_NS          (3 * NS_PER_SEC)   /* to look again at what could not be done */
 
-/* One file on its way out. */
+/* A file on its way out. */
 struct removal_job {
 	uint64_t sequence;
 	struct state_removal removal;
@@ -73,9 +73,9 @@ static void batch_free(struct removals *r, struct removal_batch *batch)
 	free(batch);
 }
 
-/* One member may have got the chunk back from another that had not removed it yet, by a walk, and
- * is told that it is gone by that one as long as the chain stays as it is. If it has changed since
- * the chunk was named, everything is named again. */
+/* True when the chain has changed since the chunk was named: then the whole file is named again. By
+ * a walk a member may have got the chunk back from one that had not removed it yet. That one tells
+ * it that the chunk is gone, but only as long as the chain stays as it is. */
 static bool has_changed(struct removals *r, const struct removal_batch *batch, uint32_t i)
 {
 	const struct cluster_map *map = chains_map(r->master);
@@ -86,7 +86,7 @@ static bool has_changed(struct removals *r, const struct removal_batch *batch, u
 	return chain == NULL || chain->epoch != batch->chunks[i].epoch;
 }
 
-/* Its chunks are gone, or in doubt. */
+/* Ends a batch: its chunks are gone, or in doubt. */
 static void batch_end(struct removals *r, struct removal_batch *batch, bool failed)
 {
 	for (uint32_t i = 0; i < batch->count; i++) {
@@ -146,7 +146,7 @@ static struct rpc_stream *stream_of(const struct removals *r, uint32_t target_id
 	return rpc_stream_ref(server->stream->rpc);
 }
 
-/* What was sent on a stream that is not the target's any more, or too long ago. */
+/* Fails batches that were sent on a stream that is the target's no more, or too long ago. */
 static void fail_doubtful(struct removals *r)
 {
 	uint64_t now_ns = clock_monotonic_ns();
@@ -259,7 +259,7 @@ static bool all_members_there(struct removals *r, const struct removal_job *job)
 		return false;
 	if (job->chunks == 0)
 		return true;
-	/* The first chunk speaks for all; if others differ, the job fails on its way. */
+	/* The first chunk speaks for the rest: where they differ, the job fails on its way. */
 	chain = &pool->chains[chunk_partition(job->removal.file_id, 0, pool->partitions)];
 	for (uint32_t i = 0; i < chain->count; i++) {
 		struct rpc_stream *rpc;
@@ -274,7 +274,7 @@ static bool all_members_there(struct removals *r, const struct removal_job *job)
 	return true;
 }
 
-/* False: it must wait. */
+/* Makes a job of a file. False: the file must wait. */
 static bool begin_job(struct removals *r, const struct state_removal *removal)
 {
 	const struct map_pool *pool = cluster_map_pool(r->master->published.map, removal->pool);
@@ -335,7 +335,7 @@ static void settle(struct removals *r)
 	command_log_propose(r->master->log, &command, ignore_result, NULL);
 }
 
-/* More of the queue into memory. */
+/* Takes more of the queue into memory. */
 static void fetch(struct removals *r)
 {
 	struct state_removal removals[FETCH_MAX];
@@ -448,7 +448,7 @@ static void *removals_main(void *arg)
 	pthread_mutex_lock(&r->master->lock);
 	while (!r->stop) {
 		wait_for(r, IDLE_NS, true);
-		/* Even when busy it leaves time, and the lock, to others. */
+		/* Even when busy, the thread leaves time, and the lock, to requests. */
 		wait_for(r, r->parked ? PARKED_NS : BUSY_NS, false);
 		r->kicked = r->parked = false;
 		if (!r->stop && master_may_serve(r->master) &&

@@ -39,7 +39,7 @@ static bool is_known(const struct accept_plan *plan, const struct accept_target 
 	return false;
 }
 
-/* Who was never heard of by its name cannot be in a chain. */
+/* Drops members that are known by number only: neither the store nor a registration names them. */
 static void drop_unknown(const struct accept_plan *plan, const struct accept_target *targets,
 			 size_t count, struct map_chain *chain)
 {
@@ -79,10 +79,10 @@ static void decide_chain(const struct accept_plan *plan, const struct accept_tar
 	out->accept.chain_count++;
 }
 
-/* What the store is to say of the target's life. A process that has gone by a map of the last
- * master was settled by that one, and has forgotten nothing since. Of any other it is not known
- * what the chains reflect: it counts as begun anew, by a life that is none of its own; but an old
- * copy of the disk has to be known as such. */
+/* Gives the life that the store is to have of the target. A process that has gone by a map of the
+ * last master was settled by that one, and has forgotten nothing since. Of any other it is not
+ * known what the chains reflect. So it counts as begun anew, by a life that is none of its own; but
+ * an old copy of the disk stays known as such. */
 static uint64_t life_of(const struct state *state, const struct accept_target *from)
 {
 	uint64_t stored = state_target_life(state, from->uuid);
@@ -96,7 +96,7 @@ static uint64_t life_of(const struct state *state, const struct accept_target *f
 	return ACCEPT_LIFE_UNKNOWN | ((uint32_t)from->life - 1);
 }
 
-/* The next target, in turns, that goes on; 0: none does. */
+/* Gives the next target, in turns, that goes on; 0: none does. */
 static uint32_t next_heard(const struct accept_target *targets, size_t count, size_t *turn)
 {
 	for (size_t tried = 0; tried < count; tried++) {
@@ -108,11 +108,11 @@ static uint32_t next_heard(const struct accept_target *targets, size_t count, si
 	return 0;
 }
 
-/* The chains of a pool are all placed at once. Chains of which nothing is known, though others of
- * the pool are (in @out from @first on), begin empty: each at one target, and the master adds the
- * others. The same holds for all of them when none is known and a target is missing that may know
- * them. They cannot be placed like a new pool's: a target that comes later has gone by epochs of
- * theirs. */
+/* Lets chains begin empty of which nothing is known, though others of the pool are (in @out from
+ * @first on): the chains of a pool are all placed at once. Each begins at one target, and the
+ * master adds more. If no chain is known, and a missing target may know some, that holds for all of
+ * them. They cannot be placed like a new pool's: a target that comes later has gone by their
+ * epochs. */
 static void begin_unknown(const struct accept_plan *plan, const struct accept_target *targets,
 			  size_t count, size_t pool_index, size_t first,
 			  struct accept_decision *out)
@@ -152,7 +152,7 @@ static void begin_unknown(const struct accept_plan *plan, const struct accept_ta
 	}
 }
 
-/* Masters on several copies give numbers to servers, too; by name one is known for certain. */
+/* Gives the id of a server. Masters on several copies give ids, too; the name alone is certain. */
 static uint64_t server_id_of(const struct accept_plan *plan, const struct map_server *server,
 			     struct accept_decision *out)
 {
@@ -170,7 +170,7 @@ static uint64_t server_id_of(const struct accept_plan *plan, const struct map_se
 	return taken ? ++accept->seen_server : server->id;
 }
 
-/* No number comes again that anybody has been given, as far as is known. */
+/* Notes the highest numbers that are known to have been given, so that none comes again. */
 static void see_numbers(const struct accept_plan *plan, const struct accept_target *targets,
 			size_t count, struct state_accept *accept)
 {
@@ -231,8 +231,9 @@ static int decide_target(const struct accept_plan *plan, const struct state *sta
 	return 0;
 }
 
-/* Each acceptance makes lives jump. A target may have begun one of an accepted store without having
- * gone by a chain of it: whoever else has is not heard now, and its chains are to be older. */
+/* Notes how many acceptances there have been, by the lives that were seen: each makes them jump. A
+ * target may know a life of an accepted store, and no chain of it. Targets that know such a chain
+ * may not be heard now; their chains are to be older than what this acceptance makes. */
 static void see_acceptances(struct accept_plan *plan, const struct state *state,
 			    const struct accept_target *targets, size_t count)
 {

@@ -7,10 +7,10 @@
 #include "master/state/chain_change.h"
 
 struct told_chain {
-	struct map_chain chain; /* the newest; epoch 0: nobody has told it */
+	struct map_chain chain; /* the newest; epoch 0: none was told */
 	uint64_t version;
 	uint64_t highest;  /* epoch of all that were told */
-	uint32_t *members; /* who have told it as members of it */
+	uint32_t *members; /* targets that have told it, being members of it */
 	size_t member_count;
 };
 
@@ -173,7 +173,7 @@ static struct known known_of(const struct accept_plan *plan, size_t pool, uint32
 
 	if (told->highest > known.highest)
 		known.highest = told->highest;
-	/* Of an equal epoch that which somebody has gone by. */
+	/* Of an equal epoch, the chain that some target has gone by. */
 	if (told->chain.epoch == 0 || is_same(&told->chain, stored) ||
 	    (told->chain.epoch != stored->epoch &&
 	     !is_newer(told->chain.epoch, told->version, stored->epoch,
@@ -184,7 +184,7 @@ static struct known known_of(const struct accept_plan *plan, size_t pool, uint32
 	return known;
 }
 
-/* Is it there, and the one that is meant? */
+/* True when the target was heard, and is the one that is meant. */
 static bool is_meant(const struct accept_plan *plan, const struct known *known, uint32_t target)
 {
 	return has_heard(plan, target) &&
@@ -284,8 +284,8 @@ static uint64_t next_line(const struct accept_plan *plan, uint64_t highest)
 							   << ACCEPT_LINE_SHIFT;
 }
 
-/* Nobody goes on. Whoever of them comes first may not be the one that knows all; who is there, and
- * is not who was meant, is none of them. */
+/* Lets a chain wait for its members: none goes on. The first that comes may not know all. A target
+ * that is there, but is not the one that was meant, is none of them. */
 static void wait_for_members(const struct accept_plan *plan, const struct known *known,
 			     struct map_chain *out)
 {

@@ -4,7 +4,7 @@
 #include "common/base/duration.h"
 
 #define FORGET_NS (1200 * NS_PER_MSEC)
-/* Those who were parted do not complain any more; meeting again is tried not too often. */
+/* Parted servers do not complain any more. Meeting again is not tried too often. */
 #define BARRED_NS (10 * NS_PER_SEC)
 
 static struct complaint *find(const struct complaints *c, uint64_t from, uint64_t about,

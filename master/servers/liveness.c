@@ -127,7 +127,7 @@ int liveness_registered(struct liveness *live, uint64_t id, const struct livenes
 
 		target->server = id;
 		target->life = targets[i].life;
-		/* What the store says may be of the plan that nobody has been shown yet. */
+		/* What the store says may be of a plan that is not published yet. */
 		if (!live->lives_held || target->seen_life == 0)
 			target->seen_life = targets[i].seen_life;
 		target->damaged = targets[i].damaged;
@@ -202,7 +202,7 @@ bool liveness_probe(struct liveness *live, uint64_t now_ns, uint64_t *out)
 	for (struct live_server *s = live->servers; s != NULL; s = s->hh.next) {
 		bool quick = now_ns < s->disconnected_ns + PROBE_QUICK_FOR_NS;
 
-		/* One that leaves is out, and may have a lease that others wait for. */
+		/* A server that leaves is out, and may have a lease that a plan waits for. */
 		if (s->connected || s->refused ||
 		    (s->out_ns != 0 && liveness_harmless(live, s->id, now_ns)) ||
 		    (s->probed_ns != 0 &&
@@ -235,7 +235,7 @@ void liveness_update(struct liveness *live, uint64_t now_ns)
 	}
 }
 
-/* Out, unless others may be found out in the same moment. */
+/* Says out, but not before @gather_ns: other servers may have died in the same moment. */
 static enum presence out_since(const struct liveness *live, uint64_t since_ns, uint64_t now_ns)
 {
 	return now_ns < since_ns + live->gather_ns ? PRESENT_QUIET : PRESENT_OUT;

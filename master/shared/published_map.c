@@ -17,7 +17,7 @@ static struct map_target *target_of(struct published_map *published, uint32_t id
 	return (struct map_target *)cluster_map_target(published->map, id);
 }
 
-/* What is known in memory only goes from one map to the next. */
+/* Carries what is known in memory only from one map to the next. */
 static void carry_over(const struct cluster_map *from, struct published_map *published)
 {
 	for (size_t i = 0; i < from->server_count; i++) {
@@ -155,7 +155,7 @@ void published_map_close(struct published_map *published)
 	memset(published, 0, sizeof(*published));
 }
 
-/* The part of all partitions that a target holds. */
+/* Gives the part of all partitions that a target holds. */
 static double share_of(const struct map_pool *pool, uint32_t target_id)
 {
 	uint32_t in = 0;
@@ -163,7 +163,7 @@ static double share_of(const struct map_pool *pool, uint32_t target_id)
 	for (uint32_t p = 0; p < pool->partitions; p++) {
 		int at = cluster_map_chain_index(&pool->chains[p], target_id);
 
-		/* Who is out of a chain gets nothing of what is written to it. */
+		/* An offline member gets nothing of what is written. */
 		if (at >= 0 && pool->chains[p].members[at].state != MEMBER_OFFLINE)
 			in++;
 	}

@@ -234,8 +234,8 @@ static bool all_heard(struct accept *a)
 
 static void gather(struct accept *a)
 {
-	/* By the lives that the older store knows, processes that run may seem to have been started
-	 * anew, so that nobody would wait for their leases. */
+	/* By the lives that the older store knows, running processes may seem to have been started
+	 * anew. Then no one would wait for their leases. */
 	uint64_t leases_ns =
 		clock_monotonic_ns() + a->config->serving_lease_ns + a->config->lease_margin_ns;
 	uint64_t until_ns = clock_monotonic_ns() + a->options->wait_ns;
