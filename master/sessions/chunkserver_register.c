@@ -336,13 +336,13 @@ static void take_over(struct chunkserver *server, struct chunkserver_stream *str
 static void push_map(struct chunkserver *server)
 {
 	struct master *master = server->stream->master;
-	const struct published_map *view = &master->published;
+	const struct published_map *published = &master->published;
 	struct push push = {0};
 
 	publisher_push_fence(master, server);
-	if (view->hidden || !chain_manager_settled(master->chain_manager, server->id))
+	if (published->hidden || !chain_manager_settled(master->chain_manager, server->id))
 		return;
-	push_bytes(&push, SERVER_PUSH_MAPS, view->encoded, view->encoded_size);
+	push_bytes(&push, SERVER_PUSH_MAPS, published->encoded, published->encoded_size);
 	chunkserver_send(server->stream, &push);
 	push_free(&push);
 }

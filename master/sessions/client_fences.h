@@ -9,7 +9,7 @@
 int client_fences_start(struct master *master); /* -ENOMEM */
 /* Ends the session, so that nothing of it can take effect; then it is closed. */
 void client_fences_begin(struct master *master, struct client_session *session);
-/* Tells the fences that the view was published. */
+/* Tells the fences that the map was published. */
 void client_fences_shown(struct master *master);
 /* Does what the fences decide; after anything that may have changed them. */
 void client_fences_act(struct master *master, uint64_t now_ns);
