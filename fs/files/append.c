@@ -20,7 +20,7 @@
 
 /* ---- the right ---- */
 
-struct asking {
+struct right_request {
 	struct housekeeper_later later;
 	struct task *task;
 	void (*done)(struct task *task, int error);
@@ -45,17 +45,17 @@ void append_right_return(struct task *task)
 	send_append(task, true, NULL, NULL);
 }
 
-static void ask(struct asking *asking);
+static void ask(struct right_request *right);
 
 static void ask_again(struct housekeeper_later *later)
 {
-	ask((struct asking *)((char *)later - offsetof(struct asking, later)));
+	ask((struct right_request *)((char *)later - offsetof(struct right_request, later)));
 }
 
 static void asked(void *user, int error, const Catena__Reply *reply)
 {
-	struct asking *asking = user;
-	struct task *task = asking->task;
+	struct right_request *right = user;
+	struct task *task = right->task;
 	struct fs *fs = task->fs;
 	bool have = error == 0;
 
@@ -66,34 +66,34 @@ static void asked(void *user, int error, const Catena__Reply *reply)
 	if (task_answered(task))
 		error = -EINTR;
 	if (error == -EAGAIN) {
-		housekeeper_later(fs->housekeeper, &asking->later, ASK_AGAIN_NS, ask_again);
+		housekeeper_later(fs->housekeeper, &right->later, ASK_AGAIN_NS, ask_again);
 		return;
 	}
 	/* Without an answer we may have it, or get it by and by. */
 	if (error != 0 && (have || reply == NULL))
 		append_right_return(task);
-	asking->done(task, error);
-	free(asking);
+	right->done(task, error);
+	free(right);
 }
 
-static void ask(struct asking *asking)
+static void ask(struct right_request *right)
 {
-	struct task *task = asking->task;
+	struct task *task = right->task;
 
 	task->generation = meta_generation(task->fs->meta);
-	send_append(task, false, asked, asking);
+	send_append(task, false, asked, right);
 }
 
 void append_right_take(struct task *task, void (*done)(struct task *task, int error))
 {
-	struct asking *asking = malloc(sizeof(*asking));
+	struct right_request *right = malloc(sizeof(*right));
 
-	if (asking == NULL) {
+	if (right == NULL) {
 		done(task, -ENOMEM);
 		return;
 	}
-	*asking = (struct asking){.task = task, .done = done};
-	ask(asking);
+	*right = (struct right_request){.task = task, .done = done};
+	ask(right);
 }
 
 /* ---- the way out ---- */

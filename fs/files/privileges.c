@@ -19,7 +19,7 @@ bool privileges_are_set(struct inode *inode)
 }
 
 /* Of attributes only, so it waits for no page and may be said from any thread. */
-void privileges_cleared(struct fs *fs, struct inode *inode)
+static void tell_kernel(struct fs *fs, struct inode *inode)
 {
 	if (fs->session != NULL)
 		fuse_lowlevel_notify_inval_inode(fs->session, inode->ino, -1, 0);
@@ -31,7 +31,7 @@ static void cleared(void *user, int error, const Catena__Reply *reply)
 
 	error = attr_request_set_end(task, error, reply);
 	if (error == 0)
-		privileges_cleared(task->fs, task->inode);
+		tell_kernel(task->fs, task->inode);
 	task->cleared(task, error);
 }
 

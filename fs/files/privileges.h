@@ -11,10 +11,9 @@
 #include "fs/inodes/fs.h"
 #include "fs/kernel/task.h"
 
-/* Whether the file has such bits, as far as is known here. */
+/* True: the file has such bits, as far as is known here. */
 bool privileges_are_set(struct inode *inode);
-/* Has them cleared; @done with 0 or -errno. What the kernel knows is void then. */
+/* Has the bits of task->inode cleared. @done comes with 0 or -errno; what the kernel knows of the
+ * attributes is void then. */
 void privileges_clear(struct task *task, void (*done)(struct task *task, int error));
-/* They were cleared by a command that the kernel is not told the attributes of. */
-void privileges_cleared(struct fs *fs, struct inode *inode);
 #endif

@@ -1,10 +1,21 @@
-/* truncate.c - a new size for a file.
+/* truncate.c - see truncate.h.
  *
- * What was written is announced first, so that the master's trim covers all chunks there can be;
- * then the master records size and trim in one command; then the bytes behind the new end are
- * punched; only then the program has its answer. The trim stays recorded until the punch is on the
- * disks too, whatever fails in between; who wants to extend the file before that waits for it. All
- * of it behind the inode's gate. */
+ * A truncation goes like this, all of it behind the inode's gate:
+ * 1. To size 0 what is on its way to the chunks comes there first: the old file's chunks are
+ *    removed, and what came later would make them anew.
+ * 2. A size that only we know is told, so that the master's trim covers all chunks there can be.
+ * 3. The master records size and trim in one command.
+ * 4. The bytes behind the new end are punched from all copies; then the program has its answer.
+ * 5. The trim stays recorded until the punch is durable too (flush/tail_trim.c). An operation that
+ *    wants to extend the file before that waits for it.
+ *
+ * A failure:
+ * - An earlier trim is in the way (-EBUSY, or known here): the gate is left, the trim settled, and
+ *   the truncation begins anew.
+ * - Another mount is appending (-EAGAIN): the right to append is taken first, so that what it
+ *   writes does not come to lie behind the new end.
+ * - The punch fails: the program gets the error. The trim stays recorded and is done when it is in
+ *   the way of something. */
 #include "fs/files/truncate.h"
 #include <errno.h>
 #include <stddef.h>

@@ -14,9 +14,10 @@
 
 #define DIR_PREFETCH_BATCH 1000u
 
-/* Entries of @reply are behind cookie @from, in order, and make sense; *name_bytes: all names with
- * a NUL each. -EIO. */
+/* Checks that the entries of @reply are behind cookie @from, in order, and make sense. *name_bytes
+ * is the size of all names, with a NUL each. Errors: -EIO. */
 int dir_prefetch_check(const Catena__Reply *reply, uint64_t from, size_t *name_bytes);
-/* A look-up in @parent under @generation had to be asked of the master. */
+/* Notes that a look-up in @parent under @generation had to be asked of the master. Lists more of
+ * the directory when that is worth it. */
 void dir_prefetch_missed(struct fs *fs, uint64_t generation, uint64_t parent);
 #endif

@@ -194,7 +194,6 @@ static inline bool inode_exact(const struct inode *inode, bool sole, uint64_t ge
 }
 uint64_t inode_size(const struct inode *inode);
 int64_t inode_mtime(const struct inode *inode);
-int64_t inode_ctime(const struct inode *inode);
 int64_t inode_atime(const struct inode *inode);
 void inode_stat(const struct inode *inode, struct stat *out);
 /* st_blocks of inode_stat() is an upper bound: the chains have to be asked for what is there. */
@@ -251,8 +250,6 @@ uint32_t inode_errors_seen(const struct inode *inode);
 int inode_error(const struct inode *inode, uint32_t seen);
 /* The same once, for a sync: whoever opens it later need not be told. */
 int inode_take_error(struct inode *inode, uint32_t *seen);
-/* What of writes is not told yet has no meaning any more. */
-void inode_forget_unsent(struct inode *inode);
-/* The same, and it is a loss: with the session before @session. */
+/* Forgets what of writes is not told yet. It is a loss, with the session before @session. */
 void inode_lose(struct inode *inode, uint64_t session);
 #endif

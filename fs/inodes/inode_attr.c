@@ -126,7 +126,7 @@ int64_t inode_mtime(const struct inode *inode)
 	return inode->dirty & INODE_DIRTY_MTIME ? inode->local_mtime : inode->attr.mtime;
 }
 
-int64_t inode_ctime(const struct inode *inode)
+static int64_t ctime_of(const struct inode *inode)
 {
 	if ((inode->dirty & INODE_DIRTY_MTIME) && inode->local_mtime > inode->attr.ctime)
 		return inode->local_mtime;
@@ -228,7 +228,7 @@ void inode_stat(const struct inode *inode, struct stat *out)
 	out->st_blksize = PREFERRED_IO_BYTES;
 	out->st_atim = time_of(inode_atime(inode));
 	out->st_mtim = time_of(inode_mtime(inode));
-	out->st_ctim = time_of(inode_ctime(inode));
+	out->st_ctim = time_of(ctime_of(inode));
 }
 
 void inode_touched(struct inode *inode, int64_t now)
@@ -265,7 +265,7 @@ bool inode_was_read(struct inode *inode, enum atime_mode mode, int64_t now)
 	lock_held(&inode->lock);
 	if (mode == ATIME_NEVER || !inode->known)
 		return false;
-	if (mode == ATIME_RELATIVE && atime > inode_mtime(inode) && atime > inode_ctime(inode) &&
+	if (mode == ATIME_RELATIVE && atime > inode_mtime(inode) && atime > ctime_of(inode) &&
 	    atime > now - DAY_NS)
 		return false;
 	inode->local_atime = now;
@@ -279,7 +279,7 @@ bool inode_was_read(struct inode *inode, enum atime_mode mode, int64_t now)
 static void take_times(const struct inode *inode, struct inode_update *update)
 {
 	update->mtime = inode->local_mtime;
-	update->ctime = inode_ctime(inode);
+	update->ctime = ctime_of(inode);
 	update->atime = inode->local_atime;
 }
 
@@ -447,7 +447,7 @@ int inode_take_error(struct inode *inode, uint32_t *seen)
 	return inode->writeback_error;
 }
 
-void inode_forget_unsent(struct inode *inode)
+static void forget_unsent(struct inode *inode)
 {
 	inode_update_forget(inode, false);
 	inode->dirty = 0;
@@ -456,7 +456,7 @@ void inode_forget_unsent(struct inode *inode)
 void inode_lose(struct inode *inode, uint64_t session)
 {
 	lock_held(&inode->lock);
-	inode_forget_unsent(inode);
+	forget_unsent(inode);
 	if (inode->lost_in == session)
 		return;
 	inode->lost_in = session;

@@ -16,11 +16,12 @@ struct inode_gate_entry {
 	bool exclusive;
 };
 
-/* Alone. True: entered, go on; inode_gate_leave() must follow. False: @go will be called, entered. */
+/* Enters alone. True: entered, go on; inode_gate_leave() must follow. False: @go will be called,
+ * entered. */
 bool inode_gate_enter(struct inode *inode, struct inode_gate_entry *entry,
 		      void (*go)(struct inode_gate_entry *entry));
 void inode_gate_leave(struct inode *inode);
-/* Waits until nobody is in, but does not keep anybody out. True: go on. False: @go comes. */
+/* Waits until the gate is free, and keeps nothing out. True: go on. False: @go will be called. */
 bool inode_gate_pass(struct inode *inode, struct inode_gate_entry *entry,
 		     void (*go)(struct inode_gate_entry *entry));
 #endif

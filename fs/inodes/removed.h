@@ -16,11 +16,12 @@
 #include <stdbool.h>
 #include "fs/inodes/fs.h"
 
-/* A request for the inode was answered with @error; true: what is known of it lives on here. */
+/* Learns from the answer to a request for the inode. True: the master has it no more, and what is
+ * known of it lives on here. */
 bool removed_learn(struct inode *inode, int error, const Catena__Reply *reply);
 
-/* A request of the kernel is answered with ESTALE. */
+/* Notes that a request of the kernel is answered with ESTALE. */
 void removed_missed(struct fs *fs);
-/* Look-ups are to hold what they find. */
+/* True: look-ups are to hold what they find. */
 bool removed_holding(struct fs *fs);
 #endif

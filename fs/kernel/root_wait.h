@@ -20,9 +20,10 @@ struct task;
 /* @wake is called when there is something to look at by and by (root_wait_tick()). */
 int root_wait_create(void (*wake)(struct fs *fs), struct root_wait **out);
 void root_wait_destroy(struct root_wait *wait); /* NULL is allowed */
-/* The task asks the master now. @known answers it, claimed, with what is known (under the lock). */
+/* Notes that the task asks the master now. @known answers the claimed task with what is known; it
+ * is called with the lock held, so root_wait_space() may be read. */
 void root_wait_begin(struct task *task, void (*known)(struct task *task));
-/* Its answer is there, or there will be none. Before whatever ends it. */
+/* Ends the wait: the task's answer is there, or there will be none. Comes before task_end(). */
 void root_wait_end(struct task *task);
 /* Remembers what the master has told of the filesystem's space. */
 void root_wait_set_space(struct fs *fs, const struct statvfs *space);

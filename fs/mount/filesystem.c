@@ -43,7 +43,7 @@ static bool on_tick(void *user, uint64_t now_ns)
 
 /* ---- data that the copies do not have any more ---- */
 
-struct asking {
+struct gone_request {
 	uint64_t file_id;
 	data_gone_fn *answer;
 	void *arg;
@@ -52,34 +52,34 @@ struct asking {
 /* The master forgets an inode or a file id before it has chunks removed, so it knows by now. */
 static void told_gone(void *user, int error, const Catena__Reply *reply)
 {
-	struct asking *asking = user;
+	struct gone_request *asked = user;
 	bool gone = false;
 
 	if (error == 0 && reply->attr != NULL)
-		gone = reply->attr->file_id != asking->file_id;
+		gone = reply->attr->file_id != asked->file_id;
 	else if (error == -ESTALE && reply != NULL)
 		gone = true;
-	asking->answer(asking->arg, gone);
-	free(asking);
+	asked->answer(asked->arg, gone);
+	free(asked);
 }
 
 static void ask_gone(void *user, uint64_t ino, uint64_t file_id, data_gone_fn *answer, void *arg)
 {
 	Catena__GetattrReq getattr = CATENA__GETATTR_REQ__INIT;
 	Catena__Request request = CATENA__REQUEST__INIT;
-	struct asking *asking = malloc(sizeof(*asking));
+	struct gone_request *asked = malloc(sizeof(*asked));
 	struct fs *fs = user;
 
-	if (asking == NULL || fs->meta == NULL || atomic_load(&fs->leaving)) {
-		free(asking);
+	if (asked == NULL || fs->meta == NULL || atomic_load(&fs->leaving)) {
+		free(asked);
 		answer(arg, false);
 		return;
 	}
-	*asking = (struct asking){.file_id = file_id, .answer = answer, .arg = arg};
+	*asked = (struct gone_request){.file_id = file_id, .answer = answer, .arg = arg};
 	getattr.ino = ino;
 	request.op_case = CATENA__REQUEST__OP_GETATTR;
 	request.getattr = &getattr;
-	meta_call(fs->meta, &request, told_gone, asking);
+	meta_call(fs->meta, &request, told_gone, asked);
 }
 
 int filesystem_create(const struct filesystem_settings *settings, struct fs **out, char *error,

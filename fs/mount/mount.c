@@ -1,4 +1,24 @@
-/* mount.c - see mount.h. */
+/* mount.c - see mount.h.
+ *
+ * A mount begins like this: the filesystem's parts are made (filesystem.c), a session with the
+ * master is opened, the kernel's session is made and its threads are started; then the kernel
+ * mounts, and requests are served. Whatever fails, mount_end() takes down what there is.
+ *
+ * A mount ends like this:
+ * 1. The kernel's dirty pages are written, and the mount is taken out of the tree. A thread of its
+ *    own does that, since the kernel may have to ask us: it is waited for during DETACH_NS.
+ * 2. Everything written goes to all copies, their disks and the master, during LEAVE_TIMEOUT_NS
+ *    at most (lease/leave.h).
+ * 3. The threads that read requests stop, and the connection with the kernel is cut: programs that
+ *    still wait get their errors.
+ * 4. The threads behind the operations stop; the session is closed, "clean" when nothing was left.
+ * 5. Memory is freed if no request is under way any more.
+ *
+ * A failure:
+ * - Files are open in the mount: it is taken from the names only, and their programs get errors.
+ * - Servers are away: step 2 ends with -ETIMEDOUT, which is logged with the number of files, and
+ *   the exit status says it. When only the master's word is missing, nothing is lost.
+ * - Requests are still waiting for dead machines: their memory is left to the exit. */
 #define LOG_MODULE "mount"
 #include "fs/mount/mount.h"
 #include <errno.h>

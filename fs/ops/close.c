@@ -1,4 +1,11 @@
-/* close.c - close (flush and release) and fsync of open files. */
+/* close.c - close (flush and release) and fsync of open files.
+ *
+ * A close waits for nothing while the lease is held: no other client sees the file half written.
+ * Without the lease, or when space is short, everything written goes to all copies and its size to
+ * the master before close(2) returns. Both ways close(2) reports errors that the background has met
+ * since, without counting them as told.
+ *
+ * An fsync is flush/fsync.c's; it tells each error once. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>

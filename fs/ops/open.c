@@ -1,4 +1,22 @@
-/* open.c - files opened. */
+/* open.c - files opened, and their handles closed.
+ *
+ * An open goes like this:
+ * 1. open_go() makes a handle, which counts among inode->opens before the lease is looked at: a
+ *    recall after that finds the handle and registers it.
+ * 2. With the lease and exact attributes the open is answered here. The kernel keeps its pages if
+ *    they are of this generation of the lease.
+ * 3. Without the lease the master is asked and counts the open ("registered"). The kernel keeps its
+ *    pages if the inode has the version that they are of.
+ * 4. Pages that are not kept are dropped by the answer. They count as dropped when the handle is
+ *    used for the first time (handle_used()): until then the kernel may not have heard it.
+ *
+ * A close goes like this: the kernel sends a flush for each close(2) and one release at the last
+ * (close.c). open_handle_close() takes the handle from inode->opens. opens_release() lets the data
+ * file and the registered opens go when it was the last one.
+ *
+ * A failure: the handle is closed again, and the program gets the error. An inode that was replaced
+ * since the kernel looked gives ESTALE, and the kernel looks once more (inodes/removed.h). When the
+ * kernel does not take the answer, its handle is closed here. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -208,7 +226,7 @@ static void open_go(struct task *task)
 	}
 }
 
-/* O_TRUNC does not come here: the kernel sets the size when the file is open (see ops_init()). */
+/* O_TRUNC does not come here: the kernel sets the size when the file is open (see init() in ops.c). */
 void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct fs *fs = fuse_req_userdata(req);

@@ -4,11 +4,13 @@
 #include "fs/inodes/handle.h"
 #include "fs/kernel/task.h"
 
-/* A handle of task->inode that counts as open, in task->handle and task->fi. -ENOMEM. */
+/* Makes a handle of task->inode that counts as open, in task->handle and task->fi. Errors:
+ * -ENOMEM. */
 int open_handle(struct task *task);
-/* While others append too, the kernel does not know where an append goes, and must not put it into
- * pages. (What can be read can be mapped as well, and needs them.) */
+/* Makes appends by task->fi bypass the kernel's pages. While others append too, the kernel does not
+ * know where an append goes. A handle that can read is left as it is: it can be mapped, which needs
+ * pages. */
 void open_appends(struct task *task);
-/* The kernel has let go of it, or never knew it. */
+/* Ends the handle: the kernel has let go of it, or never knew it. */
 void open_handle_close(struct fs *fs, struct handle *handle);
 #endif

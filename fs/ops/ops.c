@@ -10,7 +10,7 @@
 
 #define BACKGROUND_MAX 128u
 
-void ops_init(void *userdata, struct fuse_conn_info *conn)
+static void init(void *userdata, struct fuse_conn_info *conn)
 {
 	const unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_EXPORT_SUPPORT |
 				FUSE_CAP_IOCTL_DIR | FUSE_CAP_CACHE_SYMLINKS |
@@ -41,7 +41,7 @@ void ops_init(void *userdata, struct fuse_conn_info *conn)
 /* What is not here is answered with ENOSYS once, and then done by the kernel: locks are the
  * mount's own, copy_file_range copies by reading and writing, access goes by the mode. */
 const struct fuse_lowlevel_ops ops_table = {
-	.init = ops_init,
+	.init = init,
 	.lookup = ops_lookup,
 	.forget = ops_forget,
 	.forget_multi = ops_forget_multi,

@@ -73,6 +73,4 @@ void ops_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
 void ops_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int command, void *arg,
 	       struct fuse_file_info *fi, unsigned flags, const void *in, size_t in_size,
 	       size_t out_size);
-/* ops.c */
-void ops_init(void *userdata, struct fuse_conn_info *conn);
 #endif

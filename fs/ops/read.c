@@ -1,4 +1,20 @@
-/* read.c - reads of open files. */
+/* read.c - reads of open files.
+ *
+ * A read goes like this:
+ * 1. The kernel asks for what is in none of its pages, or for a direct read. ops_read() takes a
+ *    task and counts a request of pages among inode->page_requests until the task ends.
+ * 2. The first read by a handle notes the time of access; flush_list tells the master later.
+ * 3. read_go() cuts the read off at the file's size and asks the data layer, which answers from
+ *    what is dirty here, from its read-ahead or from a copy (data/data_read.c).
+ * 4. was_read() gives the bytes to the kernel as vectors, without copying them together.
+ *
+ * Without the lease the file may have grown: a read that goes beyond the size that is known asks
+ * the master for the attributes first. When the lease is another than at the last read, what was
+ * read ahead is forgotten.
+ *
+ * A failure: the data layer tries other copies for as long as a hard mount waits. What it gives up
+ * with is the program's error. A program that is interrupted gets EINTR (kernel/task.h); the read
+ * ends by itself, and what it brought is kept. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>

@@ -1,4 +1,17 @@
-/* setattr.c - attributes set. */
+/* setattr.c - attributes set.
+ *
+ * A setattr goes one of four ways:
+ * - A size is a truncation (files/truncate.c), with what else is set beside it.
+ * - Times alone (tar, rsync, cp -p) are answered before the master has, while the lease is held
+ *   (lease/early_answer.h).
+ * - Nothing at all asks for the attributes.
+ * - All else is sent, and answered when the master's answer is applied.
+ *
+ * Times of writes and reads that were done before are overruled by those that a program sets; while
+ * it does, nothing in the background tells the master times of ours (inode->setattrs).
+ *
+ * A failure is the program's error, and nothing is changed. An inode that the master has no more,
+ * but the kernel still uses, is changed here alone (inodes/removed.h). */
 #include <errno.h>
 #include <stddef.h>
 #include "common/os/clock.h"

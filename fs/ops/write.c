@@ -1,4 +1,24 @@
-/* write.c - writes of open files. */
+/* write.c - writes of open files.
+ *
+ * A write goes like this:
+ * 1. ops_write() refuses a handle that has lost something with a session, takes a task, and keeps
+ *    the kernel's buffer or copies the bytes (payload_of()).
+ * 2. setuid and setgid bits go first when the kernel says so (files/privileges.h).
+ * 3. An append whose place only the master knows goes another way: append_write().
+ * 4. write_look() waits for a truncation of the inode that is under way, and has the rest of an
+ *    earlier truncation removed if the write would extend the file over it.
+ * 5. write_go() gives the bytes to the data layer. written() comes when they are accepted: in
+ *    memory as a rule, by all copies for O_DIRECT.
+ * 6. written_count() lets the inode's size and times know; flush_list tells the master later.
+ * 7. The program has its answer. O_SYNC and O_DSYNC flush first; a program that flushes each of its
+ *    writes has the next flush begun for it (flush/fsync_prediction.h).
+ *
+ * A failure:
+ * - The session ended meanwhile: written_count() finds another session, and the program gets EIO.
+ * - What was accepted cannot be written later: the inode keeps the error for its handles, and fsync
+ *   or close tells it (handle_error()).
+ * - The program is interrupted: it gets EINTR, and the write ends by itself.
+ * - A direct write's old pages come back by a read: they are dropped before the answer. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
