@@ -5,19 +5,18 @@
  *
  * 1. The cluster map names the session. From then on chunkservers take nothing of it.
  * 2. They let end what they have begun. When nothing of the session is left, they acknowledge the
- * version of the map (Heartbeat.fence_version).
+ *    version of the map (Heartbeat.fence_version).
  * 3. The fence is complete for a chain when all in-sync members of its present epoch have
- * acknowledged the version by which that epoch and the session's end were shown, or a later one.
- * It stays so: a member that comes later comes by a map that names the session.
+ *    acknowledged the version by which that epoch and the session's end were shown, or a later one.
+ *    It stays so: a member that comes later comes by a map that names the session.
  *
  * Failures:
  * - A server whose serving lease has run out counts only when it is out of the chain. A head that
- *   is
- * cut off from the master may still pass on an update to its successor.
+ *   is cut off from the master may still pass on an update to its successor.
  * - A chain without any in-sync member that has a lease reads and writes nothing, so it is not
- * waited for. It is owed: none of its in-sync members gets a lease, and no member becomes in-sync,
- * before all in-sync ones have acknowledged, or are out of the chain. The caller keeps this over a
- * restart of the master.
+ *   waited for. It is owed: none of its in-sync members gets a lease, and no member becomes
+ *   in-sync, before all in-sync ones have acknowledged, or are out of the chain. The caller keeps
+ *   this over a restart of the master.
  * - A member that does not acknowledge in time is expelled, if another one has.
  *
  * Locks: one caller at a time. */

@@ -17,13 +17,13 @@
  *
  * Fence. A session that stands in the way of others ends by fence:
  * - when it holds the lease, a client waits, and its time is over. By the master's clock that is
- * lease + margin after the last renewal that was answered; the client counts from when it sent
- * that renewal, so its own end is earlier;
+ *   lease + margin after the last renewal that was answered; the client counts from when it sent
+ *   that renewal, so its own end is earlier;
  * - when it is beside others, its time is over, and it has been disconnected for as long as a
- *   lease,
- * or silent for session_timeout_ns. A session that is alone does not end by itself: it stands in
- * nobody's way, and its client may have slept. Until its end a session may renew again, or come
- * back on a new stream.
+ *   lease, or silent for session_timeout_ns.
+ *
+ * A session that is alone does not end by itself: it stands in nobody's way, and its client may
+ * have slept. Until its end a session may renew again, or come back on a new stream.
  *
  * Failures. A command that the log refused is tried again after a second. Times are of one clock
  * that goes on while the machine is suspended. When the caller itself did not look for a while (a

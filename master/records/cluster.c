@@ -124,7 +124,7 @@ void cluster_put_chain(struct kv_batch *batch, uint32_t pool, uint32_t partition
 
 /* ---- loading ---- */
 
-/* One more place at the end of an array; NULL: out of memory. */
+/* Adds a zeroed place at the end of an array; NULL: out of memory. */
 static void *grow(void **array, size_t *count, size_t item)
 {
 	void *bigger = realloc(*array, (*count + 1) * item);
@@ -201,7 +201,7 @@ struct state_pool *cluster_find_pool(struct cluster *cluster, uint32_t id)
 	return NULL;
 }
 
-/* The array is in order of ids, as they are given. */
+/* Targets are in the order of their ids, as these are given. */
 struct state_target *cluster_find_target(struct cluster *cluster, uint32_t id)
 {
 	size_t low = 0, high = cluster->target_count;

@@ -44,6 +44,7 @@ struct state {
 	struct append_right *appends;
 	struct cluster cluster;
 	struct txn txn;
+	void (*report)(const char *line); /* NULL: to nobody */
 	/* Reads memory anew from the store. */
 	int (*reload)(struct state *state);
 	bool stale; /* memory may differ from the store: read anew before anything else */

@@ -65,8 +65,8 @@ uint64_t key_name_cookie(const uint8_t key[NAME_KEY_BYTES], uint64_t mask, const
 {
 	uint64_t hash = key_name_hash(key, name, size) & mask;
 
-	/* In [2^62, 2^63): a positive off_t, above the cookies of the client's own entries. The low
-	 * bits are the slots: those of one hash never meet those of another. */
+	/* Cookies are in [2^62, 2^63): positive off_t, above those of the client's own entries. The
+	 * low bits are the slots: those of one hash never meet those of another. */
 	return UINT64_C(1) << 62 | (hash >> 2 & ~(uint64_t)(DENTRY_SLOTS - 1));
 }
 

@@ -83,7 +83,7 @@ void sessions_unload(struct state *state)
 
 /* ---- replies ---- */
 
-/* Index of the first kept reply with an id not below @id. */
+/* Returns the index of the first kept reply with an id not below @id. */
 static size_t reply_at(const struct session *session, uint64_t id)
 {
 	size_t low = session->reply_first, high = session->reply_end;
@@ -377,7 +377,7 @@ void session_batch_prune(struct kv_batch *batch, struct session *session)
 	key_u64_u64(start, session->id, session->pruned);
 	key_u64_u64(end, session->id, session->answered + 1);
 	kv_batch_delete_range(batch, FAMILY_REPLIES, start, sizeof(start), end, sizeof(end));
-	/* With the replies goes what would recognise their requests, but for this number. */
+	/* Without their replies, only this number recognises requests that were executed. */
 	put_session(batch, session, session->delegations);
 }
 

@@ -5,12 +5,7 @@
 #include <string.h>
 #include "common/base/expects.h"
 #include "common/base/bytes.h"
-#include "common/os/log.h"
 #include "master/records/core.h"
-
-#define LOG_MODULE "state"
-
-static struct log_rate damage_rate;
 
 struct txn *txn_begin(struct state *state, struct session *session, int64_t time)
 {
@@ -38,8 +33,8 @@ void txn_reset(struct txn *txn)
 int txn_failed(struct txn *txn, int rc)
 {
 	if (rc == -EUCLEAN) {
-		if (log_rate_ok(&damage_rate, 5))
-			log_error("damaged record in the store");
+		if (txn->state->report != NULL)
+			txn->state->report("damaged record in the store");
 		return -EIO;
 	}
 	txn->store_error = rc;
@@ -286,8 +281,7 @@ int txn_dentry_delete(struct txn *txn, const struct inode_record *parent, uint64
 	struct dentry next, deleted = {.ino = 0};
 	int rc = -ENOENT;
 
-	/* A look-up ends at the first empty slot, so one with others behind it must not get empty.
-	 */
+	/* A look-up ends at the first empty slot, so a slot before others must not get empty. */
 	if ((parent->flags & INODE_CROWDED) != 0 &&
 	    (cookie & (DENTRY_SLOTS - 1)) != DENTRY_SLOTS - 1)
 		rc = dentry_at(txn, parent->ino, cookie + 1, &next);

@@ -1,5 +1,17 @@
-/* chunkserver_register.c - registration: who may, and the ids it gets, told when they are durable.
- */
+/* chunkserver_register.c - a chunkserver registers, with its targets.
+ *
+ * 1. Register comes on a new stream. It is checked: protocol, cluster, name, numbers.
+ * 2. What its targets have seen is compared with the store (state_check_seen()).
+ * 3. Targets that are older copies of their disks are left out, when no other member knows what
+ *    they lack (chain_manager_check()).
+ * 4. The log gets the registration. When that is durable, the server is in the table, its lease
+ *    begins, and it is told its ids; then it gets the map.
+ *
+ * Failures:
+ * - It is refused: the server is told why, comes again in seconds, and the status names it
+ *   (shared/refusals.h).
+ * - A target has seen more than the store: the store is behind, and nothing is served any more.
+ * - The log refuses it: so is the server. */
 #define LOG_MODULE "chunkserver"
 #include "master/sessions/chunkserver_register.h"
 #include <errno.h>
@@ -26,7 +38,7 @@ struct registration {
 	struct master *master;
 	struct chunkserver_stream *stream; /* referenced */
 	struct map_server server;
-	/* Those that are taken, and behind them those that are refused. */
+	/* The targets that are taken, and behind them those that are refused. */
 	size_t count, refused_count;
 	struct map_target targets[TARGETS_MAX];
 	struct liveness_report states[TARGETS_MAX]; /* of the same */
@@ -99,8 +111,8 @@ static bool take(struct registration *r, const char *name, const Catena__Registe
 	       take_targets(r, message);
 }
 
-/* A target belongs to one server: a copied data directory must not take it away from who may serve
- * it still. */
+/* True when another server may still serve one of these targets: a copied data directory must not
+ * take it away. */
 static bool is_held_by_another(struct master *master, const struct cluster_map *map,
 			       const struct registration *r, uint64_t now_ns)
 {
@@ -131,8 +143,8 @@ static bool is_elsewhere(struct master *master, const struct cluster_map *map, c
 		!chain_manager_harmless(master->chain_manager, id, now_ns));
 }
 
-/* 1 when a target has seen what the store does not know: then the store, not the target, is the
- * older. Else 0, or -errno when the store cannot be read. */
+/* Returns 1 when a target has seen what the store does not know: then the store, not the target, is
+ * the older. Else 0, or -errno when the store cannot be read. */
 static int knows_more(struct master *master, const Catena__Register *message)
 {
 	char why[MASTER_BEHIND_MAX];
@@ -168,7 +180,7 @@ static int knows_more(struct master *master, const Catena__Register *message)
 	return 0;
 }
 
-/* New servers wait until it is known that the store is none of former times. */
+/* True for a server of new targets while it is not known that the store is no older copy. */
 static bool is_early(const struct master *master, const struct cluster_map *map,
 		     const Catena__Register *message)
 {
@@ -181,7 +193,7 @@ static bool is_early(const struct master *master, const struct cluster_map *map,
 	return !hearing_rules_take(map, uuids, message->n_targets);
 }
 
-/* 0, or why it may not. */
+/* Returns 0, or the error and the reason for which the server may not register. */
 static int check(struct chunkserver_stream *stream, const Catena__Register *message,
 		 const char **why)
 {
@@ -245,7 +257,7 @@ static int check(struct chunkserver_stream *stream, const Catena__Register *mess
 	return 0;
 }
 
-/* What the state knows of its targets, for the chain manager. */
+/* Fills what the state knows of the targets, for the chain manager. */
 static void look_up(struct registration *r)
 {
 	const struct state *state = r->master->state;
@@ -284,8 +296,8 @@ static void swap(struct registration *r, size_t a, size_t b)
 	r->states[b] = state;
 }
 
-/* The copy of a disk from a backup must not take the place of the last that knows. The server's
- * other targets are not to suffer for that. */
+/* Leaves out targets that are older copies of their disks: such a copy must not take the place of
+ * the last member that knows. The server's other targets are taken all the same. */
 static void refuse_old(struct registration *r, const struct cluster_map *map)
 {
 	bool refused[TARGETS_MAX];
@@ -332,7 +344,7 @@ static void take_over(struct chunkserver *server, struct chunkserver_stream *str
 	stream->server = server;
 }
 
-/* The one that everybody has; with this server in it, it comes when that is durable. */
+/* Sends the map that everybody has. The one with this server in it comes when it is durable. */
 static void push_map(struct chunkserver *server)
 {
 	struct master *master = server->stream->master;

@@ -17,7 +17,7 @@
 #include "master/sessions/chunkserver_register.h"
 #include "master/sessions/client_fences.h"
 
-/* What one heartbeat may say; the rest is not looked at. */
+/* One heartbeat may say so much; the rest is not looked at. */
 #define TARGETS_MAX     256u
 #define UNREACHABLE_MAX 256u
 
@@ -48,7 +48,7 @@ static size_t take_reports(struct master *master, uint64_t server, const Catena_
 	return count;
 }
 
-/* The same walk has come further than it was. */
+/* True when the same walk has come further than it was. */
 static bool is_nearer(const struct chunkserver *server, const struct server_catchup *now,
 		      size_t hint)
 {
@@ -98,7 +98,7 @@ static void take_catchups(struct master *master, struct chunkserver *server,
 	server->catchup_count = count;
 }
 
-/* Ended sessions of clients, of which nothing is left there. */
+/* Takes the acknowledgement that nothing is left there of ended sessions of clients. */
 static void take_fence(struct master *master, const struct chunkserver *server, uint64_t version,
 		       uint64_t now_ns)
 {

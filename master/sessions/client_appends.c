@@ -3,8 +3,8 @@
  * A request for a right that is held or wanted by another session waits here, and goes into the log
  * when its turn comes. Later requests of its session overtake it. After APPEND_PATIENCE_NS it is
  * answered EAGAIN, so that its client can give up, and other answers are not kept behind it; a
- * client that still wants the right asks again. A stream that ends takes its waiting requests along;
- * the client repeats them on the next. */
+ * client that still wants the right asks again. A stream that ends takes its waiting requests
+ * along; the client repeats them on the next. */
 #include "master/sessions/client_appends.h"
 #include <errno.h>
 #include <stdlib.h>

@@ -1,22 +1,20 @@
 /* client_fences.c - carrying out what fences.h decides: sessions of clients are ended.
  *
  * 1. The session's stream ends, and the log gets the fence. From here on nothing of the session is
- * executed.
+ *    executed.
  * 2. When that is durable, the map names the session, and is published.
  * 3. Chunkservers acknowledge that map (take_fence() in chunkservers.c) when nothing of the session
- * is left with them.
+ *    is left with them.
  * 4. When the fence is complete for all chains, the session's record is closed: its opens, its
- *    lease
- * and its rights go, and others get what it had.
+ *    lease and its rights go, and others get what it had.
  *
  * Failures:
  * - The log refuses the fence or the close: it is tried again (client_leases_retry()).
  * - A member does not acknowledge in time: the chain manager is told that it is unfit.
  * - A chain has no member with a lease: it is owed. That is in the log before the session is
- *   closed,
- * as the next life of the master must know it, too.
+ *   closed, as the next life of the master must know it, too.
  * - The master is started anew in between: it finds the session fenced in its store, and begins
- * again. */
+ *   again. */
 #define LOG_MODULE "client"
 #include "master/sessions/client_fences.h"
 #include <errno.h>

@@ -2,20 +2,19 @@
  *
  * The tree lease comes and goes:
  * 1. Grant. One session exists, and no client waits: the log gets the grant, with a new generation.
- * When it is durable the client is told. From then on it caches the tree and answers early.
+ *    When it is durable the client is told. From then on it caches the tree and answers early.
  * 2. Renewal. The client renews by its stream, and is told of the grant again.
  * 3. Recall. Another client waits: the holder is sent a recall with a number. It sends all that it
- * answered early, then returns the lease with that number.
+ *    answered early, then returns the lease with that number.
  * 4. End. The log gets the end of the lease; the waiting client's admission comes behind it, so the
- * end needs no flush of its own.
+ *    end needs no flush of its own.
  *
  * Failures:
  * - The log refuses a grant, an end or an admission: it is tried again, or the client refused.
  * - The store fails before a session is durable: the session is abandoned, since no client knows
- *   its
- * secret (client_leases_reconcile()).
+ *   its secret (client_leases_reconcile()).
  * - The holder does not return in time, or is gone: its session is fenced (client_fences.c), which
- * ends the lease, too.
+ *   ends the lease, too.
  * - A return crosses a grant: it has no number, or another, and does not count. */
 #define LOG_MODULE "client"
 #include "master/sessions/client_leases.h"

@@ -5,8 +5,8 @@
 #define CATENA_MASTER_SESSIONS_CLIENT_SESSION_H
 #include "master/sessions/client.h"
 
-/* Makes @stream the session's, in place of any other, and tells the client. @forgotten: commands are
- * lost that were answered. */
+/* Makes @stream the session's, in place of any other, and tells the client. @forgotten: commands
+ * are lost that were answered. */
 void client_session_attach(struct client_session *session, struct client_stream *stream,
 			   uint64_t secret, bool forgotten, uint64_t now_ns);
 /* Tells a client that it gets no session. */

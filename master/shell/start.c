@@ -102,6 +102,14 @@ int master_init(const struct master_config *config, char *error, size_t error_si
 				       : "");
 		return rc;
 	}
+	if (getrandom(options.name_key, sizeof(options.name_key), 0) !=
+		    (ssize_t)sizeof(options.name_key) ||
+	    getrandom(&options.instance, sizeof(options.instance), 0) !=
+		    (ssize_t)sizeof(options.instance)) {
+		snprintf(error, error_size, "no random numbers");
+		return -EIO;
+	}
+	options.time = clock_realtime_ns();
 	rc = open_store(config, true, &kv, error, error_size);
 	if (rc != 0)
 		return rc;
@@ -143,6 +151,14 @@ static int draw(struct state_start *start)
 	return 0;
 }
 
+static void report_trouble(const char *line)
+{
+	static struct log_rate rate;
+
+	if (log_rate_ok(&rate, 5))
+		log_error("state: %s", line);
+}
+
 static int open_state(struct master *master, char *error, size_t error_size)
 {
 	const char *data = master->config.data;
@@ -163,6 +179,7 @@ static int open_state(struct master *master, char *error, size_t error_size)
 		snprintf(error, error_size, "%s: %s", data, detail);
 		return rc;
 	}
+	state_report_to(master->state, report_trouble);
 	if (strcmp(state_cluster(master->state), master->self.cluster) != 0) {
 		snprintf(error, error_size,
 			 "%s belongs to another cluster (%s) than the certificate %s (%s)", data,

@@ -1,4 +1,7 @@
-/* accept.c - the store goes on although targets have seen what comes after it. */
+/* accept.c - an older store goes on, although targets have seen what comes after it.
+ *
+ * All that was given out after the store is not known. So all numbers jump far ahead, chains take
+ * the epochs that were heard, former lives are given up, and all chains are owed. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,10 +12,9 @@
 #include "master/state/lives.h"
 #include "master/state/state.h"
 
-/* What was given out after this store is not known: all numbers go on far above. And above those
- * that were given when a store was accepted after this one was copied: every time lives jump, too,
- * but for acceptances that nobody has heard of, from which chance keeps apart.
- */
+/* Lets all numbers jump above those that were given out after this store. Another store may have
+ * been accepted after this one was copied: each acceptance makes lives jump, too, so @lives tells
+ * how many gaps to leave. Acceptances that no target has heard of are kept apart by chance. */
 static void jump(struct counters *counters, const struct state_accept *accept, uint64_t lives)
 {
 	uint64_t times = lives / ACCEPT_LIFE_GAP + (lives % ACCEPT_LIFE_GAP > ACCEPT_LIFE_GAP / 2);
@@ -132,12 +134,12 @@ int state_apply_accept(struct state *state, uint64_t index, const struct state_a
 		cluster_put_chain(txn->batch, change->pool, change->partition, &change->chain);
 	}
 	rc = cluster_put_fence(txn->batch, NULL, 0);
-	/* Sessions were closed without anybody knowing whether something of them is still on its
-	 * way: nobody serves before all have said that nothing is. */
+	/* Sessions were closed while something of them may still be on its way: no server serves
+	 * before all have said that nothing is. */
 	if (!MANAGER_FAULTY(ACCEPT_UNFENCED))
 		fenced_put_owed(txn->batch, true);
-	/* The former lives are not this one's past any more, as some of them have been gone on with
-	 * elsewhere. */
+	/* The former lives are this one's past no more: another store may have gone on from them.
+	 */
 	lives_forget(txn);
 	for (size_t i = 0; i < accept->seen_count; i++)
 		lives_give_up(txn, accept->seen[i].uuid, &accept->seen[i].seen);
@@ -150,7 +152,7 @@ int state_apply_accept(struct state *state, uint64_t index, const struct state_a
 	if (rc != 0)
 		return rc;
 	rc = txn_commit(txn, index);
-	/* Memory has not followed, and is read anew. */
+	/* Memory has not followed the batch, and is read anew. */
 	state->stale = true;
 	return rc != 0 ? rc : core_ready(state);
 }

@@ -31,7 +31,7 @@ static bool chain_ok(struct cluster *cluster, const struct map_chain *chain)
 	return syncing <= 1;
 }
 
-/* An epoch names one set of members for ever, and none is left out. */
+/* Checks a change. An epoch names one set of members for ever, and no epoch is left out. */
 static bool change_ok(struct cluster *cluster, const struct chain_change *change)
 {
 	const struct state_pool *pool = cluster_find_pool(cluster, change->pool);
@@ -51,7 +51,7 @@ static int by_partition(const void *a, const void *b)
 	return x->partition < y->partition ? -1 : x->partition > y->partition;
 }
 
-/* 0; -EINVAL: a partition is named twice. */
+/* -EINVAL: a partition is named twice. */
 static int check_unique(const struct chain_change *changes, size_t count)
 {
 	const struct chain_change **sorted = malloc((count + 1) * sizeof(*sorted));
@@ -112,7 +112,7 @@ int state_apply_chains(struct state *state, uint64_t index, const struct chain_c
 		target.life = lives[i].life;
 		cluster_put_target(txn->batch, &target);
 	}
-	/* Lives are nobody's business but the master's. */
+	/* Lives are not in the map. */
 	if (change_count != 0)
 		txn->counters.map_version++;
 	if (rc == 0)

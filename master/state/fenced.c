@@ -17,7 +17,7 @@
 
 /* ---- the table ---- */
 
-/* Index of the first id not below @id. */
+/* Returns the index of the first id not below @id. */
 static size_t ended_at(const struct ended_sessions *ended, uint64_t id)
 {
 	size_t low = 0, high = ended->count;
@@ -49,7 +49,7 @@ static int ended_reserve(struct ended_sessions *ended)
 	return 0;
 }
 
-/* There is room for it. */
+/* Adds an id; there is room for it. */
 static void ended_add(struct ended_sessions *ended, uint64_t id)
 {
 	size_t at = ended_at(ended, id);
@@ -85,7 +85,7 @@ bool state_session_is_fenced(const struct state *state, uint64_t id)
 	return session != NULL && session->fenced;
 }
 
-/* As it is without @except. */
+/* Returns the floor as it is without the session @except. */
 static uint64_t floor_without(const struct state *state, uint64_t except)
 {
 	uint64_t floor = state->counters.next_session;

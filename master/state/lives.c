@@ -1,11 +1,11 @@
-/* lives.c - the starts of the master that its store knows of, and what targets have seen of
- * them.
+/* lives.c - the starts of the master that its store knows, and what targets have seen of them.
  *
- * Each start is a life: a number, one above the last, and chance. Targets remember the highest they
- * have had to do with, and the newest map. A store that was put back to an older copy, or is one of
- * two copies of one directory, either does not have that life, or has another of the same number,
- * or had begun the next one before it came to that map, or to the command that was on stable
- * storage by then. */
+ * Each start is a life: a number, one above the last, and chance. A target remembers the
+ * highest life that it has met, the newest map, and how far the log was durable.
+ *
+ * A store may have been put back to an older copy, or be one of two copies of one directory. Then
+ * it does not have that life; or has another of the same number; or began the next life before it
+ * came to that map, or to that command. */
 #include "master/state/lives.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -126,7 +126,7 @@ void lives_give_up(struct txn *txn, const char *uuid, const struct state_seen *s
 	kv_batch_put(txn->batch, FAMILY_META, key, given_up_key(key, uuid), value, sizeof(value));
 }
 
-/* 0, 1 when nothing was given up with the target's word, or -errno. */
+/* Reads what the target had seen when its lives were given up. 1: nothing was. Else -errno. */
 static int given_up_seen(const struct state *state, const char *uuid, struct state_seen *out)
 {
 	uint8_t key[GIVEN_UP_KEY_BYTES], *value;
@@ -159,7 +159,7 @@ void state_life(const struct state *state, struct state_life *out)
 		*out = state->lives[state->life_count - 1];
 }
 
-/* Index of the first life with a number not below @number. */
+/* Returns the index of the first life with a number not below @number. */
 static size_t life_at(const struct state *state, uint64_t number)
 {
 	size_t low = 0, high = state->life_count;
@@ -175,7 +175,7 @@ static size_t life_at(const struct state *state, uint64_t number)
 	return low;
 }
 
-/* By a life that is one of ours. */
+/* Judges by a life that is one of ours. */
 static enum state_seen_verdict check_own(const struct state *state, size_t at,
 					 const struct state_seen *seen)
 {
@@ -195,8 +195,8 @@ static enum state_seen_verdict check_own(const struct state *state, size_t at,
 		       : STATE_SEEN_FINE;
 }
 
-/* By a life that is none of ours: it is too long ago, or was given up by an administrator. The
- * target said by then how far it had seen. */
+/* Judges by a life that is none of ours: it is too long ago, or was given up by an administrator.
+ * The target said then how far it had seen. */
 static enum state_seen_verdict check_given_up(const struct state_seen *then,
 					      const struct state_seen *seen)
 {

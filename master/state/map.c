@@ -1,11 +1,8 @@
 /* map.c - the cluster map, made of what the state has. */
 #include <errno.h>
 #include <stdlib.h>
-#include "common/os/log.h"
 #include "master/records/core.h"
 #include "master/state/state.h"
-
-#define LOG_MODULE "state"
 
 /* Everything that the message of one map points to. */
 struct map_message {
@@ -150,8 +147,8 @@ struct cluster_map *state_map(struct state *state)
 		m.map.session_floor = state_session_floor(state);
 		rc = cluster_map_from_message(&m.map, &map);
 	}
-	if (rc != 0)
-		log_error("no cluster map error=%d", rc);
+	if (rc != 0 && state->report != NULL)
+		state->report("no cluster map can be made");
 	free_message(&m);
 	return rc == 0 ? map : NULL;
 }

@@ -56,7 +56,7 @@ static bool same_server(const struct map_server *a, const struct map_server *b)
 	       strcmp(a->zone, b->zone) == 0;
 }
 
-/* Room for what a registration may add, so that nothing can fail after the write. */
+/* Makes room for all that a registration may add, so that nothing can fail after the write. */
 static int reserve(struct cluster *cluster, size_t targets)
 {
 	struct map_server *servers =
@@ -73,7 +73,7 @@ static int reserve(struct cluster *cluster, size_t targets)
 	return 0;
 }
 
-/* What a target of this server is from now on; *changed when that is news. */
+/* Returns the record of a target of this server from now on; *changed when that is news. */
 static struct state_target make_target(struct txn *txn, const char *uuid, uint64_t server_id,
 				       bool *changed)
 {
@@ -141,7 +141,7 @@ int state_apply_register(struct state *state, uint64_t index, const struct map_s
 			cluster_put_target(txn->batch, &made[i]);
 		news |= changed;
 	}
-	/* A server that only came back is no news to anybody. */
+	/* A server that only came back changes no map. */
 	if (news)
 		txn->counters.map_version++;
 	rc = txn_commit(txn, index);

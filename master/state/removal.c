@@ -89,7 +89,7 @@ int state_apply_removed(struct state *state, uint64_t index, const uint64_t *seq
 
 	if (rc != 0)
 		return rc;
-	/* What is said twice must not count twice: in one call, or in two. */
+	/* An entry that is reported twice counts once, in one call or in two. */
 	sorted = malloc((count + 1) * sizeof(*sorted));
 	if (sorted == NULL)
 		return -ENOMEM;

@@ -15,8 +15,7 @@ uint64_t state_session_done(const struct state *state, uint64_t id)
 
 	if (session == NULL)
 		return 0;
-	/* Forgetting a reply that was received goes with a later one: the newest is always there.
-	 */
+	/* A reply is forgotten only with a later one: the newest is always there. */
 	kept = session_last_reply(session);
 	return kept > session->answered ? kept : session->answered;
 }
@@ -32,7 +31,7 @@ int state_apply_answered(struct state *state, uint64_t index, uint64_t session_i
 	if (session != NULL && through > session->answered && through != UINT64_MAX) {
 		session_answered(session, through);
 	}
-	/* The store hears of it with a later command: a restart in between only keeps more. */
+	/* A later command writes it: a restart in between only keeps more replies. */
 	if (index > state->counters.index)
 		state->counters.index = index;
 	return 0;
@@ -70,7 +69,7 @@ int state_apply_session_open(struct state *state, uint64_t index, uint64_t id, u
 	return 0;
 }
 
-/* Orphans that only this session had open go; their numbers to @freed. */
+/* Frees the orphans that only this session has open, and adds their numbers to @freed. */
 static int free_orphans(struct txn *txn, const struct session *session, uint64_t *freed,
 			size_t *freed_count)
 {

@@ -4,10 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include "common/base/bytes.h"
-#include "common/os/clock.h"
 #include "master/records/core.h"
 #include "master/state/fenced.h"
 #include "master/state/lives.h"
@@ -30,9 +28,8 @@ static bool options_ok(const char *cluster, const struct state_options *options)
 	       options->chunk_size <= CHUNK_SIZE_MAX && options->chunk_size % CHUNK_SIZE_MIN == 0;
 }
 
-static void put_root(struct kv_batch *batch)
+static void put_root(struct kv_batch *batch, int64_t now)
 {
-	int64_t now = clock_realtime_ns();
 	struct inode_record root = {
 		.ino = ROOT_INO,
 		.mode = S_IFDIR | 0755,
@@ -92,9 +89,8 @@ int state_init(struct kv *kv, const char *cluster, const struct state_options *o
 		.map_version = 1,
 		.inodes = 1,
 	};
-	uint8_t key[META_KEY_MAX], name_key[NAME_KEY_BYTES], *old;
+	uint8_t key[META_KEY_MAX], *old;
 	uint8_t value[COUNTERS_VALUE_BYTES];
-	uint64_t instance;
 	struct kv_batch *batch;
 	size_t size;
 	int rc;
@@ -107,17 +103,15 @@ int state_init(struct kv *kv, const char *cluster, const struct state_options *o
 			free(old);
 		return rc == 0 ? -EEXIST : rc;
 	}
-	if (getrandom(name_key, NAME_KEY_BYTES, 0) != NAME_KEY_BYTES ||
-	    getrandom(&instance, sizeof(instance), 0) != sizeof(instance))
-		return -EIO;
 	batch = kv_batch_new();
 	if (batch == NULL)
 		return -ENOMEM;
-	put_super(batch, name_key, instance == 0 ? 1 : instance, cluster);
+	put_super(batch, options->name_key, options->instance == 0 ? 1 : options->instance,
+		  cluster);
 	value_encode_counters(&counters, value);
 	kv_batch_put(batch, FAMILY_META, key, key_meta(key, META_COUNTERS, 0), value,
 		     sizeof(value));
-	put_root(batch);
+	put_root(batch, options->time);
 	put_default_pool(batch, options);
 	rc = kv_write(kv, batch, true);
 	kv_batch_free(batch);
@@ -277,6 +271,11 @@ void state_close(struct state *state)
 	cache_dentry_free(state->dentries);
 	kv_batch_free(state->txn.batch);
 	free(state);
+}
+
+void state_report_to(struct state *state, state_report_fn *report)
+{
+	state->report = report;
 }
 
 const char *state_cluster(const struct state *state)

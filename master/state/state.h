@@ -1,8 +1,7 @@
 /* state.h - the master's deterministic state machine: command + state -> reply + write batch.
  *
  * A command brings its time, its new ids and its issuer. The machine has no clock, no chance and no
- * I/O but reads of its store, so each replica that applies the same log has the same state. (Only
- * state_init() draws, before there is a log.)
+ * I/O but reads of its store, so each replica that applies the same log has the same state.
  *
  * Each state_apply_*() writes its effects, the applied index and the reply as one batch, unflushed;
  * the log decides when to flush. A request that is refused leaves nothing but its reply.
@@ -31,10 +30,16 @@ struct state;
 
 /* ---- opening ---- */
 
-/* The default pool, as state_init() makes it. */
+/* What state_init() makes of a new store. */
 struct state_options {
+	/* The default pool. */
 	uint32_t copies, partitions, chunk_size;
 	enum failure_domain failure_domain;
+	/* Drawn by chance: the key of the names' hash, and what tells clusters with one name apart.
+	 */
+	uint8_t name_key[NAME_KEY_BYTES];
+	uint64_t instance; /* 0 counts as 1 */
+	int64_t time;      /* when the root directory is made */
 };
 /* Makes a new store: cluster id, root directory, default pool. -EEXIST: there is one. */
 int state_init(struct kv *kv, const char *cluster, const struct state_options *options);
@@ -42,6 +47,10 @@ int state_init(struct kv *kv, const char *cluster, const struct state_options *o
  * another version. */
 int state_open(struct kv *kv, struct state **out, char *error, size_t error_size);
 void state_close(struct state *state);
+/* Sends one line about each trouble that no error tells to @report: a damaged record, a map that
+ * cannot be made. NULL, as from the start: to nobody. */
+typedef void state_report_fn(const char *line);
+void state_report_to(struct state *state, state_report_fn *report);
 /* Drops what memory knows and reads it anew, after kv_recover(). */
 int state_reload(struct state *state);
 
