@@ -4,7 +4,7 @@
 #define CATENA_MASTER_OLDER_STORE_HEARING_RULES_H
 #include <stdbool.h>
 #include <stdint.h>
-#include "common/os/clock.h"
+#include "common/base/duration.h"
 #include "common/cluster/cluster_map.h"
 
 #define HEARING_SHORT_NS (3 * NS_PER_SEC)
