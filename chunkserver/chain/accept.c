@@ -312,8 +312,8 @@ static uint32_t ids_status(const struct chain_chunk *chunk, struct request *r,
 	return info->exists ? 0 : FRAME_STATUS_NOT_READY;
 }
 
-/* True for a closing of a chunk that was removed here, or never made. There is nothing to close, and
- * a record would stay for good. */
+/* True for a closing of a chunk that was removed here, or never made. There is nothing to close,
+ * and a record would stay for good. */
 static bool closes_nothing(const struct chain_chunk *chunk, const struct request *r,
 			   const struct chunk_info *info)
 {

@@ -216,7 +216,8 @@ static bool range_busy(const struct chain *chain, const struct catchup_compare *
 	return false;
 }
 
-/* True when something is queued in one of the chunks: it comes first, or it would make them anew. */
+/* True when something is queued in one of the chunks: it comes first, or it would make them anew.
+ */
 static bool keys_busy(struct chain *chain, const struct chain_work *request)
 {
 	for (uint32_t i = 0; i < request->key_count; i++) {
@@ -241,8 +242,8 @@ void chain_inbound_removals_advance(struct chain *chain)
 	}
 }
 
-/* Removes chunks of the range that the predecessor does not have, a batch at a time. True: there are
- * no more. */
+/* Removes chunks of the range that the predecessor does not have, a batch at a time. True: there
+ * are no more. */
 static bool remove_extra(struct chain *chain)
 {
 	struct inbound_compare *c = chain->inbound.compare;
@@ -410,8 +411,8 @@ out:
 	return status;
 }
 
-/* Answers whether this member is what it was when the predecessor was equal with it: the predecessor
- * has pending whatever is lacking here. */
+/* Answers whether this member is what it was when the predecessor was equal with it: the
+ * predecessor has pending whatever is lacking here. */
 static uint32_t resume_arrived(struct chain *chain, const struct chain_source *source,
 			       const struct frame_header *header)
 {

@@ -50,8 +50,8 @@ static const unsigned link_allowed[] = {
 	[CHAIN_LINK_UP] = BIT(CHAIN_LINK_NONE) | BIT(CHAIN_LINK_DOWN) | BIT(CHAIN_LINK_WAIT),
 };
 
-/* Takes back what was forwarded: it has to be sent again, answered or not, because the successor may
- * have lost its memory. */
+/* Takes back what was forwarded: it has to be sent again, answered or not, because the successor
+ * may have lost its memory. */
 static void take_back(struct chain *chain)
 {
 	struct request *r;
@@ -210,8 +210,8 @@ static bool waits_too_long(const struct chain *chain)
 	       chain->env->now_ns - r->sent_ns > CHAIN_PATIENCE_NS;
 }
 
-/* Asks the successor whether it is as it was, when the two have been equal and all that it may lack is
- * pending here. False: a walk is needed. */
+/* Asks the successor whether it is as it was, when the two have been equal and all that it may lack
+ * is pending here. False: a walk is needed. */
 static bool resume(struct chain *chain)
 {
 	struct chain_env *env = chain->env;

@@ -89,8 +89,8 @@ uint32_t chain_read_status(int error)
 	}
 }
 
-/* Returns how far the chunk has come. The store has no version for a chunk that was being copied over
- * when its predecessor went, although what was answered is in it. */
+/* Returns how far the chunk has come. The store has no version for a chunk that was being copied
+ * over when its predecessor went, although what was answered is in it. */
 static uint64_t version_reached(const struct request *r, uint64_t version)
 {
 	struct chunk_info info;
@@ -167,8 +167,8 @@ static bool must_wait(const struct chain_chunk *chunk, const struct request *r)
 }
 
 /* Lets the read wait while an update of its blocks is under way at the tail. The tail has pending
- * updates only while it makes a member behind it equal. That member may be the tail already by a map
- * that has not come here: nothing is shown before it has it. False: the read need not wait. */
+ * updates only while it makes a member behind it equal. That member may be the tail already by a
+ * map that has not come here: nothing is shown before it has it. False: the read need not wait. */
 static bool defer(struct request *r)
 {
 	struct chain_chunk *chunk = chain_chunk_find(r->chain, &r->work.key);

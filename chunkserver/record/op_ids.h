@@ -19,7 +19,7 @@ uint32_t op_ids_void(struct op_id *ops, uint32_t count, uint64_t version);
  * dropped and another not is of sessions that are over for good. A head refuses their updates if
  * its map says so, and it does: a session is over in the map before its fence is answered, every
  * map after that says so, and members hear of it before they hear of the chains of that map
- * (worker/members.c). Who has a list from another member, by a copy, is behind that one in a chain
+ * (worker/place.c). Who has a list from another member, by a copy, is behind that one in a chain
  * which that member had heard of by its own map; to become the head it takes a later one. */
 uint32_t op_ids_drop(struct op_id *ops, uint32_t count, uint64_t client_id, uint64_t answered,
 		     const struct cluster_map *sessions, uint32_t limit);

@@ -38,7 +38,7 @@ static void place_on(struct worker *worker, struct worker_target *target,
 	struct chain_config config;
 	struct member *member;
 
-	if (!target_entry_is_in(&target->entry) || purge_holds(target, pool->id, partition))
+	if (!target_entry_is_in(&target->entry) || purge_list_holds(target, pool->id, partition))
 		return;
 	member = member_find(worker, pool->id, partition, target->entry.target_id);
 	fill_config(worker->map, pool, chain, target->entry.target_id, &config);
@@ -49,7 +49,7 @@ static void place_on(struct worker *worker, struct worker_target *target,
 		member->anew = true;
 	}
 	if (config.self < 0)
-		purge_consider(target, pool->id, partition);
+		purge_list_add(target, pool->id, partition);
 }
 
 static void choose_links(struct worker *worker, bool all)

@@ -3,8 +3,8 @@
 #define CATENA_CHUNKSERVER_WORKER_PLACE_H
 #include "chunkserver/worker/loop.h"
 
-/* Takes what the master has registered this server as, and its targets by these numbers (0: refused);
- * see worker_set_identity(). */
+/* Takes the numbers of this server and its targets (0: refused) by the master; see
+ * worker_set_identity(). */
 void place_registered(struct worker *worker, uint64_t server_id, const uint32_t *target_ids,
 		      uint64_t map_version);
 /* Takes a new map. False: it is older than the worker's, and passed over. */

@@ -6,7 +6,7 @@
  * whose own chain (if there is one) knows that and has nothing under way; a chunk of a later epoch
  * than the map's stops the purge, and so does a map older than what the target has been told. The
  * partition may become the target's again while a batch is being removed: its chain hears of that
- * when the batch has ended (purge_holds()), so that nothing that is copied to it then is deleted.
+ * when the batch has ended (purge_list_holds()), so that nothing that is copied to it then is deleted.
  */
 #include "chunkserver/worker/purge.h"
 #include <errno.h>
@@ -132,7 +132,7 @@ static void finish(struct worker_target *target, struct purge *purge)
 		log_info("partition purged: it is kept elsewhere uuid=%s pool=%" PRIu32
 			 " partition=%" PRIu32 " chunks=%" PRIu64,
 			 store_uuid(target->store), purge->pool, purge->partition, purge->removed);
-	purge_forget(target, purge);
+	purge_list_drop(target, purge);
 }
 
 /* 1: the target has been told of a later chain. -errno */
@@ -159,10 +159,10 @@ static bool step(struct worker_target *target, struct purge *purge, uint64_t now
 
 	switch (judge(target, purge)) {
 	case PURGE_NEVER:
-		purge_forget(target, purge);
+		purge_list_drop(target, purge);
 		return true;
 	case PURGE_NOT_NOW:
-		purge_put_last(target, purge);
+		purge_list_put_last(target, purge);
 		return true;
 	case PURGE_NOW:
 		break;
@@ -173,7 +173,7 @@ static bool step(struct worker_target *target, struct purge *purge, uint64_t now
 		return false;
 	}
 	if (outdated > 0) {
-		purge_forget(target, purge);
+		purge_list_drop(target, purge);
 		return true;
 	}
 	count = store_scan(target->view, purge->pool, purge->partition,
@@ -196,7 +196,7 @@ static bool step(struct worker_target *target, struct purge *purge, uint64_t now
 			  "later epoch than the cluster map uuid=%s pool=%" PRIu32
 			  " partition=%" PRIu32,
 			  store_uuid(target->store), purge->pool, purge->partition);
-		purge_forget(target, purge);
+		purge_list_drop(target, purge);
 		return true;
 	}
 	remove_batch(target, purge, keys, count);

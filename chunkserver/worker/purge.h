@@ -16,15 +16,15 @@ struct purge {
 	UT_hash_handle hh;
 };
 
-/* Lists the partition, whose chain does not name the target: its chunks go, if the target has any. */
-void purge_consider(struct worker_target *target, uint32_t pool, uint32_t partition);
+/* Lists a partition whose chain does not name the target: its chunks go, if there are any. */
+void purge_list_add(struct worker_target *target, uint32_t pool, uint32_t partition);
 /* True while chunks of the partition are being deleted, so that its chain must not become a member.
  * place_again() is called when it may. */
-bool purge_holds(struct worker_target *target, uint32_t pool, uint32_t partition);
+bool purge_list_holds(struct worker_target *target, uint32_t pool, uint32_t partition);
 /* Takes a partition off the list. */
-void purge_forget(struct worker_target *target, struct purge *purge);
+void purge_list_drop(struct worker_target *target, struct purge *purge);
 /* Gives the others on the list their turn first. */
-void purge_put_last(struct worker_target *target, struct purge *purge);
+void purge_list_put_last(struct worker_target *target, struct purge *purge);
 void purge_list_free(struct worker_target *target);
 /* Removes a batch of each target's chunks, where it is time. */
 void purge_tick(struct worker *worker, uint64_t now_ns);

@@ -6,7 +6,7 @@ static uint64_t purge_key(uint32_t pool, uint32_t partition)
 	return (uint64_t)pool << 32 | partition;
 }
 
-bool purge_holds(struct worker_target *target, uint32_t pool, uint32_t partition)
+bool purge_list_holds(struct worker_target *target, uint32_t pool, uint32_t partition)
 {
 	struct purge *purge = target->purging;
 
@@ -16,7 +16,7 @@ bool purge_holds(struct worker_target *target, uint32_t pool, uint32_t partition
 	return true;
 }
 
-void purge_consider(struct worker_target *target, uint32_t pool, uint32_t partition)
+void purge_list_add(struct worker_target *target, uint32_t pool, uint32_t partition)
 {
 	uint64_t key = purge_key(pool, partition);
 	struct purge *purge;
@@ -33,14 +33,14 @@ void purge_consider(struct worker_target *target, uint32_t pool, uint32_t partit
 	HASH_ADD(hh, target->purges, key, sizeof(purge->key), purge);
 }
 
-void purge_forget(struct worker_target *target, struct purge *purge)
+void purge_list_drop(struct worker_target *target, struct purge *purge)
 {
 	HASH_DEL(target->purges, purge);
 	free(purge);
 }
 
 /* Others have their turn first. */
-void purge_put_last(struct worker_target *target, struct purge *purge)
+void purge_list_put_last(struct worker_target *target, struct purge *purge)
 {
 	HASH_DEL(target->purges, purge);
 	HASH_ADD(hh, target->purges, key, sizeof(purge->key), purge);
@@ -52,6 +52,6 @@ void purge_list_free(struct worker_target *target)
 
 	HASH_ITER(hh, target->purges, purge, next)
 	{
-		purge_forget(target, purge);
+		purge_list_drop(target, purge);
 	}
 }
