@@ -18,8 +18,8 @@
 #include "common/base/table.h"
 #include "fs/chains/client.h"
 #include "fs/data/data.h"
-#include "fs/data/readahead.h"
-#include "fs/data/writeback.h"
+#include "fs/writeback/readahead.h"
+#include "fs/writeback/writeback.h"
 
 #define DATA_LINGER_NS  (30 * NS_PER_SEC)
 #define DATA_LINGER_MAX 20000u /* files; the oldest are flushed earlier */

@@ -274,7 +274,7 @@ static void answered_late(struct world *w, const struct op *op)
 		history_of(w, &op->key, op->first + i)->entries[op->entries[i]].told = true;
 }
 
-/* As fs/data/writeback_chunk.c counts it. */
+/* As fs/writeback/writeback_chunk.c counts it. */
 static void remember_answer(struct world *w, unsigned number, const struct op *op,
 			    const struct frame_header *answer, bool last)
 {

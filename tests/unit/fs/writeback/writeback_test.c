@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "common/cluster/chunk.h"
-#include "fs/data/writeback.h"
+#include "fs/writeback/writeback.h"
 #include "tests/lib/random.h"
 
 #define MIB        (1u << 20)

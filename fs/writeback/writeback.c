@@ -1,11 +1,11 @@
 /* writeback.c - accepting writes, giving out what may be sent, looking up what a read needs. */
-#include "fs/data/writeback.h"
+#include "fs/writeback/writeback.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "common/base/expects.h"
 #include "common/cluster/chunk.h"
-#include "fs/data/writeback_internal.h"
+#include "fs/writeback/writeback_internal.h"
 
 /* Pieces of one payload: at most two chunks, and two windows in one of them. */
 #define PIECES_MAX 3u

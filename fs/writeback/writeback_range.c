@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "common/base/expects.h"
-#include "fs/data/writeback_internal.h"
+#include "fs/writeback/writeback_internal.h"
 
 /* ---- holes ---- */
 

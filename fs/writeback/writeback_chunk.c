@@ -6,7 +6,7 @@
 #include "common/base/expects.h"
 #include "common/base/list.h"
 #include "common/cluster/chunk.h"
-#include "fs/data/writeback_internal.h"
+#include "fs/writeback/writeback_internal.h"
 
 #define TABLE_MIN 8u
 

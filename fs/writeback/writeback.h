@@ -20,8 +20,8 @@
  *
  * Durability is counted per chunk in versions: `answered` is the highest version answered,
  * `flushed` the highest known to be on the disks of all copies. */
-#ifndef CATENA_FS_DATA_WRITEBACK_H
-#define CATENA_FS_DATA_WRITEBACK_H
+#ifndef CATENA_FS_WRITEBACK_WRITEBACK_H
+#define CATENA_FS_WRITEBACK_WRITEBACK_H
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include "common/base/expects.h"
 #include "common/base/list.h"
-#include "fs/data/writeback_internal.h"
+#include "fs/writeback/writeback_internal.h"
 
 static struct writeback_group *newest(const struct writeback *wb)
 {

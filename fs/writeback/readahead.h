@@ -5,8 +5,8 @@
  * a little out of order, as the kernel does that has several requests on the way. The second read
  * in a row makes a stream; what is fetched ahead then grows with what has been read, up to the
  * window. A read that belongs to no stream causes nothing. */
-#ifndef CATENA_FS_DATA_READAHEAD_H
-#define CATENA_FS_DATA_READAHEAD_H
+#ifndef CATENA_FS_WRITEBACK_READAHEAD_H
+#define CATENA_FS_WRITEBACK_READAHEAD_H
 #include <stdint.h>
 
 #define READAHEAD_PIECE      (1u << 20)

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "common/base/block.h"
-#include "fs/data/readahead.h"
+#include "fs/writeback/readahead.h"
 #include "tests/lib/random.h"
 
 #define MIB         (1u << 20)

@@ -1,7 +1,7 @@
 /* readahead.c - see readahead.h. A stream begins with a read that belongs to no other, and its
  * second read starts the fetching ahead. What is fetched grows with what was read, up to the
  * window. */
-#include "fs/data/readahead.h"
+#include "fs/writeback/readahead.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include "common/base/block.h"

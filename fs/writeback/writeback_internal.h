@@ -1,8 +1,8 @@
 /* writeback_internal.h - shared by the writeback_*.c files only. */
-#ifndef CATENA_FS_DATA_WRITEBACK_INTERNAL_H
-#define CATENA_FS_DATA_WRITEBACK_INTERNAL_H
+#ifndef CATENA_FS_WRITEBACK_WRITEBACK_INTERNAL_H
+#define CATENA_FS_WRITEBACK_WRITEBACK_INTERNAL_H
 #include <stdatomic.h>
-#include "fs/data/writeback.h"
+#include "fs/writeback/writeback.h"
 
 struct writeback_buffer {
 	struct buf *buf;
