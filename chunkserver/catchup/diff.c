@@ -1,4 +1,5 @@
-/* diff.c - the successor's side of a comparison. */
+/* diff.c - the successor's side of a comparison: which records and blocks differ from its own, and
+ * which chunks it alone has. */
 #include "chunkserver/catchup/catchup.h"
 #include <errno.h>
 #include <stdlib.h>

@@ -1,9 +1,18 @@
-/* walk.c - the predecessor's side: compares range by range and copies what differs. */
+/* walk.c - the predecessor's side: compares range by range and copies what differs.
+ *
+ * The course of a walk. SCAN: the records of the next range are sent. COMPARE: the successor
+ * answers which differ. COPY: each of those is opened in turn. For a larger one the successor is
+ * asked which blocks differ; runs of these are read and sent, holes are told; the record ends the
+ * copy. END: when all is answered, CATCHUP_END. ENDING: its answer ends the walk.
+ *
+ * A chunk that cannot be read here is skipped, and the walk ends without CATCHUP_END: the successor
+ * is not equal. A status that is not OK, or a failure of the store, ends the walk at once. */
 #include "chunkserver/catchup/catchup.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "common/base/bitmap.h"
+#include "common/base/expects.h"
 
 enum walk_state {
 	WALK_SCAN,    /* the next range is to be compared */
@@ -221,7 +230,8 @@ static bool send_range(struct catchup_walk *walk, struct catchup_action *action)
 	size_t size;
 	int rc;
 
-	/* Only one kind of CATCHUP_COMPARE may be unanswered at a time: the answers do not say which.
+	/* Only one kind of CATCHUP_COMPARE may be unanswered at a time: the answers do not say
+	 * which.
 	 */
 	if (walk->unanswered > 0)
 		return false;
@@ -306,6 +316,7 @@ static bool open_chunk(struct catchup_walk *walk, uint32_t i, struct catchup_act
 {
 	int rc;
 
+	expects(!walk->open && walk->reading == 0 && walk->ready_count == 0);
 	walk->key = key_of(walk, walk->range.records[i].key);
 	rc = walk->store->info(walk->ctx, &walk->key, &walk->info);
 	walk->presence_bytes = sizeof(walk->presence);
@@ -581,6 +592,7 @@ void catchup_walk_read(struct catchup_walk *walk, int error, struct buf *buf, ui
 		buf_unref(buf);
 		return;
 	}
+	expects(walk->reading > 0);
 	walk->reading--;
 	if (error != 0 && error != -EBADMSG) {
 		buf_unref(buf);
@@ -594,6 +606,7 @@ void catchup_walk_read(struct catchup_walk *walk, int error, struct buf *buf, ui
 		drop_ready(walk);
 		return;
 	}
+	expects(walk->ready_count < CATCHUP_WINDOW);
 	walk->ready[walk->ready_count].buf = buf;
 	walk->ready[walk->ready_count++].offset = offset;
 }

@@ -1,5 +1,6 @@
 /* jobs.c - a loop's work in the thread pool and with the log-flush thread. */
 #include "chunkserver/disk/jobs.h"
+#include "common/base/expects.h"
 #include "common/base/list.h"
 
 void jobs_ref(struct jobs *jobs)
@@ -9,6 +10,7 @@ void jobs_ref(struct jobs *jobs)
 
 void jobs_unref(struct jobs *jobs)
 {
+	expects(jobs->refs > 0);
 	if (--jobs->refs == 0)
 		jobs->unused(jobs);
 }
@@ -21,6 +23,7 @@ void jobs_hold(struct jobs *jobs)
 
 void jobs_let_go(struct jobs *jobs)
 {
+	expects(jobs->holds > 0);
 	if (--jobs->holds == 0)
 		uv_unref((uv_handle_t *)&jobs->async);
 }
@@ -34,6 +37,7 @@ static void job_run(uv_work_t *work)
 
 	job->run(job);
 	pthread_mutex_lock(&jobs->mutex);
+	expects(jobs->running > 0);
 	if (--jobs->running == 0)
 		pthread_cond_broadcast(&jobs->idle);
 	pthread_mutex_unlock(&jobs->mutex);
@@ -52,6 +56,7 @@ static void job_after(uv_work_t *work, int status)
 void jobs_start(struct jobs *jobs, struct job *job, void (*run)(struct job *),
 		void (*after)(struct job *))
 {
+	expects(jobs->refs > 0);
 	job->jobs = jobs;
 	job->run = run;
 	job->after = after;
@@ -86,6 +91,7 @@ void jobs_wait_deliver(struct flush_wait *wait, int error)
 	/* Inside the lock: when in_thread is 0 the handle may be closed. */
 	if (jobs->finished == wait)
 		uv_async_send(&jobs->async);
+	expects(jobs->in_thread > 0);
 	if (--jobs->in_thread == 0)
 		pthread_cond_broadcast(&jobs->idle);
 	pthread_mutex_unlock(&jobs->mutex);
@@ -145,6 +151,8 @@ void jobs_close(struct jobs *jobs)
 
 void jobs_destroy(struct jobs *jobs)
 {
+	expects(jobs->refs == 0);
+	expects(jobs->running == 0 && jobs->in_thread == 0);
 	pthread_mutex_destroy(&jobs->mutex);
 	pthread_cond_destroy(&jobs->idle);
 }

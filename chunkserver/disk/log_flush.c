@@ -2,6 +2,7 @@
 #include "chunkserver/disk/log_flush.h"
 #include <errno.h>
 #include "chunkserver/disk/health.h"
+#include "common/base/expects.h"
 #include "common/kv/kv.h"
 
 int log_flush_now(struct disk *disk, uint64_t seq)
@@ -11,6 +12,7 @@ int log_flush_now(struct disk *disk, uint64_t seq)
 
 	if (rc != 0)
 		return rc;
+	expects(seq <= atomic_load(&disk->written_seq));
 	rc = kv_sync(disk->kv);
 	if (rc == -ENOSPC) {
 		health_write_failed(disk, rc, "kv_sync");

@@ -2,6 +2,7 @@
 #include "chunkserver/disk/space.h"
 #include <errno.h>
 #include <sys/statvfs.h>
+#include "common/base/expects.h"
 #include "common/kv/kv.h"
 #include "common/os/clock.h"
 
@@ -57,7 +58,10 @@ int space_promise(struct disk *disk, uint64_t bytes, bool catching_up)
 
 void space_release(struct disk *disk, uint64_t promised, uint64_t written)
 {
-	atomic_fetch_sub_explicit(&disk->space.promised, promised, memory_order_relaxed);
+	uint64_t before =
+		atomic_fetch_sub_explicit(&disk->space.promised, promised, memory_order_relaxed);
+
+	expects(before >= promised);
 	atomic_fetch_add_explicit(&disk->space.written_since, written, memory_order_relaxed);
 }
 

@@ -29,7 +29,9 @@
 #include "chunkserver/record/value.h"
 #include "common/base/bytes.h"
 #include "common/base/crc32c.h"
+#include "common/base/expects.h"
 #include "common/os/clock.h"
+#include "common/os/lock.h"
 #include "common/os/log.h"
 #include "common/os/periodic_thread.h"
 
@@ -129,6 +131,7 @@ int witness_note(struct disk *disk)
 
 	if (witness->fd < 0)
 		return 0;
+	expects(witness->put >= witness->told && witness->put <= witness->mark);
 	slot_encode(witness->put, disk->life, bytes);
 	errno = 0;
 	if (pwrite(witness->fd, bytes, sizeof(bytes), (off_t)witness->slot * (off_t)SLOT_ROOM) !=
@@ -269,6 +272,8 @@ static void put_mark(struct disk *disk)
 {
 	struct kv_batch *batch = kv_batch_new();
 
+	lock_held(&disk->witness.mutex);
+	expects(disk->witness.put == disk->witness.told);
 	if (batch == NULL)
 		return;
 	witness_put(disk, batch);

@@ -7,6 +7,7 @@
 #include "chunkserver/disk/db.h"
 #include "chunkserver/record/key.h"
 #include "chunkserver/record/op_ids.h"
+#include "common/base/expects.h"
 #include "common/os/clock.h"
 
 struct change *change_new(void)
@@ -157,6 +158,7 @@ void change_inner(struct change *change, struct piece *piece, uint32_t block, co
 	size_t size = value_inner_encode(crc, bytes, length < BLOCK_SIZE ? length : BLOCK_SIZE,
 					 change->value);
 
+	expects(block < CHUNK_BLOCKS_MAX && start < change->next.length);
 	touched(change, block);
 	kv_batch_put(change->batch, FAMILY_INNER, key, key_inner(&change->chunk->key, block, key),
 		     change->value, size);
@@ -176,6 +178,7 @@ void change_file(struct change *change, struct piece *piece, uint32_t block, uin
 	bool live = bits_test(&piece->present, i) && !bits_test(&piece->inner, i);
 	struct change_mark *mark = mark_of(change, block >> PIECE_SHIFT);
 
+	expects(block < CHUNK_BLOCKS_MAX);
 	touched(change, block);
 	if (bits_test(&piece->inner, i))
 		delete_inner(change, piece, block);
@@ -437,6 +440,8 @@ static void take_over(struct change *change, uint64_t seq)
 	struct chunk *chunk = change->chunk;
 	struct record *next = &change->next;
 
+	expects(next->op_count <= chunk->op_room);
+	expects(pieces_of(next->length) <= chunk->slot_room);
 	take_pieces(change);
 	take_marks(change);
 	if (change->writes_file && chunk->dirty != NULL) {

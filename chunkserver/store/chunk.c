@@ -6,6 +6,7 @@
 #include "chunkserver/record/key.h"
 #include "chunkserver/record/record.h"
 #include "chunkserver/store/timer.h"
+#include "common/base/expects.h"
 #include "common/kv/kv.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
@@ -71,6 +72,7 @@ int chunk_slots(struct chunk *chunk, uint32_t count)
 
 	if (count <= chunk->slot_room)
 		return 0;
+	expects(count <= PIECES_MAX);
 	slots = realloc(chunk->slots, count * sizeof(*slots));
 	if (slots == NULL)
 		return -ENOMEM;
@@ -267,6 +269,8 @@ static void evict(struct chunk *chunk)
 	struct store_view *view = chunk->view;
 	struct chunk **at = bucket_of(view, chunk->hash);
 
+	expects(chunk->pins == 0 && chunk->dirty == NULL);
+	expects(view->chunk_count > 0 && view->cache_used >= chunk->bytes);
 	while (*at != chunk)
 		at = &(*at)->hash_next;
 	*at = chunk->hash_next;
@@ -347,6 +351,7 @@ void chunk_pin(struct chunk *chunk)
 
 void chunk_unpin(struct chunk *chunk)
 {
+	expects(chunk->pins > 0);
 	if (--chunk->pins == 0 && chunk->view != NULL)
 		list_add(&chunk->view->lru, &chunk->lru);
 }
@@ -413,6 +418,7 @@ void chunk_file_drop(struct chunk *chunk)
 
 	if (file == NULL)
 		return;
+	expects(file->owner == chunk);
 	chunk->file = NULL;
 	file->owner = NULL;
 	if (chunk->view != NULL) {
@@ -476,6 +482,7 @@ struct dirty *chunk_dirty(struct chunk *chunk)
 
 	if (dirty != NULL)
 		return dirty;
+	expects(chunk->view != NULL);
 	dirty = calloc(1, sizeof(*dirty));
 	if (dirty == NULL)
 		return NULL;
@@ -506,6 +513,7 @@ void chunk_clean(struct chunk *chunk)
 
 	if (dirty == NULL)
 		return;
+	expects(dirty->chunk == chunk && chunk->view->dirty_count > 0);
 	chunk->dirty = NULL;
 	list_del(&dirty->link);
 	chunk->view->dirty_count--;
@@ -538,6 +546,8 @@ bool chunk_repairs(const struct chunk *chunk, uint32_t first, uint32_t end)
 void chunk_bg_begin(struct chunk *chunk, enum bg_kind kind, uint32_t first, uint32_t end,
 		    struct bits *changed)
 {
+	expects(chunk->bg == BG_NONE && kind != BG_NONE);
+	expects(first < end && end <= PIECES_MAX);
 	chunk->bg = kind;
 	chunk->bg_first = first;
 	chunk->bg_end = end;
@@ -547,6 +557,7 @@ void chunk_bg_begin(struct chunk *chunk, enum bg_kind kind, uint32_t first, uint
 
 void chunk_bg_finish(struct chunk *chunk)
 {
+	expects(chunk->bg != BG_NONE && chunk->pins > 0);
 	chunk->bg = BG_NONE;
 	chunk->bg_changed = NULL;
 }

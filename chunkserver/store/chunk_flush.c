@@ -11,6 +11,7 @@
 #include "chunkserver/disk/log_flush.h"
 #include "chunkserver/store/marks.h"
 #include "chunkserver/store/timer.h"
+#include "common/base/expects.h"
 #include "common/os/clock.h"
 
 struct flush_op {
@@ -43,6 +44,7 @@ static void part_done(struct flush_op *op, int error)
 	struct store_view *view = op->view;
 	int rc;
 
+	expects(op->pending > 0);
 	if (op->error == 0)
 		op->error = error;
 	if (--op->pending > 0)
@@ -51,6 +53,7 @@ static void part_done(struct flush_op *op, int error)
 	chunk_unpin(op->chunk);
 	free(op);
 	if (flush == NULL) {
+		expects(view->settling > 0);
 		view->settling--;
 		timer_soon(view);
 		return;
@@ -76,6 +79,7 @@ static void file_flush_after(struct job *job)
 
 	file_unref(flush->file);
 	free(flush);
+	expects(chunk->file_flush_running);
 	chunk->file_flush_running = false;
 	if (rc != 0 && chunk->dirty != NULL)
 		chunk->dirty->file_dirty = true;
@@ -115,6 +119,7 @@ static int file_flush_start(struct chunk *chunk)
 	for (uint32_t i = 0; i < PIECES_MAX; i++)
 		if (chunk->dirty->marks[i] != NULL)
 			memset(&chunk->dirty->marks[i]->fresh, 0, sizeof(struct bits));
+	expects(!chunk->file_flush_running && chunk->dirty != NULL);
 	flush->chunk = chunk;
 	flush->file = file_ref(chunk->file);
 	chunk->file_flush_running = true;

@@ -12,6 +12,7 @@
 #include "chunkserver/store/plan.h"
 #include "common/base/block.h"
 #include "common/base/crc32c.h"
+#include "common/base/expects.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
 
@@ -198,6 +199,7 @@ int store_commit(struct store_view *view, struct store_update *update)
 
 	if (plan == NULL || !plan->prepared)
 		return -EINVAL;
+	expects(plan->update == update && plan->linked);
 	chunk = plan->chunk;
 	rc = commit_plan(plan);
 	if (rc != 0) {
@@ -209,6 +211,7 @@ int store_commit(struct store_view *view, struct store_update *update)
 		plan_drop(plan);
 		return rc;
 	}
+	expects(chunk->exists || update->closing);
 	update->store_private = NULL;
 	plan->linked = false;
 	list_del(&plan->link);

@@ -134,7 +134,7 @@ static int open_or_create(struct chunk_file *file, int flags, bool create, int *
 	return errno == EEXIST ? open_existing(file, flags, fd) : -errno;
 }
 
-int file_direct(struct chunk_file *file, bool create, int *fd)
+static int file_direct(struct chunk_file *file, bool create, int *fd)
 {
 	struct disk *disk = file->disk;
 	int rc;
@@ -161,7 +161,7 @@ opened:
 	return 0;
 }
 
-int file_buffered(struct chunk_file *file, int *fd)
+static int file_buffered(struct chunk_file *file, int *fd)
 {
 	int rc;
 

@@ -26,9 +26,7 @@ bool file_name_parse(const char *name, struct chunk_key *key);
 struct chunk_file *file_new(struct disk *disk, const struct chunk_key *key);
 struct chunk_file *file_ref(struct chunk_file *file);
 void file_unref(struct chunk_file *file);
-/* The rest is for pool threads. *fd stays the file's. -ENOENT unless @create. */
-int file_direct(struct chunk_file *file, bool create, int *fd);
-int file_buffered(struct chunk_file *file, int *fd);
+/* Thread of all below: any, mostly the pool's. */
 /* @data at least BLOCK_SIZE aligned, or it is copied; -errno. */
 int file_write(struct chunk_file *file, const uint8_t *data, uint32_t bytes, uint64_t offset);
 /* Reads @bytes, past the page cache when @direct and aligned. *got: less only at the file's end.

@@ -12,6 +12,7 @@
 #include "chunkserver/record/key.h"
 #include "chunkserver/record/value.h"
 #include "chunkserver/store/change.h"
+#include "common/base/expects.h"
 
 #define MARKS_AHEAD 3u /* pieces marked together, for a writer who goes on */
 
@@ -110,6 +111,7 @@ int marks_for_plan(struct plan *plan)
 			continue;
 		}
 		mark = chunk->dirty->marks[index];
+		expects(mark != NULL);
 		need = bits_without(need, &mark->fresh);
 		if (bits_any(&need) && !log_flush_covers(&store->disk, mark->over_seq))
 			wait = true;

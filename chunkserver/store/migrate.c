@@ -14,6 +14,7 @@
 #include "chunkserver/store/inner.h"
 #include "chunkserver/store/timer.h"
 #include "common/base/block.h"
+#include "common/base/expects.h"
 #include "common/os/buf.h"
 #include "common/base/crc32c.h"
 #include "common/os/clock.h"
@@ -169,6 +170,7 @@ static void migrate_after(struct job *job)
 	uint32_t moved = 0;
 	int rc = m->error;
 
+	expects(view->migrating);
 	view->migrating = false;
 	if (view->jobs.closing) {
 		migration_free(m);
@@ -237,6 +239,7 @@ static int migrate_start(struct store_view *view, struct chunk *chunk, uint64_t 
 	m->key = chunk->key;
 	m->file = file_ref(chunk->file);
 	m->started_ns = now;
+	expects(!view->migrating && m->count <= MIGRATE_BLOCKS);
 	view->migrating = true;
 	chunk_bg_begin(chunk, BG_MIGRATE, m->blocks[0] >> PIECE_SHIFT,
 		       (m->blocks[m->count - 1] >> PIECE_SHIFT) + 1, m->changed);

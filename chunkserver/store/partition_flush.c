@@ -7,6 +7,7 @@
 #include "chunkserver/disk/health.h"
 #include "chunkserver/disk/log_flush.h"
 #include "chunkserver/store/chunk.h"
+#include "common/base/expects.h"
 
 struct partition_flush {
 	struct flush_wait wait; /* for what has no file */
@@ -23,6 +24,7 @@ static void part_done(struct partition_flush *all, int error)
 	void (*done)(void *, int) = all->done;
 	void *user = all->user;
 
+	expects(all->pending > 0);
 	if (all->error == 0)
 		all->error = error;
 	if (--all->pending > 0)
@@ -73,6 +75,7 @@ void store_flush_partition(struct store_view *view, uint32_t pool, uint32_t part
 			all->flushes[all->count++] = (struct store_flush){
 				.key = dirty->chunk->key, .done = on_chunk, .user = all};
 	}
+	expects(all->count == count);
 	all->wait.done = on_log;
 	log_flush(&view->store->disk, &view->jobs, &all->wait);
 	/* The last of them may free it. */

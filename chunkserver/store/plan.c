@@ -4,6 +4,7 @@
 #include <string.h>
 #include "chunkserver/disk/space.h"
 #include "chunkserver/store/timer.h"
+#include "common/base/expects.h"
 #include "common/os/buf.h"
 
 #define FREE_PLANS_MAX 256u
@@ -31,6 +32,7 @@ void plan_free(struct plan *plan)
 {
 	struct store_view *view = plan->view;
 
+	expects(!plan->linked);
 	for (unsigned i = 0; i < plan->edge_count; i++)
 		free(plan->edges[i].bytes);
 	buf_unref(plan->payload);
@@ -99,6 +101,8 @@ void plan_drop(struct plan *plan)
 	struct chunk *chunk = plan->chunk;
 	bool wrote = plan->wrote;
 
+	expects(plan->update->store_private == plan);
+	expects(chunk->pins > 0);
 	plan->update->store_private = NULL;
 	plan_unlink(plan);
 	for (uint32_t i = 0; wrote && i < 2; i++) {

@@ -1,11 +1,35 @@
 /* prepare.c - the first step of an update: its bytes are written.
  *
- * A plan says of each block where it goes. Inside (the payload is kept until the commit puts it
- * into the batch): all blocks of a small write, blocks set in part, and blocks that are inside
- * already, because only there the old bytes stay whole until the new ones are durable. Into the
- * file: the rest. Of these, blocks that are not live in the file can be written at once: nobody
- * sees them before the commit. Live ones are overwritten in place, which takes a durable mark
- * first, unless they are fresh: never flushed, so that a power cut may lose them anyway. */
+ * The story of a write at one member.
+ *   1. store_prepare() makes a plan: where each block goes (below). Blocks of which the update sets
+ *      a part get the rest of their bytes first (edge.c). Space is promised.
+ *   2. Live file blocks get a durable mark (marks.c). A pool thread writes the file. A write that
+ *      has only inner blocks does no I/O here.
+ *   3. store_commit() makes the next record, pieces, marks and inner blocks as one batch, writes it
+ *      to the db unflushed, and takes it over in memory (commit.c, change.c).
+ *   4. store_flush() flushes the file, if the chunk's was written, and the log (chunk_flush.c).
+ *   5. In the background marks are deleted once their blocks are durable (background.c). Inner blocks
+ *      of a longer chunk move to its file (migrate.c).
+ *
+ * When it goes otherwise:
+ *   - No space: -ENOSPC at step 1, or from the file at step 2. The chunk is as before, and fresh
+ *     blocks that were written are given back.
+ *   - The plan must wait: for a removal, a move, or blocks whose overwrite was broken off. It begins
+ *     again when the chunk wakes.
+ *   - The write fails, or the update is given up after step 2: blocks overwritten in place are read
+ *     back and their checksums taken anew. The chunk is unsure.
+ *   - Another update changes a block that this one sets in part: the rest is read again at step 3.
+ *   - The ids of updates that may come again fill the chunk's list: -EBUSY at step 3.
+ *   - The flush fails: the target is poisoned and refuses everything until the next start.
+ *   - Power goes after step 2: no mark, no record, so the file has garbage that is absent; under a
+ *     mark the next start compares (store.c). After step 3 likewise, if the log was not flushed.
+ *
+ * Where blocks go. Inside, where the payload waits for the commit's batch: all blocks of a small
+ * write, blocks set in part, and blocks that are inner already. Only there do the old bytes stay
+ * whole until the new ones are durable. Into the file: the rest. Those that are not live there are
+ * written at once: nothing reads them before the commit. Live ones are overwritten in place, under
+ * a durable mark. Fresh ones need no mark: they were never flushed, so a power cut may lose them
+ * anyway. */
 #include <errno.h>
 #include <string.h>
 #include "chunkserver/disk/health.h"
@@ -18,6 +42,7 @@
 #include "chunkserver/store/plan.h"
 #include "common/base/block.h"
 #include "common/base/crc32c.h"
+#include "common/base/expects.h"
 #include "common/net/frame.h"
 #include "common/os/log.h"
 
@@ -31,6 +56,7 @@ static void plan_finish(struct plan *plan, int rc)
 {
 	struct store_update *update = plan->update;
 
+	expects(!plan->prepared);
 	if (rc == 0 && plan->cancelled)
 		rc = -ECANCELED;
 	if (rc == 0)
@@ -197,6 +223,7 @@ static void plan_after(struct job *job)
 	int rc = plan->error;
 
 	plan->error = 0;
+	expects(chunk->io_plans > 0 && plan->linked);
 	chunk->io_plans--;
 	/* An edge that someone else changed meanwhile is read again at the commit. */
 	for (unsigned i = 0; rc == -EBADMSG && i < plan->edge_count; i++)
@@ -231,6 +258,7 @@ static void on_marks_flushed(struct flush_wait *wait)
 		plan_io(plan);
 		return;
 	}
+	expects(plan->chunk->io_plans > 0);
 	plan->chunk->io_plans--;
 	chunk_wake(plan->chunk);
 	plan_finish(plan, wait->error);
@@ -328,6 +356,7 @@ static void plan_begin(struct plan *plan)
 	struct chunk *chunk = plan->chunk;
 	int rc = health_check(&plan->view->store->disk);
 
+	expects(!plan->linked && plan->promised == 0);
 	if (rc == 0)
 		rc = chunk_current(chunk);
 	if (rc == 0)

@@ -11,6 +11,7 @@
 #include "chunkserver/store/inner.h"
 #include "chunkserver/store/plan.h"
 #include "common/base/block.h"
+#include "common/base/expects.h"
 #include "common/net/frame.h"
 #include "common/os/log.h"
 
@@ -58,6 +59,7 @@ static void op_done(struct read_op *op, int rc)
 	uint32_t length = rc == 0 ? op->count * BLOCK_SIZE : 0;
 	uint64_t version = op->chunk->version;
 
+	expects(read->store_private == op && op->chunk->pins > 0);
 	read->into->start = 0;
 	read->into->length = length;
 	read->store_private = NULL;

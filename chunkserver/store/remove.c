@@ -1,11 +1,21 @@
 /* remove.c - deleting whole chunks.
  *
- * First the db forgets the chunk, durably, then its file is unlinked: the other way round a power
- * cut would leave a record whose data is gone. A file without a record is harmless and is swept
- * away at the next open.
+ * The story of a removal.
+ *   1. store_remove() waits until nothing works on the file of each chunk.
+ *   2. One batch for each chunk deletes its record, pieces, marks and inner blocks from the db. In
+ *      memory it becomes a chunk that never was.
+ *   3. The log is flushed.
+ *   4. The files are unlinked, and the chunks may be made anew. Then done is called.
  *
- * Unlinking many megabytes can keep a disk busy for long (where the file system tells it at once
- * what it need not keep), so it is done a little at a time while others wait for the disk. */
+ * The db comes first: the other way round a power cut would leave a record whose data is gone. A
+ * file without a record is harmless.
+ *
+ * When it goes otherwise:
+ *   - The record cannot be read: everything that may be there is deleted by ranges of keys.
+ *   - An update is prepared meanwhile: it becomes the first of a new chunk.
+ *   - The flush fails, or power goes before step 4 has ended: the next start removes the files.
+ *   - Flushes wait for the disk: unlinking many megabytes can keep it busy, where the filesystem
+ *     discards at once. So a little is unlinked at a time, by one view at a time, with pauses. */
 #include "chunkserver/store/remove.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -21,6 +31,7 @@
 #include "chunkserver/store/compact.h"
 #include "chunkserver/store/plan.h"
 #include "chunkserver/store/timer.h"
+#include "common/base/expects.h"
 #include "common/os/clock.h"
 
 /* No new file is begun after this. */
@@ -148,6 +159,7 @@ static void forget(struct chunk *chunk, uint64_t seq)
 /* Chunks of the keys before @end may be made anew. */
 static void release(struct removal *removal, size_t end)
 {
+	expects(removal->released <= end && end <= removal->count);
 	while (removal->released < end) {
 		struct remove_key *key = &removal->keys[removal->released++];
 
@@ -195,6 +207,7 @@ static void unlink_after(struct job *job)
 	struct store_view *view = removal->view;
 	uint64_t now = clock_monotonic_ns(), pause = UNLINK_PAUSE * removal->spent_ns;
 
+	expects(view->unlinking && removal->at <= removal->count);
 	view->unlinking = false;
 	if (pause > UNLINK_PAUSE_NS_MAX)
 		pause = UNLINK_PAUSE_NS_MAX;
@@ -266,6 +279,7 @@ static void key_done(struct remove_key *key, int rc)
 
 	if (removal->error == 0)
 		removal->error = rc;
+	expects(removal->waiting > 0);
 	if (--removal->waiting > 0)
 		return;
 	removal->wait.done = on_flushed;

@@ -27,6 +27,7 @@
 #include "chunkserver/store/chunk.h"
 #include "common/base/block.h"
 #include "common/base/crc32c.h"
+#include "common/base/expects.h"
 #include "common/kv/kv.h"
 #include "common/os/log.h"
 
@@ -207,6 +208,7 @@ static int replay_chunk(struct replay *replay, const struct chunk_key *key)
 {
 	int rc;
 
+	expects(replay->chunk == NULL && replay->marked != 0);
 	replay->chunk = chunk_new(replay->store, key);
 	if (replay->chunk == NULL)
 		return -ENOMEM;

@@ -1,4 +1,26 @@
-/* store.c - a target as its users see it: opening and closing, and what its disk says of itself. */
+/* store.c - a target as its users see it: opening and closing, and what its disk says of itself.
+ *
+ * The story of a start. store_open() brings a target back from whatever ended its last life.
+ *   1. The identity is read and the lock taken (disk/identity.c). Then the db is opened: it replays
+ *      its own log.
+ *   2. The state says whether the target was closed, and whether the machine has been down since
+ *      (disk/life.c).
+ *   3. The witness says whether the db has all that was ever flushed (disk/witness.c).
+ *   4. What the target remembers of masters is read (disk/seen.c), and a new life begins, durably.
+ *   5. Marks are replayed: pieces that were being overwritten are compared with their checksums.
+ *      Then files without a record are removed (replay.c).
+ *   6. The threads start: flushes of the log, the witness.
+ *
+ * When it goes otherwise:
+ *   - After a close there are no marks and no files without a record: step 5 finds nothing.
+ *   - After the death of the process, whatever was written is there. A block that differs from its
+ *     checksum is taken as it is, and its chunk is unsure.
+ *   - After a power cut, new blocks may be missing: they become absent, and the record says that
+ *     something is lost.
+ *   - The db lacks something flushed: the target is damaged. It opens, but nothing is copied from it
+ *     until the master has put it behind the others. Files without a record stay.
+ *   - The db cannot be read, or the life: -EUCLEAN. A new target takes its place.
+ *   - A power cut during a start: all steps may be done again from the beginning. */
 #include "chunkserver/store/store.h"
 #include <errno.h>
 #include <stdio.h>
