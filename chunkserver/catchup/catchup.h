@@ -4,9 +4,10 @@
  * Whenever the link between two members is new, the predecessor walks the partition in key order.
  * It sends its records in batches (CATCHUP_COMPARE), each for a range of keys that begins where the
  * last one ended; the successor answers which of them differ from its own and removes chunks in the
- * range that it alone has. What differs is copied: CATCHUP_DATA for each run of blocks present and for
- * each hole, then CATCHUP_COMMIT with the record. CATCHUP_END closes the walk. No update is sent
- * meanwhile. Frames go over one connection in order; up to CATCHUP_WINDOW are unanswered at a time.
+ * range that it alone has. What differs is copied: CATCHUP_DATA for each run of blocks present and
+ * for each hole, then CATCHUP_COMMIT with the record. CATCHUP_END closes the walk. No update is
+ * sent meanwhile. Frames go over one connection in order; up to CATCHUP_WINDOW are unanswered at a
+ * time.
  *
  * A chunk whose latest updates are still pending at the predecessor need not be copied when the
  * successor lacks only those: they are sent again after the walk. "base" in the record says so.
@@ -32,8 +33,8 @@
  *    0 u8  kind = 2   1 u8 0   2 u16 count, at most CATCHUP_GONE_MAX, not 0   4 u32 0
  *    then  u64 file id, u32 index
  *   Answer: no payload. May come at any time on a link, not only during a walk.
- * CATCHUP_COMPARE, kind 3, the blocks of one chunk that differs (24 bytes, then 4 for each block, then
- * the bitmap):
+ * CATCHUP_COMPARE, kind 3, the blocks of one chunk that differs (24 bytes, then 4 for each block,
+ * then the bitmap):
  *    0 u8  kind = 3   1 u8 0   2 u16 0   4 u32 count of blocks, at most CHUNK_BLOCKS_MAX, not 0
  *    8 u64 file id   16 u32 index   20 u32 0
  *    then for each block its u32 checksum (0 when absent), then presence, bit i%8 of byte i/8
@@ -43,7 +44,8 @@
  *   In place of a walk, when the predecessor knows that it has been equal with everyone behind it:
  *   what the successor lacks is pending at the predecessor. OK: so it is at the successor, too, and
  *   updates may follow. GAP: a walk is needed.
- * CATCHUP_DATA: key, offset; payload: whole blocks with their checksums, all present; or range and no
+ * CATCHUP_DATA: key, offset; payload: whole blocks with their checksums, all present; or range and
+ * no
  *   payload: a hole. Offset, range and length are multiples of BLOCK_SIZE.
  * CATCHUP_COMMIT: key; payload (32 bytes, then 16 for each turn of its history and 24 for each
  * operation id, both oldest first):
@@ -202,7 +204,7 @@ struct catchup_action {
 	uint32_t status;
 };
 
-/* What the walk asks of who owns it. */
+/* What the walk asks of its owner. */
 struct catchup_owner {
 	/* The lowest version from which on all updates of the chunk are pending (at most @version;
 	 * @version itself when none is). */
@@ -213,26 +215,26 @@ struct catchup_owner {
 	/* So many bytes may be read and sent now. NULL: always. */
 	bool (*may_copy)(void *arg, uint32_t bytes);
 	/* A copy that was never completed here (parts of it may be of two members) is left alone
-	 * like one that cannot be read, since there are others; else it counts from now on. */
+	 * like one that cannot be read, since there are other copies; else it counts from now on.
+	 * */
 	bool others;
 	/* A chunk of a later epoch than this one ends the walk: -ESTALE. 0: there is none. */
 	uint64_t epoch;
 	void *arg;
 };
 
-/* @store and @ctx are borrowed, @asker is copied. NULL: out of memory. */
+/* @store and @ctx are borrowed, @owner is copied. NULL: out of memory. */
 struct catchup_walk *catchup_walk_new(const struct catchup_store *store, void *ctx, uint32_t pool,
-				      uint32_t partition, const struct catchup_owner *asker);
+				      uint32_t partition, const struct catchup_owner *owner);
 void catchup_walk_free(struct catchup_walk *walk); /* NULL is allowed */
 /* To be called until it says CATCHUP_NONE, DONE or FAILED, at first and after each event. */
 void catchup_walk_next(struct catchup_walk *walk, struct catchup_action *action);
 /* An answer to a frame sent. @payload is borrowed, may be NULL. */
 void catchup_walk_answer(struct catchup_walk *walk, uint8_t op, uint32_t status,
 			 const struct buf *payload);
-/* A CATCHUP_READ has ended; takes over @buf (NULL when @error is set). start is 0 and length what was
- * asked; checksums are filled in. -EBADMSG: this chunk is left alone, the walk goes on. */
+/* A CATCHUP_READ has ended; takes over @buf (NULL when @error is set). start is 0 and length what
+ * was asked; checksums are filled in. -EBADMSG: this chunk is left alone, the walk goes on. */
 void catchup_walk_read(struct catchup_walk *walk, int error, struct buf *buf, uint32_t offset);
-/* Has anything been copied? And how many chunks were compared, copied, skipped as damaged. */
 /* Where the walk is, seen from a chunk. */
 enum catchup_place {
 	CATCHUP_BEHIND, /* compared or copied: the successor has it, and may be sent updates of it */
@@ -240,13 +242,14 @@ enum catchup_place {
 	CATCHUP_AHEAD   /* still to be looked at: what is changed now will be seen then */
 };
 enum catchup_place catchup_walk_place(const struct catchup_walk *walk, struct catchup_key key);
-/* CATCHUP_END has been sent: what follows it is not covered by the sync that it brings about. */
+/* CATCHUP_END has been sent: the flush that it brings about does not cover what follows it. */
 bool catchup_walk_is_ending(const struct catchup_walk *walk);
 /* The chunk that is being copied now; NULL: none. */
 const struct chunk_key *catchup_walk_open_chunk(const struct catchup_walk *walk);
 
+/* What the walk has done so far. */
 struct catchup_counts {
-	uint64_t compared, copied, skipped; /* chunks */
+	uint64_t compared, copied, skipped; /* chunks; skipped: damaged here */
 	uint64_t bytes;                     /* copied */
 };
 struct catchup_counts catchup_walk_counts(const struct catchup_walk *walk);

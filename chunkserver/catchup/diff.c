@@ -56,7 +56,7 @@ static int differs(const struct catchup_store *store, void *ctx, const struct ch
 		return rc;
 	if (digest != record->digest)
 		return 1;
-	/* Another update may have led to the same blocks: then the ids are others. */
+	/* Another update may have led to the same blocks: then its ids differ. */
 	if (own.epoch != record->epoch)
 		return 1;
 	if (!own.unsure)
@@ -168,7 +168,7 @@ int catchup_extra(const struct catchup_store *store, void *ctx, uint32_t pool, u
 		cursor->after = out[i];
 		if (has_record(compare, key))
 			continue;
-		/* One that cannot be read is of no use to anybody. */
+		/* One that cannot be read is of no use. */
 		if (store->info(ctx, &out[i], &info) == 0 && info.exists && info.epoch > epoch)
 			return -ESTALE;
 		out[found++] = out[i];

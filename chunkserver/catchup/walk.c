@@ -27,7 +27,7 @@ struct catchup_walk {
 	const struct catchup_store *store;
 	void *ctx;
 	uint32_t pool, partition;
-	struct catchup_owner asker;
+	struct catchup_owner owner;
 	struct catchup_counts counts;
 
 	enum walk_state state;
@@ -60,7 +60,7 @@ struct catchup_walk {
 };
 
 struct catchup_walk *catchup_walk_new(const struct catchup_store *store, void *ctx, uint32_t pool,
-				      uint32_t partition, const struct catchup_owner *asker)
+				      uint32_t partition, const struct catchup_owner *owner)
 {
 	struct catchup_walk *walk = calloc(1, sizeof(*walk));
 
@@ -70,7 +70,7 @@ struct catchup_walk *catchup_walk_new(const struct catchup_store *store, void *c
 	walk->ctx = ctx;
 	walk->pool = pool;
 	walk->partition = partition;
-	walk->asker = *asker;
+	walk->owner = *owner;
 	walk->state = WALK_SCAN;
 	return walk;
 }
@@ -150,7 +150,7 @@ static struct catchup_key key_after(struct catchup_key key)
 static int never_completed(struct catchup_walk *walk, const struct chunk_key *key,
 			   struct chunk_info *info)
 {
-	if (walk->asker.others)
+	if (walk->owner.others)
 		return -EBADMSG;
 	info->version = catchup_version_of(info);
 	info->history.lost = true;
@@ -165,7 +165,7 @@ static int add_record(struct catchup_walk *walk, const struct chunk_key *key)
 
 	if (rc == 0 && !info.exists)
 		return 0;
-	if (rc == 0 && walk->asker.epoch != 0 && info.epoch > walk->asker.epoch)
+	if (rc == 0 && walk->owner.epoch != 0 && info.epoch > walk->owner.epoch)
 		return -ESTALE;
 	memset(record, 0, sizeof(*record));
 	record->key = (struct catchup_key){key->file_id, key->index};
@@ -186,7 +186,7 @@ static int add_record(struct catchup_walk *walk, const struct chunk_key *key)
 	record->version = info.version;
 	record->length = info.length;
 	record->history = chunk_history_digest(&info.history);
-	record->base = walk->asker.base(walk->asker.arg, key, info.version);
+	record->base = walk->owner.base(walk->owner.arg, key, info.version);
 	if (info.unsure)
 		bitmap_set(walk->unsure, walk->range.count);
 	walk->range.count++;
@@ -384,7 +384,7 @@ static bool read_run(struct catchup_walk *walk, struct catchup_action *action)
 	uint32_t end = run_end(walk, limit < CHUNK_BLOCKS_MAX ? limit : CHUNK_BLOCKS_MAX);
 	uint32_t bytes = (end - walk->block) * BLOCK_SIZE;
 
-	if (walk->asker.may_copy != NULL && !walk->asker.may_copy(walk->asker.arg, bytes))
+	if (walk->owner.may_copy != NULL && !walk->owner.may_copy(walk->owner.arg, bytes))
 		return false;
 	*action = (struct catchup_action){.kind = CATCHUP_READ,
 					  .key = walk->key,
@@ -497,7 +497,7 @@ static bool next_chunk(struct catchup_walk *walk, struct catchup_action *action,
 			continue;
 		if (walk->unanswered >= CATCHUP_WINDOW)
 			return false;
-		if (walk->asker.quiet != NULL && !walk->asker.quiet(walk->asker.arg, &key))
+		if (walk->owner.quiet != NULL && !walk->owner.quiet(walk->owner.arg, &key))
 			return false;
 		*sent = open_chunk(walk, walk->next++, action);
 		return walk->open;
@@ -511,7 +511,7 @@ static bool send_end(struct catchup_walk *walk, struct catchup_action *action)
 {
 	if (walk->unanswered > 0)
 		return false;
-	/* Who was not sent what is damaged here is not equal, and may have parts of it. */
+	/* A successor that was not sent a damaged chunk is not equal, and may have parts of it. */
 	if (walk->counts.skipped > 0) {
 		walk->state = WALK_OVER;
 		return false;

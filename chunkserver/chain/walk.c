@@ -363,18 +363,18 @@ void chain_walk_start(struct chain *chain)
 	static const struct catchup_owner callbacks = {
 		.base = base_of, .quiet = chunk_at_rest, .may_copy = may_copy};
 	struct chain_env *env = chain->env;
-	struct catchup_owner asker = callbacks;
+	struct catchup_owner owner = callbacks;
 
-	asker.arg = chain;
-	asker.others = chain_others_in_sync(chain);
-	asker.epoch = chain->config.epoch;
+	owner.arg = chain;
+	owner.others = chain_others_in_sync(chain);
+	owner.epoch = chain->config.epoch;
 	chain_outbound_set(chain, CHAIN_LINK_COMPARING);
 	if (FAULTY(NO_GAP_CHECK)) {
 		chain_outbound_set(chain, CHAIN_LINK_UP);
 		return;
 	}
 	chain->walk.catchup =
-		catchup_walk_new(&env->ops->store, env->ctx, chain->pool, chain->partition, &asker);
+		catchup_walk_new(&env->ops->store, env->ctx, chain->pool, chain->partition, &owner);
 	if (chain->walk.catchup == NULL) {
 		chain_outbound_retry(chain, ENOMEM);
 		return;

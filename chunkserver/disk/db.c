@@ -25,7 +25,7 @@ int db_open(struct disk *disk, char *error, size_t error_size)
 	if (snprintf(path, sizeof(path), "%s/db", disk->path) >= (int)sizeof(path))
 		return -ENAMETOOLONG;
 	rc = kv_open(&options, &disk->kv, text, sizeof(text));
-	/* Others have what was in it, so a new target is all that is needed. */
+	/* Other copies have what was in it, so a new target is all that is needed. */
 	if (rc == -EUCLEAN)
 		snprintf(error, error_size,
 			 "%s: its db is damaged: replace the disk, or empty the directory, and "
@@ -46,7 +46,7 @@ int db_write(struct disk *disk, const struct kv_batch *batch, uint64_t *seq)
 			health_set_down(disk, rc, "kv_write");
 		return rc;
 	}
-	/* Counted after the write: who sees the number can be sure that a sync covers it. */
+	/* Counted after the write: a flush that begins when the number is seen covers it. */
 	number = atomic_fetch_add(&disk->written_seq, 1) + 1;
 	if (seq != NULL)
 		*seq = number;

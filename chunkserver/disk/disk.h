@@ -63,7 +63,8 @@ struct disk {
 	bool was_clean;        /* the target was closed, or is new */
 	atomic_bool no_direct; /* the filesystem does not have O_DIRECT */
 
-	/* Something flushed is missing, and the master has not drawn its conclusions; durably in kv. */
+	/* Something flushed is missing, and the master has not drawn its conclusions; durably in
+	 * kv. */
 	atomic_bool damaged;
 	atomic_int down;        /* -errno, or 0 */
 	atomic_bool leftovers;  /* a file may have no record: look for it at the next open */

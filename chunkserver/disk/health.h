@@ -1,5 +1,5 @@
-/* health.h - may a target be used? Down after a failed write, until it has come back; poisoned after
- * a failed flush, until it is opened anew. Thread: any. */
+/* health.h - may a target be used? Down after a failed write, until it has come back; poisoned
+ * after a failed flush, until it is opened anew. Thread: any. */
 #ifndef CATENA_CHUNKSERVER_DISK_HEALTH_H
 #define CATENA_CHUNKSERVER_DISK_HEALTH_H
 #include <stdint.h>

@@ -181,13 +181,13 @@ int disk_recover(struct disk *disk)
 	if (atomic_load(&disk->poisoned))
 		return -EIO;
 	if (kv_is_down(disk->kv)) {
-		/* Nobody is to look before it is certain that all is there. */
+		/* Down until it is certain that all is there. */
 		health_set_down(disk, -EIO, "kv_recover");
 		rc = kv_recover(disk->kv);
 		if (rc != 0)
 			return rc;
-		/* The log was read again. What is missing now, others would take for never written
-		 * if this went on in the same life. */
+		/* The log was read again. Whatever is missing now would count as never written
+		 * if this life went on. */
 		if (!witness_is_whole(disk)) {
 			health_poison(disk, "kv_recover", -EUCLEAN);
 			return -EIO;

@@ -1,10 +1,10 @@
 /* seen.c - what a target remembers of the masters it has had to do with, and of its chains.
  *
- * It is written before the target acts by it, and not waited for: the db's log keeps its order, so
- * whatever the target does by a map and then syncs is never there without this. A sync of its own
- * follows in the background.
+ * It is written before the target acts by it, and not waited for. The db's log keeps its order, so
+ * whatever the target does by a map and then flushes is never there without this. A flush of its
+ * own follows in the background.
  *
- * The front loop alone calls what is here. */
+ * Thread: the front loop alone. */
 #include "chunkserver/disk/seen.h"
 #include <errno.h>
 #include <inttypes.h>

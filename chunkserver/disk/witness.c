@@ -1,22 +1,22 @@
-/* witness.c - is everything there that was synced?
+/* witness.c - is everything there that was flushed?
  *
- * RocksDB replays its log up to the first record that it cannot read, and cannot know whether that
- * is the end of what reached the disk before a power cut, or damage with synced records behind it.
- * So a number, the mark, is kept in two places: in kv, by the batches of the log like all else, and
- * in the file "synced". The file's is never ahead: it follows when the mark in kv has been synced.
- * kv comes back as a beginning of what was written to it; so if it has the file's mark, it has all
- * that was synced before that mark was made; if it does not, something synced is missing.
+ * RocksDB replays its log up to the first record that it cannot read. It cannot know whether that
+ * is the end of what reached the disk before a power cut, or damage with flushed records behind it.
+ * So a number, the mark, is kept in two places: in kv, by batches of the log like all else, and in
+ * the file "synced". The file's mark is never ahead: it follows when the mark in kv has been
+ * flushed. kv comes back as a beginning of what was written to it. If it has the file's mark, it
+ * has all that was flushed before that mark was made. If not, something flushed is missing.
  *
- * A mark is made when something was synced since the last one, and waits for a later sync of
- * others, or one of its own at the next look. So the file is behind by two looks at most while
- * everything else goes its way: no sync takes longer. Closing leaves nothing behind.
+ * A mark is made when something was flushed since the last one. It waits for a later flush that is
+ * asked for anyway, or flushes by itself at the next look. So the file is behind by two looks at
+ * most, and no flush takes longer. Closing leaves nothing behind.
  *
  * The file has the life as well: one that was lost with the log must not be used a second time.
  * When the file is lost too, the next life leaves out as many as can have been.
  *
  * File: two slots of 4096 bytes, written in turns, each in place: text "catsync1", mark le64, life
- * le64, CRC32C le32 of these, zeros. The valid one of the greater mark counts; one is always valid,
- * as a power cut can take only the one that is being written. */
+ * le64, CRC32C le32 of these, zeros. The valid one of the greater mark counts. One is always valid:
+ * a power cut can take only the one that is being written. */
 #include "chunkserver/disk/witness.h"
 #include <errno.h>
 #include <fcntl.h>

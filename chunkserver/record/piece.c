@@ -1,7 +1,7 @@
 /* piece.c - a piece of a chunk: its digest and its value in the db.
  *
- * Format: first u8, last u8: the present blocks are within; presence and inner bitmaps from first to
- * last; one le32 for each present block. */
+ * Format: first u8, last u8: the present blocks are within; presence and inner bitmaps from first
+ * to last; one le32 for each present block. */
 #include "chunkserver/record/piece.h"
 #include <errno.h>
 #include "chunkserver/record/key.h"

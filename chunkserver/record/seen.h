@@ -6,9 +6,9 @@
 #include <stdint.h>
 #include "common/cluster/cluster_map.h"
 
-/* What a target remembers of masters: it tells it to the next one, which may have an older store.
- * Written before it is acted by, durable before anything that is synced later. For one thread,
- * which may do so while views are used by others. */
+/* What a target remembers of masters. It tells the next master, which may have an older store. It
+ * is written before the target acts by it, and durable before anything that is flushed later.
+ * Thread: one, while others may use views. */
 struct store_seen {
 	uint64_t life, chance; /* of the master that registered it last; 0: none has */
 	uint64_t version;      /* of the newest map */

@@ -1,8 +1,9 @@
 /* background.c - bringing dirty chunks to rest, in the background.
  *
- * In this order: an overwrite that was broken off is looked at (repair); the file is flushed when it
- * has been dirty for long, so that a crash leaves little to replay; file blocks that are no more
- * are given back to the filesystem (punch); and when nothing is open, the marks are deleted. */
+ * A dirty chunk takes these steps, in this order. Repair: blocks whose overwrite was broken off are
+ * read and their checksums taken. Flush: a file that has been dirty for long is flushed, so that a
+ * crash leaves little to replay. Punch: file blocks that are no more are given back to the
+ * filesystem. Rest: when nothing is open, the marks are deleted. */
 #include "chunkserver/store/background.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -294,13 +295,13 @@ void background_round(struct store_view *view, uint64_t now)
 {
 	bool down = health_check(&view->store->disk) != 0;
 
-	/* Once around; what is called may take others out of the list. */
+	/* Once around: background_step() may take any chunk out of the list. */
 	for (unsigned n = view->dirty_count; n > 0 && !list_empty(&view->dirty); n--) {
 		struct dirty *dirty = container_of(view->dirty.next, struct dirty, link);
 
 		list_del(&dirty->link);
 		list_add(&view->dirty, &dirty->link);
-		/* Who waits for something that cannot happen now learns of it. */
+		/* Waits for what cannot happen now end with an error. */
 		if (down)
 			chunk_wake(dirty->chunk);
 		else

@@ -112,7 +112,7 @@ static struct change_mark *mark_of(struct change *change, uint32_t index)
 	return mark;
 }
 
-/* Someone works on this piece in the background: this block is not what he began with any more. */
+/* Tells the background work on this piece that the block is not what it began with any more. */
 static void touched(struct change *change, uint32_t block)
 {
 	struct chunk *chunk = change->chunk;

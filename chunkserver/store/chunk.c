@@ -428,8 +428,8 @@ void chunk_file_drop(struct chunk *chunk)
 	file_unref(file);
 }
 
-/* Closes files that nobody uses. One whose writes are not flushed stays open, so that its flush
- * learns of every error; settling such chunks is what makes room then. */
+/* Closes unused files. One with writes that are not flushed stays open, so that its flush hears of
+ * every error; bringing such chunks to rest makes room then. */
 static void close_some(struct store_view *view)
 {
 	struct list *at = view->files.next;

@@ -11,13 +11,13 @@
 #include "chunkserver/store/file.h"
 #include "chunkserver/store/view.h"
 
-/* Someone who waits for a chunk to be free for him; run once on each chunk_wake(). */
+/* A wait for the chunk to be free; run once, at the next chunk_wake(). */
 struct chunk_waiter {
 	struct list link;
 	void (*run)(struct chunk_waiter *waiter);
 };
 
-/* What a piece may lose in a power cut, as long as it has a mark in kv. */
+/* A mark says what a piece may lose in a power cut, as long as it is in kv. */
 struct mark {
 	bool in_kv;
 	struct bits over;  /* in kv's mark: live file blocks that may be half overwritten */
@@ -27,7 +27,7 @@ struct mark {
 	struct bits repair;  /* overwrite broken off: checksums to be taken from the file */
 };
 
-/* Beside a chunk whose file is not known to be durable. Keeps the chunk in memory. */
+/* Stands beside a chunk whose file is not known to be durable, and keeps the chunk in memory. */
 struct dirty {
 	struct list link; /* view->dirty, oldest first */
 	struct chunk *chunk;
@@ -76,16 +76,16 @@ struct chunk {
 	/* Background work is under way on the file of pieces [bg_first, bg_end). */
 	enum bg_kind bg;
 	uint32_t bg_first, bg_end;
-	struct bits *bg_changed; /* by piece: blocks changed meanwhile; NULL: nobody asks */
+	struct bits *bg_changed; /* by piece: blocks changed meanwhile; NULL: not asked for */
 
 	bool file_flush_running;
 	struct list file_flush_now, file_flush_next; /* struct flush_op */
 	struct list migrate;                         /* view->migrate; empty: not queued */
 };
 
-/* The chunk, read if need be; it may not exist in the store. Not pinned. */
+/* Gets the chunk, read if need be; it may not exist in the store. Not pinned. */
 int chunk_get(struct store_view *view, const struct chunk_key *key, struct chunk **out);
-/* For offline work: belongs to the caller, who ends it with chunk_free(). */
+/* Makes a chunk outside of any view, for offline work; ended by chunk_free(). */
 struct chunk *chunk_new(struct store *store, const struct chunk_key *key);
 int chunk_load(struct chunk *chunk);
 void chunk_free(struct chunk *chunk);

@@ -1,8 +1,8 @@
 /* chunk_flush.c - making the committed updates of one chunk durable.
  *
  * A flush of a chunk is up to two things, side by side: fdatasync() of its file when that was
- * written, and a flush of the db's log, which all waits share. Each may be durable before the other:
- * a record without its data is what marks are for. */
+ * written, and a flush of the db's log, which all waits share. Each may be durable before the
+ * other: a record without its data is what marks are for. */
 #include "chunkserver/store/chunk_flush.h"
 #include <errno.h>
 #include <stdlib.h>

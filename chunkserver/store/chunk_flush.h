@@ -3,6 +3,7 @@
 #define CATENA_CHUNKSERVER_STORE_CHUNK_FLUSH_H
 #include "chunkserver/store/chunk.h"
 
-/* Flushes the chunk as store_flush() does, in the background; counts in view->settling meanwhile. */
+/* Flushes the chunk as store_flush() does, in the background; counts in view->settling meanwhile.
+ * */
 void chunk_flush_quietly(struct store_view *view, struct chunk *chunk);
 #endif

@@ -1,7 +1,7 @@
 /* commit.c - the second step of an update: it becomes the chunk's state.
  *
- * What an update does is decided here, by the state that all updates of lower version have made,
- * and not by what prepare saw: so equal copies stay equal. */
+ * The effect of an update is decided here, by the state that all updates of lower version have
+ * made, and not by what prepare saw. So equal copies stay equal. */
 #include <errno.h>
 #include <string.h>
 #include "chunkserver/disk/health.h"
@@ -20,8 +20,8 @@
 
 static struct log_rate commit_rate;
 
-/* Someone else changed other bytes of this block after prepare had read it. A block changed in part
- * is inside; only if it has been moved since, the file is read, here on the loop. */
+/* Another update changed other bytes of this block after prepare had read it. A block changed in
+ * part is inside; only if it has been moved since, the file is read, here on the loop. */
 static int edge_again(struct plan *plan, struct edge *edge)
 {
 	struct chunk_file *file;
@@ -176,7 +176,7 @@ static int commit_plan(struct plan *plan)
 	return rc != 0 ? rc : change_write(change);
 }
 
-/* Others that hold an old copy of a block we changed. */
+/* Tells other plans that hold an old copy of a changed block. */
 static void mark_stale(struct plan *done)
 {
 	struct chunk *chunk = done->chunk;

@@ -1,9 +1,10 @@
 /* marks.c - the marks that make overwriting in place safe.
  *
- * Before live blocks of a file are overwritten for the first time since they were flushed, a mark on
- * their piece, which names them, is made durable. Fresh blocks (put into the file since the last
- * flush began) need none: a power cut may lose them anyway, and the mark that came with the commit
- * that made them present says that. When a flush begins, fresh blocks cease to be fresh. */
+ * Before live blocks of a file are overwritten for the first time since their flush, a mark on
+ * their piece, which names them, is made durable. Fresh blocks were put into the file since the
+ * last flush began. They need no mark: a power cut may lose them anyway, and the mark that came
+ * with the commit that made them present says that. When a flush begins, fresh blocks cease to be
+ * fresh. */
 #include "chunkserver/store/marks.h"
 #include <errno.h>
 #include <string.h>
@@ -14,7 +15,7 @@
 #include "chunkserver/store/change.h"
 #include "common/base/expects.h"
 
-#define MARKS_AHEAD 3u /* pieces marked together, for a writer who goes on */
+#define MARKS_AHEAD 3u /* pieces marked together, for writes that go on */
 
 static int mark_put(struct chunk *chunk, struct kv_batch *batch, uint32_t index,
 		    const struct piece *piece)

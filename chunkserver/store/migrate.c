@@ -1,7 +1,7 @@
 /* migrate.c - moving inner blocks of long chunks to their files.
  *
- * A move writes the copies to the file, where the blocks are not live, makes them durable, and only
- * then deletes the inner ones: at every moment one of the two is whole and counts. Blocks changed
+ * A move writes the copies to the file, where the blocks are not live, and flushes them. Only then
+ * it deletes the inner ones: at every moment one of the two is whole and counts. Blocks changed
  * meanwhile stay inside. */
 #include "chunkserver/store/migrate.h"
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* partition_flush.c - making a partition durable: each chunk of it that is dirty, and the log.
  *
- * What earlier processes wrote is durable since the target was opened: whatever they had not flushed
- * has a mark, and replaying it flushes the file. */
+ * What earlier processes wrote is durable since the target was opened: whatever they had not
+ * flushed has a mark, and replaying it flushes the file. */
 #include <errno.h>
 #include <stdlib.h>
 #include "chunkserver/disk/health.h"

@@ -13,7 +13,7 @@ struct edge {
 	uint32_t block;
 	uint32_t from, to;
 	bool in_file; /* the rest is to be read from the file */
-	bool stale;   /* someone else changed the block since */
+	bool stale;   /* another update changed the block since */
 	uint32_t base_crc, crc;
 	uint8_t *bytes; /* BLOCK_SIZE, aligned */
 };

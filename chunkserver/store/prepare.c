@@ -8,8 +8,8 @@
  *   3. store_commit() makes the next record, pieces, marks and inner blocks as one batch, writes it
  *      to the db unflushed, and takes it over in memory (commit.c, change.c).
  *   4. store_flush() flushes the file, if the chunk's was written, and the log (chunk_flush.c).
- *   5. In the background marks are deleted once their blocks are durable (background.c). Inner blocks
- *      of a longer chunk move to its file (migrate.c).
+ *   5. In the background marks are deleted once their blocks are durable (background.c). Inner
+ *      blocks of a longer chunk move to its file (migrate.c).
  *
  * When it goes otherwise:
  *   - No space: -ENOSPC at step 1, or from the file at step 2. The chunk is as before, and fresh
@@ -225,7 +225,7 @@ static void plan_after(struct job *job)
 	plan->error = 0;
 	expects(chunk->io_plans > 0 && plan->linked);
 	chunk->io_plans--;
-	/* An edge that someone else changed meanwhile is read again at the commit. */
+	/* An edge that another update changed meanwhile is read again at the commit. */
 	for (unsigned i = 0; rc == -EBADMSG && i < plan->edge_count; i++)
 		if (plan->edges[i].stale && !plan_uses_file(plan))
 			rc = 0;

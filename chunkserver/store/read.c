@@ -1,8 +1,8 @@
 /* read.c - reading chunks.
  *
  * A read takes a picture of where each block is, gets the bytes, and looks whether the chunk has
- * changed meanwhile. If so, the bytes are checked against what the checksums are now, and read
- * again where they differ; blocks being overwritten in place are waited for. */
+ * changed meanwhile. If so, the bytes are checked against the checksums of now, and read again
+ * where they differ. The read waits for blocks that are being overwritten in place. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

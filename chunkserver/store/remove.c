@@ -36,8 +36,8 @@
 
 /* No new file is begun after this. */
 #define UNLINK_PIECE_NS (2 * NS_PER_MSEC)
-/* While the disk is waited for, one view at a time has a turn; it ends with the piece, or is not
- * waited for any longer. Then nobody has one for some time. */
+/* While flushes wait for the disk, one view at a time has a turn, which ends with the piece. Then
+ * no view has one for some time. */
 #define UNLINK_TURN_NS      (200 * NS_PER_MSEC)
 #define UNLINK_PAUSE        9u
 #define UNLINK_PAUSE_NS_MAX NS_PER_SEC /* a slow disk must still come to an end of it */

@@ -1,16 +1,17 @@
-/* replay.c - what a crash leaves, looked at before the store is used.
+/* replay.c - what a crash leaves, looked at before the store is used (store.c has the whole story).
  *
- * Marks say in which pieces the file may not be what the record says. There, a live block that does
- * not match its checksum
- *   is taken as it is, when it may have been overwritten in place (it is in the mark), or when
- *   only the process has died (then nothing that was written is lost);
- *   becomes absent otherwise: it was new, never flushed, and what the file holds there is not it.
- * Either way the chunk is unsure, and after a power cut its record says that something is lost (see
- * chunk_history.h), with the bytes' change in one batch. A block that the file is too short for has
- * become absent in a power cut; when only the process has died that is damage, and stays so.
+ * Marks say in which pieces the file may not be what the record says. There, a live block may not
+ * match its checksum. It is taken as it is when it may have been overwritten in place (the mark
+ * names it), or when only the process has died, as then nothing that was written is lost. Otherwise
+ * it becomes absent: it was new, never flushed, and the file holds something else there.
  *
- * Files without a record are of updates that were never committed, or of removed chunks; in a
- * target with a damaged log also of chunks whose record is lost, so there they stay until the
+ * Either way the chunk is unsure. After a power cut its record also says that something is lost
+ * (chunk_history.h), in one batch with the change of the bytes. A block that the file is too short
+ * for becomes absent after a power cut. When only the process has died that is damage, and stays
+ * so.
+ *
+ * Files without a record are of updates that were never committed, or of removed chunks. In a
+ * target with a damaged log they may be of chunks whose record is lost. There they stay until the
  * master knows of the damage and another opening looks again. */
 #include "chunkserver/store/replay.h"
 #include <dirent.h>

@@ -1,4 +1,7 @@
-/* view.h - struct store_view: what one loop has of a target. Thread: the loop's alone. */
+/* view.h - struct store_view: what one loop has of a target.
+ *
+ * Thread: a view and its chunks belong to the loop's thread alone. Pool threads run jobs, and see
+ * the disk, a file and what their job carries, never a chunk. */
 #ifndef CATENA_CHUNKSERVER_STORE_VIEW_H
 #define CATENA_CHUNKSERVER_STORE_VIEW_H
 #include <stdbool.h>

@@ -422,7 +422,7 @@ static uint64_t no_pending(void *arg, const struct chunk_key *key, uint64_t vers
 	return version;
 }
 
-static const struct catchup_owner asker = {.base = no_pending};
+static const struct catchup_owner owner = {.base = no_pending};
 
 static struct pair *pair_new(void)
 {
@@ -576,7 +576,7 @@ static void finish_read(struct pair *pair, unsigned which)
 /* Frames are applied in order; reads end in any. Returns how the walk ended. */
 static enum catchup_action_kind walk_run(struct pair *pair)
 {
-	pair->walk = catchup_walk_new(&ops, &pair->from, POOL, PART, &asker);
+	pair->walk = catchup_walk_new(&ops, &pair->from, POOL, PART, &owner);
 	assert_non_null(pair->walk);
 	for (;;) {
 		enum catchup_action_kind kind = walk_pump(pair);
@@ -641,7 +641,7 @@ static void test_an_empty_partition_takes_two_frames(void **state)
 
 	(void)state;
 	random_state = 1;
-	pair->walk = catchup_walk_new(&ops, &pair->from, POOL, PART, &asker);
+	pair->walk = catchup_walk_new(&ops, &pair->from, POOL, PART, &owner);
 	assert_int_equal(walk_pump(pair), CATCHUP_NONE);
 	assert_int_equal(pair->sent, 1);
 	assert_int_equal(pair->frames[0].op, FRAME_CATCHUP_COMPARE);
@@ -660,7 +660,7 @@ static void test_a_refusal_ends_the_walk_with_its_status(void **state)
 	struct catchup_action action;
 
 	(void)state;
-	pair->walk = catchup_walk_new(&ops, &pair->from, POOL, PART, &asker);
+	pair->walk = catchup_walk_new(&ops, &pair->from, POOL, PART, &owner);
 	assert_int_equal(walk_pump(pair), CATCHUP_NONE);
 	catchup_walk_answer(pair->walk, FRAME_CATCHUP_COMPARE, FRAME_STATUS_EPOCH, NULL);
 	catchup_walk_next(pair->walk, &action);
@@ -678,7 +678,7 @@ static void test_an_answer_of_a_wrong_size_ends_the_walk(void **state)
 
 	(void)state;
 	put_chunk(&pair->from, key_of(1, 0), 1, 1, 5);
-	pair->walk = catchup_walk_new(&ops, &pair->from, POOL, PART, &asker);
+	pair->walk = catchup_walk_new(&ops, &pair->from, POOL, PART, &owner);
 	assert_int_equal(walk_pump(pair), CATCHUP_NONE);
 	catchup_walk_answer(pair->walk, FRAME_CATCHUP_COMPARE, FRAME_OK, buf);
 	assert_int_equal(walk_pump(pair), CATCHUP_FAILED);
@@ -713,7 +713,7 @@ static void test_a_chunk_removed_during_its_copy_is_removed_there_too(void **sta
 
 	(void)state;
 	put_chunk(&pair->from, key, 1, 1, 5);
-	pair->walk = catchup_walk_new(&ops, &pair->from, POOL, PART, &asker);
+	pair->walk = catchup_walk_new(&ops, &pair->from, POOL, PART, &owner);
 	assert_int_equal(walk_pump(pair), CATCHUP_NONE);
 	apply(pair, &pair->frames[0]);
 	buf_unref(pair->frames[0].payload);
