@@ -54,6 +54,7 @@ struct chain_manager_options {
 	uint64_t unreachable_ns;   /* complaints must last so long */
 	uint32_t moves_max;        /* of repair, drain and balance at a time, for each target */
 	uint32_t initial_targets;  /* chains are placed first when so many targets are there */
+	uint64_t epoch_base;       /* their epochs begin above it (state_epoch_base()) */
 };
 
 struct chain_manager *chain_manager_new(const struct chain_manager_options *options); /* NULL */

@@ -239,7 +239,11 @@ static int first_chains(struct planning *p, const struct map_pool *pool)
 	struct placement_target *targets = calloc(p->survey.count + 1, sizeof(*targets));
 	struct map_chain *chains = calloc(pool->partitions, sizeof(*chains));
 	int rc = targets == NULL || chains == NULL ? -ENOMEM : -ENODEV;
+	size_t here = 0;
 
+	/* One that is to be emptied is there, too, or its chains would never be placed. */
+	for (size_t i = 0; i < p->survey.count; i++)
+		here += survey_fit(&p->survey.targets[i]);
 	for (int level = (int)survey_level(pool); rc == -ENODEV && level > 0; level--) {
 		size_t n = 0;
 
@@ -249,13 +253,15 @@ static int first_chains(struct planning *p, const struct map_pool *pool)
 					.id = p->survey.targets[i].map->id,
 					.domain = p->survey.targets[i].domain[level],
 					.capacity = p->survey.targets[i].capacity};
-		if (n < p->manager->options.initial_targets)
+		if (here < p->manager->options.initial_targets)
 			break;
 		rc = placement_compute(targets, n, pool->copies, pool->partitions, chains);
 	}
-	for (uint32_t n = 0; rc == 0 && n < pool->partitions; n++)
+	for (uint32_t n = 0; rc == 0 && n < pool->partitions; n++) {
+		chains[n].epoch += p->manager->options.epoch_base;
 		if (!add_change(p->manager, pool->id, n, &chains[n]))
 			rc = -ENOMEM;
+	}
 	free(targets);
 	free(chains);
 	return rc == -ENODEV ? 0 : rc;

@@ -466,6 +466,7 @@ int publisher_start(struct master *master)
 		.unreachable_ns = config->unreachable_ns,
 		.moves_max = (uint32_t)config->moves,
 		.initial_targets = (uint32_t)config->initial_targets,
+		.epoch_base = state_epoch_base(master->state),
 	};
 	struct publisher *publisher = calloc(1, sizeof(*publisher));
 	struct state_recovery recovery;

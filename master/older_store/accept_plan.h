@@ -20,8 +20,6 @@
 #include <stdbool.h>
 #include "common/cluster/cluster_map.h"
 
-#define ACCEPT_LINE_SHIFT  32
-#define ACCEPT_COUNT_SHIFT 48
 /* The upper half of the life that is stored when it is not known whether the chains reflect that a
  * process has begun. The lower half is one less than the process counts. */
 #define ACCEPT_LIFE_UNKNOWN (UINT64_C(1) << 32)

@@ -11,6 +11,10 @@
 #include "common/cluster/cluster_map.h"
 #include "master/state/chain_faults.h"
 
+/* Where an epoch has its line, and in that the count of acceptances (older_store/accept_plan.h). */
+#define ACCEPT_LINE_SHIFT  32
+#define ACCEPT_COUNT_SHIFT 48
+
 struct chain_change {
 	uint32_t pool, partition;
 	struct map_chain chain; /* of the next epoch */

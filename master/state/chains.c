@@ -31,13 +31,21 @@ static bool chain_ok(struct cluster *cluster, const struct map_chain *chain)
 	return syncing <= 1;
 }
 
-/* Checks a change. An epoch names one set of members for ever, and no epoch is left out. */
-static bool change_ok(struct cluster *cluster, const struct chain_change *change)
+/* Returns the epoch that follows @epoch, 0: of a chain that was never placed. No epoch is left out,
+ * but those of lines that an acceptance has left behind. */
+static uint64_t next_epoch(const struct state *state, uint64_t epoch)
 {
+	return (epoch == 0 ? state_epoch_base(state) : epoch) + 1;
+}
+
+/* Checks a change. An epoch names one set of members for ever. */
+static bool change_ok(struct state *state, const struct chain_change *change)
+{
+	struct cluster *cluster = &state->cluster;
 	const struct state_pool *pool = cluster_find_pool(cluster, change->pool);
 
 	return pool != NULL && change->partition < pool->partitions &&
-	       change->chain.epoch == pool->chains[change->partition].epoch + 1 &&
+	       change->chain.epoch == next_epoch(state, pool->chains[change->partition].epoch) &&
 	       chain_ok(cluster, &change->chain);
 }
 
@@ -69,14 +77,14 @@ static int check_unique(const struct chain_change *changes, size_t count)
 	return rc;
 }
 
-static int check(struct cluster *cluster, const struct chain_change *changes, size_t change_count,
+static int check(struct state *state, const struct chain_change *changes, size_t change_count,
 		 const struct chain_life *lives, size_t life_count)
 {
 	for (size_t i = 0; i < change_count; i++)
-		if (!change_ok(cluster, &changes[i]))
+		if (!change_ok(state, &changes[i]))
 			return -EINVAL;
 	for (size_t i = 0; i < life_count; i++)
-		if (cluster_find_target(cluster, lives[i].target) == NULL)
+		if (cluster_find_target(&state->cluster, lives[i].target) == NULL)
 			return -EINVAL;
 	return check_unique(changes, change_count);
 }
@@ -92,7 +100,7 @@ int state_apply_chains(struct state *state, uint64_t index, const struct chain_c
 
 	if (rc != 0)
 		return rc;
-	rc = check(cluster, changes, change_count, lives, life_count);
+	rc = check(state, changes, change_count, lives, life_count);
 	if (rc != 0)
 		return rc;
 	kept = malloc((fenced_count + 1) * sizeof(*kept));
@@ -132,7 +140,7 @@ int state_apply_chains(struct state *state, uint64_t index, const struct chain_c
 		struct map_chain *chain =
 			&cluster_find_pool(cluster, changes[i].pool)->chains[changes[i].partition];
 
-		expects(chain->epoch + 1 == changes[i].chain.epoch);
+		expects(next_epoch(state, chain->epoch) == changes[i].chain.epoch);
 		*chain = changes[i].chain;
 	}
 	for (size_t i = 0; i < life_count; i++)

@@ -14,6 +14,7 @@
 #include "common/base/bytes.h"
 #include "common/cluster/cluster_map.h"
 #include "master/records/scan.h"
+#include "master/state/chain_change.h"
 #include "master/state/chain_faults.h"
 
 #define LIFE_FORMAT   2
@@ -157,6 +158,17 @@ void state_life(const struct state *state, struct state_life *out)
 	memset(out, 0, sizeof(*out));
 	if (state->life_count != 0)
 		*out = state->lives[state->life_count - 1];
+}
+
+uint64_t state_epoch_base(const struct state *state)
+{
+	uint64_t count, most = UINT64_MAX >> ACCEPT_COUNT_SHIFT;
+
+	if (state->life_count == 0 || state->lives[0].number < ACCEPT_LIFE_GAP)
+		return 0;
+	count = state->lives[0].number / ACCEPT_LIFE_GAP;
+	return (count < most ? count : most - 1) << ACCEPT_COUNT_SHIFT |
+	       (state->lives[0].chance >> ACCEPT_COUNT_SHIFT) << ACCEPT_LINE_SHIFT;
 }
 
 /* Returns the index of the first life with a number not below @number. */

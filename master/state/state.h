@@ -110,6 +110,10 @@ int state_check_seen(const struct state *state, const char *uuid, const struct s
 #define ACCEPT_CHANCE_SHIFT 22
 #define ACCEPT_VERSION_GAP  (UINT64_C(1) << 16)
 #define ACCEPT_LIFE_GAP     (UINT64_C(1) << 16)
+/* The epoch above which chains begin that are placed for the first time. After an acceptance it is
+ * that of its line: a target that was not heard then may have gone by former chains, and would
+ * refuse lower ones. */
+uint64_t state_epoch_base(const struct state *state);
 /* A target that the store does not know, and its server, with the numbers that they were given. */
 struct state_accepted_target {
 	uint32_t id;

@@ -224,6 +224,7 @@ void sim_master_start(struct world *w)
 		w->sessions[i].fenced = w->sessions[i].over_at != 0 ||
 					state_session_is_fenced(m->state, w->sessions[i].id);
 	fences_begin_life(w);
+	w->manager_options.epoch_base = state_epoch_base(m->state);
 	m->manager = chain_manager_new(&w->manager_options);
 	if (m->manager == NULL)
 		abort();

@@ -354,7 +354,9 @@ static const uint64_t kept[] = {
 	2001026262, /* an accepted store was known by its life alone, and another got as high epochs */
 	2002633517, /* a member that only a forgotten chain made equal had lost what was not synced */
 	2002677672, /* an administrator had accepted a store without all disks of a chain */
-	2002710277, /* a disk was to be emptied by a master that had placed nothing */
+	2002710277, /* a disk was to be emptied before its master had placed anything */
+	2002879147, /* a copy that a forgotten chain was to make equal, and another had dropped */
+	2002892007, /* a disk that was not heard knew chains, and the accepted store had placed none */
 };
 
 static unsigned seed_fails(uint64_t seed, bool verbose, const char *program, const char *planted)

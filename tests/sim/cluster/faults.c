@@ -335,8 +335,7 @@ static void drain_disk(struct world *w, struct disk *disk)
 	struct master *m = &w->master;
 
 	if (!w->nodes[NODE_MASTER].alive || w->nodes[NODE_MASTER].frozen_until > w->now ||
-	    servers_left(w) <= COPIES + 1 ||
-	    cluster_map_pool(m->state_map, POOL)->chains[0].epoch == 0 ||
+	    servers_left(w) <= COPIES + 1 || w->partitions[0].epoch == 0 ||
 	    disk->entry.target_id == 0)
 		return;
 	trace(w, "disk %u is to be emptied", disk_number(w, disk));

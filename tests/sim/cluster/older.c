@@ -211,6 +211,8 @@ static void check_given_up(struct world *w)
 /* What only those know who were not heard is lost, and an administrator has said so. */
 static void check_accepted(struct world *w, const struct gathered *g)
 {
+	for (unsigned d = 0; d < DISKS_MAX; d++)
+		w->disks[d].given_up = !tells(w, &w->disks[d]) || is_left_out(g, &w->disks[d]);
 	for (unsigned i = 0; i < SESSIONS_MAX && w->options.fences && w->sessions[i].id != 0; i++)
 		if (w->sessions[i].id >= state_next_session_id(g->state))
 			problem(w, "sessions may come again");

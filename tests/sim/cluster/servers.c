@@ -200,7 +200,8 @@ static void configure_chain(struct world *w, unsigned s, struct disk *disk, unsi
 	chain_configure(disk->chains[p], &config);
 	if (config.epoch < noted && chain_epoch(disk->chains[p]) == config.epoch)
 		problem(w, "a member goes by an older chain than it had been in");
-	if (chain_count(disk->chains[p]).outdated && !MANAGER_FAULTY(IGNORE_SEEN))
+	if (chain_count(disk->chains[p]).outdated && !MANAGER_FAULTY(IGNORE_SEEN) &&
+	    (chain->epoch != 0 || !disk->given_up))
 		problem(w, "a member was told of an older chain than it had been in");
 }
 

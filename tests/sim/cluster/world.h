@@ -189,6 +189,7 @@ struct disk {
 		struct model_store store;
 		bool damaged[MODEL_CHUNKS];
 	} aside;
+	bool given_up; /* not heard when a store was accepted */
 	uint64_t full_until;
 	/* Of the process. */
 	bool down;

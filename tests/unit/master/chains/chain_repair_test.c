@@ -104,6 +104,29 @@ static void test_a_draining_target_is_emptied_without_a_copy_less(void **state)
 	end();
 }
 
+static void
+test_a_draining_target_counts_among_those_that_are_waited_for_and_gets_nothing(void **state)
+{
+	rig_init(&r, 4, 1, 3, 8);
+	r.targets[3].draining = true;
+	rig_all_up(&r);
+	assert_int_equal(r.chains[0].epoch, 1);
+	assert_true(rig_whole(&r));
+	assert_int_equal(rig_load(&r, 4), 0);
+	rig_end(&r);
+}
+
+static void test_chains_of_a_later_line_begin_in_it(void **state)
+{
+	rig_init(&r, 3, 1, 3, 8);
+	chain_manager_free(r.manager);
+	r.options.epoch_base = UINT64_C(7) << 48;
+	r.manager = chain_manager_new(&r.options);
+	rig_all_up(&r);
+	assert_int_equal(r.chains[7].epoch, (UINT64_C(7) << 48) + 1);
+	rig_end(&r);
+}
+
 static void test_a_full_target_is_relieved_where_another_can_come(void **state)
 {
 	begin(4, 3, 4);
@@ -218,6 +241,9 @@ int main(void)
 		cmocka_unit_test(test_nothing_is_made_anew_while_recovery_is_paused),
 		cmocka_unit_test(test_a_member_that_gets_nearer_is_not_given_up),
 		cmocka_unit_test(test_a_draining_target_is_emptied_without_a_copy_less),
+		cmocka_unit_test(
+			test_a_draining_target_counts_among_those_that_are_waited_for_and_gets_nothing),
+		cmocka_unit_test(test_chains_of_a_later_line_begin_in_it),
 		cmocka_unit_test(test_a_full_target_is_relieved_where_another_can_come),
 		cmocka_unit_test(test_balance_follows_capacity_and_comes_to_rest),
 		cmocka_unit_test(test_sizes_that_are_not_known_move_nothing),

@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include "common/cluster/cluster_map.h"
+#include "master/state/chain_change.h"
 #include "master/older_store/accept_decision.h"
 #include "master/chains/manager.h"
 #include "tests/lib/state_fixture.h"
@@ -181,6 +182,7 @@ static void a_pool_has_all_its_chains_or_none(void **state)
 static void a_pool_that_nobody_knows_chains_of_is_placed_later(void **state)
 {
 	struct accept_target targets[3];
+	struct chain_change change;
 
 	register_targets(3);
 	begin_plan();
@@ -189,6 +191,13 @@ static void a_pool_that_nobody_knows_chains_of_is_placed_later(void **state)
 	accept_it(targets, 3);
 	assert_int_equal(decision.unknown, 0);
 	assert_int_equal(decision.accept.chain_count, 0);
+	/* Who was not heard may know former ones: those that are placed then are of a later line. */
+	change = (struct chain_change){1, 0, chain_of(1)};
+	assert_int_equal(state_apply_chains(f.state, ++f.index, &change, 1, NULL, 0, NULL, 0),
+			 -EINVAL);
+	change.chain.epoch = state_epoch_base(f.state) + 1;
+	assert_true(change.chain.epoch >> ACCEPT_COUNT_SHIFT >= 1);
+	assert_int_equal(state_apply_chains(f.state, ++f.index, &change, 1, NULL, 0, NULL, 0), 0);
 }
 
 /* Whoever is missing has gone by epochs that must not come again. */

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <errno.h>
+#include "master/state/chain_change.h"
 #include "master/older_store/accept_decision.h"
 
 #define IN_SYNC(id)                                                                                \
