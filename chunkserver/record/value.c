@@ -131,18 +131,19 @@ int value_seen_decode(const void *data, size_t size, struct store_seen *seen)
 {
 	static const uint8_t key[] = {KEY_SEEN};
 	struct reader r = seal_open(key, sizeof(key), data, size, SEEN_FORMAT);
-	const uint8_t *bytes = reader_bytes(&r, 40);
-	/* There was a time without the index. */
-	const uint8_t *more = reader_done(&r) ? NULL : reader_bytes(&r, 8);
+	struct store_seen read = {0};
 
+	read.life = reader_le64(&r);
+	read.chance = reader_le64(&r);
+	read.version = reader_le64(&r);
+	read.server_id = reader_le64(&r);
+	read.target_id = reader_le64(&r);
+	/* There was a time without the index. */
+	if (!reader_done(&r))
+		read.index = reader_le64(&r);
 	if (!reader_done(&r))
 		return -EBADMSG;
-	seen->index = more == NULL ? 0 : get_le64(more);
-	seen->life = get_le64(bytes);
-	seen->chance = get_le64(bytes + 8);
-	seen->version = get_le64(bytes + 16);
-	seen->server_id = get_le64(bytes + 24);
-	seen->target_id = get_le64(bytes + 32);
+	*seen = read;
 	return 0;
 }
 

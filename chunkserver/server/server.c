@@ -73,10 +73,10 @@ struct server {
 	uint64_t index_noted_ns;
 	bool unseen; /* some target has not noted that, or the map: it is down */
 	struct copy_rate copy_rate;
-	uint64_t told_version;   /* of the map, in the last heartbeat */
-	uint64_t told_fence;     /* likewise */
+	uint64_t told_version;         /* of the map, in the last heartbeat */
+	uint64_t told_fence;           /* likewise */
 	struct chain_reports *reports; /* to be repeated */
-	uint64_t leave_until_ns; /* 0: we stay */
+	uint64_t leave_until_ns;       /* 0: we stay */
 	uv_timer_t leave_timer;
 	void (*left)(void *user);
 	void *left_user;

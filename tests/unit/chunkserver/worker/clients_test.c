@@ -14,7 +14,8 @@ static uint64_t join(uint64_t id, const char *certificate, uint64_t connection)
 {
 	uint64_t older = 4711;
 
-	assert_int_equal(client_connections_join(&clients, client_connections_name(id, certificate), connection, &older),
+	assert_int_equal(client_connections_join(&clients, client_connections_name(id, certificate),
+						 connection, &older),
 			 0);
 	return older;
 }
