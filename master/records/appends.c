@@ -93,7 +93,7 @@ void append_batch_close(const struct state *state, struct kv_batch *batch,
 
 void append_closed(struct state *state, const struct session *session)
 {
-	struct append_right *right, *next;
+	struct append_right *right, *next = NULL;
 
 	HASH_ITER(hh, state->appends, right, next)
 	{
@@ -121,7 +121,7 @@ int appends_load(struct state *state)
 
 void appends_unload(struct state *state)
 {
-	struct append_right *right, *next;
+	struct append_right *right, *next = NULL;
 
 	HASH_ITER(hh, state->appends, right, next)
 	{

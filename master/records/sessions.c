@@ -28,7 +28,7 @@ static void drop_replies(struct session *session, uint64_t through)
 
 void session_free(struct session *session)
 {
-	struct open_file *file, *next;
+	struct open_file *file, *next = NULL;
 
 	HASH_ITER(hh, session->opens, file, next)
 	{
@@ -66,8 +66,8 @@ void session_add(struct state *state, struct session *session)
 
 void sessions_unload(struct state *state)
 {
-	struct session *session, *next;
-	struct open_total *total, *next_total;
+	struct session *session, *next = NULL;
+	struct open_total *total, *next_total = NULL;
 
 	HASH_ITER(hh, state->sessions, session, next)
 	{
@@ -242,7 +242,7 @@ int session_set_open(struct state *state, struct session *session, uint64_t ino,
 
 void session_remove(struct state *state, struct session *session)
 {
-	struct open_file *file, *next;
+	struct open_file *file, *next = NULL;
 
 	HASH_ITER(hh, session->opens, file, next)
 	{
