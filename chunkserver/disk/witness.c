@@ -68,7 +68,7 @@ static bool slot_read(int fd, unsigned slot, uint64_t *mark, uint64_t *life)
 		return false;
 	*mark = get_le64(bytes + 8);
 	*life = get_le64(bytes + 16);
-	return true;
+	return *mark != UINT64_MAX; /* that no mark can follow */
 }
 
 /* False: no slot is valid. */
@@ -162,7 +162,7 @@ static int mark_read(struct disk *disk, uint64_t *mark, bool *readable)
 	*readable = true;
 	if (rc != 0)
 		return rc == -ENOENT ? 0 : rc;
-	*readable = value_number_decode(KEY_WITNESS, value, size, mark) == 0;
+	*readable = value_number_decode(KEY_WITNESS, value, size, mark) == 0 && *mark != UINT64_MAX;
 	free(value);
 	return 0;
 }

@@ -155,10 +155,11 @@ void change_inner(struct change *change, struct piece *piece, uint32_t block, co
 	uint32_t i = block % PIECE_BLOCKS, start = block * BLOCK_SIZE;
 	uint32_t length = change->next.length - start;
 	uint8_t key[KEY_BYTES_MAX];
-	size_t size = value_inner_encode(crc, bytes, length < BLOCK_SIZE ? length : BLOCK_SIZE,
-					 change->value);
+	size_t size;
 
 	expects(block < CHUNK_BLOCKS_MAX && start < change->next.length);
+	size = value_inner_encode(crc, bytes, length < BLOCK_SIZE ? length : BLOCK_SIZE,
+				  change->value);
 	touched(change, block);
 	kv_batch_put(change->batch, FAMILY_INNER, key, key_inner(&change->chunk->key, block, key),
 		     change->value, size);
@@ -176,9 +177,10 @@ void change_file(struct change *change, struct piece *piece, uint32_t block, uin
 {
 	uint32_t i = block % PIECE_BLOCKS;
 	bool live = bits_test(&piece->present, i) && !bits_test(&piece->inner, i);
-	struct change_mark *mark = mark_of(change, block >> PIECE_SHIFT);
+	struct change_mark *mark;
 
 	expects(block < CHUNK_BLOCKS_MAX);
+	mark = mark_of(change, block >> PIECE_SHIFT);
 	touched(change, block);
 	if (bits_test(&piece->inner, i))
 		delete_inner(change, piece, block);

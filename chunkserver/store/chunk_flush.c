@@ -55,7 +55,9 @@ static void part_done(struct flush_op *op, int error)
 	if (flush == NULL) {
 		expects(view->settling > 0);
 		view->settling--;
-		timer_soon(view);
+		/* After an error the next one waits for its time, or they would fail without end. */
+		if (rc == 0)
+			timer_soon(view);
 		return;
 	}
 	flush->store_private = NULL;
@@ -105,8 +107,10 @@ static void file_flush_after(struct job *job)
 static int file_flush_start(struct chunk *chunk)
 {
 	struct file_flush_job *flush;
-	int rc = marks_guard(chunk);
+	int rc;
 
+	expects(!chunk->file_flush_running && chunk->dirty != NULL);
+	rc = marks_guard(chunk);
 	if (rc != 0)
 		return rc;
 	flush = calloc(1, sizeof(*flush));
@@ -119,7 +123,6 @@ static int file_flush_start(struct chunk *chunk)
 	for (uint32_t i = 0; i < PIECES_MAX; i++)
 		if (chunk->dirty->marks[i] != NULL)
 			memset(&chunk->dirty->marks[i]->fresh, 0, sizeof(struct bits));
-	expects(!chunk->file_flush_running && chunk->dirty != NULL);
 	flush->chunk = chunk;
 	flush->file = file_ref(chunk->file);
 	chunk->file_flush_running = true;

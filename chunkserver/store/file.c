@@ -1,4 +1,4 @@
-/* file.c - the plain files of larger chunks: names, descriptors, reading, writing, catching_up.
+/* file.c - the plain files of larger chunks: names, descriptors, reading, writing, flushing.
  *
  * All writes of a target go the same way: past the page cache, or through it where the filesystem
  * has no O_DIRECT. Small reads go through the page cache all the same: Linux drops the pages that a

@@ -20,7 +20,7 @@
  *     back and their checksums taken anew. The chunk is unsure.
  *   - Another update changes a block that this one sets in part: the rest is read again at step 3.
  *   - The ids of updates that may come again fill the chunk's list: -EBUSY at step 3.
- *   - The flush fails: the target is poisoned and refuses everything until the next start.
+ *   - An fdatasync fails: the target is poisoned and refuses everything until the next start.
  *   - Power goes after step 2: no mark, no record, so the file has garbage that is absent; under a
  *     mark the next start compares (store.c). After step 3 likewise, if the log was not flushed.
  *

@@ -13,7 +13,8 @@
  * When it goes otherwise:
  *   - The record cannot be read: everything that may be there is deleted by ranges of keys.
  *   - An update is prepared meanwhile: it becomes the first of a new chunk.
- *   - The flush fails, or power goes before step 4 has ended: the next start removes the files.
+ *   - Power goes before step 4 has ended: the next start removes the files. If it goes before the
+ *     log was flushed, or the flush fails, the chunk may be there whole.
  *   - Flushes wait for the disk: unlinking many megabytes can keep it busy, where the filesystem
  *     discards at once. So a little is unlinked at a time, by one view at a time, with pauses. */
 #include "chunkserver/store/remove.h"

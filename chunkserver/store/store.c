@@ -12,7 +12,8 @@
  *   6. The threads start: flushes of the log, the witness.
  *
  * When it goes otherwise:
- *   - After a close there are no marks and no files without a record: step 5 finds nothing.
+ *   - After a close there are no marks and no files without a record, so step 5 finds nothing; but
+ *     for chunks that could not be brought to rest: then the close is not noted as clean.
  *   - After the death of the process, whatever was written is there. A block that differs from its
  *     checksum is taken as it is, and its chunk is unsure.
  *   - After a power cut, new blocks may be missing: they become absent, and the record says that

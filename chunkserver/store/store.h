@@ -34,7 +34,8 @@
  *
  * Errors: -ENOSPC from prepare or commit: the chunk is as before. -EBUSY from commit: likewise, and
  * the ids of updates that may come again fill its list. -EIO: the target is down, and says so until
- * store_recover(). A failed flush poisons the target: -EIO until the process opens it again.
+ * store_recover(). A failed fdatasync, of a file or of the log, poisons the target: -EIO until the
+ * process opens it again.
  *
  * Space. A reserve is kept (SPACE_RESERVE_*). When free space minus what is promised falls below
  * it, store_is_full() is true and WRITE fails with -ENOSPC. PUNCH, TRUNCATE, removal, flush and

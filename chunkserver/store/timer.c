@@ -17,7 +17,7 @@ static void on_timer(uv_timer_t *timer)
 
 void timer_start(struct store_view *view)
 {
-	bool busy = !list_empty(&view->migrate) || !list_empty(&view->unlinks);
+	bool busy = !list_empty(&view->migrate) || !list_empty(&view->unlinks) || view->round_due;
 	unsigned ms = busy ? TICK_BUSY_MS : TICK_MS;
 
 	if (view->jobs.closing || (!busy && list_empty(&view->dirty)) ||

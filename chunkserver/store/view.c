@@ -11,17 +11,25 @@
 #include "chunkserver/store/timer.h"
 #include "common/kv/kv.h"
 
-#define ROUND_NS (15 * NS_PER_MSEC) /* from one round over all dirty chunks to the next, at least */
+/* From one round over all dirty chunks to the next: at least, and when nothing else is waited for. A
+ * little less than the timer's periods, so that each of these has its round. */
+#define ROUND_MIN_NS (15 * NS_PER_MSEC)
+#define ROUND_NS     (190 * NS_PER_MSEC)
 
+/* Ticks come also at once, when a flush of the background has ended: those only begin the next one
+ * where very many chunks are dirty. */
 static void tick(struct store_view *view, uint64_t now)
 {
-	if (view->round_due || now >= view->round_ns) {
-		view->round_due = false;
-		view->round_ns = now + ROUND_NS;
-		background_round(view, now);
-	} else {
+	bool busy = !list_empty(&view->migrate) || !list_empty(&view->unlinks) || view->round_due;
+
+	if (now < view->last_round_ns + ROUND_MIN_NS || (!busy && now < view->round_ns)) {
 		background_more(view, now);
+		return;
 	}
+	view->round_due = false;
+	view->last_round_ns = now;
+	view->round_ns = now + ROUND_NS;
+	background_round(view, now);
 	migrate_next(view, now);
 	remove_unlink_next(view, now);
 	chunk_cache_trim(view);

@@ -23,8 +23,9 @@ struct store_view {
 	unsigned timer_ms; /* 0: it does not run */
 
 	void (*tick)(struct store_view *view, uint64_t now); /* what the timer does */
-	bool round_due;    /* at the next tick all dirty chunks are looked at, */
-	uint64_t round_ns; /* or from this time on */
+	bool round_due;    /* all dirty chunks are to be looked at soon, */
+	uint64_t round_ns; /* and from this time on in any case */
+	uint64_t last_round_ns;
 
 	struct chunk **buckets;
 	size_t bucket_count, chunk_count;

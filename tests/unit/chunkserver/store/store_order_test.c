@@ -2,7 +2,7 @@
  * away.
  *
  * Goal: a sync covers everything that was committed before it was asked for, though the disk may be
- * catching_up already; a chunk's file goes only when the db has durably forgotten the chunk. Method:
+ * flushing already; a chunk's file goes only when the db has durably forgotten the chunk. Method:
  * this program's own fdatasync() and unlinkat(), and kv_sync() wrapped by the linker: a disk whose
  * syncs last as long as the test wants, and that notes what began before what. */
 #include <stdarg.h>
