@@ -194,7 +194,7 @@ static void see_numbers(const struct accept_plan *plan, const struct accept_targ
 	}
 }
 
-static int decide_target(const struct accept_plan *plan, const struct state *state,
+static int decide_target(const struct accept_plan *plan, struct state *state,
 			 const struct accept_target *from, struct accept_decision *out)
 {
 	struct state_accepted_target *to = &out->targets[out->accept.target_count];

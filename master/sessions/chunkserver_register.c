@@ -217,6 +217,15 @@ static int check(struct chunkserver_stream *stream, const Catena__Register *mess
 		       "catena-chunkserver --init in empty directories";
 		return EXDEV;
 	}
+	if (message->workers == 0 || message->workers > WORKERS_MAX || message->n_targets == 0 ||
+	    message->n_targets > TARGETS_MAX) {
+		*why = "too few or too many workers or targets";
+		return EINVAL;
+	}
+	if (command_log_error(master->log) != 0) {
+		*why = "the master's store does not work";
+		return -command_log_error(master->log);
+	}
 	more = knows_more(master, message);
 	if (more < 0) {
 		*why = "the master's store does not work";
@@ -229,15 +238,6 @@ static int check(struct chunkserver_stream *stream, const Catena__Register *mess
 	if (message->name[0] != '\0' && strcmp(message->name, stream->name) != 0) {
 		*why = "the name is not the certificate's";
 		return EACCES;
-	}
-	if (message->workers == 0 || message->workers > WORKERS_MAX || message->n_targets == 0 ||
-	    message->n_targets > TARGETS_MAX) {
-		*why = "too few or too many workers or targets";
-		return EINVAL;
-	}
-	if (command_log_error(master->log) != 0) {
-		*why = "the master's store does not work";
-		return -command_log_error(master->log);
 	}
 	if (map == NULL) {
 		*why = "out of memory";

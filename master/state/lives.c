@@ -220,16 +220,19 @@ static enum state_seen_verdict check_given_up(const struct state_seen *then,
 									  : STATE_SEEN_FINE;
 }
 
-int state_check_seen(const struct state *state, const char *uuid, const struct state_seen *seen,
+int state_check_seen(struct state *state, const char *uuid, const struct state_seen *seen,
 		     enum state_seen_verdict *verdict)
 {
-	size_t at = life_at(state, seen->life);
 	struct state_seen then;
-	int rc;
+	size_t at;
+	int rc = core_ready(state);
 
 	*verdict = STATE_SEEN_FINE;
+	if (rc != 0)
+		return rc; /* it may have no lives at all now */
 	if (seen->life == 0 || MANAGER_FAULTY(IGNORE_SEEN))
 		return 0; /* a target that has had to do with no master yet */
+	at = life_at(state, seen->life);
 	if (at == state->life_count) {
 		*verdict = STATE_SEEN_LATER;
 		return 0;

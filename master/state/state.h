@@ -97,8 +97,8 @@ enum state_seen_verdict {
 };
 /* Compares the store with what the target @uuid has seen. Lives from before an acceptance were
  * given up with it. A target that was heard then, and has seen more of them since, shows that
- * another copy has gone on: LATER, or ANOTHER. */
-int state_check_seen(const struct state *state, const char *uuid, const struct state_seen *seen,
+ * another copy has gone on: LATER, or ANOTHER. Errors: those of the store; then nothing is said. */
+int state_check_seen(struct state *state, const char *uuid, const struct state_seen *seen,
 		     enum state_seen_verdict *verdict);
 
 /* ---- an older store is accepted ---- */

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include "master/state/lives.h"
 #include "tests/lib/state_fixture.h"
 
 static struct fixture f;
@@ -265,6 +266,29 @@ static void a_power_cut_of_the_master_makes_no_older_copy(void **state)
 	check(&seen, STATE_SEEN_FINE);
 }
 
+static int reload_fails(struct state *state)
+{
+	lives_unload(state);
+	return -EIO;
+}
+
+/* Reading it anew after an error may fail halfway, too. */
+static void a_store_that_cannot_be_read_says_nothing_of_what_was_seen(void **state)
+{
+	int (*reload)(struct state * state) = f.state->reload;
+	enum state_seen_verdict is;
+	struct state_seen seen;
+
+	start();
+	seen = seen_now();
+	f.state->stale = true;
+	f.state->reload = reload_fails;
+	assert_int_equal(state_check_seen(f.state, "uuid-1", &seen, &is), -EIO);
+	assert_int_equal(is, STATE_SEEN_FINE);
+	f.state->reload = reload;
+	check(&seen, STATE_SEEN_FINE);
+}
+
 static void maps_of_a_life_are_newer_than_all_before(void **state)
 {
 	uint64_t version = state_map_version(f.state);
@@ -291,6 +315,7 @@ int main(void)
 		TEST(a_target_that_was_not_heard_keeps_no_accepted_store_from_serving),
 		TEST(another_copy_is_told_by_chance),
 		TEST(a_power_cut_of_the_master_makes_no_older_copy),
+		TEST(a_store_that_cannot_be_read_says_nothing_of_what_was_seen),
 		TEST(maps_of_a_life_are_newer_than_all_before),
 	};
 
