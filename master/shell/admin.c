@@ -135,7 +135,7 @@ static void accept_one(struct admin_answer *answer, const Catena__AcceptDataLoss
 		    request->target_id, request->partition, request->pool);
 	else if (rc == -EBUSY)
 		say(answer, EBUSY,
-		    "partition %u of pool %u has an in-flush member that is there: nothing is lost",
+		    "partition %u of pool %u has an in-sync member that is there: nothing is lost",
 		    request->partition, request->pool);
 	else if (rc == -EAGAIN)
 		say(answer, EAGAIN, "target %u is not there", request->target_id);
@@ -161,7 +161,7 @@ static void accept_all(struct admin_answer *answer, const Catena__AcceptDataLoss
 				 : 0;
 	if (count == 0)
 		say(answer, ENOENT,
-		    "no partition of pool %u has lost all in-flush members and has target %u, or "
+		    "no partition of pool %u has lost all in-sync members and has target %u, or "
 		    "that is not there",
 		    request->pool, request->target_id);
 	else
