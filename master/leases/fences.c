@@ -155,6 +155,15 @@ static size_t count_chains(const struct cluster_map *map)
 	return count;
 }
 
+/* Lets the next map begin anew. What was owed is not forgotten: then it is all chains. */
+static void unmake_chains(struct fences *f)
+{
+	free(f->chains);
+	f->chains = NULL;
+	f->all_owed = f->owed_count != 0;
+	f->chain_count = f->owed_count = 0;
+}
+
 /* Begins anew, with the first map or with other pools. */
 static int make_chains(struct fences *f, const struct cluster_map *map)
 {
@@ -176,7 +185,7 @@ static int make_chains(struct fences *f, const struct cluster_map *map)
 	f->all_owed = false;
 	for (struct fence *fence = f->list; fence != NULL; fence = fence->next)
 		if (forget_done(f, fence) != 0) {
-			f->chain_count = 0;
+			unmake_chains(f);
 			return -ENOMEM;
 		}
 	return 0;
@@ -233,6 +242,11 @@ int fences_map(struct fences *f, const struct cluster_map *map, uint64_t version
 			fence->shown_ns = now_ns;
 		}
 	return 0;
+}
+
+bool fences_has_map(const struct fences *f)
+{
+	return f->version != 0;
 }
 
 int fences_acknowledged(struct fences *f, uint64_t id, uint64_t version)

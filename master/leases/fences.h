@@ -42,6 +42,8 @@ void fences_end(struct fences *fences, uint64_t session);
  * nothing is complete before it has been told. */
 int fences_map(struct fences *fences, const struct cluster_map *map, uint64_t version,
 	       uint64_t now_ns);
+/* False: no map was told, or the last one came to nothing, and is to be told again. */
+bool fences_has_map(const struct fences *fences);
 /* A server has acknowledged this version; 0 when it registers. -ENOMEM. */
 int fences_acknowledged(struct fences *fences, uint64_t server, uint64_t version);
 /* True when the server may be given a lease. */

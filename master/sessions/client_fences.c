@@ -10,6 +10,8 @@
  *
  * Failures:
  * - The log refuses the fence or the close: it is tried again (client_leases_retry()).
+ * - There is no memory for the map's chains: they are all owed if any was, and the map is told to
+ *   the fences again with the next tick.
  * - A member does not acknowledge in time: the chain manager is told that it is unfit.
  * - A chain has no member with a lease: it is owed. That is in the log before the session is
  *   closed, as the next life of the master must know it, too.
@@ -33,6 +35,8 @@
 
 /* A member that does not acknowledge a session's end for so long loses its place. */
 #define OVERDUE_NS (10 * NS_PER_SEC)
+
+static struct log_rate noise;
 
 struct fencing {
 	struct command_flush flush;
@@ -110,7 +114,8 @@ void client_fences_shown(struct master *master)
 {
 	if (!master->published.hidden &&
 	    fences_map(master->fences, master->published.map,
-		       published_map_version(&master->published), clock_boottime_ns()) != 0)
+		       published_map_version(&master->published), clock_boottime_ns()) != 0 &&
+	    log_rate_ok(&noise, 5))
 		log_error("fences wait: out of memory");
 }
 
@@ -191,6 +196,8 @@ void client_fences_tick(struct master *master, uint64_t now_ns)
 {
 	if (!master_may_serve(master))
 		return;
+	if (!fences_has_map(master->fences))
+		client_fences_shown(master);
 	client_fences_act(master, now_ns);
 	if (!fences_owed(master->fences) && state_fences_owed(master->state))
 		(void)log_owed(master, false);

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <errno.h>
 #include <stdlib.h>
 #include "common/os/clock.h"
 #include "master/leases/fences.h"
@@ -15,6 +16,18 @@
 #define S       NS_PER_SEC
 #define OVERDUE (10 * S)
 #define SESSION 7u
+
+/* Fails this call; 0: none. */
+static unsigned fail_calloc;
+
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size)
+{
+	if (fail_calloc != 0 && --fail_calloc == 0)
+		return NULL;
+	return __real_calloc(count, size);
+}
 
 /* Target n is of server 10 * n. */
 static struct map_chain chains[2];
@@ -267,6 +280,39 @@ static void test_what_a_former_life_has_owed_is_owed(void **state)
 	assert_false(fences_owed(f));
 }
 
+/* Chains of other pools come, and memory is out halfway. */
+static void test_what_is_owed_is_not_forgotten_without_memory(void **state)
+{
+	static struct map_chain more[1];
+
+	begin(4);
+	alive[1] = alive[2] = false;
+	acknowledges(3, 5);
+	expect_none();
+	alive[3] = false;
+	expect_complete(SESSION);
+	assert_true(fences_owed(f));
+	more[0] = chains[1];
+	map.pools = (struct map_pool[]){pools[0], {.id = 2, .partitions = 1, .chains = more}};
+	map.pool_count = 2;
+	fail_calloc = 2;
+	assert_int_equal(fences_map(f, &map, 6, now), -ENOMEM);
+	assert_int_equal(fail_calloc, 0);
+	assert_false(fences_has_map(f));
+	assert_true(fences_owed(f));
+	assert_false(fences_may_renew(f, 10));
+	expect_none();
+	shown(6);
+	assert_true(fences_has_map(f));
+	assert_int_equal(owed_chains(), 3);
+	assert_false(fences_may_renew(f, 10));
+	for (uint32_t t = 1; t <= 3; t++)
+		acknowledges(t, 6);
+	expect_none();
+	assert_true(fences_may_renew(f, 10));
+	assert_false(fences_owed(f));
+}
+
 static void test_a_restarted_server_has_to_acknowledge_again(void **state)
 {
 	begin(4);
@@ -336,6 +382,7 @@ int main(void)
 		TEST(test_an_ended_lease_counts_only_when_nobody_can_serve),
 		TEST(test_a_member_that_stays_away_is_not_owed_when_it_is_out),
 		TEST(test_what_a_former_life_has_owed_is_owed),
+		TEST(test_what_is_owed_is_not_forgotten_without_memory),
 		TEST(test_a_restarted_server_has_to_acknowledge_again),
 		TEST(test_who_is_late_is_taken_out_if_another_is_not),
 		TEST(test_several_sessions_are_each_told_once),
