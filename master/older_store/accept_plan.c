@@ -117,8 +117,7 @@ int accept_plan_chain(struct accept_plan *plan, uint32_t target, uint32_t pool, 
 {
 	struct told_chain *told = told_of(plan, pool, partition);
 
-	if (told == NULL || chain->epoch == 0 || chain->count == 0 ||
-	    chain->members[0].state != MEMBER_IN_SYNC ||
+	if (told == NULL || chain->epoch == 0 || !chain_shape_ok(chain) ||
 	    chain->epoch >> ACCEPT_COUNT_SHIFT == UINT64_MAX >> ACCEPT_COUNT_SHIFT)
 		return -EINVAL;
 	if (chain->epoch > told->highest)

@@ -92,15 +92,12 @@ static bool change_ok(struct state *state, const struct state_accept *accept,
 {
 	const struct state_pool *pool = cluster_find_pool(&state->cluster, change->pool);
 
-	if (pool == NULL || change->partition >= pool->partitions || change->chain.count == 0 ||
-	    change->chain.count > CHAIN_MEMBERS_MAX ||
-	    change->chain.members[0].state != MEMBER_IN_SYNC ||
+	if (pool == NULL || change->partition >= pool->partitions ||
+	    !chain_shape_ok(&change->chain) ||
 	    change->chain.epoch <= pool->chains[change->partition].epoch)
 		return false;
 	for (uint32_t i = 0; i < change->chain.count; i++)
-		if (!is_known(state, accept, change->chain.members[i].target_id) ||
-		    cluster_map_chain_index(&change->chain, change->chain.members[i].target_id) !=
-			    (int)i)
+		if (!is_known(state, accept, change->chain.members[i].target_id))
 			return false;
 	return true;
 }

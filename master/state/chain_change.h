@@ -25,6 +25,10 @@ struct chain_life {
 	uint64_t life;
 };
 
+/* True when the chain has members, each once: in-sync ones, then one that is syncing at most, then
+ * offline ones. */
+bool chain_shape_ok(const struct map_chain *chain);
+
 /* True when a process of @life began on an older copy of the disk than one of life @seen did. */
 static inline bool chain_life_is_old(uint64_t life, uint64_t seen)
 {

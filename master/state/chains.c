@@ -12,23 +12,12 @@
 
 static bool chain_ok(struct cluster *cluster, const struct map_chain *chain)
 {
-	enum member_state last = MEMBER_IN_SYNC;
-	unsigned syncing = 0;
-
-	if (chain->count == 0 || chain->count > CHAIN_MEMBERS_MAX ||
-	    chain->members[0].state != MEMBER_IN_SYNC)
+	if (!chain_shape_ok(chain))
 		return false;
-	for (uint32_t i = 0; i < chain->count; i++) {
-		const struct chain_member *member = &chain->members[i];
-
-		if (member->state < last || member->state > MEMBER_OFFLINE ||
-		    cluster_find_target(cluster, member->target_id) == NULL ||
-		    cluster_map_chain_index(chain, member->target_id) != (int)i)
+	for (uint32_t i = 0; i < chain->count; i++)
+		if (cluster_find_target(cluster, chain->members[i].target_id) == NULL)
 			return false;
-		last = member->state;
-		syncing += member->state == MEMBER_SYNCING ? 1 : 0;
-	}
-	return syncing <= 1;
+	return true;
 }
 
 /* Returns the epoch that follows @epoch, 0: of a chain that was never placed. No epoch is left out,

@@ -250,9 +250,21 @@ static void a_number_is_one_targets(void **state)
 
 static void what_makes_no_sense_is_not_taken(void **state)
 {
-	struct map_chain chain = CHAIN(12, OFFLINE(2), OFFLINE(3), OFFLINE(1)), out;
+	struct map_chain out;
+	struct map_chain wrong[] = {
+		CHAIN(12, OFFLINE(2), OFFLINE(3), OFFLINE(1)),
+		CHAIN(12, IN_SYNC(2), OFFLINE(3), IN_SYNC(1)),
+		CHAIN(12, IN_SYNC(2), OFFLINE(3), SYNCING(1)),
+		CHAIN(12, IN_SYNC(2), SYNCING(3), SYNCING(1)),
+		CHAIN(12, IN_SYNC(2), IN_SYNC(3), IN_SYNC(2)),
+		CHAIN(12, IN_SYNC(2), IN_SYNC(3), {1, 0}),
+		CHAIN(12, IN_SYNC(2), IN_SYNC(3), {1, 4}),
+	};
 
-	assert_int_equal(accept_plan_chain(plan, 1, 1, 0, &chain, 1), -EINVAL);
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++)
+		assert_int_equal(accept_plan_chain(plan, 1, 1, 0, &wrong[i], 1), -EINVAL);
+	wrong[0].count = CHAIN_MEMBERS_MAX + 1;
+	assert_int_equal(accept_plan_chain(plan, 1, 1, 0, &wrong[0], 1), -EINVAL);
 	assert_int_equal(accept_plan_chain(plan, 1, 1, 2, &chains[0], 1), -EINVAL);
 	assert_int_equal(accept_plan_chain(plan, 1, 2, 0, &chains[0], 1), -EINVAL);
 	assert_int_equal(accept_plan_chain(plan, 1, 1, 0, &chains[1], 1), -EINVAL);
