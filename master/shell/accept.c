@@ -336,6 +336,7 @@ static int decide(struct accept *a, char *error, size_t error_size)
 {
 	uint64_t version = state_map_version(a->state);
 	struct accept_decision r = {0};
+	const char *few;
 	struct state_life life;
 	int rc;
 
@@ -359,6 +360,15 @@ static int decide(struct accept *a, char *error, size_t error_size)
 	if (!r.older && r.newer == 0) {
 		fprintf(a->options->out, "The store is not older than what the targets that were "
 					 "heard have seen: nothing is to be accepted.\n");
+		goto out;
+	}
+	few = state_accept_without_room(a->state, &r.accept);
+	if (few != NULL) {
+		rc = -EOVERFLOW;
+		snprintf(error, error_size,
+			 "the numbers of %s would not suffice: this store was accepted too often, "
+			 "or a target that was heard tells of numbers that are far too high",
+			 few);
 		goto out;
 	}
 	rc = end_sessions(a);

@@ -38,11 +38,44 @@ static void jump(struct counters *counters, const struct state_accept *accept, u
 		counters->next_server = accept->seen_server + 1;
 }
 
-static bool has_room(const struct counters *counters)
+/* Gives the numbers of which too few are left; NULL: there is room. Those that may have wrapped are
+ * held below half of what they can be. */
+static const char *without_room(const struct counters *counters)
 {
-	return counters->next_ino < STATE_ID_END && counters->next_file_id < STATE_ID_END &&
-	       counters->next_session < STATE_ID_END &&
-	       counters->map_version < UINT64_C(1) << (64 - MAP_CHANGE_BITS);
+	const struct {
+		const char *what;
+		uint64_t next, end;
+	} numbers[] = {
+		{"inodes", counters->next_ino, STATE_ID_END},
+		{"files", counters->next_file_id, STATE_ID_END},
+		{"sessions", counters->next_session, STATE_ID_END},
+		{"removals", counters->next_removal, STATE_ID_END},
+		{"maps", counters->map_version, UINT64_C(1) << (63 - MAP_CHANGE_BITS)},
+		{"targets", counters->next_target, UINT64_C(1) << 31},
+		{"servers", counters->next_server, UINT64_C(1) << 63},
+	};
+
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
+		if (numbers[i].next == 0 || numbers[i].next >= numbers[i].end)
+			return numbers[i].what;
+	return NULL;
+}
+
+/* Returns how far the lives that targets have seen are ahead of the store's. */
+static uint64_t lives_ahead(const struct state *state, const struct state_accept *accept)
+{
+	struct state_life last;
+
+	state_life(state, &last);
+	return accept->seen_life > last.number ? accept->seen_life - last.number : 0;
+}
+
+const char *state_accept_without_room(const struct state *state, const struct state_accept *accept)
+{
+	struct counters counters = state->counters;
+
+	jump(&counters, accept, lives_ahead(state, accept));
+	return without_room(&counters);
 }
 
 /* Targets that the store does not know keep the numbers that they have in the chains. */
@@ -114,9 +147,8 @@ int state_apply_accept(struct state *state, uint64_t index, const struct state_a
 		return -EINVAL;
 	state_life(state, &last);
 	txn = txn_begin(state, NULL, 0);
-	jump(&txn->counters, accept,
-	     accept->seen_life > last.number ? accept->seen_life - last.number : 0);
-	if (!has_room(&txn->counters))
+	jump(&txn->counters, accept, lives_ahead(state, accept));
+	if (without_room(&txn->counters) != NULL)
 		return -EOVERFLOW;
 	rc = take_targets(txn, accept);
 	if (rc == 0)

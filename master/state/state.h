@@ -140,8 +140,11 @@ struct state_accept {
 	const struct state_accept_seen *seen;
 	size_t seen_count;
 };
+/* Gives the numbers of which the store would have too few left after this acceptance, as a word for
+ * messages; NULL: there is room. */
+const char *state_accept_without_room(const struct state *state, const struct state_accept *accept);
 /* Goes on from an older store, above all numbers that may have been given out since. Closes all
- * sessions. -EINVAL: it does not fit the store; -EOVERFLOW: accepted too often. */
+ * sessions. -EINVAL: it does not fit the store; -EOVERFLOW: state_accept_without_room(). */
 int state_apply_accept(struct state *state, uint64_t index, const struct state_accept *accept);
 
 /* ---- requests of clients ---- */

@@ -158,6 +158,38 @@ static void numbers_of_two_accepted_stores_differ(void **state)
 	assert_int_equal(state_apply_accept(f.state, ++f.index, &accept), -EOVERFLOW);
 }
 
+static void numbers_that_would_not_suffice_are_named(void **state)
+{
+	const struct {
+		struct state_accept accept;
+		const char *what;
+	} cases[] = {
+		{{.chance = 99}, NULL},
+		{{.chance = 99, .seen_target = 1000, .seen_server = 1000, .seen_version = 3}, NULL},
+		{{.chance = 99, .seen_target = UINT32_MAX}, "targets"},
+		{{.chance = 99, .seen_target = UINT32_MAX / 2}, "targets"},
+		{{.chance = 99, .seen_server = UINT64_MAX}, "servers"},
+		{{.chance = 99, .seen_server = UINT64_MAX / 2}, "servers"},
+		{{.chance = 99, .seen_version = UINT64_MAX / 2}, "maps"},
+		{{.chance = 99, .seen_life = UINT64_MAX}, "inodes"},
+	};
+
+	start();
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		const char *what = state_accept_without_room(f.state, &cases[i].accept);
+
+		if (cases[i].what == NULL) {
+			assert_null(what);
+			continue;
+		}
+		assert_string_equal(what, cases[i].what);
+		assert_int_equal(state_apply_accept(f.state, ++f.index, &cases[i].accept),
+				 -EOVERFLOW);
+	}
+	f.state->counters.next_removal = STATE_ID_END - 1;
+	assert_string_equal(state_accept_without_room(f.state, &cases[0].accept), "removals");
+}
+
 /* Of two copies that nobody has heard of each other, each is accepted. */
 static void numbers_of_two_acceptances_differ_by_chance(void **state)
 {
@@ -309,6 +341,7 @@ int main(void)
 		TEST(a_later_life_or_map_shows_an_older_copy),
 		TEST(a_later_command_shows_an_older_copy),
 		TEST(numbers_of_two_accepted_stores_differ),
+		TEST(numbers_that_would_not_suffice_are_named),
 		TEST(an_accepted_store_is_served_when_nothing_of_older_sessions_is_left),
 		TEST(numbers_of_two_acceptances_differ_by_chance),
 		TEST(a_given_up_copy_that_goes_on_shows_that_the_accepted_one_is_older),
