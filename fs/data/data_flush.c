@@ -145,7 +145,7 @@ static void frame_done(struct chains_request *request, int error, const struct f
 			flush->lost_chunks++;
 			flush->lost_file_id = request->key.file_id;
 			flush->lost_bytes += frame->covers.bytes;
-			writeback_flushed(file->wb, frame->covers.index, frame->covers.version);
+			writeback_flush_lost(file->wb, &frame->covers);
 		}
 	} else if (error != 0) {
 		flush_found(flush, error);

@@ -169,7 +169,7 @@ static bool make_inode(struct task *task, struct early_command *command,
 	return true;
 }
 
-/* See session/early_answer.h. True: the inode is there, and the command is under way. */
+/* See lease/early_answer.h. True: the inode is there, and the command is under way. */
 static bool create_ahead(struct task *task, Catena__Request *request)
 {
 	struct fs *fs = task->fs;

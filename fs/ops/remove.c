@@ -97,7 +97,7 @@ static void find_victim(struct task *task, uint64_t parent, const char *name,
 	meta_call(fs->meta, &request, found_victim, task);
 }
 
-/* ---- before the master has answered (session/early_answer.h) ---- */
+/* ---- before the master has answered (lease/early_answer.h) ---- */
 
 /* It is known for sure that @name is @ino (0: nothing). */
 static bool is_surely(const struct early_command *command, uint64_t parent, const char *name,

@@ -167,6 +167,10 @@ bool writeback_has_unflushed(const struct writeback *wb);
 /* Chunks that have answered more than is flushed. *out is malloc()ed. -ENOMEM. */
 int writeback_unflushed(struct writeback *wb, struct writeback_unflushed **out, size_t *count);
 void writeback_flushed(struct writeback *wb, uint32_t index, uint64_t version);
+/* Notes that the copies have lost what a flush was to cover, so that nothing of it is unflushed any
+ * more. The versions that they give from then on count, though they are lower; what was answered in
+ * a later epoch stays as it is. The caller tells the error. */
+void writeback_flush_lost(struct writeback *wb, const struct writeback_unflushed *covers);
 /* Whoever wrote is gone and nothing more will be asked: no chunk counts as unflushed. */
 void writeback_forget_unflushed(struct writeback *wb);
 #endif

@@ -164,6 +164,9 @@ void writeback_chunk_flushed(struct writeback *wb, struct writeback_chunk *chunk
 {
 	bool was = writeback_chunk_unflushed(chunk);
 
+	/* Versions of copies that have lost some begin lower again: they would not count. */
+	if (version > chunk->answered)
+		version = chunk->answered;
 	if (version > chunk->flushed)
 		chunk->flushed = version;
 	if (was && !writeback_chunk_unflushed(chunk)) {
@@ -172,6 +175,20 @@ void writeback_chunk_flushed(struct writeback *wb, struct writeback_chunk *chunk
 	}
 	if (!writeback_chunk_unflushed(chunk))
 		chunk->unflushed_bytes = 0;
+	chunk_tell(chunk);
+}
+
+void writeback_chunk_flush_lost(struct writeback *wb, struct writeback_chunk *chunk,
+				uint64_t version, uint64_t epoch)
+{
+	if (chunk->answered_epoch > epoch)
+		return;
+	writeback_chunk_flushed(wb, chunk, version);
+	if (writeback_chunk_unflushed(chunk))
+		return;
+	chunk->answered = 0;
+	chunk->answered_epoch = 0;
+	chunk->flushed = 0;
 	chunk_tell(chunk);
 }
 

@@ -76,6 +76,9 @@ void writeback_chunk_settle(struct writeback *wb,
 void writeback_chunk_answered(struct writeback *wb, struct writeback_chunk *chunk, uint64_t version,
 			      uint64_t epoch, uint64_t bytes, bool flushed);
 void writeback_chunk_flushed(struct writeback *wb, struct writeback_chunk *chunk, uint64_t version);
+/* The copies have lost what was answered up to @version in @epoch. */
+void writeback_chunk_flush_lost(struct writeback *wb, struct writeback_chunk *chunk,
+				uint64_t version, uint64_t epoch);
 /* After an update has failed: its copies may have lost what was answered, and the error has been
  * kept. From now on the versions that they have count, and there is still something to be flushed.
  */

@@ -338,6 +338,16 @@ void writeback_flushed(struct writeback *wb, uint32_t index, uint64_t version)
 	writeback_chunk_settle(wb, chunk);
 }
 
+void writeback_flush_lost(struct writeback *wb, const struct writeback_unflushed *covers)
+{
+	struct writeback_chunk *chunk = writeback_chunk_find(wb, covers->index);
+
+	if (chunk == NULL)
+		return;
+	writeback_chunk_flush_lost(wb, chunk, covers->version, covers->epoch);
+	writeback_chunk_settle(wb, chunk);
+}
+
 void writeback_forget_unflushed(struct writeback *wb)
 {
 	for (size_t i = 0; i < wb->table_size && wb->unflushed_total > 0; i++) {

@@ -338,6 +338,87 @@ static void test_an_update_tells_what_was_answered_and_not_flushed(void **state)
 	assert_false(writeback_has_unflushed(f->wb));
 }
 
+static size_t count_unflushed(struct fixture *f)
+{
+	struct writeback_unflushed *list;
+	size_t count;
+
+	assert_int_equal(writeback_unflushed(f->wb, &list, &count), 0);
+	free(list);
+	return count;
+}
+
+/* The copies lose their power between an answer and a flush, and give lower versions from then on. An
+ * update hears of it first, then the flush. */
+static void test_what_a_flush_finds_lost_after_an_update_leaves_nothing_over(void **state)
+{
+	struct fixture *f = *state;
+	struct writeback_unflushed covers = {.version = 8, .epoch = 1};
+	struct writeback_extent *e;
+
+	assert_int_equal(known_to_the_next(f, &e), 0);
+	writeback_done(f->wb, e, 0, 8, 1, false);
+	assert_int_equal(known_to_the_next(f, &e), 8);
+	put(f, 8192, 4096, 1); /* so that the chunk stays */
+	writeback_lost(f->wb, e->chunk);
+	writeback_done(f->wb, e, -EIO, 0, 0, false);
+	writeback_flush_lost(f->wb, &covers);
+	assert_false(writeback_has_unflushed(f->wb));
+	e = writeback_next(f->wb, true, false);
+	writeback_done(f->wb, e, 0, 5, 2, false);
+	assert_true(writeback_has_unflushed(f->wb));
+	assert_int_equal(count_unflushed(f), 1);
+	writeback_flushed(f->wb, 0, 5);
+	assert_false(writeback_has_unflushed(f->wb));
+	writeback_drop(f->wb);
+}
+
+/* The flush hears of it first: what is answered then is unflushed, whatever its version. */
+static void test_what_is_answered_after_a_flush_that_found_a_loss_is_to_be_flushed(void **state)
+{
+	struct fixture *f = *state;
+	struct writeback_unflushed covers = {.version = 8, .epoch = 1};
+	struct writeback_extent *e;
+
+	assert_int_equal(known_to_the_next(f, &e), 0);
+	writeback_done(f->wb, e, 0, 8, 1, false);
+	put(f, 8192, 4096, 1); /* so that the chunk stays */
+	writeback_flush_lost(f->wb, &covers);
+	assert_false(writeback_has_unflushed(f->wb));
+	e = writeback_next(f->wb, true, false);
+	assert_int_equal(atomic_load(&writeback_known(e->chunk)->version), 0);
+	put(f, 16384, 4096, 1);
+	writeback_done(f->wb, e, 0, 5, 2, false);
+	assert_int_equal(count_unflushed(f), 1);
+	/* Another flush that was under way as well says it once more: that is of the former epoch. */
+	writeback_flush_lost(f->wb, &covers);
+	assert_int_equal(count_unflushed(f), 1);
+	writeback_flushed(f->wb, 0, 5);
+	assert_false(writeback_has_unflushed(f->wb));
+	writeback_drop(f->wb);
+}
+
+/* An update fails for another reason, and one of a lower version is answered late. */
+static void test_a_flush_covers_no_more_than_was_answered(void **state)
+{
+	struct fixture *f = *state;
+	struct writeback_extent *e;
+
+	assert_int_equal(known_to_the_next(f, &e), 0);
+	writeback_done(f->wb, e, 0, 8, 1, false);
+	assert_int_equal(known_to_the_next(f, &e), 8);
+	put(f, 8192, 4096, 1);
+	writeback_done(f->wb, e, -EIO, 0, 0, false);
+	writeback_flushed(f->wb, 0, 8);
+	assert_false(writeback_has_unflushed(f->wb));
+	e = writeback_next(f->wb, true, false);
+	writeback_done(f->wb, e, 0, 5, 1, false);
+	assert_int_equal(count_unflushed(f), 1);
+	writeback_flushed(f->wb, 0, 5);
+	assert_false(writeback_has_unflushed(f->wb));
+	writeback_drop(f->wb);
+}
+
 /* A write with a wait of its own hears of its own error alone; what it has found is for all. */
 static void test_what_an_o_direct_write_finds_lost_the_next_flush_is_told(void **state)
 {
@@ -744,6 +825,9 @@ int main(int argc, char **argv)
 		CASE(test_an_error_is_kept_once),
 		CASE(test_durability_is_counted_in_versions),
 		CASE(test_an_update_tells_what_was_answered_and_not_flushed),
+		CASE(test_what_a_flush_finds_lost_after_an_update_leaves_nothing_over),
+		CASE(test_what_is_answered_after_a_flush_that_found_a_loss_is_to_be_flushed),
+		CASE(test_a_flush_covers_no_more_than_was_answered),
 		CASE(test_what_an_o_direct_write_finds_lost_the_next_flush_is_told),
 		CASE(test_a_dropped_file_forgets_all_but_what_is_in_flight),
 		cmocka_unit_test(test_random_runs_agree_with_plain_bytes),
