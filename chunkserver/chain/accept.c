@@ -21,8 +21,9 @@
  * A flush takes the same way without 3 and 4: its turn is when all updates before it are committed.
  *
  * What may fail:
- * - The link is not up: requests are held (64 a chain), and accepted when it is. More, or no
- *   connection at all: NOT_READY, and GAP for the predecessor, which compares again.
+ * - The link is not up: requests are held (64 a chain), and accepted when it is. More: NOT_READY for
+ *   clients, GAP for the predecessor, which compares again. No connection at all: NOT_READY for
+ *   clients; the predecessor's are held.
  * - A version does not follow the last: GAP, and the predecessor has to compare.
  * - The space is short: the head refuses with ENOSPC before anything happens (admit()).
  * - The disk is full all the same: the update waits and is tried again; the head alone may still

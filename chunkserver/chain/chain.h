@@ -174,7 +174,7 @@ size_t chain_env_requests(const struct chain_env *env);
 struct chain *chain_new(struct chain_env *env, uint32_t pool, uint32_t partition);
 /* Frees the chain. Its requests get no answer; operations of the store may be under way. */
 void chain_free(struct chain *chain);
-/* Takes the newest chain that the master has told. An epoch not above the known one is ignored. A
+/* Takes the newest chain that the master has told. The epoch that is known is ignored. A
  * chain older than what this target has been in is refused, with a line in the log: its copy would
  * be overwritten by what others had before, or they by it. The same goes when chunks of a later
  * epoch are met. Nothing is served, copied or removed then before the epoch changes. */

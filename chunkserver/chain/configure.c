@@ -2,8 +2,8 @@
  *
  * A change of the chain:
  *
- * 1. The newest map has a later epoch of the chain: chain_configure(). An older one is ignored; one
- *    that is older than this copy makes the member outdated, and it serves nothing.
+ * 1. The newest map has a later epoch of the chain: chain_configure(). The same one is ignored; an
+ *    older one makes the member outdated, and it serves nothing.
  * 2. The epoch is noted in the store before anything is done by it.
  * 3. Roles and neighbours are found: head, tail, who comes before and behind.
  * 4. The link from the predecessor is lost: frames of the old epoch are void.

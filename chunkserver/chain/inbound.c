@@ -2,13 +2,13 @@
  *
  * Catching up, as the successor sees it:
  *
- * 1. SYNC_COMPARE, first of a walk: the link begins anew (begin()). Updates that wait for space are
- *    dropped: they come again.
- * 2. SYNC_COMPARE of a range: when its queues are empty, the answer says which records differ.
+ * 1. CATCHUP_COMPARE, first of a walk: the link begins anew (begin()). Updates that wait for space
+ *    are dropped: they come again.
+ * 2. CATCHUP_COMPARE of a range: when its queues are empty, the answer says which records differ.
  *    Chunks that the predecessor does not have are removed first.
- * 3. SYNC_DATA and SYNC_COMMIT of chunks that differ take their places in the chunks' queues. Until
- *    the link is done the copy counts as mixed: parts of it may be of two members.
- * 4. SYNC_END is answered when all that came before it is committed, durable here (a flush of
+ * 3. CATCHUP_DATA and CATCHUP_COMMIT of chunks that differ take their places in the chunks' queues.
+ *    Until the link is done the copy counts as mixed: parts of it may be of two members.
+ * 4. CATCHUP_END is answered when all that came before it is committed, durable here (a flush of
  *    everything, if anything was copied or this member is not in-sync), and answered by those
  *    behind.
  *
@@ -16,7 +16,7 @@
  *
  * What may fail: the connection is lost, or anything is refused: the link is lost, and begins at 1.
  * A chunk is damaged: it is copied whatever its record says. A record is of a later epoch than the
- * chain: nothing is copied or removed (outdated). The store fails: SYNC_END is refused. */
+ * chain: nothing is copied or removed (outdated). The store fails: CATCHUP_END is refused. */
 #include "chunkserver/chain/inbound.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -335,8 +335,9 @@ static uint32_t compare_range(struct chain *chain, const struct chain_source *so
 	}
 	if (c->compare.first)
 		begin(chain, source->conn);
+	/* Between the end and its answer nothing is compared, unless all begins anew. */
 	if (chain->inbound.state != INBOUND_SYNCING || chain->inbound.conn != source->conn ||
-	    chain->inbound.compare != NULL) {
+	    chain->inbound.compare != NULL || chain->inbound.end.wanted) {
 		free(c);
 		return FRAME_STATUS_GAP;
 	}
@@ -509,7 +510,11 @@ void chain_inbound_complete(struct request *r)
 	if (rc == 0)
 		rc = chain->env->ops->store.complete(chain->env->ctx, &key, &info);
 	if (rc == 0) {
-		chunk->committed = chunk->last = info.version;
+		chunk->committed = info.version;
+		/* The predecessor goes on behind the copy: what has come since is queued, and the next
+		 * update follows the last of those. */
+		if (chunk->last < info.version)
+			chunk->last = info.version;
 		suspect_remove(chain, &key);
 		chain_inbound_changed(chain);
 		chain_request_end(r, FRAME_OK, NULL);
@@ -602,8 +607,8 @@ static void wait_for_one(struct chain *chain, struct request *r)
 	chain->inbound.end.unanswered += r->end_waits;
 }
 
-/* Marks what SYNC_END waits for. The predecessor may have none of these updates pending itself: if
- * this member died, it would take the members behind to have all that it has. */
+/* Marks what CATCHUP_END waits for. The predecessor may have none of these updates pending itself:
+ * if this member died, it would take the members behind to have all that it has. */
 static void wait_for_queues(struct chain *chain)
 {
 	struct chain_chunk *chunk;

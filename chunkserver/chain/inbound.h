@@ -3,7 +3,7 @@
 #define CATENA_CHUNKSERVER_CHAIN_INBOUND_H
 #include "chunkserver/chain/member.h"
 
-/* Takes a SYNC frame of the predecessor, or answers why not. @payload is taken over. */
+/* Takes a CATCHUP frame of the predecessor, or answers why not. @payload is taken over. */
 void chain_inbound_arrived(struct chain *chain, const struct chain_source *source,
 			   const struct frame_header *header, struct buf *payload);
 /* Goes on with a comparison, when the queues of its range are empty and nothing is being removed.

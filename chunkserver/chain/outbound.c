@@ -7,7 +7,7 @@
  *    up.
  * 3. Else a walk begins (walk.c). It needs that this member is the head, or equal with its own
  *    predecessor. Before a walk to an in-sync successor, nothing may be uncommitted here.
- * 4. The walk ends with SYNC_END. Its answer says that the successor, and all behind it, have
+ * 4. The walk ends with CATCHUP_END. Its answer says that the successor, and all behind it, have
  *    everything: the link is up.
  * 5. Everything pending is forwarded again, then the held requests are accepted (came_up()).
  * 6. A successor that was syncing is waited for from now on (strict), and only then reported to the

@@ -80,7 +80,8 @@ struct worker {
 	uint64_t stop_deadline_ns;
 };
 
-/* Begins an event. Events may be nested: the outermost one executes and sends. */
+/* Begins an event. Events may be nested: each end executes, unless actions are just being taken; the
+ * outermost one sends. */
 void worker_event_begin(struct worker *worker);
 void worker_event_end(struct worker *worker);
 /* Does the same where the caller's loop gathers frames already: in callbacks of connections. */
