@@ -606,6 +606,11 @@ void catchup_walk_read(struct catchup_walk *walk, int error, struct buf *buf, ui
 		drop_ready(walk);
 		return;
 	}
+	/* The chunk was removed before it was read: its end says so (finish_chunk()). */
+	if (buf->length == 0) {
+		buf_unref(buf);
+		return;
+	}
 	expects(walk->ready_count < CATCHUP_WINDOW);
 	walk->ready[walk->ready_count].buf = buf;
 	walk->ready[walk->ready_count++].offset = offset;

@@ -43,7 +43,9 @@ load_phase "a failed disk" 4000 write fsync read create
 kill -0 "$(pid chunkserver-3)" || die "chunkserver-3 died of it"
 step "and is replaced"
 lc stop chunkserver-3 || die "stop"
-umount "$D/data/chunkserver-3" && mkfs.ext4 -q -F -m 0 "$T/disk" && mount -o loop "$T/disk" "$D/data/chunkserver-3" || die "a new disk"
+# Another file: a mount namespace that somebody made meanwhile may still have the old one mounted.
+umount "$D/data/chunkserver-3" && truncate -s 400M "$T/new_disk" && mkfs.ext4 -q -m 0 "$T/new_disk" &&
+	mount -o loop "$T/new_disk" "$D/data/chunkserver-3" || die "a new disk"
 rmdir "$D/data/chunkserver-3/lost+found"
 "$CATENA_BUILD/catena-chunkserver" --config "$D/conf/chunkserver-3.conf" --init >/dev/null || die "init"
 lc start chunkserver-3 || die "start"
