@@ -30,6 +30,7 @@ struct state {
 	uint64_t instance;        /* 0: none yet */
 	struct state_life *lives; /* ascending */
 	size_t life_count;
+	uint64_t accepted_life, accepted_chance; /* that began with the last acceptance; 0: none */
 	uint8_t name_key[NAME_KEY_BYTES];
 	uint64_t name_mask; /* all ones, but in tests, which want many names with one hash */
 	struct counters counters;

@@ -138,6 +138,7 @@ static bool change_ok(struct state *state, const struct state_accept *accept,
 int state_apply_accept(struct state *state, uint64_t index, const struct state_accept *accept)
 {
 	struct state_life last;
+	uint64_t number;
 	struct txn *txn;
 	int rc = core_ready(state);
 
@@ -146,6 +147,7 @@ int state_apply_accept(struct state *state, uint64_t index, const struct state_a
 	if (accept->chance == 0)
 		return -EINVAL;
 	state_life(state, &last);
+	number = last.number + lives_ahead(state, accept) + ACCEPT_LIFE_GAP;
 	txn = txn_begin(state, NULL, 0);
 	jump(&txn->counters, accept, lives_ahead(state, accept));
 	if (without_room(&txn->counters) != NULL)
@@ -172,12 +174,9 @@ int state_apply_accept(struct state *state, uint64_t index, const struct state_a
 	lives_forget(txn);
 	for (size_t i = 0; i < accept->seen_count; i++)
 		lives_give_up(txn, accept->seen[i].uuid, &accept->seen[i].seen);
+	lives_accepted(txn, number, accept->chance);
 	if (rc == 0)
-		rc = lives_begin(
-			txn, index,
-			(accept->seen_life > last.number ? accept->seen_life : last.number) +
-				ACCEPT_LIFE_GAP,
-			accept->chance);
+		rc = lives_begin(txn, index, number, accept->chance);
 	if (rc != 0)
 		return rc;
 	rc = txn_commit(txn, index);

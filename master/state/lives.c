@@ -22,6 +22,9 @@
 #define LIFE_BYTES_V1 (1 + 8 + 8) /* format 1: without the index */
 #define LIVES_KEPT    65536u
 
+#define ACCEPTED_FORMAT 1
+#define ACCEPTED_BYTES  (1 + 8 + 8)
+
 #define GIVEN_UP_FORMAT    1
 #define GIVEN_UP_BYTES     (1 + 4 * 8)
 #define GIVEN_UP_KEY_BYTES (1 + 36)
@@ -65,9 +68,34 @@ static int load_life(void *user, const uint8_t *key, const uint8_t *value, size_
 	return add_life(user, &life);
 }
 
+static int load_accepted(struct state *state)
+{
+	uint8_t key[META_KEY_MAX], *value;
+	size_t size;
+	int rc =
+		kv_get(state->kv, FAMILY_META, key, key_meta(key, META_ACCEPTED, 0), &value, &size);
+
+	if (rc == -ENOENT) {
+		state->accepted_life = state->accepted_chance = 0;
+		return 0;
+	}
+	if (rc != 0)
+		return rc;
+	if (size != ACCEPTED_BYTES || value[0] != ACCEPTED_FORMAT) {
+		rc = -EUCLEAN;
+	} else {
+		state->accepted_life = get_le64(value + 1);
+		state->accepted_chance = get_le64(value + 9);
+	}
+	free(value);
+	return rc;
+}
+
 int lives_load(struct state *state)
 {
-	return scan_tag(state->kv, META_LIFE, load_life, state);
+	int rc = load_accepted(state);
+
+	return rc != 0 ? rc : scan_tag(state->kv, META_LIFE, load_life, state);
 }
 
 void lives_unload(struct state *state)
@@ -96,6 +124,17 @@ int lives_begin(struct txn *txn, uint64_t index, uint64_t number, uint64_t chanc
 		kv_batch_delete(txn->batch, FAMILY_META, key, key_meta(key, META_LIFE, oldest));
 	}
 	return 0;
+}
+
+void lives_accepted(struct txn *txn, uint64_t number, uint64_t chance)
+{
+	uint8_t key[META_KEY_MAX], value[ACCEPTED_BYTES];
+
+	value[0] = ACCEPTED_FORMAT;
+	put_le64(value + 1, number);
+	put_le64(value + 9, chance);
+	kv_batch_put(txn->batch, FAMILY_META, key, key_meta(key, META_ACCEPTED, 0), value,
+		     sizeof(value));
 }
 
 void lives_forget(struct txn *txn)
@@ -162,13 +201,11 @@ void state_life(const struct state *state, struct state_life *out)
 
 uint64_t state_epoch_base(const struct state *state)
 {
-	uint64_t count, most = UINT64_MAX >> ACCEPT_COUNT_SHIFT;
+	uint64_t count = state->accepted_life / ACCEPT_LIFE_GAP;
+	uint64_t most = UINT64_MAX >> ACCEPT_COUNT_SHIFT;
 
-	if (state->life_count == 0 || state->lives[0].number < ACCEPT_LIFE_GAP)
-		return 0;
-	count = state->lives[0].number / ACCEPT_LIFE_GAP;
 	return (count < most ? count : most - 1) << ACCEPT_COUNT_SHIFT |
-	       (state->lives[0].chance >> ACCEPT_COUNT_SHIFT) << ACCEPT_LINE_SHIFT;
+	       (state->accepted_chance >> ACCEPT_COUNT_SHIFT) << ACCEPT_LINE_SHIFT;
 }
 
 /* Returns the index of the first life with a number not below @number. */
@@ -207,8 +244,8 @@ static enum state_seen_verdict check_own(const struct state *state, size_t at,
 		       : STATE_SEEN_FINE;
 }
 
-/* Judges by a life that is none of ours: it is too long ago, or was given up by an administrator.
- * The target said then how far it had seen. */
+/* Judges by a life that was given up by an administrator. The target said then how far it had
+ * seen. */
 static enum state_seen_verdict check_given_up(const struct state_seen *then,
 					      const struct state_seen *seen)
 {
@@ -241,6 +278,9 @@ int state_check_seen(struct state *state, const char *uuid, const struct state_s
 		*verdict = check_own(state, at, seen);
 		return 0;
 	}
+	/* One that began after the acceptance, and is not kept any more, is our own past. */
+	if (seen->life >= state->accepted_life)
+		return 0;
 	rc = given_up_seen(state, uuid, &then);
 	if (rc == 0)
 		*verdict = check_given_up(&then, seen);

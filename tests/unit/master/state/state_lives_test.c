@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include "master/state/chain_change.h"
 #include "master/state/lives.h"
 #include "tests/lib/state_fixture.h"
 
@@ -268,6 +269,45 @@ static void a_target_that_was_not_heard_keeps_no_accepted_store_from_serving(voi
 	check(&seen, STATE_SEEN_FINE);
 }
 
+/* Starts are kept for some time only. */
+#define STARTS_KEPT 65536u
+
+static void of_starts_that_are_not_kept_an_acceptance_is(void **state)
+{
+	struct state_accept_seen heard = {.uuid = "uuid-1"};
+	struct state_accept accept = {.chance = UINT64_C(5) << 48, .seen = &heard, .seen_count = 1};
+	struct state_seen given_up, seen;
+	uint64_t base;
+
+	start();
+	heard.seen = given_up = seen_now();
+	accept.seen_life = heard.seen.life;
+	accept.seen_version = heard.seen.version;
+	assert_int_equal(state_apply_accept(f.state, ++f.index, &accept), 0);
+	base = state_epoch_base(f.state);
+	assert_int_equal(base, UINT64_C(1) << ACCEPT_COUNT_SHIFT | UINT64_C(5)
+									   << ACCEPT_LINE_SHIFT);
+	seen = seen_now();
+	for (unsigned i = 0; i <= STARTS_KEPT; i++)
+		start();
+	assert_int_equal(fixture_reopen(&f), 0);
+	assert_true(f.state->lives[0].number > seen.life);
+	assert_int_equal(state_epoch_base(f.state), base);
+	check(&seen, STATE_SEEN_FINE);
+	check(&given_up, STATE_SEEN_FINE);
+	given_up.index++;
+	check(&given_up, STATE_SEEN_LATER);
+}
+
+static void a_store_that_was_only_started_has_no_line_of_its_own(void **state)
+{
+	for (unsigned i = 0; i < 2 * STARTS_KEPT; i++)
+		start();
+	assert_int_equal(fixture_reopen(&f), 0);
+	assert_true(f.state->lives[0].number >= ACCEPT_LIFE_GAP);
+	assert_int_equal(state_epoch_base(f.state), 0);
+}
+
 static void another_copy_is_told_by_chance(void **state)
 {
 	struct state_seen seen;
@@ -346,6 +386,8 @@ int main(void)
 		TEST(numbers_of_two_acceptances_differ_by_chance),
 		TEST(a_given_up_copy_that_goes_on_shows_that_the_accepted_one_is_older),
 		TEST(a_target_that_was_not_heard_keeps_no_accepted_store_from_serving),
+		TEST(of_starts_that_are_not_kept_an_acceptance_is),
+		TEST(a_store_that_was_only_started_has_no_line_of_its_own),
 		TEST(another_copy_is_told_by_chance),
 		TEST(a_power_cut_of_the_master_makes_no_older_copy),
 		TEST(a_store_that_cannot_be_read_says_nothing_of_what_was_seen),
