@@ -54,6 +54,7 @@ static void take_target(struct accept *a, const struct accept_stream *stream,
 			const Catena__TargetReport *report)
 {
 	struct accept_target *target = find_told(a, report->uuid), *bigger;
+	uint64_t server_id;
 
 	if (strlen(report->uuid) != 36 || a->count == TARGETS_MAX)
 		return;
@@ -72,7 +73,10 @@ static void take_target(struct accept *a, const struct accept_stream *stream,
 					   .index = report->seen_index};
 	target->life = report->life;
 	target->settled = report->settled != 0;
+	/* The id is told with what was seen; a target that registers again may have told it. */
+	server_id = target->server.id;
 	target->server = stream->server;
+	target->server.id = server_id;
 }
 
 static void set_text(char out[MAP_NAME_MAX], const char *text)
