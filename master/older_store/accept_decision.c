@@ -139,8 +139,11 @@ static void begin_unknown(const struct accept_plan *plan, const struct accept_ta
 			continue;
 		}
 		target = next_heard(targets, count, &turn);
-		if (target == 0)
-			return;
+		if (target == 0) {
+			/* Those of the others would be placed, and these never. */
+			out->stranded++;
+			continue;
+		}
 		*change = (struct chain_change){
 			.pool = pool->id,
 			.partition = p,

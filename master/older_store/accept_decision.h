@@ -37,6 +37,8 @@ struct accept_decision {
 	struct state_accept_seen *seen;
 	size_t newer, silent; /* chains */
 	size_t unknown;       /* chains that begin empty, though others of their pool are known */
+	size_t stranded;      /* chains that had to begin empty, and no target goes on to take them:
+				 it cannot be accepted */
 	bool older;           /* some target has seen more than the store */
 };
 /* Decides. @targets: all that have registered; the map of @plan is that of @state. The caller frees

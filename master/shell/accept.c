@@ -366,6 +366,14 @@ static int decide(struct accept *a, char *error, size_t error_size)
 					 "heard have seen: nothing is to be accepted.\n");
 		goto out;
 	}
+	if (r.stranded != 0) {
+		rc = -EHOSTUNREACH;
+		snprintf(error, error_size,
+			 "nothing was heard of %zu chains, and of no target that could take them "
+			 "empty: start a chunkserver of this cluster, and try again",
+			 r.stranded);
+		goto out;
+	}
 	few = state_accept_without_room(a->state, &r.accept);
 	if (few != NULL) {
 		rc = -EOVERFLOW;

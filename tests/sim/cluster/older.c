@@ -241,7 +241,7 @@ static bool store_accepted(struct world *w, bool without_missing, bool without_c
 	gather_all(w, without_clash, &g);
 	w->clash = g.clash != 0;
 	missing = accept_plan_missing(g.plan, 0) != 0 || accept_plan_unknown(g.plan) != 0;
-	if (w->clash || g.count == 0 || (missing && !without_missing)) {
+	if (w->clash || g.count == 0 || (missing && !without_missing) || g.decision.stranded != 0) {
 		trace(w, "the store is not accepted: %s, missing %u", w->clash ? "clash" : "",
 		      accept_plan_missing(g.plan, 0));
 	} else if (g.decision.older || g.decision.newer != 0) {

@@ -179,6 +179,23 @@ static void a_pool_has_all_its_chains_or_none(void **state)
 	cluster_map_unref(after);
 }
 
+static void chains_that_no_target_can_take_are_counted(void **state)
+{
+	struct map_chain later = chain_of(5);
+	struct accept_target targets[2];
+
+	register_targets(3);
+	begin_plan();
+	told(3, &later);
+	targets[0] = target_of(1, LIFE(1), true);
+	targets[1] = target_of(2, LIFE(1), true);
+	targets[0].server.id = 0; /* no master has given them one */
+	targets[1].server.id = 0;
+	assert_int_equal(accept_decision_make(plan, f.state, targets, 2, &decision), 0);
+	assert_int_equal(decision.unknown, 0);
+	assert_int_equal(decision.stranded, PARTITIONS - 3);
+}
+
 static void a_pool_that_nobody_knows_chains_of_is_placed_later(void **state)
 {
 	struct accept_target targets[3];
@@ -266,6 +283,7 @@ int main(void)
 		TEST(servers_are_who_they_are_by_name),
 		TEST(an_acceptance_that_is_known_by_its_life_alone_counts),
 		TEST(a_pool_has_all_its_chains_or_none),
+		TEST(chains_that_no_target_can_take_are_counted),
 		TEST(a_pool_begins_empty_when_somebody_is_missing_who_may_know_it),
 		TEST(a_pool_that_nobody_knows_chains_of_is_placed_later),
 	};
