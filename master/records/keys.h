@@ -1,4 +1,4 @@
-/* keys.h - the families and keys of the master's store. docs/architecture.md has the formats. */
+/* keys.h - the families and keys of the master's store. docs/store-format.md has the formats. */
 #ifndef CATENA_MASTER_RECORDS_KEYS_H
 #define CATENA_MASTER_RECORDS_KEYS_H
 #include <stddef.h>

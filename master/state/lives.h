@@ -11,8 +11,8 @@ void lives_unload(struct state *state);
  * -ENOMEM. */
 int lives_begin(struct txn *txn, uint64_t index, uint64_t number, uint64_t chance);
 void lives_begin_failed(struct state *state);
-/* Notes the life that begins with an acceptance: it is known for ever, while lives are only kept for
- * some time. The caller reads the state anew. */
+/* Notes the life that begins with an acceptance: it is known for ever, while lives are only kept
+ * for some time. The caller reads the state anew. */
 void lives_accepted(struct txn *txn, uint64_t number, uint64_t chance);
 /* Deletes all that are stored, and what was given up with former ones; the caller reads the state
  * anew. */

@@ -216,7 +216,7 @@ int state_apply_start(struct state *state, uint64_t index, const struct state_st
 	txn->counters.next_ino += STATE_ID_GAP;
 	txn->counters.next_file_id += STATE_ID_GAP;
 	txn->counters.next_session += STATE_ID_GAP;
-	/* The maps of this life are newer than all before: see shell/published_map.h. */
+	/* The maps of this life are newer than all before: see shared/published_map.h. */
 	txn->counters.map_version++;
 	if (instance == 0) {
 		instance = start->instance;

@@ -223,10 +223,10 @@ uint64_t state_tree_lease(const struct state *state, uint64_t *generation);
 int state_apply_register(struct state *state, uint64_t index, const struct map_server *server,
 			 const struct map_target *targets, size_t target_count);
 /* Changes chains, and remembers lives of targets, in one batch, as the chain manager decided.
- * Each chain is of the epoch after its last (or its first, 1), names known targets once each, those
- * in-sync first and at least one of them, and no partition is named twice. @fenced: servers that
- * have to be told first (chains/manager.h), kept for a next life of the master until the next
- * change. -EINVAL: not so; nothing was done. */
+ * Each chain is of the epoch after its last; of none, the one after state_epoch_base(). It names
+ * known targets once each, those in-sync first and at least one of them. No partition is named
+ * twice. @fenced: servers that have to be told first (chains/manager.h), kept for a next life of
+ * the master until the next change. -EINVAL: not so; nothing was done. */
 int state_apply_chains(struct state *state, uint64_t index, const struct chain_change *changes,
 		       size_t change_count, const struct chain_life *lives, size_t life_count,
 		       const uint64_t *fenced, size_t fenced_count);

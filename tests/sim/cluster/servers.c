@@ -236,7 +236,7 @@ static void fill_reports(struct world *w, unsigned s, struct event *event)
 	}
 }
 
-/* ---- what targets remember of masters and maps (own_targets.c, store/seen.c) ---- */
+/* ---- what targets remember of masters and maps (own_targets.c, disk/seen.c) ---- */
 
 /* It is written before anything is done by it, and not waited for. */
 static void note_map(struct world *w, struct disk *disk, const struct cluster_map *map)

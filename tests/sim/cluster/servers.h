@@ -30,7 +30,7 @@ void server_run(struct world *w, unsigned s);
 unsigned server_by_id(const struct world *w, uint64_t id);
 void tell_connections(struct world *w, unsigned s);
 
-/* ---- what targets remember of masters and maps (own_targets.c, store/seen.c) ---- */
+/* ---- what targets remember of masters and maps (own_targets.c, disk/seen.c) ---- */
 
 void heartbeat(struct world *w, unsigned s);
 void session_begins(struct world *w, unsigned s);
