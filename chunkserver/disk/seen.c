@@ -219,16 +219,29 @@ static int each_news(struct disk *disk, const struct cluster_map *map, struct kv
 	return rc;
 }
 
+static bool has_news(const struct disk *disk, const struct cluster_map *map)
+{
+	for (size_t i = 0; i < map->pool_count; i++)
+		for (uint32_t p = 0; p < map->pools[i].partitions; p++)
+			if (is_news(disk, (uint64_t)map->pools[i].id << 32 | p,
+				    &map->pools[i].chains[p]))
+				return true;
+	return false;
+}
+
 int seen_set_map(struct disk *disk, const struct cluster_map *map)
 {
 	struct store_seen seen = disk->seen;
 	struct kv_batch *batch;
 	int rc;
 
-	/* Nothing that is stored has changed since. */
-	if (seen_has_map(&seen, map->version))
+	/* Two maps may have one version of what is stored: a server that loses a place is told of that
+	 * first, by a map that holds other changes back. */
+	if (seen_is_ahead(&seen, map->version) ||
+	    (seen_has_map(&seen, map->version) && !has_news(disk, map)))
 		return 0;
-	seen.version = map->version;
+	if (map->version > seen.version)
+		seen.version = map->version;
 	batch = kv_batch_new();
 	if (batch == NULL)
 		return -ENOMEM;

@@ -243,7 +243,7 @@ static void note_map(struct world *w, struct disk *disk, const struct cluster_ma
 {
 	struct model_notes *notes = &disk->store.notes;
 
-	if (disk->entry.target_id == 0 || seen_has_map(&notes->seen, map->version))
+	if (disk->entry.target_id == 0 || seen_is_ahead(&notes->seen, map->version))
 		return;
 	for (unsigned p = 0; p < w->options.partitions; p++) {
 		const struct map_chain *chain = &map->pools[0].chains[p];
@@ -252,7 +252,8 @@ static void note_map(struct world *w, struct disk *disk, const struct cluster_ma
 		if (seen_chain_is_news(&notes->seen, epoch != 0 ? &epoch : NULL, chain))
 			notes->chains[p] = *chain;
 	}
-	notes->seen.version = map->version;
+	if (map->version > notes->seen.version)
+		notes->seen.version = map->version;
 	model_noted(&disk->store);
 }
 

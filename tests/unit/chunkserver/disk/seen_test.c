@@ -208,6 +208,23 @@ static void changes_of_liveness_are_not_written(void **state)
 	assert_int_equal(atomic_load(&store->disk.written_seq), written);
 }
 
+/* A server that loses its place in one chain is told of that first, with other changes held back. */
+static void what_was_held_back_from_a_map_is_noted_with_the_next(void **state)
+{
+	see(4, 44);
+	set_chain(1, 10, US, 8);
+	set_chain(2, 20, 8, US);
+	see_map(20);
+	set_chain(1, 11, 8, 9);
+	map.version = UINT64_C(21) << MAP_CHANGE_BITS;
+	assert_int_equal(store_set_seen_map(store, &map), 0);
+	/* Then everything of the same state, as all are told it. */
+	set_chain(2, 21, US, 8);
+	assert_int_equal(store_set_seen_map(store, &map), 0);
+	reopen();
+	expect_chains("3/1:11(8,9) 3/2:21(7,8) ");
+}
+
 static void damaged_records_are_refused(void **state)
 {
 	uint8_t value[SEEN_VALUE_MAX], key[] = {KEY_SEEN_CHAIN, 0, 0, 0, 3, 0, 0, 0, 1};
@@ -250,6 +267,7 @@ int main(void)
 		TEST(what_was_seen_before_there_was_an_index_is_read),
 		TEST(what_is_synced_later_is_not_there_without_it),
 		TEST(changes_of_liveness_are_not_written),
+		TEST(what_was_held_back_from_a_map_is_noted_with_the_next),
 		TEST(damaged_records_are_refused),
 	};
 
