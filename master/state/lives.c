@@ -43,12 +43,17 @@ static void put_life(struct kv_batch *batch, const struct state_life *life)
 
 static int add_life(struct state *state, const struct state_life *life)
 {
-	struct state_life *bigger =
-		realloc(state->lives, (state->life_count + 1) * sizeof(*bigger));
+	size_t count = state->life_count;
 
-	if (bigger == NULL)
-		return -ENOMEM;
-	state->lives = bigger;
+	/* There is room up to the next power of two. */
+	if ((count & (count - 1)) == 0) {
+		struct state_life *bigger =
+			realloc(state->lives, (count == 0 ? 1 : 2 * count) * sizeof(*bigger));
+
+		if (bigger == NULL)
+			return -ENOMEM;
+		state->lives = bigger;
+	}
 	state->lives[state->life_count++] = *life;
 	return 0;
 }
