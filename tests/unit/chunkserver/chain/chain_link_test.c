@@ -100,15 +100,14 @@ static void test_the_end_is_answered_when_the_own_link_is_up(void **state)
 	rig_free_all(rig);
 }
 
-static void test_a_copy_that_came_in_is_passed_on_by_a_new_walk(void **state)
+/* The predecessor compares, finds that chunk 1 is missing here, and sends it: version 4, one block. */
+static void predecessor_copies(struct rig *rig)
 {
-	struct rig *rig = rig_up(1);
 	struct catchup_compare compare = everything(rig);
 	struct frame_header header;
 	struct chunk_info info = {.epoch = 1, .version = 4, .length = BLOCK_SIZE};
 	struct buf *buf = model_buffer(NULL, CATCHUP_COMMIT_MAX);
 
-	(void)state;
 	compare.count = 1;
 	compare.records[0] = (struct catchup_record){.key = {1, 0},
 						     .epoch = 1,
@@ -128,6 +127,14 @@ static void test_a_copy_that_came_in_is_passed_on_by_a_new_walk(void **state)
 	header.flags = FRAME_FORWARD;
 	buf->length = header.length = (uint32_t)catchup_commit_encode(&info, buf->data);
 	rig_ask(rig, BEFORE, &header, buf);
+}
+
+static void test_a_copy_that_came_in_is_passed_on_by_a_new_walk(void **state)
+{
+	struct rig *rig = rig_up(1);
+
+	(void)state;
+	predecessor_copies(rig);
 	assert_int_equal(rig->store.count == 0 ? 0 : rig->store.chunks[0]->version, 0);
 	rig_end(rig, CHAIN_PREPARE, 0);
 	assert_int_equal(rig->store.chunks[0]->version, 4);
@@ -143,38 +150,14 @@ static void test_a_copy_that_came_in_is_passed_on_by_a_new_walk(void **state)
 static void test_what_follows_a_copy_is_counted_on_from_the_last_that_came(void **state)
 {
 	struct rig *rig = rig_up(2);
-	struct catchup_compare compare = everything(rig);
-	struct frame_header header;
-	struct chunk_info info = {.epoch = 1, .version = 4, .length = BLOCK_SIZE};
-	struct buf *buf = model_buffer(NULL, CATCHUP_COMMIT_MAX);
-	uint64_t seven;
 
 	(void)state;
-	compare.count = 1;
-	compare.records[0] = (struct catchup_record){.key = {1, 0},
-						     .epoch = 1,
-						     .version = 4,
-						     .base = 4,
-						     .length = BLOCK_SIZE,
-						     .digest = 9};
-	predecessor_compares(rig, &compare);
-	assert_false(chain_is_ready(rig->chain));
-	assert_int_equal(rig->answers[0].header.length, 1);
-	assert_int_equal(buf_payload(rig->answers[0].payload)[0], 1);
-	header = rig_header(rig, FRAME_CATCHUP_DATA, 1);
-	header.flags = FRAME_FORWARD;
-	header.length = BLOCK_SIZE;
-	rig_ask(rig, BEFORE, &header, rig_payload(1));
-	header = rig_header(rig, FRAME_CATCHUP_COMMIT, 1);
-	header.flags = FRAME_FORWARD;
-	buf->length = header.length = (uint32_t)catchup_commit_encode(&info, buf->data);
-	rig_ask(rig, BEFORE, &header, buf);
+	predecessor_copies(rig);
 	/* They wait for the copy; the predecessor does not. */
 	predecessor_writes(rig, 5, 1);
 	predecessor_writes(rig, 6, 2);
 	rig_end(rig, CHAIN_PREPARE, 0);
-	seven = predecessor_writes(rig, 7, 3);
-	assert_int_equal(answer_to(rig, seven), NO_ANSWER);
+	assert_int_equal(answer_to(rig, predecessor_writes(rig, 7, 3)), NO_ANSWER);
 	/* One that comes again is none that follows. */
 	assert_int_equal(answer_to(rig, predecessor_writes(rig, 6, 2)), NO_ANSWER);
 	for (unsigned i = 0; rig->operation_count > 0 && i < 3; i++)
