@@ -12,7 +12,6 @@
 #include "fs/inodes/inode_apply.h"
 #include "fs/inodes/inode_data.h"
 #include "fs/files/written.h"
-#include "fs/files/truncate.h"
 #include "fs/kernel/task.h"
 
 /* The master lets a request wait; one that comes back at once is not to be a loop. */

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include "common/base/expects.h"
 #include "fs/inodes/inode_apply.h"
-#include "fs/files/truncate.h"
 #include "fs/kernel/task.h"
 
 void attr_request_fetch(struct task *task, meta_done_fn *done)

@@ -7,7 +7,6 @@
 #include "fs/inodes/inode_data.h"
 #include "fs/kernel/reply.h"
 #include "fs/kernel/task.h"
-#include "fs/files/truncate.h"
 
 /* A program that looks at a directory is not to wait for chains that are stuck. */
 #define PATIENCE_NS NS_PER_SEC

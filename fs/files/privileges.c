@@ -2,7 +2,6 @@
 #include "fs/files/privileges.h"
 #include <linux/fuse.h>
 #include "fs/files/attr_request.h"
-#include "fs/files/truncate.h"
 #include "fs/kernel/task.h"
 
 bool privileges_are_set(struct inode *inode)

@@ -18,8 +18,8 @@ struct housekeeper;
  * housekeeper's; it must not wait. Locks: none held. */
 typedef bool housekeeper_tick_fn(void *user, uint64_t now_ns);
 
-/* One thing to be done later. Its owner embeds it, and keeps it until @go is called, once, on the
- * housekeeper's thread. */
+/* One thing to be done later. Its owner embeds it, and keeps it until @go is called, once: on the
+ * housekeeper's thread, or on the one that stops it or comes after that. */
 struct housekeeper_later {
 	struct housekeeper_later *next;
 	uint64_t due_ns;

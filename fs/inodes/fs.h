@@ -9,7 +9,7 @@
  * Each part is made by the floor that it belongs to, and known here by its name only.
  *
  * Locks: gate and inode, flush list, table of inodes, table of tasks, in this order. None of them
- * is held during a call of data_*(), meta_call() or fuse_*().
+ * is held during meta_call(), fuse_*(), or a call of data_*() that sends or calls back.
  * Thread: answers of the master come on one thread, the RPC thread, which alone applies them.
  * Handlers never block. */
 #ifndef CATENA_FS_INODES_FS_H

@@ -1,7 +1,6 @@
 /* filesystem.h - the mounted filesystem made of its parts, and what the session tells it.
  *
- * All floors come together here: struct fs is made from below to above and freed from above to
- * below, and each event of the session goes to the parts that it concerns. */
+ * All floors come together here: struct fs is made of their parts and freed, and each event of the session goes to the parts that it concerns. */
 #ifndef CATENA_FS_MOUNT_FILESYSTEM_H
 #define CATENA_FS_MOUNT_FILESYSTEM_H
 #include <stdbool.h>

@@ -10,7 +10,6 @@
 #include "fs/kernel/root_wait.h"
 #include "common/cluster/namespace_rules.h"
 #include "fs/files/attr_request.h"
-#include "fs/files/truncate.h"
 #include "fs/inodes/inode_apply.h"
 #include "fs/kernel/reply.h"
 #include "fs/kernel/task.h"

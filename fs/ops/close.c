@@ -13,7 +13,6 @@
 #include "fs/ops/ops.h"
 #include "fs/flush/fsync_prediction.h"
 #include "fs/ops/open.h"
-#include "fs/files/truncate.h"
 #include "fs/inodes/handle.h"
 #include "fs/kernel/task.h"
 

@@ -14,7 +14,6 @@
 #include "fs/ops/ops.h"
 #include "fs/flush/fsync.h"
 #include "fs/inodes/dir_handle.h"
-#include "fs/files/truncate.h"
 #include "fs/inodes/inode_apply.h"
 #include "fs/kernel/reply.h"
 #include "fs/kernel/task.h"

@@ -9,7 +9,6 @@
 #include "common/os/log.h"
 #include "fs/lease/leave.h"
 #include "fs/ops/ops.h"
-#include "fs/files/truncate.h"
 #include "fs/kernel/task.h"
 
 /* A thread of its own, because it waits. */

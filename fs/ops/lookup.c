@@ -7,7 +7,6 @@
 #include "fs/inodes/removed.h"
 #include "fs/flush/opens.h"
 #include "fs/ops/lookup_hold.h"
-#include "fs/files/truncate.h"
 #include "fs/inodes/inode_apply.h"
 #include "fs/kernel/reply.h"
 #include "fs/kernel/task.h"

@@ -5,7 +5,6 @@
 #include "common/os/clock.h"
 #include "fs/flush/housekeeper.h"
 #include "fs/flush/opens.h"
-#include "fs/files/truncate.h"
 #include "fs/kernel/task.h"
 
 #define HELD_NS  (300 * NS_PER_MSEC)

@@ -6,7 +6,6 @@
 #include "fs/ops/ops.h"
 #include "fs/flush/opens.h"
 #include "fs/lease/early_answer.h"
-#include "fs/files/truncate.h"
 #include "fs/ops/open.h"
 #include "fs/inodes/inode_apply.h"
 #include "fs/inodes/handle.h"

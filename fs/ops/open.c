@@ -26,7 +26,6 @@
 #include "fs/files/attr_request.h"
 #include "fs/inodes/removed.h"
 #include "fs/flush/opens.h"
-#include "fs/files/truncate.h"
 #include "fs/inodes/inode_apply.h"
 #include "fs/inodes/inode_data.h"
 #include "fs/inodes/handle.h"

@@ -5,7 +5,6 @@
 #include "common/os/buf.h"
 #include "common/os/log.h"
 #include "fs/kernel/fuse_loop.h"
-#include "fs/files/truncate.h"
 #include "fs/kernel/task.h"
 
 #define BACKGROUND_MAX 128u

@@ -25,7 +25,6 @@
 #include "fs/ops/ops.h"
 #include "fs/files/privileges.h"
 #include "fs/files/attr_request.h"
-#include "fs/files/truncate.h"
 #include "fs/inodes/inode_apply.h"
 #include "fs/inodes/inode_data.h"
 #include "fs/inodes/handle.h"

@@ -8,7 +8,6 @@
 #include "fs/ops/ops.h"
 #include "fs/flush/opens.h"
 #include "fs/lease/early_answer.h"
-#include "fs/files/truncate.h"
 #include "fs/inodes/inode_apply.h"
 #include "fs/kernel/task.h"
 

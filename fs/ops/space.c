@@ -13,7 +13,6 @@
 #include "fs/flush/tail_trim.h"
 #include "fs/kernel/root_wait.h"
 #include "fs/kernel/request_privileges.h"
-#include "fs/files/truncate.h"
 #include "fs/inodes/inode_data.h"
 #include "fs/kernel/task.h"
 

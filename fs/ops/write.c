@@ -33,7 +33,6 @@
 #include "fs/flush/tail_trim.h"
 #include "fs/kernel/request_privileges.h"
 #include "fs/files/written.h"
-#include "fs/files/truncate.h"
 #include "fs/inodes/inode_data.h"
 #include "fs/inodes/handle.h"
 #include "fs/kernel/task.h"

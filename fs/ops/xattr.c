@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/xattr.h>
 #include "fs/ops/ops.h"
-#include "fs/files/truncate.h"
 #include "fs/inodes/inode_apply.h"
 #include "fs/kernel/task.h"
 
