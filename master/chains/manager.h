@@ -30,8 +30,8 @@
  *   repair   A member that is not in-sync for replace_after gets a substitute, as does one on a
  *            draining or full target. The substitute is added first; once it is in-sync, the old
  *            one goes.
- *   balance  Partitions move from targets above their fair share by capacity to those below, a few
- *            at a time. Heads are spread by moving a head to the end.
+ *   balance  Partitions move from targets above their fair share (survey_pool()) to those below,
+ *            a few at a time. Heads are spread by moving a head to the end.
  *
  * Times are of one monotonic clock, in ns. Threading: one caller at a time. */
 #ifndef CATENA_MASTER_CHAINS_MANAGER_H

@@ -252,7 +252,7 @@ static int first_chains(struct planning *p, const struct map_pool *pool)
 				targets[n++] = (struct placement_target){
 					.id = p->survey.targets[i].map->id,
 					.domain = p->survey.targets[i].domain[level],
-					.capacity = p->survey.targets[i].capacity};
+					.capacity = p->survey.targets[i].room};
 		if (here < p->manager->options.initial_targets)
 			break;
 		rc = placement_compute(targets, n, pool->copies, pool->partitions, chains);
@@ -410,12 +410,13 @@ static int plan_pool(struct planning *p, size_t at)
 	size_t before = manager->plan.change_count;
 	struct map_chain next;
 	enum busy *busy;
-	int rc;
+	int rc = survey_pool(&p->survey, pool);
 
-	if (pool->chains[0].epoch == 0)
-		return first_chains(p, pool);
+	if (rc != 0 || pool->chains[0].epoch == 0)
+		return rc != 0 ? rc : first_chains(p, pool);
 	busy = calloc(pool->partitions, sizeof(*busy));
-	rc = busy == NULL ? -ENOMEM : survey_pool(&p->survey, pool);
+	if (busy == NULL)
+		return -ENOMEM;
 	for (size_t i = 0; rc == 0 && i < p->survey.count; i++) {
 		struct live_target *known =
 			liveness_target(&manager->live, p->survey.targets[i].map->id);

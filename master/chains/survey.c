@@ -6,7 +6,8 @@
 #include "master/servers/failure_domain.h"
 #include "master/chains/placement.h"
 
-#define CALM_NS (10 * NS_PER_SEC)
+#define CALM_NS       (10 * NS_PER_SEC)
+#define KEPT_FREE_MAX 2147483648.0
 
 static void look_at(struct survey_target *out, const struct map_target *target,
 		    const struct survey *survey, const struct liveness *live)
@@ -27,6 +28,7 @@ static void look_at(struct survey_target *out, const struct map_target *target,
 	out->life = known->life;
 	out->unsettled = known->listed && known->life != known->seen_life;
 	out->capacity = known->capacity;
+	out->used = known->used;
 	out->full = known->full;
 	out->calm = known->error == 0 &&
 		    (known->failed_ns == 0 || survey->now_ns >= known->failed_ns + CALM_NS);
@@ -99,6 +101,61 @@ static void count_chain(struct survey *survey, const struct map_pool *pool,
 	}
 }
 
+/* ---- room ---- */
+
+static int by_size(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Chains that the target has whole: what is coming is in no report of it yet. */
+static uint32_t settled(const struct survey_target *t)
+{
+	return t->load > t->coming ? t->load - t->coming : 0;
+}
+
+/* Estimates what a chain takes on a disk: the lower median of what it takes on each, as disks may
+ * hold much else. A wrong estimate makes balance slower, not wrong: it rests where all targets have
+ * as much left for each of their chains. */
+static int chain_bytes(const struct survey *survey, double *out)
+{
+	double *each = calloc(survey->count + 1, sizeof(*each));
+	size_t n = 0;
+
+	*out = 0;
+	if (each == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < survey->count; i++)
+		if (settled(&survey->targets[i]) != 0 && survey->targets[i].capacity != 0)
+			each[n++] = (double)survey->targets[i].used / settled(&survey->targets[i]);
+	qsort(each, n, sizeof(*each), by_size);
+	if (n != 0)
+		*out = each[(n - 1) / 2];
+	free(each);
+	return 0;
+}
+
+/* What a target keeps free, so that it does not get full by what is moved to it. More than
+ * chunkserver/disk/space.h has for that. */
+static double kept_free(const struct survey_target *t)
+{
+	double part = (double)t->capacity / 8;
+
+	return part < KEPT_FREE_MAX ? part : KEPT_FREE_MAX;
+}
+
+static uint64_t room_of(const struct survey_target *t, double chain)
+{
+	double all = (double)t->capacity - kept_free(t), room = all - (double)t->used;
+
+	if (t->capacity == 0)
+		return 0;
+	room = (room > 0 ? room : 0) + settled(t) * chain;
+	return 1 + (uint64_t)(room < all ? room : all);
+}
+
 static int share(struct survey *survey, const struct map_pool *pool)
 {
 	struct placement_target *usable = calloc(survey->count + 1, sizeof(*usable));
@@ -113,7 +170,7 @@ static int share(struct survey *survey, const struct map_pool *pool)
 				usable[n++] = (struct placement_target){
 					.id = survey->targets[i].map->id,
 					.domain = survey->targets[i].domain[level],
-					.capacity = survey->targets[i].capacity};
+					.capacity = survey->targets[i].room};
 		rc = placement_quotas(usable, n, pool->copies, pool->partitions, fair);
 		for (size_t i = 0; rc == 0 && i < n; i++)
 			survey_of(survey, usable[i].id)->fair = fair[i];
@@ -128,6 +185,9 @@ static int share(struct survey *survey, const struct map_pool *pool)
 
 int survey_pool(struct survey *survey, const struct map_pool *pool)
 {
+	double chain;
+	int rc;
+
 	for (size_t i = 0; i < survey->count; i++) {
 		struct survey_target *t = &survey->targets[i];
 
@@ -136,7 +196,10 @@ int survey_pool(struct survey *survey, const struct map_pool *pool)
 	}
 	for (uint32_t p = 0; p < pool->partitions; p++)
 		count_chain(survey, pool, &pool->chains[p]);
-	return share(survey, pool);
+	rc = chain_bytes(survey, &chain);
+	for (size_t i = 0; i < survey->count; i++)
+		survey->targets[i].room = room_of(&survey->targets[i], chain);
+	return rc != 0 ? rc : share(survey, pool);
 }
 
 bool survey_may_join(const struct survey *survey, const struct map_chain *chain, uint32_t target,

@@ -7,7 +7,7 @@
 
 struct survey_target {
 	const struct map_target *map;
-	uint64_t server, life, capacity;
+	uint64_t server, life, capacity, used;
 	enum presence presence;
 	bool certain;    /* out: and will not be back as it was */
 	bool known;      /* its server has registered with it since the master started */
@@ -18,6 +18,7 @@ struct survey_target {
 	/* Of one pool: chains it is in, its fair part of them, members being made equal for it. */
 	uint32_t load, heads, coming, going;
 	double fair;
+	uint64_t room; /* what fair parts go by, in bytes; see survey_pool(). 0: not known */
 };
 
 struct survey {
@@ -40,8 +41,10 @@ bool survey_fit(const struct survey_target *target);
 /* True when it is fit, and may be given more partitions. */
 bool survey_usable(const struct survey_target *target);
 
-/* Counts loads, heads, comings and goings of a pool, and the fair parts of usable targets. Errors:
- * -ENOMEM. */
+/* Counts loads, heads, comings and goings of a pool, and the fair parts of usable targets. These are
+ * by room: what is left on the disk, and what the target's chains have there already. Where nobody
+ * else uses the disks that is their capacity; where somebody does, all get full at the same time.
+ * Errors: -ENOMEM. */
 int survey_pool(struct survey *survey, const struct map_pool *pool);
 /* True when @target may join @chain, or be in it again. No member but @instead (0: none) that is
  * not offline has its domain, and no complaint keeps it apart from one. */

@@ -5,6 +5,14 @@
 . "$(dirname "$0")/lib.sh"
 export CATENA_MASTER_CONF=${CATENA_MASTER_CONF-$'[recovery]\nreplace_after = 2s'}
 extra_cleanup() { for n in 1 2 3 4; do umount -l "$D/data/chunkserver-$n" 2>/dev/null; done; }
+rests() { # SECONDS: no chain changes
+	local end=$((SECONDS + $1)) before
+	before=$(status .map_version)
+	while [ $SECONDS -lt $end ]; do
+		[ "$(status .map_version)" = "$before" ] || return 1
+		sleep 0.2
+	done
+}
 mkdir -p "$D/data"
 for n in 1 2 4; do
 	mkdir "$D/data/chunkserver-$n" && mount -t tmpfs -o size=400m tmpfs "$D/data/chunkserver-$n" || { echo "cannot mount tmpfs"; exit 77; }
@@ -27,6 +35,8 @@ while [ $i -lt 100 ]; do # more than would fit with the load, if nothing moved
 	dd if="$T/piece" of="$M/more.$i" bs=64k conv=fsync status=none || die "writing after $i MiB: three others have room"
 done
 wait_whole 90
+# What was driven out does not come back, to be driven out again.
+wait_until 60 "nothing moves any more" rests 5
 load_phase "a full disk" 4000 write fsync read create
 [ "$(status '.servers[] | select(.name == "chunkserver-1") | .online')" = true ] || die "chunkserver-1 is not there any more"
 step "and it has space again"

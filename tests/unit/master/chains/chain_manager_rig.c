@@ -87,11 +87,26 @@ int rig_register(struct rig *r, uint32_t s)
 	return chain_manager_registered(r->manager, s + 1, reports, taken, r->now_ns);
 }
 
+/* As a chunkserver's disk does (chunkserver/disk/space.c): low, until much more is free. */
+static void rig_fill(struct rig *r, uint32_t t)
+{
+	struct liveness_report *report = &r->target[t].report;
+	uint64_t free_bytes;
+
+	report->used = r->target[t].foreign + rig_load(r, t + 1) * r->chain_bytes;
+	free_bytes = report->capacity > report->used ? report->capacity - report->used : 0;
+	report->full = free_bytes < report->capacity / (report->full ? 9 : 12);
+}
+
 bool rig_beat(struct rig *r, uint32_t s, bool leaving)
 {
 	struct liveness_report reports[RIG_TARGETS] = {0};
-	size_t n = rig_reports(r, s, reports);
+	size_t n;
 
+	for (uint32_t t = 0; t < r->map.target_count && r->chain_bytes != 0; t++)
+		if (r->target[t].server == s)
+			rig_fill(r, t);
+	n = rig_reports(r, s, reports);
 	r->server[s].renewed =
 		chain_manager_heartbeat(r->manager, s + 1, leaving, reports, n, r->now_ns);
 	return r->server[s].renewed;

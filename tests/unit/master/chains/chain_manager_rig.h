@@ -18,7 +18,8 @@
 
 struct rig_target {
 	struct liveness_report report;
-	uint32_t server; /* index */
+	uint64_t foreign; /* bytes that others have on its disk */
+	uint32_t server;  /* index */
 	bool listed;
 };
 
@@ -40,7 +41,8 @@ struct rig {
 	struct rig_target target[RIG_TARGETS];
 	uint64_t stored_life[RIG_TARGETS];
 	uint64_t now_ns, beat_ns;
-	bool sync; /* syncing members are reported as soon as they are seen */
+	uint64_t chain_bytes; /* what a chain takes on a disk; 0: targets say nothing of it */
+	bool sync;            /* syncing members are reported as soon as they are seen */
 	unsigned plans, changes;
 	uint32_t last_fenced;
 	const char *broken; /* what did not hold */

@@ -177,6 +177,53 @@ static void test_balance_follows_capacity_and_comes_to_rest(void **state)
 	end();
 }
 
+/* Somebody fills a disk with other files. What is left there counts, not how large the disk is: else
+ * chains would come, be driven out as the disk gets full, and come again, for ever. */
+static void test_what_others_put_on_a_disk_is_no_room(void **state)
+{
+	/* Of 1024 MiB an eighth is kept free; the other three have 896 MiB for chains. */
+	static const struct {
+		uint64_t foreign, load; /* 192 * room / (room + 3 * 896), and 64 at most */
+	} cases[] = {{0, 48}, {307, 34}, {614, 18}, {921, 0}};
+	unsigned changes;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		rig_init(&r, 4, 1, 3, 64);
+		r.chain_bytes = (1 << 30) / 128; /* 48 of 128 on each */
+		r.target[0].foreign = cases[i].foreign << 20;
+		rig_all_up(&r);
+		rig_run(&r, 60000);
+		assert_true(rig_whole(&r));
+		assert_false(r.target[0].report.full);
+		changes = r.changes;
+		rig_run(&r, 60000);
+		assert_int_equal(r.changes, changes);
+		assert_in_range(rig_load(&r, 1) + 2, cases[i].load, cases[i].load + 4);
+		/* And all of it goes away again. */
+		r.target[0].foreign = 0;
+		rig_run(&r, 60000);
+		assert_true(rig_whole(&r));
+		assert_in_range(rig_load(&r, 1), 45, 51);
+		end();
+	}
+}
+
+static void test_a_disk_that_others_fill_rests_when_it_is_relieved(void **state)
+{
+	unsigned changes;
+
+	rig_init(&r, 4, 1, 3, 64);
+	r.chain_bytes = (1 << 30) / 128;
+	rig_all_up(&r);
+	r.target[0].foreign = (1 << 30) / 10 * 8;
+	rig_run(&r, 60000);
+	assert_true(rig_whole(&r));
+	changes = r.changes;
+	rig_run(&r, 60000);
+	assert_int_equal(r.changes, changes);
+	end();
+}
+
 static void test_sizes_that_are_not_known_move_nothing(void **state)
 {
 	unsigned changes;
@@ -246,6 +293,8 @@ int main(void)
 		cmocka_unit_test(test_chains_of_a_later_line_begin_in_it),
 		cmocka_unit_test(test_a_full_target_is_relieved_where_another_can_come),
 		cmocka_unit_test(test_balance_follows_capacity_and_comes_to_rest),
+		cmocka_unit_test(test_what_others_put_on_a_disk_is_no_room),
+		cmocka_unit_test(test_a_disk_that_others_fill_rests_when_it_is_relieved),
 		cmocka_unit_test(test_sizes_that_are_not_known_move_nothing),
 		cmocka_unit_test(test_heads_are_spread),
 		cmocka_unit_test(test_domains_are_kept_and_mended),
