@@ -1,4 +1,4 @@
-/* state_cluster_test.c - pools, servers, targets and chains in the master's state.
+/* registration_test.c - pools, servers, targets and chains in the master's state.
  *
  * Goal: ids of servers and targets are given once and kept for ever; the map's version grows with
  * every change of it and only then; the map survives a restart as it was.

@@ -1,8 +1,8 @@
-/* fs_privileges_test - setuid and setgid bits go with what the kernel says takes them away.
+/* privileges_test - setuid and setgid bits go with what the kernel says takes them away.
  *
  * Goal: the bits are cleared before the write, truncation or allocation is done, and only when the
  * kernel asks and there are any; the kernel is told; a failure leaves the file as it was. Requests
- * that are too short ask for nothing. Method: as in fs_ops_test.c; the kernel's requests as bytes.
+ * that are too short ask for nothing. Method: as in ops_test.c; the kernel's requests as bytes.
  */
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* state_session_test.c - sessions, exactly-once, restarts and failing writes of the master's state.
+/* session_test.c - sessions, exactly-once, restarts and failing writes of the master's state.
  *
  * Goal: a command has its effect once, however often it comes and whatever is restarted in between,
  * and its answer is always the same; a command that the store failed has no effect at all, also not

@@ -1,4 +1,4 @@
-/* fs_removed_test - inodes and names that go while the kernel uses them.
+/* removed_test - inodes and names that go while the kernel uses them.
  *
  * Goal: what is removed or replaced while the kernel uses it is neither an error to programs nor
  * read from data that is gone. Method: another session removes and replaces names between the

@@ -1,8 +1,8 @@
-/* fs_blocks_test - st_blocks of files with holes.
+/* blocks_test - st_blocks of files with holes.
  *
  * Goal: programs that copy holes (cp, tar) and those that count space (du) are told what is there,
  * the chains are asked only about files that may have holes, and only when something has changed.
- * Method: as in fs_ops_test.c. */
+ * Method: as in ops_test.c. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

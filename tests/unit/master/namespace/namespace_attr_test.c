@@ -1,4 +1,4 @@
-/* state_attr_test.c - attributes, truncation, open files, removal and xattrs in the master's state.
+/* namespace_attr_test.c - attributes, truncation, open files, removal and xattrs in the master's state.
  *
  * Goal: setattr follows its mask; bytes behind a truncation can never be seen again; an unlinked
  * file lives as long as somebody has it open; the chunks of what is gone are queued for removal,

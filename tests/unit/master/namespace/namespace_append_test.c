@@ -1,4 +1,4 @@
-/* state_append_test - the right to append.
+/* namespace_append_test - the right to append.
  *
  * Goal: one session at a time has it; it survives a restart and ends with its session; who has it
  * tells the new size with it, nobody else does; a truncation by others waits for it. */

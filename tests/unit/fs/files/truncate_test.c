@@ -1,6 +1,6 @@
-/* fs_truncate_test - truncation, punching, and what must not come back.
+/* truncate_test - truncation, punching, and what must not come back.
  *
- * Goal and method: as in fs_ops_test.c. */
+ * Goal and method: as in ops_test.c. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-/* state_keys_test.c - records of the master's store, and its caches.
+/* keys_test.c - records of the master's store, and its caches.
  *
  * Goal: what is written is read back; what is cut short, too long or of another format is refused;
  * the hash of names, which is part of the format on disk, never changes; caches of bounded size

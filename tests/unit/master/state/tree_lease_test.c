@@ -1,4 +1,4 @@
-/* state_lease_test - the tree lease and the end of sessions in the master's state.
+/* tree_lease_test - the tree lease and the end of sessions in the master's state.
  *
  * Goal: what was answered under a lease is done under that very lease or not at all; a fenced
  * session changes nothing, and nobody begins before it is closed; all that is so after a restart,

@@ -1,6 +1,6 @@
-/* fs_sync_test - fsync: what it waits for, and what is begun before it is asked for.
+/* fsync_test - fsync: what it waits for, and what is begun before it is asked for.
  *
- * Goal and method: as in fs_ops_test.c. */
+ * Goal and method: as in ops_test.c. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-/* fs_append_test - writes with O_APPEND, and what else knows where a file ends.
+/* append_test - writes with O_APPEND, and what else knows where a file ends.
  *
  * Goal: with other mounts each append has the right first, goes where the master says the end is,
  * and is told before it is answered; the right is given back on every way out; no write is made for

@@ -1,4 +1,4 @@
-/* mount_options_test - the command line of mount.catena.
+/* options_test - the command line of mount.catena.
  *
  * Goal: what people, fstab and mount(8) write is understood; whatever is not is named. Method:
  * whole command lines; the configuration file in a directory of the test's own. */
@@ -160,7 +160,7 @@ static void test_what_is_wrong_is_named(void **state)
 
 static void test_the_file_is_read_and_the_line_overrules_it(void **state)
 {
-	char path[] = "/tmp/mount_options_test.XXXXXX", options[200];
+	char path[] = "/tmp/options_test.XXXXXX", options[200];
 	int fd = mkstemp(path);
 	(void)state;
 

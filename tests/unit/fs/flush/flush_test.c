@@ -1,8 +1,8 @@
-/* fs_publish_test - data before the name that publishes it.
+/* flush_test - data before the name that publishes it.
  *
  * Goal: whatever dies, a file that was replaced by rename or link is the old one or the whole new
  * one; programs do not wait for that where they did not before, and what they do next comes after.
- * Method: as in fs_ops_test.c; the data's answers are held back. */
+ * Method: as in ops_test.c; the data's answers are held back. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

@@ -1,8 +1,8 @@
-/* fs_loss_test - the end of a session that somebody else has got something from, and of its lease.
+/* loss_test - the end of a session that somebody else has got something from, and of its lease.
  *
  * Goal: what was not sent is an error that every handle hears once, and never happens in the next
  * session; what was sent and what only asks goes on; caches are dropped before anything waits.
- * Method: as in fs_ops_test.c; the session's end is a callback, and its unanswered commands end as
+ * Method: as in ops_test.c; the session's end is a callback, and its unanswered commands end as
  * the real session ends them. */
 #include <stdarg.h>
 #include <stddef.h>

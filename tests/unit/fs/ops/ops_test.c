@@ -1,4 +1,4 @@
-/* fs_ops_test - what the operations send to the master and the chunkservers, and when they answer.
+/* ops_test - what the operations send to the master and the chunkservers, and when they answer.
  *
  * Goal: the order of what is sent is what a crash at any point needs; nothing is asked that is
  * known; nobody is told too little when the lease goes; an interrupted program is answered once and

@@ -1,4 +1,4 @@
-/* state_namespace_test.c - names in the master's state: create, lookup, link, unlink, rename,
+/* namespace_names_test.c - names in the master's state: create, lookup, link, unlink, rename,
  * readdir.
  *
  * Goal: each operation does what POSIX and Linux say, refuses what they refuse with the same error,
