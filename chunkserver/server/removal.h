@@ -1,0 +1,16 @@
+/* removal.h - a removal of chunks that the master has ordered, spread over the workers that own the
+ * chunks' partitions. */
+#ifndef CATENA_CHUNKSERVER_SERVER_REMOVAL_H
+#define CATENA_CHUNKSERVER_SERVER_REMOVAL_H
+#include <stddef.h>
+#include <stdint.h>
+#include "chunkserver/server/event_queue.h"
+#include "chunkserver/server/workers.h"
+#include "common/cluster/chunk.h"
+
+/* Begins to delete @keys of the target @index. When all workers have done their part, or have
+ * failed, @queue gets the end of it, with the first error; without memory nothing is done, and the
+ * master sends its order again. @keys is copied. Thread: the front loop's. */
+void removal_start(const struct workers *workers, struct event_queue *queue, unsigned index,
+		   uint64_t sequence, const struct chunk_key *keys, size_t count);
+#endif
