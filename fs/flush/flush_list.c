@@ -128,7 +128,7 @@ enum due { DUE_NOTHING, DUE_LATER, DUE_NOW };
 static enum due what_is_due(const struct inode *inode, uint64_t now_ns)
 {
 	lock_held(&inode->lock);
-	if (inode->flushing || inode->setattrs > 0 || inode->gate_busy)
+	if (inode->flushing || inode->setattrs > 0 || inode->gate.busy)
 		return DUE_LATER;
 	if (inode->dirty == 0 && (inode->data == NULL || !data_dirty(inode->data)))
 		return DUE_NOTHING;
@@ -318,7 +318,7 @@ static bool startable(struct inode *inode)
 	bool yes;
 
 	pthread_mutex_lock(&inode->lock);
-	yes = inode->setattrs == 0 && !inode->gate_busy;
+	yes = inode->setattrs == 0 && !inode->gate.busy;
 	pthread_mutex_unlock(&inode->lock);
 	return yes;
 }

@@ -42,7 +42,7 @@ static void inode_free(struct inode *inode)
 	inode_data_put(inode->data);
 	pthread_mutex_destroy(&inode->lock);
 	free(inode->symlink);
-	free(inode->xattrs);
+	free(inode->xattrs.names);
 	free(inode);
 }
 
@@ -54,7 +54,7 @@ void inode_table_destroy(struct inode_table *table)
 		struct inode *inode = table->buckets[i], *next;
 
 		for (; inode != NULL; inode = next) {
-			next = inode->hash_next;
+			next = inode->table.hash_next;
 			inode_free(inode);
 		}
 	}
@@ -70,12 +70,12 @@ static struct inode **bucket_of(struct inode_table *table, uint64_t ino)
 
 static void lru_remove(struct inode_table *table, struct inode *inode)
 {
-	DL_DELETE2(table->lru_first, inode, lru_prev, lru_next);
+	DL_DELETE2(table->lru_first, inode, table.lru_prev, table.lru_next);
 }
 
 static void lru_append(struct inode_table *table, struct inode *inode)
 {
-	DL_APPEND2(table->lru_first, inode, lru_prev, lru_next);
+	DL_APPEND2(table->lru_first, inode, table.lru_prev, table.lru_next);
 }
 
 static struct inode *lookup(struct inode_table *table, uint64_t ino)
@@ -83,8 +83,8 @@ static struct inode *lookup(struct inode_table *table, uint64_t ino)
 	struct inode *inode = *bucket_of(table, ino);
 
 	while (inode != NULL && inode->ino != ino)
-		inode = inode->hash_next;
-	if (inode != NULL && inode->refs++ == 0)
+		inode = inode->table.hash_next;
+	if (inode != NULL && inode->table.refs++ == 0)
 		lru_remove(table, inode);
 	return inode;
 }
@@ -96,11 +96,12 @@ static struct inode *evict(struct inode_table *table)
 
 	if (table->count <= table->limit || victim == NULL)
 		return NULL;
-	expects(victim->refs == 0);
+	expects(victim->table.refs == 0);
 	lru_remove(table, victim);
-	for (link = bucket_of(table, victim->ino); *link != victim; link = &(*link)->hash_next)
+	for (link = bucket_of(table, victim->ino); *link != victim;
+	     link = &(*link)->table.hash_next)
 		;
-	*link = victim->hash_next;
+	*link = victim->table.hash_next;
 	table->count--;
 	return victim;
 }
@@ -112,7 +113,7 @@ static struct inode *inode_new(uint64_t ino)
 	if (inode == NULL)
 		return NULL;
 	inode->ino = ino;
-	inode->refs = 1;
+	inode->table.refs = 1;
 	pthread_mutex_init(&inode->lock, NULL);
 	return inode;
 }
@@ -137,7 +138,7 @@ struct inode *inode_table_get(struct inode_table *table, uint64_t ino)
 		inode = inode_new(ino);
 		if (inode != NULL) {
 			bucket = bucket_of(table, ino);
-			inode->hash_next = *bucket;
+			inode->table.hash_next = *bucket;
 			*bucket = inode;
 			table->count++;
 			victim = evict(table);
@@ -152,7 +153,7 @@ struct inode *inode_table_get(struct inode_table *table, uint64_t ino)
 struct inode *inode_ref(struct inode_table *table, struct inode *inode)
 {
 	pthread_mutex_lock(&table->lock);
-	if (inode->refs++ == 0)
+	if (inode->table.refs++ == 0)
 		lru_remove(table, inode);
 	pthread_mutex_unlock(&table->lock);
 	return inode;
@@ -165,8 +166,8 @@ void inode_put(struct inode_table *table, struct inode *inode)
 	if (inode == NULL)
 		return;
 	pthread_mutex_lock(&table->lock);
-	expects(inode->refs > 0);
-	if (--inode->refs == 0) {
+	expects(inode->table.refs > 0);
+	if (--inode->table.refs == 0) {
 		lru_append(table, inode);
 		victim = evict(table);
 	}
@@ -195,8 +196,8 @@ static struct inode **reference_all(struct inode_table *table, uint32_t *count)
 	list = malloc((table->count + 1) * sizeof(*list));
 	for (uint32_t i = 0; list != NULL && i <= table->bucket_mask; i++) {
 		for (struct inode *inode = table->buckets[i]; inode != NULL;
-		     inode = inode->hash_next) {
-			if (inode->refs++ == 0)
+		     inode = inode->table.hash_next) {
+			if (inode->table.refs++ == 0)
 				lru_remove(table, inode);
 			list[n++] = inode;
 		}

@@ -61,11 +61,39 @@ struct inode_end {
 	int64_t at;
 };
 
-struct inode {
-	uint64_t ino;
-	/* the table's */
+/* The table's links and count of references. inode.c only, under the table's lock. */
+struct inode_table_entry {
 	struct inode *hash_next, *lru_prev, *lru_next;
 	uint32_t refs;
+};
+
+/* What the chains held of a file with holes when they were asked last. Asked by files/blocks.c,
+ * shown by inode_stat(). It holds as long as write_seq and version are still the inode's. */
+struct inode_blocks {
+	bool known;
+	bool exact;     /* nothing was on its way to the chains then */
+	uint64_t count; /* of 512 bytes */
+	uint64_t write_seq, version;
+};
+
+/* Truncations and punches, one at a time; writes wait for them. inode_gate.c only; others may look
+ * whether it is busy. */
+struct inode_gate {
+	bool busy;
+	struct inode_gate_entry *head, *tail;
+};
+
+/* The names of all xattrs, exact like attr. Filled by ops/xattr.c. */
+struct inode_xattrs {
+	char *names;   /* malloc()ed, each ended by NUL; NULL: none */
+	uint32_t size; /* of all, in bytes */
+	uint64_t generation;
+	uint64_t seq; /* grows with each change begun and ended */
+};
+
+struct inode {
+	uint64_t ino; /* never changes */
+	struct inode_table_entry table;
 
 	pthread_mutex_t lock;
 	bool known; /* attr says something */
@@ -93,11 +121,8 @@ struct inode {
 	 * nothing was, or a sync has been told that it is there. */
 	uint64_t learned;
 
-	/* Of a file that may have holes: what the chains held when they were asked last, in units
-	 * of 512 bytes, and what had been written here and known of the master then. */
 	bool local_sparse; /* a hole was made here that the master does not know of */
-	bool blocks_known, blocks_exact;
-	uint64_t blocks, blocks_seq, blocks_version;
+	struct inode_blocks blocks;
 
 	uint32_t opens;         /* handles */
 	uint32_t opens_mapping; /* of these, those by which pages may be mapped and written */
@@ -123,9 +148,7 @@ struct inode {
 	uint64_t fetch_generation; /* of the lease under which our own read-ahead was asked for; or
 				      0 */
 
-	/* Truncations and punches, one at a time; writes wait for them (inode_gate.h). */
-	bool gate_busy;
-	struct inode_gate_entry *gate_head, *gate_tail;
+	struct inode_gate gate;
 
 	/* What is to be written back by and by (flush.h); the links are under its lock. */
 	struct inode *listed_prev, *listed_next;
@@ -143,12 +166,8 @@ struct inode {
 		early_change; /* write_seq and last_change that one made in advance covers */
 	struct fsync_prediction *early; /* under way */
 
-	char *symlink; /* the target never changes */
-	/* Names of all xattrs, each ended by NUL; exact like attr. */
-	char *xattrs;
-	uint32_t xattrs_size;
-	uint64_t xattrs_generation;
-	uint64_t xattrs_seq; /* grows with each change begun and ended */
+	char *symlink; /* the target, once known: it never changes */
+	struct inode_xattrs xattrs;
 };
 
 struct inode_table;

@@ -158,13 +158,13 @@ static bool is_sparse(const struct inode *inode)
 /* Nothing has changed since the chains were asked. */
 static bool blocks_count(const struct inode *inode)
 {
-	return inode->blocks_known && inode->blocks_seq == inode->write_seq &&
-	       inode->blocks_version == inode->attr.version;
+	return inode->blocks.known && inode->blocks.write_seq == inode->write_seq &&
+	       inode->blocks.version == inode->attr.version;
 }
 
 bool inode_blocks_unknown(const struct inode *inode)
 {
-	return is_sparse(inode) && !(blocks_count(inode) && inode->blocks_exact);
+	return is_sparse(inode) && !(blocks_count(inode) && inode->blocks.exact);
 }
 
 void inode_made_hole(struct inode *inode)
@@ -172,18 +172,18 @@ void inode_made_hole(struct inode *inode)
 	lock_held(&inode->lock);
 	if (!inode->attr.sparse)
 		inode->local_sparse = true;
-	inode->blocks_known = false;
+	inode->blocks.known = false;
 }
 
 void inode_set_blocks(struct inode *inode, uint64_t bytes, bool exact, uint64_t write_seq,
 		      uint64_t version)
 {
 	lock_held(&inode->lock);
-	inode->blocks_known = true;
-	inode->blocks_exact = exact;
-	inode->blocks = (bytes + 511) / 512;
-	inode->blocks_seq = write_seq;
-	inode->blocks_version = version;
+	inode->blocks.known = true;
+	inode->blocks.exact = exact;
+	inode->blocks.count = (bytes + 511) / 512;
+	inode->blocks.write_seq = write_seq;
+	inode->blocks.version = version;
 }
 
 /* A file without holes is full up to its size. */
@@ -206,9 +206,9 @@ static uint64_t allocated_blocks(const struct inode *inode)
 
 	if (!is_sparse(inode) || !blocks_count(inode))
 		return full;
-	if (inode->blocks == 0 && inode->opens_mapping > 0)
+	if (inode->blocks.count == 0 && inode->opens_mapping > 0)
 		return full < BLOCK_SIZE / 512 ? full : BLOCK_SIZE / 512;
-	return inode->blocks < full ? inode->blocks : full;
+	return inode->blocks.count < full ? inode->blocks.count : full;
 }
 
 void inode_stat(const struct inode *inode, struct stat *out)
@@ -403,10 +403,10 @@ void inode_set_xattrs(struct inode *inode, const void *names, size_t size, uint6
 			return;
 		memcpy(copy, names, size);
 	}
-	free(inode->xattrs);
-	inode->xattrs = copy;
-	inode->xattrs_size = (uint32_t)size;
-	inode->xattrs_generation = generation;
+	free(inode->xattrs.names);
+	inode->xattrs.names = copy;
+	inode->xattrs.size = (uint32_t)size;
+	inode->xattrs.generation = generation;
 }
 
 void inode_writeback_failed(struct inode *inode, int error)

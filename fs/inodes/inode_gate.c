@@ -8,11 +8,11 @@
 static void queue(struct inode *inode, struct inode_gate_entry *entry)
 {
 	entry->next = NULL;
-	if (inode->gate_tail != NULL)
-		inode->gate_tail->next = entry;
+	if (inode->gate.tail != NULL)
+		inode->gate.tail->next = entry;
 	else
-		inode->gate_head = entry;
-	inode->gate_tail = entry;
+		inode->gate.head = entry;
+	inode->gate.tail = entry;
 }
 
 static bool wait_or_go(struct inode *inode, struct inode_gate_entry *entry, bool exclusive,
@@ -23,11 +23,11 @@ static bool wait_or_go(struct inode *inode, struct inode_gate_entry *entry, bool
 	entry->go = go;
 	entry->exclusive = exclusive;
 	pthread_mutex_lock(&inode->lock);
-	free = !inode->gate_busy;
+	free = !inode->gate.busy;
 	if (!free)
 		queue(inode, entry);
 	else if (exclusive)
-		inode->gate_busy = true;
+		inode->gate.busy = true;
 	pthread_mutex_unlock(&inode->lock);
 	return free;
 }
@@ -47,19 +47,19 @@ bool inode_gate_pass(struct inode *inode, struct inode_gate_entry *entry,
 /* Those in front that only pass, and the first that wants to be alone: it is in at once. */
 static struct inode_gate_entry *take_next(struct inode *inode)
 {
-	struct inode_gate_entry *first = inode->gate_head, *last = first;
+	struct inode_gate_entry *first = inode->gate.head, *last = first;
 
 	lock_held(&inode->lock);
 	if (first == NULL) {
-		inode->gate_busy = false;
+		inode->gate.busy = false;
 		return NULL;
 	}
 	while (!last->exclusive && last->next != NULL)
 		last = last->next;
-	inode->gate_head = last->next;
-	if (inode->gate_head == NULL)
-		inode->gate_tail = NULL;
-	inode->gate_busy = last->exclusive;
+	inode->gate.head = last->next;
+	if (inode->gate.head == NULL)
+		inode->gate.tail = NULL;
+	inode->gate.busy = last->exclusive;
 	last->next = NULL;
 	return first;
 }
@@ -69,7 +69,7 @@ void inode_gate_leave(struct inode *inode)
 	struct inode_gate_entry *entry, *next;
 
 	pthread_mutex_lock(&inode->lock);
-	expects(inode->gate_busy);
+	expects(inode->gate.busy);
 	entry = take_next(inode);
 	pthread_mutex_unlock(&inode->lock);
 	for (; entry != NULL; entry = next) {

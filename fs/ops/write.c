@@ -155,7 +155,7 @@ static void write_look(struct task *task)
 	bool busy, in_the_way;
 
 	pthread_mutex_lock(&inode->lock);
-	busy = inode->gate_busy;
+	busy = inode->gate.busy;
 	in_the_way = tail_trim_in_the_way(inode, task->offset + task->length);
 	pthread_mutex_unlock(&inode->lock);
 	if (busy && !inode_gate_pass(inode, &task->gate, write_passed))

@@ -148,7 +148,7 @@ static void remember(struct task *task, const ProtobufCBinaryData *names)
 	struct inode *inode = task->inode;
 
 	pthread_mutex_lock(&inode->lock);
-	if (inode->xattrs_seq == task->seq)
+	if (inode->xattrs.seq == task->seq)
 		inode_set_xattrs(inode, names->data, names->len, task->generation);
 	pthread_mutex_unlock(&inode->lock);
 }
@@ -162,11 +162,11 @@ static int known_names(struct inode *inode, struct meta_view view, bool *found, 
 	*names = NULL;
 	*size = 0;
 	pthread_mutex_lock(&inode->lock);
-	*found = view.sole && inode->xattrs_generation == view.generation;
-	if (*found && inode->xattrs_size > 0) {
-		*names = malloc(inode->xattrs_size);
+	*found = view.sole && inode->xattrs.generation == view.generation;
+	if (*found && inode->xattrs.size > 0) {
+		*names = malloc(inode->xattrs.size);
 		if (*names != NULL)
-			memcpy(*names, inode->xattrs, *size = inode->xattrs_size);
+			memcpy(*names, inode->xattrs.names, *size = inode->xattrs.size);
 		else
 			rc = -ENOMEM;
 	}
@@ -192,7 +192,7 @@ static void send_list(struct task *task, struct meta_view view, meta_done_fn *do
 {
 	task->generation = view.generation;
 	pthread_mutex_lock(&task->inode->lock);
-	task->seq = task->inode->xattrs_seq;
+	task->seq = task->inode->xattrs.seq;
 	pthread_mutex_unlock(&task->inode->lock);
 	send_xattr(task, OP_LIST, NULL, 0, 0, done);
 }
@@ -262,8 +262,8 @@ static bool known_absent(struct fs *fs, fuse_ino_t ino, const char *name)
 	if (inode == NULL)
 		return false;
 	pthread_mutex_lock(&inode->lock);
-	absent = inode->xattrs_generation == view.generation &&
-		 !has_name(inode->xattrs, inode->xattrs_size, name);
+	absent = inode->xattrs.generation == view.generation &&
+		 !has_name(inode->xattrs.names, inode->xattrs.size, name);
 	pthread_mutex_unlock(&inode->lock);
 	inode_put(fs->inodes, inode);
 	return absent;
@@ -290,7 +290,7 @@ void ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 		return;
 	view = fs_view(fs);
 	pthread_mutex_lock(&task->inode->lock);
-	known = task->inode->xattrs_generation == view.generation;
+	known = task->inode->xattrs.generation == view.generation;
 	pthread_mutex_unlock(&task->inode->lock);
 	if (in_removed_directory(task))
 		task_fail(task, -ENODATA);
@@ -305,8 +305,8 @@ void ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 static void changing(struct inode *inode)
 {
 	pthread_mutex_lock(&inode->lock);
-	inode->xattrs_seq++;
-	inode->xattrs_generation = 0;
+	inode->xattrs.seq++;
+	inode->xattrs.generation = 0;
 	pthread_mutex_unlock(&inode->lock);
 }
 
