@@ -152,7 +152,7 @@ static void publish(struct task *task)
 	pthread_mutex_lock(&inode->lock);
 	setattr.file_id = inode->attr.file_id;
 	setattr.truncations = inode->attr.truncations;
-	inode->changing++;
+	inode->commands.under_way++;
 	pthread_mutex_unlock(&inode->lock);
 	request.op_case = CATENA__REQUEST__OP_SETATTR;
 	request.setattr = &setattr;
@@ -181,10 +181,10 @@ static void written_shared(void *user, int error)
 		return;
 	}
 	pthread_mutex_lock(&inode->lock);
-	inode->write_seq++;
+	inode->local.write_seq++;
 	inode->flushed = false;
 	/* Other writes of ours lie before it, which the new size would tell of too. */
-	if ((inode->dirty & INODE_DIRTY_SIZE) && inode->data != NULL)
+	if ((inode->local.dirty & INODE_DIRTY_SIZE) && inode->data != NULL)
 		file = data_file_ref(inode->data);
 	pthread_mutex_unlock(&inode->lock);
 	if (file != NULL)

@@ -15,7 +15,7 @@ void attr_request_fetch(struct task *task, meta_done_fn *done)
 	request.op_case = CATENA__REQUEST__OP_GETATTR;
 	request.getattr = &getattr;
 	pthread_mutex_lock(&task->inode->lock);
-	now = task->inode->changing == 0;
+	now = task->inode->commands.under_way == 0;
 	pthread_mutex_unlock(&task->inode->lock);
 	task->generation = meta_generation(task->fs->meta);
 	if (now)
@@ -48,9 +48,9 @@ void attr_request_set(struct task *task, meta_done_fn *done)
 
 	attr_request_fill(task, &setattr, &request);
 	pthread_mutex_lock(&inode->lock);
-	now = inode->changing++ == 0;
-	inode->setattrs++;
-	task->seq = inode->write_seq;
+	now = inode->commands.under_way++ == 0;
+	inode->commands.setattrs++;
+	task->seq = inode->local.write_seq;
 	pthread_mutex_unlock(&inode->lock);
 	task->generation = meta_generation(task->fs->meta);
 	if (now)
@@ -65,14 +65,15 @@ int attr_request_set_end(struct task *task, int error, const Catena__Reply *repl
 
 	inode_change_end(task->fs, inode, reply != NULL);
 	pthread_mutex_lock(&inode->lock);
-	expects(inode->setattrs > 0);
-	inode->setattrs--;
+	expects(inode->commands.setattrs > 0);
+	inode->commands.setattrs--;
 	if (error == 0) {
 		/* Times of our own writes and reads, made before, are overruled. */
-		if ((task->set.mask & CATENA__SET_MASK__SET_MTIME) && inode->write_seq == task->seq)
+		if ((task->set.mask & CATENA__SET_MASK__SET_MTIME) &&
+		    inode->local.write_seq == task->seq)
 			inode_mtime_set(inode, !meta_sole(task->fs->meta));
 		if (task->set.mask & CATENA__SET_MASK__SET_ATIME)
-			inode->dirty &= ~(uint32_t)INODE_DIRTY_ATIME;
+			inode->local.dirty &= ~(uint32_t)INODE_DIRTY_ATIME;
 	}
 	pthread_mutex_unlock(&inode->lock);
 	if (error == 0 && reply->attr == NULL)

@@ -64,7 +64,7 @@ void blocks_answer_attr(struct task *task, struct inode *inode, bool cacheable)
 	counting->inode = inode;
 	counting->cacheable = cacheable;
 	pthread_mutex_lock(&inode->lock);
-	counting->write_seq = inode->write_seq;
+	counting->write_seq = inode->local.write_seq;
 	counting->version = inode->attr.version;
 	pthread_mutex_unlock(&inode->lock);
 	counting->dirty = data_memory(counting->file);

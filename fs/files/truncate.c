@@ -109,7 +109,7 @@ static void send(struct task *task)
 	bool announce, in_the_way;
 
 	pthread_mutex_lock(&inode->lock);
-	announce = (inode->dirty & INODE_DIRTY_SIZE) != 0;
+	announce = (inode->local.dirty & INODE_DIRTY_SIZE) != 0;
 	task->size_before = inode_size(inode);
 	in_the_way = task->size > task->size_before && attr_trim_pending(&inode->attr);
 	pthread_mutex_unlock(&inode->lock);

@@ -100,9 +100,9 @@ static int update_stale(struct inode_flush *flush)
 	bool ours;
 
 	pthread_mutex_lock(&inode->lock);
-	ours = inode->truncate_seq == flush->update.truncate_seq && inode->attr.nlink > 0 &&
+	ours = inode->local.truncate_seq == flush->update.truncate_seq && inode->attr.nlink > 0 &&
 	       (flush->update.mask & CATENA__SET_MASK__SET_GROW);
-	inode->dirty = 0;
+	inode->local.dirty = 0;
 	inode_distrust(inode);
 	pthread_mutex_unlock(&inode->lock);
 	return ours ? -EIO : 0;
@@ -166,9 +166,9 @@ static void send_update(struct inode_flush *flush)
 	pthread_mutex_lock(&inode->lock);
 	inode_update_check(inode, &flush->update);
 	inode_update_fill(inode, &flush->update, &setattr);
-	now |= inode->changing == 0;
+	now |= inode->commands.under_way == 0;
 	if (flush->update.mask != 0)
-		inode->changing++;
+		inode->commands.under_way++;
 	pthread_mutex_unlock(&inode->lock);
 	flush->held = false;
 	if (!inode_update_changes_version(&flush->update))
@@ -210,7 +210,7 @@ static void data_flushed(void *user, int error)
 	pthread_mutex_lock(&inode->lock);
 	if (error != 0)
 		inode_writeback_failed(inode, error);
-	else if (flush->durable && inode->write_seq == flush->write_seq)
+	else if (flush->durable && inode->local.write_seq == flush->write_seq)
 		inode->flushed = true;
 	pthread_mutex_unlock(&inode->lock);
 	/* The program hears of lost data; the size goes on all the same, with a hole there. */
@@ -225,7 +225,7 @@ static void begin(struct inode_flush *flush)
 	flush->session = atomic_load(&flush->fs->session_id);
 	pthread_mutex_lock(&inode->lock);
 	inode_update_begin(inode, &flush->update);
-	flush->write_seq = inode->write_seq;
+	flush->write_seq = inode->local.write_seq;
 	/* Commands that are held behind this foresee versions after its own. */
 	flush->foreseen = flush->held && inode_update_changes_version(&flush->update);
 	if (flush->foreseen)
@@ -263,7 +263,7 @@ bool flush_unpublished(struct inode *inode)
 
 	pthread_mutex_lock(&inode->lock);
 	yes = inode->known && attr_is_regular(&inode->attr) &&
-	      ((inode->dirty & INODE_DIRTY_SIZE) ||
+	      ((inode->local.dirty & INODE_DIRTY_SIZE) ||
 	       (inode->data != NULL && data_dirty(inode->data)));
 	pthread_mutex_unlock(&inode->lock);
 	return yes;

@@ -45,8 +45,8 @@ void flush_attrs_now(struct fs *fs, struct inode *inode);
  * whatever dies. So this must go before the name does. Locks: none. */
 bool flush_unpublished(struct inode *inode);
 /* Sends what flush_unpublished() is about. Later calls of the master wait (meta_hold()) until all
- * copies have the data and the size is told; the program does not. No command that is not foreseen
- * may be changing the inode. False: out of memory. Locks: none. */
+ * copies have the data and the size is told; the program does not. Of commands about the inode, only
+ * those answered early may be under way. False: out of memory. Locks: none. */
 bool flush_before_names(struct fs *fs, struct inode *inode);
 
 /* Starts the flushes that are due. True: there will be more. Thread: the housekeeper's. */

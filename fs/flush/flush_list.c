@@ -128,9 +128,9 @@ enum due { DUE_NOTHING, DUE_LATER, DUE_NOW };
 static enum due what_is_due(const struct inode *inode, uint64_t now_ns)
 {
 	lock_held(&inode->lock);
-	if (inode->flushing || inode->setattrs > 0 || inode->gate.busy)
+	if (inode->flushing || inode->commands.setattrs > 0 || inode->gate.busy)
 		return DUE_LATER;
-	if (inode->dirty == 0 && (inode->data == NULL || !data_dirty(inode->data)))
+	if (inode->local.dirty == 0 && (inode->data == NULL || !data_dirty(inode->data)))
 		return DUE_NOTHING;
 	return inode->opens == 0 || now_ns - inode->dirty_since_ns >= FLUSH_AGE_NS ? DUE_NOW
 										   : DUE_LATER;
@@ -214,7 +214,7 @@ static void start_background(struct fs *fs, struct inode *inode)
 	pthread_mutex_lock(&inode->lock);
 	inode->flushing = true;
 	inode->dirty_since_ns = 0;
-	if (inode->dirty != 0)
+	if (inode->local.dirty != 0)
 		inode->dirty_since_ns = clock_monotonic_ns();
 	pthread_mutex_unlock(&inode->lock);
 	flush_inode(fs, inode, false, background_done, b);
@@ -251,7 +251,7 @@ bool flush_list_tick(struct fs *fs, uint64_t now_ns)
 bool flush_unsaved(const struct inode *inode)
 {
 	lock_held(&inode->lock);
-	return (inode->dirty & ~(uint32_t)INODE_DIRTY_ATIME) != 0 ||
+	return (inode->local.dirty & ~(uint32_t)INODE_DIRTY_ATIME) != 0 ||
 	       (inode->data != NULL && data_dirty(inode->data));
 }
 
@@ -318,7 +318,7 @@ static bool startable(struct inode *inode)
 	bool yes;
 
 	pthread_mutex_lock(&inode->lock);
-	yes = inode->setattrs == 0 && !inode->gate.busy;
+	yes = inode->commands.setattrs == 0 && !inode->gate.busy;
 	pthread_mutex_unlock(&inode->lock);
 	return yes;
 }

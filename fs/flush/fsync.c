@@ -46,7 +46,7 @@ struct fsync_op {
 	bool datasync;     /* times alone need not be durable */
 	bool settled;      /* the trim in the way was settled once */
 	bool own;          /* something that was done to the inode here is not durable there */
-	uint64_t learned;  /* inode->learned when the master was asked; 0: it need not be */
+	uint64_t others;   /* inode->changes.others when the master was asked; 0: it need not be */
 	unsigned refusals; /* because others truncated the file meanwhile */
 	atomic_int parts, error;
 	fsync_done_fn *done;
@@ -68,7 +68,7 @@ static void part_done(struct fsync_op *op, int error)
 	free(op);
 }
 
-static void data_synced(void *user, int error)
+static void data_durable(void *user, int error)
 {
 	struct fsync_op *op = user;
 	struct inode *inode = op->inode;
@@ -76,13 +76,13 @@ static void data_synced(void *user, int error)
 	pthread_mutex_lock(&inode->lock);
 	if (error != 0)
 		inode_writeback_failed(inode, error);
-	else if (inode->write_seq == op->write_seq)
+	else if (inode->local.write_seq == op->write_seq)
 		inode->flushed = true;
 	pthread_mutex_unlock(&inode->lock);
 	part_done(op, error);
 }
 
-static void master_synced(struct fsync_op *op)
+static void master_durable(struct fsync_op *op)
 {
 	uint64_t known = atomic_load(&op->fs->changes_flushed);
 
@@ -144,14 +144,14 @@ static void take_answer(struct fsync_op *op, int error, const Catena__Reply *rep
 	bool as_asked;
 
 	pthread_mutex_lock(&inode->lock);
-	as_asked = inode->learned == op->learned;
+	as_asked = inode->changes.others == op->others;
 	pthread_mutex_unlock(&inode->lock);
 	if (reply != NULL)
 		inode_apply(op->fs, inode, reply->attr, op->generation);
 	if (error != 0 || !as_asked)
 		return;
 	pthread_mutex_lock(&inode->lock);
-	inode->learned = 0;
+	inode->changes.others = 0;
 	pthread_mutex_unlock(&inode->lock);
 }
 
@@ -193,7 +193,7 @@ static void updated(void *user, int error, const Catena__Reply *reply)
 		pthread_mutex_lock(&inode->lock);
 		inode_update_done(inode, &op->update);
 		pthread_mutex_unlock(&inode->lock);
-		master_synced(op);
+		master_durable(op);
 	}
 	inode_answered(op, error, reply);
 }
@@ -206,7 +206,7 @@ static void send_update(struct fsync_op *op)
 
 	pthread_mutex_lock(&op->inode->lock);
 	inode_update_fill(op->inode, &op->update, &setattr);
-	now = op->inode->changing++ == 0;
+	now = op->inode->commands.under_way++ == 0;
 	pthread_mutex_unlock(&op->inode->lock);
 	request.op_case = CATENA__REQUEST__OP_SETATTR;
 	request.setattr = &setattr;
@@ -223,7 +223,7 @@ static void probed(void *user, int error, const Catena__Reply *reply)
 
 	take_answer(op, error, reply);
 	if (error == 0)
-		master_synced(op);
+		master_durable(op);
 	inode_answered(op, error, reply);
 }
 
@@ -242,13 +242,13 @@ static void send_probe(struct fsync_op *op)
 	meta_call(op->fs->meta, &request, probed, op);
 }
 
-static void only_synced(void *user, int error, const Catena__Reply *reply)
+static void all_durable(void *user, int error, const Catena__Reply *reply)
 {
 	struct fsync_op *op = user;
 
 	if (error == 0)
-		master_synced(op);
-	if (error == 0 && op->learned != 0)
+		master_durable(op);
+	if (error == 0 && op->others != 0)
 		send_probe(op);
 	else
 		part_done(op, error);
@@ -263,14 +263,14 @@ static void send_sync(struct fsync_op *op)
 	request.sync_all = &all;
 	request.sync = true;
 	op->changes = atomic_load(&op->fs->changes);
-	meta_call(op->fs->meta, &request, only_synced, op);
+	meta_call(op->fs->meta, &request, all_durable, op);
 }
 
 static void send_to_master(struct fsync_op *op)
 {
 	if (op->update.mask != 0)
 		send_update(op);
-	else if (op->learned != 0 && !op->own)
+	else if (op->others != 0 && !op->own)
 		send_probe(op);
 	else
 		send_sync(op);
@@ -294,10 +294,10 @@ static void begin_both(struct fsync_op *op)
 {
 	atomic_store(&op->parts, 3);
 	if (op->file != NULL)
-		data_flush(op->file, true, data_synced, op);
+		data_flush(op->file, true, data_durable, op);
 	else
 		part_done(op, 0);
-	if (op->update.mask != 0 || op->own || op->learned != 0)
+	if (op->update.mask != 0 || op->own || op->others != 0)
 		send_to_master(op);
 	else
 		part_done(op, 0);
@@ -331,11 +331,11 @@ void fsync_inode(struct fs *fs, struct inode *inode, bool datasync, fsync_done_f
 	take_update(op);
 	pthread_mutex_lock(&inode->lock);
 	known = atomic_load(&fs->changes_flushed);
-	op->own = inode->changing > 0 || inode->last_change > known;
+	op->own = inode->commands.under_way > 0 || inode->changes.own > known;
 	/* What was done here later would be lost with it, and that is noticed. */
-	if (inode->learned > known && inode->learned > inode->last_change)
-		op->learned = inode->learned;
-	op->write_seq = inode->write_seq;
+	if (inode->changes.others > known && inode->changes.others > inode->changes.own)
+		op->others = inode->changes.others;
+	op->write_seq = inode->local.write_seq;
 	data = inode->known && attr_is_regular(&inode->attr) &&
 	       (!inode->flushed || (inode->data != NULL && data_dirty(inode->data)));
 	pthread_mutex_unlock(&inode->lock);
@@ -369,7 +369,7 @@ static bool any(const struct inode *inode)
 
 struct restarted {
 	bool lost;
-	uint64_t synced;
+	uint64_t flushed;
 	unsigned count;
 };
 
@@ -381,13 +381,13 @@ static void look_again(void *user, struct inode *inode)
 	struct data_file *file = inode_data_find(inode);
 
 	pthread_mutex_lock(&inode->lock);
-	if (restarted->lost && inode->last_change > restarted->synced) {
+	if (restarted->lost && inode->changes.own > restarted->flushed) {
 		inode_writeback_failed(inode, -EIO);
 		restarted->count++;
 	}
 	/* Also when an fsync that is under way is answered now: see fsync_inode(). */
-	if (inode->learned > restarted->synced)
-		inode->learned = UINT64_MAX;
+	if (inode->changes.others > restarted->flushed)
+		inode->changes.others = UINT64_MAX;
 	inode->removed = false;
 	inode->page_generation = inode->page_version = 0;
 	pthread_mutex_unlock(&inode->lock);
@@ -398,7 +398,7 @@ static void look_again(void *user, struct inode *inode)
 
 void fsync_restarted(struct fs *fs, bool lost)
 {
-	struct restarted restarted = {.lost = lost, .synced = atomic_load(&fs->changes_flushed)};
+	struct restarted restarted = {.lost = lost, .flushed = atomic_load(&fs->changes_flushed)};
 
 	/* Not doing it would let fsync confirm what is lost. */
 	while (inode_table_each(fs->inodes, any, look_again, &restarted) != 0) {

@@ -44,17 +44,17 @@ void fsync_prediction_wrote(struct fs *fs, struct inode *inode, size_t length)
 	struct fsync_prediction *early = NULL;
 
 	pthread_mutex_lock(&inode->lock);
-	if (inode->write_seq != inode->fsync_seq + 1 || length > FSYNC_PREDICTION_BYTES)
+	if (inode->local.write_seq != inode->fsync_seq + 1 || length > FSYNC_PREDICTION_BYTES)
 		inode->sync_streak = 0;
 	/* With other mounts the size may not be what is known here. */
 	if (inode->sync_streak >= FSYNC_PREDICTION_STREAK && inode->early == NULL &&
-	    inode->changing == 0 && meta_sole(fs->meta))
+	    inode->commands.under_way == 0 && meta_sole(fs->meta))
 		early = malloc(sizeof(*early));
 	if (early != NULL) {
 		*early = (struct fsync_prediction){.fs = fs,
 						   .inode = inode_ref(fs->inodes, inode),
-						   .write_seq = inode->write_seq,
-						   .change = inode->last_change};
+						   .write_seq = inode->local.write_seq,
+						   .change = inode->changes.own};
 		inode->early = early;
 	}
 	pthread_mutex_unlock(&inode->lock);
@@ -67,8 +67,8 @@ void fsync_prediction_wrote(struct fs *fs, struct inode *inode, size_t length)
 static bool covers(const struct inode *inode, uint64_t write_seq, uint64_t change)
 {
 	lock_held(&inode->lock);
-	return inode->write_seq == write_seq && inode->last_change == change &&
-	       inode->setattrs == 0 && inode->foreseen == 0;
+	return inode->local.write_seq == write_seq && inode->changes.own == change &&
+	       inode->commands.setattrs == 0 && inode->commands.answered_early == 0;
 }
 
 void fsync_prediction_fsync(struct fs *fs, struct inode *inode, bool datasync, fsync_done_fn *done,
@@ -77,11 +77,11 @@ void fsync_prediction_fsync(struct fs *fs, struct inode *inode, bool datasync, f
 	bool waits = false, was_done = false;
 
 	pthread_mutex_lock(&inode->lock);
-	if (inode->write_seq == inode->fsync_seq + 1)
+	if (inode->local.write_seq == inode->fsync_seq + 1)
 		inode->sync_streak++;
-	else if (inode->write_seq != inode->fsync_seq)
+	else if (inode->local.write_seq != inode->fsync_seq)
 		inode->sync_streak = 0;
-	inode->fsync_seq = inode->write_seq;
+	inode->fsync_seq = inode->local.write_seq;
 	if (inode->early != NULL) {
 		waits = inode->early->done == NULL &&
 			covers(inode, inode->early->write_seq, inode->early->change);
@@ -90,7 +90,7 @@ void fsync_prediction_fsync(struct fs *fs, struct inode *inode, bool datasync, f
 			inode->early->user = user;
 		}
 	} else {
-		was_done = inode->early_seq != 0 && inode->changing == 0 &&
+		was_done = inode->early_seq != 0 && inode->commands.under_way == 0 &&
 			   covers(inode, inode->early_seq, inode->early_change);
 	}
 	pthread_mutex_unlock(&inode->lock);

@@ -85,7 +85,7 @@ static void orphan_quiet(void *user, int error)
 		/* How far its chunks go, then that it is closed. */
 		flush_attrs_now(orphan->fs, orphan->inode);
 		pthread_mutex_lock(&orphan->inode->lock);
-		orphan->inode->dirty = 0;
+		orphan->inode->local.dirty = 0;
 		pthread_mutex_unlock(&orphan->inode->lock);
 		close.ino = orphan->inode->ino;
 		close.count = orphan->registered;
@@ -131,11 +131,11 @@ void opens_release(struct fs *fs, struct inode *inode)
 	bool orphan = false;
 
 	pthread_mutex_lock(&inode->lock);
-	if (inode->opens == 0 && inode->changing == 0) {
+	if (inode->opens == 0 && inode->commands.under_way == 0) {
 		orphan = inode->known && inode->attr.nlink == 0 &&
 			 (inode->data != NULL || inode->registered > 0);
 		inode->removed |= orphan;
-		if (!orphan && inode->data != NULL && !inode->listed && inode->dirty == 0 &&
+		if (!orphan && inode->data != NULL && !inode->listed && inode->local.dirty == 0 &&
 		    !data_dirty(inode->data)) {
 			file = inode->data;
 			inode->data = NULL;

@@ -102,7 +102,7 @@ static void punch_durable(void *user, int error)
 	if (error == 0) {
 		pthread_mutex_lock(&inode->lock);
 		/* Another truncation since then has a trim of its own. */
-		current = inode->truncate_seq == punch->truncate_seq &&
+		current = inode->local.truncate_seq == punch->truncate_seq &&
 			  inode->attr.trim_from == punch->from;
 		/* Known here at once; the master's answer says the same with a newer version. */
 		if (current)
@@ -158,18 +158,18 @@ void tail_trim_punch(struct fs *fs, struct inode *inode, uint64_t local_end, boo
 	punch->done = done;
 	punch->user = user;
 	pthread_mutex_lock(&inode->lock);
-	punch->truncate_seq = inode->truncate_seq;
+	punch->truncate_seq = inode->local.truncate_seq;
 	punch->truncations = inode->attr.truncations;
 	punch->from = inode->attr.trim_from;
 	punch->session = inode->attr.trim_session;
 	punch->to = inode->attr.trim_to > local_end ? inode->attr.trim_to : local_end;
 	/* Writes of ours behind the trim, made while we did not know of it, are not what it is
 	 * about. */
-	if (local_end == 0 && (inode->dirty & INODE_DIRTY_SIZE) &&
-	    inode->local_size > punch->from && inode->local_low < punch->to) {
-		punch->second_from = inode->local_size;
+	if (local_end == 0 && (inode->local.dirty & INODE_DIRTY_SIZE) &&
+	    inode->local.size > punch->from && inode->local.low < punch->to) {
+		punch->second_from = inode->local.size;
 		punch->second_to = punch->to;
-		punch->to = inode->local_low > punch->from ? inode->local_low : punch->from;
+		punch->to = inode->local.low > punch->from ? inode->local.low : punch->from;
 	}
 	pthread_mutex_unlock(&inode->lock);
 	if (punch->to > punch->from)

@@ -45,8 +45,8 @@ struct attr {
 };
 
 enum {
-	INODE_DIRTY_SIZE = 1,  /* local_size may be larger than the master's */
-	INODE_DIRTY_MTIME = 2, /* local_mtime is newer than the master's mtime and ctime */
+	INODE_DIRTY_SIZE = 1,  /* local.size may be larger than the master's */
+	INODE_DIRTY_MTIME = 2, /* local.mtime is newer than the master's mtime and ctime */
 	INODE_DIRTY_ATIME = 4,
 	/* The master has given a version since the last writes that may not have their data: one
 	 * more is needed when that is there. */
@@ -65,6 +65,36 @@ struct inode_end {
 struct inode_table_entry {
 	struct inode *hash_next, *lru_prev, *lru_next;
 	uint32_t refs;
+};
+
+/* What this mount has done and the master does not know yet. Changed by inode_attr.c; whoever gives
+ * up what is left to tell clears `dirty`. */
+struct inode_local {
+	uint32_t dirty;     /* INODE_DIRTY_* */
+	uint64_t low, size; /* writes are within [low, size) */
+	struct inode_end ends[INODE_ENDS];
+	unsigned end_count;
+	int64_t mtime, atime;
+	bool sparse;           /* a hole was made here */
+	uint64_t write_seq;    /* grows with each write */
+	uint64_t truncate_seq; /* grows with each truncation begun and ended */
+};
+
+/* Commands to the master about the inode. Counted by those that send them, see inode_change_begin().
+ */
+struct inode_commands {
+	uint32_t under_way;
+	uint32_t answered_early; /* of these; attr has their effect already (early_answer.h) */
+	uint32_t setattrs;       /* of programs; no times of ours are sent beside them */
+};
+
+/* What may not be durable on the master yet, as numbers of fs->changes: those up to
+ * fs->changes_flushed are durable. Written where answers are applied, read by fsync.c. */
+struct inode_changes {
+	uint64_t own; /* the last command of this mount that was answered */
+	/* The last time that something was learned that others may have done. 0: never, or the
+	 * master has said since that it is durable. */
+	uint64_t others;
 };
 
 /* What the chains held of a file with holes when they were asked last. Asked by files/blocks.c,
@@ -106,22 +136,9 @@ struct inode {
 	atomic_uint page_requests;
 	/* The kernel may have pages that a read of ours has filled. Without the lock. */
 	atomic_bool pages_read;
-	uint32_t dirty;
-	uint64_t local_size, local_low; /* writes that the master does not know: [low, size) */
-	struct inode_end ends[INODE_ENDS];
-	unsigned end_count;
-	int64_t local_mtime, local_atime;
-	uint64_t write_seq;    /* grows with each write */
-	uint64_t truncate_seq; /* grows with each truncation begun and ended */
-	uint32_t setattrs;     /* of programs, under way: no times of ours beside them */
-	uint32_t changing;     /* commands about this inode under way */
-	uint32_t foreseen;     /* of these, those that attr has in it already (early_answer.h) */
-	uint64_t last_change;  /* fs->changes at the last one answered */
-	/* fs->changes when something was learned that others may have done and not synced; 0:
-	 * nothing was, or a sync has been told that it is there. */
-	uint64_t learned;
-
-	bool local_sparse; /* a hole was made here that the master does not know of */
+	struct inode_local local;
+	struct inode_commands commands;
+	struct inode_changes changes;
 	struct inode_blocks blocks;
 
 	uint32_t opens;         /* handles */
@@ -207,6 +224,11 @@ static inline bool attr_trim_pending(const struct attr *attr)
 void inode_attr_apply(struct inode *inode, const struct attr *attr, uint64_t generation);
 /* Something may have changed that we were not told of. */
 void inode_distrust(struct inode *inode);
+/* Says whether attr has the effect of every command that is under way. */
+static inline bool inode_up_to_date(const struct inode *inode)
+{
+	return inode->commands.under_way == inode->commands.answered_early;
+}
 static inline bool inode_exact(const struct inode *inode, bool sole, uint64_t generation)
 {
 	return sole && inode->known && inode->attr_generation == generation;

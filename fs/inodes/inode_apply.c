@@ -33,7 +33,7 @@ int inode_apply(struct fs *fs, struct inode *inode, const Catena__Attr *message,
 	elsewhere = !inode->known || (attr.version > inode->attr.version &&
 				      !inode_exact(inode, view.sole, view.generation));
 	if (elsewhere)
-		inode->learned = atomic_fetch_add(&fs->changes, 1) + 1;
+		inode->changes.others = atomic_fetch_add(&fs->changes, 1) + 1;
 	if (elsewhere && inode->known) {
 		if (attr.size != inode_size(inode))
 			inode->size_from_elsewhere = true;
@@ -48,7 +48,7 @@ int inode_apply(struct fs *fs, struct inode *inode, const Catena__Attr *message,
 		 * was written after, without knowing, went there too: its program must hear. */
 		file = data_file_ref(inode->data);
 		file_id = inode->data_file_id = inode->attr.file_id;
-		if (inode->dirty & INODE_DIRTY_SIZE)
+		if (inode->local.dirty & INODE_DIRTY_SIZE)
 			inode_writeback_failed(inode, -EIO);
 		inode_update_forget(inode, false);
 	}
@@ -83,7 +83,7 @@ struct inode *inode_apply_get(struct fs *fs, const Catena__Attr *message, uint64
 void inode_change_begin(struct inode *inode)
 {
 	pthread_mutex_lock(&inode->lock);
-	inode->changing++;
+	inode->commands.under_way++;
 	pthread_mutex_unlock(&inode->lock);
 }
 
@@ -92,9 +92,9 @@ void inode_change_end(struct fs *fs, struct inode *inode, bool answered)
 	uint64_t change = atomic_fetch_add(&fs->changes, 1) + 1;
 
 	pthread_mutex_lock(&inode->lock);
-	expects(inode->changing > inode->foreseen);
-	inode->changing--;
-	inode->last_change = change;
+	expects(inode->commands.under_way > inode->commands.answered_early);
+	inode->commands.under_way--;
+	inode->changes.own = change;
 	if (!answered)
 		inode_distrust(inode);
 	pthread_mutex_unlock(&inode->lock);
@@ -103,7 +103,7 @@ void inode_change_end(struct fs *fs, struct inode *inode, bool answered)
 void inode_change_flushed(struct inode *inode)
 {
 	pthread_mutex_lock(&inode->lock);
-	expects(inode->changing > inode->foreseen);
-	inode->changing--;
+	expects(inode->commands.under_way > inode->commands.answered_early);
+	inode->commands.under_way--;
 	pthread_mutex_unlock(&inode->lock);
 }

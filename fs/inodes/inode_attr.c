@@ -47,44 +47,45 @@ int inode_attr_decode(const Catena__Attr *message, struct attr *out)
 }
 
 /* Where writes end, by when they were done: one that goes further than an earlier one hides it. */
-static void end_add(struct inode *inode, uint64_t end, int64_t at)
+static void end_add(struct inode_local *local, uint64_t end, int64_t at)
 {
-	while (inode->end_count > 0 && inode->ends[inode->end_count - 1].end <= end)
-		inode->end_count--;
-	expects(inode->end_count <= INODE_ENDS);
+	while (local->end_count > 0 && local->ends[local->end_count - 1].end <= end)
+		local->end_count--;
+	expects(local->end_count <= INODE_ENDS);
 	/* The two oldest become one: rather too much is kept than too little. */
-	if (inode->end_count == INODE_ENDS) {
-		inode->ends[1].end = inode->ends[0].end;
-		memmove(inode->ends, inode->ends + 1, (INODE_ENDS - 1) * sizeof(*inode->ends));
-		inode->end_count--;
+	if (local->end_count == INODE_ENDS) {
+		local->ends[1].end = local->ends[0].end;
+		memmove(local->ends, local->ends + 1, (INODE_ENDS - 1) * sizeof(*local->ends));
+		local->end_count--;
 	}
-	inode->ends[inode->end_count++] = (struct inode_end){.end = end, .at = at};
-	inode->local_size = inode->ends[0].end;
+	local->ends[local->end_count++] = (struct inode_end){.end = end, .at = at};
+	local->size = local->ends[0].end;
 }
 
-static void forget_size(struct inode *inode)
+static void forget_size(struct inode_local *local)
 {
-	inode->dirty &= ~(uint32_t)INODE_DIRTY_SIZE;
-	inode->local_size = inode->local_low = 0;
-	inode->end_count = 0;
+	local->dirty &= ~(uint32_t)INODE_DIRTY_SIZE;
+	local->size = local->low = 0;
+	local->end_count = 0;
 }
 
 /* Somebody has truncated the file since it was looked at last. What was written before that is cut
  * off: the size that it had must not come back. What was written after is not. */
 static void cut_off(struct inode *inode)
 {
+	struct inode_local *local = &inode->local;
 	unsigned old = 0;
 
-	inode->truncate_seq++;
-	while (old < inode->end_count && inode->ends[old].at <= inode->attr.truncated_at)
+	local->truncate_seq++;
+	while (old < local->end_count && local->ends[old].at <= inode->attr.truncated_at)
 		old++;
-	if (old == inode->end_count) {
-		forget_size(inode);
+	if (old == local->end_count) {
+		forget_size(local);
 		return;
 	}
-	inode->end_count -= old;
-	memmove(inode->ends, inode->ends + old, inode->end_count * sizeof(*inode->ends));
-	inode->local_size = inode->ends[0].end;
+	local->end_count -= old;
+	memmove(local->ends, local->ends + old, local->end_count * sizeof(*local->ends));
+	local->size = local->ends[0].end;
 }
 
 void inode_attr_apply(struct inode *inode, const struct attr *attr, uint64_t generation)
@@ -100,7 +101,7 @@ void inode_attr_apply(struct inode *inode, const struct attr *attr, uint64_t gen
 		generation = inode->attr_generation;
 	truncated = inode->known && attr->truncations != inode->attr.truncations;
 	if (attr->sparse || attr->file_id != inode->attr.file_id)
-		inode->local_sparse = false;
+		inode->local.sparse = false;
 	inode->attr = *attr;
 	inode->attr_generation = generation;
 	inode->known = true;
@@ -116,26 +117,26 @@ void inode_distrust(struct inode *inode)
 
 uint64_t inode_size(const struct inode *inode)
 {
-	if ((inode->dirty & INODE_DIRTY_SIZE) && inode->local_size > inode->attr.size)
-		return inode->local_size;
+	if ((inode->local.dirty & INODE_DIRTY_SIZE) && inode->local.size > inode->attr.size)
+		return inode->local.size;
 	return inode->attr.size;
 }
 
 int64_t inode_mtime(const struct inode *inode)
 {
-	return inode->dirty & INODE_DIRTY_MTIME ? inode->local_mtime : inode->attr.mtime;
+	return inode->local.dirty & INODE_DIRTY_MTIME ? inode->local.mtime : inode->attr.mtime;
 }
 
 static int64_t ctime_of(const struct inode *inode)
 {
-	if ((inode->dirty & INODE_DIRTY_MTIME) && inode->local_mtime > inode->attr.ctime)
-		return inode->local_mtime;
+	if ((inode->local.dirty & INODE_DIRTY_MTIME) && inode->local.mtime > inode->attr.ctime)
+		return inode->local.mtime;
 	return inode->attr.ctime;
 }
 
 int64_t inode_atime(const struct inode *inode)
 {
-	return inode->dirty & INODE_DIRTY_ATIME ? inode->local_atime : inode->attr.atime;
+	return inode->local.dirty & INODE_DIRTY_ATIME ? inode->local.atime : inode->attr.atime;
 }
 
 static struct timespec time_of(int64_t ns)
@@ -152,13 +153,13 @@ static struct timespec time_of(int64_t ns)
 
 static bool is_sparse(const struct inode *inode)
 {
-	return attr_is_regular(&inode->attr) && (inode->attr.sparse || inode->local_sparse);
+	return attr_is_regular(&inode->attr) && (inode->attr.sparse || inode->local.sparse);
 }
 
 /* Nothing has changed since the chains were asked. */
 static bool blocks_count(const struct inode *inode)
 {
-	return inode->blocks.known && inode->blocks.write_seq == inode->write_seq &&
+	return inode->blocks.known && inode->blocks.write_seq == inode->local.write_seq &&
 	       inode->blocks.version == inode->attr.version;
 }
 
@@ -171,7 +172,7 @@ void inode_made_hole(struct inode *inode)
 {
 	lock_held(&inode->lock);
 	if (!inode->attr.sparse)
-		inode->local_sparse = true;
+		inode->local.sparse = true;
 	inode->blocks.known = false;
 }
 
@@ -191,8 +192,8 @@ static uint64_t full_blocks(const struct inode *inode)
 {
 	uint64_t size = inode_size(inode), bytes = inode->attr.allocated;
 
-	if ((inode->dirty & INODE_DIRTY_SIZE) && inode->local_size > bytes)
-		bytes = inode->local_size;
+	if ((inode->local.dirty & INODE_DIRTY_SIZE) && inode->local.size > bytes)
+		bytes = inode->local.size;
 	if (bytes > size)
 		bytes = size;
 	return attr_is_regular(&inode->attr) ? (bytes + 511) / 512 : 0;
@@ -234,9 +235,9 @@ void inode_stat(const struct inode *inode, struct stat *out)
 void inode_touched(struct inode *inode, int64_t now)
 {
 	lock_held(&inode->lock);
-	inode->write_seq++;
-	inode->local_mtime = now;
-	inode->dirty |= INODE_DIRTY_MTIME;
+	inode->local.write_seq++;
+	inode->local.mtime = now;
+	inode->local.dirty |= INODE_DIRTY_MTIME;
 }
 
 void inode_wrote(struct inode *inode, uint64_t offset, uint64_t end, int64_t now, bool exact)
@@ -248,14 +249,14 @@ void inode_wrote(struct inode *inode, uint64_t offset, uint64_t end, int64_t now
 	inode_touched(inode, now);
 	if (exact && end <= inode_size(inode))
 		return;
-	if (!(inode->dirty & INODE_DIRTY_SIZE)) {
-		forget_size(inode);
-		inode->local_low = offset;
-	} else if (offset < inode->local_low) {
-		inode->local_low = offset;
+	if (!(inode->local.dirty & INODE_DIRTY_SIZE)) {
+		forget_size(&inode->local);
+		inode->local.low = offset;
+	} else if (offset < inode->local.low) {
+		inode->local.low = offset;
 	}
-	end_add(inode, end, now);
-	inode->dirty |= INODE_DIRTY_SIZE;
+	end_add(&inode->local, end, now);
+	inode->local.dirty |= INODE_DIRTY_SIZE;
 }
 
 bool inode_was_read(struct inode *inode, enum atime_mode mode, int64_t now)
@@ -268,8 +269,8 @@ bool inode_was_read(struct inode *inode, enum atime_mode mode, int64_t now)
 	if (mode == ATIME_RELATIVE && atime > inode_mtime(inode) && atime > ctime_of(inode) &&
 	    atime > now - DAY_NS)
 		return false;
-	inode->local_atime = now;
-	inode->dirty |= INODE_DIRTY_ATIME;
+	inode->local.atime = now;
+	inode->local.dirty |= INODE_DIRTY_ATIME;
 	return true;
 }
 
@@ -278,27 +279,27 @@ bool inode_was_read(struct inode *inode, enum atime_mode mode, int64_t now)
 /* Those that our writes and reads have made; they overrule nothing that was set since. */
 static void take_times(const struct inode *inode, struct inode_update *update)
 {
-	update->mtime = inode->local_mtime;
+	update->mtime = inode->local.mtime;
 	update->ctime = ctime_of(inode);
-	update->atime = inode->local_atime;
+	update->atime = inode->local.atime;
 }
 
 void inode_update_begin(const struct inode *inode, struct inode_update *update)
 {
 	lock_held(&inode->lock);
 	*update = (struct inode_update){
-		.size = inode->local_size,
+		.size = inode->local.size,
 		.file_id = inode->attr.file_id,
-		.write_seq = inode->write_seq,
-		.truncate_seq = inode->truncate_seq,
+		.write_seq = inode->local.write_seq,
+		.truncate_seq = inode->local.truncate_seq,
 		.truncations = inode->attr.truncations,
 	};
 	take_times(inode, update);
-	if (inode->dirty & INODE_DIRTY_SIZE)
+	if (inode->local.dirty & INODE_DIRTY_SIZE)
 		update->mask |= CATENA__SET_MASK__SET_GROW | CATENA__SET_MASK__SET_CTIME;
-	if (inode->dirty & (INODE_DIRTY_MTIME | INODE_DIRTY_VERSION))
+	if (inode->local.dirty & (INODE_DIRTY_MTIME | INODE_DIRTY_VERSION))
 		update->mask |= CATENA__SET_MASK__SET_MTIME | CATENA__SET_MASK__SET_CTIME;
-	if (inode->dirty & INODE_DIRTY_ATIME)
+	if (inode->local.dirty & INODE_DIRTY_ATIME)
 		update->mask |= CATENA__SET_MASK__SET_ATIME;
 	if (update->mask != 0)
 		update->mask |= CATENA__SET_MASK__SET_OWN_TIMES;
@@ -309,14 +310,14 @@ void inode_update_check(const struct inode *inode, struct inode_update *update)
 	const uint32_t grow = CATENA__SET_MASK__SET_GROW, mtime = CATENA__SET_MASK__SET_MTIME;
 
 	lock_held(&inode->lock);
-	if (update->truncate_seq != inode->truncate_seq ||
+	if (update->truncate_seq != inode->local.truncate_seq ||
 	    update->truncations != inode->attr.truncations)
 		update->mask &= ~grow;
-	if (!(inode->dirty & (INODE_DIRTY_MTIME | INODE_DIRTY_VERSION)))
+	if (!(inode->local.dirty & (INODE_DIRTY_MTIME | INODE_DIRTY_VERSION)))
 		update->mask &= ~mtime;
 	if (!(update->mask & (grow | mtime)))
 		update->mask &= ~(uint32_t)CATENA__SET_MASK__SET_CTIME;
-	if (!(inode->dirty & INODE_DIRTY_ATIME))
+	if (!(inode->local.dirty & INODE_DIRTY_ATIME))
 		update->mask &= ~(uint32_t)CATENA__SET_MASK__SET_ATIME;
 	if (update->mask == CATENA__SET_MASK__SET_OWN_TIMES)
 		update->mask = 0;
@@ -341,44 +342,45 @@ void inode_update_fill(const struct inode *inode, const struct inode_update *upd
 	setattr->mtime = update->mtime;
 	setattr->ctime = update->ctime;
 	setattr->atime = update->atime;
-	setattr->sparse = inode->local_sparse;
+	setattr->sparse = inode->local.sparse;
 }
 
 void inode_update_done(struct inode *inode, const struct inode_update *update)
 {
 	lock_held(&inode->lock);
-	if (update->truncate_seq != inode->truncate_seq)
+	if (update->truncate_seq != inode->local.truncate_seq)
 		return; /* whatever is dirty now is of later writes */
 	/* The answer says so too, but may be passed over where later commands are foreseen. */
 	if ((update->mask & CATENA__SET_MASK__SET_GROW) && inode->attr.size < update->size)
 		inode->attr.size = update->size;
 	if ((update->mask & CATENA__SET_MASK__SET_GROW) && inode->attr.allocated < update->size)
 		inode->attr.allocated = update->size;
-	if ((update->mask & CATENA__SET_MASK__SET_MTIME) && inode->foreseen > 0 &&
-	    (inode->dirty & INODE_DIRTY_MTIME))
+	if ((update->mask & CATENA__SET_MASK__SET_MTIME) && inode->commands.answered_early > 0 &&
+	    (inode->local.dirty & INODE_DIRTY_MTIME))
 		inode->attr.mtime = update->mtime;
-	if ((update->mask & CATENA__SET_MASK__SET_GROW) && inode->local_size <= update->size)
-		forget_size(inode);
-	if ((update->mask & CATENA__SET_MASK__SET_MTIME) && inode->write_seq == update->write_seq)
-		inode->dirty &= ~(uint32_t)(INODE_DIRTY_MTIME | INODE_DIRTY_VERSION);
-	if ((update->mask & CATENA__SET_MASK__SET_ATIME) && inode->local_atime == update->atime)
-		inode->dirty &= ~(uint32_t)INODE_DIRTY_ATIME;
+	if ((update->mask & CATENA__SET_MASK__SET_GROW) && inode->local.size <= update->size)
+		forget_size(&inode->local);
+	if ((update->mask & CATENA__SET_MASK__SET_MTIME) &&
+	    inode->local.write_seq == update->write_seq)
+		inode->local.dirty &= ~(uint32_t)(INODE_DIRTY_MTIME | INODE_DIRTY_VERSION);
+	if ((update->mask & CATENA__SET_MASK__SET_ATIME) && inode->local.atime == update->atime)
+		inode->local.dirty &= ~(uint32_t)INODE_DIRTY_ATIME;
 }
 
 void inode_update_forget(struct inode *inode, bool shared)
 {
 	lock_held(&inode->lock);
-	inode->truncate_seq++;
-	forget_size(inode);
+	inode->local.truncate_seq++;
+	forget_size(&inode->local);
 	inode_mtime_set(inode, shared);
 }
 
 void inode_mtime_set(struct inode *inode, bool shared)
 {
 	lock_held(&inode->lock);
-	if (shared && (inode->dirty & INODE_DIRTY_MTIME))
-		inode->dirty |= INODE_DIRTY_VERSION;
-	inode->dirty &= ~(uint32_t)INODE_DIRTY_MTIME;
+	if (shared && (inode->local.dirty & INODE_DIRTY_MTIME))
+		inode->local.dirty |= INODE_DIRTY_VERSION;
+	inode->local.dirty &= ~(uint32_t)INODE_DIRTY_MTIME;
 }
 
 /* ---- what else is remembered ---- */
@@ -450,7 +452,7 @@ int inode_take_error(struct inode *inode, uint32_t *seen)
 static void forget_unsent(struct inode *inode)
 {
 	inode_update_forget(inode, false);
-	inode->dirty = 0;
+	inode->local.dirty = 0;
 }
 
 void inode_lose(struct inode *inode, uint64_t session)

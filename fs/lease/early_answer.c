@@ -225,7 +225,7 @@ static bool foreseeable(const struct early_command *command, const struct inode 
 {
 	lock_held(&inode->lock);
 	return inode->known && inode->attr_generation == command->view.generation &&
-	       inode->changing == inode->foreseen && inode->attr.nlink > 0;
+	       inode_up_to_date(inode) && inode->attr.nlink > 0;
 }
 
 bool early_answer_set_times(struct early_command *command, struct inode *inode, uint32_t mask,
@@ -236,13 +236,13 @@ bool early_answer_set_times(struct early_command *command, struct inode *inode, 
 	pthread_mutex_lock(&inode->lock);
 	sure = foreseeable(command, inode);
 	if (sure) {
-		inode->changing++;
-		inode->foreseen++;
+		inode->commands.under_way++;
+		inode->commands.answered_early++;
 		inode->attr.version++;
 		inode->attr.ctime = command->time;
 		if (mask & CATENA__SET_MASK__SET_ATIME) {
 			inode->attr.atime = atime;
-			inode->dirty &= ~(uint32_t)INODE_DIRTY_ATIME;
+			inode->local.dirty &= ~(uint32_t)INODE_DIRTY_ATIME;
 		}
 		if (mask & CATENA__SET_MASK__SET_MTIME) {
 			inode->attr.mtime = mtime;
@@ -268,8 +268,8 @@ bool early_answer_change(struct early_command *command, enum early_role role, st
 	      */
 		sure = sure && !S_ISDIR(inode->attr.mode);
 	if (sure) {
-		inode->changing++;
-		inode->foreseen++;
+		inode->commands.under_way++;
+		inode->commands.answered_early++;
 		inode->attr.version++;
 		inode->attr.nlink += (uint32_t)nlink_change;
 		inode->attr.ctime = command->time;
@@ -287,8 +287,8 @@ bool early_answer_change(struct early_command *command, enum early_role role, st
 void early_answer_made(struct early_command *command, struct inode *inode)
 {
 	pthread_mutex_lock(&inode->lock);
-	inode->changing++;
-	inode->foreseen++;
+	inode->commands.under_way++;
+	inode->commands.answered_early++;
 	pthread_mutex_unlock(&inode->lock);
 	command->inodes[EARLY_MADE] = inode_ref(command->fs->inodes, inode);
 }
@@ -314,9 +314,10 @@ void early_answer_cancel(struct early_command *command)
 		if (inode == NULL)
 			continue;
 		pthread_mutex_lock(&inode->lock);
-		expects(inode->foreseen > 0 && inode->changing >= inode->foreseen);
-		inode->changing--;
-		inode->foreseen--;
+		expects(inode->commands.answered_early > 0 &&
+			inode->commands.under_way >= inode->commands.answered_early);
+		inode->commands.under_way--;
+		inode->commands.answered_early--;
 		inode->attr.nlink -= (uint32_t)command->nlink_changes[role];
 		inode->attr.version--;
 		inode_distrust(inode);
@@ -397,8 +398,9 @@ static void confirmed(void *user, int error, const Catena__Reply *reply)
 		if (inode == NULL)
 			continue;
 		pthread_mutex_lock(&inode->lock);
-		expects(inode->foreseen > 0 && inode->changing >= inode->foreseen);
-		inode->foreseen--;
+		expects(inode->commands.answered_early > 0 &&
+			inode->commands.under_way >= inode->commands.answered_early);
+		inode->commands.answered_early--;
 		pthread_mutex_unlock(&inode->lock);
 		inode_change_end(command->fs, inode, error == 0);
 	}

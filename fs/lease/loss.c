@@ -50,7 +50,7 @@ void loss_in_background(void *user, uint64_t ino, int error)
 
 static bool may_have_unsent(const struct inode *inode)
 {
-	return inode->dirty != 0 || inode->data != NULL;
+	return inode->local.dirty != 0 || inode->data != NULL;
 }
 
 static void forget_unsent(void *user, struct inode *inode)
@@ -61,7 +61,7 @@ static void forget_unsent(void *user, struct inode *inode)
 	if (flush_unsaved(inode))
 		inode_lose(inode, loss->session);
 	else
-		inode->dirty = 0;
+		inode->local.dirty = 0;
 	inode_distrust(inode);
 	inode->page_generation = inode->page_version = 0;
 	pthread_mutex_unlock(&inode->lock);

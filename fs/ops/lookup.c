@@ -73,7 +73,7 @@ static void hold_found(struct task *task)
 		return;
 	}
 	pthread_mutex_lock(&inode->lock);
-	there = fs_current(fs, task->generation) && inode->changing == inode->foreseen &&
+	there = fs_current(fs, task->generation) && inode_up_to_date(inode) &&
 		inode->attr.nlink > 0;
 	pthread_mutex_unlock(&inode->lock);
 	if (there) {
@@ -166,7 +166,7 @@ static bool known(struct fs *fs, fuse_req_t req, uint64_t generation, uint64_t p
 	hold = removed_holding(fs) && lookup_hold(fs, inode);
 	pthread_mutex_lock(&inode->lock);
 	exact = inode_exact(inode, true, generation) &&
-		(!hold || (inode->changing == inode->foreseen && inode->attr.nlink > 0));
+		(!hold || (inode_up_to_date(inode) && inode->attr.nlink > 0));
 	pthread_mutex_unlock(&inode->lock);
 	if (exact) {
 		reply_fill_entry(fs, inode, true, &entry);

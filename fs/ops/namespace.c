@@ -68,7 +68,7 @@ static void remember_new(struct task *task, struct inode *inode)
 	inode_set_xattrs(inode, NULL, 0, task->generation);
 	if (task->text != NULL)
 		inode_set_symlink(inode, task->text, strlen(task->text));
-	inode->last_change = atomic_load(&fs->changes);
+	inode->changes.own = atomic_load(&fs->changes);
 	inode->page_generation = task->generation;
 	inode->flushed = true; /* nothing is written yet */
 	pthread_mutex_unlock(&inode->lock);

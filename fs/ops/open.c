@@ -210,8 +210,8 @@ static void open_go(struct task *task)
 	registered = inode->registered > 0;
 	/* One that loses its last name right now, unregistered, dies of it: the master, which
 	 * executes in order, says so. */
-	exact = inode_exact(inode, view.sole, view.generation) &&
-		inode->changing == inode->foreseen && (inode->attr.nlink > 0 || registered);
+	exact = inode_exact(inode, view.sole, view.generation) && inode_up_to_date(inode) &&
+		(inode->attr.nlink > 0 || registered);
 	pthread_mutex_unlock(&inode->lock);
 	if (removed) {
 		open_handle_close(fs, task->handle);

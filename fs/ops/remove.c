@@ -21,8 +21,8 @@ static void protect(struct fs *fs, struct inode *victim)
 	pthread_mutex_lock(&victim->lock);
 	in_use = victim->known && !S_ISDIR(victim->attr.mode) && victim->registered == 0 &&
 		 victim->attr.nlink <= 1 &&
-		 (victim->opens > 0 || victim->dirty != 0 || victim->data != NULL);
-	tell = (victim->dirty & INODE_DIRTY_SIZE) != 0;
+		 (victim->opens > 0 || victim->local.dirty != 0 || victim->data != NULL);
+	tell = (victim->local.dirty & INODE_DIRTY_SIZE) != 0;
 	pthread_mutex_unlock(&victim->lock);
 	if (in_use)
 		opens_register(fs, victim);
@@ -118,9 +118,9 @@ static bool victim_early(struct early_command *command, struct inode *victim)
 	if (!early_answer_change(command, EARLY_VICTIM, victim, -1))
 		return false;
 	pthread_mutex_lock(&victim->lock);
-	tell = (victim->dirty & INODE_DIRTY_SIZE) != 0;
+	tell = (victim->local.dirty & INODE_DIRTY_SIZE) != 0;
 	in_use = !tell && victim->registered == 0 && victim->attr.nlink == 0 &&
-		 (victim->opens > 0 || victim->dirty != 0 || victim->data != NULL);
+		 (victim->opens > 0 || victim->local.dirty != 0 || victim->data != NULL);
 	pthread_mutex_unlock(&victim->lock);
 	if (in_use)
 		opens_register(command->fs, victim);

@@ -74,7 +74,7 @@ static void set_removed(struct task *task)
 		attr->mtime = task->set.mtime;
 	attr->ctime = clock_realtime_ns();
 	/* Of reads and writes before; there is nobody to tell them to. */
-	inode->dirty = 0;
+	inode->local.dirty = 0;
 	pthread_mutex_unlock(&inode->lock);
 }
 

@@ -65,7 +65,7 @@ static void test_the_master_is_told_of_a_hole(void **state)
 	later(2);
 	inode = inode_table_get(fs->inodes, file);
 	assert_true(inode->attr.sparse);
-	assert_false(inode->local_sparse);
+	assert_false(inode->local.sparse);
 	inode_put(fs->inodes, inode);
 }
 

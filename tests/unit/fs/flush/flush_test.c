@@ -82,11 +82,11 @@ static void assert_at_rest(uint64_t ino, uint64_t size)
 {
 	struct inode *inode = inode_table_get(fs->inodes, ino);
 
-	assert_int_equal(inode->changing, 0);
-	assert_int_equal(inode->foreseen, 0);
+	assert_int_equal(inode->commands.under_way, 0);
+	assert_int_equal(inode->commands.answered_early, 0);
 	assert_int_equal(inode_size(inode), size);
 	assert_int_equal(inode->attr.size, size);
-	assert_int_equal(inode->dirty, 0);
+	assert_int_equal(inode->local.dirty, 0);
 	inode_put(fs->inodes, inode);
 }
 

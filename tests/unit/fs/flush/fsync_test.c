@@ -438,8 +438,8 @@ static void test_who_leaves_does_not_wait_for_a_lost_masters_word(void **state)
 	assert_in_range(took_ns, LEAVE_AWAY_NS, LEAVE_AWAY_NS + 5 * NS_PER_SEC);
 	/* That it was read is nothing to wait for either. */
 	pthread_mutex_lock(&inode->lock);
-	inode->local_atime = clock_realtime_ns();
-	inode->dirty |= INODE_DIRTY_ATIME;
+	inode->local.atime = clock_realtime_ns();
+	inode->local.dirty |= INODE_DIRTY_ATIME;
 	add = flush_mark(inode);
 	pthread_mutex_unlock(&inode->lock);
 	if (add)

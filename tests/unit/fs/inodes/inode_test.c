@@ -113,7 +113,7 @@ static void test_a_write_is_seen_at_once_and_told_once(void **state)
 	answer.mtime = answer.ctime = 200;
 	inode_attr_apply(inode, &answer, 1);
 	inode_update_done(inode, &update);
-	assert_int_equal(inode->dirty, 0);
+	assert_int_equal(inode->local.dirty, 0);
 	assert_int_equal(inode_size(inode), 1500);
 	inode_update_begin(inode, &update);
 	assert_int_equal(update.mask, 0);
@@ -145,12 +145,12 @@ static void test_a_write_during_the_telling_is_told_next(void **state)
 	inode_update_begin(inode, &update);
 	inode_wrote(inode, 1500, 1800, 201, true);
 	inode_update_done(inode, &update);
-	assert_int_equal(inode->dirty, INODE_DIRTY_SIZE | INODE_DIRTY_MTIME);
+	assert_int_equal(inode->local.dirty, INODE_DIRTY_SIZE | INODE_DIRTY_MTIME);
 	assert_int_equal(inode_size(inode), 1800);
 	inode_update_begin(inode, &update);
 	assert_int_equal(update.size, 1800);
 	inode_update_done(inode, &update);
-	assert_int_equal(inode->dirty, 0);
+	assert_int_equal(inode->local.dirty, 0);
 }
 
 static void test_a_truncation_voids_what_was_to_be_told(void **state)
@@ -210,14 +210,14 @@ static void test_a_truncation_elsewhere_cuts_off_what_was_written_before_it(void
 	assert_int_equal(inode_size(inode), 50);
 	truncated_elsewhere(30, 3, 500);
 	assert_int_equal(inode_size(inode), 30);
-	assert_int_equal(inode->dirty & INODE_DIRTY_SIZE, 0);
+	assert_int_equal(inode->local.dirty & INODE_DIRTY_SIZE, 0);
 	/* The content and times of the writes below are still news. */
-	assert_int_equal(inode->dirty, INODE_DIRTY_MTIME);
+	assert_int_equal(inode->local.dirty, INODE_DIRTY_MTIME);
 	inode_wrote(inode, 30, 40, 600, false);
 	inode_update_begin(inode, &update);
 	assert_int_equal(update.size, 40);
 	inode_update_done(inode, &update);
-	assert_int_equal(inode->dirty, 0);
+	assert_int_equal(inode->local.dirty, 0);
 }
 
 static void test_of_many_writes_rather_too_much_is_kept_than_too_little(void **state)
@@ -250,7 +250,7 @@ static void test_a_version_is_told_for_each_write_after_its_data(void **state)
 	inode_wrote(inode, 0, 10, 300, true);
 	inode_update_check(inode, &update);
 	inode_update_done(inode, &update);
-	assert_int_equal(inode->dirty, INODE_DIRTY_MTIME);
+	assert_int_equal(inode->local.dirty, INODE_DIRTY_MTIME);
 	/* A program sets the time, and so makes a version before the data. */
 	inode_mtime_set(inode, true);
 	assert_int_equal(inode_mtime(inode), inode->attr.mtime);
@@ -261,11 +261,11 @@ static void test_a_version_is_told_for_each_write_after_its_data(void **state)
 	inode_update_check(inode, &update);
 	assert_int_not_equal(update.mask, 0);
 	inode_update_done(inode, &update);
-	assert_int_equal(inode->dirty, 0);
+	assert_int_equal(inode->local.dirty, 0);
 	/* Nobody else is there to see it. */
 	inode_wrote(inode, 0, 10, 400, true);
 	inode_mtime_set(inode, false);
-	assert_int_equal(inode->dirty, 0);
+	assert_int_equal(inode->local.dirty, 0);
 }
 
 static void test_times_that_a_program_sets_meanwhile_are_not_undone(void **state)
@@ -280,7 +280,8 @@ static void test_times_that_a_program_sets_meanwhile_are_not_undone(void **state
 	set.mtime = 42;
 	set.ctime = 250;
 	inode_attr_apply(inode, &set, 1);
-	inode->dirty &= ~(uint32_t)INODE_DIRTY_MTIME; /* what setattr does when it is answered */
+	inode->local.dirty &=
+		~(uint32_t)INODE_DIRTY_MTIME; /* what setattr does when it is answered */
 	inode_update_check(inode, &update);
 	assert_int_equal(update.mask, 0);
 	assert_int_equal(inode_mtime(inode), 42);

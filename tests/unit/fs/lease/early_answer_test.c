@@ -65,8 +65,8 @@ static void assert_as_the_master_has_it(uint64_t ino)
 	Catena__Attr attr = master_attr(ino);
 
 	assert_true(inode_exact(inode, true, master.generation));
-	assert_int_equal(inode->changing, 0);
-	assert_int_equal(inode->foreseen, 0);
+	assert_int_equal(inode->commands.under_way, 0);
+	assert_int_equal(inode->commands.answered_early, 0);
 	assert_int_equal(inode->attr.version, attr.version);
 	assert_int_equal(inode->attr.mode, attr.mode);
 	assert_int_equal(inode->attr.nlink, attr.nlink);

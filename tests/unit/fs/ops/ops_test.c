@@ -204,7 +204,7 @@ static void test_times_of_a_file_removed_elsewhere_are_no_loss(void **state)
 	assert_int_equal(do_close(file, &fi), 0);
 	inode = inode_table_find(fs->inodes, file);
 	assert_non_null(inode);
-	assert_int_equal(inode->dirty, INODE_DIRTY_ATIME);
+	assert_int_equal(inode->local.dirty, INODE_DIRTY_ATIME);
 	state_apply_session_open(master.state, ++master.index, 8, 1, "other:/mnt", "c2");
 	unlink.parent = 1;
 	unlink.name = fs_bytes_of("file", 4);
@@ -213,7 +213,7 @@ static void test_times_of_a_file_removed_elsewhere_are_no_loss(void **state)
 	assert_int_equal(other_session(8, &request), 0);
 	flush_inode(fs, inode, false, note_error, &error);
 	assert_int_equal(error, 0);
-	assert_int_equal(inode->dirty, 0);
+	assert_int_equal(inode->local.dirty, 0);
 	inode_put(fs->inodes, inode);
 }
 
