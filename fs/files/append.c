@@ -182,10 +182,10 @@ static void written_shared(void *user, int error)
 	}
 	pthread_mutex_lock(&inode->lock);
 	inode->local.write_seq++;
-	inode->flushed = false;
+	inode->data.durable = false;
 	/* Other writes of ours lie before it, which the new size would tell of too. */
-	if ((inode->local.dirty & INODE_DIRTY_SIZE) && inode->data != NULL)
-		file = data_file_ref(inode->data);
+	if ((inode->local.dirty & INODE_DIRTY_SIZE) && inode->data.file != NULL)
+		file = data_file_ref(inode->data.file);
 	pthread_mutex_unlock(&inode->lock);
 	if (file != NULL)
 		data_flush(file, false, earlier_flushed, task);

@@ -17,7 +17,7 @@ int written_count(struct task *task)
 	/* What ended meanwhile looks at the inode after it has set the session: either it finds
 	 * this write there, or this finds another session here. */
 	if (task->session != atomic_load(&fs->session_id) ||
-	    task->handle->losses != inode->losses) {
+	    task->handle->losses != inode->loss.count) {
 		error = -EIO;
 	} else {
 		inode_wrote(inode, task->offset, task->offset + task->length, clock_realtime_ns(),

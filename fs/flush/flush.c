@@ -211,7 +211,7 @@ static void data_flushed(void *user, int error)
 	if (error != 0)
 		inode_writeback_failed(inode, error);
 	else if (flush->durable && inode->local.write_seq == flush->write_seq)
-		inode->flushed = true;
+		inode->data.durable = true;
 	pthread_mutex_unlock(&inode->lock);
 	/* The program hears of lost data; the size goes on all the same, with a hole there. */
 	fail(flush, error);
@@ -230,8 +230,8 @@ static void begin(struct inode_flush *flush)
 	flush->foreseen = flush->held && inode_update_changes_version(&flush->update);
 	if (flush->foreseen)
 		inode->attr.version++;
-	if (inode->data != NULL && flush->file == NULL)
-		flush->file = data_file_ref(inode->data);
+	if (inode->data.file != NULL && flush->file == NULL)
+		flush->file = data_file_ref(inode->data.file);
 	pthread_mutex_unlock(&inode->lock);
 	if (flush->file != NULL)
 		data_flush(flush->file, flush->durable, data_flushed, flush);
@@ -264,7 +264,7 @@ bool flush_unpublished(struct inode *inode)
 	pthread_mutex_lock(&inode->lock);
 	yes = inode->known && attr_is_regular(&inode->attr) &&
 	      ((inode->local.dirty & INODE_DIRTY_SIZE) ||
-	       (inode->data != NULL && data_dirty(inode->data)));
+	       (inode->data.file != NULL && data_dirty(inode->data.file)));
 	pthread_mutex_unlock(&inode->lock);
 	return yes;
 }

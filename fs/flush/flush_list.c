@@ -72,7 +72,7 @@ bool flush_mark(struct inode *inode)
 
 bool flush_mark_written(struct inode *inode)
 {
-	inode->flushed = false;
+	inode->data.durable = false;
 	return flush_mark(inode);
 }
 
@@ -130,10 +130,11 @@ static enum due what_is_due(const struct inode *inode, uint64_t now_ns)
 	lock_held(&inode->lock);
 	if (inode->flushing || inode->commands.setattrs > 0 || inode->gate.busy)
 		return DUE_LATER;
-	if (inode->local.dirty == 0 && (inode->data == NULL || !data_dirty(inode->data)))
+	if (inode->local.dirty == 0 && (inode->data.file == NULL || !data_dirty(inode->data.file)))
 		return DUE_NOTHING;
-	return inode->opens == 0 || now_ns - inode->dirty_since_ns >= FLUSH_AGE_NS ? DUE_NOW
-										   : DUE_LATER;
+	return inode->opens.handles == 0 || now_ns - inode->dirty_since_ns >= FLUSH_AGE_NS
+		       ? DUE_NOW
+		       : DUE_LATER;
 }
 
 struct background {
@@ -252,7 +253,7 @@ bool flush_unsaved(const struct inode *inode)
 {
 	lock_held(&inode->lock);
 	return (inode->local.dirty & ~(uint32_t)INODE_DIRTY_ATIME) != 0 ||
-	       (inode->data != NULL && data_dirty(inode->data));
+	       (inode->data.file != NULL && data_dirty(inode->data.file));
 }
 
 bool flush_list_unsaved(struct fs *fs)

@@ -77,7 +77,7 @@ static void data_durable(void *user, int error)
 	if (error != 0)
 		inode_writeback_failed(inode, error);
 	else if (inode->local.write_seq == op->write_seq)
-		inode->flushed = true;
+		inode->data.durable = true;
 	pthread_mutex_unlock(&inode->lock);
 	part_done(op, error);
 }
@@ -337,7 +337,7 @@ void fsync_inode(struct fs *fs, struct inode *inode, bool datasync, fsync_done_f
 		op->others = inode->changes.others;
 	op->write_seq = inode->local.write_seq;
 	data = inode->known && attr_is_regular(&inode->attr) &&
-	       (!inode->flushed || (inode->data != NULL && data_dirty(inode->data)));
+	       (!inode->data.durable || (inode->data.file != NULL && data_dirty(inode->data.file)));
 	pthread_mutex_unlock(&inode->lock);
 	if (data)
 		op->file = inode_data_get(fs, inode, &error);
@@ -389,7 +389,7 @@ static void look_again(void *user, struct inode *inode)
 	if (inode->changes.others > restarted->flushed)
 		inode->changes.others = UINT64_MAX;
 	inode->removed = false;
-	inode->page_generation = inode->page_version = 0;
+	inode->pages.generation = inode->pages.version = 0;
 	pthread_mutex_unlock(&inode->lock);
 	if (file != NULL)
 		data_invalidate(file);

@@ -34,7 +34,7 @@ static void registered(void *user, int error, const Catena__Reply *reply)
 
 	if (error == 0) {
 		pthread_mutex_lock(&r->inode->lock);
-		r->inode->registered++;
+		r->inode->opens.registered++;
 		pthread_mutex_unlock(&r->inode->lock);
 		inode_apply(r->fs, r->inode, reply->attr, r->generation);
 	} else if (reply != NULL && log_rate_ok(&noise, 2)) {
@@ -108,11 +108,11 @@ static void flush_orphan(struct fs *fs, struct inode *inode)
 	}
 	*orphan = (struct orphan){.fs = fs, .inode = inode_ref(fs->inodes, inode)};
 	pthread_mutex_lock(&inode->lock);
-	orphan->registered = inode->registered;
-	inode->registered = 0;
-	orphan->file = inode->data;
-	inode->data = NULL;
-	inode->flushed = true;
+	orphan->registered = inode->opens.registered;
+	inode->opens.registered = 0;
+	orphan->file = inode->data.file;
+	inode->data.file = NULL;
+	inode->data.durable = true;
 	pthread_mutex_unlock(&inode->lock);
 	if (orphan->file == NULL) {
 		orphan_quiet(orphan, 0);
@@ -131,18 +131,18 @@ void opens_release(struct fs *fs, struct inode *inode)
 	bool orphan = false;
 
 	pthread_mutex_lock(&inode->lock);
-	if (inode->opens == 0 && inode->commands.under_way == 0) {
+	if (inode->opens.handles == 0 && inode->commands.under_way == 0) {
 		orphan = inode->known && inode->attr.nlink == 0 &&
-			 (inode->data != NULL || inode->registered > 0);
+			 (inode->data.file != NULL || inode->opens.registered > 0);
 		inode->removed |= orphan;
-		if (!orphan && inode->data != NULL && !inode->listed && inode->local.dirty == 0 &&
-		    !data_dirty(inode->data)) {
-			file = inode->data;
-			inode->data = NULL;
+		if (!orphan && inode->data.file != NULL && !inode->listed &&
+		    inode->local.dirty == 0 && !data_dirty(inode->data.file)) {
+			file = inode->data.file;
+			inode->data.file = NULL;
 		}
 		if (!orphan) {
-			count = inode->registered;
-			inode->registered = 0;
+			count = inode->opens.registered;
+			inode->opens.registered = 0;
 		}
 	}
 	pthread_mutex_unlock(&inode->lock);
@@ -159,7 +159,7 @@ void opens_release(struct fs *fs, struct inode *inode)
 static void note_removed(struct inode *inode)
 {
 	pthread_mutex_lock(&inode->lock);
-	if (inode->attr.nlink == 0 && inode->registered == 0)
+	if (inode->attr.nlink == 0 && inode->opens.registered == 0)
 		inode->removed = true;
 	pthread_mutex_unlock(&inode->lock);
 }
@@ -171,10 +171,10 @@ static void forget_closed(struct fs *fs, struct inode *victim)
 	uint32_t pool;
 
 	pthread_mutex_lock(&victim->lock);
-	if (victim->data == NULL && victim->opens == 0 && !victim->flushed)
+	if (victim->data.file == NULL && victim->opens.handles == 0 && !victim->data.durable)
 		file_id = victim->attr.file_id;
 	pool = victim->attr.pool;
-	victim->flushed = true;
+	victim->data.durable = true;
 	pthread_mutex_unlock(&victim->lock);
 	if (file_id != 0)
 		inode_data_discard(fs, pool, file_id);

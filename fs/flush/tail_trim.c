@@ -134,7 +134,7 @@ static void punched(void *user, int error)
 		return;
 	}
 	pthread_mutex_lock(&inode->lock);
-	inode->flushed = false;
+	inode->data.durable = false;
 	pthread_mutex_unlock(&inode->lock);
 	if (!punch->until_durable)
 		punch_told(punch, 0);

@@ -41,7 +41,7 @@ bool handle_lost(struct handle *handle)
 	bool lost;
 
 	pthread_mutex_lock(&inode->lock);
-	lost = handle->losses != inode->losses;
+	lost = handle->losses != inode->loss.count;
 	pthread_mutex_unlock(&inode->lock);
 	return lost;
 }
@@ -54,9 +54,9 @@ void handle_used(struct handle *handle)
 	    !atomic_exchange(&handle->drops_pages, false))
 		return;
 	pthread_mutex_lock(&inode->lock);
-	if (handle->page_generation > inode->page_generation)
-		inode->page_generation = handle->page_generation;
-	if (handle->page_version > inode->page_version)
-		inode->page_version = handle->page_version;
+	if (handle->page_generation > inode->pages.generation)
+		inode->pages.generation = handle->page_generation;
+	if (handle->page_version > inode->pages.version)
+		inode->pages.version = handle->page_version;
 	pthread_mutex_unlock(&inode->lock);
 }

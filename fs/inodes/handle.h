@@ -15,8 +15,9 @@ struct handle {
 	atomic_uint refs;
 	struct inode *inode;  /* a reference */
 	uint32_t flags;       /* of open(2) */
-	uint32_t errors_seen; /* of inode->writeback_errors */
-	uint32_t losses;      /* inode->losses when it was opened: more, and it writes no more */
+	uint32_t errors_seen; /* of inode->errors.count */
+	uint32_t
+		losses; /* inode->loss.count when it was opened: if that is more, it writes no more */
 	bool atime_done;
 	/* Its open makes the kernel drop the pages that it has of the file. That has been done when
 	 * the handle is used for the first time; from then on the pages are of these. */

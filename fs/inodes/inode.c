@@ -39,7 +39,7 @@ int inode_table_create(uint32_t limit, struct inode_table **out)
 
 static void inode_free(struct inode *inode)
 {
-	inode_data_put(inode->data);
+	inode_data_put(inode->data.file);
 	pthread_mutex_destroy(&inode->lock);
 	free(inode->symlink);
 	free(inode->xattrs.names);

@@ -106,6 +106,53 @@ struct inode_blocks {
 	uint64_t write_seq, version;
 };
 
+/* Who uses the inode here. */
+struct inode_opens {
+	uint32_t handles;       /* counted by ops/open.c and ops/lookup_hold.c */
+	uint32_t mapping;       /* of these, those by which pages may be mapped and written */
+	uint32_t registered;    /* opens that the master counts for us (flush/opens.h) */
+	uint64_t held_until_ns; /* counted as open for a look-up (ops/lookup_hold.h); 0: not */
+};
+
+/* The data of a regular file. Opened by inode_data.c, let go of by flush/opens.c. */
+struct inode_data {
+	struct data_file *file; /* a reference, while open or dirty; or NULL */
+	uint64_t file_id;       /* of it */
+	/* Nothing was written since a flush to the disks of all copies. False also when that is not
+	 * known: the data layer knows. */
+	bool durable;
+	uint64_t fetch_generation; /* of the lease, when it was read ahead last (inode_fetched()) */
+};
+
+/* Writes that were accepted and failed later. Each handle tells its program once: see
+ * inode_error() and inode_take_error(). inode_attr.c only. */
+struct inode_errors {
+	int last;
+	uint32_t count;
+	bool told; /* an fsync has told the last; else the next handle that is opened does */
+};
+
+/* What sessions that have ended did not send. Handles opened before that write no more. Written by
+ * inode_lose() and lease/loss.c. */
+struct inode_loss {
+	uint32_t count;
+	uint64_t session; /* the one that followed the last that lost something */
+	bool dropping;    /* the kernel's pages of the inode, for that reason */
+};
+
+/* Pages that the kernel has of the file. */
+struct inode_pages {
+	/* Reads and writes of pages under way: as long, the kernel has these pages locked. Locks:
+	 * none. */
+	atomic_uint requests;
+	/* The kernel may have pages that a read of ours has filled. Locks: none. */
+	atomic_bool filled;
+	/* The pages are what the file has, while the lease's generation is this one, or the
+	 * master's version of the inode at open is this one. Only what has dropped the pages that
+	 * were there before says so (handle_used()). */
+	uint64_t generation, version;
+};
+
 /* Truncations and punches, one at a time; writes wait for them. inode_gate.c only; others may look
  * whether it is busy. */
 struct inode_gate {
@@ -126,45 +173,25 @@ struct inode {
 	struct inode_table_entry table;
 
 	pthread_mutex_t lock;
-	bool known; /* attr says something */
+	/* The master's word, written by inode_attr_apply() and by early answers. */
+	bool known;               /* attr says something */
+	bool removed;             /* the master has it no more, or is told so (removed.h) */
+	bool size_from_elsewhere; /* others have changed the size since the inode is known here */
 	struct attr attr;
 	uint64_t attr_generation;
+	char *symlink; /* the target, once known: it never changes */
+	struct inode_xattrs xattrs;
 
-	/* The size has changed, since the inode is known here, otherwise than by this mount. */
-	bool size_from_elsewhere;
-	/* Reads and writes of pages under way, which are locked as long. Without the lock. */
-	atomic_uint page_requests;
-	/* The kernel may have pages that a read of ours has filled. Without the lock. */
-	atomic_bool pages_read;
 	struct inode_local local;
 	struct inode_commands commands;
 	struct inode_changes changes;
 	struct inode_blocks blocks;
 
-	uint32_t opens;         /* handles */
-	uint32_t opens_mapping; /* of these, those by which pages may be mapped and written */
-	uint32_t registered;    /* opens that the master counts for us */
-	bool removed;           /* the master has it no more, or is told so (removed.h) */
-	uint64_t held_until_ns; /* counted as open for a look-up, 0: not */
-	struct data_file *data; /* while open or dirty */
-	uint64_t data_file_id;
-	int writeback_error;       /* the last, and how many there were: each handle tells its */
-	uint32_t writeback_errors; /* program once */
-	bool error_told;           /* by a sync; else the next handle that is opened tells it */
-	/* Sessions that have ended with something of the inode unsent, the last of them, and
-	 * whether the kernel's pages are being dropped for that reason: handles from before write
-	 * no more. */
-	uint32_t losses;
-	uint64_t lost_in;
-	bool dropping;
-
-	/* Pages of the kernel are what the file has, while the lease's generation is this one, or
-	 * the master's version of the inode at open is this one. Only what has dropped the pages
-	 * that were there before says so (handle_used()). */
-	uint64_t page_generation, page_version;
-	uint64_t fetch_generation; /* of the lease under which our own read-ahead was asked for; or
-				      0 */
-
+	struct inode_opens opens;
+	struct inode_data data;
+	struct inode_errors errors;
+	struct inode_loss loss;
+	struct inode_pages pages;
 	struct inode_gate gate;
 
 	/* What is to be written back by and by (flush.h); the links are under its lock. */
@@ -172,9 +199,6 @@ struct inode {
 	bool listed;
 	bool flushing; /* a background flush is under way */
 	uint64_t dirty_since_ns;
-	/* Nothing was written since the last flush to the disks of all copies. False also when that
-	 * is not known: the data layer knows. */
-	bool flushed;
 
 	/* A program that syncs each of its writes (flush/fsync_prediction.h). */
 	uint32_t sync_streak; /* so many fsyncs in a row had one write before them */
@@ -182,9 +206,6 @@ struct inode {
 	uint64_t early_seq,
 		early_change; /* write_seq and last_change that one made in advance covers */
 	struct fsync_prediction *early; /* under way */
-
-	char *symlink; /* the target, once known: it never changes */
-	struct inode_xattrs xattrs;
 };
 
 struct inode_table;

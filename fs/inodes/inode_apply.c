@@ -27,7 +27,7 @@ int inode_apply(struct fs *fs, struct inode *inode, const Catena__Attr *message,
 	}
 	view = fs_view(fs);
 	pthread_mutex_lock(&inode->lock);
-	if (inode->known && inode->data == NULL && !inode->flushed)
+	if (inode->known && inode->data.file == NULL && !inode->data.durable)
 		old_id = inode->attr.file_id;
 	/* Only what was exact has changed by nobody else's doing. */
 	elsewhere = !inode->known || (attr.version > inode->attr.version &&
@@ -37,17 +37,17 @@ int inode_apply(struct fs *fs, struct inode *inode, const Catena__Attr *message,
 	if (elsewhere && inode->known) {
 		if (attr.size != inode_size(inode))
 			inode->size_from_elsewhere = true;
-		if (inode->data != NULL)
-			changed = data_file_ref(inode->data);
+		if (inode->data.file != NULL)
+			changed = data_file_ref(inode->data.file);
 	}
 	inode_attr_apply(inode, &attr, generation);
 	if (old_id == inode->attr.file_id)
 		old_id = 0;
-	if (inode->data != NULL && inode->data_file_id != inode->attr.file_id) {
+	if (inode->data.file != NULL && inode->data.file_id != inode->attr.file_id) {
 		/* Truncated to 0: what was written before, here, is gone with the old file. What
 		 * was written after, without knowing, went there too: its program must hear. */
-		file = data_file_ref(inode->data);
-		file_id = inode->data_file_id = inode->attr.file_id;
+		file = data_file_ref(inode->data.file);
+		file_id = inode->data.file_id = inode->attr.file_id;
 		if (inode->local.dirty & INODE_DIRTY_SIZE)
 			inode_writeback_failed(inode, -EIO);
 		inode_update_forget(inode, false);

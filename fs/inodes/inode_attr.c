@@ -207,7 +207,7 @@ static uint64_t allocated_blocks(const struct inode *inode)
 
 	if (!is_sparse(inode) || !blocks_count(inode))
 		return full;
-	if (inode->blocks.count == 0 && inode->opens_mapping > 0)
+	if (inode->blocks.count == 0 && inode->opens.mapping > 0)
 		return full < BLOCK_SIZE / 512 ? full : BLOCK_SIZE / 512;
 	return inode->blocks.count < full ? inode->blocks.count : full;
 }
@@ -414,17 +414,17 @@ void inode_set_xattrs(struct inode *inode, const void *names, size_t size, uint6
 void inode_writeback_failed(struct inode *inode, int error)
 {
 	lock_held(&inode->lock);
-	inode->writeback_error = error;
-	inode->writeback_errors++;
+	inode->errors.last = error;
+	inode->errors.count++;
 	/* Those that are open now may be closed without asking. */
-	inode->error_told = false;
+	inode->errors.told = false;
 }
 
 uint32_t inode_errors_seen(const struct inode *inode)
 {
-	bool unheard = inode->writeback_errors > 0 && !inode->error_told;
+	bool unheard = inode->errors.count > 0 && !inode->errors.told;
 
-	return inode->writeback_errors - (unheard ? 1 : 0);
+	return inode->errors.count - (unheard ? 1 : 0);
 }
 
 void inode_tell_failed(struct inode *inode, int error)
@@ -436,17 +436,17 @@ void inode_tell_failed(struct inode *inode, int error)
 
 int inode_error(const struct inode *inode, uint32_t seen)
 {
-	return seen == inode->writeback_errors ? 0 : inode->writeback_error;
+	return seen == inode->errors.count ? 0 : inode->errors.last;
 }
 
 int inode_take_error(struct inode *inode, uint32_t *seen)
 {
 	lock_held(&inode->lock);
-	if (*seen == inode->writeback_errors)
+	if (*seen == inode->errors.count)
 		return 0;
-	*seen = inode->writeback_errors;
-	inode->error_told = true;
-	return inode->writeback_error;
+	*seen = inode->errors.count;
+	inode->errors.told = true;
+	return inode->errors.last;
 }
 
 static void forget_unsent(struct inode *inode)
@@ -459,18 +459,18 @@ void inode_lose(struct inode *inode, uint64_t session)
 {
 	lock_held(&inode->lock);
 	forget_unsent(inode);
-	if (inode->lost_in == session)
+	if (inode->loss.session == session)
 		return;
-	inode->lost_in = session;
-	inode->losses++;
+	inode->loss.session = session;
+	inode->loss.count++;
 	inode_writeback_failed(inode, -EIO);
 }
 
 bool inode_fetched(struct inode *inode, uint64_t generation)
 {
-	bool old = inode->fetch_generation != generation;
+	bool old = inode->data.fetch_generation != generation;
 
 	lock_held(&inode->lock);
-	inode->fetch_generation = generation;
+	inode->data.fetch_generation = generation;
 	return old;
 }

@@ -7,8 +7,8 @@ struct data_file *inode_data_find(struct inode *inode)
 	struct data_file *file = NULL;
 
 	pthread_mutex_lock(&inode->lock);
-	if (inode->data != NULL)
-		file = data_file_ref(inode->data);
+	if (inode->data.file != NULL)
+		file = data_file_ref(inode->data.file);
 	pthread_mutex_unlock(&inode->lock);
 	return file;
 }
@@ -19,21 +19,21 @@ struct data_file *inode_data_get(struct fs *fs, struct inode *inode, int *error)
 	int rc = 0;
 
 	pthread_mutex_lock(&inode->lock);
-	if (inode->data == NULL) {
+	if (inode->data.file == NULL) {
 		if (!inode->known || !attr_is_regular(&inode->attr))
 			rc = -EIO;
 		else
 			rc = data_file_get(fs->data, inode->attr.pool, inode->attr.file_id,
-					   &inode->data);
+					   &inode->data.file);
 		if (rc == 0)
-			data_file_set_ino(inode->data, inode->ino);
+			data_file_set_ino(inode->data.file, inode->ino);
 		if (rc == 0)
-			inode->data_file_id = inode->attr.file_id;
+			inode->data.file_id = inode->attr.file_id;
 		else
-			inode->data = NULL;
+			inode->data.file = NULL;
 	}
 	if (rc == 0)
-		file = data_file_ref(inode->data);
+		file = data_file_ref(inode->data.file);
 	pthread_mutex_unlock(&inode->lock);
 	*error = rc;
 	return file;

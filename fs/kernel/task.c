@@ -143,7 +143,7 @@ void task_of_pages(struct task *task, const struct fuse_file_info *fi)
 	if (task->direct)
 		return;
 	task->paged = true;
-	atomic_fetch_add(&task->handle->inode->page_requests, 1);
+	atomic_fetch_add(&task->handle->inode->pages.requests, 1);
 }
 
 bool task_claim(struct task *task)
@@ -167,7 +167,7 @@ void task_end(struct task *task)
 	if (task->alone)
 		atomic_fetch_sub(&fs->appends_alone, 1);
 	if (task->paged)
-		atomic_fetch_sub(&task->handle->inode->page_requests, 1);
+		atomic_fetch_sub(&task->handle->inode->pages.requests, 1);
 	inode_put(fs->inodes, task->inode);
 	inode_put(fs->inodes, task->parent);
 	inode_put(fs->inodes, task->new_parent);

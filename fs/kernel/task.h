@@ -56,7 +56,7 @@ struct task {
 	bool datasync, reread;
 	bool is_fsync;  /* fsync, not close */
 	bool alone;     /* counts among fs->appends_alone */
-	bool paged;     /* counts among inode->page_requests */
+	bool paged;     /* counts among inode->pages.requests */
 	bool direct;    /* past the kernel's pages */
 	bool has_right; /* to append to task->inode */
 	uint32_t flags;

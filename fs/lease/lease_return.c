@@ -91,7 +91,7 @@ void lease_return_drop_pages(struct lease_return *lease_return, uint64_t ino, ui
 
 static bool open_and_unregistered(const struct inode *inode)
 {
-	return inode->opens > 0 && inode->registered == 0;
+	return inode->opens.handles > 0 && inode->opens.registered == 0;
 }
 
 static void register_one(void *user, struct inode *inode)
@@ -101,13 +101,13 @@ static void register_one(void *user, struct inode *inode)
 
 static bool was_registered(const struct inode *inode)
 {
-	return inode->registered > 0;
+	return inode->opens.registered > 0;
 }
 
 static void forget_registration(void *user, struct inode *inode)
 {
 	pthread_mutex_lock(&inode->lock);
-	inode->registered = 0;
+	inode->opens.registered = 0;
 	pthread_mutex_unlock(&inode->lock);
 }
 
@@ -120,7 +120,7 @@ void lease_return_register_opens(struct fs *fs)
 
 static bool open_and_registered(const struct inode *inode)
 {
-	return inode->opens > 0 && inode->registered > 0;
+	return inode->opens.handles > 0 && inode->opens.registered > 0;
 }
 
 void lease_return_register_again(struct fs *fs)
@@ -133,13 +133,13 @@ void lease_return_register_again(struct fs *fs)
 
 static bool is_open(const struct inode *inode)
 {
-	return inode->opens > 0;
+	return inode->opens.handles > 0;
 }
 
 static void set_dropping(struct inode *inode, bool dropping)
 {
 	pthread_mutex_lock(&inode->lock);
-	inode->dropping = dropping;
+	inode->loss.dropping = dropping;
 	pthread_mutex_unlock(&inode->lock);
 }
 

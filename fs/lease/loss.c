@@ -50,7 +50,7 @@ void loss_in_background(void *user, uint64_t ino, int error)
 
 static bool may_have_unsent(const struct inode *inode)
 {
-	return inode->local.dirty != 0 || inode->data != NULL;
+	return inode->local.dirty != 0 || inode->data.file != NULL;
 }
 
 static void forget_unsent(void *user, struct inode *inode)
@@ -63,7 +63,7 @@ static void forget_unsent(void *user, struct inode *inode)
 	else
 		inode->local.dirty = 0;
 	inode_distrust(inode);
-	inode->page_generation = inode->page_version = 0;
+	inode->pages.generation = inode->pages.version = 0;
 	pthread_mutex_unlock(&inode->lock);
 }
 
@@ -82,7 +82,7 @@ static void report(struct loss *loss, const struct inode *inode, uint64_t bytes)
 
 static bool has_data_or_was_lost(const struct inode *inode)
 {
-	return inode->data != NULL || inode->lost_in != 0;
+	return inode->data.file != NULL || inode->loss.session != 0;
 }
 
 static void end_data(void *user, struct inode *inode)
@@ -95,7 +95,7 @@ static void end_data(void *user, struct inode *inode)
 	pthread_mutex_lock(&inode->lock);
 	if (bytes > 0)
 		inode_lose(inode, loss->session);
-	lost = inode->lost_in == loss->session;
+	lost = inode->loss.session == loss->session;
 	pthread_mutex_unlock(&inode->lock);
 	if (lost)
 		report(loss, inode, bytes);

@@ -170,7 +170,7 @@ static void on_session(void *user, uint64_t session_id)
 
 static bool has_pages(const struct inode *inode)
 {
-	return inode->opens > 0 && atomic_load(&inode->pages_read);
+	return inode->opens.handles > 0 && atomic_load(&inode->pages.filled);
 }
 
 static void drop_pages(void *user, struct inode *inode)

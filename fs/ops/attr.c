@@ -25,8 +25,8 @@ static void pages_dropped(struct page_drop *drop)
 	struct inode *inode = task->inode;
 
 	pthread_mutex_lock(&inode->lock);
-	if (!drop->stayed && inode->page_version < task->seq)
-		inode->page_version = task->seq;
+	if (!drop->stayed && inode->pages.version < task->seq)
+		inode->pages.version = task->seq;
 	pthread_mutex_unlock(&inode->lock);
 	answer_got(task);
 }
@@ -40,8 +40,8 @@ static bool pages_are_old(struct task *task)
 
 	pthread_mutex_lock(&inode->lock);
 	task->seq = inode->attr.version;
-	old = inode->opens > 0 && attr_is_regular(&inode->attr) &&
-	      atomic_load(&inode->pages_read) && inode->page_version < inode->attr.version;
+	old = inode->opens.handles > 0 && attr_is_regular(&inode->attr) &&
+	      atomic_load(&inode->pages.filled) && inode->pages.version < inode->attr.version;
 	pthread_mutex_unlock(&inode->lock);
 	return old && !fs_current(task->fs, task->generation);
 }
@@ -64,7 +64,7 @@ static void got_attr(void *user, int error, const Catena__Reply *reply)
 		task_fail(task, error);
 	} else if (pages_are_old(task)) {
 		task->drop.ino = task->inode->ino;
-		task->drop.requests = &task->inode->page_requests;
+		task->drop.requests = &task->inode->pages.requests;
 		task->drop.done = pages_dropped;
 		page_drops_add(task->fs->page_drops, &task->drop);
 	} else {

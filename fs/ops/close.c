@@ -47,7 +47,7 @@ void ops_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	handle_used(handle);
 	pthread_mutex_lock(&inode->lock);
 	dirty = (inode->local.dirty & ~(uint32_t)INODE_DIRTY_ATIME) != 0 ||
-		(inode->data != NULL && data_dirty(inode->data));
+		(inode->data.file != NULL && data_dirty(inode->data.file));
 	pthread_mutex_unlock(&inode->lock);
 	if (!dirty || (meta_sole(fs->meta) && data_space_left(fs->data) >= FS_SPACE_CAREFUL)) {
 		error = handle_error(handle, false);

@@ -44,7 +44,7 @@ static void held(void *user, int error, const Catena__Reply *reply)
 
 	if (error == 0) {
 		pthread_mutex_lock(&inode->lock);
-		inode->registered++;
+		inode->opens.registered++;
 		pthread_mutex_unlock(&inode->lock);
 		inode_apply(task->fs, inode, reply->attr, task->generation);
 		opens_release(task->fs, inode); /* the hold may have ended meanwhile */
@@ -97,7 +97,7 @@ static bool is_over(struct inode *inode)
 	bool over;
 
 	pthread_mutex_lock(&inode->lock);
-	over = inode->attr.nlink == 0 && inode->opens == 0;
+	over = inode->attr.nlink == 0 && inode->opens.handles == 0;
 	pthread_mutex_unlock(&inode->lock);
 	return over;
 }

@@ -24,8 +24,8 @@ static void let_go(struct housekeeper_later *later)
 	bool last;
 
 	pthread_mutex_lock(&inode->lock);
-	expects(inode->opens > 0);
-	last = --inode->opens == 0;
+	expects(inode->opens.handles > 0);
+	last = --inode->opens.handles == 0;
 	pthread_mutex_unlock(&inode->lock);
 	if (last)
 		opens_release(fs, inode);
@@ -40,7 +40,7 @@ static bool is_held(struct inode *inode)
 	bool held;
 
 	pthread_mutex_lock(&inode->lock);
-	held = inode->held_until_ns > clock_monotonic_ns() + HELD_NS / 2;
+	held = inode->opens.held_until_ns > clock_monotonic_ns() + HELD_NS / 2;
 	pthread_mutex_unlock(&inode->lock);
 	return held;
 }
@@ -59,8 +59,8 @@ bool lookup_hold(struct fs *fs, struct inode *inode)
 	}
 	*held = (struct held){.fs = fs, .inode = inode_ref(fs->inodes, inode)};
 	pthread_mutex_lock(&inode->lock);
-	inode->opens++;
-	inode->held_until_ns = clock_monotonic_ns() + HELD_NS;
+	inode->opens.handles++;
+	inode->opens.held_until_ns = clock_monotonic_ns() + HELD_NS;
 	pthread_mutex_unlock(&inode->lock);
 	housekeeper_later(fs->housekeeper, &held->later, HELD_NS, let_go);
 	return true;

@@ -69,8 +69,8 @@ static void remember_new(struct task *task, struct inode *inode)
 	if (task->text != NULL)
 		inode_set_symlink(inode, task->text, strlen(task->text));
 	inode->changes.own = atomic_load(&fs->changes);
-	inode->page_generation = task->generation;
-	inode->flushed = true; /* nothing is written yet */
+	inode->pages.generation = task->generation;
+	inode->data.durable = true; /* nothing is written yet */
 	pthread_mutex_unlock(&inode->lock);
 	if (S_ISDIR(inode->attr.mode))
 		dircache_new(fs->dirs, task->generation, inode->ino);
@@ -286,7 +286,7 @@ static void opened_late(void *user, int error, const Catena__Reply *reply)
 
 	if (error == 0) {
 		pthread_mutex_lock(&task->inode->lock);
-		task->inode->registered++;
+		task->inode->opens.registered++;
 		pthread_mutex_unlock(&task->inode->lock);
 		error = inode_apply(task->fs, task->inode, reply->attr, task->generation);
 	}
@@ -335,7 +335,7 @@ static void created_open(void *user, int error, const Catena__Reply *reply)
 		return;
 	if (task->registers) {
 		pthread_mutex_lock(&inode->lock);
-		inode->registered++;
+		inode->opens.registered++;
 		pthread_mutex_unlock(&inode->lock);
 	}
 	open_made(task);

@@ -1,7 +1,7 @@
 /* open.c - files opened, and their handles closed.
  *
  * An open goes like this:
- * 1. open_go() makes a handle, which counts among inode->opens before the lease is looked at: a
+ * 1. open_go() makes a handle, which is counted in inode->opens before the lease is looked at: a
  *    recall after that finds the handle and registers it.
  * 2. With the lease and exact attributes the open is answered here. The kernel keeps its pages if
  *    they are of this generation of the lease.
@@ -44,11 +44,11 @@ int open_handle(struct task *task)
 	handle->inode = inode_ref(task->fs->inodes, inode);
 	handle->flags = (uint32_t)task->fi.flags;
 	pthread_mutex_lock(&inode->lock);
-	inode->opens++;
+	inode->opens.handles++;
 	if ((handle->flags & O_ACCMODE) == O_RDWR)
-		inode->opens_mapping++;
+		inode->opens.mapping++;
 	handle->errors_seen = inode_errors_seen(inode);
-	handle->losses = inode->losses;
+	handle->losses = inode->loss.count;
 	pthread_mutex_unlock(&inode->lock);
 	task->handle = handle;
 	task->fi.fh = (uint64_t)(uintptr_t)handle;
@@ -61,10 +61,10 @@ void open_handle_close(struct fs *fs, struct handle *handle)
 	bool last;
 
 	pthread_mutex_lock(&inode->lock);
-	expects(inode->opens > 0 && inode->opens_mapping <= inode->opens);
-	last = --inode->opens == 0;
+	expects(inode->opens.handles > 0 && inode->opens.mapping <= inode->opens.handles);
+	last = --inode->opens.handles == 0;
 	if ((handle->flags & O_ACCMODE) == O_RDWR)
-		inode->opens_mapping--;
+		inode->opens.mapping--;
 	pthread_mutex_unlock(&inode->lock);
 	if (last)
 		opens_release(fs, inode);
@@ -108,7 +108,7 @@ static void open_sole(struct task *task, uint64_t generation)
 	struct inode *inode = task->inode;
 
 	pthread_mutex_lock(&inode->lock);
-	task->fi.keep_cache = inode->page_generation == generation;
+	task->fi.keep_cache = inode->pages.generation == generation;
 	pthread_mutex_unlock(&inode->lock);
 	if (!task->fi.keep_cache)
 		drop_pages(task, generation, 0);
@@ -131,8 +131,8 @@ static void open_shared(struct task *task)
 
 	pthread_mutex_lock(&inode->lock);
 	version = inode->attr.version;
-	task->fi.keep_cache = inode->page_version == version;
-	inode->page_generation = 0;
+	task->fi.keep_cache = inode->pages.version == version;
+	inode->pages.generation = 0;
 	pthread_mutex_unlock(&inode->lock);
 	if (!task->fi.keep_cache)
 		drop_pages(task, 0, version);
@@ -158,7 +158,7 @@ static void opened(void *user, int error, const Catena__Reply *reply)
 
 	if (error == 0 && task->registers) {
 		pthread_mutex_lock(&task->inode->lock);
-		task->inode->registered++;
+		task->inode->opens.registered++;
 		pthread_mutex_unlock(&task->inode->lock);
 	}
 	if (error == 0)
@@ -207,7 +207,7 @@ static void open_go(struct task *task)
 	view = fs_view(fs);
 	pthread_mutex_lock(&inode->lock);
 	removed = inode->removed;
-	registered = inode->registered > 0;
+	registered = inode->opens.registered > 0;
 	/* One that loses its last name right now, unregistered, dies of it: the master, which
 	 * executes in order, says so. */
 	exact = inode_exact(inode, view.sole, view.generation) && inode_up_to_date(inode) &&

@@ -2,7 +2,7 @@
  *
  * A read goes like this:
  * 1. The kernel asks for what is in none of its pages, or for a direct read. ops_read() takes a
- *    task and counts a request of pages among inode->page_requests until the task ends.
+ *    task and counts a request of pages among inode->pages.requests until the task ends.
  * 2. The first read by a handle notes the time of access; flush_list tells the master later.
  * 3. read_go() cuts the read off at the file's size and asks the data layer, which answers from
  *    what is dirty here, from its read-ahead or from a copy (data/data_read.c).
@@ -117,7 +117,7 @@ void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct 
 	task->length = size;
 	task_of_pages(task, fi);
 	if (task->paged)
-		atomic_store(&inode->pages_read, true);
+		atomic_store(&inode->pages.filled, true);
 	if (!handle->atime_done && fs->atime != ATIME_NEVER && !(fi->flags & O_NOATIME) &&
 	    !atomic_load_explicit(&fs->read_only, memory_order_relaxed))
 		note_access(fs, handle);

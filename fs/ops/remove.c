@@ -19,9 +19,10 @@ static void protect(struct fs *fs, struct inode *victim)
 	bool in_use, tell;
 
 	pthread_mutex_lock(&victim->lock);
-	in_use = victim->known && !S_ISDIR(victim->attr.mode) && victim->registered == 0 &&
+	in_use = victim->known && !S_ISDIR(victim->attr.mode) && victim->opens.registered == 0 &&
 		 victim->attr.nlink <= 1 &&
-		 (victim->opens > 0 || victim->local.dirty != 0 || victim->data != NULL);
+		 (victim->opens.handles > 0 || victim->local.dirty != 0 ||
+		  victim->data.file != NULL);
 	tell = (victim->local.dirty & INODE_DIRTY_SIZE) != 0;
 	pthread_mutex_unlock(&victim->lock);
 	if (in_use)
@@ -119,8 +120,9 @@ static bool victim_early(struct early_command *command, struct inode *victim)
 		return false;
 	pthread_mutex_lock(&victim->lock);
 	tell = (victim->local.dirty & INODE_DIRTY_SIZE) != 0;
-	in_use = !tell && victim->registered == 0 && victim->attr.nlink == 0 &&
-		 (victim->opens > 0 || victim->local.dirty != 0 || victim->data != NULL);
+	in_use = !tell && victim->opens.registered == 0 && victim->attr.nlink == 0 &&
+		 (victim->opens.handles > 0 || victim->local.dirty != 0 ||
+		  victim->data.file != NULL);
 	pthread_mutex_unlock(&victim->lock);
 	if (in_use)
 		opens_register(command->fs, victim);

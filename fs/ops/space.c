@@ -228,7 +228,7 @@ void ops_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct 
 
 	pthread_mutex_lock(&inode->lock);
 	size = inode_size(inode);
-	mapped = inode->opens_mapping > 0;
+	mapped = inode->opens.mapping > 0;
 	pthread_mutex_unlock(&inode->lock);
 	if (whence != SEEK_DATA && whence != SEEK_HOLE) {
 		fuse_reply_err(req, EINVAL);

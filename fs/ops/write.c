@@ -62,7 +62,7 @@ static void answer_write(void *user, int error)
 {
 	struct task *task = user;
 
-	if (error == 0 && task->direct && atomic_load(&task->inode->pages_read)) {
+	if (error == 0 && task->direct && atomic_load(&task->inode->pages.filled)) {
 		drop_old_pages(task);
 		return;
 	}
@@ -214,10 +214,10 @@ static bool is_lost(struct fs *fs, struct handle *handle, bool page)
 	bool lost;
 
 	pthread_mutex_lock(&inode->lock);
-	page = page && inode->dropping;
+	page = page && inode->loss.dropping;
 	if (page)
 		inode_lose(inode, atomic_load(&fs->session_id));
-	lost = page || handle->losses != inode->losses;
+	lost = page || handle->losses != inode->loss.count;
 	pthread_mutex_unlock(&inode->lock);
 	return lost;
 }

@@ -321,8 +321,8 @@ static void test_a_removal_that_the_master_has_lost_is_undone(void **state)
 	/* Also when it was somebody else's: then nothing of ours is lost. */
 	fsync_restarted(fs, false);
 	assert_false(inode->removed);
-	assert_int_equal(inode->page_version, 0);
-	assert_int_equal(inode->writeback_errors, 0);
+	assert_int_equal(inode->pages.version, 0);
+	assert_int_equal(inode->errors.count, 0);
 	inode_put(fs->inodes, inode);
 }
 
