@@ -61,12 +61,12 @@ uint32_t flush_list_count(struct flush_list *list)
 
 bool flush_mark(struct inode *inode)
 {
-	bool add = !inode->listed;
+	bool add = !inode->background.listed;
 
 	lock_held(&inode->lock);
-	if (inode->dirty_since_ns == 0)
-		inode->dirty_since_ns = clock_monotonic_ns();
-	inode->listed = true;
+	if (inode->background.dirty_since_ns == 0)
+		inode->background.dirty_since_ns = clock_monotonic_ns();
+	inode->background.listed = true;
 	return add;
 }
 
@@ -83,7 +83,7 @@ void flush_list_add(struct fs *fs, struct inode *inode)
 
 	inode_ref(fs->inodes, inode);
 	pthread_mutex_lock(&list->lock);
-	DL_APPEND2(list->first, inode, listed_prev, listed_next);
+	DL_APPEND2(list->first, inode, background.prev, background.next);
 	wake = list->count++ == 0;
 	pthread_mutex_unlock(&list->lock);
 	if (wake)
@@ -95,10 +95,10 @@ void flush_list_add(struct fs *fs, struct inode *inode)
 static void take_off(struct flush_list *list, struct inode *inode)
 {
 	lock_held(&inode->lock);
-	inode->listed = false;
+	inode->background.listed = false;
 	pthread_mutex_lock(&list->lock);
 	expects(list->count > 0);
-	DL_DELETE2(list->first, inode, listed_prev, listed_next);
+	DL_DELETE2(list->first, inode, background.prev, background.next);
 	list->count--;
 	pthread_mutex_unlock(&list->lock);
 }
@@ -113,7 +113,7 @@ static struct inode **list_all(struct fs *fs, uint32_t *count)
 	pthread_mutex_lock(&list->lock);
 	inodes = malloc((list->count + 1) * sizeof(*inodes));
 	for (struct inode *inode = list->first; inodes != NULL && inode != NULL;
-	     inode = inode->listed_next)
+	     inode = inode->background.next)
 		inodes[n++] = inode_ref(fs->inodes, inode);
 	pthread_mutex_unlock(&list->lock);
 	*count = n;
@@ -128,13 +128,13 @@ enum due { DUE_NOTHING, DUE_LATER, DUE_NOW };
 static enum due what_is_due(const struct inode *inode, uint64_t now_ns)
 {
 	lock_held(&inode->lock);
-	if (inode->flushing || inode->commands.setattrs > 0 || inode->gate.busy)
+	if (inode->background.flushing || inode->commands.setattrs > 0 || inode->gate.busy)
 		return DUE_LATER;
 	if (inode->local.dirty == 0 && (inode->data.file == NULL || !data_dirty(inode->data.file)))
 		return DUE_NOTHING;
-	return inode->opens.handles == 0 || now_ns - inode->dirty_since_ns >= FLUSH_AGE_NS
-		       ? DUE_NOW
-		       : DUE_LATER;
+	if (inode->opens.handles == 0)
+		return DUE_NOW;
+	return now_ns - inode->background.dirty_since_ns >= FLUSH_AGE_NS ? DUE_NOW : DUE_LATER;
 }
 
 struct background {
@@ -173,9 +173,9 @@ static void background_done(void *user, int error)
 		log_warn("writing back failed ino=%llu error=\"%s\"",
 			 (unsigned long long)b->inode->ino, strerror(-error));
 	pthread_mutex_lock(&b->inode->lock);
-	b->inode->flushing = false;
+	b->inode->background.flushing = false;
 	if (error != 0)
-		b->inode->dirty_since_ns = clock_monotonic_ns(); /* not again at once */
+		b->inode->background.dirty_since_ns = clock_monotonic_ns(); /* not again at once */
 	pthread_mutex_unlock(&b->inode->lock);
 	pthread_mutex_lock(&list->lock);
 	count_end(list, b);
@@ -213,10 +213,10 @@ static void start_background(struct fs *fs, struct inode *inode)
 	}
 	b->inode = inode_ref(fs->inodes, inode);
 	pthread_mutex_lock(&inode->lock);
-	inode->flushing = true;
-	inode->dirty_since_ns = 0;
+	inode->background.flushing = true;
+	inode->background.dirty_since_ns = 0;
 	if (inode->local.dirty != 0)
-		inode->dirty_since_ns = clock_monotonic_ns();
+		inode->background.dirty_since_ns = clock_monotonic_ns();
 	pthread_mutex_unlock(&inode->lock);
 	flush_inode(fs, inode, false, background_done, b);
 }

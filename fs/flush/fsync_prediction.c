@@ -14,52 +14,54 @@ struct fsync_prediction {
 	void *user;
 };
 
-static void early_done(void *user, int error)
+static void predicted_done(void *user, int error)
 {
-	struct fsync_prediction *early = user;
-	struct inode *inode = early->inode;
+	struct fsync_prediction *prediction = user;
+	struct inode *inode = prediction->inode;
+	struct inode_fsyncs *fsyncs = &inode->fsyncs;
 	fsync_done_fn *done;
 
 	pthread_mutex_lock(&inode->lock);
-	inode->early = NULL;
-	done = early->done;
+	fsyncs->predicted = NULL;
+	done = prediction->done;
 	if (error == 0) {
-		inode->early_seq = early->write_seq;
-		inode->early_change = early->change;
+		fsyncs->durable_write_seq = prediction->write_seq;
+		fsyncs->durable_change = prediction->change;
 	} else {
-		inode->sync_streak = 0;
+		fsyncs->streak = 0;
 		/* No fsync waits for this one: the next tells its error. */
 		if (done == NULL)
 			inode_writeback_failed(inode, error);
 	}
 	pthread_mutex_unlock(&inode->lock);
 	if (done != NULL)
-		done(early->user, error);
-	inode_put(early->fs->inodes, inode);
-	free(early);
+		done(prediction->user, error);
+	inode_put(prediction->fs->inodes, inode);
+	free(prediction);
 }
 
 void fsync_prediction_wrote(struct fs *fs, struct inode *inode, size_t length)
 {
-	struct fsync_prediction *early = NULL;
+	struct inode_fsyncs *fsyncs = &inode->fsyncs;
+	struct fsync_prediction *prediction = NULL;
 
 	pthread_mutex_lock(&inode->lock);
-	if (inode->local.write_seq != inode->fsync_seq + 1 || length > FSYNC_PREDICTION_BYTES)
-		inode->sync_streak = 0;
+	if (inode->local.write_seq != fsyncs->write_seq + 1 || length > FSYNC_PREDICTION_BYTES)
+		fsyncs->streak = 0;
 	/* With other mounts the size may not be what is known here. */
-	if (inode->sync_streak >= FSYNC_PREDICTION_STREAK && inode->early == NULL &&
+	if (fsyncs->streak >= FSYNC_PREDICTION_STREAK && fsyncs->predicted == NULL &&
 	    inode->commands.under_way == 0 && meta_sole(fs->meta))
-		early = malloc(sizeof(*early));
-	if (early != NULL) {
-		*early = (struct fsync_prediction){.fs = fs,
-						   .inode = inode_ref(fs->inodes, inode),
-						   .write_seq = inode->local.write_seq,
-						   .change = inode->changes.own};
-		inode->early = early;
+		prediction = malloc(sizeof(*prediction));
+	if (prediction != NULL) {
+		*prediction = (struct fsync_prediction){.fs = fs,
+							.inode = inode_ref(fs->inodes, inode),
+							.write_seq = inode->local.write_seq,
+							.change = inode->changes.own};
+		fsyncs->predicted = prediction;
 	}
 	pthread_mutex_unlock(&inode->lock);
-	if (early != NULL)
-		fsync_inode(fs, inode, false, early_done, early);
+	if (prediction != NULL)
+		fsync_inode(fs, inode, false, predicted_done, prediction);
 }
 
 /* Says whether the fsync begun at @write_seq and @change does all that one asked for now must do,
@@ -74,24 +76,25 @@ static bool covers(const struct inode *inode, uint64_t write_seq, uint64_t chang
 void fsync_prediction_fsync(struct fs *fs, struct inode *inode, bool datasync, fsync_done_fn *done,
 			    void *user)
 {
+	struct inode_fsyncs *fsyncs = &inode->fsyncs;
 	bool waits = false, was_done = false;
 
 	pthread_mutex_lock(&inode->lock);
-	if (inode->local.write_seq == inode->fsync_seq + 1)
-		inode->sync_streak++;
-	else if (inode->local.write_seq != inode->fsync_seq)
-		inode->sync_streak = 0;
-	inode->fsync_seq = inode->local.write_seq;
-	if (inode->early != NULL) {
-		waits = inode->early->done == NULL &&
-			covers(inode, inode->early->write_seq, inode->early->change);
+	if (inode->local.write_seq == fsyncs->write_seq + 1)
+		fsyncs->streak++;
+	else if (inode->local.write_seq != fsyncs->write_seq)
+		fsyncs->streak = 0;
+	fsyncs->write_seq = inode->local.write_seq;
+	if (fsyncs->predicted != NULL) {
+		waits = fsyncs->predicted->done == NULL &&
+			covers(inode, fsyncs->predicted->write_seq, fsyncs->predicted->change);
 		if (waits) {
-			inode->early->done = done;
-			inode->early->user = user;
+			fsyncs->predicted->done = done;
+			fsyncs->predicted->user = user;
 		}
 	} else {
-		was_done = inode->early_seq != 0 && inode->commands.under_way == 0 &&
-			   covers(inode, inode->early_seq, inode->early_change);
+		was_done = fsyncs->durable_write_seq != 0 && inode->commands.under_way == 0 &&
+			   covers(inode, fsyncs->durable_write_seq, fsyncs->durable_change);
 	}
 	pthread_mutex_unlock(&inode->lock);
 	if (was_done)

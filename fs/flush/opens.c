@@ -135,7 +135,7 @@ void opens_release(struct fs *fs, struct inode *inode)
 		orphan = inode->known && inode->attr.nlink == 0 &&
 			 (inode->data.file != NULL || inode->opens.registered > 0);
 		inode->removed |= orphan;
-		if (!orphan && inode->data.file != NULL && !inode->listed &&
+		if (!orphan && inode->data.file != NULL && !inode->background.listed &&
 		    inode->local.dirty == 0 && !data_dirty(inode->data.file)) {
 			file = inode->data.file;
 			inode->data.file = NULL;

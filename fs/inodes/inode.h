@@ -80,8 +80,7 @@ struct inode_local {
 	uint64_t truncate_seq; /* grows with each truncation begun and ended */
 };
 
-/* Commands to the master about the inode. Counted by those that send them, see inode_change_begin().
- */
+/* Commands to the master about the inode. Counted by those that send them (inode_change_begin()). */
 struct inode_commands {
 	uint32_t under_way;
 	uint32_t answered_early; /* of these; attr has their effect already (early_answer.h) */
@@ -160,6 +159,24 @@ struct inode_gate {
 	struct inode_gate_entry *head, *tail;
 };
 
+/* The list of inodes with something to flush in the background (flush.h). flush_list.c only. */
+struct inode_background {
+	struct inode *prev, *next; /* under the list's lock, while listed */
+	bool listed;
+	bool flushing;           /* a flush of the background is under way */
+	uint64_t dirty_since_ns; /* since the last flush that was begun; 0: not */
+};
+
+/* The habit of a program that syncs each of its writes, and the fsync that was begun in advance for
+ * that reason. fsync_prediction.c only. */
+struct inode_fsyncs {
+	uint32_t streak;                    /* so many in a row had one write before them */
+	uint64_t write_seq;                 /* local.write_seq at the last */
+	struct fsync_prediction *predicted; /* under way; or NULL */
+	/* local.write_seq and changes.own that the last predicted one made durable; 0: none. */
+	uint64_t durable_write_seq, durable_change;
+};
+
 /* The names of all xattrs, exact like attr. Filled by ops/xattr.c. */
 struct inode_xattrs {
 	char *names;   /* malloc()ed, each ended by NUL; NULL: none */
@@ -194,18 +211,8 @@ struct inode {
 	struct inode_pages pages;
 	struct inode_gate gate;
 
-	/* What is to be written back by and by (flush.h); the links are under its lock. */
-	struct inode *listed_prev, *listed_next;
-	bool listed;
-	bool flushing; /* a background flush is under way */
-	uint64_t dirty_since_ns;
-
-	/* A program that syncs each of its writes (flush/fsync_prediction.h). */
-	uint32_t sync_streak; /* so many fsyncs in a row had one write before them */
-	uint64_t fsync_seq;   /* write_seq at the last fsync */
-	uint64_t early_seq,
-		early_change; /* write_seq and last_change that one made in advance covers */
-	struct fsync_prediction *early; /* under way */
+	struct inode_background background;
+	struct inode_fsyncs fsyncs;
 };
 
 struct inode_table;
