@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include "catena.pb-c.h"
+#include "chunkserver/server/seen_chains.h"
+#include "common/base/expects.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "common/rpc/rpc.h"
@@ -13,7 +15,6 @@
 #define LOG_MODULE "master_session"
 
 #define STREAM_PATH        "/catena.Master/Chunkserver"
-#define PROTOCOL           1u
 #define CONNECT_TIMEOUT_NS (3 * NS_PER_SEC)
 #define RETRY_MIN_MS       50u
 #define RETRY_MAX_MS       300u /* a master that is back waits for its chunkservers */
@@ -21,7 +22,6 @@
 #define SENT_KEPT          64u /* heartbeats whose send time is remembered */
 #define SILENCE_NS         (5 * NS_PER_SEC)
 #define REMOVE_CHUNKS_MAX  4096u
-#define SEEN_AT_ONCE       512u
 #define LEASE_MAX_NS       (600 * NS_PER_SEC)
 #define TELL_AGAIN_NS      (60 * NS_PER_SEC)
 
@@ -104,158 +104,66 @@ static void on_stream_closed(void *user, int error)
 
 /* ---- sending ---- */
 
-static void send_batch(struct master_session *s, const Catena__ServerBatch *batch)
+/* Takes @data, which may be NULL: out of memory. */
+static void send_batch(struct master_session *s, uint8_t *data, size_t size)
 {
-	size_t size = catena__server_batch__get_packed_size(batch);
-	uint8_t *data = malloc(size);
-
-	if (data == NULL || s->stream == NULL) {
-		free(data);
-		return;
-	}
-	catena__server_batch__pack(batch, data);
 	/* -EPIPE: closed() is on its way. */
-	(void)rpc_stream_send(s->stream, data, size);
+	if (data != NULL && s->stream != NULL)
+		(void)rpc_stream_send(s->stream, data, size);
 	free(data);
 }
 
-static void fill_reports(struct master_session *s, bool with_seen, Catena__TargetReport *reports,
-			 Catena__TargetReport **pointers)
+/* Asks for the state of each target. NULL: out of memory. */
+static struct target_report *ask_targets(struct master_session *s)
 {
-	for (unsigned i = 0; i < s->options.target_count; i++) {
-		struct target_report report = {0};
+	struct target_report *reports = calloc(s->options.target_count, sizeof(*reports));
 
-		s->options.callbacks.report(s->options.user, i, &report);
-		catena__target_report__init(&reports[i]);
-		reports[i].uuid = (char *)(uintptr_t)report.uuid;
-		reports[i].target_id = s->target_ids[i];
-		reports[i].capacity = report.capacity;
-		reports[i].used = report.used;
-		reports[i].full = report.full;
-		reports[i].error = report.error;
-		reports[i].life = report.life;
-		reports[i].damaged = report.damaged;
-		if (with_seen) {
-			reports[i].seen_life = report.seen.life;
-			reports[i].seen_chance = report.seen.chance;
-			reports[i].seen_version = report.seen.version;
-			reports[i].seen_index = report.seen.index;
-			reports[i].settled = report.settled;
-		}
-		pointers[i] = &reports[i];
-	}
-}
-
-static char *text(const char *value)
-{
-	return (char *)(uintptr_t)(value == NULL ? "" : value);
+	for (unsigned i = 0; reports != NULL && i < s->options.target_count; i++)
+		s->options.callbacks.report(s->options.user, i, &reports[i]);
+	return reports;
 }
 
 static void send_register(struct master_session *s)
 {
 	const struct master_session_options *o = &s->options;
-	Catena__TargetReport *reports = calloc(o->target_count, sizeof(*reports));
-	Catena__TargetReport **pointers = calloc(o->target_count, sizeof(*pointers));
-	Catena__Register message = CATENA__REGISTER__INIT, *messages[1] = {&message};
-	Catena__ServerBatch batch = CATENA__SERVER_BATCH__INIT;
+	const struct server_registration server = {.cluster = o->cluster,
+						   .name = o->name,
+						   .address = o->address,
+						   .host = o->host,
+						   .rack = o->rack,
+						   .zone = o->zone,
+						   .workers = o->workers,
+						   .instance = o->instance(o->user)};
+	struct target_report *reports = ask_targets(s);
+	const struct target_reports targets = {reports, s->target_ids, o->target_count};
+	size_t size = 0;
+	uint8_t *data;
 
-	if (reports != NULL && pointers != NULL) {
-		fill_reports(s, true, reports, pointers);
-		message.cluster = text(o->cluster);
-		message.name = text(o->name);
-		message.address = text(o->address);
-		message.host = text(o->host);
-		message.rack = text(o->rack);
-		message.zone = text(o->zone);
-		message.workers = o->workers;
-		message.protocol = PROTOCOL;
-		message.instance = o->instance(o->user);
-		message.targets = pointers;
-		message.n_targets = o->target_count;
-		batch.registrations = messages;
-		batch.n_registrations = 1;
-		send_batch(s, &batch);
+	if (reports != NULL) {
+		data = server_batch_register(&server, &targets, &size);
+		send_batch(s, data, size);
 	}
-	free(pointers);
 	free(reports);
-}
-
-static void fill_chain_reports(const struct report *reports, size_t count,
-			       Catena__ChainReport *messages, Catena__ChainReport **pointers)
-{
-	for (size_t i = 0; i < count; i++) {
-		catena__chain_report__init(&messages[i]);
-		messages[i].pool = reports[i].pool;
-		messages[i].partition = reports[i].partition;
-		messages[i].epoch = reports[i].epoch;
-		messages[i].target_id = reports[i].target_id;
-		messages[i].kind = reports[i].kind;
-		pointers[i] = &messages[i];
-	}
-}
-
-/* What a heartbeat points to. */
-struct heartbeat {
-	struct server_status status;
-	Catena__SyncProgress syncs[MASTER_CATCHUPS_MAX], *sync_pointers[MASTER_CATCHUPS_MAX];
-	Catena__ChainReport reports[MASTER_REPORTS_MAX], *report_pointers[MASTER_REPORTS_MAX];
-};
-
-static void fill_status(struct heartbeat *heartbeat, Catena__Heartbeat *message,
-			Catena__ServerBatch *batch)
-{
-	struct server_status *status = &heartbeat->status;
-
-	for (size_t i = 0; i < status->catchup_count; i++) {
-		Catena__SyncProgress *sync = &heartbeat->syncs[i];
-
-		catena__sync_progress__init(sync);
-		sync->pool = status->catchups[i].pool;
-		sync->partition = status->catchups[i].partition;
-		sync->epoch = status->catchups[i].epoch;
-		sync->target_id = status->catchups[i].target_id;
-		sync->compared = status->catchups[i].compared;
-		sync->copied = status->catchups[i].copied;
-		sync->damaged = status->catchups[i].damaged;
-		heartbeat->sync_pointers[i] = sync;
-	}
-	fill_chain_reports(status->reports, status->report_count, heartbeat->reports,
-			   heartbeat->report_pointers);
-	message->leaving = status->leaving;
-	message->unreachable = status->unreachable;
-	message->n_unreachable = status->unreachable_count;
-	message->syncs = heartbeat->sync_pointers;
-	message->n_syncs = status->catchup_count;
-	batch->reports = heartbeat->report_pointers;
-	batch->n_reports = status->report_count;
 }
 
 static void send_heartbeat(struct master_session *s)
 {
 	const struct master_session_options *o = &s->options;
-	Catena__TargetReport *reports = calloc(o->target_count, sizeof(*reports));
-	Catena__TargetReport **pointers = calloc(o->target_count, sizeof(*pointers));
-	Catena__Heartbeat message = CATENA__HEARTBEAT__INIT, *messages[1] = {&message};
-	Catena__ServerBatch batch = CATENA__SERVER_BATCH__INIT;
-	struct heartbeat *heartbeat = calloc(1, sizeof(*heartbeat));
+	struct server_status *status = calloc(1, sizeof(*status));
+	struct target_report *reports = ask_targets(s);
+	const struct target_reports targets = {reports, s->target_ids, o->target_count};
+	size_t size = 0;
+	uint8_t *data;
 
-	if (reports != NULL && pointers != NULL && heartbeat != NULL) {
-		fill_reports(s, false, reports, pointers);
-		o->callbacks.status(o->user, &heartbeat->status);
-		fill_status(heartbeat, &message, &batch);
-		message.sequence = ++s->sequence;
-		message.targets = pointers;
-		message.n_targets = o->target_count;
-		message.map_version = heartbeat->status.map_version;
-		message.fence_version = heartbeat->status.fence_version;
-		batch.heartbeats = messages;
-		batch.n_heartbeats = 1;
-		s->sent_ns[message.sequence % SENT_KEPT] = clock_boottime_ns();
-		send_batch(s, &batch);
+	if (reports != NULL && status != NULL) {
+		o->callbacks.status(o->user, status);
+		s->sequence++;
+		s->sent_ns[s->sequence % SENT_KEPT] = clock_boottime_ns();
+		data = server_batch_heartbeat(s->sequence, status, &targets, &size);
+		send_batch(s, data, size);
 	}
-	free(heartbeat);
-	free(pointers);
 	free(reports);
+	free(status);
 }
 
 void master_session_heartbeat(struct master_session *session)
@@ -272,32 +180,24 @@ bool master_session_registered(const struct master_session *session)
 void master_session_report(struct master_session *session, const struct report *reports,
 			   size_t count)
 {
-	Catena__ChainReport *messages = calloc(count, sizeof(*messages));
-	Catena__ChainReport **pointers = calloc(count, sizeof(*pointers));
-	Catena__ServerBatch batch = CATENA__SERVER_BATCH__INIT;
+	size_t size = 0;
+	uint8_t *data;
 
-	if (messages != NULL && pointers != NULL && session->registered) {
-		fill_chain_reports(reports, count, messages, pointers);
-		batch.reports = pointers;
-		batch.n_reports = count;
-		send_batch(session, &batch);
-	}
-	free(pointers);
-	free(messages);
+	if (!session->registered)
+		return;
+	data = server_batch_reports(reports, count, &size);
+	send_batch(session, data, size);
 }
 
 void master_session_removed(struct master_session *session, unsigned index, uint64_t sequence,
 			    int error)
 {
-	Catena__Removed message = CATENA__REMOVED__INIT, *messages[1] = {&message};
-	Catena__ServerBatch batch = CATENA__SERVER_BATCH__INIT;
+	size_t size = 0;
+	uint8_t *data;
 
-	message.sequence = sequence;
-	message.target_id = session->target_ids[index];
-	message.error = -error;
-	batch.removed = messages;
-	batch.n_removed = 1;
-	send_batch(session, &batch);
+	expects(index < session->options.target_count);
+	data = server_batch_removed(session->target_ids[index], sequence, error, &size);
+	send_batch(session, data, size);
 }
 
 /* ---- receiving, on the loop ---- */
@@ -341,80 +241,29 @@ static bool take_target(struct master_session *s, const Catena__Registered *mess
 	return s->target_ids[index] == 0;
 }
 
-/* ---- what targets remember, for a master that has an older store ---- */
-
-struct telling {
-	struct master_session *session;
-	Catena__SeenChains message;
-	size_t count;
-	Catena__SeenChain seen[SEEN_AT_ONCE], *pointers[SEEN_AT_ONCE];
-	Catena__Chain chains[SEEN_AT_ONCE];
-	Catena__ChainMember members[SEEN_AT_ONCE][CHAIN_MEMBERS_MAX];
-	Catena__ChainMember *member_pointers[SEEN_AT_ONCE][CHAIN_MEMBERS_MAX];
-};
-
-static void tell(struct telling *t, bool last)
+static void send_seen(void *user, const uint8_t *data, size_t size)
 {
-	Catena__ServerBatch batch = CATENA__SERVER_BATCH__INIT;
-	Catena__SeenChains *messages[1] = {&t->message};
+	struct master_session *s = user;
 
-	t->message.n_chains = t->count;
-	t->message.chains = t->pointers;
-	t->message.last = last;
-	batch.seen = messages;
-	batch.n_seen = 1;
-	send_batch(t->session, &batch);
-	t->count = 0;
+	if (s->stream != NULL)
+		(void)rpc_stream_send(s->stream, data, size);
 }
 
-static int tell_chain(void *user, uint32_t pool, uint32_t partition, const struct map_chain *chain)
+/* Tells a master that has an older store what the targets remember. Without memory it asks again. */
+static void send_all_seen(struct master_session *s)
 {
-	struct telling *t = user;
-	size_t at;
+	struct seen_chains *chains = seen_chains_new(send_seen, s);
 
-	if (t->count == SEEN_AT_ONCE)
-		tell(t, false);
-	at = t->count++;
-	catena__seen_chain__init(&t->seen[at]);
-	catena__chain__init(&t->chains[at]);
-	t->pointers[at] = &t->seen[at];
-	t->seen[at].pool = pool;
-	t->seen[at].partition = partition;
-	t->seen[at].chain = &t->chains[at];
-	t->chains[at].epoch = chain->epoch;
-	t->chains[at].n_members = chain->count;
-	t->chains[at].members = t->member_pointers[at];
-	for (uint32_t i = 0; i < chain->count; i++) {
-		Catena__ChainMember *member = &t->members[at][i];
-
-		catena__chain_member__init(member);
-		member->target_id = chain->members[i].target_id;
-		member->state = (uint32_t)chain->members[i].state;
-		t->member_pointers[at][i] = member;
-	}
-	return 0;
-}
-
-static void tell_all(struct master_session *s)
-{
-	struct telling *t = calloc(1, sizeof(*t));
-
-	if (t == NULL)
-		return; /* asked again */
-	t->session = s;
-	for (unsigned i = 0; i < s->options.target_count; i++) {
+	for (unsigned i = 0; chains != NULL && i < s->options.target_count; i++) {
 		struct target_report report = {0};
 
 		s->options.callbacks.report(s->options.user, i, &report);
-		catena__seen_chains__init(&t->message);
-		t->message.uuid = (char *)(uintptr_t)report.uuid;
-		t->message.target_id = (uint32_t)report.seen.target_id;
-		t->message.server_id = report.seen.server_id;
-		if (s->options.callbacks.remembered(s->options.user, i, tell_chain, t) == 0)
-			tell(t, true);
-		t->count = 0;
+		seen_chains_begin(chains, &report);
+		if (s->options.callbacks.remembered(s->options.user, i, seen_chains_add, chains) ==
+		    0)
+			seen_chains_end(chains);
 	}
-	free(t);
+	seen_chains_free(chains);
 }
 
 /* The same trouble comes again with each attempt, for as long as it lasts. */
@@ -445,7 +294,7 @@ static bool on_registered(struct master_session *s, const Catena__Registered *me
 				  s->options.master);
 		/* Then the stream stays, until it is silent for too long. */
 		if (message->tell)
-			tell_all(s);
+			send_all_seen(s);
 		return message->tell;
 	}
 	if (s->options.callbacks.joined(s->options.user, &master) < 0)

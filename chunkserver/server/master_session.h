@@ -17,45 +17,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <uv.h>
-#include "chunkserver/worker/chain_reports.h"
-#include "chunkserver/worker/worker.h"
+#include "chunkserver/server/server_batch.h"
+#include "chunkserver/store/store.h"
 #include "common/cluster/chunk.h"
 #include "common/cluster/cluster_map.h"
 #include "common/net/tls.h"
 
 #define MASTER_HEARTBEAT_MS 500
 
-struct target_report {
-	const char *uuid;
-	uint64_t capacity, used;
-	bool full;
-	int error; /* 0 or a positive errno: the target cannot serve */
-	uint64_t life;
-	bool damaged; /* store_damaged() */
-	bool settled; /* this process has gone by a map: a master has settled the life */
-	struct store_seen seen;
-};
-
 /* As it says itself. */
 struct master_identity {
 	uint64_t instance; /* of its cluster */
 	uint64_t life, chance;
 	uint64_t index; /* so far its log is on stable storage */
-};
-
-#define MASTER_UNREACHABLE_MAX 64u
-#define MASTER_CATCHUPS_MAX    64u
-#define MASTER_REPORTS_MAX     256u
-
-/* What else a heartbeat says. */
-struct server_status {
-	bool leaving;
-	uint64_t map_version;   /* by which all of the server goes */
-	uint64_t fence_version; /* worker_fence_version(), of all */
-	size_t unreachable_count, catchup_count, report_count;
-	uint64_t unreachable[MASTER_UNREACHABLE_MAX]; /* servers */
-	struct worker_catchup catchups[MASTER_CATCHUPS_MAX];
-	struct report reports[MASTER_REPORTS_MAX]; /* once more */
 };
 
 struct master_session_callbacks {
