@@ -241,12 +241,11 @@ static bool take_target(struct master_session *s, const Catena__Registered *mess
 	return s->target_ids[index] == 0;
 }
 
-static void send_seen(void *user, const uint8_t *data, size_t size)
+static int send_seen(void *user, const uint8_t *data, size_t size)
 {
 	struct master_session *s = user;
 
-	if (s->stream != NULL)
-		(void)rpc_stream_send(s->stream, data, size);
+	return s->stream != NULL ? rpc_stream_send(s->stream, data, size) : -EPIPE;
 }
 
 /* Tells a master that has an older store what the targets remember. Without memory it asks again. */

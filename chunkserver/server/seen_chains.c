@@ -1,10 +1,11 @@
 #include "chunkserver/server/seen_chains.h"
+#include <errno.h>
 #include <stdlib.h>
 #include "catena.pb-c.h"
 #include "common/base/expects.h"
 
 struct seen_chains {
-	void (*send)(void *user, const uint8_t *data, size_t size);
+	int (*send)(void *user, const uint8_t *data, size_t size);
 	void *user;
 	Catena__SeenChains message;
 	size_t count;
@@ -14,7 +15,7 @@ struct seen_chains {
 	Catena__ChainMember *member_pointers[SEEN_CHAINS_AT_ONCE][CHAIN_MEMBERS_MAX];
 };
 
-struct seen_chains *seen_chains_new(void (*send)(void *user, const uint8_t *data, size_t size),
+struct seen_chains *seen_chains_new(int (*send)(void *user, const uint8_t *data, size_t size),
 				    void *user)
 {
 	struct seen_chains *chains = calloc(1, sizeof(*chains));
@@ -40,11 +41,11 @@ void seen_chains_begin(struct seen_chains *chains, const struct target_report *t
 	chains->count = 0;
 }
 
-/* Without memory nothing is sent: the master asks again when it has not heard of all. */
-static void send_added(struct seen_chains *chains, bool last)
+static int send_added(struct seen_chains *chains, bool last)
 {
 	Catena__ServerBatch batch = CATENA__SERVER_BATCH__INIT;
 	Catena__SeenChains *messages[1] = {&chains->message};
+	int rc = -ENOMEM;
 	uint8_t *data;
 	size_t size;
 
@@ -57,10 +58,11 @@ static void send_added(struct seen_chains *chains, bool last)
 	data = malloc(size);
 	if (data != NULL) {
 		catena__server_batch__pack(&batch, data);
-		chains->send(chains->user, data, size);
+		rc = chains->send(chains->user, data, size);
 	}
 	free(data);
 	chains->count = 0;
+	return rc;
 }
 
 int seen_chains_add(void *user, uint32_t pool, uint32_t partition, const struct map_chain *chain)
@@ -70,8 +72,12 @@ int seen_chains_add(void *user, uint32_t pool, uint32_t partition, const struct 
 	size_t at;
 
 	expects(chain->count <= CHAIN_MEMBERS_MAX);
-	if (chains->count == SEEN_CHAINS_AT_ONCE)
-		send_added(chains, false);
+	if (chains->count == SEEN_CHAINS_AT_ONCE) {
+		int rc = send_added(chains, false);
+
+		if (rc < 0)
+			return rc;
+	}
 	at = chains->count++;
 	message = &chains->chains[at];
 	catena__seen_chain__init(&chains->seen[at]);
@@ -96,5 +102,5 @@ int seen_chains_add(void *user, uint32_t pool, uint32_t partition, const struct 
 
 void seen_chains_end(struct seen_chains *chains)
 {
-	send_added(chains, true);
+	(void)send_added(chains, true); /* the master asks again for what has no end */
 }

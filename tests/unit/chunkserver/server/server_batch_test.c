@@ -155,11 +155,15 @@ static void test_reports_and_removals_say_what_they_are_about(void **state)
 /* ---- what targets remember ---- */
 
 static unsigned messages, chains_sent, ends;
+static bool unsent; /* the next message does not go out */
 
-static void on_send(void *user, const uint8_t *data, size_t size)
+static int on_send(void *user, const uint8_t *data, size_t size)
 {
-	Catena__ServerBatch *batch = catena__server_batch__unpack(NULL, size, data);
+	Catena__ServerBatch *batch;
 
+	if (unsent)
+		return -ENOMEM;
+	batch = catena__server_batch__unpack(NULL, size, data);
 	assert_non_null(batch);
 	assert_int_equal(batch->n_seen, 1);
 	assert_string_equal(batch->seen[0]->uuid, "a");
@@ -172,6 +176,7 @@ static void on_send(void *user, const uint8_t *data, size_t size)
 	messages++;
 	ends += batch->seen[0]->last ? 1 : 0;
 	done_with(batch);
+	return 0;
 }
 
 static void add(struct seen_chains *chains, uint32_t partition)
@@ -217,6 +222,24 @@ static void test_a_target_that_was_not_ended_leaves_nothing_to_the_next(void **s
 	seen_chains_free(chains);
 }
 
+static void test_a_part_that_does_not_go_out_ends_the_walk(void **state)
+{
+	struct seen_chains *chains = seen_chains_new(on_send, NULL);
+	const struct map_chain chain = {.epoch = 1};
+	uint32_t i = 0;
+
+	assert_non_null(chains);
+	messages = chains_sent = ends = 0;
+	seen_chains_begin(chains, &reports[0]);
+	for (; i < SEEN_CHAINS_AT_ONCE; i++)
+		add(chains, i);
+	unsent = true;
+	assert_int_equal(seen_chains_add(chains, 1, i, &chain), -ENOMEM);
+	unsent = false;
+	assert_int_equal(messages, 0);
+	seen_chains_free(chains);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -225,6 +248,7 @@ int main(void)
 		cmocka_unit_test(test_reports_and_removals_say_what_they_are_about),
 		cmocka_unit_test(test_many_chains_go_out_in_parts_and_the_last_part_says_so),
 		cmocka_unit_test(test_a_target_that_was_not_ended_leaves_nothing_to_the_next),
+		cmocka_unit_test(test_a_part_that_does_not_go_out_ends_the_walk),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
