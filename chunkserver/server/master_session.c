@@ -316,7 +316,8 @@ static bool on_registered(struct master_session *s, const Catena__Registered *me
 
 static void on_renewed(struct master_session *s, const Catena__Renew *message)
 {
-	if (!s->registered || message->sequence > s->sequence ||
+	/* Of a heartbeat that was sent, and whose time is still known. */
+	if (message->sequence == 0 || message->sequence > s->sequence ||
 	    s->sequence - message->sequence >= SENT_KEPT)
 		return;
 	s->options.callbacks.lease(s->options.user,
@@ -346,7 +347,9 @@ static void on_remove(struct master_session *s, const Catena__Remove *message)
 
 	while (index < s->options.target_count && s->target_ids[index] != message->target_id)
 		index++;
-	if (index == s->options.target_count || message->n_chunks > REMOVE_CHUNKS_MAX) {
+	/* 0 is what refused targets have: they keep their chunks. */
+	if (message->target_id == 0 || index == s->options.target_count ||
+	    message->n_chunks > REMOVE_CHUNKS_MAX) {
 		log_error("removal refused target=%" PRIu32 " chunks=%zu", message->target_id,
 			  message->n_chunks);
 		return;
@@ -385,6 +388,11 @@ static bool take_push(struct master_session *s, const Catena__ServerPush *push)
 	for (size_t i = 0; i < push->n_registered; i++) {
 		if (!on_registered(s, push->registered[i]))
 			return false;
+	}
+	if (!s->registered && (push->n_maps > 0 || push->n_renewed > 0 || push->n_removes > 0)) {
+		log_error("master gives orders before it has registered this chunkserver master=%s",
+			  s->options.master);
+		return false;
 	}
 	/* Before renewals: see master_session.h. */
 	for (size_t i = 0; i < push->n_maps; i++) {

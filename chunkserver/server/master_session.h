@@ -6,7 +6,8 @@
  *
  * What comes in one message is taken up in an order: the map before a renewal, so that a lease is
  * never prolonged for a server that has not seen the map before it. A message that cannot be taken
- * up ends the stream for the same reason.
+ * up ends the stream for the same reason, and so do a map, a renewal or a removal from a master that
+ * has not registered the server: it may be of another cluster.
  *
  * The serving lease runs from the moment its heartbeat was sent, by the monotonic clock: the master
  * counts from when it received it, which is later, so ours always ends first.

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,7 @@ static bool recovery_paused;
 static uint64_t lease_until;
 
 static uint64_t own_instance, said_instance;
+static bool refused; /* the target */
 
 static void say_registered(void)
 {
@@ -37,7 +39,8 @@ static void say_registered(void)
 	Catena__ServerPush push = CATENA__SERVER_PUSH__INIT;
 
 	target.uuid = "uuid-1";
-	target.target_id = 10;
+	target.target_id = refused ? 0 : 10;
+	target.error = refused ? ESTALE : 0;
 	message.server_id = 100;
 	message.instance = said_instance;
 	message.life = 3;
@@ -328,6 +331,54 @@ static void test_a_map_that_cannot_be_taken_up_ends_the_stream_without_renewal(v
 	assert_false(master_session_registered(session));
 }
 
+static void test_a_map_before_the_registration_ends_the_stream(void **state)
+{
+	wait_for(&master.streams, 1);
+	say_map_and_renewal(false, 1);
+	wait_for(&master.streams, 2);
+	assert_string_equal(happened, "");
+}
+
+static void say_removal(uint32_t target_id)
+{
+	Catena__Remove message = CATENA__REMOVE__INIT, *messages[1] = {&message};
+	Catena__ServerPush push = CATENA__SERVER_PUSH__INIT;
+
+	message.target_id = target_id;
+	message.sequence = 3;
+	push.removes = messages;
+	push.n_removes = 1;
+	say(&push);
+}
+
+static void test_chunks_are_removed_of_targets_with_a_number_only(void **state)
+{
+	wait_for(&master.streams, 1);
+	refused = true;
+	say_registered();
+	wait_happened("r");
+	say_removal(0);
+	say_removal(10);
+	say_map_and_renewal(false, 0);
+	wait_happened("rm");
+	refused = false;
+	say_registered();
+	wait_happened("rmr");
+	say_removal(0);
+	say_removal(10);
+	wait_happened("rmrd");
+}
+
+static void test_a_renewal_of_no_heartbeat_is_no_lease(void **state)
+{
+	register_now();
+	say_map_and_renewal(false, 0);
+	say_map_and_renewal(false, 1000);
+	wait_happened("rmm");
+	say_map_and_renewal(false, 1);
+	wait_happened("rmmml");
+}
+
 static void test_a_message_that_cannot_be_decoded_ends_the_stream(void **state)
 {
 	register_now();
@@ -432,6 +483,9 @@ int main(void)
 		TEST(test_a_map_is_taken_up_before_the_renewal_that_came_with_it),
 		TEST(test_a_lease_counts_from_the_heartbeat_however_late_the_answer),
 		TEST(test_a_map_that_cannot_be_taken_up_ends_the_stream_without_renewal),
+		TEST(test_a_map_before_the_registration_ends_the_stream),
+		TEST(test_chunks_are_removed_of_targets_with_a_number_only),
+		TEST(test_a_renewal_of_no_heartbeat_is_no_lease),
 		TEST(test_a_message_that_cannot_be_decoded_ends_the_stream),
 		TEST(test_a_heartbeat_can_be_sent_at_once_and_says_what_there_is),
 		TEST(test_reports_go_out_at_once_when_registered),
