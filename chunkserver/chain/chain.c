@@ -20,14 +20,14 @@
 
 /* ---- environment ---- */
 
-struct chain_env *chain_env_new(const struct chain_ops *ops, void *ctx, size_t shell_bytes,
+struct chain_env *chain_env_new(const struct chain_ops *ops, void *ctx, size_t scratch_bytes,
 				uint64_t id_base)
 {
 	struct chain_env *env = chain_alloc(sizeof(*env));
 
 	env->ops = ops;
 	env->ctx = ctx;
-	env->shell_bytes = shell_bytes;
+	env->scratch_bytes = scratch_bytes;
 	env->last_id = id_base;
 	return env;
 }

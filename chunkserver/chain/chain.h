@@ -73,7 +73,7 @@ struct chain_source {
 	uint64_t server_id; /* of the chunkserver that asks; 0: a client */
 };
 
-/* What the store is to do for a request. The caller may read it, and write only to shell. */
+/* What the store is to do for a request. The caller may read it, and write only to scratch. */
 struct chain_work {
 	uint8_t op;   /* enum frame_op */
 	bool flush;   /* FRAME_SYNC: durable before the answer */
@@ -88,8 +88,8 @@ struct chain_work {
 	const struct cluster_map *sessions;
 	struct chunk_key *keys; /* CHAIN_REMOVE */
 	uint32_t key_count;
-	/* Memory of the caller's (shell_bytes), zeroed, lives as long as the request. */
-	void *shell;
+	/* Memory of the caller's (scratch_bytes), zeroed, lives as long as the request. */
+	void *scratch;
 };
 
 enum chain_action_kind {
@@ -143,7 +143,7 @@ struct chain_config {
 
 /* @ops and @ctx are borrowed. @id_base: request ids are above it; so that several envs may share a
  * connection, their bases differ in the upper 16 bits. Never NULL. */
-struct chain_env *chain_env_new(const struct chain_ops *ops, void *ctx, size_t shell_bytes,
+struct chain_env *chain_env_new(const struct chain_ops *ops, void *ctx, size_t scratch_bytes,
 				uint64_t id_base);
 /* All chains must be gone and no operation of the store under way. */
 void chain_env_free(struct chain_env *env);

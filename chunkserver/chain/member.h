@@ -74,7 +74,7 @@ struct request {
 	struct table_node id_node;
 	struct request *prev, *next;             /* chunk->queue, pending, deferred */
 	struct request *chain_prev, *chain_next; /* chain->pending, held, reading */
-	max_align_t shell[];
+	max_align_t scratch[];
 };
 
 /* A chunk with something going on. */
@@ -215,7 +215,7 @@ struct chain {
 struct chain_env {
 	const struct chain_ops *ops;
 	void *ctx;
-	size_t shell_bytes;
+	size_t scratch_bytes;
 	uint64_t last_id;
 	uint64_t now_ns, lease_until_ns;
 	bool failed;  /* the store is down */

@@ -53,7 +53,7 @@ struct request *chain_request_new(struct chain *chain, const struct chain_source
 				  const struct frame_header *header, struct buf *payload)
 {
 	struct chain_env *env = chain->env;
-	struct request *r = chain_alloc(sizeof(*r) + env->shell_bytes);
+	struct request *r = chain_alloc(sizeof(*r) + env->scratch_bytes);
 
 	r->work = (struct chain_work){
 		.op = header->op,
@@ -69,7 +69,7 @@ struct request *chain_request_new(struct chain *chain, const struct chain_source
 		.client_id = header->client_id,
 		.op_id = header->op_id,
 		.answered = header->answered,
-		.shell = r->shell,
+		.scratch = r->scratch,
 	};
 	if ((header->op == FRAME_FLUSH || frame_is_update(header->op)) &&
 	    (header->flags & FRAME_FORWARD) == 0) {

@@ -22,14 +22,14 @@ void copy_rate_set(struct copy_rate *rate, uint64_t bytes_per_second, bool pause
 	atomic_store(&rate->spent_until_ns, 0);
 }
 
-static void tell(struct copy_rate *rate, struct copy_rate_user *user, uint64_t now_ns)
+static void tell(struct copy_rate *rate, struct copy_rate_client *client, uint64_t now_ns)
 {
 	uint64_t number = window_number(now_ns);
 	_Atomic uint64_t *window = &rate->windows[number % COPY_RATE_WINDOWS];
 	uint64_t old = atomic_load_explicit(window, memory_order_relaxed), next;
-	uint64_t bytes = user->untold;
+	uint64_t bytes = client->untold;
 
-	*user = (struct copy_rate_user){.told_ns = now_ns};
+	*client = (struct copy_rate_client){.told_ns = now_ns};
 	atomic_store_explicit(&rate->asked_ns, now_ns, memory_order_relaxed);
 	if (bytes == 0)
 		return;
@@ -41,22 +41,22 @@ static void tell(struct copy_rate *rate, struct copy_rate_user *user, uint64_t n
 							memory_order_relaxed));
 }
 
-void copy_rate_count(struct copy_rate *rate, struct copy_rate_user *user, uint64_t now_ns,
+void copy_rate_count(struct copy_rate *rate, struct copy_rate_client *client, uint64_t now_ns,
 		     uint64_t bytes)
 {
-	user->untold += bytes;
-	if (user->told_ns == 0 || now_ns - user->told_ns >= COPY_RATE_TELL_NS)
-		tell(rate, user, now_ns);
+	client->untold += bytes;
+	if (client->told_ns == 0 || now_ns - client->told_ns >= COPY_RATE_TELL_NS)
+		tell(rate, client, now_ns);
 }
 
-void copy_rate_tell(struct copy_rate *rate, struct copy_rate_user *user, uint64_t now_ns)
+void copy_rate_tell(struct copy_rate *rate, struct copy_rate_client *client, uint64_t now_ns)
 {
-	if (user->untold != 0)
-		tell(rate, user, now_ns);
+	if (client->untold != 0)
+		tell(rate, client, now_ns);
 }
 
 /* Bytes of the last second, the window that has just begun included. */
-static uint64_t users_moved(struct copy_rate *rate, uint64_t now_ns)
+static uint64_t clients_moved(struct copy_rate *rate, uint64_t now_ns)
 {
 	uint64_t number = window_number(now_ns), sum = 0;
 
@@ -81,7 +81,7 @@ static uint64_t rate_now(struct copy_rate *rate, uint64_t now_ns)
 	/* Another thread's clock may be a little ahead. */
 	if (asked == 0 || (now_ns > asked && now_ns - asked >= COPY_RATE_IDLE_NS))
 		return 0;
-	share = users_moved(rate, now_ns) / COPY_RATE_SHARE;
+	share = clients_moved(rate, now_ns) / COPY_RATE_SHARE;
 	return share > COPY_RATE_LEAST ? share : COPY_RATE_LEAST;
 }
 

@@ -10,7 +10,7 @@
  * with every request.
  *
  * Pure: the time is passed in, by the monotonic clock. Threading: a copy_rate is one for all
- * workers of a process, any thread; a copy_rate_user one worker's. */
+ * workers of a process, any thread; a copy_rate_client one worker's. */
 #ifndef CATENA_CHUNKSERVER_WORKER_COPY_RATE_H
 #define CATENA_CHUNKSERVER_WORKER_COPY_RATE_H
 #include <stdatomic.h>
@@ -35,7 +35,7 @@ struct copy_rate {
 };
 
 /* Of the clients of one worker. All zero is one without any. The fields are private. */
-struct copy_rate_user {
+struct copy_rate_client {
 	uint64_t told_ns, untold; /* bytes moved since then */
 };
 
@@ -43,10 +43,10 @@ struct copy_rate_user {
 void copy_rate_set(struct copy_rate *rate, uint64_t bytes_per_second, bool paused);
 /* A client has asked for something, or was answered; @bytes (may be 0) of chunks were moved by it.
  */
-void copy_rate_count(struct copy_rate *rate, struct copy_rate_user *user, uint64_t now_ns,
+void copy_rate_count(struct copy_rate *rate, struct copy_rate_client *client, uint64_t now_ns,
 		     uint64_t bytes);
 /* Tells what was moved and not told yet: now and then, so that the last of it is not forgotten. */
-void copy_rate_tell(struct copy_rate *rate, struct copy_rate_user *user, uint64_t now_ns);
+void copy_rate_tell(struct copy_rate *rate, struct copy_rate_client *client, uint64_t now_ns);
 /* May @bytes be copied now? Then they are taken. */
 bool copy_rate_take(struct copy_rate *rate, uint64_t now_ns, uint32_t bytes);
 #endif

@@ -12,14 +12,14 @@
 
 #define LOG_MODULE "worker"
 
-#define HUNGRY_MS 2u
+#define BUFFER_RETRY_MS 2u
 
 /* Bytes of updates that heads of this process have admitted and not answered, on all targets. */
 static _Atomic uint64_t admitted;
 
-static struct shell *shell_of(struct chain_work *request)
+static struct execution *execution_of(struct chain_work *request)
 {
-	return request->shell;
+	return request->scratch;
 }
 
 /* ---- events from the store ---- */
@@ -27,17 +27,17 @@ static struct shell *shell_of(struct chain_work *request)
 static void on_prepared(struct store_update *update, int error)
 {
 	struct chain_work *request = update->user;
-	struct worker *worker = shell_of(request)->target->worker;
+	struct worker *worker = execution_of(request)->target->worker;
 
 	worker_event_begin(worker);
 	chain_prepared(request, error, error != 0 && update->touched);
 	worker_event_end(worker);
 }
 
-static void on_synced(struct store_flush *sync, int error)
+static void on_flushed(struct store_flush *flush, int error)
 {
-	struct chain_work *request = sync->user;
-	struct worker *worker = shell_of(request)->target->worker;
+	struct chain_work *request = flush->user;
+	struct worker *worker = execution_of(request)->target->worker;
 
 	worker_event_begin(worker);
 	chain_flushed(request, error);
@@ -47,7 +47,7 @@ static void on_synced(struct store_flush *sync, int error)
 static void on_read(struct store_read *read, int error, uint32_t length, uint64_t version)
 {
 	struct chain_work *request = read->user;
-	struct worker *worker = shell_of(request)->target->worker;
+	struct worker *worker = execution_of(request)->target->worker;
 	struct buf *payload = read->into;
 
 	worker_event_begin(worker);
@@ -105,10 +105,10 @@ static void on_walk_read(struct store_read *read, int error, uint32_t length, ui
 
 static void do_prepare(struct worker_target *target, struct chain_work *request)
 {
-	struct shell *shell = shell_of(request);
-	struct store_update *update = &shell->update;
+	struct execution *execution = execution_of(request);
+	struct store_update *update = &execution->update;
 
-	shell->target = target;
+	execution->target = target;
 	memset(update, 0, sizeof(*update));
 	update->key = request->key;
 	update->offset = request->offset;
@@ -142,7 +142,7 @@ static void do_prepare(struct worker_target *target, struct chain_work *request)
 /* The version may be given between prepare and commit, at the head. */
 static void do_commit(struct worker_target *target, struct chain_work *request)
 {
-	struct store_update *update = &shell_of(request)->update;
+	struct store_update *update = &execution_of(request)->update;
 	int error;
 
 	update->version = request->version;
@@ -152,46 +152,47 @@ static void do_commit(struct worker_target *target, struct chain_work *request)
 	chain_committed(request, error, error != 0 && update->touched);
 }
 
-static void do_sync(struct worker_target *target, struct chain_work *request)
+static void do_flush(struct worker_target *target, struct chain_work *request)
 {
-	struct shell *shell = shell_of(request);
+	struct execution *execution = execution_of(request);
 
-	shell->target = target;
-	shell->next_sync = NULL;
-	shell->sync = (struct store_flush){.key = request->key, .done = on_synced, .user = request};
-	*target->worker->last_sync = request;
-	target->worker->last_sync = &shell->next_sync;
+	execution->target = target;
+	execution->next_flush = NULL;
+	execution->flush =
+		(struct store_flush){.key = request->key, .done = on_flushed, .user = request};
+	*target->worker->last_flush = request;
+	target->worker->last_flush = &execution->next_flush;
 }
 
-/* Behind what is sent: the successor has the longer way, and the thread that syncs the log may take
+/* Behind what is sent: the successor has the longer way, and the thread that flushes the log may take
  * our CPU when it is woken. False: there were none. */
-static bool begin_syncs(struct worker *worker)
+static bool begin_flushes(struct worker *worker)
 {
-	struct chain_work *request = worker->syncs, *next;
+	struct chain_work *request = worker->flushes, *next;
 
 	if (request == NULL)
 		return false;
-	worker->syncs = NULL;
-	worker->last_sync = &worker->syncs;
+	worker->flushes = NULL;
+	worker->last_flush = &worker->flushes;
 	conn_batch_flush();
 	for (; request != NULL; request = next) {
-		struct shell *shell = shell_of(request);
+		struct execution *execution = execution_of(request);
 
-		next = shell->next_sync; /* it may be over at once */
-		store_flush(shell->target->view, &shell->sync);
+		next = execution->next_flush; /* it may be over at once */
+		store_flush(execution->target->view, &execution->flush);
 	}
 	return true;
 }
 
 static bool start_read(struct worker_target *target, struct chain_work *request)
 {
-	struct shell *shell = shell_of(request);
+	struct execution *execution = execution_of(request);
 	struct buf *into = buf_get(target->worker->options.pool, request->length);
 
 	if (into == NULL)
 		return false;
-	shell->target = target;
-	shell->read = (struct store_read){
+	execution->target = target;
+	execution->read = (struct store_read){
 		.key = request->key,
 		.offset = request->offset,
 		.length = request->length,
@@ -200,51 +201,52 @@ static bool start_read(struct worker_target *target, struct chain_work *request)
 		.done = on_read,
 		.user = request,
 	};
-	store_read(target->view, &shell->read);
+	store_read(target->view, &execution->read);
 	return true;
 }
 
-static void starved_retry(struct worker *worker)
+static void retry_reads(struct worker *worker)
 {
-	struct starved *starved;
+	struct waiting_read *waiting;
 
 	worker_event_begin(worker);
-	while ((starved = worker->starved) != NULL) {
+	while ((waiting = worker->waiting_reads) != NULL) {
 		/* The request may end inside, and its memory with it: off the list first. */
-		LL_DELETE(worker->starved, starved);
-		if (!start_read(starved->target, starved->request)) {
-			LL_PREPEND(worker->starved, starved);
+		LL_DELETE(worker->waiting_reads, waiting);
+		if (!start_read(waiting->target, waiting->request)) {
+			LL_PREPEND(worker->waiting_reads, waiting);
 			break;
 		}
-		free(starved);
+		free(waiting);
 	}
-	if (worker->starved == NULL)
-		uv_timer_stop(&worker->hungry);
+	if (worker->waiting_reads == NULL)
+		uv_timer_stop(&worker->read_timer);
 	worker_event_end(worker);
 }
 
-static void on_hungry(uv_timer_t *timer)
+static void on_read_timer(uv_timer_t *timer)
 {
-	starved_retry(timer->data);
+	retry_reads(timer->data);
 }
 
 static void do_read(struct worker_target *target, struct chain_work *request)
 {
 	struct worker *worker = target->worker;
-	struct starved *starved;
+	struct waiting_read *waiting;
 
-	if (worker->starved == NULL && start_read(target, request))
+	if (worker->waiting_reads == NULL && start_read(target, request))
 		return;
-	starved = calloc(1, sizeof(*starved));
-	if (starved == NULL) {
+	waiting = calloc(1, sizeof(*waiting));
+	if (waiting == NULL) {
 		chain_read_done(request, -ENOMEM, NULL, 0);
 		return;
 	}
-	starved->target = target;
-	starved->request = request;
-	LL_APPEND(worker->starved, starved);
-	if (!uv_is_active((uv_handle_t *)&worker->hungry))
-		uv_timer_start(&worker->hungry, on_hungry, HUNGRY_MS, HUNGRY_MS);
+	waiting->target = target;
+	waiting->request = request;
+	LL_APPEND(worker->waiting_reads, waiting);
+	if (!uv_is_active((uv_handle_t *)&worker->read_timer))
+		uv_timer_start(&worker->read_timer, on_read_timer, BUFFER_RETRY_MS,
+			       BUFFER_RETRY_MS);
 }
 
 static void do_remove(struct worker_target *target, struct chain_work *request)
@@ -287,14 +289,14 @@ static void do_walk_read(struct worker_target *target, const struct chain_action
 }
 
 /* A sync of everything has no request either. */
-struct all_sync {
+struct partition_flush {
 	struct worker_target *target;
 	uint64_t serial;
 };
 
-static void on_all_synced(void *user, int error)
+static void on_partition_flushed(void *user, int error)
 {
-	struct all_sync all = *(struct all_sync *)user;
+	struct partition_flush all = *(struct partition_flush *)user;
 	struct worker *worker = all.target->worker;
 
 	free(user);
@@ -304,9 +306,9 @@ static void on_all_synced(void *user, int error)
 	worker_event_end(worker);
 }
 
-static void do_sync_all(struct worker_target *target, const struct chain_action *action)
+static void do_flush_all(struct worker_target *target, const struct chain_action *action)
 {
-	struct all_sync *all = calloc(1, sizeof(*all));
+	struct partition_flush *all = calloc(1, sizeof(*all));
 
 	if (all == NULL) {
 		chain_all_flushed(target->env, action->serial, -ENOMEM);
@@ -316,7 +318,7 @@ static void do_sync_all(struct worker_target *target, const struct chain_action 
 	all->serial = action->serial;
 	target->worker->background++;
 	store_flush_partition(target->view, action->header.key.pool, action->header.key.partition,
-			      on_all_synced, all);
+			      on_partition_flushed, all);
 }
 
 static void do_send(struct worker *worker, const struct chain_action *action)
@@ -381,10 +383,10 @@ static void execute(struct worker_target *target, const struct chain_action *act
 		do_commit(target, action->request);
 		break;
 	case CHAIN_ABORT:
-		store_abort(target->view, &shell_of(action->request)->update);
+		store_abort(target->view, &execution_of(action->request)->update);
 		break;
 	case CHAIN_FLUSH:
-		do_sync(target, action->request);
+		do_flush(target, action->request);
 		break;
 	case CHAIN_READ:
 		do_read(target, action->request);
@@ -405,7 +407,7 @@ static void execute(struct worker_target *target, const struct chain_action *act
 		execute_check_store(target);
 		break;
 	case CHAIN_FLUSH_ALL:
-		do_sync_all(target, action);
+		do_flush_all(target, action);
 		break;
 	case CHAIN_REPORT:
 		do_report(target->worker, action);
@@ -427,7 +429,7 @@ void execute_actions(struct worker *worker)
 				any = true;
 			}
 		}
-		any = begin_syncs(worker) || any;
+		any = begin_flushes(worker) || any;
 	}
 	worker->executing = false;
 	worker_fence_look(worker);

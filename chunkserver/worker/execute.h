@@ -4,18 +4,18 @@
 #include "chunkserver/worker/loop.h"
 
 /* A read that found no buffer; tried again when one is free. */
-struct starved {
-	struct starved *next;
+struct waiting_read {
+	struct waiting_read *next;
 	struct worker_target *target;
 	struct chain_work *request;
 };
 
 /* What the store needs while it works on a request. */
-struct shell {
+struct execution {
 	struct worker_target *target;
 	struct store_update update;
-	struct store_flush sync;
-	struct chain_work *next_sync; /* of those to be begun */
+	struct store_flush flush;
+	struct chain_work *next_flush; /* of those to be begun */
 	struct store_read read;
 };
 

@@ -228,7 +228,7 @@ static struct link *link_get(struct worker *worker, const struct map_server *ser
 	return link;
 }
 
-void link_choose(struct worker *worker, struct member *member, bool anew)
+void link_choose(struct worker *worker, struct member *member, bool configured)
 {
 	uint64_t id = chain_next_server(member->chain, NULL);
 	const struct map_server *server = id != 0 ? cluster_map_server(worker->map, id) : NULL;
@@ -237,7 +237,7 @@ void link_choose(struct worker *worker, struct member *member, bool anew)
 	member->link = NULL;
 	if (server != NULL && server->address[0] != '\0' && server->workers > 0)
 		member->link = link_get(worker, server, member->partition % server->workers);
-	if (anew || member->link != old)
+	if (configured || member->link != old)
 		chain_connection(member->chain, member->link != NULL ? member->link->id : 0);
 	link_release(old);
 }

@@ -28,9 +28,9 @@ struct link {
 	struct link *prev, *next;
 };
 
-/* Gives the member the link that its chain wants now. @anew: the chain has been configured, and is
+/* Gives the member the link that its chain wants now. @configured: the chain has been configured, and is
  * told of its link even if that is the same. */
-void link_choose(struct worker *worker, struct member *member, bool anew);
+void link_choose(struct worker *worker, struct member *member, bool configured);
 /* Finds the link whose connection chains call @id. NULL: it is gone. */
 struct link *link_find(struct worker *worker, uint64_t id);
 /* Connects again, and gives up connections on which nothing is heard. */

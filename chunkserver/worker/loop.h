@@ -24,7 +24,7 @@ struct link;
 struct member;
 struct peer;
 struct purge;
-struct starved;
+struct waiting_read;
 struct worker_command;
 
 /* One target as this worker sees it. */
@@ -47,7 +47,7 @@ struct worker {
 	pthread_t thread;
 	uv_loop_t loop;
 	uv_async_t async;
-	uv_timer_t tick, hungry;
+	uv_timer_t tick, read_timer;
 	pthread_mutex_t lock; /* guards commands and status */
 	struct worker_command *commands, **last_command;
 	struct worker_status status;
@@ -66,16 +66,16 @@ struct worker {
 	struct member *member_list;
 	struct peer *peers; /* by id */
 	struct client_connections clients;
-	struct copy_rate_user moved; /* by them */
+	struct copy_rate_client clients_moved; /* bytes of them, for the copy rate */
 	struct link *links;
-	struct starved *starved;
+	struct waiting_read *waiting_reads;
 	size_t background; /* operations of the store under way that no chain counts */
 	struct worker_status status_next;
 	unsigned status_ticks;
 	uint64_t last_conn_id;
 	void (*execute)(struct worker *worker); /* what the chains decide: execute_actions() */
 	bool executing; /* actions are being taken: chain_next() must not be nested */
-	struct chain_work *syncs, **last_sync; /* to be begun when the others are done */
+	struct chain_work *flushes, **last_flush; /* to be begun when the others are done */
 	bool stopping, closed;
 	uint64_t stop_deadline_ns;
 };

@@ -9,7 +9,7 @@ struct member {
 	struct worker_target *target;
 	uint32_t pool, partition;
 	struct link *link;        /* to the successor's server; NULL: none wanted */
-	bool anew;                /* has been configured, its link is not chosen yet */
+	bool configured;          /* has been configured, its link is not chosen yet */
 	struct member *hash_next; /* same partition on another target */
 	struct member *prev, *next;
 	UT_hash_handle hh;

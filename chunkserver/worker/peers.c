@@ -70,18 +70,18 @@ static void peer_throttle(struct peer *peer)
 }
 
 /* A client moves bytes, or waits for something: copies leave room for it. */
-static void count_user(const struct peer *peer, uint32_t bytes)
+static void count_client(const struct peer *peer, uint32_t bytes)
 {
 	struct worker *worker = peer->worker;
 
 	if (peer->server_id == 0)
-		copy_rate_count(worker->options.copy_rate, &worker->moved, clock_monotonic_ns(),
-				bytes);
+		copy_rate_count(worker->options.copy_rate, &worker->clients_moved,
+				clock_monotonic_ns(), bytes);
 }
 
 void peer_answer(struct peer *peer, const struct frame_header *header, struct buf *payload)
 {
-	count_user(peer, header->length);
+	count_client(peer, header->length);
 	/* The answer does not say how long the request was: the mean will do for flow control. */
 	if (peer->requests > 0)
 		peer->bytes -= peer->bytes / peer->requests--;
@@ -178,7 +178,7 @@ static struct member *member_meant(struct worker *worker, const struct frame_hea
 
 /* Clients say in their HELLO who they are, and their updates' names are to be of that. A mount with
  * a new session may send before it has connected anew: it has to send again. */
-static bool is_others(const struct peer *peer, const struct frame_header *header)
+static bool has_other_session(const struct peer *peer, const struct frame_header *header)
 {
 	return peer->server_id == 0 && frame_is_update(header->op) &&
 	       header->client_id != peer->client.id;
@@ -229,12 +229,12 @@ static void on_frame(struct conn *conn, void *user, const struct frame_header *h
 			      0);
 		return;
 	}
-	if (is_others(peer, header)) {
+	if (has_other_session(peer, header)) {
 		buf_unref(payload);
 		answer_status(peer, header, FRAME_STATUS_NOT_READY, 0);
 		return;
 	}
-	count_user(peer, header->length);
+	count_client(peer, header->length);
 	peer->requests++;
 	peer->bytes += header->length;
 	peer_throttle(peer);

@@ -46,7 +46,7 @@ static void place_on(struct worker *worker, struct worker_target *target,
 		member = member_add(worker, target, pool->id, partition);
 	if (member != NULL) {
 		chain_configure(member->chain, &config);
-		member->anew = true;
+		member->configured = true;
 	}
 	if (config.self < 0)
 		purge_list_add(target, pool->id, partition);
@@ -58,9 +58,9 @@ static void choose_links(struct worker *worker, bool all)
 
 	DL_FOREACH(worker->member_list, member)
 	{
-		if (all || member->anew)
-			link_choose(worker, member, member->anew);
-		member->anew = false;
+		if (all || member->configured)
+			link_choose(worker, member, member->configured);
+		member->configured = false;
 	}
 }
 

@@ -214,7 +214,7 @@ static size_t requests(const struct worker *worker)
 
 /* Connections go when nothing is left to answer, or at the deadline; the loop stops when the store
  * has ended everything, too, which it does by itself. */
-static void stop_by_and_by(struct worker *worker, uint64_t now_ns)
+static void stop_when_idle(struct worker *worker, uint64_t now_ns)
 {
 	if (!worker->closed && (requests(worker) == 0 || now_ns >= worker->stop_deadline_ns)) {
 		worker->closed = true;
@@ -222,7 +222,7 @@ static void stop_by_and_by(struct worker *worker, uint64_t now_ns)
 		links_close(worker);
 		worker_execute(worker);
 	}
-	if (worker->closed && operations(worker) == 0 && worker->starved == NULL)
+	if (worker->closed && operations(worker) == 0 && worker->waiting_reads == NULL)
 		uv_stop(&worker->loop);
 }
 
@@ -231,7 +231,7 @@ static void on_tick(uv_timer_t *timer)
 	struct worker *worker = timer->data;
 	uint64_t now = clock_monotonic_ns();
 
-	copy_rate_tell(worker->options.copy_rate, &worker->moved, now);
+	copy_rate_tell(worker->options.copy_rate, &worker->clients_moved, now);
 	worker_event_begin(worker);
 	for (unsigned i = 0; i < worker->options.store_count; i++) {
 		execute_check_store(&worker->targets[i]);
@@ -239,7 +239,7 @@ static void on_tick(uv_timer_t *timer)
 	}
 	worker_execute(worker);
 	if (worker->stopping) {
-		stop_by_and_by(worker, now);
+		stop_when_idle(worker, now);
 	} else {
 		links_tick(worker, now);
 		peers_tick(worker, now);
@@ -267,7 +267,7 @@ static void close_all(struct worker *worker)
 	for (unsigned i = 0; i < worker->options.store_count; i++)
 		close_target(&worker->targets[i]);
 	uv_close((uv_handle_t *)&worker->tick, NULL);
-	uv_close((uv_handle_t *)&worker->hungry, NULL);
+	uv_close((uv_handle_t *)&worker->read_timer, NULL);
 	uv_close((uv_handle_t *)&worker->async, NULL);
 	uv_run(&worker->loop, UV_RUN_DEFAULT);
 	uv_loop_close(&worker->loop);
@@ -300,7 +300,7 @@ static int open_targets(struct worker *worker)
 		rc = store_view_open(target->store, &worker->loop, &target->view);
 		if (rc < 0)
 			return rc;
-		target->env = chain_env_new(&execute_chain_ops, target, sizeof(struct shell),
+		target->env = chain_env_new(&execute_chain_ops, target, sizeof(struct execution),
 					    (uint64_t)(i + 1) << 48);
 	}
 	return 0;
@@ -314,7 +314,7 @@ int worker_start(const struct worker_options *options, struct worker **out)
 	if (worker == NULL)
 		return -ENOMEM;
 	worker->options = *options;
-	worker->last_sync = &worker->syncs;
+	worker->last_flush = &worker->flushes;
 	worker->last_command = &worker->commands;
 	worker->execute = execute_actions;
 	rc = uv_loop_init(&worker->loop);
@@ -324,9 +324,9 @@ int worker_start(const struct worker_options *options, struct worker **out)
 	}
 	pthread_mutex_init(&worker->lock, NULL);
 	uv_timer_init(&worker->loop, &worker->tick);
-	uv_timer_init(&worker->loop, &worker->hungry);
+	uv_timer_init(&worker->loop, &worker->read_timer);
 	worker->tick.data = worker;
-	worker->hungry.data = worker;
+	worker->read_timer.data = worker;
 	worker->async.data = worker;
 	rc = uv_async_init(&worker->loop, &worker->async, on_async);
 	if (rc == 0)

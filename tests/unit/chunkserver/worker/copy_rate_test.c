@@ -18,7 +18,7 @@
 static uint64_t passed(struct copy_rate *rate, uint64_t from, unsigned ticks, uint32_t piece,
 		       uint64_t users)
 {
-	struct copy_rate_user user = {0};
+	struct copy_rate_client user = {0};
 	uint64_t bytes = 0;
 
 	for (unsigned i = 0; i < ticks; i++) {
@@ -78,7 +78,7 @@ static void test_nothing_passes_while_paused(void **state)
 static void test_without_clients_there_is_no_limit(void **state)
 {
 	struct copy_rate rate = {0};
-	struct copy_rate_user user = {0};
+	struct copy_rate_client user = {0};
 
 	for (unsigned i = 0; i < 10000; i++)
 		assert_true(copy_rate_take(&rate, START, MIB));
@@ -120,7 +120,7 @@ static uint64_t window_bytes(struct copy_rate *rate, uint64_t now)
 static void test_requests_write_to_what_workers_share_only_now_and_then(void **state)
 {
 	struct copy_rate rate = {0};
-	struct copy_rate_user user = {0};
+	struct copy_rate_client user = {0};
 	uint64_t asked = 0, moved = 0;
 	unsigned changes = 0;
 
@@ -143,7 +143,7 @@ static _Atomic uint64_t taken;
 
 static void *take_many(void *arg)
 {
-	struct copy_rate_user user = {0};
+	struct copy_rate_client user = {0};
 
 	for (unsigned i = 0; i < 20000; i++) {
 		if (copy_rate_take(&shared, START + i / 100 * NS_PER_MSEC, 4096))

@@ -147,7 +147,7 @@ static int setup(void **state)
 	worker.targets = &target;
 	worker.server_id = US;
 	worker.last_command = &worker.commands;
-	worker.last_sync = &worker.syncs;
+	worker.last_flush = &worker.flushes;
 	worker.execute = execute_actions;
 	pthread_mutex_init(&worker.lock, NULL);
 	uv_loop_init(&worker.loop);
@@ -155,7 +155,8 @@ static int setup(void **state)
 	target.store = fx.store;
 	target.view = fx.view;
 	target.entry.target_id = OUR_TARGET;
-	target.env = chain_env_new(&execute_chain_ops, &target, sizeof(struct shell), 1ull << 48);
+	target.env =
+		chain_env_new(&execute_chain_ops, &target, sizeof(struct execution), 1ull << 48);
 	map_start();
 	return buf_pool_create(0, &worker.peer_pool);
 }
