@@ -8,7 +8,12 @@
 #include "common/os/clock.h"
 #include "common/os/cond.h"
 #include "common/os/log.h"
+#include "fs/data/data_fetch.h"
+#include "fs/data/data_file.h"
 #include "fs/data/data_internal.h"
+#include "fs/data/data_list.h"
+#include "fs/data/data_room.h"
+#include "fs/data/data_write.h"
 
 #define LOG_MODULE "data"
 

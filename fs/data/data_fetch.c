@@ -6,7 +6,9 @@
 #include "common/os/clock.h"
 #include "common/os/lock.h"
 #include "common/base/expects.h"
-#include "fs/data/data_internal.h"
+#include "fs/data/data_fetch.h"
+#include "fs/data/data_file.h"
+#include "fs/data/data_read.h"
 
 static void fetch_done(struct chains_request *request, int error, const struct frame_header *answer,
 		       struct buf *payload);

@@ -8,13 +8,27 @@
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "common/os/lock.h"
-#include "fs/data/data_internal.h"
+#include "fs/data/data_fetch.h"
+#include "fs/data/data_file.h"
+#include "fs/data/data_punch.h"
+#include "fs/data/data_write.h"
 
 #define LOG_MODULE "data"
 
+#define LINGER_NS  (30 * NS_PER_SEC)
+#define LINGER_MAX 20000u /* files; the oldest are flushed earlier */
 /* Lingering files that are flushed by one tick. */
 #define LINGER_BATCH   256u
 #define LINGER_TICK_NS (NS_PER_SEC)
+
+/* An update under way. */
+struct data_update {
+	struct chains_request request;
+	struct data_file *file; /* a reference */
+	struct writeback_extent *extent;
+	struct buf *payload;
+	struct data_update *next;
+};
 
 /* ---- the table; files_lock held ---- */
 
@@ -109,7 +123,7 @@ static void linger_remove(struct data *data, struct data_file *file)
 static void linger_add(struct data *data, struct data_file *file)
 {
 	file->lingering = true;
-	file->linger_ns = chains_client_now(data->chain) + DATA_LINGER_NS;
+	file->linger_ns = chains_client_now(data->chain) + LINGER_NS;
 	DL_APPEND2(data->linger_first, file, linger_prev, linger_next);
 	data->linger_count++;
 	chains_client_wake(data->chain, file->linger_ns);
@@ -208,7 +222,7 @@ void data_file_put(struct data_file *file)
 
 static void cancel_update(void *arg, struct writeback_extent *extent)
 {
-	struct update *update = extent->user;
+	struct data_update *update = extent->user;
 
 	chains_client_cancel(&update->request);
 }
@@ -335,7 +349,8 @@ static void update_done(struct chains_request *request, int error,
 			const struct frame_header *answer, struct buf *payload);
 
 /* NULL: out of memory. */
-static struct update *next_update(struct data_file *file, bool all, bool durable, struct update *u)
+static struct data_update *next_update(struct data_file *file, bool all, bool durable,
+				       struct data_update *u)
 {
 	struct writeback_extent *e = writeback_next(file->wb, all, durable);
 
@@ -370,7 +385,7 @@ static void gather_updates(struct data_file *file, struct data_work *work)
 	/* What a stuck chain has is not made less by sending more: then others go on gathering. */
 	bool all = file->send_all || file->waiting > 0 ||
 		   atomic_load_explicit(&file->data->hurry, memory_order_relaxed);
-	struct update *u;
+	struct data_update *u;
 
 	while (writeback_has_dirty(file->wb)) {
 		u = calloc(1, sizeof(*u));
@@ -424,7 +439,7 @@ void data_file_run(struct data_file *file, struct data_work *work)
 	if (batch)
 		chains_client_batch(data->chain, true);
 	while (work->updates != NULL) {
-		struct update *u = work->updates;
+		struct data_update *u = work->updates;
 		struct buf *payload = u->payload;
 
 		work->updates = u->next;
@@ -449,7 +464,7 @@ void data_file_run(struct data_file *file, struct data_work *work)
 		data_writes_admit(data);
 }
 
-static void report_loss(struct data_file *file, const struct update *u, int error)
+static void report_loss(struct data_file *file, const struct data_update *u, int error)
 {
 	static struct log_rate rate;
 
@@ -477,7 +492,7 @@ void data_tell_lost(struct data_file *file, uint64_t file_id, uint64_t bytes)
 static void update_done(struct chains_request *request, int error,
 			const struct frame_header *answer, struct buf *payload)
 {
-	struct update *u = request->user;
+	struct data_update *u = request->user;
 	struct data_file *file = u->file;
 	struct data_work work;
 	bool flushed = request->durable && !request->repeated;
@@ -535,7 +550,7 @@ void data_linger_tick(struct data *data, uint64_t now)
 
 	pthread_mutex_lock(&data->files_lock);
 	while ((file = data->linger_first) != NULL && count < LINGER_BATCH &&
-	       (file->linger_ns <= now || data->linger_count > DATA_LINGER_MAX)) {
+	       (file->linger_ns <= now || data->linger_count > LINGER_MAX)) {
 		linger_remove(data, file);
 		data_file_hold(file);
 		file->linger_next = list;
@@ -558,7 +573,6 @@ void data_linger_tick(struct data *data, uint64_t now)
 	chains_client_batch(data->chain, false);
 }
 
-/* All files, each with a reference. */
 int data_files_collect(struct data *data, struct data_file ***out, size_t *count)
 {
 	struct table_node *node = NULL;

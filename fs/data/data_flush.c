@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include "common/os/log.h"
 #include "common/os/lock.h"
-#include "fs/data/data_internal.h"
+#include "fs/data/data_file.h"
 
 #define LOG_MODULE "data"
 

@@ -6,7 +6,9 @@
 #include "common/base/bitmap.h"
 #include "common/base/bytes.h"
 #include "common/base/list.h"
+#include "fs/data/data_file.h"
 #include "fs/data/data_internal.h"
+#include "fs/data/data_list.h"
 
 #define ASKED_AT_ONCE 16u
 

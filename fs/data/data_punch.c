@@ -6,7 +6,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include "common/os/lock.h"
-#include "fs/data/data_internal.h"
+#include "fs/data/data_fetch.h"
+#include "fs/data/data_file.h"
+#include "fs/data/data_punch.h"
 
 #define OPS_MAX 32u /* of one punch under way */
 /* With more chunks than this each is made durable at once, instead of being remembered until the
@@ -14,6 +16,13 @@
 #define REMEMBER_MAX 1024u
 /* With more chunks than this it is asked first which of them exist. */
 #define LIST_MIN 32u
+
+struct file_punch_op {
+	struct chains_request request;
+	struct file_punch *punch;
+	struct writeback_chunk *chunk;
+	struct file_punch_op *next;
+};
 
 struct file_punch {
 	struct writeback_hole hole;

@@ -16,7 +16,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include "common/os/lock.h"
-#include "fs/data/data_internal.h"
+#include "fs/data/data_file.h"
+#include "fs/data/data_read.h"
+#include "fs/data/data_room.h"
 
 /* From this length on, a read is likely one of many. */
 #define BULK_MIN (256u << 10)

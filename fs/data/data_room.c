@@ -7,6 +7,9 @@
  * case the memory is one and a half times the limit, for a while. */
 #include "common/os/clock.h"
 #include "fs/data/data_internal.h"
+#include "fs/data/data_read.h"
+#include "fs/data/data_room.h"
+#include "fs/data/data_write.h"
 
 /* So old the count of what is stuck may be. */
 #define COUNT_NS (10 * NS_PER_MSEC)

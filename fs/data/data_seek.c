@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include "common/base/bitmap.h"
-#include "fs/data/data_internal.h"
+#include "fs/data/data_file.h"
 
 #define ASKED_AT_ONCE 16u
 

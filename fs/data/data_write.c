@@ -23,9 +23,28 @@
 #include "common/base/bitmap.h"
 #include "common/os/clock.h"
 #include "common/os/lock.h"
-#include "fs/data/data_internal.h"
+#include "fs/data/data_fetch.h"
+#include "fs/data/data_file.h"
+#include "fs/data/data_room.h"
+#include "fs/data/data_write.h"
 
-#define DELAY_NS (DATA_WRITEBACK_DELAY_MS * NS_PER_MSEC)
+#define DELAY_NS     (DATA_WRITEBACK_DELAY_MS * NS_PER_MSEC)
+#define EXTENTS_MAX  4096u /* small dirty extents of a file before they are sent */
+#define SPACE_MARGIN (16u << 20)
+
+/* A write that waits for memory. */
+struct queued_write {
+	struct data_waiter waiter; /* when @through */
+	struct data_file *file;    /* a reference */
+	uint64_t session;          /* only within this one; 0: any */
+	uint64_t offset;
+	struct buf *payload;
+	bool through, summed;
+	uint32_t slots[2]; /* of the chains of its first and last byte */
+	data_done_fn *done;
+	void *user;
+	struct queued_write *next;
+};
 
 /* ---- the list of dirty files: one after another as they became dirty ---- */
 
@@ -136,7 +155,7 @@ static void accept_write(struct data *data, struct queued_write *w)
 	waits = rc == 0 && w->through;
 	if (waits)
 		file->waiting++;
-	if (writeback_extents(file->wb) > DATA_EXTENTS_MAX)
+	if (writeback_extents(file->wb) > EXTENTS_MAX)
 		file->send_all = true;
 	data_file_gather(file, &work);
 	pthread_mutex_unlock(&file->lock);
@@ -160,7 +179,7 @@ static bool space_is_short(struct data *data, uint32_t length)
 
 	return left != UINT64_MAX &&
 	       left < atomic_load_explicit(&data->write_used, memory_order_relaxed) + length +
-			       DATA_SPACE_MARGIN;
+			       SPACE_MARGIN;
 }
 
 /* Chains that have a write in the queue: later ones of them wait behind it, so that what overlaps
