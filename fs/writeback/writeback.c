@@ -5,7 +5,10 @@
 #include <string.h>
 #include "common/base/expects.h"
 #include "common/cluster/chunk.h"
-#include "fs/writeback/writeback_internal.h"
+#include "fs/writeback/writeback_chunk.h"
+#include "fs/writeback/writeback_extent.h"
+#include "fs/writeback/writeback_group.h"
+#include "fs/writeback/writeback_range.h"
 
 /* Pieces of one payload: at most two chunks, and two windows in one of them. */
 #define PIECES_MAX 3u

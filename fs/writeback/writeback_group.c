@@ -3,14 +3,13 @@
 #include <stdlib.h>
 #include "common/base/expects.h"
 #include "common/base/list.h"
-#include "fs/writeback/writeback_internal.h"
+#include "fs/writeback/writeback_group.h"
 
 static struct writeback_group *newest(const struct writeback *wb)
 {
 	return wb->oldest == NULL ? NULL : wb->oldest->prev;
 }
 
-/* The newest open group, or a new one; a write with a wait of its own gets one for itself. */
 int writeback_group_open(struct writeback *wb, bool through, struct writeback_group **out)
 {
 	struct writeback_group *group = newest(wb);
@@ -42,8 +41,6 @@ void writeback_group_leave(struct writeback *wb, struct writeback_group *group)
 		wb->unsettled = true;
 }
 
-/* Bytes of one group replace bytes of the other, or become one with them. What waits for the newer
- * alone would no longer see these, so it waits for all before it too. */
 struct writeback_group *writeback_group_older(struct writeback_group *a, struct writeback_group *b)
 {
 	struct writeback_group *older = a->sequence <= b->sequence ? a : b;

@@ -4,13 +4,26 @@
 #include <stdlib.h>
 #include <string.h>
 #include "common/base/expects.h"
-#include "fs/writeback/writeback_internal.h"
+#include "fs/writeback/writeback_chunk.h"
+#include "fs/writeback/writeback_extent.h"
+#include "fs/writeback/writeback_group.h"
+#include "fs/writeback/writeback_range.h"
 
 /* ---- holes ---- */
 
 static uint64_t chunk_start(const struct writeback *wb, const struct writeback_chunk *chunk)
 {
 	return (uint64_t)chunk->index * wb->chunk_size;
+}
+
+bool writeback_hole_overlaps(const struct writeback *wb, uint64_t from, uint64_t to,
+			     const struct writeback_hole *before)
+{
+	for (const struct writeback_hole *hole = wb->holes; hole != NULL && hole != before;
+	     hole = hole->next)
+		if (hole->from < to && hole->to > from)
+			return true;
+	return false;
 }
 
 int writeback_hole_begin(struct writeback *wb, struct writeback_hole *hole, uint64_t from,
