@@ -1,6 +1,7 @@
 /* health.c - which chains answer: so that one that does not can be told apart from the
  * others, and costs no more than a part of anything. */
 #include "common/base/expects.h"
+#include "fs/chains/health.h"
 #include "fs/chains/internal.h"
 
 struct chains_progress *chains_health_progress(struct chains_client *client,

@@ -10,6 +10,10 @@
 #include "common/base/expects.h"
 #include "common/os/lock.h"
 #include "fs/chains/internal.h"
+#include "fs/chains/link.h"
+#include "fs/chains/ops.h"
+#include "fs/chains/retry.h"
+#include "fs/chains/watch.h"
 
 #define LOG_MODULE "chain"
 

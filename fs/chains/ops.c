@@ -9,6 +9,7 @@
 #include "common/base/expects.h"
 #include "common/base/list.h"
 #include "fs/chains/internal.h"
+#include "fs/chains/ops.h"
 
 static struct chains_request **bucket_of(struct chains_client *client, const struct chunk_key *key)
 {

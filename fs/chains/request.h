@@ -81,4 +81,21 @@ static inline uint32_t chains_slot(const struct chunk_key *key)
 {
 	return (key->partition + key->pool * 389u) % CHAINS_SLOTS;
 }
+
+/* ---- for the files of this folder: what becomes of a request. Locks: none held by the caller. */
+
+struct chains_client;
+
+/* Makes an attempt, now: chooses a member and gives the request to its link. */
+void chains_request_route(struct chains_client *client, struct chains_request *request);
+/* The same, with another member than the one asked last. */
+void chains_request_elsewhere(struct chains_client *client, struct chains_request *request);
+/* Takes the answer of an attempt; @payload is taken over. */
+void chains_request_answered(struct chains_client *client, struct chains_request *request,
+			     const struct frame_header *answer, struct buf *payload);
+/* Tries the request again after its connection was lost, or could not be made. */
+void chains_request_lost(struct chains_client *client, struct chains_request *request);
+/* Ends the request; @payload is taken over. */
+void chains_request_finish(struct chains_client *client, struct chains_request *request, int error,
+			   const struct frame_header *answer, struct buf *payload);
 #endif

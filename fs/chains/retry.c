@@ -6,7 +6,9 @@
 #include "common/base/list.h"
 #include "common/os/clock.h"
 #include "common/os/lock.h"
+#include "fs/chains/health.h"
 #include "fs/chains/internal.h"
+#include "fs/chains/retry.h"
 
 /* From here on a request is in the list that is looked at less often. */
 #define LONG_NS (100 * NS_PER_MSEC)

@@ -3,6 +3,8 @@
 #include <string.h>
 #include "common/os/clock.h"
 #include "fs/chains/internal.h"
+#include "fs/chains/link.h"
+#include "fs/chains/watch.h"
 
 /* A member that answers others is slow, not dead: give it more time. */
 #define SLOW_NS (2 * NS_PER_SEC)

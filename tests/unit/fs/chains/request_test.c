@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include "common/os/log.h"
 #include "fs/chains/internal.h"
+#include "fs/chains/ops.h"
 #include "tests/lib/fake_chain.h"
 
 #define SEC (1000 * FAKE_MS)

@@ -5,7 +5,10 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include "common/os/log.h"
+#include "fs/chains/health.h"
 #include "fs/chains/internal.h"
+#include "fs/chains/ops.h"
+#include "fs/chains/retry.h"
 #include "tests/lib/fake_chain.h"
 
 #define SEC (1000 * FAKE_MS)
