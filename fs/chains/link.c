@@ -501,9 +501,12 @@ static void hello_answered(struct chains_link *link, const struct frame_header *
 	link_up(link);
 }
 
+/* The peer has said something. Returns the request that the frame answers, if any: only an answer
+ * takes one out of its slot. */
 static struct chains_request *answered_request(struct chains_link *link,
 					       const struct frame_header *header)
 {
+	bool answer = (header->flags & FRAME_REPLY) != 0 && header->op != FRAME_HELLO;
 	uint32_t at = (uint32_t)header->request_id;
 	struct chains_request *request = NULL;
 
@@ -512,7 +515,7 @@ static struct chains_request *answered_request(struct chains_link *link,
 	link->pinged = false;
 	if (atomic_load_explicit(&link->silent, memory_order_relaxed))
 		atomic_store_explicit(&link->silent, false, memory_order_relaxed);
-	if (header->request_id < PING_ID && at < link->slot_count &&
+	if (answer && header->request_id < PING_ID && at < link->slot_count &&
 	    link->slots[at].generation == header->request_id >> 32)
 		request = link->slots[at].request;
 	if (request != NULL)

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include "common/os/log.h"
 #include "fs/chains/internal.h"
+#include "fs/chains/link.h"
 #include "fs/chains/ops.h"
 #include "tests/lib/fake_chain.h"
 
@@ -631,6 +632,46 @@ static void test_idle_connections_are_watched(void **state)
 	assert_int_equal(stats.resets, 1);
 }
 
+static struct chains_link *link_under_way(struct fixture *f)
+{
+	struct chains_link *link = atomic_load(&f->client->links);
+
+	while (link != NULL && atomic_load(&link->under_way) == 0)
+		link = link->all_next;
+	return link;
+}
+
+/* A PING of the server's own, and a second answer to HELLO. */
+static void test_a_frame_that_is_no_answer_takes_no_request_away(void **state)
+{
+	const struct frame_header strays[] = {{.op = FRAME_PING},
+					      {.op = FRAME_HELLO, .flags = FRAME_REPLY}};
+	struct fixture *f = *state;
+
+	begin(f);
+	for (unsigned i = 0; i < 2; i++) {
+		struct frame_header stray = strays[i];
+		struct chains_link *link;
+		struct asked asked;
+
+		f->fake->hold_commits = true;
+		ask(f, &asked, FRAME_PUNCH, i);
+		run_for(f, 100 * FAKE_MS);
+		link = link_under_way(f);
+		assert_non_null(link);
+		for (uint32_t slot = 0; slot < link->slot_count; slot++)
+			if (link->slots[slot].request != NULL)
+				stray.request_id =
+					(uint64_t)link->slots[slot].generation << 32 | slot;
+		chains_link_frame(link, &stray, NULL);
+		f->fake->hold_commits = false;
+		fake_commit_all(f->fake);
+		run_for(f, 3 * SEC);
+		assert_true(asked.done);
+		assert_int_equal(asked.error, 0);
+	}
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -657,6 +698,7 @@ int main(void)
 		CASE(test_ask_tail_leads_to_the_tail_at_once),
 		CASE(test_a_cancelled_request_ends_instead_of_being_tried_again),
 		CASE(test_idle_connections_are_watched),
+		CASE(test_a_frame_that_is_no_answer_takes_no_request_away),
 	};
 
 	log_open("/dev/null");
