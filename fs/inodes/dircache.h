@@ -1,16 +1,16 @@
-/* dircache.h - names: which entry of which directory is which inode, or does not exist.
+/* dircache.h - the cache of names: which inode each entry of a directory is, or that there is none.
  *
- * Everything is of one generation of the lease: calls say which, and what is of another is
- * forgotten. A directory is "complete" when every name in it is known; then a name that is not
- * there does not exist.
+ * Everything belongs to one generation of the lease. Calls say which, and what belongs to another
+ * is forgotten. A directory is "complete" when every name in it is known; then a name that is not
+ * cached does not exist.
  *
- * Answers of the master may come in another order than they were made, so what is read (a lookup,
- * a listing) is cached only when no change of that directory was under way at any time between
- * asking and answer: dircache_read_begin() gives a token, dircache_add() checks it. Changes come
- * one after another in a directory, because the kernel locks it; only when a program was
- * interrupted can two overlap, and then nothing is concluded from either.
+ * Answers of the master may come in another order than they were made. So what a look-up or a
+ * listing finds is cached on one condition: no change of that directory was under way at any time
+ * between question and answer. dircache_read_begin() gives a token for that, and dircache_add()
+ * checks it. The kernel locks a directory, so its changes come one after another. Only when a
+ * program was interrupted can two overlap, and then nothing is concluded from either.
  *
- * Pure but for its lock; any thread. */
+ * Thread: any. Locks: its own, which takes no other. */
 #ifndef CATENA_FS_INODES_DIRCACHE_H
 #define CATENA_FS_INODES_DIRCACHE_H
 #include <stdbool.h>
@@ -18,64 +18,69 @@
 #include <stdint.h>
 
 #define DIRCACHE_LIMIT 400000u /* entries */
-/* A directory is listed after so many look-ups, and so many entries for each. */
+/* A directory is listed after so many look-ups that missed, and so many entries for each. */
 #define DIRCACHE_FETCH_AFTER 4u
 #define DIRCACHE_FETCH_RATIO 64u
 
 enum dircache_answer { DIRCACHE_UNKNOWN, DIRCACHE_FOUND, DIRCACHE_ABSENT };
 
-/* What a name is after a change. */
+/* What a name is after a change, if not an inode. */
 #define DIRCACHE_GONE    0u         /* it does not exist */
-#define DIRCACHE_CHANGED UINT64_MAX /* nobody knows */
+#define DIRCACHE_CHANGED UINT64_MAX /* not known */
 
 struct dircache;
 
+/* @limit: entries. Errors: -ENOMEM. */
 int dircache_create(uint32_t limit, struct dircache **out);
-void dircache_destroy(struct dircache *cache);
+void dircache_destroy(struct dircache *cache); /* NULL is allowed */
 
+/* Looks the name up; *ino is set when it is found. */
 enum dircache_answer dircache_lookup(struct dircache *cache, uint64_t generation, uint64_t parent,
 				     const char *name, uint64_t *ino);
 
-/* 0: nothing that is read now may be cached. */
+/* Returns a token for what the master is asked of @parent now; 0: it may not be cached. */
 uint64_t dircache_read_begin(struct dircache *cache, uint64_t generation, uint64_t parent);
-/* @ino 0: the name does not exist. False: the token is void. */
+/* Caches what the name is; @ino 0: it does not exist. False: the token is void. */
 bool dircache_add(struct dircache *cache, uint64_t generation, uint64_t token, uint64_t parent,
 		  const char *name, uint64_t ino);
-/* All names were added under this token. */
+/* Notes that all names of @parent were added under this token. */
 void dircache_complete(struct dircache *cache, uint64_t generation, uint64_t token,
 		       uint64_t parent);
-/* A directory that is listed because many of its names are looked up: from which cookie on, under
- * which token. */
+/* The listing of a directory of which many names are looked up. One at a time for each
+ * directory. */
 struct dircache_fetch {
-	uint64_t token, cookie;
+	uint64_t token;  /* what is listed is added under it */
+	uint64_t cookie; /* the listing goes on behind it */
 };
-/* A look-up had to be asked of the master. True: it is worth listing more of the directory, which
- * then ends with dircache_fetch_end(), or with _next() saying false. One at a time. */
+/* Notes a look-up that the cache could not answer. True: more of the directory should be listed;
+ * dircache_fetch_next() or _end() must follow. */
 bool dircache_fetch_begin(struct dircache *cache, uint64_t generation, uint64_t parent,
 			  struct dircache_fetch *fetch);
-/* @count entries up to cookie @last were added, with them the last one if @whole. True: go on. */
+/* Notes that @count entries up to cookie @last were added; @whole: they are the last ones. True:
+ * list more, from *fetch on. False: the listing is over. */
 bool dircache_fetch_next(struct dircache *cache, uint64_t generation, uint64_t parent,
 			 struct dircache_fetch *fetch, uint64_t last, uint32_t count, bool whole);
+/* Ends a listing that failed. */
 void dircache_fetch_end(struct dircache *cache, uint64_t generation, uint64_t parent);
-/* A directory was made: it is empty, and so complete. */
+/* Notes a new directory: it is empty, and so complete. */
 void dircache_new(struct dircache *cache, uint64_t generation, uint64_t ino);
-/* A directory was removed. */
+/* Forgets a directory that was removed. */
 void dircache_drop(struct dircache *cache, uint64_t ino);
 
-/* One name that a command changes, and, when it has been answered, what it is since. */
+/* A name that a command changes. */
 struct dircache_change {
 	uint64_t parent;
 	const char *name;
-	uint64_t ino;
+	uint64_t ino; /* for _end(): what the name is since, or DIRCACHE_GONE, _CHANGED */
 };
-/* A command with one or two names is sent; it has been answered. In between, only these names are
- * unknown. */
+/* Note that a command with one or two names is sent, and that it has been answered. In between,
+ * only these names are unknown. */
 void dircache_change_begin(struct dircache *cache, uint64_t generation,
 			   const struct dircache_change *changes, int count);
 void dircache_change_end(struct dircache *cache, uint64_t generation,
 			 const struct dircache_change *changes, int count);
-/* For the log: some path to @ino by the names that are or were known, from the mount's root if they
- * go so far; else it begins with "?". Takes long. */
+/* Writes a path to @ino, for the log, of names that are or were known. It begins with "?" when they
+ * do not reach the mount's root. Takes long. */
 void dircache_path(struct dircache *cache, uint64_t ino, char *out, size_t size);
 uint32_t dircache_count(struct dircache *cache);
 #endif

@@ -1,16 +1,16 @@
 /* inode.h - the mount's inodes: what the master said of them, and what is newer here.
  *
- * The number that the kernel knows an inode by is the master's, so an inode here is only a cache
- * entry: it can be dropped whenever nobody holds a reference, and made anew, empty, when the kernel
- * names it again. (FORGET needs no bookkeeping for that reason.)
+ * The kernel knows an inode by the master's number. So an inode here is only a cache entry: it is
+ * dropped when it has no reference, and made anew, empty, when the kernel names it again. For that
+ * reason FORGET needs no bookkeeping.
  *
- * attr is the newest that the master said, by its version. It is exact while attr_generation is the
- * generation of the lease and the lease is held. Over it lies what this mount has done and the
- * master does not know yet: the size and times of writes, the time of reads. What programs see is
- * both together.
+ * attr is the newest that the master said, by its version. It is exact while the lease is held and
+ * attr_generation is its generation. `local` lies over it: what this mount has done and the master
+ * does not know yet, which is the size and times of writes and the time of reads. Programs see both
+ * together.
  *
- * Threading: the table has a lock of its own for refs, hash and order of use. Everything else of an
- * inode is under its lock. Lock order: inode, then table; never two inodes. */
+ * Thread: any. Locks: the inode's lock guards every field that names no other; the table's own lock
+ * guards its links. Lock order: inode, then table; never two inodes. */
 #ifndef CATENA_FS_INODES_INODE_H
 #define CATENA_FS_INODES_INODE_H
 #include <pthread.h>
@@ -32,29 +32,34 @@ static inline void inode_data_put(struct data_file *file) /* NULL is allowed */
 		data_file_put(file);
 }
 
+/* The master's attributes of an inode; times are nanoseconds since 1970. */
 struct attr {
 	uint64_t ino;
 	uint32_t mode, nlink, uid, gid, rdev, pool;
 	uint64_t size;
 	int64_t atime, mtime, ctime;
-	uint64_t file_id, version, allocated, parent;
-	uint64_t trim_from, trim_to, trim_session; /* trim_to <= trim_from: none */
-	bool sparse;                               /* it may have holes */
-	uint64_t truncations;
-	int64_t truncated_at;
+	uint64_t file_id;
+	uint64_t version;   /* grows with each change of attributes or data */
+	uint64_t allocated; /* no chunk goes further than this */
+	uint64_t parent;
+	/* [trim_from, trim_to) is still to be cut off by trim_session; trim_to <= trim_from: none. */
+	uint64_t trim_from, trim_to, trim_session;
+	bool sparse;          /* it may have holes */
+	uint64_t truncations; /* how many there were, */
+	int64_t truncated_at; /* and when the last was */
 };
 
 enum {
 	INODE_DIRTY_SIZE = 1,  /* local.size may be larger than the master's */
 	INODE_DIRTY_MTIME = 2, /* local.mtime is newer than the master's mtime and ctime */
 	INODE_DIRTY_ATIME = 4,
-	/* The master has given a version since the last writes that may not have their data: one
-	 * more is needed when that is there. */
+	/* The master has given a version that may be without the data of the last writes. When that
+	 * is there, another version is needed. */
 	INODE_DIRTY_VERSION = 8
 };
 
-/* Where writes ended that the master does not know, and when they were done: the later, the less
- * far. Those in between do not count. */
+/* Where a write ended, and when it was done. Only writes that no later one exceeds are kept, so the
+ * ends go down with time. */
 #define INODE_ENDS 4u
 struct inode_end {
 	uint64_t end;
@@ -80,7 +85,8 @@ struct inode_local {
 	uint64_t truncate_seq; /* grows with each truncation begun and ended */
 };
 
-/* Commands to the master about the inode. Counted by those that send them (inode_change_begin()). */
+/* Commands to the master about the inode. Counted by those that send them
+ * (inode_change_begin()). */
 struct inode_commands {
 	uint32_t under_way;
 	uint32_t answered_early; /* of these; attr has their effect already (early_answer.h) */
@@ -215,25 +221,31 @@ struct inode {
 	struct inode_fsyncs fsyncs;
 };
 
+/* ---- the table. Locks: takes its own; an inode's may be held. */
+
 struct inode_table;
 
+/* Keeps at most @limit inodes beside those with references. Errors: -ENOMEM. */
 int inode_table_create(uint32_t limit, struct inode_table **out);
 void inode_table_destroy(struct inode_table *table);
-/* A reference to the inode, made empty when it is not there. NULL: out of memory. */
+/* Returns a reference to the inode, which is made empty when it is not there. NULL: out of
+ * memory. */
 struct inode *inode_table_get(struct inode_table *table, uint64_t ino);
-/* NULL: not there. */
+/* Returns a reference to the inode; NULL: it is not there. */
 struct inode *inode_table_find(struct inode_table *table, uint64_t ino);
 struct inode *inode_ref(struct inode_table *table, struct inode *inode);
 void inode_put(struct inode_table *table, struct inode *inode); /* NULL is allowed */
-/* Calls @each for those that @wanted (called with the inode's lock held) chooses; with a reference
- * and without locks. -ENOMEM: nothing was done. */
+/* Calls @each for the inodes that @wanted chooses: @wanted with the inode's lock held, @each with a
+ * reference and without locks. Errors: -ENOMEM, and nothing was done. */
 int inode_table_each(struct inode_table *table, bool (*wanted)(const struct inode *inode),
 		     void (*each)(void *user, struct inode *inode), void *user);
 uint32_t inode_table_count(struct inode_table *table);
 
-/* -EIO: the message makes no sense. */
+/* ---- attributes. Locks: none. */
+
+/* Errors: -EIO when the message makes no sense. */
 int inode_attr_decode(const Catena__Attr *message, struct attr *out);
-/* inode_writeback_failed() for who does not hold the lock. */
+/* Does what inode_writeback_failed() does. Locks: takes the inode's. */
 void inode_tell_failed(struct inode *inode, int error);
 static inline bool attr_is_regular(const struct attr *attr)
 {
@@ -244,43 +256,51 @@ static inline bool attr_trim_pending(const struct attr *attr)
 	return attr->trim_to > attr->trim_from;
 }
 
-/* ---- all of these with the inode's lock held ---- */
+/* ---- what is known. Locks: the inode's, for all that follows. */
 
 /* Takes over what the master said in answer to a request sent in @generation, unless something
- * newer is known. When it tells of a truncation that was not known, what was written before that is
- * cut off, and what was written after stays. */
+ * newer is known. It may tell of a truncation that was not known. Then writes from before that are
+ * cut off, and later ones stay. */
 void inode_attr_apply(struct inode *inode, const struct attr *attr, uint64_t generation);
-/* Something may have changed that we were not told of. */
+/* Makes attr inexact: something may have changed that this mount was not told of. */
 void inode_distrust(struct inode *inode);
 /* Says whether attr has the effect of every command that is under way. */
 static inline bool inode_up_to_date(const struct inode *inode)
 {
 	return inode->commands.under_way == inode->commands.answered_early;
 }
+/* Says whether attr is exact, for a caller that has seen the lease (@sole) and its @generation. */
 static inline bool inode_exact(const struct inode *inode, bool sole, uint64_t generation)
 {
 	return sole && inode->known && inode->attr_generation == generation;
 }
+/* What programs see: attr with `local` over it. */
 uint64_t inode_size(const struct inode *inode);
 int64_t inode_mtime(const struct inode *inode);
 int64_t inode_atime(const struct inode *inode);
 void inode_stat(const struct inode *inode, struct stat *out);
-/* st_blocks of inode_stat() is an upper bound: the chains have to be asked for what is there. */
+/* Says whether st_blocks of inode_stat() is only an upper bound: then the chains have to be asked
+ * what is there. */
 bool inode_blocks_unknown(const struct inode *inode);
-/* A hole was made in the file. */
+/* Notes that a hole was made in the file. */
 void inode_made_hole(struct inode *inode);
-/* The chains were asked when write_seq and the version were these; they and what is on its way to
- * them have so many bytes. @exact: nothing is. */
+/* Notes how many @bytes the chains have, together with what is on its way to them; with @exact
+ * nothing is. @write_seq and @version: the inode's, when the chains were asked. */
 void inode_set_blocks(struct inode *inode, uint64_t bytes, bool exact, uint64_t write_seq,
 		      uint64_t version);
 
-/* A write of [offset, end) was accepted. @exact: the size that we know is the file's. */
+/* ---- what is done here */
+
+/* Notes that a write of [offset, end) was accepted. @exact: the size that is known is the
+ * file's. */
 void inode_wrote(struct inode *inode, uint64_t offset, uint64_t end, int64_t now, bool exact);
-/* Content was changed without changing the size. */
+/* Notes a change of the content that left the size as it was. */
 void inode_touched(struct inode *inode, int64_t now);
 enum atime_mode { ATIME_RELATIVE, ATIME_STRICT, ATIME_NEVER };
-/* A program read; true: the time was changed. */
+/* Notes that a program has read. True: the time of the last read was changed. */
 bool inode_was_read(struct inode *inode, enum atime_mode mode, int64_t now);
+
+/* ---- telling the master: begin, check right before sending, fill, done with the answer */
 
 /* What the master should be told, as it was at one moment. */
 struct inode_update {
@@ -289,36 +309,45 @@ struct inode_update {
 	int64_t mtime, ctime, atime;
 	uint64_t write_seq, truncate_seq, truncations;
 };
+/* Takes what there is to tell. */
 void inode_update_begin(const struct inode *inode, struct inode_update *update);
-/* Time has passed between _begin() and sending: leaves out what does not hold any more. (What comes
- * between this and the sending the master sees: by the number of truncations, by the times.) */
+/* Leaves out what does not hold any more, because time has passed since _begin(). Whatever changes
+ * after this is seen by the master: by the number of truncations, by the times. */
 void inode_update_check(const struct inode *inode, struct inode_update *update);
-/* Of times of reads nobody's copies depend on. */
+/* Says whether the update gives the inode a new version. Times of reads do not: no cache depends on
+ * them. */
 bool inode_update_changes_version(const struct inode_update *update);
 void inode_update_fill(const struct inode *inode, const struct inode_update *update,
 		       Catena__SetattrReq *setattr);
-/* The master has done it. */
+/* Notes that the master has done it. */
 void inode_update_done(struct inode *inode, const struct inode_update *update);
-/* The inode is truncated, or its file is another: what was local is void. @shared: others may take
- * the version that this gave for that of what was written before, and is not told yet. */
+/* Gives up what there is to tell: the inode was truncated, or its file is another. @shared: other
+ * mounts may have the version that this gave, and take it for one with our last writes. */
 void inode_update_forget(struct inode *inode, bool shared);
-/* A program has set mtime, with nothing written since it was asked for. */
+/* Notes that a program has set mtime, and nothing was written since it asked. @shared: as above. */
 void inode_mtime_set(struct inode *inode, bool shared);
 
+/* ---- what else is remembered */
+
 void inode_set_symlink(struct inode *inode, const void *target, size_t size);
-/* The names of all xattrs are known; NULL and 0: none. */
+/* Notes the names of all xattrs; NULL and 0: there are none. */
 void inode_set_xattrs(struct inode *inode, const void *names, size_t size, uint64_t generation);
-/* Every file needs its own number of these, so they are not counted exactly. */
-void inode_writeback_failed(struct inode *inode, int error);
-/* Something is read in @generation of the lease (0: without it). True: what was read ahead before
- * is not to be believed any more. */
+/* Notes that something is read in @generation of the lease (0: without it). True: what was read
+ * ahead before is not to be believed any more. */
 bool inode_fetched(struct inode *inode, uint64_t generation);
-/* What a new handle has been told of errors: all but the last one when nobody has heard that. */
+
+/* ---- errors that come after a write was accepted */
+
+/* Keeps @error (-errno) for the handles of the inode. */
+void inode_writeback_failed(struct inode *inode, int error);
+/* Returns the number of errors that a new handle counts as told: all, but not the last one when no
+ * fsync has told that. */
 uint32_t inode_errors_seen(const struct inode *inode);
-/* The last error, if it came after what the handle has @seen; 0: none. */
+/* Returns the last error if it came after the first @seen; 0: none did. */
 int inode_error(const struct inode *inode, uint32_t seen);
-/* The same once, for a sync: whoever opens it later need not be told. */
+/* Returns the same for an fsync, which counts it as told: to this handle, and to later ones. */
 int inode_take_error(struct inode *inode, uint32_t *seen);
-/* Forgets what of writes is not told yet. It is a loss, with the session before @session. */
+/* Gives up what there is to tell of writes, and keeps -EIO: it is lost with the session before
+ * @session. */
 void inode_lose(struct inode *inode, uint64_t session);
 #endif

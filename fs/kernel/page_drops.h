@@ -1,8 +1,10 @@
-/* page_drops.h - makes the kernel forget pages of a file that are not what the file has.
+/* page_drops.h - makes the kernel forget pages that are not what the file has.
  *
- * That can wait for requests of the same file that we serve, and for mapped pages to be written
- * back to us, so it is done by threads of its own, never in a handler or on the RPC thread. A few
- * at a time: one that waits for a chain that does not answer must not keep the others. */
+ * The kernel then waits for requests of the same file, and for mapped pages to be written back;
+ * both are served here. So pages are dropped by threads of their own, never in a handler or on the
+ * RPC thread. There are several: one may wait for a chain that does not answer.
+ *
+ * Thread: any, unless a function says otherwise. Locks: none held by the caller. */
 #ifndef CATENA_FS_KERNEL_PAGE_DROPS_H
 #define CATENA_FS_KERNEL_PAGE_DROPS_H
 #include <stdatomic.h>
@@ -12,26 +14,29 @@
 struct fs;
 struct page_drops;
 
+/* A range of pages to be dropped. Its owner embeds it, and fills all but next and stayed. */
 struct page_drop {
 	struct page_drop *next;
-	uint64_t ino, from, length; /* length 0: to the end */
-	/* NULL, or how many requests of pages of the file are under way: they end first. If they do
-	 * not in time, the pages stay. */
+	uint64_t ino, from, length; /* bytes; length 0: to the end */
+	/* The count of requests of the file's pages that are under way, which are to end first.
+	 * NULL: none need to. */
 	const atomic_uint *requests;
-	bool stayed;
-	/* Called when the pages are gone; on a thread of the drops, or in the call when there is no
+	bool stayed; /* they did not end in time, and the pages were not dropped */
+	/* Called once it is done: on a thread of the drops, or in the call when there is no
 	 * kernel. */
 	void (*done)(struct page_drop *drop);
 };
 
+/* Errors: -ENOMEM. */
 int page_drops_create(struct fs *fs, struct page_drops **out);
+/* Starts the threads. Errors: negative errno when not one could be started. */
 int page_drops_start(struct page_drops *drops);
-/* What waits is told that it is done: there is no kernel any more. */
+/* Ends the threads, when there is no kernel any more. Drops that wait are done then. */
 void page_drops_stop(struct page_drops *drops);
-void page_drops_destroy(struct page_drops *drops);
+void page_drops_destroy(struct page_drops *drops); /* NULL is allowed */
 
-/* @drop is borrowed until its done(). Any thread. */
+/* Queues the drop, which is borrowed until its done(). */
 void page_drops_add(struct page_drops *drops, struct page_drop *drop);
-/* The same for who does not wait: everything from @from on. */
+/* Drops everything from @from on, and tells nobody. */
 void page_drops_ino(struct page_drops *drops, uint64_t ino, uint64_t from);
 #endif

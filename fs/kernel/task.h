@@ -1,16 +1,16 @@
 /* task.h - one request of the kernel that is answered later than its handler returns.
  *
- * A task is answered exactly once: by whoever finishes it, or, when the program was interrupted and
- * INTERRUPT_PATIENCE has passed, with EINTR by task_tick(). Programs here believe that they use a
- * local disk, where a signal does not end a read; so a signal that is handled quickly never shows,
- * and one that is there to end a program that waits for dead machines always works.
+ * A task is answered exactly once. Mostly its owner answers it when its work is done. If the
+ * program was interrupted INTERRUPT_PATIENCE_NS before that, task_tick() answers EINTR. Programs
+ * expect a local disk, where a signal does not end a read: so a signal that is handled quickly
+ * never shows. A signal that is to end a program which waits for dead machines always works.
  *
  * A task lives until task_end(), answered or not: what it started still ends, and its effects on
- * caches count. Memory of tasks is never given back while the table lives, and a task is named to
- * libfuse by (generation, number), so an interrupt that comes too late finds that out.
+ * caches count. libfuse knows a task by generation and number, and the memory of tasks stays while
+ * the table lives. So an interrupt that comes too late finds another generation.
  *
- * Threading: a task has one owner at a time (the handler, then the callback that goes on with it);
- * only task_tick() and interrupts come from outside. */
+ * Thread: a task has one owner at a time (the handler, then the callback that goes on with it).
+ * Only task_tick() and interrupts come from outside. */
 #ifndef CATENA_FS_KERNEL_TASK_H
 #define CATENA_FS_KERNEL_TASK_H
 #include <stdatomic.h>
@@ -22,6 +22,7 @@
 #include "fs/inodes/inode_gate.h"
 #include "fs/kernel/page_drops.h"
 
+/* An interrupted program waits at most so long. */
 #define INTERRUPT_PATIENCE_NS NS_PER_SEC
 
 struct fs;
@@ -40,24 +41,25 @@ struct task {
 
 	/* The operation's. Inodes are references, put by task_end(). */
 	struct fs *fs;
-	uint64_t session;                   /* in which it began */
-	struct task *root_next, *root_prev; /* root_wait.h */
+	uint64_t session;                   /* the session in which it began */
+	struct task *root_next, *root_prev; /* root_wait.h, and the two below */
 	uint64_t root_since_ns;
 	void (*root_known)(struct task *task);
 	struct inode *inode, *parent, *new_parent, *victim;
 	struct handle *handle;
 	struct dir_handle *dir;
-	uint64_t generation;    /* of the lease when the request to the master was sent */
-	uint64_t token, token2; /* of caches, by operation */
-	uint64_t seq;
+	uint64_t generation; /* of the lease when the request to the master was sent */
+	uint64_t token;      /* of dircache_read_begin() */
+	uint64_t seq;        /* a number that the operation compares or counts by */
 	uint64_t parent_ino, new_parent_ino;
 	struct inode_gate_entry gate;
 	bool registers; /* the master is asked to count an open */
-	bool datasync, reread;
+	bool datasync;  /* an fdatasync */
+	bool reread;    /* a create: if others have made the name, the kernel is to look again */
 	bool is_fsync;  /* fsync, not close */
 	bool alone;     /* counts among fs->appends_alone */
 	bool paged;     /* counts among inode->pages.requests */
-	bool direct;    /* past the kernel's pages */
+	bool direct;    /* reads or writes past the kernel's pages */
 	bool has_right; /* to append to task->inode */
 	uint32_t flags;
 	struct { /* setattr */
@@ -65,8 +67,9 @@ struct task {
 		int64_t atime, mtime;
 	} set;
 	uint64_t offset, length, size, size_before;
-	uint64_t wanted; /* by the kernel, as the place of an append */
+	uint64_t wanted; /* where the kernel takes the end to be, for an append */
 	struct page_drop drop;
+	/* What goes on when a part of the work is done that several operations have. */
 	void (*appended)(struct task *task, int error);
 	void (*truncated)(struct task *task, int error);
 	void (*cleared)(struct task *task, int error);
@@ -79,27 +82,31 @@ struct task {
 
 struct task_table;
 
-/* @interrupted (may be NULL) is called when task_tick() has something to wait for. */
+/* @interrupted (may be NULL) is called when task_tick() has something to wait for. Errors:
+ * -ENOMEM. */
 int task_table_create(void (*interrupted)(void *user), void *user, struct task_table **out);
 void task_table_destroy(struct task_table *table);
 
-/* NULL: out of memory, and @req has been answered so. */
+/* Makes a task of the request, in the present session. NULL: out of memory, and @req has been
+ * answered so. */
 struct task *task_begin(struct fs *fs, fuse_req_t req);
-/* Notes whether the read or write by task->handle is of the kernel's pages. The kernel names who
- * reads or writes past its pages; pages are nobody's. */
+/* Notes whether the read or write by task->handle is of the kernel's pages. It is when it has no
+ * owner: the kernel names the owner of what goes past its pages. */
 void task_of_pages(struct task *task, const struct fuse_file_info *fi);
-/* True: the caller, and nobody else, must answer task->req now. */
+/* True: the caller must answer task->req now. False: it was answered already. */
 bool task_claim(struct task *task);
-/* Its program waits for it no more. */
+/* Says whether the task was answered, so that its program does not wait any more. */
 bool task_answered(const struct task *task);
+/* Ends an answered task, and puts what it refers to. */
 void task_end(struct task *task);
-/* The errno that programs get for @error (-errno): some are ours only. */
+/* Returns the errno that programs get for @error (-errno): some are for use inside only. */
 int task_errno(int error);
-/* Claims, answers with @error (0 or -errno), ends. */
+/* Claims, answers with @error (0 or -errno), and ends. */
 void task_fail(struct task *task, int error);
 
-/* Ends the waiting of interrupted tasks that are due; true: others are not yet. */
+/* Answers interrupted tasks that are due at @now_ns (monotonic). True: others are not due yet.
+ * Thread: the housekeeper's. */
 bool task_tick(struct task_table *table, uint64_t now_ns);
-/* Tasks that have begun and not ended. */
+/* Returns how many tasks have begun and not ended. */
 uint32_t task_count(struct task_table *table);
 #endif

@@ -1,20 +1,29 @@
-/* mountpoint.h - the directory that is mounted on, before, while and after it is. */
+/* mountpoint.h - the directory that a filesystem is mounted on: looks at it, and unmounts it.
+ *
+ * A mounted filesystem may not answer. So what is mounted is read from the kernel's list of mounts;
+ * only mountpoint_check() looks at the directory itself, and gives the path @resolved.
+ *
+ * Thread: any. Locks: none. */
 #ifndef CATENA_FS_MOUNT_MOUNTPOINT_H
 #define CATENA_FS_MOUNT_MOUNTPOINT_H
 #include <stdbool.h>
 #include <stddef.h>
 
-/* *resolved (malloc()ed) is the absolute path of a directory that can be mounted on. -errno; @error
- * has a line that says what to do. */
+/* Checks that @path is a directory that can be mounted on, and gives its absolute path
+ * (malloc()ed). Errors: negative errno, and one line in @error that says what to do. */
 int mountpoint_check(const char *path, char **resolved, char *error, size_t error_size);
-/* Does something of type fuse.catena stand there? Asks the kernel's list, not the filesystem. */
+/* Says whether a filesystem of Catena's is mounted there. */
 bool mountpoint_is_mounted(const char *resolved);
-/* The filesystem mounted there is Catena's, and read-only as a whole. */
+/* Says whether it is, and read-only as a whole. */
 bool mountpoint_read_only(const char *resolved);
-/* Lets the kernel read ahead so much, as far as it lets us. */
+/* Sets how much the kernel reads ahead there, in KiB. A failure is ignored. */
 void mountpoint_set_read_ahead(const char *resolved, unsigned kib);
 
-enum unmounted { UNMOUNTED, UNMOUNTED_BUSY, UNMOUNTED_NOT };
-/* Takes it away: when files are open there, then from the names (BUSY: they go on working). */
+enum unmounted {
+	UNMOUNTED,
+	UNMOUNTED_BUSY, /* its name is gone; files that are open there go on working */
+	UNMOUNTED_NOT,
+};
+/* Unmounts the filesystem; while files are open there, it takes only its name away. */
 enum unmounted mountpoint_unmount(const char *resolved);
 #endif

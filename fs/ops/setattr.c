@@ -8,7 +8,7 @@
  * - All else is sent, and answered when the master's answer is applied.
  *
  * Times of writes and reads that were done before are overruled by those that a program sets; while
- * it does, nothing in the background tells the master times of ours (inode->setattrs).
+ * it does, nothing in the background tells the master times of ours (inode->commands.setattrs).
  *
  * A failure is the program's error, and nothing is changed. An inode that the master has no more,
  * but the kernel still uses, is changed here alone (inodes/removed.h). */
