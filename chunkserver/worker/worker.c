@@ -264,7 +264,7 @@ static void close_all(struct worker *worker)
 {
 	links_free(worker);
 	members_free(worker);
-	for (unsigned i = 0; i < worker->options.store_count; i++)
+	for (unsigned i = 0; worker->targets != NULL && i < worker->options.store_count; i++)
 		close_target(&worker->targets[i]);
 	uv_close((uv_handle_t *)&worker->tick, NULL);
 	uv_close((uv_handle_t *)&worker->read_timer, NULL);
