@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "common/base/expects.h"
 #include "common/base/list.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
@@ -36,6 +37,7 @@ struct acceptor {
 
 static void forget(struct pending *pending)
 {
+	expects(pending->acceptor->pending_count > 0);
 	DL_DELETE(pending->acceptor->pending, pending);
 	pending->acceptor->pending_count--;
 	free(pending);
@@ -300,6 +302,7 @@ void acceptor_set_server_id(struct acceptor *acceptor, uint64_t server_id)
 
 void acceptor_set_instance(struct acceptor *acceptor, uint64_t instance)
 {
+	expects(acceptor->options.instance == 0 || acceptor->options.instance == instance);
 	acceptor->options.instance = instance;
 }
 

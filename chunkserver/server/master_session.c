@@ -303,6 +303,7 @@ static bool on_registered(struct master_session *s, const Catena__Registered *me
 			return false;
 	}
 	s->lease_ns = message->lease_ns < LEASE_MAX_NS ? message->lease_ns : LEASE_MAX_NS;
+	expects(s->stream != NULL);
 	s->registered = true;
 	s->retry_ms = RETRY_MIN_MS;
 	s->told_ns = 0;
@@ -497,6 +498,7 @@ static void connect_now(struct master_session *s)
 	struct stream_user *user = calloc(1, sizeof(*user));
 	int rc = -ENOMEM;
 
+	expects(s->stream == NULL && !s->registered);
 	if (user != NULL) {
 		user->session = s;
 		user->connection = ++s->connection;
@@ -563,6 +565,7 @@ static void on_handle_closed(uv_handle_t *handle)
 	struct master_session *s = handle->data;
 	struct event *event, *next;
 
+	expects(s->open_handles > 0 && s->stream == NULL);
 	if (--s->open_handles > 0)
 		return;
 	for (event = take_events(s); event != NULL; event = next) {

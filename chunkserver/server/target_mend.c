@@ -1,4 +1,5 @@
 #include "chunkserver/server/target_mend.h"
+#include "common/base/expects.h"
 #include "common/os/log.h"
 
 #define LOG_MODULE "server"
@@ -16,6 +17,7 @@ static void recover_done(uv_work_t *work, int status)
 	struct target_mend *mend = work->data;
 
 	(void)status;
+	expects(mend->recovering);
 	mend->recovering = false;
 }
 
@@ -40,6 +42,7 @@ static void settle_done(uv_work_t *work, int status)
 	struct target_mend *mend = work->data;
 
 	(void)status;
+	expects(mend->is_settling);
 	mend->is_settling = false;
 }
 

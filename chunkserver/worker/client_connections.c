@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include "chunkserver/base/chain_faults.h"
+#include "common/base/expects.h"
 
 struct client {
 	struct table_node node; /* first */
@@ -41,6 +42,7 @@ int client_connections_join(struct client_connections *clients, struct client_na
 {
 	struct client *client = find(clients, name);
 
+	expects(connection != 0);
 	*older = 0;
 	if (client != NULL) {
 		*older = FAULTY(KEEP_OLD_CONNECTIONS) ? 0 : client->connection;

@@ -7,6 +7,7 @@
 #include "chunkserver/worker/links.h"
 #include "chunkserver/worker/peers.h"
 #include "chunkserver/worker/status.h"
+#include "common/base/expects.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
 
@@ -50,6 +51,7 @@ static void on_read(struct store_read *read, int error, uint32_t length, uint64_
 	struct worker *worker = execution_of(request)->target->worker;
 	struct buf *payload = read->into;
 
+	expects(error != 0 || length <= read->length);
 	worker_event_begin(worker);
 	payload->length = error == 0 ? length : 0;
 	chain_read_done(request, error, payload, version);
@@ -156,6 +158,7 @@ static void do_flush(struct worker_target *target, struct chain_work *request)
 {
 	struct execution *execution = execution_of(request);
 
+	expects(*target->worker->last_flush == NULL);
 	execution->target = target;
 	execution->next_flush = NULL;
 	execution->flush =
@@ -172,6 +175,7 @@ static bool begin_flushes(struct worker *worker)
 
 	if (request == NULL)
 		return false;
+	expects(worker->executing);
 	worker->flushes = NULL;
 	worker->last_flush = &worker->flushes;
 	conn_batch_flush();
@@ -300,6 +304,7 @@ static void on_partition_flushed(void *user, int error)
 	struct worker *worker = all.target->worker;
 
 	free(user);
+	expects(worker->background > 0);
 	worker->background--;
 	worker_event_begin(worker);
 	chain_all_flushed(all.target->env, all.serial, error);
@@ -420,6 +425,7 @@ void execute_actions(struct worker *worker)
 	const struct chain_action *action;
 	bool any = true;
 
+	expects(!worker->executing);
 	worker->executing = true;
 	while (any) {
 		any = false;

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/expects.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
 
@@ -41,6 +42,7 @@ static void link_lost(struct link *link)
 {
 	bool stood = link->id != 0;
 
+	expects(link->retry_ns >= LINK_RETRY_MIN_NS && link->retry_ns <= LINK_RETRY_MAX_NS);
 	link->conn = NULL;
 	link->id = 0;
 	link->retry_at_ns = clock_monotonic_ns() + link->retry_ns;
@@ -55,6 +57,7 @@ static void link_drop(struct link *link, const char *why)
 	static struct log_rate rate;
 	struct conn *conn = link->conn;
 
+	expects(conn != NULL);
 	if (log_rate_ok(&rate, 5))
 		log_warn("link closed server=%" PRIu64 " address=%s reason=\"%s\"", link->server_id,
 			 link->address, why);
@@ -118,6 +121,7 @@ static void hello_answered(struct link *link, const struct frame_header *header,
 					      : "another server answers there");
 		return;
 	}
+	expects(link->id == 0);
 	link->id = ++link->worker->last_conn_id;
 	link->retry_ns = LINK_RETRY_MIN_NS;
 	link->unheard = 0;
@@ -182,6 +186,7 @@ static void link_connect(struct link *link)
 	};
 	int rc;
 
+	expects(link->conn == NULL && link->id == 0);
 	link->silent = 0;
 	rc = conn_connect(&options, link->address, &link->conn);
 	if (rc < 0) {
@@ -194,7 +199,10 @@ static void link_connect(struct link *link)
 
 static void link_release(struct link *link)
 {
-	if (link == NULL || --link->users > 0)
+	if (link == NULL)
+		return;
+	expects(link->users > 0);
+	if (--link->users > 0)
 		return;
 	DL_DELETE(link->worker->links, link);
 	conn_close(link->conn);
@@ -293,6 +301,7 @@ void links_free(struct worker *worker)
 	}
 	DL_FOREACH_SAFE(worker->links, link, next)
 	{
+		expects(link->conn == NULL);
 		DL_DELETE(worker->links, link);
 		free(link);
 	}

@@ -1,4 +1,5 @@
 #include "chunkserver/worker/members.h"
+#include "common/base/expects.h"
 #include <stdlib.h>
 
 static uint64_t member_key(uint32_t pool, uint32_t partition)
@@ -25,6 +26,8 @@ struct member *member_add(struct worker *worker, struct worker_target *target, u
 {
 	struct member *member = calloc(1, sizeof(*member)), *first;
 
+	expects(target->entry.target_id != 0);
+	expects(member_find(worker, pool, partition, target->entry.target_id) == NULL);
 	if (member == NULL)
 		abort(); /* a member that is missing could not be told from one that is gone */
 	member->pool = pool;
@@ -50,6 +53,7 @@ void members_free(struct worker *worker)
 	HASH_CLEAR(hh, worker->members);
 	DL_FOREACH_SAFE(worker->member_list, member, next)
 	{
+		expects(member->link == NULL);
 		chain_free(member->chain);
 		free(member);
 	}

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "chunkserver/worker/members.h"
+#include "common/base/expects.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
 
@@ -28,6 +29,7 @@ static void peer_forget(struct peer *peer)
 	struct worker *worker = peer->worker;
 	struct member *member;
 
+	expects(peer_find(worker, peer->id) == peer);
 	HASH_DEL(worker->peers, peer);
 	worker_event_begin(worker);
 	DL_FOREACH(worker->member_list, member)
@@ -85,6 +87,7 @@ void peer_answer(struct peer *peer, const struct frame_header *header, struct bu
 	/* The answer does not say how long the request was: the mean will do for flow control. */
 	if (peer->requests > 0)
 		peer->bytes -= peer->bytes / peer->requests--;
+	expects(peer->requests > 0 || peer->bytes == 0);
 	(void)conn_send(peer->conn, header, payload);
 	peer_throttle(peer);
 }
@@ -275,8 +278,12 @@ static int client_joins(struct peer *peer, const struct hello *hello)
 	if (is_over(worker, hello->id))
 		return -ESTALE;
 	rc = client_connections_join(&worker->clients, peer->client, peer->id, &older);
-	if (rc == 0 && older != 0)
-		refuse(peer_find(worker, older), "the client has connected anew");
+	if (rc == 0 && older != 0) {
+		struct peer *former = peer_find(worker, older);
+
+		expects(former != NULL && former != peer);
+		refuse(former, "the client has connected anew");
+	}
 	return rc;
 }
 

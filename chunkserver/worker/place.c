@@ -9,6 +9,7 @@
 #include "chunkserver/worker/links.h"
 #include "chunkserver/worker/members.h"
 #include "chunkserver/worker/purge.h"
+#include "common/base/expects.h"
 
 static void fill_config(const struct cluster_map *map, const struct map_pool *pool,
 			const struct map_chain *chain, uint32_t target_id,
@@ -45,6 +46,7 @@ static void place_on(struct worker *worker, struct worker_target *target,
 	if (member == NULL && config.self >= 0)
 		member = member_add(worker, target, pool->id, partition);
 	if (member != NULL) {
+		expects(member->target == target);
 		chain_configure(member->chain, &config);
 		member->configured = true;
 	}
@@ -104,6 +106,7 @@ static void place_all(struct worker *worker)
 
 	if (map == NULL || worker->server_id == 0 || map == old)
 		return;
+	expects(old == NULL || old->version <= map->version);
 	worker_time(worker);
 	for (size_t i = 0; i < map->pool_count; i++) {
 		const struct map_pool *pool = &map->pools[i];

@@ -15,6 +15,7 @@
 #include <string.h>
 #include "chunkserver/worker/members.h"
 #include "chunkserver/worker/place.h"
+#include "common/base/expects.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
 
@@ -92,6 +93,7 @@ static void on_removed(void *user, int error)
 	uint32_t pool = purge->pool, partition = purge->partition;
 	bool wanted = purge->wanted;
 
+	expects(purge != NULL && worker->background > 0);
 	worker->background--;
 	target->purging = NULL;
 	if (error < 0) {
@@ -118,6 +120,7 @@ static void remove_batch(struct worker_target *target, struct purge *purge,
 
 	if (batch == NULL)
 		return;
+	expects(count > 0 && target->purging == NULL);
 	batch->target = target;
 	batch->count = count;
 	batch->last = keys[count - 1];

@@ -1,4 +1,5 @@
 #include "chunkserver/worker/purge.h"
+#include "common/base/expects.h"
 #include <stdlib.h>
 
 static uint64_t purge_key(uint32_t pool, uint32_t partition)
@@ -35,6 +36,7 @@ void purge_list_add(struct worker_target *target, uint32_t pool, uint32_t partit
 
 void purge_list_drop(struct worker_target *target, struct purge *purge)
 {
+	expects(target->purging != purge); /* the batch goes on with it */
 	HASH_DEL(target->purges, purge);
 	free(purge);
 }

@@ -1,10 +1,13 @@
 #include "chunkserver/worker/target_entry.h"
 #include "chunkserver/base/chain_faults.h"
+#include "common/base/expects.h"
 
 bool target_entry_registered(struct target_entry *entry, uint32_t target_id, uint64_t from_version)
 {
 	if (entry->target_id == target_id)
 		return false;
+	/* What the target has in chains it has by its number. */
+	expects(entry->target_id == 0);
 	entry->target_id = target_id;
 	entry->from_version = from_version;
 	entry->waits = target_id != 0 && !FAULTY(PLACE_BY_OLD_MAP);
@@ -15,6 +18,7 @@ bool target_entry_map(struct target_entry *entry, uint64_t version)
 {
 	if (!entry->waits || version < entry->from_version)
 		return false;
+	expects(entry->target_id != 0);
 	entry->waits = false;
 	return true;
 }

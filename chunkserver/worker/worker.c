@@ -13,6 +13,7 @@
 #include "chunkserver/worker/place.h"
 #include "chunkserver/worker/purge.h"
 #include "chunkserver/worker/status.h"
+#include "common/base/expects.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
 
@@ -59,6 +60,7 @@ static void command_free(struct worker_command *command)
 static void post(struct worker *worker, struct worker_command *command)
 {
 	pthread_mutex_lock(&worker->lock);
+	expects(command->next == NULL && *worker->last_command == NULL);
 	*worker->last_command = command;
 	worker->last_command = &command->next;
 	uv_async_send(&worker->async);
@@ -79,6 +81,7 @@ static void run_map(struct worker *worker, struct worker_command *command)
 {
 	if (!place_map(worker, command->map))
 		return;
+	expects(command->map->version >= worker_map_version(worker));
 	atomic_store(&worker->map_version, command->map->version);
 	if (worker->options.events.placed != NULL)
 		worker->options.events.placed(worker->options.events.user);
@@ -92,6 +95,7 @@ static void on_removed(void *user, int error)
 	struct worker *worker = command->worker;
 	struct worker_target *target = &worker->targets[command->store];
 
+	expects(worker->background > 0);
 	worker->background--;
 	worker_event_begin(worker);
 	for (size_t i = 0; error == 0 && i < command->key_count; i++) {
@@ -117,6 +121,7 @@ static void run_remove(struct worker *worker, struct worker_command *command)
 
 static void run_stop(struct worker *worker, const struct worker_command *command)
 {
+	expects(!worker->stopping);
 	worker->stopping = true;
 	worker->stop_deadline_ns = command->number;
 	for (unsigned i = 0; i < worker->options.store_count; i++)
@@ -128,6 +133,7 @@ static void run_command(struct worker *worker, struct worker_command *command)
 {
 	switch (command->kind) {
 	case COMMAND_INSTANCE:
+		expects(worker->instance == 0 || worker->instance == command->number);
 		worker->instance = command->number;
 		break;
 	case COMMAND_IDENTITY:
@@ -409,6 +415,7 @@ void worker_remove(struct worker *worker, unsigned store, const struct chunk_key
 {
 	struct worker_command *command = command_new(COMMAND_REMOVE);
 
+	expects(store < worker->options.store_count && count > 0);
 	command->keys = calloc(count, sizeof(*keys));
 	if (command->keys == NULL)
 		abort();
@@ -427,6 +434,7 @@ void worker_stop(struct worker *worker, uint64_t timeout_ns)
 	command->number = clock_monotonic_ns() + timeout_ns;
 	post(worker, command);
 	pthread_join(worker->thread, NULL);
+	expects(worker->closed);
 	drop_commands(worker);
 	cluster_map_unref(worker->map);
 	cluster_map_unref(worker->placed);
