@@ -1,16 +1,24 @@
-/* catchup.h - making a member equal to its predecessor: payload formats, the comparing walk of the
- * predecessor, and the comparison at the successor. Pure: no sockets, threads, clocks or files.
+/* catchup.h - making a member equal to its predecessor: payload formats, the predecessor's walk,
+ * and the comparison at the successor.
  *
- * Whenever the link between two members is new, the predecessor walks the partition in key order.
- * It sends its records in batches (CATCHUP_COMPARE), each for a range of keys that begins where the
- * last one ended; the successor answers which of them differ from its own and removes chunks in the
- * range that it alone has. What differs is copied: CATCHUP_DATA for each run of blocks present and
- * for each hole, then CATCHUP_COMMIT with the record. CATCHUP_END closes the walk. No update is
- * sent meanwhile. Frames go over one connection in order; up to CATCHUP_WINDOW are unanswered at a
- * time.
+ * When the link between two members is new, the predecessor walks the partition in key order:
+ *
+ *   1. It sends its records in batches (CATCHUP_COMPARE). Each batch is for a range of keys that
+ *      begins where the last one ended.
+ *   2. The successor answers which records differ from its own. It removes chunks of the range that
+ *      it alone has.
+ *   3. Chunks that differ are copied: CATCHUP_DATA for each run of blocks present and for each
+ *      hole, then CATCHUP_COMMIT with the record.
+ *   4. CATCHUP_END closes the walk.
+ *
+ * Frames go over one connection in order; up to CATCHUP_WINDOW are unanswered at a time. Updates of
+ * a chunk are sent once the walk is behind it: catchup_walk_place().
  *
  * A chunk whose latest updates are still pending at the predecessor need not be copied when the
- * successor lacks only those: they are sent again after the walk. "base" in the record says so.
+ * successor lacks only those: they are sent again. "base" in the record says so.
+ *
+ * A walk fails when the store fails, when the successor refuses a frame, or when a chunk is of a
+ * later epoch than the chain. A chunk that cannot be read is left alone, and the walk goes on.
  *
  * All of these frames have FORWARD set, the key's pool and partition, the epoch of the chain, and
  * the successor's target id in arg. Integers are little-endian.
@@ -26,9 +34,9 @@
  *    0 u64 file id    8 u32 index    12 u32 length
  *   16 u64 epoch     24 u64 version  32 u64 base   40 u32 digest (store_digest())
  *   44 u32 chunk_history_digest()
- *   Answer: bit i%8 of byte i/8 is set when record i differs; no payload when count is 0.
  *   base <= version: all updates above base are pending at the predecessor. Epoch 2^64-1: the
  *   predecessor cannot read its record; the successor leaves its own alone.
+ *   Answer: bit i%8 of byte i/8 is set when record i differs; no payload when count is 0.
  * CATCHUP_COMPARE, kind 2, chunks that have been removed (8 bytes, then 12 for each):
  *    0 u8  kind = 2   1 u8 0   2 u16 count, at most CATCHUP_GONE_MAX, not 0   4 u32 0
  *    then  u64 file id, u32 index
@@ -38,22 +46,24 @@
  *    0 u8  kind = 3   1 u8 0   2 u16 0   4 u32 count of blocks, at most CHUNK_BLOCKS_MAX, not 0
  *    8 u64 file id   16 u32 index   20 u32 0
  *    then for each block its u32 checksum (0 when absent), then presence, bit i%8 of byte i/8
- *   Answer: a bitmap of the blocks that differ from the successor's own; what it has behind them it
- *   expects to be told of as a hole.
+ *   Answer: a bitmap of the blocks that differ from the successor's own. For blocks that it has
+ *   behind them, the successor gets a hole.
  * CATCHUP_COMPARE, kind 4, resume (8 bytes): 0 u8 kind = 4, then zeros.
- *   In place of a walk, when the predecessor knows that it has been equal with everyone behind it:
- *   what the successor lacks is pending at the predecessor. OK: so it is at the successor, too, and
- *   updates may follow. GAP: a walk is needed.
- * CATCHUP_DATA: key, offset; payload: whole blocks with their checksums, all present; or range and
- * no
- *   payload: a hole. Offset, range and length are multiples of BLOCK_SIZE.
+ *   Sent in place of a walk, when the predecessor knows that all members behind it have been equal
+ *   to it: the successor lacks only updates that are pending at the predecessor.
+ *   Answer: OK: the successor knows the same of those behind it, and updates may follow. GAP: a walk
+ *   is needed.
+ * CATCHUP_DATA: key, offset; payload: whole blocks with their checksums, all present. Or range and
+ *   no payload: a hole. Offset, range and length are multiples of BLOCK_SIZE.
  * CATCHUP_COMMIT: key; payload (32 bytes, then 16 for each turn of its history and 24 for each
- * operation id, both oldest first):
+ *   operation id, both oldest first):
  *    0 u64 epoch   8 u64 version   16 u32 length   20 u32 count of ids, at most OP_IDS_KEPT
  *   24 u32 1: lost, else 0         28 u32 count of turns, at most HISTORY_TURNS
  *    then  u64 epoch, u64 version
  *    then  u64 client id, u64 op id, u64 version
- * CATCHUP_END: nothing. Answered when the successor has its own successor equal, too. */
+ * CATCHUP_END: nothing. Answered when the successor's own successor is equal, too.
+ *
+ * Pure. Thread: one. */
 #ifndef CATENA_CHUNKSERVER_CATCHUP_CATCHUP_H
 #define CATENA_CHUNKSERVER_CATCHUP_CATCHUP_H
 #include <stdbool.h>
@@ -87,10 +97,11 @@ struct catchup_key {
 };
 #define CATCHUP_KEY_MAX ((struct catchup_key){UINT64_MAX, UINT32_MAX})
 
+/* Orders keys; like memcmp(). */
 int catchup_key_compare(struct catchup_key a, struct catchup_key b);
-/* What an update's version has to follow. A copy that was not completed has none; when its source
- * is gone for good and we are to go on with it, we do so above all that it is known to have held
- * (see op_ids_void()). All members that have it agree on that. */
+/* Returns the version that the next update follows. A copy that was not completed has none of its
+ * own. When its source is gone for good and the chain has to go on with it, updates go on above all
+ * that it is known to have held (see op_ids_void()). All members that have it agree on that. */
 uint64_t catchup_version_of(const struct chunk_info *info);
 
 struct catchup_record {
@@ -115,17 +126,17 @@ enum catchup_kind {
 	CATCHUP_KIND_RESUME = 4
 };
 
-/* Which CATCHUP_COMPARE it is; -EBADMSG. */
+/* Returns the kind of a CATCHUP_COMPARE. Errors: -EBADMSG. */
 int catchup_compare_kind(const void *data, size_t size);
-/* Returns the bytes written. */
+/* Encoders return the bytes written. Decoders return 0 where nothing else is said.
+ * Errors: -EBADMSG. */
 size_t catchup_compare_encode(const struct catchup_compare *compare,
 			      uint8_t out[CATCHUP_COMPARE_MAX]);
-int catchup_compare_decode(const void *data, size_t size,
-			   struct catchup_compare *out); /* -EBADMSG */
+int catchup_compare_decode(const void *data, size_t size, struct catchup_compare *out);
 /* @count at most CATCHUP_GONE_MAX. */
 size_t catchup_gone_encode(const struct catchup_key *keys, uint32_t count,
 			   uint8_t out[CATCHUP_GONE_ALL_MAX]);
-/* Returns the count, or -EBADMSG. */
+/* Returns the count. */
 int catchup_gone_decode(const void *data, size_t size, struct catchup_key out[CATCHUP_GONE_MAX]);
 /* The blocks of one chunk. */
 struct catchup_blocks {
@@ -135,13 +146,15 @@ struct catchup_blocks {
 	uint8_t presence[CHUNK_BLOCKS_MAX / 8];
 };
 size_t catchup_blocks_encode(const struct catchup_blocks *blocks, uint8_t out[CATCHUP_BLOCKS_MAX]);
-int catchup_blocks_decode(const void *data, size_t size, struct catchup_blocks *out); /* -EBADMSG */
+int catchup_blocks_decode(const void *data, size_t size, struct catchup_blocks *out);
 void catchup_resume_encode(uint8_t out[CATCHUP_RESUME_BYTES]);
 size_t catchup_commit_encode(const struct chunk_info *info, uint8_t out[CATCHUP_COMMIT_MAX]);
-int catchup_commit_decode(const void *data, size_t size, struct chunk_info *out); /* -EBADMSG */
+int catchup_commit_decode(const void *data, size_t size, struct chunk_info *out);
 
-/* ---- what both sides look up; all synchronous, -errno; -EAGAIN: later ---- */
+/* ---- the store, as both sides see it ---- */
 
+/* Each call ends at once, with 0 (scan: a count) or -errno; -EAGAIN: the store needs time, try
+ * later. */
 struct catchup_store {
 	int (*info)(void *ctx, const struct chunk_key *key, struct chunk_info *info);
 	int (*digest)(void *ctx, const struct chunk_key *key, uint32_t *digest);
@@ -158,22 +171,23 @@ struct catchup_store {
 
 /* ---- the successor's side of CATCHUP_COMPARE ---- */
 
-/* Sets the bits of records that differ from the member's own, which it may cover by pending updates
- * of @epoch. A copy that is equal but was unsure is sure from now on; one of another epoch may have
- * had other updates, whose ids differ. @suspect (may be NULL): a
- * chunk to be copied whatever its record says. -ESTALE: the member has one of a later epoch. Else
- * -errno: the store failed. */
+/* Sets the bits of records that differ from the member's own. A difference that the predecessor's
+ * pending updates cover is none, for a copy of @epoch; a copy of another epoch may have had other
+ * updates. A copy that is equal but was unsure is sure from now on. @suspect (may be NULL) is true
+ * for a chunk that is to be copied whatever its record says. Errors: -ESTALE when the member has a
+ * chunk of a later epoch; else -errno: the store failed. */
 int catchup_differs(const struct catchup_store *store, void *ctx, uint32_t pool, uint32_t partition,
 		    const struct catchup_compare *compare, uint64_t epoch,
 		    bool (*suspect)(void *arg, const struct chunk_key *key), void *arg,
 		    uint8_t bitmap[CATCHUP_BITMAP_MAX]);
-/* Sets the bits of blocks that are not the member's own ((count + 7) / 8 bytes). @all: whatever it
- * has is not to be relied on. -errno: the store failed. */
+/* Sets the bits of blocks that differ from the member's own, in (count + 7) / 8 bytes. @all: its
+ * own blocks are not to be relied on, all differ. Errors: -errno: the store failed. */
 int catchup_blocks_differ(const struct catchup_store *store, void *ctx, const struct chunk_key *key,
 			  const struct catchup_blocks *blocks, bool all, uint8_t *bitmap);
-/* Own chunks of the range that are not among the records: up to @max of them into @out. *@cursor
- * (zero-initialised) is where to go on; done is true when the range has been covered. -ESTALE: one
- * is of a later epoch than @epoch. */
+/* Finds the member's own chunks of the range that are not among the records: copies up to @max keys
+ * to @out, and returns how many. *@cursor, all zero at first, is where to go on; its done is true
+ * when the range has been covered. Errors: -ESTALE when one is of a later epoch than @epoch; else
+ * -errno. */
 struct catchup_cursor {
 	bool begun, done;
 	struct chunk_key after;
@@ -190,9 +204,9 @@ enum catchup_action_kind {
 	CATCHUP_NONE, /* nothing to do until the next event */
 	CATCHUP_SEND, /* send op, key, offset, range and payload (a reference for the callee) */
 	CATCHUP_READ, /* read [offset, offset+range) of key, verified, then catchup_walk_read() */
-	CATCHUP_DAMAGED, /* told once: key cannot be read here and was not copied */
+	CATCHUP_DAMAGED, /* key cannot be read here and was not copied; told once */
 	CATCHUP_DONE,    /* the successor is equal */
-	CATCHUP_FAILED,  /* give up: status says why (a frame status or errno) */
+	CATCHUP_FAILED,  /* the walk is over: status is a frame status or a positive errno */
 };
 
 struct catchup_action {
@@ -206,19 +220,18 @@ struct catchup_action {
 
 /* What the walk asks of its owner. */
 struct catchup_owner {
-	/* The lowest version from which on all updates of the chunk are pending (at most @version;
-	 * @version itself when none is). */
+	/* Returns the version above which all updates of the chunk are pending: at most @version,
+	 * and @version itself when none is. */
 	uint64_t (*base)(void *arg, const struct chunk_key *key, uint64_t version);
-	/* The chunk is to be copied: is it at rest, and stays so until the walk has done with it?
-	 * False: ask again, after the next event. NULL: always. */
+	/* True when a chunk that is to be copied is at rest, and stays so until the walk is behind
+	 * it. False: the walk asks again after the next event. NULL: always true. */
 	bool (*quiet)(void *arg, const struct chunk_key *key);
-	/* So many bytes may be read and sent now. NULL: always. */
+	/* True when so many bytes may be read and sent now. NULL: always true. */
 	bool (*may_copy)(void *arg, uint32_t bytes);
-	/* A copy that was never completed here (parts of it may be of two members) is left alone
-	 * like one that cannot be read, since there are other copies; else it counts from now on.
-	 * */
+	/* There are other copies. Then a copy that was never completed here, whose parts may be of
+	 * two members, is left alone like one that cannot be read. Else it counts from now on. */
 	bool others;
-	/* A chunk of a later epoch than this one ends the walk: -ESTALE. 0: there is none. */
+	/* A chunk of a later epoch ends the walk with -ESTALE. 0: no chunk does. */
 	uint64_t epoch;
 	void *arg;
 };
@@ -227,27 +240,29 @@ struct catchup_owner {
 struct catchup_walk *catchup_walk_new(const struct catchup_store *store, void *ctx, uint32_t pool,
 				      uint32_t partition, const struct catchup_owner *owner);
 void catchup_walk_free(struct catchup_walk *walk); /* NULL is allowed */
-/* To be called until it says CATCHUP_NONE, DONE or FAILED, at first and after each event. */
+/* Returns the next action. To be called until that is CATCHUP_NONE, DONE or FAILED, at first and
+ * after each event. */
 void catchup_walk_next(struct catchup_walk *walk, struct catchup_action *action);
-/* An answer to a frame sent. @payload is borrowed, may be NULL. */
+/* Takes the answer to a frame. @payload is borrowed, and may be NULL. */
 void catchup_walk_answer(struct catchup_walk *walk, uint8_t op, uint32_t status,
 			 const struct buf *payload);
-/* A CATCHUP_READ has ended; takes over @buf (NULL when @error is set). start is 0 and length what
- * was asked; checksums are filled in. -EBADMSG: this chunk is left alone, the walk goes on. */
+/* Ends a CATCHUP_READ, and takes over @buf (NULL when @error is set). Its start is 0, its length
+ * the range of the action, and its checksums are filled in. -EBADMSG: this chunk is left alone, and
+ * the walk goes on. */
 void catchup_walk_read(struct catchup_walk *walk, int error, struct buf *buf, uint32_t offset);
-/* Where the walk is, seen from a chunk. */
+/* Where a chunk is, seen from the walk. */
 enum catchup_place {
 	CATCHUP_BEHIND, /* compared or copied: the successor has it, and may be sent updates of it */
 	CATCHUP_NOW,    /* under way */
 	CATCHUP_AHEAD   /* still to be looked at: what is changed now will be seen then */
 };
 enum catchup_place catchup_walk_place(const struct catchup_walk *walk, struct catchup_key key);
-/* CATCHUP_END has been sent: the flush that it brings about does not cover what follows it. */
+/* True when CATCHUP_END has been sent: the flush that it causes does not cover later updates. */
 bool catchup_walk_is_ending(const struct catchup_walk *walk);
-/* The chunk that is being copied now; NULL: none. */
+/* Returns the chunk that is being copied; NULL: none. */
 const struct chunk_key *catchup_walk_open_chunk(const struct catchup_walk *walk);
 
-/* What the walk has done so far. */
+/* The walk's work so far. */
 struct catchup_counts {
 	uint64_t compared, copied, skipped; /* chunks; skipped: damaged here */
 	uint64_t bytes;                     /* copied */

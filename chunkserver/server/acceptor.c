@@ -21,8 +21,7 @@ struct pending {
 	struct conn *conn;
 	struct in6_addr address;
 	uint64_t deadline_ns; /* of HELLO; the handshake has its own */
-	const char
-		*refused; /* why its HELLO was, which it has been told: it has to go; else NULL */
+	const char *refused;  /* why; the peer was told, and is to close. NULL: it is not */
 	struct pending *prev, *next;
 };
 
@@ -61,7 +60,8 @@ static void refuse(struct pending *pending, const char *why)
 	conn_close(conn);
 }
 
-/* Why it may not come in; NULL: it may. *status: what it is told, 0: nothing. */
+/* Returns why the first frame is refused; NULL: it is accepted. *@status is for the answer; 0: the
+ * connection is closed without one. */
 static const char *judge(const struct acceptor *acceptor, const struct tls_identity *peer,
 			 const struct frame_header *header, const struct buf *payload,
 			 struct hello *hello, uint32_t *status)
@@ -114,7 +114,7 @@ static int answer_hello(struct acceptor *acceptor, struct conn *conn,
 	return rc;
 }
 
-/* The answer says why; then it is for the peer to go. */
+/* Refuses with an answer. Closing is left to the peer for a while, so that the answer arrives. */
 static void refuse_with(struct pending *pending, const struct frame_header *request,
 			uint32_t status, const char *why)
 {

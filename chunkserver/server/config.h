@@ -19,7 +19,8 @@ struct config {
 	enum log_level level;
 };
 
-/* 0, or -errno with one line in @error. Free with config_free(). */
+/* Reads and checks the file; config_free() frees what it said. Errors: -errno, and one line in
+ * @error. */
 int config_load(const char *path, struct config *config, char *error, size_t error_size);
 void config_free(struct config *config);
 #endif

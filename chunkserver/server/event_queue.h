@@ -1,8 +1,8 @@
 /* event_queue.h - what worker threads tell the front loop.
  *
- * A worker posts from its own thread; the front loop is woken, and takes all that has come. Nothing
- * that was posted is lost: chains do not repeat their reports, so the process ends when memory is
- * out, which a crash is survived for.
+ * A worker posts from its own thread; the front loop is woken and takes all that has come. Nothing
+ * that was posted gets lost. Chains do not repeat their reports: so without memory the process
+ * ends, which the cluster survives.
  *
  * Thread: posting from any, the rest on the front loop's. Locks: the queue's own, inside. */
 #ifndef CATENA_CHUNKSERVER_SERVER_EVENT_QUEUE_H
@@ -27,7 +27,7 @@ struct event_report {
 	struct report report;
 };
 
-/* What has come since it was last taken. The lists belong to who has taken it: free() each. */
+/* Events since they were last taken. The lists belong to the caller: free() each entry. */
 struct events {
 	struct event_removal *removals; /* in no order */
 	struct event_report *reports;   /* in the order in which they came */

@@ -1,5 +1,5 @@
-/* leaving.h - how this server goes: it asks the master to let others take over, and waits for that,
- * but not for ever.
+/* leaving.h - the time between the wish to stop and the stop: the server waits, but not for ever,
+ * until other servers have taken over.
  *
  * Thread: the front loop's. */
 #ifndef CATENA_CHUNKSERVER_SERVER_LEAVING_H
@@ -17,7 +17,7 @@ struct leaving {
 	void *user;
 };
 
-/* @may_go says whether nobody needs the server any more. */
+/* @may_go says whether no chain needs the server any more. */
 void leaving_open(struct leaving *leaving, uv_loop_t *loop, bool (*may_go)(void *owner),
 		  void *owner);
 /* Begins to wait: @left is called once, on the loop, when the server may go, or after @timeout_ns.

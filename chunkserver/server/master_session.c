@@ -25,7 +25,7 @@
 #define LEASE_MAX_NS       (600 * NS_PER_SEC)
 #define TELL_AGAIN_NS      (60 * NS_PER_SEC)
 
-/* What the RPC thread hands to the loop. */
+/* An event that the RPC thread hands to the loop. */
 struct event {
 	struct event *next;
 	uint64_t connection;
@@ -202,7 +202,7 @@ void master_session_removed(struct master_session *session, unsigned index, uint
 
 /* ---- receiving, on the loop ---- */
 
-/* What the master has said of the target @uuid; NULL: nothing. */
+/* Finds the master's answer about a target. NULL: there is none. */
 static const Catena__TargetReport *find_target(const Catena__Registered *message, const char *uuid)
 {
 	for (size_t i = 0; i < message->n_targets; i++) {
@@ -212,8 +212,9 @@ static const Catena__TargetReport *find_target(const Catena__Registered *message
 	return NULL;
 }
 
-/* A target that is refused gets no number: it has no part in any chain, and keeps what it has. One
- * that may be in chains already cannot be refused alone. */
+/* Takes the number of one target. A refused target gets none: it has no part in any chain, and
+ * keeps its chunks. One that may be in chains already cannot be refused alone. False: the answer
+ * cannot be taken. */
 static bool take_target(struct master_session *s, const Catena__Registered *message, unsigned index)
 {
 	struct target_report report = {0};
@@ -222,7 +223,7 @@ static bool take_target(struct master_session *s, const Catena__Registered *mess
 	s->options.callbacks.report(s->options.user, index, &report);
 	said = find_target(message, report.uuid);
 	if (said != NULL && said->target_id != 0) {
-		/* What we have in chains we have by the number that it had. */
+		/* Its chunks are in chains by the number that it had. */
 		if (s->target_ids[index] != 0 && s->target_ids[index] != said->target_id) {
 			log_error("master gives a target another number uuid=%s number=%" PRIu32
 				  " was=%" PRIu32 ": it has to be started anew to get it",
@@ -248,7 +249,8 @@ static int send_seen(void *user, const uint8_t *data, size_t size)
 	return s->stream != NULL ? rpc_stream_send(s->stream, data, size) : -EPIPE;
 }
 
-/* Tells a master that has an older store what the targets remember. Without memory it asks again. */
+/* Tells a master that has an older store what the targets remember. Without memory it asks
+ * again. */
 static void send_all_seen(struct master_session *s)
 {
 	struct seen_chains *chains = seen_chains_new(send_seen, s);
@@ -265,7 +267,7 @@ static void send_all_seen(struct master_session *s)
 	seen_chains_free(chains);
 }
 
-/* The same trouble comes again with each attempt, for as long as it lasts. */
+/* True when a trouble is to be logged: the same one comes with each attempt while it lasts. */
 static bool is_news(struct master_session *s, const char *what)
 {
 	uint64_t now_ns = clock_boottime_ns();
@@ -291,7 +293,7 @@ static bool on_registered(struct master_session *s, const Catena__Registered *me
 				  message->message[0] != '\0' ? message->message
 							      : strerror(message->error),
 				  s->options.master);
-		/* Then the stream stays, until it is silent for too long. */
+		/* A master that listens keeps the stream; silence ends it. */
 		if (message->tell)
 			send_all_seen(s);
 		return message->tell;

@@ -71,8 +71,8 @@ bool own_targets_see_master(struct store *const *stores, const uint32_t *ids, un
 void own_targets_see_index(struct store *const *stores, unsigned count, uint64_t index)
 {
 	for (unsigned i = 0; i < count; i++)
-		(void)store_set_seen_index(stores[i],
-					   index); /* a target that is down need not know */
+		/* A target that is down need not know. */
+		(void)store_set_seen_index(stores[i], index);
 }
 
 bool own_targets_see_map(struct store *const *stores, const uint32_t *ids, unsigned count,
@@ -95,7 +95,6 @@ static bool is_ours(const uint32_t *ids, unsigned count, uint32_t target_id)
 	return false;
 }
 
-/* Is a target of ours in the chain, with somebody there who could go on without it? */
 static bool is_left_to(const uint32_t *ids, unsigned count, const struct map_chain *chain)
 {
 	bool here = false, elsewhere = false;

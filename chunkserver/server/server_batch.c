@@ -33,8 +33,8 @@ static void target_messages_free(struct target_messages *messages)
 	free(messages->pointers);
 }
 
-/* False: out of memory; the messages are to be freed all the same. @with_seen: what they remember of
- * masters, too. */
+/* False: out of memory; the messages are to be freed all the same. @with_seen: what they remember
+ * of masters, too. */
 static bool target_messages_fill(const struct target_reports *targets, bool with_seen,
 				 struct target_messages *messages)
 {

@@ -26,7 +26,7 @@ struct server_target {
 /* All zero: none. */
 struct targets {
 	struct server_target *items;
-	struct store **stores; /* the same, for who needs no more of them */
+	struct store **stores; /* of the same, in their order */
 	uint32_t *ids;         /* by the master, 0: refused; NULL: not registered yet */
 	unsigned count;        /* opened so far */
 };
@@ -37,16 +37,16 @@ struct targets {
  * line in @error, except for -ENOMEM. Those that are open stay, for targets_close(). */
 int targets_open(struct targets *targets, const struct conf_list *paths, const char *cluster,
 		 struct buf_pool *pool, char *error, size_t error_size);
-/* The instance of the cluster that they belong to; 0: none yet. */
+/* Returns the instance of the cluster that they belong to; 0: none yet. */
 uint64_t targets_instance(const struct targets *targets);
 /* Takes the numbers that the master has given them; see worker_set_identity(). */
 void targets_registered(struct targets *targets, const uint32_t *ids, uint64_t map_version);
 /* A map of this version has been taken. */
 void targets_map(struct targets *targets, uint64_t version);
-/* Fills in what the master is told of one. report->uuid stays the target's. */
+/* Fills in the state of a target for the master. report->uuid stays the target's. */
 void targets_report(struct targets *targets, unsigned index, struct target_report *report);
-/* The master has settled the lives of all targets but the refused ones: their damage is settled in
- * the thread pool. */
+/* Settles the damage of all targets but the refused ones, in the thread pool. The master has
+ * settled their lives. */
 void targets_settle_damage(struct targets *targets, uv_loop_t *loop);
 /* True: one is down, or up, and the master was last told otherwise. */
 bool targets_have_changed(const struct targets *targets);

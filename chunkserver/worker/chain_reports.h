@@ -1,10 +1,10 @@
-/* chain_reports.h - what chains have reported to the master, kept until the master has acted on it.
+/* chain_reports.h - reports of chains to the master, kept until the master has acted on them.
  *
- * A chain reports once, but the stream to the master may be lost with the report in it. So the last
- * report of each kind about each member is kept, and sent again with every heartbeat, until the map
- * has a higher epoch for its chain, which ends what it was about.
+ * A chain reports once, but the stream to the master may break with the report in it. So the last
+ * report of each kind about each member is kept, and repeated with every heartbeat. A map with a
+ * higher epoch of the chain ends it.
  *
- * Threading: one thread. */
+ * Thread: one. */
 #ifndef CATENA_CHUNKSERVER_WORKER_CHAIN_REPORTS_H
 #define CATENA_CHUNKSERVER_WORKER_CHAIN_REPORTS_H
 #include <stddef.h>
@@ -22,11 +22,11 @@ struct chain_reports;
 
 struct chain_reports *chain_reports_new(void);          /* NULL: out of memory */
 void chain_reports_free(struct chain_reports *reports); /* NULL is allowed */
-/* One of an epoch lower than what is known is ignored. 0 or -ENOMEM. */
+/* Adds a report. It is ignored when the same of a later epoch is known. Errors: -ENOMEM. */
 int chain_reports_add(struct chain_reports *reports, const struct report *report);
-/* Forgets what is over by this map. */
+/* Drops the reports that the map has ended. */
 void chain_reports_map(struct chain_reports *reports, const struct cluster_map *map);
-/* Up to @max of them, other ones first next time. Returns how many. */
+/* Copies up to @max reports to @out, and returns how many. The next call goes on behind them. */
 size_t chain_reports_next(struct chain_reports *reports, struct report *out, size_t max);
 size_t chain_reports_count(const struct chain_reports *reports);
 #endif

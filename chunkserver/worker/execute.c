@@ -1,4 +1,8 @@
-/* Executes what the chains decide: the store, and frames to send. */
+/* Executes the actions of chains.
+ *
+ * An action begins an operation of the store, or sends a frame. The operation's end is an event of
+ * the chain, whose actions are executed in turn. Flushes wait until no other action is left; reads
+ * wait when there is no buffer. */
 #include "chunkserver/worker/execute.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -141,7 +145,7 @@ static void do_prepare(struct worker_target *target, struct chain_work *request)
 	store_prepare(target->view, update);
 }
 
-/* The version may be given between prepare and commit, at the head. */
+/* At the head, the version is given between prepare and commit. */
 static void do_commit(struct worker_target *target, struct chain_work *request)
 {
 	struct store_update *update = &execution_of(request)->update;
@@ -167,8 +171,9 @@ static void do_flush(struct worker_target *target, struct chain_work *request)
 	target->worker->last_flush = &execution->next_flush;
 }
 
-/* Behind what is sent: the successor has the longer way, and the thread that flushes the log may take
- * our CPU when it is woken. False: there were none. */
+/* Begins the flushes that chains have decided on, after all frames are sent: the successor has the
+ * longer way, and the thread that flushes the log may take this CPU when it is woken. False: there
+ * were none. */
 static bool begin_flushes(struct worker *worker)
 {
 	struct chain_work *request = worker->flushes, *next;
@@ -182,7 +187,7 @@ static bool begin_flushes(struct worker *worker)
 	for (; request != NULL; request = next) {
 		struct execution *execution = execution_of(request);
 
-		next = execution->next_flush; /* it may be over at once */
+		next = execution->next_flush; /* the request may end within store_flush() */
 		store_flush(execution->target->view, &execution->flush);
 	}
 	return true;
@@ -215,7 +220,7 @@ static void retry_reads(struct worker *worker)
 
 	worker_event_begin(worker);
 	while ((waiting = worker->waiting_reads) != NULL) {
-		/* The request may end inside, and its memory with it: off the list first. */
+		/* The request may end within start_read(), and its memory with it. */
 		LL_DELETE(worker->waiting_reads, waiting);
 		if (!start_read(waiting->target, waiting->request)) {
 			LL_PREPEND(worker->waiting_reads, waiting);
@@ -292,7 +297,7 @@ static void do_walk_read(struct worker_target *target, const struct chain_action
 	store_read(target->view, &walk->read);
 }
 
-/* A sync of everything has no request either. */
+/* A flush of a partition has no request either. */
 struct partition_flush {
 	struct worker_target *target;
 	uint64_t serial;
@@ -330,7 +335,7 @@ static void do_send(struct worker *worker, const struct chain_action *action)
 {
 	struct link *link = link_find(worker, action->conn);
 
-	/* A link that is gone has told, or will tell, the chain so. */
+	/* The chain hears from a link that it is gone. */
 	if (link != NULL)
 		(void)conn_send(link->conn, &action->header, action->payload);
 }
@@ -504,7 +509,8 @@ static bool may_copy(void *ctx, uint32_t bytes)
 	return copy_rate_take(worker->options.copy_rate, clock_monotonic_ns(), bytes);
 }
 
-/* What the store cannot tell now counts as never told: chunks have their epochs, too. */
+/* Returns 0, as for a partition never heard of, when the store cannot say: chunks have their
+ * epochs, too. */
 static uint64_t known_epoch(void *ctx, uint32_t pool, uint32_t partition)
 {
 	uint64_t epoch;
@@ -521,7 +527,7 @@ static void set_epoch(void *ctx, uint32_t pool, uint32_t partition, uint64_t epo
 {
 	struct worker_target *target = ctx;
 
-	/* Without it the target takes part all the same: it is down, or its chunks will say it. */
+	/* A failure does not keep the target out: it is down, or its chunks have the epoch, too. */
 	if (store_set_epoch(target->view, pool, partition, epoch) == -ENOMEM)
 		log_error("the epoch of a partition is not noted: out of memory pool=%u "
 			  "partition=%u",

@@ -1,21 +1,23 @@
-/* execute.h - what the chains decide becomes calls of the store and frames. */
+/* execute.h - actions of chains become operations of the store and frames.
+ *
+ * Thread: the worker's. */
 #ifndef CATENA_CHUNKSERVER_WORKER_EXECUTE_H
 #define CATENA_CHUNKSERVER_WORKER_EXECUTE_H
 #include "chunkserver/worker/loop.h"
 
-/* A read that found no buffer; tried again when one is free. */
+/* A read that waits for a buffer. */
 struct waiting_read {
 	struct waiting_read *next;
 	struct worker_target *target;
 	struct chain_work *request;
 };
 
-/* What the store needs while it works on a request. */
+/* The operations of the store for a request: chain_work.scratch. */
 struct execution {
 	struct worker_target *target;
 	struct store_update update;
 	struct store_flush flush;
-	struct chain_work *next_flush; /* of those to be begun */
+	struct chain_work *next_flush; /* in worker->flushes */
 	struct store_read read;
 };
 

@@ -1,5 +1,3 @@
-/* Sessions of clients that are over, by the map: their connections end, and the master is told when
- * nothing of them is left here. */
 #include "chunkserver/worker/fence.h"
 #include "chunkserver/worker/peers.h"
 #include "common/base/expects.h"

@@ -1,6 +1,8 @@
-/* Connections to the successors' servers. One for each worker of each server, shared by all chains
- * whose next member is there; made when the first chain wants it, tried again for as long as one
- * does. */
+/* Connections to the successors' servers.
+ *
+ * A link is made when the first chain wants it, and connects: TLS, HELLO, and then it stands;
+ * chains hear of that by its id. A link that breaks is 0 to them, and is tried again for as long as
+ * a chain wants it. */
 #include "chunkserver/worker/links.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -250,7 +252,7 @@ void link_choose(struct worker *worker, struct member *member, bool configured)
 	link_release(old);
 }
 
-/* A successor that is cut off or stands still is not waited for in silence. */
+/* Asks a silent successor whether it is there, and gives up one that stays silent. */
 static void link_watch(struct link *link)
 {
 	struct frame_header ping = {.op = FRAME_PING, .request_id = UINT64_MAX >> 1};

@@ -6,11 +6,12 @@
 #include "chunkserver/worker/members.h"
 #include "common/base/duration.h"
 
-#define LINK_RETRY_MIN_NS  (20 * NS_PER_MSEC)
-#define LINK_RETRY_MAX_NS  (500 * NS_PER_MSEC)
-#define LINK_PING_TICKS    10u  /* nothing heard: ask */
-#define LINK_SILENCE_TICKS 100u /* nothing heard: over */
-/* Not up, or nothing heard: the master is told, 1.5 s. */
+#define LINK_RETRY_MIN_NS (20 * NS_PER_MSEC)
+#define LINK_RETRY_MAX_NS (500 * NS_PER_MSEC)
+/* Ticks without a frame, until the successor is asked, and until the link is closed. */
+#define LINK_PING_TICKS    10u
+#define LINK_SILENCE_TICKS 100u
+/* Ticks without a link or an answer, until the master is told: 1.5 s. */
 #define LINK_UNREACHABLE_TICKS 30u
 
 /* A connection to one worker of a successor's server, shared by all chains that go there. */
@@ -22,19 +23,20 @@ struct link {
 	uint32_t remote_worker;
 	char address[MAP_NAME_MAX];
 	uint64_t retry_at_ns, retry_ns;
-	unsigned silent;  /* ticks since the last frame; they do not run while we stand still */
-	unsigned unheard; /* ticks since it was last up and heard of, or wanted */
+	unsigned silent;  /* ticks since the last frame: a worker that stands still counts none */
+	unsigned unheard; /* ticks since the last answer, or since the link was made */
 	unsigned users;   /* members */
 	struct link *prev, *next;
 };
 
-/* Gives the member the link that its chain wants now. @configured: the chain has been configured, and is
- * told of its link even if that is the same. */
+/* Gives the member the link that its chain wants now. @configured: the chain has been configured,
+ * and is told of its link even if that is the same. */
 void link_choose(struct worker *worker, struct member *member, bool configured);
 /* Finds the link whose connection chains call @id. NULL: it is gone. */
 struct link *link_find(struct worker *worker, uint64_t id);
 /* Connects again, and gives up connections on which nothing is heard. */
 void links_tick(struct worker *worker, uint64_t now_ns);
+/* Closes all of them, when the worker stops. */
 void links_close(struct worker *worker);
 /* Frees all of them, closed before. No member may use one afterwards. */
 void links_free(struct worker *worker);

@@ -1,13 +1,13 @@
-/* loop.h - the state of a worker, shared by the files of this folder alone, and how an event on its
- * loop is dealt with.
+/* loop.h - the state of a worker, for the files of this folder alone, and the bracket around an
+ * event on its loop.
  *
- * An event tells chains something; what they decide by it is executed before the event is over:
+ * An event tells chains something. The actions that they decide on are executed before it is over:
  *
  *   worker_event_begin()   the chains are told the time, and frames are gathered
  *   chain_...()            any number of events of chains
  *   worker_event_end()     actions are executed, frames are sent
  *
- * Thread: the worker's own, for everything here but what stands under the lock. */
+ * Thread: the worker's. Locks: worker.lock guards commands and status, for the front loop. */
 #ifndef CATENA_CHUNKSERVER_WORKER_LOOP_H
 #define CATENA_CHUNKSERVER_WORKER_LOOP_H
 #include <pthread.h>
@@ -37,7 +37,7 @@ struct worker_target {
 	struct target_entry entry; /* its number */
 	bool failed;               /* the chains have been told that the store is down */
 	bool low;                  /* store_is_low() */
-	struct purge *purges;      /* partitions whose chunks may be to be deleted, in turn */
+	struct purge *purges;      /* partitions whose chunks may have to go, in turn */
 	struct purge *purging;     /* one of them, of which a batch is being removed */
 	uint64_t purge_at_ns;      /* not before */
 };
@@ -60,7 +60,7 @@ struct worker {
 	struct cluster_map *map;
 	_Atomic uint64_t map_version;   /* by which everything here goes */
 	_Atomic uint64_t fence_version; /* see worker_fence_version() */
-	bool fence_due;                 /* that is not the placed map's yet */
+	bool fence_due;                 /* it has to become the placed map's version */
 	struct cluster_map *placed;     /* by which chains were configured last; NULL: none */
 	struct member *members;         /* by key */
 	struct member *member_list;
@@ -74,17 +74,17 @@ struct worker {
 	unsigned status_ticks;
 	uint64_t last_conn_id;
 	void (*execute)(struct worker *worker); /* what the chains decide: execute_actions() */
-	bool executing; /* actions are being taken: chain_next() must not be nested */
-	struct chain_work *flushes, **last_flush; /* to be begun when the others are done */
+	bool executing; /* chain_next() is being called, and must not be nested */
+	struct chain_work *flushes, **last_flush; /* to be begun after all other actions */
 	bool stopping, closed;
 	uint64_t stop_deadline_ns;
 };
 
-/* Begins an event. Events may be nested: each end executes, unless actions are just being taken; the
- * outermost one sends. */
+/* Begins an event. Events may be nested: each end executes, unless actions are just being taken;
+ * the outermost one sends. */
 void worker_event_begin(struct worker *worker);
 void worker_event_end(struct worker *worker);
-/* Does the same where the caller's loop gathers frames already: in callbacks of connections. */
+/* Do the same in callbacks of connections, where frames are gathered already. */
 void worker_time(struct worker *worker);
 void worker_execute(struct worker *worker);
 #endif

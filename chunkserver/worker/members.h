@@ -1,4 +1,6 @@
-/* members.h - the chains of a worker, by partition. */
+/* members.h - the chains of a worker, by partition.
+ *
+ * Thread: the worker's. */
 #ifndef CATENA_CHUNKSERVER_WORKER_MEMBERS_H
 #define CATENA_CHUNKSERVER_WORKER_MEMBERS_H
 #include "chunkserver/worker/loop.h"
@@ -9,7 +11,7 @@ struct member {
 	struct worker_target *target;
 	uint32_t pool, partition;
 	struct link *link;        /* to the successor's server; NULL: none wanted */
-	bool configured;          /* has been configured, its link is not chosen yet */
+	bool configured;          /* and its link is not chosen yet */
 	struct member *hash_next; /* same partition on another target */
 	struct member *prev, *next;
 	UT_hash_handle hh;

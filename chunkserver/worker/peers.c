@@ -1,9 +1,13 @@
-/* Connections that others opened: clients, and predecessors of chains.
+/* Connections from clients and from predecessors of chains.
  *
- * Memory. Payloads of clients come from the process's bounded pool: when it is empty, clients are
- * not read until something has been answered. Payloads from chunkservers come from a pool without
- * limit of its own: a member that stopped reading its predecessor could wait in a ring with others
- * for ever. What is in it is bounded by what heads have taken from their clients. */
+ * A frame is checked, then goes to the member that it is for; the chain answers by peer_answer().
+ * A frame that breaks the protocol closes the connection. One that cannot be taken now is answered
+ * with a status. When a connection is over, all chains hear of it.
+ *
+ * Memory. Payloads of clients come from the process's bounded pool. When it is empty, clients are
+ * not read until a request has been answered. Payloads of chunkservers come from a pool without a
+ * limit: members that stopped reading their predecessors could wait for each other in a ring. What
+ * is in that pool is bounded all the same, by what heads have admitted from clients. */
 #include "chunkserver/worker/peers.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -64,14 +68,14 @@ static bool has_too_much(const struct peer *peer, uint32_t part)
 
 static void peer_throttle(struct peer *peer)
 {
-	/* A predecessor is never made to wait: see above. */
+	/* A predecessor is always read: see the top. */
 	if (peer->server_id != 0 || peer->paused == has_too_much(peer, peer->paused ? 2 : 1))
 		return;
 	peer->paused = !peer->paused;
 	conn_pause(peer->conn, peer->paused);
 }
 
-/* A client moves bytes, or waits for something: copies leave room for it. */
+/* Counts what a client moves or waits for, because copies leave room for that. */
 static void count_client(const struct peer *peer, uint32_t bytes)
 {
 	struct worker *worker = peer->worker;
@@ -116,10 +120,10 @@ static void refuse_file(struct peer *peer, const struct frame_header *header)
 	answer_status(peer, header, EINVAL, 0);
 }
 
-/* ---- who may ask what ---- */
+/* ---- which requests are allowed ---- */
 
-/* Chunks of no file that a master gives: they would be stored under a name that other parts cut
- * off. */
+/* True when the request is about a file id that no master gives, and may store it: other parts
+ * would cut the id off. */
 static bool is_of_no_file(const struct frame_header *header)
 {
 	bool stores = frame_is_update(header->op) || header->op == FRAME_CATCHUP_DATA ||
@@ -146,7 +150,7 @@ static const char *judge(const struct peer *peer, const struct frame_header *hea
 	return NULL;
 }
 
-/* Its HELLO said which server it is: does the certificate's name fit the map? */
+/* True for clients, and when the map has the certificate's name for the server id of the HELLO. */
 static bool server_is_known(struct peer *peer)
 {
 	const struct map_server *server;
@@ -161,8 +165,8 @@ static bool server_is_known(struct peer *peer)
 	return peer->checked;
 }
 
-/* The member that is meant. A predecessor names the target; for a client it is the one that can do
- * it, should two targets of this server be in one chain. */
+/* Finds the member that a frame is for; NULL: none. A predecessor names the target. A client does
+ * not: should two targets of this server be in one chain, it is the one that can serve. */
 static struct member *member_meant(struct worker *worker, const struct frame_header *header)
 {
 	bool named = (header->flags & FRAME_FORWARD) != 0 || header->op == FRAME_PING;
@@ -179,8 +183,8 @@ static struct member *member_meant(struct worker *worker, const struct frame_hea
 	return first;
 }
 
-/* Clients say in their HELLO who they are, and their updates' names are to be of that. A mount with
- * a new session may send before it has connected anew: it has to send again. */
+/* True for a client's update whose client id is not that of its HELLO. A mount with a new session
+ * may send before it has connected anew: it has to send again. */
 static bool has_other_session(const struct peer *peer, const struct frame_header *header)
 {
 	return peer->server_id == 0 && frame_is_update(header->op) &&
@@ -225,7 +229,7 @@ static void on_frame(struct conn *conn, void *user, const struct frame_header *h
 	}
 	if (member == NULL || !server_is_known(peer)) {
 		buf_unref(payload);
-		/* A predecessor has a newer map: ours is on its way. */
+		/* A predecessor has a newer map, which is on its way here. */
 		answer_status(peer, header,
 			      worker->map == NULL || peer->server_id != 0 ? FRAME_STATUS_NOT_READY
 									  : FRAME_STATUS_NOT_MINE,
@@ -264,7 +268,8 @@ static bool is_over(const struct worker *worker, uint64_t session)
 	return worker->map != NULL && cluster_map_session_over(worker->map, session);
 }
 
-/* The client's older connection ends. One without a session has no name, and sends no updates. */
+/* Ends the client's older connection. A client without a session has no name, and sends no
+ * updates. */
 static int client_joins(struct peer *peer, const struct hello *hello)
 {
 	struct worker *worker = peer->worker;
@@ -274,7 +279,7 @@ static int client_joins(struct peer *peer, const struct hello *hello)
 	peer->client = client_connections_name(hello->id, conn_identity(peer->conn)->name);
 	if (hello->id == 0)
 		return 0;
-	/* It has ended since its HELLO was answered: the next one will be refused. */
+	/* The session has ended since its HELLO was answered; the next one will be refused. */
 	if (is_over(worker, hello->id))
 		return -ESTALE;
 	rc = client_connections_join(&worker->clients, peer->client, peer->id, &older);
@@ -320,12 +325,11 @@ void peer_adopt(struct worker *worker, struct conn *conn, const struct hello *he
 	}
 }
 
-/* So that they compare again, with what the target is now. */
 void peers_close_predecessors(struct worker *worker, const char *why)
 {
 	struct peer *peer;
 
-	/* Closing one may lead to more of the same: begin again each time. */
+	/* Closing one may close others, so the list is begun again each time. */
 again:
 	for (peer = worker->peers; peer != NULL; peer = peer->hh.next) {
 		if (peer->server_id != 0) {
@@ -349,7 +353,7 @@ again:
 	}
 }
 
-/* A client that does not read its answers must not keep the memory of all others. */
+/* A client that does not read its answers must not keep memory that all others need. */
 void peers_tick(struct worker *worker, uint64_t now_ns)
 {
 	struct peer *peer;

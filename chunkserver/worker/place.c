@@ -1,7 +1,7 @@
-/* The chains that a worker has by the cluster map, and which of its chunks are nobody's any more.
+/* The chains that a worker has by the cluster map, and the partitions that are to be purged.
  *
- * A map comes whole each time one partition changes, so what has not changed is passed over: a
- * chain by its epoch, links by the servers' addresses. */
+ * A map comes whole each time one partition changes. So a chain of the same epoch is passed over,
+ * and so are all links while the servers' addresses stay. */
 #include "chunkserver/worker/place.h"
 #include <stdlib.h>
 #include <string.h>
@@ -30,8 +30,8 @@ static void fill_config(const struct cluster_map *map, const struct map_pool *po
 	}
 }
 
-/* One target's part in one partition. A target that has none gets no chain, but one that it has is
- * told so, before its chunks are deleted. */
+/* Places one partition on one target. A target that is no member gets no chain; a chain that it has
+ * is told so, before its chunks are deleted. */
 static void place_on(struct worker *worker, struct worker_target *target,
 		     const struct map_pool *pool, uint32_t partition)
 {
@@ -78,7 +78,7 @@ void place_again(struct worker *worker, uint32_t pool_id, uint32_t partition)
 	choose_links(worker, false);
 }
 
-/* Do all servers live where they did? */
+/* True when no server has another address or number of workers. */
 static bool same_servers(const struct cluster_map *old, const struct cluster_map *map)
 {
 	if (old == NULL || old->server_count != map->server_count)
@@ -93,7 +93,7 @@ static bool same_servers(const struct cluster_map *old, const struct cluster_map
 	return true;
 }
 
-/* Everything is looked at by the next one. */
+/* Has all partitions placed by the next place_all(). */
 static void place_forget(struct worker *worker)
 {
 	cluster_map_unref(worker->placed);
@@ -151,7 +151,7 @@ bool place_map(struct worker *worker, struct cluster_map *map)
 	cluster_map_ref(map);
 	cluster_map_unref(worker->map);
 	worker->map = map;
-	/* First, or what was held of them might be accepted. */
+	/* First, or held updates of ended sessions might be accepted. */
 	worker_fence_map(worker);
 	place_all(worker);
 	return true;

@@ -1,13 +1,15 @@
 /* Deletes the chunks of partitions that a target has no part in any more.
  *
- * They are copies that others have taken the place of. One batch at a time and target is removed,
- * at most one a tick. Whether a partition may be purged is asked before each batch, of the newest
- * map, and it must be beyond doubt: its chain has a member in-sync and there, and not the target,
- * whose own chain (if there is one) knows that and has nothing under way; a chunk of a later epoch
- * than the map's stops the purge, and so does a map older than what the target has been told. The
- * partition may become the target's again while a batch is being removed: its chain hears of that
- * when the batch has ended (purge_list_holds()), so that nothing that is copied to it then is deleted.
- */
+ * Other targets have taken the place of these copies. At most one batch a tick and target is
+ * removed. Before each batch the newest map is asked, and all of this must be so:
+ *
+ *   - the chain has an in-sync member whose server is online, and the target is no member;
+ *   - the target's own chain, if there is one, is of the map's epoch and has nothing under way;
+ *   - the target has not been told of a later epoch of the chain;
+ *   - no chunk of the batch is of a later epoch.
+ *
+ * The partition may become the target's again while a batch is being removed. Its chain hears of
+ * that when the batch has ended (purge_list_holds()), or chunks just copied might be deleted. */
 #include "chunkserver/worker/purge.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -61,7 +63,7 @@ static enum verdict judge(const struct worker_target *target, const struct purge
 	return counts.queued + counts.pending + counts.held > 0 ? PURGE_NOT_NOW : PURGE_NOW;
 }
 
-/* The map knows of everything that happened to these chunks. */
+/* True when the map knows of all updates of these chunks. */
 static bool map_is_newer(struct worker_target *target, const struct chunk_key *keys, int count)
 {
 	uint64_t epoch =
@@ -71,7 +73,7 @@ static bool map_is_newer(struct worker_target *target, const struct chunk_key *k
 	for (int i = 0; i < count; i++) {
 		int rc = store_info(target->view, &keys[i], &info);
 
-		/* One that cannot be read is of no use to anybody. */
+		/* A chunk that cannot be read is of no use. */
 		if (rc == 0 && info.exists && info.epoch > epoch)
 			return false;
 	}
@@ -138,7 +140,7 @@ static void finish(struct worker_target *target, struct purge *purge)
 	purge_list_drop(target, purge);
 }
 
-/* 1: the target has been told of a later chain. -errno */
+/* Returns 1 when the target has been told of a later chain, else 0. Errors: -errno. */
 static int is_outdated(const struct worker_target *target, const struct purge *purge)
 {
 	uint64_t epoch =
@@ -154,7 +156,7 @@ static int is_outdated(const struct worker_target *target, const struct purge *p
 	return rc < 0 ? rc : known > epoch;
 }
 
-/* True: the next one may be looked at in the same tick. */
+/* Goes on with one partition. True: another one may follow in the same tick. */
 static bool step(struct worker_target *target, struct purge *purge, uint64_t now_ns)
 {
 	struct chunk_key keys[BATCH];

@@ -1,6 +1,8 @@
-/* purge.h - chunks of partitions that a target has no part in any more. See purge.c.
+/* purge.h - deleting the chunks of partitions that a target has no part in any more. See purge.c.
  *
- * purge_list.c has the partitions that may have to be purged, purge.c removes their chunks. */
+ * purge_list.c has the partitions that may have to be purged, purge.c removes their chunks.
+ *
+ * Thread: the worker's. */
 #ifndef CATENA_CHUNKSERVER_WORKER_PURGE_H
 #define CATENA_CHUNKSERVER_WORKER_PURGE_H
 #include "chunkserver/worker/loop.h"
@@ -9,23 +11,23 @@ struct purge {
 	uint32_t pool, partition;
 	uint64_t key;
 	uint64_t removed; /* chunks */
-	bool removed_now; /* in this pass: another one has to find nothing */
+	bool removed_now; /* chunks, in this pass: another pass has to find none */
 	bool begun;       /* after is valid */
-	bool wanted;      /* the map has spoken while a batch was under way */
+	bool wanted;      /* to be placed when the batch under way has ended */
 	struct chunk_key after;
 	UT_hash_handle hh;
 };
 
 /* Lists a partition whose chain does not name the target: its chunks go, if there are any. */
 void purge_list_add(struct worker_target *target, uint32_t pool, uint32_t partition);
-/* True while chunks of the partition are being deleted, so that its chain must not become a member.
+/* True while chunks of the partition are being deleted: its chain must not become a member then.
  * place_again() is called when it may. */
 bool purge_list_holds(struct worker_target *target, uint32_t pool, uint32_t partition);
-/* Takes a partition off the list. */
+/* Takes a partition off the list, and frees @purge. */
 void purge_list_drop(struct worker_target *target, struct purge *purge);
-/* Gives the others on the list their turn first. */
+/* Lets all others on the list have their turn first. */
 void purge_list_put_last(struct worker_target *target, struct purge *purge);
 void purge_list_free(struct worker_target *target);
-/* Removes a batch of each target's chunks, where it is time. */
+/* Begins to remove a batch of chunks of each target that is due. */
 void purge_tick(struct worker *worker, uint64_t now_ns);
 #endif

@@ -41,7 +41,6 @@ void purge_list_drop(struct worker_target *target, struct purge *purge)
 	free(purge);
 }
 
-/* Others have their turn first. */
 void purge_list_put_last(struct worker_target *target, struct purge *purge)
 {
 	HASH_DEL(target->purges, purge);

@@ -1,4 +1,3 @@
-/* What the master is told of a worker with each heartbeat: a copy that the front loop may read. */
 #include "chunkserver/worker/status.h"
 #include <string.h>
 #include "chunkserver/worker/links.h"
@@ -28,7 +27,8 @@ static void list_unreachable(const struct worker *worker, struct worker_status *
 	}
 }
 
-/* Those with damage first: they are the ones that somebody has to look after. */
+/* Lists the walks with damage, or those without. Damage is listed first, since people have to look
+ * after it. */
 static void list_catchups(const struct worker *worker, bool damaged, struct worker_status *status)
 {
 	const struct member *member;
@@ -66,7 +66,7 @@ static bool more_unreachable(const struct worker_status *before, const struct wo
 	return false;
 }
 
-/* One worker looks for all. */
+/* Looks at the room of all targets; worker 0 does it for all workers. */
 static bool space_has_changed(struct worker *worker)
 {
 	bool changed = false;

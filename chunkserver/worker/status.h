@@ -1,4 +1,6 @@
-/* status.h - what the master is told of a worker with each heartbeat. */
+/* status.h - the state of a worker that the master is told with each heartbeat.
+ *
+ * Thread: the worker's. Locks: worker.lock, inside. */
 #ifndef CATENA_CHUNKSERVER_WORKER_STATUS_H
 #define CATENA_CHUNKSERVER_WORKER_STATUS_H
 #include "chunkserver/worker/loop.h"

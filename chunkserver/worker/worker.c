@@ -21,7 +21,7 @@
 
 #define TICK_MS 50u
 
-/* What the front loop wants done here. */
+/* An order of the front loop. */
 struct worker_command {
 	struct worker_command *next;
 	enum {
@@ -87,8 +87,8 @@ static void run_map(struct worker *worker, struct worker_command *command)
 		worker->options.events.placed(worker->options.events.user);
 }
 
-/* The command lives until the store has ended; then the chains hear of it, whose predecessors might
- * otherwise take the chunks for ones to be copied back. */
+/* Ends a removal, and its command. The chains hear of it first: or their predecessors might copy
+ * the chunks back. */
 static void on_removed(void *user, int error)
 {
 	struct worker_command *command = user;
@@ -178,7 +178,7 @@ static void run_commands(struct worker *worker)
 	conn_batch_end();
 }
 
-/* What was posted after the loop ended. */
+/* Ends the commands that were posted after the loop ended. */
 static void drop_commands(struct worker *worker)
 {
 	struct worker_command *command, *next;
@@ -218,8 +218,8 @@ static size_t requests(const struct worker *worker)
 	return count;
 }
 
-/* Connections go when nothing is left to answer, or at the deadline; the loop stops when the store
- * has ended everything, too, which it does by itself. */
+/* Closes connections when nothing is left to answer, or at the deadline. The loop stops when the
+ * store has ended its operations as well, which takes no help. */
 static void stop_when_idle(struct worker *worker, uint64_t now_ns)
 {
 	if (!worker->closed && (requests(worker) == 0 || now_ns >= worker->stop_deadline_ns)) {
