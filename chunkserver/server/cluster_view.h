@@ -17,28 +17,28 @@
 /* All zero: nothing. */
 struct cluster_view {
 	struct cluster_map *map;       /* NULL: none yet */
-	struct master_identity master; /* who has joined last */
+	struct master_identity master; /* the one that joined last */
 	uint64_t server_id;
 	uint64_t index_noted_ns;
 	bool unnoted; /* some target has not noted the master or the map: it was down */
 };
 
-/* A master says who it is. Errors: -EXDEV: it is of another cluster; -ESTALE: targets have gone by
- * a later one; -errno: a target cannot note its cluster. The log says which. */
+/* Judges the identity of a master. Errors: -EXDEV: it is of another cluster; -ESTALE: targets have
+ * gone by a later one; -errno: a target cannot note its cluster. The log says which. */
 int cluster_view_join(struct cluster_view *view, const struct targets *targets,
 		      const struct master_identity *master);
-/* The master has registered the server and @targets, which have their numbers. */
+/* Notes that the master has registered the server and @targets, which have their numbers. */
 void cluster_view_registered(struct cluster_view *view, const struct targets *targets,
 			     uint64_t server_id);
-/* A map has come; a reference is taken. False: it is older than one that was gone by here, and is
- * not to be used. */
+/* Takes a map, of which it keeps a reference. False: it is older than one that was gone by here,
+ * and is not to be used. */
 bool cluster_view_set_map(struct cluster_view *view, struct targets *targets,
 			  struct cluster_map *map);
-/* The master's log is on stable storage up to @index. */
+/* Notes that the master's log is on stable storage up to @index. */
 void cluster_view_index(struct cluster_view *view, const struct targets *targets, uint64_t index);
 /* Notes once more what some target has not noted, if there is one. */
 void cluster_view_note_again(struct cluster_view *view, const struct targets *targets);
-/* Is this client's session over, by the map? */
+/* True when a client's session is over by the map. */
 bool cluster_view_session_over(const struct cluster_view *view, uint64_t session);
 void cluster_view_free(struct cluster_view *view);
 #endif

@@ -131,8 +131,8 @@ static void on_recovery(void *user, uint64_t rate, bool paused)
 	copy_rate_set(&s->workers.copy_rate, rate, paused);
 }
 
-/* The master renews nobody whose lives are not settled: so in all chains of a damaged target the
- * others are ahead of it by now. */
+/* A renewal says that the master has settled the lives of all targets. So in all chains of a
+ * damaged target the other members are ahead of it by now. */
 static void on_lease(void *user, uint64_t until_ns)
 {
 	struct server *s = user;
@@ -312,7 +312,8 @@ static int open_master(struct server *s, char *error, size_t error_size)
 	return master_session_open(&options, &s->master, error, error_size);
 }
 
-/* Others wait until we have said that we know, or our process is seen to be gone. */
+/* True when the master knows that this server goes by its newest map: other servers wait for
+ * that. */
 static bool has_told_map(const struct server *s)
 {
 	return s->view.map == NULL || s->heartbeat.map_version >= s->view.map->version;
