@@ -132,7 +132,8 @@ uint8_t *server_batch_reports(const struct report *reports, size_t count, size_t
 
 /* What a heartbeat's message points to. */
 struct status_messages {
-	Catena__SyncProgress catchups[MASTER_CATCHUPS_MAX], *catchup_pointers[MASTER_CATCHUPS_MAX];
+	Catena__CatchupProgress catchups[MASTER_CATCHUPS_MAX],
+		*catchup_pointers[MASTER_CATCHUPS_MAX];
 	Catena__ChainReport reports[MASTER_REPORTS_MAX], *report_pointers[MASTER_REPORTS_MAX];
 };
 
@@ -140,9 +141,9 @@ static void fill_catchups(const struct server_status *status, struct status_mess
 {
 	for (size_t i = 0; i < status->catchup_count; i++) {
 		const struct worker_catchup *catchup = &status->catchups[i];
-		Catena__SyncProgress *message = &messages->catchups[i];
+		Catena__CatchupProgress *message = &messages->catchups[i];
 
-		catena__sync_progress__init(message);
+		catena__catchup_progress__init(message);
 		message->pool = catchup->pool;
 		message->partition = catchup->partition;
 		message->epoch = catchup->epoch;
@@ -168,8 +169,8 @@ static void fill_status(const struct server_status *status, struct status_messag
 	message->fence_version = status->fence_version;
 	message->unreachable = (uint64_t *)(uintptr_t)status->unreachable;
 	message->n_unreachable = status->unreachable_count;
-	message->syncs = messages->catchup_pointers;
-	message->n_syncs = status->catchup_count;
+	message->catchups = messages->catchup_pointers;
+	message->n_catchups = status->catchup_count;
 	batch->reports = messages->report_pointers;
 	batch->n_reports = status->report_count;
 }

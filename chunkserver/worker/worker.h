@@ -24,7 +24,7 @@
 
 struct worker;
 
-/* The progress of a successor that catches up: see SyncProgress in catena.proto. */
+/* The progress of a successor that catches up: see CatchupProgress in catena.proto. */
 struct worker_catchup {
 	uint32_t pool, partition;
 	uint64_t epoch;

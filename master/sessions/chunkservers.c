@@ -66,8 +66,8 @@ static bool is_nearer(const struct chunkserver *server, const struct server_catc
 static void take_catchups(struct master *master, struct chunkserver *server,
 			  const Catena__Heartbeat *message, uint64_t now_ns)
 {
-	size_t count =
-		message->n_syncs < SERVER_CATCHUPS_MAX ? message->n_syncs : SERVER_CATCHUPS_MAX;
+	size_t count = message->n_catchups < SERVER_CATCHUPS_MAX ? message->n_catchups
+								 : SERVER_CATCHUPS_MAX;
 	struct server_catchup *catchups = calloc(count + 1, sizeof(*catchups));
 	const struct cluster_map *map = chains_map(master);
 
@@ -76,7 +76,7 @@ static void take_catchups(struct master *master, struct chunkserver *server,
 		return;
 	}
 	for (size_t i = 0; i < count; i++) {
-		const Catena__SyncProgress *from = message->syncs[i];
+		const Catena__CatchupProgress *from = message->catchups[i];
 		struct chain_manager_report said = {.server = server->id,
 						    .pool = from->pool,
 						    .partition = from->partition,
@@ -148,7 +148,7 @@ static void report(struct chunkserver_stream *stream, const Catena__ChainReport 
 
 	if (map == NULL)
 		return; /* they report again */
-	if (message->kind == CATENA__CHAIN_REPORT_KIND__CHAIN_REPORT_SYNCED)
+	if (message->kind == CATENA__CHAIN_REPORT_KIND__CHAIN_REPORT_CAUGHT_UP)
 		chain_manager_caught_up(manager, map, &said);
 	else if (message->kind == CATENA__CHAIN_REPORT_KIND__CHAIN_REPORT_UNFIT)
 		chain_manager_unfit(manager, map, &said);

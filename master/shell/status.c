@@ -39,7 +39,7 @@ static void fill_sessions(struct master *master, Catena__StatusReply *reply,
 /* What a reply points to. */
 struct chains_status {
 	Catena__Recovery recovery;
-	Catena__SyncProgress *catchups, **sync_pointers;
+	Catena__CatchupProgress *catchups, **catchup_pointers;
 	Catena__TargetStatus *targets, **target_pointers;
 	char *warnings[WARNINGS_MAX];
 	size_t warning_count;
@@ -48,7 +48,7 @@ struct chains_status {
 static void chains_status_free(struct chains_status *status)
 {
 	free(status->catchups);
-	free(status->sync_pointers);
+	free(status->catchup_pointers);
 	free(status->targets);
 	free(status->target_pointers);
 	for (size_t i = 0; i < status->warning_count; i++)
@@ -66,24 +66,24 @@ static void add_warning(void *user, const char *line)
 		status->warning_count++;
 }
 
-static int fill_syncs(struct master *master, Catena__StatusReply *reply,
-		      struct chains_status *status)
+static int fill_catchups(struct master *master, Catena__StatusReply *reply,
+			 struct chains_status *status)
 {
 	size_t count = 0, n = 0;
 
 	for (struct chunkserver *s = master->chunkservers; s != NULL; s = s->hh.next)
 		count += s->catchup_count;
 	status->catchups = calloc(count + 1, sizeof(*status->catchups));
-	status->sync_pointers = calloc(count + 1, sizeof(*status->sync_pointers));
-	if (status->catchups == NULL || status->sync_pointers == NULL)
+	status->catchup_pointers = calloc(count + 1, sizeof(*status->catchup_pointers));
+	if (status->catchups == NULL || status->catchup_pointers == NULL)
 		return -ENOMEM;
 	for (struct chunkserver *s = master->chunkservers; s != NULL; s = s->hh.next) {
 		if (s->stream == NULL)
 			continue;
 		for (size_t i = 0; i < s->catchup_count; i++, n++) {
-			Catena__SyncProgress *out = &status->catchups[n];
+			Catena__CatchupProgress *out = &status->catchups[n];
 
-			catena__sync_progress__init(out);
+			catena__catchup_progress__init(out);
 			out->pool = s->catchups[i].pool;
 			out->partition = s->catchups[i].partition;
 			out->epoch = s->catchups[i].epoch;
@@ -91,11 +91,11 @@ static int fill_syncs(struct master *master, Catena__StatusReply *reply,
 			out->compared = s->catchups[i].compared;
 			out->copied = s->catchups[i].copied;
 			out->damaged = s->catchups[i].damaged;
-			status->sync_pointers[n] = out;
+			status->catchup_pointers[n] = out;
 		}
 	}
-	reply->n_syncs = n;
-	reply->syncs = status->sync_pointers;
+	reply->n_catchups = n;
+	reply->catchups = status->catchup_pointers;
 	return 0;
 }
 
@@ -136,7 +136,7 @@ static int fill_chains(struct master *master, Catena__StatusReply *reply,
 {
 	char line[MASTER_BEHIND_MAX + 64];
 	struct state_recovery recovery;
-	int rc = fill_syncs(master, reply, status);
+	int rc = fill_catchups(master, reply, status);
 
 	if (rc == 0)
 		rc = fill_targets(master, reply, status);

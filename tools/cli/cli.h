@@ -56,13 +56,13 @@ const Catena__TargetStatus *cli_target_status(const Catena__StatusReply *status,
 /* Chains that have this target, in whatever state. */
 unsigned cli_partitions_of(const Catena__ClusterMap *map, uint32_t target_id);
 
-struct cli_sync {
+struct cli_catchup {
 	unsigned chains;           /* that have the target as syncing */
 	uint64_t compared, copied; /* chunks, bytes */
 	unsigned damaged;          /* chains whose source cannot read everything */
 };
 /* @target_id 0: all of them. */
-struct cli_sync cli_sync_of(const Catena__StatusReply *status, uint32_t target_id);
+struct cli_catchup cli_catchup_of(const Catena__StatusReply *status, uint32_t target_id);
 /* "ok", or everything that is to be said of it: "failed: Input/output error, out 34 s". */
 void cli_condition(const Catena__StatusReply *status, const Catena__Target *target, char *out,
 		   size_t size);

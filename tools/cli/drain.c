@@ -86,7 +86,7 @@ static int watch(const struct cli_options *options, struct rpc_client *client, c
 	for (;;) {
 		Catena__StatusReply *status = NULL;
 		unsigned partitions = 0;
-		struct cli_sync sync;
+		struct cli_catchup catchup;
 		char copied[32];
 		int rc = cli_status_fetch(options, client, &status);
 
@@ -94,9 +94,9 @@ static int watch(const struct cli_options *options, struct rpc_client *client, c
 			return rc;
 		for (size_t i = 0; i < count; i++)
 			partitions += cli_partitions_of(status->map, ids[i]);
-		sync = cli_sync_of(status, 0);
+		catchup = cli_catchup_of(status, 0);
 		printf("%u partitions left, %u members syncing, %s copied%s\n", partitions,
-		       sync.chains, cli_size(sync.copied, copied),
+		       catchup.chains, cli_size(catchup.copied, copied),
 		       status->recovery != NULL && status->recovery->paused ? " (paused)" : "");
 		fflush(stdout);
 		catena__status_reply__free_unpacked(status, NULL);

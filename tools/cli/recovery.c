@@ -7,12 +7,12 @@
 
 static int show(const Catena__StatusReply *status)
 {
-	struct cli_sync sync = cli_sync_of(status, 0);
+	struct cli_catchup catchup = cli_catchup_of(status, 0);
 	char how[64], copied[32];
 
 	cli_recovery(status->recovery, how, sizeof(how));
-	printf("%s; %u members syncing, %llu chunks compared, %s copied\n", how, sync.chains,
-	       (unsigned long long)sync.compared, cli_size(sync.copied, copied));
+	printf("%s; %u members syncing, %llu chunks compared, %s copied\n", how, catchup.chains,
+	       (unsigned long long)catchup.compared, cli_size(catchup.copied, copied));
 	return 0;
 }
 

@@ -67,7 +67,7 @@ static json_t *pools_json(const Catena__ClusterMap *map)
 static json_t *target_json(const Catena__StatusReply *status, const Catena__Target *target)
 {
 	const Catena__TargetStatus *t = cli_target_status(status, target->id), none = {0};
-	struct cli_sync sync = cli_sync_of(status, target->id);
+	struct cli_catchup catchup = cli_catchup_of(status, target->id);
 	char condition[160];
 
 	if (t == NULL)
@@ -81,8 +81,9 @@ static json_t *target_json(const Catena__StatusReply *status, const Catena__Targ
 		target->draining, "error", t->error, "out_seconds", number(t->out_seconds),
 		"partitions", (int)cli_partitions_of(status->map, target->id), "in_sync",
 		(int)t->in_sync, "heads", (int)t->heads, "fair", (int)t->fair, "condition",
-		condition, "sync", "chains", (int)sync.chains, "compared", number(sync.compared),
-		"copied", number(sync.copied), "damaged", (int)sync.damaged);
+		condition, "sync", "chains", (int)catchup.chains, "compared",
+		number(catchup.compared), "copied", number(catchup.copied), "damaged",
+		(int)catchup.damaged);
 }
 
 static json_t *servers_json(const Catena__StatusReply *status)
@@ -123,11 +124,11 @@ static json_t *sessions_json(const Catena__StatusReply *status)
 static json_t *recovery_json(const Catena__StatusReply *status)
 {
 	const Catena__Recovery *recovery = status->recovery;
-	struct cli_sync sync = cli_sync_of(status, 0);
+	struct cli_catchup catchup = cli_catchup_of(status, 0);
 	json_t *list = json_array();
 
-	for (size_t i = 0; i < status->n_syncs; i++) {
-		const Catena__SyncProgress *p = status->syncs[i];
+	for (size_t i = 0; i < status->n_catchups; i++) {
+		const Catena__CatchupProgress *p = status->catchups[i];
 
 		list = append(list, json_pack("{s:i, s:i, s:o, s:i, s:o, s:o, s:b}", "pool",
 					      (int)p->pool, "partition", (int)p->partition, "epoch",
@@ -137,9 +138,9 @@ static json_t *recovery_json(const Catena__StatusReply *status)
 	}
 	return json_pack("{s:b, s:o, s:i, s:o, s:o, s:i, s:o}", "paused",
 			 recovery != NULL && recovery->paused, "rate",
-			 number(recovery == NULL ? 0 : recovery->rate), "syncing", (int)sync.chains,
-			 "compared", number(sync.compared), "copied", number(sync.copied),
-			 "damaged", (int)sync.damaged, "syncs", list);
+			 number(recovery == NULL ? 0 : recovery->rate), "syncing",
+			 (int)catchup.chains, "compared", number(catchup.compared), "copied",
+			 number(catchup.copied), "damaged", (int)catchup.damaged, "syncs", list);
 }
 
 static json_t *warnings_json(const Catena__StatusReply *status)

@@ -20,28 +20,28 @@ static void print_pools(FILE *out, const Catena__ClusterMap *map)
 
 static void print_recovery(FILE *out, const Catena__StatusReply *status)
 {
-	struct cli_sync sync = cli_sync_of(status, 0);
+	struct cli_catchup catchup = cli_catchup_of(status, 0);
 	char how[64], copied[32];
 
 	cli_recovery(status->recovery, how, sizeof(how));
-	if (sync.chains == 0) {
+	if (catchup.chains == 0) {
 		fprintf(out, "recovery nothing to do (%s)\n", how);
 		return;
 	}
 	fprintf(out, "recovery %u members syncing: %" PRIu64 " chunks compared, %s copied (%s)\n",
-		sync.chains, sync.compared, cli_size(sync.copied, copied), how);
-	if (sync.damaged > 0)
+		catchup.chains, catchup.compared, cli_size(catchup.copied, copied), how);
+	if (catchup.damaged > 0)
 		fprintf(out,
 			"         %u of them cannot be made whole: their source has chunks that "
 			"cannot be read\n",
-			sync.damaged);
+			catchup.damaged);
 }
 
 static void print_target(FILE *out, const Catena__StatusReply *status, const Catena__Server *server,
 			 const Catena__Target *target)
 {
 	const Catena__TargetStatus *t = cli_target_status(status, target->id);
-	struct cli_sync sync = cli_sync_of(status, target->id);
+	struct cli_catchup catchup = cli_catchup_of(status, target->id);
 	char used[32], capacity[32], copied[32], condition[160];
 
 	cli_condition(status, target, condition, sizeof(condition));
@@ -49,9 +49,9 @@ static void print_target(FILE *out, const Catena__StatusReply *status, const Cat
 		server->online ? "online" : "offline", server->address, target->id,
 		cli_size(target->used, used), cli_size(target->capacity, capacity),
 		cli_partitions_of(status->map, target->id), t == NULL ? 0 : t->fair, condition);
-	if (sync.chains > 0)
-		fprintf(out, ", syncing %u: %" PRIu64 " chunks, %s", sync.chains, sync.compared,
-			cli_size(sync.copied, copied));
+	if (catchup.chains > 0)
+		fprintf(out, ", syncing %u: %" PRIu64 " chunks, %s", catchup.chains,
+			catchup.compared, cli_size(catchup.copied, copied));
 	fputc('\n', out);
 }
 

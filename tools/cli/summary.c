@@ -100,20 +100,20 @@ static unsigned syncing_chains(const Catena__ClusterMap *map, uint32_t target_id
 	return count;
 }
 
-struct cli_sync cli_sync_of(const Catena__StatusReply *status, uint32_t target_id)
+struct cli_catchup cli_catchup_of(const Catena__StatusReply *status, uint32_t target_id)
 {
-	struct cli_sync sync = {.chains = syncing_chains(status->map, target_id)};
+	struct cli_catchup catchup = {.chains = syncing_chains(status->map, target_id)};
 
-	for (size_t i = 0; i < status->n_syncs; i++) {
-		const Catena__SyncProgress *progress = status->syncs[i];
+	for (size_t i = 0; i < status->n_catchups; i++) {
+		const Catena__CatchupProgress *progress = status->catchups[i];
 
 		if (target_id != 0 && progress->target_id != target_id)
 			continue;
-		sync.compared += progress->compared;
-		sync.copied += progress->copied;
-		sync.damaged += progress->damaged ? 1 : 0;
+		catchup.compared += progress->compared;
+		catchup.copied += progress->copied;
+		catchup.damaged += progress->damaged ? 1 : 0;
 	}
-	return sync;
+	return catchup;
 }
 
 const char *cli_size(uint64_t bytes, char out[32])

@@ -421,13 +421,13 @@ static void test_a_heartbeat_can_be_sent_at_once_and_says_what_there_is(void **s
 	assert_int_equal(heartbeat->n_unreachable, 2);
 	assert_int_equal(heartbeat->unreachable[1], 102);
 	assert_int_equal(heartbeat->targets[0]->error, 5);
-	assert_int_equal(heartbeat->n_syncs, 1);
-	assert_int_equal(heartbeat->syncs[0]->partition, 3);
-	assert_int_equal(heartbeat->syncs[0]->epoch, 9);
-	assert_int_equal(heartbeat->syncs[0]->target_id, 20);
-	assert_int_equal(heartbeat->syncs[0]->compared, 5);
-	assert_int_equal(heartbeat->syncs[0]->copied, 6);
-	assert_true(heartbeat->syncs[0]->damaged);
+	assert_int_equal(heartbeat->n_catchups, 1);
+	assert_int_equal(heartbeat->catchups[0]->partition, 3);
+	assert_int_equal(heartbeat->catchups[0]->epoch, 9);
+	assert_int_equal(heartbeat->catchups[0]->target_id, 20);
+	assert_int_equal(heartbeat->catchups[0]->compared, 5);
+	assert_int_equal(heartbeat->catchups[0]->copied, 6);
+	assert_true(heartbeat->catchups[0]->damaged);
 	assert_true(batch->n_reports >= 1);
 	done_with(batch);
 }
@@ -447,7 +447,8 @@ static void test_reports_go_out_at_once_when_registered(void **state)
 	wait_for(&master.reports, 2);
 	batch = take(&master.last_report);
 	assert_int_equal(batch->n_reports, 2);
-	assert_int_equal(batch->reports[0]->kind, CATENA__CHAIN_REPORT_KIND__CHAIN_REPORT_SYNCED);
+	assert_int_equal(batch->reports[0]->kind,
+			 CATENA__CHAIN_REPORT_KIND__CHAIN_REPORT_CAUGHT_UP);
 	assert_int_equal(batch->reports[0]->partition, 3);
 	assert_int_equal(batch->reports[0]->epoch, 9);
 	assert_int_equal(batch->reports[0]->target_id, 20);

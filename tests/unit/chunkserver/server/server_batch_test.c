@@ -114,10 +114,10 @@ static void test_a_heartbeat_has_room_for_all_that_a_status_has(void **state)
 	assert_int_equal(message->fence_version, 7);
 	assert_int_equal(message->n_unreachable, MASTER_UNREACHABLE_MAX);
 	assert_int_equal(message->unreachable[MASTER_UNREACHABLE_MAX - 1], 101);
-	assert_int_equal(message->n_syncs, MASTER_CATCHUPS_MAX);
-	assert_int_equal(message->syncs[MASTER_CATCHUPS_MAX - 1]->target_id, 20);
-	assert_int_equal(message->syncs[MASTER_CATCHUPS_MAX - 1]->copied, 6);
-	assert_true(message->syncs[MASTER_CATCHUPS_MAX - 1]->damaged);
+	assert_int_equal(message->n_catchups, MASTER_CATCHUPS_MAX);
+	assert_int_equal(message->catchups[MASTER_CATCHUPS_MAX - 1]->target_id, 20);
+	assert_int_equal(message->catchups[MASTER_CATCHUPS_MAX - 1]->copied, 6);
+	assert_true(message->catchups[MASTER_CATCHUPS_MAX - 1]->damaged);
 	assert_int_equal(batch->n_reports, MASTER_REPORTS_MAX);
 	assert_int_equal(batch->reports[MASTER_REPORTS_MAX - 1]->epoch, 4);
 	/* What targets remember is for registrations. */

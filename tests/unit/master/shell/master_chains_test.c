@@ -74,7 +74,7 @@ static void report_synced(const Catena__ServerPush *push, struct peer **peers)
 			report.partition = (uint32_t)p;
 			report.epoch = chain->epoch;
 			report.target_id = chain->members[i]->target_id;
-			report.kind = CATENA__CHAIN_REPORT_KIND__CHAIN_REPORT_SYNCED;
+			report.kind = CATENA__CHAIN_REPORT_KIND__CHAIN_REPORT_CAUGHT_UP;
 			batch.n_reports = 1;
 			batch.reports = reports;
 			peer_send(peers[chain->members[i - 1]->target_id], &batch.base);
