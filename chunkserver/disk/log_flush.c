@@ -13,13 +13,13 @@ int log_flush_now(struct disk *disk, uint64_t seq)
 	if (rc != 0)
 		return rc;
 	expects(seq <= atomic_load(&disk->written_seq));
-	rc = kv_sync(disk->kv);
+	rc = kv_flush(disk->kv);
 	if (rc == -ENOSPC) {
-		health_write_failed(disk, rc, "kv_sync");
+		health_write_failed(disk, rc, "kv_flush");
 		return rc;
 	}
 	if (rc != 0) {
-		health_poison(disk, "kv_sync", rc);
+		health_poison(disk, "kv_flush", rc);
 		return -EIO;
 	}
 	old = atomic_load(&disk->flushed_seq);

@@ -145,7 +145,7 @@ void disk_close(struct disk *disk)
 	witness_stop(disk);
 	log_flush_stop(disk);
 	if (health_check(disk) == 0) {
-		int rc = kv_sync(disk->kv);
+		int rc = kv_flush(disk->kv);
 
 		if (rc == 0)
 			rc = life_state_write(disk, !atomic_load(&disk->leftovers));

@@ -353,7 +353,7 @@ int replay_all(struct store *store)
 	else if (rc == 0 && !store->disk.was_clean)
 		rc = sweep(store, &swept);
 	if (rc == 0)
-		rc = kv_sync(store->disk.kv);
+		rc = kv_flush(store->disk.kv);
 	if (replay->chunks > 0 || swept > 0)
 		log_info("replayed path=%s chunks=%llu pieces=%llu adopted=%llu lost=%llu "
 			 "files_swept=%llu same_boot=%d",

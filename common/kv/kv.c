@@ -190,16 +190,16 @@ static int batch_check(const struct kv *kv, const struct kv_batch *batch)
 	return 0;
 }
 
-int kv_write(struct kv *kv, const struct kv_batch *batch, bool sync)
+int kv_write(struct kv *kv, const struct kv_batch *batch, bool durable)
 {
 	int rc = batch_check(kv, batch);
 
-	return rc == 0 ? kv->ops->write(kv, batch, sync) : rc;
+	return rc == 0 ? kv->ops->write(kv, batch, durable) : rc;
 }
 
-int kv_sync(struct kv *kv)
+int kv_flush(struct kv *kv)
 {
-	return kv->ops->sync(kv);
+	return kv->ops->flush(kv);
 }
 
 int kv_iter_open(struct kv *kv, unsigned family, const void *start, size_t start_size,

@@ -1,9 +1,9 @@
 /* kv.h - the embedded ordered store: RocksDB, or its in-memory twin for simulation.
  *
- * Durability: a batch is atomic. Without sync it survives the process (SIGKILL); it survives a
- * power cut once a later kv_sync() (or a write with sync) has returned 0.
+ * Durability: a batch is atomic. It survives the process (SIGKILL), and a power cut once a later
+ * kv_flush() or a durable write has returned 0.
  *
- * Failure: after a failed write or sync the store is "down": every call but kv_recover() and
+ * Failure: after a failed write or flush the store is "down": every call but kv_recover() and
  * kv_close() returns -EIO (-ENOSPC when that was the cause), because RocksDB may stay latched on
  * its error although the cause is gone. kv_recover() closes and opens it again; what had been
  * acknowledged is there. RocksDB's own info log goes to our log (level FATAL kept off the data
@@ -68,9 +68,9 @@ void kv_batch_delete(struct kv_batch *batch, unsigned family, const void *key, s
 void kv_batch_delete_range(struct kv_batch *batch, unsigned family, const void *start,
 			   size_t start_size, const void *end, size_t end_size);
 /* Writes the batch, all of it or nothing. It is left as it is, to be cleared or freed. */
-int kv_write(struct kv *kv, const struct kv_batch *batch, bool sync);
-/* Makes everything written before durable. Calls from several threads share one sync. */
-int kv_sync(struct kv *kv);
+int kv_write(struct kv *kv, const struct kv_batch *batch, bool durable);
+/* Makes everything written before durable. Calls from several threads share one flush. */
+int kv_flush(struct kv *kv);
 
 /* Opens an iterator over the keys in [start, end), in order; end NULL: to the last one. */
 int kv_iter_open(struct kv *kv, unsigned family, const void *start, size_t start_size,
@@ -86,9 +86,9 @@ int kv_checkpoint(struct kv *kv, const char *path);
 
 /* ---- the twin in memory only ---- */
 
-/* Forgets everything not synced, as a power cut would. */
+/* Forgets everything not flushed, as a power cut would. */
 void kv_memory_crash(struct kv *kv);
-/* Makes another store with what readers see of this one now, all of it synced. Errors: -ENOMEM. */
+/* Makes another store with what readers see of this one now, all of it flushed. Errors: -ENOMEM. */
 int kv_memory_copy(struct kv *kv, struct kv **out);
 /* Makes the nth coming write fail with @error. */
 void kv_memory_fail_write(struct kv *kv, int nth, int error);

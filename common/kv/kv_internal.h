@@ -23,8 +23,8 @@ struct kv_ops {
 	void (*compact_stop)(struct kv *kv);
 	int (*get)(struct kv *kv, unsigned family, const void *key, size_t key_size,
 		   uint8_t **value, size_t *value_size);
-	int (*write)(struct kv *kv, const struct kv_batch *batch, bool sync);
-	int (*sync)(struct kv *kv);
+	int (*write)(struct kv *kv, const struct kv_batch *batch, bool durable);
+	int (*flush)(struct kv *kv);
 	int (*iter_open)(struct kv *kv, unsigned family, const void *start, size_t start_size,
 			 const void *end, size_t end_size, struct kv_iter **out);
 	int (*checkpoint)(struct kv *kv, const char *path);

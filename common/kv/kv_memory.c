@@ -3,7 +3,7 @@
  *
  * Each family is a persistent treap: nodes are immutable once shared and counted, an update copies
  * the path to the root. So a snapshot is a reference to a root; a batch is atomic because the new
- * roots replace the old ones together; what a power cut leaves is the roots of the last sync.
+ * roots replace the old ones together; what a power cut leaves is the roots of the last flush.
  * Priorities are a hash of the key, so that equal runs build equal trees. */
 #include "common/kv/kv.h"
 #include <errno.h>
@@ -26,8 +26,8 @@ struct node {
 struct kv_memory {
 	struct kv kv;
 	pthread_mutex_t lock;
-	struct node **roots;  /* what readers see */
-	struct node **synced; /* what a power cut leaves */
+	struct node **roots;   /* what readers see */
+	struct node **flushed; /* what a power cut leaves */
 	int down;
 	int fail_in; /* the write that fails, counted down; 0: none */
 	int fail_error;
@@ -309,7 +309,7 @@ static void keep_roots(struct kv_memory *store, struct node **to, struct node **
 	}
 }
 
-static int memory_write(struct kv *kv, const struct kv_batch *batch, bool sync)
+static int memory_write(struct kv *kv, const struct kv_batch *batch, bool durable)
 {
 	struct kv_memory *store = of(kv);
 	struct node **next = calloc(store->kv.family_count, sizeof(struct node *));
@@ -333,8 +333,8 @@ static int memory_write(struct kv *kv, const struct kv_batch *batch, bool sync)
 			rc = -ENOMEM;
 	if (rc == 0)
 		keep_roots(store, store->roots, next);
-	if (rc == 0 && sync)
-		keep_roots(store, store->synced, store->roots);
+	if (rc == 0 && durable)
+		keep_roots(store, store->flushed, store->roots);
 	for (unsigned i = 0; i < store->kv.family_count; i++)
 		node_unref(next[i]);
 out:
@@ -343,7 +343,7 @@ out:
 	return rc;
 }
 
-static int memory_sync(struct kv *kv)
+static int memory_flush(struct kv *kv)
 {
 	struct kv_memory *store = of(kv);
 	int rc;
@@ -351,7 +351,7 @@ static int memory_sync(struct kv *kv)
 	pthread_mutex_lock(&store->lock);
 	rc = store->down;
 	if (rc == 0)
-		keep_roots(store, store->synced, store->roots);
+		keep_roots(store, store->flushed, store->roots);
 	pthread_mutex_unlock(&store->lock);
 	return rc;
 }
@@ -486,11 +486,11 @@ static void memory_close(struct kv *kv)
 
 	for (unsigned i = 0; i < store->kv.family_count; i++) {
 		node_unref(store->roots[i]);
-		node_unref(store->synced[i]);
+		node_unref(store->flushed[i]);
 	}
 	pthread_mutex_destroy(&store->lock);
 	free(store->roots);
-	free(store->synced);
+	free(store->flushed);
 	free(store);
 }
 
@@ -503,7 +503,7 @@ static const struct kv_ops memory_ops = {
 	.compact_stop = memory_compact_stop,
 	.get = memory_get,
 	.write = memory_write,
-	.sync = memory_sync,
+	.flush = memory_flush,
 	.iter_open = memory_iter_open,
 	.checkpoint = memory_checkpoint,
 };
@@ -520,10 +520,10 @@ int kv_open_memory(const struct kv_family *families, unsigned family_count, stru
 	store->kv.ops = &memory_ops;
 	store->kv.family_count = family_count;
 	store->roots = calloc(family_count, sizeof(struct node *));
-	store->synced = calloc(family_count, sizeof(struct node *));
-	if (store->roots == NULL || store->synced == NULL) {
+	store->flushed = calloc(family_count, sizeof(struct node *));
+	if (store->roots == NULL || store->flushed == NULL) {
 		free(store->roots);
-		free(store->synced);
+		free(store->flushed);
 		free(store);
 		return -ENOMEM;
 	}
@@ -537,7 +537,7 @@ void kv_memory_crash(struct kv *kv)
 	struct kv_memory *store = of(kv);
 
 	pthread_mutex_lock(&store->lock);
-	keep_roots(store, store->roots, store->synced);
+	keep_roots(store, store->roots, store->flushed);
 	store->down = 0;
 	store->fail_in = 0;
 	pthread_mutex_unlock(&store->lock);
@@ -552,7 +552,7 @@ int kv_memory_copy(struct kv *kv, struct kv **out)
 		return rc;
 	pthread_mutex_lock(&store->lock);
 	keep_roots(store, of(*out)->roots, store->roots);
-	keep_roots(store, of(*out)->synced, store->roots);
+	keep_roots(store, of(*out)->flushed, store->roots);
 	pthread_mutex_unlock(&store->lock);
 	return 0;
 }

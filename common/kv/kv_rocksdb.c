@@ -321,9 +321,9 @@ static rocksdb_writebatch_t *native_batch(struct kv_rocksdb *store, const struct
 	return native;
 }
 
-static int rocks_sync(struct kv *kv);
+static int rocks_flush(struct kv *kv);
 
-static int rocks_write(struct kv *kv, const struct kv_batch *batch, bool sync)
+static int rocks_write(struct kv *kv, const struct kv_batch *batch, bool durable)
 {
 	struct kv_rocksdb *store = of(kv);
 	rocksdb_writebatch_t *native;
@@ -344,7 +344,7 @@ static int rocks_write(struct kv *kv, const struct kv_batch *batch, bool sync)
 	if (text != NULL)
 		rc = failed(store, "write", text);
 	leave(store);
-	return rc == 0 && sync ? rocks_sync(kv) : rc;
+	return rc == 0 && durable ? rocks_flush(kv) : rc;
 }
 
 static int flush_log(struct kv_rocksdb *store)
@@ -360,47 +360,47 @@ static int flush_log(struct kv_rocksdb *store)
 		pthread_rwlock_unlock(&store->log_lock);
 	}
 	rocksdb_flush_wal(store->db, 1, &text);
-	/* After a failed sync the kernel may hold the lost pages for clean: never try again,
+	/* After a failed flush the kernel may hold the lost pages for clean: never try again,
 	 * recovery writes all of the log anew. */
 	if (text != NULL)
-		rc = failed(store, "sync", text);
+		rc = failed(store, "flush", text);
 	leave(store);
 	return rc;
 }
 
-static int rocks_sync(struct kv *kv)
+static int rocks_flush(struct kv *kv)
 {
 	struct kv_rocksdb *store = of(kv);
 	uint64_t ticket, generation, target;
 	int rc = 0;
 
-	pthread_mutex_lock(&store->sync_lock);
+	pthread_mutex_lock(&store->flush_lock);
 	generation = store->generation;
-	ticket = ++store->sync_requested;
-	while (rc == 0 && store->sync_finished < ticket) {
+	ticket = ++store->flush_requested;
+	while (rc == 0 && store->flush_finished < ticket) {
 		rc = atomic_load(&store->down);
 		if (rc != 0)
 			break;
-		if (store->sync_running) {
-			pthread_cond_wait(&store->sync_done, &store->sync_lock);
+		if (store->flush_running) {
+			pthread_cond_wait(&store->flush_done, &store->flush_lock);
 		} else {
-			store->sync_running = true;
-			/* All who hold a ticket by now wrote before this sync begins. */
-			target = store->sync_requested;
-			pthread_mutex_unlock(&store->sync_lock);
+			store->flush_running = true;
+			/* All who hold a ticket by now wrote before this flush begins. */
+			target = store->flush_requested;
+			pthread_mutex_unlock(&store->flush_lock);
 			rc = flush_log(store);
-			pthread_mutex_lock(&store->sync_lock);
-			store->sync_running = false;
-			expects(store->sync_finished <= target);
+			pthread_mutex_lock(&store->flush_lock);
+			store->flush_running = false;
+			expects(store->flush_finished <= target);
 			if (rc == 0 && store->generation == generation)
-				store->sync_finished = target;
-			pthread_cond_broadcast(&store->sync_done);
+				store->flush_finished = target;
+			pthread_cond_broadcast(&store->flush_done);
 		}
 		/* What was written to a db that has been replaced since is not vouched for. */
 		if (rc == 0 && store->generation != generation)
 			rc = -EIO;
 	}
-	pthread_mutex_unlock(&store->sync_lock);
+	pthread_mutex_unlock(&store->flush_lock);
 	return rc;
 }
 
@@ -453,10 +453,10 @@ static int rocks_recover(struct kv *kv)
 	int rc;
 
 	close_and_lock(store);
-	pthread_mutex_lock(&store->sync_lock);
+	pthread_mutex_lock(&store->flush_lock);
 	store->generation++;
-	pthread_cond_broadcast(&store->sync_done);
-	pthread_mutex_unlock(&store->sync_lock);
+	pthread_cond_broadcast(&store->flush_done);
+	pthread_mutex_unlock(&store->flush_lock);
 	rc = kv_rocksdb_open_db(store, false, error, sizeof(error));
 	if (rc == 0) {
 		atomic_store(&store->down, 0);
@@ -485,8 +485,8 @@ static void store_free(struct kv_rocksdb *store)
 		rocksdb_readoptions_destroy(store->read_options);
 	pthread_rwlock_destroy(&store->lock);
 	pthread_rwlock_destroy(&store->log_lock);
-	pthread_mutex_destroy(&store->sync_lock);
-	pthread_cond_destroy(&store->sync_done);
+	pthread_mutex_destroy(&store->flush_lock);
+	pthread_cond_destroy(&store->flush_done);
 	pthread_mutex_destroy(&store->iter_lock);
 	pthread_cond_destroy(&store->iter_gone);
 	free(store);
@@ -510,7 +510,7 @@ static const struct kv_ops rocksdb_ops = {
 	.compact_stop = rocks_compact_stop,
 	.get = rocks_get,
 	.write = rocks_write,
-	.sync = rocks_sync,
+	.flush = rocks_flush,
 	.iter_open = rocks_iter_open,
 	.checkpoint = rocks_checkpoint,
 };
@@ -569,8 +569,8 @@ static int store_new(const struct kv_options *options, struct kv_rocksdb **out)
 	store->kv.family_count = count;
 	pthread_rwlock_init(&store->lock, NULL);
 	pthread_rwlock_init(&store->log_lock, NULL);
-	pthread_mutex_init(&store->sync_lock, NULL);
-	pthread_cond_init(&store->sync_done, NULL);
+	pthread_mutex_init(&store->flush_lock, NULL);
+	pthread_cond_init(&store->flush_done, NULL);
 	pthread_mutex_init(&store->iter_lock, NULL);
 	pthread_cond_init(&store->iter_gone, NULL);
 	store->path = strdup(options->path);

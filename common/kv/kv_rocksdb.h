@@ -20,7 +20,7 @@ struct kv_log_ahead {
 	int watch_fd;             /* -1: it is not done */
 	uint64_t number, newest;  /* of the log that was filled last, of the one that is written */
 	uint64_t end;             /* of that file */
-	uint64_t synced;          /* written at the last sync */
+	uint64_t flushed;         /* written at the last flush */
 	_Atomic uint64_t written; /* of the log: a little more rather than less */
 };
 
@@ -42,11 +42,11 @@ struct kv_rocksdb {
 	atomic_int down; /* 0, or the -errno that all calls get until kv_recover() */
 
 	/* Group commit. done <= requested; a caller's own ticket is its value of requested. */
-	pthread_mutex_t sync_lock;
-	pthread_cond_t sync_done;
-	uint64_t sync_requested, sync_finished;
-	bool sync_running;
-	uint64_t generation; /* of db; also under sync_lock */
+	pthread_mutex_t flush_lock;
+	pthread_cond_t flush_done;
+	uint64_t flush_requested, flush_finished;
+	bool flush_running;
+	uint64_t generation; /* of db; also under flush_lock */
 
 	/* Held shared to write, and exclusively to make room ahead of the log; that is only tried,
 	 * and left out while a write is under way. Lock order: lock, then log_lock. */
@@ -74,7 +74,7 @@ int kv_rocksdb_cut_logs(const char *path);
 /* Begins to keep room ahead, after the store was opened. After a failure there is none. */
 void kv_log_ahead_open(struct kv_log_ahead *ahead, const char *path);
 void kv_log_ahead_close(struct kv_log_ahead *ahead);
-/* Makes room if it is due. Comes before a sync. Locks: log_lock exclusively. */
+/* Makes room if it is due. Comes before a flush. Locks: log_lock exclusively. */
 void kv_log_ahead_fill(struct kv_log_ahead *ahead);
 
 /* The reserve: a file that keeps room on the disk for opening and compacting when everything else

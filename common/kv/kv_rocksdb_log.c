@@ -1,6 +1,6 @@
-/* kv_rocksdb_log.c - room ahead of the end of RocksDB's log, so that a sync of it is one write.
+/* kv_rocksdb_log.c - room ahead of the end of RocksDB's log, so that a flush of it is one write.
  *
- * A log that grows needs two writes and two flushes for each sync: its own bytes, and the file
+ * A log that grows needs two writes and two barriers for each flush: its own bytes, and the file
  * system's journal, since the file got longer. So zeros are written behind its end before they are
  * needed, a piece at a time; what overwrites them changes no metadata.
  *
@@ -9,7 +9,7 @@
  * with it. A file that was created since is found by inotify.
  *
  * Reading: after a power cut, a page of the log may be missing (zeros) while a later one is there,
- * because neither was synced. RocksDB's reader passes over zeros to the next block of 32 KiB and
+ * because neither was flushed. RocksDB's reader passes over zeros to the next block of 32 KiB and
  * goes on, so a later record could come back without an earlier one. Therefore a log is cut at its
  * first zeros before RocksDB sees it. (A file that grows is never longer than what has been
  * written of it, so this can only happen where zeros were put in advance.)
@@ -38,7 +38,7 @@
 /* So much is filled at once, and when less than LOG_LOW of it is left. */
 #define LOG_FILL (1u << 20)
 #define LOG_LOW  (64u << 10)
-/* Who writes so much between two syncs gains nothing. */
+/* A process that writes so much between two flushes gains nothing. */
 #define LOG_BULK (256u << 10)
 
 /* The number in a log's name; 0: it is no log. */
@@ -158,7 +158,7 @@ void kv_log_ahead_open(struct kv_log_ahead *ahead, const char *path)
 	ahead->watch_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 	if (ahead->watch_fd >= 0 && inotify_add_watch(ahead->watch_fd, path, IN_CREATE) < 0)
 		kv_log_ahead_close(ahead);
-	/* Then a sync only takes longer. */
+	/* Then a flush only takes longer. */
 	if (ahead->watch_fd < 0)
 		log_info("no room is made ahead in the log path=%s error=\"%s\"", path,
 			 strerror(errno));
@@ -215,7 +215,7 @@ static void fill(struct kv_log_ahead *ahead, bool anew)
 
 void kv_log_ahead_fill(struct kv_log_ahead *ahead)
 {
-	uint64_t written = atomic_load(&ahead->written), since = written - ahead->synced;
+	uint64_t written = atomic_load(&ahead->written), since = written - ahead->flushed;
 	bool anew;
 
 	if (ahead->watch_fd < 0)
@@ -224,5 +224,5 @@ void kv_log_ahead_fill(struct kv_log_ahead *ahead)
 	anew = ahead->newest != ahead->number;
 	if (since <= LOG_BULK && (anew || written + LOG_LOW > ahead->end))
 		fill(ahead, anew);
-	ahead->synced = atomic_load(&ahead->written);
+	ahead->flushed = atomic_load(&ahead->written);
 }

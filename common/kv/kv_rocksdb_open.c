@@ -155,7 +155,7 @@ static void set_db_options(struct kv_rocksdb *store, rocksdb_options_t *options,
 	rocksdb_options_set_max_manifest_file_size(options, MANIFEST_BYTES_MAX);
 	rocksdb_options_set_db_write_buffer_size(options, (size_t)store->memtable_bytes);
 	rocksdb_options_set_max_total_wal_size(options, store->memtable_bytes);
-	/* Background writeback in small steps, so that a sync of the log finds the disk idle. */
+	/* Background writeback in small steps, so that a flush of the log finds the disk idle. */
 	rocksdb_options_set_bytes_per_sync(options, 1u << 20);
 }
 

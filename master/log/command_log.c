@@ -153,7 +153,7 @@ static int flush_store(struct command_log *log)
 	reloads = log->reloads;
 	pthread_mutex_unlock(&log->lock);
 	if (rc == 0)
-		rc = kv_sync(log->options.kv);
+		rc = kv_flush(log->options.kv);
 	if (rc != 0) {
 		command_log_failed(log, rc);
 		return rc;

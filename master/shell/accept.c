@@ -387,7 +387,7 @@ static int decide(struct accept *a, char *error, size_t error_size)
 	if (rc == 0)
 		rc = state_apply_accept(a->state, state_applied_index(a->state) + 1, &r.accept);
 	if (rc == 0)
-		rc = kv_sync(a->kv);
+		rc = kv_flush(a->kv);
 	if (rc == 0)
 		say_lost(a, &r, version, life.number);
 out:

@@ -193,7 +193,7 @@ static int open_state(struct master *master, char *error, size_t error_size)
 		rc = state_apply_start(master->state, state_applied_index(master->state) + 1,
 				       &start);
 	if (rc == 0)
-		rc = kv_sync(master->kv);
+		rc = kv_flush(master->kv);
 	if (rc == 0)
 		rc = published_map_open(&master->published, master->state);
 	if (rc == 0 && master->published.map->pool_count == 0)

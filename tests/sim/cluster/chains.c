@@ -12,7 +12,7 @@ void sync_begins(struct world *w)
 
 	if (m->syncing || m->durable == m->applied)
 		return;
-	if (!MANAGER_FAULTY(PUBLISH_EARLY) && kv_sync(m->kv) != 0)
+	if (!MANAGER_FAULTY(PUBLISH_EARLY) && kv_flush(m->kv) != 0)
 		abort();
 	m->syncing = true;
 	schedule(w,
@@ -210,14 +210,14 @@ void sim_master_start(struct world *w)
 	trace(w, "master starts");
 	if (state_open(m->kv, &m->state, error, sizeof(error)) != 0 ||
 	    state_apply_start(m->state, state_applied_index(m->state) + 1, &start) != 0 ||
-	    kv_sync(m->kv) != 0)
+	    kv_flush(m->kv) != 0)
 		abort();
 	for (unsigned c = 0; c < CLIENTS && w->options.fences && m->starts == 0; c++) {
 		uint64_t id = w->clients[c].session;
 
 		if (state_apply_session_open(m->state, state_applied_index(m->state) + 1, id, 1,
 					     "m", "client") != 0 ||
-		    kv_sync(m->kv) != 0)
+		    kv_flush(m->kv) != 0)
 			abort();
 	}
 	for (unsigned i = 0; i < SESSIONS_MAX && w->options.older; i++)

@@ -254,7 +254,7 @@ static bool store_accepted(struct world *w, bool without_missing, bool without_c
 			trace(w, "power fails while the store is accepted");
 		} else {
 			trace(w, "the store is accepted%s", without_missing ? " without" : "");
-			if (kv_sync(w->master.kv) != 0)
+			if (kv_flush(w->master.kv) != 0)
 				abort();
 			check_accepted(w, &g);
 			check_given_up(w);

@@ -44,7 +44,7 @@ void sim_master_init(struct world *w)
 	struct master *m = &w->master;
 
 	if (kv_open_memory(records_families, records_family_count, &m->kv) != 0 ||
-	    state_init(m->kv, "c", &options) != 0 || kv_sync(m->kv) != 0)
+	    state_init(m->kv, "c", &options) != 0 || kv_flush(m->kv) != 0)
 		abort();
 }
 

@@ -106,7 +106,7 @@ static void forget_sent(uint64_t session, uint64_t id)
 
 static void catchup_store(void)
 {
-	assert_int_equal(kv_sync(sim.f.kv), 0);
+	assert_int_equal(kv_flush(sim.f.kv), 0);
 	memcpy(sim.synced_ids, sim.request_ids, sizeof(sim.synced_ids));
 }
 

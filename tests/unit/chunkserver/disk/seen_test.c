@@ -185,7 +185,7 @@ static void what_is_synced_later_is_not_there_without_it(void **state)
 	see(4, 44);
 	set_chain(1, 10, US, 8);
 	see_map(20);
-	assert_int_equal(kv_sync(kv), 0); /* of some data that came after it */
+	assert_int_equal(kv_flush(kv), 0); /* of some data that came after it */
 	kv_memory_crash(kv);
 	store_close(store);
 	open_it();

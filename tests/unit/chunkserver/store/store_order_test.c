@@ -3,7 +3,7 @@
  *
  * Goal: a sync covers everything that was committed before it was asked for, though the disk may be
  * flushing already; a chunk's file goes only when the db has durably forgotten the chunk. Method:
- * this program's own fdatasync() and unlinkat(), and kv_sync() wrapped by the linker: a disk whose
+ * this program's own fdatasync() and unlinkat(), and kv_flush() wrapped by the linker: a disk whose
  * syncs last as long as the test wants, and that notes what began before what. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -84,12 +84,12 @@ int unlinkat(int dir, const char *name, int flags)
 	return (int)syscall(SYS_unlinkat, dir, name, flags);
 }
 
-int __real_kv_sync(struct kv *kv);
-int __wrap_kv_sync(struct kv *kv);
-int __wrap_kv_sync(struct kv *kv)
+int __real_kv_flush(struct kv *kv);
+int __wrap_kv_flush(struct kv *kv);
+int __wrap_kv_flush(struct kv *kv)
 {
 	disk_sync(&disk.log);
-	return __real_kv_sync(kv);
+	return __real_kv_flush(kv);
 }
 
 static int setup(void **state)

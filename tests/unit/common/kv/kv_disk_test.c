@@ -39,7 +39,7 @@ static int child_busy(const char *dir)
 	return 0;
 }
 
-/* Writes without sync and dies by SIGKILL. */
+/* Writes without flush and dies by SIGKILL. */
 static int child_killed(const char *dir)
 {
 	struct kv *kv;
@@ -76,7 +76,7 @@ static int child_limit(const char *dir)
 	CHECK(rc == -EIO && kv_is_down(kv) && acknowledged > 0);
 	CHECK(put(kv, 1, "later", "v", false) == -EIO);
 	CHECK(get_is(kv, 1, "0", "value") == -EIO);
-	CHECK(kv_sync(kv) == -EIO);
+	CHECK(kv_flush(kv) == -EIO);
 	CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
 	CHECK(kv_recover(kv) == 0 && !kv_is_down(kv));
 	for (int i = 0; i < acknowledged; i++) {
@@ -284,7 +284,7 @@ static void a_store_of_another_process_is_ebusy(void **state)
 	kv_close(kv);
 }
 
-static void writes_without_sync_survive_sigkill(void **state)
+static void writes_without_flush_survive_sigkill(void **state)
 {
 	struct kv *kv;
 	char key[32];
@@ -313,7 +313,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_store_of_another_process_is_ebusy),
-		cmocka_unit_test(writes_without_sync_survive_sigkill),
+		cmocka_unit_test(writes_without_flush_survive_sigkill),
 		cmocka_unit_test(a_failed_write_takes_the_store_down_until_recovered),
 		cmocka_unit_test(a_full_disk_aborts_nothing_and_loses_nothing),
 	};

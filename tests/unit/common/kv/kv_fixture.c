@@ -67,13 +67,13 @@ struct kv *open_memory(void)
 	return kv;
 }
 
-int put(struct kv *kv, unsigned family, const char *key, const char *value, bool sync)
+int put(struct kv *kv, unsigned family, const char *key, const char *value, bool durable)
 {
 	struct kv_batch *batch = kv_batch_new();
 	int rc;
 
 	kv_batch_put(batch, family, key, strlen(key), value, strlen(value));
-	rc = kv_write(kv, batch, sync);
+	rc = kv_write(kv, batch, durable);
 	kv_batch_free(batch);
 	return rc;
 }

@@ -21,6 +21,6 @@ const char *place(const char *name);
 int open_at(const char *path, bool create, struct kv **out);
 struct kv *open_rocks(const char *name);
 struct kv *open_memory(void);
-int put(struct kv *kv, unsigned family, const char *key, const char *value, bool sync);
+int put(struct kv *kv, unsigned family, const char *key, const char *value, bool durable);
 int get_is(struct kv *kv, unsigned family, const char *key, const char *expected);
 #endif

@@ -1,6 +1,6 @@
 /* kv_log_test - the log of a store, which is filled with zeros ahead of its end.
  *
- * Goal: after a crash everything synced is there; of what was not, nothing comes back without what
+ * Goal: after a crash everything flushed is there; of what was not, nothing comes back without what
  * was written before it, whichever pages of the log reached the disk. Method: this program runs
  * itself again as a child that writes and dies by SIGKILL; then pages of the log are made zeros, as
  * if the disk had not got them, and the store is opened. */
@@ -17,7 +17,7 @@
 #include "tests/unit/common/kv/kv_fixture.h"
 
 #define BATCHES      220
-#define SYNCED       100 /* the first of them */
+#define FLUSHED      100 /* the first of them */
 #define WHOLE_BLOCKS 25
 #define PAGE         4096
 #define BLOCK        32768
@@ -33,7 +33,7 @@ static size_t value_size(uint64_t i, bool blocks)
 	return blocks ? BLOCK - 7 - 26 : 100 + random_below(&seed, i % 7 == 0 ? 19000 : 3000);
 }
 
-static int write_one(struct kv *kv, uint64_t i, bool blocks, bool sync)
+static int write_one(struct kv *kv, uint64_t i, bool blocks, bool durable)
 {
 	static char value[BLOCK];
 	size_t size = value_size(i, blocks);
@@ -42,18 +42,18 @@ static int write_one(struct kv *kv, uint64_t i, bool blocks, bool sync)
 	memset(value, 'a' + (int)(i % 26), size);
 	value[size] = '\0';
 	snprintf(key, sizeof(key), "%08llu", (unsigned long long)i);
-	return put(kv, 1, key, value, sync);
+	return put(kv, 1, key, value, durable);
 }
 
 static int child(const char *dir, bool blocks)
 {
-	uint64_t count = blocks ? WHOLE_BLOCKS : BATCHES, synced = blocks ? 10 : SYNCED;
+	uint64_t count = blocks ? WHOLE_BLOCKS : BATCHES, flushed = blocks ? 10 : FLUSHED;
 	struct kv *kv;
 
 	if (open_at(dir, true, &kv) != 0)
 		return 1;
 	for (uint64_t i = 0; i < count; i++)
-		if (write_one(kv, i, blocks, i < synced) != 0)
+		if (write_one(kv, i, blocks, i < flushed) != 0)
 			return 1;
 	kill(getpid(), SIGKILL);
 	return 1;
@@ -138,13 +138,13 @@ static void a_killed_store_has_everything_in_spite_of_the_zeros(void **state)
 	kv_close(kv);
 }
 
-/* Pages of the unsynced part are missing, in all patterns that a seed gives. */
+/* Pages of the unflushed part are missing, in all patterns that a seed gives. */
 static void what_comes_back_is_a_beginning_of_what_was_written(void **state)
 {
 	unsigned cut = 0;
 
 	for (uint64_t seed = 1; seed <= 12; seed++) {
-		uint64_t random = seed, synced_end, count;
+		uint64_t random = seed, flushed_end, count;
 		size_t size, end;
 		char name[32];
 		struct kv *kv;
@@ -155,13 +155,13 @@ static void what_comes_back_is_a_beginning_of_what_was_written(void **state)
 		size = read_log(log_path(place(name)));
 		for (end = size; end > 0 && log_bytes[end - 1] == 0;)
 			end--;
-		/* Well behind the last synced one. */
-		synced_end = 0;
-		for (uint64_t i = 0; i < SYNCED; i++)
-			synced_end += value_size(i, false) + 64;
-		synced_end += PAGE - synced_end % PAGE;
+		/* Well behind the last flushed one. */
+		flushed_end = 0;
+		for (uint64_t i = 0; i < FLUSHED; i++)
+			flushed_end += value_size(i, false) + 64;
+		flushed_end += PAGE - flushed_end % PAGE;
 		fd = open(log_path(place(name)), O_WRONLY);
-		for (uint64_t at = synced_end; at < end; at += PAGE) {
+		for (uint64_t at = flushed_end; at < end; at += PAGE) {
 			static const uint8_t zeros[PAGE];
 
 			if (random_below(&random, 8) < seed % 4 + 1)
@@ -170,7 +170,7 @@ static void what_comes_back_is_a_beginning_of_what_was_written(void **state)
 		close(fd);
 		kv = open_rocks(name);
 		count = batches_in(kv);
-		assert_true(count >= SYNCED);
+		assert_true(count >= FLUSHED);
 		cut += count < BATCHES;
 		/* And it goes on from there. */
 		assert_int_equal(write_one(kv, count, false, true), 0);

@@ -1,7 +1,8 @@
 /* kv_test.c - the embedded store, RocksDB and memory twin alike.
  *
  * Goal: both forms keep the contract of common/kv/kv.h: order, snapshots, atomic batches, what
- * survives a crash, which error for which damage, and threads that write, sync and recover at once.
+ * survives a crash, which error for which damage, and threads that write, flush and recover at
+ * once.
  * Method: the same checks run on both forms, and a seeded random run compares them with each other.
  * What needs a process of its own is in kv_disk_test.c. */
 #include <stdarg.h>
@@ -88,7 +89,7 @@ static void check_basics(struct kv *kv)
 	assert_int_equal(kv_write(kv, batch, false), -EINVAL);
 	assert_false(kv_is_down(kv));
 	kv_batch_free(batch);
-	assert_int_equal(kv_sync(kv), 0);
+	assert_int_equal(kv_flush(kv), 0);
 }
 
 static void a_batch_is_applied_in_order_to_its_families(void **state)
@@ -214,12 +215,12 @@ static void random_batches_leave_both_forms_equal(void **state)
 
 /* ---- the memory twin ---- */
 
-static void a_power_cut_of_the_twin_forgets_what_was_not_synced(void **state)
+static void a_power_cut_of_the_twin_forgets_what_was_not_flushed(void **state)
 {
 	struct kv *kv = open_memory();
 
 	assert_int_equal(put(kv, 1, "a", "1", false), 0);
-	assert_int_equal(kv_sync(kv), 0);
+	assert_int_equal(kv_flush(kv), 0);
 	assert_int_equal(put(kv, 1, "a", "2", false), 0);
 	assert_int_equal(put(kv, 2, "b", "1", false), 0);
 	kv_memory_crash(kv);
@@ -242,7 +243,7 @@ static void the_twin_fails_the_nth_write_and_is_down_until_recovered(void **stat
 	assert_true(kv_is_down(kv));
 	assert_int_equal(put(kv, 1, "a", "2", false), -ENOSPC);
 	assert_int_equal(get_is(kv, 1, "a", "1"), -ENOSPC);
-	assert_int_equal(kv_sync(kv), -ENOSPC);
+	assert_int_equal(kv_flush(kv), -ENOSPC);
 	assert_int_equal(kv_iter_open(kv, 1, "", 0, NULL, 0, &iter), -ENOSPC);
 	assert_int_equal(kv_recover(kv), 0);
 	assert_false(kv_is_down(kv));
@@ -371,7 +372,7 @@ struct writer {
 #define WRITES_EACH  40
 #define RECOVER_RUNS 5
 
-static void *write_synced(void *arg)
+static void *write_flushed(void *arg)
 {
 	struct writer *w = arg;
 	char key[32];
@@ -392,13 +393,13 @@ static void start_writers(struct writer *writers, struct kv *kv, void *(*run)(vo
 	}
 }
 
-static void concurrent_syncs_all_return_and_nothing_is_lost(void **state)
+static void concurrent_flushes_all_return_and_nothing_is_lost(void **state)
 {
 	struct writer writers[WRITERS];
 	struct kv *kv = open_rocks("threads");
 	char key[32];
 
-	start_writers(writers, kv, write_synced);
+	start_writers(writers, kv, write_flushed);
 	for (int i = 0; i < WRITERS; i++) {
 		pthread_join(writers[i].thread, NULL);
 		assert_int_equal(writers[i].errors, 0);
@@ -466,13 +467,13 @@ int main(void)
 		cmocka_unit_test(a_batch_is_applied_in_order_to_its_families),
 		cmocka_unit_test(scans_are_ordered_bounded_and_of_one_moment),
 		cmocka_unit_test(random_batches_leave_both_forms_equal),
-		cmocka_unit_test(a_power_cut_of_the_twin_forgets_what_was_not_synced),
+		cmocka_unit_test(a_power_cut_of_the_twin_forgets_what_was_not_flushed),
 		cmocka_unit_test(the_twin_fails_the_nth_write_and_is_down_until_recovered),
 		cmocka_unit_test(what_was_written_is_there_after_reopening),
 		cmocka_unit_test(an_absent_store_is_enoent_and_is_not_made),
 		cmocka_unit_test(a_damaged_store_is_euclean_and_is_not_replaced_by_an_empty_one),
 		cmocka_unit_test(a_checkpoint_is_a_store_of_its_own),
-		cmocka_unit_test(concurrent_syncs_all_return_and_nothing_is_lost),
+		cmocka_unit_test(concurrent_flushes_all_return_and_nothing_is_lost),
 		cmocka_unit_test(recovery_among_readers_and_writers_loses_nothing),
 	};
 

@@ -39,14 +39,14 @@ static void call_once(void (**what)(void))
 		call();
 }
 
-int __real_kv_sync(struct kv *kv);
-int __wrap_kv_sync(struct kv *kv);
-int __wrap_kv_sync(struct kv *kv)
+int __real_kv_flush(struct kv *kv);
+int __wrap_kv_flush(struct kv *kv);
+int __wrap_kv_flush(struct kv *kv)
 {
 	int rc;
 
 	call_once(&before_sync);
-	rc = __real_kv_sync(kv);
+	rc = __real_kv_flush(kv);
 	call_once(&after_sync);
 	return rc;
 }

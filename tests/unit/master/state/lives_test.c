@@ -328,7 +328,7 @@ static void a_power_cut_of_the_master_makes_no_older_copy(void **state)
 	struct state_seen seen;
 
 	start();
-	assert_int_equal(kv_sync(f.kv), 0);
+	assert_int_equal(kv_flush(f.kv), 0);
 	seen = seen_now();
 	assert_int_equal(do_create(&f, ROOT_INO, "lost"), 0);
 	kv_memory_crash(f.kv);

@@ -542,7 +542,7 @@ static void a_power_cut_leaves_the_state_of_the_last_sync(void **state)
 		for (int n = 0; n < SCRIPT_STEPS; n++) {
 			assert_int_equal(script_step(&s, n), 0);
 			if (n == synced)
-				assert_int_equal(kv_sync(s.kv), 0);
+				assert_int_equal(kv_flush(s.kv), 0);
 		}
 		kv_memory_crash(s.kv);
 		assert_int_equal(fixture_reopen(&s), 0);
@@ -565,7 +565,7 @@ static void ids_given_out_before_a_power_cut_are_not_given_again(void **state)
 	uint64_t session = state_next_session_id(f.state);
 	uint64_t ino, file_id;
 
-	assert_int_equal(kv_sync(f.kv), 0);
+	assert_int_equal(kv_flush(f.kv), 0);
 	assert_int_equal(create_as(1, "lost"), 0);
 	ino = f.reply->attr->ino;
 	file_id = f.reply->attr->file_id;
@@ -639,7 +639,7 @@ static void what_a_power_cut_has_taken_is_known_by_the_newest_reply(void **state
 
 	assert_int_equal(create_as(before + 5, "one"), 0);
 	assert_int_equal(state_session_done(f.state, f.session), before + 5);
-	assert_int_equal(kv_sync(f.kv), 0);
+	assert_int_equal(kv_flush(f.kv), 0);
 	/* What was received is forgotten, but never that it was done. */
 	assert_int_equal(state_apply_answered(f.state, ++f.index, f.session, before + 5), 0);
 	assert_int_equal(state_session_done(f.state, f.session), before + 5);

@@ -124,14 +124,14 @@ static void a_grant_that_was_not_durable_has_not_been(void **state)
 {
 	uint64_t first, second;
 
-	assert_int_equal(kv_sync(f.kv), 0);
+	assert_int_equal(kv_flush(f.kv), 0);
 	first = grant(f.session);
 	kv_memory_crash(f.kv);
 	assert_int_equal(fixture_reopen(&f), 0);
 	assert_int_equal(holder(), 0);
 	assert_int_equal(create_under(first, "a"), -ESTALE);
 	second = grant(f.session);
-	assert_int_equal(kv_sync(f.kv), 0);
+	assert_int_equal(kv_flush(f.kv), 0);
 	kv_memory_crash(f.kv);
 	assert_int_equal(fixture_reopen(&f), 0);
 	assert_int_equal(create_under(second, "a"), 0);
