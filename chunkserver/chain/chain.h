@@ -76,7 +76,7 @@ struct chain_source {
 /* What the store is to do for a request. The caller may read it, and write only to scratch. */
 struct chain_work {
 	uint8_t op;   /* enum frame_op */
-	bool flush;   /* FRAME_SYNC: durable before the answer */
+	bool flush;   /* FRAME_DURABLE: durable before the answer */
 	bool verify;  /* FRAME_VERIFY */
 	bool closing; /* FRAME_CLOSING */
 	struct chunk_key key;

@@ -594,7 +594,7 @@ void chain_inbound_end_advance(struct chain *chain)
 	if (chain->inbound.state != INBOUND_SYNCING || !chain->inbound.end.wanted ||
 	    chain->inbound.end.flush_serial != 0)
 		return;
-	if ((!chain->role.in_sync || chain->inbound.changed) && !FAULTY(NO_SYNC_AT_END))
+	if ((!chain->role.in_sync || chain->inbound.changed) && !FAULTY(NO_FLUSH_AT_END))
 		flush_everything(chain);
 	else
 		inbound_done(chain);

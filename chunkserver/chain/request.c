@@ -57,7 +57,7 @@ struct request *chain_request_new(struct chain *chain, const struct chain_source
 
 	r->work = (struct chain_work){
 		.op = header->op,
-		.flush = (header->flags & FRAME_SYNC) != 0 && !frame_is_read(header->op),
+		.flush = (header->flags & FRAME_DURABLE) != 0 && !frame_is_read(header->op),
 		.verify = (header->flags & FRAME_VERIFY) != 0 && frame_is_read(header->op),
 		.closing = (header->flags & FRAME_CLOSING) != 0,
 		.key = header->key,

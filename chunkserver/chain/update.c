@@ -45,7 +45,7 @@ void chain_update_forward(struct request *r)
 	action->header.request_id = r->id;
 	action->header.flags = FRAME_FORWARD | (r->work.closing ? FRAME_CLOSING : 0);
 	if (r->work.flush && chain_walk_needs_flush(chain))
-		action->header.flags |= FRAME_SYNC;
+		action->header.flags |= FRAME_DURABLE;
 	action->header.epoch = chain->config.epoch;
 	action->header.arg = chain->config.members[chain->role.next].target_id;
 	if (r->work.op == FRAME_WRITE) {

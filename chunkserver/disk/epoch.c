@@ -1,6 +1,6 @@
 /* epoch.c - which chains a target has been in: the highest epoch of each partition.
  *
- * It is written with the log's next sync. What is changed in an epoch comes behind it in the log,
+ * It is written with the log's next flush. What is changed in an epoch comes behind it in the log,
  * so no change is ever durable before the epoch that it was made in. */
 #include "chunkserver/disk/epoch.h"
 #include <errno.h>

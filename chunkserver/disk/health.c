@@ -33,7 +33,7 @@ void health_set_down(struct disk *disk, int error, const char *what)
 void health_poison(struct disk *disk, const char *what, int error)
 {
 	if (!atomic_exchange(&disk->poisoned, true))
-		log_error("sync failed, target refuses all until opened again path=%s op=%s "
+		log_error("flush failed, target refuses all until opened again path=%s op=%s "
 			  "error=\"%s\"",
 			  disk->path, what, strerror(-error));
 }

@@ -117,7 +117,7 @@ static void flush_parent(const char *path)
 	if (fd < 0)
 		return;
 	if (fsync(fd) != 0)
-		log_warn("parent directory not synced path=%s", path);
+		log_warn("parent directory not flushed path=%s", path);
 	close(fd);
 }
 

@@ -150,7 +150,7 @@ void disk_close(struct disk *disk)
 		if (rc == 0)
 			rc = life_state_write(disk, !atomic_load(&disk->leftovers));
 		if (rc != 0)
-			log_error("target not synced at close path=%s error=\"%s\"", disk->path,
+			log_error("target not flushed at close path=%s error=\"%s\"", disk->path,
 				  strerror(-rc));
 	}
 	release_disk(disk);
@@ -158,7 +158,7 @@ void disk_close(struct disk *disk)
 
 /* ---- coming back ---- */
 
-/* Can a file be written and synced? */
+/* Can a file be written and flushed? */
 static int probe(struct disk *disk)
 {
 	static const char name[] = "probe";

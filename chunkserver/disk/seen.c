@@ -135,7 +135,7 @@ static void put_seen(struct kv_batch *batch, const struct store_seen *seen)
 	kv_batch_put(batch, FAMILY_MAIN, key, sizeof(key), value, value_seen_encode(seen, value));
 }
 
-static int write_and_sync_later(struct disk *disk, const struct kv_batch *batch)
+static int write_to_flush_later(struct disk *disk, const struct kv_batch *batch)
 {
 	int rc = health_check(disk);
 
@@ -157,7 +157,7 @@ int seen_set(struct disk *disk, const struct store_seen *seen)
 	if (batch == NULL)
 		return -ENOMEM;
 	put_seen(batch, seen);
-	rc = write_and_sync_later(disk, batch);
+	rc = write_to_flush_later(disk, batch);
 	kv_batch_free(batch);
 	if (rc == 0)
 		disk->seen = *seen;
@@ -248,7 +248,7 @@ int seen_set_map(struct disk *disk, const struct cluster_map *map)
 	put_seen(batch, &seen);
 	rc = each_news(disk, map, batch);
 	if (rc == 0)
-		rc = write_and_sync_later(disk, batch);
+		rc = write_to_flush_later(disk, batch);
 	kv_batch_free(batch);
 	if (rc == 0)
 		rc = each_news(disk, map, NULL);

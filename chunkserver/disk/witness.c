@@ -139,8 +139,8 @@ int witness_note(struct disk *disk)
 	    fdatasync(witness->fd) != 0) {
 		rc = errno == 0 ? -ENOSPC : -errno;
 		if (log_rate_ok(&tell_rate, 1))
-			log_warn("what was synced cannot be noted path=%s error=\"%s\"", disk->path,
-				 strerror(-rc));
+			log_warn("what was flushed cannot be noted path=%s error=\"%s\"",
+				 disk->path, strerror(-rc));
 		return rc;
 	}
 	witness->slot = (witness->slot + 1) % SLOTS;
@@ -197,7 +197,7 @@ static int note_read(struct disk *disk, bool *there)
 static void tell_damage(const struct disk *disk, const char *what, uint64_t mark)
 {
 	log_error(
-		"target is damaged: records that were synced are missing path=%s what=\"%s\" "
+		"target is damaged: records that were flushed are missing path=%s what=\"%s\" "
 		"mark=%llu wanted=%llu consequence=\"it serves nothing until the master has put it "
 		"behind the others, then it is made equal to them; its files are kept until then\"",
 		disk->path, what, (unsigned long long)mark, (unsigned long long)disk->witness.told);
@@ -229,7 +229,7 @@ static int judge(struct disk *disk, const char **damage, uint64_t *mark)
 	else if (!readable)
 		*damage = "the mark in the db is damaged";
 	else if (*mark < witness->told)
-		*damage = "the log ends before what was synced";
+		*damage = "the log ends before what was flushed";
 	return rc;
 }
 

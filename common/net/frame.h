@@ -51,10 +51,11 @@ enum frame_op {
 #define FRAME_LIST_MAX 64u
 
 enum frame_flag {
-	FRAME_REPLY = 1 << 0,      /* an answer; request_id is the request's */
-	FRAME_FORWARD = 1 << 1,    /* from the predecessor of the chain, not from a client */
-	FRAME_SYNC = 1 << 2,       /* update: answer after it is on stable storage of every copy */
-	FRAME_VERIFY = FRAME_SYNC, /* READ: the member is to compare the bytes with their checksums:
+	FRAME_REPLY = 1 << 0,   /* an answer; request_id is the request's */
+	FRAME_FORWARD = 1 << 1, /* from the predecessor of the chain, not from a client */
+	FRAME_DURABLE = 1 << 2, /* update: answer after it is on stable storage of every copy */
+	FRAME_VERIFY =
+		FRAME_DURABLE, /* READ: the member is to compare the bytes with their checksums:
 				    * they have come damaged before */
 	FRAME_NO_CHECKSUM = 1 << 3, /* reserved, refused */
 	FRAME_CLOSING = 1 << 4, /* TRUNCATE: only says what was answered, see docs/protocol.md */
@@ -72,7 +73,7 @@ enum frame_status {
 	FRAME_STATUS_NO_LEASE,     /* serving lease run out: the same */
 	FRAME_STATUS_CHECKSUM,     /* payload does not match its checksums: send again */
 	FRAME_STATUS_NOT_MINE,     /* no such partition here */
-	FRAME_STATUS_GAP,          /* member lacks an earlier update: sync this partition first */
+	FRAME_STATUS_GAP,          /* member lacks an earlier update: it has to catch up */
 	FRAME_STATUS_FENCED, /* the client's session is over: nothing of it is taken any more */
 	FRAME_STATUS_LOST,   /* what this client was answered last is not all there any more */
 };

@@ -133,7 +133,7 @@ bool chains_ops_header(struct chains_client *client, struct chains_request *requ
 {
 	*header = (struct frame_header){
 		.op = request->op,
-		.flags = (uint16_t)((request->durable ? FRAME_SYNC : 0) |
+		.flags = (uint16_t)((request->durable ? FRAME_DURABLE : 0) |
 				    (request->closing ? FRAME_CLOSING : 0) |
 				    (request->suspect != 0 && request->suspect == request->target_id
 					     ? FRAME_VERIFY

@@ -40,7 +40,7 @@ typedef void chains_done_fn(struct chains_request *request, int error,
 struct chains_request {
 	/* The caller's, before chains_client_send(); everything else zero. */
 	uint8_t op;   /* WRITE, PUNCH, TRUNCATE, FLUSH, READ, STAT */
-	bool durable; /* update: FRAME_SYNC */
+	bool durable; /* update: FRAME_DURABLE */
 	bool bulk;    /* read: one of many in a row, spread them over the members */
 	struct chunk_key key;
 	uint32_t offset, range;

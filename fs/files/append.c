@@ -35,7 +35,7 @@ static void send_append(struct task *task, bool release, meta_done_fn *done, voi
 	request.op_case = CATENA__REQUEST__OP_APPEND;
 	request.append = &append;
 	/* If its power were lost, the master would give to others what it has given to us. */
-	request.sync = !release;
+	request.durable = !release;
 	meta_call_within(task->fs->meta, task->session, true, &request, done, user);
 }
 

@@ -179,7 +179,7 @@ static void send_update(struct inode_flush *flush)
 	}
 	request.op_case = CATENA__REQUEST__OP_SETATTR;
 	request.setattr = &setattr;
-	request.sync = flush->durable;
+	request.durable = flush->durable;
 	flush->generation = meta_generation(flush->fs->meta);
 	/* What a session has not told is lost with it. */
 	meta_call_within(flush->fs->meta, flush->session, now, &request, updated, flush);

@@ -1,4 +1,4 @@
-/* flush_list.c - which inodes have something to write back or to sync, and when it is due. */
+/* flush_list.c - which inodes have something to write back or to flush, and when it is due. */
 #define LOG_MODULE "flush"
 #include <errno.h>
 #include <stdlib.h>

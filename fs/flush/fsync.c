@@ -6,7 +6,7 @@
  *    was done to it is not durable on the master.
  * 3. Both halves go out at the same time, first the longer one. To the chains: data_flush(), which
  *    sends everything dirty, and a FLUSH for chunks whose answered version is not on all disks. To
- *    the master: SETATTR with sync; or a sync alone; or GETATTR with sync, when other mounts may
+ *    the master: SETATTR durable; or FLUSH_ALL alone; or GETATTR durable, when other mounts may
  *    have changed the inode; or nothing.
  * 4. When both have answered, so does the fsync.
  *
@@ -30,7 +30,7 @@
 #include "fs/inodes/inode_apply.h"
 #include "fs/inodes/inode_data.h"
 
-#define LOG_MODULE "sync"
+#define LOG_MODULE "fsync"
 
 /* More truncations by other mounts during one fsync than this are taken for a fault of the
  * master. */
@@ -210,7 +210,7 @@ static void send_update(struct fsync_op *op)
 	pthread_mutex_unlock(&op->inode->lock);
 	request.op_case = CATENA__REQUEST__OP_SETATTR;
 	request.setattr = &setattr;
-	request.sync = true;
+	request.durable = true;
 	op->changes = atomic_load(&op->fs->changes);
 	op->generation = meta_generation(op->fs->meta);
 	/* What a session has not told is lost with it. */
@@ -227,7 +227,7 @@ static void probed(void *user, int error, const Catena__Reply *reply)
 	inode_answered(op, error, reply);
 }
 
-/* Asks for the inode, durable. Another mount may have made or changed it, and not synced that. */
+/* Asks for the inode, durable. Another mount may have made or changed it, and not flushed that. */
 static void send_probe(struct fsync_op *op)
 {
 	Catena__GetattrReq getattr = CATENA__GETATTR_REQ__INIT;
@@ -236,7 +236,7 @@ static void send_probe(struct fsync_op *op)
 	getattr.ino = op->inode->ino;
 	request.op_case = CATENA__REQUEST__OP_GETATTR;
 	request.getattr = &getattr;
-	request.sync = true;
+	request.durable = true;
 	op->changes = atomic_load(&op->fs->changes);
 	op->generation = meta_generation(op->fs->meta);
 	meta_call(op->fs->meta, &request, probed, op);
@@ -254,14 +254,14 @@ static void all_durable(void *user, int error, const Catena__Reply *reply)
 		part_done(op, error);
 }
 
-static void send_sync(struct fsync_op *op)
+static void send_flush(struct fsync_op *op)
 {
-	Catena__SyncReq all = CATENA__SYNC_REQ__INIT;
+	Catena__FlushReq all = CATENA__FLUSH_REQ__INIT;
 	Catena__Request request = CATENA__REQUEST__INIT;
 
-	request.op_case = CATENA__REQUEST__OP_SYNC_ALL;
-	request.sync_all = &all;
-	request.sync = true;
+	request.op_case = CATENA__REQUEST__OP_FLUSH_ALL;
+	request.flush_all = &all;
+	request.durable = true;
 	op->changes = atomic_load(&op->fs->changes);
 	meta_call(op->fs->meta, &request, all_durable, op);
 }
@@ -273,7 +273,7 @@ static void send_to_master(struct fsync_op *op)
 	else if (op->others != 0 && !op->own)
 		send_probe(op);
 	else
-		send_sync(op);
+		send_flush(op);
 }
 
 static struct fsync_op *fsync_new(struct fs *fs, fsync_done_fn *done, void *user)
@@ -357,7 +357,7 @@ void fsync_master(struct fs *fs, fsync_done_fn *done, void *user)
 	if (op == NULL)
 		done(user, -ENOMEM);
 	else
-		send_sync(op);
+		send_flush(op);
 }
 
 /* ---- what the master has lost ---- */
@@ -406,7 +406,7 @@ void fsync_restarted(struct fs *fs, bool lost)
 		usleep(100000);
 	}
 	if (lost)
-		log_error("the master has lost changes that were not synced: fsync will say so "
+		log_error("the master has lost changes that were not flushed: fsync will say so "
 			  "inodes=%u",
 			  restarted.count);
 }

@@ -1,5 +1,5 @@
 /* fsync.h - makes a file durable: its data on the disks of all copies, and what the master knows of
- * it in the master's synced log.
+ * it in the master's flushed log.
  *
  * Thread: any; @done on any. Locks: none. */
 #ifndef CATENA_FS_FLUSH_FSYNC_H
@@ -14,7 +14,7 @@ void fsync_inode(struct fs *fs, struct inode *inode, bool datasync, fsync_done_f
 /* Makes everything durable that the master has answered until now. */
 void fsync_master(struct fs *fs, fsync_done_fn *done, void *user);
 /* The master's process is another one, and may have lost what the one before had answered and not
- * synced. Whatever this and other mounts had done to an inode is looked at again. @lost: commands
+ * flushed. Whatever this and other mounts had done to an inode is looked at again. @lost: commands
  * of this mount are lost, too; then the next fsync by each handle of an inode that they changed
  * says -EIO. */
 void fsync_restarted(struct fs *fs, bool lost);

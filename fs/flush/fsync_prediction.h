@@ -1,4 +1,4 @@
-/* fsync_prediction.h - begins the fsync of programs that sync each of their writes before they ask:
+/* fsync_prediction.h - begins the fsync of programs that flush each of their writes, before they ask:
  * logs, databases, mail.
  *
  * After a few fsyncs that each had exactly one small write before them, the file's next write is

@@ -23,14 +23,14 @@ void handle_unref(struct fs *fs, struct handle *handle)
 	free(handle);
 }
 
-int handle_error(struct handle *handle, bool syncs)
+int handle_error(struct handle *handle, bool flushes)
 {
 	struct inode *inode = handle->inode;
 	int error;
 
 	pthread_mutex_lock(&inode->lock);
-	error = syncs ? inode_take_error(inode, &handle->errors_seen)
-		      : inode_error(inode, handle->errors_seen);
+	error = flushes ? inode_take_error(inode, &handle->errors_seen)
+			: inode_error(inode, handle->errors_seen);
 	pthread_mutex_unlock(&inode->lock);
 	return error;
 }

@@ -112,7 +112,7 @@ static void ask(struct fs *fs)
 	request.op_case = CATENA__REQUEST__OP_DELEGATE;
 	request.delegate = &delegate;
 	/* They must not be given to others after a power cut. */
-	request.sync = true;
+	request.durable = true;
 	meta_call(fs->meta, &request, delegated, fs);
 }
 

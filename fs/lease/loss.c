@@ -33,7 +33,7 @@ void loss_of_answered(void *user, uint64_t ino, uint64_t file_id, uint64_t bytes
 		return;
 	if (ino != 0)
 		dircache_path(fs->dirs, ino, path, sizeof(path));
-	log_error("what was answered and not synced is lost: all copies have lost their power"
+	log_error("what was answered and not flushed is lost: all copies have lost their power"
 		  " path=\"%s\" ino=%" PRIu64 " file=%016" PRIx64 " bytes=%" PRIu64,
 		  path, ino, file_id, bytes);
 }

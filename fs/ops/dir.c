@@ -389,7 +389,7 @@ void ops_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 
 /* ---- fsync ---- */
 
-static void directory_synced(void *user, int error)
+static void directory_flushed(void *user, int error)
 {
 	struct task *task = user;
 	struct inode *inode = task->dir->inode;
@@ -417,5 +417,5 @@ void ops_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file
 		return;
 	atomic_fetch_add(&dir->refs, 1);
 	task->dir = dir;
-	fsync_inode(fs, dir->inode, datasync != 0, directory_synced, task);
+	fsync_inode(fs, dir->inode, datasync != 0, directory_flushed, task);
 }

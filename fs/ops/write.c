@@ -83,8 +83,8 @@ static void answer_habitual(struct task *task)
 	answer_write(task, 0);
 }
 
-/* What it has written may have been found lost by another sync. */
-static void write_synced(void *user, int error)
+/* What it has written may have been found lost by another fsync. */
+static void write_flushed(void *user, int error)
 {
 	struct task *task = user;
 	int before = handle_error(task->handle, true);
@@ -95,7 +95,7 @@ static void write_synced(void *user, int error)
 static void answer_written(struct task *task)
 {
 	if (task->flags & O_DSYNC) /* O_SYNC has this bit too */
-		fsync_inode(task->fs, task->inode, (task->flags & O_SYNC) != O_SYNC, write_synced,
+		fsync_inode(task->fs, task->inode, (task->flags & O_SYNC) != O_SYNC, write_flushed,
 			    task);
 	else
 		answer_habitual(task);

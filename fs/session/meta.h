@@ -48,7 +48,7 @@ struct meta_callbacks {
 	 * timer's. */
 	size_t (*unreachable)(void *user, uint64_t *servers, size_t max);
 	/* The master is another process than before. What the former one had answered, to any
-	 * client, and not synced, may be lost with its power. @lost: commands of this session are
+	 * client, and not flushed, may be lost with its power. @lost: commands of this session are
 	 * lost, or it is over and that is not known. Comes before session(), and before anything is
 	 * sent again. May be NULL. */
 	void (*restarted)(void *user, bool lost);

@@ -151,7 +151,7 @@ bool meta_pending_repeatable(const Catena__Request *request)
 	case CATENA__REQUEST__OP_READLINK:
 	case CATENA__REQUEST__OP_READDIR:
 	case CATENA__REQUEST__OP_STATFS:
-	case CATENA__REQUEST__OP_SYNC_ALL:
+	case CATENA__REQUEST__OP_FLUSH_ALL:
 		return true;
 	case CATENA__REQUEST__OP_OPEN:
 		return !request->open->truncate;

@@ -165,7 +165,7 @@ static void begin_session(struct meta *meta, const Catena__SessionOpened *opened
 	lock_held(&meta->lock);
 	meta->lease.held = false;
 	meta_pending_list_init(&ended);
-	/* What was done in the old session, and not synced, may be lost. */
+	/* What was done in the old session, and not flushed, may be lost. */
 	if (!first && restarted)
 		tell_restarted(meta, true);
 	if (!first) {

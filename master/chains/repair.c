@@ -125,7 +125,7 @@ static void drop(const struct pool_repair *r, struct map_chain *next)
 
 /* ---- substitutes ---- */
 
-/* True when member @i has been out of sync for too long: its place is given to another target. */
+/* True when member @i has not been in-sync for too long: its place is given to another target. */
 static bool given_up(const struct pool_repair *r, const struct chain_case *in, uint32_t i)
 {
 	uint32_t target = in->chain->members[i].target_id;

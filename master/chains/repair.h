@@ -1,6 +1,6 @@
 /* repair.h - changes of chains that have time: substitutes, emptying, balance, heads. Pure.
  *
- * A repair begins when a member has been out of sync for replace_after, or its target is full or
+ * A repair begins when a member has not been in-sync for replace_after, or its target is full or
  * draining. It goes in three plans, and needs no memory beside the chain:
  *   1. A substitute is added, as syncing: of the right failure domains, the one furthest below its
  *      fair part, and not too busy. Coarser domains are given up where no target would keep them.

@@ -163,17 +163,18 @@ static void warn_target(const struct chain_manager *manager, const struct survey
 		return;
 	line[0] = '\0';
 	if (known->old_refused && known->damaged)
-		snprintf(line, sizeof(line),
-			 "target %u: records that it had synced are missing; it was refused, being "
-			 "the last that is left",
-			 t->map->id);
+		snprintf(
+			line, sizeof(line),
+			"target %u: records that it had flushed are missing; it was refused, being "
+			"the last that is left",
+			t->map->id);
 	else if (known->old_refused)
 		snprintf(line, sizeof(line),
 			 "target %u: an older copy of its disk was refused, being the last that is "
 			 "left",
 			 t->map->id);
 	else if (t->presence == PRESENT_OLD && known->damaged)
-		snprintf(line, sizeof(line), "target %u: records that it had synced are missing",
+		snprintf(line, sizeof(line), "target %u: records that it had flushed are missing",
 			 t->map->id);
 	else if (t->presence == PRESENT_OLD)
 		snprintf(line, sizeof(line),

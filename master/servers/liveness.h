@@ -18,7 +18,7 @@ struct liveness_report {
 	uint64_t life;      /* as the target says */
 	uint64_t seen_life; /* as the store says; 0: never seen */
 	uint64_t capacity, used;
-	bool damaged; /* something synced is missing, says the target */
+	bool damaged; /* something flushed is missing, says the target */
 	bool full;
 	int error; /* 0, or why it cannot serve */
 };
@@ -33,7 +33,7 @@ enum presence {
 	PRESENT_HERE,      /* alive, heard of lately, has forgotten nothing */
 	PRESENT_QUIET,     /* not heard of for a moment: it may be there or not */
 	PRESENT_RESTARTED, /* alive, of a new life that is not settled yet */
-	PRESENT_OLD,    /* alive, of an older life than was seen; or its log lost what was synced */
+	PRESENT_OLD, /* alive, of an older life than was seen; or its log lost what was flushed */
 	PRESENT_FAILED, /* its disk */
 	PRESENT_OUT,
 };
@@ -44,7 +44,7 @@ struct live_target {
 	uint64_t life, seen_life; /* seen: what the chains reflect */
 	uint64_t capacity, used;
 	bool full, listed; /* listed: by its server, in its last registration */
-	bool damaged;      /* something synced is missing, says this life */
+	bool damaged;      /* something flushed is missing, says this life */
 	bool forgiven;     /* an administrator takes it though it is old */
 	bool old_refused;  /* its server came with it being old */
 	double fair;       /* part of all chains, when it was last planned */

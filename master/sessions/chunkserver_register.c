@@ -274,7 +274,7 @@ static void say_why(struct registration *r, size_t which)
 
 	if (state->damaged)
 		snprintf(r->why_refused, sizeof(r->why_refused),
-			 "target %s is damaged, records that it had synced are missing, and no "
+			 "target %s is damaged, records that it had flushed are missing, and no "
 			 "other member of some chain has them",
 			 r->targets[which].uuid);
 	else

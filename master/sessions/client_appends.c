@@ -79,7 +79,7 @@ bool client_append_waits(struct client_stream *stream, const Catena__Request *re
 				     .ino = ino,
 				     .request = request->id,
 				     .time = request->time,
-				     .sync = request->sync,
+				     .durable = request->durable,
 				     .until_ns = now_ns + APPEND_PATIENCE_NS};
 	*end = wait;
 	master->append_wait_count++;

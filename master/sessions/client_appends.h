@@ -10,7 +10,7 @@ struct append_wait {
 	struct client_stream *stream; /* its session's */
 	uint64_t ino, request;
 	int64_t time;
-	bool sync;
+	bool durable;
 	uint64_t until_ns;
 };
 

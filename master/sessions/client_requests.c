@@ -200,7 +200,7 @@ static size_t count_flushes(const Catena__ClientBatch *batch)
 	size_t count = 0;
 
 	for (size_t i = 0; i < batch->n_requests; i++)
-		count += batch->requests[i]->sync ? 1 : 0;
+		count += batch->requests[i]->durable ? 1 : 0;
 	return count;
 }
 
@@ -221,7 +221,7 @@ void client_requests(struct client_stream *stream, const Catena__ClientBatch *ba
 
 		if (client_append_waits(stream, request, now_ns))
 			continue;
-		if (request->sync) {
+		if (request->durable) {
 			deferred->ids[deferred->count++] = request->id;
 			run(stream->session, master, request, now_ns, &deferred->push);
 		} else {
@@ -240,10 +240,10 @@ void client_requests(struct client_stream *stream, const Catena__ClientBatch *ba
 static void run_now(struct client_stream *stream, const Catena__Request *request, uint64_t now_ns)
 {
 	struct master *master = stream->master;
-	struct deferred *deferred = request->sync ? deferred_new(stream, 1) : NULL;
+	struct deferred *deferred = request->durable ? deferred_new(stream, 1) : NULL;
 	struct push push = {0};
 
-	if (request->sync && deferred == NULL) {
+	if (request->durable && deferred == NULL) {
 		rpc_stream_close(stream->rpc);
 		return;
 	}
@@ -266,7 +266,7 @@ static void answer_now(struct append_wait *wait, uint64_t now_ns)
 	append.ino = wait->ino;
 	request.id = wait->request;
 	request.time = wait->time;
-	request.sync = wait->sync;
+	request.durable = wait->durable;
 	request.op_case = CATENA__REQUEST__OP_APPEND;
 	request.append = &append;
 	run_now(wait->stream, &request, now_ns);

@@ -73,7 +73,7 @@ static void resume(struct client_stream *stream, const Catena__SessionOpen *open
 	}
 	done = state_session_done(master->state, session->id);
 	if (open->answered > done)
-		log_error("commands are lost that were answered and not synced session=%llu "
+		log_error("commands are lost that were answered and not flushed session=%llu "
 			  "name=%s answered=%llu done=%llu: did this machine lose its power?",
 			  (unsigned long long)session->id, session->name,
 			  (unsigned long long)open->answered, (unsigned long long)done);

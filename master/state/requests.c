@@ -94,7 +94,7 @@ static int run_query(struct txn *txn, const Catena__Request *request, struct rep
 		return namespace_xattr(txn, request->xattr, room);
 	case CATENA__REQUEST__OP_STATFS:
 		return namespace_statfs(txn, room);
-	case CATENA__REQUEST__OP_SYNC_ALL:
+	case CATENA__REQUEST__OP_FLUSH_ALL:
 		return 0; /* what it waits for is the log's business */
 	default:
 		return -EINVAL;

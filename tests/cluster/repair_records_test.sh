@@ -76,7 +76,7 @@ start_all_damaged() {
 	damage_records chunkserver-3 '*.log'
 	for name in master chunkserver-1 chunkserver-2 chunkserver-4; do lc start $name || die "start $name"; done
 	start_damaged
-	grep -q 'target is damaged: records that were synced are missing' "$D/log/chunkserver-3.log" ||
+	grep -q 'target is damaged: records that were flushed are missing' "$D/log/chunkserver-3.log" ||
 		die "the damage was not noticed"
 }
 step "records are damaged after all were killed"
@@ -99,7 +99,7 @@ lc down || die "down"
 start_all_damaged
 sleep 5
 catena status >"$T/status"
-if grep 'WARNING .*records that it had synced are missing; it was refused' "$T/status"; then
+if grep 'WARNING .*records that it had flushed are missing; it was refused' "$T/status"; then
 	# A master that has just started waits for the target that was refused, too ([recovery] hear_wait).
 	for _ in $(seq 75); do
 		catena status >"$T/status"

@@ -84,7 +84,7 @@ void fake_commit(struct fake *f, struct fake_chunk *chunk)
 	chunk->ops[chunk->op_count].client = u->header.client_id;
 	chunk->ops[chunk->op_count].op = u->header.op_id;
 	chunk->ops[chunk->op_count++].version = u->version;
-	if ((u->header.flags & FRAME_SYNC) != 0)
+	if ((u->header.flags & FRAME_DURABLE) != 0)
 		memcpy(chunk->synced, chunk->data, FAKE_CHUNK);
 	for (unsigned i = 0; i < u->waiter_count; i++) {
 		struct frame_header request = u->header, answer = {
@@ -145,7 +145,7 @@ static void fake_update_arrives(struct fake_conn *conn, const struct frame_heade
 		if (chunk->ops[i].client != h->client_id || chunk->ops[i].op != h->op_id)
 			continue;
 		answer.version = chunk->ops[i].version;
-		if ((h->flags & FRAME_SYNC) != 0)
+		if ((h->flags & FRAME_DURABLE) != 0)
 			memcpy(chunk->synced, chunk->data, FAKE_CHUNK);
 		fake_answer(conn, h, FRAME_OK, &answer, NULL);
 		return;
@@ -352,7 +352,7 @@ void fake_frame_arrives(struct fake_conn *conn, const struct frame_header *h, st
 		return;
 	}
 	f->seen[h->op]++;
-	if ((h->flags & FRAME_SYNC) != 0)
+	if ((h->flags & FRAME_DURABLE) != 0)
 		f->seen_sync++;
 	if (h->key.partition % FAKE_WORKERS != conn->worker ||
 	    (h->op != FRAME_LIST &&

@@ -56,7 +56,7 @@ static void gen_request(uint64_t *state, struct frame_header *h)
 	if (frame_is_update(h->op)) {
 		h->op_id = 1 + gen_below(state, UINT32_MAX);
 		h->answered = fuzz_random(state) % h->op_id;
-		h->flags |= (uint16_t)(fuzz_random(state) & (FRAME_FORWARD | FRAME_SYNC));
+		h->flags |= (uint16_t)(fuzz_random(state) & (FRAME_FORWARD | FRAME_DURABLE));
 		if (h->op == FRAME_TRUNCATE)
 			h->flags |= (uint16_t)(fuzz_random(state) & FRAME_CLOSING);
 	} else if (h->op == FRAME_FLUSH || h->op >= FRAME_CATCHUP_COMPARE) {

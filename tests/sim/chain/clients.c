@@ -94,8 +94,8 @@ void op_send(struct world *w, unsigned number, unsigned slot)
 	event->generation = client->generation[server];
 	event->header = (struct frame_header){
 		.op = op->kind,
-		.flags =
-			(uint16_t)((op->sync ? FRAME_SYNC : 0) | (op->closing ? FRAME_CLOSING : 0)),
+		.flags = (uint16_t)((op->durable ? FRAME_DURABLE : 0) |
+				    (op->closing ? FRAME_CLOSING : 0)),
 		.request_id = op->attempt << 8 | slot,
 		.key = op->key,
 		.epoch = w->configs[op->key.partition].epoch,
@@ -146,7 +146,7 @@ static void choose_kind(struct world *w, struct op *op)
 		op->key.partition = w->temporary % PARTITIONS;
 		op->kind = FRAME_WRITE;
 	}
-	op->sync = op->kind == FRAME_WRITE && chance(w, 5) == 0;
+	op->durable = op->kind == FRAME_WRITE && chance(w, 5) == 0;
 }
 
 static void op_begin(struct world *w, unsigned number, unsigned slot)
@@ -214,7 +214,7 @@ static void write_done(struct world *w, const struct op *op)
 		if (h == NULL || op->failed)
 			continue;
 		h->entries[op->entries[i]].ended = w->now;
-		if (op->sync)
+		if (op->durable)
 			h->entries[op->entries[i]].durable = w->now;
 	}
 }
@@ -293,7 +293,7 @@ static void remember_answer(struct world *w, unsigned number, const struct op *o
 		*version = answer->version;
 		*epoch = answer->epoch;
 	}
-	if (((op->kind == FRAME_WRITE && op->sync && op->sends == 1) ||
+	if (((op->kind == FRAME_WRITE && op->durable && op->sends == 1) ||
 	     (op->kind == FRAME_FLUSH)) &&
 	    (op->kind == FRAME_FLUSH ? op->covers : answer->version) >= *version)
 		*version = 0;
@@ -313,7 +313,7 @@ static void chunk_close(struct world *w, unsigned number, const struct chunk_key
 	}
 	client->ops[slot] = (struct op){.busy = true,
 					.closing = true,
-					.sync = true,
+					.durable = true,
 					.kind = FRAME_TRUNCATE,
 					.key = *key,
 					.first = MODEL_BLOCKS,
@@ -344,7 +344,7 @@ static void op_done(struct world *w, unsigned number, struct op *op, const struc
 	if (frame_is_update(op->kind))
 		update_over(w, number, op);
 	trace(w, "done %s%s%s op %llu chunk %u/%llu blocks %u+%u value %llu since %.3f",
-	      frame_op_name(op->kind), op->sync ? " SYNC" : "", op->failed ? " FAILED" : "",
+	      frame_op_name(op->kind), op->durable ? " DURABLE" : "", op->failed ? " FAILED" : "",
 	      (unsigned long long)op->op_id, op->key.partition, (unsigned long long)op->key.file_id,
 	      op->first, op->blocks, (unsigned long long)op->value, (double)op->begun / (double)MS);
 	if (op->key.file_id >= FILE_TEMPORARY && !op->closing && --w->temporary_ops == 0)

@@ -79,7 +79,7 @@ struct server {
 struct op {
 	bool busy;
 	uint8_t kind;
-	bool sync;
+	bool durable;
 	struct chunk_key key;
 	uint32_t first, blocks;
 	uint64_t value, client_id, op_id, begun, ended, attempt;

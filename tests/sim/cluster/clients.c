@@ -48,8 +48,8 @@ static void op_put(struct world *w, unsigned c, struct op *op)
 		return;
 	event->header = (struct frame_header){
 		.op = op->route.op,
-		.flags =
-			(uint16_t)((op->sync ? FRAME_SYNC : 0) | (op->closing ? FRAME_CLOSING : 0)),
+		.flags = (uint16_t)((op->durable ? FRAME_DURABLE : 0) |
+				    (op->closing ? FRAME_CLOSING : 0)),
 		.request_id = op->attempt << 8 | (uint64_t)(op - client->ops),
 		.key = op->route.key,
 		.epoch = op->epoch,
@@ -159,7 +159,7 @@ static void choose_kind(struct world *w, struct op *op)
 		r->key.partition = w->temporary % w->options.partitions;
 		r->op = FRAME_WRITE;
 	}
-	op->sync = r->op != FRAME_READ && r->op != FRAME_STAT && chance(w, 5) == 0;
+	op->durable = r->op != FRAME_READ && r->op != FRAME_STAT && chance(w, 5) == 0;
 }
 
 static void history_begins(struct world *w, struct op *op)
@@ -245,7 +245,7 @@ static void update_done(struct world *w, const struct op *op, uint64_t session)
 			continue;
 		h->entries[op->entries[b]].ended = w->now;
 		h->entries[op->entries[b]].deadline = session_of(w, session)->over_at;
-		if (op->sync)
+		if (op->durable)
 			h->entries[op->entries[b]].durable = w->now;
 	}
 }
@@ -293,7 +293,7 @@ static void chunk_close(struct world *w, unsigned c, const struct chunk_key *key
 	}
 	client->ops[slot] = (struct op){
 		.closing = true,
-		.sync = true,
+		.durable = true,
 		.route = {.op = FRAME_TRUNCATE, .key = *key, .offset = MODEL_BYTES},
 		.first = MODEL_BLOCKS,
 		.op_id = ++client->last_op_id,
@@ -333,7 +333,7 @@ static void op_done(struct world *w, unsigned c, struct op *op, const struct fra
 	trace(w,
 	      "client %u: %s%s%s op %llu chunk %u/%llu blocks %u+%u value %llu version %llu since "
 	      "%.3f",
-	      c, frame_op_name(r->op), op->sync ? " SYNC" : "", op->failed ? " FAILED" : "",
+	      c, frame_op_name(r->op), op->durable ? " DURABLE" : "", op->failed ? " FAILED" : "",
 	      (unsigned long long)op->op_id, r->key.partition, (unsigned long long)r->key.file_id,
 	      op->first, op->blocks, (unsigned long long)op->value,
 	      (unsigned long long)(answer == NULL ? 0 : answer->version),

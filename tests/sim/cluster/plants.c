@@ -12,7 +12,7 @@ const struct plant plants[] = {
 	{.name = "serve-without-lease", .chain = CHAIN_FAULT_SERVE_WITHOUT_LEASE},
 	{.name = "forget-behind-cursor", .chain = CHAIN_FAULT_FORGET_BEHIND_CURSOR},
 	{.name = "resume-unequal", .chain = CHAIN_FAULT_RESUME_UNEQUAL, .rare = true},
-	{.name = "no-sync-at-end", .chain = CHAIN_FAULT_NO_SYNC_AT_END},
+	{.name = "no-flush-at-end", .chain = CHAIN_FAULT_NO_FLUSH_AT_END},
 	{.name = "never-strict", .chain = CHAIN_FAULT_NEVER_STRICT},
 	{.name = "copy-while-changed", .chain = CHAIN_FAULT_COPY_WHILE_CHANGED},
 	{.name = "keep-old-connections", .chain = CHAIN_FAULT_KEEP_OLD_CONNECTIONS},

@@ -226,7 +226,7 @@ enum op_state { OP_IDLE, OP_RETRY, OP_WAITING, OP_SENT };
 struct op {
 	enum op_state state;
 	struct route_request route;
-	bool sync, failed;
+	bool durable, failed;
 	bool closing, lingers; /* as chain_request's */
 	unsigned sends;
 	uint32_t first, blocks;

@@ -31,7 +31,7 @@ static void test_what_is_left_to_the_walk_is_not_promised_for_later(void **state
 	header.client_id = 5;
 	header.op_id = 1;
 	header.length = BLOCK_SIZE;
-	header.flags = FRAME_SYNC;
+	header.flags = FRAME_DURABLE;
 	(void)rig_ask(rig, CLIENT, &header, rig_payload(1));
 	rig_end(rig, CHAIN_PREPARE, 0);
 	assert_int_equal(chain_count(rig->chain).pending, 1); /* its own disk has not got it yet */

@@ -29,11 +29,11 @@ static void test_a_client_is_answered_after_the_successor(void **state)
 static void test_a_synced_write_waits_for_the_own_disk_too(void **state)
 {
 	struct rig *rig = rig_up(0);
-	uint64_t write = client_writes(rig, 1, 0, 1, FRAME_SYNC);
+	uint64_t write = client_writes(rig, 1, 0, 1, FRAME_DURABLE);
 
 	(void)state;
 	rig_end(rig, CHAIN_PREPARE, 0);
-	assert_int_equal(rig->sent[0].header.flags, FRAME_FORWARD | FRAME_SYNC);
+	assert_int_equal(rig->sent[0].header.flags, FRAME_FORWARD | FRAME_DURABLE);
 	successor_answers(rig, FRAME_OK);
 	assert_int_equal(answer_to(rig, write), NO_ANSWER);
 	rig_end(rig, CHAIN_FLUSH, 0);

@@ -341,7 +341,7 @@ static void test_the_master_is_told_when_nothing_of_an_ended_session_is_left(voi
 	chain_is(0, 5, IN_SYNC(1), NOBODY);
 	publish();
 	assert_int_equal(worker_fence_version(&worker), next_map.version);
-	asks(FRAME_SYNC, 7);
+	asks(FRAME_DURABLE, 7);
 	assert_int_equal(chain_env_operations(target()->env), 1);
 	next_map.fenced = &fenced;
 	next_map.fenced_count = 1;

@@ -21,7 +21,7 @@
 /* docs/protocol.md, "Example": keep the two equal. */
 static const struct frame_header example = {
 	.op = FRAME_WRITE,
-	.flags = FRAME_SYNC,
+	.flags = FRAME_DURABLE,
 	.request_id = 7,
 	.key = {.pool = 1, .partition = 71, .file_id = 1, .index = 1},
 	.epoch = 5,
@@ -161,7 +161,7 @@ static void test_what_no_correct_peer_sends_is_refused_with_its_reason(void **st
 		 "flags not allowed for this op"},
 		{{.op = FRAME_READ, .range = 4096, .flags = FRAME_FORWARD},
 		 "flags not allowed for this op"},
-		{{.op = FRAME_FLUSH, .flags = FRAME_SYNC}, "flags not allowed for this op"},
+		{{.op = FRAME_FLUSH, .flags = FRAME_DURABLE}, "flags not allowed for this op"},
 		{{.op = FRAME_HELLO, .length = HELLO_BYTES, .flags = FRAME_FORWARD},
 		 "flags not allowed for this op"},
 		/* places and lengths */

@@ -27,7 +27,7 @@ static struct meta_pending *lookup_request(const char *name)
 	lookup.name.len = strlen(name);
 	request.op_case = CATENA__REQUEST__OP_LOOKUP;
 	request.lookup = &lookup;
-	request.sync = true;
+	request.durable = true;
 	request.time = -5;
 	pending = meta_pending_new(&request);
 	assert_non_null(pending);
@@ -59,7 +59,7 @@ static void test_a_request_is_encoded_as_the_generated_code_decodes_it(void **st
 		batch = decode(pending, pending->start);
 		assert_int_equal(batch->n_requests, 1);
 		assert_true(batch->requests[0]->id == ids[i]);
-		assert_true(batch->requests[0]->sync);
+		assert_true(batch->requests[0]->durable);
 		assert_true(batch->requests[0]->time == -5);
 		assert_int_equal(batch->requests[0]->op_case, CATENA__REQUEST__OP_LOOKUP);
 		assert_int_equal(batch->requests[0]->lookup->parent, 7);

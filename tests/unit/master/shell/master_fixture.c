@@ -271,13 +271,13 @@ void send_requests(struct peer *p, Catena__Request **requests, size_t count)
 	peer_send(p, &batch.base);
 }
 
-void send_create(struct peer *p, uint64_t id, const char *name, bool sync)
+void send_create(struct peer *p, uint64_t id, const char *name, bool durable)
 {
 	Catena__Request request = CATENA__REQUEST__INIT, *requests[1] = {&request};
 	Catena__CreateReq create = CATENA__CREATE_REQ__INIT;
 
 	request.id = id;
-	request.sync = sync;
+	request.durable = durable;
 	request.time = 1000000000;
 	request.op_case = CATENA__REQUEST__OP_CREATE;
 	request.create = &create;

@@ -89,7 +89,7 @@ bool has_reply(const void *message, uint64_t id);
 void send_open(struct peer *p, uint64_t session, uint64_t secret);
 struct peer *client_open_stream(uint64_t session, uint64_t secret);
 void send_requests(struct peer *p, Catena__Request **requests, size_t count);
-void send_create(struct peer *p, uint64_t id, const char *name, bool sync);
+void send_create(struct peer *p, uint64_t id, const char *name, bool durable);
 void send_grow(struct peer *p, uint64_t id, const Catena__Attr *attr, uint64_t size);
 void send_unlink(struct peer *p, uint64_t id, const char *name);
 void send_renew(struct peer *p, uint64_t sequence);

@@ -215,7 +215,7 @@ static void send_append(struct peer *p, uint64_t id, uint64_t ino, bool release)
 	Catena__AppendReq append = CATENA__APPEND_REQ__INIT;
 
 	request.id = id;
-	request.sync = !release;
+	request.durable = !release;
 	request.op_case = CATENA__REQUEST__OP_APPEND;
 	request.append = &append;
 	append.ino = ino;
