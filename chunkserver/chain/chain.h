@@ -200,8 +200,10 @@ void chain_answer(struct chain *chain, uint64_t conn, const struct frame_header 
  * answers to PING, also asks the successor for news when there is little. */
 uint64_t chain_space(struct chain *chain);
 uint64_t chain_probe(struct chain *chain);
-/* Tells that chunks were removed here by order of the master. */
-void chain_chunks_removed(struct chain *chain, const struct chunk_key *keys, size_t count);
+/* Tells that a chunk was removed here by order of the master, whose chain was of @epoch. False: it
+ * may come back, as copies that a predecessor read before may be on their way, or are still taken
+ * from one of an older chain. The order has to be repeated. */
+bool chain_chunk_removed(struct chain *chain, const struct chunk_key *key, uint64_t epoch);
 
 /* ---- results of actions ---- */
 

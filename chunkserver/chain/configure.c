@@ -269,7 +269,10 @@ void chain_configure(struct chain *chain, const struct chain_config *config)
 	log_debug("configured pool=%u partition=%u epoch=%llu self=%d of=%u", chain->pool,
 		  chain->partition, (unsigned long long)config->epoch, config->self, config->count);
 	settle_readiness(chain, &old, was_member, was_in_sync);
-	chain->outbound.resumable = precedes(chain, &old, old_next, was_strict);
+	/* By order of a store that is given up chunks may be removed here that are at others: in
+	 * each line all are compared once. */
+	chain->outbound.resumable = precedes(chain, &old, old_next, was_strict) &&
+				    epochs_of_one_line(chain->outbound.up_epoch, config->epoch);
 	/* Frames of the old epoch are refused for their epoch, and because of this. */
 	if (!FAULTY(NO_EPOCH_CHECK))
 		chain_inbound_lose(chain);

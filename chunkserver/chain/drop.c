@@ -119,16 +119,18 @@ static bool is_copied(const struct chain_chunk *chunk)
 	return false;
 }
 
-void chain_drop_removed(struct chain *chain, const struct chunk_key *key)
+bool chain_drop_removed(struct chain *chain, const struct chunk_key *key)
 {
 	struct chain_chunk *chunk = chain_chunk_find(chain, key);
 	struct request *r, *next;
+	bool copied;
 
 	if (chunk == NULL)
-		return;
+		return false;
 	chain_chunk_pin(chunk);
 	chain_drop_chunk_pending(chain, key);
-	if (chunk->queue != NULL && !is_copied(chunk)) {
+	copied = is_copied(chunk);
+	if (chunk->queue != NULL && !copied) {
 		DL_FOREACH_SAFE(chunk->queue, r, next)
 		{
 			if (r->state == REQUEST_PREPARED)
@@ -139,6 +141,7 @@ void chain_drop_removed(struct chain *chain, const struct chunk_key *key)
 		chain_chunk_advance(chunk);
 	}
 	chain_chunk_unpin(chunk);
+	return copied;
 }
 
 static void flush_again(struct chain *chain)

@@ -22,8 +22,8 @@ void chain_drop_everything(struct chain *chain, uint32_t for_client, uint32_t fo
  */
 void chain_drop_chunk_pending(struct chain *chain, const struct chunk_key *key);
 /* Drops what waits in a chunk that the master had removed: it would make the chunk anew, for no
- * client. What is copied stays: the predecessor passes its own removal on. */
-void chain_drop_removed(struct chain *chain, const struct chunk_key *key);
+ * client. What is copied stays: the predecessor passes its own removal on. True: there is such. */
+bool chain_drop_removed(struct chain *chain, const struct chunk_key *key);
 /* Begins requests in RETRY again, or, with @drop, drops them with all behind them. */
 void chain_retry_requests(struct chain *chain, bool drop);
 #endif

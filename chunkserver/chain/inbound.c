@@ -292,6 +292,13 @@ void chain_inbound_advance(struct chain *chain)
 		chain->inbound.compare->removing = true;
 }
 
+static void removed_by_predecessor(struct chain *chain, const struct chain_work *work)
+{
+	for (size_t i = 0; i < work->key_count; i++)
+		(void)chain_drop_removed(chain, &work->keys[i]);
+	chain_outbound_removed(chain, work->keys, work->key_count);
+}
+
 void chain_remove_done(struct chain_work *request, int error)
 {
 	struct request *r = request_of_work(request);
@@ -301,7 +308,7 @@ void chain_remove_done(struct chain_work *request, int error)
 	r->env->operations--;
 	if (chain != NULL && r->source.conn != 0) {
 		if (error == 0)
-			chain_chunks_removed(chain, r->work.keys, r->work.key_count);
+			removed_by_predecessor(chain, &r->work);
 		else
 			chain_trouble(chain);
 		chain_request_end(r, error == 0 ? FRAME_OK : FRAME_STATUS_NOT_READY, NULL);

@@ -124,10 +124,11 @@ struct chain_outbound {
 	bool altered;  /* not so any more, which the link is to be told: see chain_copy_altered() */
 	bool strict;   /* a syncing successor has everything, and is waited for in this epoch */
 	bool resumable;     /* it has been equal before, as far as we know: no walk is needed */
+	uint64_t up_epoch;  /* in which all from here on were equal last; 0: never */
 	uint64_t resume_id; /* of the question whether that is so; 0: not asked */
 	unsigned removals_unanswered; /* notices of removal that it may not have got */
 	uint64_t
-		tell_until_ns; /* the successor hears of removals until then, see chain_chunks_removed() */
+		tell_until_ns; /* the successor hears of removals until then, see chain_outbound_removed() */
 	uint64_t retry_at_ns, backoff_ns;
 	uint64_t free_bytes; /* of the members from the successor on, as told last */
 	uint64_t probe_id;   /* of the PING that asks for news of that; 0: none */

@@ -71,6 +71,7 @@ static void came_up(struct chain *chain)
 	struct request *r;
 
 	chain->outbound.ready = true;
+	chain->outbound.up_epoch = chain->config.epoch;
 	chain->outbound.backoff_ns = 0;
 	if (!chain->role.next_in_sync && !FAULTY(NEVER_STRICT))
 		chain->outbound.strict = true;
@@ -367,10 +368,14 @@ uint64_t chain_probe(struct chain *chain)
 
 /* ---- removals ----
  *
- * Each member gets the master's order to remove a chunk by itself. One that has done so may get the
- * chunk back from its predecessor, which has not yet, by a walk. So after a walk that has copied
- * anything, and for a while after one that found anything (the copy may have been made before we
- * were started), removals are passed on along the chain. */
+ * The master orders each member to remove a chunk, one after another from the head on, so that one
+ * which has removed it cannot be sent it any more but by a walk that had read it before. As long as
+ * one is on its way here, the order is not done: see chain_chunk_removed().
+ *
+ * The master needs all of them to do it in one epoch. So that nothing is left behind when it has
+ * not got that far: after a walk that has copied anything, and for a while after one that found
+ * anything (the copy may have been made before we were started), removals are passed on along the
+ * chain. */
 
 static bool gone_send(struct chain *chain, const struct catchup_key *keys, uint32_t count)
 {
@@ -392,12 +397,10 @@ static bool gone_send(struct chain *chain, const struct catchup_key *keys, uint3
 	return true;
 }
 
-void chain_chunks_removed(struct chain *chain, const struct chunk_key *keys, size_t count)
+void chain_outbound_removed(struct chain *chain, const struct chunk_key *keys, size_t count)
 {
 	struct catchup_key part[CATCHUP_GONE_MAX];
 
-	for (size_t i = 0; i < count; i++)
-		chain_drop_removed(chain, &keys[i]);
 	if (chain->outbound.link != CHAIN_LINK_COMPARING &&
 	    chain->env->now_ns >= chain->outbound.tell_until_ns)
 		return;
@@ -417,4 +420,12 @@ void chain_chunks_removed(struct chain *chain, const struct chunk_key *keys, siz
 			return;
 		}
 	}
+}
+
+bool chain_chunk_removed(struct chain *chain, const struct chunk_key *key, uint64_t epoch)
+{
+	bool copied = chain_drop_removed(chain, key);
+
+	chain_outbound_removed(chain, key, 1);
+	return !copied && chain->inbound.state != INBOUND_SYNCING && chain->config.epoch >= epoch;
 }

@@ -15,6 +15,8 @@ void chain_outbound_consider(struct chain *chain);
 void chain_copy_altered(struct chain *chain);
 /* Takes the link back to comparing after a pause that grows with each time. @status: the reason. */
 void chain_outbound_retry(struct chain *chain, uint32_t status);
+/* Passes on that chunks were removed here, where the successor may have got copies of them. */
+void chain_outbound_removed(struct chain *chain, const struct chunk_key *keys, size_t count);
 /* Begins the link anew for the configuration of now. */
 void chain_outbound_reset(struct chain *chain);
 /* Asks the successor for news of its space (PING), when there is little and not too often. */

@@ -226,7 +226,7 @@ static void walk_read(struct chain *chain, const struct catchup_action *step)
 	action->header.range = step->range;
 }
 
-/* See chain_chunks_removed(). */
+/* See chain_outbound_removed(). */
 static void tell_after(struct chain *chain, const struct catchup_counts *counts)
 {
 	if (counts->copied > 0)

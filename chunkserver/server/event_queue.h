@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <uv.h>
 #include "chunkserver/worker/chain_reports.h"
+#include "chunkserver/worker/worker.h"
 
 /* A removal that the master has ordered and that has ended. */
 struct event_removal {
@@ -19,6 +20,8 @@ struct event_removal {
 	unsigned target;   /* its place among the targets of this server */
 	uint64_t sequence; /* the order's */
 	int error;         /* 0 or -errno */
+	size_t again_count;
+	struct chunk_order again[]; /* gone, but may come back */
 };
 
 /* A report of a chain to the master. */

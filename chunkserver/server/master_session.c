@@ -190,13 +190,14 @@ void master_session_report(struct master_session *session, const struct report *
 }
 
 void master_session_removed(struct master_session *session, unsigned index, uint64_t sequence,
-			    int error)
+			    int error, const struct chunk_order *again, size_t count)
 {
 	size_t size = 0;
 	uint8_t *data;
 
 	expects(index < session->options.target_count);
-	data = server_batch_removed(session->target_ids[index], sequence, error, &size);
+	data = server_batch_removed(session->target_ids[index], sequence, error, again, count,
+				    &size);
 	send_batch(session, data, size);
 }
 
@@ -345,7 +346,7 @@ static bool on_map(struct master_session *s, const Catena__ClusterMap *message)
 
 static void on_remove(struct master_session *s, const Catena__Remove *message)
 {
-	struct chunk_key *keys;
+	struct chunk_order *chunks;
 	unsigned index = 0;
 
 	while (index < s->options.target_count && s->target_ids[index] != message->target_id)
@@ -357,18 +358,21 @@ static void on_remove(struct master_session *s, const Catena__Remove *message)
 			  message->n_chunks);
 		return;
 	}
-	keys = calloc(message->n_chunks + 1, sizeof(*keys));
-	if (keys == NULL)
+	chunks = calloc(message->n_chunks + 1, sizeof(*chunks));
+	if (chunks == NULL)
 		return; /* unanswered: the master sends it again */
 	for (size_t i = 0; i < message->n_chunks; i++) {
-		keys[i].pool = message->chunks[i]->pool;
-		keys[i].partition = message->chunks[i]->partition;
-		keys[i].file_id = message->chunks[i]->file_id;
-		keys[i].index = message->chunks[i]->index;
+		const Catena__RemoveChunk *from = message->chunks[i];
+
+		chunks[i] = (struct chunk_order){.key = {.pool = from->pool,
+							 .partition = from->partition,
+							 .file_id = from->file_id,
+							 .index = from->index},
+						 .epoch = from->epoch};
 	}
-	s->options.callbacks.remove(s->options.user, index, message->sequence, keys,
+	s->options.callbacks.remove(s->options.user, index, message->sequence, chunks,
 				    message->n_chunks);
-	free(keys);
+	free(chunks);
 }
 
 static void retry_in(struct master_session *s, unsigned ms);

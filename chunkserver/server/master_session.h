@@ -55,8 +55,8 @@ struct master_session_callbacks {
 	/* Says, with each renewal, how far the master's log is on stable storage. */
 	void (*index)(void *user, uint64_t index);
 	/* Deletes chunks of target @index. master_session_removed() answers, with @sequence. */
-	void (*remove)(void *user, unsigned index, uint64_t sequence, const struct chunk_key *keys,
-		       size_t count);
+	void (*remove)(void *user, unsigned index, uint64_t sequence,
+		       const struct chunk_order *chunks, size_t count);
 	/* Sets how fast chunks may be copied, in bytes a second; 0: as clients leave room. */
 	void (*recovery)(void *user, uint64_t rate, bool paused);
 };
@@ -82,10 +82,10 @@ struct master_session;
  * reached is no error. Errors: -ENOMEM and the like, with one line in @error. */
 int master_session_open(const struct master_session_options *options, struct master_session **out,
 			char *error, size_t error_size);
-/* Answers a removal; @error is 0 or a negative errno. An answer to an order of an older stream does
- * no harm. */
+/* Answers a removal; @error is 0 or a negative errno, @again are chunks that are gone, but may come
+ * back. An answer to an order of an older stream does no harm. */
 void master_session_removed(struct master_session *session, unsigned index, uint64_t sequence,
-			    int error);
+			    int error, const struct chunk_order *again, size_t count);
 /* Sends reports of chains now, in one message. Without a registered stream it does nothing:
  * heartbeats repeat them. */
 void master_session_report(struct master_session *session, const struct report *reports,

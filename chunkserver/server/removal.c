@@ -8,15 +8,19 @@ struct removal_order {
 	struct event_removal *end; /* what the queue gets */
 	atomic_uint left;          /* parts that have not ended */
 	atomic_int error;          /* the first one */
+	atomic_size_t again;       /* places taken in end->again */
 };
 
 /* Thread: a worker's, or the front loop's in removal_start(). */
-static void part_done(void *user, int error)
+static void part_done(void *user, int error, const struct chunk_order *again, size_t count)
 {
 	struct removal_order *order = user;
+	size_t place = atomic_fetch_add(&order->again, count);
 	unsigned left;
 	int none = 0;
 
+	for (size_t i = 0; i < count; i++)
+		order->end->again[place + i] = again[i];
 	if (error < 0)
 		atomic_compare_exchange_strong(&order->error, &none, error);
 	left = atomic_fetch_sub(&order->left, 1);
@@ -24,16 +28,17 @@ static void part_done(void *user, int error)
 	if (left > 1)
 		return;
 	order->end->error = atomic_load(&order->error);
+	order->end->again_count = atomic_load(&order->again);
 	event_queue_post_removal(order->queue, order->end);
 	free(order);
 }
 
 void removal_start(const struct workers *workers, struct event_queue *queue, unsigned index,
-		   uint64_t sequence, const struct chunk_key *keys, size_t count)
+		   uint64_t sequence, const struct chunk_order *chunks, size_t count)
 {
 	struct removal_order *order = calloc(1, sizeof(*order));
-	struct event_removal *end = calloc(1, sizeof(*end));
-	struct chunk_key *part = calloc(count + 1, sizeof(*part));
+	struct event_removal *end = calloc(1, sizeof(*end) + count * sizeof(end->again[0]));
+	struct chunk_order *part = calloc(count + 1, sizeof(*part));
 
 	if (order == NULL || end == NULL || part == NULL) {
 		free(order);
@@ -51,14 +56,14 @@ void removal_start(const struct workers *workers, struct event_queue *queue, uns
 		size_t n = 0;
 
 		for (size_t i = 0; i < count; i++) {
-			if (keys[i].partition % workers->count == w)
-				part[n++] = keys[i];
+			if (chunks[i].key.partition % workers->count == w)
+				part[n++] = chunks[i];
 		}
 		if (n > 0)
 			worker_remove(workers->items[w], index, part, n, part_done, order);
 		else
-			part_done(order, 0);
+			part_done(order, 0, NULL, 0);
 	}
-	part_done(order, 0);
+	part_done(order, 0, NULL, 0);
 	free(part);
 }

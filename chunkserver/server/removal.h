@@ -6,11 +6,11 @@
 #include <stdint.h>
 #include "chunkserver/server/event_queue.h"
 #include "chunkserver/server/workers.h"
-#include "common/cluster/chunk.h"
 
-/* Begins to delete @keys of the target @index. When all workers have done their part, or have
- * failed, @queue gets the end of it, with the first error; without memory nothing is done, and the
- * master sends its order again. @keys is copied. Thread: the front loop's. */
+/* Begins to delete @chunks of the target @index. When all workers have done their part, or have
+ * failed, @queue gets the end of it, with the first error and what may come back; without memory
+ * nothing is done, and the master sends its order again. @chunks is copied. Thread: the front
+ * loop's. */
 void removal_start(const struct workers *workers, struct event_queue *queue, unsigned index,
-		   uint64_t sequence, const struct chunk_key *keys, size_t count);
+		   uint64_t sequence, const struct chunk_order *chunks, size_t count);
 #endif

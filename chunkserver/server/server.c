@@ -141,13 +141,13 @@ static void on_lease(void *user, uint64_t until_ns)
 	workers_set_lease(&s->workers, until_ns);
 }
 
-static void on_remove(void *user, unsigned index, uint64_t sequence, const struct chunk_key *keys,
-		      size_t count)
+static void on_remove(void *user, unsigned index, uint64_t sequence,
+		      const struct chunk_order *chunks, size_t count)
 {
 	struct server *s = user;
 
 	expects(index < s->targets.count);
-	removal_start(&s->workers, &s->queue, index, sequence, keys, count);
+	removal_start(&s->workers, &s->queue, index, sequence, chunks, count);
 }
 
 /* ---- what workers say ---- */
@@ -180,7 +180,8 @@ static void send_removals(struct server *s, struct event_removal *removal)
 
 		if (s->master != NULL)
 			master_session_removed(s->master, removal->target, removal->sequence,
-					       removal->error);
+					       removal->error, removal->again,
+					       removal->again_count);
 		free(removal);
 		removal = next;
 	}

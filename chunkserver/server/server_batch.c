@@ -198,16 +198,37 @@ uint8_t *server_batch_heartbeat(uint64_t sequence, const struct server_status *s
 	return data;
 }
 
-uint8_t *server_batch_removed(uint32_t target_id, uint64_t sequence, int error, size_t *size)
+uint8_t *server_batch_removed(uint32_t target_id, uint64_t sequence, int error,
+			      const struct chunk_order *again, size_t count, size_t *size)
 {
 	Catena__Removed message = CATENA__REMOVED__INIT, *messages[1] = {&message};
 	Catena__ServerBatch batch = CATENA__SERVER_BATCH__INIT;
+	Catena__RemoveChunk *chunks = calloc(count + 1, sizeof(*chunks));
+	Catena__RemoveChunk **pointers = calloc(count + 1, sizeof(Catena__RemoveChunk *));
+	uint8_t *data = NULL;
 
 	expects(error <= 0);
 	message.sequence = sequence;
 	message.target_id = target_id;
 	message.error = -error;
+	message.again = pointers;
+	message.n_again = count;
 	batch.removed = messages;
 	batch.n_removed = 1;
-	return pack(&batch, size);
+	if (chunks == NULL || pointers == NULL)
+		goto out;
+	for (size_t i = 0; i < count; i++) {
+		catena__remove_chunk__init(&chunks[i]);
+		chunks[i].pool = again[i].key.pool;
+		chunks[i].partition = again[i].key.partition;
+		chunks[i].file_id = again[i].key.file_id;
+		chunks[i].index = again[i].key.index;
+		chunks[i].epoch = again[i].epoch;
+		pointers[i] = &chunks[i];
+	}
+	data = pack(&batch, size);
+out:
+	free(pointers);
+	free(chunks);
+	return data;
 }

@@ -59,6 +59,7 @@ uint8_t *server_batch_register(const struct server_registration *server,
 uint8_t *server_batch_heartbeat(uint64_t sequence, const struct server_status *status,
 				const struct target_reports *targets, size_t *size);
 uint8_t *server_batch_reports(const struct report *reports, size_t count, size_t *size);
-/* @error: 0 or a negative errno. */
-uint8_t *server_batch_removed(uint32_t target_id, uint64_t sequence, int error, size_t *size);
+/* @error: 0 or a negative errno. @again: chunks that are gone, but may come back. */
+uint8_t *server_batch_removed(uint32_t target_id, uint64_t sequence, int error,
+			      const struct chunk_order *again, size_t count, size_t *size);
 #endif

@@ -40,10 +40,11 @@ struct worker_command {
 	struct conn *conn;
 	struct hello hello;
 	unsigned store;
-	struct chunk_key *keys;
-	size_t key_count;
+	struct chunk_order *chunks;
+	struct chunk_key *keys; /* of the chunks */
+	size_t chunk_count;
 	struct worker *worker;
-	void (*done)(void *user, int error);
+	worker_removed_fn *done;
 	void *user;
 };
 
@@ -52,6 +53,7 @@ struct worker_command {
 static void command_free(struct worker_command *command)
 {
 	free(command->target_ids);
+	free(command->chunks);
 	free(command->keys);
 	cluster_map_unref(command->map);
 	free(command);
@@ -94,20 +96,22 @@ static void on_removed(void *user, int error)
 	struct worker_command *command = user;
 	struct worker *worker = command->worker;
 	struct worker_target *target = &worker->targets[command->store];
+	size_t again = 0;
 
 	expects(worker->background > 0);
 	worker->background--;
 	worker_event_begin(worker);
-	for (size_t i = 0; error == 0 && i < command->key_count; i++) {
-		struct member *member =
-			member_find(worker, command->keys[i].pool, command->keys[i].partition,
-				    target->entry.target_id);
+	for (size_t i = 0; error == 0 && i < command->chunk_count; i++) {
+		const struct chunk_order *chunk = &command->chunks[i];
+		struct member *member = member_find(worker, chunk->key.pool, chunk->key.partition,
+						    target->entry.target_id);
 
-		if (member != NULL)
-			chain_chunks_removed(member->chain, &command->keys[i], 1);
+		if (member == NULL ||
+		    !chain_chunk_removed(member->chain, &chunk->key, chunk->epoch))
+			command->chunks[again++] = *chunk;
 	}
 	worker_event_end(worker);
-	command->done(command->user, error);
+	command->done(command->user, error, command->chunks, again);
 	command_free(command);
 }
 
@@ -115,7 +119,7 @@ static void run_remove(struct worker *worker, struct worker_command *command)
 {
 	command->worker = worker;
 	worker->background++;
-	store_remove(worker->targets[command->store].view, command->keys, command->key_count,
+	store_remove(worker->targets[command->store].view, command->keys, command->chunk_count,
 		     on_removed, command);
 }
 
@@ -188,7 +192,7 @@ static void drop_commands(struct worker *worker)
 		if (command->conn != NULL)
 			conn_close(command->conn);
 		if (command->done != NULL)
-			command->done(command->user, -ECANCELED);
+			command->done(command->user, -ECANCELED, NULL, 0);
 		command_free(command);
 	}
 }
@@ -410,17 +414,20 @@ void worker_adopt(struct worker *worker, struct conn *conn, const struct hello *
 	post(worker, command);
 }
 
-void worker_remove(struct worker *worker, unsigned store, const struct chunk_key *keys,
-		   size_t count, void (*done)(void *user, int error), void *user)
+void worker_remove(struct worker *worker, unsigned store, const struct chunk_order *chunks,
+		   size_t count, worker_removed_fn *done, void *user)
 {
 	struct worker_command *command = command_new(COMMAND_REMOVE);
 
 	expects(store < worker->options.store_count && count > 0);
-	command->keys = calloc(count, sizeof(*keys));
-	if (command->keys == NULL)
+	command->chunks = calloc(count, sizeof(*chunks));
+	command->keys = calloc(count, sizeof(*command->keys));
+	if (command->chunks == NULL || command->keys == NULL)
 		abort();
-	memcpy(command->keys, keys, count * sizeof(*keys));
-	command->key_count = count;
+	memcpy(command->chunks, chunks, count * sizeof(*chunks));
+	for (size_t i = 0; i < count; i++)
+		command->keys[i] = chunks[i].key;
+	command->chunk_count = count;
 	command->store = store;
 	command->done = done;
 	command->user = user;

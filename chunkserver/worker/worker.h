@@ -24,6 +24,16 @@
 
 struct worker;
 
+/* A chunk that the master has ordered to be deleted, by the chain of @epoch. */
+struct chunk_order {
+	struct chunk_key key;
+	uint64_t epoch;
+};
+
+/* @again (borrowed): chunks that are gone, but may come back; see chain_chunk_removed(). */
+typedef void worker_removed_fn(void *user, int error, const struct chunk_order *again,
+			       size_t count);
+
 /* The progress of a successor that catches up: see CatchupProgress in catena.proto. */
 struct worker_catchup {
 	uint32_t pool, partition;
@@ -82,9 +92,9 @@ void worker_set_lease(struct worker *worker, uint64_t until_ns);
 void worker_adopt(struct worker *worker, struct conn *conn, const struct hello *hello);
 /* Deletes chunks of this worker's partitions from the target @store. @done is called on the
  * worker's thread when they are gone durably, or with -errno; with -ECANCELED on the caller's, when
- * the worker stops first. @keys is copied, @count is not 0. */
-void worker_remove(struct worker *worker, unsigned store, const struct chunk_key *keys,
-		   size_t count, void (*done)(void *user, int error), void *user);
+ * the worker stops first. @chunks is copied, @count is not 0. */
+void worker_remove(struct worker *worker, unsigned store, const struct chunk_order *chunks,
+		   size_t count, worker_removed_fn *done, void *user);
 /* Copies the newest status of the worker. */
 void worker_status(struct worker *worker, struct worker_status *status);
 /* Stops serving, waits at most @timeout_ns for requests under way, closes everything, joins the

@@ -23,6 +23,14 @@ struct chain_member {
 	enum member_state state;
 };
 
+/* Epochs of one line grow with each change. A master's store that is accepted although it is older
+ * than what was done begins another line: members may have done then what it does not know. */
+#define EPOCH_LINE_SHIFT 32
+static inline bool epochs_of_one_line(uint64_t a, uint64_t b)
+{
+	return a >> EPOCH_LINE_SHIFT == b >> EPOCH_LINE_SHIFT;
+}
+
 struct map_chain {
 	uint64_t epoch; /* 0: not placed yet */
 	uint32_t count;

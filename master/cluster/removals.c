@@ -29,8 +29,12 @@ struct removal_job {
 	uint64_t sequence;
 	struct state_removal removal;
 	uint64_t chunks, next; /* chunks in all, next to be named */
-	size_t outstanding;    /* named and not answered */
-	bool failed;           /* begin again later */
+	/* Members are named one after another, as they stand in their chains. @place: whose turn it
+	 * is. @places: the members that the longest of the chains has. */
+	uint32_t place, places;
+	uint64_t epochs, epochs_before; /* sums over the chunks, at this place and at the last */
+	size_t outstanding;             /* named and not answered */
+	bool failed;                    /* begin again later */
 	UT_hash_handle hh;
 };
 
@@ -73,9 +77,8 @@ static void batch_free(struct removals *r, struct removal_batch *batch)
 	free(batch);
 }
 
-/* True when the chain has changed since the chunk was named: then the whole file is named again. By
- * a walk a member may have got the chunk back from one that had not removed it yet. That one tells
- * it that the chunk is gone, but only as long as the chain stays as it is. */
+/* True when the chain has changed since the chunk was named: then the whole file is named again. A
+ * member may have got the chunk back from one that comes before it now, and had not removed it. */
 static bool has_changed(struct removals *r, const struct removal_batch *batch, uint32_t i)
 {
 	const struct cluster_map *map = chains_map(r->master);
@@ -110,8 +113,26 @@ static void batch_fail(struct removals *r, struct removal_batch *batch)
 	batch_end(r, batch, true);
 }
 
-void removals_answer(struct removals *r, uint32_t target_id, uint64_t sequence, int error)
+static void name_again(struct removals *r, const struct removal_batch *batch,
+		       const Catena__RemoveChunk *chunk)
 {
+	for (uint32_t i = 0; i < batch->count; i++) {
+		struct removal_job *job;
+
+		if (batch->chunks[i].file_id != chunk->file_id ||
+		    batch->chunks[i].index != chunk->index || batch->chunks[i].pool != chunk->pool)
+			continue;
+		HASH_FIND(hh, r->jobs, &batch->chunks[i].job, sizeof(uint64_t), job);
+		if (job != NULL)
+			job->failed = true;
+	}
+}
+
+void removals_answer(struct removals *r, const Catena__Removed *answer)
+{
+	uint32_t target_id = answer->target_id;
+	uint64_t sequence = answer->sequence;
+	int error = answer->error;
 	static struct log_rate rate;
 	struct removal_batch *batch;
 
@@ -123,6 +144,8 @@ void removals_answer(struct removals *r, uint32_t target_id, uint64_t sequence, 
 	if (error != 0 && log_rate_ok(&rate, 2))
 		log_warn("target cannot remove chunks target=%u error=\"%s\"", target_id,
 			 strerror(error < 0 ? -error : error));
+	for (size_t i = 0; error == 0 && i < answer->n_again && i < batch->count; i++)
+		name_again(r, batch, answer->again[i]);
 	batch_end(r, batch, error != 0);
 }
 
@@ -238,16 +261,38 @@ static unsigned advance(struct removals *r, struct removal_job *job, unsigned bu
 		const struct map_chain *chain = &pool->chains[partition];
 
 		/* An offline member has no say: what it has too much, it loses when it is made
-		 * equal. */
+		 * equal. Such are the last. */
 		for (uint32_t i = 0; i < chain->count; i++)
-			if (chain->members[i].state != MEMBER_OFFLINE &&
-			    !name_chunk(r, job, chain->members[i].target_id, partition,
-					chain->epoch))
-				job->failed = true;
+			if (chain->members[i].state != MEMBER_OFFLINE && i >= job->places)
+				job->places = i + 1;
+		if (job->place < chain->count &&
+		    chain->members[job->place].state != MEMBER_OFFLINE &&
+		    !name_chunk(r, job, chain->members[job->place].target_id, partition,
+				chain->epoch))
+			job->failed = true;
+		job->epochs += chain->epoch;
 		job->next++;
 		looked++;
 	}
 	return looked;
+}
+
+/* Goes on to the next members, when all of this place have answered. False: there are none. */
+static bool next_place(struct removal_job *job)
+{
+	expects(job->outstanding == 0 && !job->failed && job->next == job->chunks);
+	/* Epochs only grow: a sum that is the same is of the same chains. */
+	if (job->place > 0 && job->epochs != job->epochs_before) {
+		job->failed = true;
+		return false;
+	}
+	if (job->place + 1 >= job->places)
+		return false;
+	job->place++;
+	job->next = 0;
+	job->epochs_before = job->epochs;
+	job->epochs = 0;
+	return true;
 }
 
 static bool all_members_there(struct removals *r, const struct removal_job *job)
@@ -315,14 +360,14 @@ static void settle(struct removals *r)
 	lock_held(&r->master->lock);
 	HASH_ITER(hh, r->jobs, job, next)
 	{
-		if (job->outstanding != 0 || (!job->failed && job->next < job->chunks))
+		if (job->outstanding != 0 || (!job->failed && job->next < job->chunks) ||
+		    (!job->failed && next_place(job)))
 			continue;
 		if (!job->failed) {
 			if (count == sizeof(done) / sizeof(done[0]))
 				break;
 			done[count++] = job->sequence;
 		}
-		expects(job->next <= job->chunks || job->failed);
 		HASH_DEL(r->jobs, job);
 		free(job);
 	}
@@ -376,6 +421,7 @@ static void encode(const struct removal_batch *batch, struct push *push)
 		chunks[i].partition = batch->chunks[i].partition;
 		chunks[i].file_id = batch->chunks[i].file_id;
 		chunks[i].index = batch->chunks[i].index;
+		chunks[i].epoch = batch->chunks[i].epoch;
 		pointers[i] = &chunks[i];
 	}
 	remove.sequence = batch->sequence;

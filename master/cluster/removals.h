@@ -3,10 +3,13 @@
  *   1. A file's last name and last open go: the state puts it into its durable queue.
  *   2. The removal thread walks the queue with a cursor, and makes a job of each file whose members
  *      are there. The file's size says its chunks; the map says their chains.
- *   3. Each chunk is named to every member of its chain that is not offline, in batches per target.
- *      The number of unanswered chunks is bounded.
- *   4. A member answers a batch when its chunks are gone, durably.
- *   5. When all have answered, the file leaves the queue, by a command of the log.
+ *   3. Each chunk is named to the members of its chain that are not offline, one after another from
+ *      the head on, in batches per target: a member gets copies from the one before it, which has
+ *      none to give any more then. The number of unanswered chunks is bounded.
+ *   4. A member answers a batch when its chunks are gone, durably. It names those that may come
+ *      back, as copies were on their way: their files begin again.
+ *   5. When all have answered, about chains that have not changed meanwhile, the file leaves the
+ *      queue, by a command of the log.
  *
  * When something fails:
  *   - An answer is an error, or none comes; a stream breaks; a chain changes before the answer: the
@@ -19,7 +22,7 @@
  * Locks: the state lock held, but for removals_start() and removals_stop(). */
 #ifndef CATENA_MASTER_CLUSTER_REMOVALS_H
 #define CATENA_MASTER_CLUSTER_REMOVALS_H
-#include <stdint.h>
+#include "catena.pb-c.h"
 
 struct master;
 struct removals;
@@ -28,7 +31,7 @@ int removals_start(struct master *master, struct removals **out);
 /* Joins the thread; without the state lock. NULL is allowed. */
 void removals_stop(struct removals *removals);
 /* Takes the answer to a batch. */
-void removals_answer(struct removals *removals, uint32_t target_id, uint64_t sequence, int error);
+void removals_answer(struct removals *removals, const Catena__Removed *answer);
 /* Notes that a server is there, perhaps again. What waited for it is tried; what it was asked on an
  * older stream is asked again. NULL is allowed. */
 void removals_online(struct removals *removals);

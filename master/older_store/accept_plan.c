@@ -82,7 +82,7 @@ uint32_t accept_plan_number(const struct accept_plan *plan, const char *uuid, ui
 /* See the top of the header. */
 static bool is_newer(uint64_t epoch, uint64_t version, uint64_t than, uint64_t than_version)
 {
-	if (epoch >> ACCEPT_LINE_SHIFT == than >> ACCEPT_LINE_SHIFT)
+	if (epochs_of_one_line(epoch, than))
 		return epoch > than || (epoch == than && version > than_version);
 	if (epoch >> ACCEPT_COUNT_SHIFT != than >> ACCEPT_COUNT_SHIFT)
 		return epoch > than;
@@ -280,7 +280,7 @@ static uint64_t next_line(const struct accept_plan *plan, uint64_t highest)
 	if (count < plan->acceptances)
 		count = plan->acceptances;
 	return (count + 1) << ACCEPT_COUNT_SHIFT | (plan->chance >> ACCEPT_COUNT_SHIFT)
-							   << ACCEPT_LINE_SHIFT;
+							   << EPOCH_LINE_SHIFT;
 }
 
 /* Lets a chain wait for its members: none goes on. The first that comes may not know all. A target

@@ -11,8 +11,7 @@
 #include "common/cluster/cluster_map.h"
 #include "master/state/chain_faults.h"
 
-/* Where an epoch has its line, and in that the count of acceptances (older_store/accept_plan.h). */
-#define ACCEPT_LINE_SHIFT  32
+/* Where the line of an epoch has the count of acceptances (older_store/accept_plan.h). */
 #define ACCEPT_COUNT_SHIFT 48
 
 struct chain_change {

@@ -210,7 +210,7 @@ uint64_t state_epoch_base(const struct state *state)
 	uint64_t most = UINT64_MAX >> ACCEPT_COUNT_SHIFT;
 
 	return (count < most ? count : most - 1) << ACCEPT_COUNT_SHIFT |
-	       (state->accepted_chance >> ACCEPT_COUNT_SHIFT) << ACCEPT_LINE_SHIFT;
+	       (state->accepted_chance >> ACCEPT_COUNT_SHIFT) << EPOCH_LINE_SHIFT;
 }
 
 /* Returns the index of the first life with a number not below @number. */

@@ -11,7 +11,8 @@
 /* The history of a block; NULL: it has none. @world is as it was given. */
 typedef struct history *halves_history_fn(void *world, const struct chunk_key *key, uint32_t block);
 
-/* The process on @store ends, or the store works again. */
+/* The process on @store ends, or the store works again, or it goes on alone. What was being copied
+ * to it counts like that. */
 void halves_stay(halves_history_fn *history_of, void *world, const struct model_store *store);
 
 /* A member has committed it. */

@@ -294,12 +294,20 @@ static struct buf *read_blocks(struct server *s, const struct chunk_key *key, ui
 	return end > first ? model_payload(chunk->blocks + first, end - first) : NULL;
 }
 
+/* The members are asked one after another, from the head on. */
+static void removal_next(struct world *w, unsigned temporary)
+{
+	const struct chain_config *chain = &w->removals[temporary].chain;
+
+	schedule(w, w->now + chance(w, 30 * MS), EV_REMOVE,
+		 (unsigned)chain->members[w->removals[temporary].done].server_id - 1, temporary);
+}
+
 void removal_begin(struct world *w, unsigned temporary)
 {
-	w->removals[temporary].left = SERVERS;
-	w->removals[temporary].epoch = w->configs[temporary % PARTITIONS].epoch;
-	for (unsigned i = 0; i < SERVERS; i++)
-		schedule(w, w->now + chance(w, 100 * MS), EV_REMOVE, i, temporary);
+	w->removals[temporary].done = 0;
+	w->removals[temporary].chain = w->configs[temporary % PARTITIONS];
+	removal_next(w, temporary);
 }
 
 static void removed_by_master(struct world *w, struct event *event)
@@ -310,12 +318,17 @@ static void removed_by_master(struct world *w, struct event *event)
 	trace(w, "server %u has removed chunk %u/%llu", event->a, event->header.key.partition,
 	      (unsigned long long)event->header.key.file_id);
 	model_remove(&s->store, &event->header.key);
-	chain_chunks_removed(s->chains[event->header.key.partition], &event->header.key, 1);
+	if (!chain_chunk_removed(s->chains[event->header.key.partition], &event->header.key,
+				 w->removals[temporary].chain.epoch)) {
+		schedule(w, w->now + 50 * MS, EV_REMOVE, event->a, temporary);
+		return;
+	}
 	/* When the chain has changed meanwhile, one may have got it back from another that had not
-	 * removed it yet, and that is not before it any more. */
-	if (--w->removals[temporary].left == 0 &&
-	    w->removals[temporary].epoch != w->configs[temporary % PARTITIONS].epoch)
+	 * removed it yet, and that was not before it. */
+	if (w->removals[temporary].chain.epoch != w->configs[temporary % PARTITIONS].epoch)
 		removal_begin(w, temporary);
+	else if (++w->removals[temporary].done < w->removals[temporary].chain.count)
+		removal_next(w, temporary);
 }
 
 void operation_ended(struct world *w, struct event *event)

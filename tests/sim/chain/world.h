@@ -128,9 +128,9 @@ struct world {
 	struct report reports[PARTITIONS];
 	bool mixed[PARTITIONS][REGISTERS]; /* went on with a copy that has parts of another */
 	struct {
-		unsigned left;    /* servers that have not removed it yet */
-		uint64_t epoch;   /* of its chain when the removal began */
-	} removals[MODEL_CHUNKS]; /* of temporary chunks */
+		unsigned done;             /* members that have removed it */
+		struct chain_config chain; /* when the removal began */
+	} removals[MODEL_CHUNKS];          /* of temporary chunks */
 	uint64_t in_flight;
 	struct cluster_map *sessions; /* says which are over; NULL: none is */
 	uint64_t over[SESSIONS_MAX];

@@ -232,7 +232,7 @@ void check_shown(struct world *w, unsigned p, const struct map_chain *chain)
 void check_published(struct world *w, unsigned p, const struct map_chain *chain)
 {
 	struct partition *part = &w->partitions[p];
-	bool accepted = chain->epoch >> ACCEPT_LINE_SHIFT != part->epoch >> ACCEPT_LINE_SHIFT;
+	bool accepted = !epochs_of_one_line(chain->epoch, part->epoch);
 
 	check_shown(w, p, chain);
 	if (chain->epoch <= part->epoch)

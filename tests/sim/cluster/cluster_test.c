@@ -112,8 +112,13 @@ static void step(struct world *w)
 static void run_until_quiet(struct world *w)
 {
 	uint64_t deadline = w->now + PATIENCE;
+	uint64_t accepted = w->accepted;
 
 	while (w->problem == NULL && !(w->events % 32 == 0 && quiet(w))) {
+		/* The administrator may put stores back for long before one is accepted. */
+		if (w->accepted != accepted)
+			deadline = w->now + PATIENCE;
+		accepted = w->accepted;
 		if (w->now > deadline || w->events > EVENTS_MAX) {
 			problem(w, "something waits for ever");
 			tell_state(w);
@@ -357,6 +362,9 @@ static const uint64_t kept[] = {
 	2002710277, /* a disk was to be emptied before its master had placed anything */
 	2002879147, /* a copy that a forgotten chain was to make equal, and another had dropped */
 	2002892007, /* a disk that was not heard knew chains, and the accepted store had placed none */
+	2005302066, /* a copy was on its way when its chunk was removed, and the sender died */
+	2010017217, /* in-sync members had a chunk or not by orders of a store that was given up */
+	2010519800, /* a member went on alone with a copy that had begun, without dying itself */
 	2003349972, /* who is told first of a loss did not note what it was told with the others */
 };
 

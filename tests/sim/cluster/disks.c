@@ -1,4 +1,5 @@
 #include "tests/sim/cluster/disks.h"
+#include "tests/sim/cluster/servers.h"
 
 /* ---- lookups of the chains ---- */
 
@@ -151,13 +152,17 @@ void start_operation(struct world *w, struct disk *disk, const struct chain_acti
 
 static void prepare_ended(struct world *w, struct disk *disk, struct event *event, int error)
 {
+	bool touched;
+
 	if (error == 0 && disk->full_until > w->now && event->request->op == FRAME_WRITE)
 		error = -ENOSPC;
 	else if (error == 0 && event->request->op != FRAME_CATCHUP_DATA &&
 		 *damage_of(disk, &event->request->key))
 		error = -EBADMSG;
-	chain_prepared(event->request, error,
-		       model_broken_off(&disk->store, event->request, error, w->now));
+	touched = model_broken_off(&disk->store, event->request, error, w->now);
+	if (touched)
+		note_halves(w, disk, event->request->key.partition);
+	chain_prepared(event->request, error, touched);
 }
 
 static void read_ended(struct disk *disk, struct event *event, int error)

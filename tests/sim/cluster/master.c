@@ -276,34 +276,36 @@ static unsigned stream_of(struct world *w, uint32_t target)
 	return d / DISKS_EACH;
 }
 
+/* The members are asked one after another, from the head on (master/cluster/removals.h). */
+static void job_asks(struct world *w, struct removal_job *job)
+{
+	unsigned s = stream_of(w, job->targets[job->done]);
+	struct event *event =
+		s == SERVERS_MAX ? NULL : conn_message(w, w->master.streams[s].conn, 1, MSG_REMOVE);
+
+	if (event == NULL)
+		return;
+	event->number = job->targets[job->done];
+	event->mark = (uint64_t)(job - w->master.jobs) << 32 | (job->asked_at / US & UINT32_MAX);
+	event->header.epoch = job->epoch;
+	event->header.key = (struct chunk_key){.pool = POOL,
+					       .partition = job->temporary % w->options.partitions,
+					       .file_id = FILE_TEMPORARY + job->temporary};
+}
+
 static void job_begins(struct world *w, struct removal_job *job, const struct map_chain *chain)
 {
-	unsigned p = job->temporary % w->options.partitions;
-
 	for (uint32_t i = 0; i < chain->count; i++)
 		if (chain->members[i].state != MEMBER_OFFLINE &&
 		    stream_of(w, chain->members[i].target_id) == SERVERS_MAX)
 			return;
 	job->asked_at = w->now;
 	job->epoch = chain->epoch;
-	job->count = 0;
-	for (uint32_t i = 0; i < chain->count; i++) {
-		struct event *event;
-		unsigned s;
-
-		if (chain->members[i].state == MEMBER_OFFLINE)
-			continue;
-		s = stream_of(w, chain->members[i].target_id);
-		job->targets[job->count] = chain->members[i].target_id;
-		job->done[job->count++] = false;
-		event = conn_message(w, w->master.streams[s].conn, 1, MSG_REMOVE);
-		if (event == NULL)
-			continue;
-		event->number = chain->members[i].target_id;
-		event->mark = (uint64_t)(job - w->master.jobs) << 32 | (job->asked_at / US);
-		event->header.key = (struct chunk_key){
-			.pool = POOL, .partition = p, .file_id = FILE_TEMPORARY + job->temporary};
-	}
+	job->count = job->done = 0;
+	for (uint32_t i = 0; i < chain->count; i++)
+		if (chain->members[i].state != MEMBER_OFFLINE)
+			job->targets[job->count++] = chain->members[i].target_id;
+	job_asks(w, job);
 }
 
 static void removals_look(struct world *w)
@@ -323,15 +325,11 @@ static void removals_look(struct world *w)
 static void removed_arrived(struct world *w, const struct event *event)
 {
 	struct removal_job *job = &w->master.jobs[(event->mark >> 32) % REMOVALS_MAX];
-	bool all = true;
 
-	if ((event->mark & UINT32_MAX) != (job->asked_at / US & UINT32_MAX))
+	if ((event->mark & UINT32_MAX) != (job->asked_at / US & UINT32_MAX) || job->over ||
+	    job->done == job->count || job->targets[job->done] != event->number)
 		return;
-	for (unsigned i = 0; i < job->count; i++) {
-		if (job->targets[i] == event->number)
-			job->done[i] = true;
-		all = all && job->done[i];
-	}
+	job->done++;
 	/* All have to answer about the same chain. */
 	if (w->master.state_map == NULL ||
 	    w->master.state_map->pools[0].chains[job->temporary % w->options.partitions].epoch !=
@@ -339,10 +337,12 @@ static void removed_arrived(struct world *w, const struct event *event)
 		job->asked_at = 0;
 		return;
 	}
-	if (all && !job->over)
+	job->over = job->done == job->count;
+	if (job->over)
 		trace(w, "chunk %u/%u is removed", job->temporary % w->options.partitions,
 		      FILE_TEMPORARY + job->temporary);
-	job->over = job->over || all;
+	else
+		job_asks(w, job);
 }
 
 /* ---- events ---- */

@@ -43,7 +43,7 @@ const struct plant plants[] = {
 	{.name = "accept-ids-short", .manager = MANAGER_FAULT_ACCEPT_IDS_SHORT},
 	{.name = "reports-outlive", .manager = MANAGER_FAULT_REPORTS_OUTLIVE, .rare = true},
 	{.name = "tell-all-fenced", .manager = MANAGER_FAULT_TELL_ALL_FENCED, .first = 1300117149},
-	{.name = "accept-lives-old", .manager = MANAGER_FAULT_ACCEPT_LIVES_OLD},
+	{.name = "accept-lives-old", .manager = MANAGER_FAULT_ACCEPT_LIVES_OLD, .first = 15592},
 	{.name = "accept-unfenced", .manager = MANAGER_FAULT_ACCEPT_UNFENCED, .rare = true},
 };
 const size_t plant_count = sizeof(plants) / sizeof(plants[0]);

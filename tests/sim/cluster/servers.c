@@ -53,6 +53,14 @@ static bool alone_in(const struct disk *disk, const struct map_chain *chain)
 	       (chain->count == 1 || chain->members[1].state != MEMBER_IN_SYNC);
 }
 
+void note_halves(struct world *w, const struct disk *disk, unsigned p)
+{
+	const struct cluster_map *map = w->servers[disk->server].map;
+
+	if (map != NULL && alone_in(disk, cluster_map_chain(map, POOL, p)))
+		halves_stay(history_of, w, &disk->store);
+}
+
 /* Whatever it alone had, others have by now, too. */
 static bool is_copied(const struct world *w, const struct disk *disk)
 {
@@ -108,8 +116,10 @@ static void execute(struct world *w, unsigned s, struct disk *disk,
 		last_reports(w, disk, action);
 		break;
 	case CHAIN_ABORT:
-		if (!disk->down && chance(w, 2) == 0)
+		if (!disk->down && chance(w, 2) == 0) {
 			(void)model_abort(&disk->store, action->request, MODEL_BLOCKS);
+			note_halves(w, disk, action->request->key.partition);
+		}
 		break;
 	case CHAIN_TROUBLE:
 		break;
@@ -198,6 +208,7 @@ static void configure_chain(struct world *w, unsigned s, struct disk *disk, unsi
 	}
 	noted = disk->store.notes.epochs[p];
 	chain_configure(disk->chains[p], &config);
+	note_halves(w, disk, p);
 	if (config.epoch < noted && chain_epoch(disk->chains[p]) == config.epoch)
 		problem(w, "a member goes by an older chain than it had been in");
 	if (chain_count(disk->chains[p]).outdated && !MANAGER_FAULTY(IGNORE_SEEN) &&
@@ -503,6 +514,7 @@ void sim_session_remove(struct world *w, unsigned s, const struct event *event)
 void removed_by_master(struct world *w, unsigned s, const struct event *event)
 {
 	struct disk *disk = &w->disks[event->a];
+	struct chain *chain;
 	struct event *told;
 
 	if (disk->down)
@@ -510,9 +522,9 @@ void removed_by_master(struct world *w, unsigned s, const struct event *event)
 	trace(w, "server %u removes chunk %u/%llu from target %u", s, event->header.key.partition,
 	      (unsigned long long)event->header.key.file_id, disk->entry.target_id);
 	model_remove(&disk->store, &event->header.key);
-	if (disk->chains[event->header.key.partition] != NULL)
-		chain_chunks_removed(disk->chains[event->header.key.partition], &event->header.key,
-				     1);
+	chain = disk->chains[event->header.key.partition];
+	if (chain == NULL || !chain_chunk_removed(chain, &event->header.key, event->header.epoch))
+		return; /* the master asks again */
 	told = conn_message(w, event->conn, 0, MSG_REMOVED);
 	if (told == NULL)
 		return;

@@ -46,6 +46,9 @@ void removed_by_master(struct world *w, unsigned s, const struct event *event);
 /* ---- life and death ---- */
 
 void schedule_local(struct world *w, unsigned s, uint64_t after, enum event_kind kind);
+/* What was broken off in place on this disk, which goes on alone in the chain: nobody makes it good,
+ * and it is seen before it is repeated, as when a process ends (docs/limits.md). */
+void note_halves(struct world *w, const struct disk *disk, unsigned p);
 void server_start(struct world *w, unsigned s);
 void server_kill(struct world *w, unsigned s, bool power);
 void disk_fails(struct world *w, struct disk *disk);

@@ -250,9 +250,8 @@ struct client {
 
 struct removal_job {
 	bool over;
-	unsigned temporary, count;
+	unsigned temporary, count, done; /* so many have answered */
 	uint32_t targets[CHAIN_MEMBERS_MAX];
-	bool done[CHAIN_MEMBERS_MAX];
 	uint64_t epoch;    /* of the chain that was asked */
 	uint64_t asked_at; /* 0: not yet */
 };

@@ -338,6 +338,20 @@ static void test_who_has_forgotten_is_compared(void **state)
 	rig_free_all(rig);
 }
 
+static void test_a_store_that_was_accepted_has_all_compared(void **state)
+{
+	struct rig *rig = rig_up(0);
+
+	(void)state;
+	CHANGE(rig, (UINT64_C(1) << EPOCH_LINE_SHIFT) + 1, A, {A, IN}, {B, IN}, {C, IN});
+	successor_connects(rig);
+	assert_int_equal(sent_kind(rig), CATCHUP_KIND_RANGE);
+	CHANGE(rig, (UINT64_C(1) << EPOCH_LINE_SHIFT) + 2, A, {A, IN}, {C, IN}, {B, OUT});
+	successor_connects(rig);
+	assert_int_equal(sent_kind(rig), CATCHUP_KIND_RANGE); /* C has not been compared yet */
+	rig_free_all(rig);
+}
+
 static void test_a_new_successor_is_compared(void **state)
 {
 	struct rig *rig = rig_up(0);
@@ -500,7 +514,7 @@ static void test_a_lost_notice_of_removal_leads_to_a_comparison(void **state)
 	model_chunk(&rig->store, &key)->version = 1;
 	link_comes_up(rig);
 	model_remove(&rig->store, &key);
-	chain_chunks_removed(rig->chain, &key, 1);
+	chain_chunk_removed(rig->chain, &key, 1);
 	rig_run(rig);
 	chain_connection(rig->chain, 0);
 	rig_run(rig);
@@ -730,6 +744,7 @@ int main(void)
 		cmocka_unit_test(test_what_a_new_head_has_half_of_comes_to_its_end),
 		cmocka_unit_test(test_what_was_broken_off_is_compared_with_those_behind),
 		cmocka_unit_test(test_who_has_forgotten_is_compared),
+		cmocka_unit_test(test_a_store_that_was_accepted_has_all_compared),
 		cmocka_unit_test(test_a_new_successor_is_compared),
 		cmocka_unit_test(test_only_a_member_that_was_ready_resumes),
 		cmocka_unit_test(test_what_was_dropped_is_shown_to_nobody_before_a_comparison),

@@ -636,7 +636,7 @@ static void test_removals_are_told_to_a_successor_that_may_have_got_a_copy(void 
 	model_chunk(&rig->store, &key)->version = 1;
 	link_comes_up(rig); /* the walk has seen the chunk */
 	model_remove(&rig->store, &key);
-	chain_chunks_removed(rig->chain, &key, 1);
+	chain_chunk_removed(rig->chain, &key, 1);
 	rig_run(rig);
 	assert_int_equal(rig->sent_count, 1);
 	assert_int_equal(catchup_gone_decode(buf_payload(rig->sent[0].payload),
@@ -646,13 +646,38 @@ static void test_removals_are_told_to_a_successor_that_may_have_got_a_copy(void 
 	rig_free_all(rig);
 }
 
+/* A predecessor that reads for a walk may send what was removed: the order is done when none does,
+ * nor one of an older chain. */
+static void test_a_removal_while_copies_are_on_their_way_has_to_be_repeated(void **state)
+{
+	struct rig *rig = rig_new(1, 2);
+	struct chunk_key key = rig_key(1), other = rig_key(2);
+
+	(void)state;
+	assert_true(chain_chunk_removed(rig->chain, &key, 1));
+	assert_false(chain_chunk_removed(rig->chain, &key, 2));
+	predecessor_copies(rig);
+	assert_false(chain_chunk_removed(rig->chain, &other, 1));
+	assert_false(chain_chunk_removed(rig->chain, &key, 1));
+	/* What has come is in the store's hands still. */
+	chain_source_lost(rig->chain, BEFORE);
+	rig_run(rig);
+	assert_false(chain_chunk_removed(rig->chain, &key, 1));
+	assert_true(chain_chunk_removed(rig->chain, &other, 1));
+	while (rig_operations(rig, CHAIN_PREPARE) > 0)
+		rig_end(rig, CHAIN_PREPARE, 0);
+	rig_run(rig);
+	assert_true(chain_chunk_removed(rig->chain, &key, 1));
+	rig_free_all(rig);
+}
+
 static void test_removals_in_a_fresh_partition_cost_nothing(void **state)
 {
 	struct rig *rig = rig_up(0);
 	struct chunk_key key = rig_key(1);
 
 	(void)state;
-	chain_chunks_removed(rig->chain, &key, 1);
+	chain_chunk_removed(rig->chain, &key, 1);
 	rig_run(rig);
 	assert_int_equal(rig->sent_count, 0);
 	rig_free_all(rig);
@@ -676,7 +701,7 @@ static void test_what_waits_does_not_make_a_removed_chunk_anew(void **state)
 		if (step == 2)
 			rig_breaks_off(rig);
 		model_remove(&rig->store, &key);
-		chain_chunks_removed(rig->chain, &key, 1);
+		chain_chunk_removed(rig->chain, &key, 1);
 		rig_run(rig);
 		assert_int_equal(answer_to(rig, second), FRAME_OK);
 		assert_int_equal(answer_to(rig, third), FRAME_OK);
@@ -732,6 +757,7 @@ int main(void)
 		cmocka_unit_test(test_at_the_end_clients_are_sent_away),
 		cmocka_unit_test(test_removals_are_told_to_a_successor_that_may_have_got_a_copy),
 		cmocka_unit_test(test_removals_in_a_fresh_partition_cost_nothing),
+		cmocka_unit_test(test_a_removal_while_copies_are_on_their_way_has_to_be_repeated),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

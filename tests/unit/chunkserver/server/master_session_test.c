@@ -143,8 +143,8 @@ static void on_lease(void *user, uint64_t until_ns)
 	note('l');
 }
 
-static void on_remove(void *user, unsigned index, uint64_t sequence, const struct chunk_key *keys,
-		      size_t count)
+static void on_remove(void *user, unsigned index, uint64_t sequence,
+		      const struct chunk_order *chunks, size_t count)
 {
 	note('d');
 }

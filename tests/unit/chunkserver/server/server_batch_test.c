@@ -129,6 +129,8 @@ static void test_a_heartbeat_has_room_for_all_that_a_status_has(void **state)
 
 static void test_reports_and_removals_say_what_they_are_about(void **state)
 {
+	static const struct chunk_order again = {
+		.key = {.pool = 1, .partition = 3, .file_id = 77, .index = 5}, .epoch = 8};
 	const struct report report = {
 		.pool = 1, .partition = 3, .epoch = 9, .target_id = 20, .kind = 1};
 	Catena__ServerBatch *batch;
@@ -144,11 +146,20 @@ static void test_reports_and_removals_say_what_they_are_about(void **state)
 	assert_int_equal(batch->reports[0]->target_id, 20);
 	assert_int_equal(batch->reports[0]->kind, 1);
 	done_with(batch);
-	data = server_batch_removed(10, 99, -EIO, &size);
+	data = server_batch_removed(10, 99, -EIO, NULL, 0, &size);
 	batch = unpacked(data, size);
 	assert_int_equal(batch->removed[0]->target_id, 10);
 	assert_int_equal(batch->removed[0]->sequence, 99);
 	assert_int_equal(batch->removed[0]->error, EIO);
+	assert_int_equal(batch->removed[0]->n_again, 0);
+	done_with(batch);
+	data = server_batch_removed(10, 100, 0, &again, 1, &size);
+	batch = unpacked(data, size);
+	assert_int_equal(batch->removed[0]->n_again, 1);
+	assert_int_equal(batch->removed[0]->again[0]->partition, 3);
+	assert_int_equal(batch->removed[0]->again[0]->file_id, 77);
+	assert_int_equal(batch->removed[0]->again[0]->index, 5);
+	assert_int_equal(batch->removed[0]->again[0]->epoch, 8);
 	done_with(batch);
 }
 

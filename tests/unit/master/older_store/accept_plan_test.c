@@ -26,7 +26,7 @@
 
 #define CHANCE (UINT64_C(5) << 48 | 7)
 #define LINE(times, chance)                                                                        \
-	((uint64_t)(times) << ACCEPT_COUNT_SHIFT | (uint64_t)(chance) << ACCEPT_LINE_SHIFT)
+	((uint64_t)(times) << ACCEPT_COUNT_SHIFT | (uint64_t)(chance) << EPOCH_LINE_SHIFT)
 
 static struct map_chain chains[2];
 static struct map_pool pools[1] = {{.id = 1, .partitions = 2, .chains = chains}};

@@ -263,7 +263,8 @@ static void make_and_unlink(uint64_t size)
 	peer_close(client);
 }
 
-static void answer(struct peer *p, const Catena__Remove *remove, int error)
+/* @again: all of the chunks may come back. */
+static void answer(struct peer *p, const Catena__Remove *remove, int error, bool again)
 {
 	Catena__Removed removed = CATENA__REMOVED__INIT, *list[1] = {&removed};
 	Catena__ServerBatch batch = CATENA__SERVER_BATCH__INIT;
@@ -271,25 +272,59 @@ static void answer(struct peer *p, const Catena__Remove *remove, int error)
 	removed.sequence = remove->sequence;
 	removed.target_id = remove->target_id;
 	removed.error = error;
+	removed.again = remove->chunks;
+	removed.n_again = again ? remove->n_chunks : 0;
 	batch.n_removed = 1;
 	batch.removed = list;
 	peer_send(p, &batch.base);
 }
 
-/* Answers whatever is asked of @p with @error; returns how many chunks that were. */
-static size_t answer_all(struct peer *p, int error)
+/* Answers what is asked of @p within @ms; returns how many chunks that were. */
+static size_t answer_some(struct peer *p, int error, bool again, unsigned ms)
 {
 	Catena__ServerPush *push =
-		peer_take(p, &catena__server_push__descriptor, has_removes, 1, 8000);
+		peer_take(p, &catena__server_push__descriptor, has_removes, 1, ms);
 	size_t chunks = 0;
 
-	assert_non_null(push);
+	if (push == NULL)
+		return 0;
 	for (size_t i = 0; i < push->n_removes; i++) {
 		chunks += push->removes[i]->n_chunks;
-		answer(p, push->removes[i], error);
+		for (size_t c = 0; c < push->removes[i]->n_chunks; c++)
+			assert_int_not_equal(push->removes[i]->chunks[c]->epoch, 0);
+		answer(p, push->removes[i], error, again);
 	}
 	free_push(push);
 	return chunks;
+}
+
+/* Answers whoever is asked next; returns who it is. */
+static int next_answers(struct beating *b, int error, bool again)
+{
+	for (int round = 0; round < 400; round++)
+		for (int i = 0; i < 3; i++)
+			if (answer_some(b->peers[i], error, again, 5) != 0)
+				return i;
+	fail_msg("nobody is asked");
+	return -1;
+}
+
+/* Each of the three is asked for @chunks, in some order. */
+static void all_answer(struct beating *b, size_t chunks)
+{
+	size_t asked[3] = {0};
+
+	while (asked[0] + asked[1] + asked[2] < 3 * chunks) {
+		size_t before = asked[0] + asked[1] + asked[2];
+
+		for (int round = 0; round < 400 && asked[0] + asked[1] + asked[2] == before;
+		     round++)
+			for (int i = 0; i < 3; i++)
+				asked[i] += answer_some(b->peers[i], 0, false, 5);
+		assert_true(asked[0] + asked[1] + asked[2] > before);
+	}
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(asked[i], chunks);
 }
 
 static uint64_t queue_length(void)
@@ -315,8 +350,7 @@ static void test_all_chunks_are_named_to_all_members(void **state)
 
 	three_servers(&b);
 	make_and_unlink((10ull << 20) + 1); /* 11 chunks of 1 MiB */
-	for (int i = 0; i < 3; i++)
-		assert_int_equal(answer_all(b.peers[i], 0), 11);
+	all_answer(&b, 11);
 	assert_true(queue_empties());
 	close_all(&b);
 }
@@ -324,13 +358,10 @@ static void test_all_chunks_are_named_to_all_members(void **state)
 static void test_a_large_file_goes_in_several_batches(void **state)
 {
 	struct beating b;
-	size_t left[3] = {2500, 2500, 2500};
 
 	three_servers(&b);
 	make_and_unlink(2500ull << 20);
-	for (int i = 0; i < 3; i++)
-		while (left[i] != 0)
-			left[i] -= answer_all(b.peers[i], 0);
+	all_answer(&b, 2500);
 	assert_true(queue_empties());
 	close_all(&b);
 }
@@ -338,25 +369,46 @@ static void test_a_large_file_goes_in_several_batches(void **state)
 static void test_nothing_is_forgotten_when_a_member_fails_or_goes(void **state)
 {
 	struct beating b;
-	struct peer *third;
+	struct peer *gone;
 	uint64_t server;
+	int head, second, third;
 
 	three_servers(&b);
 	make_and_unlink(1 << 20);
-	assert_int_equal(answer_all(b.peers[0], 0), 1);
-	assert_int_equal(answer_all(b.peers[1], EIO), 1);
-	assert_int_equal(answer_all(b.peers[2], 0), 1);
-	assert_int_equal(queue_length(), 1);
-	/* All of it again; this time one is gone before it answers. */
-	assert_int_equal(answer_all(b.peers[0], 0), 1);
-	assert_int_equal(answer_all(b.peers[1], 0), 1);
-	set_peer(&b, 2, NULL, &third);
-	peer_close(third);
+	head = next_answers(&b, 0, false);
+	second = next_answers(&b, EIO, false);
+	assert_int_not_equal(head, second);
+	third = 3 - head - second;
+	/* From the head on again; this time one is gone before it answers. */
+	assert_int_equal(next_answers(&b, 0, false), head);
+	assert_int_equal(next_answers(&b, 0, false), second);
+	set_peer(&b, third, NULL, &gone);
+	peer_close(gone);
 	usleep(500000);
 	assert_int_equal(queue_length(), 1);
-	set_peer(&b, 2, server_up(3, &server, &b.targets[2]), &third);
-	for (int i = 0; i < 3; i++)
-		assert_int_equal(answer_all(b.peers[i], 0), 1);
+	set_peer(&b, third, server_up(third + 1, &server, &b.targets[third]), &gone);
+	assert_int_equal(next_answers(&b, 0, false), head);
+	assert_int_equal(next_answers(&b, 0, false), second);
+	assert_int_equal(queue_length(), 1);
+	assert_int_equal(next_answers(&b, 0, false), third);
+	assert_true(queue_empties());
+	close_all(&b);
+}
+
+static void test_what_may_come_back_is_removed_once_more(void **state)
+{
+	struct beating b;
+	int head, second;
+
+	three_servers(&b);
+	make_and_unlink(1 << 20);
+	head = next_answers(&b, 0, false);
+	second = next_answers(&b, 0, true);
+	assert_int_not_equal(head, second);
+	assert_int_equal(queue_length(), 1);
+	assert_int_equal(next_answers(&b, 0, false), head);
+	assert_int_equal(next_answers(&b, 0, false), second);
+	assert_int_equal(next_answers(&b, 0, false), 3 - head - second);
 	assert_true(queue_empties());
 	close_all(&b);
 }
@@ -372,8 +424,7 @@ static void test_a_restarted_master_goes_on_removing(void **state)
 	assert_int_equal(fixture_start(), 0);
 	assert_int_equal(queue_length(), 1);
 	three_servers(&b);
-	for (int i = 0; i < 3; i++)
-		assert_int_equal(answer_all(b.peers[i], 0), 3);
+	all_answer(&b, 3);
 	assert_true(queue_empties());
 	close_all(&b);
 }
@@ -404,6 +455,7 @@ int main(void)
 		with_patience(test_all_chunks_are_named_to_all_members),
 		with_patience(test_a_large_file_goes_in_several_batches),
 		with_patience(test_nothing_is_forgotten_when_a_member_fails_or_goes),
+		with_patience(test_what_may_come_back_is_removed_once_more),
 		with_patience(test_a_restarted_master_goes_on_removing),
 	};
 

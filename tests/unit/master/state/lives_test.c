@@ -285,8 +285,7 @@ static void of_starts_that_are_not_kept_an_acceptance_is(void **state)
 	accept.seen_version = heard.seen.version;
 	assert_int_equal(state_apply_accept(f.state, ++f.index, &accept), 0);
 	base = state_epoch_base(f.state);
-	assert_int_equal(base, UINT64_C(1) << ACCEPT_COUNT_SHIFT | UINT64_C(5)
-									   << ACCEPT_LINE_SHIFT);
+	assert_int_equal(base, UINT64_C(1) << ACCEPT_COUNT_SHIFT | UINT64_C(5) << EPOCH_LINE_SHIFT);
 	seen = seen_now();
 	for (unsigned i = 0; i <= STARTS_KEPT; i++)
 		start();
