@@ -6,8 +6,6 @@ bool target_entry_registered(struct target_entry *entry, uint32_t target_id, uin
 {
 	if (entry->target_id == target_id)
 		return false;
-	/* What the target has in chains it has by its number. */
-	expects(entry->target_id == 0);
 	entry->target_id = target_id;
 	entry->from_version = from_version;
 	entry->waits = target_id != 0 && !FAULTY(PLACE_BY_OLD_MAP);
