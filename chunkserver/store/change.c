@@ -6,7 +6,6 @@
 #include <string.h>
 #include "chunkserver/disk/db.h"
 #include "chunkserver/record/key.h"
-#include "chunkserver/record/op_ids.h"
 #include "common/base/expects.h"
 #include "common/os/clock.h"
 
@@ -119,20 +118,6 @@ static void touched(struct change *change, uint32_t block)
 
 	if (chunk->bg_changed != NULL)
 		bits_set(&chunk->bg_changed[block >> PIECE_SHIFT], block % PIECE_BLOCKS);
-}
-
-int change_op(struct change *change, const struct op_id *id, const struct store_update *update)
-{
-	struct record *next = &change->next;
-
-	next->op_count = op_ids_drop(next->ops, next->op_count, id->client_id, update->answered,
-				     update->sessions, OP_IDS_KEPT);
-	if (update->closing)
-		return 0;
-	if (next->op_count >= OP_IDS_KEPT)
-		return -EBUSY;
-	next->ops[next->op_count++] = *id;
-	return 0;
 }
 
 /* ---- blocks ---- */

@@ -39,8 +39,6 @@ void change_free(struct change *change);
 void change_begin(struct change *change, struct chunk *chunk);
 /* Piece @index as it will be, for the functions below. */
 int change_piece(struct change *change, uint32_t index, struct piece **out);
-/* op_ids_drop(), and adds @id. -EBUSY: there is no room. */
-int change_op(struct change *change, const struct op_id *id, const struct store_update *update);
 /* Block @block of @piece is from now on inside, in the file, or absent. Set next.length first: of
  * an inner block only what is before it is stored. */
 void change_inner(struct change *change, struct piece *piece, uint32_t block, const void *bytes,

@@ -10,6 +10,7 @@
 #include "chunkserver/disk/health.h"
 #include "chunkserver/disk/log_flush.h"
 #include "chunkserver/store/marks.h"
+#include "chunkserver/store/store.h"
 #include "chunkserver/store/timer.h"
 #include "common/base/expects.h"
 #include "common/os/clock.h"

@@ -129,6 +129,21 @@ static int commit_punch(struct plan *plan, struct change *change)
 	return rc;
 }
 
+/* Forgets the ids that are over, and adds the update's. Errors: -EBUSY: there is no room. */
+static int note_op(struct change *change, const struct op_id *id, const struct store_update *update)
+{
+	struct record *next = &change->next;
+
+	next->op_count = op_ids_drop(next->ops, next->op_count, id->client_id, update->answered,
+				     update->sessions, OP_IDS_KEPT);
+	if (update->closing)
+		return 0;
+	if (next->op_count >= OP_IDS_KEPT)
+		return -EBUSY;
+	next->ops[next->op_count++] = *id;
+	return 0;
+}
+
 static int commit_plan(struct plan *plan)
 {
 	const struct store_update *update = plan->update;
@@ -172,7 +187,7 @@ static int commit_plan(struct plan *plan)
 	change->next.epoch = update->epoch;
 	change->next.version = update->version;
 	if ((id.client_id | id.op_id) != 0)
-		rc = change_op(change, &id, update);
+		rc = note_op(change, &id, update);
 	return rc != 0 ? rc : change_write(change);
 }
 

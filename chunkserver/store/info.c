@@ -3,6 +3,7 @@
 #include <string.h>
 #include "chunkserver/record/key.h"
 #include "chunkserver/store/chunk.h"
+#include "chunkserver/store/store.h"
 #include "common/base/bitmap.h"
 #include "common/base/bytes.h"
 #include "common/base/crc32c.h"

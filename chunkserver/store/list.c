@@ -6,6 +6,7 @@
 #include "chunkserver/record/key.h"
 #include "chunkserver/store/chunk.h"
 #include "chunkserver/store/inner.h"
+#include "chunkserver/store/store.h"
 #include "common/base/block.h"
 #include "common/base/crc32c.h"
 #include "common/kv/kv.h"
@@ -134,7 +135,7 @@ int store_list(const char *path,
 		return -ENOMEM;
 	listing->each = each;
 	listing->user = user;
-	rc = store_open_on(&options, NULL, &listing->store, error, error_size);
+	rc = store_open(&options, &listing->store, error, error_size);
 	if (rc != 0)
 		goto out;
 	listing->data = aligned_alloc(BLOCK_SIZE, PIECE_BYTES);

@@ -7,6 +7,7 @@
 #include "chunkserver/record/bits.h"
 #include "chunkserver/store/chunk.h"
 #include "chunkserver/store/file.h"
+#include "chunkserver/store/store.h"
 
 /* A block of which the update sets only [from, to). */
 struct edge {

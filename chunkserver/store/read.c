@@ -10,6 +10,7 @@
 #include "chunkserver/store/chunk.h"
 #include "chunkserver/store/inner.h"
 #include "chunkserver/store/plan.h"
+#include "chunkserver/store/store.h"
 #include "common/base/block.h"
 #include "common/base/expects.h"
 #include "common/net/frame.h"

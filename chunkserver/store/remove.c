@@ -31,6 +31,7 @@
 #include "chunkserver/store/chunk.h"
 #include "chunkserver/store/compact.h"
 #include "chunkserver/store/plan.h"
+#include "chunkserver/store/store.h"
 #include "chunkserver/store/timer.h"
 #include "common/base/expects.h"
 #include "common/os/clock.h"

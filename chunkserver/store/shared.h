@@ -5,8 +5,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "chunkserver/disk/disk.h"
-#include "chunkserver/store/store.h"
 #include "common/base/duration.h"
+
+struct buf_pool;
 
 struct store {
 	struct disk disk;
@@ -31,8 +32,4 @@ static inline bool store_is_waited_for(const struct store *store, uint64_t now)
 	return now <
 	       atomic_load_explicit(&store->last_flush_ns, memory_order_relaxed) + FOREGROUND_NS;
 }
-
-/* Opens on a kv of the caller's (tests: power cuts on the memory twin). */
-int store_open_on(const struct store_options *options, struct kv *kv, struct store **out,
-		  char *error, size_t error_size);
 #endif

@@ -57,6 +57,7 @@
 
 #define STORE_SMALL_WRITE 32768u /* updates up to this size become inner blocks */
 
+struct kv;
 struct store;
 struct store_view;
 
@@ -74,6 +75,9 @@ int store_init(const char *path, const char *cluster, char *error, size_t error_
  * a target; -EXDEV: of another cluster; -EBUSY: in use; -EUCLEAN: damaged. */
 int store_open(const struct store_options *options, struct store **out, char *error,
 	       size_t error_size);
+/* The same on a db of the caller's, for tests: power cuts on the twin in memory. */
+int store_open_on(const struct store_options *options, struct kv *kv, struct store **out,
+		  char *error, size_t error_size);
 /* Flushes and closes; all views must be closed before. NULL is allowed. */
 void store_close(struct store *store);
 const char *store_uuid(const struct store *store);

@@ -1,4 +1,5 @@
 /* view.c - opening and closing a loop's view of a target, and its background work. */
+#include "chunkserver/store/store.h"
 #include "chunkserver/store/view.h"
 #include <errno.h>
 #include <stdlib.h>

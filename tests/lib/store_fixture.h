@@ -15,6 +15,7 @@
 #include "chunkserver/record/key.h"
 #include "chunkserver/record/value.h"
 #include "chunkserver/store/chunk.h"
+#include "chunkserver/store/store.h"
 #include "common/base/bytes.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"

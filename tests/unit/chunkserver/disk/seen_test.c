@@ -13,6 +13,7 @@
 #include "chunkserver/record/key.h"
 #include "chunkserver/record/value.h"
 #include "chunkserver/store/chunk.h"
+#include "chunkserver/store/store.h"
 #include "common/base/bytes.h"
 #include "common/base/crc32c.h"
 #include "common/os/clock.h"
