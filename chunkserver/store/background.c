@@ -13,7 +13,7 @@
 #include "chunkserver/disk/log_flush.h"
 #include "chunkserver/disk/space.h"
 #include "chunkserver/record/key.h"
-#include "chunkserver/store/change.h"
+#include "chunkserver/chunk/change.h"
 #include "chunkserver/store/chunk_flush.h"
 #include "chunkserver/store/plan.h"
 #include "common/base/block.h"

@@ -2,7 +2,7 @@
 #ifndef CATENA_CHUNKSERVER_STORE_BACKGROUND_H
 #define CATENA_CHUNKSERVER_STORE_BACKGROUND_H
 #include <stdint.h>
-#include "chunkserver/store/chunk.h"
+#include "chunkserver/chunk/chunk.h"
 
 /* Brings a dirty chunk one step further to rest, if it is time. */
 void background_step(struct store_view *view, struct chunk *chunk, uint64_t now);

@@ -11,7 +11,7 @@
 #include "chunkserver/disk/log_flush.h"
 #include "chunkserver/store/marks.h"
 #include "chunkserver/store/store.h"
-#include "chunkserver/store/timer.h"
+#include "chunkserver/chunk/timer.h"
 #include "common/base/expects.h"
 #include "common/os/clock.h"
 

@@ -1,7 +1,7 @@
 /* chunk_flush.h - making the committed updates of one chunk durable. */
 #ifndef CATENA_CHUNKSERVER_STORE_CHUNK_FLUSH_H
 #define CATENA_CHUNKSERVER_STORE_CHUNK_FLUSH_H
-#include "chunkserver/store/chunk.h"
+#include "chunkserver/chunk/chunk.h"
 
 /* Flushes the chunk as store_flush() does, in the background; counts in view->settling meanwhile.
  * */

@@ -7,7 +7,7 @@
 #include "chunkserver/disk/health.h"
 #include "chunkserver/disk/space.h"
 #include "chunkserver/record/op_ids.h"
-#include "chunkserver/store/change.h"
+#include "chunkserver/chunk/change.h"
 #include "chunkserver/store/edge.h"
 #include "chunkserver/store/plan.h"
 #include "common/base/block.h"

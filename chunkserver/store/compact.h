@@ -2,7 +2,7 @@
 #ifndef CATENA_CHUNKSERVER_STORE_COMPACT_H
 #define CATENA_CHUNKSERVER_STORE_COMPACT_H
 #include <stdbool.h>
-#include "chunkserver/store/view.h"
+#include "chunkserver/chunk/view.h"
 
 /* Compacts in the background when there is enough garbage for the space that is left; sooner when a
  * write was @refused. */

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include "chunkserver/store/inner.h"
+#include "chunkserver/chunk/inner.h"
 #include "common/base/block.h"
 #include "common/base/crc32c.h"
 

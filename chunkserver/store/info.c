@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <string.h>
 #include "chunkserver/record/key.h"
-#include "chunkserver/store/chunk.h"
+#include "chunkserver/chunk/chunk.h"
 #include "chunkserver/store/store.h"
 #include "common/base/bitmap.h"
 #include "common/base/bytes.h"

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include "chunkserver/record/key.h"
-#include "chunkserver/store/chunk.h"
-#include "chunkserver/store/inner.h"
+#include "chunkserver/chunk/chunk.h"
+#include "chunkserver/chunk/inner.h"
 #include "chunkserver/store/store.h"
 #include "common/base/block.h"
 #include "common/base/crc32c.h"

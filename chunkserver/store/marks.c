@@ -12,7 +12,7 @@
 #include "chunkserver/disk/log_flush.h"
 #include "chunkserver/record/key.h"
 #include "chunkserver/record/value.h"
-#include "chunkserver/store/change.h"
+#include "chunkserver/chunk/change.h"
 #include "common/base/expects.h"
 
 #define MARKS_AHEAD 3u /* pieces marked together, for writes that go on */

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include "chunkserver/disk/health.h"
 #include "chunkserver/disk/log_flush.h"
-#include "chunkserver/store/chunk.h"
+#include "chunkserver/chunk/chunk.h"
 #include "chunkserver/store/store.h"
 #include "common/base/expects.h"
 

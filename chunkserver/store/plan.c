@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "chunkserver/disk/space.h"
-#include "chunkserver/store/timer.h"
+#include "chunkserver/chunk/timer.h"
 #include "common/base/expects.h"
 #include "common/os/buf.h"
 

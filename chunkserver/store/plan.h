@@ -5,8 +5,8 @@
 #include <stdint.h>
 #include "chunkserver/disk/jobs.h"
 #include "chunkserver/record/bits.h"
-#include "chunkserver/store/chunk.h"
-#include "chunkserver/store/file.h"
+#include "chunkserver/chunk/chunk.h"
+#include "chunkserver/chunk/file.h"
 #include "chunkserver/store/store.h"
 
 /* A block of which the update sets only [from, to). */

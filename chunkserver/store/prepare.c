@@ -37,7 +37,7 @@
 #include "chunkserver/disk/space.h"
 #include "chunkserver/store/compact.h"
 #include "chunkserver/store/edge.h"
-#include "chunkserver/store/file.h"
+#include "chunkserver/chunk/file.h"
 #include "chunkserver/store/marks.h"
 #include "chunkserver/store/plan.h"
 #include "common/base/block.h"

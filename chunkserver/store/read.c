@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include "chunkserver/disk/health.h"
-#include "chunkserver/store/chunk.h"
-#include "chunkserver/store/inner.h"
+#include "chunkserver/chunk/chunk.h"
+#include "chunkserver/chunk/inner.h"
 #include "chunkserver/store/plan.h"
 #include "chunkserver/store/store.h"
 #include "common/base/block.h"

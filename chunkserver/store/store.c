@@ -35,8 +35,8 @@
 #include "chunkserver/disk/space.h"
 #include "chunkserver/disk/witness.h"
 #include "chunkserver/store/replay.h"
-#include "chunkserver/store/shared.h"
-#include "chunkserver/store/view.h"
+#include "chunkserver/chunk/shared.h"
+#include "chunkserver/chunk/view.h"
 #include "common/os/log.h"
 
 #define LOG_MODULE "store"

@@ -1,15 +1,15 @@
 /* view.c - opening and closing a loop's view of a target, and its background work. */
 #include "chunkserver/store/store.h"
-#include "chunkserver/store/view.h"
+#include "chunkserver/chunk/view.h"
 #include <errno.h>
 #include <stdlib.h>
 #include "chunkserver/store/background.h"
-#include "chunkserver/store/change.h"
-#include "chunkserver/store/chunk.h"
+#include "chunkserver/chunk/change.h"
+#include "chunkserver/chunk/chunk.h"
 #include "chunkserver/store/migrate.h"
 #include "chunkserver/store/plan.h"
 #include "chunkserver/store/remove.h"
-#include "chunkserver/store/timer.h"
+#include "chunkserver/chunk/timer.h"
 #include "common/kv/kv.h"
 
 /* From one round over all dirty chunks to the next: at least, and when nothing else is waited for. A

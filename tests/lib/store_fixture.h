@@ -14,7 +14,7 @@
 #include "chunkserver/disk/space.h"
 #include "chunkserver/record/key.h"
 #include "chunkserver/record/value.h"
-#include "chunkserver/store/chunk.h"
+#include "chunkserver/chunk/chunk.h"
 #include "chunkserver/store/store.h"
 #include "common/base/bytes.h"
 #include "common/os/clock.h"

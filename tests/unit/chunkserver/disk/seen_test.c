@@ -12,7 +12,7 @@
 #include "chunkserver/disk/witness.h"
 #include "chunkserver/record/key.h"
 #include "chunkserver/record/value.h"
-#include "chunkserver/store/chunk.h"
+#include "chunkserver/chunk/chunk.h"
 #include "chunkserver/store/store.h"
 #include "common/base/bytes.h"
 #include "common/base/crc32c.h"

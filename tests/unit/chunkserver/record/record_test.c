@@ -11,7 +11,7 @@
 #include "chunkserver/record/key.h"
 #include "chunkserver/record/record.h"
 #include "chunkserver/record/value.h"
-#include "chunkserver/store/file.h"
+#include "chunkserver/chunk/file.h"
 #include "common/base/bytes.h"
 #include "common/base/crc32c.h"
 #include "tests/lib/random.h"

@@ -1,6 +1,6 @@
 /* file.h - the plain files of larger chunks. */
-#ifndef CATENA_CHUNKSERVER_STORE_FILE_H
-#define CATENA_CHUNKSERVER_STORE_FILE_H
+#ifndef CATENA_CHUNKSERVER_CHUNK_FILE_H
+#define CATENA_CHUNKSERVER_CHUNK_FILE_H
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>

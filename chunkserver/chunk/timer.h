@@ -1,7 +1,7 @@
 /* timer.h - when the background work of a view goes on. */
-#ifndef CATENA_CHUNKSERVER_STORE_TIMER_H
-#define CATENA_CHUNKSERVER_STORE_TIMER_H
-#include "chunkserver/store/view.h"
+#ifndef CATENA_CHUNKSERVER_CHUNK_TIMER_H
+#define CATENA_CHUNKSERVER_CHUNK_TIMER_H
+#include "chunkserver/chunk/view.h"
 
 /* Starts the view's timer when there is background work, unless it runs. */
 void timer_start(struct store_view *view);

@@ -1,11 +1,11 @@
 /* chunk.c - chunks in memory: a view's cache of records and pieces, and their open files. */
-#include "chunkserver/store/chunk.h"
+#include "chunkserver/chunk/chunk.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "chunkserver/record/key.h"
 #include "chunkserver/record/record.h"
-#include "chunkserver/store/timer.h"
+#include "chunkserver/chunk/timer.h"
 #include "common/base/expects.h"
 #include "common/kv/kv.h"
 #include "common/os/clock.h"

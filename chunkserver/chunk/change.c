@@ -1,6 +1,6 @@
 /* change.c - changing a chunk: the new state is made beside the old one, written as one
  * batch, and taken over only when that has succeeded. */
-#include "chunkserver/store/change.h"
+#include "chunkserver/chunk/change.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* inner.c - blocks kept inside the db. */
-#include "chunkserver/store/inner.h"
+#include "chunkserver/chunk/inner.h"
 #include <errno.h>
 #include <stdlib.h>
 #include "chunkserver/record/key.h"

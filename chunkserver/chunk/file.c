@@ -4,7 +4,7 @@
  * has no O_DIRECT. Small reads go through the page cache all the same: Linux drops the pages that a
  * direct write covers, and nothing reads a block while it is written (prepare.c), so what
  * is cached is never older than the file. */
-#include "chunkserver/store/file.h"
+#include "chunkserver/chunk/file.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,12 +1,12 @@
 /* change.h - changing a chunk: the new state is made beside the old one, written in one batch, and
  * then taken over. One at a time in a view. */
-#ifndef CATENA_CHUNKSERVER_STORE_CHANGE_H
-#define CATENA_CHUNKSERVER_STORE_CHANGE_H
+#ifndef CATENA_CHUNKSERVER_CHUNK_CHANGE_H
+#define CATENA_CHUNKSERVER_CHUNK_CHANGE_H
 #include <stdbool.h>
 #include <stdint.h>
 #include "chunkserver/record/record.h"
 #include "chunkserver/record/value.h"
-#include "chunkserver/store/chunk.h"
+#include "chunkserver/chunk/chunk.h"
 #include "common/kv/kv.h"
 
 struct change_piece {

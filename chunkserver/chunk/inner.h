@@ -1,6 +1,6 @@
 /* inner.h - blocks kept inside the db. */
-#ifndef CATENA_CHUNKSERVER_STORE_INNER_H
-#define CATENA_CHUNKSERVER_STORE_INNER_H
+#ifndef CATENA_CHUNKSERVER_CHUNK_INNER_H
+#define CATENA_CHUNKSERVER_CHUNK_INNER_H
 #include <stdint.h>
 #include "chunkserver/disk/disk.h"
 #include "chunkserver/record/bits.h"

@@ -2,15 +2,15 @@
  *
  * Thread: a view and its chunks belong to the loop's thread alone. Pool threads run jobs, and see
  * the disk, a file and what their job carries, never a chunk. */
-#ifndef CATENA_CHUNKSERVER_STORE_VIEW_H
-#define CATENA_CHUNKSERVER_STORE_VIEW_H
+#ifndef CATENA_CHUNKSERVER_CHUNK_VIEW_H
+#define CATENA_CHUNKSERVER_CHUNK_VIEW_H
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <uv.h>
 #include "common/base/list.h"
 #include "chunkserver/disk/jobs.h"
-#include "chunkserver/store/shared.h"
+#include "chunkserver/chunk/shared.h"
 
 struct change;
 struct chunk;

@@ -1,5 +1,5 @@
 /* timer.c - when the background work of a view goes on. */
-#include "chunkserver/store/timer.h"
+#include "chunkserver/chunk/timer.h"
 #include "common/os/clock.h"
 
 #define TICK_MS      200u

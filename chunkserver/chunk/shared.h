@@ -1,6 +1,6 @@
 /* shared.h - struct store: what all views of a target share. Whatever changes is atomic. */
-#ifndef CATENA_CHUNKSERVER_STORE_SHARED_H
-#define CATENA_CHUNKSERVER_STORE_SHARED_H
+#ifndef CATENA_CHUNKSERVER_CHUNK_SHARED_H
+#define CATENA_CHUNKSERVER_CHUNK_SHARED_H
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /* chunk.h - chunks in memory: a view's cache of records and pieces, and their open files. */
-#ifndef CATENA_CHUNKSERVER_STORE_CHUNK_H
-#define CATENA_CHUNKSERVER_STORE_CHUNK_H
+#ifndef CATENA_CHUNKSERVER_CHUNK_CHUNK_H
+#define CATENA_CHUNKSERVER_CHUNK_CHUNK_H
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -8,8 +8,8 @@
 #include "chunkserver/record/chunk_history.h"
 #include "chunkserver/record/chunk_info.h"
 #include "chunkserver/record/piece.h"
-#include "chunkserver/store/file.h"
-#include "chunkserver/store/view.h"
+#include "chunkserver/chunk/file.h"
+#include "chunkserver/chunk/view.h"
 
 /* A wait for the chunk to be free; run once, at the next chunk_wake(). */
 struct chunk_waiter {
