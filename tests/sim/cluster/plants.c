@@ -18,7 +18,7 @@ const struct plant plants[] = {
 	{.name = "keep-old-connections", .chain = CHAIN_FAULT_KEEP_OLD_CONNECTIONS},
 	{.name = "accept-fenced", .chain = CHAIN_FAULT_ACCEPT_FENCED},
 	{.name = "ack-fence-early", .chain = CHAIN_FAULT_ACK_FENCE_EARLY},
-	{.name = "ack-uncompared", .chain = CHAIN_FAULT_ACK_UNCOMPARED, .first = 50017116},
+	{.name = "ack-uncompared", .chain = CHAIN_FAULT_ACK_UNCOMPARED, .rare = true},
 	{.name = "ack-at-old-epoch", .manager = MANAGER_FAULT_ACK_AT_OLD_EPOCH},
 	{.name = "cut-off-counts", .manager = MANAGER_FAULT_CUT_OFF_COUNTS},
 	{.name = "lease-while-owed", .manager = MANAGER_FAULT_LEASE_WHILE_OWED},
