@@ -204,8 +204,8 @@ int fx_connect_as(SSL_CTX *tls, enum tls_role server_role)
 void fx_connect(void)
 {
 	assert_int_equal(fx_connect_as(fx.client_tls, TLS_ROLE_CHUNKSERVER), 0);
-	assert_true(fx_wait(&fx.connected.ready, 1, 5));
-	assert_true(fx_wait(&fx.accepted.ready, 1, 5));
+	assert_true(fx_wait(&fx.connected.ready, 1, 30));
+	assert_true(fx_wait(&fx.accepted.ready, 1, 30));
 }
 
 /* The payload of frame @id: every byte and checksum is a function of id and place. */

@@ -34,7 +34,7 @@ static int raw_socket(uint16_t port)
 		.sin_port = htons(port),
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
 	};
-	struct timeval patience = {.tv_sec = 5};
+	struct timeval patience = {.tv_sec = 30};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
@@ -103,7 +103,7 @@ static int raw_refused(struct raw *raw)
 	bool ended;
 
 	raw_start(raw);
-	ended = fx_wait(&fx.accepted.closed, 1, 5);
+	ended = fx_wait(&fx.accepted.closed, 1, 30);
 	pthread_join(raw->thread, NULL);
 	assert_true(raw->connected);
 	assert_true(ended);
@@ -116,7 +116,7 @@ static void good_client_still_served(void)
 	memset(&fx.connected, 0, sizeof(fx.connected));
 	fx_connect();
 	assert_int_equal(fx_send(fx.connected.conn, fx.pool, 1, 0, 5000), 0);
-	assert_true(fx_wait_frames(&fx.accepted.frames, 1, 5));
+	assert_true(fx_wait_frames(&fx.accepted.frames, 1, 30));
 }
 
 /* ---- before the handshake is done ---- */
@@ -197,8 +197,8 @@ static void test_older_tls_is_refused(void **state)
 static void refused_as(SSL_CTX *tls, const char *reason)
 {
 	assert_int_equal(fx_connect_as(tls, TLS_ROLE_CHUNKSERVER), 0);
-	assert_true(fx_wait(&fx.accepted.closed, 1, 5));
-	assert_true(fx_wait(&fx.connected.closed, 1, 5));
+	assert_true(fx_wait(&fx.accepted.closed, 1, 30));
+	assert_true(fx_wait(&fx.connected.closed, 1, 30));
 	assert_int_equal(fx.accepted.error, -EACCES);
 	assert_int_equal(fx.accepted.ready, 0);
 	assert_int_equal(fx.connected.error, -EACCES);
@@ -222,10 +222,10 @@ static void test_an_expired_certificate_is_refused(void **state)
 static void test_a_server_of_another_role_is_refused_by_the_client(void **state)
 {
 	assert_int_equal(fx_connect_as(fx.client_tls, TLS_ROLE_MASTER), 0);
-	assert_true(fx_wait(&fx.connected.closed, 1, 5));
+	assert_true(fx_wait(&fx.connected.closed, 1, 30));
 	assert_int_equal(fx.connected.error, -EACCES);
 	assert_int_equal(fx.connected.ready, 0);
-	assert_true(fx_wait(&fx.accepted.closed, 1, 5));
+	assert_true(fx_wait(&fx.accepted.closed, 1, 30));
 	assert_int_equal(fx.accepted.ready, 0);
 	fx_assert_logged("hostname mismatch", 1);
 	good_client_still_served();
@@ -267,7 +267,7 @@ static void test_a_silent_server_is_given_up_after_the_timeout(void **state)
 	getsockname(fd, (struct sockaddr *)&at, &size);
 	snprintf(address, sizeof(address), "127.0.0.1:%u", ntohs(at.sin_port));
 	assert_int_equal(conn_connect(&options, address, &fx.connected.conn), 0);
-	ended = fx_wait(&fx.connected.closed, 1, 5);
+	ended = fx_wait(&fx.connected.closed, 1, 30);
 	close(fd);
 	assert_true(ended);
 	assert_int_equal(fx.connected.error, -ETIMEDOUT);
@@ -346,7 +346,7 @@ static void test_a_connection_cut_within_a_frame_gives_its_buffer_back(void **st
 	memset(bytes, 0, sizeof(bytes));
 	frame_header_encode(&good_header, bytes);
 	raw_start(&raw);
-	assert_true(fx_wait(&fx.accepted.ready, 1, 5));
+	assert_true(fx_wait(&fx.accepted.ready, 1, 30));
 	fx_run_for(0.05);
 	assert_true(buf_pool_used(fx.pool) > 0);
 	conn_close(fx.accepted.conn);
@@ -374,7 +374,7 @@ static void test_a_stock_tls_client_can_talk_frames(void **state)
 		bytes[i] = (uint8_t)(i * 3);
 	fx.accepted.on_frame = echo;
 	raw_start(&raw);
-	assert_true(fx_wait_frames(&fx.accepted.frames, 1, 5));
+	assert_true(fx_wait_frames(&fx.accepted.frames, 1, 30));
 	pthread_join(raw.thread, NULL);
 	assert_int_equal(raw.got, sizeof(raw.answer));
 	assert_memory_equal(raw.answer, bytes, sizeof(raw.answer));
@@ -404,7 +404,7 @@ static void test_nobody_listening_is_connection_refused(void **state)
 	snprintf(address, sizeof(address), "localhost:%u", ntohs(at.sin_port));
 	assert_int_equal(conn_connect(&options, address, &fx.connected.conn), 0);
 	assert_int_equal(fx.connected.closed, 0);
-	ended = fx_wait(&fx.connected.closed, 1, 5);
+	ended = fx_wait(&fx.connected.closed, 1, 30);
 	close(fd);
 	assert_true(ended);
 	assert_int_equal(fx.connected.error, -ECONNREFUSED);

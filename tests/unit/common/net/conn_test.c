@@ -58,9 +58,9 @@ static void test_frames_of_all_sizes_and_offsets_come_back_as_sent(void **state)
 			0);
 		/* Now and then all at once, now and then one by one. */
 		if (fx_random(8) == 0)
-			assert_true(fx_wait_frames(&fx.connected.frames, id + 1, 10));
+			assert_true(fx_wait_frames(&fx.connected.frames, id + 1, 30));
 	}
-	assert_true(fx_wait_frames(&fx.connected.frames, count, 20));
+	assert_true(fx_wait_frames(&fx.connected.frames, count, 30));
 	assert_int_equal(fx.connected.wrong, 0);
 	assert_int_equal(fx.accepted.wrong, 0);
 	assert_int_equal(fx.accepted.frames, count);
@@ -80,7 +80,7 @@ static void test_every_length_near_a_record_boundary_arrives(void **state)
 					 0);
 		conn_batch_end();
 	}
-	assert_true(fx_wait_frames(&fx.accepted.frames, id, 10));
+	assert_true(fx_wait_frames(&fx.accepted.frames, id, 30));
 	assert_int_equal(fx.accepted.wrong, 0);
 }
 
@@ -103,7 +103,7 @@ static void test_frames_sent_before_the_handshake_wait_for_it(void **state)
 	for (uint64_t id = 0; id < 5; id++)
 		assert_int_equal(fx_send(fx.connected.conn, fx.pool, id, 0, 50000), 0);
 	assert_true(conn_queued(fx.connected.conn) > 250000);
-	assert_true(fx_wait_frames(&fx.accepted.frames, 5, 5));
+	assert_true(fx_wait_frames(&fx.accepted.frames, 5, 30));
 	assert_int_equal(fx.accepted.wrong, 0);
 	assert_int_equal(fx.connected.drained, 1);
 }
@@ -119,7 +119,7 @@ static void test_a_batch_waits_for_its_end_and_then_goes_out(void **state)
 	assert_true(conn_queued(fx.connected.conn) > 0);
 	conn_batch_end();
 	assert_int_equal(conn_queued(fx.connected.conn), 0);
-	assert_true(fx_wait_frames(&fx.accepted.frames, 1, 5));
+	assert_true(fx_wait_frames(&fx.accepted.frames, 1, 30));
 	assert_int_equal(fx.accepted.wrong, 0);
 	fx_run_for(0.05);
 	assert_int_equal(fx.connected.drained, 0);
@@ -145,7 +145,7 @@ static void test_new_keys_are_made_on_the_way(void **state)
 	fx.connected.conn->tx.key_limit = 5;
 	for (uint64_t id = 0; id < 200; id++)
 		assert_int_equal(fx_send(fx.connected.conn, fx.pool, id, 0, fx_random(60000)), 0);
-	assert_true(fx_wait_frames(&fx.connected.frames, 200, 10));
+	assert_true(fx_wait_frames(&fx.connected.frames, 200, 30));
 	assert_int_equal(fx.connected.wrong, 0);
 	assert_in_range(key_updates, 20, 400);
 }
@@ -162,8 +162,8 @@ static void test_a_paused_end_gets_nothing_and_later_everything(void **state)
 	assert_true(conn_queued(fx.connected.conn) > 0);
 	assert_int_equal(fx.connected.drained, 0);
 	conn_pause(fx.accepted.conn, false);
-	assert_true(fx_wait_frames(&fx.accepted.frames, 40, 10));
-	assert_true(fx_wait(&fx.connected.drained, 1, 5));
+	assert_true(fx_wait_frames(&fx.accepted.frames, 40, 30));
+	assert_true(fx_wait(&fx.connected.drained, 1, 30));
 	assert_int_equal(fx.accepted.wrong, 0);
 	assert_int_equal(conn_queued(fx.connected.conn), 0);
 }
@@ -184,7 +184,7 @@ static void test_pausing_inside_a_callback_stops_before_the_next_frame(void **st
 		assert_int_equal(fx_send(fx.connected.conn, fx.pool, id, 0, (uint32_t)id * 700), 0);
 	conn_batch_end();
 	for (uint64_t id = 0; id < 20; id++) {
-		assert_true(fx_wait_frames(&fx.accepted.frames, id + 1, 5));
+		assert_true(fx_wait_frames(&fx.accepted.frames, id + 1, 30));
 		fx_run_for(0.01);
 		assert_int_equal(fx.accepted.frames, id + 1);
 		conn_pause(fx.accepted.conn, false);
@@ -199,7 +199,7 @@ static void test_closing_is_told_to_the_peer_as_an_orderly_end(void **state)
 	fx_connect();
 	conn_close(fx.connected.conn);
 	fx.connected.conn = NULL;
-	assert_true(fx_wait(&fx.accepted.closed, 1, 5));
+	assert_true(fx_wait(&fx.accepted.closed, 1, 30));
 	assert_int_equal(fx.accepted.error, 0);
 	fx_run_for(0.05);
 	assert_int_equal(fx.accepted.closed, 1);
@@ -215,7 +215,7 @@ static void test_what_was_sent_before_closing_still_arrives(void **state)
 	conn_close(fx.connected.conn);
 	conn_batch_end();
 	fx.connected.conn = NULL;
-	assert_true(fx_wait(&fx.accepted.closed, 1, 5));
+	assert_true(fx_wait(&fx.accepted.closed, 1, 30));
 	assert_int_equal(fx.accepted.frames, 1);
 	assert_int_equal(fx.accepted.wrong, 0);
 	assert_int_equal(fx.accepted.error, 0);
@@ -226,9 +226,9 @@ static void test_a_peer_that_dies_is_an_error(void **state)
 	fx_connect();
 	/* What the kernel does for a killed process: no close notification. */
 	shutdown(fx.connected.conn->fd, SHUT_RDWR);
-	assert_true(fx_wait(&fx.accepted.closed, 1, 5));
+	assert_true(fx_wait(&fx.accepted.closed, 1, 30));
 	assert_int_equal(fx.accepted.error, -ECONNRESET);
-	assert_true(fx_wait(&fx.connected.closed, 1, 5));
+	assert_true(fx_wait(&fx.connected.closed, 1, 30));
 }
 
 static void test_closing_with_a_full_queue_gives_everything_back(void **state)
@@ -246,7 +246,7 @@ static void test_closing_with_a_full_queue_gives_everything_back(void **state)
 	conn_unref(fx.connected.conn);
 	fx.connected.conn = NULL;
 	conn_pause(fx.accepted.conn, false);
-	assert_true(fx_wait(&fx.accepted.closed, 1, 5));
+	assert_true(fx_wait(&fx.accepted.closed, 1, 30));
 	assert_int_equal(fx.accepted.error, -ECONNRESET);
 }
 
@@ -265,7 +265,7 @@ static void test_closing_inside_the_frame_callback_ends_the_callbacks(void **sta
 	for (uint64_t id = 0; id < 10; id++)
 		assert_int_equal(fx_send(fx.connected.conn, fx.pool, id, 0, 1000), 0);
 	conn_batch_end();
-	assert_true(fx_wait(&fx.connected.closed, 1, 5));
+	assert_true(fx_wait(&fx.connected.closed, 1, 30));
 	assert_int_equal(fx.accepted.frames, 1);
 	assert_int_equal(fx.accepted.closed, 0);
 }
@@ -280,7 +280,7 @@ static void test_closing_inside_the_ready_callback_is_allowed(void **state)
 {
 	fx.connected.on_ready = close_when_ready;
 	assert_int_equal(fx_connect_as(fx.client_tls, TLS_ROLE_CHUNKSERVER), 0);
-	assert_true(fx_wait(&fx.accepted.closed, 1, 5));
+	assert_true(fx_wait(&fx.accepted.closed, 1, 30));
 	assert_int_equal(fx.connected.closed, 0);
 	assert_int_equal(fx.connected.ready, 1);
 }
@@ -326,7 +326,7 @@ static void test_an_empty_pool_pauses_receiving_until_memory_comes_back(void **s
 	for (uint64_t id = 0; id < 10; id++)
 		assert_int_equal(fx_send(fx.connected.conn, fx.pool, id, 0, MIB), 0);
 	for (uint64_t got = 3; got <= 10; got++) {
-		assert_true(fx_wait_frames(&fx.accepted.frames, got, 5));
+		assert_true(fx_wait_frames(&fx.accepted.frames, got, 30));
 		fx_run_for(0.01);
 		assert_int_equal(fx.accepted.frames, got);
 		buf_unref(kept[got - 3]);
@@ -467,12 +467,12 @@ static void hand_over_with_data_in_flight(uint32_t length, int after)
 	for (uint64_t id = 0; id < count; id++)
 		assert_int_equal(fx_send(fx.connected.conn, fx.pool, id, (uint32_t)id, length), 0);
 	conn_batch_end();
-	assert_true(fx_wait_frames(&fx.connected.frames, count, 10));
+	assert_true(fx_wait_frames(&fx.connected.frames, count, 30));
 	worker_stop();
 	assert_int_equal(fx.accepted.frames, after);
 	assert_int_equal(worker.frames, count - (uint64_t)after);
 	assert_int_equal(fx.connected.wrong + fx.accepted.wrong + worker.end.wrong, 0);
-	assert_true(fx_wait(&fx.connected.closed, 1, 5));
+	assert_true(fx_wait(&fx.connected.closed, 1, 30));
 }
 
 static void test_a_connection_moves_to_another_loop_with_data_in_flight(void **state)
@@ -497,7 +497,7 @@ static void test_a_detached_connection_can_be_closed(void **state)
 	assert_int_equal(fx.accepted.frames, 0);
 	conn_close(fx.accepted.conn);
 	fx.accepted.conn = NULL;
-	assert_true(fx_wait(&fx.connected.closed, 1, 5));
+	assert_true(fx_wait(&fx.connected.closed, 1, 30));
 }
 
 #define SENDERS    4
@@ -612,14 +612,14 @@ static void test_closing_while_threads_send_is_safe(void **state)
 			/* The peer goes away under the senders' hands. */
 			conn_close(fx.accepted.conn);
 			fx.accepted.conn = NULL;
-			assert_true(fx_wait(&fx.connected.closed, 1, 10));
+			assert_true(fx_wait(&fx.connected.closed, 1, 30));
 			assert_int_not_equal(fx.connected.error, -ETIMEDOUT);
 		}
 		for (unsigned i = 0; i < 2; i++) {
 			pthread_join(senders[i].thread, NULL);
 			assert_int_equal(senders[i].failed, -EPIPE);
 		}
-		assert_true(round % 2 != 0 || fx_wait(&fx.accepted.closed, 1, 10));
+		assert_true(round % 2 != 0 || fx_wait(&fx.accepted.closed, 1, 30));
 		conn_close(fx.accepted.conn);
 		fx.accepted.conn = NULL;
 	}

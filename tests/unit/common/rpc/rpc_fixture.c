@@ -152,7 +152,7 @@ int open_stream(struct record *r, uint64_t timeout_ns)
 
 bool wait_for(struct record *r, size_t size)
 {
-	uint64_t end_ns = clock_monotonic_ns() + 8 * NS_PER_SEC;
+	uint64_t end_ns = clock_monotonic_ns() + 30 * NS_PER_SEC;
 	bool in_time = true;
 
 	pthread_mutex_lock(&r->lock);
@@ -173,7 +173,7 @@ void close_record(struct record *r)
 
 bool wait_count(atomic_int *count, int want)
 {
-	for (int i = 0; i < 5000 && atomic_load(count) != want; i++)
+	for (int i = 0; i < 30000 && atomic_load(count) != want; i++)
 		usleep(1000);
 	return atomic_load(count) == want;
 }

@@ -18,7 +18,7 @@
 
 #define PLAIN    "/catena.Test/Plain"
 #define LATER    "/catena.Test/Later"
-#define DEADLINE (5 * NS_PER_SEC)
+#define DEADLINE (30 * NS_PER_SEC)
 
 extern char dir[CA_PATH_MAX], other_dir[CA_PATH_MAX];
 extern struct ca_files server_files, client_files, admin_files;

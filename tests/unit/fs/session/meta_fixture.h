@@ -24,7 +24,7 @@
 #include "tests/lib/tree.h"
 #include "tests/lib/catena_ca.h"
 
-#define PATIENCE (5 * NS_PER_SEC)
+#define PATIENCE (30 * NS_PER_SEC)
 #define LEASE_NS (400 * NS_PER_MSEC)
 #define IDS_MAX  20000u
 

@@ -36,7 +36,7 @@ void fixture_stop(void)
 	fx.master = NULL;
 }
 
-int fixture_setup(void **state)
+static int setup(uint64_t serving_lease_ns)
 {
 	char error[512] = "";
 
@@ -50,7 +50,7 @@ int fixture_setup(void **state)
 	fx.config.cert = strdup(fx.master_cert.cert);
 	fx.config.key = strdup(fx.master_cert.key);
 	fx.config.client_lease_ns = NS_PER_SEC;
-	fx.config.serving_lease_ns = NS_PER_SEC / 2;
+	fx.config.serving_lease_ns = serving_lease_ns;
 	fx.config.partitions = 16;
 	fx.config.chunk_size = 1 << 20;
 	fx.config.initial_targets = 3;
@@ -59,6 +59,16 @@ int fixture_setup(void **state)
 		return -1;
 	}
 	return fixture_start();
+}
+
+int fixture_setup(void **state)
+{
+	return setup(NS_PER_SEC / 2);
+}
+
+int fixture_setup_calm(void **state)
+{
+	return setup(60 * NS_PER_SEC);
 }
 
 int fixture_teardown(void **state)
@@ -132,7 +142,8 @@ struct peer *peer_open(const struct ca_files *cert, const char *path)
 	pthread_cond_init(&p->changed, NULL);
 	snprintf(target, sizeof(target), "127.0.0.1:%u", fx.port);
 	if (rpc_client_open(&options, &p->client, error, sizeof(error)) != 0 ||
-	    rpc_stream_open(p->client, path, &events, p, 5 * NS_PER_SEC, &p->stream) != 0)
+	    rpc_stream_open(p->client, path, &events, p, PATIENCE_MS * NS_PER_MSEC, &p->stream) !=
+		    0)
 		abort();
 	return p;
 }
@@ -197,7 +208,7 @@ bool peer_wait_closed(struct peer *p)
 {
 	bool closed = false;
 
-	for (int i = 0; i < 8000 && !closed; i++) {
+	for (unsigned i = 0; i < PATIENCE_MS && !closed; i++) {
 		usleep(1000);
 		pthread_mutex_lock(&p->lock);
 		closed = p->closed;

@@ -21,6 +21,8 @@
 
 #define CLUSTER "11111111-2222-3333-4444-555555555555"
 #define SERVERS 4
+/* How long a test waits for what has to come: it never does on a machine that has time for it. */
+#define PATIENCE_MS 30000u
 
 struct fixture {
 	char dir[CA_PATH_MAX], data[CA_PATH_MAX + 8];
@@ -40,6 +42,8 @@ void fixture_stop(void);
 
 /* A new data directory and a master on it; short leases, so that tests need not wait long. */
 int fixture_setup(void **state);
+/* The same, with a lease of chunkservers that does not run out while a busy machine lets tests wait. */
+int fixture_setup_calm(void **state);
 int fixture_teardown(void **state);
 int fixture_group_setup(void **state);
 int fixture_group_teardown(void **state);
@@ -81,7 +85,8 @@ bool has_recalls(const void *message, uint64_t n);
 bool has_reply(const void *message, uint64_t id);
 
 #define peer_push(p, test, arg)                                                                    \
-	((Catena__ClientPush *)peer_wait_for(p, &catena__client_push__descriptor, test, arg, 8000))
+	((Catena__ClientPush *)peer_wait_for(p, &catena__client_push__descriptor, test, arg,       \
+					     PATIENCE_MS))
 #define push_free_unpacked(push) catena__client_push__free_unpacked(push, NULL)
 
 /* ---- what a client sends ---- */

@@ -76,7 +76,7 @@ static void test_nobody_is_let_in_before_the_targets_of_the_chains_are_heard(voi
 	assert_null(peer_wait_for(servers[0], &catena__server_push__descriptor, has_server_renewed,
 				  1, 100));
 	servers[2] = server_up(3, &server, &target);
-	assert_true(is_opened_within(client, 8000, 0));
+	assert_true(is_opened_within(client, PATIENCE_MS, 0));
 	push = server_push(servers[0], has_any_map, 0);
 	assert_non_null(push);
 	free_push(push);
@@ -93,7 +93,7 @@ static void test_what_is_gone_for_good_is_not_waited_for_for_ever(void **state)
 	restart_with_chains();
 	client = client_open_stream(0, 0);
 	assert_false(is_opened_within(client, 300, 0));
-	assert_true(is_opened_within(client, 8000, 0));
+	assert_true(is_opened_within(client, PATIENCE_MS, 0));
 	peer_close(client);
 }
 
@@ -134,7 +134,7 @@ static void test_a_mount_is_let_in_when_there_is_a_map_for_it(void **state)
 	client = client_open_stream(0, 0);
 	for (int i = 0; i < 3; i++)
 		servers[i] = server_up(i + 1, &server, &target);
-	push = peer_wait_for(client, &catena__client_push__descriptor, has_opened, 1, 15000);
+	push = peer_wait_for(client, &catena__client_push__descriptor, has_opened, 1, PATIENCE_MS);
 	assert_non_null(push);
 	assert_int_equal(push->opened[0]->error, 0);
 	assert_true(push->n_maps >= 1);
@@ -192,7 +192,7 @@ static void test_a_store_without_chains_waits_for_its_targets_somewhat(void **st
 	expect_refused(&r, EAGAIN);
 	expect_described("waits for the targets that it knows, among them target 1");
 	client = client_open_stream(0, 0);
-	assert_true(is_opened_within(client, 8000, 0));
+	assert_true(is_opened_within(client, PATIENCE_MS, 0));
 	assert_true(clock_boottime_ns() - from >= HEARING_SHORT_NS);
 	peer_close(server_up(4, &server, &target));
 	assert_int_equal(target, 2);
@@ -206,7 +206,7 @@ static void expect_nobody_served(void)
 	struct peer *client = client_open_stream(0, 0);
 
 	expect_refused(&other, ENOTRECOVERABLE);
-	assert_true(is_opened_within(client, 8000, ENOTRECOVERABLE));
+	assert_true(is_opened_within(client, PATIENCE_MS, ENOTRECOVERABLE));
 	peer_close(client);
 }
 
@@ -220,7 +220,7 @@ static void test_a_master_behind_its_targets_serves_nobody(void **state)
 	uint64_t id;
 
 	client = client_open_stream(0, 0);
-	assert_true(is_opened_within(client, 8000, 0));
+	assert_true(is_opened_within(client, PATIENCE_MS, 0));
 	server = server_up_again(2, 9, &id, &target);
 	told_seen = seen_now();
 	told_seen.version += UINT64_C(1) << MAP_CHANGE_BITS;
@@ -281,7 +281,7 @@ static void test_another_copy_of_its_store_stops_it_while_it_waits(void **state)
 	expect_refused(&r, ENOTRECOVERABLE);
 	told_seen = (struct state_seen){0};
 	/* Also who waited. */
-	assert_true(is_opened_within(client, 8000, ENOTRECOVERABLE));
+	assert_true(is_opened_within(client, PATIENCE_MS, ENOTRECOVERABLE));
 	peer_close(client);
 	expect_nobody_served();
 }
@@ -299,7 +299,7 @@ static void test_what_a_target_has_seen_of_it_is_fine(void **state)
 		peer_close(server_up_again(1, 9, &id, &target));
 		told_seen = (struct state_seen){0};
 		client = client_open_stream(0, 0);
-		assert_true(is_opened_within(client, 8000, 0));
+		assert_true(is_opened_within(client, PATIENCE_MS, 0));
 		peer_close(client);
 	}
 }
@@ -341,7 +341,7 @@ static void test_what_leaves_no_trace_in_the_store_is_not_missed_after_a_restart
 	peer_close(server_up_again(1, 9, &id, &target));
 	told_seen = (struct state_seen){0};
 	client = client_open_stream(0, 0);
-	assert_true(is_opened_within(client, 8000, 0));
+	assert_true(is_opened_within(client, PATIENCE_MS, 0));
 	peer_close(client);
 }
 

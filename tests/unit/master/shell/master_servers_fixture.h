@@ -21,7 +21,8 @@ bool has_removes(const void *message, uint64_t n);
 bool has_server_renewed(const void *message, uint64_t sequence);
 
 #define server_push(p, test, arg)                                                                  \
-	((Catena__ServerPush *)peer_wait_for(p, &catena__server_push__descriptor, test, arg, 8000))
+	((Catena__ServerPush *)peer_wait_for(p, &catena__server_push__descriptor, test, arg,       \
+					     PATIENCE_MS))
 #define free_push(push) catena__server_push__free_unpacked(push, NULL)
 
 /* @second: another target, of life 1; NULL: none. */
