@@ -66,7 +66,7 @@ FUZZ     := $(call tests_in,fuzz,fuzz)
 HELPERS  := $(foreach c,$(wildcard tests/cluster/*.c tests/posix/*.c tests/fault/*.c tests/bench/*.c), \
               $(if $(wildcard $(c:.c=.h)),,$(c:%.c=$(BUILD)/%))) $(BUILD)/tests/lossyfs/lossyfs
 
-.PHONY: all programs tests test-programs check unit sim fuzz cluster asan asan-units tsan lint tidy format bench demo demo-stop install clean help
+.PHONY: all programs tests test-programs check unit sim fuzz cluster soak asan asan-units tsan lint tidy format bench demo demo-stop install clean help
 all: programs $(TOOLS) ## build every program into $(BUILD)/
 programs: $(PROGRAMS)
 tests: test-programs $(HELPERS)
@@ -144,10 +144,11 @@ SANITIZED_SEEDS ?= 300
 
 # --- tests ----------------------------------------------------------------------------------
 ifdef T
-# Programs of this name (with or without its kind: unit/chain_test); none: it is a script, which needs the helpers.
-T_PROGRAMS := $(foreach kind,$(if $(findstring /,$(T)),$(firstword $(subst /, ,$(T))),unit sim fuzz), \
-                $(call tests_named,$(kind),$(notdir $(T))) $(call tests_named,$(kind),$(notdir $(T))_test))
-check: $(if $(strip $(T_PROGRAMS)),$(T_PROGRAMS),all $(HELPERS))
+# What a name stands for: programs (with or without its kind: unit/chain_test); none: a script, which needs the helpers.
+t_name     = $(patsubst tests/%,%,$(basename $(1)))
+t_programs = $(foreach kind,$(if $(findstring /,$(1)),$(firstword $(subst /, ,$(1))),unit sim fuzz), \
+               $(call tests_named,$(kind),$(notdir $(1))) $(call tests_named,$(kind),$(notdir $(1))_test))
+check: $(foreach t,$(T),$(or $(strip $(call t_programs,$(call t_name,$(t)))),all $(HELPERS)))
 	tests/run --build $(BUILD) $(T)
 else
 check: all tests ## build and run all tests; with T=NAME only that one
@@ -173,6 +174,8 @@ asan-units: ## the same without clusters
 tsan: ## the threaded unit tests under ThreadSanitizer
 	$(MAKE) BUILD=$(BUILD)-tsan SANITIZE=thread OPT="-O1 -g" $$(tests/run --build $(BUILD)-tsan --list unit-threaded)
 	tests/run --build $(BUILD)-tsan unit-threaded
+soak: all tests ## long tests in turns for some time: make soak [HOURS=1] [TURNS="NAME..."]
+	tests/soak --build $(BUILD) $(or $(HOURS),1) $(TURNS)
 bench: all tests ## measure DIR, or a cluster of its own: make bench [DIR=path]
 	tests/bench/run --build $(BUILD) $(DIR)
 
