@@ -1,9 +1,9 @@
 #!/bin/bash
 # Goal: a new chunkserver gets its fair share, one that is to go is emptied, and programs go on
 # meanwhile. Method: four chunkservers with data; a fifth is added under a load that checks everything,
-# which may lose less than half its rate; then the second is drained and stopped. DATA_GIB (0.6),
-# BALANCE_SECONDS: how long a move of everything may take.
-# Run: alone; rates are compared.
+# which may lose less than half its rate (compared on a machine without other work: CATENA_STALL_MS is not set);
+# then the second is drained and stopped. DATA_GIB (0.6), BALANCE_SECONDS: how long a move of everything may take.
+# Run: long
 . "$(dirname "$0")/lib.sh"
 mib=$(awk -v gib="${DATA_GIB:-0.6}" 'BEGIN { printf "%d", gib * 1000 }')
 seconds=${BALANCE_SECONDS:-$((60 + mib / 10))}
@@ -40,8 +40,7 @@ show_share() { # the data directories' bytes: each within 20 % of the mean, or f
 
 step "a fifth chunkserver"
 load_start
-sleep 5
-load_phase "before"
+load_for 5 "before"
 before=$(load_rate)
 new=$(lc add) || die "add"
 wait_for "$seconds" "balance" is_balanced 5
@@ -49,7 +48,7 @@ wait_whole "$seconds"
 load_phase "while partitions moved" 4000 write fsync read create
 during=$(load_rate)
 echo "written before $((before / 100)) MiB/s, meanwhile $((during / 100)) MiB/s"
-[ $((during * 2)) -ge "$before" ] || die "the writer lost more than half its rate"
+[ -n "${CATENA_STALL_MS:-}" ] || [ $((during * 2)) -ge "$before" ] || die "the writer lost more than half its rate"
 show_share chunkserver-1 chunkserver-2 chunkserver-3 chunkserver-4 "$new"
 
 step "chunkserver-2 is drained"

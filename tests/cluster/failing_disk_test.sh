@@ -23,8 +23,7 @@ rmdir "$D/data/chunkserver-3/lost+found"
 cluster_up -n 4 -c 3
 wait_whole 30
 load_start --rate 15 --size 96
-sleep 2
-load_phase "undisturbed"
+load_for 2 "undisturbed"
 
 step "somebody fills the disk of chunkserver-1"
 head -c 400M /dev/zero >"$D/data/chunkserver-1/ballast" 2>/dev/null

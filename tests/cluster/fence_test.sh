@@ -47,10 +47,21 @@ prepare() {
 	for i in $(seq 0 $((files - 1))); do block "old " >"$M/d/f$i"; done
 	for i in gone src dst; do echo "old $i" >"$M/$i"; done
 	sync -f "$M" || die "sync"
-	# After a loss the mount answers nothing early for a while (AHEAD_PAUSE_NS).
-	[ "$round" -eq 1 ] || sleep 5
+	# After a loss the mount answers nothing early for a while (EARLY_ANSWER_PAUSE_NS).
+	while [ "$(date +%s%3N)" -lt $((lost_at + 5500)) ]; do sleep 0.1; done
+	wait_until 30 "the mount is alone again" is_alone
 	ls -l "$M" >/dev/null
-	sleep 2
+}
+is_alone() { # again, after each of the former rounds
+	[ "$(grep -c "sole client: caching" "$D/log/mount-mnt.log")" -ge "$round" ] && answers_early
+}
+answers_early() { # also while the master does not answer
+	local answered=1
+	kill -STOP "$(pid master)"
+	timeout -s KILL 0.5 mkdir "$M/early" 2>/dev/null && answered=0
+	kill -CONT "$(pid master)"
+	rmdir "$M/early" 2>/dev/null
+	return $answered
 }
 answered_early() { # by the first mount, and to be undone
 	timeout 3 rm "$M/gone" && timeout 3 mv "$M/src" "$M/dst" && timeout 3 mkdir "$M/dir.$round"
@@ -87,7 +98,7 @@ check() { # MOUNT
 returned() {
 	local i
 	for i in $(seq 300); do
-		grep -q "a new one begins" <(tail -n "+$logged" "$D/log/mount-mnt.log") && return
+		grep -q "a new one begins" <(tail -n "+$logged" "$D/log/mount-mnt.log") && { lost_at=$(date +%s%3N); return; }
 		sleep 0.1
 	done
 	die "the first mount has no new session"
@@ -125,7 +136,7 @@ cut_now() { # A B...: from each of the others
 }
 
 B=$D/b
-round=0
+round=0 lost_at=0
 net_up $nodes
 cluster_up -n 4 -c 3
 wait_whole 30

@@ -170,6 +170,7 @@ down_and_compare() { # COPIES [NAME...]: and fails if the load stalled
 #   load_phase TEXT [MS OPERATION...]   ends a phase: reports the longest operations since the last
 #                                       one; these operations must have gone on, none longer than MS: else
 #                                       down_and_compare fails
+#   load_for SECONDS TEXT ...           the same when the load has gone on for so long: what is measured
 #   load_check TEXT MS OPERATION...     the same once more of the same phase
 #   load_stop                           ends it; it must have seen nothing wrong
 # CATENA_STALL_MS: what is allowed at least, for machines with other work.
@@ -200,11 +201,12 @@ load_alive() {
 	[ ! -s "$T/load.err" ] || { cat "$T/load.err"; die "the load saw an error"; }
 }
 load_report() { # leaves the lines of a phase in $T/phase
-	local before
+	local before tries=1000
 	before=$(grep -c ^phase "$T/load.out")
 	kill -USR1 "$load_pid"
-	for _ in $(seq 100); do
-		[ "$(grep -c ^phase "$T/load.out")" -eq "$before" ] || break
+	until [ "$(grep -c ^phase "$T/load.out")" -gt "$before" ]; do
+		[ $((tries -= 1)) -gt 0 ] || die "the load does not report"
+		load_alive
 		sleep 0.02
 	done
 	awk '{ lines = lines $0 "\n" } /^phase/ { last = lines; lines = "" } END { printf "%s", last }' "$T/load.out" >"$T/phase"
@@ -214,6 +216,10 @@ load_phase() {
 	load_report
 	echo "$1: $(awk '/ longest_ms / { printf "%s %s/%s ms, ", $1, $5, $7 } /^phase/ { printf "%s MiB in %s s", $6, $4 }' "$T/phase") (longest/p99)"
 	[ $# -le 2 ] || load_check "$@"
+}
+load_for() { # SECONDS, as load_phase
+	sleep "$1"
+	load_phase "${@:2}"
 }
 load_check() {
 	local what=$1 allowed=$2 op missing='' end

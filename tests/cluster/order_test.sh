@@ -2,13 +2,14 @@
 # Goal: the order in which a mount's own background work acts is never seen: no late size undoes a
 # truncation, no late time one that was set, no version is known before its data, and no name before
 # the data that it publishes. Method: programs race that work for some seconds each, on one mount and
-# on two; a mount is killed just after a rename.
+# on two; a mount is killed just after a rename. RACE_SECONDS (4): how long each.
 . "$(dirname "$0")/lib.sh"
+seconds=${RACE_SECONDS:-4}
 cluster_up -n 3 -c 3
 races() { "$CATENA_BUILD/tests/cluster/races" "$@" || die "races $1"; }
 step "one mount: truncations and times"
-races truncate "$M" 4
-races times "$M" "$M" 5
+races truncate "$M" "$seconds"
+races times "$M" "$M" "$seconds"
 step "a mount that dies after a rename or a link leaves the old file or the whole new one"
 head -c 100000 /dev/zero | tr '\0' old >"$T/old"
 head -c 150000 /dev/urandom >"$T/new"
@@ -30,6 +31,6 @@ done
 step "a second mount"
 lc mount other || die "second mount"
 O=$D/other
-races cut "$M" "$O" 4
-races pages "$M" "$O" 4
-races times "$M" "$O" 4
+races cut "$M" "$O" "$seconds"
+races pages "$M" "$O" "$seconds"
+races times "$M" "$O" "$seconds"

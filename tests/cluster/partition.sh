@@ -13,14 +13,12 @@ step "network"
 net_up $nodes
 cluster_up -n 4 -c 3
 wait_whole 30
-load_start --rate 20 --size 64
+load_start --rate 10 --size 32
 
 during() {
-	sleep "$2"
-	load_phase "$1" "$3" "${@:4}"
+	load_for "$2" "$1" "$3" "${@:4}"
 	net_heal
 	wait_whole 60
 	load_phase "$1, healed" "$3" write fsync read create
 }
-sleep 2
-load_phase "undisturbed"
+load_for 2 "undisturbed"

@@ -43,9 +43,11 @@ sleeps() { # the program begins, and the mount is stopped
 	for _ in $(seq 100); do [ ! -e "$T/asleep" ] || return 0; sleep 0.1; done
 	cat "$T/said"; die "the program does not get so far"
 }
+in_touch() { grep -qE "session resumed|a new one begins|sole client: caching" <(tail -n "+$logged" "$D/log/mount-mnt.log"); }
 wakes() {
+	logged=$(($(wc -l <"$D/log/mount-mnt.log") + 1))
 	lc thaw mount-mnt || die "thaw"
-	sleep 2
+	wait_until 30 "the mount has found its master again" in_touch
 	echo >"$T/go"
 	wait $program || { cat "$T/said"; die "the program failed"; }
 	cat "$T/said"
