@@ -200,6 +200,15 @@ static bool in_range(const struct catchup_compare *compare, const struct chunk_k
 	       catchup_key_compare(inner, compare->to) <= 0;
 }
 
+bool chain_inbound_copies(const struct chain *chain, const struct chunk_key *key)
+{
+	struct catchup_key inner = {key->file_id, key->index};
+
+	return chain->inbound.state == INBOUND_SYNCING &&
+	       catchup_key_compare(inner, chain->inbound.from) >= 0 &&
+	       catchup_key_compare(inner, chain->inbound.to) <= 0;
+}
+
 bool chain_inbound_compares(const struct chain *chain, const struct chunk_key *key)
 {
 	return chain->inbound.compare != NULL && in_range(&chain->inbound.compare->compare, key);
@@ -351,6 +360,8 @@ static uint32_t compare_range(struct chain *chain, const struct chain_source *so
 	c->source = *source;
 	c->header = *header;
 	chain->inbound.compare = c;
+	chain->inbound.from = c->compare.from;
+	chain->inbound.to = c->compare.to;
 	chain_inbound_advance(chain);
 	return FRAME_OK;
 }

@@ -24,6 +24,8 @@ void chain_inbound_lose(struct chain *chain);
 void chain_inbound_changed(struct chain *chain);
 /* Completes a copied chunk: its CATCHUP_COMMIT is first in the chunk's queue. */
 void chain_inbound_complete(struct request *r);
+/* True when the predecessor may be copying the chunk: it is in the range that was compared last. */
+bool chain_inbound_copies(const struct chain *chain, const struct chunk_key *key);
 /* True when the chunk is in the range that the predecessor is comparing. */
 bool chain_inbound_compares(const struct chain *chain, const struct chunk_key *key);
 /* Remembers a damaged chunk, to be copied by the next walk whatever its record says. */

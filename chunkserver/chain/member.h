@@ -182,6 +182,7 @@ struct chain_inbound {
 	bool changed; /* this time something was copied to us or removed */
 	struct inbound_end end;
 	struct inbound_compare *compare; /* NULL: none */
+	struct catchup_key from, to;     /* the range that was compared last */
 };
 
 struct chain {

@@ -422,10 +422,22 @@ void chain_outbound_removed(struct chain *chain, const struct chunk_key *keys, s
 	}
 }
 
+/* The predecessor has removed it before, so it is on its way only if it is of the range that was
+ * compared last: of those before it all has come, and is in the store. */
+static bool may_come_back(struct chain *chain, const struct chunk_key *key)
+{
+	struct chunk_info info;
+
+	if (chain_inbound_copies(chain, key) || chain->removals > 0)
+		return true;
+	return chain->env->ops->store.info(chain->env->ctx, key, &info) < 0 || info.exists;
+}
+
 bool chain_chunk_removed(struct chain *chain, const struct chunk_key *key, uint64_t epoch)
 {
 	bool copied = chain_drop_removed(chain, key);
 
 	chain_outbound_removed(chain, key, 1);
-	return !copied && chain->inbound.state != INBOUND_SYNCING && chain->config.epoch >= epoch;
+	return !copied && !chain->copy.outdated && chain->config.epoch >= epoch &&
+	       !may_come_back(chain, key);
 }

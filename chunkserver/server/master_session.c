@@ -231,6 +231,13 @@ static bool take_target(struct master_session *s, const Catena__Registered *mess
 				  report.uuid, said->target_id, s->target_ids[index]);
 			return false;
 		}
+		for (unsigned i = 0; i < s->options.target_count; i++)
+			if (i != index && s->target_ids[i] == said->target_id) {
+				log_error("master gives two targets one number=%" PRIu32
+					  " uuid=%s: it is refused",
+					  said->target_id, report.uuid);
+				return false;
+			}
 		s->target_ids[index] = said->target_id;
 		return true;
 	}

@@ -95,7 +95,7 @@ static void on_removed(void *user, int error)
 	uint32_t pool = purge->pool, partition = purge->partition;
 	bool wanted = purge->wanted;
 
-	expects(purge != NULL && worker->background > 0);
+	expects(worker->background > 0);
 	worker->background--;
 	target->purging = NULL;
 	if (error < 0) {

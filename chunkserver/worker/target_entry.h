@@ -20,8 +20,8 @@ struct target_entry {
 	uint64_t from_version;
 };
 
-/* Takes the number from a registration; 0: the target is refused. It may be another one than before,
- * when the master's store is another. Maps older than @from_version do
+/* Takes the number from a registration; 0: the target is refused. The caller
+ * judges whether another one than before may be taken. Maps older than @from_version do
  * not know of that. True: the number is new. */
 bool target_entry_registered(struct target_entry *entry, uint32_t target_id, uint64_t from_version);
 /* Takes a map that has come after the last registration. True: the target has waited for it, and is

@@ -103,8 +103,11 @@ static void on_removed(void *user, int error)
 	worker_event_begin(worker);
 	for (size_t i = 0; error == 0 && i < command->chunk_count; i++) {
 		const struct chunk_order *chunk = &command->chunks[i];
-		struct member *member = member_find(worker, chunk->key.pool, chunk->key.partition,
-						    target->entry.target_id);
+		struct member *member =
+			target->entry.target_id == 0
+				? NULL
+				: member_find(worker, chunk->key.pool, chunk->key.partition,
+					      target->entry.target_id);
 
 		if (member == NULL ||
 		    !chain_chunk_removed(member->chain, &chunk->key, chunk->epoch))

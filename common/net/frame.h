@@ -54,9 +54,8 @@ enum frame_flag {
 	FRAME_REPLY = 1 << 0,   /* an answer; request_id is the request's */
 	FRAME_FORWARD = 1 << 1, /* from the predecessor of the chain, not from a client */
 	FRAME_DURABLE = 1 << 2, /* update: answer after it is on stable storage of every copy */
-	FRAME_VERIFY =
-		FRAME_DURABLE, /* READ: the member is to compare the bytes with their checksums:
-				    * they have come damaged before */
+	/* READ: the member compares the bytes with their checksums, as they have come damaged. */
+	FRAME_VERIFY = FRAME_DURABLE,
 	FRAME_NO_CHECKSUM = 1 << 3, /* reserved, refused */
 	FRAME_CLOSING = 1 << 4, /* TRUNCATE: only says what was answered, see docs/protocol.md */
 	FRAME_CROWDED = 1 << 5, /* answer to an update: the client is to close the chunk */

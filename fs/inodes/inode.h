@@ -72,8 +72,8 @@ struct inode_table_entry {
 	uint32_t refs;
 };
 
-/* What this mount has done and the master does not know yet. Changed by inode_attr.c; whoever gives
- * up what is left to tell clears `dirty`. */
+/* What this mount has done and the master does not know yet. Mostly inode_attr.c changes it; an
+ * append counts as a write, and whoever tells a change, or gives it up, clears its bit of `dirty`. */
 struct inode_local {
 	uint32_t dirty;     /* INODE_DIRTY_* */
 	uint64_t low, size; /* writes are within [low, size) */
@@ -165,7 +165,8 @@ struct inode_gate {
 	struct inode_gate_entry *head, *tail;
 };
 
-/* The list of inodes with something to flush in the background (flush.h). flush_list.c only. */
+/* The list of inodes with something to flush in the background (flush.h). flush_list.c changes it;
+ * opens.c looks whether an inode is listed. */
 struct inode_background {
 	struct inode *prev, *next; /* under the list's lock, while listed */
 	bool listed;

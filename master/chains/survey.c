@@ -110,15 +110,15 @@ static int by_size(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* Chains that the target has whole: what is coming is in no report of it yet. */
-static uint32_t settled(const struct survey_target *t)
+/* Chains that the target has on its disk. What is coming may be there or not. */
+static double there(const struct survey_target *t)
 {
-	return t->load > t->coming ? t->load - t->coming : 0;
+	return t->load > t->coming ? t->load - t->coming / 2.0 : t->coming / 2.0;
 }
 
 /* Estimates what a chain takes on a disk: the lower median of what it takes on each, as disks may
- * hold much else. A wrong estimate makes balance slower, not wrong: it rests where all targets have
- * as much left for each of their chains. */
+ * hold much else. Where balance tends to does not depend on it: to as much left on each target for
+ * each of its chains. Too large an estimate only has it rest earlier. */
 static int chain_bytes(const struct survey *survey, double *out)
 {
 	double *each = calloc(survey->count + 1, sizeof(*each));
@@ -128,8 +128,8 @@ static int chain_bytes(const struct survey *survey, double *out)
 	if (each == NULL)
 		return -ENOMEM;
 	for (size_t i = 0; i < survey->count; i++)
-		if (settled(&survey->targets[i]) != 0 && survey->targets[i].capacity != 0)
-			each[n++] = (double)survey->targets[i].used / settled(&survey->targets[i]);
+		if (there(&survey->targets[i]) > 0 && survey->targets[i].capacity != 0)
+			each[n++] = (double)survey->targets[i].used / there(&survey->targets[i]);
 	qsort(each, n, sizeof(*each), by_size);
 	if (n != 0)
 		*out = each[(n - 1) / 2];
@@ -152,8 +152,9 @@ static uint64_t room_of(const struct survey_target *t, double chain)
 
 	if (t->capacity == 0)
 		return 0;
-	room = (room > 0 ? room : 0) + settled(t) * chain;
-	return 1 + (uint64_t)(room < all ? room : all);
+	room = (room > 0 ? room : 0) + there(t) * chain;
+	/* Never so small that it is lost beside others in a sum. */
+	return 1 + t->capacity / 1000000 + (uint64_t)(room < all ? room : all);
 }
 
 static int share(struct survey *survey, const struct map_pool *pool)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include "common/base/expects.h"
 #include "common/os/clock.h"
 #include "common/os/lock.h"
@@ -14,6 +15,8 @@
 #include "master/shared/chunkserver.h"
 
 #define BATCH_CHUNKS_MAX  1000u
+#define WINDOW_CHUNKS     4096u
+#define WINDOW_TRIES      3u
 #define IN_FLIGHT_MAX     16384u /* chunks named and not answered, on all targets together */
 #define ROUND_CHUNKS_MAX  2048u  /* chunks looked at with the lock held */
 #define FETCH_MAX         128
@@ -28,13 +31,16 @@
 struct removal_job {
 	uint64_t sequence;
 	struct state_removal removal;
-	uint64_t chunks, next; /* chunks in all, next to be named */
-	/* Members are named one after another, as they stand in their chains. @place: whose turn it
-	 * is. @places: the members that the longest of the chains has. */
+	uint64_t chunks; /* in all */
+	/* A window of chunks at a time is named to the members, one after another as they stand in
+	 * their chains. @place: whose turn it is. @places: what the longest of the chains has. */
+	uint64_t window, next; /* its first chunk, the next one to be named */
 	uint32_t place, places;
 	uint64_t epochs, epochs_before; /* sums over the chunks, at this place and at the last */
-	size_t outstanding;             /* named and not answered */
-	bool failed;                    /* begin again later */
+	bool doubt;                     /* the window is to be done again, and so often it was: */
+	unsigned tries;
+	size_t outstanding; /* named and not answered */
+	bool failed;        /* begin again later */
 	UT_hash_handle hh;
 };
 
@@ -63,7 +69,8 @@ struct removals {
 	struct removal_batch *in_flight, *filling;
 	size_t chunks_out; /* in batches, filling or in flight */
 	uint64_t last_batch;
-	uint64_t cursor; /* last sequence looked at */
+	uint64_t cursor;    /* last sequence looked at */
+	bool looked_at_all; /* to the end of the queue: it may begin anew */
 	uint64_t again_ns;
 };
 
@@ -77,8 +84,8 @@ static void batch_free(struct removals *r, struct removal_batch *batch)
 	free(batch);
 }
 
-/* True when the chain has changed since the chunk was named: then the whole file is named again. A
- * member may have got the chunk back from one that comes before it now, and had not removed it. */
+/* True when the chain has changed since the chunk was named: then it is named again. A member may
+ * have got the chunk back from one that comes before it now, and had not removed it. */
 static bool has_changed(struct removals *r, const struct removal_batch *batch, uint32_t i)
 {
 	const struct cluster_map *map = chains_map(r->master);
@@ -100,7 +107,8 @@ static void batch_end(struct removals *r, struct removal_batch *batch, bool fail
 			continue;
 		expects(job->outstanding > 0);
 		job->outstanding--;
-		job->failed |= failed || has_changed(r, batch, i);
+		job->failed |= failed;
+		job->doubt |= has_changed(r, batch, i);
 	}
 	batch_free(r, batch);
 	r->kicked = true;
@@ -124,11 +132,12 @@ static void name_again(struct removals *r, const struct removal_batch *batch,
 			continue;
 		HASH_FIND(hh, r->jobs, &batch->chunks[i].job, sizeof(uint64_t), job);
 		if (job != NULL)
-			job->failed = true;
+			job->doubt = true;
 	}
 }
 
-void removals_answer(struct removals *r, const Catena__Removed *answer)
+void removals_answer(struct removals *r, const struct rpc_stream *from,
+		     const Catena__Removed *answer)
 {
 	uint32_t target_id = answer->target_id;
 	uint64_t sequence = answer->sequence;
@@ -138,7 +147,7 @@ void removals_answer(struct removals *r, const Catena__Removed *answer)
 
 	lock_held(&r->master->lock);
 	HASH_FIND(hh, r->in_flight, &sequence, sizeof(sequence), batch);
-	if (batch == NULL || batch->target_id != target_id)
+	if (batch == NULL || batch->target_id != target_id || batch->rpc != from)
 		return; /* late: it is being done again */
 	HASH_DEL(r->in_flight, batch);
 	if (error != 0 && log_rate_ok(&rate, 2))
@@ -246,6 +255,12 @@ static bool name_chunk(struct removals *r, struct removal_job *job, uint32_t tar
 	return true;
 }
 
+static uint64_t window_end(const struct removal_job *job)
+{
+	return job->chunks - job->window > WINDOW_CHUNKS ? job->window + WINDOW_CHUNKS
+							 : job->chunks;
+}
+
 /* Names the job's next chunks; returns how many were looked at. */
 static unsigned advance(struct removals *r, struct removal_job *job, unsigned budget)
 {
@@ -254,7 +269,7 @@ static unsigned advance(struct removals *r, struct removal_job *job, unsigned bu
 
 	if (pool == NULL)
 		job->failed = true;
-	while (!job->failed && job->next < job->chunks && looked < budget &&
+	while (!job->failed && job->next < window_end(job) && looked < budget &&
 	       r->chunks_out < IN_FLIGHT_MAX) {
 		uint32_t partition = chunk_partition(job->removal.file_id, (uint32_t)job->next,
 						     pool->partitions);
@@ -277,21 +292,35 @@ static unsigned advance(struct removals *r, struct removal_job *job, unsigned bu
 	return looked;
 }
 
-/* Goes on to the next members, when all of this place have answered. False: there are none. */
-static bool next_place(struct removal_job *job)
+static void name_window(struct removal_job *job, uint64_t window)
 {
-	expects(job->outstanding == 0 && !job->failed && job->next == job->chunks);
+	job->window = job->next = window;
+	job->place = job->places = 0;
+	job->doubt = false;
+}
+
+/* Goes on, when all that were named have answered. False: the job is over, or has failed. */
+static bool go_on(struct removal_job *job)
+{
+	expects(job->outstanding == 0 && !job->failed && job->next == window_end(job));
 	/* Epochs only grow: a sum that is the same is of the same chains. */
-	if (job->place > 0 && job->epochs != job->epochs_before) {
+	job->doubt |= job->place > 0 && job->epochs != job->epochs_before;
+	job->epochs_before = job->epochs;
+	job->epochs = 0;
+	if (job->place + 1 < job->places) {
+		job->place++;
+		job->next = job->window;
+		return true;
+	}
+	/* All have removed it, though one may have it again. */
+	if (job->doubt && job->tries == WINDOW_TRIES) {
 		job->failed = true;
 		return false;
 	}
-	if (job->place + 1 >= job->places)
+	job->tries = job->doubt ? job->tries + 1 : 0;
+	if (!job->doubt && job->next == job->chunks)
 		return false;
-	job->place++;
-	job->next = 0;
-	job->epochs_before = job->epochs;
-	job->epochs = 0;
+	name_window(job, job->doubt ? job->window : job->next);
 	return true;
 }
 
@@ -360,8 +389,8 @@ static void settle(struct removals *r)
 	lock_held(&r->master->lock);
 	HASH_ITER(hh, r->jobs, job, next)
 	{
-		if (job->outstanding != 0 || (!job->failed && job->next < job->chunks) ||
-		    (!job->failed && next_place(job)))
+		if (job->outstanding != 0 || (!job->failed && job->next < window_end(job)) ||
+		    (!job->failed && go_on(job)))
 			continue;
 		if (!job->failed) {
 			if (count == sizeof(done) / sizeof(done[0]))
@@ -389,8 +418,9 @@ static void fetch(struct removals *r)
 
 	if (HASH_COUNT(r->jobs) + FETCH_MAX > JOBS_MAX)
 		return;
-	if (now_ns >= r->again_ns) {
+	if (now_ns >= r->again_ns && r->looked_at_all) {
 		r->cursor = 0;
+		r->looked_at_all = false;
 		r->again_ns = now_ns + AGAIN_NS;
 	}
 	count = state_removals(r->master->state, r->cursor, removals, FETCH_MAX);
@@ -406,6 +436,8 @@ static void fetch(struct removals *r)
 	}
 	if (count == FETCH_MAX)
 		r->kicked = true;
+	else
+		r->looked_at_all = true;
 }
 
 /* ---- the thread ---- */
@@ -512,6 +544,11 @@ int removals_start(struct master *master, struct removals **out)
 
 	if (r == NULL)
 		return -ENOMEM;
+	/* So that an answer to a former master's order is none to one of ours. */
+	if (getrandom(&r->last_batch, sizeof(r->last_batch), 0) != (ssize_t)sizeof(r->last_batch)) {
+		free(r);
+		return -EIO;
+	}
 	r->master = master;
 	pthread_cond_init(&r->wake, NULL);
 	rc = -pthread_create(&r->thread, NULL, removals_main, r);

@@ -7,7 +7,8 @@
  *      the head on, in batches per target: a member gets copies from the one before it, which has
  *      none to give any more then. The number of unanswered chunks is bounded.
  *   4. A member answers a batch when its chunks are gone, durably. It names those that may come
- *      back, as copies were on their way: their files begin again.
+ *      back, as copies were on their way: they are named once more, a few times at once and then
+ *      with all of the file.
  *   5. When all have answered, about chains that have not changed meanwhile, the file leaves the
  *      queue, by a command of the log.
  *
@@ -26,12 +27,14 @@
 
 struct master;
 struct removals;
+struct rpc_stream;
 
 int removals_start(struct master *master, struct removals **out);
 /* Joins the thread; without the state lock. NULL is allowed. */
 void removals_stop(struct removals *removals);
-/* Takes the answer to a batch. */
-void removals_answer(struct removals *removals, const Catena__Removed *answer);
+/* Takes the answer to a batch; one that came on another stream (@from) counts for nothing. */
+void removals_answer(struct removals *removals, const struct rpc_stream *from,
+		     const Catena__Removed *answer);
 /* Notes that a server is there, perhaps again. What waited for it is tried; what it was asked on an
  * older stream is asked again. NULL is allowed. */
 void removals_online(struct removals *removals);

@@ -168,7 +168,7 @@ static bool handle(struct chunkserver_stream *stream, const Catena__ServerBatch 
 	for (size_t i = 0; i < batch->n_heartbeats; i++)
 		heartbeat(stream, batch->heartbeats[i], push, now_ns);
 	for (size_t i = 0; i < batch->n_removed; i++)
-		removals_answer(stream->master->removals, batch->removed[i]);
+		removals_answer(stream->master->removals, stream->rpc, batch->removed[i]);
 	for (size_t i = 0; i < batch->n_reports; i++)
 		report(stream, batch->reports[i]);
 	/* What only time decides is looked at each tick. */

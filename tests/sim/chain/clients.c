@@ -698,4 +698,6 @@ void remove_at(struct world *w, unsigned number, unsigned temporary)
 	event->header.key = (struct chunk_key){.pool = POOL,
 					       .partition = temporary % PARTITIONS,
 					       .file_id = FILE_TEMPORARY + temporary};
+	/* The record goes at once, what is left of it later. */
+	model_remove(&w->servers[number].store, &event->header.key);
 }

@@ -317,7 +317,6 @@ static void removed_by_master(struct world *w, struct event *event)
 
 	trace(w, "server %u has removed chunk %u/%llu", event->a, event->header.key.partition,
 	      (unsigned long long)event->header.key.file_id);
-	model_remove(&s->store, &event->header.key);
 	if (!chain_chunk_removed(s->chains[event->header.key.partition], &event->header.key,
 				 w->removals[temporary].chain.epoch)) {
 		schedule(w, w->now + 50 * MS, EV_REMOVE, event->a, temporary);

@@ -365,6 +365,7 @@ static const uint64_t kept[] = {
 	2005302066, /* a copy was on its way when its chunk was removed, and the sender died */
 	2010017217, /* in-sync members had a chunk or not by orders of a store that was given up */
 	2010519800, /* a member went on alone with a copy that had begun, without dying itself */
+	2020594222, /* who was not heard when a store was accepted counts as begun anew */
 	2003349972, /* who is told first of a loss did not note what it was told with the others */
 };
 

@@ -211,8 +211,14 @@ static void check_given_up(struct world *w)
 /* What only those know who were not heard is lost, and an administrator has said so. */
 static void check_accepted(struct world *w, const struct gathered *g)
 {
-	for (unsigned d = 0; d < DISKS_MAX; d++)
-		w->disks[d].given_up = !tells(w, &w->disks[d]) || is_left_out(g, &w->disks[d]);
+	for (unsigned d = 0; d < DISKS_MAX; d++) {
+		struct disk *disk = &w->disks[d];
+
+		disk->given_up = !tells(w, disk) || is_left_out(g, disk);
+		/* It counts as begun anew: see life_of() in accept_decision.c. */
+		if (disk->used && (!tells(w, disk) || !target_entry_is_in(&disk->entry)))
+			check_process_ended(w, disk, false);
+	}
 	for (unsigned i = 0; i < SESSIONS_MAX && w->options.fences && w->sessions[i].id != 0; i++)
 		if (w->sessions[i].id >= state_next_session_id(g->state))
 			problem(w, "sessions may come again");

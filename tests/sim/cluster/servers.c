@@ -504,6 +504,8 @@ void sim_session_remove(struct world *w, unsigned s, const struct event *event)
 
 		if (disk->entry.target_id != event->number || disk->down)
 			continue;
+		/* The record goes at once, what is left of it later. */
+		model_remove(&disk->store, &event->header.key);
 		done = disk_begins(w, disk, CHAIN_REMOVE);
 		done->header = event->header;
 		done->conn = event->conn;
@@ -521,7 +523,6 @@ void removed_by_master(struct world *w, unsigned s, const struct event *event)
 		return;
 	trace(w, "server %u removes chunk %u/%llu from target %u", s, event->header.key.partition,
 	      (unsigned long long)event->header.key.file_id, disk->entry.target_id);
-	model_remove(&disk->store, &event->header.key);
 	chain = disk->chains[event->header.key.partition];
 	if (chain == NULL || !chain_chunk_removed(chain, &event->header.key, event->header.epoch))
 		return; /* the master asks again */

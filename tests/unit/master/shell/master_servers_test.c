@@ -360,8 +360,8 @@ static void test_a_large_file_goes_in_several_batches(void **state)
 	struct beating b;
 
 	three_servers(&b);
-	make_and_unlink(2500ull << 20);
-	all_answer(&b, 2500);
+	make_and_unlink(5000ull << 20);
+	all_answer(&b, 5000);
 	assert_true(queue_empties());
 	close_all(&b);
 }
@@ -405,6 +405,7 @@ static void test_what_may_come_back_is_removed_once_more(void **state)
 	head = next_answers(&b, 0, false);
 	second = next_answers(&b, 0, true);
 	assert_int_not_equal(head, second);
+	assert_int_equal(next_answers(&b, 0, false), 3 - head - second);
 	assert_int_equal(queue_length(), 1);
 	assert_int_equal(next_answers(&b, 0, false), head);
 	assert_int_equal(next_answers(&b, 0, false), second);
