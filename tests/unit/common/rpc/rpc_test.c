@@ -94,7 +94,7 @@ static void test_what_was_sent_before_close_arrives(void **state)
 
 	assert_int_equal(open_client(&r, rpc_server_port(the_server->rpc), &client_files), 0);
 	assert_int_equal(open_stream(&r, DEADLINE), 0);
-	for (int i = 0; i < 8; i++, total += 1 << 20)
+	for (int i = 0; i < 4; i++, total += 1 << 20)
 		assert_int_equal(rpc_stream_send(r.stream, big, 1 << 20), 0);
 	assert_int_equal(rpc_stream_send(r.stream, "goodbye", 7), 0);
 	rpc_stream_close(r.stream);
