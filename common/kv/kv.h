@@ -7,7 +7,8 @@
  * kv_close() returns -EIO (-ENOSPC when that was the cause), because RocksDB may stay latched on
  * its error although the cause is gone. kv_recover() closes and opens it again; what had been
  * acknowledged is there. RocksDB's own info log goes to our log (level FATAL kept off the data
- * disk: it aborts the process on a full one).
+ * disk: it aborts the process on a full one). A read that meets damage (-EUCLEAN) takes the store
+ * down for good: kv_recover() fails with -EUCLEAN, too.
  *
  * Thread: any; kv_recover() and kv_close() wait for readers. Iterators hold a snapshot and must be
  * freed soon. */

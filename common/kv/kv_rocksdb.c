@@ -87,6 +87,20 @@ static int failed(struct kv_rocksdb *store, const char *what, char *text)
 	return rc;
 }
 
+/* A read met what is damaged. Opening again does not mend that, and may not even see it. */
+static void read_failed(struct kv_rocksdb *store, int rc, const char *what, const char *error)
+{
+	int expected = 0;
+
+	if (log_rate_ok(&error_rate, 5))
+		log_error("%s failed path=%s error=\"%s\"", what, store->path, error);
+	if (rc != -EUCLEAN)
+		return;
+	atomic_store(&store->damaged, true);
+	if (atomic_compare_exchange_strong(&store->down, &expected, -EIO))
+		log_error("store is down for good: it is damaged path=%s", store->path);
+}
+
 static bool rocks_is_down(const struct kv *kv)
 {
 	return atomic_load(&of(kv)->down) != 0;
@@ -165,8 +179,7 @@ static int rocks_get(struct kv *kv, unsigned family, const void *key, size_t key
 		char error[256];
 
 		rc = kv_rocksdb_error(text, error, sizeof(error));
-		if (log_rate_ok(&error_rate, 5))
-			log_error("read failed path=%s error=\"%s\"", store->path, error);
+		read_failed(store, rc, "read", error);
 		goto out;
 	}
 	if (slice == NULL) {
@@ -224,8 +237,8 @@ static int rocks_iter_next(struct kv_iter *iter, const uint8_t **key, size_t *ke
 	/* Not valid is the end only if there was no error. */
 	rocksdb_iter_get_error(it->at, &text);
 	rc = kv_rocksdb_error(text, error, sizeof(error));
-	if (rc != 0 && log_rate_ok(&error_rate, 5))
-		log_error("scan failed path=%s error=\"%s\"", it->store->path, error);
+	if (rc != 0)
+		read_failed(it->store, rc, "scan", error);
 	it->started = false; /* moving on from an invalid position is undefined */
 	return rc;
 }
@@ -452,6 +465,8 @@ static int rocks_recover(struct kv *kv)
 	char error[256] = "";
 	int rc;
 
+	if (atomic_load(&store->damaged))
+		return -EUCLEAN;
 	close_and_lock(store);
 	pthread_mutex_lock(&store->flush_lock);
 	store->generation++;

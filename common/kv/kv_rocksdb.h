@@ -39,7 +39,8 @@ struct kv_rocksdb {
 	rocksdb_t *db; /* NULL: could not be opened again */
 	rocksdb_column_family_handle_t **handles;
 
-	atomic_int down; /* 0, or the -errno that all calls get until kv_recover() */
+	atomic_int down;     /* 0, or the -errno that all calls get until kv_recover() */
+	atomic_bool damaged; /* a read has met what is damaged: down until it is opened anew */
 
 	/* Group commit. done <= requested; a caller's own ticket is its value of requested. */
 	pthread_mutex_t flush_lock;

@@ -68,7 +68,8 @@ for kind in '*.sst' '*.log'; do
 	sleep 3
 	wait_whole 90
 	check_recent one
-	[ $starts = 1 ] || { step "with a new disk" && new_disk one; }
+	# What is damaged in a table may be met later only, and then the target is down for good.
+	[ $starts = 1 ] && [ "$kind" = '*.log' ] || { step "with a new disk" && new_disk one; }
 	rm -r "$M/recent.one" || die "rm"
 done
 start_all_damaged() {

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
@@ -309,6 +310,53 @@ static void a_full_disk_aborts_nothing_and_loses_nothing(void **state)
 	assert_child_passes("full", place("full"));
 }
 
+/* The first bytes of each table: what opening it does not read. */
+static void damage_tables(const char *dir)
+{
+	struct dirent *entry;
+	DIR *at = opendir(dir);
+	unsigned damaged = 0;
+
+	assert_non_null(at);
+	while ((entry = readdir(at)) != NULL) {
+		size_t length = strlen(entry->d_name);
+		int fd;
+
+		if (length < 4 || strcmp(entry->d_name + length - 4, ".sst") != 0)
+			continue;
+		fd = openat(dirfd(at), entry->d_name, O_WRONLY);
+		assert_int_equal(pwrite(fd, "DAMAGED", 7, 100), 7);
+		close(fd);
+		damaged++;
+	}
+	closedir(at);
+	assert_true(damaged > 0);
+}
+
+static void a_read_that_meets_damage_takes_the_store_down_for_good(void **state)
+{
+	struct kv *kv = open_rocks("damaged");
+	char key[32], value[128];
+
+	for (int i = 0; i < 1000; i++) {
+		snprintf(key, sizeof(key), "%d", i);
+		snprintf(value, sizeof(value), "%d.%d", i, i * 7919);
+		assert_int_equal(put(kv, 0, key, value, true), 0);
+	}
+	assert_int_equal(kv_compact(kv, 0), 0);
+	kv_close(kv);
+	damage_tables(place("damaged"));
+	assert_int_equal(open_at(place("damaged"), false, &kv), 0);
+	assert_false(kv_is_down(kv));
+	assert_int_equal(get_is(kv, 0, "0", "0.0"), -EUCLEAN);
+	assert_true(kv_is_down(kv));
+	assert_int_equal(get_is(kv, 0, "999", "999.7911081"), -EIO);
+	assert_int_equal(put(kv, 0, "new", "value", true), -EIO);
+	assert_int_equal(kv_recover(kv), -EUCLEAN);
+	assert_true(kv_is_down(kv));
+	kv_close(kv);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -316,6 +364,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(writes_without_flush_survive_sigkill),
 		cmocka_unit_test(a_failed_write_takes_the_store_down_until_recovered),
 		cmocka_unit_test(a_full_disk_aborts_nothing_and_loses_nothing),
+		cmocka_unit_test(a_read_that_meets_damage_takes_the_store_down_for_good),
 	};
 
 	for (size_t i = 0; argc == 3 && i < sizeof(children) / sizeof(children[0]); i++)
