@@ -544,7 +544,7 @@ static bool is_mixture(const struct world *w, unsigned server, unsigned p)
 	return false;
 }
 
-static void note_mixture(struct world *w, unsigned server, unsigned p)
+void note_mixture(struct world *w, unsigned server, unsigned p)
 {
 	const struct model_store *store = &w->servers[server].store;
 

@@ -30,4 +30,6 @@ bool take_in(struct world *w);
 /* A temporary file is closed by all and unlinked: everyone is told to remove its chunk. */
 void consider_removal(struct world *w);
 void remove_at(struct world *w, unsigned number, unsigned temporary);
+/* Notes that the server goes on with chunks of the partition that are partly another's. */
+void note_mixture(struct world *w, unsigned server, unsigned p);
 #endif

@@ -1,4 +1,5 @@
 #include "tests/sim/chain/servers.h"
+#include "tests/sim/chain/clients.h"
 
 struct history *history_of(void *world, const struct chunk_key *key, uint32_t block)
 {
@@ -406,6 +407,12 @@ void server_configure(struct world *w, unsigned number)
 			if (config.members[i].target_id == number + 1)
 				config.self = i;
 		chain_configure(s->chains[p], &config);
+		/* What had come since the chain was decided, or is broken off now. */
+		if (config.self == 0 &&
+		    (config.count == 1 || config.members[1].state != MEMBER_IN_SYNC)) {
+			note_mixture(w, number, p);
+			halves_stay(history_of, w, &s->store);
+		}
 		if (chain_count(s->chains[p]).outdated)
 			problem(w, "a member was told of an older chain than it had been in");
 	}
