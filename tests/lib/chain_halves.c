@@ -31,6 +31,6 @@ void halves_end(halves_history_fn *history_of, void *world, const struct chain_w
 		struct history *h = history_of(world, &request->key, first + b);
 
 		if (h != NULL)
-			history_committed(h, numbers[b], now);
+			history_committed(h, numbers[b], request->epoch, now);
 	}
 }

@@ -28,7 +28,7 @@ void history_halved(struct history *h, uint64_t value)
 		e->halved = true;
 }
 
-void history_committed(struct history *h, uint64_t value, uint64_t now)
+void history_committed(struct history *h, uint64_t value, uint64_t epoch, uint64_t now)
 {
 	struct entry *e = history_write(h, value);
 
@@ -39,6 +39,11 @@ void history_committed(struct history *h, uint64_t value, uint64_t now)
 			e->perhaps = now;
 		else
 			e->again = now;
+		e->again_epoch = epoch;
+	} else if (e->again != 0 && epoch > e->again_epoch && e->ended == NEVER) {
+		/* That was forgotten again: it counts from here. */
+		e->again = now;
+		e->again_epoch = epoch;
 	}
 	e->committed = true;
 }

@@ -28,6 +28,7 @@ struct entry {
 	bool told;             /* write: its client knows that it may be lost */
 	bool committed;        /* write: by some copy, in its place among the others */
 	bool halved;           /* write: a copy has begun anew with it half in place */
+	uint64_t again_epoch;  /* of the chain in which it was applied again */
 	uint64_t again;        /* write: first commit of all, after that; 0: there was none */
 	uint64_t perhaps;      /* write: likewise, but copies had it before, which may be lost */
 };
@@ -42,7 +43,7 @@ struct entry *history_write(const struct history *h, uint64_t value);
 
 /* A copy has begun anew when @value was in place and not committed. */
 void history_halved(struct history *h, uint64_t value);
-void history_committed(struct history *h, uint64_t value, uint64_t now);
+void history_committed(struct history *h, uint64_t value, uint64_t epoch, uint64_t now);
 
 /* A write with a deadline that has been seen ended with that at the latest. */
 const char *history_deadlines(const struct history *h);

@@ -34,7 +34,7 @@ static void half_of_one(void)
 {
 	add(true, 1, 10, NEVER);
 	history_halved(&history, 1);
-	history_committed(&history, 1, 70);
+	history_committed(&history, 1, 1, 70);
 	history_write(&history, 1)->ended = 90;
 }
 
@@ -98,7 +98,7 @@ static void test_one_that_was_answered_counts_once(void **state)
 {
 	add(true, 1, 10, 15);
 	history_halved(&history, 1);
-	history_committed(&history, 1, 70);
+	history_committed(&history, 1, 1, 70);
 	add(false, 1, 30, 35);
 	add(true, 2, 40, 45);
 	add(false, 1, 80, 85);
@@ -108,7 +108,7 @@ static void test_one_that_was_answered_counts_once(void **state)
 static void test_one_that_was_never_half_in_place_counts_once(void **state)
 {
 	add(true, 1, 10, NEVER);
-	history_committed(&history, 1, 70);
+	history_committed(&history, 1, 1, 70);
 	history_halved(&history, 1);
 	history_halved(&history, 3); /* which nobody wrote */
 	history_write(&history, 1)->ended = 90;
