@@ -12,12 +12,18 @@ power_seed=${SEED:-$RANDOM$RANDOM}
 
 boot_anew() { cat /proc/sys/kernel/random/uuid >"$T/boot/$1"; }
 
+# A new namespace has copies of all mounts, and a copy keeps a filesystem alive that is unmounted elsewhere: those of
+# Catena, which are other tests', are let go of.
+boot_namespace='while read -r _ at type _; do
+		[ "$type" != fuse.catena ] || umount -l "$at"
+	done </proc/self/mounts
+	mount --bind "$0" /proc/sys/kernel/random/boot_id && exec sleep 1000000'
+
 boot_hold() { # NODE: a namespace that ends with this process
 	local own
 	own=$(readlink /proc/self/ns/mnt)
 	boot_anew "$1"
-	setsid setpriv --pdeathsig KILL unshare --mount sh -c \
-		'mount --bind "$0" /proc/sys/kernel/random/boot_id && exec sleep 1000000' "$T/boot/$1" &
+	setsid setpriv --pdeathsig KILL unshare --mount sh -c "$boot_namespace" "$T/boot/$1" &
 	boot_holder[$1]=$!
 	disown
 	for _ in $(seq 200); do

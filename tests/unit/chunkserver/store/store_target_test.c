@@ -6,11 +6,11 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
 #undef BLOCK_SIZE /* of <sys/mount.h> */
 #include "common/base/crc32c.h"
+#include "tests/lib/mounts.h"
 #include "tests/lib/store_fixture.h"
 
 /* For children, which must not jump out of a test. */
@@ -355,8 +355,7 @@ static void fill_the_disk(const char *mount_point, bool small)
 	uint32_t n, length = small ? 4096 : sizeof(data), before = 0;
 
 	fill_random(data, sizeof(data), 1);
-	CHECK(unshare(CLONE_NEWNS) == 0);
-	CHECK(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+	CHECK(mounts_own() == 0);
 	CHECK(mount("tmpfs", mount_point, "tmpfs", 0, "size=48m") == 0);
 	CHECK(setenv("TMPDIR", mount_point, 1) == 0);
 	CHECK(fixture_start(&fx, false) == 0);
@@ -412,8 +411,7 @@ static void take_the_disk(const char *mount_point)
 	int fd, rc = 0;
 
 	fill_random(data, sizeof(data), 1);
-	CHECK(unshare(CLONE_NEWNS) == 0);
-	CHECK(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+	CHECK(mounts_own() == 0);
 	CHECK(mount("tmpfs", mount_point, "tmpfs", 0, "size=48m") == 0);
 	CHECK(setenv("TMPDIR", mount_point, 1) == 0);
 	CHECK(fixture_start(&fx, false) == 0);
@@ -502,7 +500,7 @@ static bool may_mount(void)
 	pid_t pid = fork();
 
 	if (pid == 0)
-		_exit(geteuid() == 0 && unshare(CLONE_NEWNS) == 0 ? 0 : 1);
+		_exit(mounts_own() == 0 ? 0 : 1);
 	waitpid(pid, &status, 0);
 	return status == 0;
 }

@@ -11,12 +11,12 @@
 #include <cmocka.h>
 #include <dirent.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include "common/base/bytes.h"
+#include "tests/lib/mounts.h"
 #include "tests/unit/common/kv/kv_fixture.h"
 
 #define CHILD_SKIPPED 77
@@ -226,7 +226,7 @@ static int child_full(const char *dir)
 	char options[32];
 	int rc = 0;
 
-	if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
+	if (mounts_own() != 0)
 		return CHILD_SKIPPED;
 	snprintf(options, sizeof(options), "size=%dm", FULL_DISK_MIB);
 	mkdir(dir, 0700);
