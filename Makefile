@@ -72,16 +72,28 @@ programs: $(PROGRAMS)
 tests: test-programs $(HELPERS)
 test-programs: $(UNIT) $(SIM) $(FUZZ)
 
+# What objects and programs are made with. All objects depend on the file of it, which is written only when that
+# has changed: other flags in the same folder make everything anew. The compiler counts by its version, not by
+# how it is called.
+MADE_WITH := $(strip $(shell LC_ALL=C $(CC) -v 2>&1 | grep ' version ') $(CFLAGS_ALL) $(LDFLAGS_ALL) $(PKG_LIBS))
+FLAGS     := $(BUILD)/flags
+ifneq ($(MADE_WITH),$(strip $(file <$(FLAGS))))
+.PHONY: $(FLAGS)
+endif
+$(FLAGS):
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(subst ','\'',$(MADE_WITH))' >$@
+
 # --- generated code -------------------------------------------------------------------------
 $(BUILD)/gen/%.pb-c.c $(BUILD)/gen/%.pb-c.h: common/cluster/proto/%.proto
 	@mkdir -p $(@D)
 	$(call short,GEN,$<)protoc-c --proto_path=common/cluster/proto --c_out=$(BUILD)/gen $<
 
-$(BUILD)/gen/%.pb-c.o: $(BUILD)/gen/%.pb-c.c
+$(BUILD)/gen/%.pb-c.o: $(BUILD)/gen/%.pb-c.c $(FLAGS)
 	$(call short,CC,$<)$(CC) $(filter-out -W%,$(CFLAGS_ALL)) -MMD -c -o $@ $<
 
 # --- objects and libraries ------------------------------------------------------------------
-$(BUILD)/%.o: %.c | $(GEN_H)
+$(BUILD)/%.o: %.c $(FLAGS) | $(GEN_H)
 	@mkdir -p $(@D)
 	$(call short,CC,$<)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
@@ -129,7 +141,7 @@ PLANTED_SRC := chunkserver/base/chain_faults.c chunkserver/chain/*.c chunkserver
                master/leases/fences.c $(addprefix master/state/,accept.c lives.c)
 $(foreach p,$(PLANTED_SRC),$(if $(wildcard $(p)),,$(error PLANTED_SRC: there is no $(p))))
 PLANTED := $(patsubst %.c,$(BUILD)/planted/%.o,$(wildcard $(PLANTED_SRC)))
-$(BUILD)/planted/%.o: %.c | $(GEN_H)
+$(BUILD)/planted/%.o: %.c $(FLAGS) | $(GEN_H)
 	@mkdir -p $(@D)
 	$(call short,CC,$< with planted faults)$(CC) $(CFLAGS_ALL) -DCHAIN_PLANTED_FAULTS -MMD -MP -c -o $@ $<
 $(BUILD)/tests/sim/chain/%.o $(BUILD)/tests/sim/cluster/%.o: CFLAGS_ALL += -DCHAIN_PLANTED_FAULTS
