@@ -15,7 +15,7 @@ int fixture_open_state(struct fixture *f)
 int fixture_init(struct fixture *f, uint64_t name_mask)
 {
 	const struct state_options options = {
-		.copies = 3, .partitions = 16, .chunk_size = 16u << 20};
+		.copies = 3, .partitions = FIXTURE_PARTITIONS, .chunk_size = 16u << 20};
 	int rc;
 
 	memset(f, 0, sizeof(*f));
@@ -76,6 +76,37 @@ int fixture_send(struct fixture *f, Catena__Request *request)
 	if (f->reply == NULL || f->reply->id != request->id)
 		return -EBADMSG;
 	return -f->reply->error;
+}
+
+struct map_server fixture_server(const char *name)
+{
+	struct map_server server = {.workers = 2};
+
+	snprintf(server.name, sizeof(server.name), "%s", name);
+	snprintf(server.address, sizeof(server.address), "%s:1234", name);
+	snprintf(server.host, sizeof(server.host), "host-%s", name);
+	snprintf(server.rack, sizeof(server.rack), "r1");
+	snprintf(server.zone, sizeof(server.zone), "z1");
+	return server;
+}
+
+int do_register(struct fixture *f, const char *name, const char *uuid1, const char *uuid2)
+{
+	struct map_target targets[2] = {0};
+	struct map_server server = fixture_server(name);
+	size_t count = uuid2 == NULL ? 1 : 2;
+
+	snprintf(targets[0].uuid, sizeof(targets[0].uuid), "%s", uuid1);
+	if (uuid2 != NULL)
+		snprintf(targets[1].uuid, sizeof(targets[1].uuid), "%s", uuid2);
+	return state_apply_register(f->state, ++f->index, &server, targets, count);
+}
+
+int fixture_three_targets(struct fixture *f)
+{
+	int rc = do_register(f, "a", "uuid-1", "uuid-2");
+
+	return rc == 0 ? do_register(f, "b", "uuid-3", NULL) : rc;
 }
 
 ProtobufCBinaryData bytes_of(const char *text)

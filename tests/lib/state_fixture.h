@@ -11,12 +11,14 @@
 #include <sys/stat.h>
 #include <uthash.h>
 #include "common/base/bytes.h"
+#include "common/cluster/cluster_map.h"
 #include "common/kv/kv.h"
 #include "master/state/state.h"
 #include "master/records/core.h"
 
-#define FIXTURE_SESSION 7u
-#define FIXTURE_SECRET  4711u
+#define FIXTURE_SESSION    7u
+#define FIXTURE_SECRET     4711u
+#define FIXTURE_PARTITIONS 16u
 
 struct fixture {
 	struct kv *kv;
@@ -38,6 +40,15 @@ int fixture_reopen(struct fixture *f);
 
 /* 0, -errno of the reply, or -EREMOTEIO: the store failed (then f->reply is NULL). */
 int fixture_send(struct fixture *f, Catena__Request *request);
+
+/* A server of this name with all that a registration needs. */
+struct map_server fixture_server(const char *name);
+
+/* Registers fixture_server(@name) with one target or, if @uuid2 is not NULL, two. */
+int do_register(struct fixture *f, const char *name, const char *uuid1, const char *uuid2);
+
+/* Server a with uuid-1 and uuid-2, server b with uuid-3; in a new state their ids are 1, 2, 3. */
+int fixture_three_targets(struct fixture *f);
 
 ProtobufCBinaryData bytes_of(const char *text);
 
