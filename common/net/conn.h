@@ -20,8 +20,7 @@
 
 struct conn;
 
-/* A queue of this many bytes is worth a drained() when it is empty again. Less is what a batch
- * gathers. */
+/* drained() is called for queues that had this many bytes or more. A batch alone gathers less. */
 #define CONN_DRAINED_MIN (64u << 10)
 
 struct conn_callbacks {
@@ -50,10 +49,11 @@ struct conn_options {
 	uint32_t receive_max;          /* larger payloads are refused; 0: FRAME_PAYLOAD_MAX */
 };
 
-/* Starts connecting to "host:port": numeric IPv4, [IPv6], or a name. Later errors come by closed().
- */
+/* Starts connecting to "host:port": numeric IPv4, [IPv6], or a name. Errors: -EINVAL when it is
+ * something else, -ENOMEM or the system's. What goes wrong later comes by closed(). */
 int conn_connect(const struct conn_options *options, const char *address, struct conn **out);
-/* Begins a connection on an accepted socket. Takes @fd over, also when it fails. */
+/* Begins a connection on an accepted socket. Takes @fd over, also when it fails. Errors: -ENOMEM or
+ * the system's. */
 int conn_accept(const struct conn_options *options, int fd, struct conn **out);
 
 /* Sends or queues one frame. header->length must be payload->length, or 0 with NULL; checksums are
@@ -79,8 +79,9 @@ void conn_unref(struct conn *conn); /* NULL is allowed */
 void conn_pause(struct conn *conn, bool pause);
 
 /* Moves the conn, with everything queued or already read, to another loop. conn_detach() stops it
- * here, after ready(); then the other loop's thread calls conn_attach(). In between only
- * conn_close() may be called. After a failed conn_attach() it must be. */
+ * on its loop, after ready(). Then the other loop's thread calls conn_attach(). Nothing but
+ * conn_close() may be called in between, and it must be called after a conn_attach() that failed
+ * (errors: -ENOMEM or libuv's). */
 void conn_detach(struct conn *conn);
 int conn_attach(struct conn *conn, uv_loop_t *loop, const struct conn_callbacks *callbacks,
 		void *user);
@@ -96,7 +97,9 @@ const struct tls_identity *conn_identity(const struct conn *conn); /* after read
 
 /* A listening socket on the loop. @address is "host:port"; port 0: any, see listener_port().
  * @accepted takes each accepted @fd over, usually to conn_accept(). The user limits how many
- * handshakes one address may have under way. Thread: the loop's. */
+ * handshakes one address may have under way. Thread: the loop's; listener_open() may wait for a name
+ * server. Errors: -EINVAL when @address is something else, -EADDRNOTAVAIL for a name without an
+ * address, -ENOMEM or the system's. listener_close() frees later, on the loop; NULL is allowed. */
 struct listener;
 int listener_open(uv_loop_t *loop, const char *address, void (*accepted)(void *user, int fd),
 		  void *user, struct listener **out);

@@ -8,7 +8,8 @@
 #include <unistd.h>
 #include "common/net/conn_internal.h"
 
-/* Takes the next address that a connection can be started to. -errno of the last one tried. */
+/* Starts a connection to the next address that takes one. Errors: that of the last address tried;
+ * @error when there was none to try. */
 static int try_next(struct conn *conn, int error)
 {
 	while (conn->next_address != NULL) {

@@ -17,9 +17,9 @@
  *
  * Locks: tx.lock guards the first part of struct conn_tx; the second part belongs to the busy
  * thread. Everything else belongs to the loop's thread, and to no thread between conn_detach() and
- * conn_attach(). No callback runs under a lock, and nothing that takes longer than waking the loop,
- * except the close notification. ssl_lock guards the SSL for the time of one record, not over a
- * system call. Lock order: tx.lock before ssl_lock, and both only for the close notification.
+ * conn_attach(). Under tx.lock no callback runs, and nothing that takes longer than waking the loop,
+ * except the close notification. ssl_lock guards the SSL for one record, and never over a system
+ * call. Only the close notification takes both: tx.lock first.
  *
  * Life: refs counts the owner (until closed() or conn_close()), each thread in conn_send(), a
  * batch, a dispatch from the loop, and conn_ref()s. */
@@ -33,21 +33,24 @@
 #include "common/os/log.h"
 
 #define CONN_LOG_PER_SECOND 5
-/* The largest record that libssl makes here; with the KeyUpdate that may come before it. */
+/* The largest record: its plain bytes, the record itself, and the record with a KeyUpdate, which may
+ * come before it. */
 #define CONN_RECORD_PLAIN 16384u
 #define CONN_RECORD_MAX   (CONN_RECORD_PLAIN + 22)
 #define CONN_RECORD_ROOM  (CONN_RECORD_MAX + 64)
-/* A block: ciphertext, which one system call reads or writes, and one record's plain bytes. With
- * half of this system calls cost 10 %, with more the cache misses what is gained. */
+/* A block has the ciphertext that one system call reads or writes, and behind it one record's plain
+ * bytes. At half this size, the additional system calls cost 10 %. At a larger one, cache misses cost
+ * what fewer system calls gain. */
 #define CONN_CIPHER_BYTES (8 * CONN_RECORD_MAX + 64)
 #define CONN_BLOCK_BYTES  (CONN_CIPHER_BYTES + CONN_RECORD_PLAIN)
-/* A key protects at most this many records before a new one (RFC 8446, 5.5 says 2^24.5). */
+/* A key protects at most this many records; then there is a new one. RFC 8446 (5.5) allows 2^24.5.
+ */
 #define CONN_KEY_RECORDS (UINT64_C(1) << 23)
 /* At most this many blocks are read for one event: other connections of the loop wait. */
 #define CONN_READS_PER_EVENT 4
 /* A thread that sends for others hands over to the loop after this much. */
 #define CONN_PUMP_BYTES (8u << 20)
-/* In a batch frames wait for its end, but not more than this. */
+/* Frames of at most so many bytes wait for the end of a batch. */
 #define CONN_BATCH_BYTES      (64u << 10)
 #define CONN_STARVED_RETRY_MS 1
 
@@ -59,8 +62,8 @@ enum conn_state {
 	CONN_CLOSED,
 };
 
-/* On the stack of the loop's callback. Once gone is set, the callback must not touch the conn: it
- * has ended, or moves to another loop. */
+/* On the stack of the loop's callback. When gone is set, the conn has ended or moves to another loop,
+ * and the callback must not touch it any more. */
 struct conn_dispatch {
 	bool gone;
 };
@@ -92,9 +95,10 @@ struct conn_tx {
 	atomic_size_t queued; /* bytes of frames not yet with the kernel */
 
 	/* Belong to the busy thread. */
-	uint64_t key_records, key_limit; /* made with this key, and how many may; tests lower it */
+	uint64_t key_records; /* made with this key */
+	uint64_t key_limit;   /* how many may be; CONN_KEY_RECORDS, less in tests */
 	uint8_t *block;
-	size_t sealed, sent; /* in block: bytes of records, of these with the kernel */
+	size_t sealed, sent; /* bytes of records in block, and how many the kernel has of them */
 	size_t open_bytes;   /* plain bytes gathered for the next record */
 	size_t block_frames; /* bytes of frames that are in block */
 	struct tx_frame frame;
@@ -132,7 +136,7 @@ struct conn {
 	uv_poll_t *poll;
 	uv_timer_t *timer;
 	int poll_events;
-	int start_error; /* found in conn_connect(), reported from the loop */
+	int start_error; /* of conn_connect() or the look-up; the loop reports it */
 	struct conn_dispatch *dispatch;
 
 	SSL_CTX *tls;

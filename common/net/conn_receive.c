@@ -12,7 +12,8 @@
 
 #define LOG_MODULE "conn"
 
-/* When less of a payload is missing, the record most likely holds more than that. */
+/* A payload that lacks less than this is not decrypted straight into its buffer: the next record most
+ * likely holds more than what is missing. */
 #define DIRECT_MIN 4096u
 
 enum rx_result {
@@ -187,7 +188,7 @@ static enum rx_result read_record(struct conn *conn)
 	return RX_GO_ON;
 }
 
-/* A payload may have been completed by what went straight into it. */
+/* Ends the payload's stage if what went straight into its buffer has completed it. */
 static enum rx_result end_direct(struct conn *conn, struct conn_dispatch *d)
 {
 	struct conn_rx *rx = &conn->rx;
@@ -233,7 +234,7 @@ static ssize_t read_block(struct conn *conn, bool *full)
 		if (rx->block == NULL)
 			return -ENOMEM;
 	}
-	/* libssl wants more, so it has taken all that there was. */
+	/* libssl asks for more only when it has taken all that was in the block. */
 	rx->at = rx->end = 0;
 	do {
 		n = recv(conn->fd, rx->block, CONN_CIPHER_BYTES, MSG_DONTWAIT);

@@ -121,7 +121,8 @@ static int seal_open(struct conn *conn)
 	return seal(conn, tx->block + CONN_CIPHER_BYTES, size);
 }
 
-/* Copies into the record that is gathered. Returns how many bytes, or -errno; 0: no room. */
+/* Copies into the record that is being gathered. Returns how many bytes it took, or -errno; 0: the
+ * block has no room for another record. */
 static ssize_t append(struct conn *conn, const uint8_t *data, size_t size)
 {
 	struct conn_tx *tx = &conn->tx;
@@ -439,7 +440,8 @@ void conn_send_run(struct conn *conn, struct conn_dispatch *d)
 		conn->callbacks.drained(conn, conn->user);
 	if (d->gone || failed == 0)
 		return;
-	/* What the peer said last tells more than that it no longer listens. */
+	/* The peer's last frames or its alert tell more than the write's error: they are read first.
+	 */
 	if (!conn->rx.paused)
 		conn_receive_run(conn, d);
 	if (!d->gone)

@@ -95,7 +95,7 @@ struct chains_link *chains_link_get(struct chains_client *client, uint64_t serve
 	return link;
 }
 
-/* ---- requests under way; lock held ---- */
+/* ---- requests under way. Locks: the link's. ---- */
 
 static int slot_take(struct chains_link *link, struct chains_request *request, uint64_t *id)
 {
@@ -134,7 +134,8 @@ static void slot_free(struct chains_link *link, uint32_t at)
 	lock_held(&link->lock);
 	expects(slot->request != NULL);
 	slot->request = NULL;
-	/* Late answers to this id will find another one; ids of ours never reach those above. */
+	/* A late answer to this id finds another generation. With 31 bits of it, no slot's id is
+	 * HELLO_ID or PING_ID. */
 	slot->generation = (slot->generation + 1) & 0x7fffffff;
 	slot->next_free = link->free_slot;
 	link->free_slot = at;
@@ -267,7 +268,8 @@ static void send_now(struct chains_link *link, struct chains_request *request)
 	}
 }
 
-/* A map may have come since the member was chosen, and looked at this link already. */
+/* The member may have been chosen by a map before the newest one, whose search of this link may have
+ * ended before the request came here. Then the loop searches again. */
 static void check_map(struct chains_link *link, uint64_t map_count)
 {
 	if (atomic_load_explicit(&link->client->map_count, memory_order_acquire) == map_count)
@@ -294,7 +296,7 @@ void chains_link_send(struct chains_link *link, struct chains_request *request)
 		return;
 	}
 	now = link_now(link);
-	/* Not a moment after it has failed: another member may do. */
+	/* Just after a failure no new try is made for a request: another member may take it. */
 	if (link->state == CHAINS_LINK_IDLE && now < link->not_before)
 		refused = true;
 	else
@@ -314,13 +316,14 @@ static void send_control(struct chains_link *link, uint8_t op, uint64_t id, stru
 
 	if (payload != NULL)
 		header.length = payload->length;
-	/* When it fails, the connection ends, or the silence is noticed. */
+	/* A send that fails needs nothing here: the connection ends, or its silence is noticed. */
 	(void)ops_of(link)->send(link->conn, &header, payload);
 }
 
 /* ---- the connection; the loop's thread ---- */
 
-/* The server as the newest map has it. */
+/* Fills in what the newest map says of the server, and the HELLO for it. Errors: -ENOENT when the
+ * server is not in the map. */
 static int describe(struct chains_link *link, char address[MAP_NAME_MAX], char name[MAP_NAME_MAX],
 		    struct hello *hello)
 {
@@ -343,7 +346,7 @@ static int describe(struct chains_link *link, char address[MAP_NAME_MAX], char n
 	return rc;
 }
 
-/* The connection is no more, or was never made. */
+/* Notes that the connection is over, or could not be made. Its requests are lost. */
 static void link_down(struct chains_link *link, int error)
 {
 	static struct log_rate rate;
@@ -352,7 +355,7 @@ static void link_down(struct chains_link *link, int error)
 
 	pthread_mutex_lock(&link->lock);
 	was_up = link->state == CHAINS_LINK_UP;
-	news = was_up || link->failures == 0; /* else the same is tried again and again */
+	news = was_up || link->failures == 0; /* else the log has it already */
 	link->state = CHAINS_LINK_IDLE;
 	link->conn = NULL;
 	link->reset = false;
@@ -482,8 +485,8 @@ static void hello_answered(struct chains_link *link, const struct frame_header *
 		rc = -EXDEV;
 	if (rc == 0)
 		rc = describe(link, address, name, &ours);
-	/* The cluster may have been made anew, or the address given to another server, since the
-	 * map was made. */
+	/* Since the map was made, the cluster may have been made anew, or another server may have
+	 * got the address. */
 	if (rc == 0 && hello.instance != ours.instance)
 		rc = -EXDEV;
 	if (rc == 0 && hello.id != link->server_id)
@@ -501,8 +504,8 @@ static void hello_answered(struct chains_link *link, const struct frame_header *
 	link_up(link);
 }
 
-/* The peer has said something. Returns the request that the frame answers, if any: only an answer
- * takes one out of its slot. */
+/* Notes that the peer has said something. Returns the request that the frame answers, taken out of
+ * its slot; NULL: it answers none. */
 static struct chains_request *answered_request(struct chains_link *link,
 					       const struct frame_header *header)
 {
@@ -544,7 +547,7 @@ void chains_link_frame(struct chains_link *link, const struct frame_header *head
 		buf_unref(payload);
 		return;
 	}
-	/* An answer to what has been asked elsewhere meanwhile. */
+	/* The request was taken away meanwhile, and is asked elsewhere. */
 	if (request == NULL) {
 		buf_unref(payload);
 		return;
@@ -574,7 +577,8 @@ void chains_link_reset(struct chains_link *link)
 	link_wake(link, link_now(link));
 }
 
-/* What is due on a connection that is up. -ETIMEDOUT: the peer has been silent for too long. */
+/* Decides what is due on a connection that is up: *ping now, and to look again at *next. Errors:
+ * -ETIMEDOUT when the peer has been silent for too long. Locks: the link's. */
 static int watch(struct chains_link *link, uint64_t now, bool *ping, uint64_t *next)
 {
 	bool busy = atomic_load_explicit(&link->under_way, memory_order_relaxed) > 0;
@@ -584,7 +588,8 @@ static int watch(struct chains_link *link, uint64_t now, bool *ping, uint64_t *n
 		*next = link->pinged_ns + CHAINS_SILENCE_NS - PING_AFTER_NS;
 		return now >= *next ? -ETIMEDOUT : 0;
 	}
-	/* An idle one is asked too: it is not the next request that is to find out. */
+	/* An idle connection is asked, too, or only the next request would find out that it is dead.
+	 */
 	*next = link->quiet_since + (busy ? PING_AFTER_NS : IDLE_PING_NS);
 	if (now < *next)
 		return 0;

@@ -10,15 +10,17 @@
 #include "fs/chains/internal.h"
 #include "fs/chains/retry.h"
 
-/* From here on a request is in the list that is looked at less often. */
+/* A request that is due after this time or later is in the second list, which is looked at less
+ * often. */
 #define LONG_NS (100 * NS_PER_MSEC)
-/* So often it is, at least: a request may have been cancelled. */
+/* The second list is looked at no later than after this time, for requests that were cancelled. */
 #define LOOK_NS (500 * NS_PER_MSEC)
-/* Times of that list are multiples of this, so that one look finds many. */
+/* Requests in the second list are due at multiples of this, so that one look finds many. */
 #define ROUND_NS (25 * NS_PER_MSEC)
-#define PARK_NS  (5 * NS_PER_SEC)
+/* A parked request comes again after this time even if no probe finds out anything. */
+#define PARK_NS (5 * NS_PER_SEC)
 
-/* retry_lock held. When the list is to be looked at for it. */
+/* Puts the request into its list. Returns when that must be looked at for it. Locks: retry_lock. */
 static uint64_t enlist(struct chains_client *client, struct chains_request *request, uint64_t at_ns,
 		       uint64_t now)
 {
@@ -54,7 +56,7 @@ void chains_retry_fail(struct chains_client *client, struct chains_request *requ
 	chains_retry_at(client, request, 0);
 }
 
-/* ---- parked until others have found out; retry_lock held ---- */
+/* ---- parked until a probe has found out. Locks: retry_lock. ---- */
 
 static bool same_chain(const struct chains_request *a, const struct chains_request *b)
 {
@@ -83,7 +85,7 @@ static void unpark(struct chains_progress *progress, struct chains_request *requ
 	atomic_fetch_sub_explicit(&progress->parked_count, 1, memory_order_relaxed);
 }
 
-/* True: it is one of the few of its chain that come again soon. */
+/* Makes the request a probe while there are too few. True: it is one, and comes again soon. */
 static bool is_probe(struct chains_progress *progress, struct chains_request *request)
 {
 	if (!request->probe && progress->probes < CHAINS_HEALTH_PROBES) {
@@ -95,8 +97,9 @@ static bool is_probe(struct chains_progress *progress, struct chains_request *re
 
 /* ---- to the list ---- */
 
-/* Whether a map that came after the choice has something for the request: those that come when it
- * is in the list say so by themselves. @servers_count is the client's. */
+/* Whether a map that came since the member was chosen changes something for the request. For maps
+ * that come once it is in the list, chains_retry_map() finds it there. @servers_count: the client's,
+ * read under retry_lock. */
 static bool map_is_news(struct chains_client *client, struct chains_request *request,
 			uint64_t servers_count)
 {
@@ -122,8 +125,8 @@ static void retry_after(struct chains_client *client, struct chains_request *req
 	request->tried_count = 0;
 	request->to_tail = false;
 	pthread_mutex_lock(&client->retry_lock);
-	/* chains_retry_map() looks at the list after the count has grown: either it finds the
-	 * request there, or the count is seen here. */
+	/* chains_retry_map() looks at the lists after map_count has grown. So either it finds the
+	 * request there, or this loop sees the new count. */
 	while (!news && atomic_load_explicit(&client->map_count, memory_order_acquire) !=
 				request->map_count) {
 		servers_count = client->servers_count;
@@ -157,7 +160,7 @@ void chains_retry_with_map(struct chains_client *client, struct chains_request *
 
 /* ---- earlier than planned ---- */
 
-/* retry_lock held. */
+/* Makes the request due at once. Locks: retry_lock. */
 static void hurry_one(struct retry_list *list, struct chains_request *request)
 {
 	request->retry_ns = 0;
@@ -170,7 +173,7 @@ static bool any(const struct chains_request *request, const void *arg)
 	return true;
 }
 
-/* retry_lock held. */
+/* Makes all requests due that are @wanted. True: there are some. Locks: retry_lock. */
 static bool hurry(struct chains_client *client,
 		  bool (*wanted)(const struct chains_request *request, const void *arg),
 		  const void *arg)
@@ -202,7 +205,8 @@ void chains_retry_all(struct chains_client *client)
 		chains_client_wake(client, 0);
 }
 
-/* Who is parked is due late, so it is in the second list. retry_lock held. */
+/* Makes a parked request due at once. It is in the second list, as PARK_NS is more than LONG_NS.
+ * Locks: retry_lock. */
 static void hurry_parked(struct chains_client *client, struct chains_progress *progress,
 			 struct chains_request *request)
 {
@@ -211,7 +215,8 @@ static void hurry_parked(struct chains_client *client, struct chains_progress *p
 	hurry_one(&client->retries[1], request);
 }
 
-/* Those that wait for an answer like this one. retry_lock held. */
+/* Makes those due that were parked until a request of this chain is answered. True: there are some.
+ * Locks: retry_lock. */
 static bool hurry_chain(struct chains_client *client, struct chains_progress *progress,
 			const struct chains_request *answered)
 {
@@ -219,7 +224,7 @@ static bool hurry_chain(struct chains_client *client, struct chains_progress *pr
 	bool found = false, mixed = false;
 
 	lock_held(&client->retry_lock);
-	/* An answer costs nothing when another chain of the same number is stuck. */
+	/* When only another chain of the same number is stuck, answers must not walk its requests. */
 	if (progress->parked == NULL ||
 	    (!progress->parked_mixed && !same_chain(progress->parked, answered)))
 		return false;
@@ -237,7 +242,8 @@ static bool hurry_chain(struct chains_client *client, struct chains_progress *pr
 	return found;
 }
 
-/* retry_lock held. */
+/* Gives the place of a probe that has ended to the first parked request. True: there is one. Locks:
+ * retry_lock. */
 static bool hand_on(struct chains_client *client, struct chains_progress *progress)
 {
 	struct chains_request *heir = progress->parked;
@@ -259,7 +265,8 @@ void chains_retry_finished(struct chains_client *client, struct chains_request *
 	struct chains_progress *progress = chains_health_progress(client, request);
 	bool found = false;
 
-	/* Whoever parks meanwhile has probes, and what they find out is not missed. */
+	/* A request that is parked after this look does not miss its answer: it is parked only while
+	 * there are probes, and these look here again when they end. */
 	if (!request->probe &&
 	    (!answered || atomic_load_explicit(&progress->parked_count, memory_order_relaxed) == 0))
 		return;
@@ -364,7 +371,7 @@ static void retry_one(struct chains_client *client, struct chains_request *reque
 		chains_request_route(client, request);
 }
 
-/* Moves what is due to @due. */
+/* Moves the requests that are due, or @all of them, to @due. Locks: retry_lock. */
 static void take_due(struct chains_client *client, struct retry_list *list, uint64_t now, bool all,
 		     struct chains_request **due)
 {
