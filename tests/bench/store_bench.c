@@ -1,5 +1,5 @@
 /* Measures one target without network: usage: store_bench DIR [SECONDS per test]
- * DIR is made, and removed at the end. Prints "name value unit" lines: rates, latencies of synced
+ * DIR is made, and removed at the end. Prints "name value unit" lines: rates, latencies of flushed
  * small writes, and CPU seconds per GiB or microseconds per operation. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,7 +49,7 @@ static double cpu_seconds(void)
 
 struct lane {
 	struct store_update update;
-	struct store_flush sync;
+	struct store_flush flush;
 	struct store_read read;
 	struct buf *buf;
 	uint64_t begun;
@@ -60,7 +60,7 @@ struct test {
 	const char *name;
 	uint32_t bytes; /* of an operation */
 	uint32_t lanes;
-	bool write, sync, random;
+	bool write, flush, random;
 	uint32_t chunks;   /* 0: a new chunk for each */
 	uint32_t at_least; /* operations, however long they take */
 };
@@ -83,11 +83,11 @@ static void lane_end(struct lane *lane)
 	lane->busy = false;
 }
 
-static void on_sync(struct store_flush *sync, int error)
+static void on_flush(struct store_flush *flush, int error)
 {
 	if (error != 0)
-		die("sync", error);
-	lane_end(sync->user);
+		die("flush", error);
+	lane_end(flush->user);
 }
 
 static void on_prepared(struct store_update *update, int error)
@@ -98,12 +98,12 @@ static void on_prepared(struct store_update *update, int error)
 		error = store_commit(view, update);
 	if (error != 0)
 		die("write", error);
-	if (!test->sync) {
+	if (!test->flush) {
 		lane_end(lane);
 		return;
 	}
-	lane->sync = (struct store_flush){.key = update->key, .done = on_sync, .user = lane};
-	store_flush(view, &lane->sync);
+	lane->flush = (struct store_flush){.key = update->key, .done = on_flush, .user = lane};
+	store_flush(view, &lane->flush);
 }
 
 static void on_read(struct store_read *read, int error, uint32_t length, uint64_t unused)
@@ -259,26 +259,30 @@ int main(int argc, char **argv)
 		 .bytes = MIB,
 		 .lanes = 1,
 		 .write = true,
-		 .sync = true,
+		 .flush = true,
 		 .chunks = CHUNKS},
 		{.name = "write_1m_sync_8",
 		 .bytes = MIB,
 		 .lanes = 8,
 		 .write = true,
-		 .sync = true,
+		 .flush = true,
 		 .chunks = CHUNKS},
 		{.name = "small_file", .bytes = 4096, .lanes = 1, .write = true, .chunks = 0},
-		{.name = "small_file_sync", .bytes = 4096, .lanes = 1, .write = true, .sync = true},
+		{.name = "small_file_sync",
+		 .bytes = 4096,
+		 .lanes = 1,
+		 .write = true,
+		 .flush = true},
 		{.name = "small_file_sync_32",
 		 .bytes = 4096,
 		 .lanes = 32,
 		 .write = true,
-		 .sync = true},
+		 .flush = true},
 		{.name = "append_4k_sync",
 		 .bytes = 4096,
 		 .lanes = 1,
 		 .write = true,
-		 .sync = true,
+		 .flush = true,
 		 .chunks = CHUNKS},
 		{.name = "write_4k",
 		 .bytes = 4096,
@@ -290,14 +294,14 @@ int main(int argc, char **argv)
 		 .bytes = 4096,
 		 .lanes = 1,
 		 .write = true,
-		 .sync = true,
+		 .flush = true,
 		 .random = true,
 		 .chunks = CHUNKS},
 		{.name = "write_4k_sync_32",
 		 .bytes = 4096,
 		 .lanes = 32,
 		 .write = true,
-		 .sync = true,
+		 .flush = true,
 		 .random = true,
 		 .chunks = CHUNKS},
 		{.name = "read_4k_mixed",

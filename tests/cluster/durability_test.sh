@@ -1,5 +1,5 @@
 #!/bin/bash
-# Goal: fsync returns only after every copy's disk and the master's log are synced. Method: strace
+# Goal: fsync returns only after every copy's disk and the master's log are flushed. Method: strace
 # watches the three chunkservers and the master while one file is written and fsynced; between the
 # call of fsync and its return, each of the four must have begun and ended a successful fdatasync
 # or fsync. And when a disk's sync fails (injected by strace), fsync must not say success as long as

@@ -108,7 +108,7 @@ uint64_t model_now(const struct model_store *store)
 	return store->log_base + store->log_count;
 }
 
-void model_synced(struct model_store *store, uint64_t upto)
+void model_flushed(struct model_store *store, uint64_t upto)
 {
 	struct model_change change;
 
@@ -142,7 +142,7 @@ static void model_lose(struct model_chunk *chunk, uint32_t block, uint64_t conte
 }
 
 /* @random decides for each block; 0: none is lost. */
-static void model_lose_blocks(struct model_store *store, const struct model_chunk *synced,
+static void model_lose_blocks(struct model_store *store, const struct model_chunk *flushed,
 			      uint64_t random)
 {
 	for (unsigned i = 0; i < store->count; i++) {
@@ -153,8 +153,8 @@ static void model_lose_blocks(struct model_store *store, const struct model_chun
 		for (uint32_t b = 0; b < MODEL_BLOCKS; b++) {
 			uint64_t dice = random_u64(&random) % 8;
 
-			if (dice < 2 && synced[i].exists)
-				model_lose(chunk, b, synced[i].blocks[b]);
+			if (dice < 2 && flushed[i].exists)
+				model_lose(chunk, b, flushed[i].blocks[b]);
 			else if (dice < 2)
 				model_lose(chunk, b, 0);
 			else if (dice == 2 && chunk->blocks[b] != 0 && store->chunks[i]->exists &&
@@ -166,15 +166,15 @@ static void model_lose_blocks(struct model_store *store, const struct model_chun
 
 void model_power_cut(struct model_store *store, size_t kept, uint64_t random)
 {
-	struct model_chunk *synced = model_new(store->count + 1);
+	struct model_chunk *flushed = model_new(store->count + 1);
 	uint64_t now = model_now(store);
 
 	for (unsigned i = 0; i < store->count; i++)
-		model_copy(&synced[i], store->durable[i]);
-	model_synced(store, store->log_base + kept);
+		model_copy(&flushed[i], store->durable[i]);
+	model_flushed(store, store->log_base + kept);
 	if (random != 0)
-		model_lose_blocks(store, synced, random);
-	free(synced);
+		model_lose_blocks(store, flushed, random);
+	free(flushed);
 	for (unsigned i = 0; i < store->count; i++)
 		model_copy(store->chunks[i], store->durable[i]);
 	if (store->notes_logged)
@@ -307,7 +307,7 @@ void model_remove(struct model_store *store, const struct chunk_key *key)
 
 	model_clear(chunk);
 	model_changed(store, chunk);
-	model_synced(store, model_now(store));
+	model_flushed(store, model_now(store));
 }
 
 /* ---- lookups of the chain; ctx is the model_store ---- */

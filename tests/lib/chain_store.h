@@ -1,7 +1,7 @@
 /* chain_store.h - the simulation's model of a target: chunks of a few blocks, each block a number.
  *
  * A change is at once what later lookups see and survives the kill of the process; it survives a
- * power cut when a sync has begun after it. A power cut keeps some first part of the changes since;
+ * power cut when a flush has begun after it. A power cut keeps some first part of the changes since;
  * of large chunks (every other file), whose blocks lie beside the log, also blocks of changes that
  * are lost, and not all of those that are kept: such a chunk is marked, as store/replay.c does.
  */
@@ -70,7 +70,7 @@ void model_noted(struct model_store *store);
 uint64_t model_now(const struct model_store *store);
 
 /* All changes before number @upto are on stable storage. */
-void model_synced(struct model_store *store, uint64_t upto);
+void model_flushed(struct model_store *store, uint64_t upto);
 
 /* The first @kept changes of the log have reached the disk by themselves. */
 void model_power_cut(struct model_store *store, size_t kept, uint64_t random);

@@ -338,7 +338,7 @@ bool fake_free(struct fake *f)
 			fake_update_free(u);
 		}
 		free(f->chunks[i].data);
-		free(f->chunks[i].synced);
+		free(f->chunks[i].durable);
 	}
 	while (f->conns != NULL) {
 		struct fake_conn *conn = f->conns;

@@ -61,7 +61,7 @@ struct fake_update {
 
 struct fake_chunk {
 	struct chunk_key key;
-	uint8_t *data, *synced; /* committed; and what a power cut would leave */
+	uint8_t *data, *durable; /* committed; and what a power cut would leave */
 	uint8_t present[FAKE_CHUNK / BLOCK_SIZE / 8];
 	uint32_t length;
 	uint64_t version; /* committed */
@@ -121,7 +121,7 @@ struct fake {
 	uint64_t made_anew;       /* added to the instance that servers say they are of */
 	const char *broken;
 	/* Counters for tests. */
-	unsigned seen[FRAME_OP_COUNT], seen_sync, asked[FAKE_SERVERS], connects;
+	unsigned seen[FRAME_OP_COUNT], seen_durable, asked[FAKE_SERVERS], connects;
 	uint64_t bytes_asked;
 };
 

@@ -14,7 +14,7 @@ struct fake_chunk *fake_chunk_get(struct fake *f, const struct chunk_key *key)
 	chunk = &f->chunks[f->chunk_count++];
 	chunk->key = *key;
 	chunk->data = calloc(1, FAKE_CHUNK);
-	chunk->synced = calloc(1, FAKE_CHUNK);
+	chunk->durable = calloc(1, FAKE_CHUNK);
 	chunk->pending_end = &chunk->pending;
 	return chunk;
 }
@@ -85,7 +85,7 @@ void fake_commit(struct fake *f, struct fake_chunk *chunk)
 	chunk->ops[chunk->op_count].op = u->header.op_id;
 	chunk->ops[chunk->op_count++].version = u->version;
 	if ((u->header.flags & FRAME_DURABLE) != 0)
-		memcpy(chunk->synced, chunk->data, FAKE_CHUNK);
+		memcpy(chunk->durable, chunk->data, FAKE_CHUNK);
 	for (unsigned i = 0; i < u->waiter_count; i++) {
 		struct frame_header request = u->header, answer = {
 								 .version = u->version,
@@ -146,7 +146,7 @@ static void fake_update_arrives(struct fake_conn *conn, const struct frame_heade
 			continue;
 		answer.version = chunk->ops[i].version;
 		if ((h->flags & FRAME_DURABLE) != 0)
-			memcpy(chunk->synced, chunk->data, FAKE_CHUNK);
+			memcpy(chunk->durable, chunk->data, FAKE_CHUNK);
 		fake_answer(conn, h, FRAME_OK, &answer, NULL);
 		return;
 	}
@@ -353,7 +353,7 @@ void fake_frame_arrives(struct fake_conn *conn, const struct frame_header *h, st
 	}
 	f->seen[h->op]++;
 	if ((h->flags & FRAME_DURABLE) != 0)
-		f->seen_sync++;
+		f->seen_durable++;
 	if (h->key.partition % FAKE_WORKERS != conn->worker ||
 	    (h->op != FRAME_LIST &&
 	     h->key.partition != chunk_partition(h->key.file_id, h->key.index, FAKE_PARTITIONS))) {
@@ -400,7 +400,7 @@ void fake_frame_arrives(struct fake_conn *conn, const struct frame_header *h, st
 	case FRAME_FLUSH:
 		chunk = fake_chunk_get(f, &h->key);
 		answer.version = chunk->version;
-		memcpy(chunk->synced, chunk->data, FAKE_CHUNK);
+		memcpy(chunk->durable, chunk->data, FAKE_CHUNK);
 		fake_answer(conn, h, FRAME_OK, &answer, NULL);
 		break;
 	default:

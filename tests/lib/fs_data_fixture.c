@@ -188,7 +188,7 @@ void data_flush(struct data_file *file, bool durable, data_done_fn *done, void *
 {
 	int error = file->error;
 
-	note(durable ? "flush+sync" : "flush");
+	note(durable ? "flush+durable" : "flush");
 	file->error = 0;
 	file->dirty = false;
 	finish_data(chunks.hold_flushes, done, user, error);

@@ -211,7 +211,7 @@ int fixture_setup(void **state)
 	(void)state;
 
 	forget_events();
-	master.id = master.syncs = master.returns = 0;
+	master.id = master.durable = master.returns = 0;
 	master.session = SESSION;
 	master.lease_left_ns = 3 * NS_PER_SEC;
 	master.hold = false;

@@ -16,7 +16,7 @@ static const char *word_of(const Catena__Request *request)
 					    [CATENA__REQUEST__OP_CLOSE] = "close",
 					    [CATENA__REQUEST__OP_XATTR] = "xattr",
 					    [CATENA__REQUEST__OP_STATFS] = "statfs",
-					    [CATENA__REQUEST__OP_FLUSH_ALL] = "sync",
+					    [CATENA__REQUEST__OP_FLUSH_ALL] = "flush-all",
 					    [CATENA__REQUEST__OP_DELEGATE] = "delegate"};
 
 	if (request->op_case == CATENA__REQUEST__OP_APPEND)
@@ -27,11 +27,11 @@ static const char *word_of(const Catena__Request *request)
 		~(uint32_t)(CATENA__SET_MASK__SET_ATIME | CATENA__SET_MASK__SET_MTIME |
 			    CATENA__SET_MASK__SET_CTIME | CATENA__SET_MASK__SET_OWN_TIMES)) {
 	case 0:
-		return request->durable ? "times+sync" : "times";
+		return request->durable ? "times+durable" : "times";
 	case CATENA__SET_MASK__SET_SIZE:
 		return "size";
 	case CATENA__SET_MASK__SET_GROW:
-		return request->durable ? "grow+sync" : "grow";
+		return request->durable ? "grow+durable" : "grow";
 	case CATENA__SET_MASK__SET_TRIM_DONE:
 		return "trimmed";
 	case CATENA__SET_MASK__SET_TRIM_TAKE:
@@ -94,7 +94,7 @@ void meta_call_now(struct meta *meta, Catena__Request *request, meta_done_fn *do
 	held->user = user;
 	note(word_of(request));
 	pthread_mutex_lock(&master.lock);
-	master.syncs += request->durable ? 1 : 0;
+	master.durable += request->durable ? 1 : 0;
 	master_execute(master.session, request, held);
 	hold = master.hold;
 	if (hold) {

@@ -37,7 +37,7 @@ struct master {
 	unsigned returns;
 	int fail; /* the next request ends with this errno, not executed */
 	struct held_reply *held;
-	unsigned syncs;
+	unsigned durable; /* requests to be answered when durable */
 };
 extern struct master master;
 

@@ -3,7 +3,7 @@
  * This program's own pwrite(), fdatasync(), fsync(), syncfs() and fallocate() come before the C
  * library's.
  * They count steps, and keep for the files of chunks what a disk may forget: of each block written
- * since the file's last sync its old bytes, and which names have been made durable. */
+ * since the file's last flush its old bytes, and which names have been made durable. */
 #ifndef CATENA_TESTS_LIB_STORE_FAULTS_H
 #define CATENA_TESTS_LIB_STORE_FAULTS_H
 #include <dirent.h>
@@ -40,7 +40,7 @@ struct faults {
 	struct old_block *old;
 	uint64_t (*random)(void);
 	unsigned name_count;
-	char names[FAULT_NAMES][300]; /* whose directory was synced */
+	char names[FAULT_NAMES][300]; /* whose directory was flushed */
 };
 extern struct faults faults;
 
@@ -48,7 +48,7 @@ void fault_forget(const char *path);
 void fault_each_file(const char *target, void (*each)(const char *path));
 void fault_remove(const char *path);
 
-/* What the disk has lost: of every block not synced the old bytes may be back, or half of them; a
- * file whose name was not synced may be gone. */
+/* What the disk has lost: of every block not flushed the old bytes may be back, or half of them; a
+ * file whose name was not flushed may be gone. */
 void fault_power_cut(uint64_t (*random)(void), const char *target);
 #endif

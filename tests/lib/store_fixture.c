@@ -229,20 +229,20 @@ int do_read(struct fixture *f, const struct chunk_key *key, uint32_t offset, uin
 	return rc;
 }
 
-void sync_done(struct store_flush *sync, int error)
+void flush_done(struct store_flush *flush, int error)
 {
-	struct waited *w = sync->user;
+	struct waited *w = flush->user;
 
 	w->done = true;
 	w->error = error;
 }
 
-int do_sync(struct fixture *f, const struct chunk_key *key)
+int do_flush(struct fixture *f, const struct chunk_key *key)
 {
 	struct waited w = {0};
-	struct store_flush sync = {.key = *key, .done = sync_done, .user = &w};
+	struct store_flush flush = {.key = *key, .done = flush_done, .user = &w};
 
-	store_flush(f->view, &sync);
+	store_flush(f->view, &flush);
 	run_until(f, &w.done);
 	return w.error;
 }
@@ -255,7 +255,7 @@ void remove_done(void *user, int error)
 	w->error = error;
 }
 
-int do_sync_partition(struct fixture *f, const struct chunk_key *key)
+int do_flush_partition(struct fixture *f, const struct chunk_key *key)
 {
 	struct waited w = {0};
 

@@ -72,12 +72,12 @@ int do_next_write(struct fixture *f, const struct chunk_key *key, uint32_t offse
 /* @out has room for @length bytes; what is behind the chunk's end becomes zeros. */
 int do_read(struct fixture *f, const struct chunk_key *key, uint32_t offset, uint32_t length,
 	    bool verify, uint8_t *out, uint32_t *got);
-void sync_done(struct store_flush *sync, int error);
-int do_sync(struct fixture *f, const struct chunk_key *key);
+void flush_done(struct store_flush *flush, int error);
+int do_flush(struct fixture *f, const struct chunk_key *key);
 void remove_done(void *user, int error);
 
 /* Of the key. */
-int do_sync_partition(struct fixture *f, const struct chunk_key *key);
+int do_flush_partition(struct fixture *f, const struct chunk_key *key);
 int do_remove(struct fixture *f, const struct chunk_key *keys, size_t count);
 
 /* The path of a chunk's file. */

@@ -91,13 +91,13 @@ struct model_lane {
 	bool busy;
 };
 
-struct model_sync {
-	struct store_flush sync;
+struct model_flush {
+	struct store_flush flush;
 	struct model *model;
 	uint32_t chunk;
 	uint64_t version;
 	unsigned *count;
-	uint64_t all[MODEL_CHUNKS]; /* of a sync of everything */
+	uint64_t all[MODEL_CHUNKS]; /* of a flush of everything */
 };
 
 static bool model_stopped(const struct model *m)
@@ -110,25 +110,25 @@ static void model_bytes(const struct model_op *op, uint8_t *out)
 	fill_random(out, op->length, op->bytes_seed);
 }
 
-static void model_synced(struct store_flush *sync, int error)
+static void model_flushed(struct store_flush *flush, int error)
 {
-	struct model_sync *s = sync->user;
-	volatile uint64_t *synced = &s->model->progress->synced[s->chunk];
+	struct model_flush *s = flush->user;
+	volatile uint64_t *flushed = &s->model->progress->flushed[s->chunk];
 
-	if (error == 0 && !model_stopped(s->model) && *synced < s->version)
-		*synced = s->version;
+	if (error == 0 && !model_stopped(s->model) && *flushed < s->version)
+		*flushed = s->version;
 	(*s->count)--;
 	free(s);
 }
 
-static void model_synced_all(void *user, int error)
+static void model_flushed_all(void *user, int error)
 {
-	struct model_sync *s = user;
-	volatile uint64_t *synced = s->model->progress->synced;
+	struct model_flush *s = user;
+	volatile uint64_t *flushed = s->model->progress->flushed;
 
 	for (uint32_t c = 0; c < MODEL_CHUNKS; c++)
-		if (error == 0 && !model_stopped(s->model) && synced[c] < s->all[c])
-			synced[c] = s->all[c];
+		if (error == 0 && !model_stopped(s->model) && flushed[c] < s->all[c])
+			flushed[c] = s->all[c];
 	(*s->count)--;
 	free(s);
 }
@@ -227,10 +227,10 @@ static void model_start(struct fixture *f, struct model *m, struct model_lane *l
 }
 
 static int model_other(struct fixture *f, struct model *m, const struct model_op *op,
-		       unsigned *syncs)
+		       unsigned *flushes)
 {
 	struct chunk_key key = test_key(op->chunk);
-	struct model_sync *s;
+	struct model_flush *s;
 	struct waited w = {0};
 
 	if (op->kind == MODEL_SYNC) {
@@ -238,15 +238,15 @@ static int model_other(struct fixture *f, struct model *m, const struct model_op
 		s->model = m;
 		s->chunk = op->chunk;
 		s->version = m->progress->kept[op->chunk];
-		s->count = syncs;
-		s->sync = (struct store_flush){.key = key, .done = model_synced, .user = s};
-		(*syncs)++;
+		s->count = flushes;
+		s->flush = (struct store_flush){.key = key, .done = model_flushed, .user = s};
+		(*flushes)++;
 		for (uint32_t c = 0; c < MODEL_CHUNKS; c++)
 			s->all[c] = m->progress->kept[c];
 		if (op->version % 3 == 0)
-			store_flush_partition(f->view, test_pool, 7, model_synced_all, s);
+			store_flush_partition(f->view, test_pool, 7, model_flushed_all, s);
 		else
-			store_flush(f->view, &s->sync);
+			store_flush(f->view, &s->flush);
 		return 0;
 	}
 	if (op->kind == MODEL_PAUSE) {
@@ -261,7 +261,7 @@ static int model_other(struct fixture *f, struct model *m, const struct model_op
 		return w.error;
 	if (!model_stopped(m)) {
 		m->progress->kept[op->chunk] = op->version;
-		m->progress->synced[op->chunk] = op->version;
+		m->progress->flushed[op->chunk] = op->version;
 	}
 	return 0;
 }
@@ -271,7 +271,7 @@ int model_run(struct fixture *f, struct model *m)
 	static const struct model_op none = {.kind = MODEL_REMOVE, .chunk = UINT32_MAX};
 	struct model_lane lanes[MODEL_LANES] = {0};
 	struct model_op all = none;
-	unsigned syncs = 0;
+	unsigned flushes = 0;
 	int rc = 0;
 
 	f->store->flush_after_ns = 20 * NS_PER_MSEC;
@@ -285,7 +285,7 @@ int model_run(struct fixture *f, struct model *m)
 		if (m->ops[i].kind == MODEL_UPDATE || m->ops[i].kind == MODEL_ABORT)
 			model_start(f, m, lanes, &m->ops[i]);
 		else
-			rc = model_other(f, m, &m->ops[i], &syncs);
+			rc = model_other(f, m, &m->ops[i], &flushes);
 	}
 	for (uint32_t c = 0; rc == 0 && c < MODEL_CHUNKS; c++) {
 		all.chunk = c;
@@ -299,7 +299,7 @@ int model_run(struct fixture *f, struct model *m)
 		}
 		buf_unref(lanes[i].payload);
 	}
-	while (syncs > 0)
+	while (flushes > 0)
 		uv_run(&f->loop, UV_RUN_ONCE);
 	return model_stopped(m) ? 0 : rc;
 }
@@ -411,12 +411,12 @@ static int model_fail(struct model *m, uint32_t chunk, const char *what, uint64_
 {
 	snprintf(m->why, sizeof(m->why),
 		 "seed %llu chunk %u: %s (%llu, %llu) started %llu committed %llu kept %llu "
-		 "synced %llu",
+		 "flushed %llu",
 		 (unsigned long long)m->seed, chunk, what, (unsigned long long)a,
 		 (unsigned long long)b, (unsigned long long)m->progress->started[chunk],
 		 (unsigned long long)m->progress->committed[chunk],
 		 (unsigned long long)m->progress->kept[chunk],
-		 (unsigned long long)m->progress->synced[chunk]);
+		 (unsigned long long)m->progress->flushed[chunk]);
 	return -1;
 }
 

@@ -3,7 +3,7 @@
  *
  * An update of a chunk gets the chunk's next version. The content of each version is known.
  * Progress is kept in memory that outlives the runner. After a crash a chunk that is sure must be
- * exactly one of its versions, none older than what was synced; of an unsure one, every sector must
+ * exactly one of its versions, none older than what was flushed; of an unsure one, every sector must
  * be of one of the versions since then. */
 #ifndef CATENA_TESTS_LIB_STORE_MODEL_H
 #define CATENA_TESTS_LIB_STORE_MODEL_H
@@ -28,7 +28,7 @@ struct model_progress {
 	volatile uint64_t started[MODEL_CHUNKS];   /* newest version of which something was begun */
 	volatile uint64_t committed[MODEL_CHUNKS]; /* a commit was begun up to here ... */
 	volatile uint64_t kept[MODEL_CHUNKS];      /* ... and has ended up to here */
-	volatile uint64_t synced[MODEL_CHUNKS];
+	volatile uint64_t flushed[MODEL_CHUNKS];
 };
 
 struct model {

@@ -357,7 +357,7 @@ void operation_ended(struct world *w, struct event *event)
 		break;
 	case CHAIN_FLUSH:
 		if (error == 0)
-			model_synced(&s->store, event->mark);
+			model_flushed(&s->store, event->mark);
 		chain_flushed(event->request, error);
 		break;
 	case CHAIN_READ:
@@ -385,7 +385,7 @@ void operation_ended(struct world *w, struct event *event)
 		break;
 	case CHAIN_FLUSH_ALL:
 		if (error == 0)
-			model_synced(&s->store, event->mark);
+			model_flushed(&s->store, event->mark);
 		chain_all_flushed(s->env, event->number, error);
 		break;
 	default:

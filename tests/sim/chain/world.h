@@ -52,7 +52,7 @@ struct event {
 	struct chain_work *request;
 	struct frame_header header;
 	struct buf *payload;
-	uint64_t mark; /* of the store, when a sync began */
+	uint64_t mark; /* of the store, when a flush began */
 };
 
 /* Where an event stands in the heap. */
@@ -68,7 +68,7 @@ struct wire {
 };
 
 struct server {
-	bool alive, store_down, syncing;
+	bool alive, store_down;
 	uint64_t incarnation, frozen_until, lease_until, no_space_until;
 	struct chain_env *env;
 	struct chain *chains[PARTITIONS];

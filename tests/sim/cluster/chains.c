@@ -6,15 +6,15 @@
 
 /* ---- the log ---- */
 
-void sync_begins(struct world *w)
+void flush_begins(struct world *w)
 {
 	struct master *m = &w->master;
 
-	if (m->syncing || m->durable == m->applied)
+	if (m->flushing || m->durable == m->applied)
 		return;
 	if (!MANAGER_FAULTY(PUBLISH_EARLY) && kv_flush(m->kv) != 0)
 		abort();
-	m->syncing = true;
+	m->flushing = true;
 	schedule(w,
 		 w->now + (chance(w, 5) == 0 ? between(w, 20 * MS, 500 * MS)
 					     : between(w, 500 * US, 15 * MS)),
@@ -193,7 +193,7 @@ void consider_plan(struct world *w)
 		settle(w, plan->lives[i].target);
 	chain_manager_planned(m->manager);
 	master_state_changed(w);
-	sync_begins(w);
+	flush_begins(w);
 }
 
 /* ---- its beginning ---- */

@@ -1,8 +1,8 @@
 /* chains.h - the master's way from decisions to maps that everybody has, as cluster/publisher.c goes
  * it.
  *
- * A command is applied at once and durable when a sync has ended that began after it. Nobody hears
- * of what is not durable. A kill leaves what was applied, a power cut what was synced. */
+ * A command is applied at once and durable when a flush has ended that began after it. Nobody hears
+ * of what is not durable. A kill leaves what was applied, a power cut what was flushed. */
 #ifndef CATENA_TESTS_SIM_CLUSTER_CHAINS_H
 #define CATENA_TESTS_SIM_CLUSTER_CHAINS_H
 #include "tests/sim/cluster/state.h"
@@ -12,7 +12,7 @@
 
 /* ---- the log ---- */
 
-void sync_begins(struct world *w);
+void flush_begins(struct world *w);
 
 /* ---- the map ---- */
 

@@ -53,7 +53,7 @@ static void expose(struct world *w, unsigned p)
 {
 	struct partition *part = &w->partitions[p];
 
-	trace(w, "partition %u may have lost what was not synced", p);
+	trace(w, "partition %u may have lost what was not flushed", p);
 	part->exposed = true;
 	for (unsigned f = 0; f < FILES; f++)
 		for (unsigned b = 0; b < MODEL_BLOCKS; b++) {

@@ -1,6 +1,6 @@
 /* checks.h - what must hold in a cluster, whatever breaks.
  *
- * What was acknowledged and not synced may only be lost when power was cut at members that were all
+ * What was acknowledged and not flushed may only be lost when power was cut at members that were all
  * that was left of a chain: such a partition is "exposed" from then on, and of it only what was
  * durable is asked for. Nothing may be asked for any more when an administrator accepted the loss.
  */

@@ -357,7 +357,7 @@ static const uint64_t kept[] = {
 	1300117149, /* who had to know first was told of chains in which others lost their place */
 	2000161787, /* a copy went on that an accepted store had given up, and then that one served */
 	2001026262, /* an accepted store was known by its life alone, and another got as high epochs */
-	2002633517, /* a member that only a forgotten chain made equal had lost what was not synced */
+	2002633517, /* a member that only a forgotten chain made equal had lost what was not flushed */
 	2002677672, /* an administrator had accepted a store without all disks of a chain */
 	2002710277, /* a disk was to be emptied before its master had placed anything */
 	2002879147, /* a copy that a forgotten chain was to make equal, and another had dropped */

@@ -205,12 +205,12 @@ void operation_ended(struct world *w, struct event *event)
 		break;
 	case CHAIN_FLUSH:
 		if (error == 0)
-			model_synced(&disk->store, event->mark);
+			model_flushed(&disk->store, event->mark);
 		chain_flushed(event->request, error);
 		break;
 	case CHAIN_FLUSH_ALL:
 		if (error == 0)
-			model_synced(&disk->store, event->mark);
+			model_flushed(&disk->store, event->mark);
 		chain_all_flushed(disk->env, event->number, error);
 		break;
 	case CHAIN_READ:

@@ -344,7 +344,7 @@ static void drain_disk(struct world *w, struct disk *disk)
 	m->applied++;
 	disk->draining = true;
 	master_state_changed(w);
-	sync_begins(w);
+	flush_begins(w);
 }
 
 static void server_joins(struct world *w)

@@ -36,7 +36,7 @@ void session_ends(struct world *w, uint64_t session)
 	trace(w, "session %llu is to end", (unsigned long long)session);
 	m->applied++;
 	master_state_changed(w);
-	sync_begins(w);
+	flush_begins(w);
 }
 
 static void session_complete(struct world *w, uint64_t session)
@@ -51,7 +51,7 @@ static void session_complete(struct world *w, uint64_t session)
 	trace(w, "nothing of session %llu is left", (unsigned long long)session);
 	m->applied++;
 	master_state_changed(w);
-	sync_begins(w);
+	flush_begins(w);
 }
 
 static void tell_manager(void *user, uint32_t pool, uint32_t partition, bool owed)
@@ -106,7 +106,7 @@ static void session_follows(struct world *w, unsigned c)
 	if (session_of(w, m->opening[c])->over_at != 0)
 		problem(w, "a session came again");
 	open_session(w, m->opening[c]);
-	sync_begins(w);
+	flush_begins(w);
 }
 
 static bool another_is_open(const struct world *w)
@@ -199,7 +199,7 @@ void fences_ticked(struct world *w)
 	if (!fences_owed(m->fences) && state_fences_owed(m->state)) {
 		if (state_apply_fences_owed(m->state, ++m->applied, false) != 0)
 			abort();
-		sync_begins(w);
+		flush_begins(w);
 	}
 	/* Admissions that were lost with a power cut. */
 	if (m->durable == m->applied)

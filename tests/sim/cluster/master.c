@@ -66,7 +66,7 @@ static void register_arrived(struct world *w, unsigned s, struct event *event)
 	m->streams[s].said.payload = NULL;
 	m->streams[s].said.map = NULL;
 	master_state_changed(w);
-	sync_begins(w);
+	flush_begins(w);
 }
 
 static void find_ids(struct world *w, unsigned s, struct event *said)
@@ -159,16 +159,16 @@ static void registered(struct world *w, unsigned s)
 	hearing_looks(w);
 }
 
-static void log_synced(struct world *w, uint64_t index)
+static void log_flushed(struct world *w, uint64_t index)
 {
 	struct master *m = &w->master;
 	bool planned = m->planned_index != 0 && m->planned_index <= index;
 
-	m->syncing = false;
+	m->flushing = false;
 	m->durable = index;
 	/* The map shows all of the state. */
 	if (m->applied != m->durable) {
-		sync_begins(w);
+		flush_begins(w);
 		return;
 	}
 	if (may_serve(w))
@@ -465,7 +465,7 @@ void at_master(struct world *w, struct event *event)
 		consider_plan(w);
 		break;
 	case EV_SYNCED:
-		log_synced(w, event->number);
+		log_flushed(w, event->number);
 		break;
 	case EV_PROBED:
 		trace(w, "nobody listens at server %u", w->server_of[event->number]);

@@ -40,7 +40,7 @@ static void report(struct world *w, unsigned s, const struct chain_action *actio
 
 	trace(w, "server %u partition %u epoch %llu reports %s of target %u", s, report.partition,
 	      (unsigned long long)report.epoch,
-	      action->report == CHAIN_CAUGHT_UP ? "synced" : "unfit", report.target_id);
+	      action->report == CHAIN_CAUGHT_UP ? "equal" : "unfit", report.target_id);
 	if (chain_reports_add(w->servers[s].reports, &report) != 0)
 		abort();
 	if (w->servers[s].registered)

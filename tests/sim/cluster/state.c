@@ -71,7 +71,7 @@ void master_kill(struct world *w, bool power)
 	node->alive = false;
 	node->frozen_until = 0;
 	node->powered = node->powered && !power;
-	m->syncing = false;
+	m->flushing = false;
 	m->heard = m->behind = false;
 	m->planned_index = 0;
 	m->fenced_count = 0;

@@ -124,7 +124,7 @@ struct event {
 	struct chain_work *request;
 	struct frame_header header;
 	struct buf *payload;
-	uint64_t mark;        /* of the store, when a sync began */
+	uint64_t mark;        /* of the store, when a flush began */
 	uint64_t map_version; /* REGISTERED: maps older than this do not know of it; HEARTBEAT: of
 			       * whose ended sessions nothing is left */
 	bool sampled;         /* READ: at the beginning */
@@ -263,7 +263,7 @@ struct master {
 	struct fences *fences;     /* NULL: nothing of that in this world */
 	uint64_t opening[CLIENTS]; /* not durable yet */
 	uint64_t applied, durable, starts, changes;
-	bool syncing;
+	bool flushing;
 	bool heard, behind; /* may serve; its store is older than what a target has seen */
 	uint64_t begun;
 	struct cluster_map *state_map, *map; /* what is in the state; what is published */
@@ -299,7 +299,7 @@ struct partition {
 	uint32_t targets[CHAIN_MEMBERS_MAX];
 	uint64_t epoch;
 	unsigned count;
-	bool exposed;   /* unsynced data may have been lost, rightly */
+	bool exposed;   /* unflushed data may have been lost, rightly */
 	bool accepted;  /* any data may have been lost: an administrator has said so */
 	uint32_t alone; /* target that is all of its chain, which is accepted and not published yet
 			 */

@@ -97,7 +97,7 @@ static void ask_gone_later(void *user, uint64_t ino, uint64_t file_id, data_gone
 }
 
 /* Two programs have written to a file; what both have lost is found once. */
-static void test_no_sync_says_that_all_is_well_before_a_loss_is_told(void **state)
+static void test_no_flush_says_that_all_is_well_before_a_loss_is_told(void **state)
 {
 	struct data_file *file = open_file(&world, 1);
 	struct result first = {0}, second = {0}, third = {0};
@@ -214,7 +214,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(test_what_was_removed_on_purpose_is_not_lost),
 		CASE(test_a_closed_file_whose_copies_have_lost_it_is_told_of),
-		CASE(test_no_sync_says_that_all_is_well_before_a_loss_is_told),
+		CASE(test_no_flush_says_that_all_is_well_before_a_loss_is_told),
 		CASE(test_what_is_not_answered_is_lost_with_its_session),
 		CASE(test_a_punch_that_is_not_begun_is_lost_with_its_session),
 	};

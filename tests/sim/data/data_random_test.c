@@ -100,7 +100,7 @@ static void check_flushed(struct op *op)
 	for (uint32_t c = 0; c < CHUNKS; c++) {
 		struct chunk_key key = chunk_key_of(FAKE_POOL, FAKE_PARTITIONS, f->id, c);
 		struct fake_chunk *chunk = fake_chunk_get(fake, &key);
-		const uint8_t *bytes = op->durable ? chunk->synced : chunk->data;
+		const uint8_t *bytes = op->durable ? chunk->durable : chunk->data;
 
 		for (uint32_t i = 0; i < FAKE_CHUNK; i++) {
 			uint32_t at = c * FAKE_CHUNK + i;
@@ -345,7 +345,7 @@ static void lose_session(struct run *r)
 	 * on the disks by chance. */
 	fake_commit_all(f);
 	for (unsigned i = 0; i < f->chunk_count; i++)
-		memcpy(f->chunks[i].synced, f->chunks[i].data, FAKE_CHUNK);
+		memcpy(f->chunks[i].durable, f->chunks[i].data, FAKE_CHUNK);
 	f->session = ++r->session;
 	data_set_session(r->w.data, r->session);
 	data_lose_all(r->w.data);

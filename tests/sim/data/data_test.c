@@ -39,7 +39,7 @@ static void test_a_small_append_and_fsync_is_one_request(void **state)
 		assert_int_equal(flush_now(&world, file, true), 0);
 		assert_int_equal(f->seen[FRAME_WRITE], i + 1);
 	}
-	assert_int_equal(f->seen_sync, 10);
+	assert_int_equal(f->seen_durable, 10);
 	assert_int_equal(f->seen[FRAME_FLUSH], 0);
 	data_file_put(file);
 }

@@ -37,7 +37,7 @@ bool world_close(struct world *w)
 	struct buf_pool *pool = w->fake->pool;
 	bool clean;
 
-	/* What lingers is synced, the last pings are over. */
+	/* What lingers is durable, the last pings are over. */
 	run_for(w, 100 * SEC);
 	w->fake->inline_ticks = true;
 	/* data_close() gives the pool back too. */

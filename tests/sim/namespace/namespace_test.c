@@ -1,10 +1,10 @@
 /* namespace_test.c - random namespace operations against a simple model, with crashes.
  *
  * Goal: the master's state answers every operation as the model does, whatever came before; a power
- * cut at any moment, or a write that fails, loses nothing that was synced, and requests sent again
+ * cut at any moment, or a write that fails, loses nothing that was flushed, and requests sent again
  * are answered byte for byte as the first time.
  * Method: a seeded run draws operations over few names, directories and sessions, so that all the
- * ways of refusing are met often. Requests since the last sync are kept; after a power cut of the
+ * ways of refusing are met often. Requests since the last flush are kept; after a power cut of the
  * store they are sent again, in order and with their ids. The whole store is checked again and
  * again. A failed run is repeated with: namespace_test SEED */
 #include <stdarg.h>
@@ -33,7 +33,7 @@ static struct {
 	struct fixture f;
 	struct model model;
 	uint64_t sessions[MODEL_SESSIONS], request_ids[MODEL_SESSIONS];
-	uint64_t synced_ids[MODEL_SESSIONS];
+	uint64_t durable_ids[MODEL_SESSIONS];
 	struct sent log[LOG_MAX];
 	int log_count;
 	unsigned answers[200]; /* by errno: that all of them are met */
@@ -107,7 +107,7 @@ static void forget_sent(uint64_t session, uint64_t id)
 static void catchup_store(void)
 {
 	assert_int_equal(kv_flush(sim.f.kv), 0);
-	memcpy(sim.synced_ids, sim.request_ids, sizeof(sim.synced_ids));
+	memcpy(sim.durable_ids, sim.request_ids, sizeof(sim.durable_ids));
 }
 
 /* The client says that it has the answers of what is durable. */
@@ -115,12 +115,12 @@ static void say_answered(int who)
 {
 	struct fixture *f = &sim.f;
 
-	if (sim.synced_ids[who] == 0)
+	if (sim.durable_ids[who] == 0)
 		return;
 	assert_int_equal(
-		state_apply_answered(f->state, ++f->index, sim.sessions[who], sim.synced_ids[who]),
+		state_apply_answered(f->state, ++f->index, sim.sessions[who], sim.durable_ids[who]),
 		0);
-	forget_sent(sim.sessions[who], sim.synced_ids[who]);
+	forget_sent(sim.sessions[who], sim.durable_ids[who]);
 }
 
 static int apply(uint64_t index, uint64_t session, const Catena__Request *request, uint8_t **reply,
@@ -482,7 +482,7 @@ static void play_size(int who)
 		assert_attr(sim.f.reply->attr, inode);
 }
 
-/* The end of a session, and a new one in its place; the master syncs both before it answers. */
+/* The end of a session, and a new one in its place; the master flushes both before it answers. */
 static void play_session(int who)
 {
 	struct fixture *f = &sim.f;
@@ -564,7 +564,7 @@ static void run(uint64_t seed, uint64_t name_mask)
 	model_init(&sim.model);
 	assert_int_equal(fixture_init(&sim.f, name_mask), 0);
 	memset(sim.request_ids, 0, sizeof(sim.request_ids));
-	memset(sim.synced_ids, 0, sizeof(sim.synced_ids));
+	memset(sim.durable_ids, 0, sizeof(sim.durable_ids));
 	for (int s = 0; s < MODEL_SESSIONS; s++) {
 		sim.sessions[s] = 100 + (uint64_t)s;
 		assert_int_equal(state_apply_session_open(sim.f.state, ++sim.f.index,

@@ -550,7 +550,7 @@ static void test_a_head_that_was_taken_out_tells_nobody_done(void **state)
 	rig_free_all(rig);
 }
 
-static void test_a_head_that_has_to_sync_tells_nobody_done(void **state)
+static void test_a_head_that_has_to_flush_tells_nobody_done(void **state)
 {
 	struct rig *rig = rig_up(0);
 	uint64_t pending = client_writes(rig, 1, 0, 1, 0), queued;
@@ -755,7 +755,7 @@ int main(void)
 		cmocka_unit_test(test_a_question_that_comes_before_the_map_is_kept),
 		cmocka_unit_test(test_a_lost_notice_of_removal_leads_to_a_comparison),
 		cmocka_unit_test(test_a_head_that_was_taken_out_tells_nobody_done),
-		cmocka_unit_test(test_a_head_that_has_to_sync_tells_nobody_done),
+		cmocka_unit_test(test_a_head_that_has_to_flush_tells_nobody_done),
 		cmocka_unit_test(test_a_head_that_becomes_the_tail_tells_nobody_done),
 		cmocka_unit_test(test_what_was_held_is_not_done_by_who_is_out),
 		cmocka_unit_test(test_a_member_with_parts_of_another_is_not_fit_to_lead),

@@ -26,7 +26,7 @@ static void test_a_client_is_answered_after_the_successor(void **state)
 	rig_free_all(rig);
 }
 
-static void test_a_synced_write_waits_for_the_own_disk_too(void **state)
+static void test_a_durable_write_waits_for_the_own_disk_too(void **state)
 {
 	struct rig *rig = rig_up(0);
 	uint64_t write = client_writes(rig, 1, 0, 1, FRAME_DURABLE);
@@ -41,7 +41,7 @@ static void test_a_synced_write_waits_for_the_own_disk_too(void **state)
 	rig_free_all(rig);
 }
 
-static void test_a_failed_sync_is_never_acknowledged(void **state)
+static void test_a_failed_flush_is_never_acknowledged(void **state)
 {
 	struct rig *rig = rig_up(2);
 	uint64_t flush;
@@ -500,8 +500,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_client_is_answered_after_the_successor),
-		cmocka_unit_test(test_a_synced_write_waits_for_the_own_disk_too),
-		cmocka_unit_test(test_a_failed_sync_is_never_acknowledged),
+		cmocka_unit_test(test_a_durable_write_waits_for_the_own_disk_too),
+		cmocka_unit_test(test_a_failed_flush_is_never_acknowledged),
 		cmocka_unit_test(test_updates_that_do_not_overlap_are_prepared_together),
 		cmocka_unit_test(test_a_truncation_goes_alone),
 		cmocka_unit_test(test_commits_come_in_the_order_of_versions),

@@ -179,7 +179,7 @@ static void what_was_seen_before_there_was_an_index_is_read(void **state)
 	assert_int_equal(seen.server_id, 4);
 }
 
-static void what_is_synced_later_is_not_there_without_it(void **state)
+static void what_is_flushed_later_is_not_there_without_it(void **state)
 {
 	struct store_seen seen;
 
@@ -266,7 +266,7 @@ int main(void)
 		TEST(what_was_seen_is_told_after_a_restart),
 		TEST(how_far_the_log_was_is_told_after_a_restart),
 		TEST(what_was_seen_before_there_was_an_index_is_read),
-		TEST(what_is_synced_later_is_not_there_without_it),
+		TEST(what_is_flushed_later_is_not_there_without_it),
 		TEST(changes_of_liveness_are_not_written),
 		TEST(what_was_held_back_from_a_map_is_noted_with_the_next),
 		TEST(damaged_records_are_refused),

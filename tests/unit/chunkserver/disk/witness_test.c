@@ -1,10 +1,10 @@
 /* witness_test - damage in a target's log is noticed, a crash is not taken for it.
  *
- * Goal: a target that lacks anything that was synced says so, in a life above all before, keeps the
+ * Goal: a target that lacks anything that was flushed says so, in a life above all before, keeps the
  * files of lost records, and says so until it is told otherwise; after a power cut, whichever pages
- * of the unsynced part of the log reached the disk, it has all that was synced and says nothing.
+ * of the unflushed part of the log reached the disk, it has all that was flushed and says nothing.
  * Method: bytes of the log are changed, zeroed, cut off; for crashes this program runs itself again
- * as a child that writes, notes where the synced part of its log ends, writes more, and dies by
+ * as a child that writes, notes where the flushed part of its log ends, writes more, and dies by
  * SIGKILL; then pages behind that place are made zeros. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -90,8 +90,8 @@ static void fill_target(void)
 	for (uint32_t i = 0; i < CHUNKS; i++)
 		assert_int_equal(write_small(i), 0);
 	assert_int_equal(do_write(&fx, &large, 0, data, MIB, 1), 0);
-	assert_int_equal(do_sync(&fx, &key), 0);
-	assert_int_equal(do_sync(&fx, &large), 0);
+	assert_int_equal(do_flush(&fx, &key), 0);
+	assert_int_equal(do_flush(&fx, &large), 0);
 }
 
 /* How many of the chunks are there; fails if one is there without one before it. */
@@ -309,7 +309,7 @@ static void test_a_target_of_a_time_without_marks_gets_one(void **state)
 	assert_true(fx.store->disk.witness.told > 0);
 }
 
-static void test_marks_follow_what_is_synced_and_rest_when_nothing_is(void **state)
+static void test_marks_follow_what_is_flushed_and_rest_when_nothing_is(void **state)
 {
 	struct chunk_key key = test_key(1);
 	uint64_t told, seq;
@@ -318,7 +318,7 @@ static void test_marks_follow_what_is_synced_and_rest_when_nothing_is(void **sta
 	assert_int_equal(write_small(1), 0);
 	witness_tick(&fx.store->disk);
 	told = fx.store->disk.witness.told;
-	assert_int_equal(do_sync(&fx, &key), 0);
+	assert_int_equal(do_flush(&fx, &key), 0);
 	for (unsigned i = 0; i < 2; i++)
 		witness_tick(&fx.store->disk);
 	assert_int_equal(fx.store->disk.witness.told, told + 1);
@@ -351,7 +351,7 @@ static void test_what_is_missing_after_a_recovery_poisons_the_target(void **stat
 
 /* ---- crashes ---- */
 
-static int child_write(uint32_t from, uint32_t to, bool sync)
+static int child_write(uint32_t from, uint32_t to, bool flush)
 {
 	int rc = 0;
 
@@ -359,9 +359,9 @@ static int child_write(uint32_t from, uint32_t to, bool sync)
 		struct chunk_key key = test_key(i);
 
 		rc = write_small(i);
-		if (rc == 0 && sync && i % 3 == 0)
-			rc = do_sync(&fx, &key);
-		if (rc == 0 && sync && i % 7 == 0)
+		if (rc == 0 && flush && i % 3 == 0)
+			rc = do_flush(&fx, &key);
+		if (rc == 0 && flush && i % 7 == 0)
 			witness_tick(&fx.store->disk);
 	}
 	return rc;
@@ -382,12 +382,12 @@ static int child(const char *dir, bool told)
 	witness_stop(&fx.store->disk);
 	if (child_write(0, SYNCED, true) != 0)
 		return 1;
-	/* Either the mark's own sync is the last one, or a mark is on its way unsynced. */
+	/* Either the mark's own flush is the last one, or a mark is on its way unflushed. */
 	if (told) {
 		witness_tick(&fx.store->disk);
 		witness_tick(&fx.store->disk);
 	}
-	if (do_sync(&fx, &last) != 0)
+	if (do_flush(&fx, &last) != 0)
 		return 1;
 	log_path(&end);
 	snprintf(path, sizeof(path), "%s/end", dir);
@@ -404,7 +404,7 @@ static int child(const char *dir, bool told)
 	return 1;
 }
 
-/* Returns where the synced part of the log ends. */
+/* Returns where the flushed part of the log ends. */
 static size_t run_child(bool told)
 {
 	char path[300], text[32] = "";
@@ -446,19 +446,19 @@ static void test_a_power_cut_is_never_taken_for_damage(void **state)
 
 	for (uint64_t seed = 1; seed <= cut_rounds; seed++) {
 		uint64_t random = seed;
-		size_t synced_end, end;
+		size_t flushed_end, end;
 		const char *path;
 
 		assert_int_equal(setup_alone(state), 0);
 		test_pool = 1;
-		synced_end = run_child(seed % 2 == 0);
+		flushed_end = run_child(seed % 2 == 0);
 		path = log_path(&end);
-		assert_true(end > synced_end + 10 * PAGE);
-		for (size_t at = synced_end; at < end; at += PAGE - at % PAGE)
+		assert_true(end > flushed_end + 10 * PAGE);
+		for (size_t at = flushed_end; at < end; at += PAGE - at % PAGE)
 			if (random_below(&random, 8) < seed % 5)
 				put_bytes(path, at, zeros, PAGE - at % PAGE);
 		/* Some sectors only. */
-		for (size_t at = synced_end; at < end; at += 512 - at % 512)
+		for (size_t at = flushed_end; at < end; at += 512 - at % 512)
 			if (random_below(&random, 40) < seed % 3)
 				put_bytes(path, at, zeros, 512 - at % 512);
 		assert_int_equal(fixture_open(&fx), 0);
@@ -540,7 +540,7 @@ int main(int argc, char **argv)
 		TEST(test_without_a_mark_beside_it_the_db_is_not_believed),
 		TEST(test_one_torn_slot_of_the_mark_is_no_damage),
 		TEST(test_a_target_of_a_time_without_marks_gets_one),
-		TEST(test_marks_follow_what_is_synced_and_rest_when_nothing_is),
+		TEST(test_marks_follow_what_is_flushed_and_rest_when_nothing_is),
 		TEST(test_what_is_missing_after_a_recovery_poisons_the_target),
 		TEST(test_a_killed_process_is_no_damage),
 		TEST(test_a_power_cut_is_never_taken_for_damage),

@@ -1,6 +1,6 @@
 /* Goal: a chunk's history says of nothing that was answered and is gone that it is still there, and
  * of what is there that it is not only when it has had to forget. Method: the cases by hand; random
- * lives of a chunk that is changed, loses what was not synced and goes on in the next epoch, where
+ * lives of a chunk that is changed, loses what was not flushed and goes on in the next epoch, where
  * every answer that was ever given is asked for again. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -95,7 +95,7 @@ struct life {
 	struct chunk_history history;
 	uint64_t at, version, epoch;
 	uint64_t made[VERSIONS]; /* which update each version is now */
-	uint64_t synced, updates;
+	uint64_t flushed, updates;
 	struct {
 		uint64_t epoch, version, update;
 	} answered[400];
@@ -138,7 +138,7 @@ static void test_no_answer_that_is_gone_is_vouched_for(void **state)
 	(void)state;
 	for (unsigned round = 0; round < 3000; round++) {
 		struct life life = {.epoch = 1};
-		/* What a power cut may take is the end of what was not synced. */
+		/* What a power cut may take is the end of what was not flushed. */
 		struct chunk_history kept = {0};
 		uint64_t kept_at = 0, kept_version = 0;
 

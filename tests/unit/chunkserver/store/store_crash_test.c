@@ -1,9 +1,9 @@
-/* Goal: after a power cut at any moment a target opens, has all that was synced, and knows of what
+/* Goal: after a power cut at any moment a target opens, has all that was flushed, and knows of what
  * was not: no chunk that it is sure of holds anything but one of its versions. Method: random
- * updates with several under way on a db in memory that forgets what was not synced; at a random
- * write or sync the power goes, and the files' blocks since the last sync get their old bytes back,
+ * updates with several under way on a db in memory that forgets what was not flushed; at a random
+ * write or flush the power goes, and the files' blocks since the last flush get their old bytes back,
  * or half of them. The same again with only the process dying, where nothing is forgotten. What is
- * noted of what was synced goes along, and must never take a crash for damage. */
+ * noted of what was flushed goes along, and must never take a crash for damage. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -132,14 +132,14 @@ static void crash_rounds(bool power)
 		unsure += any_unsure();
 		for (uint32_t c = 0; c < MODEL_CHUNKS; c++)
 			if (model_judge_chunk(&fx, &model, c,
-					      power ? progress.synced[c] : progress.kept[c],
+					      power ? progress.flushed[c] : progress.kept[c],
 					      false) != 0)
 				fail_msg("%s", model.why);
 		/* What was found is what lasts. */
 		assert_int_equal(fixture_reopen(&fx), 0);
 		for (uint32_t c = 0; c < MODEL_CHUNKS; c++)
 			if (model_judge_chunk(&fx, &model, c,
-					      power ? progress.synced[c] : progress.kept[c],
+					      power ? progress.flushed[c] : progress.kept[c],
 					      false) != 0)
 				fail_msg("again: %s", model.why);
 		round_end();
@@ -151,7 +151,7 @@ static void crash_rounds(bool power)
 	assert_true(told > 0);
 }
 
-static void test_a_power_cut_loses_nothing_synced_and_makes_nothing_up(void **state)
+static void test_a_power_cut_loses_nothing_flushed_and_makes_nothing_up(void **state)
 {
 	crash_rounds(true);
 }
@@ -169,7 +169,7 @@ static void test_without_a_crash_everything_is_as_it_should(void **state)
 		assert_int_equal(model_run(&fx, &model), 0);
 		for (unsigned again = 0; again < 2; again++) {
 			for (uint32_t c = 0; c < MODEL_CHUNKS; c++) {
-				progress.synced[c] = progress.kept[c];
+				progress.flushed[c] = progress.kept[c];
 				if (model_judge_chunk(&fx, &model, c, progress.kept[c], false) != 0)
 					fail_msg("%s", model.why);
 			}
@@ -239,10 +239,10 @@ static void test_new_blocks_that_did_not_reach_the_disk_become_absent(void **sta
 	assert_int_equal(round_setup(1), 0);
 	faults.stop_at = 0;
 	write_at(0, 131072, 5, 1);
-	assert_int_equal(do_sync(&fx, &key), 0);
+	assert_int_equal(do_flush(&fx, &key), 0);
 	write_at(131072, 131072, 6, 2);
-	/* The record becomes durable with someone else's sync; the data does not. */
-	assert_int_equal(do_sync(&fx, &other), 0);
+	/* The record becomes durable with someone else's flush; the data does not. */
+	assert_int_equal(do_flush(&fx, &other), 0);
 	cut_power();
 	restore_file(false);
 	assert_int_equal(fixture_open(&fx), 0);
@@ -276,9 +276,9 @@ static void test_lost_blocks_stay_known_until_the_next_epoch_has_made_a_turn_of_
 	assert_int_equal(round_setup(1), 0);
 	faults.stop_at = 0;
 	write_at(0, 131072, 5, 1);
-	assert_int_equal(do_sync(&fx, &key), 0);
+	assert_int_equal(do_flush(&fx, &key), 0);
 	write_at(131072, 131072, 6, 2);
-	assert_int_equal(do_sync(&fx, &other), 0);
+	assert_int_equal(do_flush(&fx, &other), 0);
 	assert_false(info_now().history.lost);
 	cut_power();
 	restore_file(false);
@@ -294,12 +294,12 @@ static void test_lost_blocks_stay_known_until_the_next_epoch_has_made_a_turn_of_
 	assert_false(info.history.lost);
 	assert_false(chunk_history_has(&info.history, info.epoch, 3, 1));
 	assert_true(chunk_history_has(&info.history, info.epoch, 4, 3));
-	/* That was not synced. */
+	/* That was not flushed. */
 	cut_power();
 	assert_int_equal(fixture_open(&fx), 0);
 	assert_true(info_now().history.lost);
 	write_in_epoch(5, 3);
-	assert_int_equal(do_sync(&fx, &key), 0);
+	assert_int_equal(do_flush(&fx, &key), 0);
 	cut_power();
 	assert_int_equal(fixture_open(&fx), 0);
 	info = info_now();
@@ -323,7 +323,7 @@ static void test_a_killed_process_has_lost_nothing_of_a_chunk(void **state)
 	round_end();
 }
 
-static void test_a_torn_overwrite_of_synced_blocks_is_taken_as_it_is(void **state)
+static void test_a_torn_overwrite_of_flushed_blocks_is_taken_as_it_is(void **state)
 {
 	struct chunk_key key = test_key(0);
 	uint8_t found[BLOCK_SIZE], old[BLOCK_SIZE], new[BLOCK_SIZE];
@@ -331,7 +331,7 @@ static void test_a_torn_overwrite_of_synced_blocks_is_taken_as_it_is(void **stat
 	assert_int_equal(round_setup(1), 0);
 	faults.stop_at = 0;
 	write_at(0, 131072, 5, 1);
-	assert_int_equal(do_sync(&fx, &key), 0);
+	assert_int_equal(do_flush(&fx, &key), 0);
 	write_at(0, 131072, 6, 2);
 	cut_power();
 	restore_file(true);
@@ -358,7 +358,7 @@ static void test_damage_outside_the_marked_pieces_stays_damage(void **state)
 	faults.stop_at = 0;
 	for (uint32_t i = 0; i < 6; i++)
 		write_at(i << 20, 131072, i + 1, i + 1);
-	assert_int_equal(do_sync(&fx, &key), 0);
+	assert_int_equal(do_flush(&fx, &key), 0);
 	fx.store->rest_after_ns = 1000;
 	run_for(&fx, 500);
 	fx.store->rest_after_ns = 1000 * NS_PER_SEC;
@@ -375,15 +375,15 @@ static void test_damage_outside_the_marked_pieces_stays_damage(void **state)
 	round_end();
 }
 
-static void test_fresh_blocks_overwritten_during_a_sync_are_not_lost(void **state)
+static void test_fresh_blocks_overwritten_during_a_flush_are_not_lost(void **state)
 {
 	struct chunk_key key = test_key(0);
 	struct store_update u;
 	struct waited w;
 	uint8_t *bytes = malloc(131072);
 
-	/* The first bytes are new and unsynced, so their overwriting asks for no durable mark; but
-	 * a sync that begins before it is committed makes them something to be kept. */
+	/* The first bytes are new and unflushed, so their overwriting asks for no durable mark; but
+	 * a flush that begins before it is committed makes them something to be kept. */
 	assert_int_equal(round_setup(1), 0);
 	faults.stop_at = 0;
 	write_at(0, 131072, 5, 1);
@@ -391,7 +391,7 @@ static void test_fresh_blocks_overwritten_during_a_sync_are_not_lost(void **stat
 	update_fill(&u, &w, STORE_WRITE, &key, 0, 131072, 2);
 	u.payload = payload_of(&fx, bytes, 0, 131072);
 	assert_int_equal(prepare_wait(&fx, &u), 0);
-	assert_int_equal(do_sync(&fx, &key), 0);
+	assert_int_equal(do_flush(&fx, &key), 0);
 	buf_unref(u.payload);
 	free(bytes);
 	store_abort(fx.view, &u); /* the test's way to leave nothing under way */
@@ -403,7 +403,7 @@ static void test_fresh_blocks_overwritten_during_a_sync_are_not_lost(void **stat
 	round_end();
 }
 
-static void test_fresh_blocks_overwritten_during_a_sync_of_the_partition_are_not_lost(void **state)
+static void test_fresh_blocks_overwritten_during_a_flush_of_the_partition_are_not_lost(void **state)
 {
 	struct chunk_key key = test_key(0);
 	struct store_update u;
@@ -417,7 +417,7 @@ static void test_fresh_blocks_overwritten_during_a_sync_of_the_partition_are_not
 	update_fill(&u, &w, STORE_WRITE, &key, 0, 131072, 2);
 	u.payload = payload_of(&fx, bytes, 0, 131072);
 	assert_int_equal(prepare_wait(&fx, &u), 0);
-	assert_int_equal(do_sync_partition(&fx, &key), 0);
+	assert_int_equal(do_flush_partition(&fx, &key), 0);
 	buf_unref(u.payload);
 	free(bytes);
 	store_abort(fx.view, &u);
@@ -429,14 +429,14 @@ static void test_fresh_blocks_overwritten_during_a_sync_of_the_partition_are_not
 	round_end();
 }
 
-static void test_a_torn_overwrite_after_a_sync_of_the_partition_is_taken_as_it_is(void **state)
+static void test_a_torn_overwrite_after_a_flush_of_the_partition_is_taken_as_it_is(void **state)
 {
 	struct chunk_key key = test_key(0);
 
 	assert_int_equal(round_setup(1), 0);
 	faults.stop_at = 0;
 	write_at(0, 131072, 5, 1);
-	assert_int_equal(do_sync_partition(&fx, &key), 0);
+	assert_int_equal(do_flush_partition(&fx, &key), 0);
 	assert_null(faults.old);
 	write_at(0, 131072, 6, 2);
 	cut_power();
@@ -448,13 +448,13 @@ static void test_a_torn_overwrite_after_a_sync_of_the_partition_is_taken_as_it_i
 	round_end();
 }
 
-static void note_sync(void *user, int error)
+static void note_flush(void *user, int error)
 {
 	if (error == 0)
 		(*(unsigned *)user)++;
 }
 
-static void test_those_who_sync_a_partition_at_the_same_time_share_the_work(void **state)
+static void test_those_who_flush_a_partition_at_the_same_time_share_the_work(void **state)
 {
 	unsigned ended = 0;
 	long before;
@@ -464,14 +464,14 @@ static void test_those_who_sync_a_partition_at_the_same_time_share_the_work(void
 	write_at(0, 131072, 5, 1);
 	before = faults.steps;
 	for (unsigned i = 0; i < 100; i++)
-		store_flush_partition(fx.view, test_pool, 7, note_sync, &ended);
+		store_flush_partition(fx.view, test_pool, 7, note_flush, &ended);
 	while (ended < 100)
 		uv_run(&fx.loop, UV_RUN_ONCE);
 	assert_in_range(faults.steps - before, 1, 10);
 	round_end();
 }
 
-static void test_a_failed_sync_of_the_partition_poisons_until_the_next_open(void **state)
+static void test_a_failed_flush_of_the_partition_poisons_until_the_next_open(void **state)
 {
 	struct chunk_key key = test_key(0);
 
@@ -479,18 +479,18 @@ static void test_a_failed_sync_of_the_partition_poisons_until_the_next_open(void
 	faults.stop_at = 0;
 	write_at(0, 131072, 5, 1);
 	faults.stopped = true;
-	assert_int_equal(do_sync_partition(&fx, &key), -EIO);
+	assert_int_equal(do_flush_partition(&fx, &key), -EIO);
 	faults.stopped = false;
 	assert_true(store_is_down(fx.store));
 	assert_int_equal(store_recover(fx.store), -EIO);
-	assert_int_equal(do_sync_partition(&fx, &key), -EIO);
+	assert_int_equal(do_flush_partition(&fx, &key), -EIO);
 	assert_int_equal(fixture_reopen(&fx), 0);
 	assert_int_equal(info_now().version, 1);
-	assert_int_equal(do_sync_partition(&fx, &key), 0);
+	assert_int_equal(do_flush_partition(&fx, &key), 0);
 	round_end();
 }
 
-static void test_a_failed_sync_poisons_until_the_next_open(void **state)
+static void test_a_failed_flush_poisons_until_the_next_open(void **state)
 {
 	struct chunk_key key = test_key(0);
 
@@ -498,16 +498,16 @@ static void test_a_failed_sync_poisons_until_the_next_open(void **state)
 	faults.stop_at = 0;
 	write_at(0, 131072, 5, 1);
 	faults.stopped = true; /* from here on, I/O on the files fails */
-	assert_int_equal(do_sync(&fx, &key), -EIO);
+	assert_int_equal(do_flush(&fx, &key), -EIO);
 	faults.stopped = false;
 	assert_true(store_is_down(fx.store));
 	assert_int_equal(store_recover(fx.store), -EIO);
-	assert_int_equal(do_sync(&fx, &key), -EIO);
+	assert_int_equal(do_flush(&fx, &key), -EIO);
 	assert_int_equal(do_write(&fx, &key, 0, "x", 1, 2), -EIO);
 	assert_int_equal(fixture_reopen(&fx), 0);
 	assert_int_equal(info_now().version, 1);
 	assert_block(3, 5, 3 * BLOCK_SIZE);
-	assert_int_equal(do_sync(&fx, &key), 0);
+	assert_int_equal(do_flush(&fx, &key), 0);
 	round_end();
 }
 
@@ -520,7 +520,7 @@ static void test_a_failed_write_takes_the_target_down_until_it_recovers(void **s
 	faults.stop_at = 0;
 	faults.keep = false;
 	write_at(0, 131072, 5, 1);
-	assert_int_equal(do_sync(&fx, &key), 0);
+	assert_int_equal(do_flush(&fx, &key), 0);
 	faults.stopped = true;
 	assert_int_equal(do_write(&fx, &key, 0, bytes, sizeof(bytes), 2), -EIO);
 	faults.stopped = false;
@@ -591,20 +591,20 @@ int main(int argc, char **argv)
 		cmocka_unit_test(
 			test_lost_blocks_stay_known_until_the_next_epoch_has_made_a_turn_of_it),
 		cmocka_unit_test(test_a_killed_process_has_lost_nothing_of_a_chunk),
-		cmocka_unit_test(test_a_torn_overwrite_of_synced_blocks_is_taken_as_it_is),
+		cmocka_unit_test(test_a_torn_overwrite_of_flushed_blocks_is_taken_as_it_is),
 		cmocka_unit_test(test_damage_outside_the_marked_pieces_stays_damage),
-		cmocka_unit_test(test_fresh_blocks_overwritten_during_a_sync_are_not_lost),
+		cmocka_unit_test(test_fresh_blocks_overwritten_during_a_flush_are_not_lost),
 		cmocka_unit_test(
-			test_fresh_blocks_overwritten_during_a_sync_of_the_partition_are_not_lost),
+			test_fresh_blocks_overwritten_during_a_flush_of_the_partition_are_not_lost),
 		cmocka_unit_test(
-			test_a_torn_overwrite_after_a_sync_of_the_partition_is_taken_as_it_is),
-		cmocka_unit_test(test_those_who_sync_a_partition_at_the_same_time_share_the_work),
-		cmocka_unit_test(test_a_failed_sync_of_the_partition_poisons_until_the_next_open),
-		cmocka_unit_test(test_a_failed_sync_poisons_until_the_next_open),
+			test_a_torn_overwrite_after_a_flush_of_the_partition_is_taken_as_it_is),
+		cmocka_unit_test(test_those_who_flush_a_partition_at_the_same_time_share_the_work),
+		cmocka_unit_test(test_a_failed_flush_of_the_partition_poisons_until_the_next_open),
+		cmocka_unit_test(test_a_failed_flush_poisons_until_the_next_open),
 		cmocka_unit_test(test_a_failed_write_takes_the_target_down_until_it_recovers),
 		cmocka_unit_test(test_a_commit_that_cannot_be_written_leaves_the_chunk_as_before),
 		cmocka_unit_test(test_any_failing_write_of_the_db_is_survived),
-		cmocka_unit_test(test_a_power_cut_loses_nothing_synced_and_makes_nothing_up),
+		cmocka_unit_test(test_a_power_cut_loses_nothing_flushed_and_makes_nothing_up),
 		cmocka_unit_test(test_a_killed_process_loses_nothing_committed),
 	};
 

@@ -40,7 +40,7 @@ static void test_a_damaged_file_block_is_never_served(void **state)
 	struct chunk_key key = test_key(1);
 
 	assert_int_equal(do_write(&fx, &key, 0, data, MIB, 1), 0);
-	assert_int_equal(do_sync(&fx, &key), 0);
+	assert_int_equal(do_flush(&fx, &key), 0);
 	assert_int_equal(fixture_reopen(&fx), 0);
 	damage_file(&key, 300000);
 	assert_int_equal(do_read(&fx, &key, 0, MIB, true, out, NULL), -EBADMSG);
@@ -62,7 +62,7 @@ static void test_a_file_cut_short_or_lost_is_damage(void **state)
 	char path[512];
 
 	assert_int_equal(do_write(&fx, &key, 0, data, MIB, 1), 0);
-	assert_int_equal(do_sync(&fx, &key), 0);
+	assert_int_equal(do_flush(&fx, &key), 0);
 	assert_int_equal(fixture_reopen(&fx), 0);
 	file_path(&fx, &key, path, sizeof(path));
 	assert_int_equal(truncate(path, 500000), 0);
@@ -92,7 +92,7 @@ static void test_a_damaged_record_is_an_error_and_can_be_removed(void **state)
 	assert_int_equal(store_info(fx.view, &key, &info), -EBADMSG);
 	assert_int_equal(do_read(&fx, &key, 0, 4096, true, out, NULL), -EBADMSG);
 	assert_int_equal(do_write(&fx, &key, 0, data, 4096, 3), -EBADMSG);
-	assert_int_equal(do_sync(&fx, &key), -EBADMSG);
+	assert_int_equal(do_flush(&fx, &key), -EBADMSG);
 	assert_int_equal(do_remove(&fx, &key, 1), 0);
 	assert_int_equal(store_info(fx.view, &key, &info), 0);
 	assert_false(info.exists);
@@ -202,7 +202,7 @@ static void test_a_tiny_cache_changes_nothing(void **state)
 	}
 	for (uint32_t i = 0; i < 40; i++) {
 		key = test_key(i);
-		assert_int_equal(do_sync(&fx, &key), 0);
+		assert_int_equal(do_flush(&fx, &key), 0);
 	}
 	run_for(&fx, 500);
 	assert_true(fx.view->file_count <= 40);

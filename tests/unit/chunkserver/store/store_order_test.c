@@ -1,10 +1,10 @@
-/* store_order_test - what the store syncs before it says that something is durable, or takes a file
+/* store_order_test - what the store flushes before it says that something is durable, or takes a file
  * away.
  *
- * Goal: a sync covers everything that was committed before it was asked for, though the disk may be
+ * Goal: a flush covers everything that was committed before it was asked for, though the disk may be
  * flushing already; a chunk's file goes only when the db has durably forgotten the chunk. Method:
  * this program's own fdatasync() and unlinkat(), and kv_flush() wrapped by the linker: a disk whose
- * syncs last as long as the test wants, and that notes what began before what. */
+ * flushes last as long as the test wants, and that notes what began before what. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -18,10 +18,10 @@
 #define PART  131072u /* large enough for the file */
 #define PARTS 16u
 
-/* Syncs of chunk files, or of the db's log. */
+/* Flushes of chunk files, or of the db's log. */
 struct disk_part {
 	unsigned begun, ended; /* so many; they come one after the other */
-	bool held;             /* a sync lasts until this is false */
+	bool held;             /* a flush lasts until this is false */
 };
 
 static struct {
@@ -33,7 +33,7 @@ static struct {
 
 static struct fixture fx;
 
-static void disk_sync(struct disk_part *part)
+static void disk_flush(struct disk_part *part)
 {
 	pthread_mutex_lock(&disk.mutex);
 	part->begun++;
@@ -70,7 +70,7 @@ int fdatasync(int fd)
 	n = readlink(link, path, sizeof(path) - 1);
 	path[n > 0 ? n : 0] = '\0';
 	if (strstr(path, "/chunks/") != NULL)
-		disk_sync(&disk.file);
+		disk_flush(&disk.file);
 	return 0;
 }
 
@@ -88,7 +88,7 @@ int __real_kv_flush(struct kv *kv);
 int __wrap_kv_flush(struct kv *kv);
 int __wrap_kv_flush(struct kv *kv)
 {
-	disk_sync(&disk.log);
+	disk_flush(&disk.log);
 	return __real_kv_flush(kv);
 }
 
@@ -124,23 +124,23 @@ static void write_part(uint32_t part, uint32_t length)
 	free(bytes);
 }
 
-/* ---- a sync that is asked for while the disk syncs ---- */
+/* ---- a flush that is asked for while the disk flushes ---- */
 
 struct asked {
-	struct store_flush sync;
+	struct store_flush flush;
 	struct waited waited;
-	unsigned file, log; /* a sync with a number beyond these must have ended; 0: none */
+	unsigned file, log; /* a flush with a number beyond these must have ended; 0: none */
 };
 
 static void ask(struct asked *asked)
 {
 	memset(asked, 0, sizeof(*asked));
-	asked->sync =
-		(struct store_flush){.key = test_key(0), .done = sync_done, .user = &asked->waited};
-	store_flush(fx.view, &asked->sync);
+	asked->flush = (struct store_flush){
+		.key = test_key(0), .done = flush_done, .user = &asked->waited};
+	store_flush(fx.view, &asked->flush);
 }
 
-static void test_a_sync_does_not_join_one_of_the_file_that_began_before_the_write(void **state)
+static void test_a_flush_does_not_join_one_of_the_file_that_began_before_the_write(void **state)
 {
 	struct asked first, second;
 	unsigned before = count_of(&disk.file.begun);
@@ -181,7 +181,7 @@ static void test_nor_one_of_the_log_that_began_before_the_commit(void **state)
 	assert_true(count_of(&disk.log.ended) >= before + 2);
 }
 
-/* Writes, syncs and the disk in any order: of each sync that has ended, the disk must have begun
+/* Writes, flushes and the disk in any order: of each flush that has ended, the disk must have begun
  * and ended one of its own after the last write before. */
 static void check_ended(struct asked *asked, size_t count)
 {
@@ -232,7 +232,7 @@ static void random_course(uint64_t seed)
 	check_ended(asked, count);
 }
 
-static void test_every_sync_covers_what_was_written_before_it(void **state)
+static void test_every_flush_covers_what_was_written_before_it(void **state)
 {
 	for (uint64_t seed = 1; seed <= 20; seed++)
 		random_course(seed);
@@ -247,7 +247,7 @@ static void test_a_file_goes_when_the_db_has_durably_forgotten_its_chunk(void **
 	unsigned begun;
 
 	write_part(0, PART);
-	assert_int_equal(do_sync(&fx, &key), 0);
+	assert_int_equal(do_flush(&fx, &key), 0);
 	disk.unlinked = 0;
 	hold(&disk.log, true);
 	begun = count_of(&disk.log.begun);
@@ -267,9 +267,9 @@ static void test_a_file_goes_when_the_db_has_durably_forgotten_its_chunk(void **
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_a_sync_does_not_join_one_of_the_file_that_began_before_the_write),
+		TEST(test_a_flush_does_not_join_one_of_the_file_that_began_before_the_write),
 		TEST(test_nor_one_of_the_log_that_began_before_the_commit),
-		TEST(test_every_sync_covers_what_was_written_before_it),
+		TEST(test_every_flush_covers_what_was_written_before_it),
 		TEST(test_a_file_goes_when_the_db_has_durably_forgotten_its_chunk),
 	};
 

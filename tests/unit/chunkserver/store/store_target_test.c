@@ -370,7 +370,7 @@ static void fill_the_disk(const char *mount_point, bool small)
 		before = n;
 		check_chunks(1000, n, length);
 		/* What gives room and what only keeps goes on. */
-		CHECK(do_sync(&fx, &key) == 0);
+		CHECK(do_flush(&fx, &key) == 0);
 		key = test_key(1000);
 		CHECK(do_update(&fx, STORE_PUNCH, &key, 100, 50, NULL, 2) == 0);
 		CHECK(do_update(&fx, STORE_TRUNCATE, &key, 60, 0, NULL, 3) == 0);
@@ -460,7 +460,7 @@ static void take_the_disk(const char *mount_point)
 	check_chunks(0, 1, sizeof(data));
 	key = test_key(1);
 	CHECK(do_write(&fx, &key, 0, data, sizeof(data), 1) == 0);
-	CHECK(do_sync(&fx, &key) == 0);
+	CHECK(do_flush(&fx, &key) == 0);
 	CHECK(fixture_reopen(&fx) == 0);
 	check_chunks(0, 2, sizeof(data));
 	fixture_end(&fx);

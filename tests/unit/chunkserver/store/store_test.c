@@ -26,7 +26,7 @@ static void test_an_unknown_chunk_is_no_error_and_empty(void **state)
 	assert_int_equal(do_read(&fx, &key, 0, 8192, true, out, &got), 0);
 	assert_int_equal(got, 0);
 	assert_int_equal(store_digest(fx.view, &key, &digest), 0);
-	assert_int_equal(do_sync(&fx, &key), 0);
+	assert_int_equal(do_flush(&fx, &key), 0);
 	assert_int_equal(do_remove(&fx, &key, 1), 0);
 }
 
@@ -48,7 +48,7 @@ static void test_a_small_write_stays_inside_and_is_read_back(void **state)
 	assert_memory_equal(out, data, 100);
 	assert_memory_equal(out + 100, zeros, BLOCK_SIZE - 100);
 	assert_false(has_file(&key));
-	assert_int_equal(do_sync(&fx, &key), 0);
+	assert_int_equal(do_flush(&fx, &key), 0);
 }
 
 static void test_a_large_write_goes_to_the_file_its_ends_inside(void **state)
@@ -61,7 +61,7 @@ static void test_a_large_write_goes_to_the_file_its_ends_inside(void **state)
 	assert_int_equal(info_of(&key).length, offset + MIB - 777);
 	assert_content(&key, offset, data, MIB - 777);
 	assert_content(&key, 0, zeros, MIB);
-	assert_int_equal(do_sync(&fx, &key), 0);
+	assert_int_equal(do_flush(&fx, &key), 0);
 	assert_int_equal(fixture_reopen(&fx), 0);
 	assert_content(&key, offset, data, MIB - 777);
 	assert_content(&key, 0, zeros, MIB);
@@ -158,7 +158,7 @@ static void test_an_aborted_overwrite_leaves_either_bytes_and_an_unsure_chunk(vo
 	struct waited w;
 
 	assert_int_equal(do_write(&fx, &key, 0, data, 262144, 1), 0);
-	assert_int_equal(do_sync(&fx, &key), 0);
+	assert_int_equal(do_flush(&fx, &key), 0);
 	update_fill(&u, &w, STORE_WRITE, &key, 65536, 131072, 2);
 	u.payload = payload_of(&fx, data + MIB, 65536, 131072);
 	assert_int_equal(prepare_wait(&fx, &u), 0);
@@ -319,7 +319,7 @@ static void test_holes_read_as_zeros_and_give_space_back(void **state)
 
 	for (uint32_t i = 0; i < 2; i++)
 		assert_int_equal(do_write(&fx, &key, i * MIB, data + i * MIB, MIB, i + 1), 0);
-	assert_int_equal(do_sync(&fx, &key), 0);
+	assert_int_equal(do_flush(&fx, &key), 0);
 	file_path(&fx, &key, path, sizeof(path));
 	stat(path, &before);
 	assert_int_equal(do_update(&fx, STORE_PUNCH, &key, 10000, MIB, NULL, 3), 0);
@@ -335,7 +335,7 @@ static void test_holes_read_as_zeros_and_give_space_back(void **state)
 	bytes = 63;
 	assert_int_equal(store_presence(fx.view, &key, bitmap, &bytes), -ENOSPC);
 	/* Only when the hole is durable the old bytes may go. */
-	assert_int_equal(do_sync(&fx, &key), 0);
+	assert_int_equal(do_flush(&fx, &key), 0);
 	run_for(&fx, 500);
 	stat(path, &after);
 	assert_true(after.st_blocks * 512 <= before.st_blocks * 512 - (MIB - 16384));
@@ -594,7 +594,7 @@ static void test_a_removal_may_come_while_everything_else_is_under_way(void **st
 	struct chunk_key key = test_key(1);
 	struct store_update u[3];
 	struct waited w[3], rw = {0}, sw = {0};
-	struct store_flush sync = {.key = key, .done = sync_done, .user = &sw};
+	struct store_flush flush = {.key = key, .done = flush_done, .user = &sw};
 
 	assert_int_equal(do_write(&fx, &key, 0, data, MIB, 1), 0);
 	for (uint32_t i = 0; i < 3; i++) {
@@ -602,7 +602,7 @@ static void test_a_removal_may_come_while_everything_else_is_under_way(void **st
 		u[i].payload = payload_of(&fx, data + i * MIB, i * MIB, MIB);
 		store_prepare(fx.view, &u[i]);
 		if (i == 1) {
-			store_flush(fx.view, &sync);
+			store_flush(fx.view, &flush);
 			store_remove(fx.view, &key, 1, remove_done, &rw);
 		}
 	}
@@ -661,7 +661,7 @@ static void test_files_go_a_little_at_a_time_while_the_disk_is_waited_for(void *
 			assert_int_equal(do_write(&fx, &keys[i], 0, data, 131072, 1), 0);
 		}
 		assert_int_equal(files_there(), COUNT);
-		/* In the second round somebody syncs all the time. */
+		/* In the second round somebody flushes all the time. */
 		if (round == 1)
 			atomic_store(&fx.store->last_flush_ns,
 				     clock_monotonic_ns() + 60 * NS_PER_SEC);

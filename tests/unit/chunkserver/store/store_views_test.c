@@ -1,6 +1,6 @@
 /* Goal: several loops work on one target at once, each on partitions of its own, and share its log
- * syncs; a target that goes down comes back under all of them. Method: threads with a loop and view
- * each do random updates, syncs, reads and removals and check every byte; the results are judged
+ * flushes; a target that goes down comes back under all of them. Method: threads with a loop and view
+ * each do random updates, flushes, reads and removals and check every byte; the results are judged
  * after they have ended. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -78,8 +78,8 @@ static void *runner_main(void *arg)
 		if (dice < 6) {
 			write_some(r, chunk);
 		} else if (dice < 8) {
-			r->failed += (i % 2 == 0 ? do_sync(&r->f, &key)
-						 : do_sync_partition(&r->f, &key)) != 0;
+			r->failed += (i % 2 == 0 ? do_flush(&r->f, &key)
+						 : do_flush_partition(&r->f, &key)) != 0;
 		} else if (dice < 9) {
 			check(r, chunk);
 		} else if (i % 5 == 0) {

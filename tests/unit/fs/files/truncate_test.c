@@ -18,7 +18,7 @@ static void test_a_shorter_file_is_announced_recorded_punched_answered_reported(
 	do_write(file, &fi, "0123456789", 0);
 	forget_events();
 	assert_int_equal(do_truncate(file, 4), 0);
-	assert_string_equal(history(), "grow size punch flush+sync trimmed");
+	assert_string_equal(history(), "grow size punch flush+durable trimmed");
 	assert_int_equal(last.attr.st_size, 4);
 	assert_int_equal(do_size(file), 4);
 	forget_events();
@@ -32,7 +32,7 @@ static void test_a_shorter_file_is_announced_recorded_punched_answered_reported(
 	assert_int_equal(do_size(file), 8);
 }
 
-/* To make the cut durable everything of the file is synced. */
+/* To make the cut durable everything of the file is flushed. */
 static void test_what_is_lost_before_a_cut_is_told_by_fsync(void **state)
 {
 	struct fuse_file_info fi;
@@ -94,7 +94,7 @@ static void test_a_write_waits_for_a_truncation_under_way(void **state)
 	assert_int_equal(cut.answers, 1);
 	assert_int_equal(last.answers, 1);
 	/* It extends the file: the punch must be on the disks, and reported, before. */
-	assert_non_null(strstr(history(), "flush+sync trimmed write"));
+	assert_non_null(strstr(history(), "flush+durable trimmed write"));
 	assert_int_equal(count_events("trimmed"), 1);
 	ops_read(fresh(), file, 100, 0, &fi);
 	assert_int_equal(last.size, 6);
@@ -135,7 +135,7 @@ static void test_who_extends_a_file_finishes_a_dead_sessions_truncation_first(vo
 	assert_int_equal(do_write(file, &fi, "ab", 1), 0); /* not behind the end: nothing to do */
 	assert_string_equal(history(), "write");
 	assert_int_equal(do_write(file, &fi, "X", 6), 0);
-	assert_string_equal(history(), "write take punch flush+sync trimmed write");
+	assert_string_equal(history(), "write take punch flush+durable trimmed write");
 	ops_read(fresh(), file, 100, 0, &fi);
 	assert_int_equal(last.size, 7);
 	assert_memory_equal(last.bytes, "0ab\0\0\0X", 7);
@@ -212,7 +212,7 @@ static void test_a_flush_under_way_does_not_undo_a_truncation(void **state)
 	do_close(file, &fi);
 }
 
-static void test_neither_does_a_sync_under_way(void **state)
+static void test_neither_does_a_flush_under_way(void **state)
 {
 	struct stat st = {.st_size = 4};
 	struct fuse_file_info fi;
@@ -343,7 +343,7 @@ int main(void)
 		WITH_FS(test_a_write_waits_for_a_truncation_under_way),
 		WITH_FS(test_who_extends_a_file_finishes_a_dead_sessions_truncation_first),
 		WITH_FS(test_a_flush_under_way_does_not_undo_a_truncation),
-		WITH_FS(test_neither_does_a_sync_under_way),
+		WITH_FS(test_neither_does_a_flush_under_way),
 		WITH_FS(test_a_truncation_elsewhere_is_not_undone_and_loses_no_later_write),
 		WITH_FS(test_what_was_written_to_a_file_replaced_elsewhere_is_told),
 		WITH_FS(test_holes_are_punched_inside_the_file_only),

@@ -136,7 +136,7 @@ static void test_what_comes_after_the_rename_waits_behind_it(void **state)
 	ops_mknod(fresh(), dir, "new", S_IFDIR | 0700, 0);
 	assert_int_equal(last.answers, 1);
 	assert_string_equal(history(), "flush");
-	/* What is not foreseen waits, a sync of what is held too; another inode's affairs do not.
+	/* What is not foreseen waits, an fsync of what is held, too; another inode's affairs do not.
 	 */
 	ops_unlink(&gone, dir, "old");
 	ops_fsyncdir(&sync, dir, 0, &dir_fi);
@@ -146,7 +146,7 @@ static void test_what_comes_after_the_rename_waits_behind_it(void **state)
 	assert_int_equal(sync.answers, 0);
 	release_data();
 	assert_string_equal(history(), "flush setattr grow rename create unlink create "
-				       "open grow unlink discard flush sync close");
+				       "open grow unlink discard flush flush-all close");
 	assert_int_equal(sync.answers, 1);
 	assert_int_equal(gone.answers, 1);
 	assert_int_equal(gone.error, 0);

@@ -21,7 +21,7 @@ static void test_fsync_waits_for_the_disks_and_the_master_at_the_same_time(void 
 	chunks.hold_flushes = true;
 	master.hold = true;
 	ops_fsync(fresh(), file, 0, &fi);
-	assert_string_equal(history(), "flush+sync grow+sync");
+	assert_string_equal(history(), "flush+durable grow+durable");
 	assert_int_equal(last.answers, 0);
 	release_data();
 	assert_int_equal(last.answers, 0);
@@ -35,20 +35,20 @@ static void test_fsync_waits_for_the_disks_and_the_master_at_the_same_time(void 
 	do_close(file, &fi);
 }
 
-static void test_fsync_of_an_empty_new_file_syncs_its_creation(void **state)
+static void test_fsync_of_an_empty_new_file_makes_its_creation_durable(void **state)
 {
 	struct fuse_file_info fi;
 	uint64_t file = do_create(1, "file", &fi);
 	(void)state;
 
 	ops_fsync(fresh(), file, 0, &fi);
-	assert_string_equal(history(), "create sync");
+	assert_string_equal(history(), "create flush-all");
 	ops_fsync(fresh(), file, 0, &fi);
-	assert_string_equal(history(), "create sync");
+	assert_string_equal(history(), "create flush-all");
 	/* Another file's sync covers what was answered before it. */
 	do_mkdir(1, "dir");
 	ops_fsync(fresh(), file, 0, &fi);
-	assert_string_equal(history(), "create sync create");
+	assert_string_equal(history(), "create flush-all create");
 	do_close(file, &fi);
 }
 
@@ -63,14 +63,14 @@ static void test_fdatasync_leaves_times_for_later(void **state)
 	forget_events();
 	do_write(file, &fi, "HELLO", 0);
 	ops_fsync(fresh(), file, 1, &fi);
-	assert_string_equal(history(), "write flush+sync");
+	assert_string_equal(history(), "write flush+durable");
 	forget_events();
 	ops_fsync(fresh(), file, 0, &fi);
-	assert_string_equal(history(), "times+sync");
+	assert_string_equal(history(), "times+durable");
 	do_close(file, &fi);
 }
 
-static void test_a_synchronous_write_is_synced_before_it_is_answered(void **state)
+static void test_a_synchronous_write_is_durable_before_it_is_answered(void **state)
 {
 	struct fuse_file_info fi;
 	uint64_t file = do_create(1, "file", &fi);
@@ -84,7 +84,7 @@ static void test_a_synchronous_write_is_synced_before_it_is_answered(void **stat
 	release_data();
 	assert_int_equal(last.answers, 1);
 	assert_int_equal(last.size, 5);
-	assert_string_equal(history(), "write flush+sync grow+sync");
+	assert_string_equal(history(), "write flush+durable grow+durable");
 	fi.flags = O_RDWR | O_DIRECT;
 	forget_events();
 	ops_write(fresh(), file, "hello", 5, 0, &fi);
@@ -92,7 +92,7 @@ static void test_a_synchronous_write_is_synced_before_it_is_answered(void **stat
 	do_close(file, &fi);
 }
 
-static void test_a_write_during_a_sync_is_not_synced_by_it(void **state)
+static void test_a_write_during_a_flush_is_not_made_durable_by_it(void **state)
 {
 	struct fuse_file_info fi;
 	uint64_t file = do_create(1, "file", &fi);
@@ -110,7 +110,7 @@ static void test_a_write_during_a_sync_is_not_synced_by_it(void **state)
 	flush_inode(fs, inode, false, NULL, NULL);
 	forget_events();
 	ops_fsync(&sync, file, 1, &fi);
-	assert_int_equal(count_events("flush+sync"), 1);
+	assert_int_equal(count_events("flush+durable"), 1);
 	assert_int_equal(sync.error, 0);
 	inode_put(fs->inodes, inode);
 	do_close(file, &fi);
@@ -131,7 +131,7 @@ static void test_others_hear_of_a_version_when_all_copies_have_its_data(void **s
 	assert_string_equal(history(), "flush");
 	release_data();
 	assert_int_equal(last.answers, 1);
-	assert_string_equal(history(), "flush flush+sync grow+sync invalidate");
+	assert_string_equal(history(), "flush flush+durable grow+durable invalidate");
 	/* A write that is only answered while the one before is told is not told with it. */
 	do_write(file, &fi, "HELLO", 0);
 	forget_events();
@@ -173,7 +173,7 @@ static uint64_t habitual(struct fuse_file_info *fi)
 	return file;
 }
 
-static void test_who_syncs_each_write_finds_the_next_sync_begun(void **state)
+static void test_who_syncs_each_write_finds_the_next_flush_begun(void **state)
 {
 	struct fuse_file_info fi;
 	uint64_t file = habitual(&fi);
@@ -181,10 +181,10 @@ static void test_who_syncs_each_write_finds_the_next_sync_begun(void **state)
 	(void)state;
 
 	do_write(file, &fi, "y", 4);
-	assert_string_equal(history(), "write flush+sync grow+sync");
+	assert_string_equal(history(), "write flush+durable grow+durable");
 	ops_fsync(fresh(), file, 0, &fi);
 	assert_int_equal(last.answers, 1);
-	assert_string_equal(history(), "write flush+sync grow+sync");
+	assert_string_equal(history(), "write flush+durable grow+durable");
 	/* It is not answered before that is done. */
 	chunks.hold_flushes = true;
 	do_write(file, &fi, "z", 5);
@@ -193,11 +193,11 @@ static void test_who_syncs_each_write_finds_the_next_sync_begun(void **state)
 	release_data();
 	assert_int_equal(sync.answers, 1);
 	assert_int_equal(sync.error, 0);
-	assert_int_equal(count_events("flush+sync"), 2);
+	assert_int_equal(count_events("flush+durable"), 2);
 	do_close(file, &fi);
 }
 
-static void test_a_broken_habit_costs_one_sync(void **state)
+static void test_a_broken_habit_costs_one_flush(void **state)
 {
 	struct fuse_file_info fi;
 	uint64_t file = habitual(&fi);
@@ -205,15 +205,15 @@ static void test_a_broken_habit_costs_one_sync(void **state)
 
 	for (unsigned i = 0; i < 10; i++)
 		do_write(file, &fi, "y", 4 + i);
-	assert_int_equal(count_events("flush+sync"), 1);
+	assert_int_equal(count_events("flush+durable"), 1);
 	ops_fsync(fresh(), file, 0, &fi);
 	assert_int_equal(last.error, 0);
-	assert_int_equal(count_events("flush+sync"), 2);
+	assert_int_equal(count_events("flush+durable"), 2);
 	assert_int_equal(do_size(file), 14);
 	do_close(file, &fi);
 }
 
-static void test_a_sync_in_advance_covers_nothing_that_came_after(void **state)
+static void test_a_flush_in_advance_covers_nothing_that_came_after(void **state)
 {
 	struct fuse_file_info fi;
 	uint64_t file = habitual(&fi);
@@ -224,11 +224,11 @@ static void test_a_sync_in_advance_covers_nothing_that_came_after(void **state)
 	ops_setattr(fresh(), file, &st, FUSE_SET_ATTR_MODE, NULL);
 	forget_events();
 	ops_fsync(fresh(), file, 0, &fi);
-	assert_string_equal(history(), "sync");
+	assert_string_equal(history(), "flush-all");
 	do_close(file, &fi);
 }
 
-static void test_a_failed_sync_in_advance_is_told(void **state)
+static void test_a_failed_flush_in_advance_is_told(void **state)
 {
 	struct fuse_file_info fi;
 	uint64_t file = habitual(&fi);
@@ -326,7 +326,7 @@ static void test_a_removal_that_the_master_has_lost_is_undone(void **state)
 	inode_put(fs->inodes, inode);
 }
 
-static void test_a_failed_sync_is_not_taken_for_one(void **state)
+static void test_a_failed_flush_is_not_taken_for_one(void **state)
 {
 	struct fuse_file_info fi;
 	uint64_t file = do_create(1, "file", &fi);
@@ -338,11 +338,11 @@ static void test_a_failed_sync_is_not_taken_for_one(void **state)
 	forget_events();
 	ops_fsync(fresh(), file, 0, &fi);
 	assert_int_equal(last.error, 0);
-	assert_string_equal(history(), "sync");
+	assert_string_equal(history(), "flush-all");
 	do_close(file, &fi);
 }
 
-/* ---- what other mounts have made and not synced ---- */
+/* ---- what other mounts have made and not flushed ---- */
 
 #define OTHER 8
 
@@ -376,11 +376,11 @@ static void test_what_another_mount_has_made_is_asked_for_once(void **state)
 	forget_events();
 	ops_fsync(fresh(), file, 1, &fi);
 	assert_int_equal(last.error, 0);
-	assert_string_equal(history(), "flush+sync getattr");
-	assert_int_equal(master.syncs, 1);
+	assert_string_equal(history(), "flush+durable getattr");
+	assert_int_equal(master.durable, 1);
 	ops_fsync(fresh(), file, 1, &fi);
-	assert_string_equal(history(), "flush+sync getattr");
-	/* What was synced for another inode was there then, too. */
+	assert_string_equal(history(), "flush+durable getattr");
+	/* What was flushed for another inode was there then, too. */
 	file = made_by_another("others");
 	mine = do_create(1, "mine", &own);
 	ops_fsync(fresh(), mine, 0, &own);
@@ -491,20 +491,20 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WITH_FS(test_fsync_waits_for_the_disks_and_the_master_at_the_same_time),
-		WITH_FS(test_fsync_of_an_empty_new_file_syncs_its_creation),
+		WITH_FS(test_fsync_of_an_empty_new_file_makes_its_creation_durable),
 		WITH_FS(test_fdatasync_leaves_times_for_later),
-		WITH_FS(test_a_synchronous_write_is_synced_before_it_is_answered),
-		WITH_FS(test_a_write_during_a_sync_is_not_synced_by_it),
+		WITH_FS(test_a_synchronous_write_is_durable_before_it_is_answered),
+		WITH_FS(test_a_write_during_a_flush_is_not_made_durable_by_it),
 		WITH_FS(test_others_hear_of_a_version_when_all_copies_have_its_data),
-		WITH_FS(test_who_syncs_each_write_finds_the_next_sync_begun),
-		WITH_FS(test_a_broken_habit_costs_one_sync),
-		WITH_FS(test_a_sync_in_advance_covers_nothing_that_came_after),
-		WITH_FS(test_a_failed_sync_in_advance_is_told),
+		WITH_FS(test_who_syncs_each_write_finds_the_next_flush_begun),
+		WITH_FS(test_a_broken_habit_costs_one_flush),
+		WITH_FS(test_a_flush_in_advance_covers_nothing_that_came_after),
+		WITH_FS(test_a_failed_flush_in_advance_is_told),
 		WITH_FS(test_what_the_master_has_lost_is_told_by_the_next_fsync),
 		WITH_FS(test_each_handle_hears_what_the_master_has_lost),
 		WITH_FS(test_a_loss_waits_for_who_opens_next),
 		WITH_FS(test_a_removal_that_the_master_has_lost_is_undone),
-		WITH_FS(test_a_failed_sync_is_not_taken_for_one),
+		WITH_FS(test_a_failed_flush_is_not_taken_for_one),
 		WITH_FS(test_what_another_mount_has_made_is_asked_for_once),
 		WITH_FS(test_what_another_mount_has_made_may_be_lost),
 		WITH_FS(test_who_leaves_does_not_wait_for_a_lost_masters_word),

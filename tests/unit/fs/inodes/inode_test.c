@@ -69,7 +69,7 @@ static void test_a_new_generation_is_believed_whatever_its_version(void **state)
 	struct attr restored = attr;
 	(void)state;
 
-	restored.version = 3; /* a master that lost what was never synced */
+	restored.version = 3; /* a master that lost what was never durable */
 	restored.size = 10;
 	inode_attr_apply(inode, &restored, 2);
 	assert_int_equal(inode_size(inode), 10);

@@ -124,7 +124,7 @@ static void test_a_size_under_way_is_not_told_in_the_next_session(void **state)
 	release_data();
 	assert_int_equal(sync.answers, 1);
 	assert_int_equal(sync.error, EIO);
-	assert_int_equal(count_events("grow+sync") + count_events("grow"), 0);
+	assert_int_equal(count_events("grow+durable") + count_events("grow"), 0);
 	assert_int_equal(count_events("lost"), 1);
 	assert_int_equal(do_size(file), 0);
 	do_close(file, &fi);

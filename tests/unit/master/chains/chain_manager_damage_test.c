@@ -1,4 +1,4 @@
-/* chain_manager_damage_test - targets that lack what they had synced.
+/* chain_manager_damage_test - targets that lack what they had flushed.
  *
  * Goal: such a target is never the source of the others, whoever comes first and whatever else is
  * wrong with it, and counts like any other once the chains reflect its damage. Method: as in
@@ -40,7 +40,7 @@ static int start_damaged(uint32_t s)
 static void test_a_damaged_target_is_behind_the_others_until_it_is_made_equal(void **state)
 {
 	begin(3);
-	r.sync = false;
+	r.catches_up = false;
 	rig_kill(&r, 0);
 	assert_int_equal(start_damaged(0), 0);
 	assert_false(rig_beat(&r, 0, false)); /* not before everybody is ahead of it */
@@ -52,7 +52,7 @@ static void test_a_damaged_target_is_behind_the_others_until_it_is_made_equal(vo
 	assert_int_equal(rig_register(&r, 0), 0);
 	rig_run(&r, 100);
 	assert_chain("2 3 1+");
-	r.sync = true;
+	r.catches_up = true;
 	rig_run(&r, 200);
 	assert_chain("2 3 1");
 	/* From now on it counts, also as the last. */
@@ -70,7 +70,7 @@ static void test_damage_that_shows_when_all_start_makes_nobody_the_source(void *
 	/* Whichever comes first. */
 	for (uint32_t first = 0; first < 3; first++) {
 		begin(3);
-		r.sync = false;
+		r.catches_up = false;
 		for (uint32_t s = 0; s < 3; s++)
 			rig_kill(&r, s);
 		rig_run(&r, 3000);
@@ -84,7 +84,7 @@ static void test_damage_that_shows_when_all_start_makes_nobody_the_source(void *
 		}
 		rig_run(&r, 4000);
 		assert_chain("2 3 1+");
-		r.sync = true;
+		r.catches_up = true;
 		rig_run(&r, 200);
 		assert_chain("2 3 1");
 		end();
@@ -94,7 +94,7 @@ static void test_damage_that_shows_when_all_start_makes_nobody_the_source(void *
 static void test_a_damaged_target_is_never_the_last(void **state)
 {
 	begin(2);
-	r.sync = false;
+	r.catches_up = false;
 	rig_kill(&r, 0);
 	rig_run(&r, 200);
 	assert_chain("2 1-");
@@ -110,7 +110,7 @@ static void test_a_damaged_target_is_never_the_last(void **state)
 	assert_chain("2 1-");
 	assert_int_equal(chain_manager_accept_data_loss(r.manager, &r.map, 1, 0, 2), 0);
 	assert_int_equal(rig_register(&r, 1), 0);
-	r.sync = true;
+	r.catches_up = true;
 	rig_run(&r, 5000);
 	assert_chain("2 1");
 	end();
@@ -145,7 +145,7 @@ static void test_of_two_damaged_ones_an_administrator_chooses(void **state)
 static void test_damage_with_a_failing_disk_is_still_damage(void **state)
 {
 	begin(2);
-	r.sync = false;
+	r.catches_up = false;
 	for (uint32_t s = 0; s < 2; s++)
 		rig_kill(&r, s);
 	rig_run(&r, 200);

@@ -21,7 +21,7 @@ void rig_init(struct rig *r, uint32_t servers, uint32_t per_server, uint32_t cop
 						    .initial_targets = servers * per_server};
 	r->manager = chain_manager_new(&r->options);
 	r->now_ns = 1000000 * MS;
-	r->sync = true;
+	r->catches_up = true;
 	r->pool = (struct map_pool){.id = 1,
 				    .copies = copies,
 				    .partitions = partitions,
@@ -223,7 +223,7 @@ struct chain_manager_report rig_said(const struct rig *r, uint32_t p, uint32_t t
 					     .target = target};
 }
 
-void rig_synced(struct rig *r, uint32_t p, uint32_t target)
+void rig_caught_up(struct rig *r, uint32_t p, uint32_t target)
 {
 	struct chain_manager_report said = rig_said(r, p, target, true);
 
@@ -243,11 +243,11 @@ static void rig_plan(struct rig *r)
 	const struct chain_plan *plan;
 
 	for (int i = 0; i < 50; i++) {
-		for (uint32_t p = 0; r->sync && p < r->pool.partitions; p++)
+		for (uint32_t p = 0; r->catches_up && p < r->pool.partitions; p++)
 			for (uint32_t m = 0; m < r->chains[p].count; m++)
 				if (r->chains[p].members[m].state == MEMBER_SYNCING &&
 				    rig_server_of(r, r->chains[p].members[m].target_id)->up)
-					rig_synced(r, p, r->chains[p].members[m].target_id);
+					rig_caught_up(r, p, r->chains[p].members[m].target_id);
 		if (!chain_manager_plan(r->manager, &r->map, r->now_ns, &plan))
 			return;
 		rig_take(r, plan);

@@ -42,7 +42,7 @@ struct rig {
 	uint64_t stored_life[RIG_TARGETS];
 	uint64_t now_ns, beat_ns;
 	uint64_t chain_bytes; /* what a chain takes on a disk; 0: targets say nothing of it */
-	bool sync;            /* syncing members are reported as soon as they are seen */
+	bool catches_up;      /* syncing members are reported as soon as they are seen */
 	unsigned plans, changes;
 	uint32_t last_fenced;
 	const char *broken; /* what did not hold */
@@ -74,7 +74,7 @@ void rig_take(struct rig *r, const struct chain_plan *plan);
 /* Of the chain @p about @target, by whom it must be: the tail, or the target itself. */
 struct chain_manager_report rig_said(const struct rig *r, uint32_t p, uint32_t target,
 				     bool by_tail);
-void rig_synced(struct rig *r, uint32_t p, uint32_t target);
+void rig_caught_up(struct rig *r, uint32_t p, uint32_t target);
 void rig_unfit(struct rig *r, uint32_t p, uint32_t target);
 
 /* Time goes by: heartbeats each half second, plans every 10 ms. */

@@ -22,7 +22,7 @@ static struct rig r;
 static void test_a_killed_server_is_out_at_once_and_comes_back_behind(void **state)
 {
 	begin(3, 3, 1);
-	r.sync = false;
+	r.catches_up = false;
 	rig_kill(&r, 0);
 	rig_run(&r, 30);
 	assert_chain("1 2 3");
@@ -34,7 +34,7 @@ static void test_a_killed_server_is_out_at_once_and_comes_back_behind(void **sta
 	assert_chain("2 3 1+");
 	assert_int_equal(r.stored_life[0], 2);
 	assert_true(rig_beat(&r, 0, false));
-	r.sync = true;
+	r.catches_up = true;
 	rig_run(&r, 100);
 	assert_chain("2 3 1");
 	end();
@@ -43,7 +43,7 @@ static void test_a_killed_server_is_out_at_once_and_comes_back_behind(void **sta
 static void test_a_silent_server_is_out_when_its_lease_is_surely_over(void **state)
 {
 	begin(3, 3, 1);
-	r.sync = false;
+	r.catches_up = false;
 	r.beat_ns = r.now_ns;
 	for (uint32_t s = 0; s < 3; s++)
 		rig_beat(&r, s, false);
@@ -95,7 +95,7 @@ static void test_deaths_of_all_leave_the_chains_as_they_were(void **state)
 static void test_the_last_one_stays_and_the_first_back_waits_for_it(void **state)
 {
 	begin(3, 3, 1);
-	r.sync = false;
+	r.catches_up = false;
 	rig_kill(&r, 0);
 	rig_run(&r, 200);
 	rig_kill(&r, 1);
@@ -112,7 +112,7 @@ static void test_the_last_one_stays_and_the_first_back_waits_for_it(void **state
 	assert_int_equal(rig_start(&r, 2), 0);
 	rig_run(&r, 100);
 	assert_chain("3 1+ 2-");
-	r.sync = true;
+	r.catches_up = true;
 	rig_run(&r, 200);
 	assert_chain("3 1 2");
 	end();
@@ -121,7 +121,7 @@ static void test_the_last_one_stays_and_the_first_back_waits_for_it(void **state
 static void test_the_first_back_of_several_waits_a_little_for_the_others(void **state)
 {
 	begin(3, 3, 1);
-	r.sync = false;
+	r.catches_up = false;
 	for (uint32_t s = 0; s < 3; s++)
 		rig_kill(&r, s);
 	rig_run(&r, 5000);
@@ -137,7 +137,7 @@ static void test_the_first_back_of_several_waits_a_little_for_the_others(void **
 static void test_leaving_and_failing_disks_are_out(void **state)
 {
 	begin(3, 3, 1);
-	r.sync = false;
+	r.catches_up = false;
 	assert_false(rig_beat(&r, 2, true));
 	r.server[2].silent = true;
 	rig_run(&r, 60);
@@ -257,7 +257,7 @@ static void test_a_restart_voids_what_was_reported_of_the_syncing_member(void **
 	uint64_t epoch;
 
 	begin(3, 3, 1);
-	r.sync = false;
+	r.catches_up = false;
 	rig_kill(&r, 0);
 	rig_run(&r, 100);
 	rig_start(&r, 0);
@@ -265,7 +265,7 @@ static void test_a_restart_voids_what_was_reported_of_the_syncing_member(void **
 	assert_chain("2 3 1+");
 	epoch = r.chains[0].epoch;
 	rig_start(&r, 0);
-	rig_synced(&r, 0, 1);
+	rig_caught_up(&r, 0, 1);
 	rig_run(&r, 20);
 	assert_chain("2 3 1+");
 	assert_int_equal(r.chains[0].epoch, epoch + 1);
@@ -277,21 +277,21 @@ static void test_what_a_dead_process_has_reported_is_void(void **state)
 {
 	for (int late = 0; late < 2; late++) {
 		begin(2, 2, 1);
-		r.sync = false;
+		r.catches_up = false;
 		rig_kill(&r, 0);
 		rig_run(&r, 100);
 		rig_start(&r, 0);
 		rig_run(&r, 100);
 		assert_chain("2 1+");
 		if (!late)
-			rig_synced(&r, 0, 1);
+			rig_caught_up(&r, 0, 1);
 		rig_start(&r, 1);
 		if (late)
-			rig_synced(&r, 0, 1);
+			rig_caught_up(&r, 0, 1);
 		rig_run(&r, 1000);
 		assert_chain("2 1+");
 		assert_int_equal(r.stored_life[1], 2);
-		rig_synced(&r, 0, 1);
+		rig_caught_up(&r, 0, 1);
 		rig_run(&r, 100);
 		assert_chain("2 1");
 		end();
@@ -302,7 +302,7 @@ static void test_what_a_dead_process_has_reported_is_void(void **state)
 static void test_a_restart_with_a_failing_disk_is_a_restart(void **state)
 {
 	begin(2, 2, 1);
-	r.sync = false;
+	r.catches_up = false;
 	rig_lose(&r, 1);
 	rig_run(&r, 1200); /* quiet */
 	r.target[0].report.error = EIO;
@@ -322,16 +322,16 @@ static void test_a_restart_with_a_failing_disk_is_a_restart(void **state)
 static void test_an_old_copy_of_a_disk_is_never_the_last(void **state)
 {
 	begin(2, 2, 1);
-	r.sync = false;
+	r.catches_up = false;
 	rig_kill(&r, 0);
 	rig_run(&r, 100);
 	rig_start(&r, 0);
 	rig_run(&r, 100);
 	assert_chain("2 1+");
-	r.sync = true;
+	r.catches_up = true;
 	rig_run(&r, 100);
 	assert_chain("2 1");
-	r.sync = false;
+	r.catches_up = false;
 	/* As long as somebody else is there, it is made equal. */
 	r.target[0].report.life = 1;
 	assert_int_equal(rig_register(&r, 0), 0);
@@ -347,7 +347,7 @@ static void test_an_old_copy_of_a_disk_is_never_the_last(void **state)
 	/* Unless somebody says so. */
 	assert_int_equal(chain_manager_accept_data_loss(r.manager, &r.map, 1, 0, 2), 0);
 	assert_int_equal(rig_register(&r, 1), 0);
-	r.sync = true;
+	r.catches_up = true;
 	rig_run(&r, 5000);
 	assert_chain("2 1");
 	end();
@@ -369,18 +369,18 @@ static void one_of_two_comes_back_old(void)
 	rig_all_up(&r);
 	set_chain_of_two(0, 1, 3);
 	set_chain_of_two(1, 2, 4);
-	r.sync = false;
+	r.catches_up = false;
 	rig_run(&r, 100);
 	for (uint32_t t = 0; t < 2; t++)
 		r.target[t].report.life = 5;
 	assert_int_equal(rig_register(&r, 0), 0);
 	rig_run(&r, 100);
-	r.sync = true;
+	r.catches_up = true;
 	rig_run(&r, 1000);
 	assert_true(rig_whole(&r));
 	set_chain_of_two(0, 1, 3);
 	set_chain_of_two(1, 2, 4);
-	r.sync = false;
+	r.catches_up = false;
 	rig_kill(&r, 1);
 	rig_run(&r, 100);
 	assert_string_equal(rig_chain(&r, 0), "1 3-");
@@ -412,7 +412,7 @@ static void test_an_old_copy_does_not_keep_the_disks_beside_it_away(void **state
 	assert_int_equal(server, 1);
 	assert_false(chain_manager_readmit(r.manager, &r.map, &server));
 	assert_int_equal(rig_register(&r, 0), 0);
-	r.sync = true;
+	r.catches_up = true;
 	rig_run(&r, 5000);
 	assert_string_equal(rig_chain(&r, 0), "1 3");
 	assert_string_equal(rig_chain(&r, 1), "2 4");
@@ -466,7 +466,7 @@ static void test_a_restarted_master_takes_nobody_out_early(void **state)
 static void test_a_restarted_master_finds_out_who_is_gone(void **state)
 {
 	begin(3, 3, 1);
-	r.sync = false;
+	r.catches_up = false;
 	rig_kill(&r, 0);
 	restart_master();
 	rig_run(&r, 1000);
@@ -625,7 +625,7 @@ static void all_is_well(void)
 	for (uint32_t s = 0; s < r.map.server_count; s++)
 		if (!r.server[s].up)
 			assert_int_equal(rig_start(&r, s), 0);
-	r.sync = true;
+	r.catches_up = true;
 }
 
 static void test_nothing_breaks_whatever_happens(void **state)
@@ -640,7 +640,7 @@ static void test_nothing_breaks_whatever_happens(void **state)
 		rig_init(&r, 6, 2, 3, 24);
 		rig_all_up(&r);
 		for (int i = 0; i < 400 && r.broken == NULL; i++) {
-			r.sync = random_below(&random, 2) == 0;
+			r.catches_up = random_below(&random, 2) == 0;
 			random_event(&random);
 			rig_run(&r,
 				random_below(&random, 8) == 0 ? 4000 : random_below(&random, 400));

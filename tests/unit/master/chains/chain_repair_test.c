@@ -17,7 +17,7 @@ static struct rig r;
 static void test_a_missing_copy_is_made_anew_after_a_while(void **state)
 {
 	begin(4, 3, 8);
-	r.sync = true;
+	r.catches_up = true;
 	rig_lose(&r, 0);
 	rig_run(&r, 15000);
 	assert_false(rig_whole(&r));
@@ -50,7 +50,7 @@ static void test_nothing_is_made_anew_while_recovery_is_paused(void **state)
 static void test_a_member_that_gets_nearer_is_not_given_up(void **state)
 {
 	begin(3, 2, 1);
-	r.sync = false;
+	r.catches_up = false;
 	rig_kill(&r, 0);
 	rig_run(&r, 100);
 	rig_start(&r, 0);
@@ -78,7 +78,7 @@ static void test_a_member_that_gets_nearer_is_not_given_up(void **state)
 static void test_a_draining_target_is_emptied_without_a_copy_less(void **state)
 {
 	begin(4, 3, 16);
-	r.sync = false;
+	r.catches_up = false;
 	r.targets[0].draining = true;
 	for (int i = 0; i < 600 && rig_load(&r, 1) > 0; i++) {
 		uint32_t moving = 0;
@@ -93,7 +93,7 @@ static void test_a_draining_target_is_emptied_without_a_copy_less(void **state)
 					continue;
 				moving++;
 				if (i % 3 == 0)
-					rig_synced(&r, p, r.chains[p].members[m].target_id);
+					rig_caught_up(&r, p, r.chains[p].members[m].target_id);
 			}
 			assert_true(in_sync >= 3);
 		}

@@ -18,7 +18,7 @@ static struct rig r;
 static void begin_with_a_syncing_member(void)
 {
 	begin(3, 3, 1);
-	r.sync = false;
+	r.catches_up = false;
 	rig_kill(&r, 0);
 	rig_run(&r, 100);
 	rig_start(&r, 0);
@@ -28,7 +28,7 @@ static void begin_with_a_syncing_member(void)
 
 /* ---- reports ---- */
 
-static void say_synced(struct chain_manager_report said)
+static void say_caught_up(struct chain_manager_report said)
 {
 	chain_manager_caught_up(r.manager, &r.map, &said);
 }
@@ -40,17 +40,17 @@ static void test_promotion_counts_for_the_epoch_only(void **state)
 	begin_with_a_syncing_member();
 	said = rig_said(&r, 0, 1, true);
 	said.epoch--;
-	say_synced(said);
-	rig_synced(&r, 0, 2);
+	say_caught_up(said);
+	rig_caught_up(&r, 0, 2);
 	said.epoch++;
 	said.partition = 99;
-	say_synced(said);
+	say_caught_up(said);
 	said.partition = 0;
 	said.pool = 7;
-	say_synced(said);
+	say_caught_up(said);
 	rig_run(&r, 100);
 	assert_chain("2 3 1+");
-	rig_synced(&r, 0, 1);
+	rig_caught_up(&r, 0, 1);
 	rig_run(&r, 10);
 	assert_chain("2 3 1");
 	end();
@@ -64,7 +64,7 @@ static void test_only_the_tail_says_that_its_successor_is_equal(void **state)
 	said = rig_said(&r, 0, 1, true);
 	for (said.server = 0; said.server < 6; said.server++)
 		if (said.server != 3)
-			say_synced(said);
+			say_caught_up(said);
 	rig_run(&r, 100);
 	assert_chain("2 3 1+");
 	end();
@@ -78,11 +78,11 @@ static void test_a_report_of_an_epoch_to_come_is_not_kept(void **state)
 	begin_with_a_syncing_member();
 	said = rig_said(&r, 0, 1, true);
 	said.epoch = UINT64_MAX;
-	say_synced(said);
+	say_caught_up(said);
 	chain_manager_unfit(r.manager, &r.map,
 			    &(struct chain_manager_report){
 				    .server = 3, .pool = 1, .epoch = UINT64_MAX, .target = 3});
-	rig_synced(&r, 0, 1);
+	rig_caught_up(&r, 0, 1);
 	rig_run(&r, 10);
 	assert_chain("2 3 1");
 	rig_unfit(&r, 0, 2);
@@ -96,7 +96,7 @@ static void test_an_unfit_member_is_made_equal_unless_it_is_the_last(void **stat
 	struct chain_manager_report said;
 
 	begin(2, 2, 1);
-	r.sync = false;
+	r.catches_up = false;
 	said = rig_said(&r, 0, 1, false);
 	said.epoch--;
 	chain_manager_unfit(r.manager, &r.map, &said);

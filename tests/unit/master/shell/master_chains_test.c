@@ -56,7 +56,7 @@ static bool has_target_nowhere(const void *message, uint64_t target)
 
 /* The tail of each chain of the last map reports its syncing successor as equal. @peers are by
  * target id. */
-static void report_synced(const Catena__ServerPush *push, struct peer **peers)
+static void report_caught_up(const Catena__ServerPush *push, struct peer **peers)
 {
 	const Catena__ClusterMap *map = last_map(push);
 
@@ -108,7 +108,7 @@ static void test_a_lost_server_is_out_at_once_and_comes_back_by_being_made_equal
 	push = server_push(b.peers[0], has_target_in_state,
 			   TARGET_STATE(b.targets[2], MEMBER_SYNCING));
 	assert_non_null(push);
-	report_synced(push, by_target);
+	report_caught_up(push, by_target);
 	free_push(push);
 	push = server_push(b.peers[0], has_target_in_state,
 			   TARGET_STATE(b.targets[2], MEMBER_IN_SYNC));
@@ -144,7 +144,7 @@ static void test_strangers_reports_count_for_nothing(void **state)
 	assert_non_null(push);
 	for (int i = 0; i < 8; i++)
 		liars[i] = b.peers[2]; /* it would like to be in-sync */
-	report_synced(push, liars);
+	report_caught_up(push, liars);
 	free_push(push);
 	assert_null(peer_wait_for(b.peers[0], &catena__server_push__descriptor, has_target_in_state,
 				  TARGET_STATE(b.targets[2], MEMBER_IN_SYNC), 300));
@@ -400,7 +400,7 @@ static void test_a_drained_target_knows_it_first(void **state)
 		if (push != NULL)
 			break;
 		push = server_push(b.peers[1], has_map_with_chains, 0);
-		report_synced(push, by_target);
+		report_caught_up(push, by_target);
 		free_push(push);
 	}
 	assert_non_null(push);

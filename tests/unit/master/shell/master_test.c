@@ -106,7 +106,7 @@ static void test_a_lone_client_gets_the_lease_a_map_and_answers(void **state)
 	peer_close(p);
 }
 
-static void test_synced_requests_are_answered_when_durable(void **state)
+static void test_durable_requests_are_answered_when_they_are(void **state)
 {
 	uint64_t session, secret;
 	struct peer *p = new_client(&session, &secret);
@@ -617,7 +617,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		with_master(test_a_lone_client_gets_the_lease_a_map_and_answers),
-		with_master(test_synced_requests_are_answered_when_durable),
+		with_master(test_durable_requests_are_answered_when_they_are),
 		with_master(test_statfs_says_copies_and_space),
 		with_master(test_a_second_client_waits_for_the_lease_of_the_first),
 		with_master(test_a_silent_first_client_is_waited_for_as_long_as_its_lease),
