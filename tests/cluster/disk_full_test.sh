@@ -25,6 +25,8 @@ check() {
 		sha256sum <"$M/$1/${f##*.}" | cmp -s - "$f" || die "$1/${f##*.} differs"
 	done
 }
+makes_room() { head -c 20000000 /dev/zero >"$M/again" 2>/dev/null && sync "$M/again" 2>/dev/null; }
+makes_directory() { mkdir "$1" 2>/dev/null; }
 umount_all() { for n in "$D"/data/*; do umount -l "$n" 2>/dev/null; done; }
 extra_cleanup() { umount_all; }
 mkdir -p "$D/data"
@@ -40,14 +42,11 @@ step "delete while full"
 rm -r "$M/one" || die "deleting on a full disk"
 rm -f "$T"/sum.one.*
 step "space is back"
-for _ in $(seq 100); do
-	head -c 20000000 /dev/zero >"$M/again" 2>/dev/null && sync "$M/again" 2>/dev/null && break
-	sleep 0.2
-done
+wait_until 60 "there is space after the deletion" makes_room
 [ "$(stat -c %s "$M/again")" = 20000000 ] || die "no space after deletion"
-rm "$M/again"
+rm "$M/again" && sync "$M" || die "rm"
 step "fill again, then kill everything"
-sleep 2
+wait_removed 60
 fill two
 kill_all
 lc up || die "up on full disks"
@@ -62,15 +61,17 @@ for i in $(seq 60); do
 	(cd "$M/meta/$i" && for j in $(seq 1000); do : >"$long$j" || exit 1; done) 2>"$T/err" || { full=1; break; }
 	setfattr -n user.big -v "$(head -c 20000 /dev/zero | tr '\0' v)" "$M/meta/$i" 2>"$T/err" || { full=1; break; }
 	# What else fills a disk: someone else's file on it.
-	[ "$i" -ne 3 ] || { head -c 200m /dev/zero >"$D/data/master/ballast" 2>/dev/null; sleep 0.5; }
+	[ "$i" -ne 3 ] || {
+		head -c 200m /dev/zero >"$D/data/master/ballast" 2>/dev/null
+		wait_until 30 "the master sees that its disk is full" has_line 'space is low' "$D/log/master.log"
+	}
 done
 [ -n "$full" ] || die "the master's disk never got full"
 grep -q 'No space left' "$T/err" || { cat "$T/err"; die "the error is not ENOSPC"; }
 kill -0 "$(pid master)" || die "the master died"
 [ "$(cat "$M/before")" = before ] || die "reading with a full master"
 rm -f "$D/data/master/ballast"
-for _ in $(seq 100); do mkdir "$M/after" 2>/dev/null && break; sleep 0.2; done
-[ -d "$M/after" ] || die "the master stays full after space is back"
+wait_until 60 "the master has space again" makes_directory "$M/after"
 rm -r "$M/meta" || die "rm -r meta"
 step "and after a restart"
 kill_all

@@ -26,21 +26,8 @@ put_back() { # DIRECTORY: what the master starts with
 	rm -rf "$D/data/master" && cp -a "$1" "$D/data/master" || die "copy"
 	lc start master || die "start"
 }
-wait_line() { # PATTERN FILE: it comes within a while
-	for _ in $(seq 100); do
-		grep -q -- "$1" "$2" && return
-		sleep 0.1
-	done
-	need "$1" "$2"
-}
-refused() { # nobody is served
-	for _ in $(seq 100); do
-		catena status >"$T/status" 2>&1
-		grep -q 'WARNING .*serves nobody' "$T/status" && return
-		sleep 0.1
-	done
-	need 'WARNING .*serves nobody' "$T/status"
-}
+says_it_serves_nobody() { catena status >"$T/status" 2>&1; has_line 'WARNING .*serves nobody' "$T/status"; }
+refused() { wait_until 30 "the master says that it serves nobody" says_it_serves_nobody; }
 accept() { # OPTIONS...: into $T/accepted
 	"$CATENA_BUILD/catena-master" --config "$D/conf/master.conf" --accept-older-store "$@" \
 		>"$T/accepted" 2>"$T/accept.err"
@@ -60,7 +47,7 @@ put_back "$T/older"
 lc start chunkserver-1 || die "start"
 refused
 need 'serves nobody from now on' "$D/log/master.log"
-wait_line 'master refuses this chunkserver' "$D/log/chunkserver-2.log"
+wait_until 30 "chunkserver-2 is refused" has_line 'master refuses this chunkserver' "$D/log/chunkserver-2.log"
 
 step "it is accepted"
 lc kill master || die "kill"
@@ -97,12 +84,8 @@ lc kill master || die "kill"
 rm -rf "$D/data/master"
 "$CATENA_BUILD/catena-master" --config "$D/conf/master.conf" --init || die "init"
 lc start master || die "start"
-for _ in $(seq 100); do
-	grep -q 'another cluster of this name' "$D/log/chunkserver-2.log" && break
-	sleep 0.1
-done
-wait_line 'another cluster of this name' "$D/log/chunkserver-2.log"
-sleep 7 # they come again twice
+wait_until 30 "chunkserver-2 is refused" has_line 'another cluster of this name' "$D/log/chunkserver-2.log"
+sleep 7 # what is refused comes again every 3 s, and neither changes anything nor is logged again
 catena status >"$T/status" || die "status"
 ! grep -q '^chunkserver-' "$T/status" || die "it has taken the old targets"
 need 'WARNING .*chunkserver-2.* refused: .*another cluster of this name' "$T/status"

@@ -45,6 +45,27 @@ start_damaged() {
 	echo "its chunkserver does not start: $(tail -n 1 "$T/start.out")"
 	return 1
 }
+is_broken() { [ "$(status "$whole_filter")" = false ]; }
+has_many() { [ "$(grep -c -- "$1" "$2")" -gt "$3" ]; } # PATTERN FILE MANY: more lines than that
+# The witness of chunkserver-3 tells its damage by the last mark noted there. A mark that is noted now may
+# have been made before the last write, but the one after it was not. Marks are made when something is flushed.
+mark_follows() {
+	head -c 100 /dev/urandom >"$M/flushed" && sync "$M/flushed" || die "writing"
+	cksum <"$D/data/chunkserver-3/synced" >>"$T/marks"
+	[ "$(sort -u "$T/marks" | wc -l)" -ge 3 ]
+}
+wait_marked() {
+	: >"$T/marks"
+	wait_until 60 "chunkserver-3 notes what was flushed" mark_follows
+}
+# The master has put a target that is damaged behind the others, or one that did not start is missed.
+damage_is_known() {
+	has_many "$known" "$D/log/chunkserver-3.log" "$known_before" ||
+		{ ! kill -0 "$(pid chunkserver-3 2>/dev/null)" 2>/dev/null && is_broken; }
+}
+is_refused() { catena status >"$T/status" && has_line 'WARNING .*records that it had flushed are missing; it was refused' "$T/status"; }
+is_decided() { is_refused || damage_is_known; }
+serves() { catena status >"$T/status" && ! has_line 'WARNING .*does not serve yet' "$T/status"; }
 new_disk() {
 	lc stop chunkserver-3
 	wipe chunkserver-3
@@ -62,18 +83,20 @@ for kind in '*.sst' '*.log'; do
 	step "records ($kind) are damaged while the others go on"
 	write_recent one
 	lc stop chunkserver-3 || die "stop"
+	wait_until 30 "chunkserver-3 is missed" is_broken
 	damage_records chunkserver-3 "$kind"
 	starts=1
 	start_damaged || starts=0
-	sleep 3
 	wait_whole 90
 	check_recent one
 	# What is damaged in a table may be met later only, and then the target is down for good.
 	[ $starts = 1 ] && [ "$kind" = '*.log' ] || { step "with a new disk" && new_disk one; }
 	rm -r "$M/recent.one" || die "rm"
 done
+known='damage is known to the master'
 start_all_damaged() {
 	local name
+	known_before=$(grep -c "$known" "$D/log/chunkserver-3.log")
 	damage_records chunkserver-3 '*.log'
 	for name in master chunkserver-1 chunkserver-2 chunkserver-4; do lc start $name || die "start $name"; done
 	start_damaged
@@ -82,12 +105,12 @@ start_all_damaged() {
 }
 step "records are damaged after all were killed"
 write_recent two
-sleep 2 # what was synced is noted behind the syncs
+wait_marked
 lc kill master || die "kill" # first, or it sees the others go one by one
 kill_all
 start_all_damaged
 lc start mount-mnt || die "mount"
-sleep 3
+wait_until 60 "the damage is known" damage_is_known
 wait_whole 90
 check_recent two
 step "with a new disk"
@@ -98,15 +121,11 @@ step "records are damaged while all are down"
 write_recent three
 lc down || die "down"
 start_all_damaged
-sleep 5
-catena status >"$T/status"
-if grep 'WARNING .*records that it had flushed are missing; it was refused' "$T/status"; then
+wait_until 60 "the master has taken chunkserver-3, or refused it" is_decided
+if is_refused; then
+	grep 'it was refused' "$T/status"
 	# A master that has just started waits for the target that was refused, too ([recovery] hear_wait).
-	for _ in $(seq 75); do
-		catena status >"$T/status"
-		grep -q 'WARNING .*does not serve yet' "$T/status" || break
-		sleep 0.2
-	done
+	wait_until 60 "the master serves" serves
 	catena chain accept-data-loss all "$(target_of chunkserver-1)" --accept-data-loss || die "accept-data-loss"
 fi
 lc start mount-mnt || die "mount"
