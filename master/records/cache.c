@@ -63,6 +63,13 @@ static void *untouched_new(size_t size)
 	return memory == MAP_FAILED ? NULL : memory;
 }
 
+/* Makes it as it was when it was new: zeroed, and without cost. */
+static void untouched_again(void *memory, size_t size)
+{
+	if (madvise(memory, size, MADV_DONTNEED) != 0)
+		memset(memory, 0, size);
+}
+
 /* NULL is allowed. */
 static void untouched_free(void *memory, size_t size)
 {
@@ -84,12 +91,7 @@ void cache_inode_free(struct inode_cache *cache)
 
 void cache_inode_clear(struct inode_cache *cache)
 {
-	if (cache->clock == 0)
-		return; /* never used: its memory shall stay untouched */
-	for (size_t i = 0; i < INODE_SETS; i++) {
-		memset(cache->sets[i].ino, 0, sizeof(cache->sets[i].ino));
-		memset(cache->sets[i].used, 0, sizeof(cache->sets[i].used));
-	}
+	untouched_again(cache, sizeof(*cache));
 }
 
 const struct inode_record *cache_inode_get(struct inode_cache *cache, uint64_t ino)
@@ -145,12 +147,7 @@ void cache_dentry_free(struct dentry_cache *cache)
 
 void cache_dentry_clear(struct dentry_cache *cache)
 {
-	if (cache->clock == 0)
-		return;
-	for (size_t i = 0; i < DENTRY_SETS; i++) {
-		memset(cache->sets[i].parent, 0, sizeof(cache->sets[i].parent));
-		memset(cache->sets[i].used, 0, sizeof(cache->sets[i].used));
-	}
+	untouched_again(cache, sizeof(*cache));
 }
 
 static size_t dentry_set(uint64_t parent, uint64_t cookie)
