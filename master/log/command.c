@@ -1,6 +1,6 @@
 /* command.c - a command and the function of the state machine that it stands for. */
+#include "master/log/command.h"
 #include <errno.h>
-#include "master/log/command_log.h"
 
 int command_apply(struct state *state, uint64_t index, const struct log_command *command,
 		  struct command_result *result)

@@ -15,71 +15,7 @@
 #ifndef CATENA_MASTER_LOG_COMMAND_LOG_H
 #define CATENA_MASTER_LOG_COMMAND_LOG_H
 #include <pthread.h>
-#include "master/state/chain_change.h"
-#include "master/state/state.h"
-
-enum command_kind {
-	COMMAND_REQUEST,
-	COMMAND_ANSWERED,
-	COMMAND_SESSION_OPEN,
-	COMMAND_SESSION_CLOSE,
-	COMMAND_SESSION_FENCE,
-	COMMAND_LEASE_GRANT,
-	COMMAND_LEASE_END,
-	COMMAND_FENCES_OWED,
-	COMMAND_REGISTER,
-	COMMAND_CHAINS,
-	COMMAND_REMOVED,
-	COMMAND_DRAIN,
-	COMMAND_RECOVERY,
-};
-
-/* A command. Everything it points to is borrowed for the time of the call. */
-struct log_command {
-	enum command_kind kind;
-	uint64_t session; /* REQUEST, ANSWERED, SESSION_*, LEASE_* */
-	union {
-		const Catena__Request *request;
-		uint64_t answered_through;
-		uint64_t generation; /* LEASE_END */
-		bool owed;           /* FENCES_OWED */
-		struct {
-			uint64_t secret;
-			const char *mount, *name;
-		} session_open;
-		struct {
-			const struct map_server *server;
-			const struct map_target *targets;
-			size_t target_count;
-		} registration;
-		struct {
-			const struct chain_change *changes;
-			const struct chain_life *lives;
-			const uint64_t *fenced;
-			size_t change_count, life_count, fenced_count;
-		} chains;
-		struct {
-			const uint32_t *targets;
-			size_t count;
-			bool draining;
-		} drain;
-		struct state_recovery recovery;
-		struct {
-			const uint64_t *sequences;
-			size_t count;
-		} removed;
-	};
-};
-
-struct command_result {
-	uint8_t *reply; /* REQUEST: malloc()ed, the callee's to free */
-	size_t reply_size;
-	uint64_t generation; /* LEASE_GRANT */
-};
-
-/* Applies a command to @state as the entry @index, as every replica of the log does. */
-int command_apply(struct state *state, uint64_t index, const struct log_command *command,
-		  struct command_result *result);
+#include "master/log/command.h"
 
 struct command_log;
 
