@@ -13,9 +13,9 @@ int command_apply(struct state *state, uint64_t index, const struct log_command 
 		return state_apply_answered(state, index, command->session,
 					    command->answered_through);
 	case COMMAND_SESSION_OPEN:
-		return state_apply_session_open(
-			state, index, command->session, command->session_open.secret,
-			command->session_open.mount, command->session_open.name);
+		return state_apply_session_open(state, index, command->session_open.secret,
+						command->session_open.mount,
+						command->session_open.name, &result->session);
 	case COMMAND_SESSION_CLOSE:
 		return state_apply_session_close(state, index, command->session);
 	case COMMAND_SESSION_FENCE:

@@ -26,7 +26,7 @@ enum command_kind {
 /* A command. Everything it points to is borrowed for the time of the call. */
 struct log_command {
 	enum command_kind kind;
-	uint64_t session; /* REQUEST, ANSWERED, SESSION_*, LEASE_* */
+	uint64_t session; /* REQUEST, SESSION_CLOSE, SESSION_FENCE, LEASE_* */
 	union {
 		const Catena__Request *request;
 		uint64_t answered_through;
@@ -64,6 +64,7 @@ struct command_result {
 	uint8_t *reply; /* REQUEST: malloc()ed, the callee's to free */
 	size_t reply_size;
 	uint64_t generation; /* LEASE_GRANT */
+	uint64_t session;    /* SESSION_OPEN: the one that was opened */
 };
 
 /* Applies a command to @state as the entry @index, as every replica of the log does. */

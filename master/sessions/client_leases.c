@@ -97,6 +97,15 @@ static void on_admission_durable(struct command_flush *flush, int status)
 	master_unlock(master);
 }
 
+static void note_session(void *user, uint64_t index, int status,
+			 const struct command_result *result)
+{
+	struct admission *admission = user;
+
+	admission->flush.index = status == 0 ? index : 0;
+	admission->session->id = result->session;
+}
+
 static int propose_session(struct admission *admission)
 {
 	struct master *master = admission->master;
@@ -108,14 +117,13 @@ static int propose_session(struct admission *admission)
 		return -EIO;
 	if (admission->secret == 0)
 		admission->secret = 1; /* 0 means none in SessionOpen */
-	command.session = state_next_session_id(master->state);
 	command.session_open.secret = admission->secret;
 	command.session_open.mount = mount;
 	command.session_open.name = name;
-	admission->session = client_session_new(command.session, mount, name);
+	admission->session = client_session_new(0, mount, name); /* the log gives it its id */
 	if (admission->session == NULL)
 		return -ENOMEM;
-	command_log_propose(master->log, &command, note_index, &admission->flush);
+	command_log_propose(master->log, &command, note_session, admission);
 	return admission->flush.index != 0 ? 0 : -EIO;
 }
 

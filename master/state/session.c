@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/expects.h"
 #include "master/namespace/entry.h"
 #include "master/records/core.h"
 #include "master/state/fenced.h"
@@ -37,8 +38,8 @@ int state_apply_answered(struct state *state, uint64_t index, uint64_t session_i
 	return 0;
 }
 
-int state_apply_session_open(struct state *state, uint64_t index, uint64_t id, uint64_t secret,
-			     const char *mount, const char *name)
+int state_apply_session_open(struct state *state, uint64_t index, uint64_t secret,
+			     const char *mount, const char *name, uint64_t *id)
 {
 	struct session *session;
 	struct txn *txn;
@@ -46,19 +47,18 @@ int state_apply_session_open(struct state *state, uint64_t index, uint64_t id, u
 
 	if (rc != 0)
 		return rc;
-	if (id == 0 || id >= STATE_ID_END || strlen(mount) > SESSION_TEXT_MAX ||
-	    strlen(name) > SESSION_TEXT_MAX)
+	if (strlen(mount) > SESSION_TEXT_MAX || strlen(name) > SESSION_TEXT_MAX)
 		return -EINVAL;
-	if (session_find(state, id) != NULL)
-		return -EEXIST;
 	if (state->lease.session != 0)
 		return -EBUSY;
-	session = session_new(id, secret, mount, name);
+	txn = txn_begin(state, NULL, 0);
+	if (txn->counters.next_session >= STATE_ID_END)
+		return -ENOSPC;
+	*id = txn->counters.next_session++;
+	expects(session_find(state, *id) == NULL);
+	session = session_new(*id, secret, mount, name);
 	if (session == NULL)
 		return -ENOMEM;
-	txn = txn_begin(state, NULL, 0);
-	if (txn->counters.next_session <= id)
-		txn->counters.next_session = id + 1;
 	session_batch_put(txn->batch, session);
 	rc = txn_commit(txn, index);
 	if (rc != 0) {
@@ -69,26 +69,42 @@ int state_apply_session_open(struct state *state, uint64_t index, uint64_t id, u
 	return 0;
 }
 
-/* Frees the orphans that only this session has open, and adds their numbers to @freed. */
-static int free_orphans(struct txn *txn, const struct session *session, uint64_t *freed,
-			size_t *freed_count)
+static int by_number(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
+/* Gives the numbers of the inodes that only this session has open, ascending: the order in which it
+ * opened them is not in the store, and a replica that was started since does not know it. */
+static size_t opened_alone(const struct state *state, const struct session *session, uint64_t *out)
 {
 	const struct open_file *file;
+	size_t count = 0;
 
-	for (file = session->opens; file != NULL; file = file->hh.next) {
+	for (file = session->opens; file != NULL; file = file->hh.next)
+		if (session_open_total(state, file->ino) <= file->count)
+			out[count++] = file->ino;
+	qsort(out, count, sizeof(*out), by_number);
+	return count;
+}
+
+/* Frees those of the @count inodes that are orphans; their numbers are left in @inos. */
+static int free_orphans(struct txn *txn, uint64_t *inos, size_t count, size_t *freed_count)
+{
+	*freed_count = 0;
+	for (size_t i = 0; i < count; i++) {
 		struct inode_record inode;
-		int rc;
+		int rc = txn_read_inode(txn, inos[i], &inode);
 
-		if (session_open_total(txn->state, file->ino) > file->count)
-			continue;
-		rc = txn_read_inode(txn, file->ino, &inode);
 		if (txn->store_error != 0)
 			return rc;
 		if (rc != 0 || inode.nlink != 0)
 			continue;
 		entry_orphan_gone(txn, inode.ino);
 		txn_free_records(txn, &inode, inode.size);
-		freed[(*freed_count)++] = inode.ino;
+		inos[(*freed_count)++] = inode.ino;
 	}
 	return 0;
 }
@@ -110,7 +126,7 @@ int state_apply_session_close(struct state *state, uint64_t index, uint64_t id)
 	if (freed == NULL)
 		return -ENOMEM;
 	txn = txn_begin(state, NULL, 0);
-	rc = free_orphans(txn, session, freed, &freed_count);
+	rc = free_orphans(txn, freed, opened_alone(state, session, freed), &freed_count);
 	if (rc != 0)
 		goto out;
 	session_batch_delete(txn->batch, id);

@@ -170,9 +170,10 @@ uint64_t state_append_holder(const struct state *state, uint64_t ino);
 
 /* ---- sessions ---- */
 
-/* -EEXIST: the id is taken. -EBUSY: a session has the tree lease. */
-int state_apply_session_open(struct state *state, uint64_t index, uint64_t session, uint64_t secret,
-			     const char *mount, const char *name);
+/* Opens a session, with the next id: *session. -EBUSY: a session has the tree lease. -ENOSPC: no ids
+ * are left. -EINVAL: a text is too long. */
+int state_apply_session_open(struct state *state, uint64_t index, uint64_t secret,
+			     const char *mount, const char *name, uint64_t *session);
 /* Closes its open files, drops its replies, ends its tree lease. -ENOENT. */
 int state_apply_session_close(struct state *state, uint64_t index, uint64_t session);
 /* Fences the session: from here on it changes nothing, and its id is one of state_ended_sessions().

@@ -10,6 +10,7 @@
 #include "common/os/clock.h"
 #include "master/state/state.h"
 #include "tests/lib/tree.h"
+#include "tests/lib/sessions.h"
 
 #define SESSION     1u
 #define DIRECTORIES 10u
@@ -222,7 +223,7 @@ static int open_all(const char *path)
 	if (rc == 0)
 		rc = state_open(kv, &state, error, sizeof(error));
 	if (rc == 0)
-		rc = state_apply_session_open(state, ++apply_index, SESSION, 1, "bench", "bench");
+		rc = session_open_as(state, ++apply_index, SESSION, 1, "bench", "bench");
 	if (rc != 0)
 		fprintf(stderr, "state_bench: %s %s\n", strerror(-rc), error);
 	return rc;

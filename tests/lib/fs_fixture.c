@@ -1,4 +1,5 @@
 #include "tests/lib/fs_fixture.h"
+#include "tests/lib/sessions.h"
 
 /* ---- the kernel ---- */
 
@@ -226,7 +227,7 @@ int fixture_setup(void **state)
 	    state_open(master.kv, &master.state, error, sizeof(error)) != 0)
 		return -1;
 	master.index = state_applied_index(master.state);
-	state_apply_session_open(master.state, ++master.index, SESSION, 1, "host:/mnt", "c1");
+	session_open_as(master.state, ++master.index, SESSION, 1, "host:/mnt", "c1");
 	if (filesystem_create(&settings, &fs, error, sizeof(error)) != 0)
 		return -1;
 	filesystem_meta_callbacks.session(fs, SESSION);

@@ -28,8 +28,8 @@ int fixture_init(struct fixture *f, uint64_t name_mask)
 	if (rc == 0)
 		rc = fixture_open_state(f);
 	if (rc == 0)
-		rc = state_apply_session_open(f->state, ++f->index, f->session, FIXTURE_SECRET,
-					      "host:/mnt", "client-1");
+		rc = session_open_as(f->state, ++f->index, f->session, FIXTURE_SECRET, "host:/mnt",
+				     "client-1");
 	return rc;
 }
 

@@ -15,6 +15,7 @@
 #include "common/kv/kv.h"
 #include "master/state/state.h"
 #include "master/records/core.h"
+#include "tests/lib/sessions.h"
 
 #define FIXTURE_SESSION    7u
 #define FIXTURE_SECRET     4711u

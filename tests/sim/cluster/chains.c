@@ -1,6 +1,7 @@
 #include "tests/sim/cluster/chains.h"
 #include "tests/sim/cluster/fences.h"
 #include "tests/sim/cluster/sessions.h"
+#include "tests/lib/sessions.h"
 
 #define HEAR_WAIT (10 * SEC)
 
@@ -215,8 +216,8 @@ void sim_master_start(struct world *w)
 	for (unsigned c = 0; c < CLIENTS && w->options.fences && m->starts == 0; c++) {
 		uint64_t id = w->clients[c].session;
 
-		if (state_apply_session_open(m->state, state_applied_index(m->state) + 1, id, 1,
-					     "m", "client") != 0 ||
+		if (session_open_as(m->state, state_applied_index(m->state) + 1, id, 1, "m",
+				    "client") != 0 ||
 		    kv_flush(m->kv) != 0)
 			abort();
 	}

@@ -1,4 +1,5 @@
 #include "tests/sim/cluster/fences.h"
+#include "tests/lib/sessions.h"
 
 #define FENCE_OVERDUE (10 * SEC)
 
@@ -22,7 +23,7 @@ static void open_session(struct world *w, uint64_t id)
 {
 	struct master *m = &w->master;
 
-	if (state_apply_session_open(m->state, m->applied + 1, id, 1, "m", "client") != 0)
+	if (session_open_as(m->state, m->applied + 1, id, 1, "m", "client") != 0)
 		abort();
 	m->applied++;
 }

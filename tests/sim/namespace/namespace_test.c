@@ -492,8 +492,7 @@ static void play_session(int who)
 	forget_sent(sim.sessions[who], UINT64_MAX);
 	sim.sessions[who] = state_next_session_id(f->state);
 	sim.request_ids[who] = 0;
-	assert_int_equal(
-		state_apply_session_open(f->state, ++f->index, sim.sessions[who], 1, "", ""), 0);
+	assert_int_equal(session_open_as(f->state, ++f->index, sim.sessions[who], 1, "", ""), 0);
 	catchup_store();
 }
 
@@ -567,9 +566,8 @@ static void run(uint64_t seed, uint64_t name_mask)
 	memset(sim.durable_ids, 0, sizeof(sim.durable_ids));
 	for (int s = 0; s < MODEL_SESSIONS; s++) {
 		sim.sessions[s] = 100 + (uint64_t)s;
-		assert_int_equal(state_apply_session_open(sim.f.state, ++sim.f.index,
-							  sim.sessions[s], 1, "", ""),
-				 0);
+		assert_int_equal(
+			session_open_as(sim.f.state, ++sim.f.index, sim.sessions[s], 1, "", ""), 0);
 	}
 	catchup_store();
 	for (int i = 0; i < OPERATIONS && sim.model.inode_count < MODEL_INODES; i++) {

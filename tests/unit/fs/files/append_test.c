@@ -9,14 +9,14 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include "tests/lib/fs_fixture.h"
+#include "tests/lib/sessions.h"
 
 #define OTHER 8u
 
 static int setup(void **state)
 {
 	return fixture_setup(state) != 0 ||
-	       state_apply_session_open(master.state, ++master.index, OTHER, 1, "other:/mnt",
-					"c2") != 0;
+	       session_open_as(master.state, ++master.index, OTHER, 1, "other:/mnt", "c2") != 0;
 }
 
 static int other_append(uint64_t ino, bool release)

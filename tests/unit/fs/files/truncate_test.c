@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include "tests/lib/fs_fixture.h"
+#include "tests/lib/sessions.h"
 
 /* ---- truncation ---- */
 
@@ -108,7 +109,7 @@ static void leave_trim_behind(uint64_t file, uint64_t size)
 	Catena__SetattrReq setattr = CATENA__SETATTR_REQ__INIT;
 	Catena__Request request = CATENA__REQUEST__INIT;
 
-	state_apply_session_open(master.state, ++master.index, 9, 1, "dead:/mnt", "c3");
+	session_open_as(master.state, ++master.index, 9, 1, "dead:/mnt", "c3");
 	setattr.ino = file;
 	setattr.mask = CATENA__SET_MASK__SET_SIZE;
 	setattr.size = size;
@@ -244,7 +245,7 @@ static void truncate_elsewhere(uint64_t file, uint64_t size)
 	static uint64_t truncations;
 
 	truncations = size == 4 ? 0 : truncations;
-	state_apply_session_open(master.state, ++master.index, 9, 1, "other:/mnt", "c3");
+	session_open_as(master.state, ++master.index, 9, 1, "other:/mnt", "c3");
 	setattr.ino = file;
 	setattr.mask = CATENA__SET_MASK__SET_SIZE;
 	setattr.size = size;

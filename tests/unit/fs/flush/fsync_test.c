@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include "fs/flush/fsync.h"
 #include "tests/lib/fs_fixture.h"
+#include "tests/lib/sessions.h"
 
 /* ---- fsync ---- */
 
@@ -351,7 +352,7 @@ static uint64_t made_by_another(const char *name)
 	Catena__CreateReq create = CATENA__CREATE_REQ__INIT;
 	Catena__Request request = CATENA__REQUEST__INIT;
 
-	state_apply_session_open(master.state, ++master.index, OTHER, 1, "other:/mnt", "c2");
+	session_open_as(master.state, ++master.index, OTHER, 1, "other:/mnt", "c2");
 	create.parent = 1;
 	create.name.data = (uint8_t *)name;
 	create.name.len = strlen(name);

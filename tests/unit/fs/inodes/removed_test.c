@@ -8,12 +8,13 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include "tests/lib/fs_fixture.h"
+#include "tests/lib/sessions.h"
 
 #define OTHER 8u
 
 static void other_comes(void)
 {
-	state_apply_session_open(master.state, ++master.index, OTHER, 1, "other:/mnt", "c2");
+	session_open_as(master.state, ++master.index, OTHER, 1, "other:/mnt", "c2");
 }
 
 static int other_removes(const char *name, bool directory)

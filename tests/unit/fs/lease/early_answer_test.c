@@ -10,6 +10,7 @@
 #include <cmocka.h>
 #include "common/base/duration.h"
 #include "tests/lib/fs_fixture.h"
+#include "tests/lib/sessions.h"
 
 static struct fuse_file_info fi;
 
@@ -432,7 +433,7 @@ static void test_the_numbers_of_another_session_are_not_used(void **state)
 	(void)state;
 
 	known_directory();
-	state_apply_session_open(master.state, ++master.index, SESSION + 1, 1, "host:/mnt", "c1");
+	session_open_as(master.state, ++master.index, SESSION + 1, 1, "host:/mnt", "c1");
 	master.session = SESSION + 1;
 	filesystem_meta_callbacks.session(fs, SESSION + 1);
 	set_sole(true);

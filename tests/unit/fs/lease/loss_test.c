@@ -9,6 +9,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include "tests/lib/fs_fixture.h"
+#include "tests/lib/sessions.h"
 
 static struct fuse_file_info fi;
 
@@ -32,7 +33,7 @@ static void session_ends(uint64_t next)
 {
 	set_sole(false);
 	state_apply_session_close(master.state, ++master.index, master.session);
-	state_apply_session_open(master.state, ++master.index, next, 1, "host:/mnt", "c1");
+	session_open_as(master.state, ++master.index, next, 1, "host:/mnt", "c1");
 	master.session = next;
 	master.id = 0;
 	filesystem_meta_callbacks.session(fs, next);

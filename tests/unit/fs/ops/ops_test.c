@@ -9,6 +9,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include "tests/lib/fs_fixture.h"
+#include "tests/lib/sessions.h"
 
 /* ---- asking only for what is not known ---- */
 
@@ -80,7 +81,7 @@ static void test_pages_are_dropped_when_the_file_was_changed_elsewhere(void **st
 	do_open(file, O_RDONLY, &fi);
 	assert_true(last.fi.keep_cache);
 	do_close(file, &fi);
-	state_apply_session_open(master.state, ++master.index, 8, 1, "other:/mnt", "c2");
+	session_open_as(master.state, ++master.index, 8, 1, "other:/mnt", "c2");
 	setattr.ino = file;
 	setattr.mask = CATENA__SET_MASK__SET_MTIME;
 	request.op_case = CATENA__REQUEST__OP_SETATTR;
@@ -96,7 +97,7 @@ static void changed_elsewhere(uint64_t file)
 	Catena__SetattrReq setattr = CATENA__SETATTR_REQ__INIT;
 	Catena__Request request = CATENA__REQUEST__INIT;
 
-	state_apply_session_open(master.state, ++master.index, 8, 1, "other:/mnt", "c2");
+	session_open_as(master.state, ++master.index, 8, 1, "other:/mnt", "c2");
 	setattr.ino = file;
 	setattr.mask = CATENA__SET_MASK__SET_MTIME;
 	request.op_case = CATENA__REQUEST__OP_SETATTR;
@@ -205,7 +206,7 @@ static void test_times_of_a_file_removed_elsewhere_are_no_loss(void **state)
 	inode = inode_table_find(fs->inodes, file);
 	assert_non_null(inode);
 	assert_int_equal(inode->local.dirty, INODE_DIRTY_ATIME);
-	state_apply_session_open(master.state, ++master.index, 8, 1, "other:/mnt", "c2");
+	session_open_as(master.state, ++master.index, 8, 1, "other:/mnt", "c2");
 	unlink.parent = 1;
 	unlink.name = fs_bytes_of("file", 4);
 	request.op_case = CATENA__REQUEST__OP_UNLINK;
@@ -229,7 +230,7 @@ static void test_an_append_goes_to_the_end_that_the_master_knows(void **state)
 	file = do_create(1, "file", &fi);
 	fi.flags = O_WRONLY | O_APPEND;
 	do_write(file, &fi, "abc", 0);
-	state_apply_session_open(master.state, ++master.index, 8, 1, "other:/mnt", "c2");
+	session_open_as(master.state, ++master.index, 8, 1, "other:/mnt", "c2");
 	setattr.ino = file;
 	setattr.mask = CATENA__SET_MASK__SET_GROW;
 	setattr.size = 10;
@@ -521,7 +522,7 @@ static void test_a_new_session_is_told_what_is_open(void **state)
 	state_apply_session_close(master.state, ++master.index, SESSION);
 	master.session = 8;
 	master.id = 0;
-	state_apply_session_open(master.state, ++master.index, 8, 1, "host:/mnt", "c1");
+	session_open_as(master.state, ++master.index, 8, 1, "host:/mnt", "c1");
 	forget_events();
 	filesystem_meta_callbacks.session(fs, 8);
 	assert_string_equal(history(), "open");

@@ -16,7 +16,7 @@ static int setup(void **state)
 {
 	(void)state;
 	return fixture_init(&fx, UINT64_MAX) != 0 ||
-	       state_apply_session_open(fx.state, ++fx.index, OTHER, 1, "other:/mnt", "c2") != 0;
+	       session_open_as(fx.state, ++fx.index, OTHER, 1, "other:/mnt", "c2") != 0;
 }
 
 static int teardown(void **state)

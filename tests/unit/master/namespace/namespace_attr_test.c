@@ -37,7 +37,7 @@ static int setup(void **state)
 	int rc = fixture_init(&f, UINT64_MAX);
 
 	if (rc == 0)
-		rc = state_apply_session_open(f.state, ++f.index, OTHER_SESSION, 1, "m", "n");
+		rc = session_open_as(f.state, ++f.index, OTHER_SESSION, 1, "m", "n");
 	return rc;
 }
 

@@ -131,7 +131,7 @@ static void answered_requests_are_forgotten_but_never_done_again(void **state)
 
 static void sessions_have_ids_of_their_own(void **state)
 {
-	assert_int_equal(state_apply_session_open(f.state, ++f.index, 8, 1, "m", "n"), 0);
+	assert_int_equal(session_open_as(f.state, ++f.index, 8, 1, "m", "n"), 0);
 	assert_int_equal(create_as(5, "a"), 0);
 	f.session = 8;
 	assert_int_equal(create_as(5, "b"), 0);
@@ -235,7 +235,7 @@ static void ranges_belong_to_their_session(void **state)
 
 	assert_int_equal(delegate(5), 0);
 	ino = f.reply->delegation->first_ino;
-	assert_int_equal(state_apply_session_open(f.state, ++f.index, 8, 1, "m", "n"), 0);
+	assert_int_equal(session_open_as(f.state, ++f.index, 8, 1, "m", "n"), 0);
 	f.session = 8;
 	assert_int_equal(create_with(ino, "a"), -EINVAL);
 }
@@ -279,8 +279,6 @@ static void sessions_survive_a_restart_and_end_for_good(void **state)
 	assert_int_equal(state_sessions(f.state, count_sessions, &count), 0);
 	assert_int_equal(count, 1);
 	assert_int_equal(state_next_session_id(f.state), FIXTURE_SESSION + 1);
-	assert_int_equal(state_apply_session_open(f.state, f.index + 1, f.session, 1, "", ""),
-			 -EEXIST);
 	assert_int_equal(create_as(1, "a"), 0);
 	assert_int_equal(state_apply_session_close(f.state, ++f.index, f.session), 0);
 	assert_int_equal(state_apply_session_close(f.state, f.index + 1, f.session), -ENOENT);
@@ -290,7 +288,7 @@ static void sessions_survive_a_restart_and_end_for_good(void **state)
 	assert_int_equal(state_session_check(f.state, f.session, FIXTURE_SECRET), -ENOENT);
 	assert_int_equal(state_next_session_id(f.state), FIXTURE_SESSION + 1);
 	/* Nothing of it is left that could answer for its successor. */
-	assert_int_equal(state_apply_session_open(f.state, ++f.index, f.session, 1, "", ""), 0);
+	assert_int_equal(session_open_as(f.state, ++f.index, f.session, 1, "", ""), 0);
 	assert_int_equal(create_as(1, "b"), 0);
 }
 
@@ -466,6 +464,35 @@ static void init_twin(struct fixture *twin)
 	assert_int_equal(fixture_reopen(twin), 0);
 }
 
+/* Both free the orphans of a session, and one of them was started since they were opened. */
+static void a_replica_that_was_started_frees_orphans_in_the_same_order(void **state)
+{
+	static const char *const names[] = {"a", "b", "c"};
+	struct fixture twin, *both[2] = {&f, &twin};
+	uint64_t inos[3];
+
+	init_twin(&twin);
+	for (int t = 0; t < 2; t++) {
+		for (int i = 0; i < 3; i++) {
+			assert_int_equal(do_create(both[t], ROOT_INO, names[i]), 0);
+			inos[i] = reply_ino(both[t]);
+			assert_int_equal(
+				do_size(both[t], inos[i], CATENA__SET_MASK__SET_SIZE, 4096, 0), 0);
+		}
+		for (int i = 3; i-- > 0;)
+			assert_int_equal(do_open(both[t], inos[i], false), 0);
+		for (int i = 0; i < 3; i++)
+			assert_int_equal(do_unlink(both[t], ROOT_INO, names[i]), 0);
+	}
+	assert_int_equal(fixture_reopen(&twin), 0);
+	for (int t = 0; t < 2; t++)
+		assert_int_equal(state_apply_session_close(both[t]->state, ++both[t]->index,
+							   both[t]->session),
+				 0);
+	assert_equal_stores(f.kv, twin.kv);
+	fixture_end(&twin);
+}
+
 static void equal_commands_make_equal_replicas(void **state)
 {
 	struct fixture twin;
@@ -583,8 +610,9 @@ static void numbers_end_where_another_groups_begin(void **state)
 {
 	uint64_t end = STATE_ID_END;
 
-	assert_int_equal(state_apply_session_open(f.state, ++f.index, end, 1, "m", "n"), -EINVAL);
-	assert_int_equal(state_apply_session_open(f.state, ++f.index, end - 1, 1, "m", "n"), 0);
+	assert_int_equal(session_open_as(f.state, f.index + 1, end, 1, "m", "n"), -ENOSPC);
+	f.state->counters.next_session = end - 1;
+	assert_int_equal(session_open_as(f.state, ++f.index, end - 1, 1, "m", "n"), 0);
 	f.state->counters.next_ino = end - 1;
 	assert_int_equal(create_as(1, "last"), 0);
 	assert_int_equal(f.reply->attr->ino, end - 1);
@@ -674,6 +702,7 @@ int main(void)
 		TEST(a_damaged_store_is_refused),
 		TEST(a_damaged_record_refuses_its_request_only),
 		TEST(equal_commands_make_equal_replicas),
+		TEST(a_replica_that_was_started_frees_orphans_in_the_same_order),
 		TEST(a_command_that_the_store_failed_has_no_effect),
 		TEST(a_power_cut_leaves_the_state_of_the_last_sync),
 		TEST(ids_given_out_before_a_power_cut_are_not_given_again),

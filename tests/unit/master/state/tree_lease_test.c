@@ -48,7 +48,7 @@ static uint64_t grant(uint64_t session)
 
 static int open_session(uint64_t id)
 {
-	return state_apply_session_open(f.state, f.index + 1, id, 1, "m", "n");
+	return session_open_as(f.state, f.index + 1, id, 1, "m", "n");
 }
 
 static uint64_t holder(void)
