@@ -1,33 +1,22 @@
 /* kv_memory.c - the store's twin in memory, for simulation: same order, same snapshots, and power
  * cuts and write failures on demand.
  *
- * Each family is a persistent treap: nodes are immutable once shared and counted, an update copies
- * the path to the root. So a snapshot is a reference to a root; a batch is atomic because the new
- * roots replace the old ones together; what a power cut leaves is the roots of the last flush.
- * Priorities are a hash of the key, so that equal runs build equal trees. */
+ * Each family is a persistent treap (treap.h), so a snapshot is a reference to a root. A batch is
+ * atomic because the new roots replace the old ones together; what a power cut leaves is the roots
+ * of the last flush. */
 #include "common/kv/kv.h"
 #include <errno.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include "common/kv/kv_internal.h"
-
-#define DEPTH_MAX 256 /* expected depth of 2^32 keys is under 100 */
-
-struct node {
-	atomic_uint refs;
-	uint64_t priority;
-	struct node *left, *right; /* counted */
-	size_t key_size, value_size;
-	uint8_t bytes[]; /* key, value */
-};
+#include "common/kv/treap.h"
 
 struct kv_memory {
 	struct kv kv;
 	pthread_mutex_t lock;
-	struct node **roots;   /* what readers see */
-	struct node **flushed; /* what a power cut leaves */
+	struct treap_node **roots;   /* what readers see */
+	struct treap_node **flushed; /* what a power cut leaves */
 	int down;
 	int fail_in; /* the write that fails, counted down; 0: none */
 	int fail_error;
@@ -35,11 +24,10 @@ struct kv_memory {
 
 struct memory_iter {
 	struct kv_iter iter;
-	struct node *root; /* counted: the snapshot */
-	struct node *stack[DEPTH_MAX];
-	int depth;
+	struct treap_node *root; /* counted: the snapshot */
+	struct treap_cursor cursor;
 	size_t end_size;
-	bool bounded;
+	bool bounded, ended;
 	uint8_t end[];
 };
 
@@ -48,223 +36,23 @@ static struct kv_memory *of(const struct kv *kv)
 	return (struct kv_memory *)kv;
 }
 
-/* ---- nodes ---- */
-
-static uint64_t hash_bytes(const uint8_t *bytes, size_t size)
+static bool apply_record(struct treap_node **roots, const struct kv_record *record)
 {
-	uint64_t h = 0x9e3779b97f4a7c15ull ^ size;
+	struct treap_node **root = &roots[record->family];
+	struct treap_node *node;
 
-	for (size_t i = 0; i < size; i++) {
-		h = (h ^ bytes[i]) * 0x100000001b3ull;
-		h ^= h >> 29;
+	switch (record->kind) {
+	case KV_RECORD_PUT:
+		node = treap_node_new(record->key, record->key_size, record->value,
+				      record->value_size);
+		return node != NULL && treap_insert(root, node);
+	case KV_RECORD_DELETE:
+		return treap_remove(root, record->key, record->key_size);
+	case KV_RECORD_DELETE_RANGE:
+		return treap_remove_range(root, record->key, record->key_size, record->value,
+					  record->value_size);
 	}
-	h *= 0xbf58476d1ce4e5b9ull;
-	return h ^ h >> 32;
-}
-
-static struct node *node_ref(struct node *node)
-{
-	if (node != NULL)
-		atomic_fetch_add_explicit(&node->refs, 1, memory_order_relaxed);
-	return node;
-}
-
-static void node_unref(struct node *node)
-{
-	while (node != NULL &&
-	       atomic_fetch_sub_explicit(&node->refs, 1, memory_order_acq_rel) == 1) {
-		struct node *right = node->right;
-
-		node_unref(node->left);
-		free(node);
-		node = right;
-	}
-}
-
-static struct node *node_new(const void *key, size_t key_size, const void *value, size_t value_size)
-{
-	struct node *node = malloc(sizeof(*node) + key_size + value_size);
-
-	if (node == NULL)
-		return NULL;
-	atomic_init(&node->refs, 1);
-	node->left = node->right = NULL;
-	node->key_size = key_size;
-	node->value_size = value_size;
-	if (key_size > 0)
-		memcpy(node->bytes, key, key_size);
-	if (value_size > 0)
-		memcpy(node->bytes + key_size, value, value_size);
-	node->priority = hash_bytes(node->bytes, key_size);
-	return node;
-}
-
-/* Takes the reference @node; gives one to a node with the same content and no other reference. */
-static struct node *node_own(struct node *node)
-{
-	struct node *copy;
-
-	if (atomic_load_explicit(&node->refs, memory_order_acquire) == 1)
-		return node;
-	copy = node_new(node->bytes, node->key_size, node->bytes + node->key_size,
-			node->value_size);
-	if (copy != NULL) {
-		copy->left = node_ref(node->left);
-		copy->right = node_ref(node->right);
-	}
-	node_unref(node);
-	return copy;
-}
-
-static int key_compare(const uint8_t *a, size_t a_size, const uint8_t *b, size_t b_size)
-{
-	size_t common = a_size < b_size ? a_size : b_size;
-	int order = common == 0 ? 0 : memcmp(a, b, common);
-
-	if (order != 0)
-		return order;
-	return a_size < b_size ? -1 : a_size > b_size;
-}
-
-/* ---- the treap: functions take the references they are given, and give one back ---- */
-
-/* Keys below @key to *left, the others to *right. False: out of memory (all references gone). */
-static bool split(struct node *node, const uint8_t *key, size_t key_size, struct node **left,
-		  struct node **right)
-{
-	struct node *child;
-	bool ok;
-
-	*left = *right = NULL;
-	if (node == NULL)
-		return true;
-	node = node_own(node);
-	if (node == NULL)
-		return false;
-	if (key_compare(node->bytes, node->key_size, key, key_size) < 0) {
-		child = node->right;
-		node->right = NULL;
-		ok = split(child, key, key_size, &node->right, right);
-		*left = node;
-	} else {
-		child = node->left;
-		node->left = NULL;
-		ok = split(child, key, key_size, left, &node->left);
-		*right = node;
-	}
-	if (!ok) {
-		node_unref(*left);
-		node_unref(*right);
-		*left = *right = NULL;
-	}
-	return ok;
-}
-
-/* All keys of @left are below all of @right. */
-static bool merge(struct node *left, struct node *right, struct node **out)
-{
-	struct node *child, *top;
-	bool ok;
-
-	*out = left == NULL ? right : left;
-	if (left == NULL || right == NULL)
-		return true;
-	*out = NULL;
-	if (left->priority > right->priority) {
-		top = node_own(left);
-		if (top == NULL) {
-			node_unref(right);
-			return false;
-		}
-		child = top->right;
-		top->right = NULL;
-		ok = merge(child, right, &top->right);
-	} else {
-		top = node_own(right);
-		if (top == NULL) {
-			node_unref(left);
-			return false;
-		}
-		child = top->left;
-		top->left = NULL;
-		ok = merge(left, child, &top->left);
-	}
-	if (!ok) {
-		node_unref(top);
-		return false;
-	}
-	*out = top;
 	return true;
-}
-
-/* Replaces the keys of [start, end) by @node (or nothing, NULL). *root is NULL after a failure. */
-static bool replace_range(struct node **root, const uint8_t *start, size_t start_size,
-			  const uint8_t *end, size_t end_size, struct node *node)
-{
-	struct node *left, *middle, *right, *tree = *root;
-
-	*root = NULL;
-	if (!split(tree, start, start_size, &left, &middle)) {
-		node_unref(node);
-		return false;
-	}
-	if (!split(middle, end, end_size, &middle, &right)) {
-		node_unref(left);
-		node_unref(node);
-		return false;
-	}
-	node_unref(middle);
-	if (!merge(left, node, &left)) {
-		node_unref(right);
-		return false;
-	}
-	return merge(left, right, root);
-}
-
-static const struct node *find(const struct node *node, const uint8_t *key, size_t key_size)
-{
-	while (node != NULL) {
-		int order = key_compare(key, key_size, node->bytes, node->key_size);
-
-		if (order == 0)
-			return node;
-		node = order < 0 ? node->left : node->right;
-	}
-	return NULL;
-}
-
-static bool apply_record(struct node **roots, const struct kv_record *record)
-{
-	struct node **root = &roots[record->family];
-	struct node *node = NULL;
-	uint8_t *after;
-	bool ok;
-
-	if (record->kind == KV_RECORD_DELETE_RANGE) {
-		if (key_compare(record->key, record->key_size, record->value, record->value_size) >=
-		    0)
-			return true;
-		return replace_range(root, record->key, record->key_size, record->value,
-				     record->value_size, NULL);
-	}
-	if (record->kind == KV_RECORD_PUT) {
-		node = node_new(record->key, record->key_size, record->value, record->value_size);
-		if (node == NULL)
-			return false;
-	} else if (find(*root, record->key, record->key_size) == NULL) {
-		return true;
-	}
-	/* The first key behind @key is @key with a zero byte. */
-	after = calloc(1, record->key_size + 1);
-	if (after == NULL) {
-		node_unref(node);
-		return false;
-	}
-	if (record->key_size > 0)
-		memcpy(after, record->key, record->key_size);
-	ok = replace_range(root, record->key, record->key_size, after, record->key_size + 1, node);
-	free(after);
-	return ok;
 }
 
 /* ---- operations ---- */
@@ -273,46 +61,34 @@ static int memory_get(struct kv *kv, unsigned family, const void *key, size_t ke
 		      uint8_t **value, size_t *value_size)
 {
 	struct kv_memory *store = of(kv);
-	const struct node *node;
-	uint8_t *copy;
+	const struct treap_node *node;
 	int rc;
 
 	pthread_mutex_lock(&store->lock);
 	rc = store->down;
 	if (rc != 0)
 		goto out;
-	node = find(store->roots[family], key, key_size);
-	if (node == NULL) {
-		rc = -ENOENT;
-		goto out;
-	}
-	copy = malloc(node->value_size == 0 ? 1 : node->value_size);
-	if (copy == NULL) {
-		rc = -ENOMEM;
-		goto out;
-	}
-	memcpy(copy, node->bytes + node->key_size, node->value_size);
-	*value = copy;
-	*value_size = node->value_size;
+	node = treap_find(store->roots[family], key, key_size);
+	rc = node == NULL ? -ENOENT : treap_node_value(node, value, value_size);
 out:
 	pthread_mutex_unlock(&store->lock);
 	return rc;
 }
 
-static void keep_roots(struct kv_memory *store, struct node **to, struct node **from)
+static void keep_roots(struct kv_memory *store, struct treap_node **to, struct treap_node **from)
 {
 	for (unsigned i = 0; i < store->kv.family_count; i++) {
-		struct node *old = to[i];
+		struct treap_node *old = to[i];
 
-		to[i] = node_ref(from[i]);
-		node_unref(old);
+		to[i] = treap_ref(from[i]);
+		treap_unref(old);
 	}
 }
 
 static int memory_write(struct kv *kv, const struct kv_batch *batch, bool durable)
 {
 	struct kv_memory *store = of(kv);
-	struct node **next = calloc(store->kv.family_count, sizeof(struct node *));
+	struct treap_node **next = calloc(store->kv.family_count, sizeof(struct treap_node *));
 	struct kv_record record;
 	size_t position = 0;
 	int rc;
@@ -336,7 +112,7 @@ static int memory_write(struct kv *kv, const struct kv_batch *batch, bool durabl
 	if (rc == 0 && durable)
 		keep_roots(store, store->flushed, store->roots);
 	for (unsigned i = 0; i < store->kv.family_count; i++)
-		node_unref(next[i]);
+		treap_unref(next[i]);
 out:
 	pthread_mutex_unlock(&store->lock);
 	free(next);
@@ -356,28 +132,16 @@ static int memory_flush(struct kv *kv)
 	return rc;
 }
 
-static void iter_push_left(struct memory_iter *it, struct node *node)
-{
-	for (; node != NULL && it->depth < DEPTH_MAX; node = node->left)
-		it->stack[it->depth++] = node;
-}
-
 static int memory_iter_next(struct kv_iter *iter, const uint8_t **key, size_t *key_size,
 			    const uint8_t **value, size_t *value_size)
 {
 	struct memory_iter *it = (struct memory_iter *)iter;
-	struct node *node;
+	const struct treap_node *node = it->ended ? NULL : treap_cursor_next(&it->cursor);
 
-	if (it->depth == DEPTH_MAX)
-		return -EIO;
-	if (it->depth == 0)
+	it->ended = node == NULL || (it->bounded && treap_compare(node->bytes, node->key_size,
+								  it->end, it->end_size) >= 0);
+	if (it->ended)
 		return 0;
-	node = it->stack[--it->depth];
-	if (it->bounded && key_compare(node->bytes, node->key_size, it->end, it->end_size) >= 0) {
-		it->depth = 0;
-		return 0;
-	}
-	iter_push_left(it, node->right);
 	if (key != NULL) {
 		*key = node->bytes;
 		*key_size = node->key_size;
@@ -393,7 +157,7 @@ static void memory_iter_free(struct kv_iter *iter)
 {
 	struct memory_iter *it = (struct memory_iter *)iter;
 
-	node_unref(it->root);
+	treap_unref(it->root);
 	free(it);
 }
 
@@ -407,7 +171,6 @@ static int memory_iter_open(struct kv *kv, unsigned family, const void *start, s
 {
 	struct kv_memory *store = of(kv);
 	struct memory_iter *it = calloc(1, sizeof(*it) + (end == NULL ? 0 : end_size));
-	struct node *node;
 	int rc;
 
 	if (it == NULL)
@@ -415,7 +178,7 @@ static int memory_iter_open(struct kv *kv, unsigned family, const void *start, s
 	pthread_mutex_lock(&store->lock);
 	rc = store->down;
 	if (rc == 0)
-		it->root = node_ref(store->roots[family]);
+		it->root = treap_ref(store->roots[family]);
 	pthread_mutex_unlock(&store->lock);
 	if (rc != 0) {
 		free(it);
@@ -427,15 +190,7 @@ static int memory_iter_open(struct kv *kv, unsigned family, const void *start, s
 		it->end_size = end_size;
 		memcpy(it->end, end, end_size);
 	}
-	/* The stack holds the nodes at or behind start on the way down: the next one is on top. */
-	for (node = it->root; node != NULL && it->depth < DEPTH_MAX;) {
-		if (key_compare(node->bytes, node->key_size, start, start_size) >= 0) {
-			it->stack[it->depth++] = node;
-			node = node->left;
-		} else {
-			node = node->right;
-		}
-	}
+	treap_cursor_init(&it->cursor, it->root, start, start_size);
 	*out = &it->iter;
 	return 0;
 }
@@ -485,8 +240,8 @@ static void memory_close(struct kv *kv)
 	struct kv_memory *store = of(kv);
 
 	for (unsigned i = 0; i < store->kv.family_count; i++) {
-		node_unref(store->roots[i]);
-		node_unref(store->flushed[i]);
+		treap_unref(store->roots[i]);
+		treap_unref(store->flushed[i]);
 	}
 	pthread_mutex_destroy(&store->lock);
 	free(store->roots);
@@ -519,8 +274,8 @@ int kv_open_memory(const struct kv_family *families, unsigned family_count, stru
 		return -ENOMEM;
 	store->kv.ops = &memory_ops;
 	store->kv.family_count = family_count;
-	store->roots = calloc(family_count, sizeof(struct node *));
-	store->flushed = calloc(family_count, sizeof(struct node *));
+	store->roots = calloc(family_count, sizeof(struct treap_node *));
+	store->flushed = calloc(family_count, sizeof(struct treap_node *));
 	if (store->roots == NULL || store->flushed == NULL) {
 		free(store->roots);
 		free(store->flushed);
