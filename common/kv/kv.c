@@ -1,4 +1,4 @@
-/* kv.c - batches, and the way into the two forms of the store. */
+/* kv.c - batches, and the way into the forms of the store. */
 #include "common/kv/kv.h"
 #include <errno.h>
 #include <stdlib.h>

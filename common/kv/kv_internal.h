@@ -1,4 +1,4 @@
-/* kv_internal.h - what kv.c shares with the two forms of the store. */
+/* kv_internal.h - what kv.c shares with the forms of the store: RocksDB, the twin, the overlay. */
 #ifndef CATENA_COMMON_KV_KV_INTERNAL_H
 #define CATENA_COMMON_KV_KV_INTERNAL_H
 #include "common/kv/kv.h"
@@ -9,7 +9,7 @@ struct kv_iter_ops {
 	void (*free)(struct kv_iter *iter);
 };
 
-/* First member of either form's iterator. */
+/* First member of each form's iterator. */
 struct kv_iter {
 	const struct kv_iter_ops *ops;
 };
@@ -30,7 +30,7 @@ struct kv_ops {
 	int (*checkpoint)(struct kv *kv, const char *path);
 };
 
-/* First member of either form. */
+/* First member of each form. */
 struct kv {
 	const struct kv_ops *ops;
 	unsigned family_count;
