@@ -148,6 +148,7 @@ $(BUILD)/tests/sim/chain/%.o $(BUILD)/tests/sim/cluster/%.o: CFLAGS_ALL += -DCHA
 $(BUILD)/tests/sim/chain/chain_test: $(filter $(BUILD)/planted/chunkserver/%,$(PLANTED))
 $(BUILD)/tests/sim/cluster/cluster_test: $(PLANTED)
 $(BUILD)/tests/unit/master/log/command_log_test $(BUILD)/tests/unit/chunkserver/store/store_order_test: LDFLAGS_ALL += -Wl,--wrap=kv_flush
+$(BUILD)/tests/unit/master/log/command_log_test: LDFLAGS_ALL += -Wl,--wrap=kv_write
 $(BUILD)/tests/unit/common/kv/kv_overlay_test $(BUILD)/tests/unit/common/kv/treap_test: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=realloc
 $(BUILD)/tests/unit/common/kv/kv_overlay_test: LDFLAGS_ALL += -Wl,--wrap=kv_write
 $(BUILD)/tests/unit/master/leases/fences_test $(BUILD)/tests/unit/chunkserver/worker/worker_start_test: LDFLAGS_ALL += -Wl,--wrap=calloc

@@ -15,9 +15,10 @@
 
 enum phase {
 	PHASE_IDLE,
-	PHASE_LOG,   /* a plan is in the log, and on its way to the disk */
-	PHASE_DOUBT, /* the disk has failed meanwhile */
-	PHASE_FENCE, /* durable; the fenced are told */
+	PHASE_PROPOSED, /* a plan is on its way into the log */
+	PHASE_LOG,      /* a plan is in the log, and on its way to the disk */
+	PHASE_DOUBT,    /* the disk has failed meanwhile */
+	PHASE_FENCE,    /* durable; the fenced are told */
 };
 
 struct fenced {
@@ -28,6 +29,7 @@ struct fenced {
 struct publisher {
 	struct master *master;
 	enum phase phase;
+	struct command_call plan_call;
 	struct command_flush plan_flush, show_flush;
 	bool doubtful;                      /* the plan was applied, and then the store failed */
 	bool showing;                       /* show_flush is under way */
@@ -261,15 +263,6 @@ static void on_plan_durable(struct command_flush *flush, int status)
 	master_unlock(master);
 }
 
-static void on_applied(void *user, uint64_t index, int status, const struct command_result *result)
-{
-	struct publisher *publisher = user;
-
-	publisher->plan_flush.index = status == 0 ? index : 0;
-	if (status != 0)
-		log_error("chains cannot be changed error=\"%s\"", strerror(-status));
-}
-
 static void log_change(const struct chain_change *change)
 {
 	char text[128] = "";
@@ -300,9 +293,37 @@ static bool take_fenced(struct publisher *publisher, const uint64_t *servers, si
 	return true;
 }
 
+static void on_planned(struct command_call *call, int status)
+{
+	struct publisher *publisher =
+		(struct publisher *)((char *)call - offsetof(struct publisher, plan_call));
+	struct master *master = publisher->master;
+
+	expects(publisher->phase == PHASE_PROPOSED);
+	if (status != 0)
+		log_error("chains cannot be changed error=\"%s\"", strerror(-status));
+	if (status != 0 && status != COMMAND_MAY_HAPPEN) {
+		publisher->phase = PHASE_IDLE;
+		return;
+	}
+	log_info("chains change=%zu lives=%zu fenced=%zu", call->command.chains.change_count,
+		 call->command.chains.life_count, call->command.chains.fenced_count);
+	for (size_t i = 0; i < call->command.chains.change_count; i++)
+		log_change(&call->command.chains.changes[i]);
+	chain_manager_planned(master->chain_manager);
+	publisher->plan_flush.index = call->index;
+	if (status != 0) {
+		publisher->phase = PHASE_DOUBT;
+		publisher->doubtful = true;
+		return;
+	}
+	publisher_changed(master, call->index);
+	publisher->phase = PHASE_LOG;
+	command_log_flush(master->log, &publisher->plan_flush);
+}
+
 static void decide(struct master *master, uint64_t now_ns)
 {
-	struct log_command command = {.kind = COMMAND_CHAINS};
 	struct publisher *publisher = master->publisher;
 	const struct cluster_map *map;
 	const struct chain_plan *plan;
@@ -314,23 +335,18 @@ static void decide(struct master *master, uint64_t now_ns)
 	    !take_fenced(publisher, plan->fenced, plan->fenced_count))
 		return;
 	expects(plan->change_count + plan->life_count != 0);
-	command.chains.changes = plan->changes;
-	command.chains.change_count = plan->change_count;
-	command.chains.lives = plan->lives;
-	command.chains.life_count = plan->life_count;
-	command.chains.fenced = plan->fenced;
-	command.chains.fenced_count = plan->fenced_count;
-	command_log_propose(master->log, &command, on_applied, publisher);
-	if (publisher->plan_flush.index == 0)
-		return;
-	log_info("chains change=%zu lives=%zu fenced=%zu", plan->change_count, plan->life_count,
-		 plan->fenced_count);
-	for (size_t i = 0; i < plan->change_count; i++)
-		log_change(&plan->changes[i]);
-	chain_manager_planned(master->chain_manager);
-	publisher_changed(master, publisher->plan_flush.index);
-	publisher->phase = PHASE_LOG;
-	command_log_flush(master->log, &publisher->plan_flush);
+	/* The plan stays as it is until the next one is made. */
+	publisher->phase = PHASE_PROPOSED;
+	publisher->plan_call.done = on_planned;
+	publisher->plan_call.command =
+		(struct log_command){.kind = COMMAND_CHAINS,
+				     .chains = {.changes = plan->changes,
+						.lives = plan->lives,
+						.fenced = plan->fenced,
+						.change_count = plan->change_count,
+						.life_count = plan->life_count,
+						.fenced_count = plan->fenced_count}};
+	command_log_propose(master->log, &publisher->plan_call);
 }
 
 void publisher_act(struct master *master, uint64_t now_ns)

@@ -2,6 +2,7 @@
 #define LOG_MODULE "removal"
 #include "master/cluster/removals.h"
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -21,6 +22,7 @@
 #define ROUND_CHUNKS_MAX  2048u  /* chunks looked at with the lock held */
 #define FETCH_MAX         128
 #define JOBS_MAX          4096u
+#define SETTLE_MAX        256u /* files that are told to the log at once */
 #define ANSWER_TIMEOUT_NS (30 * NS_PER_SEC)
 #define IDLE_NS           (200 * NS_PER_MSEC)
 #define BUSY_NS           NS_PER_MSEC
@@ -66,6 +68,10 @@ struct removals {
 	bool stop, kicked;
 	bool parked; /* nothing of what was looked at last can be done now */
 	struct removal_job *jobs;
+	/* Jobs that are done, on their way into the log. */
+	struct command_call settling;
+	uint64_t settled[SETTLE_MAX];
+	size_t settled_count; /* 0: none are on their way */
 	struct removal_batch *in_flight, *filling;
 	size_t chunks_out; /* in batches, filling or in flight */
 	uint64_t last_batch;
@@ -373,40 +379,58 @@ static bool begin_job(struct removals *r, const struct state_removal *removal)
 	return true;
 }
 
-static void ignore_result(void *user, uint64_t index, int status,
-			  const struct command_result *result)
+static void drop_job(struct removals *r, struct removal_job *job)
 {
+	HASH_DEL(r->jobs, job);
+	free(job);
+}
+
+/* If the log has not taken it, or a power cut takes it back, they are removed once more. */
+static void on_settled(struct command_call *call, int status)
+{
+	struct removals *r =
+		(struct removals *)((char *)call - offsetof(struct removals, settling));
+
+	for (size_t i = 0; i < r->settled_count; i++) {
+		struct removal_job *job;
+
+		HASH_FIND(hh, r->jobs, &r->settled[i], sizeof(uint64_t), job);
+		expects(job != NULL);
+		drop_job(r, job);
+	}
+	r->settled_count = 0;
+	r->kicked = true;
+	pthread_cond_signal(&r->wake);
 }
 
 /* Takes finished jobs out of the queue, and failed ones out of memory. */
 static void settle(struct removals *r)
 {
-	struct log_command command = {.kind = COMMAND_REMOVED};
-	uint64_t done[256];
-	size_t count = 0;
 	struct removal_job *job, *next;
+	size_t count = 0;
 
 	lock_held(&r->master->lock);
+	if (r->settled_count != 0)
+		return;
 	HASH_ITER(hh, r->jobs, job, next)
 	{
+		if (count == SETTLE_MAX)
+			break;
 		if (job->outstanding != 0 || (!job->failed && job->next < window_end(job)) ||
 		    (!job->failed && go_on(job)))
 			continue;
-		if (!job->failed) {
-			if (count == sizeof(done) / sizeof(done[0]))
-				break;
-			done[count++] = job->sequence;
-		}
-		HASH_DEL(r->jobs, job);
-		free(job);
+		if (job->failed)
+			drop_job(r, job);
+		else
+			r->settled[count++] = job->sequence;
 	}
+	r->settled_count = count;
 	if (count == 0)
 		return;
-	r->kicked = true;
-	command.removed.sequences = done;
-	command.removed.count = count;
-	/* If it fails, or a power cut takes it back, they are removed once more. */
-	command_log_propose(r->master->log, &command, ignore_result, NULL);
+	r->settling.done = on_settled;
+	r->settling.command = (struct log_command){
+		.kind = COMMAND_REMOVED, .removed = {.sequences = r->settled, .count = count}};
+	command_log_propose(r->master->log, &r->settling);
 }
 
 /* Takes more of the queue into memory. */
@@ -478,11 +502,11 @@ static void send_filled(struct removals *r)
 		batch->sent_ns = clock_monotonic_ns();
 		encode(batch, &push);
 		HASH_ADD(hh, r->in_flight, sequence, sizeof(batch->sequence), batch);
-		pthread_mutex_unlock(&r->master->lock);
+		master_unlock(r->master);
 		rc = push.failed ? -ENOMEM : rpc_stream_send(rpc, push.data, push.size);
 		push_free(&push);
 		rpc_stream_unref(rpc);
-		pthread_mutex_lock(&r->master->lock);
+		master_lock(r->master);
 		if (rc == 0)
 			continue;
 		HASH_FIND(hh, r->in_flight, &sequence, sizeof(sequence), batch);
@@ -508,6 +532,7 @@ static void work(struct removals *r)
 	if (budget == 0)
 		r->kicked = true;
 	send_filled(r);
+	command_log_turn(r->master->log); /* before the lock is free while this thread waits */
 }
 
 static void wait_for(struct removals *r, uint64_t ns, bool kickable)
@@ -523,7 +548,7 @@ static void *removals_main(void *arg)
 {
 	struct removals *r = arg;
 
-	pthread_mutex_lock(&r->master->lock);
+	master_lock(r->master);
 	while (!r->stop) {
 		wait_for(r, IDLE_NS, true);
 		/* Even when busy, the thread leaves time, and the lock, to requests. */
@@ -533,7 +558,7 @@ static void *removals_main(void *arg)
 		    command_log_error(r->master->log) == 0)
 			work(r);
 	}
-	pthread_mutex_unlock(&r->master->lock);
+	master_unlock(r->master);
 	return NULL;
 }
 
@@ -568,10 +593,10 @@ void removals_stop(struct removals *r)
 
 	if (r == NULL)
 		return;
-	pthread_mutex_lock(&r->master->lock);
+	master_lock(r->master);
 	r->stop = true;
 	pthread_cond_signal(&r->wake);
-	pthread_mutex_unlock(&r->master->lock);
+	master_unlock(r->master);
 	pthread_join(r->thread, NULL);
 	HASH_ITER(hh, r->in_flight, batch, next_batch)
 	{

@@ -1,17 +1,16 @@
 /* command.c - a command and the function of the state machine that it stands for. */
 #include "master/log/command.h"
 #include <errno.h>
+#include <stdlib.h>
 
-int command_apply(struct state *state, uint64_t index, const struct log_command *command,
-		  struct command_result *result)
+static int apply(struct state *state, uint64_t index, const struct log_command *command,
+		 struct command_result *result)
 {
 	switch (command->kind) {
 	case COMMAND_REQUEST:
-		return state_apply_request(state, index, command->session, command->request,
+		return state_apply_request(state, index, command->session,
+					   command->request.answered, command->request.message,
 					   &result->reply, &result->reply_size);
-	case COMMAND_ANSWERED:
-		return state_apply_answered(state, index, command->session,
-					    command->answered_through);
 	case COMMAND_SESSION_OPEN:
 		return state_apply_session_open(state, index, command->session_open.secret,
 						command->session_open.mount,
@@ -45,4 +44,24 @@ int command_apply(struct state *state, uint64_t index, const struct log_command 
 					   command->removed.count);
 	}
 	return -EINVAL;
+}
+
+bool command_has_failed(int rc)
+{
+	return rc == -EIO || rc == -ENOSPC || rc == -EROFS || rc == -EDQUOT || rc == -ENOMEM;
+}
+
+int command_apply(struct state *state, uint64_t index, const struct log_command *command,
+		  struct command_result *result)
+{
+	int rc = apply(state, index, command, result), nothing;
+
+	if (command_has_failed(rc) || state_applied_index(state) == index)
+		return rc;
+	nothing = state_apply_nothing(state, index);
+	if (nothing == 0)
+		return rc;
+	free(result->reply);
+	result->reply = NULL;
+	return nothing;
 }

@@ -9,7 +9,6 @@
 
 enum command_kind {
 	COMMAND_REQUEST,
-	COMMAND_ANSWERED,
 	COMMAND_SESSION_OPEN,
 	COMMAND_SESSION_CLOSE,
 	COMMAND_SESSION_FENCE,
@@ -28,8 +27,10 @@ struct log_command {
 	enum command_kind kind;
 	uint64_t session; /* REQUEST, SESSION_CLOSE, SESSION_FENCE, LEASE_* */
 	union {
-		const Catena__Request *request;
-		uint64_t answered_through;
+		struct {
+			const Catena__Request *message;
+			uint64_t answered; /* the session has the replies up to here */
+		} request;
 		uint64_t generation; /* LEASE_END */
 		bool owed;           /* FENCES_OWED */
 		struct {
@@ -67,7 +68,12 @@ struct command_result {
 	uint64_t session;    /* SESSION_OPEN: the one that was opened */
 };
 
-/* Applies a command to @state as the entry @index, as every replica of the log does. */
+/* True of what is no result of a command, but a failure of this replica's store or memory: the
+ * entry is not applied. */
+bool command_has_failed(int rc);
+/* Applies a command to @state as the entry @index, as every replica of the log does. Returns its
+ * result: 0, or the error with which it was refused, which every replica comes to. Either way the
+ * index is in the state. A failure (command_has_failed()): nothing was applied. */
 int command_apply(struct state *state, uint64_t index, const struct log_command *command,
 		  struct command_result *result);
 #endif

@@ -15,12 +15,17 @@
 
 #define RECOVER_EVERY_NS NS_PER_SEC
 
+/* More than this is applied in several batches. */
+#define BATCH_CALLS 1024u
+#define BATCH_BYTES (1u << 20)
+
 struct command_log {
 	struct command_log_options options;
+	/* Calls of this turn, in order; with the state lock. */
+	struct command_call *calls, **last_call;
+	bool turning; /* command_log_turn() is at work */
 	/* Going back, and reloads: changed with the lock held, too. */
 	_Atomic uint64_t applied, durable;
-	/* The last command by then that has left something in the store. */
-	_Atomic uint64_t stored, durable_stored;
 	uint64_t reloads;
 	_Atomic int error;   /* the store is down with it */
 	uint64_t recover_ns; /* with the state lock: not again before */
@@ -31,11 +36,11 @@ struct command_log {
 	bool stop;
 };
 
-/* ---- proposals ---- */
+/* ---- the store fails, and is opened again ---- */
 
 static bool is_store_error(int rc)
 {
-	return rc == -EIO || rc == -ENOSPC || rc == -EROFS || rc == -EDQUOT;
+	return rc != -ENOMEM && command_has_failed(rc);
 }
 
 /* With the state lock held: opens the store again and reads the state anew. */
@@ -47,12 +52,10 @@ static int reload(struct command_log *log)
 	rc = state_reload(log->options.state);
 	if (rc != 0)
 		return rc;
-	/* Indices that left no trace in the store come again. */
+	/* The indices of what was not written come again. */
 	pthread_mutex_lock(&log->lock);
 	atomic_store(&log->applied, state_applied_index(log->options.state));
 	atomic_store(&log->durable, 0);
-	atomic_store(&log->stored, state_stored_index(log->options.state));
-	atomic_store(&log->durable_stored, 0);
 	log->reloads++;
 	pthread_mutex_unlock(&log->lock);
 	atomic_store(&log->error, 0);
@@ -73,28 +76,139 @@ static bool recover_at_once(struct command_log *log, int error)
 	return kv_recover(log->options.kv) == 0 && reload(log) == 0;
 }
 
-void command_log_propose(struct command_log *log, const struct log_command *command,
-			 command_done_fn *done, void *user)
+/* ---- turns ---- */
+
+static void add_call(struct command_log *log, struct command_call *call)
 {
-	struct command_result result = {0};
-	uint64_t index = atomic_load(&log->applied) + 1;
+	lock_held(log->options.state_lock);
+	expects(call->done != NULL);
+	call->next = NULL;
+	call->index = 0;
+	call->result = (struct command_result){0};
+	*log->last_call = call;
+	log->last_call = &call->next;
+}
+
+void command_log_propose(struct command_log *log, struct command_call *call)
+{
+	call->read = NULL;
+	add_call(log, call);
+}
+
+void command_log_read(struct command_log *log, struct command_call *call)
+{
+	expects(call->read != NULL);
+	add_call(log, call);
+}
+
+/* Does what was called, and keeps what its caller is told afterwards. Errors: those of the store. */
+static int perform(struct command_log *log, struct command_call *call, uint64_t index)
+{
+	int rc;
+
+	if (call->read != NULL) {
+		call->status = call->read(call);
+		return is_store_error(call->status) ? call->status : 0;
+	}
+	rc = command_apply(log->options.state, index, &call->command, &call->result);
+	if (rc == -ENOMEM) {
+		/* To go on would be to leave out an entry. The next start reads it all anew. */
+		log_error("out of memory while a command is applied: the process ends");
+		abort();
+	}
+	call->index = index;
+	call->status = rc;
+	return is_store_error(rc) ? rc : 0;
+}
+
+static void forget_results(struct command_call *first, const struct command_call *end)
+{
+	for (struct command_call *call = first; call != end; call = call->next) {
+		free(call->result.reply);
+		call->result = (struct command_result){0};
+		call->index = 0;
+	}
+}
+
+/* Applies the calls from @first on as one batch. *end is the first that is left for the next. An
+ * error: nothing of the batch was applied; *written: it may be in the store all the same. */
+static int apply_batch(struct command_log *log, struct command_call *first,
+		       struct command_call **end, bool *written)
+{
+	struct state *state = log->options.state;
+	uint64_t index = atomic_load(&log->applied);
+	struct command_call *call = first;
+	size_t count = 0;
+	int rc = 0;
+
+	*written = false;
+	state_batch_begin(state);
+	for (; call != NULL && count < BATCH_CALLS && state_batch_size(state) < BATCH_BYTES;
+	     call = call->next, count++) {
+		rc = perform(log, call, call->read != NULL ? 0 : index + 1);
+		if (rc != 0)
+			break;
+		index = call->read != NULL ? index : call->index;
+	}
+	*end = call;
+	if (rc != 0) {
+		state_batch_abandon(state);
+		forget_results(first, call->next);
+		return rc;
+	}
+	*written = index != atomic_load(&log->applied);
+	rc = state_batch_commit(state);
+	if (rc != 0)
+		forget_results(first, *end);
+	else
+		atomic_store(&log->applied, index);
+	return rc;
+}
+
+/* Tells the callers from @first to before @end. */
+static void tell(struct command_call *first, const struct command_call *end, int error)
+{
+	for (struct command_call *call = first, *next; call != end; call = next) {
+		next = call->next;
+		call->done(call, error != 0 ? error : call->status);
+	}
+}
+
+static void turn_batch(struct command_log *log, struct command_call *first,
+		       struct command_call **end)
+{
+	bool written = false;
 	int rc = command_log_error(log);
 
+	*end = NULL;
+	if (rc == 0)
+		rc = apply_batch(log, first, end, &written);
+	if (rc != 0 && command_log_error(log) == 0 && recover_at_once(log, rc))
+		rc = apply_batch(log, first, end, &written);
+	if (rc != 0) {
+		command_log_failed(log, rc);
+		*end = NULL; /* none will do better now */
+	}
+	tell(first, *end, rc != 0 && written ? COMMAND_MAY_HAPPEN : rc);
+}
+
+void command_log_turn(struct command_log *log)
+{
 	lock_held(log->options.state_lock);
-	if (rc == 0) {
-		rc = command_apply(log->options.state, index, command, &result);
-		if (is_store_error(rc) && recover_at_once(log, rc)) {
-			index = atomic_load(&log->applied) + 1;
-			rc = command_apply(log->options.state, index, command, &result);
+	if (log->turning)
+		return; /* whoever is told gave the lock back for a while */
+	log->turning = true;
+	while (log->calls != NULL) {
+		struct command_call *first = log->calls, *end;
+
+		log->calls = NULL;
+		log->last_call = &log->calls;
+		while (first != NULL) {
+			turn_batch(log, first, &end);
+			first = end;
 		}
 	}
-	if (rc == 0) {
-		atomic_store(&log->stored, state_stored_index(log->options.state));
-		atomic_store(&log->applied, index);
-	} else if (is_store_error(rc)) {
-		command_log_failed(log, rc);
-	}
-	done(user, index, rc, &result);
+	log->turning = false;
 }
 
 int command_log_error(const struct command_log *log)
@@ -126,7 +240,7 @@ bool command_log_is_durable(const struct command_log *log, uint64_t index)
 
 uint64_t command_log_durable(const struct command_log *log)
 {
-	return atomic_load(&log->durable_stored);
+	return atomic_load(&log->durable);
 }
 
 /* ---- the thread ---- */
@@ -143,13 +257,12 @@ static void end_all(struct command_flush *flush, int status)
 
 static int flush_store(struct command_log *log)
 {
-	uint64_t applied, stored, reloads;
+	uint64_t applied, reloads;
 	int rc = command_log_error(log);
 
 	/* Read before the flush: the commands of all waiters have been applied by now. */
 	pthread_mutex_lock(&log->lock);
 	applied = atomic_load(&log->applied);
-	stored = atomic_load(&log->stored);
 	reloads = log->reloads;
 	pthread_mutex_unlock(&log->lock);
 	if (rc == 0)
@@ -163,7 +276,6 @@ static int flush_store(struct command_log *log)
 	if (log->reloads == reloads) {
 		expects(atomic_load(&log->durable) <= applied);
 		atomic_store(&log->durable, applied);
-		atomic_store(&log->durable_stored, stored);
 	}
 	pthread_mutex_unlock(&log->lock);
 	return 0;
@@ -257,10 +369,9 @@ int command_log_open(const struct command_log_options *options, struct command_l
 		return -ENOMEM;
 	log->options = *options;
 	log->last = &log->first;
+	log->last_call = &log->calls;
 	atomic_init(&log->applied, state_applied_index(options->state));
 	atomic_init(&log->durable, 0);
-	atomic_init(&log->stored, state_stored_index(options->state));
-	atomic_init(&log->durable_stored, 0);
 	atomic_init(&log->error, 0);
 	pthread_mutex_init(&log->lock, NULL);
 	pthread_cond_init(&log->wake, NULL);
@@ -279,6 +390,7 @@ void command_log_close(struct command_log *log)
 {
 	if (log == NULL)
 		return;
+	expects(log->calls == NULL);
 	pthread_mutex_lock(&log->lock);
 	log->stop = true;
 	pthread_cond_signal(&log->wake);

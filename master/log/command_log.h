@@ -1,21 +1,24 @@
 /* command_log.h - the ordered log of commands that make the master's state.
  *
  * A change of the state is proposed as a command. When it has its place in the log and has been
- * applied, its proposer is told index and result. Durability is asked for separately, by index, so
+ * applied, its proposer is told index and result: never before command_log_propose() has returned.
+ * A read takes its place among the commands, too. Durability is asked for separately, by index, so
  * that many wait for one flush.
  *
- * The header fits a log that is replicated between masters. This form is local: a command is
- * applied at once, its effects and index in one batch of the store, and RocksDB's own log is the
- * log.
+ * The header fits a log that is replicated between masters. This form is local. What is called
+ * between two turns is applied together at the next one, in the order of the calls: the effects and
+ * the index of all of it are one batch of the store, and RocksDB's own log is the log. A turn ends
+ * whenever the state lock is given back (command_log_turn()).
  *
  * Errors: when the store fails, everything returns that error (-EIO, -ENOSPC) and the log is down.
  * Once a second it tries to open the store again; what had been applied is there then.
- * Locks: command_log_propose(), and readers of the state, with the state lock held, which is given
- * at opening. The other functions with or without it. */
+ * Locks: command_log_propose(), command_log_read(), command_log_turn(), and readers of the state,
+ * with the state lock held, which is given at opening. The other functions with or without it. */
 #ifndef CATENA_MASTER_LOG_COMMAND_LOG_H
 #define CATENA_MASTER_LOG_COMMAND_LOG_H
 #include <pthread.h>
 #include "master/log/command.h"
+#include "master/state/state.h"
 
 struct command_log;
 
@@ -29,15 +32,38 @@ struct command_log_options {
 };
 
 int command_log_open(const struct command_log_options *options, struct command_log **out);
-/* Ends the log. Waiters get their flush, or -ECANCELED. NULL is allowed. */
+/* Ends the log. Waiters get their flush, or -ECANCELED. No call may be under way. NULL is
+ * allowed. */
 void command_log_close(struct command_log *log);
 
-/* Gets @status 0 and the result, or -errno: then nothing was applied. The local form calls it
- * before command_log_propose() returns. */
-typedef void command_done_fn(void *user, uint64_t index, int status,
-			     const struct command_result *result);
-void command_log_propose(struct command_log *log, const struct log_command *command,
-			 command_done_fn *done, void *user);
+/* It is not known whether the command will have been applied: nothing may be said of it. Its
+ * proposer asks again, if it can. */
+#define COMMAND_MAY_HAPPEN (-EINPROGRESS)
+
+/* A proposal or a read, embedded in its owner's struct. It must live until done() is called, and so
+ * must all that it points to. */
+struct command_call {
+	/* Gets the result of the command (command_apply()), or what @read returned. -EIO, -ENOSPC
+	 * and the like: the store is down, and it did not happen. COMMAND_MAY_HAPPEN.
+	 * May propose more, and free the call. Locks: the state lock held. */
+	void (*done)(struct command_call *call, int status);
+	struct log_command command;
+	/* Reads the state, as it is for a command at this place. 0, or the error of the store. What
+	 * was read may be undone, and read once more, until done() says 0. */
+	int (*read)(struct command_call *call);
+	uint64_t index; /* of the command in the log; 0: it has none */
+	struct command_result result;
+	int status; /* private, as the next */
+	struct command_call *next;
+};
+
+/* Proposes call->command. */
+void command_log_propose(struct command_log *log, struct command_call *call);
+/* Has call->read called behind all that was proposed before. */
+void command_log_read(struct command_log *log, struct command_call *call);
+/* Ends a turn: applies what was called, and what is called meanwhile by those who are told. Whoever
+ * holds the state lock calls it before giving the lock back. */
+void command_log_turn(struct command_log *log);
 
 /* Why the store does not work now; 0: it does. Readers of the state look here before. */
 int command_log_error(const struct command_log *log);
@@ -46,12 +72,11 @@ void command_log_failed(struct command_log *log, int error);
 
 /* The index of the last command applied. */
 uint64_t command_log_applied(const struct command_log *log);
+/* The index of the last command that is on stable storage: the state is never of an earlier one
+ * again. After the store has failed this may be 0 for a while. */
+uint64_t command_log_durable(const struct command_log *log);
 /* True when everything up to @index is on stable storage. */
 bool command_log_is_durable(const struct command_log *log, uint64_t index);
-/* The index of the last command that is in the store, on stable storage: the state is never of an
- * earlier one again. Commands behind it may be durable that have left nothing to store. After the
- * store has failed this may be 0 for a while. */
-uint64_t command_log_durable(const struct command_log *log);
 
 /* A waiter for durability, embedded in its owner's struct. It must live until done() is called.
  * @status 0: everything up to index is on stable storage. Thread: the log's. Locks: none. */

@@ -25,7 +25,7 @@ struct ended_sessions {
 };
 
 struct state {
-	struct kv *kv;
+	struct kv *kv; /* an overlay of the store's, see state_batch_begin() */
 	char cluster_id[64];
 	uint64_t instance;        /* 0: none yet */
 	struct state_life *lives; /* ascending */
@@ -34,7 +34,6 @@ struct state {
 	uint8_t name_key[NAME_KEY_BYTES];
 	uint64_t name_mask; /* all ones, but in tests, which want many names with one hash */
 	struct counters counters;
-	uint64_t stored_index; /* counters.index as the store has it */
 	struct inode_cache *inodes;
 	struct dentry_cache *dentries;
 	struct session *sessions;

@@ -376,7 +376,6 @@ static void tell_memory(struct txn *txn)
 	struct state *state = txn->state;
 
 	state->counters = txn->counters;
-	state->stored_index = txn->counters.index;
 	for (unsigned i = 0; i < txn->inode_count; i++) {
 		const struct txn_inode *slot = &txn->inodes[i];
 

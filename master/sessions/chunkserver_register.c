@@ -34,6 +34,7 @@
 static struct log_rate noise;
 
 struct registration {
+	struct command_call call;
 	struct command_flush flush;
 	struct master *master;
 	struct chunkserver_stream *stream; /* referenced */
@@ -431,7 +432,8 @@ static void registered(struct registration *r)
 /* On the log's thread. */
 static void on_durable(struct command_flush *flush, int status)
 {
-	struct registration *r = (struct registration *)flush;
+	struct registration *r =
+		(struct registration *)((char *)flush - offsetof(struct registration, flush));
 	struct master *master = r->master;
 
 	master_lock(master);
@@ -445,19 +447,27 @@ static void on_durable(struct command_flush *flush, int status)
 	free(r);
 }
 
-static void on_applied(void *user, uint64_t index, int status, const struct command_result *result)
+static void on_applied(struct command_call *call, int status)
 {
-	struct registration *r = user;
+	struct registration *r = (struct registration *)call;
 
-	r->flush.index = status == 0 ? index : 0;
-	if (status == 0)
-		publisher_changed(r->master, index);
+	if (status == 0) {
+		publisher_changed(r->master, call->index);
+		r->flush.index = call->index;
+		command_log_flush(r->master->log, &r->flush);
+		return;
+	}
+	r->stream->registering = false;
+	refuse(r->stream, status == -EINVAL ? EINVAL : EIO,
+	       status == -EINVAL ? "the registration makes no sense"
+				 : "the master's store does not work");
+	chunkserver_stream_unref(r->stream);
+	free(r);
 }
 
 bool chunkserver_register(struct chunkserver_stream *stream, const Catena__Register *message)
 {
 	struct master *master = stream->master;
-	struct log_command command = {.kind = COMMAND_REGISTER};
 	const struct cluster_map *map;
 	const char *why = NULL;
 	struct registration *r;
@@ -496,18 +506,14 @@ bool chunkserver_register(struct chunkserver_stream *stream, const Catena__Regis
 		free(r);
 		return true;
 	}
-	command.registration.server = &r->server;
-	command.registration.targets = r->targets;
-	command.registration.target_count = r->count;
-	command_log_propose(master->log, &command, on_applied, r);
-	if (r->flush.index == 0) {
-		refuse(stream, EIO, "the master's store does not work");
-		free(r);
-		return true;
-	}
 	r->stream = stream;
 	stream->refs++;
 	stream->registering = true;
-	command_log_flush(master->log, &r->flush);
+	r->call.done = on_applied;
+	r->call.command = (struct log_command){.kind = COMMAND_REGISTER,
+					       .registration = {.server = &r->server,
+								.targets = r->targets,
+								.target_count = r->count}};
+	command_log_propose(master->log, &r->call);
 	return true;
 }

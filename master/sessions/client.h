@@ -14,7 +14,10 @@ struct client_session {
 	char name[TLS_NAME_MAX];      /* of the certificate */
 	struct client_stream *stream; /* NULL: not connected */
 	uint64_t last_request;        /* highest id seen in this life of the master */
+	uint64_t answered;            /* the client has the answers up to here */
 	uint64_t lenient_until_ns;    /* requests may be repetitions that are done already */
+	bool ending;                  /* its fence or its end is on its way into the log */
+	bool complete;                /* its fence is; the log has to know first what is owed */
 	bool close_failed;            /* closing it is to be tried again */
 	UT_hash_handle hh;
 };

@@ -20,8 +20,10 @@
 #define LOG_MODULE "client"
 #include "master/sessions/client_fences.h"
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/expects.h"
 #include "common/os/lock.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
@@ -39,6 +41,7 @@
 static struct log_rate noise;
 
 struct fencing {
+	struct command_call call;
 	struct command_flush flush;
 	struct master *master;
 	uint64_t session;
@@ -68,7 +71,8 @@ static void begun(struct master *master, uint64_t session)
 /* On the log's thread. */
 static void on_fence_durable(struct command_flush *flush, int status)
 {
-	struct fencing *fencing = (struct fencing *)flush;
+	struct fencing *fencing =
+		(struct fencing *)((char *)flush - offsetof(struct fencing, flush));
 	struct master *master = fencing->master;
 
 	master_lock(master);
@@ -80,32 +84,50 @@ static void on_fence_durable(struct command_flush *flush, int status)
 	free(fencing);
 }
 
-static void note_index(void *user, uint64_t index, int status, const struct command_result *result)
+static void on_fenced(struct command_call *call, int status)
 {
-	struct command_flush *flush = user;
+	struct fencing *fencing = (struct fencing *)call;
+	struct master *master = fencing->master;
+	struct client_session *session = client_session_find(master, fencing->session);
 
-	flush->index = status == 0 ? index : 0;
+	expects(session != NULL && session->ending);
+	session->ending = false;
+	if (status == 0) {
+		publisher_changed(master, call->index);
+		fencing->flush.index = call->index;
+		command_log_flush(master->log, &fencing->flush);
+		return;
+	}
+	if (status == -ENOENT) {
+		/* Its end had failed, and was in the store all the same. */
+		client_session_gone(master, session);
+		client_session_flush_close(master, fencing->session, call->index);
+	} else {
+		session->close_failed = true;
+	}
+	free(fencing);
 }
 
 void client_fences_begin(struct master *master, struct client_session *session)
 {
-	struct log_command command = {.kind = COMMAND_SESSION_FENCE, .session = session->id};
-	struct fencing *fencing = calloc(1, sizeof(*fencing));
+	struct fencing *fencing;
 
 	client_session_end_stream(master, session);
-	if (fencing != NULL) {
-		fencing->flush.done = on_fence_durable;
-		fencing->master = master;
-		fencing->session = session->id;
-		command_log_propose(master->log, &command, note_index, &fencing->flush);
-	}
-	if (fencing == NULL || fencing->flush.index == 0) {
-		free(fencing);
+	if (session->ending)
+		return;
+	fencing = calloc(1, sizeof(*fencing));
+	if (fencing == NULL) {
 		session->close_failed = true;
 		return;
 	}
-	publisher_changed(master, fencing->flush.index);
-	command_log_flush(master->log, &fencing->flush);
+	session->ending = true;
+	fencing->call.done = on_fenced;
+	fencing->call.command =
+		(struct log_command){.kind = COMMAND_SESSION_FENCE, .session = session->id};
+	fencing->flush.done = on_fence_durable;
+	fencing->master = master;
+	fencing->session = session->id;
+	command_log_propose(master->log, &fencing->call);
 }
 
 /* ---- what servers say ---- */
@@ -128,14 +150,38 @@ static bool is_harmless(void *user, uint64_t server)
 	       chain_manager_harmless(master->chain_manager, server, clock_boottime_ns());
 }
 
+static void complete(struct master *master, uint64_t id);
+
+static void on_owed(struct command_call *call, int status)
+{
+	struct master *master = (struct master *)((char *)call - offsetof(struct master, owing));
+	struct client_session *session, *next;
+
+	master->owing_under_way = false;
+	HASH_ITER(hh, master->clients, session, next)
+	{
+		if (!session->complete)
+			continue;
+		session->complete = false;
+		if (status == 0)
+			complete(master, session->id);
+		else
+			session->close_failed = true;
+	}
+}
+
+/* True: the log has it. Else it is on its way. */
 static bool log_owed(struct master *master, bool owed)
 {
-	struct log_command command = {.kind = COMMAND_FENCES_OWED, .owed = owed};
-	struct command_flush flush = {.index = 0};
-
-	if (state_fences_owed(master->state) != owed)
-		command_log_propose(master->log, &command, note_index, &flush);
-	return state_fences_owed(master->state) == owed;
+	if (master->owing_under_way)
+		return false;
+	if (state_fences_owed(master->state) == owed)
+		return true;
+	master->owing_under_way = true;
+	master->owing.done = on_owed;
+	master->owing.command = (struct log_command){.kind = COMMAND_FENCES_OWED, .owed = owed};
+	command_log_propose(master->log, &master->owing);
+	return false;
 }
 
 /* Closes a session whose fence is complete. What chains owe is in the log before: the next life of
@@ -147,7 +193,7 @@ static void complete(struct master *master, uint64_t id)
 	if (session == NULL)
 		fences_end(master->fences, id);
 	else if (fences_owed(master->fences) && !log_owed(master, true))
-		session->close_failed = true;
+		session->complete = true;
 	else
 		client_session_close(master, session, "fenced");
 }

@@ -19,6 +19,7 @@
 #define LOG_MODULE "client"
 #include "master/sessions/client_leases.h"
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -30,16 +31,10 @@
 #include "master/sessions/client_fences.h"
 #include "master/sessions/client_session.h"
 
-static void note_index(void *user, uint64_t index, int status, const struct command_result *result)
-{
-	struct command_flush *flush = user;
-
-	flush->index = status == 0 ? index : 0;
-}
-
 /* ---- admission ---- */
 
 struct admission {
+	struct command_call call;
 	struct command_flush flush;
 	struct master *master;
 	struct client_stream *stream; /* referenced */
@@ -79,7 +74,8 @@ static void admitted(struct admission *admission)
 /* On the log's thread. */
 static void on_admission_durable(struct command_flush *flush, int status)
 {
-	struct admission *admission = (struct admission *)flush;
+	struct admission *admission =
+		(struct admission *)((char *)flush - offsetof(struct admission, flush));
 	struct master *master = admission->master;
 
 	master_lock(master);
@@ -97,19 +93,31 @@ static void on_admission_durable(struct command_flush *flush, int status)
 	master_unlock(master);
 }
 
-static void note_session(void *user, uint64_t index, int status,
-			 const struct command_result *result)
+static void not_admitted(struct admission *admission, int error)
 {
-	struct admission *admission = user;
+	client_session_refuse(admission->stream, -error,
+			      error == -ENOMEM ? "out of memory"
+					       : "the master's store does not work");
+	leases_admit_failed(admission->master->leases);
+	admission_free(admission);
+}
 
-	admission->flush.index = status == 0 ? index : 0;
-	admission->session->id = result->session;
+static void on_opened(struct command_call *call, int status)
+{
+	struct admission *admission = (struct admission *)call;
+
+	if (status != 0) {
+		/* It may be in the store: see client_leases_reconcile(). */
+		not_admitted(admission, status == COMMAND_MAY_HAPPEN ? -EIO : status);
+		return;
+	}
+	admission->session->id = call->result.session;
+	admission->flush.index = call->index;
+	command_log_flush(admission->master->log, &admission->flush);
 }
 
 static int propose_session(struct admission *admission)
 {
-	struct master *master = admission->master;
-	struct log_command command = {.kind = COMMAND_SESSION_OPEN};
 	const char *mount = admission->stream->mount, *name = admission->stream->name;
 
 	if (getrandom(&admission->secret, sizeof(admission->secret), 0) !=
@@ -117,21 +125,22 @@ static int propose_session(struct admission *admission)
 		return -EIO;
 	if (admission->secret == 0)
 		admission->secret = 1; /* 0 means none in SessionOpen */
-	command.session_open.secret = admission->secret;
-	command.session_open.mount = mount;
-	command.session_open.name = name;
-	admission->session = client_session_new(0, mount, name); /* the log gives it its id */
+	admission->session = client_session_new(0, mount, name);
 	if (admission->session == NULL)
 		return -ENOMEM;
-	command_log_propose(master->log, &command, note_session, admission);
-	return admission->flush.index != 0 ? 0 : -EIO;
+	admission->call.done = on_opened;
+	admission->call.command = (struct log_command){
+		.kind = COMMAND_SESSION_OPEN,
+		.session_open = {.secret = admission->secret, .mount = mount, .name = name}};
+	command_log_propose(admission->master->log, &admission->call);
+	return 0;
 }
 
 static void admit(struct master *master, uint64_t waiter)
 {
 	struct admission *admission = calloc(1, sizeof(*admission));
 	struct client_stream *stream;
-	int rc = -ENOMEM;
+	int rc;
 
 	HASH_FIND(hh, master->waiting, &waiter, sizeof(waiter), stream);
 	if (stream == NULL) {
@@ -141,23 +150,17 @@ static void admit(struct master *master, uint64_t waiter)
 	}
 	HASH_DEL(master->waiting, stream);
 	stream->waiter = 0;
-	if (admission != NULL) {
-		stream->refs++;
-		*admission = (struct admission){
-			.flush.done = on_admission_durable, .master = master, .stream = stream};
-		rc = propose_session(admission);
-	}
-	if (rc == 0) {
-		command_log_flush(master->log, &admission->flush);
+	if (admission == NULL) {
+		client_session_refuse(stream, ENOMEM, "out of memory");
+		leases_admit_failed(master->leases);
 		return;
 	}
-	if (command_log_error(master->log) != 0)
-		rc = command_log_error(master->log);
-	client_session_refuse(stream, -rc,
-			      rc == -ENOMEM ? "out of memory" : "the master's store does not work");
-	leases_admit_failed(master->leases);
-	if (admission != NULL)
-		admission_free(admission);
+	stream->refs++;
+	*admission = (struct admission){
+		.flush.done = on_admission_durable, .master = master, .stream = stream};
+	rc = propose_session(admission);
+	if (rc != 0)
+		not_admitted(admission, rc);
 }
 
 /* ---- the end of a session ---- */
@@ -175,29 +178,23 @@ static void fence(struct master *master, uint64_t id)
 /* ---- leases ---- */
 
 struct granting {
+	struct command_call call;
 	struct command_flush flush;
 	struct master *master;
-	uint64_t session, generation;
+	uint64_t session;
 };
-
-static void note_grant(void *user, uint64_t index, int status, const struct command_result *result)
-{
-	struct granting *granting = user;
-
-	granting->flush.index = status == 0 ? index : 0;
-	granting->generation = result->generation;
-}
 
 /* On the log's thread. */
 static void on_grant_durable(struct command_flush *flush, int status)
 {
-	struct granting *granting = (struct granting *)flush;
+	struct granting *granting =
+		(struct granting *)((char *)flush - offsetof(struct granting, flush));
 	struct master *master = granting->master;
 	uint64_t now_ns = clock_boottime_ns();
 
 	master_lock(master);
 	if (status == 0)
-		leases_granted(master->leases, granting->session, granting->generation);
+		leases_granted(master->leases, granting->session, granting->call.result.generation);
 	else
 		leases_grant_failed(master->leases, granting->session, now_ns);
 	if (!master->stopping)
@@ -206,38 +203,70 @@ static void on_grant_durable(struct command_flush *flush, int status)
 	free(granting);
 }
 
-static void grant(struct master *master, uint64_t session, uint64_t now_ns)
+static void on_granted(struct command_call *call, int status)
 {
-	struct log_command command = {.kind = COMMAND_LEASE_GRANT, .session = session};
-	struct granting *granting = calloc(1, sizeof(*granting));
+	struct granting *granting = (struct granting *)call;
 
-	if (granting != NULL) {
-		granting->flush.done = on_grant_durable;
-		granting->master = master;
-		granting->session = session;
-		command_log_propose(master->log, &command, note_grant, granting);
-		if (granting->flush.index != 0) {
-			command_log_flush(master->log, &granting->flush);
-			return;
-		}
+	if (status == 0) {
+		granting->flush.index = call->index;
+		command_log_flush(granting->master->log, &granting->flush);
+		return;
 	}
+	leases_grant_failed(granting->master->leases, granting->session, clock_boottime_ns());
 	free(granting);
-	leases_grant_failed(master->leases, session, now_ns);
 }
 
-/* Ends the lease. The next client is let in by a command behind this one, so this one needs no
- * flush of its own. */
+static void grant(struct master *master, uint64_t session, uint64_t now_ns)
+{
+	struct granting *granting = calloc(1, sizeof(*granting));
+
+	if (granting == NULL) {
+		leases_grant_failed(master->leases, session, now_ns);
+		return;
+	}
+	granting->call.done = on_granted;
+	granting->call.command =
+		(struct log_command){.kind = COMMAND_LEASE_GRANT, .session = session};
+	granting->flush.done = on_grant_durable;
+	granting->master = master;
+	granting->session = session;
+	command_log_propose(master->log, &granting->call);
+}
+
+struct lease_end {
+	struct command_call call;
+	struct master *master;
+};
+
+/* The next client is let in by a command behind this one, so this one needs no flush of its own. */
+static void on_ended(struct command_call *call, int status)
+{
+	struct lease_end *lease_end = (struct lease_end *)call;
+	struct master *master = lease_end->master;
+	uint64_t now_ns = clock_boottime_ns();
+
+	if (status == 0)
+		leases_ended(master->leases, call->command.session, call->command.generation);
+	else
+		leases_end_failed(master->leases, call->command.session, now_ns);
+	free(lease_end);
+	if (status == 0 && !master->stopping)
+		client_leases_act(master, now_ns);
+}
+
 static void end(struct master *master, const struct lease_action *action, uint64_t now_ns)
 {
-	struct log_command command = {
-		.kind = COMMAND_LEASE_END, .session = action->id, .generation = action->number};
-	struct command_flush flush;
+	struct lease_end *lease_end = calloc(1, sizeof(*lease_end));
 
-	command_log_propose(master->log, &command, note_index, &flush);
-	if (flush.index != 0)
-		leases_ended(master->leases, action->id, action->number);
-	else
+	if (lease_end == NULL) {
 		leases_end_failed(master->leases, action->id, now_ns);
+		return;
+	}
+	lease_end->master = master;
+	lease_end->call.done = on_ended;
+	lease_end->call.command = (struct log_command){
+		.kind = COMMAND_LEASE_END, .session = action->id, .generation = action->number};
+	command_log_propose(master->log, &lease_end->call);
 }
 
 static void send_lease(struct master *master, unsigned field, const struct lease_action *action)

@@ -2,6 +2,7 @@
 #define LOG_MODULE "client"
 #include "master/sessions/client_requests.h"
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include "common/base/expects.h"
@@ -15,13 +16,32 @@
 /* Replies are sent once they are so large together: no message may grow too large. */
 #define PUSH_BYTES_MAX (1u << 20)
 
-/* Replies that wait for a flush. */
-struct deferred {
+/* What a client has sent together. It lives until all of it is answered. */
+struct client_batch {
+	struct master *master;
+	struct client_stream *stream;   /* referenced */
+	struct rpc_stream *rpc;         /* referenced: after the stream is over, nobody hears it */
+	struct client_message *message; /* what the requests are part of; NULL: see answer_now() */
+	size_t left;                    /* requests without an answer, and one while it is begun */
+	struct push push;               /* answers of those that need not be durable */
+	/* Answers of the others, to be sent together when all is durable. */
 	struct command_flush flush;
-	struct rpc_stream *rpc; /* referenced */
-	struct push push;
-	uint64_t *ids; /* to say of each that it failed */
-	size_t count;
+	struct push durable;
+	uint64_t *durable_ids; /* to say of each that it failed */
+	size_t durable_count;
+	bool unknown; /* of one it is not known whether it will be done: the client asks again */
+	struct client_call *calls;
+	/* Of a request that has waited for the right to append, whose message is gone. */
+	Catena__Request own;
+	Catena__AppendReq append;
+};
+
+struct client_call {
+	struct command_call call;
+	struct client_batch *batch;
+	const Catena__Request *request;
+	uint8_t *reply; /* of a query */
+	size_t reply_size;
 };
 
 static void add_error(struct push *push, uint64_t id, int error)
@@ -33,83 +53,146 @@ static void add_error(struct push *push, uint64_t id, int error)
 	push_message(push, CLIENT_PUSH_REPLIES, &reply.base);
 }
 
-/* ---- replies that wait ---- */
+/* ---- messages ---- */
 
-static void deferred_free(struct deferred *deferred)
+int client_message_new(const uint8_t *data, size_t size, struct client_message **out)
 {
-	rpc_stream_unref(deferred->rpc);
-	push_free(&deferred->push);
-	free(deferred->ids);
-	free(deferred);
+	struct client_message *message = calloc(1, sizeof(*message));
+
+	if (message == NULL)
+		return -ENOMEM;
+	message->refs = 1;
+	message->batch = catena__client_batch__unpack(unpack_begin(&message->unpack), size, data);
+	if (message->batch == NULL) {
+		free(message);
+		return -EBADMSG;
+	}
+	*out = message;
+	return 0;
+}
+
+void client_message_unref(struct client_message *message)
+{
+	if (message == NULL)
+		return;
+	expects(message->refs > 0);
+	if (--message->refs != 0)
+		return;
+	catena__client_batch__free_unpacked(message->batch, &message->unpack.allocator);
+	free(message);
+}
+
+/* ---- answers ---- */
+
+static void batch_free(struct client_batch *batch)
+{
+	client_stream_unref(batch->stream);
+	rpc_stream_unref(batch->rpc);
+	client_message_unref(batch->message);
+	push_free(&batch->push);
+	push_free(&batch->durable);
+	free(batch->durable_ids);
+	free(batch->calls);
+	free(batch);
+}
+
+/* A client that does not read loses its stream. */
+static void send(struct client_batch *batch, struct push *push)
+{
+	int rc = push->failed      ? -ENOMEM
+		 : push->size == 0 ? 0
+				   : rpc_stream_send(batch->rpc, push->data, push->size);
+
+	if (rc != 0 && rc != -EPIPE)
+		rpc_stream_close(batch->rpc);
+	push_clear(push);
 }
 
 /* On the log's thread. */
 static void on_durable(struct command_flush *flush, int status)
 {
-	struct deferred *deferred = (struct deferred *)flush;
-	int rc;
+	struct client_batch *batch =
+		(struct client_batch *)((char *)flush - offsetof(struct client_batch, flush));
+	struct master *master = batch->master;
 
 	if (status != 0) {
-		push_clear(&deferred->push);
-		for (size_t i = 0; i < deferred->count; i++)
-			add_error(&deferred->push, deferred->ids[i], status);
+		push_clear(&batch->durable);
+		for (size_t i = 0; i < batch->durable_count; i++)
+			add_error(&batch->durable, batch->durable_ids[i], status);
 	}
-	rc = rpc_stream_send(deferred->rpc, deferred->push.data, deferred->push.size);
-	if (rc != 0 && rc != -EPIPE)
-		rpc_stream_close(deferred->rpc);
-	deferred_free(deferred);
+	send(batch, &batch->durable);
+	master_lock(master);
+	batch_free(batch);
+	master_unlock(master);
 }
 
-static struct deferred *deferred_new(struct client_stream *stream, size_t room)
+/* All is answered: sends it, what has to be durable when everything so far is. */
+static void finish(struct client_batch *batch)
 {
-	struct deferred *deferred = calloc(1, sizeof(*deferred));
-
-	if (deferred == NULL)
-		return NULL;
-	deferred->ids = calloc(room, sizeof(*deferred->ids));
-	if (deferred->ids == NULL) {
-		free(deferred);
-		return NULL;
-	}
-	deferred->rpc = rpc_stream_ref(stream->rpc);
-	deferred->flush.done = on_durable;
-	return deferred;
-}
-
-/* Sends the replies of a batch, which has been applied, when everything so far is durable. */
-static void defer(struct master *master, struct deferred *deferred, struct push *push)
-{
+	struct master *master = batch->master;
 	uint64_t index = command_log_applied(master->log);
 
-	if (deferred->push.failed) {
-		rpc_stream_close(deferred->rpc);
-		deferred_free(deferred);
+	if (batch->own.append != NULL)
+		master->append_asked = false;
+	if (batch->unknown) {
+		rpc_stream_close(batch->rpc);
+	} else if (batch->durable_count != 0 && !command_log_is_durable(master->log, index)) {
+		send(batch, &batch->push);
+		batch->flush.done = on_durable;
+		batch->flush.index = index;
+		command_log_flush(master->log, &batch->flush);
 		return;
+	} else {
+		push_raw(&batch->push, batch->durable.data, batch->durable.size);
+		batch->push.failed |= batch->durable.failed;
+		send(batch, &batch->push);
 	}
-	if (command_log_is_durable(master->log, index)) {
-		push_raw(push, deferred->push.data, deferred->push.size);
-		deferred_free(deferred);
-		return;
-	}
-	deferred->flush.index = index;
-	command_log_flush(master->log, &deferred->flush);
+	batch_free(batch);
+	if (master->append_waits != NULL && !master->stopping)
+		client_requests_go(master, clock_boottime_ns());
 }
 
-/* ---- executing ---- */
-
-struct request_answer {
-	int status;
-	uint8_t *reply;
-	size_t size;
-};
-
-static void on_applied(void *user, uint64_t index, int status, const struct command_result *result)
+static void answered_one(struct client_batch *batch)
 {
-	struct request_answer *answer = user;
+	expects(batch->left > 0);
+	if (--batch->left == 0)
+		finish(batch);
+	else if (batch->push.size > PUSH_BYTES_MAX && !batch->unknown)
+		send(batch, &batch->push);
+}
 
-	answer->status = status;
-	answer->reply = result->reply;
-	answer->size = result->reply_size;
+static struct push *push_of(struct client_batch *batch, const Catena__Request *request)
+{
+	if (!request->durable)
+		return &batch->push;
+	batch->durable_ids[batch->durable_count++] = request->id;
+	return &batch->durable;
+}
+
+static void answer(struct client_call *call, int status, const uint8_t *reply, size_t size)
+{
+	struct client_batch *batch = call->batch;
+	const Catena__Request *request = call->request;
+	struct push *push = push_of(batch, request);
+
+	if (status == COMMAND_MAY_HAPPEN)
+		batch->unknown = true;
+	else if (status != 0)
+		add_error(push, request->id, status);
+	else
+		push_bytes(push, CLIENT_PUSH_REPLIES, reply, size);
+}
+
+/* ---- commands and queries ---- */
+
+static void on_applied(struct command_call *command, int status)
+{
+	struct client_call *call = (struct client_call *)command;
+
+	answer(call, status, command->result.reply, command->result.reply_size);
+	free(command->result.reply);
+	command->result.reply = NULL;
+	answered_one(call->batch);
 }
 
 /* True when the store's disk is nearly full: what is left is for programs that delete. A repetition
@@ -123,23 +206,9 @@ static bool refused_for_space(struct client_session *session, struct master *mas
 	return !repeated && state_request_grows(request) && kv_space_low(master->kv);
 }
 
-static void run_command(struct client_session *session, struct master *master,
-			const Catena__Request *request, uint64_t now_ns,
-			struct request_answer *answer)
+static int encode_statfs(struct client_call *call)
 {
-	struct log_command command = {
-		.kind = COMMAND_REQUEST, .session = session->id, .request = request};
-
-	if (refused_for_space(session, master, request, now_ns)) {
-		answer->status = -ENOSPC;
-		return;
-	}
-	command_log_propose(master->log, &command, on_applied, answer);
-}
-
-static void run_statfs(struct master *master, const Catena__Request *request,
-		       struct request_answer *answer)
-{
+	struct master *master = call->batch->master;
 	Catena__Reply reply = CATENA__REPLY__INIT;
 	Catena__Statfs statfs = CATENA__STATFS__INIT;
 	struct state_counts counts;
@@ -151,125 +220,149 @@ static void run_statfs(struct master *master, const Catena__Request *request,
 	statfs.copies = space.copies;
 	statfs.total_bytes = space.total;
 	statfs.free_bytes = space.free;
-	reply.id = request->id;
+	reply.id = call->request->id;
 	reply.statfs = &statfs;
-	answer->size = catena__reply__get_packed_size(&reply);
-	answer->reply = malloc(answer->size);
-	if (answer->reply == NULL)
-		answer->status = -ENOMEM;
-	else
-		catena__reply__pack(&reply, answer->reply);
+	call->reply_size = catena__reply__get_packed_size(&reply);
+	call->reply = malloc(call->reply_size);
+	if (call->reply == NULL)
+		return -ENOMEM;
+	catena__reply__pack(&reply, call->reply);
+	return 0;
 }
 
-static void run_query(struct client_session *session, struct master *master,
-		      const Catena__Request *request, struct request_answer *answer)
+static int read_state(struct command_call *command)
 {
-	answer->status = command_log_error(master->log);
-	if (answer->status != 0)
-		return;
-	if (request->op_case == CATENA__REQUEST__OP_STATFS) {
-		run_statfs(master, request, answer);
-		return;
+	struct client_call *call = (struct client_call *)command;
+
+	free(call->reply); /* of a first try */
+	call->reply = NULL;
+	if (call->request->op_case == CATENA__REQUEST__OP_STATFS)
+		return encode_statfs(call);
+	return state_query(call->batch->master->state, command->command.session, call->request,
+			   &call->reply, &call->reply_size);
+}
+
+static void on_read(struct command_call *command, int status)
+{
+	struct client_call *call = (struct client_call *)command;
+
+	answer(call, status, call->reply, call->reply_size);
+	free(call->reply);
+	call->reply = NULL;
+	answered_one(call->batch);
+}
+
+static void run(struct client_session *session, struct client_call *call, uint64_t now_ns)
+{
+	struct master *master = call->batch->master;
+	const Catena__Request *request = call->request;
+	struct log_command *command = &call->call.command;
+
+	call->batch->left++;
+	command->kind = COMMAND_REQUEST;
+	command->session = session->id;
+	command->request.message = request;
+	command->request.answered = session->answered;
+	if (!state_request_is_command(request)) {
+		call->call.read = read_state;
+		call->call.done = on_read;
+		command_log_read(master->log, &call->call);
+	} else if (refused_for_space(session, master, request, now_ns)) {
+		answer(call, -ENOSPC, NULL, 0);
+		answered_one(call->batch);
+	} else {
+		call->call.done = on_applied;
+		command_log_propose(master->log, &call->call);
 	}
-	answer->status =
-		state_query(master->state, session->id, request, &answer->reply, &answer->size);
-	if (answer->status != 0)
-		command_log_failed(master->log, answer->status);
-}
-
-static void run(struct client_session *session, struct master *master,
-		const Catena__Request *request, uint64_t now_ns, struct push *push)
-{
-	struct request_answer answer = {0};
-
-	if (state_request_is_command(request))
-		run_command(session, master, request, now_ns, &answer);
-	else
-		run_query(session, master, request, &answer);
-	if (answer.status != 0)
-		add_error(push, request->id, answer.status);
-	else
-		push_bytes(push, CLIENT_PUSH_REPLIES, answer.reply, answer.size);
-	free(answer.reply);
 	if (request->id > session->last_request)
 		session->last_request = request->id;
 }
 
-static size_t count_flushes(const Catena__ClientBatch *batch)
+/* ---- batches ---- */
+
+static struct client_batch *batch_new(struct client_stream *stream, struct client_message *message,
+				      size_t requests, size_t durable)
+{
+	struct client_batch *batch = calloc(1, sizeof(*batch));
+
+	if (batch == NULL)
+		return NULL;
+	batch->calls = calloc(requests, sizeof(*batch->calls));
+	batch->durable_ids = calloc(durable + 1, sizeof(*batch->durable_ids));
+	if (batch->calls == NULL || batch->durable_ids == NULL) {
+		free(batch->calls);
+		free(batch->durable_ids);
+		free(batch);
+		return NULL;
+	}
+	batch->master = stream->master;
+	batch->stream = stream;
+	stream->refs++;
+	batch->rpc = rpc_stream_ref(stream->rpc);
+	batch->message = message;
+	if (message != NULL)
+		message->refs++;
+	batch->left = 1;
+	return batch;
+}
+
+static size_t count_durable(const Catena__ClientBatch *message)
 {
 	size_t count = 0;
 
-	for (size_t i = 0; i < batch->n_requests; i++)
-		count += batch->requests[i]->durable ? 1 : 0;
+	for (size_t i = 0; i < message->n_requests; i++)
+		count += message->requests[i]->durable ? 1 : 0;
 	return count;
 }
 
-void client_requests(struct client_stream *stream, const Catena__ClientBatch *batch,
-		     struct push *push, uint64_t now_ns)
+void client_requests(struct client_stream *stream, struct client_message *message, uint64_t now_ns)
 {
-	struct master *master = stream->master;
-	size_t flushes = count_flushes(batch);
-	struct deferred *deferred = flushes == 0 ? NULL : deferred_new(stream, flushes);
+	const Catena__ClientBatch *sent = message->batch;
+	struct client_batch *batch;
 
-	lock_held(&master->lock);
-	if (flushes != 0 && deferred == NULL) {
+	lock_held(&stream->master->lock);
+	if (sent->n_requests == 0)
+		return;
+	batch = batch_new(stream, message, sent->n_requests, count_durable(sent));
+	if (batch == NULL) {
 		rpc_stream_close(stream->rpc);
 		return;
 	}
-	for (size_t i = 0; i < batch->n_requests; i++) {
-		const Catena__Request *request = batch->requests[i];
+	for (size_t i = 0; i < sent->n_requests; i++) {
+		struct client_call *call = &batch->calls[i];
 
-		if (client_append_waits(stream, request, now_ns))
+		if (client_append_waits(stream, sent->requests[i], now_ns))
 			continue;
-		if (request->durable) {
-			deferred->ids[deferred->count++] = request->id;
-			run(stream->session, master, request, now_ns, &deferred->push);
-		} else {
-			run(stream->session, master, request, now_ns, push);
-		}
-		if (push->size > PUSH_BYTES_MAX) {
-			client_send(stream, push);
-			push_clear(push);
-		}
+		call->batch = batch;
+		call->request = sent->requests[i];
+		run(stream->session, call, now_ns);
 	}
-	expects(deferred == NULL || deferred->count <= flushes);
-	if (deferred != NULL)
-		defer(master, deferred, push);
-}
-
-static void run_now(struct client_stream *stream, const Catena__Request *request, uint64_t now_ns)
-{
-	struct master *master = stream->master;
-	struct deferred *deferred = request->durable ? deferred_new(stream, 1) : NULL;
-	struct push push = {0};
-
-	if (request->durable && deferred == NULL) {
-		rpc_stream_close(stream->rpc);
-		return;
-	}
-	if (deferred != NULL)
-		deferred->ids[deferred->count++] = request->id;
-	run(stream->session, master, request, now_ns, deferred != NULL ? &deferred->push : &push);
-	if (deferred != NULL)
-		defer(master, deferred, &push);
-	client_send(stream, &push);
-	push_free(&push);
+	answered_one(batch);
 }
 
 /* ---- the right to append ---- */
 
 static void answer_now(struct append_wait *wait, uint64_t now_ns)
 {
-	Catena__AppendReq append = CATENA__APPEND_REQ__INIT;
-	Catena__Request request = CATENA__REQUEST__INIT;
+	struct client_batch *batch = batch_new(wait->stream, NULL, 1, wait->durable ? 1 : 0);
 
-	append.ino = wait->ino;
-	request.id = wait->request;
-	request.time = wait->time;
-	request.durable = wait->durable;
-	request.op_case = CATENA__REQUEST__OP_APPEND;
-	request.append = &append;
-	run_now(wait->stream, &request, now_ns);
+	if (batch == NULL) {
+		rpc_stream_close(wait->stream->rpc);
+		return;
+	}
+	wait->stream->master->append_asked = true;
+	catena__append_req__init(&batch->append);
+	catena__request__init(&batch->own);
+	batch->append.ino = wait->ino;
+	batch->own.id = wait->request;
+	batch->own.time = wait->time;
+	batch->own.durable = wait->durable;
+	batch->own.op_case = CATENA__REQUEST__OP_APPEND;
+	batch->own.append = &batch->append;
+	batch->calls[0].batch = batch;
+	batch->calls[0].request = &batch->own;
+	run(wait->stream->session, &batch->calls[0], now_ns);
+	answered_one(batch);
 }
 
 void client_requests_go(struct master *master, uint64_t now_ns)
@@ -277,7 +370,8 @@ void client_requests_go(struct master *master, uint64_t now_ns)
 	struct append_wait **link = &master->append_waits, *wait;
 
 	lock_held(&master->lock);
-	while ((wait = *link) != NULL) {
+	/* One at a time: what is free may not be so any more behind it. */
+	while (!master->append_asked && (wait = *link) != NULL) {
 		bool free_now = client_append_is_free(master, wait->ino, wait->stream->session->id);
 
 		if (!free_now)

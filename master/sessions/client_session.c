@@ -2,8 +2,10 @@
 #define LOG_MODULE "client"
 #include "master/sessions/client_session.h"
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/expects.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "master/leases/fences.h"
@@ -84,32 +86,37 @@ void client_session_attach(struct client_session *session, struct client_stream 
 
 /* ---- the end ---- */
 
-static void note_index(void *user, uint64_t index, int status, const struct command_result *result)
+static void on_abandoned(struct command_call *call, int status)
 {
-	struct command_flush *flush = user;
-
-	flush->index = status == 0 ? index : 0;
+	free(call);
 }
 
-/* Closes a session that is in the state, and that no client will use. */
+/* Closes a session that is in the state, and that no client will use. If it fails, the next start
+ * gives it up. */
 void client_session_abandon(struct master *master, uint64_t session)
 {
-	struct log_command command = {.kind = COMMAND_SESSION_CLOSE, .session = session};
-	struct command_flush flush;
+	struct command_call *call = calloc(1, sizeof(*call));
 
-	command_log_propose(master->log, &command, note_index, &flush);
+	if (call == NULL)
+		return;
+	call->done = on_abandoned;
+	call->command = (struct log_command){.kind = COMMAND_SESSION_CLOSE, .session = session};
+	command_log_propose(master->log, call);
 }
 
 struct closing {
+	struct command_call call;
 	struct command_flush flush;
 	struct master *master;
 	uint64_t session;
+	const char *why;
 };
 
 /* On the log's thread. */
 static void on_close_durable(struct command_flush *flush, int status)
 {
-	struct closing *closing = (struct closing *)flush;
+	struct closing *closing =
+		(struct closing *)((char *)flush - offsetof(struct closing, flush));
 	struct master *master = closing->master;
 
 	master_lock(master);
@@ -127,35 +134,73 @@ static void on_close_durable(struct command_flush *flush, int status)
 	free(closing);
 }
 
-void client_session_flush_close(struct master *master, uint64_t session, uint64_t index)
+static struct closing *closing_new(struct master *master, uint64_t session)
 {
 	struct closing *closing = calloc(1, sizeof(*closing));
+
+	if (closing == NULL)
+		return NULL;
+	closing->flush.done = on_close_durable;
+	closing->master = master;
+	closing->session = session;
+	return closing;
+}
+
+void client_session_flush_close(struct master *master, uint64_t session, uint64_t index)
+{
+	struct closing *closing = closing_new(master, session);
 
 	if (closing == NULL) {
 		leases_close_failed(master->leases, session);
 		return;
 	}
-	closing->flush.done = on_close_durable;
 	closing->flush.index = index;
-	closing->master = master;
-	closing->session = session;
+	command_log_flush(master->log, &closing->flush);
+}
+
+void client_session_gone(struct master *master, struct client_session *session)
+{
+	HASH_DEL(master->clients, session);
+	client_session_free(session);
+}
+
+static void on_closed(struct command_call *call, int status)
+{
+	struct closing *closing = (struct closing *)call;
+	struct master *master = closing->master;
+	struct client_session *session = client_session_find(master, closing->session);
+
+	expects(session != NULL && session->ending);
+	session->ending = false;
+	/* -ENOENT: it was closed in the store that has failed meanwhile, and is open again. */
+	if (status != 0 && status != -ENOENT) {
+		session->close_failed = true;
+		free(closing);
+		return;
+	}
+	log_info("session closed session=%llu name=%s mount=%s reason=\"%s\"",
+		 (unsigned long long)session->id, session->name, session->mount, closing->why);
+	client_session_gone(master, session);
+	closing->flush.index = call->index;
 	command_log_flush(master->log, &closing->flush);
 }
 
 void client_session_close(struct master *master, struct client_session *session, const char *why)
 {
-	struct log_command command = {.kind = COMMAND_SESSION_CLOSE, .session = session->id};
-	struct command_flush result;
+	struct closing *closing;
 
 	client_session_end_stream(master, session);
-	command_log_propose(master->log, &command, note_index, &result);
-	if (result.index == 0) {
+	if (session->ending)
+		return;
+	closing = closing_new(master, session->id);
+	if (closing == NULL) {
 		session->close_failed = true;
 		return;
 	}
-	log_info("session closed session=%llu name=%s mount=%s reason=\"%s\"",
-		 (unsigned long long)session->id, session->name, session->mount, why);
-	client_session_flush_close(master, session->id, result.index);
-	HASH_DEL(master->clients, session);
-	client_session_free(session);
+	session->ending = true;
+	closing->why = why;
+	closing->call.done = on_closed;
+	closing->call.command =
+		(struct log_command){.kind = COMMAND_SESSION_CLOSE, .session = session->id};
+	command_log_propose(master->log, &closing->call);
 }

@@ -63,7 +63,7 @@ static void resume(struct client_stream *stream, const Catena__SessionOpen *open
 		return;
 	}
 	rc = state_session_check(master->state, open->session_id, open->session_secret);
-	if (session == NULL || rc == -ENOENT) {
+	if (session == NULL || session->ending || rc == -ENOENT) {
 		client_session_refuse(stream, ESTALE, "the session is gone");
 		return;
 	}
@@ -185,20 +185,12 @@ static void give_back(struct client_stream *stream, const Catena__ClientBatch *b
 				      batch->returns[i]->sequence);
 }
 
-static void ignore_result(void *user, uint64_t index, int status,
-			  const struct command_result *result)
+/* The next command tells the state machine. */
+static void note_answered(struct client_session *session, const Catena__ClientBatch *batch)
 {
-}
-
-static void forget_answered(struct client_stream *stream, const Catena__ClientBatch *batch)
-{
-	struct log_command command = {.kind = COMMAND_ANSWERED, .session = stream->session->id};
-
 	for (size_t i = 0; i < batch->n_answered; i++)
-		if (batch->answered[i] > command.answered_through)
-			command.answered_through = batch->answered[i];
-	if (command.answered_through != 0)
-		command_log_propose(stream->master->log, &command, ignore_result, NULL);
+		if (batch->answered[i] > session->answered)
+			session->answered = batch->answered[i];
 }
 
 static void say_goodbye(struct client_stream *stream, uint32_t how)
@@ -210,9 +202,9 @@ static void say_goodbye(struct client_stream *stream, uint32_t how)
 }
 
 /* False: the client does what no client may do. */
-static bool handle(struct client_stream *stream, const Catena__ClientBatch *batch,
-		   struct push *push)
+static bool handle(struct client_stream *stream, struct client_message *message, struct push *push)
 {
+	const Catena__ClientBatch *batch = message->batch;
 	uint64_t now_ns = clock_boottime_ns();
 
 	for (size_t i = 0; i < batch->n_open; i++)
@@ -220,11 +212,14 @@ static bool handle(struct client_stream *stream, const Catena__ClientBatch *batc
 			return false;
 	if (stream->session == NULL)
 		return batch->n_requests == 0 && batch->n_returns == 0 && batch->n_renews == 0;
-	client_requests(stream, batch, push, now_ns);
-	client_requests_go(stream->master, now_ns);
+	note_answered(stream->session, batch);
+	client_requests(stream, message, now_ns);
+	/* What is sent below, a recall for example, comes behind the answers. */
+	command_log_turn(stream->master->log);
+	if (stream->session == NULL)
+		return true;
 	renew(stream, batch, push, now_ns);
 	give_back(stream, batch);
-	forget_answered(stream, batch);
 	for (size_t i = 0; i < batch->n_unreachable && i < UNREACHABLE_MAX; i++)
 		chain_manager_client_unreachable(stream->master->chain_manager, stream->session->id,
 						 batch->unreachable[i], now_ns);
@@ -237,13 +232,11 @@ static void on_message(void *stream_user, struct rpc_stream *rpc, const uint8_t 
 {
 	struct client_stream *stream = stream_user;
 	struct master *master = stream->master;
+	struct client_message *message;
 	struct push push = {0};
-	struct unpack unpack;
-	Catena__ClientBatch *batch =
-		catena__client_batch__unpack(unpack_begin(&unpack), size, data);
 	bool orderly = false, over;
 
-	if (batch == NULL) {
+	if (client_message_new(data, size, &message) != 0) {
 		if (log_rate_ok(&noise, 5))
 			log_warn("a client sent what cannot be decoded name=%s bytes=%zu",
 				 stream->name, size);
@@ -257,12 +250,14 @@ static void on_message(void *stream_user, struct rpc_stream *rpc, const uint8_t 
 		over = true;
 	}
 	if (!over) {
-		orderly = handle(stream, batch, &push);
+		const Catena__ClientBatch *batch = message->batch;
+
+		orderly = handle(stream, message, &push);
 		if (batch->n_open + batch->n_renews + batch->n_returns + batch->n_goodbye != 0)
 			client_leases_act(master, clock_boottime_ns());
 	}
+	client_message_unref(message);
 	master_unlock(master);
-	catena__client_batch__free_unpacked(batch, &unpack.allocator);
 	/* On this thread the stream cannot be closed meanwhile. */
 	client_send(stream, &push);
 	push_free(&push);

@@ -9,6 +9,8 @@ void master_lock(struct master *master)
 
 void master_unlock(struct master *master)
 {
+	if (master->log != NULL)
+		command_log_turn(master->log);
 	pthread_mutex_unlock(&master->lock);
 }
 

@@ -79,12 +79,15 @@ struct master {
 	const struct session_events *sessions;
 	struct leases *leases;
 	struct fences *fences;
+	struct command_call owing; /* whether chains owe fences, on its way into the log */
+	bool owing_under_way;
 	struct client_session *clients; /* by id: every session of the store */
 	struct client_stream *waiting;  /* by waiter number: not admitted yet */
 	struct client_stream *early;    /* came before the master may serve */
 	uint64_t next_waiter;
 	struct append_wait *append_waits; /* in the order in which they came */
 	size_t append_wait_count;
+	bool append_asked;                /* the log was called for one that had waited */
 	struct chunkserver *chunkservers; /* by server id: those that registered since the start */
 	struct probes *probes;
 	uint64_t last_tick_ns, retry_ns;
@@ -92,7 +95,8 @@ struct master {
 	struct space *space;
 };
 
-/* Takes and releases the state lock. */
+/* Takes and releases the state lock. What was proposed to the log with it held is applied before it
+ * is released, and its proposers are told. */
 void master_lock(struct master *master);
 void master_unlock(struct master *master);
 /* True once enough targets were heard, unless the store is behind. Locks: the state lock held. */

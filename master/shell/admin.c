@@ -3,6 +3,7 @@
 #include "master/shell/admin.h"
 #include <errno.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,10 +20,14 @@
 #define MESSAGE_BYTES  256
 
 struct admin_answer {
+	struct command_call log_call;
 	struct command_flush flush;
 	struct master *master;
 	struct rpc_call *call;
-	int error; /* positive */
+	Catena__AdminRequest *request;
+	struct unpack unpack;
+	bool called; /* the log, which tells when it is done */
+	int error;   /* positive */
 	char message[MESSAGE_BYTES];
 };
 
@@ -46,13 +51,15 @@ static void send_answer(struct admin_answer *answer)
 	reply.message = answer->message;
 	size = catena__admin_reply__pack(&reply, data);
 	rpc_call_reply(answer->call, 0, data, size);
+	catena__admin_request__free_unpacked(answer->request, &answer->unpack.allocator);
 	free(answer);
 }
 
 /* On the log's thread. */
 static void on_durable(struct command_flush *flush, int status)
 {
-	struct admin_answer *answer = (struct admin_answer *)flush;
+	struct admin_answer *answer =
+		(struct admin_answer *)((char *)flush - offsetof(struct admin_answer, flush));
 	struct master *master = answer->master;
 
 	if (status != 0) {
@@ -66,22 +73,53 @@ static void on_durable(struct command_flush *flush, int status)
 	send_answer(answer);
 }
 
-static void on_applied(void *user, uint64_t index, int status, const struct command_result *result)
+static void propose(struct admin_answer *answer,
+		    void (*applied)(struct command_call *call, int status))
 {
-	struct admin_answer *answer = user;
-
-	answer->flush.index = status == 0 ? index : 0;
-	if (status != 0)
-		say(answer, -status, "%s", strerror(-status));
+	answer->called = true;
+	answer->log_call.done = applied;
+	command_log_propose(answer->master->log, &answer->log_call);
 }
 
-/* ---- operations: each proposes, or says why not ---- */
+/* True: it is applied. Else it is answered. */
+static bool applied(struct admin_answer *answer, int status)
+{
+	if (status == 0)
+		return true;
+	say(answer, status == COMMAND_MAY_HAPPEN ? EIO : -status, "%s",
+	    status == COMMAND_MAY_HAPPEN
+		    ? "the master's store has failed: whether it is done is not known"
+		    : strerror(-status));
+	send_answer(answer);
+	return false;
+}
+
+static void answer_when_durable(struct admin_answer *answer)
+{
+	answer->flush.index = answer->log_call.index;
+	command_log_flush(answer->master->log, &answer->flush);
+}
+
+/* ---- operations: each calls the log, or says why not ---- */
+
+static void on_drained(struct command_call *call, int status)
+{
+	struct admin_answer *answer = (struct admin_answer *)call;
+	const Catena__DrainRequest *request = answer->request->drain;
+
+	if (!applied(answer, status))
+		return;
+	publisher_changed(answer->master, call->index);
+	say(answer, 0, "%zu targets %s", request->n_target_ids,
+	    request->undo ? "are used again" : "are being emptied");
+	log_info("drain targets=%zu first=%u undo=%d", request->n_target_ids,
+		 request->target_ids[0], request->undo);
+	answer_when_durable(answer);
+}
 
 static void drain(struct admin_answer *answer, const Catena__DrainRequest *request)
 {
-	struct log_command command = {.kind = COMMAND_DRAIN};
-	struct master *master = answer->master;
-	const struct cluster_map *map = chains_map(master);
+	const struct cluster_map *map = chains_map(answer->master);
 
 	if (request->n_target_ids == 0 || request->n_target_ids > DRAIN_MAX) {
 		say(answer, EINVAL, "name 1 to %u targets", DRAIN_MAX);
@@ -92,35 +130,35 @@ static void drain(struct admin_answer *answer, const Catena__DrainRequest *reque
 			say(answer, ENOENT, "there is no target %u", request->target_ids[i]);
 			return;
 		}
-	command.drain.targets = request->target_ids;
-	command.drain.count = request->n_target_ids;
-	command.drain.draining = request->undo == 0;
-	command_log_propose(master->log, &command, on_applied, answer);
-	if (answer->flush.index == 0)
+	answer->log_call.command = (struct log_command){.kind = COMMAND_DRAIN,
+							.drain = {.targets = request->target_ids,
+								  .count = request->n_target_ids,
+								  .draining = request->undo == 0}};
+	propose(answer, on_drained);
+}
+
+static void on_recovery_set(struct command_call *call, int status)
+{
+	struct admin_answer *answer = (struct admin_answer *)call;
+	const struct state_recovery *recovery = &call->command.recovery;
+
+	if (!applied(answer, status))
 		return;
-	publisher_changed(master, answer->flush.index);
-	say(answer, 0, "%zu targets %s", request->n_target_ids,
-	    request->undo ? "are used again" : "are being emptied");
-	log_info("drain targets=%zu first=%u undo=%d", request->n_target_ids,
-		 request->target_ids[0], request->undo);
+	chain_manager_set_recovery(answer->master->chain_manager, recovery->paused);
+	publisher_push_recovery(answer->master, NULL);
+	say(answer, 0, "recovery %s, rate %llu bytes/s", recovery->paused ? "is paused" : "goes on",
+	    (unsigned long long)recovery->rate);
+	log_info("recovery rate=%llu paused=%d", (unsigned long long)recovery->rate,
+		 recovery->paused);
+	answer_when_durable(answer);
 }
 
 static void recovery(struct admin_answer *answer, const Catena__Recovery *request)
 {
-	struct log_command command = {.kind = COMMAND_RECOVERY};
-	struct master *master = answer->master;
-
-	command.recovery.rate = request->rate;
-	command.recovery.paused = request->paused != 0;
-	command_log_propose(master->log, &command, on_applied, answer);
-	if (answer->flush.index == 0)
-		return;
-	chain_manager_set_recovery(master->chain_manager, command.recovery.paused);
-	publisher_push_recovery(master, NULL);
-	say(answer, 0, "recovery %s, rate %llu bytes/s", request->paused ? "is paused" : "goes on",
-	    (unsigned long long)request->rate);
-	log_info("recovery rate=%llu paused=%d", (unsigned long long)request->rate,
-		 request->paused);
+	answer->log_call.command = (struct log_command){
+		.kind = COMMAND_RECOVERY,
+		.recovery = {.rate = request->rate, .paused = request->paused != 0}};
+	propose(answer, on_recovery_set);
 }
 
 static void accept_one(struct admin_answer *answer, const Catena__AcceptDataLossRequest *request)
@@ -211,10 +249,8 @@ void admin_serve(void *server_user, struct rpc_call *call, const struct tls_iden
 {
 	static struct log_rate rate;
 	struct master *master = server_user;
-	Catena__AdminRequest *request;
 	struct admin_answer *answer;
-	struct unpack unpack;
-	bool waits;
+	bool called;
 
 	if (peer->role != TLS_ROLE_ADMIN || strcmp(peer->cluster, master->self.cluster) != 0) {
 		if (log_rate_ok(&rate, 5))
@@ -223,24 +259,24 @@ void admin_serve(void *server_user, struct rpc_call *call, const struct tls_iden
 		rpc_call_reply(call, -EACCES, NULL, 0);
 		return;
 	}
-	request = catena__admin_request__unpack(unpack_begin(&unpack), size, data);
-	answer = request == NULL ? NULL : calloc(1, sizeof(*answer));
+	answer = calloc(1, sizeof(*answer));
 	if (answer == NULL) {
-		if (request != NULL)
-			catena__admin_request__free_unpacked(request, &unpack.allocator);
-		rpc_call_reply(call, request == NULL ? -EINVAL : -ENOMEM, NULL, 0);
+		rpc_call_reply(call, -ENOMEM, NULL, 0);
+		return;
+	}
+	answer->request = catena__admin_request__unpack(unpack_begin(&answer->unpack), size, data);
+	if (answer->request == NULL) {
+		free(answer);
+		rpc_call_reply(call, -EINVAL, NULL, 0);
 		return;
 	}
 	answer->flush.done = on_durable;
 	answer->master = master;
 	answer->call = call;
 	master_lock(master);
-	execute(answer, request);
+	execute(answer, answer->request);
+	called = answer->called;
 	master_unlock(master);
-	catena__admin_request__free_unpacked(request, &unpack.allocator);
-	waits = answer->flush.index != 0;
-	if (waits)
-		command_log_flush(master->log, &answer->flush);
-	else
+	if (!called)
 		send_answer(answer);
 }

@@ -302,6 +302,7 @@ void master_stop(struct master *master)
 	space_stop(master->space);
 	removals_stop(master->removals);
 	command_log_close(master->log);
+	master->log = NULL;
 	clients_free(master);
 	chunkserver_free_all(master);
 	publisher_free(master);

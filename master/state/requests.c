@@ -10,7 +10,7 @@
  * 6. The reply is encoded. Changed records, reply and index are written as one batch, unflushed.
  *    Then caches and tables follow.
  * 7. client_requests.c sends the reply, at once or, if the request wants that, when it is durable.
- * 8. The client says what it has received; the replies are forgotten (state_apply_answered()).
+ * 8. The client says what it has received; the replies are forgotten with its next command.
  *
  * Failures:
  * - A rule refuses the request: the transaction is emptied, and only the reply is written.
@@ -142,7 +142,7 @@ static int apply_new(struct txn *txn, uint64_t index, const Catena__Request *req
 	return 0;
 }
 
-int state_apply_request(struct state *state, uint64_t index, uint64_t session_id,
+int state_apply_request(struct state *state, uint64_t index, uint64_t session_id, uint64_t answered,
 			const Catena__Request *request, uint8_t **reply, size_t *reply_size)
 {
 	const struct kept_reply *kept;
@@ -154,6 +154,8 @@ int state_apply_request(struct state *state, uint64_t index, uint64_t session_id
 	session = session_find(state, session_id);
 	if (session == NULL || session->fenced)
 		return reply_error(request->id, -ESTALE, reply, reply_size);
+	if (answered > session->answered && answered != UINT64_MAX)
+		session_answered(session, answered);
 	kept = session_reply(session, request->id);
 	if (kept != NULL) {
 		uint8_t *copy = malloc(kept->size == 0 ? 1 : kept->size);

@@ -21,23 +21,6 @@ uint64_t state_session_done(const struct state *state, uint64_t id)
 	return kept > session->answered ? kept : session->answered;
 }
 
-int state_apply_answered(struct state *state, uint64_t index, uint64_t session_id, uint64_t through)
-{
-	struct session *session;
-	int rc = core_ready(state);
-
-	if (rc != 0)
-		return rc;
-	session = session_find(state, session_id);
-	if (session != NULL && through > session->answered && through != UINT64_MAX) {
-		session_answered(session, through);
-	}
-	/* A later command writes it: a restart in between only keeps more replies. */
-	if (index > state->counters.index)
-		state->counters.index = index;
-	return 0;
-}
-
 int state_apply_session_open(struct state *state, uint64_t index, uint64_t secret,
 			     const char *mount, const char *name, uint64_t *id)
 {
@@ -53,7 +36,7 @@ int state_apply_session_open(struct state *state, uint64_t index, uint64_t secre
 		return -EBUSY;
 	txn = txn_begin(state, NULL, 0);
 	if (txn->counters.next_session >= STATE_ID_END)
-		return -ENOSPC;
+		return -EOVERFLOW;
 	*id = txn->counters.next_session++;
 	expects(session_find(state, *id) == NULL);
 	session = session_new(*id, secret, mount, name);

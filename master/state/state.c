@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include "common/base/bytes.h"
+#include "common/kv/kv_overlay.h"
 #include "master/records/core.h"
 #include "master/state/fenced.h"
 #include "master/state/lives.h"
@@ -153,7 +154,6 @@ static int load_counters(struct state *state)
 		return rc == -ENOENT ? -EUCLEAN : rc;
 	if (!value_decode_counters(value, size, &state->counters))
 		rc = -EUCLEAN;
-	state->stored_index = state->counters.index;
 	free(value);
 	return rc;
 }
@@ -240,7 +240,10 @@ int state_open(struct kv *kv, struct state **out, char *error, size_t error_size
 
 	if (state == NULL)
 		goto out;
-	state->kv = kv;
+	rc = kv_overlay_open(kv, &state->kv);
+	if (rc != 0)
+		goto out;
+	rc = -ENOMEM;
 	state->reload = state_reload;
 	state->name_mask = UINT64_MAX;
 	state->inodes = cache_inode_new();
@@ -270,7 +273,33 @@ void state_close(struct state *state)
 	cache_inode_free(state->inodes);
 	cache_dentry_free(state->dentries);
 	kv_batch_free(state->txn.batch);
+	kv_close(state->kv);
 	free(state);
+}
+
+void state_batch_begin(struct state *state)
+{
+	kv_overlay_begin(state->kv);
+}
+
+int state_batch_commit(struct state *state)
+{
+	int rc = kv_overlay_commit(state->kv);
+
+	if (rc != 0)
+		state->stale = true;
+	return rc;
+}
+
+void state_batch_abandon(struct state *state)
+{
+	kv_overlay_abandon(state->kv);
+	state->stale = true;
+}
+
+size_t state_batch_size(const struct state *state)
+{
+	return kv_overlay_size(state->kv);
 }
 
 void state_report_to(struct state *state, state_report_fn *report)
@@ -293,9 +322,11 @@ uint64_t state_applied_index(const struct state *state)
 	return state->counters.index;
 }
 
-uint64_t state_stored_index(const struct state *state)
+int state_apply_nothing(struct state *state, uint64_t index)
 {
-	return state->stored_index;
+	int rc = core_ready(state);
+
+	return rc != 0 ? rc : txn_commit(txn_begin(state, NULL, 0), index);
 }
 
 void state_counts(const struct state *state, struct state_counts *out)

@@ -70,9 +70,8 @@ const char *state_cluster(const struct state *state);
  * has not been started since. */
 uint64_t state_instance(const struct state *state);
 uint64_t state_applied_index(const struct state *state);
-/* The last command that has left something in the store, and not in memory only: after a restart
- * the state is as of this one. */
-uint64_t state_stored_index(const struct state *state);
+/* Takes down that the entry @index has changed nothing: it was refused, or had been done before. */
+int state_apply_nothing(struct state *state, uint64_t index);
 
 struct state_counts {
 	uint64_t inodes, orphans, removals;
@@ -147,6 +146,19 @@ const char *state_accept_without_room(const struct state *state, const struct st
  * sessions. -EINVAL: it does not fit the store; -EOVERFLOW: state_accept_without_room(). */
 int state_apply_accept(struct state *state, uint64_t index, const struct state_accept *accept);
 
+/* ---- batches ---- */
+
+/* Between begin and commit what is applied is collected, seen by all that reads the state, and in
+ * the store only with the commit: as one batch, which is much cheaper than one for each command.
+ * Without them each command is a batch of its own. */
+void state_batch_begin(struct state *state);
+/* Errors: nothing of the batch is applied, but may come back with the store; memory is read anew. */
+int state_batch_commit(struct state *state);
+/* Forgets all that was applied since the begin; memory is read anew. */
+void state_batch_abandon(struct state *state);
+/* Bytes that are collected. */
+size_t state_batch_size(const struct state *state);
+
 /* ---- requests of clients ---- */
 
 /* True when this request changes anything: then it must go through the log. */
@@ -155,23 +167,22 @@ bool state_request_is_command(const Catena__Request *request);
  * store's disk is nearly full (kv_space_low()), so that there is room for those that delete. */
 bool state_request_grows(const Catena__Request *request);
 /* Applies a command of @session at log @index, or answers the kept reply when (session, id) was
- * applied before. *reply is a packed Catena__Reply, malloc()ed.
+ * applied before. Before that the replies up to @answered are forgotten, which the session has
+ * received: what is kept depends on the log only, and not on when a replica was started. *reply is
+ * a packed Catena__Reply, malloc()ed.
  * Errors: those of the store only; failures of the request are in the reply. */
-int state_apply_request(struct state *state, uint64_t index, uint64_t session,
+int state_apply_request(struct state *state, uint64_t index, uint64_t session, uint64_t answered,
 			const Catena__Request *request, uint8_t **reply, size_t *reply_size);
 /* Answers a query; the same form of reply. */
 int state_query(struct state *state, uint64_t session, const Catena__Request *request,
 		uint8_t **reply, size_t *reply_size);
-/* Forgets the replies of this session up to @through. */
-int state_apply_answered(struct state *state, uint64_t index, uint64_t session, uint64_t through);
-
 /* The session that has the right to append to this inode; 0: there is none. */
 uint64_t state_append_holder(const struct state *state, uint64_t ino);
 
 /* ---- sessions ---- */
 
-/* Opens a session, with the next id: *session. -EBUSY: a session has the tree lease. -ENOSPC: no ids
- * are left. -EINVAL: a text is too long. */
+/* Opens a session, with the next id: *session. -EBUSY: a session has the tree lease. -EOVERFLOW: no
+ * ids are left. -EINVAL: a text is too long. */
 int state_apply_session_open(struct state *state, uint64_t index, uint64_t secret,
 			     const char *mount, const char *name, uint64_t *session);
 /* Closes its open files, drops its replies, ends its tree lease. -ENOENT. */

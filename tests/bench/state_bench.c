@@ -33,12 +33,10 @@ static uint64_t ask(Catena__Request *request)
 	request->id = ++request_id;
 	request->time = 1;
 	if (state_request_is_command(request))
-		rc = state_apply_request(state, ++apply_index, SESSION, request, &data, &size);
+		rc = state_apply_request(state, ++apply_index, SESSION, request_id - 1, request,
+					 &data, &size); /* as clients do */
 	else
 		rc = state_query(state, SESSION, request, &data, &size);
-	/* As clients do: after each answer they say so. */
-	if (rc == 0)
-		rc = state_apply_answered(state, apply_index, SESSION, request_id);
 	if (rc != 0) {
 		fprintf(stderr, "state_bench: the store failed: %s\n", strerror(-rc));
 		exit(1);

@@ -74,7 +74,7 @@ static void master_execute(uint64_t session, Catena__Request *request, struct he
 		held->bytes = malloc(held->size + 1);
 		catena__reply__pack(&failed, held->bytes);
 	} else if (state_request_is_command(request)) {
-		rc = state_apply_request(master.state, ++master.index, session, request,
+		rc = state_apply_request(master.state, ++master.index, session, 0, request,
 					 &held->bytes, &held->size);
 	} else {
 		rc = state_query(master.state, session, request, &held->bytes, &held->size);

@@ -65,8 +65,8 @@ int fixture_send(struct fixture *f, Catena__Request *request)
 	if (request->id == 0)
 		request->id = ++f->request_id;
 	if (state_request_is_command(request))
-		rc = state_apply_request(f->state, f->index + 1, f->session, request, &f->bytes,
-					 &f->size);
+		rc = state_apply_request(f->state, f->index + 1, f->session, f->answered, request,
+					 &f->bytes, &f->size);
 	else
 		rc = state_query(f->state, f->session, request, &f->bytes, &f->size);
 	if (rc != 0)

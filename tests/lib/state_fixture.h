@@ -25,6 +25,7 @@ struct fixture {
 	struct kv *kv;
 	struct state *state;
 	uint64_t index, session, request_id;
+	uint64_t answered; /* what the next command says that the session has received */
 	int64_t time;
 	uint64_t name_mask;
 	Catena__Reply *reply; /* of the last request; NULL: the store failed */

@@ -33,7 +33,7 @@ static struct {
 	struct fixture f;
 	struct model model;
 	uint64_t sessions[MODEL_SESSIONS], request_ids[MODEL_SESSIONS];
-	uint64_t durable_ids[MODEL_SESSIONS];
+	uint64_t durable_ids[MODEL_SESSIONS], answered[MODEL_SESSIONS];
 	struct sent log[LOG_MAX];
 	int log_count;
 	unsigned answers[200]; /* by errno: that all of them are met */
@@ -110,24 +110,29 @@ static void catchup_store(void)
 	memcpy(sim.durable_ids, sim.request_ids, sizeof(sim.durable_ids));
 }
 
-/* The client says that it has the answers of what is durable. */
+/* The client will say with its next command that it has the answers of what is durable. */
 static void say_answered(int who)
 {
-	struct fixture *f = &sim.f;
-
 	if (sim.durable_ids[who] == 0)
 		return;
-	assert_int_equal(
-		state_apply_answered(f->state, ++f->index, sim.sessions[who], sim.durable_ids[who]),
-		0);
+	sim.answered[who] = sim.durable_ids[who];
 	forget_sent(sim.sessions[who], sim.durable_ids[who]);
+}
+
+static uint64_t answered_of(uint64_t session)
+{
+	for (int who = 0; who < MODEL_SESSIONS; who++)
+		if (sim.sessions[who] == session)
+			return sim.answered[who];
+	return 0;
 }
 
 static int apply(uint64_t index, uint64_t session, const Catena__Request *request, uint8_t **reply,
 		 size_t *size)
 {
 	if (state_request_is_command(request))
-		return state_apply_request(sim.f.state, index, session, request, reply, size);
+		return state_apply_request(sim.f.state, index, session, answered_of(session),
+					   request, reply, size);
 	return state_query(sim.f.state, session, request, reply, size);
 }
 
@@ -186,6 +191,7 @@ static int answer_of(int who, int (*send)(struct fixture *f, const void *arg), c
 	int rc;
 
 	f->session = sim.sessions[who];
+	f->answered = sim.answered[who];
 	f->request_id = id = sim.request_ids[who];
 	f->time++;
 	if (draw(40) == 0)
@@ -492,6 +498,7 @@ static void play_session(int who)
 	forget_sent(sim.sessions[who], UINT64_MAX);
 	sim.sessions[who] = state_next_session_id(f->state);
 	sim.request_ids[who] = 0;
+	sim.answered[who] = 0;
 	assert_int_equal(session_open_as(f->state, ++f->index, sim.sessions[who], 1, "", ""), 0);
 	catchup_store();
 }
@@ -564,6 +571,7 @@ static void run(uint64_t seed, uint64_t name_mask)
 	assert_int_equal(fixture_init(&sim.f, name_mask), 0);
 	memset(sim.request_ids, 0, sizeof(sim.request_ids));
 	memset(sim.durable_ids, 0, sizeof(sim.durable_ids));
+	memset(sim.answered, 0, sizeof(sim.answered));
 	for (int s = 0; s < MODEL_SESSIONS; s++) {
 		sim.sessions[s] = 100 + (uint64_t)s;
 		assert_int_equal(

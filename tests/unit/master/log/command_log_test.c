@@ -51,6 +51,17 @@ int __wrap_kv_flush(struct kv *kv)
 	return rc;
 }
 
+static unsigned writes;
+
+int __real_kv_write(struct kv *kv, const struct kv_batch *batch, bool durable);
+int __wrap_kv_write(struct kv *kv, const struct kv_batch *batch, bool durable);
+int __wrap_kv_write(struct kv *kv, const struct kv_batch *batch, bool durable)
+{
+	if (kv == fx.kv)
+		writes++;
+	return __real_kv_write(kv, batch, durable);
+}
+
 static void on_recovered(void *user)
 {
 	atomic_fetch_add(&fx.recovered, 1);
@@ -84,30 +95,39 @@ static int teardown(void **state)
 }
 
 struct outcome {
+	struct command_call call;
 	int status, calls;
 	uint64_t index;
 };
 
-static void on_done(void *user, uint64_t index, int status, const struct command_result *result)
+static void on_done(struct command_call *call, int status)
 {
-	struct outcome *outcome = user;
+	struct outcome *outcome = (struct outcome *)call;
 
 	outcome->status = status;
-	outcome->index = index;
+	outcome->index = call->index;
 	outcome->calls++;
-	free(result->reply);
+	free(call->result.reply);
 }
 
-static struct outcome open_session(uint64_t session)
+static void propose_session(struct outcome *outcome)
 {
-	struct log_command command = {.kind = COMMAND_SESSION_OPEN, .session = session};
-	struct outcome outcome = {0};
+	*outcome = (struct outcome){.call.done = on_done};
+	outcome->call.command = (struct log_command){
+		.kind = COMMAND_SESSION_OPEN,
+		.session_open = {.secret = 1, .mount = "mount", .name = "name"}};
+	command_log_propose(fx.log, &outcome->call);
+	assert_int_equal(outcome->calls, 0);
+}
 
-	command.session_open.secret = 1;
-	command.session_open.mount = "mount";
-	command.session_open.name = "name";
+/* The session gets the next id. */
+static struct outcome open_session(void)
+{
+	struct outcome outcome;
+
 	pthread_mutex_lock(&fx.lock);
-	command_log_propose(fx.log, &command, on_done, &outcome);
+	propose_session(&outcome);
+	command_log_turn(fx.log);
 	pthread_mutex_unlock(&fx.lock);
 	assert_int_equal(outcome.calls, 1);
 	return outcome;
@@ -150,33 +170,50 @@ static bool session_exists(uint64_t session)
 
 static void test_what_is_applied_is_durable_only_after_a_sync(void **state)
 {
-	struct outcome one = open_session(1), two;
+	struct outcome one = open_session(), two;
 
 	assert_int_equal(one.status, 0);
 	assert_int_equal(command_log_applied(fx.log), one.index);
 	assert_false(command_log_is_durable(fx.log, one.index));
 	assert_int_equal(wait_durable(one.index), 0);
 	assert_true(command_log_is_durable(fx.log, one.index));
-	two = open_session(2);
+	two = open_session();
 	assert_int_equal(two.index, one.index + 1);
 	assert_false(command_log_is_durable(fx.log, two.index));
 }
 
-static void test_a_command_that_fails_by_itself_takes_no_place(void **state)
+static struct outcome close_session(uint64_t session)
 {
-	struct outcome one = open_session(1), again = open_session(1), two;
+	struct outcome outcome = {.call.done = on_done};
 
-	assert_int_equal(again.status, -EEXIST);
+	outcome.call.command =
+		(struct log_command){.kind = COMMAND_SESSION_CLOSE, .session = session};
+	pthread_mutex_lock(&fx.lock);
+	command_log_propose(fx.log, &outcome.call);
+	command_log_turn(fx.log);
+	pthread_mutex_unlock(&fx.lock);
+	return outcome;
+}
+
+static void test_a_command_that_is_refused_has_its_place(void **state)
+{
+	struct outcome one = open_session(), refused = close_session(77), two;
+
+	assert_int_equal(refused.status, -ENOENT);
+	assert_int_equal(refused.index, one.index + 1);
 	assert_int_equal(command_log_error(fx.log), 0);
-	two = open_session(2);
-	assert_int_equal(two.index, one.index + 1);
+	assert_int_equal(state_applied_index(fx.state), refused.index);
+	two = open_session();
+	assert_int_equal(two.index, refused.index + 1);
+	assert_int_equal(state_reload(fx.state), 0);
+	assert_int_equal(state_applied_index(fx.state), two.index);
 }
 
 static void test_a_moment_of_a_full_disk_is_not_seen(void **state)
 {
-	assert_int_equal(open_session(1).status, 0);
+	assert_int_equal(open_session().status, 0);
 	kv_memory_fail_write(fx.kv, 1, -ENOSPC);
-	assert_int_equal(open_session(2).status, 0);
+	assert_int_equal(open_session().status, 0);
 	assert_int_equal(atomic_load(&fx.recovered), 1);
 	assert_true(session_exists(1));
 	assert_true(session_exists(2));
@@ -184,10 +221,12 @@ static void test_a_moment_of_a_full_disk_is_not_seen(void **state)
 
 static void test_a_failing_store_fails_all_until_it_is_open_again(void **state)
 {
-	struct outcome one = open_session(1);
+	struct outcome one = open_session();
 
 	kv_memory_fail_write(fx.kv, 1, -EIO);
-	assert_int_equal(open_session(2).status, -EIO);
+	/* It may be in the store. What comes behind it surely is not. */
+	assert_int_equal(open_session().status, COMMAND_MAY_HAPPEN);
+	assert_int_equal(open_session().status, -EIO);
 	for (int i = 0; i < 3000 && command_log_error(fx.log) != 0; i++)
 		usleep(1000);
 	assert_int_equal(command_log_error(fx.log), 0);
@@ -195,70 +234,165 @@ static void test_a_failing_store_fails_all_until_it_is_open_again(void **state)
 	assert_true(session_exists(1));
 	assert_false(session_exists(2));
 	assert_int_equal(command_log_applied(fx.log), one.index);
-	assert_int_equal(open_session(2).status, 0);
+	assert_int_equal(open_session().status, 0);
 }
 
-/* Commands that take places, but leave nothing in the store. Returns the last one's index. */
-static uint64_t leave_no_trace(void)
-{
-	struct log_command command = {.kind = COMMAND_ANSWERED, .session = 1};
-	struct outcome outcome = {0};
+/* ---- turns ---- */
 
-	for (int i = 0; i < 5; i++) {
-		command.answered_through = (uint64_t)i + 1;
-		pthread_mutex_lock(&fx.lock);
-		command_log_propose(fx.log, &command, on_done, &outcome);
-		pthread_mutex_unlock(&fx.lock);
+#define TURN_CALLS 64
+
+struct look {
+	struct command_call call;
+	unsigned tries, told, sessions;
+	int status;
+};
+
+static int count_one(void *user, uint64_t session, const char *mount, const char *name)
+{
+	++*(unsigned *)user;
+	return 0;
+}
+
+static int look_at_sessions(struct command_call *call)
+{
+	struct look *look = (struct look *)call;
+
+	look->tries++;
+	look->sessions = 0;
+	return state_sessions(fx.state, count_one, &look->sessions);
+}
+
+static void on_looked(struct command_call *call, int status)
+{
+	struct look *look = (struct look *)call;
+
+	look->told++;
+	look->status = status;
+}
+
+/* As many commands, with a read in the middle. */
+static void take_a_turn(struct outcome outcomes[TURN_CALLS], struct look *look)
+{
+	*look = (struct look){.call = {.read = look_at_sessions, .done = on_looked}};
+	pthread_mutex_lock(&fx.lock);
+	for (int i = 0; i < TURN_CALLS; i++) {
+		if (i == TURN_CALLS / 2)
+			command_log_read(fx.log, &look->call);
+		propose_session(&outcomes[i]);
 	}
-	return outcome.index;
+	command_log_turn(fx.log);
+	pthread_mutex_unlock(&fx.lock);
 }
 
-static void test_indices_that_come_again_are_not_durable_by_their_past(void **state)
+static void test_a_turn_is_one_write_in_which_each_sees_those_before(void **state)
 {
-	struct outcome outcome = {0};
-	uint64_t before;
+	struct outcome outcomes[TURN_CALLS];
+	struct look look;
+	unsigned before = writes;
+	uint64_t first = command_log_applied(fx.log) + 1;
 
-	assert_int_equal(open_session(1).status, 0);
-	assert_int_equal(wait_durable(leave_no_trace()), 0);
-	before = command_log_applied(fx.log);
+	take_a_turn(outcomes, &look);
+	assert_int_equal(writes, before + 1);
+	for (unsigned i = 0; i < TURN_CALLS; i++) {
+		assert_int_equal(outcomes[i].status, 0);
+		assert_int_equal(outcomes[i].calls, 1);
+		assert_int_equal(outcomes[i].index, first + i);
+		assert_true(session_exists(i + 1));
+	}
+	assert_int_equal(look.status, 0);
+	assert_int_equal(look.sessions, TURN_CALLS / 2);
+	assert_int_equal(command_log_applied(fx.log), first + TURN_CALLS - 1);
+	assert_int_equal(state_reload(fx.state), 0);
+	assert_true(session_exists(TURN_CALLS));
+}
+
+static void test_a_turn_that_finds_a_full_disk_is_applied_again(void **state)
+{
+	struct outcome outcomes[TURN_CALLS];
+	struct look look;
+
 	kv_memory_fail_write(fx.kv, 1, -ENOSPC);
-	outcome = open_session(2);
-	assert_int_equal(outcome.status, 0);
-	assert_true(outcome.index <= before);
-	assert_false(command_log_is_durable(fx.log, outcome.index));
+	take_a_turn(outcomes, &look);
+	for (unsigned i = 0; i < TURN_CALLS; i++) {
+		assert_int_equal(outcomes[i].status, 0);
+		assert_int_equal(outcomes[i].calls, 1);
+		assert_true(session_exists(i + 1));
+	}
+	assert_false(session_exists(TURN_CALLS + 1));
+	assert_int_equal(look.tries, 2);
+	assert_int_equal(look.told, 1);
+	assert_int_equal(look.sessions, TURN_CALLS / 2);
+}
+
+static void test_a_turn_that_fails_leaves_nothing(void **state)
+{
+	struct outcome outcomes[TURN_CALLS], after;
+	struct look look;
+
+	kv_memory_fail_write(fx.kv, 1, -EIO);
+	take_a_turn(outcomes, &look);
+	for (unsigned i = 0; i < TURN_CALLS; i++)
+		assert_int_equal(outcomes[i].status, COMMAND_MAY_HAPPEN);
+	assert_int_equal(look.status, COMMAND_MAY_HAPPEN);
+	for (int i = 0; i < 3000 && command_log_error(fx.log) != 0; i++)
+		usleep(1000);
+	after = open_session();
+	assert_int_equal(after.status, 0);
+	assert_int_equal(after.index, 1);
+	assert_true(session_exists(1));
+	assert_false(session_exists(2));
+}
+
+static struct outcome proposed_later;
+
+static void propose_another(struct command_call *call, int status)
+{
+	propose_session(&proposed_later);
+}
+
+static void test_who_is_told_may_propose_in_the_same_turn(void **state)
+{
+	struct command_call call = {.done = propose_another,
+				    .command = {.kind = COMMAND_SESSION_CLOSE, .session = 77}};
+
+	pthread_mutex_lock(&fx.lock);
+	command_log_propose(fx.log, &call);
+	command_log_turn(fx.log);
+	pthread_mutex_unlock(&fx.lock);
+	assert_int_equal(proposed_later.calls, 1);
+	assert_int_equal(proposed_later.status, 0);
+	assert_true(session_exists(1));
 }
 
 static void full_for_a_moment(void)
 {
 	kv_memory_fail_write(fx.kv, 1, -ENOSPC);
-	assert_int_equal(open_session(2).status, 0);
+	assert_int_equal(open_session().status, 0);
 }
 
 /* What comes after the flush, with an index from before it. */
 static struct outcome synced_too_late;
 static void open_another(void)
 {
-	synced_too_late = open_session(3);
+	synced_too_late = open_session();
 }
 
-static void test_nor_by_a_sync_that_was_under_way(void **state)
+static void test_a_flush_from_before_the_store_was_reopened_says_nothing(void **state)
 {
-	uint64_t before;
+	uint64_t before = open_session().index;
 
-	assert_int_equal(open_session(1).status, 0);
-	before = leave_no_trace();
 	before_sync = full_for_a_moment;
 	after_sync = open_another;
 	assert_int_equal(wait_durable(before), 0);
 	assert_int_equal(atomic_load(&fx.recovered), 1);
 	assert_int_equal(synced_too_late.status, 0);
-	assert_true(synced_too_late.index <= before);
+	assert_false(command_log_is_durable(fx.log, before));
 	assert_false(command_log_is_durable(fx.log, synced_too_late.index));
 }
 
 static void test_what_comes_during_a_sync_waits_for_the_next(void **state)
 {
-	struct outcome one = open_session(1);
+	struct outcome one = open_session();
 
 	/* Read before: what is applied now may have come too late for the disk. */
 	after_sync = open_another;
@@ -294,11 +428,14 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		with_log(test_what_is_applied_is_durable_only_after_a_sync),
-		with_log(test_a_command_that_fails_by_itself_takes_no_place),
+		with_log(test_a_command_that_is_refused_has_its_place),
 		with_log(test_a_moment_of_a_full_disk_is_not_seen),
+		with_log(test_a_turn_is_one_write_in_which_each_sees_those_before),
+		with_log(test_a_turn_that_finds_a_full_disk_is_applied_again),
+		with_log(test_a_turn_that_fails_leaves_nothing),
+		with_log(test_who_is_told_may_propose_in_the_same_turn),
 		with_log(test_a_failing_store_fails_all_until_it_is_open_again),
-		with_log(test_indices_that_come_again_are_not_durable_by_their_past),
-		with_log(test_nor_by_a_sync_that_was_under_way),
+		with_log(test_a_flush_from_before_the_store_was_reopened_says_nothing),
 		with_log(test_what_comes_during_a_sync_waits_for_the_next),
 		with_log(test_closing_answers_those_who_wait),
 	};

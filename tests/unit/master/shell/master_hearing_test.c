@@ -97,26 +97,32 @@ static void test_what_is_gone_for_good_is_not_waited_for_for_ever(void **state)
 	peer_close(client);
 }
 
-static void ignore(void *user, uint64_t index, int status, const struct command_result *result)
+static void expect_done(struct command_call *call, int status)
 {
 	assert_int_equal(status, 0);
+}
+
+static void expect_no_session(struct command_call *call, int status)
+{
+	assert_int_equal(status, -ENOENT);
 }
 
 /* The master ends while a server has yet to hear of what has changed in its chains. */
 static void restart_with_fence(uint64_t server)
 {
 	struct chain_change change = {.pool = 1};
-	struct log_command command = {.kind = COMMAND_CHAINS,
-				      .chains = {.changes = &change,
-						 .change_count = 1,
-						 .fenced = &server,
-						 .fenced_count = 1}};
+	struct command_call call = {.done = expect_done,
+				    .command = {.kind = COMMAND_CHAINS,
+						.chains = {.changes = &change,
+							   .change_count = 1,
+							   .fenced = &server,
+							   .fenced_count = 1}}};
 
 	restart_with_chains();
 	master_lock(fx.master);
 	change.chain = *cluster_map_chain(fx.master->published.map, 1, 0);
 	change.chain.epoch++;
-	command_log_propose(fx.master->log, &command, ignore, NULL);
+	command_log_propose(fx.master->log, &call);
 	master_unlock(fx.master);
 	fixture_stop();
 	assert_int_equal(fixture_start(), 0);
@@ -315,11 +321,11 @@ static void on_flushed(struct command_flush *flush, int status)
 	atomic_store(&((struct waiting *)flush)->done, true);
 }
 
-/* Of a command that leaves nothing in the store its index comes again. */
-static void test_what_leaves_no_trace_in_the_store_is_not_missed_after_a_restart(void **state)
+/* A command that is refused leaves nothing in the store but its index. */
+static void test_what_changes_nothing_is_not_missed_after_a_restart(void **state)
 {
-	struct log_command command = {
-		.kind = COMMAND_ANSWERED, .session = 9, .answered_through = 1};
+	struct command_call call = {.done = expect_no_session,
+				    .command = {.kind = COMMAND_SESSION_CLOSE, .session = 9}};
 	struct waiting waiting = {.flush.done = on_flushed};
 	struct peer *server, *client;
 	uint32_t target;
@@ -327,7 +333,7 @@ static void test_what_leaves_no_trace_in_the_store_is_not_missed_after_a_restart
 
 	server = server_up(1, &id, &target);
 	master_lock(fx.master);
-	command_log_propose(fx.master->log, &command, ignore, NULL);
+	command_log_propose(fx.master->log, &call);
 	master_unlock(fx.master);
 	command_log_flush(fx.master->log, &waiting.flush);
 	while (!atomic_load(&waiting.done))
@@ -358,7 +364,7 @@ int main(void)
 		TEST(test_a_master_behind_its_targets_serves_nobody),
 		TEST(test_a_master_that_lacks_commands_that_targets_know_of_serves_nobody),
 		TEST(test_another_copy_of_its_store_stops_it_while_it_waits),
-		TEST(test_what_leaves_no_trace_in_the_store_is_not_missed_after_a_restart),
+		TEST(test_what_changes_nothing_is_not_missed_after_a_restart),
 		TEST(test_what_a_target_has_seen_of_it_is_fine),
 	};
 
