@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/cluster/unpack.h"
 #include "common/os/lock.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
@@ -12,7 +13,6 @@
 #include "master/shared/chains.h"
 #include "master/cluster/probes.h"
 #include "master/cluster/removals.h"
-#include "master/shared/unpack.h"
 #include "master/leases/fences.h"
 #include "master/sessions/chunkserver_register.h"
 #include "master/sessions/client_fences.h"

@@ -4,7 +4,7 @@
 #ifndef CATENA_MASTER_SESSIONS_CLIENT_REQUESTS_H
 #define CATENA_MASTER_SESSIONS_CLIENT_REQUESTS_H
 #include "master/sessions/client.h"
-#include "master/shared/unpack.h"
+#include "common/cluster/unpack.h"
 
 /* What a client has sent at once, decoded. It lives as long as a request of it is under way. */
 struct client_message {

@@ -31,7 +31,6 @@
 #include "common/os/log.h"
 #include "master/chains/manager.h"
 #include "master/cluster/publisher.h"
-#include "master/shared/unpack.h"
 #include "master/leases/leases.h"
 #include "master/sessions/client.h"
 #include "master/sessions/client_appends.h"

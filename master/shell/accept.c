@@ -9,13 +9,13 @@
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
+#include "common/cluster/unpack.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "common/rpc/rpc.h"
 #include "master/older_store/accept_decision.h"
 #include "master/shared/master.h"
 #include "master/shared/push.h"
-#include "master/shared/unpack.h"
 #include "master/shell/start.h"
 
 #define TARGETS_MAX 65536u

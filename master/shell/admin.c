@@ -7,13 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/cluster/unpack.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "master/chains/manager.h"
 #include "master/cluster/hearing.h"
 #include "master/cluster/publisher.h"
 #include "master/shared/chains.h"
-#include "master/shared/unpack.h"
 
 #define DRAIN_MAX      4096u
 #define PARTITIONS_ALL UINT32_MAX
