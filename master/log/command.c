@@ -42,6 +42,11 @@ static int apply(struct state *state, uint64_t index, const struct log_command *
 	case COMMAND_REMOVED:
 		return state_apply_removed(state, index, command->removed.sequences,
 					   command->removed.count);
+	case COMMAND_START:
+		return state_apply_start_gap(state, index, &command->start.life,
+					     command->start.id_gap);
+	case COMMAND_ACCEPT:
+		return state_apply_accept(state, index, command->accept);
 	}
 	return -EINVAL;
 }

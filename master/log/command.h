@@ -20,6 +20,8 @@ enum command_kind {
 	COMMAND_REMOVED,
 	COMMAND_DRAIN,
 	COMMAND_RECOVERY,
+	COMMAND_START,
+	COMMAND_ACCEPT,
 };
 
 /* A command. Everything it points to is borrowed for the time of the call. */
@@ -58,6 +60,11 @@ struct log_command {
 			const uint64_t *sequences;
 			size_t count;
 		} removed;
+		struct {
+			struct state_start life;
+			uint64_t id_gap; /* STATE_ID_GAP of whoever proposes it */
+		} start;
+		const struct state_accept *accept;
 	};
 };
 

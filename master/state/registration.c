@@ -5,8 +5,6 @@
 #include "master/records/core.h"
 #include "master/state/state.h"
 
-#define REGISTERED_AT_ONCE 256u /* targets of one server */
-
 static struct map_server *server_by_name(const struct cluster *cluster, const char *name)
 {
 	for (size_t i = 0; i < cluster->server_count; i++)
@@ -36,7 +34,7 @@ static bool registration_ok(const struct map_server *server, const struct map_ta
 	    !terminated(server->host, sizeof(server->host)) ||
 	    !terminated(server->rack, sizeof(server->rack)) ||
 	    !terminated(server->zone, sizeof(server->zone)) || server->workers == 0 ||
-	    count > REGISTERED_AT_ONCE)
+	    count > STATE_REGISTERED_MAX)
 		return false;
 	for (size_t i = 0; i < count; i++) {
 		if (!terminated(targets[i].uuid, sizeof(targets[i].uuid)) ||
@@ -114,7 +112,7 @@ int state_apply_register(struct state *state, uint64_t index, const struct map_s
 			 const struct map_target *targets, size_t target_count)
 {
 	struct cluster *cluster = &state->cluster;
-	struct state_target made[REGISTERED_AT_ONCE];
+	struct state_target made[STATE_REGISTERED_MAX];
 	const struct map_server *known;
 	struct map_server is = *server;
 	struct txn *txn;

@@ -201,6 +201,12 @@ int state_reload(struct state *state)
 
 int state_apply_start(struct state *state, uint64_t index, const struct state_start *start)
 {
+	return state_apply_start_gap(state, index, start, STATE_ID_GAP);
+}
+
+int state_apply_start_gap(struct state *state, uint64_t index, const struct state_start *start,
+			  uint64_t id_gap)
+{
 	struct state_life last;
 	struct txn *txn;
 	uint64_t instance;
@@ -208,14 +214,14 @@ int state_apply_start(struct state *state, uint64_t index, const struct state_st
 
 	if (rc != 0)
 		return rc;
-	if (start->instance == 0 || start->chance == 0)
+	if (start->instance == 0 || start->chance == 0 || id_gap == 0 || id_gap > STATE_ID_GAP_MAX)
 		return -EINVAL;
 	state_life(state, &last);
 	instance = state->instance;
 	txn = txn_begin(state, NULL, 0);
-	txn->counters.next_ino += STATE_ID_GAP;
-	txn->counters.next_file_id += STATE_ID_GAP;
-	txn->counters.next_session += STATE_ID_GAP;
+	txn->counters.next_ino += id_gap;
+	txn->counters.next_file_id += id_gap;
+	txn->counters.next_session += id_gap;
 	/* The maps of this life are newer than all before: see shared/published_map.h. */
 	txn->counters.map_version++;
 	if (instance == 0) {

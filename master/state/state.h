@@ -61,9 +61,14 @@ struct state_start {
 };
 /* A power cut may take commands that were not flushed, though clients have used their ids. So each
  * start leaves a gap in all ids that no lost tail can fill. */
-#define STATE_ID_GAP (UINT64_C(1) << 24)
+#define STATE_ID_GAP     (UINT64_C(1) << 24)
+#define STATE_ID_GAP_MAX (UINT64_C(1) << 32)
 /* Begins a life of the master; its first command. */
 int state_apply_start(struct state *state, uint64_t index, const struct state_start *start);
+/* The same with the gap that its proposer says, who may be of another version. -EINVAL: the gap is
+ * 0 or above STATE_ID_GAP_MAX. */
+int state_apply_start_gap(struct state *state, uint64_t index, const struct state_start *start,
+			  uint64_t id_gap);
 
 const char *state_cluster(const struct state *state);
 /* The chance by which clusters with one name are told apart. 0: the store is of an earlier time and
@@ -229,6 +234,7 @@ uint64_t state_tree_lease(const struct state *state, uint64_t *generation);
 
 /* ---- cluster ---- */
 
+#define STATE_REGISTERED_MAX 256u /* targets of one server, at once */
 /* Registers a server by its certificate's name. It gets an id, which is kept for ever, and so do
  * its targets; address and labels are updated. Chains are placed by a command of their own.
  * -EINVAL. */
