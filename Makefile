@@ -45,9 +45,11 @@ short = @printf '%-3s %s\n' $(1) '$(2)';
 endif
 
 PARTS    := common master chunkserver fs
-PROTOS   := $(wildcard common/cluster/proto/*.proto)
-GEN_C    := $(patsubst common/cluster/proto/%.proto,$(BUILD)/gen/%.pb-c.c,$(PROTOS))
-GEN_H    := $(GEN_C:.c=.h)
+# The messages of one part only are in its own library.
+PROTOS_common := $(wildcard common/cluster/proto/*.proto)
+PROTOS_master := $(wildcard master/log/*.proto)
+gen_c     = $(patsubst %.proto,$(BUILD)/gen/%.pb-c.c,$(notdir $(PROTOS_$(1))))
+GEN_H    := $(patsubst %.c,%.h,$(foreach p,$(PARTS),$(call gen_c,$(p))))
 # The inside of tools/catena.c, apart so that it can be tested.
 CLI      := $(BUILD)/libcli.a
 LIBS     := $(foreach p,$(PARTS),$(BUILD)/lib$(p).a) $(CLI)
@@ -88,8 +90,11 @@ $(FLAGS):
 $(BUILD)/gen/%.pb-c.c $(BUILD)/gen/%.pb-c.h: common/cluster/proto/%.proto
 	@mkdir -p $(@D)
 	$(call short,GEN,$<)protoc-c --proto_path=common/cluster/proto --c_out=$(BUILD)/gen $<
+$(BUILD)/gen/%.pb-c.c $(BUILD)/gen/%.pb-c.h: master/log/%.proto $(PROTOS_common)
+	@mkdir -p $(@D)
+	$(call short,GEN,$<)protoc-c --proto_path=common/cluster/proto --proto_path=master/log --c_out=$(BUILD)/gen $<
 
-$(BUILD)/gen/%.pb-c.o: $(BUILD)/gen/%.pb-c.c $(FLAGS)
+$(BUILD)/gen/%.pb-c.o: $(BUILD)/gen/%.pb-c.c $(FLAGS) | $(GEN_H)
 	$(call short,CC,$<)$(CC) $(filter-out -W%,$(CFLAGS_ALL)) -MMD -c -o $@ $<
 
 # --- objects and libraries ------------------------------------------------------------------
@@ -100,7 +105,7 @@ $(BUILD)/%.o: %.c $(FLAGS) | $(GEN_H)
 # Names of members repeat (store/read.o, chain/read.o). So an archive is always made anew: into one that is
 # there, ar would put a member in the place of another of its name.
 define part_lib
-$(BUILD)/lib$(1).a: $(patsubst %.c,$(BUILD)/%.o,$(call part_src,$(1))) $(if $(filter common,$(1)),$(GEN_C:.c=.o))
+$(BUILD)/lib$(1).a: $(patsubst %.c,$(BUILD)/%.o,$(call part_src,$(1))) $(patsubst %.c,%.o,$(call gen_c,$(1)))
 	@rm -f $$@
 	$$(call short,AR,$$@)ar rcs $$@ $$^
 endef

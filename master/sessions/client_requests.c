@@ -64,8 +64,10 @@ int client_message_new(const uint8_t *data, size_t size, struct client_message *
 	message->refs = 1;
 	message->batch = catena__client_batch__unpack(unpack_begin(&message->unpack), size, data);
 	if (message->batch == NULL) {
+		bool no_memory = message->unpack.no_memory;
+
 		free(message);
-		return -EBADMSG;
+		return no_memory ? -ENOMEM : -EBADMSG;
 	}
 	*out = message;
 	return 0;

@@ -234,11 +234,13 @@ static void on_message(void *stream_user, struct rpc_stream *rpc, const uint8_t 
 	struct client_message *message;
 	struct push push = {0};
 	bool orderly = false, over;
+	int rc = client_message_new(data, size, &message);
 
-	if (client_message_new(data, size, &message) != 0) {
+	if (rc != 0) {
 		if (log_rate_ok(&noise, 5))
-			log_warn("a client sent what cannot be decoded name=%s bytes=%zu",
-				 stream->name, size);
+			log_warn("what a client sent cannot be decoded name=%s bytes=%zu "
+				 "error=\"%s\"",
+				 stream->name, size, strerror(-rc));
 		rpc_stream_close(rpc);
 		return;
 	}
