@@ -144,10 +144,10 @@ void publisher_changed(struct master *master, uint64_t index)
 void publisher_recovered(struct master *master)
 {
 	lock_held(&master->lock);
-	/* A plan that was on its way may have left no trace either. */
+	/* A plan that was on its way may not be in the store. */
 	if (master->publisher->phase == PHASE_LOG)
 		master->publisher->doubtful = true;
-	/* Indices that left no trace in the store come again. */
+	/* Indices of what is not in the store come again. */
 	master->publisher->wanted_index = command_log_applied(master->log);
 	master->publisher->shown_index = master->publisher->wanted_index - 1;
 }

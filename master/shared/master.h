@@ -5,8 +5,8 @@
  * space thread, the probing thread.
  *
  * Locks: the state lock alone. It covers the state, the published map, leases, all sessions and the
- * removal queue's memory. Leases, sessions and maps are sent with it held, so that a client hears
- * them in the order in which they were decided; replies are sent without it. */
+ * removal queue's memory. Replies, leases, sessions and maps are sent with it held, so that a client
+ * hears them in the order in which they were decided. What waits for the disk is sent without it. */
 #ifndef CATENA_MASTER_SHARED_MASTER_H
 #define CATENA_MASTER_SHARED_MASTER_H
 #include <errno.h>

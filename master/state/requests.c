@@ -4,11 +4,12 @@
  * 1. sessions/clients.c decodes a batch of the client's stream, and takes the state lock.
  * 2. sessions/client_requests.c proposes each command to the log, in the order sent. Only requests
  *    for the right to append may wait beside it (sessions/client_appends.c).
- * 3. The log gives the command the next index, and state_apply_request() applies it.
+ * 3. At the end of the turn the log gives each command the next index, and state_apply_request()
+ *    applies it.
  * 4. Session, id and lease generation are checked, and the transaction begins.
  * 5. A function of namespace/ reads inodes and entries, checks the rules, and changes its copies.
- * 6. The reply is encoded. Changed records, reply and index are written as one batch, unflushed.
- *    Then caches and tables follow.
+ * 6. The reply is encoded. Changed records, reply and index go into the batch of the turn; caches and
+ *    tables follow. The log writes the batch, unflushed.
  * 7. client_requests.c sends the reply, at once or, if the request wants that, when it is durable.
  * 8. The client says what it has received; the replies are forgotten with its next command.
  *
@@ -17,8 +18,9 @@
  * - The request comes twice: the kept reply is the answer. If that is forgotten: -EALREADY.
  * - The session is fenced, or the lease has ended under which it was answered early: -ESTALE.
  * - A record is damaged: the request gets -EIO, and the log of the program says so.
- * - The store fails: nothing is applied, the client gets the error, and memory is read anew. The
- *   command log opens the store again.
+ * - The store fails: memory is read anew, and the command log opens the store again. Whether the
+ *   batch is in it is not known: the stream ends, and the client sends again what it has no answer
+ *   to. While the store is down, commands get its error.
  * - A power cut takes the tail of the log: at resume the session hears that answered commands are
  *   lost (state_session_done()). Commands that were to be durable are not answered before. */
 #include <errno.h>

@@ -1,10 +1,11 @@
 /* state.h - the master's deterministic state machine: command + state -> reply + write batch.
  *
- * A command brings its time, its new ids and its issuer. The machine has no clock, no chance and no
+ * A command brings its time and its issuer; ids are given here. The machine has no clock, no chance and no
  * I/O but reads of its store, so each replica that applies the same log has the same state.
  *
- * Each state_apply_*() writes its effects, the applied index and the reply as one batch, unflushed;
- * the log decides when to flush. A request that is refused leaves nothing but its reply.
+ * Each state_apply_*() makes its effects, the applied index and the reply one batch, unflushed, or a
+ * part of a larger one (state_batch_begin()); the log decides when to flush. A request that is
+ * refused leaves nothing but its reply and its index.
  *
  * Requests of clients are protobuf Requests (common/cluster/proto). What the master decides by
  * itself (registrations, sessions, chains, finished removals) has a function each.
