@@ -1,4 +1,5 @@
 #include "tests/lib/state_fixture.h"
+#include "master/log/command.h"
 
 int fixture_open_state(struct fixture *f)
 {
@@ -64,11 +65,19 @@ int fixture_send(struct fixture *f, Catena__Request *request)
 	request->time = f->time;
 	if (request->id == 0)
 		request->id = ++f->request_id;
-	if (state_request_is_command(request))
-		rc = state_apply_request(f->state, f->index + 1, f->session, f->answered, request,
-					 &f->bytes, &f->size);
-	else
+	if (state_request_is_command(request)) {
+		struct log_command command = {
+			.kind = COMMAND_REQUEST,
+			.session = f->session,
+			.request = {.message = request, .answered = f->answered}};
+		struct command_result result = {0};
+
+		rc = command_apply(f->state, f->index + 1, &command, &result);
+		f->bytes = result.reply;
+		f->size = result.reply_size;
+	} else {
 		rc = state_query(f->state, f->session, request, &f->bytes, &f->size);
+	}
 	if (rc != 0)
 		return -EREMOTEIO;
 	f->index = state_applied_index(f->state);

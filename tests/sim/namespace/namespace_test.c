@@ -2,7 +2,8 @@
  *
  * Goal: the master's state answers every operation as the model does, whatever came before; a power
  * cut at any moment, or a write that fails, loses nothing that was flushed, and requests sent again
- * are answered byte for byte as the first time.
+ * are answered byte for byte as the first time. A replica that gets the same commands as entries
+ * is equal at any time, whenever it was started.
  * Method: a seeded run draws operations over few names, directories and sessions, so that all the
  * ways of refusing are met often. Requests since the last flush are kept; after a power cut of the
  * store they are sent again, in order and with their ids. The whole store is checked again and
@@ -14,12 +15,14 @@
 #include <time.h>
 #include "tests/lib/random.h"
 #include "tests/sim/namespace/model.h"
+#include "tests/sim/namespace/replica.h"
 #include "tests/lib/state_fixture.h"
 
 #define RUNS       24
 #define OPERATIONS 1500
 #define NAMES      9
 #define LOG_MAX    400
+#define UNTOLD_MAX 300
 
 /* A request whose answer the client has not confirmed: it may be sent again. */
 struct sent {
@@ -31,11 +34,13 @@ struct sent {
 static struct {
 	uint64_t seed, random;
 	struct fixture f;
+	struct replica *replica;
 	struct model model;
 	uint64_t sessions[MODEL_SESSIONS], request_ids[MODEL_SESSIONS];
 	uint64_t durable_ids[MODEL_SESSIONS], answered[MODEL_SESSIONS];
 	struct sent log[LOG_MAX];
 	int log_count;
+	unsigned untold;       /* commands since the replica was compared, at most */
 	unsigned answers[200]; /* by errno: that all of them are met */
 } sim;
 
@@ -149,14 +154,30 @@ static void send_again(const struct sent *sent)
 	catena__request__free_unpacked(request, NULL);
 }
 
+/* The replica has all that the first state machine has, and in the same form. */
+static void compare_replica(void)
+{
+	replica_catch_up(sim.replica, &sim.f, &sim.random);
+}
+
+/* What a power cut takes back, and what comes in its place, is not for the replica: with several
+ * masters no entry is applied before others have it, too. */
+static void begin_replica_again(void)
+{
+	replica_free(sim.replica);
+	sim.replica = replica_new(&sim.f);
+}
+
 static void power_cut(void)
 {
+	compare_replica();
 	kv_memory_crash(sim.f.kv);
 	assert_int_equal(fixture_reopen(&sim.f), 0);
 	assert_true(state_is_sound(&sim.f));
 	for (int i = 0; i < sim.log_count; i++)
 		send_again(&sim.log[i]);
 	sim.f.index = state_applied_index(sim.f.state);
+	begin_replica_again();
 }
 
 static void keep_command(const Catena__Request *request, uint64_t session, uint64_t index)
@@ -208,6 +229,31 @@ static int answer_of(int who, int (*send)(struct fixture *f, const void *arg), c
 	return rc;
 }
 
+/* Of the command that was applied last. */
+static void tell_replica(const struct log_command *command, int status,
+			 const struct command_result *result)
+{
+	replica_take(sim.replica, sim.f.index, command, status, result);
+	if (draw(40) == 0 || ++sim.untold == UNTOLD_MAX) {
+		sim.untold = 0;
+		compare_replica();
+	}
+}
+
+/* A command that the master proposes by itself; returns what came of it. */
+static int command(const struct log_command *command, struct command_result *result)
+{
+	struct fixture *f = &sim.f;
+	int rc;
+
+	*result = (struct command_result){0};
+	rc = command_apply(f->state, f->index + 1, command, result);
+	assert_false(command_has_failed(rc));
+	f->index = state_applied_index(f->state);
+	tell_replica(command, rc, result);
+	return rc;
+}
+
 struct request_arg {
 	Catena__Request *request;
 };
@@ -232,8 +278,14 @@ static void ask(int who, Catena__Request *request, int expected)
 			    (unsigned long long)sim.seed, (int)request->op_case, rc, expected);
 	assert_int_equal(rc, expected);
 	sim.answers[-rc]++;
-	if (state_request_is_command(request))
-		keep_command(request, sim.sessions[who], index);
+	if (!state_request_is_command(request))
+		return;
+	tell_replica(
+		&(struct log_command){.kind = COMMAND_REQUEST,
+				      .session = sim.sessions[who],
+				      .request = {.message = request, .answered = sim.f.answered}},
+		0, &(struct command_result){.reply = sim.f.bytes, .reply_size = sim.f.size});
+	keep_command(request, sim.sessions[who], index);
 }
 
 /* ---- comparing ---- */
@@ -353,21 +405,27 @@ static void play_link(int who)
 	ask(who, &request, model_link(&sim.model, target, parent, name));
 }
 
-static void play_unlink(int who)
+static void unlink_name(int who, int parent, const char *name, bool directory)
 {
 	Catena__Request request = CATENA__REQUEST__INIT;
 	Catena__UnlinkReq req = CATENA__UNLINK_REQ__INIT;
-	int parent = draw_directory();
-	const char *name = draw_name();
 
 	request.op_case = CATENA__REQUEST__OP_UNLINK;
 	request.unlink = &req;
 	req.parent = sim.model.inodes[parent].ino;
 	req.name = bytes_of(name);
-	req.directory = draw(2) == 0;
-	ask(who, &request, model_unlink(&sim.model, parent, name, req.directory));
+	req.directory = directory;
+	ask(who, &request, model_unlink(&sim.model, parent, name, directory));
 	if (sim.f.reply->error == 0)
 		assert_attr(sim.f.reply->parent_attr, &sim.model.inodes[parent]);
+}
+
+static void play_unlink(int who)
+{
+	int parent = draw_directory();
+	const char *name = draw_name();
+
+	unlink_name(who, parent, name, draw(2) == 0);
 }
 
 static void play_rename(int who)
@@ -415,17 +473,53 @@ static void play_lookup(int who)
 		assert_attr(sim.f.reply->attr, &sim.model.inodes[entry->child]);
 }
 
-static void play_open(int who)
+static void open_inode(int who, int slot, bool truncate)
 {
 	Catena__Request request = CATENA__REQUEST__INIT;
 	Catena__OpenReq req = CATENA__OPEN_REQ__INIT;
-	int slot = draw_inode();
 
 	request.op_case = CATENA__REQUEST__OP_OPEN;
 	request.open = &req;
 	req.ino = sim.model.inodes[slot].ino;
-	req.truncate = draw(4) == 0;
-	ask(who, &request, model_open(&sim.model, who, slot, req.truncate));
+	req.truncate = truncate;
+	ask(who, &request, model_open(&sim.model, who, slot, truncate));
+}
+
+static void play_open(int who)
+{
+	int slot = draw_inode();
+
+	open_inode(who, slot, draw(4) == 0);
+}
+
+static void set_size(int who, int slot, uint64_t size)
+{
+	Catena__Request request = CATENA__REQUEST__INIT;
+	Catena__SetattrReq req = CATENA__SETATTR_REQ__INIT;
+
+	request.op_case = CATENA__REQUEST__OP_SETATTR;
+	request.setattr = &req;
+	req.ino = sim.model.inodes[slot].ino;
+	req.mask = CATENA__SET_MASK__SET_SIZE;
+	req.size = size;
+	ask(who, &request, model_set_size(&sim.model, who, slot, size));
+}
+
+/* Files that only this session has open lose their names; it opened the newest first. */
+static void leave_orphans(int who)
+{
+	int left = 4;
+
+	for (int i = MODEL_ENTRIES; i-- > 0 && left > 0;) {
+		struct model_entry entry = sim.model.entries[i];
+
+		if (!entry.used || sim.model.inodes[entry.child].type != S_IFREG)
+			continue;
+		left--;
+		open_inode(who, entry.child, false);
+		set_size(who, entry.child, 4096);
+		unlink_name(who, entry.parent, entry.name, false);
+	}
 }
 
 static void play_close(int who)
@@ -488,19 +582,101 @@ static void play_size(int who)
 		assert_attr(sim.f.reply->attr, inode);
 }
 
+static void open_session(int who)
+{
+	struct log_command open = {.kind = COMMAND_SESSION_OPEN,
+				   .session_open = {.secret = 1, .mount = "", .name = ""}};
+	struct command_result result;
+
+	assert_int_equal(command(&open, &result), 0);
+	sim.sessions[who] = result.session;
+	sim.request_ids[who] = 0;
+	sim.answered[who] = 0;
+}
+
 /* The end of a session, and a new one in its place; the master flushes both before it answers. */
 static void play_session(int who)
 {
-	struct fixture *f = &sim.f;
+	struct log_command end = {.kind = COMMAND_SESSION_CLOSE, .session = sim.sessions[who]};
+	struct log_command fence = {.kind = COMMAND_SESSION_FENCE, .session = sim.sessions[who]};
+	struct command_result result;
 
-	assert_int_equal(state_apply_session_close(f->state, ++f->index, sim.sessions[who]), 0);
+	if (draw(2) == 0)
+		leave_orphans(who);
+	if (draw(2) == 0)
+		assert_int_equal(command(&fence, &result), 0);
+	assert_int_equal(command(&end, &result), 0);
 	model_session_end(&sim.model, who);
 	forget_sent(sim.sessions[who], UINT64_MAX);
-	sim.sessions[who] = state_next_session_id(f->state);
-	sim.request_ids[who] = 0;
-	sim.answered[who] = 0;
-	assert_int_equal(session_open_as(f->state, ++f->index, sim.sessions[who], 1, "", ""), 0);
+	open_session(who);
 	catchup_store();
+}
+
+static void register_server(void)
+{
+	char name[8], uuid[37];
+	struct map_server server;
+	struct map_target targets[2] = {0};
+	struct command_result result;
+
+	snprintf(name, sizeof(name), "s%d", (int)draw(5));
+	server = fixture_server(name);
+	for (int i = 0; i < 2; i++) {
+		snprintf(uuid, sizeof(uuid), "00000000-0000-4000-8000-%012d", (int)draw(8));
+		memcpy(targets[i].uuid, uuid, sizeof(uuid));
+	}
+	/* Mostly refused when both are one. */
+	(void)command(
+		&(struct log_command){
+			.kind = COMMAND_REGISTER,
+			.registration = {.server = &server, .targets = targets, .target_count = 2}},
+		&result);
+}
+
+/* What the master does by itself, sense or not: refusals are results, too. */
+static void play_master(void)
+{
+	uint64_t number = 1 + draw(40);
+	uint32_t target = 1 + (uint32_t)draw(10);
+	struct chain_change change = {.pool = 1, .partition = (uint32_t)draw(4)};
+	struct command_result result;
+
+	change.chain.epoch = 1 + draw(3);
+	change.chain.count = 1;
+	change.chain.members[0].target_id = target;
+	change.chain.members[0].state = MEMBER_IN_SYNC;
+	switch (draw(6)) {
+	case 0:
+		(void)command(&(struct log_command){.kind = COMMAND_DRAIN,
+						    .drain = {.targets = &target,
+							      .count = 1,
+							      .draining = draw(2) == 0}},
+			      &result);
+		break;
+	case 1:
+		(void)command(&(struct log_command){.kind = COMMAND_RECOVERY,
+						    .recovery = {.rate = number}},
+			      &result);
+		break;
+	case 2: /* also of files whose chunks are there still: nobody looks here */
+		(void)command(&(struct log_command){.kind = COMMAND_REMOVED,
+						    .removed = {.sequences = &number, .count = 1}},
+			      &result);
+		break;
+	case 3:
+		(void)command(
+			&(struct log_command){.kind = COMMAND_CHAINS,
+					      .chains = {.changes = &change, .change_count = 1}},
+			&result);
+		break;
+	case 4:
+		(void)command(
+			&(struct log_command){.kind = COMMAND_FENCES_OWED, .owed = draw(2) == 0},
+			&result);
+		break;
+	default:
+		register_server();
+	}
 }
 
 static void operate(void)
@@ -514,6 +690,8 @@ static void operate(void)
 	case 1:
 		if (draw(4) == 0)
 			play_session(who);
+		else
+			play_master();
 		break;
 	case 2:
 		catchup_store();
@@ -572,11 +750,9 @@ static void run(uint64_t seed, uint64_t name_mask)
 	memset(sim.request_ids, 0, sizeof(sim.request_ids));
 	memset(sim.durable_ids, 0, sizeof(sim.durable_ids));
 	memset(sim.answered, 0, sizeof(sim.answered));
-	for (int s = 0; s < MODEL_SESSIONS; s++) {
-		sim.sessions[s] = 100 + (uint64_t)s;
-		assert_int_equal(
-			session_open_as(sim.f.state, ++sim.f.index, sim.sessions[s], 1, "", ""), 0);
-	}
+	sim.replica = replica_new(&sim.f);
+	for (int s = 0; s < MODEL_SESSIONS; s++)
+		open_session(s);
 	catchup_store();
 	for (int i = 0; i < OPERATIONS && sim.model.inode_count < MODEL_INODES; i++) {
 		operate();
@@ -584,10 +760,12 @@ static void run(uint64_t seed, uint64_t name_mask)
 			compare_everything();
 	}
 	compare_everything();
+	compare_replica();
 	power_cut();
 	compare_everything();
 	for (int s = 0; s < MODEL_SESSIONS; s++)
 		forget_sent(sim.sessions[s], UINT64_MAX);
+	replica_free(sim.replica);
 	fixture_end(&sim.f);
 }
 

@@ -1,0 +1,132 @@
+/* replica.c - see replica.h. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include "master/log/entry.h"
+#include "tests/lib/random.h"
+#include "tests/sim/namespace/replica.h"
+
+#define TAKEN_MAX 512u
+#define BATCH_MAX 64u
+
+struct taken {
+	uint8_t *entry, *reply;
+	size_t entry_size, reply_size;
+	int status;
+	uint64_t session, generation;
+};
+
+struct replica {
+	struct fixture f;
+	struct taken taken[TAKEN_MAX];
+	size_t count;
+};
+
+struct replica *replica_new(const struct fixture *first)
+{
+	struct replica *replica = calloc(1, sizeof(*replica));
+
+	assert_non_null(replica);
+	replica->f.name_mask = first->name_mask;
+	assert_int_equal(kv_memory_copy(first->kv, &replica->f.kv), 0);
+	assert_int_equal(fixture_open_state(&replica->f), 0);
+	return replica;
+}
+
+static void forget_taken(struct replica *replica)
+{
+	for (size_t i = 0; i < replica->count; i++) {
+		free(replica->taken[i].entry);
+		free(replica->taken[i].reply);
+	}
+	replica->count = 0;
+}
+
+void replica_free(struct replica *replica)
+{
+	forget_taken(replica);
+	fixture_end(&replica->f);
+	free(replica);
+}
+
+void replica_take(struct replica *replica, uint64_t index, const struct log_command *command,
+		  int status, const struct command_result *result)
+{
+	struct taken *taken = &replica->taken[replica->count++];
+
+	assert_true(replica->count <= TAKEN_MAX);
+	*taken = (struct taken){.status = status,
+				.session = result->session,
+				.generation = result->generation,
+				.reply_size = result->reply_size};
+	assert_int_equal(entry_encode(command, index, &taken->entry, &taken->entry_size), 0);
+	taken->reply = malloc(taken->reply_size + 1);
+	assert_non_null(taken->reply);
+	if (taken->reply_size != 0)
+		memcpy(taken->reply, result->reply, taken->reply_size);
+}
+
+static void apply(struct replica *replica, const struct taken *taken)
+{
+	struct command_result result = {0};
+	struct entry *entry;
+	int status;
+
+	assert_int_equal(entry_decode(taken->entry, taken->entry_size, &entry), 0);
+	status = command_apply(replica->f.state, entry->index, &entry->command, &result);
+	if (status != taken->status)
+		print_error("entry %llu of kind %d: %d, the first one says %d\n",
+			    (unsigned long long)entry->index, (int)entry->command.kind, status,
+			    taken->status);
+	assert_int_equal(status, taken->status);
+	assert_int_equal(state_applied_index(replica->f.state), entry->index);
+	assert_int_equal(result.session, taken->session);
+	assert_int_equal(result.generation, taken->generation);
+	assert_int_equal(result.reply_size, taken->reply_size);
+	if (result.reply_size != 0)
+		assert_memory_equal(result.reply, taken->reply, result.reply_size);
+	free(result.reply);
+	entry_free(entry);
+}
+
+static void assert_equal_family(struct kv *a, struct kv *b, unsigned family)
+{
+	const uint8_t *key_a, *key_b, *value_a, *value_b;
+	size_t key_size_a, key_size_b, size_a, size_b;
+	struct kv_iter *iter_a, *iter_b;
+	int more_a, more_b;
+
+	assert_int_equal(kv_iter_open(a, family, "", 0, NULL, 0, &iter_a), 0);
+	assert_int_equal(kv_iter_open(b, family, "", 0, NULL, 0, &iter_b), 0);
+	do {
+		more_a = kv_iter_next(iter_a, &key_a, &key_size_a, &value_a, &size_a);
+		more_b = kv_iter_next(iter_b, &key_b, &key_size_b, &value_b, &size_b);
+		assert_int_equal(more_a, more_b);
+		if (more_a != 1)
+			break;
+		assert_int_equal(key_size_a, key_size_b);
+		assert_memory_equal(key_a, key_b, key_size_a);
+		assert_int_equal(size_a, size_b);
+		assert_memory_equal(value_a, value_b, size_a);
+	} while (true);
+	kv_iter_free(iter_a);
+	kv_iter_free(iter_b);
+}
+
+void replica_catch_up(struct replica *replica, const struct fixture *first, uint64_t *random)
+{
+	for (size_t i = 0; i < replica->count;) {
+		size_t end = i + 1 + (size_t)random_below(random, BATCH_MAX);
+
+		state_batch_begin(replica->f.state);
+		for (; i < end && i < replica->count; i++)
+			apply(replica, &replica->taken[i]);
+		assert_int_equal(state_batch_commit(replica->f.state), 0);
+		if (random_below(random, 4) == 0)
+			assert_int_equal(fixture_reopen(&replica->f), 0);
+	}
+	forget_taken(replica);
+	for (unsigned family = 0; family < FAMILY_COUNT; family++)
+		assert_equal_family(first->kv, replica->f.kv, family);
+}
