@@ -1,7 +1,8 @@
 /* state_bench.c - what the master's state machine costs on RocksDB, without network and log.
  *
- * Prints "name value unit" lines. usage: state_bench [DIRECTORY [COUNT]]; the store is made in a
- * fresh directory under DIRECTORY (default $TMPDIR or /tmp) and removed at the end. */
+ * Prints "name value unit" lines. usage: state_bench [DIRECTORY [COUNT [BATCH]]]; the store is made
+ * in a fresh directory under DIRECTORY (default $TMPDIR or /tmp) and removed at the end. BATCH (1): so
+ * many operations are one batch, as those of a turn are. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@ static struct state *state;
 static uint64_t apply_index, request_id;
 static uint64_t directories[DIRECTORIES];
 static uint64_t *inodes;
+static unsigned batch = 1;
 
 /* One request; the inode in its answer (0: none). Ends the program on a failure. */
 static uint64_t ask(Catena__Request *request)
@@ -195,8 +197,14 @@ static void measure(const char *name, void (*run)(unsigned i), unsigned calls, u
 {
 	uint64_t start = clock_monotonic_ns(), took;
 
-	for (unsigned i = 0; i < calls; i++)
+	for (unsigned i = 0; i < calls; i++) {
+		if (batch > 1 && i % batch == 0)
+			state_batch_begin(state);
 		run(i);
+		if (batch > 1 && (i + 1 == calls || (i + 1) % batch == 0) &&
+		    state_batch_commit(state) != 0)
+			exit(1);
+	}
 	took = clock_monotonic_ns() - start;
 	printf("state_%s %.0f per_s\n", name, (double)units * (double)NS_PER_SEC / (double)took);
 	printf("state_%s_cost %.2f us\n", name, (double)took / 1e3 / (double)units);
@@ -235,10 +243,12 @@ int main(int argc, char **argv)
 	char path[4096];
 	uint64_t start;
 
+	batch = argc > 3 ? (unsigned)strtoul(argv[3], NULL, 10) : 1;
+
 	snprintf(path, sizeof(path), "%s/state_bench.XXXXXX", base);
 	inodes = calloc(count + 1, sizeof(*inodes));
 	if (count == 0 || inodes == NULL || mkdtemp(path) == NULL) {
-		fprintf(stderr, "usage: state_bench [DIRECTORY [COUNT]]\n");
+		fprintf(stderr, "usage: state_bench [DIRECTORY [COUNT [BATCH]]]\n");
 		return 2;
 	}
 	if (open_all(path) != 0)
