@@ -128,28 +128,38 @@ static void on_durable(struct command_flush *flush, int status)
 	master_unlock(master);
 }
 
-/* All is answered: sends it, what has to be durable when everything so far is. */
+/* Sends all answers, and frees the batch; or has the log do it, which tells when all is durable. */
+static void send_all(struct client_batch *batch)
+{
+	struct command_log *log = batch->master->log;
+	uint64_t index = command_log_applied(log);
+
+	if (batch->durable_count != 0 && !command_log_is_durable(log, index)) {
+		send(batch, &batch->push);
+		batch->flush.done = on_durable;
+		batch->flush.index = index;
+		command_log_flush(log, &batch->flush);
+		return;
+	}
+	push_raw(&batch->push, batch->durable.data, batch->durable.size);
+	batch->push.failed |= batch->durable.failed;
+	send(batch, &batch->push);
+	batch_free(batch);
+}
+
 static void finish(struct client_batch *batch)
 {
 	struct master *master = batch->master;
-	uint64_t index = command_log_applied(master->log);
 
 	if (batch->own.append != NULL)
 		master->append_asked = false;
 	if (batch->unknown) {
 		rpc_stream_close(batch->rpc);
-	} else if (batch->durable_count != 0 && !command_log_is_durable(master->log, index)) {
-		send(batch, &batch->push);
-		batch->flush.done = on_durable;
-		batch->flush.index = index;
-		command_log_flush(master->log, &batch->flush);
-		return;
+		batch_free(batch);
 	} else {
-		push_raw(&batch->push, batch->durable.data, batch->durable.size);
-		batch->push.failed |= batch->durable.failed;
-		send(batch, &batch->push);
+		send_all(batch);
 	}
-	batch_free(batch);
+	/* Rights to append may have been given back. */
 	if (master->append_waits != NULL && !master->stopping)
 		client_requests_go(master, clock_boottime_ns());
 }
