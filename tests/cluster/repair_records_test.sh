@@ -45,6 +45,7 @@ start_damaged() {
 	echo "its chunkserver does not start: $(tail -n 1 "$T/start.out")"
 	return 1
 }
+is_gone() { [ "$(status '.servers[] | select(.name == "chunkserver-3") | .online')" = false ]; }
 is_broken() { [ "$(status "$whole_filter")" = false ]; }
 has_many() { [ "$(grep -c -- "$1" "$2")" -gt "$3" ]; } # PATTERN FILE MANY: more lines than that
 # The witness of chunkserver-3 tells its damage by the last mark noted there. A mark that is noted now may
@@ -83,7 +84,7 @@ for kind in '*.sst' '*.log'; do
 	step "records ($kind) are damaged while the others go on"
 	write_recent one
 	lc stop chunkserver-3 || die "stop"
-	wait_until 30 "chunkserver-3 is missed" is_broken
+	wait_until 60 "chunkserver-3 is missed" is_gone
 	damage_records chunkserver-3 "$kind"
 	starts=1
 	start_damaged || starts=0
