@@ -177,14 +177,19 @@ static void tell(struct command_call *first, const struct command_call *end, int
 static void turn_batch(struct command_log *log, struct command_call *first,
 		       struct command_call **end)
 {
-	bool written = false;
+	uint64_t before = atomic_load(&log->applied);
+	bool written = false, again = false;
 	int rc = command_log_error(log);
 
 	*end = NULL;
 	if (rc == 0)
 		rc = apply_batch(log, first, end, &written);
-	if (rc != 0 && command_log_error(log) == 0 && recover_at_once(log, rc))
-		rc = apply_batch(log, first, end, &written);
+	/* If the store that is open again is of a later index, the batch is in it: once is enough. */
+	if (rc != 0 && command_log_error(log) == 0 && recover_at_once(log, rc) &&
+	    atomic_load(&log->applied) == before) {
+		rc = apply_batch(log, first, end, &again);
+		written |= again;
+	}
 	if (rc != 0) {
 		command_log_failed(log, rc);
 		*end = NULL; /* none will do better now */

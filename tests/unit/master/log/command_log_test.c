@@ -52,14 +52,19 @@ int __wrap_kv_flush(struct kv *kv)
 }
 
 static unsigned writes;
+static int lie_once; /* the next write is done, and said to have failed with this */
 
 int __real_kv_write(struct kv *kv, const struct kv_batch *batch, bool durable);
 int __wrap_kv_write(struct kv *kv, const struct kv_batch *batch, bool durable);
 int __wrap_kv_write(struct kv *kv, const struct kv_batch *batch, bool durable)
 {
-	if (kv == fx.kv)
-		writes++;
-	return __real_kv_write(kv, batch, durable);
+	int lie = lie_once, rc = __real_kv_write(kv, batch, durable);
+
+	if (kv != fx.kv)
+		return rc;
+	writes++;
+	lie_once = 0;
+	return rc != 0 ? rc : lie;
 }
 
 static void on_recovered(void *user)
@@ -324,6 +329,17 @@ static void test_a_turn_that_finds_a_full_disk_is_applied_again(void **state)
 	assert_int_equal(look.sessions, TURN_CALLS / 2);
 }
 
+static void test_a_turn_that_is_in_the_store_all_the_same_is_not_applied_twice(void **state)
+{
+	struct outcome outcome;
+
+	lie_once = -ENOSPC;
+	outcome = open_session();
+	assert_int_equal(outcome.status, COMMAND_MAY_HAPPEN);
+	assert_true(session_exists(1));
+	assert_false(session_exists(2));
+}
+
 static void test_a_turn_that_fails_leaves_nothing(void **state)
 {
 	struct outcome outcomes[TURN_CALLS], after;
@@ -432,6 +448,7 @@ int main(void)
 		with_log(test_a_moment_of_a_full_disk_is_not_seen),
 		with_log(test_a_turn_is_one_write_in_which_each_sees_those_before),
 		with_log(test_a_turn_that_finds_a_full_disk_is_applied_again),
+		with_log(test_a_turn_that_is_in_the_store_all_the_same_is_not_applied_twice),
 		with_log(test_a_turn_that_fails_leaves_nothing),
 		with_log(test_who_is_told_may_propose_in_the_same_turn),
 		with_log(test_a_failing_store_fails_all_until_it_is_open_again),
