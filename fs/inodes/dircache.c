@@ -14,9 +14,9 @@
 
 struct directory;
 
-struct entry {
-	struct entry *hash_next, *lru_prev, *lru_next; /* of the cache */
-	struct entry *dir_prev, *dir_next;             /* of the directory */
+struct name_entry {
+	struct name_entry *hash_next, *lru_prev, *lru_next; /* of the cache */
+	struct name_entry *dir_prev, *dir_next;             /* of the directory */
 	struct directory *dir;
 	uint64_t ino; /* 0: does not exist */
 	uint32_t hash;
@@ -27,7 +27,7 @@ struct entry {
 struct directory {
 	struct directory *hash_next, *lru_prev, *lru_next;
 	uint64_t ino, generation;
-	struct entry *entries;
+	struct name_entry *entries;
 	uint64_t changes; /* begun or ended, ever: a token */
 	uint32_t under_way;
 	bool overlapping; /* two were under way together and one still is */
@@ -41,10 +41,10 @@ struct directory {
 struct dircache {
 	pthread_mutex_t lock;
 	struct directory **dirs;
-	struct entry **entries;
+	struct name_entry **entries;
 	uint32_t dir_mask, entry_mask;
 	uint32_t dir_count, entry_count, limit;
-	struct entry *oldest_entry;
+	struct name_entry *oldest_entry;
 	struct directory *oldest_dir;
 	uint64_t next_token;
 };
@@ -92,20 +92,20 @@ static uint32_t entry_hash(uint64_t parent, const char *name, size_t size)
 
 /* ---- entries ---- */
 
-static void entry_unlink_lru(struct dircache *cache, struct entry *e)
+static void entry_unlink_lru(struct dircache *cache, struct name_entry *e)
 {
 	DL_DELETE2(cache->oldest_entry, e, lru_prev, lru_next);
 }
 
-static void entry_append_lru(struct dircache *cache, struct entry *e)
+static void entry_append_lru(struct dircache *cache, struct name_entry *e)
 {
 	DL_APPEND2(cache->oldest_entry, e, lru_prev, lru_next);
 }
 
-static struct entry *entry_find(struct dircache *cache, const struct directory *dir, uint32_t hash,
-				const char *name, size_t size)
+static struct name_entry *entry_find(struct dircache *cache, const struct directory *dir,
+				     uint32_t hash, const char *name, size_t size)
 {
-	struct entry *e = cache->entries[hash & cache->entry_mask];
+	struct name_entry *e = cache->entries[hash & cache->entry_mask];
 
 	while (e != NULL && (e->hash != hash || e->dir != dir || e->name_size != size ||
 			     memcmp(e->name, name, size) != 0))
@@ -113,9 +113,9 @@ static struct entry *entry_find(struct dircache *cache, const struct directory *
 	return e;
 }
 
-static void entry_remove(struct dircache *cache, struct entry *e)
+static void entry_remove(struct dircache *cache, struct name_entry *e)
 {
-	struct entry **link = &cache->entries[e->hash & cache->entry_mask];
+	struct name_entry **link = &cache->entries[e->hash & cache->entry_mask];
 
 	while (*link != e)
 		link = &(*link)->hash_next;
@@ -246,7 +246,7 @@ static void put_entry(struct dircache *cache, struct directory *dir, const char 
 {
 	size_t size = strlen(name);
 	uint32_t hash = entry_hash(dir->ino, name, size);
-	struct entry *e = entry_find(cache, dir, hash, name, size), **bucket;
+	struct name_entry *e = entry_find(cache, dir, hash, name, size), **bucket;
 
 	if (e != NULL) {
 		e->ino = ino;
@@ -276,7 +276,7 @@ static void put_entry(struct dircache *cache, struct directory *dir, const char 
 static void remove_name(struct dircache *cache, struct directory *dir, const char *name)
 {
 	size_t size = strlen(name);
-	struct entry *e = entry_find(cache, dir, entry_hash(dir->ino, name, size), name, size);
+	struct name_entry *e = entry_find(cache, dir, entry_hash(dir->ino, name, size), name, size);
 
 	if (e != NULL)
 		entry_remove(cache, e);
@@ -302,7 +302,7 @@ enum dircache_answer dircache_lookup(struct dircache *cache, uint64_t generation
 	enum dircache_answer answer = DIRCACHE_UNKNOWN;
 	size_t size = strlen(name);
 	struct directory *dir;
-	struct entry *e;
+	struct name_entry *e;
 
 	pthread_mutex_lock(&cache->lock);
 	dir = dir_find(cache, generation, parent);
@@ -554,9 +554,9 @@ uint32_t dircache_count(struct dircache *cache)
 
 #define PATH_DEPTH 64u
 
-static const struct entry *reply_fill_entry(const struct dircache *cache, uint64_t ino)
+static const struct name_entry *reply_fill_entry(const struct dircache *cache, uint64_t ino)
 {
-	const struct entry *oldest = cache->oldest_entry, *e = oldest;
+	const struct name_entry *oldest = cache->oldest_entry, *e = oldest;
 
 	if (oldest == NULL)
 		return NULL;
@@ -572,7 +572,7 @@ static const struct entry *reply_fill_entry(const struct dircache *cache, uint64
 void dircache_path(struct dircache *cache, uint64_t ino, char *out, size_t size)
 {
 	size_t at = size - 1; /* filled from its end */
-	const struct entry *e;
+	const struct name_entry *e;
 
 	out[at] = '\0';
 	pthread_mutex_lock(&cache->lock);

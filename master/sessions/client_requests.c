@@ -30,13 +30,13 @@ struct client_batch {
 	uint64_t *durable_ids; /* to say of each that it failed */
 	size_t durable_count;
 	bool unknown; /* of one it is not known whether it will be done: the client asks again */
-	struct client_call *calls;
+	struct request_call *calls;
 	/* Of a request that has waited for the right to append, whose message is gone. */
 	Catena__Request own;
 	Catena__AppendReq append;
 };
 
-struct client_call {
+struct request_call {
 	struct command_call call;
 	struct client_batch *batch;
 	const Catena__Request *request;
@@ -181,7 +181,7 @@ static struct push *push_of(struct client_batch *batch, const Catena__Request *r
 	return &batch->durable;
 }
 
-static void answer(struct client_call *call, int status, const uint8_t *reply, size_t size)
+static void answer(struct request_call *call, int status, const uint8_t *reply, size_t size)
 {
 	struct client_batch *batch = call->batch;
 	const Catena__Request *request = call->request;
@@ -199,7 +199,7 @@ static void answer(struct client_call *call, int status, const uint8_t *reply, s
 
 static void on_applied(struct command_call *command, int status)
 {
-	struct client_call *call = (struct client_call *)command;
+	struct request_call *call = (struct request_call *)command;
 
 	answer(call, status, command->result.reply, command->result.reply_size);
 	free(command->result.reply);
@@ -218,7 +218,7 @@ static bool refused_for_space(struct client_session *session, struct master *mas
 	return !repeated && state_request_grows(request) && kv_space_low(master->kv);
 }
 
-static int encode_statfs(struct client_call *call)
+static int encode_statfs(struct request_call *call)
 {
 	struct master *master = call->batch->master;
 	Catena__Reply reply = CATENA__REPLY__INIT;
@@ -244,7 +244,7 @@ static int encode_statfs(struct client_call *call)
 
 static int read_state(struct command_call *command)
 {
-	struct client_call *call = (struct client_call *)command;
+	struct request_call *call = (struct request_call *)command;
 
 	free(call->reply); /* of a first try */
 	call->reply = NULL;
@@ -256,7 +256,7 @@ static int read_state(struct command_call *command)
 
 static void on_read(struct command_call *command, int status)
 {
-	struct client_call *call = (struct client_call *)command;
+	struct request_call *call = (struct request_call *)command;
 
 	answer(call, status, call->reply, call->reply_size);
 	free(call->reply);
@@ -264,7 +264,7 @@ static void on_read(struct command_call *command, int status)
 	answered_one(call->batch);
 }
 
-static void run(struct client_session *session, struct client_call *call, uint64_t now_ns)
+static void run(struct client_session *session, struct request_call *call, uint64_t now_ns)
 {
 	struct master *master = call->batch->master;
 	const Catena__Request *request = call->request;
@@ -341,7 +341,7 @@ void client_requests(struct client_stream *stream, struct client_message *messag
 		return;
 	}
 	for (size_t i = 0; i < sent->n_requests; i++) {
-		struct client_call *call = &batch->calls[i];
+		struct request_call *call = &batch->calls[i];
 
 		if (client_append_waits(stream, sent->requests[i], now_ns))
 			continue;
