@@ -7,7 +7,7 @@
  * Method: a seeded run draws operations over few names, directories and sessions, so that all the
  * ways of refusing are met often. Requests since the last flush are kept; after a power cut of the
  * store they are sent again, in order and with their ids. The whole store is checked again and
- * again. A failed run is repeated with: namespace_test SEED */
+ * again. A failed run is repeated with: namespace_test SEED [COUNT] */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -44,7 +44,7 @@ static struct {
 	unsigned answers[200]; /* by errno: that all of them are met */
 } sim;
 
-static uint64_t fixed_seed;
+static uint64_t fixed_seed, fixed_runs;
 
 static uint64_t draw(uint64_t below)
 {
@@ -774,7 +774,7 @@ static void random_operations_answer_as_the_model_does(void **state)
 	static const int expected[] = {ENOENT, EEXIST,    ENOTDIR, EISDIR, EINVAL,
 				       EPERM,  ENOTEMPTY, ESTALE,  EBUSY};
 	uint64_t first = fixed_seed != 0 ? fixed_seed : (uint64_t)time(NULL) * 1000;
-	uint64_t runs = fixed_seed != 0 ? 1 : RUNS;
+	uint64_t runs = fixed_runs != 0 ? fixed_runs : RUNS;
 
 	for (uint64_t i = 0; i < runs; i++) {
 		uint64_t seed = first + i;
@@ -783,7 +783,7 @@ static void random_operations_answer_as_the_model_does(void **state)
 		print_message("seed %llu\n", (unsigned long long)seed);
 		run(seed, seed % 2 == 0 ? UINT64_MAX : UINT64_C(1) << 20);
 	}
-	for (size_t i = 0; runs > 1 && i < sizeof(expected) / sizeof(expected[0]); i++)
+	for (size_t i = 0; runs >= RUNS && i < sizeof(expected) / sizeof(expected[0]); i++)
 		assert_true(sim.answers[expected[i]] > 0);
 }
 
@@ -793,7 +793,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(random_operations_answer_as_the_model_does),
 	};
 
-	if (argc > 1)
+	if (argc > 1) {
 		fixed_seed = strtoull(argv[1], NULL, 10);
+		fixed_runs = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
+	}
 	return cmocka_run_group_tests_name("namespace against its model", tests, NULL, NULL);
 }
