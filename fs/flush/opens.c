@@ -25,7 +25,6 @@ static void send_close(struct fs *fs, uint64_t ino, uint32_t count)
 struct registering {
 	struct fs *fs;
 	struct inode *inode;
-	uint64_t generation;
 };
 
 static void registered(void *user, int error, const Catena__Reply *reply)
@@ -36,7 +35,6 @@ static void registered(void *user, int error, const Catena__Reply *reply)
 		pthread_mutex_lock(&r->inode->lock);
 		r->inode->opens.registered++;
 		pthread_mutex_unlock(&r->inode->lock);
-		inode_apply(r->fs, r->inode, reply->attr, r->generation);
 	} else if (reply != NULL && log_rate_ok(&noise, 2)) {
 		log_warn("an open file is unknown to the master ino=%llu error=\"%s\"",
 			 (unsigned long long)r->inode->ino, strerror(-error));
@@ -59,9 +57,7 @@ void opens_register(struct fs *fs, struct inode *inode)
 		log_error("out of memory: an open file is not registered");
 		return;
 	}
-	*r = (struct registering){.fs = fs,
-				  .inode = inode_ref(fs->inodes, inode),
-				  .generation = meta_generation(fs->meta)};
+	*r = (struct registering){.fs = fs, .inode = inode_ref(fs->inodes, inode)};
 	meta_call_later(fs->meta, &request, registered, r);
 }
 
@@ -180,6 +176,22 @@ static void forget_closed(struct fs *fs, struct inode *victim)
 		inode_data_discard(fs, pool, file_id);
 }
 
+void opens_name_gone(struct fs *fs, struct inode *victim, bool last)
+{
+	mode_t mode;
+
+	note_removed(victim);
+	if (!last)
+		return;
+	pthread_mutex_lock(&victim->lock);
+	mode = victim->attr.mode;
+	pthread_mutex_unlock(&victim->lock);
+	if (S_ISDIR(mode))
+		dircache_drop(fs->dirs, victim->ino);
+	if (S_ISREG(mode))
+		forget_closed(fs, victim);
+}
+
 void opens_name_lost(struct fs *fs, struct inode *victim, const Catena__Attr *message,
 		     uint64_t generation)
 {
@@ -199,9 +211,5 @@ void opens_name_lost(struct fs *fs, struct inode *victim, const Catena__Attr *me
 		return;
 	}
 	inode_apply(fs, victim, message, generation);
-	note_removed(victim);
-	if (message->nlink == 0 && S_ISDIR(message->mode))
-		dircache_drop(fs->dirs, victim->ino);
-	if (message->nlink == 0 && S_ISREG(message->mode))
-		forget_closed(fs, victim);
+	opens_name_gone(fs, victim, message->nlink == 0);
 }

@@ -14,6 +14,8 @@ void opens_register(struct fs *fs, struct inode *inode);
 /* Releases the data file and the registered opens once no handle is left. What was written of an
  * inode without names is dropped, and the master told to forget it. */
 void opens_release(struct fs *fs, struct inode *inode);
+/* Does what follows when a command has taken a name of @victim; @last: it has no other. */
+void opens_name_gone(struct fs *fs, struct inode *victim, bool last);
 /* Applies what the master says of @victim (NULL: unexpected) after a command took a name of it. */
 void opens_name_lost(struct fs *fs, struct inode *victim, const Catena__Attr *message,
 		     uint64_t generation);

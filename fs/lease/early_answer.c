@@ -62,7 +62,8 @@ static bool begin(struct fs *fs, struct meta_view *view)
 	*view = fs_view(fs);
 	view->grant = meta_grant(fs->meta);
 	/* The grant is that of the view only if no other came in between. */
-	if (room && view->sole && meta_generation(fs->meta) == view->generation &&
+	if (room && !meta_lane_full(fs->meta) && view->sole &&
+	    meta_generation(fs->meta) == view->generation &&
 	    (paused == 0 || clock_monotonic_ns() >= paused))
 		return true;
 	atomic_fetch_sub(&early->under_way, 1);
@@ -258,7 +259,7 @@ bool early_answer_set_times(struct early_command *command, struct inode *inode, 
 bool early_answer_change(struct early_command *command, enum early_role role, struct inode *inode,
 			 int nlink_change)
 {
-	bool sure;
+	bool sure, gone = false;
 
 	pthread_mutex_lock(&inode->lock);
 	sure = foreseeable(command, inode);
@@ -272,6 +273,7 @@ bool early_answer_change(struct early_command *command, enum early_role role, st
 		inode->commands.answered_early++;
 		inode->attr.version++;
 		inode->attr.nlink += (uint32_t)nlink_change;
+		gone = inode->attr.nlink == 0;
 		inode->attr.ctime = command->time;
 		if (S_ISDIR(inode->attr.mode))
 			inode->attr.mtime = command->time;
@@ -281,6 +283,8 @@ bool early_answer_change(struct early_command *command, enum early_role role, st
 		return false;
 	command->inodes[role] = inode_ref(command->fs->inodes, inode);
 	command->nlink_changes[role] = nlink_change;
+	if (role == EARLY_VICTIM)
+		command->victim_gone = gone;
 	return true;
 }
 
@@ -364,34 +368,14 @@ static void refused(struct early_command *command, int error, bool lost)
 	}
 }
 
-static void apply(struct early_command *command, const Catena__Reply *reply)
-{
-	const Catena__Attr *attrs[EARLY_ROLES] = {
-		[EARLY_PARENT] = reply->parent_attr, [EARLY_NEW_PARENT] = reply->new_parent_attr,
-		[EARLY_MOVED] = reply->moved,        [EARLY_VICTIM] = reply->attr,
-		[EARLY_MADE] = reply->attr,          [EARLY_SET] = reply->attr,
-	};
-
-	for (int role = 0; role < EARLY_ROLES; role++) {
-		struct inode *inode = command->inodes[role];
-
-		if (inode == NULL)
-			continue;
-		if (role == EARLY_VICTIM)
-			opens_name_lost(command->fs, inode, attrs[role], command->view.generation);
-		else
-			inode_apply(command->fs, inode, attrs[role], command->view.generation);
-	}
-}
-
 static void confirmed(void *user, int error, const Catena__Reply *reply)
 {
 	struct early_command *command = user;
 
 	if (error != 0)
 		refused(command, error, reply == NULL);
-	else
-		apply(command, reply);
+	else if (command->inodes[EARLY_VICTIM] != NULL)
+		opens_name_gone(command->fs, command->inodes[EARLY_VICTIM], command->victim_gone);
 	for (int role = 0; role < EARLY_ROLES; role++) {
 		struct inode *inode = command->inodes[role];
 

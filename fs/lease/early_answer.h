@@ -10,11 +10,13 @@
  * 3. early_answer_send() sends the command, and the handler answers the program.
  * 4. The command is in the session's lane: the master executes a session's requests in the order
  *    sent. A later look-up, an fsync, or the return of the lease finds it done.
- * 5. The master's answer is applied on the RPC thread. Answers to older commands, which come later,
- *    are recognised by their version.
+ * 5. The master says on the RPC thread up to where the lane is done. It sends no attributes: what is
+ *    known here is what they would be. The programs' order on each inode is that of the lane, as the
+ *    kernel lets one change of it in at a time.
  *
  * Failures. Something else changes an inode at the same time: nothing is foreseen, and the command
- * waits for the master. The stream breaks: the command is sent again, like every other. This
+ * waits for the master. The stream breaks, or the master's machine loses its power: the command is
+ * sent again until it is durable. This
  * process dies: what was not sent yet is lost; as with data, fsync() says when something is safe.
  * The master refuses the command all the same (its store has failed) or the session is over: what
  * was answered is undone here, and fsync() of the file and of its directory says so. Then
@@ -29,7 +31,8 @@
 #include "common/base/duration.h"
 #include "fs/inodes/fs.h"
 
-/* More than so many are not answered early: the master is behind, and programs shall feel it. */
+/* More than so many that are not done are not answered early: the master is behind, and programs shall
+ * feel it. What is done and not durable has bounds of its own (meta_lane_full()). */
 #define EARLY_ANSWER_MAX      512
 #define EARLY_ANSWER_PAUSE_NS (5 * NS_PER_SEC)
 
@@ -74,6 +77,7 @@ struct early_command {
 	int64_t time;                      /* of the request */
 	struct inode *inodes[EARLY_ROLES]; /* references, or NULL */
 	int nlink_changes[EARLY_ROLES];
+	bool victim_gone; /* the victim has no other name */
 	struct dircache_change changes[2];
 	int change_count;
 	const char *what; /* for the log */

@@ -110,29 +110,42 @@ static bool is_surely(const struct early_command *command, uint64_t parent, cons
 	return answer != DIRCACHE_UNKNOWN && known == ino;
 }
 
-/* The victim loses this name. One whose size is news is told first, which only the master's
- * answer ends. */
+/* One whose size is news is told first, which only the master's answer ends. NULL: there is none. */
+static bool has_news(struct inode *victim)
+{
+	bool news;
+
+	if (victim == NULL)
+		return false;
+	pthread_mutex_lock(&victim->lock);
+	news = (victim->local.dirty & INODE_DIRTY_SIZE) != 0;
+	pthread_mutex_unlock(&victim->lock);
+	return news;
+}
+
+/* The victim loses this name. */
 static bool victim_early(struct early_command *command, struct inode *victim)
 {
-	bool in_use, tell;
+	bool in_use, news;
 
 	if (!early_answer_change(command, EARLY_VICTIM, victim, -1))
 		return false;
 	pthread_mutex_lock(&victim->lock);
-	tell = (victim->local.dirty & INODE_DIRTY_SIZE) != 0;
-	in_use = !tell && victim->opens.registered == 0 && victim->attr.nlink == 0 &&
+	news = (victim->local.dirty & INODE_DIRTY_SIZE) != 0;
+	in_use = !news && victim->opens.registered == 0 && victim->attr.nlink == 0 &&
 		 (victim->opens.handles > 0 || victim->local.dirty != 0 ||
 		  victim->data.file != NULL);
 	pthread_mutex_unlock(&victim->lock);
 	if (in_use)
 		opens_register(command->fs, victim);
-	return !tell;
+	return !news;
 }
 
 static bool unlink_ahead(struct task *task, Catena__Request *request)
 {
-	struct early_command *command =
-		task->victim == NULL ? NULL : early_answer_start(task->fs, "unlink");
+	struct early_command *command = task->victim == NULL || has_news(task->victim)
+						? NULL
+						: early_answer_start(task->fs, "unlink");
 
 	if (command == NULL ||
 	    !is_surely(command, task->parent_ino, task->name, task->victim->ino) ||
@@ -161,7 +174,8 @@ static struct inode *inode_of_name(struct task *task, const struct early_command
 static bool rename_ahead(struct task *task, Catena__Request *request)
 {
 	struct fs *fs = task->fs;
-	bool plain = task->flags == 0 || (task->flags == RENAME_FLAG_NOREPLACE && !task->victim);
+	bool plain = !has_news(task->victim) &&
+		     (task->flags == 0 || (task->flags == RENAME_FLAG_NOREPLACE && !task->victim));
 	struct early_command *command = plain ? early_answer_start(fs, "rename") : NULL;
 	struct inode *moved = command == NULL ? NULL : inode_of_name(task, command);
 	uint64_t victim = task->victim == NULL ? 0 : task->victim->ino;

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/expects.h"
+#include "common/cluster/request_kind.h"
 #include "common/os/clock.h"
 #include "common/os/cond.h"
 #include "common/os/log.h"
@@ -13,10 +15,9 @@
 
 /* ---- calls ---- */
 
-/* @session 0: any. */
+/* @session 0: any. @later: it is of the lane, and may wait for company. @waits: for what is held. */
 static void call(struct meta *meta, uint64_t session, Catena__Request *request, meta_done_fn *done,
-		 void *user, void (*send)(struct meta *meta, const void *data, size_t size),
-		 bool waits)
+		 void *user, bool later, bool waits)
 {
 	struct meta_pending *pending;
 	int rc = -ENOMEM;
@@ -29,6 +30,7 @@ static void call(struct meta *meta, uint64_t session, Catena__Request *request, 
 		goto failed;
 	pending->done = done;
 	pending->user = user;
+	pending->in_lane = later;
 	if (meta->options.soft_timeout_ns != 0)
 		pending->deadline_ns = clock_monotonic_ns() + meta->options.soft_timeout_ns;
 	/* Ids in the order of sending: one lock around both. */
@@ -38,9 +40,10 @@ static void call(struct meta *meta, uint64_t session, Catena__Request *request, 
 		     ? -EIO
 		     : 0;
 	if (rc == 0 && !(waits && meta_hold_wait(meta, pending))) {
-		rc = meta_pending_add(&meta->pending, pending);
+		rc = meta_session_add(meta, pending);
 		if (rc == 0)
-			meta_session_send_pending(meta, pending, send);
+			meta_session_send_pending(meta, pending,
+						  later ? meta_session_queue : meta_session_send);
 	}
 	pthread_mutex_unlock(&meta->lock);
 	if (rc == 0)
@@ -53,23 +56,29 @@ failed:
 
 void meta_call(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user)
 {
-	call(meta, 0, request, done, user, meta_session_send, true);
+	call(meta, 0, request, done, user, false, true);
 }
 
 void meta_call_now(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user)
 {
-	call(meta, 0, request, done, user, meta_session_send, false);
+	call(meta, 0, request, done, user, false, false);
 }
 
 void meta_call_within(struct meta *meta, uint64_t session, bool now, Catena__Request *request,
 		      meta_done_fn *done, void *user)
 {
-	call(meta, session, request, done, user, meta_session_send, !now);
+	call(meta, session, request, done, user, false, !now);
 }
 
 void meta_call_later(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user)
 {
-	call(meta, 0, request, done, user, meta_session_queue, true);
+	expects(request_kind_is_command(request) && !request->durable);
+	call(meta, 0, request, done, user, true, true);
+}
+
+bool meta_lane_full(const struct meta *meta)
+{
+	return atomic_load_explicit(&meta->full, memory_order_relaxed);
 }
 
 bool meta_sole(const struct meta *meta)
@@ -315,12 +324,7 @@ void meta_close(struct meta *meta, bool clean)
 	say_goodbye(meta, clean);
 	stop_threads(meta);
 	meta_pending_list_init(&ended);
-	for (uint64_t id = meta->pending.first, end = meta->pending.next; id < end; id++) {
-		struct meta_pending *pending = meta_pending_take(&meta->pending, id);
-
-		if (pending != NULL)
-			meta_pending_list_add(&ended, pending);
-	}
+	meta_pending_empty(&meta->pending, &ended);
 	pthread_mutex_lock(&meta->lock);
 	meta_session_end_held(meta, true, &ended);
 	pthread_mutex_unlock(&meta->lock);

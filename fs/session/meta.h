@@ -3,7 +3,8 @@
  * Requests are sent at once and pipelined; the answers come in any order. The master executes one
  * session's requests in the order sent. When the stream breaks, the session is resumed on another.
  * Every unanswered request is sent again with its id, which the master recognises: each takes
- * effect once.
+ * effect once. So are commands that were answered and may not be durable, if nobody else can have
+ * done anything since (meta_pending.h).
  *
  * A session that cannot be resumed is over: another client may have got what it could use, and
  * nothing of it happens any more. Unanswered requests that change something end with -EIO. Those
@@ -79,10 +80,13 @@ void meta_call(struct meta *meta, Catena__Request *request, meta_done_fn *done, 
  * another. @now: like meta_call_now(). */
 void meta_call_within(struct meta *meta, uint64_t session, bool now, Catena__Request *request,
 		      meta_done_fn *done, void *user);
-/* Sends a request for whose answer no program waits. It keeps its place in the order, but is sent
- * with the next request that is waited for, with enough of its kind, or after META_LATER_NS: a
- * message costs much more than a request in it. */
+/* Sends a command of the lane: one for whose answer no program waits. It keeps its place in the
+ * order, but is sent with the next request that is waited for, with enough of its kind, or after
+ * META_LATER_NS: a message costs much more than a request in it. When it is done, done() gets error
+ * 0 and no reply. Until it is durable it is kept, and sent again in a resumed session. */
 void meta_call_later(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user);
+/* Says whether the lane has so much that is not durable that programs should wait. */
+bool meta_lane_full(const struct meta *meta);
 
 /* Makes a pause in the order. What is called after meta_hold() is sent after meta_hold_release(),
  * and after those held earlier. Then @go is called first, and its meta_call_now() goes in front. So

@@ -20,8 +20,7 @@ static void send_waiting(struct meta *meta, struct meta_pending_list *waiting,
 	lock_held(&meta->lock);
 	for (pending = waiting->head; pending != NULL; pending = next) {
 		next = pending->next;
-		if (meta->stream_state == META_STREAM_ENDED ||
-		    meta_pending_add(&meta->pending, pending) != 0)
+		if (meta->stream_state == META_STREAM_ENDED || meta_session_add(meta, pending) != 0)
 			meta_pending_list_add(ended, pending);
 		else
 			meta_session_send_pending(meta, pending, meta_session_queue);

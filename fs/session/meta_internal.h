@@ -90,7 +90,10 @@ struct meta {
 	uint32_t default_pool;
 	struct meta_pending_ring pending;
 	uint64_t answered_told;
-	uint64_t command_done; /* the highest id of a command answered without error */
+	/* The highest id of a command that was answered without error and is not kept. */
+	uint64_t command_done;
+	bool lanes;       /* the master has them */
+	atomic_bool full; /* see meta_pending_full() */
 	/* Encoded requests that wait for company; void when the stream breaks, as pending has
 	 * all. */
 	uint8_t later[META_LATER_BYTES];
@@ -114,6 +117,9 @@ void meta_session_send(struct meta *meta, const void *data, size_t size);
 void meta_session_queue(struct meta *meta, const void *data, size_t size);
 /* Sends what waits for company. Locks: the session's. */
 void meta_session_send_later(struct meta *meta);
+/* Gives @pending its id, and keeps it for as long as it may have to be sent again. -ENOMEM. Locks:
+ * the session's. */
+int meta_session_add(struct meta *meta, struct meta_pending *pending);
 /* Gives @pending, which has its id, to @send (meta_session_send or meta_session_queue). Now and
  * then the message also says up to where everything is answered. Locks: the session's. */
 void meta_session_send_pending(struct meta *meta, struct meta_pending *pending,

@@ -78,6 +78,20 @@ void meta_session_break(struct meta *meta, const char *why)
 	rpc_stream_close(meta->stream);
 }
 
+int meta_session_add(struct meta *meta, struct meta_pending *pending)
+{
+	int rc;
+
+	lock_held(&meta->lock);
+	pending->in_lane = pending->in_lane && meta->lanes;
+	/* Only while we are the sole client is the outcome of a repetition known. */
+	pending->kept = pending->in_lane || (meta->lanes && pending->command && !pending->durable &&
+					     atomic_load(&meta->lease.sole));
+	rc = meta_pending_add(&meta->pending, pending);
+	atomic_store_explicit(&meta->full, meta_pending_full(&meta->pending), memory_order_relaxed);
+	return rc;
+}
+
 void meta_session_send_pending(struct meta *meta, struct meta_pending *pending,
 			       void (*send)(struct meta *meta, const void *data, size_t size))
 {
@@ -121,23 +135,21 @@ void meta_session_end_held(struct meta *meta, bool all, struct meta_pending_list
  * Later calls come behind what is kept. */
 static void keep_questions(struct meta *meta, struct meta_pending_list *ended)
 {
-	struct meta_pending_ring *ring = &meta->pending;
-	struct meta_pending_list kept;
+	struct meta_pending_list all, kept;
 	struct meta_pending *pending, *next;
 
+	meta_pending_list_init(&all);
 	meta_pending_list_init(&kept);
-	for (uint64_t id = ring->first, end = ring->next; id < end; id++) {
-		pending = meta_pending_take(ring, id);
-		if (pending == NULL)
-			continue;
+	meta_pending_empty(&meta->pending, &all);
+	for (pending = all.head; pending != NULL; pending = next) {
+		next = pending->next;
 		meta_pending_list_add(pending->repeatable ? &kept : ended, pending);
 	}
 	meta_session_end_held(meta, false, ended);
-	ring->first = ring->next = 1;
 	meta->answered_told = meta->command_done = 0;
 	for (pending = kept.head; pending != NULL; pending = next) {
 		next = pending->next;
-		if (meta_pending_add(ring, pending) != 0)
+		if (meta_session_add(meta, pending) != 0)
 			meta_pending_list_add(ended, pending);
 	}
 }
@@ -192,8 +204,7 @@ static void resume_session(struct meta *meta, bool restarted, bool forgotten)
 
 	lock_held(&meta->lock);
 	meta->lease.held = false;
-	log_info("session resumed session=%llu unanswered=%llu",
-		 (unsigned long long)meta->session_id,
+	log_info("session resumed session=%llu again=%llu", (unsigned long long)meta->session_id,
 		 (unsigned long long)(meta->pending.next - meta->pending.first));
 	if (restarted || forgotten)
 		tell_restarted(meta, forgotten);
@@ -212,6 +223,7 @@ static void resend(struct meta *meta)
 
 	lock_held(&meta->lock);
 	meta->later_size = meta->later_count = 0;
+	meta_pending_send_again(ring, meta->lanes);
 	for (uint64_t id = ring->first; id < ring->next && meta->stream_state == META_STREAM_UP;
 	     id++) {
 		struct meta_pending *pending = meta_pending_find(ring, id);
@@ -305,6 +317,7 @@ static void on_opened(struct meta *meta, const Catena__SessionOpened *opened,
 		goto out;
 	restarted = meta->life != 0 && meta->life != opened->life;
 	meta_lease_session(&meta->lease, opened->lease_ns, meta->opened_ns);
+	meta->lanes = opened->lanes;
 	if (opened->session_id == meta->session_id)
 		resume_session(meta, restarted, opened->forgotten);
 	else
@@ -332,26 +345,97 @@ out:
 
 /* ---- messages ---- */
 
-static void on_reply(struct meta *meta, const Catena__Reply *reply)
+/* What a program was told is not so any more: something that was done before it is lost. */
+static void told_otherwise(struct meta *meta, const struct meta_pending *pending, int error)
+{
+	lock_held(&meta->lock);
+	log_error("a command has another end than a program was told: something before it is lost "
+		  "request=%llu error=\"%s\"",
+		  (unsigned long long)pending->id, strerror(error));
+	tell_restarted(meta, true);
+}
+
+/* @index: see ClientPush. */
+static void on_reply(struct meta *meta, const Catena__Reply *reply, uint64_t index)
 {
 	struct meta_pending *pending;
+	enum meta_pending_news news;
+	meta_done_fn *done = NULL;
 	int error = reply->error;
+	void *user = NULL;
+	bool gone;
 
-	pthread_mutex_lock(&meta->lock);
-	pending = meta_pending_take(&meta->pending, reply->id);
-	if (pending != NULL && pending->command && error == 0 && pending->id > meta->command_done)
-		meta->command_done = pending->id;
-	pthread_mutex_unlock(&meta->lock);
-	if (pending == NULL)
-		return; /* it was sent twice and answered twice */
 	if (error < 0 || error > 4095) {
 		if (log_rate_ok(&noise, 2))
 			log_error("the master answered with a senseless error error=%d", error);
 		error = EIO;
 	}
-	if (pending->done != NULL)
-		pending->done(pending->user, -error, reply);
-	free(pending);
+	pthread_mutex_lock(&meta->lock);
+	news = meta_pending_answer(&meta->pending, reply->id, error, index, &pending, &gone);
+	if (news == META_PENDING_NEWS) {
+		done = pending->done;
+		user = pending->user;
+	}
+	if (gone && pending->command && error == 0 && pending->id > meta->command_done)
+		meta->command_done = pending->id;
+	if (news == META_PENDING_OTHER_END)
+		told_otherwise(meta, pending, error);
+	pthread_mutex_unlock(&meta->lock);
+	if (gone)
+		free(pending);
+	if (done != NULL)
+		done(user, -error, reply);
+}
+
+static void on_lane_done(struct meta *meta, uint64_t through, uint64_t index)
+{
+	meta_done_fn *done;
+	void *user;
+
+	pthread_mutex_lock(&meta->lock);
+	while (meta_pending_lane_done(&meta->pending, through, index, &done, &user)) {
+		pthread_mutex_unlock(&meta->lock);
+		done(user, 0, NULL);
+		pthread_mutex_lock(&meta->lock);
+	}
+	pthread_mutex_unlock(&meta->lock);
+}
+
+static bool is_lane_refusal(struct meta *meta, const Catena__Reply *reply)
+{
+	const struct meta_pending *pending;
+	bool yes;
+
+	if (reply->error == 0)
+		return false;
+	pthread_mutex_lock(&meta->lock);
+	pending = meta_pending_find(&meta->pending, reply->id);
+	yes = pending != NULL && pending->lane != 0;
+	pthread_mutex_unlock(&meta->lock);
+	return yes;
+}
+
+/* What of the lane is refused, then what is done, and only then the rest: whoever waits for all that
+ * was sent before finds it done. */
+static void on_answers(struct meta *meta, const Catena__ClientPush *push)
+{
+	/* Without an index nothing is known to be durable before the next stream. */
+	uint64_t index = push->n_index > 0 ? push->index[push->n_index - 1] : UINT64_MAX;
+
+	for (size_t i = 0; i < push->n_replies; i++)
+		if (is_lane_refusal(meta, push->replies[i]))
+			on_reply(meta, push->replies[i], index);
+	if (push->n_lane_done > 0)
+		on_lane_done(meta, push->lane_done[push->n_lane_done - 1], index);
+	for (size_t i = 0; i < push->n_replies; i++)
+		if (!is_lane_refusal(meta, push->replies[i]))
+			on_reply(meta, push->replies[i], index);
+	if (push->n_durable == 0)
+		return;
+	pthread_mutex_lock(&meta->lock);
+	meta_pending_durable(&meta->pending, push->durable[push->n_durable - 1]);
+	atomic_store_explicit(&meta->full, meta_pending_full(&meta->pending), memory_order_relaxed);
+	pthread_mutex_unlock(&meta->lock);
 }
 
 static void on_grant(struct meta *meta, const Catena__Lease *grant)
@@ -406,8 +490,7 @@ static void on_message(void *user, const uint8_t *data, size_t size)
 		on_opened(meta, push->opened[i], push);
 	for (size_t i = 0; i < push->n_maps && push->n_opened == 0; i++)
 		(void)on_map(meta, push->maps[i]);
-	for (size_t i = 0; i < push->n_replies; i++)
-		on_reply(meta, push->replies[i]);
+	on_answers(meta, push);
 	for (size_t i = 0; i < push->n_grants; i++)
 		on_grant(meta, push->grants[i]);
 	for (size_t i = 0; i < push->n_recalls; i++)

@@ -3,14 +3,23 @@
 #include <errno.h>
 #include <stdlib.h>
 
+static int apply_request(struct state *state, uint64_t index, const struct log_command *command,
+			 struct command_result *result)
+{
+	struct state_request request = {.session = command->session,
+					.answered = command->request.answered,
+					.no_space = command->request.no_space,
+					.message = command->request.message};
+
+	return state_apply_request(state, index, &request, &result->answer);
+}
+
 static int apply(struct state *state, uint64_t index, const struct log_command *command,
 		 struct command_result *result)
 {
 	switch (command->kind) {
 	case COMMAND_REQUEST:
-		return state_apply_request(state, index, command->session,
-					   command->request.answered, command->request.message,
-					   &result->reply, &result->reply_size);
+		return apply_request(state, index, command, result);
 	case COMMAND_SESSION_OPEN:
 		return state_apply_session_open(state, index, command->session_open.secret,
 						command->session_open.mount,
@@ -66,7 +75,7 @@ int command_apply(struct state *state, uint64_t index, const struct log_command 
 	nothing = state_apply_nothing(state, index);
 	if (nothing == 0)
 		return rc;
-	free(result->reply);
-	result->reply = NULL;
+	free(result->answer.reply);
+	result->answer = (struct state_answer){0};
 	return nothing;
 }

@@ -32,6 +32,7 @@ struct log_command {
 		struct {
 			const Catena__Request *message;
 			uint64_t answered; /* the session has the replies up to here */
+			bool no_space;     /* see struct state_request */
 		} request;
 		uint64_t generation; /* LEASE_END */
 		bool owed;           /* FENCES_OWED */
@@ -69,10 +70,9 @@ struct log_command {
 };
 
 struct command_result {
-	uint8_t *reply; /* REQUEST: malloc()ed, the callee's to free */
-	size_t reply_size;
-	uint64_t generation; /* LEASE_GRANT */
-	uint64_t session;    /* SESSION_OPEN: the one that was opened */
+	struct state_answer answer; /* REQUEST: its reply is the caller's to free */
+	uint64_t generation;        /* LEASE_GRANT */
+	uint64_t session;           /* SESSION_OPEN: the one that was opened */
 };
 
 /* True of what is no result of a command, but a failure of this replica's store or memory: the

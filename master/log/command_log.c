@@ -124,7 +124,7 @@ static int perform(struct command_log *log, struct command_call *call, uint64_t 
 static void forget_results(struct command_call *first, const struct command_call *end)
 {
 	for (struct command_call *call = first; call != end; call = call->next) {
-		free(call->result.reply);
+		free(call->result.answer.reply);
 		call->result = (struct command_result){0};
 		call->index = 0;
 	}

@@ -67,6 +67,7 @@ static int pack_request(const struct log_command *command, struct entry_memory *
 	to->session = command->session;
 	to->request = request;
 	to->answered = command->request.answered;
+	to->no_space = command->request.no_space;
 	return 0;
 }
 

@@ -25,6 +25,7 @@ static int unpack_request(const Catena__LogEntry *message, struct entry_memory *
 	out->session = message->request->session;
 	out->request.message = message->request->request;
 	out->request.answered = message->request->answered;
+	out->request.no_space = message->request->no_space;
 	return 0;
 }
 

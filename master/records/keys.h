@@ -26,6 +26,7 @@ enum meta_tag {
 	META_SUPER = 'S',    /* format, key of the name hash, instance, cluster id */
 	META_COUNTERS = 'K', /* struct counters */
 	META_SESSION = 's',  /* id be64 */
+	META_LANE = 'n',     /* id be64 of a session: how far its lane is done, le64 */
 	META_ORPHAN = 'o',   /* ino be64: nlink is 0, but open */
 	META_POOL = 'p',     /* id be32 */
 	META_CHAIN = 'c',    /* pool be32, partition be32 */

@@ -294,6 +294,7 @@ void session_batch_delete(struct kv_batch *batch, uint64_t id)
 	key_u64_u64(start, id, 0);
 	key_u64_u64(end, id + 1, 0);
 	kv_batch_delete(batch, FAMILY_META, key, key_meta(key, META_SESSION, id));
+	kv_batch_delete(batch, FAMILY_META, key, key_meta(key, META_LANE, id));
 	kv_batch_delete_range(batch, FAMILY_REPLIES, start, sizeof(start), end, sizeof(end));
 	kv_batch_delete_range(batch, FAMILY_OPENS, start, sizeof(start), end, sizeof(end));
 }
@@ -334,6 +335,16 @@ static int load_session(void *user, const uint8_t *key, const uint8_t *value, si
 	return 0;
 }
 
+static int load_lane(void *user, const uint8_t *key, const uint8_t *value, size_t size)
+{
+	struct session *session = session_find(user, get_be64(key + 1));
+
+	if (session == NULL || size != 8)
+		return -EUCLEAN;
+	session->lane_done = get_le64(value);
+	return 0;
+}
+
 static int load_open(void *user, const uint8_t *key, const uint8_t *value, size_t size)
 {
 	struct state *state = user;
@@ -360,6 +371,8 @@ int sessions_load(struct state *state)
 	int rc = scan_tag(state->kv, META_SESSION, load_session, state);
 
 	if (rc == 0)
+		rc = scan_tag(state->kv, META_LANE, load_lane, state);
+	if (rc == 0)
 		rc = scan_pairs(state->kv, FAMILY_OPENS, load_open, state);
 	if (rc == 0)
 		rc = scan_pairs(state->kv, FAMILY_REPLIES, load_reply, state);
@@ -379,6 +392,16 @@ void session_batch_prune(struct kv_batch *batch, struct session *session)
 	kv_batch_delete_range(batch, FAMILY_REPLIES, start, sizeof(start), end, sizeof(end));
 	/* Without their replies, only this number recognises requests that were executed. */
 	put_session(batch, session, session->delegations);
+}
+
+void session_batch_lane(struct kv_batch *batch, const struct session *session, uint64_t done)
+{
+	uint8_t key[META_KEY_MAX], value[8];
+
+	expects(done == session->lane_done + 1);
+	put_le64(value, done);
+	kv_batch_put(batch, FAMILY_META, key, key_meta(key, META_LANE, session->id), value,
+		     sizeof(value));
 }
 
 void session_pruned(struct session *session)

@@ -41,6 +41,7 @@ struct session {
 	uint64_t id, secret;
 	char *mount, *name;
 	struct delegation delegations[DELEGATIONS]; /* the newest first */
+	uint64_t lane_done;                         /* the highest number of the lane */
 	uint64_t answered;                          /* replies up to here are forgotten */
 	uint64_t pruned;                            /* up to here in the store, too */
 	uint64_t pruning;                           /* the same when the transaction is written */
@@ -80,6 +81,9 @@ void session_answered(struct session *session, uint64_t through);
  * session_pruned() after it was written. */
 void session_batch_prune(struct kv_batch *batch, struct session *session);
 void session_pruned(struct session *session);
+
+/* Adds to the batch that the lane is done up to @done. */
+void session_batch_lane(struct kv_batch *batch, const struct session *session, uint64_t done);
 
 /* ---- open files ---- */
 

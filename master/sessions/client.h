@@ -13,9 +13,7 @@ struct client_session {
 	char *mount;
 	char name[TLS_NAME_MAX];      /* of the certificate */
 	struct client_stream *stream; /* NULL: not connected */
-	uint64_t last_request;        /* highest id seen in this life of the master */
 	uint64_t answered;            /* the client has the answers up to here */
-	uint64_t lenient_until_ns;    /* requests may be repetitions that are done already */
 	bool ending;                  /* its fence or its end is on its way into the log */
 	bool complete;                /* its fence is; the log has to know first what is owed */
 	bool close_failed;            /* closing it is to be tried again */
@@ -31,6 +29,7 @@ struct client_stream {
 	char name[TLS_NAME_MAX];
 	struct client_session *session; /* NULL: none */
 	bool ended;                     /* its session is on another stream, or closed */
+	bool left_out;                  /* commands of the lane, while the store was down */
 	uint64_t waiter;                /* not 0: waits to be admitted */
 	uint8_t *early;                 /* its SessionOpen, when that came too early */
 	size_t early_size;

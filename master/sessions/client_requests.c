@@ -29,7 +29,8 @@ struct client_batch {
 	struct push durable;
 	uint64_t *durable_ids; /* to say of each that it failed */
 	size_t durable_count;
-	bool unknown; /* of one it is not known whether it will be done: the client asks again */
+	uint64_t lane; /* the client's lane is done up to here, if not 0 */
+	bool again;    /* the stream ends, and the client sends again what has no answer */
 	struct request_call *calls;
 	/* Of a request that has waited for the right to append, whose message is gone. */
 	Catena__Request own;
@@ -128,12 +129,26 @@ static void on_durable(struct command_flush *flush, int status)
 	master_unlock(master);
 }
 
+void client_requests_push_done(struct master *master, uint64_t lane, struct push *push)
+{
+	uint64_t index = command_log_applied(master->log);
+
+	lock_held(&master->lock);
+	if (lane != 0)
+		push_number(push, CLIENT_PUSH_LANE_DONE, lane);
+	push_number(push, CLIENT_PUSH_INDEX, index);
+	if (index > master->told_index)
+		master->told_index = index;
+	push_number(push, CLIENT_PUSH_DURABLE, command_log_durable(master->log));
+}
+
 /* Sends all answers, and frees the batch; or has the log do it, which tells when all is durable. */
 static void send_all(struct client_batch *batch)
 {
 	struct command_log *log = batch->master->log;
 	uint64_t index = command_log_applied(log);
 
+	client_requests_push_done(batch->master, batch->lane, &batch->push);
 	if (batch->durable_count != 0 && !command_log_is_durable(log, index)) {
 		send(batch, &batch->push);
 		batch->flush.done = on_durable;
@@ -153,7 +168,7 @@ static void finish(struct client_batch *batch)
 
 	if (batch->own.append != NULL)
 		master->append_asked = false;
-	if (batch->unknown) {
+	if (batch->again) {
 		rpc_stream_close(batch->rpc);
 		batch_free(batch);
 	} else {
@@ -169,13 +184,14 @@ static void answered_one(struct client_batch *batch)
 	expects(batch->left > 0);
 	if (--batch->left == 0)
 		finish(batch);
-	else if (batch->push.size > PUSH_BYTES_MAX && !batch->unknown)
+	else if (batch->push.size > PUSH_BYTES_MAX && !batch->again)
 		send(batch, &batch->push);
 }
 
 static struct push *push_of(struct client_batch *batch, const Catena__Request *request)
 {
-	if (!request->durable)
+	/* Refusals of the lane precede the word that it is done. */
+	if (!request->durable || request->lane != 0)
 		return &batch->push;
 	batch->durable_ids[batch->durable_count++] = request->id;
 	return &batch->durable;
@@ -185,14 +201,16 @@ static void answer(struct request_call *call, int status, const uint8_t *reply, 
 {
 	struct client_batch *batch = call->batch;
 	const Catena__Request *request = call->request;
-	struct push *push = push_of(batch, request);
 
-	if (status == COMMAND_MAY_HAPPEN)
-		batch->unknown = true;
+	/* -EPROTO: something that came before is lost. */
+	if (status == COMMAND_MAY_HAPPEN || status == -EPROTO)
+		batch->again = true;
+	else if (status != 0 && request->lane != 0)
+		batch->stream->left_out = true; /* the store is down */
 	else if (status != 0)
-		add_error(push, request->id, status);
-	else
-		push_bytes(push, CLIENT_PUSH_REPLIES, reply, size);
+		add_error(push_of(batch, request), request->id, status);
+	else if (reply != NULL)
+		push_bytes(push_of(batch, request), CLIENT_PUSH_REPLIES, reply, size);
 }
 
 /* ---- commands and queries ---- */
@@ -201,21 +219,14 @@ static void on_applied(struct command_call *command, int status)
 {
 	struct request_call *call = (struct request_call *)command;
 
-	answer(call, status, command->result.reply, command->result.reply_size);
-	free(command->result.reply);
-	command->result.reply = NULL;
+	struct state_answer *result = &command->result.answer;
+
+	answer(call, status, result->reply, result->reply_size);
+	if (result->lane != 0)
+		call->batch->lane = result->lane;
+	free(result->reply);
+	result->reply = NULL;
 	answered_one(call->batch);
-}
-
-/* True when the store's disk is nearly full: what is left is for programs that delete. A repetition
- * of what is done already must not be refused. A request is one when its id is not new, and may be
- * one soon after the client has come back. */
-static bool refused_for_space(struct client_session *session, struct master *master,
-			      const Catena__Request *request, uint64_t now_ns)
-{
-	bool repeated = request->id <= session->last_request || now_ns < session->lenient_until_ns;
-
-	return !repeated && state_request_grows(request) && kv_space_low(master->kv);
 }
 
 static int encode_statfs(struct request_call *call)
@@ -264,7 +275,7 @@ static void on_read(struct command_call *command, int status)
 	answered_one(call->batch);
 }
 
-static void run(struct client_session *session, struct request_call *call, uint64_t now_ns)
+static void run(struct client_session *session, struct request_call *call)
 {
 	struct master *master = call->batch->master;
 	const Catena__Request *request = call->request;
@@ -275,19 +286,19 @@ static void run(struct client_session *session, struct request_call *call, uint6
 	command->session = session->id;
 	command->request.message = request;
 	command->request.answered = session->answered;
-	if (!state_request_is_command(request)) {
+	/* What is left is for programs that delete. */
+	command->request.no_space = state_request_grows(request) && kv_space_low(master->kv);
+	if (!state_request_is_command(request) && request->lane != 0) {
+		call->batch->again = true; /* no query has a number of the lane */
+		answered_one(call->batch);
+	} else if (!state_request_is_command(request)) {
 		call->call.read = read_state;
 		call->call.done = on_read;
 		command_log_read(master->log, &call->call);
-	} else if (refused_for_space(session, master, request, now_ns)) {
-		answer(call, -ENOSPC, NULL, 0);
-		answered_one(call->batch);
 	} else {
 		call->call.done = on_applied;
 		command_log_propose(master->log, &call->call);
 	}
-	if (request->id > session->last_request)
-		session->last_request = request->id;
 }
 
 /* ---- batches ---- */
@@ -347,14 +358,30 @@ void client_requests(struct client_stream *stream, struct client_message *messag
 			continue;
 		call->batch = batch;
 		call->request = sent->requests[i];
-		run(stream->session, call, now_ns);
+		run(stream->session, call);
 	}
 	answered_one(batch);
 }
 
+void client_requests_recovered(struct master *master)
+{
+	uint64_t applied = command_log_applied(master->log);
+	bool lost = applied < master->told_index;
+
+	lock_held(&master->lock);
+	if (lost)
+		log_error("commands are lost with the store that were answered and not flushed "
+			  "answered=%llu applied=%llu",
+			  (unsigned long long)master->told_index, (unsigned long long)applied);
+	master->told_index = applied;
+	for (struct client_session *s = master->clients; s != NULL; s = s->hh.next)
+		if (s->stream != NULL && (lost || s->stream->left_out))
+			rpc_stream_close(s->stream->rpc);
+}
+
 /* ---- the right to append ---- */
 
-static void answer_now(struct append_wait *wait, uint64_t now_ns)
+static void answer_now(struct append_wait *wait)
 {
 	struct client_batch *batch = batch_new(wait->stream, NULL, 1, wait->durable ? 1 : 0);
 
@@ -373,7 +400,7 @@ static void answer_now(struct append_wait *wait, uint64_t now_ns)
 	batch->own.append = &batch->append;
 	batch->calls[0].batch = batch;
 	batch->calls[0].request = &batch->own;
-	run(wait->stream->session, &batch->calls[0], now_ns);
+	run(wait->stream->session, &batch->calls[0]);
 	answered_one(batch);
 }
 
@@ -396,7 +423,7 @@ void client_requests_go(struct master *master, uint64_t now_ns)
 		*link = wait->next;
 		master->append_wait_count--;
 		if (free_now)
-			answer_now(wait, now_ns);
+			answer_now(wait);
 		else
 			client_append_answer_again(wait);
 		free(wait);

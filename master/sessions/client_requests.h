@@ -21,6 +21,11 @@ void client_message_unref(struct client_message *message); /* NULL is allowed */
 /* Calls the log with all requests of @message, in order. The answers are sent when all of it is
  * done; those that have to be durable when they are. */
 void client_requests(struct client_stream *stream, struct client_message *message, uint64_t now_ns);
+/* Adds to @push up to where the client's commands are done, and up to where durable; @lane 0: not
+ * known of the lane. */
+void client_requests_push_done(struct master *master, uint64_t lane, struct push *push);
+/* After the store was down: ends the streams of clients that have to send something again. */
+void client_requests_recovered(struct master *master);
 /* Gives rights to append to the requests that wait for them, as far as they are free; when a
  * session has ended, and each tick. After requests it is done by itself. */
 void client_requests_go(struct master *master, uint64_t now_ns);

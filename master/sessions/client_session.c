@@ -13,9 +13,6 @@
 #include "master/sessions/client.h"
 #include "master/sessions/client_appends.h"
 
-/* After it is back, a client repeats requests without an answer; see client_requests.c. */
-#define LENIENT_NS (2 * NS_PER_SEC)
-
 static struct log_rate noise;
 
 /* ---- streams ---- */
@@ -72,13 +69,13 @@ void client_session_attach(struct client_session *session, struct client_stream 
 		rpc_stream_close(session->stream->rpc);
 	}
 	session->stream = stream;
-	session->lenient_until_ns = now_ns + LENIENT_NS;
 	stream->session = session;
 	opened.session_id = session->id;
 	opened.session_secret = secret;
 	opened.lease_ns = master->config.client_lease_ns;
 	opened.default_pool = master->published.map->pools[0].id;
 	opened.forgotten = forgotten;
+	opened.lanes = true;
 	state_life(master->state, &life);
 	opened.life = life.chance;
 	send_opened(stream, &opened, true);

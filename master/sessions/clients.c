@@ -173,6 +173,9 @@ static void renew(struct client_stream *stream, const Catena__ClientBatch *batch
 	for (size_t i = 0; i < batch->n_renews; i++)
 		if (leases_renew(stream->master->leases, stream->session->id, now_ns))
 			push_message(push, CLIENT_PUSH_RENEWED, &batch->renews[i]->base);
+	/* A client that has sent nothing since hears by this that all is durable. */
+	if (batch->n_renews != 0)
+		client_requests_push_done(stream->master, 0, push);
 }
 
 static void give_back(struct client_stream *stream, const Catena__ClientBatch *batch)

@@ -85,6 +85,7 @@ struct master {
 	struct client_stream *waiting;  /* by waiter number: not admitted yet */
 	struct client_stream *early;    /* came before the master may serve */
 	uint64_t next_waiter;
+	uint64_t told_index;              /* clients have answers to commands up to here */
 	struct append_wait *append_waits; /* in the order in which they came */
 	size_t append_wait_count;
 	bool append_asked;                /* the log was called for one that had waited */

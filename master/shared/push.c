@@ -55,6 +55,13 @@ void push_bytes(struct push *push, unsigned field, const void *data, size_t size
 		memcpy(at, data, size);
 }
 
+void push_number(struct push *push, unsigned field, uint64_t number)
+{
+	uint8_t packed[VARINT_MAX];
+
+	push_bytes(push, field, packed, put_varint(packed, number));
+}
+
 void push_message(struct push *push, unsigned field, const ProtobufCMessage *message)
 {
 	uint8_t *at = begin(push, field, protobuf_c_message_get_packed_size(message));

@@ -23,6 +23,9 @@ enum {
 	CLIENT_PUSH_MAPS = 4,
 	CLIENT_PUSH_GRANTS = 5,
 	CLIENT_PUSH_RECALLS = 6,
+	CLIENT_PUSH_LANE_DONE = 7,
+	CLIENT_PUSH_INDEX = 8,
+	CLIENT_PUSH_DURABLE = 9,
 	SERVER_PUSH_REGISTERED = 1,
 	SERVER_PUSH_RENEWED = 2,
 	SERVER_PUSH_MAPS = 3,
@@ -34,6 +37,8 @@ enum {
 /* Adds a field of type bytes or message. */
 void push_bytes(struct push *push, unsigned field, const void *data, size_t size);
 void push_message(struct push *push, unsigned field, const ProtobufCMessage *message);
+/* Adds a number to a field of numbers. */
+void push_number(struct push *push, unsigned field, uint64_t number);
 /* Adds an encoded message as it is. */
 void push_raw(struct push *push, const void *data, size_t size);
 /* Keeps the memory for the next. */

@@ -208,6 +208,7 @@ static void on_recovered(void *user)
 	struct master *master = user;
 
 	client_leases_reconcile(master);
+	client_requests_recovered(master);
 	publisher_recovered(master);
 }
 

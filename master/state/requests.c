@@ -13,16 +13,25 @@
  * 7. client_requests.c sends the reply, at once or, if the request wants that, when it is durable.
  * 8. The client says what it has received; the replies are forgotten with its next command.
  *
+ * Most commands of a mount are of its lane: its programs have their answers already, so these
+ * commands have consecutive numbers instead of replies. The reply of one that is refused is kept
+ * like others; of the rest only how far the lane is done. The client keeps them until they are
+ * durable, and sends them again in the next stream: a power cut leaves no gap.
+ *
  * Failures:
  * - A rule refuses the request: the transaction is emptied, and only the reply is written.
- * - The request comes twice: the kept reply is the answer. If that is forgotten: -EALREADY.
+ * - The request comes twice: the kept reply is the answer. If that is forgotten: -EALREADY. One of
+ *   the lane is recognised by its number.
+ * - The store has lost commands of the lane that came before: nothing is done, and the stream ends,
+ *   so that the client sends them again.
  * - The session is fenced, or the lease has ended under which it was answered early: -ESTALE.
  * - A record is damaged: the request gets -EIO, and the log of the program says so.
  * - The store fails: memory is read anew, and the command log opens the store again. Whether the
  *   batch is in it is not known: the stream ends, and the client sends again what it has no answer
  *   to. While the store is down, commands get its error.
- * - A power cut takes the tail of the log: at resume the session hears that answered commands are
- *   lost (state_session_done()). Commands that were to be durable are not answered before. */
+ * - A power cut takes the tail of the log: the client sends again what it has kept. At resume the
+ *   session hears if others are lost that were answered (state_session_done()). Commands that were
+ *   to be durable are not answered before. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -103,20 +112,49 @@ static int run_query(struct txn *txn, const Catena__Request *request, struct rep
 	}
 }
 
-/* Effects, reply and index in one batch, or nothing. */
-static int apply_new(struct txn *txn, uint64_t index, const Catena__Request *request,
-		     uint8_t **reply, size_t *reply_size)
+/* What is kept of a request to answer its repetition: the reply, which is in answer->reply, or
+ * NULL. */
+static void batch_outcome(struct txn *txn, const Catena__Request *request,
+			  const struct state_answer *answer)
+{
+	uint8_t key[16];
+
+	if (answer->reply != NULL) {
+		key_u64_u64(key, txn->session->id, request->id);
+		kv_batch_put(txn->batch, FAMILY_REPLIES, key, sizeof(key), answer->reply,
+			     answer->reply_size);
+	}
+	if (request->lane != 0)
+		session_batch_lane(txn->batch, txn->session, request->lane);
+	session_batch_prune(txn->batch, txn->session);
+}
+
+/* The same in memory. */
+static void note_outcome(struct txn *txn, const Catena__Request *request,
+			 const struct state_answer *answer)
 {
 	struct session *session = txn->session;
+
+	session_pruned(session);
+	if (request->lane != 0)
+		session->lane_done = request->lane;
+	if (answer->reply != NULL &&
+	    session_keep_reply(session, request->id, answer->reply, answer->reply_size) != 0)
+		txn->state->stale = true;
+}
+
+/* Effects, outcome and index in one batch, or nothing. @refusal: it is known before that the command
+ * is refused with this error. */
+static int apply_new(struct txn *txn, uint64_t index, const Catena__Request *request, int refusal,
+		     struct state_answer *answer)
+{
 	struct reply_room room;
-	uint8_t key[16], *packed;
-	size_t size;
 	int rc;
 
-	expects(session != NULL && !session->fenced);
-	expects(request->id > session->answered);
+	expects(txn->session != NULL && !txn->session->fenced);
+	expects(request->id > txn->session->answered);
 	reply_begin(&room, request->id);
-	rc = run_command(txn, request, &room);
+	rc = refusal != 0 ? refusal : run_command(txn, request, &room);
 	if (txn->store_error != 0) {
 		free(room.owned);
 		return txn->store_error;
@@ -125,61 +163,93 @@ static int apply_new(struct txn *txn, uint64_t index, const Catena__Request *req
 		txn_reset(txn);
 		room.reply.error = -rc;
 	}
-	rc = reply_pack(&room, &packed, &size);
+	if (request->lane == 0 || rc != 0)
+		rc = reply_pack(&room, &answer->reply, &answer->reply_size);
+	else
+		free(room.owned);
 	if (rc != 0)
 		return rc;
-	key_u64_u64(key, session->id, request->id);
-	kv_batch_put(txn->batch, FAMILY_REPLIES, key, sizeof(key), packed, size);
-	session_batch_prune(txn->batch, session);
+	batch_outcome(txn, request, answer);
 	rc = txn_commit(txn, index);
 	if (rc != 0) {
-		free(packed);
+		free(answer->reply);
+		*answer = (struct state_answer){0};
 		return rc;
 	}
-	session_pruned(session);
-	if (session_keep_reply(session, request->id, packed, size) != 0)
-		txn->state->stale = true;
-	*reply = packed;
-	*reply_size = size;
+	note_outcome(txn, request, answer);
+	answer->lane = request->lane;
 	return 0;
 }
 
-int state_apply_request(struct state *state, uint64_t index, uint64_t session_id, uint64_t answered,
-			const Catena__Request *request, uint8_t **reply, size_t *reply_size)
+/* True when the request has been done before; then *answer is that of the first time, or there is
+ * an error. */
+static bool answered_before(const struct session *session, const Catena__Request *request,
+			    struct state_answer *answer, int *rc)
 {
-	const struct kept_reply *kept;
-	struct session *session;
-	int rc = core_ready(state);
+	const struct kept_reply *kept = session_reply(session, request->id);
 
-	if (rc != 0)
-		return rc;
-	session = session_find(state, session_id);
-	if (session == NULL || session->fenced)
-		return reply_error(request->id, -ESTALE, reply, reply_size);
-	if (answered > session->answered && answered != UINT64_MAX)
-		session_answered(session, answered);
-	kept = session_reply(session, request->id);
 	if (kept != NULL) {
-		uint8_t *copy = malloc(kept->size == 0 ? 1 : kept->size);
-
-		if (copy == NULL)
-			return -ENOMEM;
-		memcpy(copy, kept->data, kept->size);
-		*reply = copy;
-		*reply_size = kept->size;
-		return 0;
+		answer->reply = malloc(kept->size == 0 ? 1 : kept->size);
+		if (answer->reply == NULL) {
+			*rc = -ENOMEM;
+			return true;
+		}
+		memcpy(answer->reply, kept->data, kept->size);
+		answer->reply_size = kept->size;
+		answer->lane = request->lane;
+		return true;
+	}
+	if (request->lane != 0 && request->lane <= session->lane_done) {
+		answer->lane = request->lane;
+		return true;
 	}
 	/* A copy of a request that came so late that its answer is forgotten: it must not be done
 	 * again, and nobody waits for the answer. */
-	if (request->id <= session->answered)
-		return reply_error(request->id, -EALREADY, reply, reply_size);
+	if (request->id <= session->answered) {
+		*rc = reply_error(request->id, -EALREADY, &answer->reply, &answer->reply_size);
+		return true;
+	}
+	return false;
+}
+
+/* The error with which a new request is refused before it is looked at; 0: it is not. */
+static int refusal_of(const struct state *state, const struct session *session,
+		      const struct state_request *request)
+{
 	/* No lease comes again with its generation, so a repetition gets the same answer. */
-	if (!tree_lease_allows(state, session, request->lease_generation))
-		return reply_error(request->id, -ESTALE, reply, reply_size);
+	if (!tree_lease_allows(state, session, request->message->lease_generation))
+		return -ESTALE;
 	if (session_reply_count(session) >= REPLIES_MAX)
-		return reply_error(request->id, -ENOBUFS, reply, reply_size);
-	return apply_new(txn_begin(state, session, request->time), index, request, reply,
-			 reply_size);
+		return -ENOBUFS;
+	return request->no_space && state_request_grows(request->message) ? -ENOSPC : 0;
+}
+
+int state_apply_request(struct state *state, uint64_t index, const struct state_request *request,
+			struct state_answer *answer)
+{
+	const Catena__Request *message = request->message;
+	struct session *session;
+	int rc = core_ready(state), refusal;
+
+	*answer = (struct state_answer){0};
+	if (rc != 0)
+		return rc;
+	session = session_find(state, request->session);
+	if (session == NULL || session->fenced)
+		return reply_error(message->id, -ESTALE, &answer->reply, &answer->reply_size);
+	if (request->answered > session->answered && request->answered != UINT64_MAX)
+		session_answered(session, request->answered);
+	if (answered_before(session, message, answer, &rc))
+		return rc;
+	if (message->lane != 0 && message->lane != session->lane_done + 1)
+		return -EPROTO;
+	refusal = refusal_of(state, session, request);
+	/* Others may be refused again, or done, when they are repeated; the lane goes on behind. */
+	if (refusal != 0 && message->lane == 0)
+		return reply_error(message->id, refusal, &answer->reply, &answer->reply_size);
+	if (refusal == -ENOBUFS)
+		return -EPROTO;
+	return apply_new(txn_begin(state, session, message->time), index, message, refusal, answer);
 }
 
 int state_query(struct state *state, uint64_t session_id, const Catena__Request *request,

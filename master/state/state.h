@@ -169,16 +169,33 @@ size_t state_batch_size(const struct state *state);
 
 /* True when this request changes anything: then it must go through the log. */
 bool state_request_is_command(const Catena__Request *request);
-/* True when this request makes the store grow for good. The caller refuses it with ENOSPC when the
- * store's disk is nearly full (kv_space_low()), so that there is room for those that delete. */
+/* True when this request makes the store grow for good. It is refused with ENOSPC when the store's
+ * disk is nearly full (kv_space_low()), so that there is room for those that delete. */
 bool state_request_grows(const Catena__Request *request);
-/* Applies a command of @session at log @index, or answers the kept reply when (session, id) was
- * applied before. Before that the replies up to @answered are forgotten, which the session has
- * received: what is kept depends on the log only, and not on when a replica was started. *reply is
- * a packed Catena__Reply, malloc()ed.
- * Errors: those of the store only; failures of the request are in the reply. */
-int state_apply_request(struct state *state, uint64_t index, uint64_t session, uint64_t answered,
-			const Catena__Request *request, uint8_t **reply, size_t *reply_size);
+/* A request as its log entry has it. */
+struct state_request {
+	uint64_t session;
+	uint64_t answered; /* the session has the replies up to here */
+	bool no_space;     /* the store's disk was nearly full: growing is refused with ENOSPC */
+	const Catena__Request *message;
+};
+struct state_answer {
+	uint8_t *reply; /* a packed Catena__Reply, malloc()ed; NULL: it is of the lane, and done */
+	size_t reply_size;
+	uint64_t
+		lane; /* the session's lane is done up to here, with this request; 0: it is not of it */
+};
+/* Applies a command at log @index, or answers as the first time when it was applied before. Before
+ * that the replies up to its @answered are forgotten, which the session has received: what is kept
+ * depends on the log only, and not on when a replica was started.
+ *
+ * Requests of a session's lane have consecutive numbers. Of those that are done only the last number
+ * is kept, and the replies of those that were refused.
+ * Errors: those of the store; failures of the request are in the reply. -EPROTO: the lane has a gap
+ * before this request, or there is no room for its refusal; the session sends again from where it
+ * has no answer. */
+int state_apply_request(struct state *state, uint64_t index, const struct state_request *request,
+			struct state_answer *answer);
 /* Answers a query; the same form of reply. */
 int state_query(struct state *state, uint64_t session, const Catena__Request *request,
 		uint8_t **reply, size_t *reply_size);

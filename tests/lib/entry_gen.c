@@ -315,6 +315,7 @@ void entry_gen(struct entry_gen *gen, enum command_kind kind, struct log_command
 	case COMMAND_REQUEST:
 		out->request.message = some_command(gen);
 		out->request.answered = u64(gen);
+		out->request.no_space = flag(gen);
 		break;
 	case COMMAND_SESSION_OPEN:
 		session_open(gen, out);
@@ -480,6 +481,7 @@ static bool bodies_equal(const struct log_command *a, const struct log_command *
 	switch (a->kind) {
 	case COMMAND_REQUEST:
 		return a->request.answered == b->request.answered &&
+		       a->request.no_space == b->request.no_space &&
 		       requests_equal(a->request.message, b->request.message);
 	case COMMAND_SESSION_OPEN:
 		return a->session_open.secret == b->session_open.secret &&

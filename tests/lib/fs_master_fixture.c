@@ -1,4 +1,5 @@
 #include "tests/lib/fs_master_fixture.h"
+#include "master/records/sessions.h"
 
 struct master master = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -47,13 +48,28 @@ static const char *word_of(const Catena__Request *request)
 
 void deliver(struct held_reply *held)
 {
-	Catena__Reply *reply = catena__reply__unpack(NULL, held->size, held->bytes);
+	Catena__Reply *reply =
+		held->bytes == NULL ? NULL : catena__reply__unpack(NULL, held->size, held->bytes);
 
 	if (held->done != NULL)
-		held->done(held->user, -reply->error, reply);
+		held->done(held->user, reply == NULL ? 0 : -reply->error, reply);
 	catena__reply__free_unpacked(reply, NULL);
 	free(held->bytes);
 	free(held);
+}
+
+static int execute_command(uint64_t session, Catena__Request *request, struct held_reply *held)
+{
+	struct state_request command = {.session = session, .message = request};
+	struct state_answer answer;
+	int rc;
+
+	if (request->lane != 0)
+		request->lane = session_find(master.state, session)->lane_done + 1;
+	rc = state_apply_request(master.state, ++master.index, &command, &answer);
+	held->bytes = answer.reply;
+	held->size = answer.reply_size;
+	return rc;
 }
 
 static void master_execute(uint64_t session, Catena__Request *request, struct held_reply *held)
@@ -74,8 +90,7 @@ static void master_execute(uint64_t session, Catena__Request *request, struct he
 		held->bytes = malloc(held->size + 1);
 		catena__reply__pack(&failed, held->bytes);
 	} else if (state_request_is_command(request)) {
-		rc = state_apply_request(master.state, ++master.index, session, 0, request,
-					 &held->bytes, &held->size);
+		rc = execute_command(session, request, held);
 	} else {
 		rc = state_query(master.state, session, request, &held->bytes, &held->size);
 	}
@@ -163,7 +178,13 @@ void meta_call(struct meta *meta, Catena__Request *request, meta_done_fn *done, 
 
 void meta_call_later(struct meta *meta, Catena__Request *request, meta_done_fn *done, void *user)
 {
+	request->lane = 1; /* its number comes with its turn */
 	meta_call(meta, request, done, user);
+}
+
+bool meta_lane_full(const struct meta *meta)
+{
+	return false;
 }
 
 void meta_call_within(struct meta *meta, uint64_t session, bool now, Catena__Request *request,

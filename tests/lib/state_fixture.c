@@ -73,8 +73,9 @@ int fixture_send(struct fixture *f, Catena__Request *request)
 		struct command_result result = {0};
 
 		rc = command_apply(f->state, f->index + 1, &command, &result);
-		f->bytes = result.reply;
-		f->size = result.reply_size;
+		f->bytes = result.answer.reply;
+		f->size = result.answer.reply_size;
+		f->lane = result.answer.lane;
 	} else {
 		rc = state_query(f->state, f->session, request, &f->bytes, &f->size);
 	}
@@ -82,6 +83,8 @@ int fixture_send(struct fixture *f, Catena__Request *request)
 		return -EREMOTEIO;
 	f->index = state_applied_index(f->state);
 	f->reply = catena__reply__unpack(NULL, f->size, f->bytes);
+	if (f->reply != NULL && f->bytes == NULL)
+		f->reply->id = request->id;
 	if (f->reply == NULL || f->reply->id != request->id)
 		return -EBADMSG;
 	return -f->reply->error;

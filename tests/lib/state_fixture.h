@@ -29,8 +29,9 @@ struct fixture {
 	int64_t time;
 	uint64_t name_mask;
 	Catena__Reply *reply; /* of the last request; NULL: the store failed */
-	uint8_t *bytes;       /* the same, packed */
+	uint8_t *bytes; /* the same, packed; NULL: of the lane, and done: the reply is empty */
 	size_t size;
+	uint64_t lane; /* what came back: so far the lane is done */
 };
 
 int fixture_open_state(struct fixture *f);

@@ -38,6 +38,8 @@ static struct {
 	struct model model;
 	uint64_t sessions[MODEL_SESSIONS], request_ids[MODEL_SESSIONS];
 	uint64_t durable_ids[MODEL_SESSIONS], answered[MODEL_SESSIONS];
+	uint64_t lanes[MODEL_SESSIONS]; /* the last number of each lane */
+	bool by_lane;                   /* the last request: its reply has no attributes */
 	struct sent log[LOG_MAX];
 	int log_count;
 	unsigned untold;       /* commands since the replica was compared, at most */
@@ -135,9 +137,17 @@ static uint64_t answered_of(uint64_t session)
 static int apply(uint64_t index, uint64_t session, const Catena__Request *request, uint8_t **reply,
 		 size_t *size)
 {
-	if (state_request_is_command(request))
-		return state_apply_request(sim.f.state, index, session, answered_of(session),
-					   request, reply, size);
+	struct state_request command = {
+		.session = session, .answered = answered_of(session), .message = request};
+	struct state_answer answer;
+	int rc;
+
+	if (state_request_is_command(request)) {
+		rc = state_apply_request(sim.f.state, index, &command, &answer);
+		*reply = answer.reply;
+		*size = answer.reply_size;
+		return rc;
+	}
 	return state_query(sim.f.state, session, request, reply, size);
 }
 
@@ -201,7 +211,15 @@ static void keep_command(const Catena__Request *request, uint64_t session, uint6
 	catena__request__pack(request, sent->request);
 	sent->reply_size = sim.f.size;
 	sent->reply = malloc(sent->reply_size + 1);
-	memcpy(sent->reply, sim.f.bytes, sent->reply_size);
+	if (sent->reply_size != 0)
+		memcpy(sent->reply, sim.f.bytes, sent->reply_size);
+}
+
+/* One that was answered comes once more, before or behind what came after it. */
+static void repeat_one(void)
+{
+	if (sim.log_count > 0)
+		send_again(&sim.log[draw((uint64_t)sim.log_count)]);
 }
 
 /* Sends what a fixture's do_...() made, now and then through a failing store; 0 or -errno. */
@@ -266,13 +284,26 @@ static int send_request(struct fixture *f, const void *arg)
 	return fixture_send(f, a->request);
 }
 
+/* What is new to the test comes with the reply, so that it cannot be of the lane. */
+static bool may_be_of_lane(const Catena__Request *request, int expected)
+{
+	return state_request_is_command(request) &&
+	       (expected != 0 || request->op_case != CATENA__REQUEST__OP_CREATE);
+}
+
 /* The answer must be @expected. */
 static void ask(int who, Catena__Request *request, int expected)
 {
 	struct request_arg arg = {.request = request};
 	uint64_t index = sim.f.index + 1;
-	int rc = answer_of(who, send_request, &arg);
+	int rc;
 
+	sim.by_lane = may_be_of_lane(request, expected) && draw(2) == 0;
+	request->lane = sim.by_lane ? ++sim.lanes[who] : 0;
+	rc = answer_of(who, send_request, &arg);
+	if (state_request_is_command(request))
+		assert_int_equal(sim.f.lane, request->lane);
+	sim.by_lane = sim.by_lane && rc == 0;
 	if (rc != expected)
 		print_error("seed %llu: op %d answered %d, the model says %d\n",
 			    (unsigned long long)sim.seed, (int)request->op_case, rc, expected);
@@ -284,7 +315,10 @@ static void ask(int who, Catena__Request *request, int expected)
 		&(struct log_command){.kind = COMMAND_REQUEST,
 				      .session = sim.sessions[who],
 				      .request = {.message = request, .answered = sim.f.answered}},
-		0, &(struct command_result){.reply = sim.f.bytes, .reply_size = sim.f.size});
+		0,
+		&(struct command_result){.answer = {.reply = sim.f.bytes,
+						    .reply_size = sim.f.size,
+						    .lane = sim.f.lane}});
 	keep_command(request, sim.sessions[who], index);
 }
 
@@ -292,6 +326,8 @@ static void ask(int who, Catena__Request *request, int expected)
 
 static void assert_attr(const Catena__Attr *attr, const struct model_inode *inode)
 {
+	if (sim.by_lane)
+		return;
 	assert_non_null(attr);
 	assert_int_equal(attr->ino, inode->ino);
 	assert_int_equal(attr->mode & S_IFMT, inode->type);
@@ -344,6 +380,7 @@ static void compare_everything(void)
 
 	assert_true(state_is_sound(&sim.f));
 	sim.f.session = sim.sessions[0];
+	sim.by_lane = false;
 	for (int i = 0; i < sim.model.inode_count; i++) {
 		const struct model_inode *inode = &sim.model.inodes[i];
 		int rc = do_getattr(&sim.f, inode->ino);
@@ -592,6 +629,27 @@ static void open_session(int who)
 	sim.sessions[who] = result.session;
 	sim.request_ids[who] = 0;
 	sim.answered[who] = 0;
+	sim.lanes[who] = 0;
+}
+
+/* The command before it has not come: nothing is done. */
+static void play_gap(int who)
+{
+	Catena__Request request = CATENA__REQUEST__INIT;
+	Catena__UnlinkReq req = CATENA__UNLINK_REQ__INIT;
+	struct log_command gap = {.kind = COMMAND_REQUEST,
+				  .session = sim.sessions[who],
+				  .request = {.message = &request, .answered = sim.answered[who]}};
+	struct command_result result;
+
+	request.op_case = CATENA__REQUEST__OP_UNLINK;
+	request.unlink = &req;
+	request.id = sim.request_ids[who] + 2;
+	request.lane = sim.lanes[who] + 2 + draw(3);
+	req.parent = 1;
+	req.name = bytes_of(draw_name());
+	assert_int_equal(command(&gap, &result), -EPROTO);
+	assert_null(result.answer.reply);
 }
 
 /* The end of a session, and a new one in its place; the master flushes both before it answers. */
@@ -690,6 +748,10 @@ static void operate(void)
 	case 1:
 		if (draw(4) == 0)
 			play_session(who);
+		else if (draw(4) == 0)
+			play_gap(who);
+		else if (draw(2) == 0)
+			repeat_one();
 		else
 			play_master();
 		break;

@@ -14,7 +14,7 @@ struct taken {
 	uint8_t *entry, *reply;
 	size_t entry_size, reply_size;
 	int status;
-	uint64_t session, generation;
+	uint64_t session, generation, lane;
 };
 
 struct replica {
@@ -59,12 +59,13 @@ void replica_take(struct replica *replica, uint64_t index, const struct log_comm
 	*taken = (struct taken){.status = status,
 				.session = result->session,
 				.generation = result->generation,
-				.reply_size = result->reply_size};
+				.lane = result->answer.lane,
+				.reply_size = result->answer.reply_size};
 	assert_int_equal(entry_encode(command, index, &taken->entry, &taken->entry_size), 0);
 	taken->reply = malloc(taken->reply_size + 1);
 	assert_non_null(taken->reply);
 	if (taken->reply_size != 0)
-		memcpy(taken->reply, result->reply, taken->reply_size);
+		memcpy(taken->reply, result->answer.reply, taken->reply_size);
 }
 
 static void apply(struct replica *replica, const struct taken *taken)
@@ -83,10 +84,11 @@ static void apply(struct replica *replica, const struct taken *taken)
 	assert_int_equal(state_applied_index(replica->f.state), entry->index);
 	assert_int_equal(result.session, taken->session);
 	assert_int_equal(result.generation, taken->generation);
-	assert_int_equal(result.reply_size, taken->reply_size);
-	if (result.reply_size != 0)
-		assert_memory_equal(result.reply, taken->reply, result.reply_size);
-	free(result.reply);
+	assert_int_equal(result.answer.lane, taken->lane);
+	assert_int_equal(result.answer.reply_size, taken->reply_size);
+	if (result.answer.reply_size != 0)
+		assert_memory_equal(result.answer.reply, taken->reply, result.answer.reply_size);
+	free(result.answer.reply);
 	entry_free(entry);
 }
 

@@ -48,6 +48,7 @@ static void answer_open(struct rpc_stream *stream, const Catena__SessionOpen *op
 	opened.default_pool = 3;
 	opened.instance = master.instance;
 	opened.life = master.life;
+	opened.lanes = master.lanes;
 	if (master.refuse_sessions) {
 		opened.error = EUSERS;
 		opened.message = (char *)"too many clients";
@@ -75,22 +76,38 @@ static void answer_requests(struct rpc_stream *stream, const Catena__ClientBatch
 	Catena__ClientPush message = CATENA__CLIENT_PUSH__INIT;
 	Catena__Reply *replies = calloc(batch->n_requests + 1, sizeof(*replies));
 	Catena__Reply **list = calloc(batch->n_requests + 1, sizeof(*list));
+	uint64_t lane_done = 0, index = master.requests + batch->n_requests;
+	size_t room = batch->n_requests, count = 0;
 
 	for (size_t i = 0; i < batch->n_requests; i++) {
 		const Catena__Request *request = batch->requests[i];
 
 		if (master.requests < IDS_MAX) {
 			master.ids[master.requests] = request->id;
+			master.numbers[master.requests] = request->lane;
 			master.ops[master.requests++] = request->op_case;
 		}
+		if (request->lane != 0)
+			lane_done = request->lane;
+		if (request->lane != 0 && master.lanes && request->lane != master.refused_lane)
+			continue;
 		catena__reply__init(&replies[i]);
 		replies[i].id = request->id;
-		replies[i].error = request->op_case == CATENA__REQUEST__OP_LOOKUP ? ENOENT : 0;
+		replies[i].error = request->op_case == CATENA__REQUEST__OP_LOOKUP ? ENOENT
+				   : request->lane != 0 && master.lanes           ? EEXIST
+										  : master.error;
 		/* The last first: order is not promised. */
-		list[batch->n_requests - 1 - i] = &replies[i];
+		list[room - ++count] = &replies[i];
 	}
-	message.n_replies = batch->n_requests;
-	message.replies = list;
+	message.n_replies = count;
+	message.replies = list + room - count;
+	if (master.lanes) {
+		message.n_lane_done = lane_done != 0 ? 1 : 0;
+		message.lane_done = &lane_done;
+		message.n_index = message.n_durable = 1;
+		message.index = &index;
+		message.durable = &master.durable;
+	}
 	if (batch->n_requests > 0 && !master.hold_replies)
 		push(stream, &message);
 	free(replies);
@@ -166,6 +183,18 @@ static void master_start(const char *listen)
 		fail_msg("%s", error);
 	snprintf(master.address, sizeof(master.address), "127.0.0.1:%u",
 		 rpc_server_port(master.server));
+}
+
+void tell_durable(uint64_t index)
+{
+	Catena__ClientPush message = CATENA__CLIENT_PUSH__INIT;
+
+	pthread_mutex_lock(&master.lock);
+	master.durable = index;
+	message.n_durable = 1;
+	message.durable = &index;
+	push(master.stream, &message);
+	pthread_mutex_unlock(&master.lock);
 }
 
 void master_break(void)
@@ -331,6 +360,9 @@ int setup(void **state)
 	pthread_mutex_lock(&master.lock);
 	master.hold_replies = master.hold_renews = master.refuse_sessions = false;
 	master.forget_sessions = master.forget_commands = false;
+	master.lanes = false;
+	master.refused_lane = master.durable = 0;
+	master.error = 0;
 	master.instance = 7;
 	master.life = 1;
 	master.opens = master.resumes = master.goodbyes = master.renews = master.returns = 0;

@@ -37,6 +37,10 @@ struct master {
 	char address[64];
 	/* What it does. */
 	bool hold_replies, hold_renews, refuse_sessions, forget_sessions, forget_commands;
+	bool lanes;            /* it has them; what is of the lane gets no reply but refusals */
+	uint64_t refused_lane; /* this number is refused */
+	int error;             /* of all that is answered with a reply, if not 0 */
+	uint64_t durable;      /* index; each request is a command of the log */
 	uint64_t session, secret, instance, life;
 	/* What it saw. */
 	uint32_t goodbye; /* the last */
@@ -46,6 +50,7 @@ struct master {
 	size_t unreachable_count;
 	uint64_t ids[IDS_MAX];
 	uint32_t ops[IDS_MAX];
+	uint64_t numbers[IDS_MAX]; /* of the lane */
 	unsigned requests;
 };
 extern struct master master;
@@ -57,6 +62,8 @@ extern struct ca_files master_files, client_files, admin_files;
 
 void push(struct rpc_stream *stream, const Catena__ClientPush *message);
 
+/* Says up to where all is durable, and nothing else. */
+void tell_durable(uint64_t index);
 /* The stream breaks, as if the connection did. */
 void master_break(void);
 void send_lease(bool grant, uint64_t sequence);

@@ -30,7 +30,7 @@ static void test_what_is_held_goes_in_its_order_with_its_own_in_front(void **sta
 {
 	const uint32_t expected[] = {CATENA__REQUEST__OP_GETATTR, CATENA__REQUEST__OP_STATFS,
 				     CATENA__REQUEST__OP_UNLINK,  CATENA__REQUEST__OP_STATFS,
-				     CATENA__REQUEST__OP_LOOKUP,  CATENA__REQUEST__OP_GETATTR};
+				     CATENA__REQUEST__OP_UNLINK,  CATENA__REQUEST__OP_GETATTR};
 	struct meta_hold *first, *second;
 	atomic_uint held = 0, other = 0;
 	(void)state;
@@ -39,7 +39,7 @@ static void test_what_is_held_goes_in_its_order_with_its_own_in_front(void **sta
 	first = meta_hold(meta, go, NULL);
 	call(CATENA__REQUEST__OP_UNLINK, &held);
 	second = meta_hold(meta, go, NULL);
-	call_later(CATENA__REQUEST__OP_LOOKUP, &held);
+	call_later(CATENA__REQUEST__OP_UNLINK, &held);
 	call(CATENA__REQUEST__OP_GETATTR, &held);
 	call_by(meta_call_now, CATENA__REQUEST__OP_GETATTR, &other);
 	assert_true(wait_for(one_done));

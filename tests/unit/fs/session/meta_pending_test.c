@@ -34,6 +34,18 @@ static struct meta_pending *lookup_request(const char *name)
 	return pending;
 }
 
+/* The answer comes; nothing of it has to be kept. */
+static struct meta_pending *take(struct meta_pending_ring *ring, uint64_t id)
+{
+	struct meta_pending *pending;
+	bool gone;
+
+	if (meta_pending_answer(ring, id, 0, 1, &pending, &gone) == META_PENDING_NO_NEWS)
+		return NULL;
+	assert_true(gone);
+	return pending;
+}
+
 static Catena__ClientBatch *decode(const struct meta_pending *pending, uint32_t start)
 {
 	Catena__ClientBatch *batch = catena__client_batch__unpack(
@@ -66,7 +78,7 @@ static void test_a_request_is_encoded_as_the_generated_code_decodes_it(void **st
 		assert_int_equal(batch->requests[0]->lookup->name.len, 4);
 		assert_int_equal(batch->n_answered, 0);
 		catena__client_batch__free_unpacked(batch, NULL);
-		free(meta_pending_take(&ring, ids[i]));
+		free(take(&ring, ids[i]));
 		meta_pending_ring_free(&ring);
 	}
 }
@@ -140,17 +152,17 @@ static void test_each_answer_finds_its_request_once_in_any_order(void **state)
 		order[k] = swap;
 	}
 	for (size_t i = 0; i < COUNT; i++) {
-		struct meta_pending *pending = meta_pending_take(&ring, order[i]);
+		struct meta_pending *pending = take(&ring, order[i]);
 
 		assert_non_null(pending);
 		assert_true(pending->id == order[i]);
 		free(pending);
-		assert_null(meta_pending_take(&ring, order[i]));
+		assert_null(take(&ring, order[i]));
 	}
 	assert_true(ring.first == COUNT + 1);
-	assert_null(meta_pending_take(&ring, 0));
-	assert_null(meta_pending_take(&ring, COUNT + 1));
-	assert_null(meta_pending_take(&ring, UINT64_MAX));
+	assert_null(take(&ring, 0));
+	assert_null(take(&ring, COUNT + 1));
+	assert_null(take(&ring, UINT64_MAX));
 	meta_pending_ring_free(&ring);
 }
 
@@ -165,7 +177,7 @@ static void test_a_request_can_be_numbered_anew(void **state)
 	assert_int_equal(meta_pending_ring_init(&new), 0);
 	old.first = old.next = 1000000;
 	assert_int_equal(meta_pending_add(&old, lookup_request("again")), 0);
-	pending = meta_pending_take(&old, 1000000);
+	pending = take(&old, 1000000);
 	assert_int_equal(meta_pending_add(&new, pending), 0);
 	assert_true(pending->id == 1);
 	batch = decode(pending, pending->start);
@@ -174,6 +186,71 @@ static void test_a_request_can_be_numbered_anew(void **state)
 	catena__client_batch__free_unpacked(batch, NULL);
 	meta_pending_ring_free(&old);
 	meta_pending_ring_free(&new);
+}
+
+static void test_numbers_of_the_lane_are_encoded(void **state)
+{
+	struct meta_pending *pending = lookup_request("name");
+	struct meta_pending_ring ring;
+	Catena__ClientBatch *batch;
+	uint32_t start;
+	(void)state;
+
+	assert_int_equal(meta_pending_ring_init(&ring), 0);
+	ring.first = ring.next = UINT64_MAX - 5;
+	ring.next_lane = UINT64_MAX - 3;
+	pending->in_lane = pending->kept = true;
+	assert_int_equal(meta_pending_add(&ring, pending), 0);
+	start = meta_pending_prepend_answered(pending, UINT64_MAX);
+	batch = decode(pending, start);
+	assert_true(batch->answered[0] == UINT64_MAX);
+	assert_true(batch->requests[0]->id == UINT64_MAX - 5);
+	assert_true(batch->requests[0]->lane == UINT64_MAX - 3);
+	assert_int_equal(batch->requests[0]->lookup->parent, 7);
+	catena__client_batch__free_unpacked(batch, NULL);
+	meta_pending_ring_free(&ring);
+}
+
+static void test_so_much_and_no_more_is_kept(void **state)
+{
+	struct meta_pending_ring ring;
+	unsigned count = 0;
+	(void)state;
+
+	assert_int_equal(meta_pending_ring_init(&ring), 0);
+	for (; !meta_pending_full(&ring); count++) {
+		struct meta_pending *pending = lookup_request("n");
+
+		pending->in_lane = pending->kept = true;
+		assert_int_equal(meta_pending_add(&ring, pending), 0);
+	}
+	assert_true(count > META_KEPT_MAX / 2 && count <= META_KEPT_MAX + 1);
+	meta_pending_ring_free(&ring);
+}
+
+static void test_a_master_without_lanes_is_told_what_has_no_answer(void **state)
+{
+	struct meta_pending *pending;
+	struct meta_pending_ring ring;
+	meta_done_fn *done;
+	void *user;
+	(void)state;
+
+	assert_int_equal(meta_pending_ring_init(&ring), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		pending = lookup_request("n");
+		pending->in_lane = pending->kept = true;
+		assert_int_equal(meta_pending_add(&ring, pending), 0);
+	}
+	assert_false(meta_pending_lane_done(&ring, 2, 10, &done, &user)); /* nobody waits */
+	meta_pending_send_again(&ring, false);
+	assert_int_equal(ring.first, 3);
+	assert_int_equal(ring.kept_bytes, 0);
+	pending = take(&ring, 3);
+	assert_non_null(pending);
+	free(pending);
+	assert_true(ring.first == ring.next);
+	meta_pending_ring_free(&ring);
 }
 
 static void test_only_what_does_no_harm_twice_is_repeated(void **state)
@@ -251,6 +328,9 @@ int main(void)
 		cmocka_unit_test(test_batches_concatenate),
 		cmocka_unit_test(test_each_answer_finds_its_request_once_in_any_order),
 		cmocka_unit_test(test_a_request_can_be_numbered_anew),
+		cmocka_unit_test(test_numbers_of_the_lane_are_encoded),
+		cmocka_unit_test(test_so_much_and_no_more_is_kept),
+		cmocka_unit_test(test_a_master_without_lanes_is_told_what_has_no_answer),
 		cmocka_unit_test(test_only_what_does_no_harm_twice_is_repeated),
 		cmocka_unit_test(test_decoding_has_a_bound_of_memory),
 	};

@@ -112,7 +112,7 @@ static void on_done(struct command_call *call, int status)
 	outcome->status = status;
 	outcome->index = call->index;
 	outcome->calls++;
-	free(call->result.reply);
+	free(call->result.answer.reply);
 }
 
 static void propose_session(struct outcome *outcome)
