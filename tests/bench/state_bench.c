@@ -1,8 +1,9 @@
 /* state_bench.c - what the master's state machine costs on RocksDB, without network and log.
  *
- * Prints "name value unit" lines. usage: state_bench [DIRECTORY [COUNT [BATCH]]]; the store is made
- * in a fresh directory under DIRECTORY (default $TMPDIR or /tmp) and removed at the end. BATCH (1): so
- * many operations are one batch, as those of a turn are. */
+ * Prints "name value unit" lines. usage: state_bench [DIRECTORY [COUNT [BATCH [lane]]]]; the store
+ * is made in a fresh directory under DIRECTORY (default $TMPDIR or /tmp) and removed at the end. BATCH
+ * (1): so many operations are one batch, as those of a turn are. With "lane" commands are those of a
+ * mount that has answered its programs; COUNT is then DELEGATION_MAX at most. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,8 @@ static uint64_t apply_index, request_id;
 static uint64_t directories[DIRECTORIES];
 static uint64_t *inodes;
 static unsigned batch = 1;
+static bool by_lane;
+static uint64_t lane, next_ino; /* numbers that were given out */
 
 static int apply(const Catena__Request *request, uint8_t **data, size_t *size)
 {
@@ -47,6 +50,8 @@ static uint64_t ask(Catena__Request *request)
 
 	request->id = ++request_id;
 	request->time = 1;
+	if (by_lane && next_ino != 0 && state_request_is_command(request))
+		request->lane = ++lane;
 	if (state_request_is_command(request))
 		rc = apply(request, &data, &size);
 	else
@@ -56,14 +61,18 @@ static uint64_t ask(Catena__Request *request)
 		exit(1);
 	}
 	/* What an answer costs to read is the client's business: only some are looked at. */
-	if (request->op_case == CATENA__REQUEST__OP_CREATE || request_id % 64 == 0) {
+	if (data != NULL &&
+	    (request->op_case == CATENA__REQUEST__OP_CREATE || request_id % 64 == 0 ||
+	     request->op_case == CATENA__REQUEST__OP_DELEGATE || request->lane != 0)) {
 		reply = catena__reply__unpack(NULL, size, data);
 		if (reply == NULL || reply->error != 0) {
 			fprintf(stderr, "state_bench: request refused: %d\n",
 				reply == NULL ? -1 : reply->error);
 			exit(1);
 		}
-		ino = reply->attr == NULL ? 0 : reply->attr->ino;
+		ino = reply->attr != NULL         ? reply->attr->ino
+		      : reply->delegation != NULL ? reply->delegation->first_ino
+						  : 0;
 		catena__reply__free_unpacked(reply, NULL);
 	}
 	free(data);
@@ -89,7 +98,24 @@ static uint64_t make(uint64_t parent, uint32_t mode, const char *prefix, unsigne
 	create.name = name_of(room, prefix, number);
 	create.mode = mode;
 	create.exclusive = true;
-	return ask(&request);
+	create.ino = next_ino;
+	if (next_ino == 0)
+		return ask(&request);
+	ask(&request);
+	return next_ino++;
+}
+
+/* From here on commands are of the lane, and the numbers of files are known before. */
+static void begin_lane(unsigned count)
+{
+	Catena__Request request = CATENA__REQUEST__INIT;
+	Catena__DelegateReq delegate = CATENA__DELEGATE_REQ__INIT;
+
+	request.op_case = CATENA__REQUEST__OP_DELEGATE;
+	request.delegate = &delegate;
+	delegate.count = count;
+	next_ino = ask(&request);
+	by_lane = true;
 }
 
 static void run_create(unsigned i)
@@ -256,17 +282,18 @@ int main(int argc, char **argv)
 	uint64_t start;
 
 	batch = argc > 3 ? (unsigned)strtoul(argv[3], NULL, 10) : 1;
-
 	snprintf(path, sizeof(path), "%s/state_bench.XXXXXX", base);
 	inodes = calloc(count + 1, sizeof(*inodes));
 	if (count == 0 || inodes == NULL || mkdtemp(path) == NULL) {
-		fprintf(stderr, "usage: state_bench [DIRECTORY [COUNT [BATCH]]]\n");
+		fprintf(stderr, "usage: state_bench [DIRECTORY [COUNT [BATCH [lane]]]]\n");
 		return 2;
 	}
 	if (open_all(path) != 0)
 		return 1;
 	for (unsigned i = 0; i < DIRECTORIES; i++)
 		directories[i] = make(ROOT_INO, S_IFDIR | 0755, "dir", i);
+	if (argc > 4)
+		begin_lane(count);
 	measure("create", run_create, count, count);
 	measure("lookup", run_lookup, count, count);
 	measure("getattr", run_getattr, count, count);
