@@ -57,8 +57,13 @@ struct rpc_server_options {
 	const char *listen; /* host:port; port 0: any */
 	struct tls_files tls;
 	const struct rpc_method *methods; /* borrowed */
+	/* Messages of streams have been given, and nothing more is ready: what they have brought can
+	 * be done together. Called before the thread waits, and after RPC_TURN_MAX messages at the
+	 * latest. May be NULL. */
+	void (*turn)(void *user);
 	void *user;
 };
+#define RPC_TURN_MAX 64u
 /* Starts a server. Errors: -EADDRINUSE and others; @error has one line for people. */
 int rpc_server_start(const struct rpc_server_options *options, struct rpc_server **out, char *error,
 		     size_t error_size);

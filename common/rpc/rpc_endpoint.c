@@ -29,6 +29,34 @@ static gpr_timespec deadline(uint64_t at_ns)
 			      .clock_type = GPR_CLOCK_MONOTONIC};
 }
 
+/* ---- turns ---- */
+
+void rpc_endpoint_heard(struct rpc_endpoint *endpoint, const struct rpc_stream *s)
+{
+	if (endpoint->turn == NULL)
+		return;
+	endpoint->heard++;
+	if (endpoint->last_heard != s)
+		endpoint->several_ns = clock_monotonic_ns() + RPC_SEVERAL_NS;
+	endpoint->last_heard = s;
+}
+
+static void end_turn(struct rpc_endpoint *endpoint)
+{
+	if (endpoint->heard == 0)
+		return;
+	endpoint->heard = 0;
+	endpoint->turn(endpoint->turn_user);
+}
+
+/* True when the turn goes on as long as something is ready. */
+static bool turn_goes_on(const struct rpc_endpoint *endpoint, uint64_t now)
+{
+	return endpoint->heard > 0 && endpoint->heard < RPC_TURN_MAX && now < endpoint->several_ns;
+}
+
+/* ---- the thread ---- */
+
 static void *endpoint_main(void *arg)
 {
 	struct rpc_endpoint *endpoint = arg;
@@ -37,13 +65,20 @@ static void *endpoint_main(void *arg)
 		uint64_t now = clock_monotonic_ns(), until, held;
 		grpc_event event;
 
+		if (!turn_goes_on(endpoint, now))
+			end_turn(endpoint);
 		tick(endpoint, now);
 		until = now + RPC_TICK_MS * NS_PER_MSEC;
 		held = rpc_stream_held_until(endpoint, now);
-		event = grpc_completion_queue_next(endpoint->queue,
-						   deadline(held < until ? held : until), NULL);
+		if (held < until)
+			until = held;
+		if (endpoint->heard > 0)
+			until = now;
+		event = grpc_completion_queue_next(endpoint->queue, deadline(until), NULL);
 		if (event.type == GRPC_QUEUE_SHUTDOWN)
 			break;
+		if (event.type == GRPC_QUEUE_TIMEOUT)
+			end_turn(endpoint);
 		if (event.type == GRPC_OP_COMPLETE) {
 			struct rpc_op *op = event.tag;
 
@@ -51,6 +86,7 @@ static void *endpoint_main(void *arg)
 			op->done(op, event.success != 0);
 		}
 	}
+	end_turn(endpoint);
 	rpc_stream_held_until(endpoint, UINT64_MAX);
 	return NULL;
 }

@@ -28,6 +28,9 @@
  * on both sides. With the answer it tells that along. */
 #define RPC_ALTERNATIONS 8u
 #define RPC_READ_HELD_NS (2 * NS_PER_MSEC)
+/* For so long after messages of several streams it is looked for more before a turn ends. With one
+ * stream that would only delay its answer. */
+#define RPC_SEVERAL_NS (10 * NS_PER_MSEC)
 /* A connection that has not finished its TLS handshake until then is dropped. */
 #define RPC_HANDSHAKE_TIMEOUT_MS 5000
 /* An orderly end that the peer does not answer becomes a cancellation after this. */
@@ -65,7 +68,13 @@ struct rpc_endpoint {
 	struct rpc_unary *unaries;
 	uint64_t next_tick_ns;
 	struct rpc_stream *held_head, *held_tail; /* the thread's; see rpc_stream_held_until() */
-	grpc_channel *channel;                    /* client only */
+	/* Turns of a server; the thread's. */
+	void (*turn)(void *user); /* NULL: nobody wants to know */
+	void *turn_user;
+	unsigned heard;                      /* messages since the last turn */
+	const struct rpc_stream *last_heard; /* never followed */
+	uint64_t several_ns;                 /* messages came from several streams until then */
+	grpc_channel *channel;               /* client only */
 };
 
 int rpc_endpoint_start(struct rpc_endpoint *endpoint);
@@ -74,6 +83,8 @@ bool rpc_endpoint_enter(struct rpc_endpoint *endpoint);
 void rpc_endpoint_leave(struct rpc_endpoint *endpoint);
 /* Waits until live is at most @live or @timeout_ns has passed (0: for ever). True: reached. */
 bool rpc_endpoint_wait(struct rpc_endpoint *endpoint, unsigned live, uint64_t timeout_ns);
+/* A message of @s was given to its user. Thread: the queue's. */
+void rpc_endpoint_heard(struct rpc_endpoint *endpoint, const struct rpc_stream *s);
 /* Shuts the queue down, joins the thread, frees what rpc_endpoint_start() made. live must be 0. */
 void rpc_endpoint_stop(struct rpc_endpoint *endpoint);
 /* Cancels every stream (callbacks come later). @cancel_error is what closed() says. */

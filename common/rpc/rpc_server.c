@@ -480,6 +480,8 @@ int rpc_server_start(const struct rpc_server_options *options, struct rpc_server
 	server->methods = options->methods;
 	server->user = options->user;
 	server->stopped.done = on_stopped;
+	server->endpoint.turn = options->turn;
+	server->endpoint.turn_user = options->user;
 	rc = rpc_endpoint_start(&server->endpoint);
 	if (rc != 0) {
 		snprintf(error, error_size, "cannot start a thread: %s", strerror(-rc));

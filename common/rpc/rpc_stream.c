@@ -270,6 +270,7 @@ static void deliver(struct rpc_stream *s, grpc_slice slice)
 		s->events.message(s->user, data, size);
 	else if (s->handler != NULL)
 		s->handler->message(s->user, s, data, size);
+	rpc_endpoint_heard(s->endpoint, s);
 }
 
 /* The peer has ended its side. The client waits for the status, the server says it. */

@@ -203,6 +203,13 @@ static void say_goodbye(struct client_stream *stream, uint32_t how)
 		leases_fence(stream->master->leases, stream->session->id);
 }
 
+static bool only_requests(const Catena__ClientBatch *batch)
+{
+	return batch->n_open + batch->n_renews + batch->n_returns + batch->n_unreachable +
+		       batch->n_goodbye ==
+	       0;
+}
+
 /* False: the client does what no client may do. */
 static bool handle(struct client_stream *stream, struct client_message *message, struct push *push)
 {
@@ -216,6 +223,8 @@ static bool handle(struct client_stream *stream, struct client_message *message,
 		return batch->n_requests == 0 && batch->n_returns == 0 && batch->n_renews == 0;
 	note_answered(stream->session, batch);
 	client_requests(stream, message, now_ns);
+	if (only_requests(batch))
+		return true;
 	/* What is sent below, a recall for example, comes behind the answers. */
 	command_log_turn(stream->master->log);
 	if (stream->session == NULL)
@@ -236,7 +245,7 @@ static void on_message(void *stream_user, struct rpc_stream *rpc, const uint8_t 
 	struct master *master = stream->master;
 	struct client_message *message;
 	struct push push = {0};
-	bool orderly = false, over;
+	bool orderly = false, within_turn = false, over;
 	int rc = client_message_new(data, size, &message);
 
 	if (rc != 0) {
@@ -257,11 +266,15 @@ static void on_message(void *stream_user, struct rpc_stream *rpc, const uint8_t 
 		const Catena__ClientBatch *batch = message->batch;
 
 		orderly = handle(stream, message, &push);
+		within_turn = only_requests(batch);
 		if (batch->n_open + batch->n_renews + batch->n_returns + batch->n_goodbye != 0)
 			client_leases_act(master, clock_boottime_ns());
 	}
 	client_message_unref(message);
-	master_unlock(master);
+	if (within_turn)
+		master_unlock_within_turn(master);
+	else
+		master_unlock(master);
 	/* On this thread the stream cannot be closed meanwhile. */
 	client_send(stream, &push);
 	push_free(&push);

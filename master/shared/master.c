@@ -14,6 +14,11 @@ void master_unlock(struct master *master)
 	pthread_mutex_unlock(&master->lock);
 }
 
+void master_unlock_within_turn(struct master *master)
+{
+	pthread_mutex_unlock(&master->lock);
+}
+
 bool master_may_serve(const struct master *master)
 {
 	lock_held(&master->lock);

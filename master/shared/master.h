@@ -100,6 +100,9 @@ struct master {
  * is released, and its proposers are told. */
 void master_lock(struct master *master);
 void master_unlock(struct master *master);
+/* Releases the lock, and leaves what was proposed to the end of the RPC thread's turn, so that
+ * messages of several streams become one batch. Thread: the RPC's. */
+void master_unlock_within_turn(struct master *master);
 /* True once enough targets were heard, unless the store is behind. Locks: the state lock held. */
 bool master_may_serve(const struct master *master);
 #endif

@@ -214,6 +214,15 @@ static void on_recovered(void *user)
 
 /* ---- start and stop ---- */
 
+/* What the messages of this turn have proposed is applied. */
+static void on_turn(void *user)
+{
+	struct master *master = user;
+
+	master_lock(master);
+	master_unlock(master);
+}
+
 static int start_parts(struct master *master, char *error, size_t error_size)
 {
 	struct leases_options leases = {.lease_ns = master->config.client_lease_ns,
@@ -230,6 +239,7 @@ static int start_parts(struct master *master, char *error, size_t error_size)
 	struct rpc_server_options rpc = {.listen = master->config.listen,
 					 .tls = master_config_tls(&master->config),
 					 .methods = methods,
+					 .turn = on_turn,
 					 .user = master};
 	int rc;
 

@@ -31,6 +31,8 @@ static void on_message(void *stream_user, struct rpc_stream *stream, const uint8
 	while (atomic_load(&s->hold))
 		usleep(1000);
 	s->stream = stream;
+	atomic_fetch_add(&s->messages, 1);
+	atomic_fetch_add(&s->in_turn, 1);
 	atomic_fetch_add(&s->bytes, size);
 	memcpy(s->last, data, size < sizeof(s->last) ? size : sizeof(s->last));
 	if (!atomic_load(&s->mute))
@@ -44,6 +46,14 @@ static void on_closed(void *stream_user, struct rpc_stream *stream, int error)
 	struct test_server *s = stream_user;
 
 	atomic_fetch_add(&s->closed, 1);
+}
+
+static void on_turn(void *user)
+{
+	struct test_server *s = user;
+
+	atomic_store(&s->in_turn, 0);
+	atomic_fetch_add(&s->turns, 1);
 }
 
 static void on_plain(void *server_user, struct rpc_call *call, const struct tls_identity *peer,
@@ -77,8 +87,11 @@ int start_server_on(struct test_server *s, uint16_t port, const struct ca_files 
 		    size_t size)
 {
 	char address[32];
-	struct rpc_server_options options = {
-		.listen = address, .tls = files->files, .methods = methods, .user = s};
+	struct rpc_server_options options = {.listen = address,
+					     .tls = files->files,
+					     .methods = methods,
+					     .turn = on_turn,
+					     .user = s};
 
 	memset(s, 0, sizeof(*s));
 	pthread_mutex_init(&s->lock, NULL);

@@ -28,6 +28,8 @@ extern struct ca_files server_files, client_files, admin_files;
 struct test_server {
 	struct rpc_server *rpc;
 	atomic_int opened, closed;
+	atomic_int messages, turns;
+	atomic_int in_turn;       /* messages since the last turn */
 	atomic_bool hold;         /* message callbacks wait while it is set */
 	atomic_bool close_on_end; /* close the stream when a message says "end" */
 	atomic_bool mute;         /* answers nothing; the test does, on this stream: */

@@ -433,6 +433,50 @@ static void test_a_server_may_stop_in_any_state(void **state)
 	assert_true(atomic_load(&result) < 0);
 }
 
+/* ---- turns ---- */
+
+static void test_a_message_is_followed_by_a_turn(void **state)
+{
+	struct record r;
+
+	assert_int_equal(open_client(&r, rpc_server_port(the_server->rpc), &client_files), 0);
+	assert_int_equal(open_stream(&r, DEADLINE), 0);
+	for (unsigned i = 1; i <= 20; i++) {
+		assert_int_equal(rpc_stream_send(r.stream, "a", 1), 0);
+		assert_true(wait_for(&r, i));
+		assert_true(wait_count(&the_server->turns, (int)i));
+	}
+	close_record(&r);
+}
+
+static void test_messages_of_several_streams_share_a_turn(void **state)
+{
+	enum { CLIENTS = 6 };
+	struct record r[CLIENTS];
+
+	for (int i = 0; i < CLIENTS; i++) {
+		assert_int_equal(
+			open_client(&r[i], rpc_server_port(the_server->rpc), &client_files), 0);
+		assert_int_equal(open_stream(&r[i], DEADLINE), 0);
+		assert_int_equal(rpc_stream_send(r[i].stream, "a", 1), 0);
+		assert_true(wait_for(&r[i], 1));
+	}
+	assert_true(wait_count(&the_server->turns, CLIENTS));
+	/* What comes while the thread is busy is ready together. */
+	atomic_store(&the_server->hold, true);
+	for (int i = 0; i < CLIENTS; i++)
+		assert_int_equal(rpc_stream_send(r[i].stream, "b", 1), 0);
+	usleep(100000);
+	atomic_store(&the_server->hold, false);
+	for (int i = 0; i < CLIENTS; i++)
+		assert_true(wait_for(&r[i], 2));
+	assert_int_equal(the_server->messages, 2 * CLIENTS);
+	assert_true(the_server->turns < 2 * CLIENTS - 1);
+	assert_true(wait_count(&the_server->in_turn, 0));
+	for (int i = 0; i < CLIENTS; i++)
+		close_record(&r[i]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -447,6 +491,8 @@ int main(void)
 		with_server(test_a_late_reply_counts_until_the_deadline),
 		cmocka_unit_test(test_a_dead_address_fails_in_time_and_a_new_server_is_found),
 		cmocka_unit_test(test_a_silent_peer_fails_in_time),
+		with_server(test_a_message_is_followed_by_a_turn),
+		with_server(test_messages_of_several_streams_share_a_turn),
 		with_server(test_an_occupied_port_is_said_so),
 		with_server(test_a_client_may_close_in_any_state),
 		cmocka_unit_test(test_a_server_may_stop_in_any_state),
