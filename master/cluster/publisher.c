@@ -300,7 +300,9 @@ static void on_planned(struct command_call *call, int status)
 	struct master *master = publisher->master;
 
 	expects(publisher->phase == PHASE_PROPOSED);
-	if (status != 0)
+	if (status == -EINVAL)
+		log_warn("chains have changed since they were decided about: it is decided anew");
+	else if (status != 0)
 		log_error("chains cannot be changed error=\"%s\"", strerror(-status));
 	if (status != 0 && status != COMMAND_MAY_HAPPEN) {
 		publisher->phase = PHASE_IDLE;

@@ -35,9 +35,7 @@ static int apply(struct state *state, uint64_t index, const struct log_command *
 	case COMMAND_FENCES_OWED:
 		return state_apply_fences_owed(state, index, command->owed);
 	case COMMAND_REGISTER:
-		return state_apply_register(state, index, command->registration.server,
-					    command->registration.targets,
-					    command->registration.target_count);
+		return state_apply_register(state, index, command->registration);
 	case COMMAND_CHAINS:
 		return state_apply_chains(state, index, command->chains.changes,
 					  command->chains.change_count, command->chains.lives,

@@ -40,11 +40,7 @@ struct log_command {
 			uint64_t secret;
 			const char *mount, *name;
 		} session_open;
-		struct {
-			const struct map_server *server;
-			const struct map_target *targets;
-			size_t target_count;
-		} registration;
+		const struct state_registration *registration;
 		struct {
 			const struct chain_change *changes;
 			const struct chain_life *lives;

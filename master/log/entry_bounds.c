@@ -43,11 +43,14 @@ static bool changes_ok(const struct chain_change *changes, size_t count)
 
 static bool registration_ok(const struct log_command *command)
 {
-	if (!server_ok(command->registration.server) ||
-	    command->registration.target_count > STATE_REGISTERED_MAX)
+	const struct state_registration *registration = command->registration;
+
+	if (!server_ok(registration->server) ||
+	    !text_ok(registration->known_address, sizeof(registration->known_address)) ||
+	    registration->target_count > STATE_REGISTERED_MAX)
 		return false;
-	for (size_t i = 0; i < command->registration.target_count; i++)
-		if (!uuid_ok(command->registration.targets[i].uuid))
+	for (size_t i = 0; i < registration->target_count; i++)
+		if (!uuid_ok(registration->targets[i].uuid))
 			return false;
 	return true;
 }

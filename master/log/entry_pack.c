@@ -164,25 +164,25 @@ static int pack_registration(const struct log_command *command, struct entry_mem
 {
 	Catena__RegisterCommand *to = out->registration =
 		message(memory, &catena__register_command__descriptor);
-	size_t count = command->registration.target_count;
+	const struct state_registration *registration = command->registration;
+	size_t count = registration->target_count;
 
-	if (to == NULL || !messages(memory, &catena__target__descriptor, count, &to->targets))
+	if (to == NULL ||
+	    !messages(memory, &catena__registered_target__descriptor, count, &to->targets))
 		return -ENOMEM;
-	to->server = pack_server(command->registration.server, memory);
+	to->server = pack_server(registration->server, memory);
 	if (to->server == NULL)
 		return -ENOMEM;
+	to->known_id = registration->known_id;
+	to->known_address = borrowed(registration->known_address);
 	to->n_targets = count;
 	for (size_t i = 0; i < count; i++) {
-		const struct map_target *from = &command->registration.targets[i];
-		Catena__Target *target = to->targets[i];
+		const struct state_registered_target *from = &registration->targets[i];
+		Catena__RegisteredTarget *target = to->targets[i];
 
-		target->id = from->id;
-		target->server_id = from->server_id;
 		target->uuid = borrowed(from->uuid);
-		target->capacity = from->capacity;
-		target->used = from->used;
-		target->full = from->full;
-		target->draining = from->draining;
+		target->known_server = from->known_server;
+		target->known_life = from->known_life;
 	}
 	return 0;
 }

@@ -66,14 +66,10 @@ static bool take_server(const Catena__Server *from, struct map_server *to)
 	       take_text(from->zone, to->zone, sizeof(to->zone));
 }
 
-static bool take_target(const Catena__Target *from, struct map_target *to)
+static bool take_target(const Catena__RegisteredTarget *from, struct state_registered_target *to)
 {
-	to->id = from->id;
-	to->server_id = from->server_id;
-	to->capacity = from->capacity;
-	to->used = from->used;
-	to->full = from->full != 0;
-	to->draining = from->draining != 0;
+	to->known_server = from->known_server;
+	to->known_life = from->known_life;
 	return take_text(from->uuid, to->uuid, sizeof(to->uuid));
 }
 
@@ -81,23 +77,27 @@ static int unpack_registration(const Catena__LogEntry *message, struct entry_mem
 			       struct log_command *out)
 {
 	const Catena__RegisterCommand *from = message->registration;
+	struct state_registration *to = entry_memory_array(memory, 1, sizeof(*to));
 	struct map_server *server = entry_memory_array(memory, 1, sizeof(*server));
-	struct map_target *targets;
 
 	if (from->n_targets > STATE_REGISTERED_MAX)
 		return -EBADMSG;
-	targets = entry_memory_array(memory, from->n_targets, sizeof(*targets));
-	if (server == NULL || targets == NULL)
+	if (to == NULL || server == NULL)
 		return -ENOMEM;
-	if (!take_server(from->server, server))
+	to->targets = entry_memory_array(memory, from->n_targets, sizeof(*to->targets));
+	if (to->targets == NULL)
+		return -ENOMEM;
+	if (!take_server(from->server, server) ||
+	    !take_text(from->known_address, to->known_address, sizeof(to->known_address)))
 		return -EBADMSG;
 	for (size_t i = 0; i < from->n_targets; i++)
-		if (!take_target(from->targets[i], &targets[i]))
+		if (!take_target(from->targets[i], &to->targets[i]))
 			return -EBADMSG;
+	to->server = server;
+	to->known_id = from->known_id;
+	to->target_count = from->n_targets;
 	out->kind = COMMAND_REGISTER;
-	out->registration.server = server;
-	out->registration.targets = targets;
-	out->registration.target_count = from->n_targets;
+	out->registration = to;
 	return 0;
 }
 

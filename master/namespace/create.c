@@ -109,6 +109,8 @@ int namespace_create(struct txn *txn, const Catena__CreateReq *req, struct reply
 		return -ENOSPC;
 	if (S_ISDIR(mode) && directory->nlink == UINT32_MAX)
 		return -EMLINK;
+	if (req->open && S_ISREG(mode) && !session_may_open(txn->session, 0))
+		return -ENFILE;
 	rc = txn_inode_new(txn, req->ino, &inode);
 	if (rc != 0)
 		return rc;

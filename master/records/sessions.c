@@ -179,6 +179,12 @@ void session_answered(struct session *session, uint64_t through)
 
 /* ---- open files ---- */
 
+bool session_may_open(const struct session *session, uint64_t ino)
+{
+	return HASH_COUNT(session->opens) < STATE_OPENS_MAX ||
+	       session_open_count(session, ino) != 0;
+}
+
 uint32_t session_open_count(const struct session *session, uint64_t ino)
 {
 	struct open_file *file;

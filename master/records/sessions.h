@@ -87,6 +87,8 @@ void session_batch_lane(struct kv_batch *batch, const struct session *session, u
 
 /* ---- open files ---- */
 
+/* True when the session may have this inode open, too, or has it already. */
+bool session_may_open(const struct session *session, uint64_t ino);
 uint32_t session_open_count(const struct session *session, uint64_t ino);
 /* How often all sessions together have the inode open. */
 uint64_t session_open_total(const struct state *state, uint64_t ino);

@@ -303,7 +303,7 @@ int txn_open_more(struct txn *txn, uint64_t ino)
 {
 	uint32_t count = session_open_count(txn->session, ino);
 
-	if (count == UINT32_MAX)
+	if (count == UINT32_MAX || !session_may_open(txn->session, ino))
 		return -ENFILE;
 	txn_open_count(txn, ino, count + 1);
 	return 0;

@@ -9,6 +9,14 @@
  * bits are the group's, and 0. */
 #define STATE_ID_END FILE_ID_END
 
+/* What a state may have at most. Servers, targets and workers: as many as maps may name
+ * (common/cluster/cluster_map_codec.c). */
+#define STATE_SERVERS_MAX  4096u
+#define STATE_TARGETS_MAX  65536u
+#define STATE_WORKERS_MAX  1024u /* of one server */
+#define STATE_SESSIONS_MAX 4096u
+#define STATE_OPENS_MAX    (1u << 20) /* inodes that one session has open */
+
 /* A start of the master. */
 struct state_life {
 	uint64_t number, chance; /* 0: the store has not been started yet */

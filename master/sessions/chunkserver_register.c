@@ -11,12 +11,14 @@
  * - It is refused: the server is told why, comes again in seconds, and the status names it
  *   (shared/refusals.h).
  * - A target has seen more than the store: the store is behind, and nothing is served any more.
- * - The log refuses it: so is the server. */
+ * - Another of the same name or target is on its way: it is refused until that is in the table.
+ * - The log refuses it, as what was read in the state is not so any more: so is the server. */
 #define LOG_MODULE "chunkserver"
 #include "master/sessions/chunkserver_register.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/list.h"
 #include "common/os/lock.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
@@ -28,8 +30,7 @@
 #include "master/cluster/removals.h"
 #include "master/leases/fences.h"
 
-#define WORKERS_MAX 1024u
-#define TARGETS_MAX 256u
+#define TARGETS_MAX STATE_REGISTERED_MAX
 
 static struct log_rate noise;
 
@@ -39,11 +40,13 @@ struct registration {
 	struct master *master;
 	struct chunkserver_stream *stream; /* referenced */
 	struct map_server server;
+	struct state_registration proposed;
 	/* The targets that are taken, and behind them those that are refused. */
 	size_t count, refused_count;
-	struct map_target targets[TARGETS_MAX];
+	struct state_registered_target targets[TARGETS_MAX];
 	struct liveness_report states[TARGETS_MAX]; /* of the same */
 	char why_refused[300];
+	struct registration *prev, *next; /* of those on their way into the log or to the disk */
 };
 
 static void refuse(struct chunkserver_stream *stream, int error, const char *message)
@@ -80,7 +83,7 @@ static bool take_targets(struct registration *r, const Catena__Register *message
 {
 	for (size_t i = 0; i < message->n_targets; i++) {
 		const Catena__TargetReport *report = message->targets[i];
-		struct map_target *target = &r->targets[i];
+		struct state_registered_target *target = &r->targets[i];
 
 		if (report->uuid[0] == '\0' ||
 		    !take_text(target->uuid, sizeof(target->uuid), report->uuid))
@@ -110,6 +113,25 @@ static bool take(struct registration *r, const char *name, const Catena__Registe
 	       take_text(server->rack, sizeof(server->rack), message->rack) &&
 	       take_text(server->zone, sizeof(server->zone), message->zone) &&
 	       take_targets(r, message);
+}
+
+static bool shares_target(const struct registration *a, const struct registration *b)
+{
+	for (size_t i = 0; i < a->count; i++)
+		for (size_t j = 0; j < b->count; j++)
+			if (strcmp(a->targets[i].uuid, b->targets[j].uuid) == 0)
+				return true;
+	return false;
+}
+
+/* True when the same name or target is being registered. Until that is durable it is in no table:
+ * nothing else shows that somebody holds it. */
+static bool is_under_way(const struct master *master, const struct registration *r)
+{
+	for (const struct registration *o = master->registrations; o != NULL; o = o->next)
+		if (strcmp(o->server.name, r->server.name) == 0 || shares_target(o, r))
+			return true;
+	return false;
 }
 
 /* True when another server may still serve one of these targets: a copied data directory must not
@@ -218,8 +240,8 @@ static int check(struct chunkserver_stream *stream, const Catena__Register *mess
 		       "catena-chunkserver --init in empty directories";
 		return EXDEV;
 	}
-	if (message->workers == 0 || message->workers > WORKERS_MAX || message->n_targets == 0 ||
-	    message->n_targets > TARGETS_MAX) {
+	if (message->workers == 0 || message->workers > STATE_WORKERS_MAX ||
+	    message->n_targets == 0 || message->n_targets > TARGETS_MAX) {
 		*why = "too few or too many workers or targets";
 		return EINVAL;
 	}
@@ -288,7 +310,7 @@ static void say_why(struct registration *r, size_t which)
 
 static void swap(struct registration *r, size_t a, size_t b)
 {
-	struct map_target target = r->targets[a];
+	struct state_registered_target target = r->targets[a];
 	struct liveness_report state = r->states[a];
 
 	r->targets[a] = r->targets[b];
@@ -437,6 +459,7 @@ static void on_durable(struct command_flush *flush, int status)
 	struct master *master = r->master;
 
 	master_lock(master);
+	DL_DELETE(master->registrations, r);
 	r->stream->registering = false;
 	if (status == 0 && !master->stopping)
 		registered(r);
@@ -447,9 +470,25 @@ static void on_durable(struct command_flush *flush, int status)
 	free(r);
 }
 
+static const char *why_not(int status)
+{
+	switch (status) {
+	case -EBUSY:
+		return "a server of this name, or with one of its targets, was registered a moment "
+		       "ago";
+	case -EUSERS:
+		return "the cluster has as many servers or targets as it can have";
+	case -EINVAL:
+		return "the registration makes no sense";
+	default:
+		return "the master's store does not work";
+	}
+}
+
 static void on_applied(struct command_call *call, int status)
 {
 	struct registration *r = (struct registration *)call;
+	bool refused = status == -EBUSY || status == -EUSERS || status == -EINVAL;
 
 	if (status == 0) {
 		publisher_changed(r->master, call->index);
@@ -457,10 +496,9 @@ static void on_applied(struct command_call *call, int status)
 		command_log_flush(r->master->log, &r->flush);
 		return;
 	}
+	DL_DELETE(r->master->registrations, r);
 	r->stream->registering = false;
-	refuse(r->stream, status == -EINVAL ? EINVAL : EIO,
-	       status == -EINVAL ? "the registration makes no sense"
-				 : "the master's store does not work");
+	refuse(r->stream, refused ? -status : EIO, why_not(status));
 	chunkserver_stream_unref(r->stream);
 	free(r);
 }
@@ -492,6 +530,11 @@ bool chunkserver_register(struct chunkserver_stream *stream, const Catena__Regis
 		free(r);
 		return false;
 	}
+	if (is_under_way(master, r)) {
+		refuse(stream, EBUSY, why_not(-EBUSY));
+		free(r);
+		return true;
+	}
 	map = chains_map(master);
 	if (map == NULL || is_held_by_another(master, map, r, clock_boottime_ns())) {
 		refuse(stream, EBUSY,
@@ -510,10 +553,12 @@ bool chunkserver_register(struct chunkserver_stream *stream, const Catena__Regis
 	stream->refs++;
 	stream->registering = true;
 	r->call.done = on_applied;
-	r->call.command = (struct log_command){.kind = COMMAND_REGISTER,
-					       .registration = {.server = &r->server,
-								.targets = r->targets,
-								.target_count = r->count}};
+	r->proposed = (struct state_registration){
+		.server = &r->server, .targets = r->targets, .target_count = r->count};
+	state_registration_read(master->state, &r->proposed);
+	r->call.command =
+		(struct log_command){.kind = COMMAND_REGISTER, .registration = &r->proposed};
+	DL_APPEND(master->registrations, r);
 	command_log_propose(master->log, &r->call);
 	return true;
 }

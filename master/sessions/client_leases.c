@@ -93,11 +93,25 @@ static void on_admission_durable(struct command_flush *flush, int status)
 	master_unlock(master);
 }
 
+static const char *why_not(int error)
+{
+	switch (error) {
+	case -ENOMEM:
+		return "out of memory";
+	case -EBUSY:
+		return "another client has got the whole tree for itself meanwhile";
+	case -EUSERS:
+		return "too many clients";
+	case -EOVERFLOW:
+		return "no session numbers are left";
+	default:
+		return "the master's store does not work";
+	}
+}
+
 static void not_admitted(struct admission *admission, int error)
 {
-	client_session_refuse(admission->stream, -error,
-			      error == -ENOMEM ? "out of memory"
-					       : "the master's store does not work");
+	client_session_refuse(admission->stream, -error, why_not(error));
 	leases_admit_failed(admission->master->leases);
 	admission_free(admission);
 }

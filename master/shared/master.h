@@ -38,6 +38,7 @@ struct hearing;
 struct leases;
 struct master;
 struct probes;
+struct registration;
 struct removals;
 struct space;
 
@@ -88,7 +89,8 @@ struct master {
 	uint64_t told_index;              /* clients have answers to commands up to here */
 	struct append_wait *append_waits; /* in the order in which they came */
 	size_t append_wait_count;
-	bool append_asked;                /* the log was called for one that had waited */
+	bool append_asked;                  /* the log was called for one that had waited */
+	struct registration *registrations; /* of chunkservers, on their way to the disk */
 	struct chunkserver *chunkservers; /* by server id: those that registered since the start */
 	struct probes *probes;
 	uint64_t last_tick_ns, retry_ns;

@@ -107,6 +107,12 @@ static void on_drained(struct command_call *call, int status)
 	struct admin_answer *answer = (struct admin_answer *)call;
 	const Catena__DrainRequest *request = answer->request->drain;
 
+	/* It was there when this was proposed. */
+	if (status == -ENOENT) {
+		say(answer, ENOENT, "one of the targets is not there any more");
+		send_answer(answer);
+		return;
+	}
 	if (!applied(answer, status))
 		return;
 	publisher_changed(answer->master, call->index);

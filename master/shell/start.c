@@ -25,9 +25,8 @@
 #include "master/sessions/clients.h"
 #include "master/sessions/sessions.h"
 
-#define SESSIONS_MAX 4096u
-#define RETRY_NS     NS_PER_SEC
-#define PATH_BYTES   4096
+#define RETRY_NS   NS_PER_SEC
+#define PATH_BYTES 4096
 /* A gap between ticks that only a stopped process explains. */
 #define PAUSE_NS NS_PER_SEC
 
@@ -230,7 +229,7 @@ static int start_parts(struct master *master, char *error, size_t error_size)
 					.session_timeout_ns = master->config.session_timeout_ns,
 					.recall_timeout_ns = master->config.recall_timeout_ns,
 					.first_recall = state_applied_index(master->state) << 20,
-					.sessions_max = SESSIONS_MAX};
+					.sessions_max = STATE_SESSIONS_MAX};
 	struct command_log_options log = {.state = master->state,
 					  .kv = master->kv,
 					  .state_lock = &master->lock,

@@ -135,6 +135,37 @@ static bool change_ok(struct state *state, const struct state_accept *accept,
 	return true;
 }
 
+static int by_number(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
+/* -EUSERS: there would be too many servers or targets. */
+static int check_room(const struct state *state, const struct state_accept *accept)
+{
+	const struct cluster *cluster = &state->cluster;
+	size_t count = 0, servers = 0;
+	uint64_t *ids;
+
+	if (accept->target_count > STATE_TARGETS_MAX ||
+	    cluster->target_count + accept->target_count > STATE_TARGETS_MAX)
+		return -EUSERS;
+	ids = malloc((cluster->server_count + accept->target_count + 1) * sizeof(*ids));
+	if (ids == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < cluster->server_count; i++)
+		ids[count++] = cluster->servers[i].id;
+	for (size_t i = 0; i < accept->target_count; i++)
+		ids[count++] = accept->targets[i].server.id;
+	qsort(ids, count, sizeof(*ids), by_number);
+	for (size_t i = 0; i < count; i++)
+		servers += i == 0 || ids[i] != ids[i - 1] ? 1 : 0;
+	free(ids);
+	return servers <= STATE_SERVERS_MAX ? 0 : -EUSERS;
+}
+
 int state_apply_accept(struct state *state, uint64_t index, const struct state_accept *accept)
 {
 	struct state_life last;
@@ -146,6 +177,11 @@ int state_apply_accept(struct state *state, uint64_t index, const struct state_a
 		return rc;
 	if (accept->chance == 0)
 		return -EINVAL;
+	if (state->sessions != NULL)
+		return -EBUSY;
+	rc = check_room(state, accept);
+	if (rc != 0)
+		return rc;
 	state_life(state, &last);
 	number = last.number + lives_ahead(state, accept) + ACCEPT_LIFE_GAP;
 	txn = txn_begin(state, NULL, 0);

@@ -157,7 +157,7 @@ int state_apply_drain(struct state *state, uint64_t index, const uint32_t *targe
 		return rc;
 	for (size_t i = 0; i < count; i++)
 		if (cluster_find_target(cluster, targets[i]) == NULL)
-			return -EINVAL;
+			return -ENOENT;
 	txn = txn_begin(state, NULL, 0);
 	for (size_t i = 0; i < count; i++) {
 		struct state_target target = *cluster_find_target(cluster, targets[i]);

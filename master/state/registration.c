@@ -1,5 +1,6 @@
 /* registration.c - servers come, with their targets, and get their ids. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "master/records/core.h"
@@ -26,15 +27,18 @@ static bool terminated(const char *text, size_t room)
 	return memchr(text, '\0', room) != NULL;
 }
 
-static bool registration_ok(const struct map_server *server, const struct map_target *targets,
-			    size_t count)
+static bool registration_ok(const struct state_registration *registration)
 {
+	const struct map_server *server = registration->server;
+	const struct state_registered_target *targets = registration->targets;
+	size_t count = registration->target_count;
+
 	if (!terminated(server->name, sizeof(server->name)) || server->name[0] == '\0' ||
 	    !terminated(server->address, sizeof(server->address)) ||
 	    !terminated(server->host, sizeof(server->host)) ||
 	    !terminated(server->rack, sizeof(server->rack)) ||
 	    !terminated(server->zone, sizeof(server->zone)) || server->workers == 0 ||
-	    count > STATE_REGISTERED_MAX)
+	    server->workers > STATE_WORKERS_MAX || count > STATE_REGISTERED_MAX)
 		return false;
 	for (size_t i = 0; i < count; i++) {
 		if (!terminated(targets[i].uuid, sizeof(targets[i].uuid)) ||
@@ -52,6 +56,49 @@ static bool same_server(const struct map_server *a, const struct map_server *b)
 	return a->workers == b->workers && strcmp(a->address, b->address) == 0 &&
 	       strcmp(a->host, b->host) == 0 && strcmp(a->rack, b->rack) == 0 &&
 	       strcmp(a->zone, b->zone) == 0;
+}
+
+/* What the proposer decided by must not have changed: of two copies of a target, or of a name, that
+ * were both looked up before either was here, the first is taken. */
+static bool is_as_known(const struct cluster *cluster,
+			const struct state_registration *registration)
+{
+	const struct map_server *server = server_by_name(cluster, registration->server->name);
+
+	if (registration->known_id != (server == NULL ? 0 : server->id) ||
+	    strcmp(registration->known_address, server == NULL ? "" : server->address) != 0)
+		return false;
+	for (size_t i = 0; i < registration->target_count; i++) {
+		const struct state_registered_target *from = &registration->targets[i];
+		const struct state_target *target = target_by_uuid(cluster, from->uuid);
+
+		if (from->known_server != (target == NULL ? 0 : target->server_id) ||
+		    from->known_life != (target == NULL ? 0 : target->life))
+			return false;
+	}
+	return true;
+}
+
+static bool has_room(const struct cluster *cluster, const struct state_registration *registration)
+{
+	size_t targets = cluster->target_count, servers = cluster->server_count;
+
+	servers += server_by_name(cluster, registration->server->name) == NULL ? 1 : 0;
+	for (size_t i = 0; i < registration->target_count; i++)
+		targets += target_by_uuid(cluster, registration->targets[i].uuid) == NULL ? 1 : 0;
+	/* What came before the bounds may go on. */
+	return (servers <= STATE_SERVERS_MAX || servers == cluster->server_count) &&
+	       (targets <= STATE_TARGETS_MAX || targets == cluster->target_count);
+}
+
+/* 0, or why it is refused. */
+static int check(const struct cluster *cluster, const struct state_registration *registration)
+{
+	if (!registration_ok(registration))
+		return -EINVAL;
+	if (!is_as_known(cluster, registration))
+		return -EBUSY;
+	return has_room(cluster, registration) ? 0 : -EUSERS;
 }
 
 /* Makes room for all that a registration may add, so that nothing can fail after the write. */
@@ -108,12 +155,13 @@ static void take_target(struct cluster *cluster, const struct state_target *targ
 	*known = *target;
 }
 
-int state_apply_register(struct state *state, uint64_t index, const struct map_server *server,
-			 const struct map_target *targets, size_t target_count)
+int state_apply_register(struct state *state, uint64_t index,
+			 const struct state_registration *registration)
 {
+	const struct map_server *known, *server = registration->server;
+	size_t target_count = registration->target_count;
 	struct cluster *cluster = &state->cluster;
 	struct state_target made[STATE_REGISTERED_MAX];
-	const struct map_server *known;
 	struct map_server is = *server;
 	struct txn *txn;
 	bool changed, news;
@@ -121,9 +169,9 @@ int state_apply_register(struct state *state, uint64_t index, const struct map_s
 
 	if (rc != 0)
 		return rc;
-	if (!registration_ok(server, targets, target_count))
-		return -EINVAL;
-	rc = reserve(cluster, target_count);
+	rc = check(cluster, registration);
+	if (rc == 0)
+		rc = reserve(cluster, target_count);
 	if (rc != 0)
 		return rc;
 	txn = txn_begin(state, NULL, 0);
@@ -134,7 +182,7 @@ int state_apply_register(struct state *state, uint64_t index, const struct map_s
 	if (news)
 		cluster_put_server(txn->batch, &is);
 	for (size_t i = 0; i < target_count; i++) {
-		made[i] = make_target(txn, targets[i].uuid, is.id, &changed);
+		made[i] = make_target(txn, registration->targets[i].uuid, is.id, &changed);
 		if (changed)
 			cluster_put_target(txn->batch, &made[i]);
 		news |= changed;
@@ -149,6 +197,23 @@ int state_apply_register(struct state *state, uint64_t index, const struct map_s
 	for (size_t i = 0; i < target_count; i++)
 		take_target(cluster, &made[i]);
 	return 0;
+}
+
+void state_registration_read(const struct state *state, struct state_registration *registration)
+{
+	const struct map_server *server =
+		server_by_name(&state->cluster, registration->server->name);
+
+	registration->known_id = server == NULL ? 0 : server->id;
+	snprintf(registration->known_address, sizeof(registration->known_address), "%s",
+		 server == NULL ? "" : server->address);
+	for (size_t i = 0; i < registration->target_count; i++) {
+		struct state_registered_target *to = &registration->targets[i];
+		const struct state_target *target = target_by_uuid(&state->cluster, to->uuid);
+
+		to->known_server = target == NULL ? 0 : target->server_id;
+		to->known_life = target == NULL ? 0 : target->life;
+	}
 }
 
 uint64_t state_server_id(const struct state *state, const char *name)

@@ -34,6 +34,8 @@ int state_apply_session_open(struct state *state, uint64_t index, uint64_t secre
 		return -EINVAL;
 	if (state->lease.session != 0)
 		return -EBUSY;
+	if (HASH_COUNT(state->sessions) >= STATE_SESSIONS_MAX)
+		return -EUSERS;
 	txn = txn_begin(state, NULL, 0);
 	if (txn->counters.next_session >= STATE_ID_END)
 		return -EOVERFLOW;

@@ -148,8 +148,10 @@ struct state_accept {
 /* Gives the numbers of which the store would have too few left after this acceptance, as a word for
  * messages; NULL: there is room. */
 const char *state_accept_without_room(const struct state *state, const struct state_accept *accept);
-/* Goes on from an older store, above all numbers that may have been given out since. Closes all
- * sessions. -EINVAL: it does not fit the store; -EOVERFLOW: state_accept_without_room(). */
+/* Goes on from an older store, above all numbers that may have been given out since. -EBUSY: there
+ * are sessions, which would end with the store that knew them: close them first. -EINVAL: it does
+ * not fit the store. -EUSERS: there would be too many servers or targets. -EOVERFLOW:
+ * state_accept_without_room(). */
 int state_apply_accept(struct state *state, uint64_t index, const struct state_accept *accept);
 
 /* ---- batches ---- */
@@ -204,8 +206,8 @@ uint64_t state_append_holder(const struct state *state, uint64_t ino);
 
 /* ---- sessions ---- */
 
-/* Opens a session, with the next id: *session. -EBUSY: a session has the tree lease. -EOVERFLOW: no
- * ids are left. -EINVAL: a text is too long. */
+/* Opens a session, with the next id: *session. -EBUSY: a session has the tree lease. -EUSERS: there
+ * are STATE_SESSIONS_MAX. -EOVERFLOW: no ids are left. -EINVAL: a text is too long. */
 int state_apply_session_open(struct state *state, uint64_t index, uint64_t secret,
 			     const char *mount, const char *name, uint64_t *session);
 /* Closes its open files, drops its replies, ends its tree lease. -ENOENT. */
@@ -253,11 +255,27 @@ uint64_t state_tree_lease(const struct state *state, uint64_t *generation);
 /* ---- cluster ---- */
 
 #define STATE_REGISTERED_MAX 256u /* targets of one server, at once */
+/* A target that registers, and what its proposer read of it in the state; 0: it was not known. */
+struct state_registered_target {
+	char uuid[37];
+	uint64_t known_server, known_life;
+};
+/* A server that registers, and what its proposer read of its name; 0, "": it was not known. */
+struct state_registration {
+	const struct map_server *server;
+	uint64_t known_id;
+	char known_address[MAP_NAME_MAX];
+	struct state_registered_target *targets;
+	size_t target_count;
+};
+/* Fills what is known of the server by its name, and of the targets by their uuids. */
+void state_registration_read(const struct state *state, struct state_registration *registration);
 /* Registers a server by its certificate's name. It gets an id, which is kept for ever, and so do
  * its targets; address and labels are updated. Chains are placed by a command of their own.
- * -EINVAL. */
-int state_apply_register(struct state *state, uint64_t index, const struct map_server *server,
-			 const struct map_target *targets, size_t target_count);
+ * -EINVAL. -EBUSY: another registration has come since the proposer read: the name or a target is
+ * elsewhere by now. -EUSERS: there would be too many servers or targets. */
+int state_apply_register(struct state *state, uint64_t index,
+			 const struct state_registration *registration);
 /* Changes chains, and remembers lives of targets, in one batch, as the chain manager decided.
  * Each chain is of the epoch after its last; of none, the one after state_epoch_base(). It names
  * known targets once each, those in-sync first and at least one of them. No partition is named
@@ -268,7 +286,7 @@ int state_apply_chains(struct state *state, uint64_t index, const struct chain_c
 		       const uint64_t *fenced, size_t fenced_count);
 /* The servers that had to be told first of the last change; some may not have been. Borrowed. */
 const uint64_t *state_fenced(const struct state *state, size_t *count);
-/* Marks targets that are to be emptied. -EINVAL: an unknown target; nothing was done. */
+/* Marks targets that are to be emptied. -ENOENT: an unknown target; nothing was done. */
 int state_apply_drain(struct state *state, uint64_t index, const uint32_t *targets, size_t count,
 		      bool draining);
 int state_apply_recovery(struct state *state, uint64_t index,

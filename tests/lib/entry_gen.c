@@ -160,20 +160,19 @@ static void server(struct entry_gen *gen, struct map_server *out)
 static void registration(struct entry_gen *gen, struct log_command *out)
 {
 	server(gen, &gen->server);
-	out->registration.server = &gen->server;
-	out->registration.targets = gen->targets;
-	out->registration.target_count = count(gen, 0);
-	for (size_t i = 0; i < out->registration.target_count; i++) {
-		struct map_target *target = &gen->targets[i];
+	gen->registration = (struct state_registration){.server = &gen->server,
+							.known_id = u64(gen),
+							.targets = gen->targets,
+							.target_count = count(gen, 0)};
+	text(gen, gen->registration.known_address, 0, MAP_NAME_MAX - 1);
+	for (size_t i = 0; i < gen->registration.target_count; i++) {
+		struct state_registered_target *target = &gen->targets[i];
 
-		*target = (struct map_target){.id = u32(gen),
-					      .server_id = u64(gen),
-					      .capacity = u64(gen),
-					      .used = u64(gen),
-					      .full = flag(gen),
-					      .draining = flag(gen)};
+		*target = (struct state_registered_target){.known_server = u64(gen),
+							   .known_life = u64(gen)};
 		uuid(gen, target->uuid, i);
 	}
+	out->registration = &gen->registration;
 }
 
 static void chain(struct entry_gen *gen, struct map_chain *out)
@@ -388,15 +387,17 @@ static bool servers_equal(const struct map_server *a, const struct map_server *b
 
 static bool registrations_equal(const struct log_command *a, const struct log_command *b)
 {
-	if (!servers_equal(a->registration.server, b->registration.server) ||
-	    a->registration.target_count != b->registration.target_count)
-		return false;
-	for (size_t i = 0; i < a->registration.target_count; i++) {
-		const struct map_target *x = &a->registration.targets[i];
-		const struct map_target *y = &b->registration.targets[i];
+	const struct state_registration *one = a->registration, *other = b->registration;
 
-		if (x->id != y->id || x->server_id != y->server_id || x->capacity != y->capacity ||
-		    x->used != y->used || x->full != y->full || x->draining != y->draining ||
+	if (!servers_equal(one->server, other->server) || one->known_id != other->known_id ||
+	    strcmp(one->known_address, other->known_address) != 0 ||
+	    one->target_count != other->target_count)
+		return false;
+	for (size_t i = 0; i < one->target_count; i++) {
+		const struct state_registered_target *x = &one->targets[i];
+		const struct state_registered_target *y = &other->targets[i];
+
+		if (x->known_server != y->known_server || x->known_life != y->known_life ||
 		    strcmp(x->uuid, y->uuid) != 0)
 			return false;
 	}

@@ -20,7 +20,8 @@ struct entry_gen {
 	unsigned bytes_used;
 	char texts[2][200];
 	struct map_server server;
-	struct map_target targets[ENTRY_GEN_MOST];
+	struct state_registration registration;
+	struct state_registered_target targets[ENTRY_GEN_MOST];
 	struct chain_change changes[ENTRY_GEN_MOST];
 	struct chain_life lives[ENTRY_GEN_MOST];
 	uint64_t numbers[ENTRY_GEN_MOST];

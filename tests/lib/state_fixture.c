@@ -102,16 +102,34 @@ struct map_server fixture_server(const char *name)
 	return server;
 }
 
+int fixture_accept(struct fixture *f, const struct state_accept *accept)
+{
+	int rc = state_apply_session_close(f->state, f->index + 1, f->session);
+
+	if (rc == 0)
+		f->index++;
+	return rc == 0 || rc == -ENOENT ? state_apply_accept(f->state, ++f->index, accept) : rc;
+}
+
+int do_register_server(struct fixture *f, const struct map_server *server,
+		       struct state_registered_target *targets, size_t count)
+{
+	struct state_registration registration = {
+		.server = server, .targets = targets, .target_count = count};
+
+	state_registration_read(f->state, &registration);
+	return state_apply_register(f->state, ++f->index, &registration);
+}
+
 int do_register(struct fixture *f, const char *name, const char *uuid1, const char *uuid2)
 {
-	struct map_target targets[2] = {0};
+	struct state_registered_target targets[2] = {0};
 	struct map_server server = fixture_server(name);
-	size_t count = uuid2 == NULL ? 1 : 2;
 
 	snprintf(targets[0].uuid, sizeof(targets[0].uuid), "%s", uuid1);
 	if (uuid2 != NULL)
 		snprintf(targets[1].uuid, sizeof(targets[1].uuid), "%s", uuid2);
-	return state_apply_register(f->state, ++f->index, &server, targets, count);
+	return do_register_server(f, &server, targets, uuid2 == NULL ? 1 : 2);
 }
 
 int fixture_three_targets(struct fixture *f)

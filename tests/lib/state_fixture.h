@@ -47,6 +47,12 @@ int fixture_send(struct fixture *f, Catena__Request *request);
 /* A server of this name with all that a registration needs. */
 struct map_server fixture_server(const char *name);
 
+/* Ends the fixture's session, and accepts the store as an older one. */
+int fixture_accept(struct fixture *f, const struct state_accept *accept);
+
+/* Registers a server with @count targets, whose uuids are given, by what is known of them now. */
+int do_register_server(struct fixture *f, const struct map_server *server,
+		       struct state_registered_target *targets, size_t count);
 /* Registers fixture_server(@name) with one target or, if @uuid2 is not NULL, two. */
 int do_register(struct fixture *f, const char *name, const char *uuid1, const char *uuid2);
 

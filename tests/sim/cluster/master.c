@@ -38,8 +38,10 @@ static bool is_early(struct world *w, const struct event *event)
 static void register_arrived(struct world *w, unsigned s, struct event *event)
 {
 	struct master *m = &w->master;
-	struct map_target targets[DISKS_EACH] = {0};
+	struct state_registered_target targets[DISKS_EACH] = {0};
 	struct map_server server = {.workers = 1};
+	struct state_registration registration = {
+		.server = &server, .targets = targets, .target_count = event->report_count};
 
 	if (!m->behind && knows_more(w, event))
 		master_is_behind(w);
@@ -56,8 +58,8 @@ static void register_arrived(struct world *w, unsigned s, struct event *event)
 	snprintf(server.host, sizeof(server.host), "h%u", s);
 	for (unsigned i = 0; i < event->report_count; i++)
 		memcpy(targets[i].uuid, event->reports[i].uuid, sizeof(targets[i].uuid));
-	if (state_apply_register(m->state, m->applied + 1, &server, targets, event->report_count) !=
-	    0)
+	state_registration_read(m->state, &registration);
+	if (state_apply_register(m->state, m->applied + 1, &registration) != 0)
 		abort();
 	m->applied++;
 	m->streams[s].waiting = m->applied;

@@ -298,7 +298,9 @@ static void register_server(void)
 {
 	char name[8], uuid[37];
 	struct map_server server;
-	struct map_target targets[2] = {0};
+	struct state_registered_target targets[2] = {0};
+	struct state_registration registration = {
+		.server = &server, .targets = targets, .target_count = 2};
 	struct command_result result;
 
 	snprintf(name, sizeof(name), "s%d", (int)sim_draw(5));
@@ -307,11 +309,11 @@ static void register_server(void)
 		snprintf(uuid, sizeof(uuid), "00000000-0000-4000-8000-%012d", (int)sim_draw(8));
 		memcpy(targets[i].uuid, uuid, sizeof(uuid));
 	}
-	/* Mostly refused when both are one. */
+	/* Mostly refused when both are one, or by what is not known of them any more. */
+	state_registration_read(sim.f.state, &registration);
+	registration.known_id += sim_draw(8) == 0 ? 1 : 0;
 	(void)sim_command(
-		&(struct log_command){
-			.kind = COMMAND_REGISTER,
-			.registration = {.server = &server, .targets = targets, .target_count = 2}},
+		&(struct log_command){.kind = COMMAND_REGISTER, .registration = &registration},
 		&result);
 }
 

@@ -88,13 +88,14 @@ static void assert_server_bounds(Catena__LogEntry *message, Catena__Server *serv
 
 static void servers_and_their_targets_are_bounded(void **state)
 {
-	static struct map_target targets[STATE_REGISTERED_MAX + 1];
+	static struct state_registered_target targets[STATE_REGISTERED_MAX + 1];
 	Catena__LogEntry *message = entry_fixture_message(COMMAND_REGISTER);
 	struct log_command command = entry_fixture_sample(COMMAND_REGISTER);
 	Catena__Server *server = message->registration->server;
 
 	assert_server_bounds(message, server);
 	assert_text_bound(message, &message->registration->targets[2]->uuid, 36, false);
+	assert_text_bound(message, &message->registration->known_address, MAP_NAME_MAX - 1, true);
 	message->registration->server = NULL;
 	assert_int_equal(entry_fixture_decode_message(message), -EBADMSG);
 	message->registration->server = server;
@@ -102,10 +103,10 @@ static void servers_and_their_targets_are_bounded(void **state)
 
 	for (size_t i = 0; i <= STATE_REGISTERED_MAX; i++)
 		snprintf(targets[i].uuid, sizeof(targets[i].uuid), "t%zu", i);
-	command.registration.targets = targets;
-	command.registration.target_count = STATE_REGISTERED_MAX;
+	entry_fixture_gen.registration.targets = targets;
+	entry_fixture_gen.registration.target_count = STATE_REGISTERED_MAX;
 	entry_fixture_bound(&command, true);
-	command.registration.target_count++;
+	entry_fixture_gen.registration.target_count++;
 	entry_fixture_bound(&command, false);
 }
 

@@ -48,10 +48,10 @@ static void register_targets(uint32_t count)
 {
 	for (uint32_t t = 1; t <= count; t++) {
 		struct map_server server = server_of(t);
-		struct map_target target = {0};
+		struct state_registered_target target = {0};
 
 		snprintf(target.uuid, sizeof(target.uuid), "uuid-%u", t);
-		assert_int_equal(state_apply_register(f.state, ++f.index, &server, &target, 1), 0);
+		assert_int_equal(do_register_server(&f, &server, &target, 1), 0);
 	}
 }
 
@@ -95,7 +95,7 @@ static struct accept_target target_of(uint32_t id, uint64_t life, bool settled)
 static void accept_it(const struct accept_target *targets, size_t count)
 {
 	assert_int_equal(accept_decision_make(plan, f.state, targets, count, &decision), 0);
-	assert_int_equal(state_apply_accept(f.state, ++f.index, &decision.accept), 0);
+	assert_int_equal(fixture_accept(&f, &decision.accept), 0);
 	assert_int_equal(fixture_reopen(&f), 0);
 }
 
@@ -238,14 +238,14 @@ static void numbers_that_chains_name_do_not_come_again(void **state)
 		.epoch = 5, .count = 2, .members = {{1, MEMBER_IN_SYNC}, {9, MEMBER_IN_SYNC}}};
 	struct accept_target targets[1];
 	struct map_server server = server_of(7);
-	struct map_target target = {.uuid = "uuid-new"};
+	struct state_registered_target target = {.uuid = "uuid-new"};
 
 	register_targets(3);
 	begin_plan();
 	told(PARTITIONS, &later);
 	targets[0] = target_of(1, LIFE(1), true);
 	accept_it(targets, 1);
-	assert_int_equal(state_apply_register(f.state, ++f.index, &server, &target, 1), 0);
+	assert_int_equal(do_register_server(&f, &server, &target, 1), 0);
 	assert_int_equal(state_target_id(f.state, "uuid-new"), 10);
 }
 

@@ -70,6 +70,37 @@ static void test_wrong_registrations_are_refused_with_a_reason(void **state)
 	peer_close(p);
 }
 
+/* Both are here before either is in a table: only one may have the target. */
+static void test_of_two_copies_of_a_target_that_come_at_once_one_is_refused(void **state)
+{
+	for (unsigned i = 0; i < 8; i++) {
+		char uuid[37];
+		struct registration r[2] = {
+			{CLUSTER, "store-1", "127.0.0.1:7401", uuid, 0, 0},
+			{CLUSTER, "store-2", "127.0.0.1:7402", uuid, 1, 0},
+		};
+		struct peer *p[2];
+		unsigned refused = 0;
+
+		snprintf(uuid, sizeof(uuid), "00000000-0000-0000-0000-0000000001%02u", i);
+		master_lock(fx.master);
+		for (int j = 0; j < 2; j++)
+			p[j] = server_connect(&r[j]);
+		usleep(20000); /* only to have both wait for the lock */
+		master_unlock(fx.master);
+		for (int j = 0; j < 2; j++) {
+			Catena__ServerPush *push = server_push(p[j], has_registered, 1);
+
+			assert_non_null(push);
+			refused += push->registered[0]->error == EBUSY ? 1 : 0;
+			free_push(push);
+		}
+		assert_int_equal(refused, 1);
+		for (int j = 0; j < 2; j++)
+			peer_close(p[j]);
+	}
+}
+
 static int listen_somewhere(char *address, size_t size)
 {
 	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -449,6 +480,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		with_calm(test_ids_are_kept_over_reconnects_and_restarts),
 		with_calm(test_wrong_registrations_are_refused_with_a_reason),
+		with_calm(test_of_two_copies_of_a_target_that_come_at_once_one_is_refused),
 		with_master(test_a_lease_of_the_masters_last_life_keeps_targets_where_they_are),
 		with_calm(test_chains_are_placed_once_enough_targets_are_there),
 		with_master(test_heartbeats_renew_and_silence_is_seen_by_all),

@@ -190,7 +190,7 @@ static void draining_and_recovery_are_kept(void **state)
 
 	assert_int_equal(fixture_three_targets(&f), 0);
 	version = map_version();
-	assert_int_equal(state_apply_drain(f.state, ++f.index, unknown, 2, true), -EINVAL);
+	assert_int_equal(state_apply_drain(f.state, ++f.index, unknown, 2, true), -ENOENT);
 	assert_int_equal(state_apply_drain(f.state, ++f.index, ids, 2, true), 0);
 	assert_int_equal(map_version(), version + 1);
 	assert_int_equal(state_apply_drain(f.state, ++f.index, &ids[1], 1, false), 0);

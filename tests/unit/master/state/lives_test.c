@@ -126,7 +126,7 @@ static void an_accepted_store_is_served_when_nothing_of_older_sessions_is_left(v
 	accept.seen_life = seen.life;
 	accept.seen_version = seen.version;
 	assert_false(state_fences_owed(f.state));
-	assert_int_equal(state_apply_accept(f.state, ++f.index, &accept), 0);
+	assert_int_equal(fixture_accept(&f, &accept), 0);
 	assert_true(state_fences_owed(f.state));
 	check(&seen, STATE_SEEN_FINE);
 	assert_true(state_fences_owed(f.state));
@@ -144,7 +144,7 @@ static void numbers_of_two_accepted_stores_differ(void **state)
 	assert_int_equal(kv_memory_copy(f.kv, &copy), 0);
 	start(); /* nobody sees it */
 	accept.seen_life = seen_now().life;
-	assert_int_equal(state_apply_accept(f.state, ++f.index, &accept), 0);
+	assert_int_equal(fixture_accept(&f, &accept), 0);
 	first = state_next_session_id(f.state);
 	seen = seen_now();
 	state_close(f.state);
@@ -152,11 +152,11 @@ static void numbers_of_two_accepted_stores_differ(void **state)
 	f.kv = copy;
 	assert_int_equal(fixture_open_state(&f), 0);
 	accept.seen_life = seen.life;
-	assert_int_equal(state_apply_accept(f.state, ++f.index, &accept), 0);
+	assert_int_equal(fixture_accept(&f, &accept), 0);
 	assert_true(state_next_session_id(f.state) >= first + ACCEPT_ID_GAP / 2);
 	/* Garbage is refused, not taken for little. */
 	accept.seen_life = UINT64_MAX - ACCEPT_LIFE_GAP;
-	assert_int_equal(state_apply_accept(f.state, ++f.index, &accept), -EOVERFLOW);
+	assert_int_equal(fixture_accept(&f, &accept), -EOVERFLOW);
 }
 
 static void numbers_that_would_not_suffice_are_named(void **state)
@@ -184,8 +184,7 @@ static void numbers_that_would_not_suffice_are_named(void **state)
 			continue;
 		}
 		assert_string_equal(what, cases[i].what);
-		assert_int_equal(state_apply_accept(f.state, ++f.index, &cases[i].accept),
-				 -EOVERFLOW);
+		assert_int_equal(fixture_accept(&f, &cases[i].accept), -EOVERFLOW);
 	}
 	f.state->counters.next_removal = STATE_ID_END - 1;
 	assert_string_equal(state_accept_without_room(f.state, &cases[0].accept), "removals");
@@ -200,14 +199,14 @@ static void numbers_of_two_acceptances_differ_by_chance(void **state)
 
 	start();
 	assert_int_equal(kv_memory_copy(f.kv, &copy), 0);
-	assert_int_equal(state_apply_accept(f.state, ++f.index, &accept), 0);
+	assert_int_equal(fixture_accept(&f, &accept), 0);
 	first = state_next_session_id(f.state);
 	state_close(f.state);
 	kv_close(f.kv);
 	f.kv = copy;
 	assert_int_equal(fixture_open_state(&f), 0);
 	accept.chance = UINT64_C(8) << 32;
-	assert_int_equal(state_apply_accept(f.state, ++f.index, &accept), 0);
+	assert_int_equal(fixture_accept(&f, &accept), 0);
 	assert_int_equal(first - state_next_session_id(f.state), 1u << (32 - ACCEPT_CHANCE_SHIFT));
 }
 
@@ -225,7 +224,7 @@ static void a_given_up_copy_that_goes_on_shows_that_the_accepted_one_is_older(vo
 	heard.seen.index = f.index;
 	accept.seen_life = heard.seen.life;
 	accept.seen_version = heard.seen.version;
-	assert_int_equal(state_apply_accept(f.state, ++f.index, &accept), 0);
+	assert_int_equal(fixture_accept(&f, &accept), 0);
 	seen = heard.seen;
 	check(&seen, STATE_SEEN_FINE);
 	seen.index--;
@@ -248,7 +247,7 @@ static void a_given_up_copy_that_goes_on_shows_that_the_accepted_one_is_older(vo
 	/* Accepted once more, that is given up too. */
 	heard.seen = seen;
 	accept.seen_life = seen.life;
-	assert_int_equal(state_apply_accept(f.state, ++f.index, &accept), 0);
+	assert_int_equal(fixture_accept(&f, &accept), 0);
 	check(&seen, STATE_SEEN_FINE);
 }
 
@@ -264,7 +263,7 @@ static void a_target_that_was_not_heard_keeps_no_accepted_store_from_serving(voi
 	heard.seen = seen = seen_now();
 	accept.seen_life = heard.seen.life;
 	accept.seen_version = heard.seen.version;
-	assert_int_equal(state_apply_accept(f.state, ++f.index, &accept), 0);
+	assert_int_equal(fixture_accept(&f, &accept), 0);
 	seen.version += UINT64_C(1) << MAP_CHANGE_BITS;
 	check(&seen, STATE_SEEN_FINE);
 }
@@ -283,7 +282,7 @@ static void of_starts_that_are_not_kept_an_acceptance_is(void **state)
 	heard.seen = given_up = seen_now();
 	accept.seen_life = heard.seen.life;
 	accept.seen_version = heard.seen.version;
-	assert_int_equal(state_apply_accept(f.state, ++f.index, &accept), 0);
+	assert_int_equal(fixture_accept(&f, &accept), 0);
 	base = state_epoch_base(f.state);
 	assert_int_equal(base, UINT64_C(1) << ACCEPT_COUNT_SHIFT | UINT64_C(5) << EPOCH_LINE_SHIFT);
 	seen = seen_now();

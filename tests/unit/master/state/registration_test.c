@@ -85,7 +85,7 @@ static void a_server_may_move_and_so_may_its_disks(void **state)
 	assert_int_equal(do_register(&f, "b", "uuid-3", NULL), 0);
 	version = map_version();
 	snprintf(server.address, sizeof(server.address), "elsewhere:1");
-	assert_int_equal(state_apply_register(f.state, ++f.index, &server, NULL, 0), 0);
+	assert_int_equal(do_register_server(&f, &server, NULL, 0), 0);
 	assert_int_equal(map_version(), version + 1);
 	assert_int_equal(do_register(&f, "b", "uuid-2", NULL), 0);
 	assert_int_equal(map_version(), version + 2);
@@ -100,19 +100,19 @@ static void a_server_may_move_and_so_may_its_disks(void **state)
 static void registrations_are_checked(void **state)
 {
 	struct map_server server = fixture_server("a");
-	struct map_target targets[2] = {0};
+	struct state_registered_target targets[2] = {0};
 
 	snprintf(targets[0].uuid, sizeof(targets[0].uuid), "same");
 	snprintf(targets[1].uuid, sizeof(targets[1].uuid), "same");
-	assert_int_equal(state_apply_register(f.state, 1, &server, targets, 2), -EINVAL);
+	assert_int_equal(do_register_server(&f, &server, targets, 2), -EINVAL);
 	targets[0].uuid[0] = '\0';
-	assert_int_equal(state_apply_register(f.state, 1, &server, targets, 1), -EINVAL);
+	assert_int_equal(do_register_server(&f, &server, targets, 1), -EINVAL);
 	memset(targets[0].uuid, 'u', sizeof(targets[0].uuid));
-	assert_int_equal(state_apply_register(f.state, 1, &server, targets, 1), -EINVAL);
+	assert_int_equal(do_register_server(&f, &server, targets, 1), -EINVAL);
 	server.workers = 0;
-	assert_int_equal(state_apply_register(f.state, 1, &server, NULL, 0), -EINVAL);
+	assert_int_equal(do_register_server(&f, &server, NULL, 0), -EINVAL);
 	server = fixture_server("");
-	assert_int_equal(state_apply_register(f.state, 1, &server, NULL, 0), -EINVAL);
+	assert_int_equal(do_register_server(&f, &server, NULL, 0), -EINVAL);
 	assert_int_equal(f.state->cluster.server_count, 0);
 }
 
