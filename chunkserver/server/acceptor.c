@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include "common/base/expects.h"
 #include "common/base/list.h"
+#include "common/cluster/ids.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
 
@@ -83,7 +84,7 @@ static const char *judge(const struct acceptor *acceptor, const struct tls_ident
 	*status = 0;
 	if (peer->role != TLS_ROLE_CLIENT && peer->role != TLS_ROLE_CHUNKSERVER)
 		return "certificate has neither the role client nor chunkserver";
-	if (peer->role == TLS_ROLE_CLIENT && hello->id >= HELLO_SESSION_END)
+	if (peer->role == TLS_ROLE_CLIENT && !id_is_ours(hello->id))
 		return "a session of another group of masters";
 	if (hello->worker >= acceptor->options.workers)
 		return "no such worker";

@@ -15,6 +15,7 @@
 #include <string.h>
 #include "chunkserver/worker/members.h"
 #include "common/base/expects.h"
+#include "common/cluster/ids.h"
 #include "common/os/clock.h"
 #include "common/os/log.h"
 
@@ -130,7 +131,7 @@ static bool is_of_no_file(const struct frame_header *header)
 		      header->op == FRAME_CATCHUP_COMMIT;
 	bool names = (header->flags & FRAME_FORWARD) == 0 && header->op != FRAME_PING;
 
-	return (stores || names) && header->key.file_id >= FILE_ID_END;
+	return (stores || names) && !id_is_ours(header->key.file_id);
 }
 
 static const char *judge(const struct peer *peer, const struct frame_header *header)

@@ -11,9 +11,6 @@
 #define CHUNK_SIZE_MIN     (1u << 20)
 #define CHUNK_SIZE_MAX     (64u << 20)
 #define CHUNK_SIZE_DEFAULT (16u << 20)
-/* File ids end here; their upper 12 bits are reserved. */
-#define FILE_ID_END (UINT64_C(1) << 52)
-
 struct chunk_key {
 	uint32_t pool;
 	uint32_t partition;

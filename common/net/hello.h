@@ -12,8 +12,6 @@
 
 #define HELLO_PROTOCOL 2u
 #define HELLO_BYTES    88u
-/* Session ids end here: the upper 12 bits are for more groups of masters than one. */
-#define HELLO_SESSION_END (UINT64_C(1) << 52)
 
 struct hello {
 	uint32_t protocol;

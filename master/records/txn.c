@@ -51,8 +51,9 @@ int txn_read_inode(struct txn *txn, uint64_t ino, struct inode_record *out)
 	size_t size;
 	int rc;
 
-	if (ino == 0)
-		return -ESTALE; /* no inode has it; free places in the cache do */
+	/* No inode has it; free places in the cache have 0. */
+	if (ino == 0 || !id_is_ours(ino))
+		return -ESTALE;
 	cached = cache_inode_get(state->inodes, ino);
 	if (cached != NULL) {
 		*out = *cached;

@@ -3,11 +3,7 @@
 #define CATENA_MASTER_RECORDS_TYPES_H
 #include <stdbool.h>
 #include <stdint.h>
-#include "common/cluster/chunk.h"
-
-/* Numbers of inodes, files and sessions leave room for more than one group of masters: the upper 12
- * bits are the group's, and 0. */
-#define STATE_ID_END FILE_ID_END
+#include "common/cluster/ids.h"
 
 /* What a state may have at most. Servers, targets and workers: as many as maps may name
  * (common/cluster/cluster_map_codec.c). */

@@ -83,12 +83,14 @@ bool value_decode_inode(uint64_t ino, const uint8_t *data, size_t size, struct i
 	inode->truncated_at = format == 1 ? 0 : (int64_t)reader_le64(&r);
 	inode->atime_set = format == 1 ? 0 : (int64_t)reader_le64(&r);
 	inode->mtime_set = format == 1 ? 0 : (int64_t)reader_le64(&r);
-	return reader_done(&r);
+	return reader_done(&r) && id_is_ours(inode->file_id) && id_is_ours(inode->parent) &&
+	       id_is_ours(inode->trim_session);
 }
 
 size_t value_encode_dentry(const struct dentry *dentry, uint8_t out[DENTRY_VALUE_MAX])
 {
 	expects((dentry->ino == 0) == (dentry->name_size == 0));
+	expects((dentry->type & DENTRY_INTENT) == 0);
 	put_le64(out, dentry->ino);
 	out[8] = dentry->type;
 	memcpy(out + 9, dentry->name, dentry->name_size);
@@ -97,7 +99,8 @@ size_t value_encode_dentry(const struct dentry *dentry, uint8_t out[DENTRY_VALUE
 
 bool value_decode_dentry(const uint8_t *data, size_t size, struct dentry *dentry)
 {
-	if (size < 9 || size > DENTRY_VALUE_MAX)
+	if (size < 9 || size > DENTRY_VALUE_MAX || (data[8] & DENTRY_INTENT) != 0 ||
+	    !id_is_ours(get_le64(data)))
 		return false;
 	dentry->ino = get_le64(data);
 	dentry->type = data[8];
@@ -144,5 +147,7 @@ bool value_decode_counters(const uint8_t *data, size_t size, struct counters *co
 	counters->removals = reader_le64(&r);
 	counters->bytes = reader_le64(&r);
 	counters->next_target = reader_le32(&r);
-	return reader_done(&r);
+	/* Each may have come to its end. */
+	return reader_done(&r) && counters->next_ino <= ID_END &&
+	       counters->next_file_id <= ID_END && counters->next_session <= ID_END;
 }

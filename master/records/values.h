@@ -30,6 +30,10 @@ struct inode_record {
 #define INODE_SPARSE      4u /* regular file: it may have holes below its size */
 #define INODE_VALUE_BYTES (2 + 6 * 4 + 12 * 8 + 4 + 4 * 8)
 
+/* Of a dentry's type: reserved, refused. An entry that is about to be, while another group of
+ * masters has a part in it. */
+#define DENTRY_INTENT 128u
+
 /* ino 0: a deleted entry with others behind it in its slots. */
 struct dentry {
 	uint64_t ino;
@@ -49,9 +53,7 @@ struct counters {
 /* Are there @count numbers for inodes and files each? */
 static inline bool counters_have_ids(const struct counters *counters, uint64_t count)
 {
-	return counters->next_ino < STATE_ID_END && STATE_ID_END - counters->next_ino >= count &&
-	       counters->next_file_id < STATE_ID_END &&
-	       STATE_ID_END - counters->next_file_id >= count;
+	return id_has_room(counters->next_ino, count) && id_has_room(counters->next_file_id, count);
 }
 
 static inline bool inode_is(const struct inode_record *inode, uint32_t type)
@@ -61,7 +63,7 @@ static inline bool inode_is(const struct inode_record *inode, uint32_t type)
 
 #define DENTRY_VALUE_MAX (9 + NAME_BYTES_MAX)
 
-/* Each decoder returns false for what no encoder made. */
+/* Each decoder returns false for what no encoder made, and for numbers of other groups. */
 void value_encode_inode(const struct inode_record *inode, uint8_t out[INODE_VALUE_BYTES]);
 bool value_decode_inode(uint64_t ino, const uint8_t *data, size_t size, struct inode_record *inode);
 size_t value_encode_dentry(const struct dentry *dentry, uint8_t out[DENTRY_VALUE_MAX]);

@@ -152,7 +152,7 @@ static bool open_session(struct client_stream *stream, const Catena__SessionOpen
 			stream, EXDEV,
 			"the cluster was made anew (catena-master --init) since this was "
 			"mounted: unmount and mount again");
-	} else if (open->session_id >= STATE_ID_END) {
+	} else if (!id_is_ours(open->session_id)) {
 		client_session_refuse(
 			stream, EINVAL,
 			"the session is one of another group of masters: this master knows "

@@ -18,7 +18,7 @@
 static void jump(struct counters *counters, const struct state_accept *accept, uint64_t lives)
 {
 	uint64_t times = lives / ACCEPT_LIFE_GAP + (lives % ACCEPT_LIFE_GAP > ACCEPT_LIFE_GAP / 2);
-	uint64_t most = STATE_ID_END / ACCEPT_ID_GAP; /* there is no room for more */
+	uint64_t most = ID_END / ACCEPT_ID_GAP; /* there is no room for more */
 	uint64_t gap = ACCEPT_ID_GAP * (times < most ? times + 1 : most) +
 		       (accept->chance >> ACCEPT_CHANCE_SHIFT);
 	uint64_t version = accept->seen_version >> MAP_CHANGE_BITS;
@@ -46,10 +46,10 @@ static const char *without_room(const struct counters *counters)
 		const char *what;
 		uint64_t next, end;
 	} numbers[] = {
-		{"inodes", counters->next_ino, STATE_ID_END},
-		{"files", counters->next_file_id, STATE_ID_END},
-		{"sessions", counters->next_session, STATE_ID_END},
-		{"removals", counters->next_removal, STATE_ID_END},
+		{"inodes", counters->next_ino, ID_END},
+		{"files", counters->next_file_id, ID_END},
+		{"sessions", counters->next_session, ID_END},
+		{"removals", counters->next_removal, ID_END},
 		{"maps", counters->map_version, UINT64_C(1) << (63 - MAP_CHANGE_BITS)},
 		{"targets", counters->next_target, UINT64_C(1) << 31},
 		{"servers", counters->next_server, UINT64_C(1) << 63},

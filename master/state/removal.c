@@ -27,7 +27,7 @@ static bool removal_decode(const uint8_t *key, size_t key_size, const uint8_t *v
 	out->pool = get_le32(value);
 	out->file_id = get_le64(value + 4);
 	out->size = get_le64(value + 12);
-	return true;
+	return id_is_ours(out->file_id);
 }
 
 int state_removals(struct state *state, uint64_t after, struct state_removal *out, int max)

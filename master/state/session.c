@@ -37,7 +37,7 @@ int state_apply_session_open(struct state *state, uint64_t index, uint64_t secre
 	if (HASH_COUNT(state->sessions) >= STATE_SESSIONS_MAX)
 		return -EUSERS;
 	txn = txn_begin(state, NULL, 0);
-	if (txn->counters.next_session >= STATE_ID_END)
+	if (!id_has_room(txn->counters.next_session, 1))
 		return -EOVERFLOW;
 	*id = txn->counters.next_session++;
 	expects(session_find(state, *id) == NULL);

@@ -219,9 +219,10 @@ int state_apply_start_gap(struct state *state, uint64_t index, const struct stat
 	state_life(state, &last);
 	instance = state->instance;
 	txn = txn_begin(state, NULL, 0);
-	txn->counters.next_ino += id_gap;
-	txn->counters.next_file_id += id_gap;
-	txn->counters.next_session += id_gap;
+	/* Without numbers there is still removing. */
+	txn->counters.next_ino = id_skip(txn->counters.next_ino, id_gap);
+	txn->counters.next_file_id = id_skip(txn->counters.next_file_id, id_gap);
+	txn->counters.next_session = id_skip(txn->counters.next_session, id_gap);
 	/* The maps of this life are newer than all before: see shared/published_map.h. */
 	txn->counters.map_version++;
 	if (instance == 0) {

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include "common/cluster/ids.h"
 #include "tests/lib/store_fixture.h"
 #include "chunkserver/server/acceptor.h"
 #include "chunkserver/worker/execute.h"
@@ -679,7 +680,7 @@ static void test_a_chunk_of_a_file_id_above_52_bits_is_refused(void **state)
 {
 	struct frame_header write = {.op = FRAME_WRITE,
 				     .request_id = 2,
-				     .key = {.pool = 1, .file_id = FILE_ID_END},
+				     .key = {.pool = 1, .file_id = ID_END},
 				     .epoch = 5,
 				     .client_id = 5,
 				     .op_id = 1,

@@ -186,7 +186,7 @@ static void numbers_that_would_not_suffice_are_named(void **state)
 		assert_string_equal(what, cases[i].what);
 		assert_int_equal(fixture_accept(&f, &cases[i].accept), -EOVERFLOW);
 	}
-	f.state->counters.next_removal = STATE_ID_END - 1;
+	f.state->counters.next_removal = ID_END - 1;
 	assert_string_equal(state_accept_without_room(f.state, &cases[0].accept), "removals");
 }
 

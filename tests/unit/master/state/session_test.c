@@ -606,7 +606,7 @@ static void ids_given_out_before_a_power_cut_are_not_given_again(void **state)
 /* The upper 12 bits of all numbers are for more groups of masters. */
 static void numbers_end_where_another_groups_begin(void **state)
 {
-	uint64_t end = STATE_ID_END;
+	uint64_t end = ID_END;
 
 	assert_int_equal(session_open_as(f.state, f.index + 1, end, 1, "m", "n"), -EOVERFLOW);
 	f.state->counters.next_session = end - 1;
