@@ -50,8 +50,7 @@ static int apply(struct state *state, uint64_t index, const struct log_command *
 		return state_apply_removed(state, index, command->removed.sequences,
 					   command->removed.count);
 	case COMMAND_START:
-		return state_apply_start_gap(state, index, &command->start.life,
-					     command->start.id_gap);
+		return state_apply_start(state, index, &command->start.life, command->start.id_gap);
 	case COMMAND_ACCEPT:
 		return state_apply_accept(state, index, command->accept);
 	}

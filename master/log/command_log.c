@@ -24,6 +24,7 @@ struct command_log {
 	/* Calls of this turn, in order; with the state lock. */
 	struct command_call *calls, **last_call;
 	bool turning; /* command_log_turn() is at work */
+	bool leads;   /* leading() was called */
 	/* Going back, and reloads: changed with the lock held, too. */
 	_Atomic uint64_t applied, durable;
 	uint64_t reloads;
@@ -59,7 +60,9 @@ static int reload(struct command_log *log)
 	log->reloads++;
 	pthread_mutex_unlock(&log->lock);
 	atomic_store(&log->error, 0);
-	log->options.recovered(log->options.user);
+	/* Before it leads there is nothing to be set right. */
+	if (log->options.recovered != NULL && (log->leads || log->options.leading == NULL))
+		log->options.recovered(log->options.user);
 	return 0;
 }
 
@@ -365,6 +368,58 @@ void command_log_flush(struct command_log *log, struct command_flush *flush)
 
 /* ---- life ---- */
 
+struct start_call {
+	struct command_call call;
+	int status;
+};
+
+static void on_started(struct command_call *call, int status)
+{
+	((struct start_call *)call)->status = status;
+}
+
+/* What a killed process wrote is read back, but a power cut could still take it. After this flush
+ * all that was loaded is durable. */
+static int start(struct command_log *log)
+{
+	struct start_call start = {.call.done = on_started};
+
+	lock_held(log->options.state_lock);
+	start.call.command =
+		(struct log_command){.kind = COMMAND_START,
+				     .start = {.life = log->options.start, .id_gap = STATE_ID_GAP}};
+	command_log_propose(log, &start.call);
+	command_log_turn(log);
+	return start.status == 0 ? flush_store(log) : start.status;
+}
+
+static int lead(struct command_log *log)
+{
+	int rc;
+
+	if (log->options.leading == NULL)
+		return 0;
+	pthread_mutex_lock(log->options.state_lock);
+	rc = start(log);
+	if (rc == 0) {
+		log->leads = true;
+		rc = log->options.leading(log->options.user);
+		command_log_turn(log);
+	}
+	pthread_mutex_unlock(log->options.state_lock);
+	return rc == COMMAND_MAY_HAPPEN ? -EIO : rc;
+}
+
+static void lose(struct command_log *log)
+{
+	if (!log->leads)
+		return;
+	pthread_mutex_lock(log->options.state_lock);
+	log->leads = false;
+	log->options.lost(log->options.user);
+	pthread_mutex_unlock(log->options.state_lock);
+}
+
 int command_log_open(const struct command_log_options *options, struct command_log **out)
 {
 	struct command_log *log = calloc(1, sizeof(*log));
@@ -388,7 +443,12 @@ int command_log_open(const struct command_log_options *options, struct command_l
 		return rc;
 	}
 	*out = log;
-	return 0;
+	rc = lead(log);
+	if (rc != 0) {
+		command_log_close(log);
+		*out = NULL;
+	}
+	return rc;
 }
 
 void command_log_close(struct command_log *log)
@@ -403,6 +463,7 @@ void command_log_close(struct command_log *log)
 	pthread_join(log->thread, NULL);
 	if (log->first != NULL)
 		end_all(log->first, flush_store(log));
+	lose(log);
 	pthread_cond_destroy(&log->wake);
 	pthread_mutex_destroy(&log->lock);
 	free(log);

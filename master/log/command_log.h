@@ -10,6 +10,9 @@
  * the index of all of it are one batch of the store, and RocksDB's own log is the log. A turn ends
  * whenever the state lock is given back (command_log_turn()).
  *
+ * Leading: only a log that leads takes proposals and reads. This form leads from its opening to its
+ * end. Its first command is START, which begins a life of the master.
+ *
  * Errors: when the store fails, everything returns that error (-EIO, -ENOSPC) and the log is down.
  * Once a second it tries to open the store again; what had been applied is there then.
  * Locks: command_log_propose(), command_log_read(), command_log_turn(), and readers of the state,
@@ -26,14 +29,25 @@ struct command_log_options {
 	struct state *state;         /* borrowed */
 	struct kv *kv;               /* borrowed */
 	pthread_mutex_t *state_lock; /* borrowed */
-	/* Told, with the state lock held, when the store is up again and the state read anew. */
+	/* This master leads: START is applied and durable. Builds all that is in memory only and
+	 * goes by the state; may call the log. An error is that of the opening. NULL: no START is
+	 * proposed. Locks: the state lock held. */
+	int (*leading)(void *user);
+	/* It leads no more: drops what leading() has built, also if that has failed on its way. It
+	 * comes once after each leading(), and may not call the log. Locks: the state lock held. */
+	void (*lost)(void *user);
+	/* Told, with the state lock held, when the store is up again and the state read anew: it
+	 * still leads. NULL: nobody has to know. */
 	void (*recovered)(void *user);
 	void *user;
+	struct state_start start; /* of the life that begins */
 };
 
+/* Opens the log, and leads. *out is there before leading() is called; after an error it is NULL.
+ * Errors: -ENOMEM; those of the store; that of leading(). Locks: none. */
 int command_log_open(const struct command_log_options *options, struct command_log **out);
-/* Ends the log. Waiters get their flush, or -ECANCELED. No call may be under way. NULL is
- * allowed. */
+/* Ends the log. Waiters get their flush, or -ECANCELED; then it leads no more. No call may be under
+ * way. NULL is allowed. Locks: none. */
 void command_log_close(struct command_log *log);
 
 /* It is not known whether the command will have been applied: nothing may be said of it. Its

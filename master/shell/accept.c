@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -13,6 +14,7 @@
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "common/rpc/rpc.h"
+#include "master/log/command_log.h"
 #include "master/older_store/accept_decision.h"
 #include "master/shared/master.h"
 #include "master/shared/push.h"
@@ -28,6 +30,8 @@ struct accept {
 	struct state *state;
 	struct cluster_map *map;
 	struct rpc_server *rpc;
+	struct command_log *log;
+	pthread_mutex_t state_lock;
 	pthread_mutex_t lock; /* of what follows; the rest does not change while the port is open */
 	struct accept_plan *plan;
 	struct accept_target *targets;
@@ -271,6 +275,67 @@ static void say_missing(struct accept *a)
 			accept_plan_unknown(a->plan));
 }
 
+/* ---- the log ---- */
+
+/* It does not lead: the acceptance begins a life by itself. */
+static int open_log(struct accept *a)
+{
+	struct command_log_options options = {
+		.state = a->state, .kv = a->kv, .state_lock = &a->state_lock};
+
+	return command_log_open(&options, &a->log);
+}
+
+struct proposal {
+	struct command_call call;
+	int status;
+};
+
+static void on_applied(struct command_call *call, int status)
+{
+	((struct proposal *)call)->status = status;
+}
+
+/* Proposes the command, and waits for its result. */
+static int propose(struct accept *a, const struct log_command *command)
+{
+	struct proposal proposal = {.call = {.done = on_applied, .command = *command}};
+
+	pthread_mutex_lock(&a->state_lock);
+	command_log_propose(a->log, &proposal.call);
+	command_log_turn(a->log);
+	pthread_mutex_unlock(&a->state_lock);
+	return proposal.status == COMMAND_MAY_HAPPEN ? -EIO : proposal.status;
+}
+
+struct waiter {
+	struct command_flush flush;
+	sem_t done;
+	int status;
+};
+
+/* On the log's thread. */
+static void on_durable(struct command_flush *flush, int status)
+{
+	struct waiter *waiter = (struct waiter *)flush;
+
+	waiter->status = status;
+	sem_post(&waiter->done);
+}
+
+static int wait_durable(struct accept *a)
+{
+	struct waiter waiter = {
+		.flush = {.done = on_durable, .index = command_log_applied(a->log)}};
+
+	sem_init(&waiter.done, 0, 0);
+	command_log_flush(a->log, &waiter.flush);
+	while (sem_wait(&waiter.done) != 0)
+		;
+	sem_destroy(&waiter.done);
+	return waiter.status;
+}
+
 struct session_list {
 	uint64_t *ids;
 	size_t count;
@@ -296,8 +361,8 @@ static int end_sessions(struct accept *a)
 	int rc = state_sessions(a->state, list_session, &list);
 
 	for (size_t i = 0; rc == 0 && i < list.count; i++)
-		rc = state_apply_session_close(a->state, state_applied_index(a->state) + 1,
-					       list.ids[i]);
+		rc = propose(a, &(struct log_command){.kind = COMMAND_SESSION_CLOSE,
+						      .session = list.ids[i]});
 	free(list.ids);
 	return rc;
 }
@@ -383,11 +448,13 @@ static int decide(struct accept *a, char *error, size_t error_size)
 			 few);
 		goto out;
 	}
-	rc = end_sessions(a);
+	rc = open_log(a);
 	if (rc == 0)
-		rc = state_apply_accept(a->state, state_applied_index(a->state) + 1, &r.accept);
+		rc = end_sessions(a);
 	if (rc == 0)
-		rc = kv_flush(a->kv);
+		rc = propose(a, &(struct log_command){.kind = COMMAND_ACCEPT, .accept = &r.accept});
+	if (rc == 0)
+		rc = wait_durable(a);
 	if (rc == 0)
 		say_lost(a, &r, version, life.number);
 out:
@@ -450,6 +517,7 @@ int master_accept(const struct master_config *config, const struct accept_option
 
 	error[0] = '\0';
 	pthread_mutex_init(&a.lock, NULL);
+	pthread_mutex_init(&a.state_lock, NULL);
 	rc = open_all(&a, error, error_size);
 	if (rc == 0) {
 		gather(&a);
@@ -458,11 +526,13 @@ int master_accept(const struct master_config *config, const struct accept_option
 		rc = decide(&a, error, error_size);
 	}
 	rpc_server_stop(a.rpc);
+	command_log_close(a.log);
 	accept_plan_free(a.plan);
 	cluster_map_unref(a.map);
 	state_close(a.state);
 	kv_close(a.kv);
 	free(a.targets);
+	pthread_mutex_destroy(&a.state_lock);
 	pthread_mutex_destroy(&a.lock);
 	return rc;
 }

@@ -161,7 +161,6 @@ static void report_trouble(const char *line)
 static int open_state(struct master *master, char *error, size_t error_size)
 {
 	const char *data = master->config.data;
-	struct state_start start;
 	char detail[256] = "";
 	int rc;
 
@@ -185,21 +184,53 @@ static int open_state(struct master *master, char *error, size_t error_size)
 			 state_cluster(master->state), master->config.cert, master->self.cluster);
 		return -EXDEV;
 	}
-	/* What a killed process wrote is read back, but a power cut could still take it: from here
-	 * on all that was loaded counts as durable. */
-	rc = draw(&start);
-	if (rc == 0)
-		rc = state_apply_start(master->state, state_applied_index(master->state) + 1,
-				       &start);
-	if (rc == 0)
-		rc = kv_flush(master->kv);
-	if (rc == 0)
-		rc = published_map_open(&master->published, master->state);
+	return 0;
+}
+
+/* ---- leading ---- */
+
+/* Builds all that is not in the store. */
+static int on_leading(void *user)
+{
+	struct master *master = user;
+	struct leases_options leases = {.lease_ns = master->config.client_lease_ns,
+					.margin_ns = master->config.client_lease_ns / 10,
+					.session_timeout_ns = master->config.session_timeout_ns,
+					.recall_timeout_ns = master->config.recall_timeout_ns,
+					.first_recall = state_applied_index(master->state) << 20,
+					.sessions_max = STATE_SESSIONS_MAX};
+	int rc = published_map_open(&master->published, master->state);
+
 	if (rc == 0 && master->published.map->pool_count == 0)
 		rc = -EUCLEAN;
 	if (rc != 0)
-		snprintf(error, error_size, "%s: %s", data, strerror(-rc));
+		return rc;
+	compare_pool(master);
+	rc = leases_create(&leases, &master->leases);
+	if (rc == 0)
+		rc = client_fences_start(master);
+	if (rc == 0)
+		rc = publisher_start(master);
+	if (rc == 0)
+		rc = clients_load(master);
+	if (rc == 0)
+		rc = hearing_start(master, clock_boottime_ns());
 	return rc;
+}
+
+static void on_lost(void *user)
+{
+	struct master *master = user;
+
+	clients_free(master);
+	chunkserver_free_all(master);
+	publisher_free(master);
+	leases_destroy(master->leases);
+	master->leases = NULL;
+	fences_free(master->fences);
+	master->fences = NULL;
+	hearing_free(master);
+	published_map_close(&master->published);
 }
 
 static void on_recovered(void *user)
@@ -224,15 +255,11 @@ static void on_turn(void *user)
 
 static int start_parts(struct master *master, char *error, size_t error_size)
 {
-	struct leases_options leases = {.lease_ns = master->config.client_lease_ns,
-					.margin_ns = master->config.client_lease_ns / 10,
-					.session_timeout_ns = master->config.session_timeout_ns,
-					.recall_timeout_ns = master->config.recall_timeout_ns,
-					.first_recall = state_applied_index(master->state) << 20,
-					.sessions_max = STATE_SESSIONS_MAX};
 	struct command_log_options log = {.state = master->state,
 					  .kv = master->kv,
 					  .state_lock = &master->lock,
+					  .leading = on_leading,
+					  .lost = on_lost,
 					  .recovered = on_recovered,
 					  .user = master};
 	struct rpc_server_options rpc = {.listen = master->config.listen,
@@ -242,15 +269,9 @@ static int start_parts(struct master *master, char *error, size_t error_size)
 					 .user = master};
 	int rc;
 
-	rc = leases_create(&leases, &master->leases);
-	if (rc == 0)
-		rc = client_fences_start(master);
-	if (rc == 0)
-		rc = publisher_start(master);
+	rc = draw(&log.start);
 	if (rc == 0)
 		rc = command_log_open(&log, &master->log);
-	if (rc == 0)
-		rc = clients_load(master);
 	if (rc == 0)
 		rc = removals_start(master, &master->removals);
 	if (rc == 0)
@@ -258,14 +279,8 @@ static int start_parts(struct master *master, char *error, size_t error_size)
 	if (rc == 0)
 		rc = space_start(master, &master->space);
 	if (rc != 0) {
-		snprintf(error, error_size, "cannot start: %s", strerror(-rc));
-		return rc;
-	}
-	master_lock(master);
-	rc = hearing_start(master, clock_boottime_ns());
-	master_unlock(master);
-	if (rc != 0) {
-		snprintf(error, error_size, "cannot start: %s", strerror(-rc));
+		snprintf(error, error_size, "cannot start on %s: %s", master->config.data,
+			 strerror(-rc));
 		return rc;
 	}
 	return rpc_server_start(&rpc, &master->rpc, error, error_size);
@@ -288,10 +303,8 @@ int master_start(const struct master_config *config, struct master **out, char *
 	rc = tls_files_check(&tls, TLS_ROLE_MASTER, &master->self, error, error_size);
 	if (rc == 0)
 		rc = open_state(master, error, error_size);
-	if (rc == 0) {
-		compare_pool(master);
+	if (rc == 0)
 		rc = start_parts(master, error, error_size);
-	}
 	if (rc != 0) {
 		master_stop(master);
 		return rc;
@@ -313,13 +326,6 @@ void master_stop(struct master *master)
 	removals_stop(master->removals);
 	command_log_close(master->log);
 	master->log = NULL;
-	clients_free(master);
-	chunkserver_free_all(master);
-	publisher_free(master);
-	leases_destroy(master->leases);
-	fences_free(master->fences);
-	hearing_free(master);
-	published_map_close(&master->published);
 	state_close(master->state);
 	kv_close(master->kv);
 	pthread_mutex_destroy(&master->lock);

@@ -199,13 +199,8 @@ int state_reload(struct state *state)
 	return rc;
 }
 
-int state_apply_start(struct state *state, uint64_t index, const struct state_start *start)
-{
-	return state_apply_start_gap(state, index, start, STATE_ID_GAP);
-}
-
-int state_apply_start_gap(struct state *state, uint64_t index, const struct state_start *start,
-			  uint64_t id_gap)
+int state_apply_start(struct state *state, uint64_t index, const struct state_start *start,
+		      uint64_t id_gap)
 {
 	struct state_life last;
 	struct txn *txn;

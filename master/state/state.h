@@ -64,12 +64,11 @@ struct state_start {
  * start leaves a gap in all ids that no lost tail can fill. */
 #define STATE_ID_GAP     (UINT64_C(1) << 24)
 #define STATE_ID_GAP_MAX (UINT64_C(1) << 32)
-/* Begins a life of the master; its first command. */
-int state_apply_start(struct state *state, uint64_t index, const struct state_start *start);
-/* The same with the gap that its proposer says, who may be of another version. -EINVAL: the gap is
- * 0 or above STATE_ID_GAP_MAX. */
-int state_apply_start_gap(struct state *state, uint64_t index, const struct state_start *start,
-			  uint64_t id_gap);
+/* Begins a life of the master, with a newer map than all before: its first command. @id_gap is its
+ * proposer's, who may be of another version: STATE_ID_GAP here. -EINVAL: it is 0 or above
+ * STATE_ID_GAP_MAX. */
+int state_apply_start(struct state *state, uint64_t index, const struct state_start *start,
+		      uint64_t id_gap);
 
 const char *state_cluster(const struct state *state);
 /* The chance by which clusters with one name are told apart. 0: the store is of an earlier time and

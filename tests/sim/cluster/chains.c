@@ -210,7 +210,8 @@ void sim_master_start(struct world *w)
 
 	trace(w, "master starts");
 	if (state_open(m->kv, &m->state, error, sizeof(error)) != 0 ||
-	    state_apply_start(m->state, state_applied_index(m->state) + 1, &start) != 0 ||
+	    state_apply_start(m->state, state_applied_index(m->state) + 1, &start, STATE_ID_GAP) !=
+		    0 ||
 	    kv_flush(m->kv) != 0)
 		abort();
 	for (unsigned c = 0; c < CLIENTS && w->options.fences && m->starts == 0; c++) {

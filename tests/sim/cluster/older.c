@@ -342,7 +342,8 @@ static void twin_starts(struct world *w)
 	twin_ends(w);
 	if (kv_memory_copy(w->images[i] != NULL ? w->images[i] : w->master.kv, &w->twin.kv) != 0 ||
 	    state_open(w->twin.kv, &w->twin.state, error, sizeof(error)) != 0 ||
-	    state_apply_start(w->twin.state, state_applied_index(w->twin.state) + 1, &start) != 0)
+	    state_apply_start(w->twin.state, state_applied_index(w->twin.state) + 1, &start,
+			      STATE_ID_GAP) != 0)
 		abort();
 	trace(w, "another master is started on a copy");
 }

@@ -17,12 +17,17 @@
 #include "common/os/log.h"
 #include "master/log/command_log.h"
 
+struct outcome;
+
 struct fixture {
 	struct kv *kv;
 	struct state *state;
 	struct command_log *log;
 	pthread_mutex_t lock;
 	atomic_int recovered;
+	int led, lost, leading_rc; /* leading() returns that */
+	bool well_led;
+	struct outcome *early; /* proposed by leading() */
 };
 
 static struct fixture fx;
@@ -72,10 +77,9 @@ static void on_recovered(void *user)
 	atomic_fetch_add(&fx.recovered, 1);
 }
 
-static int setup(void **state)
+static int setup_store(void)
 {
 	const struct state_options options = {.copies = 1, .partitions = 4, .chunk_size = 1 << 20};
-	struct command_log_options log = {.state_lock = &fx.lock, .recovered = on_recovered};
 	char error[128];
 
 	log_set_level(getenv("TEST_LOG") != NULL ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR);
@@ -84,6 +88,15 @@ static int setup(void **state)
 	if (kv_open_memory(records_families, records_family_count, &fx.kv) != 0 ||
 	    state_init(fx.kv, "cluster", &options) != 0 ||
 	    state_open(fx.kv, &fx.state, error, sizeof(error)) != 0)
+		return -1;
+	return 0;
+}
+
+static int setup(void **state)
+{
+	struct command_log_options log = {.state_lock = &fx.lock, .recovered = on_recovered};
+
+	if (setup_store() != 0)
 		return -1;
 	log.state = fx.state;
 	log.kv = fx.kv;
@@ -440,6 +453,100 @@ static void test_closing_answers_those_who_wait(void **state)
 
 #define with_log(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
+/* ---- leading ---- */
+
+static int on_leading(void *user)
+{
+	fx.led++;
+	/* START is applied, and cannot be taken back. */
+	fx.well_led = state_applied_index(fx.state) == 1 && command_log_is_durable(fx.log, 1) &&
+		      atomic_load(&fx.recovered) == 0;
+	if (fx.early != NULL)
+		propose_session(fx.early);
+	return fx.leading_rc;
+}
+
+static void on_lost(void *user)
+{
+	fx.lost++;
+}
+
+static int setup_leading(void **state)
+{
+	return setup_store();
+}
+
+static int open_leading(void)
+{
+	struct command_log_options log = {.state = fx.state,
+					  .kv = fx.kv,
+					  .state_lock = &fx.lock,
+					  .leading = on_leading,
+					  .lost = on_lost,
+					  .recovered = on_recovered,
+					  .start = {.instance = 5, .chance = 77}};
+
+	return command_log_open(&log, &fx.log);
+}
+
+static void test_a_life_begins_with_the_first_command_before_anything_leads(void **state)
+{
+	uint64_t version = state_map_version(fx.state);
+	uint64_t session = state_next_session_id(fx.state);
+	struct outcome early;
+	struct state_life life;
+
+	fx.early = &early;
+	assert_int_equal(open_leading(), 0);
+	state_life(fx.state, &life);
+	assert_int_equal(life.chance, 77);
+	assert_int_equal(life.first_index, 1);
+	assert_int_equal(state_map_version(fx.state), version + 1);
+	assert_int_equal(fx.led, 1);
+	assert_true(fx.well_led);
+	/* What leading() has proposed is done when the log is open. */
+	assert_int_equal(early.calls, 1);
+	assert_int_equal(early.status, 0);
+	assert_int_equal(early.index, 2);
+	assert_true(session_exists(session + STATE_ID_GAP));
+	assert_int_equal(fx.lost, 0);
+	command_log_close(fx.log);
+	fx.log = NULL;
+	assert_int_equal(fx.lost, 1);
+}
+
+static void test_nothing_leads_when_the_first_command_is_not_durable(void **state)
+{
+	kv_memory_fail_write(fx.kv, 1, -EIO);
+	assert_int_equal(open_leading(), -EIO);
+	assert_null(fx.log);
+	assert_int_equal(fx.led, 0);
+	assert_int_equal(fx.lost, 0);
+	assert_int_equal(kv_recover(fx.kv), 0);
+	assert_int_equal(state_reload(fx.state), 0);
+	assert_int_equal(state_applied_index(fx.state), 0);
+	assert_int_equal(open_leading(), 0);
+}
+
+static void test_a_full_disk_at_the_start_gives_way_before_anything_leads(void **state)
+{
+	kv_memory_fail_write(fx.kv, 1, -ENOSPC);
+	assert_int_equal(open_leading(), 0);
+	assert_int_equal(fx.led, 1);
+	assert_true(fx.well_led);
+	assert_int_equal(atomic_load(&fx.recovered), 0);
+}
+
+static void test_what_leading_could_not_finish_is_dropped(void **state)
+{
+	fx.leading_rc = -ENOMEM;
+	assert_int_equal(open_leading(), -ENOMEM);
+	assert_null(fx.log);
+	assert_int_equal(fx.led, 1);
+	assert_true(fx.well_led);
+	assert_int_equal(fx.lost, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -455,6 +562,17 @@ int main(void)
 		with_log(test_a_flush_from_before_the_store_was_reopened_says_nothing),
 		with_log(test_what_comes_during_a_sync_waits_for_the_next),
 		with_log(test_closing_answers_those_who_wait),
+		cmocka_unit_test_setup_teardown(
+			test_a_life_begins_with_the_first_command_before_anything_leads,
+			setup_leading, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_nothing_leads_when_the_first_command_is_not_durable, setup_leading,
+			teardown),
+		cmocka_unit_test_setup_teardown(
+			test_a_full_disk_at_the_start_gives_way_before_anything_leads,
+			setup_leading, teardown),
+		cmocka_unit_test_setup_teardown(test_what_leading_could_not_finish_is_dropped,
+						setup_leading, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

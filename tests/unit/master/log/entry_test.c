@@ -354,12 +354,12 @@ static void a_start_leaves_the_gap_that_its_entry_says(void **state)
 	command.start.id_gap = 1000;
 	assert_int_equal(apply(&f, &command), 0);
 	assert_int_equal(state_next_session_id(f.state), next + 1000);
-	assert_int_equal(state_apply_start_gap(f.state, ++f.index, &command.start.life, 0),
-			 -EINVAL);
-	assert_int_equal(state_apply_start_gap(f.state, ++f.index, &command.start.life,
-					       STATE_ID_GAP_MAX + 1),
-			 -EINVAL);
-	assert_int_equal(state_apply_start(f.state, ++f.index, &command.start.life), 0);
+	assert_int_equal(state_apply_start(f.state, ++f.index, &command.start.life, 0), -EINVAL);
+	assert_int_equal(
+		state_apply_start(f.state, ++f.index, &command.start.life, STATE_ID_GAP_MAX + 1),
+		-EINVAL);
+	assert_int_equal(state_apply_start(f.state, ++f.index, &command.start.life, STATE_ID_GAP),
+			 0);
 	assert_int_equal(state_next_session_id(f.state), next + 1000 + STATE_ID_GAP);
 	fixture_end(&f);
 }

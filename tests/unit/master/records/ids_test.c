@@ -139,11 +139,11 @@ static void a_start_leaves_no_gap_beyond_the_end(void **state)
 
 	f.state->counters.next_ino = ID_END - 5;
 	f.state->counters.next_session = ID_END - STATE_ID_GAP;
-	assert_int_equal(state_apply_start(f.state, ++f.index, &start), 0);
+	assert_int_equal(state_apply_start(f.state, ++f.index, &start, STATE_ID_GAP), 0);
 	assert_int_equal(f.state->counters.next_ino, ID_END);
 	assert_int_equal(f.state->counters.next_session, ID_END);
 	assert_int_equal(fixture_reopen(&f), 0);
-	assert_int_equal(state_apply_start(f.state, ++f.index, &start), 0);
+	assert_int_equal(state_apply_start(f.state, ++f.index, &start, STATE_ID_GAP), 0);
 	assert_int_equal(f.state->counters.next_session, ID_END);
 	assert_int_equal(do_create(&f, ROOT_INO, "more"), -ENOSPC);
 	assert_int_equal(session_open_as(f.state, ++f.index, ID_END, 1, "m", "n"), -EOVERFLOW);

@@ -28,7 +28,7 @@ static void start(void)
 {
 	struct state_start begin = {.instance = 7, .chance = ++chance};
 
-	assert_int_equal(state_apply_start(f.state, ++f.index, &begin), 0);
+	assert_int_equal(state_apply_start(f.state, ++f.index, &begin, STATE_ID_GAP), 0);
 }
 
 /* What a target has seen that has been told everything up to now. */

@@ -596,7 +596,7 @@ static void ids_given_out_before_a_power_cut_are_not_given_again(void **state)
 	file_id = f.reply->attr->file_id;
 	kv_memory_crash(f.kv);
 	assert_int_equal(fixture_reopen(&f), 0);
-	assert_int_equal(state_apply_start(f.state, ++f.index, &start), 0);
+	assert_int_equal(state_apply_start(f.state, ++f.index, &start, STATE_ID_GAP), 0);
 	assert_int_equal(create_as(1, "found"), 0);
 	assert_true(f.reply->attr->ino > ino);
 	assert_true(f.reply->attr->file_id > file_id);
@@ -619,7 +619,7 @@ static void numbers_end_where_another_groups_begin(void **state)
 	f.state->counters.next_file_id = end - 1;
 	assert_int_equal(create_as(3, "the last file"), 0);
 	assert_int_equal(create_as(4, "another"), -ENOSPC);
-	assert_int_equal(state_apply_start(f.state, ++f.index, &start), 0);
+	assert_int_equal(state_apply_start(f.state, ++f.index, &start, STATE_ID_GAP), 0);
 	assert_int_equal(create_as(5, "another"), -ENOSPC);
 }
 
@@ -628,7 +628,7 @@ static void a_cluster_has_an_instance_of_its_own_for_ever(void **state)
 	uint64_t instance = state_instance(f.state);
 
 	assert_int_not_equal(instance, 0);
-	assert_int_equal(state_apply_start(f.state, ++f.index, &start), 0);
+	assert_int_equal(state_apply_start(f.state, ++f.index, &start, STATE_ID_GAP), 0);
 	assert_int_equal(state_instance(f.state), instance);
 	assert_int_equal(fixture_reopen(&f), 0);
 	assert_int_equal(state_instance(f.state), instance);
@@ -652,7 +652,7 @@ static void a_store_without_instance_gets_one_when_it_is_started(void **state)
 	free(value);
 	assert_int_equal(fixture_reopen(&f), 0);
 	assert_int_equal(state_instance(f.state), 0);
-	assert_int_equal(state_apply_start(f.state, ++f.index, &start), 0);
+	assert_int_equal(state_apply_start(f.state, ++f.index, &start, STATE_ID_GAP), 0);
 	assert_int_equal(state_instance(f.state), 7);
 	assert_int_equal(fixture_reopen(&f), 0);
 	assert_int_equal(state_instance(f.state), 7);
