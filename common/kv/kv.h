@@ -8,7 +8,7 @@
  * its error although the cause is gone. kv_recover() closes and opens it again; what had been
  * acknowledged is there. RocksDB's own info log goes to our log (level FATAL kept off the data
  * disk: it aborts the process on a full one). A read that meets damage (-EUCLEAN) takes the store
- * down for good: kv_recover() fails with -EUCLEAN, too.
+ * down for good, unless it was opened to bear that: kv_recover() fails with -EUCLEAN, too.
  *
  * Thread: any; kv_recover() and kv_close() wait for readers. Iterators hold a snapshot and must be
  * freed soon. */
@@ -34,6 +34,7 @@ struct kv_options {
 	uint64_t cache_bytes;    /* block cache; 0: 64 MiB */
 	uint64_t memtable_bytes; /* of all families, also bounds the log; 0: by the size of the disk
 				  */
+	bool bears_damage;       /* a read that meets damage fails alone, with -EUCLEAN */
 	bool create;             /* make it when absent; else -ENOENT */
 };
 

@@ -94,7 +94,7 @@ static void read_failed(struct kv_rocksdb *store, int rc, const char *what, cons
 
 	if (log_rate_ok(&error_rate, 5))
 		log_error("%s failed path=%s error=\"%s\"", what, store->path, error);
-	if (rc != -EUCLEAN)
+	if (rc != -EUCLEAN || store->bears_damage)
 		return;
 	atomic_store(&store->damaged, true);
 	if (atomic_compare_exchange_strong(&store->down, &expected, -EIO))
@@ -637,6 +637,7 @@ int kv_open(const struct kv_options *options, struct kv **out, char *error, size
 		return rc;
 	}
 	store->memtable_bytes = memtable_bytes(options->path, options->memtable_bytes);
+	store->bears_damage = options->bears_damage;
 	rc = kv_rocksdb_open_db(store, options->create, error, error_size);
 	if (rc != 0) {
 		store_free(store);

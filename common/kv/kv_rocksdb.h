@@ -30,6 +30,7 @@ struct kv_rocksdb {
 	char **names;
 	bool *large;
 	uint64_t memtable_bytes;
+	bool bears_damage;
 	rocksdb_cache_t *cache;
 	rocksdb_writeoptions_t *write_options;
 	rocksdb_readoptions_t *read_options;

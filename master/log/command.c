@@ -53,6 +53,11 @@ static int apply(struct state *state, uint64_t index, const struct log_command *
 		return state_apply_start(state, index, &command->start.life, command->start.id_gap);
 	case COMMAND_ACCEPT:
 		return state_apply_accept(state, index, command->accept);
+	case COMMAND_REFUSED:
+		return command->refused.request == 0
+			       ? 0
+			       : state_apply_refused(state, index, &command->refused,
+						     &result->answer);
 	}
 	return -EINVAL;
 }
@@ -62,12 +67,24 @@ bool command_has_failed(int rc)
 	return rc == -EIO || rc == -ENOSPC || rc == -EROFS || rc == -EDQUOT || rc == -ENOMEM;
 }
 
+void command_refuse(const struct log_command *command, int error, struct log_command *out)
+{
+	*out = (struct log_command){.kind = COMMAND_REFUSED, .refused = {.error = error}};
+	if (command->kind != COMMAND_REQUEST)
+		return;
+	out->refused.session = command->session;
+	out->refused.request = command->request.message->id;
+	out->refused.lane = command->request.message->lane;
+	out->refused.answered = command->request.answered;
+}
+
 int command_apply(struct state *state, uint64_t index, const struct log_command *command,
 		  struct command_result *result)
 {
 	int rc = apply(state, index, command, result), nothing;
 
-	if (command_has_failed(rc) || state_applied_index(state) == index)
+	if (command_has_failed(rc) || rc == COMMAND_IS_DAMAGED ||
+	    state_applied_index(state) == index)
 		return rc;
 	nothing = state_apply_nothing(state, index);
 	if (nothing == 0)

@@ -1,6 +1,7 @@
 /* command.h - a command: one change of the master's state, as the log orders it. */
 #ifndef CATENA_MASTER_LOG_COMMAND_H
 #define CATENA_MASTER_LOG_COMMAND_H
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -22,6 +23,7 @@ enum command_kind {
 	COMMAND_RECOVERY,
 	COMMAND_START,
 	COMMAND_ACCEPT,
+	COMMAND_REFUSED, /* in place of a command that has met a damaged record */
 };
 
 /* A command. Everything it points to is borrowed for the time of the call. */
@@ -62,11 +64,12 @@ struct log_command {
 			uint64_t id_gap; /* STATE_ID_GAP of whoever proposes it */
 		} start;
 		const struct state_accept *accept;
+		struct state_refusal refused; /* request 0: it was none, and nothing is done */
 	};
 };
 
 struct command_result {
-	struct state_answer answer; /* REQUEST: its reply is the caller's to free */
+	struct state_answer answer; /* REQUEST, REFUSED: its reply is the caller's to free */
 	uint64_t generation;        /* LEASE_GRANT */
 	uint64_t session;           /* SESSION_OPEN: the one that was opened */
 };
@@ -74,9 +77,14 @@ struct command_result {
 /* True of what is no result of a command, but a failure of this replica's store or memory: the
  * entry is not applied. */
 bool command_has_failed(int rc);
+/* The command has met a damaged record: nothing was applied, and its index is free. */
+#define COMMAND_IS_DAMAGED (-EUCLEAN)
+/* Makes the command that refuses @command with @error (positive), to be applied in its place. */
+void command_refuse(const struct log_command *command, int error, struct log_command *out);
 /* Applies a command to @state as the entry @index, as every replica of the log does. Returns its
  * result: 0, or the error with which it was refused, which every replica comes to. Either way the
- * index is in the state. A failure (command_has_failed()): nothing was applied. */
+ * index is in the state. A failure (command_has_failed()) and COMMAND_IS_DAMAGED: nothing was
+ * applied. */
 int command_apply(struct state *state, uint64_t index, const struct log_command *command,
 		  struct command_result *result);
 #endif

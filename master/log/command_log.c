@@ -104,6 +104,24 @@ void command_log_read(struct command_log *log, struct command_call *call)
 	add_call(log, call);
 }
 
+/* Refuses a command that has met a damaged record, in its place. A master that reads the log later,
+ * and whose record is fine, comes to the same state. */
+static int refuse(struct command_log *log, struct command_call *call, uint64_t index)
+{
+	static struct log_rate rate;
+	struct log_command refused;
+	int rc;
+
+	if (log_rate_ok(&rate, 5))
+		log_error("a command has met a damaged record: it is refused index=%llu",
+			  (unsigned long long)index);
+	command_refuse(&call->command, EIO, &refused);
+	rc = command_apply(log->options.state, index, &refused, &call->result);
+	call->refused = rc == 0;
+	/* A request has the error in its reply. */
+	return rc == 0 && call->command.kind != COMMAND_REQUEST ? -EUCLEAN : rc;
+}
+
 /* Does what was called, and keeps what its caller is told afterwards. Errors: those of the store. */
 static int perform(struct command_log *log, struct command_call *call, uint64_t index)
 {
@@ -113,7 +131,10 @@ static int perform(struct command_log *log, struct command_call *call, uint64_t 
 		call->status = call->read(call);
 		return is_store_error(call->status) ? call->status : 0;
 	}
+	call->refused = false;
 	rc = command_apply(log->options.state, index, &call->command, &call->result);
+	if (rc == COMMAND_IS_DAMAGED)
+		rc = refuse(log, call, index);
 	if (rc == -ENOMEM) {
 		/* To go on would be to leave out an entry. The next start reads it all anew. */
 		log_error("out of memory while a command is applied: the process ends");

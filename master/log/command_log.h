@@ -57,7 +57,8 @@ void command_log_close(struct command_log *log);
 /* A proposal or a read, embedded in its owner's struct. It must live until done() is called, and so
  * must all that it points to. */
 struct command_call {
-	/* Gets the result of the command (command_apply()), or what @read returned. -EIO, -ENOSPC
+	/* Gets the result of the command (command_apply()), or what @read returned. -EUCLEAN: it has met
+	 * a damaged record, and did not happen; a request has EIO in its reply then. -EIO, -ENOSPC
 	 * and the like: the store is down, and it did not happen. COMMAND_MAY_HAPPEN.
 	 * May propose more, and free the call. Locks: the state lock held. */
 	void (*done)(struct command_call *call, int status);
@@ -67,7 +68,8 @@ struct command_call {
 	int (*read)(struct command_call *call);
 	uint64_t index; /* of the command in the log; 0: it has none */
 	struct command_result result;
-	int status; /* private, as the next */
+	bool refused; /* by a damaged record: COMMAND_REFUSED is at its index */
+	int status;   /* private, as the next */
 	struct command_call *next;
 };
 

@@ -154,6 +154,14 @@ static int check_accept(const struct state_accept *accept)
 
 /* ---- all ---- */
 
+static bool refused_ok(const struct state_refusal *refused)
+{
+	if (refused->error <= 0 || refused->error > STATE_REFUSAL_MAX)
+		return false;
+	return refused->request != 0 ||
+	       (refused->session == 0 && refused->lane == 0 && refused->answered == 0);
+}
+
 static bool is_ok(const struct log_command *command)
 {
 	switch (command->kind) {
@@ -173,6 +181,8 @@ static bool is_ok(const struct log_command *command)
 	case COMMAND_START:
 		return command->start.life.instance != 0 && command->start.life.chance != 0 &&
 		       command->start.id_gap != 0 && command->start.id_gap <= STATE_ID_GAP_MAX;
+	case COMMAND_REFUSED:
+		return refused_ok(&command->refused);
 	case COMMAND_SESSION_CLOSE:
 	case COMMAND_SESSION_FENCE:
 	case COMMAND_LEASE_GRANT:

@@ -368,6 +368,22 @@ static int pack_accept(const struct log_command *command, struct entry_memory *m
 		       : -ENOMEM;
 }
 
+static int pack_refused(const struct log_command *command, struct entry_memory *memory,
+			Catena__LogEntry *out)
+{
+	Catena__RefusedCommand *to = out->refused =
+		message(memory, &catena__refused_command__descriptor);
+
+	if (to == NULL)
+		return -ENOMEM;
+	to->session = command->refused.session;
+	to->request = command->refused.request;
+	to->lane = command->refused.lane;
+	to->answered = command->refused.answered;
+	to->error = (uint32_t)command->refused.error;
+	return 0;
+}
+
 /* ---- all ---- */
 
 static const struct {
@@ -389,6 +405,7 @@ static const struct {
 	[COMMAND_RECOVERY] = {CATENA__LOG_ENTRY__COMMAND_RECOVERY, pack_recovery},
 	[COMMAND_START] = {CATENA__LOG_ENTRY__COMMAND_START, pack_start},
 	[COMMAND_ACCEPT] = {CATENA__LOG_ENTRY__COMMAND_ACCEPT, pack_accept},
+	[COMMAND_REFUSED] = {CATENA__LOG_ENTRY__COMMAND_REFUSED, pack_refused},
 };
 
 int entry_pack(const struct log_command *command, struct entry_memory *memory,

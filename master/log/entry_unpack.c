@@ -275,6 +275,19 @@ static int unpack_accept(const Catena__LogEntry *message, struct entry_memory *m
 	return rc;
 }
 
+static int unpack_refused(const Catena__RefusedCommand *from, struct log_command *out)
+{
+	if (from->error > STATE_REFUSAL_MAX)
+		return -EBADMSG;
+	out->kind = COMMAND_REFUSED;
+	out->refused = (struct state_refusal){.session = from->session,
+					      .request = from->request,
+					      .lane = from->lane,
+					      .answered = from->answered,
+					      .error = (int)from->error};
+	return 0;
+}
+
 /* ---- all ---- */
 
 int entry_unpack(const Catena__LogEntry *message, struct entry_memory *memory,
@@ -321,6 +334,8 @@ int entry_unpack(const Catena__LogEntry *message, struct entry_memory *memory,
 		return 0;
 	case CATENA__LOG_ENTRY__COMMAND_ACCEPT:
 		return unpack_accept(message, memory, out);
+	case CATENA__LOG_ENTRY__COMMAND_REFUSED:
+		return unpack_refused(message->refused, out);
 	default:
 		return -EBADMSG;
 	}

@@ -15,6 +15,7 @@ struct txn *txn_begin(struct state *state, struct session *session, int64_t time
 	txn->session = session;
 	txn->time = time;
 	txn->store_error = 0;
+	txn->damaged = false;
 	txn_reset(txn);
 	return txn;
 }
@@ -35,6 +36,7 @@ int txn_failed(struct txn *txn, int rc)
 	if (rc == -EUCLEAN) {
 		if (txn->state->report != NULL)
 			txn->state->report("damaged record in the store");
+		txn->damaged = true;
 		return -EIO;
 	}
 	txn->store_error = rc;

@@ -39,6 +39,7 @@ struct txn {
 	struct session *session; /* NULL: a command of the master itself */
 	int64_t time;
 	int store_error; /* the store failed: the command is neither done nor refused */
+	bool damaged;    /* it has met a damaged record: what it would do is not known */
 	struct counters counters;
 	struct kv_batch *batch;
 	struct txn_inode inodes[TXN_INODES_MAX];
@@ -58,8 +59,8 @@ void txn_reset(struct txn *txn);
 /* Writes the changes and the applied index as one batch; then memory follows. When the write fails,
  * memory is read anew before anything else (core_ready()). */
 int txn_commit(struct txn *txn, uint64_t index);
-/* Takes down that the store failed inside a command, and returns the error. A damaged record only
- * refuses the request: -EIO. */
+/* Takes down that the store failed inside a command, and returns the error. A damaged record is
+ * noted, and -EIO: the command is given up. */
 int txn_failed(struct txn *txn, int rc);
 
 /* Takes an inode into the transaction, to read and change; it lives as long. -ESTALE: there is

@@ -48,6 +48,7 @@ static int open_store(const struct master_config *config, bool create, struct kv
 				     .families = records_families,
 				     .family_count = records_family_count,
 				     .cache_bytes = config->cache_bytes,
+				     .bears_damage = true,
 				     .create = create};
 	int rc;
 

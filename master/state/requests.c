@@ -25,7 +25,8 @@
  * - The store has lost commands of the lane that came before: nothing is done, and the stream ends,
  *   so that the client sends them again.
  * - The session is fenced, or the lease has ended under which it was answered early: -ESTALE.
- * - A record is damaged: the request gets -EIO, and the log of the program says so.
+ * - A record is damaged: nothing is done, and the log refuses the command with EIO by an entry of its own,
+ *   which holds for masters whose record is fine, too. The log of the program says so.
  * - The store fails: memory is read anew, and the command log opens the store again. Whether the
  *   batch is in it is not known: the stream ends, and the client sends again what it has no answer
  *   to. While the store is down, commands get its error.
@@ -159,6 +160,10 @@ static int apply_new(struct txn *txn, uint64_t index, const Catena__Request *req
 		free(room.owned);
 		return txn->store_error;
 	}
+	if (txn->damaged) {
+		free(room.owned);
+		return -EUCLEAN;
+	}
 	if (rc != 0) {
 		txn_reset(txn);
 		room.reply.error = -rc;
@@ -224,25 +229,40 @@ static int refusal_of(const struct state *state, const struct session *session,
 	return request->no_space && state_request_grows(request->message) ? -ENOSPC : 0;
 }
 
+/* Looks whether the request must not be done: then *answer or an error says why. Else *session is its
+ * session, and it comes next. */
+static bool is_settled(struct state *state, const struct state_request *request,
+		       struct session **session, struct state_answer *answer, int *rc)
+{
+	const Catena__Request *message = request->message;
+
+	*answer = (struct state_answer){0};
+	*rc = core_ready(state);
+	if (*rc != 0)
+		return true;
+	*session = session_find(state, request->session);
+	if (*session == NULL || (*session)->fenced) {
+		*rc = reply_error(message->id, -ESTALE, &answer->reply, &answer->reply_size);
+		return true;
+	}
+	if (request->answered > (*session)->answered && request->answered != UINT64_MAX)
+		session_answered(*session, request->answered);
+	if (answered_before(*session, message, answer, rc))
+		return true;
+	if (message->lane != 0 && message->lane != (*session)->lane_done + 1)
+		*rc = -EPROTO;
+	return *rc != 0;
+}
+
 int state_apply_request(struct state *state, uint64_t index, const struct state_request *request,
 			struct state_answer *answer)
 {
 	const Catena__Request *message = request->message;
 	struct session *session;
-	int rc = core_ready(state), refusal;
+	int rc, refusal;
 
-	*answer = (struct state_answer){0};
-	if (rc != 0)
+	if (is_settled(state, request, &session, answer, &rc))
 		return rc;
-	session = session_find(state, request->session);
-	if (session == NULL || session->fenced)
-		return reply_error(message->id, -ESTALE, &answer->reply, &answer->reply_size);
-	if (request->answered > session->answered && request->answered != UINT64_MAX)
-		session_answered(session, request->answered);
-	if (answered_before(session, message, answer, &rc))
-		return rc;
-	if (message->lane != 0 && message->lane != session->lane_done + 1)
-		return -EPROTO;
 	refusal = refusal_of(state, session, request);
 	/* Others may be refused again, or done, when they are repeated; the lane goes on behind. */
 	if (refusal != 0 && message->lane == 0)
@@ -250,6 +270,24 @@ int state_apply_request(struct state *state, uint64_t index, const struct state_
 	if (refusal == -ENOBUFS)
 		return -EPROTO;
 	return apply_new(txn_begin(state, session, message->time), index, message, refusal, answer);
+}
+
+int state_apply_refused(struct state *state, uint64_t index, const struct state_refusal *refusal,
+			struct state_answer *answer)
+{
+	Catena__Request message = CATENA__REQUEST__INIT;
+	struct state_request request = {
+		.session = refusal->session, .answered = refusal->answered, .message = &message};
+	struct session *session;
+	int rc;
+
+	if (refusal->error <= 0 || refusal->error > STATE_REFUSAL_MAX)
+		return -EINVAL;
+	message.id = refusal->request;
+	message.lane = refusal->lane;
+	if (is_settled(state, &request, &session, answer, &rc))
+		return rc;
+	return apply_new(txn_begin(state, session, 0), index, &message, -refusal->error, answer);
 }
 
 int state_query(struct state *state, uint64_t session_id, const Catena__Request *request,

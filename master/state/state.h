@@ -192,10 +192,22 @@ struct state_answer {
  *
  * Requests of a session's lane have consecutive numbers. Of those that are done only the last number
  * is kept, and the replies of those that were refused.
- * Errors: those of the store; failures of the request are in the reply. -EPROTO: the lane has a gap
+ * Errors: those of the store; failures of the request are in the reply. -EUCLEAN: it has met a damaged
+ * record, and nothing was applied. -EPROTO: the lane has a gap
  * before this request, or there is no room for its refusal; the session sends again from where it
  * has no answer. */
 int state_apply_request(struct state *state, uint64_t index, const struct state_request *request,
+			struct state_answer *answer);
+/* A request that is refused although this state might do it: on the master whose log this is, it has
+ * met a damaged record. */
+struct state_refusal {
+	uint64_t session, request, lane, answered; /* as in the request */
+	int error;                                 /* positive */
+};
+#define STATE_REFUSAL_MAX 4095
+/* Refuses the request as state_apply_request() does when it refuses: at a repetition the answer is
+ * the same. -EINVAL: that is no error. */
+int state_apply_refused(struct state *state, uint64_t index, const struct state_refusal *refusal,
 			struct state_answer *answer);
 /* Answers a query; the same form of reply. */
 int state_query(struct state *state, uint64_t session, const Catena__Request *request,

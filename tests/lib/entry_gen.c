@@ -304,6 +304,17 @@ static bool is_of_session(enum command_kind kind)
 	return kind <= COMMAND_LEASE_END && kind != COMMAND_SESSION_OPEN;
 }
 
+static void refused(struct entry_gen *gen, struct state_refusal *out)
+{
+	out->error = (int)within(gen, 1, STATE_REFUSAL_MAX);
+	if (gen->random != 0 && flag(gen))
+		return; /* of no request */
+	out->session = u64(gen);
+	out->request = within(gen, 1, UINT64_MAX);
+	out->lane = u64(gen);
+	out->answered = u64(gen);
+}
+
 void entry_gen(struct entry_gen *gen, enum command_kind kind, struct log_command *out)
 {
 	memset(out, 0, sizeof(*out));
@@ -352,6 +363,9 @@ void entry_gen(struct entry_gen *gen, enum command_kind kind, struct log_command
 		break;
 	case COMMAND_ACCEPT:
 		accept(gen, out);
+		break;
+	case COMMAND_REFUSED:
+		refused(gen, &out->refused);
 		break;
 	}
 }
@@ -494,6 +508,12 @@ static bool bodies_equal(const struct log_command *a, const struct log_command *
 		return true;
 	case COMMAND_LEASE_END:
 		return a->generation == b->generation;
+	case COMMAND_REFUSED:
+		return a->refused.session == b->refused.session &&
+		       a->refused.request == b->refused.request &&
+		       a->refused.lane == b->refused.lane &&
+		       a->refused.answered == b->refused.answered &&
+		       a->refused.error == b->refused.error;
 	case COMMAND_FENCES_OWED:
 		return a->owed == b->owed;
 	case COMMAND_REGISTER:

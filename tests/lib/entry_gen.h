@@ -7,7 +7,7 @@
 #include "master/log/command.h"
 #include "tests/lib/fuzz.h"
 
-#define ENTRY_GEN_KINDS (COMMAND_ACCEPT + 1)
+#define ENTRY_GEN_KINDS (COMMAND_REFUSED + 1)
 #define ENTRY_GEN_MOST  12 /* items of a list */
 
 /* What the command made last points to. */

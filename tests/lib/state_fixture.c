@@ -73,6 +73,12 @@ int fixture_send(struct fixture *f, Catena__Request *request)
 		struct command_result result = {0};
 
 		rc = command_apply(f->state, f->index + 1, &command, &result);
+		if (rc == COMMAND_IS_DAMAGED) { /* as the log does */
+			struct log_command refused;
+
+			command_refuse(&command, EIO, &refused);
+			rc = command_apply(f->state, f->index + 1, &refused, &result);
+		}
 		f->bytes = result.answer.reply;
 		f->size = result.answer.reply_size;
 		f->lane = result.answer.lane;

@@ -317,6 +317,26 @@ static void register_server(void)
 		&result);
 }
 
+/* A command of the client that has met a damaged record on the master whose log this is. */
+static void play_refused(int who)
+{
+	struct log_command refused = {.kind = COMMAND_REFUSED, .refused = {.error = EIO}};
+	struct command_result result;
+	Catena__Reply *reply;
+
+	if (sim_draw(4) != 0) {
+		refused.refused.session = sim.sessions[who];
+		refused.refused.request = ++sim.request_ids[who];
+	}
+	assert_int_equal(sim_command(&refused, &result), 0);
+	if (refused.refused.request != 0) {
+		reply = catena__reply__unpack(NULL, result.answer.reply_size, result.answer.reply);
+		assert_int_equal(reply->error, EIO);
+		catena__reply__free_unpacked(reply, NULL);
+	}
+	free(result.answer.reply);
+}
+
 /* What the master does by itself, sense or not: refusals are results, too. */
 static void play_master(void)
 {
@@ -375,6 +395,8 @@ static void operate(void)
 	case 1:
 		if (sim_draw(4) == 0)
 			play_session(who);
+		else if (sim_draw(4) == 0)
+			play_refused(who);
 		else if (sim_draw(4) == 0)
 			play_gap(who);
 		else if (sim_draw(2) == 0)

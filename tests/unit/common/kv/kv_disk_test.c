@@ -357,6 +357,45 @@ static void a_read_that_meets_damage_takes_the_store_down_for_good(void **state)
 	kv_close(kv);
 }
 
+static void a_store_that_bears_damage_goes_on_with_the_rest(void **state)
+{
+	struct kv_family family = {.name = "default"};
+	struct kv_options options = {.path = place("bears"),
+				     .families = &family,
+				     .family_count = 1,
+				     .memtable_bytes = 2u << 20,
+				     .bears_damage = true,
+				     .create = true};
+	char key[32], value[128], error[256];
+	struct kv *kv;
+	unsigned fine = 0;
+
+	assert_int_equal(kv_open(&options, &kv, error, sizeof(error)), 0);
+	for (int i = 0; i < 1000; i++) {
+		snprintf(key, sizeof(key), "%04d", i);
+		snprintf(value, sizeof(value), "%04d.%d", i, i * 7919);
+		assert_int_equal(put(kv, 0, key, value, true), 0);
+	}
+	assert_int_equal(kv_compact(kv, 0), 0);
+	kv_close(kv);
+	damage_tables(place("bears"));
+	options.create = false;
+	assert_int_equal(kv_open(&options, &kv, error, sizeof(error)), 0);
+	assert_int_equal(get_is(kv, 0, "0000", "0000.0"), -EUCLEAN);
+	assert_false(kv_is_down(kv));
+	for (int i = 0; i < 1000; i++) {
+		snprintf(key, sizeof(key), "%04d", i);
+		snprintf(value, sizeof(value), "%04d.%d", i, i * 7919);
+		fine += get_is(kv, 0, key, value) == 0 ? 1 : 0;
+	}
+	assert_true(fine > 0 && fine < 1000);
+	assert_int_equal(put(kv, 0, "new", "value", true), 0);
+	assert_int_equal(get_is(kv, 0, "new", "value"), 0);
+	assert_int_equal(kv_recover(kv), 0);
+	assert_int_equal(get_is(kv, 0, "new", "value"), 0);
+	kv_close(kv);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -365,6 +404,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_failed_write_takes_the_store_down_until_recovered),
 		cmocka_unit_test(a_full_disk_aborts_nothing_and_loses_nothing),
 		cmocka_unit_test(a_read_that_meets_damage_takes_the_store_down_for_good),
+		cmocka_unit_test(a_store_that_bears_damage_goes_on_with_the_rest),
 	};
 
 	for (size_t i = 0; argc == 3 && i < sizeof(children) / sizeof(children[0]); i++)

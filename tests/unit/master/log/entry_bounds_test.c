@@ -110,6 +110,26 @@ static void servers_and_their_targets_are_bounded(void **state)
 	entry_fixture_bound(&command, false);
 }
 
+static void refusals_are_bounded(void **state)
+{
+	struct log_command command = entry_fixture_sample(COMMAND_REFUSED), none = command;
+
+	command.refused.error = STATE_REFUSAL_MAX;
+	entry_fixture_bound(&command, true);
+	command.refused.error++;
+	entry_fixture_bound(&command, false);
+	command.refused.error = 0;
+	entry_fixture_bound(&command, false);
+	none.refused = (struct state_refusal){.error = EIO};
+	entry_fixture_bound(&none, true);
+	none.refused.session = 1;
+	entry_fixture_bound(&none, false);
+	none.refused = (struct state_refusal){.error = EIO, .lane = 1};
+	entry_fixture_bound(&none, false);
+	none.refused = (struct state_refusal){.error = EIO, .answered = 1};
+	entry_fixture_bound(&none, false);
+}
+
 /* Only encoding can meet texts without an end. */
 static void texts_without_an_end_are_not_encoded(void **state)
 {
@@ -379,6 +399,7 @@ int main(void)
 		cmocka_unit_test(a_kind_that_there_is_not_is_refused),
 		cmocka_unit_test(texts_of_sessions_are_bounded),
 		cmocka_unit_test(servers_and_their_targets_are_bounded),
+		cmocka_unit_test(refusals_are_bounded),
 		cmocka_unit_test(texts_without_an_end_are_not_encoded),
 		cmocka_unit_test(chains_are_bounded),
 		cmocka_unit_test(counts_of_chains_and_lives_are_bounded),
