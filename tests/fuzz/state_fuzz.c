@@ -189,6 +189,9 @@ static bool apply_bytes(struct fixture *f, const uint8_t *data, size_t size)
 	applied++;
 	if (request->id == 0)
 		request->id = 1;
+	/* Of a lane only what comes next is taken. */
+	if (request->lane != 0)
+		request->lane = session_find(f->state, f->session)->lane_done + 1;
 	rc = fixture_send(f, request);
 	catena__request__free_unpacked(request, NULL);
 	FUZZ_CHECK(rc != -EBADMSG && rc != -EREMOTEIO && rc <= 0 && rc > -200);
