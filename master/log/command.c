@@ -53,6 +53,8 @@ static int apply(struct state *state, uint64_t index, const struct log_command *
 		return state_apply_start(state, index, &command->start.life, command->start.id_gap);
 	case COMMAND_ACCEPT:
 		return state_apply_accept(state, index, command->accept);
+	case COMMAND_LEVEL:
+		return state_apply_level(state, index, command->level);
 	case COMMAND_REFUSED:
 		return command->refused.request == 0
 			       ? 0
@@ -60,6 +62,11 @@ static int apply(struct state *state, uint64_t index, const struct log_command *
 						     &result->answer);
 	}
 	return -EINVAL;
+}
+
+uint32_t command_level(const struct log_command *command)
+{
+	return command->kind == COMMAND_REFUSED ? 1 : 0;
 }
 
 bool command_has_failed(int rc)

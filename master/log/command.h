@@ -23,6 +23,7 @@ enum command_kind {
 	COMMAND_RECOVERY,
 	COMMAND_START,
 	COMMAND_ACCEPT,
+	COMMAND_LEVEL,
 	COMMAND_REFUSED, /* in place of a command that has met a damaged record */
 };
 
@@ -64,6 +65,7 @@ struct log_command {
 			uint64_t id_gap; /* STATE_ID_GAP of whoever proposes it */
 		} start;
 		const struct state_accept *accept;
+		uint32_t level;               /* LEVEL */
 		struct state_refusal refused; /* request 0: it was none, and nothing is done */
 	};
 };
@@ -74,6 +76,8 @@ struct command_result {
 	uint64_t session;           /* SESSION_OPEN: the one that was opened */
 };
 
+/* The level of the state from which on the command counts. Below it may not be proposed. */
+uint32_t command_level(const struct log_command *command);
 /* True of what is no result of a command, but a failure of this replica's store or memory: the
  * entry is not applied. */
 bool command_has_failed(int rc);

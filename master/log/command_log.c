@@ -19,8 +19,14 @@
 #define BATCH_CALLS 1024u
 #define BATCH_BYTES (1u << 20)
 
+struct own_call {
+	struct command_call call;
+	int status;
+};
+
 struct command_log {
 	struct command_log_options options;
+	struct own_call own; /* a command of the log itself */
 	/* Calls of this turn, in order; with the state lock. */
 	struct command_call *calls, **last_call;
 	bool turning; /* command_log_turn() is at work */
@@ -116,6 +122,8 @@ static int refuse(struct command_log *log, struct command_call *call, uint64_t i
 		log_error("a command has met a damaged record: it is refused index=%llu",
 			  (unsigned long long)index);
 	command_refuse(&call->command, EIO, &refused);
+	if (command_level(&refused) > state_level(log->options.state))
+		return -EUCLEAN;
 	rc = command_apply(log->options.state, index, &refused, &call->result);
 	call->refused = rc == 0;
 	/* A request has the error in its reply. */
@@ -132,6 +140,10 @@ static int perform(struct command_log *log, struct command_call *call, uint64_t 
 		return is_store_error(call->status) ? call->status : 0;
 	}
 	call->refused = false;
+	if (command_level(&call->command) > state_level(log->options.state)) {
+		call->status = -EPROTONOSUPPORT;
+		return 0;
+	}
 	rc = command_apply(log->options.state, index, &call->command, &call->result);
 	if (rc == COMMAND_IS_DAMAGED)
 		rc = refuse(log, call, index);
@@ -140,7 +152,9 @@ static int perform(struct command_log *log, struct command_call *call, uint64_t 
 		log_error("out of memory while a command is applied: the process ends");
 		abort();
 	}
-	call->index = index;
+	/* What is refused below its level has no place. */
+	if (state_applied_index(log->options.state) == index)
+		call->index = index;
 	call->status = rc;
 	return is_store_error(rc) ? rc : 0;
 }
@@ -172,7 +186,7 @@ static int apply_batch(struct command_log *log, struct command_call *first,
 		rc = perform(log, call, call->read != NULL ? 0 : index + 1);
 		if (rc != 0)
 			break;
-		index = call->read != NULL ? index : call->index;
+		index = call->index != 0 ? call->index : index;
 	}
 	*end = call;
 	if (rc != 0) {
@@ -389,29 +403,48 @@ void command_log_flush(struct command_log *log, struct command_flush *flush)
 
 /* ---- life ---- */
 
-struct start_call {
-	struct command_call call;
-	int status;
-};
-
-static void on_started(struct command_call *call, int status)
+static void on_own(struct command_call *call, int status)
 {
-	((struct start_call *)call)->status = status;
+	((struct own_call *)call)->status = status;
+}
+
+/* Applies a command of the log itself. */
+static int apply_own(struct command_log *log, const struct log_command *command)
+{
+	log->own = (struct own_call){.call = {.done = on_own, .command = *command}};
+	command_log_propose(log, &log->own.call);
+	command_log_turn(log);
+	return log->own.status;
+}
+
+/* The first start of a newer program raises the level of its store: it is the only member. */
+static int raise_level(struct command_log *log)
+{
+	uint32_t before = state_level(log->options.state);
+	int rc;
+
+	if (before >= STATE_LEVEL)
+		return 0;
+	rc = apply_own(log, &(struct log_command){.kind = COMMAND_LEVEL, .level = STATE_LEVEL});
+	if (rc == 0)
+		log_info("the store is raised to level %u, from %u: older programs do not open it",
+			 STATE_LEVEL, before);
+	return rc;
 }
 
 /* What a killed process wrote is read back, but a power cut could still take it. After this flush
  * all that was loaded is durable. */
 static int start(struct command_log *log)
 {
-	struct start_call start = {.call.done = on_started};
+	struct log_command start = {.kind = COMMAND_START,
+				    .start = {.life = log->options.start, .id_gap = STATE_ID_GAP}};
+	int rc;
 
 	lock_held(log->options.state_lock);
-	start.call.command =
-		(struct log_command){.kind = COMMAND_START,
-				     .start = {.life = log->options.start, .id_gap = STATE_ID_GAP}};
-	command_log_propose(log, &start.call);
-	command_log_turn(log);
-	return start.status == 0 ? flush_store(log) : start.status;
+	rc = apply_own(log, &start);
+	if (rc == 0)
+		rc = raise_level(log);
+	return rc == 0 ? flush_store(log) : rc;
 }
 
 static int lead(struct command_log *log)

@@ -11,7 +11,8 @@
  * whenever the state lock is given back (command_log_turn()).
  *
  * Leading: only a log that leads takes proposals and reads. This form leads from its opening to its
- * end. Its first command is START, which begins a life of the master.
+ * end. Its first command is START, which begins a life of the master. If the store is of an older
+ * level, LEVEL follows.
  *
  * Errors: when the store fails, everything returns that error (-EIO, -ENOSPC) and the log is down.
  * Once a second it tries to open the store again; what had been applied is there then.
@@ -57,7 +58,8 @@ void command_log_close(struct command_log *log);
 /* A proposal or a read, embedded in its owner's struct. It must live until done() is called, and so
  * must all that it points to. */
 struct command_call {
-	/* Gets the result of the command (command_apply()), or what @read returned. -EUCLEAN: it has met
+	/* Gets the result of the command (command_apply()), or what @read returned. -EPROTONOSUPPORT: the
+	 * state is below the level of the command, and it did not happen. -EUCLEAN: it has met
 	 * a damaged record, and did not happen; a request has EIO in its reply then. -EIO, -ENOSPC
 	 * and the like: the store is down, and it did not happen. COMMAND_MAY_HAPPEN.
 	 * May propose more, and free the call. Locks: the state lock held. */

@@ -173,6 +173,9 @@ static int decode(struct decoded *d, const uint8_t *data, size_t size)
 	if (rc != 0)
 		return rc;
 	d->entry.index = d->message->index;
+	/* What comes behind it may have a meaning that is not known here. */
+	if (d->entry.command.kind == COMMAND_LEVEL && d->entry.command.level > STATE_LEVEL)
+		return -EPROTONOSUPPORT;
 	rc = entry_bounds_check(&d->entry.command);
 	return rc == -EINVAL ? -EBADMSG : rc;
 }

@@ -31,7 +31,7 @@ struct entry {
 int entry_encode(const struct log_command *command, uint64_t index, uint8_t **out, size_t *size);
 /* Decodes. *out holds the command and all that it points to, nothing of @data; it is freed with
  * entry_free(). -EBADMSG: not well-formed, not as entry_encode() makes it, or counts, lengths or
- * numbers out of bounds. -EPROTONOSUPPORT: a format, kind or field of a later version; the reader
+ * numbers out of bounds. -EPROTONOSUPPORT: a format, kind, field or level of a later version; the reader
  * must stop before it. -ENOMEM. */
 int entry_decode(const uint8_t *data, size_t size, struct entry **out);
 void entry_free(struct entry *entry); /* NULL is allowed */

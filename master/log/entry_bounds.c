@@ -181,6 +181,8 @@ static bool is_ok(const struct log_command *command)
 	case COMMAND_START:
 		return command->start.life.instance != 0 && command->start.life.chance != 0 &&
 		       command->start.id_gap != 0 && command->start.id_gap <= STATE_ID_GAP_MAX;
+	case COMMAND_LEVEL:
+		return command->level != 0 && command->level <= STATE_LEVEL;
 	case COMMAND_REFUSED:
 		return refused_ok(&command->refused);
 	case COMMAND_SESSION_CLOSE:

@@ -384,6 +384,16 @@ static int pack_refused(const struct log_command *command, struct entry_memory *
 	return 0;
 }
 
+static int pack_level(const struct log_command *command, struct entry_memory *memory,
+		      Catena__LogEntry *out)
+{
+	out->level = message(memory, &catena__level_command__descriptor);
+	if (out->level == NULL)
+		return -ENOMEM;
+	out->level->level = command->level;
+	return 0;
+}
+
 /* ---- all ---- */
 
 static const struct {
@@ -405,6 +415,7 @@ static const struct {
 	[COMMAND_RECOVERY] = {CATENA__LOG_ENTRY__COMMAND_RECOVERY, pack_recovery},
 	[COMMAND_START] = {CATENA__LOG_ENTRY__COMMAND_START, pack_start},
 	[COMMAND_ACCEPT] = {CATENA__LOG_ENTRY__COMMAND_ACCEPT, pack_accept},
+	[COMMAND_LEVEL] = {CATENA__LOG_ENTRY__COMMAND_LEVEL, pack_level},
 	[COMMAND_REFUSED] = {CATENA__LOG_ENTRY__COMMAND_REFUSED, pack_refused},
 };
 

@@ -334,6 +334,10 @@ int entry_unpack(const Catena__LogEntry *message, struct entry_memory *memory,
 		return 0;
 	case CATENA__LOG_ENTRY__COMMAND_ACCEPT:
 		return unpack_accept(message, memory, out);
+	case CATENA__LOG_ENTRY__COMMAND_LEVEL:
+		out->kind = COMMAND_LEVEL;
+		out->level = message->level->level;
+		return 0;
 	case CATENA__LOG_ENTRY__COMMAND_REFUSED:
 		return unpack_refused(message->refused, out);
 	default:

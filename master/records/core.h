@@ -28,6 +28,7 @@ struct state {
 	struct kv *kv; /* an overlay of the store's, see state_batch_begin() */
 	char cluster_id[64];
 	uint64_t instance;        /* 0: none yet */
+	uint32_t level;           /* as stored */
 	struct state_life *lives; /* ascending */
 	size_t life_count;
 	uint64_t accepted_life, accepted_chance; /* that began with the last acceptance; 0: none */

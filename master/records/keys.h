@@ -40,6 +40,7 @@ enum meta_tag {
 	META_OWED = 'w',     /* there: state_fences_owed() */
 	META_LIFE = 'L',     /* number be64: struct state_life */
 	META_ACCEPTED = 'A', /* the life that began with the last acceptance */
+	META_LEVEL = 'V',    /* state_level() */
 	META_GIVEN_UP = 'g', /* uuid: what the target had seen when the store was accepted */
 };
 

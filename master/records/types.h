@@ -5,6 +5,10 @@
 #include <stdint.h>
 #include "common/cluster/ids.h"
 
+/* The level of the state that this program makes: which kinds of commands, fields and meanings there
+ * are. 0: from before levels. 1: COMMAND_LEVEL, COMMAND_REFUSED. */
+#define STATE_LEVEL 1u
+
 /* What a state may have at most. Servers, targets and workers: as many as maps may name
  * (common/cluster/cluster_map_codec.c). */
 #define STATE_SERVERS_MAX  4096u

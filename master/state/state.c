@@ -9,6 +9,7 @@
 #include "common/kv/kv_overlay.h"
 #include "master/records/core.h"
 #include "master/state/fenced.h"
+#include "master/state/level.h"
 #include "master/state/lives.h"
 #include "master/state/tree_lease.h"
 
@@ -112,6 +113,7 @@ int state_init(struct kv *kv, const char *cluster, const struct state_options *o
 	value_encode_counters(&counters, value);
 	kv_batch_put(batch, FAMILY_META, key, key_meta(key, META_COUNTERS, 0), value,
 		     sizeof(value));
+	level_put(batch, STATE_LEVEL);
 	put_root(batch, options->time);
 	put_default_pool(batch, options);
 	rc = kv_write(kv, batch, true);
@@ -181,6 +183,9 @@ int state_reload(struct state *state)
 
 	unload(state);
 	rc = load_super(state);
+	/* Before what a later level may have another form of. */
+	if (rc == 0)
+		rc = level_load(state);
 	if (rc == 0)
 		rc = load_counters(state);
 	if (rc == 0)
@@ -259,10 +264,16 @@ out:
 		*out = state;
 		return 0;
 	}
-	snprintf(error, error_size, "%s",
-		 rc == -ENOENT    ? "the store is not initialised"
-		 : rc == -EUCLEAN ? "the store is damaged or of another version"
-				  : strerror(-rc));
+	if (rc == -EPROTONOSUPPORT)
+		snprintf(error, error_size,
+			 "this store is of level %u, this program knows %u: use the newer "
+			 "catena-master",
+			 state->level, STATE_LEVEL);
+	else
+		snprintf(error, error_size, "%s",
+			 rc == -ENOENT    ? "the store is not initialised"
+			 : rc == -EUCLEAN ? "the store is damaged or of another version"
+					  : strerror(-rc));
 	state_close(state);
 	return rc;
 }

@@ -45,7 +45,7 @@ struct state_options {
 /* Makes a new store: cluster id, root directory, default pool. -EEXIST: there is one. */
 int state_init(struct kv *kv, const char *cluster, const struct state_options *options);
 /* Reads the state from @kv, which is borrowed. -ENOENT: not initialised; -EUCLEAN: damaged, or of
- * another version. */
+ * another version; -EPROTONOSUPPORT: of a later level. */
 int state_open(struct kv *kv, struct state **out, char *error, size_t error_size);
 void state_close(struct state *state);
 /* Sends one line about each trouble that no error tells to @report: a damaged record, a map that
@@ -69,6 +69,11 @@ struct state_start {
  * STATE_ID_GAP_MAX. */
 int state_apply_start(struct state *state, uint64_t index, const struct state_start *start,
 		      uint64_t id_gap);
+
+/* The level: which kinds of commands, fields and meanings count. A new store has STATE_LEVEL. */
+uint32_t state_level(const struct state *state);
+/* Raises the level; one that it has already: no effect. -EINVAL: 0, or above STATE_LEVEL. */
+int state_apply_level(struct state *state, uint64_t index, uint32_t level);
 
 const char *state_cluster(const struct state *state);
 /* The chance by which clusters with one name are told apart. 0: the store is of an earlier time and

@@ -14,6 +14,8 @@ static uint64_t within(struct entry_gen *gen, uint64_t least, uint64_t most)
 {
 	uint64_t range = most - least;
 
+	if (range == 0)
+		return least;
 	if (gen->random == 0) {
 		uint64_t number = ++gen->number * 131;
 
@@ -364,6 +366,9 @@ void entry_gen(struct entry_gen *gen, enum command_kind kind, struct log_command
 	case COMMAND_ACCEPT:
 		accept(gen, out);
 		break;
+	case COMMAND_LEVEL:
+		out->level = (uint32_t)within(gen, 1, STATE_LEVEL);
+		break;
 	case COMMAND_REFUSED:
 		refused(gen, &out->refused);
 		break;
@@ -508,6 +513,8 @@ static bool bodies_equal(const struct log_command *a, const struct log_command *
 		return true;
 	case COMMAND_LEASE_END:
 		return a->generation == b->generation;
+	case COMMAND_LEVEL:
+		return a->level == b->level;
 	case COMMAND_REFUSED:
 		return a->refused.session == b->refused.session &&
 		       a->refused.request == b->refused.request &&

@@ -515,6 +515,65 @@ static void test_a_life_begins_with_the_first_command_before_anything_leads(void
 	assert_int_equal(fx.lost, 1);
 }
 
+/* Makes the store one of a time before levels. */
+static void forget_level(void)
+{
+	struct kv_batch *batch = kv_batch_new();
+	uint8_t key[META_KEY_MAX];
+
+	kv_batch_delete(batch, FAMILY_META, key, key_meta(key, META_LEVEL, 0));
+	assert_int_equal(kv_write(fx.kv, batch, true), 0);
+	kv_batch_free(batch);
+	assert_int_equal(state_reload(fx.state), 0);
+	assert_int_equal(state_level(fx.state), 0);
+}
+
+static void test_the_first_start_of_a_newer_program_raises_the_level(void **state)
+{
+	struct state_life life;
+
+	forget_level();
+	assert_int_equal(open_leading(), 0);
+	state_life(fx.state, &life);
+	assert_int_equal(life.first_index, 1);
+	assert_int_equal(command_log_applied(fx.log), 2);
+	assert_true(command_log_is_durable(fx.log, 2));
+	assert_int_equal(fx.led, 1);
+	assert_int_equal(state_reload(fx.state), 0);
+	assert_int_equal(state_level(fx.state), STATE_LEVEL);
+	/* Once is enough. */
+	command_log_close(fx.log);
+	assert_int_equal(open_leading(), 0);
+	assert_int_equal(command_log_applied(fx.log), 3);
+}
+
+static void test_commands_of_a_later_level_are_refused_before_they_have_a_place(void **state)
+{
+	struct command_log_options log = {.state_lock = &fx.lock};
+	struct outcome early, one, two;
+
+	forget_level();
+	log.state = fx.state;
+	log.kv = fx.kv;
+	assert_int_equal(command_log_open(&log, &fx.log), 0);
+	pthread_mutex_lock(&fx.lock);
+	propose_session(&one);
+	early = (struct outcome){.call.done = on_done};
+	early.call.command =
+		(struct log_command){.kind = COMMAND_REFUSED, .refused = {.error = EIO}};
+	assert_int_equal(command_level(&early.call.command), 1);
+	command_log_propose(fx.log, &early.call);
+	propose_session(&two);
+	command_log_turn(fx.log);
+	pthread_mutex_unlock(&fx.lock);
+	assert_int_equal(early.status, -EPROTONOSUPPORT);
+	assert_int_equal(early.index, 0);
+	assert_int_equal(one.status, 0);
+	assert_int_equal(two.status, 0);
+	assert_int_equal(two.index, one.index + 1);
+	assert_int_equal(command_log_applied(fx.log), two.index);
+}
+
 static void test_nothing_leads_when_the_first_command_is_not_durable(void **state)
 {
 	kv_memory_fail_write(fx.kv, 1, -EIO);
@@ -573,6 +632,12 @@ int main(void)
 			setup_leading, teardown),
 		cmocka_unit_test_setup_teardown(test_what_leading_could_not_finish_is_dropped,
 						setup_leading, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_the_first_start_of_a_newer_program_raises_the_level, setup_leading,
+			teardown),
+		cmocka_unit_test_setup_teardown(
+			test_commands_of_a_later_level_are_refused_before_they_have_a_place,
+			setup_leading, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -166,6 +166,19 @@ static void a_kind_that_is_not_known_stops_the_reader(void **state)
 	assert_int_equal(entry_fixture_decode(none, sizeof(none)), -EBADMSG);
 }
 
+static void a_later_level_stops_the_reader(void **state)
+{
+	Catena__LogEntry *message = entry_fixture_message(COMMAND_LEVEL);
+
+	message->level->level = STATE_LEVEL;
+	assert_int_equal(entry_fixture_decode_message(message), 0);
+	message->level->level = STATE_LEVEL + 1;
+	assert_int_equal(entry_fixture_decode_message(message), -EPROTONOSUPPORT);
+	message->level->level = 0;
+	assert_int_equal(entry_fixture_decode_message(message), -EBADMSG);
+	catena__log_entry__free_unpacked(message, NULL);
+}
+
 static void a_later_format_stops_the_reader_whatever_is_behind(void **state)
 {
 	static const uint8_t two[] = {0x08, 2}, most[] = {0x08, 0xff, 0xff, 0xff, 0xff, 0x0f, 0xff};
@@ -404,6 +417,7 @@ int main(void)
 		cmocka_unit_test(what_is_unknown_in_a_request_is_left_out),
 		cmocka_unit_test(a_field_that_is_not_known_stops_the_reader_at_any_depth),
 		cmocka_unit_test(a_kind_that_is_not_known_stops_the_reader),
+		cmocka_unit_test(a_later_level_stops_the_reader),
 		cmocka_unit_test(a_later_format_stops_the_reader_whatever_is_behind),
 		cmocka_unit_test(an_entry_that_is_cut_anywhere_is_refused),
 		cmocka_unit_test(another_form_of_the_same_is_refused),
