@@ -1,13 +1,14 @@
 /* kv.c - batches, and the way into the forms of the store. */
 #include "common/kv/kv.h"
+#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "common/kv/kv_internal.h"
 
+/* Little-endian, as kv_batch_bytes() has it: kind << 24 | family, the key's size, the value's. */
 struct kv_record_head {
-	uint32_t kind_family; /* kind << 24 | family */
-	uint32_t key_size, value_size;
+	uint32_t kind_family, key_size, value_size;
 };
 
 #define FAMILY_MAX     ((1u << 24) - 1)
@@ -92,9 +93,9 @@ static void batch_add(struct kv_batch *batch, enum kv_record_kind kind, unsigned
 		batch->broken = true;
 		return;
 	}
-	head.kind_family = (uint32_t)kind << 24 | family;
-	head.key_size = (uint32_t)key_size;
-	head.value_size = (uint32_t)value_size;
+	head.kind_family = htole32((uint32_t)kind << 24 | family);
+	head.key_size = htole32((uint32_t)key_size);
+	head.value_size = htole32((uint32_t)value_size);
 	memcpy(at, &head, sizeof(head));
 	if (key_size > 0)
 		memcpy(at + sizeof(head), key, key_size);
@@ -128,14 +129,21 @@ bool kv_batch_next(const struct kv_batch *batch, size_t *position, struct kv_rec
 	if (*position >= batch->size)
 		return false;
 	memcpy(&head, at, sizeof(head));
+	head.kind_family = le32toh(head.kind_family);
 	record->kind = (enum kv_record_kind)(head.kind_family >> 24);
 	record->family = head.kind_family & FAMILY_MAX;
 	record->key = at + sizeof(head);
-	record->key_size = head.key_size;
-	record->value = record->key + head.key_size;
-	record->value_size = head.value_size;
-	*position += sizeof(head) + head.key_size + head.value_size;
+	record->key_size = le32toh(head.key_size);
+	record->value = record->key + record->key_size;
+	record->value_size = le32toh(head.value_size);
+	*position += sizeof(head) + record->key_size + record->value_size;
 	return true;
+}
+
+const uint8_t *kv_batch_bytes(const struct kv_batch *batch, size_t *size)
+{
+	*size = batch->size;
+	return batch->data;
 }
 
 void kv_close(struct kv *kv)

@@ -69,6 +69,10 @@ void kv_batch_delete(struct kv_batch *batch, unsigned family, const void *key, s
 /* Deletes the keys in [start, end). */
 void kv_batch_delete_range(struct kv_batch *batch, unsigned family, const void *start,
 			   size_t start_size, const void *end, size_t end_size);
+/* Returns the records in order as bytes, borrowed until the batch changes. Of each: kind << 24 |
+ * family, the size of the key, that of the value (4 bytes each, little-endian), key and value. Kind 1
+ * is a put, 2 deletes a key, 3 deletes a range, whose end is the value. */
+const uint8_t *kv_batch_bytes(const struct kv_batch *batch, size_t *size);
 /* Writes the batch, all of it or nothing. It is left as it is, to be cleared or freed. */
 int kv_write(struct kv *kv, const struct kv_batch *batch, bool durable);
 /* Makes everything written before durable. Calls from several threads share one flush. */
@@ -83,7 +87,10 @@ int kv_iter_next(struct kv_iter *iter, const uint8_t **key, size_t *key_size, co
 		 size_t *value_size);
 void kv_iter_free(struct kv_iter *iter);
 
-/* Makes a consistent copy by hard links, for kv_open(). @path must not exist. */
+/* Makes a consistent copy by hard links, for kv_open(). @path must not exist. Nothing of the store is
+ * rewritten for it, and writes go on meanwhile: the copy has all batches up to one that was written
+ * before this returns, and at least those from before the call. What was not flushed of these is in
+ * the copy, too, but may be lost from it by a power cut until the store is flushed. */
 int kv_checkpoint(struct kv *kv, const char *path);
 
 /* ---- the twin in memory only ---- */

@@ -32,6 +32,8 @@ struct kv_overlay {
 	struct collected *families;
 	struct collected *kept;  /* scratch: the families as they were before a batch */
 	struct kv_batch *commit; /* scratch, kept since its memory is worth keeping */
+	void (*listen)(void *user, const struct kv_batch *batch);
+	void *listen_user;
 };
 
 struct overlay_iter {
@@ -379,11 +381,17 @@ static int overlay_write(struct kv *kv, const struct kv_batch *batch, bool durab
 	struct kv_overlay *overlay = of(kv);
 	int rc;
 
-	if (!overlay->open)
-		return kv_write(overlay->base, batch, durable);
-	expects(!durable);
-	rc = base_error(overlay);
-	return rc == 0 ? collect(overlay, batch) : rc;
+	if (!overlay->open) {
+		rc = kv_write(overlay->base, batch, durable);
+	} else {
+		expects(!durable);
+		rc = base_error(overlay);
+		if (rc == 0)
+			rc = collect(overlay, batch);
+	}
+	if (rc == 0 && overlay->listen != NULL)
+		overlay->listen(overlay->listen_user, batch);
+	return rc;
 }
 
 /* ---- turns ---- */
@@ -444,6 +452,15 @@ void kv_overlay_begin(struct kv *kv)
 
 	expects(!overlay->open);
 	overlay->open = true;
+}
+
+void kv_overlay_listen(struct kv *kv, void (*listen)(void *user, const struct kv_batch *batch),
+		       void *user)
+{
+	struct kv_overlay *overlay = of(kv);
+
+	overlay->listen = listen;
+	overlay->listen_user = user;
 }
 
 int kv_overlay_commit(struct kv *kv)

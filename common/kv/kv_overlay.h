@@ -33,6 +33,11 @@
 int kv_overlay_open(struct kv *base, struct kv **out);
 /* Begins a turn: from here on kv_write() collects. Expects that no turn is open. */
 void kv_overlay_begin(struct kv *overlay);
+/* Shows each batch to @listen once kv_write() has taken it, in a turn or outside of one, as it was
+ * given, before turns make less of it. The batch is borrowed for the call. NULL, as from the start:
+ * to nobody. */
+void kv_overlay_listen(struct kv *overlay, void (*listen)(void *user, const struct kv_batch *batch),
+		       void *user);
 /* Ends the turn that is open, and writes all of it to the base by one kv_write() that is not
  * durable; when nothing was collected, none. Errors: the base's, and -ENOMEM, which leaves the base
  * up; what was collected is dropped. */

@@ -19,6 +19,8 @@
 #define SPACE_CHECK_NS (50 * NS_PER_MSEC)
 /* What a record of the log has around its batch, and a little for the ends of blocks. */
 #define LOG_RECORD_EXTRA 16u
+/* A checkpoint takes the log along, of any size. To flush memtables for it would make writers wait. */
+#define NO_FLUSH UINT64_MAX
 
 static struct log_rate error_rate;
 
@@ -432,7 +434,7 @@ static int rocks_checkpoint(struct kv *kv, const char *path)
 	}
 	checkpoint = rocksdb_checkpoint_object_create(store->db, &text);
 	if (text == NULL) {
-		rocksdb_checkpoint_create(checkpoint, path, 0, &text);
+		rocksdb_checkpoint_create(checkpoint, path, NO_FLUSH, &text);
 		rocksdb_checkpoint_object_destroy(checkpoint);
 	}
 	rc = kv_rocksdb_error(text, error, sizeof(error));

@@ -450,6 +450,54 @@ static void outside_of_a_turn_all_goes_to_the_base(void **state)
 	over_close(&o);
 }
 
+static struct {
+	unsigned count;
+	size_t size;
+	uint8_t bytes[64];
+} heard;
+
+static void hear(void *user, const struct kv_batch *batch)
+{
+	const uint8_t *bytes = kv_batch_bytes(batch, &heard.size);
+
+	assert_ptr_equal(user, &heard);
+	assert_in_range(heard.size, 0, sizeof(heard.bytes));
+	memcpy(heard.bytes, bytes, heard.size);
+	heard.count++;
+}
+
+static void a_listener_hears_each_batch_as_it_was_given(void **state)
+{
+	static const uint8_t range[] = {1, 0, 0, 3, 1, 0, 0, 0, 2, 0, 0, 0, 'a', 'b', 'c'};
+	static const uint8_t one[] = {2, 0, 0, 1, 1, 0, 0, 0, 1, 0, 0, 0, 'b', '2'};
+	struct over o = over_memory();
+
+	memset(&heard, 0, sizeof(heard));
+	kv_overlay_listen(o.overlay, hear, &heard);
+	kv_overlay_begin(o.overlay);
+	assert_int_equal(delete_range(o.overlay, "a", "bc"), 0);
+	assert_int_equal(heard.size, sizeof(range));
+	assert_memory_equal(heard.bytes, range, sizeof(range));
+	assert_int_equal(put(o.overlay, 2, "b", "2", false), 0);
+	assert_int_equal(heard.size, sizeof(one));
+	assert_memory_equal(heard.bytes, one, sizeof(one));
+	/* The deletion is none any more in the commit, behind the range. */
+	assert_int_equal(delete_key(o.overlay, "b"), 0);
+	assert_int_equal(heard.count, 3);
+	assert_int_equal(kv_overlay_commit(o.overlay), 0);
+	assert_int_equal(heard.count, 3);
+	assert_int_equal(put(o.overlay, 2, "b", "3", false), 0);
+	assert_int_equal(heard.count, 4);
+	kv_memory_fail_write(o.base, 1, EIO);
+	assert_int_equal(put(o.overlay, 2, "b", "4", false), -EIO);
+	assert_int_equal(heard.count, 4);
+	kv_overlay_listen(o.overlay, NULL, NULL);
+	assert_int_equal(kv_recover(o.base), 0);
+	assert_int_equal(put(o.overlay, 2, "b", "5", false), 0);
+	assert_int_equal(heard.count, 4);
+	over_close(&o);
+}
+
 static void a_turn_is_one_write_and_an_empty_one_none(void **state)
 {
 	struct over o = over_memory();
@@ -581,6 +629,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(outside_of_a_turn_all_goes_to_the_base),
+		cmocka_unit_test(a_listener_hears_each_batch_as_it_was_given),
 		cmocka_unit_test(a_turn_is_one_write_and_an_empty_one_none),
 		cmocka_unit_test(a_turn_is_written_as_one_record_for_each_key_and_each_range),
 		cmocka_unit_test(the_size_is_of_all_that_was_collected),

@@ -9,8 +9,10 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/wait.h>
 #include <time.h>
 #include "tests/lib/random.h"
@@ -360,7 +362,119 @@ static void a_checkpoint_is_a_store_of_its_own(void **state)
 	kv_close(kv);
 }
 
+static bool has_tables(const char *path)
+{
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+	bool found = false;
+
+	assert_non_null(dir);
+	while (!found && (entry = readdir(dir)) != NULL)
+		found = strstr(entry->d_name, ".sst") != NULL;
+	closedir(dir);
+	return found;
+}
+
+static void a_checkpoint_writes_no_memtables(void **state)
+{
+	struct kv *kv = open_rocks("unflushed");
+	char path[320];
+
+	snprintf(path, sizeof(path), "%s", place("unflushed-copy"));
+	assert_int_equal(put(kv, 1, "a", "1", false), 0);
+	assert_int_equal(kv_checkpoint(kv, path), 0);
+	assert_false(has_tables(path));
+	assert_false(has_tables(place("unflushed")));
+	kv_close(kv);
+}
+
 /* ---- threads ---- */
+
+#define CHECKPOINTS 8
+
+struct counting {
+	struct kv *kv;
+	atomic_uint written;
+	atomic_bool stop;
+	int errors;
+};
+
+static void put_number(struct kv_batch *batch, unsigned family, unsigned number)
+{
+	char key[32];
+	static const char value[300] = "some bytes, so that records of the log cross its blocks";
+
+	snprintf(key, sizeof(key), "%08u", number);
+	kv_batch_put(batch, family, key, strlen(key), value, sizeof(value));
+}
+
+static void *write_numbers(void *arg)
+{
+	struct counting *counting = arg;
+	struct kv_batch *batch = kv_batch_new();
+
+	for (unsigned number = 0; !atomic_load(&counting->stop); number++) {
+		kv_batch_clear(batch);
+		put_number(batch, 1, number);
+		put_number(batch, 2, number);
+		if (kv_write(counting->kv, batch, number % 64 == 0) != 0)
+			counting->errors++;
+		atomic_store(&counting->written, number + 1);
+	}
+	kv_batch_free(batch);
+	return NULL;
+}
+
+/* How many numbers are there; all from 0 on, or the test fails. */
+static unsigned count_numbers(struct kv *kv, unsigned family)
+{
+	struct kv_iter *iter;
+	const uint8_t *key;
+	size_t size;
+	char expected[32];
+	unsigned count = 0;
+	int rc;
+
+	assert_int_equal(kv_iter_open(kv, family, "", 0, NULL, 0, &iter), 0);
+	while ((rc = kv_iter_next(iter, &key, &size, NULL, NULL)) == 1) {
+		snprintf(expected, sizeof(expected), "%08u", count++);
+		assert_int_equal(size, strlen(expected));
+		assert_memory_equal(key, expected, size);
+	}
+	assert_int_equal(rc, 0);
+	kv_iter_free(iter);
+	return count;
+}
+
+static void a_checkpoint_among_writes_is_of_one_moment(void **state)
+{
+	struct counting counting = {.kv = open_rocks("counting")};
+	char path[320], name[32];
+	struct kv *copy;
+	pthread_t thread;
+
+	assert_int_equal(pthread_create(&thread, NULL, write_numbers, &counting), 0);
+	for (unsigned i = 0; i < CHECKPOINTS; i++) {
+		unsigned before, after, count;
+
+		snprintf(name, sizeof(name), "counting-%u", i);
+		snprintf(path, sizeof(path), "%s", place(name));
+		usleep(20000);
+		before = atomic_load(&counting.written);
+		assert_int_equal(kv_checkpoint(counting.kv, path), 0);
+		after = atomic_load(&counting.written);
+		assert_int_equal(open_at(path, false, &copy), 0);
+		count = count_numbers(copy, 1);
+		assert_int_equal(count_numbers(copy, 2), count);
+		assert_in_range(count, before, after + 1);
+		kv_close(copy);
+		tree_remove(path);
+	}
+	atomic_store(&counting.stop, true);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(counting.errors, 0);
+	kv_close(counting.kv);
+}
 
 struct writer {
 	pthread_t thread;
@@ -473,6 +587,8 @@ int main(void)
 		cmocka_unit_test(an_absent_store_is_enoent_and_is_not_made),
 		cmocka_unit_test(a_damaged_store_is_euclean_and_is_not_replaced_by_an_empty_one),
 		cmocka_unit_test(a_checkpoint_is_a_store_of_its_own),
+		cmocka_unit_test(a_checkpoint_writes_no_memtables),
+		cmocka_unit_test(a_checkpoint_among_writes_is_of_one_moment),
 		cmocka_unit_test(concurrent_flushes_all_return_and_nothing_is_lost),
 		cmocka_unit_test(recovery_among_readers_and_writers_loses_nothing),
 	};
