@@ -43,6 +43,40 @@ struct command_log {
 	bool stop;
 };
 
+/* ---- what is kept ---- */
+
+static void keep_undone(struct command_log *log, uint64_t index)
+{
+	const struct command_keeper *keeper = log->options.keeper;
+
+	if (keeper != NULL)
+		keeper->undone(keeper->user, index);
+}
+
+static void keep_commit(struct command_log *log)
+{
+	const struct command_keeper *keeper = log->options.keeper;
+
+	if (keeper != NULL)
+		keeper->commit(keeper->user);
+}
+
+static int apply_kept(struct command_log *log, uint64_t index, const struct log_command *command,
+		      struct command_result *result)
+{
+	const struct command_keeper *keeper = log->options.keeper;
+	int rc;
+
+	if (keeper != NULL)
+		keeper->entry(keeper->user, index, command);
+	rc = command_apply(log->options.state, index, command, result);
+	if (rc == COMMAND_IS_DAMAGED)
+		keep_undone(log, index - 1);
+	else if (keeper != NULL && !command_has_failed(rc))
+		keeper->applied(keeper->user, index, rc, result);
+	return rc;
+}
+
 /* ---- the store fails, and is opened again ---- */
 
 static bool is_store_error(int rc)
@@ -66,6 +100,7 @@ static int reload(struct command_log *log)
 	log->reloads++;
 	pthread_mutex_unlock(&log->lock);
 	atomic_store(&log->error, 0);
+	keep_undone(log, atomic_load(&log->applied));
 	/* Before it leads there is nothing to be set right. */
 	if (log->options.recovered != NULL && (log->leads || log->options.leading == NULL))
 		log->options.recovered(log->options.user);
@@ -124,7 +159,7 @@ static int refuse(struct command_log *log, struct command_call *call, uint64_t i
 	command_refuse(&call->command, EIO, &refused);
 	if (command_level(&refused) > state_level(log->options.state))
 		return -EUCLEAN;
-	rc = command_apply(log->options.state, index, &refused, &call->result);
+	rc = apply_kept(log, index, &refused, &call->result);
 	call->refused = rc == 0;
 	/* A request has the error in its reply. */
 	return rc == 0 && call->command.kind != COMMAND_REQUEST ? -EUCLEAN : rc;
@@ -144,7 +179,7 @@ static int perform(struct command_log *log, struct command_call *call, uint64_t 
 		call->status = -EPROTONOSUPPORT;
 		return 0;
 	}
-	rc = command_apply(log->options.state, index, &call->command, &call->result);
+	rc = apply_kept(log, index, &call->command, &call->result);
 	if (rc == COMMAND_IS_DAMAGED)
 		rc = refuse(log, call, index);
 	if (rc == -ENOMEM) {
@@ -191,11 +226,16 @@ static int apply_batch(struct command_log *log, struct command_call *first,
 	*end = call;
 	if (rc != 0) {
 		state_batch_abandon(state);
+		keep_undone(log, atomic_load(&log->applied));
 		forget_results(first, call->next);
 		return rc;
 	}
 	*written = index != atomic_load(&log->applied);
+	keep_commit(log);
 	rc = state_batch_commit(state);
+	/* After errors of the store it will tell, when it is open again. */
+	if (rc != 0 && !is_store_error(rc))
+		keep_undone(log, atomic_load(&log->applied));
 	if (rc != 0)
 		forget_results(first, *end);
 	else

@@ -26,6 +26,22 @@
 
 struct command_log;
 
+/* Keeps what the log does, to look at it later. It cannot fail.
+ * Locks: called with the state lock held. */
+struct command_keeper {
+	/* @command is about to be applied as the entry @index. */
+	void (*entry)(void *user, uint64_t index, const struct log_command *command);
+	/* It has been applied; this came of it. */
+	void (*applied)(void *user, uint64_t index, int status,
+			const struct command_result *result);
+	/* All entries of a batch have been applied; now it is written to the store. */
+	void (*commit)(void *user);
+	/* Entries above @index are not in the store: those of the batch, or the one that was about to
+	 * be applied. Others will have their indices. */
+	void (*undone)(void *user, uint64_t index);
+	void *user;
+};
+
 struct command_log_options {
 	struct state *state;         /* borrowed */
 	struct kv *kv;               /* borrowed */
@@ -41,7 +57,8 @@ struct command_log_options {
 	 * still leads. NULL: nobody has to know. */
 	void (*recovered)(void *user);
 	void *user;
-	struct state_start start; /* of the life that begins */
+	struct state_start start;            /* of the life that begins */
+	const struct command_keeper *keeper; /* borrowed; NULL: none */
 };
 
 /* Opens the log, and leads. *out is there before leading() is called; after an error it is NULL.

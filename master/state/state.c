@@ -320,6 +320,12 @@ void state_report_to(struct state *state, state_report_fn *report)
 	state->report = report;
 }
 
+void state_listen(struct state *state, void (*listen)(void *user, const struct kv_batch *batch),
+		  void *user)
+{
+	kv_overlay_listen(state->kv, listen, user);
+}
+
 const char *state_cluster(const struct state *state)
 {
 	return state->cluster_id;

@@ -52,6 +52,10 @@ void state_close(struct state *state);
  * cannot be made. NULL, as from the start: to nobody. */
 typedef void state_report_fn(const char *line);
 void state_report_to(struct state *state, state_report_fn *report);
+/* Shows each command's changes of the store to @listen, as the command made them. NULL, as from the
+ * start: to nobody. */
+void state_listen(struct state *state, void (*listen)(void *user, const struct kv_batch *batch),
+		  void *user);
 /* Drops what memory knows and reads it anew, after kv_recover(). */
 int state_reload(struct state *state);
 

@@ -2,7 +2,7 @@
  *
  * Goal: nothing counts as durable before it was synced; a failing store fails everything until it
  * is open again, by itself, with all that had been applied; a moment of a full disk is not seen by
- * who proposes. Method: the state machine on the store's memory twin, whose writes are made to
+ * who proposes. Who keeps what the log does hears of all of it, and before the store does. Method: the state machine on the store's memory twin, whose writes are made to
  * fail. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <semaphore.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -77,6 +78,8 @@ static void on_recovered(void *user)
 	atomic_fetch_add(&fx.recovered, 1);
 }
 
+static const struct command_keeper *keeper_of_setup;
+
 static int setup_store(void)
 {
 	const struct state_options options = {.copies = 1, .partitions = 4, .chunk_size = 1 << 20};
@@ -100,6 +103,7 @@ static int setup(void **state)
 		return -1;
 	log.state = fx.state;
 	log.kv = fx.kv;
+	log.keeper = keeper_of_setup;
 	return command_log_open(&log, &fx.log);
 }
 
@@ -372,6 +376,120 @@ static void test_a_turn_that_fails_leaves_nothing(void **state)
 	assert_false(session_exists(2));
 }
 
+/* ---- what is kept ---- */
+
+/* What the keeper was told, in order: "e1" an entry, "a1" it was applied ("r1": refused), "c1" a
+ * commit when the store had come to 1, "u1" those above it are undone. The store is written once
+ * after each commit. */
+static struct {
+	char told[256];
+	unsigned writes;
+} kept;
+
+static void note(char what, uint64_t index)
+{
+	size_t used = strlen(kept.told);
+
+	snprintf(kept.told + used, sizeof(kept.told) - used, "%c%llu ", what,
+		 (unsigned long long)index);
+}
+
+static void keep_entry(void *user, uint64_t index, const struct log_command *command)
+{
+	assert_ptr_equal(user, &kept);
+	assert_true(state_applied_index(fx.state) == index - 1);
+	note('e', index);
+}
+
+static void keep_applied(void *user, uint64_t index, int status,
+			 const struct command_result *result)
+{
+	assert_true(state_applied_index(fx.state) == index);
+	note(status == 0 ? 'a' : 'r', index);
+}
+
+static void keep_commit(void *user)
+{
+	assert_int_equal(writes, kept.writes++);
+	note('c', command_log_applied(fx.log));
+}
+
+static void keep_undone(void *user, uint64_t index)
+{
+	note('u', index);
+}
+
+static const struct command_keeper keeper = {.entry = keep_entry,
+					     .applied = keep_applied,
+					     .commit = keep_commit,
+					     .undone = keep_undone,
+					     .user = &kept};
+
+static int setup_kept(void **state)
+{
+	memset(&kept, 0, sizeof(kept));
+	keeper_of_setup = &keeper;
+	return setup(state);
+}
+
+static int teardown_kept(void **state)
+{
+	keeper_of_setup = NULL;
+	return teardown(state);
+}
+
+static void wait_until_up(void)
+{
+	for (int i = 0; i < 3000 && command_log_error(fx.log) != 0; i++)
+		usleep(1000);
+	pthread_mutex_lock(&fx.lock); /* until all of the reload is done */
+	pthread_mutex_unlock(&fx.lock);
+}
+
+static void turn_of_two(struct outcome outcomes[2])
+{
+	kept.told[0] = '\0';
+	kept.writes = writes;
+	pthread_mutex_lock(&fx.lock);
+	propose_session(&outcomes[0]);
+	propose_session(&outcomes[1]);
+	command_log_turn(fx.log);
+	pthread_mutex_unlock(&fx.lock);
+}
+
+static void test_entries_are_kept_before_and_after_they_are_applied(void **state)
+{
+	struct outcome outcomes[2];
+
+	turn_of_two(outcomes);
+	assert_string_equal(kept.told, "e1 a1 e2 a2 c0 ");
+	kept.told[0] = '\0';
+	kept.writes = writes;
+	assert_int_equal(close_session(77).status, -ENOENT);
+	assert_string_equal(kept.told, "e3 r3 c2 ");
+}
+
+static void test_what_is_undone_is_known_to_who_keeps_it(void **state)
+{
+	struct outcome outcomes[2];
+
+	/* The write fails, and all is applied once more. */
+	kv_memory_fail_write(fx.kv, 1, -ENOSPC);
+	turn_of_two(outcomes);
+	assert_string_equal(kept.told, "e1 a1 e2 a2 c0 u0 e1 a1 e2 a2 c0 ");
+	/* It is in the store, though it failed. */
+	usleep(1100000); /* the log opens a full store at once only so often */
+	lie_once = -ENOSPC;
+	turn_of_two(outcomes);
+	assert_int_equal(strncmp(kept.told, "e3 a3 e4 a4 c2 u4 ", 18), 0);
+	wait_until_up();
+	/* The store is down, and opened by the thread. */
+	kv_memory_fail_write(fx.kv, 1, -EIO);
+	turn_of_two(outcomes);
+	wait_until_up();
+	assert_string_equal(kept.told, "e5 a5 e6 a6 c4 u4 ");
+}
+
 static struct outcome proposed_later;
 
 static void propose_another(struct command_call *call, int status)
@@ -451,7 +569,8 @@ static void test_closing_answers_those_who_wait(void **state)
 	}
 }
 
-#define with_log(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define with_log(test)      cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define with_kept_log(test) cmocka_unit_test_setup_teardown(test, setup_kept, teardown_kept)
 
 /* ---- leading ---- */
 
@@ -620,6 +739,8 @@ int main(void)
 		with_log(test_a_failing_store_fails_all_until_it_is_open_again),
 		with_log(test_a_flush_from_before_the_store_was_reopened_says_nothing),
 		with_log(test_what_comes_during_a_sync_waits_for_the_next),
+		with_kept_log(test_entries_are_kept_before_and_after_they_are_applied),
+		with_kept_log(test_what_is_undone_is_known_to_who_keeps_it),
 		with_log(test_closing_answers_those_who_wait),
 		cmocka_unit_test_setup_teardown(
 			test_a_life_begins_with_the_first_command_before_anything_leads,
