@@ -95,18 +95,21 @@ void log_hash_begin(struct log_hash *hash, const uint8_t *entry, size_t size)
 	hash->in_entry = true;
 }
 
-void log_hash_changes(void *user, const struct kv_batch *batch)
+void log_hash_copied(struct log_hash *hash, const uint8_t *changes, size_t size)
 {
-	struct log_hash *hash = user;
-	const uint8_t *bytes;
-	size_t size;
-
 	if (!hash->in_entry)
 		return;
-	bytes = kv_batch_bytes(batch, &size);
-	add(hash, bytes, size);
+	add(hash, changes, size);
 	hash->changes_size += size;
-	hash->changes_crc = crc32c_extend(hash->changes_crc, bytes, size);
+	hash->changes_crc = crc32c_extend(hash->changes_crc, changes, size);
+}
+
+void log_hash_changes(void *user, const struct kv_batch *batch)
+{
+	size_t size;
+	const uint8_t *bytes = kv_batch_bytes(batch, &size);
+
+	log_hash_copied(user, bytes, size);
 }
 
 int log_hash_end(struct log_hash *hash, int result, const struct command_result *given,

@@ -41,6 +41,8 @@ void log_hash_last(const struct log_hash *hash, uint8_t out[LOG_HASH_BYTES]);
 void log_hash_begin(struct log_hash *hash, const uint8_t *entry, size_t size);
 /* Adds changes: for state_listen(). Outside of an entry it does nothing. */
 void log_hash_changes(void *user, const struct kv_batch *batch);
+/* The same with changes that were copied (kv_batch_bytes()). */
+void log_hash_copied(struct log_hash *hash, const uint8_t *changes, size_t size);
 /* Ends the entry. Errors: -ENOMEM, the entry does not count. */
 int log_hash_end(struct log_hash *hash, int result, const struct command_result *given,
 		 struct log_trace *out);

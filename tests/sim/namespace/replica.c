@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 #include "master/log/entry.h"
+#include "master/log/log_hash.h"
 #include "tests/lib/random.h"
 #include "tests/sim/namespace/replica.h"
 
@@ -15,13 +16,35 @@ struct taken {
 	size_t entry_size, reply_size;
 	int status;
 	uint64_t session, generation, lane;
+	struct log_trace trace;
 };
 
 struct replica {
 	struct fixture f;
 	struct taken taken[TAKEN_MAX];
 	size_t count;
+	struct log_hash *hash, *first_hash;
+	/* Of the first one, since the last entry that was taken. */
+	const struct fixture *first;
+	uint8_t *changes;
+	size_t changes_size, changes_capacity;
 };
+
+/* What the first one changes, before it is known as which entry. */
+static void collect(void *user, const struct kv_batch *batch)
+{
+	struct replica *replica = user;
+	size_t size;
+	const uint8_t *bytes = kv_batch_bytes(batch, &size);
+
+	if (size > replica->changes_capacity - replica->changes_size) {
+		replica->changes_capacity = 2 * (replica->changes_size + size);
+		replica->changes = realloc(replica->changes, replica->changes_capacity);
+		assert_non_null(replica->changes);
+	}
+	memcpy(replica->changes + replica->changes_size, bytes, size);
+	replica->changes_size += size;
+}
 
 struct replica *replica_new(const struct fixture *first)
 {
@@ -31,6 +54,11 @@ struct replica *replica_new(const struct fixture *first)
 	replica->f.name_mask = first->name_mask;
 	assert_int_equal(kv_memory_copy(first->kv, &replica->f.kv), 0);
 	assert_int_equal(fixture_open_state(&replica->f), 0);
+	assert_int_equal(log_hash_new(&replica->hash), 0);
+	assert_int_equal(log_hash_new(&replica->first_hash), 0);
+	state_listen(replica->f.state, log_hash_changes, replica->hash);
+	replica->first = first;
+	state_listen(first->state, collect, replica);
 	return replica;
 }
 
@@ -46,7 +74,12 @@ static void forget_taken(struct replica *replica)
 void replica_free(struct replica *replica)
 {
 	forget_taken(replica);
+	if (replica->first->state != NULL)
+		state_listen(replica->first->state, NULL, NULL);
 	fixture_end(&replica->f);
+	log_hash_free(replica->hash);
+	log_hash_free(replica->first_hash);
+	free(replica->changes);
 	free(replica);
 }
 
@@ -66,16 +99,23 @@ void replica_take(struct replica *replica, uint64_t index, const struct log_comm
 	assert_non_null(taken->reply);
 	if (taken->reply_size != 0)
 		memcpy(taken->reply, result->answer.reply, taken->reply_size);
+	log_hash_begin(replica->first_hash, taken->entry, taken->entry_size);
+	log_hash_copied(replica->first_hash, replica->changes, replica->changes_size);
+	assert_int_equal(log_hash_end(replica->first_hash, status, result, &taken->trace), 0);
+	replica->changes_size = 0;
 }
 
 static void apply(struct replica *replica, const struct taken *taken)
 {
 	struct command_result result = {0};
+	struct log_trace trace;
 	struct entry *entry;
 	int status;
 
 	assert_int_equal(entry_decode(taken->entry, taken->entry_size, &entry), 0);
+	log_hash_begin(replica->hash, taken->entry, taken->entry_size);
 	status = command_apply(replica->f.state, entry->index, &entry->command, &result);
+	assert_int_equal(log_hash_end(replica->hash, status, &result, &trace), 0);
 	if (status != taken->status)
 		print_error("entry %llu of kind %d: %d, the first one says %d\n",
 			    (unsigned long long)entry->index, (int)entry->command.kind, status,
@@ -88,6 +128,11 @@ static void apply(struct replica *replica, const struct taken *taken)
 	assert_int_equal(result.answer.reply_size, taken->reply_size);
 	if (result.answer.reply_size != 0)
 		assert_memory_equal(result.answer.reply, taken->reply, result.answer.reply_size);
+	if (memcmp(trace.hash, taken->trace.hash, LOG_HASH_BYTES) != 0)
+		print_error("entry %llu of kind %d changes the store in another way than at the "
+			    "first one\n",
+			    (unsigned long long)entry->index, (int)entry->command.kind);
+	assert_memory_equal(trace.hash, taken->trace.hash, LOG_HASH_BYTES);
 	free(result.answer.reply);
 	entry_free(entry);
 }
@@ -125,8 +170,10 @@ void replica_catch_up(struct replica *replica, const struct fixture *first, uint
 		for (; i < end && i < replica->count; i++)
 			apply(replica, &replica->taken[i]);
 		assert_int_equal(state_batch_commit(replica->f.state), 0);
-		if (random_below(random, 4) == 0)
+		if (random_below(random, 4) == 0) {
 			assert_int_equal(fixture_reopen(&replica->f), 0);
+			state_listen(replica->f.state, log_hash_changes, replica->hash);
+		}
 	}
 	forget_taken(replica);
 	for (unsigned family = 0; family < FAMILY_COUNT; family++)
