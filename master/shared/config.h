@@ -22,6 +22,8 @@ struct master_config {
 	/* [recovery] */
 	uint64_t replace_after_ns, lease_margin_ns, gather_ns, return_wait_ns, unreachable_ns,
 		hear_wait_ns, moves;
+	/* Of the command line: bytes of entries that are kept; 0: none are. */
+	uint64_t keep_log_bytes;
 };
 
 extern const struct conf_option master_options[];

@@ -35,6 +35,7 @@ struct client_session;
 struct client_stream;
 struct fences;
 struct hearing;
+struct keeper;
 struct leases;
 struct master;
 struct probes;
@@ -65,6 +66,7 @@ struct master {
 	struct kv *kv;
 	struct state *state;
 	struct command_log *log;
+	struct keeper *keeper; /* of what the log does; NULL: it is not kept */
 	struct rpc_server *rpc;
 	pthread_mutex_t lock; /* the state lock */
 	bool stopping;

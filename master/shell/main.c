@@ -3,6 +3,7 @@
  *
  * Exit status: 0 ended in order; 1 could not start; 64 wrong usage; 78 wrong configuration. */
 #define LOG_MODULE "master"
+#include <errno.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,8 +18,9 @@
 #include "master/shell/accept.h"
 #include "master/shell/start.h"
 
-#define EXIT_USAGE  64
-#define EXIT_CONFIG 78
+#define EXIT_USAGE   64
+#define EXIT_CONFIG  78
+#define KEEP_LOG_MAX (UINT64_C(1) << 20) /* MiB */
 /* For all targets to say what they have seen. */
 #define ACCEPT_WAIT_NS (30 * NS_PER_SEC)
 
@@ -27,6 +29,7 @@ struct master_arguments {
 	bool init;
 	bool accept;          /* an older store */
 	bool without_missing; /* targets, then */
+	uint64_t keep_log;    /* MiB; 0: not at all */
 	int ready_fd;         /* -1: none */
 };
 
@@ -41,14 +44,26 @@ static void usage(FILE *out)
 {
 	fprintf(out,
 		"usage: catena-master --config FILE [--init | --accept-older-store "
-		"[--without-missing]] [--ready-fd N]\n"
+		"[--without-missing]] [--keep-log N] [--ready-fd N]\n"
 		"  --config FILE   configuration; see catena-master(8)\n"
 		"  --init          make the data directory of a new cluster, and end\n"
 		"  --accept-older-store  go on with a store older than what targets have seen, and "
 		"end\n"
 		"  --without-missing     although some targets are not there\n"
+		"  --keep-log N    keep the last N MiB of commands for catena-replay, beside the "
+		"store\n"
 		"  --ready-fd N    write the address to this file descriptor when it can be used\n"
 		"  --help\n");
+}
+
+static bool parse_keep_log(const char *text, uint64_t *out)
+{
+	char *end;
+
+	errno = 0;
+	*out = strtoull(text, &end, 10);
+	return errno == 0 && text[0] >= '0' && text[0] <= '9' && *end == '\0' && *out > 0 &&
+	       *out <= KEEP_LOG_MAX;
 }
 
 static int parse(int argc, char **argv, struct master_arguments *out)
@@ -58,6 +73,7 @@ static int parse(int argc, char **argv, struct master_arguments *out)
 		{"init", no_argument, NULL, 'i'},
 		{"accept-older-store", no_argument, NULL, 'a'},
 		{"without-missing", no_argument, NULL, 'w'},
+		{"keep-log", required_argument, NULL, 'k'},
 		{"foreground", no_argument, NULL, 'f'},
 		{"ready-fd", required_argument, NULL, 'r'},
 		{"help", no_argument, NULL, 'h'},
@@ -80,6 +96,10 @@ static int parse(int argc, char **argv, struct master_arguments *out)
 		case 'w':
 			out->without_missing = true;
 			break;
+		case 'k':
+			if (!parse_keep_log(optarg, &out->keep_log))
+				return EXIT_USAGE;
+			break;
 		case 'f': /* always so */
 			break;
 		case 'r':
@@ -94,7 +114,8 @@ static int parse(int argc, char **argv, struct master_arguments *out)
 			return EXIT_USAGE;
 		}
 	}
-	if ((out->init && out->accept) || (out->without_missing && !out->accept))
+	if ((out->init && out->accept) || (out->without_missing && !out->accept) ||
+	    (out->keep_log != 0 && (out->init || out->accept)))
 		return EXIT_USAGE;
 	return optind == argc && out->config != NULL ? 0 : EXIT_USAGE;
 }
@@ -231,6 +252,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "catena-master: %s\n", error);
 		return EXIT_CONFIG;
 	}
+	config.keep_log_bytes = arguments.keep_log << 20;
 	status = 1;
 	if (open_log(&config) != 0)
 		goto out;

@@ -10,6 +10,7 @@
 #include "common/os/clock.h"
 #include "common/os/log.h"
 #include "master/cluster/publisher.h"
+#include "master/kept/keeper.h"
 #include "master/shared/chunkserver.h"
 #include "master/shell/admin.h"
 #include "master/shell/status.h"
@@ -159,6 +160,29 @@ static void report_trouble(const char *line)
 		log_error("state: %s", line);
 }
 
+/* Without it the master does all the same. */
+static void open_keeper(struct master *master)
+{
+	char path[PATH_BYTES];
+	struct keeper_options options = {.path = path,
+					 .kv = master->kv,
+					 .state = master->state,
+					 .bytes = master->config.keep_log_bytes};
+	int rc = -ENAMETOOLONG;
+
+	if (options.bytes == 0)
+		return;
+	if ((size_t)snprintf(path, sizeof(path), "%s/log", master->config.data) < sizeof(path))
+		rc = keeper_open(&options, &master->keeper);
+	if (rc != 0)
+		log_error("the log is not kept path=%s error=\"%s\"", path, strerror(-rc));
+}
+
+static const struct command_keeper *keeper_of(const struct master *master)
+{
+	return master->keeper == NULL ? NULL : keeper_interface(master->keeper);
+}
+
 static int open_state(struct master *master, char *error, size_t error_size)
 {
 	const char *data = master->config.data;
@@ -185,6 +209,7 @@ static int open_state(struct master *master, char *error, size_t error_size)
 			 state_cluster(master->state), master->config.cert, master->self.cluster);
 		return -EXDEV;
 	}
+	open_keeper(master);
 	return 0;
 }
 
@@ -262,7 +287,8 @@ static int start_parts(struct master *master, char *error, size_t error_size)
 					  .leading = on_leading,
 					  .lost = on_lost,
 					  .recovered = on_recovered,
-					  .user = master};
+					  .user = master,
+					  .keeper = keeper_of(master)};
 	struct rpc_server_options rpc = {.listen = master->config.listen,
 					 .tls = master_config_tls(&master->config),
 					 .methods = methods,
@@ -327,6 +353,7 @@ void master_stop(struct master *master)
 	removals_stop(master->removals);
 	command_log_close(master->log);
 	master->log = NULL;
+	keeper_close(master->keeper);
 	state_close(master->state);
 	kv_close(master->kv);
 	pthread_mutex_destroy(&master->lock);
