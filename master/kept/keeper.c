@@ -192,6 +192,15 @@ static void begin_batch(struct keeper *keeper, uint64_t applied)
 	keeper->before = keeper->last;
 }
 
+/* Marks the entries above @index as undone. */
+static void write_mark(struct keeper *keeper, uint64_t index)
+{
+	uint8_t mark[KEPT_MARK_BYTES];
+
+	kept_write_undone(index, mark);
+	write_with_result(keeper, mark, sizeof(mark), NULL, 0);
+}
+
 /* ---- what is told ---- */
 
 static void on_entry(void *user, uint64_t index, const struct log_command *command)
@@ -204,6 +213,10 @@ static void on_entry(void *user, uint64_t index, const struct log_command *comma
 	if (!keeper->in_batch)
 		begin_batch(keeper, index - 1);
 	keeper->in_batch = true;
+	if (keeper->fd < 0)
+		return;
+	if (keeper->in_entry)
+		write_mark(keeper, index - 1);
 	if (keeper->fd < 0)
 		return;
 	rc = entry_encode(command, index, &bytes, &size);
@@ -251,7 +264,6 @@ static void on_commit(void *user)
 static void on_undone(void *user, uint64_t index)
 {
 	struct keeper *keeper = user;
-	uint8_t mark[KEPT_MARK_BYTES];
 	bool whole = !keeper->in_entry && keeper->last.index == index;
 	bool one = keeper->in_entry && keeper->last.index == index;
 
@@ -264,8 +276,7 @@ static void on_undone(void *user, uint64_t index)
 		give_up(keeper, "the store has lost entries of several batches", -EIO);
 		return;
 	}
-	kept_write_undone(index, mark);
-	write_with_result(keeper, mark, sizeof(mark), NULL, 0);
+	write_mark(keeper, index);
 	if (!one)
 		keeper->last = keeper->before;
 }

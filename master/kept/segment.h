@@ -19,8 +19,8 @@ struct kept_segment {
 	struct kept_item *items; /* indices head.index + 1 on, without a gap */
 	size_t count;
 	size_t undone; /* entries that were undone */
-	/* Those of them up to one that has no result: the master may have ended by it. They are of one
-	 * attempt as long as the index grows. */
+	/* Those of them up to one that has no result: the master may have ended by it. That one is the
+	 * last of its attempt. */
 	struct kept_item *attempts;
 	size_t attempt_count;
 	size_t size; /* of the file up to its torn tail */

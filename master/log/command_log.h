@@ -29,7 +29,8 @@ struct command_log;
 /* Keeps what the log does, to look at it later. It cannot fail.
  * Locks: called with the state lock held. */
 struct command_keeper {
-	/* @command is about to be applied as the entry @index. */
+	/* @command is about to be applied as the entry @index. If it is never told that one was
+	 * applied, it was not, and another may come in its place. */
 	void (*entry)(void *user, uint64_t index, const struct log_command *command);
 	/* It has been applied; this came of it. */
 	void (*applied)(void *user, uint64_t index, int status,

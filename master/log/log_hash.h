@@ -32,7 +32,7 @@ struct log_hash;
 /* Begins behind no entry. Errors: -ENOMEM. */
 int log_hash_new(struct log_hash **out);
 void log_hash_free(struct log_hash *hash); /* NULL is allowed */
-/* Goes on behind an entry with this hash. */
+/* Goes on behind an entry with this hash. An entry that has not ended is forgotten. */
 void log_hash_continue(struct log_hash *hash, const uint8_t last[LOG_HASH_BYTES]);
 /* Writes the hash of the last entry to @out. */
 void log_hash_last(const struct log_hash *hash, uint8_t out[LOG_HASH_BYTES]);

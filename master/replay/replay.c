@@ -194,8 +194,8 @@ static int compare_item(struct replay *r, const struct kept_item *item, int resu
 		fprintf(out, " -> %s\n", result == 0 ? "done" : strerror(-result));
 	if (!item->ended) {
 		fprintf(out,
-			"entry %" PRIu64 " was the last one of its master, which ended "
-			"before it had a result; here: %s\n",
+			"entry %" PRIu64 " has no result: the master ended with it, or took it "
+			"back; here: %s\n",
 			item->index, result == 0 ? "done" : strerror(-result));
 		return 0;
 	}
@@ -329,8 +329,7 @@ static int apply_attempts(struct replay *r, const struct kept_segment *segment, 
 		const struct kept_item *first = &segment->attempts[*at];
 		size_t count = 1;
 
-		while (*at + count < segment->attempt_count &&
-		       first[count].index == first[count - 1].index + 1)
+		while (*at + count < segment->attempt_count && first[count - 1].ended)
 			count++;
 		*at += count;
 		if (first->index == r->applied + 1)

@@ -17,8 +17,6 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
-#include "common/base/bytes.h"
-#include "common/base/crc32c.h"
 #include "common/os/log.h"
 #include "master/kept/directory.h"
 #include "master/kept/keeper.h"
@@ -26,6 +24,7 @@
 #include "master/replay/copy.h"
 #include "master/replay/replay.h"
 #include "tests/lib/tree.h"
+#include "tests/unit/master/replay/segment_edit.h"
 
 #define SEGMENT_BYTES (16u << 10)
 
@@ -179,14 +178,13 @@ static void recovered(void *user)
 {
 }
 
-static void open_parts(void)
+static void open_state(void)
 {
 	struct kv_options options = {.path = m.store,
 				     .families = records_families,
 				     .family_count = records_family_count,
 				     .memtable_bytes = 1u << 20,
 				     .create = true};
-	struct keeper_options keep = {.path = m.log, .bytes = 4 * SEGMENT_BYTES};
 	const struct state_options fresh = {
 		.copies = 1, .partitions = 4, .chunk_size = 1 << 20, .instance = 4};
 	char error[256];
@@ -196,16 +194,17 @@ static void open_parts(void)
 	rc = state_init(m.kv, "cluster", &fresh);
 	assert_true(rc == 0 || rc == -EEXIST);
 	assert_int_equal(state_open(m.kv, &m.state, error, sizeof(error)), 0);
-	keep.kv = m.kv;
-	keep.state = m.state;
-	assert_int_equal(keeper_open(&keep, &m.keeper), 0);
 }
 
 static void start(void)
 {
 	struct command_log_options log = {.state_lock = &m.lock, .recovered = recovered};
+	struct keeper_options keep = {.path = m.log, .bytes = 4 * SEGMENT_BYTES};
 
-	open_parts();
+	open_state();
+	keep.kv = m.kv;
+	keep.state = m.state;
+	assert_int_equal(keeper_open(&keep, &m.keeper), 0);
 	apply_start();
 	log.kv = m.kv;
 	log.state = m.state;
@@ -404,7 +403,7 @@ static void test_only_so_much_is_kept(void **state)
 	}
 	assert_in_range(size, 4 * SEGMENT_BYTES, 9 * SEGMENT_BYTES);
 	stop();
-	count = list(&parts);
+	assert_true(list(&parts) > 0);
 	assert_true(parts[0].number > 1);
 	assert_true(parts[0].has_store);
 	free(parts);
@@ -415,7 +414,7 @@ static void test_only_so_much_is_kept(void **state)
 static void tell_of_a_lost_batch(unsigned count, bool last_has_result)
 {
 	struct turn turn = {.count = 0};
-	uint64_t index = state_applied_index(m.state);
+	uint64_t index = command_log_applied(m.command_log);
 
 	for (unsigned i = 0; i < count; i++)
 		add_request(&turn);
@@ -461,28 +460,66 @@ static void test_an_entry_with_which_the_master_ended_is_applied(void **state)
 	stop();
 	/* Before the next start, it is the last one; afterwards, one that was undone. */
 	assert_int_equal(replay_in(1), 0);
-	expect_said("was the last one of its master");
+	expect_said("has no result");
 	start();
 	m.names -= 2;
 	m.requests -= 2;
 	work(20);
 	stop();
 	expect_equal();
-	expect_said("was the last one of its master");
+	expect_said("has no result");
+}
+
+static void test_an_entry_in_the_place_of_another_counts(void **state)
+{
+	const struct log_command first = {.kind = COMMAND_FENCES_OWED, .owed = true};
+	const struct log_command second = {.kind = COMMAND_FENCES_OWED, .owed = false};
+	struct command_result result = {0};
+	uint64_t index;
+
+	start();
+	wait_for_checkpoint(1);
+	work(10);
+	index = state_applied_index(m.state) + 1;
+	state_batch_begin(m.state);
+	telling()->entry(telling()->user, index, &first);
+	telling()->entry(telling()->user, index, &second);
+	assert_int_equal(command_apply(m.state, index, &second, &result), 0);
+	telling()->applied(telling()->user, index, 0, &result);
+	telling()->commit(telling()->user);
+	assert_int_equal(state_batch_commit(m.state), 0);
+	stop();
+	start();
+	work(10);
+	stop();
+	expect_equal();
+	expect_said("has no result");
+}
+
+/* The same batch fails before its last entry has a result, or behind it, and is undone. */
+static void fail_batch(unsigned count, bool last_has_result)
+{
+	tell_of_a_lost_batch(count, last_has_result);
+	pthread_mutex_lock(&m.lock);
+	telling()->undone(telling()->user, command_log_applied(m.command_log));
+	pthread_mutex_unlock(&m.lock);
+	m.names -= count;
+	m.requests -= count;
 }
 
 static void test_a_failing_store_undoes_and_goes_on(void **state)
 {
 	start();
 	wait_for_checkpoint(1);
-	work(10);
-	tell_of_a_lost_batch(4, true);
-	pthread_mutex_lock(&m.lock);
-	telling()->undone(telling()->user, command_log_applied(m.command_log));
-	pthread_mutex_unlock(&m.lock);
-	m.names -= 4;
-	m.requests -= 4;
-	work(30);
+	work(9);
+	fail_batch(3, true);
+	/* Attempts that lie side by side, and are not one. */
+	fail_batch(1, false);
+	m.names += 7; /* what comes in its place is another */
+	work(1);
+	fail_batch(2, false);
+	fail_batch(2, false);
+	work(29);
 	stop();
 	expect_equal();
 	assert_int_equal(last_number(), 1);
@@ -519,7 +556,7 @@ static void test_what_was_not_kept_is_a_gap_and_begins_a_run(void **state)
 	wait_for_checkpoint(1);
 	work(20);
 	stop();
-	open_parts();
+	open_state();
 	assert_int_equal(
 		command_apply(m.state, state_applied_index(m.state) + 1, &command, &result), 0);
 	stop();
@@ -546,7 +583,7 @@ static void test_a_life_that_was_not_kept_begins_a_run(void **state)
 	stop();
 	tree_remove(m.store);
 	assert_int_equal(rename(old, m.store), 0);
-	open_parts();
+	open_state();
 	for (unsigned i = 0; i < 2; i++)
 		assert_int_equal(state_apply_start(m.state, state_applied_index(m.state) + 1, &life,
 						   STATE_ID_GAP),
@@ -561,70 +598,6 @@ static void test_a_life_that_was_not_kept_begins_a_run(void **state)
 
 /* ---- what is not as it was ---- */
 
-struct bytes {
-	uint8_t *data;
-	size_t size;
-};
-
-static struct bytes read_segment(uint32_t number)
-{
-	FILE *file = fopen(segment_path(number), "rb");
-	struct bytes bytes = {.data = malloc(1u << 20)};
-
-	assert_non_null(file);
-	bytes.size = fread(bytes.data, 1, 1u << 20, file);
-	fclose(file);
-	return bytes;
-}
-
-static void write_segment(uint32_t number, struct bytes bytes)
-{
-	FILE *file = fopen(segment_path(number), "wb");
-
-	assert_non_null(file);
-	assert_int_equal(fwrite(bytes.data, 1, bytes.size, file), bytes.size);
-	fclose(file);
-	free(bytes.data);
-}
-
-/* Where the nth record of this kind begins in the segment. */
-static size_t find_record(struct bytes bytes, enum kept_kind kind, unsigned n)
-{
-	size_t at = KEPT_HEAD_BYTES;
-
-	for (;; at += 8 + get_le32(bytes.data + at)) {
-		assert_true(at < bytes.size);
-		if (bytes.data[at + 8] == kind && n-- == 0)
-			return at;
-	}
-}
-
-static void change_record(enum kept_kind kind, unsigned n, size_t at, bool with_crc)
-{
-	struct bytes bytes = read_segment(1);
-	size_t record = find_record(bytes, kind, n), body;
-
-	body = get_le32(bytes.data + record);
-	bytes.data[record + 8 + (at < body ? at : body - 1)] ^= 1;
-	if (with_crc)
-		put_le32(bytes.data + record + 4, crc32c_extend(crc32c(bytes.data + record, 4),
-								bytes.data + record + 8, body));
-	write_segment(1, bytes);
-}
-
-/* Of a file that the nth entry makes. */
-static void change_name(unsigned n)
-{
-	struct bytes bytes = read_segment(1);
-	size_t record = find_record(bytes, KEPT_ENTRY, n), body = get_le32(bytes.data + record);
-	uint8_t *name = memmem(bytes.data + record, 8 + body, "name-", 5);
-	size_t at = (size_t)(name - bytes.data) - record - 8;
-
-	assert_non_null(name);
-	free(bytes.data);
-	change_record(KEPT_ENTRY, n, at, true);
-}
-
 static void make_one_segment(void)
 {
 	start();
@@ -637,7 +610,7 @@ static void make_one_segment(void)
 static void test_a_changed_byte_is_damage(void **state)
 {
 	make_one_segment();
-	change_record(KEPT_ENTRY, 20, 30, false);
+	segment_change(segment_path(1), KEPT_ENTRY, 20, 30, false);
 	assert_int_equal(replay_in(1), -EBADMSG);
 	assert_non_null(strstr(m.error, "00000001.entries is damaged at"));
 }
@@ -645,7 +618,7 @@ static void test_a_changed_byte_is_damage(void **state)
 static void test_an_entry_that_is_another_differs(void **state)
 {
 	make_one_segment();
-	change_name(20);
+	segment_change_name(segment_path(1), 20);
 	expect_difference(16);
 	expect_said(
 		"entry 21 differs:\n- it changed the store in another way than here\n21 request{");
@@ -655,7 +628,7 @@ static void test_an_entry_that_is_another_differs(void **state)
 static void test_another_result_differs(void **state)
 {
 	make_one_segment();
-	change_record(KEPT_RESULT, 20, 30, true); /* in the hash */
+	segment_change(segment_path(1), KEPT_RESULT, 20, 30, true); /* in the hash */
 	expect_difference(1);
 	expect_said("its bytes are not those");
 }
@@ -713,12 +686,11 @@ static void test_a_checkpoint_that_is_another_is_found(void **state)
 
 static void test_what_was_cut_off_is_said_and_no_difference(void **state)
 {
-	struct bytes bytes;
+	struct stat st;
 
 	make_one_segment();
-	bytes = read_segment(1);
-	bytes.size -= 5;
-	write_segment(1, bytes);
+	assert_int_equal(stat(segment_path(1), &st), 0);
+	assert_int_equal(truncate(segment_path(1), st.st_size - 5), 0);
 	assert_int_equal(replay_in(1), 0);
 	expect_said("of a record that was cut off");
 	/* The master goes on in another run, since its last entry has no result. */
@@ -757,6 +729,7 @@ int main(void)
 		with_master(test_only_so_much_is_kept),
 		with_master(test_entries_that_the_store_does_not_have_are_undone),
 		with_master(test_an_entry_with_which_the_master_ended_is_applied),
+		with_master(test_an_entry_in_the_place_of_another_counts),
 		with_master(test_a_failing_store_undoes_and_goes_on),
 		with_master(test_a_write_that_fails_ends_the_run_and_nothing_else),
 		with_master(test_what_was_not_kept_is_a_gap_and_begins_a_run),
