@@ -179,13 +179,20 @@ static void finish(struct client_batch *batch)
 		client_requests_go(master, clock_boottime_ns());
 }
 
+/* No answer goes without the word up to where it may be lost. */
+static void send_some(struct client_batch *batch)
+{
+	client_requests_push_done(batch->master, batch->lane, &batch->push);
+	send(batch, &batch->push);
+}
+
 static void answered_one(struct client_batch *batch)
 {
 	expects(batch->left > 0);
 	if (--batch->left == 0)
 		finish(batch);
 	else if (batch->push.size > PUSH_BYTES_MAX && !batch->again)
-		send(batch, &batch->push);
+		send_some(batch);
 }
 
 static struct push *push_of(struct client_batch *batch, const Catena__Request *request)
