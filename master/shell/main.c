@@ -44,7 +44,7 @@ static void usage(FILE *out)
 {
 	fprintf(out,
 		"usage: catena-master --config FILE [--init | --accept-older-store "
-		"[--without-missing]] [--keep-log N] [--ready-fd N]\n"
+		"[--without-missing]] [--keep-log N] [--ready-fd N] [--help]\n"
 		"  --config FILE   configuration; see catena-master(8)\n"
 		"  --init          make the data directory of a new cluster, and end\n"
 		"  --accept-older-store  go on with a store older than what targets have seen, and "
@@ -52,8 +52,8 @@ static void usage(FILE *out)
 		"  --without-missing     although some targets are not there\n"
 		"  --keep-log N    keep the last N MiB of commands for catena-replay, beside the "
 		"store\n"
-		"  --ready-fd N    write the address to this file descriptor when it can be used\n"
-		"  --help\n");
+		"  --ready-fd N    write the address to this file descriptor when it can be "
+		"used\n");
 }
 
 static bool parse_keep_log(const char *text, uint64_t *out)
