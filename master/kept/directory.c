@@ -74,10 +74,13 @@ static int take_name(struct list *list, int dir_fd, const char *name)
 {
 	uint32_t entries = number_of(name, ENTRIES), store = number_of(name, STORE);
 	struct kept_part *part;
-	struct stat st;
+	struct stat st = {0};
 
 	if (entries == 0 && store == 0)
 		return 0;
+	/* A master that goes on removes what is old meanwhile. */
+	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+		return errno == ENOENT ? 0 : -errno;
 	part = find_or_add(list, entries != 0 ? entries : store);
 	if (part == NULL)
 		return -ENOMEM;
@@ -85,8 +88,6 @@ static int take_name(struct list *list, int dir_fd, const char *name)
 		part->has_store = true;
 		return 0;
 	}
-	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
-		return -errno;
 	part->has_entries = true;
 	part->size = (uint64_t)st.st_size;
 	return 0;
