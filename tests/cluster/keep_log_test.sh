@@ -63,13 +63,14 @@ load_for 3 "after the last round"
 until cp -r "$L" "$T/live" 2>/dev/null; do rm -rf "$T/live"; done
 replay 0 "$T/live"
 checkpoints() { [ "$(find "$L" -maxdepth 1 -name '*.store' | wc -l)" -ge "$1" ]; }
-wait_until 120 "a second checkpoint" checkpoints 2
+# More MiB are in fewer segments, and one checkpoint may be all.
+[ -n "${KEEP:-}" ] || wait_until 120 "a second checkpoint" checkpoints 2
 end_names "$names_pid" "$T/end"
 load_stop
 lc stop master || die "stop"
 step "all of it: $(find "$L" -name '*.entries' | wc -l) segments, $(find "$L" -maxdepth 1 -name '*.store' | wc -l) checkpoints, $(du -s --apparent-size -B1K "$L" | cut -f1) KiB"
 replay 0 "$L"
-need "are equal, and so are the records of [1-9]" "$T/replay.out"
+need "are equal, and so are the records of [$([ -n "${KEEP:-}" ] && echo 0-9 || echo 1-9)]" "$T/replay.out"
 step "in batches, and printed"
 replay 0 --batch 64 --print "$L"
 need "request{session=" "$T/replay.out"
