@@ -64,8 +64,8 @@ bool flush_mark(struct inode *inode)
 	bool add = !inode->background.listed;
 
 	lock_held(&inode->lock);
-	if (inode->background.dirty_since_ns == 0)
-		inode->background.dirty_since_ns = clock_monotonic_ns();
+	if (add)
+		inode->background.age_from_ns = clock_monotonic_ns();
 	inode->background.listed = true;
 	return add;
 }
@@ -74,6 +74,12 @@ bool flush_mark_written(struct inode *inode)
 {
 	inode->data.durable = false;
 	return flush_mark(inode);
+}
+
+void flush_begun(struct inode *inode)
+{
+	lock_held(&inode->lock);
+	inode->background.age_from_ns = clock_monotonic_ns();
 }
 
 void flush_list_add(struct fs *fs, struct inode *inode)
@@ -134,7 +140,8 @@ static enum due what_is_due(const struct inode *inode, uint64_t now_ns)
 		return DUE_NOTHING;
 	if (inode->opens.handles == 0)
 		return DUE_NOW;
-	return now_ns - inode->background.dirty_since_ns >= FLUSH_AGE_NS ? DUE_NOW : DUE_LATER;
+	/* It may have been listed since this round began. */
+	return now_ns >= inode->background.age_from_ns + FLUSH_AGE_NS ? DUE_NOW : DUE_LATER;
 }
 
 struct background {
@@ -175,7 +182,7 @@ static void background_done(void *user, int error)
 	pthread_mutex_lock(&b->inode->lock);
 	b->inode->background.flushing = false;
 	if (error != 0)
-		b->inode->background.dirty_since_ns = clock_monotonic_ns(); /* not again at once */
+		b->inode->background.age_from_ns = clock_monotonic_ns(); /* not again at once */
 	pthread_mutex_unlock(&b->inode->lock);
 	pthread_mutex_lock(&list->lock);
 	count_end(list, b);
@@ -214,9 +221,6 @@ static void start_background(struct fs *fs, struct inode *inode)
 	b->inode = inode_ref(fs->inodes, inode);
 	pthread_mutex_lock(&inode->lock);
 	inode->background.flushing = true;
-	inode->background.dirty_since_ns = 0;
-	if (inode->local.dirty != 0)
-		inode->background.dirty_since_ns = clock_monotonic_ns();
 	pthread_mutex_unlock(&inode->lock);
 	flush_inode(fs, inode, false, background_done, b);
 }

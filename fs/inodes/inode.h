@@ -170,8 +170,8 @@ struct inode_gate {
 struct inode_background {
 	struct inode *prev, *next; /* under the list's lock, while listed */
 	bool listed;
-	bool flushing;           /* a flush of the background is under way */
-	uint64_t dirty_since_ns; /* since the last flush that was begun; 0: not */
+	bool flushing;        /* a flush of the background is under way */
+	uint64_t age_from_ns; /* when it was listed, or a flush of all it has was begun */
 };
 
 /* The habit of a program that syncs each of its writes, and the fsync that was begun in advance for

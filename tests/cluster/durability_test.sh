@@ -20,9 +20,11 @@ watched() { # NAME: all its threads
 trace() { # NAME [more strace options]
 	strace -f -ttt -T -s 0 "${@:2}" -o "$T/trace.$1" -p "$(pid "$1")" 2>"$T/strace.$1.err" &
 	tracers+=($!)
-	for _ in $(seq 100); do grep -q attached "$T/strace.$1.err" 2>/dev/null && break; sleep 0.05; done
-	grep -q attached "$T/strace.$1.err" || { cat "$T/strace.$1.err"; echo "strace cannot attach here"; exit 77; }
-	for _ in $(seq 400); do watched "$1" && return; sleep 0.05; done
+	for _ in $(seq 1200); do
+		grep -q attached "$T/strace.$1.err" 2>/dev/null && watched "$1" && return
+		kill -0 "${tracers[-1]}" 2>/dev/null || { cat "$T/strace.$1.err"; echo "strace cannot attach here"; exit 77; }
+		sleep 0.05
+	done
 	die "strace does not come to all threads of $1"
 }
 untrace() { kill -INT "${tracers[@]}" 2>/dev/null; wait "${tracers[@]}" 2>/dev/null; tracers=(); }

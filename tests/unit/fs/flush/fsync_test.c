@@ -117,6 +117,37 @@ static void test_a_write_during_a_flush_is_not_made_durable_by_it(void **state)
 	do_close(file, &fi);
 }
 
+/* What was written after a flush is as young as a first write: the housekeeper leaves it for a while. */
+static void test_the_background_leaves_alone_what_was_written_after_a_flush(void **state)
+{
+	const struct timespec age = {.tv_sec = 1, .tv_nsec = 20000000};
+	struct fuse_file_info fi;
+	uint64_t file = do_create(1, "file", &fi);
+	(void)state;
+
+	do_write(file, &fi, "hello", 0);
+	ops_fsync(fresh(), file, 0, &fi);
+	later(0); /* off the list */
+	nanosleep(&age, NULL);
+	forget_events();
+	do_write(file, &fi, "HELLO", 0);
+	later(0);
+	assert_string_equal(history(), "write");
+	ops_fsync(fresh(), file, 0, &fi);
+	/* On the list all the time. */
+	nanosleep(&age, NULL);
+	do_write(file, &fi, "hello", 0);
+	do_write(file, &fi, "hello", 5);
+	ops_fsync(fresh(), file, 0, &fi);
+	do_write(file, &fi, "HELLO", 0);
+	forget_events();
+	later(0);
+	assert_string_equal(history(), "");
+	later(2);
+	assert_int_equal(count_events("flush"), 1);
+	do_close(file, &fi);
+}
+
 static void test_others_hear_of_a_version_when_all_copies_have_its_data(void **state)
 {
 	struct stat st = {.st_mtim = {.tv_sec = 5}};
@@ -496,6 +527,7 @@ int main(void)
 		WITH_FS(test_fdatasync_leaves_times_for_later),
 		WITH_FS(test_a_synchronous_write_is_durable_before_it_is_answered),
 		WITH_FS(test_a_write_during_a_flush_is_not_made_durable_by_it),
+		WITH_FS(test_the_background_leaves_alone_what_was_written_after_a_flush),
 		WITH_FS(test_others_hear_of_a_version_when_all_copies_have_its_data),
 		WITH_FS(test_who_syncs_each_write_finds_the_next_flush_begun),
 		WITH_FS(test_a_broken_habit_costs_one_flush),
