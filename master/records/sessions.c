@@ -108,9 +108,9 @@ uint64_t session_last_reply(const struct session *session)
 		       : session->replies[session->reply_end - 1].id;
 }
 
-size_t session_reply_count(const struct session *session)
+size_t session_replies_above(const struct session *session, uint64_t id)
 {
-	return session->reply_end - session->reply_first;
+	return id == UINT64_MAX ? 0 : session->reply_end - reply_at(session, id + 1);
 }
 
 const struct kept_reply *session_reply(const struct session *session, uint64_t id)
@@ -168,13 +168,6 @@ int session_keep_reply(struct session *session, uint64_t id, const void *data, s
 	session->replies[at] = (struct kept_reply){.id = id, .data = copy, .size = size};
 	session->reply_end++;
 	return 0;
-}
-
-void session_answered(struct session *session, uint64_t through)
-{
-	expects(through > session->answered);
-	session->answered = through;
-	drop_replies(session, through);
 }
 
 /* ---- open files ---- */
@@ -276,7 +269,7 @@ static void put_session(struct kv_batch *batch, const struct session *session,
 
 	value[0] = SESSION_FORMAT;
 	put_le64(value + 1, session->secret);
-	put_le64(value + 9, session->answered);
+	put_le64(value + 9, session->forgetting);
 	at = put_text(value + 17, session->mount);
 	at = put_text(at, session->name);
 	for (unsigned i = 0; i < DELEGATIONS; i++, at += 20) {
@@ -325,7 +318,7 @@ static int load_session(void *user, const uint8_t *key, const uint8_t *value, si
 	if (reader_u8(&r) != SESSION_FORMAT)
 		r.failed = true;
 	session->secret = reader_le64(&r);
-	session->answered = session->pruned = reader_le64(&r);
+	session->answered = session->forgetting = reader_le64(&r);
 	session->mount = reader_text(&r);
 	session->name = reader_text(&r);
 	for (unsigned i = 0; i < DELEGATIONS; i++) {
@@ -385,16 +378,16 @@ int sessions_load(struct state *state)
 	return rc;
 }
 
-void session_batch_prune(struct kv_batch *batch, struct session *session)
+void session_batch_prune(struct kv_batch *batch, struct session *session, uint64_t through)
 {
 	uint8_t start[16], end[16];
 
-	session->pruning = session->pruned;
-	if (session->answered - session->pruned < PRUNE_BATCH)
+	expects(session->forgetting == session->answered);
+	if (through < session->answered || through - session->answered < PRUNE_BATCH)
 		return;
-	session->pruning = session->answered;
-	key_u64_u64(start, session->id, session->pruned);
-	key_u64_u64(end, session->id, session->answered + 1);
+	session->forgetting = through;
+	key_u64_u64(start, session->id, session->answered);
+	key_u64_u64(end, session->id, through + 1);
 	kv_batch_delete_range(batch, FAMILY_REPLIES, start, sizeof(start), end, sizeof(end));
 	/* Without their replies, only this number recognises requests that were executed. */
 	put_session(batch, session, session->delegations);
@@ -412,7 +405,8 @@ void session_batch_lane(struct kv_batch *batch, const struct session *session, u
 
 void session_pruned(struct session *session)
 {
-	session->pruned = session->pruning;
+	session->answered = session->forgetting;
+	drop_replies(session, session->answered);
 }
 
 /* ---- delegated numbers ---- */

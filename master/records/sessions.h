@@ -43,8 +43,7 @@ struct session {
 	struct delegation delegations[DELEGATIONS]; /* the newest first */
 	uint64_t lane_done;                         /* the highest number of the lane */
 	uint64_t answered;                          /* replies up to here are forgotten */
-	uint64_t pruned;                            /* up to here in the store, too */
-	uint64_t pruning;                           /* the same when the transaction is written */
+	uint64_t forgetting;                        /* the same when the transaction is written */
 	bool fenced;                                /* it changes nothing any more */
 	/* Replies by ascending id, in a window [reply_first, reply_end) of an array. */
 	struct kept_reply *replies;
@@ -70,16 +69,16 @@ void session_remove(struct state *state, struct session *session);
 /* ---- replies ---- */
 
 const struct kept_reply *session_reply(const struct session *session, uint64_t id);
-size_t session_reply_count(const struct session *session);
+/* How many are kept of ids above @id. */
+size_t session_replies_above(const struct session *session, uint64_t id);
 /* The highest id of a kept reply; 0: there is none. */
 uint64_t session_last_reply(const struct session *session);
 /* Keeps a copy of the reply @data. -ENOMEM. */
 int session_keep_reply(struct session *session, uint64_t id, const void *data, size_t size);
-/* Forgets the replies up to @through, which grows. */
-void session_answered(struct session *session, uint64_t through);
-/* Adds to the batch what makes the store forget answered replies too, when it is worth a record;
- * session_pruned() after it was written. */
-void session_batch_prune(struct kv_batch *batch, struct session *session);
+/* Adds to the batch that the replies up to @through are forgotten, when it is worth a record;
+ * session_pruned() after it was written. Until then they are all kept: what is known only here would
+ * let a state machine that was started meanwhile do otherwise. */
+void session_batch_prune(struct kv_batch *batch, struct session *session, uint64_t through);
 void session_pruned(struct session *session);
 
 /* Adds to the batch that the lane is done up to @done. */

@@ -114,8 +114,8 @@ static int run_query(struct txn *txn, const Catena__Request *request, struct rep
 }
 
 /* What is kept of a request to answer its repetition: the reply, which is in answer->reply, or
- * NULL. */
-static void batch_outcome(struct txn *txn, const Catena__Request *request,
+ * NULL. @through: the session has all replies up to here. */
+static void batch_outcome(struct txn *txn, const Catena__Request *request, uint64_t through,
 			  const struct state_answer *answer)
 {
 	uint8_t key[16];
@@ -127,7 +127,7 @@ static void batch_outcome(struct txn *txn, const Catena__Request *request,
 	}
 	if (request->lane != 0)
 		session_batch_lane(txn->batch, txn->session, request->lane);
-	session_batch_prune(txn->batch, txn->session);
+	session_batch_prune(txn->batch, txn->session, through);
 }
 
 /* The same in memory. */
@@ -144,16 +144,16 @@ static void note_outcome(struct txn *txn, const Catena__Request *request,
 		txn->state->stale = true;
 }
 
-/* Effects, outcome and index in one batch, or nothing. @refusal: it is known before that the command
- * is refused with this error. */
-static int apply_new(struct txn *txn, uint64_t index, const Catena__Request *request, int refusal,
-		     struct state_answer *answer)
+/* Effects, outcome and index in one batch, or nothing. @through: as at is_settled(). @refusal: it is
+ * known before that the command is refused with this error. */
+static int apply_new(struct txn *txn, uint64_t index, const Catena__Request *request,
+		     uint64_t through, int refusal, struct state_answer *answer)
 {
 	struct reply_room room;
 	int rc;
 
 	expects(txn->session != NULL && !txn->session->fenced);
-	expects(request->id > txn->session->answered);
+	expects(request->id > through);
 	reply_begin(&room, request->id);
 	rc = refusal != 0 ? refusal : run_command(txn, request, &room);
 	if (txn->store_error != 0) {
@@ -174,7 +174,7 @@ static int apply_new(struct txn *txn, uint64_t index, const Catena__Request *req
 		free(room.owned);
 	if (rc != 0)
 		return rc;
-	batch_outcome(txn, request, answer);
+	batch_outcome(txn, request, through, answer);
 	rc = txn_commit(txn, index);
 	if (rc != 0) {
 		free(answer->reply);
@@ -189,11 +189,11 @@ static int apply_new(struct txn *txn, uint64_t index, const Catena__Request *req
 /* True when the request has been done before; then *answer is that of the first time, or there is
  * an error. */
 static bool answered_before(const struct session *session, const Catena__Request *request,
-			    struct state_answer *answer, int *rc)
+			    uint64_t through, struct state_answer *answer, int *rc)
 {
 	const struct kept_reply *kept = session_reply(session, request->id);
 
-	if (kept != NULL) {
+	if (kept != NULL && request->id > through) {
 		answer->reply = malloc(kept->size == 0 ? 1 : kept->size);
 		if (answer->reply == NULL) {
 			*rc = -ENOMEM;
@@ -210,7 +210,7 @@ static bool answered_before(const struct session *session, const Catena__Request
 	}
 	/* A copy of a request that came so late that its answer is forgotten: it must not be done
 	 * again, and nobody waits for the answer. */
-	if (request->id <= session->answered) {
+	if (request->id <= through) {
 		*rc = reply_error(request->id, -EALREADY, &answer->reply, &answer->reply_size);
 		return true;
 	}
@@ -219,20 +219,22 @@ static bool answered_before(const struct session *session, const Catena__Request
 
 /* The error with which a new request is refused before it is looked at; 0: it is not. */
 static int refusal_of(const struct state *state, const struct session *session,
-		      const struct state_request *request)
+		      const struct state_request *request, uint64_t through)
 {
 	/* No lease comes again with its generation, so a repetition gets the same answer. */
 	if (!tree_lease_allows(state, session, request->message->lease_generation))
 		return -ESTALE;
-	if (session_reply_count(session) >= REPLIES_MAX)
+	if (session_replies_above(session, through) >= REPLIES_MAX)
 		return -ENOBUFS;
 	return request->no_space && state_request_grows(request->message) ? -ENOSPC : 0;
 }
 
 /* Looks whether the request must not be done: then *answer or an error says why. Else *session is its
- * session, and it comes next. */
+ * session, it comes next, and the session has all replies up to *through: by the store or by the
+ * request itself, not by what an earlier one said that has left nothing in the store. */
 static bool is_settled(struct state *state, const struct state_request *request,
-		       struct session **session, struct state_answer *answer, int *rc)
+		       struct session **session, uint64_t *through, struct state_answer *answer,
+		       int *rc)
 {
 	const Catena__Request *message = request->message;
 
@@ -245,9 +247,10 @@ static bool is_settled(struct state *state, const struct state_request *request,
 		*rc = reply_error(message->id, -ESTALE, &answer->reply, &answer->reply_size);
 		return true;
 	}
-	if (request->answered > (*session)->answered && request->answered != UINT64_MAX)
-		session_answered(*session, request->answered);
-	if (answered_before(*session, message, answer, rc))
+	*through = (*session)->answered;
+	if (request->answered > *through && request->answered != UINT64_MAX)
+		*through = request->answered;
+	if (answered_before(*session, message, *through, answer, rc))
 		return true;
 	if (message->lane != 0 && message->lane != (*session)->lane_done + 1)
 		*rc = -EPROTO;
@@ -259,17 +262,19 @@ int state_apply_request(struct state *state, uint64_t index, const struct state_
 {
 	const Catena__Request *message = request->message;
 	struct session *session;
+	uint64_t through;
 	int rc, refusal;
 
-	if (is_settled(state, request, &session, answer, &rc))
+	if (is_settled(state, request, &session, &through, answer, &rc))
 		return rc;
-	refusal = refusal_of(state, session, request);
+	refusal = refusal_of(state, session, request, through);
 	/* Others may be refused again, or done, when they are repeated; the lane goes on behind. */
 	if (refusal != 0 && message->lane == 0)
 		return reply_error(message->id, refusal, &answer->reply, &answer->reply_size);
 	if (refusal == -ENOBUFS)
 		return -EPROTO;
-	return apply_new(txn_begin(state, session, message->time), index, message, refusal, answer);
+	return apply_new(txn_begin(state, session, message->time), index, message, through, refusal,
+			 answer);
 }
 
 int state_apply_refused(struct state *state, uint64_t index, const struct state_refusal *refusal,
@@ -279,15 +284,17 @@ int state_apply_refused(struct state *state, uint64_t index, const struct state_
 	struct state_request request = {
 		.session = refusal->session, .answered = refusal->answered, .message = &message};
 	struct session *session;
+	uint64_t through;
 	int rc;
 
 	if (refusal->error <= 0 || refusal->error > STATE_REFUSAL_MAX)
 		return -EINVAL;
 	message.id = refusal->request;
 	message.lane = refusal->lane;
-	if (is_settled(state, &request, &session, answer, &rc))
+	if (is_settled(state, &request, &session, &through, answer, &rc))
 		return rc;
-	return apply_new(txn_begin(state, session, 0), index, &message, -refusal->error, answer);
+	return apply_new(txn_begin(state, session, 0), index, &message, through, -refusal->error,
+			 answer);
 }
 
 int state_query(struct state *state, uint64_t session_id, const Catena__Request *request,

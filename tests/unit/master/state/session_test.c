@@ -114,7 +114,7 @@ static void answered_requests_are_forgotten_but_never_done_again(void **state)
 	assert_int_equal(session->reply_end - session->reply_first, 200);
 	f.answered = 150;
 	assert_int_equal(create_as(150, "late"), -EALREADY);
-	assert_int_equal(session->reply_end - session->reply_first, 50);
+	assert_int_equal(session_replies_above(session, 150), 50);
 	assert_int_equal(create_as(151, "f151"), 0);
 	assert_int_equal(create_as(201, "f201"), 0);
 	/* A restart forgets no more than that, and does not forget what was answered. */
@@ -162,6 +162,44 @@ static int delegate_to(struct fixture *s, uint32_t count)
 static int delegate(uint32_t count)
 {
 	return delegate_to(&f, count);
+}
+
+/* What a request that leaves nothing in the store has said, a state machine that is started
+ * afterwards does not know: so the others must not go by it either. */
+static void what_was_answered_counts_with_the_store_only(void **state)
+{
+	struct session *session = session_find(f.state, f.session);
+	char name[16];
+
+	for (unsigned i = 1; i <= 100; i++) {
+		snprintf(name, sizeof(name), "f%u", i);
+		assert_int_equal(create_as(i, name), 0);
+	}
+	f.answered = 90;
+	assert_int_equal(create_as(90, "late"), -EALREADY);
+	f.answered = 0;
+	assert_int_equal(create_as(101, "f101"), 0);
+	assert_int_equal(session->reply_end - session->reply_first, 101);
+	assert_int_equal(session->answered, 0);
+	/* Nor does a session's record say more than the store has forgotten. */
+	f.answered = 50;
+	f.request_id = 101;
+	assert_int_equal(delegate(10), 0);
+	assert_int_equal(session->reply_end - session->reply_first, 102);
+	assert_int_equal(fixture_reopen(&f), 0);
+	session = session_find(f.state, f.session);
+	assert_int_equal(session->reply_end - session->reply_first, 102);
+	assert_int_equal(session->answered, 0);
+	/* Both in one batch: the range and what is forgotten. */
+	f.answered = 100;
+	assert_int_equal(delegate(10), 0);
+	assert_int_equal(session->answered, 100);
+	assert_int_equal(fixture_reopen(&f), 0);
+	session = session_find(f.state, f.session);
+	assert_int_equal(session->reply_end - session->reply_first, 3);
+	assert_int_equal(session->answered, 100);
+	assert_int_equal(session->delegations[0].count, 10);
+	assert_true(session->delegations[0].first_ino > session->delegations[1].first_ino);
 }
 
 static int create_with_in(struct fixture *s, uint64_t ino, const char *name)
@@ -690,6 +728,7 @@ int main(void)
 		TEST(a_repeated_request_gets_the_identical_answer_and_no_effect),
 		TEST(ids_may_come_in_any_order_and_with_gaps),
 		TEST(answered_requests_are_forgotten_but_never_done_again),
+		TEST(what_was_answered_counts_with_the_store_only),
 		TEST(sessions_have_ids_of_their_own),
 		TEST(unanswered_commands_of_one_session_are_bounded),
 		TEST(a_session_numbers_inodes_from_the_ranges_it_was_given),
