@@ -101,4 +101,6 @@ void kv_memory_crash(struct kv *kv);
 int kv_memory_copy(struct kv *kv, struct kv **out);
 /* Makes the nth coming write fail with @error. */
 void kv_memory_fail_write(struct kv *kv, int nth, int error);
+/* Makes kv_get() of this key (at most 64 bytes), and of no other any more, fail with -EUCLEAN. */
+void kv_memory_damage(struct kv *kv, unsigned family, const void *key, size_t key_size);
 #endif

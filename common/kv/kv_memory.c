@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include "common/base/expects.h"
 #include "common/kv/kv_internal.h"
 #include "common/kv/treap.h"
 
@@ -20,6 +21,10 @@ struct kv_memory {
 	int down;
 	int fail_in; /* the write that fails, counted down; 0: none */
 	int fail_error;
+	/* The record that cannot be read; size 0: none. */
+	unsigned damaged_family;
+	uint8_t damaged_key[64];
+	size_t damaged_size;
 };
 
 struct memory_iter {
@@ -66,6 +71,9 @@ static int memory_get(struct kv *kv, unsigned family, const void *key, size_t ke
 
 	pthread_mutex_lock(&store->lock);
 	rc = store->down;
+	if (rc == 0 && family == store->damaged_family && key_size == store->damaged_size &&
+	    key_size != 0 && memcmp(key, store->damaged_key, key_size) == 0)
+		rc = -EUCLEAN;
 	if (rc != 0)
 		goto out;
 	node = treap_find(store->roots[family], key, key_size);
@@ -319,5 +327,17 @@ void kv_memory_fail_write(struct kv *kv, int nth, int error)
 	pthread_mutex_lock(&store->lock);
 	store->fail_in = nth;
 	store->fail_error = error > 0 ? -error : error;
+	pthread_mutex_unlock(&store->lock);
+}
+
+void kv_memory_damage(struct kv *kv, unsigned family, const void *key, size_t key_size)
+{
+	struct kv_memory *store = of(kv);
+
+	expects(key_size <= sizeof(store->damaged_key));
+	pthread_mutex_lock(&store->lock);
+	store->damaged_family = family;
+	store->damaged_size = key_size;
+	memcpy(store->damaged_key, key, key_size);
 	pthread_mutex_unlock(&store->lock);
 }

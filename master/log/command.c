@@ -25,7 +25,9 @@ static int apply(struct state *state, uint64_t index, const struct log_command *
 						command->session_open.mount,
 						command->session_open.name, &result->session);
 	case COMMAND_SESSION_CLOSE:
-		return state_apply_session_close(state, index, command->session);
+		return state_apply_session_close(state, index, command->session,
+						 command->session_close.left,
+						 command->session_close.left_count);
 	case COMMAND_SESSION_FENCE:
 		return state_apply_session_fence(state, index, command->session);
 	case COMMAND_LEASE_GRANT:
@@ -66,6 +68,8 @@ static int apply(struct state *state, uint64_t index, const struct log_command *
 
 uint32_t command_level(const struct log_command *command)
 {
+	if (command->kind == COMMAND_SESSION_CLOSE)
+		return command->session_close.left_count != 0 ? 1 : 0;
 	return command->kind == COMMAND_REFUSED ? 1 : 0;
 }
 
@@ -74,15 +78,62 @@ bool command_has_failed(int rc)
 	return rc == -EIO || rc == -ENOSPC || rc == -EROFS || rc == -EDQUOT || rc == -ENOMEM;
 }
 
-void command_refuse(const struct log_command *command, int error, struct log_command *out)
+static int without_damaged_entries(struct state *state, const struct log_command *command,
+				   struct log_command *out, uint64_t **numbers)
 {
-	*out = (struct log_command){.kind = COMMAND_REFUSED, .refused = {.error = error}};
+	size_t count = command->removed.count;
+	int sound;
+
+	*numbers = malloc((count + 1) * sizeof(**numbers));
+	if (*numbers == NULL)
+		return -ENOMEM;
+	sound = state_removals_sound(state, command->removed.sequences, count, *numbers);
+	if (sound < 0)
+		return sound;
+	*out = *command;
+	out->removed.sequences = *numbers;
+	out->removed.count = (size_t)sound;
+	return 0;
+}
+
+static int without_damaged_files(struct state *state, const struct log_command *command,
+				 struct log_command *out, uint64_t **numbers)
+{
+	size_t count;
+	int rc = state_session_damaged(state, command->session, numbers, &count);
+
+	if (rc != 0)
+		return rc;
+	*out = *command;
+	out->session_close.left = *numbers;
+	out->session_close.left_count = count;
+	return 0;
+}
+
+static void refuse(const struct log_command *command, struct log_command *out)
+{
+	*out = (struct log_command){.kind = COMMAND_REFUSED, .refused = {.error = EIO}};
 	if (command->kind != COMMAND_REQUEST)
 		return;
 	out->refused.session = command->session;
 	out->refused.request = command->request.message->id;
 	out->refused.lane = command->request.message->lane;
 	out->refused.answered = command->request.answered;
+}
+
+int command_without_damage(struct state *state, const struct log_command *command,
+			   struct log_command *out, uint64_t **numbers)
+{
+	*numbers = NULL;
+	switch (command->kind) {
+	case COMMAND_SESSION_CLOSE:
+		return without_damaged_files(state, command, out, numbers);
+	case COMMAND_REMOVED:
+		return without_damaged_entries(state, command, out, numbers);
+	default:
+		refuse(command, out);
+		return 0;
+	}
 }
 
 int command_apply(struct state *state, uint64_t index, const struct log_command *command,

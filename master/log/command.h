@@ -43,6 +43,10 @@ struct log_command {
 			uint64_t secret;
 			const char *mount, *name;
 		} session_open;
+		struct {
+			const uint64_t *left; /* as in state_apply_session_close() */
+			size_t left_count;
+		} session_close;
 		const struct state_registration *registration;
 		struct {
 			const struct chain_change *changes;
@@ -83,8 +87,11 @@ uint32_t command_level(const struct log_command *command);
 bool command_has_failed(int rc);
 /* The command has met a damaged record: nothing was applied, and its index is free. */
 #define COMMAND_IS_DAMAGED (-EUCLEAN)
-/* Makes the command that refuses @command with @error (positive), to be applied in its place. */
-void command_refuse(const struct log_command *command, int error, struct log_command *out);
+/* Makes what is applied in place of @command, which has met damage: the same without what is damaged,
+ * where it goes on by itself (the end of a session, removals), or else its refusal with EIO. @numbers:
+ * what *out may point to, the caller's to free afterwards. Errors: of the store, or of memory. */
+int command_without_damage(struct state *state, const struct log_command *command,
+			   struct log_command *out, uint64_t **numbers);
 /* Applies a command to @state as the entry @index, as every replica of the log does. Returns its
  * result: 0, or the error with which it was refused, which every replica comes to. Either way the
  * index is in the state. A failure (command_has_failed()) and COMMAND_IS_DAMAGED: nothing was

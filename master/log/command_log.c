@@ -145,24 +145,27 @@ void command_log_read(struct command_log *log, struct command_call *call)
 	add_call(log, call);
 }
 
-/* Refuses a command that has met a damaged record, in its place. A master that reads the log later,
- * and whose record is fine, comes to the same state. */
-static int refuse(struct command_log *log, struct command_call *call, uint64_t index)
+/* Applies in place of a command that has met a damaged record what goes without it, or its refusal. A
+ * master that reads the log later, and whose record is fine, comes to the same state. */
+static int apply_without_damage(struct command_log *log, struct command_call *call, uint64_t index)
 {
 	static struct log_rate rate;
-	struct log_command refused;
-	int rc;
+	struct log_command instead;
+	uint64_t *numbers;
+	int rc = command_without_damage(log->options.state, &call->command, &instead, &numbers);
+	bool refused = instead.kind == COMMAND_REFUSED;
 
+	if (rc == 0 && command_level(&instead) > state_level(log->options.state))
+		rc = -EUCLEAN;
+	if (rc == 0)
+		rc = apply_kept(log, index, &instead, &call->result);
+	free(numbers);
 	if (log_rate_ok(&rate, 5))
-		log_error("a command has met a damaged record: it is refused index=%llu",
-			  (unsigned long long)index);
-	command_refuse(&call->command, EIO, &refused);
-	if (command_level(&refused) > state_level(log->options.state))
-		return -EUCLEAN;
-	rc = apply_kept(log, index, &refused, &call->result);
-	call->refused = rc == 0;
+		log_error("a command has met a damaged record: it is %s index=%llu",
+			  refused ? "refused" : "done without", (unsigned long long)index);
+	call->refused = rc == 0 && refused;
 	/* A request has the error in its reply. */
-	return rc == 0 && call->command.kind != COMMAND_REQUEST ? -EUCLEAN : rc;
+	return call->refused && call->command.kind != COMMAND_REQUEST ? -EUCLEAN : rc;
 }
 
 /* Does what was called, and keeps what its caller is told afterwards. Errors: those of the store. */
@@ -181,7 +184,7 @@ static int perform(struct command_log *log, struct command_call *call, uint64_t 
 	}
 	rc = apply_kept(log, index, &call->command, &call->result);
 	if (rc == COMMAND_IS_DAMAGED)
-		rc = refuse(log, call, index);
+		rc = apply_without_damage(log, call, index);
 	if (rc == -ENOMEM) {
 		/* To go on would be to leave out an entry. The next start reads it all anew. */
 		log_error("out of memory while a command is applied: the process ends");

@@ -162,6 +162,16 @@ static bool refused_ok(const struct state_refusal *refused)
 	       (refused->session == 0 && refused->lane == 0 && refused->answered == 0);
 }
 
+static bool left_ok(const struct log_command *command)
+{
+	const uint64_t *left = command->session_close.left;
+
+	for (size_t i = 1; i < command->session_close.left_count; i++)
+		if (left[i] <= left[i - 1])
+			return false;
+	return command->session_close.left_count <= STATE_OPENS_MAX;
+}
+
 static bool is_ok(const struct log_command *command)
 {
 	switch (command->kind) {
@@ -186,6 +196,7 @@ static bool is_ok(const struct log_command *command)
 	case COMMAND_REFUSED:
 		return refused_ok(&command->refused);
 	case COMMAND_SESSION_CLOSE:
+		return left_ok(command);
 	case COMMAND_SESSION_FENCE:
 	case COMMAND_LEASE_GRANT:
 	case COMMAND_LEASE_END:

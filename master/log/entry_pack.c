@@ -94,6 +94,8 @@ static int pack_session_close(const struct log_command *command, struct entry_me
 	if (out->session_close == NULL)
 		return -ENOMEM;
 	out->session_close->session = command->session;
+	out->session_close->n_left = command->session_close.left_count;
+	out->session_close->left = borrowed(command->session_close.left);
 	return 0;
 }
 

@@ -302,6 +302,8 @@ int entry_unpack(const Catena__LogEntry *message, struct entry_memory *memory,
 		return 0;
 	case CATENA__LOG_ENTRY__COMMAND_SESSION_CLOSE:
 		unpack_of_session(COMMAND_SESSION_CLOSE, message->session_close->session, out);
+		out->session_close.left = message->session_close->left;
+		out->session_close.left_count = message->session_close->n_left;
 		return 0;
 	case CATENA__LOG_ENTRY__COMMAND_SESSION_FENCE:
 		unpack_of_session(COMMAND_SESSION_FENCE, message->session_fence->session, out);

@@ -80,6 +80,28 @@ static int remove_entry(struct txn *txn, uint64_t sequence)
 	return 0;
 }
 
+int state_removals_sound(struct state *state, const uint64_t *sequences, size_t count,
+			 uint64_t *out)
+{
+	int sound = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		uint8_t key[8], *value;
+		size_t size;
+		int rc;
+
+		key_u64(key, sequences[i]);
+		rc = kv_get(state->kv, FAMILY_REMOVALS, key, sizeof(key), &value, &size);
+		if (rc == 0)
+			free(value);
+		else if (rc != -ENOENT && rc != -EUCLEAN)
+			return rc;
+		if (rc != -EUCLEAN)
+			out[sound++] = sequences[i];
+	}
+	return sound;
+}
+
 int state_apply_removed(struct state *state, uint64_t index, const uint64_t *sequences,
 			size_t count)
 {

@@ -75,16 +75,23 @@ static size_t opened_alone(const struct state *state, const struct session *sess
 	return count;
 }
 
-/* Frees those of the @count inodes that are orphans; their numbers are left in @inos. */
-static int free_orphans(struct txn *txn, uint64_t *inos, size_t count, size_t *freed_count)
+/* Frees those of the @count inodes that are orphans, but for @left; their numbers are left in @inos. */
+static int free_orphans(struct txn *txn, uint64_t *inos, size_t count, const uint64_t *left,
+			size_t left_count, size_t *freed_count)
 {
 	*freed_count = 0;
 	for (size_t i = 0; i < count; i++) {
 		struct inode_record inode;
-		int rc = txn_read_inode(txn, inos[i], &inode);
+		int rc;
 
+		if (left_count != 0 &&
+		    bsearch(&inos[i], left, left_count, sizeof(*left), by_number) != NULL)
+			continue;
+		rc = txn_read_inode(txn, inos[i], &inode);
 		if (txn->store_error != 0)
 			return rc;
+		if (txn->damaged)
+			return -EUCLEAN;
 		if (rc != 0 || inode.nlink != 0)
 			continue;
 		entry_orphan_gone(txn, inode.ino);
@@ -94,7 +101,40 @@ static int free_orphans(struct txn *txn, uint64_t *inos, size_t count, size_t *f
 	return 0;
 }
 
-int state_apply_session_close(struct state *state, uint64_t index, uint64_t id)
+int state_session_damaged(struct state *state, uint64_t id, uint64_t **out, size_t *count)
+{
+	struct session *session = session_find(state, id);
+	struct txn *txn;
+	uint64_t *inos;
+	size_t opened;
+
+	if (session == NULL)
+		return -ENOENT;
+	inos = malloc((HASH_COUNT(session->opens) + 1) * sizeof(*inos));
+	if (inos == NULL)
+		return -ENOMEM;
+	opened = opened_alone(state, session, inos);
+	txn = txn_begin(state, NULL, 0);
+	*count = 0;
+	for (size_t i = 0; i < opened; i++) {
+		struct inode_record inode;
+		int rc;
+
+		txn->damaged = false;
+		rc = txn_read_inode(txn, inos[i], &inode);
+		if (txn->store_error != 0) {
+			free(inos);
+			return rc;
+		}
+		if (txn->damaged)
+			inos[(*count)++] = inos[i];
+	}
+	*out = inos;
+	return 0;
+}
+
+int state_apply_session_close(struct state *state, uint64_t index, uint64_t id,
+			      const uint64_t *left, size_t left_count)
 {
 	struct session *session;
 	size_t freed_count = 0;
@@ -111,7 +151,8 @@ int state_apply_session_close(struct state *state, uint64_t index, uint64_t id)
 	if (freed == NULL)
 		return -ENOMEM;
 	txn = txn_begin(state, NULL, 0);
-	rc = free_orphans(txn, freed, opened_alone(state, session, freed), &freed_count);
+	rc = free_orphans(txn, freed, opened_alone(state, session, freed), left, left_count,
+			  &freed_count);
 	if (rc != 0)
 		goto out;
 	session_batch_delete(txn->batch, id);

@@ -230,8 +230,14 @@ uint64_t state_append_holder(const struct state *state, uint64_t ino);
  * are STATE_SESSIONS_MAX. -EOVERFLOW: no ids are left. -EINVAL: a text is too long. */
 int state_apply_session_open(struct state *state, uint64_t index, uint64_t secret,
 			     const char *mount, const char *name, uint64_t *session);
-/* Closes its open files, drops its replies, ends its tree lease. -ENOENT. */
-int state_apply_session_close(struct state *state, uint64_t index, uint64_t session);
+/* Closes its open files, drops its replies, ends its tree lease. Of the files that nothing names any
+ * more and nobody else has open, those in @left (ascending) stay: orphans with damaged records.
+ * -ENOENT. -EUCLEAN: another one is damaged, and nothing is done. */
+int state_apply_session_close(struct state *state, uint64_t index, uint64_t session,
+			      const uint64_t *left, size_t left_count);
+/* Finds the inodes, ascending, that the session's end would meet damaged: *out is the caller's to
+ * free. -ENOENT, -ENOMEM, the store's errors. */
+int state_session_damaged(struct state *state, uint64_t session, uint64_t **out, size_t *count);
 /* Fences the session: from here on it changes nothing, and its id is one of state_ended_sessions().
  * Its open files, its tree lease and its right to a trim stay until it is closed. -ENOENT. */
 int state_apply_session_fence(struct state *state, uint64_t index, uint64_t session);
@@ -334,6 +340,10 @@ struct state_removal {
 /* Reads up to @max entries in order from behind @after; returns the count or -errno. No session has
  * such a file open. */
 int state_removals(struct state *state, uint64_t after, struct state_removal *out, int max);
+/* Puts those of the entries @sequences that can be read, or are not there, to @out, which has room
+ * for @count; returns how many, or an error of the store. */
+int state_removals_sound(struct state *state, const uint64_t *sequences, size_t count,
+			 uint64_t *out);
 /* Drops entries whose chunks are gone; unknown ones are passed over. */
 int state_apply_removed(struct state *state, uint64_t index, const uint64_t *sequences,
 			size_t count);

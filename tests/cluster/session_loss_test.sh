@@ -24,7 +24,7 @@ program() {
 	exec 5<>"$A/data" || exit 1 # 5 is the next that is free: nothing is duplicated
 	{
 		printf %s "$bytes" && kill -STOP "$1" # what these have answered is not sent
-		read -r _ <"$T/go"
+		read -rt 300 _ <>"$T/go" # with an end, should the test fail meanwhile
 	} >&5
 	say data synced 5
 	say dir synced 6

@@ -268,7 +268,7 @@ static bool run_one(uint64_t seed, uint64_t run)
 			do_unlink(&f, ino, "c");
 			do_close(&f, ino, 9);
 		}
-		state_apply_session_close(f.state, ++f.index, f.session);
+		state_apply_session_close(f.state, ++f.index, f.session, NULL, 0);
 	} else {
 		refused_stores++;
 	}

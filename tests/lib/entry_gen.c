@@ -223,6 +223,16 @@ static size_t numbers(struct entry_gen *gen, uint64_t least)
 	return n;
 }
 
+static size_t ascending(struct entry_gen *gen)
+{
+	size_t n = count(gen, 0);
+	uint64_t last = 0;
+
+	for (size_t i = 0; i < n; i++)
+		gen->numbers[i] = last += within(gen, 1, UINT64_MAX / ENTRY_GEN_MOST);
+	return n;
+}
+
 static void chains(struct entry_gen *gen, struct log_command *out)
 {
 	out->chains.changes = gen->changes;
@@ -333,6 +343,9 @@ void entry_gen(struct entry_gen *gen, enum command_kind kind, struct log_command
 		session_open(gen, out);
 		break;
 	case COMMAND_SESSION_CLOSE:
+		out->session_close.left = gen->numbers;
+		out->session_close.left_count = ascending(gen);
+		break;
 	case COMMAND_SESSION_FENCE:
 	case COMMAND_LEASE_GRANT:
 		break;
@@ -508,6 +521,9 @@ static bool bodies_equal(const struct log_command *a, const struct log_command *
 		       strcmp(a->session_open.mount, b->session_open.mount) == 0 &&
 		       strcmp(a->session_open.name, b->session_open.name) == 0;
 	case COMMAND_SESSION_CLOSE:
+		return a->session_close.left_count == b->session_close.left_count &&
+		       numbers_equal(a->session_close.left, b->session_close.left,
+				     a->session_close.left_count);
 	case COMMAND_SESSION_FENCE:
 	case COMMAND_LEASE_GRANT:
 		return true;

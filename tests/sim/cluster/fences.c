@@ -47,7 +47,7 @@ static void session_complete(struct world *w, uint64_t session)
 	if (fences_owed(m->fences) && !state_fences_owed(m->state) &&
 	    state_apply_fences_owed(m->state, ++m->applied, true) != 0)
 		abort();
-	if (state_apply_session_close(m->state, m->applied + 1, session) != 0)
+	if (state_apply_session_close(m->state, m->applied + 1, session, NULL, 0) != 0)
 		return;
 	trace(w, "nothing of session %llu is left", (unsigned long long)session);
 	m->applied++;

@@ -196,8 +196,8 @@ static void end_all_sessions(struct state *state)
 	if (state_sessions(state, list_session, &list) != 0)
 		abort();
 	for (size_t i = 0; i < list.count; i++)
-		if (state_apply_session_close(state, state_applied_index(state) + 1, list.ids[i]) !=
-		    0)
+		if (state_apply_session_close(state, state_applied_index(state) + 1, list.ids[i],
+					      NULL, 0) != 0)
 			abort();
 }
 

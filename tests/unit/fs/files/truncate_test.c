@@ -116,7 +116,7 @@ static void leave_trim_behind(uint64_t file, uint64_t size)
 	request.op_case = CATENA__REQUEST__OP_SETATTR;
 	request.setattr = &setattr;
 	assert_int_equal(other_session(9, &request), 0);
-	state_apply_session_close(master.state, ++master.index, 9);
+	state_apply_session_close(master.state, ++master.index, 9, NULL, 0);
 }
 
 static void test_who_extends_a_file_finishes_a_dead_sessions_truncation_first(void **state)

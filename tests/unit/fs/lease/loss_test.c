@@ -32,7 +32,7 @@ static void end_unanswered(void)
 static void session_ends(uint64_t next)
 {
 	set_sole(false);
-	state_apply_session_close(master.state, ++master.index, master.session);
+	state_apply_session_close(master.state, ++master.index, master.session, NULL, 0);
 	session_open_as(master.state, ++master.index, next, 1, "host:/mnt", "c1");
 	master.session = next;
 	master.id = 0;

@@ -519,7 +519,7 @@ static void test_a_new_session_is_told_what_is_open(void **state)
 
 	set_sole(false);
 	file = do_create(1, "file", &fi);
-	state_apply_session_close(master.state, ++master.index, SESSION);
+	state_apply_session_close(master.state, ++master.index, SESSION, NULL, 0);
 	master.session = 8;
 	master.id = 0;
 	session_open_as(master.state, ++master.index, 8, 1, "host:/mnt", "c1");

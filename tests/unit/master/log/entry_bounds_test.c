@@ -44,6 +44,20 @@ static void texts_of_sessions_are_bounded(void **state)
 	entry_fixture_bound(&command, false);
 }
 
+static void what_the_end_of_a_session_leaves_is_said_once_and_in_order(void **state)
+{
+	uint64_t left[] = {5, 6, 7};
+	struct log_command command = {.kind = COMMAND_SESSION_CLOSE,
+				      .session = 1,
+				      .session_close = {.left = left, .left_count = 3}};
+
+	entry_fixture_bound(&command, true);
+	left[1] = 7;
+	entry_fixture_bound(&command, false);
+	left[1] = 5;
+	entry_fixture_bound(&command, false);
+}
+
 static void set_text(char **text, size_t size)
 {
 	if (*text != protobuf_c_empty_string)
@@ -398,6 +412,7 @@ int main(void)
 		cmocka_unit_test(an_index_is_not_0),
 		cmocka_unit_test(a_kind_that_there_is_not_is_refused),
 		cmocka_unit_test(texts_of_sessions_are_bounded),
+		cmocka_unit_test(what_the_end_of_a_session_leaves_is_said_once_and_in_order),
 		cmocka_unit_test(servers_and_their_targets_are_bounded),
 		cmocka_unit_test(refusals_are_bounded),
 		cmocka_unit_test(texts_without_an_end_are_not_encoded),

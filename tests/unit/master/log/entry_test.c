@@ -395,7 +395,7 @@ static void an_acceptance_is_applied(void **state)
 	struct fixture f;
 
 	assert_int_equal(fixture_init(&f, UINT64_MAX), 0);
-	assert_int_equal(state_apply_session_close(f.state, ++f.index, f.session), 0);
+	assert_int_equal(state_apply_session_close(f.state, ++f.index, f.session, NULL, 0), 0);
 	assert_int_equal(apply(&f, &command), 0);
 	state_life(f.state, &life);
 	assert_int_equal(life.number, 5 + ACCEPT_LIFE_GAP);

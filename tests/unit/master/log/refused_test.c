@@ -21,6 +21,42 @@ static struct command_log *command_log;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t damaged_ino;
 
+/* What the log has kept at its last index. */
+static struct {
+	uint8_t *bytes;
+	size_t size;
+} kept;
+
+static void keep_entry(void *user, uint64_t index, const struct log_command *command)
+{
+	(void)user;
+	free(kept.bytes);
+	assert_int_equal(entry_encode(command, index, &kept.bytes, &kept.size), 0);
+}
+
+static void keep_applied(void *user, uint64_t index, int status,
+			 const struct command_result *result)
+{
+	(void)user;
+	(void)index;
+	(void)status;
+	(void)result;
+}
+
+static void keep_commit(void *user)
+{
+	(void)user;
+}
+
+static void keep_undone(void *user, uint64_t index)
+{
+	(void)user;
+	(void)index;
+}
+
+static const struct command_keeper keeper = {
+	.entry = keep_entry, .applied = keep_applied, .commit = keep_commit, .undone = keep_undone};
+
 struct sent {
 	struct command_call call;
 	Catena__Request request;
@@ -41,14 +77,34 @@ static void damage(uint64_t ino)
 	kv_batch_free(batch);
 }
 
+/* Of a test whose damaged file is open and has no name; of one with three removals in the queue. */
+static bool unnamed, queued;
+
+static int queue_removals(void)
+{
+	for (int i = 0; i < 3; i++)
+		if (do_create(&f, ROOT_INO, "x") != 0 ||
+		    do_size_at(&f, reply_ino(&f), CATENA__SET_MASK__SET_SIZE, 5, 0, 0) != 0 ||
+		    do_unlink(&f, ROOT_INO, "x") != 0)
+			return -1;
+	return 0;
+}
+
 static int setup(void **state)
 {
-	struct command_log_options options = {.state_lock = &lock};
+	struct command_log_options options = {.state_lock = &lock, .keeper = &keeper};
 
 	log_set_level(LOG_LEVEL_ERROR);
-	if (fixture_init(&f, UINT64_MAX) != 0 || do_create(&f, ROOT_INO, "bad") != 0)
+	if (fixture_init(&f, UINT64_MAX) != 0 || do_create(&f, ROOT_INO, "good") != 0 ||
+	    do_open(&f, reply_ino(&f), false) != 0 || do_unlink(&f, ROOT_INO, "good") != 0 ||
+	    do_create(&f, ROOT_INO, "bad") != 0)
 		return -1;
 	damaged_ino = reply_ino(&f);
+	if (*state == &unnamed &&
+	    (do_open(&f, damaged_ino, false) != 0 || do_unlink(&f, ROOT_INO, "bad") != 0))
+		return -1;
+	if (*state == &queued && queue_removals() != 0)
+		return -1;
 	copy = (struct fixture){.session = f.session, .name_mask = f.name_mask};
 	if (kv_memory_copy(f.kv, &copy.kv) != 0 || fixture_open_state(&copy) != 0)
 		return -1;
@@ -66,6 +122,8 @@ static int teardown(void **state)
 	(void)pthread_mutex_trylock(&lock);
 	pthread_mutex_unlock(&lock);
 	command_log_close(command_log);
+	free(kept.bytes);
+	kept.bytes = NULL;
 	fixture_end(&f);
 	fixture_end(&copy);
 	return 0;
@@ -133,16 +191,18 @@ static void change_damaged(struct sent *sent, uint64_t id, uint64_t lane)
 /* What a log that is kept has of it, decoded and applied on the copy. */
 static void replay(const struct sent *sent)
 {
-	struct log_command refused;
 	const struct log_command *command = &sent->call.command;
+	struct log_command instead;
+	uint64_t *numbers = NULL;
 	struct command_result result = {0};
 	struct entry *entry;
 	uint8_t *bytes;
 	size_t size;
 
 	if (sent->call.refused) {
-		command_refuse(command, EIO, &refused);
-		command = &refused;
+		assert_int_equal(command_without_damage(f.state, command, &instead, &numbers), 0);
+		assert_null(numbers);
+		command = &instead;
 	}
 	assert_int_equal(entry_encode(command, sent->call.index, &bytes, &size), 0);
 	assert_int_equal(entry_decode(bytes, size, &entry), 0);
@@ -254,6 +314,75 @@ static void a_turn_with_damage_is_applied_again_when_the_disk_was_full(void **st
 	pthread_mutex_unlock(&lock);
 }
 
+static void the_end_of_a_session_leaves_what_is_damaged(void **state)
+{
+	struct state_counts counts;
+	struct command_result result = {0};
+	struct entry *entry;
+	struct sent sent = {.told = 0};
+
+	/* "good" and "bad", both open and without a name. */
+	state_counts(f.state, &counts);
+	assert_int_equal(counts.orphans, 2);
+	sent.call.command =
+		(struct log_command){.kind = COMMAND_SESSION_CLOSE, .session = f.session};
+	sent.call.done = on_done;
+	pthread_mutex_lock(&lock);
+	command_log_propose(command_log, &sent.call);
+	command_log_turn(command_log);
+	assert_int_equal(sent.told, 1);
+	assert_int_equal(sent.status, 0);
+	assert_false(sent.call.refused);
+	assert_null(session_find(f.state, f.session));
+	state_counts(f.state, &counts);
+	assert_int_equal(counts.orphans, 1);
+	/* A master whose record is fine leaves it, too. */
+	assert_int_equal(entry_decode(kept.bytes, kept.size, &entry), 0);
+	assert_int_equal(entry->index, sent.call.index);
+	assert_int_equal(entry->command.session_close.left_count, 1);
+	assert_int_equal(entry->command.session_close.left[0], damaged_ino);
+	assert_int_equal(command_level(&entry->command), 1);
+	assert_int_equal(command_apply(copy.state, entry->index, &entry->command, &result), 0);
+	entry_free(entry);
+	assert_equal_stores();
+	pthread_mutex_unlock(&lock);
+}
+
+static void removals_go_on_without_what_is_damaged(void **state)
+{
+	struct state_removal queue[3];
+	struct command_result result = {0};
+	uint64_t sequences[3], numbers[3];
+	struct sent sent = {.told = 0};
+	struct entry *entry;
+	uint8_t key[8];
+
+	(void)state;
+	assert_int_equal(state_removals(f.state, 0, queue, 3), 3);
+	for (int i = 0; i < 3; i++)
+		sequences[i] = queue[i].sequence;
+	key_u64(key, sequences[1]);
+	kv_memory_damage(f.kv, FAMILY_REMOVALS, key, sizeof(key));
+	assert_int_equal(state_removals_sound(f.state, sequences, 3, numbers), 2);
+	sent.call.command = (struct log_command){.kind = COMMAND_REMOVED,
+						 .removed = {.sequences = sequences, .count = 3}};
+	sent.call.done = on_done;
+	pthread_mutex_lock(&lock);
+	command_log_propose(command_log, &sent.call);
+	command_log_turn(command_log);
+	pthread_mutex_unlock(&lock);
+	assert_int_equal(sent.told, 1);
+	assert_int_equal(sent.status, 0);
+	assert_int_equal(entry_decode(kept.bytes, kept.size, &entry), 0);
+	assert_int_equal(entry->command.removed.count, 2);
+	assert_int_equal(command_apply(copy.state, entry->index, &entry->command, &result), 0);
+	entry_free(entry);
+	assert_int_equal(state_removals(copy.state, 0, queue, 3), 1);
+	assert_int_equal(queue[0].sequence, sequences[1]);
+	kv_memory_damage(f.kv, FAMILY_REMOVALS, "", 0);
+	assert_equal_stores();
+}
+
 #define TEST(function_) cmocka_unit_test_setup_teardown(function_, setup, teardown)
 
 int main(void)
@@ -262,6 +391,10 @@ int main(void)
 		TEST(a_command_that_meets_damage_is_refused_alone_of_its_turn),
 		TEST(a_lane_goes_on_behind_damage),
 		TEST(a_turn_with_damage_is_applied_again_when_the_disk_was_full),
+		cmocka_unit_test_prestate_setup_teardown(removals_go_on_without_what_is_damaged,
+							 setup, teardown, &queued),
+		cmocka_unit_test_prestate_setup_teardown(
+			the_end_of_a_session_leaves_what_is_damaged, setup, teardown, &unnamed),
 	};
 
 	return cmocka_run_group_tests_name("refused", tests, NULL, NULL);

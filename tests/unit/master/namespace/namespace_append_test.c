@@ -152,7 +152,7 @@ static void it_survives_a_restart_and_ends_with_its_session(void **state)
 	assert_int_equal(fixture_reopen(&fx), 0);
 	assert_int_equal(state_append_holder(fx.state, file.ino), OTHER);
 	assert_int_equal(append(FIXTURE_SESSION, file.ino, false), -EAGAIN);
-	assert_int_equal(state_apply_session_close(fx.state, ++fx.index, OTHER), 0);
+	assert_int_equal(state_apply_session_close(fx.state, ++fx.index, OTHER, NULL, 0), 0);
 	assert_int_equal(state_append_holder(fx.state, file.ino), 0);
 	assert_int_equal(state_append_holder(fx.state, other.ino), FIXTURE_SESSION);
 	assert_int_equal(append(FIXTURE_SESSION, file.ino, false), 0);

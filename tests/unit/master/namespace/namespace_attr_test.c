@@ -378,7 +378,8 @@ static void a_trim_is_taken_over_only_when_its_session_is_gone(void **state)
 	assert_int_equal(do_size(&f, ino, GROW, 900, id), 0);
 	assert_int_equal(do_size(&f, ino, GROW, 2000, id), -EBUSY);
 	assert_int_equal(f.reply->attr->trim_to, 5 * MIB);
-	assert_int_equal(state_apply_session_close(f.state, ++f.index, FIXTURE_SESSION), 0);
+	assert_int_equal(state_apply_session_close(f.state, ++f.index, FIXTURE_SESSION, NULL, 0),
+			 0);
 	assert_int_equal(do_size(&f, ino, GROW, 2000, id), -EBUSY);
 	assert_int_equal(do_size(&f, ino, TRIM_TAKE, 0, 0), 0);
 	assert_int_equal(f.reply->attr->trim_session, OTHER_SESSION);
@@ -458,14 +459,15 @@ static void the_end_of_a_session_closes_its_files(void **state)
 	assert_int_equal(do_unlink(&f, ROOT_INO, "own"), 0);
 	assert_int_equal(do_rmdir(&f, ROOT_INO, "dir"), 0);
 	assert_int_equal(f.state->counters.orphans, 3);
-	assert_int_equal(state_apply_session_close(f.state, ++f.index, FIXTURE_SESSION), 0);
+	assert_int_equal(state_apply_session_close(f.state, ++f.index, FIXTURE_SESSION, NULL, 0),
+			 0);
 	assert_true(state_is_sound(&f));
 	assert_int_equal(do_getattr(&f, own), -ESTALE);
 	assert_int_equal(do_getattr(&f, dir), -ESTALE);
 	assert_int_equal(attr_of(shared)->nlink, 0);
 	assert_int_equal(attr_of(kept)->nlink, 1);
 	assert_int_equal(removals(queue), 0);
-	assert_int_equal(state_apply_session_close(f.state, ++f.index, OTHER_SESSION), 0);
+	assert_int_equal(state_apply_session_close(f.state, ++f.index, OTHER_SESSION, NULL, 0), 0);
 	assert_int_equal(removals(queue), 1);
 	assert_int_equal(f.state->counters.orphans, 0);
 }

@@ -134,7 +134,7 @@ static void the_next_session_begins_with_the_first_number(void **state)
 	uint64_t next;
 
 	assert_done(1, 1, "a");
-	assert_int_equal(state_apply_session_close(f.state, ++f.index, f.session), 0);
+	assert_int_equal(state_apply_session_close(f.state, ++f.index, f.session, NULL, 0), 0);
 	assert_int_equal(
 		state_apply_session_open(f.state, ++f.index, FIXTURE_SECRET, "", "", &next), 0);
 	/* Nothing of the old one is left to be read. */

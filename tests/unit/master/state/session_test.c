@@ -316,8 +316,9 @@ static void sessions_survive_a_restart_and_end_for_good(void **state)
 	assert_int_equal(count, 1);
 	assert_int_equal(state_next_session_id(f.state), FIXTURE_SESSION + 1);
 	assert_int_equal(create_as(1, "a"), 0);
-	assert_int_equal(state_apply_session_close(f.state, ++f.index, f.session), 0);
-	assert_int_equal(state_apply_session_close(f.state, f.index + 1, f.session), -ENOENT);
+	assert_int_equal(state_apply_session_close(f.state, ++f.index, f.session, NULL, 0), 0);
+	assert_int_equal(state_apply_session_close(f.state, f.index + 1, f.session, NULL, 0),
+			 -ENOENT);
 	assert_int_equal(create_as(1, "a"), -ESTALE);
 	assert_int_equal(do_getattr(&f, ROOT_INO), -ESTALE);
 	assert_int_equal(fixture_reopen(&f), 0);
@@ -523,7 +524,7 @@ static void a_replica_that_was_started_frees_orphans_in_the_same_order(void **st
 	assert_int_equal(fixture_reopen(&twin), 0);
 	for (int t = 0; t < 2; t++)
 		assert_int_equal(state_apply_session_close(both[t]->state, ++both[t]->index,
-							   both[t]->session),
+							   both[t]->session, NULL, 0),
 				 0);
 	assert_equal_stores(f.kv, twin.kv);
 	fixture_end(&twin);

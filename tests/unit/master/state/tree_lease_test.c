@@ -148,7 +148,7 @@ static void only_who_is_alone_gets_the_lease_and_nobody_begins_beside_it(void **
 	assert_int_equal(open_session(8), 0);
 	f.index++;
 	assert_int_equal(state_apply_lease_grant(f.state, f.index + 1, 8, &generation), -EBUSY);
-	assert_int_equal(state_apply_session_close(f.state, ++f.index, f.session), 0);
+	assert_int_equal(state_apply_session_close(f.state, ++f.index, f.session, NULL, 0), 0);
 	assert_true(grant(8) > generation);
 	f.session = 8;
 }
@@ -181,7 +181,7 @@ static void a_fenced_session_changes_nothing(void **state)
 	}
 	/* Once more, after a restart in the middle. */
 	assert_int_equal(state_apply_session_fence(f.state, ++f.index, f.session), 0);
-	assert_int_equal(state_apply_session_close(f.state, ++f.index, f.session), 0);
+	assert_int_equal(state_apply_session_close(f.state, ++f.index, f.session, NULL, 0), 0);
 	assert_int_equal(session_open_total(f.state, ino), 0);
 	assert_int_equal(create_under(generation, "b"), -ESTALE);
 	assert_int_equal(open_session(8), 0);
@@ -227,22 +227,22 @@ static void the_map_names_fenced_sessions_until_the_floor_has_passed_them(void *
 	assert_true(state_map_version(f.state) > version);
 	assert_int_equal(state_apply_session_fence(f.state, ++f.index, 9), 0);
 	assert_ended(both, 2, 7);
-	assert_int_equal(state_apply_session_close(f.state, ++f.index, 9), 0);
-	assert_int_equal(state_apply_session_close(f.state, ++f.index, 11), 0);
+	assert_int_equal(state_apply_session_close(f.state, ++f.index, 9, NULL, 0), 0);
+	assert_int_equal(state_apply_session_close(f.state, ++f.index, 11, NULL, 0), 0);
 	assert_ended(both, 2, 7);
 	assert_int_equal(fixture_reopen(&f), 0);
 	assert_ended(both, 2, 7);
-	assert_int_equal(state_apply_session_close(f.state, ++f.index, 7), 0);
+	assert_int_equal(state_apply_session_close(f.state, ++f.index, 7, NULL, 0), 0);
 	assert_ended(both, 2, 8);
-	assert_int_equal(state_apply_session_close(f.state, ++f.index, 8), 0);
+	assert_int_equal(state_apply_session_close(f.state, ++f.index, 8, NULL, 0), 0);
 	assert_ended(&both[1], 1, 10);
 	assert_int_equal(fixture_reopen(&f), 0);
 	assert_ended(&both[1], 1, 10);
-	assert_int_equal(state_apply_session_close(f.state, ++f.index, 10), 0);
+	assert_int_equal(state_apply_session_close(f.state, ++f.index, 10, NULL, 0), 0);
 	assert_ended(NULL, 0, 12);
 	assert_int_equal(fixture_reopen(&f), 0);
 	assert_ended(NULL, 0, 12);
-	assert_int_equal(state_apply_session_close(f.state, ++f.index, 12), 0);
+	assert_int_equal(state_apply_session_close(f.state, ++f.index, 12, NULL, 0), 0);
 	assert_ended(NULL, 0, 13);
 }
 
@@ -275,7 +275,7 @@ static int script_step(int n, uint64_t *generation)
 	case 3:
 		return state_apply_session_fence(f.state, f.index + 1, 7);
 	case 4:
-		return state_apply_session_close(f.state, f.index + 1, 7);
+		return state_apply_session_close(f.state, f.index + 1, 7, NULL, 0);
 	default:
 		return state_apply_lease_grant(f.state, f.index + 1, 8, generation);
 	}
