@@ -75,7 +75,10 @@ struct removals {
 	struct removal_batch *in_flight, *filling;
 	size_t chunks_out; /* in batches, filling or in flight */
 	uint64_t last_batch;
-	uint64_t cursor;    /* last sequence looked at */
+	uint64_t cursor; /* last sequence looked at */
+	/* Entries below this sequence are durable; those below the mark, when the log is up to its
+	 * index. 0: there is no mark. */
+	uint64_t durable_end, mark_end, mark_index;
 	bool looked_at_all; /* to the end of the queue: it may begin anew */
 	uint64_t again_ns;
 };
@@ -433,6 +436,22 @@ static void settle(struct removals *r)
 	command_log_propose(r->master->log, &r->settling);
 }
 
+/* An entry that a power cut takes back has its file back, too: its chunks stay until it cannot. */
+static void note_durable(struct removals *r)
+{
+	const struct command_log *log = r->master->log;
+
+	lock_held(&r->master->lock);
+	if (r->mark_index != 0 && command_log_is_durable(log, r->mark_index)) {
+		r->durable_end = r->mark_end;
+		r->mark_index = 0;
+	}
+	if (r->mark_index == 0) {
+		r->mark_index = command_log_applied(log);
+		r->mark_end = state_removals_end(r->master->state);
+	}
+}
+
 /* Takes more of the queue into memory. */
 static void fetch(struct removals *r)
 {
@@ -454,6 +473,10 @@ static void fetch(struct removals *r)
 	}
 	r->parked = true;
 	for (int i = 0; i < count; i++) {
+		if (removals[i].sequence >= r->durable_end) {
+			r->looked_at_all = true;
+			return;
+		}
 		if (begin_job(r, &removals[i]))
 			r->parked = false;
 		r->cursor = removals[i].sequence;
@@ -525,6 +548,7 @@ static void work(struct removals *r)
 	fail_doubtful(r);
 	settle(r);
 	state_counts(r->master->state, &counts);
+	note_durable(r);
 	if (counts.removals > HASH_COUNT(r->jobs))
 		fetch(r);
 	for (job = r->jobs; job != NULL && budget > 0; job = job->hh.next)
@@ -584,6 +608,15 @@ int removals_start(struct master *master, struct removals **out)
 	}
 	*out = r;
 	return 0;
+}
+
+void removals_recovered(struct removals *r)
+{
+	if (r == NULL)
+		return;
+	for (struct removal_job *job = r->jobs; job != NULL; job = job->hh.next)
+		job->failed = true;
+	r->durable_end = r->mark_index = r->cursor = 0;
 }
 
 void removals_stop(struct removals *r)

@@ -1,8 +1,8 @@
 /* removals.h - removes the chunks of files that are gone from their targets, in the background.
  *
  *   1. A file's last name and last open go: the state puts it into its durable queue.
- *   2. The removal thread walks the queue with a cursor, and makes a job of each file whose members
- *      are there. The file's size says its chunks; the map says their chains.
+ *   2. The removal thread walks the queue with a cursor, and makes a job of each file whose entry is
+ *      durable, and whose members are there. The file's size says its chunks; the map says their chains.
  *   3. Each chunk is named to the members of its chain that are not offline, one after another from
  *      the head on, in batches per target: a member gets copies from the one before it, which has
  *      none to give any more then. The number of unanswered chunks is bounded.
@@ -32,6 +32,9 @@ struct rpc_stream;
 int removals_start(struct master *master, struct removals **out);
 /* Joins the thread; without the state lock. NULL is allowed. */
 void removals_stop(struct removals *removals);
+/* Notes that the store was read anew: the log's indices and the queue's sequences may come again, for
+ * other commands. NULL is allowed. */
+void removals_recovered(struct removals *removals);
 /* Takes the answer to a batch; one that came on another stream (@from) counts for nothing. */
 void removals_answer(struct removals *removals, const struct rpc_stream *from,
 		     const Catena__Removed *answer);

@@ -83,9 +83,17 @@ int append_changed(struct state *state, struct session *session, const struct ap
 	return change->taken ? add_right(state, change->ino, session) : 0;
 }
 
-void append_batch_close(const struct state *state, struct kv_batch *batch,
-			const struct session *session)
+static int by_ino(const struct append_right *a, const struct append_right *b)
 {
+	return a->ino < b->ino ? -1 : a->ino > b->ino;
+}
+
+void append_batch_close(struct state *state, struct kv_batch *batch, const struct session *session)
+{
+	/* The order in which they were taken is not in the store, and a replica that was started since
+	 * does not know it. */
+	if (session->appends > 1)
+		HASH_SRT(hh, state->appends, by_ino);
 	for (struct append_right *right = state->appends; right != NULL; right = right->hh.next)
 		if (right->session == session)
 			batch_delete(batch, right->ino);

@@ -31,8 +31,7 @@ void append_batch(struct kv_batch *batch, const struct session *session,
 int append_changed(struct state *state, struct session *session,
 		   const struct append_change *change);
 /* The same two for the end of a session: it gives back all rights that it has. */
-void append_batch_close(const struct state *state, struct kv_batch *batch,
-			const struct session *session);
+void append_batch_close(struct state *state, struct kv_batch *batch, const struct session *session);
 void append_closed(struct state *state, const struct session *session);
 int appends_load(struct state *state); /* after the sessions */
 void appends_unload(struct state *state);

@@ -193,7 +193,8 @@ void cache_dentry_put(struct dentry_cache *cache, uint64_t parent, uint64_t cook
 	struct cached_dentry *cached;
 
 	expects(parent != 0); /* a free place has 0 */
-	if (dentry->name_size > SHORT_NAME) {
+	/* An entry that was deleted goes with its directory, which does not know of it any more. */
+	if (dentry->name_size > SHORT_NAME || dentry->ino == 0) {
 		cache_dentry_drop(cache, parent, cookie);
 		return;
 	}

@@ -266,6 +266,7 @@ static void on_recovered(void *user)
 	client_leases_reconcile(master);
 	client_requests_recovered(master);
 	publisher_recovered(master);
+	removals_recovered(master->removals);
 }
 
 /* ---- start and stop ---- */

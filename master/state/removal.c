@@ -3,7 +3,7 @@
  * 1. The last name of a file goes while no session has it open, or the last session closes it. The
  *    batch that frees the inode adds an entry to the queue (txn_remove_chunks()). A truncation to 0
  *    gives the inode a new file id, and queues the old one the same way.
- * 2. The removal thread (cluster/removals.c) reads the queue, names the chunks to all members of
+ * 2. The removal thread (cluster/removals.c) reads the queue, as far as it is durable, names the chunks to all members of
  *    their chains, and waits for their answers.
  * 3. The log gets the entries whose chunks are gone, and they are dropped here.
  *
@@ -55,6 +55,11 @@ int state_removals(struct state *state, uint64_t after, struct state_removal *ou
 	}
 	kv_iter_free(iter);
 	return rc < 0 ? rc : count;
+}
+
+uint64_t state_removals_end(const struct state *state)
+{
+	return state->counters.next_removal;
 }
 
 static int compare_numbers(const void *a, const void *b)

@@ -340,6 +340,8 @@ struct state_removal {
 /* Reads up to @max entries in order from behind @after; returns the count or -errno. No session has
  * such a file open. */
 int state_removals(struct state *state, uint64_t after, struct state_removal *out, int max);
+/* The sequence that the next entry of the queue gets. */
+uint64_t state_removals_end(const struct state *state);
 /* Puts those of the entries @sequences that can be read, or are not there, to @out, which has room
  * for @count; returns how many, or an error of the store. */
 int state_removals_sound(struct state *state, const uint64_t *sequences, size_t count,

@@ -4,6 +4,8 @@
 # master's disk is on lossyfs; programs make, rename, link and remove names, and set modes and times, and
 # are answered; the master is killed at once and its disk cut; when it is back, the directory that the mount
 # shows is the one that it showed before, also to a second mount. Again and again.
+# And when the mount dies with the machine, a file that a rename has replaced is the old one or the new one: the
+# chunks of the old one stay until the log has the rename for good.
 #   ROUNDS=N SEED=S    more of them, others
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/lossy.sh"
@@ -40,8 +42,26 @@ for round in $(seq "$rounds"); do
 	diff "$T/before" "$T/after" >"$T/diff" || { head -20 "$T/diff"; die "the mount shows another directory after the power cut (round $round, SEED=$power_seed)"; }
 	sync "$M" || die "sync says that something is lost (round $round)"
 done
-grep -h "lost" "$D/log/mnt.log" && die "the mount says that something is lost"
+grep -h "lost" "$D/log/mount-mnt.log" && die "the mount says that something is lost"
 lc mount second || die "second mount"
 shown "$D/second" >"$T/second" || die "the directory cannot be read"
 diff "$T/before" "$T/second" >"$T/diff" || { head -20 "$T/diff"; die "another mount shows another directory"; }
 lc umount second || die "umount"
+
+step "the mount dies with the master: a replaced file is the old or the new one"
+for round in $(seq "$rounds"); do
+	head -c 300000 /dev/urandom >"$M/file" && head -c 300000 /dev/urandom >"$M/new" && sync "$M/file" "$M/new" "$M" ||
+		die "writing"
+	old=$(md5sum <"$M/file") new=$(md5sum <"$M/new")
+	sleep 1.5
+	mv "$M/new" "$M/file"
+	sleep "0.$((RANDOM % 5 + 2))" # so long the log may wait, and the chunkservers do not
+	power_off master mount-mnt
+	lc start master && lc mount mnt || die "start"
+	is=$(md5sum <"$M/file") || die "the replaced file cannot be read"
+	case $is in
+	"$old") [ "$(md5sum <"$M/new")" = "$new" ] || die "the old file is there, and the new one is not"; echo old ;;
+	"$new") [ ! -e "$M/new" ] || die "the new file is there twice"; echo new ;;
+	*) die "the file is neither the old nor the new one (round $round, SEED=$power_seed)" ;;
+	esac
+done

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include "master/log/command.h"
+#include "master/log/log_hash.h"
 #include "tests/lib/state_fixture.h"
 
 #define OTHER 8u
@@ -165,10 +167,41 @@ static void it_survives_a_restart_and_ends_with_its_session(void **state)
 	assert_int_equal(state_append_holder(fx.state, other.ino), 0);
 }
 
+/* A session that ends gives its rights back in the same order on a replica that was started since. */
+static void rights_end_in_one_order(void **state)
+{
+	Catena__Attr files[3] = {make_file("a"), make_file("b"), make_file("c")};
+	const struct log_command close = {.kind = COMMAND_SESSION_CLOSE, .session = OTHER};
+	struct fixture replica = {.name_mask = fx.name_mask};
+	struct fixture *both[] = {&fx, &replica};
+	struct log_trace traces[2];
+	(void)state;
+
+	for (int i = 2; i >= 0; i--)
+		assert_int_equal(append(OTHER, files[i].ino, false), 0);
+	assert_int_equal(kv_memory_copy(fx.kv, &replica.kv), 0);
+	assert_int_equal(fixture_open_state(&replica), 0);
+	for (int i = 0; i < 2; i++) {
+		struct command_result result = {0};
+		struct log_hash *hash;
+
+		assert_int_equal(log_hash_new(&hash), 0);
+		state_listen(both[i]->state, log_hash_changes, hash);
+		log_hash_begin(hash, (const uint8_t *)"close", 5);
+		assert_int_equal(command_apply(both[i]->state, fx.index + 1, &close, &result), 0);
+		assert_int_equal(log_hash_end(hash, 0, &result, &traces[i]), 0);
+		state_listen(both[i]->state, NULL, NULL);
+		log_hash_free(hash);
+	}
+	assert_memory_equal(traces[0].hash, traces[1].hash, LOG_HASH_BYTES);
+	fixture_end(&replica);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(one_session_at_a_time_has_it, setup, teardown),
+		cmocka_unit_test_setup_teardown(rights_end_in_one_order, setup, teardown),
 		cmocka_unit_test_setup_teardown(who_does_not_have_it_tells_no_append, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(who_gets_it_takes_capabilities_away, setup,
