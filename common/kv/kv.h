@@ -45,9 +45,9 @@ int kv_open_memory(const struct kv_family *families, unsigned family_count, stru
 void kv_close(struct kv *kv); /* NULL is allowed */
 int kv_recover(struct kv *kv);
 bool kv_is_down(const struct kv *kv);
-/* True when the disk has less free than the store may need to go on. Refuse then what makes it
- * grow: once it is down for lack of space, deleting cannot make room. Cheap enough for each
- * request. */
+/* True when the disk has less free than the store may need to go on, beside its reserve. Refuse then
+ * what makes it grow. Once it is down for lack of space, kv_recover() gives up the reserve, which is
+ * for deleting until room comes back. Cheap enough for each request. */
 bool kv_space_low(struct kv *kv);
 /* Gives the space of deleted and overwritten values back now; otherwise it comes back by and by. It
  * reads and writes much of the family, so it takes long. Thread: any but a loop's. */

@@ -15,7 +15,8 @@
 
 #define LOG_MODULE "kv"
 
-#define COMPACT_FORCE  2 /* BottommostLevelCompaction::kForce */
+#define COMPACT_FORCE  2   /* BottommostLevelCompaction::kForce */
+#define MEMTABLE_SHARE 96u /* of the disk: the reserve is ten times as much */
 #define SPACE_CHECK_NS (50 * NS_PER_MSEC)
 /* What a record of the log has around its batch, and a little for the ends of blocks. */
 #define LOG_RECORD_EXTRA 16u
@@ -113,22 +114,20 @@ static bool rocks_space_low(struct kv *kv)
 	struct kv_rocksdb *store = of(kv);
 	uint64_t now = clock_monotonic_ns();
 	uint64_t last = atomic_load_explicit(&store->space_checked_ns, memory_order_relaxed);
-	uint64_t free_bytes, reserve;
 	bool low;
 
 	if (now - last < SPACE_CHECK_NS)
 		return atomic_load_explicit(&store->space_is_low, memory_order_relaxed);
 	if (!atomic_compare_exchange_strong(&store->space_checked_ns, &last, now))
 		return atomic_load_explicit(&store->space_is_low, memory_order_relaxed);
-	free_bytes = kv_rocksdb_disk_free(store);
-	reserve = kv_rocksdb_reserve_bytes(store);
-	/* Room for a full set of memtables to be flushed, and for merging as much again. */
-	low = free_bytes < 2 * reserve;
-	if (!low)
-		kv_rocksdb_reserve_make(store);
+	low = !kv_rocksdb_reserve_make(store);
+	if (!low && atomic_load(&store->reserve_is_used) && enter(store) == 0) {
+		kv_rocksdb_relax(store);
+		leave(store);
+	}
 	if (low != atomic_exchange(&store->space_is_low, low))
 		log_warn("space is %s path=%s free=%llu", low ? "low" : "enough again", store->path,
-			 (unsigned long long)free_bytes);
+			 (unsigned long long)kv_rocksdb_disk_free(store));
 	return low;
 }
 
@@ -474,6 +473,9 @@ static int rocks_recover(struct kv *kv)
 	store->generation++;
 	pthread_cond_broadcast(&store->flush_done);
 	pthread_mutex_unlock(&store->flush_lock);
+	/* Even if it can be opened in what is free: the next write would find no more than this one. */
+	if (atomic_load(&store->down) == -ENOSPC)
+		kv_rocksdb_reserve_drop(store);
 	rc = kv_rocksdb_open_db(store, false, error, sizeof(error));
 	if (rc == 0) {
 		atomic_store(&store->down, 0);
@@ -567,7 +569,7 @@ static uint64_t memtable_bytes(const char *path, uint64_t asked)
 	if (bytes == 0) {
 		bytes = KV_MEMTABLE_MIN;
 		if (statvfs(path, &fs) == 0)
-			bytes = (uint64_t)fs.f_blocks * fs.f_frsize / 64;
+			bytes = (uint64_t)fs.f_blocks * fs.f_frsize / MEMTABLE_SHARE;
 		if (bytes > KV_MEMTABLE_MAX)
 			bytes = KV_MEMTABLE_MAX;
 	}
@@ -639,6 +641,7 @@ int kv_open(const struct kv_options *options, struct kv **out, char *error, size
 		return rc;
 	}
 	store->memtable_bytes = memtable_bytes(options->path, options->memtable_bytes);
+	store->reserve_bytes = kv_rocksdb_reserve_bytes(store);
 	store->bears_damage = options->bears_damage;
 	rc = kv_rocksdb_open_db(store, options->create, error, error_size);
 	if (rc != 0) {

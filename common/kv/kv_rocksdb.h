@@ -30,6 +30,7 @@ struct kv_rocksdb {
 	char **names;
 	bool *large;
 	uint64_t memtable_bytes;
+	uint64_t reserve_bytes;
 	bool bears_damage;
 	rocksdb_cache_t *cache;
 	rocksdb_writeoptions_t *write_options;
@@ -62,6 +63,8 @@ struct kv_rocksdb {
 
 	atomic_uint_fast64_t space_checked_ns;
 	atomic_bool space_is_low;
+	atomic_bool
+		reserve_is_used; /* the disk was full, and there is no room for the reserve yet */
 };
 
 /* Opens db and handles, which must be NULL. The reserve is given up when there is no other way. */
@@ -79,10 +82,16 @@ void kv_log_ahead_close(struct kv_log_ahead *ahead);
 /* Makes room if it is due. Comes before a flush. Locks: log_lock exclusively. */
 void kv_log_ahead_fill(struct kv_log_ahead *ahead);
 
-/* The reserve: a file that keeps room on the disk for opening and compacting when everything else
- * is full. */
-void kv_rocksdb_reserve_make(struct kv_rocksdb *store);
+/* The reserve: a file that keeps room on the disk for opening, deleting and compacting when
+ * everything else is full. Returns how large it is to be, once memtable_bytes is known. */
 uint64_t kv_rocksdb_reserve_bytes(const struct kv_rocksdb *store);
+/* Makes the reserve unless it would leave too little. Returns false when too little is free. */
+bool kv_rocksdb_reserve_make(struct kv_rocksdb *store);
+/* Gives the reserve up on a full disk, before the store is opened. Level 0 is kept short from then
+ * on, even if there was no reserve. Errors: -ENOENT when there was none. */
+int kv_rocksdb_reserve_drop(struct kv_rocksdb *store);
+/* Lets level 0 grow again, once the reserve is there again. Locks: lock. */
+void kv_rocksdb_relax(struct kv_rocksdb *store);
 /* Free bytes of the disk for us; UINT64_MAX when it cannot be told. */
 uint64_t kv_rocksdb_disk_free(const struct kv_rocksdb *store);
 #endif

@@ -33,6 +33,20 @@
 #define MANIFEST_PREALLOC  (64u << 10)
 #define MANIFEST_BYTES_MAX (16u << 20)
 #define RESERVE_NAME       "RESERVE"
+#define RESERVE_EXTRA      (2u << 20)
+#define RESERVE_SETS       10u
+#define RESERVE_SHARE      8u /* of the disk, at most */
+/* Space is low when less is free beside the reserve: a set is flushed, and others are merged. */
+#define LOW_SETS 4u
+/* In memtable_bytes: the size of the base level, and the most that one compaction reads of the
+ * levels from there on. */
+#define LEVEL_BASE_SETS 4u
+#define COMPACTION_SETS 6u
+/* Files in level 0 at which writers wait: usually, and while the reserve is used. */
+#define L0_SLOW       32
+#define L0_STOP       64
+#define L0_SLOW_TIGHT 6
+#define L0_STOP_TIGHT 8
 
 /* ---- error texts ---- */
 
@@ -120,11 +134,13 @@ static void set_family_options(struct kv_rocksdb *store, rocksdb_options_t *opti
 	rocksdb_options_set_memtable_whole_key_filtering(options, 1);
 	rocksdb_options_set_compression(options, rocksdb_no_compression);
 	rocksdb_options_set_target_file_size_base(options, memtable);
-	rocksdb_options_set_max_bytes_for_level_base(options, 4 * store->memtable_bytes);
+	rocksdb_options_set_max_bytes_for_level_base(options,
+						     LEVEL_BASE_SETS * store->memtable_bytes);
+	rocksdb_options_set_max_compaction_bytes(options, COMPACTION_SETS * store->memtable_bytes);
 	rocksdb_options_set_level_compaction_dynamic_level_bytes(options, 1);
 	rocksdb_options_set_level0_file_num_compaction_trigger(options, 4);
-	rocksdb_options_set_level0_slowdown_writes_trigger(options, 32);
-	rocksdb_options_set_level0_stop_writes_trigger(options, 64);
+	rocksdb_options_set_level0_slowdown_writes_trigger(options, L0_SLOW);
+	rocksdb_options_set_level0_stop_writes_trigger(options, L0_STOP);
 	if (large) {
 		rocksdb_options_set_enable_blob_files(options, 1);
 		rocksdb_options_set_min_blob_size(options, BLOB_MIN_BYTES);
@@ -230,9 +246,32 @@ static int reserve_path(const struct kv_rocksdb *store, char *out, size_t size)
 	return snprintf(out, size, "%s/" RESERVE_NAME, store->path) < (int)size ? 0 : -ENAMETOOLONG;
 }
 
+/* What deleting takes at worst before it gives anything back, in sets of memtables (memtable_bytes):
+ *
+ * - 8 for a compaction, which has its inputs and outputs at once: of level 0, where writers wait at
+ *   L0_STOP_TIGHT files of half a set, with the base level of LEVEL_BASE_SETS. One between lower
+ *   levels takes less, COMPACTION_SETS and a file. There is one compaction at a time.
+ * - 1 for a set that is flushed; opening flushes the logs, which are no longer than that, before it
+ *   deletes them.
+ * - 1 for the log of the set that is written meanwhile.
+ *
+ * And 2 MiB for room that is taken ahead in the log, in the manifest and in tables.
+ *
+ * Not covered: a level 0 that was already longer when the disk got full, since writers had outrun
+ * compactions; and values in blob files that are collected. Such a compaction may fail, and begins
+ * anew with each recovery; deletions go on for as long as their own records find room.
+ *
+ * memtable_bytes follows the disk's size so that this is about a tenth of a small one, and less than
+ * 1 GiB of any. Where it does not follow (the disk is tiny, or it was given), the share is bounded. */
 uint64_t kv_rocksdb_reserve_bytes(const struct kv_rocksdb *store)
 {
-	return 2 * store->memtable_bytes;
+	uint64_t bytes = RESERVE_EXTRA + RESERVE_SETS * store->memtable_bytes, most;
+	struct statvfs fs;
+
+	if (statvfs(store->path, &fs) != 0)
+		return bytes;
+	most = (uint64_t)fs.f_blocks * fs.f_frsize / RESERVE_SHARE;
+	return bytes < most ? bytes : most;
 }
 
 uint64_t kv_rocksdb_disk_free(const struct kv_rocksdb *store)
@@ -244,32 +283,41 @@ uint64_t kv_rocksdb_disk_free(const struct kv_rocksdb *store)
 	return (uint64_t)fs.f_bavail * fs.f_frsize;
 }
 
-void kv_rocksdb_reserve_make(struct kv_rocksdb *store)
+bool kv_rocksdb_reserve_make(struct kv_rocksdb *store)
 {
-	uint64_t bytes = kv_rocksdb_reserve_bytes(store);
+	uint64_t bytes = store->reserve_bytes, needed = LOW_SETS * store->memtable_bytes;
 	char path[4096];
 	struct stat st;
 	int fd;
 
 	if (reserve_path(store, path, sizeof(path)) != 0)
-		return;
-	if (stat(path, &st) == 0 && (uint64_t)st.st_size >= bytes)
-		return;
-	/* Only when it leaves as much again: the reserve itself must not fill the disk. */
-	if (kv_rocksdb_disk_free(store) < 3 * bytes)
-		return;
+		return true;
+	if (stat(path, &st) != 0)
+		st.st_size = 0;
+	if ((uint64_t)st.st_size < bytes)
+		needed += bytes - (uint64_t)st.st_size;
+	/* After it was given up, much of what is free is in use: a compaction that failed gives its
+	 * outputs back, and begins anew. So there must be as much again. */
+	if (atomic_load(&store->reserve_is_used))
+		needed += bytes;
+	if (kv_rocksdb_disk_free(store) < needed)
+		return false;
+	if ((uint64_t)st.st_size >= bytes)
+		return true;
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0)
-		return;
+		return true;
 	if (posix_fallocate(fd, 0, (off_t)bytes) != 0)
 		unlink(path);
 	close(fd);
+	return true;
 }
 
-static int reserve_drop(struct kv_rocksdb *store)
+int kv_rocksdb_reserve_drop(struct kv_rocksdb *store)
 {
 	char path[4096];
 
+	atomic_store(&store->reserve_is_used, true);
 	if (reserve_path(store, path, sizeof(path)) != 0 || unlink(path) != 0)
 		return -ENOENT;
 	log_warn("space reserve given up path=%s", store->path);
@@ -310,6 +358,40 @@ static int open_once(struct kv_rocksdb *store, bool create, char *error, size_t 
 	return rc;
 }
 
+/* Sets at how many files of level 0 writers wait. Leaves out families where level 0 is longer than
+ * @longest: there they would wait for a compaction that may not find the room it needs. */
+static void bound_level0(struct kv_rocksdb *store, int slow, int stop, uint64_t longest)
+{
+	static const char *const keys[] = {"level0_slowdown_writes_trigger",
+					   "level0_stop_writes_trigger"};
+	char slow_text[16], stop_text[16];
+	const char *const values[] = {slow_text, stop_text};
+
+	snprintf(slow_text, sizeof(slow_text), "%d", slow);
+	snprintf(stop_text, sizeof(stop_text), "%d", stop);
+	for (unsigned i = 0; i < store->kv.family_count; i++) {
+		char error[256], *text = NULL;
+		uint64_t files = 0;
+
+		if (rocksdb_property_int_cf(store->db, store->handles[i],
+					    "rocksdb.num-files-at-level0", &files) != 0 ||
+		    files > longest)
+			continue;
+		rocksdb_set_options_cf(store->db, store->handles[i], 2, keys, values, &text);
+		if (kv_rocksdb_error(text, error, sizeof(error)) != 0)
+			log_warn("level 0 is not bounded path=%s error=\"%s\"", store->path, error);
+	}
+	sweep_options(store);
+}
+
+void kv_rocksdb_relax(struct kv_rocksdb *store)
+{
+	if (!atomic_exchange(&store->reserve_is_used, false))
+		return;
+	bound_level0(store, L0_SLOW, L0_STOP, UINT64_MAX);
+	log_info("there is a space reserve again path=%s", store->path);
+}
+
 int kv_rocksdb_open_db(struct kv_rocksdb *store, bool create, char *error, size_t error_size)
 {
 	int rc = check_place(store, create, error, error_size);
@@ -323,11 +405,14 @@ int kv_rocksdb_open_db(struct kv_rocksdb *store, bool create, char *error, size_
 		return rc;
 	}
 	rc = open_once(store, create, error, error_size);
-	if (rc == -ENOSPC && reserve_drop(store) == 0)
+	if (rc == -ENOSPC && kv_rocksdb_reserve_drop(store) == 0)
 		rc = open_once(store, create, error, error_size);
 	if (rc == 0) {
 		sweep_options(store);
-		kv_rocksdb_reserve_make(store);
+		if (kv_rocksdb_reserve_make(store))
+			atomic_store(&store->reserve_is_used, false);
+		else if (atomic_load(&store->reserve_is_used))
+			bound_level0(store, L0_SLOW_TIGHT, L0_STOP_TIGHT, L0_SLOW_TIGHT);
 		kv_log_ahead_open(&store->ahead, store->path);
 	}
 	return rc;

@@ -1,7 +1,8 @@
 /* kv_disk_test.c - the store on RocksDB, when the process or the disk fails it.
  *
  * Goal: a store locked by another process is refused; what was written survives SIGKILL; no failure
- * of the disk aborts the process, loses what was acknowledged or leaves the store latched for good.
+ * of the disk aborts the process, loses what was acknowledged or leaves the store latched for good;
+ * and a disk that a neighbour filled leaves room to delete.
  * Method: this program runs itself again with the name of a child as argument (RocksDB's threads do
  * not survive a fork, so a child must begin afresh). Write errors come from a file size limit, and
  * from a small tmpfs in a private mount namespace (skipped where that is not permitted). */
@@ -93,6 +94,17 @@ static int child_limit(const char *dir)
 #define FULL_BALLAST    (12u << 20)
 #define FULL_ROUNDS     3
 #define FULL_WRITES_MAX 200000
+
+static int small_disk(const char *dir, int mib)
+{
+	char options[32];
+
+	if (mounts_own() != 0)
+		return -EPERM;
+	snprintf(options, sizeof(options), "size=%dm", mib);
+	mkdir(dir, 0700);
+	return mount("tmpfs", dir, "tmpfs", 0, options) == 0 ? 0 : -errno;
+}
 
 static int write_file(const char *path, size_t bytes)
 {
@@ -223,14 +235,9 @@ static int full_round(const char *dir, int round)
 
 static int child_full(const char *dir)
 {
-	char options[32];
 	int rc = 0;
 
-	if (mounts_own() != 0)
-		return CHILD_SKIPPED;
-	snprintf(options, sizeof(options), "size=%dm", FULL_DISK_MIB);
-	mkdir(dir, 0700);
-	if (mount("tmpfs", dir, "tmpfs", 0, options) != 0)
+	if (small_disk(dir, FULL_DISK_MIB) != 0)
 		return CHILD_SKIPPED;
 	for (int round = 0; round < FULL_ROUNDS && rc == 0; round++) {
 		rc = full_round(dir, round);
@@ -241,14 +248,157 @@ static int child_full(const char *dir)
 	return rc;
 }
 
+/* ---- a neighbour fills the disk ---- */
+
+/* The disk is large enough for a reserve of full size, by the size of the memtables. */
+#define NEIGHBOUR_DISK_MIB 96
+#define NEIGHBOUR_MEMTABLE (1u << 20)
+#define NEIGHBOUR_RECORDS  80000
+#define NEIGHBOUR_RECENT   12000 /* written anew: about three sets of memtables */
+#define NEIGHBOUR_KEY      40    /* as of a directory entry: what a deletion takes */
+#define NEIGHBOUR_VALUE    250
+#define NEIGHBOUR_BATCH    64
+
+struct shared_disk {
+	char store[400], reserve[420], neighbour[400];
+	struct kv *kv;
+	struct kv_batch *batch;
+	int recoveries;
+};
+
+static int shared_open(struct shared_disk *disk, bool create)
+{
+	static const struct kv_family family = {.name = "default"};
+	struct kv_options options = {.path = disk->store,
+				     .families = &family,
+				     .family_count = 1,
+				     .memtable_bytes = NEIGHBOUR_MEMTABLE,
+				     .create = create};
+	char error[256];
+
+	return kv_open(&options, &disk->kv, error, sizeof(error));
+}
+
+/* Takes all that is free. */
+static int neighbour_takes_all(const char *path)
+{
+	int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	struct stat st;
+
+	CHECK(fd >= 0 && fstat(fd, &st) == 0);
+	for (off_t step = 1 << 20; step >= 4096;) {
+		CHECK(st.st_size < (off_t)NEIGHBOUR_DISK_MIB << 20); /* whose disk is this? */
+		if (posix_fallocate(fd, st.st_size, step) == 0)
+			st.st_size += step;
+		else
+			step /= 2;
+	}
+	close(fd);
+	return 0;
+}
+
+/* So little that the store can be opened again, but not go on. */
+static int neighbour_gives_back(const char *path)
+{
+	struct stat st;
+
+	CHECK(stat(path, &st) == 0 && truncate(path, st.st_size - (2 << 20)) == 0);
+	return 0;
+}
+
+static int shared_write(struct shared_disk *disk, int count)
+{
+	uint8_t key[NEIGHBOUR_KEY] = {0}, value[NEIGHBOUR_VALUE];
+
+	for (int i = 0; i < count; i++) {
+		memset(value, i, sizeof(value));
+		put_le64(key, scrambled(i));
+		kv_batch_clear(disk->batch);
+		kv_batch_put(disk->batch, 0, key, sizeof(key), value, sizeof(value));
+		CHECK(kv_write(disk->kv, disk->batch, i == count - 1) == 0);
+	}
+	return 0;
+}
+
+/* Removes everything. The neighbour takes what comes free until the store is down; what it gives up
+ * then has to do for all the rest. */
+static int shared_remove(struct shared_disk *disk)
+{
+	for (int i = 0; i < NEIGHBOUR_RECORDS; i += NEIGHBOUR_BATCH) {
+		int rc;
+
+		kv_batch_clear(disk->batch);
+		for (int k = i; k < i + NEIGHBOUR_BATCH && k < NEIGHBOUR_RECORDS; k++) {
+			uint8_t key[NEIGHBOUR_KEY] = {0};
+
+			put_le64(key, scrambled(k));
+			kv_batch_delete(disk->batch, 0, key, sizeof(key));
+		}
+		if (disk->recoveries == 0)
+			CHECK(neighbour_takes_all(disk->neighbour) == 0);
+		kv_space_low(disk->kv);
+		rc = kv_write(disk->kv, disk->batch, true);
+		if (rc == -ENOSPC) {
+			CHECK(disk->recoveries++ == 0);
+			CHECK(access(disk->reserve, F_OK) == 0);
+			CHECK(neighbour_gives_back(disk->neighbour) == 0);
+			CHECK(kv_recover(disk->kv) == 0);
+			CHECK(access(disk->reserve, F_OK) != 0);
+			rc = kv_write(disk->kv, disk->batch, true);
+		}
+		CHECK(rc == 0);
+	}
+	CHECK(disk->recoveries == 1);
+	return 0;
+}
+
+static int shared_is_empty(struct shared_disk *disk)
+{
+	struct kv_iter *iter;
+
+	CHECK(kv_iter_open(disk->kv, 0, NULL, 0, NULL, 0, &iter) == 0);
+	CHECK(kv_iter_next(iter, NULL, NULL, NULL, NULL) == 0);
+	kv_iter_free(iter);
+	return 0;
+}
+
+static int child_neighbour(const char *dir)
+{
+	struct shared_disk disk = {.batch = kv_batch_new()};
+
+	if (small_disk(dir, NEIGHBOUR_DISK_MIB) != 0)
+		return CHILD_SKIPPED;
+	snprintf(disk.store, sizeof(disk.store), "%s/store", dir);
+	snprintf(disk.reserve, sizeof(disk.reserve), "%s/RESERVE", disk.store);
+	snprintf(disk.neighbour, sizeof(disk.neighbour), "%s/neighbour", dir);
+	CHECK(shared_open(&disk, true) == 0);
+	CHECK(shared_write(&disk, NEIGHBOUR_RECORDS) == 0);
+	/* Compactions keep up with writers in the end; a machine under load may not be there yet. */
+	CHECK(kv_compact(disk.kv, 0) == 0);
+	CHECK(shared_write(&disk, NEIGHBOUR_RECENT) == 0);
+	CHECK(shared_remove(&disk) == 0);
+	CHECK(shared_is_empty(&disk) == 0);
+	kv_close(disk.kv);
+	CHECK(shared_open(&disk, false) == 0);
+	CHECK(shared_is_empty(&disk) == 0);
+
+	/* The neighbour goes, and there is a reserve again. */
+	CHECK(unlink(disk.neighbour) == 0);
+	for (int i = 0; i < 500 && kv_space_low(disk.kv); i++)
+		usleep(10000);
+	CHECK(!kv_space_low(disk.kv) && access(disk.reserve, F_OK) == 0);
+	kv_close(disk.kv);
+	kv_batch_free(disk.batch);
+	umount2(dir, MNT_DETACH);
+	return 0;
+}
+
 static const struct child {
 	const char *name;
 	int (*run)(const char *dir);
 } children[] = {
-	{"busy", child_busy},
-	{"killed", child_killed},
-	{"limit", child_limit},
-	{"full", child_full},
+	{"busy", child_busy}, {"killed", child_killed},       {"limit", child_limit},
+	{"full", child_full}, {"neighbour", child_neighbour},
 };
 
 /* Its wait status. */
@@ -308,6 +458,11 @@ static void a_failed_write_takes_the_store_down_until_recovered(void **state)
 static void a_full_disk_aborts_nothing_and_loses_nothing(void **state)
 {
 	assert_child_passes("full", place("full"));
+}
+
+static void deleting_works_when_a_neighbour_filled_the_disk(void **state)
+{
+	assert_child_passes("neighbour", place("neighbour"));
 }
 
 /* The first bytes of each table: what opening it does not read. */
@@ -403,6 +558,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(writes_without_flush_survive_sigkill),
 		cmocka_unit_test(a_failed_write_takes_the_store_down_until_recovered),
 		cmocka_unit_test(a_full_disk_aborts_nothing_and_loses_nothing),
+		cmocka_unit_test(deleting_works_when_a_neighbour_filled_the_disk),
 		cmocka_unit_test(a_read_that_meets_damage_takes_the_store_down_for_good),
 		cmocka_unit_test(a_store_that_bears_damage_goes_on_with_the_rest),
 	};
