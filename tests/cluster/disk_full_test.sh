@@ -70,6 +70,9 @@ done
 grep -q 'No space left' "$T/err" || { cat "$T/err"; die "the error is not ENOSPC"; }
 kill -0 "$(pid master)" || die "the master died"
 [ "$(cat "$M/before")" = before ] || die "reading with a full master"
+step "delete while the master's disk is full"
+rm -r "$M/meta/2" || die "deleting on the master's full disk"
+[ ! -e "$M/meta/2" ] && [ -f "$D/data/master/ballast" ] || die "what was deleted is there"
 rm -f "$D/data/master/ballast"
 wait_until 60 "the master has space again" makes_directory "$M/after"
 rm -r "$M/meta" || die "rm -r meta"
