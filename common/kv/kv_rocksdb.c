@@ -16,7 +16,7 @@
 #define LOG_MODULE "kv"
 
 #define COMPACT_FORCE  2   /* BottommostLevelCompaction::kForce */
-#define MEMTABLE_SHARE 96u /* of the disk: the reserve is ten times as much */
+#define MEMTABLE_SHARE 96u /* of the disk: the reserve may be ten times as much */
 #define SPACE_CHECK_NS (50 * NS_PER_MSEC)
 /* What a record of the log has around its batch, and a little for the ends of blocks. */
 #define LOG_RECORD_EXTRA 16u
@@ -115,15 +115,20 @@ static bool rocks_space_low(struct kv *kv)
 	uint64_t now = clock_monotonic_ns();
 	uint64_t last = atomic_load_explicit(&store->space_checked_ns, memory_order_relaxed);
 	bool low;
+	int rc;
 
 	if (now - last < SPACE_CHECK_NS)
 		return atomic_load_explicit(&store->space_is_low, memory_order_relaxed);
 	if (!atomic_compare_exchange_strong(&store->space_checked_ns, &last, now))
 		return atomic_load_explicit(&store->space_is_low, memory_order_relaxed);
-	low = !kv_rocksdb_reserve_make(store);
-	if (!low && atomic_load(&store->reserve_is_used) && enter(store) == 0) {
-		kv_rocksdb_relax(store);
+	rc = enter(store);
+	if (rc == 0) {
+		low = !kv_rocksdb_reserve_make(store);
+		if (!low && atomic_load(&store->reserve_is_used))
+			kv_rocksdb_relax(store);
 		leave(store);
+	} else {
+		low = rc == -ENOSPC || atomic_load(&store->space_is_low);
 	}
 	if (low != atomic_exchange(&store->space_is_low, low))
 		log_warn("space is %s path=%s free=%llu", low ? "low" : "enough again", store->path,
@@ -641,7 +646,6 @@ int kv_open(const struct kv_options *options, struct kv **out, char *error, size
 		return rc;
 	}
 	store->memtable_bytes = memtable_bytes(options->path, options->memtable_bytes);
-	store->reserve_bytes = kv_rocksdb_reserve_bytes(store);
 	store->bears_damage = options->bears_damage;
 	rc = kv_rocksdb_open_db(store, options->create, error, error_size);
 	if (rc != 0) {

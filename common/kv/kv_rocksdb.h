@@ -30,7 +30,6 @@ struct kv_rocksdb {
 	char **names;
 	bool *large;
 	uint64_t memtable_bytes;
-	uint64_t reserve_bytes;
 	bool bears_damage;
 	rocksdb_cache_t *cache;
 	rocksdb_writeoptions_t *write_options;
@@ -83,9 +82,10 @@ void kv_log_ahead_close(struct kv_log_ahead *ahead);
 void kv_log_ahead_fill(struct kv_log_ahead *ahead);
 
 /* The reserve: a file that keeps room on the disk for opening, deleting and compacting when
- * everything else is full. Returns how large it is to be, once memtable_bytes is known. */
-uint64_t kv_rocksdb_reserve_bytes(const struct kv_rocksdb *store);
-/* Makes the reserve unless it would leave too little. Returns false when too little is free. */
+ * everything else is full. It grows with the store.
+ *
+ * Makes it as large as it is to be, unless that would leave too little. Returns false when too little
+ * is free. Locks: lock. */
 bool kv_rocksdb_reserve_make(struct kv_rocksdb *store);
 /* Gives the reserve up on a full disk, before the store is opened. Level 0 is kept short from then
  * on, even if there was no reserve. Errors: -ENOENT when there was none. */

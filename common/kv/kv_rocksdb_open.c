@@ -34,7 +34,8 @@
 #define MANIFEST_BYTES_MAX (16u << 20)
 #define RESERVE_NAME       "RESERVE"
 #define RESERVE_EXTRA      (2u << 20)
-#define RESERVE_SETS       10u
+#define RESERVE_SETS       2u
+#define RESERVE_MERGED     8u /* sets, too, but no more than there is */
 #define RESERVE_SHARE      8u /* of the disk, at most */
 /* Space is low when less is free beside the reserve: a set is flushed, and others are merged. */
 #define LOW_SETS 4u
@@ -246,6 +247,20 @@ static int reserve_path(const struct kv_rocksdb *store, char *out, size_t size)
 	return snprintf(out, size, "%s/" RESERVE_NAME, store->path) < (int)size ? 0 : -ENAMETOOLONG;
 }
 
+static uint64_t tables_bytes(const struct kv_rocksdb *store)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < store->kv.family_count; i++) {
+		uint64_t bytes = 0;
+
+		if (rocksdb_property_int_cf(store->db, store->handles[i],
+					    "rocksdb.total-sst-files-size", &bytes) == 0)
+			sum += bytes;
+	}
+	return sum;
+}
+
 /* What deleting takes at worst before it gives anything back, in sets of memtables (memtable_bytes):
  *
  * - 8 for a compaction, which has its inputs and outputs at once: of level 0, where writers wait at
@@ -255,6 +270,7 @@ static int reserve_path(const struct kv_rocksdb *store, char *out, size_t size)
  *   deletes them.
  * - 1 for the log of the set that is written meanwhile.
  *
+ * A compaction does not take more than there is: a small store has a small reserve, which grows with it.
  * And 2 MiB for room that is taken ahead in the log, in the manifest and in tables.
  *
  * Not covered: a level 0 that was already longer when the disk got full, since writers had outrun
@@ -263,10 +279,13 @@ static int reserve_path(const struct kv_rocksdb *store, char *out, size_t size)
  *
  * memtable_bytes follows the disk's size so that this is about a tenth of a small one, and less than
  * 1 GiB of any. Where it does not follow (the disk is tiny, or it was given), the share is bounded. */
-uint64_t kv_rocksdb_reserve_bytes(const struct kv_rocksdb *store)
+static uint64_t reserve_bytes(const struct kv_rocksdb *store)
 {
-	uint64_t bytes = RESERVE_EXTRA + RESERVE_SETS * store->memtable_bytes, most;
+	uint64_t merged = tables_bytes(store), merged_most = RESERVE_MERGED * store->memtable_bytes;
+	uint64_t bytes = RESERVE_EXTRA + RESERVE_SETS * store->memtable_bytes +
+			 (merged < merged_most ? merged : merged_most);
 	struct statvfs fs;
+	uint64_t most;
 
 	if (statvfs(store->path, &fs) != 0)
 		return bytes;
@@ -285,7 +304,7 @@ uint64_t kv_rocksdb_disk_free(const struct kv_rocksdb *store)
 
 bool kv_rocksdb_reserve_make(struct kv_rocksdb *store)
 {
-	uint64_t bytes = store->reserve_bytes, needed = LOW_SETS * store->memtable_bytes;
+	uint64_t bytes = reserve_bytes(store), needed = LOW_SETS * store->memtable_bytes;
 	char path[4096];
 	struct stat st;
 	int fd;
