@@ -226,7 +226,7 @@ static void begin(struct inode_flush *flush)
 	pthread_mutex_lock(&inode->lock);
 	inode_update_begin(inode, &flush->update);
 	flush->write_seq = inode->local.write_seq;
-	flush_begun(inode);
+	inode_flush_begun(inode);
 	/* Commands that are held behind this foresee versions after its own. */
 	flush->foreseen = flush->held && inode_update_changes_version(&flush->update);
 	if (flush->foreseen)

@@ -30,9 +30,6 @@ void flush_list_destroy(struct flush_list *list);
 bool flush_mark(struct inode *inode);
 /* Does the same, and notes that the inode's data is not durable any more. Locks: the inode's. */
 bool flush_mark_written(struct inode *inode);
-/* A flush of all that the inode has is begun: what is written from now on is young again. Locks: the
- * inode's. */
-void flush_begun(struct inode *inode);
 /* Appends a marked inode to the list, with a reference, and wakes the housekeeper. Locks: none. */
 void flush_list_add(struct fs *fs, struct inode *inode);
 

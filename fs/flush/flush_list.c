@@ -76,12 +76,6 @@ bool flush_mark_written(struct inode *inode)
 	return flush_mark(inode);
 }
 
-void flush_begun(struct inode *inode)
-{
-	lock_held(&inode->lock);
-	inode->background.age_from_ns = clock_monotonic_ns();
-}
-
 void flush_list_add(struct fs *fs, struct inode *inode)
 {
 	struct flush_list *list = fs->flush_list;

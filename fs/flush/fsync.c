@@ -26,7 +26,6 @@
 #include <unistd.h>
 #include "common/os/log.h"
 #include "fs/inodes/removed.h"
-#include "fs/flush/flush.h"
 #include "fs/flush/tail_trim.h"
 #include "fs/inodes/inode_apply.h"
 #include "fs/inodes/inode_data.h"
@@ -104,7 +103,7 @@ static void take_update(struct fsync_op *op)
 	if (op->datasync && !(op->update.mask & CATENA__SET_MASK__SET_GROW))
 		op->update.mask = 0;
 	if (!op->datasync)
-		flush_begun(op->inode);
+		inode_flush_begun(op->inode);
 	pthread_mutex_unlock(&op->inode->lock);
 }
 

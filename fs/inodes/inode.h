@@ -165,8 +165,8 @@ struct inode_gate {
 	struct inode_gate_entry *head, *tail;
 };
 
-/* The list of inodes with something to flush in the background (flush.h). flush_list.c changes it;
- * opens.c looks whether an inode is listed. */
+/* The list of inodes with something to flush in the background (flush.h). flush_list.c changes it,
+ * and inode_flush_begun(); opens.c looks whether an inode is listed. */
 struct inode_background {
 	struct inode *prev, *next; /* under the list's lock, while listed */
 	bool listed;
@@ -312,6 +312,9 @@ struct inode_update {
 };
 /* Takes what there is to tell. */
 void inode_update_begin(const struct inode *inode, struct inode_update *update);
+/* A flush of all that the inode has is begun: what is written from now on is young again for the
+ * background's. Locks: the inode's. */
+void inode_flush_begun(struct inode *inode);
 /* Leaves out what does not hold any more, because time has passed since _begin(). Whatever changes
  * after this is seen by the master: by the number of truncations, by the times. */
 void inode_update_check(const struct inode *inode, struct inode_update *update);

@@ -284,6 +284,12 @@ static void take_times(const struct inode *inode, struct inode_update *update)
 	update->atime = inode->local.atime;
 }
 
+void inode_flush_begun(struct inode *inode)
+{
+	lock_held(&inode->lock);
+	inode->background.age_from_ns = clock_monotonic_ns();
+}
+
 void inode_update_begin(const struct inode *inode, struct inode_update *update)
 {
 	lock_held(&inode->lock);
