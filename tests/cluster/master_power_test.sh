@@ -42,7 +42,7 @@ for round in $(seq "$rounds"); do
 	diff "$T/before" "$T/after" >"$T/diff" || { head -20 "$T/diff"; die "the mount shows another directory after the power cut (round $round, SEED=$power_seed)"; }
 	sync "$M" || die "sync says that something is lost (round $round)"
 done
-grep -h "lost" "$D/log/mount-mnt.log" && die "the mount says that something is lost"
+grep -hE "(is|are) lost|lost with" "$D/log/mount-mnt.log" && die "the mount says that something is lost"
 lc mount second || die "second mount"
 shown "$D/second" >"$T/second" || die "the directory cannot be read"
 diff "$T/before" "$T/second" >"$T/diff" || { head -20 "$T/diff"; die "another mount shows another directory"; }
