@@ -52,8 +52,8 @@ static void on_turn(void *user)
 {
 	struct test_server *s = user;
 
-	atomic_store(&s->in_turn, 0);
 	atomic_fetch_add(&s->turns, 1);
+	atomic_store(&s->in_turn, 0);
 }
 
 static void on_plain(void *server_user, struct rpc_call *call, const struct tls_identity *peer,

@@ -453,6 +453,7 @@ static void test_messages_of_several_streams_share_a_turn(void **state)
 {
 	enum { CLIENTS = 6 };
 	struct record r[CLIENTS];
+	int before;
 
 	for (int i = 0; i < CLIENTS; i++) {
 		assert_int_equal(
@@ -461,7 +462,9 @@ static void test_messages_of_several_streams_share_a_turn(void **state)
 		assert_int_equal(rpc_stream_send(r[i].stream, "a", 1), 0);
 		assert_true(wait_for(&r[i], 1));
 	}
-	assert_true(wait_count(&the_server->turns, CLIENTS));
+	/* A turn may have more than one of these, too, and its end comes after the answers. */
+	assert_true(wait_count(&the_server->in_turn, 0));
+	before = the_server->turns;
 	/* What comes while the thread is busy is ready together. */
 	atomic_store(&the_server->hold, true);
 	for (int i = 0; i < CLIENTS; i++)
@@ -471,8 +474,8 @@ static void test_messages_of_several_streams_share_a_turn(void **state)
 	for (int i = 0; i < CLIENTS; i++)
 		assert_true(wait_for(&r[i], 2));
 	assert_int_equal(the_server->messages, 2 * CLIENTS);
-	assert_true(the_server->turns < 2 * CLIENTS - 1);
 	assert_true(wait_count(&the_server->in_turn, 0));
+	assert_true(the_server->turns - before < CLIENTS - 1);
 	for (int i = 0; i < CLIENTS; i++)
 		close_record(&r[i]);
 }
