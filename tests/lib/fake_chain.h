@@ -46,6 +46,8 @@ struct fake_conn {
 
 enum fake_event_kind { FAKE_READY, FAKE_CLOSED, FAKE_TO_SERVER, FAKE_TO_CLIENT, FAKE_COMMIT };
 
+#define FAKE_WAITERS 8u /* for one update: on as many connections it was sent */
+
 struct fake_update {
 	struct fake_update *next;
 	struct frame_header header;
@@ -55,7 +57,7 @@ struct fake_update {
 	struct {
 		struct fake_conn *conn;
 		uint64_t request_id;
-	} waiters[8];
+	} waiters[FAKE_WAITERS];
 	unsigned waiter_count;
 };
 
