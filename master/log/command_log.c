@@ -153,7 +153,7 @@ static int apply_without_damage(struct command_log *log, struct command_call *ca
 	struct log_command instead;
 	uint64_t *numbers;
 	int rc = command_without_damage(log->options.state, &call->command, &instead, &numbers);
-	bool refused = instead.kind == COMMAND_REFUSED;
+	bool refused = rc == 0 && instead.kind == COMMAND_REFUSED;
 
 	if (rc == 0 && command_level(&instead) > state_level(log->options.state))
 		rc = -EUCLEAN;
@@ -162,7 +162,10 @@ static int apply_without_damage(struct command_log *log, struct command_call *ca
 	free(numbers);
 	if (log_rate_ok(&rate, 5))
 		log_error("a command has met a damaged record: it is %s index=%llu",
-			  refused ? "refused" : "done without", (unsigned long long)index);
+			  rc != 0   ? "not done"
+			  : refused ? "refused"
+				    : "done without",
+			  (unsigned long long)index);
 	call->refused = rc == 0 && refused;
 	/* A request has the error in its reply. */
 	return call->refused && call->command.kind != COMMAND_REQUEST ? -EUCLEAN : rc;

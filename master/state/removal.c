@@ -3,8 +3,8 @@
  * 1. The last name of a file goes while no session has it open, or the last session closes it. The
  *    batch that frees the inode adds an entry to the queue (txn_remove_chunks()). A truncation to 0
  *    gives the inode a new file id, and queues the old one the same way.
- * 2. The removal thread (cluster/removals.c) reads the queue, as far as it is durable, names the chunks to all members of
- *    their chains, and waits for their answers.
+ * 2. The removal thread (cluster/removals.c) reads the queue, as far as it is durable, names the
+ *    chunks to all members of their chains, and waits for their answers.
  * 3. The log gets the entries whose chunks are gone, and they are dropped here.
  *
  * Failures:
