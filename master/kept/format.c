@@ -10,7 +10,7 @@
 static const char magic[16] = "CATENA-KEPT-LOG\n";
 
 #define HEAD_START 28u
-#define HEAD_USED  (HEAD_START + 8 * 4 + LOG_HASH_BYTES + 8 + 1 + KEPT_CLUSTER_MAX)
+#define HEAD_USED  (HEAD_START + 8 * 4 + LOG_HASH_BYTES + 8 + 1 + KEPT_CLUSTER_MAX + 4)
 _Static_assert(HEAD_USED <= KEPT_HEAD_BYTES, "a head has room for all");
 
 /* A record: size of its body and CRC32C of size and body; then the body: kind, index, the rest. */
@@ -40,6 +40,7 @@ void kept_write_head(const struct kept_head *head, uint8_t out[KEPT_HEAD_BYTES])
 	put_le64(at + 64, (uint64_t)head->time);
 	at[72] = head->begins;
 	memcpy(at + 73, head->cluster, strnlen(head->cluster, KEPT_CLUSTER_MAX - 1));
+	put_le32(at + 73 + KEPT_CLUSTER_MAX, head->level);
 	put_le32(out + 24, crc32c(at, KEPT_HEAD_BYTES - HEAD_START));
 }
 
@@ -125,6 +126,7 @@ int kept_read_head(const uint8_t *data, size_t size, struct kept_head *out)
 	out->time = (int64_t)get_le64(at + 64);
 	out->begins = at[72] == 1;
 	memcpy(out->cluster, at + 73, KEPT_CLUSTER_MAX);
+	out->level = get_le32(at + 73 + KEPT_CLUSTER_MAX);
 	return 0;
 }
 

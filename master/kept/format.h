@@ -17,7 +17,7 @@
 #include "master/log/entry.h"
 #include "master/log/log_hash.h"
 
-#define KEPT_FORMAT 1u
+#define KEPT_FORMAT 2u
 
 #define KEPT_CLUSTER_MAX 64u /* with its end */
 #define KEPT_HEAD_BYTES  192u
@@ -33,6 +33,7 @@ struct kept_head {
 	uint8_t hash[LOG_HASH_BYTES];   /* of that entry; zeros: not known */
 	int64_t time;                   /* CLOCK_REALTIME, for people */
 	bool begins;                    /* a run: it does not go on where the segment before ends */
+	uint32_t level;                 /* of the state then (master/state/level.h) */
 	char cluster[KEPT_CLUSTER_MAX]; /* its name */
 };
 

@@ -118,7 +118,8 @@ static int write_head(struct keeper *keeper, int fd, bool begins)
 	struct kept_head head = {.instance = state_instance(state),
 				 .index = keeper->last.index,
 				 .time = clock_realtime_ns(),
-				 .begins = begins};
+				 .begins = begins,
+				 .level = state_level(state)};
 	uint8_t bytes[KEPT_HEAD_BYTES];
 	struct state_life life;
 	ssize_t n;

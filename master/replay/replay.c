@@ -353,7 +353,26 @@ static int check_head(struct replay *r, uint32_t number, const struct kept_segme
 			    "segment %u does not go on where the one before ends, with entry "
 			    "%" PRIu64,
 			    number, r->end);
+	if (segment->head.level > STATE_LEVEL)
+		return fail(
+			r, -EPROTONOSUPPORT,
+			"segment %u is of level %u, of a later version: this one knows up to %u",
+			number, segment->head.level, STATE_LEVEL);
 	return 0;
+}
+
+/* The level is never lowered, so a later checkpoint may have a higher one. */
+static int compare_level(struct replay *r, uint32_t number, const struct kept_segment *segment)
+{
+	uint32_t level = state_level(r->state);
+
+	if (segment->head.level == level ||
+	    (segment->head.level < level && r->applied > segment->head.index))
+		return 0;
+	fprintf(r->options->out,
+		"segment %u began at level %u, and the entries before it make level %u\n", number,
+		segment->head.level, level);
+	return 1;
 }
 
 /* The hash to go on with: that of the entry which the checkpoint has. */
@@ -398,6 +417,8 @@ static int apply_segment(struct replay *r, const struct kept_part *part,
 		rc = read_later(r, part->number);
 	if (rc == 0) /* it may be of the entry before the segment */
 		rc = compare_stores(r);
+	if (rc == 0)
+		rc = compare_level(r, part->number, segment);
 	if (rc == 0)
 		rc = apply_items(r, segment);
 	r->end = kept_segment_last(segment, r->end_hash);

@@ -9,6 +9,7 @@ void kept_gen_head(struct kept_gen *gen, uint64_t index)
 				 .index = index,
 				 .time = -14,
 				 .begins = true,
+				 .level = 16,
 				 .cluster = "cluster"};
 
 	memset(head.hash, 0x15, sizeof(head.hash));

@@ -77,6 +77,7 @@ static void test_what_is_written_is_read(void **state)
 	assert_int_equal(segment.head.time, -14);
 	assert_true(segment.head.begins);
 	assert_string_equal(segment.head.cluster, "cluster");
+	assert_int_equal(segment.head.level, 16);
 	assert_int_equal(segment.count, 2);
 	assert_item(&segment.items[0], 8, "eight", true);
 	assert_item(&segment.items[1], 9, "nine", true);
@@ -224,9 +225,10 @@ static void test_the_format_is_the_documented_one(void **state)
 {
 	make_segment();
 	kept_gen_undone(&gen, 8);
-	assert_memory_equal(gen.bytes, "CATENA-KEPT-LOG\n\1\0\0\0\244\0\0\0", 24);
+	assert_memory_equal(gen.bytes, "CATENA-KEPT-LOG\n\2\0\0\0\244\0\0\0", 24);
 	assert_int_equal(get_le32(gen.bytes + 24), crc32c(gen.bytes + 28, 164));
 	assert_int_equal(get_le64(gen.bytes + 28 + 24), 7);
+	assert_int_equal(get_le32(gen.bytes + 165), 16);
 	assert_memory_equal(gen.bytes + 192, "\16\0\0\0", 4);
 	assert_memory_equal(gen.bytes + 200, "\1\10\0\0\0\0\0\0\0eight", 14);
 	assert_memory_equal(gen.bytes + ends[0], "\65\0\0\0", 4);

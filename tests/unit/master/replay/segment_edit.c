@@ -71,3 +71,14 @@ void segment_change_name(const char *path, unsigned n)
 	free(bytes.data);
 	segment_change(path, KEPT_ENTRY, n, at, true);
 }
+
+void segment_change_level(const char *path, uint32_t level)
+{
+	struct bytes bytes = read_segment(path);
+	struct kept_head head;
+
+	assert_int_equal(kept_read_head(bytes.data, bytes.size, &head), 0);
+	head.level = level;
+	kept_write_head(&head, bytes.data);
+	write_segment(path, bytes);
+}
