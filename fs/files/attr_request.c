@@ -47,6 +47,8 @@ void attr_request_set(struct task *task, meta_done_fn *done)
 	bool now;
 
 	attr_request_fill(task, &setattr, &request);
+	request.durable = task->durable;
+	task->changes = atomic_load(&task->fs->changes);
 	pthread_mutex_lock(&inode->lock);
 	now = inode->commands.under_way++ == 0;
 	inode->commands.setattrs++;
@@ -63,7 +65,10 @@ int attr_request_set_end(struct task *task, int error, const Catena__Reply *repl
 {
 	struct inode *inode = task->inode;
 
-	inode_change_end(task->fs, inode, reply != NULL);
+	if (error == 0 && task->durable)
+		inode_change_flushed(task->fs, inode, task->changes);
+	else
+		inode_change_end(task->fs, inode, reply != NULL);
 	pthread_mutex_lock(&inode->lock);
 	expects(inode->commands.setattrs > 0);
 	inode->commands.setattrs--;

@@ -4,7 +4,8 @@
  * 1. To size 0 what is on its way to the chunks comes there first: the old file's chunks are
  *    removed, and what came later would make them anew.
  * 2. A size that only we know is told, so that the master's trim covers all chunks there can be.
- * 3. The master records size and trim in one command.
+ * 3. The master records size and trim in one command, and answers when that is durable: with its
+ *    power the old size would come back, and must not find zeros.
  * 4. The bytes behind the new end are punched from all copies; then the program has its answer.
  * 5. The trim stays recorded until the punch is durable too (flush/tail_trim.c). An operation that
  *    wants to extend the file before that waits for it.
@@ -117,6 +118,9 @@ static void send(struct task *task)
 		settle(task);
 		return;
 	}
+	/* What others have written, only the master knows. */
+	task->durable =
+		task->size != 0 && (task->size < task->size_before || !meta_sole(task->fs->meta));
 	if (announce)
 		flush_attrs_now(task->fs, inode);
 	attr_request_set(task, sized);

@@ -33,7 +33,7 @@ struct inode_flush {
 	struct inode *inode;
 	struct data_file *file;
 	struct inode_update update;
-	uint64_t generation, write_seq;
+	uint64_t generation, write_seq, changes;
 	uint64_t session; /* that the update belongs to */
 	bool durable, settled;
 	struct meta_hold *hold; /* until the data is there */
@@ -125,7 +125,7 @@ static void updated(void *user, int error, const Catena__Reply *reply)
 	struct inode *inode = flush->inode;
 
 	if (error == 0 && flush->durable)
-		inode_change_flushed(inode);
+		inode_change_flushed(flush->fs, inode, flush->changes);
 	else
 		inode_change_end(flush->fs, inode, reply != NULL);
 	if (error != 0)
@@ -180,6 +180,7 @@ static void send_update(struct inode_flush *flush)
 	request.op_case = CATENA__REQUEST__OP_SETATTR;
 	request.setattr = &setattr;
 	request.durable = flush->durable;
+	flush->changes = atomic_load(&flush->fs->changes);
 	flush->generation = meta_generation(flush->fs->meta);
 	/* What a session has not told is lost with it. */
 	meta_call_within(flush->fs->meta, flush->session, now, &request, updated, flush);

@@ -82,15 +82,6 @@ static void data_durable(void *user, int error)
 	part_done(op, error);
 }
 
-static void master_durable(struct fsync_op *op)
-{
-	uint64_t known = atomic_load(&op->fs->changes_flushed);
-
-	while (known < op->changes &&
-	       !atomic_compare_exchange_weak(&op->fs->changes_flushed, &known, op->changes))
-		;
-}
-
 static void send_update(struct fsync_op *op);
 static void send_to_master(struct fsync_op *op);
 
@@ -171,7 +162,7 @@ static void updated(void *user, int error, const Catena__Reply *reply)
 	struct inode *inode = op->inode;
 
 	if (error == 0)
-		inode_change_flushed(inode);
+		inode_change_flushed(op->fs, inode, op->changes);
 	else
 		inode_change_end(op->fs, inode, reply != NULL);
 	take_answer(op, error, reply);
@@ -195,7 +186,6 @@ static void updated(void *user, int error, const Catena__Reply *reply)
 		pthread_mutex_lock(&inode->lock);
 		inode_update_done(inode, &op->update);
 		pthread_mutex_unlock(&inode->lock);
-		master_durable(op);
 	}
 	inode_answered(op, error, reply);
 }
@@ -225,7 +215,7 @@ static void probed(void *user, int error, const Catena__Reply *reply)
 
 	take_answer(op, error, reply);
 	if (error == 0)
-		master_durable(op);
+		inode_changes_flushed(op->fs, op->changes);
 	inode_answered(op, error, reply);
 }
 
@@ -249,7 +239,7 @@ static void all_durable(void *user, int error, const Catena__Reply *reply)
 	struct fsync_op *op = user;
 
 	if (error == 0)
-		master_durable(op);
+		inode_changes_flushed(op->fs, op->changes);
 	if (error == 0 && op->others != 0)
 		send_probe(op);
 	else

@@ -191,7 +191,8 @@ struct tail_settle {
 	struct housekeeper_later later;
 	struct fs *fs;
 	struct inode *inode;
-	uint64_t generation;
+	uint64_t generation, changes;
+	bool asked; /* the master has said what is durable */
 	tail_trim_done_fn *done;
 	void *user;
 };
@@ -217,9 +218,13 @@ static void taken(void *user, int error, const Catena__Reply *reply)
 {
 	struct tail_settle *settle = user;
 
-	inode_change_end(settle->fs, settle->inode, reply != NULL);
+	if (error == 0)
+		inode_change_flushed(settle->fs, settle->inode, settle->changes);
+	else
+		inode_change_end(settle->fs, settle->inode, reply != NULL);
 	if (reply != NULL)
 		inode_apply(settle->fs, settle->inode, reply->attr, settle->generation);
+	settle->asked = true;
 	if (error == -EBUSY) /* its session lives, and will finish it */
 		housekeeper_later(settle->fs->housekeeper, &settle->later, RETRY_NS, settle_again);
 	else if (error != 0)
@@ -228,6 +233,7 @@ static void taken(void *user, int error, const Catena__Reply *reply)
 		settle_look(settle);
 }
 
+/* Takes the trim over from a session that is gone. Of our own, this asks what is durable of it. */
 static void take(struct tail_settle *settle)
 {
 	Catena__SetattrReq setattr = CATENA__SETATTR_REQ__INIT;
@@ -237,6 +243,8 @@ static void take(struct tail_settle *settle)
 	setattr.mask = CATENA__SET_MASK__SET_TRIM_TAKE;
 	request.op_case = CATENA__REQUEST__OP_SETATTR;
 	request.setattr = &setattr;
+	request.durable = true;
+	settle->changes = atomic_load(&settle->fs->changes);
 	settle->generation = meta_generation(settle->fs->meta);
 	inode_change_begin(settle->inode);
 	meta_call(settle->fs->meta, &request, taken, settle);
@@ -245,15 +253,17 @@ static void take(struct tail_settle *settle)
 static void settle_look(struct tail_settle *settle)
 {
 	struct inode *inode = settle->inode;
-	bool pending, ours;
+	uint64_t known = atomic_load(&settle->fs->changes_flushed);
+	bool pending, ours, durable;
 
 	pthread_mutex_lock(&inode->lock);
 	pending = attr_trim_pending(&inode->attr);
 	ours = inode->attr.trim_session == meta_session_id(settle->fs->meta);
+	durable = settle->asked || (inode->changes.own <= known && inode->changes.others <= known);
 	pthread_mutex_unlock(&inode->lock);
 	if (!pending)
 		settle_end(settle, 0);
-	else if (ours)
+	else if (ours && durable)
 		tail_trim_punch(settle->fs, inode, 0, true, settle_end, settle);
 	else
 		take(settle);

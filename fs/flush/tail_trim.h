@@ -12,6 +12,7 @@ typedef void tail_trim_done_fn(void *user, int error);
 /* Punches what the pending trim of our own session says, and everything from the new end up to
  * @local_end. The caller has entered the inode's gate. @done is called when the bytes are gone from
  * all copies; with @until_durable, from their disks. The master is told when the disks are done.
+ * The truncation is durable there: else its power would bring the old size back, without the bytes.
  * Until then the trim stays pending, and no client extends the file. */
 void tail_trim_punch(struct fs *fs, struct inode *inode, uint64_t local_end, bool until_durable,
 		     tail_trim_done_fn *done, void *user);

@@ -100,8 +100,18 @@ void inode_change_end(struct fs *fs, struct inode *inode, bool answered)
 	pthread_mutex_unlock(&inode->lock);
 }
 
-void inode_change_flushed(struct inode *inode)
+void inode_changes_flushed(struct fs *fs, uint64_t changes)
 {
+	uint64_t known = atomic_load(&fs->changes_flushed);
+
+	while (known < changes &&
+	       !atomic_compare_exchange_weak(&fs->changes_flushed, &known, changes))
+		;
+}
+
+void inode_change_flushed(struct fs *fs, struct inode *inode, uint64_t changes)
+{
+	inode_changes_flushed(fs, changes);
 	pthread_mutex_lock(&inode->lock);
 	expects(inode->commands.under_way > inode->commands.answered_early);
 	inode->commands.under_way--;

@@ -21,6 +21,9 @@ int inode_apply(struct fs *fs, struct inode *inode, const Catena__Attr *message,
 void inode_change_begin(struct inode *inode);
 /* The command has been answered. Without an answer the inode is not exact any more. */
 void inode_change_end(struct fs *fs, struct inode *inode, bool answered);
-/* The command was durable when it was answered. */
-void inode_change_flushed(struct inode *inode);
+/* The command was durable when it was answered, and so is all that had been answered when it was
+ * sent: @changes is fs->changes of then. */
+void inode_change_flushed(struct fs *fs, struct inode *inode, uint64_t changes);
+/* All that was answered up to @changes, a number of fs->changes, is durable. */
+void inode_changes_flushed(struct fs *fs, uint64_t changes);
 #endif

@@ -51,6 +51,7 @@ struct task {
 	uint64_t generation; /* of the lease when the request to the master was sent */
 	uint64_t token;      /* of dircache_read_begin() */
 	uint64_t seq;        /* a number that the operation compares or counts by */
+	uint64_t changes;    /* fs->changes when a durable command was sent */
 	uint64_t parent_ino, new_parent_ino;
 	struct inode_gate_entry gate;
 	bool registers; /* the master is asked to count an open */
@@ -61,6 +62,7 @@ struct task {
 	bool paged;     /* counts among inode->pages.requests */
 	bool direct;    /* reads or writes past the kernel's pages */
 	bool has_right; /* to append to task->inode */
+	bool durable;   /* the command to the master is answered when it is durable */
 	uint32_t flags;
 	struct { /* setattr */
 		uint32_t mask, mode, uid, gid;

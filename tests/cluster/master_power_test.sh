@@ -5,7 +5,8 @@
 # are answered; the master is killed at once and its disk cut; when it is back, the directory that the mount
 # shows is the one that it showed before, also to a second mount. Again and again.
 # And when the mount dies with the machine, a file that a rename has replaced is the old one or the new one: the
-# chunks of the old one stay until the log has the rename for good.
+# chunks of the old one stay until the log has the rename for good. A file that was cut has its old size and all
+# of its bytes, or the new size: what is behind the cut goes when the log has that for good.
 #   ROUNDS=N SEED=S    more of them, others
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/lossy.sh"
@@ -64,4 +65,19 @@ for round in $(seq "$rounds"); do
 	"$new") [ ! -e "$M/new" ] || die "the new file is there twice"; echo new ;;
 	*) die "the file is neither the old nor the new one (round $round, SEED=$power_seed)" ;;
 	esac
+done
+
+step "the mount dies with the master: a file that was cut is whole, or cut"
+for round in $(seq $(((rounds + 1) / 2))); do
+	head -c 300000 /dev/urandom >"$M/cut" && sync "$M/cut" "$M" || die "writing"
+	old=$(md5sum <"$M/cut") new=$(head -c 100000 "$M/cut" | md5sum)
+	sleep 1.5
+	truncate -s 100000 "$M/cut" || die "truncate"
+	sleep "0.$((RANDOM % 5 + 2))"
+	power_off master mount-mnt
+	lc start master && lc mount mnt || die "start"
+	is=$(md5sum <"$M/cut") || die "the file that was cut cannot be read"
+	[ "$is" = "$old" ] || [ "$is" = "$new" ] ||
+		die "the file has $(stat -c %s "$M/cut") bytes, and others than were written (round $round, SEED=$power_seed)"
+	[ "$is" = "$old" ] && echo whole || echo cut
 done

@@ -30,13 +30,13 @@ static const char *word_of(const Catena__Request *request)
 	case 0:
 		return request->durable ? "times+durable" : "times";
 	case CATENA__SET_MASK__SET_SIZE:
-		return "size";
+		return request->durable ? "size+durable" : "size";
 	case CATENA__SET_MASK__SET_GROW:
 		return request->durable ? "grow+durable" : "grow";
 	case CATENA__SET_MASK__SET_TRIM_DONE:
 		return "trimmed";
 	case CATENA__SET_MASK__SET_TRIM_TAKE:
-		return "take";
+		return request->durable ? "take+durable" : "take";
 	case CATENA__SET_MASK__SET_KILL_PRIV:
 		return "clear";
 	case CATENA__SET_MASK__SET_SIZE | CATENA__SET_MASK__SET_KILL_PRIV:

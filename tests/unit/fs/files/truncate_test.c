@@ -19,7 +19,7 @@ static void test_a_shorter_file_is_announced_recorded_punched_answered_reported(
 	do_write(file, &fi, "0123456789", 0);
 	forget_events();
 	assert_int_equal(do_truncate(file, 4), 0);
-	assert_string_equal(history(), "grow size punch flush+durable trimmed");
+	assert_string_equal(history(), "grow size+durable punch flush+durable trimmed");
 	assert_int_equal(last.attr.st_size, 4);
 	assert_int_equal(do_size(file), 4);
 	forget_events();
@@ -48,6 +48,64 @@ static void test_what_is_lost_before_a_cut_is_told_by_fsync(void **state)
 	assert_int_equal(last.error, EIO);
 	ops_fsync(fresh(), file, 0, &fi);
 	assert_int_equal(last.error, 0);
+	do_close(file, &fi);
+}
+
+/* Another mount has written up to @size. */
+static void write_elsewhere(uint64_t file, uint64_t size)
+{
+	Catena__SetattrReq setattr = CATENA__SETATTR_REQ__INIT;
+	Catena__Request request = CATENA__REQUEST__INIT;
+
+	session_open_as(master.state, ++master.index, 9, 1, "other:/mnt", "c3");
+	setattr.ino = file;
+	setattr.mask = CATENA__SET_MASK__SET_GROW;
+	setattr.size = size;
+	setattr.file_id = fs_inode_file_id(file);
+	request.op_case = CATENA__REQUEST__OP_SETATTR;
+	request.setattr = &setattr;
+	assert_int_equal(other_session(9, &request), 0);
+}
+
+/* The master's power would bring the old size back, and nothing the bytes. */
+static void test_nothing_is_punched_before_the_cut_is_durable(void **state)
+{
+	struct fuse_file_info fi;
+	uint64_t file = do_create(1, "file", &fi);
+	(void)state;
+
+	do_write(file, &fi, "0123456789", 0);
+	later(2);
+	set_sole(false);
+	write_elsewhere(file, 20); /* so it is a cut, and does not look like one here */
+	forget_events();
+	assert_int_equal(do_truncate(file, 15), 0);
+	assert_string_equal(history(),
+			    "size+durable invalidate punch flush+durable trimmed invalidate");
+	do_close(file, &fi);
+}
+
+static void test_a_trim_that_may_not_be_durable_is_asked_for_first(void **state)
+{
+	static struct fuse_req cut;
+	struct stat st = {.st_mode = 0600, .st_size = 4};
+	struct fuse_file_info fi;
+	uint64_t file = do_create(1, "file", &fi);
+	(void)state;
+
+	do_write(file, &fi, "0123456789", 0);
+	later(2);
+	chunks.hold_flushes = true;
+	memset(&cut, 0, sizeof(cut));
+	ops_setattr(&cut, file, &st, FUSE_SET_ATTR_SIZE, NULL);
+	ops_setattr(fresh(), file, &st, FUSE_SET_ATTR_MODE, NULL);
+	assert_int_equal(last.error, 0);
+	forget_events();
+	ops_write(fresh(), file, "X", 1, 6, &fi);
+	release_data();
+	assert_int_equal(cut.answers, 1);
+	assert_int_equal(last.answers, 1);
+	assert_non_null(strstr(history(), "take+durable"));
 	do_close(file, &fi);
 }
 
@@ -136,7 +194,7 @@ static void test_who_extends_a_file_finishes_a_dead_sessions_truncation_first(vo
 	assert_int_equal(do_write(file, &fi, "ab", 1), 0); /* not behind the end: nothing to do */
 	assert_string_equal(history(), "write");
 	assert_int_equal(do_write(file, &fi, "X", 6), 0);
-	assert_string_equal(history(), "write take punch flush+durable trimmed write");
+	assert_string_equal(history(), "write take+durable punch flush+durable trimmed write");
 	ops_read(fresh(), file, 100, 0, &fi);
 	assert_int_equal(last.size, 7);
 	assert_memory_equal(last.bytes, "0ab\0\0\0X", 7);
@@ -340,6 +398,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WITH_FS(test_a_shorter_file_is_announced_recorded_punched_answered_reported),
 		WITH_FS(test_what_is_lost_before_a_cut_is_told_by_fsync),
+		WITH_FS(test_nothing_is_punched_before_the_cut_is_durable),
+		WITH_FS(test_a_trim_that_may_not_be_durable_is_asked_for_first),
 		WITH_FS(test_truncation_to_nothing_gives_a_new_file),
 		WITH_FS(test_a_write_waits_for_a_truncation_under_way),
 		WITH_FS(test_who_extends_a_file_finishes_a_dead_sessions_truncation_first),

@@ -187,7 +187,8 @@ static void test_others_hear_of_a_version_when_all_copies_have_its_data(void **s
 	forget_events();
 	assert_int_equal(do_truncate(file, 9), 0);
 	ops_flush(fresh(), file, &fi);
-	assert_string_equal(history(), "grow invalidate size invalidate flush times invalidate");
+	assert_string_equal(history(),
+			    "grow invalidate size+durable invalidate flush times invalidate");
 	do_close(file, &fi);
 }
 
