@@ -156,7 +156,7 @@ $(BUILD)/tests/unit/master/log/command_log_test $(BUILD)/tests/unit/chunkserver/
 $(BUILD)/tests/unit/master/log/command_log_test: LDFLAGS_ALL += -Wl,--wrap=kv_write
 $(BUILD)/tests/unit/common/kv/kv_overlay_test $(BUILD)/tests/unit/common/kv/treap_test: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=realloc
 $(BUILD)/tests/unit/common/kv/kv_overlay_test: LDFLAGS_ALL += -Wl,--wrap=kv_write
-$(BUILD)/tests/unit/master/replay/replay_test $(BUILD)/tests/unit/master/replay/replay_level_test: LDFLAGS_ALL += -Wl,--wrap=writev
+$(BUILD)/tests/unit/master/replay/replay_test $(BUILD)/tests/unit/master/replay/replay_level_test: LDFLAGS_ALL += -Wl,--wrap=writev,--wrap=kv_space_low
 $(BUILD)/tests/unit/master/leases/fences_test $(BUILD)/tests/unit/chunkserver/worker/worker_start_test: LDFLAGS_ALL += -Wl,--wrap=calloc
 $(BUILD)/tests/sim/cluster/cluster_test: LDFLAGS_ALL += -Wl,--wrap=log_write,--wrap=log_enabled,--wrap=log_rate_ok
 

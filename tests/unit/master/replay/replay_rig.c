@@ -32,6 +32,12 @@ ssize_t __wrap_writev(int fd, const struct iovec *parts, int count)
 	return __real_writev(fd, &part, 1);
 }
 
+bool __wrap_kv_space_low(struct kv *kv);
+bool __wrap_kv_space_low(struct kv *kv)
+{
+	return rig.space_low;
+}
+
 /* ---- a master ---- */
 
 static void on_done(struct command_call *call, int status)
@@ -200,6 +206,7 @@ int rig_setup(void **state)
 	snprintf(rig.log, sizeof(rig.log), "%s/log", rig.path);
 	snprintf(rig.work, sizeof(rig.work), "%s/work", rig.path);
 	snprintf(rig.copy, sizeof(rig.copy), "%s/copy", rig.path);
+	rig.space_low = false;
 	rig.session = rig.chance = rig.names = rig.requests = 0;
 	return mkdir(rig.work, 0700);
 }

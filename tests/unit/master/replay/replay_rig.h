@@ -5,6 +5,7 @@
 #ifndef CATENA_TESTS_UNIT_MASTER_REPLAY_REPLAY_RIG_H
 #define CATENA_TESTS_UNIT_MASTER_REPLAY_REPLAY_RIG_H
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -25,8 +26,9 @@ struct replay_rig {
 	struct command_log *command_log;
 	pthread_mutex_t lock;
 	uint64_t session, chance, names, requests;
-	bool write_half; /* the next write of the keeper fails when half of it is done */
-	char *said;      /* what replay() printed */
+	bool write_half;       /* the next write of the keeper fails when half of it is done */
+	atomic_bool space_low; /* what the keeper is told of the disk */
+	char *said;            /* what replay() printed */
 	size_t said_size;
 	char error[512];
 };

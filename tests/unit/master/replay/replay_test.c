@@ -231,6 +231,47 @@ static void test_a_write_that_fails_ends_the_run_and_nothing_else(void **state)
 	rig_expect_said("checkpoint 2 of");
 }
 
+static void wait_for_no_parts(void)
+{
+	struct kept_part *parts;
+	size_t count = 1;
+
+	for (int i = 0; i < 6000 && count > 0; i++) {
+		usleep(10000);
+		count = rig_parts(&parts);
+		free(parts);
+	}
+	assert_int_equal(count, 0);
+}
+
+static void test_a_nearly_full_disk_ends_the_keeping_and_all_of_it_gives_way(void **state)
+{
+	uint64_t applied;
+
+	rig_start();
+	rig_wait_for_checkpoint(1);
+	rig_work(150);
+	log_set_level(LOG_LEVEL_ERROR + 1);
+	rig.space_low = true;
+	/* The last segment gives way when it is not written any more: with the next batch that meets it. */
+	for (int i = 0; i < 200; i++) {
+		rig_work(2);
+		usleep(10000);
+	}
+	wait_for_no_parts();
+	applied = state_applied_index(rig.state);
+	rig_work(20);
+	assert_int_equal(state_applied_index(rig.state), applied + 20);
+	assert_int_equal(rig_last_number(), 0);
+	rig_stop();
+	rig.space_low = false;
+	rig_start();
+	rig_wait_for_checkpoint(1);
+	rig_work(20);
+	rig_stop();
+	rig_expect_equal();
+}
+
 static void test_what_was_not_kept_is_a_gap_and_begins_a_run(void **state)
 {
 	const struct log_command command = {.kind = COMMAND_FENCES_OWED, .owed = true};
@@ -398,6 +439,7 @@ int main(void)
 		with_master(test_an_entry_in_the_place_of_another_counts),
 		with_master(test_a_failing_store_undoes_and_goes_on),
 		with_master(test_a_write_that_fails_ends_the_run_and_nothing_else),
+		with_master(test_a_nearly_full_disk_ends_the_keeping_and_all_of_it_gives_way),
 		with_master(test_what_was_not_kept_is_a_gap_and_begins_a_run),
 		with_master(test_a_life_that_was_not_kept_begins_a_run),
 		with_master(test_a_changed_byte_is_damage),
