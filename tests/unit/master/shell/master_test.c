@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include "master/shared/push.h"
 #include "tests/unit/master/shell/master_fixture.h"
 
 /* Opens a session and gives its id and secret. */
@@ -122,6 +123,103 @@ static void test_durable_requests_are_answered_when_they_are(void **state)
 	/* Nothing new: durable already, answered at once. */
 	send_create(p, 201, "file-1", true);
 	assert_int_equal(reply_error(p, 201), EEXIST);
+	peer_close(p);
+}
+
+/* A number of a message, and what is behind it. */
+static uint64_t read_varint(const struct peer *p, size_t *at)
+{
+	uint64_t value = 0;
+
+	for (unsigned shift = 0;; shift += 7) {
+		assert_true(*at < p->size && shift < 64);
+		value |= (uint64_t)(p->bytes[*at] & 0x7f) << shift;
+		if ((p->bytes[(*at)++] & 0x80) == 0)
+			return value;
+	}
+}
+
+/* How often the master has said up to where commands may be lost, while answers that are longer than
+ * @max together never went without. */
+static unsigned count_indices(struct peer *p, size_t max, uint64_t least)
+{
+	unsigned count = 0;
+	size_t answers = 0;
+
+	pthread_mutex_lock(&p->lock);
+	for (size_t at = 0; at < p->size;) {
+		uint64_t tag = read_varint(p, &at), size = read_varint(p, &at);
+		size_t body = at;
+
+		assert_int_equal(tag & 7, 2); /* numbers come packed */
+		at += (size_t)size;
+		if (tag >> 3 == CLIENT_PUSH_REPLIES)
+			answers += (size_t)size;
+		/* It may come by itself, too, when more has become durable. */
+		if (tag >> 3 != CLIENT_PUSH_INDEX || answers == 0)
+			continue;
+		assert_true(read_varint(p, &body) >= least);
+		assert_in_range(answers, 1, max);
+		answers = 0;
+		count++;
+	}
+	assert_int_equal(answers, 0);
+	pthread_mutex_unlock(&p->lock);
+	return count;
+}
+
+#define LONG_VALUE    65536u
+#define LONG_REQUESTS 60u
+
+/* The answers to one message, which are too long for one: each says up to where it may be lost. */
+static void test_long_answers_come_in_parts_that_say_what_may_be_lost(void **state)
+{
+	static uint8_t value[LONG_VALUE];
+	static char names[LONG_REQUESTS][16];
+	Catena__Request requests[LONG_REQUESTS], *list[LONG_REQUESTS];
+	Catena__XattrReq xattrs[LONG_REQUESTS];
+	Catena__CreateReq creates[LONG_REQUESTS];
+	uint64_t session, secret, before;
+	struct peer *p = new_client(&session, &secret);
+
+	for (unsigned i = 0; i < LONG_REQUESTS; i++) {
+		catena__request__init(&requests[i]);
+		catena__xattr_req__init(&xattrs[i]);
+		catena__create_req__init(&creates[i]);
+		list[i] = &requests[i];
+		requests[i].id = 2 + i;
+		requests[i].op_case = CATENA__REQUEST__OP_XATTR;
+		requests[i].xattr = &xattrs[i];
+		xattrs[i].ino = 1;
+		xattrs[i].op = 1;
+		xattrs[i].name.data = (uint8_t *)"user.long";
+		xattrs[i].name.len = 9;
+	}
+	requests[0].id = 1;
+	xattrs[0].op = 2;
+	xattrs[0].value.data = value;
+	xattrs[0].value.len = sizeof(value);
+	send_requests(p, list, 1);
+	assert_int_equal(reply_error(p, 1), 0);
+	before = command_log_applied(fx.master->log);
+	peer_forget(p);
+	/* Commands between them, so that what is answered is new. */
+	requests[0].id = 2;
+	xattrs[0].op = 1;
+	xattrs[0].value.len = 0;
+	for (unsigned i = 0; i < LONG_REQUESTS; i += 20) {
+		snprintf(names[i], sizeof(names[i]), "file-%u", i);
+		requests[i].op_case = CATENA__REQUEST__OP_CREATE;
+		requests[i].create = &creates[i];
+		creates[i].parent = 1;
+		creates[i].name.data = (uint8_t *)names[i];
+		creates[i].name.len = strlen(names[i]);
+		creates[i].mode = 0100644;
+	}
+	send_requests(p, list, LONG_REQUESTS);
+	for (unsigned i = 0; i < LONG_REQUESTS; i++)
+		assert_int_equal(reply_error(p, 2 + i), 0);
+	assert_true(count_indices(p, (1u << 20) + 2 * LONG_VALUE, before + 3) >= 3);
 	peer_close(p);
 }
 
@@ -618,6 +716,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		with_master(test_a_lone_client_gets_the_lease_a_map_and_answers),
 		with_master(test_durable_requests_are_answered_when_they_are),
+		with_master(test_long_answers_come_in_parts_that_say_what_may_be_lost),
 		with_master(test_statfs_says_copies_and_space),
 		with_master(test_a_second_client_waits_for_the_lease_of_the_first),
 		with_master(test_a_silent_first_client_is_waited_for_as_long_as_its_lease),
