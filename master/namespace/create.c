@@ -28,9 +28,9 @@ static int create_existing(struct txn *txn, const Catena__CreateReq *req, uint32
 
 	if (req->exclusive || !S_ISREG(mode))
 		return -EEXIST;
-	rc = txn_inode(txn, ino, &inode);
+	rc = txn_inode_named(txn, ino, &inode);
 	if (rc != 0)
-		return rc == -ESTALE ? -EIO : rc;
+		return rc;
 	if (inode_is(inode, S_IFDIR))
 		return -EISDIR;
 	/* A link or special file that came since the client looked: let it look again. */

@@ -52,9 +52,9 @@ int namespace_unlink(struct txn *txn, const Catena__UnlinkReq *req, struct reply
 				     &dentry);
 	if (rc != 0)
 		return rc;
-	rc = txn_inode(txn, dentry.ino, &inode);
+	rc = txn_inode_named(txn, dentry.ino, &inode);
 	if (rc != 0)
-		return rc == -ESTALE ? -EIO : rc;
+		return rc;
 	rc = namespace_rules_unlink(inode->mode, inode->entries, req->directory);
 	if (rc == 0)
 		rc = txn_dentry_delete(txn, directory, cookie);

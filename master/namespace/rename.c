@@ -28,10 +28,10 @@ static int is_above(struct txn *txn, uint64_t ancestor, uint64_t ino)
 			return 0;
 		rc = txn_read_inode(txn, ino, &inode);
 		if (rc != 0)
-			return rc == -ESTALE ? -EIO : rc;
+			return rc == -ESTALE ? txn_failed(txn, -EUCLEAN) : rc;
 		ino = inode.parent;
 	}
-	return -EIO;
+	return txn_failed(txn, -EUCLEAN); /* a loop */
 }
 
 static int find_entry(struct txn *txn, struct inode_record *directory,
@@ -40,12 +40,7 @@ static int find_entry(struct txn *txn, struct inode_record *directory,
 {
 	int rc = txn_dentry_find(txn, directory, name->data, name->len, cookie, dentry);
 
-	if (rc == 0) {
-		rc = txn_inode(txn, dentry->ino, inode);
-		if (rc == -ESTALE)
-			rc = -EIO;
-	}
-	return rc;
+	return rc == 0 ? txn_inode_named(txn, dentry->ino, inode) : rc;
 }
 
 static int find_all(struct txn *txn, const Catena__RenameReq *req, struct renaming *r)

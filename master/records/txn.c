@@ -97,6 +97,13 @@ int txn_inode(struct txn *txn, uint64_t ino, struct inode_record **out)
 	return 0;
 }
 
+int txn_inode_named(struct txn *txn, uint64_t ino, struct inode_record **out)
+{
+	int rc = txn_inode(txn, ino, out);
+
+	return rc == -ESTALE ? txn_failed(txn, -EUCLEAN) : rc;
+}
+
 /* An inode of the transaction is the first member of its slot. */
 static struct txn_inode *slot_of(struct txn *txn, struct inode_record *inode)
 {

@@ -66,6 +66,8 @@ int txn_failed(struct txn *txn, int rc);
 /* Takes an inode into the transaction, to read and change; it lives as long. -ESTALE: there is
  * none. -EIO: damaged. */
 int txn_inode(struct txn *txn, uint64_t ino, struct inode_record **out);
+/* The same of the inode that an entry names: that there is none is damage, and -EIO. */
+int txn_inode_named(struct txn *txn, uint64_t ino, struct inode_record **out);
 /* Marks an inode as changed, before its first change: its version grows. */
 void txn_touch(struct txn *txn, struct inode_record *inode);
 /* The same for a change on which no copy of the inode depends: its version stays. */

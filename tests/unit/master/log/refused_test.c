@@ -62,23 +62,29 @@ struct sent {
 	Catena__Request request;
 	Catena__CreateReq create;
 	Catena__SetattrReq setattr;
+	Catena__UnlinkReq unlink;
+	Catena__RenameReq rename;
 	int told, status, error; /* of the reply; -1: there is none */
 	uint64_t lane;
 };
 
-static void damage(uint64_t ino)
+static void damage(uint64_t ino, bool gone)
 {
 	struct kv_batch *batch = kv_batch_new();
 	uint8_t key[8];
 
 	key_u64(key, ino);
-	kv_batch_put(batch, FAMILY_INODES, key, sizeof(key), "damaged", 7);
+	if (gone)
+		kv_batch_delete(batch, FAMILY_INODES, key, sizeof(key));
+	else
+		kv_batch_put(batch, FAMILY_INODES, key, sizeof(key), "damaged", 7);
 	assert_int_equal(kv_write(f.kv, batch, true), 0);
 	kv_batch_free(batch);
 }
 
-/* Of a test whose damaged file is open and has no name; of one with three removals in the queue. */
-static bool unnamed, queued;
+/* Of a test whose damaged file is open and has no name; of one with three removals in the queue; of one
+ * whose file has no record at all. */
+static bool unnamed, queued, gone;
 
 static int queue_removals(void)
 {
@@ -108,7 +114,7 @@ static int setup(void **state)
 	copy = (struct fixture){.session = f.session, .name_mask = f.name_mask};
 	if (kv_memory_copy(f.kv, &copy.kv) != 0 || fixture_open_state(&copy) != 0)
 		return -1;
-	damage(damaged_ino);
+	damage(damaged_ino, *state == &gone);
 	if (fixture_reopen(&f) != 0)
 		return -1;
 	options.state = f.state;
@@ -188,6 +194,27 @@ static void change_damaged(struct sent *sent, uint64_t id, uint64_t lane)
 	propose(sent, id, lane);
 }
 
+static void remove_name(struct sent *sent, uint64_t id, const char *name)
+{
+	*sent = (struct sent){.request = CATENA__REQUEST__INIT, .unlink = CATENA__UNLINK_REQ__INIT};
+	sent->unlink.parent = ROOT_INO;
+	sent->unlink.name = bytes_of(name);
+	sent->request.op_case = CATENA__REQUEST__OP_UNLINK;
+	sent->request.unlink = &sent->unlink;
+	propose(sent, id, 0);
+}
+
+static void move(struct sent *sent, uint64_t id, const char *name, const char *new_name)
+{
+	*sent = (struct sent){.request = CATENA__REQUEST__INIT, .rename = CATENA__RENAME_REQ__INIT};
+	sent->rename.parent = sent->rename.new_parent = ROOT_INO;
+	sent->rename.name = bytes_of(name);
+	sent->rename.new_name = bytes_of(new_name);
+	sent->request.op_case = CATENA__REQUEST__OP_RENAME;
+	sent->request.rename = &sent->rename;
+	propose(sent, id, 0);
+}
+
 /* What a log that is kept has of it, decoded and applied on the copy. */
 static void replay(const struct sent *sent)
 {
@@ -219,7 +246,7 @@ static void assert_equal_stores(void)
 	const uint8_t *key_a, *key_b, *value_a, *value_b;
 	size_t key_size_a, key_size_b, size_a, size_b;
 
-	damage(damaged_ino); /* nothing was put in its place */
+	damage(damaged_ino, false); /* nothing was put in its place */
 	for (unsigned family = 0; family < FAMILY_COUNT; family++) {
 		struct kv_iter *a, *b;
 		int more;
@@ -278,6 +305,25 @@ static void a_command_that_meets_damage_is_refused_alone_of_its_turn(void **stat
 	turn(&again, 1);
 	assert_int_equal(again.error, EIO);
 	assert_false(again.call.refused);
+	pthread_mutex_unlock(&lock);
+}
+
+static void an_entry_without_its_inode_is_damage(void **state)
+{
+	struct sent sent[5];
+
+	(void)state;
+	pthread_mutex_lock(&lock);
+	make(&sent[0], 10, 0, "bad"); /* opens what is there */
+	remove_name(&sent[1], 11, "bad");
+	move(&sent[2], 12, "bad", "other");
+	make(&sent[3], 13, 0, "new");
+	move(&sent[4], 14, "new", "bad");
+	turn(sent, 5);
+	for (int i = 0; i < 5; i++) {
+		assert_int_equal(sent[i].error, i == 3 ? 0 : EIO);
+		assert_int_equal(sent[i].call.refused, i != 3);
+	}
 	pthread_mutex_unlock(&lock);
 }
 
@@ -389,6 +435,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_command_that_meets_damage_is_refused_alone_of_its_turn),
+		cmocka_unit_test_prestate_setup_teardown(an_entry_without_its_inode_is_damage,
+							 setup, teardown, &gone),
 		TEST(a_lane_goes_on_behind_damage),
 		TEST(a_turn_with_damage_is_applied_again_when_the_disk_was_full),
 		cmocka_unit_test_prestate_setup_teardown(removals_go_on_without_what_is_damaged,
