@@ -10,10 +10,11 @@
 
 /* Field headers (number << 3 | wire type) of common/cluster/proto/catena.proto;
  * tests/unit/fs/session/meta_pending_test.c checks them against the generated code. */
-#define TAG_BATCH_REQUESTS 0x12u /* 2, bytes */
-#define TAG_BATCH_ANSWERED 0x2au /* 5, packed */
-#define TAG_REQUEST_ID     0x08u /* 1, varint */
-#define TAG_REQUEST_LANE   0x28u /* 5, varint */
+#define TAG_BATCH_REQUESTS  0x12u /* 2, bytes */
+#define TAG_BATCH_ANSWERED  0x2au /* 5, packed */
+#define TAG_REQUEST_ID      0x08u /* 1, varint */
+#define TAG_REQUEST_LANE    0x28u /* 5, varint */
+#define TAG_REQUEST_DURABLE 0x10u /* 2, varint */
 
 /* Writes a protobuf varint; returns how many bytes it takes, at most 10. */
 static size_t put_varint(uint8_t *out, uint64_t value)
@@ -82,6 +83,7 @@ struct meta_pending *meta_pending_new(const Catena__Request *request)
 	pending->repeatable = meta_pending_repeatable(request);
 	pending->command = request_kind_is_command(request);
 	pending->durable = request->durable;
+	pending->takes_numbers = request_kind_takes_numbers(request);
 	return pending;
 }
 
@@ -107,6 +109,8 @@ static void put_numbers(struct meta_pending *pending)
 	pending->start = pending->body;
 	if (pending->lane != 0)
 		put_field(pending, TAG_REQUEST_LANE, pending->lane);
+	if (pending->durable) /* mostly it is said already */
+		put_field(pending, TAG_REQUEST_DURABLE, 1);
 	put_field(pending, TAG_REQUEST_ID, pending->id);
 	put_field(pending, TAG_BATCH_REQUESTS, pending->size);
 }

@@ -4,7 +4,9 @@
  * durable. So are other commands that were sent while this mount was the sole client: they were
  * done in the order of their ids, and would be so again, with the same outcome, after a power cut
  * has taken the last of them from the master. If another client had done something in between, the
- * outcome could be another, but no lease ends before all that came before it is durable.
+ * outcome could be another, but no lease ends before all that came before it is durable. Those that
+ * take numbers from the master would get others, so they are answered when they are durable, and not
+ * kept.
  *
  * The lane: commands for whose answers no program waits. They have consecutive numbers, beside their
  * ids, and the master answers them all together: done up to a number.
@@ -37,6 +39,7 @@ struct meta_pending {
 	bool command;         /* changes something, see request_kind.h */
 	bool durable;         /* is answered only when it is durable */
 	bool in_lane;         /* gets a number of the lane with its id */
+	bool takes_numbers;   /* of the master; a repetition may get others */
 	bool kept;            /* until it is durable */
 	bool answered;        /* its owner has been told */
 	bool settled;         /* it was answered on this stream, too */

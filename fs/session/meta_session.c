@@ -87,6 +87,10 @@ int meta_session_add(struct meta *meta, struct meta_pending *pending)
 	/* Only while we are the sole client is the outcome of a repetition known. */
 	pending->kept = pending->in_lane || (meta->lanes && pending->command && !pending->durable &&
 					     atomic_load(&meta->lease.sole));
+	if (pending->kept && pending->takes_numbers && !pending->in_lane) {
+		pending->kept = false;
+		pending->durable = true;
+	}
 	rc = meta_pending_add(&meta->pending, pending);
 	atomic_store_explicit(&meta->full, meta_pending_full(&meta->pending), memory_order_relaxed);
 	return rc;

@@ -23,12 +23,13 @@ change() { # ROUND: what a program does, and all of it is answered
 	for i in $(seq 2 3 60); do rm "$dir/file$i" || return 1; done
 	for i in 3 6 9; do ln "$dir/file$i" "$dir/link$i" || return 1; done
 	mv "$dir/file12" "$dir/file15" || return 1
+	for i in $(seq 27 3 48); do echo "content $i again" >"$dir/file$i" || return 1; done
 	chmod 600 "$dir/file18" && touch -d @1000000000 "$dir/file21" && mkdir "$dir/empty" && rmdir "$dir/empty" &&
 		ln -s file24 "$dir/symlink" || return 1
 	[ "$1" -eq 1 ] || rm -r "$M/d$(($1 - 1))"
 }
 shown() { # MOUNT: all that can be seen, but the time of reading
-	(cd "$1" && find . -printf '%p %y %m %n %s %T@ %l\n' | sort && find . -type f -print0 | sort -z | xargs -0 -r md5sum)
+	(cd "$1" && find . -printf '%p %i %y %m %n %s %T@ %l\n' | sort && find . -type f -print0 | sort -z | xargs -0 -r md5sum)
 }
 
 lossy_up master

@@ -85,6 +85,7 @@ static void answer_requests(struct rpc_stream *stream, const Catena__ClientBatch
 		if (master.requests < IDS_MAX) {
 			master.ids[master.requests] = request->id;
 			master.numbers[master.requests] = request->lane;
+			master.asked_durable[master.requests] = request->durable;
 			master.ops[master.requests++] = request->op_case;
 		}
 		if (request->lane != 0)
@@ -291,6 +292,7 @@ void call_by(void (*how)(struct meta *meta, Catena__Request *request, meta_done_
 	Catena__GetattrReq getattr = CATENA__GETATTR_REQ__INIT;
 	Catena__LookupReq lookup = CATENA__LOOKUP_REQ__INIT;
 	Catena__UnlinkReq unlink = CATENA__UNLINK_REQ__INIT;
+	Catena__CreateReq create = CATENA__CREATE_REQ__INIT;
 	Catena__StatfsReq statfs = CATENA__STATFS_REQ__INIT;
 	Catena__Request request = CATENA__REQUEST__INIT;
 
@@ -301,6 +303,8 @@ void call_by(void (*how)(struct meta *meta, Catena__Request *request, meta_done_
 		request.lookup = &lookup;
 	else if (op == CATENA__REQUEST__OP_STATFS)
 		request.statfs = &statfs;
+	else if (op == CATENA__REQUEST__OP_CREATE)
+		request.create = &create;
 	else
 		request.unlink = &unlink;
 	how(meta, &request, note_done, calls);

@@ -51,6 +51,7 @@ struct master {
 	uint64_t ids[IDS_MAX];
 	uint32_t ops[IDS_MAX];
 	uint64_t numbers[IDS_MAX]; /* of the lane */
+	bool asked_durable[IDS_MAX];
 	unsigned requests;
 };
 extern struct master master;

@@ -160,6 +160,28 @@ static void test_the_sole_client_repeats_what_it_was_told(void **state)
 	assert_int_equal(master.commands_told, 1);
 }
 
+/* It would get others, and what was done with the first ones would be lost. */
+static void test_what_takes_numbers_is_answered_when_it_is_durable(void **state)
+{
+	(void)state;
+	send_lease(true, 5);
+	assert_true(wait_for(granted));
+	call(CATENA__REQUEST__OP_CREATE, NULL);
+	call(CATENA__REQUEST__OP_UNLINK, NULL);
+	call(CATENA__REQUEST__OP_STATFS, NULL);
+	assert_true(wait_for(all_three_done));
+	pthread_mutex_lock(&master.lock);
+	assert_true(master.asked_durable[0]);
+	assert_false(master.asked_durable[1]);
+	pthread_mutex_unlock(&master.lock);
+	master_break();
+	assert_true(wait_for(resumed));
+	assert_true(wait_for(asked_again));
+	usleep(20000);
+	assert_int_equal(seen(&master.requests), 4);
+	assert_int_equal(id_of(3), id_of(1));
+}
+
 static void test_another_end_than_was_told_is_a_loss(void **state)
 {
 	(void)state;
@@ -201,6 +223,7 @@ int main(void)
 		WITH_LANES(test_what_is_not_durable_is_sent_again_and_told_once),
 		WITH_LANES(test_what_is_durable_is_not_sent_again),
 		WITH_LANES(test_the_sole_client_repeats_what_it_was_told),
+		WITH_LANES(test_what_takes_numbers_is_answered_when_it_is_durable),
 		WITH_LANES(test_another_end_than_was_told_is_a_loss),
 		WITH_LANES(test_a_new_session_begins_a_lane),
 	};
