@@ -30,7 +30,7 @@ bool request_kind_takes_numbers(const Catena__Request *request)
 		return request->create->ino == 0;
 	case CATENA__REQUEST__OP_SETATTR: /* a file that is cut to nothing is another file */
 		return (request->setattr->mask & CATENA__SET_MASK__SET_SIZE) != 0 &&
-		       request->setattr->size == 0;
+		       request->setattr->size == 0 && request->setattr->new_file_id == 0;
 	case CATENA__REQUEST__OP_OPEN:
 		return request->open->truncate;
 	case CATENA__REQUEST__OP_DELEGATE:

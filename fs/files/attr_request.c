@@ -35,6 +35,7 @@ void attr_request_fill(const struct task *task, Catena__SetattrReq *setattr,
 	setattr->atime = task->set.atime;
 	setattr->mtime = task->set.mtime;
 	setattr->size = task->size;
+	setattr->new_file_id = task->new_file_id;
 	request->op_case = CATENA__REQUEST__OP_SETATTR;
 	request->setattr = setattr;
 }

@@ -69,6 +69,9 @@ struct task {
 		int64_t atime, mtime;
 	} set;
 	uint64_t offset, length, size, size_before;
+	/* What a file that is cut to nothing gets, 0: the master chooses; and from where it is. */
+	uint64_t new_file_id;
+	unsigned file_id_range;
 	uint64_t wanted; /* where the kernel takes the end to be, for an append */
 	struct page_drop drop;
 	/* What goes on when a part of the work is done that several operations have. */

@@ -93,8 +93,31 @@ static void was_set(void *user, int error, const Catena__Reply *reply)
 		reply_with_attr(task, task->inode, fs_current(task->fs, task->generation));
 }
 
+/* A file that is cut to nothing gets another file id. A delegated one stays the same when the command
+ * has to be repeated, so nobody waits until it is durable. */
+static void take_file_id(struct task *task)
+{
+	struct early_number number;
+
+	if (task->size != 0 || !meta_sole(task->fs->meta) ||
+	    !early_answer_take_number(task->fs, &number))
+		return;
+	task->new_file_id = number.file_id;
+	task->file_id_range = number.range;
+}
+
+static void give_file_id_back(struct task *task)
+{
+	const struct early_number number = {.file_id = task->new_file_id,
+					    .range = task->file_id_range};
+
+	if (task->new_file_id != 0)
+		early_answer_number_sent(task->fs, &number);
+}
+
 static void was_truncated(struct task *task, int error)
 {
+	give_file_id_back(task);
 	if (error != 0)
 		task_fail(task, error);
 	else
@@ -161,10 +184,12 @@ void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
 		return;
 	}
 	fill_set(task, st, to_set);
-	if (task->set.mask & CATENA__SET_MASK__SET_SIZE)
+	if (task->set.mask & CATENA__SET_MASK__SET_SIZE) {
+		take_file_id(task);
 		truncate_begin(task, was_truncated);
-	else if (task->set.mask == 0)
+	} else if (task->set.mask == 0) {
 		attr_answer_fetched(task);
-	else if (!set_ahead(task))
+	} else if (!set_ahead(task)) {
 		attr_request_set(task, was_set);
+	}
 }

@@ -66,10 +66,19 @@ static int apply(struct state *state, uint64_t index, const struct log_command *
 	return -EINVAL;
 }
 
+static uint32_t request_level(const Catena__Request *request)
+{
+	return request->op_case == CATENA__REQUEST__OP_SETATTR && request->setattr->new_file_id != 0
+		       ? 2
+		       : 0;
+}
+
 uint32_t command_level(const struct log_command *command)
 {
 	if (command->kind == COMMAND_SESSION_CLOSE)
 		return command->session_close.left_count != 0 ? 1 : 0;
+	if (command->kind == COMMAND_REQUEST)
+		return request_level(command->request.message);
 	return command->kind == COMMAND_REFUSED ? 1 : 0;
 }
 

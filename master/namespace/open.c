@@ -18,7 +18,7 @@ int namespace_open(struct txn *txn, const Catena__OpenReq *req, struct reply_roo
 		if (!inode_is(inode, S_IFREG))
 			return inode_is(inode, S_IFDIR) ? -EISDIR : -EINVAL;
 		rc = txn_append_elsewhere(txn, inode->ino) ? -EAGAIN
-							   : setattr_truncate(txn, inode, 0);
+							   : setattr_truncate(txn, inode, 0, 0);
 		if (rc != 0)
 			return rc;
 		inode->mtime = inode->ctime = txn->time;

@@ -27,12 +27,29 @@ static void trim_clear(struct inode_record *inode)
 	inode->trim_from = inode->trim_to = inode->trim_session = 0;
 }
 
-int setattr_truncate(struct txn *txn, struct inode_record *inode, uint64_t size)
+/* Is the file id delegated to the session, and of no inode that it has made? 0, or an error. */
+static int file_id_is_free(struct txn *txn, uint64_t file_id)
 {
+	uint64_t ino = session_delegated_ino(txn->session, file_id);
+	struct inode_record other;
+	int rc = ino == 0 ? -EINVAL : txn_read_inode(txn, ino, &other);
+
+	return rc == 0 ? -EINVAL : rc == -ESTALE ? 0 : rc;
+}
+
+int setattr_truncate(struct txn *txn, struct inode_record *inode, uint64_t size, uint64_t file_id)
+{
+	int rc;
+
 	if (size > FILE_BYTES_MAX)
 		return -EFBIG;
-	if (size == 0 && !counters_have_ids(&txn->counters, 1))
+	if (size == 0 && file_id == 0 && !counters_have_ids(&txn->counters, 1))
 		return -ENOSPC;
+	if (size == 0 && file_id != 0) {
+		rc = file_id_is_free(txn, file_id);
+		if (rc != 0)
+			return rc;
+	}
 	/* What lies between would be read as it was before the truncation. */
 	if (size > inode->size && trim_pending(inode))
 		return -EBUSY;
@@ -42,7 +59,7 @@ int setattr_truncate(struct txn *txn, struct inode_record *inode, uint64_t size)
 		 * and that must not come back. */
 		if (inode->allocated > 0)
 			txn_remove_chunks(txn, inode->pool, inode->file_id, inode->allocated);
-		inode->file_id = txn->counters.next_file_id++;
+		inode->file_id = file_id != 0 ? file_id : txn->counters.next_file_id++;
 		inode->allocated = 0;
 		inode->flags &= (uint8_t)~INODE_SPARSE;
 		trim_clear(inode);
@@ -147,7 +164,7 @@ static int setattr_size(struct txn *txn, struct inode_record *inode, const Caten
 	if (rc == 0 && (req->mask & CATENA__SET_MASK__SET_SIZE))
 		rc = txn_append_elsewhere(txn, inode->ino)
 			     ? -EAGAIN
-			     : setattr_truncate(txn, inode, req->size);
+			     : setattr_truncate(txn, inode, req->size, req->new_file_id);
 	if (rc == 0 && (req->mask & CATENA__SET_MASK__SET_GROW))
 		rc = inode_grow(txn, inode, req);
 	if (rc == 0 && req->append_done)

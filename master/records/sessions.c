@@ -422,6 +422,17 @@ uint64_t session_delegated(const struct session *session, uint64_t ino)
 	return 0;
 }
 
+uint64_t session_delegated_ino(const struct session *session, uint64_t file_id)
+{
+	for (unsigned i = 0; i < DELEGATIONS; i++) {
+		const struct delegation *d = &session->delegations[i];
+
+		if (file_id >= d->first_file_id && file_id - d->first_file_id < d->count)
+			return d->first_ino + (file_id - d->first_file_id);
+	}
+	return 0;
+}
+
 static void push_delegation(struct delegation delegations[DELEGATIONS],
 			    const struct delegation *newest)
 {

@@ -98,6 +98,8 @@ int session_set_open(struct state *state, struct session *session, uint64_t ino,
 
 /* The file id that goes with @ino, if it is of a range delegated to @session; 0: it is not. */
 uint64_t session_delegated(const struct session *session, uint64_t ino);
+/* The number with which the file id was delegated to the session; 0: it was not. */
+uint64_t session_delegated_ino(const struct session *session, uint64_t file_id);
 /* Adds to the batch the session's record, with @delegation as its newest; session_delegate() after
  * it was written. */
 void session_batch_delegate(struct kv_batch *batch, const struct session *session,

@@ -7,7 +7,7 @@
 
 /* The level of the state that this program makes: which kinds of commands, fields and meanings there
  * are. 0: from before levels. 1: COMMAND_LEVEL, COMMAND_REFUSED. */
-#define STATE_LEVEL 1u
+#define STATE_LEVEL 2u
 
 /* What a state may have at most. Servers, targets and workers: as many as maps may name
  * (common/cluster/cluster_map_codec.c). */

@@ -327,6 +327,20 @@ static void an_entry_without_its_inode_is_damage(void **state)
 	pthread_mutex_unlock(&lock);
 }
 
+static void a_new_field_counts_from_its_level(void **state)
+{
+	Catena__SetattrReq setattr = CATENA__SETATTR_REQ__INIT;
+	Catena__Request request = CATENA__REQUEST__INIT;
+	struct log_command command = {.kind = COMMAND_REQUEST, .request = {.message = &request}};
+
+	(void)state;
+	request.op_case = CATENA__REQUEST__OP_SETATTR;
+	request.setattr = &setattr;
+	assert_int_equal(command_level(&command), 0);
+	setattr.new_file_id = 1;
+	assert_int_equal(command_level(&command), 2);
+}
+
 static void a_lane_goes_on_behind_damage(void **state)
 {
 	struct sent sent[TURN_CALLS];
@@ -437,6 +451,7 @@ int main(void)
 		TEST(a_command_that_meets_damage_is_refused_alone_of_its_turn),
 		cmocka_unit_test_prestate_setup_teardown(an_entry_without_its_inode_is_damage,
 							 setup, teardown, &gone),
+		TEST(a_new_field_counts_from_its_level),
 		TEST(a_lane_goes_on_behind_damage),
 		TEST(a_turn_with_damage_is_applied_again_when_the_disk_was_full),
 		cmocka_unit_test_prestate_setup_teardown(removals_go_on_without_what_is_damaged,

@@ -65,10 +65,10 @@ static void test_another_level_differs(void **state)
 	start_below_the_level();
 	segment_change_level(rig_segment_path(2), STATE_LEVEL - 1);
 	rig_expect_difference(1);
-	rig_expect_said("segment 2 began at level 0, and the entries before it make level 1");
+	rig_expect_said("segment 2 began at level 1, and the entries before it make level 2");
 	segment_change_level(rig_segment_path(1), STATE_LEVEL);
 	rig_expect_difference(1);
-	rig_expect_said("segment 1 began at level 1, and the entries before it make level 0");
+	rig_expect_said("segment 1 began at level 2, and the entries before it make level 0");
 }
 
 static void test_a_later_level_is_not_read(void **state)
@@ -76,7 +76,7 @@ static void test_a_later_level_is_not_read(void **state)
 	start_below_the_level();
 	segment_change_level(rig_segment_path(2), STATE_LEVEL + 1);
 	assert_int_equal(rig_replay(1), -EPROTONOSUPPORT);
-	assert_non_null(strstr(rig.error, "segment 2 is of level 2, of a later version"));
+	assert_non_null(strstr(rig.error, "segment 2 is of level 3, of a later version"));
 }
 
 /* ---- damage ---- */

@@ -243,6 +243,41 @@ static void a_session_numbers_inodes_from_the_ranges_it_was_given(void **state)
 	assert_int_equal(create_with(ino + 8, "b"), -EEXIST); /* the name */
 }
 
+static int cut_to_nothing(uint64_t ino, uint64_t new_file_id)
+{
+	Catena__SetattrReq req = CATENA__SETATTR_REQ__INIT;
+
+	req.ino = ino;
+	req.mask = CATENA__SET_MASK__SET_SIZE;
+	req.new_file_id = new_file_id;
+	return do_setattr(&f, &req);
+}
+
+/* So that it is the same one when the command is repeated after another start. */
+static void a_file_that_is_cut_to_nothing_gets_a_file_id_that_was_delegated(void **state)
+{
+	uint64_t first, file_id, ino;
+
+	assert_int_equal(do_create(&f, ROOT_INO, "file"), 0);
+	ino = reply_ino(&f);
+	assert_int_equal(delegate(10), 0);
+	first = f.reply->delegation->first_ino;
+	file_id = f.reply->delegation->first_file_id;
+	assert_int_equal(cut_to_nothing(ino, file_id + 3), 0);
+	assert_int_equal(f.reply->attr->file_id, file_id + 3);
+	assert_int_equal(f.reply->attr->size, 0);
+	/* Not those of others, nor one that an inode has got. */
+	assert_int_equal(cut_to_nothing(ino, file_id + 10), -EINVAL);
+	assert_int_equal(cut_to_nothing(ino, file_id - 1), -EINVAL);
+	assert_int_equal(create_with(first + 4, "other"), 0);
+	assert_int_equal(cut_to_nothing(ino, file_id + 4), -EINVAL);
+	assert_int_equal(do_getattr(&f, ino), 0);
+	assert_int_equal(f.reply->attr->file_id, file_id + 3);
+	/* Without one the master chooses. */
+	assert_int_equal(cut_to_nothing(ino, 0), 0);
+	assert_true(f.reply->attr->file_id >= file_id + 10);
+}
+
 static void the_last_two_ranges_hold_also_after_a_restart(void **state)
 {
 	uint64_t first, second, third;
@@ -733,6 +768,7 @@ int main(void)
 		TEST(sessions_have_ids_of_their_own),
 		TEST(unanswered_commands_of_one_session_are_bounded),
 		TEST(a_session_numbers_inodes_from_the_ranges_it_was_given),
+		TEST(a_file_that_is_cut_to_nothing_gets_a_file_id_that_was_delegated),
 		TEST(the_last_two_ranges_hold_also_after_a_restart),
 		TEST(ranges_belong_to_their_session),
 		TEST(a_repeated_delegation_is_the_same),
