@@ -30,7 +30,10 @@ static void play_create(int who)
 	Catena__CreateReq req = CATENA__CREATE_REQ__INIT;
 	int parent = sim_draw_directory(), before = sim.model.inode_count, slot = -1, rc;
 	const char *name = sim_draw_name();
+	uint64_t file_id = 0;
 
+	if (sim_draw(2) == 0)
+		sim_take_number(who, &req.ino, &file_id);
 	request.op_case = CATENA__REQUEST__OP_CREATE;
 	request.create = &req;
 	req.parent = sim.model.inodes[parent].ino;
@@ -45,7 +48,9 @@ static void play_create(int who)
 	if (rc != 0)
 		return;
 	if (slot == before)
-		sim.model.inodes[slot].ino = reply_ino(&sim.f);
+		sim.model.inodes[slot].ino = req.ino != 0 ? req.ino : reply_ino(&sim.f);
+	if (sim.by_lane)
+		return;
 	sim_assert_attr(sim.f.reply->attr, &sim.model.inodes[slot]);
 	sim_assert_attr(sim.f.reply->parent_attr, &sim.model.inodes[parent]);
 }
@@ -210,6 +215,7 @@ static void play_size(int who)
 	Catena__Request request = CATENA__REQUEST__INIT;
 	Catena__SetattrReq req = CATENA__SETATTR_REQ__INIT;
 	int slot = sim_draw_of_type(S_IFREG), rc;
+	uint64_t ino;
 	const struct model_inode *inode = &sim.model.inodes[slot];
 
 	request.op_case = CATENA__REQUEST__OP_SETATTR;
@@ -223,6 +229,8 @@ static void play_size(int who)
 	switch (sim_draw(4)) {
 	case 0:
 		req.mask = CATENA__SET_MASK__SET_SIZE;
+		if (req.size == 0 && sim_draw(2) == 0)
+			sim_take_number(who, &ino, &req.new_file_id);
 		rc = model_set_size(&sim.model, who, slot, req.size);
 		break;
 	case 1:
@@ -254,6 +262,7 @@ static void open_session(int who)
 	sim.request_ids[who] = 0;
 	sim.answered[who] = 0;
 	sim.lanes[who] = 0;
+	sim.numbers[who].left = 0;
 }
 
 /* The command before it has not come: nothing is done. */

@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include "common/cluster/request_kind.h"
 #include "tests/lib/random.h"
 #include "tests/sim/namespace/sim.h"
 
@@ -120,7 +121,9 @@ static void send_again(const struct sent *sent)
 	uint8_t *reply;
 	size_t size;
 
-	assert_int_equal(apply(sent->index, sent->session, request, &reply, &size), 0);
+	assert_int_equal(
+		apply(state_applied_index(sim.f.state) + 1, sent->session, request, &reply, &size),
+		0);
 	assert_int_equal(size, sent->reply_size);
 	assert_memory_equal(reply, sent->reply, size);
 	free(reply);
@@ -140,19 +143,30 @@ static void begin_replica_again(void)
 	sim.replica = replica_new(&sim.f);
 }
 
+static void begin_life(void)
+{
+	struct state_start life = {.instance = 1, .chance = 1 + sim_draw(UINT64_C(1) << 60)};
+
+	assert_int_equal(state_apply_start(sim.f.state, state_applied_index(sim.f.state) + 1, &life,
+					   STATE_ID_GAP),
+			 0);
+}
+
 void sim_power_cut(void)
 {
 	sim_compare_replica();
 	kv_memory_crash(sim.f.kv);
 	assert_int_equal(fixture_reopen(&sim.f), 0);
 	assert_true(state_is_sound(&sim.f));
+	if (sim_draw(3) != 0)
+		begin_life();
 	for (int i = 0; i < sim.log_count; i++)
 		send_again(&sim.log[i]);
 	sim.f.index = state_applied_index(sim.f.state);
 	begin_replica_again();
 }
 
-static void keep_command(const Catena__Request *request, uint64_t session, uint64_t index)
+static void keep_command(const Catena__Request *request, uint64_t session)
 {
 	struct sent *sent;
 
@@ -166,7 +180,6 @@ static void keep_command(const Catena__Request *request, uint64_t session, uint6
 	assert_true(sim.log_count < SIM_LOG_MAX);
 	sent = &sim.log[sim.log_count++];
 	sent->session = session;
-	sent->index = index;
 	sent->id = request->id;
 	sent->request_size = catena__request__get_packed_size(request);
 	sent->request = malloc(sent->request_size + 1);
@@ -247,14 +260,15 @@ static int send_request(struct fixture *f, const void *arg)
 /* What is new to the test comes with the reply, so that it cannot be of the lane. */
 static bool may_be_of_lane(const Catena__Request *request, int expected)
 {
+	if (request->op_case == CATENA__REQUEST__OP_CREATE)
+		return expected != 0 || request->create->ino != 0;
 	return state_request_is_command(request) &&
-	       (expected != 0 || request->op_case != CATENA__REQUEST__OP_CREATE);
+	       request->op_case != CATENA__REQUEST__OP_DELEGATE;
 }
 
 void sim_ask(int who, Catena__Request *request, int expected)
 {
 	struct request_arg arg = {.request = request};
-	uint64_t index = sim.f.index + 1;
 	int rc;
 
 	sim.by_lane = may_be_of_lane(request, expected) && sim_draw(2) == 0;
@@ -278,7 +292,28 @@ void sim_ask(int who, Catena__Request *request, int expected)
 		&(struct command_result){.answer = {.reply = sim.f.bytes,
 						    .reply_size = sim.f.size,
 						    .lane = sim.f.lane}});
-	keep_command(request, sim.sessions[who], index);
+	keep_command(request, sim.sessions[who]);
+	/* A repetition would get other numbers, so the client is not answered before. */
+	if (rc == 0 && request_kind_takes_numbers(request))
+		sim_catchup_store();
+}
+
+void sim_take_number(int who, uint64_t *ino, uint64_t *file_id)
+{
+	struct numbers *numbers = &sim.numbers[who];
+
+	if (numbers->left == 0) {
+		FIXTURE_REQUEST(DelegateReq, DELEGATE_REQ, DELEGATE);
+		request.delegate = &req;
+		req.count = 1 + (uint32_t)sim_draw(20);
+		sim_ask(who, &request, 0);
+		numbers->ino = sim.f.reply->delegation->first_ino;
+		numbers->file_id = sim.f.reply->delegation->first_file_id;
+		numbers->left = req.count;
+	}
+	numbers->left--;
+	*ino = numbers->ino++;
+	*file_id = numbers->file_id++;
 }
 
 /* ---- comparing ---- */

@@ -10,9 +10,15 @@
 
 #define SIM_LOG_MAX 400
 
+/* Numbers that were delegated to a session. */
+struct numbers {
+	uint64_t ino, file_id;
+	uint32_t left;
+};
+
 /* A request whose answer the client has not confirmed: it may be sent again. */
 struct sent {
-	uint64_t session, index, id;
+	uint64_t session, id;
 	uint8_t *request, *reply;
 	size_t request_size, reply_size;
 };
@@ -25,7 +31,8 @@ struct sim {
 	uint64_t sessions[MODEL_SESSIONS], request_ids[MODEL_SESSIONS];
 	uint64_t durable_ids[MODEL_SESSIONS], answered[MODEL_SESSIONS];
 	uint64_t lanes[MODEL_SESSIONS]; /* the last number of each lane */
-	bool by_lane;                   /* the last request: its reply has no attributes */
+	struct numbers numbers[MODEL_SESSIONS];
+	bool by_lane; /* the last request: its reply has no attributes */
 	struct sent log[SIM_LOG_MAX];
 	int log_count;
 	unsigned untold;       /* commands since the replica was compared, at most */
@@ -49,7 +56,8 @@ void sim_forget_sent(uint64_t session, uint64_t id);
 void sim_catchup_store(void);
 /* The client says what it has received, as far as that is durable. */
 void sim_say_answered(int who);
-/* Takes what is not durable; what was sent since is sent again. */
+/* Takes what is not durable; what was sent since is sent again, mostly to another life of the
+ * master, which gives out other numbers. */
 void sim_power_cut(void);
 /* One that was answered comes once more, before or behind what came after it. */
 void sim_repeat_one(void);
@@ -57,6 +65,8 @@ void sim_repeat_one(void);
 int sim_command(const struct log_command *command, struct command_result *result);
 /* A request of client @who; the answer must be @expected. */
 void sim_ask(int who, Catena__Request *request, int expected);
+/* Takes the next number that was delegated to client @who; asks for more when there are none. */
+void sim_take_number(int who, uint64_t *ino, uint64_t *file_id);
 
 /* ---- comparing ---- */
 
