@@ -7,8 +7,6 @@
 #include "master/records/core.h"
 #include "master/records/scan.h"
 
-#define APPEND_FORMAT 1
-
 static struct append_right *find_right(const struct state *state, uint64_t ino)
 {
 	struct append_right *right;
@@ -46,9 +44,9 @@ static void drop_right(struct state *state, struct append_right *right)
 
 static void batch_put(struct kv_batch *batch, uint64_t ino, uint64_t session)
 {
-	uint8_t key[META_KEY_MAX], value[9] = {APPEND_FORMAT};
+	uint8_t key[META_KEY_MAX], value[META_APPEND_BYTES];
 
-	put_le64(value + 1, session);
+	meta_encode_append(session, value);
 	kv_batch_put(batch, FAMILY_META, key, key_meta(key, META_APPEND, ino), value,
 		     sizeof(value));
 }
@@ -115,10 +113,11 @@ static int load_right(void *user, const uint8_t *key, const uint8_t *value, size
 {
 	struct state *state = user;
 	struct session *session;
+	uint64_t holder;
 
-	if (size != 9 || value[0] != APPEND_FORMAT)
+	if (!meta_decode_append(value, size, &holder))
 		return -EUCLEAN;
-	session = session_find(state, get_le64(value + 1));
+	session = session_find(state, holder);
 	return session == NULL ? -EUCLEAN : add_right(state, get_be64(key + 1), session);
 }
 

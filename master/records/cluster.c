@@ -122,6 +122,106 @@ void cluster_put_chain(struct kv_batch *batch, uint32_t pool, uint32_t partition
 		     (size_t)(at - value));
 }
 
+/* ---- reading ---- */
+
+/* Reads the format; then of format 1 or 2. */
+static uint8_t get_format(struct reader *r)
+{
+	uint8_t format = reader_u8(r);
+
+	if (format != RECORD_FORMAT && format != RECORD_FORMAT_2)
+		r->failed = true;
+	return format;
+}
+
+bool cluster_decode_pool(const uint8_t *key, const uint8_t *data, size_t size,
+			 struct state_pool *pool)
+{
+	struct reader r = reader_on(data, size);
+	uint8_t format = get_format(&r);
+
+	memset(pool, 0, sizeof(*pool));
+	pool->id = get_be32(key + 1);
+	pool->copies = reader_le32(&r);
+	pool->partitions = reader_le32(&r);
+	pool->chunk_size = reader_le32(&r);
+	if (format == RECORD_FORMAT_2)
+		pool->failure_domain = (enum failure_domain)reader_u8(&r);
+	get_text(&r, pool->name, sizeof(pool->name));
+	return reader_done(&r) && pool->partitions != 0 && pool->partitions <= PARTITIONS_MAX &&
+	       pool->failure_domain <= FAILURE_DOMAIN_ZONE;
+}
+
+bool cluster_decode_server(const uint8_t *key, const uint8_t *data, size_t size,
+			   struct map_server *server)
+{
+	struct reader r = reader_on(data, size);
+
+	memset(server, 0, sizeof(*server));
+	(void)get_format(&r);
+	server->id = get_be64(key + 1);
+	server->workers = reader_le32(&r);
+	get_text(&r, server->name, sizeof(server->name));
+	get_text(&r, server->address, sizeof(server->address));
+	get_text(&r, server->host, sizeof(server->host));
+	get_text(&r, server->rack, sizeof(server->rack));
+	get_text(&r, server->zone, sizeof(server->zone));
+	return reader_done(&r);
+}
+
+bool cluster_decode_target(const uint8_t *key, const uint8_t *data, size_t size,
+			   struct state_target *target)
+{
+	struct reader r = reader_on(data, size);
+	uint8_t format = get_format(&r);
+
+	memset(target, 0, sizeof(*target));
+	target->id = get_be32(key + 1);
+	target->server_id = reader_le64(&r);
+	if (format == RECORD_FORMAT_2) {
+		target->life = reader_le64(&r);
+		target->draining = (reader_u8(&r) & TARGET_DRAINING) != 0;
+	}
+	get_text(&r, target->uuid, sizeof(target->uuid));
+	return reader_done(&r);
+}
+
+bool cluster_decode_recovery(const uint8_t *data, size_t size, struct state_recovery *recovery)
+{
+	struct reader r = reader_on(data, size);
+
+	(void)get_format(&r);
+	recovery->rate = reader_le64(&r);
+	recovery->paused = reader_u8(&r) != 0;
+	return reader_done(&r);
+}
+
+bool cluster_decode_chain(const uint8_t *data, size_t size, struct map_chain *chain)
+{
+	struct reader r = reader_on(data, size);
+
+	memset(chain, 0, sizeof(*chain));
+	(void)get_format(&r);
+	chain->epoch = reader_le64(&r);
+	chain->count = reader_u8(&r);
+	if (chain->count > CHAIN_MEMBERS_MAX)
+		return false;
+	for (uint32_t i = 0; i < chain->count; i++) {
+		chain->members[i].target_id = reader_le32(&r);
+		chain->members[i].state = (enum member_state)reader_u8(&r);
+	}
+	return reader_done(&r);
+}
+
+bool cluster_decode_fence(const uint8_t *data, size_t size, size_t *count)
+{
+	struct reader r = reader_on(data, size);
+
+	(void)get_format(&r);
+	*count = r.left / 8;
+	return reader_ok(&r) && r.left % 8 == 0;
+}
+
 /* ---- loading ---- */
 
 /* Adds a zeroed place at the end of an array; NULL: out of memory. */
@@ -136,61 +236,40 @@ static void *grow(void **array, size_t *count, size_t item)
 	return (char *)bigger + (*count)++ * item;
 }
 
-static int load_pool(struct cluster *cluster, const uint8_t *key, uint8_t format, struct reader *r)
+static int load_pool(void *user, const uint8_t *key, const uint8_t *value, size_t size)
 {
+	struct cluster *cluster = user;
 	struct state_pool *pool =
 		grow((void **)&cluster->pools, &cluster->pool_count, sizeof(*pool));
 
 	if (pool == NULL)
 		return -ENOMEM;
-	pool->id = get_be32(key + 1);
-	pool->copies = reader_le32(r);
-	pool->partitions = reader_le32(r);
-	pool->chunk_size = reader_le32(r);
-	if (format == RECORD_FORMAT_2)
-		pool->failure_domain = (enum failure_domain)reader_u8(r);
-	get_text(r, pool->name, sizeof(pool->name));
-	if (!reader_done(r) || pool->partitions == 0 || pool->partitions > PARTITIONS_MAX ||
-	    pool->failure_domain > FAILURE_DOMAIN_ZONE)
+	if (!cluster_decode_pool(key, value, size, pool))
 		return -EUCLEAN;
 	pool->chains = calloc(pool->partitions, sizeof(*pool->chains));
 	return pool->chains == NULL ? -ENOMEM : 0;
 }
 
-static int load_server(struct cluster *cluster, const uint8_t *key, uint8_t format,
-		       struct reader *r)
+static int load_server(void *user, const uint8_t *key, const uint8_t *value, size_t size)
 {
+	struct cluster *cluster = user;
 	struct map_server *server =
 		grow((void **)&cluster->servers, &cluster->server_count, sizeof(*server));
 
 	if (server == NULL)
 		return -ENOMEM;
-	server->id = get_be64(key + 1);
-	server->workers = reader_le32(r);
-	get_text(r, server->name, sizeof(server->name));
-	get_text(r, server->address, sizeof(server->address));
-	get_text(r, server->host, sizeof(server->host));
-	get_text(r, server->rack, sizeof(server->rack));
-	get_text(r, server->zone, sizeof(server->zone));
-	return reader_done(r) ? 0 : -EUCLEAN;
+	return cluster_decode_server(key, value, size, server) ? 0 : -EUCLEAN;
 }
 
-static int load_target(struct cluster *cluster, const uint8_t *key, uint8_t format,
-		       struct reader *r)
+static int load_target(void *user, const uint8_t *key, const uint8_t *value, size_t size)
 {
+	struct cluster *cluster = user;
 	struct state_target *target =
 		grow((void **)&cluster->targets, &cluster->target_count, sizeof(*target));
 
 	if (target == NULL)
 		return -ENOMEM;
-	target->id = get_be32(key + 1);
-	target->server_id = reader_le64(r);
-	if (format == RECORD_FORMAT_2) {
-		target->life = reader_le64(r);
-		target->draining = (reader_u8(r) & TARGET_DRAINING) != 0;
-	}
-	get_text(r, target->uuid, sizeof(target->uuid));
-	return reader_done(r) ? 0 : -EUCLEAN;
+	return cluster_decode_target(key, value, size, target) ? 0 : -EUCLEAN;
 }
 
 struct state_pool *cluster_find_pool(struct cluster *cluster, uint32_t id)
@@ -219,73 +298,47 @@ struct state_target *cluster_find_target(struct cluster *cluster, uint32_t id)
 	return NULL;
 }
 
-static int load_recovery(struct cluster *cluster, const uint8_t *key, uint8_t format,
-			 struct reader *r)
+static int load_recovery(void *user, const uint8_t *key, const uint8_t *value, size_t size)
 {
-	cluster->recovery.rate = reader_le64(r);
-	cluster->recovery.paused = reader_u8(r) != 0;
-	return reader_done(r) ? 0 : -EUCLEAN;
+	struct cluster *cluster = user;
+
+	return cluster_decode_recovery(value, size, &cluster->recovery) ? 0 : -EUCLEAN;
 }
 
-static int load_fence(struct cluster *cluster, const uint8_t *key, uint8_t format, struct reader *r)
+static int load_fence(void *user, const uint8_t *key, const uint8_t *value, size_t size)
 {
-	while (!reader_done(r)) {
+	struct cluster *cluster = user;
+	size_t count;
+
+	if (!cluster_decode_fence(value, size, &count))
+		return -EUCLEAN;
+	for (size_t i = 0; i < count; i++) {
 		uint64_t *server =
 			grow((void **)&cluster->fenced, &cluster->fenced_count, sizeof(*server));
 
 		if (server == NULL)
 			return -ENOMEM;
-		*server = reader_le64(r);
-		if (r->failed)
-			return -EUCLEAN;
+		*server = get_le64(value + 1 + i * 8);
 	}
 	return 0;
 }
 
-static int load_chain(struct cluster *cluster, const uint8_t *key, uint8_t format, struct reader *r)
+static int load_chain(void *user, const uint8_t *key, const uint8_t *value, size_t size)
 {
-	struct state_pool *pool = cluster_find_pool(cluster, get_be32(key + 1));
+	struct state_pool *pool = cluster_find_pool(user, get_be32(key + 1));
 	uint32_t partition = get_be32(key + 5);
-	struct map_chain chain = {0};
+	struct map_chain chain;
 
-	if (pool == NULL || partition >= pool->partitions)
+	if (pool == NULL || partition >= pool->partitions ||
+	    !cluster_decode_chain(value, size, &chain))
 		return -EUCLEAN;
-	chain.epoch = reader_le64(r);
-	chain.count = reader_u8(r);
-	if (chain.count > CHAIN_MEMBERS_MAX)
-		return -EUCLEAN;
-	for (uint32_t i = 0; i < chain.count; i++) {
-		chain.members[i].target_id = reader_le32(r);
-		chain.members[i].state = (enum member_state)reader_u8(r);
-	}
 	pool->chains[partition] = chain;
-	return reader_done(r) ? 0 : -EUCLEAN;
+	return 0;
 }
 
-/* One kind of record, and what takes it in. */
-struct kind {
-	struct cluster *cluster;
-	int (*load)(struct cluster *cluster, const uint8_t *key, uint8_t format, struct reader *r);
-};
-
-static int load_record(void *user, const uint8_t *key, const uint8_t *value, size_t size)
+static int load_tag(struct state *state, enum meta_tag tag, scan_record_fn *load)
 {
-	const struct kind *kind = user;
-	struct reader r = reader_on(value, size);
-	uint8_t format = reader_u8(&r);
-
-	if (format != RECORD_FORMAT && format != RECORD_FORMAT_2)
-		return -EUCLEAN;
-	return kind->load(kind->cluster, key, format, &r);
-}
-
-static int load_tag(struct state *state, enum meta_tag tag,
-		    int (*load)(struct cluster *cluster, const uint8_t *key, uint8_t format,
-				struct reader *r))
-{
-	struct kind kind = {.cluster = &state->cluster, .load = load};
-
-	return scan_tag(state->kv, tag, load_record, &kind);
+	return scan_tag(state->kv, tag, load, &state->cluster);
 }
 
 int cluster_load(struct state *state)

@@ -53,6 +53,18 @@ void cluster_put_recovery(struct kv_batch *batch, const struct state_recovery *r
 /* -ENOMEM. */
 int cluster_put_fence(struct kv_batch *batch, const uint64_t *servers, size_t count);
 void cluster_put_pool(struct kv_batch *batch, const struct state_pool *pool);
+/* Each reads a record, all of it but a pool's chains. @key has META_KEY_MAX bytes, of which the ids are
+ * taken. False for what was not written by the function above. */
+bool cluster_decode_pool(const uint8_t *key, const uint8_t *data, size_t size,
+			 struct state_pool *pool);
+bool cluster_decode_server(const uint8_t *key, const uint8_t *data, size_t size,
+			   struct map_server *server);
+bool cluster_decode_target(const uint8_t *key, const uint8_t *data, size_t size,
+			   struct state_target *target);
+bool cluster_decode_chain(const uint8_t *data, size_t size, struct map_chain *chain);
+bool cluster_decode_recovery(const uint8_t *data, size_t size, struct state_recovery *recovery);
+/* The servers' numbers are the rest of the record, le64 each. */
+bool cluster_decode_fence(const uint8_t *data, size_t size, size_t *count);
 int cluster_load(struct state *state);
 void cluster_unload(struct state *state);
 #endif

@@ -8,15 +8,11 @@
 #include "master/records/appends.h"
 #include "master/records/cache.h"
 #include "master/records/cluster.h"
+#include "master/records/meta.h"
 #include "master/records/sessions.h"
 #include "master/records/txn.h"
 #include "master/records/types.h"
 #include "master/records/values.h"
-
-struct tree_lease {
-	uint64_t generation; /* of the last one granted */
-	uint64_t session;    /* its holder; 0: none */
-};
 
 /* The fenced sessions, ascending: the open ones, and those not below the floor. */
 struct ended_sessions {
@@ -26,7 +22,7 @@ struct ended_sessions {
 
 struct state {
 	struct kv *kv; /* an overlay of the store's, see state_batch_begin() */
-	char cluster_id[64];
+	char cluster_id[CLUSTER_ID_MAX];
 	uint64_t instance;        /* 0: none yet */
 	uint32_t level;           /* as stored */
 	struct state_life *lives; /* ascending */

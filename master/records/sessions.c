@@ -298,37 +298,46 @@ void session_batch_delete(struct kv_batch *batch, uint64_t id)
 	kv_batch_delete_range(batch, FAMILY_OPENS, start, sizeof(start), end, sizeof(end));
 }
 
-static char *reader_text(struct reader *r)
+bool session_decode(const uint8_t *data, size_t size, struct session_record *record)
 {
-	uint16_t size = reader_le16(r);
-	const uint8_t *bytes = reader_bytes(r, size);
+	struct reader r = reader_on(data, size);
 
-	return bytes == NULL ? NULL : strndup((const char *)bytes, size);
+	if (reader_u8(&r) != SESSION_FORMAT)
+		return false;
+	record->secret = reader_le64(&r);
+	record->answered = reader_le64(&r);
+	record->mount_size = reader_le16(&r);
+	record->mount = (const char *)reader_bytes(&r, record->mount_size);
+	record->name_size = reader_le16(&r);
+	record->name = (const char *)reader_bytes(&r, record->name_size);
+	for (unsigned i = 0; i < DELEGATIONS; i++) {
+		record->delegations[i].first_ino = reader_le64(&r);
+		record->delegations[i].first_file_id = reader_le64(&r);
+		record->delegations[i].count = reader_le32(&r);
+	}
+	return reader_done(&r);
 }
 
 static int load_session(void *user, const uint8_t *key, const uint8_t *value, size_t size)
 {
 	struct state *state = user;
-	struct reader r = reader_on(value, size);
-	struct session *session = calloc(1, sizeof(*session));
+	struct session_record record;
+	struct session *session;
 
+	if (!session_decode(value, size, &record))
+		return -EUCLEAN;
+	session = calloc(1, sizeof(*session));
 	if (session == NULL)
 		return -ENOMEM;
 	session->id = get_be64(key + 1);
-	if (reader_u8(&r) != SESSION_FORMAT)
-		r.failed = true;
-	session->secret = reader_le64(&r);
-	session->answered = session->forgetting = reader_le64(&r);
-	session->mount = reader_text(&r);
-	session->name = reader_text(&r);
-	for (unsigned i = 0; i < DELEGATIONS; i++) {
-		session->delegations[i].first_ino = reader_le64(&r);
-		session->delegations[i].first_file_id = reader_le64(&r);
-		session->delegations[i].count = reader_le32(&r);
-	}
-	if (!reader_done(&r) || session->mount == NULL || session->name == NULL) {
+	session->secret = record.secret;
+	session->answered = session->forgetting = record.answered;
+	memcpy(session->delegations, record.delegations, sizeof(session->delegations));
+	session->mount = strndup(record.mount, record.mount_size);
+	session->name = strndup(record.name, record.name_size);
+	if (session->mount == NULL || session->name == NULL) {
 		session_free(session);
-		return -EUCLEAN;
+		return -ENOMEM;
 	}
 	HASH_ADD(hh, state->sessions, id, sizeof(session->id), session);
 	return 0;
@@ -338,10 +347,7 @@ static int load_lane(void *user, const uint8_t *key, const uint8_t *value, size_
 {
 	struct session *session = session_find(user, get_be64(key + 1));
 
-	if (session == NULL || size != 8)
-		return -EUCLEAN;
-	session->lane_done = get_le64(value);
-	return 0;
+	return session != NULL && meta_decode_lane(value, size, &session->lane_done) ? 0 : -EUCLEAN;
 }
 
 static int load_open(void *user, const uint8_t *key, const uint8_t *value, size_t size)
@@ -395,10 +401,10 @@ void session_batch_prune(struct kv_batch *batch, struct session *session, uint64
 
 void session_batch_lane(struct kv_batch *batch, const struct session *session, uint64_t done)
 {
-	uint8_t key[META_KEY_MAX], value[8];
+	uint8_t key[META_KEY_MAX], value[META_LANE_BYTES];
 
 	expects(done == session->lane_done + 1);
-	put_le64(value, done);
+	meta_encode_lane(done, value);
 	kv_batch_put(batch, FAMILY_META, key, key_meta(key, META_LANE, session->id), value,
 		     sizeof(value));
 }

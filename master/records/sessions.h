@@ -108,6 +108,15 @@ void session_delegate(struct session *session, const struct delegation *delegati
 
 /* ---- records ---- */
 
+/* What the store has of a session; the texts are in the record, and have no end. */
+struct session_record {
+	uint64_t secret, answered;
+	const char *mount, *name;
+	uint16_t mount_size, name_size;
+	struct delegation delegations[DELEGATIONS];
+};
+/* False for what was not written by session_batch_put(). */
+bool session_decode(const uint8_t *data, size_t size, struct session_record *record);
 void session_batch_put(struct kv_batch *batch, const struct session *session);
 /* Adds to the batch the end of the session's record, replies and opens. */
 void session_batch_delete(struct kv_batch *batch, uint64_t id);

@@ -158,12 +158,11 @@ int txn_inode_new(struct txn *txn, uint64_t ino, struct inode_record **out)
 
 void txn_remove_chunks(struct txn *txn, uint32_t pool, uint64_t file_id, uint64_t size)
 {
-	uint8_t key[8], value[20];
+	uint8_t key[8], value[META_REMOVAL_BYTES];
 
 	key_u64(key, txn->counters.next_removal++);
-	put_le32(value, pool);
-	put_le64(value + 4, file_id);
-	put_le64(value + 12, size);
+	meta_encode_removal(&(struct state_removal){.pool = pool, .file_id = file_id, .size = size},
+			    value);
 	kv_batch_put(txn->batch, FAMILY_REMOVALS, key, sizeof(key), value, sizeof(value));
 	txn->counters.removals++;
 }

@@ -24,6 +24,20 @@ struct state_life {
 	uint64_t first_index; /* its first command; 0: not known, it began before this was noted */
 };
 
+/* What a target remembers; life 0: nothing. */
+struct state_seen {
+	uint64_t life, chance;
+	uint64_t version; /* of the newest map, as shown (common/cluster/cluster_map.h) */
+	uint64_t index;   /* up to here the log was durable in that life; 0: not known */
+};
+
+struct state_removal {
+	uint64_t sequence; /* of the queue entry */
+	uint32_t pool;
+	uint64_t file_id;
+	uint64_t size; /* chunks may exist below this offset */
+};
+
 /* How fast members of chains are made equal. */
 struct state_recovery {
 	uint64_t rate; /* bytes a second and server; 0: as users leave room */

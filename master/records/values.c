@@ -1,4 +1,4 @@
-/* values.c - values of the master's store. docs/architecture.md has the formats. */
+/* values.c - values of the master's store. docs/store-format.md has the formats. */
 #include "master/records/values.h"
 #include <string.h>
 #include "common/base/expects.h"

@@ -12,9 +12,6 @@
 #include "master/records/scan.h"
 #include "master/state/state.h"
 
-#define ENDED_FORMAT 1
-#define OWED_FORMAT  1
-
 /* ---- the table ---- */
 
 /* Returns the index of the first id not below @id. */
@@ -112,7 +109,7 @@ static int load_owed(struct state *state)
 	state->fences_owed = rc == 0;
 	if (rc != 0)
 		return rc == -ENOENT ? 0 : rc;
-	rc = size == 1 && value[0] == OWED_FORMAT ? 0 : -EUCLEAN;
+	rc = meta_decode_flag(value, size) ? 0 : -EUCLEAN;
 	free(value);
 	return rc;
 }
@@ -122,7 +119,7 @@ static int load_ended(void *user, const uint8_t *key, const uint8_t *value, size
 	uint64_t id = get_be64(key + 1);
 	struct state *state = user;
 	struct session *session;
-	int rc = size == 1 && value[0] == ENDED_FORMAT ? ended_reserve(&state->ended) : -EUCLEAN;
+	int rc = meta_decode_flag(value, size) ? ended_reserve(&state->ended) : -EUCLEAN;
 
 	if (rc != 0)
 		return rc;
@@ -150,7 +147,7 @@ void fenced_unload(struct state *state)
 
 int state_apply_session_fence(struct state *state, uint64_t index, uint64_t id)
 {
-	uint8_t key[META_KEY_MAX];
+	uint8_t key[META_KEY_MAX], value[META_FLAG_BYTES];
 	struct session *session;
 	struct txn *txn;
 	int rc = core_ready(state);
@@ -165,8 +162,9 @@ int state_apply_session_fence(struct state *state, uint64_t index, uint64_t id)
 		return rc;
 	txn = txn_begin(state, NULL, 0);
 	if (!session->fenced) {
-		kv_batch_put(txn->batch, FAMILY_META, key, key_meta(key, META_ENDED, id),
-			     &(uint8_t){ENDED_FORMAT}, 1);
+		meta_encode_flag(value);
+		kv_batch_put(txn->batch, FAMILY_META, key, key_meta(key, META_ENDED, id), value,
+			     sizeof(value));
 		txn->counters.map_version++;
 	}
 	rc = txn_commit(txn, index);
@@ -179,11 +177,12 @@ int state_apply_session_fence(struct state *state, uint64_t index, uint64_t id)
 
 void fenced_put_owed(struct kv_batch *batch, bool owed)
 {
-	uint8_t key[META_KEY_MAX];
+	uint8_t key[META_KEY_MAX], value[META_FLAG_BYTES];
 
+	meta_encode_flag(value);
 	if (owed)
-		kv_batch_put(batch, FAMILY_META, key, key_meta(key, META_OWED, 0),
-			     &(uint8_t){OWED_FORMAT}, 1);
+		kv_batch_put(batch, FAMILY_META, key, key_meta(key, META_OWED, 0), value,
+			     sizeof(value));
 	else
 		kv_batch_delete(batch, FAMILY_META, key, key_meta(key, META_OWED, 0));
 }

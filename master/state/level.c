@@ -6,17 +6,13 @@
 #include "master/state/level.h"
 #include <errno.h>
 #include <stdlib.h>
-#include "common/base/bytes.h"
 #include "master/records/core.h"
-
-#define LEVEL_FORMAT 1
-#define LEVEL_BYTES  (1 + 4)
 
 void level_put(struct kv_batch *batch, uint32_t level)
 {
-	uint8_t key[META_KEY_MAX], value[LEVEL_BYTES] = {LEVEL_FORMAT};
+	uint8_t key[META_KEY_MAX], value[META_LEVEL_BYTES];
 
-	put_le32(value + 1, level);
+	meta_encode_level(level, value);
 	kv_batch_put(batch, FAMILY_META, key, key_meta(key, META_LEVEL, 0), value, sizeof(value));
 }
 
@@ -29,10 +25,8 @@ int level_load(struct state *state)
 	state->level = 0;
 	if (rc != 0)
 		return rc == -ENOENT ? 0 : rc;
-	if (size != LEVEL_BYTES || value[0] != LEVEL_FORMAT)
+	if (!meta_decode_level(value, size, &state->level))
 		rc = -EUCLEAN;
-	else
-		state->level = get_le32(value + 1);
 	free(value);
 	return rc == 0 && state->level > STATE_LEVEL ? -EPROTONOSUPPORT : rc;
 }

@@ -17,26 +17,13 @@
 #include "master/state/chain_change.h"
 #include "master/state/chain_faults.h"
 
-#define LIFE_FORMAT   2
-#define LIFE_BYTES    (1 + 8 + 8 + 8)
-#define LIFE_BYTES_V1 (1 + 8 + 8) /* format 1: without the index */
-#define LIVES_KEPT    65536u
-
-#define ACCEPTED_FORMAT 1
-#define ACCEPTED_BYTES  (1 + 8 + 8)
-
-#define GIVEN_UP_FORMAT    1
-#define GIVEN_UP_BYTES     (1 + 4 * 8)
-#define GIVEN_UP_KEY_BYTES (1 + 36)
+#define LIVES_KEPT 65536u
 
 static void put_life(struct kv_batch *batch, const struct state_life *life)
 {
-	uint8_t key[META_KEY_MAX], value[LIFE_BYTES];
+	uint8_t key[META_KEY_MAX], value[META_LIFE_BYTES];
 
-	value[0] = LIFE_FORMAT;
-	put_le64(value + 1, life->chance);
-	put_le64(value + 9, life->first_version);
-	put_le64(value + 17, life->first_index);
+	meta_encode_life(life, value);
 	kv_batch_put(batch, FAMILY_META, key, key_meta(key, META_LIFE, life->number), value,
 		     sizeof(value));
 }
@@ -62,20 +49,14 @@ static int load_life(void *user, const uint8_t *key, const uint8_t *value, size_
 {
 	struct state_life life;
 
-	if (size == 0 || !(value[0] == LIFE_FORMAT ? size == LIFE_BYTES
-						   : value[0] == 1 && size == LIFE_BYTES_V1))
-		return -EUCLEAN;
-	life = (struct state_life){.number = get_be64(key + 1),
-				   .chance = get_le64(value + 1),
-				   .first_version = get_le64(value + 9)};
-	if (size == LIFE_BYTES)
-		life.first_index = get_le64(value + 17);
-	return add_life(user, &life);
+	return meta_decode_life(get_be64(key + 1), value, size, &life) ? add_life(user, &life)
+								       : -EUCLEAN;
 }
 
 static int load_accepted(struct state *state)
 {
 	uint8_t key[META_KEY_MAX], *value;
+	struct meta_accepted accepted;
 	size_t size;
 	int rc =
 		kv_get(state->kv, FAMILY_META, key, key_meta(key, META_ACCEPTED, 0), &value, &size);
@@ -86,11 +67,11 @@ static int load_accepted(struct state *state)
 	}
 	if (rc != 0)
 		return rc;
-	if (size != ACCEPTED_BYTES || value[0] != ACCEPTED_FORMAT) {
+	if (!meta_decode_accepted(value, size, &accepted)) {
 		rc = -EUCLEAN;
 	} else {
-		state->accepted_life = get_le64(value + 1);
-		state->accepted_chance = get_le64(value + 9);
+		state->accepted_life = accepted.life;
+		state->accepted_chance = accepted.chance;
 	}
 	free(value);
 	return rc;
@@ -133,11 +114,9 @@ int lives_begin(struct txn *txn, uint64_t index, uint64_t number, uint64_t chanc
 
 void lives_accepted(struct txn *txn, uint64_t number, uint64_t chance)
 {
-	uint8_t key[META_KEY_MAX], value[ACCEPTED_BYTES];
+	uint8_t key[META_KEY_MAX], value[META_ACCEPTED_BYTES];
 
-	value[0] = ACCEPTED_FORMAT;
-	put_le64(value + 1, number);
-	put_le64(value + 9, chance);
+	meta_encode_accepted(&(struct meta_accepted){.life = number, .chance = chance}, value);
 	kv_batch_put(txn->batch, FAMILY_META, key, key_meta(key, META_ACCEPTED, 0), value,
 		     sizeof(value));
 }
@@ -151,42 +130,26 @@ void lives_forget(struct txn *txn)
 	kv_batch_delete_range(txn->batch, FAMILY_META, &given_up, 1, &given_up_end, 1);
 }
 
-static size_t given_up_key(uint8_t key[GIVEN_UP_KEY_BYTES], const char *uuid)
-{
-	memset(key, 0, GIVEN_UP_KEY_BYTES);
-	key[0] = META_GIVEN_UP;
-	memcpy(key + 1, uuid, strnlen(uuid, GIVEN_UP_KEY_BYTES - 1));
-	return GIVEN_UP_KEY_BYTES;
-}
-
 void lives_give_up(struct txn *txn, const char *uuid, const struct state_seen *seen)
 {
-	uint8_t key[GIVEN_UP_KEY_BYTES], value[GIVEN_UP_BYTES];
+	uint8_t key[META_GIVEN_UP_KEY_BYTES], value[META_GIVEN_UP_BYTES];
 
-	value[0] = GIVEN_UP_FORMAT;
-	put_le64(value + 1, seen->life);
-	put_le64(value + 9, seen->chance);
-	put_le64(value + 17, seen->version);
-	put_le64(value + 25, seen->index);
-	kv_batch_put(txn->batch, FAMILY_META, key, given_up_key(key, uuid), value, sizeof(value));
+	meta_encode_seen(seen, value);
+	kv_batch_put(txn->batch, FAMILY_META, key, meta_key_given_up(key, uuid), value,
+		     sizeof(value));
 }
 
 /* Reads what the target had seen when its lives were given up. 1: nothing was. Else -errno. */
 static int given_up_seen(const struct state *state, const char *uuid, struct state_seen *out)
 {
-	uint8_t key[GIVEN_UP_KEY_BYTES], *value;
+	uint8_t key[META_GIVEN_UP_KEY_BYTES], *value;
 	size_t size;
-	int rc = kv_get(state->kv, FAMILY_META, key, given_up_key(key, uuid), &value, &size);
+	int rc = kv_get(state->kv, FAMILY_META, key, meta_key_given_up(key, uuid), &value, &size);
 
 	if (rc != 0)
 		return rc == -ENOENT ? 1 : rc;
-	if (size != GIVEN_UP_BYTES || value[0] != GIVEN_UP_FORMAT)
+	if (!meta_decode_seen(value, size, out))
 		rc = -EUCLEAN;
-	else
-		*out = (struct state_seen){.life = get_le64(value + 1),
-					   .chance = get_le64(value + 9),
-					   .version = get_le64(value + 17),
-					   .index = get_le64(value + 25)};
 	free(value);
 	return rc;
 }

@@ -14,21 +14,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include "common/base/bytes.h"
 #include "master/records/core.h"
 #include "master/state/state.h"
-
-static bool removal_decode(const uint8_t *key, size_t key_size, const uint8_t *value, size_t size,
-			   struct state_removal *out)
-{
-	if (key_size != 8 || size != 20)
-		return false;
-	out->sequence = get_be64(key);
-	out->pool = get_le32(value);
-	out->file_id = get_le64(value + 4);
-	out->size = get_le64(value + 12);
-	return id_is_ours(out->file_id);
-}
 
 int state_removals(struct state *state, uint64_t after, struct state_removal *out, int max)
 {
@@ -47,7 +34,7 @@ int state_removals(struct state *state, uint64_t after, struct state_removal *ou
 	if (rc != 0)
 		return rc;
 	while (count < max && (rc = kv_iter_next(iter, &key, &key_size, &value, &size)) == 1) {
-		if (!removal_decode(key, key_size, value, size, &out[count])) {
+		if (!meta_decode_removal(key, key_size, value, size, &out[count])) {
 			rc = -EUCLEAN;
 			break;
 		}

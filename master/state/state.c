@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include "common/base/bytes.h"
 #include "common/kv/kv_overlay.h"
 #include "master/records/core.h"
 #include "master/state/fenced.h"
@@ -13,18 +12,13 @@
 #include "master/state/lives.h"
 #include "master/state/tree_lease.h"
 
-/* The first format has no instance. */
-#define SUPER_FORMAT   1
-#define SUPER_FORMAT_2 2
-#define SUPER_HEAD     (1 + NAME_KEY_BYTES + 8) /* before the cluster id */
-
 /* ---- opening ---- */
 
 static bool options_ok(const char *cluster, const struct state_options *options)
 {
 	size_t size = strlen(cluster);
 
-	return size > 0 && size < sizeof(((struct state *)0)->cluster_id) && options->copies >= 1 &&
+	return size > 0 && size < CLUSTER_ID_MAX && options->copies >= 1 &&
 	       options->copies <= CHAIN_MEMBERS_MAX && options->partitions >= 1 &&
 	       options->partitions <= PARTITIONS_MAX && options->chunk_size >= CHUNK_SIZE_MIN &&
 	       options->chunk_size <= CHUNK_SIZE_MAX && options->chunk_size % CHUNK_SIZE_MIN == 0;
@@ -54,15 +48,13 @@ static void put_root(struct kv_batch *batch, int64_t now)
 static void put_super(struct kv_batch *batch, const uint8_t name_key[NAME_KEY_BYTES],
 		      uint64_t instance, const char *cluster)
 {
-	uint8_t key[META_KEY_MAX], super[SUPER_HEAD + sizeof(((struct state *)0)->cluster_id)];
-	size_t size = strlen(cluster);
+	uint8_t key[META_KEY_MAX], value[META_SUPER_BYTES_MAX];
+	struct meta_super super = {.instance = instance};
 
-	super[0] = SUPER_FORMAT_2;
-	memcpy(super + 1, name_key, NAME_KEY_BYTES);
-	put_le64(super + 1 + NAME_KEY_BYTES, instance);
-	memcpy(super + SUPER_HEAD, cluster, size);
-	kv_batch_put(batch, FAMILY_META, key, key_meta(key, META_SUPER, 0), super,
-		     SUPER_HEAD + size);
+	memcpy(super.name_key, name_key, NAME_KEY_BYTES);
+	memcpy(super.cluster_id, cluster, strnlen(cluster, CLUSTER_ID_MAX - 1));
+	kv_batch_put(batch, FAMILY_META, key, key_meta(key, META_SUPER, 0), value,
+		     meta_encode_super(&super, value));
 }
 
 static void put_default_pool(struct kv_batch *batch, const struct state_options *options)
@@ -124,22 +116,18 @@ int state_init(struct kv *kv, const char *cluster, const struct state_options *o
 static int load_super(struct state *state)
 {
 	uint8_t key[META_KEY_MAX], *value;
-	size_t size, head;
+	struct meta_super super;
+	size_t size;
 	int rc = kv_get(state->kv, FAMILY_META, key, key_meta(key, META_SUPER, 0), &value, &size);
 
 	if (rc != 0)
 		return rc;
-	head = size > 0 && value[0] == SUPER_FORMAT ? 1 + NAME_KEY_BYTES : SUPER_HEAD;
-	if (size <= head || size - head >= sizeof(state->cluster_id) ||
-	    (value[0] != SUPER_FORMAT && value[0] != SUPER_FORMAT_2)) {
-		rc = -EUCLEAN;
+	if (meta_decode_super(value, size, &super)) {
+		memcpy(state->name_key, super.name_key, NAME_KEY_BYTES);
+		state->instance = super.instance;
+		memcpy(state->cluster_id, super.cluster_id, CLUSTER_ID_MAX);
 	} else {
-		memcpy(state->name_key, value + 1, NAME_KEY_BYTES);
-		state->instance = 0;
-		if (value[0] == SUPER_FORMAT_2)
-			state->instance = get_le64(value + 1 + NAME_KEY_BYTES);
-		memcpy(state->cluster_id, value + head, size - head);
-		state->cluster_id[size - head] = '\0';
+		rc = -EUCLEAN;
 	}
 	free(value);
 	return rc;

@@ -97,12 +97,6 @@ void state_counts(const struct state *state, struct state_counts *out);
 
 /* The life that state_apply_start() began last. */
 void state_life(const struct state *state, struct state_life *out);
-/* What a target remembers; life 0: nothing. */
-struct state_seen {
-	uint64_t life, chance;
-	uint64_t version; /* of the newest map, as shown (common/cluster/cluster_map.h) */
-	uint64_t index;   /* up to here the log was durable in that life; 0: not known */
-};
 enum state_seen_verdict {
 	STATE_SEEN_FINE,    /* the store knows all that the target does */
 	STATE_SEEN_LATER,   /* the target has seen what comes after this store: an older copy */
@@ -331,12 +325,6 @@ struct cluster_map *state_map(struct state *state);
 
 /* ---- removal ---- */
 
-struct state_removal {
-	uint64_t sequence; /* of the queue entry */
-	uint32_t pool;
-	uint64_t file_id;
-	uint64_t size; /* chunks may exist below this offset */
-};
 /* Reads up to @max entries in order from behind @after; returns the count or -errno. No session has
  * such a file open. */
 int state_removals(struct state *state, uint64_t after, struct state_removal *out, int max);

@@ -6,19 +6,13 @@
 #include "master/state/tree_lease.h"
 #include <errno.h>
 #include <stdlib.h>
-#include "common/base/bytes.h"
 #include "master/state/state.h"
-
-#define LEASE_FORMAT      1
-#define LEASE_VALUE_BYTES (1 + 2 * 8)
 
 static void put_lease(struct kv_batch *batch, const struct tree_lease *lease)
 {
-	uint8_t key[META_KEY_MAX], value[LEASE_VALUE_BYTES];
+	uint8_t key[META_KEY_MAX], value[META_LEASE_BYTES];
 
-	value[0] = LEASE_FORMAT;
-	put_le64(value + 1, lease->generation);
-	put_le64(value + 9, lease->session);
+	meta_encode_lease(lease, value);
 	kv_batch_put(batch, FAMILY_META, key, key_meta(key, META_LEASE, 0), value, sizeof(value));
 }
 
@@ -33,12 +27,8 @@ int tree_lease_load(struct state *state)
 		return 0; /* never granted */
 	if (rc != 0)
 		return rc;
-	if (size == LEASE_VALUE_BYTES && value[0] == LEASE_FORMAT) {
-		state->lease.generation = get_le64(value + 1);
-		state->lease.session = get_le64(value + 9);
-	} else {
+	if (!meta_decode_lease(value, size, &state->lease))
 		rc = -EUCLEAN;
-	}
 	free(value);
 	if (rc == 0 && state->lease.session != 0 &&
 	    session_find(state, state->lease.session) == NULL)
