@@ -1,4 +1,5 @@
 #include "tests/lib/state_fixture.h"
+#include "master/check/check.h"
 #include "master/log/command.h"
 
 int fixture_open_state(struct fixture *f)
@@ -333,173 +334,70 @@ uint64_t reply_ino(const struct fixture *f)
 
 /* ---- what must always hold ---- */
 
-struct checked_inode {
-	uint64_t ino;
-	struct inode_record inode;
-	uint64_t names, subdirs, entries, xattr_bytes, opens;
-	bool records, orphan;
-	UT_hash_handle hh;
-};
-
-#define STATE_CHECK(condition, ...)                                                                \
-	do {                                                                                       \
-		if (!(condition)) {                                                                \
-			fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #condition);            \
-			fprintf(stderr, __VA_ARGS__);                                              \
-			fprintf(stderr, "\n");                                                     \
-			return false;                                                              \
-		}                                                                                  \
-	} while (0)
-
-static struct checked_inode *checked_find(struct checked_inode *all, uint64_t ino)
+static void print_finding(void *user, const struct check_finding *finding)
 {
-	struct checked_inode *found;
-
-	HASH_FIND(hh, all, &ino, sizeof(ino), found);
-	return found;
+	fprintf(stderr, "CF-%u, inode %llu, '%.*s' in %llu: %s: %s\n", (unsigned)finding->code,
+		(unsigned long long)finding->ino, (int)finding->name_size,
+		(const char *)finding->name, (unsigned long long)finding->parent,
+		check_kind_of(finding->code)->title, finding->text);
 }
 
-static bool check_record(struct checked_inode **all, unsigned family, const uint8_t *key,
-			 size_t key_size, const uint8_t *value, size_t size, struct counters *sum)
-{
-	uint64_t ino = key_size >= 8 ? get_be64(key) : 0;
-	struct checked_inode *inode = checked_find(*all, ino), *child;
-	struct dentry dentry;
-
-	switch (family) {
-	case FAMILY_INODES:
-		inode = calloc(1, sizeof(*inode));
-		inode->ino = ino;
-		STATE_CHECK(value_decode_inode(ino, value, size, &inode->inode), "inode");
-		HASH_ADD(hh, *all, ino, sizeof(ino), inode);
-		sum->inodes++;
-		if (inode_is(&inode->inode, S_IFREG))
-			sum->bytes += inode->inode.size;
-		return true;
-	case FAMILY_DENTRIES:
-		STATE_CHECK(inode != NULL && inode_is(&inode->inode, S_IFDIR), "directory %llu",
-			    (unsigned long long)ino);
-		STATE_CHECK(value_decode_dentry(value, size, &dentry), "dentry");
-		if (dentry.ino == 0)
-			return true;
-		child = checked_find(*all, dentry.ino);
-		STATE_CHECK(child != NULL, "child %llu", (unsigned long long)dentry.ino);
-		STATE_CHECK(dentry.type == (child->inode.mode & S_IFMT) >> 12, "type");
-		child->names++;
-		inode->entries++;
-		if (inode_is(&child->inode, S_IFDIR)) {
-			inode->subdirs++;
-			STATE_CHECK(child->inode.parent == ino, "parent");
-		}
-		return true;
-	case FAMILY_XATTRS:
-		STATE_CHECK(inode != NULL, "xattr of nothing");
-		inode->records = true;
-		if (key_size > 9 || key[8] != 0)
-			inode->xattr_bytes += key_size - 8 + size;
-		return true;
-	case FAMILY_OPENS:
-		inode = checked_find(*all, get_be64(key + 8));
-		STATE_CHECK(inode != NULL, "open of nothing");
-		STATE_CHECK(size == 4 && get_le32(value) > 0, "open count");
-		inode->opens += get_le32(value);
-		return true;
-	case FAMILY_REMOVALS:
-		sum->removals++;
-		return true;
-	default:
-		return true;
-	}
-}
-
-static bool check_family(struct kv *kv, unsigned family, struct checked_inode **all,
-			 struct counters *sum)
+/* What sessions have open is in memory as it is in the store. */
+static bool opens_are_known(struct fixture *f)
 {
 	const uint8_t *key, *value;
 	size_t key_size, size;
 	struct kv_iter *iter;
+	unsigned records = 0, known = 0;
 	bool ok = true;
 
-	if (kv_iter_open(kv, family, "", 0, NULL, 0, &iter) != 0)
+	if (kv_iter_open(f->kv, FAMILY_OPENS, "", 0, NULL, 0, &iter) != 0)
 		return false;
-	while (ok && kv_iter_next(iter, &key, &key_size, &value, &size) == 1)
-		ok = check_record(all, family, key, key_size, value, size, sum);
-	kv_iter_free(iter);
-	return ok;
-}
+	for (; ok && kv_iter_next(iter, &key, &key_size, &value, &size) == 1; records++) {
+		const struct session *session = session_find(f->state, get_be64(key));
 
-static bool check_orphans(struct kv *kv, struct checked_inode *all, struct counters *sum)
-{
-	const uint8_t start = META_ORPHAN, end = META_ORPHAN + 1;
-	const uint8_t *key;
-	struct kv_iter *iter;
-	size_t key_size;
-	bool ok = true;
-
-	if (kv_iter_open(kv, FAMILY_META, &start, 1, &end, 1, &iter) != 0)
-		return false;
-	while (ok && kv_iter_next(iter, &key, &key_size, NULL, NULL) == 1) {
-		struct checked_inode *inode = checked_find(all, get_be64(key + 1));
-
-		ok = inode != NULL;
-		if (ok)
-			inode->orphan = true;
-		sum->orphans++;
+		ok = session != NULL &&
+		     session_open_count(session, get_be64(key + 8)) == get_le32(value);
 	}
 	kv_iter_free(iter);
-	return ok;
+	for (const struct session *s = f->state->sessions; s != NULL; s = s->hh.next)
+		known += HASH_COUNT(s->opens);
+	if (!ok || records != known)
+		fprintf(stderr, "%u open files in the store, %u in memory\n", records, known);
+	return ok && records == known;
 }
 
-static bool check_one(struct state *state, const struct checked_inode *c)
+/* So are the counters of what there is. */
+static bool counters_are_known(struct fixture *f)
 {
-	unsigned long long ino = (unsigned long long)c->ino;
-	const struct inode_record *i = &c->inode;
+	const struct counters *is = &f->state->counters;
+	uint8_t key[META_KEY_MAX], *value;
+	struct counters stored = {0};
+	size_t size;
+	bool ok = kv_get(f->kv, FAMILY_META, key, key_meta(key, META_COUNTERS, 0), &value, &size) ==
+		  0;
 
-	STATE_CHECK(c->entries == i->entries, "ino %llu", ino);
-	STATE_CHECK(c->xattr_bytes == i->xattr_bytes, "ino %llu", ino);
-	STATE_CHECK(!c->records || (i->flags & INODE_HAS_RECORDS), "ino %llu", ino);
-	STATE_CHECK(c->opens == session_open_total(state, c->ino), "ino %llu", ino);
-	STATE_CHECK(c->orphan == (i->nlink == 0), "ino %llu", ino);
-	STATE_CHECK(i->nlink > 0 || c->opens > 0, "orphan %llu that nobody has open", ino);
-	if (inode_is(i, S_IFDIR) && i->nlink > 0) {
-		STATE_CHECK(c->names == (c->ino == ROOT_INO ? 0 : 1), "ino %llu", ino);
-		STATE_CHECK(i->nlink == 2 + c->subdirs, "ino %llu", ino);
-	} else {
-		STATE_CHECK(c->names == i->nlink, "ino %llu", ino);
-	}
-	if (inode_is(i, S_IFREG)) {
-		STATE_CHECK(i->allocated >= i->size, "ino %llu", ino);
-		STATE_CHECK((i->trim_to == 0) == (i->trim_session == 0), "ino %llu", ino);
-		STATE_CHECK(i->trim_to == 0 || i->size <= i->trim_from, "ino %llu", ino);
-		STATE_CHECK(i->trim_to <= i->allocated, "ino %llu", ino);
-		STATE_CHECK(i->file_id > 0 && i->file_id < state->counters.next_file_id, "id");
-	}
-	return true;
+	if (!ok)
+		return false;
+	ok = value_decode_counters(value, size, &stored) && stored.inodes == is->inodes &&
+	     stored.orphans == is->orphans && stored.removals == is->removals &&
+	     stored.bytes == is->bytes;
+	free(value);
+	if (!ok)
+		fprintf(stderr, "the counters in memory are not those of the store\n");
+	return ok;
 }
 
 bool state_is_sound(struct fixture *f)
 {
-	struct checked_inode *all = NULL, *one, *next;
-	struct counters sum = {0};
-	const struct counters *is = &f->state->counters;
-	bool ok = true;
+	const struct check_options options = {.name_mask = f->name_mask};
+	struct check_result result;
+	int rc = check_namespace(f->kv, &options, print_finding, NULL, &result);
+	bool ok = rc == 0;
 
-	for (unsigned family = FAMILY_INODES; ok && family < FAMILY_COUNT; family++)
-		ok = check_family(f->kv, family, &all, &sum);
-	ok = ok && check_orphans(f->kv, all, &sum);
-	HASH_ITER(hh, all, one, next)
-	{
-		ok = ok && check_one(f->state, one);
-		HASH_DEL(all, one);
-		free(one);
-	}
-	if (ok && (sum.inodes != is->inodes || sum.orphans != is->orphans ||
-		   sum.removals != is->removals || sum.bytes != is->bytes)) {
-		fprintf(stderr, "counters: %llu/%llu inodes, %llu/%llu orphans, %llu/%llu bytes\n",
-			(unsigned long long)is->inodes, (unsigned long long)sum.inodes,
-			(unsigned long long)is->orphans, (unsigned long long)sum.orphans,
-			(unsigned long long)is->bytes, (unsigned long long)sum.bytes);
-		ok = false;
-	}
-	return ok;
+	if (rc != 0)
+		fprintf(stderr, "%s\n", result.error);
+	for (unsigned i = 0; i < CHECK_SEVERITIES; i++)
+		ok = ok && result.found[i] == 0;
+	return ok && opens_are_known(f) && counters_are_known(f);
 }
