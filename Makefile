@@ -154,6 +154,7 @@ $(BUILD)/tests/sim/chain/chain_test: $(filter $(BUILD)/planted/chunkserver/%,$(P
 $(BUILD)/tests/sim/cluster/cluster_test: $(PLANTED)
 $(BUILD)/tests/unit/master/log/command_log_test $(BUILD)/tests/unit/chunkserver/store/store_order_test: LDFLAGS_ALL += -Wl,--wrap=kv_flush
 $(BUILD)/tests/unit/master/log/command_log_test: LDFLAGS_ALL += -Wl,--wrap=kv_write
+$(BUILD)/tests/unit/master/check/check_unseen_test: LDFLAGS_ALL += -Wl,--wrap=kv_get,--wrap=kv_iter_open,--wrap=kv_iter_next
 $(BUILD)/tests/unit/common/kv/kv_overlay_test $(BUILD)/tests/unit/common/kv/treap_test: LDFLAGS_ALL += -Wl,--wrap=malloc,--wrap=realloc
 $(BUILD)/tests/unit/common/kv/kv_overlay_test: LDFLAGS_ALL += -Wl,--wrap=kv_write
 $(BUILD)/tests/unit/master/replay/replay_test $(BUILD)/tests/unit/master/replay/replay_level_test: LDFLAGS_ALL += -Wl,--wrap=writev,--wrap=kv_space_low

@@ -170,6 +170,13 @@ static void entries_that_cannot_be_read_are_found(void **state)
 	assert_found(2, CHECK_ENTRY_DAMAGED, CHECK_ENTRIES_OF_NO_DIRECTORY);
 }
 
+/* A deleted entry is left only where a directory knows of shared places, and is removed only there. */
+static void a_deleted_entry_in_a_directory_that_does_not_know_of_any_is_found(void **state)
+{
+	put_entry(tree.a, place_of("x"), &(struct dentry){0});
+	assert_int_equal(assert_found_one(CHECK_CROWDED_FLAG)->ino, tree.a);
+}
+
 /* ---- directories ---- */
 
 static void entries_of_a_directory_that_is_gone_are_found(void **state)
@@ -374,6 +381,7 @@ int main(void)
 		CROWDED(a_lost_place_hides_the_names_behind_it),
 		CROWDED(one_name_twice_in_a_hash_is_found),
 		CROWDED(a_directory_that_does_not_know_of_its_shared_places_is_found),
+		TEST(a_deleted_entry_in_a_directory_that_does_not_know_of_any_is_found),
 		TEST(names_that_no_request_makes_are_found),
 		TEST(entries_that_cannot_be_read_are_found),
 		TEST(entries_of_a_directory_that_is_gone_are_found),

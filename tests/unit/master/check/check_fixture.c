@@ -3,6 +3,7 @@
 
 struct check_tree tree;
 struct check_found found;
+struct sorter_supply *check_sorters;
 
 #define MIB (UINT64_C(1) << 20)
 
@@ -71,7 +72,8 @@ static void take_finding(void *user, const struct check_finding *finding)
 
 void check_now(void)
 {
-	const struct check_options options = {.name_mask = tree.f.name_mask};
+	const struct check_options options = {.name_mask = tree.f.name_mask,
+					      .sorters = check_sorters};
 
 	memset(&found, 0, sizeof(found));
 	found.rc = check_namespace(tree.f.kv, &options, take_finding, NULL, &found.result);

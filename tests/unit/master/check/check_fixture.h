@@ -44,6 +44,9 @@ struct check_found {
 };
 extern struct check_found found;
 
+/* Where checks sort; NULL, as from the start: in memory. */
+extern struct sorter_supply *check_sorters;
+
 /* Runs a check over the store as it is. */
 void check_now(void);
 /* Expects that a check sees everything and finds nothing. */

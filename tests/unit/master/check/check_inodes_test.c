@@ -1,8 +1,7 @@
 /* check_inodes_test.c - what a check of the master's store says of inodes, attributes, sessions, the removal
  * queue, counters and records of all kinds.
  *
- * Goal: each damage gives exactly its finding; what the state machine leaves gives none; a store that
- * is not read to its end is never clean.
+ * Goal: each damage gives exactly its finding; what the state machine leaves gives none.
  * Method: as in check_entries_test.c. */
 #include "master/log/command.h"
 #include "tests/unit/master/check/check_fixture.h"
@@ -509,57 +508,7 @@ static void what_an_accepted_store_has_is_sound(void **state)
 	assert_sound();
 }
 
-/* ---- what is not seen ---- */
-
-static void a_store_that_cannot_be_read_is_not_clean(void **state)
-{
-	kv_memory_fail_write(tree.f.kv, 1, EIO);
-	assert_int_equal(state_apply_nothing(tree.f.state, ++tree.f.index), -EIO);
-	assert_true(kv_is_down(tree.f.kv));
-	check_now();
-	assert_int_equal(found.rc, -EIO);
-	assert_int_equal(found.count, 0);
-	assert_string_not_equal(found.result.error, "");
-}
-
-static void memory_that_is_short_is_said(void **state)
-{
-	struct check_options options = {0};
-	struct sorter_memory memory;
-	struct check_result result;
-	uint64_t most = 64, ino;
-	int rc;
-
-	options.sorters = &memory.supply;
-	do {
-		sorter_memory_init(&memory, most);
-		rc = check_namespace(tree.f.kv, &options, take_information, &ino, &result);
-		assert_int_equal(memory.used, 0);
-		assert_int_equal(rc != 0, result.error[0] != '\0');
-		assert_true(rc == 0 || rc == -ENOMEM);
-		most *= 2;
-	} while (rc != 0);
-	assert_true(most > 1024);
-}
-
-static void see_progress(void *user, const struct check_progress *progress)
-{
-	assert_non_null(progress->what);
-	atomic_store((atomic_bool *)user, true);
-}
-
-static void a_check_that_is_cancelled_says_so(void **state)
-{
-	atomic_bool cancel = false;
-	const struct check_options options = {
-		.cancel = &cancel, .progress = see_progress, .progress_user = &cancel};
-	struct check_result result;
-	uint64_t ino;
-
-	assert_int_equal(check_namespace(tree.f.kv, &options, take_information, &ino, &result),
-			 -ECANCELED);
-	assert_string_not_equal(result.error, "");
-}
+/* ---- codes ---- */
 
 static void each_code_is_in_the_table_once(void **state)
 {
@@ -610,9 +559,6 @@ int main(void)
 		TEST(a_damaged_file_that_is_left_is_one_finding),
 		TEST(sessions_that_were_fenced_leave_nothing_to_be_found),
 		TEST(what_an_accepted_store_has_is_sound),
-		TEST(a_store_that_cannot_be_read_is_not_clean),
-		TEST(memory_that_is_short_is_said),
-		TEST(a_check_that_is_cancelled_says_so),
 		cmocka_unit_test(each_code_is_in_the_table_once),
 	};
 

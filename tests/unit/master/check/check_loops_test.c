@@ -3,9 +3,10 @@
  * Goal: each loop is told once, by its lowest directory, and nothing else is; a tree as deep as it is large
  * has none.
  * Method: stores of directories alone, each in one that is drawn, against a walk that marks where it
- * has been. */
-#include "tests/unit/master/check/check_fixture.h"
+ * has been; sorted in memory and on a disk. */
+#include "common/os/sorter_disk.h"
 #include "tests/lib/random.h"
+#include "tests/unit/master/check/check_fixture.h"
 
 #define DIRECTORIES 300u
 
@@ -122,10 +123,24 @@ static void rows_of_all_lengths_end_or_go_round(void **state)
 	}
 }
 
+/* A few records in memory, all else in files. */
+static void loops_are_the_same_when_they_are_sorted_on_a_disk(void **state)
+{
+	const struct sorter_disk_options options = {.place = "/tmp", .run_bytes = 400};
+	struct sorter_disk disk;
+
+	assert_int_equal(sorter_disk_init(&disk, &options), 0);
+	check_sorters = &disk.supply;
+	each_loop_is_told_once(state);
+	check_sorters = NULL;
+	sorter_disk_end(&disk);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_loop_is_told_once),
+		cmocka_unit_test(loops_are_the_same_when_they_are_sorted_on_a_disk),
 		cmocka_unit_test(rows_of_all_lengths_end_or_go_round),
 	};
 
