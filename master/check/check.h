@@ -1,13 +1,15 @@
 /* check.h - does each record of the master's store fit every other? Pure.
  *
- * check_namespace() looks at names, inodes, sessions and counters. It reads a store that nobody
- * writes to meanwhile: a checkpoint, or one of a stopped master. The store is taken as hostile: nothing in it makes a check fail in another way than
+ * check_namespace() looks at names, inodes, sessions and counters, check_map() at pools, servers,
+ * targets and chains. Both read a store that nobody writes to meanwhile: a checkpoint, or one of a
+ * stopped master. The store is taken as hostile: nothing in it makes a check fail in another way than
  * by an error. What the state machine may leave is never a finding (docs/store-format.md, "What fits
  * what").
  *
- * It reads every family once, in order, and joins what it reads with what it has sorted
+ * check_namespace() reads every family once, in order, and joins what it reads with what it has sorted
  * (common/base/sorter.h): 58 bytes of a file, 74 of a directory, in sorters alone, whose supply
- * decides where. Beside that it needs 8 bytes for each session and pool.
+ * decides where, and 8 bytes for each session. check_map() keeps about 200 bytes of each server, 100 of
+ * each target and a bit for each partition.
  *
  * 0 means that everything was seen; what was found has been reported. Any error means that
  * something was not seen: then there may be more than was reported, and a check that has reported
@@ -51,6 +53,8 @@ typedef void check_report_fn(void *user, const struct check_finding *finding);
 /* @options NULL: none. @result is filled in any case. */
 int check_namespace(struct kv *kv, const struct check_options *options, check_report_fn *report,
 		    void *user, struct check_result *result);
+int check_map(struct kv *kv, const struct check_options *options, check_report_fn *report,
+	      void *user, struct check_result *result);
 
 /* ---- paths ---- */
 

@@ -229,6 +229,16 @@ static void a_directory_with_two_names_is_found_at_the_one_that_is_too_much(void
 	count_entries(tree.c, 1, 1);
 	assert_name(assert_found_one(CHECK_DIRECTORY_TWICE), tree.c, "again");
 	assert_int_equal(found.findings[0].ino, tree.b);
+	/* Two in one directory are as bad. */
+	put_entry(tree.a, place_of("again"), &dentry);
+	delete_entry(tree.c, place_of("again"));
+	count_entries(tree.c, -1, -1);
+	count_entries(tree.a, 1, 1);
+	assert_int_equal(assert_found_one(CHECK_DIRECTORY_TWICE)->parent, tree.a);
+	delete_entry(tree.a, place_of("again"));
+	put_entry(tree.c, place_of("again"), &dentry);
+	count_entries(tree.a, -1, -1);
+	count_entries(tree.c, 1, 1);
 	/* '..' says which of the two. */
 	EDIT_INODE(tree.b, i.parent = tree.c);
 	assert_name(assert_found_one(CHECK_DIRECTORY_TWICE), tree.a, "b");
