@@ -315,7 +315,8 @@ bool session_decode(const uint8_t *data, size_t size, struct session_record *rec
 		record->delegations[i].first_file_id = reader_le64(&r);
 		record->delegations[i].count = reader_le32(&r);
 	}
-	return reader_done(&r);
+	return reader_done(&r) && record->mount_size <= SESSION_TEXT_MAX &&
+	       record->name_size <= SESSION_TEXT_MAX;
 }
 
 static int load_session(void *user, const uint8_t *key, const uint8_t *value, size_t size)

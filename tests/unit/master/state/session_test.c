@@ -677,6 +677,33 @@ static void ids_given_out_before_a_power_cut_are_not_given_again(void **state)
 	assert_true(state_next_session_id(f.state) > session);
 }
 
+/* Its record is written again with what was read, into room for texts that a session may have. */
+static void a_session_with_a_text_that_is_too_long_is_damage(void **state)
+{
+	size_t long_text = SESSION_TEXT_MAX + 1, size = 21 + long_text + 20 * DELEGATIONS;
+	struct kv_batch *batch = kv_batch_new();
+	uint8_t key[META_KEY_MAX], *value = calloc(1, size);
+
+	for (unsigned text = 0; text < 2; text++) {
+		memset(value, 0, size);
+		value[0] = 1;
+		put_le16(value + 17 + 2 * text, (uint16_t)long_text);
+		kv_batch_put(batch, FAMILY_META, key, key_meta(key, META_SESSION, f.session), value,
+			     size);
+		assert_int_equal(kv_write(f.kv, batch, true), 0);
+		state_close(f.state);
+		f.state = NULL;
+		assert_int_equal(fixture_open_state(&f), -EUCLEAN);
+	}
+	put_le16(value + 19, SESSION_TEXT_MAX);
+	kv_batch_put(batch, FAMILY_META, key, key_meta(key, META_SESSION, f.session), value,
+		     size - 1);
+	assert_int_equal(kv_write(f.kv, batch, true), 0);
+	assert_int_equal(fixture_open_state(&f), 0);
+	kv_batch_free(batch);
+	free(value);
+}
+
 /* The upper 12 bits of all numbers are for more groups of masters. */
 static void numbers_end_where_another_groups_begin(void **state)
 {
@@ -783,6 +810,7 @@ int main(void)
 		TEST(a_power_cut_leaves_the_state_of_the_last_sync),
 		TEST(ids_given_out_before_a_power_cut_are_not_given_again),
 		TEST(what_a_power_cut_has_taken_is_known_by_the_newest_reply),
+		TEST(a_session_with_a_text_that_is_too_long_is_damage),
 		TEST(numbers_end_where_another_groups_begin),
 		TEST(a_cluster_has_an_instance_of_its_own_for_ever),
 		TEST(a_store_without_instance_gets_one_when_it_is_started),
