@@ -1,17 +1,19 @@
 /* Goal: no request that a client can send, and no damage of the store's records, makes the master's
- * state crash, read out of bounds or never end; and requests, however strange, leave a sound store.
+ * state or a check of the store crash, read out of bounds or never end; requests, however strange, leave a
+ * sound store; and a store that the state refuses is never called clean by a check.
  * Method: random requests over few inodes and names, packed, mutated (bits, bytes, cut), unpacked
  * and applied, with the check of all records at the end of each run; then records of that store are
- * flipped, cut, deleted or swapped, the state is opened again and, if it opens, used. */
+ * flipped, cut, deleted or swapped, the store is checked, the state is opened again and, if it opens, used. */
 #include "tests/lib/fuzz.h"
 #include "common/os/log.h"
+#include "master/check/check.h"
 #include "tests/lib/state_fixture.h"
 
 #define REQUESTS_MAX 120
 #define BYTES_MAX    8192
 #define DAMAGES_MAX  6
 
-static uint64_t applied, succeeded, refused_stores, next_id;
+static uint64_t applied, succeeded, refused_stores, dirty_stores, next_id;
 
 static uint64_t below(uint64_t *random, uint64_t limit)
 {
@@ -246,11 +248,30 @@ static void damage_record(struct fixture *f, uint64_t *random)
 	kv_batch_free(batch);
 }
 
+static void no_report(void *user, const struct check_finding *finding)
+{
+	(void)finding;
+}
+
+/* True when a check has seen everything, and found nothing. */
+static bool is_clean(struct fixture *f,
+		     int (*check)(struct kv *kv, const struct check_options *options,
+				  check_report_fn *report, void *user, struct check_result *result))
+{
+	const struct check_options options = {.name_mask = f->name_mask};
+	struct check_result result;
+	bool clean = check(f->kv, &options, no_report, NULL, &result) == 0;
+
+	for (unsigned i = 0; i < CHECK_SEVERITIES; i++)
+		clean = clean && result.found[i] == 0;
+	return clean;
+}
+
 static bool run_one(uint64_t seed, uint64_t run)
 {
 	uint64_t random = fuzz_state(seed, run);
 	struct fixture f;
-	bool ok;
+	bool ok, clean;
 
 	next_id = 0;
 	if (fixture_init(&f, run % 2 == 0 ? UINT64_MAX : UINT64_C(3) << 20) != 0)
@@ -260,6 +281,9 @@ static bool run_one(uint64_t seed, uint64_t run)
 	f.state = NULL;
 	for (uint64_t i = below(&random, DAMAGES_MAX) + 1; i > 0; i--)
 		damage_record(&f, &random);
+	clean = is_clean(&f, check_namespace);
+	clean = is_clean(&f, check_map) && clean;
+	dirty_stores += clean ? 0 : 1;
 	if (fixture_open_state(&f) == 0) {
 		/* What it answers now is not judged: only that it does. */
 		for (uint64_t ino = 1; ino < 20; ino++) {
@@ -270,6 +294,8 @@ static bool run_one(uint64_t seed, uint64_t run)
 		}
 		state_apply_session_close(f.state, ++f.index, f.session, NULL, 0);
 	} else {
+		/* What the master cannot open is never called clean. */
+		ok = ok && !clean;
 		refused_stores++;
 	}
 	fixture_end(&f);
@@ -291,7 +317,7 @@ int main(int argc, char **argv)
 			return 1;
 		}
 	printf("%" PRIu64 " runs, %" PRIu64 " requests (%" PRIu64 " done), %" PRIu64
-	       " damaged stores refused\n",
-	       options.runs, applied, succeeded, refused_stores);
+	       " damaged stores refused, %" PRIu64 " not clean\n",
+	       options.runs, applied, succeeded, refused_stores, dirty_stores);
 	return 0;
 }
