@@ -1,4 +1,5 @@
 #include "tests/sim/cluster/checks.h"
+#include "master/check/check.h"
 #include "master/state/chain_change.h"
 
 static int file_index(const struct chunk_key *key)
@@ -424,6 +425,24 @@ void check_copies(struct world *w)
 		}
 		compare_copies(w, p, &pool->chains[p]);
 	}
+}
+
+static void store_wrong(void *user, const struct check_finding *finding)
+{
+	struct world *w = user;
+
+	trace(w, "CF-%u: %s: %s", (unsigned)finding->code, check_kind_of(finding->code)->title,
+	      finding->text);
+	problem(w, "the master's store does not fit together in the end");
+}
+
+void check_store(struct world *w)
+{
+	struct check_result result;
+
+	if (check_namespace(w->master.kv, NULL, store_wrong, w, &result) != 0 ||
+	    check_map(w->master.kv, NULL, store_wrong, w, &result) != 0)
+		problem(w, "the master's store cannot be checked");
 }
 
 static const char *history_wrong(const struct partition *p, unsigned file, const struct history *h,

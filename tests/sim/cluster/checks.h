@@ -54,6 +54,8 @@ void check_serves(struct world *w);
 /* Nobody waits for anything, and all chains are whole. */
 bool quiet(struct world *w);
 void check_copies(struct world *w);
+/* All records of the master's store fit each other. */
+void check_store(struct world *w);
 void check_histories(struct world *w);
 void tell_state(struct world *w);
 #endif

@@ -296,6 +296,8 @@ static const char *run_seed(uint64_t seed, bool verbose)
 	if (w->problem == NULL)
 		check_copies(w);
 	if (w->problem == NULL)
+		check_store(w);
+	if (w->problem == NULL)
 		check_histories(w);
 	if (verbose)
 		fprintf(stderr,

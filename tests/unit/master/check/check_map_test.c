@@ -170,6 +170,9 @@ static void two_copies_in_one_domain_are_found(void **state)
 	assert_int_equal(finding->target, 3);
 	assert_int_equal(finding->is, 2);
 	assert_int_equal(finding->should, 3);
+	/* One that is being made equal is no copy. */
+	PUT_CHAIN(5, 2, {1, IN_SYNC}, {4, IN_SYNC}, {3, MEMBER_SYNCING});
+	assert_map_one(CHECK_FEWER_COPIES);
 }
 
 static void members_are_known_and_once(void **state)
