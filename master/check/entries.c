@@ -228,10 +228,9 @@ int check_entries(struct check_run *run)
 		rc = check_scan_open(run, FAMILY_DENTRIES, 0, "entries", &scan);
 	while (rc == 0 && !scan.ended) {
 		/* There is about one for each inode. */
-		rc = check_run_step(run, scan.what, run->result->entries,
-				    run->store.counters.inodes);
-		if (rc == 0)
-			rc = check_entry(walk, &scan);
+		check_run_progress(run, scan.what, run->result->entries,
+				   run->store.counters.inodes);
+		rc = check_entry(walk, &scan);
 		if (rc == 0)
 			rc = check_scan_step(run, &scan);
 	}

@@ -97,9 +97,7 @@ static int xattrs_without_inode(struct join *join, bool all, uint64_t ino)
 							  .ino = of},
 				   "inode %llu", (unsigned long long)of);
 		told = of;
-		rc = check_run_step(run, xattrs->what, 0, 0);
-		if (rc == 0)
-			rc = check_scan_step(run, xattrs);
+		rc = check_scan_step(run, xattrs);
 	}
 	return rc;
 }
@@ -294,10 +292,9 @@ int check_inodes(struct check_run *run)
 	int rc = begin(&join);
 
 	while (rc == 0 && !join.inodes.ended) {
-		rc = check_run_step(run, join.inodes.what, run->result->inodes,
-				    run->store.counters.inodes);
-		if (rc == 0)
-			rc = check_one(&join);
+		check_run_progress(run, join.inodes.what, run->result->inodes,
+				   run->store.counters.inodes);
+		rc = check_one(&join);
 		if (rc == 0)
 			rc = check_scan_step(run, &join.inodes);
 	}

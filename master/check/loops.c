@@ -25,9 +25,8 @@ static int sort_by_place(struct check_run *run, struct check_sorted *list, struc
 		put_be64(record, get_be64(list->at + AT));
 		put_be64(record + 8, get_be64(list->at + CHILD));
 		put_be64(record + 16, get_be64(list->at + LOWEST));
-		rc = check_run_step(run, "directories", 0, 0);
-		if (rc == 0)
-			rc = check_sorter_add(run, *out, record);
+		check_run_progress(run, "directories", 0, 0);
+		rc = check_sorter_add(run, *out, record);
 		if (rc == 0)
 			rc = check_sorted_step(run, list);
 	}

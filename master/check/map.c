@@ -190,9 +190,7 @@ static int take_all(struct check_map *map, enum meta_tag tag, const char *what, 
 	int rc = check_scan_open(run, FAMILY_META, (uint8_t)tag, what, &scan);
 
 	while (rc == 0 && !scan.ended) {
-		rc = check_run_step(run, what, 0, 0);
-		if (rc != 0)
-			break;
+		check_run_progress(run, what, 0, 0);
 		if (scan.key_size != META_KEY_MAX || (half && get_be32(scan.key + 5) != 0) ||
 		    (single && get_be64(scan.key + 1) != 0))
 			check_tell(run, (struct check_finding){.code = CHECK_RECORD_UNKNOWN},

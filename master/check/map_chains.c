@@ -195,9 +195,7 @@ int check_map_chains(struct check_map *map)
 	int rc = check_scan_open(run, FAMILY_META, META_CHAIN, "chains", &scan);
 
 	while (rc == 0 && !scan.ended) {
-		rc = check_run_step(run, scan.what, run->result->partitions, 0);
-		if (rc != 0)
-			break;
+		check_run_progress(run, scan.what, run->result->partitions, 0);
 		if (scan.key_size == META_KEY_MAX)
 			check_chain(map, &scan);
 		else

@@ -49,10 +49,9 @@ int check_removals(struct check_run *run)
 	int rc = check_scan_open(run, FAMILY_REMOVALS, 0, "removals", &scan);
 
 	while (rc == 0 && !scan.ended) {
-		rc = check_run_step(run, scan.what, run->tally.removals,
-				    run->store.counters.removals);
-		if (rc == 0)
-			rc = check_removal(run, &scan);
+		check_run_progress(run, scan.what, run->tally.removals,
+				   run->store.counters.removals);
+		rc = check_removal(run, &scan);
 		if (rc == 0)
 			rc = check_scan_step(run, &scan);
 	}
@@ -121,11 +120,9 @@ int check_file_ids(struct check_run *run)
 	int rc = check_sorted_begin(run, run->sorters.file_ids, &ids);
 
 	while (rc == 0 && ids.at != NULL) {
-		rc = check_run_step(run, "file ids", done++, sorter_count(run->sorters.file_ids));
-		if (rc == 0)
-			check_file_id(run, &first, ids.at);
-		if (rc == 0)
-			rc = check_sorted_step(run, &ids);
+		check_run_progress(run, "file ids", done++, sorter_count(run->sorters.file_ids));
+		check_file_id(run, &first, ids.at);
+		rc = check_sorted_step(run, &ids);
 	}
 	sorter_free(run->sorters.file_ids);
 	run->sorters.file_ids = NULL;

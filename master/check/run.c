@@ -8,7 +8,7 @@
 #include "common/base/bytes.h"
 #include "common/base/expects.h"
 
-#define STEPS_BETWEEN 4096u /* records between two looks at cancel and progress */
+#define STEPS_BETWEEN 4096u /* records between two words about progress */
 
 void check_run_init(struct check_run *run, struct kv *kv, const struct check_options *options,
 		    check_report_fn *report, void *user, struct check_result *result)
@@ -48,19 +48,22 @@ int check_run_failed(struct check_run *run, int rc, const char *what)
 	return rc;
 }
 
-int check_run_step(struct check_run *run, const char *what, uint64_t done, uint64_t expected)
+void check_run_progress(struct check_run *run, const char *what, uint64_t done, uint64_t expected)
 {
 	const struct check_options *options = run->options;
+	const struct check_progress progress = {.what = what, .done = done, .expected = expected};
 
-	if (run->steps++ % STEPS_BETWEEN != 0)
+	if (run->steps++ % STEPS_BETWEEN == 0 && options->progress != NULL)
+		options->progress(options->progress_user, &progress);
+}
+
+static int look_at_cancel(struct check_run *run, const char *what)
+{
+	const atomic_bool *cancel = run->options->cancel;
+
+	if (cancel == NULL || !atomic_load_explicit(cancel, memory_order_relaxed))
 		return 0;
-	if (options->progress != NULL)
-		options->progress(
-			options->progress_user,
-			&(struct check_progress){.what = what, .done = done, .expected = expected});
-	if (options->cancel != NULL && atomic_load(options->cancel))
-		return check_run_failed(run, -ECANCELED, what);
-	return 0;
+	return check_run_failed(run, -ECANCELED, what);
 }
 
 /* What has no name that can be read is told without. */
@@ -170,9 +173,13 @@ int check_scan_open(struct check_run *run, enum family family, uint8_t tag, cons
 
 int check_scan_step(struct check_run *run, struct check_scan *scan)
 {
-	int rc;
+	int rc = look_at_cancel(run, scan->what);
 
 	expects(!scan->ended);
+	if (rc != 0) {
+		scan->ended = true;
+		return rc;
+	}
 	rc = kv_iter_next(scan->iter, &scan->key, &scan->key_size, &scan->value, &scan->value_size);
 	scan->ended = rc != 1;
 	return rc < 0 ? check_run_failed(run, rc, scan->what) : 0;
@@ -213,8 +220,12 @@ int check_sorted_again(struct check_run *run, struct check_sorted *sorted)
 
 int check_sorted_step(struct check_run *run, struct check_sorted *sorted)
 {
-	int rc = sorter_next(sorted->sorter, &sorted->at);
+	int rc = look_at_cancel(run, "what was sorted");
 
+	sorted->at = NULL;
+	if (rc != 0)
+		return rc;
+	rc = sorter_next(sorted->sorter, &sorted->at);
 	if (rc != 1)
 		sorted->at = NULL;
 	return rc < 0 ? check_run_failed(run, rc, "what was sorted") : 0;

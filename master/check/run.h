@@ -83,8 +83,8 @@ void check_run_init(struct check_run *run, struct kv *kv, const struct check_opt
 void check_run_end(struct check_run *run);
 /* Notes that @what could not be seen, for the first error, and returns @rc. */
 int check_run_failed(struct check_run *run, int rc, const char *what);
-/* Counts one record. 0, or -ECANCELED. */
-int check_run_step(struct check_run *run, const char *what, uint64_t done, uint64_t expected);
+/* Says now and then how far it is; called for each record of the longer parts. */
+void check_run_progress(struct check_run *run, const char *what, uint64_t done, uint64_t expected);
 
 /* Reports @finding with its severity, the name of its entry and the text. */
 void check_tell(struct check_run *run, struct check_finding finding, const char *format, ...)
@@ -114,6 +114,7 @@ struct check_scan {
 /* Opens a scan of @family and goes to the first record. @tag: of FAMILY_META, only those; 0: all. */
 int check_scan_open(struct check_run *run, enum family family, uint8_t tag, const char *what,
 		    struct check_scan *scan);
+/* Goes to the next record. -ECANCELED, as all that step; the store's errors. */
 int check_scan_step(struct check_run *run, struct check_scan *scan);
 void check_scan_close(struct check_scan *scan);
 /* The number that the key begins with, filled with zeros: keys in order have such numbers in order. */

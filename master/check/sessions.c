@@ -209,9 +209,7 @@ static int check_all_meta(struct check_run *run)
 	int rc = check_scan_open(run, FAMILY_META, 0, "sessions", &scan);
 
 	while (rc == 0 && !scan.ended) {
-		rc = check_run_step(run, "sessions", 0, 0);
-		if (rc != 0)
-			break;
+		check_run_progress(run, scan.what, 0, 0);
 		if (scan.key_size > 0 && scan.key[0] == META_GIVEN_UP) {
 			if (!given_up_ok(&scan))
 				tell_damaged(run, &scan, "what a target had seen");
@@ -263,9 +261,8 @@ static int check_opens(struct check_run *run)
 	else
 		return rc;
 	while (rc == 0 && !scan.ended) {
-		rc = check_run_step(run, scan.what, 0, 0);
-		if (rc == 0)
-			rc = check_open(run, &scan);
+		check_run_progress(run, scan.what, 0, 0);
+		rc = check_open(run, &scan);
 		if (rc == 0)
 			rc = check_scan_step(run, &scan);
 	}
@@ -298,9 +295,9 @@ static int check_replies(struct check_run *run)
 	int rc = check_scan_open(run, FAMILY_REPLIES, 0, "replies", &scan);
 
 	while (rc == 0 && !scan.ended) {
-		rc = check_run_step(run, scan.what, 0, 0);
+		check_run_progress(run, scan.what, 0, 0);
 		ok = false;
-		if (rc == 0 && scan.key_size == 16)
+		if (scan.key_size == 16)
 			rc = read_reply(run, &scan, &ok);
 		if (rc != 0)
 			break;
