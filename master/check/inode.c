@@ -3,7 +3,8 @@
 #include <string.h>
 #include "common/base/bytes.h"
 
-struct check_finding check_inode_finding(const struct check_inode *of, enum check_code code)
+/* Returns a finding about the inode, with its name. */
+static struct check_finding finding_of(const struct check_inode *of, enum check_code code)
 {
 	return (struct check_finding){.code = code,
 				      .ino = of->ino,
@@ -23,7 +24,7 @@ static bool is_at_parent(const struct check_inode *of)
 static void take_directory_name(struct check_run *run, struct check_inode *of, uint64_t parent,
 				uint64_t cookie)
 {
-	struct check_finding finding = check_inode_finding(of, CHECK_DIRECTORY_TWICE);
+	struct check_finding finding = finding_of(of, CHECK_DIRECTORY_TWICE);
 
 	if (of->ino != ROOT_INO && of->names == 1) {
 		of->parent = parent;
@@ -75,19 +76,18 @@ int check_inode_name(struct check_run *run, struct check_inode *of, const uint8_
 static void judge_unnamed(struct check_run *run, const struct check_inode *of)
 {
 	if (of->names > 0) {
-		struct check_finding low = check_inode_finding(of, CHECK_LINK_COUNT_LOW);
+		struct check_finding low = finding_of(of, CHECK_LINK_COUNT_LOW);
 
 		low.should = of->names;
 		check_tell(run, low, "it says that it has none, and has %llu",
 			   (unsigned long long)of->names);
 		if (of->marked)
-			check_tell(run, check_inode_finding(of, CHECK_ORPHAN_MARK_STALE),
-				   "it has a name");
+			check_tell(run, finding_of(of, CHECK_ORPHAN_MARK_STALE), "it has a name");
 	} else if (of->opens == 0) {
-		check_tell(run, check_inode_finding(of, CHECK_ORPHAN_LEFT), "inode %llu",
+		check_tell(run, finding_of(of, CHECK_ORPHAN_LEFT), "inode %llu",
 			   (unsigned long long)of->ino);
 	} else if (!of->marked) {
-		check_tell(run, check_inode_finding(of, CHECK_ORPHAN_MARK_MISSING),
+		check_tell(run, finding_of(of, CHECK_ORPHAN_MARK_MISSING),
 			   "inode %llu, open %llu times", (unsigned long long)of->ino,
 			   (unsigned long long)of->opens);
 	}
@@ -96,14 +96,14 @@ static void judge_unnamed(struct check_run *run, const struct check_inode *of)
 static void judge_links(struct check_run *run, const struct check_inode *of)
 {
 	uint64_t nlink = of->inode.nlink;
-	struct check_finding finding = check_inode_finding(of, CHECK_LINK_COUNT_HIGH);
+	struct check_finding finding = finding_of(of, CHECK_LINK_COUNT_HIGH);
 	bool is_directory = check_inode_is(of, S_IFDIR);
 
 	finding.is = nlink;
 	finding.should = of->names;
 	if (of->ino == ROOT_INO) {
 		if (of->marked)
-			check_tell(run, check_inode_finding(of, CHECK_ORPHAN_MARK_STALE),
+			check_tell(run, finding_of(of, CHECK_ORPHAN_MARK_STALE),
 				   "it is the root directory");
 	} else if (nlink == 0) {
 		judge_unnamed(run, of);
@@ -111,12 +111,11 @@ static void judge_links(struct check_run *run, const struct check_inode *of)
 		check_tell(run, finding, "it was removed, and says that it has %llu",
 			   (unsigned long long)nlink);
 	} else if (of->names == 0) {
-		check_tell(run, check_inode_finding(of, CHECK_INODE_WITHOUT_ENTRY), "inode %llu",
+		check_tell(run, finding_of(of, CHECK_INODE_WITHOUT_ENTRY), "inode %llu",
 			   (unsigned long long)of->ino);
 	} else {
 		if (of->marked)
-			check_tell(run, check_inode_finding(of, CHECK_ORPHAN_MARK_STALE),
-				   "it has a name");
+			check_tell(run, finding_of(of, CHECK_ORPHAN_MARK_STALE), "it has a name");
 		if (of->names > nlink && !is_directory)
 			finding.code = CHECK_LINK_COUNT_LOW;
 		if (of->names != nlink && !is_directory)
@@ -150,7 +149,7 @@ static int add_miscounted(struct check_run *run, const struct check_inode *of)
 
 static void judge_entries(struct check_run *run, const struct check_inode *of)
 {
-	struct check_finding finding = check_inode_finding(of, CHECK_ENTRY_COUNT);
+	struct check_finding finding = finding_of(of, CHECK_ENTRY_COUNT);
 
 	finding.is = of->inode.entries;
 	finding.should = of->entries;
@@ -171,7 +170,7 @@ static int judge_directory(struct check_run *run, const struct check_inode *of)
 	int rc = 0;
 
 	if ((of->ino == ROOT_INO || of->names > 0) && of->inode.parent != parent) {
-		struct check_finding finding = check_inode_finding(of, CHECK_PARENT);
+		struct check_finding finding = finding_of(of, CHECK_PARENT);
 
 		finding.is = of->inode.parent;
 		finding.should = parent;
@@ -182,7 +181,7 @@ static int judge_directory(struct check_run *run, const struct check_inode *of)
 	if (counted)
 		judge_entries(run, of);
 	if ((of->entry_flags & CHECK_DIR_CROWDED) != 0 && (of->inode.flags & INODE_CROWDED) == 0)
-		check_tell(run, check_inode_finding(of, CHECK_CROWDED_FLAG), "inode %llu",
+		check_tell(run, finding_of(of, CHECK_CROWDED_FLAG), "inode %llu",
 			   (unsigned long long)of->ino);
 	if (counted && (of->inode.nlink != 0 || of->ino == ROOT_INO) &&
 	    of->inode.nlink != 2 + of->subdirectories)
@@ -198,8 +197,8 @@ static void judge_no_directory(struct check_run *run, const struct check_inode *
 
 	if (of->has_entries)
 		check_tell(run,
-			   check_inode_finding(of, live ? CHECK_ENTRIES_OF_NO_DIRECTORY
-							: CHECK_DELETED_ENTRIES_LEFT),
+			   finding_of(of, live ? CHECK_ENTRIES_OF_NO_DIRECTORY
+					       : CHECK_DELETED_ENTRIES_LEFT),
 			   "inode %llu is no directory, and has %llu", (unsigned long long)of->ino,
 			   (unsigned long long)of->entries);
 }
@@ -230,7 +229,7 @@ static bool trim_ok(const struct inode_record *inode)
 static int judge_file(struct check_run *run, const struct check_inode *of)
 {
 	const struct inode_record *inode = &of->inode;
-	struct check_finding finding = check_inode_finding(of, CHECK_SIZE_TOO_LARGE);
+	struct check_finding finding = finding_of(of, CHECK_SIZE_TOO_LARGE);
 
 	finding.is = inode->size;
 	finding.should = inode->allocated;
@@ -244,19 +243,19 @@ static int judge_file(struct check_run *run, const struct check_inode *of)
 			   (unsigned long long)inode->size, (unsigned long long)inode->allocated);
 	}
 	if (!trim_ok(inode))
-		check_tell(run, check_inode_finding(of, CHECK_TRIM),
+		check_tell(run, finding_of(of, CHECK_TRIM),
 			   "from %llu to %llu for session %llu, of %llu bytes",
 			   (unsigned long long)inode->trim_from, (unsigned long long)inode->trim_to,
 			   (unsigned long long)inode->trim_session,
 			   (unsigned long long)inode->size);
 	else if (inode->trim_to != 0 &&
 		 !check_numbers_have(&run->store.sessions, inode->trim_session))
-		check_tell(run, check_inode_finding(of, CHECK_TRIM_LEFT), "from %llu to %llu",
+		check_tell(run, finding_of(of, CHECK_TRIM_LEFT), "from %llu to %llu",
 			   (unsigned long long)inode->trim_from,
 			   (unsigned long long)inode->trim_to);
 	if (inode->file_id != 0)
 		return add_file_id(run, of);
-	check_tell(run, check_inode_finding(of, CHECK_FILE_ID_MISSING), "inode %llu",
+	check_tell(run, finding_of(of, CHECK_FILE_ID_MISSING), "inode %llu",
 		   (unsigned long long)of->ino);
 	return 0;
 }
@@ -267,7 +266,7 @@ static void judge_no_file(struct check_run *run, const struct check_inode *of)
 
 	if (inode->file_id != 0 || inode->allocated != 0 || inode->trim_from != 0 ||
 	    inode->trim_to != 0 || inode->trim_session != 0)
-		check_tell(run, check_inode_finding(of, CHECK_INODE_FIELDS), "inode %llu",
+		check_tell(run, finding_of(of, CHECK_INODE_FIELDS), "inode %llu",
 			   (unsigned long long)of->ino);
 }
 
@@ -294,14 +293,14 @@ void check_inode_xattr(struct check_run *run, struct check_inode *of, const stru
 	if (of->readable &&
 	    (name == 0 || name > XATTR_NAME_BYTES_MAX || scan->value_size > XATTR_BYTES_MAX ||
 	     memchr(scan->key + 8, '\0', name) != NULL))
-		check_tell(run, check_inode_finding(of, CHECK_XATTR_INVALID),
+		check_tell(run, finding_of(of, CHECK_XATTR_INVALID),
 			   "a name of %zu bytes, a value of %zu", name, scan->value_size);
 }
 
 static void judge_xattrs(struct check_run *run, const struct check_inode *of)
 {
 	if (of->xattr_bytes != of->inode.xattr_bytes) {
-		struct check_finding finding = check_inode_finding(of, CHECK_XATTR_BYTES);
+		struct check_finding finding = finding_of(of, CHECK_XATTR_BYTES);
 
 		finding.is = of->inode.xattr_bytes;
 		finding.should = of->xattr_bytes;
@@ -309,17 +308,17 @@ static void judge_xattrs(struct check_run *run, const struct check_inode *of)
 			   (unsigned long long)finding.is, (unsigned long long)finding.should);
 	}
 	if (of->has_records && (of->inode.flags & INODE_HAS_RECORDS) == 0)
-		check_tell(run, check_inode_finding(of, CHECK_XATTR_FLAG), "inode %llu",
+		check_tell(run, finding_of(of, CHECK_XATTR_FLAG), "inode %llu",
 			   (unsigned long long)of->ino);
 	if (!check_inode_is(of, S_IFLNK)) {
 		if (of->has_target)
-			check_tell(run, check_inode_finding(of, CHECK_TARGET_OF_NO_SYMLINK),
-				   "inode %llu", (unsigned long long)of->ino);
+			check_tell(run, finding_of(of, CHECK_TARGET_OF_NO_SYMLINK), "inode %llu",
+				   (unsigned long long)of->ino);
 	} else if (!of->has_target) {
-		check_tell(run, check_inode_finding(of, CHECK_SYMLINK_WITHOUT_TARGET), "inode %llu",
+		check_tell(run, finding_of(of, CHECK_SYMLINK_WITHOUT_TARGET), "inode %llu",
 			   (unsigned long long)of->ino);
 	} else if (!of->target_ok) {
-		check_tell(run, check_inode_finding(of, CHECK_SYMLINK_TARGET), "inode %llu",
+		check_tell(run, finding_of(of, CHECK_SYMLINK_TARGET), "inode %llu",
 			   (unsigned long long)of->ino);
 	}
 }
@@ -335,10 +334,9 @@ static void judge_fields(struct check_run *run, const struct check_inode *of)
 	if (check_inode_is(of, S_IFREG))
 		fits |= INODE_SPARSE;
 	if ((of->inode.flags & ~fits) != 0)
-		check_tell(run, check_inode_finding(of, CHECK_INODE_FLAGS), "flags %x",
-			   of->inode.flags);
+		check_tell(run, finding_of(of, CHECK_INODE_FLAGS), "flags %x", of->inode.flags);
 	if (!check_numbers_have(&run->store.pools, of->inode.pool)) {
-		struct check_finding finding = check_inode_finding(of, CHECK_POOL_UNKNOWN);
+		struct check_finding finding = finding_of(of, CHECK_POOL_UNKNOWN);
 
 		finding.pool = of->inode.pool;
 		check_tell(run, finding, "pool %u", of->inode.pool);
@@ -351,15 +349,14 @@ int check_inode_judge(struct check_run *run, const struct check_inode *of)
 
 	if (!of->readable) {
 		run->tally.bytes_unknown = true;
-		check_tell(run, check_inode_finding(of, CHECK_INODE_DAMAGED), "inode %llu",
+		check_tell(run, finding_of(of, CHECK_INODE_DAMAGED), "inode %llu",
 			   (unsigned long long)of->ino);
 		return 0;
 	}
 	run->tally.unnamed += of->inode.nlink == 0 ? 1 : 0;
 	if (!of->typed) {
 		run->tally.bytes_unknown = true;
-		check_tell(run, check_inode_finding(of, CHECK_INODE_TYPE), "mode %o",
-			   of->inode.mode);
+		check_tell(run, finding_of(of, CHECK_INODE_TYPE), "mode %o", of->inode.mode);
 		return 0;
 	}
 	judge_fields(run, of);

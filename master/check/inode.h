@@ -19,8 +19,6 @@ struct check_inode {
 	bool marked; /* as an orphan */
 };
 
-/* Returns a finding about the inode, with its name. */
-struct check_finding check_inode_finding(const struct check_inode *of, enum check_code code);
 static inline bool check_inode_is(const struct check_inode *of, uint32_t type)
 {
 	return of->typed && inode_is(&of->inode, type);

@@ -37,6 +37,9 @@ struct check_map {
 	size_t pool_count, server_count, target_count;
 };
 
+/* map_parts.c: reads all but the chains, and compares them with each other. Freed in any case. */
+int check_map_read(struct check_map *map);
+void check_map_free(struct check_map *map);
 /* Find a part; NULL: there is none. */
 struct check_pool *check_map_pool(const struct check_map *map, uint32_t id);
 const struct check_server *check_map_server(const struct check_map *map, uint64_t id);
