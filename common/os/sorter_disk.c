@@ -1,8 +1,9 @@
 /* sorter_disk.c - sorters that put sorted runs into files; see sorter_disk.h.
  *
- * A run is blocks, each of as many records as fit, the last one of fewer, and behind each its CRC32C.
- * While records come there is one run in memory. If it never fills up, nothing is written. Else the
- * last one is written, too, and all are merged: a heap has the run with the lowest record on top. */
+ * A run is blocks, each of as many records as fit, the last one of fewer, and behind each its
+ * CRC32C. While records come there is one run in memory. If it never fills up, nothing is written.
+ * Else the last one is written, too, and all are merged: a heap has the run with the lowest record
+ * on top. */
 #include "common/os/sorter_disk.h"
 #include <errno.h>
 #include <fcntl.h>

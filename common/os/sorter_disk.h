@@ -1,19 +1,20 @@
-/* sorter_disk.h - sorters (common/base/sorter.h) for more than memory should hold: what does not fit is sorted in
- * runs, which lie in files of a directory and are merged when they are read.
+/* sorter_disk.h - sorters (common/base/sorter.h) for more than memory should hold: what does not
+ * fit is sorted in runs, which lie in files of a directory and are merged when they are read.
  *
  * The files have no names, so they end with the process, however it ends. What is read from them is
  * checked: a disk that gives other bytes back is an error (-EUCLEAN) and not another order.
  *
- * Errors: -ENOSPC, also before the disk has less than its reserve; -EFBIG: more than SORTER_DISK_RUNS
- * runs, so that more memory is needed; -EUCLEAN; -ENOMEM; those of the files. The supply's error says
- * in one line what was wrong. Thread: any, one at a time. */
+ * Errors: -ENOSPC, also before the disk has less than its reserve; -EFBIG: more than
+ * SORTER_DISK_RUNS runs, so that more memory is needed; -EUCLEAN; -ENOMEM; those of the files. The
+ * supply's error says in one line what was wrong. Thread: any, one at a time. */
 #ifndef CATENA_COMMON_OS_SORTER_DISK_H
 #define CATENA_COMMON_OS_SORTER_DISK_H
 #include "common/base/sorter.h"
 
 #define SORTER_DISK_RUN_BYTES (UINT64_C(256) << 20)
 #define SORTER_DISK_RUNS      4096u
-/* What is read of each run at once: all runs of a sorter take RUNS times as much while it is read. */
+/* What is read of each run at once: all runs of a sorter take RUNS times as much while it is
+ * read. */
 #define SORTER_DISK_BLOCK (64u << 10)
 
 struct sorter_disk_options {

@@ -2,20 +2,20 @@
  *
  * check_namespace() looks at names, inodes, sessions and counters, check_map() at pools, servers,
  * targets and chains. Both read a store that nobody writes to meanwhile: a checkpoint, or one of a
- * stopped master. The store is taken as hostile: nothing in it makes a check fail in another way than
- * by an error. What the state machine may leave is never a finding (docs/store-format.md, "What fits
- * what").
+ * stopped master. The store is taken as hostile: nothing in it makes a check fail in another way
+ * than by an error. What the state machine may leave is never a finding (docs/store-format.md,
+ * "What fits what").
  *
- * check_namespace() reads every family once, in order, and joins what it reads with what it has sorted
- * (common/base/sorter.h): 58 bytes of a file, 74 of a directory, in sorters alone, whose supply
- * decides where, and 8 bytes for each session. check_map() keeps about 200 bytes of each server, 100 of
- * each target and a bit for each partition.
+ * check_namespace() reads every family once, in order, and joins what it reads with what it has
+ * sorted (common/base/sorter.h): 58 bytes of a file, 74 of a directory, in sorters alone, whose
+ * supply decides where, and 8 bytes for each session. check_map() keeps about 200 bytes of each
+ * server, 100 of each target and a bit for each partition.
  *
  * 0 means that everything was seen; what was found has been reported. Any error means that
  * something was not seen: then there may be more than was reported, and a check that has reported
  * nothing must not be called clean. result->error says in one line what was not seen.
- * Errors: -ECANCELED; -ENOENT: not a master's store; -EPROTONOSUPPORT: of a later level; -ENOMEM; those
- * of the store and of the sorters. Thread: any. */
+ * Errors: -ECANCELED; -ENOENT: not a master's store; -EPROTONOSUPPORT: of a later level; -ENOMEM;
+ * those of the store and of the sorters. Thread: any. */
 #ifndef CATENA_MASTER_CHECK_CHECK_H
 #define CATENA_MASTER_CHECK_CHECK_H
 #include <stdatomic.h>
@@ -58,10 +58,10 @@ int check_map(struct kv *kv, const struct check_options *options, check_report_f
 
 /* ---- paths ---- */
 
-/* Gives the path of directory @ino, found by its parents, for a person. Names are as they are. A store
- * that is damaged may have none: -ENOENT: a parent or its entry is missing; -ELOOP: it comes back
- * to itself; -ENOTDIR: @ino is none. -ENAMETOOLONG: longer than @size. -E2BIG: the directories above
- * have more entries together than are looked at for one path. Those of the store. */
+/* Gives the path of directory @ino, found by its parents, for a person. Names are as they are. A
+ * store that is damaged may have none: -ENOENT: a parent or its entry is missing; -ELOOP: it comes
+ * back to itself; -ENOTDIR: @ino is none. -ENAMETOOLONG: longer than @size. -E2BIG: the directories
+ * above have more entries together than are looked at for one path. Those of the store. */
 int check_path(struct kv *kv, uint64_t ino, char *out, size_t size);
 /* Gives the path of the finding's entry, else that of its inode. -ENOENT: it has neither; else as
  * check_path(). */

@@ -1,8 +1,9 @@
 /* entries.c - the entries of directories: can each name be found, and only once?
  *
- * A name is in the first place of its hash that was free, of DENTRY_SLOTS that follow each other, and
- * a look-up ends at the first place that is empty. So those that are taken, deleted ones too, have no
- * gap; this walks all places in their order. What each name leads to is sorted, for the inodes. */
+ * A name is in the first place of its hash that was free, of DENTRY_SLOTS that follow each other,
+ * and a look-up ends at the first place that is empty. So those that are taken, deleted ones too,
+ * have no gap; this walks all places in their order. What each name leads to is sorted, for the
+ * inodes. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,5 @@
-/* finding.h - what a check of the master's store may find: codes, how bad each is, what to do. Pure.
+/* finding.h - what a check of the master's store may find: codes, how bad each is, what to do.
+ * Pure.
  *
  * Codes are printed as CF-1042. A number is never used again, nor does it change its meaning:
  * administrators look for it. The table in finding.c has all of them. */

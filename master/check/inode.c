@@ -136,7 +136,8 @@ static int add_parent(struct check_run *run, const struct check_inode *of)
 	return check_sorter_add(run, run->sorters.parents, record);
 }
 
-/* The link count may be wrong only because the types of entries are: these are not all known yet. */
+/* The link count may be wrong only because the types of entries are: these are not all known
+ * yet. */
 static int add_miscounted(struct check_run *run, const struct check_inode *of)
 {
 	uint8_t record[CHECK_MISCOUNTED_BYTES];

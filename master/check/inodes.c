@@ -1,7 +1,7 @@
 /* inodes.c - joins the inodes with their names, entries, attributes, opens and marks.
  *
- * All are read in the order of inodes, each once. What is of an inode that does not come is reported
- * when a later one does. */
+ * All are read in the order of inodes, each once. What is of an inode that does not come is
+ * reported when a later one does. */
 #include <errno.h>
 #include <string.h>
 #include "common/base/bytes.h"
@@ -311,7 +311,7 @@ int check_inodes(struct check_run *run)
 
 int check_subdirectories(struct check_run *run)
 {
-	struct check_sorted miscounted, mistyped;
+	struct check_sorted miscounted = {0}, mistyped = {0};
 	int rc = check_sorted_begin(run, run->sorters.miscounted, &miscounted);
 
 	if (rc == 0)

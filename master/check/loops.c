@@ -1,12 +1,13 @@
 /* loops.c - directories that contain each other.
  *
- * Each directory leads to the one that has its name. Whoever does not come to the root, or to an end that
- * has a finding of its own, by more steps than there are directories, goes round a loop.
+ * Each directory leads to the one that has its name. Whoever does not come to the root, or to an
+ * end that has a finding of its own, by more steps than there are directories, goes round a loop.
  *
- * All go together, by 1, 2, 4, 8 steps: where a directory is after twice as many is where the one is
- * now at which it is now. That is a join of two sorted lists, so memory holds none of them. Who has come to
- * an end is left out, so in a tree of usual depth few go on after some turns. Each also takes along the lowest
- * number that it has passed: for those on a loop it becomes that of the loop. */
+ * All go together, by 1, 2, 4, 8 steps: where a directory is after twice as many is where the one
+ * is now at which it is now. That is a join of two sorted lists, so memory holds none of them. Who
+ * has come to an end is left out, so in a tree of usual depth few go on after some turns. Each also
+ * takes along the lowest number that it has passed: for those on a loop it becomes that of the
+ * loop. */
 #include "common/base/bytes.h"
 #include "master/check/run.h"
 
@@ -33,12 +34,13 @@ static int sort_by_place(struct check_run *run, struct check_sorted *list, struc
 	return rc;
 }
 
-/* Lets all in @list go twice as far: those that do not end come to *out. @places: the same, by place. */
+/* Lets all in @list go twice as far: those that do not end come to *out. @places: the same, by
+ * place. */
 static int go_on(struct check_run *run, struct check_sorted *list, struct sorter *places,
 		 struct sorter **out)
 {
 	uint8_t record[CHECK_PARENT_BYTES];
-	struct check_sorted place;
+	struct check_sorted place = {0};
 	int rc = check_sorter_make(run, CHECK_PARENT_BYTES, out);
 
 	if (rc == 0)
@@ -70,7 +72,7 @@ static int go_on(struct check_run *run, struct check_sorted *list, struct sorter
 /* All in @list go round or lead to a loop, and where they are is on one: @places has these. */
 static int tell_loops(struct check_run *run, struct check_sorted *list, struct sorter *places)
 {
-	struct check_sorted place;
+	struct check_sorted place = {0};
 	int rc = check_sorted_begin(run, places, &place);
 
 	if (rc == 0)

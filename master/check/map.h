@@ -1,4 +1,5 @@
-/* map.h - pools, servers and targets, as a check of the map knows them. Internal to master/check. Pure. */
+/* map.h - pools, servers and targets, as a check of the map knows them. Internal to master/check.
+ * Pure. */
 #ifndef CATENA_MASTER_CHECK_MAP_H
 #define CATENA_MASTER_CHECK_MAP_H
 #include "master/check/run.h"

@@ -78,8 +78,8 @@ static bool domain_of(const struct chain_case *of, uint32_t i, uint64_t *domain)
 	return true;
 }
 
-/* A chain that is being moved has a member more than its pool wants, which may be where the one is that
- * goes. So what counts is how many domains have a copy. */
+/* A chain that is being moved has a member more than its pool wants, which may be where the one is
+ * that goes. So what counts is how many domains have a copy. */
 static void judge_domains(const struct chain_case *of)
 {
 	uint64_t domains[CHAIN_MEMBERS_MAX], domain;

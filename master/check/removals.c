@@ -1,7 +1,7 @@
 /* removals.c - the removal queue, and that no two have one file id.
  *
- * A file's id leaves its inode in the batch that queues it, and none is given twice. So the ids of all
- * inodes and of the queue are different. */
+ * A file's id leaves its inode in the batch that queues it, and none is given twice. So the ids of
+ * all inodes and of the queue are different. */
 #include <errno.h>
 #include "common/base/bytes.h"
 #include "master/check/run.h"

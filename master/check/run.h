@@ -111,13 +111,15 @@ struct check_scan {
 	bool ended;
 };
 
-/* Opens a scan of @family and goes to the first record. @tag: of FAMILY_META, only those; 0: all. */
+/* Opens a scan of @family and goes to the first record. @tag: of FAMILY_META, only those; 0:
+ * all. */
 int check_scan_open(struct check_run *run, enum family family, uint8_t tag, const char *what,
 		    struct check_scan *scan);
 /* Goes to the next record. -ECANCELED, as all that step; the store's errors. */
 int check_scan_step(struct check_run *run, struct check_scan *scan);
 void check_scan_close(struct check_scan *scan);
-/* The number that the key begins with, filled with zeros: keys in order have such numbers in order. */
+/* The number that the key begins with, filled with zeros: keys in order have such numbers in
+ * order. */
 uint64_t check_scan_number(const struct check_scan *scan);
 
 /* ---- reading what was sorted ---- */

@@ -1,8 +1,8 @@
-/* sessions.c - the records of sessions: themselves, what they have open, their replies, lanes, rights
- * and the tree lease; and all other records of FAMILY_META that are not the map's.
+/* sessions.c - the records of sessions: themselves, what they have open, their replies, lanes,
+ * rights and the tree lease; and all other records of FAMILY_META that are not the map's.
  *
- * A right to append may outlive its file, and what a session was about to trim may outlive the session:
- * the state machine leaves both. */
+ * A right to append may outlive its file, and what a session was about to trim may outlive the
+ * session: the state machine leaves both. */
 #include <errno.h>
 #include <string.h>
 #include "catena.pb-c.h"

@@ -147,7 +147,8 @@ void check_counters(struct check_run *run)
 	compare(run, "removals", is->removals, tally->removals);
 	if (!tally->bytes_unknown)
 		compare(run, "bytes", is->bytes, tally->bytes);
-	/* A mark that is missing or stale is a finding of its own, and leaves one of these right. */
+	/* A mark that is missing or stale is a finding of its own, and leaves one of these
+	 * right. */
 	if (is->orphans != tally->unnamed)
 		compare(run, "removed files that are open", is->orphans, tally->marks);
 	check_next_number(run, "inodes", is->next_ino, run->highest.ino);

@@ -1,5 +1,5 @@
-/* meta.h - the single records of FAMILY_META that are no session and not of the cluster, and the removal
- * queue's: what the store has of each. docs/store-format.md has the formats.
+/* meta.h - the single records of FAMILY_META that are no session and not of the cluster, and the
+ * removal queue's: what the store has of each. docs/store-format.md has the formats.
  *
  * Each decoder returns false for what no encoder made. Keys are not looked at, but where said. */
 #ifndef CATENA_MASTER_RECORDS_META_H

@@ -1,9 +1,10 @@
 /* Goal: no request that a client can send, and no damage of the store's records, makes the master's
- * state or a check of the store crash, read out of bounds or never end; requests, however strange, leave a
- * sound store; and a store that the state refuses is never called clean by a check.
+ * state or a check of the store crash, read out of bounds or never end; requests, however strange,
+ * leave a sound store; and a store that the state refuses is never called clean by a check.
  * Method: random requests over few inodes and names, packed, mutated (bits, bytes, cut), unpacked
  * and applied, with the check of all records at the end of each run; then records of that store are
- * flipped, cut, deleted or swapped, the store is checked, the state is opened again and, if it opens, used. */
+ * flipped, cut, deleted or swapped, the store is checked, the state is opened again and, if it
+ * opens, used. */
 #include "tests/lib/fuzz.h"
 #include "common/os/log.h"
 #include "master/check/check.h"

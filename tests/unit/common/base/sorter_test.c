@@ -1,6 +1,7 @@
-/* Goal: a sorter gives back exactly what it was given, in the order of bytes, whatever comes in whatever
- * order; its memory is bounded, and an error stays.
- * Method: records of many sizes, drawn so that few, many or all bytes are equal, against qsort(). */
+/* Goal: a sorter gives back exactly what it was given, in the order of bytes, whatever comes in
+ * whatever order; its memory is bounded, and an error stays.
+ * Method: records of many sizes, drawn so that few, many or all bytes are equal, against
+ * qsort(). */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

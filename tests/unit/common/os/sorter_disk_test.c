@@ -1,7 +1,7 @@
 /* sorter_disk_test.c - sorting what memory does not hold.
  *
- * Goal: runs in files give back what was added, in order, as often as it is read; a disk without room,
- * or one that gives other bytes back, is an error that says so, and leaves no file.
+ * Goal: runs in files give back what was added, in order, as often as it is read; a disk without
+ * room, or one that gives other bytes back, is an error that says so, and leaves no file.
  * Method: sorters with very small runs against qsort(); the file is found by its descriptor and
  * changed. */
 #include <stdarg.h>

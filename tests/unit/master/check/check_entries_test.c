@@ -1,8 +1,9 @@
 /* check_entries_test.c - what a check of the master's store says of names and directories.
  *
- * Goal: each damage gives exactly its finding, at the right name; what the state machine leaves gives
- * none.
- * Method: a small tree made by requests; then single records are edited so that all else still fits. */
+ * Goal: each damage gives exactly its finding, at the right name; what the state machine leaves
+ * gives none.
+ * Method: a small tree made by requests; then single records are edited so that all else still
+ * fits. */
 #include "tests/unit/master/check/check_fixture.h"
 
 #define DIR_TYPE  (S_IFDIR >> 12)
@@ -170,7 +171,8 @@ static void entries_that_cannot_be_read_are_found(void **state)
 	assert_found(2, CHECK_ENTRY_DAMAGED, CHECK_ENTRIES_OF_NO_DIRECTORY);
 }
 
-/* A deleted entry is left only where a directory knows of shared places, and is removed only there. */
+/* A deleted entry is left only where a directory knows of shared places, and is removed only
+ * there. */
 static void a_deleted_entry_in_a_directory_that_does_not_know_of_any_is_found(void **state)
 {
 	put_entry(tree.a, place_of("x"), &(struct dentry){0});

@@ -1,5 +1,5 @@
-/* check_fixture.h - a small tree made by the state machine, whose records are then edited one by one, and what a
- * check says of it. */
+/* check_fixture.h - a small tree made by the state machine, whose records are then edited one by
+ * one, and what a check says of it. */
 #ifndef CATENA_TESTS_UNIT_MASTER_CHECK_CHECK_FIXTURE_H
 #define CATENA_TESTS_UNIT_MASTER_CHECK_CHECK_FIXTURE_H
 #include <stdarg.h>

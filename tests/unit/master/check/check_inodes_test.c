@@ -1,5 +1,5 @@
-/* check_inodes_test.c - what a check of the master's store says of inodes, attributes, sessions, the removal
- * queue, counters and records of all kinds.
+/* check_inodes_test.c - what a check of the master's store says of inodes, attributes, sessions,
+ * the removal queue, counters and records of all kinds.
  *
  * Goal: each damage gives exactly its finding; what the state machine leaves gives none.
  * Method: as in check_entries_test.c. */

@@ -1,9 +1,9 @@
 /* check_loops_test.c - directories that contain each other, however they hang together.
  *
- * Goal: each loop is told once, by its lowest directory, and nothing else is; a tree as deep as it is large
- * has none.
- * Method: stores of directories alone, each in one that is drawn, against a walk that marks where it
- * has been; sorted in memory and on a disk. */
+ * Goal: each loop is told once, by its lowest directory, and nothing else is; a tree as deep as it
+ * is large has none.
+ * Method: stores of directories alone, each in one that is drawn, against a walk that marks where
+ * it has been; sorted in memory and on a disk. */
 #include "common/os/sorter_disk.h"
 #include "tests/lib/random.h"
 #include "tests/unit/master/check/check_fixture.h"

@@ -1,8 +1,9 @@
 /* check_map_test.c - what a check of the master's store says of pools, servers, targets and chains.
  *
- * Goal: each damage gives exactly its finding, at the right partition; what the state machine makes of a whole
- * cluster gives none.
- * Method: three servers in two racks, with chains by requests to the state; then single records are edited. */
+ * Goal: each damage gives exactly its finding, at the right partition; what the state machine makes
+ * of a whole cluster gives none.
+ * Method: three servers in two racks, with chains by requests to the state; then single records are
+ * edited. */
 #include "master/state/chain_change.h"
 #include "tests/unit/master/check/check_fixture.h"
 

@@ -1,7 +1,7 @@
 /* check_unseen_test.c - what a check of the master's store has not seen.
  *
- * Goal: a check that could not read, or sort, anything that it needs ends with an error that says so, and
- * never says that a store is clean.
+ * Goal: a check that could not read, or sort, anything that it needs ends with an error that says
+ * so, and never says that a store is clean.
  * Method: each call that reads the store fails in its turn (kv_get(), kv_iter_open() and
  * kv_iter_next() are wrapped); so does each one that sorts, by less and less memory. */
 #include "tests/unit/master/check/check_fixture.h"
