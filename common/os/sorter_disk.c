@@ -183,30 +183,51 @@ static int write_run(struct disk_sorter *d)
 	return rc;
 }
 
-static int grow(struct disk_sorter *d)
+/* Returns how many records there may be room for next; not more than now: none more. */
+static size_t next_room(const struct disk_sorter *d)
 {
+	const struct sorter_disk_options *options = &d->disk->options;
 	size_t room = d->room == 0 ? FIRST_BYTES / d->sorter.record_size + 1 : d->room * 2;
-	uint8_t *bigger;
+	uint64_t size = d->sorter.record_size;
 
 	if (room > d->most)
 		room = d->most;
+	if (d->room == 0 || room * size <= options->run_bytes / SORTER_DISK_SHARE ||
+	    d->disk->memory + (room - d->room) * size <= options->memory)
+		return room;
+	return d->room;
+}
+
+/* Makes room for one more record. */
+static int make_room(struct disk_sorter *d)
+{
+	size_t room = next_room(d);
+	uint8_t *bigger;
+
+	if (room <= d->room)
+		return write_run(d);
 	bigger = realloc(d->records, room * d->sorter.record_size);
 	if (bigger == NULL)
 		return failed(d->disk, -ENOMEM, "records in memory");
+	d->disk->memory += (room - d->room) * d->sorter.record_size;
 	d->records = bigger;
 	d->room = room;
 	return 0;
 }
 
+static void drop_memory(struct disk_sorter *d)
+{
+	d->disk->memory -= d->room * d->sorter.record_size;
+	free(d->records);
+	d->records = NULL;
+	d->room = 0;
+}
+
 static int disk_add(struct sorter *sorter, const void *record)
 {
 	struct disk_sorter *d = of(sorter);
-	int rc = 0;
+	int rc = d->held == d->room ? make_room(d) : 0;
 
-	if (d->held == d->most)
-		rc = write_run(d);
-	else if (d->held == d->room)
-		rc = grow(d);
 	if (rc == 0)
 		memcpy(d->records + d->held++ * sorter->record_size, record, sorter->record_size);
 	return rc;
@@ -288,8 +309,7 @@ static int disk_sort(struct sorter *sorter)
 	rc = d->held > 0 ? write_run(d) : 0;
 	if (rc != 0)
 		return rc;
-	free(d->records);
-	d->records = NULL;
+	drop_memory(d);
 	d->heap = calloc(d->run_count, sizeof(*d->heap));
 	if (d->heap == NULL)
 		return failed(d->disk, -ENOMEM, "merging");
@@ -353,7 +373,7 @@ static void disk_free(struct sorter *sorter)
 		free(d->runs[i].block);
 	free(d->runs);
 	free(d->heap);
-	free(d->records);
+	drop_memory(d);
 	if (d->file >= 0)
 		(void)close(d->file);
 	expects(d->disk->used >= d->file_bytes);
@@ -391,13 +411,15 @@ int sorter_disk_init(struct sorter_disk *disk, const struct sorter_disk_options 
 	*disk = (struct sorter_disk){.supply = {.make = disk_make}, .options = *options};
 	if (disk->options.run_bytes == 0)
 		disk->options.run_bytes = SORTER_DISK_RUN_BYTES;
+	if (disk->options.memory == 0)
+		disk->options.memory = SORTER_DISK_MEMORY;
 	disk->directory = open(options->place, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return disk->directory < 0 ? failed(disk, -errno, "not a place to sort in") : 0;
 }
 
 void sorter_disk_end(struct sorter_disk *disk)
 {
-	expects(disk->used == 0);
+	expects(disk->used == 0 && disk->memory == 0);
 	if (disk->directory >= 0)
 		(void)close(disk->directory);
 	disk->directory = -1;

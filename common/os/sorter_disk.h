@@ -12,15 +12,20 @@
 #include "common/base/sorter.h"
 
 #define SORTER_DISK_RUN_BYTES (UINT64_C(256) << 20)
-#define SORTER_DISK_RUNS      4096u
+#define SORTER_DISK_MEMORY    (UINT64_C(416) << 20)
+/* A sorter may always have this part of run_bytes, or runs would become too many. */
+#define SORTER_DISK_SHARE 8u
+#define SORTER_DISK_RUNS  4096u
 /* What is read of each run at once: all runs of a sorter take RUNS times as much while it is
  * read. */
 #define SORTER_DISK_BLOCK (64u << 10)
 
 struct sorter_disk_options {
 	const char *place;  /* an existing directory */
-	uint64_t run_bytes; /* memory for the records of each sorter; 0: SORTER_DISK_RUN_BYTES */
-	uint64_t reserve;   /* bytes of the disk that stay free */
+	uint64_t run_bytes; /* memory for the records of one sorter; 0: SORTER_DISK_RUN_BYTES */
+	/* For those of all sorters, beside the share that each has; 0: SORTER_DISK_MEMORY. */
+	uint64_t memory;
+	uint64_t reserve; /* bytes of the disk that stay free */
 };
 
 /* A supply. Its owner ends it when all its sorters are freed. */
@@ -28,7 +33,8 @@ struct sorter_disk {
 	struct sorter_supply supply;
 	struct sorter_disk_options options;
 	int directory;
-	uint64_t used; /* bytes in files now */
+	uint64_t used;   /* bytes in files now */
+	uint64_t memory; /* bytes of records in memory now */
 	char error[200];
 };
 

@@ -8,7 +8,7 @@
  *
  * check_namespace() reads every family once, in order, and joins what it reads with what it has
  * sorted (common/base/sorter.h): 58 bytes of a file, 74 of a directory, in sorters alone, whose
- * supply decides where, and 8 bytes for each session. check_map() keeps about 200 bytes of each
+ * supply decides where (one with a disk keeps to its memory), and 8 bytes for each session. check_map() keeps about 200 bytes of each
  * server, 100 of each target and a bit for each partition.
  *
  * 0 means that everything was seen; what was found has been reported. Any error means that

@@ -119,6 +119,46 @@ static void a_disk_keeps_its_reserve(void **state)
 	sorter_disk_end(&disk);
 }
 
+/* Each may have an eighth of a run, and all together not more than is said beside that. */
+static void memory_is_shared(void **state)
+{
+	const struct sorter_disk_options options = {
+		.place = place, .run_bytes = 4u << 20, .memory = 5u << 20};
+	struct sorter *sorters[4];
+	struct sorter_disk disk;
+	const uint8_t *record;
+	uint64_t highest = 0;
+
+	assert_int_equal(sorter_disk_init(&disk, &options), 0);
+	for (unsigned s = 0; s < 4; s++)
+		assert_int_equal(sorter_make(&disk.supply, 32, &sorters[s]), 0);
+	for (unsigned s = 0; s < 4; s++) {
+		for (uint32_t i = 0; i < (3u << 20) / 32; i++) {
+			uint8_t number[32] = {(uint8_t)i, (uint8_t)(i >> 8), (uint8_t)(i >> 16)};
+
+			assert_int_equal(sorter_add(sorters[s], number), 0);
+			highest = disk.memory > highest ? disk.memory : highest;
+		}
+		assert_int_equal(sorter_sort(sorters[s]), 0);
+	}
+	assert_in_range(highest, 4u << 20, (5u << 20) + 4 * (512u << 10));
+	assert_true(disk.used > 0);
+	for (unsigned s = 0; s < 4; s++) {
+		uint32_t count = 0;
+		uint8_t last[32] = {0};
+
+		while (sorter_next(sorters[s], &record) == 1) {
+			assert_true(memcmp(last, record, 32) < 0 || count == 0);
+			memcpy(last, record, 32);
+			count++;
+		}
+		assert_int_equal(count, (3u << 20) / 32);
+		sorter_free(sorters[s]);
+	}
+	assert_int_equal(disk.memory, 0);
+	sorter_disk_end(&disk);
+}
+
 static void more_runs_than_are_merged_at_once_are_refused(void **state)
 {
 	const struct sorter_disk_options options = {.place = place, .run_bytes = 4};
@@ -206,6 +246,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(runs_are_merged_in_order),
 		cmocka_unit_test(a_disk_keeps_its_reserve),
+		cmocka_unit_test(memory_is_shared),
 		cmocka_unit_test(more_runs_than_are_merged_at_once_are_refused),
 		cmocka_unit_test(a_place_that_is_none_is_said),
 		cmocka_unit_test(what_a_disk_gives_back_is_checked),

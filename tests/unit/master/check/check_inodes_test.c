@@ -449,6 +449,7 @@ static void a_right_to_append_may_outlive_its_file(void **state)
 
 static void take_information(void *user, const struct check_finding *finding)
 {
+	assert_int_equal(finding->code, CHECK_TRIM_LEFT);
 	assert_int_equal(finding->severity, CHECK_INFORMATION);
 	*(uint64_t *)user = finding->ino;
 }
