@@ -187,7 +187,7 @@ static int write_run(struct disk_sorter *d)
 static size_t next_room(const struct disk_sorter *d)
 {
 	const struct sorter_disk_options *options = &d->disk->options;
-	size_t room = d->room == 0 ? FIRST_BYTES / d->sorter.record_size + 1 : d->room * 2;
+	size_t room = d->room == 0 ? FIRST_BYTES / d->sorter.record_size : d->room * 2;
 	uint64_t size = d->sorter.record_size;
 
 	if (room > d->most)
