@@ -76,13 +76,12 @@ static int open_file(struct disk_sorter *d)
 	return d->file < 0 ? failed(d->disk, -errno, "no file can be made") : 0;
 }
 
-static int check_room(struct disk_sorter *d, uint64_t bytes)
+int sorter_disk_room(struct sorter_disk *disk, uint64_t bytes)
 {
-	struct sorter_disk *disk = d->disk;
 	uint64_t free_bytes;
 	struct statvfs fs;
 
-	if (fstatvfs(d->file, &fs) != 0)
+	if (fstatvfs(disk->directory, &fs) != 0)
 		return failed(disk, -errno, "its room is not known");
 	free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
 	if (free_bytes >= bytes && free_bytes - bytes >= disk->options.reserve)
@@ -171,7 +170,7 @@ static int write_run(struct disk_sorter *d)
 	d->runs = bigger;
 	rc = open_file(d);
 	if (rc == 0)
-		rc = check_room(d, bytes);
+		rc = sorter_disk_room(d->disk, bytes);
 	if (rc != 0)
 		return rc;
 	sorter_sort_bytes(d->records, d->held, d->sorter.record_size);

@@ -40,5 +40,8 @@ struct sorter_disk {
 
 /* -ENOTDIR and the like; disk->error says why. Then it is ended already. */
 int sorter_disk_init(struct sorter_disk *disk, const struct sorter_disk_options *options);
+/* Looks whether the place has room for @bytes now, which is looked at for each run again. -ENOSPC:
+ * disk->error says how much there is. */
+int sorter_disk_room(struct sorter_disk *disk, uint64_t bytes);
 void sorter_disk_end(struct sorter_disk *disk);
 #endif

@@ -55,6 +55,10 @@ int check_namespace(struct kv *kv, const struct check_options *options, check_re
 		    void *user, struct check_result *result);
 int check_map(struct kv *kv, const struct check_options *options, check_report_fn *report,
 	      void *user, struct check_result *result);
+/* Gives about how many bytes the sorters of check_namespace() have together, by the store's
+ * counters, so that a place without room for them is known before. 0 bytes: the counters cannot be
+ * read. Errors: those of the store. */
+int check_namespace_bytes(struct kv *kv, uint64_t *bytes);
 
 /* ---- paths ---- */
 

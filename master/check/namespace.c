@@ -1,5 +1,24 @@
 /* namespace.c - check_namespace(): its parts, one after another. */
+#include <errno.h>
+#include <stdlib.h>
 #include "master/check/run.h"
+
+int check_namespace_bytes(struct kv *kv, uint64_t *bytes)
+{
+	const uint64_t each = CHECK_NAME_BYTES + CHECK_FILE_ID_BYTES + CHECK_PARENT_BYTES;
+	uint8_t key[META_KEY_MAX], *value;
+	struct counters counters;
+	size_t size;
+	int rc = kv_get(kv, FAMILY_META, key, key_meta(key, META_COUNTERS, 0), &value, &size);
+
+	*bytes = 0;
+	if (rc != 0)
+		return rc == -ENOENT ? 0 : rc;
+	if (value_decode_counters(value, size, &counters) && counters.inodes < ID_END)
+		*bytes = counters.inodes * each;
+	free(value);
+	return 0;
+}
 
 int check_namespace(struct kv *kv, const struct check_options *options, check_report_fn *report,
 		    void *user, struct check_result *result)

@@ -106,9 +106,15 @@ static void a_disk_keeps_its_reserve(void **state)
 {
 	const struct sorter_disk_options options = {
 		.place = place, .run_bytes = 400, .reserve = UINT64_C(1) << 60};
+	const struct sorter_disk_options few = {.place = place};
 	struct sorter_disk disk;
 	struct sorter *sorter;
 
+	assert_int_equal(sorter_disk_init(&disk, &few), 0);
+	assert_int_equal(sorter_disk_room(&disk, 4096), 0);
+	assert_int_equal(sorter_disk_room(&disk, UINT64_MAX), -ENOSPC);
+	assert_non_null(strstr(disk.error, "choose another place"));
+	sorter_disk_end(&disk);
 	assert_int_equal(sorter_disk_init(&disk, &options), 0);
 	assert_int_equal(sorter_make(&disk.supply, 4, &sorter), 0);
 	assert_int_equal(add_numbers(sorter, 100), 0);

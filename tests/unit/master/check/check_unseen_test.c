@@ -203,6 +203,18 @@ static void memory_that_is_short_is_said(void **state)
 	assert_true(most > 1024);
 }
 
+/* The counters tell beforehand about how much is sorted. */
+static void what_is_sorted_is_foretold(void **state)
+{
+	uint64_t bytes, inodes = get_counters().inodes;
+
+	assert_int_equal(check_namespace_bytes(tree.f.kv, &bytes), 0);
+	assert_in_range(bytes, inodes * 58, inodes * 100);
+	delete_meta(META_COUNTERS, 0);
+	assert_int_equal(check_namespace_bytes(tree.f.kv, &bytes), 0);
+	assert_int_equal(bytes, 0);
+}
+
 static void see_progress(void *user, const struct check_progress *progress)
 {
 	assert_non_null(progress->what);
@@ -232,6 +244,7 @@ int main(void)
 		TEST(each_sorting_that_fails_ends_the_check),
 		TEST(a_store_that_cannot_be_read_is_not_clean),
 		TEST(memory_that_is_short_is_said),
+		TEST(what_is_sorted_is_foretold),
 		TEST(a_check_that_is_cancelled_says_so),
 	};
 
