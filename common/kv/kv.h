@@ -36,6 +36,7 @@ struct kv_options {
 				  */
 	bool bears_damage;       /* a read that meets damage fails alone, with -EUCLEAN */
 	bool create;             /* make it when absent; else -ENOENT */
+	bool read_only;          /* nobody else opens it meanwhile; calls that write give -EROFS */
 };
 
 /* -ENOENT, -EBUSY (locked by another process), -EUCLEAN (damaged), -EIO, -ENOSPC; one line in

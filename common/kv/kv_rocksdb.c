@@ -69,6 +69,11 @@ static int enter(struct kv_rocksdb *store)
 	return rc;
 }
 
+static int enter_to_write(struct kv_rocksdb *store)
+{
+	return store->read_only ? -EROFS : enter(store);
+}
+
 static void leave(struct kv_rocksdb *store)
 {
 	pthread_rwlock_unlock(&store->lock);
@@ -117,6 +122,8 @@ static bool rocks_space_low(struct kv *kv)
 	bool low;
 	int rc;
 
+	if (store->read_only)
+		return false;
 	if (now - last < SPACE_CHECK_NS)
 		return atomic_load_explicit(&store->space_is_low, memory_order_relaxed);
 	if (!atomic_compare_exchange_strong(&store->space_checked_ns, &last, now))
@@ -140,7 +147,7 @@ static int rocks_compact(struct kv *kv, unsigned family)
 {
 	struct kv_rocksdb *store = of(kv);
 	rocksdb_compactoptions_t *options;
-	int rc = enter(store);
+	int rc = enter_to_write(store);
 
 	if (rc != 0)
 		return rc;
@@ -348,7 +355,7 @@ static int rocks_write(struct kv *kv, const struct kv_batch *batch, bool durable
 	rocksdb_writebatch_t *native;
 	char *text = NULL;
 	size_t size;
-	int rc = enter(store);
+	int rc = enter_to_write(store);
 
 	if (rc != 0)
 		return rc;
@@ -369,7 +376,7 @@ static int rocks_write(struct kv *kv, const struct kv_batch *batch, bool durable
 static int flush_log(struct kv_rocksdb *store)
 {
 	char *text = NULL;
-	int rc = enter(store);
+	int rc = enter_to_write(store);
 
 	if (rc != 0)
 		return rc;
@@ -428,7 +435,7 @@ static int rocks_checkpoint(struct kv *kv, const char *path)
 	struct kv_rocksdb *store = of(kv);
 	rocksdb_checkpoint_t *checkpoint;
 	char error[256], *text = NULL;
-	int rc = enter(store);
+	int rc = enter_to_write(store);
 
 	if (rc != 0)
 		return rc;
@@ -647,6 +654,8 @@ int kv_open(const struct kv_options *options, struct kv **out, char *error, size
 	}
 	store->memtable_bytes = memtable_bytes(options->path, options->memtable_bytes);
 	store->bears_damage = options->bears_damage;
+	store->read_only = options->read_only;
+	store->lock_fd = store->ahead.watch_fd = -1;
 	rc = kv_rocksdb_open_db(store, options->create, error, error_size);
 	if (rc != 0) {
 		store_free(store);

@@ -31,6 +31,8 @@ struct kv_rocksdb {
 	bool *large;
 	uint64_t memtable_bytes;
 	bool bears_damage;
+	bool read_only;
+	int lock_fd; /* of RocksDB's lock, which it does not take when it only reads; -1 */
 	rocksdb_cache_t *cache;
 	rocksdb_writeoptions_t *write_options;
 	rocksdb_readoptions_t *read_options;
@@ -72,8 +74,11 @@ void kv_rocksdb_close_db(struct kv_rocksdb *store);
 /* RocksDB's error text as -errno; 0 for NULL. Copies it into @error (may be NULL), frees it. */
 int kv_rocksdb_error(char *text, char *error, size_t error_size);
 
-/* Cuts the logs below @path at their first zeros. Comes before the store is opened. Errors: -EBUSY
- * when another process has them open; -errno. */
+/* Takes RocksDB's own lock, as it does at opening: its holder may be writing a log. *fd is to be
+ * closed; -1: there is no store yet. Errors: -EBUSY when another process has it; -errno. */
+int kv_rocksdb_lock(const char *path, int *fd);
+/* Cuts the logs below @path at their first zeros. Comes before the store is opened, with the lock.
+ * Errors: -errno. */
 int kv_rocksdb_cut_logs(const char *path);
 /* Begins to keep room ahead, after the store was opened. After a failure there is none. */
 void kv_log_ahead_open(struct kv_log_ahead *ahead, const char *path);

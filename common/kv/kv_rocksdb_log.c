@@ -102,17 +102,20 @@ static int cut_one(int dir_fd, const char *name)
 	return rc;
 }
 
-/* Takes RocksDB's own lock, as it does at opening: its holder may be writing a log. -EBUSY. */
-static int take_lock(int dir_fd, int *fd)
+int kv_rocksdb_lock(const char *path, int *fd)
 {
 	struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	char name[4096];
 
-	*fd = openat(dir_fd, "LOCK", O_RDWR | O_CLOEXEC);
+	if (snprintf(name, sizeof(name), "%s/LOCK", path) >= (int)sizeof(name))
+		return -ENAMETOOLONG;
+	*fd = open(name, O_RDWR | O_CLOEXEC);
 	if (*fd < 0)
 		return errno == ENOENT ? 0 : -errno;
 	if (fcntl(*fd, F_OFD_SETLK, &all) == 0)
 		return 0;
 	close(*fd);
+	*fd = -1;
 	return -EBUSY;
 }
 
@@ -120,19 +123,13 @@ int kv_rocksdb_cut_logs(const char *path)
 {
 	DIR *dir = opendir(path);
 	struct dirent *entry;
-	int lock_fd, rc;
+	int rc = 0;
 
 	if (dir == NULL)
 		return errno == ENOENT ? 0 : -errno;
-	rc = take_lock(dirfd(dir), &lock_fd);
-	if (rc != 0)
-		goto out;
 	while (rc == 0 && (entry = readdir(dir)) != NULL)
 		if (log_number(entry->d_name) != 0)
 			rc = cut_one(dirfd(dir), entry->d_name);
-	if (lock_fd >= 0)
-		close(lock_fd);
-out:
 	closedir(dir);
 	return rc;
 }

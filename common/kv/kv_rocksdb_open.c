@@ -364,9 +364,14 @@ static int open_once(struct kv_rocksdb *store, bool create, char *error, size_t 
 		set_family_options(store, own, store->large[i]);
 		family_options[i] = own;
 	}
-	store->db = rocksdb_open_column_families(options, store->path, (int)count,
-						 (const char *const *)store->names, family_options,
-						 store->handles, &text);
+	if (store->read_only)
+		store->db = rocksdb_open_for_read_only_column_families(
+			options, store->path, (int)count, (const char *const *)store->names,
+			family_options, store->handles, 0, &text);
+	else
+		store->db = rocksdb_open_column_families(options, store->path, (int)count,
+							 (const char *const *)store->names,
+							 family_options, store->handles, &text);
 	rc = kv_rocksdb_error(text, error, error_size);
 	if (rc != 0)
 		store->db = NULL;
@@ -411,19 +416,43 @@ void kv_rocksdb_relax(struct kv_rocksdb *store)
 	log_info("there is a space reserve again path=%s", store->path);
 }
 
+static void unlock(struct kv_rocksdb *store)
+{
+	if (store->lock_fd >= 0)
+		close(store->lock_fd);
+	store->lock_fd = -1;
+}
+
+static int prepare_logs(struct kv_rocksdb *store)
+{
+	int rc = kv_rocksdb_lock(store->path, &store->lock_fd);
+
+	if (rc != 0)
+		return rc;
+	rc = kv_rocksdb_cut_logs(store->path);
+	if (rc != 0 || !store->read_only)
+		unlock(store);
+	return rc;
+}
+
 int kv_rocksdb_open_db(struct kv_rocksdb *store, bool create, char *error, size_t error_size)
 {
 	int rc = check_place(store, create, error, error_size);
 
 	if (rc != 0)
 		return rc;
-	rc = kv_rocksdb_cut_logs(store->path);
+	rc = prepare_logs(store);
 	if (rc != 0) {
 		snprintf(error, error_size, "%s: %s", store->path,
 			 rc == -EBUSY ? "in use by another process" : strerror(-rc));
 		return rc;
 	}
 	rc = open_once(store, create, error, error_size);
+	if (store->read_only) {
+		if (rc != 0)
+			unlock(store);
+		return rc;
+	}
 	if (rc == -ENOSPC && kv_rocksdb_reserve_drop(store) == 0)
 		rc = open_once(store, create, error, error_size);
 	if (rc == 0) {
@@ -448,4 +477,5 @@ void kv_rocksdb_close_db(struct kv_rocksdb *store)
 	}
 	rocksdb_close(store->db);
 	store->db = NULL;
+	unlock(store);
 }

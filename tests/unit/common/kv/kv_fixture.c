@@ -33,7 +33,7 @@ const char *place(const char *name)
 	return path;
 }
 
-int open_at(const char *path, bool create, struct kv **out)
+static int open_as(const char *path, bool create, bool read_only, struct kv **out)
 {
 	struct kv_options options = {
 		.path = path,
@@ -42,6 +42,7 @@ int open_at(const char *path, bool create, struct kv **out)
 		.cache_bytes = 8u << 20,
 		.memtable_bytes = 2u << 20,
 		.create = create,
+		.read_only = read_only,
 	};
 	char error[256];
 	int rc = kv_open(&options, out, error, sizeof(error));
@@ -49,6 +50,16 @@ int open_at(const char *path, bool create, struct kv **out)
 	if (rc != 0 && error[0] == '\0')
 		return -EPROTO; /* no word for the operator */
 	return rc;
+}
+
+int open_at(const char *path, bool create, struct kv **out)
+{
+	return open_as(path, create, false, out);
+}
+
+int open_to_read(const char *path, struct kv **out)
+{
+	return open_as(path, false, true, out);
 }
 
 struct kv *open_rocks(const char *name)

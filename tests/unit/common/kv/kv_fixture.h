@@ -19,6 +19,7 @@ int make_work_dir(void **state);
 int remove_work_dir(void **state);
 const char *place(const char *name);
 int open_at(const char *path, bool create, struct kv **out);
+int open_to_read(const char *path, struct kv **out);
 struct kv *open_rocks(const char *name);
 struct kv *open_memory(void);
 int put(struct kv *kv, unsigned family, const char *key, const char *value, bool durable);

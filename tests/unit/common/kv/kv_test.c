@@ -344,6 +344,71 @@ static void a_damaged_store_is_euclean_and_is_not_replaced_by_an_empty_one(void 
 	kv_close(kv);
 }
 
+/* Names, sizes and times of all files, as one text. */
+static void list_files(const char *path, char *out, size_t size)
+{
+	struct dirent **entries;
+	int count = scandir(path, &entries, NULL, alphasort);
+	size_t used = 0;
+
+	assert_true(count > 0);
+	for (int i = 0; i < count; i++) {
+		char name[700];
+		struct stat st;
+
+		snprintf(name, sizeof(name), "%s/%s", path, entries[i]->d_name);
+		assert_int_equal(stat(name, &st), 0);
+		used += (size_t)snprintf(out + used, size - used, "%s %lld %lld.%09ld\n",
+					 entries[i]->d_name, (long long)st.st_size,
+					 (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
+		assert_true(used < size);
+		free(entries[i]);
+	}
+	free(entries);
+}
+
+static int free_descriptor(void)
+{
+	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	close(fd);
+	return fd;
+}
+
+static void a_store_that_is_only_read_stays_as_it_is(void **state)
+{
+	struct kv *kv = open_rocks("reading"), *other;
+	static char before[8192], after[8192];
+	int descriptor;
+
+	assert_int_equal(put(kv, 1, "a", "1", true), 0);
+	assert_int_equal(put(kv, 2, "b", "2", false), 0);
+	kv_close(kv);
+	descriptor = free_descriptor();
+	list_files(place("reading"), before, sizeof(before));
+	assert_int_equal(open_to_read(place("reading"), &kv), 0);
+	assert_int_equal(get_is(kv, 1, "a", "1"), 0);
+	scan_is(kv, 2, "", NULL, "b,");
+	assert_int_equal(put(kv, 1, "a", "3", false), -EROFS);
+	assert_int_equal(kv_flush(kv), -EROFS);
+	assert_int_equal(kv_compact(kv, 1), -EROFS);
+	assert_int_equal(kv_checkpoint(kv, place("reading-copy")), -EROFS);
+	assert_false(kv_space_low(kv));
+	/* Nobody writes to it meanwhile. */
+	assert_int_equal(open_at(place("reading"), false, &other), -EBUSY);
+	assert_int_equal(open_to_read(place("reading"), &other), -EBUSY);
+	kv_close(kv);
+	/* None is left open, and none of others is closed. */
+	assert_int_equal(free_descriptor(), descriptor);
+	list_files(place("reading"), after, sizeof(after));
+	assert_string_equal(before, after);
+	kv = open_rocks("reading");
+	assert_int_equal(put(kv, 1, "a", "3", true), 0);
+	kv_close(kv);
+	assert_int_equal(open_to_read(place("absent"), &kv), -ENOENT);
+}
+
 static void a_checkpoint_is_a_store_of_its_own(void **state)
 {
 	struct kv *kv = open_rocks("origin"), *copy;
@@ -586,6 +651,7 @@ int main(void)
 		cmocka_unit_test(what_was_written_is_there_after_reopening),
 		cmocka_unit_test(an_absent_store_is_enoent_and_is_not_made),
 		cmocka_unit_test(a_damaged_store_is_euclean_and_is_not_replaced_by_an_empty_one),
+		cmocka_unit_test(a_store_that_is_only_read_stays_as_it_is),
 		cmocka_unit_test(a_checkpoint_is_a_store_of_its_own),
 		cmocka_unit_test(a_checkpoint_writes_no_memtables),
 		cmocka_unit_test(a_checkpoint_among_writes_is_of_one_moment),
