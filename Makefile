@@ -111,7 +111,7 @@ $(BUILD)/lib$(1).a: $(patsubst %.c,$(BUILD)/%.o,$(call part_src,$(1))) $(patsubs
 endef
 $(foreach p,$(PARTS),$(eval $(call part_lib,$(p))))
 
-$(CLI): $(patsubst %.c,$(BUILD)/%.o,$(wildcard tools/cli/*.c))
+$(CLI): $(patsubst %.c,$(BUILD)/%.o,$(wildcard tools/cli/*.c tools/fsck/*.c))
 	@rm -f $@
 	$(call short,AR,$@)ar rcs $@ $^
 
