@@ -225,7 +225,8 @@ install: all ## PREFIX=/usr/local DESTDIR=
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/sbin
 	ln -sf mount.catena $(DESTDIR)$(PREFIX)/sbin/mount.fuse.catena # for "mount -o remount": so is its type in the table of mounts
-	install -m 755 $(TOOLS) tools/catena-ca tools/localcluster $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(BUILD)/tools/fsck.catena $(DESTDIR)$(PREFIX)/sbin
+	install -m 755 $(filter-out %/fsck.catena,$(TOOLS)) tools/catena-ca tools/localcluster $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(wildcard docs/man/*.8) $(DESTDIR)$(PREFIX)/share/man/man8
 	install -m 644 $(wildcard docs/man/*.1) $(DESTDIR)$(PREFIX)/share/man/man1
 

@@ -52,13 +52,14 @@ static int connect_master(const struct cli_options *options, struct rpc_client *
 /* ---- the command line ---- */
 
 static const struct cli_command commands[] = {
-	{"status", "", 0, 0, cli_run_status, "what there is, and how it is"},
+	{"status", "", 0, 0, cli_run_status, "what there is, and how it is", false},
 	{"drain", "TARGET|SERVER [--undo] [--wait]", 1, 1, cli_run_drain,
-	 "empty a disk or a machine, to take it away"},
+	 "empty a disk or a machine, to take it away", false},
 	{"recovery", "[pause|resume|rate SIZE|rate auto]", 0, 2, cli_run_recovery,
-	 "how fast copies are made equal"},
+	 "how fast copies are made equal", false},
 	{"chain accept-data-loss", "PARTITION|all TARGET [--pool N] --accept-data-loss", 2, 2,
-	 cli_run_accept_data_loss, "go on without members that never come back"},
+	 cli_run_accept_data_loss, "go on without members that never come back", false},
+	{"explain", "CODE|all", 1, 1, cli_run_explain, "what a finding of fsck.catena is", true},
 	{0},
 };
 
@@ -232,6 +233,11 @@ int main(int argc, char **argv)
 	command = find_command((unsigned)(argc - optind), argv + optind, &used);
 	if (command == NULL) {
 		usage(stderr);
+		goto out;
+	}
+	if (command->alone) {
+		status = command->run(&options, NULL, argv + optind + used,
+				      (unsigned)(argc - optind) - used);
 		goto out;
 	}
 	if (!complete(&options))

@@ -272,6 +272,10 @@ cleanup() {
 	[ -z "$load_pid" ] || kill -KILL "$load_pid" 2>/dev/null
 	if declare -F end_programs >/dev/null; then end_programs; fi
 	lc down >"$T/down.out" 2>&1 || { cat "$T/down.out"; status=1; }
+	# Whatever was done to it, the master's store is sound. A test that damages it says so.
+	if [ "$status" -eq 0 ] && [ -d "$D/data/master/store" ] && [ -z "${store_is_damaged:-}" ]; then
+		timeout 60 "$CATENA_BUILD/tools/fsck.catena" --offline "$D/data/master" >"$T/fsck.out" 2>&1 || { cat "$T/fsck.out"; status=1; }
+	fi
 	# An error that is none says nothing to who reads the log.
 	grep -H 'error="Success"' "$D"/log/*.log && status=1
 	if command -v extra_cleanup >/dev/null; then extra_cleanup; fi

@@ -25,6 +25,7 @@ struct cli_command {
 	int (*run)(const struct cli_options *options, struct rpc_client *client, char **arguments,
 		   unsigned count); /* the exit status */
 	const char *help;
+	bool alone; /* the master is not asked: @client is NULL */
 };
 
 /* ---- call.c ---- */
@@ -92,6 +93,9 @@ size_t cli_targets_named(const Catena__ClusterMap *map, const char *word, uint32
 /* recovery.c */
 int cli_run_recovery(const struct cli_options *options, struct rpc_client *client, char **arguments,
 		     unsigned count);
+/* explain.c */
+int cli_run_explain(const struct cli_options *options, struct rpc_client *client, char **arguments,
+		    unsigned count);
 int cli_run_accept_data_loss(const struct cli_options *options, struct rpc_client *client,
 			     char **arguments, unsigned count);
 #endif

@@ -79,6 +79,17 @@ static int open_store(struct store_check *check)
 	return rc;
 }
 
+/* Adds what could not be seen of one part. */
+static void add_unseen(struct store_check *check, const char *what, const char *why)
+{
+	size_t used = strlen(check->unseen);
+
+	snprintf(check->unseen + used, sizeof(check->unseen) - used, "%s%s: %s%s%s",
+		 used == 0 ? "" : "; ", what, why, check->sorters.error[0] != '\0' ? ": " : "",
+		 check->sorters.error);
+}
+
+/* Checks both parts: what one cannot see says nothing of the other. Returns the first error. */
 static int run(struct store_check *check)
 {
 	const struct check_options options = {.sorters = &check->sorters.supply,
@@ -86,15 +97,19 @@ static int run(struct store_check *check)
 					      .information = check->options->information,
 					      .progress = on_progress,
 					      .progress_user = check};
+	struct check_result map;
 	int rc = check_namespace(check->kv, &options, on_finding, check, &check->seen);
+	int map_rc = check_map(check->kv, &options, on_finding, check, &map);
 
 	if (check->options->progress != NULL && check->options->progress_on_a_line)
 		fputs("\r\033[K", check->options->progress);
 	if (rc != 0)
-		snprintf(check->unseen, sizeof(check->unseen), "%s%s%s",
-			 check->seen.error[0] != '\0' ? check->seen.error : strerror(-rc),
-			 check->sorters.error[0] != '\0' ? ": " : "", check->sorters.error);
-	return rc;
+		add_unseen(check, "the namespace",
+			   check->seen.error[0] != '\0' ? check->seen.error : strerror(-rc));
+	if (map_rc != 0)
+		add_unseen(check, "the map", map.error[0] != '\0' ? map.error : strerror(-map_rc));
+	check->seen.partitions = map.partitions;
+	return rc != 0 ? rc : map_rc;
 }
 
 static int check_it(struct store_check *check)
