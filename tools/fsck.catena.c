@@ -27,18 +27,19 @@ static void on_signal(int number)
 static void usage(FILE *out)
 {
 	fprintf(out,
-		"usage: fsck.catena --offline [-n] [-f] [-C[FD]] [--json] [--information]\n"
-		"                   [--place DIR] DIRECTORY\n"
+		"usage: fsck.catena --offline [-n] [-f] [-C[FD]] [--json] [--all]\n"
+		"                   [--information] [--place DIR] DIRECTORY\n"
 		"  --offline      check the data directory of a catena-master that is stopped\n"
 		"  -n             change nothing; so it is in any case\n"
 		"  -f             check also what seems clean; so it is in any case\n"
 		"  -C[FD]         show how far it is, on the terminal or to this descriptor\n"
 		"  --json         for programs\n"
+		"  --all          show all findings of a code, not only the first ten\n"
 		"  --information  say what is noteworthy and no fault, too\n"
 		"  --place DIR    where to sort what does not fit into memory (TMPDIR, /tmp)\n"
 		"  --help\n"
-		"exit status: 0 healthy; or the sum of 4 faults found, 8 not everything was seen,\n"
-		"16 wrong usage, 32 cancelled\n");
+		"exit status: 0 healthy; or the sum of 4 faults found, 8 not everything was\n"
+		"seen, 16 wrong usage, 32 cancelled\n");
 }
 
 static bool parse_progress(const char *text, struct fsck_options *out)
@@ -61,9 +62,13 @@ static bool parse_progress(const char *text, struct fsck_options *out)
 static int parse(int argc, char **argv, struct fsck_options *out)
 {
 	static const struct option options[] = {
-		{"offline", no_argument, NULL, 'o'},     {"json", no_argument, NULL, 'j'},
-		{"information", no_argument, NULL, 'i'}, {"place", required_argument, NULL, 'p'},
-		{"help", no_argument, NULL, 'h'},        {0},
+		{"offline", no_argument, NULL, 'o'},
+		{"json", no_argument, NULL, 'j'},
+		{"all", no_argument, NULL, 'a'},
+		{"information", no_argument, NULL, 'i'},
+		{"place", required_argument, NULL, 'p'},
+		{"help", no_argument, NULL, 'h'},
+		{0},
 	};
 	bool offline = false;
 	int c;
@@ -75,6 +80,9 @@ static int parse(int argc, char **argv, struct fsck_options *out)
 			break;
 		case 'j':
 			out->json = true;
+			break;
+		case 'a':
+			out->all = true;
 			break;
 		case 'i':
 			out->information = true;

@@ -6,16 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "common/base/expects.h"
 
 #define PLACE_BYTES 17000u /* a path of 4096 bytes, each as \ooo, and words */
 
-int fsck_answer_begin(struct fsck_answer *answer, const char *what, bool json)
+int fsck_answer_begin(struct fsck_answer *answer, const char *what, bool json, bool all)
 {
 	const char *place = getenv("TMPDIR");
 	char name[4096];
 	int fd;
 
-	*answer = (struct fsck_answer){.what = what, .json = json};
+	*answer = (struct fsck_answer){.what = what, .json = json, .all = all};
 	if ((size_t)snprintf(name, sizeof(name), "%s/fsck.catena.XXXXXX",
 			     place != NULL && place[0] != '\0' ? place : "/tmp") >= sizeof(name))
 		return -ENAMETOOLONG;
@@ -136,10 +137,20 @@ static int print_json(FILE *out, const struct check_finding *finding, const stru
 	return ok ? 0 : -ENOMEM;
 }
 
+/* Counts the finding, and says whether people are shown it. */
+static bool is_shown(struct fsck_answer *answer, const struct check_kind *kind)
+{
+	size_t i = (size_t)(kind - check_kind_at(0));
+
+	expects(i < FSCK_CODES);
+	return ++answer->of_code[i] <= FSCK_SHOWN || answer->all;
+}
+
 void fsck_answer_add(struct fsck_answer *answer, const struct check_finding *finding,
 		     const char *path)
 {
 	const struct check_kind *kind = check_kind_of(finding->code);
+	bool shown = is_shown(answer, kind);
 	int rc = 0;
 
 	answer->found[finding->severity]++;
@@ -148,7 +159,7 @@ void fsck_answer_add(struct fsck_answer *answer, const struct check_finding *fin
 	if (answer->json) {
 		fputs(answer->count == 0 ? "\n  " : ",\n  ", answer->findings);
 		rc = print_json(answer->findings, finding, kind, path);
-	} else {
+	} else if (shown) {
 		print_text(answer->findings, finding, kind, path);
 	}
 	answer->count++;
@@ -186,6 +197,16 @@ static void tell_counts(const struct fsck_answer *answer, char *out, size_t size
 						 answer->found[i] == 1 ? one[i] : many[i]);
 }
 
+static void tell_more(const struct fsck_answer *answer, FILE *out)
+{
+	const struct check_kind *kind;
+
+	for (size_t i = 0; !answer->all && (kind = check_kind_at(i)) != NULL; i++)
+		if (answer->of_code[i] > FSCK_SHOWN)
+			fprintf(out, "CF-%d: %" PRIu64 " more of these (--all shows them)\n",
+				(int)kind->code, answer->of_code[i] - FSCK_SHOWN);
+}
+
 static int end_text(struct fsck_answer *answer, const struct check_result *seen, const char *unseen,
 		    double seconds, FILE *out)
 {
@@ -200,6 +221,7 @@ static int end_text(struct fsck_answer *answer, const struct check_result *seen,
 	else
 		fprintf(out, "fsck.catena: %s: healthy\n", answer->what);
 	rc = copy_findings(answer, out);
+	tell_more(answer, out);
 	if (unseen[0] != '\0')
 		fprintf(out, "not seen: %s\n", unseen);
 	fprintf(out,

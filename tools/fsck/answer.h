@@ -19,9 +19,15 @@ enum fsck_status {
 	FSCK_CANCELLED = 32,
 };
 
+/* People are shown so many of each code, and how many more there are. */
+#define FSCK_SHOWN 10u
+#define FSCK_CODES 128u
+
 struct fsck_answer {
 	const char *what; /* that was looked at */
 	bool json;
+	bool all;                     /* people are shown all of them, too */
+	uint64_t of_code[FSCK_CODES]; /* by their place in the table of codes */
 	FILE *findings;
 	uint64_t count;
 	uint64_t found[CHECK_SEVERITIES];
@@ -29,7 +35,7 @@ struct fsck_answer {
 };
 
 /* -ENOSPC and the like: there is no place for findings, below TMPDIR or /tmp. */
-int fsck_answer_begin(struct fsck_answer *answer, const char *what, bool json);
+int fsck_answer_begin(struct fsck_answer *answer, const char *what, bool json, bool all);
 /* Takes one finding. @path: of what it is about, NULL: it has none, or none was found. */
 void fsck_answer_add(struct fsck_answer *answer, const struct check_finding *finding,
 		     const char *path);

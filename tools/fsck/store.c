@@ -144,7 +144,7 @@ int fsck_store(const struct fsck_options *options, FILE *out)
 	int rc, status;
 
 	check = (struct store_check){.options = options};
-	rc = fsck_answer_begin(&check.answer, options->directory, options->json);
+	rc = fsck_answer_begin(&check.answer, options->directory, options->json, options->all);
 	if (rc != 0) {
 		fprintf(stderr, "fsck.catena: there is no place to keep findings in: %s\n",
 			strerror(-rc));

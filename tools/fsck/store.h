@@ -9,6 +9,7 @@ struct fsck_options {
 	const char *directory; /* the master's data directory */
 	const char *place; /* where more is sorted than memory should hold; NULL: TMPDIR or /tmp */
 	bool json;
+	bool all;                /* show people all findings of a code */
 	bool information;        /* say what is no fault, too */
 	FILE *progress;          /* NULL: none */
 	bool progress_on_a_line; /* which is written over and over */

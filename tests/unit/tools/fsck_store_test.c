@@ -213,6 +213,45 @@ static void programs_get_each_fault_as_an_object(void **unused)
 	json_decref(json);
 }
 
+/* Fifteen attributes of inodes that are not there. */
+static void leave_attributes(void)
+{
+	struct kv *kv = open_store(false);
+	struct kv_batch *batch = kv_batch_new();
+	uint8_t key[8 + 7];
+
+	for (unsigned i = 0; i < 15; i++) {
+		key_u64(key, t.ino + 100 + i);
+		memcpy(key + 8, "user.aa", 7);
+		kv_batch_put(batch, FAMILY_XATTRS, key, sizeof(key), "value", 5);
+	}
+	assert_int_equal(kv_write(kv, batch, true), 0);
+	kv_batch_free(batch);
+	kv_close(kv);
+}
+
+static unsigned times_said(const char *words)
+{
+	unsigned count = 0;
+
+	for (const char *at = t.said; (at = strstr(at, words)) != NULL; at++)
+		count++;
+	return count;
+}
+
+static void many_of_a_kind_are_told_shortly(void **unused)
+{
+	const struct fsck_options all = {.directory = t.path, .all = true};
+
+	leave_attributes();
+	assert_int_equal(check_text(), FSCK_FOUND);
+	assert_int_equal(times_said("CF-1051 warning: "), 10);
+	expect_said("CF-1051: 5 more of these (--all shows them)\n");
+	assert_int_equal(check(&all), FSCK_FOUND);
+	assert_int_equal(times_said("CF-1051 warning: "), 15);
+	assert_null(strstr(t.said, "more of these"));
+}
+
 static void what_cannot_be_seen_is_never_healthy(void **unused)
 {
 	atomic_bool cancel = true;
@@ -252,6 +291,7 @@ int main(void)
 		TEST(a_sound_store_is_healthy),
 		TEST(a_fault_is_told_with_its_path_and_what_to_do),
 		TEST(programs_get_each_fault_as_an_object),
+		TEST(many_of_a_kind_are_told_shortly),
 		TEST(what_cannot_be_seen_is_never_healthy),
 	};
 
