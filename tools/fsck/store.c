@@ -13,11 +13,9 @@
 #include "master/records/keys.h"
 #include "tools/fsck/answer.h"
 
-#define CACHE_BYTES   (UINT64_C(64) << 20)
-#define DISK_RESERVE  (UINT64_C(64) << 20) /* stays free where things are sorted */
-#define PATH_BYTES    4096u
-#define SORTERS_SHARE 8u /* about so many sorters are filled at once */
-#define SORT_BYTES    (UINT64_C(512) << 20)
+#define CACHE_BYTES  (UINT64_C(64) << 20)
+#define DISK_RESERVE (UINT64_C(64) << 20) /* stays free where things are sorted */
+#define PATH_BYTES   4096u
 
 struct store_check {
 	const struct fsck_options *options;
@@ -89,6 +87,17 @@ static void add_unseen(struct store_check *check, const char *what, const char *
 		 check->sorters.error);
 }
 
+/* Before the work is begun: will there be room for what does not fit into memory? */
+static int look_for_room(struct store_check *check)
+{
+	uint64_t bytes = 0;
+	int rc = check_namespace_bytes(check->kv, &bytes);
+
+	if (rc != 0 || bytes <= SORTER_DISK_MEMORY)
+		return rc;
+	return sorter_disk_room(&check->sorters, bytes);
+}
+
 /* Checks both parts: what one cannot see says nothing of the other. Returns the first error. */
 static int run(struct store_check *check)
 {
@@ -98,8 +107,11 @@ static int run(struct store_check *check)
 					      .progress = on_progress,
 					      .progress_user = check};
 	struct check_result map;
-	int rc = check_namespace(check->kv, &options, on_finding, check, &check->seen);
-	int map_rc = check_map(check->kv, &options, on_finding, check, &map);
+	int rc = look_for_room(check), map_rc;
+
+	if (rc == 0)
+		rc = check_namespace(check->kv, &options, on_finding, check, &check->seen);
+	map_rc = check_map(check->kv, &options, on_finding, check, &map);
 
 	if (check->options->progress != NULL && check->options->progress_on_a_line)
 		fputs("\r\033[K", check->options->progress);
@@ -119,7 +131,6 @@ static int check_it(struct store_check *check)
 		.place = place != NULL                               ? place
 			 : temporary != NULL && temporary[0] != '\0' ? temporary
 								     : "/tmp",
-		.run_bytes = SORT_BYTES / SORTERS_SHARE,
 		.reserve = DISK_RESERVE};
 	int rc = open_store(check);
 
