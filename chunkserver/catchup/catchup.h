@@ -15,7 +15,9 @@
  * a chunk are sent once the walk is behind it: catchup_walk_place().
  *
  * A chunk whose latest updates are still pending at the predecessor need not be copied when the
- * successor lacks only those: they are sent again. "base" in the record says so.
+ * successor lacks only those: they are sent again. "base" in the record says so. It says nothing of
+ * a chunk that is unsure: an update that was broken off may have changed its bytes, and those are
+ * not sent again.
  *
  * A walk fails when the store fails, when the successor refuses a frame, or when a chunk is of a
  * later epoch than the chain. A chunk that cannot be read is left alone, and the walk goes on.

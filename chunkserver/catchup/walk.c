@@ -186,7 +186,9 @@ static int add_record(struct catchup_walk *walk, const struct chunk_key *key)
 	record->version = info.version;
 	record->length = info.length;
 	record->history = chunk_history_digest(&info.history);
-	record->base = walk->owner.base(walk->owner.arg, key, info.version);
+	/* An update that was broken off may have changed its bytes. No pending one brings these. */
+	record->base =
+		info.unsure ? info.version : walk->owner.base(walk->owner.arg, key, info.version);
 	if (info.unsure)
 		bitmap_set(walk->unsure, walk->range.count);
 	walk->range.count++;

@@ -326,6 +326,33 @@ static void test_what_was_broken_off_is_compared_with_those_behind(void **state)
 	}
 }
 
+/* Its predecessor has begun to compare, and dies. Those behind lack the first update, which they are
+ * sent again, and the bytes of the second, which they are not. */
+static void test_what_was_broken_off_is_not_left_to_what_is_pending(void **state)
+{
+	const struct catchup_compare begins = {.first = true, .to = {0, 9}};
+	static struct catchup_compare compare;
+	struct rig *rig = rig_up(1);
+
+	(void)state;
+	(void)predecessor_writes(rig, 1, 0);
+	rig_end(rig, CHAIN_PREPARE, 0);
+	(void)predecessor_writes(rig, 2, 0);
+	rig_breaks_off(rig);
+	(void)predecessor_compares(rig, &begins);
+	CHANGE(rig, 2, B, {B, IN}, {C, IN}, {A, OUT});
+	assert_int_equal(chain_count(rig->chain).pending, 1);
+	forget_sent(rig);
+	successor_connects(rig);
+	assert_int_equal(sent_kind(rig), CATCHUP_KIND_RANGE);
+	assert_int_equal(catchup_compare_decode(buf_payload(rig->sent[0].payload),
+						rig->sent[0].payload->length, &compare),
+			 0);
+	assert_int_equal(compare.records[0].version, 1);
+	assert_int_equal(compare.records[0].base, 1);
+	rig_free_all(rig);
+}
+
 static void test_who_has_forgotten_is_compared(void **state)
 {
 	struct rig *rig = rig_up(0);
@@ -743,6 +770,7 @@ int main(void)
 		cmocka_unit_test(test_what_a_new_head_has_begun_comes_to_its_end),
 		cmocka_unit_test(test_what_a_new_head_has_half_of_comes_to_its_end),
 		cmocka_unit_test(test_what_was_broken_off_is_compared_with_those_behind),
+		cmocka_unit_test(test_what_was_broken_off_is_not_left_to_what_is_pending),
 		cmocka_unit_test(test_who_has_forgotten_is_compared),
 		cmocka_unit_test(test_a_store_that_was_accepted_has_all_compared),
 		cmocka_unit_test(test_a_new_successor_is_compared),

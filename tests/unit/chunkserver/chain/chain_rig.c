@@ -140,7 +140,10 @@ static struct chain_action rig_take(struct rig *rig, enum chain_action_kind kind
 
 void rig_breaks_off(struct rig *rig)
 {
-	chain_prepared(rig_take(rig, CHAIN_PREPARE).request, -ENOSPC, true);
+	struct chain_work *request = rig_take(rig, CHAIN_PREPARE).request;
+
+	(void)model_abort(&rig->store, request, MODEL_BLOCKS);
+	chain_prepared(request, -ENOSPC, true);
 	rig_run(rig);
 }
 
