@@ -30,6 +30,8 @@ enum chain_fault {
 	CHAIN_FAULT_TAKE_ANY_MASTER,  /* also one that another has overtaken */
 	CHAIN_FAULT_FORGET_LOSS,
 	CHAIN_FAULT_EVICT_UNANSWERED, /* record/op_ids.c */
+	CHAIN_FAULT_DROP_BEGUN,       /* with the chain, and its bytes are thought to be nowhere */
+	CHAIN_FAULT_FORGET_ALTERED,   /* what was broken off is compared with nobody's copy */
 	CHAIN_FAULT_COUNT
 };
 #ifdef CHAIN_PLANTED_FAULTS

@@ -287,7 +287,8 @@ void chain_configure(struct chain *chain, const struct chain_config *config)
 	}
 	/* Those who come before us now have what was begun here, or nobody does: then we are the
 	 * head, and it is ours to give to the others. The rest was answered to nobody. */
-	if (!was_head && (chain->role.head || follows(chain, &old)) && chain->role.in_sync)
+	if (!was_head && (chain->role.head || follows(chain, &old)) && chain->role.in_sync &&
+	    !FAULTY(DROP_BEGUN))
 		chain_drop_not_begun(chain, FRAME_STATUS_EPOCH);
 	else if (!was_head || !chain->role.head)
 		chain_drop_queued(chain, FRAME_STATUS_EPOCH, 0);

@@ -1,4 +1,7 @@
-/* drop.c - requests that end without having been done, or are to be tried again. */
+/* drop.c - requests that end without having been done, or are to be tried again.
+ *
+ * An update that the store has begun with may be in place in part. docs/chain.md, "Equal at rest",
+ * tells for each of its ends why no two members stay different. */
 #include "chunkserver/chain/drop.h"
 #include "chunkserver/chain/accept.h"
 #include "chunkserver/chain/actions.h"

@@ -168,6 +168,8 @@ void chain_outbound_retry(struct chain *chain, uint32_t status)
 
 void chain_copy_altered(struct chain *chain)
 {
+	if (FAULTY(DROP_BEGUN) || FAULTY(FORGET_ALTERED))
+		return;
 	chain->outbound.altered = true;
 	chain->outbound.ready = false;
 }

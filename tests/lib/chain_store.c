@@ -46,12 +46,27 @@ unsigned model_slot_new(struct model_store *store, const struct chunk_key *key)
 	return slot;
 }
 
+static unsigned slot_of(const struct model_store *store, const struct chunk_key *key)
+{
+	unsigned i = 0;
+
+	while (i < store->count && !chunk_key_equal(&store->keys[i], key))
+		i++;
+	return i;
+}
+
 unsigned model_slot(struct model_store *store, const struct chunk_key *key)
 {
-	for (unsigned i = 0; i < store->count; i++)
-		if (chunk_key_equal(&store->keys[i], key))
-			return i;
-	return model_slot_new(store, key);
+	unsigned slot = slot_of(store, key);
+
+	return slot < store->count ? slot : model_slot_new(store, key);
+}
+
+const struct model_chunk *model_find(const struct model_store *store, const struct chunk_key *key)
+{
+	unsigned slot = slot_of(store, key);
+
+	return slot < store->count && store->chunks[slot]->exists ? store->chunks[slot] : NULL;
 }
 
 void model_free(struct model_store *store)

@@ -64,6 +64,9 @@ unsigned model_slot_new(struct model_store *store, const struct chunk_key *key);
 unsigned model_slot(struct model_store *store, const struct chunk_key *key);
 void model_free(struct model_store *store);
 struct model_chunk *model_chunk(struct model_store *store, const struct chunk_key *key);
+
+/* NULL: the store has no such chunk. No slot is made for it. */
+const struct model_chunk *model_find(const struct model_store *store, const struct chunk_key *key);
 void model_log_empty(struct model_store *store);
 void model_changed(struct model_store *store, const struct model_chunk *chunk);
 void model_noted(struct model_store *store);

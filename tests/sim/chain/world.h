@@ -4,6 +4,7 @@
 #ifndef CATENA_TESTS_SIM_CHAIN_WORLD_H
 #define CATENA_TESTS_SIM_CHAIN_WORLD_H
 #include "common/base/duration.h"
+#include "tests/lib/chain_equal.h"
 #include "tests/lib/chain_history.h"
 #include "tests/lib/chain_store.h"
 
@@ -73,6 +74,7 @@ struct server {
 	struct chain_env *env;
 	struct chain *chains[PARTITIONS];
 	struct model_store store;
+	struct chain_equal_seen equal[PARTITIONS];
 	bool damaged[MODEL_CHUNKS]; /* by slot: cannot be read or changed in part */
 };
 
@@ -142,7 +144,7 @@ struct world {
 	struct history histories[PARTITIONS][REGISTERS][MODEL_BLOCKS];
 	const char *problem;
 	size_t events, faults, losses; /* losses that clients were told of */
-	size_t closings;
+	size_t closings, equal_looks;
 };
 
 void problem(struct world *w, const char *what);

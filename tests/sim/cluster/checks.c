@@ -305,6 +305,66 @@ void check_serves(struct world *w)
 	}
 }
 
+/* ---- members at rest ---- */
+
+static bool is_removed(void *world, const struct chunk_key *key)
+{
+	const struct world *w = world;
+
+	return key->file_id >= FILE_TEMPORARY &&
+	       key->file_id - FILE_TEMPORARY < w->master.job_count;
+}
+
+static void trace_blocks(struct world *w, const struct model_chunk *a, const struct model_chunk *b)
+{
+	for (unsigned i = 0; i < MODEL_BLOCKS; i++)
+		if (a->blocks[i] != b->blocks[i])
+			trace(w, "  block %u: %llu, %llu", i, (unsigned long long)a->blocks[i],
+			      (unsigned long long)b->blocks[i]);
+}
+
+static void rest_differs(struct world *w, struct disk *disk, struct disk *behind,
+			 const struct chunk_key *key)
+{
+	const struct model_chunk *a = model_chunk(&disk->store, key);
+	const struct model_chunk *b = model_chunk(&behind->store, key);
+
+	problem(w, "members at rest differ");
+	trace(w, "chunk %u/%llu: target %u has %d version %llu, target %u %d %llu", key->partition,
+	      (unsigned long long)key->file_id, disk->entry.target_id, a->exists,
+	      (unsigned long long)a->version, behind->entry.target_id, b->exists,
+	      (unsigned long long)b->version);
+	trace_blocks(w, a, b);
+}
+
+static void check_member_rest(struct world *w, struct disk *disk, unsigned p)
+{
+	const struct chunk_key *key;
+	struct disk *behind;
+	uint32_t target;
+
+	if (disk->chains[p] == NULL || chain_next_server(disk->chains[p], &target) == 0 ||
+	    w->disk_of[target % TARGETS_MAX] == DISKS_MAX)
+		return;
+	behind = &w->disks[w->disk_of[target % TARGETS_MAX]];
+	if (behind->env == NULL || behind->chains[p] == NULL ||
+	    !chain_equal_expected(disk->chains[p], behind->chains[p]))
+		return;
+	w->equal_looks++;
+	key = chain_equal_check(&disk->store, &behind->store, p, &disk->equal[p], is_removed, w);
+	if (key != NULL)
+		rest_differs(w, disk, behind, key);
+}
+
+void check_rest(struct world *w, struct disk *disk)
+{
+	/* Nothing is expected of members that say that they are ready when they are not. */
+	if (FAULTY(SERVE_UNREADY))
+		return;
+	for (unsigned p = 0; p < w->options.partitions && w->problem == NULL; p++)
+		check_member_rest(w, disk, p);
+}
+
 /* ---- the end ---- */
 
 static bool members_quiet(struct world *w, unsigned p, const struct map_chain *chain)
@@ -398,11 +458,7 @@ static void compare_copies(struct world *w, unsigned p, const struct map_chain *
 			      (unsigned long long)a->version, chain->members[0].target_id,
 			      b->exists, (unsigned long long)b->epoch,
 			      (unsigned long long)b->version);
-			for (unsigned n = 0; n < sizeof(a->blocks) / sizeof(a->blocks[0]); n++)
-				if (memcmp(&a->blocks[n], &b->blocks[n], sizeof(a->blocks[n])) != 0)
-					trace(w, "  block %u: %llu, %llu", n,
-					      (unsigned long long)a->blocks[n],
-					      (unsigned long long)b->blocks[n]);
+			trace_blocks(w, a, b);
 			problem(w, "copies differ in the end");
 		}
 	}

@@ -49,6 +49,11 @@ void check_published(struct world *w, unsigned p, const struct map_chain *chain)
  * who is here knows of is as lost as if all that had seen it were. */
 void check_serves(struct world *w);
 
+/* ---- members at rest ---- */
+
+/* After an event at the disk's server: each of its members with the one behind it. */
+void check_rest(struct world *w, struct disk *disk);
+
 /* ---- the end ---- */
 
 /* Nobody waits for anything, and all chains are whole. */

@@ -3,15 +3,16 @@
  * trouble is over. Method: the code of chain members and walks, of the master's state and chain
  * manager, and of the mount's routing, on modelled disks, wires and clocks; everything in one
  * process on one simulated time. Clients write, read, flush, punch and repeat; the seed decides
- * what breaks. Then the histories of all blocks are checked, and the copies compared
- * (checks.h). Can it fail? Faults planted in chain and manager must each be found.
+ * what breaks. Meanwhile neighbours at rest are compared (chain_equal.h). Then the histories of all
+ * blocks are checked, and the copies compared (checks.h). Can it fail? Faults planted in chain and
+ * manager must each be found.
  *
  *   cluster_test [--seeds N] [--seed S [--every N]] [--plant NAME] [--verbose]
  *
  * --seed S alone runs that seed, with --seeds N that and the next ones, or each Nth. Without
- * arguments: 3000 seeds, those kept, and every planted fault until it is found, but resume-unequal,
- * which is rare here and found by chain_test; with CATENA_SIM_SEEDS in the environment, so many
- * seeds and no faults (under sanitizers each takes much longer). */
+ * arguments: 3000 seeds, those kept, and every planted fault until it is found, but resume-unequal
+ * and forget-altered, which are rare here and found by chain_test; with CATENA_SIM_SEEDS in the
+ * environment, so many seeds and no faults (under sanitizers each takes much longer). */
 #include "tests/sim/cluster/faults.h"
 #include "tests/sim/cluster/plants.h"
 
@@ -302,10 +303,11 @@ static const char *run_seed(uint64_t seed, bool verbose)
 	if (verbose)
 		fprintf(stderr,
 			"  events %zu faults %zu operations %zu changes of chains %zu sessions "
-			"ended %zu stores put back %llu accepted %llu healed after %llu ms\n",
+			"ended %zu stores put back %llu accepted %llu looks at rest %zu "
+			"healed after %llu ms\n",
 			w->events, w->faults, w->done, w->changes, w->fences,
 			(unsigned long long)w->put_back, (unsigned long long)w->accepted,
-			(unsigned long long)((w->now - w->healed_at) / MS));
+			w->equal_looks, (unsigned long long)((w->now - w->healed_at) / MS));
 	world_end(w);
 	wrong = w->problem;
 	free(w);

@@ -23,6 +23,8 @@ const struct plant plants[] = {
 	{.name = "cut-off-counts", .manager = MANAGER_FAULT_CUT_OFF_COUNTS},
 	{.name = "lease-while-owed", .manager = MANAGER_FAULT_LEASE_WHILE_OWED},
 	{.name = "evict-unanswered", .chain = CHAIN_FAULT_EVICT_UNANSWERED},
+	{.name = "drop-begun", .chain = CHAIN_FAULT_DROP_BEGUN},
+	{.name = "forget-altered", .chain = CHAIN_FAULT_FORGET_ALTERED, .rare = true},
 	{.name = "place-by-old-map", .chain = CHAIN_FAULT_PLACE_BY_OLD_MAP, .first = 350},
 	{.name = "promote-on-old-epoch", .manager = MANAGER_FAULT_PROMOTE_ON_OLD_EPOCH},
 	{.name = "renew-before-publication", .manager = MANAGER_FAULT_RENEW_BEFORE_PUBLICATION},

@@ -213,4 +213,6 @@ void at_server(struct world *w, struct event *event)
 	}
 	server_run(w, s);
 	server_fence_look(w, s);
+	EACH_DISK(w, s, disk)
+	check_rest(w, disk);
 }

@@ -5,6 +5,7 @@
 #ifndef CATENA_TESTS_SIM_CLUSTER_WORLD_H
 #define CATENA_TESTS_SIM_CLUSTER_WORLD_H
 #include "common/base/duration.h"
+#include "tests/lib/chain_equal.h"
 #include "tests/lib/chain_history.h"
 #include "tests/lib/chain_store.h"
 #include "chunkserver/base/chain_faults.h"
@@ -197,6 +198,7 @@ struct disk {
 	struct target_entry entry;
 	struct chain_env *env;
 	struct chain *chains[PARTITIONS_MAX];
+	struct chain_equal_seen equal[PARTITIONS_MAX];
 	struct world *w;
 };
 
@@ -379,7 +381,7 @@ struct world {
 	unsigned temporary_ops;
 	uint64_t temporary_idle; /* since when nothing of it is under way */
 	const char *problem;
-	size_t events, faults, changes, done;
+	size_t events, faults, changes, done, equal_looks;
 };
 
 void __attribute__((format(printf, 2, 3))) trace(const struct world *w, const char *format, ...);
