@@ -63,31 +63,25 @@ static void drop_deferred(struct chain_chunk *chunk, uint32_t for_client)
 
 void chain_drop_queued(struct chain *chain, uint32_t for_client, uint32_t for_server)
 {
-	struct chain_chunk *chunk, *next;
+	struct chain_chunk *chunk;
 
-	DL_FOREACH_SAFE(chain->chunks, chunk, next)
-	{
-		chain_chunk_pin(chunk);
+	for (chunk = chain_chunk_first(chain); chunk != NULL; chunk = chain_chunk_after(chunk)) {
 		drop_deferred(chunk, for_client);
 		if (chunk->queue != NULL)
 			chain_drop_from(chunk->queue, for_client, for_server);
-		chain_chunk_unpin(chunk);
 	}
 }
 
 void chain_drop_not_begun(struct chain *chain, uint32_t for_client)
 {
-	struct chain_chunk *chunk, *next;
+	struct chain_chunk *chunk;
 	struct request *r;
 
-	DL_FOREACH_SAFE(chain->chunks, chunk, next)
-	{
-		chain_chunk_pin(chunk);
+	for (chunk = chain_chunk_first(chain); chunk != NULL; chunk = chain_chunk_after(chunk)) {
 		drop_deferred(chunk, for_client);
 		r = not_begun(chunk);
 		if (r != NULL)
 			chain_drop_from(r, for_client, 0);
-		chain_chunk_unpin(chunk);
 	}
 }
 
@@ -162,14 +156,12 @@ static void flush_again(struct chain *chain)
 
 void chain_retry_requests(struct chain *chain, bool drop)
 {
-	struct chain_chunk *chunk, *next;
+	struct chain_chunk *chunk;
 
-	DL_FOREACH_SAFE(chain->chunks, chunk, next)
-	{
+	for (chunk = chain_chunk_first(chain); chunk != NULL; chunk = chain_chunk_after(chunk)) {
 		struct request *r;
 		bool again;
 
-		chain_chunk_pin(chunk);
 		for (r = chunk->queue; r != NULL && r->state != REQUEST_RETRY;)
 			r = r->next;
 		again = r != NULL;
@@ -180,7 +172,6 @@ void chain_retry_requests(struct chain *chain, bool drop)
 				chain_request_move(r, REQUEST_QUEUED);
 		if (again)
 			chain_chunk_advance(chunk);
-		chain_chunk_unpin(chunk);
 	}
 	if (!drop)
 		flush_again(chain);

@@ -56,7 +56,6 @@ static void fence_chunk(struct chain_chunk *chunk)
 	struct request *r, *next;
 	bool dropped = false;
 
-	chain_chunk_pin(chunk);
 	DL_FOREACH(chunk->pending, r)
 	chain_fence_count(r);
 	DL_FOREACH_SAFE(chunk->queue, r, next)
@@ -69,12 +68,11 @@ static void fence_chunk(struct chain_chunk *chunk)
 	}
 	if (dropped)
 		chain_chunk_advance(chunk);
-	chain_chunk_unpin(chunk);
 }
 
 void chain_env_sessions(struct chain_env *env, struct cluster_map *map)
 {
-	struct chain_chunk *chunk, *next;
+	struct chain_chunk *chunk;
 	struct chain *chain;
 
 	if (env->sessions == map)
@@ -84,8 +82,9 @@ void chain_env_sessions(struct chain_env *env, struct cluster_map *map)
 	DL_FOREACH(env->chains, chain)
 	{
 		fence_held(chain);
-		DL_FOREACH_SAFE(chain->chunks, chunk, next)
-		fence_chunk(chunk);
+		for (chunk = chain_chunk_first(chain); chunk != NULL;
+		     chunk = chain_chunk_after(chunk))
+			fence_chunk(chunk);
 	}
 }
 

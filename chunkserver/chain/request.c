@@ -378,3 +378,20 @@ void chain_chunk_unpin(struct chain_chunk *chunk)
 	DL_DELETE(chunk->chain->chunks, chunk);
 	free(chunk);
 }
+
+struct chain_chunk *chain_chunk_first(struct chain *chain)
+{
+	if (chain->chunks != NULL)
+		chain_chunk_pin(chain->chunks);
+	return chain->chunks;
+}
+
+struct chain_chunk *chain_chunk_after(struct chain_chunk *chunk)
+{
+	struct chain_chunk *next = chunk->next;
+
+	if (next != NULL)
+		chain_chunk_pin(next);
+	chain_chunk_unpin(chunk);
+	return next;
+}

@@ -41,4 +41,8 @@ int chain_chunk_get(struct chain *chain, const struct chunk_key *key, struct cha
 void chain_chunk_pin(struct chain_chunk *chunk);
 /* Lets the chunk go. The last pin frees it when nothing is going on in it. */
 void chain_chunk_unpin(struct chain_chunk *chunk);
+/* Return the chain's first chunk, and the one behind @chunk, pinned; NULL: there is none. The latter
+ * lets @chunk go. For loops that end requests: that may free any chunk but a pinned one. */
+struct chain_chunk *chain_chunk_first(struct chain *chain);
+struct chain_chunk *chain_chunk_after(struct chain_chunk *chunk);
 #endif

@@ -2,7 +2,7 @@
  * Method: one member alone; the test plays its clients, neighbours and store (chain_rig.h). Links,
  * reads and changes are in chain_link_test.c; whole chains in trouble are simulated in
  * tests/sim/chain/chain_test.c. */
-#include "tests/unit/chunkserver/chain/chain_rig.h"
+#include "tests/unit/chunkserver/chain/chain_change_rig.h"
 
 /* ---- updates ---- */
 
@@ -496,6 +496,43 @@ static void test_half_of_an_update_is_not_read_at_the_tail(void **state)
 	rig_free_all(rig);
 }
 
+static void predecessor_writes_to(struct rig *rig, uint64_t file_id)
+{
+	struct frame_header header = rig_header(rig, FRAME_WRITE, file_id);
+
+	header.client_id = 5;
+	header.op_id = file_id;
+	header.version = 1;
+	header.length = BLOCK_SIZE;
+	header.flags = FRAME_FORWARD;
+	(void)rig_ask(rig, BEFORE, &header, rig_payload(1));
+}
+
+/* The comparison drops what has half of it in place, so that the walk to the member behind begins
+ * anew, and the other update does not wait for that one any more. */
+static void test_a_chunk_that_is_dropped_may_take_the_next_one_with_it(void **state)
+{
+	const struct catchup_compare begins = {.first = true, .to = {0, 9}};
+	struct rig *rig = rig_up(1);
+
+	(void)state;
+	CHANGE(rig, 2, B, {A, IN}, {B, IN}, {D, SYN});
+	inbound_comes_up(rig);
+	rig_forget_sent(rig);
+	successor_connects(rig);
+	assert_int_equal(chain_count(rig->chain).link, CHAIN_LINK_COMPARING);
+	predecessor_writes_to(rig, 1);
+	rig_breaks_off(rig);
+	predecessor_writes_to(rig, 2);
+	rig_end(rig, CHAIN_PREPARE, 0);
+	assert_int_equal(chain_count(rig->chain).queued, 1);
+	assert_int_equal(chain_count(rig->chain).pending, 1);
+	(void)predecessor_compares(rig, &begins);
+	assert_int_equal(chain_count(rig->chain).queued, 0);
+	assert_int_equal(chain_count(rig->chain).pending, 0);
+	rig_free_all(rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -527,6 +564,7 @@ int main(void)
 		cmocka_unit_test(test_a_member_whose_disk_is_full_tries_again),
 		cmocka_unit_test(test_a_head_whose_disk_has_half_of_an_update_goes_on_with_it),
 		cmocka_unit_test(test_half_of_an_update_is_not_read_at_the_tail),
+		cmocka_unit_test(test_a_chunk_that_is_dropped_may_take_the_next_one_with_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
