@@ -164,12 +164,20 @@ static void expel(struct world *w, unsigned number)
 	take_out(w, number);
 }
 
+static void fill_disk(struct world *w, unsigned number)
+{
+	w->servers[number].no_space_until = w->now + between(w, 5 * MS, 100 * MS);
+}
+
 static void something_breaks(struct world *w)
 {
 	unsigned a = (unsigned)chance(w, SERVERS), b = (unsigned)chance(w, SERVERS);
 	uint64_t dice = chance(w, 100);
 
 	w->faults++;
+	for (unsigned i = 0; w->options.rough && i < SERVERS; i++)
+		if (chance(w, 4) == 0)
+			fill_disk(w, i);
 	trace(w, "fault %llu (%u, %u)", (unsigned long long)dice, a, b);
 	if (dice < 25)
 		wire_break(w, a, b);
@@ -188,7 +196,7 @@ static void something_breaks(struct world *w)
 	else if (dice < 87)
 		fail_store(w, a);
 	else if (dice < 94)
-		w->servers[a].no_space_until = w->now + between(w, 5 * MS, 100 * MS);
+		fill_disk(w, a);
 	else
 		w->servers[a].lease_until = w->now + (chance(w, 2) == 0 ? 0 : 10 * MS);
 }
@@ -530,7 +538,7 @@ static void world_start(struct world *w)
 		w->clients[i].left = OPS_EACH;
 		schedule(w, w->now + chance(w, 30 * MS), EV_ISSUE, i, 0);
 	}
-	for (uint64_t n = chance(w, 25); n > 0; n--)
+	for (uint64_t n = chance(w, 25) + (w->options.rough ? chance(w, 50) : 0); n > 0; n--)
 		schedule(w, w->now + chance(w, 600 * MS), EV_FAULT, 0, 0);
 	schedule(w, w->now + 20 * MS, EV_TAKE_IN, 0, 0);
 }
@@ -568,7 +576,8 @@ static const char *run_seed(uint64_t seed, bool verbose)
 	w->options = (struct options){.seed = seed,
 				      .power = seed % 3 == 0,
 				      .reconfigure = seed % 3 != 0 && seed % 2 == 0,
-				      .slow = seed % 5 == 0,
+				      .slow = seed % 5 == 0 || seed % 7 == 6,
+				      .rough = seed % 7 == 6,
 				      .narrow = seed / 6 % 2 == 0,
 				      .verbose = verbose};
 	world_start(w);

@@ -141,7 +141,7 @@ static void choose_kind(struct world *w, struct op *op)
 			   : dice < 50 ? FRAME_TRUNCATE
 			   : dice < 90 ? FRAME_WRITE
 				       : FRAME_READ;
-	} else if (chance(w, 8) == 0 && !w->healed) {
+	} else if (chance(w, w->options.rough ? 2 : 8) == 0 && !w->healed) {
 		op->key.file_id = FILE_TEMPORARY + w->temporary;
 		op->key.partition = w->temporary % PARTITIONS;
 		op->kind = FRAME_WRITE;

@@ -109,6 +109,7 @@ struct options {
 	bool power, reconfigure, verbose;
 	bool narrow; /* lists of ids are short */
 	bool slow;   /* disks; and clients give up */
+	bool rough;  /* more breaks, and disks are full again and again */
 };
 
 /* The last one of a partition. */
