@@ -138,10 +138,12 @@ struct chain_outbound {
 /* The walk that makes the successor equal. */
 struct chain_walk {
 	struct catchup_walk *catchup; /* NULL: none */
-	bool running;                 /* its steps are being taken */
-	bool counted;                 /* among env->copying_walks */
-	bool damaged;                 /* the last one that ended found chunks that cannot be read */
-	bool copying; /* no update of copy_key is begun: the walk copies it, or is about to */
+	struct catchup_walk
+		*asked; /* for its next step just now: dropped, it is freed after that */
+	bool running;   /* its steps are being taken */
+	bool counted;   /* among env->copying_walks */
+	bool damaged;   /* the last one that ended found chunks that cannot be read */
+	bool copying;   /* no update of copy_key is begun: the walk copies it, or is about to */
 	struct chunk_key copy_key;
 	uint64_t serial;
 	struct {

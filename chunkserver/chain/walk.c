@@ -178,7 +178,8 @@ void chain_walk_drop(struct chain *chain)
 {
 	if (chain->walk.catchup == NULL)
 		return;
-	catchup_walk_free(chain->walk.catchup);
+	if (chain->walk.catchup != chain->walk.asked)
+		catchup_walk_free(chain->walk.catchup);
 	chain->walk.catchup = NULL;
 	for (unsigned i = 0; i <= CATCHUP_WINDOW; i++)
 		chain->walk.frames[i].id = 0;
@@ -315,12 +316,31 @@ static void content_dropped(struct chain *chain)
 		content_done(chain);
 }
 
+/* Asks the walk for its next step. That lets updates go on that waited for its last chunk, and what
+ * they lead to may drop the walk. False: so it was, and the step is void. */
+static bool next_step(struct chain *chain, struct catchup_action *step)
+{
+	struct catchup_walk *walk = chain->walk.catchup;
+
+	expects(chain->walk.asked == NULL);
+	chain->walk.asked = walk;
+	catchup_walk_next(walk, step);
+	chain->walk.asked = NULL;
+	if (chain->walk.catchup == walk)
+		return true;
+	if (step->kind == CATCHUP_SEND)
+		buf_unref(step->payload);
+	catchup_walk_free(walk);
+	return false;
+}
+
 static void walk_steps(struct chain *chain)
 {
 	while (chain->walk.catchup != NULL) {
 		struct catchup_action step;
 
-		catchup_walk_next(chain->walk.catchup, &step);
+		if (!next_step(chain, &step))
+			continue;
 		switch (step.kind) {
 		case CATCHUP_SEND:
 			walk_send(chain, &step);
