@@ -191,6 +191,26 @@ int do_create(struct fixture *f, uint64_t parent, const char *name)
 	return do_create_full(f, parent, name, S_IFREG | 0644, false, true);
 }
 
+int do_delegate(struct fixture *f, uint32_t count)
+{
+	FIXTURE_REQUEST(DelegateReq, DELEGATE_REQ, DELEGATE);
+	request.delegate = &req;
+	req.count = count;
+	return fixture_send(f, &request);
+}
+
+int do_create_number(struct fixture *f, uint64_t ino, const char *name)
+{
+	FIXTURE_REQUEST(CreateReq, CREATE_REQ, CREATE);
+	request.create = &req;
+	req.parent = ROOT_INO;
+	req.name = bytes_of(name);
+	req.mode = S_IFREG | 0644;
+	req.exclusive = true;
+	req.ino = ino;
+	return fixture_send(f, &request);
+}
+
 int do_mkdir(struct fixture *f, uint64_t parent, const char *name)
 {
 	return do_create_full(f, parent, name, S_IFDIR | 0755, false, true);

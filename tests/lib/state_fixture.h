@@ -72,6 +72,9 @@ int do_create_full(struct fixture *f, uint64_t parent, const char *name, uint32_
 		   bool exclusive);
 int do_create(struct fixture *f, uint64_t parent, const char *name);
 int do_mkdir(struct fixture *f, uint64_t parent, const char *name);
+int do_delegate(struct fixture *f, uint32_t count);
+/* A file in the root directory, of a number that was delegated. */
+int do_create_number(struct fixture *f, uint64_t ino, const char *name);
 int do_symlink(struct fixture *f, uint64_t parent, const char *name, const char *target);
 int do_link(struct fixture *f, uint64_t ino, uint64_t parent, const char *name);
 int do_unlink(struct fixture *f, uint64_t parent, const char *name);

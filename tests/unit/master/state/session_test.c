@@ -149,21 +149,6 @@ static void unanswered_commands_of_one_session_are_bounded(void **state)
 	assert_int_equal(do_lookup(&f, ROOT_INO, "b"), -ENOENT);
 }
 
-/* ---- delegated numbers ---- */
-
-static int delegate_to(struct fixture *s, uint32_t count)
-{
-	FIXTURE_REQUEST(DelegateReq, DELEGATE_REQ, DELEGATE);
-	request.delegate = &req;
-	req.count = count;
-	return fixture_send(s, &request);
-}
-
-static int delegate(uint32_t count)
-{
-	return delegate_to(&f, count);
-}
-
 /* What a request that leaves nothing in the store has said, a state machine that is started
  * afterwards does not know: so the others must not go by it either. */
 static void what_was_answered_counts_with_the_store_only(void **state)
@@ -184,7 +169,7 @@ static void what_was_answered_counts_with_the_store_only(void **state)
 	/* Nor does a session's record say more than the store has forgotten. */
 	f.answered = 50;
 	f.request_id = 101;
-	assert_int_equal(delegate(10), 0);
+	assert_int_equal(do_delegate(&f, 10), 0);
 	assert_int_equal(session->reply_end - session->reply_first, 102);
 	assert_int_equal(fixture_reopen(&f), 0);
 	session = session_find(f.state, f.session);
@@ -192,7 +177,7 @@ static void what_was_answered_counts_with_the_store_only(void **state)
 	assert_int_equal(session->answered, 0);
 	/* Both in one batch: the range and what is forgotten. */
 	f.answered = 100;
-	assert_int_equal(delegate(10), 0);
+	assert_int_equal(do_delegate(&f, 10), 0);
 	assert_int_equal(session->answered, 100);
 	assert_int_equal(fixture_reopen(&f), 0);
 	session = session_find(f.state, f.session);
@@ -200,132 +185,6 @@ static void what_was_answered_counts_with_the_store_only(void **state)
 	assert_int_equal(session->answered, 100);
 	assert_int_equal(session->delegations[0].count, 10);
 	assert_true(session->delegations[0].first_ino > session->delegations[1].first_ino);
-}
-
-static int create_with_in(struct fixture *s, uint64_t ino, const char *name)
-{
-	FIXTURE_REQUEST(CreateReq, CREATE_REQ, CREATE);
-	request.create = &req;
-	req.parent = ROOT_INO;
-	req.name = bytes_of(name);
-	req.mode = S_IFREG | 0644;
-	req.exclusive = true;
-	req.ino = ino;
-	return fixture_send(s, &request);
-}
-
-static int create_with(uint64_t ino, const char *name)
-{
-	return create_with_in(&f, ino, name);
-}
-
-static void a_session_numbers_inodes_from_the_ranges_it_was_given(void **state)
-{
-	uint64_t ino, file_id;
-
-	assert_int_equal(delegate(10), 0);
-	ino = f.reply->delegation->first_ino;
-	file_id = f.reply->delegation->first_file_id;
-	assert_int_equal(f.reply->delegation->count, 10);
-	/* Nobody else gets them. */
-	assert_int_equal(do_create(&f, ROOT_INO, "other"), 0);
-	assert_true(reply_ino(&f) >= ino + 10);
-	assert_true(f.reply->attr->file_id >= file_id + 10);
-	assert_int_equal(create_with(ino + 3, "a"), 0);
-	assert_int_equal(reply_ino(&f), ino + 3);
-	assert_int_equal(f.reply->attr->file_id, file_id + 3);
-	assert_int_equal(create_with(ino + 3, "b"), -EEXIST); /* taken */
-	assert_int_equal(create_with(ino + 10, "b"), -EINVAL);
-	assert_int_equal(create_with(ino - 1, "b"), -EINVAL);
-	assert_int_equal(create_with(ROOT_INO, "b"), -EINVAL);
-	assert_int_equal(do_lookup(&f, ROOT_INO, "b"), -ENOENT);
-	assert_int_equal(create_with(ino + 9, "b"), 0);
-	assert_int_equal(create_with(ino + 8, "b"), -EEXIST); /* the name */
-}
-
-static int cut_to_nothing(uint64_t ino, uint64_t new_file_id)
-{
-	Catena__SetattrReq req = CATENA__SETATTR_REQ__INIT;
-
-	req.ino = ino;
-	req.mask = CATENA__SET_MASK__SET_SIZE;
-	req.new_file_id = new_file_id;
-	return do_setattr(&f, &req);
-}
-
-/* So that it is the same one when the command is repeated after another start. */
-static void a_file_that_is_cut_to_nothing_gets_a_file_id_that_was_delegated(void **state)
-{
-	uint64_t first, file_id, ino;
-
-	assert_int_equal(do_create(&f, ROOT_INO, "file"), 0);
-	ino = reply_ino(&f);
-	assert_int_equal(delegate(10), 0);
-	first = f.reply->delegation->first_ino;
-	file_id = f.reply->delegation->first_file_id;
-	assert_int_equal(cut_to_nothing(ino, file_id + 3), 0);
-	assert_int_equal(f.reply->attr->file_id, file_id + 3);
-	assert_int_equal(f.reply->attr->size, 0);
-	/* Not those of others, nor one that an inode has got. */
-	assert_int_equal(cut_to_nothing(ino, file_id + 10), -EINVAL);
-	assert_int_equal(cut_to_nothing(ino, file_id - 1), -EINVAL);
-	assert_int_equal(create_with(first + 4, "other"), 0);
-	assert_int_equal(cut_to_nothing(ino, file_id + 4), -EINVAL);
-	assert_int_equal(do_getattr(&f, ino), 0);
-	assert_int_equal(f.reply->attr->file_id, file_id + 3);
-	/* Without one the master chooses. */
-	assert_int_equal(cut_to_nothing(ino, 0), 0);
-	assert_true(f.reply->attr->file_id >= file_id + 10);
-}
-
-static void the_last_two_ranges_hold_also_after_a_restart(void **state)
-{
-	uint64_t first, second, third;
-
-	assert_int_equal(delegate(5), 0);
-	first = f.reply->delegation->first_ino;
-	assert_int_equal(delegate(5), 0);
-	second = f.reply->delegation->first_ino;
-	assert_int_equal(create_with(first, "a"), 0);
-	assert_int_equal(fixture_reopen(&f), 0);
-	assert_int_equal(create_with(first + 1, "b"), 0);
-	assert_int_equal(create_with(second, "c"), 0);
-	assert_int_equal(delegate(5), 0);
-	third = f.reply->delegation->first_ino;
-	assert_int_equal(create_with(first + 2, "d"), -EINVAL);
-	assert_int_equal(create_with(second + 1, "d"), 0);
-	assert_int_equal(create_with(third + 4, "e"), 0);
-	assert_int_equal(delegate(0), -EINVAL);
-	assert_int_equal(delegate(DELEGATION_MAX + 1), -EINVAL);
-	assert_int_equal(create_with(third + 3, "f"), 0);
-}
-
-static void ranges_belong_to_their_session(void **state)
-{
-	uint64_t ino;
-
-	assert_int_equal(delegate(5), 0);
-	ino = f.reply->delegation->first_ino;
-	assert_int_equal(session_open_as(f.state, ++f.index, 8, 1, "m", "n"), 0);
-	f.session = 8;
-	assert_int_equal(create_with(ino, "a"), -EINVAL);
-}
-
-static void a_repeated_delegation_is_the_same(void **state)
-{
-	Catena__Request request = CATENA__REQUEST__INIT;
-	Catena__DelegateReq req = CATENA__DELEGATE_REQ__INIT;
-	struct copy copy;
-
-	req.count = 7;
-	request.op_case = CATENA__REQUEST__OP_DELEGATE;
-	request.delegate = &req;
-	request.id = 50;
-	assert_int_equal(fixture_send(&f, &request), 0);
-	copy = copy_reply();
-	assert_int_equal(fixture_send(&f, &request), 0);
-	assert_same_reply(&copy);
-	assert_int_equal(session_find(f.state, f.session)->delegations[1].count, 0);
 }
 
 /* ---- sessions ---- */
@@ -479,9 +338,9 @@ static int script_step(struct fixture *s, int n)
 	case 12:
 		return do_close(s, 3, 1);
 	case 13:
-		return delegate_to(s, 10); /* 5 and on */
+		return do_delegate(s, 10); /* 5 and on */
 	case 14:
-		return create_with_in(s, 6, "delegated");
+		return do_create_number(s, 6, "delegated");
 	default:
 		return 1;
 	}
@@ -795,11 +654,6 @@ int main(void)
 		TEST(what_was_answered_counts_with_the_store_only),
 		TEST(sessions_have_ids_of_their_own),
 		TEST(unanswered_commands_of_one_session_are_bounded),
-		TEST(a_session_numbers_inodes_from_the_ranges_it_was_given),
-		TEST(a_file_that_is_cut_to_nothing_gets_a_file_id_that_was_delegated),
-		TEST(the_last_two_ranges_hold_also_after_a_restart),
-		TEST(ranges_belong_to_their_session),
-		TEST(a_repeated_delegation_is_the_same),
 		TEST(sessions_survive_a_restart_and_end_for_good),
 		TEST(a_store_is_initialised_once),
 		TEST(a_damaged_store_is_refused),
