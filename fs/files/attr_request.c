@@ -35,7 +35,9 @@ void attr_request_fill(const struct task *task, Catena__SetattrReq *setattr,
 	setattr->atime = task->set.atime;
 	setattr->mtime = task->set.mtime;
 	setattr->size = task->size;
-	setattr->new_file_id = task->new_file_id;
+	/* It was delegated to the session in which the task began. */
+	if (task->session == atomic_load(&task->fs->session_id))
+		setattr->new_file_id = task->new_file_id;
 	request->op_case = CATENA__REQUEST__OP_SETATTR;
 	request->setattr = setattr;
 }

@@ -137,6 +137,30 @@ static void test_truncation_to_nothing_gives_a_new_file(void **state)
 	do_close(file, &fi);
 }
 
+/* The file id belongs to the session before. */
+static void test_a_truncation_to_nothing_goes_on_in_another_session(void **state)
+{
+	static struct fuse_req cut;
+	struct stat st = {.st_size = 0};
+	struct fuse_file_info fi;
+	uint64_t file = do_create(1, "file", &fi), before = master.session;
+	(void)state;
+
+	assert_int_equal(do_truncate(file, 0), 0); /* numbers are asked for */
+	do_write(file, &fi, "0123456789", 0);
+	chunks.hold_flushes = true;
+	memset(&cut, 0, sizeof(cut));
+	ops_setattr(&cut, file, &st, FUSE_SET_ATTR_SIZE, NULL);
+	assert_int_equal(cut.answers, 0);
+	session_open_as(master.state, ++master.index, 9, 1, "again:/mnt", "c3");
+	master.session = fs->session_id = 9;
+	release_data();
+	assert_int_equal(cut.answers, 1);
+	assert_int_equal(cut.error, 0);
+	master.session = fs->session_id = before;
+	do_close(file, &fi);
+}
+
 static void test_a_write_waits_for_a_truncation_under_way(void **state)
 {
 	static struct fuse_req cut;
@@ -406,6 +430,7 @@ int main(void)
 		WITH_FS(test_nothing_is_punched_before_the_cut_is_durable),
 		WITH_FS(test_a_trim_that_may_not_be_durable_is_asked_for_first),
 		WITH_FS(test_truncation_to_nothing_gives_a_new_file),
+		WITH_FS(test_a_truncation_to_nothing_goes_on_in_another_session),
 		WITH_FS(test_a_write_waits_for_a_truncation_under_way),
 		WITH_FS(test_who_extends_a_file_finishes_a_dead_sessions_truncation_first),
 		WITH_FS(test_a_flush_under_way_does_not_undo_a_truncation),
