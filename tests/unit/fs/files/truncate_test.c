@@ -153,11 +153,13 @@ static void test_a_truncation_to_nothing_goes_on_in_another_session(void **state
 	ops_setattr(&cut, file, &st, FUSE_SET_ATTR_SIZE, NULL);
 	assert_int_equal(cut.answers, 0);
 	session_open_as(master.state, ++master.index, 9, 1, "again:/mnt", "c3");
-	master.session = fs->session_id = 9;
+	master.session = 9;
+	atomic_store(&fs->session_id, 9);
 	release_data();
 	assert_int_equal(cut.answers, 1);
 	assert_int_equal(cut.error, 0);
-	master.session = fs->session_id = before;
+	master.session = before;
+	atomic_store(&fs->session_id, before);
 	do_close(file, &fi);
 }
 
